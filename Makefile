@@ -1,0 +1,47 @@
+# The commands of the README. `make book` and `make test` set everything up by themselves.
+PYTHON  ?= python3
+PROFILE ?= cpu
+VENV    := .venv
+BIN     := $(VENV)/bin
+READY   := $(VENV)/.ready
+
+.PHONY: help setup book test check format lock clean
+.DEFAULT_GOAL := help
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## .venv with the locked packages and cdmllab, editable
+
+# The stamp is written last, so an interrupted set-up starts again.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "CDML Lab needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d. Name another one: make setup PYTHON=python3.12" % v)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' requirements.lock)"
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+book: setup  ## run what changed, then build book/_build/html/index.html (PROFILE=cpu|gpu)
+	$(BIN)/cdmllab book build --profile $(PROFILE)
+
+test: setup  ## every test; the browser tests need Chromium
+	$(BIN)/python -m pytest
+
+check: setup  ## ruff, mypy, import rules, notebooks in step with chapters
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy src
+	$(BIN)/lint-imports
+	$(BIN)/cdmllab book sync --check
+
+format: setup  ## ruff's fixes and formatting
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: setup  ## renew requirements.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --all-extras --no-header --no-annotate --no-emit-index-url \
+	  pyproject.toml --output-file requirements.lock
+
+clean:  ## remove what was generated; .venv stays
+	rm -rf book/_build book/executed .pytest_cache .mypy_cache .ruff_cache .hypothesis
