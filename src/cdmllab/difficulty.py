@@ -1,0 +1,91 @@
+"""Easiness: how easy a sample is, as a signed score in [-1, 1], and the running statistics behind it.
+
++1 is the easiest sample there can be, -1 the hardest, 0 neither. The three scores differ in what they look
+at; all are computed from cosines alone, so any margin head can use them.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from cdmllab.geometry import angle
+
+KINDS = ("similarity", "gap", "angle_gap")
+
+
+def easiness_from_similarity(target_cos: Tensor) -> Tensor:
+    """The cosine to the sample's own class centre, as it is; shape (b,) to (b,).
+
+    The document's score: "similarity to class center", high is easy.
+    """
+    return target_cos.clamp(-1.0, 1.0)
+
+
+def easiness_from_gap(target_cos: Tensor, hardest_negative: Tensor) -> Tensor:
+    """Half the lead of the own class centre over the best foreign one: (cos_y - max_{j != y} cos_j) / 2.
+
+    The public code's hardness h = 1 - (cos_y - max cos_j) in [-1, 3] is 1 - 2 e. Shapes (b,), (b,) to (b,).
+    """
+    return ((target_cos - hardest_negative) / 2.0).clamp(-1.0, 1.0)
+
+
+def easiness_from_angle_gap(target_cos: Tensor, hardest_negative: Tensor) -> Tensor:
+    """The same lead measured in angles: (theta_neg - theta_y - pi/3) / (pi/6), clipped to [-1, 1].
+
+    +1 where the nearest foreign centre is at least 90 degrees further away than the own one, -1 where it is
+    30 degrees or less. The public code's angular hardness h = clip(pi/2 - (theta_neg - theta_y), 0, pi/3)
+    is (1 - e) pi/6. Shapes (b,), (b,) to (b,).
+    """
+    lead = angle(hardest_negative) - angle(target_cos)
+    return ((lead - math.pi / 3.0) / (math.pi / 6.0)).clamp(-1.0, 1.0)
+
+
+def recentre(easiness: Tensor, pivot: float) -> Tensor:
+    """Move the neutral point of a score from 0 to `pivot`, keeping the ends: -1, pivot, 1 -> -1, 0, 1.
+
+    Parameters
+    ----------
+    easiness : Tensor of any shape, in [-1, 1]
+    pivot : the score that counts as neither easy nor hard, in (-1, 1); 0 changes nothing
+    """
+    if not -1.0 < pivot < 1.0:
+        raise ValueError(f"pivot must lie strictly between -1 and 1, got {pivot}")
+    if pivot == 0.0:
+        return easiness
+    above = easiness - pivot
+    return torch.where(above >= 0.0, above / (1.0 - pivot), above / (1.0 + pivot))
+
+
+class ClassEasiness(nn.Module):
+    """A running mean of easiness for every identity: how easy its samples have been so far.
+
+    Parameters
+    ----------
+    num_identities : how many identities there are
+    momentum : weight of the newest batch, in (0, 1]
+
+    The state is one buffer of shape (num_identities,), zero (neutral) for an identity not yet seen.
+    """
+
+    mean: Tensor
+
+    def __init__(self, num_identities: int, momentum: float = 0.1) -> None:
+        super().__init__()
+        if not 0.0 < momentum <= 1.0:
+            raise ValueError(f"momentum must lie in (0, 1], got {momentum}")
+        self.momentum = momentum
+        self.register_buffer("mean", torch.zeros(num_identities))
+
+    @torch.no_grad()
+    def update(self, labels: Tensor, easiness: Tensor) -> None:
+        """Take in one batch: labels of shape (b,), easiness of shape (b,). Each identity moves once."""
+        identities, position = labels.unique(return_inverse=True)
+        total = torch.zeros(len(identities), dtype=self.mean.dtype, device=self.mean.device)
+        total.index_add_(0, position, easiness.to(self.mean.dtype))
+        batch_mean = total / torch.bincount(position, minlength=len(identities))
+        self.mean[identities] = torch.lerp(self.mean[identities], batch_mean, self.momentum)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """The running easiness of each sample's identity; shape (b,) to (b,)."""
+        return self.mean[labels]

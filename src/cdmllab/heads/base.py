@@ -1,0 +1,110 @@
+"""What every head shares: class centres, the checks on a batch, and the output."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cdmllab.margins import MarginPolicy
+
+IGNORE = -1
+
+
+class HeadOutput(NamedTuple):
+    """What a head returns. The per-sample tensors are detached; ignored samples hold NaN."""
+
+    loss: Tensor  # [] mean over the samples that are not ignored; 0 if there are none
+    sample_loss: Tensor  # [b]
+    target_cos: Tensor  # [b] cosine to the own class centre, before the margin
+    margin_rad: Tensor  # [b] angle by which the target was pushed back, radians
+    easiness: Tensor | None  # [b] in [-1, 1], for losses that have it
+    logits: Tensor | None  # [b, c] scale x cosine before the margin, on request
+
+
+class MarginHead(nn.Module):
+    """Class centres and a margin policy: embeddings and labels in, a loss out.
+
+    Parameters
+    ----------
+    policy : the loss, from `cdmllab.margins`
+    embedding_dim : d
+    num_identities : c
+    scale : s, the radius of the hypersphere the logits live on; logit = s x cosine
+    keep_logits : also return the plain logits [b, c], detached, for accuracy and plots
+
+    `progress` in [0, 1] tells scheduled losses how far the training is; the training loop sets it.
+    """
+
+    progress: Tensor
+    backend = "none"
+
+    def __init__(
+        self,
+        policy: MarginPolicy,
+        *,
+        name: str,
+        embedding_dim: int,
+        num_identities: int,
+        scale: float = 64.0,
+        keep_logits: bool = False,
+    ) -> None:
+        super().__init__()
+        for what, value, least in (
+            ("embedding_dim", embedding_dim, 1),
+            ("num_identities", num_identities, 2),
+        ):
+            if value < least:
+                raise ValueError(f"{what} must be at least {least}, got {value}")
+        if not (scale > 0.0 and math.isfinite(scale)):
+            raise ValueError(f"scale must be a positive number, got {scale}")
+        self.policy, self.name = policy, name
+        self.embedding_dim, self.num_identities = embedding_dim, num_identities
+        self.scale, self.keep_logits = scale, keep_logits
+        # Rows of length about 1, so that one learning rate suits every dimension.
+        self.centres = nn.Parameter(torch.randn(num_identities, embedding_dim) / math.sqrt(embedding_dim))
+        self.register_buffer("progress", torch.zeros(()))
+
+    def set_progress(self, progress: float) -> None:
+        """Tell scheduled losses how much of the training is done, in [0, 1]."""
+        if not 0.0 <= progress <= 1.0:
+            raise ValueError(f"progress must lie in [0, 1], got {progress}")
+        self.progress.fill_(progress)
+
+    def check(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return float32 (or float64) embeddings [b, d] and int64 labels [b], or say what is wrong."""
+        d = self.embedding_dim
+        if embeddings.ndim != 2 or embeddings.shape[1] != d:
+            raise ValueError(f"embeddings must have shape (b, {d}), got {tuple(embeddings.shape)}")
+        if not embeddings.is_floating_point():
+            raise ValueError(f"embeddings must be floating point, got {embeddings.dtype}")
+        b = embeddings.shape[0]
+        if labels.shape not in ((b,), (b, 1)):
+            raise ValueError(f"labels must have shape ({b},) or ({b}, 1), got {tuple(labels.shape)}")
+        if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
+            raise ValueError(f"labels must be integers, got {labels.dtype}")
+        labels = labels.reshape(b).long()
+        wrong = (labels < IGNORE) | (labels >= self.num_identities)
+        if bool(wrong.any()):
+            i = int(wrong.nonzero()[0])
+            raise ValueError(
+                f"label {int(labels[i])} of sample {i} is out of range: allowed are 0 to "
+                f"{self.num_identities - 1}, and {IGNORE} to ignore a sample"
+            )
+        bad = ~torch.isfinite(embeddings).all(dim=1) & (labels != IGNORE)
+        if bool(bad.any()):
+            i = int(bad.nonzero()[0])
+            raise ValueError(
+                f"the embedding of sample {i} holds NaN or infinity ({int(bad.sum())} such of {b})"
+            )
+        wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+        return wide, labels
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.name}, {self.backend}: {self.embedding_dim}-d embeddings, "
+            f"{self.num_identities:,} identities, scale {self.scale:g}"
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})\n  {self.policy.describe()}"

@@ -1,0 +1,195 @@
+"""CDML: ArcFace with a margin that follows the difficulty of each sample."""
+
+import math
+from typing import Literal, Self, get_args
+
+import torch
+from torch import Tensor
+
+from cdmllab import difficulty
+from cdmllab.margins.angular import add_angle
+from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+
+Easiness = Literal["similarity", "gap", "angle_gap"]
+Shape = Literal["step", "linear"]
+Favour = Literal["easy", "hard"]
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+class CDML(MarginPolicy):
+    """cos(theta + m_i) with m_i = m_base (1 + alpha e_i), e_i the signed easiness of sample i in [-1, 1].
+
+    The defaults are the source document's: base margin 0.49, easy samples times 1.2, hard ones times 0.8.
+    Every part can be switched off, and with ``alpha=0`` what is left is ArcFace to the bit.
+
+    Parameters
+    ----------
+    margin_rad : m_base in radians, in [0, pi)
+    alpha : how far the margin moves, in [0, 1]; 0 is ArcFace
+    easiness : what e_i looks at, see `cdmllab.difficulty`: ``"similarity"`` to the own class centre, the
+        ``"gap"`` to the best foreign centre, or that gap in angles
+    pivot : the easiness that counts as neither easy nor hard, in (-1, 1); None takes 0.5 for similarity (the
+        document gives no number; 60 degrees is ours) and 0 for the gaps; 0 is neutral
+    shape : ``"step"`` uses the sign of e_i alone, ``"linear"`` its value
+    favour : who gets the larger margin: ``"easy"`` (the document) or ``"hard"`` (the public code)
+    schedule : how alpha grows with training progress: ``"constant"`` (neutral), ``"linear"``, ``"cosine"``
+    class_weight : share of the identity's running easiness in e_i, in [0, 1]; 0 is neutral
+    num_identities : needed when `class_weight` > 0
+    match_mean : shift all margins of a batch so that their mean is `margin_rad`; False is neutral
+    never_above : keep the target at or below the plain cosine (the public code's guard); False is neutral
+    detach_margin : treat m_i as a constant in the gradient; False differentiates through e_i too (the public
+        code), which has an effect only where e_i is continuous, with ``shape="linear"``
+    beyond_pi, gradient : as for ArcFace
+    """
+
+    def __init__(
+        self,
+        *,
+        margin_rad: float = 0.49,
+        alpha: float = 0.2,
+        easiness: Easiness = "similarity",
+        pivot: float | None = None,
+        shape: Shape = "step",
+        favour: Favour = "easy",
+        schedule: Schedule = "constant",
+        class_weight: float = 0.0,
+        num_identities: int | None = None,
+        match_mean: bool = False,
+        never_above: bool = False,
+        detach_margin: bool = True,
+        beyond_pi: BeyondPi = "linear",
+        gradient: Gradient = "exact",
+    ) -> None:
+        super().__init__(gradient=gradient)
+        check_range("margin_rad", margin_rad, 0.0, math.pi)
+        check_range("alpha", alpha, 0.0, 1.0)
+        check_range("class_weight", class_weight, 0.0, 1.0)
+        for name, value, kind in (
+            ("easiness", easiness, Easiness),
+            ("shape", shape, Shape),
+            ("favour", favour, Favour),
+            ("schedule", schedule, Schedule),
+            ("beyond_pi", beyond_pi, BeyondPi),
+        ):
+            check_choice(name, value, get_args(kind))
+        self.base_margin_rad, self.alpha = margin_rad, alpha
+        self.kind: Easiness = easiness
+        self.needs_hardest_negative = easiness != "similarity"
+        self.pivot = pivot if pivot is not None else (0.5 if easiness == "similarity" else 0.0)
+        check_range("pivot", self.pivot, -0.999, 0.999)
+        self.shape: Shape = shape
+        self.favour: Favour = favour
+        self.schedule: Schedule = schedule
+        self.class_weight = class_weight
+        self.class_easiness: difficulty.ClassEasiness | None = None
+        if class_weight > 0.0:
+            if num_identities is None:
+                raise ValueError("class_weight > 0 keeps one number an identity: give num_identities")
+            self.class_easiness = difficulty.ClassEasiness(num_identities)
+        self.match_mean, self.never_above, self.detach_margin = match_mean, never_above, detach_margin
+        self.beyond_pi: BeyondPi = beyond_pi
+
+    @classmethod
+    def document(cls, **changes: object) -> Self:
+        """The source document's text and diagram: m 0.49, easy samples x 1.2, hard ones x 0.8."""
+        return cls(**changes)  # type: ignore[arg-type]
+
+    @classmethod
+    def public_gap(cls, m2: float = 0.5, alpha: float = 0.1, **changes: object) -> Self:
+        """The public code's gap form, m_i = m2 + alpha (1 - (cos_y - max cos_j)): hard samples larger.
+
+        In the terms of this class: m_base = m2 + alpha and a relative step of 2 alpha / m_base.
+        """
+        base = m2 + alpha
+        options = {"margin_rad": base, "alpha": 2.0 * alpha / base, "easiness": "gap", **_PUBLIC, **changes}
+        return cls(**options)  # type: ignore[arg-type]
+
+    @classmethod
+    def public_angle_gap(cls, m2: float = 0.5, alpha: float = 0.1, **changes: object) -> Self:
+        """The public code's angular form, m_i = m2 + alpha clip(pi/2 - (theta_neg - theta_y), 0, pi/3).
+
+        In the terms of this class: m_base = m2 + alpha pi/6 and a relative step of (alpha pi/6) / m_base.
+        """
+        half = alpha * math.pi / 6.0
+        base = m2 + half
+        options = {"margin_rad": base, "alpha": half / base, "easiness": "angle_gap", **_PUBLIC, **changes}
+        return cls(**options)  # type: ignore[arg-type]
+
+    def current_alpha(self, progress: float) -> float:
+        """alpha after the schedule, for training progress in [0, 1]."""
+        if self.schedule == "linear":
+            return self.alpha * progress
+        if self.schedule == "cosine":
+            return self.alpha * 0.5 * (1.0 - math.cos(math.pi * progress))
+        return self.alpha
+
+    def _own_easiness(self, batch: Batch) -> Tensor:
+        if self.kind == "similarity":
+            raw = difficulty.easiness_from_similarity(batch.target_cos)
+        else:
+            if batch.hardest_negative is None:
+                raise ValueError(f"easiness={self.kind!r} needs batch.hardest_negative, which is None")
+            score = difficulty.easiness_from_gap if self.kind == "gap" else difficulty.easiness_from_angle_gap
+            raw = score(batch.target_cos, batch.hardest_negative)
+        return difficulty.recentre(raw, self.pivot)
+
+    def easiness(self, batch: Batch) -> Tensor:
+        """e_i before the step, the class term mixed in; shape (b,), in [-1, 1]."""
+        own = self._own_easiness(batch)
+        if self.class_easiness is None:
+            return own
+        return torch.lerp(own, self.class_easiness(batch.labels).to(own.dtype), self.class_weight)
+
+    def observe(self, batch: Batch) -> None:
+        """Take the batch into the running easiness of its identities."""
+        if self.class_easiness is not None:
+            self.class_easiness.update(batch.labels, self._own_easiness(batch))
+
+    def margin_rad(self, batch: Batch) -> Tensor:
+        """m_i = m_base (1 + alpha e_i), sign and step applied; shape (b,), radians."""
+        e = self.easiness(batch)
+        if self.detach_margin:
+            e = e.detach()
+        if self.shape == "step":
+            e = torch.sign(e)
+        if self.favour == "hard":
+            e = -e
+        margin = self.base_margin_rad * (1.0 + self.current_alpha(batch.progress) * e)
+        if self.match_mean and len(margin):
+            margin = margin + (self.base_margin_rad - margin.mean())
+        return margin
+
+    def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
+        """cos(theta + m_i); shape (b,) to (b,)."""
+        pushed = add_angle(target_cos, self.margin_rad(batch), self.beyond_pi)
+        return torch.minimum(pushed, target_cos) if self.never_above else pushed
+
+    def describe(self) -> str:
+        what = {
+            "similarity": "similarity to the own class centre",
+            "gap": "gap to the hardest foreign centre",
+            "angle_gap": "angle gap to the hardest foreign centre",
+        }[self.kind]
+        low, high = (self.base_margin_rad * (1.0 + sign * self.alpha) for sign in (-1.0, 1.0))
+        parts = [
+            f"cos(θ + m_i), m_i = {self.base_margin_rad:g} (1 {'+' if self.favour == 'easy' else '-'} "
+            f"{self.alpha:.3g} e_i) rad, from {low:.3g} to {high:.3g}; {self.favour} samples get the larger",
+            f"e_i: {self.shape} in the {what}" + (f", neutral at {self.pivot:g}" if self.pivot else ""),
+        ]
+        if self.schedule != "constant":
+            parts.append(f"alpha grows with training progress ({self.schedule})")
+        if self.class_weight:
+            parts.append(f"{self.class_weight:.0%} of e_i is the identity's running easiness")
+        if self.match_mean:
+            parts.append("batch-mean margin held at the base")
+        return "; ".join(parts)
+
+
+# What both forms of the public code share: the plain formula past pi, a guard, and a full derivative.
+_PUBLIC: dict[str, object] = {
+    "shape": "linear",
+    "favour": "hard",
+    "beyond_pi": "none",
+    "never_above": True,
+    "detach_margin": False,
+}

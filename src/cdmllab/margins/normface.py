@@ -1,0 +1,7 @@
+"""NormFace: cosines and a scale, no margin."""
+
+from cdmllab.margins.policy import MarginPolicy
+
+
+class NormFace(MarginPolicy):
+    """The target cosine as it is (Wang et al., "NormFace", 2017, equation 3 with both sides normalised)."""

@@ -1,0 +1,107 @@
+"""The protocol of a margin softmax: what a loss changes about the cosines of a batch."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from cdmllab.geometry import angle
+
+Gradient = Literal["exact", "straight_through"]
+BeyondPi = Literal["linear", "clip", "none"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a head tells a policy about the batch it is working on; b samples, ignored ones left out."""
+
+    labels: Tensor  # [b] int64, the identity of each sample
+    target_cos: Tensor  # [b] cosine to the own class centre
+    embedding_norm: Tensor  # [b] length of the embedding before normalisation
+    hardest_negative: Tensor | None = None  # [b] largest cosine to a foreign centre, if the policy asks
+    progress: float = 0.0  # how much of the training is done, in [0, 1]
+
+
+class _StraightThrough(torch.autograd.Function):
+    """The value of one tensor with the gradient of another."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, source: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        return None, grads[0]
+
+
+class MarginPolicy(nn.Module):
+    """Base of every loss: the identity, which is NormFace.
+
+    A subclass overrides the hook it changes. Nothing here owns class centres or a scale; that is the head's
+    part. State lives in buffers only, so that `state_dict` carries all of it.
+
+    Parameters
+    ----------
+    gradient : ``"exact"`` differentiates the target through the margin; ``"straight_through"`` keeps the
+        value but lets d(target)/d(cosine) be 1, as arcface_torch does by computing it under ``no_grad``.
+    """
+
+    needs_hardest_negative: bool = False
+
+    def __init__(self, *, gradient: Gradient = "exact") -> None:
+        super().__init__()
+        check_choice("gradient", gradient, get_args(Gradient))
+        self.gradient: Gradient = gradient
+
+    def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
+        """The cosine of the own class after the margin; shape (b,) to (b,)."""
+        return target_cos
+
+    def negatives(self, cosines: Tensor, batch: Batch) -> Tensor:
+        """The cosines of the other classes, elementwise; shape (b, c) to (b, c)."""
+        return cosines
+
+    def observe(self, batch: Batch) -> None:
+        """Update running statistics; the head calls it once a training batch, before `target`."""
+
+    def easiness(self, batch: Batch) -> Tensor | None:
+        """The signed easiness of each sample, shape (b,), where the loss has such a notion."""
+        return None
+
+    @torch.no_grad()
+    def margin_rad(self, batch: Batch) -> Tensor:
+        """The angle by which each sample's target is pushed back; shape (b,), radians.
+
+        In general the angle of the margined cosine less the angle of the plain one.
+        """
+        return angle(self.target(batch.target_cos, batch)) - angle(batch.target_cos)
+
+    def margined(self, target_cos: Tensor, batch: Batch) -> Tensor:
+        """`target` with the gradient that was asked for; what a head calls."""
+        if self.gradient == "straight_through":
+            with torch.no_grad():
+                value = self.target(target_cos, batch)
+            result: Tensor = _StraightThrough.apply(value, target_cos)
+            return result
+        return self.target(target_cos, batch)
+
+    def describe(self) -> str:
+        """One line for people: what this loss does to the target cosine."""
+        return "no margin"
+
+    def extra_repr(self) -> str:
+        return self.describe()
+
+
+def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Raise a ValueError that names the option and what it may be."""
+    if value not in allowed:
+        choices = ", ".join(repr(a) for a in allowed)
+        raise ValueError(f"{name} must be one of {choices}; got {value!r}")
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise a ValueError unless low <= value <= high (NaN fails too)."""
+    if not low <= value <= high:
+        raise ValueError(f"{name} must lie in [{low:g}, {high:g}]; got {value!r}")
