@@ -1,0 +1,41 @@
+"""The command line: `cdmllab --help`. Each group of commands lives beside its modules."""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cdmllab import __version__
+from cdmllab.errors import CdmlLabError
+from cdmllab.publish.commands import app as book
+
+
+class _Sentences(TyperGroup):
+    """A group of commands that tells a user's error in its one sentence."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CdmlLabError as error:
+            typer.echo(f"cdmllab: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app.add_typer(book, name="book")
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """CDML Lab: margin losses for face recognition, as a book and a package."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""From chapters to a site: `book/chapters` -> `notebooks` -> `book/executed` -> `book/_build/html`."""

@@ -1,0 +1,88 @@
+"""The whole way: chapters -> notebooks -> executed notebooks -> site, doing only what is due."""
+
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+from cdmllab.publish import chapters, site
+from cdmllab.publish.layout import Layout
+from cdmllab.publish.lock import building
+from cdmllab.publish.progress import Progress
+from cdmllab.publish.sync import Changes, sync
+
+TIMEOUT_S = 900
+
+
+def build(
+    layout: Layout,
+    *,
+    given: Mapping[str, Any] | None = None,
+    only: Sequence[str] = (),
+    force: bool = False,
+    execute: bool = True,
+    timeout_s: int = TIMEOUT_S,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Bring the notebooks, their outputs and the site up to date; the chapters that were run are returned.
+
+    Chapters are run one after the other, and each is kept as soon as it is done, so a build that was stopped
+    goes on where it was.
+
+    Parameters
+    ----------
+    given : parameters for every chapter that is run
+    only : the chapters to run, by name or number (default: all); the site waits until all have been run once
+    force : run and build also what is up to date
+    execute : whether to run chapters at all
+    timeout_s : limit for each cell; 0 is none
+
+    Raises
+    ------
+    CdmlLabError : something stands in the way; what was there before stays
+    """
+    progress = progress or Progress()
+    names = layout.chapters()
+    wanted = sorted({layout.chapter(name) for name in only}) if only else names
+    with building(layout):
+        report(sync(layout), progress)
+        chapters.clear_leftovers(layout)
+        done = []
+        if execute:
+            for step in [chapters.plan(layout, name, given or {}) for name in wanted]:
+                due = step.reasons or (["asked for"] if force else [])
+                if due:
+                    chapters.run(
+                        step, layout, layout.output(step.chapter), due, timeout_s=timeout_s, progress=progress
+                    )
+                    done.append(step.chapter)
+                else:
+                    progress.line(f"{step.chapter}: up to date")
+        waiting = [name for name in names if not layout.output(name).is_file()]
+        if only and waiting:
+            progress.line(f"site: not built, since {', '.join(waiting)} has not been run")
+            return done
+        _build_site(layout, names, force, progress)
+    return done
+
+
+def report(changes: Changes, progress: Progress) -> None:
+    """Say what a sync did."""
+    for name in changes.taken:
+        progress.line(f"{name}: took the notebook's edits into the chapter")
+    for name in changes.written:
+        progress.line(f"{name}: wrote its notebook")
+    for name in changes.removed:
+        progress.line(f"{name}: removed its notebook, the chapter is no more")
+
+
+def _build_site(layout: Layout, names: Sequence[str], force: bool, progress: Progress) -> None:
+    site.check_pages(layout, names)
+    due = site.reasons(layout) or (["asked for"] if force else [])
+    index = layout.show(layout.html / "index.html")
+    if not due:
+        progress.line(f"site: up to date, {index}")
+        return
+    progress.line(f"site: {chapters.told(due)}")
+    started = monotonic()
+    pages = site.build(layout)
+    progress.line(f"site: {pages} pages in {monotonic() - started:.1f} s, {index}")

@@ -1,0 +1,111 @@
+"""The commands of `cdmllab book`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cdmllab.errors import CdmlLabError
+from cdmllab.publish.options import FLAGS, WithParameters, read
+
+app = typer.Typer(no_args_is_help=True, help="Build the book: run its chapters, build its site.")
+
+Given = Annotated[
+    list[str] | None,
+    typer.Option(*FLAGS, metavar="NAME VALUE", help="Set a parameter of the chapters; can be repeated."),
+]
+Profile = Annotated[str, typer.Option(metavar="cpu|gpu", help="What the chapters may use.")]
+Timeout = Annotated[int, typer.Option(min=0, metavar="SECONDS", help="Limit for each cell; 0 is none.")]
+
+
+@app.command(cls=WithParameters)
+def build(
+    profile: Profile = "cpu",
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="CHAPTER", help="Run this chapter only; can be repeated.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run and build also what is up to date.")] = False,
+    parameter: Given = None,
+    timeout: Timeout = 900,
+    no_execute: Annotated[
+        bool, typer.Option("--no-execute", help="Build the site from the outputs that are there.")
+    ] = False,
+) -> None:
+    """Run the chapters that changed, then build book/_build/html/index.html."""
+    from cdmllab.publish.build import build as build_book
+    from cdmllab.publish.layout import Layout
+
+    build_book(
+        Layout.find(),
+        given={"profile": profile, **read(parameter)},
+        only=only or (),
+        force=force,
+        execute=not no_execute,
+        timeout_s=timeout,
+    )
+
+
+@app.command(cls=WithParameters)
+def run(
+    chapter: str,
+    profile: Profile = "cpu",
+    parameter: Given = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where to write the notebook (default: out_CHAPTER.ipynb).")
+    ] = None,
+    timeout: Timeout = 900,
+) -> None:
+    """Run one chapter with given parameters into a notebook of its own; the book stays as it is."""
+    from cdmllab.publish import chapters
+    from cdmllab.publish.layout import Layout
+    from cdmllab.publish.progress import Progress
+
+    layout = Layout.find()
+    name = layout.chapter(chapter)
+    step = chapters.plan(layout, name, {"profile": profile, **read(parameter)})
+    target = (output or Path(f"out_{name}.ipynb")).absolute()
+    chapters.run(step, layout, target, [f"to {layout.show(target)}"], timeout_s=timeout, progress=Progress())
+
+
+@app.command()
+def sync(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only tell what is out of step; exit with 1 if anything is.")
+    ] = False,
+    take_edits: Annotated[
+        bool, typer.Option("--take-edits", help="Take edits made in notebooks into the chapters first.")
+    ] = False,
+) -> None:
+    """Write notebooks/ from book/chapters/."""
+    from cdmllab.publish import sync as steps
+    from cdmllab.publish.build import report
+    from cdmllab.publish.layout import Layout
+    from cdmllab.publish.progress import Progress
+
+    layout = Layout.find()
+    if check:
+        seen = steps.check(layout)
+        for problem in seen.problems:
+            typer.echo(problem.sentence, err=True)
+        typer.echo(f"{seen.chapters} chapters, {seen.notebooks} notebooks, {len(seen.problems)} out of step")
+        raise typer.Exit(1 if seen.problems else 0)
+    changes = steps.sync(layout, take_edits=take_edits)
+    report(changes, Progress())
+    written, removed, unchanged = map(len, (changes.written, changes.removed, changes.unchanged))
+    typer.echo(f"{written} notebooks written, {removed} removed, {unchanged} in step")
+
+
+@app.command(cls=WithParameters)
+def status(profile: Profile = "cpu", parameter: Given = None) -> None:
+    """Tell which chapters `build` would run, and why."""
+    from cdmllab.publish import chapters, site
+    from cdmllab.publish.layout import Layout
+
+    layout = Layout.find()
+    for name in layout.chapters():
+        try:
+            reasons = chapters.plan(layout, name, {"profile": profile, **read(parameter)}).reasons
+        except CdmlLabError as error:
+            reasons = [str(error)]
+        typer.echo(f"{name}: {'; '.join(reasons) or 'up to date'}")
+    typer.echo(f"site: {'; '.join(site.reasons(layout)) or 'up to date'}")

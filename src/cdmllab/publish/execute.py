@@ -1,0 +1,177 @@
+"""Running one chapter: every cell, in order, without an error and without a warning, or not at all."""
+
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import nbformat
+import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+
+from cdmllab.errors import CdmlLabError
+from cdmllab.files import write_text
+from cdmllab.publish.kernel import environment, manager_class
+from cdmllab.publish.layout import Layout
+from cdmllab.publish.normalise import normalise
+from cdmllab.publish.notebooks import as_text
+from cdmllab.publish.progress import Progress, shorten
+
+ALLOW_STDERR = "allow-stderr"
+SKIP = "skip-execution"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class ChapterError(CdmlLabError):
+    """A chapter did not run to its end as it should."""
+
+
+class _StoppedError(Exception):
+    """Where and why a run stopped, without the chapter's name."""
+
+
+@dataclass
+class _Watch:
+    """Which cell is at work, for the progress lines and for errors that do not tell."""
+
+    progress: Progress
+    cells: int
+    injected: int | None  # where papermill puts the cell of given parameters
+    index: int = 0
+    source: str = ""
+
+    def starts(self, cell: NotebookNode, cell_index: int) -> None:
+        self.index, self.source = cell_index, cell.source
+        if cell_index != self.injected:
+            self.progress.cell_starts(self._number(cell_index), self.cells, shorten(cell.source))
+
+    def ends(self, cell: NotebookNode, cell_index: int, **_: Any) -> None:
+        if cell_index != self.injected:
+            self.progress.cell_ends(self._number(cell_index), self.cells, shorten(cell.source))
+
+    def where(self, index: int, source: str) -> str:
+        return f"cell {self._number(index)} of {self.cells} (`{shorten(source)}`)"
+
+    def _number(self, index: int) -> int:
+        """The cell's place in the notebook as its author knows it."""
+        return index + 1 - (self.injected is not None and index >= self.injected)
+
+
+def execute(
+    layout: Layout,
+    chapter: str,
+    notebook: NotebookNode,
+    output: Path,
+    *,
+    given: Mapping[str, Any],
+    record: Mapping[str, Any],
+    timeout_s: int,
+    progress: Progress,
+) -> None:
+    """Run a chapter's notebook in the repository root and write it, with outputs, to `output`.
+
+    `output` appears in one step, when everything went well. Otherwise it stays as it was, and what was run is
+    kept for reading at `layout.failed(chapter)`.
+
+    Parameters
+    ----------
+    given : the parameters that differ from the notebook's own
+    record : kept as ``cdmllab`` in the output's metadata
+    timeout_s : limit for each cell; 0 is none
+
+    Raises
+    ------
+    ChapterError : a cell raised, wrote to stderr (unless tagged ``allow-stderr``), was not run, or took too
+        long; or the kernel died
+    """
+    tagged = [
+        index for index, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])
+    ]
+    watch = _Watch(progress, len(notebook.cells), tagged[0] + 1 if given and tagged else None)
+    failed = layout.failed(chapter)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=output.parent, prefix=".running-") as folder:
+        running = Path(folder) / f"{chapter}.ipynb"
+        try:
+            executed = _run(layout, notebook, running, given, timeout_s, watch)
+            _refuse_defects(executed, watch)
+        except _StoppedError as stopped:
+            progress.clear()
+            kept = ""
+            if running.is_file():
+                write_text(failed, running.read_text(encoding="utf-8"))
+                kept = f"; what was run is in {layout.show(failed)}"
+            raise ChapterError(f"chapter {chapter}, {stopped}{kept}") from stopped
+    result = normalise(executed)
+    result.metadata["cdmllab"] = dict(record)
+    nbformat.validate(result)
+    write_text(output, as_text(result))
+    failed.unlink(missing_ok=True)
+
+
+def _run(
+    layout: Layout,
+    notebook: NotebookNode,
+    running: Path,
+    given: Mapping[str, Any],
+    timeout_s: int,
+    watch: _Watch,
+) -> NotebookNode:
+    """Run all cells; papermill saves what it has to the file `running` as it goes."""
+    try:
+        with environment(layout.package.parent) as variables:
+            executed: NotebookNode = papermill.execute_notebook(
+                deepcopy(notebook),
+                str(running).replace("{", "{{").replace("}", "}}"),  # papermill formats paths
+                parameters=dict(given),
+                cwd=layout.root,
+                kernel_name="python3",
+                kernel_manager_class=manager_class(variables),
+                start_timeout=120,
+                execution_timeout=timeout_s or None,
+                iopub_timeout=60,
+                progress_bar=False,
+                on_cell_execute=watch.starts,
+                on_cell_executed=watch.ends,
+            )
+            return executed
+    except PapermillExecutionError as error:
+        place = watch.where(error.cell_index, error.source)
+        raise _StoppedError(
+            f"{place}: {error.ename}: {shorten(_COLOUR.sub('', error.evalue), 200)}"
+        ) from error
+    except CellTimeoutError as error:
+        raise _StoppedError(
+            f"{watch.where(watch.index, watch.source)}: took longer than {timeout_s} s"
+        ) from error
+    except DeadKernelError as error:
+        raise _StoppedError(
+            f"{watch.where(watch.index, watch.source)}: the kernel died, killed from outside or out of memory"
+        ) from error
+    except RuntimeError as error:
+        raise _StoppedError(f"the kernel did not start: {shorten(str(error), 200)}") from error
+
+
+def _refuse_defects(executed: NotebookNode, watch: _Watch) -> None:
+    """Find what papermill lets pass: cells that were not run after an exit, and warnings."""
+    for index, cell in enumerate(executed.cells):
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        tags = cell.metadata.get("tags", [])
+        for output in cell.outputs:
+            if output.output_type == "error":
+                raise _StoppedError(
+                    f"{watch.where(index, cell.source)}: {output.ename}: {shorten(output.evalue, 200)}"
+                )
+            if output.output_type == "stream" and output.name == "stderr" and ALLOW_STDERR not in tags:
+                raise _StoppedError(
+                    f"{watch.where(index, cell.source)}: wrote to stderr: {shorten(output.text, 200)} "
+                    f"(tag the cell {ALLOW_STDERR!r} if it is meant)"
+                )
+        if cell.execution_count is None and SKIP not in tags:
+            raise _StoppedError(f"{watch.where(index, cell.source)}: was not run")

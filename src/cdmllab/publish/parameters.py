@@ -1,0 +1,152 @@
+"""The parameters a chapter has, and the values it is given."""
+
+import ast
+import io
+import json
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from nbformat import NotebookNode
+
+from cdmllab.errors import CdmlLabError
+
+PROFILES = ("cpu", "gpu")
+REQUIRED = ("profile", "seed")
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a chapter's parameters cell: ``seed = 0  # where every random number starts``."""
+
+    name: str
+    default: Any
+    help: str
+
+
+def declared(chapter: str, notebook: NotebookNode) -> dict[str, Parameter]:
+    """Read the cell tagged ``parameters``: plain literals, each with a comment that says what it is for.
+
+    Raises
+    ------
+    CdmlLabError : there is not exactly one such cell, a line is not ``name = literal  # help``, or one of
+        `REQUIRED` is missing
+    """
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise CdmlLabError(
+            f"chapter {chapter} has {len(cells)} cells tagged 'parameters'; it needs exactly one"
+        )
+    source = cells[0].source
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise CdmlLabError(f"chapter {chapter}: its parameters cell has a syntax error, {error}") from error
+    comments = _comments(source)
+    found = {}
+    for statement in statements:
+        parameter = _parameter(statement, comments)
+        if parameter is None:
+            line = source.splitlines()[statement.lineno - 1]
+            raise CdmlLabError(
+                f"chapter {chapter}: the parameters cell needs `name = literal  # help`, not `{line}`"
+            )
+        found[parameter.name] = parameter
+    for name in REQUIRED:
+        if name not in found:
+            raise CdmlLabError(
+                f"chapter {chapter} has no parameter {name!r}: every chapter needs {' and '.join(REQUIRED)}"
+            )
+    _check_profile(chapter, found["profile"].default)
+    return found
+
+
+def resolve(chapter: str, parameters: Mapping[str, Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every parameter's value: the given one, turned into the type of the default, or the default.
+
+    A text, as typed on the command line, is read by the type of the default: ``"3"`` is 3 for an integer.
+
+    Raises
+    ------
+    CdmlLabError : a name that the chapter does not have, or a value of another type than the default
+    """
+    for name in given:
+        if name not in parameters:
+            close = get_close_matches(name, parameters, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise CdmlLabError(
+                f"chapter {chapter} has no parameter {name!r}{hint}; it has {', '.join(parameters)}"
+            )
+    values = {
+        name: _convert(chapter, parameter, given.get(name, parameter.default))
+        for name, parameter in parameters.items()
+    }
+    _check_profile(chapter, values["profile"])
+    return values
+
+
+def _comments(source: str) -> dict[int, str]:
+    """The comment on each line."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+
+
+def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter | None:
+    match statement:
+        case (
+            ast.Assign(targets=[ast.Name(id=name)], value=value)
+            | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+        ):
+            help_text = comments.get(statement.end_lineno or 0, "")
+        case _:
+            return None
+    try:
+        default = ast.literal_eval(value)
+        plain = (
+            json.loads(json.dumps(default)) == default
+        )  # no tuple, set or bytes: papermill cannot pass them on
+    except (ValueError, TypeError):
+        return None
+    return Parameter(name, default, help_text) if plain and help_text else None
+
+
+def _convert(chapter: str, parameter: Parameter, value: Any) -> Any:
+    kind = type(parameter.default)
+    try:
+        if isinstance(value, str) and kind is not str:
+            value = _read(value, kind)
+        if kind is float and type(value) is int:
+            value = float(value)
+        if parameter.default is not None and type(value) is not kind:
+            raise ValueError
+    except (ValueError, SyntaxError, KeyError):
+        raise CdmlLabError(
+            f"chapter {chapter}: parameter {parameter.name!r} is {_article(kind.__name__)}, "
+            f"as in {parameter.default!r}; {value!r} is not"
+        ) from None
+    return value
+
+
+def _read(text: str, kind: type) -> Any:
+    if kind is bool:
+        return _WORDS[text.lower()]
+    if kind in (int, float):
+        return kind(text)
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        if kind is type(None):
+            return text
+        raise
+
+
+def _check_profile(chapter: str, profile: object) -> None:
+    if profile not in PROFILES:
+        raise CdmlLabError(f"chapter {chapter}: profile is one of {', '.join(PROFILES)}; {profile!r} is not")
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

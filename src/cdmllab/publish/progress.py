@@ -1,0 +1,57 @@
+"""How far a build is: one line a chapter and one a cell."""
+
+import sys
+from time import monotonic
+from typing import TextIO
+
+
+class Progress:
+    """Tell about chapters and cells; on a terminal the line of a cell is rewritten in place."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._in_place = self._stream.isatty()
+        self._started = self._cell_started = monotonic()
+
+    def line(self, text: str) -> None:
+        """Say one thing."""
+        self._write(f"{text}\n")
+
+    def chapter_starts(self, text: str) -> None:
+        """A chapter is about to run."""
+        self._started = monotonic()
+        self.line(text)
+
+    def chapter_ends(self, text: str) -> None:
+        """A chapter has run."""
+        self.line(f"{text} in {_seconds(monotonic() - self._started)}")
+
+    def cell_starts(self, number: int, of: int, title: str) -> None:
+        """A cell begins."""
+        self._cell_started = monotonic()
+        if self._in_place:
+            self._write(f"  cell {number}/{of}  {title}", end="")
+
+    def cell_ends(self, number: int, of: int, title: str) -> None:
+        """A cell is done."""
+        text = f"  cell {number}/{of}  {_seconds(monotonic() - self._cell_started)}  {title}"
+        self._write(text, end="" if self._in_place else "\n")
+
+    def clear(self) -> None:
+        """End a line that was being rewritten, before something else is said."""
+        if self._in_place:
+            self._write("")
+
+    def _write(self, text: str, end: str = "") -> None:
+        self._stream.write(("\r\x1b[2K" if self._in_place else "") + text + end)
+        self._stream.flush()
+
+
+def shorten(text: str, width: int = 60) -> str:
+    """The first line that says something, cut to fit."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"

@@ -1,0 +1,108 @@
+"""What code can reach by its imports: modules of the package, their data files, third-party packages."""
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# The machinery that runs the chapters is not part of what they compute.
+MACHINERY = ("publish", "cli")
+
+
+@dataclass
+class Reach:
+    """Modules by dotted name, data files by path, and the top-level names of other packages."""
+
+    modules: dict[str, Path] = field(default_factory=dict)
+    data: dict[str, Path] = field(default_factory=dict)
+    third_party: set[str] = field(default_factory=set)
+
+
+def reach(sources: Iterable[str], package: Path) -> Reach:
+    """Follow the imports of some code through a package.
+
+    Imports within functions count, and so does a plain string that is the full name of a module.
+    A module brings the packages it lies in, and a package its files that are not Python. The root package
+    counts only where something of its own is imported: it must not join everything to everything.
+
+    Parameters
+    ----------
+    sources : pieces of code; one that does not parse is passed over, it will tell when it is run
+    package : the folder of the root package
+    """
+    found = Reach()
+    waiting = [name for source in sources for name in _imported(source, "", package)]
+    while waiting:
+        name = waiting.pop()
+        if name.split(".")[0] != package.name:
+            found.third_party.add(name.split(".")[0])
+            continue
+        for module, path in _modules(name, package):
+            if module in found.modules:
+                continue
+            found.modules[module] = path
+            is_package = path.name == "__init__.py"
+            if is_package and module != package.name:
+                found.data.update(
+                    {file.relative_to(package.parent).as_posix(): file for file in _data(path.parent)}
+                )
+            inside = module if is_package else module.rpartition(".")[0]
+            waiting += _imported(path.read_text(encoding="utf-8"), inside, package)
+    found.third_party -= sys.stdlib_module_names
+    return found
+
+
+def _imported(source: str, inside: str, package: Path) -> Iterator[str]:
+    """The dotted names that code in the package `inside` imports; the last part may be a module's own."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                if level:
+                    parents = inside.split(".")
+                    module = ".".join([*parents[: len(parents) - level + 1], *([module] if module else [])])
+                yield from (f"{module}.{alias.name}" for alias in names)
+            case ast.Constant(value=str(text)) if text.startswith(f"{package.name}.") and _locate(
+                text, package
+            ):
+                yield text
+
+
+def _modules(name: str, package: Path) -> Iterator[tuple[str, Path]]:
+    """The modules that importing a dotted name runs; the root only when the name is its own."""
+    parts = name.split(".")
+    if len(parts) > 1 and parts[1] in MACHINERY:
+        return
+    prefixes = [".".join(parts[:count]) for count in range(2, len(parts) + 1)]
+    located = [(prefix, path) for prefix in prefixes if (path := _locate(prefix, package))]
+    root = package / "__init__.py"
+    if not located and root.is_file():
+        located = [(package.name, root)]
+    yield from located
+
+
+def _locate(module: str, package: Path) -> Path | None:
+    """The file of a module of the package."""
+    stem = package.parent.joinpath(*module.split("."))
+    for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):
+        if path.is_file():
+            return path
+    return None
+
+
+def _data(folder: Path) -> Iterator[Path]:
+    """The files of a package that are not Python, also in plain folders below, but not in packages below."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "__pycache__")):
+            continue
+        if path.is_dir():
+            if not (path / "__init__.py").is_file():
+                yield from _data(path)
+        elif path.suffix not in (".py", ".pyc"):
+            yield path
