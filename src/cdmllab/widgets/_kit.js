@@ -1,0 +1,196 @@
+// What every widget is built from. cdmllab.widgets.source() puts this text in front of a widget's own.
+const kit = (() => {
+  const SVG = "http://www.w3.org/2000/svg";
+  let count = 0;
+
+  // The page's palette where there is one (the book), else JupyterLab's, else light.
+  const CSS = `
+.cdw { --w-ink: var(--cdml-ink, var(--jp-content-font-color1, #1b2330));
+  --w-muted: var(--cdml-muted, var(--jp-content-font-color2, #58616f));
+  --w-grid: var(--cdml-grid, var(--jp-border-color2, #c9ced6));
+  --w-paper: var(--cdml-paper, var(--jp-layout-color0, #ffffff));
+  --w-surface: var(--cdml-surface, var(--jp-layout-color1, #f5f6f8));
+  --w-accent: var(--cdml-accent, var(--jp-brand-color1, #2f6fb7));
+  container-type: inline-size; box-sizing: border-box; max-width: 100%; color: var(--w-ink);
+  font: 15px/1.45 system-ui, sans-serif; font-variant-numeric: tabular-nums;
+  background: var(--w-paper); border: 1px solid var(--w-grid); border-radius: 10px; padding: 14px 16px; }
+.cdw *, .cdw *::before { box-sizing: border-box; }
+.cdw p, .cdw dl, .cdw dd, .cdw fieldset, .cdw label { margin: 0; padding: 0; border: 0; min-width: 0; }
+.cdw svg { display: block; overflow: visible; font: 13px system-ui, sans-serif; }
+.cdw svg text { fill: var(--w-muted); }
+.cdw .cdw-halo { paint-order: stroke; stroke: var(--w-paper); stroke-width: 4px; stroke-linejoin: round; }
+.cdw .cdw-gridline { stroke: var(--w-grid); stroke-width: 1; shape-rendering: crispEdges; }
+.cdw .cdw-axis { stroke: var(--w-muted); stroke-width: 1; shape-rendering: crispEdges; }
+.cdw .cdw-slider { display: grid; grid-template-columns: 1fr auto; align-items: baseline; column-gap: 8px; }
+.cdw .cdw-slider small { color: var(--w-muted); font-size: 13px; }
+.cdw .cdw-slider output { font-weight: 600; }
+.cdw input[type=range] { grid-column: 1 / -1; width: 100%; height: 28px; margin: 0; accent-color: var(--w-accent);
+  cursor: pointer; touch-action: pan-y; }
+.cdw legend { float: none; width: auto; margin: 0 0 4px; padding: 0; font: inherit; }
+.cdw .cdw-row { display: flex; flex-wrap: wrap; gap: 6px; }
+.cdw .cdw-chip { display: inline-flex; align-items: center; gap: 7px; min-height: 34px; padding: 3px 12px; margin: 0;
+  font: inherit; font-size: 14px; color: var(--w-ink); background: var(--w-surface); cursor: pointer;
+  border: 1px solid var(--w-grid); border-radius: 17px; }
+.cdw .cdw-chip:hover { border-color: var(--w-muted); }
+.cdw .cdw-chip[aria-pressed=true], .cdw .cdw-chip:has(:checked) { border-color: var(--chip, var(--w-accent));
+  box-shadow: inset 0 0 0 1px var(--chip, var(--w-accent)); background: var(--w-paper); font-weight: 600; }
+.cdw .cdw-chip input { position: absolute; opacity: 0; width: 1px; height: 1px; margin: 0; }
+.cdw .cdw-dot { width: 10px; height: 10px; border-radius: 50%; background: var(--chip); }
+.cdw :focus-visible, .cdw .cdw-chip:has(:focus-visible) { outline: 2px solid var(--w-accent); outline-offset: 2px; }
+.cdw .cdw-readout { display: grid; grid-template-columns: repeat(auto-fit, minmax(104px, 1fr)); gap: 8px; }
+.cdw .cdw-readout div { padding: 6px 10px; border-radius: 8px; background: var(--w-surface); }
+.cdw .cdw-readout dt { color: var(--w-muted); font-weight: 400; font-size: 13px; margin: 0; }
+.cdw .cdw-readout dd { font-size: 18px; font-weight: 600; line-height: 1.3; }
+.cdw .cdw-unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+@media print { .cdw { break-inside: avoid; } }
+`;
+
+  const add = (node, attributes, children) => {
+    for (const [key, value] of Object.entries(attributes)) {
+      if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+      else if (value !== null && value !== undefined) node.setAttribute(key, value);
+    }
+    node.append(...children);
+    return node;
+  };
+  const html = (tag, attributes = {}, ...children) => add(document.createElement(tag), attributes, children);
+  const svg = (tag, attributes = {}, ...children) => add(document.createElementNS(SVG, tag), attributes, children);
+  const uid = (stem) => `cdw-${stem}-${(count += 1)}`;
+
+  // A number as the reader sees it: fixed decimals, a real minus sign, no minus zero.
+  const number = (value, digits) => {
+    const text = value.toFixed(digits);
+    return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "\u2212");
+  };
+
+  const commit = (model, values) => {
+    for (const [name, value] of Object.entries(values)) model.set(name, value);
+    model.save_changes();
+  };
+
+  // The widget's root element with its style inside, so that it looks right wherever it is put.
+  const root = (el, label, css = "") => {
+    const node = html("div", { class: "cdw", role: "group", "aria-label": label }, html("style", {}, CSS + css));
+    el.replaceChildren(node);
+    return node;
+  };
+
+  // A labelled native slider on one number of the model: {name, symbol, hint, min, max, step, digits, unit}.
+  const slider = (model, spec) => {
+    const id = uid(spec.name);
+    const shown = html("output", { for: id });
+    const say = (value) => `${number(value, spec.digits)}${spec.unit ?? ""}`;
+    const input = html("input", {
+      type: "range", id, name: spec.name, min: spec.min, max: spec.max, step: spec.step,
+      oninput: () => commit(model, { [spec.name]: Number(input.value) }),
+    });
+    const label = html("label", { for: id }, spec.symbol, " ", html("small", {}, spec.hint));
+    const update = () => {
+      const value = model.get(spec.name);
+      if (Number(input.value) !== value) input.value = String(value);
+      shown.textContent = say(value);
+      input.setAttribute("aria-valuetext", say(value));
+    };
+    return { node: html("div", { class: "cdw-slider" }, label, shown, input), input, update };
+  };
+
+  // One choice of several, as native radio buttons: options are [value, text] pairs.
+  const choice = (model, name, title, options) => {
+    const group = uid(name);
+    const inputs = options.map(([value]) =>
+      html("input", { type: "radio", name: group, value, onchange: () => commit(model, { [name]: value }) }));
+    const row = options.map(([, text], i) => html("label", { class: "cdw-chip" }, inputs[i], text));
+    const update = () => inputs.forEach((input) => { input.checked = input.value === model.get(name); });
+    return { node: html("fieldset", {}, html("legend", {}, title), html("div", { class: "cdw-row" }, ...row)), update };
+  };
+
+  // Named numbers that change: entries are [key, label]. show({key: text}) writes them.
+  const readout = (entries) => {
+    const cells = Object.fromEntries(entries.map(([key]) => [key, html("dd", { "data-value": key })]));
+    const rows = entries.map(([key, label]) => html("div", {}, html("dt", {}, label), cells[key]));
+    const show = (values) => Object.entries(values).forEach(([key, text]) => { cells[key].textContent = text; });
+    return { node: html("dl", { class: "cdw-readout" }, ...rows), show };
+  };
+
+  // One sentence for a screen reader, spoken when the hand rests, not at every step of a drag.
+  const announcer = () => {
+    const node = html("p", { class: "cdw-unseen", "aria-live": "polite" });
+    let timer = 0;
+    const say = (text) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => { node.textContent = text; }, 400);
+    };
+    return { node, say, stop: () => clearTimeout(timer) };
+  };
+
+  // A picture with a title and a description that can be renewed.
+  const picture = (title) => {
+    const [titleId, descId] = [uid("title"), uid("desc")];
+    const desc = svg("desc", { id: descId });
+    const layer = svg("g");
+    const node = svg("svg", { role: "img", "aria-labelledby": `${titleId} ${descId}` },
+      svg("title", { id: titleId }, title), desc, layer);
+    return { node, layer, describe: (text) => { desc.textContent = text; } };
+  };
+
+  // A plot's frame: values x0..x1, y0..y1 on pixels left..right, bottom..top; y grows upwards.
+  const frame = (values, pixels) => {
+    const { x0, x1, y0, y1 } = values;
+    const { left, right, top, bottom } = pixels;
+    const toX = (x) => left + ((x - x0) / (x1 - x0)) * (right - left);
+    const toY = (y) => bottom + ((y - y0) / (y1 - y0)) * (top - bottom);
+    const fromX = (px) => x0 + ((px - left) / (right - left)) * (x1 - x0);
+    // Seven decimals of a pixel, and the frame beside them, so that the values can be read back from the path.
+    const curve = (pieces, attributes) => {
+      const at = ([x, y], i) => `${i ? "L" : "M"}${toX(x).toFixed(7)},${toY(y).toFixed(7)}`;
+      return svg("path", {
+        d: pieces.map((points) => points.map(at).join("")).join(""), fill: "none", ...attributes,
+        "data-x0": x0, "data-x1": x1, "data-y0": y0, "data-y1": y1,
+        "data-left": left, "data-right": right, "data-top": top, "data-bottom": bottom,
+      });
+    };
+    const axes = (xTicks, yTicks, xLabel, yLabel, xText = String, yText = String) => svg("g", { "aria-hidden": "true" },
+      ...yTicks.flatMap((y) => [
+        svg("line", { class: "cdw-gridline", x1: left, x2: right, y1: toY(y), y2: toY(y) }),
+        svg("text", { x: left - 8, y: toY(y) + 4, "text-anchor": "end" }, yText(y))]),
+      ...xTicks.flatMap((x) => [
+        svg("line", { class: "cdw-axis", x1: toX(x), x2: toX(x), y1: bottom, y2: bottom + 5 }),
+        svg("text", { x: toX(x), y: bottom + 20, "text-anchor": "middle" }, xText(x))]),
+      svg("line", { class: "cdw-axis", x1: left, x2: right, y1: bottom, y2: bottom }),
+      svg("text", { x: (left + right) / 2, y: bottom + 40, "text-anchor": "middle" }, xLabel),
+      svg("text", { x: 0, y: top - 12 }, yLabel));
+    return { ...values, ...pixels, toX, toY, fromX, curve, axes };
+  };
+
+  // Calls back with the pointer's x in the picture while it is pressed: mouse, pen and finger.
+  const draggable = (node, moved) => {
+    const at = (event) => moved(event.clientX - node.getBoundingClientRect().left);
+    node.style.touchAction = "pan-y";
+    node.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      node.setPointerCapture(event.pointerId);
+      at(event);
+    });
+    node.addEventListener("pointermove", (event) => {
+      if (node.hasPointerCapture(event.pointerId)) at(event);
+    });
+  };
+
+  // Redraws when one of the model's values or the width of `node` changes; returns the clean-up.
+  const redraw = (model, names, node, draw) => {
+    let width = 0;
+    const listen = () => { if (width) draw(width); };
+    const observer = new ResizeObserver(([entry]) => {
+      const now = Math.floor(entry.contentRect.width);
+      if (now && now !== width) { width = now; draw(width); }
+    });
+    names.forEach((name) => model.on(`change:${name}`, listen));
+    observer.observe(node);
+    return () => {
+      observer.disconnect();
+      names.forEach((name) => model.off(`change:${name}`, listen));
+    };
+  };
+
+  return { html, svg, number, commit, root, slider, choice, readout, announcer, picture, frame, draggable, redraw };
+})();

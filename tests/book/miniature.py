@@ -1,0 +1,97 @@
+"""A small book with one of each: a page with a widget and a figure, a notebook with both as outputs."""
+
+import io
+from pathlib import Path
+
+import matplotlib as mpl
+import nbformat
+from matplotlib.figure import Figure
+
+from cdmllab.plots import style
+from cdmllab.widgets import TargetLogit
+
+CONF = """
+import sys
+sys.path.insert(0, {ext!r})
+extensions = ["myst_nb", "cdml_book"]
+html_theme = "sphinx_book_theme"
+html_static_path = [{static!r}]
+html_css_files = ["cdml.css"]
+html_context = {{"default_mode": "auto"}}
+nb_execution_mode = "off"
+numfig = True
+project = "Miniature"
+"""
+PAGES = {
+    "index": """# Miniature
+
+```{toctree}
+page
+notebook
+```
+""",
+    "page": """# A page
+
+{numref}`drawing` has a caption. Text with `code`, $x^2$ and [a link](notebook).
+
+```{figure} drawing.svg
+:name: drawing
+
+A drawing with *ink*.
+```
+
+```{admonition} What you need
+:class: needs
+
+Nothing.
+```
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+```{cdml-widget} target_logit
+:m2: 0.3
+:beyond_pi: clip
+```
+""",
+}
+
+
+def drawing() -> str:
+    """A figure in the book's style, with a clip path and text, as matplotlib writes it."""
+    with mpl.rc_context(style.RC):
+        figure = Figure(figsize=(6, 3))
+        axes = figure.subplots()
+        axes.plot([0, 1, 2], [0, 2, 1], color=style.COLOURS["cdml"], marker="o", markeredgecolor=style.PAPER)
+        axes.set_xlabel("$\\theta$")
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg")
+    return stream.getvalue()
+
+
+def notebook() -> nbformat.NotebookNode:
+    """Two cells with a figure, and one with a widget as Jupyter leaves it, live view included."""
+    v4 = nbformat.v4
+    widget, _ = TargetLogit(m3=0.35, m2=0.0)._repr_mimebundle_()
+    outputs = [{"image/svg+xml": drawing(), "text/plain": "<Figure>"}] * 2 + [widget]
+    cells = [v4.new_markdown_cell("# A notebook")]
+    for count, data in enumerate(outputs, 1):
+        output = v4.new_output("execute_result", data=data, execution_count=count)
+        cells.append(v4.new_code_cell("show()", outputs=[output], execution_count=count))
+    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    state = {"state": {"x": {"model_name": "AnyModel"}}, "version_major": 2, "version_minor": 0}
+    widgets = {"application/vnd.jupyter.widget-state+json": state}
+    return v4.new_notebook(cells=cells, metadata={"kernelspec": spec, "widgets": widgets})
+
+
+def write_miniature(folder: Path, book: Path, pages: dict[str, str]) -> None:
+    """Write the project's source; `pages` replace those of the small book."""
+    source = folder / "source"
+    source.mkdir()
+    conf = CONF.format(ext=str(book / "_ext"), static=str(book / "_static"))
+    (source / "conf.py").write_text(conf, encoding="utf-8")
+    for name, text in {**PAGES, **pages}.items():
+        (source / f"{name}.md").write_text(text, encoding="utf-8")
+    (source / "drawing.svg").write_text(drawing(), encoding="utf-8")
+    nbformat.write(notebook(), source / "notebook.ipynb")
