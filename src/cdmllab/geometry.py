@@ -109,7 +109,8 @@ def cap_boundary(centre: Tensor, angle_rad: float, points: int = 181) -> Tensor:
     e2 = torch.linalg.cross(centre, e1)
     t = torch.linspace(0.0, 2.0 * math.pi, points, dtype=centre.dtype).unsqueeze(-1)
     ring = torch.cos(t) * e1 + torch.sin(t) * e2
-    return math.cos(angle_rad) * centre + math.sin(angle_rad) * ring
+    circle: Tensor = math.cos(angle_rad) * centre + math.sin(angle_rad) * ring
+    return circle
 
 
 def fibonacci_sphere(points: int) -> Tensor:

@@ -19,7 +19,7 @@ class HeadOutput(NamedTuple):
     target_cos: Tensor  # [b] cosine to the own class centre, before the margin
     margin_rad: Tensor  # [b] angle by which the target was pushed back, radians
     easiness: Tensor | None  # [b] in [-1, 1], for losses that have it
-    logits: Tensor | None  # [b, c] scale x cosine before the margin, on request
+    logits: Tensor | None  # [b, c] before the margin, on request
 
 
 class MarginHead(nn.Module):
@@ -30,7 +30,7 @@ class MarginHead(nn.Module):
     policy : the loss, from `cdmllab.margins`
     embedding_dim : d
     num_identities : c
-    scale : s, the radius of the hypersphere the logits live on; logit = s x cosine
+    scale : s in logit = s x cosine
     keep_logits : also return the plain logits [b, c], detached, for accuracy and plots
 
     `progress` in [0, 1] tells scheduled losses how far the training is; the training loop sets it.
@@ -63,6 +63,7 @@ class MarginHead(nn.Module):
         self.scale, self.keep_logits = scale, keep_logits
         # Rows of length about 1, so that one learning rate suits every dimension.
         self.centres = nn.Parameter(torch.randn(num_identities, embedding_dim) / math.sqrt(embedding_dim))
+        self.bias = None if policy.uses_cosine else nn.Parameter(torch.zeros(num_identities))
         self.register_buffer("progress", torch.zeros(()))
 
     def set_progress(self, progress: float) -> None:
@@ -101,9 +102,10 @@ class MarginHead(nn.Module):
         return wide, labels
 
     def extra_repr(self) -> str:
+        scale = f", scale {self.scale:g}" if self.policy.uses_cosine else ""
         return (
             f"{self.name}, {self.backend}: {self.embedding_dim}-d embeddings, "
-            f"{self.num_identities:,} identities, scale {self.scale:g}"
+            f"{self.num_identities:,} identities{scale}"
         )
 
     def __repr__(self) -> str:

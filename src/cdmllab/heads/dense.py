@@ -30,7 +30,8 @@ class DenseHead(MarginHead):
         kept = labels != IGNORE
         x, y = embeddings[kept], labels[kept]
 
-        cosines = cosine(x, self.centres.to(x.dtype))  # [b, c]
+        centres = self.centres.to(x.dtype)
+        cosines = cosine(x, centres)  # [b, c]
         own = y.unsqueeze(1)  # [b, 1]
         target_cos = cosines.gather(1, own).squeeze(1)  # [b]
         hardest = None
@@ -40,9 +41,13 @@ class DenseHead(MarginHead):
         if self.training:
             self.policy.observe(batch)
 
-        target = self.policy.margined(target_cos, batch)
-        margined = self.policy.negatives(cosines, batch).scatter(1, own, target.unsqueeze(1))
-        sample_loss = F.cross_entropy(self.scale * margined, y, reduction="none")
+        if self.bias is not None:  # plain softmax
+            plain = margined = x @ centres.T + self.bias.to(x.dtype)
+        else:
+            target = self.policy.margined(target_cos, batch)
+            plain = self.scale * cosines
+            margined = self.scale * self.policy.negatives(cosines, batch).scatter(1, own, target.unsqueeze(1))
+        sample_loss = F.cross_entropy(margined, y, reduction="none")
 
         def per_sample(values: Tensor) -> Tensor:
             full = values.new_full((len(labels),), torch.nan)
@@ -53,7 +58,7 @@ class DenseHead(MarginHead):
         logits = None
         if self.keep_logits:
             logits = cosines.new_full((len(labels), self.num_identities), torch.nan)
-            logits[kept] = self.scale * cosines.detach()
+            logits[kept] = plain.detach()
         return HeadOutput(
             loss=sample_loss.sum() / max(len(y), 1),
             sample_loss=per_sample(sample_loss),

@@ -8,10 +8,23 @@ from cdmllab.margins.cdml import CDML
 from cdmllab.margins.combined import Combined
 from cdmllab.margins.normface import NormFace
 from cdmllab.margins.policy import Batch, MarginPolicy
+from cdmllab.margins.softmax import Softmax
 
-__all__ = ["CDML", "ArcFace", "Batch", "Combined", "MarginPolicy", "NormFace", "create", "names", "options"]
+__all__ = [
+    "CDML",
+    "ArcFace",
+    "Batch",
+    "Combined",
+    "MarginPolicy",
+    "NormFace",
+    "Softmax",
+    "create",
+    "names",
+    "options",
+]
 
 _TABLE: dict[str, type[MarginPolicy]] = {
+    "softmax": Softmax,
     "normface": NormFace,
     "arcface": ArcFace,
     "combined": Combined,

@@ -1,7 +1,7 @@
 """The protocol of a margin softmax: what a loss changes about the cosines of a batch."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,7 @@ class MarginPolicy(nn.Module):
         value but lets d(target)/d(cosine) be 1, as arcface_torch does by computing it under ``no_grad``.
     """
 
+    uses_cosine: ClassVar[bool] = True  # False: the head's logits are w.x + b
     needs_hardest_negative: bool = False
 
     def __init__(self, *, gradient: Gradient = "exact") -> None:

@@ -1,0 +1,237 @@
+# %% [markdown]
+# # From softmax to margins
+#
+# :::{admonition} After this chapter you can
+# :class: tip
+# - walk from softmax to NormFace, CosFace, ArcFace and SphereFace in three steps;
+# - read a target-logit curve and say what a margin costs at which angle;
+# - write the decision boundary of each loss, and see where the margin stands;
+# - name what happens to an angular margin beyond 180 degrees.
+# :::
+#
+# :::{admonition} What you need
+# :class: note
+# Chapter 1. Nothing is trained here: the chapter runs in seconds on any machine.
+# :::
+
+# %% tags=["parameters"]
+profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
+seed = 0  # of everything random; nothing here is
+margin_rad = 0.5  # ArcFace's margin in the figures, radians
+margin_cos = 0.35  # CosFace's margin in the figures, in cosine
+
+# %%
+import math
+
+import torch
+from myst_nb import glue
+
+from cdmllab import exercises, margins, notebook, plots
+from cdmllab.margins.angular import combined
+from cdmllab.widgets import TargetLogit
+
+lab = notebook.start(profile, seed)
+
+# %% [markdown]
+# ## Three steps
+#
+# Take the softmax loss of chapter 1,
+#
+# ```{math}
+# :label: eq-softmax-2
+# L = -\log \frac{e^{z_y}}{\sum_j e^{z_j}}, \qquad z_j = \mathbf w_j \cdot \mathbf x + b_j
+#   = \lVert\mathbf w_j\rVert\,\lVert\mathbf x\rVert \cos\theta_j + b_j .
+# ```
+#
+# **Step one: only angles.** At test time we compare directions, so in training we let nothing but directions
+# count. Drop the bias, scale every class centre to length 1 and every embedding to length $s$:
+#
+# ```{math}
+# :label: eq-normface
+# z_j = s \cos\theta_j .
+# ```
+#
+# This is **NormFace** {cite}`wang2017normface`. The scale $s$ is needed because cosines end at 1: with $s = 1$
+# and 10,575 identities even a perfect sample, $\cos\theta_y = 1$ and all others at 0, has a probability of only
+# $e / (e + 10574)$, and the loss can never get small.
+
+# %%
+identities = 10_575
+scales = torch.tensor([1.0, 8.0, 16.0, 32.0, 64.0])
+best = torch.exp(scales) / (torch.exp(scales) + identities - 1)
+glue("p_scale_1", best[0].item(), display=False)
+notebook.Table(
+    ["s", "best possible probability"], [[f"{s:g}", f"{p:.4f}"] for s, p in zip(scales, best, strict=True)]
+)
+
+# %% [markdown]
+# **Step two: a handicap.** A sample is on the right side as soon as $\cos\theta_y > \cos\theta_j$ for all other
+# $j$, by however little. To be a good ruler for strangers, we want it right by a distance. So the right answer,
+# and only that, is made to look worse than it is: $\cos\theta_y$ is replaced by some $\psi(\theta_y) \le
+# \cos\theta_y$.
+#
+# ```{math}
+# :label: eq-margin
+# L = -\log \frac{e^{s\,\psi(\theta_y)}}{e^{s\,\psi(\theta_y)} + \sum_{j \ne y} e^{s\cos\theta_j}} .
+# ```
+#
+# **Step three: choose $\psi$.** Here the losses part.
+#
+# | loss | $\psi(\theta)$ | the margin is |
+# |---|---|---|
+# | NormFace {cite}`wang2017normface` | $\cos\theta$ | none |
+# | SphereFace {cite}`liu2017sphereface` | $\cos(m_1\theta)$, continued so that it keeps falling | a factor on the angle |
+# | CosFace {cite}`wang2018cosface` | $\cos\theta - m_3$ | taken from the cosine |
+# | ArcFace {cite}`deng2019arcface` | $\cos(\theta + m_2)$ | added to the angle |
+#
+# ArcFace's authors wrote them as one formula, the **combined margin**:
+#
+# ```{math}
+# :label: eq-combined
+# \psi(\theta) = \cos(m_1 \theta + m_2) - m_3 .
+# ```
+#
+# In the package this is one function, `margins.angular.combined`. Setting two of the three margins to their
+# neutral values ($m_1 = 1$, $m_2 = 0$, $m_3 = 0$) leaves one of the losses.
+#
+# ## What a margin costs at which angle
+
+# %% mystnb={"figure": {"name": "fig-target-logits", "caption": "The cosine of the right class after the margin, ψ(θ). Left: the curves. Right: what each margin takes from the cosine, cos θ - ψ(θ). The jump of ArcFace and SphereFace on the far right is where m₁θ + m₂ passes 180 degrees."}, "image": {"alt": "Two panels of curves over the angle from 0 to 180 degrees for NormFace, SphereFace, CosFace and ArcFace"}}
+family = {
+    "normface": margins.create("normface"),
+    "sphereface": margins.create("combined", m1=1.35, margin_rad=0.0, margin_cos=0.0),
+    "cosface": margins.create("combined", m1=1.0, margin_rad=0.0, margin_cos=margin_cos),
+    "arcface": margins.create("arcface", margin_rad=margin_rad),
+}
+fig, axes = plots.figure(2, width=7.6, height=3.2)
+plots.target_logits(axes[0], family)
+plots.margin_costs(axes[1], family)
+
+# %% [markdown]
+# Read {numref}`fig-target-logits` from the right, where training begins: in many dimensions a fresh embedding
+# stands at about 90 degrees to every centre. It moves to the left as it learns.
+#
+# - **CosFace** takes the same from the cosine everywhere.
+# - **ArcFace** takes most at about 75 degrees, and much less near 0: it stops pushing a sample that has arrived.
+# - **SphereFace** takes nothing at 0 and most where samples are still far away: the margin grows with the angle,
+#   which is why it was hard to train.
+#
+# At 0 degrees ArcFace still asks for a little: the best that can be reached there is $\cos m$.
+
+# %%
+theta = torch.tensor([0.0, 30.0, 75.0, 90.0], dtype=torch.float64).deg2rad()
+cost = torch.cos(theta) - combined(torch.cos(theta), m2=margin_rad)
+glue("cost_0", cost[0].item(), display=False)
+glue("cost_75", cost[2].item(), display=False)
+
+# %% [markdown]
+# In numbers, ArcFace takes {glue:text}`cost_0:.3f` from the cosine at 0 degrees and {glue:text}`cost_75:.3f` at
+# 75 degrees.
+#
+# ## Where the boundary moves
+#
+# With two classes the decision lies where both logits are equal. Without a margin this is $\theta_1 = \theta_2$,
+# the line half-way. During training the right class has to win *after* its handicap, so each class keeps a
+# distance from the line, and a strip without any training sample opens between them:
+#
+# | loss | boundary for a sample of class 1 |
+# |---|---|
+# | NormFace | $\cos\theta_1 = \cos\theta_2$ |
+# | SphereFace | $\cos(m_1\theta_1) = \cos\theta_2$ |
+# | CosFace | $\cos\theta_1 - m_3 = \cos\theta_2$ |
+# | ArcFace | $\cos(\theta_1 + m_2) = \cos\theta_2$ |
+
+# %% mystnb={"figure": {"name": "fig-boundaries", "caption": "Decision regions of two classes in the plane of their angles. In the coloured parts a training sample of class 1 (below) or class 2 (above) is satisfied; in the strip between them neither is. ArcFace's strip has the same width in angle everywhere."}, "image": {"alt": "Four square panels; the empty strip along the diagonal is missing for NormFace, grows with the angle for SphereFace, bends for CosFace and is straight for ArcFace"}}
+fig, axes = plots.figure(len(family), width=7.6, height=2.3)
+for ax, (name, policy) in zip(axes, family.items(), strict=True):
+    plots.decision_regions(ax, policy, name=name, first=ax is axes[0])
+
+# %% [markdown]
+# In angles, ArcFace's strip is straight: $\theta_2 - \theta_1 = m$ on one side and $-m$ on the other. That is what
+# its authors mean by a *geodesic* margin: it is a distance on the sphere.
+#
+# ## Beyond 180 degrees
+#
+# $\cos(\theta + m)$ falls only until $\theta + m = \pi$. Past that it rises, and a sample that gets *worse*
+# would be rewarded. Three answers are in use, and the package has all of them by name:
+#
+# | `beyond_pi` | past $\theta = \pi - m$ stands | used by |
+# |---|---|---|
+# | `"linear"` | $\cos\theta - m \sin m$ | the CurricularFace authors' code |
+# | `"clip"` | $-1$: no pull any more | AdaFace's code |
+# | `"none"` | the formula as it is | arcface_torch |
+#
+# ## Try it
+#
+# Move the sliders. The curve is {eq}`eq-combined` times $s$; the dashed one is $s\cos\theta$. Find CosFace's
+# straight offset, ArcFace's vanishing cost near zero, and what the three answers do on the far right.
+
+# %%
+TargetLogit(m2=margin_rad)
+
+# %% [markdown]
+# The numbers in the box are computed by the page itself; a test of this book compares them with the package's.
+#
+# ## Where we deviate
+#
+# SphereFace's own $\psi$ is $(-1)^k\cos(m_1\theta) - 2k$, with $k = \lfloor m_1\theta/\pi\rfloor$. It equals
+# $\cos(m_1\theta)$ up to $\theta = \pi/m_1$, {glue:text}`sphereface_end:.0f` degrees for $m_1 = 1.35$; only the
+# part past that differs from the figure.
+
+# %%
+glue("sphereface_end", math.degrees(math.pi / 1.35), display=False)
+
+# %% [markdown]
+# ## Exercises
+#
+# **2.1** At which angle, in degrees, do ArcFace with $m_2 = 0.5$ and CosFace with $m_3 = 0.35$ ask for the same?
+# There are two; either will do. The widget helps.
+
+# %%
+exercises.check("2.1", None)
+
+# %% [markdown]
+# <details><summary>Solution 2.1</summary>
+#
+# We look for $\cos\theta - \cos(\theta + 0.5) = 0.35$. The left side is $2\sin(0.25)\sin(\theta + 0.25)$, so
+# $\sin(\theta + 0.25) = 0.35 / (2 \sin 0.25) \approx 0.7073$, which gives $\theta \approx 30.7$ and $120.7$ degrees.
+# Between the two ArcFace is the stricter one.
+#
+# </details>
+#
+# **2.2** Write a function of the cosine $c$ and the margin $m$ that returns $\cos(\theta + m)$ *without* an arc
+# cosine. (The arc cosine has an infinite slope at $c = 1$; chapter 3 shows what that does to training.)
+
+# %%
+exercises.check("2.2", None)
+
+# %% [markdown]
+# <details><summary>Solution 2.2</summary>
+#
+# The addition theorem: `lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(0).sqrt() * math.sin(m)`.
+#
+# </details>
+#
+# **2.3** From which angle on, in degrees, does $\cos(\theta + 0.5)$ rise again?
+
+# %%
+exercises.check("2.3", None)
+
+# %% [markdown]
+# <details><summary>Solution 2.3</summary>
+#
+# From $\theta = \pi - 0.5$, that is 151.35 degrees.
+#
+# </details>
+#
+# ## Recap
+#
+# - Softmax without lengths and bias is NormFace; it needs a scale.
+# - A margin replaces the cosine of the right class by something smaller: times, plus, minus, or all three.
+# - CosFace's margin costs the same everywhere, ArcFace's fades near the centre, SphereFace's grows with the angle.
+# - A margin opens a strip between classes; ArcFace's has the same width everywhere on the sphere.
+# - Beyond $\pi - m$ the angular margin needs a rule, and codes differ in it.
+#
+# ## References
+#
+# {cite:t}`wang2017normface`, {cite:t}`liu2017sphereface`, {cite:t}`wang2018cosface`, {cite:t}`deng2019arcface`.

@@ -1,0 +1,62 @@
+"""scikit-learn's handwritten digits as an open-set identity problem.
+
+1,797 real digits, 8 x 8 pixels, part of scikit-learn itself: the smallest honest stand-in for faces. A class
+of digit plays the part of an identity.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+
+class Digits(NamedTuple):
+    """Pictures of some classes, with labels counted from 0 in the order of `classes`."""
+
+    images: Tensor  # [n, 1, 8, 8] float32 in [-1, 1]
+    labels: Tensor  # [n] int64, 0 .. len(classes) - 1
+    classes: tuple[int, ...]  # the digit behind each label
+
+
+def load(classes: Iterable[int] = range(10)) -> Digits:
+    """The digits of the given classes, in the data set's order.
+
+    Raises
+    ------
+    ValueError : a class that is not a digit, or given twice, or fewer than two
+    """
+    wanted = tuple(classes)
+    if len(wanted) < 2 or len(set(wanted)) != len(wanted) or not set(wanted) <= set(range(10)):
+        raise ValueError(f"classes must be two or more different digits from 0 to 9, got {wanted}")
+    raw, target = load_digits(return_X_y=True)
+    keep = np.isin(target, wanted)
+    images = torch.from_numpy(raw[keep].astype(np.float32)).reshape(-1, 1, 8, 8)
+    position = {digit: label for label, digit in enumerate(wanted)}
+    labels = torch.tensor([position[int(t)] for t in target[keep]])
+    return Digits(images / 8.0 - 1.0, labels, wanted)
+
+
+def split(digits: Digits, held_out: float = 0.25, seed: int = 0) -> tuple[Digits, Digits]:
+    """Part the pictures of every class at random: (to train on, held out).
+
+    Parameters
+    ----------
+    digits : what to part
+    held_out : share of each class to hold out, in (0, 1)
+    seed : the same seed gives the same parts
+    """
+    if not 0.0 < held_out < 1.0:
+        raise ValueError(f"held_out must lie strictly between 0 and 1, got {held_out}")
+    generator = torch.Generator().manual_seed(seed)
+    out = torch.zeros(len(digits.labels), dtype=torch.bool)
+    for label in range(len(digits.classes)):
+        members = (digits.labels == label).nonzero().squeeze(1)
+        shuffled = members[torch.randperm(len(members), generator=generator)]
+        out[shuffled[: round(held_out * len(members))]] = True
+    return (
+        Digits(digits.images[~out], digits.labels[~out], digits.classes),
+        Digits(digits.images[out], digits.labels[out], digits.classes),
+    )

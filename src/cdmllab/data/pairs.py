@@ -1,0 +1,84 @@
+"""Verification pairs: which two pictures are compared, and in which fold."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class Pairs(NamedTuple):
+    """A verification protocol; p pairs of row numbers into the pictures."""
+
+    first: NDArray[np.int64]  # [p]
+    second: NDArray[np.int64]  # [p]
+    same: NDArray[np.bool_]  # [p] genuine (True) or impostor
+    fold: NDArray[np.int64]  # [p] 0 .. number of folds - 1
+
+
+def sample(labels: ArrayLike, per_fold: int = 300, folds: int = 10, seed: int = 0) -> Pairs:
+    """Draw a protocol of LFW's shape: in each fold `per_fold` genuine and as many impostor pairs.
+
+    No pair occurs twice, in either order. Genuine pairs are drawn evenly over identities as far as they have
+    pairs left; impostor pairs evenly over pictures.
+
+    Parameters
+    ----------
+    labels : identity of each picture, shape (n,)
+    per_fold : genuine pairs a fold, and impostor pairs a fold
+    folds : how many folds
+    seed : the same seed gives the same pairs
+
+    Raises
+    ------
+    ValueError : when the pictures have fewer different pairs than are wanted
+    """
+    ids = np.asarray(labels)
+    wanted = per_fold * folds
+    rng = np.random.default_rng(seed)
+    genuine = _genuine(ids, wanted, rng)
+    impostor = _impostor(ids, wanted, rng)
+    fold = np.arange(wanted) // per_fold
+    both = np.concatenate([genuine, impostor])
+    same = np.repeat([True, False], wanted)
+    order = np.argsort(np.concatenate([fold, fold]), kind="stable")
+    return Pairs(both[order, 0], both[order, 1], same[order], np.concatenate([fold, fold])[order])
+
+
+def every(labels: ArrayLike) -> Pairs:
+    """All n (n - 1) / 2 pairs of n pictures, in one fold: for histograms and exact ROC curves."""
+    ids = np.asarray(labels)
+    first, second = np.triu_indices(len(ids), k=1)
+    return Pairs(first, second, ids[first] == ids[second], np.zeros(len(first), dtype=np.int64))
+
+
+def _genuine(ids: NDArray[np.int64], wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Round after round one unused genuine pair of every identity, so that each counts alike."""
+    queues = []
+    for identity in np.unique(ids):
+        members = np.flatnonzero(ids == identity)
+        if len(members) > 1:
+            i, j = np.triu_indices(len(members), k=1)
+            order = rng.permutation(len(i))
+            queues.append(np.stack([members[i[order]], members[j[order]]], axis=1))
+    have = sum(map(len, queues))
+    if have < wanted:
+        raise ValueError(f"{wanted:,} genuine pairs are wanted, the pictures have only {have:,}")
+    ranked = np.concatenate(queues)
+    turn = np.concatenate([np.arange(len(q)) + rng.random(len(q)) for q in queues])
+    chosen: NDArray[np.int64] = ranked[np.argsort(turn, kind="stable")[:wanted]]
+    return rng.permutation(chosen)
+
+
+def _impostor(ids: NDArray[np.int64], wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    n = len(ids)
+    counts = np.unique(ids, return_counts=True)[1]
+    have = (n * n - int((counts * counts).sum())) // 2
+    if have < wanted:
+        raise ValueError(f"{wanted:,} impostor pairs are wanted, the pictures have only {have:,}")
+    seen: dict[tuple[int, int], None] = {}
+    while len(seen) < wanted:
+        a, b = rng.integers(0, n, size=(2, 2 * wanted))
+        different = ids[a] != ids[b]
+        for i, j in zip(np.minimum(a, b)[different], np.maximum(a, b)[different], strict=True):
+            seen[int(i), int(j)] = None
+    return np.array(list(seen)[:wanted], dtype=np.int64)

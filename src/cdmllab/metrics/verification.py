@@ -1,0 +1,150 @@
+"""Verification: is it the same person? ROC, accuracy over folds, TAR at a FAR; exact, from the scores.
+
+A score is higher the more alike two pictures are. A pair is accepted when score >= threshold. FAR is the
+share of impostor pairs accepted, TAR the share of genuine pairs accepted.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+class Roc(NamedTuple):
+    """Every operating point there is: one for each different score, from "accept none" to "accept all"."""
+
+    threshold: Floats  # [k] falling, the first is infinity
+    far: Floats  # [k] rising from 0 to 1
+    tar: Floats  # [k] rising from 0 to 1
+
+
+class FoldAccuracy(NamedTuple):
+    """Accuracy over folds, the threshold of each chosen on the others."""
+
+    mean: float
+    std: float  # over folds, as papers print it (divisor k, not k - 1)
+    per_fold: Floats  # [folds]
+    thresholds: Floats  # [folds]
+
+
+def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
+    """The exact ROC of p pairs.
+
+    Parameters
+    ----------
+    scores : shape (p,), higher = more alike
+    same : shape (p,), True for genuine pairs
+
+    Raises
+    ------
+    ValueError : no pairs, NaN scores, only genuine or only impostor pairs, shapes that differ
+    """
+    s, y = check(scores, same)
+    order = np.argsort(-s, kind="stable")
+    s, y = s[order], y[order]
+    last_of_tie = np.append(s[1:] != s[:-1], True)
+    accepted = np.arange(1, len(s) + 1)[last_of_tie]
+    genuine = np.cumsum(y)[last_of_tie]
+    tar = np.concatenate([[0.0], genuine / y.sum()])
+    far = np.concatenate([[0.0], (accepted - genuine) / (~y).sum()])
+    return Roc(np.concatenate([[np.inf], s[last_of_tie]]), far, tar)
+
+
+def auc(scores: ArrayLike, same: ArrayLike) -> float:
+    """Area under the ROC: the chance that a genuine pair outscores an impostor pair, ties counted half."""
+    curve = roc(scores, same)
+    return float(np.trapezoid(curve.tar, curve.far))
+
+
+def eer(scores: ArrayLike, same: ArrayLike) -> float:
+    """Equal error rate: where FAR = 1 - TAR, on the straight line between the two points around it."""
+    curve = roc(scores, same)
+    gap = curve.far - (1.0 - curve.tar)  # rises from -1 to 1
+    k = int(np.searchsorted(gap, 0.0))
+    if gap[k] == 0.0:
+        return float(curve.far[k])
+    t = gap[k - 1] / (gap[k - 1] - gap[k])
+    return float(curve.far[k - 1] + t * (curve.far[k] - curve.far[k - 1]))
+
+
+def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
+    """The largest TAR whose FAR does not exceed `far`.
+
+    Raises
+    ------
+    ValueError : `far` below 1 / (number of impostor pairs), which these pairs cannot resolve, or above 1
+    """
+    s, y = check(scores, same)
+    impostors = int((~y).sum())
+    if not 1.0 / impostors <= far <= 1.0:
+        raise ValueError(
+            f"a FAR of {far:g} cannot be measured with {impostors:,} impostor pairs: "
+            f"it must lie in [{1.0 / impostors:.3g}, 1]"
+        )
+    curve = roc(s, y)
+    return float(curve.tar[np.searchsorted(curve.far, far * (1.0 + 1e-12), side="right") - 1])
+
+
+def accuracy(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
+    """Share of pairs judged rightly at one threshold."""
+    s, y = check(scores, same)
+    return float(((s >= threshold) == y).mean())
+
+
+def best_threshold(scores: ArrayLike, same: ArrayLike) -> float:
+    """The threshold with the highest accuracy on these pairs, half-way between two scores.
+
+    Where several are equally good, the middle one: the least dependent on single pairs.
+    """
+    s, y = check(scores, same)
+    curve = roc(s, y)
+    right = curve.tar * y.sum() + (1.0 - curve.far) * (~y).sum()
+    best = np.flatnonzero(right >= right.max() - 0.5)  # counts of pairs, so half a pair is rounding
+    k = int(best[len(best) // 2])
+    if k == 0:
+        return float(np.nextafter(curve.threshold[1], np.inf))
+    if k == len(curve.threshold) - 1:
+        return float(curve.threshold[k])
+    return float((curve.threshold[k] + curve.threshold[k + 1]) / 2.0)
+
+
+def fold_accuracy(scores: ArrayLike, same: ArrayLike, fold: ArrayLike) -> FoldAccuracy:
+    """LFW's rule: each fold is judged with the threshold that is best on all the others.
+
+    Parameters
+    ----------
+    scores, same : shape (p,)
+    fold : shape (p,), the fold of each pair; two or more different ones
+
+    Raises
+    ------
+    ValueError : as `roc`, for every fold's complement, and fewer than two folds
+    """
+    s, y = check(scores, same)
+    f = np.asarray(fold)
+    if f.shape != s.shape:
+        raise ValueError(f"fold must have shape {s.shape}, got {f.shape}")
+    folds = np.unique(f)
+    if len(folds) < 2:
+        raise ValueError(f"accuracy over folds needs two folds or more, got {len(folds)}")
+    thresholds = np.array([best_threshold(s[f != k], y[f != k]) for k in folds])
+    right = [np.mean((s[f == k] >= t) == y[f == k]) for k, t in zip(folds, thresholds, strict=True)]
+    per_fold = np.array(right)
+    return FoldAccuracy(float(per_fold.mean()), float(per_fold.std()), per_fold, thresholds)
+
+
+def check(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+    """Scores [p] as float64 and labels [p] as bool, or a ValueError that says what is wrong."""
+    s, y = np.asarray(scores, dtype=np.float64), np.asarray(same).astype(bool)
+    if s.ndim != 1 or s.shape != y.shape:
+        raise ValueError(f"scores and same must both have shape (p,), got {s.shape} and {y.shape}")
+    if len(s) == 0:
+        raise ValueError("there are no pairs")
+    if np.isnan(s).any():
+        raise ValueError(f"the score of pair {int(np.flatnonzero(np.isnan(s))[0])} is NaN")
+    if y.all() or not y.any():
+        kind = "genuine" if y.all() else "impostor"
+        raise ValueError(f"all {len(y):,} pairs are {kind}: both kinds are needed")
+    return s, y

@@ -1,0 +1,112 @@
+"""What every chapter's notebook starts with: its parameters checked, a device, a place for its runs."""
+
+import ast
+import difflib
+import statistics
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import torch
+
+Profile = Literal["cpu", "gpu"]
+
+
+class Lab(NamedTuple):
+    """Where a notebook runs."""
+
+    profile: Profile
+    seed: int
+    device: Literal["cpu", "cuda"]
+    runs: Path  # a folder of its own for training runs, gone when the kernel ends
+
+
+class Table(NamedTuple):
+    """A small table that Jupyter and the book render from Markdown."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+    def _repr_markdown_(self) -> str:
+        lines = [self.columns, ["---", *["--:"] * (len(self.columns) - 1)], *self.rows]
+        return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def start(profile: str, seed: int) -> Lab:
+    """Check what papermill injected, pick the device, and say so in one line.
+
+    Parameters
+    ----------
+    profile : ``"cpu"``, or ``"gpu"`` to use CUDA where there is a device
+    seed : of everything random in the notebook
+
+    Raises
+    ------
+    ValueError : a profile that does not exist, or a parameter the notebook does not have (papermill itself
+        would only log it and run on with the default)
+    """
+    _refuse_unknown_parameters()
+    if profile not in get_args(Profile):
+        raise ValueError(f"profile must be 'cpu' or 'gpu', got {profile!r}")
+    device: Literal["cpu", "cuda"] = "cpu"
+    if profile == "cpu":
+        print(f"Profile cpu, seed {seed}.")
+    elif torch.cuda.is_available():
+        device = "cuda"
+        print(f"Profile gpu, seed {seed}, on {torch.cuda.get_device_name()}.")
+    else:
+        print(f"Profile gpu was asked for, seed {seed}, but there is no CUDA device: running on the CPU.")
+    scratch = tempfile.TemporaryDirectory(prefix="cdmllab-runs-")
+    _SCRATCH.append(scratch)
+    return Lab("gpu" if profile == "gpu" else "cpu", seed, device, Path(scratch.name))
+
+
+_SCRATCH: list[tempfile.TemporaryDirectory[str]] = []  # alive as long as the kernel
+
+
+def mean_sd(values: Sequence[float]) -> str:
+    """Shares as per cent for a table: "97.3 ± 0.4", mean and sample standard deviation; one value alone."""
+    percent = [100.0 * v for v in values]
+    mean = statistics.fmean(percent)
+    return f"{mean:.1f} ± {statistics.stdev(percent):.1f}" if len(percent) > 1 else f"{mean:.1f}"
+
+
+def unknown_parameters(cells: Iterable[str]) -> dict[str, list[str]]:
+    """Names that papermill's injected cell sets and the cell before it does not, with the nearest known ones.
+
+    Parameters
+    ----------
+    cells : the sources of the code cells run so far; the injected one starts with ``# Parameters``
+    """
+    known: set[str] = set()
+    for source in cells:
+        assigned = _assigned(source)
+        if source.startswith("# Parameters"):
+            return {
+                name: difflib.get_close_matches(name, known, n=1) for name in assigned if name not in known
+            }
+        known.update(assigned)
+    return {}
+
+
+def _refuse_unknown_parameters() -> None:
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is None:
+        return
+    for name, close in unknown_parameters(shell.user_ns.get("In", [])[1:]).items():
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"this notebook has no parameter {name!r}{hint}")
+
+
+def _assigned(source: str) -> list[str]:
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:  # a cell with a %magic sets no parameter
+        return []
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    return [target.id for target in targets if isinstance(target, ast.Name)]

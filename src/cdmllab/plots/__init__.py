@@ -1,0 +1,22 @@
+"""Figures: one function for each, drawn in the book's style."""
+
+from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, roc_curve, target_logits
+from cdmllab.plots.pictures import pictures
+from cdmllab.plots.sphere import facing, sphere
+from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure, label
+
+__all__ = [
+    "COLOURS",
+    "IDENTITY_COLOURS",
+    "angle_histogram",
+    "colour",
+    "decision_regions",
+    "facing",
+    "figure",
+    "label",
+    "margin_costs",
+    "pictures",
+    "roc_curve",
+    "sphere",
+    "target_logits",
+]

@@ -1,0 +1,49 @@
+"""Sheets of pictures."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
+
+
+def sheet(images: ArrayLike, columns: int, gap: int = 1) -> NDArray[np.float64]:
+    """Lay pictures out row by row, a gap of NaN (drawn as nothing) between them.
+
+    Parameters
+    ----------
+    images : shape (n, channels, height, width), channels 1 or 3
+    columns : pictures a row
+    gap : pixels between pictures
+
+    Returns
+    -------
+    Array of shape (rows, columns) of pixels, with a last axis of 3 for colour.
+    """
+    x = np.asarray(images, dtype=np.float64)
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise ValueError(f"images must have shape (n, 1 or 3, height, width), got {x.shape}")
+    n, channels, height, width = x.shape
+    rows = -(-n // columns)
+    page = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), np.nan)
+    for k in range(n):
+        top, left = k // columns * (height + gap), k % columns * (width + gap)
+        page[top : top + height, left : left + width] = x[k].transpose(1, 2, 0)
+    return page[..., 0] if channels == 1 else page
+
+
+def pictures(ax: Axes, images: ArrayLike, *, columns: int, title: str = "") -> None:
+    """Draw pictures in [-1, 1] as a sheet; grey ones dark on light, as ink on paper.
+
+    Parameters
+    ----------
+    ax : where to draw; its frame is removed
+    images : shape (n, channels, height, width), channels 1 or 3
+    columns : pictures a row
+    title : stands above
+    """
+    page = sheet(images, columns)
+    if page.ndim == 3:
+        alpha = np.isfinite(page[..., :1]).astype(np.float64)
+        page = np.concatenate([np.nan_to_num((page + 1.0) / 2.0), alpha], axis=2)
+    ax.imshow(page, cmap="gray_r", vmin=-1.0, vmax=1.0, interpolation="nearest")
+    ax.axis("off")
+    ax.set_title(title)

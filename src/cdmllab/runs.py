@@ -1,0 +1,161 @@
+"""A run is a folder anyone can read: its config, where it came from, and its metrics line by line."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from cdmllab.files import append_line, write_text
+
+CONFIG, RECORD, METRICS = "config.yaml", "run.json", "metrics.jsonl"
+
+
+def root() -> Path:
+    """Where runs are kept: $CDMLLAB_RUNS, or ``runs`` in the current folder."""
+    return Path(os.environ.get("CDMLLAB_RUNS", "runs"))
+
+
+class Run:
+    """One run's folder. `create` starts one, `open` reads one, `find` looks for one that is finished.
+
+    The folder holds ``config.yaml`` (flattened), ``run.json`` (git commit, versions, device, status) and
+    ``metrics.jsonl`` (append only, one JSON object a line).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        return f"Run({self.folder.name}, {self.status})"
+
+    @classmethod
+    def create(cls, name: str, seed: int, config: Mapping[str, Any], *, within: Path | None = None) -> Self:
+        """Start a run called ``<name>__s<seed>__<utc>`` in `within` (default `root()`)."""
+        utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        folder = (within or root()) / f"{name.replace('/', '-')}__s{seed}__{utc}"
+        folder.mkdir(parents=True)
+        run = cls(folder)
+        write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
+        run._write({"status": "running", "started": utc, **provenance()})
+        return run
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Self:
+        """Read a run.
+
+        Raises
+        ------
+        ValueError : the folder is not a run, or its record cannot be read
+        """
+        run = cls(Path(folder))
+        for name in (CONFIG, RECORD):
+            if not (run.folder / name).is_file():
+                raise ValueError(f"{folder} is not a run: it has no {name}")
+        _ = run.record
+        return run
+
+    @classmethod
+    def find(cls, config: Mapping[str, Any], *, within: Path | None = None) -> Self | None:
+        """The newest finished run with exactly this config, if there is one."""
+        wanted = json.loads(json.dumps(dict(config)))
+        for run in reversed(list(cls.list(within))):
+            if run.status == "finished" and run.config == wanted:
+                return run
+        return None
+
+    @classmethod
+    def list(cls, within: Path | None = None) -> Iterator[Self]:
+        """Every run in a folder, oldest first."""
+        folders = (within or root()).glob(f"*/{RECORD}")
+        for record in sorted(folders, key=lambda path: path.parent.name.rsplit("__", 1)[-1]):
+            yield cls(record.parent)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The flattened config the run was started with."""
+        loaded: dict[str, Any] = yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
+        return loaded
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Provenance and status."""
+        path = self.folder / RECORD
+        try:
+            loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is not readable JSON: {error}") from error
+        return loaded
+
+    @property
+    def status(self) -> str:
+        """``running``, ``finished`` or ``failed``."""
+        return str(self.record["status"])
+
+    def log(self, **values: float) -> None:
+        """Append one line of metrics."""
+        append_line(self.folder / METRICS, json.dumps(values))
+
+    def metrics(self) -> dict[str, NDArray[np.float64]]:
+        """All metrics as columns; NaN where a line has no such value.
+
+        Raises
+        ------
+        ValueError : a line that is not JSON, naming it; a last line cut short by a kill is left out
+        """
+        path = self.folder / METRICS
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        rows = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                if number == text.count("\n") + 1:
+                    break
+                raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+        keys = dict.fromkeys(key for row in rows for key in row)
+        return {key: np.array([row.get(key, np.nan) for row in rows], dtype=np.float64) for key in keys}
+
+    def finish(self, status: str = "finished", **facts: object) -> None:
+        """Write the end into the record."""
+        ended = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        self._write({**self.record, "status": status, "ended": ended, **facts})
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        write_text(self.folder / RECORD, json.dumps(record, indent=2) + "\n")
+
+
+def provenance() -> dict[str, Any]:
+    """Where a result comes from: git commit (and whether files were changed since), versions, machine."""
+    versions = {"python": platform.python_version()}
+    for package in ("cdmllab", "torch", "torchvision", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "versions": versions,
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of a git command in the package's own checkout; None outside one."""
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,6 @@
+"""Training: a config in, a run folder out."""
+
+from cdmllab.training.config import Config
+from cdmllab.training.loop import Trained, embed, load, train
+
+__all__ = ["Config", "Trained", "embed", "load", "train"]
