@@ -25,16 +25,20 @@ app = typer.Typer(cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable
 app.add_typer(book, name="book")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """CDML Lab: margin losses for face recognition, as a book and a package."""
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
 
 
 if __name__ == "__main__":

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from cdmllab.publish.build import build
 from cdmllab.publish.layout import Layout
 from cdmllab.publish.progress import Progress
 
 REPOSITORY = Path(__file__).parents[2]
 
-FIRST = '''\
+FIRST = """\
 # ---
 # jupyter:
 #   cdmllab:
@@ -36,9 +37,9 @@ from cdmllab.alpha import VALUE
 with Path("executions.log").open("a") as log:
     _ = log.write(f"01_first {seed} {rate}\\n")
 VALUE + seed
-'''
+"""
 
-SECOND = '''\
+SECOND = """\
 # %% [markdown]
 # # Second
 
@@ -54,12 +55,20 @@ from cdmllab.beta import double
 with Path("executions.log").open("a") as log:
     _ = log.write(f"02_second {seed}\\n")
 print(double(seed + 1))
-'''
+"""
+
+TOC = """\
+format: jb-book
+root: index
+chapters:
+  - file: executed/01_first
+  - file: executed/02_second
+"""
 
 FILES = {
     "book/index.md": "# Start\n\nSee [](executed/01_first.ipynb).\n",
     "book/references.bib": "",
-    "book/_toc.yml": "format: jb-book\nroot: index\nchapters:\n  - file: executed/01_first\n  - file: executed/02_second\n",
+    "book/_toc.yml": TOC,
     "book/_ext/cdml_book.py": "def setup(app):\n    return {'parallel_read_safe': True}\n",
     "book/_static/logo.svg": '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>',
     "book/chapters/01_first.py": FIRST,
@@ -83,17 +92,19 @@ class Book(Layout):
         assert old in text
         file.write_text(text.replace(old, new), encoding="utf-8")
 
-    def executions(self) -> list[str]:
-        """The chapters that were run since the last call, in order, as they say themselves."""
+    def peek(self) -> list[str]:
+        """The chapters that were run, in order, as they say themselves."""
         log = self.root / "executions.log"
-        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-        log.unlink(missing_ok=True)
+        return log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+
+    def executions(self) -> list[str]:
+        """The chapters that were run since the last call."""
+        lines = self.peek()
+        (self.root / "executions.log").unlink(missing_ok=True)
         return lines
 
 
-@pytest.fixture
-def book(tmp_path: Path) -> Book:
-    root = tmp_path / "tree"
+def write_book(root: Path) -> Book:
     for name, text in FILES.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,6 +113,27 @@ def book(tmp_path: Path) -> Book:
         shutil.copy(REPOSITORY / name, root / name)
     shutil.copytree(REPOSITORY / "book/_vendor", root / "book/_vendor")
     return Book(root)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Book:
+    """A book of which nothing has been built."""
+    return write_book(tmp_path / "tree")
+
+
+@pytest.fixture(scope="session")
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> Book:
+    """A book with its site, to copy and to look at."""
+    book = write_book(tmp_path_factory.mktemp("built") / "tree")
+    build(book, progress=Progress(io.StringIO()))
+    assert book.executions() == ["01_first 0 1.0", "02_second 0"]
+    return book
+
+
+@pytest.fixture
+def built(built_once: Book, tmp_path: Path) -> Book:
+    """A book with its site, to change."""
+    return Book(shutil.copytree(built_once.root, tmp_path / "tree"))
 
 
 @pytest.fixture

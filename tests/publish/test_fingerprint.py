@@ -59,7 +59,10 @@ def test_reach_brings_the_data_of_packages(tmp_path: Path) -> None:
             "w/__pycache__/x.pyc": "",
         },
     )
-    assert set(reach(["import cdmllab.w"], package).data) == {"cdmllab/w/curve.js", "cdmllab/w/presets/a.yaml"}
+    assert set(reach(["import cdmllab.w"], package).data) == {
+        "cdmllab/w/curve.js",
+        "cdmllab/w/presets/a.yaml",
+    }
 
 
 def test_reach_does_not_go_through_the_root_or_the_machinery(tmp_path: Path) -> None:
@@ -103,7 +106,9 @@ def test_changes_name_what_changed_and_only_for_who_reaches_it(
     assert changes(before[1], of(book, "02_second")) == second
 
 
-def test_changes_tell_of_parameters_versions_and_new_files(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_tell_of_parameters_versions_and_new_files(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = of(book, "01_first", seed=1)
     (book.root / "results/more.json").write_text("[]", encoding="utf-8")
     monkeypatch.setattr(module, "versions", lambda _: {"numpy": "9"})
@@ -115,7 +120,9 @@ def test_changes_tell_of_parameters_versions_and_new_files(book: Book, monkeypat
     assert changes(None, before) == ["never run"]
 
 
-def test_fingerprint_of_a_large_file_is_its_size_and_time(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_of_a_large_file_is_its_size_and_time(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "LARGE_BYTES", 2)
     before = of(book, "01_first")
     os.utime(book.root / "results/numbers.json", ns=(1, 1))
@@ -123,7 +130,11 @@ def test_fingerprint_of_a_large_file_is_its_size_and_time(book: Book, monkeypatc
 
 
 def test_fingerprint_passes_over_magics_and_broken_cells(book: Book) -> None:
-    book.edit("book/chapters/01_first.py", "from pathlib import Path\n", "%matplotlib inline\nfrom pathlib import Path\n")
+    book.edit(
+        "book/chapters/01_first.py",
+        "from pathlib import Path\n",
+        "%matplotlib inline\nfrom pathlib import Path\n",
+    )
     book.edit("book/chapters/01_first.py", "VALUE + seed", "VALUE +")
     assert "cdmllab.alpha" in of(book, "01_first")["code"]
 

@@ -10,8 +10,6 @@ from cdmllab.publish.lock import building
 from cdmllab.publish.progress import Progress
 from cdmllab.publish.sync import Changes, sync
 
-TIMEOUT_S = 900
-
 
 def build(
     layout: Layout,
@@ -20,7 +18,7 @@ def build(
     only: Sequence[str] = (),
     force: bool = False,
     execute: bool = True,
-    timeout_s: int = TIMEOUT_S,
+    timeout_s: int = 900,
     progress: Progress | None = None,
 ) -> list[str]:
     """Bring the notebooks, their outputs and the site up to date; the chapters that were run are returned.
@@ -42,26 +40,24 @@ def build(
     """
     progress = progress or Progress()
     names = layout.chapters()
-    wanted = sorted({layout.chapter(name) for name in only}) if only else names
+    wanted = sorted({layout.chapter(name) for name in only}) or names
     with building(layout):
         report(sync(layout), progress)
         chapters.clear_leftovers(layout)
         done = []
-        if execute:
-            for step in [chapters.plan(layout, name, given or {}) for name in wanted]:
-                due = step.reasons or (["asked for"] if force else [])
-                if due:
-                    chapters.run(
-                        step, layout, layout.output(step.chapter), due, timeout_s=timeout_s, progress=progress
-                    )
-                    done.append(step.chapter)
-                else:
-                    progress.line(f"{step.chapter}: up to date")
+        for step in [chapters.plan(layout, name, given or {}) for name in wanted] if execute else []:
+            due = step.reasons or _asked_for(force)
+            if due:
+                output = layout.output(step.chapter)
+                chapters.run(step, layout, output, due, timeout_s=timeout_s, progress=progress)
+                done.append(step.chapter)
+            else:
+                progress.line(f"{step.chapter}: up to date")
         waiting = [name for name in names if not layout.output(name).is_file()]
         if only and waiting:
-            progress.line(f"site: not built, since {', '.join(waiting)} has not been run")
-            return done
-        _build_site(layout, names, force, progress)
+            progress.line(f"site: not built, it waits for {', '.join(waiting)}")
+        else:
+            _build_site(layout, names, force, progress)
     return done
 
 
@@ -77,8 +73,8 @@ def report(changes: Changes, progress: Progress) -> None:
 
 def _build_site(layout: Layout, names: Sequence[str], force: bool, progress: Progress) -> None:
     site.check_pages(layout, names)
-    due = site.reasons(layout) or (["asked for"] if force else [])
     index = layout.show(layout.html / "index.html")
+    due = site.reasons(layout) or _asked_for(force)
     if not due:
         progress.line(f"site: up to date, {index}")
         return
@@ -86,3 +82,7 @@ def _build_site(layout: Layout, names: Sequence[str], force: bool, progress: Pro
     started = monotonic()
     pages = site.build(layout)
     progress.line(f"site: {pages} pages in {monotonic() - started:.1f} s, {index}")
+
+
+def _asked_for(force: bool) -> list[str]:
+    return ["asked for"] if force else []

@@ -101,10 +101,10 @@ def status(profile: Profile = "cpu", parameter: Given = None) -> None:
     from cdmllab.publish import chapters, site
     from cdmllab.publish.layout import Layout
 
-    layout = Layout.find()
+    layout, given = Layout.find(), {"profile": profile, **read(parameter)}
     for name in layout.chapters():
         try:
-            reasons = chapters.plan(layout, name, {"profile": profile, **read(parameter)}).reasons
+            reasons = chapters.plan(layout, name, given).reasons
         except CdmlLabError as error:
             reasons = [str(error)]
         typer.echo(f"{name}: {'; '.join(reasons) or 'up to date'}")

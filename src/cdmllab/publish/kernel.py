@@ -36,7 +36,7 @@ def environment(source: Path) -> Iterator[dict[str, str]]:
 
 def manager_class(variables: Mapping[str, str]) -> type[AsyncKernelManager]:
     """A kernel manager that starts this interpreter, whatever kernel is installed as ``python3``."""
-    spec = KernelSpec(**get_kernel_dict(), env=dict(variables))
+    spec = KernelSpec(**get_kernel_dict(["--log-level=CRITICAL"]), env=dict(variables))
 
     class ThisInterpreter(AsyncKernelManager):
         @default("transport_encryption")
