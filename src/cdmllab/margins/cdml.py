@@ -154,10 +154,10 @@ class CDML(MarginPolicy):
             e = torch.sign(e)
         if self.favour == "hard":
             e = -e
-        margin = self.base_margin_rad * (1.0 + self.current_alpha(batch.progress) * e)
-        if self.match_mean and len(margin):
-            margin = margin + (self.base_margin_rad - margin.mean())
-        return margin
+        change = self.current_alpha(batch.progress) * e
+        if self.match_mean and len(change):
+            change = change - change.mean()
+        return self.base_margin_rad * (1.0 + change)
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta + m_i); shape (b,) to (b,)."""

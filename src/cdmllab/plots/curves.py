@@ -25,7 +25,12 @@ def target_logits(ax: Axes, policies: Mapping[str, MarginPolicy], scale: float =
     """
     theta, cosines = _angles()
     for name, policy in policies.items():
-        ax.plot(np.degrees(theta), scale * _target(policy, cosines), color=colour(name), label=label(name))
+        ax.plot(
+            torch.rad2deg(theta).numpy(),
+            scale * _target(policy, cosines).numpy(),
+            color=colour(name),
+            label=label(name),
+        )
     _angle_axis(ax)
     ax.set_ylabel("target logit" if scale != 1.0 else "target logit / s")
     ax.legend()
@@ -35,7 +40,12 @@ def margin_costs(ax: Axes, policies: Mapping[str, MarginPolicy]) -> None:
     """What each loss takes from the cosine, cos(theta) - psi(theta); arguments as for `target_logits`."""
     theta, cosines = _angles()
     for name, policy in policies.items():
-        ax.plot(np.degrees(theta), cosines - _target(policy, cosines), color=colour(name), label=label(name))
+        ax.plot(
+            torch.rad2deg(theta).numpy(),
+            (cosines - _target(policy, cosines)).numpy(),
+            color=colour(name),
+            label=label(name),
+        )
     _angle_axis(ax)
     ax.set_ylabel("taken from the cosine")
 
@@ -51,7 +61,7 @@ def decision_regions(ax: Axes, policy: MarginPolicy, *, name: str, first: bool =
     first : whether to label the vertical axis
     """
     theta, cosines = _angles(stop=torch.pi / 2)
-    degrees = np.degrees(theta)
+    degrees = torch.rad2deg(theta).numpy()
     margined = _target(policy, cosines).numpy()
     # A class-1 sample at (theta_1, theta_2) is satisfied while psi(theta_1) >= cos(theta_2).
     edge = np.degrees(np.arccos(np.clip(margined, -1.0, 1.0)))

@@ -57,10 +57,11 @@ def sphere(
     colours : colour of each identity
     title : stands above the globe
     """
-    rotation = view(*(view_deg or facing(points if centres is None else centres)))
-    p, ids = np.asarray(points, dtype=np.float64) @ rotation.T, np.asarray(labels)
+    p, ids = np.asarray(points, dtype=np.float64), np.asarray(labels)
     if p.ndim != 2 or p.shape[1] != 3 or len(p) != len(ids):
         raise ValueError(f"points must have shape (n, 3) with n labels, got {p.shape} and {ids.shape}")
+    rotation = view(*(view_deg or facing(p if centres is None else centres)))
+    p = p @ rotation.T
     _globe(ax, rotation)
     colour = np.array([colours[int(k) % len(colours)] for k in ids])
     for front in (False, True):
@@ -73,7 +74,7 @@ def sphere(
             alpha=0.85 if front else 0.16,
             linewidths=0,
             zorder=4 if front else 1,
-            rasterized=True,
+            rasterized=len(p) > 3000,
         )
     if centres is not None:
         c = np.asarray(centres, dtype=np.float64) @ rotation.T

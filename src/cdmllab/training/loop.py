@@ -65,7 +65,8 @@ def load(run: Run) -> Trained:
     """The network and head of a finished run, on the CPU."""
     config = Config.parse(run.config)
     state = torch.load(run.folder / WEIGHTS, map_location="cpu", weights_only=True)
-    backbone, head = _build(config, len(state["head"]["centres"]))
+    with torch.random.fork_rng():
+        backbone, head = _build(config, len(state["head"]["centres"]))
     backbone.load_state_dict(state["backbone"])
     head.load_state_dict(state["head"])
     return Trained(run, backbone.eval(), head.eval())

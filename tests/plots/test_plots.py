@@ -1,0 +1,106 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from cdmllab import geometry, margins, plots
+from cdmllab.plots import style
+from cdmllab.plots.pictures import sheet
+from cdmllab.plots.sphere import facing, view
+
+
+def svg(fig, path):
+    fig.savefig(path, format="svg", metadata={"Date": None})
+    return path.read_text()
+
+
+def test_figures_are_the_same_to_the_byte_and_use_the_stand_in_colours(tmp_path):
+    texts = []
+    for k in range(2):
+        fig, (ax,) = plots.figure()
+        plots.target_logits(ax, {"arcface": margins.create("arcface")})
+        texts.append(svg(fig, tmp_path / f"{k}.svg"))
+    assert texts[0] == texts[1]
+    assert style.INK in texts[0]
+    assert style.GRID in texts[0]
+    assert style.COLOURS["arcface"] in texts[0]
+
+
+def test_target_logit_curve_is_the_loss_it_names():
+    _, (ax,) = plots.figure()
+    plots.target_logits(ax, {"arcface": margins.create("arcface", margin_rad=0.4)}, scale=64.0)
+    degrees, values = ax.lines[0].get_data()
+    k = 200
+    assert np.isclose(values[k], 64.0 * np.cos(np.radians(degrees[k]) + 0.4))
+    assert ax.lines[0].get_label() == "ArcFace"
+
+
+def test_margin_cost_of_cosface_is_flat():
+    _, (ax,) = plots.figure()
+    plots.margin_costs(ax, {"cosface": margins.create("combined", margin_rad=0.0, margin_cos=0.35)})
+    assert np.allclose(ax.lines[0].get_ydata(), 0.35)
+
+
+def test_decision_region_edge_of_arcface_keeps_its_distance():
+    _, (ax,) = plots.figure()
+    plots.decision_regions(ax, margins.create("arcface", margin_rad=0.5), name="arcface")
+    edge = ax.collections[0].get_paths()[0].vertices
+    inside = edge[(edge[:, 1] < 89) & (edge[:, 0] > 1)]
+    assert np.allclose(inside[:, 1] - inside[:, 0], np.degrees(0.5), atol=0.05)
+
+
+def test_view_turns_the_named_direction_towards_the_reader():
+    rotation = view(30.0, 60.0)
+    assert np.allclose(rotation @ rotation.T, np.eye(3))
+    towards = [np.cos(np.pi / 6) * 0.5, np.cos(np.pi / 6) * np.sqrt(0.75), 0.5]
+    assert np.allclose(rotation @ towards, [0, 0, 1])
+
+
+def test_facing_looks_at_the_points():
+    point = np.array([[0.0, -1.0, 0.0]])
+    assert (point @ view(*facing(point))[2])[0] > 0.6
+
+
+def test_sphere_draws_every_point_and_centre():
+    points = geometry.fibonacci_sphere(50)
+    _, (ax,) = plots.figure()
+    plots.sphere(ax, points, torch.arange(50) % 3, centres=points[:3], names="abc", title="t")
+    assert sum(len(c.get_offsets()) for c in ax.collections) == 50
+    assert [t.get_text() for t in ax.texts] == ["a", "b", "c"]
+
+
+def test_sphere_refuses_other_dimensions():
+    _, (ax,) = plots.figure()
+    with pytest.raises(ValueError, match=r"shape \(n, 3\)"):
+        plots.sphere(ax, np.ones((4, 2)), np.zeros(4), view_deg=(0, 0))
+
+
+def test_sheet_lays_out_row_by_row():
+    page = sheet(np.arange(3).reshape(3, 1, 1, 1) * np.ones((3, 1, 2, 2)), columns=2)
+    assert page.shape == (5, 5)
+    assert page[0, 3] == 1
+    assert page[3, 0] == 2
+    assert np.isnan(page[3, 3])
+
+
+def test_histogram_densities_integrate_to_one():
+    _, (ax,) = plots.figure()
+    rng = np.random.default_rng(0)
+    plots.angle_histogram(ax, rng.uniform(-1, 1, 400), rng.random(400) < 0.5, bins=30)
+    stairs = ax.patches[0].get_data()
+    assert np.isclose((stairs.values * np.diff(stairs.edges)).sum(), 1.0)
+
+
+def luminance(colour):
+    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("name", plots.COLOURS)
+def test_loss_colours_stand_out_in_light_and_in_dark(name):
+    assert re.fullmatch("#[0-9a-f]{6}", plots.COLOURS[name])
+    own = luminance(plots.COLOURS[name]) + 0.05
+    assert 1.05 / own >= 3.0
+    assert own / (luminance("#14181e") + 0.05) >= 3.0

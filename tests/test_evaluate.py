@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from cdmllab import evaluate
+from cdmllab.data import pairs
+
+
+def protocol():
+    return pairs.sample(np.repeat(np.arange(8), 6), per_fold=6, folds=5)
+
+
+def test_scores_are_cosines_whatever_the_length():
+    rng = np.random.default_rng(0)
+    e, p = rng.normal(size=(48, 5)), protocol()
+    want = [
+        e[i] @ e[j] / np.linalg.norm(e[i]) / np.linalg.norm(e[j])
+        for i, j in zip(p.first, p.second, strict=True)
+    ]
+    np.testing.assert_allclose(evaluate.scores(e * rng.uniform(1, 9, (48, 1)), p), want)
+
+
+def test_verify_of_perfect_embeddings_is_perfect():
+    result = evaluate.verify(np.repeat(np.eye(8), 6, axis=0), protocol())
+    assert result.accuracy.mean == 1.0
+    assert result.auc == 1.0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda e: e[:40], "name picture 4[0-9], and there are only 40"),
+        (lambda e: np.where(np.arange(48)[:, None] == 7, 0.0, e), "embedding of picture 7 is zero"),
+        (lambda e: np.where(np.arange(48)[:, None] == 9, np.nan, e), "picture 9 is zero or not finite"),
+        (lambda e: e[:, 0], r"shape \(n, d\)"),
+    ],
+)
+def test_bad_embeddings_are_named(spoil, said):
+    with pytest.raises(ValueError, match=said):
+        evaluate.scores(spoil(np.ones((48, 3))), protocol())

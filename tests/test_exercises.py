@@ -1,0 +1,59 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from cdmllab import exercises
+
+RIGHT = {
+    "1.1": [36.87, math.degrees(math.acos(0.8))],
+    "1.2": [lambda x, w: F.normalize(x) @ F.normalize(w).T],
+    "1.3": [0.65, 0.7, 0.78],
+    "2.1": [30.7, 120.7],
+    "2.2": [lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(0).sqrt() * math.sin(m)],
+    "2.3": [151.35],
+}
+WRONG = {
+    "1.1": [(0.6435, "radians"), (0.8, "cosine"), (50.0, "too large"), ("37", "number")],
+    "1.2": [
+        (lambda x, w: x @ w.T, "lengths"),
+        (lambda x, w: x @ F.normalize(w).T, "embeddings do not"),
+        (lambda x, w: F.normalize(x) @ w.T, "centres do not"),
+        (lambda x, w: w @ x.T, r"\[5, 3\]"),
+        (lambda x, w: 1 / 0, "ZeroDivisionError"),
+        (3, "function"),
+    ],
+    "1.3": [(0.5, "2 of the six"), (0.95, "3 of the six"), ("0.65", "one number")],
+    "2.1": [(60.0, "CosFace is larger"), (5.0, "ArcFace is larger")],
+    "2.2": [(lambda c, m: c - m, "CosFace"), (lambda c, m: torch.cos(torch.acos(c) - m), "turned round"),
+            (lambda c, m: c[:3], "shape"), (lambda c, m: c, "differ")],
+    "2.3": [(180.0, "too large"), (True, "number")],
+}  # fmt: skip
+
+
+def test_every_exercise_is_tested_both_ways():
+    assert set(exercises.names()) == set(RIGHT) == set(WRONG)
+
+
+@pytest.mark.parametrize(("name", "answer"), [(n, a) for n, answers in RIGHT.items() for a in answers])
+def test_right_answers_are_accepted(name, answer, capsys):
+    exercises.check(name, answer)
+    assert capsys.readouterr().out == f"Exercise {name}: right.\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "said"), [(n, a, s) for n, pairs in WRONG.items() for a, s in pairs]
+)
+def test_wrong_answers_are_explained(name, answer, said):
+    assert said.replace("\\", "") in exercises.judge(name, answer)
+
+
+def test_no_answer_yet_is_no_mistake(capsys):
+    exercises.check("1.1", None)
+    assert "waiting" in capsys.readouterr().out
+
+
+def test_unknown_exercise_is_named():
+    with pytest.raises(ValueError, match=r"no exercise '9\.9'"):
+        exercises.check("9.9", 1)

@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from cdmllab import notebook
+
+PARAMETERS = 'profile = "cpu"  # where\nseed = 0\nloss = "cdml"'
+
+
+def test_unknown_injected_parameter_is_found_with_the_nearest():
+    found = notebook.unknown_parameters([PARAMETERS, "# Parameters\nsed = 1\nloss = 'arcface'"])
+    assert found == {"sed": ["seed"]}
+
+
+def test_known_injected_parameters_pass():
+    assert notebook.unknown_parameters([PARAMETERS, "# Parameters\nseed = 1"]) == {}
+    assert notebook.unknown_parameters(["%matplotlib inline", PARAMETERS]) == {}
+
+
+def test_start_refuses_an_unknown_profile():
+    with pytest.raises(ValueError, match="profile must be 'cpu' or 'gpu'"):
+        notebook.start("tpu", 0)
+
+
+def test_start_says_when_there_is_no_gpu(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    lab = notebook.start("gpu", 7)
+    assert lab.device == "cpu"
+    assert lab.runs.is_dir()
+    assert "no CUDA device: running on the CPU" in capsys.readouterr().out
+
+
+def test_table_is_markdown():
+    text = notebook.Table(["a", "b"], [["x", 1]])._repr_markdown_()
+    assert text == "| a | b |\n| --- | --: |\n| x | 1 |"
+
+
+def test_mean_sd_is_in_per_cent():
+    assert notebook.mean_sd([0.9, 0.92]) == "91.0 ± 1.4"
+    assert notebook.mean_sd([0.5]) == "50.0"

@@ -1,0 +1,81 @@
+import json
+
+import numpy as np
+import pytest
+
+from cdmllab.runs import Run
+
+
+def finished(tmp_path, seed=0, **config):
+    run = Run.create("lab/try", seed, {"seed": seed, **config}, within=tmp_path)
+    run.finish()
+    return run
+
+
+def test_run_folder_tells_what_it_is(tmp_path):
+    run = Run.create("lab/try", 3, {"lr": 0.1, "steps": (1, 2)} | {"steps": [1, 2]}, within=tmp_path)
+    assert run.folder.name.startswith("lab-try__s3__")
+    assert run.config == {"lr": 0.1, "steps": [1, 2]}
+    assert run.status == "running"
+    record = run.record
+    assert {"git_commit", "git_dirty", "versions", "machine", "started"} <= set(record)
+    assert {"python", "torch", "numpy", "cdmllab"} <= set(record["versions"])
+
+
+def test_metrics_come_back_as_columns(tmp_path):
+    run = Run.create("a", 0, {}, within=tmp_path)
+    run.log(step=1, loss=2.5)
+    run.log(step=2, loss=1.5, accuracy=0.5)
+    m = run.metrics()
+    assert m["loss"].tolist() == [2.5, 1.5]
+    assert np.isnan(m["accuracy"][0])
+
+
+def test_a_last_line_cut_short_is_left_out(tmp_path):
+    run = Run.create("a", 0, {}, within=tmp_path)
+    run.log(step=1)
+    with (run.folder / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 2, "lo')
+    assert run.metrics()["step"].tolist() == [1]
+
+
+def test_a_broken_line_in_the_middle_is_named(tmp_path):
+    run = Run.create("a", 0, {}, within=tmp_path)
+    (run.folder / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 is not JSON"):
+        run.metrics()
+
+
+def test_find_wants_the_same_config_and_a_finished_run(tmp_path):
+    Run.create("a", 0, {"seed": 0, "lr": 0.1}, within=tmp_path)
+    assert Run.find({"seed": 0, "lr": 0.1}, within=tmp_path) is None
+    run = finished(tmp_path, lr=0.1)
+    assert Run.find({"seed": 0, "lr": 0.1}, within=tmp_path).folder == run.folder
+    assert Run.find({"seed": 0, "lr": 0.2}, within=tmp_path) is None
+
+
+def test_list_is_oldest_first_whatever_the_name(tmp_path):
+    folders = [Run.create(name, 0, {}, within=tmp_path).folder for name in "cab"]
+    assert [run.folder for run in Run.list(tmp_path)] == folders
+
+
+def test_open_refuses_what_is_not_a_run(tmp_path):
+    with pytest.raises(ValueError, match=r"is not a run: it has no config\.yaml"):
+        Run.open(tmp_path)
+
+
+def test_open_names_an_unreadable_record(tmp_path):
+    run = finished(tmp_path)
+    (run.folder / "run.json").write_text("{")
+    with pytest.raises(ValueError, match=r"run\.json is not readable JSON"):
+        Run.open(run.folder)
+
+
+def test_finish_keeps_where_the_run_came_from(tmp_path):
+    run = Run.create("a", 0, {}, within=tmp_path)
+    before = run.record
+    run.finish("failed", error="x")
+    after = json.loads((run.folder / "run.json").read_text())
+    assert after["status"] == "failed"
+    assert after["git_commit"] == before["git_commit"]
+    assert after["ended"] > before["started"]

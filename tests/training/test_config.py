@@ -1,0 +1,51 @@
+import pytest
+
+from cdmllab.training import Config
+
+PLAIN = {
+    "name": "try",
+    "data": {"name": "digits", "classes": [0, 1]},
+    "backbone": {"name": "small", "embedding_dim": 3, "size": 8, "channels": 1, "width": 8},
+    "loss": {"name": "cdml", "scale": 16.0, "favour": "hard"},
+    "epochs": 2,
+}
+
+
+def test_parse_and_flat_are_inverse():
+    config = Config.parse(PLAIN)
+    assert Config.parse(config.flat()) == config
+    assert config.flat()["optimiser"]["momentum"] == 0.9
+    assert config.loss.options == {"favour": "hard"}
+
+
+def test_changed_checks_and_leaves_the_original():
+    config = Config.parse(PLAIN)
+    assert config.changed(seed=4, loss={"name": "softmax"}).loss.name == "softmax"
+    assert config.seed == 0
+    with pytest.raises(ValueError, match="epochs"):
+        config.changed(epochs=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"epoch": 3}, "epoch"),
+        ({"optimiser": {"learning_rate": 0.1}}, "learning_rate"),
+        ({"loss": {"name": "arcface", "margin": 0.5}}, "did you mean 'margin_rad'"),
+        ({"loss": {"name": "arcfase"}}, "did you mean 'arcface'"),
+        ({"data": {"name": "casia"}}, "unknown data 'casia'"),
+        ({"data": {"name": "digits", "size": 8}}, "has no option 'size'"),
+        ({"backbone": {"name": "r18x", "embedding_dim": 2}}, "unknown backbone 'r18x'"),
+        ({"batch_size": 1}, "batch_size"),
+        ({"epochs": "2"}, "epochs"),
+        ({"device": "tpu"}, "device"),
+    ],
+)
+def test_wrong_settings_are_named(change, said):
+    with pytest.raises(ValueError, match=said):
+        Config.parse({**PLAIN, **change})
+
+
+def test_config_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Config.parse(PLAIN).seed = 3

@@ -1,0 +1,93 @@
+import pytest
+import torch
+from test_config import PLAIN
+
+from cdmllab.runs import Run
+from cdmllab.training import Config, embed, load, loop, train
+
+
+def config(**changes):
+    return Config.parse({**PLAIN, **changes})
+
+
+def test_training_learns_and_leaves_a_run(tmp_path):
+    trained = train(config(epochs=6), within=tmp_path)
+    m = trained.run.metrics()
+    assert trained.run.status == "finished"
+    assert m["accuracy"][-1] > 0.95
+    assert m["loss"][-1] < m["loss"][0]
+    assert set(m) >= {"step", "epoch", "lr", "loss", "accuracy", "target_cos", "margin_rad"}
+
+
+@pytest.mark.parametrize("loss", ["softmax", "normface", "arcface", "cdml"])
+def test_same_seed_same_numbers(tmp_path, loss):
+    a, b = (train(config(loss={"name": loss}), within=tmp_path, redo=True) for _ in range(2))
+    assert a.run.folder != b.run.folder
+    for x, y in zip(a.backbone.state_dict().values(), b.backbone.state_dict().values(), strict=True):
+        assert torch.equal(x, y)
+    assert torch.equal(a.head.centres, b.head.centres)
+    c = train(config(loss={"name": loss}, seed=1), within=tmp_path)
+    assert not torch.equal(a.head.centres, c.head.centres)
+
+
+def test_training_leaves_the_global_random_state_alone(tmp_path):
+    torch.manual_seed(5)
+    want = torch.rand(3)
+    torch.manual_seed(5)
+    train(config(), within=tmp_path)
+    assert torch.equal(torch.rand(3), want)
+
+
+def test_finished_run_is_returned_unless_redone(tmp_path):
+    first = train(config(), within=tmp_path)
+    assert train(config(), within=tmp_path).run.folder == first.run.folder
+    assert train(config(), within=tmp_path, redo=True).run.folder != first.run.folder
+
+
+def test_load_gives_the_same_embeddings(tmp_path):
+    trained = train(config(), within=tmp_path)
+    pictures = torch.randn(5, 1, 8, 8)
+    again = load(Run.open(trained.run.folder))
+    assert torch.equal(embed(again.backbone, pictures), embed(trained.backbone, pictures))
+
+
+def test_embed_does_not_depend_on_the_batch_size(tmp_path):
+    trained = train(config(), within=tmp_path)
+    pictures = torch.randn(7, 1, 8, 8)
+    torch.testing.assert_close(
+        embed(trained.backbone, pictures), embed(trained.backbone, pictures, batch_size=2)
+    )
+
+
+def test_an_infinite_loss_stops_the_run_and_marks_it(tmp_path):
+    with pytest.raises((FloatingPointError, ValueError)):
+        train(config(optimiser={"lr": 1e30}), within=tmp_path)
+    (run,) = Run.list(tmp_path)
+    assert run.status == "failed"
+    assert run.record["error"]
+
+
+def test_milestones_lower_the_learning_rate(tmp_path):
+    trained = train(config(epochs=3, optimiser={"lr": 0.1, "milestones": [1, 2]}), within=tmp_path)
+    m = trained.run.metrics()
+    rates = [m["lr"][m["epoch"] == e][0] for e in range(3)]
+    assert rates == pytest.approx([0.1, 0.01, 0.001])
+
+
+def test_cuda_without_a_device_is_said_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RuntimeError, match="no CUDA device"):
+        train(config(device="cuda"), within=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_reaches_scheduled_losses(tmp_path, monkeypatch):
+    seen = []
+    original = loop.MarginHead.set_progress
+    monkeypatch.setattr(
+        loop.MarginHead, "set_progress", lambda head, p: (seen.append(p), original(head, p))[1]
+    )
+    train(config(), within=tmp_path)
+    assert seen[0] == 0.0
+    assert 0.4 < seen[len(seen) // 2] < 0.6
+    assert seen == sorted(seen)
