@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_lock_holds_no_address():
 
 
 def test_lock_satisfies_the_project(project, locked):
-    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    wanted = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
     assert len(wanted) > 20
     for requirement in map(Requirement, wanted):
         pins = [p for p in locked if p.name.lower() == requirement.name.lower()]
