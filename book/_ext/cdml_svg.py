@@ -50,7 +50,7 @@ def inline(text: str, prefix: str, label: str, width: str | None = None) -> str:
         style = f"width:{width or f'{natural[0]:g}px'};{style}"
     root.attrib.update({"class": "cdml-figure", "role": "img", "aria-label": label, "style": style})
     root.tail = None
-    return ET.tostring(root, encoding="unicode")
+    return f'<div class="cdml-drawing">{ET.tostring(root, encoding="unicode")}</div>'
 
 
 def _own_style(root: ET.Element) -> str:

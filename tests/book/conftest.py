@@ -42,11 +42,16 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> OpenPage:
-    """Opens a file in a window of its own; afterwards, asks that nothing left the disk and nothing complained."""
+    """Opens a file in a window of its own, and sees that nothing is fetched from elsewhere or complains."""
 
     @contextmanager
     def open_page(
-        path: Path | str, width: int = 1400, height: int = 900, theme: str = "light", touch: bool = False
+        path: Path | str,
+        width: int = 1400,
+        height: int = 900,
+        theme: str = "light",
+        touch: bool = False,
+        scripts: bool = True,
     ) -> Iterator[Page]:
         outside, complaints = [], []
 
@@ -62,7 +67,11 @@ def open_page(browser: Browser) -> OpenPage:
                 complaints.append(message.text)
 
         context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=theme, has_touch=touch, offline=True
+            viewport={"width": width, "height": height},
+            color_scheme=theme,
+            has_touch=touch,
+            java_script_enabled=scripts,
+            offline=True,
         )
         context.route("**/*", gate)
         page = context.new_page()
@@ -89,7 +98,7 @@ def site() -> Path:
 
 @pytest.fixture(scope="session")
 def build_miniature(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, str]]:
-    """Builds a small Sphinx project with the book's extension: the folder of its pages, and what was warned."""
+    """Builds a small project with the book's extension: the folder of its pages, and what it warned."""
 
     def build(**pages: str) -> tuple[Path, str]:
         folder = tmp_path_factory.mktemp("miniature")

@@ -27,7 +27,17 @@ PAGES = {
 
 ```{toctree}
 page
+two
 notebook
+```
+""",
+    "two": """# Two widgets
+
+```{cdml-widget} target_logit
+```
+
+```{cdml-widget} target_logit
+:m3: 0.35
 ```
 """,
     "page": """# A page

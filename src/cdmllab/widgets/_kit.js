@@ -1,6 +1,7 @@
 // What every widget is built from. cdmllab.widgets.source() puts this text in front of a widget's own.
 const kit = (() => {
   const SVG = "http://www.w3.org/2000/svg";
+  const mine = Math.random().toString(36).slice(2, 8); // several kits may share a page
   let count = 0;
 
   // The page's palette where there is one (the book), else JupyterLab's, else light.
@@ -37,10 +38,14 @@ const kit = (() => {
 .cdw .cdw-chip input { position: absolute; opacity: 0; width: 1px; height: 1px; margin: 0; }
 .cdw .cdw-dot { width: 10px; height: 10px; border-radius: 50%; background: var(--chip); }
 .cdw :focus-visible, .cdw .cdw-chip:has(:focus-visible) { outline: 2px solid var(--w-accent); outline-offset: 2px; }
-.cdw .cdw-readout { display: grid; grid-template-columns: repeat(auto-fit, minmax(104px, 1fr)); gap: 8px; }
-.cdw .cdw-readout div { padding: 6px 10px; border-radius: 8px; background: var(--w-surface); }
-.cdw .cdw-readout dt { color: var(--w-muted); font-weight: 400; font-size: 13px; margin: 0; }
-.cdw .cdw-readout dd { font-size: 18px; font-weight: 600; line-height: 1.3; }
+.cdw dl.cdw-readout { display: grid; grid-template-columns: repeat(auto-fit, minmax(112px, 1fr)); gap: 8px; margin: 0; }
+.cdw dl.cdw-readout > div { padding: 6px 10px; border-radius: 8px; background: var(--w-surface); }
+.cdw dl.cdw-readout > div > dt { color: var(--w-muted); font-weight: 400; font-size: 13px; margin: 0; }
+.cdw dl.cdw-readout > div > dd { font-size: 18px; font-weight: 600; line-height: 1.3; margin: 0; }
+@container (max-width: 480px) {
+  .cdw dl.cdw-readout { grid-template-columns: 1fr 1fr; }
+  .cdw dl.cdw-readout > div:last-child:nth-child(odd) { grid-column: 1 / -1; }
+}
 .cdw .cdw-unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 @media print { .cdw { break-inside: avoid; } }
 `;
@@ -55,7 +60,7 @@ const kit = (() => {
   };
   const html = (tag, attributes = {}, ...children) => add(document.createElement(tag), attributes, children);
   const svg = (tag, attributes = {}, ...children) => add(document.createElementNS(SVG, tag), attributes, children);
-  const uid = (stem) => `cdw-${stem}-${(count += 1)}`;
+  const uid = (stem) => `cdw-${mine}-${stem}-${(count += 1)}`;
 
   // A number as the reader sees it: fixed decimals, a real minus sign, no minus zero.
   const number = (value, digits) => {

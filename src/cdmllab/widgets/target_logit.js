@@ -28,19 +28,19 @@ const NAMES = ["m1", "m2", "m3", "s", "theta_deg", "beyond_pi"];
 const DEGREE = Math.PI / 180;
 
 const STYLE = `
-.cdw .tl-body { display: grid; gap: 14px 24px; margin-top: 12px; }
-.cdw .tl-controls { display: grid; gap: 8px 24px; align-content: start; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); }
-.cdw .tl-legend { display: flex; flex-wrap: wrap; gap: 2px 20px; margin-bottom: 6px; min-height: 48px; align-content: start; }
-.cdw .tl-legend span { display: inline-flex; align-items: center; gap: 8px; }
-.cdw .tl-legend i { width: 24px; border-top: 3px solid var(--curve); }
+.cdw .tl-body { display: grid; grid-template-columns: minmax(0, 1fr); gap: 14px 28px; margin-top: 12px; }
+.cdw .tl-controls { display: grid; gap: 8px 28px; align-content: start;
+  grid-template-columns: repeat(auto-fit, minmax(min(210px, 100%), 1fr)); }
+.cdw .tl-legend { display: flex; flex-wrap: wrap; gap: 2px 20px; margin-bottom: 10px; min-height: 46px; align-content: start; }
+.cdw .tl-legend span { display: flex; align-items: center; gap: 8px; }
+.cdw .tl-legend i { flex: none; width: 24px; border-top: 3px solid var(--curve); }
 .cdw .tl-legend .tl-plain i { border-top: 2px dashed ${NORMFACE}; }
 .cdw .tl-plot svg { cursor: ew-resize; }
 .cdw .tl-theta { margin-top: 4px; }
 .cdw .tl-theta .cdw-slider label, .cdw .tl-theta .cdw-slider output { padding: 0 8px; }
-@container (min-width: 760px) {
-  .cdw .tl-body { grid-template-columns: minmax(0, 1fr) 250px; }
-  .cdw .tl-controls { grid-template-columns: 1fr; }
-  .cdw .tl-legend { min-height: 0; }
+@container (min-width: 660px) {
+  .cdw .tl-body { grid-template-columns: minmax(0, 1fr) 218px; }
+  .cdw .tl-controls { grid-template-columns: 1fr; gap: 14px; }
   .cdw .tl-readout { grid-column: 1 / -1; }
 }`;
 
@@ -56,14 +56,14 @@ function plot(picture, { m1, m2, m3, s, theta_deg: thetaDeg, beyond_pi: beyondPi
   const turnDeg = margin.turn(m1, m2) / DEGREE;
   // Half-degree steps, parted at the turn, where "linear" may jump.
   const steps = Array.from({ length: 361 }, (_, i) => i / 2);
-  const before = steps.filter((deg) => deg < turnDeg);
-  const after = steps.filter((deg) => deg > turnDeg);
-  if (after.length) { before.push(turnDeg - 1e-4); after.unshift(turnDeg + 1e-4); }
-  const pieces = [before, after].filter((piece) => piece.length);
+  const [end, begin] = [turnDeg - 1e-4, turnDeg + 1e-4];
+  const after = begin < 180 ? [begin, ...steps.filter((deg) => deg > begin)] : [];
+  const before = after.length ? [...steps.filter((deg) => deg < end), end] : steps;
+  const pieces = after.length ? [before, after] : [before];
 
   const { y0, y1, step } = valueRange(s, Math.min(...pieces.flat().map(psi)));
-  const height = Math.round(Math.min(440, Math.max(290, width * 0.62)));
-  const box = kit.frame({ x0: 0, x1: 180, y0, y1 }, { left: 44, right: width - 12, top: 28, bottom: height - 48 });
+  const height = Math.round(Math.min(440, Math.max(300, width * 0.72)));
+  const box = kit.frame({ x0: 0, x1: 180, y0, y1 }, { left: 44, right: width - 18, top: 28, bottom: height - 48 });
   const { toX, toY } = box;
   const xTicks = width < 420 ? [0, 60, 120, 180] : [0, 30, 60, 90, 120, 150, 180];
   const yTicks = [];
@@ -91,11 +91,13 @@ function plot(picture, { m1, m2, m3, s, theta_deg: thetaDeg, beyond_pi: beyondPi
   if (gap !== null && Math.abs(gap) > 0.5 * DEGREE) {
     const xEnd = toX(thetaDeg + gap / DEGREE);
     const tip = xEnd > x ? -7 : 7;
+    const beside = (at, anchor) => svg("text", { x: at, y: yMargin - 7, "text-anchor": anchor, class: "cdw-halo" },
+      `${kit.number(gap / DEGREE, 1)}\u00b0`);
     parts.push(
       svg("path", { d: `M${x},${yMargin}H${xEnd}m${tip},-4l${-tip},4l${tip},4`, fill: "none", stroke: "var(--w-ink)",
         "stroke-width": 2, "stroke-linejoin": "round" }),
-      svg("text", { x: (x + xEnd) / 2, y: yMargin + 20, "text-anchor": "middle", class: "cdw-halo" },
-        `${kit.number(gap / DEGREE, 1)}\u00b0`));
+      // Beside the tip, outside both curves; near the frame's edge there is room on the other side only.
+      xEnd > x && xEnd < box.right - 56 ? beside(xEnd + 8, "start") : beside(Math.min(x, xEnd) - 14, "end"));
   }
   parts.push(
     svg("circle", { cx: x, cy: yPlain, r: 5, fill: "var(--w-paper)", stroke: NORMFACE, "stroke-width": 2 }),
@@ -113,17 +115,17 @@ function render({ model, el }) {
   const picture = kit.picture("Target logit against the angle to the class centre");
   const voice = kit.announcer();
 
-  const theta = kit.slider(model, { name: "theta_deg", symbol: "\u03b8", hint: "angle of the sample",
+  const theta = kit.slider(model, { name: "theta_deg", symbol: "\u03b8", hint: "angle",
     min: 0, max: 180, step: 0.5, digits: 1, unit: "\u00b0" });
   const controls = [
     { name: "m1", symbol: "m\u2081", hint: "times the angle", min: 0.5, max: 2, step: 0.05, digits: 2 },
-    { name: "m2", symbol: "m\u2082", hint: "added to the angle", min: 0, max: 1, step: 0.01, digits: 2, unit: " rad" },
+    { name: "m2", symbol: "m\u2082", hint: "added, in radians", min: 0, max: 1, step: 0.01, digits: 2 },
     { name: "m3", symbol: "m\u2083", hint: "taken from the cosine", min: 0, max: 1, step: 0.01, digits: 2 },
     { name: "s", symbol: "s", hint: "scale", min: 1, max: 64, step: 1, digits: 0 },
   ].map((spec) => kit.slider(model, spec));
   const beyond = kit.choice(model, "beyond_pi", "past \u03c0",
     [["linear", "linear"], ["clip", "clip"], ["none", "none"]]);
-  const table = kit.readout([["theta", "\u03b8"], ["cosine", "cos \u03b8"], ["psi", "\u03c8(\u03b8), with margin"],
+  const table = kit.readout([["theta", "\u03b8"], ["cosine", "cos \u03b8"], ["psi", "\u03c8(\u03b8)"],
     ["logit", "logit s\u00b7\u03c8(\u03b8)"], ["effective", "effective margin"]]);
   const presets = PRESETS.map((preset) => ({ ...preset, button: html("button", { type: "button", class: "cdw-chip",
     style: `--chip: ${preset.colour}`, onclick: () => kit.commit(model, preset.values) },

@@ -1,0 +1,51 @@
+"""The real book in a browser: every page opens from its file, fits the screen and follows the theme."""
+
+import pytest
+
+pytestmark = pytest.mark.book
+INK = "() => getComputedStyle(document.documentElement).getPropertyValue('--cdml-ink')"
+
+
+@pytest.mark.parametrize(("width", "height", "theme"), [(390, 844, "dark"), (1400, 900, "light")])
+def test_every_page_opens_and_fits(open_page, site, width, height, theme):
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) >= 4
+    for path in pages:
+        with open_page(path, width, height, theme) as page:
+            page.wait_for_load_state("networkidle")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+
+
+def test_every_figure_is_drawn_in_the_page(open_page, site):
+    figures = 0
+    for path in sorted(site.rglob("*.html")):
+        with open_page(path) as page:
+            assert page.locator("article img[src$='.svg']").count() == 0
+            figures += page.locator("article svg.cdml-figure").count()
+            assert page.locator("article svg.cdml-figure:not([aria-label])").count() == 0
+            ids = page.evaluate("[...document.querySelectorAll('svg.cdml-figure [id]')].map(e => e.id)")
+            assert len(ids) == len(set(ids))
+    assert figures > 0
+
+
+def test_theme_switch_changes_page_figure_and_widget(open_page, site):
+    pages = [
+        path for path in sorted(site.rglob("*.html")) if "cdml-widget" in path.read_text(encoding="utf-8")
+    ]
+    with open_page(pages[0]) as page:
+        ink = page.locator("svg.cdml-figure [style*='fill: var(--cdml-ink)']").first
+        seen = set()
+        for theme in ("light", "dark"):
+            while page.evaluate("document.documentElement.dataset.theme") != theme:
+                page.locator(".theme-switch-button").locator("visible=true").first.click()
+            colours = [
+                page.evaluate(INK),
+                ink.evaluate("e => getComputedStyle(e).fill"),
+                page.locator(".cdw").first.evaluate("e => getComputedStyle(e).color"),
+                page.locator(".cdw").first.evaluate("e => getComputedStyle(e).backgroundColor"),
+                page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor"),
+            ]
+            assert colours[1] == colours[2]
+            assert colours[3] == colours[4]
+            seen.update(enumerate(colours))
+        assert len(seen) == 10

@@ -1,0 +1,68 @@
+"""One palette: the style sheet, the figures, the extension and the widgets name the same colours."""
+
+import re
+
+import pytest
+
+from cdmllab import widgets
+from cdmllab.plots import style
+
+
+@pytest.fixture(scope="module")
+def palettes(pytestconfig):
+    """The custom properties of the style sheet, light and dark."""
+    css = (pytestconfig.rootpath / "book/_static/cdml.css").read_text(encoding="utf-8")
+    light = re.search(r"^html \{(.*?)\}", css, re.S | re.M)[1]
+    dark = re.search(r'^html\[data-theme="dark"\] \{(.*?)\}', css, re.S | re.M)[1]
+    return {
+        name: dict(re.findall(r"--cdml-(\w+): (#\w{6});", text))
+        for name, text in (("light", light), ("dark", dark))
+    }
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_contrast_of_black_and_white_is_twenty_one():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+
+
+def test_style_sheet_has_the_colours_of_the_figures(palettes):
+    assert {name: palettes["light"][name] for name in style.COLOURS} == style.COLOURS
+    assert palettes["light"]["ink"] == style.INK
+    assert palettes["light"]["grid"] == style.GRID
+    assert palettes["light"].keys() == palettes["dark"].keys()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colours_stand_out_from_the_page(palettes, theme):
+    colours = palettes[theme]
+    for name in style.COLOURS:
+        assert contrast(colours[name], colours["paper"]) >= 3, name
+    for name in ("ink", "muted", "accent"):
+        assert contrast(colours[name], colours["paper"]) >= 4.5, name
+        assert contrast(colours[name], colours["surface"]) >= 4.5, name
+
+
+def test_extension_knows_the_colours_of_the_figures(pytestconfig, monkeypatch):
+    monkeypatch.syspath_prepend(pytestconfig.rootpath / "book/_ext")
+    import cdml_svg
+
+    known = {style.INK: "ink", style.GRID: "grid", style.PAPER: "paper"}
+    assert known | {colour: name for name, colour in style.COLOURS.items()} == cdml_svg.THEME
+
+
+@pytest.mark.parametrize("name", widgets.names())
+def test_widgets_fall_back_to_the_same_colours(name):
+    """A widget writes a loss and its colour beside each other: "cosface", "#2a9d7f"."""
+    pairs = re.findall(r'"(\w+)", "(#\w{6})"', widgets.source(name))
+    assert pairs
+    assert [style.COLOURS.get(loss) for loss, _ in pairs] == [colour for _, colour in pairs]

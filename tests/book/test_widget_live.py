@@ -1,0 +1,60 @@
+"""The same source as JupyterLab runs it: imported as a module, with a model of anywidget's shape."""
+
+import numpy as np
+import pytest
+from curves import drawn_curve, expected
+from playwright.sync_api import Page
+
+from cdmllab.widgets import TargetLogit
+
+START = """async ([esm, state]) => {
+  const listeners = [];
+  const heard = (event) => listeners.filter(([name]) => name === event).forEach(([, call]) => call());
+  window.saved = [];
+  window.listeners = listeners;
+  window.model = {
+    get: (name) => state[name],
+    set(name, value) { if (state[name] !== value) { state[name] = value; heard(`change:${name}`); } },
+    save_changes() { window.saved.push({ ...state }); },
+    on: (event, call) => listeners.push([event, call]),
+    off(event, call) {
+      const at = listeners.findIndex((entry) => entry[0] === event && entry[1] === call);
+      if (at >= 0) listeners.splice(at, 1);
+    },
+  };
+  const el = document.body.appendChild(document.createElement("div"));
+  el.className = "cdml-widget";
+  const module = await import(URL.createObjectURL(new Blob([esm], { type: "text/javascript" })));
+  window.stop = await module.default.render({ model: window.model, el });
+}"""
+
+
+def start(page: Page, widget: TargetLogit) -> None:
+    page.evaluate(START, [widget._esm, widget.state()])
+    page.wait_for_selector(".tl-curve", state="attached")
+
+
+def test_slider_writes_to_the_model_and_saves(open_page):
+    with open_page("about:blank") as page:
+        start(page, TargetLogit(m2=0.5))
+        page.locator("input[name=m2]").focus()
+        page.keyboard.press("ArrowLeft")
+        assert [state["m2"] for state in page.evaluate("saved")] == pytest.approx([0.49])
+
+
+def test_change_in_the_kernel_redraws(open_page):
+    with open_page("about:blank") as page:
+        start(page, TargetLogit(m2=0.5))
+        page.evaluate("model.set('m2', 0.123)")
+        angles, values = drawn_curve(page)
+        np.testing.assert_allclose(values, expected(angles, 64.0, m2=0.123), rtol=0, atol=1e-6)
+        assert page.locator("output").all_inner_texts().count("0.12") == 1
+        assert page.evaluate("saved") == []
+
+
+def test_removed_widget_stops_listening(open_page):
+    with open_page("about:blank") as page:
+        start(page, TargetLogit())
+        assert page.evaluate("listeners.length") == len(TargetLogit.state_traits())
+        page.evaluate("stop()")
+        assert page.evaluate("listeners.length") == 0
