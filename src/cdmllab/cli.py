@@ -11,7 +11,7 @@ from cdmllab.publish.commands import app as book
 
 
 class _Sentences(TyperGroup):
-    """A group of commands that tells a user's error in its one sentence."""
+    """A group of commands that tells a user's error in its one sentence, and that it was stopped."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -19,6 +19,9 @@ class _Sentences(TyperGroup):
         except CdmlLabError as error:
             typer.echo(f"cdmllab: {error}", err=True)
             raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            typer.echo("\ncdmllab: stopped; what was done before stays", err=True)
+            raise typer.Exit(130) from None
 
 
 app = typer.Typer(cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from conftest import Book
+from tiny_book import Book
 
 from cdmllab.errors import CdmlLabError
 from cdmllab.publish import site

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Book
+from tiny_book import Book
 
 from cdmllab.publish import chapters
 from cdmllab.publish.execute import ChapterError

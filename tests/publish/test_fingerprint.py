@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Book
+from tiny_book import Book
 
 from cdmllab.errors import CdmlLabError
 from cdmllab.publish import fingerprint as module

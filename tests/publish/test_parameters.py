@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from conftest import Book
+from tiny_book import Book
 
 from cdmllab.errors import CdmlLabError
 from cdmllab.publish.notebooks import read_chapter

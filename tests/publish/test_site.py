@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Book
+from tiny_book import Book
 
 from cdmllab.errors import CdmlLabError
 from cdmllab.publish import site
@@ -101,6 +101,7 @@ def test_site_is_not_built_again_when_nothing_changed(
         ("book/_ext/cdml_book.py", "book/_ext/cdml_book.py changed"),
         ("book/_static/new.css", "book/_static/new.css is new"),
         ("book/executed/01_first.ipynb", "book/executed/01_first.ipynb changed"),
+        ("results/table.csv", "results/table.csv is new"),
         ("src/cdmllab/widgets/curve.js", "src/cdmllab/widgets/curve.js is new"),
     ],
 )

@@ -1,13 +1,22 @@
 """Chapters and notebooks in step."""
 
+import tomllib
+
 import nbformat
 import pytest
-from conftest import FIRST, Book
 from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from jupytext import build_sync_jupytext_contents_manager_class
+from tiny_book import FIRST, REPOSITORY, Book
 
 from cdmllab.errors import CdmlLabError
-from cdmllab.publish.notebooks import as_text, cell_ids, read_chapter, read_notebook
+from cdmllab.publish.notebooks import (
+    CELL_METADATA,
+    NOTEBOOK_METADATA,
+    as_text,
+    cell_ids,
+    read_chapter,
+    read_notebook,
+)
 from cdmllab.publish.sync import check, sync
 
 
@@ -112,6 +121,12 @@ def test_chapter_with_unknown_cell_metadata_is_refused(book: Book) -> None:
     )
     with pytest.raises(CdmlLabError, match=r"02_second\.py, cell 2: unknown cell metadata 'colour'"):
         sync(book)
+
+
+def test_jupytext_keeps_the_metadata_that_chapters_have() -> None:
+    settings = tomllib.loads((REPOSITORY / "jupytext.toml").read_text(encoding="utf-8"))
+    assert settings["cell_metadata_filter"] == ",".join((*CELL_METADATA, "-all"))
+    assert settings["notebook_metadata_filter"] == ",".join((*NOTEBOOK_METADATA, "-all"))
 
 
 @pytest.fixture

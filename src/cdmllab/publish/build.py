@@ -45,7 +45,10 @@ def build(
         report(sync(layout), progress)
         chapters.clear_leftovers(layout)
         done = []
-        for step in [chapters.plan(layout, name, given or {}) for name in wanted] if execute else []:
+        for name in wanted:
+            chapters.plan(layout, name, given or {})  # a mistake in any chapter is told before one is run
+        for name in wanted if execute else []:
+            step = chapters.plan(layout, name, given or {})
             due = step.reasons or _asked_for(force)
             if due:
                 output = layout.output(step.chapter)

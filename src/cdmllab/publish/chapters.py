@@ -10,12 +10,10 @@ from nbformat import NotebookNode
 
 from cdmllab.errors import CdmlLabError
 from cdmllab.publish.fingerprint import Fingerprint, changes, fingerprint
-from cdmllab.publish.layout import Layout
+from cdmllab.publish.layout import RUNNING, Layout
 from cdmllab.publish.notebooks import read_chapter, read_notebook
 from cdmllab.publish.parameters import Parameter, declared, resolve
 from cdmllab.publish.progress import Progress
-
-RUNNING = ".running-"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The commands of `cdmllab book`."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from cdmllab.errors import CdmlLabError
 from cdmllab.publish.options import FLAGS, WithParameters, read
 
-app = typer.Typer(no_args_is_help=True, help="Build the book: run its chapters, build its site.")
+app = typer.Typer(no_args_is_help=True)
 
 Given = Annotated[
     list[str] | None,
@@ -16,6 +17,14 @@ Given = Annotated[
 ]
 Profile = Annotated[str, typer.Option(metavar="cpu|gpu", help="What the chapters may use.")]
 Timeout = Annotated[int, typer.Option(min=0, metavar="SECONDS", help="Limit for each cell; 0 is none.")]
+
+
+@app.callback()
+def main() -> None:
+    """Build the book: run its chapters, build its site."""
+    for module in ("jupyter_book", "jupytext", "papermill"):
+        if find_spec(module) is None:
+            raise CdmlLabError(f"the book needs {module}: pip install 'cdmllab[book]' brings it")
 
 
 @app.command(cls=WithParameters)

@@ -17,7 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 from cdmllab.errors import CdmlLabError
 from cdmllab.files import write_text
 from cdmllab.publish.kernel import environment, manager_class
-from cdmllab.publish.layout import Layout
+from cdmllab.publish.layout import RUNNING, Layout
 from cdmllab.publish.normalise import normalise
 from cdmllab.publish.notebooks import as_text
 from cdmllab.publish.progress import Progress, shorten
@@ -95,7 +95,7 @@ def execute(
     watch = _Watch(progress, len(notebook.cells), tagged[0] + 1 if given and tagged else None)
     failed = layout.failed(chapter)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=output.parent, prefix=".running-") as folder:
+    with TemporaryDirectory(dir=output.parent, prefix=RUNNING) as folder:
         running = Path(folder) / f"{chapter}.ipynb"
         try:
             executed = _run(layout, notebook, running, given, timeout_s, watch)
@@ -141,18 +141,14 @@ def _run(
             )
             return executed
     except PapermillExecutionError as error:
-        place = watch.where(error.cell_index, error.source)
-        raise _StoppedError(
-            f"{place}: {error.ename}: {shorten(_COLOUR.sub('', error.evalue), 200)}"
-        ) from error
+        place, told = watch.where(error.cell_index, error.source), _COLOUR.sub("", error.evalue)
+        raise _StoppedError(f"{place}: {error.ename}: {shorten(told, 200)}") from error
     except CellTimeoutError as error:
-        raise _StoppedError(
-            f"{watch.where(watch.index, watch.source)}: took longer than {timeout_s} s"
-        ) from error
+        place = watch.where(watch.index, watch.source)
+        raise _StoppedError(f"{place}: took longer than {timeout_s} s") from error
     except DeadKernelError as error:
-        raise _StoppedError(
-            f"{watch.where(watch.index, watch.source)}: the kernel died, killed from outside or out of memory"
-        ) from error
+        place = watch.where(watch.index, watch.source)
+        raise _StoppedError(f"{place}: the kernel died, out of memory or killed from outside") from error
     except RuntimeError as error:
         raise _StoppedError(f"the kernel did not start: {shorten(str(error), 200)}") from error
 
@@ -162,16 +158,12 @@ def _refuse_defects(executed: NotebookNode, watch: _Watch) -> None:
     for index, cell in enumerate(executed.cells):
         if cell.cell_type != "code" or not cell.source.strip():
             continue
-        tags = cell.metadata.get("tags", [])
+        tags, place = cell.metadata.get("tags", []), watch.where(index, cell.source)
         for output in cell.outputs:
             if output.output_type == "error":
-                raise _StoppedError(
-                    f"{watch.where(index, cell.source)}: {output.ename}: {shorten(output.evalue, 200)}"
-                )
+                raise _StoppedError(f"{place}: {output.ename}: {shorten(output.evalue, 200)}")
             if output.output_type == "stream" and output.name == "stderr" and ALLOW_STDERR not in tags:
-                raise _StoppedError(
-                    f"{watch.where(index, cell.source)}: wrote to stderr: {shorten(output.text, 200)} "
-                    f"(tag the cell {ALLOW_STDERR!r} if it is meant)"
-                )
+                said = shorten(output.text, 200)
+                raise _StoppedError(f"{place}: wrote to stderr: {said} (if meant, tag it {ALLOW_STDERR!r})")
         if cell.execution_count is None and SKIP not in tags:
-            raise _StoppedError(f"{watch.where(index, cell.source)}: was not run")
+            raise _StoppedError(f"{place}: was not run")

@@ -7,6 +7,7 @@ from typing import Self
 
 from cdmllab.errors import CdmlLabError
 
+RUNNING = ".running-"  # begins the name of a folder that a run works in
 _NAME = re.compile(r"\d\d_[a-z0-9_]+")
 
 

@@ -54,7 +54,7 @@ def check_pages(layout: Layout, chapters: Sequence[str]) -> None:
     ------
     SiteError : one is missing
     """
-    listed = set(_files(yaml.safe_load(layout.toc.read_text(encoding="utf-8"))))
+    listed = set(_pages(yaml.safe_load(layout.toc.read_text(encoding="utf-8"))))
     for chapter in chapters:
         if f"executed/{chapter}" not in listed:
             raise SiteError(f"{layout.show(layout.toc)} does not list executed/{chapter}")
@@ -88,13 +88,8 @@ def build(layout: Layout) -> int:
 
 
 def _run_jupyter_book(layout: Layout, output: Path) -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "from jupyter_book.cli.main import main; main()",
-        "build",
-        str(layout.book),
-    ]
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    command += ["build", str(layout.book)]
     command += ["--path-output", str(output), "--config", str(layout.config), "-W", "-n", "--keep-going"]
     path = [str(layout.package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {**os.environ, "NO_COLOR": "1", "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(path)}
@@ -114,7 +109,8 @@ def _run_jupyter_book(layout: Layout, output: Path) -> None:
 
 def _inputs(layout: Layout) -> dict[str, str]:
     """Everything the site is made from, with its state."""
-    files = [layout.config, *_book_files(layout.book), *map(layout.output, layout.chapters())]
+    files = [layout.config, *_files_below(layout.book), *map(layout.output, layout.chapters())]
+    files += _files_below(layout.root / "results")  # what tables on pages may read
     files += [path for path in (layout.package / "widgets").glob("*") if path.suffix in (".css", ".js")]
     extensions = [path.read_text(encoding="utf-8") for path in (layout.book / "_ext").glob("*.py")]
     code = reach(extensions, layout.package)
@@ -125,24 +121,24 @@ def _inputs(layout: Layout) -> dict[str, str]:
     }
 
 
-def _book_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
+def _files_below(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name.startswith(".") or path.name in _NOT_INPUTS:
             continue
         if path.is_dir():
-            yield from _book_files(path)
+            yield from _files_below(path)
         else:
             yield path
 
 
-def _files(toc: Any) -> Iterator[str]:
+def _pages(toc: Any) -> Iterator[str]:
     """The pages named anywhere in a table of contents."""
     if isinstance(toc, dict):
         yield from (str(toc[key]).removesuffix(".ipynb") for key in ("file", "root") if key in toc)
         toc = list(toc.values())
     if isinstance(toc, list):
         for part in toc:
-            yield from _files(part)
+            yield from _pages(part)
 
 
 def _swap(html: Path, layout: Layout) -> None:
