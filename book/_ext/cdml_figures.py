@@ -6,7 +6,10 @@ from pathlib import Path
 
 from cdml_svg import inline
 from docutils import nodes
+from myst_nb.ext.glue.crossref import read_glue_cache
+from myst_nb.ext.glue.utils import PendingGlueReference
 from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
@@ -30,10 +33,24 @@ def inline_figures(app: Sphinx, doctree: nodes.document, page: str) -> None:
         image.replace_self(nodes.raw("", text, format="html"))
 
 
-def label(image: nodes.image) -> str:
+class GluedDrawings(SphinxPostTransform):
+    """Show a drawing glued in another page; myst-nb would show its plain text, knowing no SVG there."""
+
+    default_priority = 4  # before myst-nb's own
+    formats = ("html",)
+
+    def run(self, **kwargs: object) -> None:
+        folder = self.env.mystnb_config.output_folder
+        for number, node in enumerate(list(self.document.findall(PendingGlueReference)), 1):
+            text = read_glue_cache(folder, node.refdoc).get(node.key, {}).get("data", {}).get("image/svg+xml")
+            if text and node.gtype != "text":
+                node.replace_self(nodes.raw("", inline(text, f"glue{number}-", label(node)), format="html"))
+
+
+def label(node: nodes.Element) -> str:
     """What a screen reader says: the alt text, else the caption."""
-    caption = image.parent.next_node(nodes.caption) if isinstance(image.parent, nodes.figure) else None
-    return image.get("alt") or (caption.astext() if caption else "Figure")
+    caption = node.parent.next_node(nodes.caption) if isinstance(node.parent, nodes.figure) else None
+    return node.get("alt") or (caption.astext() if caption else "Figure")
 
 
 def width(image: nodes.image) -> str | None:
@@ -43,4 +60,5 @@ def width(image: nodes.image) -> str | None:
 
 
 def setup(app: Sphinx) -> None:
+    app.add_post_transform(GluedDrawings)
     app.connect("doctree-resolved", inline_figures)

@@ -44,6 +44,10 @@ notebook
 
 {numref}`drawing` has a caption. Text with `code`, $x^2$ and [a link](notebook).
 
+```{glue} fig-glued
+:doc: notebook.ipynb
+```
+
 ```{figure} drawing.svg
 :name: drawing
 
@@ -81,14 +85,20 @@ def drawing() -> str:
 
 
 def notebook() -> nbformat.NotebookNode:
-    """Two cells with a figure, and one with a widget as Jupyter leaves it, live view included."""
+    """Two cells with a figure, one that glues it, one with a widget as Jupyter leaves it, live view too."""
     v4 = nbformat.v4
+    figure = {"image/svg+xml": drawing(), "text/plain": "<Figure>"}
+    record = "application/papermill.record/"
+    glued = {"scrapbook": {"name": "fig-glued", "mime_prefix": record}}
     widget, _ = TargetLogit(m3=0.35, m2=0.0)._repr_mimebundle_()
-    outputs = [{"image/svg+xml": drawing(), "text/plain": "<Figure>"}] * 2 + [widget]
+    outputs = [
+        v4.new_output("display_data", figure),
+        v4.new_output("display_data", figure),
+        v4.new_output("display_data", {record + mime: data for mime, data in figure.items()}, metadata=glued),
+        v4.new_output("display_data", widget),
+    ]
     cells = [v4.new_markdown_cell("# A notebook")]
-    for count, data in enumerate(outputs, 1):
-        output = v4.new_output("execute_result", data=data, execution_count=count)
-        cells.append(v4.new_code_cell("show()", outputs=[output], execution_count=count))
+    cells += [v4.new_code_cell("show()", outputs=[output]) for output in outputs]
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     state = {"state": {"x": {"model_name": "AnyModel"}}, "version_major": 2, "version_minor": 0}
     widgets = {"application/vnd.jupyter.widget-state+json": state}

@@ -15,7 +15,7 @@ def cdml_svg(monkeypatch, pytestconfig):
 
 def test_figures_are_drawn_in_the_page(miniature):
     text = (miniature / "page.html").read_text(encoding="utf-8")
-    figure = re.search(r"<figure.*?</figure>", text, re.S)[0]
+    figure = re.search(r'<figure[^>]* id="drawing".*?</figure>', text, re.S)[0]
     assert (
         '<svg viewBox="0 0 432 216" class="cdml-figure" role="img" aria-label="A drawing with ink."' in figure
     )
@@ -38,6 +38,12 @@ def test_figures_of_a_page_share_no_ids(miniature):
         used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', drawing))
         assert used
         assert {first or second for first, second in used} <= own
+
+
+def test_figure_glued_in_another_page_is_drawn(miniature):
+    text = (miniature / "page.html").read_text(encoding="utf-8")
+    assert '<svg viewBox="0 0 432 216" class="cdml-figure" role="img" aria-label="Figure"' in text
+    assert 'id="glue1-' in text
 
 
 def test_drawing_keeps_embedded_pixels_and_asked_width(cdml_svg):
