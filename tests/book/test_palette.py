@@ -13,7 +13,7 @@ def palettes(pytestconfig):
     """The custom properties of the style sheet, light and dark."""
     css = (pytestconfig.rootpath / "book/_static/cdml.css").read_text(encoding="utf-8")
     light = re.search(r"^html \{(.*?)\}", css, re.S | re.M)[1]
-    dark = re.search(r'^html\[data-theme="dark"\] \{(.*?)\}', css, re.S | re.M)[1]
+    dark = re.search(r'^  html\[data-theme="dark"\] \{(.*?)\}', css, re.S | re.M)[1]
     return {
         name: dict(re.findall(r"--cdml-(\w+): (#\w{6});", text))
         for name, text in (("light", light), ("dark", dark))

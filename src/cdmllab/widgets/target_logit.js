@@ -42,7 +42,8 @@ const STYLE = `
   .cdw .tl-body { grid-template-columns: minmax(0, 1fr) 218px; }
   .cdw .tl-controls { grid-template-columns: 1fr; gap: 14px; }
   .cdw .tl-readout { grid-column: 1 / -1; }
-}`;
+}
+@container (min-width: 860px) { .cdw .tl-legend { min-height: 0; } }`;
 
 // The vertical axis goes from the smallest of a few round tops above s, so that a small scale looks small.
 const valueRange = (s, lowest) => {
