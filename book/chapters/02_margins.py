@@ -61,7 +61,8 @@ scales = torch.tensor([1.0, 8.0, 16.0, 32.0, 64.0])
 best = torch.exp(scales) / (torch.exp(scales) + identities - 1)
 glue("p_scale_1", best[0].item(), display=False)
 notebook.Table(
-    ["s", "best possible probability"], [[f"{s:g}", f"{p:.4f}"] for s, p in zip(scales, best, strict=True)]
+    ["s", "best possible probability"],
+    [[f"{s:g}", f"{p:.4f}"] for s, p in zip(scales, best, strict=True)],
 )
 
 # %% [markdown]
@@ -99,8 +100,12 @@ notebook.Table(
 # %% mystnb={"figure": {"name": "fig-target-logits", "caption": "The cosine of the right class after the margin, ψ(θ). Left: the curves. Right: what each margin takes from the cosine, cos θ - ψ(θ). The jump of ArcFace and SphereFace on the far right is where m₁θ + m₂ passes 180 degrees."}, "image": {"alt": "Two panels of curves over the angle from 0 to 180 degrees for NormFace, SphereFace, CosFace and ArcFace"}}
 family = {
     "normface": margins.create("normface"),
-    "sphereface": margins.create("combined", m1=1.35, margin_rad=0.0, margin_cos=0.0),
-    "cosface": margins.create("combined", m1=1.0, margin_rad=0.0, margin_cos=margin_cos),
+    "sphereface": margins.create(
+        "combined", m1=1.35, margin_rad=0.0, margin_cos=0.0
+    ),
+    "cosface": margins.create(
+        "combined", m1=1.0, margin_rad=0.0, margin_cos=margin_cos
+    ),
     "arcface": margins.create("arcface", margin_rad=margin_rad),
 }
 fig, axes = plots.figure(2, width=7.6, height=3.2)
@@ -141,7 +146,7 @@ glue("cost_75", cost[2].item(), display=False)
 # | CosFace | $\cos\theta_1 - m_3 = \cos\theta_2$ |
 # | ArcFace | $\cos(\theta_1 + m_2) = \cos\theta_2$ |
 
-# %% mystnb={"figure": {"name": "fig-boundaries", "caption": "Decision regions of two classes in the plane of their angles. In the coloured parts a training sample of class 1 (below) or class 2 (above) is satisfied; in the strip between them neither is. ArcFace's strip has the same width in angle everywhere."}, "image": {"alt": "Four square panels; the empty strip along the diagonal is missing for NormFace, grows with the angle for SphereFace, bends for CosFace and is straight for ArcFace"}}
+# %% mystnb={"figure": {"name": "fig-boundaries", "caption": "Decision regions of two classes in the plane of their angles. In the coloured parts a training sample of class 1 (above) or class 2 (below) is satisfied; in the strip between them neither is. ArcFace's strip has the same width in angle everywhere."}, "image": {"alt": "Four square panels; the empty strip along the diagonal is missing for NormFace, grows with the angle for SphereFace, bends for CosFace and is straight for ArcFace"}}
 fig, axes = plots.figure(len(family), width=7.6, height=2.3)
 for ax, (name, policy) in zip(axes, family.items(), strict=True):
     plots.decision_regions(ax, policy, name=name, first=ax is axes[0])
