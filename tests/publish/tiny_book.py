@@ -66,6 +66,7 @@ FILES = {
     "book/_toc.yml": TOC,
     "book/_ext/cdml_book.py": "def setup(app):\n    return {'parallel_read_safe': True}\n",
     "book/_static/logo.svg": '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>',
+    "book/_static/favicon.svg": '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>',
     "book/chapters/01_first.py": FIRST,
     "book/chapters/02_second.py": SECOND,
     "results/numbers.json": "[1]",
