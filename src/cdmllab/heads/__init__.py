@@ -1,12 +1,14 @@
 """Margin heads: class centres plus a loss, ready to train with."""
 
+from typing import Any, Literal
+
 from cdmllab import margins
 from cdmllab.heads.base import HeadOutput, MarginHead
+from cdmllab.heads.blocked import BlockedHead
 from cdmllab.heads.dense import DenseHead
 
-__all__ = ["DenseHead", "HeadOutput", "MarginHead", "create"]
+__all__ = ["BlockedHead", "DenseHead", "HeadOutput", "MarginHead", "create"]
 
-_BACKENDS: dict[str, type[MarginHead]] = {"dense": DenseHead}
 
 
 def create(
@@ -15,8 +17,11 @@ def create(
     embedding_dim: int,
     num_identities: int,
     scale: float = 64.0,
-    backend: str = "dense",
+    learn_scale: bool = False,
     keep_logits: bool = False,
+    backend: Literal["dense", "blocked"] = "dense",
+    block: int | None = None,
+    products: Literal["float32", "bfloat16"] = "float32",
     **policy: object,
 ) -> MarginHead:
     """Build a head by the name of its loss.
@@ -24,8 +29,9 @@ def create(
     Parameters
     ----------
     name : the loss, one of `cdmllab.margins.names()`
-    embedding_dim, num_identities, scale, keep_logits : see `MarginHead`
-    backend : ``"dense"``, the readable reference
+    embedding_dim, num_identities, scale, learn_scale, keep_logits : see `MarginHead`
+    backend : ``"dense"``, the readable reference, or ``"blocked"``, fast and small
+    block, products : of the blocked backend, see `BlockedHead`
     policy : options of the loss, see `cdmllab.margins.options(name)`
 
     Raises
@@ -38,14 +44,19 @@ def create(
     DenseHead(arcface, dense: 512-d embeddings, 1,000 identities, scale 64)
       cos(θ + m), m = 0.5 rad (28.6°) for every sample
     """
-    if backend not in _BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; there are: {', '.join(_BACKENDS)}")
-    loss = margins.create(name, num_identities=num_identities, **policy)
-    return _BACKENDS[backend](
-        loss,
-        name=name,
-        embedding_dim=embedding_dim,
-        num_identities=num_identities,
-        scale=scale,
-        keep_logits=keep_logits,
-    )
+    loss = margins.create(name, num_identities=num_identities, embedding_dim=embedding_dim, **policy)
+    common: dict[str, Any] = {
+        "name": name,
+        "embedding_dim": embedding_dim,
+        "num_identities": num_identities,
+        "scale": scale,
+        "learn_scale": learn_scale,
+        "keep_logits": keep_logits,
+    }
+    if backend == "blocked":
+        return BlockedHead(loss, block=block, products=products, **common)
+    if backend != "dense":
+        raise ValueError(f"unknown backend {backend!r}; there are: 'dense', 'blocked'")
+    if block is not None or products != "float32":
+        raise ValueError("block and products are options of backend='blocked'")
+    return DenseHead(loss, **common)

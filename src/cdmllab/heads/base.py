@@ -6,9 +6,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cdmllab.margins import MarginPolicy
+from cdmllab.margins import Batch, MarginPolicy
 
 IGNORE = -1
+
+
+class Losses(NamedTuple):
+    """What a backend computes for the samples that count; n of them."""
+
+    sample_loss: Tensor  # [n]
+    batch: Batch
+    logits: Tensor | None  # [n, c] before the margin, detached
 
 
 class HeadOutput(NamedTuple):
@@ -31,6 +39,7 @@ class MarginHead(nn.Module):
     embedding_dim : d
     num_identities : c
     scale : s in logit = s x cosine
+    learn_scale : make s a parameter (NormFace's choice), starting at `scale`
     keep_logits : also return the plain logits [b, c], detached, for accuracy and plots
 
     `progress` in [0, 1] tells scheduled losses how far the training is; the training loop sets it.
@@ -47,6 +56,7 @@ class MarginHead(nn.Module):
         embedding_dim: int,
         num_identities: int,
         scale: float = 64.0,
+        learn_scale: bool = False,
         keep_logits: bool = False,
     ) -> None:
         super().__init__()
@@ -60,10 +70,17 @@ class MarginHead(nn.Module):
             raise ValueError(f"scale must be a positive number, got {scale}")
         self.policy, self.name = policy, name
         self.embedding_dim, self.num_identities = embedding_dim, num_identities
-        self.scale, self.keep_logits = scale, keep_logits
-        # Rows of length about 1, so that one learning rate suits every dimension.
-        self.centres = nn.Parameter(torch.randn(num_identities, embedding_dim) / math.sqrt(embedding_dim))
+        self.keep_logits = keep_logits
+        # Rows of length about 1, so that one learning rate suits every dimension. The K centres of an identity
+        # follow one another.
+        rows = num_identities * policy.centres_per_identity
+        self.centres = nn.Parameter(torch.randn(rows, embedding_dim) / math.sqrt(embedding_dim))
         self.bias = None if policy.uses_cosine else nn.Parameter(torch.zeros(num_identities))
+        self.scale: Tensor
+        if learn_scale:
+            self.scale = nn.Parameter(torch.tensor(float(scale)))
+        else:
+            self.register_buffer("scale", torch.tensor(float(scale)))
         self.register_buffer("progress", torch.zeros(()))
 
     def set_progress(self, progress: float) -> None:
@@ -71,6 +88,45 @@ class MarginHead(nn.Module):
         if not 0.0 <= progress <= 1.0:
             raise ValueError(f"progress must lie in [0, 1], got {progress}")
         self.progress.fill_(progress)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
+        """Loss of a batch.
+
+        Parameters
+        ----------
+        embeddings : Tensor of shape (b, d), any float dtype; worked on in float32 (float64 stays), whatever
+            autocast is on
+        labels : integer Tensor of shape (b,) or (b, 1); -1 ignores a sample
+
+        Raises
+        ------
+        ValueError : naming the sample and what was expected
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            embeddings, labels = self.check(embeddings, labels)
+            kept = labels != IGNORE
+            found = self.losses(embeddings[kept], labels[kept])
+            extra = self.policy.regulariser(found.batch)
+            sample_loss = found.sample_loss if extra is None else found.sample_loss + extra
+            easiness = self.policy.easiness(found.batch)
+
+            def spread(values: Tensor) -> Tensor:
+                full = values.new_full((len(labels), *values.shape[1:]), torch.nan)
+                full[kept] = values.detach()
+                return full
+
+            return HeadOutput(
+                loss=sample_loss.sum() / max(len(sample_loss), 1),
+                sample_loss=spread(sample_loss),
+                target_cos=spread(found.batch.target_cos),
+                margin_rad=spread(self.policy.margin_rad(found.batch)),
+                easiness=None if easiness is None else spread(easiness),
+                logits=None if found.logits is None else spread(found.logits),
+            )
+
+    def losses(self, embeddings: Tensor, labels: Tensor) -> Losses:
+        """The backend's part: checked embeddings [n, d] and labels [n], none ignored."""
+        raise NotImplementedError
 
     def check(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return float32 (or float64) embeddings [b, d] and int64 labels [b], or say what is wrong."""
@@ -102,7 +158,7 @@ class MarginHead(nn.Module):
         return wide, labels
 
     def extra_repr(self) -> str:
-        scale = f", scale {self.scale:g}" if self.policy.uses_cosine else ""
+        scale = f", scale {float(self.scale):g}" if self.policy.uses_cosine else ""
         return (
             f"{self.name}, {self.backend}: {self.embedding_dim}-d embeddings, "
             f"{self.num_identities:,} identities{scale}"

@@ -1,11 +1,13 @@
 """The readable head: plain autograd over the whole matrix of cosines."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cdmllab.geometry import cosine
-from cdmllab.heads.base import IGNORE, HeadOutput, MarginHead
+from cdmllab.geometry import cosine, unit
+from cdmllab.heads.base import Losses, MarginHead
 from cdmllab.margins import Batch
 
 
@@ -14,56 +16,43 @@ class DenseHead(MarginHead):
 
     backend = "dense"
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
-        """Loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : Tensor of shape (b, d), any float dtype; worked on in float32 (float64 stays)
-        labels : integer Tensor of shape (b,) or (b, 1); -1 ignores a sample
-
-        Raises
-        ------
-        ValueError : naming the sample and what was expected
-        """
-        embeddings, labels = self.check(embeddings, labels)
-        kept = labels != IGNORE
-        x, y = embeddings[kept], labels[kept]
-
+    def losses(self, embeddings: Tensor, labels: Tensor) -> Losses:
+        """Loss of each sample; embeddings of shape (n, d), labels of shape (n,)."""
+        x, own, policy = embeddings, labels.unsqueeze(1), self.policy
         centres = self.centres.to(x.dtype)
-        cosines = cosine(x, centres)  # [b, c]
-        own = y.unsqueeze(1)  # [b, 1]
-        target_cos = cosines.gather(1, own).squeeze(1)  # [b]
-        hardest = None
-        if self.policy.needs_hardest_negative:
-            hardest = cosines.scatter(1, own, -torch.inf).amax(dim=1)
-        batch = Batch(y, target_cos, x.norm(dim=1), hardest, float(self.progress))
-        if self.training:
-            self.policy.observe(batch)
+
+        cosines = cosine(x, centres)  # [n, c K]
+        cosines = cosines.unflatten(1, (self.num_identities, policy.centres_per_identity)).amax(dim=2)
+        target_cos = cosines.gather(1, own).squeeze(1)  # [n]
+        batch = Batch(labels, target_cos, x.norm(dim=1), float(self.progress), unit(x.detach()))
+
+        if self.training and policy.changes_negatives:
+            policy.observe(batch)
+        batch = self._with_statistics(batch, cosines)
+        if self.training and not policy.changes_negatives:
+            policy.observe(batch)
 
         if self.bias is not None:  # plain softmax
             plain = margined = x @ centres.T + self.bias.to(x.dtype)
         else:
-            target = self.policy.margined(target_cos, batch)
-            plain = self.scale * cosines
-            margined = self.scale * self.policy.negatives(cosines, batch).scatter(1, own, target.unsqueeze(1))
-        sample_loss = F.cross_entropy(margined, y, reduction="none")
+            scale = policy.current_scale(self.scale).to(x.dtype)
+            target = policy.margined(target_cos, batch)
+            plain = scale * cosines
+            margined = scale * policy.negatives(cosines, batch).scatter(1, own, target.unsqueeze(1))
+        sample_loss = F.cross_entropy(margined, labels, reduction="none")
+        return Losses(sample_loss, batch, plain.detach() if self.keep_logits else None)
 
-        def per_sample(values: Tensor) -> Tensor:
-            full = values.new_full((len(labels),), torch.nan)
-            full[kept] = values.detach()
-            return full
-
-        easiness = self.policy.easiness(batch)
-        logits = None
-        if self.keep_logits:
-            logits = cosines.new_full((len(labels), self.num_identities), torch.nan)
-            logits[kept] = plain.detach()
-        return HeadOutput(
-            loss=sample_loss.sum() / max(len(y), 1),
-            sample_loss=per_sample(sample_loss),
-            target_cos=per_sample(target_cos),
-            margin_rad=per_sample(self.policy.margin_rad(batch)),
-            easiness=None if easiness is None else per_sample(easiness),
-            logits=logits,
-        )
+    def _with_statistics(self, batch: Batch, cosines: Tensor) -> Batch:
+        """Add what the policy wants to know about the negatives."""
+        others = cosines.scatter(1, batch.labels.unsqueeze(1), -torch.inf)
+        for name in self.policy.statistics:
+            if name == "hardest_negative":
+                batch = replace(batch, hardest_negative=others.amax(dim=1))
+            elif name == "hard_negative_mean":
+                hard = self.policy.hard(others, batch) & others.isfinite()
+                total = torch.where(hard, others, 0.0).sum(dim=1).detach()
+                batch = replace(batch, hard_negative_mean=total / hard.sum(dim=1).clamp_min(1))
+            else:
+                scaled = self.policy.current_scale(self.scale).detach() * others.detach()
+                batch = replace(batch, negative_partition=scaled.logsumexp(dim=1))
+        return batch

@@ -3,33 +3,47 @@
 import difflib
 import inspect
 
+from cdmllab.margins.adacos import AdaCos
+from cdmllab.margins.adaface import AdaFace
 from cdmllab.margins.arcface import ArcFace
 from cdmllab.margins.cdml import CDML
 from cdmllab.margins.combined import Combined
+from cdmllab.margins.cosface import CosFace
+from cdmllab.margins.curricularface import CurricularFace
+from cdmllab.margins.elasticface import ElasticFace
+from cdmllab.margins.kappaface import KappaFace
+from cdmllab.margins.liarcface import LiArcFace
+from cdmllab.margins.magface import MagFace
+from cdmllab.margins.mv_softmax import MVSoftmax
 from cdmllab.margins.normface import NormFace
+from cdmllab.margins.npcface import NPCFace
 from cdmllab.margins.policy import Batch, MarginPolicy
 from cdmllab.margins.softmax import Softmax
+from cdmllab.margins.sphereface import SphereFace
+from cdmllab.margins.subcenter_arcface import SubcenterArcFace
 
-__all__ = [
-    "CDML",
-    "ArcFace",
-    "Batch",
-    "Combined",
-    "MarginPolicy",
-    "NormFace",
-    "Softmax",
-    "create",
-    "names",
-    "options",
-]
+__all__ = ["CDML", "ArcFace", "Batch", "MarginPolicy", "create", "names", "options"]
 
 _TABLE: dict[str, type[MarginPolicy]] = {
     "softmax": Softmax,
     "normface": NormFace,
+    "sphereface": SphereFace,
+    "cosface": CosFace,
     "arcface": ArcFace,
     "combined": Combined,
+    "liarcface": LiArcFace,
+    "adacos": AdaCos,
+    "subcenter_arcface": SubcenterArcFace,
+    "curricularface": CurricularFace,
+    "mv_softmax": MVSoftmax,
+    "npcface": NPCFace,
+    "magface": MagFace,
+    "adaface": AdaFace,
+    "elasticface": ElasticFace,
+    "kappaface": KappaFace,
     "cdml": CDML,
 }
+_SIZES = ("num_identities", "embedding_dim")  # what a head tells a loss, not the user
 
 
 def names() -> tuple[str, ...]:
@@ -40,16 +54,18 @@ def names() -> tuple[str, ...]:
 def options(name: str) -> dict[str, object]:
     """The options of a loss and their defaults, by name."""
     parameters = inspect.signature(_lookup(name).__init__).parameters
-    return {key: p.default for key, p in parameters.items() if key not in ("self", "num_identities")}
+    return {key: p.default for key, p in parameters.items() if key not in ("self", *_SIZES)}
 
 
-def create(name: str, *, num_identities: int | None = None, **chosen: object) -> MarginPolicy:
+def create(
+    name: str, *, num_identities: int | None = None, embedding_dim: int | None = None, **chosen: object
+) -> MarginPolicy:
     """Build the loss called `name`.
 
     Parameters
     ----------
     name : one of `names()`
-    num_identities : passed on to the losses that keep something for every identity
+    num_identities, embedding_dim : passed on to the losses that keep something for every identity
     chosen : the loss's own options, see `options(name)`
 
     Raises
@@ -63,9 +79,9 @@ def create(name: str, *, num_identities: int | None = None, **chosen: object) ->
             raise ValueError(
                 f"{name} has no option {key!r}{_nearest(key, known)}; it has: {', '.join(known)}"
             )
-    if "num_identities" in inspect.signature(kind.__init__).parameters:
-        chosen["num_identities"] = num_identities
-    return kind(**chosen)  # type: ignore[arg-type]
+    sizes = {"num_identities": num_identities, "embedding_dim": embedding_dim}
+    wanted = inspect.signature(kind.__init__).parameters
+    return kind(**{key: value for key, value in sizes.items() if key in wanted}, **chosen)  # type: ignore[arg-type]
 
 
 def _lookup(name: str) -> type[MarginPolicy]:

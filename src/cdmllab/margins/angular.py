@@ -19,7 +19,8 @@ def add_angle(cosines: Tensor, margin_rad: Tensor, beyond_pi: BeyondPi = "linear
     Parameters
     ----------
     cosines : Tensor of shape (b,)
-    margin_rad : Tensor of shape (b,), in [0, pi)
+    margin_rad : Tensor of shape (b,), in (-pi, pi); with a negative one (AdaFace has them) cos(theta + m) ends at
+        1, where theta + m is 0, unless `beyond_pi` is ``"none"``
 
     Returns
     -------
@@ -29,7 +30,8 @@ def add_angle(cosines: Tensor, margin_rad: Tensor, beyond_pi: BeyondPi = "linear
     pushed = cosines * cos_m - sine(cosines) * sin_m
     if beyond_pi == "none":
         return pushed
-    past = cosines < -cos_m  # theta > pi - m
+    pushed = torch.where((margin_rad < 0.0) & (cosines > cos_m), 1.0, pushed)
+    past = (margin_rad > 0.0) & (cosines < -cos_m)  # theta > pi - m
     if beyond_pi == "clip":
         return torch.where(past, -1.0, pushed)
     return torch.where(past, cosines - margin_rad * sin_m, pushed)

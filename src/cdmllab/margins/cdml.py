@@ -74,7 +74,7 @@ class CDML(MarginPolicy):
             check_choice(name, value, get_args(kind))
         self.base_margin_rad, self.alpha = margin_rad, alpha
         self.kind: Easiness = easiness
-        self.needs_hardest_negative = easiness != "similarity"
+        self.statistics = () if easiness == "similarity" else ("hardest_negative",)
         self.pivot = pivot if pivot is not None else (0.5 if easiness == "similarity" else 0.0)
         check_range("pivot", self.pivot, -0.999, 0.999)
         self.shape: Shape = shape

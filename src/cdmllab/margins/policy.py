@@ -10,6 +10,7 @@ from cdmllab.geometry import angle
 
 Gradient = Literal["exact", "straight_through"]
 BeyondPi = Literal["linear", "clip", "none"]
+Statistic = Literal["hardest_negative", "hard_negative_mean", "negative_partition"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,12 @@ class Batch:
     labels: Tensor  # [b] int64, the identity of each sample
     target_cos: Tensor  # [b] cosine to the own class centre
     embedding_norm: Tensor  # [b] length of the embedding before normalisation
-    hardest_negative: Tensor | None = None  # [b] largest cosine to a foreign centre, if the policy asks
     progress: float = 0.0  # how much of the training is done, in [0, 1]
+    unit_embeddings: Tensor | None = None  # [b, d]
+    # What the policy asks for in `statistics`:
+    hardest_negative: Tensor | None = None  # [b] largest cosine to a foreign centre
+    hard_negative_mean: Tensor | None = None  # [b] mean cosine over `hard` negatives, 0 without any; no gradient
+    negative_partition: Tensor | None = None  # [b] log sum over negatives of exp(scale x cosine); no gradient
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -48,7 +53,9 @@ class MarginPolicy(nn.Module):
     """
 
     uses_cosine: ClassVar[bool] = True  # False: the head's logits are w.x + b
-    needs_hardest_negative: bool = False
+    changes_negatives: ClassVar[bool] = False  # True: `negatives` is not the identity
+    statistics: tuple[Statistic, ...] = ()  # what the head has to find out about the negatives
+    centres_per_identity: int = 1
 
     def __init__(self, *, gradient: Gradient = "exact") -> None:
         super().__init__()
@@ -60,11 +67,29 @@ class MarginPolicy(nn.Module):
         return target_cos
 
     def negatives(self, cosines: Tensor, batch: Batch) -> Tensor:
-        """The cosines of the other classes, elementwise; shape (b, c) to (b, c)."""
+        """The cosines of the other classes after the loss's change; shape (b, c) to (b, c).
+
+        Elementwise in the cosines. May look at `batch.target_cos` and at buffers, not at the statistics.
+        """
         return cosines
 
+    def hard(self, cosines: Tensor, batch: Batch) -> Tensor:
+        """Which negatives count for ``hard_negative_mean``; shape (b, c) to bool (b, c)."""
+        return torch.zeros_like(cosines, dtype=torch.bool)
+
     def observe(self, batch: Batch) -> None:
-        """Update running statistics; the head calls it once a training batch, before `target`."""
+        """Update running statistics; the head calls it once a training batch, before `target`.
+
+        A loss that changes negatives is called before they are looked at, without the statistics.
+        """
+
+    def current_scale(self, scale: Tensor) -> Tensor:
+        """The scale in use, given the head's; a scalar tensor to a scalar tensor."""
+        return scale
+
+    def regulariser(self, batch: Batch) -> Tensor | None:
+        """What is added to each sample's loss, shape (b,), where the loss has such a term."""
+        return None
 
     def easiness(self, batch: Batch) -> Tensor | None:
         """The signed easiness of each sample, shape (b,), where the loss has such a notion."""

@@ -57,7 +57,7 @@ class Loss(Named):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        margins.create(self.name, num_identities=2, **self.options)
+        margins.create(self.name, num_identities=2, embedding_dim=2, **self.options)
         return self
 
 

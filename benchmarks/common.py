@@ -1,0 +1,98 @@
+"""What the benchmarks share: interleaved timing, peak memory in a fresh process, and the record of a run."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cdmllab.files import write_text
+from cdmllab.runs import provenance
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results/benchmarks"
+
+
+def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each case; one round runs every case once, so that a noisy spell hits all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for round_ in range(rounds + 1):
+        for name, case in cases.items():
+            _wait()
+            start = time.perf_counter()
+            case()
+            _wait()
+            if round_:  # the first is the warm-up
+                seconds[name].append(time.perf_counter() - start)
+        print(f"  round {round_} of {rounds}", file=sys.stderr)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def peak_mib(script: str, *arguments: str) -> float:
+    """What `script` prints last, as MiB, when run in a process of its own."""
+    # Every large tensor a mapping of its own, gone when freed: what is measured is what is held.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    done = subprocess.run(
+        [sys.executable, script, *arguments], check=True, text=True, stdout=subprocess.PIPE, env=environment
+    )
+    return float(done.stdout.split()[-1])
+
+
+class Peak:
+    """Memory above what was there at the start, in MiB: of the process (Linux), or of the CUDA device."""
+
+    def __enter__(self) -> "Peak":
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+            self._before = torch.cuda.memory_allocated() / 2**20
+        else:
+            Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
+            self._before = _status_mib("VmRSS")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        now = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else _status_mib("VmHWM")
+        self.mib = now - self._before
+
+
+def write(name: str, values: Mapping[str, Any]) -> Path:
+    """Keep a run's values with their provenance in ``results/benchmarks/<name>-<device>.json``."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    path = RESULTS / f"{name}-{device}.json"
+    record = {
+        "benchmark": name,
+        "command": f"cdmllab bench {name}",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        **provenance(),
+        **values,
+    }
+    write_text(path, json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _status_mib(key: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/self/status has no {key}: peak memory can be measured on Linux only")
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+    return f"{names[0]} x {len(names)}" if names else platform.processor()

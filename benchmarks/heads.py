@@ -1,0 +1,184 @@
+"""Margin heads, forward and backward: ours beside their peers, as ratios to the three bare matrix products.
+
+    cdmllab bench heads [--rounds N] [--quick]
+
+The limit is what no head can do without: x Wᵀ, G W and Gᵀ x, into memory that is there already. All run in one
+process, one round after the other; memory is measured in a fresh process for each, above inputs and weights.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from common import Peak, interleaved, peak_mib, write
+from pytorch_metric_learning.losses import ArcFaceLoss
+from torch import Tensor, nn
+
+from cdmllab import heads
+
+DIM, SCALE, MARGIN_RAD = 512, 64.0, 0.5
+SHAPES = {"casia": (128, 10_575), "ms1mv3": (256, 93_431)}
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Textbook(nn.Module):
+    """ArcFace as tutorials write it: normalise, arc cosine, one-hot, cross entropy."""
+
+    def __init__(self, identities: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(identities, DIM) * 0.01)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        cosines = F.linear(F.normalize(x), F.normalize(self.weight)).clamp(-1 + 1e-7, 1 - 1e-7)
+        target = torch.cos(torch.acos(cosines) + MARGIN_RAD)
+        chosen = F.one_hot(labels, cosines.shape[1]).to(cosines.dtype)
+        return F.cross_entropy(SCALE * (chosen * target + (1.0 - chosen) * cosines), labels)
+
+
+class StraightThroughDense(Textbook):
+    """A model of arcface_torch's path on one device: margin under no_grad, written into the logits in place."""
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        logits = F.linear(F.normalize(x), F.normalize(self.weight)).clamp(-1, 1)
+        rows = torch.where(labels != -1)[0]
+        with torch.no_grad():
+            target = logits[rows, labels[rows]].arccos()
+            logits.arccos_()
+            logits[rows, labels[rows]] = target + MARGIN_RAD
+            logits.cos_()
+        return F.cross_entropy(logits * SCALE, labels)
+
+
+class _Ours(nn.Module):
+    def __init__(self, name: str, identities: int, **options: object) -> None:
+        super().__init__()
+        self.head = heads.create(
+            name, embedding_dim=DIM, num_identities=identities, scale=SCALE, **options  # type: ignore[arg-type]
+        )
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        loss: Tensor = self.head(x, labels).loss
+        return loss
+
+
+class _Library(nn.Module):
+    def __init__(self, identities: int) -> None:
+        super().__init__()
+        self.loss = ArcFaceLoss(identities, DIM, margin=torch.rad2deg(torch.tensor(MARGIN_RAD)).item(), scale=SCALE)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        loss: Tensor = self.loss(x, labels)
+        return loss
+
+
+MAKERS: dict[str, Callable[[int], nn.Module]] = {
+    "ours, buffer": lambda c: _Ours("arcface", c, backend="blocked", keep_logits=True),
+    "ours, recomputing": lambda c: _Ours("arcface", c, backend="blocked"),
+    "ours, bf16 products": lambda c: _Ours("arcface", c, backend="blocked", products="bfloat16"),
+    "ours, CDML": lambda c: _Ours("cdml", c, backend="blocked", keep_logits=True),
+    "ours, CDML gap": lambda c: _Ours("cdml", c, backend="blocked", keep_logits=True, easiness="gap"),
+    "ours, dense": lambda c: _Ours("arcface", c),
+    "pytorch-metric-learning": _Library,
+    "textbook": Textbook,
+    "arcface_torch, model of": StraightThroughDense,
+}
+
+
+def inputs(shape: str) -> tuple[Tensor, Tensor]:
+    b, c = SHAPES[shape]
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(b, DIM, generator=generator), torch.randint(c, (b,), generator=generator)
+    return x.to(DEVICE), y.to(DEVICE)
+
+
+def step(module: nn.Module, x: Tensor, y: Tensor) -> None:
+    for parameter in module.parameters():
+        parameter.grad = None
+    module(x.detach().requires_grad_(), y).backward()
+
+
+def limit(shape: str) -> Callable[[], None]:
+    b, c = SHAPES[shape]
+    x, w, g = torch.randn(b, DIM), torch.randn(c, DIM), torch.randn(b, c)
+    x, w, g = x.to(DEVICE), w.to(DEVICE), g.to(DEVICE)
+    z, dx, dw = torch.empty_like(g), torch.empty_like(x), torch.empty_like(w)
+
+    def products() -> None:
+        torch.mm(x, w.T, out=z)
+        torch.mm(g, w, out=dx)
+        torch.mm(g.T, x, out=dw)
+
+    return products
+
+
+def gradient_error(shape: str) -> float:
+    """Relative error of the bf16 products' centre gradient against the same head in float32."""
+    grads = []
+    for products in ("float32", "bfloat16"):
+        torch.manual_seed(1)
+        module = _Ours("arcface", SHAPES[shape][1], backend="blocked", products=products).to(DEVICE)
+        step(module, *inputs(shape))
+        grads.append(module.head.centres.grad)
+    return float((grads[0] - grads[1]).norm() / grads[0].norm())
+
+
+def memory(shape: str, name: str) -> float:
+    module = MAKERS[name](SHAPES[shape][1]).to(DEVICE)
+    x, y = inputs(shape)
+    step(module, x[:2], y[:2])  # libraries allocate their own on the first call
+    for parameter in module.parameters():
+        parameter.grad = None
+    with Peak() as peak:
+        step(module, x, y)
+    return peak.mib
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help="the small shape only")
+    parser.add_argument("--memory", nargs=2, metavar=("SHAPE", "NAME"), help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    if chosen.memory:
+        print(memory(*chosen.memory))
+        return
+    table = {}
+    for shape in list(SHAPES)[: 1 if chosen.quick else None]:
+        b, c = SHAPES[shape]
+        x, y = inputs(shape)
+        cases: dict[str, Callable[[], object]] = {"limit": limit(shape)}
+        for name, make in MAKERS.items():
+            torch.manual_seed(1)
+            cases[name] = lambda module=make(c).to(DEVICE): step(module, x, y)
+        seconds = interleaved(cases, chosen.rounds)
+        rows = [
+            {
+                "head": name,
+                "ratio_to_limit": round(seconds[name] / seconds["limit"], 3),
+                "peak_mib": round(peak_mib(__file__, "--memory", shape, name), 1),
+            }
+            for name in MAKERS
+        ]
+        table[shape] = {
+            "batch": b,
+            "identities": c,
+            "dim": DIM,
+            "limit_ms": round(1e3 * seconds["limit"], 1),
+            "centre_gradient_mib": round(c * DIM * 4 / 2**20, 1),
+            "bf16_gradient_error": gradient_error(shape),
+            "heads": rows,
+        }
+        print(f"\n{b} x {c:,}, d = {DIM}; limit {table[shape]['limit_ms']} ms, "
+              f"centre gradient {table[shape]['centre_gradient_mib']} MiB, "
+              f"bf16 gradient error {table[shape]['bf16_gradient_error']:.1e}")  # fmt: skip
+        for row in rows:
+            print(f"  {row['head']:26} {row['ratio_to_limit']:6.2f} x limit {row['peak_mib']:8.1f} MiB")
+    if not chosen.quick:
+        print(f"\nwritten to {write('heads', {'shapes': table})}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The fast head: the loss and gradients of the dense one, a block of class centres at a time.
+
+For sample i with target logit z_y the loss is ``log(exp(z_y) + Z_i) - z_y``, where Z_i sums the exponentials of
+all *other* logits. Only Z needs the b x c matrix, and `cdmllab.heads.walk` goes over it in blocks. All else,
+the margin included, is a handful of tensors of shape (b,) and stays with autograd: a loss is written once for
+both heads.
+"""
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cdmllab.geometry import unit
+from cdmllab.heads.base import Losses, MarginHead
+from cdmllab.heads.walk import Negatives, Walk, negatives
+from cdmllab.margins import Batch, MarginPolicy
+
+CELLS = {"cpu": 2**19, "cuda": 2**25}  # of a block of logits: what stays in a cache, what fills a GPU
+
+
+class BlockedHead(MarginHead):
+    """Never holds more than one block of logits, or one b x c buffer with ``keep_logits=True``.
+
+    Parameters
+    ----------
+    block : identities a block; None chooses by batch and device
+    products : dtype of the matrix products, ``"float32"`` or ``"bfloat16"``; sums and all else stay wide
+    others : as for `MarginHead`
+    """
+
+    backend = "blocked"
+
+    def __init__(
+        self,
+        policy: MarginPolicy,
+        *,
+        block: int | None = None,
+        products: Literal["float32", "bfloat16"] = "float32",
+        **options: Any,
+    ) -> None:
+        super().__init__(policy, **options)
+        if block is not None and block < 1:
+            raise ValueError(f"block must be at least 1, got {block}")
+        if products not in ("float32", "bfloat16"):
+            raise ValueError(f"products must be 'float32' or 'bfloat16', got {products!r}")
+        self.block, self.products = block, products
+
+    def losses(self, embeddings: Tensor, labels: Tensor) -> Losses:
+        """Loss of each sample; embeddings of shape (n, d), labels of shape (n,)."""
+        policy = self.policy
+        x = unit(embeddings) if policy.uses_cosine else embeddings
+        target_cos, lengths = self._target_cosines(embeddings, labels), embeddings.norm(dim=1)
+        batch = Batch(labels, target_cos, lengths, float(self.progress), unit(embeddings.detach()))
+        if self.training and policy.changes_negatives:
+            policy.observe(batch)
+        if "negative_partition" in policy.statistics:
+            with torch.no_grad():
+                found = self._walk(x, policy.current_scale(self.scale), batch, None)
+            batch = replace(batch, negative_partition=found.partition)
+            if self.training:
+                policy.observe(batch)
+
+        logits = x.new_empty(len(x), self.num_identities) if self.keep_logits else None
+        scale = policy.current_scale(self.scale).to(x.dtype)
+        found = self._walk(x, scale, batch, logits)
+        if "hardest_negative" in policy.statistics:
+            batch = replace(batch, hardest_negative=found.hardest)
+        if "hard_negative_mean" in policy.statistics:
+            batch = replace(batch, hard_negative_mean=found.hard_mean)
+        if policy.uses_cosine:
+            batch = replace(batch, target_cos=found.target)
+        if self.training and not policy.changes_negatives and "negative_partition" not in policy.statistics:
+            policy.observe(batch)
+
+        own = scale * policy.margined(found.target, batch) if policy.uses_cosine else found.target
+        # log(e^own + e^partition) - own; the threshold is where e^-x no longer counts, in float64 either.
+        return Losses(F.softplus(found.partition - own, threshold=40.0), batch, logits)
+
+    def _walk(self, x: Tensor, scale: Tensor, batch: Batch, logits: Tensor | None) -> Negatives:
+        centres = self.centres.to(x.dtype)
+        bias, target = None, batch.target_cos
+        if self.bias is not None:
+            bias = self.bias.to(x.dtype)
+            own = batch.labels
+            target = torch.linalg.vecdot(x, centres[own]).detach() + bias[own].detach()
+        block = self.block or max(CELLS.get(x.device.type, CELLS["cpu"]) // max(len(x), 1), 1)
+        products = x.dtype if self.products == "float32" else torch.bfloat16
+        return negatives(x, centres, bias, scale.to(x.dtype), Walk(self.policy, batch, target, block, products, logits))
+
+    @torch.no_grad()
+    def _target_cosines(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Cosine to the own class centre, the nearest of K; apart from the blocks and always wide."""
+        k = self.policy.centres_per_identity
+        own = self.centres.to(embeddings.dtype).unflatten(0, (-1, k))[labels]  # [n, K, d]
+        return torch.linalg.vecdot(unit(embeddings).unsqueeze(1), unit(own)).amax(dim=1)

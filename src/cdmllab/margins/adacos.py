@@ -1,0 +1,49 @@
+"""AdaCos: no margin, but a scale that follows the batch."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from cdmllab.geometry import angle
+from cdmllab.margins.policy import Batch, Gradient, MarginPolicy, Statistic
+
+
+class AdaCos(MarginPolicy):
+    """s = log(B_avg) / cos(min(pi/4, median theta)) (Zhang et al., "AdaCos", 2019).
+
+    B_avg is the batch mean of the sum over negatives of exp(s cos theta_j) at the scale before. It starts at
+    sqrt(2) log(c - 1) and replaces the head's scale; we keep it at 1 or above.
+
+    Parameters
+    ----------
+    num_identities : c
+    dynamic : False keeps the scale where it starts, the paper's fixed AdaCos
+    gradient : see `MarginPolicy`
+    """
+
+    scale: Tensor
+
+    def __init__(self, *, num_identities: int, dynamic: bool = True, gradient: Gradient = "exact") -> None:
+        super().__init__(gradient=gradient)
+        self.dynamic = dynamic
+        self.statistics: tuple[Statistic, ...] = ("negative_partition",) if dynamic else ()
+        start = math.sqrt(2.0) * math.log(max(num_identities - 1, 2))
+        self.register_buffer("scale", torch.tensor(start))
+
+    def current_scale(self, scale: Tensor) -> Tensor:
+        """The running scale; the head's is not used."""
+        return self.scale
+
+    @torch.no_grad()
+    def observe(self, batch: Batch) -> None:
+        """Take the batch's median angle and its mean sum over negatives into the scale."""
+        if not self.dynamic or not len(batch.target_cos) or batch.negative_partition is None:
+            return
+        log_average = batch.negative_partition.logsumexp(dim=0) - math.log(len(batch.target_cos))
+        median = angle(batch.target_cos).median().clamp_max(math.pi / 4.0)
+        self.scale.copy_((log_average / torch.cos(median)).clamp_min(1.0))
+
+    def describe(self) -> str:
+        follows = "follows the batch" if self.dynamic else "stays there"
+        return f"cos θ without a margin; the scale starts at {float(self.scale):.3g} and {follows}"

@@ -1,0 +1,69 @@
+"""AdaFace: the length of the embedding stands for image quality, and bends the margin."""
+
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from cdmllab.margins.angular import add_angle
+from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+
+
+class AdaFace(MarginPolicy):
+    """cos(theta - m z) - (m + m z), z the length standardised, times h, clipped to [-1, 1], detached (Kim et al., 2022).
+
+    z = -1 (low quality) is ArcFace, 0 is CosFace, 1 emphasises hard samples. Mean and standard deviation of the
+    length are running values, updated before use with the weight that the authors' code gives the newest batch.
+
+    Parameters
+    ----------
+    margin : m, used as an angle (rad) and as a cosine alike
+    h : how strongly the length counts; 0 is CosFace with margin m
+    momentum : weight of the newest batch in the running values
+    beyond_pi : as for ArcFace; the authors' code clips
+    gradient : see `MarginPolicy`
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        margin: float = 0.4,
+        h: float = 0.333,
+        momentum: float = 0.01,
+        beyond_pi: BeyondPi = "clip",
+        gradient: Gradient = "exact",
+    ) -> None:
+        super().__init__(gradient=gradient)
+        check_range("margin", margin, 0.0, 1.5)
+        check_range("h", h, 0.0, 100.0)
+        check_range("momentum", momentum, 0.0, 1.0)
+        check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
+        self.margin, self.h, self.momentum = margin, h, momentum
+        self.beyond_pi: BeyondPi = beyond_pi
+        self.register_buffer("mean", torch.tensor(20.0))
+        self.register_buffer("std", torch.tensor(100.0))
+
+    @torch.no_grad()
+    def observe(self, batch: Batch) -> None:
+        """Take the batch's mean and (unbiased) standard deviation of the length into the running ones."""
+        if len(batch.embedding_norm) < 2:  # one sample has no spread
+            return
+        lengths = batch.embedding_norm.clamp(1e-3, 100.0)
+        self.mean.lerp_(lengths.mean().to(self.mean.dtype), self.momentum)
+        self.std.lerp_(lengths.std().to(self.std.dtype), self.momentum)
+
+    def quality(self, batch: Batch) -> Tensor:
+        """z of each sample; shape (b,), in [-1, 1]."""
+        lengths = batch.embedding_norm.detach().clamp(1e-3, 100.0)
+        return (self.h * (lengths - self.mean) / (self.std + 1e-3)).clamp(-1.0, 1.0)
+
+    def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
+        """cos(theta - m z) - (m + m z); shape (b,) to (b,)."""
+        z = self.quality(batch).to(target_cos.dtype)
+        return add_angle(target_cos, -self.margin * z, self.beyond_pi) - self.margin * (1.0 + z)
+
+    def describe(self) -> str:
+        return f"cos(θ - m z) - (m + m z), m = {self.margin:g}, z = clip({self.h:g} × standardised length, -1, 1)"

@@ -1,0 +1,27 @@
+"""CosFace: one margin taken from the cosine of all samples."""
+
+from torch import Tensor
+
+from cdmllab.margins.policy import Batch, Gradient, MarginPolicy, check_range
+
+
+class CosFace(MarginPolicy):
+    """cos(theta) - m on the target (Wang et al., "CosFace", 2018; AM-Softmax of the same year is the same).
+
+    Parameters
+    ----------
+    margin_cos : m, in [0, 2]; arcface_torch has 0.4
+    gradient : see `MarginPolicy`; both kinds are the same here, since d(c - m)/dc is 1
+    """
+
+    def __init__(self, *, margin_cos: float = 0.35, gradient: Gradient = "exact") -> None:
+        super().__init__(gradient=gradient)
+        check_range("margin_cos", margin_cos, 0.0, 2.0)
+        self.margin_cos = margin_cos
+
+    def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
+        """cos(theta) - m; shape (b,) to (b,)."""
+        return target_cos - self.margin_cos
+
+    def describe(self) -> str:
+        return f"cos θ - m, m = {self.margin_cos:g} for every sample"

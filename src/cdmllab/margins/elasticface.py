@@ -1,0 +1,87 @@
+"""ElasticFace: the margin is drawn anew for every sample."""
+
+import math
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from cdmllab.margins.angular import add_angle
+from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+
+
+class ElasticFace(MarginPolicy):
+    """ArcFace or CosFace with m_i from a normal distribution (Boutros et al., "ElasticFace", 2022, eqs. 6 and 7).
+
+    ``plus=True`` hands the drawn margins out by difficulty, the largest to the smallest target cosine, as the paper
+    says. (The authors' code gathers where it would have to scatter, which leaves the hand-out random.) The draws
+    depend on `seed` and on the number of training batches seen, so they survive ``state_dict``.
+
+    Parameters
+    ----------
+    margin_rad : mean of the angular margin (ElasticFace-Arc); None for ElasticFace-Cos
+    margin_cos : mean of the cosine margin (ElasticFace-Cos; the paper has 0.35); None for ElasticFace-Arc
+    sigma : standard deviation, in the unit of the margin; 0 is ArcFace or CosFace
+    plus : see above
+    seed : of the draws
+    beyond_pi, gradient : as for ArcFace
+    """
+
+    step: Tensor
+
+    def __init__(
+        self,
+        *,
+        margin_rad: float | None = 0.5,
+        margin_cos: float | None = None,
+        sigma: float = 0.05,
+        plus: bool = False,
+        seed: int = 0,
+        beyond_pi: BeyondPi = "linear",
+        gradient: Gradient = "exact",
+    ) -> None:
+        super().__init__(gradient=gradient)
+        if margin_rad is not None and margin_cos is not None:
+            raise ValueError("give margin_rad or margin_cos, and None for the other")
+        if margin_rad is None and margin_cos is None:
+            raise ValueError("give margin_rad or margin_cos; both are None")
+        check_range("margin_rad", margin_rad or 0.0, 0.0, math.pi)
+        check_range("margin_cos", margin_cos or 0.0, 0.0, 2.0)
+        check_range("sigma", sigma, 0.0, 1.0)
+        check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
+        self.mean_rad, self.mean_cos, self.sigma = margin_rad, margin_cos, sigma
+        self.plus, self.seed = plus, seed
+        self.beyond_pi: BeyondPi = beyond_pi
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    def observe(self, batch: Batch) -> None:
+        """Count the batch: the next draws are others."""
+        self.step += 1
+
+    @torch.no_grad()
+    def draws(self, batch: Batch) -> Tensor:
+        """The margins of a batch, in the loss's unit; shape (b,)."""
+        cosines = batch.target_cos.detach()
+        generator = torch.Generator().manual_seed((self.seed << 40) + int(self.step))
+        noise = torch.randn(len(cosines), generator=generator, dtype=torch.float64)
+        noise = noise.to(device=cosines.device, dtype=cosines.dtype)
+        if self.plus:
+            hardest_first = cosines.argsort()
+            noise = torch.empty_like(noise).index_copy_(0, hardest_first, noise.sort(descending=True).values)
+        mean = self.mean_rad if self.mean_rad is not None else self.mean_cos
+        return (mean or 0.0) + self.sigma * noise
+
+    def margin_rad(self, batch: Batch) -> Tensor:
+        """The angle by which each target is pushed back; shape (b,), radians."""
+        return self.draws(batch) if self.mean_rad is not None else super().margin_rad(batch)
+
+    def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
+        """cos(theta + m_i) or cos(theta) - m_i; shape (b,) to (b,)."""
+        if self.mean_rad is None:
+            return target_cos - self.draws(batch)
+        return add_angle(target_cos, self.draws(batch), self.beyond_pi)
+
+    def describe(self) -> str:
+        form, mean = ("cos(θ + m_i)", self.mean_rad) if self.mean_rad is not None else ("cos θ - m_i", self.mean_cos)
+        order = ", the largest to the hardest" if self.plus else ""
+        return f"{form}, m_i drawn from N({mean:g}, {self.sigma:g}²){order}"

@@ -1,0 +1,100 @@
+"""KappaFace: identities whose embeddings scatter, or that are rare, get the larger margin."""
+
+import math
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from cdmllab.margins.angular import add_angle
+from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+
+
+class KappaFace(MarginPolicy):
+    """cos(theta + m0 psi_y), psi = gamma w_size + (1 - gamma) w_kappa (Oinar et al., "KappaFace", 2023).
+
+    w_kappa = 1 - sigmoid(T kappa~), kappa~ the concentration kappa = r (d - r^2) / (1 - r^2) of the identity's
+    embeddings (equations 5 and 6), standardised over identities; w_size = (cos(pi n / max n) + 1) / 2 for an
+    identity seen n times. The paper keeps every embedding of an epoch; here r is the length of a running mean of
+    unit embeddings, one vector an identity. Until an identity has been seen twice its w_kappa is 1/2, and until
+    two have been, psi is 1 for all. (The authors' code swaps the roles of gamma and 1 - gamma.)
+
+    Parameters
+    ----------
+    num_identities, embedding_dim : c and d
+    margin_rad : m0, radians
+    temperature : T
+    gamma : share of the size term, in [0, 1]
+    momentum : weight of the newest embedding in the running mean, once more than 1 / momentum were seen
+    beyond_pi, gradient : as for ArcFace
+    """
+
+    mean: Tensor
+    count: Tensor
+
+    def __init__(
+        self,
+        *,
+        num_identities: int,
+        embedding_dim: int,
+        margin_rad: float = 0.8,
+        temperature: float = 0.4,
+        gamma: float = 0.7,
+        momentum: float = 0.05,
+        beyond_pi: BeyondPi = "linear",
+        gradient: Gradient = "exact",
+    ) -> None:
+        super().__init__(gradient=gradient)
+        check_range("margin_rad", margin_rad, 0.0, math.pi)
+        check_range("temperature", temperature, 0.0, 100.0)
+        check_range("gamma", gamma, 0.0, 1.0)
+        check_range("momentum", momentum, 0.0, 1.0)
+        check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
+        self.base_margin_rad, self.temperature, self.gamma = margin_rad, temperature, gamma
+        self.momentum, self.dim = momentum, embedding_dim
+        self.beyond_pi: BeyondPi = beyond_pi
+        self.register_buffer("mean", torch.zeros(num_identities, embedding_dim))
+        self.register_buffer("count", torch.zeros(num_identities, dtype=torch.int64))
+
+    @torch.no_grad()
+    def observe(self, batch: Batch) -> None:
+        """Take the batch's unit embeddings into the running means of their identities."""
+        if batch.unit_embeddings is None:
+            raise ValueError("kappaface needs batch.unit_embeddings, which is None")
+        identities, position = batch.labels.unique(return_inverse=True)
+        seen = torch.bincount(position, minlength=len(identities))
+        total = self.mean.new_zeros(len(identities), self.dim)
+        total.index_add_(0, position, batch.unit_embeddings.detach().to(self.mean.dtype))
+        self.count[identities] += seen
+        weight = (seen / self.count[identities]).clamp_min(1.0 - (1.0 - self.momentum) ** seen)
+        self.mean[identities] = torch.lerp(
+            self.mean[identities], total / seen.unsqueeze(1), weight.to(total.dtype).unsqueeze(1)
+        )
+
+    def weights(self) -> Tensor:
+        """psi of every identity; shape (c,)."""
+        known = self.count >= 2
+        if int(known.sum()) < 2:
+            return torch.ones_like(self.count, dtype=self.mean.dtype)
+        r = self.mean.norm(dim=1).clamp_max(1.0 - 1e-4)
+        kappa = r * (self.dim - r * r) / (1.0 - r * r)
+        spread = kappa[known].std().clamp_min(1e-6)
+        standard = torch.where(known, (kappa - kappa[known].mean()) / spread, 0.0)
+        by_kappa = 1.0 - torch.sigmoid(self.temperature * standard)
+        by_size = (torch.cos(math.pi * self.count / self.count.max()) + 1.0) / 2.0
+        return self.gamma * by_size + (1.0 - self.gamma) * by_kappa
+
+    @torch.no_grad()
+    def margin_rad(self, batch: Batch) -> Tensor:
+        """m0 psi of each sample's identity; shape (b,), radians."""
+        return (self.base_margin_rad * self.weights()[batch.labels]).to(batch.target_cos.dtype)
+
+    def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
+        """cos(theta + m_y); shape (b,) to (b,)."""
+        return add_angle(target_cos, self.margin_rad(batch), self.beyond_pi)
+
+    def describe(self) -> str:
+        return (
+            f"cos(θ + m_y), m_y = {self.base_margin_rad:g} × ({self.gamma:g} w_size + "
+            f"{1.0 - self.gamma:g} w_kappa): scattered or rare identities get the larger"
+        )

@@ -1,0 +1,42 @@
+"""Li-ArcFace: a margin on a logit that is linear in the angle."""
+
+import math
+
+from torch import Tensor
+
+from cdmllab.geometry import angle
+from cdmllab.margins.policy import Batch, Gradient, MarginPolicy, check_range
+
+
+class LiArcFace(MarginPolicy):
+    """(pi - 2 (theta + m)) / pi on the target, (pi - 2 theta) / pi elsewhere (Li et al., "AirFace", 2019).
+
+    The only loss here whose logits are not cosines. Past pi nothing turns round, so it has no `beyond_pi`.
+
+    Parameters
+    ----------
+    margin_rad : m in radians, in [0, pi)
+    gradient : see `MarginPolicy`; straight through is with respect to the cosine
+    """
+
+    changes_negatives = True
+
+    def __init__(self, *, margin_rad: float = 0.45, gradient: Gradient = "exact") -> None:
+        super().__init__(gradient=gradient)
+        check_range("margin_rad", margin_rad, 0.0, math.pi)
+        self.base_margin_rad = margin_rad
+
+    def margin_rad(self, batch: Batch) -> Tensor:
+        """The margin of each sample; shape (b,), radians."""
+        return batch.target_cos.new_full(batch.target_cos.shape, self.base_margin_rad)
+
+    def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
+        """1 - 2 (theta + m) / pi; shape (b,) to (b,)."""
+        return 1.0 - 2.0 * (angle(target_cos) + self.base_margin_rad) / math.pi
+
+    def negatives(self, cosines: Tensor, batch: Batch) -> Tensor:
+        """1 - 2 theta / pi; shape (b, c) to (b, c)."""
+        return 1.0 - 2.0 * angle(cosines) / math.pi
+
+    def describe(self) -> str:
+        return f"1 - 2 (θ + m) / π, m = {self.base_margin_rad:g} rad; the other logits 1 - 2 θ / π"

@@ -1,0 +1,66 @@
+"""MagFace: the length of the embedding is its quality, and sets the margin."""
+
+from torch import Tensor
+
+from cdmllab.margins.angular import add_angle
+from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+
+
+class MagFace(MarginPolicy):
+    """cos(theta + m(a)), m linear in the length a, plus lambda_g g(a) (Meng et al., "MagFace", 2021).
+
+    m rises from `low_margin_rad` at length `low` to `high_margin_rad` at length `high`; g(a) = 1/a + a/high^2 pulls
+    lengths up. The length is not detached: both m and g teach it, but only between `low` and `high`, as in the
+    authors' code (with straight-through gradients only g does). Their code's low margin is 0.45, the paper's 0.4.
+
+    Parameters
+    ----------
+    low, high : the lengths between which a counts; a is clipped to them
+    low_margin_rad, high_margin_rad : the margins there, radians
+    lambda_g : weight of the regulariser; 0 is neutral
+    beyond_pi, gradient : as for ArcFace
+    """
+
+    def __init__(
+        self,
+        *,
+        low: float = 10.0,
+        high: float = 110.0,
+        low_margin_rad: float = 0.45,
+        high_margin_rad: float = 0.8,
+        lambda_g: float = 35.0,
+        beyond_pi: BeyondPi = "linear",
+        gradient: Gradient = "exact",
+    ) -> None:
+        super().__init__(gradient=gradient)
+        check_range("low", low, 1e-3, high)
+        check_range("low_margin_rad", low_margin_rad, 0.0, 3.1)
+        check_range("high_margin_rad", high_margin_rad, low_margin_rad, 3.1)
+        check_range("lambda_g", lambda_g, 0.0, 1e6)
+        check_choice("beyond_pi", beyond_pi, ("linear", "clip", "none"))
+        self.low, self.high = low, high
+        self.low_margin_rad, self.high_margin_rad = low_margin_rad, high_margin_rad
+        self.lambda_g = lambda_g
+        self.beyond_pi: BeyondPi = beyond_pi
+
+    def margin_rad(self, batch: Batch) -> Tensor:
+        """m(a) of each sample; shape (b,), radians."""
+        share = (batch.embedding_norm.clamp(self.low, self.high) - self.low) / (self.high - self.low)
+        return self.low_margin_rad + (self.high_margin_rad - self.low_margin_rad) * share
+
+    def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
+        """cos(theta + m(a)); shape (b,) to (b,)."""
+        return add_angle(target_cos, self.margin_rad(batch).to(target_cos.dtype), self.beyond_pi)
+
+    def regulariser(self, batch: Batch) -> Tensor | None:
+        """lambda_g (1/a + a/high^2); shape (b,)."""
+        if not self.lambda_g:
+            return None
+        a = batch.embedding_norm.clamp(self.low, self.high)
+        return self.lambda_g * (1.0 / a + a / self.high**2)
+
+    def describe(self) -> str:
+        return (
+            f"cos(θ + m(a)), m from {self.low_margin_rad:g} rad at length {self.low:g} "
+            f"to {self.high_margin_rad:g} at {self.high:g}; plus {self.lambda_g:g} (1/a + a/{self.high:g}²)"
+        )

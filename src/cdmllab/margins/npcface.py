@@ -1,0 +1,84 @@
+"""NPCFace: hard negatives weigh more, and a sample that has them gets a larger margin."""
+
+import math
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from cdmllab.margins.angular import add_angle
+from cdmllab.margins.policy import (
+    Batch,
+    BeyondPi,
+    Gradient,
+    MarginPolicy,
+    Statistic,
+    check_choice,
+    check_range,
+)
+
+
+class NPCFace(MarginPolicy):
+    """cos(theta + m_i), m_i = m0 + m1 x (mean cosine of the hard negatives); those become t cos_j + a (Zeng et al., 2020).
+
+    A negative is hard when cos_j > cos(theta_y + `hard_rad`). Which are hard, and m_i, are constants in the gradient.
+    The defaults, and t cos_j + a for a hard negative, are those of the authors' group's code.
+
+    Parameters
+    ----------
+    margin_rad : m0, radians
+    margin_slope_rad : m1, radians for each unit of cosine; 0 is neutral
+    t, a : a hard negative becomes t cos_j + a; (1, 0) is neutral
+    hard_rad : the margin of the test for hardness, radians
+    beyond_pi, gradient : as for ArcFace
+    """
+
+    changes_negatives = True
+    statistics: tuple[Statistic, ...] = ("hard_negative_mean",)
+
+    def __init__(
+        self,
+        *,
+        margin_rad: float = 0.4,
+        margin_slope_rad: float = 0.2,
+        t: float = 1.1,
+        a: float = 0.2,
+        hard_rad: float = 0.5,
+        beyond_pi: BeyondPi = "linear",
+        gradient: Gradient = "exact",
+    ) -> None:
+        super().__init__(gradient=gradient)
+        check_range("margin_rad", margin_rad, 0.0, math.pi)
+        check_range("margin_slope_rad", margin_slope_rad, 0.0, margin_rad)
+        check_range("t", t, 1.0, 3.0)
+        check_range("a", a, 0.0, 2.0)
+        check_range("hard_rad", hard_rad, 0.0, math.pi)
+        check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
+        self.base_margin_rad, self.slope_rad = margin_rad, margin_slope_rad
+        self.t, self.a, self.hard_rad = t, a, hard_rad
+        self.beyond_pi: BeyondPi = beyond_pi
+
+    def hard(self, cosines: Tensor, batch: Batch) -> Tensor:
+        """cos_j > cos(theta_y + hard_rad); shape (b, c) to bool (b, c)."""
+        own = batch.target_cos.detach()
+        return cosines > add_angle(own, torch.full_like(own, self.hard_rad), "none").unsqueeze(1)
+
+    def negatives(self, cosines: Tensor, batch: Batch) -> Tensor:
+        """t cos_j + a where it is hard; shape (b, c) to (b, c)."""
+        return torch.where(self.hard(cosines, batch), self.t * cosines + self.a, cosines)
+
+    def margin_rad(self, batch: Batch) -> Tensor:
+        """m_i; shape (b,), radians."""
+        if batch.hard_negative_mean is None:
+            raise ValueError("npcface needs batch.hard_negative_mean, which is None")
+        return self.base_margin_rad + self.slope_rad * batch.hard_negative_mean.detach()
+
+    def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
+        """cos(theta + m_i); shape (b,) to (b,)."""
+        return add_angle(target_cos, self.margin_rad(batch).to(target_cos.dtype), self.beyond_pi)
+
+    def describe(self) -> str:
+        return (
+            f"cos(θ + m_i), m_i = {self.base_margin_rad:g} + {self.slope_rad:g} × mean hard negative; "
+            f"hard negatives count {self.t:g} cos_j + {self.a:g}"
+        )

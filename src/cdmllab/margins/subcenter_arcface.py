@@ -1,0 +1,32 @@
+"""Sub-center ArcFace: several class centres an identity, the nearest counts."""
+
+from cdmllab.margins.arcface import ArcFace
+from cdmllab.margins.policy import BeyondPi, Gradient
+
+
+class SubcenterArcFace(ArcFace):
+    """ArcFace on the largest of K cosines of each identity (Deng et al., "Sub-center ArcFace", 2020).
+
+    Noisy samples may gather round a centre of their own. ``centres_per_identity=1`` is ArcFace.
+
+    Parameters
+    ----------
+    centres_per_identity : K, at least 1
+    margin_rad, beyond_pi, gradient : as for ArcFace
+    """
+
+    def __init__(
+        self,
+        *,
+        centres_per_identity: int = 3,
+        margin_rad: float = 0.5,
+        beyond_pi: BeyondPi = "linear",
+        gradient: Gradient = "exact",
+    ) -> None:
+        super().__init__(margin_rad=margin_rad, beyond_pi=beyond_pi, gradient=gradient)
+        if centres_per_identity < 1:
+            raise ValueError(f"centres_per_identity must be at least 1, got {centres_per_identity}")
+        self.centres_per_identity = centres_per_identity
+
+    def describe(self) -> str:
+        return f"{super().describe()}; the nearest of {self.centres_per_identity} centres an identity"
