@@ -9,6 +9,7 @@ process, one round after the other; memory is measured in a fresh process for ea
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +56,11 @@ class _Ours(nn.Module):
     def __init__(self, name: str, identities: int, **options: object) -> None:
         super().__init__()
         self.head = heads.create(
-            name, embedding_dim=DIM, num_identities=identities, scale=SCALE, **options  # type: ignore[arg-type]
+            name,
+            embedding_dim=DIM,
+            num_identities=identities,
+            scale=SCALE,
+            **options,  # type: ignore[arg-type]
         )
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
@@ -152,7 +157,7 @@ def main() -> None:
         cases: dict[str, Callable[[], object]] = {"limit": limit(shape)}
         for name, make in MAKERS.items():
             torch.manual_seed(1)
-            cases[name] = lambda module=make(c).to(DEVICE): step(module, x, y)
+            cases[name] = partial(step, make(c).to(DEVICE), x, y)
         seconds = interleaved(cases, chosen.rounds)
         rows = [
             {

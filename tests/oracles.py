@@ -1,7 +1,7 @@
 """Slow, obvious versions of what the package does fast: written from the equations, one number at a time."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 Vector = Sequence[float]
@@ -10,23 +10,6 @@ Vector = Sequence[float]
 def cosine(a: Vector, b: Vector) -> float:
     dot = sum(x * y for x, y in zip(a, b, strict=True))
     return dot / (math.sqrt(sum(x * x for x in a)) * math.sqrt(sum(y * y for y in b)))
-
-
-def margin_softmax(
-    embeddings: Sequence[Vector],
-    labels: Sequence[int],
-    centres: Sequence[Vector],
-    scale: float,
-    target: Callable[[int, list[float]], float],
-) -> list[float]:
-    """Loss of each sample: -log softmax with target(sample, its cosines) in the place of the own cosine."""
-    losses = []
-    for i, (x, y) in enumerate(zip(embeddings, labels, strict=True)):
-        cosines = [cosine(x, w) for w in centres]
-        own = math.exp(scale * target(i, cosines))
-        others = sum(math.exp(scale * c) for j, c in enumerate(cosines) if j != y)
-        losses.append(-math.log(own / (own + others)))
-    return losses
 
 
 def combined(c: float, m1: float = 1.0, m2: float = 0.0, m3: float = 0.0, beyond_pi: str = "linear") -> float:
@@ -39,6 +22,83 @@ def combined(c: float, m1: float = 1.0, m2: float = 0.0, m3: float = 0.0, beyond
         return -1.0 - m3
     push = math.pi - (math.pi - m2) / m1
     return c - push * math.sin(push) - m3
+
+
+def loss_of(
+    name: str, embeddings: Sequence[Vector], labels: Sequence[int], centres: Sequence[Sequence[Vector]], scale: float
+) -> list[float]:
+    """Sample losses of the first training batch of a loss at its defaults; `centres` has K vectors an identity."""
+    n = len(embeddings)
+    cosines = [[max(cosine(x, w) for w in group) for group in centres] for x in embeddings]
+    own = [row[y] for row, y in zip(cosines, labels, strict=True)]
+    lengths = [math.sqrt(sum(v * v for v in x)) for x in embeddings]
+    others = [[c for j, c in enumerate(row) if j != y] for row, y in zip(cosines, labels, strict=True)]
+
+    def arc(c: float, m: float) -> float:
+        return combined(c, m2=m)
+
+    target, negatives, extra = list(own), others, [0.0] * n
+    if name == "sphereface":
+        soft = max(5.0, 1000.0 / 1.12)
+        for i, c in enumerate(own):
+            total = 4.0 * math.acos(c)
+            k = min(int(total // math.pi), 3)
+            target[i] = (soft * c + (-1) ** k * math.cos(total) - 2 * k) / (1.0 + soft)
+    elif name == "cosface":
+        target = [c - 0.35 for c in own]
+    elif name in ("arcface", "subcenter_arcface"):
+        target = [arc(c, 0.5) for c in own]
+    elif name == "combined":
+        target = [combined(c, 1.0, 0.3, 0.2) for c in own]
+    elif name == "liarcface":
+        target = [(math.pi - 2.0 * (math.acos(c) + 0.45)) / math.pi for c in own]
+        negatives = [[(math.pi - 2.0 * math.acos(c)) / math.pi for c in row] for row in others]
+    elif name == "adacos":
+        start = math.sqrt(2.0) * math.log(len(centres) - 1)
+        average = sum(sum(math.exp(start * c) for c in row) for row in others) / n
+        median = sorted(math.acos(c) for c in own)[(n - 1) // 2]
+        scale = max(math.log(average) / math.cos(min(math.pi / 4.0, median)), 1.0)
+    elif name == "curricularface":
+        t = 0.01 * sum(own) / n
+        target = [arc(c, 0.5) for c in own]
+        negatives = [
+            [c * (t + c) if c > math.cos(math.acos(y) + 0.5) else c for c in row]
+            for y, row in zip(own, others, strict=True)
+        ]
+    elif name == "mv_softmax":
+        target = [c - 0.35 for c in own]
+        negatives = [[1.2 * c + 0.2 if c > y else c for c in row] for y, row in zip(target, others, strict=True)]
+    elif name == "npcface":
+        hard = [[c > math.cos(math.acos(y) + 0.5) for c in row] for y, row in zip(own, others, strict=True)]
+        for i, (y, row) in enumerate(zip(own, others, strict=True)):
+            chosen = [c for c, h in zip(row, hard[i], strict=True) if h]
+            target[i] = arc(y, 0.4 + 0.2 * (sum(chosen) / len(chosen) if chosen else 0.0))
+        negatives = [
+            [1.1 * c + 0.2 if h else c for c, h in zip(row, flags, strict=True)]
+            for row, flags in zip(others, hard, strict=True)
+        ]
+    elif name == "magface":
+        clipped = [min(max(a, 10.0), 110.0) for a in lengths]
+        target = [arc(c, 0.45 + 0.35 * (a - 10.0) / 100.0) for c, a in zip(own, clipped, strict=True)]
+        extra = [35.0 * (1.0 / a + a / 110.0**2) for a in clipped]
+    elif name == "adaface":
+        mean = sum(lengths) / n
+        std = math.sqrt(sum((a - mean) ** 2 for a in lengths) / (n - 1))
+        mean, std = 0.99 * 20.0 + 0.01 * mean, 0.99 * 100.0 + 0.01 * std
+        for i, (c, a) in enumerate(zip(own, lengths, strict=True)):
+            z = max(-1.0, min(1.0, 0.333 * (a - mean) / (std + 1e-3)))
+            total = max(0.0, min(math.pi, math.acos(c) - 0.4 * z))
+            target[i] = math.cos(total) - (0.4 + 0.4 * z)
+    elif name == "cdml":
+        target = [arc(c, 0.49 * (1.2 if c > 0.5 else 0.8)) for c in own]
+    elif name != "normface":
+        raise ValueError(name)
+
+    losses = []
+    for psi, row, more in zip(target, negatives, extra, strict=True):
+        rest = sum(math.exp(scale * c) for c in row)
+        losses.append(-math.log(math.exp(scale * psi) / (math.exp(scale * psi) + rest)) + more)
+    return losses
 
 
 def fold_accuracy(scores: Sequence[float], same: Sequence[bool], fold: Sequence[int]) -> list[list[float]]:

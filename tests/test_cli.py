@@ -46,9 +46,7 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
     assert run.stdout == "[]\n"
 
 
-def test_user_error_is_one_sentence_without_a_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_user_error_is_one_sentence_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["book", "build"])
     assert result.exit_code == 1
@@ -100,3 +98,12 @@ def test_parameter_of_another_form_is_refused(root: Path, given: list[str]) -> N
     result = CliRunner().invoke(app, ["book", "status", *given])
     assert result.exit_code == 1
     assert "a parameter is given as `-p NAME VALUE`" in result.stderr
+
+
+def test_bench_lists_what_there_is_and_refuses_the_rest():
+    listed = CliRunner().invoke(app, ["bench"])
+    assert listed.exit_code == 0
+    assert "heads" in listed.output.split()
+    refused = CliRunner().invoke(app, ["bench", "tails"])
+    assert refused.exit_code == 1
+    assert "there is no benchmark 'tails'" in refused.output

@@ -12,10 +12,7 @@ def protocol():
 def test_scores_are_cosines_whatever_the_length():
     rng = np.random.default_rng(0)
     e, p = rng.normal(size=(48, 5)), protocol()
-    want = [
-        e[i] @ e[j] / np.linalg.norm(e[i]) / np.linalg.norm(e[j])
-        for i, j in zip(p.first, p.second, strict=True)
-    ]
+    want = [e[i] @ e[j] / np.linalg.norm(e[i]) / np.linalg.norm(e[j]) for i, j in zip(p.first, p.second, strict=True)]
     np.testing.assert_allclose(evaluate.scores(e * rng.uniform(1, 9, (48, 1)), p), want)
 
 

@@ -42,9 +42,7 @@ def test_right_answers_are_accepted(name, answer, capsys):
     assert capsys.readouterr().out == f"Exercise {name}: right.\n"
 
 
-@pytest.mark.parametrize(
-    ("name", "answer", "said"), [(n, a, s) for n, pairs in WRONG.items() for a, s in pairs]
-)
+@pytest.mark.parametrize(("name", "answer", "said"), [(n, a, s) for n, pairs in WRONG.items() for a, s in pairs])
 def test_wrong_answers_are_explained(name, answer, said):
     assert said.replace("\\", "") in exercises.judge(name, answer)
 

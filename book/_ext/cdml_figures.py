@@ -26,9 +26,7 @@ def inline_figures(app: Sphinx, doctree: nodes.document, page: str) -> None:
         try:
             text = inline(path.read_text(encoding="utf-8"), f"fig{number}-", label(image), width(image))
         except ET.ParseError as error:
-            logger.warning(
-                "%s is not an SVG that can be read: %s", path.name, error, location=page, type="cdml"
-            )
+            logger.warning("%s is not an SVG that can be read: %s", path.name, error, location=page, type="cdml")
             continue
         image.replace_self(nodes.raw("", text, format="html"))
 

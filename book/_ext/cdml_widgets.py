@@ -27,9 +27,7 @@ class WidgetDirective(SphinxDirective):
 
     required_arguments = 1
     option_spec = {  # noqa: RUF012  (docutils wants a plain class attribute)
-        option: directives.unchanged_required
-        for widget in widgets.WIDGETS.values()
-        for option in widget.state_traits()
+        option: directives.unchanged_required for widget in widgets.WIDGETS.values() for option in widget.state_traits()
     }
 
     def run(self) -> list[nodes.Node]:

@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from cdmllab import __version__
+from cdmllab.bench import bench
 from cdmllab.errors import CdmlLabError
 from cdmllab.publish.commands import app as book
 
@@ -26,6 +27,7 @@ class _Sentences(TyperGroup):
 
 app = typer.Typer(cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(book, name="book")
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
 
 
 def _show_version(wanted: bool) -> None:

@@ -33,9 +33,7 @@ def scores(embeddings: ArrayLike, pairs: Pairs) -> NDArray[np.float64]:
     length = np.linalg.norm(e, axis=1)
     bad = np.flatnonzero(~(np.isfinite(length) & (length > 0.0)))
     if len(bad):
-        raise ValueError(
-            f"the embedding of picture {bad[0]} is zero or not finite ({len(bad)} such of {len(e)})"
-        )
+        raise ValueError(f"the embedding of picture {bad[0]} is zero or not finite ({len(bad)} such of {len(e)})")
     unit = e / length[:, None]
     cosines: NDArray[np.float64] = np.einsum("pd,pd->p", unit[pairs.first], unit[pairs.second])
     return cosines

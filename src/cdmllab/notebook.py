@@ -83,9 +83,7 @@ def unknown_parameters(cells: Iterable[str]) -> dict[str, list[str]]:
     for source in cells:
         assigned = _assigned(source)
         if source.startswith("# Parameters"):
-            return {
-                name: difflib.get_close_matches(name, known, n=1) for name in assigned if name not in known
-            }
+            return {name: difflib.get_close_matches(name, known, n=1) for name in assigned if name not in known}
         known.update(assigned)
     return {}
 

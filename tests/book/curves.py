@@ -47,7 +47,4 @@ def expected_readout(theta_deg: float, s: float, **margin: Any) -> dict[str, str
         "logit": f"{s * psi:.3f}",
         "effective": effective,
     }
-    return {
-        key: re.sub(r"^-(?=0\.0*°?$)", "", text).replace("-", "\N{MINUS SIGN}")
-        for key, text in values.items()
-    }
+    return {key: re.sub(r"^-(?=0\.0*°?$)", "", text).replace("-", "\N{MINUS SIGN}") for key, text in values.items()}

@@ -37,9 +37,7 @@ def test_every_figure_is_drawn_in_the_page(open_page, pages):
 
 
 def test_theme_switch_changes_page_figure_and_widget(open_page, site):
-    pages = [
-        path for path in sorted(site.rglob("*.html")) if "cdml-widget" in path.read_text(encoding="utf-8")
-    ]
+    pages = [path for path in sorted(site.rglob("*.html")) if "cdml-widget" in path.read_text(encoding="utf-8")]
     with open_page(pages[0]) as page:
         ink = page.locator("svg.cdml-figure [style*='fill: var(--cdml-ink)']").first
         seen = set()

@@ -16,9 +16,7 @@ def cdml_svg(monkeypatch, pytestconfig):
 def test_figures_are_drawn_in_the_page(miniature):
     text = (miniature / "page.html").read_text(encoding="utf-8")
     figure = re.search(r'<figure[^>]* id="drawing".*?</figure>', text, re.S)[0]
-    assert (
-        '<svg viewBox="0 0 432 216" class="cdml-figure" role="img" aria-label="A drawing with ink."' in figure
-    )
+    assert '<svg viewBox="0 0 432 216" class="cdml-figure" role="img" aria-label="A drawing with ink."' in figure
     assert "A drawing with <em>ink</em>." in figure
     assert 'href="#drawing"><span class="std std-numref">Fig. 1</span>' in text
     assert {f"var(--cdml-{name})" for name in ("ink", "grid", "paper", "cdml")} <= set(
@@ -57,9 +55,7 @@ def test_drawing_keeps_embedded_pixels_and_asked_width(cdml_svg):
 
 def test_scripts_are_only_where_a_widget_is(miniature):
     scripts = {
-        name: re.findall(
-            r"_static/widgets/(\w+)\.js", (miniature / f"{name}.html").read_text(encoding="utf-8")
-        )
+        name: re.findall(r"_static/widgets/(\w+)\.js", (miniature / f"{name}.html").read_text(encoding="utf-8"))
         for name in ("index", "page", "notebook")
     }
     assert scripts == {"index": [], "page": ["host", "target_logit"], "notebook": ["host", "target_logit"]}

@@ -15,8 +15,7 @@ def palettes(pytestconfig):
     light = re.search(r"^html \{(.*?)\}", css, re.S | re.M)[1]
     dark = re.search(r'^  html\[data-theme="dark"\] \{(.*?)\}', css, re.S | re.M)[1]
     return {
-        name: dict(re.findall(r"--cdml-(\w+): (#\w{6});", text))
-        for name, text in (("light", light), ("dark", dark))
+        name: dict(re.findall(r"--cdml-(\w+): (#\w{6});", text)) for name, text in (("light", light), ("dark", dark))
     }
 
 

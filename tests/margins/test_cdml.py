@@ -63,9 +63,7 @@ def test_cdml_alpha_zero_is_arcface_to_the_bit(gradient, beyond_pi, dtype):
     results = []
     for policy in (
         CDML(alpha=0.0, margin_rad=0.45, gradient=gradient, beyond_pi=beyond_pi),
-        CDML(
-            alpha=0.0, margin_rad=0.45, gradient=gradient, beyond_pi=beyond_pi, easiness="gap", favour="hard"
-        ),
+        CDML(alpha=0.0, margin_rad=0.45, gradient=gradient, beyond_pi=beyond_pi, easiness="gap", favour="hard"),
         CDML(
             alpha=0.0,
             margin_rad=0.45,
@@ -77,7 +75,8 @@ def test_cdml_alpha_zero_is_arcface_to_the_bit(gradient, beyond_pi, dtype):
         ArcFace(margin_rad=0.45, gradient=gradient, beyond_pi=beyond_pi),
     ):
         t = c.clone().requires_grad_()
-        value = policy.margined(t, Batch(torch.zeros(501, dtype=torch.int64), t, torch.ones(501), hardest))
+        b = Batch(torch.zeros(501, dtype=torch.int64), t, torch.ones(501), hardest_negative=hardest)
+        value = policy.margined(t, b)
         value.sum().backward()
         results.append((value.detach(), t.grad))
     for value, slope in results[:3]:

@@ -4,14 +4,33 @@ import torch
 from cdmllab import margins
 from cdmllab.margins import Batch
 
+NAMES = [
+    "softmax",
+    "normface",
+    "sphereface",
+    "cosface",
+    "arcface",
+    "combined",
+    "liarcface",
+    "adacos",
+    "subcenter_arcface",
+    "curricularface",
+    "mv_softmax",
+    "npcface",
+    "magface",
+    "adaface",
+    "elasticface",
+    "kappaface",
+    "cdml",
+]
 
-def test_names_build_and_describe_themselves():
-    seen = 0
-    for name in margins.names():
-        policy = margins.create(name, num_identities=10)
-        assert policy.describe()
-        seen += 1
-    assert seen == len(margins.names()) >= 5
+
+def test_the_table_holds_every_loss_and_each_describes_itself():
+    assert list(margins.names()) == NAMES
+    for name in NAMES:
+        text = margins.create(name, num_identities=10, embedding_dim=4).describe()
+        assert text
+        assert "\n" not in text
 
 
 def test_unknown_name_suggests_the_nearest():
@@ -24,18 +43,75 @@ def test_unknown_option_names_the_loss_and_suggests():
         margins.create("arcface", margin=0.5)
 
 
+def make_batch(n=9):
+    c = torch.linspace(-1, 1, n)
+    return Batch(
+        labels=torch.arange(n),
+        target_cos=c,
+        embedding_norm=torch.linspace(1, 120, n),
+        unit_embeddings=torch.eye(n)[:, :4],
+        hardest_negative=c.flip(0).clone(),
+        hard_negative_mean=torch.zeros(n),
+        negative_partition=torch.full((n,), 3.0),
+    )
+
+
 @pytest.mark.parametrize("name", margins.names())
 def test_policies_do_not_change_their_arguments(name):
-    policy = margins.create(name, num_identities=10)
-    c = torch.linspace(-1, 1, 9)
-    b = Batch(torch.arange(9), c, torch.ones(9), c.flip(0).clone())
-    before = [t.clone() for t in (b.labels, c, b.embedding_norm, b.hardest_negative)]
+    policy, b = margins.create(name, num_identities=10, embedding_dim=4), make_batch()
+    tensors = [v for v in vars(b).values() if isinstance(v, torch.Tensor)]
+    before = [t.clone() for t in tensors]
     policy.observe(b)
-    policy.margined(c, b)
-    policy.negatives(c.reshape(3, 3), b)
+    policy.margined(b.target_cos, b)
+    policy.negatives(torch.linspace(-1, 1, 27).reshape(9, 3), b)
     policy.margin_rad(b)
-    for old, new in zip(before, (b.labels, c, b.embedding_norm, b.hardest_negative), strict=True):
+    policy.regulariser(b)
+    for old, new in zip(before, tensors, strict=True):
         assert torch.equal(old, new)
+
+
+@pytest.mark.parametrize("name", margins.names())
+def test_every_loss_has_both_gradients(name):
+    assert margins.options(name)["gradient"] == "exact"
+    b = make_batch()
+    c = b.target_cos.clone().requires_grad_()
+    policy = margins.create(name, num_identities=10, embedding_dim=4, gradient="straight_through")
+    exact = margins.create(name, num_identities=10, embedding_dim=4)
+    value = policy.margined(c, b)
+    assert torch.equal(value, exact.margined(c, b))
+    value.sum().backward()
+    assert torch.equal(c.grad, torch.ones_like(c))
+
+
+@pytest.mark.parametrize(
+    ("name", "neutral", "same_as"),
+    [
+        ("cosface", {"margin_cos": 0.0}, ("normface", {})),
+        ("arcface", {"margin_rad": 0.0}, ("normface", {})),
+        ("combined", {"m1": 1.0, "margin_rad": 0.0, "margin_cos": 0.0}, ("normface", {})),
+        ("combined", {"m1": 1.0, "margin_rad": 0.5, "margin_cos": 0.0}, ("arcface", {})),
+        ("combined", {"m1": 1.0, "margin_rad": 0.0, "margin_cos": 0.35}, ("cosface", {})),
+        ("sphereface", {"factor": 1.0, "anneal_from": 0.0, "anneal_to": 0.0}, ("normface", {})),
+        ("subcenter_arcface", {"centres_per_identity": 1}, ("arcface", {})),
+        ("mv_softmax", {"t": 0.0}, ("cosface", {})),
+        ("mv_softmax", {"t": 0.0, "margin_cos": 0.0, "margin_rad": 0.5}, ("arcface", {})),
+        ("npcface", {"margin_rad": 0.5, "margin_slope_rad": 0.0, "t": 1.0, "a": 0.0}, ("arcface", {})),
+        ("magface", {"low_margin_rad": 0.5, "high_margin_rad": 0.5, "lambda_g": 0.0}, ("arcface", {})),
+        ("adaface", {"h": 0.0, "margin": 0.4}, ("cosface", {"margin_cos": 0.4})),
+        ("elasticface", {"sigma": 0.0}, ("arcface", {})),
+        ("elasticface", {"sigma": 0.0, "margin_rad": None, "margin_cos": 0.35}, ("cosface", {})),
+        ("kappaface", {"margin_rad": 0.5}, ("arcface", {})),  # before two identities are known
+        ("cdml", {"alpha": 0.0, "margin_rad": 0.5}, ("arcface", {})),
+    ],
+)
+def test_neutral_values_reduce_a_loss_to_a_simpler_one(name, neutral, same_as):
+    b = make_batch()
+    sizes = {"num_identities": 10, "embedding_dim": 4}
+    one, other = margins.create(name, **sizes, **neutral), margins.create(same_as[0], **sizes, **same_as[1])
+    cosines = torch.linspace(-1, 1, 27).reshape(9, 3)
+    torch.testing.assert_close(one.target(b.target_cos, b), other.target(b.target_cos, b), rtol=0, atol=1e-6)
+    torch.testing.assert_close(one.negatives(cosines, b), other.negatives(cosines, b), rtol=0, atol=1e-6)
+    assert one.regulariser(b) is None
 
 
 def test_straight_through_keeps_the_value_and_passes_the_gradient():

@@ -24,9 +24,7 @@ def no_site(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site, "build", lambda layout: 0)
 
 
-def test_build_runs_again_only_what_changed_and_says_why(
-    built: Book, progress: Progress, said: io.StringIO
-) -> None:
+def test_build_runs_again_only_what_changed_and_says_why(built: Book, progress: Progress, said: io.StringIO) -> None:
     assert build(built, progress=progress) == []
     built.edit("src/cdmllab/beta/inner.py", "2 * x", "3 * x")
     assert build(built, progress=progress) == ["02_second"]
@@ -35,9 +33,7 @@ def test_build_runs_again_only_what_changed_and_says_why(
     built.edit("results/numbers.json", "1", "2")
     assert build(built, progress=progress) == ["01_first"]
     assert built.executions() == ["02_second 0", "01_first 0 1.0"]
-    reasons = [
-        line for line in said.getvalue().splitlines() if line.startswith("0") and line.endswith("changed")
-    ]
+    reasons = [line for line in said.getvalue().splitlines() if line.startswith("0") and line.endswith("changed")]
     assert reasons == ["02_second: cdmllab.beta.inner changed", "01_first: results/numbers.json changed"]
 
 
@@ -61,9 +57,7 @@ def test_build_removes_the_output_of_a_chapter_that_is_no_more(built: Book, prog
     assert not built.notebook("02_second").exists()
 
 
-def test_build_of_one_chapter_leaves_the_site_waiting(
-    book: Book, progress: Progress, said: io.StringIO
-) -> None:
+def test_build_of_one_chapter_leaves_the_site_waiting(book: Book, progress: Progress, said: io.StringIO) -> None:
     assert build(book, only=["01"], progress=progress) == ["01_first"]
     assert said.getvalue().splitlines()[-1] == "site: not built, it waits for 02_second"
     with pytest.raises(CdmlLabError, match="the site needs chapter 02_second, which has not been run"):

@@ -121,12 +121,8 @@ def test_execute_failure_is_one_sentence_and_keeps_the_previous_output(
 
 
 def test_execute_names_a_cell_before_the_last(book: Book, run) -> None:
-    book.edit(
-        "book/chapters/01_first.py", "from cdmllab.alpha import VALUE", "from cdmllab.alpha import NOTHING"
-    )
-    with pytest.raises(
-        ChapterError, match=r"cell 3 of 4 \(`from pathlib import Path`\): ImportError: cannot import"
-    ):
+    book.edit("book/chapters/01_first.py", "from cdmllab.alpha import VALUE", "from cdmllab.alpha import NOTHING")
+    with pytest.raises(ChapterError, match=r"cell 3 of 4 \(`from pathlib import Path`\): ImportError: cannot import"):
         run()
 
 

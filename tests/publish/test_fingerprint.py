@@ -106,9 +106,7 @@ def test_changes_name_what_changed_and_only_for_who_reaches_it(
     assert changes(before[1], of(book, "02_second")) == second
 
 
-def test_changes_tell_of_parameters_versions_and_new_files(
-    book: Book, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changes_tell_of_parameters_versions_and_new_files(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     before = of(book, "01_first", seed=1)
     (book.root / "results/more.json").write_text("[]", encoding="utf-8")
     monkeypatch.setattr(module, "versions", lambda _: {"numpy": "9"})
@@ -120,9 +118,7 @@ def test_changes_tell_of_parameters_versions_and_new_files(
     assert changes(None, before) == ["never run"]
 
 
-def test_fingerprint_of_a_large_file_is_its_size_and_time(
-    book: Book, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fingerprint_of_a_large_file_is_its_size_and_time(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGE_BYTES", 2)
     before = of(book, "01_first")
     os.utime(book.root / "results/numbers.json", ns=(1, 1))

@@ -74,7 +74,5 @@ def test_resolve_unknown_name_suggests_a_known_one(book: Book) -> None:
 
 @pytest.mark.parametrize("wrong", ["fast", "1.5", 1.5, True, None, [1]])
 def test_resolve_refuses_another_type(book: Book, wrong: object) -> None:
-    with pytest.raises(
-        CdmlLabError, match=r"chapter 01_first: parameter 'seed' is an int, as in 0; .* is not"
-    ):
+    with pytest.raises(CdmlLabError, match=r"chapter 01_first: parameter 'seed' is an int, as in 0; .* is not"):
         resolve("01_first", parameters(book), {"seed": wrong})

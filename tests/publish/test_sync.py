@@ -116,9 +116,7 @@ def test_cell_ids_of_equal_cells_differ(book: Book) -> None:
 
 
 def test_chapter_with_unknown_cell_metadata_is_refused(book: Book) -> None:
-    book.edit(
-        "book/chapters/02_second.py", '# %% tags=["parameters"]', '# %% tags=["parameters"] colour="red"'
-    )
+    book.edit("book/chapters/02_second.py", '# %% tags=["parameters"]', '# %% tags=["parameters"] colour="red"')
     with pytest.raises(CdmlLabError, match=r"02_second\.py, cell 2: unknown cell metadata 'colour'"):
         sync(book)
 

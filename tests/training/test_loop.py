@@ -54,9 +54,7 @@ def test_load_gives_the_same_embeddings(tmp_path):
 def test_embed_does_not_depend_on_the_batch_size(tmp_path):
     trained = train(config(), within=tmp_path)
     pictures = torch.randn(7, 1, 8, 8)
-    torch.testing.assert_close(
-        embed(trained.backbone, pictures), embed(trained.backbone, pictures, batch_size=2)
-    )
+    torch.testing.assert_close(embed(trained.backbone, pictures), embed(trained.backbone, pictures, batch_size=2))
 
 
 def test_an_infinite_loss_stops_the_run_and_marks_it(tmp_path):
@@ -84,9 +82,7 @@ def test_cuda_without_a_device_is_said_before_anything_is_written(tmp_path, monk
 def test_progress_reaches_scheduled_losses(tmp_path, monkeypatch):
     seen = []
     original = loop.MarginHead.set_progress
-    monkeypatch.setattr(
-        loop.MarginHead, "set_progress", lambda head, p: (seen.append(p), original(head, p))[1]
-    )
+    monkeypatch.setattr(loop.MarginHead, "set_progress", lambda head, p: (seen.append(p), original(head, p))[1])
     train(config(), within=tmp_path)
     assert seen[0] == 0.0
     assert 0.4 < seen[len(seen) // 2] < 0.6

@@ -29,9 +29,7 @@ def test_every_script_of_the_package_is_a_listed_widget():
 @pytest.mark.parametrize("name", widgets.names())
 def test_source_stands_alone_and_exports_once(name):
     text = widgets.source(name)
-    assert (
-        re.findall(r"^\s*import\b|\bimport\s*\(|\brequire\s*\(|https?://(?!www\.w3\.org/)", text, re.M) == []
-    )
+    assert re.findall(r"^\s*import\b|\bimport\s*\(|\brequire\s*\(|https?://(?!www\.w3\.org/)", text, re.M) == []
     assert re.findall(r"^export .*", text, re.M) == ["export default { render };"]
 
 

@@ -1,14 +1,23 @@
 """Margin heads: class centres plus a loss, ready to train with."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cdmllab import margins
 from cdmllab.heads.base import HeadOutput, MarginHead
 from cdmllab.heads.blocked import BlockedHead
 from cdmllab.heads.dense import DenseHead
 
-__all__ = ["BlockedHead", "DenseHead", "HeadOutput", "MarginHead", "create"]
+if TYPE_CHECKING:
+    from cdmllab.heads.pairs import PairHead
 
+__all__ = ["BlockedHead", "DenseHead", "HeadOutput", "MarginHead", "create", "names"]
+
+_PAIR_LOSSES = ("triplet", "contrastive", "circle")
+
+
+def names() -> tuple[str, ...]:
+    """Every loss `create` knows: the margin softmaxes, then the pair losses."""
+    return (*margins.names(), *_PAIR_LOSSES)
 
 
 def create(
@@ -23,16 +32,17 @@ def create(
     block: int | None = None,
     products: Literal["float32", "bfloat16"] = "float32",
     **policy: object,
-) -> MarginHead:
+) -> "MarginHead | PairHead":
     """Build a head by the name of its loss.
 
     Parameters
     ----------
-    name : the loss, one of `cdmllab.margins.names()`
+    name : the loss, one of `names()`
     embedding_dim, num_identities, scale, learn_scale, keep_logits : see `MarginHead`
     backend : ``"dense"``, the readable reference, or ``"blocked"``, fast and small
     block, products : of the blocked backend, see `BlockedHead`
-    policy : options of the loss, see `cdmllab.margins.options(name)`
+    policy : options of the loss, see `cdmllab.margins.options(name)`; a pair loss (``"triplet"``,
+        ``"contrastive"``, ``"circle"``, from pytorch-metric-learning) has these only, and no scale or backend
 
     Raises
     ------
@@ -44,6 +54,10 @@ def create(
     DenseHead(arcface, dense: 512-d embeddings, 1,000 identities, scale 64)
       cos(θ + m), m = 0.5 rad (28.6°) for every sample
     """
+    if name in _PAIR_LOSSES:
+        from cdmllab.heads.pairs import PairHead  # the library takes a while to import
+
+        return PairHead(name, embedding_dim=embedding_dim, num_identities=num_identities, **policy)
     loss = margins.create(name, num_identities=num_identities, embedding_dim=embedding_dim, **policy)
     common: dict[str, Any] = {
         "name": name,

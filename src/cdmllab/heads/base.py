@@ -103,7 +103,7 @@ class MarginHead(nn.Module):
         ValueError : naming the sample and what was expected
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings, labels = self.check(embeddings, labels)
+            embeddings, labels = check_batch(embeddings, labels, self.embedding_dim, self.num_identities)
             kept = labels != IGNORE
             found = self.losses(embeddings[kept], labels[kept])
             extra = self.policy.regulariser(found.batch)
@@ -128,41 +128,38 @@ class MarginHead(nn.Module):
         """The backend's part: checked embeddings [n, d] and labels [n], none ignored."""
         raise NotImplementedError
 
-    def check(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return float32 (or float64) embeddings [b, d] and int64 labels [b], or say what is wrong."""
-        d = self.embedding_dim
-        if embeddings.ndim != 2 or embeddings.shape[1] != d:
-            raise ValueError(f"embeddings must have shape (b, {d}), got {tuple(embeddings.shape)}")
-        if not embeddings.is_floating_point():
-            raise ValueError(f"embeddings must be floating point, got {embeddings.dtype}")
-        b = embeddings.shape[0]
-        if labels.shape not in ((b,), (b, 1)):
-            raise ValueError(f"labels must have shape ({b},) or ({b}, 1), got {tuple(labels.shape)}")
-        if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
-            raise ValueError(f"labels must be integers, got {labels.dtype}")
-        labels = labels.reshape(b).long()
-        wrong = (labels < IGNORE) | (labels >= self.num_identities)
-        if bool(wrong.any()):
-            i = int(wrong.nonzero()[0])
-            raise ValueError(
-                f"label {int(labels[i])} of sample {i} is out of range: allowed are 0 to "
-                f"{self.num_identities - 1}, and {IGNORE} to ignore a sample"
-            )
-        bad = ~torch.isfinite(embeddings).all(dim=1) & (labels != IGNORE)
-        if bool(bad.any()):
-            i = int(bad.nonzero()[0])
-            raise ValueError(
-                f"the embedding of sample {i} holds NaN or infinity ({int(bad.sum())} such of {b})"
-            )
-        wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
-        return wide, labels
-
     def extra_repr(self) -> str:
         scale = f", scale {float(self.scale):g}" if self.policy.uses_cosine else ""
         return (
-            f"{self.name}, {self.backend}: {self.embedding_dim}-d embeddings, "
-            f"{self.num_identities:,} identities{scale}"
+            f"{self.name}, {self.backend}: {self.embedding_dim}-d embeddings, {self.num_identities:,} identities{scale}"
         )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})\n  {self.policy.describe()}"
+
+
+def check_batch(embeddings: Tensor, labels: Tensor, embedding_dim: int, num_identities: int) -> tuple[Tensor, Tensor]:
+    """Float32 (or float64) embeddings (b, d) and int64 labels (b,), or a ValueError that says what is wrong."""
+    d = embedding_dim
+    if embeddings.ndim != 2 or embeddings.shape[1] != d:
+        raise ValueError(f"embeddings must have shape (b, {d}), got {tuple(embeddings.shape)}")
+    if not embeddings.is_floating_point():
+        raise ValueError(f"embeddings must be floating point, got {embeddings.dtype}")
+    b = embeddings.shape[0]
+    if labels.shape not in ((b,), (b, 1)):
+        raise ValueError(f"labels must have shape ({b},) or ({b}, 1), got {tuple(labels.shape)}")
+    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
+        raise ValueError(f"labels must be integers, got {labels.dtype}")
+    labels = labels.reshape(b).long()
+    wrong = (labels < IGNORE) | (labels >= num_identities)
+    bad = ~torch.isfinite(embeddings).all(dim=1) & (labels != IGNORE)
+    if bool((wrong | bad).any()):  # one look at the device for both
+        if bool(wrong.any()):
+            i = int(wrong.nonzero()[0])
+            raise ValueError(
+                f"label {int(labels[i])} of sample {i} is out of range: allowed are 0 to "
+                f"{num_identities - 1}, and {IGNORE} to ignore a sample"
+            )
+        i = int(bad.nonzero()[0])
+        raise ValueError(f"the embedding of sample {i} holds NaN or infinity ({int(bad.sum())} such of {b})")
+    return (embeddings if embeddings.dtype == torch.float64 else embeddings.float()), labels

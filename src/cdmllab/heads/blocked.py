@@ -18,7 +18,7 @@ from cdmllab.heads.base import Losses, MarginHead
 from cdmllab.heads.walk import Negatives, Walk, negatives
 from cdmllab.margins import Batch, MarginPolicy
 
-CELLS = {"cpu": 2**19, "cuda": 2**25}  # of a block of logits: what stays in a cache, what fills a GPU
+CELLS = {"cpu": 2**18, "cuda": 2**25}  # of a block of logits: what stays in a cache, what fills a GPU
 
 
 class BlockedHead(MarginHead):
@@ -95,4 +95,5 @@ class BlockedHead(MarginHead):
         """Cosine to the own class centre, the nearest of K; apart from the blocks and always wide."""
         k = self.policy.centres_per_identity
         own = self.centres.to(embeddings.dtype).unflatten(0, (-1, k))[labels]  # [n, K, d]
-        return torch.linalg.vecdot(unit(embeddings).unsqueeze(1), unit(own)).amax(dim=1)
+        nearest: Tensor = torch.linalg.vecdot(unit(embeddings).unsqueeze(1), unit(own)).amax(dim=1)
+        return nearest

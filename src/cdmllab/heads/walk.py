@@ -6,6 +6,7 @@ largest logit so far is taken off (the streaming softmax of Milakov and Gimelshe
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -65,7 +66,7 @@ def _blocks(centres: Tensor, walk: Walk) -> Iterator[_Block]:
     order = labels.argsort()
     edges = [*range(0, identities, walk.block), identities]
     at = torch.searchsorted(labels[order], torch.tensor(edges, device=labels.device)).tolist()
-    for i, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (first, last) in enumerate(pairwise(edges)):
         samples = order[at[i] : at[i + 1]]
         rows = slice(first * k, last * k)
         inverse = None

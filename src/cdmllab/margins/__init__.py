@@ -76,9 +76,7 @@ def create(
     known = options(name)
     for key in chosen:
         if key not in known:
-            raise ValueError(
-                f"{name} has no option {key!r}{_nearest(key, known)}; it has: {', '.join(known)}"
-            )
+            raise ValueError(f"{name} has no option {key!r}{_nearest(key, known)}; it has: {', '.join(known)}")
     sizes = {"num_identities": num_identities, "embedding_dim": embedding_dim}
     wanted = inspect.signature(kind.__init__).parameters
     return kind(**{key: value for key, value in sizes.items() if key in wanted}, **chosen)  # type: ignore[arg-type]

@@ -10,10 +10,11 @@ from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, chec
 
 
 class AdaFace(MarginPolicy):
-    """cos(theta - m z) - (m + m z), z the length standardised, times h, clipped to [-1, 1], detached (Kim et al., 2022).
+    """cos(theta - m z) - (m + m z) (Kim et al., "AdaFace", 2022).
 
-    z = -1 (low quality) is ArcFace, 0 is CosFace, 1 emphasises hard samples. Mean and standard deviation of the
-    length are running values, updated before use with the weight that the authors' code gives the newest batch.
+    z is the length of the embedding standardised, times h, clipped to [-1, 1], and detached: z = -1 (low quality) is
+    ArcFace, 0 is CosFace, 1 emphasises hard samples. Mean and standard deviation of the length are running values,
+    updated before use with the weight that the authors' code gives the newest batch.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@
 import math
 from typing import get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,9 +63,8 @@ class ElasticFace(MarginPolicy):
     def draws(self, batch: Batch) -> Tensor:
         """The margins of a batch, in the loss's unit; shape (b,)."""
         cosines = batch.target_cos.detach()
-        generator = torch.Generator().manual_seed((self.seed << 40) + int(self.step))
-        noise = torch.randn(len(cosines), generator=generator, dtype=torch.float64)
-        noise = noise.to(device=cosines.device, dtype=cosines.dtype)
+        generator = np.random.default_rng([self.seed, int(self.step)])
+        noise = torch.from_numpy(generator.standard_normal(len(cosines))).to(cosines)
         if self.plus:
             hardest_first = cosines.argsort()
             noise = torch.empty_like(noise).index_copy_(0, hardest_first, noise.sort(descending=True).values)

@@ -19,7 +19,7 @@ from cdmllab.margins.policy import (
 
 
 class NPCFace(MarginPolicy):
-    """cos(theta + m_i), m_i = m0 + m1 x (mean cosine of the hard negatives); those become t cos_j + a (Zeng et al., 2020).
+    """cos(theta + m_i), m_i = m0 + m1 x mean cosine of the hard negatives (Zeng et al., "NPCFace", 2020).
 
     A negative is hard when cos_j > cos(theta_y + `hard_rad`). Which are hard, and m_i, are constants in the gradient.
     The defaults, and t cos_j + a for a hard negative, are those of the authors' group's code.

@@ -86,7 +86,13 @@ def _angles(stop: float = torch.pi, points: int = 721) -> tuple[Tensor, Tensor]:
 def _target(policy: MarginPolicy, cosines: Tensor) -> Tensor:
     """The margined cosine of samples that have all other classes at 90 degrees."""
     n = len(cosines)
-    batch = Batch(torch.zeros(n, dtype=torch.int64), cosines, cosines.new_ones(n), hardest_negative=cosines.new_zeros(n), hard_negative_mean=cosines.new_zeros(n))
+    batch = Batch(
+        torch.zeros(n, dtype=torch.int64),
+        cosines,
+        cosines.new_ones(n),
+        hardest_negative=cosines.new_zeros(n),
+        hard_negative_mean=cosines.new_zeros(n),
+    )
     return policy.target(cosines, batch)
 
 

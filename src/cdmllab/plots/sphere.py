@@ -96,9 +96,7 @@ def _globe(ax: Axes, rotation: Floats) -> None:
     t = np.linspace(0.0, 2.0 * math.pi, 181)
     ax.plot(np.cos(t), np.sin(t), color=INK, lw=1.0, zorder=3, solid_capstyle="round")
     circles = [
-        np.stack(
-            [np.cos(t) * math.cos(lat), np.sin(t) * math.cos(lat), np.full_like(t, math.sin(lat))], axis=1
-        )
+        np.stack([np.cos(t) * math.cos(lat), np.sin(t) * math.cos(lat), np.full_like(t, math.sin(lat))], axis=1)
         for lat in np.radians([-60, -30, 0, 30, 60])
     ]
     circles += [

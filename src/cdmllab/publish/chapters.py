@@ -30,9 +30,7 @@ class Plan:
     @property
     def given(self) -> dict[str, Any]:
         """The parameters that differ from the chapter's own."""
-        return {
-            name: value for name, value in self.parameters.items() if value != self.declared[name].default
-        }
+        return {name: value for name, value in self.parameters.items() if value != self.declared[name].default}
 
 
 def plan(layout: Layout, chapter: str, given: Mapping[str, Any]) -> Plan:

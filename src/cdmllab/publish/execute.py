@@ -89,9 +89,7 @@ def execute(
     ChapterError : a cell raised, wrote to stderr (unless tagged ``allow-stderr``), was not run, or took too
         long; or the kernel died
     """
-    tagged = [
-        index for index, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])
-    ]
+    tagged = [index for index, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
     watch = _Watch(progress, len(notebook.cells), tagged[0] + 1 if given and tagged else None)
     failed = layout.failed(chapter)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -23,9 +23,7 @@ LARGE_BYTES = 8 * 2**20
 _MAGIC = re.compile(r"^(\s*)[%!].*$", re.MULTILINE)
 
 
-def fingerprint(
-    layout: Layout, chapter: str, notebook: NotebookNode, parameters: Mapping[str, Any]
-) -> Fingerprint:
+def fingerprint(layout: Layout, chapter: str, notebook: NotebookNode, parameters: Mapping[str, Any]) -> Fingerprint:
     """The parts a chapter depends on: text, parameters, the code it can reach, versions, and data.
 
     Data are the files that match the globs in the chapter's header, ``cdmllab: {data: ["results/*.json"]}``,
@@ -59,15 +57,10 @@ def changes(old: Fingerprint | None, new: Fingerprint) -> list[str]:
         found.append("the way chapters are run changed")
     if old.get("source") != new["source"]:
         found.append("source changed")
-    found += [
-        f"parameter {key}: {was!r} -> {now!r}" for key, was, now in _differences(old, new, "parameters")
-    ]
+    found += [f"parameter {key}: {was!r} -> {now!r}" for key, was, now in _differences(old, new, "parameters")]
     found += [f"{key} {_change(was, now)}" for key, was, now in _differences(old, new, "code")]
     found += [f"{key} {_change(was, now)}" for key, was, now in _differences(old, new, "data")]
-    found += [
-        f"{key} {was or 'absent'} -> {now or 'absent'}"
-        for key, was, now in _differences(old, new, "versions")
-    ]
+    found += [f"{key} {was or 'absent'} -> {now or 'absent'}" for key, was, now in _differences(old, new, "versions")]
     return found
 
 
@@ -98,20 +91,12 @@ def _digest(data: bytes) -> str:
 def _data_files(layout: Layout, chapter: str, notebook: NotebookNode) -> list[Path]:
     header = notebook.metadata.get("cdmllab", {})
     globs = header.get("data", []) if isinstance(header, dict) else None
-    if (
-        not isinstance(globs, list)
-        or not all(isinstance(glob, str) for glob in globs)
-        or set(header) - {"data"}
-    ):
-        raise CdmlLabError(
-            f"chapter {chapter}: its header may say `cdmllab: {{data: [GLOB, ...]}}`, not {header!r}"
-        )
+    if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs) or set(header) - {"data"}:
+        raise CdmlLabError(f"chapter {chapter}: its header may say `cdmllab: {{data: [GLOB, ...]}}`, not {header!r}")
     try:
         return sorted({path for glob in globs for path in layout.root.glob(glob) if path.is_file()})
     except (ValueError, NotImplementedError) as error:
-        raise CdmlLabError(
-            f"chapter {chapter}: its header's data globs {globs} are wrong: {error}"
-        ) from error
+        raise CdmlLabError(f"chapter {chapter}: its header's data globs {globs} are wrong: {error}") from error
 
 
 def _differences(old: Fingerprint, new: Fingerprint, part: str) -> Iterator[tuple[str, Any, Any]]:

@@ -33,8 +33,7 @@ class Layout:
             if (folder / "_config.yml").is_file() and (folder / "book/_toc.yml").is_file():
                 return cls(folder)
         raise CdmlLabError(
-            f"{start} is not inside the book's tree: "
-            "neither it nor a folder above it has _config.yml and book/_toc.yml"
+            f"{start} is not inside the book's tree: neither it nor a folder above it has _config.yml and book/_toc.yml"
         )
 
     @property

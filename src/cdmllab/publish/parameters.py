@@ -37,9 +37,7 @@ def declared(chapter: str, notebook: NotebookNode) -> dict[str, Parameter]:
     """
     cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
-        raise CdmlLabError(
-            f"chapter {chapter} has {len(cells)} cells tagged 'parameters'; it needs exactly one"
-        )
+        raise CdmlLabError(f"chapter {chapter} has {len(cells)} cells tagged 'parameters'; it needs exactly one")
     source = cells[0].source
     try:
         statements = ast.parse(source).body
@@ -51,9 +49,7 @@ def declared(chapter: str, notebook: NotebookNode) -> dict[str, Parameter]:
         parameter = _parameter(statement, comments)
         if parameter is None:
             line = source.splitlines()[statement.lineno - 1]
-            raise CdmlLabError(
-                f"chapter {chapter}: the parameters cell needs `name = literal  # help`, not `{line}`"
-            )
+            raise CdmlLabError(f"chapter {chapter}: the parameters cell needs `name = literal  # help`, not `{line}`")
         found[parameter.name] = parameter
     for name in REQUIRED:
         if name not in found:
@@ -77,12 +73,9 @@ def resolve(chapter: str, parameters: Mapping[str, Parameter], given: Mapping[st
         if name not in parameters:
             close = get_close_matches(name, parameters, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise CdmlLabError(
-                f"chapter {chapter} has no parameter {name!r}{hint}; it has {', '.join(parameters)}"
-            )
+            raise CdmlLabError(f"chapter {chapter} has no parameter {name!r}{hint}; it has {', '.join(parameters)}")
     values = {
-        name: _convert(chapter, parameter, given.get(name, parameter.default))
-        for name, parameter in parameters.items()
+        name: _convert(chapter, parameter, given.get(name, parameter.default)) for name, parameter in parameters.items()
     }
     _check_profile(chapter, values["profile"])
     return values
@@ -105,9 +98,7 @@ def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter | 
             return None
     try:
         default = ast.literal_eval(value)
-        plain = (
-            json.loads(json.dumps(default)) == default
-        )  # no tuple, set or bytes: papermill cannot pass them on
+        plain = json.loads(json.dumps(default)) == default  # no tuple, set or bytes: papermill cannot pass them on
     except (ValueError, TypeError):
         return None
     return Parameter(name, default, help_text) if plain and help_text else None

@@ -44,9 +44,7 @@ def reach(sources: Iterable[str], package: Path) -> Reach:
             found.modules[module] = path
             is_package = path.name == "__init__.py"
             if is_package and module != package.name:
-                found.data.update(
-                    {file.relative_to(package.parent).as_posix(): file for file in _data(path.parent)}
-                )
+                found.data.update({file.relative_to(package.parent).as_posix(): file for file in _data(path.parent)})
             inside = module if is_package else module.rpartition(".")[0]
             waiting += _imported(path.read_text(encoding="utf-8"), inside, package)
     found.third_party -= sys.stdlib_module_names
@@ -68,9 +66,7 @@ def _imported(source: str, inside: str, package: Path) -> Iterator[str]:
                     parents = inside.split(".")
                     module = ".".join([*parents[: len(parents) - level + 1], *([module] if module else [])])
                 yield from (f"{module}.{alias.name}" for alias in names)
-            case ast.Constant(value=str(text)) if text.startswith(f"{package.name}.") and _locate(
-                text, package
-            ):
+            case ast.Constant(value=str(text)) if text.startswith(f"{package.name}.") and _locate(text, package):
                 yield text
 
 

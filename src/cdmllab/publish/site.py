@@ -40,10 +40,7 @@ def reasons(layout: Layout) -> list[str]:
     except (OSError, ValueError):
         return ["never built"]
     new = _inputs(layout)
-    words = {
-        key: "is new" if key not in old else "is gone" if key not in new else "changed"
-        for key in {*old, *new}
-    }
+    words = {key: "is new" if key not in old else "is gone" if key not in new else "changed" for key in {*old, *new}}
     return [f"{key} {words[key]}" for key in sorted(words) if old.get(key) != new.get(key)]
 
 
@@ -59,9 +56,7 @@ def check_pages(layout: Layout, chapters: Sequence[str]) -> None:
         if f"executed/{chapter}" not in listed:
             raise SiteError(f"{layout.show(layout.toc)} does not list executed/{chapter}")
         if not layout.output(chapter).is_file():
-            raise SiteError(
-                f"the site needs chapter {chapter}, which has not been run: `cdmllab book build` runs it"
-            )
+            raise SiteError(f"the site needs chapter {chapter}, which has not been run: `cdmllab book build` runs it")
 
 
 def build(layout: Layout) -> int:

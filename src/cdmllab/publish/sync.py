@@ -111,9 +111,7 @@ def _problem(layout: Layout, name: str) -> Problem | None:
 
 
 def _first_edit(notebook: NotebookNode) -> str:
-    for number, (cell, cell_id) in enumerate(
-        zip(notebook.cells, notebooks.cell_ids(notebook), strict=True), start=1
-    ):
+    for number, (cell, cell_id) in enumerate(zip(notebook.cells, notebooks.cell_ids(notebook), strict=True), start=1):
         if cell.get("id") != cell_id:
             return f" (first in cell {number})"
     return ""

@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from cdmllab import backbones, margins
+from cdmllab import backbones, heads
 from cdmllab.training import sources
 
 
@@ -51,13 +52,14 @@ class Backbone(Named):
 
 
 class Loss(Named):
-    """The loss and its scale; further keys are the loss's own options."""
+    """The loss and its scale; further keys are the options of `cdmllab.heads.create` and of the loss itself."""
 
     scale: PositiveFloat = 64.0
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        margins.create(self.name, num_identities=2, embedding_dim=2, **self.options)
+        with torch.random.fork_rng():  # a head draws its class centres
+            heads.create(self.name, embedding_dim=2, num_identities=2, scale=self.scale, **self.options)
         return self
 
 

@@ -1,7 +1,7 @@
 """The training loop: one config in, one run folder out."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,20 +10,23 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from cdmllab import backbones, heads
 from cdmllab.files import replacing
-from cdmllab.heads import MarginHead
+from cdmllab.heads import HeadOutput, MarginHead
 from cdmllab.runs import Run
 from cdmllab.training import sources
 from cdmllab.training.config import Config
+
+if TYPE_CHECKING:
+    from cdmllab.heads.pairs import PairHead
 
 WEIGHTS = "checkpoints/last.pt"
 
 
 class Trained(NamedTuple):
-    """A run with its network and class centres, in evaluation mode."""
+    """A run with its network and head (the class centres, for all but pair losses), in evaluation mode."""
 
     run: Run
     backbone: nn.Module
-    head: MarginHead
+    head: "MarginHead | PairHead"
 
 
 def train(config: Config, *, within: Path | None = None, redo: bool = False) -> Trained:
@@ -66,7 +69,7 @@ def load(run: Run) -> Trained:
     config = Config.parse(run.config)
     state = torch.load(run.folder / WEIGHTS, map_location="cpu", weights_only=True)
     with torch.random.fork_rng():
-        backbone, head = _build(config, len(state["head"]["centres"]))
+        backbone, head = _build(config, state["num_identities"])
     backbone.load_state_dict(state["backbone"])
     head.load_state_dict(state["head"])
     return Trained(run, backbone.eval(), head.eval())
@@ -80,7 +83,7 @@ def embed(backbone: nn.Module, images: Tensor, batch_size: int = 512) -> Tensor:
     return torch.cat([backbone(part.to(device)).cpu() for part in images.split(batch_size)])
 
 
-def _build(config: Config, num_identities: int) -> tuple[nn.Module, MarginHead]:
+def _build(config: Config, num_identities: int) -> "tuple[nn.Module, MarginHead | PairHead]":
     backbone = backbones.create(
         config.backbone.name, embedding_dim=config.backbone.embedding_dim, **config.backbone.options
     )
@@ -89,8 +92,7 @@ def _build(config: Config, num_identities: int) -> tuple[nn.Module, MarginHead]:
         embedding_dim=config.backbone.embedding_dim,
         num_identities=num_identities,
         scale=config.loss.scale,
-        keep_logits=True,
-        **config.loss.options,
+        **{"keep_logits": True, **config.loss.options},
     )
     return backbone, head
 
@@ -124,11 +126,25 @@ def _fit(run: Run, config: Config) -> None:
                 epoch=epoch,
                 lr=float(scheduler.get_last_lr()[0]),
                 loss=out.loss.item(),
-                accuracy=(out.logits.argmax(1) == labels[rows]).float().mean().item(),
-                target_cos=out.target_cos.mean().item(),
-                margin_rad=out.margin_rad.mean().item(),
+                **_watched(out, labels[rows]),
             )
         scheduler.step()
 
+    state = {
+        "num_identities": source.num_identities,
+        "backbone": backbone.state_dict(),
+        "head": head.state_dict(),
+    }
     with replacing(run.folder / WEIGHTS) as temporary:
-        torch.save({"backbone": backbone.state_dict(), "head": head.state_dict()}, temporary)
+        torch.save(state, temporary)
+
+
+def _watched(out: HeadOutput, labels: Tensor) -> dict[str, float]:
+    """Batch means of what the head tells; a pair loss tells nothing but its loss."""
+    if out.logits is None:
+        return {}
+    return {
+        "accuracy": (out.logits.argmax(1) == labels).float().mean().item(),
+        "target_cos": out.target_cos.mean().item(),
+        "margin_rad": out.margin_rad.mean().item(),
+    }

@@ -1,0 +1,64 @@
+"""Losses over pairs of embeddings, from pytorch-metric-learning, behind the same interface as a margin head."""
+
+from typing import Any
+
+import torch
+from pytorch_metric_learning import losses
+from torch import Tensor, nn
+
+from cdmllab.heads.base import IGNORE, HeadOutput, check_batch
+
+# The defaults are those of the papers' face experiments; names and meaning of the options are the library's.
+_TABLE: dict[str, tuple[type[nn.Module], dict[str, float]]] = {
+    "triplet": (losses.TripletMarginLoss, {"margin": 0.35}),
+    "contrastive": (losses.ContrastiveLoss, {"pos_margin": 0.0, "neg_margin": 1.0}),
+    "circle": (losses.CircleLoss, {"m": 0.25, "gamma": 256.0}),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The pair losses there are."""
+    return tuple(_TABLE)
+
+
+class PairHead(nn.Module):
+    """A pair loss as a head: no class centres, no cosine to them, only the loss.
+
+    Distances are taken between unit embeddings. A batch needs identities that occur twice.
+
+    Parameters
+    ----------
+    name : one of `names()`
+    embedding_dim, num_identities : what a batch is checked against
+    options : of the library's loss; unknown ones are an error
+
+    Raises
+    ------
+    ValueError : an option the loss does not have
+    """
+
+    def __init__(self, name: str, *, embedding_dim: int, num_identities: int, **options: Any) -> None:
+        super().__init__()
+        kind, defaults = _TABLE[name]
+        for key in options:
+            if key not in defaults:
+                raise ValueError(f"{name} has no option {key!r}; it has: {', '.join(defaults)}")
+        self.name, self.embedding_dim, self.num_identities = name, embedding_dim, num_identities
+        self.options = {**defaults, **options}
+        self.loss = kind(**self.options)
+
+    def set_progress(self, progress: float) -> None:
+        """Pair losses know no schedule."""
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
+        """Loss of a batch, see `MarginHead.forward`; all that is per sample is NaN."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            embeddings, labels = check_batch(embeddings, labels, self.embedding_dim, self.num_identities)
+            kept = labels != IGNORE
+            loss = self.loss(embeddings[kept], labels[kept])
+        unknown = embeddings.new_full((len(labels),), torch.nan)
+        return HeadOutput(loss, unknown, unknown, unknown, None, None)
+
+    def __repr__(self) -> str:
+        chosen = ", ".join(f"{key}={value:g}" for key, value in self.options.items())
+        return f"PairHead({self.name}: {self.embedding_dim}-d embeddings; {chosen})"
