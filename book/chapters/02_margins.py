@@ -97,15 +97,13 @@ notebook.Table(
 #
 # ## What a margin costs at which angle
 
-# %% mystnb={"figure": {"name": "fig-target-logits", "caption": "The cosine of the right class after the margin, ψ(θ). Left: the curves. Right: what each margin takes from the cosine, cos θ - ψ(θ). The jump of ArcFace and SphereFace on the far right is where m₁θ + m₂ passes 180 degrees."}, "image": {"alt": "Two panels of curves over the angle from 0 to 180 degrees for NormFace, SphereFace, CosFace and ArcFace"}}
+# %% mystnb={"figure": {"name": "fig-target-logits", "caption": "The cosine of the right class after the margin, ψ(θ). Left: the curves. Right: what each margin takes from the cosine, cos θ - ψ(θ). The jump of ArcFace on the far right is where θ + m passes 180 degrees; SphereFace is continued without one."}, "image": {"alt": "Two panels of curves over the angle from 0 to 180 degrees for NormFace, SphereFace, CosFace and ArcFace"}}
 family = {
     "normface": margins.create("normface"),
     "sphereface": margins.create(
-        "combined", m1=1.35, margin_rad=0.0, margin_cos=0.0
+        "sphereface", factor=1.35, anneal_from=0.0, anneal_to=0.0
     ),
-    "cosface": margins.create(
-        "combined", m1=1.0, margin_rad=0.0, margin_cos=margin_cos
-    ),
+    "cosface": margins.create("cosface", margin_cos=margin_cos),
     "arcface": margins.create("arcface", margin_rad=margin_rad),
 }
 fig, axes = plots.figure(2, width=7.6, height=3.2)
@@ -179,9 +177,10 @@ TargetLogit(m2=margin_rad)
 #
 # ## Where we deviate
 #
-# SphereFace's own $\psi$ is $(-1)^k\cos(m_1\theta) - 2k$, with $k = \lfloor m_1\theta/\pi\rfloor$. It equals
-# $\cos(m_1\theta)$ up to $\theta = \pi/m_1$, {glue:text}`sphereface_end:.0f` degrees for $m_1 = 1.35$; only the
-# part past that differs from the figure.
+# SphereFace is drawn here with ArcFace's factor of 1.35 and without its schedule. The original has a factor of 4,
+# softened by a weight $\lambda$ that falls during training, and keeps the length of the embedding as the scale. Its
+# $\psi$ is $(-1)^k\cos(m_1\theta) - 2k$ with $k = \lfloor m_1\theta/\pi\rfloor$: $\cos(m_1\theta)$ up to
+# $\theta = \pi/m_1$, {glue:text}`sphereface_end:.0f` degrees for $m_1 = 1.35$, and falling on from there.
 
 # %%
 glue("sphereface_end", math.degrees(math.pi / 1.35), display=False)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import oracles
 from cdmllab import heads, margins
+from cdmllab.heads import elementwise
 
 BACKENDS = ["dense", "blocked"]
 COSINE_LOSSES = [name for name in margins.names() if name != "softmax"]
@@ -278,6 +279,31 @@ def test_autocast_leaves_the_head_wide(backend):
     got = [x.grad, head.centres.grad]
     assert torch.equal(plain.loss, cast.loss)
     assert all(torch.equal(a, b) for a, b in zip(want, got, strict=True))
+
+
+def test_compiled_elementwise_parts_change_nothing():
+    x, y = data(12)
+    plain, want = gradients(make("cdml", "blocked", easiness="gap"), x, y)
+    compiled, got = gradients(make("cdml", "blocked", easiness="gap", compiled=True), x, y)
+    assert elementwise.compiled("cpu") is not elementwise.PLAIN
+    torch.testing.assert_close(compiled.sample_loss, plain.sample_loss, rtol=1e-12, atol=1e-12)
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_without_a_compiler_the_plain_parts_run(monkeypatch):
+    def broken(function, **_):
+        def call(*_):
+            raise RuntimeError("no C++ compiler found")
+
+        return call
+
+    elementwise.compiled.cache_clear()
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.warns(RuntimeWarning, match=r"run uncompiled: no C\+\+ compiler found"):
+        parts = elementwise.compiled("cpu")
+    elementwise.compiled.cache_clear()
+    assert parts is elementwise.PLAIN
 
 
 def test_bf16_products_stay_close():

@@ -31,6 +31,7 @@ def create(
     backend: Literal["dense", "blocked"] = "dense",
     block: int | None = None,
     products: Literal["float32", "bfloat16"] = "float32",
+    compiled: bool | None = None,
     **policy: object,
 ) -> "MarginHead | PairHead":
     """Build a head by the name of its loss.
@@ -40,7 +41,7 @@ def create(
     name : the loss, one of `names()`
     embedding_dim, num_identities, scale, learn_scale, keep_logits : see `MarginHead`
     backend : ``"dense"``, the readable reference, or ``"blocked"``, fast and small
-    block, products : of the blocked backend, see `BlockedHead`
+    block, products, compiled : of the blocked backend, see `BlockedHead`
     policy : options of the loss, see `cdmllab.margins.options(name)`; a pair loss (``"triplet"``,
         ``"contrastive"``, ``"circle"``, from pytorch-metric-learning) has these only, and no scale or backend
 
@@ -68,9 +69,9 @@ def create(
         "keep_logits": keep_logits,
     }
     if backend == "blocked":
-        return BlockedHead(loss, block=block, products=products, **common)
+        return BlockedHead(loss, block=block, products=products, compiled=compiled, **common)
     if backend != "dense":
         raise ValueError(f"unknown backend {backend!r}; there are: 'dense', 'blocked'")
-    if block is not None or products != "float32":
-        raise ValueError("block and products are options of backend='blocked'")
+    if block is not None or products != "float32" or compiled is not None:
+        raise ValueError("block, products and compiled are options of backend='blocked'")
     return DenseHead(loss, **common)

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from cdmllab.geometry import unit
 from cdmllab.heads.base import Losses, MarginHead
+from cdmllab.heads.elementwise import PLAIN
+from cdmllab.heads.elementwise import compiled as compiled_parts
 from cdmllab.heads.walk import Negatives, Walk, negatives
 from cdmllab.margins import Batch, MarginPolicy
 
@@ -28,6 +30,7 @@ class BlockedHead(MarginHead):
     ----------
     block : identities a block; None chooses by batch and device
     products : dtype of the matrix products, ``"float32"`` or ``"bfloat16"``; sums and all else stay wide
+    compiled : run the elementwise parts through torch.compile; None does on CUDA, where it pays soonest
     others : as for `MarginHead`
     """
 
@@ -39,6 +42,7 @@ class BlockedHead(MarginHead):
         *,
         block: int | None = None,
         products: Literal["float32", "bfloat16"] = "float32",
+        compiled: bool | None = None,
         **options: Any,
     ) -> None:
         super().__init__(policy, **options)
@@ -46,7 +50,7 @@ class BlockedHead(MarginHead):
             raise ValueError(f"block must be at least 1, got {block}")
         if products not in ("float32", "bfloat16"):
             raise ValueError(f"products must be 'float32' or 'bfloat16', got {products!r}")
-        self.block, self.products = block, products
+        self.block, self.products, self.compiled = block, products, compiled
 
     def losses(self, embeddings: Tensor, labels: Tensor) -> Losses:
         """Loss of each sample; embeddings of shape (n, d), labels of shape (n,)."""
@@ -88,7 +92,10 @@ class BlockedHead(MarginHead):
             target = torch.linalg.vecdot(x, centres[own]).detach() + bias[own].detach()
         block = self.block or max(CELLS.get(x.device.type, CELLS["cpu"]) // max(len(x), 1), 1)
         products = x.dtype if self.products == "float32" else torch.bfloat16
-        return negatives(x, centres, bias, scale.to(x.dtype), Walk(self.policy, batch, target, block, products, logits))
+        wanted = x.device.type == "cuda" if self.compiled is None else self.compiled
+        parts = compiled_parts(x.device.type) if wanted else PLAIN
+        walk = Walk(self.policy, batch, target, block, products, logits, parts)
+        return negatives(x, centres, bias, scale.to(x.dtype), walk)
 
     @torch.no_grad()
     def _target_cosines(self, embeddings: Tensor, labels: Tensor) -> Tensor:

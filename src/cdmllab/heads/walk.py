@@ -1,6 +1,6 @@
 """A walk over all class centres, one block at a time: the sum over negatives and its gradient.
 
-Written out because autograd would keep the b x c matrix several times. The exponent never overflows, since the
+Written out because autograd would keep the b x c matrix several times. No exponent overflows, since the
 largest logit so far is taken off (the streaming softmax of Milakov and Gimelshein, 2018).
 """
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from cdmllab.heads.elementwise import Elementwise
 from cdmllab.margins import Batch, MarginPolicy
 
 
@@ -26,6 +27,7 @@ class Walk:
     block: int  # identities a block
     products: torch.dtype  # of the matrix products; sums are kept in the embeddings' own dtype
     logits: Tensor | None  # [b, c] to hold the plain logits, instead of computing them twice
+    parts: Elementwise
 
 
 class Negatives(NamedTuple):
@@ -77,6 +79,8 @@ def _blocks(centres: Tensor, walk: Walk) -> Iterator[_Block]:
 
 
 class _Logits(NamedTuple):
+    """The logits of a block before the margin."""
+
     plain: Tensor  # [b, n] scale x cosine
     pick: Tensor | None  # [b, n] which of the K centres is the nearest
 
@@ -96,9 +100,10 @@ def _logits(x: Tensor, centres: Tensor, bias: Tensor | None, scale: float, walk:
 
 
 def _product(a: Tensor, b: Tensor, walk: Walk) -> Tensor:
-    if walk.products == a.dtype:
-        return a @ b
-    return (a.to(walk.products) @ b.to(walk.products)).to(a.dtype)
+    with torch.autocast(a.device.type, enabled=False):  # a backward pass may be called under autocast
+        if walk.products == a.dtype:
+            return a @ b
+        return (a.to(walk.products) @ b.to(walk.products)).to(a.dtype)
 
 
 class _Negatives(torch.autograd.Function):
@@ -127,11 +132,8 @@ class _Negatives(torch.autograd.Function):
                     hard_count += hard.sum(dim=1)
                 z = policy.negatives(cosines, walk.rows) * s
                 z[block.own] = -torch.inf
-            before, largest = largest, torch.maximum(largest, z.amax(dim=1))
-            shift = largest.nan_to_num(neginf=0.0)
-            total *= torch.exp(before - shift)
-            total += z.sub_(shift.unsqueeze(1)).exp_().sum(dim=1)
-        partition = total.log() + largest.nan_to_num(neginf=0.0)
+            largest, total = walk.parts.accumulate(z, largest, total)
+        partition = total.log() + largest
         hardest, hard_mean = hardest / s, hard_sum / hard_count.clamp_min(1.0)
         ctx.save_for_backward(x, centres, bias, scale, partition, where)
         ctx.walk = walk
@@ -142,31 +144,29 @@ class _Negatives(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         g_partition, g_target, g_hardest, _ = grads
-        x, centres, bias, scale, partition, where = ctx.saved_tensors
+        x, centres, bias, scale, partition, where = (t if t is None else t.detach() for t in ctx.saved_tensors)
         walk: Walk = ctx.walk
         policy, s = walk.policy, float(scale)
         k = policy.centres_per_identity
         d_x, d_centres = torch.zeros_like(x), torch.empty_like(centres)
         d_bias = None if bias is None else torch.empty_like(bias)
-        d_scale = x.new_zeros(len(x))
+        d_scale = torch.zeros_like(scale)
         for block in _blocks(centres, walk):
             if walk.logits is not None and k == 1:
                 z, pick = walk.logits[:, block.columns], None
             else:
                 z, pick = _logits(x, centres, bias, s, walk, block)
             # a: gradient with respect to the block's cosines (for plain softmax: logits).
+            slope = None
             if policy.changes_negatives:
-                z, slope = _changed(z / s, walk)
-                a = (z * s - partition.unsqueeze(1)).exp_()
-            else:
-                slope, a = None, z - partition.unsqueeze(1)
-                a.exp_()
+                changed, slope = _changed(z / s, walk)
+                z = changed * s
+            a = walk.parts.pull(z, partition, g_partition)
             a[block.own] = 0.0
             if ctx.needs_input_grad[3]:
-                d_scale += (a * z).sum(dim=1) / (1.0 if policy.changes_negatives else s)
-            a *= (g_partition * (s if policy.uses_cosine else 1.0)).unsqueeze(1)
-            if slope is not None:
-                a *= slope
+                d_scale += (a * z).sum() / s
+            if policy.uses_cosine:
+                a *= s if slope is None else s * slope
             a[block.own] = g_target[block.own[0]]
             if "hardest_negative" in policy.statistics:
                 inside = (where >= block.columns.start) & (where < block.columns.stop)
@@ -188,8 +188,7 @@ class _Negatives(torch.autograd.Function):
                 along = torch.linalg.vecdot(d_part, part) * block.inverse.square()
                 d_part.addcmul_(part, along.unsqueeze(1), value=-1.0)
             d_centres[block.rows] = d_part
-        d_s = (d_scale * g_partition).sum() if ctx.needs_input_grad[3] else None
-        return d_x, d_centres, d_bias, d_s, None
+        return d_x, d_centres, d_bias, d_scale if ctx.needs_input_grad[3] else None, None
 
 
 def _changed(cosines: Tensor, walk: Walk) -> tuple[Tensor, Tensor]:
