@@ -144,7 +144,8 @@ class _Negatives(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         g_partition, g_target, g_hardest, _ = grads
-        x, centres, bias, scale, partition, where = (t if t is None else t.detach() for t in ctx.saved_tensors)
+        x, centres, bias, scale, partition, where = ctx.saved_tensors
+        partition = partition.detach()
         walk: Walk = ctx.walk
         policy, s = walk.policy, float(scale)
         k = policy.centres_per_identity
