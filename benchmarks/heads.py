@@ -82,6 +82,7 @@ MAKERS: dict[str, Callable[[int], nn.Module]] = {
     "ours, buffer": lambda c: _Ours("arcface", c, backend="blocked", keep_logits=True),
     "ours, recomputing": lambda c: _Ours("arcface", c, backend="blocked"),
     "ours, bf16 products": lambda c: _Ours("arcface", c, backend="blocked", products="bfloat16"),
+    "ours, buffer, compiled": lambda c: _Ours("arcface", c, backend="blocked", keep_logits=True, compiled=True),
     "ours, CDML": lambda c: _Ours("cdml", c, backend="blocked", keep_logits=True),
     "ours, CDML gap": lambda c: _Ours("cdml", c, backend="blocked", keep_logits=True, easiness="gap"),
     "ours, dense": lambda c: _Ours("arcface", c),

@@ -111,6 +111,8 @@ class MarginHead(nn.Module):
             easiness = self.policy.easiness(found.batch)
 
             def spread(values: Tensor) -> Tensor:
+                if len(values) == len(labels):
+                    return values.detach()
                 full = values.new_full((len(labels), *values.shape[1:]), torch.nan)
                 full[kept] = values.detach()
                 return full

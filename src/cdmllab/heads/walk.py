@@ -99,11 +99,12 @@ def _logits(x: Tensor, centres: Tensor, bias: Tensor | None, scale: float, walk:
     return _Logits(best.values, best.indices)
 
 
-def _product(a: Tensor, b: Tensor, walk: Walk) -> Tensor:
+def _product(a: Tensor, b: Tensor, walk: Walk, out: Tensor | None = None) -> Tensor:
     with torch.autocast(a.device.type, enabled=False):  # a backward pass may be called under autocast
         if walk.products == a.dtype:
-            return a @ b
-        return (a.to(walk.products) @ b.to(walk.products)).to(a.dtype)
+            return torch.mm(a, b, out=out)
+        narrow = torch.mm(a.to(walk.products), b.to(walk.products))
+        return narrow.to(a.dtype) if out is None else out.copy_(narrow)
 
 
 class _Negatives(torch.autograd.Function):
@@ -184,11 +185,10 @@ class _Negatives(torch.autograd.Function):
             if block.inverse is not None:
                 a *= block.inverse
             d_x += _product(a, part, walk)
-            d_part = _product(a.T, x, walk)
+            d_part = _product(a.T, x, walk, out=d_centres[block.rows])
             if block.inverse is not None:  # only what turns a centre counts, not what lengthens it
                 along = torch.linalg.vecdot(d_part, part) * block.inverse.square()
                 d_part.addcmul_(part, along.unsqueeze(1), value=-1.0)
-            d_centres[block.rows] = d_part
         return d_x, d_centres, d_bias, d_scale if ctx.needs_input_grad[3] else None, None
 
 
