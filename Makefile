@@ -44,4 +44,4 @@ lock: setup  ## renew requirements.lock
 	  pyproject.toml --output-file requirements.lock
 
 clean:  ## remove what was generated; .venv stays
-	rm -rf book/_build book/executed .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf book/_build book/executed .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache book/chapters/.ruff_cache

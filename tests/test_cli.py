@@ -107,3 +107,15 @@ def test_bench_lists_what_there_is_and_refuses_the_rest():
     refused = CliRunner().invoke(app, ["bench", "tails"])
     assert refused.exit_code == 1
     assert "there is no benchmark 'tails'" in refused.output
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "notebooks").write_text("not a folder")
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(app, ["book", "sync"])
+    assert refused.exit_code == 1
+    assert "Traceback" not in refused.output
+    assert "notebooks" in refused.output

@@ -13,6 +13,7 @@ def test_unknown_injected_parameter_is_found_with_the_nearest():
 
 def test_known_injected_parameters_pass():
     assert notebook.unknown_parameters([PARAMETERS, "# Parameters\nseed = 1"]) == {}
+    assert notebook.unknown_parameters(["seed: int = 0", "# Parameters\nseed = 1"]) == {}
     assert notebook.unknown_parameters(["%matplotlib inline", PARAMETERS]) == {}
 
 

@@ -57,13 +57,10 @@ lab = notebook.start(profile, seed)
 
 # %%
 identities = 10_575
-scales = torch.tensor([1.0, 8.0, 16.0, 32.0, 64.0])
-best = torch.exp(scales) / (torch.exp(scales) + identities - 1)
-glue("p_scale_1", best[0].item(), display=False)
-notebook.Table(
-    ["s", "best possible probability"],
-    [[f"{s:g}", f"{p:.4f}"] for s, p in zip(scales, best, strict=True)],
-)
+scales = torch.tensor([1.0, 8.0, 16.0, 32.0, 64.0], dtype=torch.float64)
+misses = (identities - 1) / (torch.exp(scales) + identities - 1)
+rows = [[f"{s:g}", f"{p:.2g}"] for s, p in zip(scales, misses, strict=True)]
+notebook.Table(["s", "1 - probability of a perfect sample"], rows)
 
 # %% [markdown]
 # **Step two: a handicap.** A sample is on the right side as soon as $\cos\theta_y > \cos\theta_j$ for all other
@@ -97,7 +94,7 @@ notebook.Table(
 #
 # ## What a margin costs at which angle
 
-# %% mystnb={"figure": {"name": "fig-target-logits", "caption": "The cosine of the right class after the margin, ψ(θ). Left: the curves. Right: what each margin takes from the cosine, cos θ - ψ(θ). The jump of ArcFace on the far right is where θ + m passes 180 degrees; SphereFace is continued without one."}, "image": {"alt": "Two panels of curves over the angle from 0 to 180 degrees for NormFace, SphereFace, CosFace and ArcFace"}}
+# %% mystnb={"figure": {"caption": "Left: the cosine of the right class after the margin. Right: what each margin takes from the cosine. The jump of ArcFace on the far right is where the angle and its margin together pass 180 degrees; SphereFace is continued without one.", "name": "fig-target-logits"}, "image": {"alt": "Two panels of curves over the angle from 0 to 180 degrees for NormFace, SphereFace, CosFace and ArcFace"}}
 family = {
     "normface": margins.create("normface"),
     "sphereface": margins.create(
@@ -111,25 +108,29 @@ plots.target_logits(axes[0], family)
 plots.margin_costs(axes[1], family)
 
 # %% [markdown]
-# Read {numref}`fig-target-logits` from the right, where training begins: in many dimensions a fresh embedding
-# stands at about 90 degrees to every centre. It moves to the left as it learns.
+# Read {numref}`fig-target-logits` from the middle to the left: in many dimensions a fresh embedding stands at about 90
+# degrees to every centre, and it moves to the left as it learns.
 #
 # - **CosFace** takes the same from the cosine everywhere.
-# - **ArcFace** takes most at about 75 degrees, and much less near 0: it stops pushing a sample that has arrived.
-# - **SphereFace** takes nothing at 0 and most where samples are still far away: the margin grows with the angle,
-#   which is why it was hard to train.
-#
-# At 0 degrees ArcFace still asks for a little: the best that can be reached there is $\cos m$.
+# - **ArcFace** takes most at $90° - m/2$, less near 0, and even at 0 it takes $1 - \cos m$.
+# - **SphereFace** takes nothing at 0. Its margin is a share of the angle, so it grows with the angle, while what it takes
+#   from the cosine rises and falls.
 
-# %%
-theta = torch.tensor([0.0, 30.0, 75.0, 90.0], dtype=torch.float64).deg2rad()
+# %% tags=["remove-input"]
+theta = torch.linspace(0, math.pi / 2, 9001, dtype=torch.float64)
 cost = torch.cos(theta) - combined(torch.cos(theta), m2=margin_rad)
 glue("cost_0", cost[0].item(), display=False)
-glue("cost_75", cost[2].item(), display=False)
+glue("cost_peak", cost.max().item(), display=False)
+glue("peak_deg", math.degrees(theta[cost.argmax()]), display=False)
+glue("push_0", math.sin(margin_rad), display=False)
 
 # %% [markdown]
-# In numbers, ArcFace takes {glue:text}`cost_0:.3f` from the cosine at 0 degrees and {glue:text}`cost_75:.3f` at
-# 75 degrees.
+# In numbers, ArcFace takes {glue:text}`cost_0:.3f` from the cosine at 0 degrees and at most
+# {glue:text}`cost_peak:.3f`, at {glue:text}`peak_deg:.0f` degrees.
+#
+# What a margin takes is one thing, how hard a sample is pushed another: that is the *slope* of the left panel. At 0
+# degrees the slopes of NormFace, SphereFace and CosFace are 0, and a sample that has arrived is left in peace. ArcFace's
+# slope there is $-\sin m$, {glue:text}`push_0:.2f` in size: it goes on pushing to the very centre.
 #
 # ## Where the boundary moves
 #
@@ -144,14 +145,15 @@ glue("cost_75", cost[2].item(), display=False)
 # | CosFace | $\cos\theta_1 - m_3 = \cos\theta_2$ |
 # | ArcFace | $\cos(\theta_1 + m_2) = \cos\theta_2$ |
 
-# %% mystnb={"figure": {"name": "fig-boundaries", "caption": "Decision regions of two classes in the plane of their angles. In the coloured parts a training sample of class 1 (above) or class 2 (below) is satisfied; in the strip between them neither is. ArcFace's strip has the same width in angle everywhere."}, "image": {"alt": "Four square panels; the empty strip along the diagonal is missing for NormFace, grows with the angle for SphereFace, bends for CosFace and is straight for ArcFace"}}
+# %% mystnb={"figure": {"caption": "Decision regions of two classes in the plane of their angles. In the coloured parts a training sample of class 1 (above) or class 2 (below) is satisfied; in the strip between them neither is. In this plane the strip of ArcFace has the same width everywhere.", "name": "fig-boundaries"}, "image": {"alt": "Four square panels; the empty strip along the diagonal is missing for NormFace, grows with the angle for SphereFace, bends for CosFace and is straight for ArcFace"}}
 fig, axes = plots.figure(len(family), width=7.6, height=2.3)
 for ax, (name, policy) in zip(axes, family.items(), strict=True):
     plots.decision_regions(ax, policy, name=name, first=ax is axes[0])
 
 # %% [markdown]
-# In angles, ArcFace's strip is straight: $\theta_2 - \theta_1 = m$ on one side and $-m$ on the other. That is what
-# its authors mean by a *geodesic* margin: it is a distance on the sphere.
+# In angles, ArcFace's strip is straight: $\theta_2 - \theta_1 = m$ on one side and $-m$ on the other. Along the great
+# circle through both centres it is $m$ wide, a distance on the sphere, which is what its authors mean by a *geodesic*
+# margin. Away from that circle the strip is wider.
 #
 # ## Beyond 180 degrees
 #
@@ -167,10 +169,11 @@ for ax, (name, policy) in zip(axes, family.items(), strict=True):
 # ## Try it
 #
 # Move the sliders. The curve is {eq}`eq-combined` times $s$; the dashed one is $s\cos\theta$. Find CosFace's
-# straight offset, ArcFace's vanishing cost near zero, and what the three answers do on the far right.
+# constant offset, the slope that ArcFace keeps at zero, and what the three answers do on the far right.
 
 # %%
-TargetLogit(m2=margin_rad)
+explorer = TargetLogit(m2=margin_rad)
+explorer
 
 # %% [markdown]
 # The numbers in the box are computed by the page itself; a test of this book compares them with the package's.
@@ -182,7 +185,7 @@ TargetLogit(m2=margin_rad)
 # $\psi$ is $(-1)^k\cos(m_1\theta) - 2k$ with $k = \lfloor m_1\theta/\pi\rfloor$: $\cos(m_1\theta)$ up to
 # $\theta = \pi/m_1$, {glue:text}`sphereface_end:.0f` degrees for $m_1 = 1.35$, and falling on from there.
 
-# %%
+# %% tags=["remove-input"]
 glue("sphereface_end", math.degrees(math.pi / 1.35), display=False)
 
 # %% [markdown]
@@ -204,7 +207,7 @@ exercises.check("2.1", None)
 # </details>
 #
 # **2.2** Write a function of the cosine $c$ and the margin $m$ that returns $\cos(\theta + m)$ *without* an arc
-# cosine. (The arc cosine has an infinite slope at $c = 1$; chapter 3 shows what that does to training.)
+# cosine. (It is quicker. The infinite slope at $c = 1$ is in both forms; the package bends it to a finite one.)
 
 # %%
 exercises.check("2.2", None)
@@ -232,8 +235,9 @@ exercises.check("2.3", None)
 #
 # - Softmax without lengths and bias is NormFace; it needs a scale.
 # - A margin replaces the cosine of the right class by something smaller: times, plus, minus, or all three.
-# - CosFace's margin costs the same everywhere, ArcFace's fades near the centre, SphereFace's grows with the angle.
-# - A margin opens a strip between classes; ArcFace's has the same width everywhere on the sphere.
+# - CosFace's margin takes the same everywhere, ArcFace's less near the centre, SphereFace's nothing there; but ArcFace's
+#   goes on pushing at the centre, where the others stop.
+# - A margin opens a strip between classes; between the centres, ArcFace's is as wide as its margin.
 # - Beyond $\pi - m$ the angular margin needs a rule, and codes differ in it.
 #
 # ## References

@@ -20,6 +20,10 @@ class _Sentences(TyperGroup):
         except CdmlLabError as error:
             typer.echo(f"cdmllab: {error}", err=True)
             raise typer.Exit(1) from None
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            typer.echo(f"cdmllab: {error.strerror or error}{where}", err=True)
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             typer.echo("\ncdmllab: stopped; what was done before stays", err=True)
             raise typer.Exit(130) from None

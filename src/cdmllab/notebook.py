@@ -107,4 +107,5 @@ def _assigned(source: str) -> list[str]:
     except SyntaxError:  # a cell with a %magic sets no parameter
         return []
     targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
     return [target.id for target in targets if isinstance(target, ast.Name)]

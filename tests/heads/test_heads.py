@@ -360,7 +360,9 @@ def test_repr_tells_a_person_what_it_is():
     [
         ({"backend": "sparse"}, "unknown backend 'sparse'"),
         ({"scale": 0.0}, "scale must be a positive number"),
-        ({"num_identities": 1}, "num_identities must be at least 2"),
+        ({"scale": "64"}, "scale must be a positive number, got '64'"),
+        ({"embedding_dim": 4.5}, "embedding_dim must be a whole number"),
+        ({"num_identities": 1}, "num_identities must be a whole number of at least 2"),
         ({"block": 5}, "options of backend='blocked'"),
         ({"backend": "blocked", "block": 0}, "block must be at least 1"),
         ({"backend": "blocked", "products": "int8"}, "products must be 'float32' or 'bfloat16'"),

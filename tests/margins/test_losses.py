@@ -194,6 +194,7 @@ def test_kappaface_mean_is_the_plain_mean_at_first():
         ("arcface", {"beyond_pi": "bounce"}, "beyond_pi must be one of"),
         ("arcface", {"gradient": "none"}, "gradient must be one of"),
         ("arcface", {"margin_rad": math.nan}, "margin_rad must lie"),
+        ("arcface", {"margin_rad": "0.5"}, "margin_rad must lie"),
     ],
 )
 def test_nonsense_is_refused(name, options, said):

@@ -38,6 +38,12 @@ def test_unknown_name_suggests_the_nearest():
         margins.create("arcfase")
 
 
+@pytest.mark.parametrize("name", ["adacos", "kappaface"])
+def test_losses_that_count_identities_ask_for_their_number(name):
+    with pytest.raises(ValueError, match=f"{name} keeps something for every identity: give"):
+        margins.create(name)
+
+
 def test_unknown_option_names_the_loss_and_suggests():
     with pytest.raises(ValueError, match=r"arcface has no option 'margin'.*did you mean 'margin_rad'"):
         margins.create("arcface", margin=0.5)

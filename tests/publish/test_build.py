@@ -79,6 +79,24 @@ def test_build_stops_at_a_failing_chapter_and_goes_on_there(built: Book, progres
     assert build(built, progress=progress) == ["02_second"]
 
 
+def test_build_names_a_cell_that_does_not_parse_before_anything_is_written(built: Book, progress: Progress) -> None:
+    before = built.notebook("01_first").read_bytes()
+    built.edit("book/chapters/01_first.py", "VALUE + seed", "VALUE + + (seed")
+    with pytest.raises(CdmlLabError, match=r"chapter 01_first, cell \d+, line \d+ does not parse: "):
+        build(built, progress=progress)
+    assert built.notebook("01_first").read_bytes() == before
+
+
+def test_a_failed_run_is_not_part_of_the_site(built: Book, progress: Progress) -> None:
+    built.edit("book/chapters/02_second.py", "double(seed", "1 / 0, double(seed")
+    with pytest.raises(CdmlLabError):
+        build(built, progress=progress)
+    built.edit("book/chapters/02_second.py", "1 / 0, ", "")
+    built.edit("book/index.md", "# Start", "# Start again")
+    assert built.failed("02_second").is_file()
+    assert build(built, progress=progress) == []
+
+
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
 def test_build_that_was_stopped_resumes(book: Book, progress: Progress, stop: signal.Signals) -> None:
     pause = book.root / "pause"

@@ -114,6 +114,15 @@ def test_site_is_due_when_an_input_changed(built: Book, path: str, reason: str) 
     assert site.reasons(built) == [reason]
 
 
+def test_site_without_its_first_page_is_due(built: Book) -> None:
+    page = built.html / "index.html"
+    kept = page.read_bytes()
+    page.unlink()
+    assert site.reasons(built) == ["its first page is gone"]
+    page.write_bytes(kept)
+    assert site.reasons(built) == []
+
+
 def test_site_with_a_broken_reference_is_refused_and_the_old_one_stays(built: Book) -> None:
     before = (built.html / "index.html").read_bytes()
     built.edit("book/index.md", "# Start", "# Fresh start\n\n[](#nowhere)")

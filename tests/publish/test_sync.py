@@ -87,6 +87,17 @@ def test_sync_takes_edits_into_the_chapter(book: Book) -> None:
     assert check(book).problems == []
 
 
+def test_sync_refuses_to_choose_between_two_edits(book: Book) -> None:
+    sync(book)
+    edit_cell(book, "01_first", 2, "mine = 1")
+    book.edit("book/chapters/01_first.py", "VALUE + seed", "VALUE + 1")
+    before = book.source("01_first").read_bytes()
+    with pytest.raises(CdmlLabError, match=r"01_first\.ipynb was edited, and so was book/chapters/01_first\.py"):
+        sync(book, take_edits=True)
+    assert book.source("01_first").read_bytes() == before
+    assert read_notebook(book.notebook("01_first")).cells[2].source == "mine = 1"
+
+
 def test_notebook_has_no_outputs_and_valid_ids(book: Book) -> None:
     notebook = read_chapter(book.source("01_first"))
     nbformat.validate(notebook)

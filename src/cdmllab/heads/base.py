@@ -64,10 +64,10 @@ class MarginHead(nn.Module):
             ("embedding_dim", embedding_dim, 1),
             ("num_identities", num_identities, 2),
         ):
-            if value < least:
-                raise ValueError(f"{what} must be at least {least}, got {value}")
-        if not (scale > 0.0 and math.isfinite(scale)):
-            raise ValueError(f"scale must be a positive number, got {scale}")
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{what} must be a whole number of at least {least}, got {value!r}")
+        if not isinstance(scale, int | float) or not (scale > 0.0 and math.isfinite(scale)):
+            raise ValueError(f"scale must be a positive number, got {scale!r}")
         self.policy, self.name = policy, name
         self.embedding_dim, self.num_identities = embedding_dim, num_identities
         self.keep_logits = keep_logits

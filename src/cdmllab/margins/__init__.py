@@ -79,6 +79,9 @@ def create(
             raise ValueError(f"{name} has no option {key!r}{_nearest(key, known)}; it has: {', '.join(known)}")
     sizes = {"num_identities": num_identities, "embedding_dim": embedding_dim}
     wanted = inspect.signature(kind.__init__).parameters
+    for key, value in sizes.items():
+        if value is None and key in wanted and wanted[key].default is inspect.Parameter.empty:
+            raise ValueError(f"{name} keeps something for every identity: give {key}")
     return kind(**{key: value for key, value in sizes.items() if key in wanted}, **chosen)  # type: ignore[arg-type]
 
 

@@ -128,6 +128,6 @@ def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Raise a ValueError unless low <= value <= high (NaN fails too)."""
-    if not low <= value <= high:
+    """Raise a ValueError unless `value` is a number with low <= value <= high (NaN fails too)."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise ValueError(f"{name} must lie in [{low:g}, {high:g}]; got {value!r}")

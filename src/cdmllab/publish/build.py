@@ -42,11 +42,12 @@ def build(
     names = layout.chapters()
     wanted = sorted({layout.chapter(name) for name in only}) or names
     with building(layout):
+        site.check_listed(layout, names)
+        for name in wanted:
+            chapters.plan(layout, name, given or {})  # a mistake in any chapter is told before one is run
         report(sync(layout), progress)
         chapters.clear_leftovers(layout)
         done = []
-        for name in wanted:
-            chapters.plan(layout, name, given or {})  # a mistake in any chapter is told before one is run
         for name in wanted if execute else []:
             step = chapters.plan(layout, name, given or {})
             due = step.reasons or _asked_for(force)

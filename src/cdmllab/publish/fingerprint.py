@@ -1,5 +1,6 @@
 """What a chapter's outputs depend on, kept in parts so that a change can be told in words."""
 
+import ast
 import hashlib
 import re
 import sys
@@ -31,9 +32,9 @@ def fingerprint(layout: Layout, chapter: str, notebook: NotebookNode, parameters
 
     Raises
     ------
-    CdmlLabError : the header is not of that form
+    CdmlLabError : the header is not of that form, or a cell does not parse
     """
-    code = [_MAGIC.sub(r"\1pass", cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+    code = _parsed(chapter, notebook)
     found = reach(code, layout.package)
     return {
         "runner": RUNNER,
@@ -86,6 +87,22 @@ def _distributions() -> Mapping[str, list[str]]:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _parsed(chapter: str, notebook: NotebookNode) -> list[str]:
+    """The sources of the code cells, magics taken out, each seen to parse."""
+    sources = []
+    for number, cell in enumerate(notebook.cells, start=1):
+        if cell.cell_type == "code":
+            source = _MAGIC.sub(r"\1pass", cell.source)
+            try:
+                ast.parse(source)
+            except SyntaxError as error:
+                raise CdmlLabError(
+                    f"chapter {chapter}, cell {number}, line {error.lineno} does not parse: {error.msg}"
+                ) from error
+            sources.append(source)
+    return sources
 
 
 def _data_files(layout: Layout, chapter: str, notebook: NotebookNode) -> list[Path]:

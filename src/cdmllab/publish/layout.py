@@ -128,7 +128,7 @@ class Layout:
 
     def failed(self, chapter: str) -> Path:
         """Where the notebook of a failed run is kept for reading."""
-        return self.executed / f".failed/{chapter}.ipynb"
+        return self.build / f"failed/{chapter}.ipynb"
 
     def show(self, path: Path) -> str:
         """A path as told to the user: from the root, with forward slashes."""

@@ -39,13 +39,15 @@ def reasons(layout: Layout) -> list[str]:
         old = json.loads((layout.html / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ["never built"]
+    if not (layout.html / "index.html").is_file():
+        return ["its first page is gone"]
     new = _inputs(layout)
     words = {key: "is new" if key not in old else "is gone" if key not in new else "changed" for key in {*old, *new}}
     return [f"{key} {words[key]}" for key in sorted(words) if old.get(key) != new.get(key)]
 
 
-def check_pages(layout: Layout, chapters: Sequence[str]) -> None:
-    """See that the table of contents has every chapter, each with its output.
+def check_listed(layout: Layout, chapters: Sequence[str]) -> None:
+    """See that the table of contents has every chapter.
 
     Raises
     ------
@@ -55,6 +57,17 @@ def check_pages(layout: Layout, chapters: Sequence[str]) -> None:
     for chapter in chapters:
         if f"executed/{chapter}" not in listed:
             raise SiteError(f"{layout.show(layout.toc)} does not list executed/{chapter}")
+
+
+def check_pages(layout: Layout, chapters: Sequence[str]) -> None:
+    """See that every chapter is listed and has its output.
+
+    Raises
+    ------
+    SiteError : one is missing
+    """
+    check_listed(layout, chapters)
+    for chapter in chapters:
         if not layout.output(chapter).is_file():
             raise SiteError(f"the site needs chapter {chapter}, which has not been run: `cdmllab book build` runs it")
 

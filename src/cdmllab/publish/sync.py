@@ -55,13 +55,16 @@ def sync(layout: Layout, *, take_edits: bool = False) -> Changes:
 
     Raises
     ------
-    CdmlLabError : a notebook has edits that its chapter lacks, and `take_edits` is off; nothing is written
+    CdmlLabError : a notebook has edits that its chapter lacks and `take_edits` is off, or the chapter was edited as
+        well; nothing is written
     """
     problems = check(layout).problems
     edited = [problem for problem in problems if problem.kind == "edited"]
     if edited and not take_edits:
         raise CdmlLabError(edited[0].sentence)
     changes = Changes()
+    for problem in edited:
+        _refuse_two_edits(layout, problem.notebook)
     for problem in edited:
         notebook = notebooks.read_notebook(layout.notebook(problem.notebook))
         write_text(layout.source(problem.notebook), notebooks.as_chapter(notebook))
@@ -108,6 +111,25 @@ def _problem(layout: Layout, name: str) -> Problem | None:
     if path.read_text(encoding="utf-8") != notebooks.as_text(wanted):
         return Problem(name, "stale", f"{shown} differs from its chapter: renew it with `cdmllab book sync`")
     return None
+
+
+def _refuse_two_edits(layout: Layout, name: str) -> None:
+    """A notebook's cells keep the ids of the chapter they were generated from; see that it is still that chapter."""
+    source = layout.source(name)
+    if not source.is_file():
+        return
+    kept = {cell.get("id") for cell in notebooks.read_notebook(layout.notebook(name)).cells}
+    chapter = notebooks.read_chapter(source)
+    changed = [
+        number
+        for number, (cell, cell_id) in enumerate(zip(chapter.cells, notebooks.cell_ids(chapter), strict=True), start=1)
+        if cell_id not in kept
+    ]
+    if changed:
+        raise CdmlLabError(
+            f"{layout.show(layout.notebook(name))} was edited, and so was {layout.show(source)} (its cell {changed[0]} "
+            "is not in the notebook): bring the edits together by hand, then delete the notebook"
+        )
 
 
 def _first_edit(notebook: NotebookNode) -> str:

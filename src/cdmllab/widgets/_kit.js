@@ -10,7 +10,7 @@ const kit = (() => {
   --w-muted: var(--cdml-muted, var(--jp-content-font-color2, #58616f));
   --w-grid: var(--cdml-grid, var(--jp-border-color2, #c9ced6));
   --w-paper: var(--cdml-paper, var(--jp-layout-color0, #ffffff));
-  --w-surface: var(--cdml-surface, var(--jp-layout-color1, #f5f6f8));
+  --w-surface: var(--cdml-surface, var(--jp-layout-color2, #f5f6f8));
   --w-accent: var(--cdml-accent, var(--jp-brand-color1, #2f6fb7));
   container-type: inline-size; box-sizing: border-box; max-width: 100%; color: var(--w-ink);
   font: 15px/1.45 system-ui, sans-serif; font-variant-numeric: tabular-nums;
@@ -40,8 +40,9 @@ const kit = (() => {
 .cdw :focus-visible, .cdw .cdw-chip:has(:focus-visible) { outline: 2px solid var(--w-accent); outline-offset: 2px; }
 .cdw dl.cdw-readout { display: grid; grid-template-columns: repeat(auto-fit, minmax(112px, 1fr)); gap: 8px; margin: 0; }
 .cdw dl.cdw-readout > div { padding: 6px 10px; border-radius: 8px; background: var(--w-surface); }
-.cdw dl.cdw-readout > div > dt { color: var(--w-muted); font-weight: 400; font-size: 13px; margin: 0; }
-.cdw dl.cdw-readout > div > dd { font-size: 18px; font-weight: 600; line-height: 1.3; margin: 0; }
+.cdw dl.cdw-readout > div > dt { color: var(--w-muted); font-weight: 400; font-size: 13px; }
+.cdw dl.cdw-readout > div > dd { font-size: 18px; font-weight: 600; line-height: 1.3; }
+.cdw.cdw dl.cdw-readout > div > :is(dt, dd) { display: block; float: none; clear: none; width: auto; margin: 0; padding: 0; }
 @container (max-width: 480px) {
   .cdw dl.cdw-readout { grid-template-columns: 1fr 1fr; }
   .cdw dl.cdw-readout > div:last-child:nth-child(odd) { grid-column: 1 / -1; }
@@ -76,6 +77,7 @@ const kit = (() => {
   // The widget's root element with its style inside, so that it looks right wherever it is put.
   const root = (el, label, css = "") => {
     const node = html("div", { class: "cdw", role: "group", "aria-label": label }, html("style", {}, CSS + css));
+    node.addEventListener("keydown", (event) => event.stopPropagation()); // JupyterLab takes arrow keys for itself
     el.replaceChildren(node);
     return node;
   };
