@@ -92,7 +92,9 @@ def test_widget_curve_equals_python(open_page, widget_page, beyond_pi):
         {"m1": 0.5, "m2": 0.0, "m3": 0.0, "s": 16, "theta_deg": 180},
     ]
     with open_page(widget_page) as page:
-        page.locator(".cdml-widget").first.get_by_label(beyond_pi, exact=True).check()
+        chosen = page.locator(".cdml-widget").first.get_by_label(beyond_pi, exact=True)
+        chosen.locator("xpath=..").click()  # the radio button is hidden in its label, which is what a reader clicks
+        assert chosen.is_checked()
         for values in settings:
             for name, value in values.items():
                 slider(page, name).fill(str(value))
