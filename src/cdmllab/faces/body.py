@@ -47,7 +47,7 @@ def torso(X: Tensor, Y: Tensor, turn: Tensor, t: Traits, pose: Pose, cloth: Tens
     """Neck and shoulders in picture coordinates, and their linear albedo (b, 3, h, w); `cloth` is (b, 4): colour, cut."""
     male = t["male"]
     neck = plane(0.355 + 0.075 * male + 0.014 * t["neck_width"])
-    y = Y.expand(len(male), -1, -1)
+    y = Y.expand(len(male), -1, X.shape[-1])
     fall = ((-1.02 - y) / 0.30).clamp(0.0, 1.3)
     shoulders = plane(0.86 + 0.16 * male)
     wide = neck + 0.02 * smooth((y + 0.9) * 3.0) + shoulders * fall**2.3

@@ -69,10 +69,7 @@ def _soften(radius: Tensor, columns: int) -> Tensor:
     reach = int(3 * sigma) + 1
     taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=radius.dtype) / sigma) ** 2)
     taps = taps / taps.sum()
-    for dim in (0, 1):
-        wide = torch.nn.functional.pad(radius[None, None], (reach, reach), mode="replicate")[0, 0]
-        if dim == 0:
-            wide = torch.nn.functional.pad(radius.T[None, None], (reach, reach), mode="replicate")[0, 0]
-        soft = wide.unfold(1, 2 * reach + 1, 1) @ taps
-        radius = soft.T if dim == 0 else soft
+    for _ in range(2):
+        wide = torch.nn.functional.pad(radius[None], (reach, reach), mode="replicate")[0]
+        radius = (wide.unfold(1, 2 * reach + 1, 1) @ taps).T
     return radius.contiguous()
