@@ -46,7 +46,7 @@ def loft(X: Tensor, y: Tensor, turn: Tensor, wide: Tensor, deep: Tensor, back: T
 def torso(X: Tensor, Y: Tensor, turn: Tensor, t: Traits, pose: Pose, cloth: Tensor, pixel: float) -> tuple[Loft, Tensor]:
     """Neck and shoulders in picture coordinates, and their linear albedo (b, 3, h, w); `cloth` is (b, 4): colour, cut."""
     male = t["male"]
-    neck = plane(0.355 + 0.075 * male + 0.014 * t["neck_width"])
+    neck = plane(0.325 + 0.075 * male + 0.014 * t["neck_width"])
     y = Y.expand(len(male), -1, X.shape[-1])
     fall = ((-1.02 - y) / 0.30).clamp(0.0, 1.3)
     shoulders = plane(0.86 + 0.16 * male)
@@ -54,6 +54,7 @@ def torso(X: Tensor, Y: Tensor, turn: Tensor, t: Traits, pose: Pose, cloth: Tens
     slope = -shoulders * 2.3 * fall**1.3 / 0.30 * (fall < 1.3)
     deep = neck * 0.96 + 0.24 * fall**1.6
     body = loft(X, y, turn, wide, deep, -0.20 + 0.02 * fall, slope, pixel)
+    body = body._replace(cover=body.cover * (y < -0.45))
     skin = t["skin"] * t["skin"] * 0.94
     albedo = skin[:, :, None, None].expand(-1, -1, *body.depth.shape[1:]).clone()
     front = smooth(body.z * 2.5 + 0.6)

@@ -17,9 +17,9 @@ def paint(albedo: Tensor, gloss: Tensor, x: Tensor, y: Tensor, front: Tensor, t:
     """
     side = torch.sign(x)
     ex, ey = head.eye_centre(t)
-    wide = plane(0.128 + 0.009 * t["eye_size"])
+    wide = plane(0.138 + 0.009 * t["eye_size"])
     opened = 1.0 + pose["lids"]
-    tall = plane((0.052 + 0.007 * t["eye_open"] + 0.004 * t["eye_size"] - 0.004 * t["male"] - 0.006 * pose["age"]) * opened)
+    tall = plane((0.060 + 0.007 * t["eye_open"] + 0.004 * t["eye_size"] - 0.004 * t["male"] - 0.006 * pose["age"]) * opened)
     u = (x.abs() - plane(ex)) / wide
     lift = plane(0.012 + 0.012 * t["eye_tilt"] - 0.008 * pose["age"])
     w = y - plane(ey) - lift * u
@@ -51,7 +51,7 @@ def paint(albedo: Tensor, gloss: Tensor, x: Tensor, y: Tensor, front: Tensor, t:
     tint(albedo, _rgb(albedo, 0.52, 0.42, 0.40), corner * open_)
     inner = spot((u + 0.95) * 5.0, (w + 0.2 * tall) * 28.0)
     lay(albedo, _rgb(albedo, 0.60, 0.28, 0.26).expand(len(x), 3), inner * open_ * 0.8)
-    radius = plane(0.0565 + 0.002 * t["eye_size"])
+    radius = plane(0.0625 + 0.002 * t["eye_size"])
     gaze_x, gaze_y = plane(pose["gaze_x"]), plane(pose["gaze_y"])
     ix, iy = u * wide - side * gaze_x, w - 0.008 - gaze_y
     r = (ix * ix + iy * iy).sqrt()
@@ -90,7 +90,7 @@ def _brows(
     male = t["male"]
     height = plane(0.150 + 0.014 * t["brow_height"] - 0.02 * male + 0.038 * pose["brow"])
     height = height + side * plane(0.005 * t["asymmetry"])
-    half = 0.165
+    half = 0.168
     q = (x.abs() - plane(ex) - 0.012) / half
     tilt = plane(0.012 * t["brow_tilt"] + 0.004)
     arch = plane(0.030 + 0.010 * t["brow_arch"] - 0.012 * male)

@@ -75,7 +75,7 @@ def shell(t: Traits, style: dict[str, Tensor], age: Tensor, rows: int, columns: 
     line = torch.lerp(front, down, drop)
     back = smooth((away - 1.50) / 0.35)
     behind = plane(style["nape"] * degree)
-    ear = 0.22 * torch.exp(-(((away - 1.62) / 0.22) ** 2)) * (plane(style["side"]) > -30.0)
+    ear = 0.22 * torch.exp(-(((away - 1.62) / 0.22) ** 2)) * (plane(style["side"]) > -30.0) * (plane(style["side_thick"]) < 0.15)
     line = torch.lerp(line, behind, back) + ear
     steep = 1.0 + 1.1 * torch.exp(-(((away - 1.07) / 0.20) ** 2))
     field = (elevation - line) / steep

@@ -73,14 +73,14 @@ def bumps(t: Traits, pose: Pose) -> Bumps:
     b = Bumps(len(male), male.device)
     ex, ey = eye_centre(t)
     # Skull and jaw
-    b.add(0.60, -0.62, 0.15, 0.22, 0.22, 0.045 * t["jaw_width"] + 0.07 * male, pair=True)
+    b.add(0.52, -0.64, 0.15, 0.22, 0.22, 0.028 * t["jaw_width"] + 0.055 * male, pair=True)
     b.add(0.0, -1.0, 0.74, 0.20, 0.14, 0.03 * t["chin_length"] + 0.03 * male)
     b.add(0.20, -0.96, 0.70, 0.12, 0.14, 0.025 * t["chin_width"] + 0.05 * male, pair=True)
     b.add(0.0, -0.90, 0.80, 0.11, 0.085, 0.045 + 0.012 * t["chin_length"])
     b.add(0.0, -0.93, 0.80, 0.02, 0.05, -0.03 * (t["chin_cleft"] - 0.9).clamp(0.0, 1.0))
     b.add(0.0, -0.775, 0.80, 0.13, 0.045, -0.03)
-    b.add(0.50, -0.20, 0.60, 0.13, 0.085, 0.035 + 0.016 * t["cheekbone"] + 0.035 * pose["smile"], pair=True)
-    b.add(0.45, -0.48, 0.62, 0.16, 0.15, 0.022 * t["cheek_full"] - 0.028 * age - 0.01 * male, pair=True)
+    b.add(0.46, -0.20, 0.60, 0.13, 0.085, 0.035 + 0.016 * t["cheekbone"] + 0.035 * pose["smile"], pair=True)
+    b.add(0.42, -0.48, 0.62, 0.16, 0.15, 0.022 * t["cheek_full"] - 0.028 * age - 0.01 * male, pair=True)
     b.add(0.66, 0.20, 0.30, 0.14, 0.20, -0.02 + 0.015 * t["temple"], pair=True)
     b.add(0.0, 0.52, 0.74, 0.36, 0.20, 0.03 * t["forehead"] - 0.03 * male)
     b.add(0.46, -0.80, 0.48, 0.11, 0.11, 0.05 * age, pair=True)
@@ -119,9 +119,13 @@ def bumps(t: Traits, pose: Pose) -> Bumps:
     return b
 
 
+def _plane(x: Tensor) -> Tensor:
+    return x[:, None, None]
+
+
 def eye_centre(t: Traits) -> tuple[Tensor, Tensor]:
     """Where the right-hand eye of the picture is: x and y, each of shape (b,)."""
-    return 0.300 + 0.018 * t["eye_spacing"], torch.full_like(t["male"], 0.015)
+    return 0.282 + 0.017 * t["eye_spacing"], torch.full_like(t["male"], 0.015)
 
 
 def nose_tip(t: Traits) -> Tensor:
@@ -149,7 +153,10 @@ def build(t: Traits, pose: Pose, shell: Tensor, field: Tensor, rows: int, column
     """Textures of the heads: mean shape, bumps, and the `shell` of hair on top, both (b, rows, columns)."""
     device = shell.device
     v, azimuth = template.grid(rows, columns, device)
-    skin = template.mean_radius(rows, columns, device) + bumps(t, pose).on(v, azimuth)
+    across = ((1.0 - v * v)[:, None] * azimuth.sin() ** 2)[None]
+    scale = 1.0 + _plane(0.032 * t["face_width"] + 0.02 * (t["male"] - 0.5)) * across
+    scale = scale + _plane(0.022 * t["face_length"]) * (v * v)[None, :, None]
+    skin = template.mean_radius(rows, columns, device) * scale + bumps(t, pose).on(v, azimuth)
     radius = skin + shell
     d_s = torch.nn.functional.pad((radius[:, :, 2:] - radius[:, :, :-2]) * (0.25 * (columns - 1)), (1, 1), mode="replicate")
     d_v = (radius[:, 2:] - radius[:, :-2]) * (0.25 * (rows - 1))

@@ -17,7 +17,7 @@ def ears(scene: Tensor, nearest: Tensor, camera: Camera, lamp: light.Lamp, t: Tr
     hidden = plane((style["side"] < -30.0).float() * 1.0)
     frame = (camera.right, camera.up, camera.towards)
     for side in (-1.0, 1.0):
-        centre = torch.stack([side * (0.735 + 0.05 * flare), 0.0 * one - 0.13, 0.0 * one - 0.10], 1)
+        centre = torch.stack([side * (0.685 + 0.022 * t["face_width"] + 0.05 * flare), 0.0 * one - 0.13, 0.0 * one - 0.10], 1)
         back = torch.stack([side * flare.sin(), 0.16 * one, -flare.cos()], 1)
         back = back / back.norm(dim=1, keepdim=True)
         up = torch.tensor([[0.0, 1.0, -0.12]], device=one.device).expand(len(one), 3)

@@ -96,7 +96,7 @@ def _background(d: Tensor, X: Tensor, Y: Tensor) -> Tensor:
     """A blurred room: two colours and two soft patches of light, (b, 3, h, w), linear."""
     hue = d[:, 0] * (2.0 * torch.pi)
     shift = torch.tensor([0.0, 2.1, 4.2], device=d.device)
-    base = 0.36 + 0.20 * d[:, 1:2] + 0.085 * torch.cos(hue[:, None] + shift)
+    base = 0.36 + 0.20 * d[:, 1:2] + 0.05 * torch.cos(hue[:, None] + shift)
     other = base * (0.55 + 0.35 * d[:, 2:3]) + 0.03 * torch.cos(hue[:, None] + 1.5 + shift)
     share = smooth(0.5 + 0.32 * (X * plane(d[:, 3] - 0.5) * 2.0 + Y * plane(d[:, 4])))
     out = torch.lerp(other[:, :, None, None], base[:, :, None, None], share[:, None])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 # Height, half width and depth in front of the axis, without nose, lips and eyes.
 _HEIGHT = (-1.08, -1.03, -0.97, -0.88, -0.76, -0.62, -0.45, -0.25, -0.05, 0.10, 0.22, 0.40, 0.60)
-_WIDTH = (0.20, 0.31, 0.40, 0.49, 0.58, 0.645, 0.68, 0.71, 0.72, 0.715, 0.71, 0.68, 0.60)
+_WIDTH = (0.15, 0.24, 0.31, 0.40, 0.485, 0.555, 0.605, 0.645, 0.662, 0.668, 0.665, 0.64, 0.56)
 _DEPTH = (0.60, 0.73, 0.80, 0.825, 0.80, 0.83, 0.84, 0.82, 0.80, 0.84, 0.865, 0.84, 0.72)
 
 
@@ -38,7 +38,7 @@ def _profile(y: Tensor, values: tuple[float, ...]) -> Tensor:
 def _inside_face(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     width = _profile(y, _WIDTH)
     depth = torch.where(z > 0, _profile(y, _DEPTH), 0.55)
-    ring = (x.abs() / width) ** 2.25 + (z.abs() / depth) ** 2.25 <= 1.0
+    ring = (x.abs() / width) ** 2.15 + (z.abs() / depth) ** 2.15 <= 1.0
     above_jaw = y > -1.06 + 0.34 * (0.72 - z).clamp(min=0.0)
     return ring & above_jaw & (y < 0.62)
 
@@ -50,7 +50,7 @@ def mean_radius(rows: int, columns: int, device: torch.device) -> Tensor:
     level = (1.0 - v * v).clamp(min=0.0).sqrt()[:, None]
     x, z, y = level * azimuth.sin(), level * azimuth.cos(), v[:, None].expand(rows, columns)
     # The skull: |(p - centre) / axes| = 1, solved for p = t d.
-    axes, centre = (0.735, 0.80, 0.90), (0.0, 0.205, -0.045)
+    axes, centre = (0.695, 0.80, 0.90), (0.0, 0.205, -0.045)
     a = sum((d / e) ** 2 for d, e in zip((x, y, z), axes, strict=True))
     b = sum(d * c / e**2 for d, c, e in zip((x, y, z), centre, axes, strict=True))
     c = sum((c / e) ** 2 for c, e in zip(centre, axes, strict=True)) - 1.0

@@ -12,6 +12,8 @@ HALF_VIEW = 1.30  # half the width of the picture, in half head heights
 _STEPS = 9
 _STRIDE = 0.8  # below 1, because |p| - R overstates the distance where R is steep
 
+_FASTEST = 3.0
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -98,15 +100,17 @@ def march(head: Head, c: Camera) -> Hit:
     middle = foot[0] * dx + foot[1] * dy + foot[2] * dz
     squared = foot[0] ** 2 + foot[1] ** 2 + foot[2] ** 2
     t = -middle - (middle * middle - squared + bound * bound).clamp_(min=0.0).sqrt_()
-    nearest = torch.full_like(t, 9.0)
+    nearest, before, step = torch.full_like(t, 9.0), torch.full_like(t, 9.0), torch.zeros_like(t)
     at = t
     for _ in range(_STEPS):
         s, v, _, far = directions(foot[0] + t * dx, foot[1] + t * dy, foot[2] + t * dz)
         gap = far - sample(head.radius, s, v)[:, 0]
-        better = gap < nearest
+        at = torch.where(gap.abs() < nearest.abs(), t, at)
         nearest = torch.minimum(gap, nearest)
-        at = torch.where(better, t, at)
-        t = t + _STRIDE * gap
+        # A secant step: rays that graze the surface close the gap as fast as the others.
+        pace = (step / (before - gap).clamp_(min=1e-4)).clamp_(_STRIDE, _FASTEST)
+        before, step = gap, pace * gap
+        t = t + step
     x, y, z = foot[0] + at * dx, foot[1] + at * dy, foot[2] + at * dz
     s, v, flat2, far = directions(x, y, z)
     slope_a, slope_v, cavity, field = sample(head.detail, s, v).unbind(1)
@@ -118,7 +122,7 @@ def march(head: Head, c: Camera) -> Hit:
     ny = y * over - w * flat2
     nz = z * over + a * x + w * y * z
     length = (nx * nx + ny * ny + nz * nz).rsqrt()
-    cover = (1.0 - (nearest * length) / c.pixel).clamp_(0.0, 1.0)
+    cover = (1.0 - nearest.clamp(min=0.0) * length.clamp(min=0.5) / c.pixel).clamp_(0.0, 1.0)
     return Hit(x, y, z, nx * length, ny * length, nz * length, -at, cover, cavity, field)
 
 
