@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cdmllab.faces.brush import inside, lay, noise, plane, smooth, spot, stripe, tint
-from cdmllab.faces.hair import tone
+from cdmllab.faces.hair import fineness, tone
 from cdmllab.faces.head import Pose
 from cdmllab.faces.identity import Traits
 
@@ -87,10 +87,11 @@ def curtain(
     down = ((0.35 - y) / 1.5).clamp(0.0, 1.2)
     tuck = smooth((end + 0.30 - y) * 2.2) * 0.12
     wide = spread * (0.90 + 0.22 * down - 0.16 * down * down - tuck) + (0.006 + 0.03 * curl) * wave
+    wide = wide * (0.80 + 0.20 * smooth((0.50 - y) * 2.2))
     slope = spread * (-0.15 + 0.2 * down)
-    hair = loft(X, y, turn, wide, 0.50 + 0.0 * wide, -0.36, slope, pixel * 1.5)
+    hair = loft(X, y, turn, wide, 0.40 + 0.10 * smooth((0.50 - y) * 2.0), -0.36, slope, pixel * 1.5)
     around = torch.atan2(hair.x, hair.z + 0.36)
-    grain = noise(around * 0.40 + (0.012 + 0.05 * curl) * wave + plane(t["hair_curl"]), y * (0.06 + 0.3 * curl) + plane(t["hair_volume"]))
-    cover = hair.cover * inside(y - 0.40, 0.1) * inside(end - y - 0.035 * grain, 0.05 + pixel) * plane((style["hang"] < 0.4).float())
+    grain = noise(around * 0.40 + (0.012 + 0.05 * curl) * wave + plane(t["hair_curl"]), y * (0.06 + 0.3 * curl) + plane(t["hair_volume"])) * fineness(pixel)
+    cover = hair.cover * inside(y - 0.44, 0.1) * inside(end - y - 0.035 * grain, 0.05 + pixel) * plane((style["hang"] < 0.4).float())
     colour = tone(t, age, grain) * (0.62 + 0.38 * smooth(hair.z * 1.3 + 0.9))[:, None]
     return hair._replace(cover=cover), colour, grain

@@ -17,11 +17,11 @@ def paint(albedo: Tensor, gloss: Tensor, x: Tensor, y: Tensor, front: Tensor, t:
     """
     side = torch.sign(x)
     ex, ey = head.eye_centre(t)
-    wide = plane(0.138 + 0.009 * t["eye_size"])
+    wide = plane(0.141 + 0.012 * t["eye_size"] - 0.010 * (t["male"] - 0.5))
     opened = 1.0 + pose["lids"]
-    tall = plane((0.060 + 0.007 * t["eye_open"] + 0.004 * t["eye_size"] - 0.004 * t["male"] - 0.006 * pose["age"]) * opened)
+    tall = plane((0.061 + 0.009 * t["eye_open"] + 0.005 * t["eye_size"] - 0.010 * (t["male"] - 0.5) - 0.006 * pose["age"]) * opened)
     u = (x.abs() - plane(ex)) / wide
-    lift = plane(0.012 + 0.012 * t["eye_tilt"] - 0.008 * pose["age"])
+    lift = plane(0.012 + 0.016 * t["eye_tilt"] - 0.008 * pose["age"])
     w = y - plane(ey) - lift * u
     arch = (1.0 - u * u).clamp(min=0.0)
     soft = max(pixel, 0.012)
@@ -68,7 +68,7 @@ def paint(albedo: Tensor, gloss: Tensor, x: Tensor, y: Tensor, front: Tensor, t:
     # Lashes: a dark line that thickens outwards; lighter below.
     lash = t["hair"] * t["hair"] * 0.12 + 0.004
     female = 1.0 - t["male"]
-    line = stripe(above - 0.004, plane(0.0062 + 0.0065 * female) * (1.0 + 0.35 * u), pixel) * inside(beside - 0.012, 0.02)
+    line = stripe(above - 0.004, plane(0.0058 + 0.0085 * female) * (1.0 + 0.35 * u), pixel) * inside(beside - 0.012, 0.02)
     lay(albedo, lash, line * front * 0.92)
     wing = stripe(w - upper - 0.004 - (u - 0.95).clamp(min=0.0) * 0.06, plane(0.008 * female) * 1.0, soft)
     lay(albedo, lash, wing * inside((u - 1.10).abs() * wide - 0.018, 0.02) * front * 0.8)
@@ -88,14 +88,14 @@ def _brows(
     wide: Tensor, ex: Tensor,
 ) -> None:  # fmt: skip
     male = t["male"]
-    height = plane(0.150 + 0.014 * t["brow_height"] - 0.02 * male + 0.038 * pose["brow"])
+    height = plane(0.158 + 0.018 * t["brow_height"] - 0.026 * male + 0.038 * pose["brow"])
     height = height + side * plane(0.005 * t["asymmetry"])
     half = 0.168
     q = (x.abs() - plane(ex) - 0.012) / half
-    tilt = plane(0.012 * t["brow_tilt"] + 0.004)
-    arch = plane(0.030 + 0.010 * t["brow_arch"] - 0.012 * male)
+    tilt = plane(0.016 * t["brow_tilt"] + 0.004)
+    arch = plane(0.036 + 0.013 * t["brow_arch"] - 0.020 * male)
     middle = height + tilt * q - arch * (q - 0.25) ** 2 + plane(pose["furrow"]) * (0.030 * (1.0 - q).clamp(min=0.0) - 0.02)
-    thick = plane((0.0195 + 0.0050 * t["brow_thick"] + 0.006 * male).clamp(min=0.009))
+    thick = plane((0.0170 + 0.0060 * t["brow_thick"] + 0.011 * male).clamp(min=0.009))
     taper = thick * (1.0 - 0.62 * smooth((q + 0.1) * 0.85)) * (0.80 + 0.20 * smooth((q + 1.0) * 2.0))
     off = y - middle
     hairs = torch.sin((q * 34.0 - off * 190.0) + 2.0 * torch.sin(q * 9.0)) * (0.0045 if pixel < 0.035 else 0.0)

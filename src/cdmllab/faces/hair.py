@@ -33,9 +33,9 @@ class Style(NamedTuple):
 _STYLES = {
     "bald": Style(140.0, -6.0, -30.0, 0.0, 0.012, 20.0, 0.0, 0.0, 0.5, 0.7, 0.0, 0.8, -0.6, 0.05),
     "receding": Style(53.0, -8.0, -32.0, 0.035, 0.030, 25.0, 0.0, 0.0, 0.5, 0.7, 0.0, 0.8, -0.6, 0.07),
-    "crop": Style(40.0, -10.0, -33.0, 0.045, 0.022, 22.0, 0.0, 0.25, 0.5, 0.7, 0.0, 0.8, -0.6, 0.045),
-    "short": Style(39.0, -12.0, -35.0, 0.115, 0.045, 24.0, 2.0, 0.15, 0.5, 0.7, 0.1, 0.8, -0.6, 0.07),
-    "side_part": Style(39.0, -12.0, -35.0, 0.135, 0.045, 20.0, 7.0, 0.0, 0.5, 0.7, 0.42, 0.85, 0.25, 0.06),
+    "crop": Style(38.5, -10.0, -33.0, 0.045, 0.022, 22.0, 0.0, 0.25, 0.5, 0.7, 0.0, 0.8, -0.6, 0.045),
+    "short": Style(37.0, -12.0, -35.0, 0.135, 0.045, 24.0, 2.0, 0.15, 0.5, 0.7, 0.1, 0.8, -0.6, 0.07),
+    "side_part": Style(37.0, -12.0, -35.0, 0.155, 0.045, 20.0, 7.0, 0.0, 0.5, 0.7, 0.42, 0.85, 0.25, 0.06),
     "fringe": Style(21.0, -16.0, -38.0, 0.12, 0.075, 11.0, 2.5, 0.0, 0.5, 0.7, 0.0, 0.9, -0.3, 0.10),
     "bob": Style(36.0, -44.0, -50.0, 0.12, 0.10, 16.0, 6.0, 0.0, -0.78, 0.80, 0.25, 0.9, 0.30, 0.06),
     "long": Style(39.0, -46.0, -55.0, 0.10, 0.085, 18.0, 3.0, 0.1, -1.60, 0.78, 0.05, 0.92, 0.35, 0.06),
@@ -105,7 +105,7 @@ class Strands(NamedTuple):
 
 def strands(
     t: Traits, style: dict[str, Tensor], age: Tensor, point: tuple[Tensor, Tensor, Tensor],
-    normal: tuple[Tensor, Tensor, Tensor], half: Tensor,
+    normal: tuple[Tensor, Tensor, Tensor], half: Tensor, pixel: float,
 ) -> Strands:  # fmt: skip
     """Colour and highlight of hair at points of the shell; `half` (b, 3) is the half vector of light and view."""
     side = torch.sign(t["part_side"])
@@ -119,7 +119,7 @@ def strands(
     turn = torch.atan2(a, b)
     curl = plane(style["curl"])
     wavy = turn + 0.05 * torch.sin(c * 7.0 + turn * 3.0) + 0.16 * curl * torch.sin(c * 16.0 + turn * 5.0)
-    grain = noise(wavy * 0.42 + plane(t["hair_curl"]), c * (0.05 + 0.30 * curl) + plane(t["hair_volume"]))
+    grain = noise(wavy * 0.42 + plane(t["hair_curl"]), c * (0.05 + 0.30 * curl) + plane(t["hair_volume"])) * fineness(pixel)
     # Along the strand: away from the pole, within the surface.
     nx, ny, nz = normal
     np = nx * plane(pole[:, 0]) + ny * plane(pole[:, 1]) + nz * plane(pole[:, 2])
@@ -131,11 +131,16 @@ def strands(
     return Strands(tone(t, age, grain), shine * (1.0 + 0.3 * grain).clamp(min=0.0), grain)
 
 
+def fineness(pixel: float) -> float:
+    """Contrast that strands keep when a pixel is wider than they are."""
+    return min(1.0, 0.026 / pixel)
+
+
 def tone(t: Traits, age: Tensor, grain: Tensor) -> Tensor:
     """Linear colour of hair (b, 3, h, w) with the grain (b, h, w) of its strands, greying with age."""
     colour = t["hair"] * t["hair"]
-    grey = smooth((age - 0.35 + 0.1 * t["hair_melanin"].clamp(-1.0, 1.0)) * 1.7)
-    silver = torch.tensor([[0.52, 0.51, 0.50]], device=age.device)
+    grey = smooth((age - 0.22 + 0.1 * t["hair_melanin"].clamp(-1.0, 1.0)) * 1.25)
+    silver = torch.tensor([[0.40, 0.395, 0.39]], device=age.device)
     share = (plane(grey) * (1.05 + 0.35 * grain)).clamp(0.0, 0.95)
     mixed = torch.lerp(colour[:, :, None, None], silver[:, :, None, None], share[:, None])
     return mixed * (1.0 + 0.26 * grain[:, None]).clamp(min=0.25)

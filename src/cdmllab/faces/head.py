@@ -73,29 +73,29 @@ def bumps(t: Traits, pose: Pose) -> Bumps:
     b = Bumps(len(male), male.device)
     ex, ey = eye_centre(t)
     # Skull and jaw
-    b.add(0.52, -0.64, 0.15, 0.22, 0.22, 0.028 * t["jaw_width"] + 0.055 * male, pair=True)
+    b.add(0.52, -0.64, 0.15, 0.22, 0.22, 0.034 * t["jaw_width"] + 0.075 * male, pair=True)
     b.add(0.0, -1.0, 0.74, 0.20, 0.14, 0.03 * t["chin_length"] + 0.03 * male)
     b.add(0.20, -0.96, 0.70, 0.12, 0.14, 0.025 * t["chin_width"] + 0.05 * male, pair=True)
     b.add(0.0, -0.90, 0.80, 0.11, 0.085, 0.045 + 0.012 * t["chin_length"])
     b.add(0.0, -0.93, 0.80, 0.02, 0.05, -0.03 * (t["chin_cleft"] - 0.9).clamp(0.0, 1.0))
     b.add(0.0, -0.775, 0.80, 0.13, 0.045, -0.03)
     b.add(0.46, -0.20, 0.60, 0.13, 0.085, 0.035 + 0.016 * t["cheekbone"] + 0.035 * pose["smile"], pair=True)
-    b.add(0.42, -0.48, 0.62, 0.16, 0.15, 0.022 * t["cheek_full"] - 0.028 * age - 0.01 * male, pair=True)
+    b.add(0.42, -0.48, 0.62, 0.16, 0.15, 0.030 * t["cheek_full"] - 0.028 * age - 0.01 * male, pair=True)
     b.add(0.66, 0.20, 0.30, 0.14, 0.20, -0.02 + 0.015 * t["temple"], pair=True)
     b.add(0.0, 0.52, 0.74, 0.36, 0.20, 0.03 * t["forehead"] - 0.03 * male)
     b.add(0.46, -0.80, 0.48, 0.11, 0.11, 0.05 * age, pair=True)
     # Brow ridge, sockets, lids
-    b.add(ex, 0.165, 0.78, 0.16, 0.055, 0.022 + 0.012 * t["brow_ridge"] + 0.035 * male, pair=True)
+    b.add(ex, 0.165, 0.78, 0.16, 0.055, 0.022 + 0.014 * t["brow_ridge"] + 0.045 * male, pair=True)
     b.add(0.0, 0.17, 0.84, 0.09, 0.07, 0.02 + 0.01 * t["brow_ridge"] + 0.02 * male)
     b.add(ex - 0.02, ey + 0.02, 0.72, 0.12, 0.10, -0.062 - 0.014 * t["eye_depth"] - 0.01 * age, pair=True)
     b.add(ex, ey - 0.005, 0.70, 0.095, 0.070, 0.036 + 0.006 * t["eye_size"], pair=True)
     b.add(ex, ey - 0.13, 0.72, 0.10, 0.030, 0.012 * (t["eye_bags"] - 0.3).clamp(0.0, 2.0) + 0.022 * age, pair=True)
     # Nose
     tip_y = nose_tip(t)
-    wing = 0.105 + 0.014 * t["nose_width"] + 0.012 * male
-    depth = 0.175 + 0.020 * t["nose_depth"] + 0.02 * male
+    wing = nose_wing(t)
+    depth = 0.198 + 0.026 * t["nose_depth"] + 0.03 * male
     crook = 0.008 * t["nose_crook"]
-    b.add(crook, tip_y + 0.30, 0.82, 0.055, 0.11, 0.055 + 0.022 * t["nose_bridge"], down=0.12)
+    b.add(crook, tip_y + 0.30, 0.82, 0.055, 0.11, 0.055 + 0.026 * t["nose_bridge"], down=0.12)
     b.add(crook, tip_y + 0.13, 0.85, 0.062, 0.10, 0.60 * depth + 0.014 * t["nose_bridge"], down=0.09)
     b.add(0.0, tip_y, 0.86, 0.070 + 0.006 * t["nose_width"], 0.085, 0.88 * depth, down=0.048 - 0.006 * t["nose_tip"])
     b.add(wing, tip_y - 0.025, 0.83, 0.048, 0.050, 0.34 * depth, down=0.040, pair=True)
@@ -125,28 +125,33 @@ def _plane(x: Tensor) -> Tensor:
 
 def eye_centre(t: Traits) -> tuple[Tensor, Tensor]:
     """Where the right-hand eye of the picture is: x and y, each of shape (b,)."""
-    return 0.282 + 0.017 * t["eye_spacing"], torch.full_like(t["male"], 0.015)
+    return 0.282 + 0.021 * t["eye_spacing"], torch.full_like(t["male"], 0.015)
 
 
 def nose_tip(t: Traits) -> Tensor:
     """Height of the tip of the nose, shape (b,)."""
-    return -0.325 - 0.028 * t["nose_length"] + 0.012 * t["nose_tip"]
+    return -0.325 - 0.036 * t["nose_length"] + 0.014 * t["nose_tip"]
+
+
+def nose_wing(t: Traits) -> Tensor:
+    """Half the width of the nose at its wings, shape (b,)."""
+    return 0.103 + 0.017 * t["nose_width"] + 0.014 * (t["male"] - 0.5) + 0.006 * t["melanin"]
 
 
 def mouth_centre(t: Traits) -> Tensor:
     """Height of the mouth line, shape (b,)."""
-    return -0.605 + 0.020 * t["mouth_height"] - 0.012 * t["nose_length"]
+    return -0.605 + 0.024 * t["mouth_height"] - 0.012 * t["nose_length"]
 
 
 def mouth_half_width(t: Traits, pose: Pose) -> Tensor:
     """Half the width of the mouth, shape (b,)."""
-    return (0.225 + 0.020 * t["mouth_width"] + 0.01 * (t["male"] - 0.5)) * (1.0 + pose["widen"])
+    return (0.222 + 0.027 * t["mouth_width"] + 0.01 * (t["male"] - 0.5)) * (1.0 + pose["widen"])
 
 
 def lip_heights(t: Traits, age: Tensor) -> tuple[Tensor, Tensor]:
     """Heights of the upper and of the lower lip, each of shape (b,)."""
-    thin = (1.0 - 0.35 * age) * (1.12 - 0.24 * t["male"]) * (1.0 + 0.08 * t["melanin"])
-    return (0.056 + 0.012 * t["lip_upper"]) * thin, (0.076 + 0.014 * t["lip_lower"]) * thin
+    thin = (1.0 - 0.35 * age) * (1.20 - 0.34 * t["male"]) * (1.0 + 0.08 * t["melanin"])
+    return (0.060 + 0.015 * t["lip_upper"]) * thin, (0.080 + 0.017 * t["lip_lower"]) * thin
 
 
 def build(t: Traits, pose: Pose, shell: Tensor, field: Tensor, rows: int, columns: int) -> Head:
@@ -154,8 +159,8 @@ def build(t: Traits, pose: Pose, shell: Tensor, field: Tensor, rows: int, column
     device = shell.device
     v, azimuth = template.grid(rows, columns, device)
     across = ((1.0 - v * v)[:, None] * azimuth.sin() ** 2)[None]
-    scale = 1.0 + _plane(0.032 * t["face_width"] + 0.02 * (t["male"] - 0.5)) * across
-    scale = scale + _plane(0.022 * t["face_length"]) * (v * v)[None, :, None]
+    scale = 1.0 + _plane(0.042 * t["face_width"] + 0.03 * (t["male"] - 0.5)) * across
+    scale = scale + _plane(0.030 * t["face_length"] + 0.02 * (t["male"] - 0.5)) * (v * v)[None, :, None]
     skin = template.mean_radius(rows, columns, device) * scale + bumps(t, pose).on(v, azimuth)
     radius = skin + shell
     d_s = torch.nn.functional.pad((radius[:, :, 2:] - radius[:, :, :-2]) * (0.25 * (columns - 1)), (1, 1), mode="replicate")

@@ -7,8 +7,8 @@ from cdmllab.faces import hashing
 
 
 def develop(linear: Tensor, exposure: Tensor) -> Tensor:
-    """Linear colours to display colours in [0, 1], with a soft shoulder; exposure in [-1, 1] is 2.2 stops each way."""
-    bright = linear.clamp(min=0.0) * torch.exp2(2.2 * exposure)[:, None, None, None]
+    """Linear colours to display colours in [0, 1], with a soft shoulder; exposure 1 is 1.4 stops brighter, -1 is 2.2 stops darker."""
+    bright = linear.clamp(min=0.0) * torch.exp2(torch.where(exposure > 0, 1.4, 2.2) * exposure)[:, None, None, None]
     return (bright * 1.12 / (1.0 + 0.18 * bright)).clamp_(0.0, 1.0).sqrt_()
 
 
@@ -42,11 +42,11 @@ def soften(picture: Tensor, blur: Tensor, low_resolution: Tensor) -> Tensor:
 
 
 def grain(picture: Tensor, noise: Tensor, keys: Tensor) -> Tensor:
-    """Add pixel noise with a standard deviation of up to 0.14 to pictures (b, 3, h, w)."""
+    """Add pixel noise with a standard deviation of up to 0.115 to pictures (b, 3, h, w)."""
     rows = (noise > 0).nonzero()[:, 0]
     if len(rows) == 0:
         return picture
     out = picture.clone()
     speckle = hashing.pixel_noise(keys[rows], *picture.shape[1:])
-    out[rows] = (picture[rows] + 0.14 * noise[rows, None, None, None] * speckle).clamp_(0.0, 1.0)
+    out[rows] = (picture[rows] + 0.115 * noise[rows, None, None, None] * speckle).clamp_(0.0, 1.0)
     return out

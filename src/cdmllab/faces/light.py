@@ -31,7 +31,7 @@ def lamp(azimuth: Tensor, contrast: Tensor, details: Tensor) -> Lamp:
     direction = torch.stack([turn.sin() * rise.cos(), rise.sin(), turn.cos() * rise.cos()], 1)
     half = direction + torch.tensor([0.0, 0.0, 1.0], device=azimuth.device)
     half = half / half.norm(dim=1, keepdim=True)
-    return Lamp(direction, half, 0.92 + 0.25 * contrast, 0.44 - 0.37 * contrast)
+    return Lamp(direction, half, 0.96 + 0.22 * contrast, 0.40 - 0.34 * contrast)
 
 
 def turned(vector: Tensor, right: Tensor, up: Tensor, towards: Tensor) -> Tensor:

@@ -170,9 +170,9 @@ def _head(
     sparkle = eyes.paint(albedo, oily, x, y, front, t, pose, camera.pixel)
     cloth = props.mask(albedo, x, y, z, value["mask"], d[:, 13:16], camera.pixel)
     oily.mul_(1.0 - cloth)
-    lock = hair.strands(t, style, pose["age"], (x, y, z), normal, half)
+    lock = hair.strands(t, style, pose["age"], (x, y, z), normal, half, camera.pixel)
     ragged = plane(style["ragged"])
-    covered = smooth((hit.field + ragged * 0.55 * lock.grain) / (ragged * 1.4) + 0.35)
+    covered = smooth((hit.field + ragged * 0.50 * lock.grain) / (ragged * 1.9) + 0.40)
     tint_under = smooth((hit.field + 0.16) * 6.0) * (1.0 - covered)
     albedo.mul_((1.0 - 0.30 * tint_under)[:, None])
     lay(albedo, lock.colour, covered)
@@ -181,7 +181,7 @@ def _head(
     colour = light.shade(albedo, normal, lamp, direction, camera.up, open_, lit * (0.55 + 0.45 * open_), light.WRAP_SKIN)
     key = plane(lamp.key) * lit
     bare = (1.0 - covered) * key
-    shine = light.gloss(normal, half, 22.0) * (0.075 * oily + 0.05 * wet) + light.gloss(normal, half, 90.0) * (0.05 * oily + 0.14 * wet)
+    shine = light.gloss(normal, half, 20.0) * (0.060 * oily + 0.05 * wet) + light.gloss(normal, half, 90.0) * (0.03 * oily + 0.14 * wet)
     rim = light.edge_glow(light.dot(normal, camera.towards))
     colour = colour + (bare * shine + sparkle * (1.0 - covered) * (1.0 - cloth) * (0.35 + 0.65 * lit))[:, None]
     colour = colour * (1.0 + (0.12 * rim)[:, None])

@@ -31,7 +31,7 @@ def features(albedo: Tensor, x: Tensor, y: Tensor, z: Tensor, front: Tensor, t: 
     tip = plane(head.nose_tip(t))
     soft = max(pixel, 0.014)
     # Nostrils: soft commas under the tip, and the crease around the wings.
-    wing = plane(0.105 + 0.014 * t["nose_width"] + 0.012 * (t["male"] - 0.5))
+    wing = plane(head.nose_wing(t))
     nostril = spot((xa - 0.52 * wing) / (0.34 * wing), (y - tip + 0.066 - 0.12 * (xa - 0.5 * wing)) / 0.017) * front
     tint(albedo, _rgb(x, 0.20, 0.10, 0.09), nostril * 0.85)
     ring = ((xa - wing + 0.012) ** 2 + (y - tip + 0.026) ** 2).sqrt()
@@ -61,7 +61,7 @@ def _mouth(albedo: Tensor, x: Tensor, y: Tensor, front: Tensor, t: Traits, pose:
     lips = inside(torch.maximum(torch.maximum(y - upper, lower - y), beside), soft) * front
     skin = t["skin"] * t["skin"]
     rose = torch.tensor([[0.90, 0.40, 0.40]], device=x.device)
-    rich = (0.62 - 0.30 * t["male"] + 0.12 * t["lip_colour"]).clamp(0.15, 0.95)
+    rich = (0.80 - 0.50 * t["male"] + 0.12 * t["lip_colour"]).clamp(0.15, 0.95)
     colour = skin * torch.lerp(torch.ones_like(rose), rose, rich[:, None])
     paint_ = ((t["lip_colour"] - 0.6) * (0.6 - t["male"])).clamp(0.0, 0.75)[:, None]
     colour = torch.lerp(colour, torch.tensor([[0.36, 0.045, 0.06]], device=x.device), paint_)
@@ -84,7 +84,7 @@ def _mouth(albedo: Tensor, x: Tensor, y: Tensor, front: Tensor, t: Traits, pose:
 def _wrinkles(albedo: Tensor, x: Tensor, xa: Tensor, y: Tensor, front: Tensor, t: Traits, pose: Pose, soft: float) -> None:
     age = plane(pose["age"])
     fold_colour = _rgb(x, 0.62, 0.50, 0.47)
-    wing = plane(0.105 + 0.014 * t["nose_width"])
+    wing = plane(head.nose_wing(t))
     tip, mouth = plane(head.nose_tip(t)), plane(head.mouth_centre(t))
     along = ((tip + 0.02 - y) / (tip + 0.02 - mouth)).clamp(-0.2, 1.4)
     fold = stripe(xa - wing - 0.035 - 0.135 * along ** 1.0 + 0.03 * along * along, 0.008, 0.034)
@@ -131,7 +131,7 @@ def _beard(albedo: Tensor, x: Tensor, xa: Tensor, y: Tensor, z: Tensor, t: Trait
     clean = spot(x / (half * 0.92), (y - mouth + 0.01) / 0.075)
     region = torch.maximum(jaw * cheeks, torch.maximum(moustache * 0.95, goatee))
     region = region * (1.0 - 0.92 * clean * smooth((mouth + 0.06 - y) * 20.0))
-    grain = noise(x * 0.55 + 0.1 * y, y * 0.24)
+    grain = noise(x * 0.55 + 0.1 * y, y * 0.24) * min(1.0, 0.026 / pixel)
     thick = plane(t["beard"])
     cover = (region * (thick * 1.25 + 0.11 * thick * grain)).clamp(0.0, 0.94)
     shade = plane(((t["male"] - 0.5) * 2.0).clamp(0.0, 1.0)) * jaw.maximum(moustache)

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from cdmllab.faces.head import Head
 
 HALF_VIEW = 1.30  # half the width of the picture, in half head heights
-_STEPS = 9
+_STEPS = 10
 _STRIDE = 0.8  # below 1, because |p| - R overstates the distance where R is steep
 
-_FASTEST = 3.0
+_FASTEST = 2.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def camera(yaw: Tensor, pitch: Tensor, roll: Tensor, size: int) -> Camera:
     right = cr[:, None] * row_x + sr[:, None] * row_y
     up = -sr[:, None] * row_x + cr[:, None] * row_y
     ticks = ((torch.arange(size, device=yaw.device) + 0.5) / size * 2.0 - 1.0) * HALF_VIEW
-    pivot = torch.tensor([0.0, -0.30, -0.10], device=yaw.device)
+    pivot = torch.tensor([0.0, -0.30, 0.03], device=yaw.device)
     # The pivot stays where it is in the picture; the view is centred a little below the eyes.
     origin = pivot - up * (pivot[1] + 0.03)
     return Camera(right, up, row_z, origin, ticks[None, None, :], -ticks[None, :, None], 2.0 * HALF_VIEW / size)
