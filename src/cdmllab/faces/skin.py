@@ -49,7 +49,7 @@ def _mouth(albedo: Tensor, x: Tensor, y: Tensor, front: Tensor, t: Traits, pose:
     q = (x / half).clamp(-1.3, 1.3)
     q2 = q * q
     arch = (1.0 - q2).clamp(min=0.0)
-    corner = plane(pose["corner"] + 0.008 * t["mouth_corner"] + 0.004)
+    corner = plane(pose["corner"] + 0.008 * t["mouth_corner"] + 0.010)
     line = plane(head.mouth_centre(t)) + corner * q2 + 0.0045 * torch.cos(q * 7.0) * arch
     gape = plane(pose["open"]) * 0.16 * arch
     top, bottom = line + 0.30 * gape, line - 0.70 * gape

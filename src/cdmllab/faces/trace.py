@@ -13,6 +13,7 @@ _STEPS = 10
 _STRIDE = 0.8  # below 1, because |p| - R overstates the distance where R is steep
 
 _FASTEST = 2.0
+_CAREFUL = 0.6
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,23 @@ def march(head: Head, c: Camera) -> Hit:
     nearest, before, step = torch.full_like(t, 9.0), torch.full_like(t, 9.0), torch.zeros_like(t)
     at = t
     for _ in range(_STEPS):
-        s, v, _, far = directions(foot[0] + t * dx, foot[1] + t * dy, foot[2] + t * dz)
+        z = foot[2] + t * dz
+        s, v, _, far = directions(foot[0] + t * dx, foot[1] + t * dy, z)
         gap = far - sample(head.radius, s, v)[:, 0]
         at = torch.where(gap.abs() < nearest.abs(), t, at)
         nearest = torch.minimum(gap, nearest)
         # A secant step: rays that graze the surface close the gap as fast as the others.
-        pace = (step / (before - gap).clamp_(min=1e-4)).clamp_(_STRIDE, _FASTEST)
+        rate = (before - gap) / torch.where(step == 0.0, 1.0, step)
+        pace = (1.0 / rate.clamp(min=1e-2)).clamp_(_STRIDE, _FASTEST)
+        # A ray that crosses the face from the side takes short steps, not to jump through the nose.
+        across = (z > 0.55 * far) & (middle + t > -0.65 * far)
+        pace = torch.where(across, _CAREFUL, pace)
         before, step = gap, pace * gap
+        ahead = -(middle + t)
         t = t + step
+    # A ray still on its way in: the gap shrinks at a rate that falls to 0 at the closest approach.
+    coming = gap - 0.5 * (rate * ahead).clamp(min=0.0)
+    nearest = torch.where(step > 0, torch.minimum(nearest, coming), nearest)
     x, y, z = foot[0] + at * dx, foot[1] + at * dy, foot[2] + at * dz
     s, v, flat2, far = directions(x, y, z)
     slope_a, slope_v, cavity, field = sample(head.detail, s, v).unbind(1)
