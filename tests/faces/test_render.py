@@ -89,21 +89,19 @@ def test_drawn_strengths_lie_within_the_world_strength():
 
 
 def _descriptor(pictures):
-    """Smoothed colours of the middle of the face, each picture to mean 0 and length 1."""
-    x = F.avg_pool2d(pictures.float()[:, :, 12:52, 14:50], 4).flatten(1)
-    x = x - x.mean(1, keepdim=True)
-    return x / x.norm(dim=1, keepdim=True)
+    """Mean colours of 10 x 10 parts of the face."""
+    return F.avg_pool2d(pictures.float()[:, :, 10:54, 12:52], 4).flatten(1)
 
 
 def test_identity_outweighs_mild_nuisances():
     """The same person under two sets of nuisances is nearer than two people under the same ones, mostly."""
     people = torch.arange(150)
-    one = _descriptor(faces.render(people, index=0, size=64, strength=0.25))
-    two = _descriptor(faces.render(people, index=1, size=64, strength=0.25))
-    keys = faces.nuisances(0, people, torch.zeros_like(people), strength=0.25)
-    swapped = _descriptor(faces.render_latents(faces.latents(0, people.roll(1)), keys, 64))
-    same, different = (one * two).sum(1), (one * swapped).sum(1)
-    assert (same > different).float().mean() > 0.75
+    one = _descriptor(faces.render(people, index=0, size=64, strength=0.2))
+    two = _descriptor(faces.render(people, index=1, size=64, strength=0.2))
+    shared = faces.nuisances(0, people, torch.zeros_like(people), strength=0.2)
+    other = _descriptor(faces.render_latents(faces.latents(0, people.roll(1)), shared, 64))
+    nearer = (one - two).norm(dim=1) < (one - other).norm(dim=1)
+    assert nearer.float().mean() > 0.8
 
 
 def test_latents_are_standard_normal_and_traits_plausible():
