@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 
@@ -59,10 +60,13 @@ def test_every_factor_moves_the_picture_further_with_strength(name):
     """Mean distance to the neutral picture over 12 people rises with every step of the factor."""
     people = torch.arange(12)
     other = {"contrast": 0.5} if name == "light_azimuth" else {}
-    steps = [faces.render(people, size=64, **other, **{name: share * faces.FACTORS[name].high}) for share in (0.0, 0.2, 0.45, 0.7, 1.0)]
+    steps = [
+        faces.render(people, size=64, **other, **{name: share * faces.FACTORS[name].high})
+        for share in (0.0, 0.2, 0.45, 0.7, 1.0)
+    ]
     moved = [_distance(steps[0], step) for step in steps]
     assert moved[1] > 0.02
-    assert all(a < b for a, b in zip(moved, moved[1:], strict=False)), moved
+    assert all(a < b for a, b in itertools.pairwise(moved)), moved
 
 
 def test_neutral_factors_change_nothing():

@@ -22,10 +22,12 @@ class Loft(NamedTuple):
     cover: Tensor
 
 
-def loft(X: Tensor, y: Tensor, turn: Tensor, wide: Tensor, deep: Tensor, back: Tensor | float, slope: Tensor, pixel: float) -> Loft:
-    """A body of half width `wide` and half depth `deep` at height y, its middle at z = `back`, turned by `turn` (b,) radians.
+def loft(
+    X: Tensor, y: Tensor, turn: Tensor, wide: Tensor, deep: Tensor, back: Tensor | float, slope: Tensor, pixel: float
+) -> Loft:
+    """A body of half width `wide` and half depth `deep` at height y, its middle at z = `back`, turned by `turn` (b,).
 
-    `slope` is how fast the width grows upwards; everything but `turn` is (b, h, w) or broadcasts to it.
+    `turn` is in radians, `slope` how fast the width grows upwards; all but `turn` is (b, h, w) or broadcasts to it.
     """
     c, s = plane(turn.cos()), plane(turn.sin())
     iw, ie = 1.0 / (wide * wide), 1.0 / (deep * deep)
@@ -43,8 +45,10 @@ def loft(X: Tensor, y: Tensor, turn: Tensor, wide: Tensor, deep: Tensor, back: T
     return Loft(x, y, z + back, (nx * length, ny * length, nz * length), d, inside(edge, pixel))
 
 
-def torso(X: Tensor, Y: Tensor, turn: Tensor, t: Traits, pose: Pose, cloth: Tensor, pixel: float) -> tuple[Loft, Tensor]:
-    """Neck and shoulders in picture coordinates, and their linear albedo (b, 3, h, w); `cloth` is (b, 4): colour, cut."""
+def torso(
+    X: Tensor, Y: Tensor, turn: Tensor, t: Traits, pose: Pose, cloth: Tensor, pixel: float
+) -> tuple[Loft, Tensor]:
+    """Neck and shoulders in picture coordinates, and their linear albedo (b, 3, h, w); `cloth` (b, 4): colour, cut."""
     male = t["male"]
     neck = plane(0.325 + 0.075 * male + 0.014 * t["neck_width"])
     y = Y.expand(len(male), -1, X.shape[-1])
@@ -59,18 +63,32 @@ def torso(X: Tensor, Y: Tensor, turn: Tensor, t: Traits, pose: Pose, cloth: Tens
     albedo = skin[:, :, None, None].expand(-1, -1, *body.depth.shape[1:]).clone()
     front = smooth(body.z * 2.5 + 0.6)
     # Muscles from the ear to the hollow of the throat, the hollow itself and the larynx.
-    muscle = stripe(body.x.abs() - 0.07 - 0.52 * (y + 1.16).clamp(min=0.0), 0.03, 0.07) * smooth((y + 1.22) * 12.0) * front
+    muscle = (
+        stripe(body.x.abs() - 0.07 - 0.52 * (y + 1.16).clamp(min=0.0), 0.03, 0.07) * smooth((y + 1.22) * 12.0) * front
+    )
     tint(albedo, torch.tensor([1.14, 1.13, 1.12], device=X.device), muscle * 0.8)
-    tint(albedo, torch.tensor([0.66, 0.58, 0.56], device=X.device), spot(body.x * 13.0, (y + 1.165) * 17.0) * front * 0.9)
-    tint(albedo, torch.tensor([0.78, 0.72, 0.70], device=X.device), stripe(y + 1.06 + 0.03 * torch.cos(body.x * 9.0), 0.004, 0.02) * front * plane(0.3 + 0.6 * pose["age"]))
+    tint(
+        albedo, torch.tensor([0.66, 0.58, 0.56], device=X.device), spot(body.x * 13.0, (y + 1.165) * 17.0) * front * 0.9
+    )
+    tint(
+        albedo,
+        torch.tensor([0.78, 0.72, 0.70], device=X.device),
+        stripe(y + 1.06 + 0.03 * torch.cos(body.x * 9.0), 0.004, 0.02) * front * plane(0.3 + 0.6 * pose["age"]),
+    )
     cut = plane(cloth[:, 3])
-    deepness = torch.where(cut > 0.62, 0.17 * (1.0 - body.x.abs() * 2.6).clamp(min=0.0), 0.05 * (1.0 - (body.x * 2.6) ** 2).clamp(min=0.0))
+    deepness = torch.where(
+        cut > 0.62, 0.17 * (1.0 - body.x.abs() * 2.6).clamp(min=0.0), 0.05 * (1.0 - (body.x * 2.6) ** 2).clamp(min=0.0)
+    )
     collar = -1.115 - deepness * (body.z > -0.1) + torch.where(cut < 0.25, 0.06, 0.0)
     edge = y - collar
     weave = 1.0 + 0.05 * noise(body.x * 0.5, y * 0.4)
     lay(albedo, cloth[:, :3, None, None] * weave[:, None], inside(edge, pixel))
     tint(albedo, torch.tensor([0.62, 0.62, 0.64], device=X.device), stripe(edge + 0.045, 0.006, 0.02))
-    tint(albedo, torch.tensor([0.55, 0.48, 0.46], device=X.device), smooth(1.0 - (edge - 0.01) * 22.0) * (edge > 0.0) * 0.7)
+    tint(
+        albedo,
+        torch.tensor([0.55, 0.48, 0.46], device=X.device),
+        smooth(1.0 - (edge - 0.01) * 22.0) * (edge > 0.0) * 0.7,
+    )
     return body, albedo
 
 
@@ -91,7 +109,15 @@ def curtain(
     slope = spread * (-0.15 + 0.2 * down)
     hair = loft(X, y, turn, wide, 0.40 + 0.10 * smooth((0.50 - y) * 2.0), -0.36, slope, pixel * 1.5)
     around = torch.atan2(hair.x, hair.z + 0.36)
-    grain = noise(around * 0.40 + (0.012 + 0.05 * curl) * wave + plane(t["hair_curl"]), y * (0.06 + 0.3 * curl) + plane(t["hair_volume"])) * fineness(pixel)
-    cover = hair.cover * inside(y - 0.44, 0.1) * inside(end - y - 0.035 * grain, 0.05 + pixel) * plane((style["hang"] < 0.4).float())
+    grain = noise(
+        around * 0.40 + (0.012 + 0.05 * curl) * wave + plane(t["hair_curl"]),
+        y * (0.06 + 0.3 * curl) + plane(t["hair_volume"]),
+    ) * fineness(pixel)
+    cover = (
+        hair.cover
+        * inside(y - 0.44, 0.1)
+        * inside(end - y - 0.035 * grain, 0.05 + pixel)
+        * plane((style["hang"] < 0.4).float())
+    )
     colour = tone(t, age, grain) * (0.62 + 0.38 * smooth(hair.z * 1.3 + 0.9))[:, None]
     return hair._replace(cover=cover), colour, grain

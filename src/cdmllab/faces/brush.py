@@ -20,7 +20,9 @@ def inside(distance: Tensor, soft: float) -> Tensor:
 
 def stripe(distance: Tensor, half: Tensor | float, soft: float) -> Tensor:
     """Share of a pixel inside a band |distance| < half; a band thinner than a pixel grows pale instead of thicker."""
-    return ((half - distance) * (1.0 / soft) + 0.5).clamp_(0.0, 1.0) - ((-half - distance) * (1.0 / soft) + 0.5).clamp_(0.0, 1.0)
+    return ((half - distance) * (1.0 / soft) + 0.5).clamp_(0.0, 1.0) - ((-half - distance) * (1.0 / soft) + 0.5).clamp_(
+        0.0, 1.0
+    )
 
 
 def spot(u: Tensor, v: Tensor) -> Tensor:

@@ -9,7 +9,9 @@ from cdmllab.faces.head import Pose
 from cdmllab.faces.identity import Traits
 
 
-def paint(albedo: Tensor, gloss: Tensor, x: Tensor, y: Tensor, front: Tensor, t: Traits, pose: Pose, pixel: float) -> Tensor:
+def paint(
+    albedo: Tensor, gloss: Tensor, x: Tensor, y: Tensor, front: Tensor, t: Traits, pose: Pose, pixel: float
+) -> Tensor:
     """Paint eyes and brows over `albedo` (b, 3, h, w, linear) in place and return the highlights, (b, h, w).
 
     x, y: the point in the plane of the face; front: 1 where the surface faces forward; gloss (b, h, w) is dimmed
@@ -19,7 +21,10 @@ def paint(albedo: Tensor, gloss: Tensor, x: Tensor, y: Tensor, front: Tensor, t:
     ex, ey = head.eye_centre(t)
     wide = plane(0.141 + 0.012 * t["eye_size"] - 0.010 * (t["male"] - 0.5))
     opened = 1.0 + pose["lids"]
-    tall = plane((0.061 + 0.009 * t["eye_open"] + 0.005 * t["eye_size"] - 0.010 * (t["male"] - 0.5) - 0.006 * pose["age"]) * opened)
+    tall = plane(
+        (0.061 + 0.009 * t["eye_open"] + 0.005 * t["eye_size"] - 0.010 * (t["male"] - 0.5) - 0.006 * pose["age"])
+        * opened
+    )
     u = (x.abs() - plane(ex)) / wide
     lift = plane(0.012 + 0.016 * t["eye_tilt"] - 0.008 * pose["age"])
     w = y - plane(ey) - lift * u
@@ -43,7 +48,11 @@ def paint(albedo: Tensor, gloss: Tensor, x: Tensor, y: Tensor, front: Tensor, t:
     crease = stripe(above - crease_gap * (0.55 + 0.45 * arch), 0.0065, soft) * within * smooth(arch * 2.0)
     tint(albedo, _rgb(albedo, 0.55, 0.42, 0.38), crease * plane((0.75 + 0.2 * t["eye_crease"]).clamp(0.15, 1.0)))
     bag = stripe(below - 0.045, 0.010, 0.03) * within * arch
-    tint(albedo, _rgb(albedo, 0.72, 0.60, 0.60), bag * plane((0.22 + 0.15 * t["eye_bags"] + 0.6 * pose["age"]).clamp(0.0, 0.9)))
+    tint(
+        albedo,
+        _rgb(albedo, 0.72, 0.60, 0.60),
+        bag * plane((0.22 + 0.15 * t["eye_bags"] + 0.6 * pose["age"]).clamp(0.0, 0.9)),
+    )
 
     # The ball: white, iris, pupil, highlight, the shade of the lid.
     lay(albedo, _rgb(albedo, 0.70, 0.66, 0.63).expand(len(x), 3), open_)
@@ -68,7 +77,9 @@ def paint(albedo: Tensor, gloss: Tensor, x: Tensor, y: Tensor, front: Tensor, t:
     # Lashes: a dark line that thickens outwards; lighter below.
     lash = t["hair"] * t["hair"] * 0.12 + 0.004
     female = 1.0 - t["male"]
-    line = stripe(above - 0.004, plane(0.0058 + 0.0085 * female) * (1.0 + 0.35 * u), pixel) * inside(beside - 0.012, 0.02)
+    line = stripe(above - 0.004, plane(0.0058 + 0.0085 * female) * (1.0 + 0.35 * u), pixel) * inside(
+        beside - 0.012, 0.02
+    )
     lay(albedo, lash, line * front * 0.92)
     wing = stripe(w - upper - 0.004 - (u - 0.95).clamp(min=0.0) * 0.06, plane(0.008 * female) * 1.0, soft)
     lay(albedo, lash, wing * inside((u - 1.10).abs() * wide - 0.018, 0.02) * front * 0.8)
@@ -94,16 +105,22 @@ def _brows(
     q = (x.abs() - plane(ex) - 0.012) / half
     tilt = plane(0.016 * t["brow_tilt"] + 0.004)
     arch = plane(0.036 + 0.013 * t["brow_arch"] - 0.020 * male)
-    middle = height + tilt * q - arch * (q - 0.25) ** 2 + plane(pose["furrow"]) * (0.030 * (1.0 - q).clamp(min=0.0) - 0.02)
+    middle = (
+        height + tilt * q - arch * (q - 0.25) ** 2 + plane(pose["furrow"]) * (0.030 * (1.0 - q).clamp(min=0.0) - 0.02)
+    )
     thick = plane((0.0170 + 0.0060 * t["brow_thick"] + 0.011 * male).clamp(min=0.009))
     taper = thick * (1.0 - 0.62 * smooth((q + 0.1) * 0.85)) * (0.80 + 0.20 * smooth((q + 1.0) * 2.0))
     off = y - middle
-    hairs = torch.sin((q * 34.0 - off * 190.0) + 2.0 * torch.sin(q * 9.0)) * (0.0045 if pixel < 0.035 else 0.0)
+    hairs = torch.sin((q * 34.0 - off * 190.0) + 2.0 * torch.sin(q * 9.0)) * (0.003 if pixel < 0.035 else 0.0)
     cover = stripe(off + hairs, taper, max(pixel, 0.016)) * inside((q.abs() - 1.0) * half, 0.05) * front
     grey = plane(smooth((pose["age"] - 0.45) * 1.6) * 0.6)[:, None, :, :]
     colour = (t["hair"] * t["hair"] * (0.55 + 0.1 * t["brow_colour"][:, None])).clamp(0.004, 1.0)
     strong = plane((0.80 + 0.08 * t["brow_thick"]).clamp(0.55, 0.95))
-    lay(albedo, torch.lerp(colour[:, :, None, None], torch.full_like(colour, 0.36)[:, :, None, None], grey).expand_as(albedo), cover * strong)
+    lay(
+        albedo,
+        torch.lerp(colour[:, :, None, None], torch.full_like(colour, 0.36)[:, :, None, None], grey).expand_as(albedo),
+        cover * strong,
+    )
 
 
 def _rgb(like: Tensor, red: float, green: float, blue: float) -> Tensor:

@@ -75,21 +75,32 @@ def shell(t: Traits, style: dict[str, Tensor], age: Tensor, rows: int, columns: 
     line = torch.lerp(front, down, drop)
     back = smooth((away - 1.50) / 0.35)
     behind = plane(style["nape"] * degree)
-    ear = 0.22 * torch.exp(-(((away - 1.62) / 0.22) ** 2)) * (plane(style["side"]) > -30.0) * (plane(style["side_thick"]) < 0.15)
+    ear = (
+        0.22
+        * torch.exp(-(((away - 1.62) / 0.22) ** 2))
+        * (plane(style["side"]) > -30.0)
+        * (plane(style["side_thick"]) < 0.15)
+    )
     line = torch.lerp(line, behind, back) + ear
     steep = 1.0 + 1.1 * torch.exp(-(((away - 1.07) / 0.20) ** 2))
     field = (elevation - line) / steep
     # A bald head keeps a wreath.
     bare = plane((style["front"] > 90.0).float())
-    wreath = torch.minimum((away - 1.25) * 0.8, torch.minimum(elevation + 0.5, 0.42 + 0.1 * plane(t["hairline"]) - elevation))
+    wreath = torch.minimum(
+        (away - 1.25) * 0.8, torch.minimum(elevation + 0.5, 0.42 + 0.1 * plane(t["hairline"]) - elevation)
+    )
     field = torch.lerp(field, wreath, bare)
     over = smooth((elevation - 0.15) / 0.75)
-    thick = torch.lerp(plane(style["side_thick"]), plane(style["top_thick"]), over) * plane(1.0 + 0.14 * t["hair_volume"])
+    thick = torch.lerp(plane(style["side_thick"]), plane(style["top_thick"]), over) * plane(
+        1.0 + 0.14 * t["hair_volume"]
+    )
     rise = smooth(field / plane(style["rise"] * degree) + 0.12)
     quiff = 1.0 + 0.22 * side * torch.sin(turn) * plane((style["sweep"] > 5.0).float())
     phase = plane(t["hair_curl"]) * 3.0
     curl = plane(style["curl"])
-    lumps = torch.sin(7.0 * turn + phase + 2.0 * torch.sin(5.0 * elevation)) * torch.sin(9.0 * elevation + 1.7 * phase + torch.sin(6.0 * turn))
+    lumps = torch.sin(7.0 * turn + phase + 2.0 * torch.sin(5.0 * elevation)) * torch.sin(
+        9.0 * elevation + 1.7 * phase + torch.sin(6.0 * turn)
+    )
     lumps = lumps + 0.5 * torch.sin(13.0 * turn - phase) * torch.sin(15.0 * elevation + phase)
     seam = smooth((math.pi - away) / 0.5)
     return thick * rise * quiff * (1.0 + 0.16 * curl * lumps * seam), field
@@ -119,7 +130,9 @@ def strands(
     turn = torch.atan2(a, b)
     curl = plane(style["curl"])
     wavy = turn + 0.05 * torch.sin(c * 7.0 + turn * 3.0) + 0.16 * curl * torch.sin(c * 16.0 + turn * 5.0)
-    grain = noise(wavy * 0.42 + plane(t["hair_curl"]), c * (0.05 + 0.30 * curl) + plane(t["hair_volume"])) * fineness(pixel)
+    grain = noise(wavy * 0.42 + plane(t["hair_curl"]), c * (0.05 + 0.30 * curl) + plane(t["hair_volume"])) * fineness(
+        pixel
+    )
     # Along the strand: away from the pole, within the surface.
     nx, ny, nz = normal
     np = nx * plane(pole[:, 0]) + ny * plane(pole[:, 1]) + nz * plane(pole[:, 2])

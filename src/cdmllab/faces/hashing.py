@@ -38,12 +38,14 @@ def uniform(keys: Tensor, numbers: int) -> Tensor:
     """Numbers in (0, 1) with 24 random bits: shape (b, numbers), float32, from keys of shape (b,)."""
     lanes = torch.arange(1, numbers + 1, dtype=torch.int64, device=keys.device)
     bits = _shift(mix(keys[:, None] + lanes * _GOLDEN), 40)
-    return (bits.to(torch.float32) + 0.5) / (1 << 24)
+    drawn: Tensor = (bits.to(torch.float32) + 0.5) / (1 << 24)
+    return drawn
 
 
 def normal(keys: Tensor, numbers: int, bound: float = 2.5) -> Tensor:
     """Standard normal numbers cut at +-`bound`: shape (b, numbers), float32."""
-    return (torch.erfinv(2.0 * uniform(keys, numbers) - 1.0) * 2.0**0.5).clamp(-bound, bound)
+    drawn: Tensor = torch.erfinv(2.0 * uniform(keys, numbers) - 1.0) * 2.0**0.5
+    return drawn.clamp(-bound, bound)
 
 
 def pixel_noise(keys: Tensor, channels: int, height: int, width: int) -> Tensor:
@@ -52,10 +54,14 @@ def pixel_noise(keys: Tensor, channels: int, height: int, width: int) -> Tensor:
     A 32-bit hash is enough here and several times faster.
     """
     count = channels * height * width
-    x = torch.arange(count, dtype=torch.int32, device=keys.device) * 0x2C1B3C6D + (keys & 0x7FFFFFFF).to(torch.int32)[:, None]
+    x = (
+        torch.arange(count, dtype=torch.int32, device=keys.device) * 0x2C1B3C6D
+        + (keys & 0x7FFFFFFF).to(torch.int32)[:, None]
+    )
     x = (x ^ ((x >> 16) & 0xFFFF)) * 0x7FEB352D
     x = (x ^ ((x >> 15) & 0x1FFFF)) * (0x846CA68B - (1 << 32))
     x = x ^ ((x >> 16) & 0xFFFF)
     halves = (x & 0xFFFF) + ((x >> 16) & 0xFFFF)
     noise = (halves.to(torch.float32) / 65535.0 - 1.0) * 6.0**0.5
-    return noise.view(-1, channels, height, width)
+    pixels: Tensor = noise.view(-1, channels, height, width)
+    return pixels

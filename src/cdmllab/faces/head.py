@@ -56,7 +56,9 @@ class Bumps:
 
     def on(self, v: Tensor, azimuth: Tensor) -> Tensor:
         """The sum of the bumps over the texels: shape (b, rows, columns)."""
-        x, y, z, west, east, up, down, height = (torch.stack(c, dim=1)[:, :, None] for c in zip(*self.rows, strict=True))
+        x, y, z, west, east, up, down, height = (
+            torch.stack(c, dim=1)[:, :, None] for c in zip(*self.rows, strict=True)
+        )
         flat = (x * x + z * z).sqrt()
         far = (flat * flat + y * y).sqrt()
         across = azimuth - torch.atan2(x, z)
@@ -163,7 +165,9 @@ def build(t: Traits, pose: Pose, shell: Tensor, field: Tensor, rows: int, column
     scale = scale + _plane(0.030 * t["face_length"] + 0.02 * (t["male"] - 0.5)) * (v * v)[None, :, None]
     skin = template.mean_radius(rows, columns, device) * scale + bumps(t, pose).on(v, azimuth)
     radius = skin + shell
-    d_s = torch.nn.functional.pad((radius[:, :, 2:] - radius[:, :, :-2]) * (0.25 * (columns - 1)), (1, 1), mode="replicate")
+    d_s = torch.nn.functional.pad(
+        (radius[:, :, 2:] - radius[:, :, :-2]) * (0.25 * (columns - 1)), (1, 1), mode="replicate"
+    )
     d_v = (radius[:, 2:] - radius[:, :-2]) * (0.25 * (rows - 1))
     d_v = torch.cat([d_v[:, :1], d_v, d_v[:, -1:]], dim=1)
     d_azimuth = d_s * (0.5 * torch.cos(0.5 * azimuth))

@@ -7,7 +7,10 @@ from cdmllab.faces import hashing
 
 
 def develop(linear: Tensor, exposure: Tensor) -> Tensor:
-    """Linear colours to display colours in [0, 1], with a soft shoulder; exposure 1 is 1.4 stops brighter, -1 is 2.2 stops darker."""
+    """Linear colours to display colours in [0, 1], with a soft shoulder.
+
+    An exposure of 1 is 1.4 stops brighter, of -1 2.2 stops darker.
+    """
     bright = linear.clamp(min=0.0) * torch.exp2(torch.where(exposure > 0, 1.4, 2.2) * exposure)[:, None, None, None]
     return (bright * 1.12 / (1.0 + 0.18 * bright)).clamp_(0.0, 1.0).sqrt_()
 

@@ -17,7 +17,9 @@ def ears(scene: Tensor, nearest: Tensor, camera: Camera, lamp: light.Lamp, t: Tr
     hidden = plane((style["side"] < -30.0).float() * 1.0)
     frame = (camera.right, camera.up, camera.towards)
     for side in (-1.0, 1.0):
-        centre = torch.stack([side * (0.685 + 0.022 * t["face_width"] + 0.05 * flare), 0.0 * one - 0.13, 0.0 * one - 0.10], 1)
+        centre = torch.stack(
+            [side * (0.685 + 0.022 * t["face_width"] + 0.05 * flare), 0.0 * one - 0.13, 0.0 * one - 0.10], 1
+        )
         back = torch.stack([side * flare.sin(), 0.16 * one, -flare.cos()], 1)
         back = back / back.norm(dim=1, keepdim=True)
         up = torch.tensor([[0.0, 1.0, -0.12]], device=one.device).expand(len(one), 3)
@@ -34,7 +36,9 @@ def ears(scene: Tensor, nearest: Tensor, camera: Camera, lamp: light.Lamp, t: Tr
         q = [f + t_hit * r for f, r in zip(foot, ray, strict=True)]
         narrow = plane(0.05 + 0.07 * (axes[2] * camera.towards).sum(1).abs() * 0.042)
         cover = inside((k.sqrt() - 1.0) * narrow, camera.pixel) * (1.0 - hidden)
-        normal = [sum(plane(ax[:, i]) * qi for ax, qi in zip(axes, q, strict=True)) for i in range(3)]
+        normal = [
+            plane(axes[0][:, i]) * q[0] + plane(axes[1][:, i]) * q[1] + plane(axes[2][:, i]) * q[2] for i in range(3)
+        ]
         length = (normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2).clamp(min=1e-9).rsqrt()
         n = (normal[0] * length, normal[1] * length, normal[2] * length)
         skin = t["skin"] * t["skin"] * torch.tensor([[1.0, 0.88, 0.86]], device=one.device)
@@ -44,9 +48,15 @@ def ears(scene: Tensor, nearest: Tensor, camera: Camera, lamp: light.Lamp, t: Tr
         groove = stripe(outer - 0.72, 0.10, 0.16) * smooth((w + 0.55) * 2.0) * smooth((u + 0.4) * 2.0)
         hollow = spot((u + 0.18) * 2.6, (w + 0.02) * 2.4)
         tint(albedo, torch.tensor([0.62, 0.48, 0.45], device=one.device), (groove * 0.75 + hollow).clamp(max=1.0))
-        tint(albedo, torch.tensor([1.12, 1.05, 1.04], device=one.device), stripe(outer - 0.48, 0.07, 0.16) * smooth(u * 3.0 + 0.6))
+        tint(
+            albedo,
+            torch.tensor([1.12, 1.05, 1.04], device=one.device),
+            stripe(outer - 0.48, 0.07, 0.16) * smooth(u * 3.0 + 0.6),
+        )
         lit = torch.ones_like(k)
-        colour = light.shade(albedo, n, lamp, light.turned(lamp.direction, *frame), camera.up, lit * 0.9, lit * 0.85, light.WRAP_SKIN)
+        colour = light.shade(
+            albedo, n, lamp, light.turned(lamp.direction, *frame), camera.up, lit * 0.9, lit * 0.85, light.WRAP_SKIN
+        )
         depth = -t_hit
         seen = cover * ((depth - nearest) * 40.0 + 0.5).clamp(0.0, 1.0)
         lay(scene, colour, seen)
@@ -77,10 +87,16 @@ def glasses(scene: Tensor, nearest: Tensor, camera: Camera, strength: Tensor, d:
     lens = (qx.clamp(min=0.0) ** 2 + qy.clamp(min=0.0) ** 2).sqrt() + torch.maximum(qx, qy).clamp(max=0.0) - round_
     width = 0.011 + 0.016 * plane(d[:, 1])
     frame = stripe(lens, width, camera.pixel)
-    bridge = stripe(w - 0.045 - 0.25 * (0.085 - x.abs()).clamp(min=0.0), width, camera.pixel) * inside(x.abs() - 0.09, camera.pixel)
+    bridge = stripe(w - 0.045 - 0.25 * (0.085 - x.abs()).clamp(min=0.0), width, camera.pixel) * inside(
+        x.abs() - 0.09, camera.pixel
+    )
     facing = (dz.abs() > 0.10).float()
     near = ((-t_hit - nearest) * 30.0 + 1.0).clamp(0.0, 1.0) * facing
-    dark = torch.lerp(torch.tensor([[0.012, 0.012, 0.014]], device=d.device), torch.tensor([[0.10, 0.045, 0.02]], device=d.device), (d[:, 2:3] > 0.6).float())
+    dark = torch.lerp(
+        torch.tensor([[0.012, 0.012, 0.014]], device=d.device),
+        torch.tensor([[0.10, 0.045, 0.02]], device=d.device),
+        (d[:, 2:3] > 0.6).float(),
+    )
     glass = inside(lens, camera.pixel) * near
     lay(scene, dark, glass * (0.05 * worn + 0.90 * smooth((on - 0.35) * 1.6)))
     glint = glass * stripe(u * 0.8 + w - 0.02, 0.03, 0.05) * worn
@@ -89,7 +105,9 @@ def glasses(scene: Tensor, nearest: Tensor, camera: Camera, strength: Tensor, d:
     # Arms to the ears, on the sides that face the view.
     right, up = camera.right, camera.up
     for side in (-1.0, 1.0):
-        ends = [torch.tensor([side * px, 0.03, pz], device=d.device) for px, pz in ((0.515, z_front - 0.05), (0.73, -0.05))]
+        ends = [
+            torch.tensor([side * px, 0.03, pz], device=d.device) for px, pz in ((0.515, z_front - 0.05), (0.73, -0.05))
+        ]
         a, b = ([((e - camera.origin) * axis).sum(1) for axis in (right, up)] for e in ends)
         ax, ay, bx, by = (plane(v) for v in (*a, *b))
         ex, ey = bx - ax, by - ay
@@ -110,7 +128,9 @@ def mask(albedo: Tensor, x: Tensor, y: Tensor, z: Tensor, strength: Tensor, d: T
     side = inside(x.abs() - 0.56 - 0.06 * torch.cos((y + 0.6) * 4.0), 0.03) * (z > 0.0)
     edge = y - top
     cover = inside(edge, pixel) * side * (on > 0)
-    tones = torch.tensor([[0.42, 0.62, 0.74], [0.80, 0.80, 0.80], [0.035, 0.035, 0.04], [0.30, 0.42, 0.34]], device=x.device)
+    tones = torch.tensor(
+        [[0.42, 0.62, 0.74], [0.80, 0.80, 0.80], [0.035, 0.035, 0.04], [0.30, 0.42, 0.34]], device=x.device
+    )
     colour = tones[(d[:, 0] * 4).long().clamp(max=3)]
     lay(albedo, colour, cover)
     pleats = torch.zeros_like(x)
@@ -138,19 +158,23 @@ def hand(scene: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:
     reach = 2.1 * on
     is_bar = plane((d[:, 3] < 0.4).float())
     bar = torch.maximum(across.abs() - (0.05 + 0.30 * on), -along - reach - 0.2)
-    skin = torch.lerp(torch.tensor([[0.20, 0.10, 0.06]], device=d.device), torch.tensor([[0.78, 0.52, 0.41]], device=d.device), d[:, 4:5])
+    skin = torch.lerp(
+        torch.tensor([[0.20, 0.10, 0.06]], device=d.device),
+        torch.tensor([[0.78, 0.52, 0.41]], device=d.device),
+        d[:, 4:5],
+    )
     paint = torch.tensor([[0.25, 0.42, 0.50]], device=d.device) * (0.3 + 1.2 * d[:, 5:6])
     round_ = (1.0 - (across / (0.05 + 0.30 * on)) ** 2).clamp(min=0.0).sqrt()
     lay(scene, paint[:, :, None, None] * (0.45 + 0.55 * round_)[:, None], inside(bar, camera.pixel) * is_bar * (on > 0))
     rest = (1.0 - is_bar) * (on > 0)
-    palm = ((along + reach * 0.5 - 1.15).abs() - 1.02).clamp(min=0.0)
     for finger, length in ((-0.27, 0.74), (-0.09, 0.96), (0.09, 1.0), (0.27, 0.86)):
         base = -reach * length - 0.05
         dx = (base + 0.09 - along).clamp(min=0.0)
         off = across - finger * (1.0 + 0.25 * (-along).clamp(0.0, 1.0))
         distance = (dx * dx + off * off).sqrt() - 0.088
         bulge = (1.0 - ((distance + 0.088) / 0.088) ** 2).clamp(min=0.0).sqrt()
-        knuckle = 1.0 - 0.22 * stripe(along - base - 0.30, 0.008, 0.03) - 0.22 * stripe(along - base - 0.55, 0.008, 0.03)
+        knuckle = (
+            1.0 - 0.22 * stripe(along - base - 0.30, 0.008, 0.03) - 0.22 * stripe(along - base - 0.55, 0.008, 0.03)
+        )
         colour = skin[:, :, None, None] * ((0.42 + 0.50 * bulge) * knuckle)[:, None]
         lay(scene, colour, inside(distance, camera.pixel) * rest)
-    _ = palm

@@ -5,7 +5,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cdmllab.faces import body, expression, eyes, hair, head, identity, lens, light, nuisance, props, skin, template, trace
+from cdmllab.faces import (
+    body,
+    expression,
+    eyes,
+    hair,
+    head,
+    identity,
+    lens,
+    light,
+    nuisance,
+    props,
+    skin,
+    template,
+    trace,
+)
 from cdmllab.faces.brush import lay, plane, smooth, spot
 from cdmllab.faces.nuisance import Nuisances
 
@@ -127,7 +141,9 @@ def _torso(
     # The chin keeps light and sky from the neck.
     under = smooth((-0.72 - shape.y) * 2.1) * 0.72 + 0.28
     lit = under * smooth((-0.80 - shape.y) * 2.6 + 0.12)
-    colour = light.shade(albedo, shape.normal, lamp, light.turned(lamp.direction, *frame), frame[1], under, lit, light.WRAP_SKIN)
+    colour = light.shade(
+        albedo, shape.normal, lamp, light.turned(lamp.direction, *frame), frame[1], under, lit, light.WRAP_SKIN
+    )
     _over(scene, nearest, colour, shape.cover, shape.depth - 0.02)
 
 
@@ -176,12 +192,18 @@ def _head(
     tint_under = smooth((hit.field + 0.16) * 6.0) * (1.0 - covered)
     albedo.mul_((1.0 - 0.30 * tint_under)[:, None])
     lay(albedo, lock.colour, covered)
-    open_ = (1.0 - 7.0 * hit.cavity.clamp(min=0.0) + 3.0 * hit.cavity.clamp(max=0.0).abs().clamp(max=0.03)).clamp(0.25, 1.1)
+    open_ = (1.0 - 7.0 * hit.cavity.clamp(min=0.0) + 3.0 * hit.cavity.clamp(max=0.0).abs().clamp(max=0.03)).clamp(
+        0.25, 1.1
+    )
     lit = trace.shadow(shape, hit, direction)
-    colour = light.shade(albedo, normal, lamp, direction, camera.up, open_, lit * (0.55 + 0.45 * open_), light.WRAP_SKIN)
+    colour = light.shade(
+        albedo, normal, lamp, direction, camera.up, open_, lit * (0.55 + 0.45 * open_), light.WRAP_SKIN
+    )
     key = plane(lamp.key) * lit
     bare = (1.0 - covered) * key
-    shine = light.gloss(normal, half, 20.0) * (0.060 * oily + 0.05 * wet) + light.gloss(normal, half, 90.0) * (0.03 * oily + 0.14 * wet)
+    shine = light.gloss(normal, half, 20.0) * (0.060 * oily + 0.05 * wet) + light.gloss(normal, half, 90.0) * (
+        0.03 * oily + 0.14 * wet
+    )
     rim = light.edge_glow(light.dot(normal, camera.towards))
     colour = colour + (bare * shine + sparkle * (1.0 - covered) * (1.0 - cloth) * (0.35 + 0.65 * lit))[:, None]
     colour = colour * (1.0 + (0.12 * rim)[:, None])

@@ -25,7 +25,9 @@ def base(x: Tensor, y: Tensor, z: Tensor, front: Tensor, t: Traits, pose: Pose) 
     return albedo
 
 
-def features(albedo: Tensor, x: Tensor, y: Tensor, z: Tensor, front: Tensor, t: Traits, pose: Pose, pixel: float) -> Tensor:
+def features(
+    albedo: Tensor, x: Tensor, y: Tensor, z: Tensor, front: Tensor, t: Traits, pose: Pose, pixel: float
+) -> Tensor:
     """Paint everything but eyes and hair, in place; return what shines more than skin (lips, teeth): (b, h, w)."""
     xa = x.abs()
     tip = plane(head.nose_tip(t))
@@ -67,7 +69,11 @@ def _mouth(albedo: Tensor, x: Tensor, y: Tensor, front: Tensor, t: Traits, pose:
     colour = torch.lerp(colour, torch.tensor([[0.36, 0.045, 0.06]], device=x.device), paint_)
     lay(albedo, colour, lips * 0.88)
     tint(albedo, _rgb(x, 0.70, 0.62, 0.64), lips * smooth((y - line + 0.004) * 60.0) * 0.65)
-    tint(albedo, _rgb(x, 0.72, 0.66, 0.66), stripe(y - lower + 0.022, 0.012, 0.035) * inside(beside + 0.35 * half, 0.1) * front * 0.55)
+    tint(
+        albedo,
+        _rgb(x, 0.72, 0.66, 0.66),
+        stripe(y - lower + 0.022, 0.012, 0.035) * inside(beside + 0.35 * half, 0.1) * front * 0.55,
+    )
     # The mouth itself: a dark gap with teeth behind the upper lip, never thinner than the line between the lips.
     gap = torch.maximum(torch.maximum(y - top, bottom - y) - 0.0052 * (0.35 + 0.65 * arch), beside)
     gap_cover = inside(gap, pixel) * front
@@ -81,13 +87,15 @@ def _mouth(albedo: Tensor, x: Tensor, y: Tensor, front: Tensor, t: Traits, pose:
     return (lips * (1.0 - gap_cover) * inside(y - line, 0.02)) * 0.9 + teeth * 0.5
 
 
-def _wrinkles(albedo: Tensor, x: Tensor, xa: Tensor, y: Tensor, front: Tensor, t: Traits, pose: Pose, soft: float) -> None:
+def _wrinkles(
+    albedo: Tensor, x: Tensor, xa: Tensor, y: Tensor, front: Tensor, t: Traits, pose: Pose, soft: float
+) -> None:
     age = plane(pose["age"])
     fold_colour = _rgb(x, 0.62, 0.50, 0.47)
     wing = plane(head.nose_wing(t))
     tip, mouth = plane(head.nose_tip(t)), plane(head.mouth_centre(t))
     along = ((tip + 0.02 - y) / (tip + 0.02 - mouth)).clamp(-0.2, 1.4)
-    fold = stripe(xa - wing - 0.035 - 0.135 * along ** 1.0 + 0.03 * along * along, 0.008, 0.034)
+    fold = stripe(xa - wing - 0.035 - 0.135 * along**1.0 + 0.03 * along * along, 0.008, 0.034)
     fold = fold * smooth(along * 5.0 + 0.4) * smooth((1.25 - along) * 3.0) * front
     tint(albedo, fold_colour, fold * (0.22 + 0.75 * age + 0.45 * plane(pose["smile"])).clamp(max=1.0))
     wave = y + 0.012 * torch.cos(x * 9.0 + plane(t["mole_x1"])) - 0.02 * xa
@@ -109,7 +117,7 @@ def _wrinkles(albedo: Tensor, x: Tensor, xa: Tensor, y: Tensor, front: Tensor, t
 
 def _spots(albedo: Tensor, x: Tensor, xa: Tensor, y: Tensor, front: Tensor, t: Traits, pixel: float) -> None:
     own = plane(t["mole_x2"]) * 0.37
-    dots = smooth((noise(x * 0.33 + own, y * 0.33 + own) - 0.95) * 1.8)
+    dots = smooth((noise(x * 0.52 + own, y * 0.52 + own) - 1.0) * 1.6)
     where = spot((xa - 0.22) * 3.0, (y + 0.18) * 4.5) * front
     tint(albedo, _rgb(x, 0.62, 0.46, 0.36), dots * where * plane(t["freckles"]) * 0.95)
     for k, least in ((1, 0.1), (2, 0.8), (3, 1.5)):

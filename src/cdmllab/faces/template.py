@@ -51,9 +51,10 @@ def mean_radius(rows: int, columns: int, device: torch.device) -> Tensor:
     x, z, y = level * azimuth.sin(), level * azimuth.cos(), v[:, None].expand(rows, columns)
     # The skull: |(p - centre) / axes| = 1, solved for p = t d.
     axes, centre = (0.695, 0.80, 0.90), (0.0, 0.205, -0.045)
-    a = sum((d / e) ** 2 for d, e in zip((x, y, z), axes, strict=True))
-    b = sum(d * c / e**2 for d, c, e in zip((x, y, z), centre, axes, strict=True))
-    c = sum((c / e) ** 2 for c, e in zip(centre, axes, strict=True)) - 1.0
+    way = torch.stack([x, y, z]) / torch.tensor(axes, dtype=v.dtype)[:, None, None]
+    middle = (torch.tensor(centre, dtype=v.dtype) / torch.tensor(axes, dtype=v.dtype))[:, None, None]
+    a, b = (way * way).sum(0), (way * middle).sum(0)
+    c = (middle * middle).sum() - 1.0
     skull = (b + (b * b - a * c).sqrt()) / a
     face = torch.full_like(skull, 0.3)
     for t in torch.linspace(0.3, 1.5, 481, dtype=torch.float64):

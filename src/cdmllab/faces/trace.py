@@ -20,8 +20,8 @@ _CAREFUL = 0.6
 class Camera:
     """Where the rays of b pictures run, in head space.
 
-    The ray of the pixel at (X, Y) is ``right X + up Y + origin - t towards``; all of shape (b, 3). ``X`` and ``Y`` are the
-    pixel centres, of shapes (1, 1, w) and (1, h, 1), and ``pixel`` is the width of one.
+    The ray of the pixel at (X, Y) is ``right X + up Y + origin - t towards``; all of shape (b, 3). ``X`` and ``Y``
+    are the pixel centres, of shapes (1, 1, w) and (1, h, 1), and ``pixel`` is the width of one.
     """
 
     right: Tensor
@@ -120,7 +120,7 @@ def march(head: Head, c: Camera) -> Hit:
         t = t + step
     # A ray still on its way in: the gap shrinks at a rate that falls to 0 at the closest approach.
     coming = gap - 0.5 * (rate * ahead).clamp(min=0.0)
-    nearest = torch.where(step > 0, torch.minimum(nearest, coming), nearest)
+    nearest = torch.where((step > 0) & (nearest < 0.06), torch.minimum(nearest, coming), nearest)
     x, y, z = foot[0] + at * dx, foot[1] + at * dy, foot[2] + at * dz
     s, v, flat2, far = directions(x, y, z)
     slope_a, slope_v, cavity, field = sample(head.detail, s, v).unbind(1)
