@@ -65,8 +65,6 @@ def ears(scene: Tensor, nearest: Tensor, camera: Camera, lamp: light.Lamp, t: Tr
 
 def glasses(scene: Tensor, nearest: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:
     """Glasses in the space of the head: frames first, lenses darken as strength grows past a third; in place."""
-    if not bool((strength > 0).any()):
-        return
     z_front = 0.90
     eye = torch.eye(3, device=strength.device)
     fx, fy, fz = (camera.affine(eye[i].expand_as(camera.right)) for i in range(3))
@@ -146,8 +144,6 @@ def mask(albedo: Tensor, x: Tensor, y: Tensor, z: Tensor, strength: Tensor, d: T
 
 def hand(scene: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:
     """A hand or a bar that enters the picture from one side and covers more as strength grows; in place."""
-    if not bool((strength > 0).any()):
-        return
     side = torch.where(d[:, 0] < 0.5, -1.0, 1.0)
     X, Y = camera.X * plane(side), camera.Y
     on = plane(strength)

@@ -93,15 +93,29 @@ def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
     style = hair.styles(t)
     turn = value["yaw"] * (torch.pi / 180.0)
     _torso(scene, nearest, camera, lamp, turn, t, pose, d)
-    _curtain(scene, nearest, camera, lamp, turn, value, t, style, age)
+    some = (style["hang"] < 0.4).nonzero()[:, 0]
+    if len(some):
+        layer, depth = scene[some], nearest[some]
+        lights = light.Lamp(*(part[some] for part in lamp))
+        theirs = [{k: part[some] for k, part in table.items()} for table in (value, t, style)]
+        _curtain(layer, depth, camera, lights, turn[some], *theirs, age[some])
+        scene[some], nearest[some] = layer, depth
 
     rows, columns = template.texture_size(size)
     shape = head.build(t, pose, *hair.shell(t, style, age, rows, columns), rows, columns)
     hit = trace.march(shape, camera)
     _head(scene, nearest, camera, lamp, shape, hit, t, pose, style, value, d)
     props.ears(scene, nearest, camera, lamp, t, style)
-    props.glasses(scene, nearest, camera, value["glasses"], d[:, 13:16])
-    props.hand(scene, camera, value["occlusion"], d[:, 16:22])
+    some = value["glasses"].nonzero()[:, 0]
+    if len(some):
+        part = scene[some]
+        props.glasses(part, nearest[some], camera.rows(some), value["glasses"][some], d[some, 13:16])
+        scene[some] = part
+    some = value["occlusion"].nonzero()[:, 0]
+    if len(some):
+        part = scene[some]
+        props.hand(part, camera.rows(some), value["occlusion"][some], d[some, 16:22])
+        scene[some] = part
     picture = lens.develop(scene, value["exposure"])
     return lens.grain(lens.soften(picture, value["blur"], value["low_resolution"]), value["noise"], n.keys)
 
@@ -151,8 +165,6 @@ def _curtain(
     scene: Tensor, nearest: Tensor, camera: trace.Camera, lamp: light.Lamp, turn: Tensor, value: dict[str, Tensor],
     t: identity.Traits, style: dict[str, Tensor], age: Tensor,
 ) -> None:  # fmt: skip
-    if not bool((style["hang"] < 0.4).any()):
-        return
     roll = value["roll"] * (torch.pi / 180.0)
     c, s = plane(roll.cos()), plane(roll.sin())
     X, Y = camera.X, camera.Y + 0.27

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from cdmllab.faces.head import Head
 
 HALF_VIEW = 1.30  # half the width of the picture, in half head heights
-_STEPS = 10
+_STEPS = 9
 _STRIDE = 0.8  # below 1, because |p| - R overstates the distance where R is steep
 
 _FASTEST = 2.0
@@ -31,6 +31,11 @@ class Camera:
     X: Tensor
     Y: Tensor
     pixel: float
+
+    def rows(self, which: Tensor) -> "Camera":
+        """The cameras of some of the pictures."""
+        parts = (part[which] for part in (self.right, self.up, self.towards, self.origin))
+        return Camera(*parts, self.X, self.Y, self.pixel)
 
     def affine(self, direction: Tensor, offset: Tensor | float = 0.0) -> Tensor:
         """``direction . p + offset`` for the foot of every ray: shape (b, h, w) from (b, 3)."""
@@ -119,7 +124,8 @@ def march(head: Head, c: Camera) -> Hit:
         ahead = -(middle + t)
         t = t + step
     # A ray still on its way in: the gap shrinks at a rate that falls to 0 at the closest approach.
-    coming = gap - 0.5 * (rate * ahead).clamp(min=0.0)
+    ahead.clamp_(min=0.0)
+    coming = gap - 0.5 * torch.minimum(rate.clamp_(min=0.0), 1.2 * ahead / far) * ahead
     nearest = torch.where((step > 0) & (nearest < 0.06), torch.minimum(nearest, coming), nearest)
     x, y, z = foot[0] + at * dx, foot[1] + at * dy, foot[2] + at * dz
     s, v, flat2, far = directions(x, y, z)
