@@ -153,7 +153,7 @@ def tone(t: Traits, age: Tensor, grain: Tensor) -> Tensor:
     """Linear colour of hair (b, 3, h, w) with the grain (b, h, w) of its strands, greying with age."""
     colour = t["hair"] * t["hair"]
     grey = smooth((age - 0.22 + 0.1 * t["hair_melanin"].clamp(-1.0, 1.0)) * 1.25)
-    silver = torch.tensor([[0.40, 0.395, 0.39]], device=age.device)
+    silver = torch.tensor([[0.33, 0.325, 0.32]], device=age.device)
     share = (plane(grey) * (1.05 + 0.35 * grain)).clamp(0.0, 0.95)
     mixed = torch.lerp(colour[:, :, None, None], silver[:, :, None, None], share[:, None])
     return mixed * (1.0 + 0.26 * grain[:, None]).clamp(min=0.25)

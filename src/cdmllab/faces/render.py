@@ -97,8 +97,8 @@ def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
     if len(some):
         layer, depth = scene[some], nearest[some]
         lights = light.Lamp(*(part[some] for part in lamp))
-        theirs = [{k: part[some] for k, part in table.items()} for table in (value, t, style)]
-        _curtain(layer, depth, camera, lights, turn[some], *theirs, age[some])
+        theirs = [{name: part[some] for name, part in table.items()} for table in (value, t, style)]
+        _curtain(layer, depth, camera, lights, turn[some], theirs[0], theirs[1], theirs[2], age[some])
         scene[some], nearest[some] = layer, depth
 
     rows, columns = template.texture_size(size)

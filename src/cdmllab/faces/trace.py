@@ -34,8 +34,8 @@ class Camera:
 
     def rows(self, which: Tensor) -> "Camera":
         """The cameras of some of the pictures."""
-        parts = (part[which] for part in (self.right, self.up, self.towards, self.origin))
-        return Camera(*parts, self.X, self.Y, self.pixel)
+        right, up, towards, origin = (part[which] for part in (self.right, self.up, self.towards, self.origin))
+        return Camera(right, up, towards, origin, self.X, self.Y, self.pixel)
 
     def affine(self, direction: Tensor, offset: Tensor | float = 0.0) -> Tensor:
         """``direction . p + offset`` for the foot of every ray: shape (b, h, w) from (b, 3)."""
