@@ -57,7 +57,7 @@ def mean_radius(rows: int, columns: int, device: torch.device) -> Tensor:
     c = (middle * middle).sum() - 1.0
     skull = (b + (b * b - a * c).sqrt()) / a
     face = torch.full_like(skull, 0.3)
-    for t in torch.linspace(0.3, 1.5, 481, dtype=torch.float64):
+    for t in torch.linspace(0.3, 1.5, 241, dtype=torch.float64):
         face = torch.where(_inside_face(x * t, y * t, z * t), t, face)
     k = 24.0
     radius = torch.logaddexp(k * skull, k * face) / k
