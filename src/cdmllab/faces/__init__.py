@@ -1,0 +1,19 @@
+"""Procedural faces: pictures whose identity and difficulty are known."""
+
+from cdmllab.faces.identity import LATENTS, STYLES, latents, traits
+from cdmllab.faces.nuisance import FACTORS, Factor, Nuisances, nuisances
+from cdmllab.faces.render import SIZES, render, render_latents
+
+__all__ = [
+    "FACTORS",
+    "LATENTS",
+    "SIZES",
+    "STYLES",
+    "Factor",
+    "Nuisances",
+    "latents",
+    "nuisances",
+    "render",
+    "render_latents",
+    "traits",
+]

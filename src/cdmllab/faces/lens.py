@@ -1,0 +1,55 @@
+"""What the camera adds: exposure, blur, low resolution, noise."""
+
+import torch
+from torch import Tensor
+
+from cdmllab.faces import hashing
+
+
+def develop(linear: Tensor, exposure: Tensor) -> Tensor:
+    """Linear colours to display colours in [0, 1], with a soft shoulder.
+
+    An exposure of 1 is 1.4 stops brighter, of -1 2.2 stops darker.
+    """
+    bright = linear.clamp(min=0.0) * torch.exp2(torch.where(exposure > 0, 1.4, 2.2) * exposure)[:, None, None, None]
+    return (bright * 1.12 / (1.0 + 0.18 * bright)).clamp_(0.0, 1.0).sqrt_()
+
+
+def optics(blur: Tensor, low_resolution: Tensor, size: int) -> Tensor:
+    """Blur and loss of resolution along one axis as a matrix: shape (b, size, size)."""
+    ticks = torch.arange(size, device=blur.device, dtype=torch.float32)
+    sigma = (blur * 0.035 * size).clamp(min=1e-3)[:, None, None]
+    kernel = torch.exp(-0.5 * ((ticks[:, None] - ticks[None, :]) / sigma) ** 2)
+    kernel = kernel / kernel.sum(2, keepdim=True)
+    # From full size to 12 cells, geometrically: box filter down, straight lines up.
+    cell = torch.exp2(low_resolution * torch.log2(torch.tensor(size / 12.0)).item())[:, None, None]
+    centre = (ticks[None, :, None] + 0.5) / cell - 0.5
+    low = torch.arange(size, device=blur.device, dtype=torch.float32)[None, None, :]
+    centre = torch.minimum(centre.clamp(min=0.0), (size / cell).ceil() - 1.0)
+    rise = (1.0 - (centre - low).abs()).clamp(min=0.0)  # (b, size, cells)
+    left, right = low.transpose(1, 2) * cell, (low.transpose(1, 2) + 1.0) * cell
+    down = (torch.minimum(right, ticks + 1.0) - torch.maximum(left, ticks)).clamp(0.0, 1.0)
+    down = down / down.sum(2, keepdim=True).clamp(min=1e-6)  # (b, cells, size)
+    return rise @ (down @ kernel)
+
+
+def soften(picture: Tensor, blur: Tensor, low_resolution: Tensor) -> Tensor:
+    """Blur and coarsen pictures (b, 3, s, s); a picture with neither comes back as it is."""
+    rows = ((blur > 0) | (low_resolution > 0)).nonzero()[:, 0]
+    if len(rows) == 0:
+        return picture
+    matrix = optics(blur[rows], low_resolution[rows], picture.shape[-1])[:, None]
+    out = picture.clone()
+    out[rows] = matrix @ picture[rows] @ matrix.transpose(2, 3)
+    return out
+
+
+def grain(picture: Tensor, noise: Tensor, keys: Tensor) -> Tensor:
+    """Add pixel noise with a standard deviation of up to 0.115 to pictures (b, 3, h, w)."""
+    rows = (noise > 0).nonzero()[:, 0]
+    if len(rows) == 0:
+        return picture
+    out = picture.clone()
+    speckle = hashing.pixel_noise(keys[rows], *picture.shape[1:])
+    out[rows] = (picture[rows] + 0.115 * noise[rows, None, None, None] * speckle).clamp_(0.0, 1.0)
+    return out

@@ -1,0 +1,176 @@
+"""What sits on a head or in front of it: ears, glasses, a mask, a hand or a bar."""
+
+import torch
+from torch import Tensor
+
+from cdmllab.faces import light
+from cdmllab.faces.brush import inside, lay, plane, smooth, spot, stripe, tint
+from cdmllab.faces.identity import Traits
+from cdmllab.faces.trace import Camera
+
+
+def ears(scene: Tensor, nearest: Tensor, camera: Camera, lamp: light.Lamp, t: Traits, style: dict[str, Tensor]) -> None:
+    """Two flat ellipsoids that stand off the head, with the hollow painted in; drawn in place."""
+    one = torch.ones_like(t["male"])
+    flare = 0.50 + 0.12 * t["ear_angle"]
+    tall, deep = 0.185 * (1.0 + 0.07 * t["ear_size"]), 0.115 * (1.0 + 0.06 * t["ear_size"])
+    hidden = plane((style["side"] < -30.0).float() * 1.0)
+    frame = (camera.right, camera.up, camera.towards)
+    for side in (-1.0, 1.0):
+        centre = torch.stack(
+            [side * (0.685 + 0.022 * t["face_width"] + 0.05 * flare), 0.0 * one - 0.13, 0.0 * one - 0.10], 1
+        )
+        back = torch.stack([side * flare.sin(), 0.16 * one, -flare.cos()], 1)
+        back = back / back.norm(dim=1, keepdim=True)
+        up = torch.tensor([[0.0, 1.0, -0.12]], device=one.device).expand(len(one), 3)
+        up = up - (up * back).sum(1, keepdim=True) * back
+        up = up / up.norm(dim=1, keepdim=True)
+        out = torch.linalg.cross(up, back) * -side
+        axes = (back / deep[:, None], up / tall[:, None], out / 0.042)
+        foot = [camera.affine(a, -(a * centre).sum(1)) for a in axes]
+        ray = [plane(-(a * camera.towards).sum(1)) for a in axes]
+        a = ray[0] ** 2 + ray[1] ** 2 + ray[2] ** 2
+        b = foot[0] * ray[0] + foot[1] * ray[1] + foot[2] * ray[2]
+        k = foot[0] ** 2 + foot[1] ** 2 + foot[2] ** 2 - b * b / a  # squared distance of the ray, in radii
+        t_hit = -(b + ((1.0 - k).clamp(min=0.0) * a).sqrt()) / a
+        q = [f + t_hit * r for f, r in zip(foot, ray, strict=True)]
+        narrow = plane(0.05 + 0.07 * (axes[2] * camera.towards).sum(1).abs() * 0.042)
+        cover = inside((k.sqrt() - 1.0) * narrow, camera.pixel) * (1.0 - hidden)
+        normal = [
+            plane(axes[0][:, i]) * q[0] + plane(axes[1][:, i]) * q[1] + plane(axes[2][:, i]) * q[2] for i in range(3)
+        ]
+        length = (normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2).clamp(min=1e-9).rsqrt()
+        n = (normal[0] * length, normal[1] * length, normal[2] * length)
+        skin = t["skin"] * t["skin"] * torch.tensor([[1.0, 0.88, 0.86]], device=one.device)
+        albedo = skin[:, :, None, None].expand(-1, -1, *k.shape[1:]).clone()
+        u, w = q[0], q[1]
+        outer = (u * u + w * w).sqrt()
+        groove = stripe(outer - 0.72, 0.10, 0.16) * smooth((w + 0.55) * 2.0) * smooth((u + 0.4) * 2.0)
+        hollow = spot((u + 0.18) * 2.6, (w + 0.02) * 2.4)
+        tint(albedo, torch.tensor([0.62, 0.48, 0.45], device=one.device), (groove * 0.75 + hollow).clamp(max=1.0))
+        tint(
+            albedo,
+            torch.tensor([1.12, 1.05, 1.04], device=one.device),
+            stripe(outer - 0.48, 0.07, 0.16) * smooth(u * 3.0 + 0.6),
+        )
+        lit = torch.ones_like(k)
+        colour = light.shade(
+            albedo, n, lamp, light.turned(lamp.direction, *frame), camera.up, lit * 0.9, lit * 0.85, light.WRAP_SKIN
+        )
+        depth = -t_hit
+        seen = cover * ((depth - nearest) * 40.0 + 0.5).clamp(0.0, 1.0)
+        lay(scene, colour, seen)
+        nearest.copy_(torch.where(seen > 0.5, depth, nearest))
+
+
+def glasses(scene: Tensor, nearest: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:
+    """Glasses in the space of the head: frames first, lenses darken as strength grows past a third; in place."""
+    z_front = 0.90
+    eye = torch.eye(3, device=strength.device)
+    fx, fy, fz = (camera.affine(eye[i].expand_as(camera.right)) for i in range(3))
+    dx, dy, dz = (plane(-camera.towards[:, i]) for i in range(3))
+    safe = torch.where(dz.abs() < 0.08, -0.08, dz)
+    on = plane(strength)
+    worn = smooth(on * 3.0)
+    shape = plane(d[:, 0])
+    # The front bends back towards the temples: one correction of the flat plane.
+    t_hit = (z_front - fz) / safe
+    bend = 0.16 * ((fx + t_hit * dx).clamp(-0.7, 0.7)) ** 2
+    t_hit = (z_front - bend - fz) / safe
+    x, y = fx + t_hit * dx, fy + t_hit * dy
+    u, w = x.abs() - 0.30, y + 0.015
+    half_w, half_h = 0.215, 0.125 + 0.045 * shape
+    round_ = 0.07 + 0.07 * shape
+    qx, qy = u.abs() - half_w + round_, w.abs() - half_h + round_
+    lens = (qx.clamp(min=0.0) ** 2 + qy.clamp(min=0.0) ** 2).sqrt() + torch.maximum(qx, qy).clamp(max=0.0) - round_
+    width = 0.011 + 0.016 * plane(d[:, 1])
+    frame = stripe(lens, width, camera.pixel)
+    bridge = stripe(w - 0.045 - 0.25 * (0.085 - x.abs()).clamp(min=0.0), width, camera.pixel) * inside(
+        x.abs() - 0.09, camera.pixel
+    )
+    facing = (dz.abs() > 0.10).float()
+    near = ((-t_hit - nearest) * 30.0 + 1.0).clamp(0.0, 1.0) * facing
+    dark = torch.lerp(
+        torch.tensor([[0.012, 0.012, 0.014]], device=d.device),
+        torch.tensor([[0.10, 0.045, 0.02]], device=d.device),
+        (d[:, 2:3] > 0.6).float(),
+    )
+    glass = inside(lens, camera.pixel) * near
+    lay(scene, dark, glass * (0.05 * worn + 0.90 * smooth((on - 0.35) * 1.6)))
+    glint = glass * stripe(u * 0.8 + w - 0.02, 0.03, 0.05) * worn
+    lay(scene, torch.full_like(dark, 0.8), glint * 0.10)
+    lay(scene, dark, torch.maximum(frame, bridge) * near * worn)
+    # Arms to the ears, on the sides that face the view.
+    right, up = camera.right, camera.up
+    for side in (-1.0, 1.0):
+        ends = [
+            torch.tensor([side * px, 0.03, pz], device=d.device) for px, pz in ((0.515, z_front - 0.05), (0.73, -0.05))
+        ]
+        a, b = ([((e - camera.origin) * axis).sum(1) for axis in (right, up)] for e in ends)
+        ax, ay, bx, by = (plane(v) for v in (*a, *b))
+        ex, ey = bx - ax, by - ay
+        along = (((camera.X - ax) * ex + (camera.Y - ay) * ey) / (ex * ex + ey * ey).clamp(min=1e-4)).clamp(0.0, 1.0)
+        distance = ((camera.X - ax - along * ex) ** 2 + (camera.Y - ay - along * ey) ** 2).sqrt()
+        za, zb = (plane(((e - camera.origin) * camera.towards).sum(1)) for e in ends)
+        depth = za + along * (zb - za) + 0.10
+        arm = inside(distance - width * 0.9, camera.pixel) * ((depth - nearest) * 30.0 + 0.5).clamp(0.0, 1.0)
+        lay(scene, dark, arm * worn)
+
+
+def mask(albedo: Tensor, x: Tensor, y: Tensor, z: Tensor, strength: Tensor, d: Tensor, pixel: float) -> Tensor:
+    """A cloth that climbs from the chin to the nose as strength grows, painted in place; its cover, (b, h, w)."""
+    if not bool((strength > 0).any()):
+        return torch.zeros_like(x)
+    on = plane(strength)
+    top = -1.12 + 0.95 * on + 0.05 * torch.exp(-((x / 0.13) ** 2)) - 0.22 * x * x
+    side = inside(x.abs() - 0.56 - 0.06 * torch.cos((y + 0.6) * 4.0), 0.03) * (z > 0.0)
+    edge = y - top
+    cover = inside(edge, pixel) * side * (on > 0)
+    tones = torch.tensor(
+        [[0.42, 0.62, 0.74], [0.80, 0.80, 0.80], [0.035, 0.035, 0.04], [0.30, 0.42, 0.34]], device=x.device
+    )
+    colour = tones[(d[:, 0] * 4).long().clamp(max=3)]
+    lay(albedo, colour, cover)
+    pleats = torch.zeros_like(x)
+    for below in (0.16, 0.30, 0.44):
+        pleats = pleats + stripe(edge + below - 0.03 * x * x, 0.006, 0.03)
+    tint(albedo, torch.tensor([0.70, 0.72, 0.75], device=x.device), pleats * cover * 0.8)
+    tint(albedo, torch.tensor([0.82, 0.83, 0.85], device=x.device), stripe(edge + 0.03, 0.005, 0.02) * cover)
+    strap = torch.minimum((y - 0.35 * (x.abs() - 0.56) - top + 0.05).abs(), (y + 0.75 - 0.75 * (x.abs() - 0.56)).abs())
+    strap = inside(strap - 0.010, pixel) * (x.abs() > 0.5) * (z > -0.1) * smooth(on * 4.0)
+    lay(albedo, torch.full_like(colour, 0.75), strap)
+    return cover
+
+
+def hand(scene: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:
+    """A hand or a bar that enters the picture from one side and covers more as strength grows; in place."""
+    side = torch.where(d[:, 0] < 0.5, -1.0, 1.0)
+    X, Y = camera.X * plane(side), camera.Y
+    on = plane(strength)
+    lean = plane((d[:, 1] - 0.3) * 1.0)
+    c, s = lean.cos(), lean.sin()
+    y0 = plane(-0.75 + 0.75 * d[:, 2])
+    along, across = (X - 1.35) * c + (Y - y0) * s, -(X - 1.35) * s + (Y - y0) * c
+    reach = 2.1 * on
+    is_bar = plane((d[:, 3] < 0.4).float())
+    bar = torch.maximum(across.abs() - (0.05 + 0.30 * on), -along - reach - 0.2)
+    skin = torch.lerp(
+        torch.tensor([[0.20, 0.10, 0.06]], device=d.device),
+        torch.tensor([[0.78, 0.52, 0.41]], device=d.device),
+        d[:, 4:5],
+    )
+    paint = torch.tensor([[0.25, 0.42, 0.50]], device=d.device) * (0.3 + 1.2 * d[:, 5:6])
+    round_ = (1.0 - (across / (0.05 + 0.30 * on)) ** 2).clamp(min=0.0).sqrt()
+    lay(scene, paint[:, :, None, None] * (0.45 + 0.55 * round_)[:, None], inside(bar, camera.pixel) * is_bar * (on > 0))
+    rest = (1.0 - is_bar) * (on > 0)
+    for finger, length in ((-0.27, 0.74), (-0.09, 0.96), (0.09, 1.0), (0.27, 0.86)):
+        base = -reach * length - 0.05
+        dx = (base + 0.09 - along).clamp(min=0.0)
+        off = across - finger * (1.0 + 0.25 * (-along).clamp(0.0, 1.0))
+        distance = (dx * dx + off * off).sqrt() - 0.088
+        bulge = (1.0 - ((distance + 0.088) / 0.088) ** 2).clamp(min=0.0).sqrt()
+        knuckle = (
+            1.0 - 0.22 * stripe(along - base - 0.30, 0.008, 0.03) - 0.22 * stripe(along - base - 0.55, 0.008, 0.03)
+        )
+        colour = skin[:, :, None, None] * ((0.42 + 0.50 * bulge) * knuckle)[:, None]
+        lay(scene, colour, inside(distance, camera.pixel) * rest)

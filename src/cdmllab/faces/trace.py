@@ -1,0 +1,158 @@
+"""Rays against heads: parallel rays, marched along the distance to a star-shaped surface."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cdmllab.faces.head import Head
+
+HALF_VIEW = 1.30  # half the width of the picture, in half head heights
+_STEPS = 9
+_STRIDE = 0.8  # below 1, because |p| - R overstates the distance where R is steep
+
+_FASTEST = 2.0
+_CAREFUL = 0.6
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Where the rays of b pictures run, in head space.
+
+    The ray of the pixel at (X, Y) is ``right X + up Y + origin - t towards``; all of shape (b, 3). ``X`` and ``Y``
+    are the pixel centres, of shapes (1, 1, w) and (1, h, 1), and ``pixel`` is the width of one.
+    """
+
+    right: Tensor
+    up: Tensor
+    towards: Tensor
+    origin: Tensor
+    X: Tensor
+    Y: Tensor
+    pixel: float
+
+    def rows(self, which: Tensor) -> "Camera":
+        """The cameras of some of the pictures."""
+        right, up, towards, origin = (part[which] for part in (self.right, self.up, self.towards, self.origin))
+        return Camera(right, up, towards, origin, self.X, self.Y, self.pixel)
+
+    def affine(self, direction: Tensor, offset: Tensor | float = 0.0) -> Tensor:
+        """``direction . p + offset`` for the foot of every ray: shape (b, h, w) from (b, 3)."""
+        a, b, c = (_plane((direction * part).sum(1)) for part in (self.right, self.up, self.origin))
+        return a * self.X + (b * self.Y + (c + (_plane(offset) if isinstance(offset, Tensor) else offset)))
+
+
+def _plane(x: Tensor) -> Tensor:
+    return x[:, None, None]
+
+
+def camera(yaw: Tensor, pitch: Tensor, roll: Tensor, size: int) -> Camera:
+    """The camera for head angles in degrees, each of shape (b,); positive: towards the right, down, clockwise."""
+    y, p, r = (a * (torch.pi / 180.0) for a in (yaw, pitch, roll))
+    cy, sy, cp, sp, cr, sr = y.cos(), y.sin(), p.cos(), p.sin(), r.cos(), r.sin()
+    # Rows of the rotation that takes head space to the picture: turn (yaw), then nod (pitch), then tilt (roll).
+    row_x = torch.stack([cy, torch.zeros_like(cy), sy], 1)
+    row_y = torch.stack([sp * sy, cp, -sp * cy], 1)
+    row_z = torch.stack([-cp * sy, sp, cp * cy], 1)
+    right = cr[:, None] * row_x + sr[:, None] * row_y
+    up = -sr[:, None] * row_x + cr[:, None] * row_y
+    ticks = ((torch.arange(size, device=yaw.device) + 0.5) / size * 2.0 - 1.0) * HALF_VIEW
+    pivot = torch.tensor([0.0, -0.30, 0.03], device=yaw.device)
+    # The pivot stays where it is in the picture; the view is centred a little below the eyes.
+    origin = pivot - up * (pivot[1] + 0.03)
+    return Camera(right, up, row_z, origin, ticks[None, None, :], -ticks[None, :, None], 2.0 * HALF_VIEW / size)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """Where the rays meet the heads, every field of shape (b, h, w).
+
+    x, y, z: the point in head space; nx, ny, nz: the normal there; depth: along the view, larger is nearer; cover:
+    the share of the pixel that the head fills; cavity and field: from `Head.detail`.
+    """
+
+    x: Tensor
+    y: Tensor
+    z: Tensor
+    nx: Tensor
+    ny: Tensor
+    nz: Tensor
+    depth: Tensor
+    cover: Tensor
+    cavity: Tensor
+    field: Tensor
+
+
+def sample(texture: Tensor, s: Tensor, v: Tensor) -> Tensor:
+    """Read (b, c, rows, columns) at directions s, v of shape (b, h, w): shape (b, c, h, w)."""
+    return F.grid_sample(texture, torch.stack([s, v], dim=-1), "bilinear", "border", align_corners=True)
+
+
+def directions(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """s and v of points, their distance from the axis, squared, and from the centre."""
+    flat2 = x * x + z * z
+    far = torch.addcmul(flat2, y, y).sqrt_()
+    cosine = z * (flat2 + 1e-12).rsqrt_()
+    s = torch.copysign(cosine.mul_(-0.5).add_(0.5).clamp_(min=0.0).sqrt_(), x)
+    return s, y / far.clamp(min=1e-6), flat2, far
+
+
+def march(head: Head, c: Camera) -> Hit:
+    """Follow every ray to the head."""
+    foot = [c.affine(axis) for axis in _axes(c)]
+    dx, dy, dz = (_plane(-c.towards[:, i]) for i in range(3))
+    bound = _plane(head.radius.amax(dim=(1, 2, 3)))
+    middle = foot[0] * dx + foot[1] * dy + foot[2] * dz
+    squared = foot[0] ** 2 + foot[1] ** 2 + foot[2] ** 2
+    t = -middle - (middle * middle - squared + bound * bound).clamp_(min=0.0).sqrt_()
+    nearest, before, step = torch.full_like(t, 9.0), torch.full_like(t, 9.0), torch.zeros_like(t)
+    at = t
+    for _ in range(_STEPS):
+        z = foot[2] + t * dz
+        s, v, _, far = directions(foot[0] + t * dx, foot[1] + t * dy, z)
+        gap = far - sample(head.radius, s, v)[:, 0]
+        at = torch.where(gap.abs() < nearest.abs(), t, at)
+        nearest = torch.minimum(gap, nearest)
+        # A secant step: rays that graze the surface close the gap as fast as the others.
+        rate = (before - gap) / torch.where(step == 0.0, 1.0, step)
+        pace = (1.0 / rate.clamp(min=1e-2)).clamp_(_STRIDE, _FASTEST)
+        # A ray that crosses the face from the side takes short steps, not to jump through the nose.
+        across = (z > 0.55 * far) & (middle + t > -0.65 * far)
+        pace = torch.where(across, _CAREFUL, pace)
+        before, step = gap, pace * gap
+        ahead = -(middle + t)
+        t = t + step
+    # A ray still on its way in: the gap shrinks at a rate that falls to 0 at the closest approach.
+    ahead.clamp_(min=0.0)
+    coming = gap - 0.5 * torch.minimum(rate.clamp_(min=0.0), 1.2 * ahead / far) * ahead
+    nearest = torch.where((step > 0) & (nearest < 0.06), torch.minimum(nearest, coming), nearest)
+    x, y, z = foot[0] + at * dx, foot[1] + at * dy, foot[2] + at * dz
+    s, v, flat2, far = directions(x, y, z)
+    slope_a, slope_v, cavity, field = sample(head.detail, s, v).unbind(1)
+    # The gradient of |p| - R(azimuth, v).
+    a = slope_a / flat2.clamp(min=1e-3)
+    over = 1.0 / far
+    w = slope_v * over * over * over
+    nx = x * over - a * z + w * x * y
+    ny = y * over - w * flat2
+    nz = z * over + a * x + w * y * z
+    length = (nx * nx + ny * ny + nz * nz).rsqrt()
+    cover = (1.0 - nearest.clamp(min=0.0) * length.clamp(min=0.5) / c.pixel).clamp_(0.0, 1.0)
+    return Hit(x, y, z, nx * length, ny * length, nz * length, -at, cover, cavity, field)
+
+
+def _axes(c: Camera) -> list[Tensor]:
+    eye = torch.eye(3, device=c.right.device)
+    return [eye[i].expand_as(c.right) for i in range(3)]
+
+
+def shadow(head: Head, hit: Hit, light: Tensor) -> Tensor:
+    """How much of a light in direction (b, 3) reaches each point past the head itself, in [0, 1], softly: (b, h, w)."""
+    lx, ly, lz = (_plane(light[:, i]) for i in range(3))
+    open_ = torch.ones_like(hit.x)
+    for far_t, hardness in ((0.05, 9.0), (0.11, 6.0), (0.20, 4.0), (0.36, 3.0)):
+        s, v, _, far = directions(hit.x + far_t * lx, hit.y + far_t * ly, hit.z + far_t * lz)
+        gap = far - sample(head.radius, s, v)[:, 0]
+        open_ = torch.minimum(open_, (0.75 + hardness * gap / (far_t * 6.0)).clamp_(0.0, 1.0))
+    return open_
