@@ -16,11 +16,6 @@ _TABLE: dict[str, tuple[type[nn.Module], dict[str, float]]] = {
 }
 
 
-def names() -> tuple[str, ...]:
-    """The pair losses there are."""
-    return tuple(_TABLE)
-
-
 class PairHead(nn.Module):
     """A pair loss as a head: no class centres, no cosine to them, only the loss.
 
@@ -28,7 +23,7 @@ class PairHead(nn.Module):
 
     Parameters
     ----------
-    name : one of `names()`
+    name : ``"triplet"``, ``"contrastive"`` or ``"circle"``
     embedding_dim, num_identities : what a batch is checked against
     options : of the library's loss; unknown ones are an error
 

@@ -26,11 +26,6 @@ def _digits(classes: Sequence[int] = range(7), held_out: float = 0.25, split_see
 _TABLE: dict[str, Callable[..., Source]] = {"digits": _digits}
 
 
-def names() -> tuple[str, ...]:
-    """The sources there are."""
-    return tuple(_TABLE)
-
-
 def check(name: str, options: Mapping[str, Any]) -> None:
     """Raise a ValueError for a source or an option that does not exist."""
     if name not in _TABLE:
