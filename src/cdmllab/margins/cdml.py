@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from cdmllab import difficulty
-from cdmllab.margins.angular import add_angle
-from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
+from cdmllab.margins.policy import Batch, Gradient, check_choice, check_range
 
 Easiness = Literal["similarity", "gap", "angle_gap"]
 Shape = Literal["step", "linear"]
@@ -16,7 +16,7 @@ Favour = Literal["easy", "hard"]
 Schedule = Literal["constant", "linear", "cosine"]
 
 
-class CDML(MarginPolicy):
+class CDML(AngularMargin):
     """cos(theta + m_i) with m_i = m_base (1 + alpha e_i), e_i the signed easiness of sample i in [-1, 1].
 
     The defaults are the source document's: base margin 0.49, easy samples times 1.2, hard ones times 0.8.
@@ -60,7 +60,7 @@ class CDML(MarginPolicy):
         beyond_pi: BeyondPi = "linear",
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
         check_range("margin_rad", margin_rad, 0.0, math.pi)
         check_range("alpha", alpha, 0.0, 1.0)
         check_range("class_weight", class_weight, 0.0, 1.0)
@@ -69,7 +69,6 @@ class CDML(MarginPolicy):
             ("shape", shape, Shape),
             ("favour", favour, Favour),
             ("schedule", schedule, Schedule),
-            ("beyond_pi", beyond_pi, BeyondPi),
         ):
             check_choice(name, value, get_args(kind))
         self.base_margin_rad, self.alpha = margin_rad, alpha
@@ -87,7 +86,6 @@ class CDML(MarginPolicy):
                 raise ValueError("class_weight > 0 keeps one number an identity: give num_identities")
             self.class_easiness = difficulty.ClassEasiness(num_identities)
         self.match_mean, self.never_above, self.detach_margin = match_mean, never_above, detach_margin
-        self.beyond_pi: BeyondPi = beyond_pi
 
     @classmethod
     def document(cls, **changes: object) -> Self:

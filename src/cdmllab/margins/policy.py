@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from cdmllab.geometry import angle
 
 Gradient = Literal["exact", "straight_through"]
-BeyondPi = Literal["linear", "clip", "none"]
 Statistic = Literal["hardest_negative", "hard_negative_mean", "negative_partition"]
 
 
