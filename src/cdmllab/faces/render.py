@@ -170,7 +170,7 @@ def _curtain(
     X, Y = camera.X, camera.Y + 0.27
     sink = plane(-0.25 * (value["pitch"] * (torch.pi / 180.0)).sin())
     across, along = X * c - Y * s, X * s + Y * c - 0.30 + sink
-    shape, colour, _ = body.curtain(across, along, turn, t, style, age, camera.pixel)
+    shape, colour, outline = body.curtain(across, along, turn, t, style, age, camera.pixel)
     cy, sy, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
     frame = (torch.stack([cy, zero, sy], 1), torch.stack([zero, zero + 1.0, zero], 1), torch.stack([-sy, zero, cy], 1))
     direction, half = light.turned(lamp.direction, *frame), light.turned(lamp.half, *frame)
@@ -179,6 +179,7 @@ def _curtain(
     shine = torch.exp(-(along_strand - 0.12).square() * 30.0) * hn.clamp(min=0.0)
     lit = smooth(shape.y * 0.5 + 1.05)
     colour = light.shade(colour, shape.normal, lamp, direction, frame[1], lit, lit, light.WRAP_PLAIN)
+    _over(scene, nearest, colour * 0.30, outline, torch.full_like(shape.depth, -0.9))  # its inside, behind the neck
     colour = colour + (colour * 1.1 + 0.010) * (shine * (1.0 - plane(style["curl"]) * 0.6))[:, None]
     _over(scene, nearest, colour, shape.cover, shape.depth)
 
