@@ -10,6 +10,8 @@ from cdmllab.faces.hair import fineness, tone
 from cdmllab.faces.head import Pose
 from cdmllab.faces.identity import Traits
 
+TOP = -0.40  # no part of neck and shoulders is higher in the picture
+
 
 class Loft(NamedTuple):
     """Where level rays meet a lofted body: point (x, y, z) and normal in its frame, depth and cover, all (b, h, w)."""
