@@ -98,7 +98,7 @@ def test_a_killed_render_goes_on(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code])
     done = tmp_path / "w" / cache.DONE
     for _ in range(600):
-        if done.exists():
+        if done.exists() and done.read_text():
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)

@@ -69,7 +69,7 @@ def render_latents(latents: Tensor, nuisances: Nuisances, size: int = 112) -> Te
     out = torch.empty(len(latents), 3, size, size, dtype=torch.uint8, device=latents.device)
     with torch.no_grad():
         for start in range(0, len(latents), step):
-            part = _draw(latents[start : start + step], nuisances.rows(start, start + step), size)
+            part = _draw(latents[start : start + step], nuisances.pick(slice(start, start + step)), size)
             out[start : start + step] = (part * 255.0 + 0.5).to(torch.uint8)
     return out
 
