@@ -93,7 +93,7 @@ def test_a_truncated_cache_is_completed(tmp_path):
 def test_a_killed_render_goes_on(tmp_path):
     code = (
         "import torch; torch.set_num_threads(1); from cdmllab import faces;"
-        f"faces.FaceWorld(200, 40, size=32).cached({str(tmp_path / 'w')!r}, workers=1)"
+        f"faces.FaceWorld(100, 40, size=32).cached({str(tmp_path / 'w')!r}, workers=1)"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
     done = tmp_path / "w" / cache.DONE
@@ -104,11 +104,11 @@ def test_a_killed_render_goes_on(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     finished = len(done.read_text().splitlines())
-    assert 1 <= finished < 16
+    assert 1 <= finished < 8
     steps = []
-    faces.FaceWorld(200, 40, size=32).cached(tmp_path / "w", workers=1, progress=lambda n, _: steps.append(n))
-    assert len(steps) == 16 - finished
-    faces.FaceWorld(200, 40, size=32).cached(tmp_path / "w", workers=1).verify()
+    faces.FaceWorld(100, 40, size=32).cached(tmp_path / "w", workers=1, progress=lambda n, _: steps.append(n))
+    assert len(steps) == 8 - finished
+    faces.FaceWorld(100, 40, size=32).cached(tmp_path / "w", workers=1).verify()
 
 
 @pytest.mark.parametrize(
