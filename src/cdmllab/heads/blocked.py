@@ -52,12 +52,12 @@ class BlockedHead(MarginHead):
             raise ValueError(f"products must be 'float32' or 'bfloat16', got {products!r}")
         self.block, self.products, self.compiled = block, products, compiled
 
-    def losses(self, embeddings: Tensor, labels: Tensor) -> Losses:
+    def losses(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> Losses:
         """Loss of each sample; embeddings of shape (n, d), labels of shape (n,)."""
         policy = self.policy
         x = unit(embeddings) if policy.uses_cosine else embeddings
         (target_cos, own), lengths = self._own(embeddings, labels), embeddings.norm(dim=1)
-        batch = Batch(labels, target_cos, lengths, float(self.progress), unit(embeddings.detach()))
+        batch = Batch(labels, target_cos, lengths, float(self.progress), unit(embeddings.detach()), known_easiness)
         if self.training and policy.changes_negatives:
             policy.observe(batch)
         if "negative_partition" in policy.statistics:
