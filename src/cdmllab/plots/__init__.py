@@ -1,5 +1,6 @@
 """Figures: one function for each, drawn in the book's style."""
 
+from cdmllab.plots.contact import Drawing, contact_sheet
 from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, roc_curve, target_logits
 from cdmllab.plots.pictures import pictures
 from cdmllab.plots.sphere import facing, sphere
@@ -8,8 +9,10 @@ from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure, label
 __all__ = [
     "COLOURS",
     "IDENTITY_COLOURS",
+    "Drawing",
     "angle_histogram",
     "colour",
+    "contact_sheet",
     "decision_regions",
     "facing",
     "figure",
