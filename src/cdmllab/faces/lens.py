@@ -5,7 +5,6 @@ from torch import Tensor
 
 from cdmllab.faces import hashing
 
-
 _WARM = (0.40, 0.0, -0.65)  # stops, at full cast
 
 

@@ -2,6 +2,7 @@
 
 from cdmllab.plots.contact import Drawing, contact_sheet
 from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, roc_curve, target_logits
+from cdmllab.plots.faces import relief, response_curves
 from cdmllab.plots.pictures import pictures
 from cdmllab.plots.sphere import facing, sphere
 from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure, label
@@ -19,6 +20,8 @@ __all__ = [
     "label",
     "margin_costs",
     "pictures",
+    "relief",
+    "response_curves",
     "roc_curve",
     "sphere",
     "target_logits",
