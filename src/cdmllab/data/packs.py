@@ -17,6 +17,8 @@ from cdmllab.data.recordio import RecordFile, read_index
 from cdmllab.data.sets import checked
 from cdmllab.errors import DataError
 
+_JPEG = 0xFFD8FF  # how a JPEG starts, read as a little-endian word
+
 
 class Property(NamedTuple):
     """What the ``property`` file says."""
@@ -130,15 +132,17 @@ class Pack:
 
     def _raw_labels(self) -> NDArray[np.float64]:
         """First label of each picture, straight from the mapped words where the record allows it."""
-        words, offsets = self.file.words, self.file.offsets[self.records] // 4
-        plain = self.file.in_one_part()[self.records] & (words[offsets + 1] >= records.HEADER_BYTES)
-        labels = np.empty(len(offsets), dtype=np.float64)
-        at = offsets[plain]
-        plain[plain] = words[at + 2] == 0
-        labels[plain] = words[offsets[plain] + 3].view("<f4")
+        words, starts = self.file.words, self.file.offsets[self.records] // 4
+        labels = np.empty(len(starts), dtype=np.float64)
+        plain = self.file.in_one_part()[self.records] & (words[starts + 1] >= records.HEADER_BYTES)
+        at = starts[plain] + 2  # the payload: flag, label, two ids of two words, then more labels or the picture
+        count = words[at].astype(np.int64)
+        picture = np.minimum(at + 6 + count, len(words) - 1)
+        read = (count == 0) | ((count < 16) & (words[picture] & 0xFFFFFF == _JPEG))
+        labels[np.flatnonzero(plain)[read]] = words[at + np.where(count == 0, 1, 6)][read].view("<f4")
+        plain[plain] = read
         for row in np.flatnonzero(~plain).tolist():
-            where = f"{self.path}, record {self.keys[self.records[row]]}"
-            labels[row] = records.unpack(self.file[int(self.records[row])], where).labels[0]
+            labels[row] = records.unpack(self.file[int(self.records[row])], self._where(row)).labels[0]
         return labels
 
 

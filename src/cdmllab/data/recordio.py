@@ -209,4 +209,3 @@ def write_index(path: Path, keys: NDArray[np.int64], offsets: NDArray[np.int64])
 def _is_index_line(line: bytes) -> bool:
     fields = line.split()
     return len(fields) == 2 and all(field.isdigit() and int(field) < 2**63 for field in fields)
-
