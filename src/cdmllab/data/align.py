@@ -25,9 +25,9 @@ def template(size: int) -> Floats:
     """
     if size < 8:
         raise ValueError(f"a face of {size} pixels is too small to align")
-    if size % 128 == 0:
-        return (TEMPLATE_112 + np.array([8.0, 0.0])) * (size / 128)
-    return TEMPLATE_112 * (size / 112)
+    right_px, unit = (8.0, 128) if size % 128 == 0 else (0.0, 112)
+    points: Floats = (TEMPLATE_112 + np.array([right_px, 0.0])) * (size / unit)
+    return points
 
 
 def similarity(source: ArrayLike, target: ArrayLike) -> Floats:

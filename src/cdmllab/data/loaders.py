@@ -14,6 +14,7 @@ from cdmllab.data import transforms
 from cdmllab.data.sets import TrainingSet, checked
 from cdmllab.data.transforms import Augmentation
 
+Key = tuple[int, ...]  # seed, epoch, place in the epoch, rank
 AHEAD = 2  # batches each worker may have ready
 
 
@@ -91,7 +92,7 @@ class Loader:
         order, step = self.order(self.epoch), self.batch_size * self.world_size
         epoch, starts = self.epoch, list(range(self.position, len(order) - step + 1, step))
         mine = [order[s + self.rank * self.batch_size :][: self.batch_size] for s in starts]
-        keys = [(self.seed, epoch, s, self.rank) for s in starts]
+        keys: list[Key] = [(self.seed, epoch, s, self.rank) for s in starts]
         batches = zip(starts, self._read_ahead(mine, keys), strict=True)
         for start, batch in batches:
             self.epoch, self.position = (epoch + 1, 0) if start == starts[-1] else (epoch, start + step)
@@ -137,7 +138,7 @@ class Loader:
                 raise ValueError(f"the state is of a loader with {key} {state.get(key)}, this one has {own[key]}")
         self.epoch, self.position = int(state["epoch"]), int(state["position"])
 
-    def _read_ahead(self, batches: list[NDArray[np.int64]], keys: list[tuple[int, ...]]) -> Iterator[Batch]:
+    def _read_ahead(self, batches: list[NDArray[np.int64]], keys: list[Key]) -> Iterator[Batch]:
         if self.workers == 0:
             yield from map(self._read, batches, keys)
             return
@@ -153,7 +154,7 @@ class Loader:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _read(self, rows: NDArray[np.int64], key: tuple[int, ...]) -> Batch:
+    def _read(self, rows: NDArray[np.int64], key: Key) -> Batch:
         pixels = np.ascontiguousarray(self.source.read(rows).transpose(0, 3, 1, 2))
         images = torch.from_numpy(pixels)
         if self.device.type == "cpu" and self.augmentation != Augmentation():
@@ -163,7 +164,7 @@ class Loader:
         chosen = torch.from_numpy(rows)
         return Batch(images, self.labels[chosen], chosen)
 
-    def _placed(self, batch: Batch, key: tuple[int, ...]) -> Batch:
+    def _placed(self, batch: Batch, key: Key) -> Batch:
         if self.device.type == "cpu":
             return batch
         moved = Batch(*(part.to(self.device, non_blocking=True) for part in batch))

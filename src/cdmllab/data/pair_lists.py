@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cdmllab.data.pairs import Pairs
 from cdmllab.errors import DataError
@@ -195,7 +194,7 @@ def _two(fields: Sequence[str], path: Path, row: int) -> tuple[str, int]:
     return fields[0], int(fields[1])
 
 
-def _innermost(cell: NDArray[np.generic], ndim: int) -> NDArray[np.object_]:
+def _innermost(cell: Any, ndim: int) -> Any:
     """Unwrap MATLAB's cells and structs of one element until an array with content is reached."""
     inner = cell
     for _ in range(8):

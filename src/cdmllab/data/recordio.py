@@ -73,7 +73,8 @@ class RecordFile:
 
     def in_one_part(self) -> NDArray[np.bool_]:
         """Which records lie in one part, so that their words stand in `words` one after the other; shape (n,)."""
-        return self.words[self.offsets // 4 + 1] >> 29 == WHOLE
+        whole: NDArray[np.bool_] = self.words[self.offsets // 4 + 1] >> 29 == WHOLE
+        return whole
 
     def _checked(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Offsets from an index, each seen to be the start of a record that ends inside the file."""
@@ -152,9 +153,11 @@ def frame(payload: bytes | memoryview) -> bytes:
     if len(payload) > LONGEST:
         raise ValueError(f"a record may hold {LONGEST:,} bytes, this payload has {len(payload):,}")
     data = bytes(payload)
-    cuts = [] if WORD not in data else np.flatnonzero(np.frombuffer(data, "<u4", len(data) // 4) == MAGIC) * 4
+    cuts: list[int] = []
+    if WORD in data:
+        cuts = (np.flatnonzero(np.frombuffer(data, "<u4", len(data) // 4) == MAGIC) * 4).tolist()
     pieces, start = [], 0
-    for cut in map(int, cuts):
+    for cut in cuts:
         pieces += [_HEADER.pack(MAGIC, (MIDDLE if start else FIRST) << 29 | cut - start), data[start:cut]]
         start = cut + 4
     last = data[start:]

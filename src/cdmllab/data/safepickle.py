@@ -37,7 +37,7 @@ class _Dtype:
         order = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
         if order not in ("<", ">", "=", "|"):
             raise Refused(f"the byte order {order!r} does not exist")
-        self.dtype = self.dtype.newbyteorder(order)
+        self.dtype = np.dtype(order + self.dtype.str[1:])
 
 
 class _Array:

@@ -88,10 +88,17 @@ def named(augmentation: str | Augmentation) -> Augmentation:
 def draw(augmentation: Augmentation, count: int, *key: int) -> Draw:
     """Draw for `count` pictures; the same key (seed, epoch, place in the epoch) draws the same."""
     a, rng = augmentation, np.random.default_rng(key)
-    u = torch.from_numpy(rng.random((6, count), dtype=np.float32))
+    u = torch.from_numpy(rng.random((5, count), dtype=np.float32))
     shift = rng.integers(-a.crop_px, a.crop_px + 1, size=(count, 2))
-    factors = (1.0 + size * (2.0 * u[k] - 1.0) for k, size in enumerate((a.brightness, a.contrast, a.saturation), 1))
-    return Draw(u[0] < a.flip, torch.from_numpy(shift), *factors, a.rotation_deg * (2.0 * u[4] - 1.0))
+    to_each_side = 2.0 * u[1:] - 1.0
+    return Draw(
+        flip=u[0] < a.flip,
+        shift_px=torch.from_numpy(shift),
+        brightness=1.0 + a.brightness * to_each_side[0],
+        contrast=1.0 + a.contrast * to_each_side[1],
+        saturation=1.0 + a.saturation * to_each_side[2],
+        rotation_deg=a.rotation_deg * to_each_side[3],
+    )
 
 
 def apply_each(images: Tensor, drawn: Draw) -> Tensor:
