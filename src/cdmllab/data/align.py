@@ -1,6 +1,7 @@
 """Alignment: move five landmarks of a face to where the network expects them, by a similarity transform."""
 
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,8 @@ Pixels = NDArray[np.uint8]
 TEMPLATE_112 = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
+
+_SUFFIX = "_5loc_attri"
 
 
 def template(size: int) -> Floats:
@@ -89,24 +92,43 @@ def align(pixels: Pixels, landmarks: ArrayLike, size: int = 112) -> Pixels:
 
 
 def read_landmarks(path: Path | str) -> dict[str, Floats]:
-    """A landmark file: lines ``name x1 y1 ... x5 y5`` (a score may follow), to name -> (5, 2).
+    """Landmarks by the name of the picture, each of shape (5, 2).
+
+    Parameters
+    ----------
+    path : a file of lines ``name x1 y1 ... x5 y5`` (a score may follow); or a folder with one file a picture,
+        ``Name_0001_5loc_attri.txt`` as in CALFW and CPLFW, of five lines ``x y``: there the name is the
+        picture's file name without its ending
 
     Raises
     ------
-    DataError : a line of another form
+    DataError : a line of another form, or nothing in it
     """
-    found: dict[str, Floats] = {}
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-        fields = line.split()
-        if not fields:
-            continue
-        try:
-            values = [float(field) for field in fields[1:]]
-        except ValueError:
-            values = []
-        if len(values) not in (10, 11) or not np.isfinite(values).all():
-            raise DataError(f"{path}, line {number}: `name x1 y1 ... x5 y5` is wanted, not {line[:80]!r}")
-        found[fields[0]] = np.array(values[:10]).reshape(5, 2)
+    path = Path(path)
+    if path.is_dir():
+        found = {file.stem.removesuffix(_SUFFIX): _points(file.read_text(), file) for file in path.glob("*.txt")}
+    else:
+        lines = (line.split(None, 1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        found = {
+            name: _points("".join(rest), f"{path}, line {number}")
+            for number, (name, *rest) in enumerate(lines, start=1)
+        }
     if not found:
-        raise DataError(f"{path} is empty")
+        raise DataError(f"{path} holds no landmarks")
     return found
+
+
+def landmarks_of(name: str, known: Mapping[str, Floats]) -> Floats | None:
+    """The landmarks of a picture, known by its whole name, or by its file name with or without ending."""
+    file = PurePosixPath(name)
+    return next((known[key] for key in (name, file.name, file.stem) if key in known), None)
+
+
+def _points(text: str, where: Path | str) -> Floats:
+    try:
+        values = [float(field) for field in text.split()]
+    except ValueError:
+        values = []
+    if len(values) not in (10, 11) or not np.isfinite(values).all():
+        raise DataError(f"{where}: five points x y are wanted, not {text[:80]!r}")
+    return np.array(values[:10]).reshape(5, 2)

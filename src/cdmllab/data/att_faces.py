@@ -36,18 +36,17 @@ def load(size: tuple[int, int] = (112, 92)) -> ArraySet:
     ------
     DataError : they are not there (how to get them is told), or one cannot be decoded
     """
-    place = roots.find("att_faces", "att_faces.zip")
-    if place is None:
-        raise DataError(HOW)
-    if place.is_dir():
-        found = [(file.relative_to(place).as_posix(), file.read_bytes()) for file in listing(place).files]
-    else:
-        stored = members(place, lambda name: name.endswith(".pgm"))
-        found = sorted((("/".join(name.split("/")[-2:]), data) for name, data in stored), key=lambda x: natural(x[0]))
-    pixels = [resize(decode(data, f"{place}, {name}", colour="GRAY"), *size) for name, data in found]
+    found = [(name, resize(decode(data, name, colour="GRAY"), *size)) for name, data in _files()]
     people = list(dict.fromkeys(name.split("/")[0] for name, _ in found))
     labels = np.array([people.index(name.split("/")[0]) for name, _ in found])
-    return ArraySet(np.stack(pixels), labels, len(people), people)
+    return ArraySet(np.stack([pixels for _, pixels in found]), labels, len(people), people)
+
+
+def stored_size() -> tuple[int, int]:
+    """Height and width of the first picture as it is stored; (112, 92) in the originals."""
+    name, data = _files()[0]
+    height, width, _ = decode(data, name, colour="GRAY").shape
+    return height, width
 
 
 def from_scikit_learn(data_home: str | None = None, *, download: bool = True) -> ArraySet:
@@ -70,3 +69,16 @@ def from_scikit_learn(data_home: str | None = None, *, download: bool = True) ->
 def pairs(faces: ArraySet, per_fold: int = 150, seed: int = 0) -> Pairs:
     """Ten folds of four people each, nobody in two: `per_fold` genuine (of 180) and as many impostor pairs."""
     return disjoint_pairs(faces.labels, per_fold, FOLDS, seed)
+
+
+def _files() -> list[tuple[str, bytes]]:
+    """``s1/1.pgm`` and content, in natural order."""
+    place = roots.find("att_faces", "att_faces.zip")
+    if place is None:
+        raise DataError(HOW)
+    if place.is_dir():
+        found = listing(place).files
+        return [(file.relative_to(place).as_posix(), file.read_bytes()) for file in found]
+    stored = members(place, lambda name: name.endswith(".pgm"))
+    found_inside = [("/".join(name.split("/")[-2:]), data) for name, data in stored]
+    return sorted(found_inside, key=lambda item: natural(item[0]))

@@ -4,6 +4,7 @@ Found in the data folders (`cdmllab.data.roots`): ``lfw/lfwa.tar.gz``, LFW-a, gr
 Taigman), or ``lfw/lfw-deepfunneled.tgz``, ``lfw-funneled.tgz``, ``lfw.tgz``, in colour; and ``lfw/pairs.txt``.
 """
 
+import json
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -23,6 +24,7 @@ ARCHIVES = ("lfw/lfwa.tar.gz", "lfw/lfw-deepfunneled.tgz", "lfw/lfw-funneled.tgz
 VIEWS = {"2": "lfw/pairs.txt", "1-train": "lfw/pairsDevTrain.txt", "1-test": "lfw/pairsDevTest.txt"}
 # The square of the 250 x 250 picture that puts eyes and mouth of LFW-a's mean face where the 112 template wants them.
 FACE = Box(58, 50, 192, 184)
+FOLDS = "folds.json"  # beside the pack that `data_scripts/lfw.py` makes
 HOW = (
     "LFW is not there: put lfwa.tar.gz (or lfw-deepfunneled.tgz, lfw-funneled.tgz, lfw.tgz) and pairs.txt into lfw/ "
     f"of a data folder (${roots.VARIABLE}, or data/); `python data_scripts/lfw.py --dry-run` says where to get them"
@@ -112,6 +114,23 @@ def training_part(faces: ArraySet, protocol: Pairs, *folds: int) -> Subset:
     if not folds or not set(folds) <= set(protocol.fold.tolist()):
         raise ValueError(f"folds must be some of {sorted(set(protocol.fold.tolist()))}, got {folds}")
     return without(faces, np.concatenate([people_in(faces, protocol, fold) for fold in folds]))
+
+
+def people_left_out(pack: Path | str, *folds: int) -> NDArray[np.int64]:
+    """The identities of the pack ``lfw_112`` that the pairs of some folds show; see `cdmllab.data.sets.without`.
+
+    Raises
+    ------
+    DataError : the pack's ``folds.json`` is missing or has no such fold
+    """
+    path = Path(pack) / FOLDS
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))["identities_in_pairs"]
+        return np.unique(np.concatenate([np.array(told[str(fold)], dtype=np.int64) for fold in folds]))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: `python data_scripts/lfw.py` makes it") from None
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path} does not tell the people of the folds {folds} ({error!r})") from None
 
 
 def _short(name: str) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from cdmllab.data.align import align, read_landmarks
+from cdmllab.data.align import align, landmarks_of, read_landmarks
 from cdmllab.data.crop import centre_square
 from cdmllab.data.decode import decode, encode_jpeg
 from cdmllab.data.folders import Listing, listing
@@ -148,9 +148,10 @@ def _record(
         data = file.read_bytes()
         pixels = decode(data, names[k])
         if landmarks is not None:
-            if names[k] not in landmarks:
-                return None, "the landmark file does not name it"
-            pixels = align(pixels, landmarks[names[k]], settings.size)
+            points = landmarks_of(names[k], landmarks)
+            if points is None:
+                return None, "there are no landmarks for it"
+            pixels = align(pixels, points, settings.size)
         elif settings.keep_bytes and pixels.shape[:2] == (settings.size, settings.size) and _colour_jpeg(data):
             return data, ""
         else:
