@@ -123,12 +123,12 @@ def apply_each(images: Tensor, drawn: Draw) -> Tensor:
 
 
 def apply_batch(images: Tensor, drawn: Draw) -> Tensor:
-    """Apply to a batch at once, on its device; equal to `apply_each` up to rounding (two grey levels)."""
+    """Apply to a batch at once, on its device; equal to `apply_each` up to rounding (a grey level)."""
     d = drawn.to(images.device)
     x = torch.where(d.flip[:, None, None, None], images.flip(3), images)
     x = _shifted(x, d.shift_px).to(torch.float32)
     if bool((d.brightness != 1.0).any()):
-        x = (x * _per_image(d.brightness)).clamp(0.0, 255.0)
+        x = (x * _per_image(d.brightness)).clamp(0.0, 255.0).floor()
     if bool((d.contrast != 1.0).any()):
         mean = _grey(x).floor().mean(dim=(1, 2, 3), keepdim=True)
         x = _blend(x, mean, d.contrast)
@@ -145,7 +145,7 @@ def _per_image(values: Tensor) -> Tensor:
 
 def _blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
     f = _per_image(factor)
-    return (f * x + (1.0 - f) * other).clamp(0.0, 255.0)
+    return (f * x + (1.0 - f) * other).clamp(0.0, 255.0).floor()  # whole grey levels, as torchvision has them
 
 
 def _grey(x: Tensor) -> Tensor:
