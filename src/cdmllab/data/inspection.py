@@ -102,9 +102,11 @@ def _ranges(pack: Pack) -> list[str]:
         if key not in record:
             found.append(f"record {key}, the range of identity {label}, is missing")
             continue
-        told = records.unpack(pack.file[record[key]], f"{pack.path}, record {key}").labels[:2].tolist()
-        if last[label] and told != [first[label], last[label]]:
-            found.append(f"record {key} gives identity {label} the range {told}, not {[first[label], last[label]]}")
+        told = records.unpack(pack.file[record[key]], f"{pack.path}, record {key}").labels[:2]
+        wanted = [int(first[label]), int(last[label])]
+        if wanted[1] and told.tolist() != wanted:
+            range_ = ", ".join(f"{number:g}" for number in told)
+            found.append(f"record {key} gives identity {label} the range [{range_}], not {wanted}")
     return _shortened(found, "identity records")
 
 
