@@ -1,16 +1,18 @@
 """Identity folders: one folder a person, pictures inside; the form most data sets are handed out in."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from cdmllab.data.decode import Colour, decode
 from cdmllab.data.sets import ArraySet
 from cdmllab.errors import DataError
+from cdmllab.files import replacing
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff")
 
@@ -83,6 +85,23 @@ def load(
         if pictures[-1].shape != pictures[0].shape:
             raise DataError(f"{file}: its shape is {pictures[-1].shape}, the first has {pictures[0].shape}")
     return ArraySet(np.stack(pictures), found.labels, found.num_identities, found.names)
+
+
+def save(root: Path | str, images: NDArray[np.uint8], labels: ArrayLike, names: Sequence[str] = ()) -> None:
+    """Write pictures as PNG into identity folders, ``<name of the identity>/000.png`` ...
+
+    Parameters
+    ----------
+    images : uint8, shape (n, height, width, 1 or 3)
+    labels : shape (n,)
+    names : of the identities; default ``person_000`` ...
+    """
+    count: dict[int, int] = {}
+    for image, label in zip(images, np.asarray(labels).tolist(), strict=True):
+        name = names[label] if names else f"person_{label:03d}"
+        with replacing(Path(root) / name / f"{count.get(label, 0):03d}.png") as temporary:
+            Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(temporary, "PNG")
+        count[label] = count.get(label, 0) + 1
 
 
 def is_picture(file: Path) -> bool:

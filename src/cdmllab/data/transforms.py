@@ -126,7 +126,10 @@ def apply_batch(images: Tensor, drawn: Draw) -> Tensor:
     """Apply to a batch at once, on its device; equal to `apply_each` up to rounding (a grey level)."""
     d = drawn.to(images.device)
     x = torch.where(d.flip[:, None, None, None], images.flip(3), images)
-    x = _shifted(x, d.shift_px).to(torch.float32)
+    x = _shifted(x, d.shift_px)
+    if not any(bool((part != neutral).any()) for part, neutral in zip(d[2:], (1.0, 1.0, 1.0, 0.0), strict=True)):
+        return x
+    x = x.to(torch.float32)
     if bool((d.brightness != 1.0).any()):
         x = (x * _per_image(d.brightness)).clamp(0.0, 255.0).floor()
     if bool((d.contrast != 1.0).any()):

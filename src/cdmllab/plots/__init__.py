@@ -1,6 +1,7 @@
 """Figures: one function for each, drawn in the book's style."""
 
 from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, roc_curve, target_logits
+from cdmllab.plots.layout import byte_layout, landmarks
 from cdmllab.plots.pictures import pictures
 from cdmllab.plots.sphere import facing, sphere
 from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure, label
@@ -9,11 +10,13 @@ __all__ = [
     "COLOURS",
     "IDENTITY_COLOURS",
     "angle_histogram",
+    "byte_layout",
     "colour",
     "decision_regions",
     "facing",
     "figure",
     "label",
+    "landmarks",
     "margin_costs",
     "pictures",
     "roc_curve",
