@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from cdmllab.errors import DataError
@@ -97,6 +97,8 @@ def _pillow(data: Bytes, colour: Colour) -> Pixels:
             image = Image.open(io.BytesIO(data))
         except Image.DecompressionBombWarning as error:
             raise ValueError(str(error)) from error
+        except UnidentifiedImageError:
+            raise ValueError("it is of no known format") from None
     _refuse_huge(image.height, image.width)
     pixels = np.asarray(image.convert(_PILLOW[colour]))
     return pixels if pixels.ndim == 3 else pixels[..., None]

@@ -157,7 +157,7 @@ def _record(
         else:
             pixels = centre_square(pixels, settings.size)
     except (ValueError, PermissionError, FileNotFoundError) as error:
-        return None, str(error)
+        return None, str(error).removeprefix(f"{names[k]}: ")
     return encode_jpeg(pixels, settings.quality), ""
 
 
