@@ -1,6 +1,6 @@
 # ---
 # cdmllab:
-#   data: ["results/benchmarks/data-*.json"]
+#   data: ["results/benchmarks/data-*.json", "data/lfw/pairs.txt"]
 # ---
 
 # %% [markdown]
@@ -28,6 +28,8 @@ people = 6  # identities in the pack
 pictures = 6  # pictures of each
 
 # %%
+import shutil
+
 import numpy as np
 import torch
 from myst_nb import glue
@@ -145,19 +147,16 @@ bool((scanned.offsets == pack.file.offsets).all())
 
 # %% [markdown]
 # Lengths and labels are also where damage shows. `cdmllab inspect` looks a pack over from end to end. We turn one byte
-# in the middle of one picture, on a copy in which nothing else changes:
+# in the middle of one picture, on a copy:
 
 # %%
-damaged = bytearray(pack.path.read_bytes())
-damaged[len(damaged) // 2] ^= 0xFF
-pack.path.write_bytes(damaged)
-found = inspect(lab.runs / "pack")
-print("\n".join(problem.replace(str(lab.runs), "") for problem in found.problems))
-
-# %% tags=["remove-input"]
-damaged[len(damaged) // 2] ^= 0xFF
-pack.path.write_bytes(damaged)
-assert inspect(lab.runs / "pack").problems == []
+shutil.copytree(lab.runs / "pack", lab.runs / "damaged")
+record_file = lab.runs / "damaged/train.rec"
+turned = bytearray(record_file.read_bytes())
+turned[len(turned) // 2] ^= 0xFF
+record_file.write_bytes(turned)
+for problem in inspect(lab.runs / "damaged").problems:
+    print(problem.replace(f"{lab.runs}/", ""))
 
 # %% [markdown]
 # Magic word and length are all right. A decoder may notice such a byte, or give another picture without a word; only the
@@ -320,9 +319,9 @@ if lfw.available():
     real = lfw.pictures(size=(56, 56))
     protocol = lfw.pairs(real)
     part = lfw.training_part(real, protocol, 0)
-    alone = int((np.bincount(real.labels) == 1).sum())
+    single = int((np.bincount(real.labels) == 1).sum())
     print(
-        f"{len(real):,} pictures of {real.num_identities:,} people, {alone:,} alone"
+        f"{len(real):,} pictures of {real.num_identities:,} people, {single:,} with one"
     )
     print(f"to test fold 0, train on {len(part):,} of {part.num_identities:,}")
 else:

@@ -116,3 +116,14 @@ def test_centre_square_takes_the_middle():
     wide[:, 3:7] = 200
     assert centre_square(wide, 4).min() == 200
     assert centre_square(wide, 2).shape == (2, 2, 1)
+
+
+def test_saved_folders_come_back(tmp_path):
+    folders.save(tmp_path / "f", IMAGES, LABELS)
+    again = folders.load(tmp_path / "f")
+    order = np.argsort(LABELS, kind="stable")
+    assert np.array_equal(again.images, IMAGES[order])
+    assert again.labels.tolist() == sorted(LABELS)
+    assert again.names == ("person_000", "person_001", "person_002")
+    folders.save(tmp_path / "g", IMAGES[..., :1], LABELS, names=("a", "b", "c"))
+    assert np.array_equal(folders.load(tmp_path / "g", colour="GRAY").images, IMAGES[order][..., :1])
