@@ -6,18 +6,12 @@ Wants ``calfw/pairs_CALFW.txt`` and ``calfw/images``, or ``calfw/calfw.zip``; ra
 ``calfw/CA_landmarks`` (one file a picture, as handed out) or ``calfw/landmarks.txt`` the faces are aligned.
 """
 
-from cdmllab.data import pair_lists, prepare, recipes
+from cdmllab.data import prepare, recipes
 
 
 def make(job: prepare.Job) -> None:
     """CALFW: pair list and pictures to verification/calfw.bin."""
-    images = job.folder("calfw/images", "calfw/calfw.zip")
-    pairs = job.need("calfw/pairs_CALFW.txt", "calfw/calfw/pairs_CALFW.txt")
-    if job.dry_run and not pairs.exists():
-        job.say("would make verification/calfw.bin")
-        return
-    marks = job.have("calfw/landmarks.txt", "calfw/CA_landmarks", "calfw/calfw/CA_landmarks")
-    recipes.pair_list_bin(job, "calfw", pair_lists.calfw(pairs), images, marks)
+    recipes.calfw_bin(job, "calfw", landmarks="CA_landmarks")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from cdmllab.data import prepare, recipes
 
 def make(job: prepare.Job) -> None:
     """IJB-B: check ijbb/meta and ijbb/loose_crop."""
-    root = job.need("ijbb", "IJBB")
-    recipes.ijb_check(job, "ijbb", root)
+    recipes.ijb_check(job, "ijbb")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from cdmllab.data import prepare, recipes
 
 def make(job: prepare.Job) -> None:
     """IJB-C: check ijbc/meta and ijbc/loose_crop."""
-    root = job.need("ijbc", "IJBC")
-    recipes.ijb_check(job, "ijbc", root)
+    recipes.ijb_check(job, "ijbc")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from cdmllab.data import records
 from cdmllab.data.layout import fields
 from cdmllab.data.recordio import WORD, frame
@@ -17,7 +19,7 @@ def test_fields_cover_every_byte_once_also_of_a_piece():
     for cut in (len(data), 100, 61, 40, 8):
         found = fields(data[:cut])
         assert found[0].start == 0
-        assert all(a.end == b.start for a, b in zip(found, found[1:], strict=False))
+        assert all(a.end == b.start for a, b in pairwise(found))
         assert found[-1].end == cut
 
 

@@ -4,9 +4,10 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from making import pixels
+from making import pixels, write_pack
 
 from cdmllab.data.loaders import Loader
+from cdmllab.data.packs import Pack
 from cdmllab.data.sets import ArraySet
 from cdmllab.errors import DataError
 
@@ -149,6 +150,7 @@ def test_labels_are_checked_against_the_config():
         ({"batch_size": 5, "workers": -1}, "0 or more"),
         ({"batch_size": 56}, "do not fill one batch of 56"),
         ({"batch_size": 5, "rank": 2, "world_size": 2}, r"0 \.\. 1"),
+        ({"batch_size": 5, "nvjpeg": True}, "nvjpeg needs device='cuda'"),
         ({"batch_size": 5, "augmentation": "mosaic"}, "unknown augmentation 'mosaic'"),
     ],
 )
@@ -163,3 +165,11 @@ def test_batches_end_on_the_gpu_nearly_as_on_the_cpu():
     for cpu, gpu in zip(*pair, strict=True):
         assert gpu.images.device.type == gpu.labels.device.type == "cuda"
         assert (cpu.images.int() - gpu.images.cpu().int()).abs().float().mean() < 1.0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_nvjpeg_batches_are_nearly_those_of_the_cpu(tmp_path):
+    pack = Pack(write_pack(tmp_path / "p", size=32))
+    for cpu, gpu in zip(Loader(pack, 3), Loader(pack, 3, device="cuda", nvjpeg=True, workers=2), strict=True):
+        assert torch.equal(cpu.rows, gpu.rows.cpu())
+        assert (cpu.images.int() - gpu.images.cpu().int()).abs().float().mean() < 4

@@ -139,7 +139,7 @@ def test_changed_source_or_settings_start_anew(tmp_path):
 
 
 def test_killed_command_goes_on(tmp_path):
-    source = folder(tmp_path / "src", (400, 400), size=24)
+    source = folder(tmp_path / "src", (250, 250), size=24)
     command = [sys.executable, "-m", "cdmllab.cli", "pack", str(source), str(tmp_path / "dst"), "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     journal = tmp_path / "dst.partial/journal.jsonl"
@@ -153,7 +153,7 @@ def test_killed_command_goes_on(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "of them done before" in done.stdout
     assert inspect(tmp_path / "dst").problems == []
-    assert len(Pack(tmp_path / "dst")) == 800
+    assert len(Pack(tmp_path / "dst")) == 500
 
 
 def test_full_disk_leaves_the_old_pack(tmp_path, monkeypatch):

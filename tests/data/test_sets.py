@@ -67,6 +67,9 @@ def test_decoded_file_of_another_set_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", IMAGES[:3])
     with pytest.raises(DataError, match="remove it"):
         decoded(ArraySet(IMAGES, LABELS), tmp_path / "x.npy")
+    np.save(tmp_path / "y.npy", IMAGES[::-1])
+    with pytest.raises(DataError, match="holds other pictures"):
+        decoded(ArraySet(IMAGES, LABELS), tmp_path / "y.npy")
 
 
 def test_interrupted_decoding_leaves_no_file(tmp_path):

@@ -1,17 +1,26 @@
 """Reading zip and tar archives from strangers: no member may leave the folder it is unpacked into."""
 
+import lzma
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NamedTuple
 
 from cdmllab.errors import DataError
 from cdmllab.files import replacing
 
-LARGEST_MEMBER_BYTES = 2**36
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
+_BLOCK_BYTES = 2**20
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError)
+
+
+class _Member(NamedTuple):
+    name: str
+    size: int  # bytes
+    open: Callable[[], IO[bytes]]
 
 
 def members(path: Path | str, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, bytes]]:
@@ -26,12 +35,11 @@ def members(path: Path | str, wanted: Callable[[str], bool] = lambda name: True)
     ------
     DataError : no archive, a damaged one, a password, or a name that leads outside
     """
-    for name, stream in _streams(Path(path)):
-        if wanted(name):
-            try:
-                yield name, stream().read()
-            except _DAMAGE as error:
-                raise DataError(f"{path}, {name}: the archive is damaged ({error})") from error
+    for member in _members(Path(path)):
+        if wanted(member.name):
+            with _damage_told(f"{path}, {member.name}"), member.open() as stream:
+                content = stream.read()
+            yield member.name, content
 
 
 def extract(path: Path | str, into: Path | str, *, progress: Callable[[int], None] | None = None) -> int:
@@ -48,55 +56,78 @@ def extract(path: Path | str, into: Path | str, *, progress: Callable[[int], Non
     Raises
     ------
     DataError : as `members`
+    OSError : no space left, no permission
     """
-    into, count = Path(into), 0
-    for name, content in members(path):
-        target = into / name
-        if not target.is_file() or target.stat().st_size != len(content):
-            with replacing(target) as temporary:
-                temporary.write_bytes(content)
+    count = 0
+    for member in _members(Path(path)):
+        target = Path(into) / member.name
+        if not target.is_file() or target.stat().st_size != member.size:
+            with replacing(target) as temporary, temporary.open("wb") as file:
+                _copy(member, file, f"{path}, {member.name}")
         count += 1
         if progress is not None:
             progress(count)
     return count
 
 
-def _streams(path: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
+def _copy(member: _Member, file: IO[bytes], where: str) -> None:
+    with _damage_told(where):
+        stream = member.open()
+    with stream:
+        while True:
+            with _damage_told(where):
+                block = stream.read(_BLOCK_BYTES)
+            if not block:
+                return
+            file.write(block)
+
+
+@contextmanager
+def _damage_told(where: str) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        raise DataError(f"{where}: the archive is damaged ({error})") from error
+
+
+def _members(path: Path) -> Iterator[_Member]:
     if not path.is_file():
         raise DataError(f"{path} does not exist")
-    try:
-        if zipfile.is_zipfile(path):
-            yield from _zip(path)
-        elif tarfile.is_tarfile(path):
-            yield from _tar(path)
-        else:
-            raise DataError(f"{path} is neither a zip nor a tar archive")
-    except _DAMAGE as error:
-        raise DataError(f"{path}: the archive is damaged ({error})") from error
+    with _damage_told(str(path)):
+        read = _zip if zipfile.is_zipfile(path) else _tar if tarfile.is_tarfile(path) else None
+    if read is None:
+        raise DataError(f"{path} is neither a zip nor a tar archive")
+    yield from read(path)
 
 
-def _zip(path: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
-    with zipfile.ZipFile(path) as archive:
+def _zip(path: Path) -> Iterator[_Member]:
+    with _damage_told(str(path)):
+        archive = zipfile.ZipFile(path)
+    with archive:
         for member in archive.infolist():
             name = _inside(member.filename, path)
             if member.is_dir():
                 continue
             if member.flag_bits & 1:
                 raise DataError(f"{path}, {name}: it is locked with a password; unpack it by hand")
-            _not_huge(member.file_size, name, path)
-            yield name, lambda member=member: archive.open(member)  # type: ignore[misc]
+            yield _Member(name, member.file_size, partial(archive.open, member))
 
 
-def _tar(path: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
-    with tarfile.open(path) as archive:
-        for member in archive:
+def _tar(path: Path) -> Iterator[_Member]:
+    with _damage_told(str(path)):
+        archive = tarfile.open(path)  # noqa: SIM115  (closed below)
+    with archive:
+        while True:
+            with _damage_told(str(path)):
+                member = archive.next()
+            if member is None:
+                return
             name = _inside(member.name, path)
             if member.isdir():
                 continue
             if not member.isfile():
                 raise DataError(f"{path}, {name}: it is a link or a device, only files are unpacked")
-            _not_huge(member.size, name, path)
-            yield name, lambda member=member: _opened(archive, member)  # type: ignore[misc]
+            yield _Member(name, member.size, partial(_opened, archive, member))
 
 
 def _opened(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
@@ -113,8 +144,3 @@ def _inside(name: str, path: Path) -> str:
     if plain.startswith("/") or ".." in parts or ":" in plain.split("/")[0] or "\0" in plain:
         raise DataError(f"{path} is refused: its member {name!r} leads outside the folder it would be unpacked into")
     return str(PurePosixPath(*parts)) if parts else "."
-
-
-def _not_huge(size: int, name: str, path: Path) -> None:
-    if size > LARGEST_MEMBER_BYTES:
-        raise DataError(f"{path}, {name}: {size:,} bytes are too many")

@@ -3,16 +3,18 @@
 import io
 import warnings
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import simplejpeg
-import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from cdmllab.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Colour = Literal["RGB", "GRAY"]
 Bytes = bytes | memoryview
@@ -57,13 +59,14 @@ def encode_jpeg(pixels: Pixels, quality: int = 95) -> bytes:
     return bytes(simplejpeg.encode_jpeg(x, quality=quality, colorspace="RGB", colorsubsampling="444"))
 
 
-def decode_batch_cuda(images: Sequence[Bytes], where: str, device: str = "cuda") -> list[Tensor]:
+def decode_batch_cuda(images: Sequence[Bytes], where: str, device: "torch.device | str" = "cuda") -> "list[Tensor]":
     """Decode JPEGs on the GPU (nvJPEG), each to uint8 [3, height, width] there; not bit-equal to Pillow.
 
     Raises
     ------
     DataError : nvJPEG refuses one of them; decode those on the CPU
     """
+    import torch  # packing and checking do without it, and so start sooner
     from torchvision.io import ImageReadMode, decode_jpeg
 
     buffers = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in images]

@@ -21,7 +21,7 @@ def fields(data: bytes) -> list[Field]:
     """
     found: list[Field] = []
     position = 0
-    while position + 8 <= len(data):
+    while position < len(data):
         word = int.from_bytes(data[position + 4 : position + 8], "little")
         found += [Field("magic", position, position + 4), Field("length", position + 4, position + 8)]
         start, end = position + 8, position + 8 + (word & LONGEST)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cdmllab.data import transforms
+from cdmllab.data.decode import decode_batch_cuda
 from cdmllab.data.sets import TrainingSet, checked
 from cdmllab.data.transforms import Augmentation
 
@@ -45,6 +46,8 @@ class Loader:
     per_identity : at most so many pictures of each identity an epoch, drawn anew every epoch
     rank, world_size : this process and how many there are; all see different parts of the same order
     shuffle : ``False`` keeps the set's order
+    nvjpeg : decode a batch at a time on the GPU, from a source that has its pictures as JPEG (`Pack`); the pixels
+        differ from the CPU's by a few grey levels
 
     Raises
     ------
@@ -66,11 +69,15 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         shuffle: bool = True,
+        nvjpeg: bool = False,
     ) -> None:
         if batch_size < 1 or workers < 0 or (per_identity is not None and per_identity < 1):
             raise ValueError("batch_size and per_identity must be 1 or more, workers 0 or more")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must lie in 0 .. {world_size - 1}, got {rank}")
+        if nvjpeg and (torch.device(device).type != "cuda" or not hasattr(source, "image")):
+            raise ValueError("nvjpeg needs device='cuda' and a source of JPEGs, such as a Pack")
+        self.nvjpeg = nvjpeg
         self.source, self.batch_size, self.seed, self.workers = source, batch_size, seed, workers
         self.augmentation = transforms.named(augmentation)
         self.device = torch.device(device)
@@ -155,13 +162,16 @@ class Loader:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _read(self, rows: NDArray[np.int64], key: Key) -> Batch:
-        pixels = np.ascontiguousarray(self.source.read(rows).transpose(0, 3, 1, 2))
-        images = torch.from_numpy(pixels)
+        chosen = torch.from_numpy(rows)
+        if self.nvjpeg:
+            jpegs = [self.source.image(row) for row in rows.tolist()]  # type: ignore[attr-defined]
+            decoded = torch.stack(decode_batch_cuda(jpegs, f"{self.source!r}, rows {rows.tolist()}", self.device))
+            return Batch(decoded, self.labels[chosen], chosen)
+        images = torch.from_numpy(np.ascontiguousarray(self.source.read(rows).transpose(0, 3, 1, 2)))
         if self.device.type == "cpu" and self.augmentation != Augmentation():
             images = transforms.apply_each(images, transforms.draw(self.augmentation, len(rows), *key))
         if self.device.type == "cuda":
             images = images.pin_memory()
-        chosen = torch.from_numpy(rows)
         return Batch(images, self.labels[chosen], chosen)
 
     def _placed(self, batch: Batch, key: Key) -> Batch:

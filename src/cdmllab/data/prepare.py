@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cdmllab.data import archives, roots
 from cdmllab.errors import CdmlLabError, DataError
+from cdmllab.files import write_text
 
 Counts = dict[str, int | tuple[int, int]]  # a number, or the least and the most
 
@@ -140,8 +141,11 @@ class Job:
             self.say(f"would unpack {archive} into {into}")
             self._missing = True
             return self.out / name
-        self.say(f"unpacking {archive} into {into}")
-        archives.extract(archive, into)
+        stamp, size = into / f".{archive.name}.unpacked", str(archive.stat().st_size)
+        if not stamp.is_file() or stamp.read_text(encoding="ascii") != size:
+            self.say(f"unpacking {archive} into {into}")
+            archives.extract(archive, into)
+            write_text(stamp, size)
         inside = next((p for p in (self.out / name, *into.rglob(Path(name).name)) if p.is_dir()), None)
         if inside is None:
             raise DataError(f"{archive} was unpacked, and there is no folder {Path(name).name} in it")

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab.data import bins, ijb, lfw, packing
+from cdmllab.data import bins, ijb, lfw, packing, pair_lists
 from cdmllab.data.align import align, landmarks_of, read_landmarks
 from cdmllab.data.crop import centre_square
 from cdmllab.data.decode import Colour, decode, encode_jpeg
@@ -138,8 +138,21 @@ def gallery_bin(job: Job, name: str, root: Path, seed: int = 0, per_fold: int = 
     return job.make(f"verification/{name}.bin", write, count_bin)
 
 
-def ijb_check(job: Job, name: Literal["ijbb", "ijbc"], root: Path) -> None:
+def calfw_bin(job: Job, name: Literal["calfw", "cplfw"], landmarks: str) -> None:
+    """CALFW's and CPLFW's bin, from ``<name>/images`` or ``<name>/<name>.zip``; `landmarks` is their folder there."""
+    images = job.folder(f"{name}/images", f"{name}/{name}.zip")
+    file = f"pairs_{name.upper()}.txt"
+    pairs = job.need(f"{name}/{file}", f"{name}/{name}/{file}")
+    if job.dry_run and not pairs.exists():
+        job.say(f"would make verification/{name}.bin")
+        return
+    marks = job.have(f"{name}/landmarks.txt", f"{name}/{landmarks}", f"{name}/{name}/{landmarks}")
+    pair_list_bin(job, name, pair_lists.calfw(pairs), images, marks)
+
+
+def ijb_check(job: Job, name: Literal["ijbb", "ijbc"]) -> None:
     """See that meta files and pictures of IJB-B or IJB-C are whole and belong together."""
+    root = job.need(name, name.upper())
 
     def count() -> dict[str, int]:
         found = ijb.load(root, name)

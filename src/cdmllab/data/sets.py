@@ -124,7 +124,7 @@ def decoded(
 
     Parameters
     ----------
-    path : the ``.npy`` file; used as it is when it has the right shape
+    path : the ``.npy`` file; used as it is when its shape and a sample of its pictures are right
     batch : pictures decoded at a time
     progress : called with the number of pictures done
 
@@ -147,6 +147,9 @@ def decoded(
     kept = np.load(target, mmap_mode="r", allow_pickle=False)
     if kept.shape != shape or kept.dtype != np.uint8:
         raise DataError(f"{target} holds {kept.dtype} {kept.shape}, this set needs uint8 {shape}: remove it")
+    some = np.linspace(0, len(whole) - 1, min(len(whole), 16), dtype=np.int64)
+    if not np.array_equal(kept[some], whole.read(some)):
+        raise DataError(f"{target} holds other pictures than this set: remove it")
     return ArraySet(kept, whole.labels, whole.num_identities)
 
 
