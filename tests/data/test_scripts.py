@@ -8,6 +8,7 @@ from pathlib import Path
 import miniatures
 import numpy as np
 import pytest
+from making import folder, write_pack
 
 from cdmllab.data import bins, prepare, recipes, verification
 from cdmllab.data.inspection import inspect
@@ -208,3 +209,31 @@ def test_manifest_of_another_form_is_refused(tmp_path):
         Manifest.read(tmp_path / "m.json")
     with pytest.raises(DataError, match="does not exist"):
         Manifest.read(tmp_path / "n.json")
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_pack_in_an_archive_is_unpacked_once(data, tmp_path, capsys, nested):
+    import zipfile
+
+    made = write_pack(tmp_path / "made", size=112)
+    with zipfile.ZipFile(data / "ms1m-retinaface-t1.zip", "w") as z:
+        for file in made.iterdir():
+            z.write(file, f"ms1m-retinaface-t1/{file.name}" if nested else file.name)
+    for said in (True, False):
+        run("ms1mv3", "--to", str(tmp_path / "out"), "--other-counts")
+        out = capsys.readouterr().out
+        assert ("unpacking" in out) == said
+        assert "ms1mv3_112: 6 pictures, 3 identities" in out
+
+
+def test_folders_in_an_archive_become_a_pack(data, tmp_path):
+    import zipfile
+
+    made = folder(tmp_path / "made", (3, 2), size=112)
+    with zipfile.ZipFile(data / "CASIA-WebFace.zip", "w") as z:
+        for file in made.rglob("*.jpg"):
+            z.write(file, f"CASIA-WebFace/{file.relative_to(made)}")
+    run("casia_webface", "--to", str(tmp_path / "out"), "--other-counts")
+    packed = Pack(tmp_path / "out/casia_webface_112")
+    assert packed.labels.tolist() == [0, 0, 0, 1, 1]
+    assert (packed.path.parent / "identities.txt").read_text() == "p0\np1\n"

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from cdmllab.data import records
 from cdmllab.data.decode import Colour, decode
 from cdmllab.data.recordio import RecordFile, read_index
-from cdmllab.data.sets import checked
+from cdmllab.data.sets import LARGEST_LABEL, checked
 from cdmllab.errors import DataError
 
 _JPEG = 0xFFD8FF  # how a JPEG starts, read as a little-endian word
@@ -115,7 +115,7 @@ class Pack:
         if record.flag < 2 or not np.isfinite(record.labels[:2]).all():
             raise DataError(f"{self.path}, record 0: a header has two numbers, this one has {record.labels.tolist()}")
         first, end = (int(label) for label in record.labels[:2])
-        if not 1 <= first <= end:
+        if not 1 <= first <= end <= first + LARGEST_LABEL:
             raise DataError(f"{self.path}, record 0: a header of {first}, {end} makes no sense")
         return first, end
 

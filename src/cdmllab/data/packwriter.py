@@ -17,11 +17,11 @@ import numpy as np
 
 from cdmllab.data import records
 from cdmllab.data.recordio import RecordWriter, frame, write_index
+from cdmllab.data.sets import LARGEST_LABEL
 from cdmllab.errors import DataError
 from cdmllab.files import replacing, write_text
 
 JOURNAL, CHECKSUMS, NAMES = "journal.jsonl", "train.crc", "identities.txt"
-EXACT = 2**24  # whole numbers up to here are exact in float32, the type of labels
 _START = len(frame(records.pack([0.0, 0.0])))  # the header record's place, filled in at the end
 
 
@@ -105,8 +105,8 @@ class PackWriter:
         DataError : more pictures than labels of float32 can count
         """
         count, identities = self.pictures, self.identities
-        if count + 1 + identities > EXACT:
-            raise DataError(f"{count:,} pictures are too many for a pack, whose header counts up to {EXACT:,}")
+        if count + 1 + identities > LARGEST_LABEL:
+            raise DataError(f"{count:,} pictures are too many for a pack, whose header counts up to {LARGEST_LABEL:,}")
         ends = [*self._starts[1:], count + 1]
         ranges = [records.pack([float(a), float(b)]) for a, b in zip(self._starts, ends, strict=True)]
         offsets = [self._writer.write(payload) for payload in ranges]

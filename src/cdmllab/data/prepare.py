@@ -132,21 +132,21 @@ class Job:
         ------
         DataError : neither is there, or the archive does not hold the folder
         """
-        found = self.have(name)
-        if found is not None or not (archive := self.have(*packed)):
-            return found or self.need(name, *packed)
-        self.check(archive)
-        into = self.out / Path(name).parts[0]
-        if self.dry_run:
+        archive, into = self.have(*packed), self.out / Path(name).parts[0]
+        stamp = into / f".{archive.name}.unpacked" if archive else None
+        unpacked = archive and stamp and stamp.is_file() and stamp.read_text(encoding="ascii") == _size(archive)
+        if archive is None or stamp is None or (not unpacked and self.have(name) is not None):
+            return self.need(name, *packed)
+        if self.dry_run and not unpacked:
             self.say(f"would unpack {archive} into {into}")
             self._missing = True
             return self.out / name
-        stamp, size = into / f".{archive.name}.unpacked", str(archive.stat().st_size)
-        if not stamp.is_file() or stamp.read_text(encoding="ascii") != size:
+        if not unpacked:
+            self.check(archive)
             self.say(f"unpacking {archive} into {into}")
             archives.extract(archive, into)
-            write_text(stamp, size)
-        inside = next((p for p in (self.out / name, *into.rglob(Path(name).name)) if p.is_dir()), None)
+            write_text(stamp, _size(archive))
+        inside = next((p for p in (*into.rglob(Path(name).name), self.out / name) if p.is_dir()), None)
         if inside is None:
             raise DataError(f"{archive} was unpacked, and there is no folder {Path(name).name} in it")
         return inside
@@ -194,6 +194,10 @@ class Job:
                     f"{name} has {counts.get(key, 0):,} {key}, {self.manifest.title} has {told}; "
                     "if yours is another version, --other-counts accepts it"
                 )
+
+
+def _size(path: Path) -> str:
+    return str(path.stat().st_size)
 
 
 def main(script: str, make: Callable[[Job], None], arguments: list[str] | None = None) -> None:

@@ -12,6 +12,7 @@ from cdmllab.files import replacing
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+LARGEST_LABEL = 2**24  # whole numbers up to here are exact in float32, the type of labels in packs
 
 
 class TrainingSet(Protocol):
@@ -163,13 +164,14 @@ def checked(labels: ArrayLike, num_identities: int | None, where: str) -> Labels
     given = np.asarray(labels)
     wrong = np.zeros(given.shape, dtype=bool)
     if given.dtype.kind == "f":
-        wrong = ~np.isfinite(given) | (given != np.round(given))
+        wrong = ~(np.abs(given) <= LARGEST_LABEL) | (given != np.round(given))  # also NaN and infinity
     whole = np.where(wrong, -1, given).astype(np.int64)
     wrong |= whole < 0
     if num_identities is not None:
         wrong |= whole >= num_identities
+    wrong |= whole > LARGEST_LABEL
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        allowed = "0 or more" if num_identities is None else f"0 .. {num_identities - 1}"
+        allowed = f"0 .. {(num_identities or LARGEST_LABEL + 1) - 1:,}"
         raise DataError(f"{where}: label {given[row]:g} of picture {row} is not a whole number in {allowed}")
     return whole
