@@ -5,7 +5,7 @@ from making import folder, pixels, write_pack
 from cdmllab.data import folders
 from cdmllab.data.crop import Box, centre_square, crop, resize
 from cdmllab.data.packs import Pack
-from cdmllab.data.sets import ArraySet, Subset, at_least, at_most, decoded, without
+from cdmllab.data.sets import ArraySet, Subset, at_least, at_most, decoded, occurrence, without
 from cdmllab.errors import DataError
 
 IMAGES = np.stack([pixels(k, 8) for k in range(7)])
@@ -26,6 +26,10 @@ def test_without_leaves_people_out():
     part = without(ArraySet(IMAGES, LABELS), [2])
     assert part.rows.tolist() == [1, 3, 5]
     assert part.num_identities == 2
+
+
+def test_occurrence_counts_equal_labels_before():
+    assert occurrence([5, 2, 5, 5, 2]).tolist() == [0, 0, 1, 2, 1]
 
 
 def test_at_least_and_at_most_count_pictures():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cdmllab.data import transforms
 from cdmllab.data.decode import decode_batch_cuda
-from cdmllab.data.sets import TrainingSet, checked
+from cdmllab.data.sets import TrainingSet, checked, occurrence
 from cdmllab.data.transforms import Augmentation
 
 Key = tuple[int, ...]  # seed, epoch, place in the epoch, rank
@@ -114,12 +114,7 @@ class Loader:
         rng = np.random.default_rng((self.seed, epoch))
         order = rng.permutation(len(self.source))
         if self.per_identity is not None:
-            by_identity = order[np.argsort(self.source.labels[order], kind="stable")]
-            ordered = self.source.labels[by_identity]
-            rank = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
-            kept = np.zeros(len(order), dtype=bool)
-            kept[by_identity[rank < self.per_identity]] = True
-            order = order[kept[order]]
+            order = order[occurrence(self.source.labels[order]) < self.per_identity]
         return order if self.shuffle else np.sort(order)
 
     def state_dict(self) -> dict[str, Any]:

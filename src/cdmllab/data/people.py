@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.data import pairs
 from cdmllab.data.pairs import Pairs
+from cdmllab.data.sets import occurrence
 
 Rows = NDArray[np.int64]
 
@@ -56,9 +57,8 @@ def gallery_and_probes(labels: ArrayLike, per_identity: int = 1, seed: int = 0) 
     """
     ids = np.asarray(labels)
     shuffled = np.random.default_rng(seed).permutation(len(ids))
-    order = shuffled[np.argsort(ids[shuffled], kind="stable")]
-    rank = np.arange(len(ids)) - np.searchsorted(ids[order], ids[order])
-    return GalleryProbes(np.sort(order[rank < per_identity]), np.sort(order[rank >= per_identity]))
+    first = occurrence(ids[shuffled]) < per_identity
+    return GalleryProbes(np.sort(shuffled[first]), np.sort(shuffled[~first]))
 
 
 def gallery_pairs(

@@ -109,11 +109,18 @@ def at_least(whole: TrainingSet, pictures: int) -> Subset:
 
 def at_most(whole: TrainingSet, pictures: int, seed: int = 0) -> Subset:
     """At most `pictures` of every identity, drawn at random where there are more; the order stays."""
-    turn = np.random.default_rng(seed).random(len(whole))
-    order = np.lexsort((turn, whole.labels))
-    ordered = whole.labels[order]
-    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
-    return Subset(whole, np.sort(order[rank < pictures]))
+    order = np.random.default_rng(seed).permutation(len(whole))
+    return Subset(whole, np.sort(order[occurrence(whole.labels[order]) < pictures]))
+
+
+def occurrence(labels: ArrayLike) -> Labels:
+    """How many of the same label stand before each, shape (n,): 0 for the first, 1 for the second."""
+    given = np.asarray(labels)
+    order = np.argsort(given, kind="stable")
+    ordered = given[order]
+    before = np.empty(len(given), dtype=np.int64)
+    before[order] = np.arange(len(given)) - np.searchsorted(ordered, ordered)
+    return before
 
 
 def decoded(
