@@ -65,7 +65,7 @@ lab = notebook.start(profile, seed)
 # into one file, one after the other, and keeps a list of where each begins. The format that stuck is MXNet's
 # **RecordIO**, in the arrangement that InsightFace gave it {cite}`guo2021insightface`; MXNet itself is retired.
 #
-# We draw some people (chapter 5 tells how) and save them as folders, as a data set would arrive.
+# We draw some people and save them as folders, as a data set would arrive.
 
 # %%
 who = torch.arange(people).repeat_interleave(pictures)
