@@ -1,10 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from cdmllab import exercises
+from cdmllab.data.recordio import WORD
 
 RIGHT = {
     "1.1": [36.87, math.degrees(math.acos(0.8))],
@@ -13,6 +15,9 @@ RIGHT = {
     "2.1": [30.7, 120.7],
     "2.2": [lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(0).sqrt() * math.sin(m)],
     "2.3": [151.35],
+    "7.1": [1012, 1012.0],
+    "7.2": [lambda p: 1 + sum(p[k : k + 4] == WORD for k in range(0, len(p) - 3, 4))],
+    "7.3": [lambda y, a, b: np.flatnonzero(~np.isin(y, y[np.concatenate([a, b])]))],
 }
 WRONG = {
     "1.1": [(0.6435, "radians"), (0.8, "cosine"), (50.0, "too large"), ("37", "number")],
@@ -29,6 +34,13 @@ WRONG = {
     "2.2": [(lambda c, m: c - m, "CosFace"), (lambda c, m: torch.cos(torch.acos(c) - m), "turned round"),
             (lambda c, m: c[:3], "shape"), (lambda c, m: c, "differ")],
     "2.3": [(180.0, "too large"), (True, "number")],
+    "7.1": [(1001, "payload alone"), (1009, "multiple of 4"), (1004, "two words"), (1033, "24 bytes"),
+            (2000, "too large"), ("1012", "number")],
+    "7.2": [(lambda p: p.count(WORD) + 1, "only at a multiple of 4"), (lambda p: 7, "parts, not 7"),
+            (lambda p: sum(p[k : k + 4] == WORD for k in range(0, len(p), 4)), "n + 1 parts"), (2, "function")],
+    "7.3": [(lambda y, a, b: np.setdiff1d(np.arange(len(y)), [*a, *b]), "other pictures of the same people"),
+            (lambda y, a, b: np.arange(len(y)), "Row 0 shows somebody"), (lambda y, a, b: [6], "[7, 8]"),
+            (3, "function")],
 }  # fmt: skip
 
 
