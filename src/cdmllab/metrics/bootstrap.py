@@ -8,7 +8,7 @@ for Error Rates in 1:1 Matching Tasks", IJCV 2024). Everything is measured anew 
 folds' thresholds included. It errs on the wide side. Drawing pairs instead errs on the narrow side.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from cdmllab.metrics import weighted
 from cdmllab.metrics.ranked import allowed, check
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Draw = Callable[[np.random.Generator, int], Floats]  # (source of chance, r) to weights of shape (r, p)
 
 FEWEST_IDENTITIES = 10
 _CELLS = 4_000_000  # replicates x pairs weighed at one time
@@ -92,41 +92,37 @@ def _portions(total: int, size: int) -> Iterator[int]:
         total -= size
 
 
-class _people:
+def _people(first: ArrayLike, second: ArrayLike, same: NDArray[np.bool_]) -> Draw:
     """Weights of pairs from draws of people."""
+    a, b = np.asarray(first), np.asarray(second)
+    if a.shape != same.shape or b.shape != same.shape:
+        raise ValueError(f"identities must have shape {same.shape}, got {a.shape} and {b.shape}")
+    wrong = np.flatnonzero((a == b) != same)
+    if len(wrong):
+        k = int(wrong[0])
+        kind = "genuine" if same[k] else "impostor"
+        raise ValueError(f"pair {k} is {kind}, and its identities are {a[k]} and {b[k]}")
+    known, both = np.unique(np.concatenate([a, b]), return_inverse=True)
+    n = len(known)
+    if n < FEWEST_IDENTITIES:
+        raise ValueError(f"an interval over identities needs {FEWEST_IDENTITIES} of them or more, these pairs have {n}")
+    one, other = both[: len(a)], both[len(a) :]
 
-    def __init__(self, first: ArrayLike, second: ArrayLike, same: NDArray[np.bool_]) -> None:
-        a, b = np.asarray(first), np.asarray(second)
-        if a.shape != same.shape or b.shape != same.shape:
-            raise ValueError(f"identities must have shape {same.shape}, got {a.shape} and {b.shape}")
-        wrong = np.flatnonzero((a == b) != same)
-        if len(wrong):
-            k = int(wrong[0])
-            kind = "genuine" if same[k] else "impostor"
-            raise ValueError(f"pair {k} is {kind}, and its identities are {a[k]} and {b[k]}")
-        known, both = np.unique(np.concatenate([a, b]), return_inverse=True)
-        self._count = len(known)
-        if self._count < FEWEST_IDENTITIES:
-            raise ValueError(
-                f"an interval over identities needs {FEWEST_IDENTITIES} of them or more, and these pairs have {self._count}"
-            )
-        self._first, self._second, self._same = both[: len(a)], both[len(a) :], same
-
-    def __call__(self, rng: np.random.Generator, replicates: int) -> Floats:
-        drawn = rng.multinomial(self._count, np.full(self._count, 1.0 / self._count), size=replicates)
-        w = drawn[:, self._first].astype(np.float64)
-        w *= np.where(self._same, 1, drawn[:, self._second])
+    def draw(rng: np.random.Generator, replicates: int) -> Floats:
+        drawn = rng.multinomial(n, np.full(n, 1.0 / n), size=replicates)
+        w = drawn[:, one].astype(np.float64)
+        w *= np.where(same, 1, drawn[:, other])
         return w
 
+    return draw
 
-class _pairs:
+
+def _pairs(count: int) -> Draw:
     """Weights of pairs from draws of pairs."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def draw(rng: np.random.Generator, replicates: int) -> Floats:
+        drawn = rng.integers(0, count, size=(replicates, count))
+        drawn += np.arange(replicates)[:, None] * count
+        return np.bincount(drawn.ravel(), minlength=replicates * count).reshape(replicates, count).astype(np.float64)
 
-    def __call__(self, rng: np.random.Generator, replicates: int) -> Floats:
-        drawn = rng.integers(0, self._count, size=(replicates, self._count))
-        drawn += np.arange(replicates)[:, None] * self._count
-        counts = np.bincount(drawn.ravel(), minlength=replicates * self._count)
-        return counts.reshape(replicates, self._count).astype(np.float64)
+    return draw

@@ -117,8 +117,9 @@ def fit_calibrator(scores: ArrayLike, same: ArrayLike, iterations: int = 100) ->
         gradient = x.T @ (weight * (p - y)) + penalty * w
         curvature = (x * (weight * p * (1.0 - p))[:, None]).T @ x + np.diag(penalty)
         step = np.linalg.solve(curvature, gradient)
-        w = w - step * min(1.0, 4.0 / float(np.abs(step).max()))
-        if float(np.abs(step).max()) < 1e-10:
+        longest = float(np.abs(step).max())
+        w = w - step / max(1.0, longest / 4.0)
+        if longest < 1e-10:
             break
     slope = float(w[0]) / spread
     return Calibrator(slope, float(w[1]) - slope * centre)

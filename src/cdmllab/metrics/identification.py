@@ -1,4 +1,4 @@
-"""Identification, 1:N: who among the people of a gallery is this, and is it any of them?
+"""Identification, 1:N: who of a gallery is this, if it is anybody of it.
 
 Closed set: every probe has a mate in the gallery, and rank k is the share of probes whose mate is among the k best
 scores. Open set: some probes have none, and an answer counts only above a threshold. Terms as in ISO/IEC 19795-1.

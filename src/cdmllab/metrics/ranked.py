@@ -104,11 +104,11 @@ def eer(ranked: Ranked) -> float:
     def gap(threshold: float) -> float:  # falls from 1 to -1 as the threshold rises
         return float(ranked.far(threshold) - (1.0 - ranked.tar(threshold)))
 
-    # The highest score, of either kind, whose gap is not negative; the next score above it is the other point.
-    at = max(
-        values[bisect_left(range(len(values)), True, key=lambda k, v=values: gap(v[k]) < 0.0) - 1]
-        for values in ranked
-    )
+    def last(values: Floats) -> float:
+        """The highest of the scores whose gap is not negative; the lowest of a kind always is one."""
+        return float(values[bisect_left(values, True, key=lambda threshold: gap(threshold) < 0.0) - 1])
+
+    at = max(map(last, ranked))
     above = [values[np.searchsorted(values, at, side="right") :][:1] for values in ranked]
     nexts = np.concatenate(above)
     far, low = float(ranked.far(at)), gap(at)

@@ -107,12 +107,13 @@ def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
     if wrong.size:
         raise ValueError(f"{given} lies in [{low:g}, {high:.4g}], got {wrong.flat[0]:g}")
     c = {"cosine": x, "cosine_distance": 1.0 - x, "squared_l2": 1.0 - x / 2.0, "angle_rad": np.cos(x)}[given]
-    return {
+    converted: dict[Scale, Floats] = {
         "cosine": c,
         "cosine_distance": 1.0 - c,
         "squared_l2": 2.0 - 2.0 * c,
         "angle_rad": np.arccos(np.clip(c, -1.0, 1.0)),
-    }[wanted]
+    }
+    return converted[wanted]
 
 
 def _rows(first: ArrayLike, second: ArrayLike, n: int, what: str) -> tuple[Ints, Ints]:

@@ -33,7 +33,7 @@ class Curve:
         """
         far, tar = self._rates(weights)
         rows = np.arange(len(weights))
-        values = {"auc": np.trapezoid(tar, far, axis=1)}
+        values: dict[str, Floats] = {"auc": np.asarray(np.trapezoid(tar, far, axis=1))}
 
         gap = far + tar - 1.0
         k = np.maximum(np.argmax(gap >= 0.0, axis=1), 1)
@@ -89,4 +89,4 @@ class Folds:
             right = (scores >= threshold[:, None]) == same
             total = w.sum(axis=1)
             per_fold[:, k] = (w * right).sum(axis=1) / np.where(total > 0.0, total, np.nan)
-        return np.nanmean(per_fold, axis=1)
+        return np.asarray(np.nanmean(per_fold, axis=1))
