@@ -97,7 +97,7 @@ class Calibrator(NamedTuple):
 def fit_calibrator(scores: ArrayLike, same: ArrayLike, iterations: int = 100) -> Calibrator:
     """Fit a `Calibrator` by logistic regression in which both kinds of pairs weigh the same.
 
-    Newton's steps on standardised scores, with a penalty as if of one pair on the slope: scores that are told apart
+    Newton's steps on standardised scores, with a hundredth of a pair as penalty on the slope: scores that are told apart
     without an error would else make it infinite. (Brümmer and du Preez, Computer Speech and Language 20, 2006.)
 
     Raises
@@ -110,7 +110,7 @@ def fit_calibrator(scores: ArrayLike, same: ArrayLike, iterations: int = 100) ->
         raise ValueError(f"all {len(s):,} scores are {s[0]:g}: there is nothing to calibrate")
     x = np.stack([(s - centre) / spread, np.ones_like(s)], axis=1)
     weight = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum())
-    penalty = np.array([1.0 / len(s), 0.0])
+    penalty = np.array([0.01 / len(s), 0.0])
     w = np.zeros(2)
     for _ in range(iterations):
         p = _sigmoid(x @ w)
