@@ -19,11 +19,16 @@ def world(seed, people=40, genuine=6, impostor=400, effect=0.7):
     return scores, same, a, b, rng.integers(0, 5, len(a))
 
 
+def falling(scores, *others):
+    order = np.argsort(-scores, kind="stable")
+    return scores[order], *(other[order] for other in others)
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("decimals", [1, 6])
 def test_measures_with_weights_of_one_equal_the_plain_ones(seed, decimals):
     scores, same, _, _, fold = world(seed)
-    scores = np.round(scores, decimals)
+    scores, same, fold = falling(np.round(scores, decimals), same, fold)
     ones = np.ones((2, len(scores)))
     got = weighted.Curve(scores, same).measures(ones, (0.01, 0.1))
     want = {"auc": v.auc(scores, same), "eer": v.eer(scores, same)}
@@ -37,13 +42,24 @@ def test_measures_with_weights_of_one_equal_the_plain_ones(seed, decimals):
 
 def test_whole_weights_equal_repeated_pairs():
     scores, same, *_ = world(1)
-    scores = np.round(scores, 1)
+    scores, same = falling(np.round(scores, 1), same)
     w = np.random.default_rng(5).integers(0, 4, len(scores))
     got = weighted.Curve(scores, same).measures(w[None].astype(float), (0.02,))
     repeated = np.repeat(scores, w), np.repeat(same, w)
     assert np.isclose(got["auc"][0], v.auc(*repeated))
     assert np.isclose(got["eer"][0], v.eer(*repeated))
     assert np.isclose(got["tar@0.02"][0], v.tar_at_far(*repeated, 0.02))
+
+
+def test_a_thinned_curve_is_exact_at_its_top_and_near_below(monkeypatch):
+    scores, same = falling(*world(1, impostor=20_000)[:2])
+    monkeypatch.setattr(weighted, "_EXACT", 1000)
+    monkeypatch.setattr(weighted, "_STEPS", 500)
+    got = weighted.Curve(scores, same).measures(np.ones((1, len(scores))), (1e-3, 1e-2))
+    for far in (1e-3, 1e-2):
+        assert got[f"tar@{far:g}"][0] == v.tar_at_far(scores, same, far)
+    assert np.isclose(got["auc"][0], v.auc(scores, same), atol=1e-4)
+    assert np.isclose(got["eer"][0], v.eer(scores, same), atol=3e-3)
 
 
 def test_a_draw_of_people_weighs_each_pair_by_its_people(monkeypatch):
@@ -54,6 +70,7 @@ def test_a_draw_of_people_weighs_each_pair_by_its_people(monkeypatch):
     monkeypatch.setattr(weighted.Curve, "measures", lambda self, w, fars: seen.append(w) or measures(self, w, fars))
     bootstrap.intervals(scores, same, identities=(a, b), replicates=50)
     (w,) = seen
+    _, same, a, b = falling(scores, same, a, b)
     for row in w:
         times = np.zeros(40)
         times[a[same]] = row[same]

@@ -66,9 +66,11 @@ def intervals(
         allowed(far, int((~y).sum()))
     if replicates < 2 or not 0.0 < confidence < 1.0:
         raise ValueError(f"replicates must be 2 or more and confidence in (0, 1), got {replicates} and {confidence}")
-    draw = _pairs(len(s)) if identities is None else _people(*identities, y)
+    order = np.argsort(-s, kind="stable")
+    s, y = s[order], y[order]
+    draw = _pairs(len(s)) if identities is None else _people(*identities, order, y)
     curve = weighted.Curve(s, y)
-    folds = None if fold is None else weighted.Folds(s, y, fold)
+    folds = None if fold is None else weighted.Folds(s, y, np.asarray(fold)[order])
     rng = np.random.default_rng(seed)
     found: dict[str, list[Floats]] = {}
     for part in _portions(replicates, max(1, _CELLS // len(s))):
@@ -93,16 +95,17 @@ def _portions(total: int, size: int) -> Iterator[int]:
         total -= size
 
 
-def _people(first: ArrayLike, second: ArrayLike, same: NDArray[np.bool_]) -> Draw:
-    """Weights of pairs from draws of people."""
+def _people(first: ArrayLike, second: ArrayLike, order: NDArray[np.int64], same: NDArray[np.bool_]) -> Draw:
+    """Weights of pairs, in `order`, from draws of people."""
     a, b = np.asarray(first), np.asarray(second)
     if a.shape != same.shape or b.shape != same.shape:
         raise ValueError(f"identities must have shape {same.shape}, got {a.shape} and {b.shape}")
+    a, b = a[order], b[order]
     wrong = np.flatnonzero((a == b) != same)
     if len(wrong):
-        k = int(wrong[0])
+        k = int(wrong[order[wrong].argmin()])
         kind = "genuine" if same[k] else "impostor"
-        raise ValueError(f"pair {k} is {kind}, and its identities are {a[k]} and {b[k]}")
+        raise ValueError(f"pair {order[k]} is {kind}, and its identities are {a[k]} and {b[k]}")
     known, both = np.unique(np.concatenate([a, b]), return_inverse=True)
     n = len(known)
     if n < FEWEST_IDENTITIES:
@@ -110,10 +113,8 @@ def _people(first: ArrayLike, second: ArrayLike, same: NDArray[np.bool_]) -> Dra
     one, other = both[: len(a)], both[len(a) :]
 
     def draw(rng: np.random.Generator, replicates: int) -> Floats:
-        drawn = rng.multinomial(n, np.full(n, 1.0 / n), size=replicates)
-        w = drawn[:, one].astype(np.float64)
-        w *= np.where(same, 1, drawn[:, other])
-        return w
+        drawn = rng.multinomial(n, np.full(n, 1.0 / n), size=replicates).astype(np.float64)
+        return drawn[:, one] * np.where(same, 1.0, drawn[:, other])
 
     return draw
 
