@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 from cdmllab import __version__
 from cdmllab.bench import bench
 from cdmllab.errors import CdmlLabError
+from cdmllab.evaluation_commands import evaluate
 from cdmllab.publish.commands import app as book
 
 
@@ -31,6 +32,7 @@ class _Sentences(TyperGroup):
 
 app = typer.Typer(cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(book, name="book")
+app.command()(evaluate)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
 
 

@@ -33,9 +33,13 @@ def test_measures_with_weights_of_one_equal_the_plain_ones(seed, decimals):
     got = weighted.Curve(scores, same).measures(ones, (0.01, 0.1))
     want = {"auc": v.auc(scores, same), "eer": v.eer(scores, same)}
     want |= {f"tar@{far:g}": v.tar_at_far(scores, same, far) for far in (0.01, 0.1)}
-    assert got.keys() == want.keys()
+    assert got.keys() == want.keys() | {"threshold@0.01", "threshold@0.1"}
     for name, value in want.items():
         np.testing.assert_allclose(got[name], [value, value])
+    for far in (0.01, 0.1):
+        accepted = scores >= got[f"threshold@{far:g}"][0]
+        assert np.isclose(accepted[same].mean(), want[f"tar@{far:g}"])
+        assert accepted[~same].mean() <= far
     folds = weighted.Folds(scores, same, fold)
     np.testing.assert_allclose(folds.accuracy(ones), v.fold_accuracy(scores, same, fold).mean)
 
@@ -101,7 +105,7 @@ def test_portions_of_replicates_change_nothing(monkeypatch):
     whole = bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30)
     monkeypatch.setattr(bootstrap, "_CELLS", 7 * len(scores))
     assert bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30) == whole
-    assert whole.keys() == {"auc", "eer", "tar@0.1", "accuracy"}
+    assert whole.keys() == {"auc", "eer", "tar@0.1", "threshold@0.1", "accuracy"}
 
 
 def test_interval_holds_its_share_of_the_replicates():

@@ -44,7 +44,8 @@ def intervals(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Percentile intervals of ``"auc"``, ``"eer"``, ``"tar@<far>"`` and, with folds, ``"accuracy"``.
+    """Percentile intervals of ``"auc"``, ``"eer"``, and, with folds, ``"accuracy"``; and for each of `fars` of
+    ``"tar@<far>"`` and of the score that is the threshold then, ``"threshold@<far>"``.
 
     Parameters
     ----------

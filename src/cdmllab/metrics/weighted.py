@@ -32,9 +32,10 @@ class Curve:
         thinned = below[:: max(1, len(below) // _STEPS)]
         self._starts = np.concatenate([starts[starts < _EXACT], thinned])
         self._same = same
+        self._lowest = falling[np.append(0, np.append(self._starts[1:], len(falling)) - 1)]  # accepted at each point
 
     def measures(self, weights: Floats, fars: Sequence[float] = ()) -> dict[str, Floats]:
-        """``"auc"``, ``"eer"`` and ``"tar@<far>"`` for weights of shape (r, p), each of shape (r,).
+        """``"auc"``, ``"eer"``, ``"tar@<far>"`` and ``"threshold@<far>"`` for weights (r, p), each of shape (r,).
 
         NaN where a set of weights leaves only one kind of pairs.
         """
@@ -48,7 +49,9 @@ class Curve:
         values["eer"] = far[rows, k - 1] + low / (low - high) * (far[rows, k] - far[rows, k - 1])
         for wanted in fars:
             within = (far <= wanted * (1.0 + 1e-12)).sum(axis=1) - 1
-            values[f"tar@{wanted:g}"] = np.where(np.isnan(far[:, -1]), np.nan, tar[rows, within])
+            unknown = np.isnan(far[:, -1] + tar[:, -1])
+            values[f"tar@{wanted:g}"] = np.where(unknown, np.nan, tar[rows, within])
+            values[f"threshold@{wanted:g}"] = np.where(unknown, np.nan, self._lowest[within])
         return values
 
     def _rates(self, weights: Floats) -> Floats:

@@ -1,22 +1,29 @@
 """Figures: one function for each, drawn in the book's style."""
 
-from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, roc_curve, target_logits
+from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, target_logits
+from cdmllab.plots.errors import error_rates, error_sheet
 from cdmllab.plots.pictures import pictures
 from cdmllab.plots.sphere import facing, sphere
 from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure, label
+from cdmllab.plots.verification import cmc_curve, reliability_curve, roc_curve, score_histogram
 
 __all__ = [
     "COLOURS",
     "IDENTITY_COLOURS",
     "angle_histogram",
+    "cmc_curve",
     "colour",
     "decision_regions",
+    "error_rates",
+    "error_sheet",
     "facing",
     "figure",
     "label",
     "margin_costs",
     "pictures",
+    "reliability_curve",
     "roc_curve",
+    "score_histogram",
     "sphere",
     "target_logits",
 ]
