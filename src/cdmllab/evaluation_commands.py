@@ -49,6 +49,8 @@ def evaluate(
     wanted = protocols.matching([*(protocol or []), *(more or [])])
     if not wanted:
         raise CdmlLabError(f"name a protocol with --protocol; there are {', '.join(protocols.names())}, and .npz files")
+    if wanted == [threshold_from]:
+        raise CdmlLabError(f"a threshold chosen on {threshold_from} cannot be judged on it: name another protocol")
     backbone = _network(run, device, threads)
     settings = judging.Settings(flip, replicates, seed, batch_size)
     folder = run / "eval"
@@ -88,8 +90,9 @@ def report(measures: Any) -> list[str]:
         lines.append(f"accuracy   {_share(a)} (fold sd {100 * a['std_over_folds']:.2f})")
         lines.append(f"           {100 * grid['value']:.2f} by arcface_torch's rule ({100 * grid['difference']:+.2f})")
     lines += [f"AUC        {_share(m['auc'])}", f"EER        {_share(m['eer'])}"]
-    for at in m["tar_at_far"]:
-        lines.append(f"TAR @ {at['far']:<5g}{_share(at) if at['value'] is not None else at['reason']}")
+    lines += [f"TAR@{at['far']:<7g}{_share(at)}" for at in m["tar_at_far"] if at["value"] is not None]
+    if beyond := [f"{at['far']:g}" for at in m["tar_at_far"] if at["value"] is None]:
+        lines.append(f"           not at {', '.join(beyond)}: too few impostor pairs to resolve it")
     if m["intervals"]:
         i = m["intervals"]
         lines.append(f"intervals  {100 * i['confidence']:g} %, over {i['over']}{': ' + i['note'] if i['note'] else ''}")

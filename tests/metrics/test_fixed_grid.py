@@ -27,7 +27,7 @@ def by_hand(distance, same, fold):
 @pytest.mark.parametrize("seed", range(5))
 def test_fixed_grid_equals_its_two_loops(seed):
     e, first, second, same, fold = draw(seed)
-    distance = scoring.squared_l2(e, first, second)
+    distance = scoring.convert(scoring.cosines(e, first, second), "cosine", "squared_l2")
     got = fixed_grid.fold_accuracy(distance, same, fold)
     accuracies, chosen = by_hand(distance, same, fold)
     np.testing.assert_array_equal(got.per_fold, accuracies)

@@ -34,12 +34,32 @@ def test_cosines_leave_their_arguments_alone():
         np.testing.assert_array_equal(was, now)
 
 
-def test_squared_l2_is_to_the_bit_what_a_difference_of_all_gives():
+@pytest.mark.parametrize("pairs", [40, 5000])
+def test_embeddings_in_half_precision_are_compared_in_double(pairs):
+    e, first, second = draw(pairs)
+    rough = e.astype(np.float16)
+    np.testing.assert_array_equal(
+        scoring.cosines(rough, first, second), scoring.cosines(rough.astype(np.float64), first, second)
+    )
+
+
+@pytest.mark.parametrize("pairs", [40, 5000])
+def test_compared_rows_without_a_direction_are_named(pairs):
+    e, first, second = draw(pairs)
+    for bad in (0.0, np.nan, np.inf):
+        spoilt = e.copy()
+        spoilt[first[3]] = bad
+        with pytest.raises(ValueError, match=f"embedding of template {first[3]} is zero or not finite$"):
+            scoring.cosines(spoilt, first, second, what="template")
+
+
+def test_squared_l2_from_cosines_is_the_distance_of_unit_vectors():
     e, first, second = draw(300)
     unit = scoring.unit(e)
-    want = np.sum(np.square(np.subtract(unit[first], unit[second])), 1)
-    np.testing.assert_array_equal(scoring.squared_l2(e, first, second), want)
-    np.testing.assert_allclose(2 - 2 * scoring.cosines(e, first, second), want, atol=1e-14)
+    want = np.sum(np.square(unit[first] - unit[second]), 1)
+    got = scoring.convert(scoring.cosines(e, first, second), "cosine", "squared_l2")
+    np.testing.assert_allclose(got, want, atol=1e-14)
+    assert scoring.convert(1.0 + 1e-15, "cosine", "squared_l2") == 0.0
 
 
 SIXTY = {"cosine": 0.5, "cosine_distance": 0.5, "squared_l2": 1.0, "angle_rad": np.pi / 3}

@@ -101,7 +101,7 @@ def evaluate(
     }
     if folded:
         exact = verification.fold_accuracy(scores, same, fold)
-        measures["accuracy"] = told("accuracy", exact.mean) | _over_folds(exact, compared, protocol.pairs)
+        measures["accuracy"] = told("accuracy", exact.mean) | _over_folds(exact, scores, protocol.pairs)
     return Evaluation(file_name(protocol.name, flip), scores, same, fold, measures)
 
 
@@ -122,10 +122,9 @@ def _compared(embeddings: ArrayLike, protocol: Protocol) -> _Compared:
     return _Compared(pooled.embeddings, pooled.rows(p.first), pooled.rows(p.second), "template")
 
 
-def _over_folds(exact: verification.FoldAccuracy, compared: _Compared, pairs: Pairs) -> dict[str, Any]:
+def _over_folds(exact: verification.FoldAccuracy, scores: NDArray[np.float64], pairs: Pairs) -> dict[str, Any]:
     """Each fold by the exact rule, and arcface_torch's rule beside it."""
-    distance = scoring.squared_l2(*compared[:3], what=compared.what)
-    grid = fixed_grid.fold_accuracy(distance, pairs.same, pairs.fold)
+    grid = fixed_grid.fold_accuracy(scoring.convert(scores, "cosine", "squared_l2"), pairs.same, pairs.fold)
     return {
         "std_over_folds": exact.std,
         "per_fold": exact.per_fold.tolist(),

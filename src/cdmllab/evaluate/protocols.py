@@ -61,9 +61,10 @@ class Protocol:
         for key, values in per_picture.items():
             if values is not None and values.shape != (n,):
                 raise ValueError(f"protocol {self.name}: {key} must have shape ({n},), got {values.shape}")
-        last = int(max(self.pairs.first.max(), self.pairs.second.max()))
-        if self.templates is None and last >= n:
-            raise ValueError(f"protocol {self.name}: a pair names picture {last}, and there are only {n}")
+        rows = np.stack(self.pairs[:2])
+        beyond = rows[(rows < 0) | (rows >= n)]
+        if self.templates is None and len(beyond):
+            raise ValueError(f"protocol {self.name}: a pair names picture {beyond[0]}, and there are only {n}")
 
     def nuisance_of_pairs(self, name: str, *, difference: bool = False) -> NDArray[np.float64]:
         """A nuisance of both pictures of each pair as one number: the larger size, or how far the two differ.

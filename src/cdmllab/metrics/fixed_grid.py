@@ -34,7 +34,7 @@ def fold_accuracy(squared_l2: ArrayLike, same: ArrayLike, fold: ArrayLike) -> Gr
 
     Parameters
     ----------
-    squared_l2 : shape (p,), as `scoring.squared_l2` gives them; arcface_torch's own rounding
+    squared_l2 : shape (p,), 2 - 2 cosine, see `scoring.convert`
     same : shape (p,), True for genuine pairs
     fold : shape (p,), the fold of each pair; arcface_torch cuts the list into ten equal runs
 

@@ -4,7 +4,7 @@ A score is higher the more alike two pictures are. Distances are lower instead, 
 goes from any scale to any other.
 """
 
-from typing import Literal, get_args
+from typing import Literal, NoReturn, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,7 @@ Ints = NDArray[np.int64]
 Scale = Literal["cosine", "cosine_distance", "squared_l2", "angle_rad"]
 
 _BLOCK_BYTES = 32 * 2**20  # of the block of cosines held at one time
-_ROWS = 128  # pairs gathered at one time: both sides stay in a core's cache
+_ROWS = 64  # pairs gathered at one time: both sides stay in a core's cache
 _GRAM_FROM = 1 / 50  # a gathered pair costs about as much as 50 cells of a matrix product
 
 
@@ -25,15 +25,12 @@ def unit(embeddings: ArrayLike, what: str = "picture") -> Floats:
     ------
     ValueError : another shape, or an embedding that is zero or not finite, by its row; `what` names the rows
     """
-    e = np.asarray(embeddings, dtype=np.float64)
-    if e.ndim != 2:
-        raise ValueError(f"embeddings must have shape (n, d), got {e.shape}")
-    length = np.sqrt(np.einsum("nd,nd->n", e, e))
-    bad = np.flatnonzero(~(np.isfinite(length) & (length > 0.0)))
-    if len(bad):
-        raise ValueError(f"the embedding of {what} {bad[0]} is zero or not finite ({len(bad)} such of {len(e)})")
-    scaled: Floats = e / length[:, None]
-    return scaled
+    e = _table(embeddings).astype(np.float64)
+    squared = np.einsum("nd,nd->n", e, e)
+    if not (np.isfinite(squared) & (squared > 0.0)).all():
+        _refuse(squared, np.arange(len(e)), what)
+    e /= np.sqrt(squared)[:, None]
+    return e
 
 
 def cosines(embeddings: ArrayLike, first: ArrayLike, second: ArrayLike, *, what: str = "picture") -> Floats:
@@ -41,25 +38,39 @@ def cosines(embeddings: ArrayLike, first: ArrayLike, second: ArrayLike, *, what:
 
     Nothing of shape (p, d) is ever made. Where the pairs fill a good part of the table of all their rows, as IJB's
     do, blocks of that table are computed whole and the pairs read from them; elsewhere pairs are gathered in
-    portions that fit a core's cache.
+    portions that fit a core's cache. Products and sums are in float64 whatever the embeddings are in.
 
     Raises
     ------
-    ValueError : as `unit`; and a pair that names a row which does not exist
+    ValueError : as `unit`, for the rows that are compared; no pairs; a pair that names a row which does not exist
     """
-    e = unit(embeddings, what)
+    e = _table(embeddings)
     a, b = _rows(first, second, len(e), what)
     rows, columns = _used(a, len(e)), _used(b, len(e))
-    out = np.empty(len(a))
     if len(a) < _GRAM_FROM * len(rows) * len(columns):
-        for part in _parts(len(a), _ROWS):
-            np.einsum("pd,pd->p", e[a[part]], e[b[part]], out=out[part])
-        return out
+        return _gathered(e, a, b, what)
+    return _tabulated(unit(e, what), a, b, rows, columns)
 
+
+def _gathered(e: NDArray[np.generic], a: Ints, b: Ints, what: str) -> Floats:
+    out = np.empty(len(a))
+    for start in range(0, len(a), _ROWS):
+        part = slice(start, start + _ROWS)
+        x, y = e[a[part]].astype(np.float64), e[b[part]].astype(np.float64)
+        xx, yy = np.einsum("pd,pd->p", x, x), np.einsum("pd,pd->p", y, y)
+        for rows, squared in ((a[part], xx), (b[part], yy)):
+            if not (np.isfinite(squared) & (squared > 0.0)).all():
+                _refuse(squared, rows, what)
+        out[part] = np.einsum("pd,pd->p", x, y) / np.sqrt(xx * yy)
+    return out
+
+
+def _tabulated(e: Floats, a: Ints, b: Ints, rows: Ints, columns: Ints) -> Floats:
+    out = np.empty(len(a))
     row_of, column_of = np.empty(len(e), np.int32), np.empty(len(e), np.int32)
     row_of[rows], column_of[columns] = np.arange(len(rows)), np.arange(len(columns))
     height = max(1, _BLOCK_BYTES // (8 * len(columns)))
-    block_of = (row_of // height).astype(np.int32)[a]
+    block_of = (row_of // height)[a]
     order = None if (block_of[1:] >= block_of[:-1]).all() else np.argsort(block_of, kind="stable")
     ends = np.cumsum(np.bincount(block_of))
     right = e[columns].T
@@ -69,21 +80,6 @@ def cosines(embeddings: ArrayLike, first: ArrayLike, second: ArrayLike, *, what:
         top = block * height
         table = e[rows[top : top + height]] @ right
         out[mine] = table[row_of[a[mine]] - top, column_of[b[mine]]]
-    return out
-
-
-def squared_l2(embeddings: ArrayLike, first: ArrayLike, second: ArrayLike, *, what: str = "picture") -> Floats:
-    """Squared distance of the unit vectors of each pair, summed from differences as arcface_torch does.
-
-    It equals 2 - 2 cosine but for rounding, which decides the few pairs that stand on a threshold. Arguments and
-    errors as for `cosines`.
-    """
-    e = unit(embeddings, what)
-    a, b = _rows(first, second, len(e), what)
-    out = np.empty(len(a))
-    for part in _parts(len(a), _ROWS):
-        difference = e[a[part]] - e[b[part]]
-        out[part] = np.sum(np.square(difference, out=difference), 1)
     return out
 
 
@@ -113,7 +109,21 @@ def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
         "squared_l2": 2.0 - 2.0 * c,
         "angle_rad": np.arccos(np.clip(c, -1.0, 1.0)),
     }
-    return converted[wanted]
+    low, high = ends[wanted]
+    return np.clip(converted[wanted], low, high)  # rounding may leave the scale by a bit
+
+
+def _table(embeddings: ArrayLike) -> NDArray[np.generic]:
+    e = np.asarray(embeddings)
+    if e.ndim != 2:
+        raise ValueError(f"embeddings must have shape (n, d), got {e.shape}")
+    return e
+
+
+def _refuse(squared: Floats, rows: Ints, what: str) -> NoReturn:
+    bad = np.unique(rows[~(np.isfinite(squared) & (squared > 0.0))])
+    others = f", and so are {len(bad) - 1} others" if len(bad) > 1 else ""
+    raise ValueError(f"the embedding of {what} {bad[0]} is zero or not finite{others}")
 
 
 def _rows(first: ArrayLike, second: ArrayLike, n: int, what: str) -> tuple[Ints, Ints]:
@@ -133,7 +143,3 @@ def _used(rows: Ints, n: int) -> Ints:
     used = np.zeros(n, dtype=bool)
     used[rows] = True
     return np.flatnonzero(used)
-
-
-def _parts(n: int, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, n, size)]
