@@ -169,32 +169,41 @@ def memory(name: str, case: str, share: float) -> float:
 
 
 def measured(name: str, rounds: int, share: float) -> dict[str, Any]:
+    """Times, results and peaks of one table; it stops where the numbers are not equal."""
     data = data_of(name, share)
     cases: dict[str, Callable[[], object]] = {case: partial(run, data) for case, run in CASES[name].items()}
     if name == "verification":
         cases["ours, exact rule"] = partial(ours_exact, data)
     else:
         cases["ours, pairs in no order"] = partial(ours_roc, in_other_order(data))
-    results = {case: run() for case, run in cases.items()}
+    results: dict[str, Any] = {}
+
+    def keep(case: str) -> None:
+        results[case] = cases[case]()
+
+    seconds = interleaved({case: partial(keep, case) for case in cases}, rounds)
     for case in CASES[name]:
         if results[case] != results["ours"]:
             raise SystemExit(f"{name}: the numbers differ, {results[case]} ({case}) and {results['ours']} (ours)")
-    seconds = interleaved(cases, rounds)
-    peaks = {case: round(peak_mib(__file__, "--memory", name, case, str(share))) for case in CASES[name]}
+    rows = [
+        {
+            "case": case,
+            "seconds": round(seconds[case], 4),
+            "ours_is_faster": round(seconds[case] / seconds["ours"], 1),
+            "peak_mib": round(peak_mib(__file__, "--memory", name, case, str(share))) if case in CASES[name] else None,
+        }
+        for case in cases
+    ]
+    print(f"\n{name}: {len(data.first):,} pairs, d = {DIM}")
+    for row in rows:
+        peak = f"{row['peak_mib']:8,} MiB" if row["peak_mib"] is not None else ""
+        print(f"  {row['case']:27} {row['seconds']:9.4f} s {row['ours_is_faster']:8.1f} x ours {peak}", flush=True)
     return {
         "pairs": len(data.first),
         "dim": DIM,
         "input_mib": round(sum(array.nbytes for array in data) / 2**20),
         "result": results["ours"],
-        "cases": [
-            {
-                "case": case,
-                "seconds": round(seconds[case], 4),
-                "ours_is_faster": round(seconds[case] / seconds["ours"], 1),
-                "peak_mib": peaks.get(case),
-            }
-            for case in cases
-        ],
+        "cases": rows,
     }
 
 
@@ -211,14 +220,9 @@ def main() -> None:
             print(memory(name, case, float(share)))
             return
         share = 0.1 if chosen.quick else 1.0
-        table = {name: measured(name, chosen.rounds if name == "verification" else 1, share) for name in CASES}
-    for name, rows in table.items():
-        print(f"\n{name}: {rows['pairs']:,} pairs, d = {DIM}")
-        for row in rows["cases"]:
-            peak = f"{row['peak_mib']:8,} MiB" if row["peak_mib"] is not None else ""
-            print(f"  {row['case']:26} {row['seconds']:9.4f} s {row['ours_is_faster']:8.1f} x ours {peak}")
+        tables = {name: measured(name, chosen.rounds if name == "verification" else 1, share) for name in CASES}
     if not chosen.quick:
-        print(f"\nwritten to {write('evaluation', {'tables': table})}", file=sys.stderr)
+        print(f"\nwritten to {write('evaluation', {'tables': tables})}", file=sys.stderr)
 
 
 if __name__ == "__main__":

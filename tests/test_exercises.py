@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,10 @@ RIGHT = {
     "2.1": [30.7, 120.7],
     "2.2": [lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(0).sqrt() * math.sin(m)],
     "2.3": [151.35],
+    "11.1": [0.00025, 1 / 4000],
+    "11.2": [lambda genuine, impostor, far: (genuine > np.sort(impostor)[::-1][int(far * len(impostor))]).mean()],
+    "11.3": [0.38],
+    "11.4": [lambda e, m: (s := sum(e[m == k].mean(0) for k in np.unique(m))) / np.linalg.norm(s)],
 }
 WRONG = {
     "1.1": [(0.6435, "radians"), (0.8, "cosine"), (50.0, "too large"), ("37", "number")],
@@ -29,6 +34,14 @@ WRONG = {
     "2.2": [(lambda c, m: c - m, "CosFace"), (lambda c, m: torch.cos(torch.acos(c) - m), "turned round"),
             (lambda c, m: c[:3], "shape"), (lambda c, m: c, "differ")],
     "2.3": [(180.0, "too large"), (True, "number")],
+    "11.1": [(1 / 6000, "genuine pairs do not count"), (1 / 2000, "step of the TAR"), (0.1, "too large")],
+    "11.2": [(lambda g, i, far: (g > np.quantile(i, 1 - far)).mean(), "instead of"),
+             (lambda g, i, far: (g >= np.sort(i)[::-1][int(far * len(i))]).mean(), "where scores are tied"),
+             (0.5, "function")],
+    "11.3": [(0.62, "cosine distance"), (1 - 1.24**2 / 2, "squared already"), (1.0, "too large")],
+    "11.4": [(lambda e, m: e.mean(0) / np.linalg.norm(e.mean(0)), "average within it first"),
+             (lambda e, m: sum(e[m == k].mean(0) for k in np.unique(m)), "length must be 1"),
+             (lambda e, m: e, "shape"), (lambda e, m: e[0] / np.linalg.norm(e[0]), "differ"), (1, "function")],
 }  # fmt: skip
 
 

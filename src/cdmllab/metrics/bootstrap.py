@@ -2,11 +2,13 @@
 
 Pairs are not independent: ten pairs with one easy person in them say less than ten pairs of twenty people. So it
 is people who are drawn, with replacement, as often as there are: a person drawn w times gives each genuine pair of
-theirs the weight w, and an impostor pair has the product of its two people's weights (the pigeonhole bootstrap:
-Owen, Annals of Applied Statistics 1, 2007; for face verification Fogliato, Patil and Perona, "Confidence Intervals
-for Error Rates in 1:1 Matching Tasks", IJCV 2024). Everything is measured anew with the weights, thresholds and
-folds' thresholds included. Drawing pairs instead gives intervals that are far too narrow where people differ; the
-tests measure how often either holds the truth.
+theirs the weight w, and an impostor pair has the product of its two people's weights. Everything is measured anew
+with the weights, thresholds and folds' thresholds included.
+
+This is the pigeonhole bootstrap (Owen, Annals of Applied Statistics 1, 2007) with both factors the same people; no
+bootstrap is exact here, and this one is mildly conservative (Owen and Eckles, Annals of Applied Statistics 6, 2012).
+Its place among others for face verification: Fogliato, Patil and Perona, arXiv:2306.01198. Drawing pairs instead
+gives intervals that are far too narrow where people differ; the tests measure how often either holds the truth.
 """
 
 from collections.abc import Callable, Iterator, Sequence

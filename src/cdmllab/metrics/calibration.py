@@ -98,7 +98,7 @@ def fit_calibrator(scores: ArrayLike, same: ArrayLike, iterations: int = 100) ->
     """Fit a `Calibrator` by logistic regression in which both kinds of pairs weigh the same.
 
     Newton's steps on standardised scores, with a hundredth of a pair as penalty on the slope: scores that are told
-    apart without an error would else make it infinite. (Brümmer and du Preez, Computer Speech and Language 20, 2006.)
+    apart without an error would else make it infinite. (Van Leeuwen and Brümmer, LNCS 4343, 2007.)
 
     Raises
     ------
