@@ -8,7 +8,7 @@ PARAMETERS = 'profile = "cpu"  # where\nseed = 0\nloss = "cdml"'
 
 def test_unknown_injected_parameter_is_found_with_the_nearest():
     found = notebook.unknown_parameters([PARAMETERS, "# Parameters\nsed = 1\nloss = 'arcface'"])
-    assert found == {"sed": ["seed"]}
+    assert found == {"sed": " (did you mean 'seed'?)"}
 
 
 def test_known_injected_parameters_pass():

@@ -1,7 +1,6 @@
 """What every chapter's notebook starts with: its parameters checked, a device, a place for its runs."""
 
 import ast
-import difflib
 import statistics
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import torch
+
+from cdmllab.errors import did_you_mean
 
 Profile = Literal["cpu", "gpu"]
 
@@ -72,8 +73,8 @@ def mean_sd(values: Sequence[float]) -> str:
     return f"{mean:.1f} ± {statistics.stdev(percent):.1f}" if len(percent) > 1 else f"{mean:.1f}"
 
 
-def unknown_parameters(cells: Iterable[str]) -> dict[str, list[str]]:
-    """Names that papermill's injected cell sets and the cell before it does not, with the nearest known ones.
+def unknown_parameters(cells: Iterable[str]) -> dict[str, str]:
+    """Names that papermill's injected cell sets and the cell before it does not, with a hint at a known one.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def unknown_parameters(cells: Iterable[str]) -> dict[str, list[str]]:
     for source in cells:
         assigned = _assigned(source)
         if source.startswith("# Parameters"):
-            return {name: difflib.get_close_matches(name, known, n=1) for name in assigned if name not in known}
+            return {name: did_you_mean(name, known) for name in assigned if name not in known}
         known.update(assigned)
     return {}
 
@@ -96,8 +97,7 @@ def _refuse_unknown_parameters() -> None:
     shell = get_ipython()
     if shell is None:
         return
-    for name, close in unknown_parameters(shell.user_ns.get("In", [])[1:]).items():
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+    for name, hint in unknown_parameters(shell.user_ns.get("In", [])[1:]).items():
         raise ValueError(f"this notebook has no parameter {name!r}{hint}")
 
 

@@ -1,5 +1,7 @@
 """Both heads, every loss: against the oracle, against each other, and at the edges."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -371,3 +373,29 @@ def test_repr_tells_a_person_what_it_is():
 def test_bad_construction_is_named(options, said):
     with pytest.raises(ValueError, match=said):
         heads.create("arcface", **{"embedding_dim": 4, "num_identities": 3, **options})
+
+
+@pytest.mark.parametrize("backend", ["dense", "blocked"])
+def test_known_easiness_reaches_the_loss_and_leaves_ignored_samples_out(backend):
+    torch.manual_seed(3)
+    head = heads.create("cdml", embedding_dim=8, num_identities=5, easiness="known", backend=backend)
+    x, labels = torch.randn(4, 8), torch.tensor([0, -1, 2, 3])
+    known = torch.tensor([1.0, 0.3, -1.0, 0.0])
+    out = head(x, labels, known)
+    torch.testing.assert_close(out.margin_rad, 0.49 * torch.tensor([1.2, math.nan, 0.8, 1.0]), equal_nan=True)
+    torch.testing.assert_close(out.easiness, torch.tensor([1.0, math.nan, -1.0, 0.0]), equal_nan=True)
+    assert not torch.equal(out.loss, head(x, labels, -known).loss)
+
+
+@pytest.mark.parametrize(
+    ("known", "sentence"),
+    [
+        (torch.zeros(3), r"known_easiness must have shape \(2,\), got \(3,\)"),
+        (torch.tensor([0.0, 1.5]), "the known easiness of sample 1 is 1.5"),
+        (torch.tensor([math.nan, 0.0]), "the known easiness of sample 0 is nan"),
+    ],
+)
+def test_known_easiness_that_cannot_be_is_refused(known, sentence):
+    head = heads.create("cdml", embedding_dim=8, num_identities=5, easiness="known")
+    with pytest.raises(ValueError, match=sentence):
+        head(torch.randn(2, 8), torch.tensor([0, 1]), known)

@@ -153,3 +153,12 @@ def test_nonsense_is_refused(options, said):
 def test_gap_without_negatives_says_what_is_missing():
     with pytest.raises(ValueError, match=r"needs batch\.hardest_negative"):
         CDML(easiness="gap").margin_rad(batch([0.5]))
+
+
+def test_known_easiness_sets_the_margin_from_the_truth():
+    policy = CDML(easiness="known", shape="linear", margin_rad=0.5, alpha=0.2)
+    known = torch.tensor([1.0, 0.0, -0.5], dtype=torch.float64)
+    given = Batch(**{**vars(batch([0.1, 0.1, 0.9])), "known_easiness": known})
+    near(policy.margin_rad(given), [0.6, 0.5, 0.45])  # whatever the cosines say
+    with pytest.raises(ValueError, match="needs the true easiness of each sample"):
+        policy.margin_rad(batch([0.1, 0.1, 0.9]))

@@ -3,12 +3,14 @@
 from cdmllab.faces.identity import LATENTS, STYLES, latents, traits
 from cdmllab.faces.nuisance import FACTORS, Factor, Nuisances, nuisances
 from cdmllab.faces.render import SIZES, render, render_latents
+from cdmllab.faces.world import FaceWorld
 
 __all__ = [
     "FACTORS",
     "LATENTS",
     "SIZES",
     "STYLES",
+    "FaceWorld",
     "Factor",
     "Nuisances",
     "latents",

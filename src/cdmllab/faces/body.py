@@ -10,6 +10,8 @@ from cdmllab.faces.hair import fineness, tone
 from cdmllab.faces.head import Pose
 from cdmllab.faces.identity import Traits
 
+TOP = -0.40  # no part of neck and shoulders is higher in the picture
+
 
 class Loft(NamedTuple):
     """Where level rays meet a lofted body: point (x, y, z) and normal in its frame, depth and cover, all (b, h, w)."""
@@ -95,7 +97,7 @@ def torso(
 def curtain(
     X: Tensor, Y: Tensor, turn: Tensor, t: Traits, style: dict[str, Tensor], age: Tensor, pixel: float
 ) -> tuple[Loft, Tensor, Tensor]:
-    """Hanging hair in the frame of the head (upright): body, linear colour (b, 3, h, w) and grain (b, h, w)."""
+    """Hanging hair in the frame of the head (upright): body, linear colour (b, 3, h, w), cover with the far side."""
     y = Y.expand(len(age), *X.shape[1:])
     curl = plane(style["curl"])
     phase = plane(t["hair_curl"]) * 3.0
@@ -113,11 +115,14 @@ def curtain(
         around * 0.40 + (0.012 + 0.05 * curl) * wave + plane(t["hair_curl"]),
         y * (0.06 + 0.3 * curl) + plane(t["hair_volume"]),
     ) * fineness(pixel)
-    cover = (
+    # Open in front: below the jaw it hangs to both sides of the neck.
+    gap = 0.40 + 0.10 * smooth((-0.80 - y) * 2.0) + 0.03 * wave
+    front = inside(hair.x.abs() - gap, 0.06) * smooth((hair.z + 0.30) * 6.0) * smooth((-0.30 - y) * 4.0)
+    outline = (
         hair.cover
         * inside(y - 0.44, 0.1)
         * inside(end - y - 0.035 * grain, 0.05 + pixel)
         * plane((style["hang"] < 0.4).float())
     )
     colour = tone(t, age, grain) * (0.62 + 0.38 * smooth(hair.z * 1.3 + 0.9))[:, None]
-    return hair._replace(cover=cover), colour, grain
+    return hair._replace(cover=outline * (1.0 - front)), colour, outline

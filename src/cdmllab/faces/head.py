@@ -75,7 +75,7 @@ def bumps(t: Traits, pose: Pose) -> Bumps:
     b = Bumps(len(male), male.device)
     ex, ey = eye_centre(t)
     # Skull and jaw
-    b.add(0.52, -0.64, 0.15, 0.22, 0.22, 0.034 * t["jaw_width"] + 0.075 * male, pair=True)
+    b.add(0.52, -0.64, 0.15, 0.22, 0.22, 0.034 * t["jaw_width"] + 0.060 * male, pair=True)
     b.add(0.0, -1.0, 0.74, 0.20, 0.14, 0.03 * t["chin_length"] + 0.03 * male)
     b.add(0.20, -0.96, 0.70, 0.12, 0.14, 0.025 * t["chin_width"] + 0.05 * male, pair=True)
     b.add(0.0, -0.90, 0.80, 0.11, 0.085, 0.045 + 0.012 * t["chin_length"])
@@ -147,7 +147,7 @@ def mouth_centre(t: Traits) -> Tensor:
 
 def mouth_half_width(t: Traits, pose: Pose) -> Tensor:
     """Half the width of the mouth, shape (b,)."""
-    return (0.222 + 0.027 * t["mouth_width"] + 0.01 * (t["male"] - 0.5)) * (1.0 + pose["widen"])
+    return (0.238 + 0.027 * t["mouth_width"] + 0.01 * (t["male"] - 0.5)) * (1.0 + pose["widen"])
 
 
 def lip_heights(t: Traits, age: Tensor) -> tuple[Tensor, Tensor]:

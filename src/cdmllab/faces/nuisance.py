@@ -56,10 +56,10 @@ class Nuisances:
         """Strength of every factor in [0, 1]: shape (b, len(FACTORS)), in the order of `FACTORS`."""
         return torch.stack([self.values[name].abs() / factor.high for name, factor in FACTORS.items()], dim=1)
 
-    def rows(self, start: int, stop: int) -> "Nuisances":
-        """The pictures from `start` to `stop`."""
-        values = {name: value[start:stop] for name, value in self.values.items()}
-        return Nuisances(values, self.details[start:stop], self.keys[start:stop])
+    def pick(self, rows: Tensor | slice) -> "Nuisances":
+        """The nuisances of some of the pictures."""
+        values = {name: value[rows] for name, value in self.values.items()}
+        return Nuisances(values, self.details[rows], self.keys[rows])
 
 
 def check_factors(factors: Mapping[str, object]) -> None:

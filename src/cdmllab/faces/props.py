@@ -9,58 +9,60 @@ from cdmllab.faces.identity import Traits
 from cdmllab.faces.trace import Camera
 
 
-def ears(scene: Tensor, nearest: Tensor, camera: Camera, lamp: light.Lamp, t: Traits, style: dict[str, Tensor]) -> None:
-    """Two flat ellipsoids that stand off the head, with the hollow painted in; drawn in place."""
+def ear(
+    side: float, scene: Tensor, nearest: Tensor, camera: Camera, lamp: light.Lamp, t: Traits, style: dict[str, Tensor]
+) -> None:
+    """A flat ellipsoid that stands off the head, with the hollow painted in; drawn in place.
+
+    side: 1 for the ear on the right of a frontal picture, -1 for the other.
+    """
     one = torch.ones_like(t["male"])
     flare = 0.50 + 0.12 * t["ear_angle"]
     tall, deep = 0.185 * (1.0 + 0.07 * t["ear_size"]), 0.115 * (1.0 + 0.06 * t["ear_size"])
     hidden = plane((style["side"] < -30.0).float() * 1.0)
     frame = (camera.right, camera.up, camera.towards)
-    for side in (-1.0, 1.0):
-        centre = torch.stack(
-            [side * (0.685 + 0.022 * t["face_width"] + 0.05 * flare), 0.0 * one - 0.13, 0.0 * one - 0.10], 1
-        )
-        back = torch.stack([side * flare.sin(), 0.16 * one, -flare.cos()], 1)
-        back = back / back.norm(dim=1, keepdim=True)
-        up = torch.tensor([[0.0, 1.0, -0.12]], device=one.device).expand(len(one), 3)
-        up = up - (up * back).sum(1, keepdim=True) * back
-        up = up / up.norm(dim=1, keepdim=True)
-        out = torch.linalg.cross(up, back) * -side
-        axes = (back / deep[:, None], up / tall[:, None], out / 0.042)
-        foot = [camera.affine(a, -(a * centre).sum(1)) for a in axes]
-        ray = [plane(-(a * camera.towards).sum(1)) for a in axes]
-        a = ray[0] ** 2 + ray[1] ** 2 + ray[2] ** 2
-        b = foot[0] * ray[0] + foot[1] * ray[1] + foot[2] * ray[2]
-        k = foot[0] ** 2 + foot[1] ** 2 + foot[2] ** 2 - b * b / a  # squared distance of the ray, in radii
-        t_hit = -(b + ((1.0 - k).clamp(min=0.0) * a).sqrt()) / a
-        q = [f + t_hit * r for f, r in zip(foot, ray, strict=True)]
-        narrow = plane(0.05 + 0.07 * (axes[2] * camera.towards).sum(1).abs() * 0.042)
-        cover = inside((k.sqrt() - 1.0) * narrow, camera.pixel) * (1.0 - hidden)
-        normal = [
-            plane(axes[0][:, i]) * q[0] + plane(axes[1][:, i]) * q[1] + plane(axes[2][:, i]) * q[2] for i in range(3)
-        ]
-        length = (normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2).clamp(min=1e-9).rsqrt()
-        n = (normal[0] * length, normal[1] * length, normal[2] * length)
-        skin = t["skin"] * t["skin"] * torch.tensor([[1.0, 0.88, 0.86]], device=one.device)
-        albedo = skin[:, :, None, None].expand(-1, -1, *k.shape[1:]).clone()
-        u, w = q[0], q[1]
-        outer = (u * u + w * w).sqrt()
-        groove = stripe(outer - 0.72, 0.10, 0.16) * smooth((w + 0.55) * 2.0) * smooth((u + 0.4) * 2.0)
-        hollow = spot((u + 0.18) * 2.6, (w + 0.02) * 2.4)
-        tint(albedo, torch.tensor([0.62, 0.48, 0.45], device=one.device), (groove * 0.75 + hollow).clamp(max=1.0))
-        tint(
-            albedo,
-            torch.tensor([1.12, 1.05, 1.04], device=one.device),
-            stripe(outer - 0.48, 0.07, 0.16) * smooth(u * 3.0 + 0.6),
-        )
-        lit = torch.ones_like(k)
-        colour = light.shade(
-            albedo, n, lamp, light.turned(lamp.direction, *frame), camera.up, lit * 0.9, lit * 0.85, light.WRAP_SKIN
-        )
-        depth = -t_hit
-        seen = cover * ((depth - nearest) * 40.0 + 0.5).clamp(0.0, 1.0)
-        lay(scene, colour, seen)
-        nearest.copy_(torch.where(seen > 0.5, depth, nearest))
+    centre = torch.stack(
+        [side * (0.685 + 0.022 * t["face_width"] + 0.05 * flare), 0.0 * one - 0.13, 0.0 * one - 0.10], 1
+    )
+    back = torch.stack([side * flare.sin(), 0.16 * one, -flare.cos()], 1)
+    back = back / back.norm(dim=1, keepdim=True)
+    up = torch.tensor([[0.0, 1.0, -0.12]], device=one.device).expand(len(one), 3)
+    up = up - (up * back).sum(1, keepdim=True) * back
+    up = up / up.norm(dim=1, keepdim=True)
+    out = torch.linalg.cross(up, back) * -side
+    axes = (back / deep[:, None], up / tall[:, None], out / 0.042)
+    foot = [camera.affine(a, -(a * centre).sum(1)) for a in axes]
+    ray = [plane(-(a * camera.towards).sum(1)) for a in axes]
+    a = ray[0] ** 2 + ray[1] ** 2 + ray[2] ** 2
+    b = foot[0] * ray[0] + foot[1] * ray[1] + foot[2] * ray[2]
+    k = foot[0] ** 2 + foot[1] ** 2 + foot[2] ** 2 - b * b / a  # squared distance of the ray, in radii
+    t_hit = -(b + ((1.0 - k).clamp(min=0.0) * a).sqrt()) / a
+    q = [f + t_hit * r for f, r in zip(foot, ray, strict=True)]
+    narrow = plane(0.05 + 0.07 * (axes[2] * camera.towards).sum(1).abs() * 0.042)
+    cover = inside((k.sqrt() - 1.0) * narrow, camera.pixel) * (1.0 - hidden)
+    normal = [plane(axes[0][:, i]) * q[0] + plane(axes[1][:, i]) * q[1] + plane(axes[2][:, i]) * q[2] for i in range(3)]
+    length = (normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2).clamp(min=1e-9).rsqrt()
+    n = (normal[0] * length, normal[1] * length, normal[2] * length)
+    skin = t["skin"] * t["skin"] * torch.tensor([[1.0, 0.88, 0.86]], device=one.device)
+    albedo = skin[:, :, None, None].expand(-1, -1, *k.shape[1:]).clone()
+    u, w = q[0], q[1]
+    outer = (u * u + w * w).sqrt()
+    groove = stripe(outer - 0.72, 0.10, 0.16) * smooth((w + 0.55) * 2.0) * smooth((u + 0.4) * 2.0)
+    hollow = spot((u + 0.18) * 2.6, (w + 0.02) * 2.4)
+    tint(albedo, torch.tensor([0.62, 0.48, 0.45], device=one.device), (groove * 0.75 + hollow).clamp(max=1.0))
+    tint(
+        albedo,
+        torch.tensor([1.12, 1.05, 1.04], device=one.device),
+        stripe(outer - 0.48, 0.07, 0.16) * smooth(u * 3.0 + 0.6),
+    )
+    lit = torch.ones_like(k)
+    colour = light.shade(
+        albedo, n, lamp, light.turned(lamp.direction, *frame), camera.up, lit * 0.9, lit * 0.85, light.WRAP_SKIN
+    )
+    depth = -t_hit
+    seen = cover * ((depth - nearest) * 40.0 + 0.5).clamp(0.0, 1.0)
+    lay(scene, colour, seen)
+    nearest.copy_(torch.where(seen > 0.5, depth, nearest))
 
 
 def glasses(scene: Tensor, nearest: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:

@@ -1,6 +1,7 @@
 """From identities and nuisances to pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -68,7 +69,7 @@ def render_latents(latents: Tensor, nuisances: Nuisances, size: int = 112) -> Te
     out = torch.empty(len(latents), 3, size, size, dtype=torch.uint8, device=latents.device)
     with torch.no_grad():
         for start in range(0, len(latents), step):
-            part = _draw(latents[start : start + step], nuisances.rows(start, start + step), size)
+            part = _draw(latents[start : start + step], nuisances.pick(slice(start, start + step)), size)
             out[start : start + step] = (part * 255.0 + 0.5).to(torch.uint8)
     return out
 
@@ -92,7 +93,9 @@ def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
 
     style = hair.styles(t)
     turn = value["yaw"] * (torch.pi / 180.0)
-    _torso(scene, nearest, camera, lamp, turn, t, pose, d)
+    low = int((trace.HALF_VIEW - body.TOP) / camera.pixel)
+    below = replace(camera, Y=camera.Y[:, low:])
+    _torso(scene[:, :, low:], nearest[:, low:], below, lamp, turn, t, pose, d)
     some = (style["hang"] < 0.4).nonzero()[:, 0]
     if len(some):
         layer, depth = scene[some], nearest[some]
@@ -105,7 +108,12 @@ def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
     shape = head.build(t, pose, *hair.shell(t, style, age, rows, columns), rows, columns)
     hit = trace.march(shape, camera)
     _head(scene, nearest, camera, lamp, shape, hit, t, pose, style, value, d)
-    props.ears(scene, nearest, camera, lamp, t, style)
+    for side in (-1.0, 1.0):
+        at, near = camera.window((side * 0.72, -0.13, -0.10), 0.36)
+        part, depth = at.cut(scene), at.cut(nearest)
+        props.ear(side, part, depth, near, lamp, t, style)
+        at.put(scene, part)
+        at.put(nearest, depth)
     some = value["glasses"].nonzero()[:, 0]
     if len(some):
         part = scene[some]
@@ -170,7 +178,7 @@ def _curtain(
     X, Y = camera.X, camera.Y + 0.27
     sink = plane(-0.25 * (value["pitch"] * (torch.pi / 180.0)).sin())
     across, along = X * c - Y * s, X * s + Y * c - 0.30 + sink
-    shape, colour, _ = body.curtain(across, along, turn, t, style, age, camera.pixel)
+    shape, colour, outline = body.curtain(across, along, turn, t, style, age, camera.pixel)
     cy, sy, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
     frame = (torch.stack([cy, zero, sy], 1), torch.stack([zero, zero + 1.0, zero], 1), torch.stack([-sy, zero, cy], 1))
     direction, half = light.turned(lamp.direction, *frame), light.turned(lamp.half, *frame)
@@ -179,6 +187,7 @@ def _curtain(
     shine = torch.exp(-(along_strand - 0.12).square() * 30.0) * hn.clamp(min=0.0)
     lit = smooth(shape.y * 0.5 + 1.05)
     colour = light.shade(colour, shape.normal, lamp, direction, frame[1], lit, lit, light.WRAP_PLAIN)
+    _over(scene, nearest, colour * 0.30, outline, torch.full_like(shape.depth, -0.9))  # its inside, behind the neck
     colour = colour + (colour * 1.1 + 0.010) * (shine * (1.0 - plane(style["curl"]) * 0.6))[:, None]
     _over(scene, nearest, colour, shape.cover, shape.depth)
 
@@ -195,7 +204,12 @@ def _head(
     albedo = skin.base(x, y, z, front, t, pose)
     wet = skin.features(albedo, x, y, z, front, t, pose, camera.pixel)
     oily = 0.35 + 0.65 * spot(x * 2.6, (y - 0.10) * 1.3) * front
-    sparkle = eyes.paint(albedo, oily, x, y, front, t, pose, camera.pixel)
+    at, _ = camera.window((0.0, 0.07, 0.75), 0.70)
+    skin_part, oily_part = at.cut(albedo), at.cut(oily)
+    sparkle = torch.zeros_like(x)
+    shine = eyes.paint(skin_part, oily_part, at.cut(x), at.cut(y), at.cut(front), t, pose, camera.pixel)
+    for whole, part in ((albedo, skin_part), (oily, oily_part), (sparkle, shine)):
+        at.put(whole, part)
     cloth = props.mask(albedo, x, y, z, value["mask"], d[:, 13:16], camera.pixel)
     oily.mul_(1.0 - cloth)
     lock = hair.strands(t, style, pose["age"], (x, y, z), normal, half, camera.pixel)

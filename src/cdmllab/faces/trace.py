@@ -1,6 +1,7 @@
 """Rays against heads: parallel rays, marched along the distance to a star-shaped surface."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,7 +22,8 @@ class Camera:
     """Where the rays of b pictures run, in head space.
 
     The ray of the pixel at (X, Y) is ``right X + up Y + origin - t towards``; all of shape (b, 3). ``X`` and ``Y``
-    are the pixel centres, of shapes (1, 1, w) and (1, h, 1), and ``pixel`` is the width of one.
+    are the pixel centres, of shapes (1, 1, w) and (1, h, 1), or with b in front in a window; ``pixel`` is the width
+    of one.
     """
 
     right: Tensor
@@ -37,10 +39,49 @@ class Camera:
         right, up, towards, origin = (part[which] for part in (self.right, self.up, self.towards, self.origin))
         return Camera(right, up, towards, origin, self.X, self.Y, self.pixel)
 
+    def window(self, point: tuple[float, float, float], reach: float) -> "tuple[Window, Camera]":
+        """The square of each picture within `reach` of a point of the head, and the cameras that see only that."""
+        size = self.X.shape[2]
+        side = min(size, int(2.0 * reach / self.pixel) + 2)
+        away = torch.tensor(point, device=self.origin.device) - self.origin
+        across, along = (away * self.right).sum(1), (away * self.up).sum(1)
+        left, top = (
+            ((place + HALF_VIEW - reach) / self.pixel).floor().clamp(0, size - side).long()
+            for place in (across, -along)
+        )
+        ticks = torch.arange(side, device=left.device)
+        at = Window(top[:, None] + ticks, left[:, None] + ticks)
+        X, Y = self.X[0, 0][at.columns][:, None, :], self.Y[0, :, 0][at.rows][:, :, None]
+        return at, replace(self, X=X, Y=Y)
+
     def affine(self, direction: Tensor, offset: Tensor | float = 0.0) -> Tensor:
         """``direction . p + offset`` for the foot of every ray: shape (b, h, w) from (b, 3)."""
         a, b, c = (_plane((direction * part).sum(1)) for part in (self.right, self.up, self.origin))
         return a * self.X + (b * self.Y + (c + (_plane(offset) if isinstance(offset, Tensor) else offset)))
+
+
+class Window(NamedTuple):
+    """A square of its own place in each picture; numbers of shape (b, side)."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def cut(self, pictures: Tensor) -> Tensor:
+        """What (b, h, w) or (b, 3, h, w) shows in the window: a copy."""
+        return (
+            pictures.movedim(-3, -1)[self._places()].movedim(-1, 1) if pictures.ndim == 4 else pictures[self._places()]
+        )
+
+    def put(self, pictures: Tensor, part: Tensor) -> None:
+        """The reverse of `cut`, in place."""
+        if pictures.ndim == 4:
+            pictures.movedim(1, -1)[self._places()] = part.movedim(1, -1)
+        else:
+            pictures[self._places()] = part
+
+    def _places(self) -> tuple[Tensor, Tensor, Tensor]:
+        picture = torch.arange(len(self.rows), device=self.rows.device)[:, None, None]
+        return picture, self.rows[:, :, None], self.columns[:, None, :]
 
 
 def _plane(x: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ class MarginHead(nn.Module):
             raise ValueError(f"progress must lie in [0, 1], got {progress}")
         self.progress.fill_(progress)
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
+    def forward(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> HeadOutput:
         """Loss of a batch.
 
         Parameters
@@ -97,6 +97,7 @@ class MarginHead(nn.Module):
         embeddings : Tensor of shape (b, d), any float dtype; worked on in float32 (float64 stays), whatever
             autocast is on
         labels : integer Tensor of shape (b,) or (b, 1); -1 ignores a sample
+        known_easiness : the true easiness of each sample, shape (b,), in [-1, 1], for an oracle margin
 
         Raises
         ------
@@ -105,7 +106,8 @@ class MarginHead(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings, labels = check_batch(embeddings, labels, self.embedding_dim, self.num_identities)
             kept = labels != IGNORE
-            found = self.losses(embeddings[kept], labels[kept])
+            known = None if known_easiness is None else check_known(known_easiness, embeddings)[kept]
+            found = self.losses(embeddings[kept], labels[kept], known)
             extra = self.policy.regulariser(found.batch)
             sample_loss = found.sample_loss if extra is None else found.sample_loss + extra
             easiness = self.policy.easiness(found.batch)
@@ -126,8 +128,8 @@ class MarginHead(nn.Module):
                 logits=None if found.logits is None else spread(found.logits),
             )
 
-    def losses(self, embeddings: Tensor, labels: Tensor) -> Losses:
-        """The backend's part: checked embeddings [n, d] and labels [n], none ignored."""
+    def losses(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None) -> Losses:
+        """The backend's part: checked embeddings [n, d], labels [n] and known easiness [n], none ignored."""
         raise NotImplementedError
 
     def extra_repr(self) -> str:
@@ -165,3 +167,15 @@ def check_batch(embeddings: Tensor, labels: Tensor, embedding_dim: int, num_iden
         i = int(bad.nonzero()[0])
         raise ValueError(f"the embedding of sample {i} holds NaN or infinity ({int(bad.sum())} such of {b})")
     return (embeddings if embeddings.dtype == torch.float64 else embeddings.float()), labels
+
+
+def check_known(known_easiness: Tensor, embeddings: Tensor) -> Tensor:
+    """Known easiness (b,) in the embeddings' dtype, or a ValueError that says what is wrong."""
+    b = len(embeddings)
+    if known_easiness.shape != (b,):
+        raise ValueError(f"known_easiness must have shape ({b},), got {tuple(known_easiness.shape)}")
+    wrong = ~((known_easiness >= -1.0) & (known_easiness <= 1.0))
+    if bool(wrong.any()):
+        i = int(wrong.nonzero()[0])
+        raise ValueError(f"the known easiness of sample {i} is {float(known_easiness[i]):g}: it must lie in [-1, 1]")
+    return known_easiness.to(embeddings)

@@ -52,24 +52,24 @@ class BlockedHead(MarginHead):
             raise ValueError(f"products must be 'float32' or 'bfloat16', got {products!r}")
         self.block, self.products, self.compiled = block, products, compiled
 
-    def losses(self, embeddings: Tensor, labels: Tensor) -> Losses:
+    def losses(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> Losses:
         """Loss of each sample; embeddings of shape (n, d), labels of shape (n,)."""
         policy = self.policy
         x = unit(embeddings) if policy.uses_cosine else embeddings
-        target_cos, lengths = self._target_cosines(embeddings, labels), embeddings.norm(dim=1)
-        batch = Batch(labels, target_cos, lengths, float(self.progress), unit(embeddings.detach()))
+        (target_cos, own), lengths = self._own(embeddings, labels), embeddings.norm(dim=1)
+        batch = Batch(labels, target_cos, lengths, float(self.progress), unit(embeddings.detach()), known_easiness)
         if self.training and policy.changes_negatives:
             policy.observe(batch)
         if "negative_partition" in policy.statistics:
             with torch.no_grad():
-                found = self._walk(x, policy.current_scale(self.scale), batch, None)
+                found = self._walk(x, policy.current_scale(self.scale), batch, own, None)
             batch = replace(batch, negative_partition=found.partition)
             if self.training:
                 policy.observe(batch)
 
         logits = x.new_empty(len(x), self.num_identities) if self.keep_logits else None
         scale = policy.current_scale(self.scale).to(x.dtype)
-        found = self._walk(x, scale, batch, logits)
+        found = self._walk(x, scale, batch, own, logits)
         if "hardest_negative" in policy.statistics:
             batch = replace(batch, hardest_negative=found.hardest)
         if "hard_negative_mean" in policy.statistics:
@@ -79,28 +79,27 @@ class BlockedHead(MarginHead):
         if self.training and not policy.changes_negatives and "negative_partition" not in policy.statistics:
             policy.observe(batch)
 
-        own = scale * policy.margined(found.target, batch) if policy.uses_cosine else found.target
+        margined = scale * policy.margined(found.target, batch) if policy.uses_cosine else found.target
         # log(e^own + e^partition) - own; the threshold is where e^-x no longer counts, in float64 either.
-        return Losses(F.softplus(found.partition - own, threshold=40.0), batch, logits)
+        return Losses(F.softplus(found.partition - margined, threshold=40.0), batch, logits)
 
-    def _walk(self, x: Tensor, scale: Tensor, batch: Batch, logits: Tensor | None) -> Negatives:
+    def _walk(self, x: Tensor, scale: Tensor, batch: Batch, own: Tensor, logits: Tensor | None) -> Negatives:
         centres = self.centres.to(x.dtype)
         bias, target = None, batch.target_cos
         if self.bias is not None:
             bias = self.bias.to(x.dtype)
-            own = batch.labels
-            target = torch.linalg.vecdot(x, centres[own]).detach() + bias[own].detach()
+            target = torch.linalg.vecdot(x, centres[own]).detach() + bias[batch.labels].detach()
         block = self.block or max(CELLS.get(x.device.type, CELLS["cpu"]) // max(len(x), 1), 1)
         products = x.dtype if self.products == "float32" else torch.bfloat16
         wanted = x.device.type == "cuda" if self.compiled is None else self.compiled
         parts = compiled_parts(x.device.type) if wanted else PLAIN
-        walk = Walk(self.policy, batch, target, block, products, logits, parts)
+        walk = Walk(self.policy, batch, target, own, block, products, logits, parts)
         return negatives(x, centres, bias, scale.to(x.dtype), walk)
 
     @torch.no_grad()
-    def _target_cosines(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Cosine to the own class centre, the nearest of K; apart from the blocks and always wide."""
+    def _own(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine to the own class centre, the nearest of K, and its row; apart from the blocks and always wide."""
         k = self.policy.centres_per_identity
         own = self.centres.to(embeddings.dtype).unflatten(0, (-1, k))[labels]  # [n, K, d]
-        nearest: Tensor = torch.linalg.vecdot(unit(embeddings).unsqueeze(1), unit(own)).amax(dim=1)
-        return nearest
+        nearest = torch.linalg.vecdot(unit(embeddings).unsqueeze(1), unit(own)).max(dim=1)
+        return nearest.values, labels * k + nearest.indices

@@ -16,7 +16,7 @@ class DenseHead(MarginHead):
 
     backend = "dense"
 
-    def losses(self, embeddings: Tensor, labels: Tensor) -> Losses:
+    def losses(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> Losses:
         """Loss of each sample; embeddings of shape (n, d), labels of shape (n,)."""
         x, own, policy = embeddings, labels.unsqueeze(1), self.policy
         centres = self.centres.to(x.dtype)
@@ -24,7 +24,7 @@ class DenseHead(MarginHead):
         cosines = cosine(x, centres)  # [n, c K]
         cosines = cosines.unflatten(1, (self.num_identities, policy.centres_per_identity)).amax(dim=2)
         target_cos = cosines.gather(1, own).squeeze(1)  # [n]
-        batch = Batch(labels, target_cos, x.norm(dim=1), float(self.progress), unit(x.detach()))
+        batch = Batch(labels, target_cos, x.norm(dim=1), float(self.progress), unit(x.detach()), known_easiness)
 
         if self.training and policy.changes_negatives:
             policy.observe(batch)

@@ -45,8 +45,8 @@ class PairHead(nn.Module):
     def set_progress(self, progress: float) -> None:
         """Pair losses know no schedule."""
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
-        """Loss of a batch, see `MarginHead.forward`; all that is per sample is NaN."""
+    def forward(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> HeadOutput:
+        """Loss of a batch, see `MarginHead.forward`; all that is per sample is NaN, and easiness is of no use."""
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings, labels = check_batch(embeddings, labels, self.embedding_dim, self.num_identities)
             kept = labels != IGNORE

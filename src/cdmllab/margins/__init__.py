@@ -1,8 +1,8 @@
 """Margin softmax losses: one short module each, and the table of their names."""
 
-import difflib
 import inspect
 
+from cdmllab.errors import did_you_mean
 from cdmllab.margins.adacos import AdaCos
 from cdmllab.margins.adaface import AdaFace
 from cdmllab.margins.arcface import ArcFace
@@ -76,7 +76,7 @@ def create(
     known = options(name)
     for key in chosen:
         if key not in known:
-            raise ValueError(f"{name} has no option {key!r}{_nearest(key, known)}; it has: {', '.join(known)}")
+            raise ValueError(f"{name} has no option {key!r}{did_you_mean(key, known)}; it has: {', '.join(known)}")
     sizes = {"num_identities": num_identities, "embedding_dim": embedding_dim}
     wanted = inspect.signature(kind.__init__).parameters
     for key, value in sizes.items():
@@ -87,10 +87,5 @@ def create(
 
 def _lookup(name: str) -> type[MarginPolicy]:
     if name not in _TABLE:
-        raise ValueError(f"unknown loss {name!r}{_nearest(name, _TABLE)}; there are: {', '.join(_TABLE)}")
+        raise ValueError(f"unknown loss {name!r}{did_you_mean(name, _TABLE)}; there are: {', '.join(_TABLE)}")
     return _TABLE[name]
-
-
-def _nearest(word: str, known: dict[str, object] | dict[str, type[MarginPolicy]]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

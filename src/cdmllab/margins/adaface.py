@@ -1,15 +1,13 @@
 """AdaFace: the length of the embedding stands for image quality, and bends the margin."""
 
-from typing import get_args
-
 import torch
 from torch import Tensor
 
-from cdmllab.margins.angular import add_angle
-from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
+from cdmllab.margins.policy import Batch, Gradient, check_range
 
 
-class AdaFace(MarginPolicy):
+class AdaFace(AngularMargin):
     """cos(theta - m z) - (m + m z) (Kim et al., "AdaFace", 2022).
 
     z is the length of the embedding standardised, times h, clipped to [-1, 1], and detached: z = -1 (low quality) is
@@ -37,13 +35,11 @@ class AdaFace(MarginPolicy):
         beyond_pi: BeyondPi = "clip",
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
         check_range("margin", margin, 0.0, 1.5)
         check_range("h", h, 0.0, 100.0)
         check_range("momentum", momentum, 0.0, 1.0)
-        check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
         self.margin, self.h, self.momentum = margin, h, momentum
-        self.beyond_pi: BeyondPi = beyond_pi
         self.register_buffer("mean", torch.tensor(20.0))
         self.register_buffer("std", torch.tensor(100.0))
 

@@ -1,12 +1,30 @@
 """The angular margin itself: cos(m1 theta + m2) - m3, and what to do beyond pi."""
 
 import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from cdmllab.geometry import angle, sine
-from cdmllab.margins.policy import BeyondPi
+from cdmllab.margins.policy import Gradient, MarginPolicy, check_choice
+
+BeyondPi = Literal["linear", "clip", "none"]
+
+
+class AngularMargin(MarginPolicy):
+    """Base of the losses that add to the angle of the target.
+
+    Parameters
+    ----------
+    beyond_pi : what stands past theta = pi - m, see `add_angle`
+    gradient : see `MarginPolicy`
+    """
+
+    def __init__(self, *, beyond_pi: BeyondPi = "linear", gradient: Gradient = "exact") -> None:
+        super().__init__(gradient=gradient)
+        check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
+        self.beyond_pi: BeyondPi = beyond_pi
 
 
 def add_angle(cosines: Tensor, margin_rad: Tensor, beyond_pi: BeyondPi = "linear") -> Tensor:

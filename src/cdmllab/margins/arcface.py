@@ -1,16 +1,15 @@
 """ArcFace: one additive angular margin for all samples."""
 
 import math
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from cdmllab.margins.angular import add_angle
-from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
+from cdmllab.margins.policy import Batch, Gradient, check_range
 
 
-class ArcFace(MarginPolicy):
+class ArcFace(AngularMargin):
     """cos(theta + m) on the target (Deng et al., "ArcFace", 2019, equation 3).
 
     Parameters
@@ -23,11 +22,9 @@ class ArcFace(MarginPolicy):
     def __init__(
         self, *, margin_rad: float = 0.5, beyond_pi: BeyondPi = "linear", gradient: Gradient = "exact"
     ) -> None:
-        super().__init__(gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
         check_range("margin_rad", margin_rad, 0.0, math.pi)
-        check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
         self.base_margin_rad = margin_rad
-        self.beyond_pi: BeyondPi = beyond_pi
 
     def margin_rad(self, batch: Batch) -> Tensor:
         """The margin of each sample; shape (b,), radians."""

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from cdmllab import difficulty
-from cdmllab.margins.angular import add_angle
-from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
+from cdmllab.margins.policy import Batch, Gradient, check_choice, check_range
 
-Easiness = Literal["similarity", "gap", "angle_gap"]
+Easiness = Literal["similarity", "gap", "angle_gap", "known"]
 Shape = Literal["step", "linear"]
 Favour = Literal["easy", "hard"]
 Schedule = Literal["constant", "linear", "cosine"]
 
 
-class CDML(MarginPolicy):
+class CDML(AngularMargin):
     """cos(theta + m_i) with m_i = m_base (1 + alpha e_i), e_i the signed easiness of sample i in [-1, 1].
 
     The defaults are the source document's: base margin 0.49, easy samples times 1.2, hard ones times 0.8.
@@ -27,9 +27,10 @@ class CDML(MarginPolicy):
     margin_rad : m_base in radians, in [0, pi)
     alpha : how far the margin moves, in [0, 1]; 0 is ArcFace
     easiness : what e_i looks at, see `cdmllab.difficulty`: ``"similarity"`` to the own class centre, the
-        ``"gap"`` to the best foreign centre, or that gap in angles
+        ``"gap"`` to the best foreign centre, or that gap in angles; ``"known"`` takes the truth that the head is
+        given with the batch: an oracle, and the bound of what any score could do
     pivot : the easiness that counts as neither easy nor hard, in (-1, 1); None takes 0.5 for similarity (the
-        document gives no number; 60 degrees is ours) and 0 for the gaps; 0 is neutral
+        document gives no number; 60 degrees is ours) and 0 for the others; 0 is neutral
     shape : ``"step"`` uses the sign of e_i alone, ``"linear"`` its value
     favour : who gets the larger margin: ``"easy"`` (the document) or ``"hard"`` (the public code)
     schedule : how alpha grows with training progress: ``"constant"`` (neutral), ``"linear"``, ``"cosine"``
@@ -60,7 +61,7 @@ class CDML(MarginPolicy):
         beyond_pi: BeyondPi = "linear",
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
         check_range("margin_rad", margin_rad, 0.0, math.pi)
         check_range("alpha", alpha, 0.0, 1.0)
         check_range("class_weight", class_weight, 0.0, 1.0)
@@ -69,12 +70,11 @@ class CDML(MarginPolicy):
             ("shape", shape, Shape),
             ("favour", favour, Favour),
             ("schedule", schedule, Schedule),
-            ("beyond_pi", beyond_pi, BeyondPi),
         ):
             check_choice(name, value, get_args(kind))
         self.base_margin_rad, self.alpha = margin_rad, alpha
         self.kind: Easiness = easiness
-        self.statistics = () if easiness == "similarity" else ("hardest_negative",)
+        self.statistics = ("hardest_negative",) if easiness in ("gap", "angle_gap") else ()
         self.pivot = pivot if pivot is not None else (0.5 if easiness == "similarity" else 0.0)
         check_range("pivot", self.pivot, -0.999, 0.999)
         self.shape: Shape = shape
@@ -87,7 +87,6 @@ class CDML(MarginPolicy):
                 raise ValueError("class_weight > 0 keeps one number an identity: give num_identities")
             self.class_easiness = difficulty.ClassEasiness(num_identities)
         self.match_mean, self.never_above, self.detach_margin = match_mean, never_above, detach_margin
-        self.beyond_pi: BeyondPi = beyond_pi
 
     @classmethod
     def document(cls, **changes: object) -> Self:
@@ -124,7 +123,13 @@ class CDML(MarginPolicy):
         return self.alpha
 
     def _own_easiness(self, batch: Batch) -> Tensor:
-        if self.kind == "similarity":
+        if self.kind == "known":
+            if batch.known_easiness is None:
+                raise ValueError(
+                    "easiness='known' needs the true easiness of each sample: head(embeddings, labels, truth)"
+                )
+            raw = batch.known_easiness
+        elif self.kind == "similarity":
             raw = difficulty.easiness_from_similarity(batch.target_cos)
         else:
             if batch.hardest_negative is None:
@@ -169,6 +174,7 @@ class CDML(MarginPolicy):
             "similarity": "similarity to the own class centre",
             "gap": "gap to the hardest foreign centre",
             "angle_gap": "angle gap to the hardest foreign centre",
+            "known": "truth that comes with the batch",
         }[self.kind]
         low, high = (self.base_margin_rad * (1.0 + sign * self.alpha) for sign in (-1.0, 1.0))
         parts = [

@@ -1,15 +1,14 @@
 """The combined margin: SphereFace's, ArcFace's and CosFace's in one formula."""
 
 import math
-from typing import get_args
 
 from torch import Tensor
 
-from cdmllab.margins.angular import combined
-from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+from cdmllab.margins.angular import AngularMargin, BeyondPi, combined
+from cdmllab.margins.policy import Batch, Gradient, check_range
 
 
-class Combined(MarginPolicy):
+class Combined(AngularMargin):
     """cos(m1 theta + m2) - m3 on the target (ArcFace, equation 4).
 
     The ArcFace paper's two settings are CM1 (1, 0.3, 0.2), the default here, and CM2 (0.9, 0.4, 0.15).
@@ -31,13 +30,11 @@ class Combined(MarginPolicy):
         beyond_pi: BeyondPi = "linear",
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
         check_range("m1", m1, 0.5, 4.0)
         check_range("margin_rad", margin_rad, 0.0, math.pi)
         check_range("margin_cos", margin_cos, 0.0, 2.0)
-        check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
         self.m1, self.m2, self.m3 = m1, margin_rad, margin_cos
-        self.beyond_pi: BeyondPi = beyond_pi
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(m1 theta + m2) - m3; shape (b,) to (b,)."""

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from cdmllab.margins.angular import add_angle
+from cdmllab.margins.angular import BeyondPi, add_angle
 from cdmllab.margins.arcface import ArcFace
-from cdmllab.margins.policy import Batch, BeyondPi, Gradient, check_range
+from cdmllab.margins.policy import Batch, Gradient, check_range
 
 
 class CurricularFace(ArcFace):

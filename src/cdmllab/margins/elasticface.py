@@ -1,17 +1,16 @@
 """ElasticFace: the margin is drawn anew for every sample."""
 
 import math
-from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cdmllab.margins.angular import add_angle
-from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
+from cdmllab.margins.policy import Batch, Gradient, check_range
 
 
-class ElasticFace(MarginPolicy):
+class ElasticFace(AngularMargin):
     """ArcFace or CosFace with m_i from a normal distribution (Boutros et al., "ElasticFace", 2022, eqs. 6 and 7).
 
     ``plus=True`` hands the drawn margins out by difficulty, the largest to the smallest target cosine, as the paper
@@ -41,7 +40,7 @@ class ElasticFace(MarginPolicy):
         beyond_pi: BeyondPi = "linear",
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
         if margin_rad is not None and margin_cos is not None:
             raise ValueError("give margin_rad or margin_cos, and None for the other")
         if margin_rad is None and margin_cos is None:
@@ -49,10 +48,8 @@ class ElasticFace(MarginPolicy):
         check_range("margin_rad", margin_rad or 0.0, 0.0, math.pi)
         check_range("margin_cos", margin_cos or 0.0, 0.0, 2.0)
         check_range("sigma", sigma, 0.0, 1.0)
-        check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
         self.mean_rad, self.mean_cos, self.sigma = margin_rad, margin_cos, sigma
         self.plus, self.seed = plus, seed
-        self.beyond_pi: BeyondPi = beyond_pi
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def observe(self, batch: Batch) -> None:

@@ -1,16 +1,15 @@
 """KappaFace: identities whose embeddings scatter, or that are rare, get the larger margin."""
 
 import math
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from cdmllab.margins.angular import add_angle
-from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
+from cdmllab.margins.policy import Batch, Gradient, check_range
 
 
-class KappaFace(MarginPolicy):
+class KappaFace(AngularMargin):
     """cos(theta + m0 psi_y), psi = gamma w_size + (1 - gamma) w_kappa (Oinar et al., "KappaFace", 2023).
 
     w_kappa = 1 - sigmoid(T kappa~), kappa~ the concentration kappa = r (d - r^2) / (1 - r^2) of the identity's
@@ -44,15 +43,13 @@ class KappaFace(MarginPolicy):
         beyond_pi: BeyondPi = "linear",
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
         check_range("margin_rad", margin_rad, 0.0, math.pi)
         check_range("temperature", temperature, 0.0, 100.0)
         check_range("gamma", gamma, 0.0, 1.0)
         check_range("momentum", momentum, 0.0, 1.0)
-        check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
         self.base_margin_rad, self.temperature, self.gamma = margin_rad, temperature, gamma
         self.momentum, self.dim = momentum, embedding_dim
-        self.beyond_pi: BeyondPi = beyond_pi
         self.register_buffer("mean", torch.zeros(num_identities, embedding_dim))
         self.register_buffer("count", torch.zeros(num_identities, dtype=torch.int64))
 

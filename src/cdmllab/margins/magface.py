@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from cdmllab.margins.angular import add_angle
-from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
+from cdmllab.margins.policy import Batch, Gradient, check_range
 
 
-class MagFace(MarginPolicy):
+class MagFace(AngularMargin):
     """cos(theta + m(a)), m linear in the length a, plus lambda_g g(a) (Meng et al., "MagFace", 2021).
 
     m rises from `low_margin_rad` at length `low` to `high_margin_rad` at length `high`; g(a) = 1/a + a/high^2 pulls
@@ -32,16 +32,14 @@ class MagFace(MarginPolicy):
         beyond_pi: BeyondPi = "linear",
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
         check_range("low", low, 1e-3, high)
         check_range("low_margin_rad", low_margin_rad, 0.0, 3.1)
         check_range("high_margin_rad", high_margin_rad, low_margin_rad, 3.1)
         check_range("lambda_g", lambda_g, 0.0, 1e6)
-        check_choice("beyond_pi", beyond_pi, ("linear", "clip", "none"))
         self.low, self.high = low, high
         self.low_margin_rad, self.high_margin_rad = low_margin_rad, high_margin_rad
         self.lambda_g = lambda_g
-        self.beyond_pi: BeyondPi = beyond_pi
 
     def margin_rad(self, batch: Batch) -> Tensor:
         """m(a) of each sample; shape (b,), radians."""

@@ -5,13 +5,13 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from cdmllab.margins.angular import add_angle
-from cdmllab.margins.policy import Batch, BeyondPi, Gradient, MarginPolicy, check_choice, check_range
+from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
+from cdmllab.margins.policy import Batch, Gradient, check_choice, check_range
 
 Reweight = Literal["adaptive", "fixed"]
 
 
-class MVSoftmax(MarginPolicy):
+class MVSoftmax(AngularMargin):
     """Negatives above the margined target become (t + 1) cos_j + t (Wang et al., "Mis-classified Vector Guided
     Softmax", 2020), or cos_j + t with ``reweight="fixed"``.
 
@@ -36,15 +36,13 @@ class MVSoftmax(MarginPolicy):
         beyond_pi: BeyondPi = "linear",
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
         check_range("t", t, 0.0, 2.0)
         check_range("margin_cos", margin_cos, 0.0, 2.0)
         check_range("margin_rad", margin_rad, 0.0, 3.1)
         check_choice("reweight", reweight, get_args(Reweight))
-        check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
         self.t, self.margin_cos, self.m2 = t, margin_cos, margin_rad
         self.reweight: Reweight = reweight
-        self.beyond_pi: BeyondPi = beyond_pi
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta + margin_rad) - margin_cos; shape (b,) to (b,)."""

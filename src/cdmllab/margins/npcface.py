@@ -1,24 +1,15 @@
 """NPCFace: hard negatives weigh more, and a sample that has them gets a larger margin."""
 
 import math
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from cdmllab.margins.angular import add_angle
-from cdmllab.margins.policy import (
-    Batch,
-    BeyondPi,
-    Gradient,
-    MarginPolicy,
-    Statistic,
-    check_choice,
-    check_range,
-)
+from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
+from cdmllab.margins.policy import Batch, Gradient, Statistic, check_range
 
 
-class NPCFace(MarginPolicy):
+class NPCFace(AngularMargin):
     """cos(theta + m_i), m_i = m0 + m1 x mean cosine of the hard negatives (Zeng et al., "NPCFace", 2020).
 
     A negative is hard when cos_j > cos(theta_y + `hard_rad`). Which are hard, and m_i, are constants in the gradient.
@@ -47,16 +38,14 @@ class NPCFace(MarginPolicy):
         beyond_pi: BeyondPi = "linear",
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
         check_range("margin_rad", margin_rad, 0.0, math.pi)
         check_range("margin_slope_rad", margin_slope_rad, 0.0, margin_rad)
         check_range("t", t, 1.0, 3.0)
         check_range("a", a, 0.0, 2.0)
         check_range("hard_rad", hard_rad, 0.0, math.pi)
-        check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
         self.base_margin_rad, self.slope_rad = margin_rad, margin_slope_rad
         self.t, self.a, self.hard_rad = t, a, hard_rad
-        self.beyond_pi: BeyondPi = beyond_pi
 
     def hard(self, cosines: Tensor, batch: Batch) -> Tensor:
         """cos_j > cos(theta_y + hard_rad); shape (b, c) to bool (b, c)."""

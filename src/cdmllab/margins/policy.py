@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from cdmllab.geometry import angle
 
 Gradient = Literal["exact", "straight_through"]
-BeyondPi = Literal["linear", "clip", "none"]
 Statistic = Literal["hardest_negative", "hard_negative_mean", "negative_partition"]
 
 
@@ -22,6 +21,7 @@ class Batch:
     embedding_norm: Tensor  # [b] length of the embedding before normalisation
     progress: float = 0.0  # how much of the training is done, in [0, 1]
     unit_embeddings: Tensor | None = None  # [b, d]
+    known_easiness: Tensor | None = None  # [b] the truth, in [-1, 1], where somebody knows it
     # What the policy asks for in `statistics`:
     hardest_negative: Tensor | None = None  # [b] largest cosine to a foreign centre
     hard_negative_mean: Tensor | None = None  # [b] mean cosine over `hard` negatives, 0 without any; no gradient

@@ -1,7 +1,8 @@
 """Sub-center ArcFace: several class centres an identity, the nearest counts."""
 
+from cdmllab.margins.angular import BeyondPi
 from cdmllab.margins.arcface import ArcFace
-from cdmllab.margins.policy import BeyondPi, Gradient
+from cdmllab.margins.policy import Gradient
 
 
 class SubcenterArcFace(ArcFace):

@@ -6,12 +6,11 @@ import json
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from nbformat import NotebookNode
 
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import CdmlLabError, did_you_mean
 
 PROFILES = ("cpu", "gpu")
 REQUIRED = ("profile", "seed")
@@ -71,8 +70,7 @@ def resolve(chapter: str, parameters: Mapping[str, Parameter], given: Mapping[st
     """
     for name in given:
         if name not in parameters:
-            close = get_close_matches(name, parameters, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            hint = did_you_mean(name, parameters)
             raise CdmlLabError(f"chapter {chapter} has no parameter {name!r}{hint}; it has {', '.join(parameters)}")
     values = {
         name: _convert(chapter, parameter, given.get(name, parameter.default)) for name, parameter in parameters.items()

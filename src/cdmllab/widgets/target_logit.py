@@ -4,7 +4,7 @@ from typing import get_args
 
 import traitlets as t
 
-from cdmllab.margins.policy import BeyondPi
+from cdmllab.margins.angular import BeyondPi
 from cdmllab.widgets.base import Widget
 
 

@@ -1,0 +1,205 @@
+"""A world's pictures in a memory map: rendered in parallel, resumed after a kill, checked when opened.
+
+A cache is a folder of three files: ``world.json`` (what the pixels follow from), ``pictures.u8`` (uint8, picture after
+picture, height x width x RGB) and ``done.jsonl`` (one line for each finished chunk, with its CRC-32).
+"""
+
+import json
+import multiprocessing
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from numpy.typing import ArrayLike, NDArray
+
+from cdmllab.errors import CdmlLabError
+from cdmllab.faces.world import FaceWorld
+from cdmllab.files import append_line, write_text
+
+PARAMETERS, PICTURES, DONE = "world.json", "pictures.u8", "done.jsonl"
+CHUNK = 512  # pictures; what a kill can cost
+_SPARE = 64 << 20  # left free on the disk
+_PROBES = 3
+
+Pixels = NDArray[np.uint8]
+
+
+class CachedWorld:
+    """A rendered world: `FaceWorld` in all it knows, but pictures come from the disk."""
+
+    def __init__(self, world: FaceWorld, folder: Path) -> None:
+        self.world, self.folder = world, folder
+        self.num_identities, self.labels = world.num_identities, world.labels
+        self.true_labels, self.mislabelled = world.true_labels, world.mislabelled
+        self._pictures = np.memmap(folder / PICTURES, np.uint8, "r", shape=_shape(world))
+
+    def __len__(self) -> int:
+        return len(self.world)
+
+    def __repr__(self) -> str:
+        return f"Cached{self.world!r}"
+
+    def read(self, rows: ArrayLike) -> Pixels:
+        """The pictures of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""
+        chosen: Pixels = self._pictures[np.atleast_1d(np.asarray(rows, dtype=np.int64))]
+        return chosen
+
+    def verify(self) -> None:
+        """Read every picture and compare with the checksums written beside them.
+
+        Raises
+        ------
+        CdmlLabError : naming the first pictures that have changed
+        """
+        done = _finished(self.world, self.folder)
+        for number, rows in enumerate(_chunks(self.world)):
+            if zlib.crc32(self._pictures[rows].tobytes()) != done.get(number):
+                raise CdmlLabError(
+                    f"{self.folder / PICTURES}: pictures {rows.start} to {rows.stop - 1} are not what was rendered: "
+                    f"remove the folder and render again"
+                )
+
+
+def fill(
+    world: FaceWorld, folder: Path, workers: int = 1, progress: Callable[[int, int], None] | None = None
+) -> CachedWorld:
+    """Render what is missing in the cache of `world`, see `FaceWorld.cached`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CdmlLabError(f"{folder} is being filled by another process: wait for it to end") from None
+    with lock:
+        _claim(world, folder)
+        path, total = folder / PICTURES, int(np.prod(_shape(world)))
+        done = _finished(world, folder)
+        missing = [number for number in range(len(list(_chunks(world)))) if number not in done]
+        if missing:
+            _make_room(path, total)
+            write_text(folder / DONE, "".join(_line(*entry) + "\n" for entry in done.items()))
+            _render(world, folder, missing, workers, progress)
+        cached = CachedWorld(world, folder)
+        _probe(cached)
+        return cached
+
+
+def _shape(world: FaceWorld) -> tuple[int, int, int, int]:
+    return (len(world), world.size, world.size, 3)
+
+
+def _chunks(world: FaceWorld) -> Iterator[slice]:
+    return (slice(start, min(start + CHUNK, len(world))) for start in range(0, len(world), CHUNK))
+
+
+def _claim(world: FaceWorld, folder: Path) -> None:
+    path = folder / PARAMETERS
+    if not path.exists():
+        strangers = sorted(p.name for p in folder.iterdir() if p.name != ".lock")
+        if strangers:
+            raise CdmlLabError(
+                f"{folder} is not a world's cache and not empty (it holds {strangers[0]}): name another one"
+            )
+        write_text(path, json.dumps(world.parameters, indent=1) + "\n")
+        return
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise CdmlLabError(f"{path} is not readable JSON ({error}): remove the folder and render again") from None
+    for name, wanted in world.parameters.items():
+        if found.get(name) != wanted:
+            raise CdmlLabError(f"{folder} is the cache of another world: its {name} is {found.get(name)}, not {wanted}")
+
+
+def _finished(world: FaceWorld, folder: Path) -> dict[int, int]:
+    """Checksum of every chunk that is whole; what lies past the end of a truncated file does not count."""
+    path, pictures = folder / DONE, folder / PICTURES
+    if not path.exists() or not pictures.exists():
+        return {}
+    length, picture = pictures.stat().st_size, 3 * world.size * world.size
+    ends = [rows.stop * picture for rows in _chunks(world)]
+    done = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+            number, checksum = int(entry["chunk"]), int(entry["crc32"])
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError):
+            continue  # cut short by a kill
+        if 0 <= number < len(ends) and ends[number] <= length:
+            done[number] = checksum
+    return done
+
+
+def _line(number: int, checksum: int) -> str:
+    return json.dumps({"chunk": number, "crc32": checksum})
+
+
+def _make_room(path: Path, total: int) -> None:
+    have = path.stat().st_size if path.exists() else 0
+    used = path.stat().st_blocks * 512 if have else 0  # a file may have its length before it has its blocks
+    free = shutil.disk_usage(path.parent).free
+    if total - used + _SPARE > free:
+        raise CdmlLabError(
+            f"{path} needs {(total - used) / 1e9:.1f} GB more, and only {free / 1e9:.1f} GB are free on this disk: "
+            "choose a smaller world or size, or another folder"
+        )
+    with path.open("ab") as file:
+        file.truncate(total)
+
+
+def _render(
+    world: FaceWorld, folder: Path, missing: list[int], workers: int, progress: Callable[[int, int], None] | None
+) -> None:
+    chunks = list(_chunks(world))
+    ready = len(world) - sum(chunks[number].stop - chunks[number].start for number in missing)
+
+    def finished(number: int, checksum: int) -> None:
+        nonlocal ready
+        append_line(folder / DONE, _line(number, checksum))
+        ready += chunks[number].stop - chunks[number].start
+        if progress is not None:
+            progress(ready, len(world))
+
+    if workers <= 1 or len(missing) == 1 or world.device.type != "cpu":
+        for number in missing:
+            finished(number, _render_chunk(world, folder, chunks[number]))
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        min(workers, len(missing)), context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        waiting: dict[Future[int], int] = {pool.submit(_render_chunk, world, folder, chunks[n]): n for n in missing}
+        try:
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    finished(waiting.pop(future), future.result())
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _render_chunk(world: FaceWorld, folder: Path, rows: slice) -> int:
+    """Render one chunk into the file; its checksum."""
+    target = np.memmap(folder / PICTURES, np.uint8, "r+", shape=_shape(world))
+    pixels = world.read(np.arange(rows.start, rows.stop))
+    target[rows] = pixels
+    target.flush()
+    return zlib.crc32(pixels.tobytes())
+
+
+def _probe(cached: CachedWorld) -> None:
+    """Render a few pictures again: a cache of another renderer must not pass for this one's."""
+    rows = np.unique(np.linspace(0, len(cached) - 1, _PROBES).astype(np.int64))
+    kept, fresh = cached.read(rows), cached.world.read(rows)
+    off = np.abs(kept.astype(np.int16) - fresh).reshape(len(rows), -1).mean(axis=1)  # devices may differ by 1
+    if off.max() > 0.5:
+        raise CdmlLabError(
+            f"{cached.folder} was rendered by another version: picture {rows[off.argmax()]} differs by "
+            f"{off.max():.1f} levels a pixel from what is rendered now; remove the folder and render again"
+        )

@@ -1,0 +1,71 @@
+"""The template protocol of the lab, in IJB's shape: every template holds 1 to 5 hard pictures of 1 to 3 media."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cdmllab.data.pairs import Pairs
+from cdmllab.faces import hashing, identity, nuisance
+from cdmllab.faces.nuisance import Nuisances
+from cdmllab.faces.protocols import TEMPLATES, LabProtocol, Template
+
+PEOPLE, EACH = 400, 3  # templates a person
+STRENGTH = 0.75
+IMPOSTORS = 60_000
+_FROM = 50_000  # above the people of the other protocols
+
+
+def draw(size: int, seed: int, people: int) -> LabProtocol:
+    """The protocol over people numbered from `people`; see `cdmllab.faces.protocols.load`."""
+    templates = np.arange(PEOPLE * EACH)
+    owner = templates // EACH + people + _FROM
+    shape = hashing.uniform(hashing.key(seed, 0x7E3, torch.from_numpy(templates + people)), 2).numpy()
+    pictures = 1 + (shape[:, 0] * 5).astype(np.int64)
+    media = np.minimum(1 + (shape[:, 1] * 3).astype(np.int64), pictures)
+    template = np.repeat(templates, pictures)
+    place = np.arange(len(template)) - np.repeat(np.cumsum(pictures) - pictures, pictures)
+    medium = place % media[template]
+
+    who = torch.from_numpy(owner[template])
+    n = _frames(seed, who, torch.from_numpy(template), torch.from_numpy(medium), torch.from_numpy(place))
+    chosen = Template(template, medium, detector_score(n))
+    return LabProtocol(TEMPLATES, size, identity.latents(seed, who), n, who.numpy(), _pair(seed), chosen)
+
+
+def detector_score(n: Nuisances) -> NDArray[np.float64]:
+    """A face detector's confidence in (0, 1]: lower for pictures that show less of a face."""
+    hidden = sum(n.values[name] for name in ("mask", "occlusion", "blur", "low_resolution"))
+    assert isinstance(hidden, Tensor)
+    turned = n.values["yaw"].abs() / 90.0
+    score: NDArray[np.float64] = torch.exp(-0.5 * hidden - 0.5 * turned).double().numpy()
+    return score
+
+
+def _frames(seed: int, who: Tensor, template: Tensor, medium: Tensor, place: Tensor) -> Nuisances:
+    """Pictures of one medium share all but pose, expression and noise, which move a little from frame to frame."""
+    shared = template * 8 + medium + (1 << 33)
+    n = nuisance.nuisances(seed, who, shared, strength=STRENGTH)
+    moved = hashing.uniform(hashing.key(seed, 0xF4A, who, shared, place), 3) - 0.5
+    values = dict(n.values)
+    for column, (name, reach) in enumerate((("yaw", 30.0), ("pitch", 15.0), ("expression", 0.3))):
+        factor = nuisance.FACTORS[name]
+        values[name] = (values[name] + reach * moved[:, column]).clamp(factor.low, factor.high)
+    return replace(n, values=values, keys=hashing.mix(n.keys + place))
+
+
+def _pair(seed: int) -> Pairs:
+    """All genuine pairs of templates, and impostor pairs drawn at random, in one fold."""
+    rng = np.random.default_rng((seed, 0x1B))
+    start = np.arange(PEOPLE)[:, None] * EACH
+    i, j = np.triu_indices(EACH, k=1)
+    genuine = np.stack([(start + i).ravel(), (start + j).ravel()], axis=1)
+    total = PEOPLE * EACH
+    a, b = np.triu_indices(total, k=1)
+    others = np.flatnonzero(a // EACH != b // EACH)
+    drawn = np.sort(rng.choice(others, IMPOSTORS, replace=False))
+    first, second = np.concatenate([genuine, np.stack([a[drawn], b[drawn]], axis=1)]).T
+    same = np.arange(len(first)) < len(genuine)
+    return Pairs(first.copy(), second.copy(), same, np.zeros(len(first), dtype=np.int64))

@@ -1,0 +1,162 @@
+"""A world of faces: a training set whose identities, nuisances and wrong labels are known."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from cdmllab.faces import hashing, identity, nuisance
+from cdmllab.faces.render import SIZES, render_latents
+
+if TYPE_CHECKING:
+    from cdmllab.faces.cache import CachedWorld
+
+# Identities from here on are kept for protocols, so that none of them is ever trained on.
+RESERVED = 1_000_000
+
+
+class FaceWorld:
+    """Pictures of `num_identities` people, rendered when they are read.
+
+    It has the shape of every training set (`cdmllab.data.sets.TrainingSet`): ``labels``, ``num_identities``, ``len``
+    and ``read(rows)``. Row r is picture r mod `images_per_identity` of identity r div `images_per_identity`.
+
+    Parameters
+    ----------
+    num_identities, images_per_identity : how many people, how many pictures of each
+    size : width and height in pixels, in [32, 224]
+    strength : how far the nuisances reach, in [0, 1]
+    label_noise : share of pictures that carry the label of somebody else, in [0, 1]
+    seed : another seed, other people
+    first : number of the first identity; worlds whose ranges do not meet share nobody
+    device : where to render
+
+    Raises
+    ------
+    ValueError : a value out of range
+    """
+
+    def __init__(
+        self,
+        num_identities: int,
+        images_per_identity: int,
+        *,
+        size: int = 112,
+        strength: float = 0.65,
+        label_noise: float = 0.0,
+        seed: int = 0,
+        first: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        whole = {
+            "num_identities": num_identities,
+            "images_per_identity": images_per_identity,
+            "size": size,
+            "seed": seed,
+        }
+        for name, value in (whole | {"first": first}).items():
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
+        if num_identities < 2 or images_per_identity < 1:
+            raise ValueError(
+                "a world needs 2 identities or more with 1 image or more each, "
+                f"got {num_identities} x {images_per_identity}"
+            )
+        if not SIZES[0] <= size <= SIZES[1]:
+            raise ValueError(f"size must lie in [{SIZES[0]}, {SIZES[1]}] pixels, got {size}")
+        for name, share in (("strength", strength), ("label_noise", label_noise)):
+            if not 0.0 <= share <= 1.0:
+                raise ValueError(f"{name} must lie in [0, 1], got {share}")
+        if not 0 <= first <= first + num_identities <= RESERVED:
+            raise ValueError(
+                f"identities {first:,} to {first + num_identities - 1:,} leave the range 0 to {RESERVED - 1:,}; "
+                "those above are kept for protocols"
+            )
+        self.num_identities, self.images_per_identity = num_identities, images_per_identity
+        self.size, self.strength, self.label_noise = size, float(strength), float(label_noise)
+        self.seed, self.first, self.device = seed, first, torch.device(device)
+
+    def __len__(self) -> int:
+        return self.num_identities * self.images_per_identity
+
+    def __repr__(self) -> str:
+        noise = f", {self.label_noise:.0%} wrong labels" if self.label_noise else ""
+        return (
+            f"FaceWorld({len(self):,} pictures of {self.num_identities:,} identities, {self.size} px, "
+            f"strength {self.strength:g}{noise}, seed {self.seed})"
+        )
+
+    @property
+    def parameters(self) -> dict[str, int | float]:
+        """What the pixels and labels follow from."""
+        names = ("num_identities", "images_per_identity", "size", "strength", "label_noise", "seed", "first")
+        return {name: getattr(self, name) for name in names}
+
+    @functools.cached_property
+    def true_labels(self) -> NDArray[np.int64]:
+        """Who is shown, counted from 0; shape (n,)."""
+        return np.repeat(np.arange(self.num_identities), self.images_per_identity)
+
+    @functools.cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Who is said to be shown: `true_labels` but for the wrong ones; shape (n,)."""
+        who, index = self._counters(np.arange(len(self)))
+        draws = hashing.uniform(hashing.key(self.seed, 0x1AB, who, index), 2).numpy()
+        step = 1 + (draws[:, 1] * (self.num_identities - 1)).astype(np.int64)
+        wrong = (self.true_labels + step) % self.num_identities
+        return np.where(draws[:, 0] < self.label_noise, wrong, self.true_labels)
+
+    @property
+    def mislabelled(self) -> NDArray[np.bool_]:
+        """Which pictures carry a wrong label; shape (n,)."""
+        different: NDArray[np.bool_] = self.labels != self.true_labels
+        return different
+
+    def nuisances(self, rows: ArrayLike) -> nuisance.Nuisances:
+        """What was added to the faces of some rows."""
+        who, index = self._counters(rows)
+        return nuisance.nuisances(self.seed, who.to(self.device), index.to(self.device), strength=self.strength)
+
+    def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
+        """The pictures of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""
+        who, _ = self._counters(rows)
+        vectors = identity.latents(self.seed, who.to(self.device))
+        pictures = render_latents(vectors, self.nuisances(rows), self.size)
+        channels_last: NDArray[np.uint8] = pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return channels_last
+
+    def cached(
+        self,
+        folder: Path | str,
+        *,
+        workers: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> "CachedWorld":
+        """Render every picture once into a memory map, and read it from there; goes on where it was stopped.
+
+        Parameters
+        ----------
+        folder : of the cache; made if need be
+        workers : processes that render; None takes one a core, a world on a GPU always has one
+        progress : called with the pictures done and all of them
+
+        Raises
+        ------
+        CdmlLabError : too little space on the disk (told before any work), or the folder is the cache of another world
+        """
+        from cdmllab.faces.cache import fill
+
+        return fill(self, Path(folder), (os.cpu_count() or 1) if workers is None else workers, progress)
+
+    def _counters(self, rows: ArrayLike) -> tuple[Tensor, Tensor]:
+        chosen = np.atleast_1d(np.asarray(rows, dtype=np.int64))
+        if len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(self):
+            raise ValueError(f"rows must lie in 0 .. {len(self) - 1}, got {chosen.min()} .. {chosen.max()}")
+        who = torch.from_numpy(chosen // self.images_per_identity + self.first)
+        return who, torch.from_numpy(chosen % self.images_per_identity)
