@@ -84,7 +84,7 @@ plots.pictures(axes[0], strangers[:30] / 127.5 - 1.0, columns=10)
 # threshold that is best on the other nine {cite}`huang2008lfw`.
 
 # %%
-yaw = np.abs(nuisances.values["yaw"].numpy())
+yaw = nuisances.values["yaw"].double().numpy()
 protocol = Protocol(
     "strangers",
     strangers,
@@ -362,17 +362,18 @@ for ax, k, title in zip(axes, worst, ("genuine", "impostor"), strict=True):
 # The people of this chapter are rendered, so we *know* the conditions of each picture, and can count errors against them.
 # Genuine and impostor pairs go apart, because what makes pictures less alike is an error for one kind only.
 
-# %% mystnb={"figure": {"caption": "Share of wrong judgements against the larger yaw of the two pictures, each pair judged by the threshold of the other folds. Bands are Wilson intervals.", "name": "fig-yaw"}, "image": {"alt": "Two curves with bands over the yaw; the one of genuine pairs rises with it"}}
-of_pair = protocol.nuisance_of_pairs("yaw (degrees)")
-fig, axes = plots.figure(2, width=7.6, height=2.6)
-for ax, kind, rows in zip(
-    axes, ("genuine", "impostor"), (same, ~same), strict=True
-):
-    rate = errors.by_nuisance(judged.wrong[rows], of_pair[rows], bins=6)
-    plots.error_rates(ax, rate, name=kind, nuisance="larger yaw (degrees)")
-    ax.set_title(f"{kind} pairs")
+# %% mystnb={"figure": {"caption": "Share of wrong judgements against the larger yaw of the two pictures, and against how far the two are apart; each pair is judged by the threshold of the other folds. Bands are Wilson intervals.", "name": "fig-yaw"}, "image": {"alt": "Two panels with a curve for genuine and one for impostor pairs; that of genuine pairs rises to the right"}}
+fig, axes = plots.figure(2, width=7.6, height=2.8)
+for ax, how in zip(axes, ("larger", "apart"), strict=True):
+    of_pair = protocol.nuisance_of_pairs("yaw (degrees)", how)
+    edges = np.histogram_bin_edges(of_pair, 6)
+    for kind, rows in (("genuine", same), ("impostor", ~same)):
+        rate = errors.by_nuisance(judged.wrong[rows], of_pair[rows], edges)
+        plots.error_rates(ax, rate, name=kind, nuisance=f"yaw (degrees), {how}")
+axes[0].legend()
 
 # %% tags=["remove-input"]
+of_pair = protocol.nuisance_of_pairs("yaw (degrees)")
 turned = of_pair > np.quantile(of_pair, 0.75)
 frontal = of_pair < np.quantile(of_pair, 0.25)
 for name, rows in (("turned", turned), ("frontal", frontal)):

@@ -44,11 +44,11 @@ def evaluate(
 
     if run is None:
         for name in protocols.names():
-            typer.echo(f"{name:20} {protocols.about(name)}")
+            typer.echo(f"{name:30} {protocols.about(name)}")
         return
     wanted = protocols.matching([*(protocol or []), *(more or [])])
     if not wanted:
-        raise CdmlLabError(f"name a protocol with --protocol; there are {', '.join(protocols.names())}, and .npz files")
+        raise CdmlLabError("name a protocol with --protocol; `cdmllab evaluate` without a run lists them")
     if wanted == [threshold_from]:
         raise CdmlLabError(f"a threshold chosen on {threshold_from} cannot be judged on it: name another protocol")
     backbone = _network(run, device, threads)

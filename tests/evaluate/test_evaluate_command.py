@@ -101,7 +101,7 @@ def test_figures_lie_beside_the_result(run):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ((), "name a protocol with --protocol; there are digits/known, digits/strangers, and .npz files"),
+        ((), "name a protocol with --protocol; `cdmllab evaluate` without a run lists them"),
         (("--protocol", "lfv"), "there is no protocol 'lfv'"),
         (("--protocol", "gone.npz"), "gone.npz does not exist"),
         (("--protocol", "digits/known", "--device", "tpu"), "device must be cpu or cuda, got 'tpu'"),

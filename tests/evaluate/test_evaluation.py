@@ -1,5 +1,6 @@
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from small_protocols import Flat, protocol, templates
@@ -126,12 +127,15 @@ def test_wrong_pairs_are_those_their_folds_threshold_misses():
 def test_error_rates_against_a_nuisance_count_every_pair():
     p = protocol()
     got = evaluate.evaluate(embedded(p), p, replicates=0)
-    table = judging.by_nuisance(got, p)["noise"]
+    table = judging.by_nuisance(got, p)["noise"]["larger"]
     assert sum(table["genuine"]["pairs"]) == sum(table["impostor"]["pairs"]) == 100
     wrong = sum(r * n for r, n in zip(table["genuine"]["rate"], table["genuine"]["pairs"], strict=True) if n)
     assert np.isclose(wrong, got.wrong[got.same].sum())
     assert table["genuine"]["rate"][-1] > table["genuine"]["rate"][1]
     json.dumps(table, allow_nan=False)
+    flat = protocol(nuisances={"mask": np.zeros(120)})
+    assert judging.by_nuisance(got, flat) == {}
+    assert judging.by_nuisance(got, templates(nuisances=p.nuisances)) == {}
 
 
 def test_threshold_from_one_protocol_is_judged_on_another():
@@ -158,6 +162,7 @@ def test_figures_are_drawn_into_files(tmp_path, colour):
     for path in paths:
         assert path.read_text().count("<path") > 10
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in paths)
+    assert not plt.get_fignums()
 
 
 def test_figures_of_templates_have_no_sheet(tmp_path):

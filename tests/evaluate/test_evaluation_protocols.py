@@ -9,7 +9,7 @@ from cdmllab.evaluate import Templates, protocols
 
 @pytest.mark.parametrize("name", protocols.names())
 def test_every_named_protocol_loads_and_has_both_kinds_of_pairs_in_every_fold(name):
-    found = protocols.load(name)
+    found = protocols.load(name, 32 if name.startswith("lab") else None)
     assert found.name == name
     assert protocols.about(name)
     for fold in np.unique(found.pairs.fold):
@@ -22,8 +22,18 @@ def test_every_named_protocol_loads_and_has_both_kinds_of_pairs_in_every_fold(na
 def test_patterns_stand_for_names_once():
     assert protocols.matching(["digits/*", "digits/known"]) == ["digits/known", "digits/strangers"]
     assert protocols.matching(["some/where.npz"]) == ["some/where.npz"]
-    with pytest.raises(CdmlLabError, match="there is no protocol 'lwf'; there are digits/known"):
-        protocols.matching(["digits/known", "lwf"])
+    assert len(protocols.matching(["lab/*"])) == len(protocols.matching(["lab-validation/*"])) > 5
+    with pytest.raises(CdmlLabError, match=r"there is no protocol 'lab/lwf' \(did you mean 'lab/lfw'\?\); there are"):
+        protocols.matching(["digits/known", "lab/lwf"])
+
+
+def test_lab_protocols_know_their_people_and_nuisances_and_part_validation_from_test():
+    test, validation = (protocols.load(f"{part}/cfp_fp", 32) for part in ("lab", "lab-validation"))
+    assert not set(test.identity) & set(validation.identity)
+    yaw = test.nuisance_of_pairs("yaw (degrees)")
+    assert yaw.min() > 55
+    assert test.images.read([0, 5]).shape == (2, 32, 32, 3)
+    assert protocols.load("lab/ijb", 32).templates is not None
 
 
 def subset(p, rows):
@@ -58,7 +68,7 @@ def test_protocol_names_itself_and_what_is_wrong(changes, said):
 def test_nuisance_of_a_pair_is_the_larger_or_the_difference():
     p = protocol(nuisances={"yaw": np.linspace(-60.0, 59.0, 120)})
     yaw = p.nuisances["yaw"]
-    largest, apart = p.nuisance_of_pairs("yaw"), p.nuisance_of_pairs("yaw", difference=True)
+    largest, apart = p.nuisance_of_pairs("yaw"), p.nuisance_of_pairs("yaw", "apart")
     for k, (i, j) in enumerate(zip(p.pairs.first, p.pairs.second, strict=True)):
         assert largest[k] == max(abs(yaw[i]), abs(yaw[j]))
         assert apart[k] == abs(yaw[i] - yaw[j])

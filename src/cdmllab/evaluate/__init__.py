@@ -4,7 +4,7 @@ from cdmllab.evaluate import protocols
 from cdmllab.evaluate.embedding import Pictures, embed, insightface_input
 from cdmllab.evaluate.evaluation import Evaluation
 from cdmllab.evaluate.measure import FARS, evaluate
-from cdmllab.evaluate.protocols import Protocol, Templates
+from cdmllab.evaluate.protocol import Protocol, Templates
 from cdmllab.evaluate.simple import Verification, scores, verify
 
 __all__ = [

@@ -1,7 +1,10 @@
 """An evaluation as figures in files: what the command draws."""
 
+import re
 from pathlib import Path
+from typing import get_args
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -10,11 +13,9 @@ from torch import Tensor
 from cdmllab import plots
 from cdmllab.evaluate.embedding import Pictures
 from cdmllab.evaluate.evaluation import Evaluation
-from cdmllab.evaluate.protocols import Protocol
+from cdmllab.evaluate.protocol import Protocol, Together
 from cdmllab.files import replacing
 from cdmllab.metrics import errors, verification
-
-KINDS = ("genuine", "impostor")
 
 
 def write(evaluation: Evaluation, protocol: Protocol, folder: Path) -> list[Path]:
@@ -22,14 +23,15 @@ def write(evaluation: Evaluation, protocol: Protocol, folder: Path) -> list[Path
     drawn = {"roc": _roc(evaluation)}
     if protocol.templates is None:
         drawn["worst"] = _worst(evaluation, protocol)
-    for name in protocol.nuisances:
-        word = "".join(c if c.isalnum() else "_" for c in name.split(" (")[0])
-        drawn[f"by_{word}"] = _by_nuisance(evaluation, protocol, name)
+        for name, values in protocol.nuisances.items():
+            if values.max() > values.min():
+                drawn["by_" + re.sub(r"\W", "_", name.split(" (")[0])] = _by_nuisance(evaluation, protocol, name)
     paths = []
     for word, figure in drawn.items():
         path = folder / f"{evaluation.name}__{word}.svg"
         with replacing(path) as temporary:
             figure.savefig(temporary, format="svg", metadata={"Date": None}, facecolor="white")
+        plt.close(figure)
         paths.append(path)
     return paths
 
@@ -53,13 +55,17 @@ def _worst(evaluation: Evaluation, protocol: Protocol, count: int = 16) -> Figur
 
 def _by_nuisance(evaluation: Evaluation, protocol: Protocol, name: str) -> Figure:
     figure, axes = plots.figure(2, width=7.6, height=2.8)
-    of_pair = protocol.nuisance_of_pairs(name)
-    edges = np.histogram_bin_edges(of_pair, 6)
-    for ax, kind, rows in zip(axes, KINDS, (evaluation.same, ~evaluation.same), strict=True):
-        found = errors.by_nuisance(evaluation.wrong[rows], of_pair[rows], edges)
-        plots.error_rates(ax, found, name=kind, nuisance=f"{name}, the larger of the two")
-        ax.set_title(f"{kind} pairs")
+    for ax, how in zip(axes, get_args(Together), strict=True):
+        of_pair = protocol.nuisance_of_pairs(name, how)
+        edges = np.histogram_bin_edges(of_pair, 6)
+        for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
+            found = errors.by_nuisance(evaluation.wrong[rows], of_pair[rows], edges)
+            plots.error_rates(ax, found, name=kind, nuisance=f"{name}: {_WORDS[how]}")
+    axes[0].legend()
     return figure
+
+
+_WORDS: dict[Together, str] = {"larger": "the larger of the two", "apart": "how far apart"}
 
 
 def _shown(images: Tensor | Pictures, rows: NDArray[np.int64]) -> NDArray[np.float64]:

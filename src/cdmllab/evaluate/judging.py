@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from cdmllab.evaluate import protocols
 from cdmllab.evaluate.embedding import embed
 from cdmllab.evaluate.evaluation import Evaluation, file_name
 from cdmllab.evaluate.measure import evaluate
-from cdmllab.evaluate.protocols import Protocol
+from cdmllab.evaluate.protocol import Protocol, Together
 from cdmllab.metrics import calibration, errors
 
 
@@ -91,15 +91,23 @@ def decide(evaluation: Evaluation, validation: Evaluation, far: float) -> Evalua
 
 
 def by_nuisance(evaluation: Evaluation, protocol: Protocol, bins: int = 6) -> dict[str, Any]:
-    """Error rates of genuine and impostor pairs against each nuisance that the protocol knows."""
+    """Error rates against each nuisance that the protocol knows; genuine and impostor pairs apart.
+
+    For each nuisance by the larger of the two pictures' and by how far they are apart. Empty for templates, and for a
+    nuisance that no picture has.
+    """
     tables: dict[str, Any] = {}
-    for name in protocol.nuisances:
-        of_pair, wrong = protocol.nuisance_of_pairs(name), evaluation.wrong
-        edges = np.histogram_bin_edges(of_pair, bins)
-        tables[name] = {"edges": edges.tolist()}
-        for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
-            found = errors.by_nuisance(wrong[rows], of_pair[rows], edges)
-            tables[name][kind] = {key: _plain(values) for key, values in found._asdict().items() if key != "edges"}
+    for name in protocol.nuisances if protocol.templates is None else ():
+        for how in get_args(Together):
+            of_pair = protocol.nuisance_of_pairs(name, how)
+            if of_pair.max() == of_pair.min():
+                continue
+            edges = np.histogram_bin_edges(of_pair, bins)
+            table: dict[str, Any] = {"edges": edges.tolist()}
+            for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
+                found = errors.by_nuisance(evaluation.wrong[rows], of_pair[rows], edges)
+                table[kind] = {key: _plain(values) for key, values in found._asdict().items() if key != "edges"}
+            tables.setdefault(name, {})[how] = table
     return tables
 
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.data.pairs import Pairs
 from cdmllab.evaluate.evaluation import Evaluation, file_name
-from cdmllab.evaluate.protocols import Protocol
+from cdmllab.evaluate.protocol import Protocol
 from cdmllab.metrics import bootstrap, fixed_grid, ranked, scoring, templates, verification
 from cdmllab.metrics.calibration import threshold_at_far
 from cdmllab.runs import provenance
