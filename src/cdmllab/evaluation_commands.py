@@ -61,8 +61,8 @@ def evaluate(
         if figures:
             from cdmllab.evaluate import figures as drawings
 
-            for path in drawings.write(done, loaded, folder):
-                typer.echo(f"  drawn      {path}")
+            drawn = drawings.write(done, loaded, folder)
+            typer.echo(f"  drawn      {len(drawn)} figures, {folder / done.name}__*.svg")
         return done
 
     try:

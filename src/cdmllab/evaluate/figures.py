@@ -30,7 +30,7 @@ def write(evaluation: Evaluation, protocol: Protocol, folder: Path) -> list[Path
     for word, figure in drawn.items():
         path = folder / f"{evaluation.name}__{word}.svg"
         with replacing(path) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None}, facecolor="white")
+            figure.savefig(temporary, format="svg", metadata={"Date": None}, facecolor="white", bbox_inches="tight")
         plt.close(figure)
         paths.append(path)
     return paths

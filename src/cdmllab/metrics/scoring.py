@@ -67,10 +67,11 @@ def _gathered(e: NDArray[np.generic], a: Ints, b: Ints, what: str) -> Floats:
 
 def _tabulated(e: Floats, a: Ints, b: Ints, rows: Ints, columns: Ints) -> Floats:
     out = np.empty(len(a))
-    row_of, column_of = np.empty(len(e), np.int32), np.empty(len(e), np.int32)
+    row_of, column_of = np.zeros(len(e), np.int32), np.zeros(len(e), np.int32)
     row_of[rows], column_of[columns] = np.arange(len(rows)), np.arange(len(columns))
     height = max(1, _BLOCK_BYTES // (8 * len(columns)))
-    block_of = (row_of // height)[a]
+    small = np.min_scalar_type(len(rows) // height)  # numpy sorts numbers of 16 bits in one pass
+    block_of = (row_of // height).astype(small)[a]
     order = None if (block_of[1:] >= block_of[:-1]).all() else np.argsort(block_of, kind="stable")
     ends = np.cumsum(np.bincount(block_of))
     right = e[columns].T

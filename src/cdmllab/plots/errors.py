@@ -40,7 +40,7 @@ def error_sheet(
     for k, score in enumerate(s):
         x, y = k % columns * step_x + width, k // columns * step_y + height + 0.45 * gap
         ax.text(x, y, f"{score:.2f}", color=INK, ha="center", va="center", fontsize=8)
-    ax.set_ylim(rows * step_y - 0.5, -0.5)
+    ax.set(xlim=(-0.5, min(n, columns) * step_x), ylim=(rows * step_y - 0.5, -0.5))
     ax.axis("off")
     ax.set_title(title)
 

@@ -51,6 +51,7 @@ def score_histogram(
             accepted = edges[:-1] >= threshold
             wrong = ~accepted if kind == "genuine" else accepted
             ax.stairs(np.where(wrong, density, 0.0), edges, fill=True, color=shade, alpha=0.85)
+    ax.set_ylim(0.0, 1.1 * ax.get_ylim()[1])  # room for the threshold's number
     if threshold is not None:
         ax.axvline(threshold, color=INK, lw=1.0, ls=(0, (4, 3)))
         ax.annotate(f"{threshold:.3f}", (threshold, 1.0), (3, -2), xycoords=("data", "axes fraction"),
