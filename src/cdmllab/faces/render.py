@@ -82,7 +82,8 @@ def _numbers(name: str, given: int | Sequence[int] | Tensor, device: str | torch
 
 
 def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
-    t, value, d = identity.traits(latents), n.values, n.details
+    value, d = n.values, n.details
+    t = identity.traits(identity.restyled(latents, value["restyling"], n.keys))
     age = value["age"]
     pose = expression.parts(d[:, 0], value["expression"]) | {"age": age}
     pose["gaze_x"], pose["gaze_y"] = 0.010 * (d[:, 1] - 0.5), 0.006 * (d[:, 2] - 0.5)
@@ -124,7 +125,7 @@ def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
         part = scene[some]
         props.hand(part, camera.rows(some), value["occlusion"][some], d[some, 16:22])
         scene[some] = part
-    picture = lens.develop(scene, value["exposure"])
+    picture = lens.develop(scene, value["exposure"], value["colour_cast"])
     return lens.grain(lens.soften(picture, value["blur"], value["low_resolution"]), value["noise"], n.keys)
 
 

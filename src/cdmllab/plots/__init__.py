@@ -1,5 +1,6 @@
 """Figures: one function for each, drawn in the book's style."""
 
+from cdmllab.plots.contact import Drawing, contact_sheet
 from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, target_logits
 from cdmllab.plots.errors import error_rates, error_sheet
 from cdmllab.plots.pictures import pictures
@@ -10,9 +11,11 @@ from cdmllab.plots.verification import cmc_curve, reliability_curve, roc_curve, 
 __all__ = [
     "COLOURS",
     "IDENTITY_COLOURS",
+    "Drawing",
     "angle_histogram",
     "cmc_curve",
     "colour",
+    "contact_sheet",
     "decision_regions",
     "error_rates",
     "error_sheet",

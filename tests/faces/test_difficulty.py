@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+
+from cdmllab import faces
+from cdmllab.faces import difficulty
+from cdmllab.faces.difficulty import STRENGTHS, Responses
+
+
+def made(**lost):
+    zero = np.zeros(len(STRENGTHS))
+    return Responses({name: np.asarray(lost.get(name, zero), dtype=float) for name in faces.FACTORS})
+
+
+def test_difficulty_adds_up_what_each_nuisance_costs():
+    responses = made(yaw=[0, 0.1, 0.2, 0.3, 0.4, 0.5], age=[0, 0, 0, 0, 0, 1])
+    n = faces.nuisances(0, torch.arange(3), torch.zeros(3, dtype=torch.int64), yaw=torch.tensor([0.0, -45.0, 90.0]),
+                        age=torch.tensor([0.0, 0.9, 0.0]))  # fmt: skip
+    np.testing.assert_allclose(responses.difficulty(n), [0.0, 0.25 + 0.5, 0.5], atol=1e-6)
+
+
+def grey(pictures):
+    """Raw pixels as a network: what turns, hides or darkens a face moves them."""
+    x = pictures.astype(np.float64).mean(axis=3).reshape(len(pictures), -1)
+    return x - x.mean(axis=1, keepdims=True)
+
+
+def test_measured_responses_start_at_nothing_and_find_that_poses_cost():
+    responses = difficulty.measure(grey, size=32, people=12)
+    assert set(responses.lost) == set(faces.FACTORS)
+    for lost in responses.lost.values():
+        assert lost.shape == (len(STRENGTHS),)
+        assert lost[0] == 0.0
+    assert responses.lost["yaw"][-1] > responses.lost["yaw"][1] > 0.0
+    assert responses.lost["yaw"][-1] > responses.lost["noise"][1]
+
+
+def test_responses_survive_plain_values():
+    responses = made(blur=[0, 1, 2, 3, 4, 5])
+    again = Responses.parse({name: lost.tolist() for name, lost in responses.lost.items()})
+    np.testing.assert_array_equal(again.lost["blur"], responses.lost["blur"])
+
+
+def test_easiness_is_even_by_rank_and_wrong_labels_are_hardest():
+    e = difficulty.easiness([0.3, 0.1, 0.2, 0.9, 0.5])
+    torch.testing.assert_close(e, torch.tensor([0.0, 1.0, 0.5, -1.0, -0.5]))
+    wrong = difficulty.easiness([0.3, 0.1, 0.2, 0.9, 0.5], [False, True, False, False, False])
+    assert wrong[1] == -1.0
+    assert wrong[2] == 1.0
+
+
+def test_rank_correlation_and_auc_know_their_extremes():
+    truth = np.linspace(0, 1, 50)
+    assert difficulty.rank_correlation(truth**3, truth) == pytest.approx(1.0)
+    assert difficulty.rank_correlation(-truth, truth) == pytest.approx(-1.0)
+    wrong = np.arange(50) >= 40
+    assert difficulty.mislabel_auc(truth, wrong) == 1.0
+    assert difficulty.mislabel_auc(np.ones(50), wrong) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: difficulty.rank_correlation([1, 2], [1, 2]), "n of 3 or more"),
+        (lambda: difficulty.rank_correlation([1, np.nan, 2], [1, 2, 3]), "the score of picture 1 is nan"),
+        (lambda: difficulty.mislabel_auc([1, 2, 3], [0, 0, 0]), "one kind only"),
+    ],
+)
+def test_nonsense_is_refused(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
