@@ -18,6 +18,10 @@ RIGHT = {
     "7.1": [1012, 1012.0],
     "7.2": [lambda p: 1 + sum(p[k : k + 4] == WORD for k in range(0, len(p) - 3, 4))],
     "7.3": [lambda y, a, b: np.flatnonzero(~np.isin(y, y[np.concatenate([a, b])]))],
+    "11.1": [0.00025, 1 / 4000],
+    "11.2": [lambda genuine, impostor, far: (genuine > np.sort(impostor)[::-1][int(far * len(impostor))]).mean()],
+    "11.3": [0.38],
+    "11.4": [lambda e, m: (s := sum(e[m == k].mean(0) for k in np.unique(m))) / np.linalg.norm(s)],
 }
 WRONG = {
     "1.1": [(0.6435, "radians"), (0.8, "cosine"), (50.0, "too large"), ("37", "number")],
@@ -41,6 +45,14 @@ WRONG = {
     "7.3": [(lambda y, a, b: np.setdiff1d(np.arange(len(y)), [*a, *b]), "other pictures of the same people"),
             (lambda y, a, b: np.arange(len(y)), "Row 0 shows somebody"), (lambda y, a, b: [6], "[7, 8]"),
             (3, "function")],
+    "11.1": [(1 / 6000, "genuine pairs do not count"), (1 / 2000, "step of the TAR"), (0.1, "too large")],
+    "11.2": [(lambda g, i, far: (g > np.quantile(i, 1 - far)).mean(), "instead of"),
+             (lambda g, i, far: (g >= np.sort(i)[::-1][int(far * len(i))]).mean(), "where scores are tied"),
+             (0.5, "function")],
+    "11.3": [(0.62, "cosine distance"), (1 - 1.24**2 / 2, "squared already"), (1.0, "too large")],
+    "11.4": [(lambda e, m: e.mean(0) / np.linalg.norm(e.mean(0)), "average within it first"),
+             (lambda e, m: sum(e[m == k].mean(0) for k in np.unique(m)), "length must be 1"),
+             (lambda e, m: e, "shape"), (lambda e, m: e[0] / np.linalg.norm(e[0]), "differ"), (1, "function")],
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from cdmllab import __version__
 from cdmllab.bench import bench
 from cdmllab.data import commands as data
 from cdmllab.errors import CdmlLabError
+from cdmllab.evaluation_commands import evaluate
 from cdmllab.publish.commands import app as book
 
 
@@ -35,6 +36,7 @@ app.add_typer(book, name="book")
 app.command()(data.pack)
 app.command()(data.inspect)
 app.command("unpickle")(data.convert)
+app.command()(evaluate)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
 
 

@@ -1,12 +1,14 @@
 """Figures: one function for each, drawn in the book's style."""
 
 from cdmllab.plots.contact import Drawing, contact_sheet
-from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, roc_curve, target_logits
+from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, target_logits
+from cdmllab.plots.errors import error_rates, error_sheet
 from cdmllab.plots.faces import relief, response_curves
 from cdmllab.plots.layout import byte_layout, landmarks
 from cdmllab.plots.pictures import pictures
 from cdmllab.plots.sphere import facing, sphere
 from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure, label
+from cdmllab.plots.verification import cmc_curve, reliability_curve, roc_curve, score_histogram
 
 __all__ = [
     "COLOURS",
@@ -14,18 +16,23 @@ __all__ = [
     "Drawing",
     "angle_histogram",
     "byte_layout",
+    "cmc_curve",
     "colour",
     "contact_sheet",
     "decision_regions",
+    "error_rates",
+    "error_sheet",
     "facing",
     "figure",
     "label",
     "landmarks",
     "margin_costs",
     "pictures",
+    "reliability_curve",
     "relief",
     "response_curves",
     "roc_curve",
+    "score_histogram",
     "sphere",
     "target_logits",
 ]

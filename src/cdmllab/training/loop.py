@@ -75,14 +75,6 @@ def load(run: Run) -> Trained:
     return Trained(run, backbone.eval(), head.eval())
 
 
-@torch.no_grad()
-def embed(backbone: nn.Module, images: Tensor, batch_size: int = 512) -> Tensor:
-    """Embeddings of pictures, not normalised, on the CPU; shape (n, channels, size, size) to (n, d)."""
-    device = next(backbone.parameters()).device
-    backbone.eval()
-    return torch.cat([backbone(part.to(device)).cpu() for part in images.split(batch_size)])
-
-
 def _build(config: Config, num_identities: int) -> "tuple[nn.Module, MarginHead | PairHead]":
     backbone = backbones.create(
         config.backbone.name, embedding_dim=config.backbone.embedding_dim, **config.backbone.options
