@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 from cdmllab import __version__
 from cdmllab.bench import bench
 from cdmllab.errors import CdmlLabError
+from cdmllab.export.commands import export, weights
 from cdmllab.publish.commands import app as book
 
 
@@ -31,6 +32,8 @@ class _Sentences(TyperGroup):
 
 app = typer.Typer(cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(book, name="book")
+app.add_typer(weights, name="weights")
+app.command()(export)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
 
 

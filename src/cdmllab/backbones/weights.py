@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from cdmllab import backbones
 from cdmllab.backbones import checkpoints
@@ -97,6 +97,7 @@ def save_release(
     preprocessing: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     git_commit: str | None = None,
+    half: bool = False,
 ) -> None:
     """Write a network as a ``.safetensors`` file that `load_release` builds again by itself.
 
@@ -106,10 +107,11 @@ def save_release(
     path : ends in ``.safetensors``
     preprocessing : see `cdmllab.backbones.preprocessing`; None for insightface's
     config, git_commit : where the weights come from
+    half : keep floating numbers in float16, half the size; they are read as float32 again
 
     Raises
     ------
-    ValueError : another ending, or `name` and `options` do not build this network
+    ValueError : another ending, `name` and `options` do not build this network, or a number too large for float16
     """
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"a release is a .safetensors file, got {path}")
@@ -122,6 +124,11 @@ def save_release(
     problem = checkpoints.mismatch(twin, state)
     if problem:
         raise ValueError(f"{name} with options {dict(options or {})} is another network: {problem}")
+    if half:
+        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+        large = [key for key, value in state.items() if not torch.isfinite(value).all()]
+        if large:
+            raise ValueError(f"{large[0]} does not fit into float16: write the release without half")
     said = {
         "format": FORMAT,
         "name": name,
@@ -131,4 +138,4 @@ def save_release(
         "git_commit": git_commit or "",
     }
     with replacing(path) as temporary:
-        save_file(state, temporary, metadata=said)
+        temporary.write_bytes(save(state, metadata=said))
