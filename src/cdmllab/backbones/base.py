@@ -119,11 +119,12 @@ class Backbone(nn.Module):
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
     """While a block is computed again its running means must not move a second time."""
-    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d) and module.track_running_stats]
+    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count

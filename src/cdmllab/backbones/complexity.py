@@ -65,7 +65,7 @@ def layers(net: Backbone) -> list[Layer]:
     The receptive field is that of the longest way to a layer: 1 + the sum of (kernel - 1) x step over the convolutions
     before it, where a step is the distance in pixels of two neighbours on the map.
     """
-    twin = copy.deepcopy(net).to("meta").eval().speed_up()  # shapes only
+    twin = copy.deepcopy(net).to("meta", torch.float32).eval().speed_up()  # shapes only
     found: list[Layer] = []
 
     def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:

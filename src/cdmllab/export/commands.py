@@ -62,8 +62,8 @@ def _report(done: "Exported") -> None:
     for name, one in done.agreement.items():
         cosines = f"{one.faces_cosine_mean:.5f} (>= {one.faces_cosine_min:.3f})"
         typer.echo(f"  {name:10} {cosines:>20}  {100 * one.accuracy_after:8.2f}")
-    if s < 112 or s % 16:
-        typer.echo(f"note: insightface's model zoo takes files of 112 px or more in steps of 16; this one has {s}")
+    if (c, s) != (3, 112):
+        typer.echo(f"note: insightface's loader knows recognition models by 3 x 112 x 112; this one is {c} x {s} x {s}")
     for file in done.files:
         typer.echo(f"{file} ({file.stat().st_size / 2**20:.2f} MiB)")
 
