@@ -30,6 +30,8 @@ def read(path: Path) -> Source:
     """
     if path.is_dir():
         return _from_run(path)
+    if not path.exists():
+        raise CdmlLabError(f"there is neither a run nor a file {path}")
     net, said = weights.load_release(path)
     return Source(net, said.name, said.options, said.preprocessing, said.config, said.git_commit)
 
