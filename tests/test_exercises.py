@@ -6,6 +6,14 @@ import torch.nn.functional as F
 
 from cdmllab import exercises
 
+
+def receptive_field(layers):
+    seen, step = 1, 1
+    for kernel, stride in layers:
+        seen, step = seen + (kernel - 1) * step, step * stride
+    return seen
+
+
 RIGHT = {
     "1.1": [36.87, math.degrees(math.acos(0.8))],
     "1.2": [lambda x, w: F.normalize(x) @ F.normalize(w).T],
@@ -13,6 +21,10 @@ RIGHT = {
     "2.1": [30.7, 120.7],
     "2.2": [lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(0).sqrt() * math.sin(m)],
     "2.3": [151.35],
+    "8.1": [8_389_120],
+    "8.2": [lambda i, o, k, s, g: o * s * s * k * k * i // g],
+    "8.3": [receptive_field],
+    "8.4": [{"flatten": "depthwise", "downsample": "early"}],
 }
 WRONG = {
     "1.1": [(0.6435, "radians"), (0.8, "cosine"), (50.0, "too large"), ("37", "number")],
@@ -29,6 +41,13 @@ WRONG = {
     "2.2": [(lambda c, m: c - m, "CosFace"), (lambda c, m: torch.cos(torch.acos(c) - m), "turned round"),
             (lambda c, m: c[:3], "shape"), (lambda c, m: c, "differ")],
     "2.3": [(180.0, "too large"), (True, "number")],
+    "8.1": [(8_388_608, "bias"), (256 * 49 * 512, "112 pixels"), (10**9, "too large"), (1.5, "whole number")],
+    "8.2": [(lambda i, o, k, s, g: 2 * o * s * s * k * k * i // g, "additions"),
+            (lambda i, o, k, s, g: o * s * s * k * k * i, "own group"),
+            (lambda i, o, k, s, g: 0, "10,838,016 products, not 0"), (7, "function")],
+    "8.3": [(lambda layers: 1 + sum(k - 1 for k, _ in layers), "depends on 7 pixels"), ("x", "function")],
+    "8.4": [({"flatten": "depthwise"}, "G products"), ({"downsample": "early"}, "parameters; what holds"),
+            ({"width": 16}, "not width"), ("stem", "dictionary"), ({"flatten": "no"}, "ValueError")],
 }  # fmt: skip
 
 

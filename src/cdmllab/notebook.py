@@ -2,11 +2,12 @@
 
 import ast
 import difflib
+import json
 import statistics
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 
@@ -63,6 +64,12 @@ def start(profile: str, seed: int) -> Lab:
 
 
 _SCRATCH: list[tempfile.TemporaryDirectory[str]] = []  # alive as long as the kernel
+
+
+def benchmark(name: str) -> dict[str, Any] | None:
+    """What ``cdmllab bench NAME`` found on a CPU, if the repository's ``results/benchmarks`` keeps it."""
+    path = Path(__file__).resolve().parents[2] / f"results/benchmarks/{name}-cpu.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def mean_sd(values: Sequence[float]) -> str:

@@ -70,7 +70,7 @@ def compare(before: tuple[Floats, Floats], after: tuple[Floats, Floats], pairs: 
         accuracies = [evaluate.verify(e, pairs).accuracy.mean for e in (before[0], after[0])]
     except ValueError as error:
         raise CdmlLabError(f"the embeddings cannot be compared: {error}") from error
-    faces, noise = (_cosines(one, other) for one, other in zip(before, after, strict=True))
+    faces, noise = (cosines(one, other) for one, other in zip(before, after, strict=True))
     lengths = [np.linalg.norm(e, axis=1) for e in (before[0], after[0])]
     return Agreement(
         float(faces.min()),
@@ -81,7 +81,8 @@ def compare(before: tuple[Floats, Floats], after: tuple[Floats, Floats], pairs: 
     )
 
 
-def _cosines(one: Floats, other: Floats) -> NDArray[np.float64]:
+def cosines(one: Floats, other: Floats) -> NDArray[np.float64]:
+    """Cosine of each row of one with the same row of the other; shapes (n, d), (n, d) to (n,)."""
     a, b = one.astype(np.float64), other.astype(np.float64)
-    cosines: NDArray[np.float64] = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    return cosines
+    found: NDArray[np.float64] = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    return found
