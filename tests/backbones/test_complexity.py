@@ -31,8 +31,8 @@ def test_lightweight_needs_the_published_number_of_products(costs):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_sizes_are_the_published_but_for_two(costs, name):
-    """35.70 and 130.20 MB do not follow from the published counts; the other seven are within rounding."""
+def test_sizes_are_the_published_but_for_three(costs, name):
+    """35.70, 130.20 and 19.43 do not follow from the published counts; the other six are within rounding."""
     row = published.TABLE[name]
     difference = abs(costs[name].size_mib(row.counted) - row.size_mib)
     assert (difference > 0.025) == (name in ("r18_lite", "r34", "lightweight"))
