@@ -38,3 +38,12 @@ def test_table_is_markdown():
 def test_mean_sd_is_in_per_cent():
     assert notebook.mean_sd([0.9, 0.92]) == "91.0 ± 1.4"
     assert notebook.mean_sd([0.5]) == "50.0"
+
+
+def test_benchmark_is_what_the_repository_keeps_or_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook, "__file__", str(tmp_path / "src/cdmllab/notebook.py"))
+    assert notebook.benchmark("heads") is None
+    path = tmp_path / "results/benchmarks/heads-cpu.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"device": "a"}')
+    assert notebook.benchmark("heads") == {"device": "a"}
