@@ -7,15 +7,6 @@ from cdmllab.backbones import preprocessing, weights
 OPTIONS = {"embedding_dim": 32, "width": 16}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Two threads on two busy cores wait for each other most of the time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def release(tmp_path_factory):
     """A small net, trained for seconds on 64 face-lab people, as a released file."""

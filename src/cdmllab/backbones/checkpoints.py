@@ -1,5 +1,6 @@
 """Checkpoints in arcface_torch's layout: reading what is about, writing what others read, telling networks apart."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -38,9 +39,12 @@ def read(path: Path | str) -> State:
             found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
     else:
         try:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch has a dozen kinds for a file it cannot or may not read
-            raise CdmlLabError(f"{path} is not a checkpoint of tensors alone: {_first_line(error)}") from error
+            with warnings.catch_warnings(action="ignore"):
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch has a dozen kinds, and its words tell the user to switch the guard off
+            raise CdmlLabError(
+                f"{path} is not a checkpoint, or holds more than tensors, which could run code when read"
+            ) from error
         found = _inside(loaded, path)
     return {_bare(key): value.float() if value.is_floating_point() else value for key, value in found.items()}
 
@@ -78,7 +82,7 @@ def opened(path: Path | str) -> Any:
     try:
         return safe_open(str(path), framework="pt")
     except (OSError, SafetensorError) as error:
-        raise CdmlLabError(f"{path} is not readable as safetensors: {_first_line(error)}") from error
+        raise CdmlLabError(f"{path} is not readable as safetensors: {error}") from error
 
 
 def _inside(loaded: object, path: Path | str) -> State:
@@ -100,10 +104,6 @@ def _bare(key: str) -> str:
                 break
         else:
             return key
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def _some(items: list[str], most: int = 4) -> str:

@@ -1,3 +1,5 @@
+"""What all tests share."""
+
 import pytest
 import torch
 
