@@ -7,23 +7,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from cdmllab.backbones import preprocessing
 from cdmllab.backbones.preprocessing import standard
 from cdmllab.errors import CdmlLabError
-from cdmllab.export import pictures, source
-from cdmllab.export.agreement import Agreement, Embed, Floats, compare
+from cdmllab.export import source
+from cdmllab.export.agreement import Agreement
+from cdmllab.export.check import Check
 from cdmllab.files import replacing, write_text
 from cdmllab.runs import provenance
 
 Kind = Literal["onnx", "openvino"]
 _NEEDED = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "openvino": ("onnx", "onnxruntime", "onnxscript", "openvino")}
-_CALIBRATION_PICTURES = 64
-_NOISE_PICTURES = 16
-_BATCH = 32
 # A float32 file may differ in the rounding of sums; a quantised one is judged by what it does to accuracy.
 _EXACT = {"cosine_min": 0.9999, "cosine_mean": 0.9999}
 _ROUGH = {"cosine_min": 0.0, "cosine_mean": 0.95}
@@ -78,32 +71,10 @@ def export(
     target.parent.mkdir(parents=True, exist_ok=True)
 
     tell("drawing face-lab pictures")
-    check = _Check(given, identities, seed)
+    check = Check(given, identities, seed)
+    wish = _Wish(to, int8, max_drop_points, threads, tell)
     with TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
-        from cdmllab.export import onnx_file
-
-        tell(f"writing ONNX, opset {onnx_file.OPSET}")
-        made = Path(folder) / "full.onnx"
-        onnx_file.write(given, made)
-        found = {"float32": check(onnx_file.runtime(made, threads))}
-        found["float32"].require(**_EXACT, drop_points=max_drop_points)
-        if int8:
-            from cdmllab.export import int8 as quantised
-
-            tell("quantising")
-            full, made = made, Path(folder) / "int8.onnx"
-            quantised.write(full, made, check.calibration())
-            found["int8"] = check(onnx_file.runtime(made, threads))
-            found["int8"].require(**_ROUGH, drop_points=max_drop_points)
-        if to == "openvino":
-            from cdmllab.export import openvino_ir
-
-            tell("writing OpenVINO's files")
-            full, made = made, Path(folder) / "model.xml"
-            openvino_ir.write(full, made)
-            found["float32"] = check(openvino_ir.runtime(made, threads=threads))
-            found["float32"].require(**_EXACT, drop_points=max_drop_points)
-            found["bfloat16"] = check(openvino_ir.runtime(made, "bf16", threads))
+        made, found = _make(given, wish, check, Path(folder))
         files = _keep(made, target)
     report = target.with_name(f"{target.name}.json")
     record = {
@@ -119,44 +90,46 @@ def export(
     return Exported((*files, report), given, found)
 
 
-class _Check:
-    """Compares a runtime with PyTorch on the same pictures."""
+class _Wish(NamedTuple):
+    """What `export` was asked for."""
 
-    def __init__(self, given: source.Source, identities: int, seed: int) -> None:
-        size = given.net.size
-        self._usual = standard(given.net.channels, size)
-        self._seed = seed
-        try:
-            self.protocol = pictures.protocol(identities, size, seed)
-        except ValueError as error:
-            raise CdmlLabError(str(error)) from error
-        self._pictures = (self.protocol.pictures, pictures.noise(_NOISE_PICTURES, size, seed))
-        self._before = self._each(self._own(given))
+    to: Kind
+    int8: bool
+    max_drop_points: float
+    threads: int
+    tell: Callable[[str], None]
 
-    def __call__(self, embed: Embed) -> Agreement:
-        return compare(self._before, self._each(lambda part: embed(self._plain(part))), self.protocol.pairs)
 
-    def calibration(self) -> Floats:
-        """Pictures of other people, as the file wants them."""
-        return self._plain(pictures.calibration(_CALIBRATION_PICTURES, self._usual["size"], self._seed))
+def _make(given: source.Source, wish: _Wish, check: Check, folder: Path) -> tuple[Path, dict[str, Agreement]]:
+    """Write and check step by step; the last file made, and the agreement of each way of running it."""
+    from cdmllab.export import onnx_file
 
-    def _each(self, embed: Callable[[Tensor], Floats]) -> tuple[Floats, Floats]:
-        faces, noise = (np.concatenate([embed(p) for p in some.split(_BATCH)]) for some in self._pictures)
-        return faces, noise
+    exact, rough = ({**limits, "drop_points": wish.max_drop_points} for limits in (_EXACT, _ROUGH))
+    wish.tell(f"writing ONNX, opset {onnx_file.OPSET}")
+    full = folder / "full.onnx"
+    onnx_file.write(given, full)
+    found = {"float32": check(onnx_file.runtime(full, wish.threads))}
+    found["float32"].require(**exact)
+    if wish.int8:
+        from cdmllab.export import int8
 
-    def _plain(self, part: Tensor) -> Floats:
-        return preprocessing.apply(part, self._usual).numpy()
+        wish.tell("quantising")
+        quantised = folder / "int8.onnx"
+        int8.write(full, quantised, check.calibration())
+        found["int8"] = check(onnx_file.runtime(quantised, wish.threads))
+        found["int8"].require(**rough)
+        return quantised, found
+    if wish.to == "openvino":
+        from cdmllab.export import openvino_ir
 
-    @staticmethod
-    def _own(given: source.Source) -> Callable[[Tensor], Floats]:
-        """The network itself, fed as it was trained."""
-
-        @torch.no_grad()
-        def embed(part: Tensor) -> Floats:
-            out: Floats = given.net(preprocessing.apply(part, given.preprocessing)).numpy()
-            return out
-
-        return embed
+        wish.tell("writing OpenVINO's files")
+        model = folder / "model.xml"
+        openvino_ir.write(full, model)
+        found = {"float32": check(openvino_ir.runtime(model, threads=wish.threads))}
+        found["float32"].require(**exact)
+        found["bfloat16"] = check(openvino_ir.runtime(model, "bf16", wish.threads))
+        return model, found
+    return full, found
 
 
 def _require(to: Kind) -> None:
