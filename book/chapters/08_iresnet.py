@@ -15,7 +15,7 @@
 #
 # :::{admonition} What you need
 # :class: note
-# Chapter 1 and convolutions. Nothing is trained: the chapter counts, and runs in well under a minute on any machine.
+# Chapter 1 and convolutions. Nothing is trained: the chapter counts, and takes less than a minute.
 # :::
 
 # %% tags=["parameters"]
@@ -77,29 +77,36 @@ print("embedding", tuple(net(pictures).shape))
 # computing anything.
 
 # %%
+pairs = {name: (costs[name], row) for name, row in TABLE.items()}
 notebook.Table(
-    ["parameters", "all", "trained", "published", "so it counts", "MiB", "published"],
-    [[name, f"{c.parameters:,}", f"{c.trained_parameters:,}", f"{row.parameters:,}", row.counted,
-      f"{c.size_mib(row.counted):.2f}", f"{row.size_mib:.2f}"]
-     for (name, row), c in zip(TABLE.items(), costs.values(), strict=True)],
+    ["parameters", "all", "trained", "published", "it counts"],
+    [
+        [name, f"{c.parameters:,}", f"{c.trained_parameters:,}",
+         f"{row.parameters:,}", row.counted]
+        for name, (c, row) in pairs.items()
+    ],
 )  # fmt: skip
 
 # %% [markdown]
 # Every number of parameters agrees to the unit, once one knows what is counted. The table gives **all** parameters of
 # the four full networks, but of the others only those that are **trained**: without the 512 fixed gains of the last
-# normalisation. The sizes are four bytes a parameter. Three published ones do not follow from the published counts:
-# that of R18_lite by half a megabyte, those of R34 and of the lightweight network by 0.03.
+# normalisation.
 
 # %%
 notebook.Table(
-    ["operations", "10⁹ products", "with normalisations", "published GFLOPs"],
-    [[name, f"{c.gmacs:.3f}", f"{c.published_gflops:.3f}", f"{row.gflops:g}"]
-     for (name, row), c in zip(TABLE.items(), costs.values(), strict=True)],
+    ["", "10⁹ products", "and norms", "published GFLOPs", "MiB", "published"],
+    [
+        [name, f"{c.gmacs:.3f}", f"{c.published_gflops:.3f}", f"{row.gflops:g}",
+         f"{c.size_mib(row.counted):.2f}", f"{row.size_mib:.2f}"]
+        for name, (c, row) in pairs.items()
+    ],
 )  # fmt: skip
 
 # %% [markdown]
 # The published GFLOPs of the eight IResNets are products plus three operations for each number that a normalisation
-# gives. That convention is a fit to eight values; no source states it.
+# gives. That convention is a fit to eight values; no source states it. The sizes are four bytes a parameter. Three
+# published ones do not follow from the published counts: that of R18_lite by half a megabyte, those of R34 and of the
+# lightweight network by 0.03.
 #
 # The ninth row is **ours**. Of the published lightweight network only its two numbers are known, and many networks
 # have them. `lightweight` is one with the same parts as MobileFaceNet {cite}`chen2018mobilefacenets`: it has exactly
@@ -132,9 +139,9 @@ glue("lite_macs", full.macs / lite.macs, display=False)
 glue("body", body, display=False)
 
 # %% [markdown]
-# Parameters and products live in different places. A stage costs about the same number of products as the next, since
-# twice the width on a quarter of the map makes up for it; the parameters quadruple from one to the next. The linear layer, at the very
-# end, holds {glue:text}`lite_linear:.0f` % of r18_lite's parameters and does one product with each.
+# Parameters and products live in different places. A block does the same number of products in every stage, since twice
+# the width on a quarter of the map makes up for it; its parameters quadruple from one stage to the next. The linear
+# layer, at the very end, holds {glue:text}`lite_linear:.0f` % of r18_lite's parameters and does one product with each.
 #
 # ## Halving
 #
@@ -180,7 +187,7 @@ notebook.Table(
 # %% [markdown]
 # - **Halving in a block's first convolution** is the cheapest change there is: no parameter less, a third of the products
 #   gone, because in every stage one convolution moves from the large map to the small one.
-# - **Separable convolutions** and **bottlenecks** save most products. They hardly touch the parameters, for these sit in
+# - **Separable convolutions** and **bottlenecks** save most products, but only a quarter of the parameters: the rest sits in
 #   the linear layer.
 # - **One number a channel**, a learnt weighting of the 49 places, is the reverse: two thirds of the parameters go, and
 #   nearly all products stay. It is what MobileFaceNet does.
