@@ -8,6 +8,14 @@ import torch.nn.functional as F
 from cdmllab import exercises
 from cdmllab.data.recordio import WORD
 
+
+def receptive_field(layers):
+    seen, step = 1, 1
+    for kernel, stride in layers:
+        seen, step = seen + (kernel - 1) * step, step * stride
+    return seen
+
+
 RIGHT = {
     "1.1": [36.87, math.degrees(math.acos(0.8))],
     "1.2": [lambda x, w: F.normalize(x) @ F.normalize(w).T],
@@ -22,6 +30,10 @@ RIGHT = {
     "11.2": [lambda genuine, impostor, far: (genuine > np.sort(impostor)[::-1][int(far * len(impostor))]).mean()],
     "11.3": [0.38],
     "11.4": [lambda e, m: (s := sum(e[m == k].mean(0) for k in np.unique(m))) / np.linalg.norm(s)],
+    "8.1": [8_389_120],
+    "8.2": [lambda i, o, k, s, g: o * s * s * k * k * i // g],
+    "8.3": [receptive_field],
+    "8.4": [{"flatten": "depthwise", "downsample": "early"}],
 }
 WRONG = {
     "1.1": [(0.6435, "radians"), (0.8, "cosine"), (50.0, "too large"), ("37", "number")],
@@ -53,6 +65,13 @@ WRONG = {
     "11.4": [(lambda e, m: e.mean(0) / np.linalg.norm(e.mean(0)), "average within it first"),
              (lambda e, m: sum(e[m == k].mean(0) for k in np.unique(m)), "length must be 1"),
              (lambda e, m: e, "shape"), (lambda e, m: e[0] / np.linalg.norm(e[0]), "differ"), (1, "function")],
+    "8.1": [(8_388_608, "bias"), (256 * 49 * 512, "112 pixels"), (10**9, "too large"), (1.5, "whole number")],
+    "8.2": [(lambda i, o, k, s, g: 2 * o * s * s * k * k * i // g, "additions"),
+            (lambda i, o, k, s, g: o * s * s * k * k * i, "own group"),
+            (lambda i, o, k, s, g: 0, "10,838,016 products, not 0"), (7, "function")],
+    "8.3": [(lambda layers: 1 + sum(k - 1 for k, _ in layers), "depends on 7 pixels"), ("x", "function")],
+    "8.4": [({"flatten": "depthwise"}, "G products"), ({"downsample": "early"}, "parameters; what holds"),
+            ({"width": 16}, "not width"), ("stem", "dictionary"), ({"flatten": "no"}, "ValueError")],
 }  # fmt: skip
 
 

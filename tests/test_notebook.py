@@ -38,12 +38,3 @@ def test_table_is_markdown():
 def test_mean_sd_is_in_per_cent():
     assert notebook.mean_sd([0.9, 0.92]) == "91.0 ± 1.4"
     assert notebook.mean_sd([0.5]) == "50.0"
-
-
-def test_benchmark_is_found_from_a_folder_below(tmp_path, monkeypatch):
-    (tmp_path / "results/benchmarks").mkdir(parents=True)
-    (tmp_path / "results/benchmarks/data-cpu.json").write_text('{"pictures": 3}')
-    (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    assert notebook.benchmark("data") == {"pictures": 3}
-    assert notebook.benchmark("data", "cuda") is None

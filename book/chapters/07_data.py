@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from myst_nb import glue
 
-from cdmllab import exercises, faces, notebook, plots
+from cdmllab import exercises, faces, notebook, plots, results
 from cdmllab.data import (
     align,
     att_faces,
@@ -303,7 +303,7 @@ print(stopped.state_dict())
 # ## How fast
 
 # %% tags=["remove-input"]
-measured = notebook.benchmark("data")
+measured = results.benchmark("data")
 if measured is None:
     print("Not measured yet: `cdmllab bench data` does it.")
     speeds = None

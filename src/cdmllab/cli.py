@@ -10,6 +10,7 @@ from cdmllab.bench import bench
 from cdmllab.data import commands as data
 from cdmllab.errors import CdmlLabError
 from cdmllab.evaluation_commands import evaluate
+from cdmllab.export.commands import export, weights
 from cdmllab.publish.commands import app as book
 
 
@@ -37,6 +38,8 @@ app.command()(data.pack)
 app.command()(data.inspect)
 app.command("unpickle")(data.convert)
 app.command()(evaluate)
+app.add_typer(weights, name="weights")
+app.command()(export)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
 
 

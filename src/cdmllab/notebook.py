@@ -1,12 +1,11 @@
 """What every chapter's notebook starts with: its parameters checked, a device, a place for its runs."""
 
 import ast
-import json
 import statistics
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
@@ -65,20 +64,6 @@ def start(profile: str, seed: int) -> Lab:
 
 
 _SCRATCH: list[tempfile.TemporaryDirectory[str]] = []  # alive as long as the kernel
-
-
-def benchmark(name: str, device: Literal["cpu", "cuda"] = "cpu") -> dict[str, Any] | None:
-    """A record of `cdmllab bench` from ``results/benchmarks``; None where it was not measured.
-
-    Looked for in the current folder and the ones above it.
-    """
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        path = folder / f"results/benchmarks/{name}-{device}.json"
-        if path.is_file():
-            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return kept
-    return None
 
 
 def mean_sd(values: Sequence[float]) -> str:

@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cdmllab.errors import CdmlLabError
 
@@ -37,3 +37,11 @@ def load(name: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise CdmlLabError(f"{path} is not readable JSON: {error}") from error
     return record
+
+
+def benchmark(name: str, device: Literal["cpu", "cuda"] = "cpu") -> dict[str, Any] | None:
+    """What ``cdmllab bench NAME`` found; None where that was not measured."""
+    try:
+        return load(f"benchmarks/{name}-{device}")
+    except CdmlLabError:
+        return None

@@ -5,6 +5,7 @@ from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs
 from cdmllab.plots.errors import error_rates, error_sheet
 from cdmllab.plots.faces import relief, response_curves
 from cdmllab.plots.layout import byte_layout, landmarks
+from cdmllab.plots.networks import costs, latencies, receptive_fields, residual_block, shares
 from cdmllab.plots.pictures import pictures
 from cdmllab.plots.sphere import facing, sphere
 from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure, label
@@ -19,6 +20,7 @@ __all__ = [
     "cmc_curve",
     "colour",
     "contact_sheet",
+    "costs",
     "decision_regions",
     "error_rates",
     "error_sheet",
@@ -26,13 +28,17 @@ __all__ = [
     "figure",
     "label",
     "landmarks",
+    "latencies",
     "margin_costs",
     "pictures",
+    "receptive_fields",
     "reliability_curve",
     "relief",
+    "residual_block",
     "response_curves",
     "roc_curve",
     "score_histogram",
+    "shares",
     "sphere",
     "target_logits",
 ]
