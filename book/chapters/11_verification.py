@@ -176,7 +176,7 @@ plots.roc_curve(axes[0], all_scores, all_pairs.same, name="all pairs")
 axes[0].lines[0].set_color(plots.colour("cdml"))
 plots.roc_curve(axes[0], scores, same, name="6,000 pairs")
 axes[0].lines[1].set_color(plots.colour("arcface"))
-axes[0].legend()
+_ = axes[0].legend()
 
 # %% [markdown]
 # Near its left end a curve hangs on a handful of pairs: the TAR at the smallest FAR is decided by the single most alike
@@ -370,7 +370,7 @@ for ax, how in zip(axes, ("larger", "apart"), strict=True):
     for kind, rows in (("genuine", same), ("impostor", ~same)):
         rate = errors.by_nuisance(judged.wrong[rows], of_pair[rows], edges)
         plots.error_rates(ax, rate, name=kind, nuisance=f"yaw (degrees), {how}")
-axes[0].legend()
+_ = axes[0].legend()
 
 # %% tags=["remove-input"]
 of_pair = protocol.nuisance_of_pairs("yaw (degrees)")
