@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from common import interleaved, write
 
-from cdmllab import backbones
-from cdmllab.backbones import Backbone, complexity, preprocessing, published
+from cdmllab import backbones, preprocessing
+from cdmllab.backbones import Backbone, complexity, published
 from cdmllab.export import int8, onnx_file, openvino_ir, pictures
 from cdmllab.export.agreement import Embed, Floats, cosines
 from cdmllab.export.source import Source

@@ -28,12 +28,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
 
+from cdmllab import preprocessing
 from cdmllab.data import lfw
 from cdmllab.data.decode import decode, decode_batch_cuda, encode_jpeg
 from cdmllab.data.loaders import Loader
 from cdmllab.data.packs import Pack
 from cdmllab.data.packwriter import PackWriter
-from cdmllab.data.preprocessing import INSIGHTFACE
 from cdmllab.data.recordio import RecordFile
 
 BATCH = 128
@@ -91,7 +91,7 @@ def by_number(file: RecordFile, passes: int) -> int:
 
 def ours(loader: Loader) -> None:
     for batch in loader:
-        INSIGHTFACE(batch.images)
+        preprocessing.apply(batch.images, preprocessing.INSIGHTFACE)
 
 
 def theirs(loader: DataLoader[tuple[Tensor, int]]) -> None:

@@ -50,10 +50,10 @@ from cdmllab.data.inspection import inspect
 from cdmllab.data.loaders import Loader
 from cdmllab.data.packs import Pack
 from cdmllab.data.people import disjoint_pairs
-from cdmllab.data.preprocessing import ADAFACE, INSIGHTFACE, MAGFACE
 from cdmllab.data.recordio import WORD, RecordFile, frame
 from cdmllab.errors import DataError
 from cdmllab.evaluate import verify
+from cdmllab.preprocessing import ADAFACE, INSIGHTFACE, MAGFACE, apply, require
 
 lab = notebook.start(profile, seed)
 
@@ -240,17 +240,21 @@ for name, how in {
     "AdaFace": ADAFACE,
     "MagFace": MAGFACE,
 }.items():
-    x = how(batch.images)
+    x = apply(batch.images, how)
     first = " ".join(f"{v:.2f}" for v in x[0, :, 56, 56].tolist())
-    rows.append([name, how.channels, f"{how.mean:g}, {how.std:g}", first])
+    rows.append([name, how["channels"], f"{how['mean'][0]:g}, {how['std'][0]:g}", first])
 notebook.Table(["code", "order", "mean, std", "one pixel of one picture"], rows)
 
 # %% [markdown]
-# It is a frequent cause of "I cannot reproduce the accuracy": red and blue swapped, or twice the scale. So a
-# `Preprocessing` is a value of its own; it is stored with every checkpoint and compared when the checkpoint is used:
+# It is a frequent cause of "I cannot reproduce the accuracy": red and blue swapped, or twice the scale. So the
+# preprocessing is a value of its own; it is stored with every network, and pictures are prepared by what the network
+# brings along. Where two meet, they are compared:
 
 # %%
-print(INSIGHTFACE.differences(MAGFACE))
+try:
+    require(INSIGHTFACE, MAGFACE, "the checkpoint")
+except ValueError as error:
+    print(error)
 
 # %% [markdown]
 # ## Augmentation

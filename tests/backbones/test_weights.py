@@ -5,8 +5,8 @@ import layout
 import pytest
 import torch
 
-from cdmllab import backbones
-from cdmllab.backbones import checkpoints, preprocessing, weights
+from cdmllab import backbones, preprocessing
+from cdmllab.backbones import checkpoints, weights
 from cdmllab.errors import CdmlLabError
 
 LITTLE = {"width": 4, "embedding_dim": 8, "size": 32}

@@ -3,7 +3,6 @@ import pytest
 import torch
 from making import pixels
 
-from cdmllab.data.preprocessing import ADAFACE, INSIGHTFACE, MAGFACE, Preprocessing
 from cdmllab.data.transforms import AUGMENTATIONS, Augmentation, Draw, apply_batch, apply_each, draw, named
 
 
@@ -112,38 +111,3 @@ def test_flip_is_what_the_public_code_does():
 def test_augmentation_out_of_range_is_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         Augmentation(**options)
-
-
-def test_preprocessing_is_its_formula():
-    x = batch((112, 112), count=2)
-    assert torch.allclose(INSIGHTFACE(x), (x.double() / 255 - 0.5).div(0.5).float(), atol=1e-6)
-    assert torch.allclose(ADAFACE(x), INSIGHTFACE(x).flip(1))
-    assert torch.allclose(MAGFACE(x), x.flip(1) / 255, atol=1e-6)
-    assert INSIGHTFACE(x).dtype == torch.float32
-
-
-def test_preprocessing_is_stored_and_compared_as_plain_values():
-    plain = INSIGHTFACE.to_dict()
-    assert plain == {"height": 112, "width": 112, "channels": "RGB", "mean": 0.5, "std": 0.5}
-    assert Preprocessing.from_dict(plain) == INSIGHTFACE
-    assert INSIGHTFACE.differences(MAGFACE) == "channels RGB, BGR; mean 0.5, 0.0; std 0.5, 1.0"
-    INSIGHTFACE.require(Preprocessing(), "the config")
-    with pytest.raises(ValueError, match=r"the config has another preprocessing .*: channels RGB, BGR"):
-        INSIGHTFACE.require(ADAFACE, "the config")
-
-
-@pytest.mark.parametrize("change", [{"std": 0.0}, {"channels": "HSV"}, {"height": 0}])
-def test_preprocessing_out_of_range_is_refused(change):
-    with pytest.raises(ValueError, match=next(iter(change))):
-        Preprocessing(**change)
-
-
-def test_preprocessing_of_other_keys_is_refused():
-    with pytest.raises(ValueError, match="has the keys"):
-        Preprocessing.from_dict({"height": 112})
-
-
-@pytest.mark.parametrize("x", [batch((100, 112)), batch((112, 112), 1), batch((112, 112)).float()])
-def test_other_pictures_than_trained_on_are_refused(x):
-    with pytest.raises(ValueError, match=r"must be uint8 of shape \(b, 3, 112, 112\)"):
-        INSIGHTFACE(x)

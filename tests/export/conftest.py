@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from cdmllab import backbones, faces, heads
-from cdmllab.backbones import preprocessing, weights
+from cdmllab import backbones, faces, heads, preprocessing
+from cdmllab.backbones import weights
 
 OPTIONS = {"embedding_dim": 32, "width": 16}
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cdmllab import backbones
-from cdmllab.backbones import preprocessing, weights
+from cdmllab import backbones, preprocessing
+from cdmllab.backbones import weights
 from cdmllab.errors import CdmlLabError
 from cdmllab.export import convert, pictures, source
 from cdmllab.export.agreement import cosines

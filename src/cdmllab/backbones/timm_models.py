@@ -8,8 +8,7 @@ from typing import Any
 
 from timm.models import register_model
 
-from cdmllab import backbones
-from cdmllab.backbones import preprocessing
+from cdmllab import backbones, preprocessing
 from cdmllab.backbones.base import Backbone
 
 PREFIX = "cdmllab_"

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import save
 
 from cdmllab import backbones
+from cdmllab import preprocessing as steps
 from cdmllab.backbones import checkpoints
-from cdmllab.backbones import preprocessing as steps
 from cdmllab.backbones.base import Backbone
-from cdmllab.backbones.preprocessing import Preprocessing
 from cdmllab.errors import CdmlLabError
 from cdmllab.files import replacing
+from cdmllab.preprocessing import Preprocessing
 
 FORMAT = "cdmllab-1"
 
@@ -105,7 +105,7 @@ def save_release(
     ----------
     net : the network, built as ``create(name, **options)``
     path : ends in ``.safetensors``
-    preprocessing : see `cdmllab.backbones.preprocessing`; None for insightface's
+    preprocessing : see `cdmllab.preprocessing`; None for insightface's
     config, git_commit : where the weights come from
     half : keep floating numbers in float16, half the size; they are read as float32 again
 

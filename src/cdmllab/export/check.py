@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cdmllab.backbones import preprocessing
+from cdmllab import preprocessing
 from cdmllab.errors import CdmlLabError
 from cdmllab.export import pictures
 from cdmllab.export.agreement import Agreement, Embed, Floats, compare

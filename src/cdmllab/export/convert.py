@@ -7,12 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
-from cdmllab.backbones.preprocessing import standard
 from cdmllab.errors import CdmlLabError
 from cdmllab.export import source
 from cdmllab.export.agreement import Agreement
 from cdmllab.export.check import Check
 from cdmllab.files import replacing, write_text
+from cdmllab.preprocessing import standard
 from cdmllab.runs import provenance
 
 Kind = Literal["onnx", "openvino"]

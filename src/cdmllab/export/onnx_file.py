@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from cdmllab.backbones import Backbone
-from cdmllab.backbones.preprocessing import Preprocessing, standard
 from cdmllab.export.agreement import Embed, Floats
 from cdmllab.export.source import Source
+from cdmllab.preprocessing import Preprocessing, standard
 
 OPSET = 18
 INPUT, OUTPUT = "data", "embedding"

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from cdmllab import backbones, runs, training
 from cdmllab.backbones import Backbone, checkpoints, weights
-from cdmllab.backbones.preprocessing import Preprocessing, check, standard
 from cdmllab.errors import CdmlLabError
+from cdmllab.preprocessing import Preprocessing, check, standard
 from cdmllab.runs import Run
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from cdmllab.backbones import preprocessing
-from cdmllab.backbones.preprocessing import INSIGHTFACE
+from cdmllab import preprocessing
+from cdmllab.preprocessing import INSIGHTFACE
 
 
 def picture(*colour):
@@ -50,6 +50,26 @@ def test_nonsense_is_refused(change, said):
         preprocessing.check(INSIGHTFACE | change)
 
 
+def test_a_colour_network_sees_grey_pictures_three_times():
+    grey = torch.full((1, 1, 4, 4), 51, dtype=torch.uint8)
+    out = preprocessing.apply(grey, INSIGHTFACE | {"size": 4})
+    torch.testing.assert_close(out, torch.full((1, 3, 4, 4), -0.6))
+
+
+def test_public_checkpoints_preprocessings_are_their_formulas():
+    x = torch.randint(256, (2, 3, 112, 112), dtype=torch.uint8)
+    usual = (x.double() / 255 - 0.5).div(0.5).float()
+    torch.testing.assert_close(preprocessing.apply(x, INSIGHTFACE), usual, atol=1e-6, rtol=0)
+    torch.testing.assert_close(preprocessing.apply(x, preprocessing.ADAFACE), usual.flip(1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(preprocessing.apply(x, preprocessing.MAGFACE), x.flip(1) / 255, atol=1e-6, rtol=0)
+
+
+def test_another_preprocessing_is_told_with_what_differs():
+    preprocessing.require(INSIGHTFACE, {**INSIGHTFACE, "mean": 0.5}, "the config")
+    with pytest.raises(ValueError, match=r"the config has another preprocessing .*: channels BGR instead of RGB"):
+        preprocessing.require(INSIGHTFACE, preprocessing.ADAFACE, "the config")
+
+
 def test_pictures_of_another_kind_are_refused():
-    with pytest.raises(ValueError, match=r"uint8 of shape \(b, 3, 112, 112\), got torch.float32"):
+    with pytest.raises(ValueError, match=r"uint8 of shape \(b, 1 or 3, 112, 112\), got torch.float32"):
         preprocessing.apply(torch.zeros(1, 3, 112, 112), INSIGHTFACE)
