@@ -2,8 +2,8 @@
 
     cdmllab bench faces [--rounds N] [--casia]
 
-Each size is rendered at the strength of the training mix, so that its props and blurs take part. Processes render side by
-side, one thread each, as `FaceWorld.cached` does. ``--casia`` renders a world of CASIA-WebFace's size into a cache.
+Each size is rendered at the strength of the training mix, so that its props and blurs take part. Processes render
+side by side, one thread each, as `FaceWorld.cached` does. ``--casia`` renders a world of the size of CASIA-WebFace.
 """
 
 import argparse
@@ -65,9 +65,7 @@ def casia() -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--casia", action="store_true", help="also a world of CASIA-WebFace's size, 18.7 GB on the disk"
-    )
+    parser.add_argument("--casia", action="store_true", help="also a world of CASIA-WebFace's size, 18.7 GB")
     chosen = parser.parse_args()
     cores = 1 if DEVICE == "cuda" else (os.cpu_count() or 1)
     rows = []

@@ -2,14 +2,13 @@
 
     cdmllab bench lab [--seeds N]
 
-Trains the preset lab/cpu/arcface for each seed (or finds the runs), judges them, and writes ``results/lab/protocols.json``;
-with seed 0 also the released network ``results/models/lab_small.safetensors`` and its responses to every nuisance, which
-the package keeps as ``src/cdmllab/faces/responses.json``.
+Trains the preset lab/cpu/arcface for each seed (or finds the runs), judges them, and writes
+``results/lab/protocols.json``; with seed 0 also the released network ``results/models/lab_small.safetensors`` and its
+responses to every nuisance, which the package keeps as ``src/cdmllab/faces/responses.json``.
 """
 
 import argparse
 import json
-import shutil
 import sys
 from typing import Any
 
@@ -19,8 +18,9 @@ from common import ROOT
 from numpy.typing import NDArray
 
 from cdmllab import evaluate, runs, training
+from cdmllab.backbones import weights
 from cdmllab.faces import difficulty
-from cdmllab.files import replacing, write_text
+from cdmllab.files import write_text
 from cdmllab.metrics import templates, verification
 from cdmllab.training import presets
 from cdmllab.training.loop import BACKBONE, prepare
@@ -43,6 +43,10 @@ def raw_pixels(protocol: evaluate.Protocol) -> NDArray[np.float64]:
     pictures = protocol.images.read(np.arange(len(protocol.images)))  # type: ignore[union-attr]
     grey = pictures.astype(np.float64).mean(axis=3).reshape(len(pictures), -1)
     return grey - grey.mean(axis=1, keepdims=True)
+
+
+def tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def main() -> None:
@@ -83,8 +87,8 @@ def main() -> None:
 
     first = trained[0]
     model = ROOT / "results/models/lab_small.safetensors"
-    with replacing(model) as temporary:
-        shutil.copyfile(first.run.folder / BACKBONE, temporary)
+    said = weights.release(first.run.folder / BACKBONE)
+    weights.save_release(first.backbone, model, **said._asdict(), half=True)
     feed = prepare(first.backbone)
 
     @torch.no_grad()
