@@ -1,5 +1,6 @@
 """The processes that share a head: who holds which identities, and what they tell each other."""
 
+import zlib
 from typing import Any, NamedTuple
 
 import torch
@@ -79,8 +80,16 @@ class Ranks(NamedTuple):
         parts = received.split([b * width for width in widths])
         return torch.cat([part.view(b, width) for part, width in zip(parts, widths, strict=True)], dim=1)
 
-    def agree(self, complaint: str | None, facts: dict[str, int], device: torch.device) -> None:
-        """Raise the same error on every rank where one has a complaint, or where facts differ; else nobody waits.
+    def agree(self, complaint: str | None, about: str, device: torch.device) -> None:
+        """Raise the same error on every rank if one has a complaint, or if what they are about to do differs.
+
+        A rank that stopped alone would leave the others waiting.
+
+        Parameters
+        ----------
+        complaint : what is wrong on this rank, None if nothing is
+        about : what has to be the same, in words
+        device : where the process group can send from
 
         Raises
         ------
@@ -90,16 +99,17 @@ class Ranks(NamedTuple):
             if complaint is not None:
                 raise ValueError(complaint)
             return
-        mine = torch.tensor([complaint is None, *facts.values()], dtype=torch.int64, device=device)
+        mine = torch.tensor([complaint is not None, zlib.crc32(about.encode())], device=device)
         told = self.gathered(mine.unsqueeze(0)).tolist()
-        if not all(fine for fine, *_ in told):
-            complaints: list[str | None] = [None] * self.size
-            dist.all_gather_object(complaints, complaint)
-            raise ValueError("; ".join(f"rank {i}: {text}" for i, text in enumerate(complaints) if text is not None))
-        for name, values in zip(facts, list(zip(*told, strict=True))[1:], strict=True):
-            for rank, value in enumerate(values):
-                if value != values[0]:
-                    raise ValueError(f"all ranks need the same {name}: rank 0 has {values[0]}, rank {rank} {value}")
+        if told == [[0, told[0][1]]] * self.size:
+            return
+        said: list[tuple[str | None, str]] = [(None, "")] * self.size
+        dist.all_gather_object(said, (complaint, about))
+        complaints = [f"rank {i}: {text}" for i, (text, _) in enumerate(said) if text is not None]
+        if complaints:
+            raise ValueError("; ".join(complaints))
+        other = next(i for i, (_, text) in enumerate(said) if text != said[0][1])
+        raise ValueError(f"the ranks disagree: rank 0 has {said[0][1]}, rank {other} has {said[other][1]}")
 
 
 class _Gathered(torch.autograd.Function):

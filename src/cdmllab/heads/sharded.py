@@ -100,21 +100,19 @@ class ShardedHead(BlockedHead):
     def _agreed(
         self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """A checked batch, or the same error on all ranks: one that stopped alone would leave the others waiting."""
+        """A checked batch, or the same error on all ranks."""
         complaint = None
         try:
             embeddings, labels, known_easiness = self._checked(embeddings, labels, known_easiness)
         except ValueError as error:
             complaint = str(error)
-        facts = {
-            "batch size": labels.numel(),
-            "bytes a number": embeddings.element_size(),
-            "known easiness (0 none, 1 given)": int(known_easiness is not None),
-            "mode (0 evaluation, 1 training)": int(self.training),
-            "wish for gradients (0 no, 1 yes)": int(torch.is_grad_enabled() and embeddings.requires_grad),
-            "num_identities": self.num_identities,
-        }
-        self.ranks.agree(complaint, facts, embeddings.device)
+        differentiated = torch.is_grad_enabled() and embeddings.requires_grad
+        about = (
+            f"{self.num_identities:,} identities in {'training' if self.training else 'evaluation'}, {labels.numel()} "
+            f"samples of {embeddings.dtype}, gradients {'on' if differentiated else 'off'}, "
+            f"{'no ' if known_easiness is None else ''}known easiness"
+        )
+        self.ranks.agree(complaint, about, embeddings.device)
         return embeddings, labels, known_easiness
 
     def whole(self, part: Tensor) -> Tensor:
