@@ -35,7 +35,7 @@ def found(tmp_path_factory):
 
 
 def near(got, want, tolerance):
-    assert float((got - want).detach().norm()) <= tolerance * max(float(want.norm()), 1e-3)
+    assert float((got - want).detach().norm()) <= tolerance * max(float(want.detach().norm()), 1e-3)
 
 
 def compare(ranks, head, x, y, tolerance=1e-10):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 class Ranks(NamedTuple):
@@ -119,6 +120,7 @@ class _Gathered(torch.autograd.Function):
         return ranks.gathered(values)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         ranks: Ranks = ctx.ranks
         return ranks.own(grads[0]) * ranks.size, None
@@ -141,6 +143,7 @@ class _Shared(torch.autograd.Function):
         return tuple(value.view_as(value) for value in values)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         needed = ctx.needs_input_grad[1:]
         return None, *(ctx.ranks.total(g) if wanted else None for g, wanted in zip(grads, needed, strict=True))

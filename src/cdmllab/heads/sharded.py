@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from cdmllab.heads.base import HeadOutput, Losses
 from cdmllab.heads.blocked import BlockedHead, own_logit
@@ -29,11 +30,11 @@ class ShardedHead(BlockedHead):
     rank's own, and `logits` has all identities.
 
     `centres` (and plain softmax's `bias`) are this rank's part alone: leave the head out of DistributedDataParallel,
-    which would average them. Their gradients are complete. What every rank has alike, a learnt scale and the loss's
-    running statistics, gets the same gradient and stays the same. The gradient that leaves towards the embeddings is
-    *size* times the derivative of the loss, *size* the number of ranks: after DistributedDataParallel has averaged the
-    backbone's gradients over ranks they are those of one process with the whole batch. To clip by the norm of all
-    gradients, see `whole`. To save and load, see `cdmllab.heads.state.sharded_state_dict`.
+    which would average them. Their gradients are complete. What every rank has whole, a learnt scale, the loss's running
+    statistics, also those it keeps for each identity, changes alike on all. The gradient that leaves towards the
+    embeddings is *size* times the derivative of the loss, *size* the number of ranks: after DistributedDataParallel has
+    averaged the backbone's gradients over ranks they are those of one process with the whole batch. To clip by the norm
+    of all gradients, see `whole`. To save and load, see `cdmllab.heads.state.sharded_state_dict`.
 
     With ``sample_rate`` below 1 a training step looks at some of the centres only, Partial FC (An et al., "Killing two
     birds with one stone", 2022): those of the identities in the batch, and others by chance. Evaluation looks at all.
@@ -216,6 +217,7 @@ class _Combined(torch.autograd.Function):
         return whole, target.clone(), hardest_of_all, hard_sum, hard_count
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         share, here, part = ctx.saved_tensors
         return grads[0] * share, grads[1] * here, grads[2] * part, None, None, None, None
