@@ -1,10 +1,20 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from cdmllab import exercises
+from cdmllab.data.recordio import WORD
+
+
+def receptive_field(layers):
+    seen, step = 1, 1
+    for kernel, stride in layers:
+        seen, step = seen + (kernel - 1) * step, step * stride
+    return seen
+
 
 RIGHT = {
     "1.1": [36.87, math.degrees(math.acos(0.8))],
@@ -13,6 +23,17 @@ RIGHT = {
     "2.1": [30.7, 120.7],
     "2.2": [lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(0).sqrt() * math.sin(m)],
     "2.3": [151.35],
+    "7.1": [1012, 1012.0],
+    "7.2": [lambda p: 1 + sum(p[k : k + 4] == WORD for k in range(0, len(p) - 3, 4))],
+    "7.3": [lambda y, a, b: np.flatnonzero(~np.isin(y, y[np.concatenate([a, b])]))],
+    "11.1": [0.00025, 1 / 4000],
+    "11.2": [lambda genuine, impostor, far: (genuine > np.sort(impostor)[::-1][int(far * len(impostor))]).mean()],
+    "11.3": [0.38],
+    "11.4": [lambda e, m: (s := sum(e[m == k].mean(0) for k in np.unique(m))) / np.linalg.norm(s)],
+    "8.1": [8_389_120],
+    "8.2": [lambda i, o, k, s, g: o * s * s * k * k * i // g],
+    "8.3": [receptive_field],
+    "8.4": [{"flatten": "depthwise", "downsample": "early"}],
 }
 WRONG = {
     "1.1": [(0.6435, "radians"), (0.8, "cosine"), (50.0, "too large"), ("37", "number")],
@@ -29,6 +50,28 @@ WRONG = {
     "2.2": [(lambda c, m: c - m, "CosFace"), (lambda c, m: torch.cos(torch.acos(c) - m), "turned round"),
             (lambda c, m: c[:3], "shape"), (lambda c, m: c, "differ")],
     "2.3": [(180.0, "too large"), (True, "number")],
+    "7.1": [(1001, "payload alone"), (1009, "multiple of 4"), (1004, "two words"), (1033, "24 bytes"),
+            (2000, "too large"), ("1012", "number")],
+    "7.2": [(lambda p: p.count(WORD) + 1, "only at a multiple of 4"), (lambda p: 7, "parts, not 7"),
+            (lambda p: sum(p[k : k + 4] == WORD for k in range(0, len(p), 4)), "n + 1 parts"), (2, "function")],
+    "7.3": [(lambda y, a, b: np.setdiff1d(np.arange(len(y)), [*a, *b]), "other pictures of the same people"),
+            (lambda y, a, b: np.arange(len(y)), "Row 0 shows somebody"), (lambda y, a, b: [6], "[7, 8]"),
+            (3, "function")],
+    "11.1": [(1 / 6000, "genuine pairs do not count"), (1 / 2000, "step of the TAR"), (0.1, "too large")],
+    "11.2": [(lambda g, i, far: (g > np.quantile(i, 1 - far)).mean(), "instead of"),
+             (lambda g, i, far: (g >= np.sort(i)[::-1][int(far * len(i))]).mean(), "where scores are tied"),
+             (0.5, "function")],
+    "11.3": [(0.62, "cosine distance"), (1 - 1.24**2 / 2, "squared already"), (1.0, "too large")],
+    "11.4": [(lambda e, m: e.mean(0) / np.linalg.norm(e.mean(0)), "average within it first"),
+             (lambda e, m: sum(e[m == k].mean(0) for k in np.unique(m)), "length must be 1"),
+             (lambda e, m: e, "shape"), (lambda e, m: e[0] / np.linalg.norm(e[0]), "differ"), (1, "function")],
+    "8.1": [(8_388_608, "bias"), (256 * 49 * 512, "112 pixels"), (10**9, "too large"), (1.5, "whole number")],
+    "8.2": [(lambda i, o, k, s, g: 2 * o * s * s * k * k * i // g, "additions"),
+            (lambda i, o, k, s, g: o * s * s * k * k * i, "own group"),
+            (lambda i, o, k, s, g: 0, "10,838,016 products, not 0"), (7, "function")],
+    "8.3": [(lambda layers: 1 + sum(k - 1 for k, _ in layers), "depends on 7 pixels"), ("x", "function")],
+    "8.4": [({"flatten": "depthwise"}, "G products"), ({"downsample": "early"}, "parameters; what holds"),
+            ({"width": 16}, "not width"), ("stem", "dictionary"), ({"flatten": "no"}, "ValueError")],
 }  # fmt: skip
 
 

@@ -7,8 +7,12 @@ from typer.core import TyperGroup
 
 from cdmllab import __version__
 from cdmllab.bench import bench
+from cdmllab.data import commands as data
 from cdmllab.errors import CdmlLabError
+from cdmllab.evaluation_commands import evaluate
+from cdmllab.export.commands import export, weights
 from cdmllab.publish.commands import app as book
+from cdmllab.training_commands import presets, train
 
 
 class _Sentences(TyperGroup):
@@ -31,6 +35,14 @@ class _Sentences(TyperGroup):
 
 app = typer.Typer(cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(book, name="book")
+app.command()(data.pack)
+app.command()(data.inspect)
+app.command("unpickle")(data.convert)
+app.command()(train)
+app.command()(presets)
+app.command()(evaluate)
+app.add_typer(weights, name="weights")
+app.command()(export)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
 
 

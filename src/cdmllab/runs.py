@@ -124,6 +124,24 @@ class Run:
         keys = dict.fromkeys(key for row in rows for key in row)
         return {key: np.array([row.get(key, np.nan) for row in rows], dtype=np.float64) for key in keys}
 
+    def drop_metrics_after(self, step: int) -> None:
+        """Forget the lines of later steps, which a resumed run writes again; and a last line cut short by a kill."""
+        path = self.folder / METRICS
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line).get("step", 0) <= step:
+                    kept.append(line)
+            except json.JSONDecodeError:
+                continue
+        write_text(path, "".join(f"{line}\n" for line in kept))
+
+    def restart(self) -> None:
+        """Write into the record that the run goes on."""
+        self._write({**self.record, "status": "running", **provenance()})
+
     def finish(self, status: str = "finished", **facts: object) -> None:
         """Write the end into the record."""
         ended = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")

@@ -185,6 +185,18 @@ def norms(rank, size, folder):
     return nn.utils.get_total_norm(whole).full_tensor(), [tuple(tensor.shape) for tensor in whole]
 
 
+def nearest(rank, size, folder):
+    x, _ = (part(values, rank, size) for values in tied_batch())
+    found = {}
+    for name in ("softmax", "arcface", "subcenter_arcface"):
+        head = make(name, "sharded", IDENTITIES)
+        if name == "arcface":
+            tie(head)
+        found[name] = head.nearest(x)
+    found["uneven"] = _complaint(lambda: head.nearest(x[: 1 if rank else 2]))
+    return found
+
+
 def _complaint(call: Callable[[], object]) -> str:
     try:
         call()
@@ -225,6 +237,7 @@ SCENARIOS = (
     with_a_network,
     resumed,
     norms,
+    nearest,
     refused,
 )
 

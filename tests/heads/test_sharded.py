@@ -280,6 +280,19 @@ def test_whole_gives_the_norm_over_all_ranks(found, size):
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ["softmax", "arcface", "subcenter_arcface"])
+def test_nearest_looks_at_the_centres_of_all_ranks(found, size, name):
+    head, (x, y) = make(name, "dense", C, keep_logits=True).eval(), work.tied_batch()
+    if name == "arcface":
+        work.tie(head)
+    want = head(x, y.clamp_min(0)).logits.argmax(dim=1)
+    assert len(want.unique()) > 3
+    ranks = [rank["nearest"] for rank in found[0][size]]
+    assert torch.equal(torch.cat([rank[name] for rank in ranks]), want)
+    assert "the ranks disagree: rank 0 has 2 embeddings" in ranks[-1]["uneven"]
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("case", "sentence"),
     [

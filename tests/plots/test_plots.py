@@ -104,3 +104,19 @@ def test_loss_colours_stand_out_in_light_and_in_dark(name):
     own = luminance(plots.COLOURS[name]) + 0.05
     assert 1.05 / own >= 3.0
     assert own / (luminance("#14181e") + 0.05) >= 3.0
+
+
+def test_byte_layout_writes_each_byte_in_its_place():
+    _, (ax,) = plots.figure()
+    plots.byte_layout(ax, bytes([0x0A, 0xFF, 7]), [("magic", 0, 2), ("picture", 2, 3)], columns=2)
+    written = {tuple(np.floor(text.get_position())): text.get_text() for text in ax.texts if len(text.get_text()) == 2}
+    assert written == {(0, 0): "0a", (1, 0): "ff", (0, 1): "07"}
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["magic", "picture"]
+    with pytest.raises(ValueError, match="no colour for bytes of kind 'secret'"):
+        plots.byte_layout(ax, b"a", [("secret", 0, 1)])
+
+
+def test_landmarks_stand_on_the_picture():
+    _, (ax,) = plots.figure()
+    plots.landmarks(ax, np.zeros((9, 9, 3), np.uint8), [[2, 3], [4, 5]])
+    assert [tuple(line.get_xydata()[0]) for line in ax.lines] == [(2, 3), (4, 5)]

@@ -1,6 +1,10 @@
-"""A small residual network for pictures of 8 to 64 pixels: the one the CPU chapters train."""
+"""A small residual network for small pictures: the one the CPU chapters train."""
 
 from torch import Tensor, nn
+
+from cdmllab.backbones.base import Backbone
+
+SIZES = (8, 224)
 
 
 class Block(nn.Module):
@@ -26,24 +30,19 @@ class Block(nn.Module):
         return total
 
 
-class SmallNet(nn.Module):
+class SmallNet(Backbone):
     """A stem, one halving block after another down to at most 4 x 4, then a linear layer to the embedding.
 
     Parameters
     ----------
     embedding_dim : d
-    size : height and width of the input in pixels, 8 to 64
+    size : height and width of the input in pixels, 8 to 224
     channels : 1 for grey pictures, 3 for colour
     width : channels of the stem; each block doubles them, up to 4 x `width`
     """
 
     def __init__(self, embedding_dim: int = 64, size: int = 32, channels: int = 3, width: int = 32) -> None:
-        super().__init__()
-        if not 8 <= size <= 64:
-            raise ValueError(f"the small net takes pictures of 8 to 64 pixels, got size={size}")
-        if channels not in (1, 3):
-            raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
-        self.embedding_dim, self.size, self.channels = embedding_dim, size, channels
+        super().__init__(embedding_dim, size, channels, SIZES)
         self.stem = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width)
         )
@@ -58,20 +57,13 @@ class SmallNet(nn.Module):
         self.fc = nn.Linear(now * side * side, embedding_dim)
         self.features = nn.BatchNorm1d(embedding_dim, affine=False)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Embeddings, not yet normalised.
+    def trunk(self, pictures: Tensor) -> Tensor:
+        x = self.stem(pictures)
+        for block in self.blocks:
+            x = self._block(block, x)
+        maps: Tensor = self.bn(x)
+        return maps
 
-        Parameters
-        ----------
-        pictures : Tensor of shape (b, channels, size, size)
-
-        Returns
-        -------
-        Tensor of shape (b, embedding_dim).
-        """
-        c, s = self.channels, self.size
-        if pictures.ndim != 4 or pictures.shape[1:] != (c, s, s):
-            raise ValueError(f"pictures must have shape (b, {c}, {s}, {s}), got {tuple(pictures.shape)}")
-        x = self.bn(self.blocks(self.stem(pictures)))
-        embeddings: Tensor = self.features(self.fc(x.flatten(1)))
+    def output(self, maps: Tensor) -> Tensor:
+        embeddings: Tensor = self.features(self.fc(maps.flatten(1)))
         return embeddings

@@ -3,12 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
-from cdmllab.exercises import chapter_01, chapter_02
+from cdmllab.exercises import chapter_01, chapter_02, chapter_07, chapter_08, chapter_11
 
 __all__ = ["check", "judge", "names"]
 
 # A checker takes the answer and returns None if it is right, else a sentence that helps.
-_CHECKERS: dict[str, Callable[[Any], str | None]] = {**chapter_01.CHECKERS, **chapter_02.CHECKERS}
+_CHECKERS: dict[str, Callable[[Any], str | None]] = {
+    **chapter_01.CHECKERS,
+    **chapter_02.CHECKERS,
+    **chapter_07.CHECKERS,
+    **chapter_08.CHECKERS,
+    **chapter_11.CHECKERS,
+}
 
 
 def names() -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from cdmllab.faces.identity import LATENTS, STYLES, latents, traits
 from cdmllab.faces.nuisance import FACTORS, Factor, Nuisances, nuisances
-from cdmllab.faces.render import SIZES, render, render_latents
+from cdmllab.faces.render import SIZES, relief, render, render_latents
 from cdmllab.faces.world import FaceWorld
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Nuisances",
     "latents",
     "nuisances",
+    "relief",
     "render",
     "render_latents",
     "traits",

@@ -55,6 +55,28 @@ def latents(seed: int, numbers: Tensor) -> Tensor:
     return hashing.normal(hashing.key(seed, 0x1DE47, numbers), len(LATENTS), 2.2)
 
 
+# What a visit to the hairdresser changes.
+_STYLED = ("hair_melanin", "hair_red", "hair_style", "hair_length", "hair_volume", "hair_curl", "part_side", "beard",
+           "beard_shape")  # fmt: skip
+
+
+def restyled(vectors: Tensor, strength: Tensor, keys: Tensor) -> Tensor:
+    """The same people with other hair and beards: latents of shape (b, len(LATENTS)).
+
+    `strength` (b,) in [0, 1] says how far hair latents move to a draw of their own, from `keys` (b,).
+    """
+    rows = (strength > 0).nonzero()[:, 0]
+    if len(rows) == 0:
+        return vectors
+    columns = torch.tensor([LATENTS.index(name) for name in _STYLED], device=vectors.device)
+    other = hashing.normal(hashing.key(0x4A18, keys[rows]), len(columns), 2.2)
+    share = strength[rows, None]
+    out = vectors.clone()
+    cells = (rows[:, None], columns[None, :])
+    out[cells] = (1.0 - share * share).sqrt() * vectors[cells] + share * other
+    return out
+
+
 def ramp(table: tuple[tuple[float, ...], ...], at: Tensor) -> Tensor:
     """Colours read off a table by linear interpolation: shape (b, 3) for `at` of shape (b,) in [0, 1]."""
     colours = torch.tensor(table, device=at.device)

@@ -5,13 +5,17 @@ from torch import Tensor
 
 from cdmllab.faces import hashing
 
+_WARM = (0.40, 0.0, -0.65)  # stops, at full cast
 
-def develop(linear: Tensor, exposure: Tensor) -> Tensor:
+
+def develop(linear: Tensor, exposure: Tensor, cast: Tensor) -> Tensor:
     """Linear colours to display colours in [0, 1], with a soft shoulder.
 
-    An exposure of 1 is 1.4 stops brighter, of -1 2.2 stops darker.
+    An exposure of 1 is 1.4 stops brighter, of -1 2.2 stops darker; a cast of 1 is lamplight, of -1 deep shade.
     """
-    bright = linear.clamp(min=0.0) * torch.exp2(torch.where(exposure > 0, 1.4, 2.2) * exposure)[:, None, None, None]
+    stops = torch.where(exposure > 0, 1.4, 2.2) * exposure
+    channels = stops[:, None] + cast[:, None] * torch.tensor(_WARM, device=cast.device)
+    bright = linear.clamp(min=0.0) * torch.exp2(channels)[:, :, None, None]
     return (bright * 1.12 / (1.0 + 0.18 * bright)).clamp_(0.0, 1.0).sqrt_()
 
 

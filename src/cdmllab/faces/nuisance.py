@@ -36,6 +36,8 @@ FACTORS: dict[str, Factor] = {
     "noise": Factor(0.0, 1.0, 1.0, 0.5),
     "exposure": Factor(-1.0, 1.0, 1.0, 1.0),
     "low_resolution": Factor(0.0, 1.0, 1.0, 0.3),
+    "restyling": Factor(0.0, 1.0, 1.0, 0.6),
+    "colour_cast": Factor(-1.0, 1.0, 1.0, 1.0),
 }
 DETAILS = 24  # free choices that have no strength: which expression, what the bar looks like, the background
 

@@ -35,7 +35,8 @@ def ear(
     ray = [plane(-(a * camera.towards).sum(1)) for a in axes]
     a = ray[0] ** 2 + ray[1] ** 2 + ray[2] ** 2
     b = foot[0] * ray[0] + foot[1] * ray[1] + foot[2] * ray[2]
-    k = foot[0] ** 2 + foot[1] ** 2 + foot[2] ** 2 - b * b / a  # squared distance of the ray, in radii
+    k = foot[0] ** 2 + foot[1] ** 2 + foot[2] ** 2 - b * b / a
+    k = k.clamp(min=0.0)  # squared distance of the ray, in radii
     t_hit = -(b + ((1.0 - k).clamp(min=0.0) * a).sqrt()) / a
     q = [f + t_hit * r for f, r in zip(foot, ray, strict=True)]
     narrow = plane(0.05 + 0.07 * (axes[2] * camera.towards).sum(1).abs() * 0.042)

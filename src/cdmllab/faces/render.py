@@ -59,6 +59,18 @@ def render(
     return render_latents(identity.latents(seed, who), given, size)
 
 
+def relief(identity_number: int, *, seed: int = 0, size: int = 112) -> Tensor:
+    """The shape of a head: distance from the centre, in half head heights, in every direction.
+
+    Shape (rows, columns): rows by the sine of the elevation from -1 to 1, columns by the sine of half the azimuth.
+    """
+    vectors = identity.latents(seed, _numbers("identities", identity_number, "cpu"))
+    t, still = identity.traits(vectors), torch.zeros(1)
+    pose = expression.parts(still, still) | {"age": still}
+    rows, columns = template.texture_size(size)
+    return head.build(t, pose, *hair.shell(t, hair.styles(t), still, rows, columns), rows, columns).radius[0, 0]
+
+
 def render_latents(latents: Tensor, nuisances: Nuisances, size: int = 112) -> Tensor:
     """Pictures of latent vectors of shape (b, len(LATENTS)) under b nuisances: uint8 of shape (b, 3, size, size)."""
     if not (isinstance(size, int) and SIZES[0] <= size <= SIZES[1]):
@@ -82,7 +94,8 @@ def _numbers(name: str, given: int | Sequence[int] | Tensor, device: str | torch
 
 
 def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
-    t, value, d = identity.traits(latents), n.values, n.details
+    value, d = n.values, n.details
+    t = identity.traits(identity.restyled(latents, value["restyling"], n.keys))
     age = value["age"]
     pose = expression.parts(d[:, 0], value["expression"]) | {"age": age}
     pose["gaze_x"], pose["gaze_y"] = 0.010 * (d[:, 1] - 0.5), 0.006 * (d[:, 2] - 0.5)
@@ -124,7 +137,7 @@ def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
         part = scene[some]
         props.hand(part, camera.rows(some), value["occlusion"][some], d[some, 16:22])
         scene[some] = part
-    picture = lens.develop(scene, value["exposure"])
+    picture = lens.develop(scene, value["exposure"], value["colour_cast"])
     return lens.grain(lens.soften(picture, value["blur"], value["low_resolution"]), value["noise"], n.keys)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from cdmllab.geometry import unit
 from cdmllab.margins import Batch, MarginPolicy
 
 IGNORE = -1
@@ -140,6 +141,26 @@ class MarginHead(nn.Module):
             easiness=None if easiness is None else spread(easiness),
             logits=None if found.logits is None else spread(found.logits),
         )
+
+    @torch.no_grad()
+    def nearest(self, embeddings: Tensor, block: int = 8192) -> Tensor:
+        """The identity whose class centre is nearest (for plain softmax, whose logit is largest); (b, d) to (b,)."""
+        return self._nearest_here(embeddings, block)[1]
+
+    def _nearest_here(self, embeddings: Tensor, block: int) -> tuple[Tensor, Tensor]:
+        """Of the centres in `self.centres`: the largest cosine (or logit) and its identity; (b, d) to (b,), (b,)."""
+        k = self.policy.centres_per_identity
+        x = embeddings.detach().to(self.centres.dtype)
+        best, which = x.new_full((len(x),), -torch.inf), torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        for first in range(0, len(self.centres), block * k):
+            part = self.centres[first : first + block * k]
+            products = x @ (part if self.bias is not None else unit(part)).T
+            if self.bias is not None:
+                products += self.bias[first : first + block]
+            top = products.max(dim=1)
+            which = torch.where(top.values > best, (top.indices + first) // k, which)
+            best = torch.maximum(best, top.values)
+        return best, which
 
     def losses(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None) -> Losses:
         """The backend's part: checked embeddings [n, d], labels [n] and known easiness [n], none ignored."""

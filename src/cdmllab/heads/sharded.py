@@ -30,11 +30,11 @@ class ShardedHead(BlockedHead):
     rank's own, and `logits` has all identities.
 
     `centres` (and plain softmax's `bias`) are this rank's part alone: leave the head out of DistributedDataParallel,
-    which would average them. Their gradients are complete. What every rank has whole, a learnt scale, the loss's running
-    statistics, also those it keeps for each identity, changes alike on all. The gradient that leaves towards the
-    embeddings is *size* times the derivative of the loss, *size* the number of ranks: after DistributedDataParallel has
-    averaged the backbone's gradients over ranks they are those of one process with the whole batch. To clip by the norm
-    of all gradients, see `whole`. To save and load, see `cdmllab.heads.state.sharded_state_dict`.
+    which would average them. Their gradients are complete. What every rank has whole, a learnt scale and the loss's
+    running statistics (those it keeps for each identity too), changes alike on all. The gradient that leaves towards
+    the embeddings is *size* times the derivative of the loss, *size* the number of ranks: after DistributedDataParallel
+    has averaged the backbone's gradients over ranks they are those of one process with the whole batch. To clip by the
+    norm of all gradients, see `whole`. To save and load, see `cdmllab.heads.state.sharded_state_dict`.
 
     With ``sample_rate`` below 1 a training step looks at some of the centres only, Partial FC (An et al., "Killing two
     birds with one stone", 2022): those of the identities in the batch, and others by chance. Evaluation looks at all.
@@ -115,6 +115,16 @@ class ShardedHead(BlockedHead):
         )
         self.ranks.agree(complaint, about, embeddings.device)
         return embeddings, labels, known_easiness
+
+    @torch.no_grad()
+    def nearest(self, embeddings: Tensor, block: int = 8192) -> Tensor:
+        """As in `MarginHead`, among the centres of all ranks: every rank calls it, with as many embeddings."""
+        ranks = self.ranks
+        ranks.agree(None, f"{len(embeddings)} embeddings of {embeddings.dtype} to compare", embeddings.device)
+        best, which = self._nearest_here(ranks.gathered(embeddings.detach()), block)
+        beaten = best < ranks.largest(best)
+        which = torch.where(beaten, self.num_identities, which + self.held.start)
+        return ranks.own(-ranks.largest(-which))  # of equal ones the first
 
     def whole(self, part: Tensor) -> Tensor:
         """A tensor of the shape of `centres` or `bias`, such as a gradient, as this rank's part of the whole.

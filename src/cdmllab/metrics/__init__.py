@@ -1,1 +1,1 @@
-"""Measures of verification; numpy only."""
+"""Measures of verification and identification; numpy only."""

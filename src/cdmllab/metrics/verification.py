@@ -9,6 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cdmllab.metrics import ranked
+from cdmllab.metrics.ranked import check
+
 Floats = NDArray[np.float64]
 
 
@@ -54,19 +57,12 @@ def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
 
 def auc(scores: ArrayLike, same: ArrayLike) -> float:
     """Area under the ROC: the chance that a genuine pair outscores an impostor pair, ties counted half."""
-    curve = roc(scores, same)
-    return float(np.trapezoid(curve.tar, curve.far))
+    return ranked.auc(ranked.rank(scores, same))
 
 
 def eer(scores: ArrayLike, same: ArrayLike) -> float:
     """Equal error rate: where FAR = 1 - TAR, on the straight line between the two points around it."""
-    curve = roc(scores, same)
-    gap = curve.far - (1.0 - curve.tar)  # rises from -1 to 1
-    k = int(np.searchsorted(gap, 0.0))
-    if gap[k] == 0.0:
-        return float(curve.far[k])
-    t = gap[k - 1] / (gap[k - 1] - gap[k])
-    return float(curve.far[k - 1] + t * (curve.far[k] - curve.far[k - 1]))
+    return ranked.eer(ranked.rank(scores, same))
 
 
 def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
@@ -76,15 +72,7 @@ def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
     ------
     ValueError : `far` below 1 / (number of impostor pairs), which these pairs cannot resolve, or above 1
     """
-    s, y = check(scores, same)
-    impostors = int((~y).sum())
-    if not 1.0 / impostors <= far <= 1.0:
-        raise ValueError(
-            f"a FAR of {far:g} cannot be measured with {impostors:,} impostor pairs: "
-            f"it must lie in [{1.0 / impostors:.3g}, 1]"
-        )
-    curve = roc(s, y)
-    return float(curve.tar[np.searchsorted(curve.far, far * (1.0 + 1e-12), side="right") - 1])
+    return ranked.tar_at_far(ranked.rank(scores, same), far)
 
 
 def accuracy(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
@@ -133,18 +121,3 @@ def fold_accuracy(scores: ArrayLike, same: ArrayLike, fold: ArrayLike) -> FoldAc
     right = [np.mean((s[f == k] >= t) == y[f == k]) for k, t in zip(folds, thresholds, strict=True)]
     per_fold = np.array(right)
     return FoldAccuracy(float(per_fold.mean()), float(per_fold.std()), per_fold, thresholds)
-
-
-def check(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    """Scores [p] as float64 and labels [p] as bool, or a ValueError that says what is wrong."""
-    s, y = np.asarray(scores, dtype=np.float64), np.asarray(same).astype(bool)
-    if s.ndim != 1 or s.shape != y.shape:
-        raise ValueError(f"scores and same must both have shape (p,), got {s.shape} and {y.shape}")
-    if len(s) == 0:
-        raise ValueError("there are no pairs")
-    if np.isnan(s).any():
-        raise ValueError(f"the score of pair {int(np.flatnonzero(np.isnan(s))[0])} is NaN")
-    if y.all() or not y.any():
-        kind = "genuine" if y.all() else "impostor"
-        raise ValueError(f"all {len(y):,} pairs are {kind}: both kinds are needed")
-    return s, y

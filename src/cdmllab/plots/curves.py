@@ -1,16 +1,14 @@
-"""Curves over the angle: target logits, histograms of pairs, and the ROC."""
+"""Curves over the angle: target logits, decision regions, histograms of pairs."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from cdmllab.margins import Batch, MarginPolicy
-from cdmllab.metrics.verification import roc
 from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour, label
 
 
@@ -127,13 +125,3 @@ def angle_histogram(
     ax.set_title(title)
     if legend:
         ax.legend()
-
-
-def roc_curve(ax: Axes, scores: ArrayLike, same: ArrayLike, *, name: str) -> None:
-    """TAR against FAR on a logarithmic axis, down to one impostor pair; `name` gives colour and label."""
-    curve = roc(scores, same)
-    impostors = int((~np.asarray(same, dtype=bool)).sum())
-    ax.step(curve.far, curve.tar, where="post", color=colour(name), label=label(name))
-    ax.set(xscale="log", xlim=(1.0 / impostors, 1.0), ylim=(0.0, 1.02), xlabel="FAR")
-    ax.set_ylabel("TAR")
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))

@@ -83,8 +83,8 @@ RC: dict[str, Any] = {
 
 
 def colour(name: str) -> str:
-    """The colour of a loss; ink for what has none."""
-    return COLOURS.get(name, INK)
+    """The colour of a loss, or of genuine or impostor pairs; ink for what has none."""
+    return {"genuine": GENUINE, "impostor": IMPOSTOR, **COLOURS}.get(name, INK)
 
 
 def label(name: str) -> str:

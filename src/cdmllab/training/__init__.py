@@ -1,6 +1,8 @@
 """Training: a config in, a run folder out."""
 
+from cdmllab.evaluate.embedding import embed
 from cdmllab.training.config import Config
-from cdmllab.training.loop import Trained, embed, load, train
+from cdmllab.training.divergence import DivergenceError
+from cdmllab.training.loop import Trained, load, resume, train
 
-__all__ = ["Config", "Trained", "embed", "load", "train"]
+__all__ = ["Config", "DivergenceError", "Trained", "embed", "load", "resume", "train"]

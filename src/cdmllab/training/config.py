@@ -2,13 +2,28 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from cdmllab import backbones, heads
+from cdmllab.data.transforms import AUGMENTATIONS
+from cdmllab.errors import did_you_mean
 from cdmllab.training import sources
+
+if TYPE_CHECKING:
+    from cdmllab.heads import MarginHead
+    from cdmllab.heads.pairs import PairHead
 
 
 class Section(BaseModel):
@@ -31,24 +46,38 @@ class Named(Section):
 
 
 class Data(Named):
-    """What is trained on, see `cdmllab.training.sources`."""
+    """What is trained on, see `cdmllab.training.sources`, and how it is read.
+
+    `per_identity` caps the pictures of each identity an epoch; `workers` are threads that read ahead.
+    """
+
+    augmentation: str = "none"
+    per_identity: PositiveInt | None = None
+    workers: NonNegativeInt = 0
 
     @model_validator(mode="after")
     def _known(self) -> Self:
         sources.check(self.name, self.options)
+        if self.augmentation not in AUGMENTATIONS:
+            hint = did_you_mean(self.augmentation, AUGMENTATIONS)
+            raise ValueError(f"unknown augmentation {self.augmentation!r}{hint}; there are: {', '.join(AUGMENTATIONS)}")
         return self
 
 
 class Backbone(Named):
-    """The network, see `cdmllab.backbones`."""
+    """The network, see `cdmllab.backbones`; further keys are its options."""
 
     embedding_dim: PositiveInt
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.name not in backbones.names():
-            raise ValueError(f"unknown backbone {self.name!r}; there are: {', '.join(backbones.names())}")
+        with torch.device("meta"):
+            self.build()
         return self
+
+    def build(self) -> backbones.Backbone:
+        """A new network."""
+        return backbones.create(self.name, embedding_dim=self.embedding_dim, **self.options)
 
 
 class Loss(Named):
@@ -59,33 +88,102 @@ class Loss(Named):
     @model_validator(mode="after")
     def _known(self) -> Self:
         with torch.random.fork_rng():  # a head draws its class centres
-            heads.create(self.name, embedding_dim=2, num_identities=2, scale=self.scale, **self.options)
+            self.build(embedding_dim=2, num_identities=2)
         return self
+
+    def build(self, *, embedding_dim: int, num_identities: int) -> "MarginHead | PairHead":
+        """A new head, from `cdmllab.heads.create`."""
+        return heads.create(
+            self.name, embedding_dim=embedding_dim, num_identities=num_identities, scale=self.scale, **self.options
+        )
 
 
 class Optimiser(Section):
-    """Stochastic gradient descent with momentum and steps down at milestones."""
+    """Stochastic gradient descent with momentum, and how its learning rate runs.
+
+    `schedule` is ``"multistep"`` (times `gamma` at every one of `milestones`, epochs), ``"polynomial"`` (down to 0 with
+    `power`) or ``"cosine"``. With `reference_batch` the rate is for batches of that size and is scaled in
+    proportion to the effective one (Goyal et al., 2017).
+    """
 
     lr: PositiveFloat = 0.1
     momentum: float = Field(default=0.9, ge=0.0, lt=1.0)
-    weight_decay: float = Field(default=5e-4, ge=0.0)
+    weight_decay: NonNegativeFloat = 5e-4
+    schedule: Literal["multistep", "polynomial", "cosine"] = "multistep"
     milestones: tuple[PositiveInt, ...] = ()
     gamma: PositiveFloat = 0.1
+    power: PositiveFloat = 2.0
+    warmup_epochs: NonNegativeFloat = 0.0
+    clip_norm: PositiveFloat | None = None
+    reference_batch: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must rise, got {list(self.milestones)}")
+        if self.milestones and self.schedule != "multistep":
+            raise ValueError(f"milestones belong to schedule 'multistep', and this one is {self.schedule!r}")
+        return self
+
+
+class Speed(Section):
+    """Ways to compute the same thing faster, see `cdmllab.backbones.Backbone.speed_up`."""
+
+    precision: backbones.Precision = "float32"
+    channels_last: bool = False
+    checkpointing: bool = False
+    compiled: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.checkpointing and self.compiled:
+            raise ValueError("checkpointing and compiled exclude each other: the compiler plans memory by itself")
+        return self
+
+
+class Watch(Section):
+    """What is written while it runs: metrics and checkpoints every so many steps, and validation on protocols."""
+
+    log_every: PositiveInt = 20
+    checkpoint_every: PositiveInt = 500
+    keep: PositiveInt = 2
+    validate_every: PositiveInt | None = None
+    protocols: tuple[str, ...] = ()
+    tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.validate_every is None) != (not self.protocols):
+            raise ValueError("validate_every and protocols go together: when, and on what")
+        return self
 
 
 class Config(Section):
     """One training run, complete: the same config gives the same numbers on the CPU."""
 
     name: str
-    seed: int = 0
+    seed: NonNegativeInt = 0
     data: Data
     backbone: Backbone
     loss: Loss
     optimiser: Optimiser = Optimiser()
     epochs: PositiveInt
-    batch_size: int = Field(default=128, ge=2)
+    batch_size: int = Field(default=128, ge=2, description="of each process")
+    accumulate: PositiveInt = 1
+    start_from: str | None = Field(default=None, description="a run's folder or a released file: its weights to begin")
+    speed: Speed = Speed()
+    watch: Watch = Watch()
     device: Literal["cpu", "cuda"] = "cpu"
     threads: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        late = [m for m in self.optimiser.milestones if m >= self.epochs]
+        if late:
+            raise ValueError(f"milestone {late[0]} lies past the end: there are {self.epochs} epochs")
+        if self.optimiser.warmup_epochs >= self.epochs:
+            raise ValueError(f"a warm-up of {self.optimiser.warmup_epochs:g} epochs leaves nothing of {self.epochs}")
+        return self
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:

@@ -1,35 +1,50 @@
-"""The training loop: one config in, one run folder out."""
+"""Training: one config in, one run folder out; killed and resumed to the same numbers."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
-from torch.optim import SGD
-from torch.optim.lr_scheduler import MultiStepLR
 
-from cdmllab import backbones, heads
+from cdmllab import evaluate
+from cdmllab.backbones import Backbone, weights
+from cdmllab.errors import CdmlLabError
 from cdmllab.files import replacing
-from cdmllab.heads import HeadOutput, MarginHead
+from cdmllab.heads import MarginHead
+from cdmllab.preprocessing import apply, standard
 from cdmllab.runs import Run
-from cdmllab.training import sources
+from cdmllab.training import checkpoint, sources, watch
 from cdmllab.training.config import Config
+from cdmllab.training.distributed import Place, place
+from cdmllab.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from cdmllab.heads.pairs import PairHead
 
-WEIGHTS = "checkpoints/last.pt"
+BACKBONE, HEAD, LOCK = "backbone.safetensors", "head.pt", ".lock"
+Tell = Callable[[str], None]
 
 
 class Trained(NamedTuple):
     """A run with its network and head (the class centres, for all but pair losses), in evaluation mode."""
 
     run: Run
-    backbone: nn.Module
+    backbone: Backbone
     head: "MarginHead | PairHead"
 
 
-def train(config: Config, *, within: Path | None = None, redo: bool = False) -> Trained:
+def train(
+    config: Config,
+    *,
+    within: Path | None = None,
+    redo: bool = False,
+    resume: Run | None = None,
+    tell: Tell | None = None,
+) -> Trained:
     """Train as `config` says, or return the finished run that already did.
 
     Parameters
@@ -37,114 +52,202 @@ def train(config: Config, *, within: Path | None = None, redo: bool = False) -> 
     config : the whole of what is to be done
     within : the folder of runs; default `cdmllab.runs.root()`
     redo : train again even if a finished run with this config exists
+    resume : a run that did not finish, to be continued from its newest checkpoint; `config` is then its own
+    tell : called with a line now and then
 
     Raises
     ------
     RuntimeError : CUDA is asked for and there is none
-    FloatingPointError : the loss became NaN or infinite; the run is marked as failed
+    CdmlLabError : the data is missing (and how to get it), or another process works in the run's folder
+    DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a FloatingPointError too. The run
+        is marked as failed, and a diagnosis lies in its folder
     """
-    done = None if redo else Run.find(config.flat(), within=within)
-    if done is not None:
-        return load(done)
+    say = tell or (lambda line: None)
     if config.device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("the config asks for device 'cuda', and this machine has no CUDA device")
-    run = Run.create(config.name, config.seed, config.flat(), within=within)
+    done = None if redo or resume else Run.find(config.flat(), within=within)
+    if done is not None:
+        say(f"{done.folder} has this config and is finished")
+        return load(done)
     threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)  # the order of sums, so the result, depends on it
     try:
-        torch.set_num_threads(config.threads)  # the order of sums, so the result, depends on it
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
-            _fit(run, config)
-    except BaseException as error:
-        run.finish("failed", error=f"{type(error).__name__}: {error}")
-        raise
+        with place(config.device) as here, torch.random.fork_rng():
+            run = resume or _begin(config, within, here)
+            _hold(run, config, here, say)
     finally:
         torch.set_num_threads(threads)
-    run.finish()
     return load(run)
 
 
+def resume(folder: Path | str, tell: Tell | None = None) -> Trained:
+    """Continue a run that was stopped; a finished one is loaded as it is.
+
+    Raises
+    ------
+    ValueError : the folder is not a run
+    """
+    run = Run.open(folder)
+    if run.status == "finished":
+        return load(run)
+    return train(Config.parse(run.config), resume=run, tell=tell)
+
+
 def load(run: Run) -> Trained:
-    """The network and head of a finished run, on the CPU."""
+    """The network and head of a finished run, on the CPU.
+
+    Raises
+    ------
+    ValueError : the run is not finished
+    """
+    if run.status != "finished":
+        raise ValueError(f"{run.folder} is {run.status}: only a finished run has a network to load")
     config = Config.parse(run.config)
-    state = torch.load(run.folder / WEIGHTS, map_location="cpu", weights_only=True)
+    state = torch.load(run.folder / HEAD, map_location="cpu", weights_only=True)
     with torch.random.fork_rng():
-        backbone, head = _build(config, state["num_identities"])
-    backbone.load_state_dict(state["backbone"])
-    head.load_state_dict(state["head"])
+        backbone, _ = weights.load_release(run.folder / BACKBONE)
+        head = config.loss.build(
+            embedding_dim=config.backbone.embedding_dim, num_identities=int(run.record["num_identities"])
+        )
+    head.load_state_dict(state)
     return Trained(run, backbone.eval(), head.eval())
 
 
-@torch.no_grad()
-def embed(backbone: nn.Module, images: Tensor, batch_size: int = 512) -> Tensor:
-    """Embeddings of pictures, not normalised, on the CPU; shape (n, channels, size, size) to (n, d)."""
-    device = next(backbone.parameters()).device
-    backbone.eval()
-    return torch.cat([backbone(part.to(device)).cpu() for part in images.split(batch_size)])
+def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:
+    """From uint8 pictures to this network's input: the field's normalisation, at its size and channels."""
+    return partial(apply, preprocessing=standard(backbone.channels, backbone.size))
 
 
-def _build(config: Config, num_identities: int) -> "tuple[nn.Module, MarginHead | PairHead]":
-    backbone = backbones.create(
-        config.backbone.name, embedding_dim=config.backbone.embedding_dim, **config.backbone.options
-    )
-    head = heads.create(
-        config.loss.name,
-        embedding_dim=config.backbone.embedding_dim,
-        num_identities=num_identities,
-        scale=config.loss.scale,
-        **{"keep_logits": True, **config.loss.options},
-    )
-    return backbone, head
+def _begin(config: Config, within: Path | None, here: Place) -> Run:
+    missing = sources.missing(config.data.name, config.data.options)
+    if missing:
+        raise CdmlLabError(missing)
+    made = Run.create(config.name, config.seed, config.flat(), within=within).folder if here.first else Path()
+    return Run.open(here.agree(str(made)))
 
 
-def _fit(run: Run, config: Config) -> None:
-    source = sources.load(config.data.name, config.data.options)
-    images, labels = source.images.to(config.device), source.labels.to(config.device)
-    backbone, head = _build(config, source.num_identities)
-    backbone, head = backbone.to(config.device), head.to(config.device)
-    parameters = [*backbone.parameters(), *head.parameters()]
-    o = config.optimiser
-    optimiser = SGD(parameters, lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay)
-    scheduler = MultiStepLR(optimiser, list(o.milestones), o.gamma)
-    order = torch.Generator().manual_seed(config.seed)
-    steps_an_epoch = max(len(labels) // config.batch_size, 1)
-    step, steps = 0, config.epochs * steps_an_epoch
-
-    for epoch in range(config.epochs):
-        shuffled = torch.randperm(len(labels), generator=order)[: steps_an_epoch * config.batch_size]
-        for rows in shuffled.split(config.batch_size):
-            head.set_progress(step / steps)
-            out = head(backbone(images[rows]), labels[rows])
-            if not torch.isfinite(out.loss):
-                raise FloatingPointError(f"the loss is {out.loss.item()} at step {step} (epoch {epoch})")
-            optimiser.zero_grad()
-            out.loss.backward()
-            optimiser.step()
-            step += 1
-            run.log(
-                step=step,
-                epoch=epoch,
-                lr=float(scheduler.get_last_lr()[0]),
-                loss=out.loss.item(),
-                **_watched(out, labels[rows]),
+def _hold(run: Run, config: Config, here: Place, say: Tell) -> None:
+    """Train with the folder locked, and keep the record of how it ended."""
+    lock = FileLock(run.folder / LOCK)
+    if here.first:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise CdmlLabError(f"another process is training in {run.folder}: wait for it to end") from None
+    try:
+        if here.first and run.status != "running":
+            run.restart()
+        _fit(run, config, here, say)
+    except BaseException as error:
+        if here.first:
+            run.finish(
+                "stopped" if isinstance(error, KeyboardInterrupt) else "failed",
+                error=f"{type(error).__name__}: {error}",
             )
-        scheduler.step()
-
-    state = {
-        "num_identities": source.num_identities,
-        "backbone": backbone.state_dict(),
-        "head": head.state_dict(),
-    }
-    with replacing(run.folder / WEIGHTS) as temporary:
-        torch.save(state, temporary)
+        raise
+    finally:
+        lock.release()
 
 
-def _watched(out: HeadOutput, labels: Tensor) -> dict[str, float]:
-    """Batch means of what the head tells; a pair loss tells nothing but its loss."""
-    if out.logits is None:
-        return {}
-    return {
-        "accuracy": (out.logits.argmax(1) == labels).float().mean().item(),
-        "target_cos": out.target_cos.mean().item(),
-        "margin_rad": out.margin_rad.mean().item(),
-    }
+def _fit(run: Run, config: Config, here: Place, say: Tell) -> None:
+    torch.manual_seed(config.seed)
+    source = sources.load(config.data.name, config.data.options)
+    backbone = config.backbone.build()
+    head: Any = config.loss.build(embedding_dim=config.backbone.embedding_dim, num_identities=source.num_identities)
+    if config.start_from is not None:
+        backbone.load_state_dict(_weights(Path(config.start_from)).state_dict())
+    backbone = backbone.to(here.device).speed_up(**config.speed.model_dump())
+    trainer = Trainer(run, config, source, backbone, head.to(here.device), prepare(backbone), here)
+    state = trainer.state()
+    begun = checkpoint.load(run.folder, state, say)
+    if begun is not None:
+        trainer.restore(state)
+        say(f"{run.folder.name}: going on from step {begun:,}")
+    if here.first:
+        run.drop_metrics_after(trainer.step)
+    say(
+        f"{run.folder.name}: {len(source):,} pictures of {source.num_identities:,} identities; "
+        f"{trainer.steps:,} steps of {trainer.effective_batch:,} pictures, learning rate {trainer.lr():g}"
+    )
+    _walk(run, config, trainer, say)
+    if here.first:
+        keep(run, config, backbone, head)
+        run.finish(num_identities=source.num_identities)
+
+
+def _walk(run: Run, config: Config, trainer: Trainer, say: Tell) -> None:
+    w = config.watch
+    board = _board(run) if w.tensorboard and trainer.place.first else None
+    started, first = perf_counter(), trainer.step
+    trainer.backbone.train()
+    trainer.head.train()
+    for batch, out, embeddings in trainer.go():
+        step, last = trainer.step, trainer.step == trainer.steps
+        if trainer.place.first and (step % w.log_every == 0 or last or step == 1):
+            nearest = trainer.head.nearest(embeddings) if isinstance(trainer.head, MarginHead) else None
+            values = {
+                "step": step,
+                "epoch": (step - 1) // trainer.steps_an_epoch,
+                "lr": trainer.optimiser.param_groups[0]["lr"],
+                **watch.measures(out, embeddings, nearest, batch.labels),
+                **({} if trainer.gradient_norm is None else {"gradient_norm": trainer.gradient_norm}),
+                **trainer.clock.look(),
+                "peak_mib": watch.peak_mib(trainer.place.device),
+            }
+            run.log(**values)
+            if board is not None:
+                for name, value in values.items():
+                    board.add_scalar(name, value, step)
+            left = (perf_counter() - started) / (step - first) * (trainer.steps - step)
+            say(f"step {step:,} of {trainer.steps:,}  loss {values['loss']:.3f}  {left:.0f} s left")
+        if w.validate_every and (step % w.validate_every == 0 or last) and trainer.place.first:
+            _validate(run, config, trainer, say)
+        if step % w.checkpoint_every == 0 and not last:
+            checkpoint.save(run.folder, step, trainer.state(), w.keep)
+    if board is not None:
+        board.close()
+
+
+def _validate(run: Run, config: Config, trainer: Trainer, say: Tell) -> None:
+    """Accuracy and AUC on the named protocols, into the metrics."""
+    random = torch.get_rng_state()
+    told: dict[str, float] = {"step": trainer.step}
+    for name in config.watch.protocols:
+        protocol = evaluate.protocols.load(name, trainer.backbone.size)
+        embeddings = evaluate.embed(trainer.backbone, protocol.images, prepare=trainer.prepare)
+        judged = evaluate.verify(embeddings, protocol.pairs)
+        told |= {f"{name}/accuracy": judged.accuracy.mean, f"{name}/auc": judged.auc}
+        say(f"step {trainer.step:,}  {name}: accuracy {100 * judged.accuracy.mean:.2f} %, AUC {judged.auc:.4f}")
+    run.log(**told)
+    trainer.backbone.train()
+    torch.set_rng_state(random)
+
+
+def keep(run: Run, config: Config, backbone: Backbone, head: nn.Module) -> None:
+    """Write the trained network, as a release, and the head into the run's folder."""
+    weights.save_release(
+        backbone.speed_up(),
+        run.folder / BACKBONE,
+        name=config.backbone.name,
+        options={"embedding_dim": config.backbone.embedding_dim, **config.backbone.options},
+        preprocessing=standard(backbone.channels, backbone.size),
+        config=config.flat(),
+        git_commit=run.record["git_commit"],
+    )
+    with replacing(run.folder / HEAD) as temporary:
+        torch.save(head.state_dict(), temporary)
+
+
+def _weights(path: Path) -> Backbone:
+    """The network of a finished run or of a released file."""
+    if path.is_dir():
+        return load(Run.open(path)).backbone
+    return weights.load_release(path)[0]
+
+
+def _board(run: Run) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise CdmlLabError("watch.tensorboard needs the package tensorboard: pip install tensorboard") from None
+    return SummaryWriter(str(run.folder / "tensorboard"))

@@ -1,4 +1,4 @@
-"""Embeddings and a protocol in, measures out."""
+"""The short way: scores and accuracy of some pairs, for a chapter or a validation during training."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.data.pairs import Pairs
-from cdmllab.metrics import verification
+from cdmllab.metrics import scoring, verification
 
 
 class Verification(NamedTuple):
@@ -24,19 +24,7 @@ def scores(embeddings: ArrayLike, pairs: Pairs) -> NDArray[np.float64]:
     ------
     ValueError : a pair names a picture that has no embedding, or an embedding is zero or not finite
     """
-    e = np.asarray(embeddings, dtype=np.float64)
-    if e.ndim != 2:
-        raise ValueError(f"embeddings must have shape (n, d), got {e.shape}")
-    last = int(max(pairs.first.max(), pairs.second.max()))
-    if last >= len(e):
-        raise ValueError(f"the pairs name picture {last}, and there are only {len(e)} embeddings")
-    length = np.linalg.norm(e, axis=1)
-    bad = np.flatnonzero(~(np.isfinite(length) & (length > 0.0)))
-    if len(bad):
-        raise ValueError(f"the embedding of picture {bad[0]} is zero or not finite ({len(bad)} such of {len(e)})")
-    unit = e / length[:, None]
-    cosines: NDArray[np.float64] = np.einsum("pd,pd->p", unit[pairs.first], unit[pairs.second])
-    return cosines
+    return scoring.cosines(embeddings, pairs.first, pairs.second)
 
 
 def verify(embeddings: ArrayLike, pairs: Pairs) -> Verification:

@@ -1,0 +1,351 @@
+# ---
+# cdmllab:
+#   data: [results/benchmarks/backbones-cpu.json]
+# ---
+# %% [markdown]
+# # IResNet, and how to halve it
+#
+# :::{admonition} After this chapter you can
+# :class: tip
+# - draw the block that nearly all published face recognisers are stacked from;
+# - count parameters and products by hand, and say which of them depth, width and picture size move;
+# - tell which way of making a network smaller saves what, and which only seems to;
+# - choose a backbone for a machine from measured times.
+# :::
+#
+# :::{admonition} What you need
+# :class: note
+# Chapter 1 and convolutions. Nothing is trained: the chapter counts, and takes less than a minute.
+# :::
+
+# %% tags=["parameters"]
+profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
+seed = 0  # of everything random; nothing here is
+model = "r18_lite"  # an IResNet, which is made smaller half-way through
+
+# %%
+import torch
+from myst_nb import glue
+
+from cdmllab import backbones, exercises, notebook, plots, results
+from cdmllab.backbones import complexity, latency
+from cdmllab.backbones.published import TABLE
+
+lab = notebook.start(profile, seed)
+torch.set_num_threads(1)
+nets = {name: backbones.create(name) for name in TABLE}
+costs = {name: complexity.cost(net) for name, net in nets.items()}
+
+# %% [markdown]
+# ## The block
+#
+# A margin loss needs an embedding, and something has to make it. In the chapters before, that was a net small enough to
+# train in a minute. The published systems use **IResNet**, the residual network of ArcFace's authors
+# {cite}`deng2019arcface`. It is a stack of one block.
+
+# %% tags=["remove-input"] mystnb={"figure": {"caption": "The first block of a stage; /2 halves the map. c channels of h x w numbers come in, twice as many channels of a quarter of the size go out. BN is batch normalisation.", "name": "fig-iresnet-block"}, "image": {"alt": "A row of six boxes, BN, 3x3, BN, PReLU, 3x3 with stride two, BN, and a shortcut below it with a 1x1 convolution and BN; both meet in a sum"}}
+fig, (ax,) = plots.figure(width=7.4, height=1.9)
+plots.residual_block(ax)
+
+# %% [markdown]
+# Three things tell it from the block of ResNet {cite}`he2016resnet`. It *begins* with a normalisation. The size is halved in the *second*
+# convolution, so the first one still works on the large map. And nothing follows the sum: where no shortcut
+# convolution is needed, the input passes through a whole stage as it is.
+#
+# Around the blocks there is little. A stem of one 3x3 convolution at full size; four stages, each of which begins with
+# such a halving block and doubles the width; then the last map of $7 \times 7$ is laid out in one row, and a linear
+# layer makes 512 numbers of it. A last normalisation, whose gain is fixed at 1, gives every number of the embedding
+# the same spread.
+
+# %%
+net = nets["r18_lite"].eval()
+pictures = torch.zeros(2, 3, 112, 112)
+print("last map", tuple(net.trunk(pictures).shape))
+print("embedding", tuple(net(pictures).shape))
+
+# %% [markdown]
+# ## The published table, counted again
+#
+# A convolution from $c$ to $c'$ channels with a $k \times k$ kernel, whose output map has $h \times w$ places, has
+#
+# ```{math}
+# :label: eq-conv-cost
+# k^2\,c\,c' \ \text{parameters} \qquad\text{and}\qquad h\,w\,k^2\,c\,c'\ \text{products.}
+# ```
+#
+# A *product* is one multiplication with its addition. `complexity.cost` adds this up over a network without
+# computing anything.
+
+# %%
+pairs = {name: (costs[name], row) for name, row in TABLE.items()}
+notebook.Table(
+    ["parameters", "all", "trained", "published", "it counts"],
+    [
+        [name, f"{c.parameters:,}", f"{c.trained_parameters:,}",
+         f"{row.parameters:,}", row.counted]
+        for name, (c, row) in pairs.items()
+    ],
+)  # fmt: skip
+
+# %% [markdown]
+# Every number of parameters agrees to the unit, once one knows what is counted. The table gives **all** parameters of
+# the four full networks, but of the others only those that are **trained**: without the 512 fixed gains of the last
+# normalisation.
+
+# %%
+notebook.Table(
+    ["", "10⁹ products", "and norms", "published GFLOPs", "MiB", "published"],
+    [
+        [name, f"{c.gmacs:.3f}", f"{c.published_gflops:.3f}", f"{row.gflops:g}",
+         f"{c.size_mib(row.counted):.2f}", f"{row.size_mib:.2f}"]
+        for name, (c, row) in pairs.items()
+    ],
+)  # fmt: skip
+
+# %% [markdown]
+# The published GFLOPs of the eight IResNets are products plus three operations for each number that a normalisation
+# gives. That convention is a fit to eight values; no source states it. The sizes are four bytes a parameter. Three
+# published ones do not follow from the published counts: that of R18_lite by half a megabyte, those of R34 and of the
+# lightweight network by 0.03.
+#
+# The ninth row is **ours**. Of the published lightweight network only its two numbers are known, and many networks
+# have them. `lightweight` is one with the same parts as MobileFaceNet {cite}`chen2018mobilefacenets`: it has exactly
+# that many parameters, and that many plain products.
+#
+# ## Where the cost sits
+
+# %% mystnb={"figure": {"caption": "Shares of the parameters (left) and of the products (right) of a picture, by part of the network.", "name": "fig-cost-shares"}, "image": {"alt": "Stacked bars for r18, r100, r18_lite and r100_lite; the linear layer is most of the parameters of r18_lite and next to nothing of its products"}}
+parts = ["conv1", "layer1", "layer2", "layer3", "layer4", "fc"]
+words = ["stem", "stage 1", "stage 2", "stage 3", "stage 4", "linear layer"]
+shown = {
+    name: complexity.stages(nets[name], parts)
+    for name in ("r18", "r100", "r18_lite", "r100_lite")
+}
+fig, axes = plots.figure(2, width=7.6, height=2.3)
+for column, title in enumerate(("parameters", "products")):
+    amounts = {name: [part[column] for part in s] for name, s in shown.items()}
+    plots.shares(axes[column], amounts, words, title=title)
+key = fig.legend(
+    *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6
+)
+
+# %% tags=["remove-input"]
+full, lite = costs["r18"], costs["r18_lite"]
+(full_linear, _, _), (lite_linear, _, _) = shown["r18"][-1], shown["r18_lite"][-1]
+body = (full.parameters - full_linear) / (lite.parameters - lite_linear)
+glue("lite_linear", 100 * lite_linear / lite.parameters, display=False)
+glue("lite_saved", 100 * (1 - lite.parameters / full.parameters), display=False)
+glue("lite_macs", full.macs / lite.macs, display=False)
+glue("body", body, display=False)
+
+# %% [markdown]
+# Parameters and products live in different places. A block does the same number of products in every stage, since twice
+# the width on a quarter of the map makes up for it; its parameters quadruple from one stage to the next. The linear
+# layer, at the very end, holds {glue:text}`lite_linear:.0f` % of r18_lite's parameters and does one product with each.
+#
+# ## Halving
+#
+# Half the width everywhere divides the products by four, {glue:text}`lite_macs:.2f` times to be exact. It also
+# divides the parameters of the stages by {glue:text}`body:.2f`. But the linear layer keeps its 512 outputs, so it only halves, and the whole of R18 loses
+# {glue:text}`lite_saved:.0f` % of its parameters: the published reduction. Depth and width are two different
+# roads.
+
+# %% mystnb={"figure": {"caption": "The nine networks by parameters and products. Along a line the depth grows; from the upper line to the lower one the width is halved.", "name": "fig-cost-map"}, "image": {"alt": "Two rising lines of four points each, full and lite, and a single point far below, lightweight"}}
+fig, (ax,) = plots.figure(width=5.6, height=3.2)
+plots.costs(
+    ax, {name: (c.parameters / 1e6, c.gmacs) for name, c in costs.items()}
+)
+
+# %% [markdown]
+# ## Five ways to make it smaller
+#
+# The method's description names four techniques behind its Lite networks: fewer channels, depthwise separable
+# convolutions, efficient downsampling, bottlenecks. The counts above leave room for the first alone: plain half width
+# meets all four published numbers to the unit. The others are options of the same class, so we can ask what each would have saved.
+
+# %%
+techniques = {
+    "as it is": {},
+    "half the width once more": {"width": 16},
+    "depthwise separable 3x3": {"block": "separable"},
+    "bottlenecks": {"block": "bottleneck"},
+    "halve in a block's first convolution": {"downsample": "early"},
+    "halve in the stem": {"downsample": "stem"},
+    "one number a channel before the linear layer": {"flatten": "depthwise"},
+}
+variants = {
+    name: complexity.cost(backbones.create(model, **options))
+    for name, options in techniques.items()
+}
+base = variants["as it is"]
+notebook.Table(
+    [model, "parameters", "of them left", "10⁹ products", "of them left"],
+    [[name, f"{c.parameters:,}", f"{c.parameters / base.parameters:.0%}",
+      f"{c.gmacs:.3f}", f"{c.macs / base.macs:.0%}"] for name, c in variants.items()],
+)  # fmt: skip
+
+# %% [markdown]
+# - **Halving in a block's first convolution** is the cheapest change there is: no parameter less, a third of the products
+#   gone, because in every stage one convolution moves from the large map to the small one.
+# - **Separable convolutions** and **bottlenecks** save most products, but only a quarter of the parameters: the rest sits in
+#   the linear layer.
+# - **One number a channel**, a learnt weighting of the 49 places, is the reverse: two thirds of the parameters go, and
+#   nearly all products stay. It is what MobileFaceNet does.
+#
+# What a technique costs in accuracy no count can tell, and neither does this table: that takes training.
+#
+# ## How far it sees
+#
+# One number of the last map depends on a patch of the picture, its **receptive field**. Each convolution widens it by
+# $(k - 1)$ times the distance in pixels between two neighbours of its input map:
+#
+# ```{math}
+# :label: eq-receptive-field
+# r = 1 + \sum_l (k_l - 1) \prod_{i<l} s_i ,
+# ```
+#
+# with the strides $s_i$ of the layers before. Width is not in it.
+
+# %% mystnb={"figure": {"caption": "Receptive field after each stage. The Lite networks have the same ones.", "name": "fig-receptive-field"}, "image": {"alt": "Four rising lines over stem and stages 1 to 4; those of r34, r50 and r100 pass the dashed line at 112 pixels in stage 3 or before, that of r18 in stage 4"}}
+fields = {
+    name: [seen for _, _, seen in complexity.stages(nets[name], parts[:5])]
+    for name in ("r18", "r34", "r50", "r100")
+}
+fig, (ax,) = plots.figure(width=5.6, height=3.0)
+plots.receptive_fields(ax, fields, words[:5], size=112)
+
+# %% [markdown]
+# Even r18 sees the whole face from the middle of its last map. The depth of r100 is not there to see further: it is
+# there to compute more.
+#
+# ## How long it takes
+#
+# Products are not time. A depthwise convolution does few of them for every number it fetches; a deep network starts
+# many small ones; a library may fuse what PyTorch does step by step. So we measure: every network in every way of
+# running it, in turns within one process on one thread, in units of R18 in eager PyTorch.
+
+# %%
+record = results.benchmark("backbones") or latency.measure(list(TABLE))
+ways = latency.by_way(record)
+print("Measured on:", record["device"])
+if len(ways) == 1:
+    print("`cdmllab bench backbones` measures the other ways to run them.")
+
+# %% mystnb={"figure": {"caption": "Time of one picture, by network and way of running it, on one thread. \"published\" are the milliseconds of the published table as ratios to its own R18.", "name": "fig-latency"}, "image": {"alt": "For each of nine networks a row of markers on a logarithmic time axis"}}
+unit = TABLE["r18"].cpu_ms
+published = {
+    "published": {name: row.cpu_ms / unit for name, row in TABLE.items()}
+}
+fig, (ax,) = plots.figure(width=7.4, height=3.4)
+plots.latencies(ax, ways | published)
+
+# %% [markdown]
+# The published ratios and ours come from two machines, and most agree roughly; take the differences as a warning
+# that a table of milliseconds is about a machine as much as about a network.
+#
+# How to get there: `cdmllab export RUN --to onnx` writes a file for ONNX Runtime, with `--int8` a quantised one, and
+# `--to openvino` the files for OpenVINO. Each is compared with PyTorch before it is kept, embedding by embedding and
+# in verification accuracy. Within PyTorch, `net.speed_up(channels_last=True, compiled=True)` computes the same sooner.
+#
+# ## Which one for which machine
+#
+# Turn the measurement round: for a time you can spend on a face, the network with most products that fits in.
+
+# %%
+milliseconds = latency.by_way(record, "ms")
+limits = (5, 10, 20, 50, 100)
+notebook.Table(
+    ["one face within", *(f"{limit} ms" for limit in limits)],
+    [[way, *(latency.largest_within(times, limit) or "–" for limit in limits)]
+     for way, times in milliseconds.items()],
+)  # fmt: skip
+
+# %% [markdown]
+# Read a row for the software you may use, and a column for your budget. The times are those of one core of the machine named
+# above; on another, run `cdmllab bench backbones` and this chapter again. For memory, take a parameter as four bytes, two in
+# half precision, one in int8.
+#
+# More products are not always more accuracy. In the published results the Lite networks give away little on easy
+# protocols, and more on cross-pose ones.
+#
+# ## Where we deviate
+#
+# `lightweight` is our design to a published count, not the published network. Its stages halve the picture five times,
+# to a last map of $4 \times 4$: with 19 products for each parameter, most parameters have to work on so small a map.
+# Gradient checkpointing computes every block a second time, which would move the running means of its normalisations
+# twice a step; with `net.speed_up(checkpointing=True)` they move once.
+#
+# ## Exercises
+#
+# **8.1** How many parameters does the linear layer of r18_lite have for pictures of 128 x 128 pixels, bias and all?
+
+# %%
+exercises.check("8.1", None)
+
+# %% [markdown]
+# <details><summary>Solution 8.1</summary>
+#
+# Four halvings leave a map of $8 \times 8$ with 256 channels: $256 \cdot 64 \cdot 512 + 512 = 8{,}389{,}120$. In code:
+# `backbones.create("r18_lite", size=128).fc`.
+#
+# </details>
+#
+# **8.2** Write a function of `width_in`, `width_out`, `kernel`, `side` (of the output map) and `groups` that gives the
+# products of a convolution. With groups, an output channel sees only the input channels of its group.
+
+# %%
+exercises.check("8.2", None)
+
+# %% [markdown]
+# <details><summary>Solution 8.2</summary>
+#
+# {eq}`eq-conv-cost`, with the input channels divided by the groups:
+# `lambda i, o, k, side, groups: o * side**2 * k**2 * (i // groups)`.
+#
+# </details>
+#
+# **8.3** Write a function that takes a list of `(kernel, stride)` and returns the receptive field, {eq}`eq-receptive-field`.
+
+# %%
+exercises.check("8.3", None)
+
+# %% [markdown]
+# <details><summary>Solution 8.3</summary>
+#
+# Carry two numbers along, the field so far and the distance of neighbours:
+#
+# ```python
+# def field(layers):
+#     seen, step = 1, 1
+#     for kernel, stride in layers:
+#         seen, step = seen + (kernel - 1) * step, step * stride
+#     return seen
+# ```
+#
+# </details>
+#
+# **8.4** Find options for r18_lite with fewer than 3 million parameters and 0.45 · 10⁹ products, changing only
+# `downsample` and `flatten`. Answer with a dictionary.
+
+# %%
+exercises.check("8.4", None)
+
+# %% [markdown]
+# <details><summary>Solution 8.4</summary>
+#
+# `{"flatten": "depthwise", "downsample": "early"}`: the first saves parameters, the second products, and neither touches
+# what the other saves.
+#
+# </details>
+#
+# ## Recap
+#
+# - IResNet is one block, stacked: normalise, convolve, normalise, activate, convolve and halve, normalise, add.
+# - Products sit in all stages alike, parameters in the last ones and in the linear layer.
+# - Half the width is a quarter of the products, and less of a saving in parameters, because the linear layer only halves.
+# - The published Lite networks are plain half width; the other named techniques are not in their counts.
+# - Milliseconds belong to a network, a library and a machine together: measure them together.
+#
+# ## References
+#
+# {cite:t}`deng2019arcface`, {cite:t}`he2016resnet`, {cite:t}`chen2018mobilefacenets`.

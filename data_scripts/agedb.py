@@ -1,0 +1,24 @@
+"""AgeDB-30: its bin.
+
+    python data_scripts/agedb.py [--to FOLDER] [--dry-run]
+
+Wants ``agedb/04_FINAL_protocol_30_years.mat`` and ``agedb/03_Protocol_Images``: ask for the password and unpack
+AgeDB.zip by hand. With ``agedb/landmarks.txt`` (lines ``name.jpg x1 y1 ... x5 y5``) the faces are aligned.
+"""
+
+from cdmllab.data import pair_lists, prepare, recipes
+
+
+def make(job: prepare.Job) -> None:
+    """AgeDB-30: protocol and pictures to verification/agedb_30.bin."""
+    protocol = job.need("agedb/04_FINAL_protocol_30_years.mat")
+    images = job.need("agedb/03_Protocol_Images")
+    if job.dry_run and not protocol.exists():
+        job.say("would make verification/agedb_30.bin")
+        return
+    marks = job.have("agedb/landmarks.txt")
+    recipes.pair_list_bin(job, "agedb_30", pair_lists.agedb(protocol), images.parent, marks)
+
+
+if __name__ == "__main__":
+    prepare.main(__file__, make)

@@ -1,0 +1,31 @@
+"""The AT&T Database of Faces: see that it is whole.
+
+    python data_scripts/att_faces.py [--dry-run]
+
+Wants ``att_faces`` with one folder a person (s1 .. s40) of PGM pictures, or ``att_faces.zip``. The originals have
+92 x 112 pixels; smaller copies are told.
+"""
+
+from cdmllab.data import att_faces, prepare
+
+ORIGINAL = (112, 92)  # height and width, pixels
+
+
+def make(job: prepare.Job) -> None:
+    """AT&T faces: count them."""
+    place = job.need("att_faces", "att_faces.zip")
+    if not place.exists():
+        return
+    size = att_faces.stored_size()
+    if size != ORIGINAL:
+        job.say(f"a reduced copy: {size[1]} x {size[0]} pixels, the originals have {ORIGINAL[1]} x {ORIGINAL[0]}")
+    job.verify("att_faces", _count)
+
+
+def _count() -> dict[str, int]:
+    faces = att_faces.load()
+    return {"pictures": len(faces), "identities": faces.num_identities}
+
+
+if __name__ == "__main__":
+    prepare.main(__file__, make)

@@ -1,0 +1,18 @@
+"""CALFW: its bin.
+
+    python data_scripts/calfw.py [--to FOLDER] [--dry-run]
+
+Wants ``calfw/pairs_CALFW.txt`` and ``calfw/images``, or ``calfw/calfw.zip``; rar archives are unpacked by hand. With
+``calfw/CA_landmarks`` (one file a picture, as handed out) or ``calfw/landmarks.txt`` the faces are aligned.
+"""
+
+from cdmllab.data import prepare, recipes
+
+
+def make(job: prepare.Job) -> None:
+    """CALFW: pair list and pictures to verification/calfw.bin."""
+    recipes.calfw_bin(job, "calfw", landmarks="CA_landmarks")
+
+
+if __name__ == "__main__":
+    prepare.main(__file__, make)

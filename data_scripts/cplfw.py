@@ -1,0 +1,18 @@
+"""CPLFW: its bin.
+
+    python data_scripts/cplfw.py [--to FOLDER] [--dry-run]
+
+Wants ``cplfw/pairs_CPLFW.txt`` and ``cplfw/images``, or ``cplfw/cplfw.zip``; rar archives are unpacked by hand. With
+``cplfw/CP_landmarks`` (one file a picture, as handed out) or ``cplfw/landmarks.txt`` the faces are aligned.
+"""
+
+from cdmllab.data import prepare, recipes
+
+
+def make(job: prepare.Job) -> None:
+    """CPLFW: pair list and pictures to verification/cplfw.bin."""
+    recipes.calfw_bin(job, "cplfw", landmarks="CP_landmarks")
+
+
+if __name__ == "__main__":
+    prepare.main(__file__, make)

@@ -1,0 +1,19 @@
+"""VN-Celeb: a bin of seeded pairs, a gallery picture against a probe.
+
+    python data_scripts/vn_celeb.py [--to FOLDER] [--dry-run]
+
+Wants ``vn_celeb/images`` with one folder a person, or ``vn_celeb/vn_celeb.zip``. One picture of each person is the
+gallery's, the others are probes; no picture is both, and no person is in two folds. With ``vn_celeb/landmarks.txt``
+(lines ``person/file.jpg x1 y1 ... x5 y5``) the faces are aligned.
+"""
+
+from cdmllab.data import prepare, recipes
+
+
+def make(job: prepare.Job) -> None:
+    """VN-Celeb: identity folders to verification/vn_celeb.bin."""
+    recipes.gallery_bin(job, "vn_celeb", job.folder("vn_celeb/images", "vn_celeb/vn_celeb.zip"))
+
+
+if __name__ == "__main__":
+    prepare.main(__file__, make)

@@ -1,0 +1,130 @@
+"""What all backbones share: the check of the input, and ways to compute the same thing faster."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+Precision = Literal["float32", "bfloat16", "float16"]
+_DTYPES: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Backbone(nn.Module):
+    """A trunk of convolutions down to a small map of features, and an output part that makes the embedding of it.
+
+    Subclasses define `trunk` and `output`, and end in ``features``, a BatchNorm1d.
+
+    Parameters
+    ----------
+    embedding_dim : d
+    size : height and width of the input in pixels
+    channels : 1 for grey pictures, 3 for colour
+    sizes : smallest and largest size this network takes
+    """
+
+    features: nn.BatchNorm1d
+
+    def __init__(self, embedding_dim: int, size: int, channels: int, sizes: tuple[int, int]) -> None:
+        super().__init__()
+        if embedding_dim < 1:
+            raise ValueError(f"embedding_dim must be at least 1, got {embedding_dim}")
+        if not sizes[0] <= size <= sizes[1]:
+            raise ValueError(f"this network takes pictures of {sizes[0]} to {sizes[1]} pixels, got size={size}")
+        if channels not in (1, 3):
+            raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
+        self.embedding_dim, self.size, self.channels = embedding_dim, size, channels
+        self._precision: Precision = "float32"
+        self._channels_last = self._checkpointing = False
+
+    def trunk(self, pictures: Tensor) -> Tensor:
+        """Shape (b, channels, size, size) to a map of features (b, width, h, w)."""
+        raise NotImplementedError
+
+    def output(self, maps: Tensor) -> Tensor:
+        """A map of features (b, width, h, w) to embeddings (b, embedding_dim)."""
+        raise NotImplementedError
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Embeddings, not yet normalised.
+
+        Parameters
+        ----------
+        pictures : Tensor of shape (b, channels, size, size)
+
+        Returns
+        -------
+        Tensor of shape (b, embedding_dim), in the precision of the parameters also under autocast.
+        """
+        c, s = self.channels, self.size
+        if pictures.ndim != 4 or pictures.shape[1:] != (c, s, s):
+            raise ValueError(f"pictures must have shape (b, {c}, {s}, {s}), got {tuple(pictures.shape)}")
+        if self._channels_last:
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
+        dtype, device = _DTYPES[self._precision], pictures.device.type
+        with torch.autocast(device, dtype) if dtype else nullcontext():
+            maps = self.trunk(pictures)
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+            return self.output(maps.to(self._parameter_dtype()))
+
+    def speed_up(
+        self,
+        *,
+        precision: Precision = "float32",
+        channels_last: bool = False,
+        checkpointing: bool = False,
+        compiled: bool = False,
+    ) -> Self:
+        """Compute the same function in another way; sets all four, in place, and returns the network.
+
+        Parameters
+        ----------
+        precision : of the trunk's products, by autocast; the output part stays in the parameters' precision
+        channels_last : keep the channels of a pixel together in memory, which the fast convolutions want
+        checkpointing : in training keep only the input of every block and compute the rest again on the way back
+        compiled : let torch.compile fuse what it can; the first call takes long
+
+        Raises
+        ------
+        ValueError : a precision that does not exist, or checkpointing together with compiling
+        """
+        if precision not in _DTYPES:
+            raise ValueError(f"precision must be one of {', '.join(_DTYPES)}, got {precision!r}")
+        if checkpointing and compiled:
+            raise ValueError("checkpointing and compiled exclude each other: the compiler plans memory by itself")
+        self._precision, self._channels_last, self._checkpointing = precision, channels_last, checkpointing
+        self.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        self._compiled_call_impl = None
+        if compiled:
+            self.compile()
+        return self
+
+    def _block(self, block: nn.Module, x: Tensor) -> Tensor:
+        """Run one block, checkpointed if asked for; shape as the block has it."""
+        if self._checkpointing and self.training and torch.is_grad_enabled():
+            again = (nullcontext(), _statistics_kept(block))
+            out: Tensor = checkpoint(block, x, use_reentrant=False, context_fn=lambda: again)
+        else:
+            out = block(x)
+        return out
+
+    def _parameter_dtype(self) -> torch.dtype:
+        mean = self.features.running_mean
+        assert mean is not None
+        return mean.dtype
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """While a block is computed again its running means must not move a second time."""
+    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count

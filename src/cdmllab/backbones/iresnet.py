@@ -1,0 +1,148 @@
+"""IResNet: the residual network of ArcFace's authors, and the ways to make it smaller.
+
+J. Deng et al., "ArcFace", CVPR 2019, section 3.1. The names of all parameters are those of the authors' PyTorch code
+(arcface_torch), so that public checkpoints load. The Lite networks are the same at half the width.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from cdmllab.backbones.base import Backbone
+from cdmllab.backbones.layers import conv3x3, global_depthwise, unit_gain_norm
+
+BlockKind = Literal["basic", "separable", "bottleneck"]
+Downsample = Literal["late", "early", "stem"]
+Flatten = Literal["all", "depthwise"]
+
+SIZES = (16, 448)
+
+
+class Block(nn.Module):
+    """bn - conv 3x3 - bn - prelu - conv 3x3 - bn, plus the input: no activation after the sum.
+
+    Parameters
+    ----------
+    width_in, width_out : channels
+    stride : 2 halves the map; then, and where the width changes, the input passes a 1x1 convolution
+    kind : ``"separable"`` makes each 3x3 convolution a depthwise and a 1x1 one; ``"bottleneck"`` does one 3x3
+        convolution at half the width between two 1x1 ones
+    early : stride in the first convolution instead of the second
+    """
+
+    downsample: nn.Sequential | None
+
+    def __init__(
+        self, width_in: int, width_out: int, stride: int = 1, kind: BlockKind = "basic", early: bool = False
+    ) -> None:
+        super().__init__()
+        inner = width_out // 2 if kind == "bottleneck" else width_out
+        first, second = (stride, 1) if early else (1, stride)
+        self.bn1 = nn.BatchNorm2d(width_in)
+        if kind == "bottleneck":
+            self.conv1: nn.Module = nn.Conv2d(width_in, inner, 1, stride=first, bias=False)
+        else:
+            self.conv1 = conv3x3(width_in, inner, first, separable=kind == "separable")
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.prelu = nn.PReLU(inner)
+        if kind == "bottleneck":
+            self.conv2: nn.Module = nn.Sequential(
+                conv3x3(inner, inner, second), nn.BatchNorm2d(inner), nn.PReLU(inner),
+                nn.Conv2d(inner, width_out, 1, bias=False),
+            )  # fmt: skip
+        else:
+            self.conv2 = conv3x3(inner, width_out, second, separable=kind == "separable")
+        self.bn3 = nn.BatchNorm2d(width_out)
+        self.downsample = None
+        if stride != 1 or width_in != width_out:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(width_in, width_out, 1, stride=stride, bias=False), nn.BatchNorm2d(width_out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (b, width_in, h, w) to (b, width_out, ceil(h / stride), ceil(w / stride))."""
+        out: Tensor = self.bn3(self.conv2(self.prelu(self.bn2(self.conv1(self.bn1(x))))))
+        return out + (x if self.downsample is None else self.downsample(x))
+
+
+class IResNet(Backbone):
+    """A stem at full size, four stages that each halve the map and double the width, and a linear layer.
+
+    Parameters
+    ----------
+    depths : blocks of each of the four stages
+    embedding_dim : d
+    size : height and width of the input in pixels, 16 to 448
+    channels : 1 for grey pictures, 3 for colour
+    width : channels of the stem and of the first stage; the published networks have 64, the Lite ones 32
+    dropout : share of features dropped before the linear layer, in training
+    block : kind of block, see `Block`
+    downsample : where the size is halved: ``"late"``, in the last 3x3 convolution of a stage's first block, as
+        published; ``"early"``, in its first convolution; ``"stem"``, the first halving already in the stem
+    flatten : what the linear layer sees: ``"all"`` of the last map, as published; ``"depthwise"``, one number a
+        channel, a learnt weighting of its places
+    """
+
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
+    def __init__(
+        self,
+        depths: Sequence[int],
+        *,
+        embedding_dim: int = 512,
+        size: int = 112,
+        channels: int = 3,
+        width: int = 64,
+        dropout: float = 0.0,
+        block: BlockKind = "basic",
+        downsample: Downsample = "late",
+        flatten: Flatten = "all",
+    ) -> None:
+        super().__init__(embedding_dim, size, channels, SIZES)
+        for name, value, kind in (
+            ("block", block, BlockKind),
+            ("downsample", downsample, Downsample),
+            ("flatten", flatten, Flatten),
+        ):
+            if value not in get_args(kind):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}")
+        if len(depths) != 4 or min(depths) < 1:
+            raise ValueError(f"depths must be four numbers of blocks, one at least in each stage, got {tuple(depths)}")
+        if width < 2 or width % 2:
+            raise ValueError(f"width must be an even number of channels, got {width}")
+        from_stem = downsample == "stem"
+        build = partial(Block, kind=block, early=downsample == "early")
+        self.conv1 = conv3x3(channels, width, 2 if from_stem else 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.prelu = nn.PReLU(width)
+        now, side = width, -(-size // 2) if from_stem else size
+        for stage, depth in enumerate(depths):
+            wide, stride = width << stage, 1 if from_stem and stage == 0 else 2
+            blocks = [build(now, wide, stride), *(build(wide, wide) for _ in range(depth - 1))]
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+            now, side = wide, -(-side // stride)
+        self.bn2 = nn.BatchNorm2d(now)
+        self.dropout = nn.Dropout(dropout)
+        self.flatten = nn.Flatten() if flatten == "all" else global_depthwise(now, side)
+        self.fc = nn.Linear(now * side * side if flatten == "all" else now, embedding_dim)
+        self.features = unit_gain_norm(embedding_dim)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, 0.0, 0.1)
+
+    def trunk(self, pictures: Tensor) -> Tensor:
+        x = self.prelu(self.bn1(self.conv1(pictures)))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            for block in stage:
+                x = self._block(block, x)
+        maps: Tensor = self.bn2(x)
+        return maps
+
+    def output(self, maps: Tensor) -> Tensor:
+        embeddings: Tensor = self.features(self.fc(self.flatten(self.dropout(maps))))
+        return embeddings

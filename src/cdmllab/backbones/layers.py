@@ -1,0 +1,26 @@
+"""Layers that more than one backbone is made of."""
+
+from torch import nn
+
+
+def conv3x3(width_in: int, width_out: int, stride: int = 1, *, separable: bool = False) -> nn.Module:
+    """A 3x3 convolution that keeps the size at stride 1; separable: one 3x3 filter a channel, then a 1x1 mix."""
+    if not separable:
+        return nn.Conv2d(width_in, width_out, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(
+        nn.Conv2d(width_in, width_in, 3, stride=stride, padding=1, groups=width_in, bias=False),
+        nn.Conv2d(width_in, width_out, 1, bias=False),
+    )
+
+
+def global_depthwise(width: int, side: int) -> nn.Sequential:
+    """One number a channel, a learnt weighting of its places: (b, width, side, side) to (b, width)."""
+    return nn.Sequential(nn.Conv2d(width, width, side, groups=width, bias=False), nn.BatchNorm2d(width), nn.Flatten())
+
+
+def unit_gain_norm(embedding_dim: int) -> nn.BatchNorm1d:
+    """The last normalisation: its gain is a parameter that stays 1, its shift is learnt."""
+    norm = nn.BatchNorm1d(embedding_dim)
+    nn.init.ones_(norm.weight)
+    norm.weight.requires_grad_(False)
+    return norm

@@ -1,0 +1,141 @@
+"""Weights from files: checkpoints in arcface_torch's layout, and our releases, safetensors that say what they are."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import save
+
+from cdmllab import backbones
+from cdmllab import preprocessing as steps
+from cdmllab.backbones import checkpoints
+from cdmllab.backbones.base import Backbone
+from cdmllab.errors import CdmlLabError
+from cdmllab.files import replacing
+from cdmllab.preprocessing import Preprocessing
+
+FORMAT = "cdmllab-1"
+
+
+class Release(NamedTuple):
+    """What a released file says of itself."""
+
+    name: str
+    options: dict[str, Any]  # of `cdmllab.backbones.create`
+    preprocessing: Preprocessing
+    config: dict[str, Any]  # of the training run; empty if not known
+    git_commit: str  # of the package that trained or converted it; empty if not known
+
+
+def load(name: str, path: Path | str, **options: object) -> Backbone:
+    """A backbone with the weights of a file, in evaluation mode, in float32.
+
+    Parameters
+    ----------
+    name, options : as for `cdmllab.backbones.create`
+    path : a checkpoint in arcface_torch's layout (``.pth``, ``.pt``), also in half precision, with the prefixes of
+        DataParallel, or inside a training checkpoint; or a ``.safetensors`` file
+
+    Raises
+    ------
+    CdmlLabError : the file cannot be read, holds more than tensors, or is not of this network; says which keys
+    ValueError : unknown name or option
+    """
+    net = backbones.create(name, **options)
+    state = checkpoints.read(path)
+    problem = checkpoints.mismatch(net, state)
+    if problem:
+        fitting = checkpoints.guess(state)
+        hint = f" (it fits {fitting})" if fitting else ""
+        raise CdmlLabError(f"{path} does not hold the weights of {name}{hint}: {problem}")
+    net.load_state_dict(net.state_dict() | state)
+    return net.eval()
+
+
+def load_release(path: Path | str) -> tuple[Backbone, Release]:
+    """The backbone of a released file, in evaluation mode, and what the file says of itself.
+
+    Raises
+    ------
+    CdmlLabError : the file is no release, or cannot be read
+    """
+    said = release(path)
+    try:
+        return load(said.name, path, **said.options), said
+    except (TypeError, ValueError) as error:
+        raise CdmlLabError(f"{path} was written for another version: {error}") from error
+
+
+def release(path: Path | str) -> Release:
+    """What a released file says of itself, without its tensors."""
+    if Path(path).suffix != ".safetensors":
+        raise CdmlLabError(f"{path} is no release: those are .safetensors files")
+    with checkpoints.opened(path) as file:
+        said = file.metadata() or {}
+    if said.get("format") != FORMAT:
+        raise CdmlLabError(f"{path} is a safetensors file, but not released by cdmllab: it does not say which network")
+    try:
+        return Release(
+            said["name"],
+            json.loads(said["options"]),
+            steps.check(json.loads(said["preprocessing"])),
+            json.loads(said["config"]),
+            said["git_commit"],
+        )
+    except (KeyError, ValueError) as error:
+        raise CdmlLabError(f"{path}: its metadata is incomplete or broken: {error}") from error
+
+
+def save_release(
+    net: Backbone,
+    path: Path | str,
+    *,
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    git_commit: str | None = None,
+    half: bool = False,
+) -> None:
+    """Write a network as a ``.safetensors`` file that `load_release` builds again by itself.
+
+    Parameters
+    ----------
+    net : the network, built as ``create(name, **options)``
+    path : ends in ``.safetensors``
+    preprocessing : see `cdmllab.preprocessing`; None for insightface's
+    config, git_commit : where the weights come from
+    half : keep floating numbers in float16, half the size; they are read as float32 again
+
+    Raises
+    ------
+    ValueError : another ending, `name` and `options` do not build this network, or a number too large for float16
+    """
+    if Path(path).suffix != ".safetensors":
+        raise ValueError(f"a release is a .safetensors file, got {path}")
+    plain = steps.check(preprocessing or steps.standard(net.channels, net.size))
+    if plain["size"] != net.size or (1 if plain["channels"] == "grey" else 3) != net.channels:
+        raise ValueError(f"the network takes {net.channels} x {net.size} x {net.size}, its preprocessing gives {plain}")
+    state = {key: value.contiguous() for key, value in net.state_dict().items()}
+    with torch.device("meta"):
+        twin = backbones.create(name, **(options or {}))
+    problem = checkpoints.mismatch(twin, state)
+    if problem:
+        raise ValueError(f"{name} with options {dict(options or {})} is another network: {problem}")
+    if half:
+        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+        large = [key for key, value in state.items() if not torch.isfinite(value).all()]
+        if large:
+            raise ValueError(f"{large[0]} does not fit into float16: write the release without half")
+    said = {
+        "format": FORMAT,
+        "name": name,
+        "options": json.dumps(dict(options or {})),
+        "preprocessing": json.dumps(plain),
+        "config": json.dumps(dict(config or {})),
+        "git_commit": git_commit or "",
+    }
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(state, metadata=said))

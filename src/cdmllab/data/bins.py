@@ -1,0 +1,188 @@
+"""Verification bins: InsightFace's ``lfw.bin`` and its like, and the same as a plain ``.npz``.
+
+A bin is a pickle of (2 P pictures, P times whether the pair shows one person); the pictures are JPEG bytes or
+pixels, the pairs of ten equal folds stand one after the other. An ``.npz`` of ours holds the JPEG bytes end to
+end with their lengths, and is read without unpickling.
+"""
+
+import pickle
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cdmllab.data import safepickle
+from cdmllab.data.decode import Colour, decode, encode_jpeg
+from cdmllab.data.pairs import Pairs
+from cdmllab.errors import DataError
+from cdmllab.files import replacing
+
+FOLDS = 10
+_KEYS = ("jpeg", "length", "same")
+
+
+class Bin(NamedTuple):
+    """2 P pictures and P pairs; pair k compares pictures 2 k and 2 k + 1."""
+
+    images: list[bytes | NDArray[np.uint8]]  # [2 P] JPEG bytes, or pixels [height, width, 1 or 3]
+    same: NDArray[np.bool_]  # [P]
+    path: Path
+
+    def decoded(self, colour: Colour = "RGB") -> NDArray[np.uint8]:
+        """All pictures: uint8 of shape (2 P, height, width, 1 or 3).
+
+        Raises
+        ------
+        DataError : a picture that cannot be decoded, or of another size than the first
+        """
+        pixels: NDArray[np.uint8] | None = None
+        for k in range(len(self.images)):
+            x = self.picture(k, colour)
+            pixels = np.empty((len(self.images), *x.shape), dtype=np.uint8) if pixels is None else pixels
+            if x.shape != pixels.shape[1:]:
+                raise DataError(f"{self.path}, picture {k}: its shape is {x.shape}, others have {pixels.shape[1:]}")
+            pixels[k] = x
+        return np.empty((0, 0, 0, 3), dtype=np.uint8) if pixels is None else pixels
+
+    def picture(self, k: int, colour: Colour = "RGB", *, strict: bool = False) -> NDArray[np.uint8]:
+        """The pixels of picture k; `strict` as in `cdmllab.data.decode.decode`."""
+        image = self.images[k]
+        if isinstance(image, bytes):
+            return decode(image, f"{self.path}, picture {k}", colour=colour, strict=strict)
+        if colour == "RGB" and image.shape[2] == 1:
+            return np.repeat(image, 3, axis=2)
+        if colour == "GRAY" and image.shape[2] == 3:
+            raise DataError(f"{self.path}, picture {k}: it is stored as colour pixels, grey ones are wanted")
+        return image
+
+    def pairs(self, folds: int = FOLDS) -> Pairs:
+        """The pairs with their folds.
+
+        Raises
+        ------
+        DataError : the pairs cannot be parted into `folds` equal folds
+        """
+        return in_order(self.same, folds, str(self.path))
+
+
+def in_order(same: ArrayLike, folds: int, where: str) -> Pairs:
+    """P pairs of 2 P pictures that stand pair by pair, in equal folds one after the other.
+
+    Raises
+    ------
+    DataError : P is no multiple of `folds`
+    """
+    is_same = np.asarray(same, dtype=bool)
+    count = len(is_same)
+    if count == 0 or count % folds:
+        raise DataError(f"{where}: {count:,} pairs cannot be parted into {folds} equal folds")
+    first = np.arange(0, 2 * count, 2)
+    return Pairs(first, first + 1, is_same, np.arange(count) * folds // count)
+
+
+def read(path: Path | str) -> Bin:
+    """Read a ``.bin`` (restricted unpickling, see `cdmllab.data.safepickle`) or an ``.npz`` of ours.
+
+    Raises
+    ------
+    DataError : refused, damaged, or counts that do not fit
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path} does not exist")
+    data = path.read_bytes()
+    if not data:
+        raise DataError(f"{path} is empty")
+    if data[:4] == b"PK\x03\x04":
+        return _read_npz(path)
+    loaded = safepickle.loads(data, str(path))
+    if not isinstance(loaded, tuple | list) or len(loaded) != 2:
+        raise DataError(f"{path} must hold (pictures, issame), it holds {type(loaded).__name__}")
+    pictures, same = (safepickle.array(part) for part in loaded)
+    if not isinstance(pictures, list | tuple | np.ndarray) or not isinstance(same, list | tuple | np.ndarray):
+        raise DataError(f"{path} must hold two lists, (pictures, issame)")
+    images = [_image(picture, path, k) for k, picture in enumerate(pictures)]
+    return _checked(Bin(images, _flags(same, path), path))
+
+
+def write(path: Path | str, images: Sequence[bytes | NDArray[np.uint8]], same: ArrayLike, *, quality: int = 95) -> None:
+    """Write a bin that InsightFace reads too; pixels are encoded as JPEG.
+
+    Parameters
+    ----------
+    images : 2 P pictures, JPEG bytes or pixels of shape (height, width, 1 or 3)
+    same : shape (P,)
+    quality : of the JPEGs made of pixels
+    """
+    flags = [bool(s) for s in np.asarray(same)]
+    _fitting(len(images), len(flags), str(path))
+    jpegs = [image if isinstance(image, bytes) else encode_jpeg(image, quality) for image in images]
+    with replacing(path) as temporary:
+        temporary.write_bytes(pickle.dumps((jpegs, flags), protocol=4))
+
+
+def write_npz(path: Path | str, source: Bin) -> None:
+    """Write a bin as ``.npz``: arrays ``jpeg`` (all bytes end to end), ``length`` and ``same``; no pickle in it."""
+    jpegs = [image if isinstance(image, bytes) else encode_jpeg(image) for image in source.images]
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            jpeg=np.frombuffer(b"".join(jpegs), dtype=np.uint8),
+            length=np.array([len(jpeg) for jpeg in jpegs], dtype=np.int64),
+            same=source.same,
+        )
+
+
+def _read_npz(path: Path) -> Bin:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            jpeg, length, same = (arrays[key] for key in _KEYS)
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise DataError(f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({error})") from error
+    if length.ndim != 1 or length.dtype.kind not in "iu" or (length < 0).any() or length.sum() != jpeg.size:
+        raise DataError(f"{path}: the lengths of its pictures do not add up to the {jpeg.size:,} bytes it holds")
+    ends = np.cumsum(length)
+    data = jpeg.tobytes()
+    images: list[bytes | NDArray[np.uint8]] = [data[e - n : e] for e, n in zip(ends, length, strict=True)]
+    return _checked(Bin(images, _flags(same, path), path))
+
+
+def _image(picture: Any, path: Path, k: int) -> bytes | NDArray[np.uint8]:
+    x = safepickle.array(picture)
+    if isinstance(x, bytes):
+        return x
+    if isinstance(x, np.ndarray) and x.dtype == np.uint8:
+        if x.ndim == 1 or (x.ndim == 2 and 1 in x.shape):
+            return x.tobytes()  # the bytes of a JPEG as an array
+        if x.ndim == 2:
+            return x[..., None]
+        if x.ndim == 3 and x.shape[2] in (1, 3):
+            return x
+        if x.ndim == 3 and x.shape[0] == 3:
+            return x.transpose(1, 2, 0)
+    kind = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+    raise DataError(f"{path}, picture {k}: JPEG bytes or a uint8 array is wanted, this is {kind}")
+
+
+def _flags(same: Any, path: Path) -> NDArray[np.bool_]:
+    flags = []
+    for k, flag in enumerate(same):
+        value = safepickle.array(flag)
+        if not isinstance(value, bool | int | np.bool_ | np.integer) or value not in (0, 1):
+            raise DataError(f"{path}, pair {k}: issame must be true or false, it is {value!r}")
+        flags.append(bool(value))
+    return np.array(flags, dtype=bool)
+
+
+def _checked(found: Bin) -> Bin:
+    _fitting(len(found.images), len(found.same), str(found.path))
+    return found
+
+
+def _fitting(pictures: int, pairs: int, where: str) -> None:
+    if pictures != 2 * pairs or pairs == 0:
+        raise DataError(f"{where}: {pictures:,} pictures and {pairs:,} pairs do not fit, a pair has two pictures")

@@ -1,0 +1,45 @@
+"""Bring a picture to the size of a network's input."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8]  # [height, width, 1 or 3]
+
+
+class Box(NamedTuple):
+    """A rectangle of a picture in pixels; right and bottom are the first column and row outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+def crop(pixels: Pixels, box: Box) -> Pixels:
+    """Cut a box out; what lies outside the picture is black."""
+    height, width, channels = pixels.shape
+    out = np.zeros((box.bottom - box.top, box.right - box.left, channels), dtype=np.uint8)
+    top, left = max(box.top, 0), max(box.left, 0)
+    inside = pixels[top : min(box.bottom, height), left : min(box.right, width)]
+    out[top - box.top : top - box.top + len(inside), left - box.left : left - box.left + inside.shape[1]] = inside
+    return out
+
+
+def resize(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Resample to a size; areas are averaged when a picture is made smaller, none is skipped."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    return resized if resized.ndim == 3 else resized[..., None]
+
+
+def centre_square(pixels: Pixels, size: int) -> Pixels:
+    """The largest square in the middle, at `size` pixels."""
+    height, width, _ = pixels.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return resize(crop(pixels, Box(left, top, left + side, top + side)), size, size)

@@ -1,0 +1,155 @@
+"""IJB-B and IJB-C: the meta files, and the pictures of their templates. Pooling them is `cdmllab.metrics`."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cdmllab.data.align import align
+from cdmllab.data.decode import decode
+from cdmllab.data.pairs import Pairs
+from cdmllab.errors import DataError
+
+LANDMARK_COLUMNS = 11  # x1 y1 ... x5 y5 score
+
+
+class Media(NamedTuple):
+    """``ijbX_face_tid_mid.txt``: which picture belongs to which template and which medium (photo or video)."""
+
+    names: tuple[str, ...]  # [n]
+    template: NDArray[np.int64]  # [n] template number as in the file
+    media: NDArray[np.int64]  # [n]
+
+
+class Landmarks(NamedTuple):
+    """``ijbX_name_5pts_score.txt``: five points in each loose crop, and the detector's score."""
+
+    names: tuple[str, ...]  # [n]
+    points: NDArray[np.float64]  # [n, 5, 2]
+    detector_score: NDArray[np.float64]  # [n]
+
+
+class TemplateSet(NamedTuple):
+    """A template protocol: n pictures in t templates, and pairs of templates."""
+
+    root: Path
+    names: tuple[str, ...]  # [n] files in loose_crop
+    points: NDArray[np.float64]  # [n, 5, 2]
+    detector_score: NDArray[np.float64]  # [n]
+    template: NDArray[np.int64]  # [n] row of the picture's template, 0 .. t - 1
+    media: NDArray[np.int64]  # [n]
+    template_ids: NDArray[np.int64]  # [t] the number of each template row in the files
+    pairs: Pairs  # over template rows, one fold
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, rows: ArrayLike, size: int = 112) -> NDArray[np.uint8]:
+        """The aligned faces of some pictures: uint8 of shape (rows, size, size, 3).
+
+        Raises
+        ------
+        DataError : a picture is missing or cannot be decoded
+        """
+        wanted = np.atleast_1d(np.asarray(rows, dtype=np.int64)).tolist()
+        out = np.empty((len(wanted), size, size, 3), dtype=np.uint8)
+        for k, row in enumerate(wanted):
+            file = self.root / "loose_crop" / self.names[row]
+            if not file.is_file():
+                raise DataError(f"{file} is missing, it is picture {row} of template {self.template[row]}")
+            out[k] = align(decode(file.read_bytes(), str(file)), self.points[row], size)
+        return out
+
+
+def load(root: Path | str, name: str) -> TemplateSet:
+    """Read ``meta/`` of IJB-B or IJB-C.
+
+    Parameters
+    ----------
+    root : the folder that holds ``meta`` and ``loose_crop``
+    name : ``"ijbb"`` or ``"ijbc"``
+
+    Raises
+    ------
+    DataError : a file is missing or of another form, or they do not belong together
+    """
+    if name not in ("ijbb", "ijbc"):
+        raise ValueError(f"name must be 'ijbb' or 'ijbc', got {name!r}")
+    meta = Path(root) / "meta"
+    media = read_media(meta / f"{name}_face_tid_mid.txt")
+    marks = read_landmarks(meta / f"{name}_name_5pts_score.txt")
+    first, second, same = read_pairs(meta / f"{name}_template_pair_label.txt")
+    if media.names != marks.names:
+        row = next((k for k, pair in enumerate(zip(media.names, marks.names, strict=False)) if len(set(pair)) > 1), -1)
+        raise DataError(
+            f"{meta}: the lists of media ({len(media.names):,} rows) and of landmarks ({len(marks.names):,}) differ, "
+            f"first in row {row + 1 if row >= 0 else min(len(media.names), len(marks.names)) + 1}"
+        )
+    ids, rows = np.unique(media.template, return_inverse=True)
+    ends = []
+    for column in (first, second):
+        at = np.minimum(np.searchsorted(ids, column), len(ids) - 1)
+        strange = np.flatnonzero(ids[at] != column)
+        if len(strange):
+            raise DataError(f"{meta}: pair {strange[0]} names template {column[strange[0]]}, which has no picture")
+        ends.append(at.astype(np.int64))
+    pairs = Pairs(ends[0], ends[1], same, np.zeros(len(same), dtype=np.int64))
+    return TemplateSet(
+        Path(root), media.names, marks.points, marks.detector_score, rows.astype(np.int64), media.media, ids, pairs
+    )
+
+
+def read_media(path: Path) -> Media:
+    """Rows ``name template medium``."""
+    names, numbers = _named_rows(path, 2)
+    return Media(names, numbers[:, 0].astype(np.int64), numbers[:, 1].astype(np.int64))
+
+
+def read_landmarks(path: Path) -> Landmarks:
+    """Rows ``name x1 y1 ... x5 y5 score``."""
+    names, numbers = _named_rows(path, LANDMARK_COLUMNS)
+    return Landmarks(names, numbers[:, :10].reshape(-1, 5, 2), numbers[:, 10])
+
+
+def read_pairs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Rows ``template template label``: two columns of template numbers and whether they are one person.
+
+    Raises
+    ------
+    DataError : a row of another form
+    """
+    _present(path)
+    try:
+        table = np.loadtxt(path, dtype=np.int64, comments=None, ndmin=2)
+    except ValueError as error:
+        raise DataError(f"{path}: three whole numbers a row are wanted ({error})") from error
+    if table.shape[1] != 3:
+        raise DataError(f"{path}: three whole numbers a row are wanted, these rows have {table.shape[1]}")
+    odd = np.flatnonzero((table[:, 2] != 0) & (table[:, 2] != 1))
+    if len(odd):
+        raise DataError(f"{path}, row {odd[0] + 1}: the label must be 0 or 1, it is {table[odd[0], 2]}")
+    return table[:, 0].copy(), table[:, 1].copy(), table[:, 2] == 1
+
+
+def _named_rows(path: Path, columns: int) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    _present(path)
+    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    for k, row in enumerate(rows):
+        if len(row) != columns + 1:
+            raise DataError(f"{path}, row {k + 1}: a name and {columns} numbers are wanted, here are {len(row)} fields")
+    try:
+        numbers = np.array([row[1:] for row in rows], dtype=np.float64)
+    except ValueError as error:
+        raise DataError(f"{path}: a name and {columns} numbers a row are wanted ({error})") from None
+    bad = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
+    if len(bad):
+        raise DataError(f"{path}, row {bad[0] + 1}: a number is not finite")
+    return tuple(row[0] for row in rows), numbers
+
+
+def _present(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty")

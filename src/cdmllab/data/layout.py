@@ -1,0 +1,41 @@
+"""Which byte of a pack means what: for drawing, and for understanding a damaged file."""
+
+from typing import NamedTuple
+
+from cdmllab.data.recordio import FIRST, LONGEST, WHOLE
+from cdmllab.data.records import HEADER_BYTES
+
+
+class Field(NamedTuple):
+    """A run of bytes with one meaning."""
+
+    kind: str  # "magic", "length", "flag", "label", "ids", "labels", "picture" or "padding"
+    start: int
+    end: int
+
+
+def fields(data: bytes) -> list[Field]:
+    """The fields of image records from the start of a ``.rec`` file, as far as `data` reaches; whole files or pieces.
+
+    The first bytes of a continued part (kind 2 or 3) belong to its picture.
+    """
+    found: list[Field] = []
+    position = 0
+    while position < len(data):
+        word = int.from_bytes(data[position + 4 : position + 8], "little")
+        found += [Field("magic", position, position + 4), Field("length", position + 4, position + 8)]
+        start, end = position + 8, position + 8 + (word & LONGEST)
+        if word >> 29 in (WHOLE, FIRST) and end - start >= HEADER_BYTES:
+            count = int.from_bytes(data[start : start + 4], "little")
+            at = start + HEADER_BYTES
+            found += [
+                Field("flag", start, start + 4),
+                Field("label", start + 4, start + 8),
+                Field("ids", start + 8, at),
+                Field("labels", at, min(at + 4 * count, end)),
+            ]
+            start = min(at + 4 * count, end)
+        position = end + 3 & ~3
+        found += [Field("picture", start, end), Field("padding", end, position)]
+    cut = (Field(kind, start, min(end, len(data))) for kind, start, end in found)
+    return [field for field in cut if field.end > field.start]

@@ -1,0 +1,179 @@
+"""Batches of a training set: a seeded order that does not depend on the workers, resumable at every batch."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cdmllab.data import transforms
+from cdmllab.data.decode import decode_batch_cuda
+from cdmllab.data.sets import TrainingSet, checked, occurrence
+from cdmllab.data.transforms import Augmentation
+
+Key = tuple[int, ...]  # seed, epoch, place in the epoch, rank
+AHEAD = 2  # batches each worker may have ready
+
+
+class Batch(NamedTuple):
+    """Pictures with their identities."""
+
+    images: Tensor  # [b, 1 or 3, height, width] uint8
+    labels: Tensor  # [b] int64
+    rows: Tensor  # [b] int64, rows of the training set
+
+
+class Loader:
+    """Iterate once for the rest of one epoch; iterate again for the next one.
+
+    Decoding and augmentation run in threads (decoders let go of Python's lock). The order, and what is drawn for
+    augmentation, follow from seed, epoch and place in the epoch alone. Pictures that do not fill a last batch
+    are left out of that epoch.
+
+    Parameters
+    ----------
+    source : what to read
+    batch_size : pictures a batch, on each process
+    seed : of order and augmentation
+    workers : threads; 0 reads in the calling one
+    augmentation : ``"none"``, ``"flip"``, ``"document"``, or an `Augmentation`
+    device : where batches end; on ``"cuda"`` they are augmented there, a batch at a time
+    num_identities : what a config expects; labels are checked against it
+    per_identity : at most so many pictures of each identity an epoch, drawn anew every epoch
+    rank, world_size : this process and how many there are; all see different parts of the same order
+    shuffle : ``False`` keeps the set's order
+    nvjpeg : decode a batch at a time on the GPU, from a source that has its pictures as JPEG (`Pack`); the pixels
+        differ from the CPU's by a few grey levels
+
+    Raises
+    ------
+    DataError : a label out of range
+    ValueError : options out of range, or fewer pictures than one batch of all processes
+    """
+
+    def __init__(
+        self,
+        source: TrainingSet,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        workers: int = 0,
+        augmentation: str | Augmentation = "none",
+        device: torch.device | str = "cpu",
+        num_identities: int | None = None,
+        per_identity: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = True,
+        nvjpeg: bool = False,
+    ) -> None:
+        if batch_size < 1 or workers < 0 or (per_identity is not None and per_identity < 1):
+            raise ValueError("batch_size and per_identity must be 1 or more, workers 0 or more")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must lie in 0 .. {world_size - 1}, got {rank}")
+        if nvjpeg and (torch.device(device).type != "cuda" or not hasattr(source, "image")):
+            raise ValueError("nvjpeg needs device='cuda' and a source of JPEGs, such as a Pack")
+        self.nvjpeg = nvjpeg
+        self.source, self.batch_size, self.seed, self.workers = source, batch_size, seed, workers
+        self.augmentation = transforms.named(augmentation)
+        self.device = torch.device(device)
+        self.per_identity, self.rank, self.world_size, self.shuffle = per_identity, rank, world_size, shuffle
+        self.labels = torch.from_numpy(checked(source.labels, num_identities or source.num_identities, repr(source)))
+        counts = np.bincount(source.labels, minlength=1)
+        self.pictures = int((counts if per_identity is None else np.minimum(counts, per_identity)).sum())
+        self.epoch = self.position = 0  # of the next picture, counted over all processes
+        if len(self) == 0:
+            raise ValueError(
+                f"{self.pictures:,} pictures an epoch do not fill one batch of {batch_size:,} on {world_size} processes"
+            )
+
+    def __len__(self) -> int:
+        """Batches a full epoch."""
+        return self.pictures // (self.batch_size * self.world_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order, step = self.order(self.epoch), self.batch_size * self.world_size
+        epoch, starts = self.epoch, list(range(self.position, len(order) - step + 1, step))
+        mine = [order[s + self.rank * self.batch_size :][: self.batch_size] for s in starts]
+        keys: list[Key] = [(self.seed, epoch, s, self.rank) for s in starts]
+        batches = zip(starts, self._read_ahead(mine, keys), strict=True)
+        for start, batch in batches:
+            self.epoch, self.position = (epoch + 1, 0) if start == starts[-1] else (epoch, start + step)
+            yield self._placed(batch, (self.seed, epoch, start, self.rank))
+        if not starts:
+            self.epoch, self.position = epoch + 1, 0
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The rows of an epoch, of all processes, in the order in which they are read."""
+        if not self.shuffle and self.per_identity is None:
+            return np.arange(len(self.source))
+        rng = np.random.default_rng((self.seed, epoch))
+        order = rng.permutation(len(self.source))
+        if self.per_identity is not None:
+            order = order[occurrence(self.source.labels[order]) < self.per_identity]
+        return order if self.shuffle else np.sort(order)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the next batch starts, as plain values; batches read ahead but not handed out do not count."""
+        return {
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "position": self.position,
+            "pictures": self.pictures,
+            "per_identity": self.per_identity,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another loader stopped, also with another batch size, workers or number of processes.
+
+        Raises
+        ------
+        ValueError : the state is of another seed or training set
+        """
+        own = self.state_dict()
+        for key in ("seed", "pictures", "per_identity"):
+            if state.get(key) != own[key]:
+                raise ValueError(f"the state is of a loader with {key} {state.get(key)}, this one has {own[key]}")
+        self.epoch, self.position = int(state["epoch"]), int(state["position"])
+
+    def _read_ahead(self, batches: list[NDArray[np.int64]], keys: list[Key]) -> Iterator[Batch]:
+        if self.workers == 0:
+            yield from map(self._read, batches, keys)
+            return
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cdmllab-loader")
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            for rows, key in zip(batches, keys, strict=True):
+                waiting.append(pool.submit(self._read, rows, key))
+                if len(waiting) > AHEAD * self.workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, rows: NDArray[np.int64], key: Key) -> Batch:
+        chosen = torch.from_numpy(rows)
+        if self.nvjpeg:
+            jpegs = [self.source.image(row) for row in rows.tolist()]  # type: ignore[attr-defined]
+            decoded = torch.stack(decode_batch_cuda(jpegs, f"{self.source!r}, rows {rows.tolist()}", self.device))
+            return Batch(decoded, self.labels[chosen], chosen)
+        images = torch.from_numpy(np.ascontiguousarray(self.source.read(rows).transpose(0, 3, 1, 2)))
+        if self.device.type == "cpu" and self.augmentation != Augmentation():
+            images = transforms.apply_each(images, transforms.draw(self.augmentation, len(rows), *key))
+        if self.device.type == "cuda":
+            images = images.pin_memory()
+        return Batch(images, self.labels[chosen], chosen)
+
+    def _placed(self, batch: Batch, key: Key) -> Batch:
+        if self.device.type == "cpu":
+            return batch
+        moved = Batch(*(part.to(self.device, non_blocking=True) for part in batch))
+        if self.augmentation == Augmentation():
+            return moved
+        drawn = transforms.draw(self.augmentation, len(batch.rows), *key)
+        return moved._replace(images=transforms.apply_batch(moved.images, drawn))

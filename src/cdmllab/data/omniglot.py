@@ -1,0 +1,92 @@
+"""Omniglot: handwritten characters of 50 alphabets, 20 drawings each, as an open-set identity problem.
+
+A character is an identity: train on the characters of some alphabets, verify on others. Found in the data
+folders as torchvision lays it out, ``omniglot-py/images_background_small1.zip`` and its like, or unpacked.
+Source: Lake, Salakhutdinov and Tenenbaum 2015; MIT licence.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from cdmllab.data import roots
+from cdmllab.data.archives import members
+from cdmllab.data.crop import resize
+from cdmllab.data.decode import decode
+from cdmllab.data.folders import listing, natural
+from cdmllab.data.sets import ArraySet
+from cdmllab.errors import DataError
+
+PARTS = ("images_background", "images_evaluation", "images_background_small1", "images_background_small2")
+HOW = (
+    "Omniglot is not there: `python data_scripts/omniglot.py` downloads it into omniglot-py/ of a data folder "
+    f"(${roots.VARIABLE}, or data/)"
+)
+
+
+def available(part: str = "images_background_small1") -> bool:
+    """Whether a part is there, zipped or unpacked."""
+    return _place(part) is not None
+
+
+def alphabets(part: str = "images_background_small1") -> tuple[str, ...]:
+    """The alphabets of a part, in order."""
+    return tuple(sorted({name.split("/")[0] for name, _ in _drawings(part)}, key=natural))
+
+
+def load(
+    part: str = "images_background_small1",
+    *,
+    only: Iterable[str] | None = None,
+    without: Iterable[str] = (),
+    size: int = 28,
+) -> ArraySet:
+    """Drawings in memory, white ink on black, uint8 (n, size, size, 1); `names` are ``Alphabet/character01``.
+
+    Parameters
+    ----------
+    part : one of `PARTS`
+    only, without : alphabets to take, and to leave out
+    size : pixels; the originals have 105
+
+    Raises
+    ------
+    DataError : the part is not there (how to get it is told), or has no such alphabet
+    """
+    taken, left = None if only is None else set(only), set(without)
+    if taken is not None and (missing := sorted(taken - set(alphabets(part)))):
+        raise DataError(f"{part} has no alphabet {missing[0]!r}; it has: {', '.join(alphabets(part))}")
+    found = []
+    for name, content in _drawings(part):
+        alphabet = name.split("/")[0]
+        if (taken is None or alphabet in taken) and alphabet not in left:
+            ink = 255 - decode(content, f"{part}, {name}", colour="GRAY")
+            found.append((name, resize(ink, size, size)))
+    if not found:
+        raise DataError(f"{part}: no alphabet is left")
+    found.sort(key=lambda item: natural(item[0]))
+    names = [name.rsplit("/", 1)[0] for name, _ in found]
+    characters = list(dict.fromkeys(names))
+    position = {character: k for k, character in enumerate(characters)}
+    labels = np.array([position[name] for name in names])
+    return ArraySet(np.stack([pixels for _, pixels in found]), labels, len(characters), characters)
+
+
+def _place(part: str) -> Path | None:
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
+    return roots.find(f"omniglot-py/{part}", f"omniglot-py/{part}.zip")
+
+
+def _drawings(part: str) -> Iterator[tuple[str, bytes]]:
+    """``Alphabet/character01/0108_01.png`` and content."""
+    place = _place(part)
+    if place is None:
+        raise DataError(HOW)
+    if place.is_dir():
+        for file in listing(place).files:
+            yield file.relative_to(place).as_posix(), file.read_bytes()
+    else:
+        for name, content in members(place, lambda name: name.endswith(".png")):
+            yield name.split("/", 1)[1], content

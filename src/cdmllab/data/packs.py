@@ -1,0 +1,184 @@
+"""InsightFace packs: ``train.rec`` with ``train.idx`` and ``property``, read without mxnet.
+
+Record 0 may be a header, flag 2 and labels [N + 1, N + 1 + identities]; then the pictures are keys 1 .. N, and
+the records N + 1 .. tell the range [start, end) of each identity. Packs made by im2rec have no header: there
+every record is a picture.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cdmllab.data import records
+from cdmllab.data.decode import Colour, decode
+from cdmllab.data.recordio import RecordFile, read_index
+from cdmllab.data.sets import LARGEST_LABEL, checked
+from cdmllab.errors import DataError
+
+_JPEG = 0xFFD8FF  # how a JPEG starts, read as a little-endian word
+
+
+class Property(NamedTuple):
+    """What the ``property`` file says."""
+
+    num_identities: int
+    height: int
+    width: int
+
+
+class Pack:
+    """A training set in an InsightFace pack; pictures are decoded when they are read.
+
+    Parameters
+    ----------
+    path : the pack's folder, or its ``.rec`` file
+    num_identities : how many are expected, for instance by a config; default: what the pack says
+    colour : ``"RGB"`` or ``"GRAY"``
+    fast : quicker decoding, not equal to Pillow's to the bit
+
+    Raises
+    ------
+    DataError : no pack, a damaged one, or labels that are no whole numbers in 0 .. num_identities - 1
+    """
+
+    def __init__(
+        self, path: Path | str, *, num_identities: int | None = None, colour: Colour = "RGB", fast: bool = False
+    ) -> None:
+        self.path = rec_file(Path(path))
+        index = self.path.with_suffix(".idx")
+        if index.exists():
+            self.keys, offsets = read_index(index)
+            order = np.argsort(offsets, kind="stable")
+            self.keys, self.file = self.keys[order], RecordFile(self.path, offsets[order])
+        else:
+            self.file = RecordFile(self.path)
+            self.keys = np.arange(len(self.file))
+        self.header = self._header()
+        self.property = read_property(self.path.parent / "property")
+        self.records = self._pictures()  # [n] record of each row
+        raw = self._raw_labels()
+        said = self.header[1] - self.header[0] if self.header else self.property and self.property.num_identities
+        if num_identities is not None and said is not None and said > num_identities:
+            raise DataError(f"{self.path} has {said:,} identities, {num_identities:,} are expected")
+        self.labels = checked(raw, num_identities or said, str(self.path))
+        self.num_identities = num_identities or said or int(self.labels.max(initial=-1)) + 1
+        self._colour: Colour = colour
+        self._fast = fast
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __repr__(self) -> str:
+        return f"Pack({self.path}: {len(self):,} pictures of {self.num_identities:,} identities)"
+
+    def image(self, row: int) -> memoryview:
+        """The picture of a row as it is stored, a view into the file."""
+        record = int(self.records[row])
+        return records.unpack(self.file[record], self._where(row)).image
+
+    def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
+        """Decode the pictures of some rows: uint8 of shape (rows, height, width, 1 or 3).
+
+        Raises
+        ------
+        DataError : a picture that cannot be decoded or has another size than the first
+        """
+        wanted = np.atleast_1d(np.asarray(rows, dtype=np.int64)).tolist()
+        images: NDArray[np.uint8] | None = None
+        for k, row in enumerate(wanted):
+            pixels = decode(self.image(row), self._where(row), colour=self._colour, fast=self._fast)
+            if images is None:
+                images = np.empty((len(wanted), *pixels.shape), dtype=np.uint8)
+            if pixels.shape != images.shape[1:]:
+                size, first = (f"{shape[1]} x {shape[0]}" for shape in (pixels.shape, images.shape[1:]))
+                raise DataError(f"{self._where(row)}: the picture is {size} pixels, others are {first}")
+            images[k] = pixels
+        return np.empty((0, 0, 0, 3), dtype=np.uint8) if images is None else images
+
+    def gaps(self) -> NDArray[np.int64]:
+        """Identities without a picture."""
+        return np.flatnonzero(np.bincount(self.labels, minlength=self.num_identities) == 0)
+
+    def _where(self, row: int) -> str:
+        return f"{self.path}, record {self.keys[self.records[row]]}"
+
+    def _header(self) -> tuple[int, int] | None:
+        """The two labels of record 0 if it is a header."""
+        zero = np.flatnonzero(self.keys == 0)
+        if len(zero) == 0:
+            return None
+        record = records.unpack(self.file[int(zero[0])], f"{self.path}, record 0")
+        if record.flag == 0 or len(record.image):
+            return None
+        if record.flag < 2 or not np.isfinite(record.labels[:2]).all():
+            raise DataError(f"{self.path}, record 0: a header has two numbers, this one has {record.labels.tolist()}")
+        first, end = (int(label) for label in record.labels[:2])
+        if not 1 <= first <= end <= first + LARGEST_LABEL:
+            raise DataError(f"{self.path}, record 0: a header of {first}, {end} makes no sense")
+        return first, end
+
+    def _pictures(self) -> NDArray[np.int64]:
+        if self.header is None:
+            return np.argsort(self.keys, kind="stable")
+        order = np.argsort(self.keys, kind="stable")
+        ordered = self.keys[order]
+        first = self.header[0]
+        chosen = order[(ordered >= 1) & (ordered < first)]
+        if len(chosen) != first - 1:
+            raise DataError(f"{self.path}: its header announces {first - 1:,} pictures, there are {len(chosen):,}")
+        return chosen
+
+    def _raw_labels(self) -> NDArray[np.float64]:
+        """First label of each picture, straight from the mapped words where the record allows it."""
+        words, starts = self.file.words, self.file.offsets[self.records] // 4
+        labels = np.empty(len(starts), dtype=np.float64)
+        plain = self.file.in_one_part()[self.records] & (words[starts + 1] >= records.HEADER_BYTES)
+        at = starts[plain] + 2  # the payload: flag, label, two ids of two words, then more labels or the picture
+        count = words[at].astype(np.int64)
+        picture = np.minimum(at + 6 + count, len(words) - 1)
+        read = (count == 0) | ((count < 16) & (words[picture] & 0xFFFFFF == _JPEG))
+        labels[np.flatnonzero(plain)[read]] = words[at + np.where(count == 0, 1, 6)][read].view("<f4")
+        plain[plain] = read
+        for row in np.flatnonzero(~plain).tolist():
+            labels[row] = records.unpack(self.file[int(self.records[row])], self._where(row)).labels[0]
+        return labels
+
+
+def rec_file(path: Path) -> Path:
+    """The ``.rec`` file that a path means: itself, or the one in the folder.
+
+    Raises
+    ------
+    DataError : there is none, or there are several and none is ``train.rec``
+    """
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise DataError(f"{path} does not exist")
+    found = sorted(path.glob("*.rec"))
+    if (path / "train.rec") in found:
+        return path / "train.rec"
+    if len(found) != 1:
+        raise DataError(f"{path} is no pack: it holds {len(found)} .rec files, and none is train.rec")
+    return found[0]
+
+
+def read_property(path: Path) -> Property | None:
+    """Identities and picture size from a ``property`` file; None if there is none.
+
+    Raises
+    ------
+    DataError : it does not read ``identities,height,width``
+    """
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="ascii", errors="replace").strip()
+    try:
+        identities, height, width = (int(field) for field in text.split(","))
+    except ValueError:
+        raise DataError(f"{path} must read `identities,height,width`, it reads {text[:60]!r}") from None
+    if min(identities, height, width) < 1:
+        raise DataError(f"{path} reads {text[:60]!r}: none of the three can be below 1")
+    return Property(identities, height, width)

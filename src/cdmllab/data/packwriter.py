@@ -1,0 +1,157 @@
+"""Write an InsightFace pack record by record, so that a stop at any moment loses one picture at most.
+
+Beside ``train.rec``, ``train.idx`` and ``property`` there are ``identities.txt`` (one name a line, in the order of
+the labels) and ``train.crc`` (CRC-32 of each record as u32, in the order of the keys), which other readers pass
+over and `cdmllab inspect` checks.
+"""
+
+import json
+import os
+import zlib
+from array import array
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from cdmllab.data import records
+from cdmllab.data.recordio import RecordWriter, frame, write_index
+from cdmllab.data.sets import LARGEST_LABEL
+from cdmllab.errors import DataError
+from cdmllab.files import replacing, write_text
+
+JOURNAL, CHECKSUMS, NAMES = "journal.jsonl", "train.crc", "identities.txt"
+_START = len(frame(records.pack([0.0, 0.0])))  # the header record's place, filled in at the end
+
+
+class PackWriter:
+    """Open a folder to write a pack in, or to go on with one; use it in a ``with`` block.
+
+    Attributes
+    ----------
+    names : every source picture dealt with, written or skipped, in order
+    skipped : source picture -> why
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.names: list[str] = []
+        self.skipped: dict[str, str] = {}
+        self._offsets, self._checksums = array("q"), array("L")
+        self._starts: list[int] = []  # key of the first picture of each identity
+        self._identities: list[str] = []
+        rec, journal = folder / "train.rec", folder / JOURNAL
+        kept, end = self._recall(journal, rec.stat().st_size if rec.is_file() else 0)
+        self._file = rec.open("r+b" if rec.is_file() else "w+b")
+        self._file.truncate(end)
+        self._file.write(b"\0" * max(_START - end, 0))
+        self._file.seek(0, os.SEEK_END)
+        self._writer = RecordWriter(self._file)
+        os.truncate(journal, kept) if journal.is_file() else journal.touch()
+        self._journal = journal.open("a", encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        for file in (self._file, self._journal):
+            try:
+                file.close()  # writes what is left, so a full disk speaks up here too
+            except OSError:
+                if kind is None:
+                    raise
+
+    @property
+    def dealt_with(self) -> int:
+        """Source pictures written or skipped."""
+        return len(self.names)
+
+    @property
+    def pictures(self) -> int:
+        """Pictures in the pack."""
+        return len(self._offsets)
+
+    @property
+    def identities(self) -> int:
+        """Identities in the pack."""
+        return len(self._identities)
+
+    @property
+    def first_problem(self) -> str:
+        """The first picture that was skipped, and why."""
+        return next((f"{name}: {why}" for name, why in self.skipped.items()), "there was none")
+
+    def add(self, name: str, identity: str, jpeg: bytes) -> None:
+        """Write one picture; those of one identity come one after the other."""
+        label = len(self._identities) - (bool(self._identities) and self._identities[-1] == identity)
+        payload = records.pack(float(label), jpeg, id_=self.pictures + 1)
+        offset, checksum = self._writer.write(payload), zlib.crc32(payload)
+        self._file.flush()
+        self._note(name, identity, offset, checksum)
+        self._log({"file": name, "identity": identity, "offset": offset, "end": self._writer.position, "crc": checksum})
+
+    def skip(self, name: str, why: str) -> None:
+        """Note that a picture is left out."""
+        self.names.append(name)
+        self.skipped[name] = why
+        self._log({"file": name, "skipped": why, "end": self._writer.position})
+
+    def finish(self, size: int) -> None:
+        """Write the identities' ranges, the header, the index, ``property``, names and checksums.
+
+        Raises
+        ------
+        DataError : more pictures than labels of float32 can count
+        """
+        count, identities = self.pictures, self.identities
+        if count + 1 + identities > LARGEST_LABEL:
+            raise DataError(f"{count:,} pictures are too many for a pack, whose header counts up to {LARGEST_LABEL:,}")
+        ends = [*self._starts[1:], count + 1]
+        ranges = [records.pack([float(a), float(b)]) for a, b in zip(self._starts, ends, strict=True)]
+        offsets = [self._writer.write(payload) for payload in ranges]
+        header = records.pack([count + 1.0, count + 1.0 + identities])
+        self._file.seek(0)
+        self._file.write(frame(header))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        keys = np.arange(1 + count + identities)
+        with replacing(self.folder / "train.idx") as temporary:
+            write_index(temporary, keys, np.array([0, *self._offsets, *offsets]))
+        checksums = [zlib.crc32(header), *self._checksums, *(zlib.crc32(payload) for payload in ranges)]
+        with replacing(self.folder / CHECKSUMS) as temporary:
+            temporary.write_bytes(np.array(checksums, dtype="<u4").tobytes())
+        write_text(self.folder / "property", f"{identities},{size},{size}\n")
+        write_text(self.folder / NAMES, "".join(f"{name}\n" for name in self._identities))
+
+    def _note(self, name: str, identity: str, offset: int, checksum: int) -> None:
+        self.names.append(name)
+        if not self._identities or self._identities[-1] != identity:
+            self._identities.append(identity)
+            self._starts.append(len(self._offsets) + 1)
+        self._offsets.append(offset)
+        self._checksums.append(checksum)
+
+    def _log(self, line: dict[str, str | int]) -> None:
+        self._journal.write(json.dumps(line) + "\n")
+        self._journal.flush()
+
+    def _recall(self, journal: Path, size: int) -> tuple[int, int]:
+        """Take up what the journal tells of; returns the bytes of it that hold, and of the record file."""
+        kept, end = 0, 0
+        if not journal.is_file():
+            return kept, end
+        for line in journal.read_bytes().splitlines(keepends=True):
+            try:
+                told = json.loads(line)
+            except ValueError:
+                break
+            if not line.endswith(b"\n") or told["end"] > size:
+                break
+            if "skipped" in told:
+                self.names.append(told["file"])
+                self.skipped[told["file"]] = told["skipped"]
+            else:
+                self._note(told["file"], told["identity"], told["offset"], told["crc"])
+            kept, end = kept + len(line), told["end"]
+        return kept, end

@@ -1,0 +1,89 @@
+"""Protocols over data sets that come without one: people parted into folds, galleries and probes, pairs drawn."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cdmllab.data import pairs
+from cdmllab.data.pairs import Pairs
+from cdmllab.data.sets import occurrence
+
+Rows = NDArray[np.int64]
+
+
+class GalleryProbes(NamedTuple):
+    """Pictures that are known beforehand and pictures that come later; none is in both."""
+
+    gallery: Rows
+    probes: Rows
+
+
+def folds(labels: ArrayLike, count: int = 10, seed: int = 0) -> Rows:
+    """The fold of each picture, shape (n,): people are dealt to `count` folds, so no person is in two.
+
+    Raises
+    ------
+    ValueError : fewer people than folds
+    """
+    people, inverse = np.unique(np.asarray(labels), return_inverse=True)
+    if len(people) < count:
+        raise ValueError(f"{len(people)} people cannot be parted into {count} folds")
+    dealt: Rows = np.random.default_rng(seed).permutation(len(people)) % count
+    return dealt[inverse]
+
+
+def disjoint_pairs(labels: ArrayLike, per_fold: int, count: int = 10, seed: int = 0) -> Pairs:
+    """In each of `count` folds, disjoint in people, `per_fold` genuine and as many impostor pairs.
+
+    Raises
+    ------
+    ValueError : fewer people than folds, or a fold with too few different pairs
+    """
+    ids = np.asarray(labels)
+    fold = folds(ids, count, seed)
+    found = []
+    for k in range(count):
+        rows = np.flatnonzero(fold == k)
+        drawn = pairs.sample(ids[rows], per_fold, 1, seed=seed + k)
+        found.append(Pairs(rows[drawn.first], rows[drawn.second], drawn.same, np.full(2 * per_fold, k)))
+    return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def gallery_and_probes(labels: ArrayLike, per_identity: int = 1, seed: int = 0) -> GalleryProbes:
+    """`per_identity` pictures of each person for the gallery, drawn at random, all others as probes.
+
+    A person with no more than `per_identity` pictures is in the gallery only: a stranger to no probe.
+    """
+    ids = np.asarray(labels)
+    shuffled = np.random.default_rng(seed).permutation(len(ids))
+    first = occurrence(ids[shuffled]) < per_identity
+    return GalleryProbes(np.sort(shuffled[first]), np.sort(shuffled[~first]))
+
+
+def gallery_pairs(
+    labels: ArrayLike, split: GalleryProbes, per_fold: int = 300, count: int = 10, seed: int = 0
+) -> Pairs:
+    """Pairs of a gallery picture (first) and a probe (second), in folds disjoint in people.
+
+    In each fold `per_fold` genuine and as many impostor pairs; no pair occurs twice.
+
+    Raises
+    ------
+    ValueError : a fold has too few different pairs
+    """
+    ids = np.asarray(labels)
+    fold = folds(ids, count, seed)
+    rng = np.random.default_rng(seed)
+    found = []
+    for k in range(count):
+        gallery, probes = (rows[fold[rows] == k] for rows in split)
+        alike = ids[gallery][:, None] == ids[probes][None, :]  # [gallery, probes]
+        for same in (True, False):
+            i, j = np.nonzero(alike == same)
+            if len(i) < per_fold:
+                kind = "genuine" if same else "impostor"
+                raise ValueError(f"fold {k}: {per_fold} {kind} pairs are wanted, there are only {len(i)}")
+            chosen = rng.choice(len(i), per_fold, replace=False)
+            found.append(Pairs(gallery[i[chosen]], probes[j[chosen]], np.full(per_fold, same), np.full(per_fold, k)))
+    return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))

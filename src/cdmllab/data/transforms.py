@@ -1,0 +1,180 @@
+"""Augmentation: flip, crop, colour jitter and rotation, drawn from a seed and then applied.
+
+What is drawn (`draw`) is parted from how it is applied: to one picture after the other with torchvision
+(`apply_each`, the readable one, for the CPU), or to a whole batch at once (`apply_batch`, for the GPU).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
+
+_LUMA = (0.2989, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far each change may go; 0 switches it off.
+
+    Parameters
+    ----------
+    flip : chance of a mirror image
+    crop_px : the picture is padded by so many black pixels and cut out again at a random place
+    brightness, contrast, saturation : factors are drawn from [1 - x, 1 + x]
+    rotation_deg : angles are drawn from [-x, x]
+    """
+
+    flip: float = 0.0
+    crop_px: int = 0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    rotation_deg: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.flip <= 1.0:
+            raise ValueError(f"flip must lie in [0, 1], got {self.flip}")
+        for name in ("brightness", "contrast", "saturation"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        if self.crop_px < 0 or not 0.0 <= self.rotation_deg <= 180.0:
+            raise ValueError("crop_px must be 0 or more, and rotation_deg lie in [0, 180]")
+
+
+AUGMENTATIONS = {
+    "none": Augmentation(),
+    "flip": Augmentation(flip=0.5),  # what the public code does
+    # The document names the four changes and the angle; the sizes of crop and jitter are our choice.
+    "document": Augmentation(
+        flip=0.5, crop_px=8, brightness=0.2, contrast=0.2, saturation=0.2, rotation_deg=10.0
+    ),
+}  # fmt: skip
+
+
+class Draw(NamedTuple):
+    """What happens to each picture of a batch."""
+
+    flip: Tensor  # [b] bool
+    shift_px: Tensor  # [b, 2] int64, the window's move to the right and down
+    brightness: Tensor  # [b] float32, factors
+    contrast: Tensor  # [b]
+    saturation: Tensor  # [b]
+    rotation_deg: Tensor  # [b], counter-clockwise
+
+    def to(self, device: torch.device | str) -> "Draw":
+        """The same on another device."""
+        return Draw(*(part.to(device) for part in self))
+
+
+def named(augmentation: str | Augmentation) -> Augmentation:
+    """One of `AUGMENTATIONS` by its name; an `Augmentation` as it is.
+
+    Raises
+    ------
+    ValueError : there is none of that name
+    """
+    if isinstance(augmentation, Augmentation):
+        return augmentation
+    if augmentation not in AUGMENTATIONS:
+        raise ValueError(f"unknown augmentation {augmentation!r}; there are: {', '.join(AUGMENTATIONS)}")
+    return AUGMENTATIONS[augmentation]
+
+
+def draw(augmentation: Augmentation, count: int, *key: int) -> Draw:
+    """Draw for `count` pictures; the same key (seed, epoch, place in the epoch) draws the same."""
+    a, rng = augmentation, np.random.default_rng(key)
+    u = torch.from_numpy(rng.random((5, count), dtype=np.float32))
+    shift = rng.integers(-a.crop_px, a.crop_px + 1, size=(count, 2))
+    to_each_side = 2.0 * u[1:] - 1.0
+    return Draw(
+        flip=u[0] < a.flip,
+        shift_px=torch.from_numpy(shift),
+        brightness=1.0 + a.brightness * to_each_side[0],
+        contrast=1.0 + a.contrast * to_each_side[1],
+        saturation=1.0 + a.saturation * to_each_side[2],
+        rotation_deg=a.rotation_deg * to_each_side[3],
+    )
+
+
+def apply_each(images: Tensor, drawn: Draw) -> Tensor:
+    """Apply with torchvision, picture by picture; uint8 [b, 1 or 3, h, w] to the same. The CPU's way."""
+    out = torch.empty_like(images)
+    for k, image in enumerate(images):
+        x = tv.horizontal_flip(image) if drawn.flip[k] else image
+        dx, dy = drawn.shift_px[k].tolist()
+        if dx or dy:
+            x = tv.affine(x, angle=0.0, translate=[-dx, -dy], scale=1.0, shear=[0.0, 0.0])
+        for change, factors in (
+            (tv.adjust_brightness, drawn.brightness),
+            (tv.adjust_contrast, drawn.contrast),
+            (tv.adjust_saturation, drawn.saturation),
+        ):
+            if (factor := float(factors[k])) != 1.0:
+                x = change(x, factor)
+        if angle := float(drawn.rotation_deg[k]):
+            x = tv.rotate(x, angle, interpolation=InterpolationMode.BILINEAR)
+        out[k] = x
+    return out
+
+
+def apply_batch(images: Tensor, drawn: Draw) -> Tensor:
+    """Apply to a batch at once, on its device; equal to `apply_each` up to rounding (a grey level)."""
+    d = drawn.to(images.device)
+    x = torch.where(d.flip[:, None, None, None], images.flip(3), images)
+    x = _shifted(x, d.shift_px)
+    if not any(bool((part != neutral).any()) for part, neutral in zip(d[2:], (1.0, 1.0, 1.0, 0.0), strict=True)):
+        return x
+    x = x.to(torch.float32)
+    if bool((d.brightness != 1.0).any()):
+        x = (x * _per_image(d.brightness)).clamp(0.0, 255.0).floor()
+    if bool((d.contrast != 1.0).any()):
+        mean = _grey(x).floor().mean(dim=(1, 2, 3), keepdim=True)
+        x = _blend(x, mean, d.contrast)
+    if images.shape[1] == 3 and bool((d.saturation != 1.0).any()):
+        x = _blend(x, _grey(x), d.saturation)
+    if bool((d.rotation_deg != 0.0).any()):
+        x = _rotated(x, d.rotation_deg)
+    return x.round().clamp(0.0, 255.0).to(torch.uint8)
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
+
+
+def _blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    f = _per_image(factor)
+    return (f * x + (1.0 - f) * other).clamp(0.0, 255.0).floor()  # whole grey levels, as torchvision has them
+
+
+def _grey(x: Tensor) -> Tensor:
+    if x.shape[1] == 1:
+        return x
+    weights = torch.tensor(_LUMA, device=x.device, dtype=x.dtype)
+    return (x * weights[:, None, None]).sum(dim=1, keepdim=True)
+
+
+def _shifted(x: Tensor, shift_px: Tensor) -> Tensor:
+    if not bool(shift_px.any()):
+        return x
+    b, c, h, w = x.shape
+    pad = int(shift_px.abs().max())
+    padded = F.pad(x, (pad, pad, pad, pad))
+    columns = torch.arange(w, device=x.device) + shift_px[:, :1] + pad  # [b, w]
+    rows = torch.arange(h, device=x.device) + shift_px[:, 1:] + pad  # [b, h]
+    down = padded.gather(2, rows[:, None, :, None].expand(b, c, h, w + 2 * pad))
+    return down.gather(3, columns[:, None, None, :].expand(b, c, h, w))
+
+
+def _rotated(x: Tensor, angle_deg: Tensor) -> Tensor:
+    """Bilinear, black outside; the grid is in pixels of half the width, so a picture may be oblong."""
+    h, w = x.shape[2:]
+    a = torch.deg2rad(angle_deg.to(torch.float32))
+    cos, sin, zero = a.cos(), a.sin(), torch.zeros_like(a)
+    theta = torch.stack([torch.stack([cos, -sin * h / w, zero], 1), torch.stack([sin * w / h, cos, zero], 1)], 1)
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

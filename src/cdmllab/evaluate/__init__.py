@@ -1,0 +1,23 @@
+"""Embeddings and a protocol in, measures out."""
+
+from cdmllab.evaluate import protocols
+from cdmllab.evaluate.embedding import Pictures, embed, insightface_input
+from cdmllab.evaluate.evaluation import Evaluation
+from cdmllab.evaluate.measure import FARS, evaluate
+from cdmllab.evaluate.protocol import Protocol, Templates
+from cdmllab.evaluate.simple import Verification, scores, verify
+
+__all__ = [
+    "FARS",
+    "Evaluation",
+    "Pictures",
+    "Protocol",
+    "Templates",
+    "Verification",
+    "embed",
+    "evaluate",
+    "insightface_input",
+    "protocols",
+    "scores",
+    "verify",
+]

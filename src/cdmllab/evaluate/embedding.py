@@ -1,0 +1,68 @@
+"""Embeddings of many pictures, with or without the mirrored ones."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+
+class Pictures(Protocol):
+    """n pictures that are read when they are needed."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
+        """The pictures of some rows, in their order: uint8 of shape (rows, height, width, 1 or 3), RGB."""
+
+
+def insightface_input(pictures: Tensor) -> Tensor:
+    """uint8 pictures to the input of insightface's networks and ours: (x / 255 - 0.5) / 0.5, float32."""
+    return (pictures.float() / 255.0 - 0.5) / 0.5
+
+
+@torch.no_grad()
+def embed(
+    backbone: nn.Module,
+    images: Tensor | Pictures,
+    batch_size: int = 512,
+    *,
+    flip: bool = False,
+    prepare: Callable[[Tensor], Tensor] = insightface_input,
+) -> Tensor:
+    """Embeddings of n pictures, not normalised, on the CPU: float32 of shape (n, d).
+
+    Parameters
+    ----------
+    backbone : a network from pictures (b, channels, height, width) to embeddings (b, d); left in evaluation mode
+    images : a float tensor (n, channels, height, width), taken as it is; or uint8 pictures, as such a tensor or read
+        portion by portion, which `prepare` turns into the network's input
+    batch_size : pictures at a time
+    flip : add the embedding of the mirrored picture to each, the field's test-time augmentation
+    prepare : uint8 (b, channels, height, width) to float; a network trained on another input needs another one
+
+    Raises
+    ------
+    ValueError : no pictures
+    """
+    if len(images) == 0:
+        raise ValueError("there are no pictures to embed")
+    device = next(backbone.parameters()).device
+    backbone.eval()
+    parts = []
+    for start in range(0, len(images), batch_size):
+        x = _part(images, start, min(start + batch_size, len(images)))
+        x = (prepare(x) if x.dtype == torch.uint8 else x).to(device)
+        e = backbone(x).float()
+        if flip:
+            e = e + backbone(x.flip(-1)).float()
+        parts.append(e.cpu())
+    return torch.cat(parts)
+
+
+def _part(images: Tensor | Pictures, start: int, stop: int) -> Tensor:
+    if isinstance(images, Tensor):
+        return images[start:stop]
+    return torch.from_numpy(images.read(np.arange(start, stop))).permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,75 @@
+"""What was measured by a protocol, kept beside the run it was measured on."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdmllab.files import replacing, write_text
+from cdmllab.metrics import verification
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a protocol's pairs, and what was measured on them.
+
+    `measures` is what ``<name>.json`` holds; the arrays go to ``<name>.npz``. (Not Parquet: three columns, read back
+    by what reads everything else here, are not worth a package of 100 MB.)
+    """
+
+    name: str  # of the files: the protocol's, and "__flip" with the mirrored pictures added
+    scores: NDArray[np.float64]  # [p] cosine
+    same: NDArray[np.bool_]  # [p]
+    fold: NDArray[np.int64]  # [p]
+    measures: Mapping[str, Any]
+
+    def write(self, folder: Path | str) -> Path:
+        """Write both files, the ``.json`` last, so that where it stands the other stands too; returns its path."""
+        path = Path(folder) / f"{self.name}.json"
+        with replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, scores=self.scores, is_same=self.same, fold=self.fold)
+        write_text(path, json.dumps(self.measures, indent=1) + "\n")
+        return path
+
+    @classmethod
+    def read(cls, path: Path | str) -> Self:
+        """Read what `write` wrote, by the path of its ``.json``.
+
+        Raises
+        ------
+        ValueError : one of the two files is missing or cannot be read
+        """
+        path = Path(path)
+        try:
+            measures = json.loads(path.read_text(encoding="utf-8"))
+            with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+                return cls(path.stem, arrays["scores"], arrays["is_same"], arrays["fold"], measures)
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"{path} is not an evaluation: {error}") from error
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Which pairs are judged wrongly, shape (p,): each by the threshold that is best on the other folds.
+
+        Without folds, by the threshold that is best on all.
+        """
+        folds, fold = np.unique(self.fold, return_inverse=True)
+        thresholds = np.array([verification.best_threshold(self.scores, self.same)])
+        if len(folds) > 1:
+            thresholds = verification.fold_accuracy(self.scores, self.same, self.fold).thresholds
+        wrong: NDArray[np.bool_] = (self.scores >= thresholds[fold]) != self.same
+        return wrong
+
+    def with_measures(self, **more: object) -> Self:
+        """The same with further measures, or others."""
+        return replace(self, measures={**self.measures, **more})
+
+
+def file_name(protocol: str, flip: bool) -> str:
+    """What an evaluation's files are called: the protocol's name, or that of its file, without slashes."""
+    name = Path(protocol).stem if Path(protocol).suffix else protocol.replace("/", "-")
+    return f"{name}__flip" if flip else name

@@ -1,0 +1,79 @@
+"""An evaluation as figures in files: what the command draws."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cdmllab import plots
+from cdmllab.evaluate.embedding import Pictures
+from cdmllab.evaluate.evaluation import Evaluation
+from cdmllab.evaluate.protocol import Protocol, Together
+from cdmllab.files import replacing
+from cdmllab.metrics import errors, verification
+
+
+def write(evaluation: Evaluation, protocol: Protocol, folder: Path) -> list[Path]:
+    """Draw ROC and scores, the worst pairs, and error rates against each known nuisance; returns the SVG files."""
+    drawn = {"roc": _roc(evaluation)}
+    if protocol.templates is None:
+        drawn["worst"] = _worst(evaluation, protocol)
+        for name, values in protocol.nuisances.items():
+            if values.max() > values.min():
+                drawn["by_" + re.sub(r"\W", "_", name.split(" (")[0])] = _by_nuisance(evaluation, protocol, name)
+    paths = []
+    for word, figure in drawn.items():
+        path = folder / f"{evaluation.name}__{word}.svg"
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None}, facecolor="white", bbox_inches="tight")
+        plt.close(figure)
+        paths.append(path)
+    return paths
+
+
+def _roc(evaluation: Evaluation) -> Figure:
+    figure, axes = plots.figure(2, width=7.6, height=3.0)
+    threshold = verification.best_threshold(evaluation.scores, evaluation.same)
+    plots.score_histogram(axes[0], evaluation.scores, evaluation.same, threshold=threshold)
+    plots.roc_curve(axes[1], evaluation.scores, evaluation.same, name=evaluation.name)
+    return figure
+
+
+def _worst(evaluation: Evaluation, protocol: Protocol, count: int = 16) -> Figure:
+    figure, axes = plots.figure(2, width=9.0, height=4.6)
+    found = errors.worst(evaluation.scores, evaluation.same, count)
+    for ax, rows, title in zip(axes, found, ("genuine, least alike", "impostor, most alike"), strict=True):
+        one, other = (_shown(protocol.images, side[rows]) for side in protocol.pairs[:2])
+        plots.error_sheet(ax, one, other, evaluation.scores[rows], columns=4, title=title)
+    return figure
+
+
+def _by_nuisance(evaluation: Evaluation, protocol: Protocol, name: str) -> Figure:
+    figure, axes = plots.figure(2, width=7.6, height=2.8)
+    for ax, how in zip(axes, get_args(Together), strict=True):
+        of_pair = protocol.nuisance_of_pairs(name, how)
+        edges = np.histogram_bin_edges(of_pair, 6)
+        for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
+            found = errors.by_nuisance(evaluation.wrong[rows], of_pair[rows], edges)
+            plots.error_rates(ax, found, name=kind, nuisance=f"{name}: {_WORDS[how]}")
+    axes[0].legend()
+    return figure
+
+
+_WORDS: dict[Together, str] = {"larger": "the larger of the two", "apart": "how far apart"}
+
+
+def _shown(images: Tensor | Pictures, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Some pictures in [-1, 1], (n, channels, height, width); photographs always in colour, so not drawn as ink."""
+    if isinstance(images, Tensor):
+        x = images[rows].numpy().astype(np.float64)
+        if images.is_floating_point():
+            return x
+    else:
+        x = images.read(rows).transpose(0, 3, 1, 2).astype(np.float64)
+    return np.repeat(x, 3, axis=1) / 127.5 - 1.0 if x.shape[1] == 1 else x / 127.5 - 1.0

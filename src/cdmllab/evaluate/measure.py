@@ -1,0 +1,155 @@
+"""The long way: everything a protocol can tell about some embeddings."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cdmllab.data.pairs import Pairs
+from cdmllab.evaluate.evaluation import Evaluation, file_name
+from cdmllab.evaluate.protocol import Protocol
+from cdmllab.metrics import bootstrap, fixed_grid, ranked, scoring, templates, verification
+from cdmllab.metrics.calibration import threshold_at_far
+from cdmllab.runs import provenance
+
+FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+_WEIGHED_PAIRS = 2_000_000_000  # replicates x pairs: some minutes
+
+
+def evaluate(
+    embeddings: ArrayLike,
+    protocol: Protocol,
+    *,
+    flip: bool = False,
+    fars: Sequence[float] = FARS,
+    replicates: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Evaluation:
+    """Measure embeddings of shape (n, d) by a protocol of n pictures.
+
+    Accuracy over folds by the exact rule and by arcface_torch's, TAR at each FAR that the pairs can resolve, AUC and
+    EER, with bootstrap intervals over identities. Where identities are unknown or fewer than ten the intervals are
+    over pairs, and say so: they are too narrow.
+
+    Parameters
+    ----------
+    embeddings : any length; where there are templates the length weighs
+    protocol : see `cdmllab.evaluate.protocols`
+    flip : whether the mirrored pictures were added; kept in the record
+    fars : FARs at which the TAR is wanted; for those below the resolution the record says why there is none
+    replicates : of the bootstrap; 0 for no intervals; fewer are drawn where there are millions of pairs
+    confidence : of the intervals
+    seed : of the bootstrap
+
+    Raises
+    ------
+    ValueError : embeddings that do not fit, are zero or not finite; a template without a picture
+    """
+    compared = _compared(embeddings, protocol)
+    same, fold = protocol.pairs.same, protocol.pairs.fold
+    scores = scoring.cosines(*compared[:3], what=compared.what)
+    by_kind = ranked.rank(scores, same)
+    impostors = len(by_kind.impostor)
+    within = ranked.resolved(fars, impostors)
+    folded = len(np.unique(fold)) > 1
+
+    spread: dict[str, bootstrap.Interval] = {}
+    about_intervals = None
+    if replicates:
+        identities, note = _identities(protocol, compared)
+        settings = {
+            "replicates": min(replicates, max(2, _WEIGHED_PAIRS // len(scores))),
+            "confidence": confidence,
+            "seed": seed,
+        }
+        spread = bootstrap.intervals(
+            scores,
+            same,
+            fold if folded else None,
+            identities=identities,
+            fars=within,
+            **settings,  # type: ignore[arg-type]
+        )
+        about_intervals = {**settings, "over": "pairs" if identities is None else "identities", "note": note}
+
+    def told(name: str, value: float) -> dict[str, Any]:
+        return {"value": value, "interval": list(spread[name][:2]) if name in spread else None}
+
+    measures = {
+        "protocol": protocol.name,
+        "flip": flip,
+        "pictures": len(protocol.images),
+        "genuine_pairs": len(by_kind.genuine),
+        "impostor_pairs": impostors,
+        "accuracy": None,
+        "auc": told("auc", ranked.auc(by_kind)),
+        "eer": told("eer", ranked.eer(by_kind)),
+        "tar_at_far": [
+            {
+                "far": far,
+                **told(f"tar@{far:g}", ranked.tar_at_far(by_kind, far)),
+                "threshold_cos": told(f"threshold@{far:g}", threshold_at_far(scores, same, far)),
+            }
+            if far in within
+            else {"far": far, "value": None, "reason": f"{impostors:,} impostor pairs cannot resolve it"}
+            for far in fars
+        ],
+        "intervals": about_intervals,
+        **provenance(),
+    }
+    if folded:
+        exact = verification.fold_accuracy(scores, same, fold)
+        measures["accuracy"] = told("accuracy", exact.mean) | _over_folds(exact, scores, protocol.pairs)
+    return Evaluation(file_name(protocol.name, flip), scores, same, fold, measures)
+
+
+class _Compared(NamedTuple):
+    embeddings: NDArray[np.floating]  # [m, d] of pictures or of templates
+    first: NDArray[np.int64]  # [p] rows of them
+    second: NDArray[np.int64]
+    what: str
+
+
+def _compared(embeddings: ArrayLike, protocol: Protocol) -> _Compared:
+    e, p = np.asarray(embeddings), protocol.pairs
+    if e.ndim != 2 or len(e) != len(protocol.images):
+        raise ValueError(f"embeddings must have shape ({len(protocol.images)}, d), got {e.shape}")
+    if protocol.templates is None:
+        return _Compared(e, p.first, p.second, "picture")
+    pooled = templates.pool(e, *protocol.templates)
+    return _Compared(pooled.embeddings, pooled.rows(p.first), pooled.rows(p.second), "template")
+
+
+def _over_folds(exact: verification.FoldAccuracy, scores: NDArray[np.float64], pairs: Pairs) -> dict[str, Any]:
+    """Each fold by the exact rule, and arcface_torch's rule beside it."""
+    grid = fixed_grid.fold_accuracy(scoring.convert(scores, "cosine", "squared_l2"), pairs.same, pairs.fold)
+    return {
+        "std_over_folds": exact.std,
+        "per_fold": exact.per_fold.tolist(),
+        "thresholds_cos": exact.thresholds.tolist(),
+        "arcface_torch_rule": {
+            "value": grid.mean,
+            "std_over_folds": grid.std,
+            "thresholds_squared_l2": grid.thresholds.tolist(),
+            "difference": grid.mean - exact.mean,
+        },
+    }
+
+
+def _identities(
+    protocol: Protocol, compared: _Compared
+) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]] | None, str]:
+    """Who is compared in each pair; None and the reason where intervals have to be over pairs."""
+    if protocol.identity is None:
+        return None, "who is shown is not known, so the intervals are over pairs, and too narrow"
+    own = protocol.identity
+    if protocol.templates is not None:
+        _, start = np.unique(protocol.templates.template, return_index=True)
+        own = own[start]
+    pair = own[compared.first], own[compared.second]
+    people = len(np.unique(np.concatenate(pair)))
+    if people < bootstrap.FEWEST_IDENTITIES:
+        return None, f"there are only {people} identities, so the intervals are over pairs, and too narrow"
+    return pair, ""

@@ -1,0 +1,58 @@
+"""A protocol from a file of arrays."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdmllab.data.pairs import Pairs
+from cdmllab.errors import CdmlLabError
+from cdmllab.evaluate.protocol import Protocol
+
+
+def read(path: Path) -> Protocol:
+    """A protocol from arrays: ``images``, ``first``, ``second`` and ``same``; ``fold`` and ``identity`` if there are.
+
+    ``images`` are uint8 pictures, shape (n, height, width, 1 or 3); the others as in `Protocol`. Without folds all
+    pairs are one, and no accuracy over folds is measured.
+
+    Raises
+    ------
+    CdmlLabError : the file is missing, is no ``.npz``, or lacks an array; and as `Protocol`
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except FileNotFoundError:
+        raise CdmlLabError(f"{path} does not exist") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise CdmlLabError(f"{path} is not a readable .npz file: {error}") from error
+    for key in ("images", "first", "second", "same"):
+        if key not in arrays:
+            raise CdmlLabError(f"{path} has no array {key!r}; it has {', '.join(arrays) or 'none'}")
+    images = arrays["images"]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise CdmlLabError(
+            f"{path}: images must be uint8 of shape (n, height, width, 1 or 3), got {images.dtype} {images.shape}"
+        )
+    fold = arrays.get("fold", np.zeros(len(arrays["same"]), dtype=np.int64))
+    drawn = Pairs(arrays["first"], arrays["second"], arrays["same"].astype(bool), fold)
+    try:
+        return Protocol(str(path), _InMemory(images), drawn, arrays.get("identity"))
+    except ValueError as error:
+        raise CdmlLabError(f"{path}: {error}") from error
+
+
+class _InMemory:
+    """An array as `Pictures`."""
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read(self, rows: object) -> NDArray[np.uint8]:
+        chosen: NDArray[np.uint8] = self._images[np.asarray(rows)]
+        return chosen

@@ -1,0 +1,80 @@
+"""A protocol: which pictures are compared, and what is known about them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cdmllab.data.pairs import Pairs
+from cdmllab.evaluate.embedding import Pictures
+
+Together = Literal["larger", "apart"]
+
+
+class Templates(NamedTuple):
+    """Which pictures are pooled to a template, see `cdmllab.metrics.templates.pool`; n pictures."""
+
+    template: NDArray[np.int64]  # [n]
+    media: NDArray[np.int64]  # [n]
+    detector_score: NDArray[np.float64] | None = None  # [n]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Pictures, and the pairs of them that are to be judged.
+
+    Raises
+    ------
+    ValueError : no pairs, pairs of one kind only, or arrays that do not fit the n pictures; the protocol is named
+    """
+
+    name: str
+    images: Tensor | Pictures  # [n], as `cdmllab.evaluate.embed` takes them
+    pairs: Pairs  # of rows of the pictures, or of template numbers where there are templates
+    identity: NDArray[np.int64] | None = None  # [n] who is shown; intervals over identities need it
+    templates: Templates | None = None
+    mirror: bool = True  # does a mirrored picture show the same identity?
+    nuisances: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # each [n], "yaw (degrees)" and the like
+
+    def __post_init__(self) -> None:
+        n, p = len(self.images), len(self.pairs.same)
+        if p == 0:
+            raise ValueError(f"protocol {self.name} has no pairs")
+        if self.pairs.same.all() or not self.pairs.same.any():
+            kind = "genuine" if self.pairs.same[0] else "impostor"
+            raise ValueError(f"all {p:,} pairs of protocol {self.name} are {kind}: both kinds are needed")
+        for key, array in zip(Pairs._fields, self.pairs, strict=True):
+            if array.shape != (p,):
+                raise ValueError(f"protocol {self.name}: {key} must have shape ({p},), got {array.shape}")
+        per_picture = {"identity": self.identity, **self.nuisances}
+        per_picture |= self.templates._asdict() if self.templates is not None else {}
+        for key, values in per_picture.items():
+            if values is not None and values.shape != (n,):
+                raise ValueError(f"protocol {self.name}: {key} must have shape ({n},), got {values.shape}")
+        rows = np.stack(self.pairs[:2])
+        beyond = rows[(rows < 0) | (rows >= n)]
+        if self.templates is None and len(beyond):
+            raise ValueError(f"protocol {self.name}: a pair names picture {beyond[0]}, and there are only {n}")
+
+    def nuisance_of_pairs(self, name: str, how: Together = "larger") -> NDArray[np.float64]:
+        """A nuisance of both pictures of each pair as one number, shape (p,), whatever the sign.
+
+        Parameters
+        ----------
+        name : one of `nuisances`
+        how : ``"larger"`` of the two sizes, or how far the two are ``"apart"``
+
+        Raises
+        ------
+        ValueError : the protocol does not know this nuisance, or its pairs are of templates
+        """
+        if name not in self.nuisances:
+            known = ", ".join(self.nuisances) or "none"
+            raise ValueError(f"protocol {self.name} has no nuisance {name!r}; it has {known}")
+        if self.templates is not None:
+            raise ValueError(f"the pairs of protocol {self.name} are of templates, and nuisances are of pictures")
+        one, other = self.nuisances[name][self.pairs.first], self.nuisances[name][self.pairs.second]
+        return np.abs(one - other) if how == "apart" else np.maximum(np.abs(one), np.abs(other))

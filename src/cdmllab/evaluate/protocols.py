@@ -1,0 +1,122 @@
+"""Protocols by name, and the files that are protocols too.
+
+The table at the end joins a name to a function that loads it.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from cdmllab.data import digits, pairs
+from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.evaluate import npz
+from cdmllab.evaluate.protocol import Protocol, Templates
+from cdmllab.faces import FACTORS
+from cdmllab.faces import protocols as lab
+
+Loader = Callable[[int | None], Protocol]
+"""From the size in pixels of the network's input, None for the protocol's own, to the protocol."""
+
+
+class Entry(NamedTuple):
+    """A line of the table."""
+
+    about: str
+    load: Loader
+
+
+def names() -> tuple[str, ...]:
+    """The protocols that have a name."""
+    return tuple(_TABLE)
+
+
+def about(name: str) -> str:
+    """What a protocol is, in half a sentence."""
+    return _TABLE[name].about
+
+
+def matching(patterns: Iterable[str]) -> list[str]:
+    """The names that some patterns stand for (``lab/*``); files stay as they are. No name comes twice.
+
+    Raises
+    ------
+    CdmlLabError : a pattern that is neither a file nor the name of a protocol
+    """
+    found: list[str] = []
+    for pattern in patterns:
+        some = [name for name in _TABLE if fnmatchcase(name, pattern)]
+        if not some and Path(pattern).suffix in _READERS:
+            some = [pattern]
+        if not some:
+            raise CdmlLabError(
+                f"there is no protocol {pattern!r}{did_you_mean(pattern, _TABLE)}; there are {', '.join(_TABLE)}, "
+                f"and {' and '.join(_READERS)} files"
+            )
+        found += some
+    return list(dict.fromkeys(found))
+
+
+def load(name: str, size: int | None = None) -> Protocol:
+    """Load a protocol, or a file of pictures and pairs.
+
+    Parameters
+    ----------
+    name : as in `names`, or the path of an ``.npz`` file, see `cdmllab.evaluate.npz`
+    size : of the pictures in pixels, for protocols that come in more than one
+
+    Raises
+    ------
+    CdmlLabError : there is no such protocol, or its data is missing
+    """
+    if name in _TABLE:
+        return _TABLE[name].load(size)
+    (name,) = matching([name])
+    return _READERS[Path(name).suffix](Path(name))
+
+
+def digest(name: str) -> str | None:
+    """SHA-256 of a protocol that is a file; None for one that has a name."""
+    return None if name in _TABLE else hashlib.sha256(Path(name).read_bytes()).hexdigest()
+
+
+def _digits_known(size: int | None) -> Protocol:
+    _, held_out = digits.split(digits.load(range(7)))
+    return _digits("digits/known", held_out)
+
+
+def _digits_strangers(size: int | None) -> Protocol:
+    return _digits("digits/strangers", digits.load([7, 8, 9]))
+
+
+def _digits(name: str, part: digits.Digits) -> Protocol:
+    identity = part.labels.numpy()
+    return Protocol(name, part.images, pairs.sample(identity), identity, mirror=False)
+
+
+def _lab(name: str, part: Literal["test", "validation"], size: int | None) -> Protocol:
+    drawn = lab.load(name, size=size or 112, part=part)
+    nuisances = {
+        f"{factor} ({about.unit})" if about.unit else factor: drawn.nuisances.values[factor].double().numpy()
+        for factor, about in FACTORS.items()
+    }
+    templates = None if drawn.templates is None else Templates(*drawn.templates)
+    full = f"{_PARTS[part]}/{name}"
+    return Protocol(full, drawn, drawn.pairs, drawn.identity, templates, nuisances=nuisances)
+
+
+_READERS: dict[str, Callable[[Path], Protocol]] = {".npz": npz.read}
+
+_PARTS: dict[Literal["test", "validation"], str] = {"test": "lab", "validation": "lab-validation"}
+
+_TABLE: dict[str, Entry] = {
+    "digits/known": Entry("held-out pictures of the digits 0 to 6, 6,000 pairs", _digits_known),
+    "digits/strangers": Entry("the digits 7, 8 and 9, for networks that were trained without them", _digits_strangers),
+    **{
+        f"{prefix}/{name}": Entry(lab.about(name), partial(_lab, name, part))
+        for part, prefix in _PARTS.items()
+        for name in lab.names()
+    },
+}

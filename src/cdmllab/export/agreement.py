@@ -1,0 +1,88 @@
+"""Whether an exported file gives the embeddings of the network it was made from."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdmllab import evaluate
+from cdmllab.data.pairs import Pairs
+from cdmllab.errors import CdmlLabError
+
+Floats = NDArray[np.float32]
+Embed = Callable[[Floats], Floats]  # pictures [b, channels, size, size], normalised, to embeddings [b, d]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One runtime beside PyTorch: how alike the embeddings are, and what that does to verification."""
+
+    faces_cosine_min: float
+    faces_cosine_mean: float
+    noise_cosine_min: float
+    length_error_max: float  # of the embedding, relative
+    accuracy_before: float  # PyTorch, on the face-lab protocol, a share
+    accuracy_after: float
+
+    @property
+    def drop_points(self) -> float:
+        """Accuracy lost, in percentage points; negative if some was gained."""
+        return 100.0 * (self.accuracy_before - self.accuracy_after)
+
+    def plain(self) -> dict[str, Any]:
+        """For a JSON file."""
+        return {**asdict(self), "drop_points": self.drop_points}
+
+    def require(self, *, cosine_min: float, cosine_mean: float, drop_points: float) -> None:
+        """Refuse a file that differs too much; cosines are those on face-lab pictures, and `cosine_min` on noise too.
+
+        Raises
+        ------
+        CdmlLabError : says what differs by how much
+        """
+        least = min(self.faces_cosine_min, self.noise_cosine_min)
+        for name, got, limit in (
+            ("smallest cosine", least, cosine_min),
+            ("mean cosine on face-lab pictures", self.faces_cosine_mean, cosine_mean),
+        ):
+            if not got >= limit:  # also when it is NaN
+                raise CdmlLabError(f"the exported file does not agree with PyTorch: {name} {got:.5f} is below {limit}")
+        if self.drop_points > drop_points:
+            raise CdmlLabError(
+                f"the exported file loses {self.drop_points:.2f} points of verification accuracy "
+                f"({100 * self.accuracy_before:.2f} -> {100 * self.accuracy_after:.2f}), more than {drop_points:g}"
+            )
+
+
+def compare(before: tuple[Floats, Floats], after: tuple[Floats, Floats], pairs: Pairs) -> Agreement:
+    """Two runtimes' embeddings, each of face-lab pictures and of noise, shapes (n, d) and (k, d).
+
+    Raises
+    ------
+    CdmlLabError : the shapes differ, or an embedding is zero or not finite
+    """
+    for one, other in zip(before, after, strict=True):
+        if one.shape != other.shape:
+            raise CdmlLabError(f"the exported file gives embeddings of shape {other.shape}, PyTorch {one.shape}")
+    try:
+        accuracies = [evaluate.verify(e, pairs).accuracy.mean for e in (before[0], after[0])]
+    except ValueError as error:
+        raise CdmlLabError(f"the embeddings cannot be compared: {error}") from error
+    faces, noise = (cosines(one, other) for one, other in zip(before, after, strict=True))
+    lengths = [np.linalg.norm(e, axis=1) for e in (before[0], after[0])]
+    return Agreement(
+        float(faces.min()),
+        float(faces.mean()),
+        float(noise.min()),
+        float(np.abs(lengths[1] / lengths[0] - 1.0).max()),
+        *accuracies,
+    )
+
+
+def cosines(one: Floats, other: Floats) -> NDArray[np.float64]:
+    """Cosine of each row of one with the same row of the other; shapes (n, d), (n, d) to (n,)."""
+    a, b = one.astype(np.float64), other.astype(np.float64)
+    found: NDArray[np.float64] = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    return found

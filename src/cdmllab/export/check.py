@@ -1,0 +1,64 @@
+"""PyTorch and another runtime on the same pictures."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cdmllab import preprocessing
+from cdmllab.errors import CdmlLabError
+from cdmllab.export import pictures
+from cdmllab.export.agreement import Agreement, Embed, Floats, compare
+from cdmllab.export.source import Source
+
+_CALIBRATION_PICTURES = 64
+_NOISE_PICTURES = 16
+_BATCH = 32
+
+
+class Check:
+    """Face-lab pictures with a protocol, random pixels, and what PyTorch makes of them.
+
+    Called with another runtime it says how far the two agree. That runtime is fed as insightface feeds its models.
+
+    Raises
+    ------
+    CdmlLabError : too few identities for a protocol
+    """
+
+    def __init__(self, given: Source, identities: int, seed: int) -> None:
+        size = given.net.size
+        self._usual = preprocessing.standard(given.net.channels, size)
+        self._seed = seed
+        try:
+            self.protocol = pictures.protocol(identities, size, seed)
+        except ValueError as error:
+            raise CdmlLabError(str(error)) from error
+        self._pictures = (self.protocol.pictures, pictures.noise(_NOISE_PICTURES, size, seed))
+        self._before = self._each(self._own(given))
+
+    def __call__(self, embed: Embed) -> Agreement:
+        return compare(self._before, self._each(lambda part: embed(self._plain(part))), self.protocol.pairs)
+
+    def calibration(self) -> Floats:
+        """Pictures of other people, as the file wants them."""
+        return self._plain(pictures.calibration(_CALIBRATION_PICTURES, self._usual["size"], self._seed))
+
+    def _each(self, embed: Callable[[Tensor], Floats]) -> tuple[Floats, Floats]:
+        faces, noise = (np.concatenate([embed(p) for p in some.split(_BATCH)]) for some in self._pictures)
+        return faces, noise
+
+    def _plain(self, part: Tensor) -> Floats:
+        return preprocessing.apply(part, self._usual).numpy()
+
+    @staticmethod
+    def _own(given: Source) -> Callable[[Tensor], Floats]:
+        """The network itself, fed as it was trained."""
+
+        @torch.no_grad()
+        def embed(part: Tensor) -> Floats:
+            out: Floats = given.net(preprocessing.apply(part, given.preprocessing)).numpy()
+            return out
+
+        return embed

@@ -1,0 +1,154 @@
+"""From a trained backbone to a checked file for another runtime."""
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, NamedTuple
+
+from cdmllab.errors import CdmlLabError
+from cdmllab.export import source
+from cdmllab.export.agreement import Agreement
+from cdmllab.export.check import Check
+from cdmllab.files import replacing, write_text
+from cdmllab.preprocessing import standard
+from cdmllab.runs import provenance
+
+Kind = Literal["onnx", "openvino"]
+_NEEDED = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "openvino": ("onnx", "onnxruntime", "onnxscript", "openvino")}
+# A float32 file may differ in the rounding of sums; a quantised one is judged by what it does to accuracy.
+_EXACT = {"cosine_min": 0.9999, "cosine_mean": 0.9999}
+_ROUGH = {"cosine_min": 0.0, "cosine_mean": 0.95}
+
+
+class Exported(NamedTuple):
+    """The files written, and how each way of running them compares with PyTorch."""
+
+    files: tuple[Path, ...]  # the model first
+    source: source.Source
+    agreement: dict[str, Agreement]  # by "float32", "int8", "bfloat16"
+
+
+def export(
+    path: Path,
+    to: Kind,
+    *,
+    output: Path | None = None,
+    int8: bool = False,
+    identities: int = 100,
+    max_drop_points: float = 0.5,
+    seed: int = 0,
+    threads: int = 1,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Exported:
+    """Write a backbone for another runtime, if it computes the same there; else raise and leave nothing.
+
+    Parameters
+    ----------
+    path : a run's folder or a release
+    to : ``"onnx"``, one file; ``"openvino"``, an .xml and a .bin
+    output : the model's file; None puts it beside the release, or into the run's folder ``export``
+    int8 : quantise, calibrated on face-lab pictures; with ``to="onnx"``
+    identities : people in the face-lab protocol that accuracies are measured on
+    max_drop_points : verification accuracy that may be lost, in percentage points
+    seed : of the pictures and pairs
+    threads : of the runtimes that are compared; torch keeps its own setting
+    tell : is called with a line before each slow step
+
+    Raises
+    ------
+    CdmlLabError : something that is needed is not installed, the source cannot be read, or the file does not agree
+    """
+    _require(to)
+    if int8 and to != "onnx":
+        raise CdmlLabError("int8 goes with ONNX: --to onnx --int8")
+    suffix = ".xml" if to == "openvino" else ".onnx"
+    given = source.read(path)
+    target = output or _beside(path, f"{'-int8' if int8 else ''}{suffix}")
+    if target.suffix != suffix:
+        raise CdmlLabError(f"{target}: a file for {to} ends in {suffix}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+
+    tell("drawing face-lab pictures")
+    check = Check(given, identities, seed)
+    wish = _Wish(to, int8, max_drop_points, threads, tell)
+    with TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
+        made, found = _make(given, wish, check, Path(folder))
+        files = _keep(made, target)
+    report = target.with_name(f"{target.name}.json")
+    record = {
+        "backbone": given.name,
+        "options": given.options,
+        "input": standard(given.net.channels, given.net.size),
+        "trained_at": given.git_commit,
+        "protocol": {"identities": identities, "pairs": len(check.protocol.pairs.same), "seed": seed},
+        "agreement": {name: one.plain() for name, one in found.items()},
+        **provenance(),
+    }
+    write_text(report, json.dumps(record, indent=1) + "\n")
+    return Exported((*files, report), given, found)
+
+
+class _Wish(NamedTuple):
+    """What `export` was asked for."""
+
+    to: Kind
+    int8: bool
+    max_drop_points: float
+    threads: int
+    tell: Callable[[str], None]
+
+
+def _make(given: source.Source, wish: _Wish, check: Check, folder: Path) -> tuple[Path, dict[str, Agreement]]:
+    """Write and check step by step; the last file made, and the agreement of each way of running it."""
+    from cdmllab.export import onnx_file
+
+    exact, rough = ({**limits, "drop_points": wish.max_drop_points} for limits in (_EXACT, _ROUGH))
+    wish.tell(f"writing ONNX, opset {onnx_file.OPSET}")
+    full = folder / "full.onnx"
+    onnx_file.write(given, full)
+    found = {"float32": check(onnx_file.runtime(full, wish.threads))}
+    found["float32"].require(**exact)
+    if wish.int8:
+        from cdmllab.export import int8
+
+        wish.tell("quantising")
+        quantised = folder / "int8.onnx"
+        int8.write(full, quantised, check.calibration())
+        found["int8"] = check(onnx_file.runtime(quantised, wish.threads))
+        found["int8"].require(**rough)
+        return quantised, found
+    if wish.to == "openvino":
+        from cdmllab.export import openvino_ir
+
+        wish.tell("writing OpenVINO's files")
+        model = folder / "model.xml"
+        openvino_ir.write(full, model)
+        found = {"float32": check(openvino_ir.runtime(model, threads=wish.threads))}
+        found["float32"].require(**exact)
+        found["bfloat16"] = check(openvino_ir.runtime(model, "bf16", wish.threads))
+        return model, found
+    return full, found
+
+
+def _require(to: Kind) -> None:
+    for module in _NEEDED[to]:
+        if find_spec(module) is None:
+            extras = "export,openvino" if to == "openvino" else "export"
+            raise CdmlLabError(f"this export needs {module}: pip install 'cdmllab[{extras}]' brings it")
+
+
+def _beside(path: Path, ending: str) -> Path:
+    if path.is_dir():
+        return path / f"export/backbone{ending}"
+    return path.with_name(f"{path.stem}{ending}")
+
+
+def _keep(made: Path, target: Path) -> tuple[Path, ...]:
+    """Rename what was made, and the .bin beside an .xml, over the target."""
+    suffixes = (".bin", ".xml") if made.suffix == ".xml" else (made.suffix,)
+    for suffix in suffixes:
+        with replacing(target.with_suffix(suffix)) as temporary:
+            made.with_suffix(suffix).replace(temporary)
+    return tuple(target.with_suffix(suffix) for suffix in reversed(suffixes))

@@ -1,0 +1,105 @@
+"""A backbone as an ONNX file that can stand in for one of insightface's recognition models.
+
+insightface takes the input's size from the file, feeds RGB as (x - 127.5) / 127.5 unless the file begins with a
+subtraction and a multiplication by their old names, and wants one output. So the file takes that input whatever the
+network was trained with: what differs is made up for inside.
+"""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from cdmllab.backbones import Backbone
+from cdmllab.export.agreement import Embed, Floats
+from cdmllab.export.source import Source
+from cdmllab.preprocessing import Preprocessing, standard
+
+OPSET = 18
+INPUT, OUTPUT = "data", "embedding"
+
+
+class Standardised(nn.Module):
+    """A backbone behind insightface's input: RGB (or grey) in [-1, 1], turned into what the network wants."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, net: Backbone, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.net = net
+        self.flip = preprocessing["channels"] == "BGR"
+        usual = standard(net.channels, net.size)
+        mean, std, usual_mean, usual_std = (
+            torch.tensor(values).view(-1, 1, 1)
+            for values in (preprocessing["mean"], preprocessing["std"], usual["mean"], usual["std"])
+        )
+        self.register_buffer("scale", usual_std / std)
+        self.register_buffer("shift", (usual_mean - mean) / std)
+        self.moved = not (torch.all(self.scale == 1.0) and torch.all(self.shift == 0.0))
+
+    def forward(self, data: Tensor) -> Tensor:
+        """Shape (b, channels, size, size) to embeddings (b, d)."""
+        x = data.flip(1) if self.flip else data
+        if self.moved:
+            x = x * self.scale + self.shift
+        return self.net.output(self.net.trunk(x))
+
+
+def write(source: Source, path: Path) -> None:
+    """Write the network in float32, batch of any size, opset `OPSET`."""
+    net = source.net
+    example = torch.zeros(2, net.channels, net.size, net.size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, about its own parts
+        program = torch.onnx.export(
+            Standardised(net, source.preprocessing).eval(),
+            (example,),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={"data": {0: torch.export.Dim("batch")}},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    program.save(path)
+    model = onnx.load(path)
+    _forget_the_way(model)
+    onnx.helper.set_model_props(
+        model,
+        {
+            "cdmllab.backbone": source.name,
+            "cdmllab.input": json.dumps(standard(net.channels, net.size)),
+            "cdmllab.git_commit": source.git_commit,
+        },
+    )
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def runtime(path: Path, threads: int = 1) -> Embed:
+    """The file in ONNX Runtime on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def embed(pictures: Floats) -> Floats:
+        out: Floats = np.asarray(session.run([OUTPUT], {INPUT: pictures})[0], dtype=np.float32)
+        return out
+
+    return embed
+
+
+def _forget_the_way(model: onnx.ModelProto) -> None:
+    """Take out the exporter's notes on source lines: they hold paths of this machine."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.doc_string = ""
+        part.ClearField("metadata_props")

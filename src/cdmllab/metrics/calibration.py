@@ -1,0 +1,166 @@
+"""From a score to a decision: a threshold for a wanted FAR, rates with intervals, and scores as probabilities.
+
+A threshold is chosen on one set of pairs and judged on another: on its own set it looks better than it is.
+"""
+
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cdmllab.metrics.ranked import allowed, check, rank
+
+Floats = NDArray[np.float64]
+
+
+class Rate(NamedTuple):
+    """A share of pairs with an interval for the share behind it."""
+
+    value: float
+    low: float
+    high: float
+    pairs: int  # the share is of so many
+
+
+class Decision(NamedTuple):
+    """What a threshold does to some pairs."""
+
+    threshold: float
+    far: Rate
+    tar: Rate
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
+    """A share with Wilson's score interval (JASA 22, 1927): sensible also for 0 of n, where the plain one is empty.
+
+    It takes trials for independent. Pairs that share people are not, so for them it is the least there is; see
+    `cdmllab.metrics.bootstrap`.
+    """
+    if not 0 <= successes <= trials or trials < 1:
+        raise ValueError(f"successes must lie between 0 and trials, got {successes} of {trials}")
+    z2 = NormalDist().inv_cdf(0.5 + _confidence(confidence) / 2.0) ** 2
+    p = successes / trials
+    middle = (p + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = (z2 * (p * (1 - p) / trials + z2 / (4 * trials**2))) ** 0.5 / (1 + z2 / trials)
+    low = 0.0 if successes == 0 else middle - half
+    high = 1.0 if successes == trials else middle + half
+    return Rate(p, low, high, trials)
+
+
+def threshold_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
+    """The threshold for a wanted FAR, half-way between the last impostor let in and the first kept out.
+
+    Call it on validation pairs, then `decide` on test pairs.
+
+    Raises
+    ------
+    ValueError : a FAR that these pairs cannot resolve, NaN scores, no or only one kind of pairs
+    """
+    i = rank(scores, same).impostor
+    k = allowed(far, len(i))
+    if k == len(i):
+        return float(i[0])
+    refused = i[len(i) - 1 - k]
+    above = i[np.searchsorted(i, refused, side="right") :][:1]
+    if len(above) == 0:  # ties: whoever lets one of the best impostors in lets in too many
+        return float(np.nextafter(refused, np.inf))
+    between = (refused + above[0]) / 2.0
+    return float(between if between > refused else above[0])
+
+
+def decide(scores: ArrayLike, same: ArrayLike, threshold: float, confidence: float = 0.95) -> Decision:
+    """FAR and TAR of a threshold that was chosen elsewhere, with Wilson intervals; errors as `ranked.check`."""
+    s, y = check(scores, same)
+    accepted = s >= threshold
+    rates = [wilson(int(accepted[kind].sum()), int(kind.sum()), confidence) for kind in (~y, y)]
+    return Decision(float(threshold), *rates)
+
+
+class Calibrator(NamedTuple):
+    """Scores as log likelihood ratios: log P(score | genuine) - log P(score | impostor) = slope x score + offset."""
+
+    slope: float
+    offset: float
+
+    def log_likelihood_ratio(self, scores: ArrayLike) -> Floats:
+        """Natural logarithm; above 0 speaks for a genuine pair, whatever share of pairs is genuine."""
+        return self.slope * np.asarray(scores, dtype=np.float64) + self.offset
+
+    def probability(self, scores: ArrayLike, prior: float = 0.5) -> Floats:
+        """The probability that a pair is genuine, where a share `prior` of all pairs is."""
+        if not 0.0 < prior < 1.0:
+            raise ValueError(f"prior must lie strictly between 0 and 1, got {prior}")
+        return _sigmoid(self.log_likelihood_ratio(scores) + np.log(prior / (1.0 - prior)))
+
+
+def fit_calibrator(scores: ArrayLike, same: ArrayLike, iterations: int = 100) -> Calibrator:
+    """Fit a `Calibrator` by logistic regression in which both kinds of pairs weigh the same.
+
+    Newton's steps on standardised scores, with a hundredth of a pair as penalty on the slope: scores that are told
+    apart without an error would else make it infinite. (Van Leeuwen and Brümmer, LNCS 4343, 2007.)
+
+    Raises
+    ------
+    ValueError : NaN scores, no or only one kind of pairs, scores that are all the same
+    """
+    s, y = check(scores, same)
+    centre, spread = float(s.mean()), float(s.std())
+    if spread == 0.0:
+        raise ValueError(f"all {len(s):,} scores are {s[0]:g}: there is nothing to calibrate")
+    x = np.stack([(s - centre) / spread, np.ones_like(s)], axis=1)
+    weight = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum())
+    penalty = np.array([0.01 / len(s), 0.0])
+    w = np.zeros(2)
+    for _ in range(iterations):
+        p = _sigmoid(x @ w)
+        gradient = x.T @ (weight * (p - y)) + penalty * w
+        curvature = (x * (weight * p * (1.0 - p))[:, None]).T @ x + np.diag(penalty)
+        step = np.linalg.solve(curvature, gradient)
+        longest = float(np.abs(step).max())
+        w = w - step / max(1.0, longest / 4.0)
+        if longest < 1e-10:
+            break
+    slope = float(w[0]) / spread
+    return Calibrator(slope, float(w[1]) - slope * centre)
+
+
+class Reliability(NamedTuple):
+    """Stated against observed probabilities, a bin of pairs at a time."""
+
+    stated: Floats  # [k] mean probability in each bin
+    observed: Floats  # [k] share of genuine pairs
+    low: Floats  # [k] Wilson interval of `observed`
+    high: Floats  # [k]
+    pairs: NDArray[np.int64]  # [k]
+    error: float  # expected calibration error: mean |stated - observed|, weighted by pairs
+
+
+def reliability(probability: ArrayLike, same: ArrayLike, bins: int = 10) -> Reliability:
+    """Compare probabilities with what happened, in `bins` bins of as many pairs each.
+
+    Raises
+    ------
+    ValueError : as `check`; a probability outside [0, 1], fewer pairs than bins
+    """
+    p, y = check(probability, same)
+    if p.min() < 0.0 or p.max() > 1.0:
+        raise ValueError(f"probabilities lie in [0, 1], got {p.min():g} to {p.max():g}")
+    if not 1 <= bins <= len(p):
+        raise ValueError(f"{len(p):,} pairs cannot fill {bins} bins")
+    parts = np.array_split(np.argsort(p, kind="stable"), bins)
+    rates = [wilson(int(y[part].sum()), len(part)) for part in parts]
+    stated = np.array([p[part].mean() for part in parts])
+    observed, low, high, pairs = map(np.array, zip(*rates, strict=True))
+    error = float(np.average(np.abs(stated - observed), weights=pairs))
+    return Reliability(stated, observed, low, high, pairs, error)
+
+
+def _confidence(value: float) -> float:
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"confidence must lie strictly between 0 and 1, got {value}")
+    return value
+
+
+def _sigmoid(x: Floats) -> Floats:
+    return 0.5 * (1.0 + np.tanh(0.5 * x))

@@ -1,0 +1,140 @@
+"""Identification, 1:N: who of a gallery is this, if it is anybody of it.
+
+Closed set: every probe has a mate in the gallery, and rank k is the share of probes whose mate is among the k best
+scores. Open set: some probes have none, and an answer counts only above a threshold. Terms as in ISO/IEC 19795-1.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cdmllab.metrics.ranked import allowed
+from cdmllab.metrics.scoring import unit
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_BLOCK_BYTES = 32 * 2**20
+
+
+class Search(NamedTuple):
+    """What a search of the gallery found for each of p probes."""
+
+    mate_score: Floats  # [p] of the probe's own identity; -inf where the gallery has none
+    other_score: Floats  # [p] the best of all other identities
+    rank: Ints  # [p] 1 + how many others score as high as the mate or higher; 0 without a mate
+
+    @property
+    def mated(self) -> NDArray[np.bool_]:
+        """Which probes have a mate in the gallery, shape (p,)."""
+        return self.rank > 0
+
+
+def search(gallery: ArrayLike, gallery_identity: ArrayLike, probes: ArrayLike, probe_identity: ArrayLike) -> Search:
+    """Compare every probe with every entry of the gallery, by cosine, a block of probes at a time.
+
+    A tie counts against the mate, so that a network that maps all pictures to one point ranks last, not first.
+
+    Parameters
+    ----------
+    gallery : shape (g, d), one entry an identity
+    gallery_identity : shape (g,), all different
+    probes : shape (p, d)
+    probe_identity : shape (p,)
+
+    Raises
+    ------
+    ValueError : an identity twice in the gallery (pool its pictures first), fewer than two entries, no probes, shapes
+        that differ, embeddings that are zero or not finite
+    """
+    g, q = unit(gallery, "gallery entry"), unit(probes, "probe")
+    gid, pid = np.asarray(gallery_identity), np.asarray(probe_identity)
+    if gid.shape != (len(g),) or pid.shape != (len(q),) or g.shape[1] != q.shape[1]:
+        raise ValueError(
+            "gallery (g, d), gallery_identity (g,), probes (p, d) and probe_identity (p,) do not fit: "
+            f"got {g.shape}, {gid.shape}, {q.shape} and {pid.shape}"
+        )
+    if len(g) < 2 or len(q) == 0:
+        raise ValueError(f"a search needs two gallery entries and a probe, got {len(g)} and {len(q)}")
+    order = np.argsort(gid, kind="stable")
+    rising = gid[order]
+    twice = np.flatnonzero(rising[1:] == rising[:-1])
+    if len(twice):
+        one, other = order[twice[0]], order[twice[0] + 1]
+        raise ValueError(f"the gallery holds identity {gid[one]} twice, as entries {one} and {other}")
+    at = np.minimum(np.searchsorted(rising, pid), len(g) - 1)
+    mate = np.where(rising[at] == pid, order[at], -1)
+
+    mate_score, other_score, rank = np.full(len(q), -np.inf), np.empty(len(q)), np.zeros(len(q), dtype=np.int64)
+    height = max(1, _BLOCK_BYTES // (8 * len(g)))
+    for start in range(0, len(q), height):
+        part = slice(start, start + height)
+        table = q[part] @ g.T
+        rows = np.flatnonzero(mate[part] >= 0)
+        columns = mate[part][rows]
+        own = table[rows, columns]
+        table[rows, columns] = -np.inf
+        mate_score[start + rows] = own
+        other_score[part] = table.max(axis=1)
+        rank[start + rows] = 1 + (table[rows] >= own[:, None]).sum(axis=1)
+    return Search(mate_score, other_score, rank)
+
+
+def cmc(found: Search, ranks: int = 20) -> Floats:
+    """Cumulative match characteristic: rank-1 to rank-`ranks` rates over the mated probes, shape (ranks,).
+
+    Raises
+    ------
+    ValueError : no probe has a mate, or fewer than one rank
+    """
+    rank = _mated_ranks(found)
+    if ranks < 1:
+        raise ValueError(f"ranks must be 1 or more, got {ranks}")
+    counts = np.bincount(np.minimum(rank, ranks + 1), minlength=ranks + 2)
+    shares: Floats = np.cumsum(counts[1 : ranks + 1]) / len(rank)
+    return shares
+
+
+def rank_rate(found: Search, k: int = 1) -> float:
+    """Share of mated probes whose mate is among the k best."""
+    return float(cmc(found, k)[-1])
+
+
+class OpenSet(NamedTuple):
+    """An operating point of open-set identification."""
+
+    tpir: float  # share of mated probes found: mate first, and at the threshold or above it
+    fpir: float  # share of probes without a mate that got an answer
+    threshold: float
+
+
+def tpir_at_fpir(found: Search, fpir: float) -> OpenSet:
+    """The largest TPIR whose FPIR does not exceed `fpir`.
+
+    Raises
+    ------
+    ValueError : every probe or no probe has a mate, or an FPIR that the probes without one cannot resolve
+    """
+    rank = _mated_ranks(found)
+    strangers = np.sort(found.other_score[~found.mated])
+    n = len(strangers)
+    if n == 0:
+        raise ValueError("every probe has a mate in the gallery: an FPIR needs probes without one")
+    try:
+        k = allowed(fpir, n)
+    except ValueError:
+        raise ValueError(
+            f"an FPIR of {fpir:g} cannot be measured with {n:,} probes without a mate: "
+            f"it must lie in [{1.0 / n:.3g}, 1]"
+        ) from None
+    threshold = -np.inf if k == n else float(np.nextafter(strangers[n - 1 - k], np.inf))
+    right = (rank == 1) & (found.mate_score[found.mated] >= threshold)
+    return OpenSet(float(right.mean()), float((strangers >= threshold).mean()), threshold)
+
+
+def _mated_ranks(found: Search) -> Ints:
+    rank = found.rank[found.mated]
+    if len(rank) == 0:
+        raise ValueError("no probe has a mate in the gallery")
+    return rank

@@ -1,0 +1,131 @@
+"""Rates from sorted scores: FAR, TAR, AUC and EER, exact, for ten pairs or for ten million.
+
+Genuine and impostor scores are sorted apart, which needs no argument sort, and every rate is then a search. The
+ROC is a staircase; its corners stand at the genuine scores, few even where impostors are many.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+class Ranked(NamedTuple):
+    """The scores of both kinds of pairs, rising."""
+
+    genuine: Floats  # [g]
+    impostor: Floats  # [i]
+
+    def tar(self, threshold: ArrayLike) -> Floats:
+        """Share of genuine pairs with a score of at least `threshold`."""
+        return _share(self.genuine, threshold)
+
+    def far(self, threshold: ArrayLike) -> Floats:
+        """Share of impostor pairs with a score of at least `threshold`."""
+        return _share(self.impostor, threshold)
+
+
+def rank(scores: ArrayLike, same: ArrayLike) -> Ranked:
+    """Sort p scores by kind.
+
+    Raises
+    ------
+    ValueError : as `check`
+    """
+    s, y = check(scores, same)
+    return Ranked(np.sort(s[y]), np.sort(s[~y]))
+
+
+def check(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+    """Scores [p] as float64 and labels [p] as bool.
+
+    Raises
+    ------
+    ValueError : no pairs, NaN scores, only genuine or only impostor pairs, shapes that differ
+    """
+    s, y = np.asarray(scores, dtype=np.float64), np.asarray(same).astype(bool)
+    if s.ndim != 1 or s.shape != y.shape:
+        raise ValueError(f"scores and same must both have shape (p,), got {s.shape} and {y.shape}")
+    if len(s) == 0:
+        raise ValueError("there are no pairs")
+    if np.isnan(s).any():
+        raise ValueError(f"the score of pair {int(np.flatnonzero(np.isnan(s))[0])} is NaN")
+    if y.all() or not y.any():
+        kind = "genuine" if y.all() else "impostor"
+        raise ValueError(f"all {len(y):,} pairs are {kind}: both kinds are needed")
+    return s, y
+
+
+def allowed(far: float, impostors: int) -> int:
+    """How many of `impostors` pairs may be accepted at a FAR of `far`.
+
+    Raises
+    ------
+    ValueError : `far` below 1 / impostors, which these pairs cannot resolve, or above 1
+    """
+    if not 1.0 / impostors <= far <= 1.0:
+        raise ValueError(
+            f"a FAR of {far:g} cannot be measured with {impostors:,} impostor pairs: "
+            f"it must lie in [{1.0 / impostors:.3g}, 1]"
+        )
+    return int(far * impostors * (1.0 + 1e-12))
+
+
+def tar_at_far(ranked: Ranked, far: float) -> float:
+    """The largest TAR whose FAR does not exceed `far`; errors as `allowed`."""
+    i = ranked.impostor
+    k = allowed(far, len(i))
+    if k == len(i):
+        return 1.0
+    refused = i[len(i) - 1 - k]  # the best-scored impostor that must stay out
+    g = ranked.genuine
+    return float((len(g) - np.searchsorted(g, refused, side="right")) / len(g))
+
+
+def resolved(fars: Sequence[float], impostors: int) -> tuple[float, ...]:
+    """Those of `fars` that `impostors` pairs can resolve."""
+    return tuple(far for far in fars if 1.0 / impostors <= far <= 1.0)
+
+
+def auc(ranked: Ranked) -> float:
+    """Area under the ROC: the chance that a genuine pair outscores an impostor pair, ties counted half."""
+    below = np.searchsorted(ranked.impostor, ranked.genuine, side="left")
+    ties = np.searchsorted(ranked.impostor, ranked.genuine, side="right") - below
+    return float((below.sum() + ties.sum() / 2.0) / (len(ranked.genuine) * len(ranked.impostor)))
+
+
+def eer(ranked: Ranked) -> float:
+    """Equal error rate: where FAR = 1 - TAR, on the straight line between the two points of the ROC around it."""
+
+    def gap(threshold: float) -> float:  # falls from 1 to -1 as the threshold rises
+        return float(ranked.far(threshold) - (1.0 - ranked.tar(threshold)))
+
+    def last(values: Floats) -> float:
+        """The highest of the scores whose gap is not negative; the lowest of a kind always is one."""
+        return float(values[bisect_left(values, True, key=lambda threshold: gap(threshold) < 0.0) - 1])
+
+    at = max(map(last, ranked))
+    above = [values[np.searchsorted(values, at, side="right") :][:1] for values in ranked]
+    nexts = np.concatenate(above)
+    far, low = float(ranked.far(at)), gap(at)
+    if low == 0.0:
+        return far
+    far_above, high = (float(ranked.far(nexts.min())), gap(nexts.min())) if len(nexts) else (0.0, -1.0)
+    return far_above + high / (high - low) * (far - far_above)
+
+
+def corners(ranked: Ranked) -> tuple[Floats, Floats]:
+    """FAR and TAR at the corners of the ROC's staircase, from (0, 0) to (1, 1): a step at each genuine score."""
+    thresholds = np.unique(ranked.genuine)[::-1]
+    far = np.concatenate([[0.0], ranked.far(thresholds), [1.0]])
+    tar = np.concatenate([[0.0], ranked.tar(thresholds), [1.0]])
+    return far, tar
+
+
+def _share(rising: Floats, threshold: ArrayLike) -> Floats:
+    refused = np.searchsorted(rising, np.asarray(threshold, dtype=np.float64), side="left")
+    return np.asarray((len(rising) - refused) / len(rising))

@@ -1,0 +1,146 @@
+"""Scores of pairs: cosines in bounded memory, and the four scales the field tells them in.
+
+A score is higher the more alike two pictures are. Distances are lower instead, and papers mix them; `convert`
+goes from any scale to any other.
+"""
+
+from typing import Literal, NoReturn, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Scale = Literal["cosine", "cosine_distance", "squared_l2", "angle_rad"]
+
+_BLOCK_BYTES = 32 * 2**20  # of the block of cosines held at one time
+_ROWS = 64  # pairs gathered at one time: both sides stay in a core's cache
+_GRAM_FROM = 1 / 50  # a gathered pair costs about as much as 50 cells of a matrix product
+
+
+def unit(embeddings: ArrayLike, what: str = "picture") -> Floats:
+    """Embeddings of shape (n, d), any length, scaled to length 1.
+
+    Raises
+    ------
+    ValueError : another shape, or an embedding that is zero or not finite, by its row; `what` names the rows
+    """
+    e = _table(embeddings).astype(np.float64)
+    squared = np.einsum("nd,nd->n", e, e)
+    if not (np.isfinite(squared) & (squared > 0.0)).all():
+        _refuse(squared, np.arange(len(e)), what)
+    e /= np.sqrt(squared)[:, None]
+    return e
+
+
+def cosines(embeddings: ArrayLike, first: ArrayLike, second: ArrayLike, *, what: str = "picture") -> Floats:
+    """Cosine of each pair of rows: embeddings (n, d), `first` and `second` (p,), to (p,).
+
+    Nothing of shape (p, d) is ever made. Where the pairs fill a good part of the table of all their rows, as IJB's
+    do, blocks of that table are computed whole and the pairs read from them; elsewhere pairs are gathered in
+    portions that fit a core's cache. Products and sums are in float64 whatever the embeddings are in.
+
+    Raises
+    ------
+    ValueError : as `unit`, for the rows that are compared; no pairs; a pair that names a row which does not exist
+    """
+    e = _table(embeddings)
+    a, b = _rows(first, second, len(e), what)
+    rows, columns = _used(a, len(e)), _used(b, len(e))
+    if len(a) < _GRAM_FROM * len(rows) * len(columns):
+        return _gathered(e, a, b, what)
+    return _tabulated(unit(e, what), a, b, rows, columns)
+
+
+def _gathered(e: NDArray[np.generic], a: Ints, b: Ints, what: str) -> Floats:
+    out = np.empty(len(a))
+    for start in range(0, len(a), _ROWS):
+        part = slice(start, start + _ROWS)
+        x, y = e[a[part]].astype(np.float64), e[b[part]].astype(np.float64)
+        xx, yy = np.einsum("pd,pd->p", x, x), np.einsum("pd,pd->p", y, y)
+        for rows, squared in ((a[part], xx), (b[part], yy)):
+            if not (np.isfinite(squared) & (squared > 0.0)).all():
+                _refuse(squared, rows, what)
+        out[part] = np.einsum("pd,pd->p", x, y) / np.sqrt(xx * yy)
+    return out
+
+
+def _tabulated(e: Floats, a: Ints, b: Ints, rows: Ints, columns: Ints) -> Floats:
+    out = np.empty(len(a))
+    row_of, column_of = np.zeros(len(e), np.int32), np.zeros(len(e), np.int32)
+    row_of[rows], column_of[columns] = np.arange(len(rows)), np.arange(len(columns))
+    height = max(1, _BLOCK_BYTES // (8 * len(columns)))
+    small = np.min_scalar_type(len(rows) // height)  # numpy sorts numbers of 16 bits in one pass
+    block_of = (row_of // height).astype(small)[a]
+    order = None if (block_of[1:] >= block_of[:-1]).all() else np.argsort(block_of, kind="stable")
+    ends = np.cumsum(np.bincount(block_of))
+    right = e[columns].T
+    for block, stop in enumerate(ends):
+        start = int(ends[block - 1]) if block else 0
+        mine = slice(start, stop) if order is None else order[start:stop]
+        top = block * height
+        table = e[rows[top : top + height]] @ right
+        out[mine] = table[row_of[a[mine]] - top, column_of[b[mine]]]
+    return out
+
+
+def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
+    """Scores or thresholds from one scale to another.
+
+    The scales are ``"cosine"`` c; ``"cosine_distance"`` 1 - c; ``"squared_l2"`` of unit vectors, 2 - 2c; and
+    ``"angle_rad"``, arccos c. On the last three, lower means more alike.
+
+    Raises
+    ------
+    ValueError : a scale that does not exist, or a value that no pair of unit vectors can have
+    """
+    for scale in (given, wanted):
+        if scale not in get_args(Scale):
+            raise ValueError(f"unknown scale {scale!r}; there are: {', '.join(get_args(Scale))}")
+    x = np.asarray(values, dtype=np.float64)
+    ends = {"cosine": (-1.0, 1.0), "cosine_distance": (0.0, 2.0), "squared_l2": (0.0, 4.0), "angle_rad": (0.0, np.pi)}
+    low, high = ends[given]
+    wrong = x[~((x >= low - 1e-6) & (x <= high + 1e-6))]
+    if wrong.size:
+        raise ValueError(f"{given} lies in [{low:g}, {high:.4g}], got {wrong.flat[0]:g}")
+    c = {"cosine": x, "cosine_distance": 1.0 - x, "squared_l2": 1.0 - x / 2.0, "angle_rad": np.cos(x)}[given]
+    converted: dict[Scale, Floats] = {
+        "cosine": c,
+        "cosine_distance": 1.0 - c,
+        "squared_l2": 2.0 - 2.0 * c,
+        "angle_rad": np.arccos(np.clip(c, -1.0, 1.0)),
+    }
+    low, high = ends[wanted]
+    return np.clip(converted[wanted], low, high)  # rounding may leave the scale by a bit
+
+
+def _table(embeddings: ArrayLike) -> NDArray[np.generic]:
+    e = np.asarray(embeddings)
+    if e.ndim != 2:
+        raise ValueError(f"embeddings must have shape (n, d), got {e.shape}")
+    return e
+
+
+def _refuse(squared: Floats, rows: Ints, what: str) -> NoReturn:
+    bad = np.unique(rows[~(np.isfinite(squared) & (squared > 0.0))])
+    others = f", and so are {len(bad) - 1} others" if len(bad) > 1 else ""
+    raise ValueError(f"the embedding of {what} {bad[0]} is zero or not finite{others}")
+
+
+def _rows(first: ArrayLike, second: ArrayLike, n: int, what: str) -> tuple[Ints, Ints]:
+    a, b = np.asarray(first), np.asarray(second)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise ValueError(f"first and second must both have shape (p,), got {a.shape} and {b.shape}")
+    if len(a) == 0:
+        raise ValueError("there are no pairs")
+    low, high = int(min(a.min(), b.min())), int(max(a.max(), b.max()))
+    if low < 0 or high >= n:
+        row = low if low < 0 else high
+        raise ValueError(f"the pairs name {what} {row}, and there are only {n} embeddings")
+    return a, b
+
+
+def _used(rows: Ints, n: int) -> Ints:
+    used = np.zeros(n, dtype=bool)
+    used[rows] = True
+    return np.flatnonzero(used)

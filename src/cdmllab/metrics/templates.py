@@ -1,0 +1,109 @@
+"""Templates: several pictures of one person, of one or more media, pooled into one embedding (IJB's protocol)."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_PICTURES = 8192  # pooled at one time, so that no sorted copy of all embeddings is made
+
+
+class Templates(NamedTuple):
+    """Pooled embeddings of length 1, by rising template number."""
+
+    number: Ints  # [t]
+    embeddings: Floats  # [t, d]
+
+    def rows(self, numbers: ArrayLike) -> Ints:
+        """The row of each template number.
+
+        Raises
+        ------
+        ValueError : a template that has no picture
+        """
+        wanted = np.asarray(numbers)
+        at = np.minimum(np.searchsorted(self.number, wanted), len(self.number) - 1)
+        missing = np.flatnonzero(self.number[at] != wanted)
+        if len(missing):
+            raise ValueError(f"template {wanted[missing[0]]} is asked for, and it has no picture")
+        return at
+
+
+def pool(
+    embeddings: ArrayLike,
+    template: ArrayLike,
+    media: ArrayLike,
+    detector_score: ArrayLike | None = None,
+    *,
+    keep_length: bool = True,
+) -> Templates:
+    """Pool pictures to templates: weigh, average within each medium, add up the media, scale to length 1.
+
+    A video gives hundreds of frames and a photograph one: averaging within a medium first lets both count once.
+    This is the pipeline of the public IJB evaluations, whose embeddings are sums over the two mirrorings.
+
+    Parameters
+    ----------
+    embeddings : shape (n, d), one a picture
+    template : shape (n,), number of the template a picture belongs to
+    media : shape (n,), number of the medium within it
+    detector_score : shape (n,), weight of each picture, not negative; None weighs all alike
+    keep_length : let a long embedding count for more, as the public evaluations do; False scales each to length 1
+
+    Raises
+    ------
+    ValueError : shapes that differ, no pictures, a picture without media (a negative number), embeddings or weights
+        that are not finite, and a template whose pictures add up to zero
+    """
+    e = np.asarray(embeddings)
+    tid, mid = np.asarray(template), np.asarray(media)
+    weight = np.ones(len(e)) if detector_score is None else np.asarray(detector_score, dtype=np.float64)
+    if e.ndim != 2 or not tid.shape == mid.shape == weight.shape == (len(e),):
+        raise ValueError(
+            "embeddings must have shape (n, d), template, media and detector_score (n,), "
+            f"got {e.shape}, {tid.shape}, {mid.shape} and {weight.shape}"
+        )
+    if len(e) == 0:
+        raise ValueError("there are no pictures to pool")
+    if (mid < 0).any():
+        raise ValueError(f"picture {int(np.flatnonzero(mid < 0)[0])} has no media: its number is negative")
+    bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0.0)))
+    if len(bad):
+        raise ValueError(f"the detector score of picture {bad[0]} is {weight[bad[0]]}: it must not be negative")
+
+    order = np.lexsort((mid, tid))
+    t, m = tid[order], mid[order]
+    new_template = np.append(True, t[1:] != t[:-1])
+    new_medium = new_template | np.append(True, m[1:] != m[:-1])
+    starts = np.flatnonzero(new_template)
+    pooled = np.empty((len(starts), e.shape[1]))
+    first = 0
+    while first < len(starts):
+        last = max(first + 1, int(np.searchsorted(starts, starts[first] + _PICTURES, side="right")) - 1)
+        begin, end = starts[first], starts[last] if last < len(starts) else len(e)
+        rows = order[begin:end]
+        x = _weighed(e, rows, weight, keep_length)
+        medium = np.flatnonzero(new_medium[begin:end])
+        means = np.add.reduceat(x, medium, axis=0) / np.diff(np.append(medium, end - begin))[:, None]
+        own = np.searchsorted(medium, starts[first:last] - begin)
+        pooled[first:last] = np.add.reduceat(means, own, axis=0)
+        first = last
+    length = np.linalg.norm(pooled, axis=1)
+    empty = np.flatnonzero(length == 0.0)
+    if len(empty):
+        raise ValueError(f"the pictures of template {t[starts[empty[0]]]} add up to zero")
+    return Templates(t[starts].astype(np.int64), pooled / length[:, None])
+
+
+def _weighed(e: NDArray[np.floating], rows: Ints, weight: Floats, keep_length: bool) -> Floats:
+    x = e[rows].astype(np.float64)
+    length = np.linalg.norm(x, axis=1)
+    bad = np.flatnonzero(~(np.isfinite(length) & (keep_length | (length > 0.0))))
+    if len(bad):
+        raise ValueError(f"the embedding of picture {rows[bad[0]]} is zero or not finite")
+    factor = weight[rows] if keep_length else weight[rows] / length
+    scaled: Floats = x * factor[:, None]
+    return scaled

@@ -1,0 +1,99 @@
+"""Verification measures of weighted pairs, for many sets of weights at a time: what a bootstrap repeats.
+
+Pairs come sorted, the most alike first. With all weights 1 each measure equals its plain form in `verification`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_EXACT, _STEPS = 200_000, 20_000  # thresholds read one by one from the top, and steps through all below
+
+
+class Curve:
+    """The ROC of p pairs by falling score.
+
+    Up to 200,000 pairs every threshold is read. Of more, the highest 200,000 scores are, where small FARs are
+    decided, and 20,000 thresholds spread over the others.
+
+    Parameters
+    ----------
+    falling : scores, shape (p,), falling
+    same : shape (p,), both kinds present
+    """
+
+    def __init__(self, falling: Floats, same: Bools) -> None:
+        starts = np.flatnonzero(np.append(True, falling[1:] != falling[:-1]))
+        below = starts[starts >= _EXACT]
+        thinned = below[:: max(1, len(below) // _STEPS)]
+        self._starts = np.concatenate([starts[starts < _EXACT], thinned])
+        self._same = same
+        self._lowest = falling[np.append(0, np.append(self._starts[1:], len(falling)) - 1)]  # accepted at each point
+
+    def measures(self, weights: Floats, fars: Sequence[float] = ()) -> dict[str, Floats]:
+        """``"auc"``, ``"eer"``, ``"tar@<far>"`` and ``"threshold@<far>"`` for weights (r, p), each of shape (r,).
+
+        NaN where a set of weights leaves only one kind of pairs.
+        """
+        far, tar = self._rates(~self._same * weights), self._rates(self._same * weights)
+        rows = np.arange(len(weights))
+        values: dict[str, Floats] = {"auc": np.asarray(np.trapezoid(tar, far, axis=1))}
+
+        gap = far + tar - 1.0
+        k = np.maximum(np.argmax(gap >= 0.0, axis=1), 1)
+        low, high = gap[rows, k - 1], gap[rows, k]
+        values["eer"] = far[rows, k - 1] + low / (low - high) * (far[rows, k] - far[rows, k - 1])
+        for wanted in fars:
+            within = (far <= wanted * (1.0 + 1e-12)).sum(axis=1) - 1
+            unknown = np.isnan(far[:, -1] + tar[:, -1])
+            values[f"tar@{wanted:g}"] = np.where(unknown, np.nan, tar[rows, within])
+            values[f"threshold@{wanted:g}"] = np.where(unknown, np.nan, self._lowest[within])
+        return values
+
+    def _rates(self, weights: Floats) -> Floats:
+        counts = np.cumsum(np.add.reduceat(weights, self._starts, axis=1), axis=1)
+        total = counts[:, -1:]
+        shares = counts / np.where(total > 0.0, total, np.nan)
+        return np.concatenate([np.where(total > 0.0, 0.0, np.nan), shares], axis=1)
+
+
+class Folds:
+    """LFW's accuracy over folds.
+
+    Parameters
+    ----------
+    falling, same : as for `Curve`, both kinds in the complement of every fold
+    fold : shape (p,), two or more different ones
+    """
+
+    def __init__(self, falling: Floats, same: Bools, fold: ArrayLike) -> None:
+        f = np.asarray(fold)
+        self._parts = []
+        for k in np.unique(f):
+            rest, own = np.flatnonzero(f != k), np.flatnonzero(f == k)
+            theirs = falling[rest]
+            starts = np.flatnonzero(np.append(True, theirs[1:] != theirs[:-1]))
+            values = theirs[starts]
+            edges = np.concatenate([[np.inf], (values[:-1] + values[1:]) / 2.0, values[-1:]])
+            sign = np.where(same[rest], 1.0, -1.0)
+            self._parts.append((rest, sign, starts, edges, own, falling[own], same[own]))
+
+    def accuracy(self, weights: Floats) -> Floats:
+        """Mean over folds for weights of shape (r, p); a fold without any weight is left out. Shape (r,)."""
+        per_fold = np.empty((len(weights), len(self._parts)))
+        nothing = np.zeros((len(weights), 1))
+        for k, (rest, sign, starts, edges, own, falling, same) in enumerate(self._parts):
+            gained = np.cumsum(np.add.reduceat(weights[:, rest] * sign, starts, axis=1), axis=1)
+            gained = np.concatenate([nothing, gained], axis=1)
+            best = gained >= gained.max(axis=1, keepdims=True) - 0.5
+            middle = best.sum(axis=1, keepdims=True) // 2 + 1
+            threshold = edges[np.argmax(np.cumsum(best, axis=1) >= middle, axis=1)]
+            w = weights[:, own]
+            right = (falling >= threshold[:, None]) == same
+            total = w.sum(axis=1)
+            per_fold[:, k] = (w * right).sum(axis=1) / np.where(total > 0.0, total, np.nan)
+        return np.asarray(np.nanmean(per_fold, axis=1))

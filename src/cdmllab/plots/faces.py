@@ -1,0 +1,52 @@
+"""The face lab's own figures."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+
+from cdmllab.plots.style import GRID, IDENTITY_COLOURS
+
+
+def relief(ax: Axes, radius: ArrayLike) -> None:
+    """The shape of a head as a map: distance of the surface from the centre in every direction.
+
+    Parameters
+    ----------
+    radius : shape (rows, columns), from nape to nape and from below to above, as `cdmllab.faces.relief` gives it
+    """
+    ax.imshow(np.asarray(radius), origin="lower", extent=(-1.0, 1.0, -1.0, 1.0), aspect="auto", cmap="cividis")
+    ax.set_xticks([-1.0, -(0.5**0.5), 0.0, 0.5**0.5, 1.0], ["back", "-90°", "front", "90°", "back"])
+    ax.set_yticks([-1.0, 0.0, 1.0], ["below", "level", "above"])
+    ax.grid(False)
+
+
+def response_curves(ax: Axes, strengths: Sequence[float], lost: Mapping[str, ArrayLike], named: int = 6) -> None:
+    """How much cosine each nuisance costs at rising strength; the costliest are named, the others stay pale.
+
+    Parameters
+    ----------
+    strengths : shape (k,), in [0, 1]
+    lost : by factor, shape (k,)
+    named : how many are named
+    """
+    order = sorted(lost, key=lambda name: -float(np.asarray(lost[name])[-1]))
+    ends = []
+    for place, name in enumerate(order):
+        values = np.asarray(lost[name])
+        if place < named:
+            ax.plot(strengths, values, color=IDENTITY_COLOURS[place], zorder=3)
+            ends.append((float(values[-1]), name, IDENTITY_COLOURS[place]))
+        else:
+            ax.plot(strengths, values, color=GRID, linewidth=1.2, zorder=2)
+    room = (max(end for end, _, _ in ends) or 1.0) * 0.075
+    level = np.inf
+    for end, name, colour in ends:  # from the top: no label closer than a line to the one above
+        level = min(end, level - room)
+        ax.annotate(name.replace("_", " "), (1.0, end), (1.03, level), color=colour, va="center", fontsize=8.5,
+                    annotation_clip=False)  # fmt: skip
+    ax.set_xlim(0.0, 1.0)
+    ax.set_ylim(bottom=min(0.0, min(float(np.min(np.asarray(v))) for v in lost.values())))
+    ax.set_xlabel("strength of the nuisance")
+    ax.set_ylabel("cosine lost")

@@ -1,0 +1,86 @@
+"""Verification and identification: ROC, scores with a threshold, CMC, and how honest probabilities are."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import ArrayLike
+
+from cdmllab.metrics import ranked
+from cdmllab.metrics.calibration import Reliability
+from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour, label
+
+
+def roc_curve(ax: Axes, scores: ArrayLike, same: ArrayLike, *, name: str) -> None:
+    """TAR against FAR on a logarithmic axis, down to one impostor pair; `name` gives colour and label.
+
+    Several curves can share the axes, which then reach as far down as the largest set of pairs does.
+    """
+    by_kind = ranked.rank(scores, same)
+    far, tar = ranked.corners(by_kind)
+    finest = 1.0 / len(by_kind.impostor)
+    left = min(finest, ax.get_xlim()[0]) if ax.lines else finest
+    ax.step(far, tar, where="post", color=colour(name), label=label(name))
+    ax.set(xscale="log", xlim=(left, 1.0), ylim=(0.0, 1.02), xlabel="FAR")
+    ax.set_ylabel("TAR")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+def score_histogram(
+    ax: Axes, scores: ArrayLike, same: ArrayLike, *, threshold: float | None = None, bins: int = 80, title: str = ""
+) -> None:
+    """Cosines of genuine and of impostor pairs as densities, what is judged wrongly in full colour.
+
+    Parameters
+    ----------
+    ax : where to draw
+    scores : cosines, shape (p,)
+    same : True for genuine pairs, shape (p,)
+    threshold : where pairs are accepted from; None draws none
+    bins : over the range of the scores
+    title : stands above
+    """
+    s, y = ranked.check(scores, same)
+    edges = np.histogram_bin_edges(s, bins)
+    if threshold is not None:  # a bin ends at the threshold, so that the colours do too
+        edges = np.sort(np.append(edges, threshold)) if s.min() < threshold < s.max() else edges
+    for rows, shade, kind in ((y, GENUINE, "genuine"), (~y, IMPOSTOR, "impostor")):
+        density, _ = np.histogram(s[rows], edges, density=True)
+        ax.stairs(density, edges, fill=True, color=shade, alpha=0.3)
+        ax.stairs(density, edges, color=shade, lw=1.4, label=kind)
+        if threshold is not None:
+            accepted = edges[:-1] >= threshold
+            wrong = ~accepted if kind == "genuine" else accepted
+            ax.stairs(np.where(wrong, density, 0.0), edges, fill=True, color=shade, alpha=0.85)
+    ax.set_ylim(0.0, 1.1 * ax.get_ylim()[1])  # room for the threshold's number
+    if threshold is not None:
+        ax.axvline(threshold, color=INK, lw=1.0, ls=(0, (4, 3)))
+        ax.annotate(f"{threshold:.3f}", (threshold, 1.0), (3, -2), xycoords=("data", "axes fraction"),
+                    textcoords="offset points", va="top", color=INK, fontsize=8.5)  # fmt: skip
+    ax.set(xlabel="cosine of the pair", yticks=[], title=title)
+    ax.grid(visible=False)
+    ax.spines["left"].set_visible(False)
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, 0.92))
+
+
+def cmc_curve(ax: Axes, rates: ArrayLike, *, name: str) -> None:
+    """Rank-k identification rates, shape (ranks,), against k; `name` gives colour and label."""
+    r = np.asarray(rates, dtype=np.float64)
+    ax.plot(np.arange(1, len(r) + 1), r, color=colour(name), label=label(name), marker="o", ms=3.5)
+    low = min(float(r.min()), ax.get_ylim()[0] if len(ax.lines) > 1 else 1.0)
+    ax.set(xlabel="rank", xlim=(0.5, len(r) + 0.5), ylim=(max(0.0, low - 0.04), 1.01))
+    ax.set_ylabel("identified")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def reliability_curve(ax: Axes, found: Reliability, *, name: str) -> None:
+    """Observed against stated probability with Wilson intervals; on the dashed line the probabilities are honest."""
+    if not ax.lines:
+        ax.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=(0, (3, 3)))
+    gaps = [found.observed - found.low, found.high - found.observed]
+    ax.errorbar(found.stated, found.observed, gaps, color=colour(name), label=label(name), marker="o", ms=4, lw=1.4)
+    ax.set(xlabel="stated probability", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    ax.set_ylabel("genuine pairs")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
+        axis.set_ticks([0.0, 0.25, 0.5, 0.75, 1.0])

@@ -1,0 +1,93 @@
+"""How a picture becomes a network's input: kept beside the weights, since networks differ in it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Preprocessing = dict[str, Any]
+
+# insightface's recognition models: RGB, (x / 255 - 0.5) / 0.5.
+INSIGHTFACE: Preprocessing = {"channels": "RGB", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "size": 112}
+# What other public checkpoints expect.
+ADAFACE: Preprocessing = INSIGHTFACE | {"channels": "BGR"}
+MAGFACE: Preprocessing = ADAFACE | {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
+ORDERS = ("RGB", "BGR", "grey")
+_GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as image libraries have it
+
+
+def standard(channels: int, size: int) -> Preprocessing:
+    """insightface's, for a network with this input."""
+    if channels == 3:
+        return {**INSIGHTFACE, "size": size}
+    return {"channels": "grey", "mean": [0.5], "std": [0.5], "size": size}
+
+
+def check(given: Mapping[str, Any]) -> Preprocessing:
+    """The same, complete and in its plain form.
+
+    Parameters
+    ----------
+    given : ``channels`` (RGB, BGR or grey), ``mean`` and ``std`` on pixels scaled to [0, 1], one number or one for
+        each channel, ``size`` in pixels
+
+    Raises
+    ------
+    ValueError : a key missing or unknown, or a value out of range
+    """
+    if set(given) != set(INSIGHTFACE):
+        raise ValueError(f"preprocessing has the keys {', '.join(INSIGHTFACE)}, got {', '.join(map(str, given))}")
+    if given["channels"] not in ORDERS:
+        raise ValueError(f"preprocessing: channels must be one of {', '.join(ORDERS)}, got {given['channels']!r}")
+    count = 1 if given["channels"] == "grey" else 3
+    plain: Preprocessing = {"channels": given["channels"]}
+    for key in ("mean", "std"):
+        value = given[key]
+        values = [value] * count if isinstance(value, int | float) else list(value)
+        if len(values) != count or not all(isinstance(v, int | float) for v in values):
+            raise ValueError(f"preprocessing: {key} must be one number or {count}, got {value!r}")
+        plain[key] = [float(v) for v in values]
+    if min(plain["std"]) <= 0.0:
+        raise ValueError(f"preprocessing: std must be positive, got {given['std']!r}")
+    if not isinstance(given["size"], int) or given["size"] < 1:
+        raise ValueError(f"preprocessing: size must be a number of pixels, got {given['size']!r}")
+    return {**plain, "size": given["size"]}
+
+
+def apply(pictures: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
+    """uint8 pictures, RGB or grey, to a network's float32 input (b, channels, size, size).
+
+    A grey network sees the luminance of colour pictures, a colour network grey pictures three times.
+
+    Parameters
+    ----------
+    pictures : uint8, shape (b, 1 or 3, size, size)
+    preprocessing : see `check`
+
+    Raises
+    ------
+    ValueError : pictures of another type or size
+    """
+    plain = check(preprocessing)
+    size, wants = plain["size"], 1 if plain["channels"] == "grey" else 3
+    shape = tuple(pictures.shape)
+    if pictures.dtype != torch.uint8 or len(shape) != 4 or shape[1] not in (1, 3) or shape[2:] != (size, size):
+        raise ValueError(f"pictures must be uint8 of shape (b, 1 or 3, {size}, {size}), got {pictures.dtype} {shape}")
+    scaled = pictures.float() / 255.0
+    if wants == 1 and shape[1] == 3:
+        scaled = (scaled * scaled.new_tensor(_GREY).view(3, 1, 1)).sum(1, keepdim=True)
+    if wants == 3 and shape[1] == 1:
+        scaled = scaled.expand(-1, 3, -1, -1)
+    if plain["channels"] == "BGR":
+        scaled = scaled.flip(1)
+    mean, std = (scaled.new_tensor(plain[key]).view(-1, 1, 1) for key in ("mean", "std"))
+    return (scaled - mean) / std
+
+
+def require(wanted: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
+    """Raise a ValueError, naming `where` the second comes from and in what it differs, unless both are the same."""
+    a, b = check(wanted), check(given)
+    told = "; ".join(f"{key} {b[key]} instead of {a[key]}" for key in a if a[key] != b[key])
+    if told:
+        raise ValueError(f"{where} has another preprocessing than the network was trained with: {told}")

@@ -1,0 +1,174 @@
+"""One training run in motion: all that changes from step to step, and how it changes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from cdmllab.backbones import Backbone
+from cdmllab.data.loaders import Batch, Loader
+from cdmllab.data.sets import TrainingSet
+from cdmllab.heads import HeadOutput, MarginHead
+from cdmllab.runs import Run
+from cdmllab.training import divergence, sources, watch
+from cdmllab.training.config import Config
+from cdmllab.training.distributed import Place
+from cdmllab.training.schedule import learning_rate
+
+if TYPE_CHECKING:
+    from cdmllab.heads.pairs import PairHead
+
+Prepare = Callable[[Tensor], Tensor]
+
+
+class Trainer:
+    """The network, the head, the optimiser and the data of a run, at some step.
+
+    Parameters
+    ----------
+    run, config : what is trained, and where it is written
+    source : the pictures
+    backbone, head : new ones, on the device
+    prepare : from uint8 pictures to the network's input
+    place : which process this is
+    """
+
+    def __init__(
+        self, run: Run, config: Config, source: TrainingSet, backbone: Backbone, head: "MarginHead | PairHead",
+        prepare: Prepare, place: Place,
+    ) -> None:  # fmt: skip
+        self.run, self.config, self.place, self.prepare = run, config, place, prepare
+        self.backbone, self.head = backbone, head
+        self.network: nn.Module = place.wrap(backbone)
+        self.loader = Loader(
+            source,
+            config.batch_size,
+            seed=config.seed,
+            workers=config.data.workers,
+            augmentation=config.data.augmentation,
+            device=place.device,
+            per_identity=config.data.per_identity,
+            rank=place.rank,
+            world_size=place.world_size,
+        )
+        self.known = None
+        if config.loss.options.get("easiness") == "known":
+            self.known = sources.known_easiness(source).to(place.device)
+        self.steps_an_epoch = len(self.loader) // config.accumulate
+        if self.steps_an_epoch == 0:
+            raise ValueError(f"an epoch has {len(self.loader)} batches, fewer than the {config.accumulate} of one step")
+        self.steps = config.epochs * self.steps_an_epoch
+        self.effective_batch = config.batch_size * config.accumulate * place.world_size
+        o = config.optimiser
+        self.optimiser = SGD(self.parameters().values(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay)
+        self.scaler = torch.amp.GradScaler(place.device.type, enabled=config.speed.precision == "float16")
+        self.step = 0
+        self.gradient_norm: float | None = None
+        self.clock = watch.Clock()
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Every parameter by its name."""
+        parts = {"backbone": self.backbone, "head": self.head}
+        return {f"{part}.{name}": p for part, module in parts.items() for name, p in module.named_parameters()}
+
+    @property
+    def epoch(self) -> int:
+        """Counted from 0."""
+        return self.step // self.steps_an_epoch
+
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return learning_rate(
+            self.config.optimiser, self.step, self.steps_an_epoch, self.config.epochs, self.effective_batch
+        )
+
+    def go(self) -> Iterator[tuple[Batch, HeadOutput, Tensor]]:
+        """Train to the end; yields the last batch of every step, what the head said, and the embeddings."""
+        while self.step < self.steps:
+            waiting: list[Batch] = []
+            start = perf_counter()
+            for batch in self.loader:
+                self.clock.waited(perf_counter() - start, len(batch.labels))
+                waiting.append(batch)
+                if len(waiting) == self.config.accumulate:
+                    yield self._step(waiting)
+                    waiting = []
+                    if self.step == self.steps:
+                        return
+                start = perf_counter()
+
+    def _step(self, batches: list[Batch]) -> tuple[Batch, HeadOutput, Tensor]:
+        lr = self.lr()
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self.head.set_progress(self.step / self.steps)
+        for number, batch in enumerate(batches, start=1):
+            last = number == len(batches)
+            with nullcontext() if last else self.place.no_sync(self.network):
+                embeddings = self.network(self.prepare(batch.images))
+                if not torch.isfinite(embeddings).all():
+                    raise self._diverged("an embedding is not finite", batch, embeddings)
+                known = None if self.known is None else self.known[batch.rows]
+                out: HeadOutput = self.head(embeddings, batch.labels, known)
+                if not torch.isfinite(out.loss):
+                    raise self._diverged(f"the loss is {float(out.loss)}", batch, embeddings)
+                self.scaler.scale(out.loss / len(batches)).backward()
+        if self.config.optimiser.clip_norm is not None:
+            self.scaler.unscale_(self.optimiser)
+            norm = nn.utils.clip_grad_norm_(self.parameters().values(), self.config.optimiser.clip_norm)
+            self.gradient_norm = float(norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad()
+        self.step += 1
+        return batch, out, embeddings
+
+    def _diverged(self, what: str, batch: Batch, embeddings: Tensor) -> Exception:
+        return divergence.stop(
+            self.run.folder,
+            what,
+            step=self.step,
+            epoch=self.epoch,
+            lr=self.lr(),
+            precision=self.config.speed.precision,
+            rows=batch.rows,
+            embeddings=embeddings,
+            parameters=self.parameters(),
+            images=batch.images,
+            gradient_norm=self.gradient_norm,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on; tensors are the live ones, so that loading fills them in place."""
+        momentum = {}
+        for name, parameter in self.parameters().items():
+            kept = self.optimiser.state[parameter]
+            if (
+                kept.get("momentum_buffer") is None
+            ):  # before the first step; then it is the gradient, as 0.9 x 0 + gradient
+                kept["momentum_buffer"] = torch.zeros_like(parameter)
+            momentum[name] = kept["momentum_buffer"]
+        return {
+            "backbone": self.backbone.state_dict(),
+            "head": self.head.state_dict(),
+            "momentum": momentum,
+            "scaler": self.scaler.state_dict(),
+            "loader": self.loader.state_dict(),
+            "random": {"cpu": torch.get_rng_state(), **self.place.random_state()},
+            "step": self.step,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state` gave and a checkpoint filled."""
+        self.backbone.load_state_dict(state["backbone"])
+        self.head.load_state_dict(state["head"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.loader.load_state_dict(state["loader"])
+        torch.set_rng_state(state["random"]["cpu"])
+        self.place.set_random_state(state["random"])
+        self.step = state["step"]
+        self.clock.reset()

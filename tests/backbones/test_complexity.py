@@ -1,0 +1,105 @@
+import math
+
+import pytest
+import torch
+
+from cdmllab import backbones
+from cdmllab.backbones import complexity, published
+
+PUBLISHED = list(published.TABLE)
+
+
+@pytest.fixture(scope="module")
+def costs():
+    return {name: complexity.cost(backbones.create(name)) for name in PUBLISHED}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_equal_the_published_to_the_unit(costs, name):
+    row, own = published.TABLE[name], costs[name]
+    assert own.parameters - own.trained_parameters == 512  # the gains of the last normalisation
+    assert {"all": own.parameters, "trained": own.trained_parameters}[row.counted] == row.parameters
+
+
+@pytest.mark.parametrize("name", PUBLISHED[:-1])
+def test_gflops_equal_the_published_as_printed(costs, name):
+    assert round(costs[name].published_gflops, 2) == published.TABLE[name].gflops
+
+
+def test_lightweight_needs_the_published_number_of_products(costs):
+    assert round(costs["lightweight"].gmacs, 3) == published.TABLE["lightweight"].gflops
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_sizes_are_the_published_but_for_three(costs, name):
+    """35.70, 130.20 and 19.43 do not follow from the published counts; the other six are within rounding."""
+    row = published.TABLE[name]
+    difference = abs(costs[name].size_mib(row.counted) - row.size_mib)
+    assert (difference > 0.025) == (name in ("r18_lite", "r34", "lightweight"))
+    assert difference < 0.53
+
+
+def test_macs_of_the_stem_are_those_of_the_formula():
+    stem = complexity.layers(backbones.create("r18_lite"))[0]
+    assert (stem.name, stem.kind, stem.parameters) == ("conv1", "Conv2d", 32 * 27)
+    assert stem.macs == 112 * 112 * 32 * 27
+    assert (stem.outputs, stem.side, stem.receptive_field) == (112 * 112 * 32, 112, 3)
+
+
+def test_depthwise_macs_count_one_channel_each():
+    by_name = {layer.name: layer for layer in complexity.layers(backbones.create("lightweight"))}
+    assert by_name["stem.3"].macs == 56 * 56 * 16 * 9
+
+
+def test_stages_add_up_to_the_whole():
+    net = backbones.create("r18_lite")
+    parts = complexity.stages(
+        net, ["conv1", "bn1", "prelu", "layer1", "layer2", "layer3", "layer4", "bn2", "fc", "features"]
+    )
+    whole = complexity.cost(net)
+    assert sum(p[0] for p in parts) == whole.parameters
+    assert sum(p[1] for p in parts) == whole.macs
+    with pytest.raises(ValueError, match="no layer whose name begins with 'layer5'"):
+        complexity.stages(net, ["layer5"])
+
+
+def test_receptive_field_is_what_the_gradient_reaches():
+    """All weights positive, all normalisations neutral: the middle output's gradient covers its receptive field."""
+    net = backbones.create("r18_lite", size=256, width=2, embedding_dim=2).double().eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(0.01 if parameter.ndim > 1 else 1.0)
+    x = torch.ones(1, 3, 256, 256, dtype=torch.float64, requires_grad=True)
+    net.trunk(x)[0, 0, 8, 8].backward()
+    touched = (x.grad[0].abs().sum(0) > 0).nonzero()
+    width = touched.max(0).values - touched.min(0).values + 1
+    (_, _, seen) = complexity.stages(net, ["layer4"])[0]
+    assert width.tolist() == [seen, seen] == [183, 183]
+
+
+def test_counting_changes_nothing():
+    net = backbones.create("small", width=8)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    net.train()
+    complexity.cost(net)
+    assert net.training
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+# Each technique against the plain Lite network: the share of parameters and of products that stays.
+TECHNIQUES = [
+    ({"width": 16}, 0.424, 0.257),
+    ({"block": "separable"}, 0.737, 0.161),
+    ({"block": "bottleneck"}, 0.761, 0.179),
+    ({"downsample": "early"}, 1.0, 0.672),
+    ({"downsample": "stem"}, 1.0, 0.852),
+    ({"flatten": "depthwise"}, 0.319, 0.991),
+]
+
+
+@pytest.mark.parametrize(("options", "parameters", "macs"), TECHNIQUES)
+def test_techniques_save_what_they_are_for(costs, options, parameters, macs):
+    plain, own = costs["r18_lite"], complexity.cost(backbones.create("r18_lite", **options))
+    assert math.isclose(own.parameters / plain.parameters, parameters, abs_tol=2e-3)
+    assert math.isclose(own.macs / plain.macs, macs, abs_tol=2e-3)

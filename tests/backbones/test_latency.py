@@ -1,0 +1,34 @@
+from cdmllab.backbones import latency
+
+RECORD = {
+    "models": [
+        {"backbone": name, "ways": [
+            {"way": "eager", "batch_1": {"ms": ms, "ratio_to_r18": ms / 60}},
+            {"way": "int8", "batch_1": {"ms": ms / 3, "ratio_to_r18": ms / 180}},
+        ]}
+        for name, ms in (("r18", 60.0), ("r18_lite", 20.0), ("lightweight", 9.0))
+    ]
+}  # fmt: skip
+
+
+def test_by_way_turns_the_record_round():
+    assert latency.by_way(RECORD, "ms") == {
+        "eager": {"r18": 60.0, "r18_lite": 20.0, "lightweight": 9.0},
+        "int8": {"r18": 20.0, "r18_lite": 20.0 / 3, "lightweight": 3.0},
+    }
+    assert latency.by_way(RECORD)["int8"]["r18"] == 60 / 180
+
+
+def test_largest_within_is_the_one_with_most_products_not_the_slowest():
+    times = {"r18": 60.0, "r18_lite": 20.0, "lightweight": 25.0}
+    assert latency.largest_within(times, 30.0) == "r18_lite"
+    assert latency.largest_within(times, 60.0) == "r18"
+    assert latency.largest_within(times, 5.0) is None
+
+
+def test_measure_gives_a_record_of_the_benchmarks_form():
+    record = latency.measure(["small"], rounds=1)
+    (model,) = record["models"]
+    assert model["backbone"] == "small"
+    assert latency.by_way(record)["eager"]["small"] < 1.0  # of R18, which has a hundred times its products
+    assert model["ways"][0]["batch_1"]["ms"] > 0

@@ -1,0 +1,116 @@
+import itertools
+
+import pytest
+import torch
+
+from cdmllab import backbones
+
+TINY = {"width": 4, "embedding_dim": 6, "size": 32}
+EVERY = {
+    "r18_lite": TINY,
+    "r50": {"embedding_dim": 6, "size": 16, "channels": 1, "width": 2},
+    "lightweight": {"embedding_dim": 6, "size": 32},
+    "small": {"embedding_dim": 6, "width": 4},
+}
+VARIANTS = list(
+    itertools.product(("basic", "separable", "bottleneck"), ("late", "early", "stem"), ("all", "depthwise"))
+)
+
+
+def pictures(net, count=3):
+    return torch.randn(count, net.channels, net.size, net.size, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", backbones.names())
+def test_default_output_is_one_finite_embedding_a_picture(name):
+    torch.manual_seed(0)
+    net = backbones.create(name).eval()
+    assert (net.size, net.channels) == ((32, 3) if name == "small" else (112, 3))
+    net.train()
+    with torch.no_grad():
+        out = net(pictures(net, 2))
+    assert out.shape == (2, net.embedding_dim)
+    assert net.embedding_dim == (64 if name == "small" else 512)
+    assert torch.isfinite(out).all()
+    assert out.norm(dim=1).min() > 0
+
+
+def test_embeddings_in_training_have_unit_variance():
+    """The last normalisation's gain stays 1: the mean squared length is d whatever came before."""
+    net = backbones.create("r18_lite", **TINY | {"embedding_dim": 32})
+    out = net(5.0 * pictures(net, 64))
+    assert torch.isclose(out.square().sum(1).mean(), torch.tensor(32.0), rtol=1e-2)
+    assert not net.features.weight.requires_grad
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_evaluation_does_not_depend_on_the_batch_or_on_dropout(name):
+    torch.manual_seed(0)
+    extra = {"dropout": 0.4} if name.startswith("r") else {}
+    net = backbones.create(name, **EVERY[name], **extra)
+    x = pictures(net)
+    net.train()(x)
+    net.eval()
+    torch.testing.assert_close(net(x), net(x), rtol=0, atol=0)
+    torch.testing.assert_close(net(x)[2:], net(x[2:]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_training_is_the_same_from_the_same_seed(name):
+    outs = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        net = backbones.create(name, **EVERY[name])
+        outs.append(net(pictures(net)))
+    assert torch.equal(*outs)
+
+
+@pytest.mark.parametrize(("block", "downsample", "flatten"), VARIANTS)
+def test_every_variant_trains(block, downsample, flatten):
+    net = backbones.create("r18_lite", **TINY, block=block, downsample=downsample, flatten=flatten)
+    net(pictures(net)).square().sum().backward()
+    missing = [name for name, p in net.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert missing == []
+    assert net.trunk(pictures(net)).shape == (3, 32, 2, 2)
+
+
+@pytest.mark.parametrize("size", [16, 20, 112, 127])
+@pytest.mark.parametrize("name", ["r18_lite", "lightweight"])
+def test_other_sizes_are_halved_rounding_up(name, size):
+    net = backbones.create(name, size=size, embedding_dim=4).eval()
+    halvings = 4 if name == "r18_lite" else 5
+    assert net.trunk(pictures(net, 1)).shape[-1] == -(-size // 2**halvings)
+    assert net(pictures(net, 1)).shape == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [((2, 3, 112, 112), r"\(b, 3, 32, 32\), got \(2, 3, 112, 112\)"), ((2, 1, 32, 32), r"got \(2, 1, 32, 32\)"),
+     ((3, 32, 32), r"got \(3, 32, 32\)")],
+)  # fmt: skip
+def test_other_pictures_are_refused(shape, said):
+    with pytest.raises(ValueError, match=said):
+        backbones.create("r18_lite", **TINY)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("r17", {}, "unknown backbone 'r17'; did you mean 'r1"),
+        ("r50-lite", {}, "did you mean 'r50_lite'"),
+        ("R100", {}, "did you mean 'r100'"),
+        ("vit", {}, "unknown backbone 'vit'; there are: r18"),
+        ("r18", {"depth": 3}, "'r18' has no option 'depth'; it has: embedding_dim"),
+        ("r18", {"depths": (1, 1, 1, 1)}, "'r18' has no option 'depths'"),
+        ("r18", {"size": 8}, "16 to 448 pixels, got size=8"),
+        ("r18", {"channels": 4}, "1 .grey. or 3 .colour., got 4"),
+        ("r18", {"embedding_dim": 0}, "at least 1, got 0"),
+        ("r18", {"block": "dense"}, "block must be one of basic, separable, bottleneck, got 'dense'"),
+        ("r18", {"downsample": "never"}, "downsample must be one of late, early, stem"),
+        ("r18", {"flatten": "mean"}, "flatten must be one of all, depthwise"),
+        ("r18", {"width": 3}, "even number of channels, got 3"),
+    ],
+)
+def test_nonsense_is_refused(name, options, said):
+    with pytest.raises(ValueError, match=said):
+        backbones.create(name, **options)

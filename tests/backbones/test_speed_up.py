@@ -1,0 +1,129 @@
+"""Faster ways to the same numbers, each beside plain float32."""
+
+import copy
+
+import pytest
+import torch
+
+from cdmllab import backbones
+
+OPTIONS = {"r18_lite": {"width": 8, "embedding_dim": 16, "size": 32}, "lightweight": {"embedding_dim": 16, "size": 32},
+           "small": {"width": 8, "embedding_dim": 16}}  # fmt: skip
+# Of the embeddings, relative to their length: rounding of sums; 8 and 11 bits of mantissa through 20 layers.
+TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-2, "float16": 5e-3}
+
+
+@pytest.fixture(params=OPTIONS)
+def net(request):
+    torch.manual_seed(0)
+    made = backbones.create(request.param, **OPTIONS[request.param])
+    with torch.no_grad():
+        for _ in range(20):
+            made(pictures(made))  # running means that fit
+    return made
+
+
+def pictures(net):
+    x = torch.randn(8, 3, net.size, net.size, generator=torch.Generator().manual_seed(2))
+    return x.to(net.fc.weight.dtype)
+
+
+def step(net, **options):
+    """Embeddings, gradients and state after one training step of a copy."""
+    twin = copy.deepcopy(net).speed_up(**options).train()
+    out = twin(pictures(net))
+    weights = torch.linspace(-1, 1, out.numel()).view_as(out)
+    (out * weights).sum().backward()
+    grads = {name: p.grad for name, p in twin.named_parameters() if p.grad is not None}
+    return out.detach(), grads, twin.state_dict()
+
+
+def flat(grads):
+    return torch.cat([grad.flatten() for grad in grads.values()])
+
+
+def error(got, want):
+    return ((got - want).norm() / want.norm()).item()
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_embeddings_agree_with_plain_float32(net, precision, channels_last):
+    net.eval()
+    fast = copy.deepcopy(net).speed_up(precision=precision, channels_last=channels_last)
+    with torch.no_grad():
+        got, want = fast(pictures(net)), net(pictures(net))
+    assert got.dtype == torch.float32
+    assert error(got, want) < TOLERANCE[precision]
+    if precision != "float32":
+        assert not torch.equal(got, want)  # else nothing was done in the lower precision
+
+
+@pytest.mark.parametrize("options", [{"channels_last": True}, {"checkpointing": True}], ids=str)
+def test_a_training_step_is_the_plain_one(net, options):
+    """In float64, where the order of sums does not show."""
+    out, grads, state = step(net.double())
+    fast_out, fast_grads, fast_state = step(net, **options)
+    assert list(fast_grads) == list(grads)
+    torch.testing.assert_close(fast_out, out)
+    assert error(flat(fast_grads), flat(grads)) < 1e-9
+    for name, value in state.items():
+        torch.testing.assert_close(fast_state[name], value, msg=name)
+
+
+def test_bfloat16_gradients_point_the_same_way():
+    torch.manual_seed(0)
+    net = backbones.create("small", **OPTIONS["small"])
+    _, grads, _ = step(net)
+    _, rough, _ = step(net, precision="bfloat16")
+    assert torch.cosine_similarity(flat(grads), flat(rough), dim=0) > 0.99
+
+
+def test_checkpointing_keeps_less():
+    """What the graph holds between forward and backward pass, counted in numbers saved."""
+    torch.manual_seed(0)
+    net = backbones.create("r50", width=4, embedding_dim=4, size=64)
+
+    def saved(**options):
+        twin, kept = copy.deepcopy(net).speed_up(**options), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+            twin(pictures(net))
+        return sum(kept)
+
+    assert saved(checkpointing=True) < 0.5 * saved()
+
+
+def test_outer_autocast_leaves_the_output_part_in_float32(net):
+    net.eval()
+    inside = {}
+    net.fc.register_forward_hook(lambda _, inputs, out: inside.update(fc=(inputs[0].dtype, out.dtype)))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = net(pictures(net))
+    assert inside["fc"] == (torch.float32, torch.float32)
+    assert out.dtype == torch.float32
+
+
+def test_compiled_agrees_and_keeps_the_names_of_parameters():
+    torch.manual_seed(0)
+    net = backbones.create("small", width=4, embedding_dim=8, size=8).eval()
+    fast = copy.deepcopy(net).speed_up(compiled=True, channels_last=True)
+    with torch.no_grad():
+        assert error(fast(pictures(net)), net(pictures(net))) < 1e-5
+    assert list(fast.state_dict()) == list(net.state_dict())
+
+
+def test_speed_up_without_options_undoes_the_last_one():
+    net = backbones.create("small", width=4).eval()
+    want = net(pictures(net))
+    net.speed_up(precision="bfloat16", channels_last=True).speed_up()
+    assert torch.equal(net(pictures(net)), want)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"precision": "int8"}, "one of float32, bfloat16, float16, got 'int8'"),
+     ({"checkpointing": True, "compiled": True}, "exclude each other")],
+)  # fmt: skip
+def test_nonsense_is_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        backbones.create("small").speed_up(**options)

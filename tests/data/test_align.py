@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from making import pixels
+
+from cdmllab.data.align import TEMPLATE_112, align, landmarks_of, read_landmarks, similarity, template, warp
+from cdmllab.errors import DataError
+
+
+@given(st.floats(-3.1, 3.1), st.floats(0.2, 5), st.floats(-200, 200), st.floats(-200, 200))
+def test_similarity_finds_what_was_done(angle, scale, x, y):
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    found = similarity(TEMPLATE_112, TEMPLATE_112 @ turn.T + [x, y])
+    assert np.allclose(found, np.column_stack([turn, [x, y]]), atol=1e-8)
+
+
+def test_similarity_is_the_least_squares_one():
+    rng = np.random.default_rng(0)
+    source, target = rng.normal(size=(2, 5, 2))
+    best = similarity(source, target)
+
+    def error(m):
+        return ((source @ m[:, :2].T + m[:, 2] - target) ** 2).sum()
+
+    for _ in range(200):
+        a, b, x, y = rng.normal(scale=0.05, size=4)
+        other = best + np.array([[a, -b, x], [b, a, y]])
+        assert error(other) > error(best)
+
+
+def test_template_follows_the_rule_of_sizes():
+    right = np.array([8.0, 0.0])
+    assert np.array_equal(template(112), TEMPLATE_112)
+    assert np.allclose(template(224), 2 * TEMPLATE_112)
+    assert np.allclose(template(128), TEMPLATE_112 + right)
+    assert np.allclose(template(256), 2 * (TEMPLATE_112 + right))
+    assert np.allclose(template(56), TEMPLATE_112 / 2)
+
+
+def test_warp_by_whole_pixels_is_a_copy_and_black_outside():
+    x = pixels(1, 20)
+    out = warp(x, [[1, 0, -3], [0, 1, 4]], 20)
+    assert np.array_equal(out[4:, :-3], x[:-4, 3:])
+    assert out[:4].max() == out[:, -3:].max() == 0
+
+
+def test_warp_turns_about_pixel_centres():
+    x = pixels(1, 9, 1)
+    out = warp(x, [[0, -1, 8], [1, 0, 0]], 9)  # (x, y) -> (8 - y, x): a quarter turn clockwise as one sees it
+    assert np.array_equal(out, np.rot90(x, -1))
+
+
+def test_aligned_landmarks_stand_on_the_template():
+    """White dots at the landmarks of a turned and scaled face come to lie where the template has them."""
+    turn = 1.7 * np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
+    marks = TEMPLATE_112 @ turn.T + [90, 20]
+    face = np.zeros((300, 300, 1), np.uint8)
+    y, x = np.mgrid[:300, :300]
+    for mark in marks:
+        spot = np.exp(-((x - mark[0]) ** 2 + (y - mark[1]) ** 2) / 18)
+        face = np.maximum(face, np.round(255 * spot).astype(np.uint8)[..., None])
+    out = align(face, marks)[..., 0].astype(float)
+    y, x = np.mgrid[:112, :112]
+    for wanted in TEMPLATE_112:
+        near = out * (np.hypot(x - wanted[0], y - wanted[1]) < 7)
+        centre = np.array([(near * x).sum(), (near * y).sum()]) / near.sum()
+        assert np.abs(centre - wanted).max() < 0.15
+
+
+@pytest.mark.parametrize(
+    ("marks", "said"),
+    [(np.zeros((5, 2)), "all coincide"), (np.full((5, 2), np.nan), "not finite"), (np.zeros((4, 2)), "one shape")],
+)
+def test_landmarks_that_make_no_face_are_refused(marks, said):
+    with pytest.raises(ValueError, match=said):
+        align(pixels(1, 20), marks)
+
+
+def test_landmark_files_and_folders_are_read(tmp_path):
+    row = " ".join(str(v) for v in range(10))
+    (tmp_path / "marks.txt").write_text(f"A/1.jpg {row}\n\nB/2.jpg {row} 0.99\n")
+    marks = read_landmarks(tmp_path / "marks.txt")
+    assert list(marks) == ["A/1.jpg", "B/2.jpg"]
+    assert marks["B/2.jpg"][1].tolist() == [2, 3]
+    (tmp_path / "each").mkdir()
+    (tmp_path / "each/A_0001_5loc_attri.txt").write_text("0 1\n2 3\n4 5\n6 7\n8 9\n")
+    each = read_landmarks(tmp_path / "each")
+    assert landmarks_of("images/A_0001.jpg", each)[4].tolist() == [8, 9]
+    assert landmarks_of("images/A_0002.jpg", each) is None
+
+
+@pytest.mark.parametrize("line", ["A/1.jpg 1 2 3", "A/1.jpg " + "x " * 10, "A/1.jpg " + "nan " * 10, ""])
+def test_landmark_files_of_another_form_are_refused(tmp_path, line):
+    (tmp_path / "marks.txt").write_text(line)
+    with pytest.raises(DataError, match=r"marks\.txt"):
+        read_landmarks(tmp_path / "marks.txt")

@@ -1,0 +1,212 @@
+import os
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from making import jpeg, pixels
+
+from cdmllab.data import bins, safepickle
+from cdmllab.data.decode import decode
+from cdmllab.data.inspection import inspect
+from cdmllab.errors import DataError
+
+IMAGES = [jpeg(k) for k in range(40)]
+SAME = [True, False] * 10
+
+
+def dump(path: Path, value: object, protocol: int = 4) -> Path:
+    path.write_bytes(pickle.dumps(value, protocol=protocol))
+    return path
+
+
+def python2(images: list[bytes], same: list[bool]) -> bytes:
+    """What Python 2's cPickle writes with protocol 2: text and bytes are one type, opcode T."""
+    strings = b"".join(b"T" + struct.pack("<i", len(image)) + image for image in images)
+    flags = b"".join(b"\x88" if s else b"\x89" for s in same)
+    return b"\x80\x02](" + strings + b"e](" + flags + b"e\x86."
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_bins_of_every_pickle_protocol_are_read(tmp_path, protocol):
+    found = bins.read(dump(tmp_path / "a.bin", (IMAGES, SAME), protocol))
+    assert found.images == IMAGES
+    assert found.same.tolist() == SAME
+
+
+def test_python_2_bins_are_read(tmp_path):
+    (tmp_path / "a.bin").write_bytes(python2(IMAGES, SAME))
+    found = bins.read(tmp_path / "a.bin")
+    assert (found.images, found.same.tolist()) == (IMAGES, SAME)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("old", [True, False])
+def test_arrays_of_old_and_new_numpy_are_read(tmp_path, protocol, old):
+    value = ([np.frombuffer(image, np.uint8) for image in IMAGES], [np.bool_(s) for s in SAME])
+    data = pickle.dumps(value, protocol=protocol)
+    if old and protocol < 4:  # names are of any length there
+        data = data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    (tmp_path / "a.bin").write_bytes(data)
+    found = bins.read(tmp_path / "a.bin")
+    assert (found.images, found.same.tolist()) == (IMAGES, SAME)
+
+
+def test_pixels_are_read_as_they_are(tmp_path):
+    arrays = [pixels(k) for k in range(4)]
+    found = bins.read(dump(tmp_path / "a.bin", (arrays, [1, 0])))
+    assert np.array_equal(found.decoded(), np.stack(arrays))
+    fortran = [np.asfortranarray(a) for a in arrays]
+    assert np.array_equal(bins.read(dump(tmp_path / "b.bin", (fortran, [1, 0]))).decoded(), np.stack(arrays))
+
+
+def test_written_bins_and_archives_come_back(tmp_path):
+    bins.write(tmp_path / "a.bin", IMAGES, SAME)
+    images, same = pickle.loads((tmp_path / "a.bin").read_bytes())  # as InsightFace's own code does
+    assert (images, same) == (IMAGES, SAME)
+    bins.write_npz(tmp_path / "a.npz", bins.read(tmp_path / "a.bin"))
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as plain:
+        assert set(plain) == {"jpeg", "length", "same"}
+    again = bins.read(tmp_path / "a.npz")
+    assert (again.images, again.same.tolist()) == (IMAGES, SAME)
+    assert np.array_equal(again.decoded()[7], decode(IMAGES[7], ""))
+
+
+def test_pairs_stand_in_equal_folds():
+    pairs = bins.in_order([True] * 20, 10, "here")
+    assert pairs.first[:2].tolist() == [0, 2]
+    assert pairs.second[:2].tolist() == [1, 3]
+    assert np.bincount(pairs.fold).tolist() == [2] * 10
+    with pytest.raises(DataError, match="21 pairs cannot be parted into 10 equal folds"):
+        bins.in_order([True] * 21, 10, "here")
+
+
+class Evil:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("make", [
+    lambda marker: Evil(os.system, f"touch {marker}"),
+    lambda marker: Evil(eval, f"open({str(marker)!r}, 'w')"),
+    lambda marker: Evil(open, str(marker), "w"),
+    lambda marker: Evil(__import__, "os"),
+    lambda marker: Evil(np.load, str(marker)),
+    lambda marker: Evil(Path.touch, marker),
+    lambda marker: np.array([Evil(os.system, f"touch {marker}")], dtype=object),
+])  # fmt: skip
+def test_foreign_pickles_are_refused_and_nothing_runs(tmp_path, make, protocol):
+    marker = tmp_path / "ran"
+    dump(tmp_path / "a.bin", ([make(marker)] * 2, [True]), protocol)
+    with pytest.raises(DataError, match="is refused, and nothing of it was run") as caught:
+        bins.read(tmp_path / "a.bin")
+    assert str(tmp_path / "a.bin") in str(caught.value)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"cos\nsystem\n(S'true'\ntR.",
+        b"(S'true'\nios\nsystem\n.",
+        b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00zip\x86R.",
+        b"\x80\x02cnumpy\ndtype\nX\x01\x00\x00\x00O\x85R.",
+        b"\x80\x02cnumpy\nfromfile\n.",
+        b"\x80\x02cnumpy.core.multiarray\nsystem\n.",
+        b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93.",
+        b"Pperson\n.",
+        b"\x80\x02\x82\x01.",
+    ],
+)
+def test_hand_made_pickles_are_refused(data):
+    with pytest.raises(DataError):
+        safepickle.loads(data, "here")
+
+
+def test_pickle_that_wants_endless_memory_is_an_error():
+    with pytest.raises(DataError):
+        safepickle.loads(b"\x80\x02Nr\xff\xff\xff\x7f\x8e" + b"\xff" * 7 + b"\x7f", "here")
+
+
+BAD = {
+    "no list": ({"a": 1}, r"must hold \(pictures, issame\)"),
+    "three": ((IMAGES, SAME, 3), r"must hold \(pictures, issame\)"),
+    "odd": ((IMAGES[:3], [True]), "3 pictures and 1 pairs do not fit"),
+    "few": (([], []), "0 pictures and 0 pairs"),
+    "flag": ((IMAGES[:2], [2]), "pair 0: issame must be true or false, it is 2"),
+    "text": ((["a", "b"], [True]), "picture 0: JPEG bytes or a uint8 array is wanted, this is str"),
+    "float": (([np.zeros((4, 4, 3))] * 2, [True]), r"this is float64 \(4, 4, 3\)"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bins_of_another_form_are_refused(tmp_path, kind):
+    value, said = BAD[kind]
+    with pytest.raises(DataError, match=said):
+        bins.read(dump(tmp_path / "a.bin", value))
+
+
+def test_empty_missing_and_cut_bins_are_refused(tmp_path):
+    (tmp_path / "a.bin").touch()
+    with pytest.raises(DataError, match="is empty"):
+        bins.read(tmp_path / "a.bin")
+    with pytest.raises(DataError, match="does not exist"):
+        bins.read(tmp_path / "b.bin")
+    (tmp_path / "c.bin").write_bytes(pickle.dumps((IMAGES, SAME))[:-50])
+    with pytest.raises(DataError, match="no readable pickle"):
+        bins.read(tmp_path / "c.bin")
+
+
+def test_damaged_archives_are_refused(tmp_path):
+    bins.write(tmp_path / "a.bin", IMAGES, SAME)
+    bins.write_npz(tmp_path / "a.npz", bins.read(tmp_path / "a.bin"))
+    data = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "b.npz").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match="no readable bin"):
+        bins.read(tmp_path / "b.npz")
+    np.savez(tmp_path / "c.npz", jpeg=np.zeros(9, np.uint8), length=np.array([4, 4]), same=np.array([True]))
+    with pytest.raises(DataError, match="do not add up to the 9 bytes"):
+        bins.read(tmp_path / "c.npz")
+    np.savez(tmp_path / "d.npz", jpeg=np.zeros(9, np.uint8))
+    with pytest.raises(DataError, match="the arrays jpeg, length and same are wanted"):
+        bins.read(tmp_path / "d.npz")
+
+
+def test_inspect_tells_what_is_wrong_with_a_bin(tmp_path):
+    images = [*IMAGES[:38], b"\xff\xd8\xffno", IMAGES[0][:-100]]
+    found = inspect(dump(tmp_path / "a.bin", (images, [True] * 20)))
+    assert found.facts["pairs"] == "20 (20 genuine, 0 impostor)"
+    assert any("genuine: 2, 2" in problem for problem in found.problems)
+    assert [k for k in (38, 39) if any(f"picture {k}" in problem for problem in found.problems)] == [38, 39]
+    assert inspect(dump(tmp_path / "b.bin", (IMAGES, SAME))).problems == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_mutated_bins_give_a_bin_or_a_clear_error(tmp_path_factory, data):
+    small = [jpeg(k, 8) for k in range(4)]
+    arrays = [np.frombuffer(image, np.uint8) for image in small]
+    original = data.draw(st.sampled_from([
+        pickle.dumps((small, [True, False]), protocol=4),
+        pickle.dumps((arrays, [np.bool_(True), np.bool_(False)]), protocol=2),
+        python2(small, [True, False]),
+    ]))  # fmt: skip
+    mutated = bytearray(original)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.one_of(st.integers(0, 60), st.integers(0, len(mutated) - 1)))
+        mutated[place] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("bin") / "a.bin"
+    path.write_bytes(mutated)
+    try:
+        found = bins.read(path)
+        found.decoded()
+    except DataError:
+        return
+    assert len(found.images) == 2 * len(found.same)

@@ -1,0 +1,203 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from making import jpeg, write_pack
+
+from cdmllab.data import records
+from cdmllab.data.decode import decode
+from cdmllab.data.inspection import inspect
+from cdmllab.data.packs import Pack
+from cdmllab.data.packwriter import PackWriter
+from cdmllab.data.recordio import frame
+from cdmllab.errors import DataError
+
+
+@pytest.mark.parametrize("index", [True, False])
+@pytest.mark.parametrize("header", [True, False])
+def test_pack_is_read_with_and_without_header_and_index(tmp_path, header, index):
+    pack = Pack(write_pack(tmp_path / "p", header=header, index=index))
+    assert pack.labels.tolist() == [0, 0, 1, 1, 1, 2]
+    assert (len(pack), pack.num_identities) == (6, 3)
+    read = pack.read([5, 0])
+    assert read.shape == (2, 16, 16, 3)
+    assert np.array_equal(read[0], decode(jpeg(5), ""))
+    assert bytes(pack.image(3)) == jpeg(3)
+    assert inspect(pack.path.parent).problems == []
+
+
+def test_records_follow_their_keys_and_not_the_file(tmp_path):
+    """An index whose keys are in another order than the file, as im2rec's shuffling leaves them."""
+    root = write_pack(tmp_path / "p", (2, 0, 1), header=False)
+    lines = (root / "train.idx").read_text().splitlines()
+    offsets = [line.split("\t")[1] for line in lines]
+    (root / "train.idx").write_text("".join(f"{key}\t{o}\n" for key, o in zip((7, 3, 5), offsets, strict=True)))
+    assert Pack(root).labels.tolist() == [0, 1, 2]
+    assert bytes(Pack(root).image(0)) == jpeg(1)
+
+
+def test_several_labels_count_with_the_first(tmp_path):
+    root = write_pack(tmp_path / "p", ([0, 0], [1, 9.5], [1, 3]), header=False)
+    assert Pack(root).labels.tolist() == [0, 1, 1]
+
+
+def test_legacy_float64_labels_are_read(tmp_path):
+    (tmp_path / "p").mkdir()
+    data = b""
+    for label in (0.0, 2.0, 1.0):
+        payload = struct.pack("<IfQQ", 2, 0.0, 0, 0) + np.array([label, 7.0], "<f8").tobytes() + jpeg(int(label))
+        data += frame(payload)
+    (tmp_path / "p/train.rec").write_bytes(data)
+    pack = Pack(tmp_path / "p")
+    assert pack.labels.tolist() == [0, 2, 1]
+    assert bytes(pack.image(1)) == jpeg(2)
+
+
+def test_legacy_float64_header_is_read():
+    payload = struct.pack("<IfQQ", 2, 0.0, 0, 0) + np.array([7.0, 9.0], "<f8").tobytes()
+    record = records.unpack(memoryview(payload), "here")
+    assert record.labels.tolist() == [7.0, 9.0]
+    assert len(record.image) == 0
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False), min_size=2, max_size=5), st.binary(), st.integers(0, 2**64 - 1))
+def test_image_records_come_back(labels, rest, number):
+    image = b"\xff\xd8\xff\xe0" + rest
+    record = records.unpack(memoryview(records.pack(labels, image, id_=number)), "here")
+    assert record.labels.tolist() == labels
+    assert (bytes(record.image), record.id, record.flag) == (image, number, len(labels))
+    single = records.unpack(memoryview(records.pack(labels[0], image)), "here")
+    assert (single.flag, single.labels.tolist(), bytes(single.image)) == (0, labels[:1], image)
+
+
+def test_picture_that_holds_the_magic_word_is_put_together(tmp_path):
+    from cdmllab.data.recordio import WORD
+
+    image = jpeg(1)
+    cut = len(image) - len(image) % 4 - 8
+    image = image[:cut] + WORD + image[cut:]  # at a multiple of 4 of the payload, whose header has 24 bytes
+    root = write_pack(tmp_path / "p", (0, 1), images=[jpeg(0), image], header=False)
+    assert (np.frombuffer((root / "train.rec").read_bytes(), "<u4") == 0xCED7230A).sum() == 3
+    assert bytes(Pack(root).image(1)) == image
+    assert Pack(root).labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ((0, float("nan"), 1), "label nan of picture 1"),
+        ((0, 1.5, 1), r"label 1\.5 of picture 1"),
+        ((0, -1, 1), "label -1 of picture 1"),
+        ((float("inf"), 0, 1), "label inf of picture 0"),
+        ((0, 3e9, 1), r"label 3e\+09 of picture 1 is not a whole number in 0 \.\. 16,777,216"),
+    ],
+)
+def test_labels_that_are_no_identities_are_named(tmp_path, labels, said):
+    root = (
+        write_pack(tmp_path / "p", labels, header=False)
+        if np.isfinite(labels).all() and max(labels) < 9
+        else _raw(tmp_path, labels)
+    )
+    with pytest.raises(DataError, match=said):
+        Pack(root)
+
+
+def _raw(tmp_path: Path, labels: tuple[float, ...]) -> Path:
+    (tmp_path / "p").mkdir()
+    data = b"".join(frame(records.pack(label, jpeg(k))) for k, label in enumerate(labels))
+    (tmp_path / "p/train.rec").write_bytes(data)
+    return tmp_path / "p"
+
+
+def test_labels_are_checked_against_the_expected_number(tmp_path):
+    root = write_pack(tmp_path / "p")
+    with pytest.raises(DataError, match="has 3 identities, 2 are expected"):
+        Pack(root, num_identities=2)
+    assert Pack(root, num_identities=5).num_identities == 5
+    (root / "property").unlink()
+    headless = write_pack(tmp_path / "q", header=False)
+    (headless / "property").unlink()
+    with pytest.raises(DataError, match=r"label 2 of picture 5 is not a whole number in 0 \.\. 1"):
+        Pack(headless, num_identities=2)
+
+
+def test_label_gaps_are_found(tmp_path):
+    root = write_pack(tmp_path / "p", (0, 0, 2))
+    assert Pack(root).gaps().tolist() == [1]
+    assert any("1 identities have no picture, the first is 1" in p for p in inspect(root).problems)
+
+
+def test_pictures_of_different_sizes_are_named(tmp_path):
+    root = write_pack(tmp_path / "p", (0, 1), images=[jpeg(0, 16), jpeg(1, (12, 16))])
+    with pytest.raises(DataError, match="record 2: the picture is 16 x 12 pixels, others are 16 x 16"):
+        Pack(root).read([0, 1])
+
+
+@pytest.mark.parametrize("text", ["3,16", "a,b,c", "3,16,16,16", "", "0,16,16"])
+def test_property_of_another_form_is_refused(tmp_path, text):
+    root = write_pack(tmp_path / "p")
+    (root / "property").write_text(text)
+    with pytest.raises(DataError, match="property"):
+        Pack(root)
+
+
+def test_what_is_no_pack_is_told(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        Pack(tmp_path / "none")
+    with pytest.raises(DataError, match=r"holds 0 \.rec files"):
+        Pack(tmp_path)
+
+
+def test_header_that_announces_other_pictures_is_refused(tmp_path):
+    root = write_pack(tmp_path / "p", index=False)
+    data = (root / "train.rec").read_bytes()
+    old, new = frame(records.pack([7.0, 10.0])), frame(records.pack([70.0, 73.0]))
+    (root / "train.rec").write_bytes(data.replace(old, new))
+    with pytest.raises(DataError, match="announces 69 pictures, there are 9"):
+        Pack(root)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 4), min_size=1, max_size=5),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_random_packs_come_back(tmp_path_factory, counts, seed):
+    root = tmp_path_factory.mktemp("pack")
+    labels = np.repeat(np.arange(len(counts)), counts)
+    images = [jpeg(seed + k) for k in range(len(labels))]
+    with PackWriter(root) as writer:
+        for k, label in enumerate(labels):
+            writer.add(str(k), f"person {label}", images[k])
+        writer.finish(16)
+    pack = Pack(root)
+    assert pack.labels.tolist() == labels.tolist()
+    assert [bytes(pack.image(k)) for k in range(len(pack))] == images
+    assert inspect(root).problems == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_mutated_packs_give_the_same_data_or_a_clear_error(tmp_path_factory, data):
+    """With the checksums that our packs carry, no mutation of the records stays unseen."""
+    root = tmp_path_factory.mktemp("pack")
+    images = [jpeg(k, 8) for k in range(4)]
+    with PackWriter(root) as writer:
+        for k in range(4):
+            writer.add(str(k), f"p{k // 2}", images[k])
+        writer.finish(8)
+    file = data.draw(st.sampled_from(["train.rec", "train.rec", "train.rec", "train.idx", "property"]))
+    mutated = bytearray((root / file).read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()) and data.draw(st.booleans()):
+        del mutated[data.draw(st.integers(0, len(mutated) - 1)) :]
+    (root / file).write_bytes(mutated)
+    if inspect(root).problems:
+        return
+    pack = Pack(root)
+    assert pack.labels.tolist() == [0, 0, 1, 1]
+    assert np.array_equal(pack.read(range(4)), np.stack([decode(image, "") for image in images]))

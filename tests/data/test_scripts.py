@@ -1,0 +1,239 @@
+"""The data scripts on a miniature of each data set in its true layout."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import miniatures
+import numpy as np
+import pytest
+from making import folder, write_pack
+
+from cdmllab.data import bins, prepare, recipes, verification
+from cdmllab.data.inspection import inspect
+from cdmllab.data.lfw import people_left_out
+from cdmllab.data.packs import Pack
+from cdmllab.data.prepare import Manifest
+from cdmllab.data.sets import without
+from cdmllab.errors import DataError
+
+SCRIPTS = Path(__file__).parents[2] / "data_scripts"
+NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
+MAKES = {
+    "lfw": ["lfw_112", "verification/lfw.bin"],
+    "cfp": ["verification/cfp_ff.bin", "verification/cfp_fp.bin"],
+    "agedb": ["verification/agedb_30.bin"],
+    "calfw": ["verification/calfw.bin"],
+    "cplfw": ["verification/cplfw.bin"],
+    "ijbb": [],
+    "ijbc": [],
+    "vn_celeb": ["verification/vn_celeb.bin"],
+    "casia_webface": ["casia_webface_112"],
+    "ms1mv3": [],
+    "omniglot": [],
+    "att_faces": [],
+}
+
+
+def run(name: str, *arguments: str) -> None:
+    spec = importlib.util.spec_from_file_location(f"data_script_{name}", SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    prepare.main(module.__file__, module.make, list(arguments))
+
+
+@pytest.fixture(autouse=True)
+def small_vn_celeb(monkeypatch):
+    whole = recipes.gallery_bin
+    monkeypatch.setattr(recipes, "gallery_bin", lambda job, name, root: whole(job, name, root, per_fold=30))
+
+
+def tree(root: Path) -> dict[str, tuple[int, bytes]]:
+    return {str(p.relative_to(root)): (p.stat().st_mtime_ns, p.read_bytes()) for p in root.rglob("*") if p.is_file()}
+
+
+def test_every_script_is_tested_and_has_its_manifest():
+    assert set(MAKES) == set(NAMES) == {path.stem for path in (SCRIPTS / "manifests").glob("*.json")}
+    for name in NAMES:
+        manifest = Manifest.read(SCRIPTS / f"manifests/{name}.json")
+        assert manifest.name == name
+        assert manifest.licence
+        assert manifest.source
+        assert set(MAKES[name]) <= set(manifest.counts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_script_makes_its_files_once_and_they_are_sound(name, data, tmp_path, capsys):
+    getattr(miniatures, name)(data)
+    out = tmp_path / "out"
+    run(name, "--to", str(out), "--other-counts")
+    for made in MAKES[name]:
+        assert inspect(out / made).problems == []
+    first = tree(out) if out.exists() else {}
+    run(name, "--to", str(out), "--other-counts")
+    assert (tree(out) if out.exists() else {}) == first
+    assert "making" not in capsys.readouterr().out.split("Licence")[-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dry_run_tells_and_writes_nothing(name, data, tmp_path, capsys):
+    getattr(miniatures, name)(data)
+    before = tree(data)
+    run(name, "--to", str(tmp_path / "out"), "--dry-run", "--other-counts")
+    assert not (tmp_path / "out").exists()
+    assert tree(data) == before
+    said = capsys.readouterr().out
+    for made in MAKES[name]:
+        assert re.search(rf"would make .*{re.escape(made)}", said)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "omniglot"])
+def test_what_is_missing_is_told_with_its_source(name, data, tmp_path, capsys):
+    run(name, "--to", str(tmp_path / "out"), "--dry-run")
+    assert "is missing" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        run(name, "--to", str(tmp_path / "out"))
+    assert stopped.value.code == 1
+    said = capsys.readouterr().err
+    manifest = Manifest.read(SCRIPTS / f"manifests/{name}.json")
+    assert f"{manifest.title} comes from {manifest.source}" in said
+    assert ("by request" in said) == (manifest.by_request or "by request" in manifest.source)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "casia_webface"])
+def test_counts_of_another_version_are_refused(name, data, tmp_path, capsys):
+    getattr(miniatures, name)(data)
+    with pytest.raises(SystemExit):
+        run(name, "--to", str(tmp_path / "out"))
+    assert re.search(r"--other-counts accepts it|are expected", capsys.readouterr().err)
+
+
+def test_lfw_pack_tells_who_must_not_be_trained_on(data, tmp_path):
+    miniatures.lfw(data)
+    run("lfw", "--to", str(tmp_path / "out"), "--other-counts")
+    pack = Pack(tmp_path / "out/lfw_112")
+    assert (len(pack), pack.num_identities) == (60, 20)
+    assert people_left_out(pack.path.parent, 3).tolist() == [6, 7]
+    part = without(pack, people_left_out(pack.path.parent, 0, 9))
+    assert part.num_identities == 16
+    assert part.read([0]).shape == (1, 112, 112, 3)
+    with pytest.raises(DataError, match=r"does not tell the people of the folds \(10,\)"):
+        people_left_out(pack.path.parent, 10)
+
+
+@pytest.mark.parametrize(
+    ("archive", "inside"), [("lfw.tgz", "lfw"), ("lfw-funneled.tgz", "lfw_funneled"), ("lfw-deepfunneled.tgz", "lfw")]
+)
+def test_colour_archives_of_lfw_are_taken_too(data, tmp_path, archive, inside):
+    miniatures.lfw(data, archive, inside, "RGB")
+    run("lfw", "--to", str(tmp_path / "out"), "--other-counts")
+    image = bins.read(tmp_path / "out/verification/lfw.bin").picture(0)
+    assert np.ptp(image.astype(int), axis=2).max() > 50
+
+
+def test_made_bins_are_found_by_name(data):
+    miniatures.calfw(data)
+    run("calfw", "--other-counts")
+    found = verification.load("calfw")
+    assert found.images.shape == (40, 112, 112, 3)
+    assert found.pairs.same.tolist() == [True, False] * 10
+
+
+def test_landmarks_of_calfw_align_its_faces(data, tmp_path, capsys):
+    miniatures.calfw(data)
+    run("calfw", "--to", str(tmp_path / "a"), "--other-counts")
+    assert "not aligned" not in capsys.readouterr().out
+    for file in (data / "calfw/CA_landmarks").iterdir():
+        file.unlink()
+    (data / "calfw/CA_landmarks").rmdir()
+    run("calfw", "--to", str(tmp_path / "b"), "--other-counts")
+    assert "pictures are cut to their middle, not aligned" in capsys.readouterr().out
+    aligned, cut = (bins.read(tmp_path / f"{x}/verification/calfw.bin").picture(0).astype(int) for x in "ab")
+    assert np.abs(aligned - cut).mean() > 5
+
+
+def test_gallery_and_probes_of_vn_celeb_are_disjoint(data, tmp_path):
+    miniatures.vn_celeb(data)
+    run("vn_celeb", "--to", str(tmp_path / "out"), "--other-counts")
+    images = bins.read(tmp_path / "out/verification/vn_celeb.bin").images
+    assert len(images) == 1200
+    assert not set(images[0::2]) & set(images[1::2])
+
+
+def test_pack_of_another_maker_is_checked(data, tmp_path, capsys):
+    miniatures.ms1mv3(data)
+    rec = data / "ms1m-retinaface-t1/train.rec"
+    rec.write_bytes(rec.read_bytes()[:-100])
+    with pytest.raises(SystemExit):
+        run("ms1mv3", "--other-counts")
+    assert "train.rec" in capsys.readouterr().err
+
+
+def test_incomplete_download_is_told(data, capsys):
+    miniatures.lfw(data)
+    with pytest.raises(SystemExit):
+        run("lfw")
+    assert "96,817,782 are expected: the download is not complete" in capsys.readouterr().err
+
+
+def test_archive_that_leads_outside_is_refused(data, tmp_path, capsys):
+    import zipfile
+
+    (data / "cfp").mkdir()
+    with zipfile.ZipFile(data / "cfp/cfp-dataset.zip", "w") as z:
+        z.writestr("../../evil.txt", "x")
+    with pytest.raises(SystemExit):
+        run("cfp", "--to", str(tmp_path / "deep/out"), "--other-counts")
+    assert "leads outside" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
+def test_stopped_script_leaves_nothing_half_made_and_goes_on(data, tmp_path, monkeypatch, capsys):
+    miniatures.agedb(data)
+    with monkeypatch.context() as patched:
+        patched.setattr(recipes, "encode_jpeg", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(SystemExit) as stopped:
+            run("agedb", "--to", str(tmp_path / "out"), "--other-counts")
+    assert stopped.value.code == 130
+    assert "stopped" in capsys.readouterr().err
+    assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    run("agedb", "--to", str(tmp_path / "out"), "--other-counts")
+    assert len(bins.read(tmp_path / "out/verification/agedb_30.bin").same) == 20
+
+
+def test_manifest_of_another_form_is_refused(tmp_path):
+    (tmp_path / "m.json").write_text(json.dumps({"name": "x"}))
+    with pytest.raises(DataError, match=r"m\.json, title: Field required"):
+        Manifest.read(tmp_path / "m.json")
+    with pytest.raises(DataError, match="does not exist"):
+        Manifest.read(tmp_path / "n.json")
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_pack_in_an_archive_is_unpacked_once(data, tmp_path, capsys, nested):
+    import zipfile
+
+    made = write_pack(tmp_path / "made", size=112)
+    with zipfile.ZipFile(data / "ms1m-retinaface-t1.zip", "w") as z:
+        for file in made.iterdir():
+            z.write(file, f"ms1m-retinaface-t1/{file.name}" if nested else file.name)
+    for said in (True, False):
+        run("ms1mv3", "--to", str(tmp_path / "out"), "--other-counts")
+        out = capsys.readouterr().out
+        assert ("unpacking" in out) == said
+        assert "ms1mv3_112: 6 pictures, 3 identities" in out
+
+
+def test_folders_in_an_archive_become_a_pack(data, tmp_path):
+    import zipfile
+
+    made = folder(tmp_path / "made", (3, 2), size=112)
+    with zipfile.ZipFile(data / "CASIA-WebFace.zip", "w") as z:
+        for file in made.rglob("*.jpg"):
+            z.write(file, f"CASIA-WebFace/{file.relative_to(made)}")
+    run("casia_webface", "--to", str(tmp_path / "out"), "--other-counts")
+    packed = Pack(tmp_path / "out/casia_webface_112")
+    assert packed.labels.tolist() == [0, 0, 0, 1, 1]
+    assert (packed.path.parent / "identities.txt").read_text() == "p0\np1\n"

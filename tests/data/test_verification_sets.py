@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from making import jpeg
+from test_ijb import miniature
+
+from cdmllab.data import bins, roots, verification
+from cdmllab.errors import DataError
+from cdmllab.evaluate import verify
+
+JPEGS = [jpeg(k) for k in range(40)]
+SAME = [True, False] * 10
+
+
+def test_table_has_every_set_of_the_field():
+    assert verification.names() == (
+        *("lfw", "cfp_fp", "cfp_ff", "agedb_30", "calfw", "cplfw", "ijbb", "ijbc", "vn_celeb"),
+    )
+
+
+@pytest.mark.parametrize("place", ["verification/lfw.bin", "lfw.bin", "faces_emore/lfw.bin", "verification/lfw.npz"])
+def test_bins_are_found_where_they_are_made_and_where_insightface_puts_them(data, place):
+    bins.write(data / "made.bin", JPEGS, SAME)
+    (data / place).parent.mkdir(exist_ok=True)
+    if place.endswith("npz"):
+        bins.write_npz(data / place, bins.read(data / "made.bin"))
+    else:
+        (data / "made.bin").rename(data / place)
+    assert verification.available("lfw").path == data / place
+    found = verification.load("lfw")
+    assert found.images.shape == (40, 16, 16, 3)
+    assert np.bincount(found.pairs.fold).tolist() == [2] * 10
+    result = verify(found.images.reshape(40, -1).astype(float), found.pairs)
+    assert result.scores.shape == (20,)
+
+
+def test_what_is_not_there_tells_its_script(data):
+    found = verification.available("agedb_30")
+    assert not found
+    assert "python data_scripts/agedb.py" in found.how
+    assert str(data) in found.how
+    with pytest.raises(DataError, match=r"AgeDB-30 is not there .*agedb\.py"):
+        verification.load("agedb_30")
+    with pytest.raises(DataError, match=r"ijbb\.py"):
+        verification.load_templates("ijbb")
+
+
+def test_scripts_that_are_named_exist():
+    from pathlib import Path
+
+    scripts = Path(__file__).parents[2] / "data_scripts"
+    for known in verification.TABLE.values():
+        assert (scripts / known.script).is_file()
+
+
+def test_template_sets_are_loaded(data):
+    miniature(data / "ijbc")
+    assert verification.available("ijbc")
+    assert len(verification.load_templates("ijbc")) == 5
+    with pytest.raises(ValueError, match="load_templates"):
+        verification.load("ijbc")
+    with pytest.raises(ValueError, match=r"load\('lfw'\)"):
+        verification.load_templates("lfw")
+
+
+def test_unknown_name_is_told():
+    with pytest.raises(ValueError, match="unknown verification set 'megaface'; there are: lfw"):
+        verification.load("megaface")
+
+
+def test_data_folders_are_searched_in_order(tmp_path, monkeypatch):
+    for name in ("a", "b", "data"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "b/x.txt").touch()
+    (tmp_path / "data/x.txt").touch()
+    (tmp_path / "data/y.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(roots.VARIABLE, f"{tmp_path / 'a'}:{tmp_path / 'b'}:{tmp_path / 'none'}")
+    assert roots.find("x.txt") == tmp_path / "b/x.txt"
+    assert roots.find("y.txt").resolve() == tmp_path / "data/y.txt"
+    assert roots.find("z.txt", "y.txt") is not None
+    assert roots.find("z.txt") is None
+    assert roots.to_write() == tmp_path / "a"
+    monkeypatch.delenv(roots.VARIABLE)
+    assert str(roots.to_write()) == "data"

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from small_protocols import protocol, templates
+
+from cdmllab.data import pairs
+from cdmllab.errors import CdmlLabError
+from cdmllab.evaluate import Templates, protocols
+
+
+@pytest.mark.parametrize("name", protocols.names())
+def test_every_named_protocol_loads_and_has_both_kinds_of_pairs_in_every_fold(name):
+    found = protocols.load(name, 32 if name.startswith("lab") else None)
+    assert found.name == name
+    assert protocols.about(name)
+    for fold in np.unique(found.pairs.fold):
+        assert 0 < found.pairs.same[found.pairs.fold == fold].mean() < 1
+    if found.identity is not None and found.templates is None:
+        first, second = found.identity[found.pairs.first], found.identity[found.pairs.second]
+        np.testing.assert_array_equal(first == second, found.pairs.same)
+
+
+def test_patterns_stand_for_names_once():
+    assert protocols.matching(["digits/*", "digits/known"]) == ["digits/known", "digits/strangers"]
+    assert protocols.matching(["some/where.npz"]) == ["some/where.npz"]
+    assert len(protocols.matching(["lab/*"])) == len(protocols.matching(["lab-validation/*"])) > 5
+    with pytest.raises(CdmlLabError, match=r"there is no protocol 'lab/lwf' \(did you mean 'lab/lfw'\?\); there are"):
+        protocols.matching(["digits/known", "lab/lwf"])
+
+
+def test_lab_protocols_know_their_people_and_nuisances_and_part_validation_from_test():
+    test, validation = (protocols.load(f"{part}/cfp_fp", 32) for part in ("lab", "lab-validation"))
+    assert not set(test.identity) & set(validation.identity)
+    yaw = test.nuisance_of_pairs("yaw (degrees)")
+    assert yaw.min() > 55
+    assert test.images.read([0, 5]).shape == (2, 32, 32, 3)
+    assert protocols.load("lab/ijb", 32).templates is not None
+
+
+def subset(p, rows):
+    return pairs.Pairs(*(column[rows] for column in p))
+
+
+PAIRS = protocol().pairs
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"pairs": subset(PAIRS, [])}, "protocol people has no pairs"),
+        ({"pairs": subset(PAIRS, PAIRS.same)}, "all 100 pairs of protocol people are genuine"),
+        ({"pairs": subset(PAIRS, ~PAIRS.same)}, "all 100 pairs of protocol people are impostor"),
+        (
+            {"pairs": PAIRS._replace(first=PAIRS.first + 100)},
+            "a pair names picture 1[2-9][0-9], and there are only 120",
+        ),
+        ({"pairs": PAIRS._replace(second=PAIRS.second - 119)}, "a pair names picture -[0-9]+, and"),
+        ({"pairs": PAIRS._replace(fold=np.zeros(3, int))}, r"fold must have shape \(200,\), got \(3,\)"),
+        ({"identity": np.zeros(7, int)}, r"identity must have shape \(120,\), got \(7,\)"),
+        ({"nuisances": {"yaw": np.zeros(7)}}, r"yaw must have shape \(120,\)"),
+        ({"templates": Templates(np.zeros(7, int), np.zeros(120, int))}, r"template must have shape \(120,\)"),
+    ],
+)
+def test_protocol_names_itself_and_what_is_wrong(changes, said):
+    with pytest.raises(ValueError, match=said):
+        protocol(**changes)
+
+
+def test_nuisance_of_a_pair_is_the_larger_or_the_difference():
+    p = protocol(nuisances={"yaw": np.linspace(-60.0, 59.0, 120)})
+    yaw = p.nuisances["yaw"]
+    largest, apart = p.nuisance_of_pairs("yaw"), p.nuisance_of_pairs("yaw", "apart")
+    for k, (i, j) in enumerate(zip(p.pairs.first, p.pairs.second, strict=True)):
+        assert largest[k] == max(abs(yaw[i]), abs(yaw[j]))
+        assert apart[k] == abs(yaw[i] - yaw[j])
+    with pytest.raises(ValueError, match="has no nuisance 'age'; it has yaw"):
+        p.nuisance_of_pairs("age")
+    with pytest.raises(ValueError, match="are of templates"):
+        templates(nuisances={"yaw": yaw}).nuisance_of_pairs("yaw")
+
+
+def arrays(**changes):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
+    return {"images": pixels, "first": np.arange(4), "second": np.arange(4) + 2, "same": np.arange(4) < 2} | changes
+
+
+def test_npz_of_pictures_and_pairs_is_a_protocol(tmp_path):
+    np.savez(tmp_path / "own.npz", **arrays(fold=np.array([0, 1, 0, 1]), identity=np.arange(6) % 2))
+    found = protocols.load(str(tmp_path / "own.npz"))
+    np.testing.assert_array_equal(found.images.read([1, 4]), arrays()["images"][[1, 4]])
+    assert found.pairs.fold.tolist() == [0, 1, 0, 1]
+    assert found.identity.tolist() == [0, 1, 0, 1, 0, 1]
+    assert protocols.digest(str(tmp_path / "own.npz")) is not None
+    assert protocols.digest("digits/known") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"images": None}, "own.npz has no array 'images'; it has first, second, same"),
+        ({"images": np.zeros((6, 3, 4, 4), np.uint8)}, r"images must be uint8 of shape \(n, height, width, 1 or 3\)"),
+        ({"images": np.zeros((6, 4, 4, 3))}, "images must be uint8"),
+        ({"same": np.ones(4)}, "all 4 pairs of protocol .*own.npz are genuine"),
+        ({"second": np.arange(4) + 9}, "a pair names picture 9, and there are only 6"),
+    ],
+)
+def test_npz_that_is_no_protocol_is_named(tmp_path, changes, said):
+    kept = {key: value for key, value in arrays(**changes).items() if value is not None}
+    np.savez(tmp_path / "own.npz", **kept)
+    with pytest.raises(CdmlLabError, match=said):
+        protocols.load(str(tmp_path / "own.npz"))
+
+
+def test_file_that_is_no_npz_is_named(tmp_path):
+    with pytest.raises(CdmlLabError, match=r"gone\.npz does not exist"):
+        protocols.load(str(tmp_path / "gone.npz"))
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(CdmlLabError, match=r"text\.npz is not a readable \.npz file"):
+        protocols.load(str(tmp_path / "text.npz"))

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from cdmllab.data import pairs
+from cdmllab.errors import CdmlLabError
+from cdmllab.export import pictures
+from cdmllab.export.agreement import compare
+
+PAIRS = pairs.sample(np.repeat(np.arange(8), 6), per_fold=6, folds=10)
+RNG = np.random.default_rng(0)
+FACES = (np.repeat(np.eye(8), 6, axis=0) + 0.3 * RNG.normal(size=(48, 8))).astype(np.float32)
+NOISE = RNG.normal(size=(5, 8)).astype(np.float32)
+LIMITS = {"cosine_min": 0.9999, "cosine_mean": 0.9999, "drop_points": 0.5}
+
+
+def test_the_same_embeddings_agree_wholly_whatever_their_length():
+    same = compare((FACES, NOISE), (FACES * 2, NOISE * 2), PAIRS)
+    assert same.faces_cosine_min == pytest.approx(1.0)
+    assert same.noise_cosine_min == pytest.approx(1.0)
+    assert same.length_error_max == pytest.approx(1.0)
+    assert same.drop_points == 0.0
+    same.require(**LIMITS)
+
+
+def test_one_wrong_picture_is_found():
+    spoilt = FACES.copy()
+    spoilt[17] = -spoilt[17]
+    found = compare((FACES, NOISE), (spoilt, NOISE), PAIRS)
+    assert found.faces_cosine_min == pytest.approx(-1.0)
+    assert found.faces_cosine_mean == pytest.approx(1 - 2 / 48)
+    with pytest.raises(CdmlLabError, match=r"smallest cosine -1\.00000 is below 0\.9999"):
+        found.require(**LIMITS)
+
+
+def test_wrong_noise_is_found():
+    found = compare((FACES, NOISE), (FACES, NOISE[::-1]), PAIRS)
+    with pytest.raises(CdmlLabError, match="smallest cosine"):
+        found.require(**LIMITS)
+
+
+def test_lost_accuracy_is_told_in_points():
+    blurred = FACES + 0.8 * RNG.normal(size=FACES.shape).astype(np.float32)
+    found = compare((FACES, NOISE), (blurred, NOISE), PAIRS)
+    assert found.drop_points == pytest.approx(100 * (found.accuracy_before - found.accuracy_after))
+    assert found.drop_points > 1
+    with pytest.raises(CdmlLabError, match=r"loses .* points of verification accuracy"):
+        found.require(cosine_min=-1, cosine_mean=-1, drop_points=0.5)
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ((FACES[:, :4], NOISE), r"shape \(48, 4\), PyTorch \(48, 8\)"),
+        ((np.full_like(FACES, np.nan), NOISE), "cannot be compared: the embedding of picture 0 is zero or not finite"),
+    ],
+)
+def test_embeddings_of_another_kind_are_refused(after, said):
+    with pytest.raises(CdmlLabError, match=said):
+        compare((FACES, NOISE), after, PAIRS)
+
+
+def test_protocol_is_of_lfws_shape_and_the_same_from_the_same_seed():
+    one, again, other = pictures.protocol(4, 32), pictures.protocol(4, 32), pictures.protocol(4, 32, seed=1)
+    assert one.pictures.shape == (24, 3, 32, 32)
+    assert np.array_equal(one.pictures, again.pictures)
+    assert not np.array_equal(one.pictures, other.pictures)
+    assert one.pairs.same.sum() * 2 == len(one.pairs.same) == 120
+    assert set(one.pairs.fold) == set(range(10))
+    person = np.arange(24) // 6
+    assert np.array_equal(person[one.pairs.first] == person[one.pairs.second], one.pairs.same)
+
+
+@pytest.mark.parametrize("size", [8, 32, 250])
+def test_calibration_pictures_have_the_size_asked_for(size):
+    drawn = pictures.calibration(2, size)
+    assert drawn.shape == (2, 3, size, size)
+    assert drawn.float().std() > 10

@@ -1,0 +1,111 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from cdmllab import backbones, training
+from cdmllab.backbones import checkpoints, weights
+from cdmllab.cli import app
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+CONFIG = {
+    "name": "digits",
+    "data": {"name": "digits"},
+    "backbone": {"name": "small", "embedding_dim": 8, "size": 8, "channels": 1, "width": 8},
+    "loss": {"name": "arcface", "scale": 16.0},
+    "epochs": 1,
+}
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """The folder of a finished run."""
+    return training.train(training.Config.parse(CONFIG), within=tmp_path_factory.mktemp("runs")).run.folder
+
+
+def test_export_of_a_run_reports_and_lies_in_its_folder(trained):
+    result = run("export", trained, "--identities", 8)
+    assert result.exit_code == 0, result.output
+    assert "small: data [batch, 1, 8, 8] -> embedding [batch, 8], ONNX opset 18" in result.stdout
+    assert "float32" in result.stdout
+    assert "this one is 1 x 8 x 8" in result.stdout
+    assert sorted(file.name for file in (trained / "export").iterdir()) == ["backbone.onnx", "backbone.onnx.json"]
+    record = json.loads((trained / "export/backbone.onnx.json").read_text())
+    assert record["options"] == {"embedding_dim": 8, "size": 8, "channels": 1, "width": 8}
+
+
+def test_run_to_release_to_checkpoint_and_back(trained, tmp_path):
+    release, checkpoint, again = (tmp_path / name for name in ("a.safetensors", "b.pth", "c.pt"))
+    assert run("weights", "convert", trained, release).exit_code == 0
+    assert run("weights", "convert", release, checkpoint).exit_code == 0
+    assert run("weights", "convert", trained, again).exit_code == 0
+    net, said = weights.load_release(release)
+    assert said.config["loss"]["name"] == "arcface"
+    assert said.preprocessing == {"channels": "grey", "mean": [0.5], "std": [0.5], "size": 8}
+    for path in (checkpoint, again):
+        state = checkpoints.read(path)
+        assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
+    shown = yaml.safe_load(run("weights", "show", release).stdout)
+    assert shown["name"] == "small"
+    assert shown["options"]["size"] == 8
+
+
+def test_checkpoint_to_release_finds_the_network_by_itself(tmp_path):
+    net = backbones.create("lightweight")
+    state = {f"module.{key}": value.half() for key, value in net.state_dict().items()}
+    torch.save(state, tmp_path / "a.pth")
+    result = run("weights", "convert", tmp_path / "a.pth", tmp_path / "a.safetensors", "--channels", "BGR", "--half")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("lightweight -> ")
+    said = weights.release(tmp_path / "a.safetensors")
+    assert (said.name, said.preprocessing["channels"]) == ("lightweight", "BGR")
+    assert (tmp_path / "a.safetensors").stat().st_size < 0.55 * 4 * sum(p.numel() for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["export", "nowhere"], "there is neither a run nor a file nowhere"),
+        (["export", "a.pth"], "a.pth is no release"),
+        (["export", "folder"], "folder is not a run: it has no config.yaml"),
+        (["weights", "convert", "a.pth", "b.onnx"], "weights are written as .safetensors, .pth or .pt"),
+        (["weights", "convert", "a.pth", "b.pth", "--half"], "--half is for releases"),
+        (["weights", "convert", "a.pth", "b.safetensors"], "a.pth fits none of r18, r34"),
+        (["weights", "convert", "a.pth", "b.safetensors", "--name", "r17"], "unknown backbone 'r17'"),
+        (
+            ["weights", "convert", "a.pth", "b.safetensors", "--name", "r18"],
+            "not hold the weights of r18: missing",
+        ),
+        (["weights", "convert", "none.pth", "b.safetensors"], "there is no file none.pth"),
+        (["weights", "show", "a.pth"], "a.pth is no release"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    torch.save({"weight": torch.zeros(2)}, "a.pth")
+    before = sorted(tmp_path.iterdir())
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("cdmllab: ")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_unfinished_run_is_not_exported(trained, tmp_path):
+    for name in ("config.yaml", "run.json"):
+        text = (trained / name).read_text().replace('"finished"', '"failed"')
+        (tmp_path / name).write_text(text)
+    result = run("export", tmp_path)
+    assert result.exit_code == 1
+    assert "is a run that is failed, not finished" in result.stderr

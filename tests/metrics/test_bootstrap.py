@@ -1,0 +1,151 @@
+import warnings
+
+import numpy as np
+import pytest
+
+from cdmllab.metrics import bootstrap, weighted
+from cdmllab.metrics import verification as v
+
+
+def world(seed, people=40, genuine=6, impostor=400, effect=0.7):
+    """Pairs of people some of whom are hard: a person shifts every score they are part of."""
+    rng = np.random.default_rng(seed)
+    hard = effect * rng.normal(size=people)
+    a = np.concatenate([np.repeat(np.arange(people), genuine), rng.integers(0, people, impostor)])
+    b = np.concatenate([np.repeat(np.arange(people), genuine), rng.integers(1, people, impostor)])
+    b[people * genuine :] = (a[people * genuine :] + b[people * genuine :]) % people
+    same = a == b
+    scores = np.where(same, 1.5 - hard[a], 0.7 * (hard[a] + hard[b])) + 0.7 * rng.normal(size=len(a))
+    return scores, same, a, b, rng.integers(0, 5, len(a))
+
+
+def falling(scores, *others):
+    order = np.argsort(-scores, kind="stable")
+    return scores[order], *(other[order] for other in others)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_measures_with_weights_of_one_equal_the_plain_ones(seed, decimals):
+    scores, same, _, _, fold = world(seed)
+    scores, same, fold = falling(np.round(scores, decimals), same, fold)
+    ones = np.ones((2, len(scores)))
+    got = weighted.Curve(scores, same).measures(ones, (0.01, 0.1))
+    want = {"auc": v.auc(scores, same), "eer": v.eer(scores, same)}
+    want |= {f"tar@{far:g}": v.tar_at_far(scores, same, far) for far in (0.01, 0.1)}
+    assert got.keys() == want.keys() | {"threshold@0.01", "threshold@0.1"}
+    for name, value in want.items():
+        np.testing.assert_allclose(got[name], [value, value])
+    for far in (0.01, 0.1):
+        accepted = scores >= got[f"threshold@{far:g}"][0]
+        assert np.isclose(accepted[same].mean(), want[f"tar@{far:g}"])
+        assert accepted[~same].mean() <= far
+    folds = weighted.Folds(scores, same, fold)
+    np.testing.assert_allclose(folds.accuracy(ones), v.fold_accuracy(scores, same, fold).mean)
+
+
+def test_whole_weights_equal_repeated_pairs():
+    scores, same, *_ = world(1)
+    scores, same = falling(np.round(scores, 1), same)
+    w = np.random.default_rng(5).integers(0, 4, len(scores))
+    got = weighted.Curve(scores, same).measures(w[None].astype(float), (0.02,))
+    repeated = np.repeat(scores, w), np.repeat(same, w)
+    assert np.isclose(got["auc"][0], v.auc(*repeated))
+    assert np.isclose(got["eer"][0], v.eer(*repeated))
+    assert np.isclose(got["tar@0.02"][0], v.tar_at_far(*repeated, 0.02))
+
+
+def test_a_thinned_curve_is_exact_at_its_top_and_near_below(monkeypatch):
+    scores, same = falling(*world(1, impostor=20_000)[:2])
+    monkeypatch.setattr(weighted, "_EXACT", 1000)
+    monkeypatch.setattr(weighted, "_STEPS", 500)
+    got = weighted.Curve(scores, same).measures(np.ones((1, len(scores))), (1e-3, 1e-2))
+    for far in (1e-3, 1e-2):
+        assert got[f"tar@{far:g}"][0] == v.tar_at_far(scores, same, far)
+    assert np.isclose(got["auc"][0], v.auc(scores, same), atol=1e-4)
+    assert np.isclose(got["eer"][0], v.eer(scores, same), atol=3e-3)
+
+
+def test_a_draw_of_people_weighs_each_pair_by_its_people(monkeypatch):
+    """A person drawn w times: w copies of each genuine pair, w1 x w2 copies of each impostor pair."""
+    scores, same, a, b, _ = world(2)
+    seen = []
+    measures = weighted.Curve.measures
+    monkeypatch.setattr(weighted.Curve, "measures", lambda self, w, fars: seen.append(w) or measures(self, w, fars))
+    bootstrap.intervals(scores, same, identities=(a, b), replicates=50)
+    (w,) = seen
+    _, same, a, b = falling(scores, same, a, b)
+    for row in w:
+        times = np.zeros(40)
+        times[a[same]] = row[same]
+        assert times.sum() == 40
+        np.testing.assert_array_equal(row[~same], times[a[~same]] * times[b[~same]])
+    assert len({tuple(row) for row in w}) == 50
+
+
+def coverage(identities):
+    """How often an 80 % interval of the AUC holds the AUC of all people, over 100 worlds of 100 people."""
+    truth = np.mean([v.auc(*world(10_000 + s, people=2000, impostor=40_000)[:2]) for s in range(5)])
+    held = 0
+    for seed in range(100):
+        scores, same, a, b, _ = world(seed, people=100, impostor=1000)
+        who = (a, b) if identities else None
+        got = bootstrap.intervals(scores, same, identities=who, replicates=200, confidence=0.8, seed=seed)["auc"]
+        held += got.low <= truth <= got.high
+    return held / 100
+
+
+def test_intervals_over_identities_hold_the_truth_and_those_over_pairs_do_not():
+    assert 0.68 <= coverage(identities=True) <= 0.92
+    assert coverage(identities=False) < 0.5
+
+
+def test_portions_of_replicates_change_nothing(monkeypatch):
+    scores, same, a, b, fold = world(3)
+    whole = bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30)
+    monkeypatch.setattr(bootstrap, "_CELLS", 7 * len(scores))
+    assert bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30) == whole
+    assert whole.keys() == {"auc", "eer", "tar@0.1", "threshold@0.1", "accuracy"}
+
+
+def test_interval_holds_its_share_of_the_replicates():
+    scores, same, a, b, _ = world(4)
+    narrow, wide = (
+        bootstrap.intervals(scores, same, identities=(a, b), replicates=300, confidence=share)["auc"]
+        for share in (0.5, 0.95)
+    )
+    assert wide.low < narrow.low < v.auc(scores, same) < narrow.high < wide.high
+    assert wide.sd == narrow.sd
+
+
+def test_a_draw_without_genuine_pairs_is_left_out():
+    """One person of ten has all genuine pairs; a third of the draws lack them."""
+    a = np.append(np.zeros(5, int), np.arange(9))
+    b = np.append(np.zeros(5, int), np.arange(9) + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = bootstrap.intervals(np.arange(14.0), a == b, identities=(a, b), replicates=100)["auc"]
+    assert np.isfinite(got).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"identities": (np.zeros(640, int), np.zeros(640, int))}, "pair 240 is impostor, and its identities are 0"),
+        ({"identities": (np.arange(640), np.arange(640) + 1)}, "pair 0 is genuine, and its identities are 0 and 1"),
+        ({"identities": ([1, 2], [1, 3])}, r"identities must have shape \(640,\)"),
+        ({"fars": (1e-4,)}, "cannot be measured with 400 impostor pairs"),
+        ({"replicates": 1}, "replicates must be 2 or more"),
+        ({"confidence": 1.0}, r"confidence in \(0, 1\)"),
+    ],
+)
+def test_intervals_name_what_is_wrong(change, said):
+    scores, same, a, b, _ = world(0)
+    with pytest.raises(ValueError, match=said):
+        bootstrap.intervals(scores, same, **({"identities": (a, b)} | change))
+
+
+def test_intervals_refuse_too_few_people():
+    scores, same, a, b, _ = world(0, people=9)
+    with pytest.raises(ValueError, match="needs 10 of them or more, these pairs have 9"):
+        bootstrap.intervals(scores, same, identities=(a, b))

@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
+
+from cdmllab.metrics import calibration as c
+
+
+def draw(n=4000, seed=0, decimals=6):
+    rng = np.random.default_rng(seed)
+    same = rng.random(n) < 0.3
+    return np.round(rng.normal(np.where(same, 0.5, 0.1), 0.15), decimals), same
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 7), (3, 7), (7, 7), (12, 6000), (5999, 6000)])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_wilson_equals_scipy(k, n, confidence):
+    want = binomtest(k, n).proportion_ci(confidence, method="wilson")
+    got = c.wilson(k, n, confidence)
+    np.testing.assert_allclose(got, (k / n, want.low, want.high, n), atol=1e-12)
+
+
+@pytest.mark.parametrize(("k", "n", "confidence"), [(3, 2, 0.95), (-1, 2, 0.95), (0, 0, 0.95), (1, 2, 1.0)])
+def test_wilson_refuses_what_is_no_share(k, n, confidence):
+    with pytest.raises(ValueError, match=r"successes must|confidence must"):
+        c.wilson(k, n, confidence)
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 6])
+@pytest.mark.parametrize("far", [0.001, 0.01, 0.2, 1.0])
+def test_threshold_is_the_lowest_that_keeps_the_wanted_far(decimals, far):
+    scores, same = draw(decimals=decimals)
+    t = c.threshold_at_far(scores, same, far)
+    impostor = scores[~same]
+    assert (impostor >= t).mean() <= far
+    lower = impostor[impostor < t]
+    if len(lower):
+        assert (impostor >= lower.max()).mean() > far
+
+
+def test_threshold_stands_between_two_impostors():
+    scores, same = [0.1, 0.2, 0.4, 0.8, 0.9], [False] * 4 + [True]
+    assert np.isclose(c.threshold_at_far(scores, same, 0.25), 0.6)
+    assert np.isclose(c.threshold_at_far(scores, same, 0.74), 0.3)
+
+
+def test_threshold_refuses_what_the_validation_pairs_cannot_resolve():
+    with pytest.raises(ValueError, match="cannot be measured with 4 impostor pairs"):
+        c.threshold_at_far([0.1, 0.2, 0.4, 0.8, 0.9], [False] * 4 + [True], 1e-3)
+
+
+def test_wanted_far_lies_in_the_interval_on_other_pairs_of_the_same_kind():
+    held = []
+    for seed in range(100):
+        t = c.threshold_at_far(*draw(seed=seed, n=40_000), 0.05)
+        far = c.decide(*draw(seed=1000 + seed), t).far
+        held.append(far.low <= 0.05 <= far.high)
+    assert 88 <= sum(held) <= 100
+
+
+def test_decide_counts_both_kinds_apart():
+    got = c.decide([0.9, 0.2, 0.7, 0.6, 0.1], [True, True, False, False, False], 0.6)
+    assert (got.far.value, got.far.pairs) == (2 / 3, 3)
+    assert (got.tar.value, got.tar.pairs) == (0.5, 2)
+
+
+def test_calibrator_equals_scikit_learn():
+    scores, same = draw()
+    weight = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
+    reference = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
+    reference.fit(scores[:, None], same, sample_weight=weight * len(scores))
+    got = c.fit_calibrator(scores, same)
+    assert np.isclose(got.slope, reference.coef_[0, 0], rtol=5e-3)
+    assert np.isclose(got.offset, reference.intercept_[0], rtol=5e-3)
+
+
+def test_calibrator_finds_the_ratio_that_made_the_scores():
+    """Two normal distributions of one width: the log ratio is straight, slope (0.5 - 0.1) / 0.15^2."""
+    got = c.fit_calibrator(*draw(n=200_000))
+    assert np.isclose(got.slope, 0.4 / 0.15**2, rtol=0.03)
+    assert abs(float(got.log_likelihood_ratio(0.3))) < 0.05
+
+
+def test_calibrator_of_scores_without_an_error_stays_finite():
+    got = c.fit_calibrator([0.1, 0.2, 0.8, 0.9], [False, False, True, True])
+    assert 0 < got.slope < 100
+    assert np.isclose(got.log_likelihood_ratio(0.5), 0.0, atol=1e-6)
+
+
+def test_probability_follows_the_prior():
+    got = c.Calibrator(2.0, 0.0)
+    np.testing.assert_allclose(got.probability(0.0, 0.01), 0.01)
+    np.testing.assert_allclose(got.probability([-800.0, 800.0]), [0.0, 1.0], atol=1e-12)
+    with pytest.raises(ValueError, match="prior"):
+        got.probability(0.0, 0.0)
+
+
+def test_calibrator_refuses_scores_that_are_all_the_same():
+    with pytest.raises(ValueError, match=r"all 4 scores are 0\.5"):
+        c.fit_calibrator([0.5] * 4, [True, True, False, False])
+
+
+def test_reliability_of_honest_probabilities_is_near_the_diagonal():
+    scores, same = draw(n=50_000)
+    other = draw(n=50_000, seed=1)
+    p = c.fit_calibrator(scores, same).probability(other[0], prior=0.3)
+    got = c.reliability(p, other[1])
+    assert got.error < 0.01
+    assert got.pairs.tolist() == [5000] * 10
+    assert (np.diff(got.stated) > 0).all()
+    doubled = c.reliability(np.minimum(2 * p, 1.0), other[1])
+    assert doubled.error > 0.07
+
+
+@pytest.mark.parametrize(
+    ("p", "bins", "said"), [([0.2, 1.2], 1, r"lie in \[0, 1\], got 0.2 to 1.2"), ([0.1, 0.2], 3, "cannot fill 3 bins")]
+)
+def test_reliability_names_what_is_wrong(p, bins, said):
+    with pytest.raises(ValueError, match=said):
+        c.reliability(p, [True, False], bins)

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from cdmllab.metrics import errors
+from cdmllab.metrics.calibration import wilson
+
+
+def test_worst_pairs_come_first():
+    got = errors.worst([0.9, 0.1, 0.8, 0.3, 0.7], [True, True, False, True, False], 2)
+    assert got.genuine.tolist() == [1, 3]
+    assert got.impostor.tolist() == [2, 4]
+    assert len(errors.worst([0.9, 0.1], [True, False], 5).genuine) == 1
+    with pytest.raises(ValueError, match="count must be 1 or more"):
+        errors.worst([0.9, 0.1], [True, False], 0)
+
+
+def test_error_rate_of_each_bin_by_hand():
+    got = errors.by_nuisance([True, False, True, True], [0.0, 5.0, 20.0, 30.0], [0.0, 10.0, 20.0, 30.0])
+    assert got.pairs.tolist() == [2, 0, 2]  # the last bin holds its upper edge
+    assert got.rate[[0, 2]].tolist() == [0.5, 1.0]
+    assert np.isnan([got.rate[1], got.low[1], got.high[1]]).all()
+    assert (got.low[0], got.high[0]) == wilson(1, 2)[1:3]
+
+
+def test_bins_of_equal_width_hold_every_pair():
+    x = np.random.default_rng(0).normal(size=300)
+    got = errors.by_nuisance(x > 1, x, 7)
+    assert got.pairs.sum() == 300
+    assert np.isclose(np.nansum(got.rate * got.pairs), (x > 1).sum())
+
+
+def test_pairs_outside_the_edges_are_left_out():
+    assert errors.by_nuisance([True] * 3, [-1.0, 0.5, 2.0], [0.0, 1.0]).pairs.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "nuisance", "bins", "said"),
+    [
+        ([True], [1.0, 2.0], 2, "must both have shape"),
+        ([], [], 2, "no pairs"),
+        ([True, False], [1.0, np.nan], 2, "nuisance of pair 1 is not finite"),
+        ([True, False], [1.0, 2.0], [0.0, 0.0, 1.0], "edges of bins must rise"),
+    ],
+)
+def test_by_nuisance_names_what_is_wrong(wrong, nuisance, bins, said):
+    with pytest.raises(ValueError, match=said):
+        errors.by_nuisance(wrong, nuisance, bins)

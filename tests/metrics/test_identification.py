@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from cdmllab.metrics import identification as ident
+
+
+def draw(seed=0, people=12, probes=80, strangers=5, noise=0.8):
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(people + strangers, 6))
+    who = rng.integers(0, people + strangers, probes)
+    gallery = centres[:people] + 0.2 * rng.normal(size=(people, 6))
+    return gallery, np.arange(people) * 10, centres[who] + noise * rng.normal(size=(probes, 6)), who * 10
+
+
+def by_hand(gallery, gid, probes, pid):
+    unit = lambda x: x / np.linalg.norm(x)  # noqa: E731
+    rows = []
+    for q, who in zip(probes, pid, strict=True):
+        scores = {int(g): float(unit(q) @ unit(e)) for g, e in zip(gid, gallery, strict=True)}
+        own = scores.pop(int(who), None)
+        rank = 0 if own is None else 1 + sum(s >= own for s in scores.values())
+        rows.append((-np.inf if own is None else own, max(scores.values()), rank))
+    return rows
+
+
+@pytest.mark.parametrize("block", [32 * 2**20, 8 * 12 * 7])
+def test_search_equals_one_probe_at_a_time(monkeypatch, block):
+    monkeypatch.setattr(ident, "_BLOCK_BYTES", block)
+    data = draw()
+    got, want = ident.search(*data), by_hand(*data)
+    np.testing.assert_allclose(got.mate_score, [w[0] for w in want])
+    np.testing.assert_allclose(got.other_score, [w[1] for w in want])
+    assert got.rank.tolist() == [w[2] for w in want]
+    assert 0 < got.mated.sum() < len(want)
+
+
+def test_rank_rates_by_hand():
+    found = ident.Search(np.zeros(5), np.zeros(5), np.array([1, 1, 3, 0, 2]))
+    assert ident.cmc(found, 4).tolist() == [0.5, 0.75, 1.0, 1.0]
+    assert ident.rank_rate(found, 2) == 0.75
+
+
+def test_a_network_of_one_answer_ranks_last():
+    found = ident.search(np.ones((6, 3)), np.arange(6), np.ones((4, 3)), np.arange(4))
+    assert found.rank.tolist() == [6] * 4
+    assert ident.rank_rate(found, 5) == 0.0
+
+
+def test_tpir_at_fpir_by_hand():
+    # four probes with a mate (one of them not first), three strangers with best scores 0.3, 0.5 and 0.7
+    mate = np.array([0.9, 0.6, 0.8, 0.4, *[-np.inf] * 3])
+    other = np.array([0.1, 0.1, 0.85, 0.1, 0.3, 0.5, 0.7])
+    found = ident.Search(mate, other, np.array([1, 1, 2, 1, 0, 0, 0]))
+    at = ident.tpir_at_fpir(found, 1 / 3)  # lets 0.7 in, keeps 0.5 out
+    assert (at.tpir, at.fpir) == (0.5, 1 / 3)
+    assert at.threshold > 0.5
+    assert ident.tpir_at_fpir(found, 0.67) == ident.tpir_at_fpir(found, 2 / 3)
+    assert ident.tpir_at_fpir(found, 1.0)[:2] == (0.75, 1.0)
+
+
+def test_tpir_at_fpir_of_tied_strangers_keeps_its_promise():
+    found = ident.Search(np.array([0.9, *[-np.inf] * 4]), np.full(5, 0.5), np.array([1, 0, 0, 0, 0]))
+    at = ident.tpir_at_fpir(found, 0.5)
+    assert (at.tpir, at.fpir) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda g, i, q, j: (g, np.where(i == 90, 30, i), q, j), "identity 30 twice, as entries 3 and 9"),
+        (lambda g, i, q, j: (g[:1], i[:1], q, j), "needs two gallery entries and a probe, got 1 and 80"),
+        (lambda g, i, q, j: (g, i, q[:0], j[:0]), "needs two gallery entries and a probe, got 12 and 0"),
+        (lambda g, i, q, j: (g, i, q[:, :4], j), "do not fit"),
+        (lambda g, i, q, j: (g, i, np.where(np.arange(80)[:, None] == 4, np.nan, q), j), "probe 4 is zero or not"),
+        (lambda g, i, q, j: (np.where(np.arange(12)[:, None] == 2, 0, g), i, q, j), "gallery entry 2 is zero"),
+    ],
+)
+def test_search_names_what_is_wrong(spoil, said):
+    with pytest.raises(ValueError, match=said):
+        ident.search(*spoil(*draw()))
+
+
+def test_rates_refuse_probes_that_cannot_tell():
+    with pytest.raises(ValueError, match="no probe has a mate"):
+        ident.cmc(ident.Search(np.zeros(2), np.zeros(2), np.zeros(2, int)))
+    with pytest.raises(ValueError, match="every probe has a mate"):
+        ident.tpir_at_fpir(ident.Search(np.zeros(2), np.zeros(2), np.ones(2, int)), 0.1)
+    with pytest.raises(ValueError, match=r"FPIR of 0\.1 cannot be measured with 2 probes without a mate"):
+        ident.tpir_at_fpir(ident.Search(np.zeros(3), np.zeros(3), np.array([1, 0, 0])), 0.1)
+    with pytest.raises(ValueError, match="ranks must be 1 or more"):
+        ident.cmc(ident.Search(np.zeros(1), np.zeros(1), np.ones(1, int)), 0)
