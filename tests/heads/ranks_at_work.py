@@ -80,6 +80,17 @@ def few_identities(rank, size, folder):
     return results
 
 
+def few_identities_saved(rank, size, folder):
+    """Class centres before they are saved and after they are loaded."""
+    head = make("arcface", "sharded", 2)
+    before = head.centres.detach().clone()
+    dcp.save({"head": heads.sharded_state_dict(head)}, checkpoint_id=folder / f"few-{size}")
+    with torch.no_grad():
+        head.centres.fill_(torch.nan)
+    dcp.load({"head": heads.sharded_state_dict(head)}, checkpoint_id=folder / f"few-{size}")
+    return before, head.centres.detach()
+
+
 def tie(head):
     """Give the first and the last identity the same centre: an axis, so that all cosines to the two are equal."""
     held = getattr(head, "held", range(IDENTITIES))
@@ -231,6 +242,7 @@ SCENARIOS = (
     every_loss,
     sampled,
     few_identities,
+    few_identities_saved,
     tied,
     ignored,
     first_centres,

@@ -104,6 +104,9 @@ def test_ranks_without_identities_do_their_part(found, size):
         ranks = [rank["few_identities"][name] for rank in found[0][size]]
         assert [len(rank["grads"]["centres"]) for rank in ranks][2:] in ([], [0])
         compare(ranks, head, *work.batch(c=2))
+    for rank in found[0][size]:
+        before, after = rank["few_identities_saved"]
+        assert torch.equal(before, after)
 
 
 @pytest.mark.parametrize("size", SIZES)
