@@ -6,8 +6,10 @@ loaded on another number of ranks, and in it ``files.json`` with the CRC-32 of e
 
 import json
 import shutil
+import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +25,44 @@ FOLDER, CHECKSUMS = "checkpoints", "files.json"
 
 def save(run: Path, step: int, state: dict[str, Any], keep: int) -> None:
     """Write the state of a step, then remove all but the newest `keep`; every rank calls it."""
-    target = run / FOLDER / f"step-{step:08d}"
+    write(run / FOLDER / f"step-{step:08d}", state)
+    if _first():
+        for old in steps(run)[:-keep]:
+            shutil.rmtree(old)
+    _wait()
+
+
+def write(target: Path, state: dict[str, Any]) -> None:
+    """Write a state as a folder; every rank calls it."""
     aside = target.with_name(f".{target.name}.tmp")
-    first = not dist.is_initialized() or dist.get_rank() == 0
-    if first:
+    if _first():
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
     _wait()
-    state_dict_saver.save(
-        state, storage_writer=FileSystemWriter(aside, sync_files=True), no_dist=not dist.is_initialized()
-    )
+    writer = FileSystemWriter(aside, sync_files=True)
+    with _quietly():
+        state_dict_saver.save(state, storage_writer=writer, no_dist=not dist.is_initialized())
     _wait()
-    if first:
+    if _first():
         sums = {file.name: zlib.crc32(file.read_bytes()) for file in sorted(aside.iterdir())}
         write_text(aside / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
         shutil.rmtree(target, ignore_errors=True)
         aside.rename(target)
-        for old in steps(run)[:-keep]:
-            shutil.rmtree(old)
     _wait()
+
+
+def read(folder: Path, state: dict[str, Any]) -> None:
+    """Fill `state` in place from a folder.
+
+    Raises
+    ------
+    CdmlLabError : the folder is damaged
+    """
+    problem = damage(folder)
+    if problem:
+        raise CdmlLabError(f"{folder} is damaged ({problem})")
+    with _quietly():
+        state_dict_loader.load(state, storage_reader=FileSystemReader(folder), no_dist=not dist.is_initialized())
 
 
 def load(run: Path, state: dict[str, Any], tell: Callable[[str], None]) -> int | None:
@@ -59,7 +80,7 @@ def load(run: Path, state: dict[str, Any], tell: Callable[[str], None]) -> int |
         if problem:
             tell(f"{folder} is damaged ({problem}): falling back to the one before")
             continue
-        state_dict_loader.load(state, storage_reader=FileSystemReader(folder), no_dist=not dist.is_initialized())
+        read(folder, state)
         return int(folder.name.removeprefix("step-"))
     if found:
         raise CdmlLabError(f"every checkpoint in {run / FOLDER} is damaged: the run has to start anew")
@@ -87,6 +108,19 @@ def damage(folder: Path) -> str:
     return ""
 
 
+def _first() -> bool:
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
 def _wait() -> None:
     if dist.is_initialized():
         dist.barrier()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without torch's reminder that one process is alone, which is meant."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.distributed is (disabled|unavailable).*")
+        warnings.filterwarnings("ignore", message=".*TypedStorage is deprecated.*")
+        yield

@@ -1,5 +1,6 @@
 """Training: one config in, one run folder out; killed and resumed to the same numbers."""
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,13 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor, nn
+from torch import Tensor
 
 from cdmllab import evaluate
 from cdmllab.backbones import Backbone, weights
 from cdmllab.errors import CdmlLabError
-from cdmllab.files import replacing
-from cdmllab.heads import MarginHead
+from cdmllab.heads import MarginHead, sharded_state_dict
 from cdmllab.preprocessing import apply, standard
 from cdmllab.runs import Run
 from cdmllab.training import checkpoint, sources, watch
@@ -25,7 +25,7 @@ from cdmllab.training.trainer import Trainer
 if TYPE_CHECKING:
     from cdmllab.heads.pairs import PairHead
 
-BACKBONE, HEAD, LOCK = "backbone.safetensors", "head.pt", ".lock"
+BACKBONE, HEAD, LOCK = "backbone.safetensors", "head", ".lock"
 Tell = Callable[[str], None]
 
 
@@ -102,13 +102,13 @@ def load(run: Run) -> Trained:
     """
     release = released(run)
     config = Config.parse(run.config)
-    state = torch.load(run.folder / HEAD, map_location="cpu", weights_only=True)
     with torch.random.fork_rng():
         backbone, _ = weights.load_release(release)
         head = config.loss.build(
             embedding_dim=config.backbone.embedding_dim, num_identities=int(run.record["num_identities"])
         )
-    head.load_state_dict(state)
+    if isinstance(head, MarginHead):
+        checkpoint.read(run.folder / HEAD, sharded_state_dict(head))
     return Trained(run, backbone.eval(), head.eval())
 
 
@@ -163,6 +163,7 @@ def _hold(run: Run, config: Config, here: Place, say: Tell) -> None:
 def _fit(run: Run, config: Config, here: Place, say: Tell) -> None:
     torch.manual_seed(config.seed)
     source = sources.load(config.data.name, config.data.options)
+    _check_ranks(config, here)
     backbone = config.backbone.build()
     head: Any = config.loss.build(embedding_dim=config.backbone.embedding_dim, num_identities=source.num_identities)
     if config.start_from is not None:
@@ -181,9 +182,23 @@ def _fit(run: Run, config: Config, here: Place, say: Tell) -> None:
         f"{trainer.steps:,} steps of {trainer.effective_batch:,} pictures, learning rate {trainer.lr():g}"
     )
     _walk(run, config, trainer, say)
+    if isinstance(head, MarginHead):
+        checkpoint.write(run.folder / HEAD, sharded_state_dict(head))
     if here.first:
-        keep(run, config, backbone, head)
+        keep(run, config, backbone)
         run.finish(num_identities=source.num_identities)
+        shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
+
+
+def _check_ranks(config: Config, here: Place) -> None:
+    if here.world_size == 1:
+        return
+    if config.loss.options.get("backend") != "sharded":
+        raise CdmlLabError(
+            f"{here.world_size} processes share the class centres: set loss.backend=sharded (pair losses train in one)"
+        )
+    if config.speed.precision == "float16":
+        raise CdmlLabError("several processes train in float32 or bfloat16: float16's skipped steps are not agreed on")
 
 
 def _walk(run: Run, config: Config, trainer: Trainer, say: Tell) -> None:
@@ -194,8 +209,8 @@ def _walk(run: Run, config: Config, trainer: Trainer, say: Tell) -> None:
     trainer.head.train()
     for batch, out, embeddings in trainer.go():
         step, last = trainer.step, trainer.step == trainer.steps
-        if trainer.place.first and (step % w.log_every == 0 or last or step == 1):
-            nearest = trainer.head.nearest(embeddings) if isinstance(trainer.head, MarginHead) else None
+        if step % w.log_every == 0 or last or step == 1:
+            nearest = trainer.head.nearest(embeddings) if isinstance(trainer.head, MarginHead) else None  # all ranks
             values = {
                 "step": step,
                 "epoch": (step - 1) // trainer.steps_an_epoch,
@@ -205,7 +220,8 @@ def _walk(run: Run, config: Config, trainer: Trainer, say: Tell) -> None:
                 **trainer.clock.look(),
                 "peak_mib": watch.peak_mib(trainer.place.device),
             }
-            run.log(**values)
+            if trainer.place.first:
+                run.log(**values)
             if board is not None:
                 for name, value in values.items():
                     board.add_scalar(name, value, step)
@@ -234,8 +250,8 @@ def _validate(run: Run, config: Config, trainer: Trainer, say: Tell) -> None:
     torch.set_rng_state(random)
 
 
-def keep(run: Run, config: Config, backbone: Backbone, head: nn.Module) -> None:
-    """Write the trained network, as a release, and the head into the run's folder."""
+def keep(run: Run, config: Config, backbone: Backbone) -> None:
+    """Write the trained network into the run's folder, as a release."""
     weights.save_release(
         backbone.speed_up(),
         run.folder / BACKBONE,
@@ -245,8 +261,6 @@ def keep(run: Run, config: Config, backbone: Backbone, head: nn.Module) -> None:
         config=config.flat(),
         git_commit=run.record["git_commit"],
     )
-    with replacing(run.folder / HEAD) as temporary:
-        torch.save(head.state_dict(), temporary)
 
 
 def _weights(path: Path) -> Backbone:

@@ -12,7 +12,7 @@ from torch.optim import SGD
 from cdmllab.backbones import Backbone
 from cdmllab.data.loaders import Batch, Loader
 from cdmllab.data.sets import TrainingSet
-from cdmllab.heads import HeadOutput, MarginHead
+from cdmllab.heads import HeadOutput, MarginHead, ShardedHead, sharded_state_dict
 from cdmllab.runs import Run
 from cdmllab.training import divergence, sources, watch
 from cdmllab.training.config import Config
@@ -119,13 +119,25 @@ class Trainer:
                 self.scaler.scale(out.loss / len(batches)).backward()
         if self.config.optimiser.clip_norm is not None:
             self.scaler.unscale_(self.optimiser)
-            norm = nn.utils.clip_grad_norm_(self.parameters().values(), self.config.optimiser.clip_norm)
-            self.gradient_norm = float(norm)
+            self.gradient_norm = self._clip(self.config.optimiser.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad()
         self.step += 1
         return batch, out, embeddings
+
+    def _clip(self, limit: float) -> float:
+        """Shorten the gradient of all parameters together, over all ranks, to `limit`; its length before."""
+        parameters = [p for p in self.parameters().values() if p.grad is not None]
+        head = self.head if isinstance(self.head, ShardedHead) else None
+        shards = [] if head is None else [p for p in (head.centres, head.bias) if p is not None]
+        whole = [p.grad for p in parameters if p.grad is not None and all(p is not shard for shard in shards)]
+        total = nn.utils.get_total_norm(whole)
+        if head is not None:
+            parts: Any = nn.utils.get_total_norm([head.whole(p.grad) for p in shards if p.grad is not None])
+            total = torch.hypot(total, parts.full_tensor() if self.place.world_size > 1 else parts)
+        nn.utils.clip_grads_with_norm_(parameters, limit, total)
+        return float(total)
 
     def _diverged(self, what: str, batch: Batch, embeddings: Tensor) -> Exception:
         return divergence.stop(
@@ -145,7 +157,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """All that the next step depends on; tensors are the live ones, so that loading fills them in place."""
         momentum = {}
-        for name, parameter in self.parameters().items():
+        for name, parameter in self.backbone.named_parameters():
             kept = self.optimiser.state[parameter]
             if (
                 kept.get("momentum_buffer") is None
@@ -154,7 +166,7 @@ class Trainer:
             momentum[name] = kept["momentum_buffer"]
         return {
             "backbone": self.backbone.state_dict(),
-            "head": self.head.state_dict(),
+            "head": sharded_state_dict(self.head, self.optimiser) if isinstance(self.head, MarginHead) else {},
             "momentum": momentum,
             "scaler": self.scaler.state_dict(),
             "loader": self.loader.state_dict(),
@@ -165,7 +177,6 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state` gave and a checkpoint filled."""
         self.backbone.load_state_dict(state["backbone"])
-        self.head.load_state_dict(state["head"])
         self.scaler.load_state_dict(state["scaler"])
         self.loader.load_state_dict(state["loader"])
         torch.set_rng_state(state["random"]["cpu"])
