@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from cdmllab import exercises
 from cdmllab.data.recordio import WORD
+from cdmllab.faces import difficulty
 
 
 def receptive_field(layers):
@@ -23,6 +24,9 @@ RIGHT = {
     "2.1": [30.7, 120.7],
     "2.2": [lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(0).sqrt() * math.sin(m)],
     "2.3": [151.35],
+    "6.1": [800, 800.0],
+    "6.2": [89.6],
+    "6.3": [lambda s: sum(np.interp(s[f], difficulty.STRENGTHS, difficulty.known().lost[f]) for f in s)],
     "7.1": [1012, 1012.0],
     "7.2": [lambda p: 1 + sum(p[k : k + 4] == WORD for k in range(0, len(p) - 3, 4))],
     "7.3": [lambda y, a, b: np.flatnonzero(~np.isin(y, y[np.concatenate([a, b])]))],
@@ -50,6 +54,9 @@ WRONG = {
     "2.2": [(lambda c, m: c - m, "CosFace"), (lambda c, m: torch.cos(torch.acos(c) - m), "turned round"),
             (lambda c, m: c[:3], "shape"), (lambda c, m: c, "differ")],
     "2.3": [(180.0, "too large"), (True, "number")],
+    "6.1": [(80, "too small"), ("800", "number")],
+    "6.2": [(128.0, "strangers"), (64, "too small")],
+    "6.3": [(lambda s: 0.0, "add up to"), (lambda s: sum(s.values()), "add up to"), (1.0, "function")],
     "7.1": [(1001, "payload alone"), (1009, "multiple of 4"), (1004, "two words"), (1033, "24 bytes"),
             (2000, "too large"), ("1012", "number")],
     "7.2": [(lambda p: p.count(WORD) + 1, "only at a multiple of 4"), (lambda p: 7, "parts, not 7"),

@@ -287,6 +287,6 @@ exercises.check("6.3", None)
 #
 # ## References
 #
-# The protocols follow {cite:t}`huang2007lfw`, {cite:t}`sengupta2016cfp`, {cite:t}`moschoglou2017agedb`,
+# The protocols follow {cite:t}`huang2008lfw`, {cite:t}`sengupta2016cfp`, {cite:t}`moschoglou2017agedb`,
 # {cite:t}`zheng2017calfw`, {cite:t}`zheng2018cplfw` and {cite:t}`maze2018ijbc`. Synthetic faces for recognition:
-# {cite:t}`wood2021fakeit`, {cite:t}`bae2023digiface`. Sphere tracing: {cite:t}`hart1996sphere`.
+# {cite:t}`bae2023digiface`. Sphere tracing: {cite:t}`hart1996sphere`.

@@ -12,6 +12,7 @@ from cdmllab.errors import CdmlLabError
 from cdmllab.evaluation_commands import evaluate
 from cdmllab.export.commands import export, weights
 from cdmllab.publish.commands import app as book
+from cdmllab.training_commands import presets, train
 
 
 class _Sentences(TyperGroup):
@@ -37,6 +38,8 @@ app.add_typer(book, name="book")
 app.command()(data.pack)
 app.command()(data.inspect)
 app.command("unpickle")(data.convert)
+app.command()(train)
+app.command()(presets)
 app.command()(evaluate)
 app.add_typer(weights, name="weights")
 app.command()(export)

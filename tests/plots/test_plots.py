@@ -1,8 +1,12 @@
+import base64
+import io
 import re
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cdmllab import geometry, margins, plots
 from cdmllab.plots import style
@@ -120,3 +124,47 @@ def test_landmarks_stand_on_the_picture():
     _, (ax,) = plots.figure()
     plots.landmarks(ax, np.zeros((9, 9, 3), np.uint8), [[2, 3], [4, 5]])
     assert [tuple(line.get_xydata()[0]) for line in ax.lines] == [(2, 3), (4, 5)]
+
+
+def test_contact_sheet_is_one_jpeg_with_labels_as_text():
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (5, 16, 12, 3), dtype=np.uint8)
+    svg = plots.contact_sheet(pictures, 3, rows=["a & b", "c"], heads=["0", "1", "2"], shown=24)._repr_svg_()
+    root = ET.fromstring(svg)
+    space = "{http://www.w3.org/2000/svg}"
+    assert len(root.findall(f".//{space}rect")) == 5
+    assert [t.text for t in root.iter(f"{space}text")] == ["a & b", "c", "0", "1", "2"]
+    (image,) = root.iter(f"{space}image")
+    page = Image.open(io.BytesIO(base64.b64decode(image.get("href").split(",")[1])))
+    assert page.size == (3 * 15 - 3, 2 * 19 - 3)
+    first = np.asarray(page)[:16, :12].astype(int)
+    assert np.abs(first - pictures[0]).mean() < 20  # JPEG of noise
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "sentence"),
+    [
+        (np.zeros((2, 8, 8, 3)), {}, r"images must be uint8 of shape \(n, height, width, 3\), got float64"),
+        (np.zeros((2, 8, 8, 3), np.uint8), {"rows": ["a"]}, "1 labels do not fit 2 rows"),
+    ],
+)
+def test_contact_sheet_refuses_what_does_not_fit(images, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        plots.contact_sheet(images, 1, **options)
+
+
+def test_response_curves_name_the_costliest():
+    _, (ax,) = plots.figure()
+    lost = {f"factor_{k}": np.linspace(0, 0.1 * k, 6) for k in range(8)}
+    plots.response_curves(ax, np.linspace(0, 1, 6), lost, named=3)
+    assert [t.get_text() for t in ax.texts] == ["factor 7", "factor 6", "factor 5"]
+    heights = [t.get_position()[1] for t in ax.texts]
+    assert heights == sorted(heights, reverse=True)
+    assert len(ax.lines) == 8
+
+
+def test_relief_shows_the_map_upright():
+    _, (ax,) = plots.figure()
+    plots.relief(ax, np.arange(6.0).reshape(2, 3))
+    (image,) = ax.images
+    assert image.origin == "lower"

@@ -66,7 +66,9 @@ def test_an_infinite_loss_stops_the_run_and_marks_it(tmp_path):
 
 
 def test_milestones_lower_the_learning_rate(tmp_path):
-    trained = train(config(epochs=3, optimiser={"lr": 0.1, "milestones": [1, 2]}), within=tmp_path)
+    trained = train(
+        config(epochs=3, optimiser={"lr": 0.1, "milestones": [1, 2]}, watch={"log_every": 1}), within=tmp_path
+    )
     m = trained.run.metrics()
     rates = [m["lr"][m["epoch"] == e][0] for e in range(3)]
     assert rates == pytest.approx([0.1, 0.01, 0.001])

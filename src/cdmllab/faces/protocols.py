@@ -69,10 +69,10 @@ RECIPES: dict[str, Recipe] = {
     ),
     "cplfw": Recipe(
         "turned one way against the other with alike impostors, as in CPLFW",
-        strength=0.4,
-        first={"yaw": (20.0, 50.0)},
-        second={"yaw": (-50.0, -20.0)},
-        lookalike=0.3,
+        strength=0.45,
+        first={"yaw": (30.0, 65.0)},
+        second={"yaw": (-65.0, -30.0)},
+        lookalike=0.4,
     ),
     "dose_yaw": Recipe("frontal against a yaw of 0 to 90 degrees", 300, 0.25, _CALM, _CALM | {"yaw": (0.0, 90.0)}),
     "dose_age": Recipe(

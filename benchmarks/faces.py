@@ -1,0 +1,86 @@
+"""The face lab's speed: pictures a second, on all cores together and on one, or on the GPU.
+
+    cdmllab bench faces [--rounds N] [--casia]
+
+Each size is rendered at the strength of the training mix, so that its props and blurs take part. Processes render
+side by side, one thread each, as `FaceWorld.cached` does. ``--casia`` renders a world of the size of CASIA-WebFace.
+"""
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from time import perf_counter
+
+import numpy as np
+import torch
+from common import write
+
+from cdmllab.faces import FaceWorld
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+SIZES = {32: 1024, 64: 512, 112: 192, 224: 48}  # pictures a portion, of one process
+CASIA = (10_575, 47, 112)
+
+
+def portion(size: int, first: int, pictures: int) -> float:
+    """Seconds for some pictures, in a process with one thread."""
+    torch.set_num_threads(1)
+    world = FaceWorld(100_000, 4, size=size, device=DEVICE)
+    world.read(np.arange(8))  # tables are made on the first call
+    start = perf_counter()
+    world.read(np.arange(first, first + pictures))
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return perf_counter() - start
+
+
+def measure(pool: ProcessPoolExecutor, workers: int, size: int, rounds: int) -> float:
+    """Median pictures a second of `workers` processes together; the slowest process counts."""
+    pictures = SIZES[size] * (16 if DEVICE == "cuda" else 1)
+    rates = []
+    for round_ in range(rounds + 1):
+        jobs = [pool.submit(portion, size, (round_ * workers + w) * pictures, pictures) for w in range(workers)]
+        seconds = max(job.result() for job in jobs)
+        if round_:
+            rates.append(workers * pictures / seconds)
+    return statistics.median(rates)
+
+
+def casia() -> dict[str, float]:
+    folder = tempfile.mkdtemp()
+    try:
+        world = FaceWorld(CASIA[0], CASIA[1], size=CASIA[2], device=DEVICE)
+        start = perf_counter()
+        world.cached(folder)
+        return {"pictures": len(world), "seconds": round(perf_counter() - start, 1)}
+    finally:
+        shutil.rmtree(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--casia", action="store_true", help="also a world of CASIA-WebFace's size, 18.7 GB")
+    chosen = parser.parse_args()
+    cores = 1 if DEVICE == "cuda" else (os.cpu_count() or 1)
+    rows = []
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
+        for size in SIZES:
+            alone = measure(pool, 1, size, chosen.rounds)
+            together = measure(pool, cores, size, chosen.rounds) if cores > 1 else alone
+            rows.append({"size": size, "one_process": round(alone, 1), "all_cores": round(together, 1)})
+            print(f"{size:4} px  {alone:8.0f} pictures/s in one process, {together:8.0f} in {cores}")
+    values = {"processes": cores, "strength": 0.65, "pictures_per_s": rows}
+    if chosen.casia:
+        values["casia_shaped_world"] = casia()
+        print(values["casia_shaped_world"])
+    print(f"\nwritten to {write('faces', values)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Presets: experiments with their promise, as YAML files beside this module; one level of ``base:``.
+
+A preset's first lines are comments that say what it is, its command, its cost and what to expect. Files that begin with
+an underscore are bases only.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.training.config import Config
+
+FOLDER = Path(__file__).with_name("presets")
+
+
+def names() -> tuple[str, ...]:
+    """The presets there are, as ``lab/cpu/arcface``."""
+    files = (file.relative_to(FOLDER).with_suffix("") for file in FOLDER.rglob("*.yaml") if file.name[0] != "_")
+    return tuple(sorted(file.as_posix() for file in files))
+
+
+def load(name: str, settings: Iterable[str] = ()) -> Config:
+    """A preset's config.
+
+    Parameters
+    ----------
+    name : of a preset, or the path of a YAML file of your own
+    settings : changes, as ``loss.margin_rad=0.45``
+
+    Raises
+    ------
+    CdmlLabError : no such preset, YAML that cannot be read, an unknown key or a value out of range; the key is named
+    """
+    path = _path(name)
+    values = _read(path)
+    base = values.pop("base", None)
+    if base is not None:
+        below = _read(path.parent / f"{base}.yaml")
+        if "base" in below:
+            raise CdmlLabError(f"{path}: its base {base} has a base itself; one level is allowed")
+        values = _merge(below, values)
+    for setting in settings:
+        key, separator, text = setting.partition("=")
+        if not separator:
+            raise CdmlLabError(f"a setting is written key=value, as loss.margin_rad=0.45; got {setting!r}")
+        nested: Any = yaml.safe_load(text)
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        values = _merge(values, nested)
+    try:
+        return Config.parse({"name": name, **values})
+    except ValidationError as error:
+        raise CdmlLabError(f"{path.name if path.is_absolute() else path}: {_told(error)}") from None
+
+
+def header(name: str) -> dict[str, str]:
+    """What a preset promises: ``about``, ``command``, ``cost`` and ``expect``."""
+    told = {"about": ""}
+    for line in _path(name).read_text(encoding="utf-8").splitlines():
+        if not line.startswith("# "):
+            break
+        key, separator, text = line[2:].partition(": ")
+        if separator and key in ("command", "cost", "expect"):
+            told[key] = text
+        elif "command" not in told:
+            told["about"] = f"{told['about']} {line[2:]}".strip()
+    return told
+
+
+def _path(name: str) -> Path:
+    if name in names():
+        return FOLDER / f"{name}.yaml"
+    if Path(name).suffix in (".yaml", ".yml"):
+        return Path(name)
+    raise CdmlLabError(f"there is no preset {name!r}{did_you_mean(name, names())}; `cdmllab presets` lists them")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CdmlLabError(f"{path} does not exist") from None
+    except yaml.YAMLError as error:
+        raise CdmlLabError(f"{path} is not readable YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise CdmlLabError(f"{path} must hold keys and values")
+    return values
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The values above win; a section with another `name` replaces the one below, whose options are not its own."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if (
+            isinstance(value, Mapping)
+            and isinstance(old, Mapping)
+            and value.get("name", old.get("name")) == old.get("name")
+        ):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _told(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where or 'config'}: {first['msg'].removeprefix('Value error, ')}{more}"

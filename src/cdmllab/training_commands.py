@@ -1,0 +1,62 @@
+"""`cdmllab train` and `cdmllab presets`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cdmllab.errors import CdmlLabError
+
+
+def train(
+    preset: Annotated[str, typer.Argument(help="A preset's name, see `cdmllab presets`, or a YAML file.")] = "",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as loss.margin_rad=0.45.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run that was stopped.")] = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Train again what is finished already.")] = False,
+) -> None:
+    """Train as a preset says, into a folder of runs/ ($CDMLLAB_RUNS); what is finished already is not repeated."""
+    from cdmllab import training
+    from cdmllab.training import presets
+
+    if (resume is None) == (preset == ""):
+        raise CdmlLabError("name a preset (`cdmllab presets` lists them), or --resume a run")
+    try:
+        if resume is not None:
+            if settings or seed is not None or redo:
+                raise CdmlLabError("a run goes on with its own config: --set, --seed and --redo are for a new one")
+            done = training.resume(resume, tell=_tell)
+        else:
+            chosen = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
+            done = training.train(presets.load(preset, chosen), redo=redo, tell=_tell)
+    except (ValueError, RuntimeError) as error:
+        raise CdmlLabError(str(error)) from error
+    _tell(f"finished: {done.run.folder}", end=True)
+
+
+def presets() -> None:
+    """List the presets: data, loss, backbone, and whether the data is there."""
+    from cdmllab.training import presets as all_presets
+    from cdmllab.training import sources
+
+    typer.echo(f"{'preset':34} {'data':10} {'loss':14} {'backbone':14} data is")
+    for name in all_presets.names():
+        config = all_presets.load(name)
+        missing = sources.missing(config.data.name, config.data.options)
+        set_ = str(config.data.options.get("folder", config.data.name)).removesuffix("_112")
+        typer.echo(
+            f"{name:34} {set_:10} {config.loss.name:14} {config.backbone.name:14} {'missing' if missing else 'there'}"
+        )
+
+
+def _tell(line: str, end: bool = False) -> None:
+    """A line; on a terminal the lines of steps are written over each other."""
+    out = sys.stdout
+    if out.isatty():
+        out.write(f"\r\x1b[2K{line}" + ("" if line.startswith("step") and not end else "\n"))
+    else:
+        out.write(line + "\n")
+    out.flush()
