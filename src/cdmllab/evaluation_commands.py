@@ -1,5 +1,7 @@
 """`cdmllab evaluate`: a trained network judged by protocols, the results beside it in its run."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,14 +10,15 @@ import typer
 from cdmllab.errors import CdmlLabError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from cdmllab.evaluate import Evaluation
 
 
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(help="The folder of a finished run; without one the protocols are listed.")
+        Path | None,
+        typer.Argument(help="The folder of a finished run, or a released file; without one the protocols are listed."),
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     protocol: Annotated[
@@ -51,12 +54,12 @@ def evaluate(
         raise CdmlLabError("name a protocol with --protocol; `cdmllab evaluate` without a run lists them")
     if wanted == [threshold_from]:
         raise CdmlLabError(f"a threshold chosen on {threshold_from} cannot be judged on it: name another protocol")
-    backbone = _network(run, device, threads)
+    backbone, prepare = _network(run, device, threads)
     settings = judging.Settings(flip, replicates, seed, batch_size)
-    folder = run / "eval"
+    folder = run / "eval" if run.is_dir() else run.with_suffix("") / "eval"
 
     def judged(name: str) -> "Evaluation":
-        done, loaded, was_there = judging.judge(backbone, name, folder, settings, redo=redo)
+        done, loaded, was_there = judging.judge(backbone, name, folder, settings, prepare=prepare, redo=redo)
         typer.echo(f"{done.name}{' (done before)' if was_there else ''}")
         if figures:
             from cdmllab.evaluate import figures as drawings
@@ -111,22 +114,22 @@ def _share(measure: Any) -> str:
     return value
 
 
-def _network(run: Path, device: str, threads: int) -> "nn.Module":
+def _network(run: Path, device: str, threads: int) -> "tuple[nn.Module, Callable[[Tensor], Tensor]]":
+    """The network, and what is done to uint8 pictures before it sees them, as its file says."""
     import torch
 
+    from cdmllab.backbones import weights
+    from cdmllab.preprocessing import apply
     from cdmllab.runs import Run
-    from cdmllab.training import load
+    from cdmllab.training import released
 
     torch.set_num_threads(threads)
-    try:
-        opened = Run.open(run)
-        if opened.status != "finished":
-            raise CdmlLabError(f"{run} is {opened.status}: only a finished run can be evaluated")
-        backbone = load(opened).backbone
-    except ValueError as error:
-        raise CdmlLabError(str(error)) from error
-    if device == "cuda" and not torch.cuda.is_available():
-        raise CdmlLabError("device cuda is asked for, and this machine has no CUDA device")
     if device not in ("cpu", "cuda"):
         raise CdmlLabError(f"device must be cpu or cuda, got {device!r}")
-    return backbone.to(device)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise CdmlLabError("device cuda is asked for, and this machine has no CUDA device")
+    try:
+        backbone, said = weights.load_release(released(Run.open(run)) if run.is_dir() else run)
+    except ValueError as error:
+        raise CdmlLabError(str(error)) from error
+    return backbone.to(device), partial(apply, preprocessing=said.preprocessing)

@@ -133,12 +133,13 @@ def test_pictures_the_network_does_not_take_are_told(run, tmp_path):
     np.savez(tmp_path / "nine.npz", images=pixels, first=[0, 1], second=[2, 3], same=[True, False])
     result = command(run.folder, "--protocol", tmp_path / "nine.npz")
     assert result.exit_code == 1
-    assert "pictures must have shape (b, 1, 8, 8), got (4, 1, 9, 9)" in result.stderr
+    assert "pictures must be uint8 of shape (b, 1 or 3, 8, 8), got torch.uint8 (4, 1, 9, 9)" in result.stderr
 
 
 def test_only_a_finished_run_is_judged(tmp_path):
     started = Run.create("half", 0, {}, within=tmp_path)
     assert (
-        "is running: only a finished run can be evaluated" in command(started.folder, "--protocol", "digits/*").stderr
+        "is running: only a finished run has a network to load"
+        in command(started.folder, "--protocol", "digits/*").stderr
     )
     assert "is not a run" in command(tmp_path, "--protocol", "digits/*").stderr

@@ -1,15 +1,16 @@
 """From a network and the name of a protocol to an evaluation in a folder, once."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from cdmllab.evaluate import protocols
-from cdmllab.evaluate.embedding import embed
+from cdmllab.evaluate.embedding import embed, insightface_input
 from cdmllab.evaluate.evaluation import Evaluation, file_name
 from cdmllab.evaluate.measure import evaluate
 from cdmllab.evaluate.protocol import Protocol, Together
@@ -29,7 +30,13 @@ DEFAULTS = Settings()
 
 
 def judge(
-    backbone: nn.Module, name: str, folder: Path, settings: Settings = DEFAULTS, *, redo: bool = False
+    backbone: nn.Module,
+    name: str,
+    folder: Path,
+    settings: Settings = DEFAULTS,
+    *,
+    prepare: Callable[[Tensor], Tensor] = insightface_input,
+    redo: bool = False,
 ) -> tuple[Evaluation, Protocol, bool]:
     """Evaluate a network by a protocol into `folder`, or read what stands there of the same network and settings.
 
@@ -38,6 +45,7 @@ def judge(
     backbone : from pictures to embeddings; its attribute ``size``, if there is one, chooses the size of the pictures
     name : of a protocol or of a file, see `protocols.load`
     folder : where the two files go
+    prepare : from uint8 pictures to the network's input
     redo : evaluate again in any case
 
     Returns
@@ -62,7 +70,7 @@ def judge(
         found = Evaluation.read(path)
         if found.measures.get("made_with") == key and found.measures["protocol"] == protocol.name:
             return found, protocol, True
-    embeddings = embed(backbone, protocol.images, settings.batch_size, flip=flip).numpy()
+    embeddings = embed(backbone, protocol.images, settings.batch_size, flip=flip, prepare=prepare).numpy()
     done = evaluate(embeddings, protocol, flip=flip, replicates=settings.replicates, seed=settings.seed)
     done = done.with_measures(nuisances=by_nuisance(done, protocol), made_with=key)
     done.write(folder)

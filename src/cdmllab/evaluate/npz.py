@@ -39,12 +39,12 @@ def read(path: Path) -> Protocol:
     fold = arrays.get("fold", np.zeros(len(arrays["same"]), dtype=np.int64))
     drawn = Pairs(arrays["first"], arrays["second"], arrays["same"].astype(bool), fold)
     try:
-        return Protocol(str(path), _InMemory(images), drawn, arrays.get("identity"))
+        return Protocol(str(path), InMemory(images), drawn, arrays.get("identity"))
     except ValueError as error:
         raise CdmlLabError(f"{path}: {error}") from error
 
 
-class _InMemory:
+class InMemory:
     """An array as `Pictures`."""
 
     def __init__(self, images: NDArray[np.uint8]) -> None:

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from cdmllab.data import digits, pairs
+from cdmllab.data import digits, pairs, verification
 from cdmllab.errors import CdmlLabError, did_you_mean
-from cdmllab.evaluate import npz
+from cdmllab.evaluate import npz, real
 from cdmllab.evaluate.protocol import Protocol, Templates
 from cdmllab.faces import FACTORS
 from cdmllab.faces import protocols as lab
@@ -107,13 +107,33 @@ def _lab(name: str, part: Literal["test", "validation"], size: int | None) -> Pr
     return Protocol(full, drawn, drawn.pairs, drawn.identity, templates, nuisances=nuisances)
 
 
-_READERS: dict[str, Callable[[Path], Protocol]] = {".npz": npz.read}
+def _verification(name: str, known: verification.Known) -> Entry:
+    load = real.pairs if known.kind == "pairs" else real.templates
+    return Entry(known.title, partial(load, name))
+
+
+_READERS: dict[str, Callable[[Path], Protocol]] = {".npz": npz.read, ".bin": real.bin_file}
 
 _PARTS: dict[Literal["test", "validation"], str] = {"test": "lab", "validation": "lab-validation"}
 
 _TABLE: dict[str, Entry] = {
     "digits/known": Entry("held-out pictures of the digits 0 to 6, 6,000 pairs", _digits_known),
     "digits/strangers": Entry("the digits 7, 8 and 9, for networks that were trained without them", _digits_strangers),
+    **{name: _verification(name, known) for name, known in verification.TABLE.items()},
+    "lfw/view2": Entry("LFW from its archive, all ten folds", partial(real.lfw_archive, "lfw/view2", "2", ())),
+    "lfw/folds0-4": Entry(
+        "its folds 0 to 4, for networks trained without their people",
+        partial(real.lfw_archive, "lfw/folds0-4", "2", (0, 1, 2, 3, 4)),
+    ),
+    "lfw/folds5-9": Entry(
+        "its folds 5 to 9, likewise", partial(real.lfw_archive, "lfw/folds5-9", "2", (5, 6, 7, 8, 9))
+    ),
+    "lfw/view1": Entry("its View 1, for choosing settings", partial(real.lfw_archive, "lfw/view1", "1-test", ())),
+    "att_faces": Entry("AT&T's faces, 40 people in 10 folds", partial(real.att, "att_faces")),
+    "omniglot/strangers": Entry(
+        "characters of alphabets that are not in Omniglot's first small set",
+        partial(real.handwriting, "omniglot/strangers", "images_background_small2", ("Greek", "Latin")),
+    ),
     **{
         f"{prefix}/{name}": Entry(lab.about(name), partial(_lab, name, part))
         for part, prefix in _PARTS.items()

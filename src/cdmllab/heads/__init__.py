@@ -6,11 +6,22 @@ from cdmllab import margins
 from cdmllab.heads.base import HeadOutput, MarginHead
 from cdmllab.heads.blocked import BlockedHead
 from cdmllab.heads.dense import DenseHead
+from cdmllab.heads.sharded import ShardedHead
+from cdmllab.heads.state import sharded_state_dict
 
 if TYPE_CHECKING:
     from cdmllab.heads.pairs import PairHead
 
-__all__ = ["BlockedHead", "DenseHead", "HeadOutput", "MarginHead", "create", "names"]
+__all__ = [
+    "BlockedHead",
+    "DenseHead",
+    "HeadOutput",
+    "MarginHead",
+    "ShardedHead",
+    "create",
+    "names",
+    "sharded_state_dict",
+]
 
 _PAIR_LOSSES = ("triplet", "contrastive", "circle")
 
@@ -28,10 +39,12 @@ def create(
     scale: float = 64.0,
     learn_scale: bool = False,
     keep_logits: bool = False,
-    backend: Literal["dense", "blocked"] = "dense",
+    backend: Literal["dense", "blocked", "sharded"] = "dense",
     block: int | None = None,
     products: Literal["float32", "bfloat16"] = "float32",
     compiled: bool | None = None,
+    sample_rate: float = 1.0,
+    sample_seed: int = 0,
     **policy: object,
 ) -> "MarginHead | PairHead":
     """Build a head by the name of its loss.
@@ -40,8 +53,10 @@ def create(
     ----------
     name : the loss, one of `names()`
     embedding_dim, num_identities, scale, learn_scale, keep_logits : see `MarginHead`
-    backend : ``"dense"``, the readable reference, or ``"blocked"``, fast and small
-    block, products, compiled : of the blocked backend, see `BlockedHead`
+    backend : ``"dense"``, the readable reference; ``"blocked"``, fast and small; or ``"sharded"``, the blocked one with
+        its class centres shared out over the ranks of torch.distributed
+    block, products, compiled : of the blocked and the sharded backend, see `BlockedHead`
+    sample_rate, sample_seed : of the sharded backend, see `ShardedHead`
     policy : options of the loss, see `cdmllab.margins.options(name)`; a pair loss (``"triplet"``,
         ``"contrastive"``, ``"circle"``, from pytorch-metric-learning) has these only, and no scale or backend
 
@@ -68,10 +83,15 @@ def create(
         "learn_scale": learn_scale,
         "keep_logits": keep_logits,
     }
-    if backend == "blocked":
-        return BlockedHead(loss, block=block, products=products, compiled=compiled, **common)
-    if backend != "dense":
-        raise ValueError(f"unknown backend {backend!r}; there are: 'dense', 'blocked'")
-    if block is not None or products != "float32" or compiled is not None:
-        raise ValueError("block, products and compiled are options of backend='blocked'")
-    return DenseHead(loss, **common)
+    if backend not in ("dense", "blocked", "sharded"):
+        raise ValueError(f"unknown backend {backend!r}; there are: 'dense', 'blocked', 'sharded'")
+    if backend == "sharded":
+        common |= {"sample_rate": sample_rate, "sample_seed": sample_seed}
+    elif sample_rate != 1.0 or sample_seed:
+        raise ValueError("sample_rate and sample_seed are options of backend='sharded'")
+    if backend == "dense":
+        if block is not None or products != "float32" or compiled is not None:
+            raise ValueError("block, products and compiled are options of backend='blocked' and 'sharded'")
+        return DenseHead(loss, **common)
+    kind = BlockedHead if backend == "blocked" else ShardedHead
+    return kind(loss, block=block, products=products, compiled=compiled, **common)

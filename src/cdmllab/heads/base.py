@@ -72,17 +72,22 @@ class MarginHead(nn.Module):
         self.policy, self.name = policy, name
         self.embedding_dim, self.num_identities = embedding_dim, num_identities
         self.keep_logits = keep_logits
-        # Rows of length about 1, so that one learning rate suits every dimension. The K centres of an identity
-        # follow one another.
-        rows = num_identities * policy.centres_per_identity
-        self.centres = nn.Parameter(torch.randn(rows, embedding_dim) / math.sqrt(embedding_dim))
-        self.bias = None if policy.uses_cosine else nn.Parameter(torch.zeros(num_identities))
+        self.centres = nn.Parameter(self._first_centres())
+        self.bias = None if policy.uses_cosine else nn.Parameter(torch.zeros(len(self.centres)))
         self.scale: Tensor
         if learn_scale:
             self.scale = nn.Parameter(torch.tensor(float(scale)))
         else:
             self.register_buffer("scale", torch.tensor(float(scale)))
         self.register_buffer("progress", torch.zeros(()))
+
+    def _first_centres(self) -> Tensor:
+        """Where the class centres start, shape (c K, d); the K centres of an identity follow one another.
+
+        Rows of length about 1, so that one learning rate suits every dimension.
+        """
+        rows = self.num_identities * self.policy.centres_per_identity
+        return torch.randn(rows, self.embedding_dim) / math.sqrt(self.embedding_dim)
 
     def set_progress(self, progress: float) -> None:
         """Tell scheduled losses how much of the training is done, in [0, 1]."""
@@ -105,33 +110,45 @@ class MarginHead(nn.Module):
         ValueError : naming the sample and what was expected
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings, labels = check_batch(embeddings, labels, self.embedding_dim, self.num_identities)
-            kept = labels != IGNORE
-            known = None if known_easiness is None else check_known(known_easiness, embeddings)[kept]
-            found = self.losses(embeddings[kept], labels[kept], known)
-            extra = self.policy.regulariser(found.batch)
-            sample_loss = found.sample_loss if extra is None else found.sample_loss + extra
-            easiness = self.policy.easiness(found.batch)
+            return self._output(*self._checked(embeddings, labels, known_easiness))
 
-            def spread(values: Tensor) -> Tensor:
-                if len(values) == len(labels):
-                    return values.detach()
-                full = values.new_full((len(labels), *values.shape[1:]), torch.nan)
-                full[kept] = values.detach()
-                return full
+    def _checked(
+        self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        embeddings, labels = check_batch(embeddings, labels, self.embedding_dim, self.num_identities)
+        return embeddings, labels, None if known_easiness is None else check_known(known_easiness, embeddings)
 
-            return HeadOutput(
-                loss=sample_loss.sum() / max(len(sample_loss), 1),
-                sample_loss=spread(sample_loss),
-                target_cos=spread(found.batch.target_cos),
-                margin_rad=spread(self.policy.margin_rad(found.batch)),
-                easiness=None if easiness is None else spread(easiness),
-                logits=None if found.logits is None else spread(found.logits),
-            )
+    def _output(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None) -> HeadOutput:
+        kept = labels != IGNORE
+        known = None if known_easiness is None else known_easiness[kept]
+        found = self.losses(embeddings[kept], labels[kept], known)
+        extra = self.policy.regulariser(found.batch)
+        sample_loss = found.sample_loss if extra is None else found.sample_loss + extra
+        easiness = self.policy.easiness(found.batch)
+
+        def spread(values: Tensor) -> Tensor:
+            if len(values) == len(labels):
+                return values.detach()
+            full = values.new_full((len(labels), *values.shape[1:]), torch.nan)
+            full[kept] = values.detach()
+            return full
+
+        return HeadOutput(
+            loss=sample_loss.sum() / max(len(sample_loss), 1),
+            sample_loss=spread(sample_loss),
+            target_cos=spread(found.batch.target_cos),
+            margin_rad=spread(self.policy.margin_rad(found.batch)),
+            easiness=None if easiness is None else spread(easiness),
+            logits=None if found.logits is None else spread(found.logits),
+        )
 
     @torch.no_grad()
     def nearest(self, embeddings: Tensor, block: int = 8192) -> Tensor:
         """The identity whose class centre is nearest (for plain softmax, whose logit is largest); (b, d) to (b,)."""
+        return self._nearest_here(embeddings, block)[1]
+
+    def _nearest_here(self, embeddings: Tensor, block: int) -> tuple[Tensor, Tensor]:
+        """Of the centres in `self.centres`: the largest cosine (or logit) and its identity; (b, d) to (b,), (b,)."""
         k = self.policy.centres_per_identity
         x = embeddings.detach().to(self.centres.dtype)
         best, which = x.new_full((len(x),), -torch.inf), torch.zeros(len(x), dtype=torch.int64, device=x.device)
@@ -143,7 +160,7 @@ class MarginHead(nn.Module):
             top = products.max(dim=1)
             which = torch.where(top.values > best, (top.indices + first) // k, which)
             best = torch.maximum(best, top.values)
-        return which
+        return best, which
 
     def losses(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None) -> Losses:
         """The backend's part: checked embeddings [n, d], labels [n] and known easiness [n], none ignored."""

@@ -62,14 +62,13 @@ class BlockedHead(MarginHead):
             policy.observe(batch)
         if "negative_partition" in policy.statistics:
             with torch.no_grad():
-                found = self._walk(x, policy.current_scale(self.scale), batch, own, None)
+                found, _ = self._walk(x, policy.current_scale(self.scale), batch, own, keep=False)
             batch = replace(batch, negative_partition=found.partition)
             if self.training:
                 policy.observe(batch)
 
-        logits = x.new_empty(len(x), self.num_identities) if self.keep_logits else None
         scale = policy.current_scale(self.scale).to(x.dtype)
-        found = self._walk(x, scale, batch, own, logits)
+        found, logits = self._walk(x, scale, batch, own, keep=self.keep_logits)
         if "hardest_negative" in policy.statistics:
             batch = replace(batch, hardest_negative=found.hardest)
         if "hard_negative_mean" in policy.statistics:
@@ -83,18 +82,21 @@ class BlockedHead(MarginHead):
         # log(e^own + e^partition) - own; the threshold is where e^-x no longer counts, in float64 either.
         return Losses(F.softplus(found.partition - margined, threshold=40.0), batch, logits)
 
-    def _walk(self, x: Tensor, scale: Tensor, batch: Batch, own: Tensor, logits: Tensor | None) -> Negatives:
+    def _walk(self, x: Tensor, scale: Tensor, batch: Batch, own: Tensor, keep: bool) -> tuple[Negatives, Tensor | None]:
+        """What the negatives add up to and, with `keep`, the plain logits [n, c]."""
         centres = self.centres.to(x.dtype)
-        bias, target = None, batch.target_cos
-        if self.bias is not None:
-            bias = self.bias.to(x.dtype)
-            target = torch.linalg.vecdot(x, centres[own]).detach() + bias[batch.labels].detach()
-        block = self.block or max(CELLS.get(x.device.type, CELLS["cpu"]) // max(len(x), 1), 1)
-        products = x.dtype if self.products == "float32" else torch.bfloat16
-        wanted = x.device.type == "cuda" if self.compiled is None else self.compiled
-        parts = compiled_parts(x.device.type) if wanted else PLAIN
-        walk = Walk(self.policy, batch, target, own, block, products, logits, parts)
-        return negatives(x, centres, bias, scale.to(x.dtype), walk)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        target = batch.target_cos if bias is None else own_logit(x, centres, bias, own)
+        logits = x.new_empty(len(x), self.num_identities) if keep else None
+        return negatives(x, centres, bias, scale.to(x.dtype), self._way(target, batch, own, logits)), logits
+
+    def _way(self, target: Tensor, batch: Batch, own: Tensor, logits: Tensor | None) -> Walk:
+        device, dtype = target.device.type, target.dtype
+        block = self.block or max(CELLS.get(device, CELLS["cpu"]) // max(len(target), 1), 1)
+        products = dtype if self.products == "float32" else torch.bfloat16
+        wanted = device == "cuda" if self.compiled is None else self.compiled
+        parts = compiled_parts(device) if wanted else PLAIN
+        return Walk(self.policy, batch, target, own, block, products, logits, parts)
 
     @torch.no_grad()
     def _own(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,3 +105,10 @@ class BlockedHead(MarginHead):
         own = self.centres.to(embeddings.dtype).unflatten(0, (-1, k))[labels]  # [n, K, d]
         nearest = torch.linalg.vecdot(unit(embeddings).unsqueeze(1), unit(own)).max(dim=1)
         return nearest.values, labels * k + nearest.indices
+
+
+@torch.no_grad()
+def own_logit(x: Tensor, centres: Tensor, bias: Tensor, own: Tensor) -> Tensor:
+    """Plain softmax's logit of the own class: x of shape (n, d), own centres' rows (n,) to (n,)."""
+    logit: Tensor = torch.linalg.vecdot(x, centres[own]) + bias[own]
+    return logit

@@ -28,7 +28,7 @@ class Walk:
     policy: MarginPolicy
     rows: Batch  # what `policy.negatives` may look at, detached
     target: Tensor  # [b] cosine to the own class centre (for plain softmax: the own logit)
-    own: Tensor  # [b] row of the own class centre
+    own: Tensor  # [b] row of the own class centre, -1 where that is not among these centres
     block: int  # identities a block
     products: torch.dtype  # of the matrix products; sums are kept in the embeddings' own dtype
     logits: Tensor | None  # [b, c] to hold the plain logits, instead of computing them twice
@@ -41,7 +41,13 @@ class Negatives(NamedTuple):
     partition: Tensor  # [b] log of the sum of exp(logit)
     target: Tensor  # [b] as in `Walk`, with a gradient
     hardest: Tensor  # [b] largest cosine, if the policy wants it
-    hard_mean: Tensor  # [b] mean cosine over hard negatives, if the policy wants it; no gradient
+    hard_sum: Tensor  # [b] sum of the cosines of hard negatives, if the policy wants it; no gradient
+    hard_count: Tensor  # [b] and how many they are
+
+    @property
+    def hard_mean(self) -> Tensor:
+        """Mean cosine over the hard negatives, 0 without any; shape (b,)."""
+        return self.hard_sum / self.hard_count.clamp_min(1.0)
 
 
 def negatives(x: Tensor, centres: Tensor, bias: Tensor | None, scale: Tensor, walk: Walk) -> Negatives:
@@ -67,7 +73,8 @@ class _Block(NamedTuple):
 
 
 def _blocks(identities: int, walk: Walk) -> Iterator[_Block]:
-    labels, k = walk.rows.labels, walk.policy.centres_per_identity
+    k = walk.policy.centres_per_identity
+    labels = walk.own.div(k, rounding_mode="floor")
     order = labels.argsort()
     edges = [*range(0, identities, walk.block), identities]
     at = torch.searchsorted(labels[order], torch.tensor(edges, device=labels.device)).tolist()
@@ -142,11 +149,10 @@ class _Negatives(torch.autograd.Function):
             else:
                 largest, total = walk.parts.accumulate(z, largest, total)
         partition = total.log() if largest is None else total.log() + largest
-        hardest, hard_mean = hardest / s, hard_sum / hard_count.clamp_min(1.0)
         ctx.save_for_backward(x, centres, bias, scale, partition, where, inverse)
         ctx.walk = walk
-        ctx.mark_non_differentiable(hard_mean)
-        return partition, walk.target.clone(), hardest, hard_mean
+        ctx.mark_non_differentiable(hard_sum, hard_count)
+        return partition, walk.target.clone(), hardest / s, hard_sum, hard_count
 
     @staticmethod
     @once_differentiable
@@ -202,11 +208,13 @@ def _backward(ctx: Any, g_partition: Tensor, g_target: Tensor, g_hardest: Tensor
             along = torch.linalg.vecdot(d_part, part) * shrink.square()
             d_part.addcmul_(part, along.unsqueeze(1), value=-1.0)
     d_x *= weight
-    _pull_cells(walk.own, g_target, x, centres, inverse, d_x, d_centres)
-    if d_bias is not None:
-        d_bias.index_add_(0, walk.rows.labels, g_target)
-    if "hardest_negative" in policy.statistics:
-        _pull_cells(where, g_hardest, x, centres, inverse, d_x, d_centres)
+    if len(centres):  # a shard may be empty
+        own = walk.own.clamp_min(0)  # where it is -1, `g_target` is 0
+        _pull_cells(own, g_target, x, centres, inverse, d_x, d_centres)
+        if d_bias is not None:
+            d_bias.index_add_(0, own, g_target)
+        if "hardest_negative" in policy.statistics:
+            _pull_cells(where, g_hardest, x, centres, inverse, d_x, d_centres)
     return d_x, d_centres, d_bias, d_scale, None
 
 

@@ -100,17 +100,28 @@ def load(run: Run) -> Trained:
     ------
     ValueError : the run is not finished
     """
-    if run.status != "finished":
-        raise ValueError(f"{run.folder} is {run.status}: only a finished run has a network to load")
+    release = released(run)
     config = Config.parse(run.config)
     state = torch.load(run.folder / HEAD, map_location="cpu", weights_only=True)
     with torch.random.fork_rng():
-        backbone, _ = weights.load_release(run.folder / BACKBONE)
+        backbone, _ = weights.load_release(release)
         head = config.loss.build(
             embedding_dim=config.backbone.embedding_dim, num_identities=int(run.record["num_identities"])
         )
     head.load_state_dict(state)
     return Trained(run, backbone.eval(), head.eval())
+
+
+def released(run: Run) -> Path:
+    """The file with the network of a finished run; it says how to build and feed it.
+
+    Raises
+    ------
+    ValueError : the run is not finished
+    """
+    if run.status != "finished":
+        raise ValueError(f"{run.folder} is {run.status}: only a finished run has a network to load")
+    return run.folder / BACKBONE
 
 
 def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:

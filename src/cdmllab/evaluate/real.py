@@ -1,0 +1,92 @@
+"""Protocols on real pictures, from the data folders: LFW and its like, AT&T's faces, Omniglot."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdmllab.data import att_faces, bins, lfw, omniglot, verification
+from cdmllab.data.crop import resize
+from cdmllab.data.pairs import Pairs, sample
+from cdmllab.data.sets import ArraySet
+from cdmllab.evaluate.npz import InMemory
+from cdmllab.evaluate.protocol import Protocol, Templates
+
+_OWN = 112  # pixels, where nobody asks for another size
+
+
+def bin_file(path: Path, name: str = "", size: int | None = None) -> Protocol:
+    """A verification bin; pictures of another size than the network's are scaled.
+
+    Raises
+    ------
+    DataError : the file is missing or damaged
+    """
+    found = bins.read(path)
+    images = found.decoded("RGB")
+    return Protocol(name or str(path), InMemory(_scaled(images, size)), found.pairs())
+
+
+def pairs(name: str, size: int | None) -> Protocol:
+    """A set of pairs by its name in `cdmllab.data.verification`.
+
+    Raises
+    ------
+    DataError : it is not there, and how to get it
+    """
+    found = verification.load(name)
+    return Protocol(name, InMemory(_scaled(found.images, size)), found.pairs)
+
+
+def templates(name: str, size: int | None) -> Protocol:
+    """IJB-B or IJB-C."""
+    found = verification.load_templates(name)
+    pooled = Templates(found.template, found.media, found.detector_score)
+    return Protocol(name, found, found.pairs, templates=pooled)
+
+
+def lfw_archive(name: str, view: str, folds: tuple[int, ...], size: int | None) -> Protocol:
+    """LFW from its archive of pictures: some folds of View 2, or View 1; all pictures that the pairs show, in grey.
+
+    Raises
+    ------
+    DataError : it is not there, and how to get it
+    """
+    faces = _lfw(size or _OWN)
+    listed = lfw.pairs(faces, view)  # type: ignore[arg-type]
+    kept = np.isin(listed.fold, folds) if folds else np.ones(len(listed.fold), dtype=bool)
+    chosen = Pairs(listed.first[kept], listed.second[kept], listed.same[kept], listed.fold[kept])
+    return _of_some(name, faces, chosen)
+
+
+def att(name: str, size: int | None) -> Protocol:
+    """AT&T's 40 people in 10 folds that share nobody."""
+    side = size or _OWN
+    faces = att_faces.load((side, side))
+    return Protocol(name, faces, att_faces.pairs(faces), faces.labels)
+
+
+def handwriting(name: str, part: str, without: tuple[str, ...], size: int | None) -> Protocol:
+    """Characters of some alphabets of Omniglot; mirrored they are others."""
+    drawn = omniglot.load(part, without=without, size=size or 28)
+    return Protocol(name, drawn, sample(drawn.labels), drawn.labels, mirror=False)
+
+
+@functools.lru_cache(maxsize=2)
+def _lfw(size: int) -> ArraySet:
+    return lfw.pictures(size=(size, size))
+
+
+def _of_some(name: str, faces: ArraySet, listed: Pairs) -> Protocol:
+    """A protocol over the pictures that the pairs show, and no others."""
+    shown, rows = np.unique(np.concatenate([listed.first, listed.second]), return_inverse=True)
+    first, second = np.split(rows, 2)
+    chosen = listed._replace(first=first, second=second)
+    return Protocol(name, InMemory(faces.read(shown)), chosen, faces.labels[shown])
+
+
+def _scaled(images: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
+    if size is None or images.shape[1:3] == (size, size):
+        return images
+    return np.stack([resize(picture, size, size) for picture in images])

@@ -1,0 +1,233 @@
+"""The head for many identities: class centres shared out over processes, none of which holds them all.
+
+Every rank sees the embeddings of all ranks, walks over its own centres as the blocked head does, and the ranks add up
+what they found. What is left, the margin included, are tensors of shape (b,), which every rank computes alike.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from cdmllab.heads.base import HeadOutput, Losses
+from cdmllab.heads.blocked import BlockedHead, own_logit
+from cdmllab.heads.partial import drawn, first_centres
+from cdmllab.heads.ranks import Ranks, gather, shared
+from cdmllab.heads.walk import Negatives, negatives
+from cdmllab.margins import Batch, MarginPolicy
+
+SHARDED = ("centres", "bias")  # the parameters of which a rank holds a part
+
+
+class ShardedHead(BlockedHead):
+    """One loss over the batches of all ranks, each of which holds a run of the class centres.
+
+    The ranks are those of torch.distributed's default process group, from gloo on CPUs or nccl on CUDA; without one the
+    head is alone and equals the blocked head. Every rank calls the head with a batch of its own, all of one size.
+    `HeadOutput.loss` is the mean over all ranks' samples, the same on each; the tensors per sample are those of the
+    rank's own, and `logits` has all identities.
+
+    `centres` (and plain softmax's `bias`) are this rank's part alone: leave the head out of DistributedDataParallel,
+    which would average them. Their gradients are complete. What every rank has whole, a learnt scale and the loss's
+    running statistics (those it keeps for each identity too), changes alike on all. The gradient that leaves towards
+    the embeddings is *size* times the derivative of the loss, *size* the number of ranks: after DistributedDataParallel
+    has averaged the backbone's gradients over ranks they are those of one process with the whole batch. To clip by the
+    norm of all gradients, see `whole`. To save and load, see `cdmllab.heads.state.sharded_state_dict`.
+
+    With ``sample_rate`` below 1 a training step looks at some of the centres only, Partial FC (An et al., "Killing two
+    birds with one stone", 2022): those of the identities in the batch, and others by chance. Evaluation looks at all.
+    A centre that is not drawn has gradient 0, and the optimiser treats it so: SGD's momentum moves it on, weight
+    decay shortens it, which does not turn it. A logit that was not computed is -inf.
+
+    Centres start from torch's random state, on any number of ranks the same if that is seeded alike on every rank.
+
+    Parameters
+    ----------
+    sample_rate : share of the identities that count in a training step, in (0, 1]
+    sample_seed : of the draw, which depends on it and on the number of training batches so far, but not on the number
+        of ranks
+    others : as for `BlockedHead`
+
+    Raises
+    ------
+    ValueError : in the constructor, `sample_rate` or `sample_seed` out of range; in a call, on every rank alike, what
+        is wrong with one rank's batch, batches that differ in size, kind or mode, or another process group than the
+        one that the head was built in
+    """
+
+    backend = "sharded"
+    draws: Tensor
+
+    def __init__(self, policy: MarginPolicy, *, sample_rate: float = 1.0, sample_seed: int = 0, **options: Any) -> None:
+        if not isinstance(sample_rate, int | float) or not 0.0 < sample_rate <= 1.0:
+            raise ValueError(f"sample_rate must lie in (0, 1], got {sample_rate!r}")
+        if not isinstance(sample_seed, int) or sample_seed < 0:
+            raise ValueError(f"sample_seed must be a whole number from 0 up, got {sample_seed!r}")
+        super().__init__(policy, **options)
+        self.ranks = Ranks.current()
+        self.held = self.ranks.share(self.num_identities)
+        self.sample_rate, self.sample_seed = sample_rate, sample_seed
+        if sample_rate < 1.0:
+            self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
+
+    def _first_centres(self) -> Tensor:
+        seed = int(torch.randint(2**62, ()))
+        held = Ranks.current().share(self.num_identities)
+        return first_centres(held, seed, self.embedding_dim, self.policy.centres_per_identity)
+
+    def forward(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> HeadOutput:
+        """Loss of the batches of all ranks; arguments as for `MarginHead.forward`, of this rank's samples."""
+        ranks = self.ranks
+        if Ranks.current() != ranks:
+            raise ValueError(
+                f"the head was built for rank {ranks.rank} of {ranks.size} and is called on rank "
+                f"{Ranks.current().rank} of {Ranks.current().size}: build it after init_process_group"
+            )
+        with torch.autocast(embeddings.device.type, enabled=False):
+            embeddings, labels, known = self._agreed(embeddings, labels, known_easiness)
+            known = None if known is None else ranks.gathered(known)
+            out = self._output(gather(embeddings, ranks), ranks.gathered(labels), known)
+        return HeadOutput(
+            loss=out.loss,
+            sample_loss=ranks.own(out.sample_loss),
+            target_cos=ranks.own(out.target_cos),
+            margin_rad=ranks.own(out.margin_rad),
+            easiness=None if out.easiness is None else ranks.own(out.easiness),
+            logits=None if out.logits is None else ranks.columns_of_own(out.logits, self.num_identities),
+        )
+
+    def _agreed(
+        self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """A checked batch, or the same error on all ranks."""
+        complaint = None
+        try:
+            embeddings, labels, known_easiness = self._checked(embeddings, labels, known_easiness)
+        except ValueError as error:
+            complaint = str(error)
+        differentiated = torch.is_grad_enabled() and embeddings.requires_grad
+        about = (
+            f"{self.num_identities:,} identities in {'training' if self.training else 'evaluation'}, {labels.numel()} "
+            f"samples of {embeddings.dtype}, gradients {'on' if differentiated else 'off'}, "
+            f"{'no ' if known_easiness is None else ''}known easiness"
+        )
+        self.ranks.agree(complaint, about, embeddings.device)
+        return embeddings, labels, known_easiness
+
+    @torch.no_grad()
+    def nearest(self, embeddings: Tensor, block: int = 8192) -> Tensor:
+        """As in `MarginHead`, among the centres of all ranks: every rank calls it, with as many embeddings."""
+        ranks = self.ranks
+        ranks.agree(None, f"{len(embeddings)} embeddings of {embeddings.dtype} to compare", embeddings.device)
+        best, which = self._nearest_here(ranks.gathered(embeddings.detach()), block)
+        beaten = best < ranks.largest(best)
+        which = torch.where(beaten, self.num_identities, which + self.held.start)
+        return ranks.own(-ranks.largest(-which))  # of equal ones the first
+
+    def whole(self, part: Tensor) -> Tensor:
+        """A tensor of the shape of `centres` or `bias`, such as a gradient, as this rank's part of the whole.
+
+        Under a process group a DTensor with ``Shard(0)``, of shape (c, K, d) or (c,), that shares memory with `part`;
+        else a plain view. ``torch.nn.utils.get_total_norm([head.whole(head.centres.grad)]).full_tensor()`` is the norm
+        over all ranks.
+        """
+        local = part.detach()
+        if local.ndim > 1:
+            local = local.view(len(self.held), self.policy.centres_per_identity, self.embedding_dim)
+        if not dist.is_initialized():
+            return local
+        from torch.distributed.device_mesh import DeviceMesh  # these take a while to import
+        from torch.distributed.tensor import DTensor, Shard
+
+        everyone = dist.group.WORLD
+        assert everyone is not None
+        mesh = DeviceMesh.from_group(everyone, local.device.type)
+        shape = torch.Size((self.num_identities, *local.shape[1:]))
+        return DTensor.from_local(local, mesh, [Shard(0)], run_check=False, shape=shape, stride=local.stride())
+
+    def losses(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> Losses:
+        """Loss of each sample of all ranks; embeddings (n, d), labels (n,). Logits are those to this rank's centres."""
+        if self._samples():
+            self.draws += 1
+        return super().losses(embeddings, labels, known_easiness)
+
+    def _samples(self) -> bool:
+        return self.training and self.sample_rate < 1.0
+
+    def _drawn(self, labels: Tensor) -> Tensor | None:
+        if not self._samples():
+            return None
+        key = (self.sample_seed, int(self.draws))
+        return drawn(labels, self.held, self.num_identities, self.sample_rate, key)
+
+    def _walk(self, x: Tensor, scale: Tensor, batch: Batch, own: Tensor, keep: bool) -> tuple[Negatives, Tensor | None]:
+        x, scale = shared(self.ranks, x, scale.to(x.dtype))
+        here, k = own >= 0, self.policy.centres_per_identity
+        chosen = self._drawn(batch.labels)
+        centres: Tensor = self.centres
+        bias: Tensor | None = self.bias
+        if chosen is not None:
+            centres = centres.unflatten(0, (-1, k))[chosen].flatten(0, 1)
+            bias = None if bias is None else bias[chosen]
+            own = torch.where(here, torch.searchsorted(chosen, own // k) * k + own % k, -1)
+        centres, target = centres.to(x.dtype), batch.target_cos
+        if bias is not None:
+            bias, target = bias.to(x.dtype), torch.zeros_like(target)
+            target[here] = own_logit(x[here], centres, bias, own[here])
+            target = self.ranks.total(target)
+        logits = x.new_empty(len(x), len(centres) // k) if keep else None
+        found = negatives(x, centres, bias, scale, self._way(target, batch, own, logits))
+        if logits is not None and chosen is not None:
+            logits = logits.new_full((len(x), len(self.held)), -torch.inf).index_copy_(1, chosen, logits)
+        return Negatives(*_Combined.apply(*found, here, self.ranks)), logits
+
+    @torch.no_grad()
+    def _own(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine to the own class centre, on every rank; and its row, on the rank that holds it, else -1."""
+        here = (labels >= self.held.start) & (labels < self.held.stop)
+        target_cos, own = embeddings.new_zeros(len(labels)), torch.full_like(labels, -1)
+        target_cos[here], own[here] = super()._own(embeddings[here], labels[here] - self.held.start)
+        return self.ranks.total(target_cos), own
+
+    def extra_repr(self) -> str:
+        some = f", {self.sample_rate:g} of them a step" if self.sample_rate < 1.0 else ""
+        return f"{super().extra_repr()}; {len(self.held):,} on rank {self.ranks.rank} of {self.ranks.size}{some}"
+
+
+class _Combined(torch.autograd.Function):
+    """What the ranks found out about the negatives of the same samples, put together; and its gradient, shared out.
+
+    d log(sum_r exp(p_r)) / d p_r = exp(p_r - p). The target cosine is the holder's, the hardest negative belongs to the
+    rank that has it (if several have, to each in part).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        partition: Tensor,
+        target: Tensor,
+        hardest: Tensor,
+        hard_sum: Tensor,
+        hard_count: Tensor,
+        here: Tensor,
+        ranks: Ranks,
+    ) -> tuple[Tensor, ...]:
+        highest, hardest_of_all = ranks.largest(torch.stack([partition, hardest]))
+        shift = highest.nan_to_num(neginf=0.0)  # a draw may hold nothing but the own class
+        has_it = (hardest == hardest_of_all).to(hardest.dtype)
+        total, holders, hard_sum, hard_count = ranks.total(
+            torch.stack([torch.exp(partition - shift), has_it, hard_sum, hard_count])
+        )
+        whole = total.log() + shift
+        share = torch.where(total > 0.0, torch.exp(partition - whole), 0.0)
+        ctx.save_for_backward(share, here, has_it / holders)
+        ctx.mark_non_differentiable(hard_sum, hard_count)
+        return whole, target.clone(), hardest_of_all, hard_sum, hard_count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        share, here, part = ctx.saved_tensors
+        return grads[0] * share, grads[1] * here, grads[2] * part, None, None, None, None

@@ -1,0 +1,60 @@
+"""A head's state in the form that torch.distributed.checkpoint saves on some number of ranks and loads on another."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.optim import SGD
+
+from cdmllab.heads.base import MarginHead
+from cdmllab.heads.sharded import SHARDED, ShardedHead
+
+
+def sharded_state_dict(head: MarginHead, optimiser: SGD | None = None) -> dict[str, Tensor]:
+    """Views of everything a head (and its momentum) has learnt, to save from and to load into.
+
+    ``dcp.save({"head": sharded_state_dict(head, optimiser)}, checkpoint_id=folder)`` writes it, each rank its part;
+    ``dcp.load`` of the same expression on another number of ranks fills head and optimiser in place, and nothing is
+    left to do. `dcp` is `torch.distributed.checkpoint`. All backends have the same keys and shapes, so that what a
+    sharded head saved loads into a dense one; a head that samples has the key ``draws`` besides.
+
+    Parameters
+    ----------
+    head : of any backend
+    optimiser : the SGD that trains the head, alone or among other things; its momentum (not its learning rate) comes
+        along as ``momentum.<parameter>``. A momentum buffer that SGD has not made yet is made here, of zeros, with
+        which the next step is the same.
+
+    Returns
+    -------
+    dict of Tensors that share memory with head and optimiser. Class centres and their momentum have shape (c, K, d),
+    bias (c,); under a process group those of a sharded head are DTensors with ``Shard(0)``, each rank holding its own
+    part; the rest is the same on every rank.
+
+    Raises
+    ------
+    ValueError : SGD with dampening, which treats a first step differently
+    """
+    state = {name: _whole(head, value) if name in SHARDED else value for name, value in head.state_dict().items()}
+    for name, momentum in _momenta(head, optimiser) if optimiser is not None else ():
+        state[f"momentum.{name}"] = _whole(head, momentum) if name in SHARDED else momentum
+    return state
+
+
+def _momenta(head: MarginHead, optimiser: SGD) -> Iterator[tuple[str, Tensor]]:
+    names = {parameter: name for name, parameter in head.named_parameters()}
+    for group in optimiser.param_groups:
+        mine = [parameter for parameter in group["params"] if parameter in names and group["momentum"]]
+        if mine and group["dampening"]:
+            raise ValueError(f"momentum can be saved without dampening only, got dampening {group['dampening']}")
+        for parameter in mine:
+            kept = optimiser.state[parameter]
+            if kept.get("momentum_buffer") is None:
+                kept["momentum_buffer"] = torch.zeros_like(parameter)
+            yield names[parameter], kept["momentum_buffer"]
+
+
+def _whole(head: MarginHead, part: Tensor) -> Tensor:
+    if isinstance(head, ShardedHead):
+        return head.whole(part)
+    return part if part.ndim == 1 else part.unflatten(0, (head.num_identities, -1))

@@ -1,0 +1,267 @@
+"""What the processes of the sharded head's tests do; `test_sharded.py` looks at what they found."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import SGD
+from variants import VARIANTS, data, gradients, make
+
+from cdmllab import heads
+from cdmllab.heads.sharded import SHARDED
+
+IDENTITIES = 10  # 5 + 5, or 4 + 4 + 2
+BATCH = 12  # on all ranks together
+DTYPES = (torch.float64, torch.float32)
+SAVED = [
+    ("softmax", {}),
+    ("subcenter_arcface", {"learn_scale": True, "centres_per_identity": 2}),
+    ("cdml", {"easiness": "gap", "shape": "linear", "class_weight": 0.3}),
+    ("arcface", {"sample_rate": 0.5, "sample_seed": 7}),
+    ("elasticface", {}),
+]
+TIED = {"easiness": "gap", "shape": "linear", "detach_margin": False}
+SAMPLED = [(name, {"sample_rate": 0.6}) for name in ("softmax", "arcface", "adacos", "npcface", "subcenter_arcface")]
+SAMPLED.append(("cdml", {"easiness": "gap", "sample_rate": 0.6}))
+
+
+def batch(dtype=torch.float64, c=IDENTITIES, seed=0):
+    x, y = data(BATCH, c, seed=seed, dtype=dtype)
+    y[4] = -1
+    return x, y
+
+
+def part(values, rank, size):
+    """A rank's share of a batch."""
+    return values.chunk(size)[rank]
+
+
+def three_steps(head, x, y):
+    """The last of three forward and backward passes, between which running statistics move on."""
+    head.set_progress(0.5)
+    for _ in range(3):
+        head.zero_grad()
+        out, (d_x, *_) = gradients(head, x, y)
+    grads = {name: parameter.grad for name, parameter in head.named_parameters()}
+    out = out._replace(loss=out.loss.detach())
+    return {"out": out._asdict(), "d_x": d_x, "grads": grads, "state": head.state_dict()}
+
+
+def every_loss(rank, size, folder):
+    results = {}
+    for dtype in DTYPES:
+        x, y = (part(values, rank, size) for values in batch(dtype))
+        for i, (name, options) in enumerate(VARIANTS):
+            keep = dtype == torch.float64
+            head = make(name, "sharded", IDENTITIES, dtype=dtype, keep_logits=keep, **options)
+            results[i, dtype] = three_steps(head, x, y)
+    return results
+
+
+def sampled(rank, size, folder):
+    x, y = (part(values, rank, size) for values in batch())
+    return [
+        three_steps(make(name, "sharded", IDENTITIES, keep_logits=True, **options), x, y) for name, options in SAMPLED
+    ]
+
+
+def few_identities(rank, size, folder):
+    """Fewer identities than ranks, where there are three: one holds nothing."""
+    results = {}
+    for name in ("softmax", "subcenter_arcface", "cdml", "npcface"):
+        options = {"easiness": "gap"} if name == "cdml" else {}
+        x, y = (part(values, rank, size) for values in batch(c=2))
+        results[name] = three_steps(make(name, "sharded", 2, keep_logits=True, **options), x, y)
+    return results
+
+
+def few_identities_saved(rank, size, folder):
+    """Class centres before they are saved and after they are loaded."""
+    head = make("arcface", "sharded", 2)
+    before = head.centres.detach().clone()
+    dcp.save({"head": heads.sharded_state_dict(head)}, checkpoint_id=folder / f"few-{size}")
+    with torch.no_grad():
+        head.centres.fill_(torch.nan)
+    dcp.load({"head": heads.sharded_state_dict(head)}, checkpoint_id=folder / f"few-{size}")
+    return before, head.centres.detach()
+
+
+def tie(head):
+    """Give the first and the last identity the same centre: an axis, so that all cosines to the two are equal."""
+    held = getattr(head, "held", range(IDENTITIES))
+    with torch.no_grad():
+        for identity in (0, IDENTITIES - 1):
+            if identity in held:
+                head.centres[identity - held.start] = torch.eye(5)[0]
+
+
+def tied_batch():
+    """A batch with a sample near that axis."""
+    x, y = batch()
+    x[7, 0] = 100.0
+    return x, y
+
+
+def tied(rank, size, folder):
+    head = make("cdml", "sharded", IDENTITIES, **TIED)
+    tie(head)
+    return three_steps(head, *(part(values, rank, size) for values in tied_batch()))
+
+
+def ignored(rank, size, folder):
+    x, y = (part(values, rank, size) for values in batch())
+    nothing = torch.full_like(y, -1)
+    some = three_steps(make("cdml", "sharded", IDENTITIES, easiness="gap"), x, y if rank else nothing)
+    none = three_steps(make("cdml", "sharded", IDENTITIES, easiness="gap"), x, nothing)
+    return some, none
+
+
+def first_centres(rank, size, folder):
+    torch.manual_seed(5)
+    big = heads.create("arcface", embedding_dim=2, num_identities=10_001, backend="sharded")
+    return big.centres.detach(), len(big.held)
+
+
+class Net(nn.Module):
+    """A network whose embeddings have lengths that MagFace's margin follows."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(5, 5, bias=False, dtype=torch.float64)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.eye(5) + 0.1)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+def train(network, head, steps, rank=0, size=1):
+    """SGD on network and head; the weights at the end."""
+    optimiser = SGD([*network.parameters(), *head.parameters()], lr=0.05, momentum=0.9, weight_decay=5e-4)
+    for step in range(steps):
+        x, y = (part(values, rank, size) for values in batch(seed=step))
+        optimiser.zero_grad()
+        head(network(x), y).loss.backward()
+        optimiser.step()
+    weights = {name: value.detach() for name, value in head.named_parameters()}
+    return {"network": next(network.parameters()).detach(), **weights}
+
+
+def with_a_network(rank, size, folder):
+    head = make("magface", "sharded", IDENTITIES, learn_scale=True)
+    return train(DistributedDataParallel(Net()), head, 3, rank, size)
+
+
+def learner(name, options):
+    head = make(name, "sharded", IDENTITIES, **options)
+    return head, SGD(head.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+
+
+def learn(head, optimiser, steps, rank=0, size=1):
+    for step in steps:
+        x, y = (part(values, rank, size) for values in batch(seed=step))
+        optimiser.zero_grad()
+        out = head(x, y)
+        out.loss.backward()
+        optimiser.step()
+    return out.loss.detach()
+
+
+def resumed(rank, size, folder):
+    """Two steps from where the run before stopped, if there was one; saved again for the next."""
+    first, before = {2: (0, None), 1: (2, 2), 3: (4, 1)}[size]
+    losses = []
+    for i, (name, options) in enumerate(SAVED):
+        head, optimiser = learner(name, options)
+        if before is not None:
+            with torch.no_grad():
+                head.centres.fill_(torch.nan)
+            state = {"head": heads.sharded_state_dict(head, optimiser)}
+            dcp.load(state, checkpoint_id=folder / str(before) / str(i), no_dist=size == 1)
+        losses.append(learn(head, optimiser, range(first, first + 2), rank, size))
+        state = {"head": heads.sharded_state_dict(head, optimiser)}
+        dcp.save(state, checkpoint_id=folder / str(size) / str(i), no_dist=size == 1)
+    return losses
+
+
+def norms(rank, size, folder):
+    head = make("softmax", "sharded", IDENTITIES)
+    gradients(head, *(part(values, rank, size) for values in batch()))
+    whole = [head.whole(getattr(head, name).grad) for name in SHARDED]
+    return nn.utils.get_total_norm(whole).full_tensor(), [tuple(tensor.shape) for tensor in whole]
+
+
+def nearest(rank, size, folder):
+    x, _ = (part(values, rank, size) for values in tied_batch())
+    found = {}
+    for name in ("softmax", "arcface", "subcenter_arcface"):
+        head = make(name, "sharded", IDENTITIES)
+        if name == "arcface":
+            tie(head)
+        found[name] = head.nearest(x)
+    found["uneven"] = _complaint(lambda: head.nearest(x[: 1 if rank else 2]))
+    return found
+
+
+def _complaint(call: Callable[[], object]) -> str:
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return "no complaint"
+
+
+def refused(rank, size, folder):
+    last = rank == size - 1
+    head = make("arcface", "sharded", IDENTITIES)
+    x, y = (part(values, rank, size) for values in batch())
+    known = torch.zeros(len(x))
+    narrower = heads.create("arcface", embedding_dim=5, num_identities=9 if last else 10, backend="sharded").double()
+    cases = {
+        "label": lambda: head(x, y.index_fill(0, torch.tensor([2]), 10) if last else y),
+        "nan": lambda: head(x.index_fill(0, torch.tensor([1]), torch.nan) if last else x, y),
+        "both": lambda: head(x[:, :4], y),
+        "size": lambda: head(x[: 3 if last else 4], y[: 3 if last else 4]),
+        "dtype": lambda: head(x.float() if last else x, y),
+        "known": lambda: head(x, y, known if last else None),
+        "known out of range": lambda: head(x, y, known + 2.0 if last else known),
+        "gradient": lambda: head(x.clone().requires_grad_(last), y),
+        "mode": lambda: head.train(not last)(x, y),
+        "identities": lambda: narrower(x, y),
+    }
+    said = {name: _complaint(case) for name, case in cases.items()}
+    return said, head.train()(x, y).loss.detach()
+
+
+SCENARIOS = (
+    every_loss,
+    sampled,
+    few_identities,
+    few_identities_saved,
+    tied,
+    ignored,
+    first_centres,
+    with_a_network,
+    resumed,
+    norms,
+    nearest,
+    refused,
+)
+
+
+def work(rank: int, size: int, folder: Path) -> None:
+    """One process: every scenario, its results in ``folder/<size>-<rank>.pt``."""
+    torch.set_num_threads(1)
+    early = make("arcface", "sharded", IDENTITIES)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet-{size}", rank=rank, world_size=size, timeout=timedelta(seconds=60)
+    )
+    results = {scenario.__name__: scenario(rank, size, folder) for scenario in SCENARIOS}
+    results["built too early"] = _complaint(lambda: early(*batch()))
+    torch.save(results, folder / f"{size}-{rank}.pt")
+    dist.destroy_process_group()
