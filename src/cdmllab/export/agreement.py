@@ -25,6 +25,7 @@ class Agreement:
     length_error_max: float  # of the embedding, relative
     accuracy_before: float  # PyTorch, on the face-lab protocol, a share
     accuracy_after: float
+    pairs: int  # that accuracies were measured on
 
     @property
     def drop_points(self) -> float:
@@ -50,9 +51,10 @@ class Agreement:
             if not got >= limit:  # also when it is NaN
                 raise CdmlLabError(f"the exported file does not agree with PyTorch: {name} {got:.5f} is below {limit}")
         if self.drop_points > drop_points:
+            before, after = 100 * self.accuracy_before, 100 * self.accuracy_after
             raise CdmlLabError(
                 f"the exported file loses {self.drop_points:.2f} points of verification accuracy "
-                f"({100 * self.accuracy_before:.2f} -> {100 * self.accuracy_after:.2f}), more than {drop_points:g}"
+                f"({before:.2f} -> {after:.2f} on {self.pairs:,} pairs), more than {drop_points:g}"
             )
 
 
@@ -73,11 +75,13 @@ def compare(before: tuple[Floats, Floats], after: tuple[Floats, Floats], pairs: 
     faces, noise = (cosines(one, other) for one, other in zip(before, after, strict=True))
     lengths = [np.linalg.norm(e, axis=1) for e in (before[0], after[0])]
     return Agreement(
-        float(faces.min()),
-        float(faces.mean()),
-        float(noise.min()),
-        float(np.abs(lengths[1] / lengths[0] - 1.0).max()),
-        *accuracies,
+        faces_cosine_min=float(faces.min()),
+        faces_cosine_mean=float(faces.mean()),
+        noise_cosine_min=float(noise.min()),
+        length_error_max=float(np.abs(lengths[1] / lengths[0] - 1.0).max()),
+        accuracy_before=accuracies[0],
+        accuracy_after=accuracies[1],
+        pairs=len(pairs.same),
     )
 
 

@@ -12,7 +12,7 @@ from cdmllab.export import pictures
 from cdmllab.export.agreement import Agreement, Embed, Floats, compare
 from cdmllab.export.source import Source
 
-_CALIBRATION_PICTURES = 64
+_CALIBRATION_PICTURES = 256
 _NOISE_PICTURES = 16
 _BATCH = 32
 

@@ -35,7 +35,7 @@ def protocol(identities: int, size: int, seed: int = 0) -> Protocol:
     labels = torch.arange(identities).repeat_interleave(PICTURES_EACH)
     index = torch.arange(PICTURES_EACH).repeat(identities)
     genuine = identities * PICTURES_EACH * (PICTURES_EACH - 1) // 2
-    drawn = pairs.sample(labels.numpy(), per_fold=min(genuine // FOLDS, 100), folds=FOLDS, seed=seed)
+    drawn = pairs.sample(labels.numpy(), per_fold=genuine // FOLDS, folds=FOLDS, seed=seed)
     return Protocol(_render(labels, index, size, seed), drawn)
 
 
