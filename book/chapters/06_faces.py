@@ -46,7 +46,11 @@ lab = notebook.start(profile, seed)
 # chapter 11; but a question about difficulty can be *asked* here.
 
 # %% mystnb={"figure": {"caption": "People of the laboratory, as they are: no nuisance. Each is 64 numbers.", "name": "fig-people"}, "image": {"alt": "A sheet of rendered faces that differ in skin, hair, age of features, sex, beard and shape of the head"}}
-cast = faces.render(torch.arange(people), seed=seed, size=size).permute(0, 2, 3, 1).numpy()
+cast = (
+    faces.render(torch.arange(people), seed=seed, size=size)
+    .permute(0, 2, 3, 1)
+    .numpy()
+)
 plots.contact_sheet(cast, columns=10, shown=68)
 
 # %% [markdown]
@@ -69,7 +73,10 @@ plots.contact_sheet(cast, columns=10, shown=68)
 z = faces.latents(seed, torch.tensor([7_341]))[0]
 again = faces.latents(seed, torch.arange(7_300, 7_400))[41]
 assert torch.equal(z, again)
-rows = [[name, f"{value:+.2f}"] for name, value in list(zip(faces.LATENTS, z.tolist(), strict=True))[:6]]
+rows = [
+    [name, f"{value:+.2f}"]
+    for name, value in list(zip(faces.LATENTS, z.tolist(), strict=True))[:6]
+]
 notebook.Table(["latent", "person 7,341"], rows)
 
 # %% [markdown]
@@ -99,7 +106,11 @@ plots.relief(ax, faces.relief(3, seed=seed))
 # and wrinkles are painted where the ray arrives. This is a real solid: turn it, and the nose covers a cheek.
 
 # %% mystnb={"figure": {"caption": "One person, turned: parallax and occlusion come from the solid, up to the profile.", "name": "fig-turn"}, "image": {"alt": "Nine views of one rendered head, from the left profile over the front to the right profile"}}
-turned = faces.render([3] * 9, seed=seed, size=size, yaw=torch.linspace(-88, 88, 9)).permute(0, 2, 3, 1).numpy()
+turned = (
+    faces.render([3] * 9, seed=seed, size=size, yaw=torch.linspace(-88, 88, 9))
+    .permute(0, 2, 3, 1)
+    .numpy()
+)
 plots.contact_sheet(turned, columns=9, shown=76)
 
 # %% [markdown]
@@ -112,8 +123,18 @@ plots.contact_sheet(turned, columns=9, shown=76)
 steps = torch.linspace(0.0, 1.0, 6)
 beside = {"light_azimuth": {"contrast": 0.6}}
 shown = [
-    faces.render([who] * 6, seed=seed, size=size, **beside.get(name, {}), **{name: steps * factor.high})
-    for who, (name, factor) in zip(range(3, 3 + 3 * len(faces.FACTORS), 3), faces.FACTORS.items(), strict=True)
+    faces.render(
+        [who] * 6,
+        seed=seed,
+        size=size,
+        **beside.get(name, {}),
+        **{name: steps * factor.high},
+    )
+    for who, (name, factor) in zip(
+        range(3, 3 + 3 * len(faces.FACTORS), 3),
+        faces.FACTORS.items(),
+        strict=True,
+    )
 ]
 plots.contact_sheet(
     torch.cat(shown).permute(0, 2, 3, 1).numpy(),
@@ -134,7 +155,9 @@ plots.contact_sheet(
 # wrong labels. It renders when it is read, or once into a memory map that survives being killed.
 
 # %%
-world = faces.FaceWorld(1_000, 16, size=size, strength=strength, label_noise=0.03, seed=seed)
+world = faces.FaceWorld(
+    1_000, 16, size=size, strength=strength, label_noise=0.03, seed=seed
+)
 glue("wrong", f"{int(world.mislabelled.sum()):,}", display=False)
 world
 
@@ -143,8 +166,15 @@ world
 # trained on: not many of these pictures would make a good passport.
 
 # %% mystnb={"figure": {"caption": "The training mix: five people, eight pictures each, nuisances as they are drawn.", "name": "fig-mix"}, "image": {"alt": "Five rows of eight pictures; in each row one person appears turned, lit, blurred, hidden and restyled in many ways"}}
-some = np.concatenate([np.arange(who * 16, who * 16 + 8) for who in (0, 5, 11, 23, 42)])
-plots.contact_sheet(world.read(some), columns=8, rows=[f"person {who}" for who in (0, 5, 11, 23, 42)], shown=78)
+some = np.concatenate(
+    [np.arange(who * 16, who * 16 + 8) for who in (0, 5, 11, 23, 42)]
+)
+plots.contact_sheet(
+    world.read(some),
+    columns=8,
+    rows=[f"person {who}" for who in (0, 5, 11, 23, 42)],
+    shown=78,
+)
 
 # %% [markdown]
 # ## Ten ways to be tested
@@ -162,10 +192,20 @@ plots.contact_sheet(world.read(some), columns=8, rows=[f"person {who}" for who i
 # which is a face drawn from the same population, correlated with the first by $\rho$.
 
 # %%
-pairs = {name: protocols.load(name, size=64, seed=seed) for name in protocols.names()}
+pairs = {
+    name: protocols.load(name, size=64, seed=seed) for name in protocols.names()
+}
 notebook.Table(
     ["protocol", "compares", "pairs", "pictures"],
-    [[f"`lab/{n}`", protocols.about(n), f"{len(p.pairs.same):,}", f"{len(p):,}"] for n, p in pairs.items()],
+    [
+        [
+            f"`lab/{n}`",
+            protocols.about(n),
+            f"{len(p.pairs.same):,}",
+            f"{len(p):,}",
+        ]
+        for n, p in pairs.items()
+    ],
 )
 
 # %% mystnb={"figure": {"caption": "Pairs of six protocols: three genuine ones on the left, three impostor ones on the right.", "name": "fig-pairs"}, "image": {"alt": "Six rows of six pairs; the rows differ in pose, age and likeness of the impostors"}}
@@ -189,7 +229,11 @@ record = results.load("lab/protocols")
 notebook.Table(
     ["protocol", "small network, %", "raw pixels, %"],
     [
-        [f"`{row['protocol']}`", notebook.mean_sd(row["accuracy"]), f"{100 * row['raw_pixels']:.1f}"]
+        [
+            f"`{row['protocol']}`",
+            notebook.mean_sd(row["accuracy"]),
+            f"{100 * row['raw_pixels']:.1f}",
+        ]
         for row in record["rows"]
     ],
 )
@@ -225,7 +269,11 @@ plots.response_curves(ax, difficulty.STRENGTHS, responses.lost)
 # %% mystnb={"figure": {"caption": "Pictures of the training mix in the order of their difficulty, from the easiest to the hardest of 2,000.", "name": "fig-order"}, "image": {"alt": "Two rows of pictures that become more turned, blurred, dark and hidden from left to right"}}
 sample = np.arange(2_000)
 order = np.argsort(difficulty.of(world, sample))
-plots.contact_sheet(world.read(sample[order[np.linspace(0, 1_999, 18).astype(int)]]), columns=9, shown=76)
+plots.contact_sheet(
+    world.read(sample[order[np.linspace(0, 1_999, 18).astype(int)]]),
+    columns=9,
+    shown=76,
+)
 
 # %% [markdown]
 # ## Where the lab ends

@@ -242,7 +242,9 @@ for name, how in {
 }.items():
     x = apply(batch.images, how)
     first = " ".join(f"{v:.2f}" for v in x[0, :, 56, 56].tolist())
-    rows.append([name, how["channels"], f"{how['mean'][0]:g}, {how['std'][0]:g}", first])
+    rows.append(
+        [name, how["channels"], f"{how['mean'][0]:g}, {how['std'][0]:g}", first]
+    )
 notebook.Table(["code", "order", "mean, std", "one pixel of one picture"], rows)
 
 # %% [markdown]
