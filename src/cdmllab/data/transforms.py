@@ -49,6 +49,7 @@ class Augmentation:
 AUGMENTATIONS = {
     "none": Augmentation(),
     "flip": Augmentation(flip=0.5),  # what the public code does
+    "small": Augmentation(flip=0.5, crop_px=2),  # for pictures of 32 to 64 pixels
     # The document names the four changes and the angle; the sizes of crop and jitter are our choice.
     "document": Augmentation(
         flip=0.5, crop_px=8, brightness=0.2, contrast=0.2, saturation=0.2, rotation_deg=10.0

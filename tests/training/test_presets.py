@@ -1,0 +1,109 @@
+import pytest
+import yaml
+
+from cdmllab.errors import CdmlLabError
+from cdmllab.training import presets
+
+NAMES = presets.names()
+
+
+def test_every_preset_is_counted():
+    groups = {}
+    for name in NAMES:
+        group = name.rsplit("/", 1)[0]
+        groups[group] = groups.get(group, 0) + 1
+    assert groups == {
+        "casia/document": 16,
+        "casia/public": 4,
+        "lab/cpu": 3,
+        "lab/gpu": 4,
+        "lfw/cpu": 3,
+        "lfw/gpu": 2,
+        "ms1mv3/document": 4,
+        "ms1mv3/public": 4,
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_builds_and_keeps_its_promise_in_its_header(name):
+    config = presets.load(name)
+    assert config.name == name
+    told = presets.header(name)
+    assert told["about"]
+    assert told["command"] == f"cdmllab train {name}"
+    assert told["cost"]
+    assert told["expect"]
+
+
+def test_the_recipes_are_those_of_the_sources():
+    document, public = (presets.load(f"casia/{recipe}/r18_lite_cdml") for recipe in ("document", "public"))
+    o = document.optimiser
+    assert (o.lr, o.momentum, o.weight_decay, o.milestones, o.gamma) == (0.1, 0.9, 5e-4, (15, 25, 35), 0.1)
+    assert (document.epochs, document.batch_size, document.data.augmentation) == (40, 128, "document")
+    assert document.loss.options["margin_rad"] == 0.49
+    assert (public.epochs, public.optimiser.schedule, public.data.augmentation) == (20, "polynomial", "flip")
+    large = presets.load("ms1mv3/document/r100_cdml")
+    assert (large.epochs, large.batch_size, large.optimiser.milestones) == (25, 256, (10, 18, 22))
+
+
+def test_public_presets_use_the_public_gap_form():
+    """m_i = 0.5 + 0.1 h written as a base of 0.6 and a relative step of 1/3."""
+    from cdmllab.margins import CDML, create
+
+    options = {k: v for k, v in presets.load("casia/public/r18_lite_cdml").loss.options.items() if k != "backend"}
+    built, wanted = create("cdml", **options), CDML.public_gap()
+    assert built.base_margin_rad == pytest.approx(wanted.base_margin_rad)
+    assert built.alpha == pytest.approx(wanted.alpha)
+    for name in ("kind", "shape", "favour", "never_above", "detach_margin", "beyond_pi", "gradient", "pivot"):
+        assert getattr(built, name) == getattr(wanted, name)
+
+
+def test_settings_change_single_values_and_keep_the_rest():
+    plain = presets.load("lab/cpu/arcface")
+    changed = presets.load("lab/cpu/arcface", ["loss.margin_rad=0.45", "epochs=3", "data.label_noise=0.1"])
+    assert changed.loss.options["margin_rad"] == 0.45
+    assert (changed.epochs, changed.data.options["label_noise"]) == (3, 0.1)
+    assert changed.backbone == plain.backbone
+
+
+def test_another_loss_does_not_inherit_the_options_of_the_one_below():
+    changed = presets.load("lab/cpu/arcface", ["loss={name: cosface, scale: 30.0}"])
+    assert changed.loss.options == {}
+    assert changed.loss.scale == 30.0
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "sentence"),
+    [
+        ("lab/cpu/arfcace", [], r"there is no preset 'lab/cpu/arfcace' \(did you mean 'lab/cpu/arcface'\?\)"),
+        ("lab/cpu/arcface", ["epochs"], "a setting is written key=value"),
+        ("lab/cpu/arcface", ["epoch=3"], "epoch: Extra inputs are not permitted"),
+        ("lab/cpu/arcface", ["loss.margin=3"], r"loss: arcface has no option 'margin' \(did you mean 'margin_rad'\?\)"),
+        ("lab/cpu/arcface", ["epochs=0"], "epochs: Input should be greater than 0"),
+        ("lab/cpu/arcface", ["data.augmentation=flop"], r"unknown augmentation 'flop' \(did you mean 'flip'\?\)"),
+        ("lab/cpu/arcface", ["data.size=0", "data.sizes=3"], r"data: data 'lab' has no option 'sizes'"),
+        ("lab/cpu/arcface", ["optimiser.milestones=[3]"], "milestones belong to schedule 'multistep'"),
+        ("lab/cpu/arcface", ["optimiser.schedule=multistep", "optimiser.milestones=[12]"], "lies past the end"),
+        ("lab/cpu/arcface", ["speed.checkpointing=true", "speed.compiled=true"], "exclude each other"),
+        ("lab/cpu/arcface", ["watch.validate_every=10"], "validate_every and protocols go together"),
+        ("lab/cpu/arcface", ["backbone={name: r81, embedding_dim: 4}"], "unknown backbone 'r81'"),
+        ("gone.yaml", [], "gone.yaml does not exist"),
+    ],
+)
+def test_what_cannot_be_is_told_with_its_key(name, settings, sentence):
+    with pytest.raises(CdmlLabError, match=sentence):
+        presets.load(name, settings)
+
+
+def test_a_file_of_ones_own_is_a_preset(tmp_path):
+    values = presets.load("lab/cpu/arcface").flat() | {"name": "mine", "epochs": 2}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    assert presets.load(str(tmp_path / "mine.yaml")).epochs == 2
+    (tmp_path / "above.yaml").write_text("base: mine\nepochs: 5\n")
+    assert presets.load(str(tmp_path / "above.yaml")).epochs == 5
+    (tmp_path / "third.yaml").write_text("base: above\n")
+    with pytest.raises(CdmlLabError, match="one level is allowed"):
+        presets.load(str(tmp_path / "third.yaml"))
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(CdmlLabError, match=r"broken\.yaml is not readable YAML"):
+        presets.load(str(tmp_path / "broken.yaml"))
