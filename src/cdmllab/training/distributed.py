@@ -48,6 +48,11 @@ class Place:
         if self.device.type == "cuda" and "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"].cpu(), self.device)
 
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.world_size > 1:
+            dist.barrier()
+
     def agree(self, text: str) -> str:
         """What the first process says, on all of them."""
         if self.world_size == 1:

@@ -62,7 +62,7 @@ def train(
     DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a FloatingPointError too. The run
         is marked as failed, and a diagnosis lies in its folder
     """
-    say = tell or (lambda line: None)
+    say = tell or _silent
     if config.device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("the config asks for device 'cuda', and this machine has no CUDA device")
     done = None if redo or resume else Run.find(config.flat(), within=within)
@@ -74,7 +74,7 @@ def train(
     try:
         with place(config.device) as here, torch.random.fork_rng():
             run = resume or _begin(config, within, here)
-            _hold(run, config, here, say)
+            _hold(run, config, here, say if here.first else _silent)
     finally:
         torch.set_num_threads(threads)
     return load(run)
@@ -127,6 +127,10 @@ def released(run: Run) -> Path:
 def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:
     """From uint8 pictures to this network's input: the field's normalisation, at its size and channels."""
     return partial(apply, preprocessing=standard(backbone.channels, backbone.size))
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
 
 
 def _begin(config: Config, within: Path | None, here: Place) -> Run:
@@ -188,6 +192,7 @@ def _fit(run: Run, config: Config, here: Place, say: Tell) -> None:
         keep(run, config, backbone)
         run.finish(num_identities=source.num_identities)
         shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
+    here.wait()
 
 
 def _check_ranks(config: Config, here: Place) -> None:

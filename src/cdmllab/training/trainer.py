@@ -172,6 +172,7 @@ class Trainer:
             "loader": self.loader.state_dict(),
             "random": {"cpu": torch.get_rng_state(), **self.place.random_state()},
             "step": self.step,
+            "steps": self.steps,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -181,5 +182,6 @@ class Trainer:
         self.loader.load_state_dict(state["loader"])
         torch.set_rng_state(state["random"]["cpu"])
         self.place.set_random_state(state["random"])
-        self.step = state["step"]
+        # On another number of ranks a step holds another number of pictures: as far is as far through the epochs.
+        self.step = round(state["step"] * self.steps / state["steps"])
         self.clock.reset()

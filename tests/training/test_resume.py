@@ -1,0 +1,169 @@
+"""Killed and resumed: the same numbers, bit for bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import yaml
+from filelock import FileLock
+
+from cdmllab.errors import CdmlLabError
+from cdmllab.runs import Run
+from cdmllab.training import Config, checkpoint, load, loop, resume, train
+
+PLAIN = {
+    "name": "digits",
+    "data": {"name": "digits", "augmentation": "small"},
+    "backbone": {"name": "small", "embedding_dim": 8, "size": 8, "channels": 1, "width": 8},
+    "loss": {"name": "cdml", "scale": 16.0, "shape": "linear", "class_weight": 0.5, "schedule": "linear"},
+    "optimiser": {"lr": 0.05, "schedule": "cosine", "warmup_epochs": 1.0, "clip_norm": 5.0},
+    "epochs": 6,
+    "batch_size": 64,
+    "accumulate": 2,
+    "watch": {"log_every": 1, "checkpoint_every": 7},
+}
+
+
+def config(**changes):
+    return Config.parse({**PLAIN, **changes})
+
+
+class PowerCutError(Exception):
+    """Stands in for a power cut."""
+
+
+def interrupted(monkeypatch, within, at, **changes):
+    """A run that breaks off after step `at`; the record still says that it runs, as after a kill."""
+    original = loop.Run.log
+
+    def log(run, **values):
+        original(run, **values)
+        if values["step"] == at:
+            raise PowerCutError
+
+    monkeypatch.setattr(loop.Run, "log", log)
+    monkeypatch.setattr(loop.Run, "finish", lambda *_, **__: None)
+    with pytest.raises(PowerCutError):
+        train(config(**changes), within=within)
+    monkeypatch.undo()
+    (run,) = Run.list(within)
+    return run
+
+
+def same(a, b):
+    for x, y in zip(a.backbone.state_dict().values(), b.backbone.state_dict().values(), strict=True):
+        assert torch.equal(x, y)
+    for x, y in zip(a.head.state_dict().values(), b.head.state_dict().values(), strict=True):
+        assert torch.equal(x, y)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    return train(config(), within=tmp_path_factory.mktemp("straight"))
+
+
+@pytest.mark.parametrize("at", [3, 7, 20])
+def test_a_run_that_broke_off_ends_in_the_same_numbers(monkeypatch, tmp_path, straight, at):
+    run = interrupted(monkeypatch, tmp_path, at)
+    assert run.status == "running"
+    done = resume(run.folder)
+    same(done, straight)
+    one, two = (r.run.metrics() for r in (straight, done))
+    for key in ("step", "loss", "lr", "margin_rad", "accuracy", "easiness_p90", "gradient_norm"):
+        torch.testing.assert_close(torch.tensor(one[key]), torch.tensor(two[key]), rtol=0, atol=0)
+
+
+def test_a_killed_process_loses_only_the_steps_since_its_checkpoint(tmp_path, straight):
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(PLAIN))
+    environment = {**os.environ, "CDMLLAB_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cdmllab", "train", str(tmp_path / "own.yaml")],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+    for _ in range(1200):
+        if list((tmp_path / "runs").glob("*/checkpoints/step-*")):
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (run,) = Run.list(tmp_path / "runs")
+    assert run.status == "running"
+    (kept, *_) = checkpoint.steps(run.folder)
+    told = []
+    done = resume(run.folder, tell=told.append)
+    assert any(f"going on from step {int(checkpoint_name(kept))}" in line for line in told) or len(told) > 1
+    same(done, straight)
+
+
+def checkpoint_name(folder):
+    return folder.name.removeprefix("step-")
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_told(monkeypatch, tmp_path, straight):
+    run = interrupted(monkeypatch, tmp_path, 20)
+    first, second = checkpoint.steps(run.folder)
+    payload = max(second.iterdir(), key=lambda file: file.stat().st_size)
+    content = bytearray(payload.read_bytes())
+    content[len(content) // 2] ^= 1
+    payload.write_bytes(content)
+    told = []
+    done = resume(run.folder, tell=told.append)
+    assert f"{second} is damaged ({payload.name} has changed): falling back to the one before" in told
+    assert any(f"going on from step {int(checkpoint_name(first))}" in line for line in told)
+    same(done, straight)
+
+
+def test_without_a_whole_checkpoint_the_run_says_so(monkeypatch, tmp_path):
+    run = interrupted(monkeypatch, tmp_path, 20)
+    for folder in checkpoint.steps(run.folder):
+        (folder / checkpoint.CHECKSUMS).unlink()
+    with pytest.raises(CdmlLabError, match=r"every checkpoint in .* is damaged"):
+        resume(run.folder)
+
+
+def test_a_checkpoint_written_half_is_no_checkpoint(monkeypatch, tmp_path, straight):
+    run = interrupted(monkeypatch, tmp_path, 20)
+    newest = checkpoint.steps(run.folder)[-1]
+    newest.rename(newest.with_name(f".{newest.name}.tmp"))
+    same(resume(run.folder), straight)
+
+
+def test_a_finished_run_keeps_its_network_and_no_checkpoints(straight):
+    assert checkpoint.steps(straight.run.folder) == []
+    same(load(straight.run), straight)
+    same(resume(straight.run.folder), straight)
+
+
+def test_a_second_process_is_refused(monkeypatch, tmp_path):
+    run = interrupted(monkeypatch, tmp_path, 7)
+    with FileLock(run.folder / loop.LOCK), pytest.raises(CdmlLabError, match="another process is training in"):
+        resume(run.folder)
+
+
+def test_a_run_that_diverges_leaves_a_diagnosis(tmp_path):
+    wild = {"optimiser": {"lr": 1e30}, "accumulate": 1}
+    with pytest.raises(
+        FloatingPointError, match=r"at step \d+ \(epoch 0\), in a batch of 64 .* a learning rate of 1e\+30"
+    ):
+        train(config(**wild), within=tmp_path)
+    (run,) = Run.list(tmp_path)
+    assert run.status == "failed"
+    told = json.loads((run.folder / "diagnosis.json").read_text())
+    assert told["lr"] == 1e30
+    assert len(told["rows"]) == 64
+    assert told["parameters_not_finite"] or told["embeddings_not_finite"]
+
+
+def test_fine_tuning_starts_from_the_weights_of_a_run(tmp_path, straight):
+    short = config(
+        start_from=str(straight.run.folder), epochs=1, accumulate=1, optimiser={"lr": 1e-12, "weight_decay": 0.0}
+    )
+    tuned = train(short, within=tmp_path)
+    for (name, x), (_, y) in zip(tuned.backbone.named_parameters(), straight.backbone.named_parameters(), strict=True):
+        torch.testing.assert_close(x, y, msg=name)

@@ -1,0 +1,89 @@
+"""torchrun on the CPU: share the class centres, be killed, go on with other numbers of processes."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+import torch
+import yaml
+
+from cdmllab.runs import Run
+from cdmllab.training import checkpoint, load
+
+PLAIN = {
+    "name": "digits",
+    "data": {"name": "digits"},
+    "backbone": {"name": "small", "embedding_dim": 8, "size": 8, "channels": 1, "width": 8},
+    "loss": {"name": "cdml", "scale": 16.0, "easiness": "gap", "backend": "sharded"},
+    "optimiser": {"lr": 0.05, "clip_norm": 10.0},
+    "epochs": 24,
+    "batch_size": 16,
+    "watch": {"log_every": 4, "checkpoint_every": 20},
+}
+
+
+def torchrun(processes, *arguments, runs):
+    environment = {**os.environ, "CDMLLAB_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return subprocess.Popen(
+        [*command, "-m", "cdmllab", "train", *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def killed_after_a_checkpoint(process, folder, count):
+    for _ in range(2400):
+        if len(list(folder.glob("*/checkpoints/step-*"))) >= count or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    launcher = psutil.Process(process.pid)
+    for each in [launcher, *launcher.children(recursive=True)]:  # the workers have sessions of their own
+        each.kill()
+    process.communicate()
+
+
+def test_two_processes_are_killed_and_one_and_then_three_go_on(tmp_path):
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(PLAIN))
+    runs = tmp_path / "runs"
+    killed_after_a_checkpoint(torchrun(2, tmp_path / "own.yaml", runs=runs), runs, 1)
+    (run,) = Run.list(runs)
+    begun = checkpoint.steps(run.folder)
+    assert run.status == "running"
+    assert begun
+
+    killed_after_a_checkpoint(torchrun(1, "--resume", run.folder, runs=runs), runs, 2)
+    assert run.status == "running"
+
+    said, _ = (last := torchrun(3, "--resume", run.folder, runs=runs)).communicate(timeout=240)
+    assert last.returncode == 0, said
+    assert "going on from step" in said
+    done = load(run)
+    m = run.metrics()
+    assert run.status == "finished"
+    assert m["accuracy"][-1] > 0.9
+    assert m["loss"][-1] < m["loss"][0]
+    assert (np.diff(m["step"]) != 0).all()
+    assert done.head.centres.shape == (7, 8)
+    assert torch.isfinite(done.head.centres).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"loss": {"name": "arcface"}}, "2 processes share the class centres: set loss.backend=sharded"),
+        ({"speed": {"precision": "float16"}}, "several processes train in float32 or bfloat16"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_told(tmp_path, change, sentence):
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**PLAIN, **change}))
+    process = torchrun(2, tmp_path / "own.yaml", runs=tmp_path / "runs")
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode != 0
+    assert sentence in said
