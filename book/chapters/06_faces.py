@@ -162,7 +162,7 @@ glue("wrong", f"{int(world.mislabelled.sum()):,}", display=False)
 world
 
 # %% [markdown]
-# Of its 16,000 pictures {glue}`wrong` carry the name of somebody else. {numref}`fig-mix` shows what a network is
+# Of its 16,000 pictures {glue:text}`wrong` carry the name of somebody else. {numref}`fig-mix` shows what a network is
 # trained on: not many of these pictures would make a good passport.
 
 # %% mystnb={"figure": {"caption": "The training mix: five people, eight pictures each, nuisances as they are drawn.", "name": "fig-mix"}, "image": {"alt": "Five rows of eight pictures; in each row one person appears turned, lit, blurred, hidden and restyled in many ways"}}
