@@ -97,12 +97,19 @@ def test_a_failed_run_is_not_part_of_the_site(built: Book, progress: Progress) -
     assert build(built, progress=progress) == []
 
 
+def _interruptible() -> None:
+    """A shell's background job ignores Ctrl-C, and so would what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
 def test_build_that_was_stopped_resumes(book: Book, progress: Progress, stop: signal.Signals) -> None:
     pause = book.root / "pause"
     pause.touch()
     book.edit("book/chapters/02_second.py", "print(", "while Path('pause').exists():\n    pass\nprint(")
-    process = subprocess.Popen(COMMAND, cwd=book.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        COMMAND, cwd=book.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_interruptible
+    )
     try:
         _wait_for(lambda: "02_second" in "".join(book.peek()))
         process.send_signal(stop)
