@@ -16,16 +16,15 @@ from cdmllab.evaluate.protocol import Protocol, Templates
 _OWN = 112  # pixels, where nobody asks for another size
 
 
-def bin_file(path: Path, name: str = "", size: int | None = None) -> Protocol:
-    """A verification bin; pictures of another size than the network's are scaled.
+def bin_file(path: Path) -> Protocol:
+    """A verification bin, its pictures as they are.
 
     Raises
     ------
     DataError : the file is missing or damaged
     """
     found = bins.read(path)
-    images = found.decoded("RGB")
-    return Protocol(name or str(path), InMemory(_scaled(images, size)), found.pairs())
+    return Protocol(str(path), InMemory(found.decoded("RGB")), found.pairs())
 
 
 def pairs(name: str, size: int | None) -> Protocol:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from cdmllab import backbones, runs, training
 from cdmllab.backbones import Backbone, checkpoints, weights
 from cdmllab.errors import CdmlLabError
-from cdmllab.preprocessing import Preprocessing, check, standard
+from cdmllab.preprocessing import Preprocessing, check
 from cdmllab.runs import Run
 
 
@@ -28,28 +28,21 @@ def read(path: Path) -> Source:
     ------
     CdmlLabError : neither of the two, or a run that is not finished
     """
-    if path.is_dir():
-        return _from_run(path)
     if not path.exists():
         raise CdmlLabError(f"there is neither a run nor a file {path}")
-    net, said = weights.load_release(path)
+    net, said = weights.load_release(_released(path) if path.is_dir() else path)
     return Source(net, said.name, said.options, said.preprocessing, said.config, said.git_commit)
 
 
-def _from_run(folder: Path) -> Source:
+def _released(folder: Path) -> Path:
+    """The file with a finished run's network."""
     try:
         run = Run.open(folder)
         if run.status != "finished":
             raise CdmlLabError(f"{folder} is a run that is {run.status}, not finished")
-        config = training.Config.parse(run.config)
-        net = training.load(run).backbone
+        return training.released(run)
     except ValueError as error:
         raise CdmlLabError(str(error)) from error
-    if not isinstance(net, Backbone):
-        raise CdmlLabError(f"{folder}: the backbone {config.backbone.name!r} cannot be exported")
-    options = {"embedding_dim": config.backbone.embedding_dim, **config.backbone.options}
-    commit = run.record.get("git_commit") or ""
-    return Source(net, config.backbone.name, options, standard(net.channels, net.size), run.config, commit)
 
 
 def from_checkpoint(path: Path, name: str, preprocessing: dict[str, Any]) -> Source:

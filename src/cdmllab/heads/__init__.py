@@ -7,7 +7,7 @@ from cdmllab.heads.base import HeadOutput, MarginHead
 from cdmllab.heads.blocked import BlockedHead
 from cdmllab.heads.dense import DenseHead
 from cdmllab.heads.sharded import ShardedHead
-from cdmllab.heads.state import sharded_state_dict
+from cdmllab.heads.state import momenta, sharded_state_dict
 
 if TYPE_CHECKING:
     from cdmllab.heads.pairs import PairHead
@@ -19,6 +19,7 @@ __all__ = [
     "MarginHead",
     "ShardedHead",
     "create",
+    "momenta",
     "names",
     "sharded_state_dict",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD
 
 from cdmllab.heads.base import MarginHead
@@ -36,13 +36,19 @@ def sharded_state_dict(head: MarginHead, optimiser: SGD | None = None) -> dict[s
     ValueError : SGD with dampening, which treats a first step differently
     """
     state = {name: _whole(head, value) if name in SHARDED else value for name, value in head.state_dict().items()}
-    for name, momentum in _momenta(head, optimiser) if optimiser is not None else ():
+    for name, momentum in momenta(head, optimiser) if optimiser is not None else ():
         state[f"momentum.{name}"] = _whole(head, momentum) if name in SHARDED else momentum
     return state
 
 
-def _momenta(head: MarginHead, optimiser: SGD) -> Iterator[tuple[str, Tensor]]:
-    names = {parameter: name for name, parameter in head.named_parameters()}
+def momenta(module: nn.Module, optimiser: SGD) -> Iterator[tuple[str, Tensor]]:
+    """The momentum of each parameter of a module, by its name; zeros, with which a step is the same, before the first.
+
+    Raises
+    ------
+    ValueError : SGD with dampening, which treats a first step differently
+    """
+    names = {parameter: name for name, parameter in module.named_parameters()}
     for group in optimiser.param_groups:
         mine = [parameter for parameter in group["params"] if parameter in names and group["momentum"]]
         if mine and group["dampening"]:

@@ -12,7 +12,7 @@ from torch.optim import SGD
 from cdmllab.backbones import Backbone
 from cdmllab.data.loaders import Batch, Loader
 from cdmllab.data.sets import TrainingSet
-from cdmllab.heads import HeadOutput, MarginHead, ShardedHead, sharded_state_dict
+from cdmllab.heads import HeadOutput, MarginHead, ShardedHead, momenta, sharded_state_dict
 from cdmllab.runs import Run
 from cdmllab.training import divergence, sources, watch
 from cdmllab.training.config import Config
@@ -156,18 +156,10 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on; tensors are the live ones, so that loading fills them in place."""
-        momentum = {}
-        for name, parameter in self.backbone.named_parameters():
-            kept = self.optimiser.state[parameter]
-            if (
-                kept.get("momentum_buffer") is None
-            ):  # before the first step; then it is the gradient, as 0.9 x 0 + gradient
-                kept["momentum_buffer"] = torch.zeros_like(parameter)
-            momentum[name] = kept["momentum_buffer"]
         return {
             "backbone": self.backbone.state_dict(),
             "head": sharded_state_dict(self.head, self.optimiser) if isinstance(self.head, MarginHead) else {},
-            "momentum": momentum,
+            "momentum": dict(momenta(self.backbone, self.optimiser)),
             "scaler": self.scaler.state_dict(),
             "loader": self.loader.state_dict(),
             "random": {"cpu": torch.get_rng_state(), **self.place.random_state()},
