@@ -6,17 +6,19 @@ import signal
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from filelock import FileLock
 from test_spec import DIGITS, stages, written
 
+from cdmllab import results
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
 from cdmllab.sweeps import Sweep, engines, expand, load, summary, task
 from cdmllab.training import Config, train
-
 
 SLOW = {**DIGITS, "epochs": 40, "watch": {"checkpoint_every": 10, "log_every": 1}}
 
@@ -58,7 +60,7 @@ def finished(tmp_path_factory):
 
 
 def test_a_sweep_trains_judges_and_goes_from_stage_to_stage(finished):
-    folder, spec, found, told = finished
+    folder, _, found, told = finished
     assert [len(found[name]) for name in ("tune", "compare", "large")] == [6, 4, 2]
     assert len(list(Run.list(folder))) == 10  # seed 0 of the two best points was trained when they were found
     large = found["large"][1]
@@ -88,8 +90,7 @@ def test_what_is_finished_is_not_done_again(finished):
     assert engine.done == []
 
 
-def test_a_run_that_is_gone_is_made_again(finished, tmp_path):
-    folder, _, _, _ = finished
+def test_an_evaluation_that_is_gone_is_made_again(tmp_path):
     spec = load(written(tmp_path, stages={"one": {"protocols": ["digits/known"], "seeds": 2}}))
     first = Sweep(spec, tmp_path).run(Here(tmp_path))["one"]
     next((tmp_path / first[0].run).glob("eval/*.json")).unlink()
@@ -166,6 +167,37 @@ def test_unreadable_states_are_told(tmp_path):
     (sweep.folder / "states.json").write_text("[{")
     with pytest.raises(CdmlLabError, match=r"states\.json cannot be read"):
         Sweep(spec, tmp_path)
+
+
+def test_the_strategy_of_the_source_document_in_the_lab_at_toy_size(tmp_path, monkeypatch):
+    """Tune on a small world, choose by people of their own, train the winner on a large one, export it."""
+    monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "data"))
+    told = yaml.safe_load((results.folder() / "sweeps/strategy_lab.yaml").read_text())
+    tune, large = told["stages"]["tune"], told["stages"]["large"]
+    tune |= {"settings": {"data.num_identities": 12, "data.images_per_identity": 8, "epochs": 1, "batch_size": 32}}
+    tune |= {"protocols": ["lab-validation/cfp_ff"]}
+    large |= {"settings": {**tune["settings"], "data.num_identities": 16}, "protocols": ["lab-validation/cfp_ff"]}
+    large["export"] = ["onnx"]
+    (tmp_path / "strategy.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
+    spec = load(tmp_path / "strategy.yaml")
+    found = Sweep(spec, tmp_path).run(Here(tmp_path))
+    assert len(found["tune"]) == 6
+    (last,) = found["large"]
+    assert last.task.arm == expand.winner(spec.stages["tune"], found["tune"])
+    assert last.task.config["data"]["num_identities"] == 16
+    assert last.measures["lab-validation/cfp_ff"]["auc"] > 0.5
+    assert (Path(last.run) / "export/backbone.onnx").is_file()
+
+
+def test_the_strategy_on_the_data_it_names_expands():
+    spec = load(results.folder() / "sweeps/strategy_casia_ms1mv3.yaml")
+    tasks = expand.tasks(spec, "tune", {})
+    assert {task.config["data"]["folder"] for task in tasks} == {"casia_webface_112"}
+    best = [expand.Done(t, "", {"cfp_fp": {"accuracy": 0.9 + t.config["loss"].get("alpha", 0)}}) for t in tasks]
+    large = expand.tasks(spec, "large", {"tune": best})
+    assert [task.config["backbone"]["name"] for task in large] == ["r50_lite", "r100_lite"]
+    assert {task.config["data"]["folder"] for task in large} == {"ms1mv3_112"}
+    assert all("onnx-int8" in task.export for task in large)
 
 
 def test_processes_of_this_machine_and_one_that_is_killed(tmp_path):
