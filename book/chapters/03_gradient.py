@@ -172,7 +172,9 @@ drawn = [
     )
     for s, style in ((16, ":"), (32, "--"), (64, "-"))
 ]
-plots.lines(ax, degrees, drawn, xlabel="", ylabel="∂L/∂θ over the scale")
+plots.lines(
+    ax, degrees, drawn, xlabel="", ylabel="∂L/∂θ over the scale", open_at=0.1
+)
 plots.degrees_axis(ax)
 
 # %% [markdown]
@@ -302,6 +304,7 @@ for ax, ylabel, values in (
         drawn,
         xlabel="angle θ to the own class centre (degrees)",
         ylabel=ylabel,
+        open_at=0.05,
     )
     ax.set_xlim(120, 180)
 
@@ -517,7 +520,14 @@ for ax, (title, make) in zip(axes, kinds.items(), strict=True):
         plots.Line("margin held constant", "cdml", held),
         plots.Line("differentiated too", "cdml", full, "--"),
     ]
-    plots.lines(ax, torch.rad2deg(span), drawn, xlabel="", ylabel="slope × sin θ")
+    plots.lines(
+        ax,
+        torch.rad2deg(span),
+        drawn,
+        xlabel="",
+        ylabel="slope × sin θ",
+        open_at=0.05,
+    )
     plots.degrees_axis(ax, stop=140, step=20)
     ax.set(title=title, ylim=(0, 1.15))
 

@@ -72,27 +72,28 @@ lab = notebook.start(profile, seed)
 # e_i \to \operatorname{sign}(e_i) \quad\text{or}\quad e_i \to e_i .
 # ```
 #
-# The document's diagram asks "similarity high?" and has two answers: that is the step, and our default.
+# The document's diagram asks "similarity high?" and has two answers: that is the step, and our default. The option `favour`
+# turns the sign round: `"easy"` is the document's, `"hard"` gives hard samples the larger margin.
 
-# %% mystnb={"figure": {"caption": "Left: the margin against the easiness, for both shapes and both signs. Right: the target of the step, between the targets of ArcFace with the larger and with the smaller margin (grey).", "name": "fig-cdml-target"}, "image": {"alt": "Two panels; on the left a step and a slanted line that rise for easy larger and fall for hard larger; on the right a curve that jumps at 60 degrees from the lower to the upper of two grey curves"}}
+# %% mystnb={"figure": {"caption": "Left: the margin against the easiness, for both shapes. Right: the target of the step, on those of ArcFace with the larger and with the smaller margin (grey).", "name": "fig-cdml-target"}, "image": {"alt": "Two panels; on the left a step and a slanted line that rise with the easiness; on the right a curve that jumps at 60 degrees from the lower to the upper of two grey curves"}}
 theta = torch.linspace(0.0, math.pi, 1441, dtype=torch.float64)
 degrees = torch.rad2deg(theta)
 easiness = torch.linspace(-1.0, 1.0, 801, dtype=torch.float64)
 fig, axes = plots.figure(2, width=7.6, height=3.1)
+shapes = {"step": easiness.sign(), "linear": easiness}
 drawn = [
-    plots.Line(
-        f"{shape}, {favour} larger",
-        "cdml",
-        margin_rad
-        * (1 + sign * alpha * (easiness.sign() if shape == "step" else easiness)),
-        style,
-    )
-    for favour, sign, styles in (("easy", 1, "-:"), ("hard", -1, ("--", "-.")))
-    for shape, style in zip(("step", "linear"), styles, strict=True)
+    plots.Line(shape, "cdml", margin_rad * (1 + alpha * e), style)
+    for (shape, e), style in zip(shapes.items(), ("-", "--"), strict=True)
 ]
 plots.lines(
-    axes[0], easiness, drawn, xlabel="easiness e", ylabel="margin m (rad)"
+    axes[0],
+    easiness,
+    drawn,
+    xlabel="easiness e",
+    ylabel="margin m (rad)",
+    open_at=0.1,
 )
+axes[0].set_xticks([-1, -0.5, 0, 0.5, 1])
 step = margins.create("cdml", margin_rad=margin_rad, alpha=alpha)
 bounds = [margin_rad * (1 + sign * alpha) for sign in (1, -1)]
 drawn = [
@@ -105,8 +106,8 @@ drawn = [
     )
     for m, style in zip(bounds, ("--", ":"), strict=True)
 ] + [plots.Line("CDML", "cdml", probe(step, torch.cos(theta)).target)]
-plots.lines(axes[1], degrees, drawn, xlabel="", ylabel="target ψ")
-plots.degrees_axis(axes[1])
+plots.lines(axes[1], degrees, drawn, xlabel="", ylabel="target ψ", open_at=0.1)
+plots.degrees_axis(axes[1], stop=140, step=20)
 
 # %% tags=["remove-input"]
 edge = torch.tensor([0.5 + 1e-9, 0.5 - 1e-9], dtype=torch.float64)
@@ -214,13 +215,13 @@ drawn = [
     plots.Line(
         name,
         loss,
-        pull(policy, theta[:1121], scale=16, num_identities=10_575) / 16,
+        pull(policy, theta[:1041], scale=16, num_identities=10_575) / 16,
         style,
     )
     for name, (loss, policy, style) in three.items()
 ]
-plots.lines(ax, degrees[:1121], drawn, xlabel="", ylabel="∂L/∂θ over the scale")
-plots.degrees_axis(ax, stop=140, step=20)
+plots.lines(ax, degrees[:1041], drawn, xlabel="", ylabel="∂L/∂θ over the scale")
+plots.degrees_axis(ax, stop=130, step=10)
 
 # %% [markdown]
 # Chapter 3 says what to expect. The margin of an *easy* sample decides at which angle it falls silent: with easy larger, it
@@ -413,7 +414,15 @@ drawn = [
         means.items(), ("-", "-.", "--", ":"), strict=True
     )
 ]
-plots.lines(ax, steps, drawn, xlabel="epoch", ylabel="mean margin (rad)")
+plots.lines(
+    ax,
+    steps,
+    drawn,
+    xlabel="epoch",
+    ylabel="mean margin (rad)",
+    legend="above",
+)
+ax.set_xticks(range(0, epochs + 1, max(epochs // 5, 1)))
 
 # %% tags=["remove-input"]
 for key, name in (
@@ -460,6 +469,7 @@ embeddings, centres = snapshots["easy larger", min(3, epochs)]
 lengths = embeddings.norm(dim=1).quantile(torch.tensor([0.05, 0.95])).tolist()
 lost = {
     "ArcFace": ("arcface", {}),
+    "CosFace": ("cosface", {}),
     "CDML, easy larger": ("cdml", {"shape": "linear"}),
     "CDML, public gap": (
         "cdml",
@@ -507,6 +517,7 @@ notebook.Table(
 
 # %% tags=["remove-input"]
 for key, name in (
+    ("cos", "CosFace"),
     ("easy", "CDML, easy larger"),
     ("gap", "CDML, public gap"),
     ("npc", "NPCFace"),
@@ -526,14 +537,17 @@ for key, name in (
 #   gap form is at {glue:text}`rank_gap:+.2f`.
 # - **NPCFace** ({glue:text}`rank_npc:+.2f`) and **ElasticFace+** ({glue:text}`rank_plus:+.2f`) give hard samples more;
 #   **ElasticFace** ({glue:text}`rank_elastic:+.2f`) does not look.
-# - **MagFace** ({glue:text}`rank_mag:+.2f`), **AdaFace** ({glue:text}`rank_ada:+.2f`) and **KappaFace**
-#   ({glue:text}`rank_kappa:+.2f`) look at something else than the cosine. Their numbers say how length and identity happen to
-#   go with it for this network on these digits. (MagFace's limits are set to the lengths found here; its own are for longer
-#   embeddings. AdaFace takes its margin partly from the cosine; the table has the angle that this amounts to.)
+# - **MagFace** ({glue:text}`rank_mag:+.2f`) and **KappaFace** ({glue:text}`rank_kappa:+.2f`) look at something else than the
+#   cosine. Their numbers say how length and identity happen to go with it for this network on these digits. (MagFace's limits
+#   are set to the lengths found here; its own are for longer embeddings. KappaFace's margins are small because the seven
+#   identities are about equally frequent, and its size term gives the frequent ones next to nothing.)
+# - **AdaFace** ({glue:text}`rank_ada:+.2f`) and **CosFace** ({glue:text}`rank_cos:+.2f`) show a trap. CosFace takes the same
+#   from every *cosine*, and near the centre, where the cosine is flat, that is a larger *angle*. Most of AdaFace's number is
+#   this, not the length. A margin is the same for all only in its own unit.
 # - **CurricularFace**'s margin is constant. What follows the training is its negatives.
 #
-# So among these losses CDML's easy-larger form is the odd one out: the others that look at the cosine give *hard* samples
-# more. MagFace comes nearest in spirit: where long embeddings are good pictures, the easy ones get the larger margin.
+# So among these losses CDML's easy-larger form is the odd one out: the others that set an angle by the cosine give *hard*
+# samples more. MagFace comes nearest in spirit: where long embeddings are good pictures, the easy ones get the larger margin.
 #
 # :::{admonition} Where we deviate
 # :class: note

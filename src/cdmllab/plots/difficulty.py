@@ -8,6 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from cdmllab import difficulty
@@ -58,7 +59,7 @@ def sample_paths(
     Parameters
     ----------
     ax : where to draw
-    x : shape (t,), for example epochs
+    x : epochs, shape (t,)
     values : shape (t, n), one column a sample
     groups : up to two, by label: the columns that belong to it
     shown : thin lines a group, evenly drawn from it
@@ -71,6 +72,7 @@ def sample_paths(
         ax.plot(times, chosen[:, few], color=shade, lw=0.6, alpha=0.35)
         ax.plot(times, np.median(chosen, axis=1), color=PAPER, lw=4.2)
         ax.plot(times, np.median(chosen, axis=1), color=shade, lw=2.4, label=f"{name} ({chosen.shape[1]})")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="epoch", ylabel=ylabel, xlim=(times[0], times[-1]))
     ax.legend()
 

@@ -1,7 +1,8 @@
 """Lines told apart by loss and dash, and pulls as arrows along the circle."""
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,24 +21,43 @@ class Line(NamedTuple):
     width: float = 1.8
 
 
-def lines(ax: Axes, x: ArrayLike, drawn: Sequence[Line], *, xlabel: str, ylabel: str, legend: bool = True) -> None:
-    """Draw lines over a common axis; a jump of more than a tenth of the drawn range is left open.
+def lines(
+    ax: Axes,
+    x: ArrayLike,
+    drawn: Sequence[Line],
+    *,
+    xlabel: str,
+    ylabel: str,
+    open_at: float = math.inf,
+    legend: Literal["inside", "above"] = "inside",
+) -> None:
+    """Draw lines over a common axis.
 
     Parameters
     ----------
     ax : where to draw
     x : shape (n,), rising
-    drawn : what to draw; NaN leaves a gap
+    drawn : what to draw
     xlabel, ylabel : names of the axes, with units
-    legend : whether to say which line is which
+    open_at : a jump of at least that height from one point to the next is left open
+    legend : where to say which line is which
     """
     places = np.asarray(x, dtype=np.float64)
     for line in drawn:
         values = np.asarray(line.values, dtype=np.float64)
-        places_open, values_open = _opened(places, values)
-        ax.plot(places_open, values_open, color=colour(line.loss), ls=line.style, lw=line.width, label=line.label)
+        jumps = np.flatnonzero(np.abs(np.diff(values)) >= open_at) + 1
+        ax.plot(
+            np.insert(places, jumps, np.nan),
+            np.insert(values, jumps, np.nan),
+            color=colour(line.loss),
+            ls=line.style,
+            lw=line.width,
+            label=line.label,
+        )
     ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(places[0], places[-1]))
-    if legend:
+    if legend == "above":
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(drawn), columnspacing=1.2)
+    else:
         ax.legend()
 
 
@@ -75,10 +95,3 @@ def pull_arrows(ax: Axes, angle_rad: ArrayLike, pull: ArrayLike, *, loss: str, l
     ax.set(xlim=(-0.45, 1.25), ylim=(-0.6, 1.15), aspect="equal")
     ax.axis("off")
     ax.set_title(title, loc="center")
-
-
-def _opened(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same points with a gap wherever the heights jump."""
-    span = np.nanmax(y) - np.nanmin(y) if np.isfinite(y).any() else 0.0
-    jumps = np.flatnonzero(np.abs(np.diff(y)) > 0.1 * span) + 1 if span > 0.0 else np.array([], dtype=int)
-    return np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan)
