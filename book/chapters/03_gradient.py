@@ -207,7 +207,7 @@ for ax, s in zip(axes, (16.0, 64.0), strict=True):
 # that most published ArcFace models were trained with. In arcface_torch {cite}`guo2021insightface` the arc cosine, the
 # margin and the cosine are computed *without* gradient, and the result is written into the matrix of logits. What comes back
 # through that matrix is the slope of the identity: 1. The value is ArcFace's, the gradient is CosFace's. We call it
-# **straight-through**, after the same trick for step functions {cite}`bengio2013estimating`; the package has it as
+# **{term}`straight-through <straight-through gradient>`**, after the same trick for step functions {cite}`bengio2013estimating`; the package has it as
 # `gradient="straight_through"`.
 
 # %%
@@ -246,9 +246,9 @@ two = {
 cos = torch.cos(theta[4:-4])
 slopes = {name: probe(policy, cos).slope for name, policy in two.items()}
 fig, axes = plots.figure(2, width=7.6, height=3.0)
-for ax, factor, ylabel in (
-    (axes[0], torch.ones_like(cos), "slope ψ′"),
-    (axes[1], torch.sin(theta[4:-4]), "slope × sin θ"),
+for ax, factor, ylabel, limits in (
+    (axes[0], torch.ones_like(cos), "slope ψ′", (-1.5, 4.0)),
+    (axes[1], torch.sin(theta[4:-4]), "slope × sin θ", (-0.6, 1.1)),
 ):
     drawn = [
         plots.Line(name, "arcface", slope * factor, style)
@@ -256,12 +256,12 @@ for ax, factor, ylabel in (
     ]
     plots.lines(ax, degrees[4:-4], drawn, xlabel="", ylabel=ylabel)
     plots.degrees_axis(ax)
-axes[0].set_ylim(-1.5, 4.0)
+    ax.set_ylim(*limits)
 
 # %% [markdown]
 # The right panel says what this means for a sample.
 #
-# - **Easy samples.** The exact gradient goes on pulling to the very centre, with $\sin m =$ {glue:text}`sin_m:.2f` at an
+# - **Easy samples.** The {term}`exact gradient` goes on pulling to the very centre, with $\sin m =$ {glue:text}`sin_m:.2f` at an
 #   angle of 0. Straight-through lets go: there its pull is $\sin\theta$, as without any margin.
 # - **Hard samples.** Beyond {glue:text}`ratio_one:.0f` degrees straight-through pulls harder.
 # - **Beyond $\pi - m$.** The exact gradient of the plain formula turns a sample *away* from its own centre.
@@ -335,7 +335,7 @@ glue("end_deg", math.degrees(end), display=False)
 # itself is NaN.
 #
 # We put a thousand random 512-dimensional embeddings exactly on their class centres, in three precisions, and compute the
-# target in eight ways.
+# {term}`target` in seven ways.
 
 
 # %%
@@ -480,7 +480,7 @@ notebook.Table(
 # - **Coarse logits.** No NaN, but worse, since nobody notices: near $s = 64$, bfloat16 moves in steps of a quarter. A margin
 #   that is a few hundredths different for two samples can vanish in such a step.
 #
-# That is why the package's heads work in float32, whatever autocast is on; the network before them may be as coarse as it
+# That is why the package's {term}`heads <head>` work in float32, whatever autocast is on; the network before them may be as coarse as it
 # likes. `heads` raise an error for an embedding that is not finite, and training stops with a diagnosis.
 #
 # ## A margin that follows the sample
@@ -494,7 +494,7 @@ notebook.Table(
 # \frac{\sin(\theta + m)}{\sin\theta} - \sin(\theta + m)\,\frac{dm}{dc} .
 # ```
 #
-# Its sign is that of the policy. Where *hard* samples get the larger margin, as in the public code, $m$ falls as the sample
+# Its sign is that of the {term}`policy <margin policy>`. Where *hard* samples get the larger margin, as in the public code, $m$ falls as the sample
 # gets easier: $dm/dc < 0$, and the pull grows. A sample is rewarded twice for coming closer, by its cosine and by the
 # discount on its margin. Where *easy* samples get the larger margin, as in the document, it is the other way round: coming
 # closer costs margin, and the sample is paid a little for staying hard. The package holds $m$ constant in the gradient

@@ -62,7 +62,7 @@ lab = notebook.start(profile, seed)
 # ```
 #
 # with $e_i$ the **easiness** of sample $i$: 1 for the easiest there can be, $-1$ for the hardest. The document writes
-# "difficulty" in this place, and says in its text and its diagram that easy samples get $m \times 1.2$ and hard ones
+# "{term}`difficulty`" in this place, and says in its text and its diagram that easy samples get $m \times 1.2$ and hard ones
 # $m \times 0.8$. With a score that *rises* with difficulty, formula and text contradict each other. With a signed easiness
 # and $\alpha = 0.2$ they agree, so this is how we read it. Two shapes fit the text: a **step**, which knows easy and hard
 # only, and a **linear** one,
@@ -133,7 +133,7 @@ glue("step_cost", 64 * (above - below), display=False)
 # | `"gap"` | $(\cos\theta_y - \max_{j\ne y}\cos\theta_j)\,/\,2$ | the public code's gap form |
 # | `"angle_gap"` | $(\theta_{\text{neg}} - \theta_y - \pi/3)\,/\,(\pi/6)$, clipped to ±1 | the public code's angular form |
 #
-# with $\theta_{\text{neg}}$ the angle to the nearest foreign class centre. The **pivot** says which score counts as neither
+# with $\theta_{\text{neg}}$ the angle to the nearest foreign class centre, the {term}`hardest negative`. The **{term}`pivot`** says which score counts as neither
 # easy nor hard. For the similarity the document gives no number; our default is 0.5, that is 60 degrees. For the other two
 # it is 0. Scores on either side are stretched so that the ends stay at ±1.
 
@@ -405,6 +405,7 @@ glue("n_right", len(right), display=False)
 
 # %% mystnb={"figure": {"caption": "The mean margin of each training batch. The base margin is the same for all; only one of them keeps it.", "name": "fig-mean-margin"}, "image": {"alt": "Four lines over the training steps; easy larger and its step rise above the base margin, hard larger falls below it, the one whose mean is held is flat at the base margin"}}
 fig, (ax,) = plots.figure(1, width=6.8, height=3.0)
+ax.set_xticks(range(0, epochs + 1, max(epochs // 5, 1)))
 steps = torch.arange(len(means["easy larger"])) / (
     len(means["easy larger"]) / epochs
 )
@@ -422,7 +423,6 @@ plots.lines(
     ylabel="mean margin (rad)",
     legend="above",
 )
-ax.set_xticks(range(0, epochs + 1, max(epochs // 5, 1)))
 
 # %% tags=["remove-input"]
 for key, name in (
@@ -436,7 +436,7 @@ glue("mean_held_off", (held - margin_rad).abs().max().item(), display=False)
 
 # %% [markdown]
 # All four were given $m_{\text{base}} = 0.49$. By the end of the training most samples are easy, so the step trains with a
-# mean margin of {glue:text}`mean_step:.3f`, easy-larger with {glue:text}`mean_easy:.3f` and hard-larger with
+# {term}`mean margin` of {glue:text}`mean_step:.3f`, easy-larger with {glue:text}`mean_easy:.3f` and hard-larger with
 # {glue:text}`mean_hard:.3f`. The published CASIA table lists ArcFace at margins from 0.40 to 0.55 because the margin *itself*
 # changes the result. A dynamic loss that beats ArcFace at the same base margin may have won by its larger mean, which a
 # constant could have had for free.
@@ -454,11 +454,11 @@ glue("mean_held_off", (held - margin_rad).abs().max().item(), display=False)
 #
 # ## Who gets the larger margin?
 #
-# CDML is not alone. Six other losses set a margin for each sample, and they look at different things: MagFace
-# {cite}`meng2021magface` and AdaFace {cite}`kim2022adaface` at the length of the embedding, which they take for picture
-# quality; KappaFace {cite}`oinar2023kappaface` at the identity, how scattered and how frequent; NPCFace
-# {cite}`zeng2020npcface` at the hard negatives; ElasticFace {cite}`boutros2022elasticface` throws dice, and in its "+" form
-# hands the largest draws to the hardest samples. CurricularFace {cite}`huang2020curricularface` keeps ArcFace's margin and
+# CDML is not alone. Six other losses set a margin for each sample, and they look at different things: {term}`MagFace`
+# {cite}`meng2021magface` and {term}`AdaFace` {cite}`kim2022adaface` at the length of the embedding, which they take for picture
+# quality; {term}`KappaFace` {cite}`oinar2023kappaface` at the identity, how scattered and how frequent; {term}`NPCFace`
+# {cite}`zeng2020npcface` at the hard negatives; {term}`ElasticFace` {cite}`boutros2022elasticface` throws dice, and in its "+" form
+# hands the largest draws to the hardest samples. {term}`CurricularFace` {cite}`huang2020curricularface` keeps ArcFace's margin and
 # turns up the hard *negatives* instead as training goes on.
 #
 # Here all of them get the same embeddings, labels and class centres: those of the training above after its third epoch. We
@@ -527,7 +527,7 @@ for key, name in (
     ("ada", "AdaFace"),
     ("kappa", "KappaFace"),
 ):
-    glue(f"rank_{key}", rank[name], display=False)
+    glue(f"rank_{key}", float(rank[name]), display=False)
 
 # %% [markdown]
 # A positive correlation means that *easy* samples get the larger margin. Measured here, not promised in

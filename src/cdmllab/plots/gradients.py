@@ -85,13 +85,12 @@ def pull_arrows(ax: Axes, angle_rad: ArrayLike, pull: ArrayLike, *, loss: str, l
     ax.plot(0.0, 1.0, "o", ms=9, mfc=PAPER, mec=colour(loss), mew=2.2, zorder=4)
     ax.annotate("class centre", (0.0, 1.0), (-6, 6), textcoords="offset points", ha="right", fontsize=8.5)
     for t, f in zip(theta, force, strict=True):
-        at = np.array([np.sin(t), np.cos(t)])
-        along = np.array([-np.cos(t), np.sin(t)]) * f / longest * 0.2
-        ax.plot(*at, "o", ms=4.5, color=INK, zorder=3)
-        if np.hypot(*along) > 0.01:
+        x, y, length = np.sin(t), np.cos(t), 0.2 * f / longest
+        ax.plot(x, y, "o", ms=4.5, color=INK, zorder=3)
+        if abs(length) > 0.01:
             arrow = {"arrowstyle": "-|>", "color": colour(loss), "lw": 1.6, "shrinkA": 0.0, "shrinkB": 0.0}
-            ax.annotate("", at + along, at, arrowprops=arrow, zorder=2)
-        ax.text(*(1.13 * at), f"{np.degrees(t):.0f}°", ha="center", va="center", fontsize=7.5, color=INK)
+            ax.annotate("", (x - y * length, y + x * length), (x, y), arrowprops=arrow, zorder=2)
+        ax.text(1.13 * x, 1.13 * y, f"{np.degrees(t):.0f}°", ha="center", va="center", fontsize=7.5, color=INK)
     ax.set(xlim=(-0.45, 1.25), ylim=(-0.6, 1.15), aspect="equal")
     ax.axis("off")
     ax.set_title(title, loc="center")
