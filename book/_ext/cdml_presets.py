@@ -13,20 +13,19 @@ logger = logging.getLogger(__name__)
 
 
 class PresetsDirective(SphinxDirective):
-    """A table of the presets that match some patterns: what each is, and its cost."""
+    """A table of the presets that match some patterns, with their costs."""
 
     required_arguments = 1
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        lines = ["| preset | what | cost |", "|---|---|---|"]
+        lines = ["| preset | cost |", "|---|---|"]
         for pattern in self.arguments[0].split():
             matching = [name for name in presets.names() if fnmatch(name, pattern)]
             if not matching:
                 logger.warning("cdml-presets: no preset is called %s", pattern, location=self.get_location())
             for name in matching:
-                told = presets.header(name)
-                lines.append(f"| `{name}` | {told['about']} | {told['cost']} |")
+                lines.append(f"| `{name}` | {presets.header(name)['cost']} |")
         return self.parse_text_to_nodes("\n".join(lines))
 
 

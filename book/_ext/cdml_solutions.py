@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from cdml_chapters import number
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -40,7 +41,7 @@ class SolutionsDirective(SphinxDirective):
             title, exercises = solved(notebook)
             if not exercises:
                 logger.warning("%s has no exercise with a solution", page, location=self.get_location(), type="cdml")
-            text += f"## {title}\n\n" + "".join(_as_markdown(exercise) for exercise in exercises)
+            text += f"## {number(page)}. {title}\n\n" + "".join(_as_markdown(exercise) for exercise in exercises)
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 

@@ -485,7 +485,7 @@ notebook.Table(
 #
 # ## A margin that follows the sample
 #
-# CDML's margin depends on the sample's own cosine, $m = m(c)$ ({eq}`eq-cdml`). Differentiate that too, and the chain rule has
+# CDML's margin depends on the sample's own cosine, $m = m(c)$, by {eq}`eq-cdml`. Differentiate that too, and the chain rule has
 # one more term:
 #
 # ```{math}

@@ -162,9 +162,15 @@ plots.colour_bar(axes[2], picture)
 #
 # with $m_2 = 0.5$ and $\alpha_{\text{pub}} = 0.1$: the *harder*, the larger. Since $h_i = 1 - 2 e_i$, it is
 # {eq}`eq-cdml-margin` with $m_{\text{base}} = m_2 + \alpha_{\text{pub}}$, $\alpha = 2\alpha_{\text{pub}} / m_{\text{base}}$
-# and the sign turned round, `favour="hard"`. The angular form is $m_i = m_2 + \alpha_{\text{pub}}
-# \operatorname{clip}(\pi/2 - (\theta_{\text{neg}} - \theta_y),\, 0,\, \pi/3)$. Both are there by name, and both keep the
-# code's guard that the target never exceeds the plain cosine (`never_above=True`).
+# and the sign turned round, `favour="hard"`. The angular form is
+#
+# ```{math}
+# :label: eq-public-angle-gap
+# m_i = m_2 + \alpha_{\text{pub}}\,
+# \operatorname{clip}\bigl(\tfrac\pi2 - (\theta_{\text{neg}} - \theta_y),\, 0,\, \tfrac\pi3\bigr) .
+# ```
+#
+# Both are there by name, and both keep the code's guard that the target never exceeds the plain cosine (`never_above=True`).
 
 # %%
 torch.manual_seed(seed)
