@@ -32,8 +32,8 @@ from pytorch_metric_learning.losses import ArcFaceLoss
 
 from cdmllab import exercises, geometry, heads, margins, notebook, plots
 from cdmllab.margins.angular import add_angle
+from cdmllab.margins.curve import pull, target_curve
 from cdmllab.margins.poles import survey
-from cdmllab.margins.probe import probe, pull
 
 lab = notebook.start(profile, seed)
 
@@ -93,7 +93,7 @@ by_autograd, for_centres = torch.autograd.grad(head(x, y).loss, [x, head.centres
 # %%
 x_hat, w_hat = geometry.unit(x.detach()), geometry.unit(head.centres.detach())
 cosines = x_hat @ w_hat.T
-own = probe(head.policy, cosines[y, y])
+own = target_curve(head.policy, cosines[y, y])
 p = F.softmax(16.0 * cosines.index_put((y, y), own.target), dim=1)
 t = w_hat - cosines.unsqueeze(2) * x_hat.unsqueeze(1)  # [8, 50, 16]
 weights = p.index_put((y, y), -(1 - p[y, y]) * own.slope)
@@ -204,7 +204,7 @@ for ax, s in zip(axes, (16.0, 64.0), strict=True):
 # ```
 #
 # For CosFace, $\psi = c - m$, it is 1: a constant goes away in a derivative. So far the mathematics. Now look at the code
-# that most published ArcFace models were trained with. In arcface_torch {cite}`guo2021insightface` the arc cosine, the
+# that many published ArcFace models were trained with. In arcface_torch {cite}`guo2021insightface` the arc cosine, the
 # margin and the cosine are computed *without* gradient, and the result is written into the matrix of logits. What comes back
 # through that matrix is the slope of the identity: 1. The value is ArcFace's, the gradient is CosFace's. We call it
 # **{term}`straight-through <straight-through gradient>`**, after the same trick for step functions {cite}`bengio2013estimating`; the package has it as
@@ -216,7 +216,7 @@ through = margins.create(
     "arcface", margin_rad=margin_rad, gradient="straight_through"
 )
 at = torch.tensor([0.8, 0.5, 0.1, -0.5], dtype=torch.float64)
-ratio = probe(exact, at).slope / probe(through, at).slope
+ratio = target_curve(exact, at).slope / target_curve(through, at).slope
 angle = torch.acos(at)
 formula = torch.sin(angle + margin_rad) / torch.sin(angle)
 rows = [
@@ -244,7 +244,7 @@ two = {
     ),
 }
 cos = torch.cos(theta[4:-4])
-slopes = {name: probe(policy, cos).slope for name, policy in two.items()}
+slopes = {name: target_curve(policy, cos).slope for name, policy in two.items()}
 fig, axes = plots.figure(2, width=7.6, height=3.0)
 for ax, factor, ylabel, limits in (
     (axes[0], torch.ones_like(cos), "slope ψ′", (-1.5, 4.0)),
@@ -280,7 +280,7 @@ for ax, factor, ylabel, limits in (
 far = theta[960:-2]
 fig, axes = plots.figure(2, width=7.6, height=3.0)
 answers = {
-    name: probe(
+    name: target_curve(
         margins.create("arcface", margin_rad=margin_rad, beyond_pi=name),
         torch.cos(far),
     )
@@ -427,8 +427,8 @@ assert both == same
 # %%
 steps_below_one = torch.arange(5, dtype=torch.float64)
 single = 1 - steps_below_one * 2.0**-24
-true = probe(arcface, single.clamp_max(1 - 1e-12)).slope
-ours = probe(arcface, single.float()).slope
+true = target_curve(arcface, single.clamp_max(1 - 1e-12)).slope
+ours = target_curve(arcface, single.float()).slope
 far_off = torch.sin(torch.acos(single))
 rows = [
     [
@@ -512,7 +512,7 @@ kinds = {
 effect = {}
 for ax, (title, make) in zip(axes, kinds.items(), strict=True):
     held, full = (
-        probe(make(d), torch.cos(span)).slope * torch.sin(span)
+        target_curve(make(d), torch.cos(span)).slope * torch.sin(span)
         for d in (True, False)
     )
     effect[title] = float(full[480] / held[480] - 1)

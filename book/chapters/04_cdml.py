@@ -33,7 +33,7 @@ from scipy.stats import spearmanr
 
 from cdmllab import backbones, exercises, heads, margins, notebook, plots
 from cdmllab.data import digits
-from cdmllab.margins.probe import probe, pull
+from cdmllab.margins.curve import pull, target_curve
 
 lab = notebook.start(profile, seed)
 
@@ -100,18 +100,20 @@ drawn = [
     plots.Line(
         f"ArcFace, m = {m:.3f}",
         "softmax",
-        probe(margins.create("arcface", margin_rad=m), torch.cos(theta)).target,
+        target_curve(
+            margins.create("arcface", margin_rad=m), torch.cos(theta)
+        ).target,
         style,
         1.2,
     )
     for m, style in zip(bounds, ("--", ":"), strict=True)
-] + [plots.Line("CDML", "cdml", probe(step, torch.cos(theta)).target)]
+] + [plots.Line("CDML", "cdml", target_curve(step, torch.cos(theta)).target)]
 plots.lines(axes[1], degrees, drawn, xlabel="", ylabel="target ψ", open_at=0.1)
 plots.degrees_axis(axes[1], stop=140, step=20)
 
 # %% tags=["remove-input"]
 edge = torch.tensor([0.5 + 1e-9, 0.5 - 1e-9], dtype=torch.float64)
-below, above = probe(step, edge).target.tolist()
+below, above = target_curve(step, edge).target.tolist()
 glue("easy_side", below, display=False)
 glue("hard_side", above, display=False)
 glue("step_cost", 64 * (above - below), display=False)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from cdmllab.margins import MarginPolicy
-from cdmllab.margins.probe import probe
+from cdmllab.margins.curve import target_curve
 from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour, label
 
 
@@ -83,7 +83,7 @@ def _angles(stop: float = torch.pi, points: int = 721) -> tuple[Tensor, Tensor]:
 
 def _target(policy: MarginPolicy, cosines: Tensor) -> Tensor:
     """The margined cosine of samples that have all other classes at 90 degrees."""
-    return probe(policy, cosines).target
+    return target_curve(policy, cosines).target
 
 
 def _angle_axis(ax: Axes) -> None:

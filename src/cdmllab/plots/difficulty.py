@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -81,4 +80,4 @@ def colour_bar(ax: Axes, picture: AxesImage) -> None:
     """The scale of an easiness map, beside it."""
     bar = ax.figure.colorbar(picture, ax=ax, ticks=[-1, 0, 1], shrink=0.8)
     bar.set_ticklabels(["hard", "0", "easy"])
-    bar.outline.set_edgecolor(mpl.rcParams["axes.edgecolor"])
+    bar.outline.set_edgecolor(INK)

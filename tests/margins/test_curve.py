@@ -8,35 +8,35 @@ import torch
 from cdmllab import heads, margins
 from cdmllab.geometry import point_at
 from cdmllab.margins.angular import add_angle
+from cdmllab.margins.curve import pull, target_curve
 from cdmllab.margins.poles import survey
-from cdmllab.margins.probe import probe, pull
 
 COSINES = torch.tensor([0.8, 0.5, 0.1, -0.5], dtype=torch.float64)
 
 
-def test_probe_of_arcface_is_the_formula_and_its_derivative():
-    seen = probe(margins.create("arcface", margin_rad=0.5), COSINES)
+def test_target_curve_of_arcface_is_the_formula_and_its_derivative():
+    seen = target_curve(margins.create("arcface", margin_rad=0.5), COSINES)
     theta = torch.acos(COSINES)
     torch.testing.assert_close(seen.target, torch.cos(theta + 0.5))
     torch.testing.assert_close(seen.slope, torch.sin(theta + 0.5) / torch.sin(theta))
 
 
-def test_probe_of_straight_through_keeps_the_value_and_has_slope_one():
-    exact = probe(margins.create("arcface"), COSINES)
-    through = probe(margins.create("arcface", gradient="straight_through"), COSINES)
+def test_target_curve_of_straight_through_keeps_the_value_and_has_slope_one():
+    exact = target_curve(margins.create("arcface"), COSINES)
+    through = target_curve(margins.create("arcface", gradient="straight_through"), COSINES)
     assert torch.equal(exact.target, through.target)
     assert torch.equal(through.slope, torch.ones(4, dtype=torch.float64))
 
 
-def test_probe_works_without_gradients_and_leaves_its_argument_alone():
+def test_target_curve_works_without_gradients_and_leaves_its_argument_alone():
     with torch.no_grad():
-        probe(margins.create("cosface"), COSINES)
+        target_curve(margins.create("cosface"), COSINES)
     assert not COSINES.requires_grad
 
 
-def test_probe_hands_on_progress_and_the_hardest_negative():
+def test_target_curve_hands_on_progress_and_the_hardest_negative():
     late = margins.create("cdml", easiness="gap", shape="linear", schedule="linear", margin_rad=0.5, alpha=0.2)
-    half = probe(late, COSINES[:1], hardest_negative=0.4, progress=0.5).target
+    half = target_curve(late, COSINES[:1], hardest_negative=0.4, progress=0.5).target
     margin = 0.5 * (1.0 + 0.5 * 0.2 * (0.8 - 0.4) / 2.0)
     assert math.isclose(float(half), math.cos(math.acos(0.8) + margin))
 

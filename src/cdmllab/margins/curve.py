@@ -10,14 +10,16 @@ from torch import Tensor
 from cdmllab.margins.policy import Batch, MarginPolicy
 
 
-class Probe(NamedTuple):
+class Curve(NamedTuple):
     """What a loss makes of n target cosines."""
 
     target: Tensor  # [n] after the margin
     slope: Tensor  # [n] d(target)/d(cosine), as the loss passes it on to the network
 
 
-def probe(policy: MarginPolicy, cosines: Tensor, *, hardest_negative: float = 0.0, progress: float = 0.0) -> Probe:
+def target_curve(
+    policy: MarginPolicy, cosines: Tensor, *, hardest_negative: float = 0.0, progress: float = 0.0
+) -> Curve:
     """Target and slope of samples at the given cosines to their own class centre.
 
     Where the margins of a batch hang together (``match_mean``), the slope is that of all targets' sum.
@@ -33,7 +35,7 @@ def probe(policy: MarginPolicy, cosines: Tensor, *, hardest_negative: float = 0.
     with torch.enable_grad():
         target = policy.margined(c, _batch(c, hardest_negative, progress))
         (slope,) = torch.autograd.grad(target.sum(), c)
-    return Probe(target.detach(), slope)
+    return Curve(target.detach(), slope)
 
 
 def pull(
