@@ -205,10 +205,10 @@ for ax, s in zip(axes, (16.0, 64.0), strict=True):
 #
 # For CosFace, $\psi = c - m$, it is 1: a constant goes away in a derivative. So far the mathematics. Now look at the code
 # that many published ArcFace models were trained with. In arcface_torch {cite}`guo2021insightface` the arc cosine, the
-# margin and the cosine are computed *without* gradient, and the result is written into the matrix of logits. What comes back
-# through that matrix is the slope of the identity: 1. The value is ArcFace's, the gradient is CosFace's. We call it
-# **{term}`straight-through <straight-through gradient>`**, after the same trick for step functions {cite}`bengio2013estimating`; the package has it as
-# `gradient="straight_through"`.
+# margin and the cosine are computed *without* gradient, and the result is written into the matrix of logits. What comes
+# back through that matrix is the slope of the identity: 1. The value is ArcFace's, the gradient is CosFace's. We call it
+# **{term}`straight-through <straight-through gradient>`**, after the same trick for step functions
+# {cite}`bengio2013estimating`; the package has it as `gradient="straight_through"`.
 
 # %%
 exact = margins.create("arcface", margin_rad=margin_rad)
@@ -261,8 +261,9 @@ for ax, factor, ylabel, limits in (
 # %% [markdown]
 # The right panel says what this means for a sample.
 #
-# - **Easy samples.** The {term}`exact gradient` goes on pulling to the very centre, with $\sin m =$ {glue:text}`sin_m:.2f` at an
-#   angle of 0. Straight-through lets go: there its pull is $\sin\theta$, as without any margin.
+# - **Easy samples.** The {term}`exact gradient` goes on pulling to the very centre, with $\sin m =$
+#   {glue:text}`sin_m:.2f` at an angle of 0. Straight-through lets go: there its pull is $\sin\theta$, as without any
+#   margin.
 # - **Hard samples.** Beyond {glue:text}`ratio_one:.0f` degrees straight-through pulls harder.
 # - **Beyond $\pi - m$.** The exact gradient of the plain formula turns a sample *away* from its own centre.
 #   Straight-through never does: its sign is right everywhere.
@@ -480,13 +481,13 @@ notebook.Table(
 # - **Coarse logits.** No NaN, but worse, since nobody notices: near $s = 64$, bfloat16 moves in steps of a quarter. A margin
 #   that is a few hundredths different for two samples can vanish in such a step.
 #
-# That is why the package's {term}`heads <head>` work in float32, whatever autocast is on; the network before them may be as coarse as it
-# likes. `heads` raise an error for an embedding that is not finite, and training stops with a diagnosis.
+# That is why the package's {term}`heads <head>` work in float32, whatever autocast is on; the network before them may be
+# as coarse as it likes. `heads` raise an error for an embedding that is not finite, and training stops with a diagnosis.
 #
 # ## A margin that follows the sample
 #
-# CDML's margin depends on the sample's own cosine, $m = m(c)$, by {eq}`eq-cdml`. Differentiate that too, and the chain rule has
-# one more term:
+# CDML's margin depends on the sample's own cosine, $m = m(c)$, by {eq}`eq-cdml`. Differentiate that too, and the chain
+# rule has one more term:
 #
 # ```{math}
 # :label: eq-full-gradient
@@ -494,12 +495,12 @@ notebook.Table(
 # \frac{\sin(\theta + m)}{\sin\theta} - \sin(\theta + m)\,\frac{dm}{dc} .
 # ```
 #
-# Its sign is that of the {term}`policy <margin policy>`. Where *hard* samples get the larger margin, as in the public code, $m$ falls as the sample
-# gets easier: $dm/dc < 0$, and the pull grows. A sample is rewarded twice for coming closer, by its cosine and by the
-# discount on its margin. Where *easy* samples get the larger margin, as in the document, it is the other way round: coming
-# closer costs margin, and the sample is paid a little for staying hard. The package holds $m$ constant in the gradient
-# (`detach_margin=True`); the public code differentiates through it. With the step, whose slope is zero almost everywhere,
-# there is no difference.
+# Its sign is that of the {term}`policy <margin policy>`. Where *hard* samples get the larger margin, as in the public
+# code, $m$ falls as the sample gets easier: $dm/dc < 0$, and the pull grows. A sample is rewarded twice for coming
+# closer, by its cosine and by the discount on its margin. Where *easy* samples get the larger margin, as in the document,
+# it is the other way round: coming closer costs margin, and the sample is paid a little for staying hard. The package
+# holds $m$ constant in the gradient (`detach_margin=True`); the public code differentiates through it. With the step,
+# whose slope is zero almost everywhere, there is no difference.
 
 # %% mystnb={"figure": {"caption": "How hard CDML turns a sample towards its centre (slope × sin θ, the weight taken out), with the margin held constant and differentiated too. Left: easy samples get the larger margin, linear in the similarity. Right: the public code's gap form, hard samples get the larger one.", "name": "fig-detached"}, "image": {"alt": "Two panels of two curves over the angle; on the left the differentiated slope is lower, on the right it is slightly higher than the detached one"}}
 fig, axes = plots.figure(2, width=7.6, height=3.0)
@@ -550,8 +551,9 @@ glue("gap_foreign", g[1].item(), display=False)
 
 # %% [markdown]
 # (The step at 60 degrees on the left is the pivot: above it easiness rises three times as fast as below, since both sides
-# have to reach the ends, ±1.) At {glue:text}`effect_at:.0f` degrees the extra term changes the pull by {glue:text}`effect_easy:+.1%` (easy larger) and by
-# {glue:text}`effect_hard:+.1%` (hard larger): no detail, when losses are ranked by tenths of a point.
+# have to reach the ends, ±1.) At {glue:text}`effect_at:.0f` degrees the extra term changes the pull by
+# {glue:text}`effect_easy:+.1%` (easy larger) and by {glue:text}`effect_hard:+.1%` (hard larger): no detail, when losses
+# are ranked by tenths of a point.
 #
 # The gap form has a third effect. Its margin looks at the best *foreign* centre too, so the target itself has a slope there:
 # with $c_y = 0.5$ and $\max c_j = 0.2$ it is {glue:text}`gap_own:.3f` to the own and {glue:text}`gap_foreign:.3f` to the
@@ -640,5 +642,5 @@ exercises.check("3.4", None)
 # ## References
 #
 # {cite:t}`deng2019arcface`, {cite:t}`guo2021insightface`, {cite:t}`bengio2013estimating`; pytorch-metric-learning:
-# {cite:t}`musgrave2020pytorch`. That class centres grow and slow down: {cite:t}`salimans2016weight`. The derivative of `clamp`
-# at its bounds was set to 1 in PyTorch's pull request 7049.
+# {cite:t}`musgrave2020pytorch`. That class centres grow and slow down: {cite:t}`salimans2016weight`. The derivative of
+# `clamp` at its bounds was set to 1 in PyTorch's pull request 7049.

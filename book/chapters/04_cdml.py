@@ -48,9 +48,9 @@ lab = notebook.start(profile, seed)
 # - *Ask more of easy samples.* They can take it; a hard sample pulled with force drags its class centre along, and the
 #   hardest samples of all are the mislabelled ones.
 #
-# CDML, the Combined Dynamic Margin Loss, is a family in which both can be written down. It comes from
-# a public project's documentation and code {cite}`datn`, which do not agree with each other; this chapter derives what they share, names
-# every difference, and makes each an option. Chapter 13 is about which reading produced which published number.
+# CDML, the Combined Dynamic Margin Loss, is a family in which both can be written down. It comes from a public project's
+# documentation and code {cite}`datn`, which do not agree with each other. This chapter derives what they share, names every
+# difference, and makes each an option. Chapter 13 is about which reading produced which published number.
 #
 # ## The formula
 #
@@ -135,9 +135,10 @@ glue("step_cost", 64 * (above - below), display=False)
 # | `"gap"` | $(\cos\theta_y - \max_{j\ne y}\cos\theta_j)\,/\,2$ | the public code's gap form |
 # | `"angle_gap"` | $(\theta_{\text{neg}} - \theta_y - \pi/3)\,/\,(\pi/6)$, clipped to ±1 | the public code's angular form |
 #
-# with $\theta_{\text{neg}}$ the angle to the nearest foreign class centre, the {term}`hardest negative`. The **{term}`pivot`** says which score counts as neither
-# easy nor hard. For the similarity the document gives no number; our default is 0.5, that is 60 degrees. For the other two
-# it is 0. Scores on either side are stretched so that the ends stay at ±1.
+# with $\theta_{\text{neg}}$ the angle to the nearest foreign class centre, the {term}`hardest negative`. The
+# **{term}`pivot`** says which score counts as neither easy nor hard. For the similarity the document gives no number; our
+# default is 0.5, that is 60 degrees. For the other two it is 0. Scores on either side are stretched so that the ends stay
+# at ±1.
 
 # %% mystnb={"figure": {"caption": "The three scores over the angle to the own and to the nearest foreign class centre, pivots as they are by default (dashed). Green is easy, violet is hard.", "name": "fig-easiness"}, "image": {"alt": "Three square maps; the first changes from left to right only, the second and third along the diagonal, the third more sharply"}}
 fig, axes = plots.figure(3, width=7.8, height=2.7)
@@ -286,12 +287,12 @@ notebook.Table(
 # %% [markdown]
 # ## Progress and classes
 #
-# The document lists two more things that the margin shall follow. "Training progress: margins adjust during training", and
-# "class characteristics: different classes can have different margin requirements". It gives no formula for either, and no
+# The document lists two more things that the margin shall follow. Training progress: "margins adjust during training". And
+# class characteristics: "different classes can have different margin requirements". It gives no formula for either, and no
 # version of the public code has one. We fill the gap with the simplest forms that fit the words, both off by default:
 #
-# - `schedule="linear"` or `"cosine"` lets $\alpha$ grow from 0 with training progress. Early on, when every score is noise,
-#   this is ArcFace.
+# - `schedule="linear"` or `"cosine"` lets $\alpha$ grow from 0 with training progress. Early on, when the scores still
+#   say little, this is ArcFace.
 # - `class_weight` mixes in $\bar e_y$, a running mean of the easiness of the sample's identity: $e_i \to (1 - w)\,e_i +
 #   w\,\bar e_y$. With $w = 1$ all samples of an identity share one margin, and CDML is a loss of KappaFace's kind.
 
@@ -407,11 +408,12 @@ glue("n_wrong", len(wrong), display=False)
 glue("n_right", len(right), display=False)
 
 # %% [markdown]
-# {numref}`fig-margin-paths` shows {glue:text}`n_right` right and {glue:text}`n_wrong` wrong labels. After three epochs their
-# median margins are {glue:text}`right_third:.3f` and {glue:text}`wrong_third:.3f`: to a score made of cosines, a picture with
-# a wrong name *is* the hardest picture there is, and easy-larger handles it with care. By the end the network has learnt
-# many of the lies by heart, and their margin has risen to {glue:text}`wrong_last:.3f` (the others: {glue:text}`right_last:.3f`).
-# A dynamic margin measures what the network finds hard *now*, not what is hard; chapter 5 takes the two apart.
+# {numref}`fig-margin-paths` shows {glue:text}`n_right` right and {glue:text}`n_wrong` wrong labels. After three epochs
+# their median margins are {glue:text}`right_third:.3f` and {glue:text}`wrong_third:.3f`: to a score made of cosines, a
+# picture with a wrong name *is* the hardest picture there is, and easy-larger handles it with care. By the end the
+# network has learnt many of the lies by heart, and their margin has risen to {glue:text}`wrong_last:.3f` (the others:
+# {glue:text}`right_last:.3f`). A dynamic margin measures what the network finds hard *now*, not what is hard; chapter 5
+# takes the two apart.
 #
 # ## Class by class
 #
@@ -485,11 +487,11 @@ held = means["easy larger, mean held"]
 glue("mean_held_off", (held - margin_rad).abs().max().item(), display=False)
 
 # %% [markdown]
-# All four were given $m_{\text{base}} = 0.49$. By the end of the training most samples are easy, so the step trains with a
-# {term}`mean margin` of {glue:text}`mean_step:.3f`, easy-larger with {glue:text}`mean_easy:.3f` and hard-larger with
+# All four were given $m_{\text{base}} = 0.49$. By the end of the training most samples are easy, so the step trains with
+# a {term}`mean margin` of {glue:text}`mean_step:.3f`, easy-larger with {glue:text}`mean_easy:.3f` and hard-larger with
 # {glue:text}`mean_hard:.3f`. The published CASIA table lists ArcFace at four margins from 0.40 to 0.55, with four
-# results: how large the margin is matters by itself. A dynamic loss that beats ArcFace at the same base margin may have won by its larger mean, which a
-# constant could have had for free.
+# results: how large the margin is matters by itself. A dynamic loss that beats ArcFace at the same base margin may have
+# won by its larger mean, which a constant could have had for free.
 #
 # `match_mean=True` takes that away: all margins of a batch are shifted so that their mean is $m_{\text{base}}$,
 #
@@ -504,12 +506,17 @@ glue("mean_held_off", (held - margin_rad).abs().max().item(), display=False)
 #
 # ## Who gets the larger margin?
 #
-# CDML is not alone. Six other losses set a margin for each sample, and they look at different things: {term}`MagFace`
-# {cite}`meng2021magface` and {term}`AdaFace` {cite}`kim2022adaface` at the length of the embedding, which they take for picture
-# quality; {term}`KappaFace` {cite}`oinar2023kappaface` at the identity, how scattered and how frequent; {term}`NPCFace`
-# {cite}`zeng2020npcface` at the hard negatives; {term}`ElasticFace` {cite}`boutros2022elasticface` throws dice, and in its "+" form
-# hands the largest draws to the hardest samples. {term}`CurricularFace` {cite}`huang2020curricularface` keeps ArcFace's margin and
-# turns up the hard *negatives* instead as training goes on.
+# CDML is not alone. Five other losses set a margin for each sample, and they look at different things.
+#
+# - {term}`MagFace` {cite}`meng2021magface` and {term}`AdaFace` {cite}`kim2022adaface` look at the length of the
+#   embedding, which they take for the quality of the picture.
+# - {term}`KappaFace` {cite}`oinar2023kappaface` looks at the identity: how scattered, and how frequent.
+# - {term}`NPCFace` {cite}`zeng2020npcface` looks at the hard negatives.
+# - {term}`ElasticFace` {cite}`boutros2022elasticface` throws dice, and in its "+" form hands the largest draws to the hardest
+#   samples.
+#
+# A sixth, {term}`CurricularFace` {cite}`huang2020curricularface`, keeps ArcFace's margin and turns up the hard *negatives* as
+# training goes on.
 #
 # Here all of them get the same embeddings, labels and class centres: those of the training above after its third epoch. We
 # sort the samples by their angle to their own class centre and read the mean margin of each third.
@@ -580,11 +587,10 @@ for key, name in (
     glue(f"rank_{key}", float(rank[name]), display=False)
 
 # %% [markdown]
-# A positive correlation means that *easy* samples get the larger margin. Measured here, not promised in
-# general:
+# A positive correlation means that *easy* samples get the larger margin. Measured here, not promised in general:
 #
-# - **CDML, easy larger** is at {glue:text}`rank_easy:+.2f`, as it must be: its margin *is* a function of the cosine. The public
-#   gap form is at {glue:text}`rank_gap:+.2f`.
+# - **CDML, easy larger** is at {glue:text}`rank_easy:+.2f`, as it must be: its margin *is* a function of the cosine. The
+#   public gap form is at {glue:text}`rank_gap:+.2f`.
 # - **NPCFace** ({glue:text}`rank_npc:+.2f`) and **ElasticFace+** ({glue:text}`rank_plus:+.2f`) give hard samples more;
 #   **ElasticFace** ({glue:text}`rank_elastic:+.2f`) does not look.
 # - **MagFace** ({glue:text}`rank_mag:+.2f`) and **KappaFace** ({glue:text}`rank_kappa:+.2f`) look at something else than the
