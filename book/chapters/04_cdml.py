@@ -449,8 +449,8 @@ notebook.Table(
 )
 
 # %% [markdown]
-# The digits differ little, and their margins by thousandths: a mean over a class is much the same for all classes when each
-# has its share of easy and hard pictures. The class term is made for data whose classes differ, as people with ten passport
+# The digits differ little, and their margins by a hundredth of a radian or so: a mean over a class is much the same for all
+# classes when each has its share of easy and hard pictures. The class term is made for data whose classes differ, as people with ten passport
 # photographs and people with ten snapshots do.
 #
 # ## The mean margin

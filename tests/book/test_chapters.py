@@ -1,21 +1,18 @@
 """What holds for all chapters together: glossary terms, solutions, numbers, links between chapters."""
 
 import re
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from cdml_chapters import number
+from cdml_solutions import solved
 
 from cdmllab import exercises
 from cdmllab.publish.notebooks import read_chapter
 from cdmllab.training import presets
 
 BOOK = Path(__file__).parents[2] / "book"
-sys.path.insert(0, str(BOOK / "_ext"))
-from cdml_chapters import number  # noqa: E402
-from cdml_solutions import solved  # noqa: E402
-
 CHAPTERS = sorted((BOOK / "chapters").glob("*.py"))
 TERM = re.compile(r"\{term\}`(?:[^`<]*<([^`>]+)>|([^`<]+))`")
 # The words that names in the package are made of.
