@@ -20,7 +20,7 @@ from cdmllab.runs import Run
 from cdmllab.training import checkpoint, sources, watch
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place, place
-from cdmllab.training.trainer import Trainer
+from cdmllab.training.trainer import AtEpoch, Trainer
 
 if TYPE_CHECKING:
     from cdmllab.heads.pairs import PairHead
@@ -44,6 +44,7 @@ def train(
     redo: bool = False,
     resume: Run | None = None,
     tell: Tell | None = None,
+    at_epoch: AtEpoch | None = None,
 ) -> Trained:
     """Train as `config` says, or return the finished run that already did.
 
@@ -54,10 +55,13 @@ def train(
     redo : train again even if a finished run with this config exists
     resume : a run that did not finish, to be continued from its newest checkpoint; `config` is then its own
     tell : called with a line now and then
+    at_epoch : called before the first epoch and after each with the epochs done, the network and the head, both in
+        evaluation mode, see `cdmllab.training.Snapshots`; not for a run that is found finished
 
     Raises
     ------
     RuntimeError : CUDA is asked for and there is none
+    ValueError : `at_epoch` with several processes
     CdmlLabError : the data is missing (and how to get it), or another process works in the run's folder
     DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a FloatingPointError too. The run
         is marked as failed, and a diagnosis lies in its folder
@@ -73,8 +77,10 @@ def train(
     torch.set_num_threads(config.threads)  # the order of sums, so the result, depends on it
     try:
         with place(config.device) as here, torch.random.fork_rng():
+            if at_epoch is not None and here.world_size > 1:
+                raise ValueError("at_epoch looks at the whole network: it needs a training in one process")
             run = resume or _begin(config, within, here)
-            _hold(run, config, here, say if here.first else _silent)
+            _hold(run, config, here, say if here.first else _silent, at_epoch)
     finally:
         torch.set_num_threads(threads)
     return load(run)
@@ -141,7 +147,7 @@ def _begin(config: Config, within: Path | None, here: Place) -> Run:
     return Run.open(here.agree(str(made)))
 
 
-def _hold(run: Run, config: Config, here: Place, say: Tell) -> None:
+def _hold(run: Run, config: Config, here: Place, say: Tell, at_epoch: AtEpoch | None) -> None:
     """Train with the folder locked, and keep the record of how it ended."""
     lock = FileLock(run.folder / LOCK)
     if here.first:
@@ -152,7 +158,7 @@ def _hold(run: Run, config: Config, here: Place, say: Tell) -> None:
     try:
         if here.first and run.status != "running":
             run.restart()
-        _fit(run, config, here, say)
+        _fit(run, config, here, say, at_epoch)
     except BaseException as error:
         if here.first:
             run.finish(
@@ -164,7 +170,7 @@ def _hold(run: Run, config: Config, here: Place, say: Tell) -> None:
         lock.release()
 
 
-def _fit(run: Run, config: Config, here: Place, say: Tell) -> None:
+def _fit(run: Run, config: Config, here: Place, say: Tell, at_epoch: AtEpoch | None) -> None:
     torch.manual_seed(config.seed)
     source = sources.load(config.data.name, config.data.options)
     _check_ranks(config, here)
@@ -185,7 +191,7 @@ def _fit(run: Run, config: Config, here: Place, say: Tell) -> None:
         f"{run.folder.name}: {len(source):,} pictures of {source.num_identities:,} identities; "
         f"{trainer.steps:,} steps of {trainer.effective_batch:,} pictures, learning rate {trainer.lr():g}"
     )
-    _walk(run, config, trainer, say)
+    _walk(run, config, trainer, say, at_epoch)
     if isinstance(head, MarginHead):
         checkpoint.write(run.folder / HEAD, sharded_state_dict(head))
     if here.first:
@@ -206,12 +212,14 @@ def _check_ranks(config: Config, here: Place) -> None:
         raise CdmlLabError("several processes train in float32 or bfloat16: float16's skipped steps are not agreed on")
 
 
-def _walk(run: Run, config: Config, trainer: Trainer, say: Tell) -> None:
+def _walk(run: Run, config: Config, trainer: Trainer, say: Tell, at_epoch: AtEpoch | None) -> None:
     w = config.watch
     board = _board(run) if w.tensorboard and trainer.place.first else None
     started, first = perf_counter(), trainer.step
     trainer.backbone.train()
     trainer.head.train()
+    if at_epoch is not None and first == 0:
+        trainer.show(at_epoch)
     for batch, out, embeddings in trainer.go():
         step, last = trainer.step, trainer.step == trainer.steps
         if step % w.log_every == 0 or last or step == 1:
@@ -234,6 +242,8 @@ def _walk(run: Run, config: Config, trainer: Trainer, say: Tell) -> None:
             say(f"step {step:,} of {trainer.steps:,}  loss {values['loss']:.3f}  {left:.0f} s left")
         if w.validate_every and (step % w.validate_every == 0 or last) and trainer.place.first:
             _validate(run, config, trainer, say)
+        if at_epoch is not None and step % trainer.steps_an_epoch == 0:
+            trainer.show(at_epoch)
         if step % w.checkpoint_every == 0 and not last:
             checkpoint.save(run.folder, step, trainer.state(), w.keep)
     if board is not None:
