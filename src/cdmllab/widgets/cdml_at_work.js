@@ -21,7 +21,8 @@ const IDENTITIES = [2, 10, 100, 1000, 10000, 100000].map((n) => [n, n.toLocaleSt
 function batch(v) {
   const thetas = v.angles_deg.map((deg) => deg * DEGREE);
   const foreign = thetas.map((theta) => Math.abs(v.negative_deg * DEGREE - theta));
-  const e = thetas.map((theta, i) => margins.easiness(v.easiness, theta, foreign[i]));
+  const hardest = foreign.map((angle) => (v.identities > 2 ? Math.min(angle, Math.PI / 2) : angle));
+  const e = thetas.map((theta, i) => margins.easiness(v.easiness, theta, hardest[i]));
   const alpha = v.alpha * margins.scheduled(v.schedule, v.progress);
   const change = e.map((value) => margins.change({ ...v, alpha }, value));
   const mean = v.match_mean ? change.reduce((sum, value) => sum + value, 0) / change.length : 0;

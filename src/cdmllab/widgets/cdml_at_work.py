@@ -30,8 +30,8 @@ class AtWork(NamedTuple):
 class CdmlAtWork(Widget):
     """Samples of one identity on the arc from their class centre to the nearest foreign one.
 
-    All other class centres stand at a right angle to the samples. Gradients are exact, with the margin held constant,
-    as is the package's default.
+    All other class centres stand at a right angle to the samples. The pull is that of the own class centre: gradients
+    are exact, with the margin (the package's default) and the foreign centre's logit held constant.
 
     Parameters
     ----------
@@ -97,17 +97,22 @@ class CdmlAtWork(Widget):
         )
 
     def _batch(self, theta: torch.Tensor) -> Batch:
-        nearest = torch.cos(theta - math.radians(self.negative_deg)).detach()
+        nearest = self._foreign(theta).detach()
+        if self.identities > 2:
+            nearest = nearest.clamp_min(0.0)
         labels, length = torch.zeros(len(theta), dtype=torch.int64), torch.ones_like(theta)
         return Batch(labels, torch.cos(theta), length, progress=self.progress, hardest_negative=nearest)
+
+    def _foreign(self, theta: torch.Tensor) -> torch.Tensor:
+        """Cosine to the foreign class centre."""
+        return torch.cos(theta - math.radians(self.negative_deg))
 
     def _pull(self, loss: CDML, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         theta = theta.clone().requires_grad_()
         batch = self._batch(theta)
-        assert batch.hardest_negative is not None
         target = loss.margined(batch.target_cos, batch)
         others = torch.full_like(theta, math.log(self.identities - 2) if self.identities > 2 else -math.inf)
-        logits = torch.stack([self.s * target, self.s * batch.hardest_negative, others], dim=1)
+        logits = torch.stack([self.s * target, self.s * self._foreign(theta).detach(), others], dim=1)
         sample_loss = torch.nn.functional.cross_entropy(logits, batch.labels, reduction="none")
         (slope,) = torch.autograd.grad(sample_loss.sum(), theta)
         return sample_loss, slope

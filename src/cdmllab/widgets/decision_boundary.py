@@ -1,16 +1,19 @@
 """Two class centres on a circle: where each loss lets a training sample rest."""
 
-import math
 from collections.abc import Callable
 from typing import Any, get_args
 
+import numpy as np
 import torch
 import traitlets
+from numpy.typing import ArrayLike, NDArray
 
 from cdmllab import margins
 from cdmllab.margins import Batch, MarginPolicy
 from cdmllab.margins.cdml import Favour, Shape
 from cdmllab.widgets.base import Widget
+
+Floats = NDArray[np.float64]
 
 LOSSES = ("softmax", "normface", "sphereface", "cosface", "arcface", "cdml")
 STEPS = 720  # in which a boundary is looked for before it is halved down to
@@ -65,23 +68,29 @@ class DecisionBoundary(Widget):
         }
         return margins.create(self.loss, **options.get(self.loss, {}))
 
-    def angles_deg(self, position_deg: float) -> tuple[float, float]:
-        """From a position on the circle to each of the class centres, degrees in [0, 180]."""
+    def angles_deg(self, position_deg: ArrayLike) -> Floats:
+        """From places on the circle, shape (...), to both class centres: degrees in [0, 180], shape (..., 2)."""
         half = self.separation_deg / 2.0
-        first, second = (abs((position_deg - at + 180.0) % 360.0 - 180.0) for at in (-half, half))
-        return first, second
+        away = np.asarray(position_deg, dtype=np.float64)[..., None] - np.array([-half, half])
+        angles: Floats = np.abs((away + 180.0) % 360.0 - 180.0)
+        return angles
 
-    def leads(self, position_deg: float) -> tuple[float, float]:
-        """By how much a sample of class 1, and one of class 2, would be satisfied there, in cosine (softmax: in logits
-        over the length of embedding and class centre 2).
+    def leads(self, position_deg: ArrayLike) -> Floats:
+        """By how much a sample of class 1, and one of class 2, is satisfied at places of shape (...); shape (..., 2).
+
+        In cosine; for softmax in logits over the lengths of embedding and class centre 2.
         """
-        cosines = torch.cos(torch.deg2rad(torch.tensor(self.angles_deg(position_deg), dtype=torch.float64)))
+        angles = self.angles_deg(position_deg)
+        cosines = torch.cos(torch.deg2rad(torch.from_numpy(angles.reshape(-1, 2))))
         if self.loss == "softmax":
-            first = self.ratio * float(cosines[0]) - float(cosines[1])
-            return first, -first
-        batch = Batch(torch.tensor([0, 1]), cosines, torch.ones(2), hardest_negative=cosines.flip(0))
-        first, second = (self.policy().target(cosines, batch) - cosines.flip(0)).tolist()
-        return first, second
+            first = self.ratio * cosines[:, 0] - cosines[:, 1]
+            leads = torch.stack([first, -first], dim=1)
+        else:
+            own, other = cosines.reshape(-1), cosines.flip(1).reshape(-1)
+            batch = Batch(torch.arange(len(own)), own, torch.ones_like(own), hardest_negative=other)
+            leads = self.policy().target(own, batch) - other
+        found: Floats = leads.numpy().reshape(angles.shape)
+        return found
 
     def boundaries_deg(self) -> tuple[float | None, float | None]:
         """How far from its class centre, towards the other one, a sample of each class is satisfied, degrees.
@@ -89,8 +98,8 @@ class DecisionBoundary(Widget):
         None where it is not even at the class centre itself.
         """
         half = self.separation_deg / 2.0
-        first = _first_fall(lambda off: self.leads(off - half)[0], self.separation_deg)
-        second = _first_fall(lambda off: self.leads(half - off)[1], self.separation_deg)
+        first = _first_fall(lambda off: self.leads(off - half)[..., 0], self.separation_deg)
+        second = _first_fall(lambda off: self.leads(half - off)[..., 1], self.separation_deg)
         return first, second
 
     def strip_deg(self) -> float | None:
@@ -99,14 +108,14 @@ class DecisionBoundary(Widget):
         return None if first is None or second is None else self.separation_deg - first - second
 
 
-def _first_fall(lead: Callable[[float], float], end: float) -> float | None:
-    """Where a function that is positive at 0 first is not."""
-    if lead(0.0) <= 0.0:
+def _first_fall(lead: Callable[[Floats], Floats], end: float) -> float | None:
+    """Where a function that is positive at 0, and not at `end`, first is not positive."""
+    steps = np.linspace(0.0, end, STEPS + 1)
+    after = int(np.argmax(lead(steps) <= 0.0))
+    if after == 0:
         return None
-    step = end / STEPS
-    last = next(k for k in range(1, STEPS + 1) if lead(k * step) <= 0.0)
-    low, high = (last - 1) * step, last * step
-    while high - low > 1e-10 and not math.isclose(low, high, rel_tol=1e-14):
+    low, high = steps[after - 1], steps[after]
+    for _ in range(40):
         middle = (low + high) / 2.0
         low, high = (middle, high) if lead(middle) > 0.0 else (low, middle)
-    return low
+    return float(low)

@@ -207,7 +207,8 @@ function render({ model, el }) {
       margin: number(found.margin, 3), right: `${number(100 * found.right, 1)} %` };
     table.show(text);
     const sentence = `After ${text.epoch} epochs the points stand at ${text.own} to their own class centre on average, the centres at ` +
-      `${text.apart} to the nearest other; mean margin ${text.margin} radians; ${text.right} are nearest to their own centre.`;
+      `${text.apart} to the nearest other; mean margin ${text.margin} radians; ${text.right} are nearest to their own centre. ` +
+      `Turned to ${number(model.get("azimuth_deg"), 0)}\u00b0, tilted to ${number(model.get("elevation_deg"), 0)}\u00b0.`;
     picture.describe(sentence);
     voice.say(sentence);
   };

@@ -69,8 +69,8 @@ class Threshold(Widget):
             "genuine": packed(by_kind.genuine),
             "impostor": packed(by_kind.impostor),
             "threshold": round(verification.best_threshold(s, same), 3),
-            "low": math.floor(float(s.min()) / grid) * grid,
-            "high": (math.floor(float(s.max()) / grid) + 1) * grid,
+            "low": math.floor(float(s.min()) / grid - 0.2) * grid,
+            "high": math.ceil(float(s.max()) / grid + 0.2) * grid,
         }
         return cls(**{**own, **values})
 
