@@ -1,9 +1,10 @@
-"""The book's own Sphinx extension: widgets that move without a kernel, figures that follow the theme.
+"""The book's own Sphinx extension: widgets that move without a kernel, figures that follow the theme, access for all.
 
 A widget in a page is ``{cdml-widget} target_logit`` with its state as options (``:m2: 0.5``), or the output
 of a notebook cell. A figure is any SVG image of a page. Both work from a file, without a network.
 """
 
+import cdml_access
 import cdml_figures
 import cdml_widgets
 from sphinx.application import Sphinx
@@ -12,4 +13,5 @@ from sphinx.application import Sphinx
 def setup(app: Sphinx) -> dict[str, object]:
     cdml_widgets.setup(app)
     cdml_figures.setup(app)
+    cdml_access.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

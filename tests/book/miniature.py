@@ -19,6 +19,7 @@ extensions = ["myst_nb", "cdml_book"]
 html_theme = "sphinx_book_theme"
 html_static_path = [{static!r}]
 html_css_files = ["cdml.css"]
+html_js_files = ["cdml.js"]
 html_context = {{"default_mode": "auto"}}
 nb_execution_mode = "off"
 numfig = True
