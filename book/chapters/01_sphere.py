@@ -203,14 +203,14 @@ globe = Hypersphere.of(
     epochs=seen.epochs,
     names="0123456",
     elevation_deg=elevation,
-    azimuth_deg=azimuth - 360.0 if azimuth > 180.0 else azimuth,
+    azimuth_deg=(azimuth + 180.0) % 360.0 - 180.0,
 )
 glue("widget-hypersphere", globe)
 
 # %% [markdown]
-# Before the training the points stand where the untrained network happens to put them. The class centres are apart
-# from the start, and the points find them within a few epochs. Colour them by margin: with CDML a point is either easy
-# or hard, and hard ones soon become few.
+# Before the training the points stand where the untrained network happens to put them, and the class centres where
+# chance did. Within a few epochs the points have found their centres, and the centres have moved apart. Colour the
+# points by margin: with CDML a point is either easy or hard, and hard ones soon become few.
 #
 # ## Genuine and impostor angles
 #

@@ -284,7 +284,7 @@ def look(pictures: np.ndarray) -> torch.Tensor:
     return evaluate.embed(network, apply(stack, said.preprocessing))
 
 
-face = FaceLab.rendered(look, seed=seed, input_size=network.size)
+face = FaceLab.rendered(look, seed=seed, input_size=network.size, yaw=9, age=1)
 glue("widget-face-lab", face)
 
 # %% [markdown]

@@ -103,7 +103,7 @@ def cdml_at_work(page: Page) -> None:
         "pull": written(batch.pull[i], 3),
         "arcface": written(batch.arcface_pull[i], 3),
         "mean": written(batch.margin_rad.mean(), 4),
-        "reach": written(now._loss(now.alpha).current_alpha(now.progress), 3),
+        "reach": written(now.policy().current_alpha(now.progress), 3),
     }
 
 

@@ -114,7 +114,7 @@ def test_batch_at_work_is_the_heads(easiness, identities):
     )
     up = torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64)  # at a right angle to all samples
     centres = torch.cat([at(0.0), at(chosen.negative_deg), up.expand(identities - 2, 3)])
-    head = head_of(chosen._loss(chosen.alpha), centres, chosen.s)
+    head = head_of(chosen.policy(), centres, chosen.s)
     head.set_progress(chosen.progress)
     out = head(at(*chosen.angles_deg), torch.zeros(len(chosen.angles_deg), dtype=torch.int64))
     batch = chosen.batch()

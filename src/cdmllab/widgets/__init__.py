@@ -1,7 +1,8 @@
 """Widgets: each one JavaScript source, live in Jupyter and static in the book.
 
-To add one: write ``<name>.js`` (no imports, one ``export default { render }``, built from `_kit.js`) and a
-`Widget` subclass with the same name, and list the class here.
+To add one: write ``<name>.js`` (no imports, one ``export default { render }``, built from `_kit.js` and the parts that
+its class names, such as `_margins.js`) and a `Widget` subclass with the same name, and list the class here. The class
+has a method that gives the same numbers from the package, which the tests compare with the page.
 """
 
 from cdmllab.widgets.base import Widget, packed, unpacked

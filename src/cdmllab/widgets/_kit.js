@@ -111,6 +111,19 @@ const kit = (() => {
     return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "\u2212");
   };
 
+  // Round values of a step of 1, 2 or 5 between two ends, about so many; and how many decimals they need.
+  const ticks = (low, high, about) => {
+    const rough = (high - low) / about;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
+    const first = Math.ceil(low / step - 1e-9);
+    const values = Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, i) => (first + i) * step);
+    return { values, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
+  };
+
+  // Degrees in [-180, 180).
+  const wrap = (deg) => ((((deg + 180) % 360) + 360) % 360) - 180;
+
   const commit = (model, values) => {
     for (const [name, value] of Object.entries(values)) model.set(name, value);
     model.save_changes();
@@ -278,6 +291,6 @@ const kit = (() => {
     };
   };
 
-  return { html, svg, number, colour, identity, floats, still, commit, root, slider, under, choice, select, check, legend, readout,
+  return { html, svg, number, ticks, wrap, colour, identity, floats, still, commit, root, slider, under, choice, select, check, legend, readout,
     announcer, picture, frame, draggable, redraw };
 })();

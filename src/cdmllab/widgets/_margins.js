@@ -74,6 +74,9 @@ const margins = (() => {
     return found;
   };
 
-  return { clip, addAngle, lowered, combined, sphereface, easiness, change, scheduled, loss, missed, logSum,
-    effective, edges };
+  // How many identities a reader may choose, as cdmllab.widgets.target_logit.IDENTITIES, and as text.
+  const IDENTITIES = [2, 10, 100, 1000, 10000, 100000].map((n) => [n, n.toLocaleString("en")]);
+
+  return { IDENTITIES, clip, addAngle, lowered, combined, sphereface, easiness, change, scheduled, loss,
+    missed, logSum, effective, edges };
 })();

@@ -15,7 +15,6 @@ const CHOICES = [
   ["schedule", "schedule of \u03b1", [["constant", "constant"], ["linear", "linear"], ["cosine", "cosine"]]],
 ];
 const NAMES = [...SLIDERS.map(({ name }) => name), ...CHOICES.map(([name]) => name), "match_mean", "identities", "angles_deg", "sample"];
-const IDENTITIES = [2, 10, 100, 1000, 10000, 100000].map((n) => [n, n.toLocaleString("en")]);
 
 // Easiness, margin, loss and pull of each sample; as CdmlAtWork does in Python.
 function batch(v) {
@@ -108,7 +107,7 @@ function render({ model, el }) {
   const sliders = SLIDERS.map((spec) => kit.slider(model, spec));
   const choices = CHOICES.map(([name, title, options]) => kit.choice(model, name, title, options));
   const held = kit.check(model, "match_mean", "hold the batch-mean margin at the base");
-  const count = kit.select(model, "identities", "identities", IDENTITIES);
+  const count = kit.select(model, "identities", "identities", margins.IDENTITIES);
   // The angle of the sample looked at, as if it were a value of the model.
   const move = (deg, sample = model.get("sample")) => kit.commit(model, {
     angles_deg: model.get("angles_deg").map((old, i) => (i === sample - 1 ? deg : old)), sample });

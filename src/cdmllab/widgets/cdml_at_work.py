@@ -73,28 +73,29 @@ class CdmlAtWork(Widget):
         if self.sample > len(self.angles_deg):
             raise traitlets.TraitError(f"sample is {self.sample}, and there are {len(self.angles_deg)}")
 
-    def batch(self) -> AtWork:
-        """The package's numbers for the samples."""
-        loss = self._loss(self.alpha)
-        theta = torch.deg2rad(torch.tensor(self.angles_deg, dtype=torch.float64))
-        batch = self._batch(theta)
-        easiness = loss.easiness(batch)
-        assert easiness is not None
-        sample_loss, pull = self._pull(loss, theta)
-        _, arcface = self._pull(self._loss(0.0), theta)
-        parts = (easiness, loss.margin_rad(batch), sample_loss, pull, arcface)
-        return AtWork(*(part.detach().numpy() for part in parts))
-
-    def _loss(self, alpha: float) -> CDML:
+    def policy(self, alpha: float | None = None) -> CDML:
+        """The loss as the package has it; with another alpha than the widget's, if one is given."""
         return CDML(
             margin_rad=self.margin_rad,
-            alpha=alpha,
+            alpha=self.alpha if alpha is None else alpha,
             easiness=self.easiness,
             shape=self.shape,
             favour=self.favour,
             schedule=self.schedule,
             match_mean=self.match_mean,
         )
+
+    def batch(self) -> AtWork:
+        """The package's numbers for the samples."""
+        loss = self.policy()
+        theta = torch.deg2rad(torch.tensor(self.angles_deg, dtype=torch.float64))
+        batch = self._batch(theta)
+        easiness = loss.easiness(batch)
+        assert easiness is not None
+        sample_loss, pull = self._pull(loss, theta)
+        _, arcface = self._pull(self.policy(alpha=0.0), theta)
+        parts = (easiness, loss.margin_rad(batch), sample_loss, pull, arcface)
+        return AtWork(*(part.detach().numpy() for part in parts))
 
     def _batch(self, theta: torch.Tensor) -> Batch:
         nearest = self._foreign(theta).detach()

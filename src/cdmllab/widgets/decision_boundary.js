@@ -26,8 +26,7 @@ const NAMES = ["loss", ...SLIDERS.map(({ name }) => name), ...CHOICES.map(([name
 // Angles of a position to both centres, and what each class makes of it; as DecisionBoundary does in Python.
 const circle = (v) => {
   const half = v.separation_deg / 2;
-  const wrap = (deg) => Math.abs((((deg + 180) % 360) + 360) % 360 - 180);
-  const angles = (deg) => [wrap(deg + half), wrap(deg - half)];
+  const angles = (deg) => [Math.abs(kit.wrap(deg + half)), Math.abs(kit.wrap(deg - half))];
   const target = (theta, other) => {
     if (v.loss === "sphereface") return margins.sphereface(theta, v.m1, 0).psi;
     if (v.loss === "cosface") return Math.cos(theta) - v.m3;
@@ -100,7 +99,7 @@ function drawing(picture, v, shape, width) {
   // The sample, its angle to its own centre, and where it counts as being.
   const own = Number(v.label) - 1;
   const home = own ? shape.half : -shape.half;
-  const away = ((((v.position_deg - home + 180) % 360) + 360) % 360) - 180 < 0 ? -1 : 1;
+  const away = kit.wrap(v.position_deg - home) < 0 ? -1 : 1;
   const theta = shape.angles(v.position_deg)[own];
   const gap = v.loss === "softmax" ? 0 : margins.effective(theta * DEGREE, shape.psi(v.position_deg, own));
   const [x, y] = at(v.position_deg, r);

@@ -183,9 +183,8 @@ function render({ model, el }) {
   let held = null;
   kit.draggable(picture.node, (px, py, begun) => {
     if (!begun) {
-      const wrap = (deg) => ((((deg + 180) % 360) + 360) % 360) - 180;
       kit.commit(model, {
-        azimuth_deg: Math.round(wrap(held.azimuth - (px - held.px) / radius() / DEGREE)),
+        azimuth_deg: Math.round(kit.wrap(held.azimuth - (px - held.px) / radius() / DEGREE)),
         elevation_deg: Math.round(Math.min(90, Math.max(-90, held.elevation + (py - held.py) / radius() / DEGREE))) });
       return;
     }

@@ -32,16 +32,6 @@ const VIEWS = {
   loss: { title: "loss", values: ["loss"] },
   gradient: { title: "gradient \u2202L/\u2202\u03b8, per radian", values: ["gradient", "straight"] },
 };
-const IDENTITIES = [2, 10, 100, 1000, 10000, 100000].map((n) => [n, n.toLocaleString("en")]);
-
-// Round steps of 1, 2 or 5 that part a range into about four.
-function ticks(y0, y1) {
-  const rough = (y1 - y0) / 4;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
-  const first = Math.ceil(y0 / step);
-  return Array.from({ length: Math.floor(y1 / step) - first + 1 }, (_, i) => (first + i) * step);
-}
 
 // Half-degree steps, parted where the loss changes its piece, since there it may jump.
 function pieces(name, state) {
@@ -80,8 +70,7 @@ function plot(picture, state, width) {
   const reference = losses.at("normface", state.theta_deg * DEGREE, state);
   const [x, y, yPlain] = [box.toX(state.theta_deg), box.toY(now[view.values[0]]), box.toY(reference[view.values[0]])];
 
-  const yTicks = ticks(box.y0, box.y1);
-  const digits = Math.max(0, -Math.floor(Math.log10(yTicks[1] - yTicks[0]) + 1e-9));
+  const { values: yTicks, digits } = kit.ticks(box.y0, box.y1, 4);
   const parts = [box.axes(width < 420 ? [0, 60, 120, 180] : [0, 30, 60, 90, 120, 150, 180], yTicks,
     "angle \u03b8 to the class centre", view.title, (deg) => `${deg}\u00b0`, (v) => kit.number(v, digits)),
     ...lines.map(([points, attributes]) => box.curve(points, attributes)),
@@ -131,7 +120,7 @@ function render({ model, el }) {
     min: 0, max: 180, step: 0.5, digits: 1, unit: "\u00b0" });
   const sliders = SLIDERS.map((spec) => ({ name: spec.name, ...kit.slider(model, spec) }));
   const choices = CHOICES.map(([name, title, options]) => ({ name, ...kit.choice(model, name, title, options) }));
-  const count = kit.select(model, "identities", "identities", IDENTITIES);
+  const count = kit.select(model, "identities", "identities", margins.IDENTITIES);
   const presets = PRESETS.map(([name, values]) => html("button", { type: "button", class: "cdw-chip",
     style: `--chip: ${kit.colour("combined")}`, onclick: () => kit.commit(model, values) },
     html("span", { class: "cdw-dot" }), name));

@@ -24,7 +24,7 @@ function rates({ genuine, impostor }, threshold) {
   return { far: (i - stays) / i, frr: refused / g, tar: (g - refused) / g, accuracy: (g - refused + stays) / (g + i), accepted: i - stays, refused };
 }
 
-// The corners of the ROC's staircase, as cdmllab.metrics.ranked.corners; at most one for each pixel is kept.
+// The corners of the ROC's staircase, as cdmllab.metrics.ranked.corners.
 function corners({ genuine, impostor }) {
   const points = [[0, 0]];
   for (let k = genuine.length - 1; k >= 0; k -= 1) {
@@ -39,15 +39,6 @@ function histogram(scores, low, high) {
   const counts = new Array(BINS).fill(0);
   scores.forEach((score) => { counts[Math.min(BINS - 1, Math.max(0, Math.floor(((score - low) / (high - low)) * BINS)))] += 1; });
   return counts.map((count) => count / scores.length);
-}
-
-// Round values between the ends of the axis, about five.
-function ticks(low, high) {
-  const rough = (high - low) / 5;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.8);
-  const first = Math.ceil(low / step - 1e-9);
-  return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, i) => (first + i) * step);
 }
 
 function render({ model, el }) {
@@ -96,8 +87,9 @@ function render({ model, el }) {
     const top = Math.max(...shares.genuine, ...shares.impostor);
     box = kit.frame({ x0: low, x1: high, y0: 0, y1: top * 1.08 }, { left: 12, right: width - 12, top: 20, bottom: 210 });
     const x = box.toX(t);
-    const at = ticks(low, high);
-    pictures[0].layer.replaceChildren(box.axes(at, [], "score", "share of the pairs", (v) => kit.number(v, Math.max(0, Math.ceil(-Math.log10(at[1] - at[0]))))),
+    const { values, digits: decimals } = kit.ticks(low, high, 5);
+    pictures[0].layer.replaceChildren(
+      box.axes(values, [], "score", "share of the pairs", (v) => number(v, decimals)),
       ...bars("impostor", t), ...bars("genuine", t),
       svg("line", { x1: x, x2: x, y1: box.top, y2: box.bottom, stroke: "var(--w-ink)", "stroke-width": 2 }),
       svg("circle", { class: "th-handle", cx: x, cy: box.top, r: 8, fill: "var(--w-ink)", stroke: "var(--w-paper)", "stroke-width": 2 }));
@@ -114,7 +106,7 @@ function render({ model, el }) {
     const xTicks = log ? Array.from({ length: Math.floor(-x0) + 1 }, (_, k) => -k).reverse() : [0, 0.25, 0.5, 0.75, 1];
     const stairs = roc.flatMap(([far, tar], k) => (k ? [[x(far), roc[k - 1][1]], [x(far), tar]] : [[x(far), tar]]));
     pictures[1].layer.replaceChildren(
-      frame.axes(xTicks, [0, 0.5, 1], "FAR", "TAR", (v) => (log ? String(10 ** v) : String(v)), (v) => kit.number(v, 1)),
+      frame.axes(xTicks, [0, 0.5, 1], "FAR", "TAR", (v) => (log ? String(10 ** v) : String(v)), (v) => number(v, 1)),
       frame.curve([stairs], { class: "th-roc", stroke: kit.colour("cdml"), "stroke-width": 2.5, "stroke-linejoin": "round" }),
       svg("circle", { class: "th-point", "data-far": now.far, "data-tar": now.tar, cx: frame.toX(x(now.far)), cy: frame.toY(now.tar), r: 8,
         fill: kit.colour("cdml"), stroke: "var(--w-paper)", "stroke-width": 2 }));
