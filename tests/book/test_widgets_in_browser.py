@@ -141,22 +141,22 @@ def test_widgets_fit_the_screen(open_page, all_widgets, width):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("shows", ["logit", "loss", "gradient"])
 @pytest.mark.parametrize("loss", OPTIONS)
-def test_explorer_equals_python_for_every_loss(open_page, all_widgets, loss, shows):
+def test_explorer_equals_python_for_every_loss(open_page, all_widgets, loss):
     with open_page(all_widgets) as page:
         choose(page, "target_logit", "loss", LABELS[loss])
-        choose(page, "target_logit", "shows", shows)
-        chosen, own = twin(page, "target_logit"), TargetLogit(loss=loss, shows=shows)
+        chosen, own = twin(page, "target_logit"), TargetLogit(loss=loss)
         assert chosen.loss == loss
         for value in ("beyond_pi", *OPTIONS[loss]):  # the page knows the defaults of the loss
             assert getattr(chosen, value) == getattr(own, value), value
-        CHECKS["target_logit"](page)
-        for slider in widget(page, "target_logit").locator("input[type=range]:visible").all():
-            low, high = (float(slider.get_attribute(end)) for end in ("min", "max"))
-            step = float(slider.get_attribute("step"))
-            slider.fill(f"{max(1.0, low) + step * round(0.4 * (high - max(1.0, low)) / step):.6g}")
-        CHECKS["target_logit"](page)
+        for shows in ("logit", "loss", "gradient"):
+            choose(page, "target_logit", "shows", shows)
+            CHECKS["target_logit"](page)
+        for share in (0.4, 0.0):
+            for slider in widget(page, "target_logit").locator("input[type=range]:visible").all():
+                low, high, step = (float(slider.get_attribute(name)) for name in ("min", "max", "step"))
+                slider.fill(f"{low + step * round(share * (high - low) / step):.6g}")
+            CHECKS["target_logit"](page)
 
 
 def test_explorer_knows_every_loss_with_a_target_curve():
@@ -164,15 +164,15 @@ def test_explorer_knows_every_loss_with_a_target_curve():
     assert set(OPTIONS) == with_curve == set(LABELS)
 
 
-@pytest.mark.parametrize("beyond_pi", ["linear", "clip", "none"])
 @pytest.mark.parametrize("loss", ["Combined", "CDML", "AdaFace"])
-def test_explorer_equals_python_past_pi(open_page, all_widgets, loss, beyond_pi):
+def test_explorer_equals_python_past_pi(open_page, all_widgets, loss):
     with open_page(all_widgets) as page:
         choose(page, "target_logit", "loss", loss)
-        choose(page, "target_logit", "beyond_pi", beyond_pi)
-        for margin in ("0.2", "0.9"):
-            widget(page, "target_logit").locator("input[name=m2]").fill(margin)
-            CHECKS["target_logit"](page)
+        for beyond_pi in ("linear", "clip", "none"):
+            choose(page, "target_logit", "beyond_pi", beyond_pi)
+            for margin in ("0.2", "0.9"):
+                widget(page, "target_logit").locator("input[name=m2]").fill(margin)
+                CHECKS["target_logit"](page)
 
 
 def test_explorer_shows_only_the_values_of_its_loss(open_page, all_widgets):
@@ -201,8 +201,7 @@ def test_boundaries_equal_python_for_every_loss(open_page, all_widgets, loss):
         sliders = widget(page, "decision_boundary").locator("input[type=range]:visible")
         for share in (0.2, 0.9):
             for slider in sliders.all():
-                low, high = (float(slider.get_attribute(end)) for end in ("min", "max"))
-                step = float(slider.get_attribute("step"))
+                low, high, step = (float(slider.get_attribute(name)) for name in ("min", "max", "step"))
                 slider.fill(f"{low + step * round(share * (high - low) / step):.6g}")
             CHECKS["decision_boundary"](page)
 
@@ -217,16 +216,17 @@ def test_margin_too_large_satisfies_nowhere(open_page, all_widgets):
 
 
 @pytest.mark.parametrize("easiness", ["similarity", "gap", "angle gap"])
-@pytest.mark.parametrize("shape", ["step", "linear"])
-@pytest.mark.parametrize("favour", ["easy", "hard"])
-def test_margins_at_work_equal_python(open_page, all_widgets, easiness, shape, favour):
+def test_margins_at_work_equal_python(open_page, all_widgets, easiness):
     with open_page(all_widgets) as page:
-        for value, text in (("easiness", easiness), ("shape", shape), ("favour", favour), ("schedule", "cosine")):
-            choose(page, "cdml_at_work", value, text)
-        place = widget(page, "cdml_at_work")
-        place.locator("input[name=progress]").fill("0.6")
-        CHECKS["cdml_at_work"](page)
-        place.locator("input[name=match_mean]").check()
+        choose(page, "cdml_at_work", "easiness", easiness)
+        choose(page, "cdml_at_work", "schedule", "cosine")
+        widget(page, "cdml_at_work").locator("input[name=progress]").fill("0.6")
+        for shape in ("step", "linear"):
+            for favour in ("easy", "hard"):
+                choose(page, "cdml_at_work", "shape", shape)
+                choose(page, "cdml_at_work", "favour", favour)
+                CHECKS["cdml_at_work"](page)
+        widget(page, "cdml_at_work").locator("input[name=match_mean]").check()
         CHECKS["cdml_at_work"](page)
         choose(page, "cdml_at_work", "identities", "2")
         CHECKS["cdml_at_work"](page)

@@ -56,6 +56,13 @@ def test_explorer_pull_is_the_slope_of_the_loss(loss):
     np.testing.assert_allclose(chosen.curves(angles).pull, slopes, rtol=1e-5, atol=1e-7)
 
 
+def test_explorer_pull_at_the_centre_is_what_arcface_keeps():
+    at_centre = TargetLogit(loss="arcface", m2=0.5, s=16.0, negative_deg=0.0).curves([0.0, 180.0])
+    missed = 1.0 / (1.0 + math.exp(16.0 * math.cos(0.5) - 16.0 - math.log(9_999)))
+    assert at_centre.pull[0] == pytest.approx(16.0 * missed * math.sin(0.5), rel=1e-6)
+    assert at_centre.pull_straight_through == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
 def test_explorer_gradients_differ_as_the_literature_says():
     ratio = np.divide(*TargetLogit(loss="arcface", s=1.0).curves(np.rad2deg(np.arccos([0.8, 0.5, 0.1, -0.5])))[3:])
     np.testing.assert_allclose(ratio, [1.517, 1.154, 0.926, 0.601], atol=5e-4)

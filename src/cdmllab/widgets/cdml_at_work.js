@@ -114,7 +114,7 @@ function render({ model, el }) {
   const one = { get: () => model.get("angles_deg")[model.get("sample") - 1], set: (_, deg) => move(deg), save_changes() {} };
   const sample = kit.slider(model, { name: "sample", symbol: "sample", hint: "to look at", min: 1,
     max: model.get("angles_deg").length, step: 1, digits: 0 });
-  const theta = kit.slider(one, { name: "theta_deg", symbol: "\u03b8", hint: "its angle", min: 0, max: 180, step: 0.5, digits: 1, unit: "\u00b0" });
+  const theta = kit.slider(one, { name: "theta_deg", symbol: "\u03b8", hint: "its angle", min: 0.5, max: 179.5, step: 0.5, digits: 1, unit: "\u00b0" });
   const table = kit.readout([["theta", "\u03b8 of the sample"], ["easiness", "easiness e"], ["margin", "margin, radians"],
     ["loss", "loss L"], ["pull", "pull \u2202L/\u2202\u03b8"], ["arcface", "pull of ArcFace"], ["mean", "mean margin"], ["reach", "\u03b1 now"]]);
   const area = html("div", { class: "ca-plot" }, picture.node);
@@ -125,7 +125,7 @@ function render({ model, el }) {
   let place = null;
   kit.draggable(picture.node, (px, py, begun) => {
     const raw = py < place.arc.bottom ? place.arc.toDegrees(px, py) : place.box.fromX(px);
-    const deg = Math.round(2 * Math.min(180, Math.max(0, raw))) / 2;
+    const deg = Math.min(179.5, Math.max(0.5, Math.round(2 * raw) / 2));
     if (!begun) { move(deg); return; }
     const far = model.get("angles_deg").map((angle) => Math.abs(angle - deg));
     kit.commit(model, { sample: far.indexOf(Math.min(...far)) + 1 });

@@ -43,7 +43,7 @@ class CdmlAtWork(Widget):
     s : scale, in [1, 64]
     identities : how many class centres there are
     negative_deg : from the own to the foreign class centre, degrees, in [60, 180]
-    angles_deg : of the samples to their class centre, degrees, in [0, 180]
+    angles_deg : of the samples to their class centre, degrees, in [0.5, 179.5]: at the ends the cosine is flat and has no slope
     sample : which of them is looked at, from 1
     """
 
@@ -65,7 +65,7 @@ class CdmlAtWork(Widget):
     s = traitlets.Float(64.0, min=1.0, max=64.0).tag(sync=True)
     identities = traitlets.Enum(IDENTITIES, default_value=10_000).tag(sync=True)
     negative_deg = traitlets.Float(110.0, min=60.0, max=180.0).tag(sync=True)
-    angles_deg = traitlets.List(traitlets.Float(min=0.0, max=180.0), ANGLES_DEG, minlen=1, maxlen=40).tag(sync=True)
+    angles_deg = traitlets.List(traitlets.Float(min=0.5, max=179.5), ANGLES_DEG, minlen=1, maxlen=40).tag(sync=True)
     sample = traitlets.Int(4, min=1).tag(sync=True)
 
     def __init__(self, **values: Any) -> None:

@@ -152,6 +152,7 @@ function render({ model, el }) {
     const loss = losses.TABLE[state.loss];
     const used = [...Object.keys(loss.values), ...(OWN[state.loss] ?? []), "negative_deg", ...(loss.scale ? [] : ["s"])];
     [...sliders, ...choices].forEach(({ name, node }) => { node.hidden = !used.includes(name); });
+    sliders[0].input.min = state.loss === "sphereface" ? 1 : 0.5;
     chips.hidden = state.loss !== "combined";
     presets.forEach((button, i) => button.setAttribute("aria-pressed",
       String(Object.entries(PRESETS[i][1]).every(([name, value]) => Math.abs(state[name] - value) < 1e-9))));

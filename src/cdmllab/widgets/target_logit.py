@@ -16,6 +16,7 @@ from cdmllab.margins.adaface import AdaFace
 from cdmllab.margins.angular import BeyondPi
 from cdmllab.margins.cdml import Easiness, Favour, Shape
 from cdmllab.margins.curricularface import CurricularFace
+from cdmllab.margins.elasticface import ElasticFace
 from cdmllab.margins.policy import Gradient
 from cdmllab.widgets.base import Widget
 
@@ -42,7 +43,7 @@ OPTIONS: dict[str, dict[str, str]] = {
 }
 IDENTITIES = (2, 10, 100, 1_000, 10_000, 100_000)
 EASINESS: tuple[Easiness, ...] = ("similarity", "gap", "angle_gap")  # what can be seen from two angles
-SIGMA = 0.05  # ElasticFace's standard deviation, radians
+_FLAT = 1e-4  # radians from 0 and pi in which the slope of the cosine is too small to divide by
 _MEAN_LENGTH = 50.0  # AdaFace's; any will do, its z is set
 
 
@@ -131,7 +132,7 @@ class TargetLogit(Widget):
         elif self.loss == "npcface":
             options["margin_slope_rad"] = min(self.m2, float(str(known["margin_slope_rad"])))
         elif self.loss == "elasticface":
-            options |= {"margin_rad": self.m2 + SIGMA * self.draw, "sigma": 0.0}
+            return _Drawn(self.m2, self.draw, beyond_pi=self.beyond_pi, gradient=gradient)
         elif self.loss == "kappaface":
             options["margin_rad"] = self.m2 * self.weight  # an identity not yet seen weighs 1
         sizes: dict[str, int] = {"num_identities": self.identities, "embedding_dim": 2}
@@ -146,10 +147,16 @@ class TargetLogit(Widget):
     def curves(self, angles_deg: ArrayLike) -> Curves:
         """The package's numbers at some angles, degrees, shape (n,)."""
         theta = torch.deg2rad(torch.as_tensor(np.asarray(angles_deg, dtype=np.float64)).reshape(-1))
-        psi, loss, pull = self._measured(theta, "exact")
-        straight = self._measured(theta, "straight_through")[2]
+        psi, loss, _ = self._measured(theta, "exact")
+        pull, straight = self._pull(theta, "exact"), self._pull(theta, "straight_through")
         scale = float(self.policy().current_scale(torch.tensor(self.s, dtype=torch.float64)))
         return Curves(*(part.numpy() for part in (psi, scale * psi, loss, pull, straight)))
+
+    def _pull(self, theta: Tensor, gradient: Gradient) -> Tensor:
+        """The derivative by the angle; at 0 and pi, where the cosine is flat, the limit of what is beside."""
+        inside = theta.clamp(_FLAT, math.pi - _FLAT)
+        beside, further = (self._measured(at, gradient)[2] for at in (inside, 2.0 * inside - theta))
+        return torch.where(inside == theta, beside, 2.0 * beside - further)
 
     def _measured(self, theta: Tensor, gradient: Gradient) -> tuple[Tensor, Tensor, Tensor]:
         policy = self.policy(gradient)
@@ -173,6 +180,17 @@ class TargetLogit(Widget):
         batch = Batch(torch.zeros(len(cosines), dtype=torch.int64), cosines, length, hardest_negative=other[:, 0])
         hard = torch.where(policy.hard(other, batch), other, 0.0)[:, 0]
         return replace(batch, hard_negative_mean=hard)
+
+
+class _Drawn(ElasticFace):
+    """ElasticFace with one and the same draw, in standard deviations, for all samples."""
+
+    def __init__(self, margin_rad: float, draw: float, *, beyond_pi: BeyondPi, gradient: Gradient) -> None:
+        super().__init__(margin_rad=margin_rad, beyond_pi=beyond_pi, gradient=gradient)
+        self._drawn = margin_rad + self.sigma * draw
+
+    def draws(self, batch: Batch) -> Tensor:
+        return torch.full_like(batch.target_cos.detach(), self._drawn)
 
 
 def defaults(loss: str) -> dict[str, Any]:
