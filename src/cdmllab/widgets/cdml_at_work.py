@@ -43,7 +43,7 @@ class CdmlAtWork(Widget):
     s : scale, in [1, 64]
     identities : how many class centres there are
     negative_deg : from the own to the foreign class centre, degrees, in [60, 180]
-    angles_deg : of the samples to their class centre, degrees, in [0.5, 179.5]: at the ends the cosine is flat and has no slope
+    angles_deg : of the samples to their class centre, degrees, in [0.5, 179.5] (the cosine is flat at the ends)
     sample : which of them is looked at, from 1
     """
 
