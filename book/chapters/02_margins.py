@@ -155,10 +155,10 @@ for ax, (name, policy) in zip(axes, family.items(), strict=True):
 # circle through both centres it is $m$ wide, a distance on the sphere, which is what its authors mean by a *geodesic*
 # margin. Away from that circle the strip is wider.
 #
-# On a circle the two classes can be moved. Drag the sample: the black arc is what the margin adds to its angle, and
-# the sample is satisfied while the end of the arc is still nearer to its own class centre. Push the centres together
-# until a class is satisfied nowhere, not even at its own centre: that is how a margin can be too large. Softmax has no
-# margin, but a longer class centre takes ground from the other one.
+# On a circle the two classes can be moved. Drag the sample: the arc that begins at it is what the margin adds to its
+# angle, and the sample is satisfied while both together are smaller than its angle to the other class centre. Push the
+# centres together until a class is satisfied nowhere, not even at its own centre: that is how a margin can be too
+# large. Softmax has no margin, but a longer class centre takes ground from the other one.
 
 # %%
 boundary = DecisionBoundary(m2=margin_rad, m3=margin_cos)
