@@ -28,12 +28,13 @@ book: setup  ## run what changed, then build book/_build/html/index.html (PROFIL
 test: setup  ## every test; the browser tests need Chromium
 	$(BIN)/python -m pytest
 
-check: setup  ## ruff, mypy, import rules, notebooks in step with chapters
+check: setup  ## ruff, mypy, import rules, notebooks in step with chapters, results with their provenance
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy src
 	$(BIN)/lint-imports
 	$(BIN)/cdmllab book sync --check
+	$(BIN)/cdmllab results check
 
 format: setup  ## ruff's fixes and formatting
 	$(BIN)/ruff check --fix

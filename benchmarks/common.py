@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 
 from cdmllab.files import write_text
-from cdmllab.runs import provenance
+from cdmllab.runs import processor, provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results/benchmarks"
@@ -71,7 +70,7 @@ def write(name: str, values: Mapping[str, Any]) -> Path:
         "benchmark": name,
         "command": f"cdmllab bench {name}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else processor(),
         "threads": torch.get_num_threads(),
         **provenance(),
         **values,
@@ -90,9 +89,3 @@ def _status_mib(key: str) -> float:
         if line.startswith(key):
             return int(line.split()[1]) / 1024
     raise RuntimeError(f"/proc/self/status has no {key}: peak memory can be measured on Linux only")
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-    return f"{names[0]} x {len(names)}" if names else platform.processor()

@@ -12,44 +12,15 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from common import Peak, interleaved, peak_mib, write
+from peers import DIM, MARGIN_RAD, SCALE, StraightThroughDense, Textbook
 from pytorch_metric_learning.losses import ArcFaceLoss
 from torch import Tensor, nn
 
 from cdmllab import heads
 
-DIM, SCALE, MARGIN_RAD = 512, 64.0, 0.5
 SHAPES = {"casia": (128, 10_575), "ms1mv3": (256, 93_431)}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-
-
-class Textbook(nn.Module):
-    """ArcFace as tutorials write it: normalise, arc cosine, one-hot, cross entropy."""
-
-    def __init__(self, identities: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(identities, DIM) * 0.01)
-
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        cosines = F.linear(F.normalize(x), F.normalize(self.weight)).clamp(-1 + 1e-7, 1 - 1e-7)
-        target = torch.cos(torch.acos(cosines) + MARGIN_RAD)
-        chosen = F.one_hot(labels, cosines.shape[1]).to(cosines.dtype)
-        return F.cross_entropy(SCALE * (chosen * target + (1.0 - chosen) * cosines), labels)
-
-
-class StraightThroughDense(Textbook):
-    """A model of arcface_torch's path on one device: margin under no_grad, written into the logits in place."""
-
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        logits = F.linear(F.normalize(x), F.normalize(self.weight)).clamp(-1, 1)
-        rows = torch.where(labels != -1)[0]
-        with torch.no_grad():
-            target = logits[rows, labels[rows]].arccos()
-            logits.arccos_()
-            logits[rows, labels[rows]] = target + MARGIN_RAD
-            logits.cos_()
-        return F.cross_entropy(logits * SCALE, labels)
 
 
 class _Ours(nn.Module):

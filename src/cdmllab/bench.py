@@ -25,7 +25,7 @@ def folder() -> Path:
 
 def names() -> list[str]:
     """The benchmarks there are."""
-    return sorted(path.stem for path in folder().glob("*.py") if path.stem != "common")
+    return sorted(path.stem for path in folder().glob("*.py") if path.stem not in ("common", "peers"))
 
 
 def bench(

@@ -12,6 +12,8 @@ from cdmllab.errors import CdmlLabError
 from cdmllab.evaluation_commands import evaluate
 from cdmllab.export.commands import export, weights
 from cdmllab.publish.commands import app as book
+from cdmllab.results_commands import app as results
+from cdmllab.sweeps.commands import sweep
 from cdmllab.training_commands import presets, train
 
 
@@ -40,7 +42,9 @@ app.command()(data.inspect)
 app.command("unpickle")(data.convert)
 app.command()(train)
 app.command()(presets)
+app.command()(sweep)
 app.command()(evaluate)
+app.add_typer(results, name="results")
 app.add_typer(weights, name="weights")
 app.command()(export)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)

@@ -96,6 +96,11 @@ def report(measures: Any) -> list[str]:
     lines += [f"TAR@{at['far']:<7g}{_share(at)}" for at in m["tar_at_far"] if at["value"] is not None]
     if beyond := [f"{at['far']:g}" for at in m["tar_at_far"] if at["value"] is None]:
         lines.append(f"           not at {', '.join(beyond)}: too few impostor pairs to resolve it")
+    if "rank" in (m.get("identification") or {}):
+        i = m["identification"]
+        found = [f"rank-{at['k']} {100 * at['value']:.2f} %" for at in i["rank"]]
+        found += [f"TPIR@FPIR {at['fpir']:g} {100 * at['value']:.2f} %" for at in i["tpir_at_fpir"]]
+        lines.append(f"1:N        {', '.join(found)} (gallery of {i['gallery']:,}, {i['probes_without']:,} strangers)")
     if m["intervals"]:
         i = m["intervals"]
         lines.append(f"intervals  {100 * i['confidence']:g} %, over {i['over']}{': ' + i['note'] if i['note'] else ''}")

@@ -22,14 +22,14 @@ def folder() -> Path:
     return found
 
 
-def load(name: str) -> dict[str, Any]:
-    """One record, by its path in the folder without ``.json``: ``load("lab/protocols")``.
+def load(name: str, within: Path | None = None) -> dict[str, Any]:
+    """One record, by its path in the folder without ``.json``: ``load("lab/protocols")``; `within` is another folder.
 
     Raises
     ------
     CdmlLabError : there is no such record, or it is not readable JSON
     """
-    path = folder() / f"{name}.json"
+    path = (within or folder()) / f"{name}.json"
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -152,7 +152,7 @@ class Run:
 
 
 def provenance() -> dict[str, Any]:
-    """Where a result comes from: git commit (and whether files were changed since), versions, machine."""
+    """Where a result comes from: git commit (and whether files were changed since), versions, machine, processor."""
     versions = {"python": platform.python_version()}
     for package in ("cdmllab", "torch", "torchvision", "numpy"):
         try:
@@ -164,7 +164,16 @@ def provenance() -> dict[str, Any]:
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "versions": versions,
         "machine": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
     }
+
+
+def processor() -> str:
+    """The CPU's name, and how many there are."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]} x {len(names)}" if names else f"{platform.processor() or 'unknown'} x {os.cpu_count()}"
 
 
 def _git(*arguments: str) -> str | None:

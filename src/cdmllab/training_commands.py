@@ -1,6 +1,5 @@
 """`cdmllab train` and `cdmllab presets`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,22 +18,23 @@ def train(
     redo: Annotated[bool, typer.Option("--redo", help="Train again what is finished already.")] = False,
 ) -> None:
     """Train as a preset says, into a folder of runs/ ($CDMLLAB_RUNS); what is finished already is not repeated."""
-    from cdmllab import training
+    from cdmllab import console, training
     from cdmllab.training import presets
 
     if (resume is None) == (preset == ""):
         raise CdmlLabError("name a preset (`cdmllab presets` lists them), or --resume a run")
+    if resume is not None and (settings or seed is not None or redo):
+        raise CdmlLabError("a run goes on with its own config: --set, --seed and --redo are for a new one")
     try:
-        if resume is not None:
-            if settings or seed is not None or redo:
-                raise CdmlLabError("a run goes on with its own config: --set, --seed and --redo are for a new one")
-            done = training.resume(resume, tell=_tell)
-        else:
-            chosen = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
-            done = training.train(presets.load(preset, chosen), redo=redo, tell=_tell)
+        with console.talking() as (tell, progress):
+            if resume is not None:
+                done = training.resume(resume, tell, progress)
+            else:
+                chosen = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
+                done = training.train(presets.load(preset, chosen), redo=redo, tell=tell, progress=progress)
     except (ValueError, RuntimeError) as error:
         raise CdmlLabError(str(error)) from error
-    _tell(f"finished: {done.run.folder}", end=True)
+    typer.echo(f"finished: {done.run.folder}")
 
 
 def presets() -> None:
@@ -50,13 +50,3 @@ def presets() -> None:
         typer.echo(
             f"{name:34} {set_:10} {config.loss.name:14} {config.backbone.name:14} {'missing' if missing else 'there'}"
         )
-
-
-def _tell(line: str, end: bool = False) -> None:
-    """A line; on a terminal the lines of steps are written over each other."""
-    out = sys.stdout
-    if out.isatty():
-        out.write(f"\r\x1b[2K{line}" + ("" if line.startswith("step") and not end else "\n"))
-    else:
-        out.write(line + "\n")
-    out.flush()

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.data.pairs import Pairs
 from cdmllab.evaluate.evaluation import Evaluation, file_name
+from cdmllab.evaluate.identify import identify
 from cdmllab.evaluate.protocol import Protocol
 from cdmllab.metrics import bootstrap, fixed_grid, ranked, scoring, templates, verification
 from cdmllab.metrics.calibration import threshold_at_far
@@ -30,8 +31,8 @@ def evaluate(
     """Measure embeddings of shape (n, d) by a protocol of n pictures.
 
     Accuracy over folds by the exact rule and by arcface_torch's, TAR at each FAR that the pairs can resolve, AUC and
-    EER, with bootstrap intervals over identities. Where identities are unknown or fewer than ten the intervals are
-    over pairs, and say so: they are too narrow.
+    EER, with bootstrap intervals over identities, and 1:N identification with the same pictures. Where identities are
+    unknown or fewer than ten the intervals are over pairs, and say so: they are too narrow.
 
     Parameters
     ----------
@@ -97,6 +98,7 @@ def evaluate(
             for far in fars
         ],
         "intervals": about_intervals,
+        "identification": _identification(protocol, compared),
         **provenance(),
     }
     if folded:
@@ -138,16 +140,27 @@ def _over_folds(exact: verification.FoldAccuracy, scores: NDArray[np.float64], p
     }
 
 
+def _identification(protocol: Protocol, compared: _Compared) -> dict[str, Any]:
+    if protocol.identity is None:
+        return {"reason": "who is shown is not known"}
+    return identify(compared.embeddings, _who(protocol, protocol.identity))
+
+
+def _who(protocol: Protocol, identity: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The identity of every picture, or of every template where there are templates."""
+    if protocol.templates is None:
+        return identity
+    _, start = np.unique(protocol.templates.template, return_index=True)
+    return identity[start]
+
+
 def _identities(
     protocol: Protocol, compared: _Compared
 ) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]] | None, str]:
     """Who is compared in each pair; None and the reason where intervals have to be over pairs."""
     if protocol.identity is None:
         return None, "who is shown is not known, so the intervals are over pairs, and too narrow"
-    own = protocol.identity
-    if protocol.templates is not None:
-        _, start = np.unique(protocol.templates.template, return_index=True)
-        own = own[start]
+    own = _who(protocol, protocol.identity)
     pair = own[compared.first], own[compared.second]
     people = len(np.unique(np.concatenate(pair)))
     if people < bootstrap.FEWEST_IDENTITIES:

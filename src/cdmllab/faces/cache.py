@@ -67,13 +67,17 @@ class CachedWorld:
 
 
 def fill(
-    world: FaceWorld, folder: Path, workers: int = 1, progress: Callable[[int, int], None] | None = None
+    world: FaceWorld,
+    folder: Path,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    patience_s: float = 0.0,
 ) -> CachedWorld:
     """Render what is missing in the cache of `world`, see `FaceWorld.cached`."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience_s)
     except Timeout:
         raise CdmlLabError(f"{folder} is being filled by another process: wait for it to end") from None
     with lock:

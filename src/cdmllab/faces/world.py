@@ -137,6 +137,7 @@ class FaceWorld:
         *,
         workers: int | None = None,
         progress: Callable[[int, int], None] | None = None,
+        patience_s: float = 0.0,
     ) -> "CachedWorld":
         """Render every picture once into a memory map, and read it from there; goes on where it was stopped.
 
@@ -145,14 +146,16 @@ class FaceWorld:
         folder : of the cache; made if need be
         workers : processes that render; None takes one a core, a world on a GPU always has one
         progress : called with the pictures done and all of them
+        patience_s : how long to wait for another process that fills this cache, in seconds
 
         Raises
         ------
-        CdmlLabError : too little space on the disk (told before any work), or the folder is the cache of another world
+        CdmlLabError : too little space on the disk (told before any work), the folder is the cache of another world, or
+            another process still fills it
         """
         from cdmllab.faces.cache import fill
 
-        return fill(self, Path(folder), (os.cpu_count() or 1) if workers is None else workers, progress)
+        return fill(self, Path(folder), (os.cpu_count() or 1) if workers is None else workers, progress, patience_s)
 
     def _counters(self, rows: ArrayLike) -> tuple[Tensor, Tensor]:
         chosen = np.atleast_1d(np.asarray(rows, dtype=np.int64))

@@ -142,13 +142,18 @@ class Speed(Section):
 
 
 class Watch(Section):
-    """What is written while it runs: metrics and checkpoints every so many steps, and validation on protocols."""
+    """What is written while it runs, every so many steps.
+
+    Metrics, checkpoints, validation on `protocols`; on a world of the face lab also what is truly hard, see
+    `cdmllab.training.truth`.
+    """
 
     log_every: PositiveInt = 20
     checkpoint_every: PositiveInt = 500
     keep: PositiveInt = 2
     validate_every: PositiveInt | None = None
     protocols: tuple[str, ...] = ()
+    truth_every: PositiveInt | None = None
     tensorboard: bool = False
 
     @model_validator(mode="after")

@@ -4,29 +4,27 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from cdmllab import evaluate
 from cdmllab.backbones import Backbone, weights
 from cdmllab.errors import CdmlLabError
 from cdmllab.heads import MarginHead, sharded_state_dict
 from cdmllab.preprocessing import apply, standard
 from cdmllab.runs import Run
-from cdmllab.training import checkpoint, sources, watch
+from cdmllab.training import checkpoint, sources
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place, place
+from cdmllab.training.record import Progress, Recorder, Tell
 from cdmllab.training.trainer import AtEpoch, Trainer
 
 if TYPE_CHECKING:
     from cdmllab.heads.pairs import PairHead
 
 BACKBONE, HEAD, LOCK = "backbone.safetensors", "head", ".lock"
-Tell = Callable[[str], None]
 
 
 class Trained(NamedTuple):
@@ -44,6 +42,7 @@ def train(
     redo: bool = False,
     resume: Run | None = None,
     tell: Tell | None = None,
+    progress: Progress | None = None,
     at_epoch: AtEpoch | None = None,
 ) -> Trained:
     """Train as `config` says, or return the finished run that already did.
@@ -55,6 +54,7 @@ def train(
     redo : train again even if a finished run with this config exists
     resume : a run that did not finish, to be continued from its newest checkpoint; `config` is then its own
     tell : called with a line now and then
+    progress : called with the steps done, all of them, and a line; None tells the line
     at_epoch : called before the first epoch and after each with the epochs done, the network and the head, both in
         evaluation mode, see `cdmllab.training.Snapshots`; not for a run that is found finished
 
@@ -80,13 +80,13 @@ def train(
             if at_epoch is not None and here.world_size > 1:
                 raise ValueError("at_epoch looks at the whole network: it needs a training in one process")
             run = resume or _begin(config, within, here)
-            _hold(run, config, here, say if here.first else _silent, at_epoch)
+            _hold(run, config, here, say if here.first else _silent, progress if here.first else None, at_epoch)
     finally:
         torch.set_num_threads(threads)
     return load(run)
 
 
-def resume(folder: Path | str, tell: Tell | None = None) -> Trained:
+def resume(folder: Path | str, tell: Tell | None = None, progress: Progress | None = None) -> Trained:
     """Continue a run that was stopped; a finished one is loaded as it is.
 
     Raises
@@ -96,7 +96,7 @@ def resume(folder: Path | str, tell: Tell | None = None) -> Trained:
     run = Run.open(folder)
     if run.status == "finished":
         return load(run)
-    return train(Config.parse(run.config), resume=run, tell=tell)
+    return train(Config.parse(run.config), resume=run, tell=tell, progress=progress)
 
 
 def load(run: Run) -> Trained:
@@ -147,7 +147,9 @@ def _begin(config: Config, within: Path | None, here: Place) -> Run:
     return Run.open(here.agree(str(made)))
 
 
-def _hold(run: Run, config: Config, here: Place, say: Tell, at_epoch: AtEpoch | None) -> None:
+def _hold(
+    run: Run, config: Config, here: Place, say: Tell, progress: Progress | None, at_epoch: AtEpoch | None
+) -> None:
     """Train with the folder locked, and keep the record of how it ended."""
     lock = FileLock(run.folder / LOCK)
     if here.first:
@@ -158,7 +160,7 @@ def _hold(run: Run, config: Config, here: Place, say: Tell, at_epoch: AtEpoch | 
     try:
         if here.first and run.status != "running":
             run.restart()
-        _fit(run, config, here, say, at_epoch)
+        _fit(run, config, here, say, progress, at_epoch)
     except BaseException as error:
         if here.first:
             run.finish(
@@ -170,7 +172,9 @@ def _hold(run: Run, config: Config, here: Place, say: Tell, at_epoch: AtEpoch | 
         lock.release()
 
 
-def _fit(run: Run, config: Config, here: Place, say: Tell, at_epoch: AtEpoch | None) -> None:
+def _fit(
+    run: Run, config: Config, here: Place, say: Tell, progress: Progress | None, at_epoch: AtEpoch | None
+) -> None:
     torch.manual_seed(config.seed)
     source = sources.load(config.data.name, config.data.options)
     _check_ranks(config, here)
@@ -191,12 +195,26 @@ def _fit(run: Run, config: Config, here: Place, say: Tell, at_epoch: AtEpoch | N
         f"{run.folder.name}: {len(source):,} pictures of {source.num_identities:,} identities; "
         f"{trainer.steps:,} steps of {trainer.effective_batch:,} pictures, learning rate {trainer.lr():g}"
     )
-    _walk(run, config, trainer, say, at_epoch)
+    recorder = Recorder(run, trainer, say, progress)
+    backbone.train()
+    head.train()
+    if at_epoch is not None and trainer.step == 0:
+        trainer.show(at_epoch)
+    for batch, out, embeddings in trainer.go():
+        recorder.step(batch, out, embeddings)
+        if at_epoch is not None and trainer.step % trainer.steps_an_epoch == 0:
+            trainer.show(at_epoch)
+    recorder.close()
     if isinstance(head, MarginHead):
         checkpoint.write(run.folder / HEAD, sharded_state_dict(head))
     if here.first:
         keep(run, config, backbone)
-        run.finish(num_identities=source.num_identities)
+        run.finish(
+            num_identities=source.num_identities,
+            data=sources.fingerprint(source),
+            **({"gpu": torch.cuda.get_device_name(here.device)} if here.device.type == "cuda" else {}),
+            train_seconds=round(trainer.seconds(), 1),
+        )
         shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
     here.wait()
 
@@ -210,59 +228,6 @@ def _check_ranks(config: Config, here: Place) -> None:
         )
     if config.speed.precision == "float16":
         raise CdmlLabError("several processes train in float32 or bfloat16: float16's skipped steps are not agreed on")
-
-
-def _walk(run: Run, config: Config, trainer: Trainer, say: Tell, at_epoch: AtEpoch | None) -> None:
-    w = config.watch
-    board = _board(run) if w.tensorboard and trainer.place.first else None
-    started, first = perf_counter(), trainer.step
-    trainer.backbone.train()
-    trainer.head.train()
-    if at_epoch is not None and first == 0:
-        trainer.show(at_epoch)
-    for batch, out, embeddings in trainer.go():
-        step, last = trainer.step, trainer.step == trainer.steps
-        if step % w.log_every == 0 or last or step == 1:
-            nearest = trainer.head.nearest(embeddings) if isinstance(trainer.head, MarginHead) else None  # all ranks
-            values = {
-                "step": step,
-                "epoch": (step - 1) // trainer.steps_an_epoch,
-                "lr": trainer.optimiser.param_groups[0]["lr"],
-                **watch.measures(out, embeddings, nearest, batch.labels),
-                **({} if trainer.gradient_norm is None else {"gradient_norm": trainer.gradient_norm}),
-                **trainer.clock.look(),
-                "peak_mib": watch.peak_mib(trainer.place.device),
-            }
-            if trainer.place.first:
-                run.log(**values)
-            if board is not None:
-                for name, value in values.items():
-                    board.add_scalar(name, value, step)
-            left = (perf_counter() - started) / (step - first) * (trainer.steps - step)
-            say(f"step {step:,} of {trainer.steps:,}  loss {values['loss']:.3f}  {left:.0f} s left")
-        if w.validate_every and (step % w.validate_every == 0 or last) and trainer.place.first:
-            _validate(run, config, trainer, say)
-        if at_epoch is not None and step % trainer.steps_an_epoch == 0:
-            trainer.show(at_epoch)
-        if step % w.checkpoint_every == 0 and not last:
-            checkpoint.save(run.folder, step, trainer.state(), w.keep)
-    if board is not None:
-        board.close()
-
-
-def _validate(run: Run, config: Config, trainer: Trainer, say: Tell) -> None:
-    """Accuracy and AUC on the named protocols, into the metrics."""
-    random = torch.get_rng_state()
-    told: dict[str, float] = {"step": trainer.step}
-    for name in config.watch.protocols:
-        protocol = evaluate.protocols.load(name, trainer.backbone.size)
-        embeddings = evaluate.embed(trainer.backbone, protocol.images, prepare=trainer.prepare)
-        judged = evaluate.verify(embeddings, protocol.pairs)
-        told |= {f"{name}/accuracy": judged.accuracy.mean, f"{name}/auc": judged.auc}
-        say(f"step {trainer.step:,}  {name}: accuracy {100 * judged.accuracy.mean:.2f} %, AUC {judged.auc:.4f}")
-    run.log(**told)
-    trainer.backbone.train()
-    torch.set_rng_state(random)
 
 
 def keep(run: Run, config: Config, backbone: Backbone) -> None:
@@ -283,11 +248,3 @@ def _weights(path: Path) -> Backbone:
     if path.is_dir():
         return load(Run.open(path)).backbone
     return weights.load_release(path)[0]
-
-
-def _board(run: Run) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise CdmlLabError("watch.tensorboard needs the package tensorboard: pip install tensorboard") from None
-    return SummaryWriter(str(run.folder / "tensorboard"))

@@ -23,13 +23,13 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.as_posix() for file in files))
 
 
-def load(name: str, settings: Iterable[str] = ()) -> Config:
+def load(name: str, settings: Iterable[str | Mapping[str, Any]] = ()) -> Config:
     """A preset's config.
 
     Parameters
     ----------
     name : of a preset, or the path of a YAML file of your own
-    settings : changes, as ``loss.margin_rad=0.45``
+    settings : changes, as ``"loss.margin_rad=0.45"`` or ``{"loss.margin_rad": 0.45}``
 
     Raises
     ------
@@ -44,13 +44,11 @@ def load(name: str, settings: Iterable[str] = ()) -> Config:
             raise CdmlLabError(f"{path}: its base {base} has a base itself; one level is allowed")
         values = _merge(below, values)
     for setting in settings:
-        key, separator, text = setting.partition("=")
-        if not separator:
-            raise CdmlLabError(f"a setting is written key=value, as loss.margin_rad=0.45; got {setting!r}")
-        nested: Any = yaml.safe_load(text)
-        for part in reversed(key.split(".")):
-            nested = {part: nested}
-        values = _merge(values, nested)
+        for key, value in [_parsed(setting)] if isinstance(setting, str) else setting.items():
+            nested: Any = value
+            for part in reversed(key.split(".")):
+                nested = {part: nested}
+            values = _merge(values, nested)
     try:
         return Config.parse({"name": name, **values})
     except ValidationError as error:
@@ -69,6 +67,13 @@ def header(name: str) -> dict[str, str]:
         elif "command" not in told:
             told["about"] = f"{told['about']} {line[2:]}".strip()
     return told
+
+
+def _parsed(setting: str) -> tuple[str, Any]:
+    key, separator, text = setting.partition("=")
+    if not separator:
+        raise CdmlLabError(f"a setting is written key=value, as loss.margin_rad=0.45; got {setting!r}")
+    return key, yaml.safe_load(text)
 
 
 def _path(name: str) -> Path:

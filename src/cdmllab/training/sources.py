@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,7 +54,7 @@ def _lab(
         first=first,
     )
     name = hashlib.sha256(json.dumps(world.parameters, sort_keys=True).encode()).hexdigest()[:12]
-    return world.cached(roots.to_write() / "lab" / f"world-{name}")
+    return world.cached(roots.to_write() / "lab" / f"world-{name}", patience_s=3600.0)
 
 
 def _pack(folder: str) -> TrainingSet:
@@ -144,6 +145,14 @@ def missing(name: str, options: Mapping[str, Any]) -> str:
     """How to get what is not there, in a sentence; empty when the data is there."""
     check(name, options)
     return _TABLE[name].missing(**options)
+
+
+def fingerprint(source: TrainingSet) -> dict[str, Any]:
+    """How much there is, and a SHA-256 of all labels and of 64 pictures spread over the set."""
+    rows = np.unique(np.linspace(0, len(source) - 1, 64).astype(np.int64))
+    found = hashlib.sha256(np.ascontiguousarray(source.labels, dtype=np.int64).tobytes())
+    found.update(np.ascontiguousarray(source.read(rows)).tobytes())
+    return {"pictures": len(source), "identities": source.num_identities, "sha256": found.hexdigest()}
 
 
 def known_easiness(source: TrainingSet) -> Tensor:

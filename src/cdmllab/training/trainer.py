@@ -71,6 +71,7 @@ class Trainer:
         self.step = 0
         self.gradient_norm: float | None = None
         self.clock = watch.Clock()
+        self._began, self._before = perf_counter(), 0.0
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Every parameter by its name."""
@@ -81,6 +82,10 @@ class Trainer:
     def epoch(self) -> int:
         """Counted from 0."""
         return self.step // self.steps_an_epoch
+
+    def seconds(self) -> float:
+        """Spent on training so far, in all the processes that had a part in it one after the other."""
+        return self._before + perf_counter() - self._began
 
     def lr(self) -> float:
         """The learning rate of the next step."""
@@ -177,6 +182,7 @@ class Trainer:
             "random": {"cpu": torch.get_rng_state(), **self.place.random_state()},
             "step": self.step,
             "steps": self.steps,
+            "seconds": self.seconds(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -189,3 +195,4 @@ class Trainer:
         # On another number of ranks a step holds another number of pictures: as far is as far through the epochs.
         self.step = round(state["step"] * self.steps / state["steps"])
         self.clock.reset()
+        self._began, self._before = perf_counter(), float(state["seconds"])

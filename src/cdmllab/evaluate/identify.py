@@ -1,0 +1,49 @@
+"""1:N identification with the pictures of a verification protocol."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdmllab.metrics import identification
+
+RANKS = (1, 5, 10)
+FPIRS = (0.01, 0.1)
+
+
+def identify(embeddings: NDArray[np.floating], identity: NDArray[np.int64]) -> dict[str, Any]:
+    """Search everybody's pictures in a gallery of half of the people.
+
+    Every second identity with two entries or more is enrolled with its first entry; its other entries are probes with
+    a mate, and all entries of the identities that are not enrolled are probes without one.
+
+    Parameters
+    ----------
+    embeddings : of pictures or templates, shape (n, d)
+    identity : shape (n,)
+
+    Returns
+    -------
+    Sizes, rank-k rates and TPIR at each FPIR that the probes can resolve; ``{"reason": ...}`` where nobody has a mate.
+    """
+    _, first, counts = np.unique(identity, return_index=True, return_counts=True)
+    several = np.flatnonzero(counts > 1)
+    enrolled = several[::2]
+    if len(enrolled) < 2:
+        return {"reason": f"a gallery needs two identities with several pictures, and there are {len(several)} such"}
+    gallery = first[enrolled]
+    probes = np.setdiff1d(np.arange(len(identity)), gallery)
+    found = identification.search(embeddings[gallery], identity[gallery], embeddings[probes], identity[probes])
+    rates = identification.cmc(found, min(max(RANKS), len(gallery)))
+    strangers = int((~found.mated).sum())
+    return {
+        "gallery": len(gallery),
+        "probes_with_mate": int(found.mated.sum()),
+        "probes_without": strangers,
+        "rank": [{"k": k, "value": float(rates[k - 1])} for k in RANKS if k <= len(rates)],
+        "tpir_at_fpir": [
+            {"fpir": fpir, "value": identification.tpir_at_fpir(found, fpir).tpir}
+            for fpir in FPIRS
+            if fpir * strangers >= 1
+        ],
+    }

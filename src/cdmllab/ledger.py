@@ -1,0 +1,96 @@
+"""Whether the numbers in ``results/`` can be trusted: where each comes from, and whether the book cites only these."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cdmllab import results
+from cdmllab.errors import CdmlLabError
+from cdmllab.sweeps import recorded
+
+SWEEPS = "sweeps"
+_NEEDED = ("command", "git_commit", "git_dirty", "versions")
+_CITED = re.compile(r"""(?:results\.load|Recorded)\(\s*["']([^"']+)["']""")
+
+
+def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[str, list[str]], list[str]]:
+    """Look at every record, and at every place of the book that cites one.
+
+    Parameters
+    ----------
+    folder : of the results; default the repository's
+    book : folder of the book's sources; default the repository's
+
+    Returns
+    -------
+    What was seen, by kind; and the faults, each in a sentence.
+    """
+    where = folder or results.folder()
+    pages = book or where.parent / "book"
+    seen: dict[str, list[str]] = {"records": [], "sweeps": [], "sweeps not run": [], "citations": []}
+    faults: list[str] = []
+    for path in sorted(where.rglob("*.json")):
+        name = path.relative_to(where).with_suffix("").as_posix()
+        try:
+            record = results.load(name, where)
+            if path.parent.name == SWEEPS:
+                seen["sweeps"].append(path.stem)
+                faults += recorded.faults(path.stem, where)
+            else:
+                seen["records"].append(name)
+                faults += [f"{name}: {fault}" for fault in _provenance(record)]
+        except CdmlLabError as error:
+            faults.append(str(error))
+            continue
+        faults += [f"{name}: commit {sha[:12]} is not in this history" for sha in _strange(record, where)]
+    for path in sorted((where / SWEEPS).glob("*.yaml")):
+        if not path.with_suffix(".json").is_file():
+            seen["sweeps not run"].append(path.stem)
+    for page, name in _citations(pages):
+        seen["citations"].append(f"{page.name} -> {name}")
+        if not (where / f"{name}.json").is_file() and not (where / SWEEPS / f"{name}.json").is_file():
+            faults.append(f"{page.name} cites {name}, and there is no such record")
+    return seen, faults
+
+
+def _provenance(record: dict[str, Any]) -> Iterator[str]:
+    for key in _NEEDED:
+        if key not in record:
+            yield f"has no {key}"
+    if record.get("git_dirty"):
+        yield "was measured with changes that are not committed"
+
+
+def _strange(record: Any, where: Path) -> list[str]:
+    """Commits named anywhere in a record that the repository does not know; none where that cannot be told."""
+    if _git(where, "rev-parse", "--is-shallow-repository") != "false":
+        return []
+    return [sha for sha in sorted(set(_commits(record))) if _git(where, "cat-file", "-t", sha) != "commit"]
+
+
+def _commits(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "git_commit" and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _commits(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _commits(inner)
+
+
+def _citations(pages: Path) -> Iterator[tuple[Path, str]]:
+    for page in sorted([*pages.glob("chapters/*.py"), *pages.glob("*.md")]):
+        for name in _CITED.findall(page.read_text(encoding="utf-8")):
+            yield page, name
+
+
+def _git(where: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(where), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

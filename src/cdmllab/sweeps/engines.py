@@ -1,0 +1,115 @@
+"""Where the tasks of a sweep are done: processes of this machine, or the workers of a Ray cluster."""
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from cdmllab.errors import CdmlLabError
+from cdmllab.sweeps.task import Outcome, Task, carry_out
+
+
+class Engine(Protocol):
+    """Something that does tasks.
+
+    Attributes
+    ----------
+    room : how many tasks it takes at a time
+    """
+
+    room: int
+
+    def submit(self, task: Task) -> "Future[Outcome]":
+        """Begin a task; the future has its outcome, or the error that ended it."""
+
+
+class Local:
+    """`room` processes on this machine, each with one task at a time; one that dies is replaced.
+
+    Every process is a pool of its own: what kills one task leaves the others alone.
+    """
+
+    def __init__(self, room: int, within: Path | None) -> None:
+        self.room, self.within = room, within
+        self._idle: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
+        for _ in range(room):
+            self._idle.put(self._process())
+
+    def submit(self, task: Task) -> "Future[Outcome]":
+        """Begin a task."""
+        process = self._idle.get()
+        future = process.submit(carry_out, task, self.within)
+        future.add_done_callback(lambda done: self._idle.put(self._process() if _died(done) else process))
+        return future
+
+    def close(self) -> None:
+        """End the processes, after what they are doing."""
+        while not self._idle.empty():
+            self._idle.get().shutdown(wait=False, cancel_futures=True)
+
+    @staticmethod
+    def _process() -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+class Ray:
+    """The workers of a Ray cluster; each task takes as many cores as its config has threads, and a GPU if it says cuda.
+
+    The folder of runs has to be the same one on all machines. Retries are the sweep's, so Ray itself makes none.
+    """
+
+    def __init__(self, ray: Any, within: Path | None) -> None:
+        self._ray, self.within = ray, None if within is None else str(within.resolve())
+        self.room = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self._remote = ray.remote(max_retries=0, retry_exceptions=False)(_carry_out)
+
+    def submit(self, task: Task) -> "Future[Outcome]":
+        """Begin a task, or leave it with Ray until there is room."""
+        needs = {"num_cpus": task.config["threads"], "num_gpus": 1 if task.config["device"] == "cuda" else 0}
+        done: Future[Outcome] = self._remote.options(name=task.name, **needs).remote(task, self.within).future()
+        return done
+
+
+@contextmanager
+def local(workers: int, within: Path | None = None) -> Iterator[Engine]:
+    """Processes of this machine."""
+    engine = Local(workers, within)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@contextmanager
+def ray(address: str, within: Path | None = None) -> Iterator[Engine]:
+    """A Ray cluster, by its address; ``"local"`` starts one on this machine.
+
+    Raises
+    ------
+    CdmlLabError : Ray is not installed, or there is no cluster at this address
+    """
+    try:
+        import ray as found
+    except ImportError:
+        raise CdmlLabError("--ray needs Ray: pip install 'cdmllab[ray]' brings it") from None
+    try:
+        found.init(address=address, log_to_driver=False, include_dashboard=False if address == "local" else None)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise CdmlLabError(f"there is no Ray cluster at {address}: {error}") from None
+    try:
+        yield Ray(found, within)
+    finally:
+        found.shutdown()
+
+
+def _carry_out(task: Task, within: str | None) -> Outcome:
+    return carry_out(task, None if within is None else Path(within))
+
+
+def _died(done: "Future[Outcome]") -> bool:
+    from concurrent.futures.process import BrokenProcessPool
+
+    return not done.cancelled() and isinstance(done.exception(), BrokenProcessPool)

@@ -1,0 +1,128 @@
+"""From the stages of a spec to its tasks, with what earlier stages have found."""
+
+from collections.abc import Mapping
+from statistics import mean
+from typing import NamedTuple
+
+from cdmllab.errors import CdmlLabError
+from cdmllab.sweeps.spec import Settings, Spec, Stage
+from cdmllab.sweeps.task import Task
+from cdmllab.training import presets
+
+
+class Done(NamedTuple):
+    """A finished task, as far as later stages ask."""
+
+    task: Task
+    run: str
+    measures: Mapping[str, Mapping[str, float]]  # by protocol, then by measure
+    per_fold: Mapping[str, list[float]] = {}  # by protocol, accuracy of each fold
+
+
+class Best(NamedTuple):
+    """The best point of an arm."""
+
+    point: Settings
+    value: float  # of the stage's measure, mean over protocols and seeds
+
+
+def tasks(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> list[Task]:
+    """All tasks of a stage.
+
+    Parameters
+    ----------
+    spec : the sweep
+    name : of the stage
+    earlier : by stage, what was done before; the stages that this one names have to be there
+
+    Raises
+    ------
+    CdmlLabError : a setting that no config has; stage and arm are named
+    """
+    stage = spec.stages[name]
+    found = []
+    for preset in stage.presets or (spec.preset,):
+        for arm, layers in _arms(spec, name, earlier).items():
+            for point in stage.points(arm):
+                called = "/".join(part for part in (preset if len(stage.presets) > 1 else "", arm) if part)
+                for seed in stage.seeds:
+                    changes = [spec.settings, stage.settings, *layers, point, {"seed": seed}]
+                    if stage.start_from is not None:
+                        changes.append({"start_from": _start(earlier[stage.start_from], arm, seed)})
+                    try:
+                        config = presets.load(preset, changes).flat()
+                    except CdmlLabError as error:
+                        raise CdmlLabError(f"sweep {spec.name}, stage {name}, {called or preset}: {error}") from None
+                    found.append(Task(name, called, point, seed, config, stage.protocols, stage.flip, stage.export))
+    return found
+
+
+def best(stage: Stage, done: list[Done]) -> dict[str, Best]:
+    """The best point of each arm, and its value: the stage's measure, averaged over its protocols and seeds.
+
+    Raises
+    ------
+    CdmlLabError : a protocol that does not have this measure
+    """
+    arms = list(dict.fromkeys(one.task.arm for one in done))
+    means = {arm: [_mean(stage, done, arm, point) for point in stage.points(arm)] for arm in arms}
+    sign = -1.0 if stage.choose_by == "eer" else 1.0
+    common = [sign * mean(at) for at in zip(*means.values(), strict=stage.choose_for == "all")]
+    chosen = {}
+    for arm, values in means.items():
+        order = common if stage.choose_for == "all" else [sign * value for value in values]
+        top = order.index(max(order))
+        chosen[arm] = Best(stage.points(arm)[top], values[top])
+    return chosen
+
+
+def winner(stage: Stage, done: list[Done]) -> str:
+    """The arm with the best value."""
+    found, sign = best(stage, done), -1.0 if stage.choose_by == "eer" else 1.0
+    return max(found, key=lambda arm: sign * found[arm].value)
+
+
+def _mean(stage: Stage, done: list[Done], arm: str, point: Settings) -> float:
+    values = []
+    for one in done:
+        if one.task.arm != arm or one.task.point != point:
+            continue
+        for protocol, measures in one.measures.items():
+            if stage.choose_by not in measures:
+                raise CdmlLabError(f"stage {one.task.stage}: {protocol} has no {stage.choose_by}: choose_by another")
+            values.append(measures[stage.choose_by])
+    return mean(values)
+
+
+def _arms(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> dict[str, list[Settings]]:
+    """By arm, the settings that make it, to be put one on the other."""
+    stage = spec.stages[name]
+    source = stage.tuned_by or stage.winner_of
+    own = {arm: [settings] for arm, settings in stage.arms.items()}
+    if source is None:
+        return own or {"": []}
+    there, found = spec.stages[source], best(spec.stages[source], earlier[source])
+    if stage.winner_of is not None:
+        arm = winner(there, earlier[source])
+        found = {arm: found[arm]}
+    tuned = {arm: [there.arms.get(arm, {}), one.point] for arm, one in found.items()}
+    return {arm: [*layers, *own.get(arm, [])] for arm, layers in tuned.items()} | {
+        arm: layers for arm, layers in own.items() if arm not in tuned
+    }
+
+
+def _start(done: list[Done], arm: str, seed: int) -> str:
+    """The run to begin from: of this arm, or of the only one."""
+    arms = {one.task.arm for one in done}
+    wanted = arm if arm in arms else next(iter(arms)) if len(arms) == 1 else None
+    for one in done:
+        if one.task.arm == wanted and one.task.seed == seed:
+            return one.run
+    raise CdmlLabError(
+        f"no run to start from for arm {arm!r}, seed {seed}: there are the arms {', '.join(sorted(arms))}"
+    )
+
+
+def shown(point: Settings) -> str:
+    """A point of the grid in a few characters."""
+    return ", ".join(f"{key.rsplit('.', 1)[-1]} {value}" for key, value in point.items())

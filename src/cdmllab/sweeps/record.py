@@ -1,0 +1,105 @@
+"""What a finished sweep leaves in ``results/``: every number the book prints of it, and where it came from."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cdmllab.files import write_text
+from cdmllab.runs import Run
+from cdmllab.sweeps import expand
+from cdmllab.sweeps.expand import Done
+from cdmllab.sweeps.spec import Spec
+
+CURVE_POINTS = 25
+_PROVENANCE = ("git_commit", "git_dirty", "versions", "machine", "processor", "gpu", "data", "train_seconds", "started")
+
+
+def of(spec: Spec, found: Mapping[str, list[Done]]) -> dict[str, Any]:
+    """A record: by stage what was chosen, and by arm and point the config with one entry for every seed."""
+    stages = []
+    for name, done in found.items():
+        groups: dict[tuple[str, str], dict[str, Any]] = {}
+        for one in done:
+            key = (one.task.arm, json.dumps(one.task.point))
+            if key not in groups:
+                config = plain_config(one.task.config)
+                groups[key] = {"arm": one.task.arm, "point": one.task.point, "config": config, "done": []}
+            groups[key]["done"].append(one)
+        for group in groups.values():
+            runs = group.pop("done")
+            group |= {"curves": _curves(spec, runs), "runs": [_run(one) for one in runs]}
+        chosen = {arm: best._asdict() for arm, best in expand.best(spec.stages[name], done).items() if best.point}
+        stages.append({"stage": name, "chosen": chosen, "groups": list(groups.values())})
+    return {
+        "sweep": spec.name,
+        "about": spec.about,
+        "command": f"cdmllab sweep results/sweeps/{spec.name}.yaml --record",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "stages": stages,
+    }
+
+
+def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without what differs between seeds: the seed, and the folder of the network to start from."""
+    return {**config, "seed": 0, "start_from": None}
+
+
+def write(record: Mapping[str, Any], path: Path) -> None:
+    """One line for each run, so that a difference between two versions can be read."""
+    head = {key: value for key, value in record.items() if key != "stages"}
+    lines = [json.dumps(head, indent=1)[:-2] + ',\n "stages": [']
+    for n, stage in enumerate(record["stages"]):
+        lines.append(f'  {{"stage": {json.dumps(stage["stage"])}, "chosen": {json.dumps(stage["chosen"])}, "groups": [')
+        for m, group in enumerate(stage["groups"]):
+            told = {key: value for key, value in group.items() if key != "runs"}
+            lines.append(f'   {json.dumps(told)[:-1]}, "runs": [')
+            lines.append(",\n".join(f"    {json.dumps(run)}" for run in group["runs"]))
+            lines.append("   ]}" + ("," if m + 1 < len(stage["groups"]) else ""))
+        lines.append("  ]}" + ("," if n + 1 < len(record["stages"]) else ""))
+    write_text(path, "\n".join([*lines, " ]", "}"]) + "\n")
+
+
+def _run(done: Done) -> dict[str, Any]:
+    run = Run.open(done.run)
+    told = {key: run.record[key] for key in _PROVENANCE if key in run.record}
+    begun = (
+        {} if done.task.config["start_from"] is None else {"started_from": Path(done.task.config["start_from"]).name}
+    )
+    measures = {
+        protocol: {name: round(value, 5) for name, value in of.items()} for protocol, of in done.measures.items()
+    }
+    return {
+        "seed": done.task.seed,
+        "run": run.folder.name,
+        **begun,
+        "measures": measures,
+        "per_fold": _rounded(done.per_fold),
+        **told,
+    }
+
+
+def _rounded(per_fold: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    return {protocol: [round(value, 5) for value in folds] for protocol, folds in per_fold.items()}
+
+
+def _curves(spec: Spec, done: list[Done]) -> dict[str, dict[str, list[float]]]:
+    """Some points of each curve the spec asks for, the first and the last among them: mean and spread over seeds."""
+    found: dict[str, dict[str, list[float]]] = {}
+    metrics = [Run.open(one.run).metrics() for one in done]
+    for key in spec.curves:
+        if any(key not in of for of in metrics):
+            continue
+        rows = [np.flatnonzero(np.isfinite(of[key])) for of in metrics]
+        steps = metrics[0]["step"][rows[0]]
+        some = np.unique(np.linspace(0, len(steps) - 1, CURVE_POINTS).astype(np.int64))
+        values = np.array([of[key][at][some] for of, at in zip(metrics, rows, strict=True)])
+        found[key] = {
+            "step": [int(step) for step in steps[some]],
+            "mean": [float(f"{v:.4g}") for v in values.mean(axis=0)],
+            "sd": [float(f"{v:.3g}") for v in values.std(axis=0, ddof=1 if len(done) > 1 else 0)],
+        }
+    return found

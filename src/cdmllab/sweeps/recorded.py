@@ -1,0 +1,180 @@
+"""Reading what sweeps have recorded: numbers by arm and seed, paired differences, and whether all of it is in order."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from cdmllab import results
+from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.sweeps import expand, record, spec
+from cdmllab.sweeps.expand import Done
+from cdmllab.training import Config
+
+Floats = NDArray[np.float64]
+
+
+class Difference(NamedTuple):
+    """The mean of paired differences, with its interval, and what could have been seen."""
+
+    mean: float
+    low: float  # of the confidence interval
+    high: float
+    sd: float  # of one difference
+    n: int
+    detectable: float  # the least true difference that n pairs find with a power of 80 %
+    p: float  # two-sided
+
+
+class Recorded:
+    """A sweep's record, by name: ``Recorded("lab_main").values("compare", "cdml_easy", "lab/lfw")``.
+
+    Raises
+    ------
+    CdmlLabError : there is no such record
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.record = results.load(f"sweeps/{name}")
+
+    def arms(self, stage: str) -> list[str]:
+        """The arms of a stage, in the order of the spec."""
+        return list(dict.fromkeys(group["arm"] for group in self._stage(stage)["groups"]))
+
+    def seeds(self, stage: str, arm: str) -> list[int]:
+        """The seeds of an arm."""
+        return [run["seed"] for run in self._group(stage, arm)["runs"]]
+
+    def config(self, stage: str, arm: str) -> dict[str, Any]:
+        """The config of an arm, flat."""
+        found: dict[str, Any] = self._group(stage, arm)["config"]
+        return found
+
+    def chosen(self, stage: str) -> dict[str, dict[str, Any]]:
+        """By arm, the best point of the grid and its value."""
+        found: dict[str, dict[str, Any]] = self._stage(stage)["chosen"]
+        return found
+
+    def values(self, stage: str, arm: str, protocol: str | Sequence[str], measure: str = "accuracy") -> Floats:
+        """A measure of every seed, in the seeds' order; of several protocols the mean."""
+        names = [protocol] if isinstance(protocol, str) else list(protocol)
+        rows = []
+        for run in sorted(self._group(stage, arm)["runs"], key=lambda run: run["seed"]):
+            for name in names:
+                if name not in run["measures"]:
+                    raise CdmlLabError(f"sweep {self.name}, stage {stage}: {arm} was not judged by {name!r}"
+                                       f"{did_you_mean(name, run['measures'])}")  # fmt: skip
+            rows.append([run["measures"][name][measure] for name in names])
+        found: Floats = np.array(rows, dtype=np.float64).mean(axis=1)
+        return found
+
+    def curve(self, stage: str, arm: str, key: str) -> tuple[Floats, Floats, Floats]:
+        """Steps, and the mean and the spread over seeds of a metric."""
+        found = self._group(stage, arm)["curves"].get(key)
+        if found is None:
+            raise CdmlLabError(f"sweep {self.name} keeps no curve {key!r} of {arm}; `curves:` in its spec lists them")
+        return np.array(found["step"], float), np.array(found["mean"], float), np.array(found["sd"], float)
+
+    def difference(
+        self, stage: str, arm: str, other: str, protocol: str | Sequence[str], measure: str = "accuracy"
+    ) -> Difference:
+        """An arm's measure minus another's, paired by seed."""
+        return paired(self.values(stage, arm, protocol, measure), self.values(stage, other, protocol, measure))
+
+    def trained(self) -> dict[str, Any]:
+        """How many trainings there were, how long they took, and where."""
+        runs = [run for stage in self.record["stages"] for group in stage["groups"] for run in group["runs"]]
+        return {
+            "runs": len(runs),
+            "hours": sum(run["train_seconds"] for run in runs) / 3600,
+            "processors": sorted({run.get("gpu", run["processor"]) for run in runs}),
+            "date": self.record["date"],
+        }
+
+    def _stage(self, stage: str) -> dict[str, Any]:
+        for found in self.record["stages"]:
+            if found["stage"] == stage:
+                return dict(found)
+        names = [found["stage"] for found in self.record["stages"]]
+        raise CdmlLabError(f"sweep {self.name} has no stage {stage!r}{did_you_mean(stage, names)}; it has {names}")
+
+    def _group(self, stage: str, arm: str) -> dict[str, Any]:
+        groups = [group for group in self._stage(stage)["groups"] if group["arm"] == arm]
+        if len(groups) == 1:
+            return dict(groups[0])
+        if not groups:
+            hint = did_you_mean(arm, self.arms(stage))
+            raise CdmlLabError(f"sweep {self.name}, stage {stage}: there is no arm {arm!r}{hint}")
+        raise CdmlLabError(f"sweep {self.name}, stage {stage}: {arm} was tried at {len(groups)} points; see `chosen`")
+
+
+def paired(one: Floats, other: Floats, confidence: float = 0.95, power: float = 0.8) -> Difference:
+    """Mean of one - other over pairs, with Student's interval, p-value and the difference that n pairs can detect.
+
+    Parameters
+    ----------
+    one, other : shape (n,), n of 2 or more; pair by pair alike in all but what is compared
+
+    Raises
+    ------
+    ValueError : fewer than two pairs, or shapes that differ
+    """
+    if one.shape != other.shape or one.ndim != 1 or len(one) < 2:
+        raise ValueError(f"pairs need two values or more on both sides, got {one.shape} and {other.shape}")
+    d, n = one - other, len(one)
+    sd = float(d.std(ddof=1))
+    error = sd / math.sqrt(n)
+    t = float(stats.t.ppf(0.5 + confidence / 2, n - 1))
+    p = float(2 * stats.t.sf(abs(d.mean()) / error, n - 1)) if error > 0 else float(d.mean() == 0)
+    detectable = (t + float(stats.t.ppf(power, n - 1))) * error
+    return Difference(float(d.mean()), float(d.mean()) - t * error, float(d.mean()) + t * error, sd, n, detectable, p)
+
+
+def faults(name: str, folder: Path | None = None) -> list[str]:
+    """What is not in order with a sweep's record, each in a sentence: a run missing, dirty, or of another config."""
+    where = folder or results.folder()
+    path = where / f"sweeps/{name}.json"
+    told, wanted = results.load(f"sweeps/{name}", where), spec.load(path.with_suffix(".yaml"))
+    found: list[str] = []
+    earlier: dict[str, list[Done]] = {}
+    kept = {stage["stage"]: stage for stage in told["stages"]}
+    for stage in wanted.stages:
+        if stage not in kept:
+            return [*found, f"{path.name}: stage {stage} of the spec is missing"]
+        runs = {
+            (group["arm"], str(group["point"]), run["seed"]): (group, run)
+            for group in kept[stage]["groups"]
+            for run in group["runs"]
+        }
+        earlier[stage] = []
+        for task in expand.tasks(wanted, stage, earlier):
+            key = (task.arm, str(task.point), task.seed)
+            if key not in runs:
+                found.append(f"{path.name}: {task.name} is missing")
+                continue
+            group, run = runs.pop(key)
+            found += [f"{path.name}: {task.name}: {fault}" for fault in _faults(task, group, run)]
+            earlier[stage].append(Done(task, run["run"], run["measures"]))
+        found += [f"{path.name}: {stage}/{arm}, seed {seed} is not in the spec" for arm, _, seed in runs]
+        if found:
+            return found  # later stages follow from this one
+    return found
+
+
+def _faults(task: Any, group: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
+    faults = []
+    if run.get("git_dirty") is not False:
+        faults.append(f"run {run['run']} was made with changes that are not committed")
+    for protocol in task.protocols:
+        if protocol not in run["measures"]:
+            faults.append(f"run {run['run']} was not judged by {protocol}")
+    try:
+        same = Config.parse(group["config"]) == Config.parse(record.plain_config(task.config))
+    except ValueError as error:
+        return [*faults, f"its config is no config today: {error}"]
+    return faults if same else [*faults, f"run {run['run']} is of another config than the spec says now"]

@@ -1,0 +1,217 @@
+"""A sweep in motion: its stages one after the other, every task's state on the disk."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from cdmllab.errors import CdmlLabError
+from cdmllab.files import write_text
+from cdmllab.runs import Run, root
+from cdmllab.sweeps import expand
+from cdmllab.sweeps.engines import Engine
+from cdmllab.sweeps.expand import Done
+from cdmllab.sweeps.spec import Spec
+from cdmllab.sweeps.task import Outcome, Task
+from cdmllab.training import Config, sources
+
+State = Literal["waiting", "running", "finished", "failed"]
+_STATES = "states.json"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table of states."""
+
+    task: str
+    state: State
+    attempts: int = 0
+    seconds: float | None = None
+    run: str | None = None
+    evaluations: dict[str, str] = field(default_factory=dict)
+    exports: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+
+
+class Sweep:
+    """A spec, and what has become of it in a folder of runs.
+
+    Parameters
+    ----------
+    spec : see `cdmllab.sweeps.load`
+    within : the folder of runs; default `cdmllab.runs.root()`. The states are kept in its ``sweeps/<name>``
+    """
+
+    def __init__(self, spec: Spec, within: Path | None = None) -> None:
+        self.spec, self.within = spec, within
+        self.folder = (within or root()) / "sweeps" / spec.name
+        self._rows = self._read()
+
+    def rows(self) -> list[Row]:
+        """Every task that is known by now, in order; tasks of later stages are known when their stage begins."""
+        return list(self._rows.values())
+
+    def run(self, engine: Engine, tell: Callable[[str], None] = lambda _: None) -> dict[str, list[Done]]:
+        """Do what is not done yet; by stage, what is finished.
+
+        A task whose process dies is begun again as often as the spec says; one that fails by itself is not, for it
+        would fail again. The others go on, and the next stage waits until the failed ones are mended.
+
+        Raises
+        ------
+        CdmlLabError : data is missing, another sweep works in this folder, or tasks failed; the first is named
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / ".lock").acquire(timeout=0):
+                return self._stages(engine, tell)
+        except Timeout:
+            raise CdmlLabError(f"another process runs this sweep in {self.folder}: wait for it to end") from None
+
+    def finished(self) -> dict[str, list[Done]]:
+        """By stage, what is finished, for as many stages as are complete.
+
+        Raises
+        ------
+        CdmlLabError : the first stage is not complete yet
+        """
+        done: dict[str, list[Done]] = {}
+        for name in self.spec.stages:
+            tasks = expand.tasks(self.spec, name, done)
+            if not all(self._is_done(task) for task in tasks):
+                break
+            done[name] = [self._done(task) for task in tasks]
+        return done
+
+    def _stages(self, engine: Engine, tell: Callable[[str], None]) -> dict[str, list[Done]]:
+        done: dict[str, list[Done]] = {}
+        for name in self.spec.stages:
+            tasks = expand.tasks(self.spec, name, done)
+            for task in tasks:
+                self._rows.setdefault(task.name, Row(task.name, "waiting"))
+            left = [task for task in tasks if not self._is_done(task)]
+            tell(f"stage {name}: {len(tasks)} trainings, {len(tasks) - len(left)} of them done")
+            self._prepare(left, tell)
+            self._work(left, engine, tell)
+            failed = [task for task in left if self._rows[task.name].state == "failed"]
+            if failed:
+                raise CdmlLabError(
+                    f"stage {name}: {len(failed)} of {len(tasks)} trainings failed, the first is {failed[0].name}: "
+                    f"{self._rows[failed[0].name].error}; the same command goes on when that is mended"
+                )
+            done[name] = [self._done(task) for task in tasks]
+        return done
+
+    def _prepare(self, tasks: list[Task], tell: Callable[[str], None]) -> None:
+        """Find what data is missing before any work, and render worlds once for all."""
+        wanted: list[tuple[str, dict[str, Any]]] = []
+        for task in tasks:
+            data = Config.parse(task.config).data
+            if (data.name, data.options) not in wanted:
+                wanted.append((data.name, data.options))
+        for name, options in wanted:
+            if missing := sources.missing(name, options):
+                raise CdmlLabError(missing)
+        for name, options in wanted:
+            tell(f"data: {sources.load(name, options)!r}")
+
+    def _work(self, left: list[Task], engine: Engine, tell: Callable[[str], None]) -> None:
+        queue, total = list(reversed(left)), len(left)
+        running: dict[Future[Outcome], tuple[Task, float]] = {}
+        while queue or running:
+            while queue and len(running) < engine.room:
+                task = queue.pop()
+                attempts = self._rows[task.name].attempts + 1
+                self._set(Row(task.name, "running", attempts))
+                running[engine.submit(task)] = task, time.perf_counter()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task, begun = running.pop(future)
+                row = self._ended(task, future, time.perf_counter() - begun)
+                self._set(row)
+                if row.state == "waiting":
+                    queue.append(task)
+                ended = sum(self._rows[task.name].state in ("finished", "failed") for task in left)
+                tell(f"[{ended}/{total}] {line(row)}")
+
+    def _ended(self, task: Task, future: "Future[Outcome]", seconds: float) -> Row:
+        attempts = self._rows[task.name].attempts
+        error = future.exception()
+        if error is None:
+            said = future.result()
+            return Row(task.name, "finished", attempts, round(seconds, 1), said.run, said.evaluations, said.exports)
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        would_fail_again = isinstance(error, CdmlLabError | ValueError | FloatingPointError)
+        again = not would_fail_again and attempts <= self.spec.retries
+        return Row(task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=told)
+
+    def _is_done(self, task: Task) -> bool:
+        row = self._rows.get(task.name)
+        if row is None or row.state != "finished" or row.run is None:
+            return False
+        if set(row.evaluations) < set(task.protocols) or set(row.exports) < set(task.export):
+            return False
+        if not all(Path(path).is_file() for path in (*row.evaluations.values(), *row.exports.values())):
+            return False
+        try:
+            run = Run.open(row.run)
+        except ValueError:
+            return False
+        return run.status == "finished" and run.config == task.config
+
+    def _done(self, task: Task) -> Done:
+        row = self._rows[task.name]
+        told = evaluated(row)
+        folds = {name: of["accuracy"]["per_fold"] for name, of in told.items() if of["accuracy"]}
+        return Done(task, str(row.run), {name: measures(of) for name, of in told.items()}, folds)
+
+    def _set(self, row: Row) -> None:
+        self._rows[row.task] = row
+        text = json.dumps([asdict(one) for one in self._rows.values()], indent=1)
+        write_text(self.folder / _STATES, text + "\n")
+
+    def _read(self) -> dict[str, Row]:
+        path = self.folder / _STATES
+        if not path.is_file():
+            return {}
+        try:
+            rows = [Row(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+        except (ValueError, TypeError) as error:
+            raise CdmlLabError(f"{path} cannot be read ({error}): remove it; finished runs are found again") from None
+        # Whoever was running when the sweep was killed is begun again.
+        return {row.task: replace(row, state="waiting", attempts=0) if row.state == "running" else row for row in rows}
+
+
+def evaluated(row: Row) -> dict[str, Any]:
+    """By protocol, what the evaluations of a finished task say."""
+    return {name: json.loads(Path(path).read_text(encoding="utf-8")) for name, path in row.evaluations.items()}
+
+
+def measures(told: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of an evaluation by which arms are compared."""
+    found: dict[str, float] = {"auc": told["auc"]["value"], "eer": told["eer"]["value"]}
+    if told["accuracy"]:
+        found["accuracy"] = told["accuracy"]["value"]
+    for at in told["tar_at_far"]:
+        if at["far"] == 1e-3 and at["value"] is not None:
+            found["tar@1e-3"] = at["value"]
+    return found
+
+
+def line(row: Row) -> str:
+    """A row in a line of text."""
+    told = [f"{row.task:44} {row.state}"]
+    if row.seconds is not None:
+        told.append(f"{row.seconds:7.1f} s")
+    for name, of in evaluated(row).items():
+        found = measures(of)
+        told.append(f"{name} {100 * found.get('accuracy', found['auc']):.2f} %")
+    if row.attempts > 1:
+        told.append(f"attempt {row.attempts}")
+    if row.error:
+        told.append(row.error)
+    return "  ".join(told)

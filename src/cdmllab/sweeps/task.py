@@ -1,0 +1,88 @@
+"""One training of a sweep: done by itself, anywhere, and done once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from cdmllab import training
+from cdmllab.evaluate import judging
+from cdmllab.runs import Run
+from cdmllab.sweeps.spec import ExportKind
+from cdmllab.training import Config
+from cdmllab.training.loop import LOCK, prepare
+
+
+class Task(NamedTuple):
+    """What is trained, and what is done with the network then."""
+
+    stage: str
+    arm: str
+    point: dict[str, Any]  # of the grid
+    seed: int
+    config: dict[str, Any]  # flat
+    protocols: tuple[str, ...] = ()
+    flip: bool = False
+    export: tuple[ExportKind, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As ``compare/cdml/s3``, and with a grid ``tune/cdml/loss.scale=16/s0``."""
+        at = ",".join(f"{key}={value}" for key, value in self.point.items())
+        return "/".join(part for part in (self.stage, self.arm, at, f"s{self.seed}") if part)
+
+
+class Outcome(NamedTuple):
+    """What a task leaves."""
+
+    run: str  # the run's folder
+    evaluations: dict[str, str]  # by protocol, the path of the evaluation's .json
+    exports: dict[str, str]  # by format, the path of the model
+
+
+def carry_out(task: Task, within: Path | None = None, tell: Callable[[str], None] | None = None) -> Outcome:
+    """Train, judge and export, skipping what is done; a run that was stopped is continued."""
+    config = Config.parse(task.config)
+    begun = _unfinished(config, within)
+    trained = training.resume(begun.folder, tell) if begun else training.train(config, within=within, tell=tell)
+    folder = trained.run.folder
+    settings = judging.Settings(flip=task.flip, replicates=0)  # the spread over seeds is what counts here
+    evaluations = {}
+    for name in task.protocols:
+        done, _, _ = judging.judge(trained.backbone, name, folder / "eval", settings, prepare=prepare(trained.backbone))
+        evaluations[name] = str(folder / "eval" / f"{done.name}.json")
+    return Outcome(str(folder), evaluations, {kind: str(_export(folder, kind, tell)) for kind in task.export})
+
+
+def _unfinished(config: Config, within: Path | None) -> Run | None:
+    """The newest run of this config that stopped on its way, unless a finished one is there or somebody works in it."""
+    wanted = config.flat()
+    if Run.find(wanted, within=within) is not None:
+        return None
+    for run in reversed(list(Run.list(within))):
+        if run.config == wanted and _free(run):
+            return run
+    return None
+
+
+def _free(run: Run) -> bool:
+    lock = FileLock(run.folder / LOCK)
+    try:
+        with lock.acquire(timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+def _export(folder: Path, kind: ExportKind, tell: Callable[[str], None] | None) -> Path:
+    from cdmllab.export import convert
+
+    int8 = kind == "onnx-int8"
+    suffix = ".xml" if kind == "openvino" else ".onnx"
+    target = folder / f"export/backbone{'-int8' if int8 else ''}{suffix}"
+    if target.is_file():
+        return target
+    options: dict[str, Any] = {} if tell is None else {"tell": tell}
+    convert.export(folder, "openvino" if kind == "openvino" else "onnx", output=target, int8=int8, **options)
+    return target

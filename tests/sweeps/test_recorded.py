@@ -1,0 +1,204 @@
+"""What a sweep records, reading it back, and what the ledger finds wrong with it."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+from test_spec import DIGITS
+from test_sweep import Here
+
+from cdmllab import ledger
+from cdmllab.errors import CdmlLabError
+from cdmllab.sweeps import Recorded, Sweep, load, paired, record
+
+SPEC = {
+    "preset": "lab/cpu/arcface",
+    "settings": {**DIGITS, "watch": {"log_every": 5}},
+    "curves": ["loss", "accuracy", "no/such"],
+    "stages": {
+        "tune": {
+            "arms": {"arcface": {"loss": {"name": "arcface", "scale": 16.0}}, "cdml": {"loss": {"name": "cdml"}}},
+            "grid": {"loss.scale": [8.0, 16.0]},
+            "protocols": ["digits/strangers"],
+        },
+        "compare": {"tuned_by": "tune", "seeds": 3, "protocols": ["digits/*"]},
+        "more": {"winner_of": "tune", "start_from": "compare", "seeds": 2, "protocols": ["digits/known"]},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def results_folder(tmp_path_factory):
+    """A folder of results with one recorded sweep, as clean as if its runs came from a commit."""
+    folder = tmp_path_factory.mktemp("results")
+    (folder / "sweeps").mkdir()
+    path = folder / "sweeps/toy.yaml"
+    path.write_text(yaml.safe_dump(SPEC, sort_keys=False))
+    runs = tmp_path_factory.mktemp("runs")
+    spec = load(path)
+    told = record.of(spec, Sweep(spec, runs).run(Here(runs)))
+    for run in every_run(told):
+        run["git_dirty"], run["git_commit"] = False, "0" * 40
+    record.write(told, path.with_suffix(".json"))
+    return folder
+
+
+def every_run(told):
+    return [run for stage in told["stages"] for group in stage["groups"] for run in group["runs"]]
+
+
+@pytest.fixture
+def recorded(results_folder, monkeypatch):
+    monkeypatch.setenv("CDMLLAB_RESULTS", str(results_folder))
+    return Recorded("toy")
+
+
+def test_a_record_gives_back_what_was_measured(recorded):
+    assert recorded.arms("compare") == ["arcface", "cdml"]
+    assert recorded.seeds("compare", "cdml") == [0, 1, 2]
+    one = recorded.values("compare", "arcface", "digits/strangers")
+    other = recorded.values("compare", "arcface", "digits/known")
+    assert one.shape == (3,)
+    assert np.all(one > 0.4)
+    np.testing.assert_allclose(
+        recorded.values("compare", "arcface", ["digits/strangers", "digits/known"]), (one + other) / 2
+    )
+    assert set(recorded.chosen("tune")) == {"arcface", "cdml"}
+    assert recorded.config("compare", "cdml")["loss"]["name"] == "cdml"
+    step, mean, sd = recorded.curve("compare", "cdml", "loss")
+    assert step[-1] == 28
+    assert mean[0] > mean[-1] > 0
+    assert np.all(sd >= 0)
+    told = recorded.trained()
+    assert told["runs"] == 4 + 6 + 2
+    assert told["hours"] > 0
+    assert every_run(recorded.record)[-1]["started_from"].startswith("lab-cpu-arcface__s1")
+    assert {"data", "processor", "train_seconds", "versions"} <= set(every_run(recorded.record)[0])
+
+
+def test_a_difference_is_paired_by_seed(recorded):
+    a, b = (recorded.values("compare", arm, "digits/known") for arm in ("cdml", "arcface"))
+    found = recorded.difference("compare", "cdml", "arcface", "digits/known")
+    wanted = stats.ttest_rel(a, b)
+    assert found.mean == pytest.approx((a - b).mean())
+    assert (found.low, found.high) == pytest.approx(tuple(wanted.confidence_interval(0.95)))
+    assert found.p == pytest.approx(wanted.pvalue)
+
+
+def test_detectable_differences_are_detected_four_times_in_five():
+    rng, n = np.random.default_rng(0), 10
+    differences = rng.standard_normal((4000, n))
+    detectable = np.mean([paired(row, np.zeros(n)).detectable / row.std(ddof=1) for row in differences[:5]])
+    seen = [paired(row + detectable, np.zeros(n)).p < 0.05 for row in differences]
+    assert np.mean(seen) == pytest.approx(0.8, abs=0.06)
+
+
+def test_paired_without_a_spread_and_with_too_little():
+    same = paired(np.ones(3), np.ones(3))
+    assert (same.mean, same.sd, same.p) == (0.0, 0.0, 1.0)
+    assert not math.isnan(same.low)
+    with pytest.raises(ValueError, match="two values or more"):
+        paired(np.ones(1), np.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("ask", "sentence"),
+    [
+        (lambda r: r.values("compar", "cdml", "digits/known"), "no stage 'compar' .did you mean 'compare'"),
+        (lambda r: r.values("compare", "cdm", "digits/known"), "no arm 'cdm' .did you mean 'cdml'"),
+        (lambda r: r.values("compare", "cdml", "digits/know"), "not judged by 'digits/know' .did you mean"),
+        (lambda r: r.values("tune", "cdml", "digits/strangers"), "cdml was tried at 2 points; see `chosen`"),
+        (lambda r: r.curve("compare", "cdml", "lr"), "keeps no curve 'lr'"),
+        (lambda r: Recorded("none"), "there is no result 'sweeps/none'"),
+    ],
+)
+def test_a_wrong_question_gets_a_sentence(recorded, ask, sentence):
+    with pytest.raises(CdmlLabError, match=sentence):
+        ask(recorded)
+
+
+def copy(results_folder, tmp_path, change=lambda told: None, **spec):
+    """The results, with something changed."""
+    (tmp_path / "results/sweeps").mkdir(parents=True)
+    target = tmp_path / "results/sweeps/toy.json"
+    told = json.loads((results_folder / "sweeps/toy.json").read_text())
+    change(told)
+    record.write(told, target)
+    target.with_suffix(".yaml").write_text(yaml.safe_dump({**SPEC, **spec}, sort_keys=False))
+    return tmp_path / "results"
+
+
+def dirty(told):
+    every_run(told)[5]["git_dirty"] = True
+
+
+def missing(told):
+    told["stages"][1]["groups"][1]["runs"].pop()
+
+
+def foreign(told):
+    told["stages"][1]["groups"][1]["runs"].append({**every_run(told)[-1], "seed": 7})
+
+
+def unjudged(told):
+    del told["stages"][1]["groups"][0]["runs"][0]["measures"]["digits/known"]
+
+
+def without_stage(told):
+    told["stages"].pop()
+
+
+def test_a_record_in_order_has_no_faults(results_folder, tmp_path):
+    seen, faults = ledger.check(copy(results_folder, tmp_path), tmp_path)
+    assert faults == []
+    assert seen["sweeps"] == ["toy"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (dirty, "compare/arcface/s1: run .* was made with changes that are not committed"),
+        (missing, "compare/cdml/s2 is missing"),
+        (foreign, "compare/cdml, seed 7 is not in the spec"),
+        (unjudged, "was not judged by digits/known"),
+        (without_stage, "stage more of the spec is missing"),
+    ],
+)
+def test_a_record_that_is_not_in_order(results_folder, tmp_path, change, sentence):
+    _, faults = ledger.check(copy(results_folder, tmp_path, change), tmp_path)
+    assert any(re.search(sentence, fault) for fault in faults), faults
+
+
+def test_a_spec_that_was_changed_after_the_runs(results_folder, tmp_path):
+    changed = copy(results_folder, tmp_path, settings={**SPEC["settings"], "epochs": 3})
+    _, faults = ledger.check(changed, tmp_path)
+    assert "is of another config than the spec says now" in faults[0]
+
+
+def test_other_records_need_their_provenance_and_citations_a_record(tmp_path):
+    folder, book = tmp_path / "results", tmp_path / "book"
+    (book / "chapters").mkdir(parents=True)
+    folder.mkdir()
+    whole = {"command": "cdmllab bench x", "git_commit": "0" * 40, "git_dirty": False, "versions": {}}
+    (folder / "good.json").write_text(json.dumps(whole))
+    (folder / "bad.json").write_text(json.dumps({**whole, "git_dirty": True}))
+    (folder / "poor.json").write_text(json.dumps({"git_commit": "0" * 40}))
+    (folder / "torn.json").write_text("{")
+    (book / "chapters/01_x.py").write_text('results.load("good")\nresults.load("gone")\nsweeps.Recorded("lab")\n')
+    seen, faults = ledger.check(folder, book)
+    assert seen["citations"] == ["01_x.py -> good", "01_x.py -> gone", "01_x.py -> lab"]
+    assert faults[0] == "bad: was measured with changes that are not committed"
+    assert "poor: has no command" in faults
+    assert any("torn.json is not readable JSON" in fault for fault in faults)
+    assert faults[-2:] == ["01_x.py cites gone, and there is no such record",
+                           "01_x.py cites lab, and there is no such record"]  # fmt: skip
+
+
+def test_the_projects_own_results_are_in_order():
+    seen, faults = ledger.check()
+    assert faults == []
+    assert len(seen["records"]) >= 4
