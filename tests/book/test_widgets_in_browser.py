@@ -246,11 +246,12 @@ def test_training_plays_to_its_end(open_page, all_widgets):
 @pytest.mark.parametrize(("motion", "at_once"), [("reduce", True), ("no-preference", False)])
 def test_points_glide_unless_the_reader_wants_no_motion(open_page, all_widgets, motion, at_once):
     with open_page(all_widgets, motion=motion) as page:
-        place = widget(page, "hypersphere")
-        slider = place.locator("input[name=frame]")
-        there = "e => { e.value = 0; e.dispatchEvent(new Event('input')); }"
-        slider.evaluate(there)
-        arrived = place.locator(".hs-plot svg").evaluate("e => e.dataset.frame") == "0"
+        arrived = widget(page, "hypersphere").evaluate("""e => {
+            const slider = e.querySelector("input[name=frame]");
+            slider.value = 0;
+            slider.dispatchEvent(new Event("input"));
+            return e.querySelector(".hs-plot svg").dataset.frame === "0";
+        }""")
         assert arrived == at_once
         CHECKS["hypersphere"](page)
 

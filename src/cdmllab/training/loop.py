@@ -172,9 +172,7 @@ def _hold(
         lock.release()
 
 
-def _fit(
-    run: Run, config: Config, here: Place, say: Tell, progress: Progress | None, at_epoch: AtEpoch | None
-) -> None:
+def _fit(run: Run, config: Config, here: Place, say: Tell, progress: Progress | None, at_epoch: AtEpoch | None) -> None:
     torch.manual_seed(config.seed)
     source = sources.load(config.data.name, config.data.options)
     _check_ranks(config, here)
