@@ -38,11 +38,13 @@ const kit = (() => {
 .cdw .cdw-chip input { position: absolute; opacity: 0; width: 1px; height: 1px; margin: 0; }
 .cdw .cdw-dot { width: 10px; height: 10px; border-radius: 50%; background: var(--chip); }
 .cdw :focus-visible, .cdw .cdw-chip:has(:focus-visible) { outline: 2px solid var(--w-accent); outline-offset: 2px; }
-.cdw dl.cdw-readout { display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: 8px; margin: 10px 0 0; }
+.cdw dl.cdw-readout { display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: 8px;
+  margin: 10px 0 0; }
 .cdw dl.cdw-readout > div { padding: 6px 10px; border-radius: 8px; background: var(--w-surface); }
 .cdw dl.cdw-readout > div > dt { color: var(--w-muted); font-weight: 400; font-size: 13px; }
 .cdw dl.cdw-readout > div > dd { font-size: 18px; font-weight: 600; line-height: 1.3; }
-.cdw.cdw dl.cdw-readout > div > :is(dt, dd) { display: block; float: none; clear: none; width: auto; margin: 0; padding: 0; }
+.cdw.cdw dl.cdw-readout > div > :is(dt, dd) { display: block; float: none; clear: none; width: auto; margin: 0;
+  padding: 0; }
 @container (max-width: 480px) {
   .cdw dl.cdw-readout { grid-template-columns: 1fr 1fr; }
   .cdw dl.cdw-readout > div:last-child:nth-child(odd) { grid-column: 1 / -1; }
@@ -58,18 +60,18 @@ const kit = (() => {
 .cdw .cdw-body { display: grid; grid-template-columns: minmax(0, 1fr); gap: 14px 28px; margin-top: 12px; }
 .cdw .cdw-controls { display: grid; gap: 8px 28px; align-content: start;
   grid-template-columns: repeat(auto-fit, minmax(min(210px, 100%), 1fr)); }
-.cdw .cdw-body .cdw-note { margin: 10px 0; }
 .cdw .cdw-legend { display: flex; flex-wrap: wrap; gap: 2px 20px; margin: 0 0 10px; align-content: start; }
 .cdw .cdw-legend span { display: flex; align-items: center; gap: 8px; }
 .cdw .cdw-legend i { flex: none; width: 24px; border-top: 3px solid var(--mark); }
-.cdw .cdw-note { color: var(--w-muted); font-size: 14px; }
+.cdw .cdw-note { margin: 10px 0; color: var(--w-muted); font-size: 14px; }
 .cdw [hidden] { display: none; }
 @container (min-width: 660px) {
   .cdw .cdw-body { grid-template-columns: minmax(0, 1fr) 218px; }
   .cdw .cdw-controls { grid-template-columns: 1fr; gap: 14px; }
   .cdw .cdw-whole { grid-column: 1 / -1; }
 }
-.cdw .cdw-unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.cdw .cdw-unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+  white-space: nowrap; }
 @media print { .cdw { break-inside: avoid; } }
 `;
 
@@ -193,7 +195,8 @@ const kit = (() => {
   // A yes or no, as a native checkbox.
   const check = (model, name, text) => {
     const input = html("input", { type: "checkbox", name, onchange: () => commit(model, { [name]: input.checked }) });
-    return { node: html("label", { class: "cdw-check" }, input, text), update: () => { input.checked = model.get(name); } };
+    return { node: html("label", { class: "cdw-check" }, input, text),
+      update: () => { input.checked = model.get(name); } };
   };
 
   const legend = (entries) => html("p", { class: "cdw-legend" }, ...entries.map(([mark, text, dash]) => html("span", {},
@@ -291,6 +294,6 @@ const kit = (() => {
     };
   };
 
-  return { html, svg, number, ticks, wrap, colour, identity, floats, still, commit, root, slider, under, choice, select, check, legend, readout,
-    announcer, picture, frame, draggable, redraw };
+  return { html, svg, number, ticks, wrap, colour, identity, floats, still, commit, root, slider, under, choice, select,
+    check, legend, readout, announcer, picture, frame, draggable, redraw };
 })();

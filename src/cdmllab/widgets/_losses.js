@@ -61,9 +61,11 @@ const losses = (() => {
       note: "The loss has 35 (1/a + a/110\u00b2) in it, which pulls lengths up.",
       target: (theta, v) => addAngle(theta, 0.45 + 0.35 * ((margins.clip(v.length, 10, 110) - 10) / 100), v.beyond_pi),
       extra: (v) => { const a = margins.clip(v.length, 10, 110); return 35 * (1 / a + a / 110 ** 2); } },
-    adaface: { label: "AdaFace", values: { m2: 0.4, beyond_pi: "clip" }, formula: "cos(\u03b8 \u2212 m\u2082 z) \u2212 m\u2082 (1 + z)",
+    adaface: { label: "AdaFace", values: { m2: 0.4, beyond_pi: "clip" },
+      formula: "cos(\u03b8 \u2212 m\u2082 z) \u2212 m\u2082 (1 + z)",
       target: (theta, v) => lowered(addAngle(theta, -v.m2 * v.quality, v.beyond_pi), v.m2 * (1 + v.quality)) },
-    elasticface: { label: "ElasticFace", values: LINEAR, formula: "cos(\u03b8 + m), m drawn from N(m\u2082, 0.05\u00b2)",
+    elasticface: { label: "ElasticFace", values: LINEAR,
+      formula: "cos(\u03b8 + m), m drawn from N(m\u2082, 0.05\u00b2)",
       target: (theta, v) => addAngle(theta, v.m2 + 0.05 * v.draw, v.beyond_pi) },
     kappaface: { label: "KappaFace", values: { m2: 0.8, beyond_pi: "linear" }, formula: "cos(\u03b8 + m\u2082 w)",
       target: (theta, v) => addAngle(theta, v.m2 * v.weight, v.beyond_pi) },
@@ -99,6 +101,7 @@ const losses = (() => {
     };
   };
 
-  const colour = (name) => kit.colour({ subcenter_arcface: "arcface", adacos: "normface", curricularface: "arcface" }[name] ?? name);
+  const colour = (name) => kit.colour({ subcenter_arcface: "arcface", adacos: "normface",
+    curricularface: "arcface" }[name] ?? name);
   return { TABLE, GROUPS, at, colour };
 })();

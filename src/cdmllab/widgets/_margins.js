@@ -45,7 +45,8 @@ const margins = (() => {
     return above >= 0 ? above / 0.5 : above / 1.5;
   };
   // How far CDML moves the margin, as a share of its base: cdmllab.margins.cdml.
-  const change = ({ alpha, shape, favour }, e) => alpha * (shape === "step" ? sign(e) : e) * (favour === "hard" ? -1 : 1);
+  const change = ({ alpha, shape, favour }, e) => (
+    alpha * (shape === "step" ? sign(e) : e) * (favour === "hard" ? -1 : 1));
   const scheduled = (schedule, progress) => (
     schedule === "linear" ? progress : schedule === "cosine" ? 0.5 * (1 - cos(PI * progress)) : 1);
 
@@ -53,7 +54,10 @@ const margins = (() => {
   // target does not get: minus the derivative of the loss by the target logit.
   const loss = (logit, rest) => max(0, rest - logit) + log1p(exp(-Math.abs(rest - logit)));
   const missed = (logit, rest) => 1 / (1 + exp(logit - rest));
-  const logSum = (...values) => { const top = max(...values); return top + log(values.reduce((s, v) => s + exp(v - top), 0)); };
+  const logSum = (...values) => {
+    const top = max(...values);
+    return top + log(values.reduce((sum, value) => sum + exp(value - top), 0));
+  };
 
   // How much further the plain cosine would have to turn to be as low; it cannot be below -1.
   const effective = (theta, psi) => (psi < -1 ? null : acos(min(psi, 1)) - theta);

@@ -9,12 +9,18 @@ const OPTIONS = [["softmax", "Softmax"], ["normface", "NormFace"], ["sphereface"
   ["arcface", "ArcFace"], ["cdml", "CDML"]];
 const SLIDERS = [
   { name: "m1", symbol: "m\u2081", hint: "times the angle", min: 1, max: 4, step: 0.05, digits: 2, of: ["sphereface"] },
-  { name: "m2", symbol: "m\u2082", hint: "added, in radians", min: 0, max: 1, step: 0.01, digits: 2, of: ["arcface", "cdml"] },
-  { name: "m3", symbol: "m\u2083", hint: "taken from the cosine", min: 0, max: 1, step: 0.01, digits: 2, of: ["cosface"] },
-  { name: "alpha", symbol: "\u03b1", hint: "reach of the easiness", min: 0, max: 1, step: 0.01, digits: 2, of: ["cdml"] },
-  { name: "ratio", symbol: "|w\u2081| / |w\u2082|", hint: "lengths", min: 0.5, max: 2, step: 0.05, digits: 2, of: ["softmax"] },
-  { name: "separation_deg", symbol: "apart", hint: "the class centres", min: 20, max: 180, step: 1, digits: 0, unit: "\u00b0" },
-  { name: "position_deg", symbol: "\u03c6", hint: "place of the sample", min: -180, max: 180, step: 0.5, digits: 1, unit: "\u00b0" },
+  { name: "m2", symbol: "m\u2082", hint: "added, in radians", min: 0, max: 1, step: 0.01, digits: 2,
+    of: ["arcface", "cdml"] },
+  { name: "m3", symbol: "m\u2083", hint: "taken from the cosine", min: 0, max: 1, step: 0.01, digits: 2,
+    of: ["cosface"] },
+  { name: "alpha", symbol: "\u03b1", hint: "reach of the easiness", min: 0, max: 1, step: 0.01, digits: 2,
+    of: ["cdml"] },
+  { name: "ratio", symbol: "|w\u2081| / |w\u2082|", hint: "lengths", min: 0.5, max: 2, step: 0.05, digits: 2,
+    of: ["softmax"] },
+  { name: "separation_deg", symbol: "apart", hint: "the class centres", min: 20, max: 180, step: 1, digits: 0,
+    unit: "\u00b0" },
+  { name: "position_deg", symbol: "\u03c6", hint: "place of the sample", min: -180, max: 180, step: 0.5, digits: 1,
+    unit: "\u00b0" },
 ];
 const CHOICES = [
   ["shape", "margin", [["step", "step"], ["linear", "linear"]], ["cdml"]],
@@ -58,7 +64,8 @@ const circle = (v) => {
   const parts = (k) => {
     const lead = (deg) => leads(deg)[k] > 0;
     const cuts = [-180, ...margins.edges(lead, -180, 180, 1440).map(([a]) => a), 180];
-    return cuts.slice(1).map((to, i) => [cuts[i], to]).filter(([from, to]) => to - from > 1e-9 && lead((from + to) / 2));
+    return cuts.slice(1).map((to, i) => [cuts[i], to]).filter(([from,
+      to]) => to - from > 1e-9 && lead((from + to) / 2));
   };
   return { half, angles, leads, psi, boundary, parts };
 };
@@ -81,7 +88,8 @@ function drawing(picture, v, shape, width) {
     [[from, middle], [middle, to]].forEach(([a, b]) => parts.push(
       svg("path", { d: `M${c},${c}L${arc(a, b, r)}Z`, fill: colours[k], opacity: 0.14 }),
       svg("path", { d: `M${arc(a, b, r + 10)}`, fill: "none", stroke: colours[k], "stroke-width": 9 })));
-    parts.push(svg("path", { class: "db-part", "data-class": k + 1, "data-from": from, "data-to": to, d: `M${arc(from, to, r)}`, fill: "none" }));
+    parts.push(svg("path", { class: "db-part", "data-class": k + 1, "data-from": from, "data-to": to,
+      d: `M${arc(from, to, r)}`, fill: "none" }));
   }));
 
   const longest = v.loss === "softmax" ? Math.max(v.ratio, 1) : 1;
@@ -103,8 +111,10 @@ function drawing(picture, v, shape, width) {
   const theta = shape.angles(v.position_deg)[own];
   const gap = v.loss === "softmax" ? 0 : margins.effective(theta * DEGREE, shape.psi(v.position_deg, own));
   const [x, y] = at(v.position_deg, r);
-  if (theta > 0.5) parts.push(svg("path", { d: `M${arc(home, home + away * theta, r * 0.32)}`, fill: "none", stroke: colours[own], "stroke-width": 2 }));
-  parts.push(svg("line", { x1: c, y1: c, x2: x, y2: y, stroke: "var(--w-ink)", "stroke-width": 1.5, "stroke-dasharray": "3 4" }));
+  if (theta > 0.5) parts.push(svg("path", { d: `M${arc(home, home + away * theta, r * 0.32)}`, fill: "none",
+    stroke: colours[own], "stroke-width": 2 }));
+  parts.push(svg("line", { x1: c, y1: c, x2: x, y2: y, stroke: "var(--w-ink)", "stroke-width": 1.5,
+    "stroke-dasharray": "3 4" }));
   if (gap !== null && gap > 0.2 * DEGREE) {
     const to = v.position_deg + (away * gap) / DEGREE;
     const [gx, gy] = at(to, r);
@@ -112,7 +122,8 @@ function drawing(picture, v, shape, width) {
       svg("path", { d: `M${arc(v.position_deg, to, r)}`, fill: "none", stroke: "var(--w-ink)", "stroke-width": 3 }),
       svg("circle", { cx: gx, cy: gy, r: 6, fill: "var(--w-paper)", stroke: "var(--w-ink)", "stroke-width": 2 }));
   }
-  parts.push(svg("circle", { class: "db-sample", cx: x, cy: y, r: 9, fill: colours[own], stroke: "var(--w-paper)", "stroke-width": 2 }));
+  parts.push(svg("circle", { class: "db-sample", cx: x, cy: y, r: 9, fill: colours[own], stroke: "var(--w-paper)",
+    "stroke-width": 2 }));
   picture.node.setAttribute("width", size);
   picture.node.setAttribute("height", size);
   picture.layer.replaceChildren(...parts);
@@ -127,14 +138,17 @@ function render({ model, el }) {
   const chooser = kit.choice(model, "loss", "Loss", OPTIONS);
   const sliders = SLIDERS.map((spec) => ({ ...spec, ...kit.slider(model, spec) }));
   const choices = CHOICES.map(([name, title, options, of]) => ({ of, ...kit.choice(model, name, title, options) }));
-  const table = kit.readout([["theta1", "\u03b8\u2081, to w\u2081"], ["theta2", "\u03b8\u2082, to w\u2082"], ["lead", "lead of its class"],
-    ["verdict", "the sample is"], ["boundary1", "class 1 reaches"], ["boundary2", "class 2 reaches"], ["strip", "strip between"]]);
+  const table = kit.readout([["theta1", "\u03b8\u2081, to w\u2081"], ["theta2", "\u03b8\u2082, to w\u2082"],
+    ["lead", "lead of its class"],
+    ["verdict", "the sample is"], ["boundary1", "class 1 reaches"], ["boundary2", "class 2 reaches"],
+      ["strip", "strip between"]]);
   table.node.classList.add("cdw-whole");
   const area = html("div", { class: "db-plot" }, picture.node);
   root.append(chooser.node, html("div", { class: "cdw-body" },
     html("div", {}, kit.legend([[kit.colour(FIRST), "class 1 satisfied"], [kit.colour(SECOND), "class 2 satisfied"],
       ["var(--w-ink)", "what the margin adds"]]), area),
-    html("div", { class: "cdw-controls" }, ...[...sliders, ...choices].map(({ node }) => node)), table.node), voice.node);
+    html("div", { class: "cdw-controls" }, ...[...sliders, ...choices].map(({ node }) => node)), table.node),
+      voice.node);
 
   let box = null;
   kit.draggable(picture.node, (px, py) => {
@@ -159,8 +173,9 @@ function render({ model, el }) {
       strip: first === null || second === null ? "\u2013" : degrees(v.separation_deg - first - second),
     };
     table.show(text);
-    const sentence = `${OPTIONS.find(([name]) => name === v.loss)[1]}: a sample of class ${v.label} at ${text.theta1} from centre 1 and ` +
-      `${text.theta2} from centre 2 is ${text.verdict}. Class 1 reaches ${text.boundary1}, class 2 ${text.boundary2}; strip ${text.strip}.`;
+    const [, loss] = OPTIONS.find(([name]) => name === v.loss);
+    const sentence = `${loss}: a sample of class ${v.label} at ${text.theta1} from centre 1 and ${text.theta2} from ` +
+      `centre 2 is ${text.verdict}. Class 1 reaches ${text.boundary1}, class 2 ${text.boundary2}; strip ${text.strip}.`;
     picture.describe(sentence);
     voice.say(sentence);
   };

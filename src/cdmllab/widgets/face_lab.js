@@ -3,15 +3,20 @@ const STYLE = `
 .cdw .fl-faces { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; }
 .cdw .fl-faces figure { margin: 0; min-width: 0; text-align: center; }
 .cdw .fl-faces figcaption { color: var(--w-muted); font-size: 14px; margin-top: 4px; }
-.cdw .fl-faces canvas { display: block; width: 100%; max-width: 224px; margin: 0 auto; border-radius: 8px; background: var(--w-surface); aspect-ratio: 1; }
+.cdw .fl-faces canvas { display: block; width: 100%; max-width: 224px; margin: 0 auto; border-radius: 8px;
+  background: var(--w-surface); aspect-ratio: 1; }
 .cdw .fl-live canvas { cursor: ew-resize; }
 .cdw .fl-plot { margin-top: 12px; }
 @container (min-width: 660px) { .cdw .fl-body { grid-template-columns: minmax(0, 1fr) 218px; } }`;
 const AXES = [
-  { name: "yaw", key: "yaw_deg", symbol: "yaw", hint: "turn of the head", title: "yaw, degrees", say: (v) => `${kit.number(v, 0)}\u00b0` },
-  { name: "age", key: "age", symbol: "age", hint: "wrinkles, grey hair", title: "age, 0 to 1", say: (v) => kit.number(v, 1) },
-  { name: "light", key: "light_deg", symbol: "light", hint: "from the side", title: "light, degrees", say: (v) => (v ? `${kit.number(v, 0)}\u00b0` : "even") },
-  { name: "occlusion", key: "occlusion", symbol: "occlusion", hint: "something in front", title: "occlusion, 0 to 1", say: (v) => kit.number(v, 1) },
+  { name: "yaw", key: "yaw_deg", symbol: "yaw", hint: "turn of the head", title: "yaw, degrees",
+    say: (v) => `${kit.number(v, 0)}\u00b0` },
+  { name: "age", key: "age", symbol: "age", hint: "wrinkles, grey hair", title: "age, 0 to 1",
+    say: (v) => kit.number(v, 1) },
+  { name: "light", key: "light_deg", symbol: "light", hint: "from the side", title: "light, degrees",
+    say: (v) => (v ? `${kit.number(v, 0)}\u00b0` : "even") },
+  { name: "occlusion", key: "occlusion", symbol: "occlusion", hint: "something in front", title: "occlusion, 0 to 1",
+    say: (v) => kit.number(v, 1) },
 ];
 const NAMES = [...AXES.map(({ name }) => name), "follows"];
 
@@ -33,13 +38,15 @@ function render({ model, el }) {
     save_changes: () => model.save_changes(),
   }, { ...axis, min: 0, max: steps[i].length - 1, step: 1, digits: 0, say: (k) => axis.say(steps[i][k]) }));
   const follows = kit.choice(model, "follows", "Curve over", AXES.map(({ name }) => [name, name]));
-  const table = kit.readout([["score", "score, a cosine"], ["lost", "lost to the enrolled"], ["threshold", "1 stranger in 100 reaches"], ["verdict", "at that threshold"]]);
+  const table = kit.readout([["score", "score, a cosine"], ["lost", "lost to the enrolled"],
+    ["threshold", "1 stranger in 100 reaches"], ["verdict", "at that threshold"]]);
   table.node.classList.add("cdw-whole");
   const canvases = [0, 1].map(() => html("canvas", { role: "img" }));
   const figure = (canvas, text, css) => html("figure", { class: css }, canvas, html("figcaption", {}, text));
   const area = html("div", { class: "fl-plot" }, picture.node);
   root.append(html("div", { class: "fl-body cdw-body" },
-    html("div", {}, html("div", { class: "fl-faces" }, figure(canvases[0], "enrolled", ""), figure(canvases[1], "now", "fl-live")), area),
+    html("div", {}, html("div", { class: "fl-faces" }, figure(canvases[0], "enrolled", ""),
+      figure(canvases[1], "now", "fl-live")), area),
     html("div", { class: "cdw-controls" }, ...sliders.map(({ node }) => node), follows.node), table.node), voice.node);
   canvases[0].setAttribute("aria-label", "The enrolled picture: frontal, young, evenly lit, nothing in front");
 
@@ -48,7 +55,8 @@ function render({ model, el }) {
     if (!sprite.complete || !sprite.naturalWidth) return;
     const size = sprite.naturalWidth / columns;
     if (canvas.width !== size) { canvas.width = size; canvas.height = size; }
-    canvas.getContext("2d").drawImage(sprite, (index % columns) * size, Math.floor(index / columns) * size, size, size, 0, 0, size, size);
+    canvas.getContext("2d").drawImage(sprite, (index % columns) * size, Math.floor(index / columns) * size, size, size,
+      0, 0, size, size);
     canvas.dataset.frame = index;
   };
   sprite.onload = () => { paint(canvases[0], frame(enrolled)); paint(canvases[1], frame(shown())); };
@@ -75,21 +83,28 @@ function render({ model, el }) {
     paint(canvases[1], frame(at));
 
     const low = Math.min(0, ...along.map(([, y]) => y));
-    box = kit.frame({ x0: steps[i][0], x1: steps[i].at(-1), y0: low < 0 ? -0.25 : 0, y1: 1 }, { left: 44, right: width - 18, top: 22, bottom: 172 });
+    box = kit.frame({ x0: steps[i][0], x1: steps[i].at(-1), y0: low < 0 ? Math.min(-0.25, low) : 0, y1: 1 },
+      { left: 44, right: width - 18, top: 22, bottom: 172 });
     const line = box.toY(threshold);
     const ticks = steps[i].length > 5 ? [-90, -45, 0, 45, 90] : steps[i];
     picture.layer.replaceChildren(
-      box.axes(ticks, low < 0 ? [-0.25, 0, 0.5, 1] : [0, 0.5, 1], AXES[i].title, "score to the enrolled picture", (v) => number(v, Number.isInteger(v) ? 0 : 1), (y) => number(y, low < 0 ? 2 : 1)),
-      svg("line", { x1: box.left, x2: box.right, y1: line, y2: line, stroke: "var(--w-muted)", "stroke-width": 1.5, "stroke-dasharray": "6 4" }),
-      box.curve([along], { class: "fl-curve", stroke: kit.colour("cdml"), "stroke-width": 2.5, "stroke-linejoin": "round" }),
+      box.axes(ticks, low < 0 ? [-0.25, 0, 0.5, 1] : [0, 0.5, 1], AXES[i].title, "score to the enrolled picture",
+        (v) => number(v, Number.isInteger(v) ? 0 : 1), (y) => number(y, low < 0 ? 2 : 1)),
+      svg("line", { x1: box.left, x2: box.right, y1: line, y2: line, stroke: "var(--w-muted)", "stroke-width": 1.5,
+        "stroke-dasharray": "6 4" }),
+      box.curve([along], { class: "fl-curve", stroke: kit.colour("cdml"), "stroke-width": 2.5,
+        "stroke-linejoin": "round" }),
       ...along.map(([x, y]) => svg("circle", { cx: box.toX(x), cy: box.toY(y), r: 3.5, fill: kit.colour("cdml") })),
-      svg("circle", { class: "fl-marker", cx: box.toX(steps[i][at[i]]), cy: box.toY(score), r: 8, fill: kit.colour("cdml"),
+      svg("circle", { class: "fl-marker", cx: box.toX(steps[i][at[i]]), cy: box.toY(score), r: 8,
+        fill: kit.colour("cdml"),
         stroke: "var(--w-paper)", "stroke-width": 2 }),
-      svg("text", { x: box.right - 4, y: line + 17, "text-anchor": "end", class: "cdw-halo" }, "one stranger in a hundred"));
+      svg("text", { x: box.right - 4, y: line + 17, "text-anchor": "end", class: "cdw-halo" },
+        "one stranger in a hundred"));
     picture.node.setAttribute("width", width);
     picture.node.setAttribute("height", 220);
 
-    const text = { score: number(score, 3), lost: number(1 - score, 3), threshold: number(threshold, 3), verdict: score >= threshold ? "accepted" : "refused" };
+    const text = { score: number(score, 3), lost: number(1 - score, 3), threshold: number(threshold, 3),
+      verdict: score >= threshold ? "accepted" : "refused" };
     table.show(text);
     const words = AXES.map((axis, k) => `${axis.symbol} ${axis.say(steps[k][at[k]])}`).join(", ");
     canvases[1].setAttribute("aria-label", `The same person: ${words}`);

@@ -45,8 +45,10 @@ function unpack(model) {
     }));
   };
   const flat = kit.floats(model.get("margin_rad"));
-  const margin = Array.from({ length: counts[0] }, (_, k) => Array.from(flat.subarray(k * counts[1], (k + 1) * counts[1])));
-  return { labels, points: vectors(model.get("points"), counts[1]), centres: vectors(model.get("centres"), counts[2]), margin,
+  const margin = Array.from({ length: counts[0] }, (_, k) => Array.from(flat.subarray(k * counts[1],
+    (k + 1) * counts[1])));
+  return { labels, points: vectors(model.get("points"), counts[1]), centres: vectors(model.get("centres"), counts[2]),
+    margin,
     low: flat.reduce((a, b) => Math.min(a, b), Infinity), high: flat.reduce((a, b) => Math.max(a, b), -Infinity) };
 }
 
@@ -79,27 +81,33 @@ function render({ model, el }) {
   const picture = kit.picture("Embeddings as points on a sphere");
   const voice = kit.announcer();
   const sliders = [
-    { name: "frame", symbol: "epoch", hint: "", min: 0, max: epochs.length - 1, step: 1, digits: 0, say: (k) => String(epochs[k]) },
-    { name: "azimuth_deg", symbol: "turn", hint: "around the axis", min: -180, max: 180, step: 1, digits: 0, unit: "\u00b0" },
-    { name: "elevation_deg", symbol: "tilt", hint: "up and down", min: -90, max: 90, step: 1, digits: 0, unit: "\u00b0" },
+    { name: "frame", symbol: "epoch", hint: "", min: 0, max: epochs.length - 1, step: 1, digits: 0,
+      say: (k) => String(epochs[k]) },
+    { name: "azimuth_deg", symbol: "turn", hint: "around the axis", min: -180, max: 180, step: 1, digits: 0,
+      unit: "\u00b0" },
+    { name: "elevation_deg", symbol: "tilt", hint: "up and down", min: -90, max: 90, step: 1, digits: 0,
+      unit: "\u00b0" },
   ].map((spec) => kit.slider(model, spec));
   const colour = kit.choice(model, "colour", "Colour by", [["identity", "identity"], ["margin", "margin"]]);
   const play = html("button", { type: "button", class: "cdw-chip" }, "Play the training");
   const bar = html("div", { style: `--low: ${LOW}; --high: ${HIGH}` }, html("div", { class: "hs-bar" }),
-    html("p", { class: "hs-scale cdw-note" }, html("span", {}, `${number(data.low, 2)} rad`), html("span", {}, `${number(data.high, 2)} rad`)));
+    html("p", { class: "hs-scale cdw-note" }, html("span", {}, `${number(data.low, 2)} rad`),
+      html("span", {}, `${number(data.high, 2)} rad`)));
   const table = kit.readout([["epoch", "epoch"], ["own", "angle to own centre"], ["apart", "nearest other centre"],
     ["margin", "mean margin, radians"], ["right", "nearest to their own"]]);
   table.node.classList.add("cdw-whole");
   const area = html("div", { class: "hs-plot" }, picture.node);
   root.append(html("div", { class: "cdw-body" }, area,
-    html("div", { class: "cdw-controls" }, play, ...[...sliders, colour].map(({ node }) => node), bar), table.node), voice.node);
+    html("div", { class: "cdw-controls" }, play, ...[...sliders, colour].map(({ node }) => node), bar), table.node),
+      voice.node);
 
   // Drawn once, then moved.
   const back = svg("path", { fill: "none", stroke: "var(--w-grid)", "stroke-width": 0.8, opacity: 0.5 });
   const front = svg("path", { fill: "none", stroke: "var(--w-grid)", "stroke-width": 0.8 });
   const outline = svg("circle", { fill: "none", stroke: "var(--w-muted)", "stroke-width": 1.2 });
   const dots = data.labels.map((label) => svg("circle", { class: "hs-point", "data-label": label }));
-  const rings = names.map((_, k) => svg("circle", { class: "hs-centre", r: 7, fill: "var(--w-paper)", stroke: kit.identity(k), "stroke-width": 3 }));
+  const rings = names.map((_, k) => svg("circle", { class: "hs-centre", r: 7, fill: "var(--w-paper)",
+    stroke: kit.identity(k), "stroke-width": 3 }));
   const words = names.map((name) => svg("text", { "text-anchor": "middle", class: "cdw-halo" }, name));
   picture.layer.append(back, front, outline, ...dots, ...rings, ...words);
 
@@ -135,13 +143,15 @@ function render({ model, el }) {
       dots[i].setAttribute("r", at[2] >= 0 ? 4 : 3);
       const share = data.high > data.low ? (margin[i] - data.low) / (data.high - data.low) : 0.5;
       dots[i].setAttribute("style", byMargin
-        ? `fill: color-mix(in oklab, ${HIGH} ${(100 * share).toFixed(1)}%, ${LOW})` : `fill: ${kit.identity(data.labels[i])}`);
+        ? `fill: color-mix(in oklab, ${HIGH} ${(100 * share).toFixed(1)}%, ${LOW})`
+        : `fill: ${kit.identity(data.labels[i])}`);
     });
     shown.centres.forEach((centre, k) => {
       const at = turned(rows, centre);
       set(rings[k], at, 1, 0.35);
       const far = Math.hypot(at[0], at[1]);
-      const [tx, ty] = far > 0.45 ? [(at[0] / far) * (1 + 15 / r), (at[1] / far) * (1 + 15 / r)] : [at[0], at[1] + 16 / r];
+      const [tx, ty] = far > 0.45 ? [(at[0] / far) * (1 + 15 / r), (at[1] / far) * (1 + 15 / r)] : [at[0],
+        at[1] + 16 / r];
       words[k].setAttribute("x", c + r * tx);
       words[k].setAttribute("y", c - r * ty + 5);
       words[k].setAttribute("opacity", at[2] >= 0 ? 1 : 0.4);
@@ -158,7 +168,8 @@ function render({ model, el }) {
     const tick = (time) => {
       const share = Math.min(1, (time - begun) / GLIDE_MS);
       if (share >= 1) settle(frame);
-      else shown = { frame: null, points: between(from.points, data.points[frame], share), centres: between(from.centres, data.centres[frame], share) };
+      else shown = { frame: null, points: between(from.points, data.points[frame], share),
+        centres: between(from.centres, data.centres[frame], share) };
       place();
       if (share < 1) gliding = requestAnimationFrame(tick);
     };
@@ -202,12 +213,13 @@ function render({ model, el }) {
     if (frame !== drawn) { drawn = frame; glide(frame); } else place();
 
     const found = look(data, frame);
-    const text = { epoch: String(epochs[frame]), own: `${number(found.own, 1)}\u00b0`, apart: `${number(found.apart, 1)}\u00b0`,
+    const text = { epoch: String(epochs[frame]), own: `${number(found.own, 1)}\u00b0`,
+      apart: `${number(found.apart, 1)}\u00b0`,
       margin: number(found.margin, 3), right: `${number(100 * found.right, 1)} %` };
     table.show(text);
-    const sentence = `After ${text.epoch} epochs the points stand at ${text.own} to their own class centre on average, the centres at ` +
-      `${text.apart} to the nearest other; mean margin ${text.margin} radians; ${text.right} are nearest to their own centre. ` +
-      `Turned to ${number(model.get("azimuth_deg"), 0)}\u00b0, tilted to ${number(model.get("elevation_deg"), 0)}\u00b0.`;
+    const sentence = `After ${text.epoch} epochs the points stand at ${text.own} to their own class centre on average, ` +
+      `the centres at ${text.apart} to the nearest other; mean margin ${text.margin} radians; ${text.right} are nearest ` +
+      `to their own centre. Turned to ${number(model.get("azimuth_deg"), 0)}\u00b0, tilted to ${number(model.get("elevation_deg"), 0)}\u00b0.`;
     picture.describe(sentence);
     voice.say(sentence);
   };

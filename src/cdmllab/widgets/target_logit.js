@@ -16,7 +16,8 @@ const SLIDERS = [
   { name: "weight", symbol: "w", hint: "of the identity", min: 0, max: 1, step: 0.01, digits: 2 },
   { name: "alpha", symbol: "\u03b1", hint: "reach of the easiness", min: 0, max: 1, step: 0.01, digits: 2 },
   { name: "s", symbol: "s", hint: "scale", min: 1, max: 64, step: 1, digits: 0 },
-  { name: "negative_deg", symbol: "\u03b8\u2c7c", hint: "to the other centres", min: 0, max: 180, step: 1, digits: 0, unit: "\u00b0" },
+  { name: "negative_deg", symbol: "\u03b8\u2c7c", hint: "to the other centres", min: 0, max: 180, step: 1, digits: 0,
+    unit: "\u00b0" },
 ];
 const OWN = { adaface: ["quality"], magface: ["length"], elasticface: ["draw"], kappaface: ["weight"] };
 const PRESETS = [["CM1", { m1: 1, m2: 0.3, m3: 0.2 }], ["CM2", { m1: 0.9, m2: 0.4, m3: 0.15 }]];
@@ -26,7 +27,8 @@ const CHOICES = [
   ["shape", "margin", [["step", "step"], ["linear", "linear"]]],
   ["favour", "larger for", [["easy", "easy"], ["hard", "hard"]]],
 ];
-const NAMES = ["loss", "theta_deg", "identities", "shows", ...SLIDERS.map((s) => s.name), ...CHOICES.map(([name]) => name)];
+const NAMES = ["loss", "theta_deg", "identities", "shows", ...SLIDERS.map((s) => s.name),
+  ...CHOICES.map(([name]) => name)];
 const VIEWS = {
   logit: { title: "target logit", values: ["logit"] },
   loss: { title: "loss", values: ["loss"] },
@@ -53,7 +55,8 @@ function plot(picture, state, width) {
   const drawn = pieces(state.loss, state);
   const plain = pieces("normface", state);
   const read = (parts, key) => parts.map((part) => part.map(([deg, all]) => [deg, all[key]]));
-  const lines = [[read(plain, view.values[0]), { class: "tl-reference", stroke: kit.colour("normface"), "stroke-width": 2,
+  const lines = [[read(plain, view.values[0]), { class: "tl-reference", stroke: kit.colour("normface"),
+    "stroke-width": 2,
     "stroke-dasharray": "7 5" }],
     ...view.values.slice(1).map((key) => [read(drawn, key), { class: "tl-straight", stroke: colour, "stroke-width": 2.5,
       "stroke-dasharray": "2 4", "stroke-linecap": "round" }]),
@@ -79,13 +82,17 @@ function plot(picture, state, width) {
   const past = drawn.flat().find(([, { branch }]) => branch.startsWith("past"));
   if (past) {
     const left = box.toX(past[0]);
-    parts.unshift(svg("rect", { x: left, y: box.top, width: box.right - left, height: box.bottom - box.top, fill: "var(--w-surface)" }));
-    parts.push(svg("text", { x: box.right - 6, y: box.top + 16, "text-anchor": "end", class: "cdw-halo" }, "past \u03c0"));
+    parts.unshift(svg("rect", { x: left, y: box.top, width: box.right - left, height: box.bottom - box.top,
+      fill: "var(--w-surface)" }));
+    parts.push(svg("text", { x: box.right - 6, y: box.top + 16, "text-anchor": "end", class: "cdw-halo" },
+      "past \u03c0"));
   }
   if (state.shows === "logit" && state.loss !== "liarcface") parts.push(...arrow(box, state, now, x, y));
   parts.push(
-    svg("circle", { cx: x, cy: yPlain, r: 5, fill: "var(--w-paper)", stroke: kit.colour("normface"), "stroke-width": 2 }),
-    svg("circle", { class: "tl-marker", cx: x, cy: y, r: 8, fill: colour, stroke: "var(--w-paper)", "stroke-width": 2 }));
+    svg("circle", { cx: x, cy: yPlain, r: 5, fill: "var(--w-paper)", stroke: kit.colour("normface"),
+      "stroke-width": 2 }),
+    svg("circle", { class: "tl-marker", cx: x, cy: y, r: 8, fill: colour, stroke: "var(--w-paper)",
+      "stroke-width": 2 }));
   picture.node.setAttribute("width", width);
   picture.node.setAttribute("height", height);
   picture.layer.replaceChildren(...parts);
@@ -124,7 +131,8 @@ function render({ model, el }) {
   const presets = PRESETS.map(([name, values]) => html("button", { type: "button", class: "cdw-chip",
     style: `--chip: ${kit.colour("combined")}`, onclick: () => kit.commit(model, values) },
     html("span", { class: "cdw-dot" }), name));
-  const chips = html("div", { class: "cdw-row tl-chips", role: "group", "aria-label": "The two settings of the ArcFace paper" },
+  const chips = html("div", { class: "cdw-row tl-chips", role: "group",
+    "aria-label": "The two settings of the ArcFace paper" },
     ...presets);
   const table = kit.readout([["theta", "\u03b8"], ["cosine", "cos \u03b8"], ["psi", "\u03c8(\u03b8)"],
     ["logit", "logit s\u00b7\u03c8(\u03b8)"], ["effective", "effective margin"], ["loss", "loss L"],
@@ -138,7 +146,8 @@ function render({ model, el }) {
     html("div", { class: "tl-head" }, chooser.node, shows.node),
     html("div", { class: "cdw-body" },
       html("div", {}, key, plotArea, thetaRow.node, note, table.node),
-      html("div", { class: "cdw-controls" }, chips, ...[...sliders, ...choices].map((control) => control.node), count.node)),
+      html("div", { class: "cdw-controls" }, chips, ...[...sliders, ...choices].map((control) => control.node),
+        count.node)),
     voice.node);
 
   let box = null;
@@ -150,7 +159,8 @@ function render({ model, el }) {
   const draw = (width) => {
     const state = read();
     const loss = losses.TABLE[state.loss];
-    const used = [...Object.keys(loss.values), ...(OWN[state.loss] ?? []), "negative_deg", ...(loss.scale ? [] : ["s"])];
+    const used = [...Object.keys(loss.values), ...(OWN[state.loss] ?? []), "negative_deg",
+      ...(loss.scale ? [] : ["s"])];
     [...sliders, ...choices].forEach(({ name, node }) => { node.hidden = !used.includes(name); });
     sliders[0].input.min = state.loss === "sphereface" ? 1 : 0.5;
     chips.hidden = state.loss !== "combined";
@@ -166,8 +176,9 @@ function render({ model, el }) {
       [losses.colour(state.loss), `${loss.label}: \u03c8 = ${loss.formula}`],
       ...(state.shows === "gradient" ? [[losses.colour(state.loss), "straight-through", "dotted"]] : []),
       [kit.colour("normface"), "no margin (NormFace)", "dashed"]]));
-    note.textContent = `${loss.note ?? ""} The other ${(state.identities - 1).toLocaleString("en")} class centre${state.identities > 2 ? "s" : ""} ` +
-      `stand${state.identities > 2 ? "" : "s"} at ${number(state.negative_deg, 0)}\u00b0.`.trim();
+    const others = state.identities > 2
+      ? `The other ${(state.identities - 1).toLocaleString("en")} class centres stand` : "The other class centre stands";
+    note.textContent = `${loss.note ?? ""} ${others} at ${number(state.negative_deg, 0)}\u00b0.`.trim();
 
     const text = {
       theta: `${number(state.theta_deg, 1)}\u00b0`, cosine: number(Math.cos(state.theta_deg * DEGREE), 4),
@@ -176,8 +187,8 @@ function render({ model, el }) {
       loss: number(now.loss, 3), gradient: number(now.gradient, 3), straight: number(now.straight, 3),
     };
     table.show(text);
-    const sentence = `${loss.label}: at ${text.theta} the cosine is ${text.cosine}, with the margin ${text.psi}, the logit ` +
-      `${text.logit}, the loss ${text.loss}, its gradient ${text.gradient}; effective margin ${text.effective}.`;
+    const sentence = `${loss.label}: at ${text.theta} the cosine is ${text.cosine}, with the margin ${text.psi}, ` +
+      `the logit ${text.logit}, the loss ${text.loss}, its gradient ${text.gradient}; effective margin ${text.effective}.`;
     picture.describe(sentence);
     voice.say(sentence);
   };
