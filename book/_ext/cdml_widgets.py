@@ -50,7 +50,7 @@ def static_html(name: str, options: dict[str, str]) -> str:
         raise ValueError(f"{name} has no option {', '.join(sorted(unknown))}; it has {', '.join(traits)}")
     try:
         return widget(**{key: traits[key].from_string(text) for key, text in options.items()}).static_html()
-    except TraitError as error:
+    except (TraitError, TypeError) as error:
         raise ValueError(str(error)) from error
 
 

@@ -24,7 +24,8 @@ const cdmlWidgets = (() => {
     const fallback = [...element.childNodes];
     const { widget, state } = element.dataset;
     try {
-      factories[widget]().render({ model: makeModel(JSON.parse(state)), el: element });
+      element.cdmlModel = makeModel(JSON.parse(state)); // for the page's own scripts
+      factories[widget]().render({ model: element.cdmlModel, el: element });
     } catch (error) {
       element.replaceChildren(...fallback);
       console.error(`widget ${widget}:`, error);

@@ -12,7 +12,7 @@
 # :::{admonition} What you need
 # :class: note
 # Linear algebra and a little PyTorch. The data, 1,797 real handwritten digits, come with scikit-learn. The
-# whole chapter trains twelve small networks and takes about a minute and a half on two CPU cores.
+# whole chapter trains thirteen small networks and takes about a minute and a half on two CPU cores.
 # :::
 
 # %% tags=["parameters"]
@@ -28,7 +28,8 @@ from myst_nb import glue
 from cdmllab import evaluate, exercises, notebook, plots
 from cdmllab.data import digits, pairs
 from cdmllab.geometry import angle_between, unit
-from cdmllab.training import Config, embed, train
+from cdmllab.training import Config, Snapshots, embed, train
+from cdmllab.widgets import Hypersphere
 
 lab = notebook.start(profile, seed)
 
@@ -185,7 +186,31 @@ glue("fig-hero", fig, display=False)
 
 # %% [markdown]
 # Each digit has gathered around its centre, and the centres have moved well apart. The eye cannot rank the globes;
-# that takes numbers.
+# that takes numbers. But it can watch how they came about. We train the third loss once more, look at the held-out
+# digits now and then, and put the globe into your hands.
+
+# %%
+moments = sorted({min(k, epochs) for k in (0, 1, 2, 3, 5, 8, 12, 18, 26, epochs)})
+seen = Snapshots(held_out.images, held_out.labels, moments)
+third = recipe.changed(loss=losses[loss], seed=lab.seed)
+train(third, within=lab.runs, redo=True, at_epoch=seen)
+elevation, azimuth = plots.facing(seen.centres[-1])
+globe = Hypersphere.of(
+    seen.points,
+    seen.labels,
+    seen.centres,
+    seen.margin_rad,
+    epochs=seen.epochs,
+    names="0123456",
+    elevation_deg=elevation,
+    azimuth_deg=(azimuth + 180.0) % 360.0 - 180.0,
+)
+glue("widget-hypersphere", globe)
+
+# %% [markdown]
+# Before the training the points stand where the untrained network happens to put them, and the class centres where
+# chance did. Within a few epochs the points have found their centres, and the centres have moved apart. Colour the
+# points by margin: with CDML a point is either easy or hard, and hard ones soon become few.
 #
 # ## Genuine and impostor angles
 #

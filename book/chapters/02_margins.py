@@ -28,7 +28,7 @@ from myst_nb import glue
 
 from cdmllab import exercises, margins, notebook, plots
 from cdmllab.margins.angular import combined
-from cdmllab.widgets import TargetLogit
+from cdmllab.widgets import DecisionBoundary, TargetLogit
 
 lab = notebook.start(profile, seed)
 
@@ -155,6 +155,16 @@ for ax, (name, policy) in zip(axes, family.items(), strict=True):
 # circle through both centres it is $m$ wide, a distance on the sphere, which is what its authors mean by a *geodesic*
 # margin. Away from that circle the strip is wider.
 #
+# On a circle the two classes can be moved. Drag the sample: the arc that begins at it is what the margin adds to its
+# angle, and the sample is satisfied while both together are smaller than its angle to the other class centre. Push the
+# centres together until a class is satisfied nowhere, not even at its own centre: that is how a margin can be too
+# large. Softmax has no margin, but a longer class centre takes ground from the other one.
+
+# %%
+boundary = DecisionBoundary(m2=margin_rad, m3=margin_cos)
+glue("widget-decision-boundary", boundary)
+
+# %% [markdown]
 # ## Beyond 180 degrees
 #
 # $\cos(\theta + m)$ falls only until $\theta + m = \pi$. Past that it rises, and a sample that gets *worse*
@@ -168,15 +178,18 @@ for ax, (name, policy) in zip(axes, family.items(), strict=True):
 #
 # ## Try it
 #
-# Move the sliders. The curve is {eq}`eq-combined` times $s$; the dashed one is $s\cos\theta$. Find CosFace's
-# constant offset, the slope that ArcFace keeps at zero, and what the three answers do on the far right.
+# Choose a loss and move the sliders: every margin softmax of the package is there. The curve is its target logit
+# $s\,\psi(\theta)$, for the combined margin {eq}`eq-combined` times $s$; the dashed one is $s\cos\theta$. Find
+# CosFace's constant offset, the slope that ArcFace keeps at zero, and what the three answers do on the far right. Then
+# show the loss, and the gradient: the dotted curve is what a code computes that passes the gradient *straight through*
+# the margin, the subject of chapter 3.
 
 # %%
 explorer = TargetLogit(m2=margin_rad)
-explorer
+glue("widget-target-logit", explorer)
 
 # %% [markdown]
-# The numbers in the box are computed by the page itself; a test of this book compares them with the package's.
+# The numbers are computed by the page itself; a test of this book compares them with the package's.
 #
 # ## Where we deviate
 #

@@ -42,6 +42,7 @@ from cdmllab.metrics import (
     templates,
     verification,
 )
+from cdmllab.widgets import Threshold
 
 lab = notebook.start(profile, seed)
 
@@ -99,6 +100,15 @@ scores, same = judged.scores, judged.same
 fig, axes = plots.figure(1, width=6.0, height=2.8)
 best = verification.best_threshold(scores, same)
 plots.score_histogram(axes[0], scores, same, threshold=best)
+
+# %% [markdown]
+# Move the threshold, and see what it costs. To the left impostors are let in: the **false accept rate** (FAR) rises. To
+# the right genuine pairs are refused: the **false reject rate** (FRR) rises. Accuracy counts both errors alike, and is
+# flat where it is best. The other picture is the ROC, to which the next section comes back.
+
+# %%
+slider = Threshold.of(scores, same)
+glue("widget-threshold", slider)
 
 # %% tags=["remove-input"]
 accuracy = judged.measures["accuracy"]

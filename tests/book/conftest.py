@@ -52,6 +52,7 @@ def open_page(browser: Browser) -> OpenPage:
         theme: str = "light",
         touch: bool = False,
         scripts: bool = True,
+        motion: str = "no-preference",
     ) -> Iterator[Page]:
         outside, complaints = [], []
 
@@ -71,6 +72,7 @@ def open_page(browser: Browser) -> OpenPage:
             color_scheme=theme,
             has_touch=touch,
             java_script_enabled=scripts,
+            reduced_motion=motion,
             offline=True,
         )
         context.route("**/*", gate)

@@ -1,12 +1,14 @@
-"""A small book with one of each: a page with a widget and a figure, a notebook with both as outputs."""
+"""A small book with one of each: pages with widgets and a figure, notebooks with both as outputs."""
 
 import io
 from pathlib import Path
 
 import matplotlib as mpl
 import nbformat
+from examples import example
 from matplotlib.figure import Figure
 
+from cdmllab import widgets
 from cdmllab.plots import style
 from cdmllab.widgets import TargetLogit
 
@@ -17,6 +19,7 @@ extensions = ["myst_nb", "cdml_book"]
 html_theme = "sphinx_book_theme"
 html_static_path = [{static!r}]
 html_css_files = ["cdml.css"]
+html_js_files = ["cdml.js"]
 html_context = {{"default_mode": "auto"}}
 nb_execution_mode = "off"
 numfig = True
@@ -29,6 +32,14 @@ PAGES = {
 page
 two
 notebook
+widgets
+glued
+```
+""",
+    "glued": """# A widget of another page
+
+```{glue} the-threshold
+:doc: widgets.ipynb
 ```
 """,
     "two": """# Two widgets
@@ -37,7 +48,7 @@ notebook
 ```
 
 ```{cdml-widget} target_logit
-:m3: 0.35
+:m2: 0.3
 ```
 """,
     "page": """# A page
@@ -97,12 +108,28 @@ def notebook() -> nbformat.NotebookNode:
         v4.new_output("display_data", {record + mime: data for mime, data in figure.items()}, metadata=glued),
         v4.new_output("display_data", widget),
     ]
-    cells = [v4.new_markdown_cell("# A notebook")]
+    return executed("# A notebook", outputs)
+
+
+def all_widgets() -> nbformat.NotebookNode:
+    """Every widget as an output; one of them is glued for other pages."""
+    outputs = []
+    for name in widgets.names():
+        data, _ = example(name)._repr_mimebundle_()
+        glued = {"scrapbook": {"name": f"the-{name}", "mime_prefix": ""}}
+        outputs.append(nbformat.v4.new_output("display_data", data, metadata=glued))
+    return executed("# All widgets", outputs)
+
+
+def executed(title: str, outputs: list[nbformat.NotebookNode]) -> nbformat.NotebookNode:
+    """A notebook with one cell for each output, as Jupyter leaves it."""
+    v4 = nbformat.v4
+    cells = [v4.new_markdown_cell(title)]
     cells += [v4.new_code_cell("show()", outputs=[output]) for output in outputs]
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     state = {"state": {"x": {"model_name": "AnyModel"}}, "version_major": 2, "version_minor": 0}
-    widgets = {"application/vnd.jupyter.widget-state+json": state}
-    return v4.new_notebook(cells=cells, metadata={"kernelspec": spec, "widgets": widgets})
+    live = {"application/vnd.jupyter.widget-state+json": state}
+    return v4.new_notebook(cells=cells, metadata={"kernelspec": spec, "widgets": live})
 
 
 def write_miniature(folder: Path, book: Path, pages: dict[str, str]) -> None:
@@ -115,3 +142,4 @@ def write_miniature(folder: Path, book: Path, pages: dict[str, str]) -> None:
         (source / f"{name}.md").write_text(text, encoding="utf-8")
     (source / "drawing.svg").write_text(drawing(), encoding="utf-8")
     nbformat.write(notebook(), source / "notebook.ipynb")
+    nbformat.write(all_widgets(), source / "widgets.ipynb")

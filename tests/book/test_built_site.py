@@ -1,10 +1,12 @@
 """The real book in a browser: every page opens from its file, fits the screen and follows the theme."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.book
+LARGEST_PAGE_BYTES = 3_000_000
 INK = "() => getComputedStyle(document.documentElement).getPropertyValue('--cdml-ink')"
 
 
@@ -22,6 +24,15 @@ def test_every_page_opens_and_fits(open_page, pages, width, height, theme):
         with open_page(path, width, height, theme) as page:
             page.wait_for_load_state("networkidle")
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+
+
+def test_no_page_is_heavy(pages):
+    """With the pictures it has outside itself; scripts and styles are loaded once for all pages."""
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        pictures = [path.parent / name for name in re.findall(r'<img[^>]* src="(?!data:)([^"?]+)', text)]
+        weight = path.stat().st_size + sum(picture.stat().st_size for picture in pictures)
+        assert weight < LARGEST_PAGE_BYTES, f"{path.name} weighs {weight / 1e6:.1f} MB"
 
 
 def test_every_figure_is_drawn_in_the_page(open_page, pages):

@@ -53,6 +53,12 @@ def test_drawing_keeps_embedded_pixels_and_asked_width(cdml_svg):
     assert 'aria-label="x &quot;y&quot;" style="width:50%;"' in text
 
 
+def test_widget_glued_in_another_page_is_there(miniature):
+    text = (miniature / "glued.html").read_text(encoding="utf-8")
+    assert text.count('<div class="cdml-widget" data-widget="threshold"') == 1
+    assert re.findall(r"_static/widgets/(\w+)\.js", text) == ["host", "threshold"]
+
+
 def test_scripts_are_only_where_a_widget_is(miniature):
     scripts = {
         name: re.findall(r"_static/widgets/(\w+)\.js", (miniature / f"{name}.html").read_text(encoding="utf-8"))
@@ -70,10 +76,11 @@ def test_notebook_output_becomes_the_static_widget_alone(miniature):
 
 def test_wrong_widgets_are_warnings(build_miniature):
     mistakes = {
-        "```{cdml-widget} hologram\n```": "cdml-widget: unknown widget 'hologram'; there are target_logit",
+        "```{cdml-widget} hologram\n```": "cdml-widget: unknown widget 'hologram'; there are cdml_at_work",
         "```{cdml-widget} target_logit\n:m9: 1\n```": "Unknown option keys: ['m9']",
         "```{cdml-widget} target_logit\n:m1: 99\n```": "'m1' trait of a TargetLogit instance should not be",
         "```{cdml-widget} target_logit\n:s: big\n```": "could not convert string to float",
+        "```{cdml-widget} threshold\n```": "Threshold shows what a run has found: give it genuine, impostor",
         '<div class="cdml-widget" data-widget="gone"></div>': "unknown widget 'gone'",
     }
     _, warnings = build_miniature(page="# A page\n\n" + "\n\n".join(mistakes))

@@ -61,7 +61,14 @@ def test_extension_knows_the_colours_of_the_figures(pytestconfig, monkeypatch):
 
 @pytest.mark.parametrize("name", widgets.names())
 def test_widgets_fall_back_to_the_same_colours(name):
-    """A widget writes a loss and its colour beside each other: "cosface", "#2a9d7f"."""
+    """The kit writes a loss and its colour beside each other: "cosface", "#2a9d7f"."""
     pairs = re.findall(r'"(\w+)", "(#\w{6})"', widgets.source(name))
-    assert pairs
-    assert [style.COLOURS.get(loss) for loss, _ in pairs] == [colour for _, colour in pairs]
+    assert dict(pairs) == style.COLOURS
+
+
+def test_widgets_have_the_colours_of_identities_and_pairs():
+    (listed,) = re.findall(r"IDENTITIES = \[(.*?)\]", widgets.source("hypersphere"), re.S)
+    assert tuple(re.findall(r"#\w{6}", listed)) == style.IDENTITY_COLOURS
+    assert f'[GENUINE, IMPOSTOR] = ["var(--cdml-cosface, {style.GENUINE})", "{style.IMPOSTOR}"]' in widgets.source(
+        "threshold"
+    )

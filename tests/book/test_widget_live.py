@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from curves import drawn_curve, expected
+from curves import drawn_curve
+from examples import example
 from playwright.sync_api import Page
 
-from cdmllab.widgets import TargetLogit
+from cdmllab import widgets
+from cdmllab.widgets import TargetLogit, Widget
 
 START = """async ([esm, state]) => {
   const listeners = [];
@@ -29,9 +31,9 @@ START = """async ([esm, state]) => {
 }"""
 
 
-def start(page: Page, widget: TargetLogit) -> None:
+def start(page: Page, widget: Widget) -> None:
     page.evaluate(START, [widget._esm, widget.state()])
-    page.wait_for_selector(".tl-curve", state="attached")
+    page.wait_for_selector(".cdw svg path", state="attached")
 
 
 def test_slider_writes_to_the_model_and_saves(open_page):
@@ -46,15 +48,21 @@ def test_change_in_the_kernel_redraws(open_page):
     with open_page("about:blank") as page:
         start(page, TargetLogit(m2=0.5))
         page.evaluate("model.set('m2', 0.123)")
-        angles, values = drawn_curve(page)
-        np.testing.assert_allclose(values, expected(angles, 64.0, m2=0.123), rtol=0, atol=1e-6)
+        angles, values = drawn_curve(page.locator(".tl-curve"))
+        inside = np.abs(angles - np.rad2deg(np.pi - 0.123)) > 1e-6
+        expected = TargetLogit(m2=0.123).curves(angles[inside]).logit
+        np.testing.assert_allclose(values[inside], expected, rtol=0, atol=1e-5)
         assert page.locator("output").all_inner_texts().count("0.12") == 1
         assert page.evaluate("saved") == []
 
 
-def test_removed_widget_stops_listening(open_page):
+@pytest.mark.parametrize("name", widgets.names())
+def test_widget_is_drawn_and_stops_listening_when_removed(open_page, name):
     with open_page("about:blank") as page:
-        start(page, TargetLogit())
-        assert page.evaluate("listeners.length") == len(TargetLogit.state_traits())
+        start(page, example(name))
+        assert page.locator(".cdw dd").all_inner_texts()
+        heard = page.evaluate("listeners.map(([event]) => event.replace('change:', ''))")
+        assert heard
+        assert set(heard) <= set(example(name).state_traits())
         page.evaluate("stop()")
         assert page.evaluate("listeners.length") == 0

@@ -4,5 +4,17 @@ from cdmllab.evaluate.embedding import embed
 from cdmllab.training.config import Config
 from cdmllab.training.divergence import DivergenceError
 from cdmllab.training.loop import Trained, load, prepare, released, resume, train
+from cdmllab.training.snapshots import Snapshots
 
-__all__ = ["Config", "DivergenceError", "Trained", "embed", "load", "prepare", "released", "resume", "train"]
+__all__ = [
+    "Config",
+    "DivergenceError",
+    "Snapshots",
+    "Trained",
+    "embed",
+    "load",
+    "prepare",
+    "released",
+    "resume",
+    "train",
+]

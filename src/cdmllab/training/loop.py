@@ -19,7 +19,7 @@ from cdmllab.training import checkpoint, sources
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place, place
 from cdmllab.training.record import Progress, Recorder, Tell
-from cdmllab.training.trainer import Trainer
+from cdmllab.training.trainer import AtEpoch, Trainer
 
 if TYPE_CHECKING:
     from cdmllab.heads.pairs import PairHead
@@ -43,6 +43,7 @@ def train(
     resume: Run | None = None,
     tell: Tell | None = None,
     progress: Progress | None = None,
+    at_epoch: AtEpoch | None = None,
 ) -> Trained:
     """Train as `config` says, or return the finished run that already did.
 
@@ -54,10 +55,13 @@ def train(
     resume : a run that did not finish, to be continued from its newest checkpoint; `config` is then its own
     tell : called with a line now and then
     progress : called with the steps done, all of them, and a line; None tells the line
+    at_epoch : called before the first epoch and after each with the epochs done, the network and the head, both in
+        evaluation mode, see `cdmllab.training.Snapshots`; not for a run that is found finished
 
     Raises
     ------
     RuntimeError : CUDA is asked for and there is none
+    ValueError : `at_epoch` with several processes
     CdmlLabError : the data is missing (and how to get it), or another process works in the run's folder
     DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a FloatingPointError too. The run
         is marked as failed, and a diagnosis lies in its folder
@@ -73,8 +77,10 @@ def train(
     torch.set_num_threads(config.threads)  # the order of sums, so the result, depends on it
     try:
         with place(config.device) as here, torch.random.fork_rng():
+            if at_epoch is not None and here.world_size > 1:
+                raise ValueError("at_epoch looks at the whole network: it needs a training in one process")
             run = resume or _begin(config, within, here)
-            _hold(run, config, here, say if here.first else _silent, progress if here.first else None)
+            _hold(run, config, here, say if here.first else _silent, progress if here.first else None, at_epoch)
     finally:
         torch.set_num_threads(threads)
     return load(run)
@@ -141,7 +147,9 @@ def _begin(config: Config, within: Path | None, here: Place) -> Run:
     return Run.open(here.agree(str(made)))
 
 
-def _hold(run: Run, config: Config, here: Place, say: Tell, progress: Progress | None) -> None:
+def _hold(
+    run: Run, config: Config, here: Place, say: Tell, progress: Progress | None, at_epoch: AtEpoch | None
+) -> None:
     """Train with the folder locked, and keep the record of how it ended."""
     lock = FileLock(run.folder / LOCK)
     if here.first:
@@ -152,7 +160,7 @@ def _hold(run: Run, config: Config, here: Place, say: Tell, progress: Progress |
     try:
         if here.first and run.status != "running":
             run.restart()
-        _fit(run, config, here, say, progress)
+        _fit(run, config, here, say, progress, at_epoch)
     except BaseException as error:
         if here.first:
             run.finish(
@@ -164,7 +172,7 @@ def _hold(run: Run, config: Config, here: Place, say: Tell, progress: Progress |
         lock.release()
 
 
-def _fit(run: Run, config: Config, here: Place, say: Tell, progress: Progress | None) -> None:
+def _fit(run: Run, config: Config, here: Place, say: Tell, progress: Progress | None, at_epoch: AtEpoch | None) -> None:
     torch.manual_seed(config.seed)
     source = sources.load(config.data.name, config.data.options)
     _check_ranks(config, here)
@@ -188,8 +196,12 @@ def _fit(run: Run, config: Config, here: Place, say: Tell, progress: Progress | 
     recorder = Recorder(run, trainer, say, progress)
     backbone.train()
     head.train()
+    if at_epoch is not None and trainer.step == 0:
+        trainer.show(at_epoch)
     for batch, out, embeddings in trainer.go():
         recorder.step(batch, out, embeddings)
+        if at_epoch is not None and trainer.step % trainer.steps_an_epoch == 0:
+            trainer.show(at_epoch)
     recorder.close()
     if isinstance(head, MarginHead):
         checkpoint.write(run.folder / HEAD, sharded_state_dict(head))

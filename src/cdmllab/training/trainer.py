@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cdmllab.heads.pairs import PairHead
 
 Prepare = Callable[[Tensor], Tensor]
+AtEpoch = Callable[[int, Backbone, "MarginHead | PairHead"], None]
+"""What is told the epochs done, the network and the head."""
 
 
 class Trainer:
@@ -158,6 +160,16 @@ class Trainer:
             images=batch.images,
             gradient_norm=self.gradient_norm,
         )
+
+    def show(self, at_epoch: AtEpoch) -> None:
+        """Let somebody look at the network, in evaluation mode; the training goes on as if nobody had."""
+        random = torch.get_rng_state()
+        self.backbone.eval()
+        self.head.eval()
+        at_epoch(self.epoch, self.backbone, self.head)
+        self.backbone.train()
+        self.head.train()
+        torch.set_rng_state(random)
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on; tensors are the live ones, so that loading fills them in place."""

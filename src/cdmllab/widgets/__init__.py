@@ -1,13 +1,21 @@
 """Widgets: each one JavaScript source, live in Jupyter and static in the book.
 
-To add one: write ``<name>.js`` (no imports, one ``export default { render }``, built from `_kit.js`) and a
-`Widget` subclass with the same name, and list the class here.
+To add one: write ``<name>.js`` (no imports, one ``export default { render }``, built from `_kit.js` and the parts that
+its class names, such as `_margins.js`) and a `Widget` subclass with the same name, and list the class here. The class
+has a method that gives the same numbers from the package, which the tests compare with the page.
 """
 
-from cdmllab.widgets.base import Widget, source
+from cdmllab.widgets.base import Widget, packed, unpacked
+from cdmllab.widgets.cdml_at_work import CdmlAtWork
+from cdmllab.widgets.decision_boundary import DecisionBoundary
+from cdmllab.widgets.face_lab import FaceLab
+from cdmllab.widgets.hypersphere import Hypersphere
 from cdmllab.widgets.target_logit import TargetLogit
+from cdmllab.widgets.threshold import Threshold
 
-WIDGETS: dict[str, type[Widget]] = {widget.name: widget for widget in (TargetLogit,)}
+WIDGETS: dict[str, type[Widget]] = {
+    widget.name: widget for widget in (TargetLogit, DecisionBoundary, CdmlAtWork, Hypersphere, Threshold, FaceLab)
+}
 
 
 def names() -> list[str]:
@@ -15,4 +23,22 @@ def names() -> list[str]:
     return sorted(WIDGETS)
 
 
-__all__ = ["WIDGETS", "TargetLogit", "Widget", "names", "source"]
+def source(name: str) -> str:
+    """The JavaScript of a widget, see `Widget.source`."""
+    return WIDGETS[name].source()
+
+
+__all__ = [
+    "WIDGETS",
+    "CdmlAtWork",
+    "DecisionBoundary",
+    "FaceLab",
+    "Hypersphere",
+    "TargetLogit",
+    "Threshold",
+    "Widget",
+    "names",
+    "packed",
+    "source",
+    "unpacked",
+]

@@ -38,18 +38,62 @@ const kit = (() => {
 .cdw .cdw-chip input { position: absolute; opacity: 0; width: 1px; height: 1px; margin: 0; }
 .cdw .cdw-dot { width: 10px; height: 10px; border-radius: 50%; background: var(--chip); }
 .cdw :focus-visible, .cdw .cdw-chip:has(:focus-visible) { outline: 2px solid var(--w-accent); outline-offset: 2px; }
-.cdw dl.cdw-readout { display: grid; grid-template-columns: repeat(auto-fit, minmax(112px, 1fr)); gap: 8px; margin: 0; }
+.cdw dl.cdw-readout { display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: 8px;
+  margin: 10px 0 0; }
 .cdw dl.cdw-readout > div { padding: 6px 10px; border-radius: 8px; background: var(--w-surface); }
 .cdw dl.cdw-readout > div > dt { color: var(--w-muted); font-weight: 400; font-size: 13px; }
 .cdw dl.cdw-readout > div > dd { font-size: 18px; font-weight: 600; line-height: 1.3; }
-.cdw.cdw dl.cdw-readout > div > :is(dt, dd) { display: block; float: none; clear: none; width: auto; margin: 0; padding: 0; }
+.cdw.cdw dl.cdw-readout > div > :is(dt, dd) { display: block; float: none; clear: none; width: auto; margin: 0;
+  padding: 0; }
 @container (max-width: 480px) {
   .cdw dl.cdw-readout { grid-template-columns: 1fr 1fr; }
   .cdw dl.cdw-readout > div:last-child:nth-child(odd) { grid-column: 1 / -1; }
 }
-.cdw .cdw-unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.cdw .cdw-choose { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 10px; }
+.cdw select { min-height: 34px; max-width: 100%; padding: 3px 8px; font: inherit; color: var(--w-ink); cursor: pointer;
+  background: var(--w-surface); border: 1px solid var(--w-muted); border-radius: 8px; }
+.cdw .cdw-under { margin-top: 4px; }
+.cdw .cdw-under .cdw-slider label, .cdw .cdw-under .cdw-slider output { padding: 0 8px; }
+.cdw .cdw-controls button { justify-self: start; }
+.cdw .cdw-check { display: flex; align-items: center; gap: 8px; min-height: 34px; cursor: pointer; font-size: 14px; }
+.cdw .cdw-check input { width: 18px; height: 18px; margin: 0; flex: none; accent-color: var(--w-accent); }
+.cdw .cdw-body { display: grid; grid-template-columns: minmax(0, 1fr); gap: 14px 28px; margin-top: 12px; }
+.cdw .cdw-controls { display: grid; gap: 8px 28px; align-content: start;
+  grid-template-columns: repeat(auto-fit, minmax(min(210px, 100%), 1fr)); }
+.cdw .cdw-legend { display: flex; flex-wrap: wrap; gap: 2px 20px; margin: 0 0 10px; align-content: start; }
+.cdw .cdw-legend span { display: flex; align-items: center; gap: 8px; }
+.cdw .cdw-legend i { flex: none; width: 24px; border-top: 3px solid var(--mark); }
+.cdw .cdw-note { margin: 10px 0; color: var(--w-muted); font-size: 14px; }
+.cdw [hidden] { display: none; }
+@container (min-width: 660px) {
+  .cdw .cdw-body { grid-template-columns: minmax(0, 1fr) 218px; }
+  .cdw .cdw-controls { grid-template-columns: 1fr; gap: 14px; }
+  .cdw .cdw-whole { grid-column: 1 / -1; }
+}
+.cdw .cdw-unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+  white-space: nowrap; }
 @media print { .cdw { break-inside: avoid; } }
 `;
+
+  // The book's colours: of the losses, of the kinds of pairs, of identities (the last as in cdmllab.plots.style).
+  const COLOURS = Object.fromEntries([
+    ["softmax", "#7d828a"], ["normface", "#4a97cf"], ["sphereface", "#b86bb0"], ["cosface", "#2a9d7f"],
+    ["arcface", "#2f6fb7"], ["cdml", "#d9542b"], ["combined", "#c08a1e"],
+  ].map(([name, fallback]) => [name, `var(--cdml-${name}, ${fallback})`]));
+  const colour = (name) => COLOURS[name] ?? "var(--w-accent)";
+  const IDENTITIES = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8c7a00", "#7a4fb5",
+    "#8a8f98", "#b03060"];
+  const identity = (k) => IDENTITIES[k % IDENTITIES.length];
+
+  // What cdmllab.widgets.base.packed wrote: float32, little-endian, base64.
+  const floats = (text) => {
+    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const view = new DataView(bytes.buffer);
+    return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+  };
+
+  // The reader has asked the system for no animation.
+  const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   const add = (node, attributes, children) => {
     for (const [key, value] of Object.entries(attributes)) {
@@ -69,6 +113,19 @@ const kit = (() => {
     return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "\u2212");
   };
 
+  // Round values of a step of 1, 2 or 5 between two ends, about so many; and how many decimals they need.
+  const ticks = (low, high, about) => {
+    const rough = (high - low) / about;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
+    const first = Math.ceil(low / step - 1e-9);
+    const values = Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, i) => (first + i) * step);
+    return { values, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
+  };
+
+  // Degrees in [-180, 180).
+  const wrap = (deg) => ((((deg + 180) % 360) + 360) % 360) - 180;
+
   const commit = (model, values) => {
     for (const [name, value] of Object.entries(values)) model.set(name, value);
     model.save_changes();
@@ -86,7 +143,7 @@ const kit = (() => {
   const slider = (model, spec) => {
     const id = uid(spec.name);
     const shown = html("output", { for: id });
-    const say = (value) => `${number(value, spec.digits)}${spec.unit ?? ""}`;
+    const say = spec.say ?? ((value) => `${number(value, spec.digits)}${spec.unit ?? ""}`);
     const input = html("input", {
       type: "range", id, name: spec.name, min: spec.min, max: spec.max, step: spec.step,
       oninput: () => commit(model, { [spec.name]: Number(input.value) }),
@@ -101,6 +158,13 @@ const kit = (() => {
     return { node: html("div", { class: "cdw-slider" }, label, shown, input), input, update };
   };
 
+  // A slider below a plot, its thumb, 16 px wide, below what it moves: fit({ left, right }, width) of the plot.
+  const under = ({ node }) => {
+    const row = html("div", { class: "cdw-under" }, node);
+    const fit = ({ left, right }, width) => { row.style.padding = `0 ${width - right - 8}px 0 ${left - 8}px`; };
+    return { node: row, fit };
+  };
+
   // One choice of several, as native radio buttons: options are [value, text] pairs.
   const choice = (model, name, title, options) => {
     const group = uid(name);
@@ -110,6 +174,33 @@ const kit = (() => {
     const update = () => inputs.forEach((input) => { input.checked = input.value === model.get(name); });
     return { node: html("fieldset", {}, html("legend", {}, title), html("div", { class: "cdw-row" }, ...row)), update };
   };
+
+  // One choice of many, as a native list: options are [value, text] pairs, or [title, [pairs]] for a group of them.
+  // `also` gives further values that go with a choice.
+  const select = (model, name, title, options, also = () => ({})) => {
+    const id = uid(name);
+    const values = [];
+    const option = ([value, text]) => {
+      values.push(value);
+      return html("option", { value: values.length - 1 }, text);
+    };
+    const node = html("select", { id, name,
+      onchange: () => { const value = values[node.value]; commit(model, { ...also(value), [name]: value }); } },
+      ...options.map(([value, text]) => (Array.isArray(text)
+        ? html("optgroup", { label: value }, ...text.map(option)) : option([value, text]))));
+    const update = () => { node.value = String(values.indexOf(model.get(name))); };
+    return { node: html("div", { class: "cdw-choose" }, html("label", { for: id }, title), node), update };
+  };
+
+  // A yes or no, as a native checkbox.
+  const check = (model, name, text) => {
+    const input = html("input", { type: "checkbox", name, onchange: () => commit(model, { [name]: input.checked }) });
+    return { node: html("label", { class: "cdw-check" }, input, text),
+      update: () => { input.checked = model.get(name); } };
+  };
+
+  const legend = (entries) => html("p", { class: "cdw-legend" }, ...entries.map(([mark, text, dash]) => html("span", {},
+    html("i", { style: `--mark: ${mark}; border-top-style: ${dash ?? "solid"}` }), text)));
 
   // Named numbers that change: entries are [key, label]. show({key: text}) writes them.
   const readout = (entries) => {
@@ -169,9 +260,13 @@ const kit = (() => {
     return { ...values, ...pixels, toX, toY, fromX, curve, axes };
   };
 
-  // Calls back with the pointer's x in the picture while it is pressed: mouse, pen and finger.
+  // Calls back with the pointer's place in the picture while it is pressed, and whether it has just been: mouse, pen
+  // and finger. A finger that moves up or down scrolls the page.
   const draggable = (node, moved) => {
-    const at = (event) => moved(event.clientX - node.getBoundingClientRect().left);
+    const at = (event) => {
+      const box = node.getBoundingClientRect();
+      moved(event.clientX - box.left, event.clientY - box.top, event.type === "pointerdown");
+    };
     node.style.touchAction = "pan-y";
     node.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
@@ -199,5 +294,6 @@ const kit = (() => {
     };
   };
 
-  return { html, svg, number, commit, root, slider, choice, readout, announcer, picture, frame, draggable, redraw };
+  return { html, svg, number, ticks, wrap, colour, identity, floats, still, commit, root, slider, under, choice, select,
+    check, legend, readout, announcer, picture, frame, draggable, redraw };
 })();

@@ -1,0 +1,34 @@
+"""What the theme's pages lack for readers who listen to them or use a keyboard, put right in the finished files.
+
+The rest, which depends on the width of the screen, is in ``_static/cdml.js``.
+"""
+
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+REPLACED = {
+    # A button is called what stands on it, "Search Ctrl+K"; the pictures on another say no more than its label.
+    'title="Search" aria-label="Search" data-bs-placement': 'title="Search" data-bs-placement',
+    'data-mode="light" title="Light"': 'data-mode="light"',
+    'data-mode="dark"  title="Dark"': 'data-mode="dark"',
+    'data-mode="auto"  title="System Settings"': 'data-mode="auto"',
+    # A list has items; "doc-biblioentry" was one in a version of the standard that is no more.
+    'role="doc-biblioentry"': 'role="listitem"',
+}
+
+
+def put_right(app: Sphinx, error: Exception | None) -> None:
+    if error is not None or app.builder.format != "html":
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        better = text
+        for old, new in REPLACED.items():
+            better = better.replace(old, new)
+        if better != text:
+            page.write_text(better, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("build-finished", put_right)

@@ -1,0 +1,107 @@
+// Every margin softmax of the package that has a target curve: its name, its values, and what it makes of an angle.
+// `v` are the values of the widget, `n` is the angle to all other class centres; angles in radians.
+const losses = (() => {
+  const { cos, PI } = Math;
+  const { addAngle, combined, lowered } = margins;
+  const angular = (theta, v) => addAngle(theta, v.m2, v.beyond_pi);
+  const LINEAR = { m2: 0.5, beyond_pi: "linear" };
+
+  // What a hard negative counts; a negative is hard when it beats the margined target.
+  const raised = (value, hard) => ({ value, branch: hard ? "hard" : "not hard" });
+  const level = (theta, m) => cos(theta + m);
+
+  const npcHard = (theta, n) => cos(n) > level(theta, 0.5);
+  const cdmlMargin = (theta, v, n) => {
+    const e = margins.easiness(v.easiness, theta, n);
+    return { m: v.m2 * (1 + margins.change(v, e)), branch: v.shape === "step" ? Math.sign(e) : "linear" };
+  };
+
+  const TABLE = {
+    normface: { label: "NormFace", values: {}, formula: "cos \u03b8",
+      target: (theta) => addAngle(theta, 0, "none") },
+    sphereface: { label: "SphereFace", values: { m1: 4, softening: 5 },
+      formula: "(\u03bb cos \u03b8 + cos(m\u2081 \u03b8), continued) / (1 + \u03bb)",
+      target: (theta, v) => margins.sphereface(theta, v.m1, v.softening) },
+    cosface: { label: "CosFace", values: { m3: 0.35 }, formula: "cos \u03b8 \u2212 m\u2083",
+      target: (theta, v) => lowered(TABLE.normface.target(theta), v.m3) },
+    arcface: { label: "ArcFace", values: LINEAR, formula: "cos(\u03b8 + m\u2082)", target: angular },
+    combined: { label: "Combined", values: { m1: 1, m2: 0.3, m3: 0.2, beyond_pi: "linear" },
+      formula: "cos(m\u2081 \u03b8 + m\u2082) \u2212 m\u2083",
+      target: (theta, v) => combined(theta, v.m1, v.m2, v.m3, v.beyond_pi) },
+    liarcface: { label: "Li-ArcFace", values: { m2: 0.45 }, formula: "1 \u2212 2 (\u03b8 + m\u2082) / \u03c0",
+      target: (theta, v) => ({ psi: 1 - (2 * (theta + v.m2)) / PI, slope: -2 / PI, branch: "" }),
+      negative: (theta, v, n) => raised(1 - (2 * n) / PI, false), margin: (v) => v.m2 },
+    subcenter_arcface: { label: "Sub-center ArcFace", values: LINEAR,
+      formula: "cos(\u03b8 + m\u2082), \u03b8 to the nearest of several centres", target: angular },
+    adacos: { label: "AdaCos", values: {}, formula: "cos \u03b8, with the scale s that AdaCos begins with",
+      target: (theta) => TABLE.normface.target(theta),
+      scale: (v) => Math.SQRT2 * Math.log(Math.max(v.identities - 1, 2)) },
+    curricularface: { label: "CurricularFace", values: { ...LINEAR, boost: 0 }, formula: "cos(\u03b8 + m\u2082)",
+      note: "A negative that beats the margined target counts cos \u03b8\u2c7c (t + cos \u03b8\u2c7c); t grows during training.",
+      target: angular,
+      negative: (theta, v, n) => (cos(n) > level(theta, v.m2)
+        ? raised(cos(n) * (v.boost + cos(n)), true) : raised(cos(n), false)) },
+    mv_softmax: { label: "MV-Softmax", values: { m2: 0, m3: 0.35, boost: 0.2, beyond_pi: "linear" },
+      formula: "cos(\u03b8 + m\u2082) \u2212 m\u2083",
+      note: "A negative that beats the margined target counts (t + 1) cos \u03b8\u2c7c + t.",
+      target: (theta, v) => lowered(angular(theta, v), v.m3),
+      negative: (theta, v, n) => (cos(n) > TABLE.mv_softmax.target(theta, v).psi
+        ? raised((v.boost + 1) * cos(n) + v.boost, true) : raised(cos(n), false)) },
+    npcface: { label: "NPCFace", values: { m2: 0.4, beyond_pi: "linear" },
+      formula: "cos(\u03b8 + m), m = m\u2082 + 0.2 \u00d7 mean hard negative",
+      note: "A negative is hard when it beats cos(\u03b8 + 0.5), and counts 1.1 cos \u03b8\u2c7c + 0.2.",
+      target: (theta, v, n) => {
+        const hard = npcHard(theta, n);
+        const found = addAngle(theta, v.m2 + Math.min(0.2, v.m2) * (hard ? cos(n) : 0), v.beyond_pi);
+        return { ...found, branch: `${found.branch} ${hard}` };
+      },
+      negative: (theta, v, n) => (npcHard(theta, n) ? raised(1.1 * cos(n) + 0.2, true) : raised(cos(n), false)) },
+    magface: { label: "MagFace", values: { beyond_pi: "linear" },
+      formula: "cos(\u03b8 + m(a)), m from 0.45 at length 10 to 0.8 at 110",
+      note: "The loss has 35 (1/a + a/110\u00b2) in it, which pulls lengths up.",
+      target: (theta, v) => addAngle(theta, 0.45 + 0.35 * ((margins.clip(v.length, 10, 110) - 10) / 100), v.beyond_pi),
+      extra: (v) => { const a = margins.clip(v.length, 10, 110); return 35 * (1 / a + a / 110 ** 2); } },
+    adaface: { label: "AdaFace", values: { m2: 0.4, beyond_pi: "clip" },
+      formula: "cos(\u03b8 \u2212 m\u2082 z) \u2212 m\u2082 (1 + z)",
+      target: (theta, v) => lowered(addAngle(theta, -v.m2 * v.quality, v.beyond_pi), v.m2 * (1 + v.quality)) },
+    elasticface: { label: "ElasticFace", values: LINEAR,
+      formula: "cos(\u03b8 + m), m drawn from N(m\u2082, 0.05\u00b2)",
+      target: (theta, v) => addAngle(theta, v.m2 + 0.05 * v.draw, v.beyond_pi) },
+    kappaface: { label: "KappaFace", values: { m2: 0.8, beyond_pi: "linear" }, formula: "cos(\u03b8 + m\u2082 w)",
+      target: (theta, v) => addAngle(theta, v.m2 * v.weight, v.beyond_pi) },
+    cdml: { label: "CDML", values: { m2: 0.49, alpha: 0.2, easiness: "similarity", shape: "step", favour: "easy",
+      beyond_pi: "linear" }, formula: "cos(\u03b8 + m), m = m\u2082 (1 \u00b1 \u03b1 e)",
+      target: (theta, v, n) => {
+        const { m, branch } = cdmlMargin(theta, v, n);
+        const found = addAngle(theta, m, v.beyond_pi);
+        return { ...found, branch: `${found.branch} ${branch}` };
+      } },
+  };
+
+  const GROUPS = [
+    ["one margin for all", ["normface", "sphereface", "cosface", "arcface", "combined", "liarcface"]],
+    ["ArcFace and more", ["subcenter_arcface", "adacos", "curricularface", "mv_softmax", "npcface"]],
+    ["a margin for each sample", ["magface", "adaface", "elasticface", "kappaface", "cdml"]],
+  ].map(([title, names]) => [title, names.map((name) => [name, TABLE[name].label])]);
+
+  // All there is to say about one angle: the target, the scale, the loss and its derivative by the angle, exact and
+  // with d(target)/d(cosine) = 1.
+  const at = (name, theta, v) => {
+    const entry = TABLE[name];
+    const n = (v.negative_deg * PI) / 180;
+    const { psi, slope, branch } = entry.target(theta, v, n);
+    const s = entry.scale ? entry.scale(v) : v.s;
+    const other = entry.negative ? entry.negative(theta, v, n) : raised(cos(n), false);
+    const rest = s * other.value + Math.log(v.identities - 1);
+    const weight = s * margins.missed(s * psi, rest);
+    return {
+      psi, s, logit: s * psi, loss: margins.loss(s * psi, rest) + (entry.extra ? entry.extra(v) : 0),
+      gradient: -weight * slope, straight: weight * Math.sin(theta), branch: `${branch} ${other.branch}`,
+      effective: entry.margin ? entry.margin(v) : margins.effective(theta, psi),
+    };
+  };
+
+  const colour = (name) => kit.colour({ subcenter_arcface: "arcface", adacos: "normface",
+    curricularface: "arcface" }[name] ?? name);
+  return { TABLE, GROUPS, at, colour };
+})();

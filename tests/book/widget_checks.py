@@ -1,0 +1,203 @@
+"""What a widget shows, against the package: one check for each, for whatever values it has now."""
+
+import base64
+import io
+import math
+import re
+
+import numpy as np
+import pytest
+from curves import drawn_curve, drawn_pieces
+from driving import readout, twin, widget, written
+from PIL import Image
+from playwright.sync_api import Page
+
+from cdmllab.metrics import ranked
+from cdmllab.plots import style
+from cdmllab.plots.sphere import view
+from cdmllab.widgets import CdmlAtWork, DecisionBoundary, FaceLab, Hypersphere, TargetLogit, Threshold, unpacked
+from cdmllab.widgets.face_lab import SHAPE
+
+BELOW = "below \N{MINUS SIGN}1"
+
+
+def target_logit(page: Page) -> None:
+    """Each curve to 1e-5 of its unit (read from paths of seven decimals of a pixel), the numbers as written."""
+    now = twin(page, "target_logit")
+    assert isinstance(now, TargetLogit)
+    names = {"logit": ["logit"], "loss": ["loss"], "gradient": ["pull", "pull_straight_through"]}[now.shows]
+    seen = 0
+    for name, css in zip(names, (".tl-curve", ".tl-straight"), strict=False):
+        pieces = drawn_pieces(widget(page, "target_logit").locator(css))
+        assert pieces[0][0][0] == pytest.approx(0, abs=1e-6)
+        assert pieces[-1][0][-1] == pytest.approx(180, abs=1e-6)
+        for angles, values in pieces:
+            inside = slice(1, -1)  # a piece ends where the loss jumps, on either side of it
+            expected = getattr(now.curves(angles[inside]), name)
+            np.testing.assert_allclose(values[inside], expected, rtol=1e-7, atol=1e-5)
+            seen += len(expected)
+    assert seen > 340 * len(names)
+    plain = TargetLogit(loss="normface", s=now.s, negative_deg=now.negative_deg, identities=now.identities)
+    angles, values = drawn_curve(widget(page, "target_logit").locator(".tl-reference"))
+    np.testing.assert_allclose(values, getattr(plain.curves(angles), names[0]), rtol=1e-7, atol=1e-5)
+
+    at = now.curves([now.theta_deg])
+    psi = at.psi[0]
+    effective = BELOW if psi < -1 else written(math.degrees(math.acos(min(psi, 1.0))) - now.theta_deg, 2, "°")
+    if now.loss == "liarcface":
+        effective = written(math.degrees(now.m2), 2, "°")
+    assert readout(page, "target_logit") == {
+        "theta": written(now.theta_deg, 1, "°"),
+        "cosine": written(math.cos(math.radians(now.theta_deg)), 4),
+        "psi": written(psi, 4),
+        "logit": written(at.logit[0], 3),
+        "effective": effective,
+        "loss": written(at.loss[0], 3),
+        "gradient": written(at.pull[0], 3),
+        "straight": written(at.pull_straight_through[0], 3),
+    }
+
+
+def decision_boundary(page: Page) -> None:
+    """The coloured parts of the circle, to a millionth of a degree, and the numbers as written."""
+    now = twin(page, "decision_boundary")
+    assert isinstance(now, DecisionBoundary)
+    places = np.linspace(-179.9, 179.9, 361)
+    leads = now.leads(places)
+    for k in (0, 1):
+        parts = widget(page, "decision_boundary").locator(f".db-part[data-class='{k + 1}']")
+        ends = np.array(parts.evaluate_all("all => all.map(e => [+e.dataset.from, +e.dataset.to])")).reshape(-1, 2)
+        coloured = ((places[:, None] > ends[:, 0]) & (places[:, None] < ends[:, 1])).any(axis=1)
+        np.testing.assert_array_equal(coloured, leads[:, k] > 0)
+        inner = ends[np.abs(ends) < 179.999]
+        assert (now.leads(inner - 1e-6)[:, k] * now.leads(inner + 1e-6)[:, k] < 0).all()
+    first, second = now.boundaries_deg()
+    strip = now.strip_deg()
+    lead = now.leads(now.position_deg)[int(now.label) - 1]
+    angles = now.angles_deg(now.position_deg)
+    assert readout(page, "decision_boundary") == {
+        "theta1": written(angles[0], 1, "°"),
+        "theta2": written(angles[1], 1, "°"),
+        "lead": written(lead, 4),
+        "verdict": "satisfied" if lead > 0 else "pulled on",
+        "boundary1": "nowhere" if first is None else written(first, 2, "°"),
+        "boundary2": "nowhere" if second is None else written(second, 2, "°"),
+        "strip": "–" if strip is None else written(strip, 2, "°"),
+    }
+
+
+def cdml_at_work(page: Page) -> None:
+    """Margin and pull of every sample to 1e-9, the numbers of one as written."""
+    now = twin(page, "cdml_at_work")
+    assert isinstance(now, CdmlAtWork)
+    batch = now.batch()
+    for css, expected in ((".ca-margin", batch.margin_rad), (".ca-pull", batch.pull)):
+        values = widget(page, "cdml_at_work").locator(css).evaluate_all("all => all.map(e => +e.dataset.value)")
+        np.testing.assert_allclose(values, expected, rtol=1e-9, atol=1e-9)
+    i = now.sample - 1
+    assert readout(page, "cdml_at_work") == {
+        "theta": written(now.angles_deg[i], 1, "°"),
+        "easiness": written(batch.easiness[i], 3),
+        "margin": written(batch.margin_rad[i], 4),
+        "loss": written(batch.loss[i], 3),
+        "pull": written(batch.pull[i], 3),
+        "arcface": written(batch.arcface_pull[i], 3),
+        "mean": written(batch.margin_rad.mean(), 4),
+        "reach": written(now.policy().current_alpha(now.progress), 3),
+    }
+
+
+def hypersphere(page: Page) -> None:
+    """Where the points stand, to a thousandth of a pixel, their colours, and the numbers as written."""
+    now = twin(page, "hypersphere")
+    assert isinstance(now, Hypersphere)
+    place = widget(page, "hypersphere")
+    place.locator(f".hs-plot svg[data-frame='{now.frame}']").wait_for()  # the points have arrived
+    n = len(now.labels)
+    points = unpacked(now.points, len(now.epochs), n, 3)[now.frame].astype(float)
+    turned = points @ view(now.elevation_deg, now.azimuth_deg).T
+    size = float(place.locator(".hs-plot svg").get_attribute("width"))
+    dots = place.locator(".hs-point").evaluate_all(
+        "all => all.map(e => [+e.getAttribute('cx'), +e.getAttribute('cy'), +e.getAttribute('opacity')])"
+    )
+    r = size / 2 - 26
+    expected = np.stack([size / 2 + r * turned[:, 0], size / 2 - r * turned[:, 1]], axis=1)
+    np.testing.assert_allclose(np.array(dots)[:, :2], expected, rtol=0, atol=1.1e-3)
+    away = np.abs(turned[:, 2]) > 1e-6
+    np.testing.assert_array_equal((np.array(dots)[:, 2] > 0.5)[away], (turned[:, 2] > 0)[away])
+    fills = place.locator(".hs-point").evaluate_all("all => all.map(e => e.getAttribute('style'))")
+    if now.colour == "identity":
+        assert fills == [f"fill: {style.IDENTITY_COLOURS[label]}" for label in now.labels]
+    else:
+        margins = unpacked(now.margin_rad, len(now.epochs), n).astype(float)
+        low, high = margins.min(), margins.max()
+        shares = [float(re.search(r"([\d.]+)%", fill)[1]) for fill in fills]
+        np.testing.assert_allclose(shares, 100 * (margins[now.frame] - low) / (high - low), rtol=0, atol=0.051)
+    look = now.look()
+    assert readout(page, "hypersphere") == {
+        "epoch": str(now.epochs[now.frame]),
+        "own": written(look.own_deg, 1, "°"),
+        "apart": written(look.apart_deg, 1, "°"),
+        "margin": written(look.margin_rad, 3),
+        "right": written(100 * look.right, 1, " %"),
+    }
+
+
+def threshold(page: Page) -> None:
+    """The point on the ROC and the rates as the package has them, the ROC's corners and the bars to 1e-6."""
+    now = twin(page, "threshold")
+    assert isinstance(now, Threshold)
+    place, rates, scores = widget(page, "threshold"), now.rates(), now.ranked()
+    point = place.locator(".th-point").evaluate("e => [+e.dataset.far, +e.dataset.tar]")
+    assert point == pytest.approx([rates.far, rates.tar], abs=1e-12)
+    far, tar = drawn_curve(place.locator(".th-roc"))
+    x, y = ranked.corners(scores)
+    if now.axis == "log":
+        x = np.log10(np.maximum(x, 0.5 / len(scores.impostor)))
+    np.testing.assert_allclose(far[::2], x, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(tar[::2], y, rtol=0, atol=1e-6)
+    for kind in ("genuine", "impostor"):
+        heights = np.array(place.locator(f".th-{kind}").evaluate_all("all => all.map(e => +e.getAttribute('height'))"))
+        edges = now.low + (now.high - now.low) * np.arange(len(heights) + 1) / len(heights)
+        values = getattr(scores, kind)
+        near = np.abs(values[:, None] - edges).min(axis=1).min() < 1e-6  # a score on an edge may go either way
+        if not near:
+            counts = np.histogram(values, edges)[0]
+            np.testing.assert_allclose(heights / heights.sum(), counts / counts.sum(), rtol=0, atol=1e-6)
+    shown = readout(page, "threshold")
+    assert float(shown.pop("threshold").replace("\N{MINUS SIGN}", "-")) == pytest.approx(now.threshold, abs=5e-4)
+    assert shown == {key: written(100 * getattr(rates, key), 2, " %") for key in ("far", "frr", "tar", "accuracy")}
+
+
+def face_lab(page: Page) -> None:
+    """The picture that is shown is the right frame, and its score and those beside it are the network's."""
+    now = twin(page, "face_lab")
+    assert isinstance(now, FaceLab)
+    place = widget(page, "face_lab")
+    at = (now.yaw, now.age, now.light, now.occlusion)
+    frame = int(np.ravel_multi_index(at, SHAPE))
+    canvas = place.locator(f".fl-live canvas[data-frame='{frame}']")
+    canvas.wait_for()
+    address = canvas.evaluate("e => e.toDataURL('image/png')")
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))).convert("RGB"), dtype=float)
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(now.sprite))).convert("RGB"), dtype=float)
+    size = len(pixels)
+    row, column = divmod(frame, now.columns)
+    expected = sheet[row * size : (row + 1) * size, column * size : (column + 1) * size]
+    assert np.abs(pixels - expected).mean() < 2.0  # two decoders of one WebP round colours differently
+    scores = unpacked(now.scores, *SHAPE)
+    axis = ("yaw", "age", "light", "occlusion").index(now.follows)
+    beside = tuple(slice(None) if k == axis else i for k, i in enumerate(at))
+    np.testing.assert_allclose(drawn_curve(place.locator(".fl-curve"))[1], scores[beside], rtol=0, atol=1e-6)
+    score = now.score()
+    assert readout(page, "face_lab") == {
+        "score": written(score, 3),
+        "lost": written(1 - score, 3),
+        "threshold": written(now.threshold, 3),
+        "verdict": "accepted" if score >= now.threshold else "refused",
+    }
+
+
+CHECKS = {
+    check.__name__: check for check in (target_logit, decision_boundary, cdml_at_work, hypersphere, threshold, face_lab)
+}
