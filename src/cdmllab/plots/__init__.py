@@ -9,12 +9,14 @@ from cdmllab.plots.networks import costs, latencies, receptive_fields, residual_
 from cdmllab.plots.pictures import pictures
 from cdmllab.plots.sphere import facing, sphere
 from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure, label
+from cdmllab.plots.training import accuracy_bars, differences, sample_margins, training_curves
 from cdmllab.plots.verification import cmc_curve, reliability_curve, roc_curve, score_histogram
 
 __all__ = [
     "COLOURS",
     "IDENTITY_COLOURS",
     "Drawing",
+    "accuracy_bars",
     "angle_histogram",
     "byte_layout",
     "cmc_curve",
@@ -22,6 +24,7 @@ __all__ = [
     "contact_sheet",
     "costs",
     "decision_regions",
+    "differences",
     "error_rates",
     "error_sheet",
     "facing",
@@ -37,8 +40,10 @@ __all__ = [
     "residual_block",
     "response_curves",
     "roc_curve",
+    "sample_margins",
     "score_histogram",
     "shares",
     "sphere",
     "target_logits",
+    "training_curves",
 ]
