@@ -3,7 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-from cdmllab.exercises import chapter_01, chapter_02, chapter_06, chapter_07, chapter_08, chapter_11, chapter_13
+from cdmllab.exercises import (
+    chapter_01,
+    chapter_02,
+    chapter_06,
+    chapter_07,
+    chapter_08,
+    chapter_09,
+    chapter_11,
+    chapter_13,
+)
 
 __all__ = ["check", "judge", "names"]
 
@@ -14,6 +23,7 @@ _CHECKERS: dict[str, Callable[[Any], str | None]] = {
     **chapter_06.CHECKERS,
     **chapter_07.CHECKERS,
     **chapter_08.CHECKERS,
+    **chapter_09.CHECKERS,
     **chapter_11.CHECKERS,
     **chapter_13.CHECKERS,
 }
