@@ -38,3 +38,12 @@ def test_accuracies_show_every_seed_and_the_mean():
     np.testing.assert_allclose(dots[0].get_ydata(), [90, 92])
     np.testing.assert_allclose(means[1].get_ydata(), [92, 92])
     assert [t.get_text() for t in ax.get_xticklabels()] == ["ArcFace", "CDML"]
+
+
+def test_wrong_labels_stand_out():
+    _, axes = plots.figure(2)
+    easiness, difficulty, wrong = [0.9, 0.5, -0.2], [0.1, 0.2, 0.3], [False, False, True]
+    plots.guess_against_truth(axes[0], easiness, difficulty, wrong)
+    assert [len(line.get_xdata()) for line in axes[0].lines] == [2, 1]
+    plots.by_label(axes[1], easiness, wrong, bins=4)
+    assert axes[1].get_legend_handles_labels()[1] == ["right label", "wrong label"]

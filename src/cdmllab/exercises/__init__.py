@@ -20,6 +20,7 @@ __all__ = ["check", "judge", "names"]
 _CHECKERS: dict[str, Callable[[Any], str | None]] = {
     **chapter_01.CHECKERS,
     **chapter_02.CHECKERS,
+    **chapter_05.CHECKERS,
     **chapter_06.CHECKERS,
     **chapter_07.CHECKERS,
     **chapter_08.CHECKERS,

@@ -9,7 +9,14 @@ from cdmllab.plots.networks import costs, latencies, receptive_fields, residual_
 from cdmllab.plots.pictures import pictures
 from cdmllab.plots.sphere import facing, sphere
 from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure, label
-from cdmllab.plots.training import accuracy_bars, differences, sample_margins, training_curves
+from cdmllab.plots.training import (
+    accuracy_bars,
+    by_label,
+    differences,
+    guess_against_truth,
+    sample_margins,
+    training_curves,
+)
 from cdmllab.plots.verification import cmc_curve, reliability_curve, roc_curve, score_histogram
 
 __all__ = [
@@ -18,6 +25,7 @@ __all__ = [
     "Drawing",
     "accuracy_bars",
     "angle_histogram",
+    "by_label",
     "byte_layout",
     "cmc_curve",
     "colour",
@@ -29,6 +37,7 @@ __all__ = [
     "error_sheet",
     "facing",
     "figure",
+    "guess_against_truth",
     "label",
     "landmarks",
     "latencies",
