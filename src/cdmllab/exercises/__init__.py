@@ -6,6 +6,7 @@ from typing import Any
 from cdmllab.exercises import (
     chapter_01,
     chapter_02,
+    chapter_05,
     chapter_06,
     chapter_07,
     chapter_08,

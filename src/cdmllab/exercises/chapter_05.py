@@ -1,4 +1,4 @@
-"""Chapter 5, Does it know what is hard?"""
+"""Chapter 5, whether a loss knows what is hard."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +42,7 @@ def _precision(answer: Any) -> str | None:
     if word == "precision":
         return None
     return {
-        "auc": "The AUC compares one of each kind; it does not know that there are nine right labels for each wrong one.",
+        "auc": "The AUC compares one of each kind; it does not say that there are nine right labels to a wrong one.",
         "recall": "Recall says how many of the wrong labels were found, not what else was thrown away.",
     }.get(word, "One of the three words is wanted.")
 
