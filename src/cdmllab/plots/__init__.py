@@ -2,8 +2,10 @@
 
 from cdmllab.plots.contact import Drawing, contact_sheet
 from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, target_logits
+from cdmllab.plots.difficulty import by_label, colour_bar, easiness_map, guess_against_truth, sample_paths
 from cdmllab.plots.errors import error_rates, error_sheet
 from cdmllab.plots.faces import relief, response_curves
+from cdmllab.plots.gradients import Line, degrees_axis, lines, pull_arrows
 from cdmllab.plots.layout import byte_layout, landmarks
 from cdmllab.plots.networks import costs, latencies, receptive_fields, residual_block, shares
 from cdmllab.plots.pictures import pictures
@@ -11,9 +13,7 @@ from cdmllab.plots.sphere import facing, sphere
 from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure, label
 from cdmllab.plots.training import (
     accuracy_bars,
-    by_label,
     differences,
-    guess_against_truth,
     sample_margins,
     training_curves,
 )
@@ -23,16 +23,20 @@ __all__ = [
     "COLOURS",
     "IDENTITY_COLOURS",
     "Drawing",
+    "Line",
     "accuracy_bars",
     "angle_histogram",
     "by_label",
     "byte_layout",
     "cmc_curve",
     "colour",
+    "colour_bar",
     "contact_sheet",
     "costs",
     "decision_regions",
+    "degrees_axis",
     "differences",
+    "easiness_map",
     "error_rates",
     "error_sheet",
     "facing",
@@ -41,8 +45,10 @@ __all__ = [
     "label",
     "landmarks",
     "latencies",
+    "lines",
     "margin_costs",
     "pictures",
+    "pull_arrows",
     "receptive_fields",
     "reliability_curve",
     "relief",
@@ -50,6 +56,7 @@ __all__ = [
     "response_curves",
     "roc_curve",
     "sample_margins",
+    "sample_paths",
     "score_histogram",
     "shares",
     "sphere",

@@ -91,30 +91,3 @@ def accuracy_bars(ax: Axes, names: Sequence[str], values: Sequence[ArrayLike]) -
     ax.set_xticks(range(len(names)), [label(name) for name in names])
     ax.set_ylabel("accuracy (%)")
     ax.grid(visible=False, axis="x")
-
-
-def guess_against_truth(ax: Axes, easiness: ArrayLike, difficulty: ArrayLike, wrong: ArrayLike) -> None:
-    """A score's easiness against the known difficulty, a dot for each picture; wrong labels stand out.
-
-    Parameters
-    ----------
-    ax : where to draw
-    easiness, difficulty : shape (n,)
-    wrong : which pictures carry a wrong label, shape (n,)
-    """
-    e, d, w = np.asarray(easiness), np.asarray(difficulty), np.asarray(wrong, dtype=bool)
-    ax.plot(d[~w], e[~w], ".", color=GROUPS["middling"], markersize=3, alpha=0.55, rasterized=True, label="right label")
-    ax.plot(d[w], e[w], "o", color=GROUPS["mislabelled"], markersize=3.5, label="wrong label")
-    ax.set(xlabel="known difficulty (cosine lost)", ylabel="easiness")
-    ax.legend(loc="lower left")
-
-
-def by_label(ax: Axes, easiness: ArrayLike, wrong: ArrayLike, bins: int = 40) -> None:
-    """How easiness is spread over rightly and over wrongly labelled pictures, as densities; shapes (n,)."""
-    e, w = np.asarray(easiness), np.asarray(wrong, dtype=bool)
-    edges = np.linspace(e.min(), e.max(), bins + 1)
-    for rows, name in ((~w, "middling"), (w, "mislabelled")):
-        told = "wrong label" if name == "mislabelled" else "right label"
-        ax.hist(e[rows], edges, density=True, color=GROUPS[name], alpha=0.6, label=told)
-    ax.set(xlabel="easiness", ylabel="density")
-    ax.legend(loc="upper left")
