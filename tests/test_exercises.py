@@ -57,6 +57,17 @@ RIGHT = {
     "9.1": [153_280],
     "9.2": [lambda epoch: 0.1 * 0.1 ** sum(epoch >= m for m in (15, 25, 35))],
     "9.3": [68.4, 68.43],
+    "12.1": [0.145, 0.46 / math.sqrt(10)],
+    "12.2": [49],
+    "12.3": [
+        lambda d: (
+            "higher"
+            if d.mean() > 2.201 * d.std(ddof=1) / 12**0.5
+            else "lower"
+            if -d.mean() > 2.201 * d.std(ddof=1) / 12**0.5
+            else "not told apart"
+        )
+    ],
     "13.1": [0.57],
     "13.2": [72.84, math.degrees(math.acos(0.295))],
     "13.3": [lambda policy, batch: policy.margin_rad(batch).mean()],
@@ -89,6 +100,10 @@ WRONG = {
     "9.2": [(lambda epoch: 0.1, "In epoch 15"), (0.1, "function"),
             (lambda epoch: 0.1 * 0.1 ** sum(epoch > m for m in (15, 25, 35)), "count from 0")],
     "9.3": [(547.4, "share it"), (22.8, "centres alone"), (100, "too large")],
+    "12.1": [(0.046, "square root"), (0.46, "too large")],
+    "12.2": [(7, "the square"), (50, "too large")],
+    "12.3": [(lambda d: "higher" if d.mean() > 0 else "lower", "hold zero"), (lambda d: "not told apart", "are higher"),
+             ("higher", "function")],
     "13.1": [(0.53, "one minus the gap"), (0.588, "document's form"), (0.6, "too large"), ("0.57", "number")],
     "13.2": [(1.271, "radians"), (45.17, "one minus the cosine"), (90.0, "too large")],
     "13.3": [(lambda p, b: p.base_margin_rad, "base margin"), (lambda p, b: 0.1, "mean margin is"), (0.5, "function")],

@@ -64,7 +64,7 @@ protocols = ["lab/lfw", "lab/cfp_fp", "lab/agedb_30", "lab/calfw", "lab/cplfw"]
 
 # %%
 cosines = torch.tensor([0.8, 0.5, 0.2])  # an easy, a middling, a hard sample
-batch = Batch(torch.zeros(3, dtype=torch.long), cosines)
+batch = Batch(torch.zeros(3, dtype=torch.long), cosines, torch.ones(3))
 notebook.Table(
     ["cosine to the own class centre", *(f"{c:.1f}" for c in cosines.tolist())],
     [
@@ -92,7 +92,7 @@ rows = []
 for name, (own, foreign) in stages.items():
     c = (own + 0.15 * torch.randn(1000)).clamp(-1, 1)
     h = (foreign + 0.05 * torch.randn(1000)).clamp(-1, 1)
-    at = Batch(torch.zeros(1000, dtype=torch.long), c, hardest_negative=h)
+    at = Batch(torch.zeros(1000, dtype=torch.long), c, torch.ones(1000), hardest_negative=h)
     forms = (margins.CDML.document(), margins.CDML.public_gap(), margins.CDML.public_angle_gap())
     rows.append([name, *(f"{float(form.margin_rad(at).mean()):.3f}" for form in forms)])
 notebook.Table(["mean margin, rad", "document", "public, gap", "public, angle"], rows)
@@ -157,7 +157,7 @@ def slope(policy, cosine, foreign=0.2):
     """Derivative of the target cosine after the margin by the one before it."""
     c = torch.tensor([cosine], dtype=torch.float64, requires_grad=True)
     other = torch.tensor([foreign], dtype=torch.float64)
-    at = Batch(torch.zeros(1, dtype=torch.long), c, hardest_negative=other)
+    at = Batch(torch.zeros(1, dtype=torch.long), c, torch.ones(1), hardest_negative=other)
     (by,) = torch.autograd.grad(policy.target(c, at).sum(), c)
     return f"{by.item():.3f}"
 

@@ -32,7 +32,7 @@ def _fair(answer: Any) -> str | None:
         return "A function of a policy and a batch is wanted."
     generator = torch.Generator().manual_seed(0)
     cosines = torch.rand(50, generator=generator) * 2 - 1
-    batch = Batch(torch.zeros(50, dtype=torch.long), cosines, hardest_negative=torch.full((50,), 0.2))
+    batch = Batch(torch.zeros(50, dtype=torch.long), cosines, torch.ones(50), hardest_negative=torch.full((50,), 0.2))
     for policy in (CDML(shape="linear"), CDML.public_gap()):
         right = float(policy.margin_rad(batch).mean())
         got = float(answer(policy, batch))
