@@ -14,7 +14,7 @@ from cdmllab.evaluation_commands import evaluate
 from cdmllab.export.commands import export, weights
 from cdmllab.publish.commands import app as book
 from cdmllab.results_commands import app as results
-from cdmllab.sweeps.commands import sweep
+from cdmllab.sweep_commands import sweep
 from cdmllab.training_commands import presets, train
 
 # torch asks the system for huge pages, if told so before it first allocates: steps on a CPU take a fifth less time or
