@@ -1,5 +1,6 @@
 """The command line: `cdmllab --help`. Each group of commands lives beside its modules."""
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -13,8 +14,12 @@ from cdmllab.evaluation_commands import evaluate
 from cdmllab.export.commands import export, weights
 from cdmllab.publish.commands import app as book
 from cdmllab.results_commands import app as results
-from cdmllab.sweeps.commands import sweep
+from cdmllab.sweep_commands import sweep
 from cdmllab.training_commands import presets, train
+
+# torch asks the system for huge pages, if told so before it first allocates: steps on a CPU take a fifth less time or
+# better, and the numbers are the same. Processes that a command starts inherit it.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 class _Sentences(TyperGroup):

@@ -53,6 +53,7 @@ def test_rank_correlation_and_auc_know_their_extremes():
     truth = np.linspace(0, 1, 50)
     assert difficulty.rank_correlation(truth**3, truth) == pytest.approx(1.0)
     assert difficulty.rank_correlation(-truth, truth) == pytest.approx(-1.0)
+    assert difficulty.rank_correlation(np.ones_like(truth), truth) == 0.0  # the same for all: it orders nothing
     wrong = np.arange(50) >= 40
     assert difficulty.mislabel_auc(truth, wrong) == 1.0
     assert difficulty.mislabel_auc(np.ones(50), wrong) == 0.5

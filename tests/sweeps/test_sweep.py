@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -249,3 +251,22 @@ def kill_the_trainer(within, part):
             os.kill(child.pid, signal.SIGKILL)
             return True
     return False
+
+
+def test_processes_end_with_the_sweep_that_is_killed(tmp_path):
+    """No orphan goes on training: whoever starts the same sweep again must not meet it."""
+    path = written(tmp_path, settings=SLOW, stages={"one": {"seeds": 2}})
+    environment = {**os.environ, "CDMLLAB_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "cdmllab", "sweep", str(path), "--workers", "2"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    while not list((tmp_path / "runs").glob("*/checkpoints/step-*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.count("finished") == 2
+    assert len(list(Run.list(tmp_path / "runs"))) == 2  # continued, not begun anew

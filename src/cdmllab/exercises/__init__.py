@@ -1,31 +1,18 @@
 """Checkers for the exercises: they accept right answers and say what is wrong with others."""
 
+import pkgutil
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
-
-from cdmllab.exercises import (
-    chapter_01,
-    chapter_02,
-    chapter_03,
-    chapter_04,
-    chapter_06,
-    chapter_07,
-    chapter_08,
-    chapter_11,
-)
 
 __all__ = ["check", "judge", "names"]
 
-# A checker takes the answer and returns None if it is right, else a sentence that helps.
+# A checker takes the answer and returns None if it is right, else a sentence that helps. Each chapter has a module.
 _CHECKERS: dict[str, Callable[[Any], str | None]] = {
-    **chapter_01.CHECKERS,
-    **chapter_02.CHECKERS,
-    **chapter_03.CHECKERS,
-    **chapter_04.CHECKERS,
-    **chapter_06.CHECKERS,
-    **chapter_07.CHECKERS,
-    **chapter_08.CHECKERS,
-    **chapter_11.CHECKERS,
+    exercise: checker
+    for found in pkgutil.iter_modules(__path__)
+    if found.name.startswith("chapter_")
+    for exercise, checker in import_module(f"{__name__}.{found.name}").CHECKERS.items()
 }
 
 

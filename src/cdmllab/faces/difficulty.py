@@ -115,11 +115,15 @@ def easiness(difficulty: ArrayLike, mislabelled: ArrayLike | None = None) -> Ten
 def rank_correlation(score: ArrayLike, truth: ArrayLike) -> float:
     """Spearman's correlation of a loss's difficulty score with the true difficulty, both of shape (n,).
 
+    0 where one of the two is the same for all, and orders nothing.
+
     Raises
     ------
     ValueError : shapes that differ, fewer than three pictures, or a score that is not finite
     """
     s, t = _paired(score, truth)
+    if s.min() == s.max() or t.min() == t.max():
+        return 0.0
     return float(spearmanr(s, t).statistic)
 
 

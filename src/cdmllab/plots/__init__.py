@@ -2,7 +2,7 @@
 
 from cdmllab.plots.contact import Drawing, contact_sheet
 from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, target_logits
-from cdmllab.plots.difficulty import colour_bar, easiness_map, sample_paths
+from cdmllab.plots.difficulty import by_label, colour_bar, easiness_map, guess_against_truth, sample_paths
 from cdmllab.plots.errors import error_rates, error_sheet
 from cdmllab.plots.faces import relief, response_curves
 from cdmllab.plots.gradients import Line, degrees_axis, lines, pull_arrows
@@ -11,6 +11,12 @@ from cdmllab.plots.networks import costs, latencies, receptive_fields, residual_
 from cdmllab.plots.pictures import pictures
 from cdmllab.plots.sphere import facing, sphere
 from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure, label
+from cdmllab.plots.training import (
+    accuracy_bars,
+    differences,
+    sample_margins,
+    training_curves,
+)
 from cdmllab.plots.verification import cmc_curve, reliability_curve, roc_curve, score_histogram
 
 __all__ = [
@@ -18,7 +24,9 @@ __all__ = [
     "IDENTITY_COLOURS",
     "Drawing",
     "Line",
+    "accuracy_bars",
     "angle_histogram",
+    "by_label",
     "byte_layout",
     "cmc_curve",
     "colour",
@@ -27,11 +35,13 @@ __all__ = [
     "costs",
     "decision_regions",
     "degrees_axis",
+    "differences",
     "easiness_map",
     "error_rates",
     "error_sheet",
     "facing",
     "figure",
+    "guess_against_truth",
     "label",
     "landmarks",
     "latencies",
@@ -45,9 +55,11 @@ __all__ = [
     "residual_block",
     "response_curves",
     "roc_curve",
+    "sample_margins",
     "sample_paths",
     "score_histogram",
     "shares",
     "sphere",
     "target_logits",
+    "training_curves",
 ]

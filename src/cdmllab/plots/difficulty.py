@@ -76,6 +76,32 @@ def sample_paths(
     ax.legend()
 
 
+def guess_against_truth(ax: Axes, easiness: ArrayLike, difficulty: ArrayLike, wrong: ArrayLike) -> None:
+    """A score's easiness against the known difficulty, a dot for each picture; wrong labels stand out.
+
+    Parameters
+    ----------
+    ax : where to draw
+    easiness, difficulty : shape (n,)
+    wrong : which pictures carry a wrong label, shape (n,)
+    """
+    e, d, w = np.asarray(easiness), np.asarray(difficulty), np.asarray(wrong, dtype=bool)
+    ax.plot(d[~w], e[~w], ".", color=RIGHT, markersize=3, alpha=0.55, rasterized=True, label="right label")
+    ax.plot(d[w], e[w], "o", color=WRONG, markersize=3.5, label="wrong label")
+    ax.set(xlabel="known difficulty (cosine lost)", ylabel="easiness")
+    ax.legend(loc="lower left")
+
+
+def by_label(ax: Axes, easiness: ArrayLike, wrong: ArrayLike, bins: int = 40) -> None:
+    """How easiness is spread over rightly and over wrongly labelled pictures, as densities; shapes (n,)."""
+    e, w = np.asarray(easiness), np.asarray(wrong, dtype=bool)
+    edges = np.linspace(e.min(), e.max(), bins + 1)
+    for rows, shade, told in ((~w, RIGHT, "right label"), (w, WRONG, "wrong label")):
+        ax.hist(e[rows], edges, density=True, color=shade, alpha=0.6, label=told)
+    ax.set(xlabel="easiness", ylabel="density")
+    ax.legend(loc="upper left")
+
+
 def colour_bar(ax: Axes, picture: AxesImage) -> None:
     """The scale of an easiness map, beside it."""
     bar = ax.figure.colorbar(picture, ax=ax, ticks=[-1, 0, 1], shrink=0.8)

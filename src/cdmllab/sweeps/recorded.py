@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from cdmllab import results
 from cdmllab.errors import CdmlLabError, did_you_mean
 from cdmllab.sweeps import expand, record, spec
 from cdmllab.sweeps.expand import Done
-from cdmllab.training import Config
+from cdmllab.training import Config, presets
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +28,16 @@ class Difference(NamedTuple):
     n: int
     detectable: float  # the least true difference that n pairs find with a power of 80 %
     p: float  # two-sided
+
+    @property
+    def verdict(self) -> Literal["higher", "lower", "not told apart"]:
+        """Which side of zero the whole interval lies on, if it lies on one."""
+        return "higher" if self.low > 0 else "lower" if self.high < 0 else "not told apart"
+
+    def told(self, unit: str = "", scale: float = 100.0) -> str:
+        """As ``+0.12 [-0.30, +0.54] points``."""
+        numbers = f"{scale * self.mean:+.2f} [{scale * self.low:+.2f}, {scale * self.high:+.2f}]"
+        return f"{numbers} {unit}".strip()
 
 
 class Recorded:
@@ -72,6 +82,13 @@ class Recorded:
             rows.append([run["measures"][name][measure] for name in names])
         found: Floats = np.array(rows, dtype=np.float64).mean(axis=1)
         return found
+
+    def folds(self, stage: str, arm: str, protocol: str, seed: int) -> list[float]:
+        """Accuracy of every fold of a protocol, of one seed."""
+        for run in self._group(stage, arm)["runs"]:
+            if run["seed"] == seed and protocol in run["per_fold"]:
+                return list(run["per_fold"][protocol])
+        raise CdmlLabError(f"sweep {self.name}, stage {stage}: {arm}, seed {seed} has no folds of {protocol!r}")
 
     def curve(self, stage: str, arm: str, key: str) -> tuple[Floats, Floats, Floats]:
         """Steps, and the mean and the spread over seeds of a metric."""
@@ -133,6 +150,24 @@ def paired(one: Floats, other: Floats, confidence: float = 0.95, power: float = 
     p = float(2 * stats.t.sf(abs(d.mean()) / error, n - 1)) if error > 0 else float(d.mean() == 0)
     detectable = (t + float(stats.t.ppf(power, n - 1))) * error
     return Difference(float(d.mean()), float(d.mean()) - t * error, float(d.mean()) + t * error, sd, n, detectable, p)
+
+
+def trained_as_published(preset: str, folder: Path | None = None) -> dict[str, Floats]:
+    """What recorded runs of a preset measured, by protocol and measure; empty where nobody has run it as it is.
+
+    A sweep that changes a preset's settings does not count as that preset.
+    """
+    wanted = presets.load(preset).flat()
+    found: dict[str, list[float]] = {}
+    for path in sorted(((folder or results.folder()) / "sweeps").glob("*.json")):
+        for stage in results.load(f"sweeps/{path.stem}", folder)["stages"]:
+            for group in stage["groups"]:
+                if group["config"] == record.plain_config(wanted):
+                    for run in group["runs"]:
+                        for protocol, measures in run["measures"].items():
+                            for measure, value in measures.items():
+                                found.setdefault(f"{protocol} {measure}", []).append(value)
+    return {key: np.array(values) for key, values in found.items()}
 
 
 def faults(name: str, folder: Path | None = None) -> list[str]:

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cdmllab import difficulty as scores
 from cdmllab.backbones import Backbone
 from cdmllab.data.sets import TrainingSet
+from cdmllab.difficulty import easiness_from_angle_gap, easiness_from_gap, easiness_from_similarity
 from cdmllab.errors import DataError
 from cdmllab.evaluate import embed
 from cdmllab.faces import difficulty
@@ -17,7 +17,8 @@ from cdmllab.training import sources
 from cdmllab.training.trainer import Prepare
 
 PICTURES = 2_000
-THIRDS = ("hard", "middling", "easy")
+THIRDS = ("easy", "middling", "hard")
+SCORES = ("similarity", "gap", "angle_gap")
 
 
 class Truth:
@@ -47,18 +48,13 @@ class Truth:
         self.difficulty = difficulty.of(source.world, self.rows)
         self.wrong = source.mislabelled[self.rows]
         third = np.digitize(self.difficulty, np.quantile(self.difficulty[~self.wrong], [1 / 3, 2 / 3]))
-        self.groups = {name: (third == n) & ~self.wrong for n, name in enumerate(reversed(THIRDS))}
+        self.groups = {name: (third == n) & ~self.wrong for n, name in enumerate(THIRDS)}
         if self.wrong.any():
             self.groups["mislabelled"] = self.wrong
 
     @torch.no_grad()
-    def look(self, backbone: Backbone, head: MarginHead) -> dict[str, float]:
-        """How well each easiness score orders the pictures, and what margin and angle hard and easy ones have.
-
-        ``truth/<score>`` is Spearman's correlation of 1 - score with the known difficulty over rightly labelled
-        pictures, ``truth/<score>_auc`` how well 1 - score finds wrong labels; ``truth/margin_rad_<group>`` and
-        ``truth/angle_deg_<group>`` are means over the easy, middling and hard third, and the mislabelled.
-        """
+    def scores(self, backbone: Backbone, head: MarginHead) -> dict[str, Tensor]:
+        """Each easiness score of the pictures, and their ``margin_rad`` and ``angle_deg``; shape (pictures,) each."""
         e = embed(backbone, self.pictures, prepare=self.prepare).to(head.centres.device)
         labels = self.labels.to(e.device)
         out = head(e, labels, self.easiness.to(e.device))
@@ -66,20 +62,29 @@ class Truth:
         cosines = cosines.unflatten(1, (head.num_identities, -1)).amax(dim=2)
         hardest = cosines.scatter(1, labels[:, None], -1.0).amax(dim=1)
         own = cosines.gather(1, labels[:, None]).squeeze(1)
+        found = {
+            "similarity": easiness_from_similarity(own),
+            "gap": easiness_from_gap(own, hardest),
+            "angle_gap": easiness_from_angle_gap(own, hardest),
+            "margin_rad": out.margin_rad,
+            "angle_deg": torch.rad2deg(angle(own)),
+        }
+        return {name: values.double().cpu() for name, values in found.items()}
+
+    def look(self, backbone: Backbone, head: MarginHead) -> dict[str, float]:
+        """How well each easiness score orders the pictures, and what margin and angle hard and easy ones have.
+
+        ``truth/<score>`` is Spearman's correlation of 1 - score with the known difficulty over rightly labelled
+        pictures, ``truth/<score>_auc`` how well 1 - score finds wrong labels; ``truth/margin_rad_<group>`` and
+        ``truth/angle_deg_<group>`` are means over the easy, middling and hard third, and the mislabelled.
+        """
+        found = self.scores(backbone, head)
         told: dict[str, float] = {}
-        for name, easiness in (
-            ("similarity", scores.easiness_from_similarity(own)),
-            ("gap", scores.easiness_from_gap(own, hardest)),
-            ("angle_gap", scores.easiness_from_angle_gap(own, hardest)),
-        ):
-            score = -easiness.double().cpu().numpy()
+        for name in SCORES:
+            score = -found[name].numpy()
             told[f"truth/{name}"] = difficulty.rank_correlation(score[~self.wrong], self.difficulty[~self.wrong])
             if self.wrong.any():
                 told[f"truth/{name}_auc"] = difficulty.mislabel_auc(score, self.wrong)
-        told |= self._by_group("margin_rad", out.margin_rad)
-        told |= self._by_group("angle_deg", torch.rad2deg(angle(own)))
+        for what in ("margin_rad", "angle_deg"):
+            told |= {f"truth/{what}_{name}": float(found[what][rows].mean()) for name, rows in self.groups.items()}
         return told
-
-    def _by_group(self, what: str, values: Tensor) -> dict[str, float]:
-        plain = values.double().cpu().numpy()
-        return {f"truth/{what}_{name}": float(plain[rows].mean()) for name, rows in self.groups.items()}
