@@ -320,6 +320,9 @@ plots.lines(
 #
 # A batch of samples on an arc, from easy to hard, each with its own margin and its own pull: change $\alpha$, who is
 # favoured, the kind of easiness and the training progress, and watch who moves.
+#
+# ```{cdml-widget} cdml_at_work
+# ```
 
 # %% [markdown]
 # ## A training, sample by sample
