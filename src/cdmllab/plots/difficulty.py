@@ -95,7 +95,7 @@ def guess_against_truth(ax: Axes, easiness: ArrayLike, difficulty: ArrayLike, wr
 def by_label(ax: Axes, easiness: ArrayLike, wrong: ArrayLike, bins: int = 40) -> None:
     """How easiness is spread over rightly and over wrongly labelled pictures, as densities; shapes (n,)."""
     e, w = np.asarray(easiness), np.asarray(wrong, dtype=bool)
-    edges = np.linspace(e.min(), e.max(), bins + 1)
+    edges = np.linspace(e.min(), e.max(), bins + 1).tolist()
     for rows, shade, told in ((~w, RIGHT, "right label"), (w, WRONG, "wrong label")):
         ax.hist(e[rows], edges, density=True, color=shade, alpha=0.6, label=told)
     ax.set(xlabel="easiness", ylabel="density")
