@@ -1,16 +1,23 @@
-"""The book's own Sphinx extension: widgets that move without a kernel, figures that follow the theme, access for all.
+"""The book's own Sphinx extension: widgets that move without a kernel, figures that follow the theme, access for all,
+chapters that know their numbers, and all solutions on one page.
 
 A widget in a page is ``{cdml-widget} target_logit`` with its state as options (``:m2: 0.5``), or the output
 of a notebook cell. A figure is any SVG image of a page. Both work from a file, without a network.
 """
 
 import cdml_access
+import cdml_chapters
 import cdml_figures
+import cdml_presets
+import cdml_solutions
 import cdml_widgets
 from sphinx.application import Sphinx
 
 
 def setup(app: Sphinx) -> dict[str, object]:
+    cdml_chapters.setup(app)
+    cdml_presets.setup(app)
+    cdml_solutions.setup(app)
     cdml_widgets.setup(app)
     cdml_figures.setup(app)
     cdml_access.setup(app)

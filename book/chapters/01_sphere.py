@@ -38,11 +38,11 @@ lab = notebook.start(profile, seed)
 #
 # Two pictures lie before us. Do they show the same person? We cannot train a classifier for this: the people
 # will be strangers, met for the first time on the day the system is used. What we can train is a *ruler*. A
-# network $f$ turns a picture into a point, its **embedding** $\mathbf x = f(\text{picture}) \in \mathbb R^d$,
+# network $f$ turns a picture into a point, its **{term}`embedding`** $\mathbf x = f(\text{picture}) \in \mathbb R^d$,
 # and the closer two points are, the more alike we call the pictures.
 #
 # Faces come in chapter 6. Here the "people" are digits: small, real, and quick to train on. Seven digits, 0 to
-# 6, are the identities the network learns from. Digits 7, 8 and 9 stay strangers.
+# 6, are the {term}`identities <identity>` the network learns from. Digits 7, 8 and 9 stay strangers.
 
 # %%
 known, held_out = digits.split(digits.load(range(7)), held_out=0.25)
@@ -75,7 +75,7 @@ for ax, part, title in zip(
 # \hat{\mathbf x} = \frac{\mathbf x}{\lVert\mathbf x\rVert},
 # ```
 #
-# a point on the unit sphere. Two directions are compared by the angle between them, or by its **cosine**, which is
+# a point on the unit {term}`sphere <hypersphere>`. Two directions are compared by the angle between them, or by its **{term}`cosine`**, which is
 # quicker to compute and falls as the angle grows:
 #
 # ```{math}
@@ -99,27 +99,27 @@ print(
 #
 # ## What pulls the points into place
 #
-# Every training identity $j$ gets a **class centre** $\hat{\mathbf w}_j$ on the same sphere, learned together
+# Every training identity $j$ gets a **{term}`class centre`** $\hat{\mathbf w}_j$ on the same sphere, learned together
 # with the network. Write $\theta_j$ for the angle between an embedding and centre $j$, and $y$ for the right
 # identity. Three losses pull in three ways.
 #
-# **Softmax** compares dot products. Lengths and a bias $b_j$ are still in it:
+# **{term}`Softmax <softmax>`** compares dot products. Lengths and a bias $b_j$ are still in it:
 #
 # ```{math}
 # :label: eq-softmax
 # L = -\log \frac{e^{\mathbf w_y \cdot \mathbf x + b_y}}{\sum_j e^{\mathbf w_j \cdot \mathbf x + b_j}} .
 # ```
 #
-# **ArcFace** {cite}`deng2019arcface` looks at angles alone, and handicaps the right answer: its angle counts as
+# **{term}`ArcFace`** {cite}`deng2019arcface` looks at angles alone, and handicaps the right answer: its angle counts as
 # $\theta_y + m$. To win in spite of that, an embedding has to come closer to its centre than would be needed
-# without it. The scale $s$ sets how sharp the competition is.
+# without it. The {term}`scale` $s$ sets how sharp the competition is.
 #
 # ```{math}
 # :label: eq-arcface
 # L = -\log \frac{e^{s\cos(\theta_y + m)}}{e^{s\cos(\theta_y + m)} + \sum_{j\ne y} e^{s\cos\theta_j}} .
 # ```
 #
-# **CDML** lets the handicap follow the sample. An easiness $e_i \in [-1, 1]$ says how easy sample $i$ is: 1 for the
+# **{term}`CDML`** lets the handicap follow the sample. An {term}`easiness` $e_i \in [-1, 1]$ says how easy sample $i$ is: 1 for the
 # easiest, $-1$ for the hardest. Then
 #
 # ```{math}
@@ -214,7 +214,7 @@ glue("widget-hypersphere", globe)
 #
 # ## Genuine and impostor angles
 #
-# A **genuine** pair shows one identity twice, an **impostor** pair two identities. All pairs of held-out digits
+# A **{term}`genuine <genuine pair>`** pair shows one identity twice, an **{term}`impostor <impostor pair>`** pair two identities. All pairs of held-out digits
 # give two histograms. A ruler is good when they do not overlap.
 
 # %% mystnb={"figure": {"caption": "Angles of all genuine and impostor pairs of held-out digits, as densities. Known identities, new pictures.", "name": "fig-angles"}, "image": {"alt": "One pair of histograms a loss; genuine angles lie mostly below 45 degrees, impostor angles mostly above"}}
@@ -227,9 +227,9 @@ for ax, (name, runs) in zip(axes, trained.items(), strict=True):
     )
 
 # %% [markdown]
-# To decide, we pick a **threshold** and accept a pair when its cosine is at least that. The share of pairs
-# judged rightly is the **verification accuracy**. The threshold has to come from other pairs than those it is
-# judged on, so the field's protocol has ten folds: each fold is judged with the threshold that is best on the
+# To decide, we pick a **{term}`threshold`** and accept a pair when its cosine is at least that. The share of pairs
+# judged rightly is the **{term}`verification` accuracy**. The threshold has to come from other pairs than those it is
+# judged on, so the field's protocol has ten {term}`folds <fold>`: each fold is judged with the threshold that is best on the
 # other nine {cite}`huang2008lfw`.
 #
 # ## Strangers
@@ -306,8 +306,8 @@ glue("margin_at_the_end", float(last), display=False)
 # reaches {glue:text}`acc_arcface_32d_strangers:.1%`, and still does not beat the pixels. The networks were asked to
 # tell seven digits apart, and nobody asked them to keep what tells a 7 from a 9.
 #
-# This is the most useful number of the chapter. A **closed-set** result (known identities) says little about an
-# **open-set** one (strangers), and face recognition is open-set. Its training sets have ten thousand identities and
+# This is the most useful number of the chapter. A **{term}`closed-set`** result (known identities) says little about an
+# **{term}`open-set`** one (strangers), and face recognition is open-set. Its training sets have ten thousand identities and
 # more, and its test sets have other people in them.
 #
 # :::{admonition} Where we deviate

@@ -51,7 +51,7 @@ lab = notebook.start(profile, seed)
 # z_j = s \cos\theta_j .
 # ```
 #
-# This is **NormFace** {cite}`wang2017normface`. The scale $s$ is needed because cosines end at 1: with $s = 1$
+# This is **{term}`NormFace`** {cite}`wang2017normface`. The scale $s$ is needed because cosines end at 1: with $s = 1$
 # and 10,575 identities even a perfect sample, $\cos\theta_y = 1$ and all others at 0, has a probability of only
 # $e / (e + 10574)$, and the loss can never get small.
 
@@ -75,14 +75,14 @@ notebook.Table(["s", "1 - probability of a perfect sample"], rows)
 #
 # **Step three: choose $\psi$.** Here the losses part.
 #
-# | loss | $\psi(\theta)$ | the margin is |
+# | loss | $\psi(\theta)$ | the {term}`margin` is |
 # |---|---|---|
 # | NormFace {cite}`wang2017normface` | $\cos\theta$ | none |
-# | SphereFace {cite}`liu2017sphereface` | $\cos(m_1\theta)$, continued so that it keeps falling | a factor on the angle |
-# | CosFace {cite}`wang2018cosface` | $\cos\theta - m_3$ | taken from the cosine |
+# | {term}`SphereFace` {cite}`liu2017sphereface` | $\cos(m_1\theta)$, continued so that it keeps falling | a factor on the angle |
+# | {term}`CosFace` {cite}`wang2018cosface` | $\cos\theta - m_3$ | taken from the cosine |
 # | ArcFace {cite}`deng2019arcface` | $\cos(\theta + m_2)$ | added to the angle |
 #
-# ArcFace's authors wrote them as one formula, the **combined margin**:
+# ArcFace's authors wrote them as one formula, the **{term}`combined margin`**:
 #
 # ```{math}
 # :label: eq-combined
@@ -134,7 +134,7 @@ glue("push_0", math.sin(margin_rad), display=False)
 #
 # ## Where the boundary moves
 #
-# With two classes the decision lies where both logits are equal. Without a margin this is $\theta_1 = \theta_2$,
+# With two classes the decision lies where both {term}`logits <logit>` are equal. Without a margin this is $\theta_1 = \theta_2$,
 # the line half-way. During training the right class has to win *after* its handicap, so each class keeps a
 # distance from the line, and a strip without any training sample opens between them:
 #

@@ -123,7 +123,7 @@ plots.contact_sheet(turned, columns=9, shown=76)
 # %% [markdown]
 # ## What a picture adds
 #
-# A picture is an identity *and* what happened to it that day. The lab knows sixteen such **nuisances**, each with a
+# A picture is an identity *and* what happened to it that day. The lab knows sixteen such **{term}`nuisances <nuisance>`**, each with a
 # strength between 0 and 1. They come from a second hash, of (seed, identity, index), or are set by hand.
 
 # %% mystnb={"figure": {"caption": "One nuisance a row at rising strength, one person a row.", "name": "fig-factors"}, "image": {"alt": "Sixteen rows of six pictures: yaw, pitch, roll, light from the side, contrast, expression, age, glasses, mask, occlusion, blur, noise, exposure, low resolution, other hair, colour of the light"}}
@@ -158,7 +158,7 @@ plots.contact_sheet(
 #
 # ## A world
 #
-# A **world** is so many people with so many pictures each: a training set like any other, and one that knows its
+# A **{term}`world`** is so many people with so many pictures each: a training set like any other, and one that knows its
 # wrong labels. It renders when it is read, or once into a memory map that survives being killed.
 
 # %%
@@ -189,7 +189,7 @@ plots.contact_sheet(
 # The protocols have the shape of the published ones: 6,000 pairs (7,000 for the two of CFP), half genuine, half
 # impostor, in ten folds that share nobody. All their people are kept out of every world. Two settings make them what
 # they are: the nuisances of the first and of the second picture of a pair, and how alike the two people of an
-# impostor pair are. A **lookalike** of a person with latent $\mathbf z$ is
+# impostor pair are. A **{term}`lookalike`** of a person with latent $\mathbf z$ is
 #
 # ```{math}
 # :label: eq-lookalike
@@ -313,7 +313,7 @@ plots.contact_sheet(
 #
 # ## Exercises
 #
-# **6.1** A world has 1,000 people with 16 pictures each and 5 per cent label noise. How many pictures carry a wrong
+# **6.1** A world has 1,000 people with 16 pictures each and 5 per cent {term}`label noise`. How many pictures carry a wrong
 # name, in expectation?
 
 # %%

@@ -80,7 +80,7 @@ shown = drawn[: 4 * pictures].transpose(0, 3, 1, 2) / 127.5 - 1.0
 plots.pictures(ax, shown, columns=pictures)
 
 # %% [markdown]
-# One call packs them; on the command line it is `cdmllab pack faces pack`. It goes on where it was stopped, works in
+# One call makes a {term}`pack` of them; on the command line it is `cdmllab pack faces pack`. It goes on where it was stopped, works in
 # parallel, and keeps a report of the pictures it had to skip. One file here is no picture:
 
 # %%
@@ -104,7 +104,7 @@ notebook.Table(
 #
 # ## The bytes
 #
-# A record is two words of four bytes, then the payload, then zeros up to a multiple of four. The first word is always
+# A {term}`record` is two words of four bytes, then the payload, then zeros up to a multiple of four. The first word is always
 # the same, the **magic word** `ced7230a`; in the file, least byte first, `0a 23 d7 ce`. The second holds the length
 # and, in its upper three bits, which part of a record this is. The payload of a picture begins with 24 bytes: a flag,
 # the label as a float, and two numbers that may identify it.
@@ -194,7 +194,7 @@ except DataError as error:
 #
 # ## Alignment
 #
-# A network for faces expects eyes, nose and mouth in the same places. A detector gives five points; the **similarity
+# {term}`Alignment <alignment>`: a network for faces expects eyes, nose and mouth in the same places. A detector gives five points; the **similarity
 # transform** (turn, scale, shift) that brings them nearest to five fixed places is found in closed form
 # {cite}`umeyama1991similarity`:
 #

@@ -39,8 +39,8 @@ costs = {name: complexity.cost(net) for name, net in nets.items()}
 # %% [markdown]
 # ## The block
 #
-# A margin loss needs an embedding, and something has to make it. In the chapters before, that was a net small enough to
-# train in a minute. The published systems use **IResNet**, the residual network of ArcFace's authors
+# A margin loss needs an embedding, and something has to make it: the {term}`backbone`. In the chapters before, that was a net small enough to
+# train in a minute. The published systems use **{term}`IResNet`**, the residual network of ArcFace's authors
 # {cite}`deng2019arcface`. It is a stack of one block.
 
 # %% tags=["remove-input"] mystnb={"figure": {"caption": "The first block of a stage; /2 halves the map. c channels of h x w numbers come in, twice as many channels of a quarter of the size go out. BN is batch normalisation.", "name": "fig-iresnet-block"}, "image": {"alt": "A row of six boxes, BN, 3x3, BN, PReLU, 3x3 with stride two, BN, and a shortcut below it with a 1x1 convolution and BN; both meet in a sum"}}

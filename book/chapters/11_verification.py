@@ -80,7 +80,7 @@ plots.pictures(axes[0], strangers[:30] / 127.5 - 1.0, columns=10)
 # %% [markdown]
 # ## Pairs and folds
 #
-# A **protocol** is a list of pairs, and for each the truth: genuine or impostor. LFW made the shape that the field still
+# A **{term}`protocol`** is a list of pairs, and for each the truth: genuine or impostor. LFW made the shape that the field still
 # uses: ten folds of 300 genuine and 300 impostor pairs, and a number that is the mean of ten accuracies, each with the
 # threshold that is best on the other nine {cite}`huang2008lfw`.
 
@@ -131,7 +131,7 @@ glue("own_accuracy", plain, display=False)
 # points. Small, and random in sign, but some tables rank losses by less. `fixed_grid.fold_accuracy` is that rule;
 # `evaluate` prints both.
 #
-# Scores come on four scales, and thresholds are often quoted without naming theirs:
+# {term}`Scores <score>` come on four scales, and thresholds are often quoted without naming theirs:
 
 # %%
 rows = [
@@ -147,14 +147,14 @@ notebook.Table(
 # ## ROC, and what a list of pairs can resolve
 #
 # Accuracy weighs both errors alike. A door does not: letting a stranger in is worse than asking a friend again. So we fix
-# the **false accept rate**, the share of impostor pairs accepted, and ask for the **true accept rate**:
+# the **{term}`false accept rate <FAR>`**, the share of impostor pairs accepted, and ask for the **{term}`true accept rate <TAR>`**:
 #
 # ```{math}
 # :label: eq-tar-at-far
 # \mathrm{TAR}@f = \max_t \bigl\{\, \mathrm{TAR}(t) : \mathrm{FAR}(t) \le f \,\bigr\} .
 # ```
 #
-# With $n$ impostor pairs the FAR moves in steps of $1/n$. A FAR below that cannot be measured, and the package refuses to
+# With $n$ impostor pairs the FAR moves in steps of $1/n$. A {term}`TAR@FAR` below that cannot be measured, and the package refuses to
 # print one. All pairs of our strangers give more of them than the 6,000 of the protocol.
 
 # %%
@@ -189,7 +189,7 @@ axes[0].lines[1].set_color(plots.colour("arcface"))
 _ = axes[0].legend()
 
 # %% [markdown]
-# Near its left end a curve hangs on a handful of pairs: the TAR at the smallest FAR is decided by the single most alike
+# Near its left end a {term}`ROC` hangs on a handful of pairs: the TAR at the smallest FAR is decided by the single most alike
 # impostor pair. This is why IJB-C compares 15.7 million pairs.
 #
 # ## How sure are we?
@@ -307,8 +307,8 @@ glue("calibration_error", honest.error, display=False)
 #
 # ## Templates
 #
-# IJB does not compare pictures but **templates**: all the pictures of a person on one occasion, photographs and frames of
-# videos. Frames of one video are nearly the same picture, so they are averaged first; each medium then counts once, and
+# IJB does not compare pictures but **{term}`templates <template>`**: all the pictures of a person on one occasion, photographs and frames of
+# videos. Frames of one video are nearly the same picture, so they are averaged first; each {term}`medium <media>` then counts once, and
 # the sum is scaled to length 1. A detector's confidence can weigh the pictures.
 
 # %%
@@ -327,7 +327,7 @@ notebook.Table(["pictures a template", *(f"TAR@{f:g}" for f in fars[1:])], rows)
 # %% [markdown]
 # ## One among many
 #
-# **Identification** asks who of a gallery a probe is. In the closed set everybody is in the gallery, and the rank-$k$ rate
+# **{term}`Identification <identification>`** asks who of a {term}`gallery` a {term}`probe` is. In the closed set everybody is in the gallery, and the rank-$k$ rate
 # is the share of probes whose mate is among the $k$ best scores. In the open set some probes are of nobody in it. Then an
 # answer needs a threshold, and we report the share of mates found (TPIR) at a share of strangers who get an answer (FPIR).
 

@@ -51,8 +51,9 @@ def sine(cosines: Tensor) -> Tensor:
     """``sin(theta) >= 0`` from ``cos(theta)``, with a finite slope at cos = +-1.
 
     Exact for every floating-point cosine but +-1 itself and its nearest neighbour, where the square root is
-    replaced by a straight line through 0: the slope there is ``-2 c / sqrt(eps)`` instead of infinite.
-    Values beyond +-1, which rounding produces, count as +-1.
+    replaced by a straight line through 0, of slope ``-2 c / sqrt(eps)`` instead of infinite. Values beyond +-1,
+    which rounding produces, count as +-1; at exactly +-1 the slope is that of the line or 0, as PyTorch's version
+    has the derivative of ``clamp`` at its bounds.
     """
     eps = torch.finfo(cosines.dtype).eps
     c = cosines.clamp(-1.0, 1.0)

@@ -3,7 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-from cdmllab.exercises import chapter_01, chapter_02, chapter_06, chapter_07, chapter_08, chapter_11
+from cdmllab.exercises import (
+    chapter_01,
+    chapter_02,
+    chapter_03,
+    chapter_04,
+    chapter_06,
+    chapter_07,
+    chapter_08,
+    chapter_11,
+)
 
 __all__ = ["check", "judge", "names"]
 
@@ -11,6 +20,8 @@ __all__ = ["check", "judge", "names"]
 _CHECKERS: dict[str, Callable[[Any], str | None]] = {
     **chapter_01.CHECKERS,
     **chapter_02.CHECKERS,
+    **chapter_03.CHECKERS,
+    **chapter_04.CHECKERS,
     **chapter_06.CHECKERS,
     **chapter_07.CHECKERS,
     **chapter_08.CHECKERS,

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from cdmllab.margins import Batch, MarginPolicy
+from cdmllab.margins import MarginPolicy
+from cdmllab.margins.curve import target_curve
 from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour, label
 
 
@@ -80,18 +81,9 @@ def _angles(stop: float = torch.pi, points: int = 721) -> tuple[Tensor, Tensor]:
     return theta, torch.cos(theta)
 
 
-@torch.no_grad()
 def _target(policy: MarginPolicy, cosines: Tensor) -> Tensor:
     """The margined cosine of samples that have all other classes at 90 degrees."""
-    n = len(cosines)
-    batch = Batch(
-        torch.zeros(n, dtype=torch.int64),
-        cosines,
-        cosines.new_ones(n),
-        hardest_negative=cosines.new_zeros(n),
-        hard_negative_mean=cosines.new_zeros(n),
-    )
-    return policy.target(cosines, batch)
+    return target_curve(policy, cosines).target
 
 
 def _angle_axis(ax: Axes) -> None:

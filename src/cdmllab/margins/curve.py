@@ -1,0 +1,78 @@
+"""A loss looked at without a head: its target, the slope of that, and how hard it pulls a sample to its centre."""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cdmllab.margins.policy import Batch, MarginPolicy
+
+
+class Curve(NamedTuple):
+    """What a loss makes of n target cosines."""
+
+    target: Tensor  # [n] after the margin
+    slope: Tensor  # [n] d(target)/d(cosine), as the loss passes it on to the network
+
+
+def target_curve(
+    policy: MarginPolicy, cosines: Tensor, *, hardest_negative: float = 0.0, progress: float = 0.0
+) -> Curve:
+    """Target and slope of samples at the given cosines to their own class centre.
+
+    Where the margins of a batch hang together (``match_mean``), the slope is that of all targets' sum.
+
+    Parameters
+    ----------
+    policy : the loss
+    cosines : Tensor of shape (n,)
+    hardest_negative : cosine to the best foreign centre, the same for all samples
+    progress : how much of the training is done, in [0, 1]
+    """
+    c = cosines.detach().requires_grad_()
+    with torch.enable_grad():
+        target = policy.margined(c, _batch(c, hardest_negative, progress))
+        (slope,) = torch.autograd.grad(target.sum(), c)
+    return Curve(target.detach(), slope)
+
+
+def pull(
+    policy: MarginPolicy, angle_rad: Tensor, *, scale: float, num_identities: int, other_cos: float = 0.0
+) -> Tensor:
+    """dL/d(theta): by how much the loss of a sample falls for each radian it comes closer to its class centre.
+
+    The other class centres all stand at one cosine, and stay there.
+
+    Parameters
+    ----------
+    policy : the loss
+    angle_rad : Tensor of shape (n,), angles to the own class centre, radians
+    scale : s
+    num_identities : c
+    other_cos : the cosine to each of the c - 1 other class centres
+
+    Returns
+    -------
+    Tensor of shape (n,); negative where the loss pushes the sample away.
+    """
+    theta = angle_rad.detach().requires_grad_()
+    with torch.enable_grad():
+        c = torch.cos(theta)
+        target = policy.margined(c, _batch(c, other_cos, 0.0))
+        loss = F.softplus(math.log(num_identities - 1) + scale * (other_cos - target))
+        (slope,) = torch.autograd.grad(loss.sum(), theta)
+    return slope
+
+
+def _batch(cosines: Tensor, hardest_negative: float, progress: float) -> Batch:
+    n = len(cosines)
+    return Batch(
+        torch.zeros(n, dtype=torch.int64),
+        cosines,
+        cosines.new_ones(n),
+        progress,
+        hardest_negative=cosines.new_full((n,), hardest_negative),
+        hard_negative_mean=cosines.new_zeros(n),
+    )

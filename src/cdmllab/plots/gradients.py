@@ -1,0 +1,96 @@
+"""Lines told apart by loss and dash, and pulls as arrows along the circle."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+
+from cdmllab.plots.style import GRID, INK, PAPER, colour
+
+
+class Line(NamedTuple):
+    """One line of a figure: its label, the loss that gives it its colour, its heights, and its dashes."""
+
+    label: str
+    loss: str
+    values: ArrayLike  # [n]
+    style: str = "-"
+    width: float = 1.8
+
+
+def lines(
+    ax: Axes,
+    x: ArrayLike,
+    drawn: Sequence[Line],
+    *,
+    xlabel: str,
+    ylabel: str,
+    open_at: float = math.inf,
+    legend: Literal["inside", "above"] = "inside",
+) -> None:
+    """Draw lines over a common axis.
+
+    Parameters
+    ----------
+    ax : where to draw
+    x : shape (n,), rising
+    drawn : what to draw
+    xlabel, ylabel : names of the axes, with units
+    open_at : a jump of at least that height from one point to the next is left open
+    legend : where to say which line is which
+    """
+    places = np.asarray(x, dtype=np.float64)
+    for line in drawn:
+        values = np.asarray(line.values, dtype=np.float64)
+        jumps = np.flatnonzero(np.abs(np.diff(values)) >= open_at) + 1
+        ax.plot(
+            np.insert(places, jumps, np.nan),
+            np.insert(values, jumps, np.nan),
+            color=colour(line.loss),
+            ls=line.style,
+            lw=line.width,
+            label=line.label,
+        )
+    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(places[0], places[-1]))
+    if legend == "above":
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(drawn), columnspacing=1.2)
+    else:
+        ax.legend()
+
+
+def degrees_axis(ax: Axes, *, stop: int = 180, step: int = 30) -> None:
+    """An axis of angles to the own class centre, in degrees."""
+    ax.set(xlabel="angle θ to the own class centre (degrees)", xlim=(0, stop), xticks=range(0, stop + 1, step))
+
+
+def pull_arrows(ax: Axes, angle_rad: ArrayLike, pull: ArrayLike, *, loss: str, longest: float, title: str = "") -> None:
+    """Samples on an arc, each with an arrow along the sphere as long as its loss pulls.
+
+    Parameters
+    ----------
+    ax : where to draw; its frame is removed
+    angle_rad : angles of the samples to the class centre, shape (n,), radians
+    pull : towards the class centre, shape (n,); negative ones point away
+    loss : gives the colour
+    longest : the pull that is drawn a fifth of the radius long
+    title : stands above
+    """
+    theta, force = np.asarray(angle_rad, dtype=np.float64), np.asarray(pull, dtype=np.float64)
+    arc = np.radians(np.linspace(0.0, 120.0, 121))
+    ax.plot(np.sin(arc), np.cos(arc), color=GRID, lw=1.0, zorder=1)
+    ax.plot([0.0, 0.0], [0.0, 1.0], color=GRID, lw=0.8, zorder=1)
+    ax.plot(0.0, 1.0, "o", ms=9, mfc=PAPER, mec=colour(loss), mew=2.2, zorder=4)
+    ax.annotate("class centre", (0.0, 1.0), (-6, 6), textcoords="offset points", ha="right", fontsize=8.5)
+    for t, f in zip(theta, force, strict=True):
+        x, y, length = np.sin(t), np.cos(t), 0.2 * f / longest
+        ax.plot(x, y, "o", ms=4.5, color=INK, zorder=3)
+        if abs(length) > 0.01:
+            arrow = {"arrowstyle": "-|>", "color": colour(loss), "lw": 1.6, "shrinkA": 0.0, "shrinkB": 0.0}
+            ax.annotate("", (x - y * length, y + x * length), (x, y), arrowprops=arrow, zorder=2)
+        ax.text(1.13 * x, 1.13 * y, f"{np.degrees(t):.0f}°", ha="center", va="center", fontsize=7.5, color=INK)
+    ax.set(xlim=(-0.45, 1.25), ylim=(-0.6, 1.15), aspect="equal")
+    ax.axis("off")
+    ax.set_title(title, loc="center")

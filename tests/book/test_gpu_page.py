@@ -1,0 +1,60 @@
+"""The commands of the page for GPU boxes are ones that the package understands."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from cdmllab.cli import app
+from cdmllab.training import presets
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands() -> list[list[str]]:
+    """Every shell command of the page, in words."""
+    page = (ROOT / "book/gpu.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", page, re.S) for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if shlex.split(line, comments=True)]
+
+
+def of_package() -> list[list[str]]:
+    found = []
+    for words in commands():
+        for k, word in enumerate(words):
+            if word == "cdmllab" and (k == 0 or words[k - 1] == "-m"):
+                found.append(words[k + 1 :])
+    return found
+
+
+def test_page_has_commands_of_each_kind():
+    told = {words[0] for words in of_package()}
+    assert told == {"book", "bench", "evaluate", "export", "inspect", "presets", "train"}
+    assert len(of_package()) >= 15
+
+
+@pytest.mark.parametrize("words", of_package(), ids=" ".join)
+def test_command_has_the_options_it_is_given(words):
+    command = get_command(app)
+    while hasattr(command, "commands"):
+        command, words = command.commands[words[0]], words[1:]
+    known = {flag for parameter in command.params for flag in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= known
+
+
+@pytest.mark.parametrize("words", [w for w in of_package() if w[0] == "train" and w[1] != "--resume"], ids=" ".join)
+def test_training_command_names_a_preset_and_settings_it_has(words):
+    settings = [words[k + 1] for k, word in enumerate(words) if word == "--set"]
+    config = presets.load(words[1], settings)
+    assert config.device == "cuda"
+
+
+def test_scripts_of_the_page_exist():
+    named = {word for words in commands() for word in words if word.startswith("data_scripts/")}
+    text = (ROOT / "book/gpu.md").read_text(encoding="utf-8")
+    names = re.search(r"for set in ([\w ]+); do", text)[1].split()
+    scripts = {word for word in named if "$" not in word} | {f"data_scripts/{name}.py" for name in names}
+    assert len(scripts) >= 4
+    assert all((ROOT / script).is_file() for script in scripts)

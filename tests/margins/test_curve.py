@@ -1,0 +1,75 @@
+"""A loss looked at without a head: targets, slopes, pulls, and what happens at the poles."""
+
+import math
+
+import pytest
+import torch
+
+from cdmllab import heads, margins
+from cdmllab.geometry import point_at
+from cdmllab.margins.angular import add_angle
+from cdmllab.margins.curve import pull, target_curve
+from cdmllab.margins.poles import survey
+
+COSINES = torch.tensor([0.8, 0.5, 0.1, -0.5], dtype=torch.float64)
+
+
+def test_target_curve_of_arcface_is_the_formula_and_its_derivative():
+    seen = target_curve(margins.create("arcface", margin_rad=0.5), COSINES)
+    theta = torch.acos(COSINES)
+    torch.testing.assert_close(seen.target, torch.cos(theta + 0.5))
+    torch.testing.assert_close(seen.slope, torch.sin(theta + 0.5) / torch.sin(theta))
+
+
+def test_target_curve_of_straight_through_keeps_the_value_and_has_slope_one():
+    exact = target_curve(margins.create("arcface"), COSINES)
+    through = target_curve(margins.create("arcface", gradient="straight_through"), COSINES)
+    assert torch.equal(exact.target, through.target)
+    assert torch.equal(through.slope, torch.ones(4, dtype=torch.float64))
+
+
+def test_target_curve_works_without_gradients_and_leaves_its_argument_alone():
+    with torch.no_grad():
+        target_curve(margins.create("cosface"), COSINES)
+    assert not COSINES.requires_grad
+
+
+def test_target_curve_hands_on_progress_and_the_hardest_negative():
+    late = margins.create("cdml", easiness="gap", shape="linear", schedule="linear", margin_rad=0.5, alpha=0.2)
+    half = target_curve(late, COSINES[:1], hardest_negative=0.4, progress=0.5).target
+    margin = 0.5 * (1.0 + 0.5 * 0.2 * (0.8 - 0.4) / 2.0)
+    assert math.isclose(float(half), math.cos(math.acos(0.8) + margin))
+
+
+@pytest.mark.parametrize("name", ["normface", "cosface", "arcface"])
+def test_pull_is_the_slope_of_a_heads_loss_along_the_sphere(name):
+    head = heads.create(name, embedding_dim=6, num_identities=5, scale=16.0).double()
+    with torch.no_grad():
+        head.centres.copy_(torch.eye(6, dtype=torch.float64)[:5])
+    away = torch.eye(6, dtype=torch.float64)[5]  # at 90 degrees to every class centre
+    theta = torch.tensor(0.9, dtype=torch.float64, requires_grad=True)
+    loss = head(point_at(head.centres[0].detach(), away, theta).unsqueeze(0), torch.tensor([0])).loss
+    (want,) = torch.autograd.grad(loss, theta)
+    got = pull(head.policy, theta.detach().reshape(1), scale=16.0, num_identities=5)
+    torch.testing.assert_close(got, want.reshape(1))
+
+
+def test_pull_is_half_where_the_scaled_target_meets_the_other_identities():
+    theta = torch.tensor([math.acos(math.log(999) / 64.0) - 0.5], dtype=torch.float64)
+    got = pull(margins.create("arcface", margin_rad=0.5), theta, scale=64.0, num_identities=1000)
+    assert math.isclose(float(got), 64.0 * 0.5 * math.sin(float(theta) + 0.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("opposite", [False, True])
+def test_samples_on_their_class_centre_have_a_gradient_in_every_precision(dtype, opposite):
+    seen = survey(lambda c: add_angle(c, torch.full_like(c, 0.5)), dtype, samples=200, opposite=opposite)
+    assert (seen.nan_targets, seen.nan_gradients) == (0, 0)
+    assert seen.exactly_one > 0
+
+
+def test_survey_sees_the_textbook_form_fail_wherever_the_cosine_is_one_or_more():
+    seen = survey(lambda c: torch.cos(torch.acos(c) + 0.5), torch.float32)
+    assert seen.above_one > 0
+    assert seen.nan_targets == seen.above_one
+    assert seen.nan_gradients == seen.above_one + seen.exactly_one
