@@ -34,6 +34,7 @@ from scipy.stats import spearmanr
 from cdmllab import backbones, exercises, heads, margins, notebook, plots
 from cdmllab.data import digits
 from cdmllab.margins.curve import pull, target_curve
+from cdmllab.widgets import CdmlAtWork
 
 lab = notebook.start(profile, seed)
 
@@ -319,10 +320,10 @@ plots.lines(
 # ## CDML at work
 #
 # A batch of samples on an arc, from easy to hard, each with its own margin and its own pull: change $\alpha$, who is
-# favoured, the kind of easiness and the training progress, and watch who moves.
-#
-# ```{cdml-widget} cdml_at_work
-# ```
+# favoured, the kind of easiness and the training progress, and watch who moves. Drag a sample along the arc.
+
+# %%
+CdmlAtWork(margin_rad=margin_rad, alpha=alpha)
 
 # %% [markdown]
 # ## A training, sample by sample

@@ -58,7 +58,7 @@ def test_mouse_moves_the_widget(open_page, widget_page, name):
     css, values = HANDLES[name]
     with open_page(widget_page) as page:
         before = twin(page, name)
-        drag(page, widget(page, name).locator(css), 60)
+        drag(page, widget(page, name).locator(css), 90)
         assert values <= changed(before, twin(page, name))
         CHECKS[name](page)
         page.mouse.move(5, 5)  # the button is up
