@@ -73,28 +73,13 @@ class Sweep:
         except Timeout:
             raise CdmlLabError(f"another process runs this sweep in {self.folder}: wait for it to end") from None
 
-    def finished(self) -> dict[str, list[Done]]:
-        """By stage, what is finished, for as many stages as are complete.
-
-        Raises
-        ------
-        CdmlLabError : the first stage is not complete yet
-        """
-        done: dict[str, list[Done]] = {}
-        for name in self.spec.stages:
-            tasks = expand.tasks(self.spec, name, done)
-            if not all(self._is_done(task) for task in tasks):
-                break
-            done[name] = [self._done(task) for task in tasks]
-        return done
-
     def _stages(self, engine: Engine, tell: Callable[[str], None]) -> dict[str, list[Done]]:
         done: dict[str, list[Done]] = {}
         for name in self.spec.stages:
             tasks = expand.tasks(self.spec, name, done)
-            for task in tasks:
-                self._rows.setdefault(task.name, Row(task.name, "waiting"))
             left = [task for task in tasks if not self._is_done(task)]
+            for task in left:
+                self._rows[task.name] = Row(task.name, "waiting")
             tell(f"stage {name}: {len(tasks)} trainings, {len(tasks) - len(left)} of them done")
             self._prepare(left, tell)
             self._work(left, engine, tell)
@@ -153,7 +138,7 @@ class Sweep:
         row = self._rows.get(task.name)
         if row is None or row.state != "finished" or row.run is None:
             return False
-        if set(row.evaluations) < set(task.protocols) or set(row.exports) < set(task.export):
+        if not set(task.protocols) <= set(row.evaluations) or not set(task.export) <= set(row.exports):
             return False
         if not all(Path(path).is_file() for path in (*row.evaluations.values(), *row.exports.values())):
             return False
