@@ -38,3 +38,11 @@ def test_table_is_markdown():
 def test_mean_sd_is_in_per_cent():
     assert notebook.mean_sd([0.9, 0.92]) == "91.0 ± 1.4"
     assert notebook.mean_sd([0.5]) == "50.0"
+
+
+def test_a_notebook_computes_with_one_thread_unless_told(monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", (seen := []).append)
+    notebook.start("cpu", 0)
+    monkeypatch.setenv("CDMLLAB_THREADS", "4")
+    notebook.start("cpu", 0)
+    assert seen == [1, 4]

@@ -76,7 +76,6 @@ lab = notebook.start(profile, seed)
 # autograd whether it agrees.
 
 # %%
-torch.set_num_threads(1)  # on a busy machine two threads are slower than one
 torch.manual_seed(seed)
 head = heads.create(
     "arcface",

@@ -332,7 +332,6 @@ CdmlAtWork(margin_rad=margin_rad, alpha=alpha)
 # {glue:text}`wrong_percent` of the labels are wrong, on purpose, and we know which.
 
 # %%
-torch.set_num_threads(1)  # on a busy machine two threads are slower than one
 known, _ = digits.split(digits.load(range(7)), held_out=0.25)
 n = len(known.labels)
 torch.manual_seed(seed)

@@ -32,7 +32,6 @@ from cdmllab.backbones import complexity, latency
 from cdmllab.backbones.published import TABLE
 
 lab = notebook.start(profile, seed)
-torch.set_num_threads(1)
 nets = {name: backbones.create(name) for name in TABLE}
 costs = {name: complexity.cost(net) for name, net in nets.items()}
 

@@ -63,7 +63,6 @@ def photographs(first: int, count: int) -> tuple:
     return pixels, who.numpy(), faces.nuisances(seed, who, which, **given)
 
 
-torch.set_num_threads(1)  # on a busy machine two threads are slower than one
 images, who, _ = photographs(0, people)
 strangers, stranger, nuisances = photographs(10_000, people)
 pixels, other_pixels = (x.flatten(1).numpy() / 255.0 for x in (images, strangers))

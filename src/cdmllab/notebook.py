@@ -1,6 +1,7 @@
 """What every chapter's notebook starts with: its parameters checked, a device, a place for its runs."""
 
 import ast
+import os
 import statistics
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -35,7 +36,9 @@ class Table(NamedTuple):
 
 
 def start(profile: str, seed: int) -> Lab:
-    """Check what papermill injected, pick the device, and say so in one line.
+    """Check what papermill injected, pick the device, and say so in one line; torch gets one thread.
+
+    $CDMLLAB_THREADS raises the number of threads.
 
     Parameters
     ----------
@@ -58,6 +61,8 @@ def start(profile: str, seed: int) -> Lab:
         print(f"Profile gpu, seed {seed}, on {torch.cuda.get_device_name()}.")
     else:
         print(f"Profile gpu was asked for, seed {seed}, but there is no CUDA device: running on the CPU.")
+    # On a busy machine two threads wait for each other far longer than they compute.
+    torch.set_num_threads(int(os.environ.get("CDMLLAB_THREADS", "1")))
     scratch = tempfile.TemporaryDirectory(prefix="cdmllab-runs-")
     _SCRATCH.append(scratch)
     return Lab("gpu" if profile == "gpu" else "cpu", seed, device, Path(scratch.name))
