@@ -293,7 +293,8 @@ def test_shapes_and_block_sizes_make_no_difference(b, c, d, block, seed):
         "cdml", embedding_dim=d, num_identities=c, easiness="gap", shape="linear", backend="blocked", block=block
     ).double()
     blocked.load_state_dict(dense.state_dict())
-    torch.testing.assert_close(blocked(x, y).sample_loss, dense(x, y).sample_loss)
+    # Where an embedding lies on its centre the margin multiplies rounding of 1e-16 in the cosine to 1e-8 in the sine.
+    torch.testing.assert_close(blocked(x, y).sample_loss, dense(x, y).sample_loss, rtol=1e-6, atol=2e-6)
 
 
 @settings(max_examples=30, deadline=None)
