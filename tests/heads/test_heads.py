@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from variants import IDS, VARIANTS, data, gradients, make
 
@@ -285,6 +285,7 @@ def test_float16_scale_never_overflows():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 7), st.integers(2, 12), st.integers(1, 6), st.integers(1, 14), st.integers(0, 99))
+@example(b=4, c=2, d=2, block=1, seed=42)  # an embedding on its own class centre
 def test_shapes_and_block_sizes_make_no_difference(b, c, d, block, seed):
     x, y = data(b, c, d, seed)
     torch.manual_seed(seed)
@@ -293,8 +294,11 @@ def test_shapes_and_block_sizes_make_no_difference(b, c, d, block, seed):
         "cdml", embedding_dim=d, num_identities=c, easiness="gap", shape="linear", backend="blocked", block=block
     ).double()
     blocked.load_state_dict(dense.state_dict())
-    # Where an embedding lies on its centre the margin multiplies rounding of 1e-16 in the cosine to 1e-8 in the sine.
-    torch.testing.assert_close(blocked(x, y).sample_loss, dense(x, y).sample_loss, rtol=1e-6, atol=2e-6)
+    one, other = blocked(x, y), dense(x, y)
+    off_the_poles = other.target_cos.abs() < 1.0 - 1e-12
+    torch.testing.assert_close(one.sample_loss[off_the_poles], other.sample_loss[off_the_poles])
+    # On a pole one rounding of the cosine, 1e-16, is 1e-8 in its sine, and 64 times that in the loss.
+    torch.testing.assert_close(one.sample_loss, other.sample_loss, rtol=0.0, atol=2e-6)
 
 
 @settings(max_examples=30, deadline=None)
