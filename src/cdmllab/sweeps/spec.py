@@ -23,9 +23,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
+from cdmllab import promises
 from cdmllab.errors import CdmlLabError, did_you_mean
 from cdmllab.evaluate import protocols as all_protocols
 from cdmllab.training import presets
@@ -69,7 +69,7 @@ class Stage(Section):
     arms: dict[str, Settings] = Field(default_factory=dict)
     grid: Grid = Field(default_factory=dict)
     grids: dict[str, Grid] = Field(default_factory=dict)
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[NonNegativeInt, ...] = (0,)
     protocols: tuple[str, ...] = ()
     flip: bool = False
     choose_by: Measure = "accuracy"
@@ -105,6 +105,11 @@ class Stage(Section):
             if arm not in self.arms:
                 raise ValueError(f"grids.{arm}: there is no such arm{did_you_mean(arm, self.arms)}")
         return self
+
+    @property
+    def sign(self) -> float:
+        """1 where more of the measure is better, else -1."""
+        return -1.0 if self.choose_by == "eer" else 1.0
 
     def points(self, arm: str) -> list[Settings]:
         """Every combination of the values of an arm's grid; one empty one where there is no grid."""
@@ -164,22 +169,8 @@ def load(path: Path | str) -> Spec:
     CdmlLabError : the file cannot be read, or a key, preset or protocol is unknown; file and key are named
     """
     path = Path(path)
+    values = promises.read(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        values = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise CdmlLabError(f"{path} does not exist") from None
-    except yaml.YAMLError as error:
-        raise CdmlLabError(f"{path} is not readable YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise CdmlLabError(f"{path} must hold keys and values, as preset: and stages:")
-    comments = [line[2:] for line in text.splitlines() if line.startswith("# ")]
-    about = " ".join(line for line in comments if not line.startswith("command: "))
-    try:
-        return Spec.model_validate({"name": path.stem, "about": about, **values})
+        return Spec.model_validate({"name": path.stem, "about": promises.header(path)["about"], **values})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise CdmlLabError(
-            f"{path}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
-        ) from None
+        raise CdmlLabError(f"{path}: {promises.complaint(error, 'the sweep')}") from None

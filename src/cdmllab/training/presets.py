@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from cdmllab import promises
 from cdmllab.errors import CdmlLabError, did_you_mean
 from cdmllab.training.config import Config
 
@@ -36,10 +37,10 @@ def load(name: str, settings: Iterable[str | Mapping[str, Any]] = ()) -> Config:
     CdmlLabError : no such preset, YAML that cannot be read, an unknown key or a value out of range; the key is named
     """
     path = _path(name)
-    values = _read(path)
+    values = promises.read(path)
     base = values.pop("base", None)
     if base is not None:
-        below = _read(path.parent / f"{base}.yaml")
+        below = promises.read(path.parent / f"{base}.yaml")
         if "base" in below:
             raise CdmlLabError(f"{path}: its base {base} has a base itself; one level is allowed")
         values = _merge(below, values)
@@ -52,21 +53,14 @@ def load(name: str, settings: Iterable[str | Mapping[str, Any]] = ()) -> Config:
     try:
         return Config.parse({"name": name, **values})
     except ValidationError as error:
-        raise CdmlLabError(f"{path.name if path.is_absolute() else path}: {_told(error)}") from None
+        raise CdmlLabError(
+            f"{path.name if path.is_absolute() else path}: {promises.complaint(error, 'config')}"
+        ) from None
 
 
 def header(name: str) -> dict[str, str]:
     """What a preset promises: ``about``, ``command``, ``cost`` and ``expect``."""
-    told = {"about": ""}
-    for line in _path(name).read_text(encoding="utf-8").splitlines():
-        if not line.startswith("# "):
-            break
-        key, separator, text = line[2:].partition(": ")
-        if separator and key in ("command", "cost", "expect"):
-            told[key] = text
-        elif "command" not in told:
-            told["about"] = f"{told['about']} {line[2:]}".strip()
-    return told
+    return promises.header(_path(name))
 
 
 def _parsed(setting: str) -> tuple[str, Any]:
@@ -84,18 +78,6 @@ def _path(name: str) -> Path:
     raise CdmlLabError(f"there is no preset {name!r}{did_you_mean(name, names())}; `cdmllab presets` lists them")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CdmlLabError(f"{path} does not exist") from None
-    except yaml.YAMLError as error:
-        raise CdmlLabError(f"{path} is not readable YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise CdmlLabError(f"{path} must hold keys and values")
-    return values
-
-
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """The values above win; a section with another `name` replaces the one below, whose options are not its own."""
     merged = dict(below)
@@ -110,10 +92,3 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         else:
             merged[key] = value
     return merged
-
-
-def _told(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where or 'config'}: {first['msg'].removeprefix('Value error, ')}{more}"

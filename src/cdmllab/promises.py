@@ -1,0 +1,49 @@
+"""YAML files that say what they are: presets and sweeps, read and complained about in the same words."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from cdmllab.errors import CdmlLabError
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The keys and values of a file.
+
+    Raises
+    ------
+    CdmlLabError : the file is missing, is not YAML, or holds something else
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CdmlLabError(f"{path} does not exist") from None
+    except yaml.YAMLError as error:
+        raise CdmlLabError(f"{path} is not readable YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise CdmlLabError(f"{path} must hold keys and values")
+    return values
+
+
+def header(path: Path) -> dict[str, str]:
+    """What the comments at the top promise: ``about``, and if they are there ``command``, ``cost`` and ``expect``."""
+    told = {"about": ""}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("# "):
+            break
+        key, separator, text = line[2:].partition(": ")
+        if separator and key in ("command", "cost", "expect"):
+            told[key] = text
+        elif "command" not in told:
+            told["about"] = f"{told['about']} {line[2:]}".strip()
+    return told
+
+
+def complaint(error: ValidationError, whole: str) -> str:
+    """The first thing that is wrong, with its key; `whole` stands for the key where all of it is wrong."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or whole
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}{more}"
