@@ -1,6 +1,7 @@
 """From the stages of a spec to its tasks, with what earlier stages have found."""
 
 from collections.abc import Mapping
+from itertools import product
 from statistics import mean
 from typing import NamedTuple
 
@@ -41,19 +42,19 @@ def tasks(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> list[Task
     """
     stage = spec.stages[name]
     found = []
-    for preset in stage.presets or (spec.preset,):
-        for arm, layers in _arms(spec, name, earlier).items():
-            for point in stage.points(arm):
-                called = "/".join(part for part in (preset if len(stage.presets) > 1 else "", arm) if part)
-                for seed in stage.seeds:
-                    changes = [spec.settings, stage.settings, *layers, point, {"seed": seed}]
-                    if stage.start_from is not None:
-                        changes.append({"start_from": _start(earlier[stage.start_from], arm, seed)})
-                    try:
-                        config = presets.load(preset, changes).flat()
-                    except CdmlLabError as error:
-                        raise CdmlLabError(f"sweep {spec.name}, stage {name}, {called or preset}: {error}") from None
-                    found.append(Task(name, called, point, seed, config, stage.protocols, stage.flip, stage.export))
+    arms = _arms(spec, name, earlier)
+    for preset, (arm, layers) in product(stage.presets or (spec.preset,), arms.items()):
+        called = "/".join(part for part in (preset if len(stage.presets) > 1 else "", arm) if part)
+        for point in stage.points(arm):
+            try:
+                config = presets.load(preset, [spec.settings, stage.settings, *layers, point]).flat()
+            except CdmlLabError as error:
+                raise CdmlLabError(f"sweep {spec.name}, stage {name}, {called or preset}: {error}") from None
+            for seed in stage.seeds:
+                own = {**config, "seed": seed}
+                if stage.start_from is not None:
+                    own["start_from"] = _start(earlier[stage.start_from], arm, seed)
+                found.append(Task(name, called, point, seed, own, stage.protocols, stage.flip, stage.export))
     return found
 
 
@@ -66,11 +67,10 @@ def best(stage: Stage, done: list[Done]) -> dict[str, Best]:
     """
     arms = list(dict.fromkeys(one.task.arm for one in done))
     means = {arm: [_mean(stage, done, arm, point) for point in stage.points(arm)] for arm in arms}
-    sign = -1.0 if stage.choose_by == "eer" else 1.0
-    common = [sign * mean(at) for at in zip(*means.values(), strict=stage.choose_for == "all")]
+    common = [stage.sign * mean(at) for at in zip(*means.values(), strict=stage.choose_for == "all")]
     chosen = {}
     for arm, values in means.items():
-        order = common if stage.choose_for == "all" else [sign * value for value in values]
+        order = common if stage.choose_for == "all" else [stage.sign * value for value in values]
         top = order.index(max(order))
         chosen[arm] = Best(stage.points(arm)[top], values[top])
     return chosen
@@ -78,8 +78,8 @@ def best(stage: Stage, done: list[Done]) -> dict[str, Best]:
 
 def winner(stage: Stage, done: list[Done]) -> str:
     """The arm with the best value."""
-    found, sign = best(stage, done), -1.0 if stage.choose_by == "eer" else 1.0
-    return max(found, key=lambda arm: sign * found[arm].value)
+    found = best(stage, done)
+    return max(found, key=lambda arm: stage.sign * found[arm].value)
 
 
 def _mean(stage: Stage, done: list[Done], arm: str, point: Settings) -> float:

@@ -209,7 +209,8 @@ def _faults(task: Any, group: Mapping[str, Any], run: Mapping[str, Any]) -> list
         if protocol not in run["measures"]:
             faults.append(f"run {run['run']} was not judged by {protocol}")
     try:
-        same = Config.parse(group["config"]) == Config.parse(record.plain_config(task.config))
+        wanted = record.plain_config(task.config)
+        same = group["config"] == wanted or Config.parse(group["config"]) == Config.parse(wanted)
     except ValueError as error:
         return [*faults, f"its config is no config today: {error}"]
     return faults if same else [*faults, f"run {run['run']} is of another config than the spec says now"]

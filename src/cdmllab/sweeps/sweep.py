@@ -18,7 +18,8 @@ from cdmllab.sweeps.engines import Engine
 from cdmllab.sweeps.expand import Done
 from cdmllab.sweeps.spec import Spec
 from cdmllab.sweeps.task import Outcome, Task
-from cdmllab.training import Config, sources
+from cdmllab.training import sources
+from cdmllab.training.config import Data
 
 State = Literal["waiting", "running", "finished", "failed"]
 _STATES = "states.json"
@@ -96,7 +97,7 @@ class Sweep:
         """Find what data is missing before any work, and render worlds once for all."""
         wanted: list[tuple[str, dict[str, Any]]] = []
         for task in tasks:
-            data = Config.parse(task.config).data
+            data = Data.model_validate(task.config["data"])
             if (data.name, data.options) not in wanted:
                 wanted.append((data.name, data.options))
         for name, options in wanted:
