@@ -1,11 +1,9 @@
 """What a run writes down while it trains: metrics, validation, a look at the truth, checkpoints."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from cdmllab import evaluate
@@ -81,7 +79,7 @@ class Recorder:
         """Accuracy and AUC on the named protocols, into the metrics."""
         t = self.trainer
         told: dict[str, float] = {"step": t.step}
-        with _aside(t):
+        with t.aside():
             for name in self.watch.protocols:
                 protocol = evaluate.protocols.load(name, t.backbone.size)
                 embeddings = evaluate.embed(t.backbone, protocol.images, prepare=t.prepare)
@@ -94,22 +92,8 @@ class Recorder:
         t = self.trainer
         if not isinstance(t.head, MarginHead) or t.place.world_size > 1:
             raise CdmlLabError("watch.truth_every looks at all class centres: one process, and no pair loss")
-        with _aside(t):
+        with t.aside():
             self.run.log(step=t.step, **truth.look(t.backbone, t.head))
-
-
-@contextmanager
-def _aside(trainer: Trainer) -> Iterator[None]:
-    """Look at the network without moving the training: its random state and modes come back."""
-    random = torch.get_rng_state()
-    trainer.backbone.eval()
-    trainer.head.eval()
-    try:
-        yield
-    finally:
-        trainer.backbone.train()
-        trainer.head.train()
-        torch.set_rng_state(random)
 
 
 def _board(run: Run) -> Any:

@@ -1,7 +1,7 @@
 """One training run in motion: all that changes from step to step, and how it changes."""
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -161,15 +161,23 @@ class Trainer:
             gradient_norm=self.gradient_norm,
         )
 
-    def show(self, at_epoch: AtEpoch) -> None:
-        """Let somebody look at the network, in evaluation mode; the training goes on as if nobody had."""
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Look at the network, in evaluation mode; the training goes on as if nobody had."""
         random = torch.get_rng_state()
         self.backbone.eval()
         self.head.eval()
-        at_epoch(self.epoch, self.backbone, self.head)
-        self.backbone.train()
-        self.head.train()
-        torch.set_rng_state(random)
+        try:
+            yield
+        finally:
+            self.backbone.train()
+            self.head.train()
+            torch.set_rng_state(random)
+
+    def show(self, at_epoch: AtEpoch) -> None:
+        """Let somebody look at the network, see `aside`."""
+        with self.aside():
+            at_epoch(self.epoch, self.backbone, self.head)
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on; tensors are the live ones, so that loading fills them in place."""

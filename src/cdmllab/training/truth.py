@@ -11,7 +11,7 @@ from cdmllab.errors import DataError
 from cdmllab.evaluate import embed
 from cdmllab.faces import difficulty
 from cdmllab.faces.cache import CachedWorld
-from cdmllab.geometry import angle, unit
+from cdmllab.geometry import angle, cosine
 from cdmllab.heads import MarginHead
 from cdmllab.training import sources
 from cdmllab.training.trainer import Prepare
@@ -58,8 +58,7 @@ class Truth:
         e = embed(backbone, self.pictures, prepare=self.prepare).to(head.centres.device)
         labels = self.labels.to(e.device)
         out = head(e, labels, self.easiness.to(e.device))
-        cosines = unit(e) @ unit(head.centres).T
-        cosines = cosines.unflatten(1, (head.num_identities, -1)).amax(dim=2)
+        cosines = cosine(e, head.centres).unflatten(1, (head.num_identities, -1)).amax(dim=2)
         hardest = cosines.scatter(1, labels[:, None], -1.0).amax(dim=1)
         own = cosines.gather(1, labels[:, None]).squeeze(1)
         found = {
