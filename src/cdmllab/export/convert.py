@@ -16,6 +16,7 @@ from cdmllab.preprocessing import standard
 from cdmllab.runs import provenance
 
 Kind = Literal["onnx", "openvino"]
+_SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "openvino": ".xml"}
 _NEEDED = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "openvino": ("onnx", "onnxruntime", "onnxscript", "openvino")}
 # A float32 file may differ in the rounding of sums; a quantised one is judged by what it does to accuracy.
 _EXACT = {"cosine_min": 0.9999, "cosine_mean": 0.9999}
@@ -63,11 +64,10 @@ def export(
     _require(to)
     if int8 and to != "onnx":
         raise CdmlLabError("int8 goes with ONNX: --to onnx --int8")
-    suffix = ".xml" if to == "openvino" else ".onnx"
     given = source.read(path)
-    target = output or _beside(path, f"{'-int8' if int8 else ''}{suffix}")
-    if target.suffix != suffix:
-        raise CdmlLabError(f"{target}: a file for {to} ends in {suffix}")
+    target = output or destination(path, to, int8=int8)
+    if target.suffix != _SUFFIXES[to]:
+        raise CdmlLabError(f"{target}: a file for {to} ends in {_SUFFIXES[to]}")
     target.parent.mkdir(parents=True, exist_ok=True)
 
     tell("drawing face-lab pictures")
@@ -88,6 +88,12 @@ def export(
     }
     write_text(report, json.dumps(record, indent=1) + "\n")
     return Exported((*files, report), given, found)
+
+
+def destination(path: Path, to: Kind, *, int8: bool = False) -> Path:
+    """Where the model's file goes unless another place is named: beside a release, or into a run's ``export``."""
+    ending = f"{'-int8' if int8 else ''}{_SUFFIXES[to]}"
+    return path / f"export/backbone{ending}" if path.is_dir() else path.with_name(f"{path.stem}{ending}")
 
 
 class _Wish(NamedTuple):
@@ -137,12 +143,6 @@ def _require(to: Kind) -> None:
         if find_spec(module) is None:
             extras = "export,openvino" if to == "openvino" else "export"
             raise CdmlLabError(f"this export needs {module}: pip install 'cdmllab[{extras}]' brings it")
-
-
-def _beside(path: Path, ending: str) -> Path:
-    if path.is_dir():
-        return path / f"export/backbone{ending}"
-    return path.with_name(f"{path.stem}{ending}")
 
 
 def _keep(made: Path, target: Path) -> tuple[Path, ...]:

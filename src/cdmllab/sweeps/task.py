@@ -78,11 +78,9 @@ def _free(run: Run) -> bool:
 def _export(folder: Path, kind: ExportKind, tell: Callable[[str], None] | None) -> Path:
     from cdmllab.export import convert
 
+    to: convert.Kind = "openvino" if kind == "openvino" else "onnx"
     int8 = kind == "onnx-int8"
-    suffix = ".xml" if kind == "openvino" else ".onnx"
-    target = folder / f"export/backbone{'-int8' if int8 else ''}{suffix}"
-    if target.is_file():
-        return target
-    options: dict[str, Any] = {} if tell is None else {"tell": tell}
-    convert.export(folder, "openvino" if kind == "openvino" else "onnx", output=target, int8=int8, **options)
+    target = convert.destination(folder, to, int8=int8)
+    if not target.is_file():
+        convert.export(folder, to, int8=int8, tell=tell or (lambda _: None))
     return target
