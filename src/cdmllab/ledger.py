@@ -1,13 +1,13 @@
 """Whether the numbers in ``results/`` can be trusted: where each comes from, and whether the book cites only these."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cdmllab import results
 from cdmllab.errors import CdmlLabError
+from cdmllab.runs import git
 from cdmllab.sweeps import recorded
 
 SWEEPS = "sweeps"
@@ -65,9 +65,9 @@ def _provenance(record: dict[str, Any]) -> Iterator[str]:
 
 def _strange(record: Any, where: Path) -> list[str]:
     """Commits named anywhere in a record that the repository does not know; none where that cannot be told."""
-    if _git(where, "rev-parse", "--is-shallow-repository") != "false":
+    if git("rev-parse", "--is-shallow-repository", within=where) != "false":
         return []
-    return [sha for sha in sorted(set(_commits(record))) if _git(where, "cat-file", "-t", sha) != "commit"]
+    return [sha for sha in sorted(set(_commits(record))) if git("cat-file", "-t", sha, within=where) != "commit"]
 
 
 def _commits(value: Any) -> Iterator[str]:
@@ -86,11 +86,3 @@ def _citations(pages: Path) -> Iterator[tuple[Path, str]]:
     for page in sorted([*pages.glob("chapters/*.py"), *pages.glob("*.md")]):
         for name in _CITED.findall(page.read_text(encoding="utf-8")):
             yield page, name
-
-
-def _git(where: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(where), *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

@@ -160,8 +160,8 @@ def provenance() -> dict[str, Any]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return {
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "git_commit": git("rev-parse", "HEAD"),
+        "git_dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
         "versions": versions,
         "machine": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
@@ -176,11 +176,11 @@ def processor() -> str:
     return f"{names[0]} x {len(names)}" if names else f"{platform.processor() or 'unknown'} x {os.cpu_count()}"
 
 
-def _git(*arguments: str) -> str | None:
-    """Output of a git command in the package's own checkout; None outside one."""
-    here = Path(__file__).resolve().parent
+def git(*arguments: str, within: Path | None = None) -> str | None:
+    """Output of a git command in a folder, by default the package's own; None outside a checkout or on an error."""
+    where = within or Path(__file__).resolve().parent
     try:
-        done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True)
+        done = subprocess.run(["git", "-C", str(where), *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
