@@ -51,6 +51,26 @@ RIGHT = {
     "11.2": [lambda genuine, impostor, far: (genuine > np.sort(impostor)[::-1][int(far * len(impostor))]).mean()],
     "11.3": [0.38],
     "11.4": [lambda e, m: (s := sum(e[m == k].mean(0) for k in np.unique(m))) / np.linalg.norm(s)],
+    "5.1": [0.8],
+    "5.2": [lambda e, share: np.sort(np.argsort(e)[: round(share * len(e))])],
+    "5.3": ["precision", " Precision "],
+    "9.1": [153_280],
+    "9.2": [lambda epoch: 0.1 * 0.1 ** sum(epoch >= m for m in (15, 25, 35))],
+    "9.3": [68.4, 68.43],
+    "12.1": [0.145, 0.46 / math.sqrt(10)],
+    "12.2": [49],
+    "12.3": [
+        lambda d: (
+            "higher"
+            if d.mean() > 2.201 * d.std(ddof=1) / 12**0.5
+            else "lower"
+            if -d.mean() > 2.201 * d.std(ddof=1) / 12**0.5
+            else "not told apart"
+        )
+    ],
+    "13.1": [0.57],
+    "13.2": [72.84, math.degrees(math.acos(0.295))],
+    "13.3": [lambda policy, batch: policy.margin_rad(batch).mean()],
     "8.1": [8_389_120],
     "8.2": [lambda i, o, k, s, g: o * s * s * k * k * i // g],
     "8.3": [receptive_field],
@@ -71,6 +91,22 @@ WRONG = {
     "2.2": [(lambda c, m: c - m, "CosFace"), (lambda c, m: torch.cos(torch.acos(c) - m), "turned round"),
             (lambda c, m: c[:3], "shape"), (lambda c, m: c, "differ")],
     "2.3": [(180.0, "too large"), (True, "number")],
+    "5.1": [(-0.8, "sign"), (0.8452, "ranks"), (0.5, "too small")],
+    "5.2": [(lambda e, s: np.sort(np.argsort(-e)[: round(s * len(e))]), "easiest"), (lambda e, s: [0], "shape"),
+            (lambda e, s: np.argsort(e)[: round(s * len(e))], "rising order"), (2, "function"),
+            (lambda e, s: np.arange(round(s * len(e))), "lowest easiness")],
+    "5.3": [("auc", "nine right labels"), ("Recall", "thrown away"), ("f1", "three words"), (0.9, "three words")],
+    "9.1": [(3832, "one epoch"), (153_320, "every single epoch"), (10, "too small"), ("x", "number")],
+    "9.2": [(lambda epoch: 0.1, "In epoch 15"), (0.1, "function"),
+            (lambda epoch: 0.1 * 0.1 ** sum(epoch > m for m in (15, 25, 35)), "count from 0")],
+    "9.3": [(547.4, "share it"), (22.8, "centres alone"), (100, "too large")],
+    "12.1": [(0.046, "square root"), (0.46, "too large")],
+    "12.2": [(7, "the square"), (50, "too large")],
+    "12.3": [(lambda d: "higher" if d.mean() > 0 else "lower", "hold zero"), (lambda d: "not told apart", "are higher"),
+             ("higher", "function")],
+    "13.1": [(0.53, "one minus the gap"), (0.588, "document's form"), (0.6, "too large"), ("0.57", "number")],
+    "13.2": [(1.271, "radians"), (45.17, "one minus the cosine"), (90.0, "too large")],
+    "13.3": [(lambda p, b: p.base_margin_rad, "base margin"), (lambda p, b: 0.1, "mean margin is"), (0.5, "function")],
     "3.1": [(1 / 1.1543, "turned round"), (math.cos(math.pi / 3 + 0.5) / 0.5, "cosines"), (2.0, "too large"),
             ("1.15", "number")],
     "3.2": [(77.53, "theta + m"), (53.0, "too large"), (0.85, "too small")],

@@ -1,0 +1,266 @@
+# ---
+# cdmllab:
+#   data: [results/sweeps/lab_main.json, results/sweeps/lab_main.yaml, results/sweeps/lab_noise.json, results/sweeps/lab_noise.yaml]
+# ---
+# %% [markdown]
+# # Does it know what is hard?
+#
+# :::{admonition} After this chapter you can
+# :class: tip
+# - say how well an easiness score follows what is truly hard, early and late in a training;
+# - tell a hard picture from a wrong label, and say why a loss mostly cannot;
+# - put a bound on what any score could gain, with an oracle;
+# - predict what a margin that favours hard samples does when labels are wrong.
+# :::
+#
+# :::{admonition} What you need
+# :class: note
+# {doc}`Chapter 4 </executed/04_cdml>`, and a first look at {doc}`chapter 6 </executed/06_faces>`, whose faces are
+# used here. One small network is trained on the spot, in less than a minute on one core; the long curves come from
+# the sweeps `lab_main` and `lab_noise` in `results/sweeps`.
+# :::
+#
+# CDML decides by a number, the easiness $e_i$, who gets which margin. That number is a guess. It looks at the
+# embedding of a network that is itself being trained, and says *easy* when the embedding lies near its class centre.
+# On photographs nobody can check the guess, for no one knows how hard a photograph is. Our faces are rendered: yaw,
+# light, blur, age and the rest are known, and how much each of them turns an embedding has been measured
+# ({doc}`chapter 6 </executed/06_faces>`). So here the guess has a truth beside it.
+
+# %% tags=["parameters"]
+profile = "cpu"  # "cpu" or "gpu"
+seed = 0  # of data order, first weights and augmentation
+identities = 150  # people of the world that is trained on
+epochs = 5  # of the training on the spot
+
+# %%
+import numpy as np
+from myst_nb import glue
+
+from cdmllab import exercises, notebook, plots, training
+from cdmllab.sweeps import Recorded
+from cdmllab.training import presets, sources
+from cdmllab.training.truth import Truth
+
+lab = notebook.start(profile, seed)
+recorded, noisy = Recorded("lab_main"), Recorded("lab_noise")
+scores = {
+    "similarity": "cosine to the own centre",
+    "gap": "gap to the best other centre",
+    "angle_gap": "the same gap, in angles",
+}
+shades = {
+    "cosine to the own centre": "#2f6fb7",
+    "gap to the best other centre": "#d9542b",
+    "the same gap, in angles": "#2a9d7f",
+}
+
+# %% [markdown]
+# ## A guess and its truth
+#
+# A small network learns {glue:text}`people` people with ArcFace. Then we look at 2,000 of its own training pictures,
+# at the easiness that each score gives them, and at their known difficulty: how far the picture's nuisances turn an
+# embedding away, in cosine.
+
+# %%
+settings = {
+    "data.num_identities": identities,
+    "epochs": epochs,
+    "batch_size": 64,
+    "seed": seed,
+    "device": lab.device,
+}
+config = presets.load("lab/cpu/arcface", [settings])
+trained = training.train(config, within=lab.runs)
+source = sources.load(config.data.name, config.data.options)
+truth = Truth(source, training.prepare(trained.backbone))
+found = {k: v.numpy() for k, v in truth.scores(trained.backbone, trained.head).items()}
+
+# %% tags=["remove-input"]
+glue("people", identities, display=False)
+
+# %% mystnb={"figure": {"caption": "Left: easiness by similarity against known difficulty, a dot for each picture; wrong labels in red. Right: how the easiness is spread over rightly and wrongly labelled pictures.", "name": "fig-guess"}, "image": {"alt": "A cloud of dots that falls slightly to the right, with red dots at the bottom; beside it two histograms that hardly overlap"}}
+fig, axes = plots.figure(2, width=7.4, height=2.9)
+plots.guess_against_truth(
+    axes[0], found["similarity"], truth.difficulty, truth.wrong
+)
+plots.by_label(axes[1], found["similarity"], truth.wrong)
+
+# %% tags=["remove-input"]
+told = truth.look(trained.backbone, trained.head)
+glue("own_rho", told["truth/similarity"], display=False)
+glue("own_auc", told["truth/similarity_auc"], display=False)
+
+# %% [markdown]
+# The cloud falls to the right, but not by much: the rank correlation between guess and truth is
+# {glue:text}`own_rho:.2f`, where 1 would be perfect order. What the score sees clearly is something else. Pictures
+# with a wrong label lie at the bottom: take one of each kind, and the wrong one has the lower easiness with a chance
+# of {glue:text}`own_auc:.0%`.
+#
+# ## While it learns
+#
+# A margin acts from the first step. So the guess must be good *while* the network learns, not after. The sweep
+# `lab_main` looked once an epoch, in ten seeds:
+
+# %% mystnb={"figure": {"caption": "ArcFace trainings, mean and spread of ten seeds. Left: rank correlation of each score with the known difficulty, over rightly labelled pictures. Right: how well each score finds wrong labels; 0.5 is chance.", "name": "fig-truth-curves"}, "image": {"alt": "Two panels of three rising curves each; the correlations stay below those of the finding of wrong labels"}}
+fig, axes = plots.figure(2, width=7.4, height=2.8)
+for ax, ending, ylabel in (
+    (axes[0], "", "rank correlation with truth"),
+    (axes[1], "_auc", "finds wrong labels (AUC)"),
+):
+    curves = {
+        about: recorded.curve("compare", "arcface", f"truth/{name}{ending}")
+        for name, about in scores.items()
+    }
+    plots.training_curves(ax, curves, ylabel=ylabel, colours=shades)
+axes[0].legend(loc="lower right", fontsize=7.5)
+
+# %% tags=["remove-input"]
+for name in scores:
+    step, rho, _ = recorded.curve("compare", "arcface", f"truth/{name}")
+    _, auc, _ = recorded.curve("compare", "arcface", f"truth/{name}_auc")
+    glue(f"{name}_first", float(rho[1]), display=False)
+    glue(f"{name}_last", float(rho[-1]), display=False)
+    glue(f"{name}_auc_first", float(auc[1]), display=False)
+    glue(f"{name}_auc_last", float(auc[-1]), display=False)
+glue("first_step", int(step[1]), display=False)
+
+# %% [markdown]
+# At step {glue:text}`first_step` the similarity's correlation with the truth is {glue:text}`similarity_first:.2f`,
+# the gap's {glue:text}`gap_first:.2f`; in the end they reach {glue:text}`similarity_last:.2f` and
+# {glue:text}`gap_last:.2f`. Wrong labels are found with an AUC of {glue:text}`gap_auc_first:.2f` at first and
+# {glue:text}`gap_auc_last:.2f` in the end. So the answer to the chapter's question is: it learns what is hard, slowly
+# and in part, and it learns sooner and better what is *wrong*.
+#
+# That is no accident. A picture in half profile is still a picture of its person; the network pulls it in, and by the
+# end of training most hard pictures lie near their centre. A picture with a wrong label is pulled by 15 others of its
+# true person to a place, and by its label to another one. **Label noise is the strongest difficulty there is.**
+#
+# ## What a margin makes of wrong labels
+#
+# Now the two signs of CDML differ in more than taste. `favour="hard"` gives the larger margin to what looks hard, and
+# so first of all to wrong labels: it insists on them. `favour="easy"` lets go of them a little. The sweep `lab_noise`
+# trained with 0, 5, 10 and 20 % of the labels wrong, four seeds each. The **oracle** has the true difficulty in place
+# of the guess, wrong labels counted as hardest.
+
+# %% mystnb={"figure": {"caption": "Accuracy, mean of three protocols, against the share of wrong labels: difference to ArcFace in points, with a band of one standard error over four seeds.", "name": "fig-noise"}, "image": {"alt": "Three curves around zero over label noise from 0 to 20 percent"}}
+levels = {0: "noise_0", 5: "noise_5", 10: "noise_10", 20: "noise_20"}
+protocols = ["lab/lfw", "lab/cfp_fp", "lab/calfw"]
+arms = {
+    "cdml_easy": "CDML, easy larger",
+    "cdml_hard": "CDML, hard larger",
+    "oracle": "oracle",
+}
+shade = {"CDML, easy larger": plots.colour("cdml"), "CDML, hard larger": "#8c7a00", "oracle": "#7a4fb5"}
+curves = {}
+for arm, about in arms.items():
+    ds = [noisy.difference(s, arm, "arcface", protocols) for s in levels.values()]
+    errors = [d.sd / np.sqrt(d.n) for d in ds]
+    curves[about] = (list(levels), [d.mean for d in ds], errors)
+fig, (ax,) = plots.figure(width=5.8, height=2.9)
+plots.training_curves(ax, curves, ylabel="difference to ArcFace (points)", colours=shade, scale=100.0)
+ax.axhline(0.0, color=plots.colour("arcface"), linewidth=1.2)
+ax.set_xlabel("wrong labels (%)")
+ax.legend()
+
+# %%
+notebook.Table(
+    ["wrong labels", "ArcFace, %", *(f"{about}" for about in arms.values())],
+    [
+        [f"{level} %", notebook.mean_sd(list(noisy.values(stage, "arcface", protocols))),
+         *(f"{100 * d.mean:+.2f} [{100 * d.low:+.2f}, {100 * d.high:+.2f}]"
+           for d in (noisy.difference(stage, arm, "arcface", protocols) for arm in arms))]
+        for level, stage in levels.items()
+    ],
+)  # fmt: skip
+
+# %% [markdown]
+# Differences to ArcFace in points, paired by seed, with 95 % intervals. Read them with their width in mind: an
+# interval that holds zero shows no difference, and four seeds see only large ones.
+#
+# ## The oracle: a bound
+#
+# Whatever the score, it cannot do better than the truth. If a margin by *true* difficulty gains nothing, a better
+# guess would not gain either. In `lab_main`, ten seeds, mean of the six named protocols:
+
+# %% tags=["remove-input"]
+named = [f"lab/{p}" for p in ("lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw")]
+rows = {about: recorded.difference("compare", arm, "arcface", named) for arm, about in arms.items()}
+glue("oracle_mean", 100 * rows["oracle"].mean, display=False)
+glue("oracle_low", 100 * rows["oracle"].low, display=False)
+glue("oracle_high", 100 * rows["oracle"].high, display=False)
+
+# %% mystnb={"figure": {"caption": "Difference to ArcFace over ten paired seeds, mean of six protocols, with 95 % intervals; a full dot where zero is outside.", "name": "fig-oracle"}, "image": {"alt": "Three rows with a dot and an interval each, around a dashed line at zero"}}
+fig, (ax,) = plots.figure(width=5.8, height=1.9)
+plots.differences(ax, {about: (d.mean, d.low, d.high) for about, d in rows.items()})
+
+# %% [markdown]
+# The oracle differs from ArcFace by {glue:text}`oracle_mean:+.2f` points, with an interval from
+# {glue:text}`oracle_low:+.2f` to {glue:text}`oracle_high:+.2f`. That is the room in which all scores of this kind
+# move, with a margin that goes a fifth up and down.
+#
+# ## Where we deviate
+#
+# The document speaks of difficulty and never measures it. Our truth is one network's response to each nuisance, added
+# up; another network would put the nuisances in another order. It is the truth of a face lab, not of photographs.
+#
+# ## Exercises
+#
+# **5.1** Four pictures have the easiness 0.9, 0.7, 0.4, 0.1 and the known difficulty 0.1, 0.3, 0.2, 0.6. What is
+# Spearman's rank correlation of 1 − easiness and difficulty?
+
+# %%
+exercises.check("5.1", None)
+
+# %% [markdown]
+# <details><summary>Solution 5.1</summary>
+#
+# The ranks of 1 − easiness are 1, 2, 3, 4, those of the difficulty 1, 3, 2, 4. With $n = 4$ and squared rank
+# differences that sum to 2, it is $1 - 6 \cdot 2 / (4 \cdot 15) = 0.8$.
+#
+# </details>
+#
+# **5.2** Write a function `suspects(easiness, share)` that returns the rows, in rising order, of the given share of
+# pictures that look most like wrong labels.
+
+# %%
+exercises.check("5.2", None)
+
+# %% [markdown]
+# <details><summary>Solution 5.2</summary>
+#
+# ```python
+# def suspects(easiness, share):
+#     count = round(share * len(easiness))
+#     return np.sort(np.argsort(easiness)[:count])
+# ```
+#
+# </details>
+#
+# **5.3** In a set with 10 % wrong labels a score finds them with an AUC of 0.95. Somebody removes the 10 % with the
+# lowest easiness and calls the rest clean. Which number tells them how many *right* labels they threw away: "auc",
+# "precision" or "recall" of the removal? Answer with the word.
+
+# %%
+exercises.check("5.3", None)
+
+# %% [markdown]
+# <details><summary>Solution 5.3</summary>
+#
+# The precision: the share of what was removed that was truly wrong. An AUC of 0.95 can go with a precision far below
+# 0.95, because right labels are nine times as many.
+#
+# </details>
+#
+# ## Recap
+#
+# - *How well does a score follow the truth?* In part, and later than one would like: the curves above say how much at
+#   which step.
+# - *Hard or wrong?* A wrong label looks harder than any hard picture, and every score finds it sooner than it finds
+#   true difficulty.
+# - *The bound:* the oracle's difference to ArcFace is the most that a better score could bring at this size of
+#   margin.
+# - *Wrong labels:* a margin that favours what looks hard favours them.
+#
+# ## References
+#
+# {cite:t}`deng2019arcface`.

@@ -1,0 +1,297 @@
+# ---
+# cdmllab:
+#   data: [results/sweeps/lab_main.json, results/sweeps/lab_main.yaml]
+# ---
+# %% [markdown]
+# # Training every variant
+#
+# :::{admonition} After this chapter you can
+# :class: tip
+# - train any loss on any backbone from a preset, and say what each line of its recipe does;
+# - read the log of a run: target angles, margins of single samples, easiness, norms, speed;
+# - stop a run, go on with it, and get the same numbers to the bit;
+# - spread a training over processes, and many trainings over machines.
+# :::
+#
+# :::{admonition} What you need
+# :class: note
+# Chapters 4 and 6. One small network is trained while you wait, in less than a minute on one core; the long curves
+# come from the sweep `results/sweeps/lab_main.yaml`, and the text says on which machine they were made.
+# :::
+
+# %% tags=["parameters"]
+profile = "cpu"  # "cpu" or "gpu"
+seed = 0  # of data order, first weights and augmentation
+loss = "cdml"  # any of `cdmllab.margins`, or triplet, contrastive, circle
+backbone = "small"  # or an IResNet, which wants 112 pixels: set size, and a GPU
+size = 32  # of the pictures, in pixels
+identities = 150  # people of the world that is trained on
+
+# %%
+from myst_nb import glue
+
+from cdmllab import exercises, notebook, plots, training
+from cdmllab.sweeps import Recorded
+from cdmllab.training import presets
+
+lab = notebook.start(profile, seed)
+recorded = Recorded("lab_main")
+main = ["arcface", "cdml_easy", "cdml_hard", "oracle"]
+words = {"arcface": "ArcFace", "cdml_easy": "CDML, easy larger", "cdml_hard": "CDML, hard larger", "oracle": "oracle"}
+shades = {"arcface": plots.colour("arcface"), "CDML, easy larger": plots.colour("cdml"), "CDML, hard larger": "#8c7a00",
+          "oracle": "#7a4fb5"}  # fmt: skip
+
+# %% [markdown]
+# ## A recipe is a file
+#
+# A **preset** is an experiment with its promise. Its file begins with what it is, how to run it, what it costs and
+# what to expect; the rest is a handful of choices. Those of the published system are there, row by row, and can be
+# run on the day its data is there:
+
+# %%
+for name in ("casia/document/r50_lite_cdml", "lab/cpu/arcface"):
+    print(f"{name}\n  {presets.header(name)['about']}\n  {presets.header(name)['expect']}")
+
+# %%
+document = presets.load("casia/document/r50_lite_cdml")
+print(document.optimiser)
+print(document.epochs, "epochs of batches of", document.batch_size)
+print(document.data.augmentation, "|", document.loss)
+
+# %% [markdown]
+# This is the document's recipe for CASIA-WebFace. **Stochastic gradient descent** with momentum walks downhill on the
+# mean loss of 128 pictures at a time. The **learning rate** begins at 0.1 and drops to a tenth at three *milestones*:
+# large steps to find the valley, small ones to settle. **Weight decay** pulls every weight, class centres too, gently
+# to zero; since only directions count in a margin loss, what it really sets is how fast a direction can still turn.
+# All inputs of a config are checked before anything runs, and a wrong one is told by its key:
+
+# %%
+try:
+    presets.load("lab/cpu/arcface", ["loss.margn_rad=0.4"])
+except Exception as error:
+    print(error)
+
+# %% [markdown]
+# ## A run
+#
+# We train {glue:text}`loss` for a few minutes of somebody's life: a world of {glue:text}`identities` people, four
+# epochs, and a look at the truth twice an epoch.
+
+# %%
+settings = {
+    "data.num_identities": identities,
+    "data.size": size,
+    "epochs": 4,
+    "batch_size": 64,
+    "seed": seed,
+    "device": lab.device,
+    "watch": {"log_every": 5, "truth_every": 18},
+}
+preset = "lab/cpu/cdml" if loss == "cdml" else "lab/cpu/arcface"
+if loss not in ("cdml", "arcface"):
+    settings["loss"] = {"name": loss}
+if (backbone, size) != ("small", 32):
+    settings["backbone"] = {"name": backbone, "embedding_dim": 64, "size": size}
+trained = training.train(presets.load(preset, [settings]), within=lab.runs)
+log = trained.run.metrics()
+print(sorted(log))
+
+# %% tags=["remove-input"]
+glue("loss", loss, display=False)
+glue("identities", identities, display=False)
+
+# %% [markdown]
+# Everything that happened stands in the run's folder: the config, where it came from, and one line of numbers every
+# five steps. The most telling one is the **target angle**, between an embedding and its class centre. In a space of
+# many dimensions everything begins at 90 degrees, and learning is the walk from there to zero:
+
+# %% mystnb={"figure": {"caption": "Left: target angles of the samples of a batch, the middle one and the range from the tenth to the ninetieth. Right: their margins.", "name": "fig-run"}, "image": {"alt": "Two panels over the steps of a training; a band of angles that falls from ninety degrees and widens, and a band of margins"}}
+fig, axes = plots.figure(2, width=7.4, height=2.7)
+for ax, key, ylabel in (
+    (axes[0], "target_angle_deg", "target angle (degrees)"),
+    (axes[1], "margin_rad", "margin (rad)"),
+):
+    if f"{key}_p50" in log:
+        bands = (log[f"{key}_p{q}"] for q in (10, 50, 90))
+        plots.sample_margins(ax, log["step"], *bands, name=loss)
+    ax.set_ylabel(ylabel)
+
+# %% [markdown]
+# The band on the right is what this book is about. A fixed margin would be a line. Here each sample has its own, and
+# when it counts as easy, it crosses from the lower edge to the upper one.
+#
+# ## The long curves
+#
+# The same recipe at full length, {glue:text}`steps` steps, ten seeds for each of four margins that have the same mean
+# in every batch. The {glue:text}`runs` trainings of this sweep took {glue:text}`hours:.1f` hours on
+# {glue:text}`where`.
+
+# %% mystnb={"figure": {"caption": "Accuracy on the training batches, mean of ten seeds with a band of one standard deviation.", "name": "fig-main-curves"}, "image": {"alt": "Four rising curves that lie nearly on each other"}}
+curves = {words[arm] if arm != "arcface" else arm: recorded.curve("compare", arm, "accuracy") for arm in main}
+fig, (ax,) = plots.figure(width=6.0, height=2.9)
+plots.training_curves(
+    ax, curves, ylabel="training accuracy (%)", colours=shades, scale=100.0
+)
+ax.legend(loc="lower right")
+
+# %% tags=["remove-input"]
+about = recorded.trained()
+glue("steps", f"{int(curves['arcface'][0][-1]):,}", display=False)
+glue("runs", about["runs"], display=False)
+glue("hours", about["hours"], display=False)
+glue("where", ", ".join(about["processors"]), display=False)
+
+# %% [markdown]
+# What the four do differently shows when the samples are parted by what we know about them. The face lab knows which
+# pictures are hard and which carry a wrong label ({doc}`chapter 6 </executed/06_faces>`):
+
+# %% mystnb={"figure": {"caption": "Mean margin of the easy and the hard third of the pictures, and of the mislabelled ones, as CDML sees them while it trains. Left: easy samples get the larger margin; right: hard ones.", "name": "fig-margins-by-truth"}, "image": {"alt": "Two panels of three curves; on the left easy pictures rise above hard and mislabelled ones as training goes on, on the right the order is reversed"}}
+fig, axes = plots.figure(2, width=7.4, height=2.7)
+for ax, arm in zip(axes, ("cdml_easy", "cdml_hard"), strict=True):
+    groups = {
+        group: recorded.curve("compare", arm, f"truth/margin_rad_{group}")
+        for group in ("easy", "hard", "mislabelled")
+    }
+    plots.training_curves(ax, groups, ylabel="mean margin (rad)")
+    ax.set_title(words[arm])
+axes[0].legend()
+
+# %% mystnb={"figure": {"caption": "Mean target angle of the easy third, the hard third and the mislabelled pictures: ArcFace as lines of its colour group, CDML dashed.", "name": "fig-angles-by-truth"}, "image": {"alt": "Falling curves; mislabelled pictures stay far from their centres"}}
+fig, axes = plots.figure(3, width=7.6, height=2.6)
+for ax, group in zip(axes, ("easy", "hard", "mislabelled"), strict=True):
+    plots.training_curves(
+        ax,
+        {
+            words[arm] if arm != "arcface" else arm: recorded.curve("compare", arm, f"truth/angle_deg_{group}")
+            for arm in main
+        },
+        ylabel="target angle (degrees)" if group == "easy" else "",
+        colours=shades,
+    )
+    ax.set_title(group)
+axes[0].legend()
+
+# %% tags=["remove-input"]
+last = {
+    (arm, group): recorded.curve("compare", arm, f"truth/angle_deg_{group}")[1][-1]
+    for arm in main
+    for group in ("easy", "hard", "mislabelled")
+}
+for group in ("easy", "hard", "mislabelled"):
+    glue(f"arc_{group}", last["arcface", group], display=False)
+    glue(f"easy_{group}", last["cdml_easy", group] - last["arcface", group], display=False)
+    glue(f"hard_{group}", last["cdml_hard", group] - last["arcface", group], display=False)
+
+# %% [markdown]
+# At the end ArcFace holds easy pictures at {glue:text}`arc_easy:.1f` degrees from their centre, hard ones at
+# {glue:text}`arc_hard:.1f`, and pictures with a wrong label at {glue:text}`arc_mislabelled:.1f`. A larger margin for
+# easy samples moves these three by {glue:text}`easy_easy:+.1f`, {glue:text}`easy_hard:+.1f` and
+# {glue:text}`easy_mislabelled:+.1f` degrees; a larger margin for hard ones by {glue:text}`hard_easy:+.1f`,
+# {glue:text}`hard_hard:+.1f` and {glue:text}`hard_mislabelled:+.1f`. Whether that makes a better recogniser is
+# another question, and the answer stands in {doc}`chapter 12 </executed/12_reproduction>`.
+#
+# ## Killed and resumed
+#
+# Long trainings get killed. A run writes a checkpoint every so many steps, aside, and renames it when it is whole; it
+# holds all that the next step depends on: weights, class centres, momentum, the schedule, the random state, the place
+# in the data's order, and the running statistics of the margin. On a CPU the numbers after a resume are the same to
+# the bit.
+#
+# ```bash
+# cdmllab train lab/cpu/cdml            # killed by whatever it was
+# cdmllab train --resume runs/lab-cpu-cdml__s0__20260101T120000.000000Z
+# ```
+#
+# A training that was finished is not repeated: the same config finds its run.
+
+# %%
+again = training.train(presets.load(preset, [settings]), within=lab.runs)
+print(again.run.folder == trained.run.folder)
+
+# %% [markdown]
+# ## Many processes, many machines
+#
+# The network is small, the table of class centres is not: at 512 numbers each, ten million identities take 20 GB, and
+# as much again for momentum and gradient. So the two are spread in different ways. Every process has the whole
+# network and its own pictures, and the gradients of the network are averaged (`DistributedDataParallel`). The class
+# centres are **sharded**: every process keeps a part of them, sees the embeddings of all, and the sums under the
+# softmax are added up.
+#
+# ```bash
+# torchrun --nproc-per-node 4 -m cdmllab train casia/document/r50_lite_cdml --set loss.backend=sharded
+# ```
+#
+# The loss is the one of a single process to five digits, for every margin, because what a margin needs to know, the
+# hardest negative or the easiness, is found across all shards. With `--set loss.sample_rate=0.1` a step looks at a
+# tenth of the negatives only (Partial FC, {cite}`an2021partialfc`). Four processes see four times as many pictures a
+# step; `optimiser.reference_batch` scales the learning rate in proportion {cite}`goyal2017accurate`. The document
+# also names `DataParallel`. That is one process that drives several GPUs, copies the network to each of them at every
+# step, and collects all logits on the first; PyTorch itself advises against it, and we did not build it.
+#
+# Many *trainings*, that is a **sweep**: arms, seeds and stages in one file. Finished trainings are skipped, dead ones
+# are begun again, and with `--ray` the work goes to a cluster.
+#
+# ```bash
+# cdmllab sweep results/sweeps/lab_main.yaml --workers 2 --record
+# cdmllab sweep results/sweeps/strategy_casia_ms1mv3.yaml --ray auto
+# ```
+#
+# ## Where we deviate
+#
+# bfloat16 in place of the document's float16: it has the range of float32, so nothing has to be scaled. The lab's
+# recipe lowers the learning rate along a cosine instead of in steps, because its trainings are short.
+#
+# ## Exercises
+#
+# **9.1** CASIA-WebFace has 490,623 pictures. How many steps is the document's recipe, 40 epochs of batches of 128,
+# when a last incomplete batch is left out of every epoch?
+
+# %%
+exercises.check("9.1", None)
+
+# %% [markdown]
+# <details><summary>Solution 9.1</summary>
+#
+# $\lfloor 490623 / 128 \rfloor = 3832$ batches an epoch, 153,280 steps.
+#
+# </details>
+#
+# **9.2** Write a function `rate(epoch)` for the document's learning rate on CASIA: 0.1, and a tenth of what it was
+# from epochs 15, 25 and 35 on, counted from 0.
+
+# %%
+exercises.check("9.2", None)
+
+# %% [markdown]
+# <details><summary>Solution 9.2</summary>
+#
+# ```python
+# def rate(epoch):
+#     return 0.1 * 0.1 ** sum(epoch >= milestone for milestone in (15, 25, 35))
+# ```
+#
+# </details>
+#
+# **9.3** Class centres of 93,431 identities at 512 float32 numbers, with as much again for the gradient and as much
+# for the momentum: how many MiB does each of 8 processes hold?
+
+# %%
+exercises.check("9.3", None)
+
+# %% [markdown]
+# <details><summary>Solution 9.3</summary>
+#
+# $3 \cdot 93431 \cdot 512 \cdot 4 / 2^{20} / 8 = 68.4$ MiB.
+#
+# </details>
+#
+# ## Recap
+#
+# - A preset is a recipe with its promise; `--set` changes one line of it, and a wrong key is refused by name.
+# - The log has target angles, margins and easiness of single samples; in the face lab it also has the truth.
+# - A killed run goes on from its last checkpoint, on the CPU to the same bits, and on another number of processes.
+# - Pictures are shared out by averaging gradients, class centres by sharding; sweeps share out whole trainings.
+#
+# ## References
+#
+# {cite:t}`deng2019arcface`, {cite:t}`an2021partialfc`, {cite:t}`goyal2017accurate`.
