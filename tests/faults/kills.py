@@ -133,6 +133,13 @@ class Building:
     def __init__(self, folder: Path) -> None:
         self.layout: Layout = write_book(folder)
 
+    @classmethod
+    def at(cls, root: Path) -> "Building":
+        """The job on a book that is there."""
+        job = cls.__new__(cls)
+        job.layout = Layout(root)
+        return job
+
     def work(self) -> None:
         """Build what is due."""
         os.chdir(self.layout.root)

@@ -1,14 +1,15 @@
 """A full disk and a read-only one: a sentence, nothing half-written, and the work goes on when there is room again."""
 
-import os
 from pathlib import Path
 
 import pytest
 import yaml
 from kills import RECIPE, Building, Packing, Training
 from tiny_book import write_book
+from typer.testing import CliRunner
 
 from cdmllab import runs
+from cdmllab.cli import app
 from cdmllab.training import checkpoint
 
 RELEASED = Path(__file__).parents[2] / "results/models/lab_small.safetensors"
@@ -57,10 +58,6 @@ def test_building_the_book_on_a_full_disk_keeps_the_old_site(disk, told, well, m
     job.layout.edit("src/cdmllab/alpha.py", "3", "4")
     disk.spare(40)
     monkeypatch.chdir(job.layout.root)
-    from typer.testing import CliRunner
-
-    from cdmllab.cli import app
-
     done = CliRunner().invoke(app, ["book", "build"])
     assert done.exit_code == 1
     assert FULL in done.stderr
@@ -68,7 +65,6 @@ def test_building_the_book_on_a_full_disk_keeps_the_old_site(disk, told, well, m
     disk.resize(64 << 10)
     job.work()
     assert job.result() != before
-    os.chdir("/")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -111,10 +107,6 @@ def test_building_a_read_only_book(disk, told, monkeypatch):
     book = write_book(disk.folder / "book")
     disk.protect()
     monkeypatch.chdir(book.root)
-    from typer.testing import CliRunner
-
-    from cdmllab.cli import app
-
     done = CliRunner().invoke(app, ["book", "build"])
     assert done.exit_code == 1
     assert done.stderr.startswith("cdmllab: ")
