@@ -248,7 +248,9 @@ plots.latencies(ax, ways | published)
 # %%
 batches = (1, 64) if len(ways) > 1 else (1,)
 gains = {batch: latency.by_way(record, "speed_up", batch) for batch in batches}
-columns = [(name, batch) for name in ("r18_lite", "r50_lite") for batch in batches]
+columns = [
+    (name, batch) for name in ("r18_lite", "r50_lite") for batch in batches
+]
 notebook.Table(
     ["times as fast as eager", *(f"{name}, {batch}" for name, batch in columns)],
     [[way, *(f"{gains[batch][way][name]:.2f}" for name, batch in columns)]
