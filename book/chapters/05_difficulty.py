@@ -73,7 +73,9 @@ config = presets.load("lab/cpu/arcface", [settings])
 trained = training.train(config, within=lab.runs)
 source = sources.load(config.data.name, config.data.options)
 truth = Truth(source, training.prepare(trained.backbone))
-found = {k: v.numpy() for k, v in truth.scores(trained.backbone, trained.head).items()}
+found = {
+    k: v.numpy() for k, v in truth.scores(trained.backbone, trained.head).items()
+}
 
 # %% tags=["remove-input"]
 glue("people", identities, display=False)
@@ -150,14 +152,24 @@ arms = {
     "cdml_hard": "CDML, hard larger",
     "oracle": "oracle",
 }
-shade = {"CDML, easy larger": plots.colour("cdml"), "CDML, hard larger": "#8c7a00", "oracle": "#7a4fb5"}
+shade = {
+    "CDML, easy larger": plots.colour("cdml"),
+    "CDML, hard larger": "#8c7a00",
+    "oracle": "#7a4fb5",
+}
 curves = {}
 for arm, about in arms.items():
     ds = [noisy.difference(s, arm, "arcface", protocols) for s in levels.values()]
     errors = [d.sd / np.sqrt(d.n) for d in ds]
     curves[about] = (list(levels), [d.mean for d in ds], errors)
 fig, (ax,) = plots.figure(width=5.8, height=2.9)
-plots.training_curves(ax, curves, ylabel="difference to ArcFace (points)", colours=shade, scale=100.0)
+plots.training_curves(
+    ax,
+    curves,
+    ylabel="difference to ArcFace (points)",
+    colours=shade,
+    scale=100.0,
+)
 ax.axhline(0.0, color=plots.colour("arcface"), linewidth=1.2)
 ax.set_xlabel("wrong labels (%)")
 ax.legend()
@@ -183,15 +195,22 @@ notebook.Table(
 # guess would not gain either. In `lab_main`, ten seeds, mean of the six named protocols:
 
 # %% tags=["remove-input"]
-named = [f"lab/{p}" for p in ("lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw")]
-rows = {about: recorded.difference("compare", arm, "arcface", named) for arm, about in arms.items()}
+named = [
+    f"lab/{p}" for p in ("lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw")
+]
+rows = {
+    about: recorded.difference("compare", arm, "arcface", named)
+    for arm, about in arms.items()
+}
 glue("oracle_mean", 100 * rows["oracle"].mean, display=False)
 glue("oracle_low", 100 * rows["oracle"].low, display=False)
 glue("oracle_high", 100 * rows["oracle"].high, display=False)
 
 # %% mystnb={"figure": {"caption": "Difference to ArcFace over ten paired seeds, mean of six protocols, with 95 % intervals; a full dot where zero is outside.", "name": "fig-oracle"}, "image": {"alt": "Three rows with a dot and an interval each, around a dashed line at zero"}}
 fig, (ax,) = plots.figure(width=5.8, height=1.9)
-plots.differences(ax, {about: (d.mean, d.low, d.high) for about, d in rows.items()})
+plots.differences(
+    ax, {about: (d.mean, d.low, d.high) for about, d in rows.items()}
+)
 
 # %% [markdown]
 # The oracle differs from ArcFace by {glue:text}`oracle_mean:+.2f` points, with an interval from

@@ -37,7 +37,12 @@ from cdmllab.training import presets
 lab = notebook.start(profile, seed)
 recorded = Recorded("lab_main")
 main = ["arcface", "cdml_easy", "cdml_hard", "oracle"]
-words = {"arcface": "ArcFace", "cdml_easy": "CDML, easy larger", "cdml_hard": "CDML, hard larger", "oracle": "oracle"}
+words = {
+    "arcface": "ArcFace",
+    "cdml_easy": "CDML, easy larger",
+    "cdml_hard": "CDML, hard larger",
+    "oracle": "oracle",
+}
 shades = {"arcface": plots.colour("arcface"), "CDML, easy larger": plots.colour("cdml"), "CDML, hard larger": "#8c7a00",
           "oracle": "#7a4fb5"}  # fmt: skip
 
@@ -50,7 +55,9 @@ shades = {"arcface": plots.colour("arcface"), "CDML, easy larger": plots.colour(
 
 # %%
 for name in ("casia/document/r50_lite_cdml", "lab/cpu/arcface"):
-    print(f"{name}\n  {presets.header(name)['about']}\n  {presets.header(name)['expect']}")
+    print(
+        f"{name}\n  {presets.header(name)['about']}\n  {presets.header(name)['expect']}"
+    )
 
 # %%
 document = presets.load("casia/document/r50_lite_cdml")
@@ -127,7 +134,12 @@ for ax, key, ylabel in (
 # {glue:text}`where`.
 
 # %% mystnb={"figure": {"caption": "Accuracy on the training batches, mean of ten seeds with a band of one standard deviation.", "name": "fig-main-curves"}, "image": {"alt": "Four rising curves that lie nearly on each other"}}
-curves = {words[arm] if arm != "arcface" else arm: recorded.curve("compare", arm, "accuracy") for arm in main}
+curves = {
+    words[arm] if arm != "arcface" else arm: recorded.curve(
+        "compare", arm, "accuracy"
+    )
+    for arm in main
+}
 fig, (ax,) = plots.figure(width=6.0, height=2.9)
 plots.training_curves(
     ax, curves, ylabel="training accuracy (%)", colours=shades, scale=100.0
@@ -162,7 +174,9 @@ for ax, group in zip(axes, ("easy", "hard", "mislabelled"), strict=True):
     plots.training_curves(
         ax,
         {
-            words[arm] if arm != "arcface" else arm: recorded.curve("compare", arm, f"truth/angle_deg_{group}")
+            words[arm] if arm != "arcface" else arm: recorded.curve(
+                "compare", arm, f"truth/angle_deg_{group}"
+            )
             for arm in main
         },
         ylabel="target angle (degrees)" if group == "easy" else "",
@@ -173,14 +187,24 @@ axes[0].legend()
 
 # %% tags=["remove-input"]
 last = {
-    (arm, group): recorded.curve("compare", arm, f"truth/angle_deg_{group}")[1][-1]
+    (arm, group): recorded.curve("compare", arm, f"truth/angle_deg_{group}")[1][
+        -1
+    ]
     for arm in main
     for group in ("easy", "hard", "mislabelled")
 }
 for group in ("easy", "hard", "mislabelled"):
     glue(f"arc_{group}", last["arcface", group], display=False)
-    glue(f"easy_{group}", last["cdml_easy", group] - last["arcface", group], display=False)
-    glue(f"hard_{group}", last["cdml_hard", group] - last["arcface", group], display=False)
+    glue(
+        f"easy_{group}",
+        last["cdml_easy", group] - last["arcface", group],
+        display=False,
+    )
+    glue(
+        f"hard_{group}",
+        last["cdml_hard", group] - last["arcface", group],
+        display=False,
+    )
 
 # %% [markdown]
 # At the end ArcFace holds easy pictures at {glue:text}`arc_easy:.1f` degrees from their centre, hard ones at

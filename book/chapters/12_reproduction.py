@@ -47,7 +47,9 @@ from cdmllab.training import presets, sources
 
 lab = notebook.start(profile, seed)
 main = Recorded("lab_main")
-named = [f"lab/{p}" for p in ("lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw")]
+named = [
+    f"lab/{p}" for p in ("lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw")
+]
 
 # %% [markdown]
 # ## The question
@@ -68,8 +70,19 @@ glue("easy", easy.told("points"), display=False)
 glue("hard", hard.told("points"), display=False)
 glue("oracle", oracle.told("points"), display=False)
 glue("detectable", 100 * easy.detectable, display=False)
-glue("point", ", ".join(f"{k.split('.')[-1]} {v:g}" for k, v in main.chosen("tune")["arcface"]["point"].items()), display=False)
-glue("arc", notebook.mean_sd(list(main.values("compare", "arcface", named))), display=False)
+glue(
+    "point",
+    ", ".join(
+        f"{k.split('.')[-1]} {v:g}"
+        for k, v in main.chosen("tune")["arcface"]["point"].items()
+    ),
+    display=False,
+)
+glue(
+    "arc",
+    notebook.mean_sd(list(main.values("compare", "arcface", named))),
+    display=False,
+)
 words = {
     "higher": "yes, by a little",
     "lower": "no, it does worse",
@@ -83,16 +96,27 @@ answer = (
 glue("answer", Markdown(answer), display=False)
 
 # %% mystnb={"figure": {"caption": "Left: accuracy of every seed, mean of six protocols. Right: differences to ArcFace, paired by seed, with 95 % intervals.", "name": "fig-main"}, "image": {"alt": "Left, four columns of dots at nearly the same height; right, three intervals around zero"}}
-arms = {"arcface": "arcface", "cdml_easy": "easy larger", "cdml_hard": "hard larger", "oracle": "oracle"}
+arms = {
+    "arcface": "arcface",
+    "cdml_easy": "easy larger",
+    "cdml_hard": "hard larger",
+    "oracle": "oracle",
+}
 fig, axes = plots.figure(2, width=7.6, height=2.8)
 plots.accuracy_bars(
-    axes[0], list(arms.values()), [main.values("compare", arm, named) for arm in arms]
+    axes[0],
+    list(arms.values()),
+    [main.values("compare", arm, named) for arm in arms],
 )
 plots.differences(
     axes[1],
     {
         label: (d.mean, d.low, d.high)
-        for label, d in (("easy larger", easy), ("hard larger", hard), ("oracle", oracle))
+        for label, d in (
+            ("easy larger", easy),
+            ("hard larger", hard),
+            ("oracle", oracle),
+        )
     },
 )
 
@@ -105,6 +129,7 @@ plots.differences(
 # ## Every advantage, one by one
 #
 # The document lists what CDML is good for. Each sentence becomes a hypothesis with a number:
+
 
 # %% tags=["hide-input"]
 def of(protocols, arm="cdml_easy", measure="accuracy"):
@@ -128,24 +153,71 @@ moved, _ = ends("truth/margin_rad_easy", "cdml_easy")
 held, _ = ends("truth/margin_rad_hard", "cdml_easy")
 pull, sigmas = gap("truth/angle_deg_hard", "cdml_easy", "arcface")
 half = len(main.curve("compare", "arcface", "accuracy")[0]) // 2
-rough = {arm: main.curve("compare", arm, "accuracy")[2][half] for arm in ("arcface", "cdml_easy")}
+rough = {
+    arm: main.curve("compare", arm, "accuracy")[2][half]
+    for arm in ("arcface", "cdml_easy")
+}
 pose, age, cover = (
     of([f"lab/{p}" for p in names])
-    for names in (("cfp_fp", "cplfw", "dose_yaw"), ("agedb_30", "calfw", "dose_age"), ("dose_occlusion",))
+    for names in (
+        ("cfp_fp", "cplfw", "dose_yaw"),
+        ("agedb_30", "calfw", "dose_age"),
+        ("dose_occlusion",),
+    )
 )
 rows = [
-    ["adapts to difficulty", "margin of the easy third minus that of the hard third, at the end",
-     f"{moved - held:+.3f} rad", "yes" if moved - held > 0.01 else "hardly"],
-    ["stronger signals for hard samples", "their target angle at the end, against ArcFace",
-     f"{pull:+.2f} degrees ({abs(sigmas):.1f} standard errors)",
-     "yes" if sigmas < -2 else "the reverse" if sigmas > 2 else "not told apart"],
-    ["prevents overfitting on easy samples", "accuracy on frontal pairs, CFP-FF-like", of(["lab/cfp_ff"]).told("points"), of(["lab/cfp_ff"]).verdict],
-    ["better discrimination", "AUC, mean of six protocols", of(named, measure="auc").told("points"), of(named, measure="auc").verdict],
-    ["better under pose", "accuracy, three protocols", pose.told("points"), pose.verdict],
-    ["better under aging", "accuracy, three protocols", age.told("points"), age.verdict],
-    ["better under occlusion", "accuracy, one protocol", cover.told("points"), cover.verdict],
-    ["smooth convergence", "spread of training accuracy over seeds, half-way, against ArcFace",
-     f"{100 * (rough['cdml_easy'] - rough['arcface']):+.2f} points", "not tested: a spread of spreads"],
+    [
+        "adapts to difficulty",
+        "margin of the easy third minus that of the hard third, at the end",
+        f"{moved - held:+.3f} rad",
+        "yes" if moved - held > 0.01 else "hardly",
+    ],
+    [
+        "stronger signals for hard samples",
+        "their target angle at the end, against ArcFace",
+        f"{pull:+.2f} degrees ({abs(sigmas):.1f} standard errors)",
+        "yes"
+        if sigmas < -2
+        else "the reverse"
+        if sigmas > 2
+        else "not told apart",
+    ],
+    [
+        "prevents overfitting on easy samples",
+        "accuracy on frontal pairs, CFP-FF-like",
+        of(["lab/cfp_ff"]).told("points"),
+        of(["lab/cfp_ff"]).verdict,
+    ],
+    [
+        "better discrimination",
+        "AUC, mean of six protocols",
+        of(named, measure="auc").told("points"),
+        of(named, measure="auc").verdict,
+    ],
+    [
+        "better under pose",
+        "accuracy, three protocols",
+        pose.told("points"),
+        pose.verdict,
+    ],
+    [
+        "better under aging",
+        "accuracy, three protocols",
+        age.told("points"),
+        age.verdict,
+    ],
+    [
+        "better under occlusion",
+        "accuracy, one protocol",
+        cover.told("points"),
+        cover.verdict,
+    ],
+    [
+        "smooth convergence",
+        "spread of training accuracy over seeds, half-way, against ArcFace",
+        f"{100 * (rough['cdml_easy'] - rough['arcface']):+.2f} points",
+        "not tested: a spread of spreads",
+    ],
 ]
 notebook.Table(["the document says", "we measured", "result", "verdict"], rows)  # fmt: skip
 
@@ -159,7 +231,11 @@ notebook.Table(["the document says", "we measured", "result", "verdict"], rows) 
 losses = Recorded("lab_losses")
 table = []
 for arm in losses.arms("compare"):
-    d = None if arm == "arcface" else losses.difference("compare", arm, "arcface", named)
+    d = (
+        None
+        if arm == "arcface"
+        else losses.difference("compare", arm, "arcface", named)
+    )
     point = losses.chosen("tune")[arm]["point"]
     table.append(
         [arm, ", ".join(f"{k.split('.')[-1]} {v:g}" for k, v in point.items()),
@@ -188,7 +264,10 @@ def both_halves(kind, arm):
 
 
 table = []
-for kind, about_kind in (("scratch", "from scratch"), ("tuned", "from a lab-trained network")):
+for kind, about_kind in (
+    ("scratch", "from scratch"),
+    ("tuned", "from a lab-trained network"),
+):
     for arm in lfw.arms("scratch_0_4"):
         per_fold = both_halves(kind, arm)
         means = [sum(folds) / len(folds) for folds in per_fold]
@@ -216,17 +295,27 @@ notebook.Table(
 # %% [markdown]
 # And this is what it takes to run them, and whether we did:
 
+
 # %% tags=["hide-input"]
 def run_by_us(preset):
     """What recorded runs of a preset measured, if there are any."""
     found = trained_as_published(preset)
-    return ", ".join(f"{k} {100 * v.mean():.2f}" for k, v in found.items() if k.endswith("accuracy")) or "no"
+    return (
+        ", ".join(
+            f"{k} {100 * v.mean():.2f}"
+            for k, v in found.items()
+            if k.endswith("accuracy")
+        )
+        or "no"
+    )
 
 
 def needs(preset):
     """The data a preset is trained on, and whether it is here."""
     data = presets.load(preset).data
-    return data.options["folder"] + (" (missing)" if sources.missing(data.name, data.options) else "")
+    return data.options["folder"] + (
+        " (missing)" if sources.missing(data.name, data.options) else ""
+    )
 
 
 notebook.Table(
@@ -250,6 +339,7 @@ notebook.Table(
 #
 # ## What was reproduced exactly
 
+
 # %% tags=["hide-input"]
 def agrees(ours, theirs):
     """A row's last two cells."""
@@ -260,21 +350,49 @@ exact = []
 for name, row in backbones.published.TABLE.items():
     cost = complexity.cost(backbones.create(name))
     ours = cost.parameters if row.counted == "all" else cost.trained_parameters
-    exact.append([f"parameters of {name}", f"{row.parameters:,}", *agrees(f"{ours:,}", f"{row.parameters:,}")])
-    gflops = f"{cost.published_gflops:.2f}" if name != "lightweight" else f"{cost.gmacs:.3f}"
+    exact.append(
+        [
+            f"parameters of {name}",
+            f"{row.parameters:,}",
+            *agrees(f"{ours:,}", f"{row.parameters:,}"),
+        ]
+    )
+    gflops = (
+        f"{cost.published_gflops:.2f}"
+        if name != "lightweight"
+        else f"{cost.gmacs:.3f}"
+    )
     wanted = f"{row.gflops:.2f}" if name != "lightweight" else f"{row.gflops:.3f}"
     exact.append([f"GFLOPs of {name}", wanted, *agrees(gflops, wanted)])
 for cosine, ratio in ((0.8, 1.517), (0.5, 1.154), (0.1, 0.926), (-0.5, 0.601)):
     c = torch.tensor([cosine], dtype=torch.float64, requires_grad=True)
     at = Batch(torch.zeros(1, dtype=torch.long), c, torch.ones(1))
-    (slope,) = torch.autograd.grad(margins.ArcFace(margin_rad=0.5).target(c, at).sum(), c)
-    exact.append([f"exact over straight-through gradient at a cosine of {cosine}", f"{ratio:.3f}", *agrees(f"{slope.item():.3f}", f"{ratio:.3f}")])
+    (slope,) = torch.autograd.grad(
+        margins.ArcFace(margin_rad=0.5).target(c, at).sum(), c
+    )
+    exact.append(
+        [
+            f"exact over straight-through gradient at a cosine of {cosine}",
+            f"{ratio:.3f}",
+            *agrees(f"{slope.item():.3f}", f"{ratio:.3f}"),
+        ]
+    )
 x, y = torch.randn(64, 32), torch.randint(20, (64,))
 losses_ = []
 for name, options in (("cdml", {"alpha": 0.0}), ("arcface", {})):
     torch.manual_seed(seed)
-    losses_.append(heads.create(name, embedding_dim=32, num_identities=20, margin_rad=0.49, **options)(x, y).loss.item())
-exact.append(["CDML with alpha 0 is ArcFace, to the bit", "equal", *agrees("equal" if losses_[0] == losses_[1] else "unequal", "equal")])
+    losses_.append(
+        heads.create(
+            name, embedding_dim=32, num_identities=20, margin_rad=0.49, **options
+        )(x, y).loss.item()
+    )
+exact.append(
+    [
+        "CDML with alpha 0 is ArcFace, to the bit",
+        "equal",
+        *agrees("equal" if losses_[0] == losses_[1] else "unequal", "equal"),
+    ]
+)
 notebook.Table(["what", "published or derived", "ours", "agrees"], exact)  # fmt: skip
 
 # %% [markdown]

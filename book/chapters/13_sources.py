@@ -90,15 +90,32 @@ notebook.Table(
 
 # %%
 torch.manual_seed(seed)
-stages = {"first steps": (0.0, 0.15), "half-way": (0.35, 0.25), "trained": (0.7, 0.3)}
+stages = {
+    "first steps": (0.0, 0.15),
+    "half-way": (0.35, 0.25),
+    "trained": (0.7, 0.3),
+}
 rows = []
 for name, (own, foreign) in stages.items():
     c = (own + 0.15 * torch.randn(1000)).clamp(-1, 1)
     h = (foreign + 0.05 * torch.randn(1000)).clamp(-1, 1)
-    at = Batch(torch.zeros(1000, dtype=torch.long), c, torch.ones(1000), hardest_negative=h)
-    forms = (margins.CDML.document(), margins.CDML.public_gap(), margins.CDML.public_angle_gap())
-    rows.append([name, *(f"{float(form.margin_rad(at).mean()):.3f}" for form in forms)])
-notebook.Table(["mean margin, rad", "document", "public, gap", "public, angle"], rows)
+    at = Batch(
+        torch.zeros(1000, dtype=torch.long),
+        c,
+        torch.ones(1000),
+        hardest_negative=h,
+    )
+    forms = (
+        margins.CDML.document(),
+        margins.CDML.public_gap(),
+        margins.CDML.public_angle_gap(),
+    )
+    rows.append(
+        [name, *(f"{float(form.margin_rad(at).mean()):.3f}" for form in forms)]
+    )
+notebook.Table(
+    ["mean margin, rad", "document", "public, gap", "public, angle"], rows
+)
 
 # %% [markdown]
 # The samples are drawn, not trained: target cosines around 0, 0.35 and 0.7, best foreign cosines around 0.15, 0.25
@@ -119,7 +136,9 @@ embeddings, labels = torch.randn(64, 32), torch.randint(20, (64,))
 losses = []
 for name, options in (("cdml", {"alpha": 0.0}), ("arcface", {})):
     torch.manual_seed(seed)
-    head = heads.create(name, embedding_dim=32, num_identities=20, margin_rad=0.49, **options)
+    head = heads.create(
+        name, embedding_dim=32, num_identities=20, margin_rad=0.49, **options
+    )
     losses.append(head(embeddings, labels).loss.item())
 print(losses, losses[0] == losses[1])
 
@@ -143,7 +162,10 @@ print("cells with labels (b, 1):", table[rows_, column].numel())
 # %%
 torch.manual_seed(seed)
 head = heads.create("cdml", embedding_dim=32, num_identities=20)
-print(head(embeddings, labels).loss.item() == head(embeddings, labels[:, None]).loss.item())
+print(
+    head(embeddings, labels).loss.item()
+    == head(embeddings, labels[:, None]).loss.item()
+)
 
 # %% [markdown]
 # ## What the gradient goes through
@@ -156,12 +178,15 @@ print(head(embeddings, labels).loss.item() == head(embeddings, labels[:, None]).
 #
 # **The option.** `gradient="straight_through"` for any angular loss; `detach_margin=False` for CDML.
 
+
 # %%
 def slope(policy, cosine, foreign=0.2):
     """Derivative of the target cosine after the margin by the one before it."""
     c = torch.tensor([cosine], dtype=torch.float64, requires_grad=True)
     other = torch.tensor([foreign], dtype=torch.float64)
-    at = Batch(torch.zeros(1, dtype=torch.long), c, torch.ones(1), hardest_negative=other)
+    at = Batch(
+        torch.zeros(1, dtype=torch.long), c, torch.ones(1), hardest_negative=other
+    )
     (by,) = torch.autograd.grad(policy.target(c, at).sum(), c)
     return f"{by.item():.3f}"
 
@@ -170,7 +195,9 @@ forms = {
     "ArcFace, straight-through": margins.ArcFace(gradient="straight_through"),
     "ArcFace, exact": margins.ArcFace(),
     "public gap form, in full": margins.CDML.public_gap(),
-    "public gap form, margin detached": margins.CDML.public_gap(detach_margin=True),
+    "public gap form, margin detached": margins.CDML.public_gap(
+        detach_margin=True
+    ),
 }
 notebook.Table(
     ["slope at a cosine of", "0.8", "0.5", "0.1"],
@@ -236,7 +263,8 @@ words = {
     "public_gap": "public gap form, in full",
 }
 found = {
-    arm: recorded.difference("compare", arm, "arcface", protocols) for arm in words
+    arm: recorded.difference("compare", arm, "arcface", protocols)
+    for arm in words
 }
 notebook.Table(
     ["reading", "difference", "95 % interval", "p"],
@@ -252,7 +280,11 @@ glue("readings", len(found), display=False)
 glue("clear", len(clear), display=False)
 glue("named", ": " + "; ".join(clear) if clear else "", display=False)
 glue("limit", 0.05 / len(found), display=False)
-glue("detectable", 100 * sorted(d.detectable for d in found.values())[len(found) // 2], display=False)
+glue(
+    "detectable",
+    100 * sorted(d.detectable for d in found.values())[len(found) // 2],
+    display=False,
+)
 glue("trained_where", ", ".join(recorded.trained()["processors"]), display=False)
 glue("trained_runs", recorded.trained()["runs"], display=False)
 
@@ -270,7 +302,11 @@ glue("trained_runs", recorded.trained()["runs"], display=False)
 # trained beside it: data, alignment and code differ. And in that row alone AgeDB-30 is far easier than CFP-FP:
 
 # %%
-casia_r50 = [row for row in published.ROWS if row.backbone == "r50" and row.source != "adaface"]
+casia_r50 = [
+    row
+    for row in published.ROWS
+    if row.backbone == "r50" and row.source != "adaface"
+]
 notebook.Table(
     ["CASIA, R50", "printed in", "CFP-FP", "AgeDB-30", "CFP-FP − AgeDB-30"],
     [
@@ -315,7 +351,11 @@ for scale in ("cosine_distance", "cosine", "squared_l2", "angle_rad"):
     print(f"{scale:16} {scoring.convert(middle, 'cosine_distance', scale):.3f}")
 
 # %% tags=["remove-input"]
-glue("ijbc", ", ".join(str(v) for v in published.IJBC_R100_ARCFACE_MS1MV2), display=False)
+glue(
+    "ijbc",
+    ", ".join(str(v) for v in published.IJBC_R100_ARCFACE_MS1MV2),
+    display=False,
+)
 
 # %% [markdown]
 # ## Where we deviate
