@@ -11,10 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
 from cdmllab.errors import CdmlLabError
-from cdmllab.files import write_text
+from cdmllab.files import read_yaml, write_text
 from cdmllab.publish.complaints import complaints, plain
 from cdmllab.publish.fingerprint import hash_file
 from cdmllab.publish.layout import Layout
@@ -53,7 +51,7 @@ def check_listed(layout: Layout, chapters: Sequence[str]) -> None:
     ------
     SiteError : one is missing
     """
-    listed = set(_pages(yaml.safe_load(layout.toc.read_text(encoding="utf-8"))))
+    listed = set(_pages(read_yaml(layout.toc)))
     for chapter in chapters:
         if f"executed/{chapter}" not in listed:
             raise SiteError(f"{layout.show(layout.toc)} does not list executed/{chapter}")
