@@ -272,10 +272,11 @@ notebook.Table(
 
 # %%
 milliseconds = latency.by_way(record, "ms")
+products = {name: c.macs for name, c in costs.items()}
 limits = (5, 10, 20, 50, 100)
 notebook.Table(
     ["one face within", *(f"{limit} ms" for limit in limits)],
-    [[way, *(latency.largest_within(times, limit) or "–" for limit in limits)]
+    [[way, *(latency.largest_within(times, products, limit) or "–" for limit in limits)]
      for way, times in milliseconds.items()],
 )  # fmt: skip
 

@@ -99,11 +99,12 @@ def _run_jupyter_book(layout: Layout, output: Path) -> None:
     command += ["--path-output", str(output), "--config", str(layout.config), "-W", "-n", "--keep-going"]
     path = [str(layout.package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {**os.environ, "NO_COLOR": "1", "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(path)}
-    with layout.log.open("w", encoding="utf-8") as log:
+    own = output / layout.log.name  # the jupyter-book of a killed build may still be writing to its own
+    with own.open("w", encoding="utf-8") as log:
         done = subprocess.run(
             command, cwd=layout.root, env=variables, stdout=log, stderr=subprocess.STDOUT, check=False
         )
-    text = plain(layout.log.read_text(encoding="utf-8", errors="replace"))
+    text = plain(own.read_text(encoding="utf-8", errors="replace"))
     write_text(layout.log, text)
     said = complaints(text, layout.root)
     if not done.returncode and not said:
@@ -162,4 +163,4 @@ def _tidy(layout: Layout) -> None:
         previous.rename(layout.html)
     shutil.rmtree(previous, ignore_errors=True)
     for folder in layout.build.glob(f"{STAGING}*"):
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # its jupyter-book may outlive it for a moment
