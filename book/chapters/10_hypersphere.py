@@ -289,8 +289,8 @@ for part, key in (("people it knows", "known"), ("strangers", "strangers")):
 #   {glue:text}`impostor_sd_strangers:.1f` degrees, those of known people {glue:text}`impostor_sd_known:.1f`, random
 #   directions {glue:text}`chance_sd_64:.1f`. A network puts strangers where it puts people *like* them: into fewer
 #   directions than it has.
-# - **Genuine pairs are far from 0.** A picture may be 40 degrees from its class centre and two pictures of one person 60
-#   from each other, and yet nearly all impostors are further away.
+# - **Genuine pairs are far from 0.** Two pictures that stand 40 degrees from their class centre, in directions of their own,
+#   are $\arccos(\cos^2 40°) \approx 54$ degrees from each other. That is enough, if impostors are further away.
 #
 # ## Flattening it
 #

@@ -65,7 +65,7 @@ def page(name: str) -> str:
     about = BENCHMARKS[name]
     found = [one for device in DEVICES if (one := report(name, device)).record is not None]
     told = [one._repr_markdown_() for one in found or [Report(name, None)]]
-    return "\n\n".join([about.question, f"**Peer:** {about.peer} **Limit:** {about.limit}", *told])
+    return "\n\n".join([about.question, f"- **Peer:** {about.peer}\n- **Limit:** {about.limit}", *told])
 
 
 def _came_from(record: Record) -> str:
