@@ -85,9 +85,7 @@ RIGHT = {
     "14.1": [57.2, 12 * 512 * 1e7 / 2**30],
     "14.2": [
         lambda highest, total: torch.logsumexp(highest + total.log(), dim=0),
-        lambda highest, total: (
-            highest.amax(0) + (total * torch.exp(highest - highest.amax(0))).sum(0).log()
-        ),
+        lambda highest, total: highest.amax(0) + (total * torch.exp(highest - highest.amax(0))).sum(0).log(),
     ],
     "14.3": [2.303, math.log(10)],
     "14.4": [prepared],

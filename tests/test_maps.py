@@ -26,7 +26,7 @@ def test_pca_is_the_shadow_with_most_variance(people):
 
 
 def test_umap_keeps_people_together_and_follows_its_seed(people, flat):
-    x, who = people
+    x, _ = people
     assert flat.shape == (60, 2)
     assert maps.neighbours_kept(x, flat, k=5) > 0.4
     assert maps.clusters(flat) == 4

@@ -96,7 +96,15 @@ def test_a_record_becomes_tables_that_name_machine_date_commit_and_command(kept,
     record, wanted = RECORDS[name]
     kept(name, record)
     text = measured.report(name)._repr_markdown_()
-    for words in (*wanted, "2026-01-02", "in 2 minutes", "Some CPU x 2", "1 thread,", "`0123456789`", "cdmllab bench x"):
+    for words in (
+        *wanted,
+        "2026-01-02",
+        "in 2 minutes",
+        "Some CPU x 2",
+        "1 thread,",
+        "`0123456789`",
+        "cdmllab bench x",
+    ):
         assert words in text, words
 
 
@@ -126,5 +134,5 @@ def test_a_page_has_the_records_of_both_devices(kept):
 
 
 def test_unknown_benchmark_is_named_with_the_nearest():
-    with pytest.raises(ValueError, match="unknown benchmark 'haeds'.*'heads'"):
+    with pytest.raises(ValueError, match=r"unknown benchmark 'haeds'.*'heads'"):
         measured.report("haeds")

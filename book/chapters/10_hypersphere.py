@@ -32,8 +32,17 @@ import numpy as np
 import torch
 from myst_nb import glue
 
-from cdmllab import evaluate, exercises, faces, maps, notebook, plots, results
-from cdmllab import sphere, training
+from cdmllab import (
+    evaluate,
+    exercises,
+    faces,
+    maps,
+    notebook,
+    plots,
+    results,
+    sphere,
+    training,
+)
 from cdmllab.backbones import weights
 from cdmllab.data import lfw, pairs
 from cdmllab.faces.difficulty import rank_correlation
@@ -71,7 +80,12 @@ ten = presets.load(
         }
     ],
 )
-graded = {"name": "cdml", "margin_rad": 0.35, "shape": "linear", "match_mean": True}
+graded = {
+    "name": "cdml",
+    "margin_rad": 0.35,
+    "shape": "linear",
+    "match_mean": True,
+}
 losses = {
     "softmax": {"name": "softmax"},
     "arcface": ten.loss,
@@ -240,7 +254,9 @@ embedded = {
     for part, (pictures, _) in parts.items()
 }
 compared = {part: pairs.every(who.numpy()) for part, (_, who) in parts.items()}
-scores = {key: evaluate.scores(e, compared[key[1]]) for key, e in embedded.items()}
+scores = {
+    key: evaluate.scores(e, compared[key[1]]) for key, e in embedded.items()
+}
 
 # %% tags=["remove-input"]
 glue("people", people, display=False)
@@ -320,7 +336,8 @@ for ax, (name, points) in zip(axes, flat.items(), strict=True):
 # %%
 nothing = sphere.at_random(len(cloud), 64, seed=seed).numpy()
 invented = {
-    f"{k} neighbours": maps.umap(nothing, neighbours=k, seed=seed) for k in (15, 4)
+    f"{k} neighbours": maps.umap(nothing, neighbours=k, seed=seed)
+    for k in (15, 4)
 }
 
 # %% mystnb={"figure": {"caption": "UMAP's maps of random directions in 64 dimensions, for two settings of its main parameter. There is no structure in these points.", "name": "fig-invented"}, "image": {"alt": "Two maps of dark dots; the left one a loose cloud, the right one torn into clumps and strings"}}
@@ -495,7 +512,9 @@ plots.contact_sheet(
 # %% mystnb={"figure": {"caption": "How much of the variance of strangers' embeddings the first principal directions hold, and the same for people the ArcFace network knows and for random directions.", "name": "fig-spectra"}, "image": {"alt": "Five rising curves; those of strangers rise fastest, that of random directions is almost straight"}}
 random_cloud = sphere.at_random(len(parts["strangers"][1]), 64, seed=seed)
 shares = {
-    f"{plots.label(name)}, strangers": sphere.spectrum(embedded[name, "strangers"])
+    f"{plots.label(name)}, strangers": sphere.spectrum(
+        embedded[name, "strangers"]
+    )
     for name in trained
 }
 shares["ArcFace, people it knows"] = sphere.spectrum(

@@ -31,8 +31,18 @@ import numpy as np
 import torch
 from myst_nb import glue
 
-from cdmllab import backbones, evaluate, exercises, faces, geometry, heads
-from cdmllab import measured, notebook, plots, results
+from cdmllab import (
+    backbones,
+    evaluate,
+    exercises,
+    faces,
+    geometry,
+    heads,
+    measured,
+    notebook,
+    plots,
+    results,
+)
 from cdmllab.backbones import complexity, latency, weights
 from cdmllab.backbones.published import TABLE
 from cdmllab.data import pairs
@@ -139,7 +149,10 @@ for name, way in ways.items():
     dots[name] = sizes, peaks
 reach = np.geomspace(sizes[0], sizes[-1], 40).astype(int)
 lines = {}
-for name, keep in (("one block at a time", "block"), ("one matrix, kept", "matrix")):
+for name, keep in (
+    ("one block at a time", "block"),
+    ("one matrix, kept", "matrix"),
+):
     found = [cost(c, keep=keep, block_cells=2**18, **small) for c in reach]
     lines[name] = [(f.memory - f.centres - f.momentum) / 2**20 for f in found]
 
@@ -152,7 +165,9 @@ _ = ax.set_xticks(sizes)
 matrix = 64 * sizes[-1] * 4 / 2**20
 gradient = matrix  # 64 samples and 64 numbers: the same size
 for key, name in (("dense", "plain tensor operations"), ("blocked", "one block at a time")):  # fmt: skip
-    glue(f"{key}_matrices", (dots[name][1][-1] - gradient) / matrix, display=False)
+    glue(
+        f"{key}_matrices", (dots[name][1][-1] - gradient) / matrix, display=False
+    )
 
 # %% [markdown]
 # Beyond the gradient of the centres, which nobody can do without, the plain form holds {glue:text}`dense_matrices:.1f`
@@ -276,7 +291,9 @@ cos = torch.nn.functional.cosine_similarity
 for name, x in states.items():
     whole, dx, dw = step(seeded(), x)
     for rate in rates:
-        drawn = [step(seeded(sample_rate=rate, sample_seed=k), x) for k in (1, 2, 3)]
+        drawn = [
+            step(seeded(sample_rate=rate, sample_seed=k), x) for k in (1, 2, 3)
+        ]
         off[name, rate] = np.mean([s[0] for s in drawn]) - whole
         turned[name, rate] = (
             np.mean([float(cos(s[1], dx, dim=0)) for s in drawn]),
@@ -475,7 +492,10 @@ parts = {}
 for name, e in embedded.items():
     for part, rows in (("chosen", chosen_on), ("judged", ~chosen_on)):
         among = pairs.every(stranger[rows])
-        parts[name, part] = evaluate.scores(np.asarray(e)[rows], among), among.same
+        parts[name, part] = (
+            evaluate.scores(np.asarray(e)[rows], among),
+            among.same,
+        )
 threshold = calibration.threshold_at_far(
     *parts["as the file says", "chosen"], 0.01
 )
@@ -483,7 +503,9 @@ rows, rates_at = [], {}
 for name in embedded:
     far, tar = calibration.decide(*parts[name, "judged"], threshold)[1:]
     own_threshold = calibration.threshold_at_far(*parts[name, "chosen"], 0.01)
-    own_far, own_tar = calibration.decide(*parts[name, "judged"], own_threshold)[1:]
+    own_far, own_tar = calibration.decide(*parts[name, "judged"], own_threshold)[
+        1:
+    ]
     rates_at[name] = far.value, tar.value
     told = (far.value, tar.value, own_far.value, own_tar.value)
     rows.append([name, *(f"{value:.1%}" for value in told)])
@@ -520,7 +542,9 @@ for key, name in (("right", "as the file says"), ("int8", "int8 file"), ("range"
 record = results.benchmark("backbones") or latency.measure(list(TABLE))
 milliseconds = latency.by_way(record, "ms")
 best = {row.backbone: row for row in ROWS if row.source == "document"}
-best |= {r.backbone: r for r in ROWS if r.trained_on == "MS1MV3" and "CDML" in r.loss}
+best |= {
+    r.backbone: r for r in ROWS if r.trained_on == "MS1MV3" and "CDML" in r.loss
+}
 rows = []
 for name in ("lightweight", "r18_lite", "r50_lite", "r100_lite", "r50", "r100"):
     counted, published = complexity.cost(backbones.create(name)), best[name]

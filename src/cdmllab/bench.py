@@ -54,7 +54,9 @@ def bench(
     name: Annotated[
         str, typer.Argument(help="Which one, or 'all' that fit this machine; without a name they are listed.")
     ] = "",
-    redo: Annotated[bool, typer.Option("--redo", help="With 'all': measure again what this commit has measured.")] = False,
+    redo: Annotated[
+        bool, typer.Option("--redo", help="With 'all': measure again what this commit has measured.")
+    ] = False,
 ) -> None:
     """Measure speed and memory beside peers and the physical limit; further options go to the benchmark."""
     if not name:
@@ -70,7 +72,7 @@ def bench(
 
 
 def _all(redo: bool) -> None:
-    """One after the other; what this machine has measured at this commit is passed over, what fails is told at the end."""
+    """One after the other; what this commit measured on this machine is passed over, failures are told at the end."""
     failed = []
     for name, short in SHORT.items():
         if memory_gib() < short.gib:

@@ -1,5 +1,7 @@
 """Embeddings flattened to the plane, and what was kept of them: neighbours, distances between people, clusters."""
 
+import warnings
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import pdist
@@ -28,7 +30,9 @@ def umap(embeddings: ArrayLike, *, neighbours: int = 15, seed: int = 0) -> Float
     neighbours : how many of its nearest each point is to stay near; fewer tear the map into more pieces
     seed : the same seed gives the same map on the same machine
     """
-    from umap import UMAP
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)  # of a part of it that wants TensorFlow
+        from umap import UMAP
 
     made = UMAP(n_neighbors=neighbours, metric="cosine", init="pca", random_state=seed, n_jobs=1)
     flat: Floats = np.asarray(made.fit_transform(directions(embeddings)), dtype=np.float64)

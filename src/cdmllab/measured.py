@@ -83,11 +83,16 @@ def _heads(record: Record) -> Iterator[Captioned]:
     for of in record["shapes"].values():
         gradient = of["centre_gradient_mib"]
         rows = [
-            [row["head"], f"{row['ratio_to_limit']:.2f}", f"{row['peak_mib'] / gradient:.2f}", f"{row['peak_mib']:,.0f}"]
+            [
+                row["head"],
+                f"{row['ratio_to_limit']:.2f}",
+                f"{row['peak_mib'] / gradient:.2f}",
+                f"{row['peak_mib']:,.0f}",
+            ]
             for row in of["heads"]
         ]
         yield Captioned(
-            f"{of['batch']} embeddings of {of['dim']} numbers, {of['identities']:,} identities. The three products take "
+            f"{of['batch']} embeddings of {of['dim']} numbers, {of['identities']:,} identities. Three products take "
             f"{of['limit_ms']:g} ms, the gradient of the centres {gradient:g} MiB.",
             Table(["head", "time / limit", "peak memory / gradient of the centres", "peak MiB"], rows),
         )
@@ -180,7 +185,9 @@ def _faces(record: Record) -> Iterator[Captioned]:
         world = record["casia_shaped_world"]
         yield Captioned(
             f"A world of {world['pictures']:,} pictures took {world['seconds'] / 60:.0f} minutes.",
-            Table(["pictures", "a second"], [[f"{world['pictures']:,}", f"{world['pictures'] / world['seconds']:,.0f}"]]),
+            Table(
+                ["pictures", "a second"], [[f"{world['pictures']:,}", f"{world['pictures'] / world['seconds']:,.0f}"]]
+            ),
         )
 
 

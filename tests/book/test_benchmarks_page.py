@@ -23,7 +23,7 @@ def test_directive_prints_the_tables_and_refuses_what_is_not_there(build_miniatu
     record = results.benchmark("heads")
     assert record is not None
     assert text.count("<table") == len(record["shapes"])
-    assert f"<td class=\"text-right\"><p>{record['shapes']['casia']['heads'][0]['ratio_to_limit']:.2f}</p></td>" in text
+    assert f'<td class="text-right"><p>{record["shapes"]["casia"]["heads"][0]["ratio_to_limit"]:.2f}</p></td>' in text
     assert "cdml-benchmark: there is no benchmark called tails" in warnings
 
 

@@ -31,6 +31,8 @@ def test_measured_heads_are_filled_where_they_are_ours():
     assert (list(theirs.get_xdata()), list(theirs.get_ydata())) == ([6.4], [6.0])
 
 
-@pytest.mark.parametrize(("number", "told"), [(950, "950"), (10_000, "10k"), (2.5e6, "2.5M"), (1e8, "100M"), (3e9, "3G")])
+@pytest.mark.parametrize(
+    ("number", "told"), [(950, "950"), (10_000, "10k"), (2.5e6, "2.5M"), (1e8, "100M"), (3e9, "3G")]
+)
 def test_short_numbers(number, told):
     assert short(number) == told

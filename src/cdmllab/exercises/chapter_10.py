@@ -25,7 +25,7 @@ def _simplex(answer: Any) -> str | None:
 def _nearest(answer: Any) -> str | None:
     if not callable(answer):
         return "A function of centres [c, d] is wanted."
-    centres = np.random.default_rng(10).normal(size=(7, 4)) * np.array([[1, 2, 3, 4, 5, 6, 7]]).T
+    centres = np.random.default_rng(10).normal(size=(7, 4)) * np.linspace(0.1, 0.4, 7)[:, None]
     got, want = np.asarray(answer(centres.copy()), dtype=np.float64), sphere.nearest_deg(centres)
     if got.shape != (7,):
         return f"For 7 centres the result must have shape (7,); it has {got.shape}."

@@ -53,7 +53,7 @@ def cost(
     sample_rate : share of the identities that count in a step (Partial FC); those of the batch always do
     embedding_dim : d
     keep : ``"block"``, the blocked head, which has one block of logits at a time and computes each twice; or
-        ``"matrix"``, one matrix of all logits, kept for the way back. A head of plain tensor operations has ten of those.
+        ``"matrix"``, one matrix of all logits, kept for the way back. Plain tensor operations have several of those.
     block_cells : logits of a block
 
     Raises

@@ -85,7 +85,7 @@ def spectra(ax: Axes, shares: Mapping[str, ArrayLike], *, styles: Mapping[str, s
 def margins_against_difficulty(
     ax: Axes, difficulty: ArrayLike, margin_rad: ArrayLike, wrong: ArrayLike, *, base_rad: float, bins: int = 10
 ) -> None:
-    """The margin of single samples against their known difficulty, a dot for each; a line through the medians of tenths.
+    """The margin of single samples against their known difficulty, a dot for each; a line through medians.
 
     Parameters
     ----------
