@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from cdmllab import maps
 
@@ -31,6 +32,16 @@ def test_umap_keeps_people_together_and_follows_its_seed(people, flat):
     assert maps.neighbours_kept(x, flat, k=5) > 0.4
     assert maps.clusters(flat) == 4
     np.testing.assert_array_equal(flat, maps.umap(x, neighbours=8))
+
+
+def test_umap_leaves_torchs_threads_as_they_were(people):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        maps.umap(people[0], neighbours=8)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_neighbours_kept_is_all_for_the_same_points_and_chance_for_others(people):

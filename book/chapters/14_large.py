@@ -300,7 +300,7 @@ for name, x in states.items():
             np.mean([float(cos(s[2], dw, dim=0)) for s in drawn]),
         )
 
-# %% mystnb={"figure": {"caption": "A sampled step against the whole one, mean of three draws. Left: how much lower the loss is; dotted, the logarithm of the share. Right: the cosine between the sampled and the whole gradient, on the embeddings (solid) and on the class centres (dashed); blue early, red late.", "name": "fig-partial"}, "image": {"alt": "Left: rising curves that end near zero at a share of one half, the early one on the dotted logarithm; right: four rising curves, those of embeddings above those of class centres"}}
+# %% mystnb={"figure": {"caption": "A sampled step against the whole one, mean of three draws. Left: how much lower the loss is; dotted, the logarithm of the share. Right: the cosine between the sampled and the whole gradient, on the embeddings (solid) and on the class centres (dashed, nearly the same); blue early, red late.", "name": "fig-partial"}, "image": {"alt": "Left: rising curves that end near zero at a share of one half, the early one on the dotted logarithm; right: two pairs of rising curves that coincide, the early ones above the late ones"}}
 fig, axes = plots.figure(2, width=7.6, height=2.9)
 looks = dict(zip(states, ("arcface", "cdml"), strict=True))
 plots.lines(
@@ -339,12 +339,15 @@ glue("log_tenth", float(np.log(0.1)), display=False)
 
 # %% [markdown]
 # With a tenth of the centres the loss is off by {glue:text}`off_early:.2f` early and by {glue:text}`off_late:.2f` late; the
-# logarithm of a tenth is {glue:text}`log_tenth:.2f`. So **losses at different shares do not compare**. The gradient on
-# the embeddings has a cosine of {glue:text}`turned_early:.2f` and {glue:text}`turned_late:.2f` to the whole one: the pull
-# to the own centre is all there, the push of the negatives comes from fewer of them. On the class centres it is
-# {glue:text}`centres_early:.2f` and {glue:text}`centres_late:.2f`: a centre that was not drawn does not move at all, and has
-# its turn in another step. Partial FC's authors report that accuracy hardly suffers at a tenth. We have not measured that; it
-# takes a training with very many identities.
+# logarithm of a tenth is {glue:text}`log_tenth:.2f`. Early it is even more than that: at scale 64 a few centres that happen
+# to be near make up most of $Z_i$, and a draw misses most of them. So **losses at different shares do not compare**.
+#
+# The gradient on the embeddings has a cosine of {glue:text}`turned_early:.2f` to the whole one early and of
+# {glue:text}`turned_late:.2f` late. The pull to the own centre is all there, the push comes from other centres than it
+# would have; and late, when a sample stands well, what is left to do is to push a few near ones. On the class centres the
+# cosine is nearly the same, for the same reason: centres that were not drawn do not move, and have their turn in another
+# step. Over many steps that adds up to the whole, as it does for batches. Partial FC's authors report that accuracy hardly
+# suffers at a tenth. We have not measured that; it takes a training with very many identities.
 #
 # ## From ten thousand to a hundred million
 #
@@ -626,8 +629,8 @@ exercises.check("14.2", None)
 #
 # </details>
 #
-# **14.3** Early in a training all logits of other classes are about equal, and together much larger than the own one. A
-# tenth of the centres counts. By how much is the loss lower than the whole one?
+# **14.3** Suppose the logits of all other classes are equal, and together much larger than the own one. A tenth of the
+# centres counts. By how much is the loss lower than the whole one?
 
 # %%
 exercises.check("14.3", None)
@@ -662,7 +665,8 @@ exercises.check("14.4", None)
 # - A head holds three numbers for each of $c\,d$, and the logits; it does $3\,b\,c\,d$ products. The matrix of logits need
 #   not exist.
 # - Shared out over ranks, centres and their gradients never travel; embeddings do, and two numbers a sample.
-# - Partial FC divides products. It lowers the loss by up to the logarithm of the share and turns the gradient a little.
+# - Partial FC divides products, not memory. It lowers the loss, so that losses at two shares do not compare, and turns the
+#   gradient of a single step, the more the later.
 # - A hundred million identities fit on 64 devices, on paper; what is measured and what is counted is said for each number.
 # - A network ships with its input, its threshold and its proof; a wrong input does not fail, it only errs.
 #

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
@@ -35,7 +36,11 @@ def umap(embeddings: ArrayLike, *, neighbours: int = 15, seed: int = 0) -> Float
         from umap import UMAP
 
     made = UMAP(n_neighbors=neighbours, metric="cosine", init="pca", random_state=seed, n_jobs=1)
-    flat: Floats = np.asarray(made.fit_transform(directions(embeddings)), dtype=np.float64)
+    threads = torch.get_num_threads()
+    try:
+        flat: Floats = np.asarray(made.fit_transform(directions(embeddings)), dtype=np.float64)
+    finally:
+        torch.set_num_threads(threads)  # numba takes all cores, and torch has the same OpenMP
     return flat
 
 
@@ -64,7 +69,7 @@ def order_kept(embeddings: ArrayLike, flat: ArrayLike, labels: ArrayLike) -> flo
     return float(spearmanr(*apart).statistic)
 
 
-def clusters(points: ArrayLike, least: int = 5) -> int:
+def clusters(points: ArrayLike, least: int = 8) -> int:
     """How many clusters HDBSCAN (Campello et al., 2013) sees in points of shape (n, d), of `least` points or more."""
     found = HDBSCAN(min_cluster_size=least, copy=True).fit_predict(np.asarray(points, dtype=np.float64))
     return len(set(found.tolist()) - {-1})

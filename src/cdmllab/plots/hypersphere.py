@@ -104,4 +104,4 @@ def margins_against_difficulty(
     ax.plot(*middle.T, color=INK, lw=1.8, label="median")
     ax.axhline(base_rad, color=INK, lw=0.8, ls=(0, (4, 3)))
     ax.set(xlabel="known difficulty (cosine lost)", ylabel="margin (rad)")
-    ax.legend(loc="lower left")
+    ax.legend(loc="lower right")

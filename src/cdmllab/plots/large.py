@@ -50,10 +50,10 @@ def against_identities(
     for k, (name, (x, y)) in enumerate((dots or {}).items()):
         if name not in lines:
             ax.plot(x, y, "s", color=IDENTITY_COLOURS[(len(lines) + k) % len(IDENTITY_COLOURS)], ms=5, label=name)
-    right = float(np.max(np.asarray(identities)))
+    left = float(np.min(np.asarray(identities)))
     for name, value in (limits or {}).items():
         ax.axhline(value, color=INK, lw=0.8, ls=(0, (2, 3)))
-        ax.annotate(name, (right, value), (0, 2), textcoords="offset points", ha="right", fontsize=8)
+        ax.annotate(name, (left, value), (0, 2), textcoords="offset points", fontsize=8)
     ax.set(xscale="log", yscale="log", xlabel="identities", ylabel=ylabel)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     ax.xaxis.set_minor_locator(NullLocator())
