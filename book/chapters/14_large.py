@@ -332,9 +332,9 @@ plots.lines(
 
 # %% tags=["remove-input"]
 for key, name in zip(("early", "late"), states, strict=True):
-    glue(f"off_{key}", off[name, 0.1], display=False)
-    glue(f"turned_{key}", turned[name, 0.1][0], display=False)
-    glue(f"centres_{key}", turned[name, 0.1][1], display=False)
+    glue(f"off_{key}", float(off[name, 0.1]), display=False)
+    glue(f"turned_{key}", float(turned[name, 0.1][0]), display=False)
+    glue(f"centres_{key}", float(turned[name, 0.1][1]), display=False)
 glue("log_tenth", float(np.log(0.1)), display=False)
 
 # %% [markdown]
