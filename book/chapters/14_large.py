@@ -108,7 +108,8 @@ glue("kept_10m", large.kept / gib, display=False)
 # %% [markdown]
 # With a batch of {glue:text}`batch`. Products are no worry for long: it takes {glue:text}`even` million identities until the
 # head multiplies as much as R50. Memory is. At ten million the centres, their gradient and their momentum alone are
-# {glue:text}`kept_10m:.0f` GiB, and a head that is written carelessly multiplies the *logits* by ten.
+# {glue:text}`kept_10m:.0f` GiB, and a head that is written carelessly holds the *logits* several times
+# over.
 #
 # ## One device: leave the matrix out
 #
@@ -504,13 +505,11 @@ threshold = calibration.threshold_at_far(
 )
 rows, rates_at = [], {}
 for name in embedded:
-    far, tar = calibration.decide(*parts[name, "judged"], threshold)[1:]
+    as_chosen = calibration.decide(*parts[name, "judged"], threshold)
     own_threshold = calibration.threshold_at_far(*parts[name, "chosen"], 0.01)
-    own_far, own_tar = calibration.decide(*parts[name, "judged"], own_threshold)[
-        1:
-    ]
-    rates_at[name] = far.value, tar.value
-    told = (far.value, tar.value, own_far.value, own_tar.value)
+    refitted = calibration.decide(*parts[name, "judged"], own_threshold)
+    told = [r.value for d in (as_chosen, refitted) for r in (d.far, d.tar)]
+    rates_at[name] = told[:2]
     rows.append([name, *(f"{value:.1%}" for value in told)])
 notebook.Table(
     [
