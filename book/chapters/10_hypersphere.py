@@ -401,7 +401,7 @@ glue("order_umap", maps.order_kept(cloud, flat["UMAP"], twenty), display=False)
 # ## Margins, sample by sample
 #
 # CDML gave each training picture a margin. The face lab knows how hard each picture is, and which labels are wrong. One
-# figure puts the two together, two thousand pictures of the training set after the last epoch:
+# figure puts the two together, for {glue:text}`looked_at` pictures of the training set after the last epoch:
 
 # %%
 source = sources.load(sixty_four.data.name, sixty_four.data.options)
@@ -418,6 +418,7 @@ plots.margins_against_difficulty(
 # %% tags=["remove-input"]
 right = ~truth.wrong
 order = rank_correlation(margin[right], -truth.difficulty[right])
+glue("looked_at", f"{len(margin):,}", display=False)
 glue("margin_order", order, display=False)
 glue("margin_right", float(margin[right].mean()), display=False)
 glue("margin_wrong", float(margin[truth.wrong].mean()), display=False)
