@@ -1,10 +1,16 @@
-"""Writing files so that a reader never meets half of one."""
+"""Writing files so that a reader never meets half of one, and reading those that may be damaged all the same."""
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cdmllab.errors import DataError
 
 
 @contextmanager
@@ -36,3 +42,34 @@ def append_line(path: Path | str, line: str) -> None:
         os.write(descriptor, (line + "\n").encode())
     finally:
         os.close(descriptor)
+
+
+def read_json(path: Path | str) -> Any:
+    """What a JSON file holds.
+
+    Raises
+    ------
+    DataError : it is not JSON in UTF-8
+    OSError : there is no such file, or it cannot be read
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not readable JSON: {error}") from None
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Raises
+    ------
+    DataError : it is not YAML in UTF-8, or holds something else
+    OSError : there is no such file, or it cannot be read
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path} must hold keys and values")
+    return values

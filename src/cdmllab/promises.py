@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from cdmllab.errors import CdmlLabError
+from cdmllab.files import read_yaml
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -17,14 +17,9 @@ def read(path: Path) -> dict[str, Any]:
     CdmlLabError : the file is missing, is not YAML, or holds something else
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return read_yaml(path)
     except FileNotFoundError:
         raise CdmlLabError(f"{path} does not exist") from None
-    except yaml.YAMLError as error:
-        raise CdmlLabError(f"{path} is not readable YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise CdmlLabError(f"{path} must hold keys and values")
-    return values
 
 
 def header(path: Path) -> dict[str, str]:

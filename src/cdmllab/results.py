@@ -1,11 +1,11 @@
 """Measured results: small files that runs have written into ``results/`` and that the book's tables read."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Literal
 
 from cdmllab.errors import CdmlLabError
+from cdmllab.files import read_json
 
 
 def folder() -> Path:
@@ -31,11 +31,9 @@ def load(name: str, within: Path | None = None) -> dict[str, Any]:
     """
     path = (within or folder()) / f"{name}.json"
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = read_json(path)
     except FileNotFoundError:
         raise CdmlLabError(f"there is no result {name!r} ({path} is missing)") from None
-    except json.JSONDecodeError as error:
-        raise CdmlLabError(f"{path} is not readable JSON: {error}") from error
     return record
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from cdmllab.files import append_line, write_text
+from cdmllab.files import append_line, read_json, read_yaml, write_text
 
 CONFIG, RECORD, METRICS = "config.yaml", "run.json", "metrics.jsonl"
 # Written by measurements one after the other: they do not change what the next one measures.
@@ -84,17 +84,12 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """The flattened config the run was started with."""
-        loaded: dict[str, Any] = yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
-        return loaded
+        return read_yaml(self.folder / CONFIG)
 
     @property
     def record(self) -> dict[str, Any]:
         """Provenance and status."""
-        path = self.folder / RECORD
-        try:
-            loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not readable JSON: {error}") from error
+        loaded: dict[str, Any] = read_json(self.folder / RECORD)
         return loaded
 
     @property

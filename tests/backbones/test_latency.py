@@ -21,9 +21,10 @@ def test_by_way_turns_the_record_round():
 
 def test_largest_within_is_the_one_with_most_products_not_the_slowest():
     times = {"r18": 60.0, "r18_lite": 20.0, "lightweight": 25.0}
-    assert latency.largest_within(times, 30.0) == "r18_lite"
-    assert latency.largest_within(times, 60.0) == "r18"
-    assert latency.largest_within(times, 5.0) is None
+    products = {"r18": 2.61, "r18_lite": 0.66, "lightweight": 0.1}
+    assert latency.largest_within(times, products, 30.0) == "r18_lite"
+    assert latency.largest_within(times, products, 60.0) == "r18"
+    assert latency.largest_within(times, products, 5.0) is None
 
 
 def test_measure_gives_a_record_of_the_benchmarks_form():

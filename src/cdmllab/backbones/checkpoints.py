@@ -1,5 +1,6 @@
 """Checkpoints in arcface_torch's layout: reading what is about, writing what others read, telling networks apart."""
 
+import io
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,9 @@ _INSIDE = ("state_dict_backbone", "backbone", "state_dict", "model")  # where a 
 def save(net: Backbone, path: Path | str) -> None:
     """Write the bare state dict, as arcface_torch keeps its released models."""
     with replacing(path) as temporary:
-        torch.save({key: value.contiguous() for key, value in net.state_dict().items()}, temporary)
+        content = io.BytesIO()  # torch would tell a full disk as an error of its own making
+        torch.save({key: value.contiguous() for key, value in net.state_dict().items()}, content)
+        temporary.write_bytes(content.getbuffer())
 
 
 def read(path: Path | str) -> State:

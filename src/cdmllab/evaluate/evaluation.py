@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab.files import replacing, write_text
+from cdmllab.files import read_json, replacing, write_text
 from cdmllab.metrics import verification
 
 
@@ -45,7 +45,7 @@ class Evaluation:
         """
         path = Path(path)
         try:
-            measures = json.loads(path.read_text(encoding="utf-8"))
+            measures = read_json(path)
             with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
                 return cls(path.stem, arrays["scores"], arrays["is_same"], arrays["fold"], measures)
         except (OSError, ValueError, KeyError) as error:

@@ -18,9 +18,9 @@ import torch
 from filelock import FileLock, Timeout
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.faces.world import FaceWorld
-from cdmllab.files import append_line, write_text
+from cdmllab.files import append_line, read_json, write_text
 
 PARAMETERS, PICTURES, DONE = "world.json", "pictures.u8", "done.jsonl"
 CHUNK = 512  # pictures; what a kill can cost
@@ -113,9 +113,9 @@ def _claim(world: FaceWorld, folder: Path) -> None:
         write_text(path, json.dumps(world.parameters, indent=1) + "\n")
         return
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise CdmlLabError(f"{path} is not readable JSON ({error}): remove the folder and render again") from None
+        found: dict[str, Any] = read_json(path)
+    except DataError as error:
+        raise CdmlLabError(f"{error}: remove the folder and render again") from None
     for name, wanted in world.parameters.items():
         if found.get(name) != wanted:
             raise CdmlLabError(f"{folder} is the cache of another world: its {name} is {found.get(name)}, not {wanted}")

@@ -79,7 +79,7 @@ def clear_leftovers(layout: Layout) -> None:
         if path.stem not in chapters:
             path.unlink()
     for folder in layout.executed.glob(f"{RUNNING}*"):
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # its kernel may outlive it for a moment
 
 
 def told(reasons: Sequence[str]) -> str:

@@ -11,10 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
 from cdmllab.errors import CdmlLabError
-from cdmllab.files import write_text
+from cdmllab.files import read_yaml, write_text
 from cdmllab.publish.complaints import complaints, plain
 from cdmllab.publish.fingerprint import hash_file
 from cdmllab.publish.layout import Layout
@@ -53,7 +51,7 @@ def check_listed(layout: Layout, chapters: Sequence[str]) -> None:
     ------
     SiteError : one is missing
     """
-    listed = set(_pages(yaml.safe_load(layout.toc.read_text(encoding="utf-8"))))
+    listed = set(_pages(read_yaml(layout.toc)))
     for chapter in chapters:
         if f"executed/{chapter}" not in listed:
             raise SiteError(f"{layout.show(layout.toc)} does not list executed/{chapter}")
@@ -101,11 +99,12 @@ def _run_jupyter_book(layout: Layout, output: Path) -> None:
     command += ["--path-output", str(output), "--config", str(layout.config), "-W", "-n", "--keep-going"]
     path = [str(layout.package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {**os.environ, "NO_COLOR": "1", "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(path)}
-    with layout.log.open("w", encoding="utf-8") as log:
+    own = output / layout.log.name  # the jupyter-book of a killed build may still be writing to its own
+    with own.open("w", encoding="utf-8") as log:
         done = subprocess.run(
             command, cwd=layout.root, env=variables, stdout=log, stderr=subprocess.STDOUT, check=False
         )
-    text = plain(layout.log.read_text(encoding="utf-8", errors="replace"))
+    text = plain(own.read_text(encoding="utf-8", errors="replace"))
     write_text(layout.log, text)
     said = complaints(text, layout.root)
     if not done.returncode and not said:
@@ -164,4 +163,4 @@ def _tidy(layout: Layout) -> None:
         previous.rename(layout.html)
     shutil.rmtree(previous, ignore_errors=True)
     for folder in layout.build.glob(f"{STAGING}*"):
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # its jupyter-book may outlive it for a moment

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from cdmllab.errors import CdmlLabError
-from cdmllab.files import write_text
+from cdmllab.files import read_json, write_text
 from cdmllab.runs import Run, root
 from cdmllab.sweeps import expand
 from cdmllab.sweeps.engines import Engine
@@ -165,7 +165,7 @@ class Sweep:
         if not path.is_file():
             return {}
         try:
-            rows = [Row(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+            rows = [Row(**one) for one in read_json(path)]
         except (ValueError, TypeError) as error:
             raise CdmlLabError(f"{path} cannot be read ({error}): remove it; finished runs are found again") from None
         # Whoever was running when the sweep was killed is begun again.
@@ -174,7 +174,7 @@ class Sweep:
 
 def evaluated(row: Row) -> dict[str, Any]:
     """By protocol, what the evaluations of a finished task say."""
-    return {name: json.loads(Path(path).read_text(encoding="utf-8")) for name, path in row.evaluations.items()}
+    return {name: read_json(path) for name, path in row.evaluations.items()}
 
 
 def measures(told: Mapping[str, Any]) -> dict[str, float]:

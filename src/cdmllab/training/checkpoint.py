@@ -17,8 +17,8 @@ import torch.distributed as dist
 from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 
-from cdmllab.errors import CdmlLabError
-from cdmllab.files import write_text
+from cdmllab.errors import CdmlLabError, DataError
+from cdmllab.files import read_json, write_text
 
 FOLDER, CHECKSUMS = "checkpoints", "files.json"
 
@@ -95,8 +95,8 @@ def steps(run: Path) -> list[Path]:
 def damage(folder: Path) -> str:
     """What is wrong with a checkpoint, in a few words; empty when it is whole."""
     try:
-        sums: dict[str, int] = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        sums: dict[str, int] = read_json(folder / CHECKSUMS)
+    except (OSError, DataError):
         return f"{CHECKSUMS} is missing or unreadable"
     for name, wanted in sums.items():
         try:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 from torch import Tensor
 
+from cdmllab import promises
 from cdmllab.backbones import Backbone, weights
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.heads import MarginHead, sharded_state_dict
 from cdmllab.preprocessing import apply, standard
-from cdmllab.runs import Run
+from cdmllab.runs import CONFIG, Run
 from cdmllab.training import checkpoint, sources
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place, place
@@ -96,7 +98,7 @@ def resume(folder: Path | str, tell: Tell | None = None, progress: Progress | No
     run = Run.open(folder)
     if run.status == "finished":
         return load(run)
-    return train(Config.parse(run.config), resume=run, tell=tell, progress=progress)
+    return train(_config(run), resume=run, tell=tell, progress=progress)
 
 
 def load(run: Run) -> Trained:
@@ -107,7 +109,7 @@ def load(run: Run) -> Trained:
     ValueError : the run is not finished
     """
     release = released(run)
-    config = Config.parse(run.config)
+    config = _config(run)
     with torch.random.fork_rng():
         backbone, _ = weights.load_release(release)
         head = config.loss.build(
@@ -133,6 +135,14 @@ def released(run: Run) -> Path:
 def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:
     """From uint8 pictures to this network's input: the field's normalisation, at its size and channels."""
     return partial(apply, preprocessing=standard(backbone.channels, backbone.size))
+
+
+def _config(run: Run) -> Config:
+    """What a run was started with; a complaint names the file."""
+    try:
+        return Config.parse(run.config)
+    except ValidationError as error:
+        raise DataError(f"{run.folder / CONFIG}: {promises.complaint(error, 'config')}") from None
 
 
 def _silent(line: str) -> None:

@@ -1,0 +1,80 @@
+"""A disk of its own: small enough to fill, and to be made read-only even for root."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cdmllab.cli import app
+
+
+class Disk:
+    """A file system in memory, mounted on a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        done = self._mount("-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder))
+        if done.returncode:
+            pytest.skip(f"a disk cannot be mounted here ({done.stderr.strip()}): these tests want root")
+
+    def resize(self, kib: int) -> None:
+        """Make the disk so many KiB large."""
+        assert self._mount("-o", f"remount,size={kib}k", str(self.folder)).returncode == 0
+
+    def spare(self, kib: int) -> None:
+        """Leave so many KiB free."""
+        used = int(subprocess.run(["du", "-sk", self.folder], capture_output=True, check=True).stdout.split()[0])
+        self.resize(used + kib)
+
+    def protect(self) -> None:
+        """Make it read-only."""
+        assert self._mount("-o", "remount,ro", str(self.folder)).returncode == 0
+
+    def close(self) -> None:
+        subprocess.run(["umount", "-l", self.folder], check=True)
+
+    @staticmethod
+    def _mount(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        try:
+            return subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            return subprocess.CompletedProcess(arguments, 1, "", "there is no mount command")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    mounted = Disk(tmp_path / "disk")
+    yield mounted
+    mounted.close()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Run a command that has to fail, in the folder of the test; the one sentence it says."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> str:
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert done.exit_code == 1, (done.exception, done.output)
+        *_, last = done.stderr.strip().splitlines()
+        assert last.startswith("cdmllab: "), done.stderr
+        assert "Traceback" not in done.output
+        return last.removeprefix("cdmllab: ")
+
+    return run
+
+
+@pytest.fixture
+def well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Run a command that has to succeed; what it says."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> str:
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert done.exit_code == 0, (done.exception, done.output)
+        return done.output
+
+    return run

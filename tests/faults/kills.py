@@ -1,0 +1,226 @@
+"""`kill -9` at random moments of training, packing and building the book: is the end the same as without?
+
+    python tests/faults/kills.py [--kills 50] [--seed 0]
+
+Each job is done once undisturbed. Then it is begun in a forked process again and again, and each process is killed at
+a random moment, until it has been killed as often as wanted; a job that gets to its end in between is checked and
+begun anew. In the end every result must equal the undisturbed one to the bit. The report goes to
+``results/faults/kills.json``.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simplejpeg
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "tests/publish"))
+
+from tiny_book import write_book  # noqa: E402
+
+from cdmllab.data import packing  # noqa: E402
+from cdmllab.files import write_text  # noqa: E402
+from cdmllab.publish.build import build  # noqa: E402
+from cdmllab.publish.layout import Layout  # noqa: E402
+from cdmllab.publish.progress import Progress  # noqa: E402
+from cdmllab.runs import Run, provenance  # noqa: E402
+from cdmllab.training import Config, checkpoint, resume, train  # noqa: E402
+
+RECIPE = {
+    "name": "digits",
+    "data": {"name": "digits", "augmentation": "small"},
+    "backbone": {"name": "small", "embedding_dim": 8, "size": 8, "channels": 1, "width": 8},
+    "loss": {"name": "cdml", "scale": 16.0, "shape": "linear", "class_weight": 0.5, "schedule": "linear"},
+    "optimiser": {"lr": 0.05, "schedule": "cosine", "warmup_epochs": 1.0},
+    "epochs": 12,
+    "batch_size": 32,
+    "watch": {"log_every": 1, "checkpoint_every": 5},
+}
+PICTURES = 600
+TIMELESS = ("step", "loss", "lr", "accuracy", "margin_rad")
+
+
+def digest(files: Iterable[Path]) -> str:
+    """One fingerprint of the bytes of files."""
+    found = hashlib.sha256()
+    for file in sorted(files):
+        found.update(file.name.encode() + b"\0" + file.read_bytes())
+    return found.hexdigest()
+
+
+class Training:
+    """A network for digits, with a margin that has a memory."""
+
+    name = "training"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+
+    def work(self) -> None:
+        """Go on with the run that is there, or begin one."""
+        runs = list(Run.list(self.folder))
+        if runs:
+            resume(runs[0].folder, tell=lambda _: None)
+        else:
+            train(Config.parse(RECIPE), within=self.folder, tell=lambda _: None)
+
+    def inspect(self) -> None:
+        """Every checkpoint that counts as one is whole."""
+        for run in Run.list(self.folder):
+            for kept in checkpoint.steps(run.folder):
+                problem = checkpoint.damage(kept)
+                if problem:
+                    raise AssertionError(f"{kept}: {problem}")
+
+    def result(self) -> str:
+        """Weights and the numbers of every step."""
+        (run,) = (r for r in Run.list(self.folder) if r.status == "finished")
+        columns = run.metrics()
+        numbers = np.stack([columns[key] for key in TIMELESS])
+        return digest(run.folder.glob("*.safetensors")) + hashlib.sha256(numbers.tobytes()).hexdigest()
+
+
+class Packing:
+    """Six hundred pictures into RecordIO."""
+
+    name = "packing"
+
+    def __init__(self, folder: Path) -> None:
+        self.source, self.target = folder / "people", folder / "pack"
+        rng = np.random.default_rng(0)
+        for k in range(PICTURES):
+            file = self.source / f"p{k // 10:02}" / f"{k % 10}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(0, 256, (160, 160, 3), dtype=np.uint8)
+            file.write_bytes(simplejpeg.encode_jpeg(pixels, quality=90))
+            os.utime(file, (0, 0))
+
+    def work(self) -> None:
+        """Pack, or go on packing."""
+        packing.pack(self.source, self.target, packing.Settings(size=112))
+
+    def inspect(self) -> None:
+        """There is a whole pack or none."""
+        if self.target.exists() and not (self.target / "train.idx").is_file():
+            raise AssertionError(f"{self.target} is half a pack")
+
+    def result(self) -> str:
+        """All bytes of the pack."""
+        return digest(file for file in self.target.iterdir() if file.name != packing.REPORT)
+
+
+class Building:
+    """A book of two chapters, run and rendered."""
+
+    name = "building the book"
+
+    def __init__(self, folder: Path) -> None:
+        self.layout: Layout = write_book(folder)
+
+    @classmethod
+    def at(cls, root: Path) -> "Building":
+        """The job on a book that is there."""
+        job = cls.__new__(cls)
+        job.layout = Layout(root)
+        return job
+
+    def work(self) -> None:
+        """Build what is due."""
+        os.chdir(self.layout.root)
+        build(self.layout, progress=Progress(io.StringIO()))
+
+    def inspect(self) -> None:
+        """There is a whole site or none, and executed chapters are readable."""
+        html = self.layout.html
+        if html.exists() and not (html / "index.html").is_file():
+            raise AssertionError(f"{html} has no first page")
+        for path in self.layout.executed.glob("*.ipynb"):
+            json.loads(path.read_text(encoding="utf-8"))
+
+    def result(self) -> str:
+        """The executed chapters and the pages made of them."""
+        pages = [*self.layout.executed.glob("*.ipynb"), *self.layout.html.glob("**/*.html")]
+        return digest(pages)
+
+
+JOBS: tuple[Callable[[Path], Any], ...] = (Training, Packing, Building)
+
+
+def survive(job: Callable[[Path], Any], folder: Path, kills: int, seed: int) -> dict[str, Any]:
+    """Kill a job `kills` times in a process of its own; what happened.
+
+    Raises
+    ------
+    AssertionError : something half-written was found after a kill, or an end differs from the undisturbed one
+    """
+    rng = random.Random(seed)
+    undisturbed = job(folder / "undisturbed")
+    start = time.monotonic()
+    _process(undisturbed).join()
+    straight_s = time.monotonic() - start
+    wanted = undisturbed.result()
+    done, ends, round_ = 0, 0, 0
+    at_work = job(folder / "0")
+    while done < kills or not ends:
+        process = _process(at_work)
+        process.join(rng.uniform(0.0, 0.7 * straight_s) if done < kills else None)
+        if process.exitcode is None:
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            done += 1
+            at_work.inspect()
+            continue
+        if process.exitcode != 0:
+            raise AssertionError(f"{at_work.name} did not go on after {done} kills: it ended with {process.exitcode}")
+        if at_work.result() != wanted:
+            raise AssertionError(f"{at_work.name}: the end differs from the undisturbed one after {done} kills")
+        ends, round_ = ends + 1, round_ + 1
+        if done < kills:
+            shutil.rmtree(folder / str(round_ - 1))
+            at_work = job(folder / str(round_))
+    return {"kills": done, "ends": ends, "equal ends": ends, "undisturbed_s": round(straight_s, 2)}
+
+
+def _process(job: Any) -> Any:
+    """The job in a fork of this process, which has everything imported already."""
+    process = multiprocessing.get_context("fork").Process(target=job.work)
+    process.start()
+    return process
+
+
+def main() -> None:
+    """Kill every job, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50, help="of each job")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    given = parser.parse_args()
+    torch.set_num_threads(1)  # a fork must not inherit half a thread pool
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for job in JOBS:
+            place = Path(folder) / job.__name__
+            place.mkdir()
+            found[job.name] = survive(job, place, given.kills, given.seed)
+            print(f"{job.name}: {found[job.name]}", flush=True)
+    record = {"command": f"python tests/faults/kills.py --kills {given.kills} --seed {given.seed}", **provenance()}
+    write_text(REPOSITORY / "results/faults/kills.json", json.dumps({**record, "jobs": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

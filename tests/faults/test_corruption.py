@@ -1,0 +1,179 @@
+"""Damaged files: each command says in one sentence which file it is, and changes nothing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from kills import RECIPE, Building, Packing, Training
+from typer.testing import CliRunner
+
+from cdmllab import runs
+from cdmllab.cli import app
+from cdmllab.data.packs import Pack
+from cdmllab.errors import DataError
+
+RELEASED = Path(__file__).parents[2] / "results/models/lab_small.safetensors"
+SWEEP = "preset: lab/cpu/arcface\nstages: {a: {seeds: 2, arms: {one: {loss: {name: arcface}}}}}\n"
+
+
+def cut(path):
+    """The second half of the file is gone."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def scribble(path):
+    """Nothing in the file is as it was."""
+    path.write_bytes(b"\x00\xffscribble" * 10)
+
+
+def empty(path):
+    """The file has no content."""
+    path.write_bytes(b"")
+
+
+def flip(path):
+    """One bit in the middle has changed."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+any_damage = pytest.mark.parametrize("damage", [cut, scribble, empty])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run, to copy."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    Training(folder).work()
+    (run,) = runs.Run.list(folder)
+    return run.folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "runs" / finished.name))
+
+
+@any_damage
+@pytest.mark.parametrize("name", ["run.json", "config.yaml"])
+def test_damaged_record_of_a_run(run, told, name, damage):
+    damage(run / name)
+    assert str(run / name) in told("train", "--resume", run)
+
+
+@any_damage
+def test_damaged_network_of_a_run(run, told, damage):
+    damage(run / "backbone.safetensors")
+    assert str(run / "backbone.safetensors") in told("evaluate", run, "--protocol", "digits/known")
+    assert str(run / "backbone.safetensors") in told("export", run)
+
+
+@any_damage
+@pytest.mark.parametrize("command", [("export",), ("weights", "show"), ("evaluate", "--protocol", "digits/known")])
+def test_damaged_release(tmp_path, told, damage, command):
+    path = Path(shutil.copy(RELEASED, tmp_path / "net.safetensors"))
+    damage(path)
+    assert str(path) in told(*command, path)
+
+
+@pytest.fixture
+def pack(tmp_path):
+    job = Packing(tmp_path / "data")
+    job.work()
+    return job.target
+
+
+def wrong(path):
+    """What `cdmllab inspect` finds wrong."""
+    done = CliRunner().invoke(app, ["inspect", str(path)])
+    assert done.exit_code == 1
+    assert "Traceback" not in done.output
+    return done.stderr
+
+
+@any_damage
+def test_damaged_pack_is_told_and_never_read(pack, damage):
+    damage(pack / "train.rec")
+    assert f"wrong: {pack / 'train.rec'}" in wrong(pack)
+    with pytest.raises(DataError, match=r"train\.rec"):
+        Pack(pack).read([301])
+
+
+def test_a_flipped_bit_in_a_pack_is_found(pack):
+    flip(pack / "train.rec")
+    assert "wrong: record 300 does not have the checksum it was written with" in wrong(pack)
+
+
+@pytest.mark.parametrize("damage", [cut, empty])
+@pytest.mark.parametrize("name", ["train.idx", "property"])
+def test_damaged_side_files_of_a_pack(pack, name, damage):
+    damage(pack / name)
+    assert f"wrong: {pack}" in wrong(pack)
+
+
+def test_changed_pictures_of_a_world_are_not_trained_on(tmp_path, told, well, monkeypatch):
+    monkeypatch.setenv("CDMLLAB_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "data"))
+    small = ["--set", "data.num_identities=8", "--set", "epochs=1", "--set", "batch_size=32"]
+    well("train", "lab/cpu/arcface", *small)
+    (pictures,) = (tmp_path / "data").rglob("pictures.u8")
+    pictures.write_bytes(pictures.read_bytes()[::-1])
+    assert str(pictures.parent) in told("train", "lab/cpu/arcface", *small, "--redo")
+
+
+@any_damage
+@pytest.mark.parametrize(("command", "text"), [("train", yaml.safe_dump(RECIPE)), ("sweep", SWEEP)])
+def test_damaged_preset_or_sweep(tmp_path, told, damage, command, text):
+    path = tmp_path / f"{command}.yaml"
+    path.write_text(text)
+    damage(path)
+    assert path.name in told(command, path)
+
+
+@pytest.fixture(scope="module")
+def built_once(tmp_path_factory):
+    """A book that is built, to copy."""
+    job = Building(tmp_path_factory.mktemp("book") / "tree")
+    job.work()
+    return job.layout.root
+
+
+@pytest.fixture
+def book(built_once, tmp_path, monkeypatch):
+    job = Building.at(shutil.copytree(built_once, tmp_path / "tree"))
+    monkeypatch.chdir(job.layout.root)
+    return job
+
+
+@any_damage
+@pytest.mark.parametrize("where", ["notebooks/01_first.ipynb", "book/_toc.yml"])
+def test_damaged_notebook_or_table_of_contents(book, where, damage):
+    damage(book.layout.root / where)
+    done = CliRunner().invoke(app, ["book", "build"])
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith("cdmllab: ")
+    assert Path(where).name in done.stderr
+    assert (book.layout.html / "index.html").is_file()
+
+
+@any_damage
+def test_a_damaged_executed_chapter_is_run_again(book, damage):
+    path = book.layout.output("01_first")
+    wanted = path.read_bytes()
+    damage(path)
+    book.work()
+    assert path.read_bytes() == wanted
+
+
+@any_damage
+def test_damaged_result(tmp_path, told, monkeypatch, damage):
+    monkeypatch.setenv("CDMLLAB_RESULTS", str(tmp_path / "results"))
+    path = tmp_path / "results/lab/some.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"command": "x", "git_commit": None, "git_dirty": False, "versions": {}}))
+    damage(path)
+    assert str(path) in told("results", "check")

@@ -1,0 +1,19 @@
+"""A few kills of each job; kills.py does fifty, and results/faults/kills.json says how it went."""
+
+import pytest
+from kills import JOBS, REPOSITORY, survive
+
+from cdmllab import results
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+def test_a_job_that_is_killed_now_and_then_ends_the_same(tmp_path, job):
+    found = survive(job, tmp_path, kills=3, seed=1)
+    assert found["kills"] == 3
+    assert found["ends"] == found["equal ends"] >= 1
+
+
+def test_the_report_tells_of_fifty_kills_each():
+    jobs = results.load("faults/kills", REPOSITORY / "results")["jobs"]
+    assert {job.name for job in JOBS} == set(jobs)
+    assert all(job["kills"] >= 50 and job["ends"] == job["equal ends"] >= 1 for job in jobs.values())
