@@ -5,7 +5,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 
-.PHONY: help setup book test check format lock clean
+.PHONY: help setup book test check bench format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -35,6 +35,9 @@ check: setup  ## ruff, mypy, import rules, notebooks in step with chapters, resu
 	$(BIN)/lint-imports
 	$(BIN)/cdmllab book sync --check
 	$(BIN)/cdmllab results check
+
+bench: setup  ## the benchmarks that fit this machine, into results/benchmarks/, in less than half an hour
+	$(BIN)/cdmllab bench all
 
 format: setup  ## ruff's fixes and formatting
 	$(BIN)/ruff check --fix

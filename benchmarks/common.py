@@ -16,6 +16,8 @@ import torch
 from cdmllab.files import write_text
 from cdmllab.runs import processor, provenance
 
+_BEGAN = time.perf_counter()
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results/benchmarks"
 
@@ -68,15 +70,21 @@ def write(name: str, values: Mapping[str, Any]) -> Path:
     path = RESULTS / f"{name}-{device}.json"
     record = {
         "benchmark": name,
-        "command": f"cdmllab bench {name}",
+        "command": _command(name),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "device": torch.cuda.get_device_name() if device == "cuda" else processor(),
         "threads": torch.get_num_threads(),
+        "wall_s": round(time.perf_counter() - _BEGAN, 1),
         **provenance(),
         **values,
     }
     write_text(path, json.dumps(record, indent=1) + "\n")
     return path
+
+
+def _command(name: str) -> str:
+    """As it was called, but files without their folders."""
+    return " ".join(["cdmllab bench", name, *(Path(argument).name for argument in sys.argv[1:])])
 
 
 def _wait() -> None:

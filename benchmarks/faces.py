@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--casia", action="store_true", help="also a world of CASIA-WebFace's size, 18.7 GB")
     chosen = parser.parse_args()
+    torch.set_num_threads(1)
     cores = 1 if DEVICE == "cuda" else (os.cpu_count() or 1)
     rows = []
     with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:

@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="the small shape only")
     chosen = parser.parse_args()
+    torch.set_num_threads(1)
     # Every large tensor a mapping of its own, gone when freed: what is measured is what is held.
     os.environ |= {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
     if torch.cuda.device_count() < RANKS:

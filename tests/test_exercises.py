@@ -10,6 +10,29 @@ from cdmllab.data.recordio import WORD
 from cdmllab.faces import difficulty
 
 
+def unit(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def effective_dim(values):
+    return (values**2).sum() ** 2 / (values**4).sum()
+
+
+def spread(x):
+    return np.linalg.svd(x - x.mean(axis=0), compute_uv=False)
+
+
+def nearest(w):
+    cosines = unit(w) @ unit(w).T - 2 * np.eye(len(w))
+    return np.degrees(np.arccos(cosines.max(axis=1).clip(-1, 1)))
+
+
+def prepared(x, said):
+    x = x.flip(1) if said["channels"] == "BGR" else x
+    mean, std = (torch.tensor(said[key]).view(-1, 1, 1) for key in ("mean", "std"))
+    return (x / 255 - mean) / std
+
+
 def receptive_field(layers):
     seen, step = 1, 1
     for kernel, stride in layers:
@@ -75,6 +98,17 @@ RIGHT = {
     "8.2": [lambda i, o, k, s, g: o * s * s * k * k * i // g],
     "8.3": [receptive_field],
     "8.4": [{"flatten": "depthwise", "downsample": "early"}],
+    "10.1": [101.54, math.degrees(math.acos(-1 / 5))],
+    "10.2": [2.53, math.degrees(1 / math.sqrt(512))],
+    "10.3": [nearest],
+    "10.4": [lambda x: effective_dim(spread(unit(x)))],
+    "14.1": [57.2, 12 * 512 * 1e7 / 2**30],
+    "14.2": [
+        lambda highest, total: torch.logsumexp(highest + total.log(), dim=0),
+        lambda highest, total: highest.amax(0) + (total * torch.exp(highest - highest.amax(0))).sum(0).log(),
+    ],
+    "14.3": [2.303, math.log(10)],
+    "14.4": [prepared],
 }
 WRONG = {
     "1.1": [(0.6435, "radians"), (0.8, "cosine"), (50.0, "too large"), ("37", "number")],
@@ -151,6 +185,25 @@ WRONG = {
     "8.3": [(lambda layers: 1 + sum(k - 1 for k, _ in layers), "depends on 7 pixels"), ("x", "function")],
     "8.4": [({"flatten": "depthwise"}, "G products"), ({"downsample": "early"}, "parameters; what holds"),
             ({"width": 16}, "not width"), ("stem", "dictionary"), ({"flatten": "no"}, "ValueError")],
+    "10.1": [(90.0, "their sum can be zero"), (99.59, "five others"), (1.7722, "radians"), (120.0, "too large")],
+    "10.2": [(0.0442, "standard deviation of the cosine"), (0.1119, "is its root"), (5.0, "too large")],
+    "10.3": [(lambda w: np.zeros(7), "leave the diagonal out"), (lambda w: np.radians(nearest(w)), "radians"),
+             (lambda w: np.degrees(np.arccos((w @ w.T - 1e9 * np.eye(7)).max(axis=1).clip(-1, 1))), "lengths"),
+             (lambda w: w, "shape"), (lambda w: nearest(w) + 1, "your function says"), (3, "function")],
+    "10.4": [(lambda x: effective_dim(np.linalg.svd(unit(x), compute_uv=False)), "mean direction"),
+             (lambda x: effective_dim(spread(x)), "lengths"),
+             (lambda x: spread(unit(x)).sum() ** 2 / (spread(unit(x)) ** 2).sum(), "square"),
+             (lambda x: 64, "should be"), ("all", "function")],
+    "14.1": [(19.07, "centres alone"), (38.15, "three of the same size"), (61.44, "gigabytes"), (1.0, "too small")],
+    "14.2": [(lambda highest, total: total.sum(0).log(), "put right before"),
+             (lambda highest, total: (total * highest.exp()).sum(0).log(), "not finite"),
+             (lambda highest, total: highest + total.log(), "shape"),
+             (lambda highest, total: highest.amax(0), "first sample"), (1, "function")],
+    "14.3": [(-2.3026, "*lower*"), (1.0, "powers of ten"), (9.0, "too large")],
+    "14.4": [(lambda x, said: prepared(x, {**said, "channels": "RGB"}), "AdaFace's networks red and blue"),
+             (lambda x, said: prepared(255 * x.float(), said), "pixels in [0, 1]"),
+             (lambda x, said: prepared(x, {**said, "mean": [0.5] * 3, "std": [0.5] * 3}), "MagFace's networks the"),
+             (lambda x, said: x[0], "shape"), (1, "function")],
 }  # fmt: skip
 
 

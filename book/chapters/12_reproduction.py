@@ -75,7 +75,11 @@ differing = [
     if row.source == other.source == "document" and (row.loss, other.loss) == ("CDML", "ArcFace")
     and (row.trained_on, row.backbone) == (other.trained_on, other.backbone)
 ]  # fmt: skip
-gains = [row.accuracy[name] - other.accuracy[name] for row, other in differing for name in row.accuracy]
+gains = [
+    row.accuracy[name] - other.accuracy[name]
+    for row, other in differing
+    for name in row.accuracy
+]
 glue("pairs", len(differing), display=False)
 glue("pair_values", len(gains), display=False)
 glue("pair_higher", sum(gain > 0 for gain in gains), display=False)

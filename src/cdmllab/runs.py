@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from cdmllab.files import append_line, read_json, read_yaml, write_text
 
 CONFIG, RECORD, METRICS = "config.yaml", "run.json", "metrics.jsonl"
+# Written by measurements one after the other: they do not change what the next one measures.
+_NOT_CODE = (":(exclude,top)results/benchmarks",)
 
 
 def root() -> Path:
@@ -156,7 +158,7 @@ def provenance() -> dict[str, Any]:
             versions[package] = "not installed"
     return {
         "git_commit": git("rev-parse", "HEAD"),
-        "git_dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "git_dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", ":/", *_NOT_CODE)),
         "versions": versions,
         "machine": f"{platform.system()} {platform.machine()}",
         "processor": processor(),

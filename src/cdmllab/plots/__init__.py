@@ -6,6 +6,8 @@ from cdmllab.plots.difficulty import by_label, colour_bar, easiness_map, guess_a
 from cdmllab.plots.errors import error_rates, error_sheet
 from cdmllab.plots.faces import relief, response_curves
 from cdmllab.plots.gradients import Line, degrees_axis, lines, pull_arrows
+from cdmllab.plots.hypersphere import flat_map, margins_against_difficulty, neighbour_angles, spectra
+from cdmllab.plots.large import Measured, against_identities, measured_heads
 from cdmllab.plots.layout import byte_layout, landmarks
 from cdmllab.plots.networks import costs, latencies, receptive_fields, residual_block, shares
 from cdmllab.plots.pictures import pictures
@@ -24,7 +26,9 @@ __all__ = [
     "IDENTITY_COLOURS",
     "Drawing",
     "Line",
+    "Measured",
     "accuracy_bars",
+    "against_identities",
     "angle_histogram",
     "by_label",
     "byte_layout",
@@ -41,12 +45,16 @@ __all__ = [
     "error_sheet",
     "facing",
     "figure",
+    "flat_map",
     "guess_against_truth",
     "label",
     "landmarks",
     "latencies",
     "lines",
     "margin_costs",
+    "margins_against_difficulty",
+    "measured_heads",
+    "neighbour_angles",
     "pictures",
     "pull_arrows",
     "receptive_fields",
@@ -59,6 +67,7 @@ __all__ = [
     "sample_paths",
     "score_histogram",
     "shares",
+    "spectra",
     "sphere",
     "target_logits",
     "training_curves",

@@ -11,6 +11,7 @@ from torch import Tensor
 from cdmllab.margins import MarginPolicy
 from cdmllab.margins.curve import target_curve
 from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour, label
+from cdmllab.sphere import chance_density
 
 
 def target_logits(ax: Axes, policies: Mapping[str, MarginPolicy], scale: float = 1.0) -> None:
@@ -91,8 +92,9 @@ def _angle_axis(ax: Axes) -> None:
 
 
 def angle_histogram(
-    ax: Axes, scores: ArrayLike, same: ArrayLike, *, bins: int = 60, title: str = "", legend: bool = True
-) -> None:
+    ax: Axes, scores: ArrayLike, same: ArrayLike, *, bins: int = 60, chance_dim: int | None = None, title: str = "",
+    legend: bool = True,
+) -> None:  # fmt: skip
     """Angles between the two pictures of genuine and of impostor pairs, as densities.
 
     Parameters
@@ -101,6 +103,7 @@ def angle_histogram(
     scores : cosines, shape (p,)
     same : True for genuine pairs, shape (p,)
     bins : over 0 to 180 degrees
+    chance_dim : draw the density of random directions in so many dimensions, dashed; None draws none
     legend : whether to say which is which
     title : stands above
     """
@@ -111,6 +114,8 @@ def angle_histogram(
         density, _ = np.histogram(degrees[rows], edges, density=True)
         ax.stairs(density, edges, fill=True, color=shade, alpha=0.35)
         ax.stairs(density, edges, color=shade, lw=1.4, label=kind)
+    if chance_dim is not None:
+        ax.plot(edges, chance_density(edges, chance_dim), color=INK, lw=1.0, ls=(0, (3, 2)), label="chance")
     ax.set(xlabel="angle of the pair (degrees)", xlim=(0, 180), xticks=range(0, 181, 45), yticks=[])
     ax.grid(visible=False)
     ax.spines["left"].set_visible(False)

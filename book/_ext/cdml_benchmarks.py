@@ -1,0 +1,27 @@
+"""What a benchmark found, read from ``results/benchmarks`` when the page is built: ``{cdml-benchmark} heads``."""
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from cdmllab import measured
+
+logger = logging.getLogger(__name__)
+
+
+class BenchmarkDirective(SphinxDirective):
+    """Question, peer, limit and the tables of a benchmark; or that it has not been measured."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        if name not in measured.BENCHMARKS:
+            logger.warning("cdml-benchmark: there is no benchmark called %s", name, location=self.get_location())
+            return []
+        return self.parse_text_to_nodes(measured.page(name))
+
+
+def setup(app: Sphinx) -> None:
+    app.add_directive("cdml-benchmark", BenchmarkDirective)

@@ -1,0 +1,40 @@
+"""The page of benchmarks shows each of them, with what is in its file or that there is none."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cdmllab import measured, results
+
+PAGE = Path(__file__).parents[2] / "book/benchmarks.md"
+
+
+def test_page_has_every_benchmark_once():
+    asked = re.findall(r"```\{cdml-benchmark\} (\w+)\n```", PAGE.read_text(encoding="utf-8"))
+    assert sorted(asked) == sorted(measured.BENCHMARKS)
+
+
+def test_directive_prints_the_tables_and_refuses_what_is_not_there(build_miniature):
+    folder, warnings = build_miniature(
+        page="# A page\n\n```{cdml-benchmark} heads\n```\n\n```{cdml-benchmark} tails\n```\n"
+    )
+    text = (folder / "page.html").read_text(encoding="utf-8")
+    record = results.benchmark("heads")
+    assert record is not None
+    assert text.count("<table") == len(record["shapes"])
+    assert f'<td class="text-right"><p>{record["shapes"]["casia"]["heads"][0]["ratio_to_limit"]:.2f}</p></td>' in text
+    assert "cdml-benchmark: there is no benchmark called tails" in warnings
+
+
+@pytest.mark.book
+def test_built_page_has_a_table_or_the_command_for_each(site):
+    text = (site / "benchmarks.html").read_text(encoding="utf-8")
+    for name in measured.BENCHMARKS:
+        record = results.benchmark(name) or results.benchmark(name, "cuda")
+        if record is None:
+            assert re.search(rf"Not measured yet: <code[^>]*><span[^>]*>cdmllab</span> <span[^>]*>bench</span> "
+                             rf"<span[^>]*>{name}</span></code>", text)  # fmt: skip
+        else:
+            for _, table in measured.BENCHMARKS[name].tables(record):
+                assert f"<p>{table.rows[0][1]}</p>" in text
