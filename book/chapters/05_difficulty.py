@@ -101,9 +101,9 @@ glue("own_auc", told["truth/similarity_auc"], display=False)
 # ## While it learns
 #
 # A margin acts from the first step. So the guess must be good *while* the network learns, not after. The sweep
-# `lab_main` looked once an epoch, in ten seeds:
+# `lab_main` looked once an epoch, in twelve seeds:
 
-# %% mystnb={"figure": {"caption": "ArcFace trainings, mean and spread of ten seeds. Left: rank correlation of each score with the known difficulty, over rightly labelled pictures. Right: how well each score finds wrong labels; 0.5 is chance.", "name": "fig-truth-curves"}, "image": {"alt": "Two panels of three rising curves each; the correlations stay below those of the finding of wrong labels"}}
+# %% mystnb={"figure": {"caption": "ArcFace trainings, mean and spread over twelve seeds. Left: rank correlation of each score with the known difficulty, over rightly labelled pictures. Right: how well each score finds wrong labels; 0.5 is chance.", "name": "fig-truth-curves"}, "image": {"alt": "Two panels of three rising curves each; the correlations stay below those of the finding of wrong labels"}}
 fig, axes = plots.figure(2, width=7.4, height=2.8)
 for ax, ending, ylabel in (
     (axes[0], "", "rank correlation with truth"),
@@ -192,7 +192,7 @@ notebook.Table(
 # ## The oracle: a bound
 #
 # Whatever the score, it cannot do better than the truth. If a margin by *true* difficulty gains nothing, a better
-# guess would not gain either. In `lab_main`, ten seeds, mean of the six named protocols:
+# guess would not gain either. In `lab_main`, twelve seeds, mean of the six named protocols:
 
 # %% tags=["remove-input"]
 named = [
@@ -206,7 +206,7 @@ glue("oracle_mean", 100 * rows["oracle"].mean, display=False)
 glue("oracle_low", 100 * rows["oracle"].low, display=False)
 glue("oracle_high", 100 * rows["oracle"].high, display=False)
 
-# %% mystnb={"figure": {"caption": "Difference to ArcFace over ten paired seeds, mean of six protocols, with 95 % intervals; a full dot where zero is outside.", "name": "fig-oracle"}, "image": {"alt": "Three rows with a dot and an interval each, around a dashed line at zero"}}
+# %% mystnb={"figure": {"caption": "Difference to ArcFace over twelve paired seeds, mean of six protocols, with 95 % intervals; a full dot where zero is outside.", "name": "fig-oracle"}, "image": {"alt": "Three rows with a dot and an interval each, around a dashed line at zero"}}
 fig, (ax,) = plots.figure(width=5.8, height=1.9)
 plots.differences(
     ax, {about: (d.mean, d.low, d.high) for about, d in rows.items()}

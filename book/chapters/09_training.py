@@ -129,11 +129,11 @@ for ax, key, ylabel in (
 #
 # ## The long curves
 #
-# The same recipe at full length, {glue:text}`steps` steps, ten seeds for each of four margins that have the same mean
+# The same recipe at full length, {glue:text}`steps` steps, twelve seeds for each of four margins that have the same mean
 # in every batch. The {glue:text}`runs` trainings of this sweep took {glue:text}`hours:.1f` hours on
 # {glue:text}`where`.
 
-# %% mystnb={"figure": {"caption": "Accuracy on the training batches, mean of ten seeds with a band of one standard deviation.", "name": "fig-main-curves"}, "image": {"alt": "Four rising curves that lie nearly on each other"}}
+# %% mystnb={"figure": {"caption": "Accuracy on the training batches, mean over twelve seeds with a band of one standard deviation.", "name": "fig-main-curves"}, "image": {"alt": "Four rising curves that lie nearly on each other"}}
 curves = {
     words[arm] if arm != "arcface" else arm: recorded.curve(
         "compare", arm, "accuracy"

@@ -243,7 +243,7 @@ notebook.Table(["key", "document", "public code"], differing)
 # %% [markdown]
 # ## What it did in our trainings
 #
-# Each reading was trained in the face lab with five seeds, at equal mean margin unless the reading says otherwise.
+# Each reading was trained in the face lab with four seeds, at equal mean margin unless the reading says otherwise.
 # The table gives the difference to plain ArcFace in points of accuracy, mean of five protocols, paired by seed.
 
 # %% tags=["hide-input"]
@@ -290,7 +290,7 @@ glue("trained_runs", recorded.trained()["runs"], display=False)
 
 # %% [markdown]
 # Of {glue:text}`readings` readings {glue:text}`clear` stand apart from ArcFace when one allows for their number
-# ($p < ${glue:text}`limit:.4f`){glue:text}`named`. Five seeds can find a difference of about
+# ($p < ${glue:text}`limit:.4f`){glue:text}`named`. Four seeds can find a difference of about
 # {glue:text}`detectable:.1f` points; what is smaller than that, this table cannot tell from none. The
 # {glue:text}`trained_runs` trainings ran on {glue:text}`trained_where`, with small pictures and a small network. The
 # order of readings may be another at full size.
