@@ -242,11 +242,11 @@ plots.latencies(ax, ways | published)
 # The published ratios and ours come from two machines, and most agree roughly; take the differences as a warning
 # that a table of milliseconds is about a machine as much as about a network.
 #
-# Two of the Lite networks in numbers: how many times as fast as eager PyTorch in float32 each way is, for one picture and
-# for 64 at once.
+# Two of the Lite networks in numbers: how many times as fast as eager PyTorch in float32 each way is, for one picture and,
+# where that was measured, for 64 at once.
 
 # %%
-batches = (1, 64) if len(ways) > 1 else (1,)
+batches = latency.batches(record)
 gains = {batch: latency.by_way(record, "speed_up", batch) for batch in batches}
 columns = [
     (name, batch) for name in ("r18_lite", "r50_lite") for batch in batches

@@ -27,6 +27,10 @@ def test_largest_within_is_the_one_with_most_products_not_the_slowest():
     assert latency.largest_within(times, products, 5.0) is None
 
 
+def test_batches_are_those_of_the_record():
+    assert latency.batches(RECORD) == [1]
+
+
 def test_measure_gives_a_record_of_the_benchmarks_form():
     record = latency.measure(["small"], rounds=1)
     (model,) = record["models"]

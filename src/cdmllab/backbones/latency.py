@@ -67,6 +67,12 @@ def by_way(record: Mapping[str, Any], key: str = "ratio_to_r18", batch: int = 1)
     return table
 
 
+def batches(record: Mapping[str, Any]) -> list[int]:
+    """The batch sizes that a record holds."""
+    way = record["models"][0]["ways"][0]
+    return sorted(int(key.removeprefix("batch_")) for key in way if key.startswith("batch_"))
+
+
 def largest_within(times: Mapping[str, float], products: Mapping[str, float], limit: float) -> str | None:
     """The network with most products among those that take no longer than `limit`; None if all are slower."""
     fitting = [name for name, value in times.items() if value <= limit]
