@@ -79,8 +79,7 @@ def step(module: nn.Module, x: Tensor, y: Tensor) -> None:
 
 def limit(shape: str) -> Callable[[], None]:
     b, c = SHAPES[shape]
-    x, w, g = torch.randn(b, DIM), torch.randn(c, DIM), torch.randn(b, c)
-    x, w, g = x.to(DEVICE), w.to(DEVICE), g.to(DEVICE)
+    x, w, g = (torch.randn(*shape_, device=DEVICE) for shape_ in ((b, DIM), (c, DIM), (b, c)))
     z, dx, dw = torch.empty_like(g), torch.empty_like(x), torch.empty_like(w)
 
     def products() -> None:
@@ -96,14 +95,21 @@ def gradient_error(shape: str) -> float:
     grads = []
     for products in ("float32", "bfloat16"):
         torch.manual_seed(1)
-        module = _Ours("arcface", SHAPES[shape][1], backend="blocked", products=products).to(DEVICE)
+        with torch.device(DEVICE):
+            module = _Ours("arcface", SHAPES[shape][1], backend="blocked", products=products)
         module(*inputs(shape)).backward()
         grads.append(module.head.centres.grad)
     return float((grads[0] - grads[1]).norm() / grads[0].norm())
 
 
+def made(name: str, identities: int) -> nn.Module:
+    """A head, its centres drawn where they are to be."""
+    with torch.device(DEVICE):
+        return MAKERS[name](identities)
+
+
 def memory(shape: str, name: str) -> float:
-    module = MAKERS[name](SHAPES[shape][1]).to(DEVICE)
+    module = made(name, SHAPES[shape][1])
     x, y = inputs(shape)
     step(module, x[:2], y[:2])  # libraries allocate their own on the first call
     with Peak() as peak:
@@ -131,9 +137,9 @@ def main() -> None:
         b, c = SHAPES[shape]
         x, y = inputs(shape)
         cases: dict[str, Callable[[], object]] = {"limit": limit(shape)}
-        for name, make in MAKERS.items():
+        for name in MAKERS:
             torch.manual_seed(1)
-            cases[name] = partial(step, make(c).to(DEVICE), x, y)
+            cases[name] = partial(step, made(name, c), x, y)
         seconds = interleaved(cases, chosen.rounds)
         rows = [
             {

@@ -173,11 +173,11 @@ def _render(
             progress(ready, len(world))
 
     if world.device.type != "cpu":
-        with ThreadPoolExecutor(_WRITERS) as pool:  # the device goes on drawing meanwhile
+        with ThreadPoolExecutor(_WRITERS) as writers:  # the device goes on drawing meanwhile
             writing: deque[tuple[int, Future[int]]] = deque()
             for number in missing:
                 pixels = world.read(_rows(chunks[number]))
-                writing.append((number, pool.submit(_write_chunk, world, folder, chunks[number], pixels)))
+                writing.append((number, writers.submit(_write_chunk, world, folder, chunks[number], pixels)))
                 if len(writing) > _WRITERS:
                     done, future = writing.popleft()
                     finished(done, future.result())

@@ -121,10 +121,10 @@ class Trainer:
                 out: HeadOutput = self.head(embeddings, batch.labels, known)
                 self.scaler.scale(out.loss / len(batches)).backward()
             # Looked at when the way back is under way, so that a GPU has work while the answer comes.
-            if not torch.isfinite(embeddings).all():
-                raise self._diverged("an embedding is not finite", batch, embeddings)
-            if not torch.isfinite(out.loss):
-                raise self._diverged(f"the loss is {float(out.loss)}", batch, embeddings)
+            if not (torch.isfinite(embeddings).all() & torch.isfinite(out.loss)):
+                finite = bool(torch.isfinite(embeddings).all())
+                what = f"the loss is {float(out.loss)}" if finite else "an embedding is not finite"
+                raise self._diverged(what, batch, embeddings)
         if self.config.optimiser.clip_norm is not None:
             self.scaler.unscale_(self.optimiser)
             self.gradient_norm = self._clip(self.config.optimiser.clip_norm)
