@@ -34,9 +34,8 @@ def rows(pictures: NDArray[np.uint8]) -> Floats:
     return found
 
 
-def embeddings(name: str, folds: tuple[int, ...]) -> dict[str, Any]:
-    """Each baseline's embeddings of a half's pictures."""
-    protocol = protocols.load(name, SIZE)
+def embeddings(protocol: protocols.Protocol, folds: tuple[int, ...]) -> dict[str, Any]:
+    """Each baseline's embeddings of the pictures of a half, which has these folds."""
     shown = protocol.images.read(np.arange(len(protocol.images)))  # type: ignore[union-attr]
     faces = lfw.pictures(size=(SIZE, SIZE))
     others = lfw.training_part(faces, lfw.pairs(faces), *folds)
@@ -56,7 +55,7 @@ def main() -> None:
     aucs: dict[str, list[float]] = {}
     for name, folds in HALVES.items():
         protocol = protocols.load(name, SIZE)
-        for baseline, e in embeddings(name, folds).items():
+        for baseline, e in embeddings(protocol, folds).items():
             judged = evaluate.verify(e, protocol.pairs)
             found.setdefault(baseline, []).extend(float(a) for a in judged.accuracy.per_fold)
             aucs.setdefault(baseline, []).append(judged.auc)

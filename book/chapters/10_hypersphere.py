@@ -16,7 +16,7 @@
 #
 # :::{admonition} What you need
 # :class: note
-# Chapters 4 and 6. Six small networks are trained here on rendered faces; the chapter takes about a minute and a half on
+# Chapters 4 and 6. Six small networks are trained here on rendered faces; the chapter takes about two minutes on
 # one CPU core. They are demonstrations of how to look, too small and too few to rank the losses.
 # :::
 
@@ -47,7 +47,7 @@ from cdmllab import (
 from cdmllab.backbones import weights
 from cdmllab.data import lfw, pairs
 from cdmllab.faces.difficulty import rank_correlation
-from cdmllab.geometry import angle_between
+from cdmllab.geometry import angle_between, cosine
 from cdmllab.metrics import verification
 from cdmllab.preprocessing import apply, standard
 from cdmllab.training import Snapshots, presets, sources
@@ -492,9 +492,7 @@ for name, angles in (nearest | references).items():
 
 # %% mystnb={"figure": {"caption": "The ten people of the training set whose ArcFace centres have the nearest neighbours, and below each that neighbour; portraits without nuisances.", "name": "fig-nearest-people"}, "image": {"alt": "Two rows of ten rendered portraits; the faces above and below resemble each other more or less"}}
 centres = trained["arcface"].head.centres.detach()
-cosines = torch.nn.functional.normalize(centres) @ (
-    torch.nn.functional.normalize(centres).T
-)
+cosines = cosine(centres, centres)
 cosines.fill_diagonal_(-1.0)
 value, other = cosines.max(dim=1)
 one = value.argsort(descending=True)[:20:2]  # each pair is listed twice

@@ -11,6 +11,8 @@ from sklearn.cluster import HDBSCAN
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
+from cdmllab.geometry import unit
+
 Floats = NDArray[np.float64]
 
 
@@ -77,9 +79,8 @@ def clusters(points: ArrayLike, least: int = 8) -> int:
 
 def directions(embeddings: ArrayLike) -> Floats:
     """Embeddings at length 1; shape (n, d)."""
-    x = np.asarray(embeddings, dtype=np.float64)
-    unit: Floats = x / np.linalg.norm(x, axis=1, keepdims=True)
-    return unit
+    at_one: Floats = unit(torch.as_tensor(embeddings).detach().double()).numpy()
+    return at_one
 
 
 def _nearest(points: Floats, k: int) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from cdmllab import results
+from cdmllab.backbones import latency
 from cdmllab.errors import did_you_mean
 from cdmllab.notebook import Table
 
@@ -135,10 +136,8 @@ def _data(record: Record) -> Iterator[Captioned]:
 
 def _backbones(record: Record) -> Iterator[Captioned]:
     models = record["models"]
-    for batch in (1, 64):
+    for batch in latency.batches(record):
         key = f"batch_{batch}"
-        if key not in models[0]["ways"][0]:
-            continue
         rows = [["eager, time / R18's", *(f"{of['ways'][0][key]['ratio_to_r18']:.2f}" for of in models)]]
         rows += [
             [way["way"], *(f"{of['ways'][k][key]['speed_up']:.2f}" for of in models)]

@@ -149,7 +149,10 @@ class Run:
 
 
 def provenance() -> dict[str, Any]:
-    """Where a result comes from: git commit (and whether files were changed since), versions, machine, processor."""
+    """Where a result comes from: git commit (and whether files were changed since), versions, machine, processor.
+
+    Code that was copied without its git folder names the commit it was copied from in $CDMLLAB_COMMIT.
+    """
     versions = {"python": platform.python_version()}
     for package in ("cdmllab", "torch", "torchvision", "numpy"):
         try:
@@ -157,7 +160,7 @@ def provenance() -> dict[str, Any]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return {
-        "git_commit": git("rev-parse", "HEAD"),
+        "git_commit": git("rev-parse", "HEAD") or os.environ.get("CDMLLAB_COMMIT"),
         "git_dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", ":/", *_NOT_CODE)),
         "versions": versions,
         "machine": f"{platform.system()} {platform.machine()}",

@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-import torch
 
 from cdmllab import faces
 from cdmllab.errors import CdmlLabError
@@ -187,10 +186,3 @@ def test_a_world_that_cannot_be_is_refused(changes, sentence):
 def test_rows_out_of_range_are_refused():
     with pytest.raises(ValueError, match=r"rows must lie in 0 \.\. 799, got 0 \.\. 800"):
         small().read([0, 800])
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_draws_the_same_pictures():
-    rows = np.arange(60)
-    cpu, gpu = small(size=64).read(rows), small(size=64, device="cuda").read(rows)
-    assert np.abs(cpu.astype(int) - gpu).max() <= 1

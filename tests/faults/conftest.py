@@ -1,13 +1,16 @@
 """A disk of its own: small enough to fill, and to be made read-only even for root."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from cdmllab.cli import app
+
+Invoke = Callable[..., Result]
 
 
 class Disk:
@@ -52,29 +55,32 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Run a command that has to fail, in the folder of the test; the one sentence it says."""
+def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Invoke:
+    """Run a command, in the folder of the test, that has to end with a given code."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object) -> str:
+    def run(code: int, *arguments: object) -> Result:
         done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        assert done.exit_code == 1, (done.exception, done.output)
-        *_, last = done.stderr.strip().splitlines()
-        assert last.startswith("cdmllab: "), done.stderr
+        assert done.exit_code == code, (done.exception, done.output)
         assert "Traceback" not in done.output
+        return done
+
+    return run
+
+
+@pytest.fixture
+def told(invoke: Invoke) -> Callable[..., str]:
+    """Run a command that has to fail; the one sentence it says."""
+
+    def run(*arguments: object) -> str:
+        *_, last = invoke(1, *arguments).stderr.strip().splitlines()
+        assert last.startswith("cdmllab: "), last
         return last.removeprefix("cdmllab: ")
 
     return run
 
 
 @pytest.fixture
-def well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def well(invoke: Invoke) -> Callable[..., str]:
     """Run a command that has to succeed; what it says."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> str:
-        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        assert done.exit_code == 0, (done.exception, done.output)
-        return done.output
-
-    return run
+    return lambda *arguments: invoke(0, *arguments).output

@@ -6,10 +6,8 @@ import pytest
 import yaml
 from kills import RECIPE, Building, Packing, Training
 from tiny_book import write_book
-from typer.testing import CliRunner
 
 from cdmllab import runs
-from cdmllab.cli import app
 from cdmllab.training import checkpoint
 
 RELEASED = Path(__file__).parents[2] / "results/models/lab_small.safetensors"
@@ -50,7 +48,7 @@ def test_packing_on_a_full_disk_goes_on(disk, told, well):
     assert "all well" in well("inspect", job.target)
 
 
-def test_building_the_book_on_a_full_disk_keeps_the_old_site(disk, told, well, monkeypatch):
+def test_building_the_book_on_a_full_disk_keeps_the_old_site(disk, told, monkeypatch):
     job = Building(disk.folder / "book")
     job.work()
     before = job.result()
@@ -58,9 +56,7 @@ def test_building_the_book_on_a_full_disk_keeps_the_old_site(disk, told, well, m
     job.layout.edit("src/cdmllab/alpha.py", "3", "4")
     disk.spare(40)
     monkeypatch.chdir(job.layout.root)
-    done = CliRunner().invoke(app, ["book", "build"])
-    assert done.exit_code == 1
-    assert FULL in done.stderr
+    assert FULL in told("book", "build")
     assert (job.layout.html / "index.html").is_file()
     disk.resize(64 << 10)
     job.work()
@@ -103,14 +99,13 @@ def test_packing_into_a_read_only_folder(disk, told):
     assert READ_ONLY in told("pack", job.source, job.target)
 
 
-def test_building_a_read_only_book(disk, told, monkeypatch):
+def test_building_a_read_only_book(disk, invoke, monkeypatch):
     book = write_book(disk.folder / "book")
     disk.protect()
     monkeypatch.chdir(book.root)
-    done = CliRunner().invoke(app, ["book", "build"])
-    assert done.exit_code == 1
-    assert done.stderr.startswith("cdmllab: ")
-    assert READ_ONLY in done.stderr
+    said = invoke(1, "book", "build").stderr
+    assert said.startswith("cdmllab: ")
+    assert READ_ONLY in said
 
 
 @pytest.mark.parametrize(

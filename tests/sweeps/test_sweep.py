@@ -19,7 +19,7 @@ from test_spec import DIGITS, stages, written
 from cdmllab import results
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
-from cdmllab.sweeps import Sweep, engines, expand, load, summary, task
+from cdmllab.sweeps import Sweep, engines, expand, load, record, summary, task
 from cdmllab.training import Config, train
 
 SLOW = {**DIGITS, "epochs": 40, "watch": {"checkpoint_every": 10, "log_every": 1}}
@@ -81,6 +81,16 @@ def test_the_summary_has_a_row_for_every_arm_and_point(finished):
     assert len(lines) == 1 + 6
     assert sum("<- best of this arm" in line for line in lines) == 2
     assert "±" in summary(spec, "compare", found["compare"])[1]
+
+
+def test_a_protocol_without_accuracy_is_recorded_where_there_is_nothing_to_choose(finished):
+    _, spec, found, _ = finished
+    templates = {"lab/ijb": {"tar_at_far_0.001": 0.2}}
+    done = [one._replace(measures=one.measures | templates) for one in found["compare"]]
+    assert summary(spec, "compare", done) == summary(spec, "compare", found["compare"])
+    (stage,) = record.of(spec, {"compare": done})["stages"]
+    assert stage["chosen"] == {}
+    assert all(run["measures"]["lab/ijb"] == templates["lab/ijb"] for g in stage["groups"] for run in g["runs"])
 
 
 def test_what_is_finished_is_not_done_again(finished):

@@ -162,17 +162,20 @@ class Loader:
             jpegs = [self.source.image(row) for row in rows.tolist()]  # type: ignore[attr-defined]
             decoded = torch.stack(decode_batch_cuda(jpegs, f"{self.source!r}, rows {rows.tolist()}", self.device))
             return Batch(decoded, self.labels[chosen], chosen)
-        images = torch.from_numpy(np.ascontiguousarray(self.source.read(rows).transpose(0, 3, 1, 2)))
-        if self.device.type == "cpu" and self.augmentation != Augmentation():
-            images = transforms.apply_each(images, transforms.draw(self.augmentation, len(rows), *key))
+        pixels = self.source.read(rows)
         if self.device.type == "cuda":
-            images = images.pin_memory()
+            return Batch(torch.from_numpy(pixels).pin_memory(), self.labels[chosen], chosen)
+        images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+        if self.augmentation != Augmentation():
+            images = transforms.apply_each(images, transforms.draw(self.augmentation, len(rows), *key))
         return Batch(images, self.labels[chosen], chosen)
 
     def _placed(self, batch: Batch, key: Key) -> Batch:
         if self.device.type == "cpu":
             return batch
         moved = Batch(*(part.to(self.device, non_blocking=True) for part in batch))
+        if not self.nvjpeg:  # as they lie on the disk, to be turned where that is quick
+            moved = moved._replace(images=moved.images.permute(0, 3, 1, 2).contiguous())
         if self.augmentation == Augmentation():
             return moved
         drawn = transforms.draw(self.augmentation, len(batch.rows), *key)

@@ -2,7 +2,7 @@
 
 from cdmllab.faces.identity import LATENTS, STYLES, latents, traits
 from cdmllab.faces.nuisance import FACTORS, Factor, Nuisances, nuisances
-from cdmllab.faces.render import SIZES, relief, render, render_latents
+from cdmllab.faces.render import SIZES, fastest, relief, render, render_latents
 from cdmllab.faces.world import FaceWorld
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "FaceWorld",
     "Factor",
     "Nuisances",
+    "fastest",
     "latents",
     "nuisances",
     "relief",

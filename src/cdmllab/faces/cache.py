@@ -8,8 +8,9 @@ import json
 import multiprocessing
 import shutil
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ PARAMETERS, PICTURES, DONE = "world.json", "pictures.u8", "done.jsonl"
 CHUNK = 512  # pictures; what a kill can cost
 _SPARE = 64 << 20  # left free on the disk
 _PROBES = 3
+_WRITERS = 4  # threads, beside a device that draws
 
 Pixels = NDArray[np.uint8]
 
@@ -170,7 +172,19 @@ def _render(
         if progress is not None:
             progress(ready, len(world))
 
-    if workers <= 1 or len(missing) == 1 or world.device.type != "cpu":
+    if world.device.type != "cpu":
+        with ThreadPoolExecutor(_WRITERS) as writers:  # the device goes on drawing meanwhile
+            writing: deque[tuple[int, Future[int]]] = deque()
+            for number in missing:
+                pixels = world.read(_rows(chunks[number]))
+                writing.append((number, writers.submit(_write_chunk, world, folder, chunks[number], pixels)))
+                if len(writing) > _WRITERS:
+                    done, future = writing.popleft()
+                    finished(done, future.result())
+            for done, future in writing:
+                finished(done, future.result())
+        return
+    if workers <= 1 or len(missing) == 1:
         for number in missing:
             finished(number, _render_chunk(world, folder, chunks[number]))
         return
@@ -190,8 +204,15 @@ def _render(
 
 def _render_chunk(world: FaceWorld, folder: Path, rows: slice) -> int:
     """Render one chunk into the file; its checksum."""
+    return _write_chunk(world, folder, rows, world.read(_rows(rows)))
+
+
+def _rows(chunk: slice) -> NDArray[np.int64]:
+    return np.arange(chunk.start, chunk.stop)
+
+
+def _write_chunk(world: FaceWorld, folder: Path, rows: slice, pixels: Pixels) -> int:
     target = np.memmap(folder / PICTURES, np.uint8, "r+", shape=_shape(world))
-    pixels = world.read(np.arange(rows.start, rows.stop))
     target[rows] = pixels
     target.flush()
     return zlib.crc32(pixels.tobytes())

@@ -63,6 +63,11 @@ class Nuisances:
         values = {name: value[rows] for name, value in self.values.items()}
         return Nuisances(values, self.details[rows], self.keys[rows])
 
+    def to(self, device: torch.device | str) -> "Nuisances":
+        """The same on a device."""
+        values = {name: value.to(device) for name, value in self.values.items()}
+        return Nuisances(values, self.details.to(device), self.keys.to(device))
+
 
 def check_factors(factors: Mapping[str, object]) -> None:
     """Refuse a factor that does not exist, naming those that do."""

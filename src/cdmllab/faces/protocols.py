@@ -19,7 +19,7 @@ from cdmllab.data.pairs import Pairs
 from cdmllab.errors import did_you_mean
 from cdmllab.faces import hashing, identity, nuisance
 from cdmllab.faces.nuisance import Nuisances
-from cdmllab.faces.render import render_latents
+from cdmllab.faces.render import fastest, render_latents
 from cdmllab.faces.world import RESERVED
 
 Part = Literal["test", "validation"]
@@ -127,9 +127,9 @@ class LabProtocol:
         wanted = np.atleast_1d(np.asarray(rows, dtype=np.int64))
         missing = np.unique(wanted[~self._drawn[wanted]])
         if len(missing):
-            rows_ = torch.from_numpy(missing)
-            drawn = render_latents(self._latents[rows_], self.nuisances.pick(rows_), self.size)
-            self._pictures[missing] = drawn.permute(0, 2, 3, 1).numpy()
+            rows_, device = torch.from_numpy(missing), fastest()
+            drawn = render_latents(self._latents[rows_].to(device), self.nuisances.pick(rows_).to(device), self.size)
+            self._pictures[missing] = drawn.permute(0, 2, 3, 1).cpu().numpy()
             self._drawn[missing] = True
         chosen: NDArray[np.uint8] = self._pictures[wanted]
         return chosen

@@ -25,7 +25,12 @@ from cdmllab.faces.brush import lay, plane, smooth, spot
 from cdmllab.faces.nuisance import Nuisances
 
 SIZES = (32, 224)
-_CHUNK_PIXELS = {"cpu": 100_000, "cuda": 6_000_000}
+_CHUNK_PIXELS = {"cpu": 100_000, "cuda": 6_500_000}
+
+
+def fastest() -> torch.device:
+    """Where pictures are drawn soonest: on a CUDA device if there is one. Its pixels differ by a grey level at most."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def render(

@@ -80,6 +80,7 @@ class MarginHead(nn.Module):
         else:
             self.register_buffer("scale", torch.tensor(float(scale)))
         self.register_buffer("progress", torch.zeros(()))
+        self._numbers: dict[str, tuple[Tensor, int, float]] = {}
 
     def _first_centres(self) -> Tensor:
         """Where the class centres start, shape (c K, d); the K centres of an identity follow one another.
@@ -94,6 +95,17 @@ class MarginHead(nn.Module):
         if not 0.0 <= progress <= 1.0:
             raise ValueError(f"progress must lie in [0, 1], got {progress}")
         self.progress.fill_(progress)
+        value = float(torch.as_tensor(progress, dtype=self.progress.dtype))
+        self._numbers["progress"] = (self.progress, self.progress._version, value)
+
+    def _number(self, name: str, scalar: Tensor) -> float:
+        """A scalar tensor's value, asked of the device only when it has changed: the answer keeps a GPU waiting."""
+        if scalar.requires_grad:  # learned: it changes with every step
+            return float(scalar.detach())
+        known = self._numbers.get(name)
+        if known is None or known[0] is not scalar or known[1] != scalar._version:
+            known = self._numbers[name] = (scalar, scalar._version, float(scalar))
+        return known[2]
 
     def forward(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> HeadOutput:
         """Loss of a batch.
@@ -114,12 +126,15 @@ class MarginHead(nn.Module):
 
     def _checked(
         self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        embeddings, labels = check_batch(embeddings, labels, self.embedding_dim, self.num_identities)
-        return embeddings, labels, None if known_easiness is None else check_known(known_easiness, embeddings)
+    ) -> tuple[Tensor, Tensor, Tensor | None, bool]:
+        embeddings, labels, some_ignored = check_batch(embeddings, labels, self.embedding_dim, self.num_identities)
+        known = None if known_easiness is None else check_known(known_easiness, embeddings)
+        return embeddings, labels, known, some_ignored
 
-    def _output(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None) -> HeadOutput:
-        kept = labels != IGNORE
+    def _output(
+        self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None, some_ignored: bool = True
+    ) -> HeadOutput:
+        kept = labels != IGNORE if some_ignored else slice(None)
         known = None if known_easiness is None else known_easiness[kept]
         found = self.losses(embeddings[kept], labels[kept], known)
         extra = self.policy.regulariser(found.batch)
@@ -176,8 +191,15 @@ class MarginHead(nn.Module):
         return f"{type(self).__name__}({self.extra_repr()})\n  {self.policy.describe()}"
 
 
-def check_batch(embeddings: Tensor, labels: Tensor, embedding_dim: int, num_identities: int) -> tuple[Tensor, Tensor]:
-    """Float32 (or float64) embeddings (b, d) and int64 labels (b,), or a ValueError that says what is wrong."""
+def check_batch(
+    embeddings: Tensor, labels: Tensor, embedding_dim: int, num_identities: int
+) -> tuple[Tensor, Tensor, bool]:
+    """Float32 (or float64) embeddings (b, d), int64 labels (b,), and whether some of those are to be ignored.
+
+    Raises
+    ------
+    ValueError : saying what is wrong
+    """
     d = embedding_dim
     if embeddings.ndim != 2 or embeddings.shape[1] != d:
         raise ValueError(f"embeddings must have shape (b, {d}), got {tuple(embeddings.shape)}")
@@ -191,7 +213,8 @@ def check_batch(embeddings: Tensor, labels: Tensor, embedding_dim: int, num_iden
     labels = labels.reshape(b).long()
     wrong = (labels < IGNORE) | (labels >= num_identities)
     bad = ~torch.isfinite(embeddings).all(dim=1) & (labels != IGNORE)
-    if bool((wrong | bad).any()):  # one look at the device for both
+    some_wrong, some_ignored = torch.stack([(wrong | bad).any(), (labels == IGNORE).any()]).tolist()  # one look for all
+    if some_wrong:
         if bool(wrong.any()):
             i = int(wrong.nonzero()[0])
             raise ValueError(
@@ -200,7 +223,7 @@ def check_batch(embeddings: Tensor, labels: Tensor, embedding_dim: int, num_iden
             )
         i = int(bad.nonzero()[0])
         raise ValueError(f"the embedding of sample {i} holds NaN or infinity ({int(bad.sum())} such of {b})")
-    return (embeddings if embeddings.dtype == torch.float64 else embeddings.float()), labels
+    return (embeddings if embeddings.dtype == torch.float64 else embeddings.float()), labels, some_ignored
 
 
 def check_known(known_easiness: Tensor, embeddings: Tensor) -> Tensor:

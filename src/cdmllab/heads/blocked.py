@@ -35,6 +35,7 @@ class BlockedHead(MarginHead):
     """
 
     backend = "blocked"
+    holds_all = True  # every sample's own class centre is here
 
     def __init__(
         self,
@@ -56,8 +57,9 @@ class BlockedHead(MarginHead):
         """Loss of each sample; embeddings of shape (n, d), labels of shape (n,)."""
         policy = self.policy
         x = unit(embeddings) if policy.uses_cosine else embeddings
-        (target_cos, own), lengths = self._own(embeddings, labels), embeddings.norm(dim=1)
-        batch = Batch(labels, target_cos, lengths, float(self.progress), unit(embeddings.detach()), known_easiness)
+        directions = x.detach() if policy.uses_cosine else unit(embeddings.detach())
+        (target_cos, own), lengths = self._own(directions, labels), embeddings.norm(dim=1)
+        batch = Batch(labels, target_cos, lengths, self._number("progress", self.progress), directions, known_easiness)
         if self.training and policy.changes_negatives:
             policy.observe(batch)
         if "negative_partition" in policy.statistics:
@@ -96,14 +98,15 @@ class BlockedHead(MarginHead):
         products = dtype if self.products == "float32" else torch.bfloat16
         wanted = device == "cuda" if self.compiled is None else self.compiled
         parts = compiled_parts(device) if wanted else PLAIN
-        return Walk(self.policy, batch, target, own, block, products, logits, parts)
+        scale = self._number("scale", self.policy.current_scale(self.scale))
+        return Walk(self.policy, batch, target, own, self.holds_all, scale, block, products, logits, parts)
 
     @torch.no_grad()
-    def _own(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _own(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine to the own class centre, the nearest of K, and its row; apart from the blocks and always wide."""
         k = self.policy.centres_per_identity
-        own = self.centres.to(embeddings.dtype).unflatten(0, (-1, k))[labels]  # [n, K, d]
-        nearest = torch.linalg.vecdot(unit(embeddings).unsqueeze(1), unit(own)).max(dim=1)
+        own = self.centres.to(directions.dtype).unflatten(0, (-1, k))[labels]  # [n, K, d]
+        nearest = torch.linalg.vecdot(directions.unsqueeze(1), unit(own)).max(dim=1)
         return nearest.values, labels * k + nearest.indices
 
 

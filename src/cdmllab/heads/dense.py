@@ -24,7 +24,8 @@ class DenseHead(MarginHead):
         cosines = cosine(x, centres)  # [n, c K]
         cosines = cosines.unflatten(1, (self.num_identities, policy.centres_per_identity)).amax(dim=2)
         target_cos = cosines.gather(1, own).squeeze(1)  # [n]
-        batch = Batch(labels, target_cos, x.norm(dim=1), float(self.progress), unit(x.detach()), known_easiness)
+        progress = self._number("progress", self.progress)
+        batch = Batch(labels, target_cos, x.norm(dim=1), progress, unit(x.detach()), known_easiness)
 
         if self.training and policy.changes_negatives:
             policy.observe(batch)

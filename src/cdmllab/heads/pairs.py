@@ -48,7 +48,7 @@ class PairHead(nn.Module):
     def forward(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> HeadOutput:
         """Loss of a batch, see `MarginHead.forward`; all that is per sample is NaN, and easiness is of no use."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings, labels = check_batch(embeddings, labels, self.embedding_dim, self.num_identities)
+            embeddings, labels, _ = check_batch(embeddings, labels, self.embedding_dim, self.num_identities)
             kept = labels != IGNORE
             loss = self.loss(embeddings[kept], labels[kept])
         unknown = embeddings.new_full((len(labels),), torch.nan)

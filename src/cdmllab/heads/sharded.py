@@ -58,6 +58,7 @@ class ShardedHead(BlockedHead):
     """
 
     backend = "sharded"
+    holds_all = False
     draws: Tensor
 
     def __init__(self, policy: MarginPolicy, *, sample_rate: float = 1.0, sample_seed: int = 0, **options: Any) -> None:
@@ -104,7 +105,7 @@ class ShardedHead(BlockedHead):
         """A checked batch, or the same error on all ranks."""
         complaint = None
         try:
-            embeddings, labels, known_easiness = self._checked(embeddings, labels, known_easiness)
+            embeddings, labels, known_easiness, _ = self._checked(embeddings, labels, known_easiness)
         except ValueError as error:
             complaint = str(error)
         differentiated = torch.is_grad_enabled() and embeddings.requires_grad
@@ -184,11 +185,11 @@ class ShardedHead(BlockedHead):
         return Negatives(*_Combined.apply(*found, here, self.ranks)), logits
 
     @torch.no_grad()
-    def _own(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _own(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine to the own class centre, on every rank; and its row, on the rank that holds it, else -1."""
         here = (labels >= self.held.start) & (labels < self.held.stop)
-        target_cos, own = embeddings.new_zeros(len(labels)), torch.full_like(labels, -1)
-        target_cos[here], own[here] = super()._own(embeddings[here], labels[here] - self.held.start)
+        target_cos, own = directions.new_zeros(len(labels)), torch.full_like(labels, -1)
+        target_cos[here], own[here] = super()._own(directions[here], labels[here] - self.held.start)
         return self.ranks.total(target_cos), own
 
     def extra_repr(self) -> str:

@@ -29,6 +29,8 @@ class Walk:
     rows: Batch  # what `policy.negatives` may look at, detached
     target: Tensor  # [b] cosine to the own class centre (for plain softmax: the own logit)
     own: Tensor  # [b] row of the own class centre, -1 where that is not among these centres
+    holds_all: bool  # no row of `own` is -1
+    scale: float
     block: int  # identities a block
     products: torch.dtype  # of the matrix products; sums are kept in the embeddings' own dtype
     logits: Tensor | None  # [b, c] to hold the plain logits, instead of computing them twice
@@ -75,6 +77,10 @@ class _Block(NamedTuple):
 def _blocks(identities: int, walk: Walk) -> Iterator[_Block]:
     k = walk.policy.centres_per_identity
     labels = walk.own.div(k, rounding_mode="floor")
+    if walk.holds_all and identities <= walk.block:  # as on a GPU, which would have to answer where blocks end
+        cells = (torch.arange(len(labels), device=labels.device), labels)
+        yield _Block(slice(0, identities), slice(0, identities * k), cells)
+        return
     order = labels.argsort()
     edges = [*range(0, identities, walk.block), identities]
     at = torch.searchsorted(labels[order], torch.tensor(edges, device=labels.device)).tolist()
@@ -112,7 +118,7 @@ class _Negatives(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, centres: Tensor, bias: Tensor | None, scale: Tensor, walk: Walk
     ) -> tuple[Tensor, ...]:
-        policy, s = walk.policy, float(scale)
+        policy, s = walk.policy, walk.scale
         safe = policy.uses_cosine and not policy.changes_negatives and s <= SAFE_SCALE
         largest = None if safe else x.new_full((len(x),), -torch.inf)
         total, hard_sum, hard_count = (x.new_zeros(len(x)) for _ in range(3))
@@ -165,7 +171,7 @@ def _backward(ctx: Any, g_partition: Tensor, g_target: Tensor, g_hardest: Tensor
     x, centres, bias, scale, partition, where, inverse = ctx.saved_tensors
     partition = partition.detach()
     walk: Walk = ctx.walk
-    policy, s = walk.policy, float(scale)
+    policy, s = walk.policy, walk.scale
     k = policy.centres_per_identity
     # What a whole row of cells has in common is multiplied in where a row is one number, not a thousand.
     weight = (g_partition * (s if policy.uses_cosine else 1.0)).unsqueeze(1)

@@ -85,11 +85,17 @@ def guess_against_truth(ax: Axes, easiness: ArrayLike, difficulty: ArrayLike, wr
     easiness, difficulty : shape (n,)
     wrong : which pictures carry a wrong label, shape (n,)
     """
-    e, d, w = np.asarray(easiness), np.asarray(difficulty), np.asarray(wrong, dtype=bool)
-    ax.plot(d[~w], e[~w], ".", color=RIGHT, markersize=3, alpha=0.55, rasterized=True, label="right label")
-    ax.plot(d[w], e[w], "o", color=WRONG, markersize=3.5, label="wrong label")
-    ax.set(xlabel="known difficulty (cosine lost)", ylabel="easiness")
+    against_difficulty(ax, difficulty, easiness, wrong, alpha=0.55)
+    ax.set_ylabel("easiness")
     ax.legend(loc="lower left")
+
+
+def against_difficulty(ax: Axes, difficulty: ArrayLike, values: ArrayLike, wrong: ArrayLike, *, alpha: float) -> None:
+    """Values of single pictures against their known difficulty, a dot for each; shapes (n,). Wrong labels stand out."""
+    d, v, w = np.asarray(difficulty), np.asarray(values), np.asarray(wrong, dtype=bool)
+    ax.plot(d[~w], v[~w], ".", color=RIGHT, markersize=3, alpha=alpha, rasterized=True, label="right label")
+    ax.plot(d[w], v[w], "o", color=WRONG, markersize=3.5, label="wrong label")
+    ax.set_xlabel("known difficulty (cosine lost)")
 
 
 def by_label(ax: Axes, easiness: ArrayLike, wrong: ArrayLike, bins: int = 40) -> None:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
-from cdmllab.plots.difficulty import RIGHT, WRONG
+from cdmllab.plots.difficulty import against_difficulty
 from cdmllab.plots.style import IDENTITY_COLOURS, INK, PAPER, colour, label
 
 _MARKERS = "os^D"
@@ -96,12 +96,11 @@ def margins_against_difficulty(
     bins : parts of equally many samples that have a median each
     """
     d, m, w = np.asarray(difficulty), np.asarray(margin_rad), np.asarray(wrong, dtype=bool)
-    ax.plot(d[~w], m[~w], ".", color=RIGHT, ms=3, alpha=0.4, rasterized=True, label="right label")
-    ax.plot(d[w], m[w], "o", color=WRONG, ms=3.5, label="wrong label")
+    against_difficulty(ax, d, m, w, alpha=0.4)
     parts = np.array_split(np.argsort(d[~w], kind="stable"), bins)
     middle = np.array([(np.median(d[~w][part]), np.median(m[~w][part])) for part in parts])
     ax.plot(*middle.T, color=PAPER, lw=4.0)
     ax.plot(*middle.T, color=INK, lw=1.8, label="median")
     ax.axhline(base_rad, color=INK, lw=0.8, ls=(0, (4, 3)))
-    ax.set(xlabel="known difficulty (cosine lost)", ylabel="margin (rad)")
+    ax.set_ylabel("margin (rad)")
     ax.legend(loc="lower right")

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cdmllab.errors import CdmlLabError
-from cdmllab.files import read_yaml, write_text
+from cdmllab.files import read_json, read_yaml, write_text
 from cdmllab.publish.complaints import complaints, plain
 from cdmllab.publish.fingerprint import hash_file
 from cdmllab.publish.layout import Layout
@@ -34,7 +34,7 @@ class SiteError(CdmlLabError):
 def reasons(layout: Layout) -> list[str]:
     """Why the site has to be built again: a phrase for each input that changed."""
     try:
-        old = json.loads((layout.html / RECORD).read_text(encoding="utf-8"))
+        old = read_json(layout.html / RECORD)
     except (OSError, ValueError):
         return ["never built"]
     if not (layout.html / "index.html").is_file():

@@ -76,6 +76,11 @@ def best(stage: Stage, done: list[Done]) -> dict[str, Best]:
     return chosen
 
 
+def chosen(stage: Stage, done: list[Done]) -> dict[str, Best]:
+    """As `best`, of a stage that has a grid; of another one nothing, since there was no choice."""
+    return best(stage, done) if stage.grid or stage.grids else {}
+
+
 def winner(stage: Stage, done: list[Done]) -> str:
     """The arm with the best value."""
     found = best(stage, done)

@@ -32,7 +32,7 @@ def of(spec: Spec, found: Mapping[str, list[Done]]) -> dict[str, Any]:
         for group in groups.values():
             runs = group.pop("done")
             group |= {"curves": _curves(spec, runs), "runs": [_run(one) for one in runs]}
-        chosen = {arm: best._asdict() for arm, best in expand.best(spec.stages[name], done).items() if best.point}
+        chosen = {arm: best._asdict() for arm, best in expand.chosen(spec.stages[name], done).items() if best.point}
         stages.append({"stage": name, "chosen": chosen, "groups": list(groups.values())})
     return {
         "sweep": spec.name,

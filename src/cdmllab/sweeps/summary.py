@@ -2,7 +2,7 @@
 
 from statistics import mean, stdev
 
-from cdmllab.sweeps.expand import Done, best, shown
+from cdmllab.sweeps.expand import Done, chosen, shown
 from cdmllab.sweeps.spec import Spec
 
 
@@ -13,15 +13,15 @@ def summary(spec: Spec, name: str, done: list[Done]) -> list[str]:
     for one in done:
         groups.setdefault((one.task.arm or spec.preset, shown(one.task.point)), []).append(one)
     lines = [f"{name}: {stage.choose_by} in %, mean and spread over {len(stage.seeds)} seeds"]
-    chosen = (
-        {(arm or spec.preset, shown(at.point)) for arm, at in best(stage, done).items()} if stage.protocols else set()
-    )
+    best = {(arm or spec.preset, shown(at.point)) for arm, at in chosen(stage, done).items()}
     for key, runs in groups.items():
         cells = []
-        for protocol in stage.protocols:
+        for protocol, measured in runs[0].measures.items():
+            if stage.choose_by not in measured:
+                continue  # templates have no accuracy
             values = [100 * one.measures[protocol][stage.choose_by] for one in runs]
             spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
             cells.append(f"{protocol} {mean(values):.2f}{spread}")
-        mark = "  <- best of this arm" if len(groups) > len({arm for arm, _ in groups}) and key in chosen else ""
+        mark = "  <- best of this arm" if len(groups) > len({arm for arm, _ in groups}) and key in best else ""
         lines.append(f"  {' '.join(part for part in key if part):40} {'  '.join(cells)}{mark}")
     return lines

@@ -48,9 +48,9 @@ def carry_out(task: Task, within: Path | None = None, tell: Callable[[str], None
     trained = training.resume(begun.folder, tell) if begun else training.train(config, within=within, tell=tell)
     folder = trained.run.folder
     settings = judging.Settings(flip=task.flip, replicates=0)  # the spread over seeds is what counts here
-    evaluations = {}
+    evaluations, backbone = {}, trained.backbone.to(config.device)
     for name in task.protocols:
-        done, _, _ = judging.judge(trained.backbone, name, folder / "eval", settings, prepare=prepare(trained.backbone))
+        done, _, _ = judging.judge(backbone, name, folder / "eval", settings, prepare=prepare(backbone))
         evaluations[name] = str(folder / "eval" / f"{done.name}.json")
     return Outcome(str(folder), evaluations, {kind: str(_export(folder, kind, tell)) for kind in task.export})
 

@@ -15,7 +15,7 @@ from cdmllab.data import digits, folders, lfw, omniglot, roots
 from cdmllab.data.packs import Pack
 from cdmllab.data.sets import ArraySet, TrainingSet, at_least
 from cdmllab.errors import DataError, did_you_mean
-from cdmllab.faces import FaceWorld, difficulty
+from cdmllab.faces import FaceWorld, difficulty, fastest
 from cdmllab.faces.cache import CachedWorld
 
 
@@ -52,6 +52,7 @@ def _lab(
         label_noise=label_noise,
         seed=world_seed,
         first=first,
+        device=fastest(),
     )
     name = hashlib.sha256(json.dumps(world.parameters, sort_keys=True).encode()).hexdigest()[:12]
     return world.cached(roots.to_write() / "lab" / f"world-{name}", patience_s=3600.0)

@@ -117,13 +117,14 @@ class Trainer:
             last = number == len(batches)
             with nullcontext() if last else self.place.no_sync(self.network):
                 embeddings = self.network(self.prepare(batch.images))
-                if not torch.isfinite(embeddings).all():
-                    raise self._diverged("an embedding is not finite", batch, embeddings)
                 known = None if self.known is None else self.known[batch.rows]
                 out: HeadOutput = self.head(embeddings, batch.labels, known)
-                if not torch.isfinite(out.loss):
-                    raise self._diverged(f"the loss is {float(out.loss)}", batch, embeddings)
                 self.scaler.scale(out.loss / len(batches)).backward()
+            # Looked at when the way back is under way, so that a GPU has work while the answer comes.
+            if not (torch.isfinite(embeddings).all() & torch.isfinite(out.loss)):
+                finite = bool(torch.isfinite(embeddings).all())
+                what = f"the loss is {float(out.loss)}" if finite else "an embedding is not finite"
+                raise self._diverged(what, batch, embeddings)
         if self.config.optimiser.clip_norm is not None:
             self.scaler.unscale_(self.optimiser)
             self.gradient_norm = self._clip(self.config.optimiser.clip_norm)
