@@ -1,8 +1,10 @@
 import json
+import subprocess
 
 import numpy as np
 import pytest
 
+from cdmllab import runs
 from cdmllab.runs import Run
 
 
@@ -79,3 +81,33 @@ def test_finish_keeps_where_the_run_came_from(tmp_path):
     assert after["status"] == "failed"
     assert after["git_commit"] == before["git_commit"]
     assert after["ended"] > before["started"]
+
+
+def test_a_measurement_does_not_make_the_next_one_dirty_and_code_does(tmp_path, monkeypatch):
+    """A repository with the package's layout, since provenance asks about the package's own."""
+    package = tmp_path / "src/cdmllab"
+    (tmp_path / "results/benchmarks").mkdir(parents=True)
+    package.mkdir(parents=True)
+    record, code = tmp_path / "results/benchmarks/heads-cpu.json", package / "runs.py"
+    record.write_text("1")
+    code.write_text("1")
+    for command in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "first"],
+    ):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    monkeypatch.setattr(runs, "__file__", str(code))
+    assert runs.provenance()["git_dirty"] is False
+    record.write_text("2")
+    assert runs.provenance()["git_dirty"] is False
+    code.write_text("2")
+    assert runs.provenance()["git_dirty"] is True
+
+
+def test_a_copy_without_git_names_the_commit_it_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs.py"))
+    monkeypatch.delenv("CDMLLAB_COMMIT", raising=False)
+    assert runs.provenance()["git_commit"] is None
+    monkeypatch.setenv("CDMLLAB_COMMIT", "0123abc")
+    assert runs.provenance()["git_commit"] == "0123abc"

@@ -183,7 +183,7 @@ def _faces(record: Record) -> Iterator[Captioned]:
     if "casia_shaped_world" in record:
         world = record["casia_shaped_world"]
         yield Captioned(
-            f"A world of {world['pictures']:,} pictures took {world['seconds'] / 60:.0f} minutes.",
+            f"A world of {world['pictures']:,} pictures took {world['seconds']:.0f} s.",
             Table(
                 ["pictures", "a second"], [[f"{world['pictures']:,}", f"{world['pictures'] / world['seconds']:,.0f}"]]
             ),
