@@ -34,7 +34,6 @@ epochs = 5  # of the training on the spot
 
 # %%
 import numpy as np
-from myst_nb import glue
 
 from cdmllab import exercises, notebook, plots, training
 from cdmllab.sweeps import Recorded
@@ -78,7 +77,7 @@ found = {
 }
 
 # %% tags=["remove-input"]
-glue("people", identities, display=False)
+notebook.tell(people=identities)
 
 # %% mystnb={"figure": {"caption": "Left: easiness by similarity against known difficulty, a dot for each picture; wrong labels in red. Right: how the easiness is spread over rightly and wrongly labelled pictures.", "name": "fig-guess"}, "image": {"alt": "A cloud of dots that falls slightly to the right, with red dots at the bottom; beside it two histograms that hardly overlap"}}
 fig, axes = plots.figure(2, width=7.4, height=2.9)
@@ -89,8 +88,10 @@ plots.by_label(axes[1], found["similarity"], truth.wrong)
 
 # %% tags=["remove-input"]
 told = truth.look(trained.backbone, trained.head)
-glue("own_rho", told["truth/similarity"], display=False)
-glue("own_auc", told["truth/similarity_auc"], display=False)
+notebook.tell(
+    own_rho=told["truth/similarity"],
+    own_auc=told["truth/similarity_auc"],
+)
 
 # %% [markdown]
 # The cloud falls to the right, but not by much: the rank correlation between guess and truth is
@@ -120,11 +121,13 @@ axes[0].legend(loc="lower right", fontsize=7.5)
 for name in scores:
     step, rho, _ = recorded.curve("compare", "arcface", f"truth/{name}")
     _, auc, _ = recorded.curve("compare", "arcface", f"truth/{name}_auc")
-    glue(f"{name}_first", float(rho[1]), display=False)
-    glue(f"{name}_last", float(rho[-1]), display=False)
-    glue(f"{name}_auc_first", float(auc[1]), display=False)
-    glue(f"{name}_auc_last", float(auc[-1]), display=False)
-glue("first_step", int(step[1]), display=False)
+    notebook.tell(
+        **{f"{name}_first": float(rho[1])},
+        **{f"{name}_last": float(rho[-1])},
+        **{f"{name}_auc_first": float(auc[1])},
+        **{f"{name}_auc_last": float(auc[-1])},
+    )
+notebook.tell(first_step=int(step[1]))
 
 # %% [markdown]
 # At step {glue:text}`first_step` the similarity's correlation with the truth is {glue:text}`similarity_first:.2f`,
@@ -202,9 +205,11 @@ rows = {
     about: recorded.difference("compare", arm, "arcface", named)
     for arm, about in arms.items()
 }
-glue("oracle_mean", 100 * rows["oracle"].mean, display=False)
-glue("oracle_low", 100 * rows["oracle"].low, display=False)
-glue("oracle_high", 100 * rows["oracle"].high, display=False)
+notebook.tell(
+    oracle_mean=100 * rows["oracle"].mean,
+    oracle_low=100 * rows["oracle"].low,
+    oracle_high=100 * rows["oracle"].high,
+)
 
 # %% mystnb={"figure": {"caption": "Difference to ArcFace over twelve paired seeds, mean of six protocols, with 95 % intervals; a full dot where zero is outside.", "name": "fig-oracle"}, "image": {"alt": "Three rows with a dot and an interval each, around a dashed line at zero"}}
 fig, (ax,) = plots.figure(width=5.8, height=1.9)

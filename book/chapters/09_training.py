@@ -28,7 +28,6 @@ size = 32  # of the pictures, in pixels
 identities = 100  # people of the world that is trained on
 
 # %%
-from myst_nb import glue
 
 from cdmllab import exercises, notebook, plots, training
 from cdmllab.sweeps import Recorded
@@ -110,8 +109,10 @@ log = trained.run.metrics()
 print(sorted(log))
 
 # %% tags=["remove-input"]
-glue("loss", loss, display=False)
-glue("identities", identities, display=False)
+notebook.tell(
+    loss=loss,
+    identities=identities,
+)
 
 # %% [markdown]
 # Everything that happened stands in the run's folder: the config, where it came from, and one line of numbers every
@@ -154,10 +155,12 @@ _ = ax.legend(loc="lower right")
 
 # %% tags=["remove-input"]
 about = recorded.trained()
-glue("steps", f"{int(curves['arcface'][0][-1]):,}", display=False)
-glue("runs", about["runs"], display=False)
-glue("hours", about["hours"], display=False)
-glue("where", ", ".join(about["processors"]), display=False)
+notebook.tell(
+    steps=f"{int(curves['arcface'][0][-1]):,}",
+    runs=about["runs"],
+    hours=about["hours"],
+    where=", ".join(about["processors"]),
+)
 
 # %% [markdown]
 # What the four do differently shows when the samples are parted by what we know about them. The face lab knows which
@@ -200,16 +203,10 @@ last = {
     for group in ("easy", "hard", "mislabelled")
 }
 for group in ("easy", "hard", "mislabelled"):
-    glue(f"arc_{group}", last["arcface", group], display=False)
-    glue(
-        f"easy_{group}",
-        last["cdml_easy", group] - last["arcface", group],
-        display=False,
-    )
-    glue(
-        f"hard_{group}",
-        last["cdml_hard", group] - last["arcface", group],
-        display=False,
+    notebook.tell(
+        **{f"arc_{group}": last["arcface", group]},
+        **{f"easy_{group}": last["cdml_easy", group] - last["arcface", group]},
+        **{f"hard_{group}": last["cdml_hard", group] - last["arcface", group]},
     )
 
 # %% [markdown]

@@ -154,7 +154,7 @@ notebook.Table(
 )
 
 # %% tags=["remove-input"]
-glue("even_ten", float(even.min()), display=False)
+notebook.tell(even_ten=float(even.min()))
 
 # %% [markdown]
 # Ten points in three dimensions can be {glue:text}`even_ten:.1f` degrees apart, no more. Three dimensions are crowded; what
@@ -208,7 +208,7 @@ _ = ax.set_xticks(range(0, 181, 30))
 for d in (3, 64, 512):
     p = sphere.chance_density(degrees, d)
     spread = np.sqrt(np.sum(p * (degrees - 90.0) ** 2) / np.sum(p))
-    glue(f"chance_sd_{d}", float(spread), display=False)
+    notebook.tell(**{f"chance_sd_{d}": float(spread)})
 
 # %% [markdown]
 # The standard deviations are {glue:text}`chance_sd_3:.1f`, {glue:text}`chance_sd_64:.1f` and
@@ -263,7 +263,7 @@ scores = {
 }
 
 # %% tags=["remove-input"]
-glue("people", people, display=False)
+notebook.tell(people=people)
 
 # %% mystnb={"figure": {"caption": "People the network was trained on, in new pictures: angles of genuine and impostor pairs. Dashed: random directions in 64 dimensions.", "name": "fig-angles-known"}, "image": {"alt": "One panel a loss with two histograms; impostor angles lie around 90 degrees close to the dashed curve, genuine ones are broad and further left"}}
 fig, axes = plots.figure(3, width=7.6, height=2.1)
@@ -295,9 +295,11 @@ notebook.Table(
 )
 
 # %% tags=["remove-input"]
-glue("impostor_sd", spread["arcface", "strangers"], display=False)
-glue("eer_known", errors["arcface", "people it knows"], display=False)
-glue("eer_strangers", errors["arcface", "strangers"], display=False)
+notebook.tell(
+    impostor_sd=spread["arcface", "strangers"],
+    eer_known=errors["arcface", "people it knows"],
+    eer_strangers=errors["arcface", "strangers"],
+)
 
 # %% [markdown]
 # Three readings, each against the naive one:
@@ -377,13 +379,17 @@ notebook.Table(
 
 # %% tags=["remove-input"]
 random_kinds = [maps.clusters(m) for m in invented.values()]
-glue("none_there", maps.clusters(nothing), display=False)
-glue("invented_few", random_kinds[1], display=False)
+notebook.tell(
+    none_there=maps.clusters(nothing),
+    invented_few=random_kinds[1],
+)
 kept = {k: maps.neighbours_kept(cloud, m) for k, m in flat.items()}
-glue("kept_pca", kept["PCA"], display=False)
-glue("kept_umap", kept["UMAP"], display=False)
-glue("order_pca", maps.order_kept(cloud, flat["PCA"], twenty), display=False)
-glue("order_umap", maps.order_kept(cloud, flat["UMAP"], twenty), display=False)
+notebook.tell(
+    kept_pca=kept["PCA"],
+    kept_umap=kept["UMAP"],
+    order_pca=maps.order_kept(cloud, flat["PCA"], twenty),
+    order_umap=maps.order_kept(cloud, flat["UMAP"], twenty),
+)
 
 # %% [markdown]
 # Neighbours kept: of the ten nearest of each point, how many are among its ten nearest on the map. Clusters are counted by
@@ -418,10 +424,12 @@ plots.margins_against_difficulty(
 # %% tags=["remove-input"]
 right = ~truth.wrong
 order = rank_correlation(margin[right], -truth.difficulty[right])
-glue("looked_at", f"{len(margin):,}", display=False)
-glue("margin_order", order, display=False)
-glue("margin_right", float(margin[right].mean()), display=False)
-glue("margin_wrong", float(margin[truth.wrong].mean()), display=False)
+notebook.tell(
+    looked_at=f"{len(margin):,}",
+    margin_order=order,
+    margin_right=float(margin[right].mean()),
+    margin_wrong=float(margin[truth.wrong].mean()),
+)
 
 # %% [markdown]
 # Among rightly labelled pictures the rank correlation of margin and ease is {glue:text}`margin_order:.2f`; their mean margin
@@ -479,8 +487,10 @@ plots.neighbour_angles(ax, nearest | references, bound_deg=limit)
 # %% tags=["remove-input"]
 for name, angles in (nearest | references).items():
     key = name.split()[0]
-    glue(f"nearest_{key}", float(np.median(angles)), display=False)
-    glue(f"closest_{key}", float(angles.min()), display=False)
+    notebook.tell(
+        **{f"nearest_{key}": float(np.median(angles))},
+        **{f"closest_{key}": float(angles.min())},
+    )
 
 # %% [markdown]
 # The median class centre has its nearest neighbour at {glue:text}`nearest_arcface:.1f` degrees with ArcFace, at
@@ -553,14 +563,12 @@ rows.append(["the released network", "", f"{released:.1f}", ""])
 notebook.Table(["effective dimension, of 64", *columns], rows)
 
 # %% tags=["remove-input"]
-glue("dim_strangers", dimension["arcface", "strangers"], display=False)
-glue("dim_softmax", dimension["softmax", "strangers"], display=False)
-glue("dim_centres", dimension["arcface", "class centres"], display=False)
-glue("dim_released", released, display=False)
-glue(
-    "dim_from_sd",
-    float(np.degrees(1) / spread["arcface", "strangers"]) ** 2,
-    display=False,
+notebook.tell(
+    dim_strangers=dimension["arcface", "strangers"],
+    dim_softmax=dimension["softmax", "strangers"],
+    dim_centres=dimension["arcface", "class centres"],
+    dim_released=released,
+    dim_from_sd=float(np.degrees(1) / spread["arcface", "strangers"]) ** 2,
 )
 
 # %% [markdown]

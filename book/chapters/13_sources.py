@@ -32,7 +32,6 @@ seed = 0  # of the samples that stand for a batch
 
 # %%
 import torch
-from myst_nb import glue
 
 from cdmllab import exercises, heads, margins, notebook, published
 from cdmllab.margins import Batch
@@ -276,17 +275,16 @@ notebook.Table(
 
 # %% tags=["remove-input"]
 clear = [words[arm] for arm, d in found.items() if d.p < 0.05 / len(found)]
-glue("readings", len(found), display=False)
-glue("clear", len(clear), display=False)
-glue("named", ": " + "; ".join(clear) if clear else "", display=False)
-glue("limit", 0.05 / len(found), display=False)
-glue(
-    "detectable",
-    100 * sorted(d.detectable for d in found.values())[len(found) // 2],
-    display=False,
+notebook.tell(
+    readings=len(found),
+    clear=len(clear),
+    named=": " + "; ".join(clear) if clear else "",
+    limit=0.05 / len(found),
+    detectable=100
+    * sorted(d.detectable for d in found.values())[len(found) // 2],
+    trained_where=", ".join(recorded.trained()["processors"]),
+    trained_runs=recorded.trained()["runs"],
 )
-glue("trained_where", ", ".join(recorded.trained()["processors"]), display=False)
-glue("trained_runs", recorded.trained()["runs"], display=False)
 
 # %% [markdown]
 # Of {glue:text}`readings` readings {glue:text}`clear` stand apart from ArcFace when one allows for their number
@@ -317,7 +315,7 @@ notebook.Table(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-glue("rows", len(casia_r50), display=False)
+notebook.tell(rows=len(casia_r50))
 
 # %% [markdown]
 # With the two columns of that row exchanged it would fit in with the others. Nobody can tell from outside, so we show
@@ -351,11 +349,7 @@ for scale in ("cosine_distance", "cosine", "squared_l2", "angle_rad"):
     print(f"{scale:16} {scoring.convert(middle, 'cosine_distance', scale):.3f}")
 
 # %% tags=["remove-input"]
-glue(
-    "ijbc",
-    ", ".join(str(v) for v in published.IJBC_R100_ARCFACE_MS1MV2),
-    display=False,
-)
+notebook.tell(ijbc=", ".join(str(v) for v in published.IJBC_R100_ARCFACE_MS1MV2))
 
 # %% [markdown]
 # ## Where we deviate
