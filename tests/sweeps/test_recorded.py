@@ -73,6 +73,8 @@ def test_a_record_gives_back_what_was_measured(recorded):
     assert step[-1] == 28
     assert mean[0] > mean[-1] > 0
     assert np.all(sd >= 0)
+    beside = recorded.beside("compare", "cdml", "arcface", "loss")[1]
+    np.testing.assert_allclose(beside, mean - recorded.curve("compare", "arcface", "loss")[1])
     told = recorded.trained()
     assert told["runs"] == 4 + 6 + 2
     assert told["hours"] > 0

@@ -97,6 +97,11 @@ class Recorded:
             raise CdmlLabError(f"sweep {self.name} keeps no curve {key!r} of {arm}; `curves:` in its spec lists them")
         return np.array(found["step"], float), np.array(found["mean"], float), np.array(found["sd"], float)
 
+    def beside(self, stage: str, arm: str, other: str, key: str) -> tuple[Floats, Floats, Floats]:
+        """Steps, and an arm's mean of a metric minus another's; the spread of that was not kept, and is 0 here."""
+        (step, mean, _), (_, base, _) = self.curve(stage, arm, key), self.curve(stage, other, key)
+        return step, mean - base, np.zeros_like(mean)
+
     def difference(
         self, stage: str, arm: str, other: str, protocol: str | Sequence[str], measure: str = "accuracy"
     ) -> Difference:
