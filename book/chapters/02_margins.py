@@ -230,7 +230,8 @@ exercises.check("2.2", None)
 # %% [markdown]
 # <details><summary>Solution 2.2</summary>
 #
-# The addition theorem: `lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(0).sqrt() * math.sin(m)`.
+# The addition theorem: `lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(0).sqrt() * math.sin(m)`. Its value is right
+# everywhere; its slope at a cosine of exactly 1 or −1 is not finite, and {doc}`chapter 3 </executed/03_gradient>` sees to that.
 #
 # </details>
 #

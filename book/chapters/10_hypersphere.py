@@ -94,15 +94,8 @@ losses = {
     "cdml": {**graded, "scale": ten.loss.scale},
 }
 
-
-def photographs(first: int, count: int, each: int, strength: float) -> tuple:
-    who = torch.arange(first, first + count).repeat_interleave(each)
-    index = 100 + torch.arange(each).repeat(count)  # none that is trained on
-    given = {"size": 32, "seed": 0, "strength": strength}
-    return faces.render(who, index=index, **given), who - first
-
-
-shown, shown_who = photographs(0, 10, 20, 0.3)
+new = 100  # numbers of pictures from here on; none of them is trained on
+shown, shown_who, _ = faces.album(10, 20, start=new, strength=0.3)
 seen = {
     name: Snapshots(
         apply(shown, standard(3, 32)), shown_who, (0, 1, 2, 3, 5, 8, 12, 16)
@@ -249,15 +242,17 @@ trained = {
 
 # %%
 parts = {
-    "people it knows": photographs(0, people, 4, strength),
-    "strangers": photographs(10_000, people, 4, strength),
+    part: faces.album(people, 4, first=first, start=new, strength=strength)
+    for part, first in (("people it knows", 0), ("strangers", 10_000))
 }
 embedded = {
     (name, part): evaluate.embed(t.backbone, pictures)
     for name, t in trained.items()
-    for part, (pictures, _) in parts.items()
+    for part, (pictures, *_) in parts.items()
 }
-compared = {part: pairs.every(who.numpy()) for part, (_, who) in parts.items()}
+compared = {
+    part: pairs.every(album.identity.numpy()) for part, album in parts.items()
+}
 scores = {
     key: evaluate.scores(e, compared[key[1]]) for key, e in embedded.items()
 }
@@ -328,7 +323,7 @@ notebook.tell(
 network, said = weights.load_release(
     results.folder() / "models/lab_small.safetensors"
 )
-pictures, twenty = photographs(20_000, 20, 12, 0.5)
+pictures, twenty, _ = faces.album(20, 12, first=20_000, start=new)
 cloud = evaluate.embed(network, pictures).numpy()
 flat = {"PCA": maps.pca(cloud), "UMAP": maps.umap(cloud, seed=seed)}
 
@@ -528,7 +523,7 @@ plots.contact_sheet(
 # is $d$ if all directions have the same share and 1 if one has all of it.
 
 # %% mystnb={"figure": {"caption": "How much of the variance of strangers' embeddings the first principal directions hold, and the same for people the ArcFace network knows and for random directions.", "name": "fig-spectra"}, "image": {"alt": "Five rising curves; those of strangers rise fastest, that of random directions is almost straight"}}
-random_cloud = sphere.at_random(len(parts["strangers"][1]), 64, seed=seed)
+random_cloud = sphere.at_random(len(parts["strangers"].identity), 64, seed=seed)
 shares = {
     f"{plots.label(name)}, strangers": sphere.spectrum(
         embedded[name, "strangers"]
@@ -552,7 +547,7 @@ for name, t in trained.items():
         sphere.spectrum(t.head.centres)
     )
 released = sphere.effective_dim(
-    sphere.spectrum(evaluate.embed(network, parts["strangers"][0]))
+    sphere.spectrum(evaluate.embed(network, parts["strangers"].pictures))
 )
 columns = [*parts, "class centres"]
 rows = [

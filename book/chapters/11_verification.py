@@ -23,7 +23,6 @@ strength = 0.5  # how far pose, light, age, blur and the others reach, 0 to 1
 
 # %%
 import numpy as np
-import torch
 from myst_nb import glue
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -54,22 +53,16 @@ lab = notebook.start(profile, seed)
 # discriminant turns those so that pictures of one person fall together. It learns from some people and is judged on
 # others, as any face recogniser is.
 
-
 # %%
-def photographs(first: int, count: int) -> tuple:
-    who = torch.arange(first, first + count).repeat_interleave(5)
-    which, given = torch.arange(5).repeat(count), {"strength": strength}
-    pixels = faces.render(who, index=which, seed=seed, size=32, **given)
-    return pixels, who.numpy(), faces.nuisances(seed, who, which, **given)
-
-
-images, who, _ = photographs(0, people)
-strangers, stranger, nuisances = photographs(10_000, people)
+given = {"strength": strength, "seed": seed}
+images, who, _ = faces.album(people, 5, **given)
+strangers, stranger, nuisances = faces.album(people, 5, first=10_000, **given)
+stranger = stranger.numpy()
 pixels, other_pixels = (x.flatten(1).numpy() / 255.0 for x in (images, strangers))
 ruler = make_pipeline(
     PCA(100, whiten=True, random_state=seed),
     LinearDiscriminantAnalysis(n_components=24),
-).fit(pixels, who)
+).fit(pixels, who.numpy())
 embeddings = ruler.transform(other_pixels)
 
 # %% mystnb={"figure": {"caption": "Strangers, one a row of five pictures: pose, light, age, glasses, blur and noise change, the person does not.", "name": "fig-strangers"}, "image": {"alt": "Rendered faces, each person five times under different conditions"}}

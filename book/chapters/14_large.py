@@ -467,15 +467,9 @@ path = results.folder() / "models/lab_small.safetensors"
 network, said = weights.load_release(path)
 print(said.name, said.options, said.preprocessing)
 
-
 # %%
-def photographs(first: int, count: int) -> tuple:
-    who = torch.arange(first, first + count).repeat_interleave(5)
-    which = torch.arange(5).repeat(count)
-    return faces.render(who, index=which, size=32, strength=0.5), who.numpy()
-
-
-strangers, stranger = photographs(30_000, 160)
+strangers, stranger, _ = faces.album(160, 5, first=30_000)
+stranger = stranger.numpy()
 given = said.preprocessing
 inputs = {
     "as the file says": given,
