@@ -91,7 +91,7 @@ RIGHT = {
             else "not told apart"
         )
     ],
-    "13.1": [0.57],
+    "13.1": [0.48],
     "13.2": [72.84, math.degrees(math.acos(0.295))],
     "13.3": [lambda policy, batch: policy.margin_rad(batch).mean()],
     "8.1": [8_389_120],
@@ -125,7 +125,7 @@ WRONG = {
     "2.2": [(lambda c, m: c - m, "CosFace"), (lambda c, m: torch.cos(torch.acos(c) - m), "turned round"),
             (lambda c, m: c[:3], "shape"), (lambda c, m: c, "differ")],
     "2.3": [(180.0, "too large"), (True, "number")],
-    "5.1": [(-0.8, "sign"), (0.8452, "ranks"), (0.5, "too small")],
+    "5.1": [(-0.8, "sign"), (0.8381, "ranks"), (0.5, "too small")],
     "5.2": [(lambda e, s: np.sort(np.argsort(-e)[: round(s * len(e))]), "easiest"), (lambda e, s: [0], "shape"),
             (lambda e, s: np.argsort(e)[: round(s * len(e))], "rising order"), (2, "function"),
             (lambda e, s: np.arange(round(s * len(e))), "lowest easiness")],
@@ -138,7 +138,8 @@ WRONG = {
     "12.2": [(7, "the square"), (50, "too large")],
     "12.3": [(lambda d: "higher" if d.mean() > 0 else "lower", "hold zero"), (lambda d: "not told apart", "are higher"),
              ("higher", "function")],
-    "13.1": [(0.53, "one minus the gap"), (0.588, "document's form"), (0.6, "too large"), ("0.57", "number")],
+    "13.1": [(0.62, "one minus the gap"), (0.5, "no floor"), (0.588, "document's form"), (0.6, "too large"),
+             ("0.48", "number")],
     "13.2": [(1.271, "radians"), (45.17, "one minus the cosine"), (90.0, "too large")],
     "13.3": [(lambda p, b: p.base_margin_rad, "base margin"), (lambda p, b: 0.1, "mean margin is"), (0.5, "function")],
     "3.1": [(1 / 1.1543, "turned round"), (math.cos(math.pi / 3 + 0.5) / 0.5, "cosines"), (2.0, "too large"),

@@ -107,3 +107,14 @@ def test_a_file_of_ones_own_is_a_preset(tmp_path):
     (tmp_path / "broken.yaml").write_text("a: [")
     with pytest.raises(CdmlLabError, match=r"broken\.yaml is not readable YAML"):
         presets.load(str(tmp_path / "broken.yaml"))
+
+
+def test_what_two_presets_differ_in_names_every_key_of_either():
+    one, other = (presets.load(f"casia/{recipe}/r50_lite_cdml") for recipe in ("document", "public"))
+    found = {key: (a, b) for key, a, b in presets.differing(one, other)}
+    assert found["loss.margin_rad"] == (0.49, 0.6)
+    assert found["loss.favour"] == ("–", "hard")
+    assert found["epochs"] == (one.epochs, other.epochs)
+    assert "name" not in found
+    assert "backbone.name" not in found
+    assert presets.differing(one, one) == []

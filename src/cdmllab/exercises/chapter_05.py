@@ -11,7 +11,7 @@ from cdmllab.exercises.common import number
 def _spearman(answer: Any) -> str | None:
     if answer == -0.8:
         return "The sign: 1 - easiness rises where easiness falls."
-    if isinstance(answer, float) and abs(answer - 0.845) < 0.01:
+    if isinstance(answer, float) and abs(answer - 0.838) < 0.01:
         return "That correlates the values; Spearman's takes their ranks."
     return number(answer, 0.8, tolerance=1e-6)
 

@@ -27,7 +27,7 @@ def _verdict(answer: Any) -> str | None:
         return "A function of the differences is wanted."
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(12) * 0.005
-    for shift in (0.02, -0.02, 0.0, 0.0025):
+    for shift in (0.02, -0.02, 0.0, 0.0025, 0.0022):
         differences = noise - noise.mean() + shift
         low, high = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
         right = "higher" if low > 0 else "lower" if high < 0 else "not told apart"

@@ -11,11 +11,13 @@ from cdmllab.margins import CDML, Batch
 
 
 def _gap_margin(answer: Any) -> str | None:
-    if answer == 0.53:
+    if answer == 0.62:
         return "That is 0.5 + 0.1 times the gap itself; the score is one minus the gap."
+    if answer == 0.5:
+        return "The score is below zero here, and this form has no floor: it takes something away."
     if answer in (0.588, 0.392):
         return "That is the document's form, 0.49 times 1.2 or 0.8. The public one adds 0.1 h to 0.5."
-    return number(answer, 0.57, tolerance=5e-4, unit="radians")
+    return number(answer, 0.48, tolerance=5e-4, unit="radians")
 
 
 def _angle(answer: Any) -> str | None:

@@ -63,6 +63,19 @@ def header(name: str) -> dict[str, str]:
     return promises.header(_path(name))
 
 
+def differing(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
+    """Every key in which two configs of unlike name differ, with both values; a dash where one does not set it."""
+    a, b, found = one.flat(), other.flat(), []
+    for section in dict.fromkeys((*a, *b)):
+        x, y = a.get(section, "–"), b.get(section, "–")
+        if isinstance(x, dict) and isinstance(y, dict):
+            keys = dict.fromkeys((*x, *y))
+            found += [(f"{section}.{key}", x.get(key, "–"), y.get(key, "–")) for key in keys]
+        elif section != "name":
+            found.append((section, x, y))
+    return [row for row in found if row[1] != row[2]]
+
+
 def _parsed(setting: str) -> tuple[str, Any]:
     key, separator, text = setting.partition("=")
     if not separator:
