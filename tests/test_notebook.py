@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -46,3 +47,11 @@ def test_a_notebook_computes_with_one_thread_unless_told(monkeypatch):
     monkeypatch.setenv("CDMLLAB_THREADS", "4")
     notebook.start("cpu", 0)
     assert seen == [1, 4]
+
+
+def test_what_is_told_to_the_prose_is_plain(monkeypatch):
+    kept = {}
+    monkeypatch.setattr("myst_nb.glue", lambda name, value, display: kept.update({name: (value, display)}))
+    notebook.tell(a=np.float64(0.5), b=torch.tensor(3), c="as it is", d=2)
+    assert kept == {"a": (0.5, False), "b": (3, False), "c": ("as it is", False), "d": (2, False)}
+    assert [type(value) for value, _ in kept.values()] == [float, int, str, int]

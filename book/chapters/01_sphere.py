@@ -47,9 +47,11 @@ lab = notebook.start(profile, seed)
 # %%
 known, held_out = digits.split(digits.load(range(7)), held_out=0.25)
 strangers = digits.load([7, 8, 9])
-glue("n_train", len(known.labels), display=False)
-glue("n_held_out", len(held_out.labels), display=False)
-glue("n_strangers", len(strangers.labels), display=False)
+notebook.tell(
+    n_train=len(known.labels),
+    n_held_out=len(held_out.labels),
+    n_strangers=len(strangers.labels),
+)
 
 # %% mystnb={"figure": {"caption": "The three parts of the data: digits to train on, new pictures of the same digits, and digits the network never sees in training.", "name": "fig-digits"}, "image": {"alt": "Three sheets of handwritten digits, eight by eight pixels each"}}
 fig, axes = plots.figure(3, width=7.2, height=1.5)
@@ -182,7 +184,7 @@ for ax, (name, runs) in zip(axes, trained.items(), strict=True):
         names="0123456",
         title=plots.label(name),
     )
-glue("fig-hero", fig, display=False)
+notebook.tell(**{"fig-hero": fig})
 
 # %% [markdown]
 # Each digit has gathered around its centre, and the centres have moved well apart. The eye cannot rank the globes;
@@ -290,9 +292,9 @@ for (name, which), values in accuracy.items():
     key = "_".join(
         ["acc", *name.replace(",", "").replace("-", "").split(), which]
     )
-    glue(key, sum(values) / len(values), display=False)
+    notebook.tell(**{key: sum(values) / len(values)})
 last = trained[loss][0].run.metrics()["margin_rad"][-20:].mean()
-glue("margin_at_the_end", float(last), display=False)
+notebook.tell(margin_at_the_end=float(last))
 
 # %% [markdown]
 # Mean and standard deviation over three seeds of training.

@@ -119,10 +119,12 @@ plots.margin_costs(axes[1], family)
 # %% tags=["remove-input"]
 theta = torch.linspace(0, math.pi / 2, 9001, dtype=torch.float64)
 cost = torch.cos(theta) - combined(torch.cos(theta), m2=margin_rad)
-glue("cost_0", cost[0].item(), display=False)
-glue("cost_peak", cost.max().item(), display=False)
-glue("peak_deg", math.degrees(theta[cost.argmax()]), display=False)
-glue("push_0", math.sin(margin_rad), display=False)
+notebook.tell(
+    cost_0=cost[0].item(),
+    cost_peak=cost.max().item(),
+    peak_deg=math.degrees(theta[cost.argmax()]),
+    push_0=math.sin(margin_rad),
+)
 
 # %% [markdown]
 # In numbers, ArcFace takes {glue:text}`cost_0:.3f` from the cosine at 0 degrees and at most
@@ -199,7 +201,7 @@ glue("widget-target-logit", explorer)
 # $\theta = \pi/m_1$, {glue:text}`sphereface_end:.0f` degrees for $m_1 = 1.35$, and falling on from there.
 
 # %% tags=["remove-input"]
-glue("sphereface_end", math.degrees(math.pi / 1.35), display=False)
+notebook.tell(sphereface_end=math.degrees(math.pi / 1.35))
 
 # %% [markdown]
 # ## Exercises
@@ -228,7 +230,8 @@ exercises.check("2.2", None)
 # %% [markdown]
 # <details><summary>Solution 2.2</summary>
 #
-# The addition theorem: `lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(0).sqrt() * math.sin(m)`.
+# The addition theorem: `lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(0).sqrt() * math.sin(m)`. Its value is right
+# everywhere; its slope at a cosine of exactly 1 or −1 is not finite, and {doc}`chapter 3 </executed/03_gradient>` sees to that.
 #
 # </details>
 #

@@ -27,7 +27,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from myst_nb import glue
 from pytorch_metric_learning.losses import ArcFaceLoss
 
 from cdmllab import exercises, geometry, heads, margins, notebook, plots
@@ -98,7 +97,7 @@ t = w_hat - cosines.unsqueeze(2) * x_hat.unsqueeze(1)  # [8, 50, 16]
 weights = p.index_put((y, y), -(1 - p[y, y]) * own.slope)
 by_hand = 16.0 / x.detach().norm(dim=1, keepdim=True)
 by_hand = by_hand * torch.einsum("bc,bcd->bd", weights, t) / len(y)
-glue("agreement", (by_hand - by_autograd).abs().max().item(), display=False)
+notebook.tell(agreement=(by_hand - by_autograd).abs().max().item())
 
 # %% [markdown]
 # The largest difference is {glue:text}`agreement:.0e`, which is rounding. (The loss is the mean over the batch, hence the
@@ -127,7 +126,7 @@ notebook.Table(
 
 # %% tags=["remove-input"]
 radial = (for_centres * w_hat).sum(1).abs().max().item()
-glue("radial", radial, display=False)
+notebook.tell(radial=radial)
 
 # %% [markdown]
 # For the class centres the part along the centre is {glue:text}`radial:.0e`.
@@ -154,8 +153,8 @@ glue("radial", radial, display=False)
 # %% tags=["remove-input"]
 for s in (16, 32, 64):
     half = math.degrees(math.acos(math.log(identities - 1) / s) - margin_rad)
-    glue(f"half_{s}", half, display=False)
-glue("identities", f"{identities:,}", display=False)
+    notebook.tell(**{f"half_{s}": half})
+notebook.tell(identities=f"{identities:,}")
 
 # %% mystnb={"figure": {"caption": "How hard ArcFace turns a sample towards its class centre, for three scales, divided by the scale. Left of its cliff a sample is silent. All other class centres stand at 90 degrees. The jump at 151 degrees is the subject of a later section.", "name": "fig-scale"}, "image": {"alt": "Three curves over the angle that rise from zero like a step, at about 26 degrees for scale 16, 44 degrees for scale 32 and 53 degrees for scale 64, and fall together after it"}}
 theta = torch.linspace(0.0, math.pi, 1441, dtype=torch.float64)
@@ -227,8 +226,10 @@ notebook.Table(
 )
 
 # %% tags=["remove-input"]
-glue("ratio_one", math.degrees((math.pi - margin_rad) / 2), display=False)
-glue("sin_m", math.sin(margin_rad), display=False)
+notebook.tell(
+    ratio_one=math.degrees((math.pi - margin_rad) / 2),
+    sin_m=math.sin(margin_rad),
+)
 
 # %% [markdown]
 # The third column is autograd's, the fourth is {eq}`eq-slope`. The ratio is 1 at $\theta = (\pi - m)/2$, here
@@ -311,8 +312,10 @@ for ax, ylabel, values in (
 # %% tags=["remove-input"]
 end = math.pi - margin_rad
 jump = -1.0 - (math.cos(end) - margin_rad * math.sin(margin_rad))
-glue("jump", jump, display=False)
-glue("end_deg", math.degrees(end), display=False)
+notebook.tell(
+    jump=jump,
+    end_deg=math.degrees(end),
+)
 
 # %% [markdown]
 # | `beyond_pi` | target past $\pi - m$ | gradient there |
@@ -389,9 +392,11 @@ notebook.Table(["% with NaN: target / gradient", *precisions], rows)
 
 # %% tags=["remove-input"]
 arrived = found["cos(acos c + m)", "float32"]
-glue("one", arrived.exactly_one / arrived.samples, display=False)
-glue("above", arrived.above_one / arrived.samples, display=False)
-glue("torch", torch.__version__.partition("+")[0], display=False)
+notebook.tell(
+    one=arrived.exactly_one / arrived.samples,
+    above=arrived.above_one / arrived.samples,
+    torch=torch.__version__.partition("+")[0],
+)
 both = [survey(way, torch.float32, opposite=True) for way in ways.values()]
 same = [survey(way, torch.float32) for way in ways.values()]
 assert both == same
@@ -533,9 +538,11 @@ for ax, (title, make) in zip(axes, kinds.items(), strict=True):
 
 # %% tags=["remove-input"]
 at_deg = math.degrees(span[480])
-glue("effect_at", at_deg, display=False)
-glue("effect_easy", effect["easy larger"], display=False)
-glue("effect_hard", effect["hard larger"], display=False)
+notebook.tell(
+    effect_at=at_deg,
+    effect_easy=effect["easy larger"],
+    effect_hard=effect["hard larger"],
+)
 c = torch.tensor([0.5, 0.2], dtype=torch.float64, requires_grad=True)
 both = margins.Batch(
     torch.zeros(1, dtype=torch.int64),
@@ -545,8 +552,10 @@ both = margins.Batch(
 )
 gap = margins.CDML.public_gap(detach_margin=False)
 (g,) = torch.autograd.grad(gap.target(c[:1], both).sum(), c)
-glue("gap_own", g[0].item(), display=False)
-glue("gap_foreign", g[1].item(), display=False)
+notebook.tell(
+    gap_own=g[0].item(),
+    gap_foreign=g[1].item(),
+)
 
 # %% [markdown]
 # (The step at 60 degrees on the left is the pivot: above it easiness rises three times as fast as below, since both sides

@@ -28,7 +28,6 @@ epochs = 20  # passes over the training digits
 import math
 
 import torch
-from myst_nb import glue
 from scipy.stats import spearmanr
 
 from cdmllab import backbones, exercises, heads, margins, notebook, plots
@@ -115,9 +114,11 @@ plots.degrees_axis(axes[1], stop=140, step=20)
 # %% tags=["remove-input"]
 edge = torch.tensor([0.5 + 1e-9, 0.5 - 1e-9], dtype=torch.float64)
 below, above = target_curve(step, edge).target.tolist()
-glue("easy_side", below, display=False)
-glue("hard_side", above, display=False)
-glue("step_cost", 64 * (above - below), display=False)
+notebook.tell(
+    easy_side=below,
+    hard_side=above,
+    step_cost=64 * (above - below),
+)
 
 # %% [markdown]
 # Look at the right panel of {numref}`fig-cdml-target` from the right to the left, the way a sample moves as it learns. At
@@ -339,7 +340,7 @@ wrong = torch.randperm(n)[: round(wrong_share * n)].sort().values
 right = torch.tensor(sorted(set(range(n)) - set(wrong.tolist())))
 labels = known.labels.clone()
 labels[wrong] = (labels[wrong] + torch.randint(1, 7, (len(wrong),))) % 7
-glue("wrong_percent", f"{wrong_share:.0%}", display=False)
+notebook.tell(wrong_percent=f"{wrong_share:.0%}")
 
 # %% [markdown]
 # Four variants start from the same network and see the same batches. The loop is the whole of it; this is what using a head
@@ -403,12 +404,14 @@ plots.sample_paths(
 
 # %% tags=["remove-input"]
 last, third = paths["easy larger"][-1], paths["easy larger"][2]
-glue("right_third", third[right].median().item(), display=False)
-glue("wrong_third", third[wrong].median().item(), display=False)
-glue("right_last", last[right].median().item(), display=False)
-glue("wrong_last", last[wrong].median().item(), display=False)
-glue("n_wrong", len(wrong), display=False)
-glue("n_right", len(right), display=False)
+notebook.tell(
+    right_third=third[right].median().item(),
+    wrong_third=third[wrong].median().item(),
+    right_last=last[right].median().item(),
+    wrong_last=last[wrong].median().item(),
+    n_wrong=len(wrong),
+    n_right=len(right),
+)
 
 # %% [markdown]
 # {numref}`fig-margin-paths` shows {glue:text}`n_right` right and {glue:text}`n_wrong` wrong labels. After three epochs
@@ -485,9 +488,9 @@ for key, name in (
     ("hard", "hard larger"),
     ("step", "easy larger, step"),
 ):
-    glue(f"mean_{key}", means[name][-60:].mean().item(), display=False)
+    notebook.tell(**{f"mean_{key}": means[name][-60:].mean().item()})
 held = means["easy larger, mean held"]
-glue("mean_held_off", (held - margin_rad).abs().max().item(), display=False)
+notebook.tell(mean_held_off=(held - margin_rad).abs().max().item())
 
 # %% [markdown]
 # All four were given $m_{\text{base}} = 0.49$. By the end of the training most samples are easy, so the step trains with
@@ -587,7 +590,7 @@ for key, name in (
     ("ada", "AdaFace"),
     ("kappa", "KappaFace"),
 ):
-    glue(f"rank_{key}", float(rank[name]), display=False)
+    notebook.tell(**{f"rank_{key}": float(rank[name])})
 
 # %% [markdown]
 # A positive correlation means that *easy* samples get the larger margin. Measured here, not promised in general:

@@ -165,7 +165,7 @@ plots.contact_sheet(
 world = faces.FaceWorld(
     1_000, 16, size=size, strength=strength, label_noise=0.03, seed=seed
 )
-glue("wrong", f"{int(world.mislabelled.sum()):,}", display=False)
+notebook.tell(wrong=f"{int(world.mislabelled.sum()):,}")
 world
 
 # %% [markdown]

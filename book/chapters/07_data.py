@@ -32,7 +32,6 @@ import shutil
 
 import numpy as np
 import torch
-from myst_nb import glue
 
 from cdmllab import exercises, faces, notebook, plots, results
 from cdmllab.data import (
@@ -127,8 +126,10 @@ fig, (ax,) = plots.figure(width=7.2, height=1.6)
 plots.byte_layout(ax, written, layout.fields(written))
 
 # %% tags=["remove-input"]
-glue("payload_bytes", len(payload), display=False)
-glue("written_bytes", len(written), display=False)
+notebook.tell(
+    payload_bytes=len(payload),
+    written_bytes=len(written),
+)
 
 # %% [markdown]
 # {glue:text}`payload_bytes` bytes went in, {glue:text}`written_bytes` are in the file.

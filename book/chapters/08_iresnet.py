@@ -25,7 +25,6 @@ model = "r18_lite"  # an IResNet, which is made smaller half-way through
 
 # %%
 import torch
-from myst_nb import glue
 
 from cdmllab import backbones, exercises, notebook, plots, results
 from cdmllab.backbones import complexity, latency
@@ -132,10 +131,12 @@ key = fig.legend(
 full, lite = costs["r18"], costs["r18_lite"]
 (full_linear, _, _), (lite_linear, _, _) = shown["r18"][-1], shown["r18_lite"][-1]
 body = (full.parameters - full_linear) / (lite.parameters - lite_linear)
-glue("lite_linear", 100 * lite_linear / lite.parameters, display=False)
-glue("lite_saved", 100 * (1 - lite.parameters / full.parameters), display=False)
-glue("lite_macs", full.macs / lite.macs, display=False)
-glue("body", body, display=False)
+notebook.tell(
+    lite_linear=100 * lite_linear / lite.parameters,
+    lite_saved=100 * (1 - lite.parameters / full.parameters),
+    lite_macs=full.macs / lite.macs,
+    body=body,
+)
 
 # %% [markdown]
 # Parameters and products live in different places. A block does the same number of products in every stage, since twice

@@ -94,15 +94,8 @@ losses = {
     "cdml": {**graded, "scale": ten.loss.scale},
 }
 
-
-def photographs(first: int, count: int, each: int, strength: float) -> tuple:
-    who = torch.arange(first, first + count).repeat_interleave(each)
-    index = 100 + torch.arange(each).repeat(count)  # none that is trained on
-    given = {"size": 32, "seed": 0, "strength": strength}
-    return faces.render(who, index=index, **given), who - first
-
-
-shown, shown_who = photographs(0, 10, 20, 0.3)
+new = 100  # numbers of pictures from here on; none of them is trained on
+shown, shown_who, _ = faces.album(10, 20, start=new, strength=0.3)
 seen = {
     name: Snapshots(
         apply(shown, standard(3, 32)), shown_who, (0, 1, 2, 3, 5, 8, 12, 16)
@@ -154,7 +147,7 @@ notebook.Table(
 )
 
 # %% tags=["remove-input"]
-glue("even_ten", float(even.min()), display=False)
+notebook.tell(even_ten=float(even.min()))
 
 # %% [markdown]
 # Ten points in three dimensions can be {glue:text}`even_ten:.1f` degrees apart, no more. Three dimensions are crowded; what
@@ -208,7 +201,7 @@ _ = ax.set_xticks(range(0, 181, 30))
 for d in (3, 64, 512):
     p = sphere.chance_density(degrees, d)
     spread = np.sqrt(np.sum(p * (degrees - 90.0) ** 2) / np.sum(p))
-    glue(f"chance_sd_{d}", float(spread), display=False)
+    notebook.tell(**{f"chance_sd_{d}": float(spread)})
 
 # %% [markdown]
 # The standard deviations are {glue:text}`chance_sd_3:.1f`, {glue:text}`chance_sd_64:.1f` and
@@ -249,21 +242,23 @@ trained = {
 
 # %%
 parts = {
-    "people it knows": photographs(0, people, 4, strength),
-    "strangers": photographs(10_000, people, 4, strength),
+    part: faces.album(people, 4, first=first, start=new, strength=strength)
+    for part, first in (("people it knows", 0), ("strangers", 10_000))
 }
 embedded = {
     (name, part): evaluate.embed(t.backbone, pictures)
     for name, t in trained.items()
-    for part, (pictures, _) in parts.items()
+    for part, (pictures, *_) in parts.items()
 }
-compared = {part: pairs.every(who.numpy()) for part, (_, who) in parts.items()}
+compared = {
+    part: pairs.every(album.identity.numpy()) for part, album in parts.items()
+}
 scores = {
     key: evaluate.scores(e, compared[key[1]]) for key, e in embedded.items()
 }
 
 # %% tags=["remove-input"]
-glue("people", people, display=False)
+notebook.tell(people=people)
 
 # %% mystnb={"figure": {"caption": "People the network was trained on, in new pictures: angles of genuine and impostor pairs. Dashed: random directions in 64 dimensions.", "name": "fig-angles-known"}, "image": {"alt": "One panel a loss with two histograms; impostor angles lie around 90 degrees close to the dashed curve, genuine ones are broad and further left"}}
 fig, axes = plots.figure(3, width=7.6, height=2.1)
@@ -295,9 +290,11 @@ notebook.Table(
 )
 
 # %% tags=["remove-input"]
-glue("impostor_sd", spread["arcface", "strangers"], display=False)
-glue("eer_known", errors["arcface", "people it knows"], display=False)
-glue("eer_strangers", errors["arcface", "strangers"], display=False)
+notebook.tell(
+    impostor_sd=spread["arcface", "strangers"],
+    eer_known=errors["arcface", "people it knows"],
+    eer_strangers=errors["arcface", "strangers"],
+)
 
 # %% [markdown]
 # Three readings, each against the naive one:
@@ -326,7 +323,7 @@ glue("eer_strangers", errors["arcface", "strangers"], display=False)
 network, said = weights.load_release(
     results.folder() / "models/lab_small.safetensors"
 )
-pictures, twenty = photographs(20_000, 20, 12, 0.5)
+pictures, twenty, _ = faces.album(20, 12, first=20_000, start=new)
 cloud = evaluate.embed(network, pictures).numpy()
 flat = {"PCA": maps.pca(cloud), "UMAP": maps.umap(cloud, seed=seed)}
 
@@ -377,13 +374,17 @@ notebook.Table(
 
 # %% tags=["remove-input"]
 random_kinds = [maps.clusters(m) for m in invented.values()]
-glue("none_there", maps.clusters(nothing), display=False)
-glue("invented_few", random_kinds[1], display=False)
+notebook.tell(
+    none_there=maps.clusters(nothing),
+    invented_few=random_kinds[1],
+)
 kept = {k: maps.neighbours_kept(cloud, m) for k, m in flat.items()}
-glue("kept_pca", kept["PCA"], display=False)
-glue("kept_umap", kept["UMAP"], display=False)
-glue("order_pca", maps.order_kept(cloud, flat["PCA"], twenty), display=False)
-glue("order_umap", maps.order_kept(cloud, flat["UMAP"], twenty), display=False)
+notebook.tell(
+    kept_pca=kept["PCA"],
+    kept_umap=kept["UMAP"],
+    order_pca=maps.order_kept(cloud, flat["PCA"], twenty),
+    order_umap=maps.order_kept(cloud, flat["UMAP"], twenty),
+)
 
 # %% [markdown]
 # Neighbours kept: of the ten nearest of each point, how many are among its ten nearest on the map. Clusters are counted by
@@ -418,10 +419,12 @@ plots.margins_against_difficulty(
 # %% tags=["remove-input"]
 right = ~truth.wrong
 order = rank_correlation(margin[right], -truth.difficulty[right])
-glue("looked_at", f"{len(margin):,}", display=False)
-glue("margin_order", order, display=False)
-glue("margin_right", float(margin[right].mean()), display=False)
-glue("margin_wrong", float(margin[truth.wrong].mean()), display=False)
+notebook.tell(
+    looked_at=f"{len(margin):,}",
+    margin_order=order,
+    margin_right=float(margin[right].mean()),
+    margin_wrong=float(margin[truth.wrong].mean()),
+)
 
 # %% [markdown]
 # Among rightly labelled pictures the rank correlation of margin and ease is {glue:text}`margin_order:.2f`; their mean margin
@@ -479,8 +482,10 @@ plots.neighbour_angles(ax, nearest | references, bound_deg=limit)
 # %% tags=["remove-input"]
 for name, angles in (nearest | references).items():
     key = name.split()[0]
-    glue(f"nearest_{key}", float(np.median(angles)), display=False)
-    glue(f"closest_{key}", float(angles.min()), display=False)
+    notebook.tell(
+        **{f"nearest_{key}": float(np.median(angles))},
+        **{f"closest_{key}": float(angles.min())},
+    )
 
 # %% [markdown]
 # The median class centre has its nearest neighbour at {glue:text}`nearest_arcface:.1f` degrees with ArcFace, at
@@ -518,7 +523,7 @@ plots.contact_sheet(
 # is $d$ if all directions have the same share and 1 if one has all of it.
 
 # %% mystnb={"figure": {"caption": "How much of the variance of strangers' embeddings the first principal directions hold, and the same for people the ArcFace network knows and for random directions.", "name": "fig-spectra"}, "image": {"alt": "Five rising curves; those of strangers rise fastest, that of random directions is almost straight"}}
-random_cloud = sphere.at_random(len(parts["strangers"][1]), 64, seed=seed)
+random_cloud = sphere.at_random(len(parts["strangers"].identity), 64, seed=seed)
 shares = {
     f"{plots.label(name)}, strangers": sphere.spectrum(
         embedded[name, "strangers"]
@@ -542,7 +547,7 @@ for name, t in trained.items():
         sphere.spectrum(t.head.centres)
     )
 released = sphere.effective_dim(
-    sphere.spectrum(evaluate.embed(network, parts["strangers"][0]))
+    sphere.spectrum(evaluate.embed(network, parts["strangers"].pictures))
 )
 columns = [*parts, "class centres"]
 rows = [
@@ -553,14 +558,12 @@ rows.append(["the released network", "", f"{released:.1f}", ""])
 notebook.Table(["effective dimension, of 64", *columns], rows)
 
 # %% tags=["remove-input"]
-glue("dim_strangers", dimension["arcface", "strangers"], display=False)
-glue("dim_softmax", dimension["softmax", "strangers"], display=False)
-glue("dim_centres", dimension["arcface", "class centres"], display=False)
-glue("dim_released", released, display=False)
-glue(
-    "dim_from_sd",
-    float(np.degrees(1) / spread["arcface", "strangers"]) ** 2,
-    display=False,
+notebook.tell(
+    dim_strangers=dimension["arcface", "strangers"],
+    dim_softmax=dimension["softmax", "strangers"],
+    dim_centres=dimension["arcface", "class centres"],
+    dim_released=released,
+    dim_from_sd=float(np.degrees(1) / spread["arcface", "strangers"]) ** 2,
 )
 
 # %% [markdown]

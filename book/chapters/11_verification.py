@@ -23,7 +23,6 @@ strength = 0.5  # how far pose, light, age, blur and the others reach, 0 to 1
 
 # %%
 import numpy as np
-import torch
 from myst_nb import glue
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -54,22 +53,16 @@ lab = notebook.start(profile, seed)
 # discriminant turns those so that pictures of one person fall together. It learns from some people and is judged on
 # others, as any face recogniser is.
 
-
 # %%
-def photographs(first: int, count: int) -> tuple:
-    who = torch.arange(first, first + count).repeat_interleave(5)
-    which, given = torch.arange(5).repeat(count), {"strength": strength}
-    pixels = faces.render(who, index=which, seed=seed, size=32, **given)
-    return pixels, who.numpy(), faces.nuisances(seed, who, which, **given)
-
-
-images, who, _ = photographs(0, people)
-strangers, stranger, nuisances = photographs(10_000, people)
+given = {"strength": strength, "seed": seed}
+images, who, _ = faces.album(people, 5, **given)
+strangers, stranger, nuisances = faces.album(people, 5, first=10_000, **given)
+stranger = stranger.numpy()
 pixels, other_pixels = (x.flatten(1).numpy() / 255.0 for x in (images, strangers))
 ruler = make_pipeline(
     PCA(100, whiten=True, random_state=seed),
     LinearDiscriminantAnalysis(n_components=24),
-).fit(pixels, who)
+).fit(pixels, who.numpy())
 embeddings = ruler.transform(other_pixels)
 
 # %% mystnb={"figure": {"caption": "Strangers, one a row of five pictures: pose, light, age, glasses, blur and noise change, the person does not.", "name": "fig-strangers"}, "image": {"alt": "Rendered faces, each person five times under different conditions"}}
@@ -112,12 +105,14 @@ glue("widget-threshold", slider)
 # %% tags=["remove-input"]
 accuracy = judged.measures["accuracy"]
 rule = accuracy["arcface_torch_rule"]
-glue("accuracy", accuracy["value"], display=False)
-glue("fold_sd", 100 * accuracy["std_over_folds"], display=False)
-glue("grid_accuracy", rule["value"], display=False)
-glue("grid_difference", 100 * rule["difference"], display=False)
+notebook.tell(
+    accuracy=accuracy["value"],
+    fold_sd=100 * accuracy["std_over_folds"],
+    grid_accuracy=rule["value"],
+    grid_difference=100 * rule["difference"],
+)
 plain = verification.accuracy(scores, same, best)
-glue("own_accuracy", plain, display=False)
+notebook.tell(own_accuracy=plain)
 
 # %% [markdown]
 # The accuracy over folds is {glue:text}`accuracy:.2%`, with a standard deviation over folds of
@@ -241,12 +236,14 @@ for rows in groups:
 
 # %% tags=["remove-input"]
 really = float(np.std(real, ddof=1))
-glue("groups", len(groups), display=False)
-glue("group_size", size, display=False)
-glue("real_sd", 100 * really, display=False)
-glue("real_sd_error", 100 * really / (2 * len(groups) - 2) ** 0.5, display=False)
-glue("people_sd", 100 * float(np.mean(drawn_people)), display=False)
-glue("pairs_sd", 100 * float(np.mean(drawn_pairs)), display=False)
+notebook.tell(
+    groups=len(groups),
+    group_size=size,
+    real_sd=100 * really,
+    real_sd_error=100 * really / (2 * len(groups) - 2) ** 0.5,
+    people_sd=100 * float(np.mean(drawn_people)),
+    pairs_sd=100 * float(np.mean(drawn_pairs)),
+)
 
 # %% [markdown]
 # Over {glue:text}`groups` groups of {glue:text}`group_size` people the equal error rate scatters by
@@ -299,7 +296,7 @@ stated = calibrator.probability(scores[kept], prior=float(same[kept].mean()))
 honest = calibration.reliability(stated, same[kept], bins=8)
 fig, axes = plots.figure(1, width=3.6, height=3.2)
 plots.reliability_curve(axes[0], honest, name="calibrated")
-glue("calibration_error", honest.error, display=False)
+notebook.tell(calibration_error=honest.error)
 
 # %% [markdown]
 # The mean distance from the diagonal is {glue:text}`calibration_error:.1%`.
@@ -341,10 +338,12 @@ found = identification.search(
 )
 rates = identification.cmc(found, 20)
 at = identification.tpir_at_fpir(found, 0.1)
-glue("gallery", len(gallery.number), display=False)
-glue("rank_1", float(rates[0]), display=False)
-glue("rank_20", float(rates[-1]), display=False)
-glue("tpir", at.tpir, display=False)
+notebook.tell(
+    gallery=len(gallery.number),
+    rank_1=float(rates[0]),
+    rank_20=float(rates[-1]),
+    tpir=at.tpir,
+)
 
 # %% mystnb={"figure": {"caption": "Cumulative match characteristic: the share of probes whose mate is among the k best of the gallery.", "name": "fig-cmc"}, "image": {"alt": "A rising curve over the ranks 1 to 20"}}
 fig, axes = plots.figure(1, width=5.4, height=2.6)
@@ -387,7 +386,7 @@ turned = of_pair > np.quantile(of_pair, 0.75)
 frontal = of_pair < np.quantile(of_pair, 0.25)
 for name, rows in (("turned", turned), ("frontal", frontal)):
     share = float(judged.wrong[rows & same].mean())
-    glue(f"wrong_{name}", share, display=False)
+    notebook.tell(**{f"wrong_{name}": share})
 
 # %% [markdown]
 # Among the quarter of pairs that are nearest to frontal, {glue:text}`wrong_frontal:.1%` of the genuine ones are refused;

@@ -29,7 +29,6 @@ embedding_dim = 512  # numbers of an embedding, in the counts
 # %%
 import numpy as np
 import torch
-from myst_nb import glue
 
 from cdmllab import (
     backbones,
@@ -100,10 +99,12 @@ notebook.Table(
 
 # %% tags=["remove-input"]
 even = trunk.macs / embedding_dim
-glue("batch", batch, display=False)
-glue("even", f"{even / 1e6:.1f}", display=False)
+notebook.tell(
+    batch=batch,
+    even=f"{even / 1e6:.1f}",
+)
 large = cost(10**7, batch=batch, embedding_dim=embedding_dim, keep="matrix")
-glue("kept_10m", large.kept / gib, display=False)
+notebook.tell(kept_10m=large.kept / gib)
 
 # %% [markdown]
 # With a batch of {glue:text}`batch`. Products are no worry for long: it takes {glue:text}`even` million identities until the
@@ -166,9 +167,7 @@ _ = ax.set_xticks(sizes)
 matrix = 64 * sizes[-1] * 4 / 2**20
 gradient = matrix  # 64 samples and 64 numbers: the same size
 for key, name in (("dense", "plain tensor operations"), ("blocked", "one block at a time")):  # fmt: skip
-    glue(
-        f"{key}_matrices", (dots[name][1][-1] - gradient) / matrix, display=False
-    )
+    notebook.tell(**{f"{key}_matrices": (dots[name][1][-1] - gradient) / matrix})
 
 # %% [markdown]
 # Beyond the gradient of the centres, which nobody can do without, the plain form holds {glue:text}`dense_matrices:.1f`
@@ -215,9 +214,11 @@ peak_gib = {
     row["head"]: row["peak_mib"] / 1024
     for row in on_gpu["shapes"]["million"]["heads"]
 }
-glue("gpu_few_ms", on_gpu["shapes"]["casia"]["limit_ms"], display=False)
-glue("gpu_ours", peak_gib["ours, recomputing"], display=False)
-glue("gpu_peer", peak_gib["arcface_torch, model of"], display=False)
+notebook.tell(
+    gpu_few_ms=on_gpu["shapes"]["casia"]["limit_ms"],
+    gpu_ours=peak_gib["ours, recomputing"],
+    gpu_peer=peak_gib["arcface_torch, model of"],
+)
 
 # %% [markdown]
 # With ten thousand identities no head comes near the limit: the three products take {glue:text}`gpu_few_ms` ms, and what is
@@ -358,10 +359,12 @@ plots.lines(
 
 # %% tags=["remove-input"]
 for key, name in zip(("early", "late"), states, strict=True):
-    glue(f"off_{key}", float(off[name, 0.1]), display=False)
-    glue(f"turned_{key}", float(turned[name, 0.1][0]), display=False)
-    glue(f"centres_{key}", float(turned[name, 0.1][1]), display=False)
-glue("log_tenth", float(np.log(0.1)), display=False)
+    notebook.tell(
+        **{f"off_{key}": float(off[name, 0.1])},
+        **{f"turned_{key}": float(turned[name, 0.1][0])},
+        **{f"centres_{key}": float(turned[name, 0.1][1])},
+    )
+notebook.tell(log_tenth=float(np.log(0.1)))
 
 # %% [markdown]
 # With a tenth of the centres the loss is off by {glue:text}`off_early:.2f` early and by {glue:text}`off_late:.2f` late; the
@@ -464,15 +467,9 @@ path = results.folder() / "models/lab_small.safetensors"
 network, said = weights.load_release(path)
 print(said.name, said.options, said.preprocessing)
 
-
 # %%
-def photographs(first: int, count: int) -> tuple:
-    who = torch.arange(first, first + count).repeat_interleave(5)
-    which = torch.arange(5).repeat(count)
-    return faces.render(who, index=which, size=32, strength=0.5), who.numpy()
-
-
-strangers, stranger = photographs(30_000, 160)
+strangers, stranger, _ = faces.album(160, 5, first=30_000)
+stranger = stranger.numpy()
 given = said.preprocessing
 inputs = {
     "as the file says": given,
@@ -509,8 +506,10 @@ notebook.Table(
 
 # %% tags=["remove-input"]
 full = sum(p.numel() for p in network.parameters()) * 4 / 2**20
-glue("int8_mib", file.stat().st_size / 2**20, display=False)
-glue("full_mib", full, display=False)
+notebook.tell(
+    int8_mib=file.stat().st_size / 2**20,
+    full_mib=full,
+)
 
 # %% [markdown]
 # The int8 file has {glue:text}`int8_mib:.2f` MiB, the float32 weights {glue:text}`full_mib:.2f`. Its input is that of
@@ -555,8 +554,10 @@ notebook.Table(
 
 # %% tags=["remove-input"]
 for key, name in (("right", "as the file says"), ("int8", "int8 file"), ("range", "pixels in [0, 1]"), ("bgr", "red and blue exchanged")):  # fmt: skip
-    glue(f"far_{key}", rates_at[name][0], display=False)
-    glue(f"tar_{key}", rates_at[name][1], display=False)
+    notebook.tell(
+        **{f"far_{key}": rates_at[name][0]},
+        **{f"tar_{key}": rates_at[name][1]},
+    )
 
 # %% [markdown]
 # The int8 file may keep the threshold of its parent: its FAR is {glue:text}`far_int8:.1%` instead of

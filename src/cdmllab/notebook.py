@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 
 from cdmllab.errors import did_you_mean
@@ -69,6 +70,15 @@ def start(profile: str, seed: int) -> Lab:
 
 
 _SCRATCH: list[tempfile.TemporaryDirectory[str]] = []  # alive as long as the kernel
+
+
+def tell(**values: object) -> None:
+    """Keep values for a chapter's prose, which names them as ``{glue:text}`name:.2f```; numbers become plain ones."""
+    from myst_nb import glue  # there to write the book with, not to use the package
+
+    for name, value in values.items():
+        plain = value.item() if isinstance(value, np.generic | torch.Tensor) else value
+        glue(name, plain, display=False)
 
 
 def mean_sd(values: Sequence[float]) -> str:

@@ -135,3 +135,11 @@ def test_latents_are_standard_normal_and_traits_plausible():
 def test_bad_input_is_refused_in_a_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+def test_an_album_has_the_pictures_of_each_person_together():
+    found = faces.album(3, 4, first=50, start=10, size=32, strength=0.4, seed=2)
+    assert found.identity.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert torch.equal(found.pictures[5], faces.render(51, index=11, seed=2, size=32, strength=0.4)[0])
+    drawn = faces.nuisances(2, torch.tensor([51]), torch.tensor([11]), strength=0.4)
+    assert torch.equal(found.nuisances.details[5:6], drawn.details)

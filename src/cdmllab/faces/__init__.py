@@ -1,5 +1,6 @@
 """Procedural faces: pictures whose identity and difficulty are known."""
 
+from cdmllab.faces.albums import Album, album
 from cdmllab.faces.identity import LATENTS, STYLES, latents, traits
 from cdmllab.faces.nuisance import FACTORS, Factor, Nuisances, nuisances
 from cdmllab.faces.render import SIZES, fastest, relief, render, render_latents
@@ -10,9 +11,11 @@ __all__ = [
     "LATENTS",
     "SIZES",
     "STYLES",
+    "Album",
     "FaceWorld",
     "Factor",
     "Nuisances",
+    "album",
     "fastest",
     "latents",
     "nuisances",
