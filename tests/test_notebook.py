@@ -41,6 +41,13 @@ def test_mean_sd_is_in_per_cent():
     assert notebook.mean_sd([0.5]) == "50.0"
 
 
+def test_beside_says_which_of_two_numbers_is_the_larger():
+    assert notebook.beside(0.9, 0.8) == "above"
+    assert notebook.beside(0.8, 0.9) == "below"
+    assert notebook.beside(0.8, 0.8) == "level with"
+    assert notebook.beside(2, 1, "slower than", "faster than") == "slower than"
+
+
 def test_a_notebook_computes_with_one_thread_unless_told(monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", (seen := []).append)
     notebook.start("cpu", 0)

@@ -206,8 +206,8 @@ notebook.tell(sphereface_end=math.degrees(math.pi / 1.35))
 # %% [markdown]
 # ## Exercises
 #
-# **2.1** At which angle, in degrees, do ArcFace with $m_2 = 0.5$ and CosFace with $m_3 = 0.35$ ask for the same?
-# There are two; either will do. The widget helps.
+# **2.1** At which angle, in degrees, do ArcFace with $m_2 = 0.5$ and CosFace with $m_3 = 0.35$ take the same
+# from the cosine? There are two; either will do. The widget helps.
 
 # %%
 exercises.check("2.1", None)

@@ -42,8 +42,9 @@ lab = notebook.start(profile, seed)
 # What does a margin *do*? It does nothing to a picture at test time, when it is gone. All it ever does is to change a
 # gradient during training, so that is where to look.
 #
-# Take one sample with embedding $\mathbf x$ and identity $y$, write $c_j = \cos\theta_j$ for its cosine to class centre
-# $\hat{\mathbf w}_j$, and let the loss replace $c_y$ by $\psi(c_y)$:
+# Take one sample with embedding $\mathbf x$ and identity $y$, write $c_j = \cos\theta_j$ for its cosine to class
+# centre $\hat{\mathbf w}_j$, and let the loss replace $c_y$ by $\psi(c_y)$. This is chapter 2's $\psi(\theta)$: since
+# an angle and its cosine say the same, we read $\psi$ as a function of either.
 #
 # ```{math}
 # :label: eq-gradient-loss
@@ -131,15 +132,16 @@ notebook.tell(radial=radial)
 # %% [markdown]
 # For the class centres the part along the centre is {glue:text}`radial:.0e`.
 #
-# This has a consequence that surprises people who watch their class centres. A step perpendicular to a vector makes it
-# longer, by Pythagoras: $\lVert\mathbf w - \eta\,\mathbf g\rVert^2 = \lVert\mathbf w\rVert^2 +
-# \eta^2\lVert\mathbf g\rVert^2$. So without weight decay class centres grow with every step, and the longer they are the
-# slower they turn. Weight decay takes the length back, and thereby *raises* the speed at which they turn.
+# This has a consequence that surprises people who watch their class centres. Let $\mathbf g$ be the gradient on a
+# class centre and $\eta$ the learning rate. A step perpendicular to a vector makes it longer, by Pythagoras:
+# $\lVert\mathbf w - \eta\,\mathbf g\rVert^2 = \lVert\mathbf w\rVert^2 + \eta^2\lVert\mathbf g\rVert^2$. So without
+# weight decay class centres grow with every step, and the longer they are the slower they turn. Weight decay takes
+# the length back, and thereby *raises* the speed at which they turn.
 #
 # ## Who still pulls
 #
-# The factor $1 - p_y$ is the softmax's opinion of whether a sample still needs help. Let all other class centres stand at
-# 90 degrees. Then
+# The factor $1 - p_y$ is the softmax's opinion of whether a sample still needs help. Let there be $C$ class
+# centres (the $c$ of other chapters, which is a cosine here), and let all but the own one stand at 90 degrees. Then
 #
 # ```{math}
 # :label: eq-weight
@@ -268,10 +270,11 @@ for ax, factor, ylabel, limits in (
 # - **Beyond $\pi - m$.** The exact gradient of the plain formula turns a sample *away* from its own centre.
 #   Straight-through never does: its sign is right everywhere.
 #
-# So straight-through shifts attention from easy samples to hard ones, and it is robust where the formula is not. It is also
-# not the gradient of any loss: no function of the cosines has this value *and* this slope. Neither is wrong to train with,
-# but two losses should be compared with the same kind of gradient. The weight $1 - p_y$ is the same for both, and with $s =
-# 64$ and {glue:text}`identities` identities it silences both below some 50 degrees.
+# So straight-through shifts attention from easy samples to hard ones, and it is robust where the formula is not. It
+# is also not the gradient of any loss: no function of the cosines has this value *and* this slope. Neither is wrong
+# to train with, but two losses should be compared with the same kind of gradient. The weight $1 - p_y$ is the same
+# for both, and with $s = 64$ and {glue:text}`identities` identities it takes half of either pull at
+# {glue:text}`half_64:.0f` degrees, and nearer to the centre soon all of it.
 #
 # ## Beyond 180 degrees
 #
@@ -392,7 +395,10 @@ notebook.Table(["% with NaN: target / gradient", *precisions], rows)
 
 # %% tags=["remove-input"]
 arrived = found["cos(acos c + m)", "float32"]
+bound = torch.ones(1, requires_grad=True)
+(at_bound,) = torch.autograd.grad(bound.clamp(-1, 1), bound)
 notebook.tell(
+    at_bound=at_bound.item(),
     one=arrived.exactly_one / arrived.samples,
     above=arrived.above_one / arrived.samples,
     torch=torch.__version__.partition("+")[0],
@@ -409,12 +415,12 @@ assert both == same
 # as rounding goes the wrong way. One such sample is enough: the loss of the batch is NaN, and after the step so is every
 # weight.
 #
-# **A clamp to ±1, and PyTorch's mind.** A clamp saves the target. What it does to the gradient hangs on a convention: what is
-# the derivative of `clamp` *at* its bound? From 2018 on PyTorch said 1; then the infinite slope of the arc cosine comes
-# through, meets a tangent of length 0, and is NaN for every cosine that is exactly 1. The version that ran this page,
-# {glue:text}`torch`, says 0, and the same line of code is quiet. The third row has the old convention written out. So
-# whether pytorch-metric-learning's ArcFace, whose code clamps to ±1, gives NaN at a class centre depends on the PyTorch
-# below it.
+# **A clamp to ±1, and PyTorch's mind.** A clamp saves the target. What it does to the gradient hangs on a convention:
+# what is the derivative of `clamp` *at* its bound? From 2018 on PyTorch said 1; then the infinite slope of the arc
+# cosine comes through, meets a tangent of length 0, and is NaN for every cosine that is exactly 1. The version that
+# ran this page, {glue:text}`torch`, says {glue:text}`at_bound:.0f`; where that is 0, the same line of code is quiet.
+# The third row has the old convention written out. So whether pytorch-metric-learning's ArcFace, whose code clamps to
+# ±1, gives NaN at a class centre depends on the PyTorch below it.
 #
 # **No arc cosine in the gradient.** Straight-through has none by design. The package computes
 #
@@ -558,10 +564,10 @@ notebook.tell(
 )
 
 # %% [markdown]
-# (The step at 60 degrees on the left is the pivot: above it easiness rises three times as fast as below, since both sides
-# have to reach the ends, ±1.) At {glue:text}`effect_at:.0f` degrees the extra term changes the pull by
-# {glue:text}`effect_easy:+.1%` (easy larger) and by {glue:text}`effect_hard:+.1%` (hard larger): no detail, when losses
-# are ranked by tenths of a point.
+# (The step at 60 degrees on the left is the pivot: on its easy side, at smaller angles, easiness rises three times as
+# fast as on the other, since both sides have to reach the ends, ±1.) At {glue:text}`effect_at:.0f` degrees the extra
+# term changes the pull by {glue:text}`effect_easy:+.1%` (easy larger) and by {glue:text}`effect_hard:+.1%` (hard
+# larger): more than a detail where losses are ranked by tenths of a point.
 #
 # The gap form has a third effect. Its margin looks at the best *foreign* centre too, so the target itself has a slope there:
 # with $c_y = 0.5$ and $\max c_j = 0.2$ it is {glue:text}`gap_own:.3f` to the own and {glue:text}`gap_foreign:.3f` to the
@@ -628,9 +634,10 @@ exercises.check("3.4", None)
 # %% [markdown]
 # <details><summary>Solution 3.4</summary>
 #
-# The shortest keeps the root away from zero: `lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(1e-7).sqrt() *
-# math.sin(m)`. Its slope stops at the same place as {eq}`eq-safe`, with a jump where the package has a kink. Clamping $c$ to
-# $\pm(1 - 10^{-6})$ before an arc cosine does too.
+# The shortest keeps the root away from zero:
+# `lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(1e-7).sqrt() * math.sin(m)`. In single precision it leaves the
+# true sine at about the same place as {eq}`eq-safe`. From there on its sine is constant, with slope 0; the package's
+# goes on as a straight line. Clamping $c$ to $\pm(1 - 10^{-6})$ before an arc cosine does too.
 #
 # </details>
 #

@@ -32,6 +32,7 @@ from scipy.stats import spearmanr
 
 from cdmllab import backbones, exercises, heads, margins, notebook, plots
 from cdmllab.data import digits
+from cdmllab.geometry import cosine
 from cdmllab.margins.curve import pull, target_curve
 from cdmllab.widgets import CdmlAtWork
 
@@ -48,9 +49,10 @@ lab = notebook.start(profile, seed)
 # - *Ask more of easy samples.* They can take it; a hard sample pulled with force drags its class centre along, and the
 #   hardest samples of all are the mislabelled ones.
 #
-# CDML, the Combined Dynamic Margin Loss, is a family in which both can be written down. It comes from a public project's
-# documentation and code {cite}`datn`, which do not agree with each other. This chapter derives what they share, names every
-# difference, and makes each an option. Chapter 13 is about which reading produced which published number.
+# CDML, the Combined Dynamic Margin Loss, is a family in which both can be written down. It comes from a public
+# project's documentation and code {cite}`datn`, which do not agree with each other. This chapter derives what they
+# share, names every difference, and makes each an option. Chapter 13 asks which reading made the published numbers;
+# the sources do not tell.
 #
 # ## The formula
 #
@@ -210,7 +212,7 @@ notebook.Table(
 # %% [markdown]
 # ## What the two signs pull
 
-# %% mystnb={"figure": {"caption": "How hard a sample is turned towards its class centre (∂L/∂θ over the scale, s = 16, 10,575 identities, the other centres at 90 degrees). Linear in the similarity; alpha is 0.6 here, three times the document's, to make the difference visible.", "name": "fig-signs"}, "image": {"alt": "Three curves; the one for easy larger starts to pull at a smaller angle than ArcFace and is weaker at large angles, the one for hard larger the other way round"}}
+# %% mystnb={"figure": {"caption": "How hard a sample is turned towards its class centre (∂L/∂θ over the scale, s = 16, 10,575 identities, the other centres at 90 degrees). Linear in the similarity; alpha is 0.6 here, three times the document's, to make the difference visible.", "name": "fig-signs"}, "image": {"alt": "Three curves; the one for easy larger lies above ArcFace at both ends, the one for hard larger below it"}}
 fig, (ax,) = plots.figure(1, width=6.6, height=3.0)
 linear = {"margin_rad": margin_rad, "alpha": 0.6, "shape": "linear"}
 three = {
@@ -412,14 +414,19 @@ notebook.tell(
     n_wrong=len(wrong),
     n_right=len(right),
 )
+points, centres = snapshots["easy larger", epochs]
+led_to = cosine(points, centres).argmax(dim=1)
+by_heart = (led_to[wrong] == labels[wrong]).double().mean()
+notebook.tell(by_heart=by_heart.item())
 
 # %% [markdown]
-# {numref}`fig-margin-paths` shows {glue:text}`n_right` right and {glue:text}`n_wrong` wrong labels. After three epochs
-# their median margins are {glue:text}`right_third:.3f` and {glue:text}`wrong_third:.3f`: to a score made of cosines, a
-# picture with a wrong name *is* the hardest picture there is, and easy-larger handles it with care. By the end the
-# network has learnt many of the lies by heart, and their margin has risen to {glue:text}`wrong_last:.3f` (the others:
-# {glue:text}`right_last:.3f`). A dynamic margin measures what the network finds hard *now*, not what is hard; chapter 5
-# takes the two apart.
+# {numref}`fig-margin-paths` shows {glue:text}`n_right` right and {glue:text}`n_wrong` wrong labels. After three
+# epochs their median margins are {glue:text}`right_third:.3f` and {glue:text}`wrong_third:.3f`: to a score made of
+# cosines, a picture with a wrong name *is* the hardest picture there is, and easy-larger handles it with care. By the
+# end the network has learnt {glue:text}`by_heart:.0%` of the lies by heart: those pictures are nearest to the class
+# centre of their wrong name. The median margin of all wrong labels is then {glue:text}`wrong_last:.3f`, that of the
+# others {glue:text}`right_last:.3f`. A dynamic margin measures what the network finds hard *now*, not what is hard;
+# chapter 5 takes the two apart.
 #
 # ## Class by class
 #
@@ -443,10 +450,11 @@ for _ in range(30):  # let the running easiness settle
         head(embeddings[part], labels[part])
 out = head.eval()(embeddings, labels)
 angles = torch.rad2deg(torch.acos(out.target_cos.clamp(-1, 1)))
-rows = []
+rows, of_class = [], []
 for digit in range(7):
     own = labels == digit
     (shared,) = out.margin_rad[own].unique()  # one margin for all of a class
+    of_class.append(shared.item())
     rows.append(
         [digit, int(own.sum()), f"{angles[own].mean():.1f}", f"{shared:.4f}"]
     )
@@ -454,10 +462,17 @@ notebook.Table(
     ["digit", "pictures", "mean angle (degrees)", "margin (rad)"], rows
 )
 
+# %% tags=["remove-input"]
+notebook.tell(
+    class_spread=max(of_class) - min(of_class),
+    class_room=2 * alpha * margin_rad,
+)
+
 # %% [markdown]
-# The digits differ little, and their margins by a hundredth of a radian or so: a mean over a class is much the same for all
-# classes when each has its share of easy and hard pictures. The class term is made for data whose classes differ, as people with ten passport
-# photographs and people with ten snapshots do.
+# The largest and the smallest of these margins are {glue:text}`class_spread:.3f` radians apart, of the
+# {glue:text}`class_room:.3f` that $\alpha$ allows: a mean over a class is much the same for all classes when each has
+# its share of easy and hard pictures. The class term is made for data whose classes differ, as people with ten
+# passport photographs and people with ten snapshots do.
 #
 # ## The mean margin
 
@@ -490,14 +505,20 @@ for key, name in (
 ):
     notebook.tell(**{f"mean_{key}": means[name][-60:].mean().item()})
 held = means["easy larger, mean held"]
-notebook.tell(mean_held_off=(held - margin_rad).abs().max().item())
+are_easy = paths["easy larger, step"][-1] > margin_rad
+notebook.tell(
+    mean_held_off=(held - margin_rad).abs().max().item(),
+    base=margin_rad,
+    easy_share=are_easy.double().mean().item(),
+)
 
 # %% [markdown]
-# All four were given $m_{\text{base}} = 0.49$. By the end of the training most samples are easy, so the step trains with
-# a {term}`mean margin` of {glue:text}`mean_step:.3f`, easy-larger with {glue:text}`mean_easy:.3f` and hard-larger with
-# {glue:text}`mean_hard:.3f`. The published CASIA table lists ArcFace at four margins from 0.40 to 0.55, with four
-# results: how large the margin is matters by itself. A dynamic loss that beats ArcFace at the same base margin may have
-# won by its larger mean, which a constant could have had for free.
+# All four were given the base margin {glue:text}`base`. At the end of the training the step calls
+# {glue:text}`easy_share:.0%` of the samples easy, and trains with a {term}`mean margin` of
+# {glue:text}`mean_step:.3f`; easy-larger has {glue:text}`mean_easy:.3f` and hard-larger {glue:text}`mean_hard:.3f`.
+# The published CASIA table lists ArcFace at four margins from 0.40 to 0.55, with four results: how large the margin
+# is matters by itself. A dynamic loss that beats ArcFace at the same base margin may have won by its larger mean,
+# which a constant could have had for free.
 #
 # `match_mean=True` takes that away: all margins of a batch are shifted so that their mean is $m_{\text{base}}$,
 #
@@ -546,6 +567,7 @@ lost = {
     ),
     "MagFace": ("magface", {"low": lengths[0], "high": lengths[1]}),
     "AdaFace": ("adaface", {}),
+    "AdaFace, h = 0": ("adaface", {"h": 0.0}),
     "KappaFace": ("kappaface", {}),
     "NPCFace": ("npcface", {}),
     "ElasticFace": ("elasticface", {}),
@@ -588,6 +610,7 @@ for key, name in (
     ("elastic", "ElasticFace"),
     ("mag", "MagFace"),
     ("ada", "AdaFace"),
+    ("ada_plain", "AdaFace, h = 0"),
     ("kappa", "KappaFace"),
 ):
     notebook.tell(**{f"rank_{key}": float(rank[name])})
@@ -603,9 +626,10 @@ for key, name in (
 #   cosine. Their numbers say how length and identity happen to go with it for this network on these digits. (MagFace's limits
 #   are set to the lengths found here; its own are for longer embeddings. KappaFace's margins are small because the seven
 #   identities are about equally frequent, and its size term gives the frequent ones next to nothing.)
-# - **AdaFace** ({glue:text}`rank_ada:+.2f`) and **CosFace** ({glue:text}`rank_cos:+.2f`) show a trap. CosFace takes the same
-#   from every *cosine*, and near the centre, where the cosine is flat, that is a larger *angle*. Most of AdaFace's number is
-#   this, not the length. A margin is the same for all only in its own unit.
+# - **AdaFace** ({glue:text}`rank_ada:+.2f`) and **CosFace** ({glue:text}`rank_cos:+.2f`) show a trap. CosFace takes
+#   the same from every *cosine*, and near the centre, where the cosine is flat, that is a larger *angle*. AdaFace
+#   that looks at no length ($h = 0$) is CosFace with a margin of 0.4, and is at {glue:text}`rank_ada_plain:+.2f` by
+#   this alone. A margin is the same for all only in its own unit.
 # - **CurricularFace**'s margin is constant. What follows the training is its negatives.
 #
 # So among these losses CDML's easy-larger form is the odd one out: the others that set an angle by the cosine give *hard*

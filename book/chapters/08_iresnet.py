@@ -41,7 +41,7 @@ costs = {name: complexity.cost(net) for name, net in nets.items()}
 # train in a minute. The published systems use **{term}`IResNet`**, the residual network of ArcFace's authors
 # {cite}`deng2019arcface`. It is a stack of one block.
 
-# %% tags=["remove-input"] mystnb={"figure": {"caption": "The first block of a stage; /2 halves the map. c channels of h x w numbers come in, twice as many channels of a quarter of the size go out. BN is batch normalisation.", "name": "fig-iresnet-block"}, "image": {"alt": "A row of six boxes, BN, 3x3, BN, PReLU, 3x3 with stride two, BN, and a shortcut below it with a 1x1 convolution and BN; both meet in a sum"}}
+# %% tags=["remove-input"] mystnb={"figure": {"caption": "The first block of stages 2 to 4; /2 halves the map. c channels of h x w numbers come in, twice as many channels of a quarter of the size go out. BN is batch normalisation.", "name": "fig-iresnet-block"}, "image": {"alt": "A row of six boxes, BN, 3x3, BN, PReLU, 3x3 with stride two, BN, and a shortcut below it with a 1x1 convolution and BN; both meet in a sum"}}
 fig, (ax,) = plots.figure(width=7.4, height=1.9)
 plots.residual_block(ax)
 
@@ -50,10 +50,10 @@ plots.residual_block(ax)
 # convolution, so the first one still works on the large map. And nothing follows the sum: where no shortcut
 # convolution is needed, the input passes through a whole stage as it is.
 #
-# Around the blocks there is little. A stem of one 3x3 convolution at full size; four stages, each of which begins with
-# such a halving block and doubles the width; then the last map of $7 \times 7$ is laid out in one row, and a linear
-# layer makes 512 numbers of it. A last normalisation, whose gain is fixed at 1, gives every number of the embedding
-# the same spread.
+# Around the blocks there is little. A stem of one 3x3 convolution at full size; four stages, each of which begins
+# with such a halving block, and of which all but the first double the width; then the last map of $7 \times 7$ is
+# laid out in one row, and a linear layer makes 512 numbers of it. A last normalisation, whose gain is fixed at 1,
+# gives every number of the embedding the same spread.
 
 # %%
 net = nets["r18_lite"].eval()
@@ -102,9 +102,9 @@ notebook.Table(
 
 # %% [markdown]
 # The published GFLOPs of the eight IResNets are products plus three operations for each number that a normalisation
-# gives. That convention is a fit to eight values; no source states it. The sizes are four bytes a parameter. Three
-# published ones do not follow from the published counts: that of R18_lite by half a megabyte, those of R34 and of the
-# lightweight network by 0.03.
+# gives. That convention is a fit to eight values; no source states it. The sizes are four bytes a parameter. Besides
+# the last digit of R50's, three published ones do not follow from the published counts: that of R18_lite by half a
+# megabyte, those of R34 and of the lightweight network by 0.03.
 #
 # The ninth row is **ours**. Of the published lightweight network only its two numbers are known, and many networks
 # have them. `lightweight` is one with the same parts as MobileFaceNet {cite}`chen2018mobilefacenets`: it has exactly
@@ -145,10 +145,10 @@ notebook.tell(
 #
 # ## Halving
 #
-# Half the width everywhere divides the products by four, {glue:text}`lite_macs:.2f` times to be exact. It also
-# divides the parameters of the stages by {glue:text}`body:.2f`. But the linear layer keeps its 512 outputs, so it only halves, and the whole of R18 loses
-# {glue:text}`lite_saved:.0f` % of its parameters: the published reduction. Depth and width are two different
-# roads.
+# Half the width everywhere divides the products by about four, by {glue:text}`lite_macs:.2f` to be exact. It also
+# divides the parameters of the stages by {glue:text}`body:.2f`. But the linear layer keeps its 512 outputs, so it
+# only halves, and the whole of R18 loses {glue:text}`lite_saved:.0f` % of its parameters: the published reduction.
+# Depth and width are two different roads.
 
 # %% mystnb={"figure": {"caption": "The nine networks by parameters and products. Along a line the depth grows; from the upper line to the lower one the width is halved.", "name": "fig-cost-map"}, "image": {"alt": "Two rising lines of four points each, full and lite, and a single point far below, lightweight"}}
 fig, (ax,) = plots.figure(width=5.6, height=3.2)
@@ -157,7 +157,7 @@ plots.costs(
 )
 
 # %% [markdown]
-# ## Five ways to make it smaller
+# ## Six ways to make it smaller
 #
 # The method's description names four techniques behind its Lite networks: fewer channels, depthwise separable
 # convolutions, efficient downsampling, bottlenecks. The counts above leave room for the first alone: plain half width
@@ -184,13 +184,24 @@ notebook.Table(
       f"{c.gmacs:.3f}", f"{c.macs / base.macs:.0%}"] for name, c in variants.items()],
 )  # fmt: skip
 
+# %% tags=["remove-input"]
+keys = ("whole", "half", "separable", "bottleneck", "early", "stem", "flat")
+for key, c in zip(keys, variants.values(), strict=True):
+    notebook.tell(**{f"{key}_products": 1 - c.macs / base.macs})
+    notebook.tell(**{f"{key}_parameters": 1 - c.parameters / base.parameters})
+linear = complexity.stages(backbones.create(model), parts)[-1][0]
+notebook.tell(linear=linear / base.parameters, model=model)
+
 # %% [markdown]
-# - **Halving in a block's first convolution** is the cheapest change there is: no parameter less, a third of the products
-#   gone, because in every stage one convolution moves from the large map to the small one.
-# - **Separable convolutions** and **bottlenecks** save most products, but only a quarter of the parameters: the rest sits in
-#   the linear layer.
-# - **One number a channel**, a learnt weighting of the 49 places, is the reverse: two thirds of the parameters go, and
-#   nearly all products stay. It is what MobileFaceNet does.
+# - **Halving in a block's first convolution** is the cheapest change there is: no parameter less, and
+#   {glue:text}`early_products:.0%` of the products gone, because in every stage one convolution moves from the large
+#   map to the small one.
+# - **Separable convolutions** and **bottlenecks** save {glue:text}`separable_products:.0%` and
+#   {glue:text}`bottleneck_products:.0%` of the products, but {glue:text}`separable_parameters:.0%` and
+#   {glue:text}`bottleneck_parameters:.0%` of the parameters. They do not touch the linear layer, which holds
+#   {glue:text}`linear:.0%` of them in {glue:text}`model`.
+# - **One number a channel**, a learnt weighting of the 49 places, is for that layer: {glue:text}`flat_parameters:.0%`
+#   of the parameters go, and {glue:text}`flat_products:.0%` of the products. It is what MobileFaceNet does.
 #
 # What a technique costs in accuracy no count can tell, and neither does this table: that takes training.
 #
@@ -345,8 +356,8 @@ exercises.check("8.3", None)
 #
 # </details>
 #
-# **8.4** Find options for r18_lite with fewer than 3 million parameters and 0.45 · 10⁹ products, changing only
-# `downsample` and `flatten`. Answer with a dictionary.
+# **8.4** Find options for r18_lite with fewer than 3 million parameters (all, not only those that are trained) and
+# fewer than 0.45 · 10⁹ products, changing only `downsample` and `flatten`. Answer with a dictionary.
 
 # %%
 exercises.check("8.4", None)

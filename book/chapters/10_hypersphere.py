@@ -260,7 +260,7 @@ scores = {
 # %% tags=["remove-input"]
 notebook.tell(people=people)
 
-# %% mystnb={"figure": {"caption": "People the network was trained on, in new pictures: angles of genuine and impostor pairs. Dashed: random directions in 64 dimensions.", "name": "fig-angles-known"}, "image": {"alt": "One panel a loss with two histograms; impostor angles lie around 90 degrees close to the dashed curve, genuine ones are broad and further left"}}
+# %% mystnb={"figure": {"caption": "People the network was trained on, in new pictures: angles of genuine and impostor pairs. Dashed: random directions in 64 dimensions.", "name": "fig-angles-known"}, "image": {"alt": "One panel a loss with two histograms; impostor angles lie around 90 degrees and are spread wider than the dashed curve, genuine ones are broad and further left"}}
 fig, axes = plots.figure(3, width=7.6, height=2.1)
 for ax, name in zip(axes, trained, strict=True):
     key = name, "people it knows"
@@ -268,7 +268,7 @@ for ax, name in zip(axes, trained, strict=True):
     ends = {"title": plots.label(name), "legend": ax is axes[0]}
     plots.angle_histogram(ax, scores[key], same, chance_dim=64, **ends)
 
-# %% mystnb={"figure": {"caption": "The same for strangers.", "name": "fig-angles-strangers"}, "image": {"alt": "One panel a loss with two histograms that overlap more than before; impostor angles are spread wider than the dashed curve"}}
+# %% mystnb={"figure": {"caption": "The same for strangers.", "name": "fig-angles-strangers"}, "image": {"alt": "One panel a loss with two histograms, much like those before; impostor angles are spread wider than the dashed curve"}}
 fig, axes = plots.figure(3, width=7.6, height=2.1)
 for ax, name in zip(axes, trained, strict=True):
     key = name, "strangers"
@@ -297,7 +297,8 @@ notebook.tell(
 )
 
 # %% [markdown]
-# Three readings, each against the naive one:
+# The **{term}`equal error rate`** is the error at the threshold where both kinds of pairs err equally often: as many
+# genuine pairs in a hundred are refused as impostor pairs are accepted. Three readings, each against the naive one:
 #
 # - **Impostor pairs are already at 90 degrees.** No loss pushes people further apart than that on the mean: in many
 #   dimensions there is no room beyond. What a loss can change is the *spread*, and it is the left tail of the impostors, not
@@ -308,9 +309,10 @@ notebook.tell(
 # - **Genuine pairs are far from 0.** Two pictures that stand 40 degrees from their class centre, in directions of their own,
 #   are $\arccos(\cos^2 40°) \approx 54$ degrees from each other. That is enough, if impostors are further away.
 #
-# And one thing is missing that chapter 1 had: the people the network knows are hardly easier than strangers. With ArcFace
-# the equal error rates are {glue:text}`eer_known:.1%` and {glue:text}`eer_strangers:.1%`. Seven digits can be told apart
-# by rules that are good for nothing else; for {glue:text}`people` people it is easier to learn what tells faces apart.
+# Chapter 1 judged known digits and strangers apart, and the table above does the same with people: with ArcFace the
+# equal error rate is {glue:text}`eer_known:.1%` for people it knows and {glue:text}`eer_strangers:.1%` for strangers.
+# Seven digits can be told apart by rules that are good for nothing else; the more people a network learns,
+# {glue:text}`people` here, the less such rules help.
 #
 # ## Flattening it
 #
@@ -390,14 +392,15 @@ notebook.tell(
 # Neighbours kept: of the ten nearest of each point, how many are among its ten nearest on the map. Clusters are counted by
 # HDBSCAN {cite}`campello2013hdbscan`, which may also answer "none".
 #
-# **What UMAP keeps** are neighbours: {glue:text}`kept_umap:.0%` of them, against {glue:text}`kept_pca:.0%` in the shadow.
-# If two pictures lie side by side on its map, they probably do on the sphere. **What it invents** is empty space. In the
-# random points HDBSCAN finds {glue:text}`none_there` clusters, on the map with three neighbours {glue:text}`invented_few`:
-# it makes dense what is a little denser, and water between. Sizes, gaps and densities on such a map are UMAP's own. The
-# order of distances *between* people is kept with a correlation of {glue:text}`order_umap:.2f` (in the shadow
-# {glue:text}`order_pca:.2f`), and part of that is due to where the map began: ours starts from the principal components, as
-# {cite:t}`kobak2021initialization` advise. So use it to find mislabelled pictures and strange neighbours. Do not measure on
-# it, and do not compare two losses by how clean their maps look: chapter 11 does that with numbers.
+# **What UMAP keeps** are neighbours: {glue:text}`kept_umap:.0%` of them, against {glue:text}`kept_pca:.0%` in the
+# shadow. If two pictures lie side by side on its map, they probably do on the sphere. **What it invents** is empty
+# space. In the random points HDBSCAN finds {glue:text}`none_there` clusters, on the map with three neighbours
+# {glue:text}`invented_few`: it makes dense what is a little denser, and water between. Sizes, gaps and densities on
+# such a map are UMAP's own. The order of distances *between* people is kept with a correlation of
+# {glue:text}`order_umap:.2f` (in the shadow {glue:text}`order_pca:.2f`), and part of that is due to where the map
+# began: ours starts from the principal components, as {cite:t}`kobak2021initialization` advise. So use it to find
+# mislabelled pictures and strange neighbours. Do not measure on it, and do not compare two losses by how clean their
+# maps look: chapter 11 has the numbers for that, chapter 12 the comparison.
 #
 # ## Margins, sample by sample
 #
@@ -463,7 +466,7 @@ plots.contact_sheet(
 # {glue:text}`people` centres in 64 dimensions are too many for it. So we ask an optimiser for the most even arrangement it
 # can find, and chance for the least effort.
 
-# %% mystnb={"figure": {"caption": "How near the nearest other class centre is, for the three trained networks, for random directions and for the most even arrangement that was found.", "name": "fig-centres"}, "image": {"alt": "Five rising step curves over the angle to the nearest other centre; random directions furthest to the left, the most even arrangement a vertical line near 90 degrees"}}
+# %% mystnb={"figure": {"caption": "How near the nearest other class centre is, for the three trained networks, for random directions and for the most even arrangement that was found.", "name": "fig-centres"}, "image": {"alt": "Five rising step curves over the angle to the nearest other centre; those of the trained networks to the left of that of random directions, the most even arrangement a vertical line near 90 degrees"}}
 nearest = {
     name: sphere.nearest_deg(t.head.centres) for name, t in trained.items()
 }
@@ -489,11 +492,11 @@ for name, angles in (nearest | references).items():
 
 # %% [markdown]
 # The median class centre has its nearest neighbour at {glue:text}`nearest_arcface:.1f` degrees with ArcFace, at
-# {glue:text}`nearest_cdml:.1f` with CDML and at {glue:text}`nearest_softmax:.1f` with softmax; random directions have it at
-# {glue:text}`nearest_random:.1f`, and the most even arrangement found at {glue:text}`nearest_most:.1f`. Learnt centres are
-# *less* even than chance. No loss asks them to be even: it asks that pictures be nearer to their own centre than to any
-# other, and people who look alike get centres that are alike. If strangers are to profit, they should. Who are the nearest
-# ones?
+# {glue:text}`nearest_cdml:.1f` with CDML and at {glue:text}`nearest_softmax:.1f` with softmax; random directions have
+# it at {glue:text}`nearest_random:.1f`, and the most even arrangement found at {glue:text}`nearest_most:.1f`. A loss
+# whose number is below that of chance has centres that are *less* even than chance. No loss asks them to be even: it
+# asks that pictures be nearer to their own centre than to any other, and people who look alike get centres that are
+# alike. If strangers are to profit, they should. Who are the nearest ones?
 
 # %% mystnb={"figure": {"caption": "The ten people of the training set whose ArcFace centres have the nearest neighbours, and below each that neighbour; portraits without nuisances.", "name": "fig-nearest-people"}, "image": {"alt": "Two rows of ten rendered portraits; the faces above and below resemble each other more or less"}}
 centres = trained["arcface"].head.centres.detach()
@@ -522,7 +525,7 @@ plots.contact_sheet(
 #
 # is $d$ if all directions have the same share and 1 if one has all of it.
 
-# %% mystnb={"figure": {"caption": "How much of the variance of strangers' embeddings the first principal directions hold, and the same for people the ArcFace network knows and for random directions.", "name": "fig-spectra"}, "image": {"alt": "Five rising curves; those of strangers rise fastest, that of random directions is almost straight"}}
+# %% mystnb={"figure": {"caption": "How much of the variance of strangers' embeddings the first principal directions hold, and the same for people the ArcFace network knows and for random directions.", "name": "fig-spectra"}, "image": {"alt": "Five rising curves; those of ArcFace and CDML rise fastest, softmax's more slowly, that of random directions is almost straight"}}
 random_cloud = sphere.at_random(len(parts["strangers"].identity), 64, seed=seed)
 shares = {
     f"{plots.label(name)}, strangers": sphere.spectrum(
@@ -563,14 +566,17 @@ notebook.tell(
     dim_softmax=dimension["softmax", "strangers"],
     dim_centres=dimension["arcface", "class centres"],
     dim_released=released,
+    eer_softmax=errors["softmax", "strangers"],
     dim_from_sd=float(np.degrees(1) / spread["arcface", "strangers"]) ** 2,
 )
 
 # %% [markdown]
 # ArcFace's embeddings of strangers use about {glue:text}`dim_strangers:.0f` directions of 64, its class centres
-# {glue:text}`dim_centres:.0f`. Softmax uses {glue:text}`dim_softmax:.0f` and errs more often: directions are room, not
-# skill. And the released network, which learnt from ten times as many people and harder pictures, has
-# {glue:text}`dim_released:.0f` for the same strangers. A rendered face of 32 pixels may not have more to tell.
+# {glue:text}`dim_centres:.0f`. Softmax uses {glue:text}`dim_softmax:.0f` for strangers. The equal error rates beside
+# these are {glue:text}`eer_strangers:.1%` and {glue:text}`eer_softmax:.1%`: how many are in use does not say alone
+# who errs less, for directions are room, not skill. And the released network, which learnt from ten times as many
+# people and harder pictures, has {glue:text}`dim_released:.0f` for the same strangers. A rendered face of 32 pixels
+# may not have more to tell.
 #
 # This is the spread of the impostor angles in other words. If embeddings have no common direction, the mean squared cosine
 # of two of them is
@@ -686,7 +692,9 @@ exercises.check("10.4", None)
 #
 # - Three dimensions can be seen whole, and are crowded. In many, random directions are at right angles, and impostor pairs
 #   start where chance is.
-# - What separates people is the spread of the angles, not their mean; and that spread is the number of dimensions in use.
+# - Impostor pairs average about 90 degrees whatever the loss. Their spread, which is the number of dimensions in use
+#   in other words, makes the false accepts; how near genuine pairs stand decides how many of them one has to put up
+#   with.
 # - UMAP keeps neighbours and invents gaps. It is for finding pictures, not for measuring.
 # - A dynamic margin can be looked at: sort the samples by it. At the hard end stand hard pictures and wrong labels.
 # - Class centres can be compared with chance and with the most even arrangement; dimensions in use can be counted.

@@ -94,9 +94,9 @@ best = verification.best_threshold(scores, same)
 plots.score_histogram(axes[0], scores, same, threshold=best)
 
 # %% [markdown]
-# Move the threshold, and see what it costs. To the left impostors are let in: the **false accept rate** (FAR) rises. To
-# the right genuine pairs are refused: the **false reject rate** (FRR) rises. Accuracy counts both errors alike, and is
-# flat where it is best. The other picture is the ROC, to which the next section comes back.
+# Move the threshold, and see what it costs. To the left impostors are let in: the **false accept rate** (FAR) rises.
+# To the right genuine pairs are refused: the **{term}`false reject rate <FRR>`** (FRR) rises. Accuracy counts both
+# errors alike, and is flat where it is best. The other picture is the ROC, to which the next section comes back.
 
 # %%
 slider = Threshold.of(scores, same)
@@ -119,11 +119,11 @@ notebook.tell(own_accuracy=plain)
 # {glue:text}`fold_sd:.2f` points. With one threshold chosen on all pairs and judged on the same it would be
 # {glue:text}`own_accuracy:.2%`: choosing on the pairs one is judged on can only help.
 #
-# **Whose rule?** Most published accuracies come from arcface_torch's code, which does not look at every threshold but at
-# 400, in steps of 0.01 of the squared distance $\lVert\hat{\mathbf x}_1 - \hat{\mathbf x}_2\rVert^2 = 2 - 2\cos\theta$.
-# By that rule our strangers give {glue:text}`grid_accuracy:.2%`, a difference of {glue:text}`grid_difference:+.2f`
-# points. Small, and random in sign, but some tables rank losses by less. `fixed_grid.fold_accuracy` is that rule;
-# `evaluate` prints both.
+# **Whose rule?** Most published accuracies come from arcface_torch's code, which does not look at every threshold but
+# at 400, in steps of 0.01 of the squared distance
+# $\lVert\hat{\mathbf x}_1 - \hat{\mathbf x}_2\rVert^2 = 2 - 2\cos\theta$. By that rule our strangers give
+# {glue:text}`grid_accuracy:.2%`, a difference of {glue:text}`grid_difference:+.2f` points. Some tables rank losses by
+# less. `fixed_grid.fold_accuracy` is that rule; `evaluate` prints both.
 #
 # {term}`Scores <score>` come on four scales, and thresholds are often quoted without naming theirs:
 
@@ -214,9 +214,9 @@ rows = [
 notebook.Table(["95 % interval", "drawing people", "drawing pairs"], rows)
 
 # %% [markdown]
-# Which of the two is right? Here we can find out, since we have strangers to spare. We part them into groups, measure the
-# equal error rate of each group, and look at how much it *really* scatters from group to group. A good interval has that
-# standard deviation.
+# (`eer` is the {term}`equal error rate`, `auc` the area under the ROC, {term}`AUC`.) Which of the two is right? Here
+# we can find out, since we have strangers to spare. We part them into groups, measure the equal error rate of each
+# group, and look at how much it *really* scatters from group to group. A good interval has that standard deviation.
 
 # %%
 size = 20
@@ -280,10 +280,16 @@ for wanted in (1e-3, 1e-2, 1e-1):
     rows.append([f"{wanted:g}", f"{t:.3f}", low_high, f"{tar.value:.1%}"])
 notebook.Table(["wanted FAR", "threshold", "FAR on the test people", "TAR"], rows)
 
+# %% tags=["remove-input"]
+notebook.tell(
+    test_impostors=f"{int((~parts['test'][1]).sum()):,}",
+    test_people=len(np.unique(stranger[~is_validation])),
+)
+
 # %% [markdown]
-# The intervals in brackets are Wilson's, which take pairs for independent. Where the wanted FAR lies outside, that is the
-# lesson of the section before: with some hundred thousand impostor pairs they are very narrow, and the people behind those
-# pairs are only a few hundred.
+# The intervals in brackets are Wilson's, which take pairs for independent. Where the wanted FAR lies outside, that is
+# the lesson of the section before: {glue:text}`test_impostors` impostor pairs make them very narrow, and behind those
+# pairs there are {glue:text}`test_people` people.
 #
 # A score can also become a **probability**. Logistic regression on validation scores gives a log likelihood ratio,
 # $a\cos\theta + b$, and with the share $\pi$ of genuine pairs that one expects, Bayes' rule does the rest
@@ -303,9 +309,10 @@ notebook.tell(calibration_error=honest.error)
 #
 # ## Templates
 #
-# IJB does not compare pictures but **{term}`templates <template>`**: all the pictures of a person on one occasion, photographs and frames of
-# videos. Frames of one video are nearly the same picture, so they are averaged first; each {term}`medium <media>` then counts once, and
-# the sum is scaled to length 1. A detector's confidence can weigh the pictures.
+# IJB does not compare pictures but **{term}`templates <template>`**: one or more photographs and videos of one
+# person, pooled to one embedding. Frames of one video are nearly the same picture, so they are averaged first; each
+# {term}`medium <media>` then counts once, and the sum is scaled to length 1. A detector's confidence can weigh the
+# pictures.
 
 # %%
 which = np.arange(len(stranger)) % 5
@@ -323,9 +330,10 @@ notebook.Table(["pictures a template", *(f"TAR@{f:g}" for f in fars[1:])], rows)
 # %% [markdown]
 # ## One among many
 #
-# **{term}`Identification <identification>`** asks who of a {term}`gallery` a {term}`probe` is. In the closed set everybody is in the gallery, and the rank-$k$ rate
-# is the share of probes whose mate is among the $k$ best scores. In the open set some probes are of nobody in it. Then an
-# answer needs a threshold, and we report the share of mates found (TPIR) at a share of strangers who get an answer (FPIR).
+# **{term}`Identification <identification>`** asks who of a {term}`gallery` a {term}`probe` is. In the closed set
+# everybody is in the gallery, and the rank-$k$ rate is the share of probes whose mate is among the $k$ best scores.
+# In the open set some probes are of nobody in it. Then an answer needs a threshold, and we report the share of mates
+# found (**{term}`TPIR`**) at a share of strangers who get an answer (**{term}`FPIR`**).
 
 # %%
 enrolled = ~is_validation & (which < 2)  # two pictures each of the test people
@@ -344,6 +352,9 @@ notebook.tell(
     rank_20=float(rates[-1]),
     tpir=at.tpir,
 )
+
+# %% [markdown]
+# The rank-$k$ rates together are the **{term}`CMC`**:
 
 # %% mystnb={"figure": {"caption": "Cumulative match characteristic: the share of probes whose mate is among the k best of the gallery.", "name": "fig-cmc"}, "image": {"alt": "A rising curve over the ranks 1 to 20"}}
 fig, axes = plots.figure(1, width=5.4, height=2.6)
@@ -455,8 +466,8 @@ exercises.check("11.4", None)
 #
 # </details>
 #
-# **11.5** Run this chapter with `-p strength 0.3` and with `0.8`. Which numbers move, and does the order of the two standard
-# deviations of the equal error rate? There is no checker for this one: the answer is in your tables.
+# **11.5** Run this chapter with `-p strength 0.3` and with `0.8`. Which numbers move, and does the order of the two
+# standard deviations of the equal error rate change? There is no checker for this one: the answer is in your tables.
 #
 # ## Recap
 #

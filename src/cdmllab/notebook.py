@@ -88,6 +88,11 @@ def mean_sd(values: Sequence[float]) -> str:
     return f"{mean:.1f} ± {statistics.stdev(percent):.1f}" if len(percent) > 1 else f"{mean:.1f}"
 
 
+def beside(a: float, b: float, more: str = "above", less: str = "below") -> str:
+    """How `a` stands to `b`, for a sentence that is true whatever a run gives: "above", "below" or "level with" it."""
+    return more if a > b else less if a < b else "level with"
+
+
 def unknown_parameters(cells: Iterable[str]) -> dict[str, str]:
     """Names that papermill's injected cell sets and the cell before it does not, with a hint at a known one.
 

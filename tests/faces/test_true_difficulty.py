@@ -9,7 +9,7 @@ from cdmllab.faces.difficulty import STRENGTHS, Responses
 
 def made(**lost):
     zero = np.zeros(len(STRENGTHS))
-    return Responses({name: np.asarray(lost.get(name, zero), dtype=float) for name in faces.FACTORS})
+    return Responses({name: np.asarray(lost.get(name, zero), dtype=float) for name in faces.FACTORS}, 1)
 
 
 def test_difficulty_adds_up_what_each_nuisance_costs():
@@ -28,6 +28,7 @@ def grey(pictures):
 def test_measured_responses_start_at_nothing_and_find_that_poses_cost():
     responses = difficulty.measure(grey, size=32, people=12)
     assert set(responses.lost) == set(faces.FACTORS)
+    assert responses.people == 12
     for lost in responses.lost.values():
         assert lost.shape == (len(STRENGTHS),)
         assert lost[0] == 0.0
@@ -37,7 +38,7 @@ def test_measured_responses_start_at_nothing_and_find_that_poses_cost():
 
 def test_responses_survive_plain_values():
     responses = made(blur=[0, 1, 2, 3, 4, 5])
-    again = Responses.parse({name: lost.tolist() for name, lost in responses.lost.items()})
+    again = Responses.parse({name: lost.tolist() for name, lost in responses.lost.items()}, 1)
     np.testing.assert_array_equal(again.lost["blur"], responses.lost["blur"])
 
 

@@ -32,14 +32,15 @@ _FROM = RESERVED + 400_000  # people that no world and no protocol shows
 
 
 class Responses(NamedTuple):
-    """Mean loss of cosine at each of `STRENGTHS`, by factor; the first is 0."""
+    """Mean loss of cosine at each of `STRENGTHS`, by factor, the first is 0; and over how many people the mean is."""
 
     lost: dict[str, Floats]
+    people: int
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Self:
+    def parse(cls, values: Mapping[str, Any], people: int) -> Self:
         """From plain values: a list of numbers a factor."""
-        return cls({name: np.asarray(values[name], dtype=np.float64) for name in FACTORS})
+        return cls({name: np.asarray(values[name], dtype=np.float64) for name in FACTORS}, people)
 
     def difficulty(self, nuisances: Nuisances) -> Floats:
         """What the nuisances of each picture cost together, in cosine; shape (b,), 0 for a perfect picture."""
@@ -78,14 +79,14 @@ def measure(embed: Embed, *, size: int, people: int = 200, seed: int = 0) -> Res
         plain = look(**beside)
         turned = [look(**beside, **{name: s * factor.high}) for s in STRENGTHS[1:]]
         lost[name] = np.array([0.0] + [1.0 - float((plain * e).sum(axis=1).mean()) for e in turned])
-    return Responses(lost)
+    return Responses(lost, people)
 
 
 @functools.cache
 def known() -> Responses:
     """The responses that come with the package, measured with its small network on the lab's faces at 32 px."""
     record = json.loads((files("cdmllab.faces") / "responses.json").read_text(encoding="utf-8"))
-    return Responses.parse(record["lost"])
+    return Responses.parse(record["lost"], record["people"])
 
 
 def of(world: FaceWorld, rows: ArrayLike | None = None, responses: Responses | None = None) -> Floats:

@@ -118,13 +118,11 @@ class Trainer:
             with nullcontext() if last else self.place.no_sync(self.network):
                 embeddings = self.network(self.prepare(batch.images))
                 known = None if self.known is None else self.known[batch.rows]
-                out: HeadOutput = self.head(embeddings, batch.labels, known)
+                out = self._loss(batch, embeddings, known)
                 self.scaler.scale(out.loss / len(batches)).backward()
             # Looked at when the way back is under way, so that a GPU has work while the answer comes.
-            if not (torch.isfinite(embeddings).all() & torch.isfinite(out.loss)):
-                finite = bool(torch.isfinite(embeddings).all())
-                what = f"the loss is {float(out.loss)}" if finite else "an embedding is not finite"
-                raise self._diverged(what, batch, embeddings)
+            if not torch.isfinite(out.loss):
+                raise self._diverged(f"the loss is {float(out.loss)}", batch, embeddings)
         if self.config.optimiser.clip_norm is not None:
             self.scaler.unscale_(self.optimiser)
             self.gradient_norm = self._clip(self.config.optimiser.clip_norm)
@@ -133,6 +131,15 @@ class Trainer:
         self.optimiser.zero_grad()
         self.step += 1
         return batch, out, embeddings
+
+    def _loss(self, batch: Batch, embeddings: Tensor, known: Tensor | None) -> HeadOutput:
+        try:
+            out: HeadOutput = self.head(embeddings, batch.labels, known)
+        except ValueError:  # the head looks at every embedding; nobody else needs to
+            if torch.isfinite(embeddings).all():
+                raise
+            raise self._diverged("an embedding is not finite", batch, embeddings) from None
+        return out
 
     def _clip(self, limit: float) -> float:
         """Shorten the gradient of all parameters together, over all ranks, to `limit`; its length before."""
