@@ -41,6 +41,7 @@ from cdmllab import (
     results,
 )
 from cdmllab.backbones import complexity
+from cdmllab.backbones import published as backbone_table
 from cdmllab.margins import Batch
 from cdmllab.margins.curve import alike
 from cdmllab.sweeps import Recorded
@@ -641,7 +642,7 @@ def agrees(ours, theirs):
 
 
 exact = []
-for name, row in backbones.published.TABLE.items():
+for name, row in backbone_table.TABLE.items():
     cost = complexity.cost(backbones.create(name))
     ours = cost.parameters if row.counted == "all" else cost.trained_parameters
     exact.append(
