@@ -26,7 +26,7 @@ book: setup  ## run what changed, then build book/_build/html/index.html (PROFIL
 	$(BIN)/cdmllab book build --profile $(PROFILE)
 
 test: setup  ## every test; the browser tests need Chromium
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: setup  ## ruff, mypy, import rules, notebooks in step with chapters, results with their provenance
 	$(BIN)/ruff check

@@ -273,10 +273,10 @@ print("off by", float((log_z - z.double().logsumexp(dim=1)).abs().max()))
 # :label: eq-traffic
 # \underbrace{(R - 1)\,b\,d}_{\text{embeddings, to all}} +
 # \underbrace{2\,(R - 1)\,b\,d}_{\text{their gradients, added up}}
-# \quad\text{numbers, and a few a sample; copies of all centres would send}\quad 2\,\tfrac{R - 1}{R}\,c\,d .
+# \quad\text{numbers,}
 # ```
 #
-# The few are two by {eq}`eq-combine`. Our head adds up seven numbers a sample and gathers its label, since a loss may
+# and a few a sample. Copies of all centres would send $2\,\tfrac{R - 1}{R}\,c\,d$. The few are two by {eq}`eq-combine`. Our head adds up seven numbers a sample and gathers its label, since a loss may
 # want the own cosine, or the hardest negatives. All of it is counted here,
 
 # %%
