@@ -93,10 +93,9 @@ def limit(shape: str) -> Callable[[], None]:
 def gradient_error(shape: str) -> float:
     """Relative error of the bf16 products' centre gradient against the same head in float32."""
     grads = []
-    for products in ("float32", "bfloat16"):
+    for name in ("ours, recomputing", "ours, bf16 products"):
         torch.manual_seed(1)
-        with torch.device(DEVICE):
-            module = _Ours("arcface", SHAPES[shape][1], backend="blocked", products=products)
+        module = made(name, SHAPES[shape][1])
         module(*inputs(shape)).backward()
         grads.append(module.head.centres.grad)
     return float((grads[0] - grads[1]).norm() / grads[0].norm())
@@ -118,7 +117,7 @@ def memory(shape: str, name: str) -> float:
 
 
 def apart(shape: str, name: str) -> float:
-    """The same in a process of its own, where the process's memory is what is measured."""
+    """On a GPU the same; on a CPU in a process of its own, since there the memory is the process's."""
     return memory(shape, name) if DEVICE == "cuda" else peak_mib(__file__, "--memory", shape, name)
 
 

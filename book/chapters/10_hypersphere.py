@@ -486,8 +486,10 @@ plots.neighbour_angles(ax, nearest | references, bound_deg=limit)
 for name, angles in (nearest | references).items():
     key = name.split()[0]
     notebook.tell(
-        **{f"nearest_{key}": float(np.median(angles))},
-        **{f"closest_{key}": float(angles.min())},
+        **{
+            f"nearest_{key}": float(np.median(angles)),
+            f"closest_{key}": float(angles.min()),
+        },
     )
 
 # %% [markdown]

@@ -385,12 +385,14 @@ plots.lines(
 # %% tags=["remove-input"]
 for key, name in zip(("early", "late"), states, strict=True):
     notebook.tell(
-        **{f"off_{key}": float(off[name, 0.1])},
-        **{f"turned_{key}": float(turned[name, 0.1][0])},
-        **{f"centres_{key}": float(turned[name, 0.1][1])},
-        **{f"along_{key}": float(along[name, 0.1])},
-        **{f"weight_{key}": float(weight[name])},
-        **{f"sampled_{key}": float(weight[name, 0.1])},
+        **{
+            f"off_{key}": float(off[name, 0.1]),
+            f"turned_{key}": float(turned[name, 0.1][0]),
+            f"centres_{key}": float(turned[name, 0.1][1]),
+            f"along_{key}": float(along[name, 0.1]),
+            f"weight_{key}": float(weight[name]),
+            f"sampled_{key}": float(weight[name, 0.1]),
+        },
     )
 notebook.tell(log_tenth=float(np.log(0.1)))
 
@@ -471,8 +473,10 @@ notebook.Table(
 # %% tags=["remove-input"]
 for key, name in (("whole", "64 devices, blocks"), ("sampled", "64, a tenth a step")):  # fmt: skip
     notebook.tell(
-        **{f"{key}_1m": totals[name][1]},
-        **{f"{key}_100m": totals[name][3]},
+        **{
+            f"{key}_1m": totals[name][1],
+            f"{key}_100m": totals[name][3],
+        },
     )
 notebook.tell(eight_100m=totals["8 devices, blocks"][3])
 for key in ("cpu", "cuda"):
@@ -610,8 +614,10 @@ notebook.Table(
 # %% tags=["remove-input"]
 for key, name in (("right", "as the file says"), ("int8", "int8 file"), ("range", "pixels in [0, 1]"), ("bgr", "red and blue exchanged")):  # fmt: skip
     notebook.tell(
-        **{f"far_{key}": rates_at[name][0]},
-        **{f"tar_{key}": rates_at[name][1]},
+        **{
+            f"far_{key}": rates_at[name][0],
+            f"tar_{key}": rates_at[name][1],
+        },
     )
 
 # %% [markdown]

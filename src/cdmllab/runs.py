@@ -151,7 +151,8 @@ class Run:
 def provenance() -> dict[str, Any]:
     """Where a result comes from: git commit (and whether files were changed since), versions, machine, processor.
 
-    Code that was copied without its git folder names the commit it was copied from in $CDMLLAB_COMMIT.
+    Code that was copied without its git folder names the commit it was copied from in $CDMLLAB_COMMIT; that is taken
+    on trust.
     """
     versions = {"python": platform.python_version()}
     for package in ("cdmllab", "torch", "torchvision", "numpy"):

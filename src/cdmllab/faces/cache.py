@@ -222,7 +222,7 @@ def _probe(cached: CachedWorld) -> None:
     """Render a few pictures again: a cache of another renderer must not pass for this one's."""
     rows = np.unique(np.linspace(0, len(cached) - 1, _PROBES).astype(np.int64))
     kept, fresh = cached.read(rows), cached.world.read(rows)
-    off = np.abs(kept.astype(np.int16) - fresh).reshape(len(rows), -1).mean(axis=1)  # devices may differ by 1
+    off = np.abs(kept.astype(np.int16) - fresh).reshape(len(rows), -1).mean(axis=1)  # devices differ a little
     if off.max() > 0.5:
         raise CdmlLabError(
             f"{cached.folder} was rendered by another version: picture {rows[off.argmax()]} differs by "
