@@ -79,6 +79,24 @@ def test_build_stops_at_a_failing_chapter_and_goes_on_there(built: Book, progres
     assert build(built, progress=progress) == ["02_second"]
 
 
+def test_chapters_run_at_the_same_time(book: Book, progress: Progress) -> None:
+    wait = "while not Path('{}').exists():\n    pass\nPath('{}').touch()\n"  # each waits for what the other does
+    book.edit("book/chapters/01_first.py", "VALUE + seed", f"Path('one').touch()\n{wait.format('two', 'three')}VALUE")
+    book.edit("book/chapters/02_second.py", "print(", f"{wait.format('one', 'two')}print(")
+    assert build(book, jobs=2, timeout_s=60, progress=progress) == ["01_first", "02_second"]
+    assert sorted(book.executions()) == ["01_first 0 1.0", "02_second 0"]
+    assert build(book, jobs=2, progress=progress) == []
+
+
+def test_a_chapter_that_fails_lets_those_at_work_end(book: Book, progress: Progress) -> None:
+    book.edit("book/chapters/01_first.py", "VALUE + seed", "1 / 0")
+    with pytest.raises(CdmlLabError, match=r"chapter 01_first, cell 4 of 4 .* ZeroDivisionError"):
+        build(book, jobs=2, progress=progress)
+    assert {path.name for path in book.executed.glob("*.ipynb")} == {"02_second.ipynb"}
+    book.edit("book/chapters/01_first.py", "1 / 0", "VALUE")
+    assert build(book, jobs=2, progress=progress) == ["01_first"]
+
+
 def test_build_names_a_cell_that_does_not_parse_before_anything_is_written(built: Book, progress: Progress) -> None:
     before = built.notebook("01_first").read_bytes()
     built.edit("book/chapters/01_first.py", "VALUE + seed", "VALUE + + (seed")
@@ -102,22 +120,27 @@ def _interruptible() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
-def test_build_that_was_stopped_resumes(book: Book, progress: Progress, stop: signal.Signals) -> None:
+def test_build_that_was_stopped_resumes(book: Book, progress: Progress, stop: signal.Signals, jobs: str) -> None:
     pause = book.root / "pause"
     pause.touch()
     book.edit("book/chapters/02_second.py", "print(", "while Path('pause').exists():\n    pass\nprint(")
     process = subprocess.Popen(
-        COMMAND, cwd=book.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_interruptible
+        [*COMMAND, "--jobs", jobs],
+        cwd=book.root,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=_interruptible,
     )
     try:
-        _wait_for(lambda: "02_second" in "".join(book.peek()))
+        _wait_for(lambda: "02_second" in "".join(book.peek()) and book.output("01_first").is_file())
         process.send_signal(stop)
         assert process.wait(30) != 0
     finally:
         process.kill()
         pause.unlink()
-    assert book.executions() == ["01_first 0 1.0", "02_second 0"]
+    assert sorted(book.executions()) == ["01_first 0 1.0", "02_second 0"]
     names = {path.name for path in book.executed.glob("*.ipynb")}
     assert names == {"01_first.ipynb"}
     if stop == signal.SIGINT:

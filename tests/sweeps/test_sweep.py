@@ -1,28 +1,16 @@
 """Sweeps of trainings on digits, each a second: what is done, skipped, tried again, and what a kill costs."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
-import psutil
 import pytest
-import yaml
 from filelock import FileLock
-from test_spec import DIGITS, stages, written
+from test_spec import stages, written
 
-from cdmllab import results
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
-from cdmllab.sweeps import Sweep, engines, expand, load, record, summary, task
+from cdmllab.sweeps import Sweep, expand, load, record, summary, task
 from cdmllab.training import Config, train
-
-SLOW = {**DIGITS, "epochs": 40, "watch": {"checkpoint_every": 10, "log_every": 1}}
 
 
 class Here:
@@ -179,104 +167,3 @@ def test_unreadable_states_are_told(tmp_path):
     (sweep.folder / "states.json").write_text("[{")
     with pytest.raises(CdmlLabError, match=r"states\.json cannot be read"):
         Sweep(spec, tmp_path)
-
-
-def test_the_strategy_of_the_source_document_in_the_lab_at_toy_size(tmp_path, monkeypatch):
-    """Tune on a small world, choose by people of their own, train the winner on a large one, export it."""
-    monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "data"))
-    told = yaml.safe_load((results.folder() / "sweeps/strategy_lab.yaml").read_text())
-    tune, large = told["stages"]["tune"], told["stages"]["large"]
-    tune |= {"settings": {"data.num_identities": 12, "data.images_per_identity": 8, "epochs": 1, "batch_size": 32}}
-    tune |= {"protocols": ["lab-validation/cfp_ff"]}
-    large |= {"settings": {**tune["settings"], "data.num_identities": 16}, "protocols": ["lab-validation/cfp_ff"]}
-    large["export"] = ["onnx"]
-    (tmp_path / "strategy.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
-    spec = load(tmp_path / "strategy.yaml")
-    found = Sweep(spec, tmp_path).run(Here(tmp_path))
-    assert len(found["tune"]) == 6
-    (last,) = found["large"]
-    assert last.task.arm == expand.winner(spec.stages["tune"], found["tune"])
-    assert last.task.config["data"]["num_identities"] == 16
-    assert last.measures["lab-validation/cfp_ff"]["auc"] > 0.5
-    assert (Path(last.run) / "export/backbone.onnx").is_file()
-
-
-def test_the_strategy_on_the_data_it_names_expands():
-    spec = load(results.folder() / "sweeps/strategy_casia_ms1mv3.yaml")
-    tasks = expand.tasks(spec, "tune", {})
-    assert {task.config["data"]["folder"] for task in tasks} == {"casia_webface_112"}
-    best = [expand.Done(t, "", {"cfp_fp": {"accuracy": 0.9 + t.config["loss"].get("alpha", 0)}}) for t in tasks]
-    large = expand.tasks(spec, "large", {"tune": best})
-    assert [task.config["backbone"]["name"] for task in large] == ["r50_lite", "r100_lite"]
-    assert {task.config["data"]["folder"] for task in large} == {"ms1mv3_112"}
-    assert all("onnx-int8" in task.export for task in large)
-
-
-def test_processes_of_this_machine_and_one_that_is_killed(tmp_path):
-    """A worker is killed in its first training; it is begun again, and the other one does not notice."""
-    spec = load(written(tmp_path, settings=SLOW, stages={"one": {"seeds": 3, "protocols": ["digits/known"]}}))
-    killed = []
-
-    with engines.local(2, tmp_path) as engine:
-        submit = engine.submit
-
-        def watched(one):
-            future = submit(one)
-            if one.seed == 1 and not killed:
-                killed.append(kill_the_trainer(tmp_path, "__s1__"))
-            return future
-
-        engine.submit = watched
-        sweep = Sweep(spec, tmp_path)
-        found = sweep.run(engine)["one"]
-    assert killed == [True]
-    assert len(found) == 3
-    attempts = {row.task: row.attempts for row in sweep.rows()}
-    assert attempts == {"one/s0": 1, "one/s1": 2, "one/s2": 1}
-    assert len([run for run in Run.list(tmp_path) if run.config["seed"] == 1]) == 1  # continued, not begun anew
-
-
-def test_a_local_ray(tmp_path):
-    pytest.importorskip("ray")
-    spec = load(written(tmp_path, stages={"one": {"seeds": 2, "protocols": ["digits/known"]}}))
-    with engines.ray("local", tmp_path) as engine:
-        assert engine.room >= 1
-        sweep = Sweep(spec, tmp_path)
-        found = sweep.run(engine)["one"]
-    assert len(found) == 2
-    assert all(one.measures["digits/known"]["accuracy"] > 0.5 for one in found)
-    assert {row.state for row in sweep.rows()} == {"finished"}
-    assert json.loads((sweep.folder / "states.json").read_text())[0]["state"] == "finished"
-
-
-def kill_the_trainer(within, part):
-    """Kill the process that trains the run whose folder has `part` in its name, once it has a checkpoint."""
-    for _ in range(2400):
-        if list(within.glob(f"*{part}*/checkpoints/step-*")):
-            break
-        time.sleep(0.05)
-    (folder,) = within.glob(f"*{part}*")
-    for child in psutil.Process().children(recursive=True):
-        if any(str(folder) in file.path for file in child.open_files()):  # its lock
-            os.kill(child.pid, signal.SIGKILL)
-            return True
-    return False
-
-
-def test_processes_end_with_the_sweep_that_is_killed(tmp_path):
-    """No orphan goes on training: whoever starts the same sweep again must not meet it."""
-    path = written(tmp_path, settings=SLOW, stages={"one": {"seeds": 2}})
-    environment = {**os.environ, "CDMLLAB_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "cdmllab", "sweep", str(path), "--workers", "2"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    while not list((tmp_path / "runs").glob("*/checkpoints/step-*")):
-        assert process.poll() is None
-        time.sleep(0.05)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    _, alive = psutil.wait_procs(children, timeout=20)
-    assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.count("finished") == 2
-    assert len(list(Run.list(tmp_path / "runs"))) == 2  # continued, not begun anew

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-from cdmllab.publish import chapters, site
+from cdmllab.publish import chapters, parallel, site
 from cdmllab.publish.layout import Layout
 from cdmllab.publish.lock import building
 from cdmllab.publish.progress import Progress
@@ -18,13 +18,13 @@ def build(
     only: Sequence[str] = (),
     force: bool = False,
     execute: bool = True,
+    jobs: int = 1,
     timeout_s: int = 900,
     progress: Progress | None = None,
 ) -> list[str]:
     """Bring the notebooks, their outputs and the site up to date; the chapters that were run are returned.
 
-    Chapters are run one after the other, and each is kept as soon as it is done, so a build that was stopped
-    goes on where it was.
+    Each chapter is kept as soon as it is done, so a build that was stopped goes on where it was.
 
     Parameters
     ----------
@@ -32,6 +32,7 @@ def build(
     only : the chapters to run, by name or number (default: all); the site waits until all have been run once
     force : run and build also what is up to date
     execute : whether to run chapters at all
+    jobs : chapters that are run at a time
     timeout_s : limit for each cell; 0 is none
 
     Raises
@@ -47,22 +48,19 @@ def build(
             chapters.plan(layout, name, given or {})  # a mistake in any chapter is told before one is run
         report(sync(layout), progress)
         chapters.clear_leftovers(layout)
-        done = []
+        due: dict[str, list[str]] = {}
         for name in wanted if execute else []:
-            step = chapters.plan(layout, name, given or {})
-            due = step.reasons or _asked_for(force)
-            if due:
-                output = layout.output(step.chapter)
-                chapters.run(step, layout, output, due, timeout_s=timeout_s, progress=progress)
-                done.append(step.chapter)
-            else:
-                progress.line(f"{step.chapter}: up to date")
+            due[name] = chapters.plan(layout, name, given or {}).reasons or _asked_for(force)
+            if not due[name]:
+                progress.line(f"{name}: up to date")
+                del due[name]
+        parallel.run_all(layout, due, given or {}, jobs=jobs, timeout_s=timeout_s, progress=progress)
         waiting = [name for name in names if not layout.output(name).is_file()]
         if only and waiting:
             progress.line(f"site: not built, it waits for {', '.join(waiting)}")
         else:
             _build_site(layout, names, force, progress)
-    return done
+    return list(due)
 
 
 def report(changes: Changes, progress: Progress) -> None:

@@ -35,6 +35,10 @@ def build(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run and build also what is up to date.")] = False,
     parameter: Given = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Chapters run at a time (default: one a core, four at most; with a GPU one)."),
+    ] = None,
     timeout: Timeout = 900,
     no_execute: Annotated[
         bool, typer.Option("--no-execute", help="Build the site from the outputs that are there.")
@@ -43,6 +47,7 @@ def build(
     """Run the chapters that changed, then build book/_build/html/index.html."""
     from cdmllab.publish.build import build as build_book
     from cdmllab.publish.layout import Layout
+    from cdmllab.publish.parallel import jobs_here
 
     build_book(
         Layout.find(),
@@ -50,6 +55,7 @@ def build(
         only=only or (),
         force=force,
         execute=not no_execute,
+        jobs=jobs or jobs_here(profile),
         timeout_s=timeout,
     )
 

@@ -6,11 +6,17 @@ from typing import TextIO
 
 
 class Progress:
-    """Tell about chapters and cells; on a terminal the line of a cell is rewritten in place."""
+    """Tell about chapters and cells; on a terminal the line of a cell is rewritten in place.
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    Parameters
+    ----------
+    chapter : the chapter whose cells are told, where several are run at a time; a terminal then has no lines of cells
+    """
+
+    def __init__(self, stream: TextIO | None = None, chapter: str = "") -> None:
         self._stream = stream or sys.stdout
-        self._in_place = self._stream.isatty()
+        self._in_place = self._stream.isatty() and not chapter
+        self._cells, self._of = not (chapter and self._stream.isatty()), f"{chapter} " if chapter else ""
         self._started = self._cell_started = monotonic()
 
     def line(self, text: str) -> None:
@@ -34,8 +40,9 @@ class Progress:
 
     def cell_ends(self, number: int, of: int, title: str) -> None:
         """A cell is done."""
-        text = f"  cell {number}/{of}  {_seconds(monotonic() - self._cell_started)}  {title}"
-        self._write(text, end="" if self._in_place else "\n")
+        if self._cells:
+            text = f"  {self._of}cell {number}/{of}  {_seconds(monotonic() - self._cell_started)}  {title}"
+            self._write(text, end="" if self._in_place else "\n")
 
     def clear(self) -> None:
         """End a line that was being rewritten, before something else is said."""
@@ -43,7 +50,7 @@ class Progress:
             self._write("")
 
     def _write(self, text: str, end: str = "") -> None:
-        self._stream.write(("\r\x1b[2K" if self._in_place else "") + text + end)
+        self._stream.write(("\r\x1b[2K" if self._in_place else "") + text + end)  # in one piece: others write too
         self._stream.flush()
 
 

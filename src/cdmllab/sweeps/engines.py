@@ -1,8 +1,6 @@
 """Where the tasks of a sweep are done: processes of this machine, or the workers of a Ray cluster."""
 
 import multiprocessing
-import os
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from cdmllab.errors import CdmlLabError
+from cdmllab.processes import end_with_parent
 from cdmllab.sweeps.task import Outcome, Task, carry_out
 
 
@@ -54,7 +53,7 @@ class Local:
 
     @staticmethod
     def _process() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent)
 
 
 class Ray:
@@ -109,18 +108,6 @@ def ray(address: str, within: Path | None = None) -> Iterator[Engine]:
 
 def _carry_out(task: Task, within: str | None) -> Outcome:
     return carry_out(task, None if within is None else Path(within))
-
-
-def _end_with_parent() -> None:
-    """When the sweep is killed its processes end too, as if they were killed with it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-
-        def watch() -> None:
-            parent.join()
-            os._exit(1)
-
-        threading.Thread(target=watch, daemon=True).start()
 
 
 def _died(done: "Future[Outcome]") -> bool:

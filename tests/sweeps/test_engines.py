@@ -1,0 +1,87 @@
+"""Where a sweep's trainings are done, and what a kill costs there."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from test_spec import DIGITS, written
+
+from cdmllab.runs import Run
+from cdmllab.sweeps import Sweep, engines, load
+
+SLOW = {**DIGITS, "epochs": 20, "watch": {"checkpoint_every": 10, "log_every": 1}}
+
+
+def test_processes_of_this_machine_and_one_that_is_killed(tmp_path):
+    """A worker is killed in its first training; it is begun again, and the other one does not notice."""
+    spec = load(written(tmp_path, settings=SLOW, stages={"one": {"seeds": 3, "protocols": ["digits/known"]}}))
+    killed = []
+
+    with engines.local(2, tmp_path) as engine:
+        submit = engine.submit
+
+        def watched(one):
+            future = submit(one)
+            if one.seed == 1 and not killed:
+                killed.append(kill_the_trainer(tmp_path, "__s1__"))
+            return future
+
+        engine.submit = watched
+        sweep = Sweep(spec, tmp_path)
+        found = sweep.run(engine)["one"]
+    assert killed == [True]
+    assert len(found) == 3
+    attempts = {row.task: row.attempts for row in sweep.rows()}
+    assert attempts == {"one/s0": 1, "one/s1": 2, "one/s2": 1}
+    assert len([run for run in Run.list(tmp_path) if run.config["seed"] == 1]) == 1  # continued, not begun anew
+
+
+def test_a_local_ray(tmp_path):
+    pytest.importorskip("ray")
+    spec = load(written(tmp_path, stages={"one": {"seeds": 2, "protocols": ["digits/known"]}}))
+    with engines.ray("local", tmp_path) as engine:
+        assert engine.room >= 1
+        sweep = Sweep(spec, tmp_path)
+        found = sweep.run(engine)["one"]
+    assert len(found) == 2
+    assert all(one.measures["digits/known"]["accuracy"] > 0.5 for one in found)
+    assert {row.state for row in sweep.rows()} == {"finished"}
+    assert json.loads((sweep.folder / "states.json").read_text())[0]["state"] == "finished"
+
+
+def kill_the_trainer(within, part):
+    """Kill the process that trains the run whose folder has `part` in its name, once it has a checkpoint."""
+    for _ in range(2400):
+        if list(within.glob(f"*{part}*/checkpoints/step-*")):
+            break
+        time.sleep(0.05)
+    (folder,) = within.glob(f"*{part}*")
+    for child in psutil.Process().children(recursive=True):
+        if any(str(folder) in file.path for file in child.open_files()):  # its lock
+            os.kill(child.pid, signal.SIGKILL)
+            return True
+    return False
+
+
+def test_processes_end_with_the_sweep_that_is_killed(tmp_path):
+    """No orphan goes on training: whoever starts the same sweep again must not meet it."""
+    path = written(tmp_path, settings=SLOW, stages={"one": {"seeds": 2}})
+    environment = {**os.environ, "CDMLLAB_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "cdmllab", "sweep", str(path), "--workers", "2"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    while not list((tmp_path / "runs").glob("*/checkpoints/step-*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.count("finished") == 2
+    assert len(list(Run.list(tmp_path / "runs"))) == 2  # continued, not begun anew
