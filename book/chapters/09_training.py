@@ -252,9 +252,9 @@ for group in ("easy", "hard", "mislabelled"):
 # %% [markdown]
 # At the end ArcFace holds easy pictures at {glue:text}`arc_easy:.1f` degrees from their centre, hard ones at
 # {glue:text}`arc_hard:.1f`, and pictures with a wrong label at {glue:text}`arc_mislabelled:.1f`. With the larger margin for
-# easy samples these three end at {glue:text}`easy_easy:+.1f`, {glue:text}`easy_hard:+.1f` and
-# {glue:text}`easy_mislabelled:+.1f` degrees beside that; with the larger margin for hard ones at {glue:text}`hard_easy:+.1f`,
-# {glue:text}`hard_hard:+.1f` and {glue:text}`hard_mislabelled:+.1f`. The mean of the hard third is known to about
+# easy samples these three end at {glue:text}`easy_easy:+.2f`, {glue:text}`easy_hard:+.2f` and
+# {glue:text}`easy_mislabelled:+.2f` degrees beside that; with the larger margin for hard ones at {glue:text}`hard_easy:+.2f`,
+# {glue:text}`hard_hard:+.2f` and {glue:text}`hard_mislabelled:+.2f`. The mean of the hard third is known to about
 # {glue:text}`error:.1f` degrees for each loss. Whether that makes a better recogniser is
 # another question, and the answer stands in {doc}`chapter 12 </executed/12_reproduction>`.
 #
