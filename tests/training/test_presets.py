@@ -17,7 +17,7 @@ def test_every_preset_is_counted():
         "casia/public": 4,
         "lab/cpu": 3,
         "lab/gpu": 4,
-        "lfw/cpu": 3,
+        "lfw/cpu": 4,
         "lfw/gpu": 2,
         "ms1mv3/document": 4,
         "ms1mv3/public": 4,
