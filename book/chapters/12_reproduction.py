@@ -387,7 +387,7 @@ zero_shot = {
     for name in ("lfw/view2", "att_faces")
 }
 quickly = [
-    quick.values(f"scratch_{half}", "lfw/cpu/quick", name)
+    quick.values(f"scratch_{half}", "", name)
     for half, name in halves.items()
 ]
 notebook.tell(
