@@ -36,7 +36,8 @@ class Difference(NamedTuple):
 
     def told(self, unit: str = "", scale: float = 100.0) -> str:
         """As ``+0.12 [-0.30, +0.54] points``."""
-        numbers = f"{scale * self.mean:+.2f} [{scale * self.low:+.2f}, {scale * self.high:+.2f}]"
+        mean, low, high = (round(scale * value, 2) + 0.0 for value in (self.mean, self.low, self.high))  # no -0.00
+        numbers = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
         return f"{numbers} {unit}".strip()
 
 
