@@ -722,7 +722,7 @@ notebook.tell(
 # No face data set of the published tables may be handed on, so a fresh copy of this book cannot train their rows; it
 # can train all of them on the day the data is there. What we ran are demonstrations: small pictures, a
 # small network, rendered faces and LFW-a on two CPU cores, and two epochs at full size on one GPU. Not measured: a training
-# at full size that learns, r50_lite there, LFW-a at 112 pixels with r18_lite (the presets `lab/gpu/*` and `lfw/gpu/*` do all
+# at full size that learns, r50_lite there, LFW-a at 112 pixels with r18_lite (presets `lab/gpu/*` and `lfw/gpu/*` wait for all
 # three), several GPUs, and JPEG decoding on one.
 #
 # ## Exercises
