@@ -8,8 +8,11 @@ import time
 
 import pytest
 from tiny_book import Book
+from typer.testing import CliRunner
 
+from cdmllab.cli import app
 from cdmllab.errors import CdmlLabError
+from cdmllab.publish import build as module
 from cdmllab.publish import site
 from cdmllab.publish.build import build
 from cdmllab.publish.lock import building
@@ -86,6 +89,15 @@ def test_chapters_run_at_the_same_time(book: Book, progress: Progress) -> None:
     assert build(book, jobs=2, timeout_s=60, progress=progress) == ["01_first", "02_second"]
     assert sorted(book.executions()) == ["01_first 0 1.0", "02_second 0"]
     assert build(book, jobs=2, progress=progress) == []
+
+
+def test_chapters_that_share_a_gpu_run_one_at_a_time(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.chdir(book.root)
+    monkeypatch.setattr(module, "build", lambda layout, **options: asked.append(options["jobs"]))
+    for profile in (["--profile", "gpu"], ["-p", "profile", "gpu"], ["-p", "profile", "gpu", "--jobs", "3"]):
+        assert CliRunner().invoke(app, ["book", "build", *profile]).exit_code == 0
+    assert asked == [1, 1, 3]
 
 
 def test_a_chapter_that_fails_lets_those_at_work_end(book: Book, progress: Progress) -> None:

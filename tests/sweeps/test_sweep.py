@@ -1,4 +1,4 @@
-"""Sweeps of trainings on digits, each a second: what is done, skipped, tried again, and what a kill costs."""
+"""Sweeps of trainings on digits, each a second: what is done, skipped and tried again."""
 
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool

@@ -50,10 +50,11 @@ def build(
         chapters.clear_leftovers(layout)
         due: dict[str, list[str]] = {}
         for name in wanted if execute else []:
-            due[name] = chapters.plan(layout, name, given or {}).reasons or _asked_for(force)
-            if not due[name]:
+            reasons = chapters.plan(layout, name, given or {}).reasons or _asked_for(force)
+            if reasons:
+                due[name] = reasons
+            else:
                 progress.line(f"{name}: up to date")
-                del due[name]
         parallel.run_all(layout, due, given or {}, jobs=jobs, timeout_s=timeout_s, progress=progress)
         waiting = [name for name in names if not layout.output(name).is_file()]
         if only and waiting:

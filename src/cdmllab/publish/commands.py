@@ -49,13 +49,14 @@ def build(
     from cdmllab.publish.layout import Layout
     from cdmllab.publish.parallel import jobs_here
 
+    given = {"profile": profile, **read(parameter)}
     build_book(
         Layout.find(),
-        given={"profile": profile, **read(parameter)},
+        given=given,
         only=only or (),
         force=force,
         execute=not no_execute,
-        jobs=jobs or jobs_here(profile),
+        jobs=jobs or jobs_here(given["profile"]),
         timeout_s=timeout,
     )
 

@@ -44,7 +44,7 @@ def run_all(
     """
     if min(jobs, len(due)) <= 1:
         for chapter, reasons in due.items():
-            _run(layout, chapter, given, reasons, timeout_s, progress)
+            _run(progress, layout, chapter, given, reasons, timeout_s)
         return
     waiting, running = list(due), set[Future[None]]()
     context = multiprocessing.get_context("spawn")
@@ -65,14 +65,14 @@ def run_all(
 
 
 def _run(
+    progress: Progress,
     layout: Layout,
     chapter: str,
     given: Mapping[str, Any],
     reasons: Sequence[str],
     timeout_s: int,
-    progress: Progress | None = None,
 ) -> None:
-    step, progress = chapters.plan(layout, chapter, given), progress or Progress(chapter=chapter)
+    step = chapters.plan(layout, chapter, given)
     chapters.run(step, layout, layout.output(chapter), reasons, timeout_s=timeout_s, progress=progress)
 
 
@@ -83,9 +83,9 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _work(*arguments: Any) -> None:
+def _work(layout: Layout, chapter: str, *rest: Any) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        _run(*arguments)
+        _run(Progress(chapter=chapter), layout, chapter, *rest)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

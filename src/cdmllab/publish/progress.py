@@ -15,8 +15,10 @@ class Progress:
 
     def __init__(self, stream: TextIO | None = None, chapter: str = "") -> None:
         self._stream = stream or sys.stdout
-        self._in_place = self._stream.isatty() and not chapter
-        self._cells, self._of = not (chapter and self._stream.isatty()), f"{chapter} " if chapter else ""
+        terminal = self._stream.isatty()
+        self._in_place = terminal and not chapter
+        self._tells_cells = self._in_place or not terminal
+        self._prefix = f"{chapter} " if chapter else ""
         self._started = self._cell_started = monotonic()
 
     def line(self, text: str) -> None:
@@ -40,8 +42,8 @@ class Progress:
 
     def cell_ends(self, number: int, of: int, title: str) -> None:
         """A cell is done."""
-        if self._cells:
-            text = f"  {self._of}cell {number}/{of}  {_seconds(monotonic() - self._cell_started)}  {title}"
+        if self._tells_cells:
+            text = f"  {self._prefix}cell {number}/{of}  {_seconds(monotonic() - self._cell_started)}  {title}"
             self._write(text, end="" if self._in_place else "\n")
 
     def clear(self) -> None:
