@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.faces.world import FaceWorld
 from cdmllab.files import append_line, read_json, write_text
+from cdmllab.processes import end_with_parent
 
 PARAMETERS, PICTURES, DONE = "world.json", "pictures.u8", "done.jsonl"
 CHUNK = 512  # pictures; what a kill can cost
@@ -189,9 +190,7 @@ def _render(
             finished(number, _render_chunk(world, folder, chunks[number]))
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(workers, len(missing)), context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    with ProcessPoolExecutor(min(workers, len(missing)), context, initializer=_start_worker) as pool:
         waiting: dict[Future[int], int] = {pool.submit(_render_chunk, world, folder, chunks[n]): n for n in missing}
         try:
             while waiting:
@@ -200,6 +199,11 @@ def _render(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
 
 
 def _render_chunk(world: FaceWorld, folder: Path, rows: slice) -> int:
