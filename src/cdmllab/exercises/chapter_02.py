@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from cdmllab.margins.angular import combined
 
 
 def _near_equal(answer: Any) -> str | None:
-    if isinstance(answer, bool) or not isinstance(answer, int | float):
+    if isinstance(answer, bool) or not isinstance(answer, Real):
         return "An angle in degrees is wanted: one number."
     theta = math.radians(answer)
     difference = math.cos(theta + 0.5) - (math.cos(theta) - 0.35)

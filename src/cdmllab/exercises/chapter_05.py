@@ -1,6 +1,7 @@
 """Chapter 5, whether a loss knows what is hard."""
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from cdmllab.exercises.common import number
 def _spearman(answer: Any) -> str | None:
     if answer == -0.8:
         return "The sign: 1 - easiness rises where easiness falls."
-    if isinstance(answer, float) and abs(answer - 0.838) < 0.01:
+    if isinstance(answer, Real) and abs(answer - 0.838) < 0.01:
         return "That correlates the values; Spearman's takes their ranks."
     return number(answer, 0.8, tolerance=1e-6)
 
@@ -36,15 +37,11 @@ def _suspects(answer: Any) -> str | None:
 
 
 def _precision(answer: Any) -> str | None:
-    if not isinstance(answer, str):
-        return "One of the three words is wanted."
-    word = answer.strip().lower()
-    if word == "precision":
-        return None
-    return {
-        "auc": "The AUC compares one of each kind; it does not say that there are nine right labels to a wrong one.",
-        "recall": "Recall says how many of the wrong labels were found, not what else was thrown away.",
-    }.get(word, "One of the three words is wanted.")
+    if answer == 0.9:
+        return "That is the recall: how many of the wrong labels were found. Of what was removed, how much was wrong?"
+    if isinstance(answer, Real) and abs(answer - 0.55) < 0.01:
+        return "That is the share of what was removed that was right."
+    return number(answer, 0.45, tolerance=0.005)
 
 
 CHECKERS: dict[str, Callable[[Any], str | None]] = {"5.1": _spearman, "5.2": _suspects, "5.3": _precision}

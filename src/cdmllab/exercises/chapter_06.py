@@ -1,6 +1,7 @@
 """Chapter 6, A laboratory of faces."""
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ def _wrong_labels(answer: Any) -> str | None:
 
 
 def _distance(answer: Any) -> str | None:
-    if isinstance(answer, int | float) and abs(answer - 128.0) < 0.5:
+    if isinstance(answer, Real) and abs(answer - 128.0) < 0.5:
         return "That is the distance of strangers: a lookalike shares a part of the latent."
+    if isinstance(answer, Real) and min(abs(answer - 85.2), abs(answer - 121.7)) < 1.0:
+        return "That is with the cut at 2.2, which takes a part of the spread; the question is without."
     return number(answer, 89.6, tolerance=0.1, unit="")
 
 

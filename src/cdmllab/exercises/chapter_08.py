@@ -1,6 +1,7 @@
 """Chapter 8, IResNet, and how to halve it."""
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any
 
 from cdmllab import backbones
@@ -11,7 +12,7 @@ _LIMIT_PARAMETERS, _LIMIT_MACS = 3_000_000, 450_000_000
 
 def _linear_parameters(answer: Any) -> str | None:
     right = 256 * 8 * 8 * 512 + 512
-    if isinstance(answer, bool) or not isinstance(answer, int):
+    if isinstance(answer, bool) or not isinstance(answer, Integral):
         return "A whole number is wanted."
     if answer == right:
         return None

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 from cdmllab import results
 from cdmllab.errors import CdmlLabError, did_you_mean
@@ -154,7 +154,8 @@ def paired(one: Floats, other: Floats, confidence: float = 0.95, power: float = 
     error = sd / math.sqrt(n)
     t = float(stats.t.ppf(0.5 + confidence / 2, n - 1))
     p = float(2 * stats.t.sf(abs(d.mean()) / error, n - 1)) if error > 0 else float(d.mean() == 0)
-    detectable = (t + float(stats.t.ppf(power, n - 1))) * error
+    shift = optimize.brentq(lambda nc: stats.nct.sf(t, n - 1, nc) - power, 0.0, 100.0 * t)  # of t, in standard errors
+    detectable = float(shift) * error
     return Difference(float(d.mean()), float(d.mean()) - t * error, float(d.mean()) + t * error, sd, n, detectable, p)
 
 
