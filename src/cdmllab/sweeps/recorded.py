@@ -104,10 +104,17 @@ class Recorded:
         return step, mean - base, np.zeros_like(mean)
 
     def difference(
-        self, stage: str, arm: str, other: str, protocol: str | Sequence[str], measure: str = "accuracy"
+        self,
+        stage: str,
+        arm: str,
+        other: str,
+        protocol: str | Sequence[str],
+        measure: str = "accuracy",
+        confidence: float = 0.95,
     ) -> Difference:
         """An arm's measure minus another's, paired by seed."""
-        return paired(self.values(stage, arm, protocol, measure), self.values(stage, other, protocol, measure))
+        one, base = (self.values(stage, name, protocol, measure) for name in (arm, other))
+        return paired(one, base, confidence)
 
     def trained(self) -> dict[str, Any]:
         """How many trainings there were, how long they took, and where."""
