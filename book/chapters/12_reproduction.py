@@ -313,8 +313,8 @@ notebook.tell(
 #
 # ## Three times as long
 #
-# After eight epochs, at the document's margin, half of ArcFace's training pictures are still {glue:text}`wide:.0f` degrees or more
-# from their class centre. Perhaps a margin by difficulty needs patience? The same arms at the document's margin, with 24 epochs:
+# After eight epochs, at the margin of {glue:text}`margin` rad, half of ArcFace's training pictures are still
+# {glue:text}`wide:.0f` degrees or more from their class centre. Perhaps a margin by difficulty needs patience? The same arms at the document's margin, with 24 epochs:
 
 # %% tags=["hide-input"]
 long = Recorded("lab_long")
@@ -342,7 +342,7 @@ apart_long = [
 ]
 softmax_short = losses.difference("compare", "softmax", "arcface", named)
 notebook.tell(
-    wide=at_document.curve("compare", "arcface", "target_angle_deg_p50")[1][-1],
+    wide=main.curve("compare", "arcface", "target_angle_deg_p50")[1][-1],
     long_n=margins_long[0].n,
     long_detectable=100 * max(d.detectable for d in margins_long),
     apart_long="; ".join(apart_long) if apart_long else "none of them",
