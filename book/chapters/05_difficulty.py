@@ -160,8 +160,8 @@ notebook.tell(
 # `lab_main` ArcFace ends with the easy third at {glue:text}`deg_easy:.0f` degrees from their centres, the hard third at
 # {glue:text}`deg_hard:.0f`, wrong labels at {glue:text}`deg_wrong:.0f`. A picture with a wrong label is pulled by most of the
 # others of its true person to one place, and by its label to another. **Label noise is the strongest difficulty there is**,
-# and late in a training it stands apart even from what is hard. Early it does not, and a margin that only asks on which side
-# of its pivot a score lies treats both alike all the way.
+# and late in a training it stands apart even from what is hard. Early it does so less, and a margin that only asks on which side
+# of its pivot a score lies treats both alike.
 #
 # ## What a margin makes of wrong labels
 #
@@ -206,8 +206,7 @@ notebook.Table(
     ["wrong labels", "ArcFace, %", *(f"{about}" for about in arms.values())],
     [
         [f"{level} %", notebook.mean_sd(list(noisy.values(stage, "arcface", protocols))),
-         *(f"{100 * d.mean:+.2f} [{100 * d.low:+.2f}, {100 * d.high:+.2f}]"
-           for d in (noisy.difference(stage, arm, "arcface", protocols) for arm in arms))]
+         *(noisy.difference(stage, arm, "arcface", protocols).told() for arm in arms)]
         for level, stage in levels.items()
     ],
 )  # fmt: skip
@@ -325,8 +324,8 @@ exercises.check("5.3", None)
 # - *How well does a score follow the truth?* In part, and later than one would like: similarity reaches a rank correlation of
 #   {glue:text}`similarity_last:.2f`, from {glue:text}`similarity_first:.2f` at step {glue:text}`first_step`. The gap in angles,
 #   cut off at 30 degrees, ordered nothing in trainings as short as these.
-# - *Hard or wrong?* Late in a training a wrong label stands behind even the hard pictures, and the score finds it; early it does
-#   not. The margin's step asks only for the side of a pivot, and treats both alike.
+# - *Hard or wrong?* Late in a training a wrong label stands behind even the hard pictures, and the score finds it; early less so.
+#   The margin's step asks only for the side of a pivot, and treats both alike.
 # - *The oracle:* a true step, acting from the start, differs from ArcFace by {glue:text}`oracle_mean:+.2f` points
 #   [{glue:text}`oracle_low:+.2f`, {glue:text}`oracle_high:+.2f`].
 # - *Wrong labels:* a margin that favours what looks hard gives them the largest margin. Of {glue:text}`noise_cells` intervals
