@@ -15,7 +15,7 @@
 #
 # :::{admonition} What you need
 # :class: note
-# Chapter 2. The chapter renders about 2,500 pictures: a minute on two cores. Nothing is trained here; the table of
+# Chapter 2. The chapter renders about 1,400 pictures: half a minute on one core. Nothing is trained here; the table of
 # the networks' accuracies comes from runs kept in `results/`.
 # :::
 

@@ -60,6 +60,11 @@ def _finite(answer: Any) -> str | None:
     got = torch.as_tensor(answer(inside.clone(), 0.5))
     if got.shape != want.shape or not torch.allclose(got.double(), want, atol=1e-3):
         return "The values differ from cos(theta + m) also where nothing is in danger."
+    leaf = inside.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(answer(leaf, 0.5).sum(), leaf)
+    theta = torch.acos(inside)
+    if not torch.allclose(slope, torch.sin(theta + 0.5) / torch.sin(theta), rtol=0.05, atol=0.01):
+        return "The gradient inside is that of another function: it should be sin(theta + m) / sin(theta)."
     for dtype in (torch.float32, torch.float64):
         eps = torch.finfo(dtype).eps
         for c in (1.0, -1.0, 1.0 + eps, -1.0 - eps):

@@ -67,10 +67,12 @@ def _options(answer: Any) -> str | None:
         return "A dictionary of options of `cdml` is wanted."
     policy = margins.create("cdml", num_identities=2, **answer)
     assert isinstance(policy, margins.CDML)
-    own = torch.tensor([0.9, 0.7, 0.4, 0.1], dtype=torch.float64)
-    batch = margins.Batch(
-        torch.zeros(4, dtype=torch.int64), own, torch.ones(4), progress=1.0, hardest_negative=torch.zeros_like(own)
-    )
+    if policy.kind == "known":
+        return "The truth about a sample is an oracle's to know; name one of the chapter's three scores, or none."
+    # Leads of 75 to 45 degrees over the best foreign centre: no score is clipped.
+    own_deg = torch.tensor([10.0, 20.0, 30.0, 40.0], dtype=torch.float64)
+    own, foreign = (torch.cos(torch.deg2rad(deg)) for deg in (own_deg, torch.full_like(own_deg, 85.0)))
+    batch = margins.Batch(torch.zeros(4, dtype=torch.int64), own, torch.ones(4), progress=1.0, hardest_negative=foreign)
     margin_rad = policy.margin_rad(batch)
     if not math.isclose(float(margin_rad.mean()), 0.5, abs_tol=1e-9):
         return f"On four samples the mean margin is {float(margin_rad.mean()):.3f}."
