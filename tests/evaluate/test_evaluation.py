@@ -39,10 +39,19 @@ def test_evaluation_holds_the_measures_of_the_metrics():
     at = {row["far"]: row for row in m["tar_at_far"]}
     assert at[0.1]["value"] == verification.tar_at_far(scores, p.pairs.same, 0.1)
     assert at[0.1]["interval"] == list(spread["tar@0.1"][:2])
-    assert at[0.1]["threshold_cos"]["value"] == calibration.threshold_at_far(scores, p.pairs.same, 0.1)
     assert at[1e-3] == {"far": 1e-3, "value": None, "reason": "100 impostor pairs cannot resolve it"}
     assert m["intervals"]["over"] == "identities"
     assert m["intervals"]["note"] == ""
+
+
+def test_threshold_beside_a_tar_gives_that_tar():
+    p = protocol()
+    got = evaluate.evaluate(embedded(p), p, fars=[k / 100 for k in range(1, 40)], replicates=50)
+    for at in got.measures["tar_at_far"]:
+        threshold = at["threshold_cos"]
+        assert (got.scores[got.same] >= threshold["value"]).mean() == at["value"]
+        assert (got.scores[~got.same] >= threshold["value"]).mean() <= at["far"]
+        assert threshold["interval"][0] <= threshold["value"] <= threshold["interval"][1]
 
 
 def test_templates_are_pooled_before_they_are_compared():
