@@ -48,11 +48,11 @@ class InMemory:
     """An array as `Pictures`."""
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
-        self._images = images
+        self.content = (images,)
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self.content[0])
 
     def read(self, rows: object) -> NDArray[np.uint8]:
-        chosen: NDArray[np.uint8] = self._images[np.asarray(rows)]
+        chosen: NDArray[np.uint8] = self.content[0][np.asarray(rows)]
         return chosen

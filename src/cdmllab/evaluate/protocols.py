@@ -3,7 +3,6 @@
 The table at the end joins a name to a function that loads it.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
@@ -75,11 +74,6 @@ def load(name: str, size: int | None = None) -> Protocol:
         return _TABLE[name].load(size)
     (name,) = matching([name])
     return _READERS[Path(name).suffix](Path(name))
-
-
-def digest(name: str) -> str | None:
-    """SHA-256 of a protocol that is a file; None for one that has a name."""
-    return None if name in _TABLE else hashlib.sha256(Path(name).read_bytes()).hexdigest()
 
 
 def _digits_known(size: int | None) -> Protocol:
