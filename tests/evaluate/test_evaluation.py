@@ -1,4 +1,5 @@
 import json
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -119,7 +120,14 @@ def test_evaluation_comes_back_from_its_files(tmp_path):
 
 def test_file_names_have_no_slash():
     assert file_name("lab/hard", flip=False) == "lab-hard"
-    assert file_name("some/where/own.npz", flip=True) == "own__flip"
+    assert re.fullmatch("own-[0-9a-f]{8}__flip", file_name("some/where/own.npz", flip=True))
+
+
+def test_file_names_differ_where_files_are_called_alike(tmp_path, monkeypatch):
+    names = [file_name(protocol, flip=False) for protocol in ("a/pairs.npz", "b/pairs.npz", "pairs.bin", "pairs")]
+    assert len(set(names)) == 4
+    monkeypatch.chdir(tmp_path)
+    assert file_name("own.npz", flip=False) == file_name(str(tmp_path / "own.npz"), flip=False)
 
 
 def test_wrong_pairs_are_those_their_folds_threshold_misses():

@@ -142,3 +142,7 @@ def test_a_bin_is_a_protocol(tmp_path):
     assert len(found.images) == 40
     assert found.pairs.same.tolist() == [True, False] * 10
     assert found.pairs.fold.tolist() == np.repeat(np.arange(10), 2).tolist()
+    bins.write_npz(tmp_path / "own.npz", bins.read(tmp_path / "own.bin"))
+    again = protocols.load(str(tmp_path / "own.npz"))
+    np.testing.assert_array_equal(again.images.read(range(40)), found.images.read(range(40)))
+    assert again.pairs.same.tolist() == found.pairs.same.tolist()

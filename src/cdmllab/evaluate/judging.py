@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -71,9 +72,10 @@ def judge(
     }
     path = folder / f"{file_name(protocol.name, flip)}.json"
     if path.is_file() and not redo:
-        found = Evaluation.read(path)
-        if found.measures.get("made_with") == key and found.measures["protocol"] == protocol.name:
-            return found, protocol, True
+        with suppress(ValueError):  # damaged: it is measured again
+            found = Evaluation.read(path)
+            if found.measures.get("made_with") == key and found.measures.get("protocol") == protocol.name:
+                return found, protocol, True
     if isinstance(prepare, Mapping):
         prepare = partial(preprocessing.apply, preprocessing=prepare)
     embeddings = embed(backbone, protocol.images, settings.batch_size, flip=flip, prepare=prepare).numpy()

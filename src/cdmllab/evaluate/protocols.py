@@ -106,7 +106,7 @@ def _verification(name: str, known: verification.Known) -> Entry:
     return Entry(known.title, partial(load, name))
 
 
-_READERS: dict[str, Callable[[Path], Protocol]] = {".npz": npz.read, ".bin": real.bin_file}
+_READERS: dict[str, Callable[[Path], Protocol]] = {".npz": npz.read, ".bin": npz.bin_file}
 
 _PARTS: dict[Literal["test", "validation"], str] = {"test": "lab", "validation": "lab-validation"}
 

@@ -1,12 +1,11 @@
 """Protocols on real pictures, from the data folders: LFW and its like, AT&T's faces, Omniglot."""
 
 import functools
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab.data import att_faces, bins, ijb, lfw, omniglot, verification
+from cdmllab.data import att_faces, ijb, lfw, omniglot, verification
 from cdmllab.data.crop import resize
 from cdmllab.data.pairs import Pairs, sample
 from cdmllab.data.sets import ArraySet
@@ -14,17 +13,6 @@ from cdmllab.evaluate.npz import InMemory
 from cdmllab.evaluate.protocol import Protocol, Templates
 
 _OWN = 112  # pixels, where nobody asks for another size
-
-
-def bin_file(path: Path) -> Protocol:
-    """A verification bin, its pictures as they are.
-
-    Raises
-    ------
-    DataError : the file is missing or damaged
-    """
-    found = bins.read(path)
-    return Protocol(str(path), InMemory(found.decoded("RGB")), found.pairs())
 
 
 def pairs(name: str, size: int | None) -> Protocol:
