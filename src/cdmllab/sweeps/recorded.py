@@ -219,6 +219,8 @@ def _faults(task: Any, group: Mapping[str, Any], run: Mapping[str, Any]) -> list
     faults = []
     if run.get("git_dirty") is not False:
         faults.append(f"run {run['run']} was made with changes that are not committed")
+    if group.get("flip", task.flip) is not task.flip:  # older records do not say
+        faults.append(f"run {run['run']} was judged with flip {group['flip']}, and the spec says {task.flip} now")
     for protocol in task.protocols:
         if protocol not in run["measures"]:
             faults.append(f"run {run['run']} was not judged by {protocol}")

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from cdmllab import promises
 from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.files import parse_yaml
 from cdmllab.training.config import Config
 
 FOLDER = Path(__file__).with_name("presets")
@@ -80,7 +80,7 @@ def _parsed(setting: str) -> tuple[str, Any]:
     key, separator, text = setting.partition("=")
     if not separator:
         raise CdmlLabError(f"a setting is written key=value, as loss.margin_rad=0.45; got {setting!r}")
-    return key, yaml.safe_load(text)
+    return key, parse_yaml(text, f"the setting {setting!r}")
 
 
 def _path(name: str) -> Path:
