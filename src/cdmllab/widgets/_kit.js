@@ -63,6 +63,7 @@ const kit = (() => {
 .cdw .cdw-legend { display: flex; flex-wrap: wrap; gap: 2px 20px; margin: 0 0 10px; align-content: start; }
 .cdw .cdw-legend span { display: flex; align-items: center; gap: 8px; }
 .cdw .cdw-legend i { flex: none; width: 24px; border-top: 3px solid var(--mark); }
+.cdw .cdw-legend i.cdw-area { height: 12px; border: 0; border-radius: 2px; }
 .cdw .cdw-note { margin: 10px 0; color: var(--w-muted); font-size: 14px; }
 .cdw [hidden] { display: none; }
 @container (min-width: 660px) {
@@ -199,8 +200,10 @@ const kit = (() => {
       update: () => { input.checked = model.get(name); } };
   };
 
-  const legend = (entries) => html("p", { class: "cdw-legend" }, ...entries.map(([mark, text, dash]) => html("span", {},
-    html("i", { style: `--mark: ${mark}; border-top-style: ${dash ?? "solid"}` }), text)));
+  // What stands for what: [colour, text], and as what: "solid", "dashed" or "dotted" for a line, "area" for a surface.
+  const legend = (entries) => html("p", { class: "cdw-legend" }, ...entries.map(([mark, text, as = "solid"]) => html(
+    "span", {}, html("i", as === "area" ? { class: "cdw-area", style: `background: ${mark}` }
+      : { style: `--mark: ${mark}; border-top-style: ${as}` }), text)));
 
   // Named numbers that change: entries are [key, label]. show({key: text}) writes them.
   const readout = (entries) => {
