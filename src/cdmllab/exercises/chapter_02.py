@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from cdmllab.exercises.common import number
+from cdmllab.exercises.common import is_number, number
 from cdmllab.margins.angular import combined
 
 
@@ -25,7 +24,7 @@ class _Called(TorchFunctionMode):
 
 
 def _near_equal(answer: Any) -> str | None:
-    if isinstance(answer, bool) or not isinstance(answer, Real):
+    if not is_number(answer):
         return "An angle in degrees is wanted: one number."
     theta = math.radians(answer)
     difference = math.cos(theta + 0.5) - (math.cos(theta) - 0.35)

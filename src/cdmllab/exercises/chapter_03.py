@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import torch
 
-from cdmllab.exercises.common import number
+from cdmllab.exercises.common import is_number, number
 from cdmllab.geometry import unit
 from cdmllab.margins.angular import combined
 
@@ -15,10 +14,10 @@ from cdmllab.margins.angular import combined
 def _ratio(answer: Any) -> str | None:
     right = math.sin(math.pi / 3.0 + 0.5) / math.sin(math.pi / 3.0)
     problem = number(answer, right, tolerance=0.002)
-    if problem and isinstance(answer, Real) and math.isclose(answer, 1.0 / right, abs_tol=0.002):
+    if problem and is_number(answer) and math.isclose(answer, 1.0 / right, abs_tol=0.002):
         return "That is the ratio turned round: the exact gradient is the larger one here."
     cosines = math.cos(math.pi / 3.0 + 0.5) / math.cos(math.pi / 3.0)
-    if problem and isinstance(answer, Real) and math.isclose(answer, cosines, abs_tol=0.002):
+    if problem and is_number(answer) and math.isclose(answer, cosines, abs_tol=0.002):
         return "That is the ratio of the cosines; that of the slopes is wanted."
     return problem
 
@@ -26,7 +25,7 @@ def _ratio(answer: Any) -> str | None:
 def _silent(answer: Any) -> str | None:
     total = math.degrees(math.acos(math.log(1e6 - 1.0) / 64.0))
     problem = number(answer, total - math.degrees(0.5), tolerance=0.15, unit="degrees")
-    if problem and isinstance(answer, Real) and math.isclose(answer, total, abs_tol=0.15):
+    if problem and is_number(answer) and math.isclose(answer, total, abs_tol=0.15):
         return "That is the angle with its margin, theta + m."
     return problem
 

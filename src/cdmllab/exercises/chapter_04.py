@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping
-from numbers import Real
 from typing import Any
 
 import torch
 
 from cdmllab import margins
-from cdmllab.exercises.common import number
+from cdmllab.exercises.common import is_number, number
 
 EASY, HARD = 0.49 * 1.2, 0.49 * 0.8
 
@@ -29,7 +28,7 @@ def _two_margins(answer: Any) -> str | None:
 
 def _gap_margin(answer: Any) -> str | None:
     problem = number(answer, 0.57, tolerance=5e-4, unit="radians")
-    if problem and isinstance(answer, Real):
+    if problem and is_number(answer):
         if math.isclose(answer, 0.53, abs_tol=5e-4):
             return "The lead is 0.3; h is 1 less the lead."
         if math.isclose(answer, 0.7, abs_tol=5e-4):
@@ -54,7 +53,7 @@ def _matched(answer: Any) -> str | None:
 
 def _fair(answer: Any) -> str | None:
     problem = number(answer, 0.9 * EASY + 0.1 * HARD, tolerance=5e-4, unit="radians")
-    if problem and isinstance(answer, Real):
+    if problem and is_number(answer):
         if math.isclose(answer, 0.49, abs_tol=5e-4):
             return "That is the base margin; the mean margin of this batch is larger."
         if math.isclose(answer, EASY, abs_tol=5e-4):

@@ -1,18 +1,17 @@
 """Chapter 5, whether a loss knows what is hard."""
 
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from cdmllab.exercises.common import number
+from cdmllab.exercises.common import is_number, number
 
 
 def _spearman(answer: Any) -> str | None:
     if answer == -0.8:
         return "The sign: 1 - easiness rises where easiness falls."
-    if isinstance(answer, Real) and abs(answer - 0.838) < 0.01:
+    if is_number(answer) and abs(answer - 0.838) < 0.01:
         return "That correlates the values; Spearman's takes their ranks."
     return number(answer, 0.8, tolerance=1e-6)
 
@@ -39,7 +38,7 @@ def _suspects(answer: Any) -> str | None:
 def _precision(answer: Any) -> str | None:
     if answer == 0.9:
         return "That is the recall: how many of the wrong labels were found. Of what was removed, how much was wrong?"
-    if isinstance(answer, Real) and abs(answer - 0.55) < 0.01:
+    if is_number(answer) and abs(answer - 0.55) < 0.01:
         return "That is the share of what was removed that was right."
     return number(answer, 0.45, tolerance=0.005)
 

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
-from cdmllab.exercises.common import number
+from cdmllab.exercises.common import is_number, number
 
 _PICTURES, _BATCH, _EPOCHS = 490_623, 128, 40
 
@@ -33,9 +32,9 @@ def _rate(answer: Any) -> str | None:
 
 def _memory(answer: Any) -> str | None:
     whole = 3 * 93_431 * 512 * 4 / 2**20
-    if isinstance(answer, Real) and math.isclose(answer, whole, rel_tol=0.01):
+    if is_number(answer) and math.isclose(answer, whole, rel_tol=0.01):
         return "That is all of it; eight processes share it."
-    if isinstance(answer, Real) and math.isclose(answer, whole / 24, rel_tol=0.01):
+    if is_number(answer) and math.isclose(answer, whole / 24, rel_tol=0.01):
         return "That is the centres alone; gradient and momentum are as large again, each."
     return number(answer, whole / 8, tolerance=0.5, unit="MiB")
 

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import torch
 
-from cdmllab.exercises.common import number
+from cdmllab.exercises.common import is_number, number
 from cdmllab.margins import CDML, Batch
 
 
@@ -23,9 +22,9 @@ def _gap_margin(answer: Any) -> str | None:
 
 def _angle(answer: Any) -> str | None:
     right = math.degrees(math.acos(1.0 - 0.705))
-    if isinstance(answer, Real) and math.isclose(answer, math.radians(right), abs_tol=0.01):
+    if is_number(answer) and math.isclose(answer, math.radians(right), abs_tol=0.01):
         return "That is the angle in radians."
-    if isinstance(answer, Real) and math.isclose(answer, math.degrees(math.acos(0.705)), abs_tol=0.1):
+    if is_number(answer) and math.isclose(answer, math.degrees(math.acos(0.705)), abs_tol=0.1):
         return "That takes 0.705 for the cosine; it is a distance, one minus the cosine."
     return number(answer, right, tolerance=0.1, unit="degrees")
 
