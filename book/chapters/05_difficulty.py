@@ -121,7 +121,7 @@ for ax, ending, ylabel in (
         for name, about in scores.items()
     }
     plots.training_curves(ax, curves, ylabel=ylabel, colours=shades)
-axes[0].legend(loc="lower right", fontsize=7.5)
+_ = axes[0].legend(loc="lower right", fontsize=7.5)
 
 # %% tags=["remove-input"]
 for name in (*scores, "angle_gap"):
