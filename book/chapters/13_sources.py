@@ -305,10 +305,7 @@ notebook.tell(
         f"“{words[arm]}” ({d.told()})" for arm, d in tested.items() if d.p < 0.05
     )
     or "none",
-    same=f"*Identical*, to the last bit, is what we trained as “{'”, “'.join(same)}”: a score that says the same of every "
-    "sample moves no margin when the mean is held."
-    if same
-    else "",
+    same="; ".join(f"“{name}”" for name in same) if same else "none",
     trained_where=", ".join(recorded.trained()["processors"]),
     trained_runs=recorded.trained()["runs"],
 )
@@ -320,7 +317,8 @@ notebook.tell(
 # {glue:text}`detectable:.1f`. What is smaller, this table cannot tell from none. Looked at alone, these would be seen:
 # {glue:text}`alone`. The gradient's form moved more here than any moving margin, at scale 12, where the exact form meets no
 # trap ({doc}`chapter 12 </executed/12_reproduction>`).
-# {glue:text}`same` The {glue:text}`trained_runs` trainings ran on {glue:text}`trained_where`, with small pictures and a
+# Identical to ArcFace, to the last bit: {glue:text}`same`, since a score that says the same of every sample moves no margin when
+# the mean is held. The {glue:text}`trained_runs` trainings ran on {glue:text}`trained_where`, with small pictures and a
 # small network. The order of readings may be another at full size.
 #
 # ## Rows that repeat, columns that may be swapped
