@@ -6,29 +6,38 @@ Takes every part that is there, as ``omniglot-py/images_background.zip`` and its
 downloads the two large ones.
 """
 
+from pathlib import Path
+
 from torchvision.datasets import Omniglot
 
 from cdmllab.data import omniglot, prepare
+from cdmllab.errors import DataError
 
 
 def make(job: prepare.Job) -> None:
     """Omniglot: download and count."""
-    if not any(omniglot.available(part) for part in omniglot.PARTS):
+    if not _found(job):
         if job.dry_run:
             job.say(f"would download Omniglot into {job.out / 'omniglot-py'}")
             return
         job.out.mkdir(parents=True, exist_ok=True)
         for background in (True, False):
             Omniglot(str(job.out), background=background, download=True)
-    for part in omniglot.PARTS:
+    if not (found := _found(job)):
+        raise DataError(f"the download left none of {', '.join(omniglot.PARTS)} in {job.out / 'omniglot-py'}")
+    for part, place in found.items():
         if (stored := job.have(f"omniglot-py/{part}.zip")) is not None:
             job.check(stored)
-        if omniglot.available(part):
-            job.verify(part, lambda part=part: _count(part))
+        job.verify(part, lambda part=part, place=place: _count(part, place))
 
 
-def _count(part: str) -> dict[str, int]:
-    drawings = omniglot.load(part)
+def _found(job: prepare.Job) -> dict[str, Path]:
+    """The parts that are there, below the folder that is written to or in the data folders."""
+    return {part: place for part in omniglot.PARTS if (place := job.have(*omniglot.places(part))) is not None}
+
+
+def _count(part: str, place: Path) -> dict[str, int]:
+    drawings = omniglot.load(part, path=place)
     return {"characters": drawings.num_identities, "drawings": len(drawings)}
 
 

@@ -2,7 +2,20 @@
 
 import os
 
+import pytest
 import torch
+
+from cdmllab.data import roots
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """An empty data folder, the only one there is."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv(roots.VARIABLE, str(folder))
+    monkeypatch.setattr(roots, "_own", tuple)
+    return folder

@@ -76,7 +76,7 @@ def test_pictures_agree_with_the_cpu_whoever_draws_them(tmp_path, monkeypatch):
     kept.verify()
     gpu = protocols.load("cfp_fp", size=32, seed=5).read(rows).astype(int)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    protocols.load.cache_clear()
+    protocols.forget()
     assert np.abs(gpu - protocols.load("cfp_fp", size=32, seed=5).read(rows)).mean() < 0.1
 
 

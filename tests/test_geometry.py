@@ -27,6 +27,14 @@ def test_unit_survives_large_half_precision_vectors():
     torch.testing.assert_close(geometry.unit(x).float().norm(dim=1), torch.ones(1), atol=1e-2, rtol=0)
 
 
+def test_unit_takes_small_half_precision_vectors_for_what_they_are():
+    x = torch.full((4,), 0.005, dtype=torch.float16, requires_grad=True)
+    u = geometry.unit(x)
+    torch.testing.assert_close(u, torch.full((4,), 0.5, dtype=torch.float16), atol=1e-3, rtol=0)
+    u[0].backward()
+    assert x.grad[0] == pytest.approx(0.75 * 0.5 / 0.005, rel=0.01)
+
+
 def test_unit_gradient_is_exact():
     x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(geometry.unit, (x,))

@@ -39,3 +39,10 @@ def test_templates_rise_with_the_far():
         assert len(row.tar) == len(published.FARS)
         assert list(row.tar) == sorted(row.tar)
         assert row.preset in presets.names()
+
+
+def test_results_on_lfw_alone_have_the_standard_error_of_ten_folds():
+    assert len(published.LFW_ALONE) == 7
+    for row in published.LFW_ALONE:
+        assert 50.0 < row.accuracy < 100.0
+        assert 0.0 < row.standard_error < 1.0

@@ -83,6 +83,20 @@ def test_finish_keeps_where_the_run_came_from(tmp_path):
     assert after["ended"] > before["started"]
 
 
+def test_a_run_that_goes_on_stays_dirty_keeps_its_commits_and_forgets_its_error(tmp_path, monkeypatch):
+    told = {"git_commit": "a", "git_dirty": True}
+    monkeypatch.setattr(runs, "provenance", lambda: dict(told))
+    run = Run.create("a", 0, {}, within=tmp_path)
+    run.finish("failed", error="x")
+    told |= {"git_commit": "b", "git_dirty": False}
+    run.restart()
+    assert (run.status, run.record["git_commit"], run.record["git_dirty"]) == ("running", "b", True)
+    assert run.record["earlier_commits"] == ["a"]
+    assert not {"error", "ended"} & set(run.record)
+    run.restart()
+    assert run.record["earlier_commits"] == ["a"]
+
+
 def test_a_measurement_does_not_make_the_next_one_dirty_and_code_does(tmp_path, monkeypatch):
     """A repository with the package's layout, since provenance asks about the package's own."""
     package = tmp_path / "src/cdmllab"

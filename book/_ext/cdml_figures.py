@@ -6,7 +6,9 @@ from pathlib import Path
 
 from cdml_svg import inline
 from docutils import nodes
+from docutils.parsers.rst import directives
 from myst_nb.ext.glue.crossref import read_glue_cache
+from myst_nb.ext.glue.directives import PasteAnyDirective
 from myst_nb.ext.glue.utils import PendingGlueReference
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -24,11 +26,24 @@ def inline_figures(app: Sphinx, doctree: nodes.document, page: str) -> None:
         if path.suffix != ".svg" or not path.is_file():
             continue
         try:
-            text = inline(path.read_text(encoding="utf-8"), f"fig{number}-", label(image), width(image))
+            text = inline(path.read_text(encoding="utf-8"), f"fig{number}-", label(image, page), width(image))
         except ET.ParseError as error:
             logger.warning("%s is not an SVG that can be read: %s", path.name, error, location=page, type="cdml")
             continue
         image.replace_self(nodes.raw("", text, format="html"))
+
+
+class Glue(PasteAnyDirective):
+    """myst-nb's ``{glue}``, which tells with ``:alt:`` what a drawing of another page shows."""
+
+    option_spec = {**PasteAnyDirective.option_spec, "alt": directives.unchanged_required}  # noqa: RUF012
+
+    def run(self) -> list[nodes.Node]:
+        made = super().run()
+        for node in made:
+            if isinstance(node, PendingGlueReference) and "alt" in self.options:
+                node["alt"] = self.options["alt"]
+        return made
 
 
 class GluedDrawings(SphinxPostTransform):
@@ -42,13 +57,18 @@ class GluedDrawings(SphinxPostTransform):
         for number, node in enumerate(list(self.document.findall(PendingGlueReference)), 1):
             text = read_glue_cache(folder, node.refdoc).get(node.key, {}).get("data", {}).get("image/svg+xml")
             if text and node.gtype != "text":
-                node.replace_self(nodes.raw("", inline(text, f"glue{number}-", label(node)), format="html"))
+                said = label(node, self.env.docname)
+                node.replace_self(nodes.raw("", inline(text, f"glue{number}-", said), format="html"))
 
 
-def label(node: nodes.Element) -> str:
-    """What a screen reader says: the alt text, else the caption."""
+def label(node: nodes.Element, page: str) -> str:
+    """What a screen reader says: the alt text, else the caption; a drawing without either is a warning."""
     caption = node.parent.next_node(nodes.caption) if isinstance(node.parent, nodes.figure) else None
-    return node.get("alt") or (caption.astext() if caption else "Figure")
+    said = node.get("alt") or (caption.astext() if caption else "")
+    if not said:
+        name = node.get("key") or node.get("uri")
+        logger.warning("the drawing %s has neither a caption nor an alt text", name, location=page, type="cdml")
+    return said or "Figure"
 
 
 def width(image: nodes.image) -> str | None:
@@ -58,5 +78,6 @@ def width(image: nodes.image) -> str | None:
 
 
 def setup(app: Sphinx) -> None:
+    app.add_directive("glue", Glue, override=True)
     app.add_post_transform(GluedDrawings)
     app.connect("doctree-resolved", inline_figures)

@@ -13,19 +13,20 @@ logger = logging.getLogger(__name__)
 
 
 class PresetsDirective(SphinxDirective):
-    """A table of the presets that match some patterns, with their costs."""
+    """A table of the presets that match some patterns: what they cost and what to expect."""
 
     required_arguments = 1
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        lines = ["| preset | cost |", "|---|---|"]
+        lines = ["| preset | cost | what to expect |", "|---|---|---|"]
         for pattern in self.arguments[0].split():
             matching = [name for name in presets.names() if fnmatch(name, pattern)]
             if not matching:
                 logger.warning("cdml-presets: no preset is called %s", pattern, location=self.get_location())
             for name in matching:
-                lines.append(f"| `{name}` | {presets.header(name)['cost']} |")
+                told = presets.header(name)
+                lines.append(f"| `{name}` | {told['cost']} | {told['expect']} |")
         return self.parse_text_to_nodes("\n".join(lines))
 
 

@@ -321,8 +321,8 @@ notebook.tell(
 #
 # **Known digits.** ArcFace has {glue:text}`acc_arcface_known:.1%`, {glue:text}`beside_known` the
 # {glue:text}`acc_raw_pixels_known:.1%` of raw pixels. Softmax, without any margin, has
-# {glue:text}`acc_softmax_known:.1%`: what a margin gains here is {glue:text}`gain:+.1f` points at best, while the
-# three seeds of softmax alone scatter by {glue:text}`softmax_sd:.1f`.
+# {glue:text}`acc_softmax_known:.1%`: the better of the two margin losses differs from it by {glue:text}`gain:+.1f`
+# points, while the three seeds of softmax alone scatter by {glue:text}`softmax_sd:.1f`.
 #
 # **Strangers.** Here ArcFace has {glue:text}`acc_arcface_strangers:.1%`, {glue:text}`beside_strangers` the
 # {glue:text}`acc_raw_pixels_strangers:.1%` of the pixels that nobody trained. One suspect is the narrow sphere: with

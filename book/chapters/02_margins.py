@@ -114,7 +114,8 @@ plots.margin_costs(axes[1], family)
 # - **CosFace** takes the same from the cosine everywhere.
 # - **ArcFace** takes most at $90° - m/2$, less near 0, and even at 0 it takes $1 - \cos m$.
 # - **SphereFace** takes nothing at 0. Its margin is a share of the angle, so it grows with the angle, while what it takes
-#   from the cosine rises and falls.
+#   from the cosine rises, falls and rises once more: continued from {glue:text}`sphereface_end:.0f` degrees on, its
+#   target still falls where the plain cosine levels out.
 
 # %% tags=["remove-input"]
 theta = torch.linspace(0, math.pi / 2, 9001, dtype=torch.float64)
@@ -138,7 +139,7 @@ notebook.tell(
 #
 # With two classes the decision lies where both {term}`logits <logit>` are equal. Without a margin this is $\theta_1 = \theta_2$,
 # the line half-way. During training the right class has to win *after* its handicap, so each class keeps a
-# distance from the line, and a strip without any training sample opens between them:
+# distance from the line, and a strip opens between them in which no training sample is satisfied:
 #
 # | loss | boundary for a sample of class 1 |
 # |---|---|
@@ -222,7 +223,8 @@ exercises.check("2.1", None)
 # </details>
 #
 # **2.2** Write a function of the cosine $c$ and the margin $m$ that returns $\cos(\theta + m)$ *without* an arc
-# cosine. (It is quicker. The infinite slope at $c = 1$ is in both forms; the package bends it to a finite one.)
+# cosine. (It is quicker. The infinite slope at $c = 1$ is in both forms; the package bends it to a finite one.) The
+# checker looks at the values, and listens for a call of `acos`.
 
 # %%
 exercises.check("2.2", None)

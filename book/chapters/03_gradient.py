@@ -74,6 +74,9 @@ lab = notebook.start(profile, seed)
 # Four factors pull a sample to its class centre: the **scale** over the **length**, the **weight** $1 - p_y$ that the
 # softmax gives it, the **slope** $\psi'$ of the margin, and the **tangent**. We write them out for eight samples and ask
 # autograd whether it agrees.
+#
+# A {term}`head` is the package's word for class centres, scale and {term}`margin policy` together: embeddings and labels
+# in, a loss out.
 
 # %%
 torch.manual_seed(seed)
@@ -158,7 +161,7 @@ for s in (16, 32, 64):
     notebook.tell(**{f"half_{s}": half})
 notebook.tell(identities=f"{identities:,}")
 
-# %% mystnb={"figure": {"caption": "How hard ArcFace turns a sample towards its class centre, for three scales, divided by the scale. Left of its cliff a sample is silent. All other class centres stand at 90 degrees. The jump at 151 degrees is the subject of a later section.", "name": "fig-scale"}, "image": {"alt": "Three curves over the angle that rise from zero like a step, at about 26 degrees for scale 16, 44 degrees for scale 32 and 53 degrees for scale 64, and fall together after it"}}
+# %% mystnb={"figure": {"caption": "How hard ArcFace turns a sample towards its class centre, for three scales, divided by the scale. Left of its cliff a sample is silent. All other class centres stand at 90 degrees. The jump at 151 degrees is the subject of a later section.", "name": "fig-scale"}, "image": {"alt": "Three curves over the angle that rise from zero like a step, at about 26 degrees for scale 16, 45 degrees for scale 32 and 53 degrees for scale 64, and fall together after it"}}
 theta = torch.linspace(0.0, math.pi, 1441, dtype=torch.float64)
 degrees = torch.rad2deg(theta)
 arcface = margins.create("arcface", margin_rad=margin_rad)
@@ -181,8 +184,9 @@ plots.degrees_axis(ax)
 # With {glue:text}`identities` identities, half of the weight is gone at {glue:text}`half_16:.0f` degrees for $s = 16$, at
 # {glue:text}`half_32:.0f` for $s = 32$ and at {glue:text}`half_64:.0f` for $s = 64$ ({numref}`fig-scale`). **The scale
 # decides at which angle a sample falls silent, and the margin moves that angle by exactly $m$.** A large scale makes a sharp
-# switch and lets samples rest early; a small one keeps even good samples moving, and cannot get the loss small. This is why
-# the same margin is not the same thing at two scales, and why a scale has to be told with every margin.
+# switch and lets samples rest early; a small one keeps even good samples moving, and a very small one (chapter 2's
+# $s = 1$ or 8) cannot get the loss small at all. This is why the same margin is not the same thing at two scales, and
+# why a scale has to be told with every margin.
 
 # %% mystnb={"figure": {"caption": "The same as arrows: samples at 15 to 105 degrees from their class centre, each with the pull of its loss along the sphere, divided by the scale.", "name": "fig-arrows"}, "image": {"alt": "Two arcs with dots; on the left all dots beyond 20 degrees have an arrow towards the class centre, on the right only those beyond 50 degrees"}}
 fig, axes = plots.figure(2, width=7.0, height=3.4)
@@ -271,10 +275,11 @@ for ax, factor, ylabel, limits in (
 #   Straight-through never does: its sign is right everywhere.
 #
 # So straight-through shifts attention from easy samples to hard ones, and it is robust where the formula is not. It
-# is also not the gradient of any loss: no function of the cosines has this value *and* this slope. Neither is wrong
-# to train with, but two losses should be compared with the same kind of gradient. The weight $1 - p_y$ is the same
-# for both, and with $s = 64$ and {glue:text}`identities` identities it takes half of either pull at
-# {glue:text}`half_64:.0f` degrees, and nearer to the centre soon all of it.
+# is also not the gradient of any loss: no function of the cosines has this value *and* this slope. Both are in use.
+# (Here the other centres stand still. Where all angles move together the exact slope can drive a whole training to the
+# far side: {doc}`chapter 12 </executed/12_reproduction>` shows one.) Two losses should be compared with the same kind
+# of gradient. The weight $1 - p_y$ is the same for both, and with $s = 64$ and {glue:text}`identities` identities it
+# takes half of either pull at {glue:text}`half_64:.0f` degrees, and nearer to the centre soon all of it.
 #
 # ## Beyond 180 degrees
 #
@@ -340,8 +345,8 @@ notebook.tell(
 # curiosity if samples did not arrive at their centres, and if rounding did not carry cosines *above* 1, where the arc cosine
 # itself is NaN.
 #
-# We put a thousand random 512-dimensional embeddings exactly on their class centres, in three precisions, and compute the
-# {term}`target` in seven ways.
+# We put a thousand random 512-dimensional embeddings exactly on their class centres, in three precisions: 32 bits, and the
+# two 16-bit formats that PyTorch's autocast uses to save time. We compute the {term}`target` in seven ways.
 
 
 # %%
@@ -489,9 +494,9 @@ notebook.Table(
 # - **An exponential.** $e^{64}$ overflows float16, whose largest number is 65,504. Cross entropy takes the largest logit away
 #   first; a loss that sums exponentials by itself has to do the same.
 # - **Coarse logits.** No NaN, but worse, since nobody notices: near $s = 64$, bfloat16 moves in steps of a quarter. A margin
-#   that is a few hundredths different for two samples can vanish in such a step.
+#   that is a few thousandths different for two samples can vanish in such a step.
 #
-# That is why the package's {term}`heads <head>` work in float32, whatever autocast is on; the network before them may be
+# That is why the package's heads work in float32, whatever autocast is on; the network before them may be
 # as coarse as it likes. `heads` raise an error for an embedding that is not finite, and training stops with a diagnosis.
 #
 # ## A margin that follows the sample
@@ -505,7 +510,7 @@ notebook.Table(
 # \frac{\sin(\theta + m)}{\sin\theta} - \sin(\theta + m)\,\frac{dm}{dc} .
 # ```
 #
-# Its sign is that of the {term}`policy <margin policy>`. Where *hard* samples get the larger margin, as in the public
+# Its sign is that of the policy. Where *hard* samples get the larger margin, as in the public
 # code, $m$ falls as the sample gets easier: $dm/dc < 0$, and the pull grows. A sample is rewarded twice for coming
 # closer, by its cosine and by the discount on its margin. Where *easy* samples get the larger margin, as in the document,
 # it is the other way round: coming closer costs margin, and the sample is paid a little for staying hard. The package
@@ -575,7 +580,7 @@ notebook.tell(
 #
 # :::{admonition} Where we deviate
 # :class: note
-# The default everywhere in this book is the exact gradient with `"linear"` beyond $\pi$ and a margin held constant.
+# The default of ArcFace and CDML in this book is the exact gradient with `"linear"` beyond $\pi$ and a margin held constant.
 # `gradient="straight_through", beyond_pi="none"` is arcface_torch's ArcFace; `CDML.public_gap()` and
 # `CDML.public_angle_gap()` are the public CDML code's forms, differentiated fully. In that code the ArcFace beside them is
 # straight-through, so a comparison of the two mixes the margin with the gradient. What this page
@@ -625,8 +630,8 @@ exercises.check("3.3", None)
 #
 # </details>
 #
-# **3.4** Write a function of the cosine $c$ and the margin $m$ that returns $\cos(\theta + m)$ and whose gradient is finite
-# for every $c$, also for $c = \pm 1$ and for cosines that rounding has carried beyond.
+# **3.4** Write a function of the cosine $c$ and the margin $m$ that returns $\cos(\theta + m)$. Its gradient shall be that
+# of {eq}`eq-slope`, and finite for every $c$, also for $c = \pm 1$ and for cosines that rounding has carried beyond.
 
 # %%
 exercises.check("3.4", None)
@@ -637,7 +642,8 @@ exercises.check("3.4", None)
 # The shortest keeps the root away from zero:
 # `lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(1e-7).sqrt() * math.sin(m)`. In single precision it leaves the
 # true sine at about the same place as {eq}`eq-safe`. From there on its sine is constant, with slope 0; the package's
-# goes on as a straight line. Clamping $c$ to $\pm(1 - 10^{-6})$ before an arc cosine does too.
+# goes on as a straight line. Clamping $c$ to $\pm(1 - 10^{-6})$ before an arc cosine does too. A clamp to ±1 itself passes
+# where PyTorch's `clamp` has the derivative 0 at its bound, and fails on an older version, where that is 1.
 #
 # </details>
 #
@@ -649,8 +655,8 @@ exercises.check("3.4", None)
 # - Straight-through has ArcFace's value and CosFace's gradient: it lets go of easy samples, pulls hard ones harder, and its
 #   sign is right everywhere.
 # - Past $\pi - m$, `"linear"` goes on pulling, `"clip"` stops, and `"none"` pushes away unless it is straight-through.
-# - NaN comes from a cosine above 1, from an infinite slope at exactly 1, and from half-precision zeros. Computing the sine
-#   without an arc cosine, in float32, avoids all of them.
+# - NaN comes from a cosine above 1, from an infinite slope at exactly 1, and from half-precision zeros. A cosine clamped
+#   in the sine, a sine with a finite slope ({eq}`eq-safe`), and float32 avoid all of them.
 # - A margin that depends on the sample adds a term: it strengthens the pull where hard samples get more, weakens it where
 #   easy ones do.
 #

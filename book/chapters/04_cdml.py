@@ -47,7 +47,7 @@ lab = notebook.start(profile, seed)
 #
 # - *Ask more of hard samples.* They are where the errors are; easy ones are solved already.
 # - *Ask more of easy samples.* They can take it; a hard sample pulled with force drags its class centre along, and the
-#   hardest samples of all are the mislabelled ones.
+#   hardest samples of all are the mislabelled ones. (Whether a smaller margin pulls with less force we shall see below.)
 #
 # CDML, the Combined Dynamic Margin Loss, is a family in which both can be written down. It comes from a public
 # project's documentation and code {cite}`datn`, which do not agree with each other. This chapter derives what they
@@ -121,13 +121,16 @@ notebook.tell(
     hard_side=above,
     step_cost=64 * (above - below),
 )
+promoted = pull(step, torch.acos(edge), scale=64, num_identities=10_575) / 64
+notebook.tell(pull_easy=promoted[0].item(), pull_hard=promoted[1].item())
 
 # %% [markdown]
 # Look at the right panel of {numref}`fig-cdml-target` from the right to the left, the way a sample moves as it learns. At
 # 60 degrees it is promoted from hard to easy, and its target falls from {glue:text}`hard_side:.3f` to
-# {glue:text}`easy_side:.3f`. At scale 64 this is {glue:text}`step_cost:.0f` units of logit: **a sample that improves is
-# punished for it**, and may oscillate about the step. The gradient does not see the jump, the loss does. The linear shape
-# has none.
+# {glue:text}`easy_side:.3f`. At scale 64 this is {glue:text}`step_cost:.0f` units of logit: **the loss of a sample that
+# improves jumps up**. The gradient does not see the jump, only the larger weight behind it: with 10,575 identities, all
+# other centres at 90 degrees, the pull over the scale goes from {glue:text}`pull_hard:.2f` to {glue:text}`pull_easy:.2f`,
+# so the sample is drawn on, not back. The linear shape has no jump.
 #
 # ## What is easy?
 #
@@ -228,17 +231,17 @@ drawn = [
     plots.Line(
         name,
         loss,
-        pull(policy, theta[:1041], scale=16, num_identities=10_575) / 16,
+        pull(policy, theta[1:1041], scale=16, num_identities=10_575) / 16,
         style,
     )
     for name, (loss, policy, style) in three.items()
 ]
-plots.lines(ax, degrees[:1041], drawn, xlabel="", ylabel="∂L/∂θ over the scale")
+plots.lines(ax, degrees[1:1041], drawn, xlabel="", ylabel="∂L/∂θ over the scale")
 plots.degrees_axis(ax, stop=130, step=10)
 
 # %% [markdown]
 # Chapter 3 says what to expect. The margin of an *easy* sample decides at which angle it falls silent: with easy larger, it
-# goes on to be pulled when ArcFace has let go. The margin of a *hard* sample, whose weight is 1 anyway, decides only the
+# goes on being pulled when ArcFace has let go. The margin of a *hard* sample, whose weight is nearly 1 here, decides only the
 # slope, $\sin(\theta + m)$. Beyond $90° - m$, where that falls, a smaller margin means a *stronger* pull. So **easy larger
 # pulls both ends harder, and hard larger pulls both more gently**: not what either name suggests.
 #
@@ -297,8 +300,9 @@ notebook.Table(
 #
 # - `schedule="linear"` or `"cosine"` lets $\alpha$ grow from 0 with training progress. Early on, when the scores still
 #   say little, this is ArcFace.
-# - `class_weight` mixes in $\bar e_y$, a running mean of the easiness of the sample's identity: $e_i \to (1 - w)\,e_i +
-#   w\,\bar e_y$. With $w = 1$ all samples of an identity share one margin, and CDML is a loss of KappaFace's kind.
+# - `class_weight` mixes in $\bar e_y$, a running mean of the easiness of the sample's identity: a weight of 0.3 puts
+#   $0.7\,e_i + 0.3\,\bar e_y$ in the place of $e_i$. With a weight of 1 all samples of an identity share one margin, and
+#   CDML is a loss of KappaFace's kind.
 
 # %% mystnb={"figure": {"caption": "How alpha grows with training progress under the three schedules.", "name": "fig-schedule"}, "image": {"alt": "A flat line, a straight rising line and an S-shaped rising line over the progress from 0 to 1"}}
 progress = torch.linspace(0.0, 1.0, 101)
@@ -323,7 +327,8 @@ plots.lines(
 # ## CDML at work
 #
 # A batch of samples on an arc, from easy to hard, each with its own margin and its own pull: change $\alpha$, who is
-# favoured, the kind of easiness and the training progress, and watch who moves. Drag a sample along the arc.
+# favoured, the kind of easiness and the training progress (it counts once a schedule is chosen), and watch who moves. Drag
+# a sample along the arc.
 
 # %%
 CdmlAtWork(margin_rad=margin_rad, alpha=alpha)
@@ -414,6 +419,9 @@ notebook.tell(
     n_wrong=len(wrong),
     n_right=len(right),
 )
+points, centres = snapshots["easy larger", 3]
+to_wrong = cosine(points[wrong], centres)[range(len(wrong)), labels[wrong]]
+notebook.tell(wrong_angle=torch.rad2deg(torch.acos(to_wrong.median())).item())
 points, centres = snapshots["easy larger", epochs]
 led_to = cosine(points, centres).argmax(dim=1)
 by_heart = (led_to[wrong] == labels[wrong]).double().mean()
@@ -422,8 +430,11 @@ notebook.tell(by_heart=by_heart.item())
 # %% [markdown]
 # {numref}`fig-margin-paths` shows {glue:text}`n_right` right and {glue:text}`n_wrong` wrong labels. After three
 # epochs their median margins are {glue:text}`right_third:.3f` and {glue:text}`wrong_third:.3f`: to a score made of
-# cosines, a picture with a wrong name *is* the hardest picture there is, and easy-larger handles it with care. By the
-# end the network has learnt {glue:text}`by_heart:.0%` of the lies by heart: those pictures are nearest to the class
+# cosines, a picture with a wrong name *is* the hardest picture there is, and easy-larger gives it the smaller margin. That
+# is less to reach, not less force: at their median angle of {glue:text}`wrong_angle:.0f` degrees, {numref}`fig-signs` says,
+# the smaller margin even pulls a little harder.
+#
+# By the end the network has learnt {glue:text}`by_heart:.0%` of the lies by heart: those pictures are nearest to the class
 # centre of their wrong name. The median margin of all wrong labels is then {glue:text}`wrong_last:.3f`, that of the
 # others {glue:text}`right_last:.3f`. A dynamic margin measures what the network finds hard *now*, not what is hard;
 # chapter 5 takes the two apart.
@@ -516,8 +527,8 @@ notebook.tell(
 # All four were given the base margin {glue:text}`base`. At the end of the training the step calls
 # {glue:text}`easy_share:.0%` of the samples easy, and trains with a {term}`mean margin` of
 # {glue:text}`mean_step:.3f`; easy-larger has {glue:text}`mean_easy:.3f` and hard-larger {glue:text}`mean_hard:.3f`.
-# The published CASIA table lists ArcFace at four margins from 0.40 to 0.55, with four results: how large the margin
-# is matters by itself. A dynamic loss that beats ArcFace at the same base margin may have won by its larger mean,
+# The published CASIA table lists ArcFace at four margins from 0.40 to 0.55, because the size of the margin is a
+# setting of its own. A dynamic loss that beats ArcFace at the same base margin may have won by its larger mean,
 # which a constant could have had for free.
 #
 # `match_mean=True` takes that away: all margins of a batch are shifted so that their mean is $m_{\text{base}}$,
@@ -717,14 +728,16 @@ exercises.check("4.5", None)
 # %% [markdown]
 # <details><summary>Solution 4.5</summary>
 #
-# `{"favour": "hard", "shape": "linear", "match_mean": True, "margin_rad": 0.5}`. Any kind of easiness will do.
+# `{"favour": "hard", "shape": "linear", "match_mean": True, "margin_rad": 0.5}`. Any of the three scores of
+# this chapter will do.
 #
 # </details>
 #
 # ## Recap
 #
 # - CDML is ArcFace with $m_i = m_{\text{base}}(1 + \alpha e_i)$. Step or linear, easy or hard larger, schedule, class term,
-#   mean held: each is an option, and with $\alpha = 0$ it is ArcFace to the bit.
+#   mean held: each is an option. Off are: `alpha=0` (then it is ArcFace to the bit), `schedule="constant"`,
+#   `class_weight=0`, `match_mean=False`, `never_above=False`. Score, shape and favour have no such value: one has to choose.
 # - Easiness is read from cosines: the similarity to the own centre, or the lead over the best foreign one, in cosines or in
 #   angles; the pivot says what is neither.
 # - The document gives easy samples the larger margin, the public code hard ones. Of the other losses, those that look at the

@@ -15,7 +15,7 @@
 #
 # :::{admonition} What you need
 # :class: note
-# Chapter 2. The chapter renders about 2,500 pictures: a minute on two cores. Nothing is trained here; the table of
+# Chapter 2. The chapter renders about 1,400 pictures: half a minute on one core. Nothing is trained here; the table of
 # the networks' accuracies comes from runs kept in `results/`.
 # :::
 
@@ -75,8 +75,8 @@ plots.contact_sheet(cast, columns=10, shown=68)
 # ```
 #
 # with $h$ uniform in $(0, 1)$ and $\Phi^{-1}$ the quantile function of the normal distribution. So person 7,341 is the
-# same in every process, on every machine, alone or in a batch of thousands, and a world of ten million people takes
-# no memory until one of them is looked at.
+# same in every process, on every machine, alone or in a batch of thousands, and a world of a million people takes
+# no memory until one of them is looked at. The lab cuts the numbers at ±2.2, so that everybody's face can be drawn.
 
 # %%
 z = faces.latents(seed, torch.tensor([7_341]))[0]
@@ -288,11 +288,22 @@ notebook.tell(seeds=record["seeds"], pixels=record["size"])
 
 # %% mystnb={"figure": {"caption": "Responses of the lab's small network to each nuisance alone, the costliest named.", "name": "fig-responses"}, "image": {"alt": "Curves of lost cosine that rise from zero with the strength of a nuisance, some steeply, most of them little"}}
 responses = difficulty.known()
-notebook.tell(looked_at=responses.people)
+at_full = sorted(
+    responses.lost, key=lambda f: responses.lost[f][-1], reverse=True
+)
+costs = [f"{name} ({responses.lost[name][-1]:.2f})" for name in at_full]
+notebook.tell(
+    looked_at=responses.people,
+    costliest=", ".join(costs[:3]),
+    cheapest=" and ".join(costs[-2:]),
+)
 fig, (ax,) = plots.figure(1, width=6.6, height=3.2)
 plots.response_curves(ax, difficulty.STRENGTHS, responses.lost)
 
 # %% [markdown]
+# At full strength {glue:text}`costliest` cost this network most of the cosine, in brackets how much; the least,
+# {glue:text}`cheapest`. A curve that stays flat is a nuisance the network has learned to look past.
+#
 # Averages hide much. Here is one person, and what that same network says to each picture: its cosine to the enrolled
 # one, against what one stranger in a hundred reaches. Turn the head, make the person older, put a hand in front of the
 # face, and look for pairs of nuisances that cost more together than each alone.
@@ -351,7 +362,7 @@ exercises.check("6.1", None)
 # </details>
 #
 # **6.2** What is the expected squared distance $\lVert\mathbf z - \mathbf z'\rVert^2$ between the 64-number latents of
-# a person and a lookalike with $\rho = 0.3$?
+# a person and a lookalike with $\rho = 0.3$, standard normal and before the cut at ±2.2?
 
 # %%
 exercises.check("6.2", None)
@@ -384,7 +395,8 @@ exercises.check("6.3", None)
 # - Any person can be drawn under any nuisance by `faces.render(who, yaw=40, age=0.8)`; how strong each is belongs to
 #   the data.
 # - The protocols test mild pictures, poses, ages, alike impostors and templates, on people that no world shows.
-# - Difficulty is measured as a network's response, not decreed; label noise is known for every sample.
+# - Difficulty is measured as a network's response, not decreed: it lost most cosine to {glue:text}`costliest`. Label noise is
+#   known for every sample.
 #
 # ## References
 #

@@ -1,7 +1,5 @@
 """`cdmllab evaluate`: a trained network judged by protocols, the results beside it in its run."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +8,10 @@ import typer
 from cdmllab.errors import CdmlLabError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from cdmllab.evaluate import Evaluation
+    from cdmllab.preprocessing import Preprocessing
 
 
 def evaluate(
@@ -119,12 +118,11 @@ def _share(measure: Any) -> str:
     return value
 
 
-def _network(run: Path, device: str, threads: int) -> "tuple[nn.Module, Callable[[Tensor], Tensor]]":
+def _network(run: Path, device: str, threads: int) -> "tuple[nn.Module, Preprocessing]":
     """The network, and what is done to uint8 pictures before it sees them, as its file says."""
     import torch
 
     from cdmllab.backbones import weights
-    from cdmllab.preprocessing import apply
     from cdmllab.runs import Run
     from cdmllab.training import released
 
@@ -137,4 +135,4 @@ def _network(run: Path, device: str, threads: int) -> "tuple[nn.Module, Callable
         backbone, said = weights.load_release(released(Run.open(run)) if run.is_dir() else run)
     except ValueError as error:
         raise CdmlLabError(str(error)) from error
-    return backbone.to(device), partial(apply, preprocessing=said.preprocessing)
+    return backbone.to(device), said.preprocessing

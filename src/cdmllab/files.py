@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,28 @@ def read_json(path: Path | str) -> Any:
         raise DataError(f"{path} is not readable JSON: {error}") from None
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, to which ``1e-3`` is a number, as in YAML 1.2, and not a string."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
+
+
+def parse_yaml(text: str | bytes, where: str) -> Any:
+    """What a text in YAML says; `where` it stands is for the complaint.
+
+    Raises
+    ------
+    DataError : it is not YAML in UTF-8
+    """
+    try:
+        return yaml.load(text.decode() if isinstance(text, bytes) else text, _Loader)
+    except (ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{where} is not readable YAML: {' '.join(str(error).split())}") from None
+
+
 def read_yaml(path: Path | str) -> dict[str, Any]:
     """The keys and values of a YAML file.
 
@@ -66,10 +89,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     DataError : it is not YAML in UTF-8, or holds something else
     OSError : there is no such file, or it cannot be read
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+    values = parse_yaml(Path(path).read_bytes(), str(path))
     if not isinstance(values, dict):
         raise DataError(f"{path} must hold keys and values")
     return values

@@ -24,7 +24,9 @@ def unit(vectors: Tensor, dim: int = -1) -> Tensor:
     Tensor of the same shape and dtype.
     """
     # The plain form x / max(|x|, 1e-12) sends a gradient of 1e12 to a zero vector.
-    tiny = torch.finfo(vectors.dtype).tiny ** 0.5
+    limits = torch.finfo(vectors.dtype)
+    # The root keeps gradients in range; float16 reaches so little below 1 that its root would take 0.007 for zero.
+    tiny = limits.tiny if vectors.dtype == torch.float16 else limits.tiny**0.5
     largest = vectors.detach().abs().amax(dim=dim, keepdim=True)
     is_zero = largest <= tiny
     scaled = vectors / torch.where(is_zero, 1.0, largest)  # keeps the squares of fp16 values in range

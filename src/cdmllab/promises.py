@@ -23,16 +23,19 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def header(path: Path) -> dict[str, str]:
-    """What the comments at the top promise: ``about``, and if they are there ``command``, ``cost`` and ``expect``."""
-    told = {"about": ""}
+    """What the comments at the top promise: ``about``, and if they are there ``command``, ``cost`` and ``expect``.
+
+    A line that begins with three spaces more goes on with the one above it.
+    """
+    told, last = {"about": ""}, "about"
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("# "):
             break
         key, separator, text = line[2:].partition(": ")
         if separator and key in ("command", "cost", "expect"):
-            told[key] = text
-        elif "command" not in told:
-            told["about"] = f"{told['about']} {line[2:]}".strip()
+            told[key], last = text, key
+        elif last == "about" or line.startswith("#   "):
+            told[last] = f"{told[last]} {line[2:].strip()}".strip()
     return told
 
 

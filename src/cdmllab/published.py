@@ -1,7 +1,8 @@
 """The published accuracies, as their sources print them: to be shown beside what we ran, never mixed with it.
 
 "document" is the method's own page of results, "arcface" table 2 of the ArcFace paper, "arcface_torch" and "adaface"
-the read-me files of those repositories. The tables of backbones stand in `cdmllab.backbones.published`.
+the read-me files of those repositories. What others reached with LFW's pictures alone stands on LFW's page of results.
+The tables of backbones stand in `cdmllab.backbones.published`.
 """
 
 from collections.abc import Mapping
@@ -107,3 +108,24 @@ IJBC_R100_ARCFACE: dict[str, float] = {"document, MS1MV3": 96.83, "arcface_torch
 """TAR in percent at a FAR of 1e-4, R100 with ArcFace."""
 IJBC_R100_ARCFACE_MS1MV2: tuple[float, ...] = (95.6, 96.03, 96.28, 96.37)
 """The same network trained on MS1MV2, in four sources."""
+
+
+class AloneRow(NamedTuple):
+    """Accuracy on LFW's View 2 of a method that learnt from LFW's own pictures, as LFW's page of results prints it."""
+
+    method: str
+    setting: Literal["restricted", "unrestricted"]  # pairs only; or names as well, as in our trainings
+    accuracy: float  # percent
+    standard_error: float  # percent
+
+
+LFW_ALONE: tuple[AloneRow, ...] = (
+    AloneRow("Eigenfaces, original", "restricted", 60.02, 0.79),
+    AloneRow("Pixels/MKL, funneled", "restricted", 68.22, 0.41),
+    AloneRow("Nowak, funneled", "restricted", 73.93, 0.49),
+    AloneRow("V1-like/MKL, funneled", "restricted", 79.35, 0.55),
+    AloneRow("LBP multishot, aligned", "unrestricted", 85.17, 0.61),
+    AloneRow("LDML-MkNN, funneled", "unrestricted", 87.50, 0.40),
+    AloneRow("Combined multishot, aligned", "unrestricted", 89.50, 0.51),
+)
+"""The early rows, of hand-made features; later ones of that page use pictures from elsewhere as well."""

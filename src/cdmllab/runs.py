@@ -94,7 +94,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """``running``, ``finished`` or ``failed``."""
+        """``running``, ``finished``, ``stopped`` (by its user) or ``failed``."""
         return str(self.record["status"])
 
     def log(self, **values: float) -> None:
@@ -136,8 +136,13 @@ class Run:
         write_text(path, "".join(f"{line}\n" for line in kept))
 
     def restart(self) -> None:
-        """Write into the record that the run goes on."""
-        self._write({**self.record, "status": "running", **provenance()})
+        """Write into the record that the run goes on, with this code; commits before it in ``earlier_commits``."""
+        old, now = self.record, provenance()
+        kept = {key: value for key, value in old.items() if key not in ("error", "ended")}
+        if old["git_commit"] != now["git_commit"]:
+            kept["earlier_commits"] = [*old.get("earlier_commits", []), old["git_commit"]]
+        now["git_dirty"] = bool(old["git_dirty"]) or now["git_dirty"]
+        self._write({**kept, "status": "running", **now})
 
     def finish(self, status: str = "finished", **facts: object) -> None:
         """Write the end into the record."""

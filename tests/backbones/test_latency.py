@@ -19,6 +19,17 @@ def test_by_way_turns_the_record_round():
     assert latency.by_way(RECORD)["int8"]["r18"] == 60 / 180
 
 
+def test_milliseconds_are_of_one_spell():
+    record = {
+        "models": [
+            {"backbone": name, "ways": [{"way": "eager", "batch_1": {"ms": ms, "ratio_to_r18": ratio}}]}
+            for name, ms, ratio in (("r18", 60.0, 1.0), ("r50_lite", 80.0, 1.0), ("lightweight", 7.0, 0.1))
+        ]
+    }  # R18 took 60, 80 and 70 ms beside them
+    found = latency.milliseconds(record)["eager"]
+    assert {name: round(ms, 6) for name, ms in found.items()} == {"r18": 70.0, "r50_lite": 70.0, "lightweight": 7.0}
+
+
 def test_largest_within_is_the_one_with_most_products_not_the_slowest():
     times = {"r18": 60.0, "r18_lite": 20.0, "lightweight": 25.0}
     products = {"r18": 2.61, "r18_lite": 0.66, "lightweight": 0.1}

@@ -59,15 +59,15 @@ def drag(page: Page, where: Locator, across: float, down: float = 0.0) -> None:
     page.mouse.up()
 
 
-def swipe(page: Page, where: Locator, across: float) -> None:
-    """The same with a finger."""
-    where.scroll_into_view_if_needed()
+def swipe(page: Page, where: Locator, across: float, down: float = 0.0, share: float = 0.5) -> None:
+    """The same with a finger, put down at some share of the width."""
+    where.evaluate("e => e.scrollIntoView({ block: 'center', behavior: 'instant' })")
     box = where.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    x, y = box["x"] + share * box["width"], box["y"] + box["height"] / 2
     finger = page.context.new_cdp_session(page)
     finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
     for step in range(1, 9):
-        point = {"x": x + across * step / 8, "y": y}
+        point = {"x": x + across * step / 8, "y": y + down * step / 8}
         finger.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
     finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 

@@ -56,7 +56,11 @@ glued
 {numref}`drawing` has a caption. Text with `code`, $x^2$ and [a link](notebook).
 
 ```{glue} fig-glued
-:doc: notebook.ipynb
+---
+doc: notebook.ipynb
+alt: A line that goes up,
+  of another page.
+---
 ```
 
 ```{figure} drawing.svg
@@ -125,7 +129,8 @@ def executed(title: str, outputs: list[nbformat.NotebookNode]) -> nbformat.Noteb
     """A notebook with one cell for each output, as Jupyter leaves it."""
     v4 = nbformat.v4
     cells = [v4.new_markdown_cell(title)]
-    cells += [v4.new_code_cell("show()", outputs=[output]) for output in outputs]
+    alt = {"mystnb": {"image": {"alt": "A line that goes up"}}}
+    cells += [v4.new_code_cell("show()", outputs=[output], metadata=alt) for output in outputs]
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     state = {"state": {"x": {"model_name": "AnyModel"}}, "version_major": 2, "version_minor": 0}
     live = {"application/vnd.jupyter.widget-state+json": state}

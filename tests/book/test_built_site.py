@@ -35,13 +35,25 @@ def test_no_page_is_heavy(pages):
         assert weight < LARGEST_PAGE_BYTES, f"{path.name} weighs {weight / 1e6:.1f} MB"
 
 
+def test_no_page_shows_an_object_for_what_it_means(pages):
+    for path in pages:
+        text = re.sub(r"<[^>]+>", "", path.read_text(encoding="utf-8"))
+        assert not re.search(r"&lt;[\w.]+ (object|at 0x)", text), path.name
+
+
+def test_the_first_page_answers_the_question(site):
+    text = " ".join(re.sub(r"<[^>]+>", "", (site / "index.html").read_text(encoding="utf-8")).split())
+    assert re.search(r"Does CDML beat ArcFace\? In our trainings .*? paired seeds .*? 95 % interval", text)
+
+
 def test_every_figure_is_drawn_in_the_page(open_page, pages):
     figures = 0
     for path in pages:
         with open_page(path) as page:
             assert page.locator("article img[src$='.svg']").count() == 0
             figures += page.locator("article svg.cdml-figure").count()
-            assert page.locator("article svg.cdml-figure:not([aria-label])").count() == 0
+            labels = page.locator("article svg.cdml-figure").evaluate_all("all => all.map((e) => e.ariaLabel)")
+            assert all(label and label != "Figure" for label in labels), path.name
             ids = page.evaluate("[...document.querySelectorAll('svg.cdml-figure [id]')].map(e => e.id)")
             assert len(ids) == len(set(ids))
     assert figures > 0

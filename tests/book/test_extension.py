@@ -40,8 +40,17 @@ def test_figures_of_a_page_share_no_ids(miniature):
 
 def test_figure_glued_in_another_page_is_drawn(miniature):
     text = (miniature / "page.html").read_text(encoding="utf-8")
-    assert '<svg viewBox="0 0 432 216" class="cdml-figure" role="img" aria-label="Figure"' in text
+    label = "A line that goes up, of another page."
+    assert f'<svg viewBox="0 0 432 216" class="cdml-figure" role="img" aria-label="{label}"' in text
     assert 'id="glue1-' in text
+
+
+def test_figures_without_a_text_are_warnings(build_miniature):
+    glued = "```{glue} fig-glued\n:doc: notebook.ipynb\n```"
+    _, warnings = build_miniature(page=f"# A page\n\n![](drawing.svg)\n\n{glued}")
+    for name in ("drawing.svg", "fig-glued"):
+        assert f"the drawing {name} has neither a caption nor an alt text" in warnings
+    assert warnings.count("WARNING") == 2
 
 
 def test_drawing_keeps_embedded_pixels_and_asked_width(cdml_svg):

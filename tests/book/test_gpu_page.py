@@ -51,6 +51,17 @@ def test_training_command_names_a_preset_and_settings_it_has(words):
     assert config.device == "cuda"
 
 
+def test_presets_say_what_they_cost_and_what_to_expect(build_miniature):
+    folder, warnings = build_miniature(page="# A page\n\n```{cdml-presets} casia/document/r18*\n```")
+    assert warnings == ""
+    rows = re.findall(r"<tr.*?</tr>", (folder / "page.html").read_text(encoding="utf-8"), re.S)
+    cells = [[re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row)] for row in rows]
+    names = [name for name in presets.names() if name.startswith("casia/document/r18")]
+    told = [(name, presets.header(name)) for name in names]
+    assert len(told) >= 2
+    assert cells == [["preset", "cost", "what to expect"], *([name, h["cost"], h["expect"]] for name, h in told)]
+
+
 def test_scripts_of_the_page_exist():
     named = {word for words in commands() for word in words if word.startswith("data_scripts/")}
     text = (ROOT / "book/gpu.md").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from contrasts import contrast, hexadecimal
 
 from cdmllab import widgets
 from cdmllab.plots import style
@@ -19,19 +20,9 @@ def palettes(pytestconfig):
     }
 
 
-def luminance(colour: str) -> float:
-    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-def contrast(one: str, other: str) -> float:
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
 def test_contrast_of_black_and_white_is_twenty_one():
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert hexadecimal("rgb(217, 84, 43)") == style.COLOURS["cdml"]
 
 
 def test_style_sheet_has_the_colours_of_the_figures(palettes):

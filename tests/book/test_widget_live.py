@@ -52,7 +52,7 @@ def test_change_in_the_kernel_redraws(open_page):
         inside = np.abs(angles - np.rad2deg(np.pi - 0.123)) > 1e-6
         expected = TargetLogit(m2=0.123).curves(angles[inside]).logit
         np.testing.assert_allclose(values[inside], expected, rtol=0, atol=1e-5)
-        assert page.locator("output").all_inner_texts().count("0.12") == 1
+        assert page.locator(".cdw-value").all_inner_texts().count("0.12") == 1
         assert page.evaluate("saved") == []
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from contrasts import contrast, hexadecimal
 from driving import HANDLES, changed, choose, drag, readout, swipe, twin, widget
 from widget_checks import CHECKS
 
@@ -78,6 +79,34 @@ def test_finger_moves_the_widget(open_page, widget_page, name):
 
 
 @each_widget
+def test_finger_that_scrolls_the_page_moves_nothing(open_page, all_widgets, name):
+    with open_page(all_widgets, width=390, height=844, touch=True) as page:
+        before = twin(page, name)
+        touched = widget(page, name).locator("svg[role=img], .fl-live canvas, input[type=range]:visible").all()
+        assert len(touched) >= 3
+        for place in touched:
+            place.evaluate("e => e.scrollIntoView({ block: 'center', behavior: 'instant' })")
+            top = page.evaluate("scrollY")
+            swipe(page, place, 12, 160 if top > 300 else -160, share=0.8)
+            page.wait_for_function("top => Math.abs(scrollY - top) > 40", arg=top)
+            assert changed(before, twin(page, name)) == set()
+
+
+@pytest.mark.parametrize(("name", "css", "value"), [
+    ("target_logit", ".tl-plot svg", "theta_deg"), ("threshold", "input[name=threshold]", "threshold"),
+])  # fmt: skip
+def test_tap_moves_the_widget(open_page, all_widgets, name, css, value):
+    with open_page(all_widgets, width=390, height=844, touch=True) as page:
+        before = twin(page, name)
+        place = widget(page, name).locator(css)
+        place.scroll_into_view_if_needed()
+        box = place.bounding_box()
+        page.touchscreen.tap(box["x"] + 0.8 * box["width"], box["y"] + 0.5 * box["height"])
+        assert changed(before, twin(page, name)) == {value}
+        CHECKS[name](page)
+
+
+@each_widget
 def test_mouse_moves_every_slider(open_page, all_widgets, name):
     with open_page(all_widgets) as page:
         sliders = widget(page, name).locator("input[type=range]:visible")
@@ -129,6 +158,55 @@ def test_widget_tells_a_screen_reader(open_page, all_widgets, name):
         assert described != before
         spoken = place.locator("[aria-live=polite]").element_handle()
         page.wait_for_function("([node, text]) => node.textContent === text", arg=[spoken, described])
+
+
+def test_screen_reader_is_told_nothing_before_something_moves(open_page, all_widgets):
+    with open_page(all_widgets) as page:
+        for name in widgets.names():
+            widget(page, name)
+        spoken = page.locator(".cdml-widget").locator("output, [role=status], [role=alert], [aria-live]")
+        for width in (1400, 700):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(700)  # longer than the hand rests
+            assert spoken.all_text_contents() == [""] * len(widgets.names())
+
+
+def test_controls_keep_their_keys_and_leave_the_others(open_page, all_widgets):
+    with open_page(all_widgets) as page:
+        place = widget(page, "target_logit")
+        choose(page, "target_logit", "loss", "Combined")
+        page.evaluate("window.heard = []; document.addEventListener('keydown', (event) => heard.push(event.key))")
+        for css, kept, left in (
+            ("input[name=m2]", ["ArrowLeft", "Home", "PageUp"], ["Shift+Enter", "Control+s", "Escape", "/"]),
+            ("select[name=loss]", ["ArrowUp", "a"], ["Control+s"]),
+            (".tl-chips button >> nth=0", ["Enter", "Space"], ["Shift+Enter", "Control+s", "b"]),
+        ):
+            place.locator(css).focus()
+            for key in kept:
+                page.keyboard.press(key)
+            assert page.evaluate("heard.splice(0)") == [], css
+            for key in left:
+                page.keyboard.press(key)
+            heard = [key for key in page.evaluate("heard.splice(0)") if key not in ("Shift", "Control")]
+            assert heard == [key.split("+")[-1] for key in left], css
+            choose(page, "target_logit", "loss", "Combined")
+        page.keyboard.press("Control+k")
+        page.wait_for_function("document.activeElement.matches('input[name=q]')")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_marks_stand_out_from_the_widget(open_page, all_widgets, theme):
+    marks = [("threshold", f".th-{kind}", "stroke") for kind in ("genuine", "impostor")]
+    marks += [("threshold", f".th-wrong-{kind}", "fill") for kind in ("genuine", "impostor")]
+    marks += [("hypersphere", ".hs-point", "stroke"), ("hypersphere", ".hs-rim", "fill")]
+    with open_page(all_widgets, theme=theme) as page:
+        for name, css, what in marks:
+            found = widget(page, name).locator(css)
+            assert found.evaluate_all("all => Math.max(...all.map((e) => getComputedStyle(e).opacity))") == 1, css
+            paper = widget(page, name).locator(".cdw").evaluate("e => getComputedStyle(e).backgroundColor")
+            colour = found.first.evaluate("(e, what) => getComputedStyle(e)[what]", what)
+            assert contrast(hexadecimal(colour), hexadecimal(paper)) >= 3, css
+        assert widget(page, "threshold").get_by_text("wrong at this threshold", exact=True).is_visible()
 
 
 @pytest.mark.parametrize("width", [390, 1400])

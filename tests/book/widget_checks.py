@@ -10,7 +10,7 @@ import pytest
 from curves import drawn_curve, drawn_pieces
 from driving import readout, twin, widget, written
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 from cdmllab.metrics import ranked
 from cdmllab.plots import style
@@ -144,7 +144,7 @@ def hypersphere(page: Page) -> None:
 
 
 def threshold(page: Page) -> None:
-    """The point on the ROC and the rates as the package has them, the ROC's corners and the bars to 1e-6."""
+    """The point on the ROC and the rates as the package has them, the ROC's corners and both histograms to 1e-6."""
     now = twin(page, "threshold")
     assert isinstance(now, Threshold)
     place, rates, scores = widget(page, "threshold"), now.rates(), now.ranked()
@@ -156,17 +156,31 @@ def threshold(page: Page) -> None:
         x = np.log10(np.maximum(x, 0.5 / len(scores.impostor)))
     np.testing.assert_allclose(far[::2], x, rtol=0, atol=1e-6)
     np.testing.assert_allclose(tar[::2], y, rtol=0, atol=1e-6)
-    for kind in ("genuine", "impostor"):
-        heights = np.array(place.locator(f".th-{kind}").evaluate_all("all => all.map(e => +e.getAttribute('height'))"))
-        edges = now.low + (now.high - now.low) * np.arange(len(heights) + 1) / len(heights)
+    edges = np.linspace(now.low, now.high, 51)
+    for kind, wrong in (("genuine", (now.low, now.threshold)), ("impostor", (now.threshold, now.high))):
         values = getattr(scores, kind)
-        near = np.abs(values[:, None] - edges).min(axis=1).min() < 1e-6  # a score on an edge may go either way
-        if not near:
-            counts = np.histogram(values, edges)[0]
-            np.testing.assert_allclose(heights / heights.sum(), counts / counts.sum(), rtol=0, atol=1e-6)
+        near = np.abs(values[:, None] - edges).min(axis=0) < 1e-9  # a score on an edge may go either way
+        sure = ~(near[:-1] | near[1:])
+        assert sure.sum() > 40
+        expected = np.histogram(values, edges)[0] / len(values)
+        np.testing.assert_allclose(drawn_shares(place, f".th-{kind}", edges)[sure], expected[sure], rtol=0, atol=1e-6)
+        filled = drawn_shares(place, f".th-wrong-{kind}", np.clip(edges, *wrong))
+        inside = sure & (np.diff(np.clip(edges, *wrong)) > 1e-6)
+        np.testing.assert_allclose(filled[inside], expected[inside], rtol=0, atol=1e-6)
+        assert not filled[np.diff(np.clip(edges, *wrong)) == 0].any()
     shown = readout(page, "threshold")
     assert float(shown.pop("threshold").replace("\N{MINUS SIGN}", "-")) == pytest.approx(now.threshold, abs=5e-4)
     assert shown == {key: written(100 * getattr(rates, key), 2, " %") for key in ("far", "frr", "tar", "accuracy")}
+
+
+def drawn_shares(place: Locator, css: str, edges: np.ndarray) -> np.ndarray:
+    """The height of a drawn histogram in each bin; every step goes from an edge to the next."""
+    shares = np.zeros(len(edges) - 1)
+    for x, y in drawn_pieces(place.locator(css)):
+        for left, right, height in zip(x[1:-1:2], x[2:-1:2], y[1:-1:2], strict=True):
+            (k,) = np.flatnonzero((np.abs(edges[:-1] - left) < 1e-6) & (np.abs(edges[1:] - right) < 1e-6))
+            shares[k] = height
+    return shares
 
 
 def face_lab(page: Page) -> None:

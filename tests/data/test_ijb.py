@@ -29,6 +29,13 @@ def miniature(root: Path, name: str = "ijbc") -> Path:
     return root
 
 
+def together(text: str) -> str:
+    """The points of the third picture in one place."""
+    rows = [line.split() for line in text.splitlines()]
+    rows[2][1:11] = ["60.0"] * 10
+    return "".join(" ".join(row) + "\n" for row in rows)
+
+
 @pytest.mark.parametrize("name", ["ijbb", "ijbc"])
 def test_meta_files_become_rows(tmp_path, name):
     found = ijb.load(miniature(tmp_path, name), name)
@@ -61,6 +68,7 @@ def test_pictures_are_aligned(tmp_path):
         ("face_tid_mid", lambda t: t.replace("2.jpg", "9.jpg"), "differ, first in row 2"),
         ("face_tid_mid", lambda t: t + "6.jpg 3 6\n", "differ, first in row 6"),
         ("name_5pts_score", lambda t: t.replace("0.2", "nan"), "row 2: a number is not finite"),
+        ("name_5pts_score", together, r"score\.txt, row 3: the landmarks of 3\.jpg all coincide"),
     ],
 )
 def test_meta_files_of_another_form_are_refused(tmp_path, file, change, said):

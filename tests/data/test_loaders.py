@@ -6,6 +6,7 @@ import pytest
 import torch
 from making import pixels, write_pack
 
+from cdmllab.data import loaders
 from cdmllab.data.decode import encode_jpeg
 from cdmllab.data.loaders import Loader
 from cdmllab.data.packs import Pack
@@ -166,6 +167,17 @@ def test_batches_end_on_the_gpu_nearly_as_on_the_cpu():
     for cpu, gpu in zip(*pair, strict=True):
         assert gpu.images.device.type == gpu.labels.device.type == "cuda"
         assert (cpu.images.int() - gpu.images.cpu().int()).abs().float().mean() < 1.0
+
+
+def test_nvjpeg_refuses_grey_and_names_a_picture_of_another_size(tmp_path, monkeypatch):
+    root = write_pack(tmp_path / "p")
+    with pytest.raises(ValueError, match=r"in colour, and Pack\(.* is read in grey"):
+        Loader(Pack(root, colour="GRAY"), 3, device="cuda", nvjpeg=True)
+    sizes = [(3, 8, 8), (3, 8, 8), (3, 6, 9)]
+    monkeypatch.setattr(loaders, "decode_batch_cuda", lambda *_: [torch.zeros(size) for size in sizes])
+    loader = Loader(Pack(root), 3, device="cuda", nvjpeg=True)
+    with pytest.raises(DataError, match=r"row 4: the picture is 9 x 6 pixels, others are 8 x 8"):
+        loader._read(np.array([1, 0, 4]), (0, 0, 0, 0))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -224,6 +224,34 @@ def test_kept_bytes_are_kept_and_reencoding_is_told(tmp_path):
     assert decode(Pack(tmp_path / "new").image(0), "").shape == (16, 16, 3)
 
 
+@pytest.mark.parametrize("target_stands", [True, False])
+def test_a_pack_whose_replacing_was_stopped_is_replaced(tmp_path, target_stands):
+    """Stopped while the old pack is removed, or between the two renamings."""
+    source = folder(tmp_path / "src")
+    pack(source, tmp_path / "wanted", SMALL)
+    (tmp_path / "dst.old").mkdir()
+    (tmp_path / "dst.old/train.rec").touch()
+    if target_stands:
+        pack(folder(tmp_path / "other", (1,)), tmp_path / "dst", SMALL)
+    pack(source, tmp_path / "dst", SMALL)
+    assert contents(tmp_path / "dst") == contents(tmp_path / "wanted")
+    assert not (tmp_path / "dst.old").exists()
+
+
+def test_a_pack_that_cannot_take_its_place_is_not_made_again(tmp_path, monkeypatch):
+    source = folder(tmp_path / "src")
+
+    def refuse(new, target):
+        raise OSError(errno.EACCES, "no", str(target))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(packing, "replace_folder", refuse)
+        with pytest.raises(OSError, match="no"):
+            pack(source, tmp_path / "dst", SMALL)
+    assert pack(source, tmp_path / "dst", SMALL).resumed == 9
+    assert sorted(path.name for path in (tmp_path / "dst").iterdir()) == sorted([*FILES, packing.REPORT])
+
+
 def test_replace_folder_puts_the_old_one_back_when_the_new_cannot_go_there(tmp_path):
     (tmp_path / "old").mkdir()
     (tmp_path / "old/kept").touch()

@@ -112,6 +112,14 @@ def _raw(tmp_path: Path, labels: tuple[float, ...]) -> Path:
     return tmp_path / "p"
 
 
+@pytest.mark.parametrize("id2", [0, 0xFFD8FF << 32])
+def test_last_record_that_ends_where_its_labels_should_stand_is_named(tmp_path, id2):
+    cut = records.pack([0.0, 1.0], id2=id2)[: records.HEADER_BYTES]
+    (tmp_path / "train.rec").write_bytes(frame(records.pack(0.0, jpeg(0))) + frame(cut))
+    with pytest.raises(DataError, match=r"train\.rec, record 1: it announces 2 labels, and only 0 bytes follow"):
+        Pack(tmp_path)
+
+
 def test_labels_are_checked_against_the_expected_number(tmp_path):
     root = write_pack(tmp_path / "p")
     with pytest.raises(DataError, match="has 3 identities, 2 are expected"):

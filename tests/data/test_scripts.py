@@ -102,12 +102,28 @@ def test_what_is_missing_is_told_with_its_source(name, data, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "casia_webface"])
+@pytest.mark.parametrize("name", NAMES)
 def test_counts_of_another_version_are_refused(name, data, tmp_path, capsys):
     getattr(miniatures, name)(data)
     with pytest.raises(SystemExit):
         run(name, "--to", str(tmp_path / "out"))
     assert re.search(r"--other-counts accepts it|are expected", capsys.readouterr().err)
+
+
+def test_landmarks_that_cannot_align_are_told_with_their_picture(data, tmp_path, capsys):
+    miniatures.calfw(data)
+    marks = sorted((data / "calfw/CA_landmarks").glob("*.txt"))[2]
+    marks.write_text("60 60\n" * 5)
+    with pytest.raises(SystemExit):
+        run("calfw", "--to", str(tmp_path / "out"), "--other-counts")
+    file = data / "calfw/images" / (marks.name.removesuffix("_5loc_attri.txt") + ".jpg")
+    assert f"{file}: the landmarks all coincide" in capsys.readouterr().err
+
+
+def test_omniglot_is_counted_where_it_was_downloaded_to(data, tmp_path, capsys):
+    miniatures.omniglot(tmp_path / "out")
+    run("omniglot", "--to", str(tmp_path / "out"), "--other-counts")
+    assert "images_background_small1: 5 characters, 20 drawings" in capsys.readouterr().out
 
 
 def test_lfw_pack_tells_who_must_not_be_trained_on(data, tmp_path):

@@ -5,7 +5,7 @@ from test_ijb import miniature
 
 from cdmllab.data import bins, roots, verification
 from cdmllab.errors import DataError
-from cdmllab.evaluate import verify
+from cdmllab.evaluate import protocols, verify
 
 JPEGS = [jpeg(k) for k in range(40)]
 SAME = [True, False] * 10
@@ -82,3 +82,13 @@ def test_data_folders_are_searched_in_order(tmp_path, monkeypatch):
     assert roots.to_write() == tmp_path / "a"
     monkeypatch.delenv(roots.VARIABLE)
     assert str(roots.to_write()) == "data"
+
+
+def test_ijb_gives_faces_of_the_networks_size_and_its_points_count(data):
+    root = miniature(data / "ijbc")
+    found = protocols.load("ijbc", 64)
+    assert found.images.read([0, 3]).shape == (2, 64, 64, 3)
+    assert protocols.load("ijbc").images.read([0]).shape == (1, 112, 112, 3)
+    marks = root / "meta/ijbc_name_5pts_score.txt"
+    marks.write_text(marks.read_text().replace("46.124", "47.124"))
+    assert protocols.load("ijbc", 64).digest() != found.digest()

@@ -1,13 +1,18 @@
 """`cdmllab evaluate` on a run."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from cdmllab import backbones
 from cdmllab.cli import app
+from cdmllab.data import bins
 from cdmllab.evaluate import embedding, judging
+from cdmllab.preprocessing import standard
 from cdmllab.runs import Run
 from cdmllab.training import Config, train
 
@@ -64,6 +69,28 @@ def test_what_is_done_is_not_done_again(run, monkeypatch):
     flipped = command(*args[:3], "--replicates", 11, "--flip")
     assert "digits-known__flip" in flipped.output
     assert written(run, "digits-known__flip")["flip"]
+
+
+def test_another_preprocessing_or_set_of_the_same_name_is_judged_again(data, tmp_path):
+    def make(seed):
+        pictures = list(np.random.default_rng(seed).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8))
+        bins.write(data / "lfw.bin", pictures, [True, False] * 10)
+
+    make(0)
+    torch.manual_seed(0)
+    net = backbones.create("small", size=8, width=4, embedding_dim=8).eval()
+    rgb = standard(3, 8)
+    settings = judging.Settings(replicates=0)
+    judged = partial(judging.judge, net, "lfw", tmp_path, settings)
+    first, _, _ = judged(prepare=rgb)
+    assert judged(prepare=rgb)[2]
+    second, _, done_before = judged(prepare=rgb | {"channels": "BGR"})
+    assert not done_before
+    assert (second.scores != first.scores).any()
+    make(1)
+    third, _, done_before = judged(prepare=rgb | {"channels": "BGR"})
+    assert not done_before
+    assert (third.scores != second.scores).any()
 
 
 def test_a_stopped_evaluation_leaves_no_result(run, monkeypatch):

@@ -1,4 +1,5 @@
 import json
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -39,10 +40,19 @@ def test_evaluation_holds_the_measures_of_the_metrics():
     at = {row["far"]: row for row in m["tar_at_far"]}
     assert at[0.1]["value"] == verification.tar_at_far(scores, p.pairs.same, 0.1)
     assert at[0.1]["interval"] == list(spread["tar@0.1"][:2])
-    assert at[0.1]["threshold_cos"]["value"] == calibration.threshold_at_far(scores, p.pairs.same, 0.1)
     assert at[1e-3] == {"far": 1e-3, "value": None, "reason": "100 impostor pairs cannot resolve it"}
     assert m["intervals"]["over"] == "identities"
     assert m["intervals"]["note"] == ""
+
+
+def test_threshold_beside_a_tar_gives_that_tar():
+    p = protocol()
+    got = evaluate.evaluate(embedded(p), p, fars=[k / 100 for k in range(1, 40)], replicates=50)
+    for at in got.measures["tar_at_far"]:
+        threshold = at["threshold_cos"]
+        assert (got.scores[got.same] >= threshold["value"]).mean() == at["value"]
+        assert (got.scores[~got.same] >= threshold["value"]).mean() <= at["far"]
+        assert threshold["interval"][0] <= threshold["value"] <= threshold["interval"][1]
 
 
 def test_templates_are_pooled_before_they_are_compared():
@@ -110,7 +120,14 @@ def test_evaluation_comes_back_from_its_files(tmp_path):
 
 def test_file_names_have_no_slash():
     assert file_name("lab/hard", flip=False) == "lab-hard"
-    assert file_name("some/where/own.npz", flip=True) == "own__flip"
+    assert re.fullmatch("own-[0-9a-f]{8}__flip", file_name("some/where/own.npz", flip=True))
+
+
+def test_file_names_differ_where_files_are_called_alike(tmp_path, monkeypatch):
+    names = [file_name(protocol, flip=False) for protocol in ("a/pairs.npz", "b/pairs.npz", "pairs.bin", "pairs")]
+    assert len(set(names)) == 4
+    monkeypatch.chdir(tmp_path)
+    assert file_name("own.npz", flip=False) == file_name(str(tmp_path / "own.npz"), flip=False)
 
 
 def test_wrong_pairs_are_those_their_folds_threshold_misses():

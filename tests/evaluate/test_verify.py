@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import small_protocols
 
 from cdmllab import evaluate
 from cdmllab.data import pairs
+from cdmllab.evaluate.simple import glance
 
 
 def protocol():
@@ -20,6 +24,22 @@ def test_verify_of_perfect_embeddings_is_perfect():
     result = evaluate.verify(np.repeat(np.eye(8), 6, axis=0), protocol())
     assert result.accuracy.mean == 1.0
     assert result.auc == 1.0
+
+
+def test_a_glance_has_accuracy_where_there_are_folds():
+    embeddings = small_protocols.Flat()(small_protocols.people()[0]).detach().numpy()
+    whole = small_protocols.protocol()
+    judged = evaluate.verify(embeddings, whole.pairs)
+    assert glance(embeddings, whole) == {"accuracy": judged.accuracy.mean, "auc": judged.auc}
+    one_fold = replace(whole, pairs=whole.pairs._replace(fold=np.zeros_like(whole.pairs.fold)))
+    assert glance(embeddings, one_fold) == {"auc": judged.auc}
+
+
+def test_a_glance_pools_templates_as_the_evaluation_does():
+    embeddings = small_protocols.Flat()(small_protocols.people()[0]).detach().numpy()
+    groups = small_protocols.templates()
+    whole = evaluate.evaluate(embeddings, groups, replicates=0)
+    assert glance(embeddings, groups)["auc"] == pytest.approx(whole.measures["auc"]["value"])
 
 
 @pytest.mark.parametrize(

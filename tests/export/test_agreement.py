@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
+from cdmllab import faces
 from cdmllab.data import pairs
 from cdmllab.errors import CdmlLabError
 from cdmllab.export import pictures
 from cdmllab.export.agreement import compare
+from cdmllab.faces.world import RESERVED
 
 PAIRS = pairs.sample(np.repeat(np.arange(8), 6), per_fold=6, folds=10)
 RNG = np.random.default_rng(0)
@@ -68,6 +70,21 @@ def test_protocol_is_of_lfws_shape_and_the_same_from_the_same_seed():
     assert set(one.pairs.fold) == set(range(10))
     person = np.arange(24) // 6
     assert np.array_equal(person[one.pairs.first] == person[one.pairs.second], one.pairs.same)
+
+
+def test_the_protocol_judges_people_who_are_in_nothing_else(monkeypatch):
+    """Not those of worlds to train on, of lab/* and lab-validation/*, nor of the calibration."""
+    rendered = []
+    monkeypatch.setattr(pictures, "_render", lambda who, *rest: rendered.append(set(who.tolist())))
+    pictures.protocol(100, 32)
+    pictures.calibration(256, 32)
+    judged, calibrated = rendered
+    assert len(judged) == 100
+    for part in ("test", "validation"):
+        lab = faces.protocols.load("calfw", size=32, part=part)
+        assert not (judged | calibrated) & set(lab.identity.tolist())
+    assert min(judged) >= RESERVED > max(calibrated)
+    assert min(calibrated) >= 200_000
 
 
 @pytest.mark.parametrize("size", [8, 32, 250])

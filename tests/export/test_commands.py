@@ -85,6 +85,12 @@ def test_checkpoint_to_release_finds_the_network_by_itself(tmp_path):
             ["weights", "convert", "a.pth", "b.safetensors", "--name", "r18"],
             "not hold the weights of r18: missing",
         ),
+        (
+            ["weights", "convert", "a.safetensors", "b.pth", "--mean", "0"],
+            "a.safetensors says itself what it is: --mean",
+        ),
+        (["weights", "convert", "folder", "b.safetensors", "--name", "r50"], "folder says itself what it is: --name"),
+        (["weights", "convert", "folder", "b.safetensors", "--channels", "RGB"], "--channels is for checkpoints"),
         (["weights", "convert", "none.pth", "b.safetensors"], "there is no file none.pth"),
         (["weights", "show", "a.pth"], "a.pth is no release"),
     ],

@@ -47,11 +47,23 @@ def test_nobody_tested_can_be_trained_on_or_used_for_choosing(name):
     assert not tested & chosen
 
 
+def test_protocols_are_kept_up_to_so_many_bytes(monkeypatch):
+    protocols.forget()
+    one, two = (protocols.load(name, size=32) for name in ("lfw", "cfp_ff"))
+    assert protocols.load("lfw", size=32) is one
+    monkeypatch.setattr(protocols, "KEPT_BYTES", one.nbytes + two.nbytes)
+    three = protocols.load("cfp_fp", size=32)
+    assert protocols.load("cfp_fp", size=32) is three
+    assert protocols.load("cfp_ff", size=32) is not two
+    monkeypatch.setattr(protocols, "KEPT_BYTES", 0)
+    assert protocols.load("lfw", size=32) is protocols.load("lfw", size=32)
+
+
 @pytest.mark.parametrize("name", protocols.names())
 def test_the_seed_fixes_pictures_and_pairs(name):
-    protocols.load.cache_clear()
+    protocols.forget()
     one = protocols.load(name, size=32)
-    protocols.load.cache_clear()
+    protocols.forget()
     two, other = protocols.load(name, size=32), protocols.load(name, size=32, seed=1)
     for a, b in zip(one.pairs, two.pairs, strict=True):
         np.testing.assert_array_equal(a, b)

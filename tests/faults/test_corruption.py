@@ -4,11 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from kills import RECIPE, Building, Packing, Training
 
-from cdmllab import runs
+from cdmllab import evaluate, runs
 from cdmllab.data.packs import Pack
 from cdmllab.errors import DataError
 
@@ -68,6 +69,31 @@ def test_damaged_network_of_a_run(run, told, damage):
     damage(run / "backbone.safetensors")
     assert str(run / "backbone.safetensors") in told("evaluate", run, "--protocol", "digits/known")
     assert str(run / "backbone.safetensors") in told("export", run)
+
+
+@pytest.mark.parametrize(
+    ("damage", "end"),
+    [*((damage, end) for damage in (cut, scribble, empty) for end in (".json", ".npz")), (flip, ".npz")],
+)
+def test_a_damaged_evaluation_is_measured_again(run, well, damage, end):
+    judge = ("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
+    well(*judge)
+    path = run / f"eval/digits-known{end}"
+    wanted = evaluate.Evaluation.read(path.with_suffix(".json")).scores
+    damage(path)
+    with pytest.raises(ValueError, match=r"digits-known\.json is not an evaluation"):
+        evaluate.Evaluation.read(path.with_suffix(".json"))
+    well(*judge)
+    assert (evaluate.Evaluation.read(path.with_suffix(".json")).scores == wanted).all()
+
+
+@any_damage
+def test_damaged_protocol_in_a_file(tmp_path, told, damage):
+    path = tmp_path / "own.npz"
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    np.savez_compressed(path, images=pixels, first=[0, 1], second=[2, 3], same=[True, False])
+    damage(path)
+    assert str(path) in told("evaluate", RELEASED, "--protocol", path)
 
 
 @any_damage

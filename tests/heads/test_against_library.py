@@ -82,6 +82,16 @@ def test_pair_losses_refuse_other_options():
         heads.create("triplet", embedding_dim=D, num_identities=C, margin_rad=0.5)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [{"scale": 32.0}, {"learn_scale": True}, {"keep_logits": True}, {"backend": "sharded"}, {"block": 8},
+     {"products": "bfloat16"}, {"compiled": False}, {"sample_rate": 0.1}, {"sample_seed": 1}],
+)  # fmt: skip
+def test_pair_losses_refuse_what_only_class_centres_have(option):
+    with pytest.raises(ValueError, match=f"without class centres: it has no {next(iter(option))}"):
+        heads.create("triplet", embedding_dim=D, num_identities=C, **option)
+
+
 def test_names_are_all_buildable():
     assert len(heads.names()) == 20
     for name in heads.names():

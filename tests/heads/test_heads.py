@@ -205,6 +205,30 @@ def test_logits_are_the_plain_ones_and_only_on_request(backend):
     assert not out.logits.requires_grad
 
 
+@pytest.mark.parametrize("name", ["curricularface", "mv_softmax", "npcface"])  # those that change negatives
+def test_a_batch_that_comes_between_does_not_change_the_gradient(name):
+    """Two forward passes in training before one backward pass: the dense head's graph remembers, so must the walk."""
+    found = []
+    for backend in ("dense", "blocked"):
+        head = make(name, backend).train()
+        x, y = data()
+        other, labels = data(seed=1)
+        x.requires_grad_()
+        first = head(x, y)
+        head(other, labels)
+        found.append(torch.autograd.grad(first.loss, [x, head.centres]))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_logits_that_backward_needs_and_that_were_changed_are_complained_about():
+    x, y = data()
+    out = make("arcface", "blocked", keep_logits=True)(x.requires_grad_(), y)
+    out.logits.sub_(1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.loss.backward()
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "name", ["sphereface", "adacos", "curricularface", "adaface", "elasticface", "kappaface", "cdml"]

@@ -8,7 +8,7 @@ import torch
 from cdmllab import heads, margins
 from cdmllab.geometry import point_at
 from cdmllab.margins.angular import add_angle
-from cdmllab.margins.curve import pull, target_curve
+from cdmllab.margins.curve import alike, pull, target_curve
 from cdmllab.margins.poles import survey
 
 COSINES = torch.tensor([0.8, 0.5, 0.1, -0.5], dtype=torch.float64)
@@ -73,3 +73,19 @@ def test_survey_sees_the_textbook_form_fail_wherever_the_cosine_is_one_or_more()
     assert seen.above_one > 0
     assert seen.nan_targets == seen.above_one
     assert seen.nan_gradients == seen.above_one + seen.exactly_one
+
+
+def test_the_price_of_a_margin_is_the_loss_of_a_head_whose_centres_all_agree():
+    head = heads.create("arcface", embedding_dim=2, num_identities=50, scale=64.0, margin_rad=0.5).double()
+    with torch.no_grad():
+        head.centres.copy_(torch.tensor([1.0, 0.0], dtype=torch.float64).expand(50, 2))
+    theta = torch.tensor([0.3, 1.0, math.pi / 2, 2.9], dtype=torch.float64)
+    at = torch.stack([theta.cos(), theta.sin()], dim=1)
+    wanted = torch.stack([head(x[None], torch.tensor([3])).loss for x in at])
+    found = alike(head.policy, theta, scale=64.0, num_identities=50)
+    torch.testing.assert_close(found.loss, wanted.detach())
+    through = alike(margins.create("arcface", gradient="straight_through"), theta, scale=64.0, num_identities=50)
+    assert found.slope[2] == pytest.approx(64.0 * (math.cos(0.5) - 1.0))
+    torch.testing.assert_close(through.slope, torch.zeros_like(theta), atol=1e-9, rtol=0.0)
+    level = alike(margins.create("cosface"), theta[:3], scale=64.0, num_identities=50)
+    assert torch.allclose(level.loss, level.loss[:1])

@@ -191,6 +191,7 @@ def test_kappaface_mean_is_the_plain_mean_at_first():
         ("curricularface", {"momentum": 2.0}, "momentum must lie"),
         ("mv_softmax", {"reweight": "some"}, "reweight must be one of 'adaptive', 'fixed'"),
         ("magface", {"low": 200.0}, "low must lie"),
+        ("magface", {"low": 110.0}, "low must be below high, got 110 for both"),
         ("arcface", {"beyond_pi": "bounce"}, "beyond_pi must be one of"),
         ("arcface", {"gradient": "none"}, "gradient must be one of"),
         ("arcface", {"margin_rad": math.nan}, "margin_rad must lie"),

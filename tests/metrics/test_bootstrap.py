@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from cdmllab.metrics import bootstrap, weighted
+from cdmllab.metrics import bootstrap, ranked, weighted
 from cdmllab.metrics import verification as v
 
 
@@ -37,11 +37,20 @@ def test_measures_with_weights_of_one_equal_the_plain_ones(seed, decimals):
     for name, value in want.items():
         np.testing.assert_allclose(got[name], [value, value])
     for far in (0.01, 0.1):
-        accepted = scores >= got[f"threshold@{far:g}"][0]
+        threshold = got[f"threshold@{far:g}"][0]
+        assert threshold == ranked.lowest_accepted(ranked.rank(scores, same), far)
+        accepted = scores >= threshold
         assert np.isclose(accepted[same].mean(), want[f"tar@{far:g}"])
         assert accepted[~same].mean() <= far
     folds = weighted.Folds(scores, same, fold)
     np.testing.assert_allclose(folds.accuracy(ones), v.fold_accuracy(scores, same, fold).mean)
+
+
+def test_threshold_lies_above_all_scores_where_the_best_impostors_tie():
+    scores, same = np.array([2.0, 2.0, 1.0, 0.0]), np.array([False, False, True, False])
+    got = weighted.Curve(scores, same).measures(np.ones((1, 4)), (1 / 3,))
+    assert (got["tar@0.333333"][0], got["threshold@0.333333"][0]) == (0.0, np.nextafter(2.0, 3.0))
+    assert ranked.lowest_accepted(ranked.rank(scores, same), 1 / 3) == np.nextafter(2.0, 3.0)
 
 
 def test_whole_weights_equal_repeated_pairs():

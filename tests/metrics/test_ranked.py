@@ -33,6 +33,9 @@ def test_rates_of_sorted_scores_equal_those_of_the_whole_curve(seed, decimals):
     assert np.isclose(ranked.eer(r), eer_on_the_roc(scores, same))
     for far in (1 / len(r.impostor), 0.5, 1.0):
         assert np.isclose(ranked.tar_at_far(r, far), curve.tar[curve.far <= far + 1e-12].max())
+        threshold = ranked.lowest_accepted(r, far)
+        assert r.tar(threshold) == ranked.tar_at_far(r, far)
+        assert r.far(threshold) <= far
 
 
 def test_corners_are_where_the_staircase_rises():

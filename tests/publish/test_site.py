@@ -80,6 +80,7 @@ def test_site_opens_without_a_network(built_once: Book) -> None:
     assert external_loads(built_once.html) == []
     assert "mathjax/tex-svg-full.js" in page
     assert (built_once.html / "mathjax/tex-svg-full.js").is_file()
+    assert not list(built_once.html.rglob("README.md"))  # of book/_vendor, not for readers
     for word in ("require.js", "html-manager", "thebe", "cdn."):
         assert word not in page
     search = (built_once.html / "_static/documentation_options.js").read_text(encoding="utf-8")

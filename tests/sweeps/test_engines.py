@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import psutil
 import pytest
@@ -52,6 +53,31 @@ def test_a_local_ray(tmp_path):
     assert all(one.measures["digits/known"]["accuracy"] > 0.5 for one in found)
     assert {row.state for row in sweep.rows()} == {"finished"}
     assert json.loads((sweep.folder / "states.json").read_text())[0]["state"] == "finished"
+
+
+def test_ray_workers_look_in_the_folders_of_whoever_started_the_sweep(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    told = {}
+    monkeypatch.setattr(ray, "init", lambda **options: told.update(options))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CDMLLAB_RUNS", "mine")
+    monkeypatch.setenv("CDMLLAB_DATA", "a:/b")
+    with engines.ray("somewhere:1") as engine:
+        assert engine.within == str(tmp_path / "mine")
+    assert told["runtime_env"]["env_vars"] == {
+        "CDMLLAB_RUNS": str(tmp_path / "mine"),
+        "CDMLLAB_DATA": f"{tmp_path / 'a'}:/b",
+    }
+
+
+def test_only_a_death_is_worth_another_try():
+    ray = pytest.importorskip("ray")
+    assert engines.died(BrokenProcessPool("dead"))
+    assert engines.died(ray.exceptions.WorkerCrashedError())
+    assert not engines.died(RuntimeError("CUDA out of memory"))
+    assert not engines.died(ray.exceptions.RayTaskError("f", "traceback", RuntimeError("CUDA out of memory")))
 
 
 def kill_the_trainer(within, part):

@@ -73,6 +73,8 @@ def test_a_record_gives_back_what_was_measured(recorded):
     assert step[-1] == 28
     assert mean[0] > mean[-1] > 0
     assert np.all(sd >= 0)
+    beside = recorded.beside("compare", "cdml", "arcface", "loss")[1]
+    np.testing.assert_allclose(beside, mean - recorded.curve("compare", "arcface", "loss")[1])
     told = recorded.trained()
     assert told["runs"] == 4 + 6 + 2
     assert told["hours"] > 0
@@ -148,6 +150,10 @@ def unjudged(told):
     del told["stages"][1]["groups"][0]["runs"][0]["measures"]["digits/known"]
 
 
+def unmirrored(told):
+    told["stages"][1]["groups"][0]["flip"] = True
+
+
 def without_stage(told):
     told["stages"].pop()
 
@@ -158,12 +164,22 @@ def test_a_record_in_order_has_no_faults(results_folder, tmp_path):
     assert seen["sweeps"] == ["toy"]
 
 
+def test_a_record_that_does_not_know_about_flip_is_in_order(results_folder, tmp_path):
+    def forget(told):
+        for stage in told["stages"]:
+            for group in stage["groups"]:
+                del group["flip"]
+
+    assert ledger.check(copy(results_folder, tmp_path, forget), tmp_path)[1] == []
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (dirty, "compare/arcface/s1: run .* was made with changes that are not committed"),
         (missing, "compare/cdml/s2 is missing"),
         (foreign, "compare/cdml, seed 7 is not in the spec"),
+        (unmirrored, "was judged with flip True, and the spec says False now"),
         (unjudged, "was not judged by digits/known"),
         (without_stage, "stage more of the spec is missing"),
     ],

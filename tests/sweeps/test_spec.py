@@ -25,6 +25,8 @@ PLAIN = {
     },
 }
 
+BOTH = {"presets": ["lab/cpu/arcface", "lab/cpu/cdml"]}
+
 
 def written(tmp_path, name="toy", **changes):
     path = tmp_path / f"{name}.yaml"
@@ -120,6 +122,13 @@ def test_several_presets_name_the_tasks(tmp_path):
         ({"stages": {"a": {"grid": {"loss.scale": []}}}}, "the grid's key loss.scale has no values"),
         ({"stages": {"a": {"grids": {"x": {"loss.scale": [1.0]}}}}}, "grids.x: there is no such arm"),
         ({"stages": {"a": {}, "b": {"start_from": "a", "seeds": 2}}}, "stage 'a' lacks some of its seeds"),
+        ({"stages": {"a": {**BOTH, "protocols": ["lab/lfw"]}, "b": {"tuned_by": "a"}}}, "b.tuned_by: 'a' has several"),
+        (
+            {"stages": {"a": {**BOTH, "protocols": ["lab/lfw"]}, "b": {"winner_of": "a"}}},
+            "b.winner_of: 'a' has several",
+        ),
+        ({"stages": {"a": BOTH, "b": {"start_from": "a"}}}, "b.start_from: 'a' has several presets"),
+        ({"stages": {"a": {**BOTH, "grid": {"loss.scale": [8.0]}}}}, "stages.a: a grid is for one preset"),
     ],
 )
 def test_a_wrong_spec_is_refused_by_file_and_key(tmp_path, changes, sentence):

@@ -1,5 +1,6 @@
 """Sweeps of trainings on digits, each a second: what is done, skipped and tried again."""
 
+import shutil
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 
@@ -10,6 +11,7 @@ from test_spec import stages, written
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
 from cdmllab.sweeps import Sweep, expand, load, record, summary, task
+from cdmllab.sweeps.sweep import line
 from cdmllab.training import Config, train
 
 
@@ -100,6 +102,30 @@ def test_an_evaluation_that_is_gone_is_made_again(tmp_path):
     assert len(list(Run.list(tmp_path))) == 2
 
 
+def test_mirrored_pictures_asked_for_later_are_judged_again(finished, tmp_path):
+    plain = {"protocols": ["digits/known"], "seeds": 1}
+    first = Sweep(load(written(tmp_path, stages={"one": plain})), tmp_path).run(Here(tmp_path))["one"]
+    spec, engine = load(written(tmp_path, stages={"one": {**plain, "flip": True}})), Here(tmp_path)
+    again = Sweep(spec, tmp_path).run(engine)["one"]
+    assert engine.done == ["one/s0"]
+    assert again[0].run == first[0].run
+    assert again[0].measures != first[0].measures
+    (group,) = record.of(spec, {"one": again})["stages"][0]["groups"]
+    assert group["flip"] is True
+
+
+def test_the_table_of_states_shows_what_runs_and_what_is_gone(tmp_path):
+    spec = load(written(tmp_path, stages={"one": {"protocols": ["digits/known"], "seeds": 1}}))
+    sweep = Sweep(spec, tmp_path)
+    seen = []
+    (done,) = sweep.run(Here(tmp_path, lambda _: seen.extend(row.state for row in Sweep(spec, tmp_path).rows())))["one"]
+    assert seen == ["running"]
+    shutil.rmtree(done.run)
+    (row,) = Sweep(spec, tmp_path).rows()
+    assert "digits/known: " in line(row)
+    assert line(row).endswith("is gone")
+
+
 def test_runs_of_the_command_line_are_found(tmp_path):
     spec = load(written(tmp_path, stages={"one": {}}))
     (only,) = expand.tasks(spec, "one", {})
@@ -117,12 +143,10 @@ def test_a_dead_process_is_tried_again_and_an_error_is_not(tmp_path):
         if one.seed == 1 and tries[one.name] < 3:
             raise BrokenProcessPool("the process died")
         if one.seed == 2:
-            raise FloatingPointError("the loss is nan")
+            raise RuntimeError("CUDA out of memory")
 
     sweep = Sweep(spec, tmp_path)
-    with pytest.raises(
-        CdmlLabError, match=r"1 of 3 trainings failed, the first is one/s2: FloatingPointError: the loss"
-    ):
+    with pytest.raises(CdmlLabError, match=r"1 of 3 trainings failed, the first is one/s2: RuntimeError: CUDA out"):
         sweep.run(Here(tmp_path, before))
     assert {row.task: (row.state, row.attempts) for row in sweep.rows()} == {
         "one/s0": ("finished", 1), "one/s1": ("finished", 3), "one/s2": ("failed", 1)}  # fmt: skip

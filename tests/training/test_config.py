@@ -39,11 +39,27 @@ def test_changed_checks_and_leaves_the_original():
         ({"batch_size": 1}, "batch_size"),
         ({"epochs": "2"}, "epochs"),
         ({"device": "tpu"}, "device"),
+        ({"watch": {"validate_every": 5, "protocols": ["lfww"]}}, "no protocol 'lfww' .did you mean 'lfw"),
+        ({"loss": {"name": "triplet", "backend": "sharded"}}, "it has no backend"),
     ],
 )
 def test_wrong_settings_are_named(change, said):
     with pytest.raises(ValueError, match=said):
         Config.parse({**PLAIN, **change})
+
+
+@pytest.mark.parametrize(
+    ("loss", "key"), [({"name": "elasticface"}, "seed"), ({"name": "arcface", "backend": "sharded"}, "sample_seed")]
+)
+def test_the_seed_is_that_of_every_draw_unless_the_loss_has_its_own(loss, key):
+    def built(**options):
+        head = Config.parse({**PLAIN, "loss": {**loss, **options}}).loss.build(
+            embedding_dim=2, num_identities=2, seed=3
+        )
+        return getattr(head.policy if key == "seed" else head, key)
+
+    assert built() == 3
+    assert built(**{key: 5}) == 5
 
 
 def test_config_is_frozen():

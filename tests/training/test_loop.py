@@ -1,9 +1,15 @@
+import numpy as np
 import pytest
 import torch
 from test_config import PLAIN
 
+from cdmllab import evaluate
+from cdmllab.data import digits, roots
+from cdmllab.data.pairs import Pairs
+from cdmllab.errors import CdmlLabError
+from cdmllab.evaluate import Protocol, Templates
 from cdmllab.runs import Run
-from cdmllab.training import Config, embed, load, loop, train
+from cdmllab.training import Config, embed, load, loop, train, validation
 
 
 def config(**changes):
@@ -63,6 +69,43 @@ def test_an_infinite_loss_stops_the_run_and_marks_it(tmp_path):
     (run,) = Run.list(tmp_path)
     assert run.status == "failed"
     assert run.record["error"]
+
+
+def test_the_seed_reaches_the_losss_own_draws_in_training_and_loading(tmp_path):
+    seen = []
+    trained = train(
+        config(seed=4, epochs=1, loss={"name": "elasticface"}),
+        within=tmp_path,
+        at_epoch=lambda _, __, head: seen.append(head.policy.seed),
+    )
+    assert {*seen, trained.head.policy.seed} == {4}
+
+
+@pytest.mark.parametrize("name", ["lfw", "lfw/view1", "ijbc", "att_faces", "omniglot/strangers", "gone.bin"])
+def test_missing_validation_sets_are_told_before_anything_is_written(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(roots, "_own", lambda: ())
+    with pytest.raises(CdmlLabError, match=f"watch.protocols asks for {name}: "):
+        train(config(watch={"validate_every": 5, "protocols": [name]}), within=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+    assert validation.missing("digits/known") == validation.missing("lab/lfw") == ""
+
+
+def test_validation_by_templates_has_an_auc_and_no_accuracy(tmp_path, monkeypatch):
+    images = digits.load([7, 8, 9]).images[:240]
+    identity = digits.load([7, 8, 9]).labels[:240].numpy()
+    number = identity * 40 + np.arange(240) // 6
+    first, second = np.triu_indices(len(np.unique(number)), 1)
+    numbers = np.unique(number)
+    drawn = Pairs(numbers[first], numbers[second], numbers[first] // 40 == numbers[second] // 40, np.zeros_like(first))
+    groups = Protocol("groups", images, drawn, identity, Templates(number, np.zeros_like(number)), mirror=False)
+    monkeypatch.setattr(loop.validation, "missing", lambda name: "")
+    monkeypatch.setattr(evaluate.protocols, "load", lambda name, size: groups)
+    run = train(config(watch={"validate_every": 10, "protocols": ["lab/ijb"]}), within=tmp_path).run
+    m = run.metrics()
+    assert 0.5 < m["lab/ijb/auc"][-1] <= 1.0
+    assert "lab/ijb/accuracy" not in m
 
 
 def test_milestones_lower_the_learning_rate(tmp_path):

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import yaml
 
@@ -22,6 +24,15 @@ def test_every_preset_is_counted():
         "ms1mv3/document": 4,
         "ms1mv3/public": 4,
     }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_header_is_cut(name):
+    text = (presets.FOLDER / f"{name}.yaml").read_text()
+    written = re.match(r"(#.*\n)+", text)[0]
+    words = re.sub(r"^# ((command|cost|expect): )?", "", written, flags=re.MULTILINE)
+    told = presets.header(name)
+    assert words.split() == " ".join(told[key] for key in ("about", "command", "cost", "expect")).split()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,12 +69,32 @@ def test_public_presets_use_the_public_gap_form():
         assert getattr(built, name) == getattr(wanted, name)
 
 
+@pytest.mark.parametrize(
+    "name", ["casia/public/r18_lite_arcface", "casia/public/r50_lite_arcface", "ms1mv3/public/r100_arcface"]
+)
+def test_public_presets_use_the_public_gradient_of_arcface(name):
+    """arcface_torch computes the margin without autograd, and lets the cosine rise again past 180 degrees."""
+    options = presets.load(name).loss.options
+    assert (options["gradient"], options["beyond_pi"]) == ("straight_through", "none")
+
+
 def test_settings_change_single_values_and_keep_the_rest():
     plain = presets.load("lab/cpu/arcface")
     changed = presets.load("lab/cpu/arcface", ["loss.margin_rad=0.45", "epochs=3", "data.label_noise=0.1"])
     assert changed.loss.options["margin_rad"] == 0.45
     assert (changed.epochs, changed.data.options["label_noise"]) == (3, 0.1)
     assert changed.backbone == plain.backbone
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 0.001), ("5E-4", 0.0005), ("1.5e+1", 15.0), (".5e0", 0.5), ("2", 2.0)]
+)
+def test_numbers_are_written_as_one_writes_them(tmp_path, text, value):
+    assert presets.load("lab/cpu/arcface", [f"optimiser.lr={text}"]).optimiser.lr == value
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(presets.load("lab/cpu/arcface").flat() | {"name": "own"}))
+    with (tmp_path / "own.yaml").open("a") as file:
+        file.write(f"optimiser: {{lr: {text}}}\n")
+    assert presets.load(str(tmp_path / "own.yaml")).optimiser.lr == value
 
 
 def test_another_loss_does_not_inherit_the_options_of_the_one_below():
@@ -88,6 +119,11 @@ def test_another_loss_does_not_inherit_the_options_of_the_one_below():
         ("lab/cpu/arcface", ["watch.validate_every=10"], "validate_every and protocols go together"),
         ("lab/cpu/arcface", ["backbone={name: r81, embedding_dim: 4}"], "unknown backbone 'r81'"),
         ("gone.yaml", [], "gone.yaml does not exist"),
+        (
+            "lab/cpu/arcface",
+            ["data.without_folds=[0,1"],
+            r"the setting 'data.without_folds=\[0,1' is not readable YAML",
+        ),
     ],
 )
 def test_what_cannot_be_is_told_with_its_key(name, settings, sentence):
@@ -107,3 +143,14 @@ def test_a_file_of_ones_own_is_a_preset(tmp_path):
     (tmp_path / "broken.yaml").write_text("a: [")
     with pytest.raises(CdmlLabError, match=r"broken\.yaml is not readable YAML"):
         presets.load(str(tmp_path / "broken.yaml"))
+
+
+def test_what_two_presets_differ_in_names_every_key_of_either():
+    one, other = (presets.load(f"casia/{recipe}/r50_lite_cdml") for recipe in ("document", "public"))
+    found = {key: (a, b) for key, a, b in presets.differing(one, other)}
+    assert found["loss.margin_rad"] == (0.49, 0.6)
+    assert found["loss.favour"] == ("–", "hard")
+    assert found["epochs"] == (one.epochs, other.epochs)
+    assert "name" not in found
+    assert "backbone.name" not in found
+    assert presets.differing(one, one) == []

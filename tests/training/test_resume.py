@@ -37,7 +37,7 @@ class PowerCutError(Exception):
     """Stands in for a power cut."""
 
 
-def interrupted(monkeypatch, within, at, **changes):
+def interrupted(monkeypatch, within, at, begun=None, **changes):
     """A run that breaks off after step `at`; the record still says that it runs, as after a kill."""
     original = loop.Run.log
 
@@ -49,7 +49,7 @@ def interrupted(monkeypatch, within, at, **changes):
     monkeypatch.setattr(loop.Run, "log", log)
     monkeypatch.setattr(loop.Run, "finish", lambda *_, **__: None)
     with pytest.raises(PowerCutError):
-        train(config(**changes), within=within)
+        train(config(**changes), within=within) if begun is None else resume(begun.folder)
     monkeypatch.undo()
     (run,) = Run.list(within)
     return run
@@ -94,15 +94,19 @@ def test_a_killed_process_loses_only_the_steps_since_its_checkpoint(tmp_path, st
     process.wait()
     (run,) = Run.list(tmp_path / "runs")
     assert run.status == "running"
-    (kept, *_) = checkpoint.steps(run.folder)
+    newest = checkpoint.steps(run.folder)[-1]
     told = []
     done = resume(run.folder, tell=told.append)
-    assert any(f"going on from step {int(checkpoint_name(kept))}" in line for line in told) or len(told) > 1
+    assert going_on_from(run, newest) in told
     same(done, straight)
 
 
 def checkpoint_name(folder):
     return folder.name.removeprefix("step-")
+
+
+def going_on_from(run, kept):
+    return f"{run.folder.name}: going on from step {int(checkpoint_name(kept))}"
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_told(monkeypatch, tmp_path, straight):
@@ -115,8 +119,25 @@ def test_a_damaged_checkpoint_is_passed_over_and_told(monkeypatch, tmp_path, str
     told = []
     done = resume(run.folder, tell=told.append)
     assert f"{second} is damaged ({payload.name} has changed): falling back to the one before" in told
-    assert any(f"going on from step {int(checkpoint_name(first))}" in line for line in told)
+    assert going_on_from(run, first) in told
     same(done, straight)
+
+
+def test_steps_of_another_size_leave_checkpoints_and_metrics_that_only_rise(monkeypatch, tmp_path):
+    """A larger batch stands for more ranks: half as many steps to the end, so the schedule's step goes back."""
+    run = interrupted(monkeypatch, tmp_path, 20)
+    before = run.metrics()["loss"][:14]
+    (run.folder / "config.yaml").write_text(yaml.safe_dump(config(batch_size=128).flat()))
+    interrupted(monkeypatch, tmp_path, 23, run)
+    assert [checkpoint_name(kept) for kept in checkpoint.steps(run.folder)] == ["00000014", "00000021"]
+    told = []
+    done = resume(run.folder, tell=told.append)
+    assert f"{run.folder.name}: going on from step 21" in told
+    m = done.run.metrics()
+    assert list(m["step"]) == list(range(1, len(m["step"]) + 1))
+    assert list(m["loss"][:14]) == list(before)
+    assert list(m["epoch"]) == sorted(m["epoch"])
+    assert m["epoch"][-1] == 5
 
 
 def test_without_a_whole_checkpoint_the_run_says_so(monkeypatch, tmp_path):
@@ -129,9 +150,11 @@ def test_without_a_whole_checkpoint_the_run_says_so(monkeypatch, tmp_path):
 
 def test_a_checkpoint_written_half_is_no_checkpoint(monkeypatch, tmp_path, straight):
     run = interrupted(monkeypatch, tmp_path, 20)
-    newest = checkpoint.steps(run.folder)[-1]
+    before, newest = checkpoint.steps(run.folder)
     newest.rename(newest.with_name(f".{newest.name}.tmp"))
-    same(resume(run.folder), straight)
+    told = []
+    same(resume(run.folder, tell=told.append), straight)
+    assert going_on_from(run, before) in told
 
 
 def test_a_finished_run_keeps_its_network_and_no_checkpoints(straight):

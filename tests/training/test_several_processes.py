@@ -20,7 +20,7 @@ PLAIN = {
     "backbone": {"name": "small", "embedding_dim": 8, "size": 8, "channels": 1, "width": 8},
     "loss": {"name": "cdml", "scale": 16.0, "easiness": "gap", "backend": "sharded"},
     "optimiser": {"lr": 0.05, "clip_norm": 10.0},
-    "epochs": 24,
+    "epochs": 36,
     "batch_size": 16,
     "watch": {"log_every": 4, "checkpoint_every": 20},
 }
@@ -38,38 +38,51 @@ def torchrun(processes, *arguments, runs):
     )
 
 
-def killed_after_a_checkpoint(process, folder, count):
-    for _ in range(2400):
-        if len(list(folder.glob("*/checkpoints/step-*"))) >= count or process.poll() is not None:
+def newest(folder):
+    return max((int(kept.name.removeprefix("step-")) for kept in folder.glob("*/checkpoints/step-*")), default=0)
+
+
+def killed_after_checkpoints(process, folder, count):
+    """Kill it when it has written so many; the step of the newest."""
+    seen = {newest(folder)}
+    for _ in range(4800):
+        seen.add(newest(folder))
+        if len(seen) > count or process.poll() is not None:
             break
-        time.sleep(0.05)
+        time.sleep(0.025)
     launcher = psutil.Process(process.pid)
     for each in [launcher, *launcher.children(recursive=True)]:  # the workers have sessions of their own
         each.kill()
-    process.communicate()
+    said, _ = process.communicate()
+    assert len(seen) > count, said
+    return newest(folder)
 
 
-def test_two_processes_are_killed_and_one_and_then_three_go_on(tmp_path):
+def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_path):
+    """Every leg writes checkpoints of its own, the next goes on from the newest, and steps only rise."""
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(PLAIN))
     runs = tmp_path / "runs"
-    killed_after_a_checkpoint(torchrun(2, tmp_path / "own.yaml", runs=runs), runs, 1)
+    reached = [killed_after_checkpoints(torchrun(2, tmp_path / "own.yaml", runs=runs), runs, 1)]
     (run,) = Run.list(runs)
-    begun = checkpoint.steps(run.folder)
-    assert run.status == "running"
-    assert begun
+    for processes in (1, 3):
+        reached.append(killed_after_checkpoints(torchrun(processes, "--resume", run.folder, runs=runs), runs, 2))
+        assert run.status == "running"
+        assert len(checkpoint.steps(run.folder)) <= 3  # two to keep, and one that the kill left
+    assert reached == sorted(set(reached))
+    before = run.metrics()
 
-    killed_after_a_checkpoint(torchrun(1, "--resume", run.folder, runs=runs), runs, 2)
-    assert run.status == "running"
-
-    said, _ = (last := torchrun(3, "--resume", run.folder, runs=runs)).communicate(timeout=240)
+    said, _ = (last := torchrun(2, "--resume", run.folder, runs=runs)).communicate(timeout=240)
     assert last.returncode == 0, said
-    assert "going on from step" in said
+    assert f"going on from step {reached[-1]}" in said
     done = load(run)
     m = run.metrics()
     assert run.status == "finished"
     assert m["accuracy"][-1] > 0.9
     assert m["loss"][-1] < m["loss"][0]
-    assert (np.diff(m["step"]) != 0).all()
+    assert (np.diff(m["step"]) > 0).all()
+    assert (np.diff(m["epoch"]) >= 0).all()
+    kept = before["step"] <= reached[-1]
+    np.testing.assert_array_equal(m["loss"][: kept.sum()], before["loss"][kept])
     assert done.head.centres.shape == (7, 8)
     assert torch.isfinite(done.head.centres).all()
 

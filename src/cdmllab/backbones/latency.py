@@ -67,6 +67,17 @@ def by_way(record: Mapping[str, Any], key: str = "ratio_to_r18", batch: int = 1)
     return table
 
 
+def milliseconds(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Time of one picture, as of one spell of the machine: every ratio to R18, times the record's median R18.
+
+    The networks of a record are measured one after another, each beside R18, and a network's own milliseconds may be of
+    a slower spell than another's.
+    """
+    every = [way["batch_1"] for model in record["models"] for way in model["ways"]]
+    r18 = statistics.median(one["ms"] / one["ratio_to_r18"] for one in every)
+    return {way: {name: r18 * ratio for name, ratio in ratios.items()} for way, ratios in by_way(record).items()}
+
+
 def batches(record: Mapping[str, Any]) -> list[int]:
     """The batch sizes that a record holds."""
     way = record["models"][0]["ways"][0]

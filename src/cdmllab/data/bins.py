@@ -22,7 +22,7 @@ from cdmllab.errors import DataError
 from cdmllab.files import replacing
 
 FOLDS = 10
-_KEYS = ("jpeg", "length", "same")
+KEYS = ("jpeg", "length", "same")
 
 
 class Bin(NamedTuple):
@@ -140,7 +140,7 @@ def write_npz(path: Path | str, source: Bin) -> None:
 def _read_npz(path: Path) -> Bin:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            jpeg, length, same = (arrays[key] for key in _KEYS)
+            jpeg, length, same = (arrays[key] for key in KEYS)
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise DataError(f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({error})") from error
     if length.ndim != 1 or length.dtype.kind not in "iu" or (length < 0).any() or length.sum() != jpeg.size:

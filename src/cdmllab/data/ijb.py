@@ -107,9 +107,18 @@ def read_media(path: Path) -> Media:
 
 
 def read_landmarks(path: Path) -> Landmarks:
-    """Rows ``name x1 y1 ... x5 y5 score``."""
+    """Rows ``name x1 y1 ... x5 y5 score``.
+
+    Raises
+    ------
+    DataError : a row of another form, or with all its points in one place
+    """
     names, numbers = _named_rows(path, LANDMARK_COLUMNS)
-    return Landmarks(names, numbers[:, :10].reshape(-1, 5, 2), numbers[:, 10])
+    points = numbers[:, :10].reshape(-1, 5, 2)
+    together = np.flatnonzero(np.ptp(points, axis=1).max(axis=1) < 1e-6)
+    if len(together):
+        raise DataError(f"{path}, row {together[0] + 1}: the landmarks of {names[together[0]]} all coincide")
+    return Landmarks(names, points, numbers[:, 10])
 
 
 def read_pairs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:

@@ -14,6 +14,7 @@ from cdmllab.data import transforms
 from cdmllab.data.decode import decode_batch_cuda
 from cdmllab.data.sets import TrainingSet, checked, occurrence
 from cdmllab.data.transforms import Augmentation
+from cdmllab.errors import DataError
 
 Key = tuple[int, ...]  # seed, epoch, place in the epoch, rank
 AHEAD = 2  # batches each worker may have ready
@@ -46,12 +47,12 @@ class Loader:
     per_identity : at most so many pictures of each identity an epoch, drawn anew every epoch
     rank, world_size : this process and how many there are; all see different parts of the same order
     shuffle : ``False`` keeps the set's order
-    nvjpeg : decode a batch at a time on the GPU, from a source that has its pictures as JPEG (`Pack`); the pixels
-        differ from the CPU's by a few grey levels
+    nvjpeg : decode a batch at a time on the GPU, in colour, from a source that has its pictures as JPEG (`Pack`); the
+        pixels differ from the CPU's by a few grey levels. For loops of your own: no config asks for it
 
     Raises
     ------
-    DataError : a label out of range
+    DataError : a label out of range; pictures of several sizes in a batch
     ValueError : options out of range, or fewer pictures than one batch of all processes
     """
 
@@ -77,6 +78,8 @@ class Loader:
             raise ValueError(f"rank must lie in 0 .. {world_size - 1}, got {rank}")
         if nvjpeg and (torch.device(device).type != "cuda" or not hasattr(source, "image")):
             raise ValueError("nvjpeg needs device='cuda' and a source of JPEGs, such as a Pack")
+        if nvjpeg and getattr(source, "colour", "RGB") != "RGB":
+            raise ValueError(f"nvjpeg decodes in colour, and {source!r} is read in grey")
         self.nvjpeg = nvjpeg
         self.source, self.batch_size, self.seed, self.workers = source, batch_size, seed, workers
         self.augmentation = transforms.named(augmentation)
@@ -160,8 +163,12 @@ class Loader:
         chosen = torch.from_numpy(rows)
         if self.nvjpeg:
             jpegs = [self.source.image(row) for row in rows.tolist()]  # type: ignore[attr-defined]
-            decoded = torch.stack(decode_batch_cuda(jpegs, f"{self.source!r}, rows {rows.tolist()}", self.device))
-            return Batch(decoded, self.labels[chosen], chosen)
+            decoded = decode_batch_cuda(jpegs, f"{self.source!r}, rows {rows.tolist()}", self.device)
+            for row, picture in zip(rows.tolist(), decoded, strict=True):
+                if picture.shape != decoded[0].shape:
+                    size, first = (f"{shape[2]} x {shape[1]}" for shape in (picture.shape, decoded[0].shape))
+                    raise DataError(f"{self.source!r}, row {row}: the picture is {size} pixels, others are {first}")
+            return Batch(torch.stack(decoded), self.labels[chosen], chosen)
         pixels = self.source.read(rows)
         if self.device.type == "cuda":
             return Batch(torch.from_numpy(pixels).pin_memory(), self.labels[chosen], chosen)

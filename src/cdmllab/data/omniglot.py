@@ -30,9 +30,9 @@ def available(part: str = "images_background_small1") -> bool:
     return _place(part) is not None
 
 
-def alphabets(part: str = "images_background_small1") -> tuple[str, ...]:
-    """The alphabets of a part, in order."""
-    return tuple(sorted({name.split("/")[0] for name, _ in _drawings(part)}, key=natural))
+def alphabets(part: str = "images_background_small1", path: Path | None = None) -> tuple[str, ...]:
+    """The alphabets of a part, in order; `path` as in `load`."""
+    return tuple(sorted({name.split("/")[0] for name, _ in _drawings(part, path)}, key=natural))
 
 
 def load(
@@ -41,6 +41,7 @@ def load(
     only: Iterable[str] | None = None,
     without: Iterable[str] = (),
     size: int = 28,
+    path: Path | None = None,
 ) -> ArraySet:
     """Drawings in memory, white ink on black, uint8 (n, size, size, 1); `names` are ``Alphabet/character01``.
 
@@ -49,16 +50,17 @@ def load(
     part : one of `PARTS`
     only, without : alphabets to take, and to leave out
     size : pixels; the originals have 105
+    path : the part's folder or zip; default: the one in the data folders
 
     Raises
     ------
     DataError : the part is not there (how to get it is told), or has no such alphabet
     """
     taken, left = None if only is None else set(only), set(without)
-    if taken is not None and (missing := sorted(taken - set(alphabets(part)))):
-        raise DataError(f"{part} has no alphabet {missing[0]!r}; it has: {', '.join(alphabets(part))}")
+    if taken is not None and (missing := sorted(taken - set(alphabets(part, path)))):
+        raise DataError(f"{part} has no alphabet {missing[0]!r}; it has: {', '.join(alphabets(part, path))}")
     found = []
-    for name, content in _drawings(part):
+    for name, content in _drawings(part, path):
         alphabet = name.split("/")[0]
         if (taken is None or alphabet in taken) and alphabet not in left:
             ink = 255 - decode(content, f"{part}, {name}", colour="GRAY")
@@ -76,12 +78,17 @@ def load(
 def _place(part: str) -> Path | None:
     if part not in PARTS:
         raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
-    return roots.find(f"omniglot-py/{part}", f"omniglot-py/{part}.zip")
+    return roots.find(*places(part))
 
 
-def _drawings(part: str) -> Iterator[tuple[str, bytes]]:
+def places(part: str) -> tuple[str, str]:
+    """Where a part is below a data folder, unpacked and zipped."""
+    return f"omniglot-py/{part}", f"omniglot-py/{part}.zip"
+
+
+def _drawings(part: str, path: Path | None) -> Iterator[tuple[str, bytes]]:
     """``Alphabet/character01/0108_01.png`` and content."""
-    place = _place(part)
+    place = path or _place(part)
     if place is None:
         raise DataError(HOW)
     if place.is_dir():

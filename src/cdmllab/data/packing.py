@@ -99,18 +99,20 @@ def pack(
         writer.finish(settings.size)
         report = Report(writer.pictures, writer.identities, dict(writer.skipped), resumed)
     write_text(growing / REPORT, json.dumps({**report._asdict(), "source": source.name}, indent=1) + "\n")
-    (growing / PLAN).unlink()
-    (growing / JOURNAL).unlink()
     replace_folder(growing, target)
+    (target / PLAN).unlink()  # only now: until the pack stands there, a stopped packing can go on
+    (target / JOURNAL).unlink()
     return report
 
 
 def replace_folder(new: Path, target: Path) -> None:
     """Put the folder `new` in the place of `target`; the old one goes when the new one stands there."""
+    old = target.with_name(f"{target.name}.old")
+    if old.exists():  # an earlier replacing was stopped, before or after the new one stood there
+        shutil.rmtree(old) if target.exists() else old.rename(target)
     if not target.exists():
         new.rename(target)
         return
-    old = target.with_name(f"{target.name}.old")
     target.rename(old)
     try:
         new.rename(target)

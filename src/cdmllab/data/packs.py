@@ -64,7 +64,7 @@ class Pack:
             raise DataError(f"{self.path} has {said:,} identities, {num_identities:,} are expected")
         self.labels = checked(raw, num_identities or said, str(self.path))
         self.num_identities = num_identities or said or int(self.labels.max(initial=-1)) + 1
-        self._colour: Colour = colour
+        self.colour: Colour = colour
         self._fast = fast
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ class Pack:
         wanted = np.atleast_1d(np.asarray(rows, dtype=np.int64)).tolist()
         images: NDArray[np.uint8] | None = None
         for k, row in enumerate(wanted):
-            pixels = decode(self.image(row), self._where(row), colour=self._colour, fast=self._fast)
+            pixels = decode(self.image(row), self._where(row), colour=self.colour, fast=self._fast)
             if images is None:
                 images = np.empty((len(wanted), *pixels.shape), dtype=np.uint8)
             if pixels.shape != images.shape[1:]:
@@ -137,9 +137,10 @@ class Pack:
         plain = self.file.in_one_part()[self.records] & (words[starts + 1] >= records.HEADER_BYTES)
         at = starts[plain] + 2  # the payload: flag, label, two ids of two words, then more labels or the picture
         count = words[at].astype(np.int64)
+        room = words[starts[plain] + 1] > records.HEADER_BYTES + 4 * count
         picture = np.minimum(at + 6 + count, len(words) - 1)
-        read = (count == 0) | ((count < 16) & (words[picture] & 0xFFFFFF == _JPEG))
-        labels[np.flatnonzero(plain)[read]] = words[at + np.where(count == 0, 1, 6)][read].view("<f4")
+        read = (count == 0) | ((count < 16) & room & (words[picture] & 0xFFFFFF == _JPEG))
+        labels[np.flatnonzero(plain)[read]] = words[(at + np.where(count == 0, 1, 6))[read]].view("<f4")
         plain[plain] = read
         for row in np.flatnonzero(~plain).tolist():
             labels[row] = records.unpack(self.file[int(self.records[row])], self._where(row)).labels[0]

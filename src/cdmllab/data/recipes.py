@@ -174,7 +174,10 @@ def _face(file: Path, name: str, known: Mapping[str, NDArray[np.float64]] | None
     points = landmarks_of(name, known)
     if points is None:
         raise DataError(f"there are no landmarks for {name}")
-    return encode_jpeg(align(pixels, points, SIZE))
+    try:
+        return encode_jpeg(align(pixels, points, SIZE))
+    except ValueError as error:
+        raise DataError(f"{file}: {error}") from error
 
 
 def _side_by_side(faces: Mapping[int, bytes] | list[bytes], pairs: Pairs) -> list[bytes | NDArray[np.uint8]]:

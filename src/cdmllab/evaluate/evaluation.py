@@ -1,6 +1,9 @@
 """What was measured by a protocol, kept beside the run it was measured on."""
 
+import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,9 +49,9 @@ class Evaluation:
         path = Path(path)
         try:
             measures = read_json(path)
-            with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+            with path.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return cls(path.stem, arrays["scores"], arrays["is_same"], arrays["fold"], measures)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path} is not an evaluation: {error}") from error
 
     @property
@@ -70,6 +73,11 @@ class Evaluation:
 
 
 def file_name(protocol: str, flip: bool) -> str:
-    """What an evaluation's files are called: the protocol's name, or that of its file, without slashes."""
-    name = Path(protocol).stem if Path(protocol).suffix else protocol.replace("/", "-")
+    """What an evaluation's files are called: the protocol's name without slashes.
+
+    Of a protocol that is a file, the file's name and some digits of its path's SHA-256: others may be called alike.
+    """
+    name, path = protocol.replace("/", "-"), Path(protocol)
+    if path.suffix:
+        name = f"{path.stem}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     return f"{name}__flip" if flip else name

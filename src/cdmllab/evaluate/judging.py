@@ -1,7 +1,9 @@
 """From a network and the name of a protocol to an evaluation in a folder, once."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -9,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cdmllab import preprocessing
 from cdmllab.evaluate import protocols
 from cdmllab.evaluate.embedding import embed, insightface_input
 from cdmllab.evaluate.evaluation import Evaluation, file_name
@@ -35,7 +38,7 @@ def judge(
     folder: Path,
     settings: Settings = DEFAULTS,
     *,
-    prepare: Callable[[Tensor], Tensor] = insightface_input,
+    prepare: Callable[[Tensor], Tensor] | Mapping[str, Any] = insightface_input,
     redo: bool = False,
 ) -> tuple[Evaluation, Protocol, bool]:
     """Evaluate a network by a protocol into `folder`, or read what stands there of the same network and settings.
@@ -45,7 +48,8 @@ def judge(
     backbone : from pictures to embeddings; its attribute ``size``, if there is one, chooses the size of the pictures
     name : of a protocol or of a file, see `protocols.load`
     folder : where the two files go
-    prepare : from uint8 pictures to the network's input
+    prepare : what turns uint8 pictures into the network's input: a preprocessing, see `cdmllab.preprocessing.check`;
+        or a function, which is taken to be the same as the last time
     redo : evaluate again in any case
 
     Returns
@@ -61,15 +65,19 @@ def judge(
     flip = protocol.mirror if settings.flip is None else settings.flip
     key = {
         "weights_sha256": digest(backbone),
-        "protocol_sha256": protocols.digest(name),
+        "protocol_sha256": protocol.digest(),
+        "preprocessing": preprocessing.check(prepare) if isinstance(prepare, Mapping) else None,
         "replicates": settings.replicates,
         "seed": settings.seed,
     }
     path = folder / f"{file_name(protocol.name, flip)}.json"
     if path.is_file() and not redo:
-        found = Evaluation.read(path)
-        if found.measures.get("made_with") == key and found.measures["protocol"] == protocol.name:
-            return found, protocol, True
+        with suppress(ValueError):  # damaged: it is measured again
+            found = Evaluation.read(path)
+            if found.measures.get("made_with") == key and found.measures.get("protocol") == protocol.name:
+                return found, protocol, True
+    if isinstance(prepare, Mapping):
+        prepare = partial(preprocessing.apply, preprocessing=prepare)
     embeddings = embed(backbone, protocol.images, settings.batch_size, flip=flip, prepare=prepare).numpy()
     done = evaluate(embeddings, protocol, flip=flip, replicates=settings.replicates, seed=settings.seed)
     done = done.with_measures(nuisances=by_nuisance(done, protocol), made_with=key)

@@ -11,7 +11,6 @@ from cdmllab.evaluate.evaluation import Evaluation, file_name
 from cdmllab.evaluate.identify import identify
 from cdmllab.evaluate.protocol import Protocol
 from cdmllab.metrics import bootstrap, fixed_grid, ranked, scoring, templates, verification
-from cdmllab.metrics.calibration import threshold_at_far
 from cdmllab.runs import provenance
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -91,7 +90,7 @@ def evaluate(
             {
                 "far": far,
                 **told(f"tar@{far:g}", ranked.tar_at_far(by_kind, far)),
-                "threshold_cos": told(f"threshold@{far:g}", threshold_at_far(scores, same, far)),
+                "threshold_cos": told(f"threshold@{far:g}", ranked.lowest_accepted(by_kind, far)),
             }
             if far in within
             else {"far": far, "value": None, "reason": f"{impostors:,} impostor pairs cannot resolve it"}

@@ -1,11 +1,13 @@
-"""A protocol from a file of arrays."""
+"""A protocol from a file: of arrays, or a verification bin."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdmllab.data import bins
 from cdmllab.data.pairs import Pairs
 from cdmllab.errors import CdmlLabError
 from cdmllab.evaluate.protocol import Protocol
@@ -13,6 +15,8 @@ from cdmllab.evaluate.protocol import Protocol
 
 def read(path: Path) -> Protocol:
     """A protocol from arrays: ``images``, ``first``, ``second`` and ``same``; ``fold`` and ``identity`` if there are.
+
+    Or a bin that `cdmllab unpickle` turned into arrays.
 
     ``images`` are uint8 pictures, shape (n, height, width, 1 or 3); the others as in `Protocol`. Without folds all
     pairs are one, and no accuracy over folds is measured.
@@ -22,12 +26,14 @@ def read(path: Path) -> Protocol:
     CdmlLabError : the file is missing, is no ``.npz``, or lacks an array; and as `Protocol`
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
     except FileNotFoundError:
         raise CdmlLabError(f"{path} does not exist") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise CdmlLabError(f"{path} is not a readable .npz file: {error}") from error
+    if set(arrays) >= set(bins.KEYS):
+        return bin_file(path)
     for key in ("images", "first", "second", "same"):
         if key not in arrays:
             raise CdmlLabError(f"{path} has no array {key!r}; it has {', '.join(arrays) or 'none'}")
@@ -44,15 +50,26 @@ def read(path: Path) -> Protocol:
         raise CdmlLabError(f"{path}: {error}") from error
 
 
+def bin_file(path: Path) -> Protocol:
+    """A verification bin, its pictures as they are.
+
+    Raises
+    ------
+    DataError : the file is missing or damaged
+    """
+    found = bins.read(path)
+    return Protocol(str(path), InMemory(found.decoded("RGB")), found.pairs())
+
+
 class InMemory:
     """An array as `Pictures`."""
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
-        self._images = images
+        self.content = (images,)
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self.content[0])
 
     def read(self, rows: object) -> NDArray[np.uint8]:
-        chosen: NDArray[np.uint8] = self._images[np.asarray(rows)]
+        chosen: NDArray[np.uint8] = self.content[0][np.asarray(rows)]
         return chosen

@@ -1,5 +1,6 @@
 """A protocol: which pictures are compared, and what is known about them."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -58,6 +59,16 @@ class Protocol:
         beyond = rows[(rows < 0) | (rows >= n)]
         if self.templates is None and len(beyond):
             raise ValueError(f"protocol {self.name}: a pair names picture {beyond[0]}, and there are only {n}")
+
+    def digest(self) -> str:
+        """SHA-256 over all that is judged; pictures that are not in memory count by the `content` they tell."""
+        found = hashlib.sha256(f"{self.name}: {len(self.images)} pictures, {', '.join(self.nuisances)}".encode())
+        content = (self.images,) if isinstance(self.images, Tensor) else getattr(self.images, "content", ())
+        for part in (*self.pairs, self.identity, *(self.templates or ()), *self.nuisances.values(), *content):
+            array = np.ascontiguousarray([] if part is None else part)
+            found.update(f"{array.dtype} {array.shape}".encode())
+            found.update(array.reshape(-1).view(np.uint8).data)
+        return found.hexdigest()
 
     def nuisance_of_pairs(self, name: str, how: Together = "larger") -> NDArray[np.float64]:
         """A nuisance of both pictures of each pair as one number, shape (p,), whatever the sign.

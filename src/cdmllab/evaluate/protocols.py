@@ -3,7 +3,6 @@
 The table at the end joins a name to a function that loads it.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
@@ -77,11 +76,6 @@ def load(name: str, size: int | None = None) -> Protocol:
     return _READERS[Path(name).suffix](Path(name))
 
 
-def digest(name: str) -> str | None:
-    """SHA-256 of a protocol that is a file; None for one that has a name."""
-    return None if name in _TABLE else hashlib.sha256(Path(name).read_bytes()).hexdigest()
-
-
 def _digits_known(size: int | None) -> Protocol:
     _, held_out = digits.split(digits.load(range(7)))
     return _digits("digits/known", held_out)
@@ -112,7 +106,7 @@ def _verification(name: str, known: verification.Known) -> Entry:
     return Entry(known.title, partial(load, name))
 
 
-_READERS: dict[str, Callable[[Path], Protocol]] = {".npz": npz.read, ".bin": real.bin_file}
+_READERS: dict[str, Callable[[Path], Protocol]] = {".npz": npz.read, ".bin": npz.bin_file}
 
 _PARTS: dict[Literal["test", "validation"], str] = {"test": "lab", "validation": "lab-validation"}
 

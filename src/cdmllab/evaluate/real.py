@@ -1,12 +1,11 @@
 """Protocols on real pictures, from the data folders: LFW and its like, AT&T's faces, Omniglot."""
 
 import functools
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from cdmllab.data import att_faces, bins, lfw, omniglot, verification
+from cdmllab.data import att_faces, ijb, lfw, omniglot, verification
 from cdmllab.data.crop import resize
 from cdmllab.data.pairs import Pairs, sample
 from cdmllab.data.sets import ArraySet
@@ -14,17 +13,6 @@ from cdmllab.evaluate.npz import InMemory
 from cdmllab.evaluate.protocol import Protocol, Templates
 
 _OWN = 112  # pixels, where nobody asks for another size
-
-
-def bin_file(path: Path) -> Protocol:
-    """A verification bin, its pictures as they are.
-
-    Raises
-    ------
-    DataError : the file is missing or damaged
-    """
-    found = bins.read(path)
-    return Protocol(str(path), InMemory(found.decoded("RGB")), found.pairs())
 
 
 def pairs(name: str, size: int | None) -> Protocol:
@@ -39,10 +27,24 @@ def pairs(name: str, size: int | None) -> Protocol:
 
 
 def templates(name: str, size: int | None) -> Protocol:
-    """IJB-B or IJB-C."""
+    """IJB-B or IJB-C, its faces aligned at the size that is wanted."""
     found = verification.load_templates(name)
     pooled = Templates(found.template, found.media, found.detector_score)
-    return Protocol(name, found, found.pairs, templates=pooled)
+    return Protocol(name, _Aligned(found, size or _OWN), found.pairs, templates=pooled)
+
+
+class _Aligned:
+    """The faces of IJB at one size, as `Pictures`."""
+
+    def __init__(self, found: ijb.TemplateSet, size: int) -> None:
+        self._found, self._size = found, size
+        self.content = (np.array(found.names), found.points)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
+        return self._found.read(rows, self._size)
 
 
 def lfw_archive(name: str, view: str, folds: tuple[int, ...], size: int | None) -> Protocol:
@@ -63,13 +65,13 @@ def att(name: str, size: int | None) -> Protocol:
     """AT&T's 40 people in 10 folds that share nobody."""
     side = size or _OWN
     faces = att_faces.load((side, side))
-    return Protocol(name, faces, att_faces.pairs(faces), faces.labels)
+    return Protocol(name, InMemory(faces.images), att_faces.pairs(faces), faces.labels)
 
 
 def handwriting(name: str, part: str, without: tuple[str, ...], size: int | None) -> Protocol:
     """Characters of some alphabets of Omniglot; mirrored they are others."""
     drawn = omniglot.load(part, without=without, size=size or 28)
-    return Protocol(name, drawn, sample(drawn.labels), drawn.labels, mirror=False)
+    return Protocol(name, InMemory(drawn.images), sample(drawn.labels), drawn.labels, mirror=False)
 
 
 @functools.lru_cache(maxsize=2)

@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 
-from cdmllab.exercises.common import number
+from cdmllab.exercises.common import is_number, number
 from cdmllab.geometry import cosine
 
 
 def _angle(answer: Any) -> str | None:
     right = math.degrees(math.acos(0.8))
     problem = number(answer, right, tolerance=0.05, unit="degrees")
-    if problem and isinstance(answer, float) and math.isclose(answer, math.acos(0.8), abs_tol=1e-3):
+    if problem and is_number(answer) and math.isclose(answer, math.acos(0.8), abs_tol=1e-3):
         return "That is the angle in radians; degrees are wanted."
-    if problem and isinstance(answer, int | float) and math.isclose(answer, 0.8, abs_tol=1e-3):
+    if problem and is_number(answer) and math.isclose(answer, 0.8, abs_tol=1e-3):
         return "That is the cosine; the angle is wanted."
     return problem
 
@@ -42,7 +42,7 @@ def _cosine_matrix(answer: Any) -> str | None:
 
 
 def _threshold(answer: Any) -> str | None:
-    if isinstance(answer, bool) or not isinstance(answer, int | float):
+    if not is_number(answer):
         return "A cosine is wanted: one number."
     wrong = sum((score >= answer) != same for score, same in _SIX_PAIRS)
     if wrong == 1:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cdmllab.exercises.common import number
+from cdmllab.exercises.common import is_number, number
 from cdmllab.geometry import unit
 from cdmllab.margins.angular import combined
 
@@ -14,10 +14,10 @@ from cdmllab.margins.angular import combined
 def _ratio(answer: Any) -> str | None:
     right = math.sin(math.pi / 3.0 + 0.5) / math.sin(math.pi / 3.0)
     problem = number(answer, right, tolerance=0.002)
-    if problem and isinstance(answer, int | float) and math.isclose(answer, 1.0 / right, abs_tol=0.002):
+    if problem and is_number(answer) and math.isclose(answer, 1.0 / right, abs_tol=0.002):
         return "That is the ratio turned round: the exact gradient is the larger one here."
     cosines = math.cos(math.pi / 3.0 + 0.5) / math.cos(math.pi / 3.0)
-    if problem and isinstance(answer, int | float) and math.isclose(answer, cosines, abs_tol=0.002):
+    if problem and is_number(answer) and math.isclose(answer, cosines, abs_tol=0.002):
         return "That is the ratio of the cosines; that of the slopes is wanted."
     return problem
 
@@ -25,7 +25,7 @@ def _ratio(answer: Any) -> str | None:
 def _silent(answer: Any) -> str | None:
     total = math.degrees(math.acos(math.log(1e6 - 1.0) / 64.0))
     problem = number(answer, total - math.degrees(0.5), tolerance=0.15, unit="degrees")
-    if problem and isinstance(answer, int | float) and math.isclose(answer, total, abs_tol=0.15):
+    if problem and is_number(answer) and math.isclose(answer, total, abs_tol=0.15):
         return "That is the angle with its margin, theta + m."
     return problem
 
@@ -59,6 +59,11 @@ def _finite(answer: Any) -> str | None:
     got = torch.as_tensor(answer(inside.clone(), 0.5))
     if got.shape != want.shape or not torch.allclose(got.double(), want, atol=1e-3):
         return "The values differ from cos(theta + m) also where nothing is in danger."
+    leaf = inside.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(answer(leaf, 0.5).sum(), leaf)
+    theta = torch.acos(inside)
+    if not torch.allclose(slope, torch.sin(theta + 0.5) / torch.sin(theta), rtol=0.05, atol=0.01):
+        return "The gradient inside is that of another function: it should be sin(theta + m) / sin(theta)."
     for dtype in (torch.float32, torch.float64):
         eps = torch.finfo(dtype).eps
         for c in (1.0, -1.0, 1.0 + eps, -1.0 - eps):

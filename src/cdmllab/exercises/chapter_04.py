@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from cdmllab import margins
-from cdmllab.exercises.common import number
+from cdmllab.exercises.common import is_number, number
 
 EASY, HARD = 0.49 * 1.2, 0.49 * 0.8
 
@@ -28,7 +28,7 @@ def _two_margins(answer: Any) -> str | None:
 
 def _gap_margin(answer: Any) -> str | None:
     problem = number(answer, 0.57, tolerance=5e-4, unit="radians")
-    if problem and isinstance(answer, int | float):
+    if problem and is_number(answer):
         if math.isclose(answer, 0.53, abs_tol=5e-4):
             return "The lead is 0.3; h is 1 less the lead."
         if math.isclose(answer, 0.7, abs_tol=5e-4):
@@ -53,7 +53,7 @@ def _matched(answer: Any) -> str | None:
 
 def _fair(answer: Any) -> str | None:
     problem = number(answer, 0.9 * EASY + 0.1 * HARD, tolerance=5e-4, unit="radians")
-    if problem and isinstance(answer, int | float):
+    if problem and is_number(answer):
         if math.isclose(answer, 0.49, abs_tol=5e-4):
             return "That is the base margin; the mean margin of this batch is larger."
         if math.isclose(answer, EASY, abs_tol=5e-4):
@@ -66,10 +66,12 @@ def _options(answer: Any) -> str | None:
         return "A dictionary of options of `cdml` is wanted."
     policy = margins.create("cdml", num_identities=2, **answer)
     assert isinstance(policy, margins.CDML)
-    own = torch.tensor([0.9, 0.7, 0.4, 0.1], dtype=torch.float64)
-    batch = margins.Batch(
-        torch.zeros(4, dtype=torch.int64), own, torch.ones(4), progress=1.0, hardest_negative=torch.zeros_like(own)
-    )
+    if policy.kind == "known":
+        return "The truth about a sample is an oracle's to know; name one of the chapter's three scores, or none."
+    # Leads of 75 to 45 degrees over the best foreign centre: no score is clipped.
+    own_deg = torch.tensor([10.0, 20.0, 30.0, 40.0], dtype=torch.float64)
+    own, foreign = (torch.cos(torch.deg2rad(deg)) for deg in (own_deg, torch.full_like(own_deg, 85.0)))
+    batch = margins.Batch(torch.zeros(4, dtype=torch.int64), own, torch.ones(4), progress=1.0, hardest_negative=foreign)
     margin_rad = policy.margin_rad(batch)
     if not math.isclose(float(margin_rad.mean()), 0.5, abs_tol=1e-9):
         return f"On four samples the mean margin is {float(margin_rad.mean()):.3f}."

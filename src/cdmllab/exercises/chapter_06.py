@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cdmllab.exercises.common import number
+from cdmllab.exercises.common import is_number, number
 from cdmllab.faces import FACTORS, difficulty
 
 
@@ -14,8 +14,10 @@ def _wrong_labels(answer: Any) -> str | None:
 
 
 def _distance(answer: Any) -> str | None:
-    if isinstance(answer, int | float) and abs(answer - 128.0) < 0.5:
+    if is_number(answer) and abs(answer - 128.0) < 0.5:
         return "That is the distance of strangers: a lookalike shares a part of the latent."
+    if is_number(answer) and min(abs(answer - 85.2), abs(answer - 121.7)) < 1.0:
+        return "That is with the cut at 2.2, which takes a part of the spread; the question is without."
     return number(answer, 89.6, tolerance=0.1, unit="")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cdmllab.data.recordio import WORD, frame
-from cdmllab.exercises.common import number
+from cdmllab.exercises.common import is_whole, number
 
 
 def _bytes_in_file(answer: Any) -> str | None:
@@ -18,7 +18,7 @@ def _bytes_in_file(answer: Any) -> str | None:
         1033: "The 24 bytes of an image record are part of the payload already.",
     }
     problem = number(answer, right, tolerance=0.0, unit="bytes")
-    return near.get(answer, problem) if problem and isinstance(answer, int) else problem
+    return near.get(answer, problem) if problem and is_whole(answer) else problem
 
 
 _PAYLOADS: tuple[tuple[bytes, int], ...] = (

@@ -5,13 +5,14 @@ from typing import Any
 
 from cdmllab import backbones
 from cdmllab.backbones import complexity
+from cdmllab.exercises.common import is_whole
 
 _LIMIT_PARAMETERS, _LIMIT_MACS = 3_000_000, 450_000_000
 
 
 def _linear_parameters(answer: Any) -> str | None:
     right = 256 * 8 * 8 * 512 + 512
-    if isinstance(answer, bool) or not isinstance(answer, int):
+    if not is_whole(answer):
         return "A whole number is wanted."
     if answer == right:
         return None

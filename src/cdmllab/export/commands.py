@@ -74,10 +74,15 @@ def convert(
     target: Annotated[Path, typer.Argument(help="A .safetensors file, or a .pth/.pt file as arcface_torch has them.")],
     name: Annotated[str, typer.Option(help="The backbone in a checkpoint (default: the one that fits).")] = "",
     channels: Annotated[
-        Literal["RGB", "BGR", "grey"], typer.Option(help="The channels a checkpoint was trained on.")
-    ] = "RGB",
-    mean: Annotated[float, typer.Option(help="Taken from pixels in [0, 1], for a checkpoint.")] = 0.5,
-    std: Annotated[float, typer.Option(help="Pixels are divided by it, for a checkpoint.")] = 0.5,
+        Literal["RGB", "BGR", "grey"] | None,
+        typer.Option(show_default="RGB", help="The channels a checkpoint was trained on."),
+    ] = None,
+    mean: Annotated[
+        float | None, typer.Option(show_default="0.5", help="Taken from pixels in [0, 1], for a checkpoint.")
+    ] = None,
+    std: Annotated[
+        float | None, typer.Option(show_default="0.5", help="Pixels are divided by it, for a checkpoint.")
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Keep a release in float16, half the size.")] = False,
 ) -> None:
     """Turn a checkpoint or a run into a release, or a release or a run into a checkpoint."""
@@ -89,8 +94,12 @@ def convert(
         raise CdmlLabError(f"{target}: weights are written as .safetensors, .pth or .pt")
     if half and target.suffix != ".safetensors":
         raise CdmlLabError(f"{target}: --half is for releases; arcface_torch's own files are in float32")
+    told = {"channels": channels, "mean": mean, "std": std}
+    told = {key: value for key, value in told.items() if value is not None}
     if source.suffix in (".pth", ".pt"):
-        given = sources.from_checkpoint(source, name, {"channels": channels, "mean": mean, "std": std})
+        given = sources.from_checkpoint(source, name, {"channels": "RGB", "mean": 0.5, "std": 0.5} | told)
+    elif wrong := [*(["name"] if name else []), *told]:
+        raise CdmlLabError(f"{source} says itself what it is: --{wrong[0]} is for checkpoints, .pth or .pt")
     else:
         given = sources.read(source)
     if target.suffix != ".safetensors":

@@ -9,11 +9,13 @@ from torch.nn import functional as F
 from cdmllab import faces
 from cdmllab.data import pairs
 from cdmllab.data.pairs import Pairs
+from cdmllab.faces.world import RESERVED
 
 STRENGTH = 0.65  # of the nuisances: neither easy nor hopeless
 PICTURES_EACH = 6
 FOLDS = 10
-_OTHERS = 1_000_000  # identities from here on are for calibration
+_JUDGED = RESERVED + 400_000  # people of the protocol: beyond those of `cdmllab.faces.protocols`, never trained on
+_CALIBRATION = RESERVED - 100_000  # like people to train on, and beyond those of worlds that begin at 0
 
 
 class Protocol(NamedTuple):
@@ -36,12 +38,12 @@ def protocol(identities: int, size: int, seed: int = 0) -> Protocol:
     index = torch.arange(PICTURES_EACH).repeat(identities)
     genuine = identities * PICTURES_EACH * (PICTURES_EACH - 1) // 2
     drawn = pairs.sample(labels.numpy(), per_fold=genuine // FOLDS, folds=FOLDS, seed=seed)
-    return Protocol(_render(labels, index, size, seed), drawn)
+    return Protocol(_render(_JUDGED + labels, index, size, seed), drawn)
 
 
 def calibration(count: int, size: int, seed: int = 0) -> Tensor:
     """Pictures of `count` people who are in no protocol; uint8 of shape (count, 3, size, size)."""
-    return _render(_OTHERS + torch.arange(count), torch.zeros(count, dtype=torch.int64), size, seed)
+    return _render(_CALIBRATION + torch.arange(count), torch.zeros(count, dtype=torch.int64), size, seed)
 
 
 def noise(count: int, size: int, seed: int = 0) -> Tensor:

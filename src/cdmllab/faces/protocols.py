@@ -4,7 +4,6 @@ All people come from the numbers that `FaceWorld` keeps back. A recipe says what
 how alike the two people of an impostor pair are; everything else follows from the seed.
 """
 
-import functools
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -118,6 +117,11 @@ class LabProtocol:
     def __len__(self) -> int:
         return len(self.identity)
 
+    @property
+    def nbytes(self) -> int:
+        """Of the pictures once all are rendered."""
+        return self._pictures.nbytes
+
     def __repr__(self) -> str:
         what = "pictures" if self.templates is None else f"pictures in {self.templates.template.max() + 1:,} templates"
         return f"LabProtocol({self.name}: {len(self.pairs.same):,} pairs of {len(self):,} {what}, {self.size} px)"
@@ -135,6 +139,10 @@ class LabProtocol:
         return chosen
 
 
+KEPT_BYTES = 512 * 2**20
+_kept: dict[tuple[str, int, int, Part], LabProtocol] = {}  # the oldest first
+
+
 def names() -> tuple[str, ...]:
     """The protocols there are."""
     return (*RECIPES, TEMPLATES)
@@ -146,9 +154,8 @@ def about(name: str) -> str:
     return _TEMPLATES_ABOUT if name == TEMPLATES else RECIPES[name].about
 
 
-@functools.lru_cache(maxsize=16)
 def load(name: str, *, size: int = 112, seed: int = 0, part: Part = "test") -> LabProtocol:
-    """Draw a protocol.
+    """Draw a protocol, or take it from those that were asked for last, which are kept up to 512 MiB of pictures.
 
     Parameters
     ----------
@@ -164,6 +171,20 @@ def load(name: str, *, size: int = 112, seed: int = 0, part: Part = "test") -> L
     _check(name)
     if part not in get_args(Part):
         raise ValueError(f"part must be one of {', '.join(map(repr, get_args(Part)))}; got {part!r}")
+    key = (name, size, seed, part)
+    found = _kept.pop(key, None) or _made(*key)
+    _kept[key] = found  # as the newest
+    while len(_kept) > 1 and sum(protocol.nbytes for protocol in _kept.values()) > KEPT_BYTES:
+        del _kept[next(iter(_kept))]
+    return found
+
+
+def forget() -> None:
+    """Let go of all protocols that are kept."""
+    _kept.clear()
+
+
+def _made(name: str, size: int, seed: int, part: Part) -> LabProtocol:
     if name == TEMPLATES:
         from cdmllab.faces.templates import draw
 

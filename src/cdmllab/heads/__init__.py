@@ -74,6 +74,14 @@ def create(
     if name in _PAIR_LOSSES:
         from cdmllab.heads.pairs import PairHead  # the library takes a while to import
 
+        of_centres = {
+            "scale": scale != 64.0, "learn_scale": learn_scale, "keep_logits": keep_logits,
+            "backend": backend != "dense", "block": block is not None, "products": products != "float32",
+            "compiled": compiled is not None, "sample_rate": sample_rate != 1.0, "sample_seed": sample_seed != 0,
+        }  # fmt: skip
+        for key, given in of_centres.items():
+            if given:
+                raise ValueError(f"{name} compares pairs of embeddings, without class centres: it has no {key}")
         return PairHead(name, embedding_dim=embedding_dim, num_identities=num_identities, **policy)
     loss = margins.create(name, num_identities=num_identities, embedding_dim=embedding_dim, **policy)
     common: dict[str, Any] = {

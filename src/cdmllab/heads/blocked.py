@@ -99,7 +99,8 @@ class BlockedHead(MarginHead):
         wanted = device == "cuda" if self.compiled is None else self.compiled
         parts = compiled_parts(device) if wanted else PLAIN
         scale = self._number("scale", self.policy.current_scale(self.scale))
-        return Walk(self.policy, batch, target, own, self.holds_all, scale, block, products, logits, parts)
+        policy = self.policy.as_now() if self.policy.changes_negatives else self.policy
+        return Walk(policy, batch, target, own, self.holds_all, scale, block, products, logits, parts)
 
     @torch.no_grad()
     def _own(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

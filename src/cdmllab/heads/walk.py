@@ -6,7 +6,7 @@ from a buffer of logits. What concerns single cells, the own class and the harde
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ SAFE_SCALE = 70.0
 class Walk:
     """What stays the same along the way."""
 
-    policy: MarginPolicy
+    policy: MarginPolicy  # with buffers that no later batch changes, if it changes negatives
     rows: Batch  # what `policy.negatives` may look at, detached
     target: Tensor  # [b] cosine to the own class centre (for plain softmax: the own logit)
     own: Tensor  # [b] row of the own class centre, -1 where that is not among these centres
@@ -155,8 +155,9 @@ class _Negatives(torch.autograd.Function):
             else:
                 largest, total = walk.parts.accumulate(z, largest, total)
         partition = total.log() if largest is None else total.log() + largest
-        ctx.save_for_backward(x, centres, bias, scale, partition, where, inverse)
-        ctx.walk = walk
+        # The buffer is the caller's too: saved so, it makes autograd complain where the caller has changed it.
+        ctx.save_for_backward(x, centres, bias, scale, partition, where, inverse, walk.logits if k == 1 else None)
+        ctx.walk = replace(walk, logits=None)
         ctx.mark_non_differentiable(hard_sum, hard_count)
         return partition, walk.target.clone(), hardest / s, hard_sum, hard_count
 
@@ -168,7 +169,7 @@ class _Negatives(torch.autograd.Function):
 
 
 def _backward(ctx: Any, g_partition: Tensor, g_target: Tensor, g_hardest: Tensor) -> tuple[Tensor | None, ...]:
-    x, centres, bias, scale, partition, where, inverse = ctx.saved_tensors
+    x, centres, bias, scale, partition, where, inverse, logits = ctx.saved_tensors
     partition = partition.detach()
     walk: Walk = ctx.walk
     policy, s = walk.policy, walk.scale
@@ -182,16 +183,15 @@ def _backward(ctx: Any, g_partition: Tensor, g_target: Tensor, g_hardest: Tensor
     d_scale = torch.zeros_like(scale) if ctx.needs_input_grad[3] else None
     for block in _blocks(len(centres) // k, walk):
         part, shrink = centres[block.rows], _at(inverse, block.rows)
-        buffer = walk.logits if k == 1 else None
-        if buffer is not None:
-            z, pick = buffer[:, block.columns], None
+        if logits is not None:
+            z, pick = logits[:, block.columns], None
         else:
             z, pick = _logits(scaled, part, shrink, _at(bias, block.columns), walk)
         slope = None
         if policy.changes_negatives:
             z, slope = _changed(z / s, walk)
             z *= s
-        a = walk.parts.pull(z, partition, buffer is not None or d_scale is not None)
+        a = walk.parts.pull(z, partition, logits is not None or d_scale is not None)
         a[block.own] = 0.0
         if d_scale is not None:
             d_scale += (a * z).sum(dim=1) @ g_partition / s

@@ -66,6 +66,34 @@ def pull(
     return slope
 
 
+class Alike(NamedTuple):
+    """What a loss makes of n samples that stand at one angle to all class centres."""
+
+    loss: Tensor  # [n]
+    slope: Tensor  # [n] d(loss)/d(theta) with all angles moved together, as the loss passes it on; per radian
+
+
+def alike(policy: MarginPolicy, angle_rad: Tensor, *, scale: float, num_identities: int) -> Alike:
+    """The price of the margin alone: the loss of samples that have the same angle to every class centre.
+
+    Nobody is told from anybody there, so what is left of the loss beyond log(num_identities) is the margin's doing, and
+    where it slopes it moves all embeddings towards all centres at once, or away from them.
+
+    Parameters
+    ----------
+    policy : the loss
+    angle_rad : Tensor of shape (n,), radians
+    scale, num_identities : s and c
+    """
+    theta = angle_rad.detach().requires_grad_()
+    with torch.enable_grad():
+        c = torch.cos(theta)
+        target = policy.margined(c, _batch(c, 0.0, 0.0))
+        loss = F.softplus(math.log(num_identities - 1) + scale * (c - target))
+        (slope,) = torch.autograd.grad(loss.sum(), theta)
+    return Alike(loss.detach(), slope)
+
+
 def _batch(cosines: Tensor, hardest_negative: float, progress: float) -> Batch:
     n = len(cosines)
     return Batch(

@@ -34,6 +34,8 @@ class MagFace(AngularMargin):
     ) -> None:
         super().__init__(beyond_pi=beyond_pi, gradient=gradient)
         check_range("low", low, 1e-3, high)
+        if low == high:
+            raise ValueError(f"low must be below high, got {low:g} for both")
         check_range("low_margin_rad", low_margin_rad, 0.0, 3.1)
         check_range("high_margin_rad", high_margin_rad, low_margin_rad, 3.1)
         check_range("lambda_g", lambda_g, 0.0, 1e6)

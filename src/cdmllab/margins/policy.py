@@ -1,7 +1,8 @@
 """The protocol of a margin softmax: what a loss changes about the cosines of a batch."""
 
+import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +83,12 @@ class MarginPolicy(nn.Module):
 
         A loss that changes negatives is called before they are looked at, without the statistics.
         """
+
+    def as_now(self) -> Self:
+        """A copy whose buffers stay as they are now: for a backward pass that other batches may come before."""
+        kept = copy.copy(self)
+        kept._buffers = {name: None if value is None else value.clone() for name, value in self._buffers.items()}
+        return kept
 
     def current_scale(self, scale: Tensor) -> Tensor:
         """The scale in use, given the head's; a scalar tensor to a scalar tensor."""

@@ -86,6 +86,19 @@ def tar_at_far(ranked: Ranked, far: float) -> float:
     return float((len(g) - np.searchsorted(g, refused, side="right")) / len(g))
 
 
+def lowest_accepted(ranked: Ranked, far: float) -> float:
+    """The lowest score, of either kind, that is accepted where the TAR is `tar_at_far`; errors as `allowed`.
+
+    As a threshold it gives just that TAR. Where nobody can be accepted it lies above every score.
+    """
+    k = allowed(far, len(ranked.impostor))
+    if k == len(ranked.impostor):
+        return float(min(scores[0] for scores in ranked))
+    refused = ranked.impostor[-1 - k]
+    above = np.concatenate([scores[np.searchsorted(scores, refused, side="right") :][:1] for scores in ranked])
+    return float(above.min() if len(above) else np.nextafter(refused, np.inf))
+
+
 def resolved(fars: Sequence[float], impostors: int) -> tuple[float, ...]:
     """Those of `fars` that `impostors` pairs can resolve."""
     return tuple(far for far in fars if 1.0 / impostors <= far <= 1.0)

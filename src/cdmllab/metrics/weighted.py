@@ -32,7 +32,8 @@ class Curve:
         thinned = below[:: max(1, len(below) // _STEPS)]
         self._starts = np.concatenate([starts[starts < _EXACT], thinned])
         self._same = same
-        self._lowest = falling[np.append(0, np.append(self._starts[1:], len(falling)) - 1)]  # accepted at each point
+        ends = np.append(self._starts[1:], len(falling))
+        self._lowest = np.append(np.nextafter(falling[0], np.inf), falling[ends - 1])  # accepted at each point
 
     def measures(self, weights: Floats, fars: Sequence[float] = ()) -> dict[str, Floats]:
         """``"auc"``, ``"eer"``, ``"tar@<far>"`` and ``"threshold@<far>"`` for weights (r, p), each of shape (r,).

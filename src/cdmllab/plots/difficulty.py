@@ -87,7 +87,7 @@ def guess_against_truth(ax: Axes, easiness: ArrayLike, difficulty: ArrayLike, wr
     """
     against_difficulty(ax, difficulty, easiness, wrong, alpha=0.55)
     ax.set_ylabel("easiness")
-    ax.legend(loc="lower left")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)  # above: the dots may lie anywhere
 
 
 def against_difficulty(ax: Axes, difficulty: ArrayLike, values: ArrayLike, wrong: ArrayLike, *, alpha: float) -> None:
@@ -105,7 +105,7 @@ def by_label(ax: Axes, easiness: ArrayLike, wrong: ArrayLike, bins: int = 40) ->
     for rows, shade, told in ((~w, RIGHT, "right label"), (w, WRONG, "wrong label")):
         ax.hist(e[rows], edges, density=True, color=shade, alpha=0.6, label=told)
     ax.set(xlabel="easiness", ylabel="density")
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
 def colour_bar(ax: Axes, picture: AxesImage) -> None:

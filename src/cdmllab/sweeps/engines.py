@@ -1,15 +1,20 @@
 """Where the tasks of a sweep are done: processes of this machine, or the workers of a Ray cluster."""
 
 import multiprocessing
+import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
+from cdmllab.data import roots
 from cdmllab.errors import CdmlLabError
 from cdmllab.processes import end_with_parent
+from cdmllab.runs import root
 from cdmllab.sweeps.task import Outcome, Task, carry_out
 
 
@@ -43,7 +48,7 @@ class Local:
         """Begin a task."""
         process = self._idle.get()
         future = process.submit(carry_out, task, self.within)
-        future.add_done_callback(lambda done: self._idle.put(self._process() if _died(done) else process))
+        future.add_done_callback(lambda done: self._idle.put(self._process() if _failed(done) else process))
         return future
 
     def close(self) -> None:
@@ -59,11 +64,12 @@ class Local:
 class Ray:
     """The workers of a Ray cluster; each task takes as many cores as its config has threads, and a GPU if it says cuda.
 
-    The folder of runs has to be the same one on all machines. Retries are the sweep's, so Ray itself makes none.
+    The folders of runs and data have to be the same ones, by the same paths, on all machines. Retries are the sweep's,
+    so Ray itself makes none.
     """
 
     def __init__(self, ray: Any, within: Path | None) -> None:
-        self._ray, self.within = ray, None if within is None else str(within.resolve())
+        self._ray, self.within = ray, str((within or root()).resolve())
         self.room = max(1, int(ray.cluster_resources().get("CPU", 1)))
         self._remote = ray.remote(max_retries=0, retry_exceptions=False)(_carry_out)
 
@@ -97,7 +103,12 @@ def ray(address: str, within: Path | None = None) -> Iterator[Engine]:
     except ImportError:
         raise CdmlLabError("--ray needs Ray: pip install 'cdmllab[ray]' brings it") from None
     try:
-        found.init(address=address, log_to_driver=False, include_dashboard=False if address == "local" else None)
+        found.init(
+            address=address,
+            log_to_driver=False,
+            include_dashboard=False if address == "local" else None,
+            runtime_env={"env_vars": _environment(within)},
+        )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise CdmlLabError(f"there is no Ray cluster at {address}: {error}") from None
     try:
@@ -106,11 +117,32 @@ def ray(address: str, within: Path | None = None) -> Iterator[Engine]:
         found.shutdown()
 
 
-def _carry_out(task: Task, within: str | None) -> Outcome:
-    return carry_out(task, None if within is None else Path(within))
+def _carry_out(task: Task, within: str) -> Outcome:
+    return carry_out(task, Path(within))
 
 
-def _died(done: "Future[Outcome]") -> bool:
-    from concurrent.futures.process import BrokenProcessPool
+def died(error: BaseException | None) -> bool:
+    """Whether what ended a task is the death of its process or machine, not the task's own failure."""
+    if "ray" in sys.modules and isinstance(error, _ray_deaths()):
+        return True
+    return isinstance(error, BrokenProcessPool)
 
-    return not done.cancelled() and isinstance(done.exception(), BrokenProcessPool)
+
+def _ray_deaths() -> tuple[type[BaseException], ...]:
+    from ray import exceptions as e
+
+    return e.WorkerCrashedError, e.NodeDiedError, e.LocalRayletDiedError, e.ObjectLostError, e.OutOfMemoryError
+
+
+def _failed(done: "Future[Outcome]") -> bool:
+    return not done.cancelled() and died(done.exception())
+
+
+def _environment(within: Path | None) -> dict[str, str]:
+    """What the workers have to know of this process: its folders of runs and data, from wherever they look."""
+    told = {"CDMLLAB_RUNS": str((within or root()).resolve())}
+    if folders := os.environ.get(roots.VARIABLE):
+        told[roots.VARIABLE] = os.pathsep.join(
+            str(Path(folder).resolve()) for folder in folders.split(os.pathsep) if folder
+        )
+    return told

@@ -15,7 +15,18 @@ from cdmllab.sweeps.expand import Done
 from cdmllab.sweeps.spec import Spec
 
 CURVE_POINTS = 25
-_PROVENANCE = ("git_commit", "git_dirty", "versions", "machine", "processor", "gpu", "data", "train_seconds", "started")
+_PROVENANCE = (
+    "git_commit",
+    "git_dirty",
+    "earlier_commits",
+    "versions",
+    "machine",
+    "processor",
+    "gpu",
+    "data",
+    "train_seconds",
+    "started",
+)
 
 
 def of(spec: Spec, found: Mapping[str, list[Done]]) -> dict[str, Any]:
@@ -27,7 +38,8 @@ def of(spec: Spec, found: Mapping[str, list[Done]]) -> dict[str, Any]:
             key = (one.task.arm, json.dumps(one.task.point))
             if key not in groups:
                 config = plain_config(one.task.config)
-                groups[key] = {"arm": one.task.arm, "point": one.task.point, "config": config, "done": []}
+                of_task = {"arm": one.task.arm, "point": one.task.point, "config": config, "flip": one.task.flip}
+                groups[key] = {**of_task, "done": []}
             groups[key]["done"].append(one)
         for group in groups.values():
             runs = group.pop("done")

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 from cdmllab import results
 from cdmllab.errors import CdmlLabError, did_you_mean
@@ -36,7 +36,8 @@ class Difference(NamedTuple):
 
     def told(self, unit: str = "", scale: float = 100.0) -> str:
         """As ``+0.12 [-0.30, +0.54] points``."""
-        numbers = f"{scale * self.mean:+.2f} [{scale * self.low:+.2f}, {scale * self.high:+.2f}]"
+        mean, low, high = (round(scale * value, 2) + 0.0 for value in (self.mean, self.low, self.high))  # no -0.00
+        numbers = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
         return f"{numbers} {unit}".strip()
 
 
@@ -97,11 +98,23 @@ class Recorded:
             raise CdmlLabError(f"sweep {self.name} keeps no curve {key!r} of {arm}; `curves:` in its spec lists them")
         return np.array(found["step"], float), np.array(found["mean"], float), np.array(found["sd"], float)
 
+    def beside(self, stage: str, arm: str, other: str, key: str) -> tuple[Floats, Floats, Floats]:
+        """Steps, and an arm's mean of a metric minus another's; the spread of that was not kept, and is 0 here."""
+        (step, mean, _), (_, base, _) = self.curve(stage, arm, key), self.curve(stage, other, key)
+        return step, mean - base, np.zeros_like(mean)
+
     def difference(
-        self, stage: str, arm: str, other: str, protocol: str | Sequence[str], measure: str = "accuracy"
+        self,
+        stage: str,
+        arm: str,
+        other: str,
+        protocol: str | Sequence[str],
+        measure: str = "accuracy",
+        confidence: float = 0.95,
     ) -> Difference:
         """An arm's measure minus another's, paired by seed."""
-        return paired(self.values(stage, arm, protocol, measure), self.values(stage, other, protocol, measure))
+        one, base = (self.values(stage, name, protocol, measure) for name in (arm, other))
+        return paired(one, base, confidence)
 
     def trained(self) -> dict[str, Any]:
         """How many trainings there were, how long they took, and where."""
@@ -148,7 +161,8 @@ def paired(one: Floats, other: Floats, confidence: float = 0.95, power: float = 
     error = sd / math.sqrt(n)
     t = float(stats.t.ppf(0.5 + confidence / 2, n - 1))
     p = float(2 * stats.t.sf(abs(d.mean()) / error, n - 1)) if error > 0 else float(d.mean() == 0)
-    detectable = (t + float(stats.t.ppf(power, n - 1))) * error
+    shift = optimize.brentq(lambda nc: stats.nct.sf(t, n - 1, nc) - power, 0.0, 100.0 * t)  # of t, in standard errors
+    detectable = float(shift) * error
     return Difference(float(d.mean()), float(d.mean()) - t * error, float(d.mean()) + t * error, sd, n, detectable, p)
 
 
@@ -205,6 +219,8 @@ def _faults(task: Any, group: Mapping[str, Any], run: Mapping[str, Any]) -> list
     faults = []
     if run.get("git_dirty") is not False:
         faults.append(f"run {run['run']} was made with changes that are not committed")
+    if group.get("flip", task.flip) is not task.flip:  # older records do not say
+        faults.append(f"run {run['run']} was judged with flip {group['flip']}, and the spec says {task.flip} now")
     for protocol in task.protocols:
         if protocol not in run["measures"]:
             faults.append(f"run {run['run']} was not judged by {protocol}")

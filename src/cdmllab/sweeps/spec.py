@@ -47,7 +47,7 @@ class Stage(Section):
 
     Attributes
     ----------
-    presets : what is trained; none takes the sweep's own
+    presets : what is trained; none takes the sweep's own; later stages can build on a stage of one only
     settings : changes to every training, with keys as ``optimiser.lr``
     arms : by name, the changes that make each arm; none takes those of the stage that `tuned_by` or `winner_of` names
     grid : by key, the values to try; every arm meets every combination
@@ -101,6 +101,8 @@ class Stage(Section):
         for key, values in [pair for grid in (self.grid, *self.grids.values()) for pair in grid.items()]:
             if not values:
                 raise ValueError(f"the grid's key {key} has no values")
+        if len(self.presets) > 1 and (self.grid or self.grids):
+            raise ValueError("a grid is for one preset: make it one stage for each of them")
         for arm in self.grids:
             if arm not in self.arms:
                 raise ValueError(f"grids.{arm}: there is no such arm{did_you_mean(arm, self.arms)}")
@@ -147,6 +149,11 @@ class Spec(Section):
                 if wanted is not None and wanted not in earlier:
                     raise ValueError(
                         f"stages.{name}.{key}: {wanted!r} is no earlier stage{did_you_mean(wanted, earlier)}"
+                    )
+                if wanted is not None and len(earlier[wanted].presets) > 1:
+                    raise ValueError(
+                        f"stages.{name}.{key}: {wanted!r} has several presets, and what it found is kept by arm; make "
+                        "it one stage for each preset"
                     )
             for wanted in (stage.tuned_by, stage.winner_of):
                 if wanted is not None and not earlier[wanted].protocols:

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from cdmllab.errors import CdmlLabError
 from cdmllab.files import read_json, write_text
 from cdmllab.runs import Run, root
-from cdmllab.sweeps import expand
+from cdmllab.sweeps import engines, expand
 from cdmllab.sweeps.engines import Engine
 from cdmllab.sweeps.expand import Done
 from cdmllab.sweeps.spec import Spec
@@ -75,6 +75,9 @@ class Sweep:
             raise CdmlLabError(f"another process runs this sweep in {self.folder}: wait for it to end") from None
 
     def _stages(self, engine: Engine, tell: Callable[[str], None]) -> dict[str, list[Done]]:
+        # Whoever was running when the sweep was killed is begun again; with the lock held nobody is running now.
+        for row in self._read().values():
+            self._rows[row.task] = replace(row, state="waiting", attempts=0) if row.state == "running" else row
         done: dict[str, list[Done]] = {}
         for name in self.spec.stages:
             tasks = expand.tasks(self.spec, name, done)
@@ -131,8 +134,7 @@ class Sweep:
             said = future.result()
             return Row(task.name, "finished", attempts, round(seconds, 1), said.run, said.evaluations, said.exports)
         told = f"{type(error).__name__}: {error}".splitlines()[0]
-        would_fail_again = isinstance(error, CdmlLabError | ValueError | FloatingPointError)
-        again = not would_fail_again and attempts <= self.spec.retries
+        again = engines.died(error) and attempts <= self.spec.retries
         return Row(task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=told)
 
     def _is_done(self, task: Task) -> bool:
@@ -144,6 +146,8 @@ class Sweep:
         if not all(Path(path).is_file() for path in (*row.evaluations.values(), *row.exports.values())):
             return False
         try:
+            if any(told["flip"] is not task.flip for told in evaluated(row).values()):
+                return False
             run = Run.open(row.run)
         except ValueError:
             return False
@@ -168,8 +172,7 @@ class Sweep:
             rows = [Row(**one) for one in read_json(path)]
         except (ValueError, TypeError) as error:
             raise CdmlLabError(f"{path} cannot be read ({error}): remove it; finished runs are found again") from None
-        # Whoever was running when the sweep was killed is begun again.
-        return {row.task: replace(row, state="waiting", attempts=0) if row.state == "running" else row for row in rows}
+        return {row.task: row for row in rows}
 
 
 def evaluated(row: Row) -> dict[str, Any]:
@@ -193,8 +196,11 @@ def line(row: Row) -> str:
     told = [f"{row.task:44} {row.state}"]
     if row.seconds is not None:
         told.append(f"{row.seconds:7.1f} s")
-    for name, of in evaluated(row).items():
-        found = measures(of)
+    for name, path in row.evaluations.items():
+        if not Path(path).is_file():
+            told.append(f"{name}: {path} is gone")
+            continue
+        found = measures(read_json(path))
         told.append(f"{name} {100 * found.get('accuracy', found['auc']):.2f} %")
     if row.attempts > 1:
         told.append(f"attempt {row.attempts}")

@@ -8,10 +8,11 @@ from filelock import FileLock, Timeout
 
 from cdmllab import training
 from cdmllab.evaluate import judging
+from cdmllab.preprocessing import standard
 from cdmllab.runs import Run
 from cdmllab.sweeps.spec import ExportKind
 from cdmllab.training import Config
-from cdmllab.training.loop import LOCK, prepare
+from cdmllab.training.loop import LOCK
 
 
 class Task(NamedTuple):
@@ -50,7 +51,9 @@ def carry_out(task: Task, within: Path | None = None, tell: Callable[[str], None
     settings = judging.Settings(flip=task.flip, replicates=0)  # the spread over seeds is what counts here
     evaluations, backbone = {}, trained.backbone.to(config.device)
     for name in task.protocols:
-        done, _, _ = judging.judge(backbone, name, folder / "eval", settings, prepare=prepare(backbone))
+        done, _, _ = judging.judge(
+            backbone, name, folder / "eval", settings, prepare=standard(backbone.channels, backbone.size)
+        )
         evaluations[name] = str(folder / "eval" / f"{done.name}.json")
     return Outcome(str(folder), evaluations, {kind: str(_export(folder, kind, tell)) for kind in task.export})
 

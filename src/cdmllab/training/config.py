@@ -13,12 +13,14 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
-from cdmllab import backbones, heads
+from cdmllab import backbones, heads, margins
 from cdmllab.data.transforms import AUGMENTATIONS
-from cdmllab.errors import did_you_mean
+from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.evaluate import protocols as all_protocols
 from cdmllab.training import sources
 
 if TYPE_CHECKING:
@@ -91,11 +93,15 @@ class Loss(Named):
             self.build(embedding_dim=2, num_identities=2)
         return self
 
-    def build(self, *, embedding_dim: int, num_identities: int) -> "MarginHead | PairHead":
-        """A new head, from `cdmllab.heads.create`."""
-        return heads.create(
-            self.name, embedding_dim=embedding_dim, num_identities=num_identities, scale=self.scale, **self.options
-        )
+    def build(self, *, embedding_dim: int, num_identities: int, seed: int = 0) -> "MarginHead | PairHead":
+        """A new head, from `cdmllab.heads.create`; `seed` is of its draws where the options give none."""
+        seeds: dict[str, Any] = {}
+        if self.name in margins.names() and "seed" in margins.options(self.name):
+            seeds["seed"] = seed
+        if self.options.get("backend") == "sharded":
+            seeds["sample_seed"] = seed
+        size: dict[str, Any] = {"embedding_dim": embedding_dim, "num_identities": num_identities}
+        return heads.create(self.name, scale=self.scale, **size, **{**seeds, **self.options})
 
 
 class Optimiser(Section):
@@ -155,6 +161,14 @@ class Watch(Section):
     protocols: tuple[str, ...] = ()
     truth_every: PositiveInt | None = None
     tensorboard: bool = False
+
+    @field_validator("protocols")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(all_protocols.matching(names))
+        except CdmlLabError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:

@@ -11,13 +11,13 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from torch import Tensor
 
-from cdmllab import promises
+from cdmllab import margins, promises
 from cdmllab.backbones import Backbone, weights
 from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.heads import MarginHead, sharded_state_dict
 from cdmllab.preprocessing import apply, standard
 from cdmllab.runs import CONFIG, Run
-from cdmllab.training import checkpoint, sources
+from cdmllab.training import checkpoint, sources, validation
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place, place
 from cdmllab.training.record import Progress, Recorder, Tell
@@ -81,8 +81,11 @@ def train(
         with place(config.device) as here, torch.random.fork_rng():
             if at_epoch is not None and here.world_size > 1:
                 raise ValueError("at_epoch looks at the whole network: it needs a training in one process")
+            _check(config, here)
             run = resume or _begin(config, within, here)
-            _hold(run, config, here, say if here.first else _silent, progress if here.first else None, at_epoch)
+            if not here.first:
+                say, progress = _silent, None
+            _hold(run, config, here, say, progress, at_epoch, again=resume is not None)
     finally:
         torch.set_num_threads(threads)
     return load(run)
@@ -113,7 +116,9 @@ def load(run: Run) -> Trained:
     with torch.random.fork_rng():
         backbone, _ = weights.load_release(release)
         head = config.loss.build(
-            embedding_dim=config.backbone.embedding_dim, num_identities=int(run.record["num_identities"])
+            embedding_dim=config.backbone.embedding_dim,
+            num_identities=int(run.record["num_identities"]),
+            seed=config.seed,
         )
     if isinstance(head, MarginHead):
         checkpoint.read(run.folder / HEAD, sharded_state_dict(head))
@@ -150,15 +155,19 @@ def _silent(line: str) -> None:
 
 
 def _begin(config: Config, within: Path | None, here: Place) -> Run:
-    missing = sources.missing(config.data.name, config.data.options)
-    if missing:
-        raise CdmlLabError(missing)
     made = Run.create(config.name, config.seed, config.flat(), within=within).folder if here.first else Path()
     return Run.open(here.agree(str(made)))
 
 
 def _hold(
-    run: Run, config: Config, here: Place, say: Tell, progress: Progress | None, at_epoch: AtEpoch | None
+    run: Run,
+    config: Config,
+    here: Place,
+    say: Tell,
+    progress: Progress | None,
+    at_epoch: AtEpoch | None,
+    *,
+    again: bool,
 ) -> None:
     """Train with the folder locked, and keep the record of how it ended."""
     lock = FileLock(run.folder / LOCK)
@@ -168,7 +177,7 @@ def _hold(
         except Timeout:
             raise CdmlLabError(f"another process is training in {run.folder}: wait for it to end") from None
     try:
-        if here.first and run.status != "running":
+        if here.first and again:  # a killed run's record says that it runs; the code may be another all the same
             run.restart()
         _fit(run, config, here, say, progress, at_epoch)
     except BaseException as error:
@@ -185,9 +194,10 @@ def _hold(
 def _fit(run: Run, config: Config, here: Place, say: Tell, progress: Progress | None, at_epoch: AtEpoch | None) -> None:
     torch.manual_seed(config.seed)
     source = sources.load(config.data.name, config.data.options)
-    _check_ranks(config, here)
     backbone = config.backbone.build()
-    head: Any = config.loss.build(embedding_dim=config.backbone.embedding_dim, num_identities=source.num_identities)
+    head: Any = config.loss.build(
+        embedding_dim=config.backbone.embedding_dim, num_identities=source.num_identities, seed=config.seed
+    )
     if config.start_from is not None:
         backbone.load_state_dict(_weights(Path(config.start_from)).state_dict())
     backbone = backbone.to(here.device).speed_up(**config.speed.model_dump())
@@ -195,10 +205,10 @@ def _fit(run: Run, config: Config, here: Place, say: Tell, progress: Progress | 
     state = trainer.state()
     begun = checkpoint.load(run.folder, state, say)
     if begun is not None:
-        trainer.restore(state)
+        trainer.restore(state, begun)
         say(f"{run.folder.name}: going on from step {begun:,}")
     if here.first:
-        run.drop_metrics_after(trainer.step)
+        run.drop_metrics_after(trainer.taken)
     say(
         f"{run.folder.name}: {len(source):,} pictures of {source.num_identities:,} identities; "
         f"{trainer.steps:,} steps of {trainer.effective_batch:,} pictures, learning rate {trainer.lr():g}"
@@ -227,7 +237,15 @@ def _fit(run: Run, config: Config, here: Place, say: Tell, progress: Progress | 
     here.wait()
 
 
-def _check_ranks(config: Config, here: Place) -> None:
+def _check(config: Config, here: Place) -> None:
+    """Refuse before the first step what would stop the training later."""
+    missing = sources.missing(config.data.name, config.data.options)
+    if missing:
+        raise CdmlLabError(missing)
+    for name, how in validation.missing_for(config).items():
+        raise CdmlLabError(f"watch.protocols asks for {name}: {how}")
+    if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in margins.names()):
+        raise CdmlLabError("watch.truth_every looks at all class centres: one process, and no pair loss")
     if here.world_size == 1:
         return
     if config.loss.options.get("backend") != "sharded":

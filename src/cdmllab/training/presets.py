@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from cdmllab import promises
 from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.files import parse_yaml
 from cdmllab.training.config import Config
 
 FOLDER = Path(__file__).with_name("presets")
@@ -63,11 +63,24 @@ def header(name: str) -> dict[str, str]:
     return promises.header(_path(name))
 
 
+def differing(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
+    """Every key in which two configs of unlike name differ, with both values; a dash where one does not set it."""
+    a, b, found = one.flat(), other.flat(), []
+    for section in dict.fromkeys((*a, *b)):
+        x, y = a.get(section, "–"), b.get(section, "–")
+        if isinstance(x, dict) and isinstance(y, dict):
+            keys = dict.fromkeys((*x, *y))
+            found += [(f"{section}.{key}", x.get(key, "–"), y.get(key, "–")) for key in keys]
+        elif section != "name":
+            found.append((section, x, y))
+    return [row for row in found if row[1] != row[2]]
+
+
 def _parsed(setting: str) -> tuple[str, Any]:
     key, separator, text = setting.partition("=")
     if not separator:
         raise CdmlLabError(f"a setting is written key=value, as loss.margin_rad=0.45; got {setting!r}")
-    return key, yaml.safe_load(text)
+    return key, parse_yaml(text, f"the setting {setting!r}")
 
 
 def _path(name: str) -> Path:

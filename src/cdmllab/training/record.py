@@ -9,6 +9,7 @@ from torch import Tensor
 from cdmllab import evaluate
 from cdmllab.data.loaders import Batch
 from cdmllab.errors import CdmlLabError
+from cdmllab.evaluate.simple import glance
 from cdmllab.heads import HeadOutput, MarginHead
 from cdmllab.runs import Run
 from cdmllab.training import checkpoint, watch
@@ -40,7 +41,7 @@ class Recorder:
 
     def step(self, batch: Batch, out: HeadOutput, embeddings: Tensor) -> None:
         """Write what is due after a step."""
-        at, last = self.trainer.step, self.trainer.step == self.trainer.steps
+        at, last = self.trainer.taken, self.trainer.step == self.trainer.steps
         if at % self.watch.log_every == 0 or last or at == 1:
             self._metrics(batch, out, embeddings)
         if self.watch.validate_every and (at % self.watch.validate_every == 0 or last) and self.first:
@@ -59,7 +60,7 @@ class Recorder:
         t = self.trainer
         nearest = t.head.nearest(embeddings) if isinstance(t.head, MarginHead) else None  # all ranks together
         values = {
-            "step": t.step,
+            "step": t.taken,
             "epoch": (t.step - 1) // t.steps_an_epoch,
             "lr": t.optimiser.param_groups[0]["lr"],
             **watch.measures(out, embeddings, nearest, batch.labels),
@@ -71,29 +72,30 @@ class Recorder:
             self.run.log(**values)
         if self._board is not None:
             for name, value in values.items():
-                self._board.add_scalar(name, value, t.step)
+                self._board.add_scalar(name, value, t.taken)
         left = (perf_counter() - self._started) / (t.step - self._from) * (t.steps - t.step)
-        self.progress(t.step, t.steps, f"step {t.step:,} of {t.steps:,}  loss {values['loss']:.3f}  {left:.0f} s left")
+        line = f"step {t.taken:,} of {t.in_all:,}  loss {values['loss']:.3f}  {left:.0f} s left"
+        self.progress(t.taken, t.in_all, line)
 
     def _validate(self) -> None:
-        """Accuracy and AUC on the named protocols, into the metrics."""
+        """Accuracy (where there are folds) and AUC on the named protocols, into the metrics."""
         t = self.trainer
-        told: dict[str, float] = {"step": t.step}
+        told: dict[str, float] = {"step": t.taken}
         with t.aside():
             for name in self.watch.protocols:
                 protocol = evaluate.protocols.load(name, t.backbone.size)
                 embeddings = evaluate.embed(t.backbone, protocol.images, prepare=t.prepare)
-                judged = evaluate.verify(embeddings, protocol.pairs)
-                told |= {f"{name}/accuracy": judged.accuracy.mean, f"{name}/auc": judged.auc}
-                self.say(f"step {t.step:,}  {name}: accuracy {100 * judged.accuracy.mean:.2f} %, AUC {judged.auc:.4f}")
+                judged = glance(embeddings.numpy(), protocol)
+                told |= {f"{name}/{measure}": value for measure, value in judged.items()}
+                accuracy = f"accuracy {100 * judged['accuracy']:.2f} %, " if "accuracy" in judged else ""
+                self.say(f"step {t.taken:,}  {name}: {accuracy}AUC {judged['auc']:.4f}")
         self.run.log(**told)
 
     def _look(self, truth: Truth) -> None:
         t = self.trainer
-        if not isinstance(t.head, MarginHead) or t.place.world_size > 1:
-            raise CdmlLabError("watch.truth_every looks at all class centres: one process, and no pair loss")
+        assert isinstance(t.head, MarginHead)  # the config was looked at before the first step
         with t.aside():
-            self.run.log(step=t.step, **truth.look(t.backbone, t.head))
+            self.run.log(step=t.taken, **truth.look(t.backbone, t.head))
 
 
 def _board(run: Run) -> Any:

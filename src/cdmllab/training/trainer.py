@@ -68,7 +68,7 @@ class Trainer:
         o = config.optimiser
         self.optimiser = SGD(self.parameters().values(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay)
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=config.speed.precision == "float16")
-        self.step = 0
+        self.step, self._offset = 0, 0
         self.gradient_norm: float | None = None
         self.clock = watch.Clock()
         self._began, self._before = perf_counter(), 0.0
@@ -82,6 +82,19 @@ class Trainer:
     def epoch(self) -> int:
         """Counted from 0."""
         return self.step // self.steps_an_epoch
+
+    @property
+    def taken(self) -> int:
+        """Steps really taken, what metrics and checkpoints are named by; it never goes back.
+
+        Other than `step`, by which the schedule runs, once a run has gone on with another number of ranks.
+        """
+        return self.step + self._offset
+
+    @property
+    def in_all(self) -> int:
+        """What `taken` is at the end."""
+        return self.steps + self._offset
 
     def seconds(self) -> float:
         """Spent on training so far, in all the processes that had a part in it one after the other."""
@@ -158,7 +171,7 @@ class Trainer:
         return divergence.stop(
             self.run.folder,
             what,
-            step=self.step,
+            step=self.taken,
             epoch=self.epoch,
             lr=self.lr(),
             precision=self.config.speed.precision,
@@ -201,8 +214,8 @@ class Trainer:
             "seconds": self.seconds(),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state` gave and a checkpoint filled."""
+    def restore(self, state: dict[str, Any], taken: int) -> None:
+        """Go on from a state that `state` gave and a checkpoint, of so many steps taken, filled."""
         self.backbone.load_state_dict(state["backbone"])
         self.scaler.load_state_dict(state["scaler"])
         self.loader.load_state_dict(state["loader"])
@@ -210,5 +223,6 @@ class Trainer:
         self.place.set_random_state(state["random"])
         # On another number of ranks a step holds another number of pictures: as far is as far through the epochs.
         self.step = round(state["step"] * self.steps / state["steps"])
+        self._offset = taken - self.step
         self.clock.reset()
         self._began, self._before = perf_counter(), float(state["seconds"])

@@ -24,7 +24,7 @@ const kit = (() => {
 .cdw .cdw-axis { stroke: var(--w-muted); stroke-width: 1; shape-rendering: crispEdges; }
 .cdw .cdw-slider { display: grid; grid-template-columns: 1fr auto; align-items: baseline; column-gap: 8px; }
 .cdw .cdw-slider small { color: var(--w-muted); font-size: 13px; }
-.cdw .cdw-slider output { font-weight: 600; }
+.cdw .cdw-slider .cdw-value { font-weight: 600; }
 .cdw input[type=range] { grid-column: 1 / -1; width: 100%; height: 28px; margin: 0; accent-color: var(--w-accent);
   cursor: pointer; touch-action: pan-y; }
 .cdw legend { float: none; width: auto; margin: 0 0 4px; padding: 0; font: inherit; }
@@ -53,7 +53,7 @@ const kit = (() => {
 .cdw select { min-height: 34px; max-width: 100%; padding: 3px 8px; font: inherit; color: var(--w-ink); cursor: pointer;
   background: var(--w-surface); border: 1px solid var(--w-muted); border-radius: 8px; }
 .cdw .cdw-under { margin-top: 4px; }
-.cdw .cdw-under .cdw-slider label, .cdw .cdw-under .cdw-slider output { padding: 0 8px; }
+.cdw .cdw-under .cdw-slider :is(label, .cdw-value) { padding: 0 8px; }
 .cdw .cdw-controls button { justify-self: start; }
 .cdw .cdw-check { display: flex; align-items: center; gap: 8px; min-height: 34px; cursor: pointer; font-size: 14px; }
 .cdw .cdw-check input { width: 18px; height: 18px; margin: 0; flex: none; accent-color: var(--w-accent); }
@@ -63,6 +63,7 @@ const kit = (() => {
 .cdw .cdw-legend { display: flex; flex-wrap: wrap; gap: 2px 20px; margin: 0 0 10px; align-content: start; }
 .cdw .cdw-legend span { display: flex; align-items: center; gap: 8px; }
 .cdw .cdw-legend i { flex: none; width: 24px; border-top: 3px solid var(--mark); }
+.cdw .cdw-legend i.cdw-area { height: 12px; border: 0; border-radius: 2px; }
 .cdw .cdw-note { margin: 10px 0; color: var(--w-muted); font-size: 14px; }
 .cdw [hidden] { display: none; }
 @container (min-width: 660px) {
@@ -92,6 +93,7 @@ const kit = (() => {
     return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
   };
 
+  const SLOP_PX = 8; // an unsteady finger goes as far
   // The reader has asked the system for no animation.
   const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -131,22 +133,61 @@ const kit = (() => {
     model.save_changes();
   };
 
+  // The keys that a control answers stay with it, since JupyterLab takes arrows and letters for itself; all others, and
+  // those with Ctrl and the like, are the page's.
+  const MOVES = /^(Arrow\w+|Home|End|Page\w+| )$/;
+  const keep = (event) => {
+    const { key, target, ctrlKey, altKey, metaKey, shiftKey } = event;
+    if (ctrlKey || altKey || metaKey) return;
+    const typed = key.length === 1 && target.matches("select");
+    const pressed = (key === "Enter" && target.matches("button")) || MOVES.test(key);
+    if (typed || (pressed && !shiftKey)) event.stopPropagation();
+  };
+
   // The widget's root element with its style inside, so that it looks right wherever it is put.
   const root = (el, label, css = "") => {
     const node = html("div", { class: "cdw", role: "group", "aria-label": label }, html("style", {}, CSS + css));
-    node.addEventListener("keydown", (event) => event.stopPropagation()); // JupyterLab takes arrow keys for itself
+    node.addEventListener("keydown", keep);
     el.replaceChildren(node);
     return node;
+  };
+
+  // Calls begin(down) once a press is meant: of mouse and pen at once, of a finger when it has gone sideways or is
+  // lifted, since until then it may be about to scroll the page; if it does, drop(). Returns whether that is open.
+  const press = (node, begin, drop = () => {}) => {
+    let down = null;
+    const meant = () => {
+      const first = down;
+      down = null;
+      if (first) begin(first);
+    };
+    node.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0 || !event.isPrimary) return;
+      down = event;
+      if (event.pointerType !== "touch") meant();
+    });
+    node.addEventListener("pointermove", (event) => {
+      if (!down) return;
+      const [across, along] = [event.clientX - down.clientX, event.clientY - down.clientY].map(Math.abs);
+      if (across > Math.max(along, SLOP_PX)) meant();
+    });
+    node.addEventListener("pointerup", meant);
+    node.addEventListener("pointercancel", () => { down = null; drop(); });
+    return () => down !== null;
   };
 
   // A labelled native slider on one number of the model: {name, symbol, hint, min, max, step, digits, unit}.
   const slider = (model, spec) => {
     const id = uid(spec.name);
-    const shown = html("output", { for: id });
+    const shown = html("span", { class: "cdw-value" }); // an <output> would be spoken at every step
     const say = spec.say ?? ((value) => `${number(value, spec.digits)}${spec.unit ?? ""}`);
+    const save = () => {
+      const value = Number(input.value);
+      if (value !== model.get(spec.name)) commit(model, { [spec.name]: value });
+    };
     const input = html("input", {
       type: "range", id, name: spec.name, min: spec.min, max: spec.max, step: spec.step,
-      oninput: () => commit(model, { [spec.name]: Number(input.value) }),
+      oninput: () => { if (!undecided()) save(); },
     });
     const label = html("label", { for: id }, spec.symbol, " ", html("small", {}, spec.hint));
     const update = () => {
@@ -155,6 +196,7 @@ const kit = (() => {
       shown.textContent = say(value);
       input.setAttribute("aria-valuetext", say(value));
     };
+    const undecided = press(input, save, update);
     return { node: html("div", { class: "cdw-slider" }, label, shown, input), input, update };
   };
 
@@ -199,8 +241,10 @@ const kit = (() => {
       update: () => { input.checked = model.get(name); } };
   };
 
-  const legend = (entries) => html("p", { class: "cdw-legend" }, ...entries.map(([mark, text, dash]) => html("span", {},
-    html("i", { style: `--mark: ${mark}; border-top-style: ${dash ?? "solid"}` }), text)));
+  // What stands for what: [colour, text], and as what: "solid", "dashed" or "dotted" for a line, "area" for a surface.
+  const legend = (entries) => html("p", { class: "cdw-legend" }, ...entries.map(([mark, text, as = "solid"]) => html(
+    "span", {}, html("i", as === "area" ? { class: "cdw-area", style: `background: ${mark}` }
+      : { style: `--mark: ${mark}; border-top-style: ${as}` }), text)));
 
   // Named numbers that change: entries are [key, label]. show({key: text}) writes them.
   const readout = (entries) => {
@@ -210,11 +254,15 @@ const kit = (() => {
     return { node: html("dl", { class: "cdw-readout" }, ...rows), show };
   };
 
-  // One sentence for a screen reader, spoken when the hand rests, not at every step of a drag.
+  // One sentence for a screen reader, spoken when the hand rests, not at every step of a drag; and not what it began
+  // with, nor again because the width has changed.
   const announcer = () => {
     const node = html("p", { class: "cdw-unseen", "aria-live": "polite" });
-    let timer = 0;
+    let [timer, known] = [0, null];
     const say = (text) => {
+      const news = known !== null && text !== known;
+      known = text;
+      if (!news) return;
       clearTimeout(timer);
       timer = setTimeout(() => { node.textContent = text; }, 400);
     };
@@ -263,19 +311,20 @@ const kit = (() => {
   // Calls back with the pointer's place in the picture while it is pressed, and whether it has just been: mouse, pen
   // and finger. A finger that moves up or down scrolls the page.
   const draggable = (node, moved) => {
-    const at = (event) => {
+    const at = (event, begun) => {
       const box = node.getBoundingClientRect();
-      moved(event.clientX - box.left, event.clientY - box.top, event.type === "pointerdown");
+      moved(event.clientX - box.left, event.clientY - box.top, begun);
     };
     node.style.touchAction = "pan-y";
-    node.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
-      node.setPointerCapture(event.pointerId);
-      at(event);
+    const undecided = press(node, (down) => {
+      node.setPointerCapture(down.pointerId);
+      at(down, true);
     });
-    node.addEventListener("pointermove", (event) => {
-      if (node.hasPointerCapture(event.pointerId)) at(event);
-    });
+    const follow = (event) => {
+      if (node.hasPointerCapture(event.pointerId) && !undecided()) at(event, false);
+    };
+    node.addEventListener("pointermove", follow);
+    node.addEventListener("pointerup", follow);
   };
 
   // Redraws when one of the model's values or the width of `node` changes; returns the clean-up.

@@ -2,6 +2,7 @@ const DEGREE = Math.PI / 180;
 const STYLE = `
 .cdw .hs-plot svg { cursor: grab; margin: 0 auto; }
 .cdw .hs-plot text { font-weight: 600; }
+.cdw .hs-point { stroke: var(--w-ink); stroke-width: 0.8; }
 .cdw .hs-bar { height: 10px; border-radius: 5px; background: linear-gradient(in oklab to right, var(--low), var(--high)); }
 .cdw .hs-scale { display: flex; justify-content: space-between; }`;
 const NAMES = ["frame", "azimuth_deg", "elevation_deg", "colour"];
@@ -106,10 +107,11 @@ function render({ model, el }) {
   const front = svg("path", { fill: "none", stroke: "var(--w-grid)", "stroke-width": 0.8 });
   const outline = svg("circle", { fill: "none", stroke: "var(--w-muted)", "stroke-width": 1.2 });
   const dots = data.labels.map((label) => svg("circle", { class: "hs-point", "data-label": label }));
+  const rims = names.map(() => svg("circle", { class: "hs-rim", r: 9.3, fill: "var(--w-ink)" }));
   const rings = names.map((_, k) => svg("circle", { class: "hs-centre", r: 7, fill: "var(--w-paper)",
     stroke: kit.identity(k), "stroke-width": 3 }));
   const words = names.map((name) => svg("text", { "text-anchor": "middle", class: "cdw-halo" }, name));
-  picture.layer.append(back, front, outline, ...dots, ...rings, ...words);
+  picture.layer.append(back, front, outline, ...dots, ...rims, ...rings, ...words);
 
   let [size, shown, gliding] = [0, { frame: model.get("frame"), points: null, centres: null }, 0];
   const radius = () => size / 2 - 26;
@@ -139,7 +141,7 @@ function render({ model, el }) {
     const margin = data.margin[model.get("frame")];
     shown.points.forEach((point, i) => {
       const at = turned(rows, point);
-      set(dots[i], at, 0.85, 0.18);
+      set(dots[i], at, 1, 0.18);
       dots[i].setAttribute("r", at[2] >= 0 ? 4 : 3);
       const share = data.high > data.low ? (margin[i] - data.low) / (data.high - data.low) : 0.5;
       dots[i].setAttribute("style", byMargin
@@ -148,7 +150,7 @@ function render({ model, el }) {
     });
     shown.centres.forEach((centre, k) => {
       const at = turned(rows, centre);
-      set(rings[k], at, 1, 0.35);
+      [rims[k], rings[k]].forEach((node) => set(node, at, 1, 0.35));
       const far = Math.hypot(at[0], at[1]);
       const [tx, ty] = far > 0.45 ? [(at[0] / far) * (1 + 15 / r), (at[1] / far) * (1 + 15 / r)] : [at[0],
         at[1] + 16 / r];

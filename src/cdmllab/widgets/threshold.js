@@ -70,7 +70,8 @@ function render({ model, el }) {
   const plots = html("div", { class: "th-plots" }, ...areas);
   root.append(
     kit.legend([[GENUINE, `genuine pairs (${scores.genuine.length.toLocaleString("en")})`],
-      [IMPOSTOR, `impostor pairs (${scores.impostor.length.toLocaleString("en")})`]]),
+      [IMPOSTOR, `impostor pairs (${scores.impostor.length.toLocaleString("en")})`],
+      [`linear-gradient(to right, ${GENUINE} 50%, ${IMPOSTOR} 50%)`, "wrong at this threshold", "area"]]),
     plots, axis.node, table.node, voice.node);
 
   let box = null;
@@ -79,17 +80,29 @@ function render({ model, el }) {
     kit.commit(model, { threshold: Number(Math.min(high, Math.max(low, value)).toFixed(digits)) });
   });
 
-  const bars = (kind, t) => {
-    const colour = kind === "genuine" ? GENUINE : IMPOSTOR;
-    const width = (high - low) / BINS;
-    return shares[kind].map((share, k) => {
-      const [x0, x1, y] = [box.toX(low + k * width), box.toX(low + (k + 1) * width), box.toY(share)];
-      const middle = low + (k + 0.5) * width;
-      const wrong = kind === "genuine" ? middle < t : middle >= t;
-      return svg("rect", { class: `th-${kind}`, x: x0, y, width: x1 - x0, height: box.bottom - y, fill: colour,
-        opacity: wrong ? 0.9 : 0.35 });
+  // A histogram from one score to another as the corners of its steps, parted where it has no pairs.
+  const steps = (kind, from = low, to = high) => {
+    const pieces = [];
+    let before = 0;
+    shares[kind].forEach((share, k) => {
+      const [a, b] = [k, k + 1].map((i) => Math.min(to, Math.max(from, low + (i * (high - low)) / BINS)));
+      if (share && a < b) {
+        if (!before) pieces.push([[a, 0]]);
+        else pieces.at(-1).pop();
+        pieces.at(-1).push([a, share], [b, share], [b, 0]);
+      }
+      before = a < b ? share : 0;
     });
+    return pieces;
   };
+  // Pairs on the wrong side of the threshold are filled up to its very line; what lies over them has a rim of paper.
+  const histograms = (t) => [
+    ["genuine", GENUINE, [low, t], [t, high]], ["impostor", IMPOSTOR, [t, high], [low, t]],
+  ].map(([kind, colour, wrong, right]) => [
+    box.curve(steps(kind, ...wrong), { class: `th-wrong-${kind}`, fill: colour }),
+    box.curve(steps(kind, ...right), { fill: colour, "fill-opacity": 0.12, stroke: "var(--w-paper)",
+      "stroke-width": 5 }),
+    box.curve(steps(kind), { class: `th-${kind}`, stroke: colour, "stroke-width": 2 })]);
 
   const drawHistograms = (t, width) => {
     const top = Math.max(...shares.genuine, ...shares.impostor);
@@ -97,9 +110,10 @@ function render({ model, el }) {
       bottom: 210 });
     const x = box.toX(t);
     const { values, digits: decimals } = kit.ticks(low, high, 5);
+    const drawn = histograms(t);
     pictures[0].layer.replaceChildren(
       box.axes(values, [], "score", "share of the pairs", (v) => number(v, decimals)),
-      ...bars("impostor", t), ...bars("genuine", t),
+      ...[0, 1, 2].flatMap((layer) => drawn.map((layers) => layers[layer])),
       svg("line", { x1: x, x2: x, y1: box.top, y2: box.bottom, stroke: "var(--w-ink)", "stroke-width": 2 }),
       svg("circle", { class: "th-handle", cx: x, cy: box.top, r: 8, fill: "var(--w-ink)", stroke: "var(--w-paper)",
         "stroke-width": 2 }));
