@@ -263,7 +263,7 @@ except ValueError as error:
 # %% [markdown]
 # ## Augmentation
 #
-# A mirrored face is still the same person; so is one a little darker, or a few pixels to the left. The source document
+# A mirrored face is still the same person; so is one a little darker, or a few pixels to the left. CDML's {term}`document`
 # lists flip, crop, colour jitter and a rotation of up to ten degrees; the public code only flips.
 
 # %% mystnb={"figure": {"caption": "One face eight times. Above: the public code's augmentation, a flip or nothing. Below: the document's, with sizes of crop and jitter that are our choice.", "name": "fig-augmentation"}, "image": {"alt": "Two rows of the same face: in the upper row mirrored or not, in the lower also shifted, tilted, brighter or darker"}}
@@ -387,7 +387,7 @@ notebook.Table(["raw pixels on", "pairs", "accuracy, %", "AUC"], rows)
 #
 # ## Where we deviate
 #
-# - AgeDB-30 has 6,000 pairs of 12,000 pictures; the source document gives 12,000 as the number of pairs.
+# - AgeDB-30 has 6,000 pairs of 12,000 pictures; the document gives 12,000 as the number of pairs.
 # - The document says "random cropping" and "color jittering" without sizes. We pad by 8 pixels and crop, and draw the
 #   factors of brightness, contrast and saturation from 0.8 to 1.2. `augmentation="flip"` is what the public code does.
 # - VN-Celeb has no published protocol, and in the public code gallery pictures are among the probes. We draw a seeded

@@ -178,7 +178,8 @@ print(
 # *straight-through*: its margin is put on without telling the gradient (chapter 3). Whoever compares the two compares
 # margin and gradient together.
 #
-# **What we did.** `gradient="exact"` and `detach_margin=True` for all, and both forms measured apart.
+# **What we did.** `gradient="exact"` and `detach_margin=True` for all, and both forms measured apart. Only the presets of the public
+# recipe keep the public code's: ArcFace straight-through, CDML in full.
 #
 # **The option.** `gradient="straight_through"` for any angular loss; `detach_margin=False` for CDML.
 
