@@ -13,6 +13,8 @@ REPLACED = {
     'data-mode="light" title="Light"': 'data-mode="light"',
     'data-mode="dark"  title="Dark"': 'data-mode="dark"',
     'data-mode="auto"  title="System Settings"': 'data-mode="auto"',
+    # What a folded cell's line says, it says itself: "Show code cell source".
+    '<summary aria-label="Toggle hidden content">': "<summary>",
     # A list has items; "doc-biblioentry" was one in a version of the standard that is no more.
     'role="doc-biblioentry"': 'role="listitem"',
 }
