@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from miniature import write_miniature
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
 
@@ -89,11 +90,11 @@ def open_page(browser: Browser) -> OpenPage:
 
 
 @pytest.fixture(scope="session")
-def site() -> Path:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the real book, built from what has changed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cdmllab.cli", "book", "build"], cwd=ROOT, capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "cdmllab.cli", "book", "build"]
+    with FileLock(tmp_path_factory.getbasetemp().parent / "site.lock"):  # tests on several cores ask for it at once
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return ROOT / "book/_build/html"
 
