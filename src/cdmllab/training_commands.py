@@ -40,14 +40,14 @@ def train(
 def presets() -> None:
     """List the presets: data, loss, backbone, whether the data is there, and which validation sets are not."""
     from cdmllab.training import presets as all_presets
-    from cdmllab.training import sources, validation
+    from cdmllab.training import sources
 
     typer.echo(f"{'preset':34} {'data':10} {'loss':14} {'backbone':14} data is  for validation")
     for name in all_presets.names():
         config = all_presets.load(name)
         missing = sources.missing(config.data.name, config.data.options)
         set_ = str(config.data.options.get("folder", config.data.name)).removesuffix("_112")
-        absent = ", ".join(validation.missing_for(config))
+        absent = ", ".join(config.watch.missing())
         line = (
             f"{name:34} {set_:10} {config.loss.name:14} {config.backbone.name:14} {'missing' if missing else 'there':7}"
         )

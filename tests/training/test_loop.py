@@ -9,7 +9,7 @@ from cdmllab.data.pairs import Pairs
 from cdmllab.errors import CdmlLabError
 from cdmllab.evaluate import Protocol, Templates
 from cdmllab.runs import Run
-from cdmllab.training import Config, embed, load, loop, train, validation
+from cdmllab.training import Config, embed, load, loop, train
 
 
 def config(**changes):
@@ -89,7 +89,7 @@ def test_missing_validation_sets_are_told_before_anything_is_written(tmp_path, m
     with pytest.raises(CdmlLabError, match=f"watch.protocols asks for {name}: "):
         train(config(watch={"validate_every": 5, "protocols": [name]}), within=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
-    assert validation.missing("digits/known") == validation.missing("lab/lfw") == ""
+    assert evaluate.protocols.missing("digits/known") == evaluate.protocols.missing("lab/lfw") == ""
 
 
 def test_validation_by_templates_has_an_auc_and_no_accuracy(tmp_path, monkeypatch):
@@ -100,7 +100,7 @@ def test_validation_by_templates_has_an_auc_and_no_accuracy(tmp_path, monkeypatc
     numbers = np.unique(number)
     drawn = Pairs(numbers[first], numbers[second], numbers[first] // 40 == numbers[second] // 40, np.zeros_like(first))
     groups = Protocol("groups", images, drawn, identity, Templates(number, np.zeros_like(number)), mirror=False)
-    monkeypatch.setattr(loop.validation, "missing", lambda name: "")
+    monkeypatch.setattr(evaluate.protocols, "missing", lambda name: "")
     monkeypatch.setattr(evaluate.protocols, "load", lambda name, size: groups)
     run = train(config(watch={"validate_every": 10, "protocols": ["lab/ijb"]}), within=tmp_path).run
     m = run.metrics()

@@ -29,6 +29,11 @@ def available() -> bool:
     return roots.find("att_faces", "att_faces.zip") is not None
 
 
+def missing() -> str:
+    """How to get them, in a sentence; empty when they are there."""
+    return "" if available() else HOW
+
+
 def load(size: tuple[int, int] = (112, 92)) -> ArraySet:
     """All pictures in memory, person by person; `size` is height and width in pixels.
 

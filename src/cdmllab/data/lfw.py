@@ -41,6 +41,11 @@ def available() -> bool:
     return archive() is not None and roots.find(VIEWS["2"]) is not None
 
 
+def missing() -> str:
+    """How to get them, in a sentence; empty when they are there."""
+    return "" if available() else HOW
+
+
 def pictures(
     path: Path | None = None, *, size: tuple[int, int] = (112, 112), box: Box = FACE, colour: Colour = "GRAY"
 ) -> ArraySet:

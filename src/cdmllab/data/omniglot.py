@@ -30,6 +30,11 @@ def available(part: str = "images_background_small1") -> bool:
     return _place(part) is not None
 
 
+def missing(part: str = "images_background_small1") -> str:
+    """How to get a part, in a sentence; empty when it is there."""
+    return "" if available(part) else HOW
+
+
 def alphabets(part: str = "images_background_small1", path: Path | None = None) -> tuple[str, ...]:
     """The alphabets of a part, in order; `path` as in `load`."""
     return tuple(sorted({name.split("/")[0] for name, _ in _drawings(part, path)}, key=natural))

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from cdmllab.data import digits, pairs, verification
+from cdmllab.data import att_faces, digits, lfw, omniglot, pairs, verification
 from cdmllab.errors import CdmlLabError, did_you_mean
 from cdmllab.evaluate import npz, real
 from cdmllab.evaluate.protocol import Protocol, Templates
@@ -20,11 +20,16 @@ Loader = Callable[[int | None], Protocol]
 """From the size in pixels of the network's input, None for the protocol's own, to the protocol."""
 
 
+def _there() -> str:
+    return ""
+
+
 class Entry(NamedTuple):
     """A line of the table."""
 
     about: str
     load: Loader
+    missing: Callable[[], str] = _there  # a sentence that says how to get it, empty when it is there
 
 
 def names() -> tuple[str, ...]:
@@ -35,6 +40,13 @@ def names() -> tuple[str, ...]:
 def about(name: str) -> str:
     """What a protocol is, in half a sentence."""
     return _TABLE[name].about
+
+
+def missing(name: str) -> str:
+    """How to get what a protocol, or a file that is one, needs and is not there, in a sentence; empty when it is."""
+    if name in _TABLE:
+        return _TABLE[name].missing()
+    return "" if Path(name).is_file() else f"{name} does not exist"
 
 
 def matching(patterns: Iterable[str]) -> list[str]:
@@ -103,7 +115,11 @@ def _lab(name: str, part: Literal["test", "validation"], size: int | None) -> Pr
 
 def _verification(name: str, known: verification.Known) -> Entry:
     load = real.pairs if known.kind == "pairs" else real.templates
-    return Entry(known.title, partial(load, name))
+    return Entry(known.title, partial(load, name), lambda: verification.available(name).how)
+
+
+def _lfw(about: str, name: str, view: str, folds: tuple[int, ...] = ()) -> Entry:
+    return Entry(about, partial(real.lfw_archive, name, view, folds), lfw.missing)
 
 
 _READERS: dict[str, Callable[[Path], Protocol]] = {".npz": npz.read, ".bin": npz.bin_file}
@@ -114,19 +130,17 @@ _TABLE: dict[str, Entry] = {
     "digits/known": Entry("held-out pictures of the digits 0 to 6, 6,000 pairs", _digits_known),
     "digits/strangers": Entry("the digits 7, 8 and 9, for networks that were trained without them", _digits_strangers),
     **{name: _verification(name, known) for name, known in verification.TABLE.items()},
-    "lfw/view2": Entry("LFW from its archive, all ten folds", partial(real.lfw_archive, "lfw/view2", "2", ())),
-    "lfw/folds0-4": Entry(
-        "its folds 0 to 4, for networks trained without their people",
-        partial(real.lfw_archive, "lfw/folds0-4", "2", (0, 1, 2, 3, 4)),
+    "lfw/view2": _lfw("LFW from its archive, all ten folds", "lfw/view2", "2"),
+    "lfw/folds0-4": _lfw(
+        "its folds 0 to 4, for networks trained without their people", "lfw/folds0-4", "2", (0, 1, 2, 3, 4)
     ),
-    "lfw/folds5-9": Entry(
-        "its folds 5 to 9, likewise", partial(real.lfw_archive, "lfw/folds5-9", "2", (5, 6, 7, 8, 9))
-    ),
-    "lfw/view1": Entry("its View 1, for choosing settings", partial(real.lfw_archive, "lfw/view1", "1-test", ())),
-    "att_faces": Entry("AT&T's faces, 40 people in 10 folds", partial(real.att, "att_faces")),
+    "lfw/folds5-9": _lfw("its folds 5 to 9, likewise", "lfw/folds5-9", "2", (5, 6, 7, 8, 9)),
+    "lfw/view1": _lfw("its View 1, for choosing settings", "lfw/view1", "1-test"),
+    "att_faces": Entry("AT&T's faces, 40 people in 10 folds", partial(real.att, "att_faces"), att_faces.missing),
     "omniglot/strangers": Entry(
         "characters of alphabets that are not in Omniglot's first small set",
         partial(real.handwriting, "omniglot/strangers", "images_background_small2", ("Greek", "Latin")),
+        partial(omniglot.missing, "images_background_small2"),
     ),
     **{
         f"{prefix}/{name}": Entry(lab.about(name), partial(_lab, name, part))

@@ -27,8 +27,8 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 
 from cdmllab import promises
 from cdmllab.errors import CdmlLabError, did_you_mean
-from cdmllab.evaluate import protocols as all_protocols
 from cdmllab.training import presets
+from cdmllab.training.config import Protocols
 
 Measure = Literal["accuracy", "auc", "eer", "tar@1e-3"]
 ExportKind = Literal["onnx", "onnx-int8", "openvino"]
@@ -70,7 +70,7 @@ class Stage(Section):
     grid: Grid = Field(default_factory=dict)
     grids: dict[str, Grid] = Field(default_factory=dict)
     seeds: tuple[NonNegativeInt, ...] = (0,)
-    protocols: tuple[str, ...] = ()
+    protocols: Protocols = ()
     flip: bool = False
     choose_by: Measure = "accuracy"
     choose_for: Literal["each", "all"] = "each"
@@ -83,14 +83,6 @@ class Stage(Section):
     @classmethod
     def _count(cls, seeds: Any) -> Any:
         return range(seeds) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
-
-    @field_validator("protocols")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            return tuple(all_protocols.matching(names))
-        except CdmlLabError as error:
-            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _together(self) -> Self:

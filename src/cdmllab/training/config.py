@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import torch
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -13,7 +14,6 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    field_validator,
     model_validator,
 )
 
@@ -32,6 +32,17 @@ class Section(BaseModel):
     """Base of all parts of a config: frozen, strict, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _matching(names: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(all_protocols.matching(names))
+    except CdmlLabError as error:
+        raise ValueError(str(error)) from None
+
+
+Protocols = Annotated[tuple[str, ...], AfterValidator(_matching)]
+"""Names of protocols, files that are some, and patterns (``lab/*``), which become the names they stand for."""
 
 
 class Named(Section):
@@ -158,23 +169,19 @@ class Watch(Section):
     checkpoint_every: PositiveInt = 500
     keep: PositiveInt = 2
     validate_every: PositiveInt | None = None
-    protocols: tuple[str, ...] = ()
+    protocols: Protocols = ()
     truth_every: PositiveInt | None = None
     tensorboard: bool = False
-
-    @field_validator("protocols")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            return tuple(all_protocols.matching(names))
-        except CdmlLabError as error:
-            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
         if (self.validate_every is None) != (not self.protocols):
             raise ValueError("validate_every and protocols go together: when, and on what")
         return self
+
+    def missing(self) -> dict[str, str]:
+        """By protocol, how to get those that are not there."""
+        return {name: how for name in self.protocols if (how := all_protocols.missing(name))}
 
 
 class Config(Section):

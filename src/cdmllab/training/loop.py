@@ -17,7 +17,7 @@ from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.heads import MarginHead, sharded_state_dict
 from cdmllab.preprocessing import apply, standard
 from cdmllab.runs import CONFIG, Run
-from cdmllab.training import checkpoint, sources, validation
+from cdmllab.training import checkpoint, sources
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place, place
 from cdmllab.training.record import Progress, Recorder, Tell
@@ -242,7 +242,7 @@ def _check(config: Config, here: Place) -> None:
     missing = sources.missing(config.data.name, config.data.options)
     if missing:
         raise CdmlLabError(missing)
-    for name, how in validation.missing_for(config).items():
+    for name, how in config.watch.missing().items():
         raise CdmlLabError(f"watch.protocols asks for {name}: {how}")
     if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in margins.names()):
         raise CdmlLabError("watch.truth_every looks at all class centres: one process, and no pair loss")

@@ -98,11 +98,11 @@ def _there(**_: Any) -> str:
 
 
 def _missing_lfw(**_: Any) -> str:
-    return "" if lfw.available() else lfw.HOW
+    return lfw.missing()
 
 
 def _missing_omniglot(part: str = "images_background_small1", **_: Any) -> str:
-    return "" if omniglot.available(part) else omniglot.HOW
+    return omniglot.missing(part)
 
 
 _TABLE: dict[str, Kind] = {
