@@ -6,7 +6,7 @@ import small_protocols
 
 from cdmllab import evaluate
 from cdmllab.data import pairs
-from cdmllab.evaluate.simple import glance
+from cdmllab.evaluate.measure import glance
 
 
 def protocol():

@@ -6,8 +6,6 @@ end with their lengths, and is read without unpickling.
 """
 
 import pickle
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab.data import safepickle
+from cdmllab.data import npz, safepickle
 from cdmllab.data.decode import Colour, decode, encode_jpeg
 from cdmllab.data.pairs import Pairs
 from cdmllab.errors import DataError
@@ -139,9 +137,9 @@ def write_npz(path: Path | str, source: Bin) -> None:
 
 def _read_npz(path: Path) -> Bin:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with npz.opened(path) as arrays:
             jpeg, length, same = (arrays[key] for key in KEYS)
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except npz.FAULTS as error:
         raise DataError(f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({error})") from error
     if length.ndim != 1 or length.dtype.kind not in "iu" or (length < 0).any() or length.sum() != jpeg.size:
         raise DataError(f"{path}: the lengths of its pictures do not add up to the {jpeg.size:,} bytes it holds")

@@ -51,6 +51,12 @@ def decode(data: Bytes, where: str, *, colour: Colour = "RGB", fast: bool = Fals
     return pixels
 
 
+def other_size(where: str, size: Sequence[int], first: Sequence[int]) -> DataError:
+    """For a picture among others of another size; both as (height, width)."""
+    found, wanted = (f"{width} x {height}" for height, width in (size, first))
+    return DataError(f"{where}: the picture is {found} pixels, others are {wanted}")
+
+
 def encode_jpeg(pixels: Pixels, quality: int = 95) -> bytes:
     """A JPEG of pixels (height, width, 1 or 3), without chroma subsampling."""
     x = np.ascontiguousarray(pixels)

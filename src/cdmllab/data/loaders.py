@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cdmllab.data import transforms
-from cdmllab.data.decode import decode_batch_cuda
+from cdmllab.data.decode import decode_batch_cuda, other_size
 from cdmllab.data.sets import TrainingSet, checked, occurrence
 from cdmllab.data.transforms import Augmentation
-from cdmllab.errors import DataError
 
 Key = tuple[int, ...]  # seed, epoch, place in the epoch, rank
 AHEAD = 2  # batches each worker may have ready
@@ -166,8 +165,7 @@ class Loader:
             decoded = decode_batch_cuda(jpegs, f"{self.source!r}, rows {rows.tolist()}", self.device)
             for row, picture in zip(rows.tolist(), decoded, strict=True):
                 if picture.shape != decoded[0].shape:
-                    size, first = (f"{shape[2]} x {shape[1]}" for shape in (picture.shape, decoded[0].shape))
-                    raise DataError(f"{self.source!r}, row {row}: the picture is {size} pixels, others are {first}")
+                    raise other_size(f"{self.source!r}, row {row}", picture.shape[1:], decoded[0].shape[1:])
             return Batch(torch.stack(decoded), self.labels[chosen], chosen)
         pixels = self.source.read(rows)
         if self.device.type == "cuda":

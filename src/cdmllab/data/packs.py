@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.data import records
-from cdmllab.data.decode import Colour, decode
+from cdmllab.data.decode import Colour, decode, other_size
 from cdmllab.data.recordio import RecordFile, read_index
 from cdmllab.data.sets import LARGEST_LABEL, checked
 from cdmllab.errors import DataError
@@ -92,8 +92,7 @@ class Pack:
             if images is None:
                 images = np.empty((len(wanted), *pixels.shape), dtype=np.uint8)
             if pixels.shape != images.shape[1:]:
-                size, first = (f"{shape[1]} x {shape[0]}" for shape in (pixels.shape, images.shape[1:]))
-                raise DataError(f"{self._where(row)}: the picture is {size} pixels, others are {first}")
+                raise other_size(self._where(row), pixels.shape[:2], images.shape[1:3])
             images[k] = pixels
         return np.empty((0, 0, 0, 3), dtype=np.uint8) if images is None else images
 

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cdmllab.data import npz
 from cdmllab.files import read_json, replacing, write_text
 from cdmllab.metrics import verification
 
@@ -49,9 +48,9 @@ class Evaluation:
         path = Path(path)
         try:
             measures = read_json(path)
-            with path.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            with npz.opened(path.with_suffix(".npz")) as arrays:
                 return cls(path.stem, arrays["scores"], arrays["is_same"], arrays["fold"], measures)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except npz.FAULTS as error:
             raise ValueError(f"{path} is not an evaluation: {error}") from error
 
     @property

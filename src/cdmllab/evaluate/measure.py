@@ -106,6 +106,20 @@ def evaluate(
     return Evaluation(file_name(protocol.name, flip), scores, same, fold, measures)
 
 
+def glance(embeddings: ArrayLike, protocol: Protocol) -> dict[str, float]:
+    """``accuracy`` over the folds, where there is more than one, and ``auc`` of a protocol; pictures or templates.
+
+    With one fold there is no other to choose the threshold on, and so no accuracy. Errors as `evaluate`.
+    """
+    compared = _compared(embeddings, protocol)
+    same, fold = protocol.pairs.same, protocol.pairs.fold
+    scores = scoring.cosines(*compared[:3], what=compared.what)
+    told = {"auc": verification.auc(scores, same)}
+    if len(np.unique(fold)) > 1:
+        told = {"accuracy": verification.fold_accuracy(scores, same, fold).mean, **told}
+    return told
+
+
 class _Compared(NamedTuple):
     embeddings: NDArray[np.floating]  # [m, d] of pictures or of templates
     first: NDArray[np.int64]  # [p] rows of them

@@ -1,13 +1,11 @@
 """A protocol from a file: of arrays, or a verification bin."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab.data import bins
+from cdmllab.data import bins, npz
 from cdmllab.data.pairs import Pairs
 from cdmllab.errors import CdmlLabError
 from cdmllab.evaluate.protocol import Protocol
@@ -26,13 +24,14 @@ def read(path: Path) -> Protocol:
     CdmlLabError : the file is missing, is no ``.npz``, or lacks an array; and as `Protocol`
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
+        with npz.opened(path) as stored:
+            is_bin = set(stored.files) >= set(bins.KEYS)
+            arrays = {} if is_bin else {key: stored[key] for key in stored.files}
     except FileNotFoundError:
         raise CdmlLabError(f"{path} does not exist") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except npz.FAULTS as error:
         raise CdmlLabError(f"{path} is not a readable .npz file: {error}") from error
-    if set(arrays) >= set(bins.KEYS):
+    if is_bin:
         return bin_file(path)
     for key in ("images", "first", "second", "same"):
         if key not in arrays:

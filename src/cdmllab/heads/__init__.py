@@ -1,5 +1,6 @@
 """Margin heads: class centres plus a loss, ready to train with."""
 
+import inspect
 from typing import TYPE_CHECKING, Any, Literal
 
 from cdmllab import margins
@@ -75,12 +76,12 @@ def create(
         from cdmllab.heads.pairs import PairHead  # the library takes a while to import
 
         of_centres = {
-            "scale": scale != 64.0, "learn_scale": learn_scale, "keep_logits": keep_logits,
-            "backend": backend != "dense", "block": block is not None, "products": products != "float32",
-            "compiled": compiled is not None, "sample_rate": sample_rate != 1.0, "sample_seed": sample_seed != 0,
+            "scale": scale, "learn_scale": learn_scale, "keep_logits": keep_logits, "backend": backend, "block": block,
+            "products": products, "compiled": compiled, "sample_rate": sample_rate, "sample_seed": sample_seed,
         }  # fmt: skip
+        defaults = inspect.signature(create).parameters
         for key, given in of_centres.items():
-            if given:
+            if given != defaults[key].default:
                 raise ValueError(f"{name} compares pairs of embeddings, without class centres: it has no {key}")
         return PairHead(name, embedding_dim=embedding_dim, num_identities=num_identities, **policy)
     loss = margins.create(name, num_identities=num_identities, embedding_dim=embedding_dim, **policy)

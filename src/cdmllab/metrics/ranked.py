@@ -95,8 +95,13 @@ def lowest_accepted(ranked: Ranked, far: float) -> float:
     if k == len(ranked.impostor):
         return float(min(scores[0] for scores in ranked))
     refused = ranked.impostor[-1 - k]
-    above = np.concatenate([scores[np.searchsorted(scores, refused, side="right") :][:1] for scores in ranked])
+    above = _above(ranked, refused)
     return float(above.min() if len(above) else np.nextafter(refused, np.inf))
+
+
+def _above(ranked: Ranked, score: float) -> Floats:
+    """The next score of each kind above one; there may be none."""
+    return np.concatenate([values[np.searchsorted(values, score, side="right") :][:1] for values in ranked])
 
 
 def resolved(fars: Sequence[float], impostors: int) -> tuple[float, ...]:
@@ -122,8 +127,7 @@ def eer(ranked: Ranked) -> float:
         return float(values[bisect_left(values, True, key=lambda threshold: gap(threshold) < 0.0) - 1])
 
     at = max(map(last, ranked))
-    above = [values[np.searchsorted(values, at, side="right") :][:1] for values in ranked]
-    nexts = np.concatenate(above)
+    nexts = _above(ranked, at)
     far, low = float(ranked.far(at)), gap(at)
     if low == 0.0:
         return far

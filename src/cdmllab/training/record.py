@@ -9,7 +9,7 @@ from torch import Tensor
 from cdmllab import evaluate
 from cdmllab.data.loaders import Batch
 from cdmllab.errors import CdmlLabError
-from cdmllab.evaluate.simple import glance
+from cdmllab.evaluate.measure import glance
 from cdmllab.heads import HeadOutput, MarginHead
 from cdmllab.runs import Run
 from cdmllab.training import checkpoint, watch
