@@ -7,6 +7,7 @@ from typing import Any
 
 from cdmllab import results
 from cdmllab.errors import CdmlLabError
+from cdmllab.files import read_json
 from cdmllab.runs import git
 from cdmllab.sweeps import recorded
 
@@ -29,7 +30,7 @@ def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[st
     """
     where = folder or results.folder()
     pages = book or where.parent / "book"
-    seen: dict[str, list[str]] = {"records": [], "sweeps": [], "sweeps not run": [], "citations": []}
+    seen: dict[str, list[str]] = {"records": [], "chapters": [], "sweeps": [], "sweeps not run": [], "citations": []}
     faults: list[str] = []
     for path in sorted(where.rglob("*.json")):
         name = path.relative_to(where).with_suffix("").as_posix()
@@ -45,6 +46,16 @@ def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[st
             faults.append(str(error))
             continue
         faults += [f"{name}: commit {sha[:12]} is not in this history" for sha in _strange(record, where)]
+    for path in sorted(where.rglob("*.ipynb")):
+        name = path.relative_to(where).as_posix()
+        seen["chapters"].append(name)
+        try:
+            told = read_json(path)["metadata"]["cdmllab"]["provenance"]
+        except (CdmlLabError, KeyError, TypeError):
+            faults.append(f"{name} does not say where it comes from: write it with `cdmllab book run`")
+            continue
+        faults += [f"{name}: {fault}" for fault in _provenance(told)]
+        faults += [f"{name}: commit {sha[:12]} is not in this history" for sha in _strange(told, where)]
     for path in sorted((where / SWEEPS).glob("*.yaml")):
         if not path.with_suffix(".json").is_file():
             seen["sweeps not run"].append(path.stem)

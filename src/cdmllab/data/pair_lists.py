@@ -234,7 +234,7 @@ def _listed(found: Sequence[_Pair], path: Path) -> PairList:
     return PairList(tuple(position), Pairs(first, second, same, fold), path)
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path | str) -> list[str]:
     """The lines of a text file that are not blank.
 
     Raises
@@ -242,7 +242,7 @@ def _lines(path: Path) -> list[str]:
     DataError : it does not exist, is empty, or is no text
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
     except UnicodeDecodeError as error:

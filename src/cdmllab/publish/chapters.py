@@ -1,7 +1,7 @@
 """Which chapters have to run, why, and running them."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,20 @@ def plan(layout: Layout, chapter: str, given: Mapping[str, Any]) -> Plan:
 
 
 def run(
-    step: Plan, layout: Layout, output: Path, reasons: Sequence[str], *, timeout_s: int, progress: Progress
+    step: Plan,
+    layout: Layout,
+    output: Path,
+    reasons: Sequence[str],
+    *,
+    timeout_s: int,
+    progress: Progress,
+    told_by: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """Run one chapter and write its notebook, with outputs, to `output`.
+
+    Parameters
+    ----------
+    told_by : called when all has run; kept in the output's metadata beside what it was made from
 
     Raises
     ------
@@ -65,7 +76,7 @@ def run(
         step.notebook,
         output,
         given=step.given,
-        record={"fingerprint": step.fingerprint, "parameters": dict(step.parameters)},
+        record=lambda: {"fingerprint": step.fingerprint, "parameters": dict(step.parameters), **told_by()},
         timeout_s=timeout_s,
         progress=progress,
     )

@@ -1,8 +1,11 @@
 """The commands of `cdmllab book`."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from time import perf_counter
+from typing import Annotated, Any
 
 import typer
 
@@ -71,16 +74,45 @@ def run(
     ] = None,
     timeout: Timeout = 900,
 ) -> None:
-    """Run one chapter with given parameters into a notebook of its own; the book stays as it is."""
+    """Run one chapter with given parameters into a notebook of its own; the book stays as it is.
+
+    The notebook's metadata say where it comes from, so that it can be kept in results/.
+    """
     from cdmllab.publish import chapters
     from cdmllab.publish.layout import Layout
     from cdmllab.publish.progress import Progress
+
+    began = perf_counter()
 
     layout = Layout.find()
     name = layout.chapter(chapter)
     step = chapters.plan(layout, name, {"profile": profile, **read(parameter)})
     target = (output or Path(f"out_{name}.ipynb")).absolute()
-    chapters.run(step, layout, target, [f"to {layout.show(target)}"], timeout_s=timeout, progress=Progress())
+    chapters.run(
+        step,
+        layout,
+        target,
+        [f"to {layout.show(target)}"],
+        timeout_s=timeout,
+        progress=Progress(),
+        told_by=lambda: {"provenance": _provenance(chapter, step.given, perf_counter() - began)},
+    )
+
+
+def _provenance(chapter: str, given: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Where a chapter's outputs come from; `given` are the parameters that are not the chapter's own."""
+    import torch
+
+    from cdmllab.runs import provenance
+
+    gpu = torch.cuda.is_available() and given.get("profile") == "gpu"
+    return {
+        "command": " ".join(["cdmllab book run", chapter, *(f"-p {key} {value}" for key, value in given.items())]),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "wall_s": round(seconds, 1),
+        **({"gpu": torch.cuda.get_device_name()} if gpu else {}),
+        **provenance(),
+    }
 
 
 @app.command()

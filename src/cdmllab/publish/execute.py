@@ -1,7 +1,7 @@
 """Running one chapter: every cell, in order, without an error and without a warning, or not at all."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ def execute(
     output: Path,
     *,
     given: Mapping[str, Any],
-    record: Mapping[str, Any],
+    record: Callable[[], Mapping[str, Any]],
     timeout_s: int,
     progress: Progress,
 ) -> None:
@@ -81,7 +81,7 @@ def execute(
     Parameters
     ----------
     given : the parameters that differ from the notebook's own
-    record : kept as ``cdmllab`` in the output's metadata
+    record : called when all has run; kept as ``cdmllab`` in the output's metadata
     timeout_s : limit for each cell; 0 is none
 
     Raises
@@ -106,7 +106,7 @@ def execute(
                 kept = f"; what was run is in {layout.show(failed)}"
             raise ChapterError(f"chapter {chapter}, {stopped}{kept}") from stopped
     result = normalise(executed)
-    result.metadata["cdmllab"] = dict(record)
+    result.metadata["cdmllab"] = dict(record())
     nbformat.validate(result)
     write_text(output, as_text(result))
     failed.unlink(missing_ok=True)
