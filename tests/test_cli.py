@@ -1,5 +1,6 @@
 """The command line."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -73,7 +74,11 @@ def test_status_tells_what_is_due(root: Path) -> None:
 def test_run_writes_a_notebook_with_the_given_parameters(root: Path) -> None:
     result = CliRunner().invoke(app, ["book", "run", "1", "-p", "seed", "3", "--output", "out.ipynb"])
     assert result.exit_code == 0, result.output
-    assert "seed = 3" in (root / "book/out.ipynb").read_text(encoding="utf-8")
+    written = (root / "book/out.ipynb").read_text(encoding="utf-8")
+    assert "seed = 3" in written
+    provenance = json.loads(written)["metadata"]["cdmllab"]["provenance"]
+    assert provenance["command"] == "cdmllab book run 1 -p seed 3"
+    assert {"date", "wall_s", "git_commit", "git_dirty", "versions", "machine"} <= set(provenance)
     assert not (root / "book/executed/01_first.ipynb").exists()
 
 

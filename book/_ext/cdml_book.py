@@ -1,5 +1,5 @@
 """The book's own Sphinx extension: widgets that move without a kernel, figures that follow the theme, access for all,
-chapters that know their numbers, tables of what was measured, and all solutions on one page.
+chapters that know their numbers, tables of what was measured, chapters run on a GPU, and all solutions on one page.
 
 A widget in a page is ``{cdml-widget} target_logit`` with its state as options (``:m2: 0.5``), or the output
 of a notebook cell. A figure is any SVG image of a page. Both work from a file, without a network.
@@ -9,6 +9,7 @@ import cdml_access
 import cdml_benchmarks
 import cdml_chapters
 import cdml_figures
+import cdml_gpu
 import cdml_presets
 import cdml_solutions
 import cdml_widgets
@@ -18,6 +19,7 @@ from sphinx.application import Sphinx
 def setup(app: Sphinx) -> dict[str, object]:
     cdml_benchmarks.setup(app)
     cdml_chapters.setup(app)
+    cdml_gpu.setup(app)
     cdml_presets.setup(app)
     cdml_solutions.setup(app)
     cdml_widgets.setup(app)

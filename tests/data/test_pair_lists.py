@@ -32,6 +32,11 @@ def test_lfw_view_2_is_read_in_folds(tmp_path):
     ]
 
 
+def test_a_list_may_be_named_by_text(tmp_path):
+    path = text(tmp_path / "pairs.txt", *LFW)
+    assert pair_lists.lfw(str(path)).names == pair_lists.lfw(path).names
+
+
 def test_lfw_view_1_is_one_fold(tmp_path):
     listed = pair_lists.lfw(text(tmp_path / "pairs.txt", "1", "A\t1\t2", "A\t1\tB\t1"))
     assert listed.pairs.fold.tolist() == [0, 0]

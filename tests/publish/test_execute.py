@@ -4,6 +4,7 @@ import io
 import sys
 from pathlib import Path
 
+import papermill
 import pytest
 from tiny_book import Book
 
@@ -140,6 +141,27 @@ def test_execute_removes_the_failed_notebook_after_success(book: Book, run) -> N
     book.edit("book/chapters/01_first.py", "1 / 0", CELL)
     run()
     assert not book.failed("01_first").exists()
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_kernel_that_does_not_start_is_started_again_twice(book: Book, run, monkeypatch, failures: int) -> None:
+    """Another program may take a port between its being chosen and being bound."""
+    start, tries = papermill.execute_notebook, []
+
+    def unlucky(*arguments, **options):
+        tries.append(arguments)
+        if len(tries) <= failures:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(papermill, "execute_notebook", unlucky)
+    if failures < 3:
+        run()
+        assert book.executions() == ["01_first 0 1.0"]
+    else:
+        with pytest.raises(ChapterError, match="chapter 01_first, the kernel did not start: Kernel died before"):
+            run()
+    assert len(tries) == 3
 
 
 def test_execute_works_in_a_folder_with_braces(book: Book, progress: Progress) -> None:

@@ -214,6 +214,21 @@ def test_other_records_need_their_provenance_and_citations_a_record(tmp_path):
                            "01_x.py cites lab, and there is no such record"]  # fmt: skip
 
 
+def test_chapters_kept_as_results_need_their_provenance(tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    whole = {"command": "cdmllab book run 9", "git_commit": "0" * 40, "git_dirty": False, "versions": {}}
+    for name, provenance in (("good", whole), ("dirty", {**whole, "git_dirty": True}), ("none", None)):
+        metadata = {"cdmllab": {"provenance": provenance}} if provenance else {}
+        (folder / f"{name}.ipynb").write_text(json.dumps({"metadata": metadata}))
+    seen, faults = ledger.check(folder, tmp_path)
+    assert seen["chapters"] == ["dirty.ipynb", "good.ipynb", "none.ipynb"]
+    assert faults == [
+        "dirty.ipynb: was measured with changes that are not committed",
+        "none.ipynb does not say where it comes from: write it with `cdmllab book run`",
+    ]
+
+
 def test_the_projects_own_results_are_in_order():
     seen, faults = ledger.check()
     assert faults == []

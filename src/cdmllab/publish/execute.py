@@ -24,6 +24,7 @@ from cdmllab.publish.progress import Progress, shorten
 
 ALLOW_STDERR = "allow-stderr"
 SKIP = "skip-execution"
+STARTS = 3  # of a kernel: another program may take a port between its being chosen and being bound
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -33,6 +34,10 @@ class ChapterError(CdmlLabError):
 
 class _StoppedError(Exception):
     """Where and why a run stopped, without the chapter's name."""
+
+
+class _NoKernelError(Exception):
+    """No cell was run, since the kernel did not start."""
 
 
 @dataclass
@@ -121,6 +126,23 @@ def _run(
     watch: _Watch,
 ) -> NotebookNode:
     """Run all cells; papermill saves what it has to the file `running` as it goes."""
+    for left in reversed(range(STARTS)):
+        try:
+            return _attempt(layout, notebook, running, given, timeout_s, watch)
+        except _NoKernelError as error:
+            if not left:
+                raise _StoppedError(f"the kernel did not start: {shorten(str(error), 200)}") from error
+    raise AssertionError
+
+
+def _attempt(
+    layout: Layout,
+    notebook: NotebookNode,
+    running: Path,
+    given: Mapping[str, Any],
+    timeout_s: int,
+    watch: _Watch,
+) -> NotebookNode:
     try:
         with environment(layout.package.parent) as variables:
             executed: NotebookNode = papermill.execute_notebook(
@@ -148,7 +170,7 @@ def _run(
         place = watch.where(watch.index, watch.source)
         raise _StoppedError(f"{place}: the kernel died, out of memory or killed from outside") from error
     except RuntimeError as error:
-        raise _StoppedError(f"the kernel did not start: {shorten(str(error), 200)}") from error
+        raise _NoKernelError(str(error)) from error
 
 
 def _refuse_defects(executed: NotebookNode, watch: _Watch) -> None:
