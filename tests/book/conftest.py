@@ -41,7 +41,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def open_page(browser: Browser) -> OpenPage:
     """Opens a file in a window of its own, and sees that nothing is fetched from elsewhere or complains."""
 

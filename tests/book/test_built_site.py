@@ -1,16 +1,29 @@
-"""The real book in a browser: every page opens from its file, fits the screen and follows the theme."""
+"""The real book in a browser: every page opens from its file, fits the screen, is accessible, follows the theme."""
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from access import faults
 
 pytestmark = pytest.mark.book
 LARGEST_PAGE_BYTES = 3_000_000
 INK = "() => getComputedStyle(document.documentElement).getPropertyValue('--cdml-ink')"
 
 
-@pytest.fixture
+class Visit(NamedTuple):
+    """What was seen of a page that was opened, with nothing fetched from elsewhere and no complaint in the console."""
+
+    name: str
+    too_wide_px: int
+    undrawn: int  # figures that are not part of the page
+    labels: list[str]  # of the figures, for who listens
+    ids: list[str]  # within the figures
+    faults: list[str]  # of accessibility, serious ones
+
+
+@pytest.fixture(scope="module")
 def pages(site: Path) -> list[Path]:
     """Every page of the book; the theme keeps a template of its own among the static files."""
     found = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
@@ -18,12 +31,42 @@ def pages(site: Path) -> list[Path]:
     return found
 
 
-@pytest.mark.parametrize(("width", "height", "theme"), [(390, 844, "dark"), (1400, 900, "light")])
-def test_every_page_opens_and_fits(open_page, pages, width, height, theme):
+@pytest.fixture(scope="module", params=[(390, 844, "dark"), (1400, 900, "light")], ids=["narrow-dark", "wide-light"])
+def visits(request, open_page, pages) -> list[Visit]:
+    """Every page is opened once on a screen; what the tests ask is asked then."""
+    width, height, theme = request.param
+    seen = []
     for path in pages:
         with open_page(path, width, height, theme) as page:
             page.wait_for_load_state("networkidle")
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+            drawings = page.locator("article svg.cdml-figure")
+            visit = Visit(
+                path.name,
+                page.evaluate("document.documentElement.scrollWidth") - width,
+                page.locator("article img[src$='.svg']").count(),
+                drawings.evaluate_all("all => all.map((e) => e.ariaLabel)"),
+                page.evaluate("[...document.querySelectorAll('svg.cdml-figure [id]')].map(e => e.id)"),
+                faults(page),
+            )
+        seen.append(visit)
+    return seen
+
+
+def test_every_page_opens_and_fits(visits):
+    assert [visit.name for visit in visits if visit.too_wide_px > 0] == []
+
+
+def test_no_page_has_a_serious_fault(visits):
+    assert len(visits) >= 10
+    assert {visit.name: visit.faults for visit in visits if visit.faults} == {}
+
+
+def test_every_figure_is_drawn_in_the_page(visits):
+    assert sum(len(visit.labels) for visit in visits) > 0
+    for visit in visits:
+        assert visit.undrawn == 0, visit.name
+        assert all(label and label != "Figure" for label in visit.labels), visit.name
+        assert len(visit.ids) == len(set(visit.ids)), visit.name
 
 
 def test_no_page_is_heavy(pages):
@@ -44,19 +87,6 @@ def test_no_page_shows_an_object_for_what_it_means(pages):
 def test_the_first_page_answers_the_question(site):
     text = " ".join(re.sub(r"<[^>]+>", "", (site / "index.html").read_text(encoding="utf-8")).split())
     assert re.search(r"Does CDML beat ArcFace\? In our trainings .*? paired seeds .*? 95 % interval", text)
-
-
-def test_every_figure_is_drawn_in_the_page(open_page, pages):
-    figures = 0
-    for path in pages:
-        with open_page(path) as page:
-            assert page.locator("article img[src$='.svg']").count() == 0
-            figures += page.locator("article svg.cdml-figure").count()
-            labels = page.locator("article svg.cdml-figure").evaluate_all("all => all.map((e) => e.ariaLabel)")
-            assert all(label and label != "Figure" for label in labels), path.name
-            ids = page.evaluate("[...document.querySelectorAll('svg.cdml-figure [id]')].map(e => e.id)")
-            assert len(ids) == len(set(ids))
-    assert figures > 0
 
 
 def test_theme_switch_changes_page_figure_and_widget(open_page, site):

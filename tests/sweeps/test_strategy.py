@@ -15,6 +15,7 @@ def test_the_strategy_of_the_source_document_in_the_lab_at_toy_size(tmp_path, mo
     told = yaml.safe_load((results.folder() / "sweeps/strategy_lab.yaml").read_text())
     tune, large = told["stages"]["tune"], told["stages"]["large"]
     tune |= {"settings": {"data.num_identities": 12, "data.images_per_identity": 8, "epochs": 1, "batch_size": 32}}
+    tune["settings"] |= {"backbone": {"name": "small", "embedding_dim": 32, "size": 32, "width": 4}}
     tune |= {"protocols": ["lab-validation/cfp_ff"]}
     large |= {"settings": {**tune["settings"], "data.num_identities": 16}, "protocols": ["lab-validation/cfp_ff"]}
     large["export"] = ["onnx"]

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 
@@ -31,6 +30,8 @@ def load(classes: Iterable[int] = range(10)) -> Digits:
     wanted = tuple(classes)
     if len(wanted) < 2 or len(set(wanted)) != len(wanted) or not set(wanted) <= set(range(10)):
         raise ValueError(f"classes must be two or more different digits from 0 to 9, got {wanted}")
+    from sklearn.datasets import load_digits  # takes seconds; who reads other data starts sooner
+
     raw, target = load_digits(return_X_y=True)
     keep = np.isin(target, wanted)
     images = torch.from_numpy(raw[keep].astype(np.float32)).reshape(-1, 1, 8, 8)

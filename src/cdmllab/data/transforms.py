@@ -11,8 +11,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as tv
 
 _LUMA = (0.2989, 0.587, 0.114)
 
@@ -104,6 +102,9 @@ def draw(augmentation: Augmentation, count: int, *key: int) -> Draw:
 
 def apply_each(images: Tensor, drawn: Draw) -> Tensor:
     """Apply with torchvision, picture by picture; uint8 [b, 1 or 3, h, w] to the same. The CPU's way."""
+    from torchvision.transforms import InterpolationMode  # takes seconds; who augments nothing starts sooner
+    from torchvision.transforms.v2 import functional as tv
+
     out = torch.empty_like(images)
     for k, image in enumerate(images):
         x = tv.horizontal_flip(image) if drawn.flip[k] else image

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from cdmllab.exercises.common import number
 
@@ -25,6 +24,8 @@ def _seeds(answer: Any) -> str | None:
 def _verdict(answer: Any) -> str | None:
     if not callable(answer):
         return "A function of the differences is wanted."
+    from scipy import stats  # takes seconds, and every chapter imports all exercises
+
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(12) * 0.005
     for shift in (0.02, -0.02, 0.0, 0.0025, 0.0022):

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import spearmanr
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from cdmllab.faces import identity, nuisance
@@ -122,6 +120,8 @@ def rank_correlation(score: ArrayLike, truth: ArrayLike) -> float:
     ------
     ValueError : shapes that differ, fewer than three pictures, or a score that is not finite
     """
+    from scipy.stats import spearmanr  # takes seconds, and rendering does without it
+
     s, t = _paired(score, truth)
     if s.min() == s.max() or t.min() == t.max():
         return 0.0
@@ -135,6 +135,8 @@ def mislabel_auc(score: ArrayLike, mislabelled: ArrayLike) -> float:
     ------
     ValueError : as `rank_correlation`, or no wrong labels, or only wrong ones
     """
+    from sklearn.metrics import roc_auc_score
+
     s, wrong = _paired(score, mislabelled)
     if wrong.min() == wrong.max():
         raise ValueError("an AUC needs right and wrong labels, and there is one kind only")

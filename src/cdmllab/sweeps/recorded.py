@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
 
 from cdmllab import results
 from cdmllab.errors import CdmlLabError, did_you_mean
@@ -156,6 +155,8 @@ def paired(one: Floats, other: Floats, confidence: float = 0.95, power: float = 
     """
     if one.shape != other.shape or one.ndim != 1 or len(one) < 2:
         raise ValueError(f"pairs need two values or more on both sides, got {one.shape} and {other.shape}")
+    from scipy import optimize, stats  # takes seconds, and sweeps at work do without it
+
     d, n = one - other, len(one)
     sd = float(d.std(ddof=1))
     error = sd / math.sqrt(n)

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
-from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 
 from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.files import read_json, write_text
@@ -34,6 +32,9 @@ def save(run: Path, step: int, state: dict[str, Any], keep: int) -> None:
 
 def write(target: Path, state: dict[str, Any]) -> None:
     """Write a state as a folder; every rank calls it."""
+    from torch.distributed.checkpoint import state_dict_saver  # takes seconds
+    from torch.distributed.checkpoint.filesystem import FileSystemWriter
+
     aside = target.with_name(f".{target.name}.tmp")
     if _first():
         shutil.rmtree(aside, ignore_errors=True)
@@ -61,6 +62,9 @@ def read(folder: Path, state: dict[str, Any]) -> None:
     problem = damage(folder)
     if problem:
         raise CdmlLabError(f"{folder} is damaged ({problem})")
+    from torch.distributed.checkpoint import state_dict_loader  # takes seconds
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+
     with _quietly():
         state_dict_loader.load(state, storage_reader=FileSystemReader(folder), no_dist=not dist.is_initialized())
 

@@ -1,0 +1,22 @@
+"""What axe-core finds on a page for readers who listen to it, or use a keyboard."""
+
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+AXE = Path(__file__).parent / "axe/axe.min.js"
+RUN = """async () => {
+  const found = await axe.run(document, { resultTypes: ["violations"], preload: false });
+  return { rules: found.passes.length, faults: found.violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.join(" ")} ${node.html.slice(0, 200)}`)) };
+}"""
+
+
+def faults(page: Page) -> list[str]:
+    """What axe finds, one line an element."""
+    page.wait_for_load_state("networkidle")
+    page.add_script_tag(path=AXE)
+    found = page.evaluate(RUN)
+    assert found["rules"] > 10  # it did look
+    return found["faults"]
