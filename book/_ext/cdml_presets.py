@@ -1,5 +1,6 @@
 """What presets promise, as they say themselves: ``{cdml-presets} lab/gpu/* casia/document/*``."""
 
+import re
 from fnmatch import fnmatch
 
 from docutils import nodes
@@ -26,7 +27,8 @@ class PresetsDirective(SphinxDirective):
                 logger.warning("cdml-presets: no preset is called %s", pattern, location=self.get_location())
             for name in matching:
                 told = presets.header(name)
-                lines.append(f"| `{name}` | {told['cost']} | {told['expect']} |")
+                cost, expect = (re.sub(r"(--[\w-]+)", r"`\1`", told[key]) for key in ("cost", "expect"))
+                lines.append(f"| `{name}` | {cost} | {expect} |")
         return self.parse_text_to_nodes("\n".join(lines))
 
 

@@ -7,6 +7,9 @@ from typing import NamedTuple
 import pytest
 from access import faults
 
+from cdmllab import results
+from cdmllab.files import read_json
+
 pytestmark = pytest.mark.book
 LARGEST_PAGE_BYTES = 3_000_000
 INK = "() => getComputedStyle(document.documentElement).getPropertyValue('--cdml-ink')"
@@ -87,6 +90,20 @@ def test_no_page_shows_an_object_for_what_it_means(pages):
 def test_the_first_page_answers_the_question(site):
     text = " ".join(re.sub(r"<[^>]+>", "", (site / "index.html").read_text(encoding="utf-8")).split())
     assert re.search(r"Does CDML beat ArcFace\? In our trainings .*? paired seeds .*? 95 % interval", text)
+
+
+def test_the_gpu_page_shows_the_chapters_that_ran_there(site):
+    page = (site / "gpu.html").read_text(encoding="utf-8")
+    rows = [re.sub(r"<[^>]+>", "", row).split() for row in re.findall(r"<tr.*?</tr>", page, re.S)]
+    kept = sorted((results.folder() / "gpu").glob("*.ipynb"))
+    assert kept
+    for path in kept:
+        told = read_json(path)["metadata"]["cdmllab"]["provenance"]
+        (row,) = [row for row in rows if path.name in row]
+        assert " ".join([told["command"], told["gpu"]]) in " ".join(row)
+        (link,) = re.findall(rf'href="(_downloads/[^"]+/{path.name})"', page)
+        assert (site / link).read_bytes() == path.read_bytes()
+    assert "cdml-figure" in page
 
 
 def test_theme_switch_changes_page_figure_and_widget(open_page, site):
