@@ -36,6 +36,12 @@ def test_table_is_markdown():
     assert text == "| a | b |\n| --- | --: |\n| x | 1 |"
 
 
+def test_columns_of_numbers_are_flush_right_and_columns_of_words_are_not():
+    rows = [["x", "+0.02 [-0.30, +0.54]", "yes", "", "all", "12,000 pairs"], ["y", "", "no", "–", "", "three"]]
+    rule = notebook.Table(list("abcdef"), rows)._repr_markdown_().splitlines()[1]
+    assert rule == "| --- | --: | --- | --: | --- | --- |"
+
+
 def test_mean_sd_is_in_per_cent():
     assert notebook.mean_sd([0.9, 0.92]) == "91.0 ± 1.4"
     assert notebook.mean_sd([0.5]) == "50.0"

@@ -380,7 +380,9 @@ for name, (shown, pairs) in sets.items():
     rows.append(
         [name, len(pairs.same), f"{mean:.1f} ± {sd:.1f}", f"{floor.auc:.3f}"]
     )
-notebook.Table(["raw pixels on", "pairs", "accuracy, %", "AUC"], rows)
+notebook.Table(
+    ["raw pixels on", "pairs", "accuracy, %", "AUC"], rows
+) if rows else None
 
 # %% [markdown]
 # {doc}`../datasets` lists every data set of the field, with its licence, its file layout, and the script that prepares it.

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import statistics
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -26,14 +27,20 @@ class Lab(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A small table that Jupyter and the book render from Markdown."""
+    """A small table that Jupyter and the book render from Markdown; columns of numbers are flush right."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
 
     def _repr_markdown_(self) -> str:
-        lines = [self.columns, ["---", *["--:"] * (len(self.columns) - 1)], *self.rows]
+        rule = ["---", *("--:" if self._is_numbers(k) else "---" for k in range(1, len(self.columns)))]
+        lines = [self.columns, rule, *self.rows]
         return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+    def _is_numbers(self, column: int) -> bool:
+        """Whether what stands in a column begins with a number, or is empty or a dash."""
+        cells = [str(row[column]) for row in self.rows]
+        return any(cells) and all(re.match(r"[+\-−]?\d|[-–]?$", cell) for cell in cells)
 
 
 def start(profile: str, seed: int) -> Lab:
