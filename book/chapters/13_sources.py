@@ -243,8 +243,8 @@ notebook.Table(
 # The document's augmentation is flip, crop, colour jitter and rotation by up to 10 degrees; the public code's is the flip alone. On
 # MS1MV3 the document trains for 25 epochs; one public notebook has 30. The public base margin is 0.5.
 #
-# A dash: not set, so as the package has it. The document names no gradient; that entry is ours. A margin of 0.6 with $\alpha = 1/3$ is the public form $0.5 + 0.1\,h$ in this
-# package's terms ({doc}`chapter 4 </executed/04_cdml>`).
+# A dash: not set, so as the package has it. The document names no gradient; that entry is ours. A margin of 0.6 with
+# $\alpha = 1/3$ is the public form $0.5 + 0.1\,h$ in this package's terms ({doc}`chapter 4 </executed/04_cdml>`).
 
 # %% [markdown]
 # ## What it did in our trainings
