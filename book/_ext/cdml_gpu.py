@@ -1,6 +1,5 @@
 """Chapters run on a GPU, kept in ``results/gpu``: ``{cdml-gpu-chapters}``, and ``{cdml-gpu-figure} 09_training``."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from cdmllab import results
+from cdmllab.files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class FigureDirective(SphinxDirective):
 def read(path: Path, directive: SphinxDirective) -> Any:
     """A notebook; the page is built anew when it changes."""
     directive.env.note_dependency(str(path))
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)
 
 
 def setup(app: Sphinx) -> None:

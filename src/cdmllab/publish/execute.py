@@ -36,10 +36,6 @@ class _StoppedError(Exception):
     """Where and why a run stopped, without the chapter's name."""
 
 
-class _NoKernelError(Exception):
-    """No cell was run, since the kernel did not start."""
-
-
 @dataclass
 class _Watch:
     """Which cell is at work, for the progress lines and for errors that do not tell."""
@@ -126,51 +122,38 @@ def _run(
     watch: _Watch,
 ) -> NotebookNode:
     """Run all cells; papermill saves what it has to the file `running` as it goes."""
-    for left in reversed(range(STARTS)):
+    left = STARTS
+    while True:
+        left -= 1
         try:
-            return _attempt(layout, notebook, running, given, timeout_s, watch)
-        except _NoKernelError as error:
+            with environment(layout.package.parent) as variables:
+                executed: NotebookNode = papermill.execute_notebook(
+                    deepcopy(notebook),
+                    str(running).replace("{", "{{").replace("}", "}}"),  # papermill formats paths
+                    parameters=dict(given),
+                    cwd=layout.root,
+                    kernel_name="python3",
+                    kernel_manager_class=manager_class(variables),
+                    start_timeout=120,
+                    execution_timeout=timeout_s or None,
+                    iopub_timeout=60,
+                    progress_bar=False,
+                    on_cell_execute=watch.starts,
+                    on_cell_executed=watch.ends,
+                )
+                return executed
+        except PapermillExecutionError as error:
+            place, told = watch.where(error.cell_index, error.source), _COLOUR.sub("", error.evalue)
+            raise _StoppedError(f"{place}: {error.ename}: {shorten(told, 200)}") from error
+        except CellTimeoutError as error:
+            place = watch.where(watch.index, watch.source)
+            raise _StoppedError(f"{place}: took longer than {timeout_s} s") from error
+        except DeadKernelError as error:
+            place = watch.where(watch.index, watch.source)
+            raise _StoppedError(f"{place}: the kernel died, out of memory or killed from outside") from error
+        except RuntimeError as error:
             if not left:
                 raise _StoppedError(f"the kernel did not start: {shorten(str(error), 200)}") from error
-    raise AssertionError
-
-
-def _attempt(
-    layout: Layout,
-    notebook: NotebookNode,
-    running: Path,
-    given: Mapping[str, Any],
-    timeout_s: int,
-    watch: _Watch,
-) -> NotebookNode:
-    try:
-        with environment(layout.package.parent) as variables:
-            executed: NotebookNode = papermill.execute_notebook(
-                deepcopy(notebook),
-                str(running).replace("{", "{{").replace("}", "}}"),  # papermill formats paths
-                parameters=dict(given),
-                cwd=layout.root,
-                kernel_name="python3",
-                kernel_manager_class=manager_class(variables),
-                start_timeout=120,
-                execution_timeout=timeout_s or None,
-                iopub_timeout=60,
-                progress_bar=False,
-                on_cell_execute=watch.starts,
-                on_cell_executed=watch.ends,
-            )
-            return executed
-    except PapermillExecutionError as error:
-        place, told = watch.where(error.cell_index, error.source), _COLOUR.sub("", error.evalue)
-        raise _StoppedError(f"{place}: {error.ename}: {shorten(told, 200)}") from error
-    except CellTimeoutError as error:
-        place = watch.where(watch.index, watch.source)
-        raise _StoppedError(f"{place}: took longer than {timeout_s} s") from error
-    except DeadKernelError as error:
-        place = watch.where(watch.index, watch.source)
-        raise _StoppedError(f"{place}: the kernel died, out of memory or killed from outside") from error
-    except RuntimeError as error:
-        raise _NoKernelError(str(error)) from error
 
 
 def _refuse_defects(executed: NotebookNode, watch: _Watch) -> None:
