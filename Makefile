@@ -5,6 +5,9 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 
+# Some images set it; without kept bytecode every process would compile torch anew, twice the time to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup book test check bench format lock clean
 .DEFAULT_GOAL := help
 

@@ -15,7 +15,7 @@ from test_spec import DIGITS, written
 from cdmllab.runs import Run
 from cdmllab.sweeps import Sweep, engines, load
 
-SLOW = {**DIGITS, "epochs": 20, "watch": {"checkpoint_every": 10, "log_every": 1}}
+SLOW = {**DIGITS, "epochs": 8, "watch": {"checkpoint_every": 10, "log_every": 1}}
 
 
 def test_processes_of_this_machine_and_one_that_is_killed(tmp_path):

@@ -132,7 +132,7 @@ class IResNet(Backbone):
         self.fc = nn.Linear(now * side * side if flatten == "all" else now, embedding_dim)
         self.features = unit_gain_norm(embedding_dim)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # on meta there is nothing to draw
                 nn.init.normal_(module.weight, 0.0, 0.1)
 
     def trunk(self, pictures: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class Lightweight(Backbone):
         self.fc = nn.Linear(last, embedding_dim, bias=False)
         self.features = unit_gain_norm(embedding_dim)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def trunk(self, pictures: Tensor) -> Tensor:

@@ -44,17 +44,16 @@ def build(
     wanted = sorted({layout.chapter(name) for name in only}) or names
     with building(layout):
         site.check_listed(layout, names)
-        for name in wanted:
-            chapters.plan(layout, name, given or {})  # a mistake in any chapter is told before one is run
+        # before anything is written or run, so that a mistake in any chapter is told first
+        plans = [chapters.plan(layout, name, given or {}) for name in wanted]
         report(sync(layout), progress)
         chapters.clear_leftovers(layout)
         due: dict[str, list[str]] = {}
-        for name in wanted if execute else []:
-            reasons = chapters.plan(layout, name, given or {}).reasons or _asked_for(force)
-            if reasons:
-                due[name] = reasons
+        for plan in plans if execute else []:
+            if reasons := plan.reasons or _asked_for(force):
+                due[plan.chapter] = reasons
             else:
-                progress.line(f"{name}: up to date")
+                progress.line(f"{plan.chapter}: up to date")
         parallel.run_all(layout, due, given or {}, jobs=jobs, timeout_s=timeout_s, progress=progress)
         waiting = [name for name in names if not layout.output(name).is_file()]
         if only and waiting:

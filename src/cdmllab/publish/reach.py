@@ -4,6 +4,7 @@ import ast
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 # The machinery that runs the chapters is not part of what they compute.
@@ -33,8 +34,12 @@ def reach(sources: Iterable[str], package: Path) -> Reach:
     """
     found = Reach()
     waiting = [name for source in sources for name in _imported(source, "", package)]
+    seen = set()
     while waiting:
         name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
         if name.split(".")[0] != package.name:
             found.third_party.add(name.split(".")[0])
             continue
@@ -53,21 +58,34 @@ def reach(sources: Iterable[str], package: Path) -> Reach:
 
 def _imported(source: str, inside: str, package: Path) -> Iterator[str]:
     """The dotted names that code in the package `inside` imports; the last part may be a module's own."""
+    imports, texts = _names(source)
+    for level, module, name in imports:
+        parents = inside.split(".")
+        above = parents[: len(parents) - level + 1] if level else []
+        yield ".".join([*above, *([module] if module else []), name])
+    for text in texts:
+        if text.startswith(f"{package.name}.") and _locate(text, package):
+            yield text
+
+
+@cache  # every chapter reaches the same modules, and parsing them all takes a second
+def _names(source: str) -> tuple[list[tuple[int, str | None, str]], list[str]]:
+    """What code names: its imports, as (dots, from where, name), and its strings with a dot and no space."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
-        return
+        return [], []
+    imports: list[tuple[int, str | None, str]] = []
+    texts = []
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
-                yield from (alias.name for alias in names)
+                imports += [(0, None, alias.name) for alias in names]
             case ast.ImportFrom(module=module, names=names, level=level):
-                if level:
-                    parents = inside.split(".")
-                    module = ".".join([*parents[: len(parents) - level + 1], *([module] if module else [])])
-                yield from (f"{module}.{alias.name}" for alias in names)
-            case ast.Constant(value=str(text)) if text.startswith(f"{package.name}.") and _locate(text, package):
-                yield text
+                imports += [(level, module, alias.name) for alias in names]
+            case ast.Constant(value=str(text)) if "." in text and " " not in text:
+                texts.append(text)
+    return imports, texts
 
 
 def _modules(name: str, package: Path) -> Iterator[tuple[str, Path]]:
