@@ -42,6 +42,11 @@ def test_columns_of_numbers_are_flush_right_and_columns_of_words_are_not():
     assert rule == "| --- | --: | --- | --: | --- | --- |"
 
 
+def test_cells_are_written_for_readers():
+    (_, _, row) = notebook.Table(["a", "b"], [[1 / 3, "91.0 ± 1.4"]])._repr_markdown_().splitlines()
+    assert row == "| 0.333333 | 91.0 ±\N{NO-BREAK SPACE}1.4 |"
+
+
 def test_mean_sd_is_in_per_cent():
     assert notebook.mean_sd([0.9, 0.92]) == "91.0 ± 1.4"
     assert notebook.mean_sd([0.5]) == "50.0"

@@ -598,7 +598,7 @@ exercises.check("3.1", None)
 # %% [markdown]
 # <details><summary>Solution 3.1</summary>
 #
-# $\sin(60° + 28.65°) / \sin 60° = 0.9997 / 0.8660 \approx 1.154$, by {eq}`eq-slope`.
+# $\sin(60° + 28.65°) / \sin 60°$ $= 0.9997 / 0.8660$ $\approx 1.154$, by {eq}`eq-slope`.
 #
 # </details>
 #
@@ -611,7 +611,7 @@ exercises.check("3.2", None)
 # %% [markdown]
 # <details><summary>Solution 3.2</summary>
 #
-# $s\cos(\theta + m) = \log(10^6 - 1) \approx 13.816$, so $\theta + m = \arccos 0.2159 = 77.53$ degrees, and $\theta =
+# $s\cos(\theta + m)$ $= \log(10^6 - 1)$ $\approx 13.816$, so $\theta + m = \arccos 0.2159 = 77.53$ degrees, and $\theta =
 # 77.53 - 28.65 = 48.9$ degrees. A hundred times as many identities move the cliff by only four degrees.
 #
 # </details>

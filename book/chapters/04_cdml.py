@@ -715,7 +715,7 @@ exercises.check("4.4", None)
 # %% [markdown]
 # <details><summary>Solution 4.4</summary>
 #
-# The mean margin: $0.9 \times 0.588 + 0.1 \times 0.392 = 0.5684$.
+# The mean margin: $0.9 \times 0.588 + 0.1 \times 0.392$ $= 0.5684$.
 #
 # </details>
 #

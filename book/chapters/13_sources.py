@@ -71,7 +71,7 @@ batch = Batch(torch.zeros(3, dtype=torch.long), cosines, torch.ones(3))
 notebook.Table(
     ["cosine to the own class centre", *(f"{c:.1f}" for c in cosines.tolist())],
     [
-        [f"favour={favour!r}", *(f"{m:.3f}" for m in margins.CDML(favour=favour, shape="linear").margin_rad(batch).tolist())]
+        [f"`favour={favour!r}`", *(f"{m:.3f}" for m in margins.CDML(favour=favour, shape="linear").margin_rad(batch).tolist())]
         for favour in ("easy", "hard")
     ],
 )  # fmt: skip
@@ -339,7 +339,7 @@ casia_r50 = [
 notebook.Table(
     ["CASIA, R50", "printed in", "CFP-FP", "AgeDB-30", "CFP-FP − AgeDB-30"],
     [
-        [row.loss, row.source, row.accuracy["cfp_fp"], row.accuracy["agedb_30"],
+        [row.loss, row.source, f"{row.accuracy['cfp_fp']:.2f}", f"{row.accuracy['agedb_30']:.2f}",
          f"{row.accuracy['cfp_fp'] - row.accuracy['agedb_30']:+.2f}"]
         for row in casia_r50
     ],

@@ -170,16 +170,14 @@ def _training(record: Record) -> Iterator[Captioned]:
 
 
 def _faces(record: Record) -> Iterator[Captioned]:
-    n = record["processes"]
-    rows = [
-        [f"{row['size']} px", f"{row['all_cores'] / row['one_process']:.2f} of {n}", f"{row['one_process']:,.0f}",
-         f"{row['all_cores']:,.0f}"]
-        for row in record["pictures_per_s"]
-    ]  # fmt: skip
-    yield Captioned(
-        f"Pictures of the training mix, strength {record['strength']:g}:",
-        Table(["size", "all processes / one", "one process, a second", f"{n} processes, a second"], rows),
-    )
+    n, measured = record["processes"], record["pictures_per_s"]
+    columns = ["size", "one process, a second"]
+    rows = [[f"{row['size']}\N{NO-BREAK SPACE}px", f"{row['one_process']:,.0f}"] for row in measured]
+    if n > 1:
+        columns += [f"{n} processes, a second", "all processes / one"]
+        for row, cells in zip(measured, rows, strict=True):
+            cells += [f"{row['all_cores']:,.0f}", f"{row['all_cores'] / row['one_process']:.2f} of {n}"]
+    yield Captioned(f"Pictures of the training mix, strength {record['strength']:g}:", Table(columns, rows))
     if "casia_shaped_world" in record:
         world = record["casia_shaped_world"]
         yield Captioned(

@@ -35,12 +35,18 @@ class Table(NamedTuple):
     def _repr_markdown_(self) -> str:
         rule = ["---", *("--:" if self._is_numbers(k) else "---" for k in range(1, len(self.columns)))]
         lines = [self.columns, rule, *self.rows]
-        return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+        return "\n".join("| " + " | ".join(map(_in_table, line)) + " |" for line in lines)
 
     def _is_numbers(self, column: int) -> bool:
         """Whether what stands in a column begins with a number, or is empty or a dash."""
         cells = [str(row[column]) for row in self.rows]
         return any(cells) and all(re.match(r"[+\-−]?\d|[-–]?$", cell) for cell in cells)
+
+
+def _in_table(cell: object) -> str:
+    """A float with six digits; a spread is not parted from its sign."""
+    text = f"{cell:g}" if isinstance(cell, float) else str(cell)
+    return text.replace("± ", "±\N{NO-BREAK SPACE}")
 
 
 def start(profile: str, seed: int) -> Lab:

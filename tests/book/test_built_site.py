@@ -12,6 +12,12 @@ from cdmllab.files import read_json
 
 pytestmark = pytest.mark.book
 LARGEST_PAGE_BYTES = 3_000_000
+CUT = """() => {  // with every solution unfolded
+  document.querySelectorAll("details").forEach((e) => { e.open = true; });
+  const width = (e) => e.getBoundingClientRect().width;
+  return [...document.querySelectorAll("article span.math")]
+    .filter((e) => width(e.querySelector("svg")) > width(e) + 1).map((e) => e.closest("p, li, td, dd").innerText);
+}"""
 INK = "() => getComputedStyle(document.documentElement).getPropertyValue('--cdml-ink')"
 
 
@@ -19,6 +25,7 @@ class Visit(NamedTuple):
     """What was seen of a page that was opened, with nothing fetched from elsewhere and no complaint in the console."""
 
     name: str
+    cut: list[str]  # formulas within a line that are wider than it
     too_wide_px: int
     undrawn: int  # figures that are not part of the page
     labels: list[str]  # of the figures, for who listens
@@ -44,12 +51,13 @@ def visits(request, open_page, pages) -> list[Visit]:
             page.wait_for_load_state("networkidle")
             drawings = page.locator("article svg.cdml-figure")
             visit = Visit(
-                path.name,
-                page.evaluate("document.documentElement.scrollWidth") - width,
-                page.locator("article img[src$='.svg']").count(),
-                drawings.evaluate_all("all => all.map((e) => e.ariaLabel)"),
-                page.evaluate("[...document.querySelectorAll('svg.cdml-figure [id]')].map(e => e.id)"),
-                faults(page),
+                name=path.name,
+                cut=page.evaluate(CUT),
+                too_wide_px=page.evaluate("document.documentElement.scrollWidth") - width,
+                undrawn=page.locator("article img[src$='.svg']").count(),
+                labels=drawings.evaluate_all("all => all.map((e) => e.ariaLabel)"),
+                ids=page.evaluate("[...document.querySelectorAll('svg.cdml-figure [id]')].map(e => e.id)"),
+                faults=faults(page),
             )
         seen.append(visit)
     return seen
@@ -57,6 +65,10 @@ def visits(request, open_page, pages) -> list[Visit]:
 
 def test_every_page_opens_and_fits(visits):
     assert [visit.name for visit in visits if visit.too_wide_px > 0] == []
+
+
+def test_no_formula_is_cut(visits):
+    assert {visit.name: visit.cut for visit in visits if visit.cut} == {}
 
 
 def test_no_page_has_a_serious_fault(visits):

@@ -97,3 +97,14 @@ def test_wrong_widgets_are_warnings(build_miniature):
     for words in mistakes.values():
         assert [line for line in lines if words in line and "page" in line], words
     assert len(lines) == len(mistakes)
+
+
+def test_formulas_stay_beside_the_signs_that_touch_them(build_miniature):
+    folder, warnings = build_miniature(page="# A page\n\nWith ({math}`x`), {math}`y`. And {math}`z` alone.\n")
+    assert warnings == ""
+    text = (folder / "page.html").read_text(encoding="utf-8")
+    found = re.findall(r'<span class="cdml-unbroken">([^<]*)<span class="math[^>]*>([^<]*)</span>([^<]*)</span>', text)
+    assert [(before, formula.strip("\\()"), after) for before, formula, after in found] == [
+        ("(", "x", "),"),
+        ("", "y", "."),
+    ]
