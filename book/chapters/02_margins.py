@@ -217,7 +217,7 @@ exercises.check("2.1", None)
 # <details><summary>Solution 2.1</summary>
 #
 # We look for $\cos\theta - \cos(\theta + 0.5)$ $= 0.35$. The left side is $2\sin(0.25)\sin(\theta + 0.25)$, so
-# $\sin(\theta + 0.25) = 0.35 / (2 \sin 0.25) \approx 0.7073$, which gives $\theta \approx 30.7$ and $120.7$ degrees.
+# $\sin(\theta + 0.25)$ $= 0.35 / (2 \sin 0.25)$ $\approx 0.7073$, which gives $\theta \approx 30.7$ and $120.7$ degrees.
 # Between the two ArcFace is the stricter one.
 #
 # </details>
