@@ -1,5 +1,5 @@
-"""The book's own Sphinx extension: widgets that move without a kernel, figures that follow the theme, formulas that
-keep their commas, access for all, chapters that know their numbers, tables of what was measured, chapters run on a GPU,
+"""The book's own Sphinx extension: widgets that move without a kernel, figures that follow the theme, lines that end
+well, access for all, chapters that know their numbers, tables of what was measured, chapters run on a GPU,
 and all solutions on one page.
 
 A widget in a page is ``{cdml-widget} target_logit`` with its state as options (``:m2: 0.5``), or the output
@@ -8,9 +8,9 @@ of a notebook cell. A figure is any SVG image of a page. Both work from a file, 
 
 import cdml_access
 import cdml_benchmarks
+import cdml_breaks
 import cdml_chapters
 import cdml_figures
-import cdml_formulas
 import cdml_gpu
 import cdml_presets
 import cdml_solutions
@@ -20,12 +20,12 @@ from sphinx.application import Sphinx
 
 def setup(app: Sphinx) -> dict[str, object]:
     cdml_benchmarks.setup(app)
+    cdml_breaks.setup(app)
     cdml_chapters.setup(app)
     cdml_gpu.setup(app)
     cdml_presets.setup(app)
     cdml_solutions.setup(app)
     cdml_widgets.setup(app)
     cdml_figures.setup(app)
-    cdml_formulas.setup(app)
     cdml_access.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -108,3 +108,11 @@ def test_formulas_stay_beside_the_signs_that_touch_them(build_miniature):
         ("(", "x", "),"),
         ("", "y", "."),
     ]
+
+
+def test_names_in_tables_may_end_a_line_after_a_slash(build_miniature):
+    folder, warnings = build_miniature(page="# A page\n\n| a |\n|---|\n| `do x_y/z` |\n\nOutside `x/z`.\n")
+    assert warnings == ""
+    text = (folder / "page.html").read_text(encoding="utf-8")
+    codes = [re.sub(r"</?(?!wbr)[^>]+>", "", code) for code in re.findall(r"<code.*?</code>", text)]
+    assert codes == ["do x_<wbr>y/<wbr>z", "x/z"]

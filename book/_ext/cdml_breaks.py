@@ -1,4 +1,4 @@
-"""A formula within a line stays beside its brackets and its comma, where a browser might begin a new line."""
+"""Where a line may end: not between a formula and its comma, but within a long name in a table."""
 
 import re
 
@@ -7,6 +7,7 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
 _OPENS = re.compile(r"[(\[“‘]+$")
+_PART = re.compile(r"[^/_.(]*[/_.(]?")
 _CLOSES = re.compile(r"^[^\w\s(\[“‘]+")
 
 
@@ -36,5 +37,21 @@ def _cut(parent: nodes.Element, at: int, signs: re.Pattern[str]) -> str:
     return match[0]
 
 
+class Parted(SphinxTransform):
+    """Let a name in code end a line after a slash, a dot or the like, if it stands in a table."""
+
+    default_priority = Unbroken.default_priority
+
+    def apply(self, **kwargs: object) -> None:
+        for entry in self.document.findall(nodes.entry):
+            for code in list(entry.findall(nodes.literal)):
+                first, *parts = _PART.findall(code.astext())
+                code.children = []
+                code += nodes.Text(first)
+                for part in filter(None, parts):
+                    code += [nodes.raw("", "<wbr>", format="html"), nodes.Text(part)]
+
+
 def setup(app: Sphinx) -> None:
     app.add_transform(Unbroken)
+    app.add_transform(Parted)
