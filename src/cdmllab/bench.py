@@ -23,8 +23,8 @@ class Short(NamedTuple):
 SHORT: dict[str, Short] = {
     "heads": Short(("--rounds", "2"), 6.0),
     "heads_sharded": Short(("--rounds", "3"), 4.0),
-    "data": Short(("--rounds", "3"), 2.0),
-    "faces": Short(("--rounds", "2"), 2.0),
+    "data": Short(("--rounds", "2"), 2.0),
+    "faces": Short(("--rounds", "1"), 2.0),
     "evaluation": Short(("--rounds", "1"), 5.0),
     "training": Short(("--rounds", "2"), 10.0),
     "backbones": Short(("--rounds", "3", "--batches", "1"), 4.0),
