@@ -186,6 +186,9 @@ def main() -> None:
                 per_second["pipeline: ours, fast"] / per_second["pipeline: PIL per sample"]
             ),
         }
+        if torch.cuda.is_available():
+            nvjpeg = per_second["decode: nvJPEG, a batch"]
+            ratios["decoding, nvJPEG a batch at a time to ours"] = nvjpeg / per_second["decode: ours"]
         if chosen.mxnet:
             views, mxnet = per_second["records: views, in order"], per_second["mxnet, read_idx"]
             ratios["records, views in order to mxnet"] = views / mxnet

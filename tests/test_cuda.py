@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from cdmllab import backbones, evaluate, heads, margins
+from cdmllab.data import transforms
 from cdmllab.faces import FaceWorld, protocols
 from cdmllab.training import Config, resume, train
 
@@ -78,6 +79,19 @@ def test_pictures_agree_with_the_cpu_whoever_draws_them(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     protocols.forget()
     assert np.abs(gpu - protocols.load("cfp_fp", size=32, seed=5).read(rows)).mean() < 0.1
+
+
+def test_augmentation_does_not_wait_for_the_device():
+    images = torch.randint(256, (16, 3, 48, 48), dtype=torch.uint8)
+    drawn = transforms.draw(transforms.AUGMENTATIONS["document"], 16, 0)
+    there = images.cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        changed = transforms.apply_batch(there, drawn)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    want = transforms.apply_batch(images, drawn).to(torch.int16)
+    assert (want - changed.cpu()).abs().float().mean() < 0.1
 
 
 @pytest.mark.parametrize(

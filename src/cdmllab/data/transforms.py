@@ -66,8 +66,11 @@ class Draw(NamedTuple):
     rotation_deg: Tensor  # [b], counter-clockwise
 
     def to(self, device: torch.device | str) -> "Draw":
-        """The same on another device."""
-        return Draw(*(part.to(device) for part in self))
+        """The same on another device, which is not waited for."""
+        return Draw(*(part.to(device, non_blocking=True) for part in self))
+
+
+_NEUTRAL = (False, 0, 1.0, 1.0, 1.0, 0.0)  # what a draw leaves as it is, field by field
 
 
 def named(augmentation: str | Augmentation) -> Augmentation:
@@ -125,21 +128,28 @@ def apply_each(images: Tensor, drawn: Draw) -> Tensor:
 
 
 def apply_batch(images: Tensor, drawn: Draw) -> Tensor:
-    """Apply to a batch at once, on its device; equal to `apply_each` up to rounding (a grey level)."""
+    """Apply to a batch at once, on its device; equal to `apply_each` up to rounding (a grey level).
+
+    What was drawn lies on the CPU: whether a change is wanted is asked there, so that a GPU is never waited for.
+    """
+    wanted = Draw(*(bool((part != neutral).any()) for part, neutral in zip(drawn, _NEUTRAL, strict=True)))
     d = drawn.to(images.device)
-    x = torch.where(d.flip[:, None, None, None], images.flip(3), images)
-    x = _shifted(x, d.shift_px)
-    if not any(bool((part != neutral).any()) for part, neutral in zip(d[2:], (1.0, 1.0, 1.0, 0.0), strict=True)):
+    x = images
+    if wanted.flip:
+        x = torch.where(_per_image(d.flip), x.flip(3), x)
+    if wanted.shift_px:
+        x = _shifted(x, d.shift_px, int(drawn.shift_px.abs().max()))
+    if not any(wanted[2:]):
         return x
     x = x.to(torch.float32)
-    if bool((d.brightness != 1.0).any()):
+    if wanted.brightness:
         x = (x * _per_image(d.brightness)).clamp(0.0, 255.0).floor()
-    if bool((d.contrast != 1.0).any()):
+    if wanted.contrast:
         mean = _grey(x).floor().mean(dim=(1, 2, 3), keepdim=True)
         x = _blend(x, mean, d.contrast)
-    if images.shape[1] == 3 and bool((d.saturation != 1.0).any()):
+    if wanted.saturation and images.shape[1] == 3:
         x = _blend(x, _grey(x), d.saturation)
-    if bool((d.rotation_deg != 0.0).any()):
+    if wanted.rotation_deg:
         x = _rotated(x, d.rotation_deg)
     return x.round().clamp(0.0, 255.0).to(torch.uint8)
 
@@ -156,15 +166,13 @@ def _blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
 def _grey(x: Tensor) -> Tensor:
     if x.shape[1] == 1:
         return x
-    weights = torch.tensor(_LUMA, device=x.device, dtype=x.dtype)
+    weights = torch.tensor(_LUMA, dtype=x.dtype).to(x.device, non_blocking=True)
     return (x * weights[:, None, None]).sum(dim=1, keepdim=True)
 
 
-def _shifted(x: Tensor, shift_px: Tensor) -> Tensor:
-    if not bool(shift_px.any()):
-        return x
+def _shifted(x: Tensor, shift_px: Tensor, pad: int) -> Tensor:
+    """Moved by at most `pad` pixels, black where nothing is."""
     b, c, h, w = x.shape
-    pad = int(shift_px.abs().max())
     padded = F.pad(x, (pad, pad, pad, pad))
     columns = torch.arange(w, device=x.device) + shift_px[:, :1] + pad  # [b, w]
     rows = torch.arange(h, device=x.device) + shift_px[:, 1:] + pad  # [b, h]
