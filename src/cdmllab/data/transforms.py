@@ -132,24 +132,26 @@ def apply_batch(images: Tensor, drawn: Draw) -> Tensor:
 
     What was drawn lies on the CPU: whether a change is wanted is asked there, so that a GPU is never waited for.
     """
-    wanted = Draw(*(bool((part != neutral).any()) for part, neutral in zip(drawn, _NEUTRAL, strict=True)))
+    changes = (bool((part != neutral).any()) for part, neutral in zip(drawn, _NEUTRAL, strict=True))
+    flip, shift, *colour, rotation = changes
+    brightness, contrast, saturation = colour
     d = drawn.to(images.device)
     x = images
-    if wanted.flip:
+    if flip:
         x = torch.where(_per_image(d.flip), x.flip(3), x)
-    if wanted.shift_px:
+    if shift:
         x = _shifted(x, d.shift_px, int(drawn.shift_px.abs().max()))
-    if not any(wanted[2:]):
+    if not rotation and not any(colour):
         return x
     x = x.to(torch.float32)
-    if wanted.brightness:
+    if brightness:
         x = (x * _per_image(d.brightness)).clamp(0.0, 255.0).floor()
-    if wanted.contrast:
+    if contrast:
         mean = _grey(x).floor().mean(dim=(1, 2, 3), keepdim=True)
         x = _blend(x, mean, d.contrast)
-    if wanted.saturation and images.shape[1] == 3:
+    if saturation and images.shape[1] == 3:
         x = _blend(x, _grey(x), d.saturation)
-    if wanted.rotation_deg:
+    if rotation:
         x = _rotated(x, d.rotation_deg)
     return x.round().clamp(0.0, 255.0).to(torch.uint8)
 
