@@ -22,16 +22,19 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results/benchmarks"
 
 
-def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each case; one round runs every case once, so that a noisy spell hits all alike."""
+def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, warm_up: bool = True) -> dict[str, float]:
+    """Median seconds of each case; one round runs every case once, so that a noisy spell hits all alike.
+
+    A round before them warms up and is not counted; without it, that is the caller's to do.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for round_ in range(rounds + 1):
+    for round_ in range(0 if warm_up else 1, rounds + 1):
         for name, case in cases.items():
             _wait()
             start = time.perf_counter()
             case()
             _wait()
-            if round_:  # the first is the warm-up
+            if round_:
                 seconds[name].append(time.perf_counter() - start)
         print(f"  round {round_} of {rounds}", file=sys.stderr)
     return {name: statistics.median(values) for name, values in seconds.items()}

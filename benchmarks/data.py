@@ -140,7 +140,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
-        folder, pictures = Path(name), 1_024 if chosen.quick else 2_048 if torch.cuda.is_available() else 8_192
+        folder, pictures = Path(name), 1_024 if chosen.quick else 4_096
         shown = make_pack(folder, pictures)
         pack = Pack(folder)
         file, jpegs, passes = pack.file, [bytes(pack.image(k)) for k in range(pictures)], 20

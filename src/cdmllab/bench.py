@@ -26,7 +26,7 @@ SHORT: dict[str, Short] = {
     "data": Short(("--rounds", "2"), 2.0),
     "faces": Short(("--rounds", "1"), 2.0),
     "evaluation": Short(("--rounds", "1"), 5.0),
-    "training": Short(("--rounds", "2"), 10.0),
+    "training": Short(("--rounds", "1"), 10.0),
     "backbones": Short(("--rounds", "3", "--batches", "1"), 4.0),
 }
 
