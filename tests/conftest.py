@@ -4,11 +4,14 @@ import os
 
 import pytest
 import torch
+from hypothesis import settings
 
 from cdmllab.data import roots
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
+settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
+settings.load_profile("untimed")
 
 
 @pytest.fixture

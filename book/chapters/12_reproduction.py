@@ -366,16 +366,15 @@ notebook.tell(
 # sees them at 48 pixels, on a CPU; r18_lite at 112, on a GPU.
 
 # %% tags=["hide-input"]
-lfw, quick, lfw_gpu, lfw_gpu_tuned = (
-    Recorded(name) for name in ("lfw", "lfw_quick", "lfw_gpu", "lfw_gpu_tuned")
-)
+lfw, quick = Recorded("lfw"), Recorded("lfw_quick")
+lfw_gpu, lfw_gpu_tuned = Recorded("lfw_gpu"), Recorded("lfw_gpu_tuned")
 baselines = results.load("lfw/baselines")
 halves = {"0_4": "lfw/folds0-4", "5_9": "lfw/folds5-9"}
 starts = {
     "from scratch": (lfw, "scratch"),
-    "from a lab-trained network": (lfw, "tuned"),
+    "from the lab": (lfw, "tuned"),
     "from scratch, r18_lite": (lfw_gpu, "scratch"),
-    "from a lab-trained r18_lite": (lfw_gpu_tuned, "tuned"),
+    "from the lab, r18_lite": (lfw_gpu_tuned, "tuned"),
 }
 shown = {
     "softmax": "softmax",
@@ -461,13 +460,13 @@ notebook.tell(
 
 # %% [markdown]
 # Behind each row stand {glue:text}`lfw_trainings` trainings: two halves, and as many seeds as the spread is over. Behind those
-# of the lab-trained r18_lite, of one seed, stand {glue:text}`lfw_tuned_trainings`. The last column is paired by training, and its
+# of r18_lite from the lab, of one seed, stand {glue:text}`lfw_tuned_trainings`. The last column is paired by training, and its
 # 95 % interval is Student's over as many differences: over two it is wide whatever they are. They share people
 # and test pairs, so it speaks of other trainings, not of other people. Of the {glue:text}`lfw_compared`, these leave zero out:
 # {glue:text}`lfw_apart`.
 #
-# From scratch means {glue:text}`scratch_epochs` epochs. The others had
-# {glue:text}`tuned_epochs`, after a training in the face lab of {glue:text}`lab_epochs` epochs with more pictures in each, so
+# From scratch means {glue:text}`scratch_epochs` epochs. Those from the lab had
+# {glue:text}`tuned_epochs`, after a training on its rendered faces of {glue:text}`lab_epochs` epochs with more pictures in each, so
 # the two do not compare at equal cost. r18_lite, a larger network, had {glue:text}`gpu_scratch_epochs` from scratch, and
 # {glue:text}`gpu_tuned_epochs` after one epoch on a world of CASIA-WebFace's size, which is no tuned schedule either. Before they
 # saw a photograph the lab-trained networks reached {glue:text}`zero_lfw:.1f` and, r18_lite, {glue:text}`zero_gpu:.1f` % on
@@ -495,19 +494,18 @@ notebook.Table(
 # ## At full size, and a trap
 #
 # CASIA-WebFace has 10,575 people. A world of as many, {glue:text}`full_pictures` pictures of 112 pixels, was rendered on
-# a GPU, and r18_lite trained on it with ArcFace at a margin of 0.5 and CDML at 0.49, both at scale 64. The document's
+# a GPU, and r18_lite trained on it with ArcFace at a margin of 0.5 and CDML, easy larger, at 0.49, both at scale 64. The document's
 # recipe was cut short: {glue:text}`full_epochs` epochs of batches of {glue:text}`full_batch`, a learning
 # rate of {glue:text}`full_lr` that rises over the first {glue:text}`full_warmup` epochs and falls along a cosine, in
 # bfloat16, CDML's mean margin held. Both were trained twice, with the exact gradient of the margin and straight through
 # ({doc}`chapter 3 </executed/03_gradient>`), all else the same. A training took {glue:text}`full_seconds:.0f` seconds on an
 # {glue:text}`full_gpu`, and {glue:text}`through_seconds:.0f` on a busier {glue:text}`through_gpu`, two side by side. r50_lite was
-# trained straight through alone, in {glue:text}`deeper_seconds:.0f` seconds on the latter with others beside it.
+# trained straight through only, in {glue:text}`deeper_seconds:.0f` seconds on the latter with others beside it.
 
 # %% tags=["remove-input"]
-full, through, deeper = (
-    Recorded(name) for name in ("lab_gpu", "lab_gpu_through", "lab_gpu_r50")
-)
-full_losses = {"arcface": "ArcFace", "cdml": "CDML, easy larger"}
+full, through = Recorded("lab_gpu"), Recorded("lab_gpu_through")
+deeper = Recorded("lab_gpu_r50")
+full_losses = {"arcface": "ArcFace", "cdml": "CDML"}
 
 
 def arm_of(sweep, loss):

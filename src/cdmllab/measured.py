@@ -72,7 +72,8 @@ def page(name: str) -> str:
 def _came_from(record: Record) -> str:
     threads = int(record["threads"])
     dirty = ", with changes that are not committed" if record["git_dirty"] else ""
-    took = f", in {record['wall_s'] / 60:.0f} minutes" if record.get("wall_s", 0) >= 30 else ""
+    minutes = round(record.get("wall_s", 0) / 60)
+    took = f", in {minutes} minute{'s' if minutes > 1 else ''}" if minutes else ""
     commit = str(record["git_commit"] or "unknown")[:10]
     return (
         f"Measured on {record['date']}{took}: {record['device']}, {threads} thread{'s' if threads > 1 else ''}, "

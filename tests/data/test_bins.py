@@ -188,7 +188,7 @@ def test_inspect_tells_what_is_wrong_with_a_bin(tmp_path):
     assert inspect(dump(tmp_path / "b.bin", (IMAGES, SAME))).problems == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_mutated_bins_give_a_bin_or_a_clear_error(tmp_path_factory, data):
     small = [jpeg(k, 8) for k in range(4)]

@@ -168,7 +168,7 @@ def test_header_that_announces_other_pictures_is_refused(tmp_path):
         Pack(root)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     counts=st.lists(st.integers(1, 4), min_size=1, max_size=5),
     seed=st.integers(0, 2**32 - 1),
@@ -187,7 +187,7 @@ def test_random_packs_come_back(tmp_path_factory, counts, seed):
     assert inspect(root).problems == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_mutated_packs_give_the_same_data_or_a_clear_error(tmp_path_factory, data):
     """With the checksums that our packs carry, no mutation of the records stays unseen."""

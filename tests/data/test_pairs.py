@@ -14,7 +14,7 @@ def test_sample_has_the_shape_of_lfw():
         assert (~p.same[p.fold == k]).sum() == 300
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 8), st.integers(3, 8), st.integers(0, 50))
 def test_sample_labels_pairs_rightly_and_repeats_none(identities, each, seed):
     labels = np.repeat(np.arange(identities), each)

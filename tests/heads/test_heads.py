@@ -307,7 +307,7 @@ def test_float16_scale_never_overflows():
     assert all(torch.isfinite(g).all() for g in grads)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 7), st.integers(2, 12), st.integers(1, 6), st.integers(1, 14), st.integers(0, 99))
 @example(b=4, c=2, d=2, block=1, seed=42)  # an embedding on its own class centre
 def test_shapes_and_block_sizes_make_no_difference(b, c, d, block, seed):
@@ -325,7 +325,7 @@ def test_shapes_and_block_sizes_make_no_difference(b, c, d, block, seed):
     torch.testing.assert_close(one.sample_loss, other.sample_loss, rtol=0.0, atol=2e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 7), st.integers(2, 9), st.integers(1, 6), st.integers(0, 99))
 def test_a_margin_never_lowers_the_loss(b, c, d, seed):
     x, y = data(b, c, d, seed)

@@ -22,7 +22,7 @@ def eer_on_the_roc(scores, same):
     return curve.far[k - 1] + t * (curve.far[k] - curve.far[k - 1])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(0, 10_000), st.integers(0, 3))
 def test_rates_of_sorted_scores_equal_those_of_the_whole_curve(seed, decimals):
     scores, same = draw(seed, decimals=decimals)

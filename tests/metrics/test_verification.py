@@ -53,7 +53,7 @@ def test_tar_at_far_refuses_what_the_pairs_cannot_resolve(far):
         v.tar_at_far([1, 2, 3, 4], [True, False, False, False], far)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.integers(0, 2))
 def test_best_threshold_is_best(seed, decimals):
     scores, same = draw(30, seed, decimals)
