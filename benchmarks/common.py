@@ -22,20 +22,24 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results/benchmarks"
 
 
-def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, warm_up: bool = True) -> dict[str, float]:
+Cases = Mapping[str, Callable[[], object]]
+
+
+def interleaved(cases: Cases, rounds: int, warm_up: Cases | None = None) -> dict[str, float]:
     """Median seconds of each case; one round runs every case once, so that a noisy spell hits all alike.
 
-    A round before them warms up and is not counted; without it, that is the caller's to do.
+    Before the first, what is in `warm_up` runs once and is not counted: by default the cases themselves.
     """
+    for case in (warm_up or cases).values():
+        case()
     seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for round_ in range(0 if warm_up else 1, rounds + 1):
+    for round_ in range(1, rounds + 1):
         for name, case in cases.items():
             _wait()
             start = time.perf_counter()
             case()
             _wait()
-            if round_:
-                seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(time.perf_counter() - start)
         print(f"  round {round_} of {rounds}", file=sys.stderr)
     return {name: statistics.median(values) for name, values in seconds.items()}
 

@@ -172,20 +172,19 @@ def measured(name: str, rounds: int, share: float) -> dict[str, Any]:
     """Times, results and peaks of one table; it stops where the numbers are not equal."""
     data = data_of(name, share)
     cases: dict[str, Callable[[], object]] = {case: partial(run, data) for case, run in CASES[name].items()}
+    warm_up = None
     if name == "verification":
         cases["ours, exact rule"] = partial(ours_exact, data)
     else:
         cases["ours, pairs in no order"] = partial(ours_roc, in_other_order(data))
+        few = ijbc_like(0.1)  # all of them would take a minute and more
+        warm_up = {case: partial(run, few) for case, run in CASES[name].items()}
     results: dict[str, Any] = {}
 
     def keep(case: str) -> None:
         results[case] = cases[case]()
 
-    if name == "ijbc":  # all of its pairs would take a minute and more
-        small = ijbc_like(0.1)
-        for run in CASES[name].values():
-            run(small)
-    seconds = interleaved({case: partial(keep, case) for case in cases}, rounds, warm_up=name == "verification")
+    seconds = interleaved({case: partial(keep, case) for case in cases}, rounds, warm_up)
     for case in CASES[name]:
         if results[case] != results["ours"]:
             raise SystemExit(f"{name}: the numbers differ, {results[case]} ({case}) and {results['ours']} (ours)")
