@@ -86,7 +86,7 @@ def test_a_killed_process_loses_only_the_steps_since_its_checkpoint(tmp_path, st
         env=environment,
         stdout=subprocess.DEVNULL,
     )
-    for _ in range(1200):
+    for _ in range(12_000):
         if list((tmp_path / "runs").glob("*/checkpoints/step-*")):
             break
         time.sleep(0.05)
