@@ -1,15 +1,16 @@
 """The command line: `cdmllab --help`. Each group of commands lives beside its modules."""
 
 import os
+import signal
+import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from cdmllab import __version__
+from cdmllab import __version__, failures, processes
 from cdmllab.bench import bench
 from cdmllab.data import commands as data
-from cdmllab.errors import CdmlLabError
 from cdmllab.evaluation_commands import evaluate
 from cdmllab.export.commands import export, weights
 from cdmllab.publish.commands import app as book
@@ -22,22 +23,34 @@ from cdmllab.training_commands import presets, train
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
+# What typer itself raises on its way out.
+_TYPERS: tuple[type[BaseException], ...] = (
+    *(typer.Exit, typer.Abort, typer.BadParameter.__mro__[2]),  # the last is ClickException, whoever brings it
+    *(SystemExit, GeneratorExit),
+)
+
+
 class _Sentences(TyperGroup):
-    """A group of commands that tells a user's error in its one sentence, and that it was stopped."""
+    """A group of commands that reports any failure in one sentence, and that it was stopped."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
-        except CdmlLabError as error:
-            typer.echo(f"cdmllab: {error}", err=True)
-            raise typer.Exit(1) from None
-        except OSError as error:
-            where = f": {error.filename}" if error.filename else ""
-            typer.echo(f"cdmllab: {error.strerror or error}{where}", err=True)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
+            with processes.stoppable():
+                done = super().invoke(ctx)
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+                return done
+        except _TYPERS:
+            raise
+        except KeyboardInterrupt as error:
             typer.echo("\ncdmllab: stopped; what was done before stays", err=True)
-            raise typer.Exit(130) from None
+            raise typer.Exit(processes.exit_code(error)) from None
+        except BaseException as error:  # Rust's panics are no Exception
+            if isinstance(error, BrokenPipeError) and processes.nobody_reads():
+                processes.print_nowhere()
+                raise typer.Exit(128 + signal.SIGPIPE) from None
+            typer.echo(f"cdmllab: {failures.sentence(error)}", err=True)
+            raise typer.Exit(1) from None
 
 
 app = typer.Typer(cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)

@@ -15,7 +15,7 @@ def say(line: str) -> None:
 @contextmanager
 def talking() -> Iterator[tuple[Tell, Progress | None]]:
     """How to tell a line and how to show progress; None where there is no terminal, and progress is lines as well."""
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         yield say, None
         return
     from rich.console import Console

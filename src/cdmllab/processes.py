@@ -1,12 +1,74 @@
-"""What the processes that do our work have in common."""
+"""What the processes that do our work have in common: how they end."""
 
 import multiprocessing
 import os
+import signal
+import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+_PATIENCE_S = 10.0  # for tidying up after the first signal; later ones are meant to end it at once
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked this process to end, as Ctrl-C would."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"by {signal.Signals(number).name}")
+        self.number = number
+
+
+def exit_code(error: KeyboardInterrupt) -> int:
+    """What a shell expects of a process that a signal ended: 128 and the signal's number."""
+    return 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Within the block SIGTERM and SIGHUP raise `Stopped`, so that what is under way is left in order.
+
+    A signal that is ignored already, as under ``nohup``, stays ignored. In another than the main
+    thread nothing changes.
+    """
+    before = stop_on_signals()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_on_signals() -> dict[int, Any]:
+    """As `stoppable`, for good: for a process that has nothing else to do. The handlers before."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is not threading.main_thread():
+        return before
+    began: list[float] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if not began:
+            began.append(time.monotonic())
+            raise Stopped(number)
+        if time.monotonic() - began[0] > _PATIENCE_S:
+            os._exit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, stop)
+    return before
 
 
 def end_with_parent() -> None:
-    """Called first in a child process: when its parent is killed it ends too, as if it were killed with it."""
+    """Called first in a child process: when its parent is killed it ends too, as if it were killed with it.
+
+    A signal that asks it to end raises `Stopped`.
+    """
+    stop_on_signals()
     parent = multiprocessing.parent_process()
     if parent is not None:
 
@@ -15,3 +77,22 @@ def end_with_parent() -> None:
             os._exit(1)
 
         threading.Thread(target=watch, daemon=True).start()
+
+
+def nobody_reads() -> bool:
+    """Whether what this process prints goes to a pipe that was closed at the other end, as by ``| head``."""
+    import select
+
+    try:
+        poll = select.poll()
+        poll.register(sys.__stdout__.fileno(), 0)  # type: ignore[union-attr]
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def print_nowhere() -> None:
+    """Drop what is still to be printed; Python would complain about it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

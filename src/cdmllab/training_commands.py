@@ -32,7 +32,9 @@ def train(
             else:
                 chosen = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
                 done = training.train(presets.load(preset, chosen), redo=redo, tell=tell, progress=progress)
-    except (ValueError, RuntimeError) as error:
+    except CdmlLabError:
+        raise
+    except ValueError as error:
         raise CdmlLabError(str(error)) from error
     typer.echo(f"finished: {done.run.folder}")
 

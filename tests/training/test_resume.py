@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
-from cdmllab.training import Config, checkpoint, load, loop, resume, train
+from cdmllab.training import Config, checkpoint, holding, load, loop, resume, train
 
 PLAIN = {
     "name": "digits",
@@ -165,7 +165,7 @@ def test_a_finished_run_keeps_its_network_and_no_checkpoints(straight):
 
 def test_a_second_process_is_refused(monkeypatch, tmp_path):
     run = interrupted(monkeypatch, tmp_path, 7)
-    with FileLock(run.folder / loop.LOCK), pytest.raises(CdmlLabError, match="another process is training in"):
+    with FileLock(run.folder / holding.LOCK), pytest.raises(CdmlLabError, match="another process is training in"):
         resume(run.folder)
 
 

@@ -12,7 +12,7 @@ from cdmllab.preprocessing import standard
 from cdmllab.runs import Run
 from cdmllab.sweeps.spec import ExportKind
 from cdmllab.training import Config
-from cdmllab.training.loop import LOCK
+from cdmllab.training.holding import LOCK
 
 
 class Task(NamedTuple):

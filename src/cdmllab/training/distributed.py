@@ -11,6 +11,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from cdmllab.errors import CdmlLabError
+
 
 @dataclass(frozen=True)
 class Place:
@@ -60,6 +62,20 @@ class Place:
         said = [text]
         dist.broadcast_object_list(said, src=0)
         return said[0]
+
+
+def lost(error: BaseException) -> CdmlLabError | None:
+    """What an error means that came because another process ended; None for any other error.
+
+    Whoever waits for a process that is gone is told of sockets, in words of the library below.
+    """
+    network = isinstance(error, dist.DistBackendError | dist.DistNetworkError)
+    if not network and not (isinstance(error, RuntimeError) and "gloo/" in str(error)):
+        return None
+    return CdmlLabError(
+        "another process of this training ended or cannot be reached: what it printed says why; "
+        "--resume goes on from the newest checkpoint"
+    )
 
 
 @contextmanager

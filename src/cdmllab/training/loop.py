@@ -2,12 +2,12 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -17,7 +17,7 @@ from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.heads import MarginHead, sharded_state_dict
 from cdmllab.preprocessing import apply, standard
 from cdmllab.runs import CONFIG, Run
-from cdmllab.training import checkpoint, sources
+from cdmllab.training import checkpoint, holding, sources
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place, place
 from cdmllab.training.record import Progress, Recorder, Tell
@@ -26,7 +26,11 @@ from cdmllab.training.trainer import AtEpoch, Trainer
 if TYPE_CHECKING:
     from cdmllab.heads.pairs import PairHead
 
-BACKBONE, HEAD, LOCK = "backbone.safetensors", "head", ".lock"
+BACKBONE, HEAD = "backbone.safetensors", "head"
+
+
+class NoDeviceError(CdmlLabError, RuntimeError):
+    """A config asks for a device that this machine does not have."""
 
 
 class Trained(NamedTuple):
@@ -62,19 +66,19 @@ def train(
 
     Raises
     ------
-    RuntimeError : CUDA is asked for and there is none
+    NoDeviceError : CUDA is asked for and there is none; it is a RuntimeError too
     ValueError : `at_epoch` with several processes
-    CdmlLabError : the data is missing (and how to get it), or another process works in the run's folder
+    CdmlLabError : the data is missing (and how to get it), another process works in the run's folder, or one of
+        several processes that train together ended
     DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a FloatingPointError too. The run
         is marked as failed, and a diagnosis lies in its folder
     """
     say = tell or _silent
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("the config asks for device 'cuda', and this machine has no CUDA device")
+        raise NoDeviceError("the config asks for device 'cuda', and this machine has no CUDA device")
     done = None if redo or resume else Run.find(config.flat(), within=within)
     if done is not None:
-        say(f"{done.folder} has this config and is finished")
-        return load(done)
+        return _found(done, say)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)  # the order of sums, so the result, depends on it
     try:
@@ -82,10 +86,17 @@ def train(
             if at_epoch is not None and here.world_size > 1:
                 raise ValueError("at_epoch looks at the whole network: it needs a training in one process")
             _check(config, here)
-            run = resume or _begin(config, within, here)
             if not here.first:
                 say, progress = _silent, None
-            _hold(run, config, here, say, progress, at_epoch, again=resume is not None)
+            folder = within if resume is None else resume.folder.parent
+            alone = holding.claimed(config, folder, here, say, wait=resume is None)
+            with nullcontext(False) if redo else alone as waited:
+                done = Run.find(config.flat(), within=within) if waited else None
+                if done is not None:
+                    return _found(done, say)
+                run = resume or _begin(config, within, here)
+                with holding.held(run, here, again=resume is not None):
+                    _fit(run, config, here, say, progress, at_epoch)
     finally:
         torch.set_num_threads(threads)
     return load(run)
@@ -150,6 +161,11 @@ def _config(run: Run) -> Config:
         raise DataError(f"{run.folder / CONFIG}: {promises.complaint(error, 'config')}") from None
 
 
+def _found(run: Run, say: Tell) -> Trained:
+    say(f"{run.folder} has this config and is finished")
+    return load(run)
+
+
 def _silent(line: str) -> None:
     """Say nothing."""
 
@@ -157,38 +173,6 @@ def _silent(line: str) -> None:
 def _begin(config: Config, within: Path | None, here: Place) -> Run:
     made = Run.create(config.name, config.seed, config.flat(), within=within).folder if here.first else Path()
     return Run.open(here.agree(str(made)))
-
-
-def _hold(
-    run: Run,
-    config: Config,
-    here: Place,
-    say: Tell,
-    progress: Progress | None,
-    at_epoch: AtEpoch | None,
-    *,
-    again: bool,
-) -> None:
-    """Train with the folder locked, and keep the record of how it ended."""
-    lock = FileLock(run.folder / LOCK)
-    if here.first:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise CdmlLabError(f"another process is training in {run.folder}: wait for it to end") from None
-    try:
-        if here.first and again:  # a killed run's record says that it runs; the code may be another all the same
-            run.restart()
-        _fit(run, config, here, say, progress, at_epoch)
-    except BaseException as error:
-        if here.first:
-            run.finish(
-                "stopped" if isinstance(error, KeyboardInterrupt) else "failed",
-                error=f"{type(error).__name__}: {error}",
-            )
-        raise
-    finally:
-        lock.release()
 
 
 def _fit(run: Run, config: Config, here: Place, say: Tell, progress: Progress | None, at_epoch: AtEpoch | None) -> None:

@@ -1,0 +1,145 @@
+"""Foreign run folders: nothing in them runs, whichever command reads them, and each refusal is one sentence."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import hostile
+import pytest
+import yaml
+from kills import RECIPE, Training
+
+from cdmllab import runs, training
+from cdmllab.errors import CdmlLabError
+
+LAYOUTS = [hostile.old_format, hostile.every_file, hostile.beside]
+unpickled: list[str] = []
+watching = False
+
+
+def hook(event, arguments):
+    if watching and event == "pickle.find_class":
+        unpickled.append(".".join(map(str, arguments)))
+
+
+sys.addaudithook(hook)  # stays until Python ends, which is why it is told when to watch
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_unpickled():
+    """No test here, passing or failing, may have Python look up a class for a pickle."""
+    global watching
+    watching = True
+    yield
+    watching = False
+    found = [*unpickled]
+    unpickled.clear()
+    assert found == []
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run, to copy."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    Training(folder).work()
+    (run,) = runs.Run.list(folder)
+    return run.folder
+
+
+@pytest.fixture
+def run(finished, tmp_path, monkeypatch):
+    """A finished run in a folder of runs, which is the one that commands look into."""
+    monkeypatch.setenv("CDMLLAB_RUNS", str(tmp_path / "runs"))
+    return Path(shutil.copytree(finished, tmp_path / "runs" / finished.name))
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "digits.yaml"
+    path.write_text(yaml.safe_dump(RECIPE))
+    return path
+
+
+@pytest.fixture
+def content(tmp_path):
+    """The pickle; at the end, nobody has run it."""
+    marker = tmp_path / "marker"
+    yield hostile.evil(marker)
+    assert not marker.exists()
+
+
+def test_the_pickle_would_run(tmp_path):
+    """Else no test below could fail."""
+    import pickle
+
+    pickle.loads(hostile.evil(tmp_path / "marker"))
+    assert (tmp_path / "marker").read_text() == "it ran\n"
+    assert unpickled == ["posix.system"]
+    unpickled.clear()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_going_on_with_a_foreign_run(run, told, content, layout):
+    hostile.stopped(run)
+    layout(run / "checkpoints/step-00000005", content)
+    assert str(run / "checkpoints") in told("train", "--resume", run)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_loading_a_foreign_run(run, content, layout):
+    layout(run / "head", content)
+    with pytest.raises(CdmlLabError) as caught:
+        training.load(runs.Run.open(run))
+    assert str(run / "head") in str(caught.value)
+    assert len(str(caught.value)) <= 400
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_training_what_a_foreign_run_has_finished(run, recipe, told, content, layout):
+    """The preset's user never named this run: it lies in the folder of runs, and has the preset's config."""
+    layout(run / "head", content)
+    assert str(run / "head") in told("train", recipe)
+
+
+def test_an_old_format_says_what_to_do(run, recipe, told, well, content):
+    hostile.old_format(run / "head", content)
+    assert "train again with --redo, or evaluate and export the network beside it" in told("train", recipe)
+    well("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
+    well("weights", "convert", run, run.parent / "net.safetensors")
+
+
+def test_an_old_checkpoint_says_what_to_do(run, told, well, content):
+    hostile.stopped(run)
+    hostile.old_format(run / "checkpoints/step-00000005", content)
+    assert "remove that folder, and the run starts anew" in told("train", "--resume", run)
+    shutil.rmtree(run / "checkpoints")
+    well("train", "--resume", run)
+
+
+@pytest.mark.parametrize("name", ["run.json", "config.yaml"])
+def test_going_on_with_a_foreign_record(run, told, content, name):
+    hostile.stopped(run)
+    (run / name).write_bytes(content)
+    assert str(run / name) in told("train", "--resume", run)
+
+
+@pytest.mark.parametrize("name", ["run.json", "backbone.safetensors"])
+def test_a_foreign_network_is_not_judged_exported_or_begun_from(run, recipe, told, content, name):
+    (run / name).write_bytes(content)
+    recipe.write_text(yaml.safe_dump({**RECIPE, "start_from": str(run), "seed": 7}))
+    assert str(run / name) in told("evaluate", run, "--protocol", "digits/known")
+    assert str(run / name) in told("export", run)
+    assert str(run / name) in told("weights", "convert", run, run.parent / "net.pth")
+    assert str(run / name) in told("train", recipe)
+    assert not (run.parent / "net.pth").exists()
+
+
+@pytest.mark.parametrize("end", [".json", ".npz"])
+def test_an_evaluation_that_is_a_pickle_is_measured_again(run, well, content, end):
+    judge = ("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
+    well(*judge)
+    path = run / f"eval/digits-known{end}"
+    wanted = path.read_bytes()
+    path.write_bytes(content)
+    well(*judge)
+    assert len(path.read_bytes()) == pytest.approx(len(wanted), rel=0.2)
