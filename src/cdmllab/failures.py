@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cdmllab.errors import LONGEST, CdmlLabError, cause, plain
 
+_BEGIN = "failed unexpectedly: "
 _OWN = 1000  # characters of a complaint of ours: a list of names may be a part of it
 _TRACEBACK = 1 << 20  # characters; the text of an error may be made of what was read
 
@@ -18,9 +19,9 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return plain(f"{error.strerror}{f': {plain(error.filename, 200)}' if error.filename else ''}")
     path = keep_traceback(error, Path(tempfile.gettempdir()) if _writable() else None)
-    where = f"details are in {plain(path, 150)}" if path else "and its details could not be written to a file"
-    what = f"unexpected {type(error).__name__}: "
-    return f"{what}{cause(error, LONGEST - len(what) - len(where) - 2)}; {where}"
+    where = f"details are in {plain(path, 150)}" if path else "its details could not be written to a file"
+    room = LONGEST - len(_BEGIN) - len(where) - 15  # for what the command line puts before it
+    return f"{_BEGIN}{cause(error, room)}; {where}"
 
 
 def keep_traceback(error: BaseException, folder: Path | None) -> Path | None:

@@ -39,10 +39,10 @@ def test_two_equal_trainings_train_once(tmp_path, monkeypatch):
         go_on.set()
 
     monkeypatch.setattr(loop, "_fit", slow)
-    first = threading.Thread(target=lambda: done.append(train(config(epochs=1), within=tmp_path)))
+    first = threading.Thread(target=lambda: done.append(train(config(epochs=2), within=tmp_path)))
     first.start()
     assert began.wait(60)
-    second = train(config(epochs=1), within=tmp_path, tell=tell)
+    second = train(config(epochs=2), within=tmp_path, tell=tell)
     first.join()
     (run,) = Run.list(tmp_path)
     assert {run.folder} == {second.run.folder, done[0].run.folder}
@@ -53,12 +53,12 @@ def test_two_equal_trainings_train_once(tmp_path, monkeypatch):
 
 def test_one_of_another_config_does_not_wait(tmp_path):
     with holding.claimed(config(seed=1), tmp_path, HERE, print, wait=True):
-        assert train(config(epochs=1), within=tmp_path, tell=lambda line: None).run.status == "finished"
+        assert train(config(epochs=2), within=tmp_path, tell=lambda line: None).run.status == "finished"
 
 
 def test_redo_asks_nobody(tmp_path):
-    with holding.claimed(config(epochs=1), tmp_path, HERE, print, wait=True):
-        assert train(config(epochs=1), within=tmp_path, redo=True).run.status == "finished"
+    with holding.claimed(config(epochs=2), tmp_path, HERE, print, wait=True):
+        assert train(config(epochs=2), within=tmp_path, redo=True).run.status == "finished"
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
