@@ -4,7 +4,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
@@ -44,11 +44,10 @@ def check(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
 @cache
 def _kinds(function: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
     """By name, what checks a value against the annotation; without those that are no plain values."""
-    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)  # type: ignore[misc]
     found = {}
-    for key, hint in hints.items():
+    for key, parameter in inspect.signature(function).parameters.items():
         try:
-            found[key] = TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
+            found[key] = TypeAdapter(parameter.annotation, config=ConfigDict(allow_inf_nan=False))
         except (PydanticSchemaGenerationError, PydanticUserError):
             continue
     return found

@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cdmllab.errors import CdmlLabError
-from cdmllab.files import read_yaml
+from cdmllab import safeyaml
+from cdmllab.errors import plain
+from cdmllab.files import read_text, read_yaml
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -14,12 +15,10 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    CdmlLabError : the file is missing, is not YAML, or holds something else
+    MissingError : the file is missing
+    DataError : it is not YAML, or holds something else
     """
-    try:
-        return read_yaml(path)
-    except FileNotFoundError:
-        raise CdmlLabError(f"{path} does not exist") from None
+    return read_yaml(path)
 
 
 def header(path: Path) -> dict[str, str]:
@@ -28,7 +27,7 @@ def header(path: Path) -> dict[str, str]:
     A line that begins with three spaces more goes on with the one above it.
     """
     told, last = {"about": ""}, "about"
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path, "readable YAML", at_most=safeyaml.LARGEST).splitlines():
         if not line.startswith("# "):
             break
         key, separator, text = line[2:].partition(": ")
@@ -41,7 +40,7 @@ def header(path: Path) -> dict[str, str]:
 
 def complaint(error: ValidationError, whole: str) -> str:
     """The first thing that is wrong, with its key; `whole` stands for the key where all of it is wrong."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or whole
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}{more}"
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = plain(".".join(str(part) for part in first["loc"]), 100) or whole
+    more = f" (and {error.error_count() - 1:,} more)" if error.error_count() > 1 else ""
+    return f"{where}: {plain(first['msg'].removeprefix('Value error, '), 500)}{more}"

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 
+from cdmllab import options as checks
 from cdmllab.backbones.base import Backbone, Precision
 from cdmllab.backbones.iresnet import IResNet
 from cdmllab.backbones.lightweight import Lightweight
@@ -54,4 +55,5 @@ def create(name: str, **options: object) -> Backbone:
     for key in options:
         if key not in known:
             raise ValueError(f"backbone {name!r} has no option {key!r}; it has: {', '.join(known)}")
+    checks.check(build, options)
     return build(**options)

@@ -10,7 +10,16 @@ from torch import Tensor
 
 from cdmllab.errors import DataError, plain
 
-_TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool)
+_TYPES = (
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.uint8,
+    torch.bool,
+)
 
 
 def check_tensors(tensors: Mapping[Any, Any], path: Path | str) -> None:

@@ -51,6 +51,11 @@ def names() -> tuple[str, ...]:
     return tuple(_TABLE)
 
 
+def kind(name: str) -> type[MarginPolicy]:
+    """The class of a loss."""
+    return _lookup(name)
+
+
 def options(name: str) -> dict[str, object]:
     """The options of a loss and their defaults, by name."""
     parameters = inspect.signature(_lookup(name).__init__).parameters

@@ -20,15 +20,19 @@ arm at its best point of the grid (`tuned_by`), the best arm alone (`winner_of`)
 """
 
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
 from cdmllab import promises
-from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.errors import DataError, did_you_mean, plain, reading
 from cdmllab.training import presets
 from cdmllab.training.config import Protocols
+
+MOST = 10_000
+"""Trainings that a stage may have; whoever means more means several sweeps."""
 
 Measure = Literal["accuracy", "auc", "eer", "tar@1e-3"]
 ExportKind = Literal["onnx", "onnx-int8", "openvino"]
@@ -82,17 +86,25 @@ class Stage(Section):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count(cls, seeds: Any) -> Any:
-        return range(seeds) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
+        if not isinstance(seeds, int) or isinstance(seeds, bool):
+            return seeds
+        if seeds > MOST:
+            raise ValueError(f"{plain(seeds, 40)} seeds are more than the {MOST:,} trainings that a stage may have")
+        return range(seeds)
 
     @model_validator(mode="after")
     def _together(self) -> Self:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds must be one or more, each once; got {list(self.seeds)}")
+            raise ValueError(f"seeds must be one or more, each once; got {plain(list(self.seeds), 80)}")
         if self.tuned_by and self.winner_of:
             raise ValueError("tuned_by keeps every arm and winner_of the best one: give one of them")
         for key, values in [pair for grid in (self.grid, *self.grids.values()) for pair in grid.items()]:
             if not values:
                 raise ValueError(f"the grid's key {key} has no values")
+        sizes = [prod(map(len, (self.grid | own).values())) for own in ({}, *self.grids.values())]
+        trainings = max(sizes) * max(1, len(self.arms)) * max(1, len(self.presets)) * len(self.seeds)
+        if trainings > MOST:
+            raise ValueError(f"its grid, arms and seeds make {plain(trainings, 40)} trainings; {MOST:,} are allowed")
         if len(self.presets) > 1 and (self.grid or self.grids):
             raise ValueError("a grid is for one preset: make it one stage for each of them")
         for arm in self.grids:
@@ -124,7 +136,7 @@ class Spec(Section):
     stages : in their order; the next begins when the last one is finished
     """
 
-    name: str
+    name: str = Field(pattern=r"^\w[\w .+-]*$", max_length=100)
     about: str = ""
     preset: str
     settings: Settings = Field(default_factory=dict)
@@ -168,8 +180,9 @@ def load(path: Path | str) -> Spec:
     CdmlLabError : the file cannot be read, or a key, preset or protocol is unknown; file and key are named
     """
     path = Path(path)
-    values = promises.read(path)
-    try:
-        return Spec.model_validate({"name": path.stem, "about": promises.header(path)["about"], **values})
-    except ValidationError as error:
-        raise CdmlLabError(f"{path}: {promises.complaint(error, 'the sweep')}") from None
+    with reading(path, "a usable sweep"):
+        values = promises.read(path)
+        try:
+            return Spec.model_validate({"name": path.stem, "about": promises.header(path)["about"], **values})
+        except ValidationError as error:
+            raise DataError(f"{path}: {promises.complaint(error, 'the sweep')}") from None

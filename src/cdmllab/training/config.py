@@ -1,7 +1,8 @@
 """What a training run is made of: frozen pydantic models, in which an unknown key is an error."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import torch
@@ -11,15 +12,15 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
-from cdmllab import backbones, heads, margins
+from cdmllab import backbones, heads, margins, options
 from cdmllab.data.transforms import AUGMENTATIONS
-from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.errors import CdmlLabError, cause, did_you_mean
 from cdmllab.evaluate import protocols as all_protocols
 from cdmllab.training import sources
 
@@ -31,7 +32,18 @@ if TYPE_CHECKING:
 class Section(BaseModel):
     """Base of all parts of a config: frozen, strict, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@contextmanager
+def _buildable() -> Iterator[None]:
+    """Whatever an option makes a constructor raise is a complaint about the config."""
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(cause(error)) from error
 
 
 def _matching(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -41,6 +53,9 @@ def _matching(names: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError(str(error)) from None
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+_MOST_PARAMETERS = 2_000_000_000
+
 Protocols = Annotated[tuple[str, ...], AfterValidator(_matching)]
 """Names of protocols, files that are some, and patterns (``lab/*``), which become the names they stand for."""
 
@@ -48,7 +63,7 @@ Protocols = Annotated[tuple[str, ...], AfterValidator(_matching)]
 class Named(Section):
     """A thing chosen by name, with the options that this very thing has as further keys."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
 
     name: str
 
@@ -66,11 +81,12 @@ class Data(Named):
 
     augmentation: str = "none"
     per_identity: PositiveInt | None = None
-    workers: NonNegativeInt = 0
+    workers: int = Field(default=0, ge=0, le=1024)
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        sources.check(self.name, self.options)
+        with _buildable():
+            sources.check(self.name, self.options)
         if self.augmentation not in AUGMENTATIONS:
             hint = did_you_mean(self.augmentation, AUGMENTATIONS)
             raise ValueError(f"unknown augmentation {self.augmentation!r}{hint}; there are: {', '.join(AUGMENTATIONS)}")
@@ -84,8 +100,10 @@ class Backbone(Named):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        with torch.device("meta"):
-            self.build()
+        with _buildable(), torch.device("meta"):
+            numbers = sum(parameter.numel() for parameter in self.build().parameters())
+        if numbers > _MOST_PARAMETERS:
+            raise ValueError(f"a network of {numbers:,} parameters; {_MOST_PARAMETERS:,} are allowed")
         return self
 
     def build(self) -> backbones.Backbone:
@@ -100,7 +118,10 @@ class Loss(Named):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        with torch.random.fork_rng():  # a head draws its class centres
+        with _buildable(), torch.random.fork_rng():  # a head draws its class centres
+            options.check(heads.create, self.options)
+            if self.name in margins.names():
+                options.check(margins.kind(self.name), self.options)
             self.build(embedding_dim=2, num_identities=2)
         return self
 
@@ -187,8 +208,8 @@ class Watch(Section):
 class Config(Section):
     """One training run, complete: the same config gives the same numbers on the CPU."""
 
-    name: str
-    seed: NonNegativeInt = 0
+    name: str = Field(max_length=100)
+    seed: Seed = 0
     data: Data
     backbone: Backbone
     loss: Loss
@@ -200,7 +221,14 @@ class Config(Section):
     speed: Speed = Speed()
     watch: Watch = Watch()
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: PositiveInt = 1
+    threads: int = Field(default=1, ge=1, le=1024)
+
+    @field_validator("name")
+    @classmethod
+    def _shown(cls, name: str) -> str:
+        if not name.isprintable() or not name.strip():
+            raise ValueError("it names a folder, and must be text that can be printed")
+        return name
 
     @model_validator(mode="after")
     def _together(self) -> Self:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cdmllab import margins, promises
 from cdmllab.backbones import Backbone, weights
-from cdmllab.errors import CdmlLabError, DataError
+from cdmllab.errors import CdmlLabError, DataError, reading
 from cdmllab.heads import MarginHead, sharded_state_dict
 from cdmllab.preprocessing import apply, standard
 from cdmllab.runs import CONFIG, Run
@@ -155,10 +155,12 @@ def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:
 
 def _config(run: Run) -> Config:
     """What a run was started with; a complaint names the file."""
-    try:
-        return Config.parse(run.config)
-    except ValidationError as error:
-        raise DataError(f"{run.folder / CONFIG}: {promises.complaint(error, 'config')}") from None
+    path = run.folder / CONFIG
+    with reading(path, "a usable config"):
+        try:
+            return Config.parse(run.config)
+        except ValidationError as error:
+            raise DataError(f"{path}: {promises.complaint(error, 'config')}") from None
 
 
 def _found(run: Run, say: Tell) -> Trained:

@@ -11,10 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from cdmllab import promises
-from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.errors import CdmlLabError, did_you_mean, plain, reading
 from cdmllab.files import parse_yaml
 from cdmllab.training.config import Config
 
+_DEEPEST = 8  # dots in the key of a setting
 FOLDER = Path(__file__).with_name("presets")
 
 
@@ -37,15 +38,24 @@ def load(name: str, settings: Iterable[str | Mapping[str, Any]] = ()) -> Config:
     CdmlLabError : no such preset, YAML that cannot be read, an unknown key or a value out of range; the key is named
     """
     path = _path(name)
+    with reading(path, "a usable preset"):
+        return _load(name, path, settings)
+
+
+def _load(name: str, path: Path, settings: Iterable[str | Mapping[str, Any]]) -> Config:
     values = promises.read(path)
     base = values.pop("base", None)
     if base is not None:
+        if not isinstance(base, str):
+            raise CdmlLabError(f"{path}: base is the name of a file beside it, without .yaml")
         below = promises.read(path.parent / f"{base}.yaml")
         if "base" in below:
             raise CdmlLabError(f"{path}: its base {base} has a base itself; one level is allowed")
         values = _merge(below, values)
     for setting in settings:
         for key, value in [_parsed(setting)] if isinstance(setting, str) else setting.items():
+            if key.count(".") > _DEEPEST:
+                raise CdmlLabError(f"{path}: there is no setting {plain(key, 60)}")
             nested: Any = value
             for part in reversed(key.split(".")):
                 nested = {part: nested}

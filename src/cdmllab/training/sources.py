@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cdmllab import options as checks
 from cdmllab.data import digits, folders, lfw, omniglot, roots
 from cdmllab.data.packs import Pack
 from cdmllab.data.sets import ArraySet, TrainingSet, at_least
@@ -125,6 +126,7 @@ def check(name: str, options: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"data {name!r} has no option {key!r}{did_you_mean(key, known)}; it has: {', '.join(known)}"
             )
+    checks.check(_TABLE[name].load, options)
     for key, parameter in known.items():
         if parameter.default is inspect.Parameter.empty and key not in options:
             raise ValueError(f"data {name!r} needs the option {key!r}")
