@@ -1,9 +1,15 @@
 """The errors for what a user can put right, the boundary that turns every other one into them, and hints for names."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LONGEST = 300  # characters of a sentence about something foreign
 
@@ -52,6 +58,22 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
         raise MissingError(f"{plain(error.filename or path, 200)} does not exist") from error
     except BaseException as error:  # Rust's panics are no Exception, nor are some errors of torch
         raise DataError(plain(f"{plain(path, 200)} is not {what}: {cause(error)}")) from error
+
+
+def reader(what: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Make a function that has a parameter ``path`` read within `reading`, see there."""
+
+    def wrap(function: Callable[P, T]) -> Callable[P, T]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            with reading(signature.bind(*args, **kwargs).arguments["path"], what):
+                return function(*args, **kwargs)
+
+        return guarded
+
+    return wrap
 
 
 def cause(error: BaseException, longest: int = LONGEST) -> str:

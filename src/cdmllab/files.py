@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from cdmllab import safeyaml
 from cdmllab.errors import DataError, plain, reading
 
+LARGEST_JOURNAL, LONGEST_LINE = 256 << 20, 1 << 20  # bytes
 LARGEST_TEXT = 32 << 20  # bytes of a JSON or text file that is read as a whole
 
 
@@ -145,6 +146,25 @@ def read_record(path: Path | str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise DataError(f"{plain(path, 200)} must hold keys and values, and holds a {type(record).__name__}")
     return record
+
+
+def read_journal(path: Path | str) -> Iterator[dict[str, Any]]:
+    """The records of a file with a JSON object on each line; lines that are something else are passed over.
+
+    A kill may cut the last line short, and whoever wrote the file may have written anything.
+
+    Raises
+    ------
+    MissingError : there is no such file
+    DataError : it cannot be read, or is larger than any journal
+    """
+    for line in read_bytes(path, "a readable journal", at_most=LARGEST_JOURNAL).split(b"\n"):
+        try:
+            record = json.loads(line) if len(line) <= LONGEST_LINE else None
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            yield record
 
 
 def parse_yaml(text: str | bytes, where: str) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cdmllab import results
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import CdmlLabError, reading
 from cdmllab.files import read_json
 from cdmllab.runs import git
 from cdmllab.sweeps import recorded
@@ -35,13 +35,14 @@ def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[st
     for path in sorted(where.rglob("*.json")):
         name = path.relative_to(where).with_suffix("").as_posix()
         try:
-            record = results.load(name, where)
-            if path.parent.name == SWEEPS:
-                seen["sweeps"].append(path.stem)
-                faults += recorded.faults(path.stem, where)
-            else:
-                seen["records"].append(name)
-                faults += [f"{name}: {fault}" for fault in _provenance(record)]
+            with reading(path, "a readable record"):
+                record = results.load(name, where)
+                if path.parent.name == SWEEPS:
+                    seen["sweeps"].append(path.stem)
+                    faults += recorded.faults(path.stem, where)
+                else:
+                    seen["records"].append(name)
+                    faults += [f"{name}: {fault}" for fault in _provenance(record)]
         except CdmlLabError as error:
             faults.append(str(error))
             continue
@@ -50,8 +51,9 @@ def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[st
         name = path.relative_to(where).as_posix()
         seen["chapters"].append(name)
         try:
-            told = read_json(path)["metadata"]["cdmllab"]["provenance"]
-        except (CdmlLabError, KeyError, TypeError):
+            with reading(path, "a notebook with its provenance"):
+                told = dict(read_json(path)["metadata"]["cdmllab"]["provenance"])
+        except CdmlLabError:
             faults.append(f"{name} does not say where it comes from: write it with `cdmllab book run`")
             continue
         faults += [f"{name}: {fault}" for fault in _provenance(told)]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cdmllab.errors import CdmlLabError
-from cdmllab.files import read_json
+from cdmllab.files import read_record
 
 
 def folder() -> Path:
@@ -31,10 +31,9 @@ def load(name: str, within: Path | None = None) -> dict[str, Any]:
     """
     path = (within or folder()) / f"{name}.json"
     try:
-        record: dict[str, Any] = read_json(path)
+        return read_record(path)
     except FileNotFoundError:
         raise CdmlLabError(f"there is no result {name!r} ({path} is missing)") from None
-    return record
 
 
 def benchmark(name: str, device: Literal["cpu", "cuda"] = "cpu") -> dict[str, Any] | None:

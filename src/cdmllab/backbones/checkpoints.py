@@ -11,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from cdmllab import backbones
+from cdmllab.backbones import soundness
 from cdmllab.backbones.base import Backbone
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import CdmlLabError, reader
 from cdmllab.files import replacing
 
 State = dict[str, Tensor]
@@ -28,6 +29,7 @@ def save(net: Backbone, path: Path | str) -> None:
         temporary.write_bytes(content.getbuffer())
 
 
+@reader("a readable checkpoint")
 def read(path: Path | str) -> State:
     """The tensors of a file under the names a backbone gives them, floating ones in float32.
 
@@ -41,6 +43,7 @@ def read(path: Path | str) -> State:
         with opened(path) as file:
             found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
     else:
+        soundness.check_archive(path)
         try:
             with warnings.catch_warnings(action="ignore"):
                 loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -49,6 +52,7 @@ def read(path: Path | str) -> State:
                 f"{path} is not a checkpoint, or holds more than tensors, which could run code when read"
             ) from error
         found = _inside(loaded, path)
+    soundness.check_tensors(found, path)
     return {_bare(key): value.float() if value.is_floating_point() else value for key, value in found.items()}
 
 

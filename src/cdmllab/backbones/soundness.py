@@ -1,5 +1,6 @@
 """Whether tensors from a file are what they promise, before anything is allocated for them."""
 
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cdmllab.backbones.base import Backbone
 from cdmllab.errors import DataError, plain
+from cdmllab.preprocessing import Preprocessing
 
 _TYPES = (
     torch.float64,
@@ -43,6 +46,21 @@ def check_tensors(tensors: Mapping[Any, Any], path: Path | str) -> None:
             raise DataError(f"{shown} holds {str(tensor.dtype).removeprefix('torch.')}, which no network here has")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise DataError(f"{shown} promises {tensor.numel():,} numbers, and the file has fewer")
+
+
+def check_input(net: Backbone, preprocessing: Preprocessing, path: Path | str) -> None:
+    """Refuse a release whose pictures are made for another network, or by numbers that are none.
+
+    Raises
+    ------
+    DataError : says what it is
+    """
+    channels = 1 if preprocessing["channels"] == "grey" else 3
+    if (preprocessing["size"], channels) != (net.size, net.channels):
+        given = f"{channels} x {plain(preprocessing['size'], 20)} pixels"
+        raise DataError(f"{path}: its preprocessing gives {given}, and the network takes {net.channels} x {net.size}")
+    if not all(math.isfinite(number) for key in ("mean", "std") for number in preprocessing[key]):
+        raise DataError(f"{path}: its preprocessing has a mean or std that is not finite")
 
 
 def check_archive(path: Path | str) -> None:

@@ -10,9 +10,9 @@ from safetensors.torch import save
 
 from cdmllab import backbones
 from cdmllab import preprocessing as steps
-from cdmllab.backbones import checkpoints
+from cdmllab.backbones import checkpoints, soundness
 from cdmllab.backbones.base import Backbone
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import CdmlLabError, reader
 from cdmllab.files import replacing
 from cdmllab.preprocessing import Preprocessing
 
@@ -43,17 +43,20 @@ def load(name: str, path: Path | str, **options: object) -> Backbone:
     CdmlLabError : the file cannot be read, holds more than tensors, or is not of this network; says which keys
     ValueError : unknown name or option
     """
-    net = backbones.create(name, **options)
+    with torch.device("meta"):  # a file that promises too much costs nothing yet
+        net = backbones.create(name, **options)
     state = checkpoints.read(path)
     problem = checkpoints.mismatch(net, state)
     if problem:
         fitting = checkpoints.guess(state)
         hint = f" (it fits {fitting})" if fitting else ""
         raise CdmlLabError(f"{path} does not hold the weights of {name}{hint}: {problem}")
+    net = backbones.create(name, **options)
     net.load_state_dict(net.state_dict() | state)
     return net.eval()
 
 
+@reader("a readable release")
 def load_release(path: Path | str) -> tuple[Backbone, Release]:
     """The backbone of a released file, in evaluation mode, and what the file says of itself.
 
@@ -63,11 +66,14 @@ def load_release(path: Path | str) -> tuple[Backbone, Release]:
     """
     said = release(path)
     try:
-        return load(said.name, path, **said.options), said
+        net = load(said.name, path, **said.options)
+        soundness.check_input(net, said.preprocessing, path)
+        return net, said
     except (TypeError, ValueError) as error:
         raise CdmlLabError(f"{path} was written for another version: {error}") from error
 
 
+@reader("a readable release")
 def release(path: Path | str) -> Release:
     """What a released file says of itself, without its tensors."""
     if Path(path).suffix != ".safetensors":

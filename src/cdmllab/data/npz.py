@@ -1,20 +1,86 @@
-"""NumPy's ``.npz`` files, as others may have made or damaged them."""
+"""NumPy's ``.npz`` files, as others may have made or damaged them: plain arrays, no larger than they say they are."""
 
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from cdmllab import files
+from cdmllab.errors import DataError, plain, reading
 
 FAULTS = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-"""What a damaged file raises, when it is opened or when one of its arrays is read."""
+"""What a damaged file may raise; `opened` itself raises `DataError`, which is a ValueError."""
+
+_LARGEST = 1 << 40  # bytes of a file
+_MEMBERS = 1000
+_ROOM = 64 << 20  # bytes that an array may have however well it was compressed
+_RATIO = 100  # how many times larger than in the file it may be beyond that
+_CHUNK = 1 << 20
+_READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class Arrays:
+    """The arrays of a file by name, read when they are asked for; ``files`` has the names."""
+
+    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
+        self._archive, self._path = archive, path
+        members = archive.infolist()
+        if len(members) > _MEMBERS:
+            raise DataError(f"{path} has {len(members):,} members; {_MEMBERS:,} are allowed")
+        self._members = {member.filename.removesuffix(".npy"): member for member in members}
+        if len(self._members) < len(members):
+            raise DataError(f"{path} has two arrays of one name")
+        self.files = list(self._members)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._members:
+            raise DataError(f"{self._path} has no array {name!r}; it has {plain(', '.join(self.files), 80) or 'none'}")
+        member, where = self._members[name], f"{self._path}, array {plain(name, 40)}"
+        if member.flag_bits & 1:
+            raise DataError(f"{where} is encrypted")
+        if member.file_size > max(_ROOM, _RATIO * member.compress_size):
+            raise DataError(
+                f"{where} has {member.file_size:,} bytes, packed into {member.compress_size:,}: too many to be real"
+            )
+        with self._archive.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            if version not in _READ_HEADER:
+                raise DataError(f"{where} is of NPY version {version}, which plain arrays do not need")
+            shape, by_columns, dtype = _READ_HEADER[version](stream)
+            if dtype.kind not in "biuf":
+                raise DataError(f"{where} holds {plain(dtype, 40)}: numbers are wanted")
+            size = prod(shape) * dtype.itemsize
+            if min(shape, default=0) < 0 or stream.tell() + size != member.file_size:
+                raise DataError(f"{where} promises {plain(shape, 60)} {dtype}, and has {member.file_size:,} bytes")
+            flat = np.empty(prod(shape), dtype)
+            into = flat.data.cast("B") if size else memoryview(b"")
+            while into:
+                content = stream.read(min(_CHUNK, len(into)))
+                into[: len(content)], into = content, into[len(content) :]
+                if not content:
+                    raise DataError(f"{where} ends early")
+            stream.read(1)  # the end, where the checksum is looked at
+        return flat.reshape(shape, order="F" if by_columns else "C")
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The arrays of a file by name, read when they are asked for; NumPy alone leaves a damaged file open."""
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        yield arrays
+def opened(path: Path) -> Iterator[Arrays]:
+    """The arrays of a file by name, read when they are asked for.
+
+    Raises
+    ------
+    MissingError : there is no such file
+    DataError : it is damaged, or holds anything but arrays of numbers; also while the block reads one
+    """
+    with (
+        reading(path, "a readable .npz file"),
+        files.opened(path, at_most=_LARGEST) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
+        yield Arrays(archive, path)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdmllab.data import npz
-from cdmllab.files import read_json, replacing, write_text
+from cdmllab.errors import DataError, plain
+from cdmllab.files import read_record, replacing, write_text
 from cdmllab.metrics import verification
 
 
@@ -43,15 +44,15 @@ class Evaluation:
 
         Raises
         ------
-        ValueError : one of the two files is missing or cannot be read
+        DataError : one of the two files is missing or cannot be read
         """
         path = Path(path)
         try:
-            measures = read_json(path)
+            measures = read_record(path)
             with npz.opened(path.with_suffix(".npz")) as arrays:
                 return cls(path.stem, arrays["scores"], arrays["is_same"], arrays["fold"], measures)
-        except npz.FAULTS as error:
-            raise ValueError(f"{path} is not an evaluation: {error}") from error
+        except DataError as error:
+            raise DataError(plain(f"{plain(path, 200)} is not an evaluation: {error}")) from error
 
     @property
     def wrong(self) -> NDArray[np.bool_]:

@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 from cdmllab.data import bins, npz
 from cdmllab.data.pairs import Pairs
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import DataError, reading
 from cdmllab.evaluate.protocol import Protocol
+
+_WANTED, _IF_THERE = ("images", "first", "second", "same"), ("fold", "identity")
 
 
 def read(path: Path) -> Protocol:
@@ -21,32 +23,30 @@ def read(path: Path) -> Protocol:
 
     Raises
     ------
-    CdmlLabError : the file is missing, is no ``.npz``, or lacks an array; and as `Protocol`
+    DataError : the file is missing, is no ``.npz``, or lacks an array; and as `Protocol`
     """
-    try:
-        with npz.opened(path) as stored:
-            is_bin = set(stored.files) >= set(bins.KEYS)
-            arrays = {} if is_bin else {key: stored[key] for key in stored.files}
-    except FileNotFoundError:
-        raise CdmlLabError(f"{path} does not exist") from None
-    except npz.FAULTS as error:
-        raise CdmlLabError(f"{path} is not a readable .npz file: {error}") from error
+    with npz.opened(path) as stored:
+        is_bin = set(stored.files) >= set(bins.KEYS)
+        arrays = (
+            {}
+            if is_bin
+            else {key: stored[key] for key in (*_WANTED, *_IF_THERE) if key in stored.files or key in _WANTED}
+        )
     if is_bin:
         return bin_file(path)
-    for key in ("images", "first", "second", "same"):
-        if key not in arrays:
-            raise CdmlLabError(f"{path} has no array {key!r}; it has {', '.join(arrays) or 'none'}")
-    images = arrays["images"]
+    images, same = arrays["images"], arrays["same"]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
-        raise CdmlLabError(
+        raise DataError(
             f"{path}: images must be uint8 of shape (n, height, width, 1 or 3), got {images.dtype} {images.shape}"
         )
-    fold = arrays.get("fold", np.zeros(len(arrays["same"]), dtype=np.int64))
-    drawn = Pairs(arrays["first"], arrays["second"], arrays["same"].astype(bool), fold)
-    try:
+    for key, values in arrays.items():
+        if key != "images" and (values.ndim != 1 or values.dtype.kind not in "biu"):
+            raise DataError(f"{path}: {key} must be whole numbers of shape (n,), got {values.dtype} {values.shape}")
+    with reading(path, "a protocol"):
+        drawn = Pairs(
+            arrays["first"], arrays["second"], same.astype(bool), arrays.get("fold", np.zeros(len(same), np.int64))
+        )
         return Protocol(str(path), InMemory(images), drawn, arrays.get("identity"))
-    except ValueError as error:
-        raise CdmlLabError(f"{path}: {error}") from error
 
 
 def bin_file(path: Path) -> Protocol:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from cdmllab.data import att_faces, digits, lfw, omniglot, pairs, verification
-from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.errors import CdmlLabError, did_you_mean, plain
 from cdmllab.evaluate import npz, real
 from cdmllab.evaluate.protocol import Protocol, Templates
 from cdmllab.faces import FACTORS
 from cdmllab.faces import protocols as lab
 
+_LONGEST = 1000  # characters of a pattern; the time it takes grows with the square
 Loader = Callable[[int | None], Protocol]
 """From the size in pixels of the network's input, None for the protocol's own, to the protocol."""
 
@@ -58,12 +59,15 @@ def matching(patterns: Iterable[str]) -> list[str]:
     """
     found: list[str] = []
     for pattern in patterns:
+        if len(pattern) > _LONGEST:
+            raise CdmlLabError(f"the name of a protocol has at most {_LONGEST} characters, got {plain(pattern, 60)}")
         some = [name for name in _TABLE if fnmatchcase(name, pattern)]
         if not some and Path(pattern).suffix in _READERS:
             some = [pattern]
         if not some:
+            hint = did_you_mean(pattern, _TABLE)
             raise CdmlLabError(
-                f"there is no protocol {pattern!r}{did_you_mean(pattern, _TABLE)}; there are {', '.join(_TABLE)}, "
+                f"there is no protocol {plain(pattern, 60)!r}{hint}; there are {', '.join(_TABLE)}, "
                 f"and {' and '.join(_READERS)} files"
             )
         found += some

@@ -12,16 +12,15 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab.errors import CdmlLabError, DataError
+from cdmllab.errors import CdmlLabError, DataError, plain
 from cdmllab.faces.world import FaceWorld
-from cdmllab.files import append_line, read_json, write_text
+from cdmllab.files import append_line, read_journal, read_record, write_text
 from cdmllab.processes import end_with_parent
 
 PARAMETERS, PICTURES, DONE = "world.json", "pictures.u8", "done.jsonl"
@@ -116,12 +115,14 @@ def _claim(world: FaceWorld, folder: Path) -> None:
         write_text(path, json.dumps(world.parameters, indent=1) + "\n")
         return
     try:
-        found: dict[str, Any] = read_json(path)
+        found = read_record(path)
     except DataError as error:
         raise CdmlLabError(f"{error}: remove the folder and render again") from None
     for name, wanted in world.parameters.items():
         if found.get(name) != wanted:
-            raise CdmlLabError(f"{folder} is the cache of another world: its {name} is {found.get(name)}, not {wanted}")
+            raise CdmlLabError(
+                f"{folder} is the cache of another world: its {name} is {plain(found.get(name), 60)}, not {wanted}"
+            )
 
 
 def _finished(world: FaceWorld, folder: Path) -> dict[int, int]:
@@ -132,13 +133,9 @@ def _finished(world: FaceWorld, folder: Path) -> dict[int, int]:
     length, picture = pictures.stat().st_size, 3 * world.size * world.size
     ends = [rows.stop * picture for rows in _chunks(world)]
     done = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-            number, checksum = int(entry["chunk"]), int(entry["crc32"])
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError):
-            continue  # cut short by a kill
-        if 0 <= number < len(ends) and ends[number] <= length:
+    for entry in read_journal(path):  # a line cut short by a kill is no record
+        number, checksum = entry.get("chunk"), entry.get("crc32")
+        if type(number) is int and type(checksum) is int and 0 <= number < len(ends) and ends[number] <= length:
             done[number] = checksum
     return done
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from cdmllab.errors import CdmlLabError
-from cdmllab.files import read_json, write_text
+from cdmllab import promises
+from cdmllab.errors import CdmlLabError, cause, reading
+from cdmllab.files import read_bytes, read_record, write_text
 from cdmllab.runs import Run, root
 from cdmllab.sweeps import engines, expand
 from cdmllab.sweeps.engines import Engine
@@ -37,6 +39,9 @@ class Row:
     evaluations: dict[str, str] = field(default_factory=dict)
     exports: dict[str, str] = field(default_factory=dict)
     error: str | None = None
+
+
+_ROWS = TypeAdapter(list[Row], config=ConfigDict(strict=True))
 
 
 class Sweep:
@@ -149,13 +154,16 @@ class Sweep:
             if any(told["flip"] is not task.flip for told in evaluated(row).values()):
                 return False
             run = Run.open(row.run)
-        except ValueError:
+            return run.status == "finished" and run.config == task.config
+        except (ValueError, KeyError):
             return False
-        return run.status == "finished" and run.config == task.config
 
     def _done(self, task: Task) -> Done:
         row = self._rows[task.name]
         told = evaluated(row)
+        for name, of in told.items():
+            with reading(row.evaluations[name], "an evaluation"):
+                measures(of)
         folds = {name: of["accuracy"]["per_fold"] for name, of in told.items() if of["accuracy"]}
         return Done(task, str(row.run), {name: measures(of) for name, of in told.items()}, folds)
 
@@ -169,15 +177,16 @@ class Sweep:
         if not path.is_file():
             return {}
         try:
-            rows = [Row(**one) for one in read_json(path)]
-        except (ValueError, TypeError) as error:
-            raise CdmlLabError(f"{path} cannot be read ({error}): remove it; finished runs are found again") from None
+            rows = _ROWS.validate_json(read_bytes(path, "readable JSON"))
+        except ValueError as error:
+            said = promises.complaint(error, "it") if isinstance(error, ValidationError) else cause(error)
+            raise CdmlLabError(f"{path} cannot be read ({said}): remove it; finished runs are found again") from None
         return {row.task: row for row in rows}
 
 
 def evaluated(row: Row) -> dict[str, Any]:
     """By protocol, what the evaluations of a finished task say."""
-    return {name: read_json(path) for name, path in row.evaluations.items()}
+    return {name: read_record(path) for name, path in row.evaluations.items()}
 
 
 def measures(told: Mapping[str, Any]) -> dict[str, float]:
@@ -200,7 +209,8 @@ def line(row: Row) -> str:
         if not Path(path).is_file():
             told.append(f"{name}: {path} is gone")
             continue
-        found = measures(read_json(path))
+        with reading(path, "an evaluation"):
+            found = measures(read_record(path))
         told.append(f"{name} {100 * found.get('accuracy', found['auc']):.2f} %")
     if row.attempts > 1:
         told.append(f"attempt {row.attempts}")
