@@ -8,7 +8,7 @@ READY   := $(VENV)/.ready
 # Some images set it; without kept bytecode every process would compile torch anew, twice the time to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup book test check bench format lock clean
+.PHONY: help setup book test check fuzz bench format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -38,6 +38,9 @@ check: setup  ## ruff, mypy, import rules, notebooks in step with chapters, resu
 	$(BIN)/lint-imports
 	$(BIN)/cdmllab book sync --check
 	$(BIN)/cdmllab results check
+
+fuzz: setup  ## damage 100,000 files and read each: takes an hour; report in results/faults/fuzz.json
+	$(BIN)/python tests/fuzz/fuzz.py
 
 bench: setup  ## the benchmarks that fit this machine, into results/benchmarks/, in less than half an hour
 	$(BIN)/cdmllab bench all

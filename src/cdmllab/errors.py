@@ -12,6 +12,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LONGEST = 300  # characters of a sentence about something foreign
+LONGEST_OWN = 1000  # of a complaint of ours, of which a list of names may be a part
 
 _NOT_FAULTS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 _WORDS = {  # errors whose own text is empty or says nothing to a user
@@ -37,7 +38,7 @@ class MissingError(DataError, FileNotFoundError):
 def reading(path: Path | str, what: str) -> Iterator[None]:
     """Read something foreign: whatever goes wrong inside is a `DataError` of at most `LONGEST` characters.
 
-    The project's own errors pass as they are, as do interrupts. Every other exception, whatever its base class, becomes
+    The project's own errors pass as they are, if they are no longer than a screen, as do interrupts. Every other exception, whatever its base class, becomes
     a `DataError` that is raised from it, so that a reader cannot leak what a library underneath happens to raise.
 
     Parameters
@@ -52,8 +53,12 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (CdmlLabError, *_NOT_FAULTS):
+    except _NOT_FAULTS:
         raise
+    except CdmlLabError as error:
+        if len(str(error)) <= LONGEST_OWN:
+            raise
+        raise DataError(plain(error, LONGEST_OWN)) from error
     except FileNotFoundError as error:
         raise MissingError(f"{plain(error.filename or path, 200)} does not exist") from error
     except BaseException as error:  # Rust's panics are no Exception, nor are some errors of torch

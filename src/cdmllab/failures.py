@@ -5,17 +5,16 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from cdmllab.errors import LONGEST, CdmlLabError, cause, plain
+from cdmllab.errors import LONGEST, LONGEST_OWN, CdmlLabError, cause, plain
 
 _BEGIN = "failed unexpectedly: "
-_OWN = 1000  # characters of a complaint of ours: a list of names may be a part of it
 _TRACEBACK = 1 << 20  # characters; the text of an error may be made of what was read
 
 
 def sentence(error: BaseException) -> str:
     """What to tell the user: the complaint itself, or that something unexpected happened and where it is written."""
     if isinstance(error, CdmlLabError):
-        return plain(error, _OWN)
+        return plain(error, LONGEST_OWN)
     if isinstance(error, OSError) and error.strerror:
         return plain(f"{error.strerror}{f': {plain(error.filename, 200)}' if error.filename else ''}")
     path = keep_traceback(error, Path(tempfile.gettempdir()) if _writable() else None)

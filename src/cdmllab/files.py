@@ -3,15 +3,21 @@
 import json
 import os
 import secrets
+import shutil
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
 
 from cdmllab import safeyaml
 from cdmllab.errors import DataError, plain, reading
 
+_AT_WORK, _NEW_S = ".lock", 60.0
 LARGEST_JOURNAL, LONGEST_LINE = 256 << 20, 1 << 20  # bytes
 LARGEST_TEXT = 32 << 20  # bytes of a JSON or text file that is read as a whole
 
@@ -55,6 +61,23 @@ def append_line(path: Path | str, line: str) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def workshop(parent: Path, prefix: str) -> Iterator[Path]:
+    """A temporary folder in `parent`; those of the same prefix that killed processes left go first.
+
+    Whoever is at work holds a lock in his folder; a new one, which may not have it yet, is left alone.
+    """
+    for old in parent.glob(f"{prefix}*"):
+        lock = FileLock(old / _AT_WORK)
+        with suppress(OSError, Timeout):
+            if old.is_symlink() or time.time() - old.stat().st_mtime < _NEW_S:
+                continue
+            with lock.acquire(timeout=0):
+                shutil.rmtree(old)
+    with TemporaryDirectory(dir=parent, prefix=prefix) as name, FileLock(Path(name) / _AT_WORK):
+        yield Path(name)
 
 
 def sync(path: Path | str) -> None:

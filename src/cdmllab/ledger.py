@@ -13,6 +13,7 @@ from cdmllab.sweeps import recorded
 
 SWEEPS = "sweeps"
 _NEEDED = ("command", "git_commit", "git_dirty", "versions")
+_SHA = re.compile(r"[0-9a-f]{7,64}")  # anything else git might take for an option
 _CITED = re.compile(r"""(?:results\.load|Recorded)\(\s*["']([^"']+)["']""")
 
 
@@ -80,7 +81,8 @@ def _strange(record: Any, where: Path) -> list[str]:
     """Commits named anywhere in a record that the repository does not know; none where that cannot be told."""
     if git("rev-parse", "--is-shallow-repository", within=where) != "false":
         return []
-    return [sha for sha in sorted(set(_commits(record))) if git("cat-file", "-t", sha, within=where) != "commit"]
+    named = sorted(set(_commits(record)))
+    return [sha for sha in named if not _SHA.fullmatch(sha) or git("cat-file", "-t", sha, within=where) != "commit"]
 
 
 def _commits(value: Any) -> Iterator[str]:

@@ -42,11 +42,13 @@ def read(path: Path) -> Protocol:
     for key, values in arrays.items():
         if key != "images" and (values.ndim != 1 or values.dtype.kind not in "biu"):
             raise DataError(f"{path}: {key} must be whole numbers of shape (n,), got {values.dtype} {values.shape}")
+    fold = arrays.get("fold", np.zeros(len(same), dtype=np.int64))
     with reading(path, "a protocol"):
-        drawn = Pairs(
-            arrays["first"], arrays["second"], same.astype(bool), arrays.get("fold", np.zeros(len(same), np.int64))
-        )
-        return Protocol(str(path), InMemory(images), drawn, arrays.get("identity"))
+        try:
+            drawn = Pairs(arrays["first"], arrays["second"], same.astype(bool), fold)
+            return Protocol(str(path), InMemory(images), drawn, arrays.get("identity"))
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
 
 
 def bin_file(path: Path) -> Protocol:

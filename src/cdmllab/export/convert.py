@@ -4,14 +4,13 @@ import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
 from cdmllab.errors import CdmlLabError
 from cdmllab.export import source
 from cdmllab.export.agreement import Agreement
 from cdmllab.export.check import Check
-from cdmllab.files import replacing, write_text
+from cdmllab.files import replacing, workshop, write_text
 from cdmllab.preprocessing import standard
 from cdmllab.runs import provenance
 
@@ -73,8 +72,8 @@ def export(
     tell("drawing face-lab pictures")
     check = Check(given, identities, seed)
     wish = _Wish(to, int8, max_drop_points, threads, tell)
-    with TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
-        made, found = _make(given, wish, check, Path(folder))
+    with workshop(target.parent, ".export-") as folder:
+        made, found = _make(given, wish, check, folder)
         files = _keep(made, target)
     report = target.with_name(f"{target.name}.json")
     record = {

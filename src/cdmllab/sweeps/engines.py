@@ -40,6 +40,7 @@ class Local:
 
     def __init__(self, room: int, within: Path | None) -> None:
         self.room, self.within = room, within
+        self._started: list[ProcessPoolExecutor] = []
         self._idle: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
         for _ in range(room):
             self._idle.put(self._process())
@@ -52,13 +53,20 @@ class Local:
         return future
 
     def close(self) -> None:
-        """End the processes, after what they are doing."""
+        """End the processes. Those at work are asked to stop, so that their runs say that they did."""
+        idle = set()
         while not self._idle.empty():
-            self._idle.get().shutdown(wait=False, cancel_futures=True)
+            idle.add(self._idle.get())
+        for pool in self._started:
+            if pool not in idle:
+                for process in list((getattr(pool, "_processes", None) or {}).values()):
+                    process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    @staticmethod
-    def _process() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent)
+    def _process(self) -> ProcessPoolExecutor:
+        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent)
+        self._started.append(pool)
+        return pool
 
 
 class Ray:

@@ -1,0 +1,117 @@
+"""A hundred thousand damaged files, and what became of each: `make fuzz`.
+
+    python tests/fuzz/fuzz.py [--inputs 100000] [--seed 0] [--only NAME] [--number N]
+
+Every reader of `readers.py` is given its share in child processes with limits. The report goes to
+``results/faults/fuzz.json``. With ``--number`` one input of one reader is read here and now, in the
+open, for a look at it.
+"""
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import harness
+from harness import CPU_S, MEMORY_MIB, Tally
+
+from cdmllab.files import write_text
+from cdmllab.runs import provenance
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PRELOAD = ["torch", "cdmllab.training", "cdmllab.sweeps", "cdmllab.evaluate"]
+
+
+def shares(inputs: int) -> dict[str, int]:
+    """How many inputs each reader is given."""
+    from readers import READERS
+
+    whole = sum(reader.weight for reader in READERS.values())
+    return {name: max(1, round(inputs * reader.weight / whole)) for name, reader in READERS.items()}
+
+
+def fuzz(counts: dict[str, int], seed: int, workers: int) -> dict[str, Tally]:
+    """Give readers so many inputs each."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
+
+    def one(name: str) -> Tally:
+        tally = harness.run(name, "readers", range(counts[name]), seed)
+        print(
+            f"{name}: {dict(tally.kinds)}, slowest {tally.slowest_s:.1f} s, most {tally.most_mib:.0f} MiB", flush=True
+        )
+        return tally
+
+    with ThreadPoolExecutor(workers) as pool:
+        return dict(zip(counts, pool.map(one, counts), strict=True))
+
+
+def report(tallies: dict[str, Tally]) -> dict[str, Any]:
+    """For a record: how many inputs, what they cost, and every fault with what makes it again."""
+    faults = [{"reader": name, **_plain(fault)} for name, tally in tallies.items() for fault in tally.faults]
+    return {
+        "inputs": sum(tally.kinds.total() for tally in tallies.values()),
+        "limits": {"cpu_s": CPU_S, "memory_mib": MEMORY_MIB},
+        "slowest_s": round(max(tally.slowest_s for tally in tallies.values()), 2),
+        "most_mib": round(max(tally.most_mib for tally in tallies.values())),
+        "readers": {
+            name: {
+                **dict(sorted(tally.kinds.items())),
+                "slowest_s": round(tally.slowest_s, 2),
+                "most_mib": round(tally.most_mib),
+            }
+            for name, tally in tallies.items()
+        },
+        "faults": faults,
+    }
+
+
+def _plain(fault: harness.Verdict) -> dict[str, Any]:
+    return {"number": fault.number, "kind": fault.kind, "said": fault.said}
+
+
+def show(name: str, seed: int, number: int) -> None:
+    """Make an input again and read it, whatever comes of it."""
+    from readers import READERS
+
+    folder = Path(tempfile.mkdtemp(prefix="cdmllab-fuzz-"))
+    harness.make(name, READERS[name], seed, number, folder)
+    print(f"the input lies in {folder}")
+    print(f"read: {READERS[name].read(folder)!r:.500}")
+
+
+def main() -> None:
+    """Fuzz every reader, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--inputs", type=int, default=100_000, help="of all readers together")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
+    parser.add_argument("--only", default="", help="the name of a reader; nothing is recorded")
+    parser.add_argument("--number", type=int, help="with --only: read this input, and no other")
+    given = parser.parse_args()
+    if given.number is not None:
+        show(given.only, given.seed, given.number)
+        return
+    counts = shares(given.inputs)
+    if given.only:
+        counts = {given.only: counts[given.only]}
+    found = report(fuzz(counts, given.seed, given.workers))
+    for fault in found["faults"][:50]:
+        print(json.dumps(fault))
+    if not given.only:
+        command = f"python tests/fuzz/fuzz.py --inputs {given.inputs} --seed {given.seed}"
+        write_text(
+            REPOSITORY / "results/faults/fuzz.json",
+            json.dumps({"command": command, **provenance(), **found}, indent=1) + "\n",
+        )
+    if found["faults"]:
+        raise SystemExit(f"{len(found['faults'])} faults in {found['inputs']:,} inputs")
+
+
+if __name__ == "__main__":
+    main()

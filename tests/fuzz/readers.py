@@ -1,0 +1,79 @@
+"""Every reader of foreign files, a line each: another one joins by a line of its own."""
+
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import seeds
+from harness import Reader
+
+from cdmllab import evaluate, files, ledger, safeyaml
+from cdmllab.backbones import checkpoints, weights
+from cdmllab.sweeps import spec, sweep
+from cdmllab.training import checkpoint, presets, shards
+
+
+def fitting(folder: Path, rng: Random) -> None:
+    """Checksums as somebody gives them who wants a changed checkpoint to pass; now and then they stay as they were."""
+    if rng.random() < 0.2:
+        return
+    kept = folder / "kept"
+    sums = {
+        file.name: {"bytes": file.stat().st_size, "crc32": zlib.crc32(file.read_bytes())}
+        for file in kept.iterdir()
+        if shards.NAMES.fullmatch(file.name)
+    }
+    (kept / checkpoint.CHECKSUMS).write_text(json.dumps({"format": checkpoint.FORMAT, "files": sums}))
+
+
+def rows(folder: Path) -> None:
+    """A sweep's states, and the lines in which they are shown."""
+    work = sweep.Sweep(spec.load(SPEC), folder)
+    for row in work.rows():
+        sweep.line(row)
+
+
+def ledgers(folder: Path) -> None:
+    """The ledger reports faults; it must not fail itself."""
+    _, faults = ledger.check(folder / "results", folder / "book")
+    if any(len(fault) > 1000 for fault in faults):
+        raise ValueError("a fault of more than 1,000 characters")
+
+
+def of(name: str, read: Callable[[Path], object]) -> Callable[[Path], object]:
+    """A reader of the file of this name."""
+    return lambda folder: read(folder / name)
+
+
+def parse(path: Path) -> object:
+    return safeyaml.parse(path.read_bytes(), str(path))
+
+
+def load_release(path: Path) -> None:
+    weights.release(path)
+    weights.load_release(path)
+
+
+SPEC = Path(__file__).parents[2] / "results/sweeps/lab_main.yaml"
+
+READERS: dict[str, Reader] = {
+    "YAML": Reader(seeds.hostile_yaml, of("x.yaml", parse), weight=3),
+    "presets": Reader(seeds.presets, of("x.yaml", lambda path: presets.load(str(path))), weight=0.3),
+    "sweeps": Reader(seeds.sweeps, of("x.yaml", spec.load), weight=0.5),
+    "states of sweeps": Reader(seeds.states, rows, weight=2),
+    "checkpoints": Reader(seeds.checkpoints, lambda f: checkpoint.read(f / "kept", seeds.state()), fitting, weight=3),
+    "indices of checkpoints": Reader(
+        seeds.index, of("state.json", lambda path: shards.parsed(path, shards.Index)), weight=3
+    ),
+    "releases": Reader(seeds.releases, of("net.safetensors", load_release), weight=2),
+    "checkpoints of others": Reader(seeds.pths, of("net.pth", checkpoints.read), weight=2),
+    "JSON": Reader(seeds.records, of("results/lab/some.json", files.read_record), weight=3),
+    "journals": Reader(seeds.journals, of("x.jsonl", lambda path: list(files.read_journal(path))), weight=3),
+    "protocols in files": Reader(
+        seeds.npz_protocols, of("x.npz", lambda path: evaluate.protocols.load(str(path))), weight=2
+    ),
+    "evaluations": Reader(seeds.evaluations, of("x.json", evaluate.Evaluation.read), weight=3),
+    "records": Reader(seeds.records, ledgers, weight=0.3),
+}

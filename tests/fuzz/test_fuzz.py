@@ -1,0 +1,93 @@
+"""A minute of fuzzing, and a look at whether the harness would see what it looks for."""
+
+import ctypes
+import multiprocessing
+import os
+from pathlib import Path
+
+import harness
+import pytest
+from harness import Reader
+from readers import READERS as REAL
+
+import fuzz
+from cdmllab import results
+from cdmllab.errors import DataError
+
+EACH = 40  # inputs of a reader, beside its seeds
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server():
+    multiprocessing.get_context("forkserver").set_forkserver_preload(fuzz.PRELOAD)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_damaged_files_are_read_or_refused_in_a_sentence(name):
+    seeds = len(REAL[name].seeds())
+    tally = harness.run(name, "readers", range(seeds + EACH), seed=1)
+    assert tally.faults == []
+    assert tally.kinds.total() == seeds + EACH
+    assert tally.kinds["read"] >= 1
+    assert tally.kinds["refused"] >= 1 or name == "journals"
+
+
+def refuse(folder):
+    raise DataError("no")
+
+
+def forever(folder):
+    while True:
+        pass
+
+
+READERS = {  # of this module, for children of the harness
+    name: Reader(lambda: [{"x": b"abc"}], read)
+    for name, read in {
+        "read": lambda folder: (folder / "x").read_bytes(),
+        "refused": refuse,
+        "foreign": lambda folder: {}["x"],
+        "long": lambda folder: refuse_with("x" * 5000),
+        "memory": lambda folder: bytearray(3 << 30),
+        "memory told otherwise": lambda folder: wrapped(),
+        "hang": forever,
+        "crash": lambda folder: ctypes.string_at(0),
+        "acted": lambda folder: os.system("true"),
+        "acted elsewhere": lambda folder: Path("/tmp/cdmllab-fuzz-elsewhere").write_text("x"),
+    }.items()
+}
+
+
+def refuse_with(text):
+    raise DataError(text)
+
+
+def wrapped():
+    try:
+        bytearray(3 << 30)
+    except MemoryError as error:
+        raise DataError("too large") from error
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_the_harness_sees_what_it_looks_for(name):
+    inputs = 1 if name == "hang" else 2
+    tally = harness.run(name, __name__, range(inputs), seed=0, cpu_s=1.0, memory_mib=1024)
+    assert tally.kinds == {name.split()[0]: inputs}
+
+
+def test_an_input_can_be_made_again(tmp_path):
+    for number in range(20):
+        for copy in ("a", "b"):
+            harness.make("JSON", REAL["JSON"], 3, number, tmp_path / f"{number}/{copy}")
+        one, other = (sorted((tmp_path / f"{number}/{copy}").rglob("*.json")) for copy in ("a", "b"))
+        assert [file.read_bytes() for file in one] == [file.read_bytes() for file in other]
+
+
+def test_the_report_tells_of_a_hundred_thousand_inputs_without_a_fault():
+    found = results.load("faults/fuzz", fuzz.REPOSITORY / "results")
+    assert found["inputs"] >= 100_000
+    assert found["faults"] == []
+    assert found["slowest_s"] <= harness.CPU_S
+    assert found["most_mib"] <= harness.MEMORY_MIB
+    assert set(found["readers"]) == set(REAL)
