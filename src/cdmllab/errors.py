@@ -38,8 +38,9 @@ class MissingError(DataError, FileNotFoundError):
 def reading(path: Path | str, what: str) -> Iterator[None]:
     """Read something foreign: whatever goes wrong inside is a `DataError` of at most `LONGEST` characters.
 
-    The project's own errors pass as they are, if they are no longer than a screen, as do interrupts. Every other exception, whatever its base class, becomes
-    a `DataError` that is raised from it, so that a reader cannot leak what a library underneath happens to raise.
+    The project's own errors pass as they are unless they are very long, as do interrupts. Every other
+    exception, whatever its base class, becomes a `DataError` that is raised from it, so that a reader
+    cannot leak what a library underneath happens to raise.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from typing import Any
 
 from cdmllab import results
 from cdmllab.errors import CdmlLabError, reading
-from cdmllab.files import read_json
+from cdmllab.files import read_json, read_text
 from cdmllab.runs import git
 from cdmllab.sweeps import recorded
 
@@ -99,5 +99,5 @@ def _commits(value: Any) -> Iterator[str]:
 
 def _citations(pages: Path) -> Iterator[tuple[Path, str]]:
     for page in sorted([*pages.glob("chapters/*.py"), *pages.glob("*.md")]):
-        for name in _CITED.findall(page.read_text(encoding="utf-8")):
+        for name in _CITED.findall(read_text(page, "a readable page")):
             yield page, name

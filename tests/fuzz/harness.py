@@ -17,6 +17,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,7 +84,7 @@ class Tally:
 
 def make(name: str, reader: Reader, seed: int, number: int, folder: Path) -> None:
     """Write the files of an input: the first ones are the seeds as they are, the others changed."""
-    seeds = reader.seeds()
+    seeds = _seeds(reader.seeds)
     rng = random.Random(f"{seed}/{name}/{number}")
     files = dict(seeds[number] if number < len(seeds) else rng.choice(seeds))
     if number >= len(seeds):
@@ -95,6 +96,12 @@ def make(name: str, reader: Reader, seed: int, number: int, folder: Path) -> Non
         path.write_bytes(content)
     if reader.after is not None:
         reader.after(folder, rng)
+
+
+@cache
+def _seeds(made: Callable[[], list[Files]]) -> list[Files]:
+    """Made once, and not changed afterwards."""
+    return made()
 
 
 def run(
