@@ -41,6 +41,26 @@ def test_lab_protocols_know_their_people_and_nuisances_and_part_validation_from_
     assert protocols.load("lab/ijb", 32).templates is not None
 
 
+def test_another_world_has_other_people_in_the_same_protocol():
+    one, two = protocols.load("lab/lfw", 32), protocols.load("lab/lfw", 32, world=1)
+    assert one.digest() == protocols.load("lab/lfw", 32, world=0).digest() != two.digest()
+    assert (one.images.read([0]) != two.images.read([0])).any()
+    with pytest.raises(CdmlLabError, match="only the face lab has more than one world: digits/known cannot be drawn"):
+        protocols.load("digits/known", world=1)
+
+
+def test_the_lab_offers_every_pair_and_plain_faces():
+    every, plain = protocols.load("lab-plain-all/lfw", 32), protocols.load("lab-plain/lfw", 32)
+    assert len(every.pairs.same) == 10 * 250 * 249 // 2
+    assert len(plain.pairs.same) == 6_000
+    assert not plain.nuisances["restyling"].any()
+    assert not every.nuisances["roll (degrees)"].any()
+    assert (
+        protocols.about("lab-plain-all/lfw") == "everyday pictures, as in LFW, every pair, without restyling and roll"
+    )
+    assert not [name for name in protocols.names() if name in ("lab-all/ijb", "lab-plain/ijb")]
+
+
 def subset(p, rows):
     return pairs.Pairs(*(column[rows] for column in p))
 

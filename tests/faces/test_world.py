@@ -191,3 +191,16 @@ def test_a_world_that_cannot_be_is_refused(changes, sentence):
 def test_rows_out_of_range_are_refused():
     with pytest.raises(ValueError, match=r"rows must lie in 0 \.\. 799, got 0 \.\. 800"):
         small().read([0, 800])
+
+
+def test_a_world_can_do_without_a_factor(tmp_path):
+    full, plain = small(), small(without=["restyling", "roll"])
+    rows = np.arange(200)
+    assert not plain.nuisances(rows).values["restyling"].any()
+    assert full.nuisances(rows).values["restyling"].any()
+    assert (plain.nuisances(rows).values["yaw"] == full.nuisances(rows).values["yaw"]).all()
+    assert "without" not in full.parameters
+    assert plain.parameters["without"] == ["restyling", "roll"]
+    assert "without restyling and roll" in repr(plain)
+    with pytest.raises(ValueError, match="unknown nuisance factor 'restylin'"):
+        small(without=["restylin"])

@@ -27,6 +27,7 @@ class Settings(NamedTuple):
     replicates: int = 1000
     seed: int = 0
     batch_size: int = 512
+    world: int = 0  # of the face lab's protocols
 
 
 DEFAULTS = Settings()
@@ -61,7 +62,7 @@ def judge(
     ValueError : pictures the network does not take, embeddings that are not finite; as `evaluate`
     CdmlLabError : as `protocols.load`
     """
-    protocol = protocols.load(name, getattr(backbone, "size", None))
+    protocol = protocols.load(name, getattr(backbone, "size", None), settings.world)
     flip = protocol.mirror if settings.flip is None else settings.flip
     key = {
         "weights_sha256": digest(backbone),

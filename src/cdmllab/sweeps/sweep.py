@@ -1,6 +1,7 @@
 """A sweep in motion: its stages one after the other, every task's state on the disk."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -186,8 +187,8 @@ def measures(told: Mapping[str, Any]) -> dict[str, float]:
     if told["accuracy"]:
         found["accuracy"] = told["accuracy"]["value"]
     for at in told["tar_at_far"]:
-        if at["far"] == 1e-3 and at["value"] is not None:
-            found["tar@1e-3"] = at["value"]
+        if at["far"] in (1e-3, 1e-4) and at["value"] is not None:
+            found[f"tar@1e-{round(-math.log10(at['far']))}"] = at["value"]
     return found
 
 

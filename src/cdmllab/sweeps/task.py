@@ -26,6 +26,7 @@ class Task(NamedTuple):
     protocols: tuple[str, ...] = ()
     flip: bool = False
     export: tuple[ExportKind, ...] = ()
+    world: int = 0  # of the face lab's protocols
 
     @property
     def name(self) -> str:
@@ -48,7 +49,9 @@ def carry_out(task: Task, within: Path | None = None, tell: Callable[[str], None
     begun = _unfinished(config, within)
     trained = training.resume(begun.folder, tell) if begun else training.train(config, within=within, tell=tell)
     folder = trained.run.folder
-    settings = judging.Settings(flip=task.flip, replicates=0)  # the spread over seeds is what counts here
+    settings = judging.Settings(
+        flip=task.flip, replicates=0, world=task.world
+    )  # the spread over seeds is what counts here
     evaluations, backbone = {}, trained.backbone.to(config.device)
     for name in task.protocols:
         done, _, _ = judging.judge(

@@ -42,6 +42,7 @@ def _lab(
     label_noise: float = 0.0,
     world_seed: int = 0,
     first: int = 0,
+    without: Sequence[str] = (),
 ) -> TrainingSet:
     """A world of the face lab, rendered once into a cache below the data folder; see `cdmllab.faces.FaceWorld`."""
     world = FaceWorld(
@@ -52,6 +53,7 @@ def _lab(
         label_noise=label_noise,
         seed=world_seed,
         first=first,
+        without=without,
         device=fastest(),
     )
     name = hashlib.sha256(json.dumps(world.parameters, sort_keys=True).encode()).hexdigest()[:12]
