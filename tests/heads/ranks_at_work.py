@@ -122,9 +122,13 @@ def ignored(rank, size, folder):
 
 
 def first_centres(rank, size, folder):
-    torch.manual_seed(5)
-    big = heads.create("arcface", embedding_dim=2, num_identities=10_001, backend="sharded")
-    return big.centres.detach(), len(big.held)
+    """By `centre_init`, the centres that a rank holds and their number."""
+    found = {}
+    for init in ("unit", "normal_0.01"):
+        torch.manual_seed(5)
+        big = heads.create("arcface", embedding_dim=2, num_identities=10_001, backend="sharded", centre_init=init)
+        found[init] = big.centres.detach(), len(big.held)
+    return found
 
 
 class Net(nn.Module):

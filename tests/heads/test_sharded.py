@@ -142,14 +142,15 @@ def test_a_distributed_network_learns_what_one_process_learns(found, size):
     near(torch.cat([rank["centres"] for rank in ranks]), want["centres"], 1e-10)
 
 
-def test_first_centres_do_not_depend_on_the_number_of_ranks(found):
-    centres, held = work.first_centres(0, 1, None)
+@pytest.mark.parametrize(("init", "mean_square"), [("unit", 1.0), ("normal_0.01", 2 * 0.01**2)])
+def test_first_centres_do_not_depend_on_the_number_of_ranks(found, init, mean_square):
+    centres, held = work.first_centres(0, 1, None)[init]
     assert held == len(centres) == 10_001 > 2 * BLOCK
     for size in SIZES:
-        parts, counts = zip(*(rank["first_centres"] for rank in found[0][size]), strict=True)
+        parts, counts = zip(*(rank["first_centres"][init] for rank in found[0][size]), strict=True)
         assert max(counts) == -(-10_001 // size)
         assert torch.equal(torch.cat(parts), centres)
-    assert abs(float(centres.norm(dim=1).square().mean()) - 1.0) < 0.05
+    assert float(centres.norm(dim=1).square().mean()) == pytest.approx(mean_square, rel=0.05)
     assert len(centres.unique(dim=0)) == 10_001
 
 

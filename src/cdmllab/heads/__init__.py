@@ -4,7 +4,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, Literal
 
 from cdmllab import margins
-from cdmllab.heads.base import HeadOutput, MarginHead
+from cdmllab.heads.base import CentreInit, HeadOutput, MarginHead
 from cdmllab.heads.blocked import BlockedHead
 from cdmllab.heads.dense import DenseHead
 from cdmllab.heads.sharded import ShardedHead
@@ -41,6 +41,7 @@ def create(
     scale: float = 64.0,
     learn_scale: bool = False,
     keep_logits: bool = False,
+    centre_init: CentreInit = "unit",
     backend: Literal["dense", "blocked", "sharded"] = "dense",
     block: int | None = None,
     products: Literal["float32", "bfloat16"] = "float32",
@@ -54,7 +55,7 @@ def create(
     Parameters
     ----------
     name : the loss, one of `names()`
-    embedding_dim, num_identities, scale, learn_scale, keep_logits : see `MarginHead`
+    embedding_dim, num_identities, scale, learn_scale, keep_logits, centre_init : see `MarginHead`
     backend : ``"dense"``, the readable reference; ``"blocked"``, fast and small; or ``"sharded"``, the blocked one with
         its class centres shared out over the ranks of torch.distributed
     block, products, compiled : of the blocked and the sharded backend, see `BlockedHead`
@@ -76,8 +77,9 @@ def create(
         from cdmllab.heads.pairs import PairHead  # the library takes a while to import
 
         of_centres = {
-            "scale": scale, "learn_scale": learn_scale, "keep_logits": keep_logits, "backend": backend, "block": block,
-            "products": products, "compiled": compiled, "sample_rate": sample_rate, "sample_seed": sample_seed,
+            "scale": scale, "learn_scale": learn_scale, "keep_logits": keep_logits, "centre_init": centre_init,
+            "backend": backend, "block": block, "products": products, "compiled": compiled,
+            "sample_rate": sample_rate, "sample_seed": sample_seed,
         }  # fmt: skip
         defaults = inspect.signature(create).parameters
         for key, given in of_centres.items():
@@ -92,6 +94,7 @@ def create(
         "scale": scale,
         "learn_scale": learn_scale,
         "keep_logits": keep_logits,
+        "centre_init": centre_init,
     }
     if backend not in ("dense", "blocked", "sharded"):
         raise ValueError(f"unknown backend {backend!r}; there are: 'dense', 'blocked', 'sharded'")

@@ -1,15 +1,17 @@
 """What every head shares: class centres, the checks on a batch, and the output."""
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from cdmllab.geometry import unit
 from cdmllab.margins import Batch, MarginPolicy
+from cdmllab.margins.policy import check_choice
 
 IGNORE = -1
+CentreInit = Literal["unit", "normal_0.01"]
 
 
 class Losses(NamedTuple):
@@ -42,6 +44,14 @@ class MarginHead(nn.Module):
     scale : s in logit = s x cosine
     learn_scale : make s a parameter (NormFace's choice), starting at `scale`
     keep_logits : also return the plain logits [b, c], detached, for accuracy and plots
+    centre_init : how the class centres are drawn, every coordinate from a normal distribution with mean 0: ``"unit"``
+        with a standard deviation of 1/sqrt(d), so that they have a length of about 1 for every d; ``"normal_0.01"``
+        with 0.01, a length of 0.226 at d = 512. The latter is what arcface_torch_ and, before it, the MXNet_ code of
+        ArcFace's authors do. The length of a centre does not change its cosines, but an SGD step turns a centre of
+        length 0.226 about twenty times as far (1 / 0.226^2) as one of length 1.
+
+    .. _arcface_torch: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_torch/partial_fc_v2.py
+    .. _MXNet: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_mxnet/train.py
 
     `progress` in [0, 1] tells scheduled losses how far the training is; the training loop sets it.
     """
@@ -59,6 +69,7 @@ class MarginHead(nn.Module):
         scale: float = 64.0,
         learn_scale: bool = False,
         keep_logits: bool = False,
+        centre_init: CentreInit = "unit",
     ) -> None:
         super().__init__()
         for what, value, least in (
@@ -69,9 +80,10 @@ class MarginHead(nn.Module):
                 raise ValueError(f"{what} must be a whole number of at least {least}, got {value!r}")
         if not isinstance(scale, int | float) or not (scale > 0.0 and math.isfinite(scale)):
             raise ValueError(f"scale must be a positive number, got {scale!r}")
+        check_choice("centre_init", centre_init, get_args(CentreInit))
         self.policy, self.name = policy, name
         self.embedding_dim, self.num_identities = embedding_dim, num_identities
-        self.keep_logits = keep_logits
+        self.keep_logits, self.centre_init = keep_logits, centre_init
         self.centres = nn.Parameter(self._first_centres())
         self.bias = None if policy.uses_cosine else nn.Parameter(torch.zeros(len(self.centres)))
         self.scale: Tensor
@@ -83,12 +95,14 @@ class MarginHead(nn.Module):
         self._numbers: dict[str, tuple[Tensor, int, float]] = {}
 
     def _first_centres(self) -> Tensor:
-        """Where the class centres start, shape (c K, d); the K centres of an identity follow one another.
-
-        Rows of length about 1, so that one learning rate suits every dimension.
-        """
+        """Where the class centres start, shape (c K, d); the K centres of an identity follow one another."""
         rows = self.num_identities * self.policy.centres_per_identity
-        return torch.randn(rows, self.embedding_dim) / math.sqrt(self.embedding_dim)
+        return torch.randn(rows, self.embedding_dim) / self._shrink
+
+    @property
+    def _shrink(self) -> float:
+        """What standard normal coordinates are divided by to become those of a first class centre."""
+        return math.sqrt(self.embedding_dim) if self.centre_init == "unit" else 100.0
 
     def set_progress(self, progress: float) -> None:
         """Tell scheduled losses how much of the training is done, in [0, 1]."""

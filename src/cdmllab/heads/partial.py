@@ -1,6 +1,5 @@
 """Random numbers that belong to identities, not to ranks, and the draw of identities that count in a step."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -35,11 +34,11 @@ def by_identity(
     return result
 
 
-def first_centres(held: range, seed: int, dim: int, per_identity: int) -> Tensor:
-    """Class centres to start from: rows of length about 1; shape (len(held) K, d)."""
+def first_centres(held: range, seed: int, dim: int, per_identity: int, shrink: float) -> Tensor:
+    """Class centres to start from: standard normal coordinates divided by `shrink`; shape (len(held) K, d)."""
     width = per_identity * dim
     drawn = by_identity(held, (seed,), lambda g: g.standard_normal((BLOCK, width), dtype=np.float32), width)
-    return drawn.div_(math.sqrt(dim)).view(-1, dim).to(torch.get_default_dtype())
+    return drawn.div_(shrink).view(-1, dim).to(torch.get_default_dtype())
 
 
 def drawn(labels: Tensor, held: range, num_identities: int, rate: float, key: tuple[int, ...]) -> Tensor:

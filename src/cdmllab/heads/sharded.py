@@ -76,7 +76,7 @@ class ShardedHead(BlockedHead):
     def _first_centres(self) -> Tensor:
         seed = int(torch.randint(2**62, ()))
         held = Ranks.current().share(self.num_identities)
-        return first_centres(held, seed, self.embedding_dim, self.policy.centres_per_identity)
+        return first_centres(held, seed, self.embedding_dim, self.policy.centres_per_identity, self._shrink)
 
     def forward(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> HeadOutput:
         """Loss of the batches of all ranks; arguments as for `MarginHead.forward`, of this rank's samples."""
