@@ -50,7 +50,8 @@ class Bin(NamedTuple):
         """The pixels of picture k; `strict` as in `cdmllab.data.decode.decode`."""
         image = self.images[k]
         if isinstance(image, bytes):
-            return decode(image, f"{self.path}, picture {k}", colour=colour, strict=strict)
+            where = f"{self.path}, picture {k}"
+            return decode(image, where, colour=colour, strict=strict, upright=False)
         if colour == "RGB" and image.shape[2] == 1:
             return np.repeat(image, 3, axis=2)
         if colour == "GRAY" and image.shape[2] == 3:

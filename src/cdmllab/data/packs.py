@@ -88,7 +88,7 @@ class Pack:
         wanted = np.atleast_1d(np.asarray(rows, dtype=np.int64)).tolist()
         images: NDArray[np.uint8] | None = None
         for k, row in enumerate(wanted):
-            pixels = decode(self.image(row), self._where(row), colour=self.colour, fast=self._fast)
+            pixels = decode(self.image(row), self._where(row), colour=self.colour, fast=self._fast, upright=False)
             if images is None:
                 images = np.empty((len(wanted), *pixels.shape), dtype=np.uint8)
             if pixels.shape != images.shape[1:]:
