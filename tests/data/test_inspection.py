@@ -85,7 +85,7 @@ def test_folder_is_described_and_loose_pictures_are_told(tmp_path):
     found = inspect(root)
     assert found.facts["identities"] == "3"
     assert any("p0/0.jpg" in problem for problem in found.problems)
-    assert any("1 pictures lie beside" in problem for problem in found.problems)
+    assert "left out 1 (lost.jpg): an image beside the folders of people, which belongs to nobody" in found.problems
 
 
 def test_long_lists_are_cut(tmp_path):

@@ -141,7 +141,8 @@ def _read_npz(path: Path) -> Bin:
         with npz.opened(path) as arrays:
             jpeg, length, same = (arrays[key] for key in KEYS)
     except npz.FAULTS as error:
-        raise DataError(f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({error})") from error
+        reason = error.args[0] if isinstance(error, KeyError) else error  # whose text would be in quotes
+        raise DataError(f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({reason})") from error
     if length.ndim != 1 or length.dtype.kind not in "iu" or (length < 0).any() or length.sum() != jpeg.size:
         raise DataError(f"{path}: the lengths of its pictures do not add up to the {jpeg.size:,} bytes it holds")
     ends = np.cumsum(length)
