@@ -179,7 +179,9 @@ def _record(
             return data, ""
         else:
             pixels = centre_square(pixels, settings.size)
-    except (ValueError, PermissionError, FileNotFoundError) as error:
+    except (PermissionError, FileNotFoundError) as error:
+        return None, f"it cannot be read ({error.strerror})"
+    except ValueError as error:
         return None, str(error).removeprefix(f"{names[k]}: ")
     return encode_jpeg(pixels, settings.quality), ""
 

@@ -118,7 +118,7 @@ class Pack:
         first, end = (int(label) for label in record.labels[:2])
         if not 1 <= first <= end <= first + LARGEST_LABEL:
             raise DataError(f"{self.path}, record 0: a header of {first}, {end} makes no sense")
-        return (first, end) if end <= LARGEST_LABEL else self._exact(first, end)
+        return (first, end) if end < LARGEST_LABEL else self._exact(first, end)
 
     def _exact(self, first: int, end: int) -> tuple[int, int]:
         """`exact_header` with the records of this pack."""
@@ -179,7 +179,7 @@ def exact_header(first: int, end: int, largest: int, is_range: Callable[[int], b
 
 def _alike(number: int) -> list[int]:
     """All whole numbers that become the same in float32, in order."""
-    if not LARGEST_LABEL < number < 2**31:
+    if not LARGEST_LABEL <= number < 2**31:
         return [number]
     step = int(np.spacing(np.float32(number)))
     return [k for k in range(number - step, number + step + 1) if np.float32(k) == np.float32(number)]
