@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,16 @@ def append_line(path: Path | str, line: str) -> None:
         os.close(descriptor)
 
 
+def printable(name: str) -> str:
+    r"""A file name as text for any file or screen: valid UTF-8, one line, and different for different names.
+
+    File systems keep bytes. What is no UTF-8 becomes ``\xfc``, a line break ``\x0a``, a backslash two.
+    """
+    if name.isprintable() and "\\" not in name:
+        return name
+    return "".join(_escaped(character) for character in name)
+
+
 def read_json(path: Path | str) -> Any:
     """What a JSON file holds.
 
@@ -57,6 +68,17 @@ def read_json(path: Path | str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not readable JSON: {error}") from None
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if character == "\\":
+        return "\\\\"
+    if 0xDC80 <= code <= 0xDCFF:  # how Python carries a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+        return f"\\x{code:02x}" if code < 128 else f"\\u{code:04x}"
+    return character
 
 
 class _Loader(yaml.SafeLoader):

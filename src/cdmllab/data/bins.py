@@ -50,7 +50,8 @@ class Bin(NamedTuple):
         """The pixels of picture k; `strict` as in `cdmllab.data.decode.decode`."""
         image = self.images[k]
         if isinstance(image, bytes):
-            return decode(image, f"{self.path}, picture {k}", colour=colour, strict=strict)
+            where = f"{self.path}, picture {k}"
+            return decode(image, where, colour=colour, strict=strict, upright=False)
         if colour == "RGB" and image.shape[2] == 1:
             return np.repeat(image, 3, axis=2)
         if colour == "GRAY" and image.shape[2] == 3:
@@ -140,7 +141,8 @@ def _read_npz(path: Path) -> Bin:
         with npz.opened(path) as arrays:
             jpeg, length, same = (arrays[key] for key in KEYS)
     except npz.FAULTS as error:
-        raise DataError(f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({error})") from error
+        reason = error.args[0] if isinstance(error, KeyError) else error  # whose text would be in quotes
+        raise DataError(f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({reason})") from error
     if length.ndim != 1 or length.dtype.kind not in "iu" or (length < 0).any() or length.sum() != jpeg.size:
         raise DataError(f"{path}: the lengths of its pictures do not add up to the {jpeg.size:,} bytes it holds")
     ends = np.cumsum(length)
