@@ -1,10 +1,12 @@
 """What a run is trained on, as a fingerprint that is kept in its record and compared later.
 
-A fingerprint holds the number of images and identities, a digest of every label, and a digest of the images as
-they are stored: all bytes up to `WHOLE_BYTES`, beyond that the size of every image and the bytes of images spread
-evenly over the set, `SPREAD_BYTES` in all. A swapped pair of folders, an edited label and, in a set of up to half a
-gigabyte, a single changed pixel change it. In a larger set, an image that is replaced by one of exactly as many bytes is
-noticed only where it is one of those that are read.
+A fingerprint holds the number of images and of identities, a digest of every label, and a digest of
+the images as they are stored: all bytes of a set of up to `WHOLE_BYTES`. Of a larger one it holds the
+size of every image and the bytes of images spread evenly over the set, `SPREAD_BYTES` in all.
+
+So it changes when two people's folders are swapped, when a label is edited, and, in a set of up to
+half a gigabyte, when a single pixel is. In a larger set an image that is replaced by one of exactly as
+many bytes is noticed only if it is one of those that are read.
 """
 
 import hashlib
