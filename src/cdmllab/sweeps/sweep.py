@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.files import read_json, write_text
+from cdmllab.processes import GUARD, refuse_while_imported
 from cdmllab.runs import Run, root
 from cdmllab.sweeps import engines, expand
 from cdmllab.sweeps.engines import Engine
@@ -68,6 +70,7 @@ class Sweep:
         ------
         CdmlLabError : data is missing, another sweep works in this folder, or tasks failed; the first is named
         """
+        refuse_while_imported("Sweep.run")
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.folder / ".lock").acquire(timeout=0):
@@ -136,6 +139,8 @@ class Sweep:
             said = future.result()
             return Row(task.name, "finished", attempts, round(seconds, 1), said.run, said.evaluations, said.exports)
         told = f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, BrokenProcessPool):
+            told = f"its process was killed, or the memory did not suffice; if a script runs the sweep, {GUARD}"
         again = engines.died(error) and attempts <= self.spec.retries
         return Row(task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=told)
 
