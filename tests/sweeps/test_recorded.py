@@ -42,7 +42,7 @@ def results_folder(tmp_path_factory):
     spec = load(path)
     told = record.of(spec, Sweep(spec, runs).run(Here(runs)))
     for run in every_run(told):
-        run["git_dirty"], run["git_commit"] = False, "0" * 40
+        run |= {"git_dirty": False, "git_commit": "0" * 40, "citable": True}
     record.write(told, path.with_suffix(".json"))
     return folder
 
@@ -134,6 +134,14 @@ def copy(results_folder, tmp_path, change=lambda told: None, **spec):
     return tmp_path / "results"
 
 
+def at_an_unknown_commit(told):
+    every_run(told)[5] |= {"git_commit": "unknown", "git_dirty": None, "citable": False}
+
+
+def begun_at_an_unknown_commit(told):
+    every_run(told)[5]["citable"] = False
+
+
 def dirty(told):
     every_run(told)[5]["git_dirty"] = True
 
@@ -177,6 +185,8 @@ def test_a_record_that_does_not_know_about_flip_is_in_order(results_folder, tmp_
     ("change", "sentence"),
     [
         (dirty, "compare/arcface/s1: run .* was made with changes that are not committed"),
+        (at_an_unknown_commit, "compare/arcface/s1: run .* does not know the commit it was made at"),
+        (begun_at_an_unknown_commit, "compare/arcface/s1: run .* is marked as not citable"),
         (missing, "compare/cdml/s2 is missing"),
         (foreign, "compare/cdml, seed 7 is not in the spec"),
         (unmirrored, "was judged with flip True, and the spec says False now"),
@@ -202,12 +212,19 @@ def test_other_records_need_their_provenance_and_citations_a_record(tmp_path):
     whole = {"command": "cdmllab bench x", "git_commit": "0" * 40, "git_dirty": False, "versions": {}}
     (folder / "good.json").write_text(json.dumps(whole))
     (folder / "bad.json").write_text(json.dumps({**whole, "git_dirty": True}))
+    unknown = {**whole, "git_commit": "unknown", "git_dirty": None, "citable": False}
+    (folder / "lost.json").write_text(json.dumps(unknown))
+    (folder / "old.json").write_text(json.dumps({**whole, "git_commit": None}))
+    (folder / "part.json").write_text(json.dumps({**whole, "citable": False}))
     (folder / "poor.json").write_text(json.dumps({"git_commit": "0" * 40}))
     (folder / "torn.json").write_text("{")
     (book / "chapters/01_x.py").write_text('results.load("good")\nresults.load("gone")\nsweeps.Recorded("lab")\n')
     seen, faults = ledger.check(folder, book)
     assert seen["citations"] == ["01_x.py -> good", "01_x.py -> gone", "01_x.py -> lab"]
     assert faults[0] == "bad: was measured with changes that are not committed"
+    assert faults[1].startswith("lost: does not know its commit")
+    assert faults[2].startswith("old: does not know its commit")
+    assert faults[3] == "part: is marked as not citable"
     assert "poor: has no command" in faults
     assert any("torn.json is not readable JSON" in fault for fault in faults)
     assert faults[-2:] == ["01_x.py cites gone, and there is no such record",

@@ -127,7 +127,9 @@ def test_steps_of_another_size_leave_checkpoints_and_metrics_that_only_rise(monk
     """A larger batch stands for more ranks: half as many steps to the end, so the schedule's step goes back."""
     run = interrupted(monkeypatch, tmp_path, 20)
     before = run.metrics()["loss"][:14]
-    (run.folder / "config.yaml").write_text(yaml.safe_dump(config(batch_size=128).flat()))
+    larger = config(batch_size=128).flat()
+    (run.folder / "config.yaml").write_text(yaml.safe_dump(larger))
+    run.note(config=larger)
     interrupted(monkeypatch, tmp_path, 23, run)
     assert [checkpoint_name(kept) for kept in checkpoint.steps(run.folder)] == ["00000014", "00000021"]
     told = []

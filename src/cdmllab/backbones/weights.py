@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from cdmllab import backbones
 from cdmllab import preprocessing as steps
-from cdmllab.backbones import checkpoints
+from cdmllab.backbones import checkpoints, soundness
 from cdmllab.backbones.base import Backbone
 from cdmllab.errors import CdmlLabError
 from cdmllab.files import replacing
@@ -40,7 +40,8 @@ def load(name: str, path: Path | str, **options: object) -> Backbone:
 
     Raises
     ------
-    CdmlLabError : the file cannot be read, holds more than tensors, or is not of this network; says which keys
+    CdmlLabError : the file cannot be read, holds more than tensors, or is not of this network; says which keys.
+        Or its numbers cannot work, see `cdmllab.backbones.soundness`
     ValueError : unknown name or option
     """
     net = backbones.create(name, **options)
@@ -51,6 +52,7 @@ def load(name: str, path: Path | str, **options: object) -> Backbone:
         hint = f" (it fits {fitting})" if fitting else ""
         raise CdmlLabError(f"{path} does not hold the weights of {name}{hint}: {problem}")
     net.load_state_dict(net.state_dict() | state)
+    soundness.check(net.state_dict(), path)
     return net.eval()
 
 
@@ -111,6 +113,7 @@ def save_release(
 
     Raises
     ------
+    CdmlLabError : the network's numbers cannot work, see `cdmllab.backbones.soundness`
     ValueError : another ending, `name` and `options` do not build this network, or a number too large for float16
     """
     if Path(path).suffix != ".safetensors":
@@ -119,6 +122,7 @@ def save_release(
     if plain["size"] != net.size or (1 if plain["channels"] == "grey" else 3) != net.channels:
         raise ValueError(f"the network takes {net.channels} x {net.size} x {net.size}, its preprocessing gives {plain}")
     state = {key: value.contiguous() for key, value in net.state_dict().items()}
+    soundness.check(state, path)
     with torch.device("meta"):
         twin = backbones.create(name, **(options or {}))
     problem = checkpoints.mismatch(twin, state)

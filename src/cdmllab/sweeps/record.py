@@ -18,6 +18,7 @@ CURVE_POINTS = 25
 _PROVENANCE = (
     "git_commit",
     "git_dirty",
+    "citable",
     "earlier_commits",
     "versions",
     "machine",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cdmllab import results
 from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.provenance import is_unknown
 from cdmllab.sweeps import expand, record, spec
 from cdmllab.sweeps.expand import Done
 from cdmllab.training import Config, presets
@@ -218,8 +219,12 @@ def faults(name: str, folder: Path | None = None) -> list[str]:
 
 def _faults(task: Any, group: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
     faults = []
-    if run.get("git_dirty") is not False:
+    if is_unknown(run.get("git_commit")):
+        faults.append(f"run {run['run']} does not know the commit it was made at")
+    elif run.get("git_dirty") is not False:
         faults.append(f"run {run['run']} was made with changes that are not committed")
+    elif run.get("citable") is False:
+        faults.append(f"run {run['run']} is marked as not citable: an earlier part of it was made at an unknown commit")
     if group.get("flip", task.flip) is not task.flip:  # older records do not say
         faults.append(f"run {run['run']} was judged with flip {group['flip']}, and the spec says {task.flip} now")
     for protocol in task.protocols:

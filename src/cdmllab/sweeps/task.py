@@ -12,6 +12,7 @@ from cdmllab.preprocessing import standard
 from cdmllab.runs import Run
 from cdmllab.sweeps.spec import ExportKind
 from cdmllab.training import Config
+from cdmllab.training.earlier import OtherDataError
 from cdmllab.training.loop import LOCK
 
 
@@ -44,10 +45,15 @@ class Outcome(NamedTuple):
 
 
 def carry_out(task: Task, within: Path | None = None, tell: Callable[[str], None] | None = None) -> Outcome:
-    """Train, judge and export, skipping what is done; a run that was stopped is continued."""
+    """Train, judge and export, skipping what is done; a run that was stopped is continued, on the same data."""
     config = Config.parse(task.config)
     begun = _unfinished(config, within)
-    trained = training.resume(begun.folder, tell) if begun else training.train(config, within=within, tell=tell)
+    try:
+        trained = training.resume(begun.folder, tell) if begun else training.train(config, within=within, tell=tell)
+    except OtherDataError as error:
+        if tell is not None:
+            tell(f"{error}. A new run is made")
+        trained = training.train(config, within=within, tell=tell)
     folder = trained.run.folder
     settings = judging.Settings(
         flip=task.flip, replicates=0, world=task.world

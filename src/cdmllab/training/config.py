@@ -219,7 +219,7 @@ class Config(Section):
         ------
         pydantic.ValidationError : naming every wrong key; it is a ValueError
         """
-        return cls.model_validate_json(json.dumps(dict(values)))
+        return cls.model_validate_json(json.dumps(dict(values), default=str))  # YAML has dates too
 
     def changed(self, **settings: Any) -> Self:
         """A copy with other values for some top-level settings, checked like a new one."""

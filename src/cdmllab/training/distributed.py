@@ -4,12 +4,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,11 @@ class Place:
         if self.world_size > 1:
             dist.barrier()
 
-    def agree(self, text: str) -> str:
+    def agree(self, value: T) -> T:
         """What the first process says, on all of them."""
         if self.world_size == 1:
-            return text
-        said = [text]
+            return value
+        said = [value]
         dist.broadcast_object_list(said, src=0)
         return said[0]
 

@@ -8,25 +8,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 from torch import Tensor
 
-from cdmllab import margins, promises
+from cdmllab import margins
 from cdmllab.backbones import Backbone, weights
-from cdmllab.errors import CdmlLabError, DataError
+from cdmllab.data.sets import TrainingSet
+from cdmllab.errors import CdmlLabError
 from cdmllab.heads import MarginHead, sharded_state_dict
 from cdmllab.preprocessing import apply, standard
-from cdmllab.runs import CONFIG, Run
-from cdmllab.training import checkpoint, sources
+from cdmllab.processes import refuse_while_imported
+from cdmllab.runs import Run
+from cdmllab.training import checkpoint, earlier, learnable, sources
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place, place
+from cdmllab.training.earlier import BACKBONE
 from cdmllab.training.record import Progress, Recorder, Tell
 from cdmllab.training.trainer import AtEpoch, Trainer
 
 if TYPE_CHECKING:
     from cdmllab.heads.pairs import PairHead
 
-BACKBONE, HEAD, LOCK = "backbone.safetensors", "head", ".lock"
+HEAD, LOCK = "head", ".lock"
 
 
 class Trained(NamedTuple):
@@ -47,7 +49,7 @@ def train(
     progress: Progress | None = None,
     at_epoch: AtEpoch | None = None,
 ) -> Trained:
-    """Train as `config` says, or return the finished run that already did.
+    """Train as `config` says, or return the finished run that already did, on the same data.
 
     Parameters
     ----------
@@ -64,16 +66,17 @@ def train(
     ------
     RuntimeError : CUDA is asked for and there is none
     ValueError : `at_epoch` with several processes
-    CdmlLabError : the data is missing (and how to get it), or another process works in the run's folder
+    CdmlLabError : the data is missing (and how to get it), or not what `resume` was begun on, or nothing can be learnt
+        from it; another process works in the run's folder; a script calls this outside its main guard
     DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a FloatingPointError too. The run
         is marked as failed, and a diagnosis lies in its folder
     """
     say = tell or _silent
+    refuse_while_imported("training.train")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("the config asks for device 'cuda', and this machine has no CUDA device")
-    done = None if redo or resume else Run.find(config.flat(), within=within)
+    done = None if redo or resume else earlier.finished(config, within, say)
     if done is not None:
-        say(f"{done.folder} has this config and is finished")
         return load(done)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)  # the order of sums, so the result, depends on it
@@ -97,11 +100,14 @@ def resume(folder: Path | str, tell: Tell | None = None, progress: Progress | No
     Raises
     ------
     ValueError : the folder is not a run
+    CdmlLabError : its config was edited, or its data has changed since it began; as `train`
     """
     run = Run.open(folder)
     if run.status == "finished":
         return load(run)
-    return train(_config(run), resume=run, tell=tell, progress=progress)
+    config = earlier.config(run)
+    earlier.refuse_edits(run, config)
+    return train(config, resume=run, tell=tell, progress=progress)
 
 
 def load(run: Run) -> Trained:
@@ -112,7 +118,7 @@ def load(run: Run) -> Trained:
     ValueError : the run is not finished
     """
     release = released(run)
-    config = _config(run)
+    config = earlier.config(run)
     with torch.random.fork_rng():
         backbone, _ = weights.load_release(release)
         head = config.loss.build(
@@ -142,14 +148,6 @@ def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:
     return partial(apply, preprocessing=standard(backbone.channels, backbone.size))
 
 
-def _config(run: Run) -> Config:
-    """What a run was started with; a complaint names the file."""
-    try:
-        return Config.parse(run.config)
-    except ValidationError as error:
-        raise DataError(f"{run.folder / CONFIG}: {promises.complaint(error, 'config')}") from None
-
-
 def _silent(line: str) -> None:
     """Say nothing."""
 
@@ -177,9 +175,17 @@ def _hold(
         except Timeout:
             raise CdmlLabError(f"another process is training in {run.folder}: wait for it to end") from None
     try:
-        if here.first and again:  # a killed run's record says that it runs; the code may be another all the same
-            run.restart()
-        _fit(run, config, here, say, progress, at_epoch)
+        source = sources.load(config.data.name, config.data.options)
+        data = earlier.fingerprint(config, source)
+        if again:
+            earlier.refuse_other_data(run, data, here, say)
+        if here.first:
+            if again:  # a killed run's record says that it runs; the code may be another all the same
+                run.restart()
+            run.note(data=data)
+        _fit(run, config, source, here, say, progress, at_epoch)
+    except earlier.OtherDataError:
+        raise
     except BaseException as error:
         if here.first:
             run.finish(
@@ -191,9 +197,24 @@ def _hold(
         lock.release()
 
 
-def _fit(run: Run, config: Config, here: Place, say: Tell, progress: Progress | None, at_epoch: AtEpoch | None) -> None:
+def _fit(
+    run: Run,
+    config: Config,
+    source: TrainingSet,
+    here: Place,
+    say: Tell,
+    progress: Progress | None,
+    at_epoch: AtEpoch | None,
+) -> None:
+    doubt = learnable.check(
+        source.labels,
+        batch_size=config.batch_size,
+        per_identity=config.data.per_identity,
+        pair_loss=None if config.loss.name in margins.names() else config.loss.name,
+    )
+    if doubt:
+        say(doubt)
     torch.manual_seed(config.seed)
-    source = sources.load(config.data.name, config.data.options)
     backbone = config.backbone.build()
     head: Any = config.loss.build(
         embedding_dim=config.backbone.embedding_dim, num_identities=source.num_identities, seed=config.seed
@@ -229,7 +250,6 @@ def _fit(run: Run, config: Config, here: Place, say: Tell, progress: Progress | 
         keep(run, config, backbone)
         run.finish(
             num_identities=source.num_identities,
-            data=sources.fingerprint(source),
             **({"gpu": torch.cuda.get_device_name(here.device)} if here.device.type == "cuda" else {}),
             train_seconds=round(trainer.seconds(), 1),
         )
