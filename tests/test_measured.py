@@ -108,6 +108,11 @@ def test_a_record_becomes_tables_that_name_machine_date_commit_and_command(kept,
         assert words in text, words
 
 
+def test_what_a_record_leaves_out_is_named_with_the_reason(kept):
+    kept("backbones", BACKBONES | {"left_out": {"r34": "measured on another network"}})
+    assert measured.report("backbones")._repr_markdown_().endswith("Left out: r34, measured on another network.")
+
+
 @pytest.mark.parametrize("name", measured.BENCHMARKS)
 def test_what_has_no_record_says_so_and_how_to_make_one(kept, name):
     assert measured.report(name)._repr_markdown_() == f"Not measured yet: `cdmllab bench {name}` does it."

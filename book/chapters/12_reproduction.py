@@ -771,7 +771,8 @@ notebook.Table(
 )  # fmt: skip
 
 # %% [markdown]
-# Two rows have no preset: of the distilled lightweight network neither teacher nor loss is told, and AdaFace's row is
+# Two rows have no preset. The lightweight network is known (chapter 8), but neither its teacher nor
+# its distillation loss is reported, and no commit of the repository has them. AdaFace's row is
 # another repository's.
 #
 # Read the published rows with three questions. *What is the ±?* The document does not say. If it is the spread over ten

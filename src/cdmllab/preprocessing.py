@@ -10,7 +10,10 @@ Preprocessing = dict[str, Any]
 
 # insightface's recognition models: RGB, (x / 255 - 0.5) / 0.5.
 INSIGHTFACE: Preprocessing = {"channels": "RGB", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "size": 112}
-# What other public checkpoints expect.
+# What other public checkpoints expect:
+# https://github.com/mk-minchul/CVLface, https://github.com/mk-minchul/AdaFace/blob/master/inference.py,
+# https://github.com/IrvingMeng/MagFace/blob/main/inference/gen_feat.py.
+CVLFACE: Preprocessing = INSIGHTFACE
 ADAFACE: Preprocessing = INSIGHTFACE | {"channels": "BGR"}
 MAGFACE: Preprocessing = ADAFACE | {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 ORDERS = ("RGB", "BGR", "grey")
