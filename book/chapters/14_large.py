@@ -325,7 +325,7 @@ def seeded(**options) -> heads.MarginHead:
 def step(head: heads.MarginHead, x: torch.Tensor) -> tuple:
     x = x.detach().requires_grad_()
     out = head(x, y)
-    weight = float((1 - torch.exp(-out.sample_loss)).mean())
+    weight = float((1 - torch.exp(-out.sample_loss.detach())).mean())
     gradients = torch.autograd.grad(out.loss, [x, head.centres])
     return out.loss.item(), weight, *(g.flatten() for g in gradients)
 

@@ -136,6 +136,28 @@ def gather(values: Tensor, ranks: Ranks) -> Tensor:
     return result
 
 
+class _OwnRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks = ranks
+        return ranks.own(values).clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        ranks: Ranks = ctx.ranks
+        return ranks.gathered(grads[0]) / ranks.size, None
+
+
+def own_rows(values: Tensor, ranks: Ranks) -> Tensor:
+    """`Ranks.own` with a gradient, of rows that every rank has computed alike, for losses that differ by rank.
+
+    What is differentiated is the mean over ranks of what each makes of its rows, as DistributedDataParallel has it.
+    """
+    result: Tensor = _OwnRows.apply(values, ranks)
+    return result
+
+
 class _Shared(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, ranks: Ranks, *values: Tensor) -> tuple[Tensor, ...]:

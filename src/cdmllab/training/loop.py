@@ -264,7 +264,8 @@ def _check(config: Config, here: Place) -> None:
         raise CdmlLabError(missing)
     for name, how in config.watch.missing().items():
         raise CdmlLabError(f"watch.protocols asks for {name}: {how}")
-    if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in margins.names()):
+    no_pairs = (*margins.names(), *margins.recipes())
+    if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in no_pairs):
         raise CdmlLabError("watch.truth_every looks at all class centres: one process, and no pair loss")
     if here.world_size == 1:
         return

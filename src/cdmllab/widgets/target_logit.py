@@ -97,7 +97,7 @@ class TargetLogit(Widget):
     m2 = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
     m3 = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
     s = traitlets.Float(64.0, min=1.0, max=64.0).tag(sync=True)
-    beyond_pi = traitlets.Enum(get_args(BeyondPi), default_value="linear").tag(sync=True)
+    beyond_pi = traitlets.Enum(("linear", "clip", "none"), default_value="linear").tag(sync=True)
     softening = traitlets.Float(5.0, min=0.0, max=20.0).tag(sync=True)
     boost = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
     alpha = traitlets.Float(0.2, min=0.0, max=1.0).tag(sync=True)
