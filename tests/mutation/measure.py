@@ -161,7 +161,7 @@ def _server() -> type:
 
 
 def verdicts(pattern: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Name, status and changed lines of the mutants that fit a pattern; lines of those that were noticed are left out."""
+    """Name, status and changed lines of the mutants that fit a pattern; no lines of those that were noticed."""
     from mutmut.__main__ import get_diff_for_mutant, walk_mutatable_files
     from mutmut.mutation.data import SourceFileMutationData
     from mutmut.stats import status_by_exit_code
