@@ -92,7 +92,12 @@ def report(measures: Any) -> list[str]:
         lines.append(f"accuracy   {_share(a)} (fold sd {100 * a['std_over_folds']:.2f})")
         lines.append(f"           {100 * grid['value']:.2f} by arcface_torch's rule ({100 * grid['difference']:+.2f})")
     lines += [f"AUC        {_share(m['auc'])}", f"EER        {_share(m['eer'])}"]
-    lines += [f"TAR@{at['far']:<7g}{_share(at)}" for at in m["tar_at_far"] if at["value"] is not None]
+    for at in m["tar_at_far"]:
+        if at["value"] is not None:
+            lines.append(f"TAR@{at['far']:<7g}{_share(at)}")
+            if rule := at.get("arcface_torch_rule"):  # not in what older versions wrote
+                lines.append(f"           {100 * rule['value']:.2f} by arcface_torch's rule "
+                             f"({100 * rule['difference']:+.2f}), at a FAR of {rule['far']:.3g}")  # fmt: skip
     if beyond := [f"{at['far']:g}" for at in m["tar_at_far"] if at["value"] is None]:
         lines.append(f"           not at {', '.join(beyond)}: too few impostor pairs to resolve it")
     if "rank" in (m.get("identification") or {}):

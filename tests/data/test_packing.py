@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from cdmllab.data.inspection import inspect
 from cdmllab.data.packing import Settings, pack
 from cdmllab.data.packs import Pack
 from cdmllab.errors import DataError
+from waiting import until
 
 SMALL = Settings(size=16)
 FILES = ("train.rec", "train.idx", "property", "train.crc", "identities.txt")
@@ -145,9 +145,7 @@ def test_killed_command_goes_on(tmp_path):
     command = [sys.executable, "-m", "cdmllab.cli", "pack", str(source), str(tmp_path / "dst"), "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     journal = tmp_path / "dst.partial/journal.jsonl"
-    deadline = time.monotonic() + 60
-    while not (journal.is_file() and journal.stat().st_size > 2000) and time.monotonic() < deadline:
-        time.sleep(0.002)
+    until(lambda: (journal.is_file() and journal.stat().st_size > 2000) or process.poll() is not None, every_s=0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
     if (tmp_path / "dst").exists():

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import psutil
@@ -13,6 +12,7 @@ from cdmllab import faces
 from cdmllab.errors import CdmlLabError
 from cdmllab.faces import cache
 from cdmllab.faces.world import RESERVED
+from waiting import LIMIT_S, until
 
 
 def small(**changes):
@@ -98,15 +98,12 @@ def test_a_killed_render_goes_on(tmp_path, workers):
     )
     process = subprocess.Popen([sys.executable, "-c", code])
     done = tmp_path / "w" / cache.DONE
-    for _ in range(600):
-        if done.exists() and done.read_text():
-            break
-        time.sleep(0.1)
+    until(lambda: done.exists() and done.read_text(), process)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert len(children) >= workers - 1
-    assert not psutil.wait_procs(children, timeout=20)[1]  # nobody goes on writing
+    assert not psutil.wait_procs(children, timeout=LIMIT_S)[1]  # nobody goes on writing
     finished = len(done.read_text().splitlines())
     assert 1 <= finished < 8
     steps = []

@@ -15,6 +15,7 @@ from variants import VARIANTS, data, gradients, make
 
 from cdmllab import heads
 from cdmllab.heads.sharded import SHARDED
+from waiting import LIMIT_S
 
 IDENTITIES = 10  # 5 + 5, or 4 + 4 + 2
 BATCH = 12  # on all ranks together
@@ -331,7 +332,11 @@ def work(rank: int, size: int, folder: Path) -> None:
     torch.set_num_threads(1)
     early = make("arcface", "sharded", IDENTITIES)
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet-{size}", rank=rank, world_size=size, timeout=timedelta(seconds=60)
+        "gloo",
+        init_method=f"file://{folder}/meet-{size}",
+        rank=rank,
+        world_size=size,
+        timeout=timedelta(seconds=LIMIT_S),
     )
     results = {scenario.__name__: scenario(rank, size, folder) for scenario in SCENARIOS}
     results["built too early"] = _complaint(lambda: early(*batch()))

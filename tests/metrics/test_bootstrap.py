@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from cdmllab.metrics import bootstrap, ranked, weighted
+from cdmllab.metrics import bootstrap, nearest_far, ranked, weighted
 from cdmllab.metrics import verification as v
 
 
@@ -33,6 +33,8 @@ def test_measures_with_weights_of_one_equal_the_plain_ones(seed, decimals):
     got = weighted.Curve(scores, same).measures(ones, (0.01, 0.1))
     want = {"auc": v.auc(scores, same), "eer": v.eer(scores, same)}
     want |= {f"tar@{far:g}": v.tar_at_far(scores, same, far) for far in (0.01, 0.1)}
+    both = ranked.rank(scores, same)
+    want |= {f"nearest_tar@{far:g}": nearest_far.tar_at_far(both, far).tar for far in (0.01, 0.1)}
     assert got.keys() == want.keys() | {"threshold@0.01", "threshold@0.1"}
     for name, value in want.items():
         np.testing.assert_allclose(got[name], [value, value])
@@ -71,6 +73,7 @@ def test_a_thinned_curve_is_exact_at_its_top_and_near_below(monkeypatch):
     got = weighted.Curve(scores, same).measures(np.ones((1, len(scores))), (1e-3, 1e-2))
     for far in (1e-3, 1e-2):
         assert got[f"tar@{far:g}"][0] == v.tar_at_far(scores, same, far)
+        assert got[f"nearest_tar@{far:g}"][0] == nearest_far.tar_at_far(ranked.rank(scores, same), far).tar
     assert np.isclose(got["auc"][0], v.auc(scores, same), atol=1e-4)
     assert np.isclose(got["eer"][0], v.eer(scores, same), atol=3e-3)
 
@@ -114,7 +117,7 @@ def test_portions_of_replicates_change_nothing(monkeypatch):
     whole = bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30)
     monkeypatch.setattr(bootstrap, "_CELLS", 7 * len(scores))
     assert bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30) == whole
-    assert whole.keys() == {"auc", "eer", "tar@0.1", "threshold@0.1", "accuracy"}
+    assert whole.keys() == {"auc", "eer", "tar@0.1", "nearest_tar@0.1", "threshold@0.1", "accuracy"}
 
 
 def test_interval_holds_its_share_of_the_replicates():

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from filelock import FileLock
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
 from cdmllab.training import Config, checkpoint, load, loop, resume, train
+from waiting import until
 
 PLAIN = {
     "name": "digits",
@@ -86,10 +86,7 @@ def test_a_killed_process_loses_only_the_steps_since_its_checkpoint(tmp_path, st
         env=environment,
         stdout=subprocess.DEVNULL,
     )
-    for _ in range(1200):
-        if list((tmp_path / "runs").glob("*/checkpoints/step-*")):
-            break
-        time.sleep(0.05)
+    until(lambda: list((tmp_path / "runs").glob("*/checkpoints/step-*")), process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     (run,) = Run.list(tmp_path / "runs")

@@ -47,7 +47,8 @@ def intervals(
     seed: int = 0,
 ) -> dict[str, Interval]:
     """Percentile intervals of ``"auc"``, ``"eer"``, and, with folds, ``"accuracy"``; and for each of `fars` of
-    ``"tar@<far>"`` and of the score that is the threshold then, ``"threshold@<far>"``.
+    ``"tar@<far>"``, of the score that is the threshold then, ``"threshold@<far>"``, and of the TAR by the rule of
+    `nearest_far`, ``"nearest_tar@<far>"``.
 
     Parameters
     ----------
