@@ -5,6 +5,7 @@ import pytest
 
 from cdmllab.metrics import bootstrap, nearest_far, ranked, weighted
 from cdmllab.metrics import verification as v
+from cdmllab.metrics.calibration import wilson
 
 
 def world(seed, people=40, genuine=6, impostor=400, effect=0.7):
@@ -161,3 +162,55 @@ def test_intervals_refuse_too_few_people():
     scores, same, a, b, _ = world(0, people=9)
     with pytest.raises(ValueError, match="needs 10 of them or more, these pairs have 9"):
         bootstrap.intervals(scores, same, identities=(a, b))
+
+
+def clustered(seed, people=60, each=40):
+    """Impostor pairs of which some people's are accepted far more often; and the share over very many such people."""
+    rng = np.random.default_rng(seed)
+    a = np.repeat(np.arange(people), each)
+    b = (a + rng.integers(1, people, len(a))) % people
+    chance = rng.choice([0.02, 0.5], size=people, p=[0.8, 0.2])
+    return rng.random(len(a)) < (chance[a] + chance[b]) / 2, a, b
+
+
+def test_shares_of_parts_equal_measuring_each_draw_anew():
+    hit, a, b = clustered(0, people=12, each=9)
+    b[::4] = a[::4]  # genuine pairs count a drawn person once
+    part = np.arange(len(a)) % 3
+    got = bootstrap.shares(hit, (a, b), part, replicates=50, seed=3)
+    drawn = np.random.default_rng(3).multinomial(12, np.full(12, 1 / 12), size=50)
+    for k in range(3):
+        values = []
+        for times in drawn:
+            weights = [times[x] * (1 if x == y else times[y]) for x, y in zip(a, b, strict=True)]
+            mine = np.array(weights) * (part == k)
+            values.append((mine * hit).sum() / mine.sum())
+        np.testing.assert_allclose(got[k][:2], np.percentile(values, [2.5, 97.5]))
+        assert got[k].sd == pytest.approx(np.std(values, ddof=1))
+
+
+def test_shares_over_people_hold_the_truth_where_pairs_do_not():
+    """The share behind the pairs is 0.8 x 0.02 + 0.2 x 0.5 = 0.116."""
+    held = {"people": 0, "pairs": 0}
+    for seed in range(60):
+        hit, a, b = clustered(seed)
+        low, high, _ = bootstrap.shares(hit, (a, b), replicates=200, seed=seed)[0]
+        held["people"] += low <= 0.116 <= high
+        plain = wilson(int(hit.sum()), len(hit))
+        held["pairs"] += plain.low <= 0.116 <= plain.high
+    assert held["people"] >= 53
+    assert held["pairs"] <= 45
+
+
+def test_shares_leave_out_draws_without_anybody_of_a_part():
+    hit, a, b = clustered(0)
+    part = np.where(a == 0, 1, 0)  # the pairs of one person: a draw in three lacks them
+    low, high, _ = bootstrap.shares(hit, (a, b), part, replicates=100)[1]
+    assert 0.0 <= low <= high <= 1.0
+
+
+def test_shares_name_what_is_wrong():
+    with pytest.raises(ValueError, match="needs 10 of them or more, these pairs have 2"):
+        bootstrap.shares([True, False], ([0, 1], [1, 0]))
+    with pytest.raises(ValueError, match="must have the same shape"):
+        bootstrap.shares([True], ([0, 1], [1, 0]))

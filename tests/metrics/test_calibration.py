@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 
+from cdmllab.metrics import bootstrap
 from cdmllab.metrics import calibration as c
 
 
@@ -62,6 +63,45 @@ def test_decide_counts_both_kinds_apart():
     got = c.decide([0.9, 0.2, 0.7, 0.6, 0.1], [True, True, False, False, False], 0.6)
     assert (got.far.value, got.far.pairs) == (2 / 3, 3)
     assert (got.tar.value, got.tar.pairs) == (0.5, 2)
+
+
+def people_of(n=4000, seed=0):
+    """Identities of pairs like those of `draw`: thirty people, each in very many pairs."""
+    rng = np.random.default_rng(seed)
+    same = draw(n, seed)[1]
+    a = rng.integers(0, 30, n)
+    return a, np.where(same, a, (a + rng.integers(1, 30, n)) % 30)
+
+
+def test_rates_draw_people_and_are_never_narrower_than_wilson():
+    scores, same = draw()
+    who = people_of()
+    scores = scores + np.where(same, 0.0, 0.3 * (who[0] % 10 == 0))  # some people are taken for others
+    plain, got = c.decide(scores, same, 0.4), c.decide(scores, same, 0.4, people=who)
+    assert got.far.value == plain.far.value
+    assert got.far.low < plain.far.low
+    assert got.far.high > plain.far.high
+    drawn = bootstrap.shares((scores >= 0.4)[~same], (who[0][~same], who[1][~same]))[0]
+    assert got.far[1:3] == pytest.approx((min(drawn.low, plain.far.low), max(drawn.high, plain.far.high)), rel=0.1)
+    nobody = c.decide(scores, same, 9.0, people=who).far
+    assert nobody[:3] == c.decide(scores, same, 9.0).far[:3]  # 0 of n: drawing people cannot show what never was
+    assert nobody.high > 0.0
+
+
+def test_rates_of_few_people_are_wilson():
+    scores, same = draw(n=200)
+    a = np.arange(200) % 9
+    got = c.decide(scores, same, 0.4, people=(a, np.where(same, a, (a + 1) % 9)))
+    assert got == c.decide(scores, same, 0.4)
+
+
+def test_reliability_knows_who_is_in_a_pair():
+    scores, same = draw()
+    p = c.fit_calibrator(scores, same).probability(scores, prior=0.3)
+    plain, got = c.reliability(p, same, 4), c.reliability(p, same, 4, people=people_of())
+    np.testing.assert_array_equal(got.observed, plain.observed)
+    assert ((got.low <= plain.low) & (got.high >= plain.high)).all()
+    assert (got.high - got.low).sum() > (plain.high - plain.low).sum()
 
 
 def test_calibrator_equals_scikit_learn():

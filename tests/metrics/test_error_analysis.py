@@ -33,6 +33,21 @@ def test_pairs_outside_the_edges_are_left_out():
     assert errors.by_nuisance([True] * 3, [-1.0, 0.5, 2.0], [0.0, 1.0]).pairs.tolist() == [1]
 
 
+def test_bands_draw_people_where_they_are_known():
+    """Every error of one person's pairs: to pairs the rate is sure, to people it is not."""
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 20, 2000)
+    b = (a + rng.integers(1, 20, 2000)) % 20
+    wrong, x = (a == 3) | (b == 3), rng.random(2000)
+    plain = errors.by_nuisance(wrong, x, [0.0, 0.5, 0.8, 0.9, 2.0])
+    got = errors.by_nuisance(wrong, x, [0.0, 0.5, 0.8, 0.9, 2.0], people=(a, b))
+    np.testing.assert_array_equal(got.rate, plain.rate)
+    assert ((got.high - got.low) > 2 * (plain.high - plain.low)).all()
+    outside = errors.by_nuisance(wrong, x, [1.5, 2.0], people=(a, b))
+    assert outside.pairs.tolist() == [0]
+    assert np.isnan(outside.low).all()
+
+
 @pytest.mark.parametrize(
     ("wrong", "nuisance", "bins", "said"),
     [

@@ -13,7 +13,7 @@ from test_sweep import Here
 
 from cdmllab import ledger
 from cdmllab.errors import CdmlLabError
-from cdmllab.sweeps import Recorded, Sweep, load, paired, record
+from cdmllab.sweeps import Recorded, Sweep, family, load, paired, record
 
 SPEC = {
     "preset": "lab/cpu/arcface",
@@ -105,6 +105,35 @@ def test_paired_without_a_spread_and_with_too_little():
     assert not math.isnan(same.low)
     with pytest.raises(ValueError, match="two values or more"):
         paired(np.ones(1), np.ones(1))
+
+
+def test_a_family_is_judged_by_adjusted_p_values():
+    """Alone each of three differences has an interval without zero; of four together only the clearest keeps it."""
+    base = np.arange(-3.5, 4.0)
+    found = {
+        "clear": paired(base - 6.0, np.zeros(8)),
+        "near": paired(base + 2.2, np.zeros(8)),
+        "nearer": paired(base + 2.3, np.zeros(8)),
+        "none": paired(base + 0.1, np.zeros(8)),
+    }
+    assert [d.verdict for d in found.values()] == ["lower", "higher", "higher", "not told apart"]
+    together = family(found)
+    assert [d.verdict for d in together.values()] == ["lower", *["not told apart"] * 3]
+    assert together["clear"].p_family == pytest.approx(4 * found["clear"].p)
+    assert together["nearer"].p_family == pytest.approx(3 * found["nearer"].p)
+    assert together["none"].p_family == pytest.approx(found["none"].p)
+    assert together["near"][:-1] == found["near"][:-1]  # interval and p-value stay
+    assert family({"alone": found["near"]})["alone"].verdict == "higher"
+
+
+def test_arms_that_did_the_same_are_no_test_of_a_family():
+    same, apart = paired(np.ones(8), np.ones(8)), paired(np.arange(8.0), np.full(8, 1.2))
+    found = family({"same": same, "apart": apart})
+    assert found["same"].verdict == "not told apart"
+    assert found["apart"].p_family == apart.p
+    assert family({"same": same})["same"].p_family == 1.0
+    shifted = paired(np.ones(8), np.zeros(8))  # no spread, and yet not the same
+    assert family({"shifted": shifted, "apart": apart})["shifted"].verdict == "higher"
 
 
 @pytest.mark.parametrize(
