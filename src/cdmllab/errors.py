@@ -1,7 +1,18 @@
-"""The errors for what a user can put right, and the hint that goes with a wrong name."""
+"""The errors for what a user can put right, the boundary that turns every other one into them, and hints for names."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LONGEST = 300  # characters of a sentence about something foreign
+
+_NOT_FAULTS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+_WORDS = {  # errors whose own text is empty or says nothing to a user
+    RecursionError: "it is nested too deeply",
+    MemoryError: "it asks for more memory than there is",
+    UnicodeDecodeError: "it is not UTF-8",
+}
 
 
 class CdmlLabError(Exception):
@@ -10,6 +21,64 @@ class CdmlLabError(Exception):
 
 class DataError(CdmlLabError, ValueError):
     """A data file that is missing or is not what it should be; the sentence names the file, and the record or row."""
+
+
+class MissingError(DataError, FileNotFoundError):
+    """A data file that does not exist."""
+
+
+@contextmanager
+def reading(path: Path | str, what: str) -> Iterator[None]:
+    """Read something foreign: whatever goes wrong inside is a `DataError` of at most `LONGEST` characters.
+
+    The project's own errors pass as they are, as do interrupts. Every other exception, whatever its base class, becomes
+    a `DataError` that is raised from it, so that a reader cannot leak what a library underneath happens to raise.
+
+    Parameters
+    ----------
+    path : of the file or folder
+    what : it should be, as ``"a readable release"``
+
+    Raises
+    ------
+    MissingError : the file does not exist
+    DataError : it cannot be read
+    """
+    try:
+        yield
+    except (CdmlLabError, *_NOT_FAULTS):
+        raise
+    except FileNotFoundError as error:
+        raise MissingError(f"{plain(error.filename or path, 200)} does not exist") from error
+    except BaseException as error:  # Rust's panics are no Exception, nor are some errors of torch
+        raise DataError(plain(f"{plain(path, 200)} is not {what}: {cause(error)}")) from error
+
+
+def cause(error: BaseException, longest: int = LONGEST) -> str:
+    """What an exception says, on one line of at most so many characters; its kind, where it says nothing."""
+    for kind, words in _WORDS.items():
+        if isinstance(error, kind):
+            return words
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    try:
+        said = str(error)
+    except Exception:  # its text is made of what was read
+        said = ""
+    if isinstance(error, CdmlLabError | ValueError) and said:
+        return plain(said, longest)
+    return plain(f"{said} ({type(error).__name__})" if said else type(error).__name__, longest)
+
+
+def plain(text: object, longest: int = LONGEST) -> str:
+    """A text on one line, fit for any terminal: what cannot be printed is escaped, a long one loses its middle."""
+    said = str(text)
+    if len(said) > longest:
+        said = f"{said[: longest // 2]} ... {said[-(longest // 2) :]}"
+    said = " ".join(said.split())
+    if not said.isprintable():
+        said = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in said)
+    return said if len(said) <= longest else f"{said[: (longest - 5) // 2]} ... {said[-((longest - 5) // 2) :]}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

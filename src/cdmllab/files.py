@@ -1,18 +1,19 @@
-"""Writing files so that a reader never meets half of one, and reading those that may be damaged all the same."""
+"""Writing files so that a reader never meets half of one, and reading what anybody may have written or damaged."""
 
 import json
 import os
-import re
 import secrets
+import stat
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import yaml
+from cdmllab import safeyaml
+from cdmllab.errors import DataError, plain, reading
 
-from cdmllab.errors import DataError
+LARGEST_TEXT = 32 << 20  # bytes of a JSON or text file that is read as a whole
 
 
 @contextmanager
@@ -38,10 +39,20 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def append_line(path: Path | str, line: str) -> None:
-    """Append one line in a single write, so that a kill leaves whole lines only."""
+    """Append one line, whole or not at all: a kill or a full disk leaves whole lines only.
+
+    The file has one writer at a time.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(descriptor, (line + "\n").encode())
+        before = os.fstat(descriptor).st_size
+        left = memoryview((line + "\n").encode())
+        try:
+            while left:  # a nearly full disk takes a part, and says so only when it is asked again
+                left = left[os.write(descriptor, left) :]
+        except BaseException:
+            os.ftruncate(descriptor, before)
+            raise
     finally:
         os.close(descriptor)
 
@@ -56,18 +67,81 @@ def printable(name: str) -> str:
     return "".join(_escaped(character) for character in name)
 
 
+def sync(path: Path | str) -> None:
+    """Have the disk keep a file or folder before anything else happens."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def opened(path: Path | str, *, at_most: int, links: bool = True) -> Iterator[BinaryIO]:
+    """Open a plain file for reading, never a device, a pipe or a folder, which might not end.
+
+    Parameters
+    ----------
+    path : of the file
+    at_most : bytes it may have
+    links : whether a symbolic link is followed, to a plain file
+
+    Raises
+    ------
+    DataError : it is something else, or larger
+    OSError : there is no such file, or it cannot be opened
+    """
+    follow = 0 if links else os.O_NOFOLLOW
+    if not links and Path(path).is_symlink():
+        raise DataError(f"{plain(path, 200)} is a link, and no plain file")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow)  # a pipe would wait for a writer
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise DataError(f"{plain(path, 200)} is no plain file")
+        if about.st_size > at_most:
+            raise DataError(f"{plain(path, 200)} has {about.st_size:,} bytes; {at_most:,} are allowed")
+        stream = os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    with stream:
+        yield stream
+
+
+def read_bytes(path: Path | str, what: str, *, at_most: int = LARGEST_TEXT, links: bool = True) -> bytes:
+    """The content of a plain file; `what` it should be is for the complaint, `links` as in `opened`.
+
+    Raises
+    ------
+    MissingError : there is no such file
+    DataError : it cannot be read, is no plain file, or has more than `at_most` bytes
+    """
+    with reading(path, what), opened(path, at_most=at_most, links=links) as stream:
+        content = stream.read(at_most + 1)  # some files have more than they say
+        if len(content) > at_most:
+            raise DataError(f"{plain(path, 200)} has more than the {at_most:,} bytes that are allowed")
+        return content
+
+
+def read_text(path: Path | str, what: str, *, at_most: int = LARGEST_TEXT) -> str:
+    """The content of a plain file in UTF-8; raises as `read_bytes`."""
+    content = read_bytes(path, what, at_most=at_most)
+    with reading(path, what):
+        return content.decode()
+
+
 def read_json(path: Path | str) -> Any:
     """What a JSON file holds.
 
     Raises
     ------
-    DataError : it is not JSON in UTF-8
-    OSError : there is no such file, or it cannot be read
+    MissingError : there is no such file
+    DataError : it is not JSON in UTF-8, or cannot be read
     """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} is not readable JSON: {error}") from None
+    text = read_text(path, "readable JSON")
+    with reading(path, "readable JSON"):
+        return json.loads(text)
 
 
 def _escaped(character: str) -> str:
@@ -81,26 +155,28 @@ def _escaped(character: str) -> str:
     return character
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, to which ``1e-3`` is a number, as in YAML 1.2, and not a string."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
-
-
-def parse_yaml(text: str | bytes, where: str) -> Any:
-    """What a text in YAML says; `where` it stands is for the complaint.
+def read_record(path: Path | str) -> dict[str, Any]:
+    """The keys and values of a JSON file.
 
     Raises
     ------
-    DataError : it is not YAML in UTF-8
+    MissingError : there is no such file
+    DataError : it is not JSON in UTF-8, holds something else, or cannot be read
     """
-    try:
-        return yaml.load(text.decode() if isinstance(text, bytes) else text, _Loader)
-    except (ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{where} is not readable YAML: {' '.join(str(error).split())}") from None
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise DataError(f"{plain(path, 200)} must hold keys and values, and holds a {type(record).__name__}")
+    return record
+
+
+def parse_yaml(text: str | bytes, where: str) -> Any:
+    """What a text in YAML says, see `cdmllab.safeyaml`; `where` it stands is for the complaint.
+
+    Raises
+    ------
+    DataError : it is not YAML in UTF-8, or not plain values
+    """
+    return safeyaml.parse(text, where)
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
@@ -108,10 +184,10 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 
     Raises
     ------
-    DataError : it is not YAML in UTF-8, or holds something else
-    OSError : there is no such file, or it cannot be read
+    MissingError : there is no such file
+    DataError : it is not YAML in UTF-8, holds something else, or cannot be read
     """
-    values = parse_yaml(Path(path).read_bytes(), str(path))
+    values = parse_yaml(read_bytes(path, "readable YAML", at_most=safeyaml.LARGEST), str(path))
     if not isinstance(values, dict):
-        raise DataError(f"{path} must hold keys and values")
+        raise DataError(f"{plain(path, 200)} must hold keys and values")
     return values

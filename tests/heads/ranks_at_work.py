@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from probes import COMBINATIONS, probe_head, steps
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -15,6 +14,7 @@ from variants import VARIANTS, data, gradients, make
 
 from cdmllab import heads
 from cdmllab.heads.sharded import SHARDED
+from cdmllab.training import checkpoint
 from waiting import LIMIT_S
 
 IDENTITIES = 10  # 5 + 5, or 4 + 4 + 2
@@ -145,10 +145,10 @@ def few_identities_saved(rank, size, folder):
     """Class centres before they are saved and after they are loaded."""
     head = make("arcface", "sharded", 2)
     before = head.centres.detach().clone()
-    dcp.save({"head": heads.sharded_state_dict(head)}, checkpoint_id=folder / f"few-{size}")
+    checkpoint.write(folder / f"few-{size}", {"head": heads.sharded_state_dict(head)})
     with torch.no_grad():
         head.centres.fill_(torch.nan)
-    dcp.load({"head": heads.sharded_state_dict(head)}, checkpoint_id=folder / f"few-{size}")
+    checkpoint.read(folder / f"few-{size}", {"head": heads.sharded_state_dict(head)})
     return before, head.centres.detach()
 
 
@@ -246,11 +246,9 @@ def resumed(rank, size, folder):
         if before is not None:
             with torch.no_grad():
                 head.centres.fill_(torch.nan)
-            state = {"head": heads.sharded_state_dict(head, optimiser)}
-            dcp.load(state, checkpoint_id=folder / str(before) / str(i), no_dist=size == 1)
+            checkpoint.read(folder / f"{before}/{i}", {"head": heads.sharded_state_dict(head, optimiser)})
         losses.append(learn(head, optimiser, range(first, first + 2), rank, size))
-        state = {"head": heads.sharded_state_dict(head, optimiser)}
-        dcp.save(state, checkpoint_id=folder / str(size) / str(i), no_dist=size == 1)
+        checkpoint.write(folder / f"{size}/{i}", {"head": heads.sharded_state_dict(head, optimiser)})
     return losses
 
 

@@ -5,7 +5,6 @@ import multiprocessing
 import pytest
 import ranks_at_work as work
 import torch
-import torch.distributed.checkpoint as dcp
 import torch.multiprocessing as mp
 from probes import COMBINATIONS, probe_head, steps
 from variants import IDS, VARIANTS, data, gradients, make
@@ -13,11 +12,12 @@ from variants import IDS, VARIANTS, data, gradients, make
 from cdmllab import heads
 from cdmllab.heads.partial import BLOCK, drawn
 from cdmllab.heads.sharded import SHARDED
+from cdmllab.training import checkpoint
 
 C = work.IDENTITIES
 SIZES = [2, 3]
 # Imported once, by the process from which the others are forked.
-IMPORTS = ["cdmllab.heads", "torch._dynamo", "torch.distributed.tensor", "torch.distributed.checkpoint"]
+IMPORTS = ["cdmllab.training", "torch._dynamo", "torch.distributed.tensor"]
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,7 @@ def found(tmp_path_factory):
     results = {}
     for size in SIZES:
         if size == 3:  # two ranks, one, three
-            with pytest.warns(UserWarning, match="torch.distributed is disabled"):
-                results[1] = work.resumed(0, 1, folder)
+            results[1] = work.resumed(0, 1, folder)
         mp.start_processes(work.work, (size, folder), nprocs=size, start_method="forkserver")
         results[size] = [torch.load(folder / f"{size}-{rank}.pt", weights_only=True) for rank in range(size)]
     return results, folder
@@ -245,7 +244,6 @@ def test_checkpoint_of_two_ranks_goes_on_with_one_and_then_three(found):
                 near(got[i], want, 1e-10)
 
 
-@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 @pytest.mark.parametrize("backend", ["dense", "blocked"])
 def test_checkpoint_of_three_ranks_loads_into_other_backends(found, backend):
     for i, (name, options) in enumerate(work.SAVED):
@@ -253,7 +251,7 @@ def test_checkpoint_of_three_ranks_loads_into_other_backends(found, backend):
         want, optimiser = work.learner(name, options)
         work.learn(want, optimiser, range(6))
         head = make(name, backend, C, **plain)
-        dcp.load({"head": heads.sharded_state_dict(head)}, checkpoint_id=found[1] / "3" / str(i), no_dist=True)
+        checkpoint.read(found[1] / f"3/{i}", {"head": heads.sharded_state_dict(head)})
         x, y = work.batch()
         near(head.eval()(x, y).loss, want.eval()(x, y).loss, 1e-10)
 

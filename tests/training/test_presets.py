@@ -91,9 +91,9 @@ def test_settings_change_single_values_and_keep_the_rest():
 )
 def test_numbers_are_written_as_one_writes_them(tmp_path, text, value):
     assert presets.load("lab/cpu/arcface", [f"optimiser.lr={text}"]).optimiser.lr == value
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(presets.load("lab/cpu/arcface").flat() | {"name": "own"}))
-    with (tmp_path / "own.yaml").open("a") as file:
-        file.write(f"optimiser: {{lr: {text}}}\n")
+    values = presets.load("lab/cpu/arcface").flat() | {"name": "own"}
+    del values["optimiser"]
+    (tmp_path / "own.yaml").write_text(f"{yaml.safe_dump(values)}optimiser: {{lr: {text}}}\n")
     assert presets.load(str(tmp_path / "own.yaml")).optimiser.lr == value
 
 

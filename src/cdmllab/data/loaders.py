@@ -97,6 +97,11 @@ class Loader:
         """Batches a full epoch."""
         return self.pictures // (self.batch_size * self.world_size)
 
+    @property
+    def left(self) -> int:
+        """Full batches until the end of the epoch."""
+        return (self.pictures - self.position) // (self.batch_size * self.world_size)
+
     def __iter__(self) -> Iterator[Batch]:
         order, step = self.order(self.epoch), self.batch_size * self.world_size
         epoch, starts = self.epoch, list(range(self.position, len(order) - step + 1, step))
@@ -133,13 +138,16 @@ class Loader:
 
         Raises
         ------
-        ValueError : the state is of another seed or training set
+        ValueError : the state is of another seed or training set, or lies outside of it
         """
         own = self.state_dict()
         for key in ("seed", "pictures", "per_identity"):
             if state.get(key) != own[key]:
                 raise ValueError(f"the state is of a loader with {key} {state.get(key)}, this one has {own[key]}")
-        self.epoch, self.position = int(state["epoch"]), int(state["position"])
+        epoch, position = int(state["epoch"]), int(state["position"])
+        if epoch < 0 or not 0 <= position <= self.pictures:
+            raise ValueError(f"there is no picture {position:,} of epoch {epoch:,}: an epoch has {self.pictures:,}")
+        self.epoch, self.position = epoch, position
 
     def _read_ahead(self, batches: list[NDArray[np.int64]], keys: list[Key]) -> Iterator[Batch]:
         if self.workers == 0:

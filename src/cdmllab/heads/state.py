@@ -1,4 +1,4 @@
-"""A head's state in the form that torch.distributed.checkpoint saves on some number of ranks and loads on another."""
+"""A head's state in a form that is stored by some number of ranks and read by another."""
 
 from collections.abc import Iterator
 
@@ -13,10 +13,12 @@ from cdmllab.heads.sharded import SHARDED, ShardedHead
 def sharded_state_dict(head: MarginHead, optimiser: SGD | None = None) -> dict[str, Tensor]:
     """Views of everything a head (and its momentum) has learnt, to save from and to load into.
 
-    ``dcp.save({"head": sharded_state_dict(head, optimiser)}, checkpoint_id=folder)`` writes it, each rank its part;
-    ``dcp.load`` of the same expression on another number of ranks fills head and optimiser in place, and nothing is
-    left to do. `dcp` is `torch.distributed.checkpoint`. All backends have the same keys and shapes, so that what a
-    sharded head saved loads into a dense one; a head that samples has the key ``draws`` besides.
+    ``checkpoint.write(folder, {"head": sharded_state_dict(head, optimiser)})`` writes it, each
+    rank its part; ``checkpoint.read`` of the same expression on another number of ranks fills head
+    and optimiser in place, and nothing is left to do. `checkpoint` is `cdmllab.training.checkpoint`;
+    ``torch.distributed.checkpoint`` takes the same dict, but what it reads can run code. All
+    backends have the same keys and shapes, so that what a sharded head saved loads into a dense
+    one; a head that samples has the key ``draws`` besides.
 
     Parameters
     ----------

@@ -1,130 +1,217 @@
-"""Checkpoints: written aside, renamed when whole, checked when read; on any number of processes.
+"""Checkpoints: written aside, renamed when whole, checked before they are read; on any number of processes.
 
-A checkpoint is a folder ``checkpoints/step-00001200`` in the format of torch.distributed.checkpoint, which can be
-loaded on another number of ranks, and in it ``files.json`` with the CRC-32 of every file.
+A checkpoint is a folder ``checkpoints/step-00001200`` of safetensors and JSON, see `cdmllab.training.shards`, with
+``files.json``, which has the length and CRC-32 of every file. Checksums find damage; safety does not depend on them,
+since whoever writes a file can write its checksum too.
 """
 
-import json
+import os
+import re
 import shutil
-import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import torch.distributed as dist
+from pydantic import NonNegativeInt
 
-from cdmllab.errors import CdmlLabError, DataError
-from cdmllab.files import read_json, write_text
+from cdmllab.errors import CdmlLabError, DataError, cause, plain
+from cdmllab.files import opened, sync, write_text
+from cdmllab.training import shards
+from cdmllab.training.shards import State, Strict
 
 FOLDER, CHECKSUMS = "checkpoints", "files.json"
+FORMAT: Final = "cdmllab-files-1"
+OLD = "an earlier version wrote it in a format that can run code when it is read, so it is not read"
+_SPARE = 16 << 20  # bytes that headers and what is not asked for may take
+_CHUNK = 1 << 20
+_STEP = re.compile(r"step-[0-9]{8,18}")
 
 
-def save(run: Path, step: int, state: dict[str, Any], keep: int) -> None:
+class Sum(Strict):
+    """What a file has to be like."""
+
+    bytes: NonNegativeInt
+    crc32: NonNegativeInt
+
+
+class Sums(Strict):
+    """``files.json``."""
+
+    format: Literal["cdmllab-files-1"]
+    files: dict[str, Sum]
+
+
+def save(run: Path, step: int, state: State, keep: int) -> None:
     """Write the state of a step, then remove all but the newest `keep`; every rank calls it."""
     write(run / FOLDER / f"step-{step:08d}", state)
-    if _first():
-        for old in steps(run)[:-keep]:
-            shutil.rmtree(old)
-    _wait()
+    with _together():
+        if _first():
+            for old in steps(run)[:-keep]:
+                shutil.rmtree(old)
 
 
-def write(target: Path, state: dict[str, Any]) -> None:
-    """Write a state as a folder; every rank calls it."""
-    from torch.distributed.checkpoint import state_dict_saver  # takes seconds
-    from torch.distributed.checkpoint.filesystem import FileSystemWriter
-
-    aside = target.with_name(f".{target.name}.tmp")
-    if _first():
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-    _wait()
-    writer = FileSystemWriter(aside, sync_files=True)
-    with _quietly():
-        state_dict_saver.save(state, storage_writer=writer, no_dist=not dist.is_initialized())
-    _wait()
-    if _first():
-        sums = {file.name: zlib.crc32(file.read_bytes()) for file in sorted(aside.iterdir())}
-        write_text(aside / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
-        shutil.rmtree(target, ignore_errors=True)
-        aside.rename(target)
-    _wait()
-
-
-def read(folder: Path, state: dict[str, Any]) -> None:
-    """Fill `state` in place from a folder.
+def write(target: Path, state: State) -> None:
+    """Write a state as a folder; every rank calls it.
 
     Raises
     ------
-    CdmlLabError : the folder is damaged
+    CdmlLabError, OSError : the disk does not take it; all ranks raise the same, and `target` is as it was
     """
-    problem = damage(folder)
-    if problem:
-        raise CdmlLabError(f"{folder} is damaged ({problem})")
-    from torch.distributed.checkpoint import state_dict_loader  # takes seconds
-    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    aside = target.with_name(f".{target.name}.tmp")
+    with _together():
+        if _first():
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+    with _together():
+        shards.write(aside, state)
+    with _together():
+        if _first():
+            names = sorted(file.name for file in aside.iterdir())
+            sums = Sums(format=FORMAT, files={name: _sum(aside / name) for name in names})
+            write_text(aside / CHECKSUMS, sums.model_dump_json(indent=1) + "\n")
+            sync(aside / CHECKSUMS)
+            sync(aside)
+            shutil.rmtree(target, ignore_errors=True)
+            aside.rename(target)
+            sync(target.parent)
 
-    with _quietly():
-        state_dict_loader.load(state, storage_reader=FileSystemReader(folder), no_dist=not dist.is_initialized())
+
+def read(folder: Path, state: State) -> None:
+    """Fill `state` in place from a folder; every rank calls it.
+
+    Raises
+    ------
+    CdmlLabError : the folder is damaged, of an old format, or of another state
+    """
+    with _together():
+        problem = damage(folder, shards.nbytes(state)) if _first() else ""
+        if problem == OLD:
+            raise DataError(f"{folder}: {OLD}; train again with --redo, or evaluate and export the network beside it")
+        if problem:
+            raise DataError(f"{folder} is damaged ({problem})")
+    with _together():
+        shards.read(folder, state)
 
 
-def load(run: Path, state: dict[str, Any], tell: Callable[[str], None]) -> int | None:
+def load(run: Path, state: State, tell: Callable[[str], None]) -> int | None:
     """Fill `state` in place from the newest whole checkpoint; its step, or None where there is none.
 
-    A checkpoint that is damaged is passed over, and `tell` is told which and why.
+    A checkpoint that is damaged is passed over, and `tell` is told which and why. Every rank calls it.
 
     Raises
     ------
-    CdmlLabError : there are checkpoints, and all are damaged
+    CdmlLabError : there are checkpoints, and all are damaged or of an old format; or the newest is of another state
     """
-    found = steps(run)
-    for folder in reversed(found):
-        problem = damage(folder)
-        if problem:
-            tell(f"{folder} is damaged ({problem}): falling back to the one before")
-            continue
-        read(folder, state)
-        return int(folder.name.removeprefix("step-"))
-    if found:
-        raise CdmlLabError(f"every checkpoint in {run / FOLDER} is damaged: the run has to start anew")
-    return None
+    chosen: list[str | None] = [None]
+    with _together():
+        if _first():
+            chosen = [_newest(run, shards.nbytes(state), tell)]
+    if dist.is_initialized():
+        dist.broadcast_object_list(chosen, src=0)
+    if chosen[0] is None:
+        return None
+    with _together():
+        shards.read(run / FOLDER / chosen[0], state)
+    return int(chosen[0].removeprefix("step-"))
 
 
 def steps(run: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
-    return sorted((run / FOLDER).glob("step-*"))
+    found = (run / FOLDER).glob("step-*")
+    kept = [path for path in found if _STEP.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
+    return sorted(kept, key=lambda path: int(path.name.removeprefix("step-")))
 
 
-def damage(folder: Path) -> str:
-    """What is wrong with a checkpoint, in a few words; empty when it is whole."""
+def damage(folder: Path, expected: int | None = None) -> str:
+    """What is wrong with a checkpoint, in a few words; empty when it is whole.
+
+    Parameters
+    ----------
+    folder : of the checkpoint
+    expected : bytes of the state that will be filled; a folder with far more is not looked through
+    """
+    if os.path.lexists(folder / ".metadata"):
+        return OLD
     try:
-        sums: dict[str, int] = read_json(folder / CHECKSUMS)
+        sums = shards.parsed(folder / CHECKSUMS, Sums).files
+        there = {path.name for path in folder.iterdir() if shards.NAMES.fullmatch(path.name)}
     except (OSError, DataError):
         return f"{CHECKSUMS} is missing or unreadable"
-    for name, wanted in sums.items():
-        try:
-            content = (folder / name).read_bytes()
-        except OSError:
-            return f"{name} is missing"
-        if zlib.crc32(content) != wanted:
-            return f"{name} has changed"
-    return ""
+    for name in sums:
+        if not shards.NAMES.fullmatch(name):
+            return f"{CHECKSUMS} names {plain(name, 60)}, which is no file of a checkpoint"
+    if unlisted := sorted(there - sums.keys()):
+        return f"{CHECKSUMS} does not name {unlisted[0]}"
+    if shards.INDEX not in sums:
+        return f"{shards.INDEX} is missing"
+    if expected is not None and sum(one.bytes for one in sums.values()) > 2 * expected + _SPARE:
+        return "its files are far larger than what they should hold"
+    return next((problem for name, wanted in sums.items() if (problem := _changed(folder / name, wanted))), "")
+
+
+def _newest(run: Path, expected: int, tell: Callable[[str], None]) -> str | None:
+    """The name of the newest whole checkpoint."""
+    found, problems = steps(run), set()
+    for folder in reversed(found):
+        problem = damage(folder, expected)
+        if not problem:
+            return folder.name
+        problems.add(problem)
+        tell(f"{folder} is {'not read' if problem == OLD else 'damaged'} ({problem}): falling back to the one before")
+    if problems == {OLD}:
+        raise DataError(f"{run / FOLDER}: {OLD}; remove that folder, and the run starts anew")
+    if found:
+        raise DataError(f"every checkpoint in {run / FOLDER} is damaged: the run has to start anew")
+    return None
+
+
+def _changed(path: Path, wanted: Sum) -> str:
+    """What is wrong with a file, looked at before it is read; empty when nothing is."""
+    try:
+        found = _sum(path, wanted.bytes)
+    except DataError:
+        return f"{path.name} is no plain file of {wanted.bytes:,} bytes"
+    except OSError:
+        return f"{path.name} is missing"
+    return "" if found == wanted else f"{path.name} has changed"
+
+
+def _sum(path: Path, at_most: int = 1 << 62) -> Sum:
+    crc = size = 0
+    with opened(path, at_most=at_most, links=False) as stream:
+        while content := stream.read(min(_CHUNK, at_most - size + 1)):
+            crc, size = zlib.crc32(content, crc), size + len(content)
+            if size > at_most:
+                break
+    return Sum(bytes=size, crc32=crc)
 
 
 def _first() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
-def _wait() -> None:
-    if dist.is_initialized():
-        dist.barrier()
-
-
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Without torch's reminder that one process is alone, which is meant."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.distributed is (disabled|unavailable).*")
-        warnings.filterwarnings("ignore", message=".*TypedStorage is deprecated.*")
+def _together() -> Iterator[None]:
+    """What fails on one rank fails on all, in the same words: a rank that stopped alone would leave others waiting.
+
+    All ranks are at the same place when the block ends. In one process an error passes as it is.
+    """
+    failed: Exception | None = None
+    try:
         yield
+    except Exception as error:
+        if not dist.is_initialized():
+            raise
+        failed = error
+    if dist.is_initialized():
+        said: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(said, None if failed is None else cause(failed))
+        complaints: dict[str, str] = {}
+        for rank, text in enumerate(said):
+            if text is not None:
+                complaints.setdefault(text, f"rank {rank}: {text}")
+        if complaints:
+            raise CdmlLabError("; ".join(complaints.values())) from failed

@@ -292,6 +292,4 @@ def keep(run: Run, config: Config, backbone: Backbone) -> None:
 
 def _weights(path: Path) -> Backbone:
     """The network of a finished run or of a released file."""
-    if path.is_dir():
-        return load(Run.open(path)).backbone
-    return weights.load_release(path)[0]
+    return weights.load_release(released(Run.open(path)) if path.is_dir() else path)[0]

@@ -12,6 +12,7 @@ from torch.optim import SGD
 from cdmllab.backbones import Backbone
 from cdmllab.data.loaders import Batch, Loader
 from cdmllab.data.sets import TrainingSet
+from cdmllab.errors import reading
 from cdmllab.heads import HeadOutput, MarginHead, ShardedHead, momenta, sharded_state_dict
 from cdmllab.runs import Run
 from cdmllab.training import divergence, sources, watch
@@ -209,20 +210,26 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "loader": self.loader.state_dict(),
             "random": {"cpu": torch.get_rng_state(), **self.place.random_state()},
-            "step": self.step,
-            "steps": self.steps,
             "seconds": self.seconds(),
         }
 
     def restore(self, state: dict[str, Any], taken: int) -> None:
-        """Go on from a state that `state` gave and a checkpoint, of so many steps taken, filled."""
-        self.backbone.load_state_dict(state["backbone"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.loader.load_state_dict(state["loader"])
-        torch.set_rng_state(state["random"]["cpu"])
-        self.place.set_random_state(state["random"])
-        # On another number of ranks a step holds another number of pictures: as far is as far through the epochs.
-        self.step = round(state["step"] * self.steps / state["steps"])
+        """Go on from a state that `state` gave and a checkpoint, of so many steps taken, filled.
+
+        Raises
+        ------
+        DataError : the state is of another training, or cannot be one
+        """
+        with reading(self.run.folder, "a run whose checkpoint can be gone on from"):
+            self.backbone.load_state_dict(state["backbone"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.loader.load_state_dict(state["loader"])
+            torch.set_rng_state(state["random"]["cpu"])
+            self.place.set_random_state(state["random"])
+            # On another number of ranks a step has another size: count from the end of the epoch.
+            self.step = (self.loader.epoch + 1) * self.steps_an_epoch - self.loader.left // self.config.accumulate
+            if not 0 <= self.step <= self.steps:
+                raise ValueError(f"it is at step {self.step:,}, and there are {self.steps:,}")
         self._offset = taken - self.step
         self.clock.reset()
-        self._began, self._before = perf_counter(), float(state["seconds"])
+        self._began, self._before = perf_counter(), max(0.0, state["seconds"])

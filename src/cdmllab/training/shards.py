@@ -1,0 +1,219 @@
+"""The state of a training as safetensors and JSON: each rank writes its rows, any number of ranks reads them.
+
+A folder holds ``state.json``, with the plain values and the type, shape and split of every tensor,
+and ``rank-00000.safetensors`` and so on with the rows. Nothing in it is a pickle, so reading it runs
+nothing; and nothing in it is believed: a state that is filled takes what it asks for, of exactly its
+own type and shape.
+
+``torch.distributed.checkpoint`` has a writer and a reader for safetensors too. They take tensors only,
+and the reader fills whatever the files happen to cover, without a word about gaps.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cdmllab import promises
+from cdmllab.errors import CdmlLabError, DataError, cause, plain, reading
+from cdmllab.files import read_bytes, sync, write_text
+from cdmllab.heads.ranks import Ranks
+
+FORMAT: Final = "cdmllab-state-1"
+INDEX = "state.json"
+_LARGEST = 8 << 20  # bytes of a JSON file; a network of a thousand tensors needs a quarter of a million
+NAMES = re.compile(r"state\.json|rank-[0-9]{5}\.safetensors")
+"""What a file of such a folder can be called."""
+
+State = dict[str, Any]
+"""Tensors, DTensors with ``Shard(0)`` and plain values (numbers, text, true, false, None), in any depth of dicts."""
+
+_Number = Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[float, Field(allow_inf_nan=False)]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """What is read: no unknown keys, nothing converted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Entry(Strict):
+    """A tensor: its whole shape, and how many rows each rank wrote where they are split."""
+
+    dtype: str
+    shape: list[NonNegativeInt] = Field(max_length=16)
+    rows: list[NonNegativeInt] | None = Field(None, max_length=99_999)
+
+
+class Index(Strict):
+    """``state.json``; names are the keys on the way, joined by a slash."""
+
+    format: Literal["cdmllab-state-1"]
+    plain: dict[str, bool | _Number | str | None]
+    tensors: dict[str, Entry]
+
+
+def parsed(path: Path, model: type[Model]) -> Model:
+    """What a JSON file beside shards says.
+
+    Raises
+    ------
+    DataError : it is missing, no plain file, no JSON, or says something else
+    """
+    text = read_bytes(path, "readable JSON", at_most=_LARGEST, links=False)
+    with reading(path, "readable JSON"):
+        try:
+            return model.model_validate_json(text)
+        except ValidationError as error:
+            raise DataError(plain(f"{plain(path, 200)}: {promises.complaint(error, 'the file')}")) from error
+
+
+def nbytes(state: State) -> int:
+    """Bytes of all tensors of a state, on all ranks together."""
+    return sum(value.numel() * value.element_size() for *_, value in _leaves(state) if isinstance(value, Tensor))
+
+
+@torch.no_grad()
+def write(folder: Path, state: State) -> None:
+    """Write this rank's part of a state into a folder; the first rank writes what all have alike.
+
+    Raises
+    ------
+    CdmlLabError : the disk is full, or does not take it for another reason
+    """
+    ranks = Ranks.current()
+    mine: dict[str, Tensor] = {}
+    values, entries = {}, {}
+    for _, _, name, value in _leaves(state):
+        if not isinstance(value, Tensor):
+            values[name] = value
+            continue
+        share, rows, here = _share(value, ranks), None, ranks.rank == 0
+        if share is not None:
+            rows, here = [len(ranks.share(len(value), rank)) for rank in range(ranks.size)], len(share) > 0
+        entries[name] = Entry(dtype=_dtype(value), shape=list(value.shape), rows=rows)
+        if here:
+            mine[name] = _local(value).contiguous()
+    if mine:
+        path = folder / _file(ranks.rank)
+        try:
+            save_file(mine, path)
+        except SafetensorError as error:
+            raise CdmlLabError(f"{path} could not be written: {cause(error)}") from error
+        sync(path)
+    if ranks.rank == 0:
+        write_text(folder / INDEX, Index(format=FORMAT, plain=values, tensors=entries).model_dump_json(indent=1) + "\n")
+        sync(folder / INDEX)
+
+
+@torch.no_grad()
+def read(folder: Path, state: State) -> None:
+    """Fill a state in place, on any number of ranks; what else the folder holds is passed over.
+
+    Raises
+    ------
+    DataError : something is missing, damaged, or of another type or shape
+    """
+    index = parsed(folder / INDEX, Index)
+    ranks = Ranks.current()
+    with ExitStack() as stack:
+        files: dict[int, Any] = {}
+
+        def source(rank: int) -> Any:
+            if rank not in files:
+                path = folder / _file(rank)
+                with reading(path, "readable safetensors"):
+                    files[rank] = stack.enter_context(safe_open(os.fspath(path), framework="pt"))
+            return files[rank]
+
+        for inside, key, name, value in list(_leaves(state)):
+            with reading(folder, f"a readable checkpoint ({plain(name, 80)})"):
+                if isinstance(value, Tensor):
+                    _fill(value, name, index, _share(value, ranks), source, folder)
+                else:
+                    inside[key] = _value(value, name, index, folder)
+
+
+def _fill(tensor: Tensor, name: str, index: Index, share: range | None, source: Any, folder: Path) -> None:
+    entry = index.tensors.get(name)
+    if entry is None:
+        raise DataError(f"{folder} does not hold {name}")
+    if (entry.dtype, entry.shape) != (_dtype(tensor), list(tensor.shape)):
+        there = f"{plain(entry.dtype, 20)} {plain(entry.shape, 60)}"
+        raise DataError(f"{folder}: {name} is {there}, and should be {_dtype(tensor)} {list(tensor.shape)}")
+    target = _local(tensor)
+    if not tensor.ndim:
+        target.copy_(_checked(source(0).get_tensor(name), target, folder / _file(0), name))
+        return
+    rows = [len(tensor)] if entry.rows is None else entry.rows
+    if sum(rows) != len(tensor):
+        raise DataError(f"{folder}: {name} has {len(tensor):,} rows, and its parts {sum(rows):,}")
+    want, first = range(len(tensor)) if share is None else share, 0
+    for rank, count in enumerate(rows):
+        here = range(max(want.start, first), min(want.stop, first + count))
+        if here:
+            part = source(rank).get_slice(name)
+            if part.get_shape() != [count, *tensor.shape[1:]]:
+                raise DataError(f"{folder / _file(rank)}: {name} has the shape {part.get_shape()}")
+            into = target[here.start - want.start : here.stop - want.start]
+            into.copy_(_checked(part[here.start - first : here.stop - first], into, folder / _file(rank), name))
+        first += count
+
+
+def _checked(found: Tensor, wanted: Tensor, path: Path, name: str) -> Tensor:
+    """What was found, if it is as the index said; `copy_` alone would convert and repeat it."""
+    if (found.dtype, found.shape) != (wanted.dtype, wanted.shape):
+        raise DataError(f"{path}: {name} is {_dtype(found)} {list(found.shape)}")
+    return found
+
+
+def _value(old: Any, name: str, index: Index, folder: Path) -> Any:
+    if name not in index.plain:
+        raise DataError(f"{folder} does not hold {name}")
+    new = index.plain[name]
+    if type(new) is not type(old) and None not in (old, new):
+        raise DataError(f"{folder}: {name} is a {type(new).__name__}, and should be a {type(old).__name__}")
+    return new
+
+
+def _leaves(state: State, above: str = "") -> Iterator[tuple[State, str, str, Any]]:
+    """Every value of a state that is no dict: the dict it is in, its key there, its name, and the value itself."""
+    for key, value in state.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{key}/")
+        else:
+            yield state, key, f"{above}{key}", value
+
+
+def _share(tensor: Tensor, ranks: Ranks) -> range | None:
+    """The rows of a DTensor that this rank holds; None for a tensor that all ranks have alike."""
+    placements = getattr(tensor, "placements", None)
+    if placements is None:
+        return None
+    share = ranks.share(len(tensor))
+    if len(placements) != 1 or not placements[0].is_shard(0) or len(_local(tensor)) != len(share):
+        raise ValueError(f"only tensors that all ranks have alike or split by rows can be stored, got {placements}")
+    return share
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """The part on this rank, sharing memory."""
+    local: Tensor = getattr(tensor, "to_local", lambda: tensor)()
+    return local.detach()
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _file(rank: int) -> str:
+    return f"rank-{rank:05d}.safetensors"
