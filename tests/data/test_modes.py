@@ -1,6 +1,6 @@
 """Every row of the table of modes in `cdmllab.data.decode.decode`, from images built byte by byte or by Pillow.
 
-Values marked OpenCV are what ``cv2.imread`` (4.x and 5.0.0) gives for the same bytes.
+Values marked OpenCV are what ``cv2.imread`` of OpenCV 5.0.0 gives for the same bytes.
 """
 
 import io

@@ -79,6 +79,12 @@ def test_what_programs_leave_lying_about_makes_no_person(tmp_path, name):
     assert name.startswith(item.name)
 
 
+def test_page_of_data_sets_lists_what_is_ignored():
+    page = (Path(__file__).parents[2] / "book/datasets.md").read_text(encoding="utf-8")
+    listed = page.split("- **Clutter**")[1].split("- **Names**")[0]
+    assert [pattern for pattern in walk.IGNORED if pattern != ".*" and f"`{pattern}`" not in listed] == []
+
+
 def test_people_with_strange_names_are_people(tmp_path):
     for name in ("@user", "#1", "thumbs", "Über uns", "macosx", "a.b"):
         put(tmp_path / name / "1.jpg")

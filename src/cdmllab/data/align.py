@@ -145,7 +145,7 @@ def landmarks_by_image(names: Iterable[str], known: Mapping[str, Floats], where:
         key = next((key for key in (name, str(path.with_suffix("")), path.name, path.stem) if key in known), None)
         if key is None:
             continue
-        if key in taken:
+        if taken.get(key, name) != name:
             raise DataError(f"{where}: {key!r} fits both {taken[key]} and {name}, write the path of each")
         taken[key], found[name] = name, known[key]
     return found

@@ -44,7 +44,7 @@ def decode(
     ==============================  ================================================================
     mode                            rule
     ==============================  ================================================================
-    ``L``, ``RGB``                  as they are; 16-bit colour as its upper 8 bits, as OpenCV does
+    ``L``, ``RGB``                  as they are; colour of 16 bits comes as its upper 8, as in OpenCV
     ``1``                           black and white become 0 and 255
     ``P``                           each pixel's colour is looked up in the palette
     ``I;16`` (PNG, TIFF, JPEG       the upper 8 of the 16 bits, or of the 12 that a TIFF announces, as
@@ -65,9 +65,9 @@ def decode(
 
     **Orientation.** A phone stores an image as its sensor saw it, with a tag in the EXIF that says how to turn
     it. Files are turned upright. Records of packs and bins must be decoded with ``upright=False``: there Pillow,
-    TurboJPEG and nvJPEG, and so most loaders, ignore the tag. OpenCV and DALI do not, so such a record gives
-    different pixels in different programs: `cdmllab pack` never stores one, `cdmllab inspect` reports it. (In a
-    TIFF the tag is part of the format, and Pillow always turns.)
+    TurboJPEG and nvJPEG, and so most loaders, ignore the tag, while OpenCV (MXNet decodes with it) and DALI
+    follow it. Such a record looks different in different programs: `cdmllab pack` never stores one, `cdmllab
+    inspect` reports it. (In a TIFF the tag is part of the format, and Pillow always turns.)
 
     Parameters
     ----------

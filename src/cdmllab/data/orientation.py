@@ -27,11 +27,10 @@ def of_jpeg(data: bytes | memoryview) -> int:
             continue
         if marker == _START_OF_SCAN:
             break
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        segment = bytes(data[position + 4 : position + 2 + length])
-        if marker == _APP1 and segment.startswith(_PREFIX):
-            return of_exif(segment)
-        position += 2 + length
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker == _APP1 and data[position + 4 : position + 4 + len(_PREFIX)] == _PREFIX:
+            return of_exif(bytes(data[position + 4 : end]))
+        position = end
     return UPRIGHT
 
 

@@ -26,6 +26,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # offset, bytes there, what
     (4, b"ftyphev", "a HEIC image: convert it to JPEG or PNG"),
     (4, b"ftypmif1", "a HEIF image: convert it to JPEG or PNG"),
     (4, b"ftypavi", "an AVIF image, which this build of Pillow cannot read"),
+    (4, b"ftypcrx", "a camera's raw image: convert it to JPEG or PNG"),
     (4, b"ftyp", "a video"),
     (0, b"version https://git-lfs.github.com/", "a Git LFS pointer: `git lfs pull` fetches the file itself"),
     (0, b"/annex/objects/", "a git-annex pointer: `git annex get` fetches the file itself"),
