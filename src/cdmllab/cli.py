@@ -12,6 +12,7 @@ from cdmllab.data import commands as data
 from cdmllab.errors import CdmlLabError
 from cdmllab.evaluation_commands import evaluate
 from cdmllab.export.commands import export, weights
+from cdmllab.processes import print_anything
 from cdmllab.publish.commands import app as book
 from cdmllab.results_commands import app as results
 from cdmllab.sweep_commands import sweep
@@ -26,6 +27,7 @@ class _Sentences(TyperGroup):
     """A group of commands that tells a user's error in its one sentence, and that it was stopped."""
 
     def invoke(self, ctx: Any) -> Any:
+        print_anything()
         try:
             return super().invoke(ctx)
         except CdmlLabError as error:

@@ -1,13 +1,25 @@
 """What the processes that do our work have in common."""
 
+import io
 import multiprocessing
 import os
+import sys
 import threading
 from multiprocessing import process
 
 from cdmllab.errors import CdmlLabError
 
 GUARD = 'put the call under `if __name__ == "__main__":`'
+
+
+def print_anything() -> None:
+    r"""Let no character stop a command: what the output's encoding lacks is printed as ``\u2026``.
+
+    So it is under latin-1 and the C locale, and everywhere for file names that are not UTF-8.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def end_with_parent() -> None:

@@ -78,13 +78,18 @@ def test_written_bins_and_archives_come_back(tmp_path):
     assert np.array_equal(again.decoded()[7], decode(IMAGES[7], ""))
 
 
-def test_pairs_stand_in_equal_folds():
+def test_pairs_are_in_folds_one_after_the_other():
     pairs = bins.in_order([True] * 20, 10, "here")
     assert pairs.first[:2].tolist() == [0, 2]
     assert pairs.second[:2].tolist() == [1, 3]
     assert np.bincount(pairs.fold).tolist() == [2] * 10
-    with pytest.raises(DataError, match="21 pairs cannot be parted into 10 equal folds"):
-        bins.in_order([True] * 21, 10, "here")
+
+
+def test_a_bin_with_an_odd_number_of_pairs_has_folds_all_the_same(tmp_path):
+    bins.write(tmp_path / "a.bin", [IMAGES[0]] * 46, [True, False] * 11 + [True])
+    assert np.bincount(bins.read(tmp_path / "a.bin").pairs().fold).tolist() == [3, 3, 3] + [2] * 7
+    with pytest.raises(DataError, match="here: 9 pairs do not fill 10 folds"):
+        bins.in_order([True] * 9, 10, "here")
 
 
 class Evil:

@@ -1,7 +1,7 @@
 """Verification bins: InsightFace's ``lfw.bin`` and its like, and the same as a plain ``.npz``.
 
 A bin is a pickle of (2 P pictures, P times whether the pair shows one person); the pictures are JPEG bytes or
-pixels, the pairs of ten equal folds stand one after the other. An ``.npz`` of ours holds the JPEG bytes end to
+pixels, the pairs of the ten folds stand one after the other. An ``.npz`` of ours holds the JPEG bytes end to
 end with their lengths, and is read without unpickling.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.data import npz, safepickle
 from cdmllab.data.decode import Colour, decode, encode_jpeg
-from cdmllab.data.pairs import Pairs
+from cdmllab.data.pairs import Pairs, in_folds
 from cdmllab.errors import DataError
 from cdmllab.files import replacing
 
@@ -59,28 +59,30 @@ class Bin(NamedTuple):
         return image
 
     def pairs(self, folds: int = FOLDS) -> Pairs:
-        """The pairs with their folds.
+        """The pairs with their folds, see `in_order`.
 
         Raises
         ------
-        DataError : the pairs cannot be parted into `folds` equal folds
+        DataError : fewer pairs than `folds`
         """
         return in_order(self.same, folds, str(self.path))
 
 
 def in_order(same: ArrayLike, folds: int, where: str) -> Pairs:
-    """P pairs of 2 P pictures that stand pair by pair, in equal folds one after the other.
+    """P pairs of 2 P images, the two of a pair next to each other, in folds one after the other.
+
+    The folds are as equal as can be, see `cdmllab.data.pairs.in_folds`.
 
     Raises
     ------
-    DataError : P is no multiple of `folds`
+    DataError : fewer pairs than `folds`
     """
     is_same = np.asarray(same, dtype=bool)
-    count = len(is_same)
-    if count == 0 or count % folds:
-        raise DataError(f"{where}: {count:,} pairs cannot be parted into {folds} equal folds")
-    first = np.arange(0, 2 * count, 2)
-    return Pairs(first, first + 1, is_same, np.arange(count) * folds // count)
+    first = np.arange(0, 2 * len(is_same), 2)
+    try:
+        return Pairs(first, first + 1, is_same, in_folds(len(is_same), folds))
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def read(path: Path | str) -> Bin:

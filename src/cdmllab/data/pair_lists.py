@@ -1,12 +1,13 @@
 """The pair files of LFW, CFP, AgeDB-30, CALFW and CPLFW, read into names of pictures and `Pairs` over them."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cdmllab.data.pairs import Pairs
+from cdmllab.data.pairs import Pairs, in_folds
 from cdmllab.errors import DataError
 
 
@@ -102,7 +103,7 @@ def cfp(protocol: Path | str, kind: str) -> PairList:
                     raise DataError(
                         f"{file}, line {number}: two numbers of the picture lists are wanted, not {line[:60]!r}"
                     ) from None
-    return _listed(_equal_folds(found, protocol / "Split" / kind), protocol / "Split" / kind)
+    return _listed(_by_fold(found, protocol / "Split" / kind), protocol / "Split" / kind)
 
 
 def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".jpg") -> PairList:
@@ -135,14 +136,14 @@ def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".
                 found.append(_Pair(first, second, names[0].split("_")[0] == names[1].split("_")[0], fold))
     except (KeyError, IndexError, ValueError, TypeError, MatReadError, NotImplementedError, OSError) as error:
         raise DataError(f"{path} is no protocol file of AgeDB ({type(error).__name__}: {error})") from error
-    return _listed(_equal_folds(found, path), path)
+    return _listed(_by_fold(found, path), path)
 
 
 def calfw(path: Path | str, folder: str = "") -> PairList:
     """CALFW's and CPLFW's lists: two lines ``picture token`` a pair; token 0 is an impostor pair.
 
     In CALFW the token of a genuine pair is its fold, 1 to 10; the impostor pairs, and all pairs where the tokens
-    are only 0 and 1 (CPLFW), are dealt to the ten folds in the order of the file.
+    are only 0 and 1 (CPLFW), are in the ten folds in the order of the file, see `cdmllab.data.pairs.in_folds`.
 
     Parameters
     ----------
@@ -150,7 +151,7 @@ def calfw(path: Path | str, folder: str = "") -> PairList:
 
     Raises
     ------
-    DataError : a line of another form, tokens that differ within a pair, or unequal folds
+    DataError : a line of another form, tokens that differ within a pair, or fewer pairs of a kind than folds
     """
     path, lines = Path(path), _lines(path)
     if len(lines) % 2:
@@ -164,14 +165,19 @@ def calfw(path: Path | str, folder: str = "") -> PairList:
         found.append((first, second, token))
         counts[token > 0] += 1
     with_folds = max(token for _, _, token in found) > 1
+    try:
+        folds = [in_folds(counts[same], 10) if not (same and with_folds) else None for same in (False, True)]
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
     seen, pairs = [0, 0], []
     for first, second, token in found:
         same = token > 0
-        fold = token - 1 if same and with_folds else seen[same] * 10 // counts[same]
+        dealt = folds[same]
+        fold = token - 1 if dealt is None else int(dealt[seen[same]])
         seen[same] += 1
         prefix = f"{folder}/" if folder else ""
         pairs.append(_Pair(prefix + first, prefix + second, same, fold))
-    return _listed(_equal_folds(pairs, path), path)
+    return _listed(_by_fold(pairs, path), path)
 
 
 def _lfw_name(person: str, number: str) -> str:
@@ -208,20 +214,18 @@ def _innermost(cell: Any, ndim: int) -> Any:
     return inner
 
 
-def _equal_folds(found: Sequence[_Pair], path: Path) -> Sequence[_Pair]:
-    """The pairs fold by fold, the genuine ones of a fold first, if all folds have as many of both.
+def _by_fold(found: Sequence[_Pair], path: Path) -> Sequence[_Pair]:
+    """The pairs fold by fold, the genuine ones of a fold first; folds may differ in size.
 
     Raises
     ------
-    DataError : the folds are unequal
+    DataError : a fold without a pair
     """
-    counts: dict[int, list[int]] = {}
-    for pair in found:
-        counts.setdefault(pair.fold, [0, 0])[pair.same] += 1
-    sizes = {tuple(count) for count in counts.values()}
-    if len(sizes) != 1 or sorted(counts) != list(range(len(counts))):
-        told = ", ".join(f"{fold + 1}: {counts[fold][1]} + {counts[fold][0]}" for fold in sorted(counts))
-        raise DataError(f"{path}: the folds are unequal (genuine + impostor pairs of {told})")
+    there = {pair.fold for pair in found}
+    folds = max(there) + 1
+    if len(there) != folds:
+        gap = next(fold for fold in itertools.count() if fold not in there)
+        raise DataError(f"{path}: fold {gap + 1} of {folds:,} has no pairs")
     return sorted(found, key=lambda pair: (pair.fold, not pair.same))
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cdmllab.data import archives, roots
 from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.files import write_text
+from cdmllab.processes import print_anything
 
 Counts = dict[str, int | tuple[int, int]]  # a number, or the least and the most
 
@@ -202,6 +203,7 @@ def _size(path: Path) -> str:
 
 def main(script: str, make: Callable[[Job], None], arguments: list[str] | None = None) -> None:
     """The command line of a data script; `script` is its ``__file__``."""
+    print_anything()
     path = Path(script)
     parser = argparse.ArgumentParser(description=make.__doc__)
     parser.add_argument("--to", type=Path, default=None, metavar="FOLDER", help="where made things go (default: data)")
