@@ -1,6 +1,6 @@
 """Losses made up to try every combination of what a policy may ask of a head."""
 
-from itertools import product
+from itertools import combinations, product
 
 import torch
 from variants import data
@@ -9,9 +9,7 @@ from cdmllab.heads import BlockedHead, DenseHead, ShardedHead
 from cdmllab.margins import MarginPolicy
 
 STATISTICS = ("hardest_negative", "hard_negative_mean", "negative_partition")
-SUBSETS = [
-    tuple(s for s, wanted in zip(STATISTICS, flags, strict=True) if wanted) for flags in product((0, 1), repeat=3)
-]
+SUBSETS = [subset for size in range(4) for subset in combinations(STATISTICS, size)]
 # statistics x changes_negatives x sets_scale x centres_per_identity
 COMBINATIONS = list(product(SUBSETS, (False, True), (False, True), (1, 2)))
 HEADS = {"dense": DenseHead, "blocked": BlockedHead, "sharded": ShardedHead}

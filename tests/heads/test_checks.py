@@ -181,7 +181,7 @@ class Wants(MarginPolicy):
     [
         (
             Wants(statistics=("softest_negative",)),
-            "asks for 'softest_negative'; a head knows hardest_negative, hard_neg",
+            "asks for 'softest_negative'; a head knows hardest",
         ),
         (Wants(False, True), "wanting has logits without cosines"),
         (Wants(False, False, ("hardest_negative",)), "wanting has logits without cosines"),

@@ -43,7 +43,7 @@ def test_gradient_of_a_weighted_mean_equals_the_oracles(name, backend):
 @pytest.mark.parametrize("name", [*LOSSES, "softmax"])
 def test_plain_mean_of_the_sample_losses_is_the_loss_with_its_gradient(name, backend):
     x, y = data()
-    out, want = gradients(make(name, backend), x, y)
+    _, want = gradients(make(name, backend), x, y)
     head = make(name, backend)
     x.requires_grad_()
     again = head(x, y)

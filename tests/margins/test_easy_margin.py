@@ -100,10 +100,10 @@ def test_easy_margin_by_hand(name, options, half):
 
 @pytest.mark.parametrize("name", ["curricularface", "mv_softmax", "npcface"])
 def test_what_a_hard_negative_is_does_not_depend_on_the_rules_for_the_target(name):
-    """All three codes compare negatives with cos(theta + m) (or cos theta - m) as the formula says, whatever the target is.
+    """All three codes compare negatives with the plain formula, whatever becomes of the target.
 
-    Past pi - m that is higher than what ``"linear"`` makes of the target, and at 120 degrees lower than the plain cosine
-    that `easy_margin` leaves.
+    Past pi - m that is higher than what ``"linear"`` makes of the target, and at 120 degrees lower
+    than the plain cosine that `easy_margin` leaves.
     """
     options = {"margin_cos": 0.0, "margin_rad": 0.5} if name == "mv_softmax" else {}
     theta = torch.tensor([math.radians(120.0), 3.0], dtype=torch.float64)
@@ -148,5 +148,5 @@ def test_a_negative_margin_counts_where_the_angle_allows_it():
 
 
 def test_easy_margin_is_yes_or_no():
-    with pytest.raises(ValueError, match="easy_margin must be True or False; got 0.5"):
+    with pytest.raises(ValueError, match=r"easy_margin must be True or False; got 0\.5"):
         make("arcface", easy_margin=0.5)

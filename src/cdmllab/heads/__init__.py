@@ -4,9 +4,10 @@ import inspect
 from typing import TYPE_CHECKING, Any, Literal
 
 from cdmllab import margins
-from cdmllab.heads.base import CentreInit, HeadOutput, MarginHead
+from cdmllab.heads.base import CentreInit, MarginHead
 from cdmllab.heads.blocked import BlockedHead
 from cdmllab.heads.dense import DenseHead
+from cdmllab.heads.output import HeadOutput
 from cdmllab.heads.sharded import ShardedHead
 from cdmllab.heads.state import momenta, sharded_state_dict
 

@@ -1,7 +1,7 @@
 """What every head shares: class centres, the order of a step, and the output."""
 
 import math
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,46 +14,14 @@ from cdmllab.heads.checks import (
     as_usual,
     check_batch,
     check_embeddings,
+    check_policy,
     rescued,
 )
-from cdmllab.margins import Batch, MarginPolicy
-from cdmllab.margins.policy import Statistic, check_choice, check_range
+from cdmllab.heads.output import HeadOutput, Seen, Started
+from cdmllab.margins import MarginPolicy
+from cdmllab.margins.policy import check_choice, check_range
 
 CentreInit = Literal["unit", "normal_0.01"]
-
-
-class Started(NamedTuple):
-    """A batch of n samples that count, as far as it is known before its negatives are looked at."""
-
-    batch: Batch
-    work: Any  # what the backend goes on with
-
-
-class Seen(NamedTuple):
-    """The same after a look at the negatives."""
-
-    batch: Batch  # with the statistics that the policy wants
-    found: Any  # what the backend goes on with
-    logits: Tensor | None  # [n, c] before the margin, detached
-
-
-class HeadOutput(NamedTuple):
-    """What a head returns.
-
-    `loss` and `sample_loss` carry the gradient, with the loss's own regulariser; the rest is detached. Ignored samples
-    hold NaN, which survives a multiplication by 0, so leave them out before you weigh, sort or sum::
-
-        kept = labels != -1
-        loss = (weights[kept] * out.sample_loss[kept]).mean()  # re-weighting
-        loss = out.sample_loss[kept].topk(32).values.mean()  # the 32 hardest samples
-    """
-
-    loss: Tensor  # [] mean over the samples that are not ignored; 0 if there are none
-    sample_loss: Tensor  # [b]
-    target_cos: Tensor  # [b] cosine to the positive centre, before the margin
-    margin_rad: Tensor  # [b] angle by which the target was pushed back, radians
-    easiness: Tensor | None  # [b] in [-1, 1], for losses that have it
-    logits: Tensor | None  # [b, c] before the margin, on request
 
 
 class MarginHead(nn.Module):
@@ -67,20 +35,22 @@ class MarginHead(nn.Module):
     scale : s in logit = s x cosine
     learn_scale : make s a parameter (NormFace's choice), starting at `scale`
     keep_logits : also return the plain logits [b, c], detached, for accuracy and plots
-    centre_init : how the class centres are drawn, every coordinate from a normal distribution with mean 0: ``"unit"``
-        with a standard deviation of 1/sqrt(d), so that they have a length of about 1 for every d; ``"normal_0.01"``
-        with 0.01, a length of 0.226 at d = 512. The latter is what arcface_torch_ and, before it, the MXNet_ code of
-        ArcFace's authors do. The length of a centre does not change its cosines, but an SGD step turns a centre of
-        length 0.226 about twenty times as far (1 / 0.226^2) as one of length 1.
+    centre_init : how the class centres are drawn, every coordinate from a normal distribution with
+        mean 0: ``"unit"`` with a standard deviation of 1/sqrt(d), for a length of about 1 whatever d
+        is; ``"normal_0.01"`` with 0.01, for a length of 0.226 at d = 512. The latter is what
+        arcface_torch_ does, and before it the MXNet_ code of ArcFace's authors. The length of a
+        centre does not change its cosines, but a step of SGD turns a centre of length 0.226 about
+        twenty times (1 / 0.226^2) as far as one of length 1.
+    interclass_filtering_threshold : arcface_torch's option of this name. A negative whose cosine is
+        above it counts as a cosine of 0, without a gradient, for it may be the same person under
+        another label. The loss's own change of negatives and its statistics see the 0. In [0, 1];
+        0 filters nothing.
 
-    interclass_filtering_threshold : arcface_torch's option of this name: a negative whose cosine is above it counts as
-        a cosine of 0, without a gradient, for it may be the same person under another label. It comes first: the loss's
-        own change of negatives and its statistics see the 0. In [0, 1]; 0 leaves every negative as it is.
+    `progress` in [0, 1] reports to scheduled losses how much of the training is done; the training loop
+    sets it.
 
     .. _arcface_torch: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_torch/partial_fc_v2.py
     .. _MXNet: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_mxnet/train.py
-
-    `progress` in [0, 1] tells scheduled losses how far the training is; the training loop sets it.
     """
 
     progress: Tensor
@@ -110,7 +80,7 @@ class MarginHead(nn.Module):
             raise ValueError(f"scale must be a positive number, got {scale!r}")
         check_choice("centre_init", centre_init, get_args(CentreInit))
         check_range("interclass_filtering_threshold", interclass_filtering_threshold, 0.0, 1.0)
-        _check_policy(policy, name, interclass_filtering_threshold > 0.0)
+        check_policy(policy, name, interclass_filtering_threshold > 0.0)
         self.policy, self.name = policy, name
         self.embedding_dim, self.num_identities = embedding_dim, num_identities
         self.keep_logits, self.centre_init = keep_logits, centre_init
@@ -164,7 +134,8 @@ class MarginHead(nn.Module):
 
         Raises
         ------
-        ValueError : naming the sample, or the identity whose class centre is NaN or infinite, and what was expected
+        ValueError : naming the sample and what was expected, or the identity whose class centre is NaN
+            or infinite
         """
         with torch.autocast(self.centres.device.type, enabled=False):
             return self._output(*self._checked(embeddings, labels, known_easiness))
@@ -211,9 +182,10 @@ class MarginHead(nn.Module):
     ) -> tuple[Tensor, Seen]:
         """Loss of each of n samples, none ignored, and what was seen on the way.
 
-        This is the one place that says when a policy observes a training batch. It does so once, before its `target`
-        and its scale are asked for: with the statistics it wants, if they can be had by then, that is, unless it
-        changes the negatives. A policy that sets the scale by them makes a second look at the negatives necessary.
+        Here alone is decided when a policy observes a training batch: once, before its `target` and its
+        scale are asked for, and with the statistics that it wants. A policy that changes negatives
+        observes before any negative is looked at, and so without statistics. A policy that sets the
+        scale by its statistics costs a second look at the negatives.
 
         Parameters
         ----------
@@ -245,10 +217,10 @@ class MarginHead(nn.Module):
         raise NotImplementedError
 
     def logits(self, embeddings: Tensor) -> Tensor:
-        """What the class centres say about embeddings, before any margin: scale x cosine; (b, d) to (b, c).
+        """Logits without labels and without a margin, scale x cosine; shape (b, d) to (b, c).
 
-        Of several centres an identity the nearest counts; plain softmax has w.x + b. The gradient flows into
-        embeddings, class centres and a learned scale. All b x c logits are in memory at once.
+        Of several centres an identity the nearest counts; for plain softmax it is w.x + b. Differentiable
+        in embeddings, class centres and a learned scale. All b x c logits are in memory at once.
         """
         dtype = check_embeddings(embeddings, self.embedding_dim, self.centres.device)
         with torch.autocast(self.centres.device.type, enabled=False):
@@ -257,7 +229,8 @@ class MarginHead(nn.Module):
                 return x @ rows.T + self.bias.to(dtype)
             k = self.policy.centres_per_identity
             cosines = cosine(x, rows).unflatten(1, (len(rows) // k, k)).amax(dim=2)
-            return self.policy.current_scale(self.scale).to(dtype) * cosines
+            scaled: Tensor = self.policy.current_scale(self.scale).to(dtype) * cosines
+            return scaled
 
     @torch.no_grad()
     def nearest(self, embeddings: Tensor, block: int = 8192) -> Tensor:
@@ -287,15 +260,3 @@ class MarginHead(nn.Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})\n  {self.policy.describe()}"
-
-
-def _check_policy(policy: MarginPolicy, name: str, filters: bool) -> None:
-    """Raise a ValueError if a head cannot give the policy what it asks for."""
-    for statistic in policy.statistics:
-        if statistic not in get_args(Statistic):
-            raise ValueError(f"{name} asks for {statistic!r}; a head knows {', '.join(get_args(Statistic))}")
-    if not policy.uses_cosine and (policy.statistics or policy.changes_negatives or filters):
-        raise ValueError(
-            f"{name} has logits without cosines: no statistics of negatives, no change of them and no "
-            "interclass_filtering_threshold"
-        )

@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cdmllab.geometry import unit
-from cdmllab.heads.base import MarginHead, Seen, Started
+from cdmllab.heads.base import MarginHead
 from cdmllab.heads.checks import Centres
 from cdmllab.heads.elementwise import PLAIN
 from cdmllab.heads.elementwise import compiled as compiled_parts
 from cdmllab.heads.negatives import Negatives, negatives
+from cdmllab.heads.output import Seen, Started
 from cdmllab.heads.walk import Walk
 from cdmllab.margins import Batch, MarginPolicy
 

@@ -1,13 +1,14 @@
 """What a head asks of a batch and of its own class centres before it computes anything."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cdmllab.geometry import unit
+from cdmllab.margins.policy import MarginPolicy, Statistic
 
 IGNORE = -1
 
@@ -134,6 +135,18 @@ def rescued(centres: Centres, identities: range) -> Centres:
         )
     rows = unit(centres.rows)
     return Centres(rows, None, torch.linalg.vector_norm(rows.detach(), dim=1))
+
+
+def check_policy(policy: MarginPolicy, name: str, filters: bool) -> None:
+    """Raise a ValueError if a head cannot give the policy what it asks for."""
+    for statistic in policy.statistics:
+        if statistic not in get_args(Statistic):
+            raise ValueError(f"{name} asks for {statistic!r}; a head knows {', '.join(get_args(Statistic))}")
+    if not policy.uses_cosine and (policy.statistics or policy.changes_negatives or filters):
+        raise ValueError(
+            f"{name} has logits without cosines: no statistics of negatives, no change of them and no "
+            "interclass_filtering_threshold"
+        )
 
 
 def _tensor(name: str, values: Any, device: torch.device) -> Tensor:

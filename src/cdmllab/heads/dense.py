@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cdmllab.geometry import cosine, unit
-from cdmllab.heads.base import MarginHead, Seen, Started
+from cdmllab.heads.base import MarginHead
 from cdmllab.heads.checks import Centres
+from cdmllab.heads.output import Seen, Started
 from cdmllab.margins import Batch
 
 

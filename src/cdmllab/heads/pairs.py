@@ -6,8 +6,8 @@ import torch
 from pytorch_metric_learning import losses
 from torch import Tensor, nn
 
-from cdmllab.heads.base import HeadOutput
 from cdmllab.heads.checks import IGNORE, check_batch, check_embeddings
+from cdmllab.heads.output import HeadOutput
 
 # The defaults are those of the papers' face experiments; names and meaning of the options are the library's.
 _TABLE: dict[str, tuple[type[nn.Module], dict[str, float]]] = {

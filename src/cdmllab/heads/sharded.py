@@ -9,14 +9,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from cdmllab.heads.base import HeadOutput, Started
 from cdmllab.heads.blocked import BlockedHead, own_logit
 from cdmllab.heads.checks import Centres, Checked, check_embeddings
 from cdmllab.heads.negatives import Negatives, negatives
+from cdmllab.heads.output import HeadOutput, Started
 from cdmllab.heads.partial import drawn, first_centres
-from cdmllab.heads.ranks import Ranks, gather, own_rows, shared
+from cdmllab.heads.ranks import Combined, Ranks, gather, own_rows, shared
 from cdmllab.margins import MarginPolicy
 
 SHARDED = ("centres", "bias")  # the parameters of which a rank holds a part
@@ -203,8 +202,7 @@ class ShardedHead(BlockedHead):
         here, k = own >= 0, self.policy.centres_per_identity
         chosen = self._drawn(batch.labels)
         if chosen is not None:
-            picked = (None if t is None else t.unflatten(0, (-1, k))[chosen].flatten(0, 1) for t in centres)
-            centres = Centres(*picked)
+            centres = _among(centres, chosen, k)
             own = torch.where(here, torch.searchsorted(chosen, own // k) * k + own % k, -1)
         target = batch.target_cos
         if centres.bias is not None:
@@ -216,7 +214,7 @@ class ShardedHead(BlockedHead):
         found = negatives(x, centres.rows, centres.bias, scale, walk)
         if logits is not None and chosen is not None:
             logits = logits.new_full((len(x), len(self.held)), -torch.inf).index_copy_(1, chosen, logits)
-        return Negatives(*_Combined.apply(*found, here, self.ranks)), logits
+        return Negatives(*Combined.apply(*found, here, self.ranks)), logits
 
     @torch.no_grad()
     def _own(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,38 +229,12 @@ class ShardedHead(BlockedHead):
         return f"{super().extra_repr()}; {len(self.held):,} on rank {self.ranks.rank} of {self.ranks.size}{some}"
 
 
-class _Combined(torch.autograd.Function):
-    """What the ranks found out about the negatives of the same samples, put together; and its gradient, shared out.
+def _among(centres: Centres, chosen: Tensor, k: int) -> Centres:
+    """The class centres of some identities; `chosen` of shape (m,) counts from the first one here."""
 
-    d log(sum_r exp(p_r)) / d p_r = exp(p_r - p). The target cosine is the holder's, the hardest negative belongs to the
-    rank that has it (if several have, to each in part).
-    """
+    def pick(rows: Tensor) -> Tensor:
+        picked: Tensor = rows.unflatten(0, (-1, k))[chosen].flatten(0, 1)
+        return picked
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        partition: Tensor,
-        target: Tensor,
-        hardest: Tensor,
-        hard_sum: Tensor,
-        hard_count: Tensor,
-        here: Tensor,
-        ranks: Ranks,
-    ) -> tuple[Tensor, ...]:
-        highest, hardest_of_all = ranks.largest(torch.stack([partition, hardest]))
-        shift = highest.nan_to_num(neginf=0.0)  # a draw may hold nothing but the own class
-        has_it = (hardest == hardest_of_all).to(hardest.dtype)
-        total, holders, hard_sum, hard_count = ranks.total(
-            torch.stack([torch.exp(partition - shift), has_it, hard_sum, hard_count])
-        )
-        whole = total.log() + shift
-        share = torch.where(total > 0.0, torch.exp(partition - whole), 0.0)
-        ctx.save_for_backward(share, here, has_it / holders)
-        ctx.mark_non_differentiable(hard_sum, hard_count)
-        return whole, target.clone(), hardest_of_all, hard_sum, hard_count
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        share, here, part = ctx.saved_tensors
-        return grads[0] * share, grads[1] * here, grads[2] * part, None, None, None, None
+    rows, bias, lengths = centres
+    return Centres(pick(rows), None if bias is None else pick(bias), None if lengths is None else pick(lengths))
