@@ -79,7 +79,9 @@ found = {
 # %% tags=["remove-input"]
 shares = difficulty.variance_shares(source.world, truth.rows)
 notebook.tell(people=identities)
-notebook.tell(**{f"varies_{name}": shares[name] for name in ("restyling", "yaw", "roll")})
+notebook.tell(
+    **{f"varies_{name}": shares[name] for name in ("restyling", "yaw", "roll")}
+)
 
 # %% [markdown]
 # What does *hard* mean here? Of the variance of the known difficulty {glue:text}`varies_restyling:.0%` comes with
@@ -250,7 +252,9 @@ rows = family(
 )
 cells = family(
     {
-        f"{about} at {level} %": noisy.difference(stage, arm, "arcface", protocols)
+        f"{about} at {level} %": noisy.difference(
+            stage, arm, "arcface", protocols
+        )
         for level, stage in levels.items()
         for arm, about in arms.items()
     }
@@ -269,7 +273,8 @@ notebook.tell(
     noise_cells=len(cells),
     noise_alone=len(alone) or "none",
     noise_named=": " + "; ".join(alone) if alone else "",
-    noise_clear=sum(d.verdict != "not told apart" for d in cells.values()) or "none",
+    noise_clear=sum(d.verdict != "not told apart" for d in cells.values())
+    or "none",
     noise_detectable=100 * np.median([d.detectable for d in cells.values()]),
     noise_worst=100 * max(d.detectable for d in cells.values()),
     oracle_mean=100 * rows["oracle"].mean,

@@ -171,9 +171,7 @@ world = faces.FaceWorld(
 )
 wrong = int(world.mislabelled.sum())
 expected, spread = 16_000 * 0.03, (16_000 * 0.03 * 0.97) ** 0.5
-notebook.tell(
-    wrong=wrong, expected=expected, sigmas=(wrong - expected) / spread
-)
+notebook.tell(wrong=wrong, expected=expected, sigmas=(wrong - expected) / spread)
 world
 
 # %% [markdown]
