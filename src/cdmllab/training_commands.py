@@ -46,7 +46,7 @@ def presets() -> None:
     for name in all_presets.names():
         config = all_presets.load(name)
         missing = sources.missing(config.data.name, config.data.options)
-        set_ = str(config.data.options.get("folder", config.data.name)).removesuffix("_112")
+        set_ = Path(config.data.options.get("folder", config.data.name)).name.removesuffix("_112")
         absent = ", ".join(config.watch.missing())
         line = (
             f"{name:34} {set_:10} {config.loss.name:14} {config.backbone.name:14} {'missing' if missing else 'there':7}"

@@ -68,12 +68,12 @@ def _lab(**options: Any) -> TrainingSet:
 
 
 def _pack(folder: str) -> TrainingSet:
-    """An InsightFace pack, a folder of a data folder, as ``casia_webface_112`` or ``ms1mv3_112``."""
+    """An InsightFace pack: a path, or a name in a data folder, as ``casia_webface_112`` or ``ms1mv3_112``."""
     return Pack(_place(folder))
 
 
 def _folder(folder: str, min_pictures: int = 1) -> TrainingSet:
-    """A folder of identities, of a data folder."""
+    """A folder of identities: a path, or a name in a data folder."""
     return folders.load(_place(folder), min_pictures=min_pictures)
 
 
@@ -89,17 +89,46 @@ def _omniglot(part: str = "images_background_small1", without: Sequence[str] = (
 
 
 def _place(folder: str) -> Path:
-    found = roots.find(folder)
+    found = _find(folder)
     if found is None:
         raise DataError(_missing(folder))
     return found
 
 
+def _find(folder: str) -> Path | None:
+    """A path of its own, or a name below a data folder, or below the current one."""
+    path = Path(folder).expanduser()
+    if path.is_absolute():
+        return path if path.exists() else None
+    made = _MADE.get(folder)
+    below = roots.find(folder, *([made.pack] if made and made.pack else []))
+    return below or (path if path.exists() else None)
+
+
 def _missing(folder: str, **_: Any) -> str:
-    if roots.find(folder):
+    if _find(folder):
         return ""
-    script = folder.removesuffix("_112")
-    return f"{folder} is in no data folder (looked in {roots.searched()}): `python data_scripts/{script}.py` makes it"
+    if Path(folder).expanduser().is_absolute():
+        return f"{folder} does not exist"
+    made = _MADE.get(folder)
+    how = "" if made is None else f": `python data_scripts/{made.script}.py` makes it"
+    if made is not None and made.pack:
+        how += f", or put InsightFace's pack {made.pack} there"
+    return f"{folder} is in no data folder (looked in {roots.searched()}), nor in the current one{how}"
+
+
+class _Made(NamedTuple):
+    """What a data script makes, and the pack of the same data that is handed out."""
+
+    script: str
+    pack: str
+
+
+_MADE = {
+    "casia_webface_112": _Made("casia_webface", "faces_webface_112x112"),
+    "ms1mv3_112": _Made("ms1mv3", "ms1m-retinaface-t1"),
+    "lfw_112": _Made("lfw", ""),
+}
 
 
 def _there(**_: Any) -> str:
