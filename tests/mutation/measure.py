@@ -2,6 +2,7 @@
 
     python tests/mutation/measure.py                       # all packages, with their records: see PACKAGES
     python tests/mutation/measure.py --only 'cdmllab.metrics.ranked.*'    # some mutants, printed and not recorded
+    python tests/mutation/measure.py --missed 'cdmllab.metrics.*'         # of these, those that nothing has killed so far
 
 mutmut (https://mutmut.readthedocs.io) makes the mutants, finds the tests that reach each function and forks a process
 for each mutant. It would also start pytest in each of them, which takes ten times as long as most tests: here pytest
@@ -47,16 +48,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)}; default all")
     parser.add_argument("--only", nargs="+", metavar="MUTANT", help="some mutants, by their names in mutmut's output")
+    parser.add_argument("--missed", nargs="+", metavar="MUTANT", help="of these, those that nothing has killed so far")
     parser.add_argument("--children", type=int, default=os.cpu_count() or 1, help="mutants at a time")
     given = parser.parse_args()
     if unknown := set(given.packages) - set(PACKAGES):
         parser.error(f"there is no package {', '.join(sorted(unknown))}; there are {', '.join(PACKAGES)}")
     os.chdir(ROOT)  # mutmut works in the folder of pyproject.toml
     packages = given.packages or list(PACKAGES)
-    if given.only:
-        for name in given.only:
-            run(name.split(".")[1], [name], given.children)
-            for line in told(name):
+    if patterns := given.only or given.missed:
+        for pattern in patterns:
+            names = (
+                [name for name, status, _ in verdicts(pattern) if status not in NOTICED] if given.missed else [pattern]
+            )
+            if names:
+                run(pattern.split(".")[1], names, given.children)
+            for line in told(pattern):
                 print(line)
         return
     from cdmllab.files import write_text
