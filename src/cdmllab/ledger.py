@@ -11,7 +11,8 @@ from cdmllab.files import read_json
 from cdmllab.runs import git
 from cdmllab.sweeps import recorded
 
-SWEEPS = "sweeps"
+SWEEPS, MUTATION = "sweeps", "mutation"
+LEAST_KILLED = 0.9  # of the mutants
 _NEEDED = ("command", "git_commit", "git_dirty", "versions")
 _CITED = re.compile(r"""(?:results\.load|Recorded)\(\s*["']([^"']+)["']""")
 
@@ -42,6 +43,8 @@ def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[st
             else:
                 seen["records"].append(name)
                 faults += [f"{name}: {fault}" for fault in _provenance(record)]
+                if path.parent.name == MUTATION:
+                    faults += [f"{name}: {fault}" for fault in _mutation(record)]
         except CdmlLabError as error:
             faults.append(str(error))
             continue
@@ -72,6 +75,18 @@ def _provenance(record: dict[str, Any]) -> Iterator[str]:
             yield f"has no {key}"
     if record.get("git_dirty"):
         yield "was measured with changes that are not committed"
+
+
+def _mutation(record: dict[str, Any]) -> Iterator[str]:
+    """What is missing in a mutation score, see ``tests/mutation/measure.py``."""
+    survivors = record["survivors"]
+    if record["killed"] + len(survivors) != record["mutants"]:
+        yield f"{record['killed']} killed and {len(survivors)} survivors are not {record['mutants']} mutants"
+    if record["killed"] < LEAST_KILLED * record["mutants"]:
+        yield f"the tests kill {record['killed']} of {record['mutants']} mutants, fewer than {LEAST_KILLED:.0%}"
+    for one in survivors:
+        if not one["reason"]:
+            yield f"no reason is given why {one['function']} may read {one['to']!r}"
 
 
 def _strange(record: Any, where: Path) -> list[str]:

@@ -183,5 +183,5 @@ def test_reliability_takes_whole_probabilities_and_a_bin_for_each_pair():
     assert got.observed.tolist() == [0.0, 1.0, 1.0]
     assert len(c.reliability(np.linspace(0, 1, 40), np.arange(40) % 2 == 0).pairs) == 10
     for p, bins in (([-0.1, 0.5], 1), ([0.1, 0.5], 0)):
-        with pytest.raises(ValueError, match="probabilities lie in|cannot fill 0 bins"):
+        with pytest.raises(ValueError, match=r"probabilities lie in|cannot fill 0 bins"):
             c.reliability(p, [True, False], bins)

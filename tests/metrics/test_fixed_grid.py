@@ -66,7 +66,7 @@ def test_fixed_grid_refuses_folds_that_do_not_fit(fold, said):
 def test_a_fold_of_one_kind_has_no_rate_of_the_other():
     """Its share of the missing kind counts as 0 in the mean over folds, as arcface_torch counts it."""
     got = fixed_grid.fold_accuracy([0.5, 1.5, 0.4, 1.2], [True, False, True, True], [0, 0, 1, 1])
-    at = {threshold: int(round(100 * threshold)) for threshold in (0.45, 1.3, 1.6)}
+    at = {threshold: round(100 * threshold) for threshold in (0.45, 1.3, 1.6)}
     assert [got.far[k] for k in at.values()] == [0.0, 0.0, 0.5]
     assert [got.tar[k] for k in at.values()] == [0.25, 1.0, 1.0]
 

@@ -4,7 +4,6 @@ import pytest
 import oracles
 from cdmllab.metrics import scoring
 
-
 FEW, MANY = 300, 5000  # pairs of 60 embeddings: gathered, and read from a table
 
 

@@ -1,8 +1,8 @@
 """How many small changes of the maths the tests notice: mutation scores, into ``results/mutation/``.
 
-    python tests/mutation/measure.py                       # all packages, with their records: see PACKAGES
-    python tests/mutation/measure.py --only 'cdmllab.metrics.ranked.*'    # some mutants, printed and not recorded
-    python tests/mutation/measure.py --missed 'cdmllab.metrics.*'         # of these, those that nothing has killed so far
+    python tests/mutation/measure.py metrics                            # a package, with its record: see PACKAGES
+    python tests/mutation/measure.py --only 'cdmllab.metrics.ranked.*'  # some mutants, printed and not recorded
+    python tests/mutation/measure.py --missed 'cdmllab.metrics.*'       # of these, those that nothing has killed yet
 
 mutmut (https://mutmut.readthedocs.io) makes the mutants, finds the tests that reach each function and forks a process
 for each mutant. It would also start pytest in each of them, which takes ten times as long as most tests: here pytest
@@ -55,15 +55,15 @@ def main() -> None:
         parser.error(f"there is no package {', '.join(sorted(unknown))}; there are {', '.join(PACKAGES)}")
     os.chdir(ROOT)  # mutmut works in the folder of pyproject.toml
     packages = given.packages or list(PACKAGES)
-    if patterns := given.only or given.missed:
-        for pattern in patterns:
-            names = (
-                [name for name, status, _ in verdicts(pattern) if status not in NOTICED] if given.missed else [pattern]
-            )
-            if names:
-                run(pattern.split(".")[1], names, given.children)
-            for line in told(pattern):
-                print(line)
+    for pattern in given.only or given.missed or ():
+        names = [pattern]
+        if given.missed:
+            names = [name for name, status, _ in verdicts(pattern) if status not in NOTICED]
+        if names:
+            run(pattern.split(".")[1], names, given.children)
+        for line in told(pattern):
+            print(line)
+    if given.only or given.missed:
         return
     from cdmllab.files import write_text
     from cdmllab.runs import provenance
