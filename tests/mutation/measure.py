@@ -58,7 +58,7 @@ def main() -> None:
     for pattern in given.only or given.missed or ():
         names = [pattern]
         if given.missed:
-            names = [name for name, status, _ in verdicts(pattern) if status not in NOTICED]
+            names = [name for _, name, status in statuses(pattern) if status not in NOTICED]
         if names:
             run(pattern.split(".")[1], names, given.children)
         for line in told(pattern):
@@ -166,9 +166,9 @@ def _server() -> type:
     return Server
 
 
-def verdicts(pattern: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Name, status and changed lines of the mutants that fit a pattern; no lines of those that were noticed."""
-    from mutmut.__main__ import get_diff_for_mutant, walk_mutatable_files
+def statuses(pattern: str) -> Iterator[tuple[Path, str, str]]:
+    """File, name and status of the mutants that fit a pattern."""
+    from mutmut.__main__ import walk_mutatable_files
     from mutmut.mutation.data import SourceFileMutationData
     from mutmut.stats import status_by_exit_code
 
@@ -177,9 +177,16 @@ def verdicts(pattern: str) -> Iterator[tuple[str, str, list[str]]]:
         data.load()
         for name, code in data.exit_code_by_key.items():
             if fnmatchcase(name, pattern):
-                status = status_by_exit_code[code]
-                diff = [] if status in NOTICED else get_diff_for_mutant(name, path=path).splitlines()
-                yield name, status, [line for line in diff if line[:1] in "+-" and line[:3] not in ("---", "+++")]
+                yield path, name, status_by_exit_code[code]
+
+
+def verdicts(pattern: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Name, status and changed lines of the mutants that fit a pattern; no lines of those that were noticed."""
+    from mutmut.__main__ import get_diff_for_mutant
+
+    for path, name, status in statuses(pattern):
+        diff = [] if status in NOTICED else get_diff_for_mutant(name, path=path).splitlines()
+        yield name, status, [line for line in diff if line[:1] in "+-" and line[:3] not in ("---", "+++")]
 
 
 def told(pattern: str) -> Iterator[str]:
