@@ -11,7 +11,8 @@ from cdmllab.files import read_json
 from cdmllab.provenance import git, is_unknown
 from cdmllab.sweeps import recorded
 
-SWEEPS = "sweeps"
+SWEEPS, MUTATION = "sweeps", "mutation"
+LEAST_KILLED = 0.9  # of the mutants
 _NEEDED = ("command", "git_commit", "git_dirty", "versions")
 _CITED = re.compile(r"""(?:results\.load|Recorded)\(\s*["']([^"']+)["']""")
 
@@ -44,6 +45,8 @@ def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[st
             else:
                 seen["records"].append(name)
                 faults += [f"{name}: {fault}" for fault in _provenance(record)]
+                if path.parent.name == MUTATION:
+                    faults += [f"{name}: {fault}" for fault in _mutation(record)]
         except CdmlLabError as error:
             faults.append(str(error))
             continue
@@ -103,6 +106,18 @@ class _History:
             if sha not in self._known:
                 self._known[sha] = git("cat-file", "-t", sha, within=self._where) == "commit"
         return [f"commit {sha[:12]} is not in this history" for sha in named if not self._known[sha]]
+
+
+def _mutation(record: dict[str, Any]) -> Iterator[str]:
+    """What is missing in a mutation score, see ``tests/mutation/measure.py``."""
+    survivors = record["survivors"]
+    if record["killed"] + len(survivors) != record["mutants"]:
+        yield f"{record['killed']} killed and {len(survivors)} survivors are not {record['mutants']} mutants"
+    if record["killed"] < LEAST_KILLED * record["mutants"]:
+        yield f"the tests kill {record['killed']} of {record['mutants']} mutants, fewer than {LEAST_KILLED:.0%}"
+    for one in survivors:
+        if not one["reason"]:
+            yield f"no reason is given why {one['function']} may read {one['to']!r}"
 
 
 def _commits(value: Any) -> Iterator[str]:

@@ -214,3 +214,95 @@ def test_shares_name_what_is_wrong():
         bootstrap.shares([True, False], ([0, 1], [1, 0]))
     with pytest.raises(ValueError, match="must have the same shape"):
         bootstrap.shares([True], ([0, 1], [1, 0]))
+
+
+def weights_seen(monkeypatch, **options):
+    seen = []
+    measures = weighted.Curve.measures
+    monkeypatch.setattr(weighted.Curve, "measures", lambda self, w, fars: seen.append(w) or measures(self, w, fars))
+    scores, same, a, b, _ = world(2)
+    bootstrap.intervals(scores, same, **({"identities": (a, b)} | options))
+    return np.concatenate(seen)
+
+
+def test_a_draw_of_pairs_weighs_each_by_how_often_it_was_drawn(monkeypatch):
+    w = weights_seen(monkeypatch, identities=None, replicates=60)
+    assert w.shape == (60, 640)
+    assert (w.sum(axis=1) == 640).all()  # as many draws as pairs
+    assert (w == np.floor(w)).all()
+    assert w.max(axis=0).min() >= 1  # the first and the last pair are drawn too
+    assert 0.9 < w.var() < 1.1  # a Poisson count of mean 1, all but
+
+
+def test_as_many_replicates_as_asked_for_whatever_the_portions(monkeypatch):
+    for cells in (1, 640 * 7, 640 * 20, 4_000_000):
+        monkeypatch.setattr(bootstrap, "_CELLS", cells)
+        assert len(weights_seen(monkeypatch, replicates=20)) == 20
+
+
+def test_intervals_are_percentiles_of_what_the_replicates_measure(monkeypatch):
+    measured = []
+    measures = weighted.Curve.measures
+
+    def spy(self, w, fars):
+        measured.append(measures(self, w, fars))
+        return measured[-1]
+
+    monkeypatch.setattr(weighted.Curve, "measures", spy)
+    scores, same, a, b, _ = world(1)
+    got = bootstrap.intervals(scores, same, identities=(a, b), fars=(0.1,), replicates=40, confidence=0.8)
+    (values,) = measured
+    assert got.keys() == values.keys()
+    for name, value in values.items():
+        np.testing.assert_allclose(got[name], [*np.percentile(value, [10, 90]), np.std(value, ddof=1)])
+
+
+def test_intervals_default_to_95_percent_of_a_thousand_draws_with_seed_0():
+    scores, same, a, b, _ = world(0, people=12, genuine=2, impostor=30)
+    options = {"identities": (a, b), "fars": (0.1,)}
+    spelt_out = bootstrap.intervals(scores, same, **options, replicates=1000, confidence=0.95, seed=0)
+    assert bootstrap.intervals(scores, same, **options) == spelt_out
+    assert bootstrap.intervals(scores, same, **options, seed=1) != spelt_out
+
+
+def test_ten_people_and_two_replicates_are_enough():
+    scores, same, a, b, _ = world(0, people=10)
+    got = bootstrap.intervals(scores, same, identities=(a, b), replicates=2)["auc"]
+    assert got.low < got.high
+    with pytest.raises(ValueError, match=r"confidence in \(0, 1\), got 2 and 0"):
+        bootstrap.intervals(scores, same, identities=(a, b), replicates=2, confidence=0.0)
+
+
+def test_the_first_pair_that_contradicts_its_identities_is_named():
+    scores, same, a, b, _ = world(0)
+    a, b = a.copy(), b.copy()
+    a[[5, 20, 300]] = 99
+    with pytest.raises(ValueError, match="pair 5 is genuine, and its identities are 99 and 0"):
+        bootstrap.intervals(scores, same, identities=(a, b))
+
+
+def test_folds_of_repeated_pairs_equal_their_weights():
+    """With a weight of one or more each pair keeps its threshold, so that the two choose the same."""
+    rng = np.random.default_rng(3)
+    for seed in range(4):
+        scores, same, _, _, fold = world(seed, impostor=260)
+        scores, same, fold = falling(np.round(scores, 1), same, fold)
+        w = rng.integers(1, 4, len(scores))
+        folds = weighted.Folds(scores, same, fold)
+        want = v.fold_accuracy(*(np.repeat(values, w) for values in (scores, same, fold))).mean
+        assert np.isclose(folds.accuracy(w[None].astype(float))[0], want)
+
+
+def test_a_fold_without_weight_is_left_out_of_the_mean():
+    scores, same, _, _, fold = world(1)
+    scores, same, fold = falling(np.round(scores, 1), same, fold)
+    kept = fold != 2
+    got = weighted.Folds(scores, same, fold).accuracy(kept[None].astype(float))[0]
+    assert np.isclose(got, v.fold_accuracy(scores[kept], same[kept], fold[kept]).mean)
+
+
+def test_eer_of_weights_that_part_the_kinds_is_zero_or_one():
+    scores, same = np.array([4.0, 3.0, 2.0, 1.0]), np.array([True, False, True, False])
+    got = weighted.Curve(scores, same).measures(np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0], [1.0] * 4]))
+    assert got["eer"].tolist() == [0.0, 1.0, 0.5]
+    assert got["auc"].tolist() == [1.0, 0.0, 0.75]

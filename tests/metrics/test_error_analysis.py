@@ -60,3 +60,23 @@ def test_bands_draw_people_where_they_are_known():
 def test_by_nuisance_names_what_is_wrong(wrong, nuisance, bins, said):
     with pytest.raises(ValueError, match=said):
         errors.by_nuisance(wrong, nuisance, bins)
+
+
+def test_a_dozen_worst_pairs_are_given_and_ties_in_the_order_of_the_list():
+    same = np.arange(80) % 2 == 0
+    got = errors.worst(np.full(80, 0.5), same)
+    assert got.genuine.tolist() == list(range(0, 24, 2))
+    assert got.impostor.tolist() == list(range(1, 25, 2))
+    assert errors.worst([0.9, 0.1, 0.2, 0.3], [True, True, False, False], 1).impostor.tolist() == [3]
+
+
+def test_eight_bins_unless_asked_and_two_edges_at_least():
+    x = np.linspace(0.0, 1.0, 160, endpoint=False)
+    got = errors.by_nuisance(x > 0.5, x)
+    assert got.pairs.tolist() == [20] * 8
+    assert got.rate[[0, 7]].tolist() == [0.0, 1.0]
+    for edges in ([0.0], [[0.0, 1.0]]):
+        with pytest.raises(ValueError, match="must rise, and be two or more"):
+            errors.by_nuisance(x > 0.5, x, edges)
+    with pytest.raises(ValueError, match=r"shape \(p,\)"):
+        errors.by_nuisance([[True]], [[1.0]])

@@ -1,7 +1,8 @@
 """How many small changes of the maths the tests notice: mutation scores, into ``results/mutation/``.
 
-    python tests/mutation/measure.py                       # all packages, with their records: see PACKAGES
-    python tests/mutation/measure.py --only 'cdmllab.metrics.ranked.*'    # some mutants, printed and not recorded
+    python tests/mutation/measure.py metrics                            # a package, with its record: see PACKAGES
+    python tests/mutation/measure.py --only 'cdmllab.metrics.ranked.*'  # some mutants, printed and not recorded
+    python tests/mutation/measure.py --missed 'cdmllab.metrics.*'       # of these, those that nothing has killed yet
 
 mutmut (https://mutmut.readthedocs.io) makes the mutants, finds the tests that reach each function and forks a process
 for each mutant. It would also start pytest in each of them, which takes ten times as long as most tests: here pytest
@@ -47,17 +48,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)}; default all")
     parser.add_argument("--only", nargs="+", metavar="MUTANT", help="some mutants, by their names in mutmut's output")
+    parser.add_argument("--missed", nargs="+", metavar="MUTANT", help="of these, those that nothing has killed so far")
     parser.add_argument("--children", type=int, default=os.cpu_count() or 1, help="mutants at a time")
     given = parser.parse_args()
     if unknown := set(given.packages) - set(PACKAGES):
         parser.error(f"there is no package {', '.join(sorted(unknown))}; there are {', '.join(PACKAGES)}")
     os.chdir(ROOT)  # mutmut works in the folder of pyproject.toml
     packages = given.packages or list(PACKAGES)
-    if given.only:
-        for name in given.only:
-            run(name.split(".")[1], [name], given.children)
-            for line in told(name):
-                print(line)
+    for pattern in given.only or given.missed or ():
+        names = [pattern]
+        if given.missed:
+            names = [name for _, name, status in statuses(pattern) if status not in NOTICED]
+        if names:
+            run(pattern.split(".")[1], names, given.children)
+        for line in told(pattern):
+            print(line)
+    if given.only or given.missed:
         return
     from cdmllab.files import write_text
     from cdmllab.runs import provenance
@@ -160,9 +166,9 @@ def _server() -> type:
     return Server
 
 
-def verdicts(pattern: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Name, status and changed lines of the mutants that fit a pattern; no lines of those that were noticed."""
-    from mutmut.__main__ import get_diff_for_mutant, walk_mutatable_files
+def statuses(pattern: str) -> Iterator[tuple[Path, str, str]]:
+    """File, name and status of the mutants that fit a pattern."""
+    from mutmut.__main__ import walk_mutatable_files
     from mutmut.mutation.data import SourceFileMutationData
     from mutmut.stats import status_by_exit_code
 
@@ -171,9 +177,16 @@ def verdicts(pattern: str) -> Iterator[tuple[str, str, list[str]]]:
         data.load()
         for name, code in data.exit_code_by_key.items():
             if fnmatchcase(name, pattern):
-                status = status_by_exit_code[code]
-                diff = [] if status in NOTICED else get_diff_for_mutant(name, path=path).splitlines()
-                yield name, status, [line for line in diff if line[:1] in "+-" and line[:3] not in ("---", "+++")]
+                yield path, name, status_by_exit_code[code]
+
+
+def verdicts(pattern: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Name, status and changed lines of the mutants that fit a pattern; no lines of those that were noticed."""
+    from mutmut.__main__ import get_diff_for_mutant
+
+    for path, name, status in statuses(pattern):
+        diff = [] if status in NOTICED else get_diff_for_mutant(name, path=path).splitlines()
+        yield name, status, [line for line in diff if line[:1] in "+-" and line[:3] not in ("---", "+++")]
 
 
 def told(pattern: str) -> Iterator[str]:

@@ -1,0 +1,62 @@
+"""What is written of mutants, and what the ledger says of it. No mutant runs here: `measure.py` runs them."""
+
+import json
+
+import pytest
+from measure import PACKAGES, summary
+
+from cdmllab import ledger
+
+FOUND = [
+    ("cdmllab.metrics.ranked.x_eer__mutmut_1", "killed", []),
+    ("cdmllab.metrics.ranked.x_eer__mutmut_2", "timeout", []),
+    ("cdmllab.metrics.ranked.x__share__mutmut_3", "survived", ["-    a = sort(x,", "-        1)", "+    a = sort(x)"]),
+    ("cdmllab.metrics.weighted.xǁCurveǁmeasures__mutmut_12", "no tests", ["-    return 1", "+    return 2"]),
+]
+WHY = [{"function": "cdmllab.metrics.ranked._share", "from": "a = sort(x, 1)", "to": "a = sort(x)", "reason": "same"}]
+
+
+def test_summary_counts_by_module_and_gives_each_survivor_its_reason():
+    got = summary("metrics", FOUND, WHY)
+    assert (got["mutants"], got["killed"], got["score"]) == (4, 2, 0.5)
+    assert got["modules"] == {"ranked": {"mutants": 3, "killed": 2}, "weighted": {"mutants": 1, "killed": 0}}
+    assert [one["reason"] for one in got["survivors"]] == ["same", ""]
+    assert got["survivors"][1] | {"reason": ""} == {
+        "function": "cdmllab.metrics.weighted.Curve.measures",
+        "status": "no tests",
+        "from": "return 1",
+        "to": "return 2",
+        "reason": "",
+    }
+    assert got["tests"] == PACKAGES["metrics"]
+
+
+def faults_of(folder, **changes):
+    record = {"command": "c", "git_commit": None, "git_dirty": False, "versions": {}, **summary("metrics", FOUND, WHY)}
+    (folder / "mutation").mkdir(exist_ok=True)
+    (folder / "mutation/metrics.json").write_text(json.dumps(record | changes))
+    return ledger.check(folder, folder)[1]
+
+
+def test_ledger_wants_nine_mutants_in_ten_killed_and_a_reason_for_each_other(tmp_path):
+    assert faults_of(tmp_path) == [
+        "mutation/metrics: the tests kill 2 of 4 mutants, fewer than 90%",
+        "mutation/metrics: no reason is given why cdmllab.metrics.weighted.Curve.measures may read 'return 2'",
+    ]
+    (known,) = [one for one in summary("metrics", FOUND, WHY)["survivors"] if one["reason"]]
+    assert faults_of(tmp_path, mutants=10, killed=9, survivors=[known]) == []
+    assert faults_of(tmp_path, mutants=11, killed=9, survivors=[known, known]) == [
+        "mutation/metrics: the tests kill 9 of 11 mutants, fewer than 90%"
+    ]
+    assert faults_of(tmp_path, mutants=20, killed=18, survivors=[known]) == [
+        "mutation/metrics: 18 killed and 1 survivors are not 20 mutants"
+    ]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_tests_that_are_named_exist(package, pytestconfig):
+    for named in PACKAGES[package]:
+        path, _, test = named.removeprefix("--deselect=").partition("::")
+        file = pytestconfig.rootpath / path
+        assert file.exists()
+        assert not test or f"def {test}(" in file.read_text()
