@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 from cdmllab.backbones.base import Backbone, Precision
+from cdmllab.backbones.dlib_resnet import DlibResNet
 from cdmllab.backbones.iresnet import IResNet
 from cdmllab.backbones.lightweight import Lightweight
 from cdmllab.backbones.small import SmallNet
 
-__all__ = ["Backbone", "IResNet", "Lightweight", "Precision", "SmallNet", "create", "names"]
+__all__ = ["Backbone", "DlibResNet", "IResNet", "Lightweight", "Precision", "SmallNet", "create", "names"]
 
 DEPTHS = {"r18": (2, 2, 2, 2), "r34": (3, 4, 6, 3), "r50": (3, 4, 14, 3), "r100": (3, 13, 30, 3)}
 
@@ -19,6 +20,7 @@ _TABLE: dict[str, Callable[..., Backbone]] = {
     **{f"{name}_lite": partial(IResNet, depths, width=32) for name, depths in DEPTHS.items()},
     "lightweight": Lightweight,
     "small": SmallNet,
+    "dlib_resnet": DlibResNet,  # for public weights: it sees 150 pixels and gives 128 dimensions
 }
 
 
