@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def evaluate(
     run: Annotated[
         Path | None,
-        typer.Argument(help="The folder of a finished run, or a released file; without one the protocols are listed."),
+        typer.Argument(
+            help="The folder of a finished run, a released file, or an ONNX file (insightface's recognition models, "
+            "our exports); without one the protocols are listed."
+        ),
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     protocol: Annotated[
@@ -55,7 +58,7 @@ def evaluate(
         raise CdmlLabError(f"a threshold chosen on {threshold_from} cannot be judged on it: name another protocol")
     backbone, prepare = _network(run, device, threads)
     settings = judging.Settings(flip, replicates, seed, batch_size)
-    folder = run / "eval" if run.is_dir() else run.with_suffix("") / "eval"
+    folder = _folder(run)
 
     def judged(name: str) -> "Evaluation":
         done, loaded, was_there = judging.judge(backbone, name, folder, settings, prepare=prepare, redo=redo)
@@ -123,8 +126,15 @@ def _share(measure: Any) -> str:
     return value
 
 
+def _folder(run: Path) -> Path:
+    """Where the evaluations of a run or a file go; a release and its ONNX file may lie side by side."""
+    if run.is_dir():
+        return run / "eval"
+    return run.with_name(f"{run.stem}-onnx" if run.suffix == ".onnx" else run.stem) / "eval"
+
+
 def _network(run: Path, device: str, threads: int) -> "tuple[nn.Module, Preprocessing]":
-    """The network, and what is done to uint8 pictures before it sees them, as its file says."""
+    """The network, and what is done to uint8 images before it sees them, as its file says."""
     import torch
 
     from cdmllab.backbones import weights
@@ -136,6 +146,13 @@ def _network(run: Path, device: str, threads: int) -> "tuple[nn.Module, Preproce
         raise CdmlLabError(f"device must be cpu or cuda, got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise CdmlLabError("device cuda is asked for, and this machine has no CUDA device")
+    if run.suffix == ".onnx":
+        from cdmllab.export.onnx_network import OnnxNetwork
+
+        if device != "cpu":
+            raise CdmlLabError(f"{run}: ONNX files are run on the CPU, not on {device}")
+        network = OnnxNetwork(run, threads)
+        return network, network.preprocessing
     try:
         backbone, said = weights.load_release(released(Run.open(run)) if run.is_dir() else run)
     except ValueError as error:

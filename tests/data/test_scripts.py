@@ -18,6 +18,7 @@ from cdmllab.data.packs import Pack
 from cdmllab.data.prepare import Manifest
 from cdmllab.data.sets import without
 from cdmllab.errors import DataError
+from cdmllab.export import convert
 
 SCRIPTS = Path(__file__).parents[2] / "data_scripts"
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
@@ -34,6 +35,7 @@ MAKES = {
     "ms1mv3": [],
     "omniglot": [],
     "att_faces": [],
+    "dlib_resnet": [],
 }
 
 
@@ -42,6 +44,12 @@ def run(name: str, *arguments: str) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     prepare.main(module.__file__, module.make, list(arguments))
+
+
+@pytest.fixture(autouse=True)
+def no_onnx(monkeypatch):
+    """As if the extra for ONNX were not installed: the export has a test of its own."""
+    monkeypatch.setattr(convert, "missing", lambda to: "onnx")
 
 
 @pytest.fixture(autouse=True)

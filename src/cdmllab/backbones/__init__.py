@@ -5,13 +5,16 @@ from collections.abc import Callable
 from functools import partial
 
 from cdmllab.backbones.base import Backbone, Precision
+from cdmllab.backbones.dlib_resnet import DlibResNet
 from cdmllab.backbones.iresnet import IResNet
 from cdmllab.backbones.irnet import IRNet
 from cdmllab.backbones.lightweight import Lightweight
 from cdmllab.backbones.small import SmallNet
 from cdmllab.errors import did_you_mean
 
-__all__ = ["Backbone", "IRNet", "IResNet", "Lightweight", "Precision", "SmallNet", "create", "names", "options"]
+__all__ = [
+    "Backbone", "DlibResNet", "IRNet", "IResNet", "Lightweight", "Precision", "SmallNet", "create", "names", "options",
+]  # fmt: skip
 
 DEPTHS = {"r18": (2, 2, 2, 2), "r34": (3, 4, 6, 3), "r50": (3, 4, 14, 3), "r100": (3, 13, 30, 3)}
 _IR_NETS = {18: "r18", 34: "r34", 50: "r50", 101: "r100"}
@@ -23,6 +26,7 @@ _TABLE: dict[str, Callable[..., Backbone]] = {
     "small": SmallNet,
     # AdaFace's and CVLface's, by their names: what they call 101 has the blocks of r100.
     **{f"ir_{number}": partial(IRNet, DEPTHS[like]) for number, like in _IR_NETS.items()},
+    "dlib_resnet": DlibResNet,  # for public weights: it sees 150 pixels and gives 128 dimensions
 }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from cdmllab.data.crop import Square
 from cdmllab.errors import DataError
 from cdmllab.files import printable
 
@@ -23,14 +24,19 @@ _SUFFIX = "_5loc_attri"
 _HINT = "; a name with spaces must be in double quotes or followed by a tab"
 
 
-def template(size: int) -> Floats:
+def template(size: int, square: Square | None = None) -> Floats:
     """Where the landmarks go in a square picture of `size` pixels, shape (5, 2).
 
     InsightFace's rule: a multiple of 128 scales the 112 template by size / 128 and moves it 8 such pixels to the
     right. Every other size scales it by size / 112; InsightFace itself knows only multiples of 112 there.
+
+    With `square`, the part of the 112 x 112 pixels that is shown (left, top, right, bottom), that part fills the image.
     """
     if size < 8:
         raise ValueError(f"a face of {size} pixels is too small to align")
+    if square is not None:
+        shown: Floats = (TEMPLATE_112 - square[:2]) * (size / (square[2] - square[0]))
+        return shown
     right_px, unit = (8.0, 128) if size % 128 == 0 else (0.0, 112)
     points: Floats = (TEMPLATE_112 + np.array([right_px, 0.0])) * (size / unit)
     return points
@@ -79,8 +85,8 @@ def warp(pixels: Pixels, transform: ArrayLike, size: int) -> Pixels:
     return moved if moved.ndim == 3 else moved[..., None]
 
 
-def align(pixels: Pixels, landmarks: ArrayLike, size: int = 112) -> Pixels:
-    """The aligned face: uint8 of shape (size, size, channels).
+def align(pixels: Pixels, landmarks: ArrayLike, size: int = 112, square: Square | None = None) -> Pixels:
+    """The aligned face, or a part of it as in `template`: uint8 of shape (size, size, channels).
 
     Parameters
     ----------
@@ -91,7 +97,7 @@ def align(pixels: Pixels, landmarks: ArrayLike, size: int = 112) -> Pixels:
     ------
     ValueError : landmarks of another shape, not finite, or all in one place
     """
-    return warp(pixels, similarity(landmarks, template(size)), size)
+    return warp(pixels, similarity(landmarks, template(size, square)), size)
 
 
 def read_landmarks(path: Path | str) -> dict[str, Floats]:

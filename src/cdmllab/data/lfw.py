@@ -5,19 +5,20 @@ Taigman), or ``lfw/lfw-deepfunneled.tgz``, ``lfw-funneled.tgz``, ``lfw.tgz``, in
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdmllab.data import pair_lists, roots
 from cdmllab.data.archives import members
-from cdmllab.data.crop import Box, crop, resize
+from cdmllab.data.crop import Box, Square, crop, part_of, resize
 from cdmllab.data.decode import Colour, decode
 from cdmllab.data.folders import natural
 from cdmllab.data.pairs import Pairs
-from cdmllab.data.sets import ArraySet, Subset, without
+from cdmllab.data.sets import ArraySet, Subset, occurrence, without
 from cdmllab.errors import DataError
 
 ARCHIVES = ("lfw/lfwa.tar.gz", "lfw/lfw-deepfunneled.tgz", "lfw/lfw-funneled.tgz", "lfw/lfw.tgz")
@@ -29,6 +30,11 @@ HOW = (
     "LFW is not there: put lfwa.tar.gz (or lfw-deepfunneled.tgz, lfw-funneled.tgz, lfw.tgz) and pairs.txt into lfw/ "
     f"of a data folder (${roots.VARIABLE}, or data/); `python data_scripts/lfw.py --dry-run` says where to get them"
 )
+
+
+def box(square: Square) -> Box:
+    """The part of LFW-a's 250 x 250 pixels that shows a part of an aligned face, see `cdmllab.data.crop.part_of`."""
+    return part_of(FACE, square)
 
 
 def archive() -> Path | None:
@@ -78,12 +84,35 @@ def pictures(
     return ArraySet(np.stack([pixels for _, pixels in found]), labels, len(people), people)
 
 
-def pairs(faces: ArraySet, view: Literal["2", "1-train", "1-test"] = "2", path: Path | None = None) -> Pairs:
+class People(Protocol):
+    """Rows that show people, ordered as `pictures` orders them: its images, or whatever was made of them."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The person of each row, rising."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the people, by label."""
+
+    @property
+    def num_identities(self) -> int:
+        """How many people there are."""
+
+
+def files(faces: People) -> list[str]:
+    """The file of each row, ``Name/Name_0001.jpg``: LFW numbers a person's images from 1, without gaps."""
+    numbers = occurrence(faces.labels) + 1
+    people = [faces.names[label] for label in faces.labels]
+    return [f"{person}/{person}_{number:04d}.jpg" for person, number in zip(people, numbers, strict=True)]
+
+
+def pairs(faces: People, view: Literal["2", "1-train", "1-test"] = "2", path: Path | None = None) -> Pairs:
     """A view's pairs as rows of `faces`.
 
     Parameters
     ----------
-    faces : as `pictures` gives them
+    faces : as `pictures` gives them, or features of them
     view : ``"2"`` for the ten folds that are reported, ``"1-train"`` and ``"1-test"`` for choosing settings
     path : the pair file; default: the view's own in the data folders
 
@@ -108,7 +137,7 @@ def pairs(faces: ArraySet, view: Literal["2", "1-train", "1-test"] = "2", path: 
     return listed.pairs._replace(first=row[listed.pairs.first], second=row[listed.pairs.second])
 
 
-def people_in(faces: ArraySet, protocol: Pairs, fold: int) -> NDArray[np.int64]:
+def people_in(faces: People, protocol: Pairs, fold: int) -> NDArray[np.int64]:
     """The identities that a fold's pairs show."""
     chosen = protocol.fold == fold
     return np.unique(faces.labels[np.concatenate([protocol.first[chosen], protocol.second[chosen]])])

@@ -65,12 +65,20 @@ class Job:
     out : the folder that made things go to
     dry_run : tell what would be done, and do nothing
     workers : threads
+    fetch : whether the script may download what is missing
     """
 
     def __init__(
-        self, manifest: Manifest, out: Path, *, dry_run: bool = False, workers: int = 1, other_counts: bool = False
+        self,
+        manifest: Manifest,
+        out: Path,
+        *,
+        dry_run: bool = False,
+        workers: int = 1,
+        other_counts: bool = False,
+        fetch: bool = False,
     ) -> None:
-        self.manifest, self.out, self.dry_run, self.workers = manifest, out, dry_run, workers
+        self.manifest, self.out, self.dry_run, self.workers, self.fetch = manifest, out, dry_run, workers, fetch
         self._other_counts = other_counts
         self._missing = False
 
@@ -201,8 +209,10 @@ def _size(path: Path) -> str:
     return str(path.stat().st_size)
 
 
-def main(script: str, make: Callable[[Job], None], arguments: list[str] | None = None) -> None:
-    """The command line of a data script; `script` is its ``__file__``."""
+def main(
+    script: str, make: Callable[[Job], None], arguments: list[str] | None = None, *, fetches: bool = False
+) -> None:
+    """The command line of a data script; `script` is its ``__file__``, `fetches` whether it has the option --fetch."""
     print_anything()
     path = Path(script)
     parser = argparse.ArgumentParser(description=make.__doc__)
@@ -210,13 +220,15 @@ def main(script: str, make: Callable[[Job], None], arguments: list[str] | None =
     parser.add_argument("--dry-run", action="store_true", help="tell what is there and what would be done")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads")
     parser.add_argument("--other-counts", action="store_true", help="accept another version of the data set")
+    if fetches:
+        parser.add_argument("--fetch", action="store_true", help="download what is missing")
     given = parser.parse_args(arguments)
     try:
         manifest = Manifest.read(path.parent / "manifests" / f"{path.stem}.json")
         print(f"{manifest.title}. Licence: {manifest.licence}\nSource: {manifest.source}\nCite: {manifest.cite}")
         out = given.to or roots.to_write()
         options = {"dry_run": given.dry_run, "workers": given.workers, "other_counts": given.other_counts}
-        make(Job(manifest, out, **options))
+        make(Job(manifest, out, fetch=fetches and given.fetch, **options))
     except CdmlLabError as error:
         print(f"{path.name}: {error}", file=sys.stderr)
         raise SystemExit(1) from None

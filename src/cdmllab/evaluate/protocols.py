@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cdmllab.data import att_faces, digits, lfw, omniglot, pairs, verification
+from cdmllab.data.crop import FACE_PX, Square
 from cdmllab.errors import CdmlLabError, did_you_mean
 from cdmllab.evaluate import npz, real
+from cdmllab.evaluate.cropping import cropped, refuse, side_of_whole
 from cdmllab.evaluate.protocol import Protocol, Templates
-from cdmllab.faces import FACTORS
+from cdmllab.faces import FACTORS, SIZES
 from cdmllab.faces import protocols as lab
 
-Loader = Callable[[int | None], Protocol]
-"""From the size in pixels of the network's input, None for the protocol's own, to the protocol."""
+Loader = Callable[[int | None, Square | None], Protocol]
+"""From the size in pixels of the network's input, None for the protocol's own, and the part of an aligned face that it
+sees, None for all, to the protocol."""
 
 PLAIN_WITHOUT = ("restyling", "roll")  # what real benchmarks align away, or what is not the same face at all
 
@@ -72,7 +75,7 @@ def matching(patterns: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def load(name: str, size: int | None = None, world: int = 0) -> Protocol:
+def load(name: str, size: int | None = None, world: int = 0, square: Square | None = None) -> Protocol:
     """Load a protocol, or a file of pictures and pairs.
 
     Parameters
@@ -80,28 +83,31 @@ def load(name: str, size: int | None = None, world: int = 0) -> Protocol:
     name : as in `names`, or the path of an ``.npz`` file, see `cdmllab.evaluate.npz`
     size : of the pictures in pixels, for protocols that come in more than one
     world : seed of the face lab's people, for its protocols; another seed, other people
+    square : the part of the aligned face that the network sees, see `cdmllab.preprocessing.crop_of`; None for all of it
 
     Raises
     ------
-    CdmlLabError : there is no such protocol, or its data is missing
+    CdmlLabError : there is no such protocol, or its data is missing; a part of what is no aligned face is wanted
     """
     if world and not in_lab(name):
         raise CdmlLabError(f"only the face lab has more than one world: {name} cannot be drawn from world {world}")
     if in_lab(name):
         prefix, recipe = name.split("/")
-        return _lab(prefix, recipe, size, world)
+        return _lab(prefix, recipe, size, square, world)
     if name in _TABLE:
-        return _TABLE[name].load(size)
+        return _TABLE[name].load(size, square)
     (name,) = matching([name])
-    return _READERS[Path(name).suffix](Path(name))
+    return cropped(_READERS[Path(name).suffix](Path(name)), square, size)
 
 
-def _digits_known(size: int | None) -> Protocol:
+def _digits_known(size: int | None, square: Square | None = None) -> Protocol:
+    refuse("digits/known", square)
     _, held_out = digits.split(digits.load(range(7)))
     return _digits("digits/known", held_out)
 
 
-def _digits_strangers(size: int | None) -> Protocol:
+def _digits_strangers(size: int | None, square: Square | None = None) -> Protocol:
+    refuse("digits/strangers", square)
     return _digits("digits/strangers", digits.load([7, 8, 9]))
 
 
@@ -115,14 +121,18 @@ def in_lab(name: str) -> bool:
     return name in _TABLE and name.split("/")[0] in _LAB
 
 
-def _lab(prefix: str, recipe: str, size: int | None, world: int = 0) -> Protocol:
-    drawn = lab.load(recipe, size=size or 112, seed=world, **_LAB[prefix])
+def _lab(prefix: str, recipe: str, size: int | None, square: Square | None = None, world: int = 0) -> Protocol:
+    whole = size or FACE_PX
+    if square is not None:
+        whole = min(max(side_of_whole(square, whole), SIZES[0]), SIZES[1])
+    drawn = lab.load(recipe, size=whole, seed=world, **_LAB[prefix])
     nuisances = {
         f"{factor} ({about.unit})" if about.unit else factor: drawn.nuisances.values[factor].double().numpy()
         for factor, about in FACTORS.items()
     }
     templates = None if drawn.templates is None else Templates(*drawn.templates)
-    return Protocol(f"{prefix}/{recipe}", drawn, drawn.pairs, drawn.identity, templates, nuisances=nuisances)
+    shown = Protocol(f"{prefix}/{recipe}", drawn, drawn.pairs, drawn.identity, templates, nuisances=nuisances)
+    return cropped(shown, square, size)
 
 
 def _about_lab(prefix: str, recipe: str) -> str:
