@@ -138,7 +138,7 @@ def _preprocessing(path: Path, session: Any, channels: int, size: int) -> Prepro
 
 
 def _sides(shape: Any) -> str:
-    return " x ".join("any" if side is None else str(side) for side in shape) or "no"
+    return " x ".join(str(side) if isinstance(side, int) else "any" for side in shape) or "no"
 
 
 def _one_line(error: Exception) -> str:
