@@ -15,7 +15,7 @@ from cdmllab import margins, promises
 from cdmllab.backbones import Backbone, weights
 from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.heads import MarginHead, sharded_state_dict
-from cdmllab.preprocessing import apply, standard
+from cdmllab.preprocessing import apply, require, standard
 from cdmllab.runs import CONFIG, Run
 from cdmllab.training import checkpoint, sources
 from cdmllab.training.config import Config
@@ -273,4 +273,9 @@ def _weights(path: Path) -> Backbone:
     """The network of a finished run or of a released file."""
     if path.is_dir():
         return load(Run.open(path)).backbone
-    return weights.load_release(path)[0]
+    net, said = weights.load_release(path)
+    try:
+        require(said.preprocessing, standard(net.channels, net.size), "this training's input")
+    except ValueError as error:
+        raise CdmlLabError(f"start_from {path}: {error}") from None
+    return net
