@@ -105,8 +105,8 @@ notebook.Table(
 # The published GFLOPs of the eight IResNets are what the tool ptflops prints, which the method's
 # [repository](https://github.com/nhatky160103/DATN/blob/2bc8c12/models/Recognition/Arcface_torch/flops.py)
 # calls: products, plus two operations for each number that a normalisation or a PReLU gives. The
-# sizes are four bytes a parameter. Two of them do not follow from the published counts, that of
-# R18_lite by half a megabyte and that of R34 by 0.03.
+# sizes are four bytes a parameter. Besides the last digit of R50's, two of them do not follow from
+# the published counts, that of R18_lite by half a megabyte and that of R34 by 0.03.
 #
 # The ninth row is counted by rules of its own, those of the
 # [file](https://github.com/nhatky160103/DATN/blob/2bc8c12/models/Recognition/Arcface_torch/backbones/iresnet_lightweight.py)

@@ -11,6 +11,7 @@ import torch
 import yaml
 from filelock import FileLock
 
+from cdmllab.backbones import weights
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
 from cdmllab.training import Config, checkpoint, load, loop, resume, train
@@ -189,3 +190,15 @@ def test_fine_tuning_starts_from_the_weights_of_a_run(tmp_path, straight):
     tuned = train(short, within=tmp_path)
     for (name, x), (_, y) in zip(tuned.backbone.named_parameters(), straight.backbone.named_parameters(), strict=True):
         torch.testing.assert_close(x, y, msg=name)
+
+
+def test_fine_tuning_refuses_weights_that_expect_another_input(tmp_path):
+    """As of a converted checkpoint of MagFace, fed x / 255: training feeds (x / 255 - 0.5) / 0.5."""
+    net = config().backbone.build()
+    fed = {"channels": "grey", "mean": [0.0], "std": [1.0], "size": 8}
+    options = {key: value for key, value in PLAIN["backbone"].items() if key != "name"}
+    weights.save_release(net, tmp_path / "a.safetensors", name="small", options=options, preprocessing=fed)
+    with pytest.raises(
+        CdmlLabError, match=r"start_from .*a\.safetensors: this training's input has another .*mean \[0\.5\]"
+    ):
+        train(config(start_from=str(tmp_path / "a.safetensors")), within=tmp_path)

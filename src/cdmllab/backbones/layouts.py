@@ -8,8 +8,8 @@ A checkpoint holds names and tensors alone. Whose code wrote it shows in the pre
   (https://github.com/IrvingMeng/MagFace/blob/main/inference/network_inf.py)
 - AdaFace: ``model.`` before the names of an IR-net, beside a ``head.``
   (https://github.com/mk-minchul/AdaFace/blob/master/inference.py); BGR, (x / 255 - 0.5) / 0.5
-- CVLface: ``net.`` or ``model.net.`` before the names of an IR-net; RGB, (x / 255 - 0.5) / 0.5,
-  unless the ``model.yaml`` that it writes next to the weights says BGR
+- CVLface: ``net.`` or ``model.net.`` before the names of an IR-net or IResNet; RGB unless the
+  ``model.yaml`` that it writes next to the weights says BGR, (x / 255 - 0.5) / 0.5
   (https://github.com/mk-minchul/CVLface)
 """
 
@@ -26,7 +26,7 @@ from cdmllab.preprocessing import ADAFACE, CVLFACE, INSIGHTFACE, MAGFACE, Prepro
 State = dict[str, Tensor]
 MAGFACE_EPS = 2e-5
 MAGFACE_PREFIX = "features.module."
-# Two names by which a kind of network is known, the first of which is the first of a checkpoint.
+# Two names that together identify a kind of network, whatever stands before both.
 _KINDS = {
     "IResNet": ("conv1.weight", "layer1.0.bn1.weight"),
     "IR-net": ("input_layer.0.weight", "body.0.res_layer.0.weight"),
@@ -80,15 +80,16 @@ def network(state: Mapping[str, Tensor], path: Path | str) -> tuple[State, Origi
 
 def _origin(kind: str, prefix: str, state: Mapping[str, Tensor], path: Path) -> Origin:
     parts = prefix.split(".")
-    if kind == "IR-net":
-        if "net" in parts:
-            return Origin("CVLface", {}, CVLFACE | {"channels": _colours(path)})
-        if "model" in parts and any(key.startswith("head.") for key in state):
-            return Origin("AdaFace", {}, ADAFACE)
-        return Origin("an IR-net", {}, None)
-    if kind == "IResNet" and "features" in parts:
-        return Origin("MagFace", {"norm_eps": MAGFACE_EPS}, MAGFACE)
-    return Origin("cdmllab" if kind == "small network" else "arcface_torch", {}, INSIGHTFACE)
+    if kind == "small network":
+        return Origin("cdmllab", {}, INSIGHTFACE)
+    if "net" in parts:
+        return Origin("CVLface", {}, CVLFACE | {"channels": _colours(path)})
+    if kind == "IResNet":
+        magface = Origin("MagFace", {"norm_eps": MAGFACE_EPS}, MAGFACE)
+        return magface if "features" in parts else Origin("arcface_torch", {}, INSIGHTFACE)
+    if "model" in parts and any(key.startswith("head.") for key in state):
+        return Origin("AdaFace", {}, ADAFACE)
+    return Origin("an IR-net", {}, None)
 
 
 def _colours(path: Path) -> str:

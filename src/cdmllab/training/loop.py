@@ -15,7 +15,7 @@ from cdmllab.backbones import Backbone, weights
 from cdmllab.data.sets import TrainingSet
 from cdmllab.errors import CdmlLabError
 from cdmllab.heads import MarginHead, sharded_state_dict
-from cdmllab.preprocessing import apply, standard
+from cdmllab.preprocessing import apply, require, standard
 from cdmllab.processes import refuse_while_imported
 from cdmllab.runs import Run
 from cdmllab.training import checkpoint, earlier, learnable, sources
@@ -292,4 +292,11 @@ def keep(run: Run, config: Config, backbone: Backbone) -> None:
 
 def _weights(path: Path) -> Backbone:
     """The network of a finished run or of a released file."""
-    return weights.load_release(released(Run.open(path)) if path.is_dir() else path)[0]
+    if path.is_dir():
+        return weights.load_release(released(Run.open(path)))[0]
+    net, said = weights.load_release(path)
+    try:
+        require(said.preprocessing, standard(net.channels, net.size), "this training's input")
+    except ValueError as error:
+        raise CdmlLabError(f"start_from {path}: {error}") from None
+    return net
