@@ -36,8 +36,8 @@ class MarginHead(nn.Module):
     learn_scale : make s a parameter (NormFace's choice), starting at `scale`
     keep_logits : also return the plain logits [b, c], detached, for accuracy and plots
     centre_init : how the class centres are drawn, every coordinate from a normal distribution with
-        mean 0: ``"unit"`` with a standard deviation of 1/sqrt(d), for a length of about 1 whatever d
-        is; ``"normal_0.01"`` with 0.01, for a length of 0.226 at d = 512. The latter is what
+        mean 0: ``"unit"`` with a standard deviation of 1/sqrt(d), for a length of about 1 whatever
+        d is; ``"normal_0.01"`` with 0.01, for a length of 0.226 at d = 512. The latter is what
         arcface_torch_ does, and before it the MXNet_ code of ArcFace's authors. The length of a
         centre does not change its cosines, but a step of SGD turns a centre of length 0.226 about
         twenty times (1 / 0.226^2) as far as one of length 1.
@@ -46,8 +46,8 @@ class MarginHead(nn.Module):
         another label. The loss's own change of negatives and its statistics see the 0. In [0, 1];
         0 filters nothing.
 
-    `progress` in [0, 1] reports to scheduled losses how much of the training is done; the training loop
-    sets it.
+    `progress` in [0, 1] reports to scheduled losses how much of the training is done; the training
+    loop sets it.
 
     .. _arcface_torch: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_torch/partial_fc_v2.py
     .. _MXNet: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_mxnet/train.py
@@ -134,8 +134,8 @@ class MarginHead(nn.Module):
 
         Raises
         ------
-        ValueError : naming the sample and what was expected, or the identity whose class centre is NaN
-            or infinite
+        ValueError : naming the sample and what was expected, or the identity whose class centre is
+            NaN or infinite
         """
         with torch.autocast(self.centres.device.type, enabled=False):
             return self._output(*self._checked(embeddings, labels, known_easiness))
@@ -182,10 +182,10 @@ class MarginHead(nn.Module):
     ) -> tuple[Tensor, Seen]:
         """Loss of each of n samples, none ignored, and what was seen on the way.
 
-        Here alone is decided when a policy observes a training batch: once, before its `target` and its
-        scale are asked for, and with the statistics that it wants. A policy that changes negatives
-        observes before any negative is looked at, and so without statistics. A policy that sets the
-        scale by its statistics costs a second look at the negatives.
+        Here alone is decided when a policy observes a training batch: once, before its `target` and
+        its scale are asked for, and with the statistics that it wants. A policy that changes
+        negatives observes before any negative is looked at, and so without statistics. A policy
+        that sets the scale by its statistics costs a second look at the negatives.
 
         Parameters
         ----------
@@ -219,8 +219,9 @@ class MarginHead(nn.Module):
     def logits(self, embeddings: Tensor) -> Tensor:
         """Logits without labels and without a margin, scale x cosine; shape (b, d) to (b, c).
 
-        Of several centres an identity the nearest counts; for plain softmax it is w.x + b. Differentiable
-        in embeddings, class centres and a learned scale. All b x c logits are in memory at once.
+        Of several centres an identity the nearest counts; for plain softmax it is w.x + b.
+        Differentiable in embeddings, class centres and a learned scale. All b x c logits are in
+        memory at once.
         """
         dtype = check_embeddings(embeddings, self.embedding_dim, self.centres.device)
         with torch.autocast(self.centres.device.type, enabled=False):

@@ -35,7 +35,8 @@ def check_embeddings(embeddings: Any, embedding_dim: int, device: torch.device |
 
     Raises
     ------
-    ValueError : no floating-point Tensor of shape (b, embedding_dim) on that device, if one is named
+    ValueError : no floating-point Tensor of shape (b, embedding_dim) on that device, if one is
+        named
     """
     if not isinstance(embeddings, Tensor):
         raise ValueError(f"embeddings must be a Tensor, got {type(embeddings).__name__}")
@@ -99,7 +100,8 @@ def check_batch(
 def as_usual(centres: Tensor, bias: Tensor | None, dtype: torch.dtype, cosines: bool) -> tuple[Centres, Tensor]:
     """The class centres in a dtype, and a scalar condition: they can be computed with as they are.
 
-    With `cosines`, their lengths may be squared and divided by, or are 0; else nothing is NaN or infinite.
+    With `cosines`, their lengths may be squared and divided by, or are 0; else nothing is NaN or
+    infinite.
     """
     rows = centres.to(dtype)
     if not cosines:

@@ -1,8 +1,9 @@
 """One walk over the class centres: what the negatives of each sample add up to, and its gradient.
 
-The forward pass keeps a running sum of exp(logit) per sample (with a running maximum taken off where the logits could
-overflow: the streaming softmax of Milakov and Gimelshein, 2018); the backward pass recomputes each block, or reads it
-from a buffer of logits. Single cells, of the positive centre and the hardest negative, are treated apart.
+The forward pass keeps a running sum of exp(logit) per sample (with a running maximum taken off
+where the logits could overflow: the streaming softmax of Milakov and Gimelshein, 2018); the
+backward pass recomputes each block, or reads it from a buffer of logits. Single cells, of the
+positive centre and the hardest negative, are treated apart.
 """
 
 from dataclasses import replace

@@ -25,8 +25,9 @@ class Seen(NamedTuple):
 class HeadOutput(NamedTuple):
     """What a head returns.
 
-    `loss` and `sample_loss` carry the gradient, with the loss's own regulariser; the rest is detached. Ignored samples
-    hold NaN, which survives a multiplication by 0, so leave them out before you weigh, sort or sum::
+    `loss` and `sample_loss` carry the gradient, with the loss's own regulariser; the rest is
+    detached. Ignored samples hold NaN, which survives a multiplication by 0, so leave them out
+    before you weigh, sort or sum::
 
         kept = labels != -1
         loss = (weights[kept] * out.sample_loss[kept]).mean()  # re-weighting

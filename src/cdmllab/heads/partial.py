@@ -44,10 +44,10 @@ def first_centres(held: range, seed: int, dim: int, per_identity: int, shrink: f
 def drawn(labels: Tensor, held: range, num_identities: int, rate: float, key: tuple[int, ...]) -> Tensor:
     """Which of the identities in `held` count for a batch: those in the batch, and others by chance.
 
-    The chance is such that `rate` x `num_identities` are to be expected; if the batch has as many, there are no others.
-    arcface_torch's Partial FC draws an exact number instead: int(rate x those a rank holds) on every rank, the batch's
-    included. Here the number varies (1,000 of 10,000 by about 30), and in exchange the draw does not depend on how
-    identities are shared out over ranks.
+    The chance is such that `rate` x `num_identities` are to be expected; if the batch has as many,
+    there are no others. arcface_torch's Partial FC draws an exact number instead: int(rate x those
+    a rank holds) on every rank, the batch's included. Here the number varies (1,000 of 10,000 by
+    about 30), and in exchange the draw does not depend on how identities are shared out over ranks.
 
     Parameters
     ----------

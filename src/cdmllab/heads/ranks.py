@@ -152,7 +152,8 @@ class _OwnRows(torch.autograd.Function):
 def own_rows(values: Tensor, ranks: Ranks) -> Tensor:
     """`Ranks.own` with a gradient, of rows that every rank has computed alike, for losses that differ by rank.
 
-    What is differentiated is the mean over ranks of what each makes of its rows, as DistributedDataParallel has it.
+    What is differentiated is the mean over ranks of what each makes of its rows, as
+    DistributedDataParallel has it.
     """
     result: Tensor = _OwnRows.apply(values, ranks)
     return result
@@ -180,8 +181,8 @@ def shared(ranks: Ranks, *values: Tensor) -> tuple[Tensor, ...]:
 class Combined(torch.autograd.Function):
     """What the ranks found out about the negatives of the same samples, put together; and its gradient, shared out.
 
-    d log(sum_r exp(p_r)) / d p_r = exp(p_r - p). The target cosine is the holder's, the hardest negative belongs to the
-    rank that has it (if several have, to each in part).
+    d log(sum_r exp(p_r)) / d p_r = exp(p_r - p). The target cosine is the holder's, the hardest
+    negative belongs to the rank that has it (if several have, to each in part).
     """
 
     @staticmethod

@@ -29,6 +29,10 @@ class ShardedHead(BlockedHead):
     `HeadOutput.loss` is the mean over all ranks' samples, the same on each; the tensors per sample are those of the
     rank's own, and `logits` has all identities.
 
+    A loss that you make of `sample_loss` is one for the rank's own samples, and their mean over
+    ranks is differentiated, as under DistributedDataParallel. Every rank has to make one and call
+    `backward`.
+
     `centres` (and plain softmax's `bias`) are this rank's part alone: leave the head out of DistributedDataParallel,
     which would average them. Their gradients are complete. What every rank has whole, a learnt scale and the loss's
     running statistics (those it keeps for each identity too), changes alike on all. The gradient that leaves towards
@@ -130,8 +134,8 @@ class ShardedHead(BlockedHead):
     def logits(self, embeddings: Tensor) -> Tensor:
         """As in `MarginHead`, with all identities' columns, (b, d) to (b, c), but without a gradient.
 
-        Every rank calls it, with as many embeddings of its own, and for a moment holds the logits of all ranks'
-        samples to its part of the class centres.
+        Every rank calls it, with as many embeddings of its own, and for a moment holds the logits
+        of all ranks' samples to its part of the class centres.
 
         Raises
         ------

@@ -18,9 +18,10 @@ class AngularMargin(MarginPolicy):
     Parameters
     ----------
     beyond_pi : the target past theta = pi - m, see `add_angle`
-    easy_margin : apply the margin only where the target cosine is positive, that is, where the embedding is within
-        90 degrees of its class centre; elsewhere the target is the plain cosine. False applies it everywhere. Where
-        it is True and m is at most pi/2, `beyond_pi` makes no difference, for pi - m is 90 degrees or more.
+    easy_margin : apply the margin only where the target cosine is positive, that is, where the
+        embedding is within 90 degrees of its class centre; elsewhere the target is the plain
+        cosine. False applies it everywhere. Where it is True and m is at most pi/2, `beyond_pi`
+        makes no difference, for pi - m is 90 degrees or more.
     gradient : see `MarginPolicy`
     """
 
@@ -46,11 +47,12 @@ class AngularMargin(MarginPolicy):
 def add_angle(cosines: Tensor, margin_rad: Tensor, beyond_pi: BeyondPi = "linear") -> Tensor:
     """cos(theta + m) from cos(theta), without an arc cosine: c cos m - sin(theta) sin m.
 
-    Past theta = pi - m the cosine would rise again and reward a worse angle. `beyond_pi` says what the target is
-    there instead: ``"linear"`` c - m sin m (InsightFace's MXNet code of 2018_, later CurricularFace's), ``"clip"``
-    the value at pi, -1 (AdaFace's code), ``"plain"`` the cosine c without a margin (`FaceX-Zoo's ArcFace`_), ``"none"``
-    cos(theta + m) all the same (arcface_torch). At theta = pi - m the target jumps from -1 up to -cos(m) with
-    ``"plain"`` and down to -cos(m) - m sin(m) with ``"linear"``; the other two are continuous.
+    Past theta = pi - m the cosine would rise again and reward a worse angle. `beyond_pi` says what
+    the target is there instead: ``"linear"`` c - m sin m (InsightFace's MXNet code of 2018_, later
+    CurricularFace's), ``"clip"`` the value at pi, -1 (AdaFace's code), ``"plain"`` the cosine c
+    without a margin (`FaceX-Zoo's ArcFace`_), ``"none"`` cos(theta + m) all the same
+    (arcface_torch). At theta = pi - m the target jumps from -1 up to -cos(m) with ``"plain"`` and
+    down to -cos(m) - m sin(m) with ``"linear"``; the other two are continuous.
 
     .. _2018: https://github.com/deepinsight/insightface/blob/02cbf7bdcfcab73f94a0a9ccabdf7a713b0b3e6c/src/train_softmax.py
     .. _FaceX-Zoo's ArcFace: https://github.com/JDAI-CV/FaceX-Zoo/blob/main/head/ArcFace.py

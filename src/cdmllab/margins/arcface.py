@@ -12,16 +12,18 @@ from cdmllab.margins.policy import Batch, Gradient, check_range
 class ArcFace(AngularMargin):
     """cos(theta + m) on the target (Deng et al., "ArcFace", 2019, equation 3).
 
-    The public codes differ past theta = pi - m and in the gradient. The authors' first code (MXNet, 2018_) continues
-    linearly and offers `easy_margin` as an option; their later one (arcface_mxnet_) applies the plain formula,
-    ``beyond_pi="none"``; both differentiate exactly. arcface_torch_ applies the plain formula straight through;
-    `cdmllab.margins.arcface_torch` builds that one. The popular ronghuaiyang_ has the options of the first.
+    The public codes differ past theta = pi - m and in the gradient. The authors' first code (MXNet,
+    2018_) continues linearly and offers `easy_margin` as an option; their later one
+    (arcface_mxnet_) applies the plain formula, ``beyond_pi="none"``; both differentiate exactly.
+    arcface_torch_ applies the plain formula straight through; `cdmllab.margins.arcface_torch`
+    builds that one. The popular ronghuaiyang_ has the options of the first.
 
     Parameters
     ----------
     margin_rad : m in radians, in [0, pi)
     beyond_pi : the target past theta = pi - m, see `cdmllab.margins.angular.add_angle`
-    easy_margin : apply the margin only to positive target cosines, see `cdmllab.margins.angular.AngularMargin`
+    easy_margin : apply the margin only to positive target cosines, see
+        `cdmllab.margins.angular.AngularMargin`
     gradient : see `MarginPolicy`
 
     .. _2018: https://github.com/deepinsight/insightface/blob/02cbf7bdcfcab73f94a0a9ccabdf7a713b0b3e6c/src/train_softmax.py

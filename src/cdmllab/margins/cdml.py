@@ -45,8 +45,8 @@ class CDML(AngularMargin):
     schedule : how alpha grows with training progress: ``"constant"`` (neutral), ``"linear"``, ``"cosine"``
     class_weight : share of the identity's running easiness in e_i, in [0, 1]; 0 is neutral
     num_identities : needed when `class_weight` > 0
-    match_mean : shift all margins of a batch so that their mean is `margin_rad`, before `easy_margin` leaves any
-        out; False is neutral
+    match_mean : shift all margins of a batch so that their mean is `margin_rad`, before
+        `easy_margin` leaves any out; False is neutral
     never_above : keep the target at or below the plain cosine (the public code's guard); False is neutral
     detach_margin : treat m_i as a constant in the gradient; False differentiates through e_i too (the public
         code), which has an effect only where e_i is continuous, with ``shape="linear"``

@@ -12,9 +12,10 @@ from cdmllab.margins.policy import Batch, Gradient, check_range
 class Combined(AngularMargin):
     """cos(m1 theta + m2) - m3 on the target (ArcFace, equation 4).
 
-    The ArcFace paper's two settings are CM1 (1, 0.3, 0.2), the default here, and CM2 (0.9, 0.4, 0.15). The authors'
-    MXNet code applies the plain formula, ``beyond_pi="none"``, with its exact gradient. arcface_torch does not have
-    this loss: where m3 is set it drops m1 and m2, see `cdmllab.margins.arcface_torch`.
+    The ArcFace paper's two settings are CM1 (1, 0.3, 0.2), the default here, and CM2 (0.9, 0.4,
+    0.15). The authors' MXNet code applies the plain formula, ``beyond_pi="none"``, with its exact
+    gradient. arcface_torch does not have this loss: where m3 is set it drops m1 and m2, see
+    `cdmllab.margins.arcface_torch`.
 
     Parameters
     ----------

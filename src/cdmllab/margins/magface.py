@@ -13,9 +13,9 @@ class MagFace(AngularMargin):
     lengths up. The length is not detached: both m and g teach it, but only between `low` and `high`, as in the
     authors' code (with straight-through gradients only g does). Their code's low margin is 0.45, the paper's 0.4.
 
-    The authors trained with ``easy_margin=True``, the default of both their heads (magface.py_, parallel_maglinear.py);
-    the paper's equation applies the margin everywhere, and so does the default here. Their alternative is the linear
-    continuation.
+    The authors trained with ``easy_margin=True``, the default of both their heads (magface.py_,
+    parallel_maglinear.py); the paper's equation applies the margin everywhere, and so does the
+    default here. Their alternative is the linear continuation.
 
     Parameters
     ----------

@@ -15,11 +15,13 @@ class MVSoftmax(AngularMargin):
     """Negatives above the margined target become (t + 1) cos_j + t (Wang et al., "Mis-classified Vector Guided
     Softmax", 2020), or cos_j + t with ``reweight="fixed"``.
 
-    The default margin is CosFace's (MV-AM-Softmax); ``margin_cos=0, margin_rad=0.5`` is MV-Arc-Softmax. The margined
-    target that decides which negatives are hard is the plain formula, whatever `beyond_pi` and `easy_margin` make of
-    the target itself, as in the authors' code (`SV-X-Softmax`_). That code trains with ``easy_margin=True``, for both
-    margins, and has ``beyond_pi="none"`` without it. The same group's FaceX-Zoo_ subtracts m from the cosine only where
-    that leaves it positive, a rule that is not here, and has ``easy_margin=True`` for the angular margin.
+    The default margin is CosFace's (MV-AM-Softmax); ``margin_cos=0, margin_rad=0.5`` is
+    MV-Arc-Softmax. The margined target that decides which negatives are hard is the plain formula,
+    whatever `beyond_pi` and `easy_margin` make of the target itself, as in the authors' code
+    (`SV-X-Softmax`_). That code trains with ``easy_margin=True``, for both margins, and has
+    ``beyond_pi="none"`` without it. The same group's FaceX-Zoo_ subtracts m from the cosine only
+    where that leaves it positive, a rule that is not here, and has ``easy_margin=True`` for the
+    angular margin.
 
     Parameters
     ----------

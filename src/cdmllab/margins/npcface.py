@@ -12,10 +12,10 @@ from cdmllab.margins.policy import Batch, Gradient, Statistic, check_range
 class NPCFace(AngularMargin):
     """cos(theta + m_i), m_i = m0 + m1 x mean cosine of the hard negatives (Zeng et al., "NPCFace", 2020).
 
-    A negative is hard when cos_j > cos(theta_y + `hard_rad`). Which are hard, and m_i, are constants in the gradient.
-    The defaults, and t cos_j + a for a hard negative, are those of the authors' group's code, FaceX-Zoo_. That code
-    trains with what is here ``easy_margin=True``, without an alternative; the paper has no such condition, nor has the
-    default here.
+    A negative is hard when cos_j > cos(theta_y + `hard_rad`). Which are hard, and m_i, are
+    constants in the gradient. The defaults, and t cos_j + a for a hard negative, are those of the
+    authors' group's code, FaceX-Zoo_. That code trains with what is here ``easy_margin=True``,
+    without an alternative; the paper has no such condition, nor has the default here.
 
     Parameters
     ----------

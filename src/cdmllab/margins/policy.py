@@ -49,9 +49,9 @@ class MarginPolicy(nn.Module):
 
     Parameters
     ----------
-    gradient : ``"exact"`` differentiates the target through the margin; ``"straight_through"`` keeps the
-        value but lets d(target)/d(cosine) be 1, as arcface_torch does by computing it under ``no_grad``
-        (since December 2022).
+    gradient : ``"exact"`` differentiates the target through the margin; ``"straight_through"``
+        keeps the value but lets d(target)/d(cosine) be 1, as arcface_torch does by computing it
+        under ``no_grad`` (since December 2022).
     """
 
     uses_cosine: ClassVar[bool] = True  # False: the head's logits are w.x + b
@@ -82,8 +82,8 @@ class MarginPolicy(nn.Module):
     def observe(self, batch: Batch) -> None:
         """Update running statistics; the head calls it once a training batch, before `target`.
 
-        The batch holds the statistics that the loss asks for, unless the loss changes negatives: then it is called
-        before the negatives are looked at, without them.
+        The batch holds the statistics that the loss asks for, unless the loss changes negatives:
+        then it is called before the negatives are looked at, without them.
         """
 
     def as_now(self) -> Self:
