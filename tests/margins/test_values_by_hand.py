@@ -70,7 +70,7 @@ def test_npcface_hard_negatives_are_those_above_the_cosine_half_a_radian_away():
     want = [level, 1.1 * level + 0.2, 1.1 * 0.7 + 0.2]
     assert policy.negatives(cosines, b)[0].tolist() == pytest.approx(want, abs=1e-5)
     assert math.isclose(float(policy.target(b.target_cos, b)), math.cos(1.2 + 0.4 + 0.2 * 0.5))
-    with pytest.raises(ValueError, match="needs batch.hard_negative_mean"):
+    with pytest.raises(ValueError, match=r"needs batch\.hard_negative_mean"):
         policy.margin_rad(one(0.5))
 
 

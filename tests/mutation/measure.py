@@ -39,7 +39,9 @@ PACKAGES: dict[str, list[str]] = {
     "margins": ["tests/margins", "tests/heads/test_heads.py", "tests/heads/test_against_library.py"],
     "heads": ["tests/heads", "--deselect=tests/heads/test_sharded.py"],
 }
-NOT_MUTATED = "the text of errors (`raise`), module-level values, and decorated functions other than class methods"
+NOT_MUTATED = (
+    "the text of errors and descriptions, module-level values, and decorated functions other than class methods"
+)
 NOTICED = ("killed", "timeout")
 
 
