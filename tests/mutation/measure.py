@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -89,6 +90,7 @@ def main() -> None:
     from cdmllab.files import write_text
     from cdmllab.runs import provenance
 
+    shutil.rmtree(ROOT / "mutants", ignore_errors=True)  # what is recorded is from this code and these settings
     origin = provenance()  # before any record is written
     failed = False
     for package in packages:
@@ -237,7 +239,8 @@ def summary(package: str, found: list[tuple[str, str, list[str]]], why: list[dic
     modules: dict[str, dict[str, int]] = {}
     survivors = []
     for name, status, lines in found:
-        function = name.rsplit("__mutmut_", 1)[0].replace("x_", "", 1).replace("xǁ", "").replace("ǁ", ".")
+        module, mangled = name.rsplit("__mutmut_", 1)[0].rsplit(".", 1)  # x_function or xǁClassǁmethod
+        function = ".".join([module, *mangled.removeprefix("x").removeprefix("_").split("ǁ")]).replace("..", ".")
         of = modules.setdefault(function.split(".")[2], {"mutants": 0, "killed": 0})
         of["mutants"] += 1
         if status in NOTICED:
@@ -250,10 +253,13 @@ def summary(package: str, found: list[tuple[str, str, list[str]]], why: list[dic
     return {
         "package": f"cdmllab.{package}",
         "tests": PACKAGES[package],
-        "tests_left_out": [name for names in SLOW.values() for name in names],
+        "tests_left_out": [
+            name for file, names in SLOW.items() if file.startswith(tuple(PACKAGES[package])) for name in names
+        ],
         "not_mutated": NOT_MUTATED,
         "mutants": mutants,
         "killed": killed,
+        "of_them_timed_out": sum(status == "timeout" for _, status, _ in found),
         "score": round(killed / mutants, 4),
         "modules": modules,
         "survivors": survivors,

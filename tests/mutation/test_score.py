@@ -17,7 +17,7 @@ WHY = [{"function": "cdmllab.metrics.ranked._share", "from": "a = sort(x, 1)", "
 
 def test_summary_counts_by_module_and_gives_each_survivor_its_reason():
     got = summary("metrics", FOUND, WHY)
-    assert (got["mutants"], got["killed"], got["score"]) == (4, 2, 0.5)
+    assert (got["mutants"], got["killed"], got["of_them_timed_out"], got["score"]) == (4, 2, 1, 0.5)
     assert got["modules"] == {"ranked": {"mutants": 3, "killed": 2}, "weighted": {"mutants": 1, "killed": 0}}
     assert [one["reason"] for one in got["survivors"]] == ["same", ""]
     assert got["survivors"][1] | {"reason": ""} == {
