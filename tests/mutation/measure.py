@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -233,9 +234,8 @@ def summary(package: str, found: list[tuple[str, str, list[str]]], why: list[dic
     Parameters
     ----------
     found : as `verdicts` gives them
-    why : for each survivor that is known, ``function``, ``from`` and ``to`` (the changed line), and ``reason``
+    why : rules that give survivors their reason, see ``survivors.yaml``
     """
-    reasons = {(known["function"], known["from"], known["to"]): known["reason"] for known in why}
     modules: dict[str, dict[str, int]] = {}
     survivors = []
     for name, status, lines in found:
@@ -247,8 +247,9 @@ def summary(package: str, found: list[tuple[str, str, list[str]]], why: list[dic
             of["killed"] += 1
             continue
         old, new = (" ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
-        reason = reasons.get((function, old, new), "")
-        survivors.append({"function": function, "status": status, "from": old, "to": new, "reason": reason})
+        change = {"function": function, "from": old, "to": new}
+        fitting = (rule["reason"] for rule in why if all(re.search(rule.get(key, ""), change[key]) for key in change))
+        survivors.append({**change, "status": status, "reason": next(fitting, "")})
     mutants, killed = (sum(of[key] for of in modules.values()) for key in ("mutants", "killed"))
     return {
         "package": f"cdmllab.{package}",
