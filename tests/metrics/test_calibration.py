@@ -225,3 +225,14 @@ def test_reliability_takes_whole_probabilities_and_a_bin_for_each_pair():
     for p, bins in (([-0.1, 0.5], 1), ([0.1, 0.5], 0)):
         with pytest.raises(ValueError, match=r"probabilities lie in|cannot fill 0 bins"):
             c.reliability(p, [True, False], bins)
+
+
+def test_reliability_of_tied_probabilities_takes_them_in_the_order_of_the_list():
+    rng = np.random.default_rng(0)
+    p, same = rng.integers(0, 4, 600) / 4.0, rng.random(600) < 0.5
+    in_order = sorted(range(600), key=lambda k: p[k])
+    got = c.reliability(p, same, 7)
+    parts = np.array_split(np.array(in_order), 7)
+    np.testing.assert_allclose(got.observed, [same[part].mean() for part in parts])
+    whole = c.reliability(p, same, 1)
+    assert (whole.pairs.tolist(), whole.observed[0]) == ([600], same.mean())

@@ -68,6 +68,11 @@ def test_a_dozen_worst_pairs_are_given_and_ties_in_the_order_of_the_list():
     assert got.genuine.tolist() == list(range(0, 24, 2))
     assert got.impostor.tolist() == list(range(1, 25, 2))
     assert errors.worst([0.9, 0.1, 0.2, 0.3], [True, True, False, False], 1).impostor.tolist() == [3]
+    levels = np.random.default_rng(0).integers(0, 4, 600) / 4.0
+    got = errors.worst(levels, np.arange(600) < 300, 200)
+    in_order = sorted(range(300), key=lambda k: levels[k])
+    assert got.genuine.tolist() == in_order[:200]
+    assert got.impostor.tolist() == sorted(range(300, 600), key=lambda k: -levels[k])[:200]
 
 
 def test_eight_bins_unless_asked_and_two_edges_at_least():
@@ -75,6 +80,11 @@ def test_eight_bins_unless_asked_and_two_edges_at_least():
     got = errors.by_nuisance(x > 0.5, x)
     assert got.pairs.tolist() == [20] * 8
     assert got.rate[[0, 7]].tolist() == [0.0, 1.0]
+    np.testing.assert_allclose(got.edges, np.linspace(0.0, 159 / 160, 9))
+    wide = errors.by_nuisance([2, 0, 1], [0, 1, 1], [0, 2, 4, 8])  # whole numbers; nobody in the upper two bins
+    assert wide.pairs.tolist() == [3, 0, 0]
+    assert wide.rate[0] == 2 / 3
+    assert wide.edges.dtype == np.float64
     for edges in ([0.0], [[0.0, 1.0]]):
         with pytest.raises(ValueError, match="must rise, and be two or more"):
             errors.by_nuisance(x > 0.5, x, edges)

@@ -119,5 +119,7 @@ def test_a_mate_at_the_threshold_itself_is_found():
     found = ident.Search(np.array([just, 0.5, -np.inf]), np.array([0.1, 0.1, 0.5]), np.array([1, 1, 0]))
     at = ident.tpir_at_fpir(ident.Search(*(np.append(x, x[-1]) for x in found)), 0.5)
     assert at == (0.5, 0.0, just)
+    tied = ident.Search(np.array([1.0, -np.inf, -np.inf]), np.array([0.0, 0.5, just]), np.array([1, 0, 0]))
+    assert ident.tpir_at_fpir(tied, 0.5) == (1.0, 0.5, just)
     everybody = ident.tpir_at_fpir(found, 1.0)
     assert everybody == (1.0, 1.0, -np.inf)

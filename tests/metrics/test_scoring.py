@@ -141,9 +141,10 @@ def test_one_pair_and_equal_rows_are_compared():
     np.testing.assert_allclose(scoring.unit(e), [[0.6, 0.8], [0.0, 1.0]])
 
 
-def test_short_embeddings_have_a_direction_too():
-    e = np.array([[3e-9, 0.0], [1e-9, 1e-9]])
-    assert np.isclose(scoring.cosines(e, [0], [1])[0], np.sqrt(0.5))
+@pytest.mark.parametrize("pairs", [FEW, MANY])
+def test_short_embeddings_have_a_direction_too(pairs):
+    e, first, second = draw(pairs)
+    np.testing.assert_allclose(scoring.cosines(1e-9 * e, first, second), scoring.cosines(e, first, second), atol=1e-14)
 
 
 @pytest.mark.parametrize(
