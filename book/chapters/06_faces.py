@@ -104,7 +104,7 @@ notebook.Table(["latent", "person 7,341"], rows)
 # Each bump is a product of a function of $a$ and one of $v$, so on a grid the whole sum is one matrix product for each
 # head.
 
-# %% mystnb={"figure": {"caption": "A head as a map: the distance of its surface from the centre, in half head heights. The nose is the bright spot in the middle; the hair makes the step above it.", "name": "fig-relief"}, "image": {"alt": "A map of directions whose middle shows the relief of a nose, a chin and a hairline"}}
+# %% mystnb={"figure": {"caption": "A head as a map: the distance of its surface from the centre, in half head heights. The nose is the bright wedge in the middle, the chin the brightest spot below it; the hair makes the step above.", "name": "fig-relief"}, "image": {"alt": "A map of directions whose middle shows the relief of a nose, a chin and a hairline"}}
 fig, (ax,) = plots.figure(1, width=5.6, height=2.6)
 plots.relief(ax, faces.relief(3, seed=seed))
 
@@ -351,7 +351,7 @@ glue("widget-face-lab", face)
 # chapter 5 uses it for that: does the easiness that CDML computes from cosines follow this truth, and would CDML gain
 # if it knew the truth? The package has both, `difficulty.rank_correlation`, and CDML with `easiness="known"`.
 
-# %% mystnb={"figure": {"caption": "Pictures of the training mix in the order of their difficulty, from the easiest to the hardest of 2,000.", "name": "fig-order"}, "image": {"alt": "Two rows of pictures that become more turned, blurred, dark and hidden from left to right"}}
+# %% mystnb={"figure": {"caption": "Pictures of the training mix in the order of their difficulty, from the easiest to the hardest of 2,000.", "name": "fig-order"}, "image": {"alt": "Two rows of nine faces, the easiest at the upper left and the hardest at the lower right; blurred ones are among the easy ones, and the lower row has more changed hair and beards, glasses, masks and turned heads"}}
 plots.contact_sheet(
     world.read(sample[order[np.linspace(0, 1_999, 18).astype(int)]]),
     columns=9,

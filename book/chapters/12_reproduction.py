@@ -237,7 +237,7 @@ for name in accuracies:
     rows.append(
         [
             f"`{name}`",
-            *(text for d in cells for text in ((d.told(), f"{d.p_family:.3f}") if d else ("", ""))),
+            *(text for d in cells for text in ((d.told(), notebook.p_value(d.p_family)) if d else ("", ""))),
         ]
     )  # fmt: skip
 notebook.Table(
@@ -306,7 +306,7 @@ def verdict_of(name, mean):
     """In words, with the corrected p-value."""
     side = "higher" if mean > 0 else "lower"
     said = side if adjusted[name] <= 0.05 else "not told apart"
-    return f"{said} (p = {adjusted[name]:.2f})"
+    return f"{said} (p = {notebook.p_value(adjusted[name])})"
 
 
 rows = [
@@ -390,7 +390,7 @@ for arm in losses.arms("compare"):
         f"{key.split('.')[-1]} {value:g}" for key, value in tuned.items()
     )
     beside = (
-        [seen[arm].told(), f"{seen[arm].p_family:.2f}"]
+        [seen[arm].told(), notebook.p_value(seen[arm].p_family)]
         if arm in seen
         else ["", ""]
     )
@@ -446,7 +446,7 @@ notebook.Table(
     ["24 epochs", "accuracy, %", "beside ArcFace, points", "p, corrected", "training accuracy at the end, %"],
     [
         [label, notebook.mean_sd(list(long.values("compare", arm, named))),
-         *([beside_long[label].told(), f"{beside_long[label].p_family:.3f}"] if label in beside_long else ["", ""]),
+         *([beside_long[label].told(), notebook.p_value(beside_long[label].p_family)] if label in beside_long else ["", ""]),
          f"{100 * long.curve('compare', arm, 'accuracy')[1][-1]:.1f}"]
         for arm, label in {**arms, "softmax": "softmax"}.items()
     ],
@@ -544,7 +544,7 @@ for words_, (sweep, begun) in starts.items():
     for arm in sweep.arms(f"{begun}_0_4"):
         of_seeds = list(all_folds(sweep, begun, arm).mean(axis=1))
         d = gained.get((words_, arm))
-        beside = [d.told(), f"{d.p_family:.3f}"] if d else ["", ""]
+        beside = [d.told(), notebook.p_value(d.p_family)] if d else ["", ""]
         rows.append([words_, shown[arm], notebook.mean_sd(of_seeds), *beside])
 notebook.Table(
     [
@@ -847,8 +847,8 @@ notebook.tell(
 # To stay on this side is not yet to learn. Straight through, {glue:text}`through_right:.0f` % of a training batch are right in the
 # end; at scale 12, margin 0.49, everything else the same, the exact gradient gets {glue:text}`small_scale_right:.0f` % right.
 # Networks in the trap still verify strangers, with {glue:text}`trapped:.1f` %. But so does a network that was never trained, with
-# {glue:text}`nothing:.1f` %: they have learnt nothing that shows there. A loss that falls is no proof that something is learned.
-# Look at the angle.
+# {glue:text}`nothing:.1f` %, and none of the four does better: what they have learnt does not show there. A loss that falls is no
+# proof that something is learned. Look at the angle.
 #
 # ## Something that is no face
 #
@@ -869,7 +869,7 @@ notebook.Table(
     ["Omniglot, letters of new alphabets", "accuracy, %", "beside ArcFace, points", "p, corrected"],
     [
         [label, notebook.mean_sd(list(letters.values("compare", arm, "omniglot/strangers"))),
-         *([of_letters[arm].told(), f"{of_letters[arm].p_family:.3f}"] if arm in of_letters else ["", ""])]
+         *([of_letters[arm].told(), notebook.p_value(of_letters[arm].p_family)] if arm in of_letters else ["", ""])]
         for arm, label in shown.items()
     ],
 )  # fmt: skip

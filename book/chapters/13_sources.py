@@ -282,7 +282,7 @@ beside = {"arcface": "ArcFace", "arcface_straight": words["arcface_straight"]}
 notebook.Table(
     ["reading", "beside", "difference", "95 % interval", "p, corrected"],
     [
-        [words[arm], beside[partner[arm]], f"{100 * d.mean:+.2f}", f"{100 * d.low:+.2f} to {100 * d.high:+.2f}", f"{d.p_family:.2f}"]
+        [words[arm], beside[partner[arm]], f"{100 * d.mean:+.2f}", f"{100 * d.low:+.2f} to {100 * d.high:+.2f}", notebook.p_value(d.p_family)]
         if d.sd
         else [words[arm], beside[partner[arm]], "identical", "", ""]
         for arm, d in found.items()
@@ -357,7 +357,7 @@ notebook.tell(rows=len(casia_r50))
 
 # %% [markdown]
 # With the two columns of that row exchanged it would have the order of the others. Is that what happened? Before believing it,
-# look at the document's own rows, which were measured with its own files:
+# look at the document's other rows:
 
 # %%
 own_rows = [
@@ -391,7 +391,7 @@ notebook.tell(
 # In {glue:text}`reverse` of these {glue:text}`own_rows` AgeDB-30 is the easier one too, by up to {glue:text}`reverse_most:.2f` points,
 # more than the {glue:text}`swapped:.2f` of the row in question; both Lite networks trained on MS1MV3 are among them. So the order of
 # that row is unusual beside the baselines and not beside the document's own. A swap is possible, and the case for it is weak:
-# another alignment of CFP's profiles would do the same. Nobody can tell from outside, so we show it as it is printed.
+# another alignment of CFP's profiles could do the same. Nobody can tell from outside, so we show it as it is printed.
 #
 # ## Counts
 #

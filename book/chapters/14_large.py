@@ -196,7 +196,7 @@ notebook.tell(
 # %%
 measured.report("heads")
 
-# %% mystnb={"figure": {"caption": "The same table as a picture: heads by time and peak memory, for a batch against the identities of CASIA-WebFace and of MS1MV3. Filled: ours.", "name": "fig-heads"}, "image": {"alt": "Two panels of markers; filled dots near the lower left corner, open squares further right and above"}}
+# %% mystnb={"figure": {"caption": "The same table as a picture: heads by time and peak memory, for a batch against the identities of CASIA-WebFace and of MS1MV3. Filled: ours.", "name": "fig-heads"}, "image": {"alt": "Two panels of markers; all filled dots but one near the lower left corner, the open squares further right and above, and our dense head, filled too, at the upper right"}}
 record = results.benchmark("heads")
 if record is not None:
     fig, axes = plots.figure(len(record["shapes"]), width=7.8, height=3.2)
@@ -466,7 +466,7 @@ counted = {
     for name, how in arrangements.items()
 }
 
-# %% mystnb={"figure": {"caption": "Memory of one device for the head, counted. Dotted: what two common kinds of GPU hold.", "name": "fig-to-100m"}, "image": {"alt": "Five lines that rise with the number of identities, one below the other; at a hundred million those of 64 devices stay below 16 GiB, that of 8 just below 80, and those of one device far above"}}
+# %% mystnb={"figure": {"caption": "Memory of one device for the head, counted. Dotted: what two common kinds of GPU hold.", "name": "fig-to-100m"}, "image": {"alt": "Five lines that rise with the number of identities; from a hundred thousand on those of one device, which nearly coincide, lie highest, then that of 8 devices, then those of 64, which coincide from a few million on; at a hundred million those of 64 stay below 16 GiB, that of 8 just below 80"}}
 fig, (ax,) = plots.figure(width=6.6, height=3.4)
 held = {n: [f.memory / gib for f in found] for n, found in counted.items()}
 limits = {"80 GiB": 80.0, "16 GiB": 16.0}
