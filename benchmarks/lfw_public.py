@@ -1,4 +1,4 @@
-"""A network that others trained, judged on LFW-a by this package: the positive control of its pipeline.
+"""A network that others trained, judged on LFW-a: the positive control of our pipeline.
 
     cdmllab bench lfw_public
 
@@ -75,7 +75,7 @@ def other_crops(net: Backbone, given: dict[str, Any], own: Evaluation) -> Iterat
             e = embed(net, shown.images, BATCH, flip=True, prepare=lambda x, used=used: preprocessing.apply(x, used))
             done = evaluate(e.numpy(), shown, flip=True, replicates=0)
         m = done.measures
-        tar = next(at["value"] for at in m["tar_at_far"] if at["far"] == 1e-3)  # None where too few pairs
+        tar = next(at["value"] for at in m["tar_at_far"] if at["far"] == 1e-3)
         row = {"crop": name, "square_112": list(square), "lfwa_pixels": list(lfw.box(square)),
                "accuracy": m["accuracy"]["value"], "std_over_folds": m["accuracy"]["std_over_folds"],
                "auc": m["auc"]["value"], "tar_at_far_1e-3": tar}  # fmt: skip

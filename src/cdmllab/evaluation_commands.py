@@ -127,7 +127,7 @@ def _share(measure: Any) -> str:
 
 
 def _folder(run: Path) -> Path:
-    """Where the evaluations of a run or a file go; a release and its ONNX file may lie side by side."""
+    """Where the evaluations of a run or a file go; a release and its export may share a folder."""
     if run.is_dir():
         return run / "eval"
     return run.with_name(f"{run.stem}-onnx" if run.suffix == ".onnx" else run.stem) / "eval"

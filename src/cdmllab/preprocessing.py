@@ -36,9 +36,9 @@ def check(given: Mapping[str, Any]) -> Preprocessing:
     Parameters
     ----------
     given : ``channels`` (RGB, BGR or grey), ``mean`` and ``std`` on pixels scaled to [0, 1], one number or one for
-        each channel, ``size`` in pixels; and ``crop`` if the network sees another part of a face than ArcFace's do:
-        left, top, right and bottom of a square in pixels of the image that is aligned to ArcFace's 112 x 112 template
-        (`cdmllab.data.align.TEMPLATE_112`). The square may reach beyond that image
+        each channel, ``size`` in pixels; and ``crop`` for a network that sees another part of a
+        face than ArcFace's: left, top, right and bottom of a square, in pixels of the 112 x 112
+        image that `cdmllab.data.align` makes. The square may reach beyond that image
 
     Raises
     ------
@@ -86,7 +86,7 @@ def crop_of(given: Mapping[str, Any]) -> tuple[float, float, float, float]:
 
 
 def usual(given: Mapping[str, Any]) -> Preprocessing:
-    """insightface's normalisation, with the size, the crop and the number of channels of another preprocessing."""
+    """insightface's normalisation with another preprocessing's size, crop and channels."""
     plain = check(given)
     kept = {"crop": plain["crop"]} if "crop" in plain else {}
     return standard(1 if plain["channels"] == "grey" else 3, plain["size"]) | kept

@@ -1,4 +1,4 @@
-"""face-api's package with random weights, and its forward pass written from the definition, in TensorFlow's layout."""
+"""face-api's package with random weights, and its forward pass from the definition, in NumPy."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def tensors(seed=0):
 
 
 def encoded(weights, quantised=lambda name: True):
-    """Manifest and numbers of a group; and what the numbers say once they are decoded, each by hand."""
+    """Manifest and bytes of a group; and what the bytes mean, decoded here."""
     entries, content, meant = [], b"", {}
     for name, values in weights.items():
         entry = {"name": name, "shape": list(values.shape), "dtype": "float32"}
@@ -60,7 +60,7 @@ def encoded(weights, quantised=lambda name: True):
 
 
 def write(folder, quantised=lambda name: not name.startswith("conv64"), seed=0):
-    """Both files in a folder, as in the package; the manifest's path, and the weights that they mean."""
+    """Both files in a folder; the manifest's path, and the weights that the files mean."""
     manifest, content, meant = encoded(tensors(seed), quantised)
     path = Path(folder) / Path(MANIFEST).name
     path.write_text(json.dumps(manifest, indent=2))
@@ -92,7 +92,7 @@ def forward(weights, image):
         y = _conv(weights, f"{name}/conv2", y, 1, 1)
         if down:
             x = _windows(x, 2, 2).mean(axis=(3, 4))
-        total = np.zeros((*x.shape[:2], y.shape[2]))  # both start in the corner; zeros where one ends before the other
+        total = np.zeros((*x.shape[:2], y.shape[2]))  # zeros where one of the two ends early
         total[:, :, : x.shape[2]] += x
         total[: y.shape[0], : y.shape[1]] += y
         x = np.maximum(total, 0.0)

@@ -14,14 +14,14 @@ from cdmllab.errors import DataError
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """A package with quantised and float32 tensors, as the real one has them, and the weights that it means."""
+    """A package with quantised and float32 tensors, as in the real one, and what it means."""
     return face_api_package.write(tmp_path_factory.mktemp("package"))
 
 
 @pytest.mark.parametrize("quantised", [True, False], ids=["uint8", "float32"])
 @pytest.mark.parametrize("size", [150, 151])
 def test_embedding_is_the_definitions(tmp_path, quantised, size):
-    """At 150 pixels both last halvings leave one path a row and a column smaller, at 151 only the last one does."""
+    """The convolutions end a row early in the last two halvings at 150 pixels; at 151 in others."""
     manifest, meant = face_api_package.write(tmp_path, lambda name: quantised)
     read = dlib_resnet.from_face_api(manifest)
     net = backbones.create("dlib_resnet", size=size).eval()

@@ -41,7 +41,7 @@ def test_numbers_of_every_type_are_what_they_stand_for(tmp_path):
 
 
 def test_quantised_numbers_are_rounded_once(tmp_path):
-    """JavaScript computes q x scale + min in double precision; in single precision this one would differ."""
+    """JavaScript computes in double precision; in single precision these would differ."""
     how = {"to": "uint8", "scale": 0.0005260649557207145, "min": -0.07101876902229645}
     found = tfjs.read(
         write(tmp_path, [{"paths": ["a.bin"], "weights": [entry("w", [256], **how)]}], a=bytes(range(256)))

@@ -1,4 +1,4 @@
-"""A network's own crop: kept with its preprocessing, and what protocols of aligned faces show it."""
+"""A network's own crop: kept with its preprocessing, and shown by protocols of aligned faces."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""data_scripts/dlib_resnet.py on a package with random weights: what it makes, fetches and refuses."""
+"""data_scripts/dlib_resnet.py on random weights: what it makes, fetches and refuses."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""The positive control: the whole pipeline from file to accuracy, on a network whose accuracy is known."""
+"""The positive control: the pipeline from file to accuracy on a network with a known accuracy."""
 
 import importlib.util
 import json
@@ -24,7 +24,7 @@ RELEASE = "dlib_resnet/dlib_resnet.safetensors"
 def test_a_known_network_gets_its_known_accuracy(tmp_path):
     """dlib's network on LFW-a, grey, its own crop, with the mirrored images: 98.45 +- 0.34 %.
 
-    A program of its own measured that first; dlib's published 99.38 % is with its own detector and in colour.
+    Another program measured that first. dlib's 99.38 % is with its own detector and in colour.
     """
     net, said = weights.load_release(roots.find(RELEASE))
     settings = judging.Settings(replicates=0, batch_size=64)

@@ -1,4 +1,4 @@
-"""ONNX files as networks to evaluate: insightface's rule for their input, our exports, batches of every kind."""
+"""ONNX files as networks to evaluate: insightface's rule for the input, our exports, batches."""
 
 import json
 
@@ -59,7 +59,7 @@ def fed(network, images, batch_size=512):
 
 @pytest.mark.parametrize("names", [TORCH, MXNET, ("Sub_0", "Mul_1", "Flatten_2", "MatMul_3")])
 def test_insightfaces_files_are_fed_by_their_rule(tmp_path, names):
-    """Whether the file normalises by itself or not, what reaches the matrix is (x - 127.5) / 127.5, RGB."""
+    """Whether the file normalises itself or not, the matrix must get (x - 127.5) / 127.5, RGB."""
     images = shown(7)
     network = OnnxNetwork(write(tmp_path / "w600k.onnx", names))
     want = ((images.double() - 127.5) / 127.5).flatten(1).numpy() @ MATRIX
@@ -118,7 +118,7 @@ def test_our_exports_say_how_they_are_fed(tmp_path):
 
 
 def test_command_judges_an_onnx_file_once(tmp_path):
-    """Pairs of an image with itself and with its negative: the accuracy and the cosines are known."""
+    """Pairs of an image with itself and with its negative: accuracy and cosines are known."""
     images = shown(24)
     pixels = torch.cat([images, 255 - images]).permute(0, 2, 3, 1).numpy()
     first, second = np.tile(np.arange(24), 2), np.concatenate([np.arange(24), np.arange(24, 48)])

@@ -1,8 +1,8 @@
-"""dlib's metric-learning ResNet, whose public weights reach 99.38 % on LFW: a network that others trained.
+"""dlib's metric-learning ResNet, a network that others trained: 99.38 % on LFW as published.
 
-29 convolutions, 128 dimensions. Sources: the definition in dlib's example
-https://github.com/davisking/dlib/blob/master/examples/dnn_face_recognition_ex.cpp, the weights' own page
-https://github.com/davisking/dlib-models, and the port that quantised them,
+29 convolutions, 128 dimensions. Sources: the definition in dlib's example,
+https://github.com/davisking/dlib/blob/master/examples/dnn_face_recognition_ex.cpp; the page of
+the weights, https://github.com/davisking/dlib-models; and the port that quantised them,
 https://github.com/vladmandic/face-api/tree/master/src/faceRecognitionNet.
 """
 
@@ -31,8 +31,9 @@ BLOCKS = {
 }  # fmt: skip
 _MEAN = (122.782, 117.001, 104.298)  # of the pixels, RGB
 
-# dlib's own template shows a smaller square than ArcFace's, further down. This one is LFW-a's pixels 64 to 186 across
-# and 76 to 198 down; the eyes of dlib's template would put it at 65.5 to 185.9 and 73.9 to 194.3.
+# dlib's own template shows a smaller square than ArcFace's, further down. This one is LFW-a's
+# pixels 64 to 186 across and 76 to 198 down; by the eyes of dlib's template it would be 65.5 to
+# 185.9 and 73.9 to 194.3.
 PREPROCESSING: Preprocessing = {
     "channels": "RGB",
     "mean": [value / 255.0 for value in _MEAN],
@@ -61,9 +62,9 @@ class Affine(nn.Module):
 class Block(nn.Module):
     """Two 3x3 convolutions, each followed by an `Affine`, plus the input, then a ReLU.
 
-    Where the map is halved, the first convolution has stride 2 and no padding, and the input is averaged over 2 x 2
-    places; zeros make up for the channels that it lacks, and for the row and column by which the other path is
-    smaller where the map's side is even.
+    Where the map is halved, the first convolution has stride 2 and no padding, and the input is
+    averaged over 2 x 2 places. Zeros are added for the channels that the input lacks, and for the
+    last row and column of the convolutions' output, which are missing where the side is even.
 
     Parameters
     ----------
@@ -87,9 +88,10 @@ class Block(nn.Module):
 
 
 class DlibResNet(Backbone):
-    """A 7x7 stem with a max pool, 14 residual blocks, the mean over places, and a linear layer without a bias.
+    """A 7x7 stem with a max pool, 14 residual blocks, the mean over places, and a linear layer.
 
-    There is no BatchNorm, so training it from random weights is not advised; its weights are read by `from_face_api`.
+    It has no BatchNorm, so do not expect it to train well from random weights; `from_face_api`
+    reads the public ones.
 
     Parameters
     ----------
@@ -130,7 +132,8 @@ def from_face_api(manifest: Path | str) -> DlibResNet:
 
     Raises
     ------
-    DataError : the files cannot be read, or a tensor is missing, has another shape, is not finite or is not known
+    DataError : the files cannot be read, or a tensor is missing, has another shape, is not finite
+        or is not known
     """
     net = DlibResNet()
     found, names = tfjs.read(manifest), _face_api_names()

@@ -1,7 +1,7 @@
-"""Weights in TensorFlow.js's format: a manifest in JSON, and next to it files of plain or quantised numbers.
+"""Weights in TensorFlow.js's format: a manifest in JSON, with files of plain or quantised numbers.
 
-The manifest is a list of groups; a group's files, joined, are its tensors' numbers one after the other, little-endian.
-A quantised number q stands for q x scale + min. Source: the reader of TensorFlow.js,
+The manifest is a list of groups. The files of a group, joined, are the numbers of its tensors, one
+tensor after the other, little-endian. A quantised number q means q x scale + min. Source:
 https://github.com/tensorflow/tfjs/blob/master/tfjs-core/src/io/io_utils.ts.
 """
 
@@ -76,8 +76,8 @@ def read(manifest: Path | str) -> dict[str, Array]:
 
     Raises
     ------
-    DataError : a file that is missing, a manifest of another form, a name that comes twice, or more or fewer bytes
-        than the tensors need
+    DataError : a file is missing, the manifest has another form, a name comes twice, or there are
+        more or fewer bytes than the tensors need
     """
     path = Path(manifest)
     found: dict[str, Array] = {}
@@ -129,4 +129,5 @@ def _numbers(weight: Weight, part: bytes) -> Array:
         return stored.astype(weight.dtype)
     if how.scale is None or how.min is None:
         return stored.astype(np.float32)
-    return (stored.astype(np.float64) * how.scale + how.min).astype(np.float32)  # as JavaScript computes
+    # In double precision and rounded once, as JavaScript computes.
+    return (stored.astype(np.float64) * how.scale + how.min).astype(np.float32)

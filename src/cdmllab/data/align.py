@@ -30,7 +30,8 @@ def template(size: int, square: Square | None = None) -> Floats:
     InsightFace's rule: a multiple of 128 scales the 112 template by size / 128 and moves it 8 such pixels to the
     right. Every other size scales it by size / 112; InsightFace itself knows only multiples of 112 there.
 
-    With `square`, the part of the 112 x 112 pixels that is shown (left, top, right, bottom), that part fills the image.
+    With `square`, a part of the 112 x 112 pixels (left, top, right, bottom), that part fills the
+    image.
     """
     if size < 8:
         raise ValueError(f"a face of {size} pixels is too small to align")

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Pixels = NDArray[np.uint8]  # [height, width, 1 or 3]
-Square = tuple[float, float, float, float]  # left, top, right, bottom in ArcFace's aligned 112 x 112 pixels
+Square = tuple[float, float, float, float]
+"""A part of an aligned face: left, top, right, bottom in ArcFace's 112 x 112 pixels."""
 FACE_PX = 112
-WHOLE: Square = (0.0, 0.0, 112.0, 112.0)
 
 
 class Box(NamedTuple):
@@ -32,12 +32,12 @@ def crop(pixels: Pixels, box: Box) -> Pixels:
 
 
 def part_of(face: Box, square: Square) -> Box:
-    """The pixels of a part of an aligned face in an image where `face` shows all of it, to the nearest pixel.
+    """Where an image shows a part of an aligned face, to the nearest pixel.
 
     Parameters
     ----------
-    face : a square of the image that shows what ArcFace's aligned 112 x 112 pixels show
-    square : the part, in those 112 x 112 pixels
+    face : the square of the image that shows what ArcFace's aligned 112 x 112 pixels show
+    square : the part, in those 112 x 112 pixels; it may reach beyond them
     """
     scale = (face.right - face.left) / FACE_PX
     left, top = round(face.left + square[0] * scale), round(face.top + square[1] * scale)

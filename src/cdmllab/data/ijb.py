@@ -47,7 +47,9 @@ class TemplateSet(NamedTuple):
         return len(self.names)
 
     def read(self, rows: ArrayLike, size: int = 112, square: Square | None = None) -> NDArray[np.uint8]:
-        """The aligned faces of some pictures, or a part of each: uint8 of shape (rows, size, size, 3).
+        """The aligned faces of some images, uint8 of shape (rows, size, size, 3).
+
+        With `square`, a part of each, see `cdmllab.data.align.template`.
 
         Raises
         ------

@@ -33,7 +33,7 @@ HOW = (
 
 
 def box(square: Square) -> Box:
-    """The part of LFW-a's 250 x 250 pixels that shows a part of an aligned face, see `cdmllab.data.crop.part_of`."""
+    """The pixels of LFW-a's 250 x 250 that show a part of an aligned face, see `crop.part_of`."""
     return part_of(FACE, square)
 
 
@@ -85,7 +85,7 @@ def pictures(
 
 
 class People(Protocol):
-    """Rows that show people, ordered as `pictures` orders them: its images, or whatever was made of them."""
+    """Rows that show people in the order of `pictures`: its images, or what was made of them."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -101,7 +101,7 @@ class People(Protocol):
 
 
 def files(faces: People) -> list[str]:
-    """The file of each row, ``Name/Name_0001.jpg``: LFW numbers a person's images from 1, without gaps."""
+    """The file of each row, ``Name/Name_0001.jpg``; LFW numbers a person's images without gaps."""
     numbers = occurrence(faces.labels) + 1
     people = [faces.names[label] for label in faces.labels]
     return [f"{person}/{person}_{number:04d}.jpg" for person, number in zip(people, numbers, strict=True)]

@@ -212,7 +212,15 @@ def _size(path: Path) -> str:
 def main(
     script: str, make: Callable[[Job], None], arguments: list[str] | None = None, *, fetches: bool = False
 ) -> None:
-    """The command line of a data script; `script` is its ``__file__``, `fetches` whether it has the option --fetch."""
+    """The command line of a data script.
+
+    Parameters
+    ----------
+    script : its ``__file__``
+    make : what it does
+    arguments : of the command line; default: the process's own
+    fetches : whether it can download, and so has the option ``--fetch``
+    """
     print_anything()
     path = Path(script)
     parser = argparse.ArgumentParser(description=make.__doc__)

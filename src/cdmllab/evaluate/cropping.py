@@ -46,7 +46,10 @@ class Cropped:
 
 
 def cropped(protocol: Protocol, square: Square | None, size: int | None) -> Protocol:
-    """The same pairs, with a part of every face at `size` pixels (default 112); None for `square`: as it is."""
+    """The same pairs, showing a part of every face at `size` pixels (default 112).
+
+    Without `square` the protocol itself.
+    """
     if square is None or isinstance(protocol.images, Tensor):
         return protocol
     return replace(protocol, images=Cropped(protocol.images, square, size or FACE_PX))
@@ -58,7 +61,7 @@ def side_of_whole(square: Square, size: int) -> int:
 
 
 def refuse(protocol: str, square: Square | None) -> None:
-    """For protocols whose images are not faces aligned to ArcFace's template, of which no part can be named.
+    """Refuse a part where a protocol's images are not aligned to ArcFace's template.
 
     Raises
     ------

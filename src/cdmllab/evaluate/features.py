@@ -1,4 +1,4 @@
-"""Embeddings of all of LFW by a network whose weights are fixed, kept on the disk: a small training set of vectors."""
+"""Embeddings of all of LFW by a fixed network, kept on the disk: a training set of vectors."""
 
 import hashlib
 import json
@@ -27,9 +27,9 @@ _KEYS = ("plain", "mirrored", "labels", "files", "names", "network_sha256", "ima
 
 @dataclass(frozen=True)
 class Features:
-    """n embeddings, as the network gives them, not normalised; the people are numbered as `lfw.pictures` numbers them.
+    """n embeddings as the network gives them, not normalised, in the order of `lfw.pictures`.
 
-    `lfw.pairs(features)` gives View 2 as rows of these arrays, and `lfw.people_in` the people of a fold.
+    `lfw.pairs(features)` gives View 2 as rows of these arrays, `lfw.people_in` a fold's people.
     """
 
     plain: NDArray[np.float32]  # [n, d]
@@ -51,7 +51,7 @@ class Features:
 
     @property
     def flip_sum(self) -> NDArray[np.float32]:
-        """The sum of both embeddings of each image, shape (n, d): what `embed` gives with ``flip=True``."""
+        """The sum of both embeddings of each image, shape (n, d), as `embed` adds them."""
         total: NDArray[np.float32] = self.plain + self.mirrored
         return total
 
@@ -59,7 +59,7 @@ class Features:
 def of_lfw(
     backbone: nn.Module, prepare: Mapping[str, Any], *, batch_size: int = 256, folder: Path | None = None
 ) -> Features:
-    """The embeddings of all 13,233 images, computed once for each network, preprocessing and archive.
+    """The embeddings of all images, computed once for each network, preprocessing and archive.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def read(path: Path) -> Features:
 
 
 def images_digest(prepare: Mapping[str, Any]) -> str:
-    """SHA-256 over LFW's archive, the part of each image that is shown, and its size; nothing is decoded.
+    """SHA-256 over LFW's archive, the part of each image that is shown, and its size.
 
     Raises
     ------

@@ -19,8 +19,8 @@ from cdmllab.faces import FACTORS, SIZES
 from cdmllab.faces import protocols as lab
 
 Loader = Callable[[int | None, Square | None], Protocol]
-"""From the size in pixels of the network's input, None for the protocol's own, and the part of an aligned face that it
-sees, None for all, to the protocol."""
+"""From the size in pixels of the network's input (None: the protocol's own) and the part of a face
+that it sees (None: all of it) to the protocol."""
 
 PLAIN_WITHOUT = ("restyling", "roll")  # what real benchmarks align away, or what is not the same face at all
 
@@ -83,11 +83,12 @@ def load(name: str, size: int | None = None, world: int = 0, square: Square | No
     name : as in `names`, or the path of an ``.npz`` file, see `cdmllab.evaluate.npz`
     size : of the pictures in pixels, for protocols that come in more than one
     world : seed of the face lab's people, for its protocols; another seed, other people
-    square : the part of the aligned face that the network sees, see `cdmllab.preprocessing.crop_of`; None for all of it
+    square : the part of an aligned face that the network sees, see `preprocessing.crop_of`
 
     Raises
     ------
-    CdmlLabError : there is no such protocol, or its data is missing; a part of what is no aligned face is wanted
+    CdmlLabError : there is no such protocol, its data is missing, or a part is wanted of what is
+        no aligned face
     """
     if world and not in_lab(name):
         raise CdmlLabError(f"only the face lab has more than one world: {name} cannot be drawn from world {world}")

@@ -7,16 +7,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.data import att_faces, ijb, lfw, omniglot, verification
-from cdmllab.data.crop import FACE_PX, WHOLE, Square, resize
+from cdmllab.data.crop import FACE_PX, Square, resize
 from cdmllab.data.pairs import Pairs, sample
 from cdmllab.data.sets import ArraySet
 from cdmllab.evaluate.cropping import cropped, refuse
 from cdmllab.evaluate.npz import InMemory
 from cdmllab.evaluate.protocol import Protocol, Templates
+from cdmllab.preprocessing import WHOLE
 
 
 def pairs(name: str, size: int | None, square: Square | None = None) -> Protocol:
-    """A set of pairs by its name in `cdmllab.data.verification`; its images show no more than the aligned face.
+    """A set of pairs by its name in `cdmllab.data.verification`.
+
+    Its images end where the aligned face ends: a part that reaches beyond is black there.
 
     Raises
     ------

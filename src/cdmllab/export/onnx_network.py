@@ -1,4 +1,4 @@
-"""An ONNX file as a network that can be evaluated: one of insightface's recognition models, or one of our exports."""
+"""An ONNX file as a network to evaluate: insightface's recognition models, and our exports."""
 
 import hashlib
 import json
@@ -19,18 +19,18 @@ _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class OnnxNetwork(nn.Module):
-    """The file in ONNX Runtime on the CPU, from normalised images [b, channels, size, size] to embeddings [b, d].
+    """The file in ONNX Runtime on the CPU: images [b, channels, size, size] to embeddings [b, d].
 
     Attributes
     ----------
-    preprocessing : how uint8 images become its input: what one of our exports says; else insightface's rule
+    preprocessing : how uint8 images become its input: what our exports say, or insightface's rule
     size : height and width of its input in pixels
     sha256 : of the file, [32], so that the same file has the same `judging.digest`
 
     Raises
     ------
-    CdmlLabError : ONNX Runtime is not installed, or the file cannot be read, or is no network from square images of
-        one or three channels to one embedding each
+    CdmlLabError : ONNX Runtime is not installed, or the file cannot be read, or is no network from
+        square images of one or three channels to one embedding each
     """
 
     sha256: Tensor
@@ -49,7 +49,7 @@ class OnnxNetwork(nn.Module):
         self.register_buffer("sha256", torch.frombuffer(bytearray(content), dtype=torch.uint8))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embeddings float32, shape (b, d); a file for a batch of one size is fed portions of that size.
+        """Embeddings float32, shape (b, d); in portions where the file fixes the batch.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class OnnxNetwork(nn.Module):
 
     def _run(self, images: Tensor, step: int) -> Tensor:
         x = images.numpy().astype(self._type)
-        if self.batch:  # the last portion may be smaller: the rest is black, and its embeddings are left out
+        if self.batch:  # the last portion may be smaller; what fills it up is dropped again below
             x = np.concatenate([x, np.zeros((step - len(x), *x.shape[1:]), dtype=x.dtype)])
         try:
             (found,) = self._session.run([self._output], {self._input: x})
@@ -113,9 +113,9 @@ def _shape(path: Path, given: Any) -> tuple[int | None, int, int]:
 def _preprocessing(path: Path, session: Any, channels: int, size: int) -> Preprocessing:
     """What the file itself says, or insightface's rule for its own recognition models.
 
-    Those with a subtraction and a multiplication among their first nodes, by the names that MXNet's exporter gives
-    them, take pixels as they are; all others take (x - 127.5) / 127.5. Source:
-    https://github.com/deepinsight/insightface/blob/master/python-package/insightface/model_zoo/arcface_onnx.py
+    A model with a subtraction and a multiplication among its first nodes, by the names that MXNet's
+    exporter gives them, takes pixels as they are; every other takes (x - 127.5) / 127.5. Source:
+    model_zoo/arcface_onnx.py of https://github.com/deepinsight/insightface
     """
     said = session.get_modelmeta().custom_metadata_map.get(OWN_INPUT)
     if said is not None:
