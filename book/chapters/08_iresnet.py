@@ -117,9 +117,10 @@ notebook.Table(
 # ## The lightweight network
 #
 # `lightweight` is r18_lite with two changes. Every $3 \times 3$ convolution of a block becomes two
-# convolutions, called **depthwise separable** together: a $3 \times 3$ filter for each channel by
-# itself, then a $1 \times 1$ convolution that mixes the channels. And the last stage has 192
-# channels instead of 256. Depth, stem, shortcuts and the order of the layers stay as they are.
+# convolutions, together called a {term}`depthwise separable convolution`: a $3 \times 3$ filter for
+# each channel by itself, then a $1 \times 1$ convolution that mixes the channels. And the last stage
+# has 192 channels instead of 256. Depth, stem, shortcuts and the order of the layers stay as they
+# are.
 
 # %%
 steps = {

@@ -19,6 +19,7 @@ from cdmllab.errors import CdmlLabError
 from cdmllab.files import replacing
 
 State = layouts.State
+# Where a training checkpoint keeps its network.
 _INSIDE = ("state_dict_backbone", "backbone", "state_dict", "model", "model_state_dict", "net")
 # Trainers keep these next to the weights: settings, callbacks, scores. None of them is imported.
 _PASSED_OVER = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "argparse.", "pathlib.", "numpy.")
