@@ -10,7 +10,7 @@ from cdmllab.errors import CdmlLabError
 if TYPE_CHECKING:
     from torch import nn
 
-    from cdmllab.evaluate import Evaluation
+    from cdmllab.evaluate import Evaluation, Protocol
     from cdmllab.preprocessing import Preprocessing
 
 
@@ -60,7 +60,7 @@ def evaluate(
     settings = judging.Settings(flip, replicates, seed, batch_size)
     folder = _folder(run)
 
-    def judged(name: str) -> "Evaluation":
+    def judged(name: str) -> "tuple[Evaluation, Protocol]":
         done, loaded, was_there = judging.judge(backbone, name, folder, settings, prepare=prepare, redo=redo)
         typer.echo(f"{done.name}{' (done before)' if was_there else ''}")
         if figures:
@@ -68,16 +68,16 @@ def evaluate(
 
             drawn = drawings.write(done, loaded, folder)
             typer.echo(f"  drawn      {len(drawn)} figures, {folder / done.name}__*.svg")
-        return done
+        return done, loaded
 
     try:
-        chosen_on = judged(threshold_from) if threshold_from else None
+        chosen_on = judged(threshold_from)[0] if threshold_from else None
         for name in wanted:
             if name == threshold_from:
                 continue
-            done = judged(name)
+            done, protocol = judged(name)
             if chosen_on is not None:
-                done = judging.decide(done, chosen_on, far)
+                done = judging.decide(done, chosen_on, far, protocol.people())
                 done.write(folder)
             for line in report(done.measures):
                 typer.echo(f"  {line}")

@@ -55,8 +55,7 @@ def _worst(evaluation: Evaluation, protocol: Protocol, count: int = 16) -> Figur
 
 def _by_nuisance(evaluation: Evaluation, protocol: Protocol, name: str) -> Figure:
     figure, axes = plots.figure(2, width=7.6, height=2.8)
-    own, pairs = protocol.identity, protocol.pairs
-    who = None if own is None else (own[pairs.first], own[pairs.second])
+    who = protocol.people()
     for ax, how in zip(axes, get_args(Together), strict=True):
         of_pair = protocol.nuisance_of_pairs(name, how)
         edges = np.histogram_bin_edges(of_pair, 6)
