@@ -270,10 +270,9 @@ def folds_by_hand(scores, same, fold, w):
     return np.mean(found)
 
 
-@pytest.mark.parametrize(
-    "share", [0.05, 0.5, 0.95]
-)  # of genuine pairs: accept none, or all, is best where one kind is rare
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
 def test_weighted_accuracy_over_folds_by_hand(share):
+    """Where nearly all pairs are impostors it is best to accept none, where nearly all are genuine to accept all."""
     rng = np.random.default_rng(int(100 * share))
     for _ in range(40):
         scores, same = np.sort(rng.integers(0, 12, 24) / 2.0)[::-1], rng.random(24) < share
