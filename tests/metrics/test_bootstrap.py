@@ -306,3 +306,29 @@ def test_eer_of_weights_that_part_the_kinds_is_zero_or_one():
     got = weighted.Curve(scores, same).measures(np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0], [1.0] * 4]))
     assert got["eer"].tolist() == [0.0, 1.0, 0.5]
     assert got["auc"].tolist() == [1.0, 0.0, 0.75]
+
+
+def folds_by_hand(scores, same, fold, w):
+    """Fold by fold: every threshold between two scores of the others, above all and at the lowest; the middle best."""
+    found = []
+    for k in np.unique(fold):
+        rest, own = fold != k, fold == k
+        values = np.unique(scores[rest])[::-1]
+        thresholds = [np.inf, *((values[:-1] + values[1:]) / 2.0), values[-1]]
+        gains = [(w * np.where(same, 1.0, -1.0))[rest & (scores >= t)].sum() for t in thresholds]
+        best = [t for t, gain in zip(thresholds, gains, strict=True) if gain == max(gains)]
+        right = (scores >= best[len(best) // 2]) == same
+        if w[own].sum() > 0:
+            found.append((w * right)[own].sum() / w[own].sum())
+    return np.mean(found)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_weighted_accuracy_over_folds_by_hand(share):
+    """Where nearly all pairs are impostors it is best to accept none, where nearly all are genuine to accept all."""
+    rng = np.random.default_rng(int(100 * share))
+    for _ in range(40):
+        scores, same = np.sort(rng.integers(0, 12, 24) / 2.0)[::-1], rng.random(24) < share
+        fold, w = rng.permutation(np.arange(24) % 8), rng.integers(0, 3, (4, 24)).astype(float)
+        got = weighted.Folds(scores, same, fold).accuracy(w)
+        np.testing.assert_allclose(got, [folds_by_hand(scores, same, fold, row) for row in w])

@@ -55,6 +55,9 @@ def test_fixed_grid_accepts_no_pair_at_the_end_of_the_scale():
     assert got.mean == 1.0
     assert got.thresholds.tolist() == [0.01, 0.01]
     assert got.far[-1] == 0.0
+    missed = fixed_grid.fold_accuracy([0.0, 4.0, 4.0] * 2, [True, False, True] * 2, [0] * 3 + [1] * 3)
+    assert missed.per_fold.tolist() == [2 / 3, 2 / 3]
+    assert (missed.tar[-1], missed.far[-1]) == (0.5, 0.0)
 
 
 @pytest.mark.parametrize(("fold", "said"), [([0, 0, 0, 0], "two folds"), ([0, 1], r"fold must have shape \(4,\)")])

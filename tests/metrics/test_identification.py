@@ -73,6 +73,8 @@ def test_tpir_at_fpir_of_tied_strangers_keeps_its_promise():
         (lambda g, i, q, j: (g[:1], i[:1], q, j), "needs two gallery entries and a probe, got 1 and 80"),
         (lambda g, i, q, j: (g, i, q[:0], j[:0]), "needs two gallery entries and a probe, got 12 and 0"),
         (lambda g, i, q, j: (g, i, q[:, :4], j), "do not fit"),
+        (lambda g, i, q, j: (g, i[1:], q, j), r"do not fit: got \(12, 6\), \(11,\), \(80, 6\) and \(80,\)"),
+        (lambda g, i, q, j: (g, i, q, j[1:]), "do not fit"),
         (lambda g, i, q, j: (g, i, np.where(np.arange(80)[:, None] == 4, np.nan, q), j), "probe 4 is zero or not"),
         (lambda g, i, q, j: (np.where(np.arange(12)[:, None] == 2, 0, g), i, q, j), "gallery entry 2 is zero"),
     ],

@@ -155,6 +155,7 @@ def test_a_scale_ends_where_rounding_does(scale, low, high):
     near = scoring.convert([low - 9e-7, high + 9e-7], scale, scale)
     np.testing.assert_allclose(near, [low, high], rtol=0, atol=1e-6)
     assert low <= near.min() <= near.max() <= high
+    assert scoring.convert([1, 0], scale, scale).dtype == np.float64
     for beyond in (low - 2e-6, high + 2e-6):
         with pytest.raises(ValueError, match=f"^{scale} lies in"):
             scoring.convert(beyond, scale, "cosine")

@@ -86,6 +86,7 @@ def test_media_of_one_number_in_two_templates_are_two():
     e = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     got = templates.pool(e, [4, 4, 9], [7, 8, 7])
     assert got.number.tolist() == [4, 9]
+    assert got.number.dtype == np.int64
     np.testing.assert_allclose(got.embeddings, [[np.sqrt(0.5)] * 2, [0.0, 1.0]])
 
 
