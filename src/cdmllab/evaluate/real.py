@@ -75,7 +75,7 @@ def handwriting(name: str, part: str, without: tuple[str, ...], size: int | None
 
 
 @functools.lru_cache(maxsize=2)
-def _lfw(size: int) -> ArraySet:
+def _lfw(size: int) -> lfw.Faces:
     return lfw.pictures(size=(size, size))
 
 
