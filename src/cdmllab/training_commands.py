@@ -17,7 +17,11 @@ def train(
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run that was stopped.")] = None,
     redo: Annotated[bool, typer.Option("--redo", help="Train again what is finished already.")] = False,
 ) -> None:
-    """Train as a preset says, into a folder of runs/ ($CDMLLAB_RUNS); what is finished already is not repeated."""
+    """Train as a preset says, into a folder of runs/ ($CDMLLAB_RUNS).
+
+    What is finished already is not repeated, unless its data has changed since; a run goes on only with
+    the data and the config it was begun with.
+    """
     from cdmllab import console, training
     from cdmllab.training import presets
 

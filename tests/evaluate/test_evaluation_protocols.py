@@ -1,3 +1,4 @@
+import miniatures
 import numpy as np
 import pytest
 from small_protocols import protocol, templates
@@ -166,3 +167,15 @@ def test_a_bin_is_a_protocol(tmp_path):
     again = protocols.load(str(tmp_path / "own.npz"))
     np.testing.assert_array_equal(again.images.read(range(40)), found.images.read(range(40)))
     assert again.pairs.same.tolist() == found.pairs.same.tolist()
+
+
+def test_a_template_protocol_whose_images_were_replaced_is_another_one(data):
+    """An evaluation is kept by the digest of its protocol; of half a million files the sizes are in it."""
+    miniatures.ijbc(data)
+    before = protocols.load("ijbc").digest()
+    assert protocols.load("ijbc").digest() == before
+    file = next((data / "ijbc/loose_crop").iterdir())
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert protocols.load("ijbc").digest() != before
+    file.unlink()
+    assert protocols.load("ijbc").digest() != before

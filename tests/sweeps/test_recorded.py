@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -273,6 +274,24 @@ def test_chapters_kept_as_results_need_their_provenance(tmp_path):
         "dirty.ipynb: was measured with changes that are not committed",
         "none.ipynb does not say where it comes from: write it with `cdmllab book run`",
     ]
+
+
+def test_commits_are_looked_up_where_the_history_is_there_and_counted(tmp_path):
+    """In a folder that git does not know, no commit can be checked, and the report says that none was."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=b"]
+    results = tmp_path / "results"
+    results.mkdir()
+    there = {"command": "cdmllab bench x", "git_dirty": False, "versions": {}}
+    (results / "a.json").write_text(json.dumps({**there, "git_commit": "0" * 40}))
+    assert ledger.check(results, tmp_path)[0]["commits in this history"] == []
+    assert ledger.check(results, tmp_path)[1] == []
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    (results / "b.json").write_text(json.dumps({**there, "git_commit": head}))
+    seen, faults = ledger.check(results, tmp_path)
+    assert seen["commits in this history"] == [head[:12]]
+    assert faults == ["a: commit 000000000000 is not in this history"]
 
 
 def test_the_projects_own_results_are_in_order():

@@ -123,13 +123,18 @@ class Job:
         known = next((f for name, f in self.manifest.files.items() if path.as_posix().endswith(name)), None)
         if known is None or not path.is_file() or self._other_counts:
             return
-        size = path.stat().st_size
+        if path.suffix == ".txt":  # git and editors on Windows change the ends of its lines, and nothing else
+            content = path.read_bytes().replace(b"\r\n", b"\n")
+            size, digest = len(content), hashlib.sha256(content).hexdigest()
+        else:
+            size, digest = path.stat().st_size, None
         if size != known.bytes:
             raise DataError(f"{path} has {size:,} bytes, {known.bytes:,} are expected: the download is not complete")
         if self.dry_run:
             return
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest is None:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != known.sha256:
             raise DataError(f"{path} has SHA-256 {digest}, {known.sha256} is expected: it is not the file handed out")
         self.say(f"checked {path}")

@@ -20,7 +20,6 @@ from cdmllab.data.pair_lists import PairList
 from cdmllab.data.pairs import Pairs
 from cdmllab.data.people import gallery_and_probes, gallery_pairs
 from cdmllab.data.prepare import Job
-from cdmllab.data.sets import ArraySet
 from cdmllab.data.walk import LeftOut, summary
 from cdmllab.errors import DataError
 from cdmllab.files import write_text
@@ -90,10 +89,10 @@ def training_pack(job: Job, name: str, pack: str, folder: str, *archives: str) -
 
 def lfw_pack(job: Job, archive: Path, pair_file: Path) -> None:
     """LFW at 112 x 112: a pack of everybody, the people to leave out for each fold, and the bin of View 2."""
-    memory: list[tuple[ArraySet, Pairs]] = []
+    memory: list[tuple[lfw.Faces, Pairs]] = []
     colour: Colour = "GRAY" if archive.name.startswith("lfwa") else "RGB"
 
-    def faces() -> tuple[ArraySet, Pairs]:
+    def faces() -> tuple[lfw.Faces, Pairs]:
         if not memory:
             pictures = lfw.pictures(archive, size=(SIZE, SIZE), colour=colour)
             memory.append((pictures, lfw.pairs(pictures, path=pair_file)))

@@ -93,7 +93,7 @@ def of_lfw(
         for images in (faces.images, faces.images[:, :, ::-1])
     )
     arrays: dict[str, Any] = {"plain": one, "mirrored": other, "labels": faces.labels, **key}
-    arrays |= {"files": np.array(lfw.files(faces)), "names": np.array(faces.names)}
+    arrays |= {"files": np.array(faces.files), "names": np.array(faces.names)}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
     return read(path)
@@ -125,7 +125,7 @@ def read(path: Path) -> Features:
 
 
 def images_digest(prepare: Mapping[str, Any]) -> str:
-    """SHA-256 over LFW's archive, the part of each image that is shown, and its size.
+    """SHA-256 over LFW's archive or folder, the part of each image that is shown, and its size.
 
     Raises
     ------
@@ -135,6 +135,5 @@ def images_digest(prepare: Mapping[str, Any]) -> str:
     if path is None:
         raise DataError(lfw.HOW)
     found = hashlib.sha256(repr((lfw.box(preprocessing.crop_of(prepare)), prepare["size"])).encode())
-    with path.open("rb") as file:
-        found.update(hashlib.file_digest(file, "sha256").digest())
+    found.update(lfw.digest(path).encode())
     return found.hexdigest()

@@ -70,12 +70,16 @@ def carry_out(task: Task, within: Path | None = None, tell: Callable[[str], None
 def _unfinished(config: Config, within: Path | None) -> Run | None:
     """The newest run of this config that stopped on its way, unless a finished one is there or somebody works in it."""
     wanted = config.flat()
-    if Run.find(wanted, within=within) is not None:
+    if next(Run.finished(wanted, within=within, tell=_quietly), None) is not None:
         return None
-    for run in reversed(list(Run.list(within))):
+    for run in reversed(list(Run.list(within, _quietly))):
         if run.config == wanted and _free(run):
             return run
     return None
+
+
+def _quietly(sentence: str) -> None:
+    """What is no run is told by the training."""
 
 
 def _free(run: Run) -> bool:

@@ -23,7 +23,7 @@ _MAY_CHANGE = ("watch", "threads", "device", "data.workers", "data.folder")
 
 
 class OtherDataError(CdmlLabError):
-    """A run may not go on, since its data has changed; its record stays as it is."""
+    """A run may not go on, since its data has changed."""
 
 
 def config(run: Run) -> Config:

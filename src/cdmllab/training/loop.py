@@ -84,11 +84,15 @@ def train(
         with place(config.device) as here, torch.random.fork_rng():
             if at_epoch is not None and here.world_size > 1:
                 raise ValueError("at_epoch looks at the whole network: it needs a training in one process")
-            _check(config, here)
-            run = resume or _begin(config, within, here)
             if not here.first:
                 say, progress = _silent, None
-            _hold(run, config, here, say, progress, at_epoch, again=resume is not None)
+            _check(config, here)
+            source = _source(config, say)
+            data = earlier.fingerprint(config, source)
+            if resume is not None:
+                earlier.refuse_other_data(resume, data, here, say)
+            run = resume or _begin(config, within, here)
+            _hold(run, config, source, data, here, say, progress, at_epoch, again=resume is not None)
     finally:
         torch.set_num_threads(threads)
     return load(run)
@@ -152,6 +156,20 @@ def _silent(line: str) -> None:
     """Say nothing."""
 
 
+def _source(config: Config, say: Tell) -> TrainingSet:
+    """The data, seen to be something that the loss can learn from."""
+    source = sources.load(config.data.name, config.data.options)
+    doubt = learnable.check(
+        source.labels,
+        batch_size=config.batch_size,
+        per_identity=config.data.per_identity,
+        pair_loss=None if config.loss.name in margins.names() else config.loss.name,
+    )
+    if doubt:
+        say(doubt)
+    return source
+
+
 def _begin(config: Config, within: Path | None, here: Place) -> Run:
     made = Run.create(config.name, config.seed, config.flat(), within=within).folder if here.first else Path()
     return Run.open(here.agree(str(made)))
@@ -160,6 +178,8 @@ def _begin(config: Config, within: Path | None, here: Place) -> Run:
 def _hold(
     run: Run,
     config: Config,
+    source: TrainingSet,
+    data: dict[str, Any],
     here: Place,
     say: Tell,
     progress: Progress | None,
@@ -175,17 +195,11 @@ def _hold(
         except Timeout:
             raise CdmlLabError(f"another process is training in {run.folder}: wait for it to end") from None
     try:
-        source = sources.load(config.data.name, config.data.options)
-        data = earlier.fingerprint(config, source)
-        if again:
-            earlier.refuse_other_data(run, data, here, say)
         if here.first:
             if again:  # a killed run's record says that it runs; the code may be another all the same
                 run.restart()
             run.note(data=data)
         _fit(run, config, source, here, say, progress, at_epoch)
-    except earlier.OtherDataError:
-        raise
     except BaseException as error:
         if here.first:
             run.finish(
@@ -206,14 +220,6 @@ def _fit(
     progress: Progress | None,
     at_epoch: AtEpoch | None,
 ) -> None:
-    doubt = learnable.check(
-        source.labels,
-        batch_size=config.batch_size,
-        per_identity=config.data.per_identity,
-        pair_loss=None if config.loss.name in margins.names() else config.loss.name,
-    )
-    if doubt:
-        say(doubt)
     torch.manual_seed(config.seed)
     backbone = config.backbone.build()
     head: Any = config.loss.build(
