@@ -31,10 +31,12 @@ _KINDS = {
     "IResNet": ("conv1.weight", "layer1.0.bn1.weight"),
     "IR-net": ("input_layer.0.weight", "body.0.res_layer.0.weight"),
     "small network": ("stem.0.weight", "blocks.0.body.0.weight"),
+    "dlib's ResNet": ("stem.conv.weight", "blocks.128_1.conv1.conv.weight"),
 }
 _KNOWN = (
     "arcface_torch's and MagFace's IResNets (conv1, bn1, prelu, layer1, ...), AdaFace's and CVLface's IR-nets "
-    "(input_layer, output_layer, body), and our small network (stem, blocks, bn, fc)"
+    "(input_layer, output_layer, body), our small network (stem, blocks, bn, fc), and our form of dlib's ResNet "
+    "(stem, blocks, fc)"
 )
 
 
