@@ -118,10 +118,10 @@ def test_best_threshold_by_hand(scores, same, threshold):
 
 
 def test_accuracy_counts_a_score_at_the_threshold_as_accepted():
-    scores, same = [0.2, 0.5, 0.5, 0.8], [False, True, False, True]
+    scores, same = [0.2, 0.5, 0.6, 0.8], [False, True, False, True]
     assert v.accuracy(scores, same, 0.5) == 0.75
-    assert v.accuracy(scores, same, 0.6) == 0.75
-    assert v.accuracy(scores, same, 0.9) == 0.5
+    assert v.accuracy(scores, same, 0.55) == 0.5
+    assert v.accuracy(scores, same, 0.7) == 0.75
 
 
 def test_fold_accuracy_by_hand():
