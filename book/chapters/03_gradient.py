@@ -639,7 +639,7 @@ notebook.tell(
 # :::{admonition} Where we deviate
 # :class: note
 # The default of ArcFace and CDML in this book is the exact gradient with `"linear"` beyond $\pi$ and a margin held constant.
-# `gradient="straight_through", beyond_pi="none"` is arcface_torch's ArcFace; `CDML.public_gap()` and
+# `gradient="straight_through", beyond_pi="none"` is arcface_torch's ArcFace since December 2022; `CDML.public_gap()` and
 # `CDML.public_angle_gap()` are the public CDML code's forms, differentiated fully. In that code the ArcFace beside them is
 # straight-through, so a comparison of the two mixes the margin with the gradient. What this page
 # computes without a word about precision is in float64; training works in float32.

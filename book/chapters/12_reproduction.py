@@ -795,8 +795,8 @@ _ = fig.legend(
 # know who is who. The other way needs to know nothing.
 #
 # Exact, ArcFace pushes with {glue:text}`push:.0f` a radian at 90 degrees, away from all centres. Straight through, the margin's
-# slope is left out, and the same push is {glue:text}`push_through:.0f`: arcface_torch, which does that, cannot fall into this
-# trap. Neither can a margin on the cosine, whose price is the same at every angle. And so it went: straight through, both
+# slope is left out, and the same push is {glue:text}`push_through:.0f`: today's arcface_torch, which does that, cannot fall into
+# this trap. Neither can a margin on the cosine, whose price is the same at every angle. And so it went: straight through, both
 # had {glue:text}`through_apart:.0f` % of a training batch or more right in the end, at {glue:text}`through_angle:.0f` degrees or
 # less, and verify strangers as the table says.
 #

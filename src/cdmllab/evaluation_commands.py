@@ -75,9 +75,9 @@ def evaluate(
         for name in wanted:
             if name == threshold_from:
                 continue
-            done, protocol = judged(name)
+            done, loaded = judged(name)
             if chosen_on is not None:
-                done = judging.decide(done, chosen_on, far, protocol.people())
+                done = judging.decide(done, chosen_on, far, loaded.people())
                 done.write(folder)
             for line in report(done.measures):
                 typer.echo(f"  {line}")
