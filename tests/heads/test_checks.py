@@ -78,7 +78,7 @@ def test_known_easiness_may_be_a_list():
         head(x, y, "hard")
 
 
-LENGTHS = [1e-30, 1e-18, 1e-12, 1.0, 1e15, 1e18, 1e25, 1e37]
+LENGTHS = [1e-30, 1e-18, 1e-12, 1.0, 1e15, 1e18, 1e21, 1e37]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -109,7 +109,8 @@ def as_usual(centres: Tensor, bias: Tensor | None, dtype: torch.dtype, cosines: 
         finite = torch.linalg.vector_norm(rows.detach(), ord=torch.inf, dim=1).isfinite().all()
         return Centres(rows, bias, None), finite if bias is None else finite & bias.isfinite().all()
     lengths = torch.linalg.vector_norm(rows.detach(), dim=1)
-    limit = torch.finfo(dtype).max ** 0.4  # 3e15 in float32
+    # 3e15 in float32: squares and their inverses stay normal numbers, which GPUs do not flush to 0.
+    limit = torch.finfo(dtype).max ** 0.4
     usual = (lengths == 0.0) | ((lengths > 1.0 / limit) & (lengths < limit))
     return Centres(rows, None, lengths), usual.all()
 
@@ -131,10 +132,8 @@ def rescued(centres: Centres, identities: range) -> Centres:
         bad |= ~torch.isfinite(centres.bias.detach())
     if bool(bad.any()):
         i = identities[int(bad.nonzero()[0]) * len(identities) // len(bad)]
-        raise ValueError(
-            f"the class centre of identity {i} holds NaN or infinity ({int(bad.sum())} such centres): "
-            "an earlier step has spoilt it"
-        )
+        count = int(bad.sum())
+        raise ValueError(f"the class centre of identity {i} holds NaN or infinity ({count} such centres)")
     rows = unit(centres.rows)
     return Centres(rows, None, torch.linalg.vector_norm(rows.detach(), dim=1))
 

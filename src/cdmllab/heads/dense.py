@@ -31,7 +31,9 @@ class DenseHead(MarginHead):
     def _look(self, started: Started, keep: bool) -> Seen:
         batch, (cosines, linear) = started
         scale = self.policy.current_scale(self.scale).to(cosines.dtype)
-        plain = scale * cosines if linear is None else linear
+        logits = None
+        if keep:
+            logits = (scale * cosines if linear is None else linear).detach()
         if self.interclass_filtering_threshold:
             cosines = cosines.masked_fill(cosines > self.interclass_filtering_threshold, 0.0)
         others = cosines.scatter(1, batch.labels.unsqueeze(1), -torch.inf)
@@ -45,7 +47,7 @@ class DenseHead(MarginHead):
             else:
                 scaled = scale.detach() * others.detach()
                 batch = replace(batch, negative_partition=scaled.logsumexp(dim=1))
-        return Seen(batch, cosines, plain.detach() if keep else None)
+        return Seen(batch, cosines, logits)
 
     def _sample_losses(self, started: Started, seen: Seen) -> Tensor:
         batch, (_, linear) = seen.batch, started.work
