@@ -38,7 +38,7 @@ def make(job: prepare.Job) -> None:
     if convert.missing("onnx"):
         job.say(f"no ONNX file: it needs {convert.missing('onnx')}, which pip install 'cdmllab[export]' brings")
         return
-    job.make(f"{NAME}/{NAME}.onnx", lambda target: _export(release, target), lambda target: {"files": 1})
+    job.make(f"{NAME}/{NAME}.onnx", lambda target: _export(release, target), _side)
 
 
 def _download(job: prepare.Job) -> None:
@@ -77,6 +77,12 @@ def _convert(job: prepare.Job, tarball: Path, target: Path) -> None:
 
 def _export(release: Path, target: Path) -> None:
     convert.export(release, "onnx", output=target, identities=PEOPLE)
+
+
+def _side(file: Path) -> dict[str, int]:
+    from cdmllab.export.onnx_network import OnnxNetwork
+
+    return {"pixels a side": OnnxNetwork(file).size}
 
 
 def _count(release: Path) -> dict[str, int]:

@@ -127,6 +127,11 @@ def test_what_is_no_aligned_face_has_no_parts(name):
         protocols.load(name, 32, square=SQUARE)
 
 
+def test_the_whole_face_as_a_crop_is_no_crop():
+    plain = protocols.load("digits/known", 8)
+    assert protocols.load("digits/known", 8, square=WHOLE).digest() == plain.digest()
+
+
 def test_images_that_are_not_square_are_told(tmp_path):
     pixels = np.zeros((4, 12, 10, 1), dtype=np.uint8)
     np.savez(tmp_path / "own.npz", images=pixels, first=[0, 1], second=[2, 3], same=[True, False])

@@ -101,6 +101,21 @@ def test_the_same_file_has_the_same_digest_and_another_one_has_not(tmp_path):
     assert digest(one) == digest(again) != digest(other)
 
 
+def test_weights_kept_next_to_the_file_are_part_of_the_digest(tmp_path):
+    digests = set()
+    for scale in (1.0, 2.0):
+        model = onnx.load(write(tmp_path / "whole.onnx"))
+        tensor = onnx.numpy_helper.from_array(scale * MATRIX, "matrix")
+        model.graph.initializer[0].CopyFrom(tensor)
+        onnx.save(model, tmp_path / "a.onnx", save_as_external_data=True, location="a.data", size_threshold=0)
+        network = OnnxNetwork(tmp_path / "a.onnx")
+        want = scale * ((shown(3).double() - 127.5) / 127.5).flatten(1).numpy() @ MATRIX
+        np.testing.assert_allclose(fed(network, shown(3)), want, rtol=0, atol=2e-4)
+        digests.add(digest(network))
+        (tmp_path / "a.data").unlink()
+    assert len(digests) == 2
+
+
 def test_our_exports_say_how_they_are_fed(tmp_path):
     pytest.importorskip("onnxscript")
     torch.manual_seed(0)

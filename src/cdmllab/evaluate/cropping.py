@@ -50,8 +50,9 @@ def cropped(protocol: Protocol, square: Square | None, size: int | None) -> Prot
 
     Without `square` the protocol itself.
     """
-    if square is None or isinstance(protocol.images, Tensor):
+    if square is None:
         return protocol
+    assert not isinstance(protocol.images, Tensor)  # those are of digits
     return replace(protocol, images=Cropped(protocol.images, square, size or FACE_PX))
 
 

@@ -62,7 +62,7 @@ def judge(
     ValueError : pictures the network does not take, embeddings that are not finite; as `evaluate`
     CdmlLabError : as `protocols.load`
     """
-    square = preprocessing.crop_of(prepare) if isinstance(prepare, Mapping) and "crop" in prepare else None
+    square = preprocessing.crop_of(prepare) if isinstance(prepare, Mapping) else preprocessing.WHOLE
     protocol = protocols.load(name, getattr(backbone, "size", None), settings.world, square)
     flip = protocol.mirror if settings.flip is None else settings.flip
     key = {

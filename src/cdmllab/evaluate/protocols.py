@@ -17,6 +17,7 @@ from cdmllab.evaluate.cropping import cropped, refuse, side_of_whole
 from cdmllab.evaluate.protocol import Protocol, Templates
 from cdmllab.faces import FACTORS, SIZES
 from cdmllab.faces import protocols as lab
+from cdmllab.preprocessing import WHOLE
 
 Loader = Callable[[int | None, Square | None], Protocol]
 """From the size in pixels of the network's input (None: the protocol's own) and the part of a face
@@ -90,6 +91,7 @@ def load(name: str, size: int | None = None, world: int = 0, square: Square | No
     CdmlLabError : there is no such protocol, its data is missing, or a part is wanted of what is
         no aligned face
     """
+    square = None if square == WHOLE else square
     if world and not in_lab(name):
         raise CdmlLabError(f"only the face lab has more than one world: {name} cannot be drawn from world {world}")
     if in_lab(name):

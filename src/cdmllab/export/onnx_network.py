@@ -25,7 +25,8 @@ class OnnxNetwork(nn.Module):
     ----------
     preprocessing : how uint8 images become its input: what our exports say, or insightface's rule
     size : height and width of its input in pixels
-    sha256 : of the file, [32], so that the same file has the same `judging.digest`
+    sha256 : of the file and of weights kept next to it, [32]: the same network has the same
+        `judging.digest`
 
     Raises
     ------
@@ -39,14 +40,12 @@ class OnnxNetwork(nn.Module):
         super().__init__()
         if not path.is_file():
             raise CdmlLabError(f"there is no file {path}")
-        self._path = path
         self._session = _session(path, threads)
         given, out = _ends(path, self._session)
         self.batch, channels, self.size = _shape(path, given)
         self._input, self._output, self._type = given.name, out.name, _TYPES[given.type]
         self.preprocessing = _preprocessing(path, self._session, channels, self.size)
-        content = hashlib.sha256(path.read_bytes()).digest()
-        self.register_buffer("sha256", torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        self.register_buffer("sha256", _digest(path))
 
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings float32, shape (b, d); in portions where the file fixes the batch.
@@ -135,6 +134,18 @@ def _preprocessing(path: Path, session: Any, channels: int, size: int) -> Prepro
     inside = all(any(name.startswith(kind) for name in first) for kind in (("Sub", "_minus"), ("Mul", "_mul")))
     own = {"mean": [0.0] * 3, "std": [1.0 / 255.0] * 3} if inside else {}
     return {**INSIGHTFACE, "size": size, **own}
+
+
+def _digest(path: Path) -> Tensor:
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    outside = {ExternalDataInfo(tensor).location for tensor in graph.initializer if uses_external_data(tensor)}
+    found = hashlib.sha256()
+    for file in (path, *(path.parent / name for name in sorted(outside))):
+        found.update(file.read_bytes())
+    return torch.frombuffer(bytearray(found.digest()), dtype=torch.uint8)
 
 
 def _sides(shape: Any) -> str:
