@@ -3,9 +3,9 @@
     python data_scripts/lfw.py [--to FOLDER] [--dry-run]
 
 Wants ``lfw/lfwa.tar.gz`` (LFW-a, grey), or in colour ``lfw/lfw-deepfunneled.tgz``,
-``lfw-funneled.tgz``, ``lfw.tgz`` or Kaggle's ``archive.zip``, or one of them unpacked below ``lfw/``; and
-``lfw/pairs.txt`` or ``pairs.csv``, which Kaggle's zip holds. ``lfw_112/folds.json`` names the people in
-the pairs of each fold, who must not be trained on when that fold is tested.
+``lfw-funneled.tgz``, ``lfw.tgz`` or Kaggle's ``archive.zip``, or one of them unpacked below
+``lfw/``; and ``lfw/pairs.txt`` or ``pairs.csv``, which Kaggle's zip holds. ``lfw_112/folds.json``
+names the people in the pairs of each fold, who must not be trained on when that fold is tested.
 """
 
 from cdmllab.data import lfw, prepare, recipes

@@ -77,7 +77,7 @@ def _provenance(record: dict[str, Any]) -> Iterator[str]:
         if key not in record:
             yield f"has no {key}"
     if "git_commit" in record and is_unknown(record["git_commit"]):
-        yield "does not know its commit, so nobody can cite it: measure again in a checkout that git can read"
+        yield "does not know its commit: measure again in a checkout that git can read"
     elif record.get("git_dirty"):
         yield "was measured with changes that are not committed"
     elif record.get("citable") is False:
@@ -85,7 +85,7 @@ def _provenance(record: dict[str, Any]) -> Iterator[str]:
 
 
 class _History:
-    """The repository's commits, asked about one by one; where git cannot say, none is known and none missed."""
+    """The repository's commits; where git cannot be asked, none is known and none is missed."""
 
     def __init__(self, where: Path) -> None:
         self._where = where
@@ -98,7 +98,7 @@ class _History:
         return sorted(sha[:12] for sha, there in self._known.items() if there)
 
     def faults(self, record: Any) -> list[str]:
-        """A sentence for each commit named anywhere in a record that the repository does not have."""
+        """A sentence for each commit named in a record that the repository does not have."""
         if not self._whole:
             return []
         named = sorted(set(_commits(record)))

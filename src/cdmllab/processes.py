@@ -35,7 +35,7 @@ def end_with_parent() -> None:
 
 
 def refuse_while_imported(what: str) -> None:
-    """Refuse work that a script without a main guard begins once more in each of its worker processes.
+    """Refuse work that a script without a main guard begins again in each of its worker processes.
 
     A worker process first imports the script that started it. What the script does outside
     ``if __name__ == "__main__":`` is then done again, there.

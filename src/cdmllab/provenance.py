@@ -11,16 +11,20 @@ UNKNOWN = "unknown"
 # Benchmark records, one written after the other, do not change what the next one measures.
 _NOT_CODE = (":(exclude,top)results/benchmarks",)
 # Set inside git's own hooks; they would point every call at the repository the hook runs in.
-_OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
+_OF_A_HOOK = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"),
+    *("GIT_COMMON_DIR", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"),
+)
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, whether the code differs from it, whether the result may be cited, versions, machine and processor.
+    """Commit and whether the code differs from it, versions, machine and processor.
 
-    Git is trusted only where it tracks this file: in another project's repository, in a checkout that git refuses to
-    read because somebody else owns it, and in a copy without ``.git``, the commit is ``"unknown"`` and ``git_dirty`` is
-    None. There $CDMLLAB_COMMIT may name the commit that was copied; it is taken on trust. ``citable`` is true where the
-    commit is known and nothing has been changed since.
+    Git is trusted only where it tracks this file: in another project's repository, in a checkout
+    that git refuses to read because somebody else owns it, and in a copy without ``.git``, the
+    commit is ``"unknown"`` and ``git_dirty`` is None. There $CDMLLAB_COMMIT may name the commit
+    that was copied; it is taken on trust. ``citable`` is true where the commit is known and nothing
+    has been changed since.
     """
     versions = {"python": platform.python_version()}
     for package in ("cdmllab", "torch", "torchvision", "numpy"):
@@ -53,7 +57,7 @@ def processor() -> str:
 
 
 def git(*arguments: str, within: Path | None = None) -> str | None:
-    """Output of a git command in a folder, by default the package's own; None outside a checkout or on an error."""
+    """Output of a git command in a folder, by default the package's own; None on an error."""
     where = within or Path(__file__).resolve().parent
     environment = {key: value for key, value in os.environ.items() if key not in _OF_A_HOOK}
     try:
@@ -76,7 +80,7 @@ def tracks(path: Path) -> bool:
 
 
 def _code() -> tuple[str, bool | None]:
-    """The commit of the code that runs, and whether it has been changed since; None where that is unknown."""
+    """The commit of the code that runs, and whether it differs from it; None where that is unknown."""
     if tracks(Path(__file__).resolve()):
         head = git("rev-parse", "HEAD")
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *_NOT_CODE)

@@ -31,9 +31,9 @@ def root() -> Path:
 class Run:
     """One run's folder. `create` starts one, `open` reads one, `find` looks for one that is finished.
 
-    The folder holds ``config.yaml`` (flattened), ``run.json`` (status, provenance, fingerprint of the
-    data, the config once more as it was at the start) and ``metrics.jsonl`` (append only, one JSON
-    object a line).
+    The folder holds ``config.yaml`` (flattened), ``run.json`` (status, provenance, fingerprint of
+    the data, the config once more as it was at the start) and ``metrics.jsonl`` (append only, one
+    JSON object a line).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,8 +91,8 @@ class Run:
     def list(cls, within: Path | None = None, tell: Callable[[str], None] | None = None) -> Iterator[Self]:
         """Every run in a folder, oldest first.
 
-        A folder whose ``run.json`` or ``config.yaml`` is not that of a run is passed over; `tell` is
-        called with a sentence about it, by default `warnings.warn`.
+        A folder whose ``run.json`` or ``config.yaml`` is not that of a run is passed over; `tell`
+        is called with a sentence about it, by default `warnings.warn`.
         """
         folders = (within or root()).glob(f"*/{RECORD}")
         for record in sorted(folders, key=lambda path: path.parent.name.rsplit("__", 1)[-1]):
@@ -196,6 +196,6 @@ class Run:
 
 
 def _as_file_name(name: str) -> str:
-    """A config's name as part of a folder's name: no separators, no control characters, not too long."""
+    """A config's name as part of a folder's: no separators, no control characters, not too long."""
     plain = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "-", name).lstrip(".-") or "run"
     return plain.encode()[:_NAME_BYTES].decode(errors="ignore")

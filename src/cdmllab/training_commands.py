@@ -19,8 +19,8 @@ def train(
 ) -> None:
     """Train as a preset says, into a folder of runs/ ($CDMLLAB_RUNS).
 
-    What is finished already is not repeated, unless its data has changed since; a run goes on only with
-    the data and the config it was begun with.
+    What is finished already is not repeated, unless its data has changed since; a run goes on only
+    with the data and the config it was begun with.
     """
     from cdmllab import console, training
     from cdmllab.training import presets

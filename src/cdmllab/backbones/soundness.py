@@ -1,4 +1,4 @@
-"""Whether the numbers of a network can work at all: what a broken training or a damaged file leaves."""
+"""Whether a network's numbers can work at all: a broken training or a damaged file leaves others."""
 
 from collections.abc import Mapping
 
@@ -26,8 +26,8 @@ def check(state: Mapping[str, Tensor], where: object) -> None:
         wrong = int((~torch.isfinite(tensor)).sum())
         if wrong:
             raise CdmlLabError(
-                f"{where}: {wrong:,} of the {tensor.numel():,} values of {name} are NaN or infinite, "
-                "so no embedding of this network would be a number"
+                f"{where}: {wrong:,} of the {tensor.numel():,} values of {name} are NaN or infinite,"
+                " so no embedding of this network would be a number"
             )
         if name.endswith("running_var") and (tensor < 0).any():
             raise CdmlLabError(

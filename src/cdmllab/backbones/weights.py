@@ -46,8 +46,8 @@ def load(name: str, path: Path | str, **options: object) -> Backbone:
 
     Raises
     ------
-    CdmlLabError : the file cannot be read, may hold code, or is not of this network; says which keys.
-        Or its numbers cannot work, see `cdmllab.backbones.soundness`
+    CdmlLabError : the file cannot be read, holds more than tensors, or is not of this network; says
+        which keys. Or its numbers cannot work, see `cdmllab.backbones.soundness`
     ValueError : unknown name or option
     """
     state, origin = checkpoints.recognise(path)

@@ -43,7 +43,7 @@ def members(path: Path | str, wanted: Callable[[str], bool] = lambda name: True)
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a member is what a Mac leaves in archives: ``__MACOSX`` and the ``._`` twins of files; or hidden."""
+    """Whether a member is hidden, or what a Mac adds: ``__MACOSX``, and a ``._`` twin of every file."""
     return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 

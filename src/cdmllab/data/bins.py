@@ -1,8 +1,8 @@
 """Verification bins: InsightFace's ``lfw.bin`` and its like, and the same as a plain ``.npz``.
 
 A bin is a pickle of (2 P pictures, P times whether the pair shows one person); the pictures are JPEG bytes or
-pixels, the pairs of the ten folds stand one after the other. An ``.npz`` of ours holds the JPEG bytes end to
-end with their lengths, and is read without unpickling.
+pixels, the pairs of the ten folds stand one after the other. An ``.npz`` of ours holds the JPEG
+bytes end to end with their lengths, and is read without unpickling.
 """
 
 import pickle

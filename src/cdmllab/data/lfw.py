@@ -1,9 +1,9 @@
 """Labeled Faces in the Wild: images, View 2, and folds that share no people with training.
 
-Found in the data folders (`cdmllab.data.roots`), below ``lfw/``: LFW-a, grey and aligned (Wolf, Hassner
-and Taigman), as ``lfwa.tar.gz``; or in colour ``lfw-deepfunneled.tgz``, ``lfw-funneled.tgz``,
-``lfw.tgz``, or Kaggle's ``archive.zip`` (``lfw-dataset.zip``); or any of them unpacked. The pairs are
-``pairs.txt`` or ``pairs.csv``, which Kaggle's zip holds.
+Found in the data folders (`cdmllab.data.roots`), below ``lfw/``: LFW-a, grey and aligned (Wolf,
+Hassner and Taigman), as ``lfwa.tar.gz``; or in colour ``lfw-deepfunneled.tgz``,
+``lfw-funneled.tgz``, ``lfw.tgz``, or Kaggle's ``archive.zip`` (``lfw-dataset.zip``); or any of them
+unpacked. The pairs are ``pairs.txt`` or ``pairs.csv``, which Kaggle's zip holds.
 """
 
 import hashlib
@@ -28,7 +28,8 @@ ARCHIVES = (
     *("lfw/lfwa.tar.gz", "lfw/lfw-deepfunneled.tgz", "lfw/lfw-funneled.tgz", "lfw/lfw.tgz"),
     *("lfw/lfw-dataset.zip", "lfw/archive.zip"),
 )
-# Unpacked; the last one holds people itself, or what a mirror put there. scikit-learn's and torchvision's come after.
+# Unpacked. ``lfw`` itself may hold the people, or what a mirror put there; the last two are those of
+# scikit-learn and torchvision.
 FOLDERS = (
     *("lfw/lfwa", "lfw/lfw-deepfunneled", "lfw/lfw_funneled", "lfw/lfw-funneled", "lfw/lfw", "lfw"),
     *("lfw_home", "lfw-py"),
@@ -42,8 +43,9 @@ VIEWS = {
 FACE = Box(58, 50, 192, 184)
 FOLDS = "folds.json"  # beside the pack that `data_scripts/lfw.py` makes
 HOW = (
-    "LFW is not there: put lfwa.tar.gz (or lfw-deepfunneled.tgz, lfw-funneled.tgz, lfw.tgz, Kaggle's archive.zip, "
-    f"or one of them unpacked) and pairs.txt into lfw/ of a data folder (${roots.VARIABLE}, or data/); "
+    "LFW is not there: put lfwa.tar.gz (or lfw-deepfunneled.tgz, lfw-funneled.tgz, lfw.tgz, Kaggle's "
+    "archive.zip, or one of them unpacked) and pairs.txt into lfw/ of a data folder "
+    f"(${roots.VARIABLE}, or data/); "
     "`python data_scripts/lfw.py --dry-run` says where to get them"
 )
 
@@ -95,7 +97,7 @@ def missing() -> str:
 def pictures(
     path: Path | None = None, *, size: tuple[int, int] = (112, 112), box: Box = FACE, colour: Colour = "GRAY"
 ) -> Faces:
-    """All images in memory, people in alphabetical order: `names` are theirs, rows are ordered by person.
+    """All images in memory, ordered by person, people in alphabetical order: `names` are theirs.
 
     Parameters
     ----------
@@ -106,8 +108,8 @@ def pictures(
 
     Raises
     ------
-    DataError : there is no archive (how to get it is told), an image cannot be decoded, is not named as in LFW, or is
-        there twice
+    DataError : there is no archive (how to get it is told), an image cannot be decoded, is not
+        named as in LFW, or is there twice
     """
     path = path or archive()
     if path is None:

@@ -11,13 +11,14 @@ from cdmllab.errors import DataError
 
 
 def lfw(path: Path | str, content: bytes | None = None) -> PairList:
-    """LFW's pairs: ``pairs.txt`` (View 2), ``pairsDevTrain.txt``, ``pairsDevTest.txt`` (View 1), or a ``pairs.csv``.
+    """LFW's pairs: ``pairs.txt`` (View 2), ``pairsDevTrain.txt`` and its like (View 1), or ``pairs.csv``.
 
-    The first line of a text counts folds and pairs, ``10<TAB>300``, or pairs only, of one fold; in each fold come the
-    genuine pairs, ``name n m``, then as many impostor pairs, ``name n name m``.
+    The first line of a text counts folds and pairs, ``10<TAB>300``, or pairs only, of one fold; in
+    each fold come the genuine pairs, ``name n m``, then as many impostor pairs, ``name n name m``.
 
-    Two tables are about: Kaggle's (``name,imagenum1,imagenum2,``) has the rows of ``pairs.txt`` without its first line,
-    and one with the columns ``fold_id``, ``is_same``, ``image_a`` and ``image_b``.
+    Two tables are about: Kaggle's (``name,imagenum1,imagenum2,``) has the rows of ``pairs.txt``
+    without its first line, and one with the columns ``fold_id``, ``is_same``, ``image_a`` and
+    ``image_b``.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def _kaggle(rows: list[str], path: Path) -> list[Pair]:
 
 
 def _in_ten(found: list[Pair], path: Path) -> list[Pair]:
-    """The pairs as they are if they are in ten folds, else in ten by kind and order, see `pairs.in_folds`."""
+    """The pairs as they are if they make ten folds, else dealt to ten, see `pairs.in_folds`."""
     if found and found[-1].fold == 9:
         return found
     kinds = [[pair for pair in found if pair.same is same] for same in (True, False)]
@@ -106,7 +107,7 @@ def _cells(rows: list[str], path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def image(name: str) -> tuple[str, str] | None:
-    """Person and number of an image of LFW, from a path that ends in ``Name_0001.jpg``; None for any other."""
+    """Person and number of an image, from a path that ends in ``Name_0001.jpg``; None for any other."""
     found = re.fullmatch(r"(.+)_([0-9]{4})\.jpe?g", PurePosixPath(name).name, re.IGNORECASE)
     return (found[1], found[2]) if found else None
 

@@ -1,4 +1,4 @@
-"""Pairs of images that are named in text files, as names and `Pairs` over them: what all such lists share."""
+"""What all lists of pairs share: images by name, and `Pairs` over them."""
 
 import itertools
 from collections.abc import Sequence

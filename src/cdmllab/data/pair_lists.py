@@ -81,7 +81,8 @@ def calfw(path: Path | str, folder: str = "") -> PairList:
     """CALFW's and CPLFW's lists: two lines ``picture token`` a pair; token 0 is an impostor pair.
 
     In CALFW the token of a genuine pair is its fold, 1 to 10; the impostor pairs, and all pairs where the tokens
-    are only 0 and 1 (CPLFW), are in the ten folds in the order of the file, see `cdmllab.data.pairs.in_folds`.
+    are only 0 and 1 (CPLFW), are in the ten folds in the order of the file, see
+    `cdmllab.data.pairs.in_folds`.
 
     Parameters
     ----------
@@ -89,7 +90,8 @@ def calfw(path: Path | str, folder: str = "") -> PairList:
 
     Raises
     ------
-    DataError : a line of another form, tokens that differ within a pair, or fewer pairs of a kind than folds
+    DataError : a line of another form, tokens that differ within a pair, or fewer pairs of a kind
+        than folds
     """
     path, rows = Path(path), [line.rsplit(None, 1) for line in lines(path)]
     if len(rows) % 2:

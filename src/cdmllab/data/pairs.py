@@ -47,8 +47,9 @@ def sample(labels: ArrayLike, per_fold: int = 300, folds: int = 10, seed: int = 
 def in_folds(count: int, folds: int) -> NDArray[np.int64]:
     """The fold of each of `count` pairs in a list: folds one after the other, as equal as can be.
 
-    Where `count` is no multiple of `folds` the first ones have one pair more. That is scikit-learn's ``KFold`` without
-    shuffling, by which arcface_torch and FaceNet's code cut their lists.
+    Where `count` is no multiple of `folds` the first ones have one pair more. That is
+    scikit-learn's ``KFold`` without shuffling, by which arcface_torch and FaceNet's code cut their
+    lists.
 
     Raises
     ------

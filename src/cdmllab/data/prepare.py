@@ -123,7 +123,7 @@ class Job:
         known = next((f for name, f in self.manifest.files.items() if path.as_posix().endswith(name)), None)
         if known is None or not path.is_file() or self._other_counts:
             return
-        if path.suffix == ".txt":  # git and editors on Windows change the ends of its lines, and nothing else
+        if path.suffix == ".txt":  # git and editors on Windows change its line ends, and nothing else
             content = path.read_bytes().replace(b"\r\n", b"\n")
             size, digest = len(content), hashlib.sha256(content).hexdigest()
         else:

@@ -46,7 +46,7 @@ class _Aligned:
 
     @property
     def content(self) -> tuple[NDArray[np.generic], ...]:
-        """Names, points, and the bytes that each file has: half a million files are too many to read for a digest."""
+        """Names, points, and the size of each file: half a million are too many to read for a digest."""
         files = (self._found.root / "loose_crop" / name for name in self._found.names)
         sizes = [file.stat().st_size if file.is_file() else -1 for file in files]
         return np.array(self._found.names), self._found.points, np.array(sizes), np.array(self._square or ())

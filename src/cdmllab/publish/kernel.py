@@ -41,10 +41,10 @@ def environment(source: Path) -> Iterator[dict[str, str]]:
 
 
 def _caches(own: Path) -> dict[str, str]:
-    """Folders that can be written, also where the user's home cannot: the user's own where they can be.
+    """Cache folders that can be written: the user's own, or ours where those cannot.
 
-    What a library says about its cache, a home that is read-only or fonts that it lists for the first
-    time, it says on stderr, which fails a chapter.
+    What a library says about its cache, a home that is read-only or fonts that it lists for the
+    first time, it says on stderr, which fails a chapter.
     """
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -55,7 +55,7 @@ def _caches(own: Path) -> dict[str, str]:
     if not _can_write(folder):
         folder = own / "matplotlib"
         folder.mkdir()
-        if not _can_write(Path(sysconfig.get_path("purelib"))):  # beside its code is numba's first choice
+        if not _can_write(Path(sysconfig.get_path("purelib"))):  # numba's first choice
             found["NUMBA_CACHE_DIR"] = os.environ.get("NUMBA_CACHE_DIR") or str(own / "numba")
     found["MPLCONFIGDIR"] = str(folder)
     if not any(folder.glob("fontlist-*.json")):

@@ -90,12 +90,12 @@ def sync(layout: Layout, *, take_edits: bool = False) -> Changes:
 def _not_newer(notebook: Path, chapter: Path) -> None:
     """Give a notebook that is newer than its chapter the chapter's time.
 
-    JupyterLab takes a newer notebook for one that was edited without its chapter: unless both are the
-    same to the last blank line it refuses to open the chapter, and advises to delete it.
+    JupyterLab takes a newer notebook for one that was edited without its chapter: unless both are
+    the same to the last blank line it refuses to open the chapter, and advises to delete it.
     """
     time = chapter.stat().st_mtime_ns
     if notebook.stat().st_mtime_ns > time:
-        with suppress(OSError):  # of somebody else: it opens all the same if it was not written just now
+        with suppress(OSError):  # it belongs to somebody else
             os.utime(notebook, ns=(time, time))
 
 

@@ -242,7 +242,7 @@ def _faults(task: Any, group: Mapping[str, Any], run: Mapping[str, Any]) -> list
     elif run.get("git_dirty") is not False:
         faults.append(f"run {run['run']} was made with changes that are not committed")
     elif run.get("citable") is False:
-        faults.append(f"run {run['run']} is marked as not citable: an earlier part of it was made at an unknown commit")
+        faults.append(f"run {run['run']} is marked as not citable: it was begun at an unknown commit")
     if group.get("flip", task.flip) is not task.flip:  # older records do not say
         faults.append(f"run {run['run']} was judged with flip {group['flip']}, and the spec says {task.flip} now")
     for protocol in task.protocols:

@@ -55,7 +55,7 @@ class Sweep:
         self.spec, self.within = spec, within
         self.folder = (within or root()) / "sweeps" / spec.name
         self._rows = self._read()
-        self._today: dict[str, dict[str, Any]] = {}  # fingerprints of data, looked at once while it runs
+        self._today: dict[str, dict[str, Any]] = {}  # fingerprints of data, each made once
 
     def rows(self) -> list[Row]:
         """Every task that is known by now, in order; tasks of later stages are known when their stage begins."""

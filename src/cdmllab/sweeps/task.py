@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
 
 
 def carry_out(task: Task, within: Path | None = None, tell: Callable[[str], None] | None = None) -> Outcome:
-    """Train, judge and export, skipping what is done; a run that was stopped is continued, on the same data."""
+    """Train, judge and export, skipping what is done; a run that stopped goes on, on the same data."""
     config = Config.parse(task.config)
     begun = _unfinished(config, within)
     try:

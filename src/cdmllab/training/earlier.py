@@ -17,8 +17,8 @@ from cdmllab.training.distributed import Place
 Tell = Callable[[str], None]
 
 BACKBONE = "backbone.safetensors"
-# What may be edited in a run's config before it goes on: where it runs and what it writes, not what it
-# computes. Where the data lies is among it, since its contents are compared.
+# What may be edited in a run's config before it goes on: where it runs and what it writes, not what
+# it computes. Where the data lies is among it, since its contents are compared.
 _MAY_CHANGE = ("watch", "threads", "device", "data.workers", "data.folder")
 
 
@@ -42,11 +42,13 @@ def config(run: Run) -> Config:
 def fingerprint(wanted: Config, source: TrainingSet) -> dict[str, Any]:
     """Of all that a training reads, see `cdmllab.training.inputs`."""
     start = None if wanted.start_from is None else Path(wanted.start_from)
-    return inputs.fingerprint(source, start / BACKBONE if start is not None and start.is_dir() else start)
+    if start is not None and start.is_dir():
+        start = start / BACKBONE
+    return inputs.fingerprint(source, start)
 
 
 def today(wanted: Config) -> dict[str, Any]:
-    """The fingerprint of what a training with this config would read now; a world is not rendered for it.
+    """The fingerprint of what a training would read now; a world is not rendered for it.
 
     Raises
     ------

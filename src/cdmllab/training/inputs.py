@@ -1,12 +1,12 @@
 """What a run is trained on, as a fingerprint that is kept in its record and compared later.
 
 A fingerprint holds the number of images and of identities, a digest of every label, and a digest of
-the images as they are stored: all bytes of a set of up to `WHOLE_BYTES`. Of a larger one it holds the
-size of every image and the bytes of images spread evenly over the set, `SPREAD_BYTES` in all.
+the images as they are stored: all bytes of a set of up to `WHOLE_BYTES`. Of a larger one it holds
+the size of every image and the bytes of images spread evenly over the set, `SPREAD_BYTES` in all.
 
 So it changes when two people's folders are swapped, when a label is edited, and, in a set of up to
-half a gigabyte, when a single pixel is. In a larger set an image that is replaced by one of exactly as
-many bytes is noticed only if it is one of those that are read.
+half a gigabyte, when a single pixel is. In a larger set an image that is replaced by one of exactly
+as many bytes is noticed only if it is one of those that are read.
 """
 
 import hashlib
@@ -36,8 +36,9 @@ _MEANS, _START = "mean_levels", "start_from_sha256"
 def fingerprint(source: TrainingSet, start_from: Path | None = None) -> dict[str, Any]:
     """The fingerprint of a training set, and of the file of weights that the training begins with.
 
-    A world of the face lab follows from its parameters, which are in the config; of its images only the mean levels of
-    a few are kept, so that a cache and a fresh rendering, on whatever device, compare as equal.
+    A world of the face lab follows from its parameters, which are in the config; of its images only
+    the mean levels of a few are kept, so that a cache and a fresh rendering, on whatever device,
+    compare as equal.
     """
     n = len(source)
     labels = np.ascontiguousarray(source.labels, dtype=np.int64)
@@ -66,8 +67,8 @@ def difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
     Returns
     -------
-    Empty where nothing has; None where they say nothing of contents that could be compared, as the records of
-    earlier versions, or those of runs that broke off before they kept one.
+    Empty where nothing has; None where they say nothing of contents that could be compared, as the
+    records of earlier versions, or those of runs that broke off before they kept one.
     """
     both = [key for key in kept if key in now]
     counts = [

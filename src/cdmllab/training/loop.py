@@ -66,8 +66,9 @@ def train(
     ------
     RuntimeError : CUDA is asked for and there is none
     ValueError : `at_epoch` with several processes
-    CdmlLabError : the data is missing (and how to get it), or not what `resume` was begun on, or nothing can be learnt
-        from it; another process works in the run's folder; a script calls this outside its main guard
+    CdmlLabError : the data is missing (and how to get it), or not what `resume` was begun on, or
+        nothing can be learnt from it; another process works in the run's folder; a script calls
+        this outside its main guard
     DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a FloatingPointError too. The run
         is marked as failed, and a diagnosis lies in its folder
     """
@@ -196,7 +197,7 @@ def _hold(
             raise CdmlLabError(f"another process is training in {run.folder}: wait for it to end") from None
     try:
         if here.first:
-            if again:  # a killed run's record says that it runs; the code may be another all the same
+            if again:  # a killed run's record says that it runs, perhaps with other code
                 run.restart()
             run.note(data=data)
         _fit(run, config, source, here, say, progress, at_epoch)

@@ -68,7 +68,7 @@ def _lab(**options: Any) -> TrainingSet:
 
 
 def _pack(folder: str) -> TrainingSet:
-    """An InsightFace pack: a path, or a name in a data folder, as ``casia_webface_112`` or ``ms1mv3_112``."""
+    """An InsightFace pack: a path, or a name in a data folder, as ``casia_webface_112``."""
     return Pack(_place(folder))
 
 
