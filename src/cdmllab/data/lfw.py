@@ -133,27 +133,23 @@ def pictures(
     return Faces(np.stack([found[key] for key in keys]), labels, people, [number for _, number in keys])
 
 
-class People(Protocol):
-    """Rows that show people in the order of `pictures`: its images, or what was made of them."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """The person of each row, rising."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Of the people, by label."""
+class Files(Protocol):
+    """Rows that each stand for a file of LFW, in the order of `pictures`: its images, or what was made of them."""
 
     @property
     def files(self) -> Sequence[str]:
         """The file of each row, ``Name/Name_0001.jpg``."""
 
+
+class Labels(Protocol):
+    """Rows that each show a person."""
+
     @property
-    def num_identities(self) -> int:
-        """How many people there are."""
+    def labels(self) -> NDArray[np.int64]:
+        """The person of each row."""
 
 
-def pairs(faces: People, view: Literal["2", "1-train", "1-test"] = "2", path: Path | None = None) -> Pairs:
+def pairs(faces: Files, view: Literal["2", "1-train", "1-test"] = "2", path: Path | None = None) -> Pairs:
     """A view's pairs as rows of `faces`.
 
     Parameters
@@ -178,7 +174,7 @@ def pairs(faces: People, view: Literal["2", "1-train", "1-test"] = "2", path: Pa
     return listed.pairs._replace(first=row[listed.pairs.first], second=row[listed.pairs.second])
 
 
-def people_in(faces: People, protocol: Pairs, fold: int) -> NDArray[np.int64]:
+def people_in(faces: Labels, protocol: Pairs, fold: int) -> NDArray[np.int64]:
     """The identities that a fold's pairs show."""
     chosen = protocol.fold == fold
     return np.unique(faces.labels[np.concatenate([protocol.first[chosen], protocol.second[chosen]])])
@@ -211,8 +207,8 @@ def people_left_out(pack: Path | str, *folds: int) -> NDArray[np.int64]:
 def digest(place: Path) -> str:
     """SHA-256 of an archive, or of the names and contents of an unpacked one's images."""
     if place.is_file():
-        with place.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with place.open("rb") as archive:
+            return hashlib.file_digest(archive, "sha256").hexdigest()
     found = hashlib.sha256()
     for file in sorted(_files(place)):
         found.update(f"{file.relative_to(place).as_posix()} {file.stat().st_size}\n".encode())
