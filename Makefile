@@ -8,7 +8,7 @@ READY   := $(VENV)/.ready
 # Some images set it; without kept bytecode every process would compile torch anew, twice the time to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup book test check fuzz bench format lock clean
+.PHONY: help setup book test check fuzz bench mutate format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -45,6 +45,9 @@ fuzz: setup  ## damage 100,000 files and read each: takes an hour; report in res
 bench: setup  ## the benchmarks that fit this machine, into results/benchmarks/, in less than half an hour
 	$(BIN)/cdmllab bench all
 
+mutate: setup  ## mutation scores of PACKAGES (margins, heads and metrics) into results/mutation/; an hour or two on two cores
+	$(BIN)/python tests/mutation/measure.py $(PACKAGES)
+
 format: setup  ## ruff's fixes and formatting
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -54,4 +57,4 @@ lock: setup  ## renew requirements.lock
 	  pyproject.toml --output-file requirements.lock
 
 clean:  ## remove what was generated; .venv stays
-	rm -rf book/_build book/executed .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache book/chapters/.ruff_cache
+	rm -rf book/_build book/executed mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache book/chapters/.ruff_cache

@@ -153,8 +153,8 @@ def main() -> None:
             "records: scan without index": lambda: RecordFile(folder / "train.rec"),
             "decode: PIL": partial(each, with_pil, jpegs),
             "decode: torchvision.io": partial(each, with_torchvision, jpegs),
-            "decode: ours": partial(each, partial(decode, where="benchmark"), jpegs),
-            "decode: ours, fast": partial(each, partial(decode, where="benchmark", fast=True), jpegs),
+            "decode: ours": partial(each, partial(decode, where="benchmark", upright=False), jpegs),
+            "decode: ours, fast": partial(each, partial(decode, where="benchmark", fast=True, upright=False), jpegs),
             "pipeline: PIL per sample": partial(
                 theirs, DataLoader(PerSample(pack), BATCH, shuffle=True, drop_last=True)
             ),

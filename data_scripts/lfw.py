@@ -2,9 +2,10 @@
 
     python data_scripts/lfw.py [--to FOLDER] [--dry-run]
 
-Wants ``lfw/lfwa.tar.gz`` (LFW-a, grey), or in colour ``lfw/lfw-deepfunneled.tgz``, ``lfw-funneled.tgz`` or
-``lfw.tgz``, and ``lfw/pairs.txt``. ``lfw_112/folds.json`` tells who is in the pairs of each fold and must not be
-trained on when that fold is tested.
+Wants ``lfw/lfwa.tar.gz`` (LFW-a, grey), or in colour ``lfw/lfw-deepfunneled.tgz``,
+``lfw-funneled.tgz``, ``lfw.tgz`` or Kaggle's ``archive.zip``, or one of them unpacked below
+``lfw/``; and ``lfw/pairs.txt`` or ``pairs.csv``, which Kaggle's zip holds. ``lfw_112/folds.json``
+names the people in the pairs of each fold, who must not be trained on when that fold is tested.
 """
 
 from cdmllab.data import lfw, prepare, recipes
@@ -12,7 +13,12 @@ from cdmllab.data import lfw, prepare, recipes
 
 def make(job: prepare.Job) -> None:
     """LFW: archive and pairs.txt to lfw_112/ and verification/lfw.bin."""
-    archive, pairs = job.need(*lfw.ARCHIVES), job.need(lfw.VIEWS["2"])
+    found = {"images": lfw.archive(), "pairs": lfw.pair_file()}
+    for what, place in found.items():
+        if place is not None:
+            job.say(f"found {what} in {place}")
+    archive = found["images"] or job.need(*lfw.ARCHIVES)
+    pairs = found["pairs"] or job.need(*lfw.VIEWS["2"])
     job.check(archive)
     job.check(pairs)
     recipes.lfw_pack(job, archive, pairs)

@@ -1,7 +1,14 @@
-"""One thread a process: on a busy machine two torch threads wait for each other far longer than they compute."""
+"""What every test starts from: one thread, and random numbers that its own name decides.
+
+On a busy machine two torch threads wait for each other far longer than they compute. A test that draws from a global
+generator gets the same numbers whatever ran before it, in this process or in another worker's.
+"""
 
 import os
+import random
+import zlib
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -10,8 +17,33 @@ from cdmllab.data import roots
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
-settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
-settings.load_profile("untimed")
+settings.register_profile("same", deadline=None, derandomize=True)  # a busy machine is not a fault
+settings.register_profile("other", deadline=None, database=None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=0, help="try the tests on other random numbers")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("other" if config.getoption("seed") else "same")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef, request: pytest.FixtureRequest) -> None:
+    _seed(fixturedef.argname, request.config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    _seed(item.nodeid, item.config)
+
+
+def _seed(name: str, config: pytest.Config) -> None:
+    seed = zlib.crc32(f"{config.getoption('seed')} {name}".encode())
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  # libraries still draw from it
+    torch.manual_seed(seed)
 
 
 @pytest.fixture

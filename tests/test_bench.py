@@ -28,7 +28,7 @@ def scripts(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "memory_gib", lambda: 64.0)
     (tmp_path / "results/benchmarks").mkdir(parents=True)
     monkeypatch.setenv("CDMLLAB_RESULTS", str(tmp_path / "results"))
-    now = {"git_commit": "abc", "git_dirty": False, "processor": "this one"}
+    now = {"git_commit": "abc", "git_dirty": False, "citable": True, "processor": "this one"}
     monkeypatch.setattr(runs, "provenance", lambda: now)
     return tmp_path
 

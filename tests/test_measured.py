@@ -87,7 +87,7 @@ def kept(tmp_path, monkeypatch):
 
 
 def test_every_benchmark_of_speed_has_its_tables():
-    of_accuracy = {"lab", "lfw_baselines"}
+    of_accuracy = {"lab", "lab_untrained", "lfw_baselines", "lfw_public"}
     assert set(measured.BENCHMARKS) == set(RECORDS) == set(bench.names()) - of_accuracy
 
 
@@ -106,6 +106,11 @@ def test_a_record_becomes_tables_that_name_machine_date_commit_and_command(kept,
         "cdmllab bench x",
     ):
         assert words in text, words
+
+
+def test_what_a_record_leaves_out_is_named_with_the_reason(kept):
+    kept("backbones", BACKBONES | {"left_out": {"r34": "measured on another network"}})
+    assert measured.report("backbones")._repr_markdown_().endswith("Left out: r34, measured on another network.")
 
 
 @pytest.mark.parametrize("name", measured.BENCHMARKS)

@@ -52,6 +52,18 @@ def test_mean_sd_is_in_per_cent():
     assert notebook.mean_sd([0.5]) == "50.0"
 
 
+def test_p_values_are_never_zero():
+    assert [notebook.p_value(p) for p in (1.0, 0.0166, 0.0005, 0.0004, 0.0)] == [
+        "1.000",
+        "0.017",
+        "0.001",
+        "<0.001",
+        "<0.001",
+    ]
+    rows = [["x", notebook.p_value(0.3)], ["y", notebook.p_value(1e-9)]]
+    assert "| --- | --: |" in notebook.Table(["a", "p"], rows)._repr_markdown_()
+
+
 def test_beside_says_which_of_two_numbers_is_the_larger():
     assert notebook.beside(0.9, 0.8) == "above"
     assert notebook.beside(0.8, 0.9) == "below"

@@ -42,7 +42,10 @@ def test_templates_rise_with_the_far():
 
 
 def test_results_on_lfw_alone_have_the_standard_error_of_ten_folds():
-    assert len(published.LFW_ALONE) == 7
+    assert len(published.LFW_ALONE) == 16
+    best = {row.setting: row for row in sorted(published.LFW_ALONE, key=lambda row: row.accuracy)}
+    assert (best["restricted"].method, best["restricted"].accuracy) == ("MRF-Fusion-CSKDA", 95.89)
+    assert (best["unrestricted"].method, best["unrestricted"].accuracy) == ("MDML-DCPs", 95.58)
     for row in published.LFW_ALONE:
         assert 50.0 < row.accuracy < 100.0
-        assert 0.0 < row.standard_error < 1.0
+        assert 0.0 < row.standard_error < 2.0

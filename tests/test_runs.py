@@ -1,5 +1,4 @@
 import json
-import subprocess
 
 import numpy as np
 import pytest
@@ -84,44 +83,95 @@ def test_finish_keeps_where_the_run_came_from(tmp_path):
 
 
 def test_a_run_that_goes_on_stays_dirty_keeps_its_commits_and_forgets_its_error(tmp_path, monkeypatch):
-    told = {"git_commit": "a", "git_dirty": True}
+    told = {"git_commit": "a", "git_dirty": True, "citable": False}
     monkeypatch.setattr(runs, "provenance", lambda: dict(told))
     run = Run.create("a", 0, {}, within=tmp_path)
     run.finish("failed", error="x")
-    told |= {"git_commit": "b", "git_dirty": False}
+    told |= {"git_commit": "b", "git_dirty": False, "citable": True}
     run.restart()
     assert (run.status, run.record["git_commit"], run.record["git_dirty"]) == ("running", "b", True)
     assert run.record["earlier_commits"] == ["a"]
+    assert run.record["citable"] is False
     assert not {"error", "ended"} & set(run.record)
     run.restart()
     assert run.record["earlier_commits"] == ["a"]
 
 
-def test_a_measurement_does_not_make_the_next_one_dirty_and_code_does(tmp_path, monkeypatch):
-    """A repository with the package's layout, since provenance asks about the package's own."""
-    package = tmp_path / "src/cdmllab"
-    (tmp_path / "results/benchmarks").mkdir(parents=True)
-    package.mkdir(parents=True)
-    record, code = tmp_path / "results/benchmarks/heads-cpu.json", package / "runs.py"
-    record.write_text("1")
-    code.write_text("1")
-    for command in (
-        ["init", "-q"],
-        ["add", "."],
-        ["-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "first"],
-    ):
-        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
-    monkeypatch.setattr(runs, "__file__", str(code))
-    assert runs.provenance()["git_dirty"] is False
-    record.write_text("2")
-    assert runs.provenance()["git_dirty"] is False
-    code.write_text("2")
-    assert runs.provenance()["git_dirty"] is True
+def test_a_run_begun_at_an_unknown_commit_stays_uncitable(tmp_path, monkeypatch):
+    told = {"git_commit": "unknown", "git_dirty": None, "citable": False}
+    monkeypatch.setattr(runs, "provenance", lambda: dict(told))
+    run = Run.create("a", 0, {}, within=tmp_path)
+    told |= {"git_commit": "b", "git_dirty": False, "citable": True}
+    run.restart()
+    assert run.record["earlier_commits"] == ["unknown"]
+    assert (run.record["git_dirty"], run.record["citable"]) == (False, False)
 
 
-def test_a_copy_without_git_names_the_commit_it_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs.py"))
-    monkeypatch.delenv("CDMLLAB_COMMIT", raising=False)
-    assert runs.provenance()["git_commit"] is None
-    monkeypatch.setenv("CDMLLAB_COMMIT", "0123abc")
-    assert runs.provenance()["git_commit"] == "0123abc"
+def test_a_clean_run_that_goes_on_stays_citable_also_one_of_an_earlier_version(tmp_path, monkeypatch):
+    clean = {"git_commit": "b", "git_dirty": False, "citable": True}
+    monkeypatch.setattr(runs, "provenance", lambda: dict(clean))
+    run = Run.create("a", 0, {}, within=tmp_path)
+    run.restart()
+    assert run.record["citable"] is True
+    record = {key: value for key, value in run.record.items() if key != "citable"}
+    (run.folder / "run.json").write_text(json.dumps(record))
+    run.restart()
+    assert run.record["citable"] is True
+    (run.folder / "run.json").write_text(json.dumps(record | {"git_commit": None}))
+    run.restart()
+    assert run.record["citable"] is False
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '"finished"', '{"status": 3}', b"\xff\xfe", None])
+def test_what_is_not_a_run_is_passed_over_with_a_sentence(tmp_path, content):
+    """A folder that another program has left among the runs; None is a folder of that name."""
+    run = finished(tmp_path, lr=0.1)
+    stranger = tmp_path / "another__program"
+    stranger.mkdir()
+    (stranger / "config.yaml").write_text("{}")
+    if content is None:
+        (stranger / "run.json").mkdir()
+    else:
+        (stranger / "run.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    told = []
+    assert [found.folder for found in Run.list(tmp_path, told.append)] == [run.folder]
+    assert len(told) == 1
+    assert str(stranger) in told[0]
+    with pytest.warns(UserWarning, match="another__program is passed over, it is not a run"):
+        assert Run.find({"seed": 0, "lr": 0.1}, within=tmp_path).folder == run.folder
+
+
+@pytest.mark.parametrize("content", [None, "", "- 1", "a: [", b"\xff"])
+def test_a_record_without_a_readable_config_is_passed_over_too(tmp_path, content):
+    run, broken = finished(tmp_path), finished(tmp_path)
+    (broken.folder / "config.yaml").unlink()
+    if content is not None:
+        (broken.folder / "config.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    told = []
+    assert [found.folder for found in Run.list(tmp_path, told.append)] == [run.folder]
+    assert len(told) == 1
+    assert "config.yaml" in told[0]
+
+
+def test_open_refuses_a_record_without_a_status(tmp_path):
+    run = finished(tmp_path)
+    (run.folder / "run.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"run\.json has no status"):
+        Run.open(run.folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("lab/cpu/arcface", "lab-cpu-arcface__s0__"),
+        ("C:\\faces\\try", "C-faces-try__s0__"),
+        ("../../outside", "outside__s0__"),
+        ("a\nb", "a-b__s0__"),
+        ("..", "run__s0__"),
+        ("ü" * 200, "ü" * 60 + "__s0__"),
+    ],
+)
+def test_every_name_makes_a_folder_inside_the_runs(tmp_path, name, begins):
+    folder = Run.create(name, 0, {}, within=tmp_path).folder
+    assert folder.parent == tmp_path
+    assert folder.name.startswith(begins)

@@ -171,19 +171,24 @@ glue("widget-decision-boundary", boundary)
 # ## Beyond 180 degrees
 #
 # $\cos(\theta + m)$ falls only until $\theta + m = \pi$. Past that it rises, and a sample that gets *worse*
-# would be rewarded. Three answers are in use, and the package has all of them by name:
+# would be rewarded. Four answers are in use. The first three act past $\theta = \pi - m$, and are values of the option
+# `beyond_pi` here; the last gives the margin up much earlier:
 #
-# | `beyond_pi` | past $\theta = \pi - m$ stands | used by |
+# | answer | the target becomes | found in |
 # |---|---|---|
-# | `"linear"` | $\cos\theta - m \sin m$ | the CurricularFace authors' code |
-# | `"clip"` | $-1$: no pull any more | AdaFace's code |
-# | `"none"` | the formula as it is | arcface_torch |
+# | `"linear"` | $\cos\theta - m \sin m$ | InsightFace's MXNet code from January 2018 on, and CurricularFace's code after it |
+# | `"clip"` | $-1$, without a gradient | AdaFace's code |
+# | `"none"` | the formula as it is | arcface_torch as it is today |
+# | easy margin | $\cos\theta$ wherever $\cos\theta \le 0$: no margin from 90 degrees on | an option of the same MXNet code; the default of MagFace's code, and the rule of FaceX-Zoo's MV-Softmax and NPCFace |
+#
+# (The dates are those of the repositories' histories; the first two rows of MXNet code are `src/train_softmax.py` of
+# {cite:t}`guo2021insightface`, commits d3008ff and f47a929.)
 #
 # ## Try it
 #
 # Choose a loss and move the sliders: every margin softmax of the package is there. The curve is its target logit
 # $s\,\psi(\theta)$, for the combined margin {eq}`eq-combined` times $s$; the dashed one is $s\cos\theta$. Find
-# CosFace's constant offset, the slope that ArcFace keeps at zero, and what the three answers do on the far right. Then
+# CosFace's constant offset, the slope that ArcFace keeps at zero, and what the first three answers do on the far right. Then
 # show the loss, and the gradient: the dotted curve is what a code computes that passes the gradient *straight through*
 # the margin, the subject of chapter 3.
 
@@ -260,4 +265,6 @@ exercises.check("2.3", None)
 #
 # ## References
 #
-# {cite:t}`wang2017normface`, {cite:t}`liu2017sphereface`, {cite:t}`wang2018cosface`, {cite:t}`deng2019arcface`.
+# {cite:t}`wang2017normface`, {cite:t}`liu2017sphereface`, {cite:t}`wang2018cosface`, {cite:t}`deng2019arcface`. The codes:
+# {cite:t}`guo2021insightface`, {cite:t}`huang2020curricularface`, {cite:t}`kim2022adaface`, {cite:t}`meng2021magface`,
+# {cite:t}`wang2021facexzoo`.

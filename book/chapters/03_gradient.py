@@ -31,7 +31,7 @@ from pytorch_metric_learning.losses import ArcFaceLoss
 
 from cdmllab import exercises, geometry, heads, margins, notebook, plots
 from cdmllab.margins.angular import add_angle
-from cdmllab.margins.curve import pull, target_curve
+from cdmllab.margins.curve import mixed_derivatives, pull, target_curve
 from cdmllab.margins.poles import survey
 
 lab = notebook.start(profile, seed)
@@ -110,21 +110,30 @@ notebook.tell(agreement=(by_hand - by_autograd).abs().max().item())
 # ## Along the sphere, and by the length
 #
 # Every $\mathbf t_j$ is perpendicular to $\mathbf x$, so the whole gradient is: no loss on cosines can make an embedding
-# longer or shorter on purpose. And it is divided by the length: an embedding twice as long turns half as far. Both hold for
-# class centres too, for the same reason.
+# longer or shorter on purpose. The gradient is also divided by the length. That counts twice: for a vector twice as long
+# the gradient is half as large, and a step of half the size turns a vector of twice the length by a *quarter* of the
+# angle. All of this holds for class centres too, for the same reason.
 
 # %%
 lengths, sizes = [1.0, 4.0, 16.0], []
 for length in lengths:
     stretched = (length * x_hat).requires_grad_()
     (g,) = torch.autograd.grad(head(stretched, y).loss, stretched)
-    sizes.append((g.norm(dim=1).mean(), (g * x_hat).sum(1).abs().max()))
+    turn = geometry.angle_between(stretched.detach() - 0.01 * g, x_hat)
+    sizes.append(
+        (g.norm(dim=1).mean(), turn.mean(), (g * x_hat).sum(1).abs().max())
+    )
 rows = [
-    [f"{length:g}", f"{g:.4f}", f"{along:.0e}"]
-    for length, (g, along) in zip(lengths, sizes, strict=True)
+    [f"{length:g}", f"{g:.4f}", f"{torch.rad2deg(turn):.5f}", f"{along:.0e}"]
+    for length, (g, turn, along) in zip(lengths, sizes, strict=True)
 ]
 notebook.Table(
-    ["length of the embeddings", "mean length of the gradient", "part along x"],
+    [
+        "length of the embeddings",
+        "mean length of the gradient",
+        "turn by a step of 0.01, degrees",
+        "part along x",
+    ],
     rows,
 )
 
@@ -133,7 +142,8 @@ radial = (for_centres * w_hat).sum(1).abs().max().item()
 notebook.tell(radial=radial)
 
 # %% [markdown]
-# For the class centres the part along the centre is {glue:text}`radial:.0e`.
+# Four times the length: a quarter of the gradient, a sixteenth of the turn. For the class centres the part along the
+# centre is {glue:text}`radial:.0e`.
 #
 # This has a consequence that surprises people who watch their class centres. Let $\mathbf g$ be the gradient on a
 # class centre and $\eta$ the learning rate. A step perpendicular to a vector makes it longer, by Pythagoras:
@@ -207,12 +217,22 @@ for ax, s in zip(axes, (16.0, 64.0), strict=True):
 # \psi'(c) = \frac{d\cos(\theta + m)}{d\cos\theta} = \frac{\sin(\theta + m)}{\sin\theta} .
 # ```
 #
-# For CosFace, $\psi = c - m$, it is 1: a constant goes away in a derivative. So far the mathematics. Now look at the code
-# that many published ArcFace models were trained with. In arcface_torch {cite}`guo2021insightface` the arc cosine, the
-# margin and the cosine are computed *without* gradient, and the result is written into the matrix of logits. What comes
-# back through that matrix is the slope of the identity: 1. The value is ArcFace's, the gradient is CosFace's. We call it
+# For CosFace, $\psi = c - m$, it is 1: a constant goes away in a derivative. So far the mathematics. Now look at the code,
+# at InsightFace's own arcface_torch {cite}`guo2021insightface` as it is today. There the arc cosine, the margin and the
+# cosine are computed *without* gradient, and the result is written into the matrix of logits. What comes back through
+# that matrix is the slope of the identity: 1. The value is ArcFace's, the gradient is CosFace's. We call it
 # **{term}`straight-through <straight-through gradient>`**, after the same trick for step functions
 # {cite}`bengio2013estimating`; the package has it as `gradient="straight_through"`.
+#
+# It was not always so, and a published model has the gradient of its day. The history of InsightFace's repository has
+# four forms of ArcFace:
+#
+# | from | code | gradient | past 180 degrees |
+# |---|---|---|---|
+# | January 2018 | the authors' MXNet code | exact | `"linear"`; later, with the combined margin, `"none"` |
+# | 8 March 2021 | arcface_torch | exact | `"none"` |
+# | 21 January 2022 | arcface_torch (commit 2e2e8c9) | exact | `"linear"` |
+# | 15 December 2022 | arcface_torch (commit 657ae30) | straight-through | `"none"` |
 
 # %%
 exact = margins.create("arcface", margin_rad=margin_rad)
@@ -274,16 +294,53 @@ for ax, factor, ylabel, limits in (
 # - **Beyond $\pi - m$.** The exact gradient of the plain formula turns a sample *away* from its own centre.
 #   Straight-through never does: its sign is right everywhere.
 #
-# So straight-through shifts attention from easy samples to hard ones, and it is robust where the formula is not. It
-# is also not the gradient of any loss: no function of the cosines has this value *and* this slope. Both are in use.
-# (Here the other centres stand still. Where all angles move together the exact slope can drive a whole training to the
-# far side: {doc}`chapter 12 </executed/12_reproduction>` shows one.) Two losses should be compared with the same kind
-# of gradient. The weight $1 - p_y$ is the same for both, and with $s = 64$ and {glue:text}`identities` identities it
-# takes half of either pull at {glue:text}`half_64:.0f` degrees, and nearer to the centre soon all of it.
+# So straight-through shifts attention from easy samples to hard ones, and it is robust where the formula is not. (Here
+# the other centres stand still. Where all angles move together the exact slope can drive a whole training to the far
+# side: {doc}`chapter 12 </executed/12_reproduction>` shows one.) Two losses should be compared with the same kind of
+# gradient. The weight $1 - p_y$ is the same for both, and with $s = 64$ and {glue:text}`identities` identities it takes
+# half of either pull at {glue:text}`half_64:.0f` degrees, and nearer to the centre soon all of it.
+#
+# ### Which loss has this gradient?
+#
+# None, ArcFace's or any other. If some function $F$ of the cosines had $g_j = \partial F / \partial c_j$ as its
+# gradient, its mixed second derivatives would agree: $\partial g_y / \partial c_j = \partial g_j / \partial c_y$.
+# Straight-through has $g_y = -s\,(1 - p_y)$ and $g_j = s\,p_j$, with the probabilities of {eq}`eq-gradient-loss`, in which
+# the margin still is. So
+#
+# ```{math}
+# :label: eq-curl
+# \frac{\partial g_y}{\partial c_j} = -s^2\, p_y\, p_j, \qquad
+# \frac{\partial g_j}{\partial c_y} = -s^2\, p_y\, p_j\,\psi'(c_y) .
+# ```
+#
+# They differ by the factor $\psi'$, and agree only where it is 1, which for CosFace is everywhere. Measured, for one sample
+# and three centres:
+#
+
+
+# %%
+three = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)  # the own cosine first
+rows = [
+    [
+        name,
+        *(f"{d:.4f}" for d in mixed_derivatives(policy, three, scale=4.0)),
+    ]
+    for name, policy in (
+        ("ArcFace, exact", exact),
+        ("ArcFace, straight-through", through),
+        ("CosFace", margins.create("cosface")),
+    )
+]
+notebook.Table(["scale 4", "∂g_y / ∂c_j", "∂g_j / ∂c_y"], rows)
+
+# %% [markdown]
+# ArcFace's exact gradient passes the test, and so does CosFace's. Straight-through fails it: what it descends is no hill.
+# That does not make it bad, and both kinds are in use.
 #
 # ## Beyond 180 degrees
 #
-# Chapter 2 named the three answers to $\theta + m > \pi$. Here they are with their gradients.
+# Chapter 2 named four answers to $\theta + m > \pi$. Here are the three that act there, with their gradients. (The easy
+# margin has none of this: where the cosine is negative the target is the cosine itself, whose gradient is CosFace's.)
 
 # %% mystnb={"figure": {"caption": "The three answers beyond 180 degrees, from 120 degrees on. Left: the target. Right: how hard a sample is turned towards its centre (slope × sin θ).", "name": "fig-beyond"}, "image": {"alt": "Two panels; on the left the linear answer jumps down and goes on falling, clip stays at minus one, none rises; on the right linear jumps to a positive pull, clip is zero and none is negative"}}
 far = theta[960:-2]
@@ -363,7 +420,7 @@ library = ArcFaceLoss(2, 2, margin=math.degrees(margin_rad))
 ways = {
     "cos(acos c + m)": textbook,
     "c cos m - √(1 - c²) sin m": lambda c: c * cos_m - (1 - c * c).sqrt() * sin_m,
-    "the first, c clamped to ±1, older PyTorch": lambda c: textbook(
+    "the first, c clamped to ±1, PyTorch 0.4.1 to 2.13": lambda c: textbook(
         clamped_once(c)
     ),
     "the first, c clamped to ±1": lambda c: textbook(c.clamp(-1, 1)),
@@ -420,12 +477,13 @@ assert both == same
 # as rounding goes the wrong way. One such sample is enough: the loss of the batch is NaN, and after the step so is every
 # weight.
 #
-# **A clamp to ±1, and PyTorch's mind.** A clamp saves the target. What it does to the gradient hangs on a convention:
-# what is the derivative of `clamp` *at* its bound? From 2018 on PyTorch said 1; then the infinite slope of the arc
-# cosine comes through, meets a tangent of length 0, and is NaN for every cosine that is exactly 1. The version that
-# ran this page, {glue:text}`torch`, says {glue:text}`at_bound:.0f`; where that is 0, the same line of code is quiet.
-# The third row has the old convention written out. So whether pytorch-metric-learning's ArcFace, whose code clamps to
-# ±1, gives NaN at a class centre depends on the PyTorch below it.
+# **A clamp to ±1, and PyTorch's version.** Clamping rescues the value; whether it rescues the gradient depends on a
+# convention: what is the derivative of `clamp` *at* its bound? It was 0 up to PyTorch 0.4.0, is 1 from 0.4.1 (2018) to
+# 2.13, and 0 again from 2.14 (2026) on. Where it is 1, the infinite slope of the arc cosine comes through, meets a
+# tangent of length 0, and is NaN for every cosine that is exactly 1; where it is 0, the same line of code is quiet.
+# PyTorch {glue:text}`torch`, which ran this page, has {glue:text}`at_bound:.0f`, and the third row has the other
+# convention written out. So whether pytorch-metric-learning's ArcFace, whose code clamps to ±1, gives NaN at a class
+# centre depends on the version of PyTorch.
 #
 # **No arc cosine in the gradient.** Straight-through has none by design. The package computes
 #
@@ -581,7 +639,7 @@ notebook.tell(
 # :::{admonition} Where we deviate
 # :class: note
 # The default of ArcFace and CDML in this book is the exact gradient with `"linear"` beyond $\pi$ and a margin held constant.
-# `gradient="straight_through", beyond_pi="none"` is arcface_torch's ArcFace; `CDML.public_gap()` and
+# `gradient="straight_through", beyond_pi="none"` is arcface_torch's ArcFace since December 2022; `CDML.public_gap()` and
 # `CDML.public_angle_gap()` are the public CDML code's forms, differentiated fully. In that code the ArcFace beside them is
 # straight-through, so a comparison of the two mixes the margin with the gradient. What this page
 # computes without a word about precision is in float64; training works in float32.
@@ -643,7 +701,7 @@ exercises.check("3.4", None)
 # `lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(1e-7).sqrt() * math.sin(m)`. In single precision it leaves the
 # true sine at about the same place as {eq}`eq-safe`. From there on its sine is constant, with slope 0; the package's
 # goes on as a straight line. Clamping $c$ to $\pm(1 - 10^{-6})$ before an arc cosine does too. A clamp to ±1 itself passes
-# where PyTorch's `clamp` has the derivative 0 at its bound, and fails on an older version, where that is 1.
+# from PyTorch 2.14 on, where `clamp` has the derivative 0 at its bound, and fails from 0.4.1 to 2.13, where that is 1.
 #
 # </details>
 #
@@ -664,4 +722,5 @@ exercises.check("3.4", None)
 #
 # {cite:t}`deng2019arcface`, {cite:t}`guo2021insightface`, {cite:t}`bengio2013estimating`; pytorch-metric-learning:
 # {cite:t}`musgrave2020pytorch`. That class centres grow and slow down: {cite:t}`salimans2016weight`. The derivative of
-# `clamp` at its bounds was set to 1 in PyTorch's pull request 7049.
+# `clamp` at its bounds was set to 1 in PyTorch's [pull request 7049](https://github.com/pytorch/pytorch/pull/7049), and to
+# 0 in version 2.14, as [issue 195931](https://github.com/pytorch/pytorch/issues/195931) reports.

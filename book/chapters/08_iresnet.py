@@ -87,29 +87,69 @@ notebook.Table(
 )  # fmt: skip
 
 # %% [markdown]
-# Every number of parameters agrees to the unit, once one knows what is counted. The table gives **all** parameters of
-# the four full networks, but of the others only those that are **trained**: without the 512 fixed gains of the last
-# normalisation.
+# Every number of parameters agrees to the unit, once we know what is counted. Of the four Lite
+# networks the table gives only the parameters that are **trained**, without the 512 fixed gains of
+# the last normalisation. Of the other five it gives **all** of them.
 
 # %%
 notebook.Table(
-    ["", "10⁹ products", "and norms", "published GFLOPs", "MiB", "published"],
+    ["", "10⁹ products", "as ptflops counts", "published GFLOPs", "MiB", "published"],
     [
         [name, f"{c.gmacs:.3f}", f"{c.published_gflops:.3f}", f"{row.gflops:g}",
-         f"{c.size_mib(row.counted):.2f}", f"{row.size_mib:.2f}"]
+         f"{c.size_mib(row.sized):.2f}", f"{row.size_mib:.2f}"]
         for name, (c, row) in pairs.items()
     ],
 )  # fmt: skip
 
 # %% [markdown]
-# The published GFLOPs of the eight IResNets are products plus three operations for each number that a normalisation
-# gives. That convention is a fit to eight values; no source states it. The sizes are four bytes a parameter. Besides
-# the last digit of R50's, three published ones do not follow from the published counts: that of R18_lite by half a
-# megabyte, those of R34 and of the lightweight network by 0.03.
+# The published GFLOPs of the eight IResNets are what the tool ptflops prints, which the method's
+# [repository](https://github.com/nhatky160103/DATN/blob/2bc8c12/models/Recognition/Arcface_torch/flops.py)
+# calls: products, plus two operations for each number that a normalisation or a PReLU gives. The
+# sizes are four bytes a parameter. Besides the last digit of R50's, two of them do not follow from
+# the published counts, that of R18_lite by half a megabyte and that of R34 by 0.03.
 #
-# The ninth row is **ours**. Of the published lightweight network only its two numbers are known, and many networks
-# have them. `lightweight` is one with the same parts as MobileFaceNet {cite}`chen2018mobilefacenets`: it has exactly
-# that many parameters, and that many plain products.
+# The ninth row is counted by rules of its own, those of the
+# [file](https://github.com/nhatky160103/DATN/blob/2bc8c12/models/Recognition/Arcface_torch/backbones/iresnet_lightweight.py)
+# that defines the network: plain products, and a size that includes the running means and variances
+# of the normalisations. Counted like the others, its 0.098 GFLOPs would be
+# {glue:text}`light_ptflops:.3f`.
+#
+# ## The lightweight network
+#
+# `lightweight` is r18_lite with two changes. Every $3 \times 3$ convolution of a block becomes two
+# convolutions, together called a {term}`depthwise separable convolution`: a $3 \times 3$ filter for
+# each channel by itself, then a $1 \times 1$ convolution that mixes the channels. And the last stage
+# has 192 channels instead of 256. Depth, stem, shortcuts and the order of the layers stay as they
+# are.
+
+# %%
+steps = {
+    "r18_lite": costs["r18_lite"],
+    "with separable convolutions": complexity.cost(
+        backbones.create("r18_lite", block="separable")
+    ),
+    "and 192 channels at the end": costs["lightweight"],
+}
+notebook.Table(
+    ["", "parameters", "10⁹ products"],
+    [[name, f"{c.parameters:,}", f"{c.gmacs:.3f}"] for name, c in steps.items()],
+)
+
+# %% tags=["remove-input"]
+whole, separable, light = steps.values()
+notebook.tell(
+    light_ptflops=light.published_gflops,
+    light_products=1 - separable.macs / whole.macs,
+    light_parameters=1 - separable.parameters / whole.parameters,
+    light_narrower=1 - light.parameters / separable.parameters,
+)
+
+# %% [markdown]
+# The two changes do different work. Separable convolutions save {glue:text}`light_products:.0%` of
+# the products, but only {glue:text}`light_parameters:.0%` of the parameters, because most
+# parameters are in the linear layer at the end. The narrower last stage gives that layer a quarter
+# fewer inputs: stage and layer together lose {glue:text}`light_narrower:.0%` of the parameters that
+# were left.
 #
 # ## Where the cost sits
 
@@ -168,9 +208,11 @@ plots.costs(
 # %% [markdown]
 # ## Six ways to make it smaller
 #
-# The method's description names four techniques behind its Lite networks: fewer channels, depthwise separable
-# convolutions, efficient downsampling, bottlenecks. The counts above leave room for the first alone: plain half width
-# meets all four published numbers to the unit. The others are options of the same class, so we can ask what each would have saved.
+# The method's description names four techniques behind its Lite networks: fewer channels, depthwise
+# separable convolutions, efficient downsampling, bottlenecks. The counts above leave room for the
+# first alone: plain half width meets all four published numbers to the unit. Separable convolutions
+# are in the lightweight network only, the other two in none of the nine. All are options of the
+# same class, so we can ask what each would save.
 
 # %%
 techniques = {
@@ -209,8 +251,9 @@ notebook.tell(linear=linear / base.parameters, model=model)
 #   {glue:text}`bottleneck_products:.0%` of the products, but {glue:text}`separable_parameters:.0%` and
 #   {glue:text}`bottleneck_parameters:.0%` of the parameters. They do not touch the linear layer, which holds
 #   {glue:text}`linear:.0%` of them in {glue:text}`model`.
-# - **One number a channel**, a learnt weighting of the 49 places, is for that layer: {glue:text}`flat_parameters:.0%`
-#   of the parameters go, and {glue:text}`flat_products:.0%` of the products. It is what MobileFaceNet does.
+# - **One number a channel**, a learnt weighting of the 49 places, is for that layer:
+#   {glue:text}`flat_parameters:.0%` of the parameters go, and {glue:text}`flat_products:.0%` of the
+#   products. It is what MobileFaceNet {cite}`chen2018mobilefacenets` does.
 #
 # What a technique costs in accuracy no count can tell, and neither does this table: that takes training.
 #
@@ -235,8 +278,11 @@ fig, (ax,) = plots.figure(width=5.6, height=3.0)
 plots.receptive_fields(ax, fields, words[:5], size=112)
 
 # %% [markdown]
-# Even r18 sees the whole face from the middle of its last map. The depth of r100 is not there to see further: it is
-# there to compute more.
+# From the middle of its last map even r18 could see the whole face. Two things this figure leaves out. First, it is the
+# *largest* patch that can matter. The influence of a pixel falls off from the middle like a bell, and with random weights
+# the width of that bell grows only with about the square root of the number of layers {cite}`luo2016receptive`. So depth
+# still widens what a place in effect sees, long after the line has passed 112. Second, no place has to see all of the face: the linear
+# layer behind the last map reads its 49 places together.
 #
 # ## How long it takes
 #
@@ -249,6 +295,8 @@ plots.receptive_fields(ax, fields, words[:5], size=112)
 record = results.benchmark("backbones") or latency.measure(list(TABLE))
 ways = latency.by_way(record)
 print("Measured on:", record["device"])
+if missing := [name for name in TABLE if name not in ways["eager"]]:
+    print("Not measured there:", ", ".join(missing))
 if len(ways) == 1:
     print("`cdmllab bench backbones` measures the other ways to run them.")
 
@@ -308,13 +356,24 @@ on_ms1mv3 = {
     for row in ROWS
     if row.trained_on == "MS1MV3"
 }
+spread = [
+    value
+    for row in ROWS
+    if row.trained_on == "MS1MV3" and row.backbone in ("r50_lite", "r100_lite")
+    for value in row.spread.values()
+]
 r50_lite, r100_lite, r100 = (
     on_ms1mv3[name, "CDML"] for name in ("r50_lite", "r100_lite", "r100")
 )
 given = {name: r100[name] - r100_lite[name] for name in r100}
 notebook.tell(
+    ahead=sum(r100_lite[name] > r50_lite[name] for name in r50_lite),
     behind=sum(r100_lite[name] < r50_lite[name] for name in r50_lite),
     compared=len(r50_lite),
+    smallest=min(abs(r100_lite[name] - r50_lite[name]) for name in r50_lite),
+    largest=max(abs(r100_lite[name] - r50_lite[name]) for name in r50_lite),
+    least_spread=min(spread),
+    most_spread=max(spread),
     given_lfw=given["lfw"],
     given_pose=" and ".join(f"{given[name]:.1f}" for name in ("cfp_fp", "cplfw")),
 )
@@ -324,14 +383,15 @@ notebook.tell(
 # above, each network's ratio times the same R18; on another, run `cdmllab bench backbones` and this chapter again. For memory, take a parameter as four bytes, two in
 # half precision, one in int8.
 #
-# More products are not always more accuracy. In the published results on MS1MV3, r100_lite has twice the products of r50_lite
-# and is behind it on {glue:text}`behind` of {glue:text}`compared` protocols. Against the full R100 with the same loss it gives
-# away {glue:text}`given_lfw:.1f` points on LFW, and {glue:text}`given_pose` on the two across poses.
+# Do more products bring more accuracy? In the published results on MS1MV3, r100_lite has twice the products of r50_lite; it is
+# ahead on {glue:text}`ahead` of {glue:text}`compared` protocols and behind on {glue:text}`behind`, by {glue:text}`smallest:.2f`
+# to {glue:text}`largest:.2f` points, with a ± of {glue:text}`least_spread:.1f` to {glue:text}`most_spread:.1f` printed with these
+# accuracies and one training of each: nothing can be read from that. Against the full R100 with the same loss r100_lite gives
+# away {glue:text}`given_lfw:.1f` points on LFW, which is little, and {glue:text}`given_pose` on the two across poses, which is
+# several times the ±.
 #
 # ## Where we deviate
 #
-# `lightweight` is our design to a published count, not the published network. Its stages halve the picture five times,
-# to a last map of $4 \times 4$: with 19 products for each parameter, most parameters have to work on so small a map.
 # Gradient checkpointing computes every block a second time, which would move the running means of its normalisations
 # twice a step; with `net.speed_up(checkpointing=True)` they move once.
 #
@@ -404,12 +464,13 @@ exercises.check("8.4", None)
 # - A block does about as many products in any stage, so they sit where the blocks are; parameters sit in the last stages and in
 #   the linear layer.
 # - Half the width is a quarter of the products, and less of a saving in parameters, because the linear layer only halves.
-# - The published Lite networks are plain half width; the other named techniques are not in their counts. Separable blocks and
-#   bottlenecks save products and leave the linear layer, where most of r18_lite's parameters are; one number a channel does the
-#   reverse.
+# - The published Lite networks are plain half width; the other named techniques are not in their
+#   counts. The lightweight network is r18_lite with separable convolutions and a narrower last
+#   stage. Separable blocks and bottlenecks save products and leave the linear layer, where most of
+#   r18_lite's parameters are; one number a channel does the reverse.
 # - Products go with the area of the picture. Of the parameters only the linear layer's do.
 # - Milliseconds belong to a network, a library and a machine together: measure them together.
 #
 # ## References
 #
-# {cite:t}`deng2019arcface`, {cite:t}`he2016resnet`, {cite:t}`chen2018mobilefacenets`.
+# {cite:t}`deng2019arcface`, {cite:t}`he2016resnet`, {cite:t}`chen2018mobilefacenets`, {cite:t}`luo2016receptive`.

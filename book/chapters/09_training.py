@@ -153,9 +153,10 @@ for ax, key, ylabel in (
 #
 # The sweep `lab_main` trained at greater length: {glue:text}`steps` steps of batches of {glue:text}`batch`,
 # {glue:text}`main_people` people instead of {glue:text}`identities`, stronger nuisances ({glue:text}`main_strength` instead of
-# 0.4), and the step in place of the line. Scale and margin are the point that short trainings chose of a grid of three
-# scales and three margins, its corner of smallest scale and margin: {glue:text}`main_margin` rad, only
-# {glue:text}`lead:.2f` points ahead of the largest margin tried at that scale. There are {glue:text}`seeds` seeds for each of
+# 0.4), and the step in place of the line. Scale and margin, {glue:text}`main_scale` and {glue:text}`main_margin` rad, are the
+# point that short trainings chose of a grid of three scales and three margins. It is the corner of smallest scale and
+# margin, so a better point may lie outside the grid; and its lead is small, {glue:text}`lead:.2f` points over the largest
+# margin tried at that scale. There are {glue:text}`seeds` seeds for each of
 # four margins that have the same mean in every batch. The {glue:text}`runs` trainings of the sweep, the short ones included,
 # took {glue:text}`hours:.1f` hours on {glue:text}`where`.
 
@@ -205,6 +206,7 @@ notebook.tell(
     main_people=config["data"]["num_identities"],
     main_strength=config["data"]["strength"],
     main_margin=config["loss"]["margin_rad"],
+    main_scale=f"{config['loss']['scale']:g}",
     seeds=len(recorded.seeds("compare", "arcface")),
     steps=f"{int(steps[-1]):,}",
     runs=about["runs"],

@@ -506,13 +506,17 @@ for name, angles in (nearest | references).items():
 # asks that pictures be nearer to their own centre than to any other, and people who look alike get centres that are
 # alike. If strangers are to profit, they should. Who are the nearest ones?
 
-# %% mystnb={"figure": {"caption": "The ten people of the training set whose ArcFace centres have the nearest neighbours, and below each that neighbour; portraits without nuisances.", "name": "fig-nearest-people"}, "image": {"alt": "Two rows of ten rendered portraits; the faces above and below resemble each other more or less"}}
+# %% mystnb={"figure": {"caption": "The ten pairs of people of the training set whose ArcFace centres are nearest to each other, each pair once: above a person, below the one whose centre is nearest to theirs. Portraits without nuisances.", "name": "fig-nearest-people"}, "image": {"alt": "Two rows of ten rendered portraits; the faces above and below resemble each other more or less"}}
 centres = trained["arcface"].head.centres.detach()
 cosines = cosine(centres, centres)
 cosines.fill_diagonal_(-1.0)
 value, other = cosines.max(dim=1)
-one = value.argsort(descending=True)[:20:2]  # each pair is listed twice
-portraits = faces.render(torch.cat([one, other[one]]), seed=0, size=64)
+once = {}  # two people who are nearest to each other are one pair
+for k in value.argsort(descending=True).tolist():
+    once.setdefault(frozenset((k, int(other[k]))), (k, int(other[k])))
+one, two = torch.tensor(list(once.values())[:10]).T
+mutual = float((other[other] == torch.arange(people)).double().mean())
+portraits = faces.render(torch.cat([one, two]), seed=0, size=64)
 plots.contact_sheet(
     portraits.permute(0, 2, 3, 1).contiguous().numpy(),
     columns=10,
@@ -520,7 +524,12 @@ plots.contact_sheet(
     shown=62,
 )
 
+# %% tags=["remove-input"]
+notebook.tell(mutual=mutual)
+
 # %% [markdown]
+# (To be nearest is not mutual: only {glue:text}`mutual:.0%` of these people are nearest to the one who is nearest to them.)
+#
 # ## How many dimensions are in use?
 #
 # An embedding of 64 numbers need not use 64 directions. Take unit embeddings, their mean away, and look at the share $p_k$

@@ -124,11 +124,13 @@ notebook.tell(own_accuracy=plain)
 # {glue:text}`fold_sd:.2f` points. With one threshold chosen on all pairs and judged on the same it would be
 # {glue:text}`own_accuracy:.2%`: choosing on the pairs one is judged on can only help.
 #
-# **Whose rule?** Most published accuracies come from arcface_torch's code, which does not look at every threshold but
-# at 400, in steps of 0.01 of the squared distance
-# $\lVert\hat{\mathbf x}_1 - \hat{\mathbf x}_2\rVert^2 = 2 - 2\cos\theta$. By that rule our strangers give
-# {glue:text}`grid_accuracy:.2%`, a difference of {glue:text}`grid_difference:+.2f` points. Some tables rank losses by
-# less. `fixed_grid.fold_accuracy` is that rule; `evaluate` prints both.
+# **Whose rule?** Most published accuracies are measured with code that does not look at every threshold but at 400, in
+# steps of 0.01 of the squared distance
+# $\lVert\hat{\mathbf x}_1 - \hat{\mathbf x}_2\rVert^2 = 2 - 2\cos\theta$. The rule is that of David Sandberg's FaceNet code
+# of 2016 {cite}`sandberg2016facenet`; arcface_torch took it over with his copyright notice, and the field took it from
+# there. By that rule our strangers give {glue:text}`grid_accuracy:.2%`, a difference of
+# {glue:text}`grid_difference:+.2f` points. Some tables rank losses by less. `fixed_grid.fold_accuracy` is that rule;
+# `evaluate` prints both.
 #
 # {term}`Scores <score>` come on four scales, and thresholds are often quoted without naming theirs:
 
@@ -179,12 +181,11 @@ rows = [
 ]
 notebook.Table(["pairs", "impostor", *(f"TAR@{f:g}" for f in fars)], rows)
 
-# %% mystnb={"figure": {"caption": "The ROC of the same strangers, from the drawn pairs and from all. Each curve ends at the left where one impostor pair is all that is left.", "name": "fig-roc"}, "image": {"alt": "Two rising curves over a logarithmic FAR axis that lie upon each other where both exist"}}
+# %% mystnb={"figure": {"caption": "The ROC of the same strangers, from all pairs (solid) and from the 6,000 that were drawn (dashed). Each curve ends at the left at a FAR of one impostor pair.", "name": "fig-roc"}, "image": {"alt": "Two rising curves over a logarithmic FAR axis; the dashed one of 6,000 pairs begins at a FAR of three in ten thousand and runs a little above the solid one, which begins at one in a million"}}
 fig, axes = plots.figure(1, width=6.0, height=3.0)
 plots.roc_curve(axes[0], all_scores, all_pairs.same, name="all pairs")
-axes[0].lines[0].set_color(plots.colour("cdml"))
 plots.roc_curve(axes[0], scores, same, name="6,000 pairs")
-axes[0].lines[1].set_color(plots.colour("arcface"))
+axes[0].lines[1].set_linestyle("--")
 _ = axes[0].legend()
 
 # %% [markdown]
@@ -273,14 +274,16 @@ print(
 
 # %%
 is_validation = (stranger - stranger[0]) < people * 3 // 8
-parts = {}
+parts, who_is_in = {}, {}
 for name, rows in (("validation", is_validation), ("test", ~is_validation)):
-    among = pairs.every(stranger[rows])
+    among, ids = pairs.every(stranger[rows]), stranger[rows]
     parts[name] = evaluate.scores(embeddings[rows], among), among.same
-rows = []
+    who_is_in[name] = ids[among.first], ids[among.second]
+rows, of_pairs = [], {}
 for wanted in (1e-3, 1e-2, 1e-1):
     t = calibration.threshold_at_far(*parts["validation"], wanted)
-    far, tar = calibration.decide(*parts["test"], t)[1:]
+    far, tar = calibration.decide(*parts["test"], t, people=who_is_in["test"])[1:]
+    of_pairs[wanted] = calibration.decide(*parts["test"], t).far
     low_high = f"{far.value:.3%} ({far.low:.3%} to {far.high:.3%})"
     rows.append([f"{wanted:g}", f"{t:.3f}", low_high, f"{tar.value:.1%}"])
 notebook.Table(["wanted FAR", "threshold", "FAR on the test people", "TAR"], rows)
@@ -289,22 +292,27 @@ notebook.Table(["wanted FAR", "threshold", "FAR on the test people", "TAR"], row
 notebook.tell(
     test_impostors=f"{int((~parts['test'][1]).sum()):,}",
     test_people=len(np.unique(stranger[~is_validation])),
+    wilson_low=of_pairs[1e-2].low,
+    wilson_high=of_pairs[1e-2].high,
 )
 
 # %% [markdown]
-# The intervals in brackets are Wilson's, which take pairs for independent. Where the wanted FAR lies outside, that is
-# the lesson of the section before: {glue:text}`test_impostors` impostor pairs make them very narrow, and behind those
-# pairs there are {glue:text}`test_people` people.
+# The 95 % intervals in brackets draw people, as the section before asks for. Textbooks would give Wilson's, which takes the
+# {glue:text}`test_impostors` impostor pairs for independent: for a wanted FAR of 0.01, from {glue:text}`wilson_low:.3%` to
+# {glue:text}`wilson_high:.3%`. But behind those pairs there are {glue:text}`test_people` people, and no more is known. Nor is
+# this interval all of the uncertainty: the threshold was chosen on people too, and the luck of that choice is not in it.
 #
 # A score can also become a **probability**. Logistic regression on validation scores gives a log likelihood ratio,
 # $a\cos\theta + b$, and with the share $\pi$ of genuine pairs that one expects, Bayes' rule does the rest
 # {cite}`vanleeuwen2007introduction`. Whether the probabilities are honest shows in the test people:
 
-# %% mystnb={"figure": {"caption": "Stated against observed probability for those of the 6,000 pairs that have only test people in them. On the dashed line the probabilities are honest; bars are Wilson intervals.", "name": "fig-reliability"}, "image": {"alt": "Points along the diagonal of a square"}}
+# %% mystnb={"figure": {"caption": "Stated against observed probability for those of the 6,000 pairs that have only test people in them. On the dashed line the probabilities are honest; bars are 95 % intervals that draw people.", "name": "fig-reliability"}, "image": {"alt": "Points along the diagonal of a square"}}
 calibrator = calibration.fit_calibrator(*parts["validation"])
 kept = ~np.isin(own, stranger[is_validation]).any(axis=0)
 stated = calibrator.probability(scores[kept], prior=float(same[kept].mean()))
-honest = calibration.reliability(stated, same[kept], bins=8)
+honest = calibration.reliability(
+    stated, same[kept], bins=8, people=(own[0][kept], own[1][kept])
+)
 fig, axes = plots.figure(1, width=3.6, height=3.2)
 plots.reliability_curve(axes[0], honest, name="calibrated")
 notebook.tell(calibration_error=honest.error)
@@ -386,13 +394,18 @@ for ax, k, title in zip(axes, worst, ("genuine", "impostor"), strict=True):
 # The people of this chapter are rendered, so we *know* the conditions of each picture, and can count errors against them.
 # Genuine and impostor pairs go apart, because what makes pictures less alike is an error for one kind only.
 
-# %% mystnb={"figure": {"caption": "Share of wrong judgements against the larger yaw of the two pictures, and against how far the two are apart; each pair is judged by the threshold of the other folds. Bands are Wilson intervals.", "name": "fig-yaw"}, "image": {"alt": "Two panels with a curve for genuine and one for impostor pairs; that of genuine pairs rises to the right"}}
+# %% mystnb={"figure": {"caption": "Share of wrong judgements against the larger yaw of the two pictures, and against how far the two are apart; each pair is judged by the threshold of the other folds. Bands are 95 % intervals that draw people.", "name": "fig-yaw"}, "image": {"alt": "Two panels with a curve for genuine and one for impostor pairs, both with wide bands that overlap; that of genuine pairs rises to the right"}}
 fig, axes = plots.figure(2, width=7.6, height=2.8)
 for ax, how in zip(axes, ("larger", "apart"), strict=True):
     of_pair = protocol.nuisance_of_pairs("yaw (degrees)", how)
     edges = np.histogram_bin_edges(of_pair, 6)
     for kind, rows in (("genuine", same), ("impostor", ~same)):
-        rate = errors.by_nuisance(judged.wrong[rows], of_pair[rows], edges)
+        rate = errors.by_nuisance(
+            judged.wrong[rows],
+            of_pair[rows],
+            edges,
+            people=(own[0][rows], own[1][rows]),
+        )
         plots.error_rates(ax, rate, name=kind, nuisance=f"yaw (degrees), {how}")
 _ = axes[0].legend()
 
@@ -400,13 +413,24 @@ _ = axes[0].legend()
 of_pair = protocol.nuisance_of_pairs("yaw (degrees)")
 turned = of_pair > np.quantile(of_pair, 0.75)
 frontal = of_pair < np.quantile(of_pair, 0.25)
-for name, rows in (("turned", turned), ("frontal", frontal)):
-    share = float(judged.wrong[rows & same].mean())
-    notebook.tell(**{f"wrong_{name}": share})
+for name, quarter in (("turned", turned), ("frontal", frontal)):
+    rows = quarter & same
+    (share,) = calibration.rates(
+        judged.wrong[rows],
+        np.zeros(rows.sum(), int),
+        (own[0][rows], own[1][rows]),
+    )
+    notebook.tell(
+        **{
+            f"wrong_{name}": share.value,
+            f"wrong_{name}_between": f"{share.low:.1%} to {share.high:.1%}",
+        }
+    )
 
 # %% [markdown]
-# Among the quarter of pairs that are nearest to frontal, {glue:text}`wrong_frontal:.1%` of the genuine ones are refused;
-# among the quarter that are turned the furthest, {glue:text}`wrong_turned:.1%`.
+# Among the quarter of pairs that are nearest to frontal, {glue:text}`wrong_frontal:.1%` of the genuine ones are refused (95 %
+# interval, drawing people: {glue:text}`wrong_frontal_between`); among the quarter that are turned the furthest,
+# {glue:text}`wrong_turned:.1%` ({glue:text}`wrong_turned_between`).
 #
 # ## On real faces
 #
@@ -552,4 +576,5 @@ exercises.check("11.4", None)
 #
 # Protocol: {cite:t}`huang2008lfw`. Fisherfaces: {cite:t}`belhumeur1997fisherfaces`. Drawing people:
 # {cite:t}`owen2007pigeonhole`, {cite:t}`owen2012arrays`,
-# {cite:t}`fogliato2024intervals`. Calibration: {cite:t}`vanleeuwen2007introduction`.
+# {cite:t}`fogliato2024intervals`. Calibration: {cite:t}`vanleeuwen2007introduction`. The rule of 400 thresholds:
+# {cite:t}`sandberg2016facenet`.

@@ -128,7 +128,7 @@ notebook.tell(kept_10m=large.kept / gib)
 # computed once more, which makes the products $4\,b\,c\,d$. The margin touches one number a sample, and stays
 # outside. This is the head `backend="blocked"`.
 #
-# Does it hold what the count says? `TensorPeak` adds up the tensors that are alive during a step, forward and
+# Do the counts match reality? `TensorPeak` adds up the tensors that are alive during a step, forward and
 # backward. Two lines are counted, without the centres and the momentum that were there before: with one matrix kept,
 # this is {eq}`eq-head-memory`; with blocks, one block stands in the place of the matrix. The dots are heads at work.
 
@@ -160,7 +160,7 @@ for name, keep in (
     found = [cost(c, keep=keep, block_cells=2**18, **small) for c in reach]
     lines[name] = [(f.memory - f.centres - f.momentum) / 2**20 for f in found]
 
-# %% mystnb={"figure": {"caption": "Memory of a step beyond centres and momentum, 64 samples of 64 numbers: counted on paper (lines) and counted while it runs (dots), for three ways of writing the same loss.", "name": "fig-head-memory"}, "image": {"alt": "Two rising lines with dots on them, and squares several times above"}}
+# %% mystnb={"figure": {"caption": "Memory of a step beyond centres and momentum, 64 samples of 64 numbers: counted on paper (lines) and counted while it runs (dots), for three ways of writing the same loss.", "name": "fig-head-memory"}, "image": {"alt": "Two rising lines with dots, which lie clearly above them at the left end and on them at the right end, and markers of plain tensor operations several times above both"}}
 fig, (ax,) = plots.figure(width=6.2, height=3.0)
 plots.against_identities(ax, reach, lines, ylabel="MiB", dots=dots)
 _ = ax.set_xticks(sizes)
@@ -170,18 +170,33 @@ matrix = 64 * sizes[-1] * 4 / 2**20
 gradient = matrix  # 64 samples and 64 numbers: the same size
 for key, name in (("dense", "plain tensor operations"), ("blocked", "one block at a time")):  # fmt: skip
     notebook.tell(**{f"{key}_matrices": (dots[name][1][-1] - gradient) / matrix})
+over = {
+    c: [
+        dots[name][1][at] / np.interp(c, reach, line) - 1
+        for name, line in lines.items()
+    ]
+    for at, c in enumerate(sizes)
+}
+notebook.tell(
+    **{
+        f"over_{c}": f"{min(values):.0%} to {max(values):.0%}"
+        for c, values in over.items()
+    }
+)
 
 # %% [markdown]
-# Beyond the gradient of the centres, which nobody can do without, the plain form holds {glue:text}`dense_matrices:.1f`
+# They do where identities are many. At 2,000 the dots lie {glue:text}`over_2000` above their lines, at 8,000
+# {glue:text}`over_8000`, at 32,000 {glue:text}`over_32000` and at 128,000 {glue:text}`over_128000`: the count leaves out what does
+# not grow with the identities, some copies of a block among it, and that is soon little beside the rest. Beyond the gradient of the centres, which nobody can do without, the plain form holds {glue:text}`dense_matrices:.1f`
 # matrices of logits at the same time, the blocked one {glue:text}`blocked_matrices:.2f`.
 #
-# What does it gain on a machine? Time as a multiple of the three bare matrix products, memory as a multiple of the gradient
-# of the centres; no head can be better than 1 in either. Ours are filled.
+# What does it gain on a machine? Time as a multiple of the three bare matrix products in float32, memory as a multiple of the
+# gradient of the centres. No head that multiplies in float32 can be better than 1 in either. Ours are filled.
 
 # %%
 measured.report("heads")
 
-# %% mystnb={"figure": {"caption": "The same table as a picture: heads by time and peak memory, for a batch against the identities of CASIA-WebFace and of MS1MV3. Filled: ours.", "name": "fig-heads"}, "image": {"alt": "Two panels of markers; filled dots near the lower left corner, open squares further right and above"}}
+# %% mystnb={"figure": {"caption": "The same table as a picture: heads by time and peak memory, for a batch against the identities of CASIA-WebFace and of MS1MV3. Filled: ours.", "name": "fig-heads"}, "image": {"alt": "Two panels of markers; all filled dots but one near the lower left corner, the open squares further right and above, and our dense head, filled too, at the upper right"}}
 record = results.benchmark("heads")
 if record is not None:
     fig, axes = plots.figure(len(record["shapes"]), width=7.8, height=3.2)
@@ -200,8 +215,8 @@ if record is not None:
     axes[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 # %% [markdown]
-# Two lines of that table deserve a word. *bf16 products* multiplies in half the digits where the processor can, and is the
-# only one that may go below 1; sums stay wide. *CDML* costs what ArcFace costs: its margin is a number a sample.
+# Two lines of that table deserve a word. *bf16 products* multiplies in half the digits where the processor can, and so is the
+# only one whose time may go below 1; sums stay wide. *CDML* costs what ArcFace costs: its margin is a number a sample.
 #
 # ### On a GPU
 #
@@ -272,12 +287,15 @@ print("off by", float((log_z - z.double().logsumexp(dim=1)).abs().max()))
 # ```{math}
 # :label: eq-traffic
 # \underbrace{(R - 1)\,b\,d}_{\text{embeddings, to all}} +
-# \underbrace{2\,(R - 1)\,b\,d}_{\text{their gradients, added up}}
+# \underbrace{(R - 1)\,b\,d}_{\text{their gradients, added up}}
 # \quad\text{numbers,}
 # ```
 #
-# and a few a sample. Copies of all centres would send $2\,\tfrac{R - 1}{R}\,c\,d$. The few are two by {eq}`eq-combine`. Our head adds up seven numbers a sample and gathers its label, since a loss may
-# want the own cosine, or the hardest negatives. All of it is counted here,
+# and a few a sample. The second term is that of a *reduce-scatter*: a rank needs the sum of the gradients only for its own $b$
+# samples, and arcface_torch reduces the sum to the rank that wants it. Our head is simpler and pays for it: it adds the
+# gradients of all samples up on all ranks, an *all-reduce*, which sends $2\,(R - 1)\,b\,d$. Copies of all centres would send
+# $2\,\tfrac{R - 1}{R}\,c\,d$. The few are two by {eq}`eq-combine`; our head adds up seven numbers a sample and gathers its
+# label, since a loss may want the own cosine, or the hardest negatives. What our head sends is counted here,
 
 # %%
 rows = []
@@ -309,32 +327,39 @@ measured.report("heads_sharded")
 # {term}`Partial FC` {cite}`an2021partialfc,an2022killing` keeps the class centres of the batch and draws others by
 # chance, a share $q$ of all. Products and logits shrink to that share; centres, gradient and momentum stay. What does
 # it do to loss and gradient? We compare with the whole sum, early in a training, where embeddings stand anywhere, and
-# late, at 40 degrees from their centre.
+# late. How late? Chapter 3 found that a sample falls silent at an angle that scale and margin set; with
+# {glue:text}`pfc_identities` random centres in {glue:text}`embedding_dim` dimensions that is near 50 degrees, so this is our
+# *late*. Nearer there is nothing left to compare: at 40 degrees the mean of $1 - p_y$ is {glue:text}`silent:.0e`. (In 128
+# dimensions it would still be {glue:text}`crowded:.2f`, only because random centres are nearer to each other there.)
 
 # %%
-c, d, rates = 20_000, 128, [0.02, 0.05, 0.1, 0.2, 0.5]
+c, rates = 10_575, [0.02, 0.05, 0.1, 0.2, 0.5]
 y = torch.arange(batch) * (c // batch)
 
 
-def seeded(**options) -> heads.MarginHead:
+def seeded(d: int = embedding_dim, **options) -> heads.MarginHead:
     torch.manual_seed(seed)
     kind = {"embedding_dim": d, "num_identities": c, "backend": "sharded"}
     return heads.create("arcface", **kind, **options).double()
 
 
+def at_degrees(degrees: float, d: int = embedding_dim) -> torch.Tensor:
+    own = geometry.unit(seeded(d).centres.detach()[y])
+    away = torch.randn(batch, d, dtype=torch.float64)
+    return geometry.point_at(own, away, np.radians(degrees))
+
+
 def step(head: heads.MarginHead, x: torch.Tensor) -> tuple:
     x = x.detach().requires_grad_()
     out = head(x, y)
-    weight = float((1 - torch.exp(-out.sample_loss)).mean())
+    weight = float((1 - torch.exp(-out.sample_loss.detach())).mean())
     gradients = torch.autograd.grad(out.loss, [x, head.centres])
     return out.loss.item(), weight, *(g.flatten() for g in gradients)
 
 
-own = geometry.unit(seeded().centres.detach()[y])
-away = torch.randn(batch, d, dtype=torch.float64)
 states = {
-    "early, 90 degrees": geometry.point_at(own, away, np.pi / 2),
-    "late, 40 degrees": geometry.point_at(own, away, np.radians(40.0)),
+    "early, 90 degrees": at_degrees(90.0),
+    "late, 50 degrees": at_degrees(50.0),
 }
 off, turned, along, weight = {}, {}, {}, {}
 cos = torch.nn.functional.cosine_similarity
@@ -352,14 +377,17 @@ for name, x in states.items():
         weight[name, rate] = np.mean([s[1] for s in drawn])
         along[name, rate] = np.mean([float(s[2] @ dx / (dx @ dx)) for s in drawn])
 
-# %% mystnb={"figure": {"caption": "A sampled step against the whole one, mean of three draws. Left: how much lower the loss is; dotted, the logarithm of the share. Right: the cosine between the sampled and the whole gradient, on the embeddings (solid) and on the class centres (dashed, nearly the same); blue early, red late.", "name": "fig-partial"}, "image": {"alt": "Left: rising curves that end near zero at a share of one half, the early one below the dotted logarithm; right: two pairs of rising curves that coincide, the early ones above the late ones"}}
+# %% mystnb={"figure": {"caption": "A sampled step against the whole one, mean of three draws, early (solid) and late (dashed) in a training. Left: how much lower the loss is; dotted, the logarithm of the share. Right: the cosine between the sampled and the whole gradient on the embeddings.", "name": "fig-partial"}, "image": {"alt": "Left: two rising curves; the early one lies just below the dotted logarithm of the share, the late one well above it. Right: two rising curves that end near one at a share of one half, the early one above the late one"}}
 fig, axes = plots.figure(2, width=7.6, height=2.9)
-looks = dict(zip(states, ("arcface", "cdml"), strict=True))
+looks = dict(zip(states, ("-", "--"), strict=True))
 plots.lines(
     axes[0],
     rates,
     [
-        *(plots.Line(n, looks[n], [off[n, r] for r in rates]) for n in states),
+        *(
+            plots.Line(n, "chance", [off[n, r] for r in rates], looks[n])
+            for n in states
+        ),
         plots.Line("log of the share", "chance", np.log(rates), ":"),
     ],
     xlabel="share of the centres",
@@ -369,14 +397,8 @@ plots.lines(
     axes[1],
     rates,
     [
-        plots.Line(
-            f"{n.split(',')[0]}, {what}",
-            looks[n],
-            [turned[n, r][k] for r in rates],
-            "-" if k == 0 else "--",
-        )
+        plots.Line(n, "chance", [turned[n, r][0] for r in rates], looks[n])
         for n in states
-        for k, what in enumerate(("embeddings", "centres"))
     ],
     xlabel="share of the centres",
     ylabel="cosine to the whole gradient",
@@ -394,22 +416,27 @@ for key, name in zip(("early", "late"), states, strict=True):
             f"sampled_{key}": float(weight[name, 0.1]),
         },
     )
-notebook.tell(log_tenth=float(np.log(0.1)))
+notebook.tell(
+    log_tenth=float(np.log(0.1)),
+    silent=step(seeded(), at_degrees(40.0))[1],
+    crowded=step(seeded(128), at_degrees(40.0, 128))[1],
+    pfc_identities=f"{c:,}",
+    embedding_dim=embedding_dim,
+)
 
 # %% [markdown]
 # With a tenth of the centres the loss is off by {glue:text}`off_early:.2f` early and by {glue:text}`off_late:.2f`
-# late; the logarithm of a tenth is {glue:text}`log_tenth:.2f`. It would be just that if all foreign centres had the
-# same share of $Z_i$ and the own one counted for nothing. But at scale 64 a few that happen to be near make up most
-# of $Z_i$, and a draw misses most of them; and late the own one counts. So **losses at different shares do not
-# compare**.
+# late; the logarithm of a tenth is {glue:text}`log_tenth:.2f`. It would be just that if all negative centres had the
+# same share of $Z_i$ and the own one counted for nothing. Early that is nearly so: a few centres that happen to be near
+# have more than their share, and a draw misses most of them. Late the own one counts, and the loss, which is small by
+# then, cannot fall by much. So **losses at different shares do not compare**.
 #
 # The gradient on the embeddings has a cosine of {glue:text}`turned_early:.2f` to the whole one early and of
 # {glue:text}`turned_late:.2f` late. The pull to the own centre keeps its direction, the push comes from other centres
-# than it would have; and late, when a sample stands well, what is left to do is to push a few near ones. On the class
-# centres the cosine is nearly the same, for the same reason: centres that were not drawn do not move, and have their
-# turn in another step.
+# than it would have. On the class centres the cosines are {glue:text}`centres_early:.2f` and {glue:text}`centres_late:.2f`,
+# for the same reason: centres that were not drawn do not move, and have their turn in another step.
 #
-# Do the steps add up to the whole? The gradients of batches do, these do not. With fewer foreign centres the softmax
+# Do the steps add up to the whole? The gradients of batches do, these do not. With fewer negative centres the softmax
 # thinks a sample better than it is: late the mean of $1 - p_y$ is {glue:text}`sampled_late:.2f` instead of
 # {glue:text}`weight_late:.2f` (early {glue:text}`sampled_early:.2f` instead of {glue:text}`weight_early:.2f`). The
 # pull shrinks with it. The push has that same weight to share, and gives it to whichever centres were drawn, so that
@@ -439,7 +466,7 @@ counted = {
     for name, how in arrangements.items()
 }
 
-# %% mystnb={"figure": {"caption": "Memory of one device for the head, counted. Dotted: what two common kinds of GPU hold.", "name": "fig-to-100m"}, "image": {"alt": "Five lines that rise with the number of identities, one below the other; at a hundred million those of 64 devices stay below 16 GiB, that of 8 just below 80, and those of one device far above"}}
+# %% mystnb={"figure": {"caption": "Memory of one device for the head, counted. Dotted: what two common kinds of GPU hold.", "name": "fig-to-100m"}, "image": {"alt": "Five lines that rise with the number of identities; from a hundred thousand on those of one device, which nearly coincide, lie highest, then that of 8 devices, then those of 64, which coincide from a few million on; at a hundred million those of 64 stay below 16 GiB, that of 8 just below 80"}}
 fig, (ax,) = plots.figure(width=6.6, height=3.4)
 held = {n: [f.memory / gib for f in found] for n, found in counted.items()}
 limits = {"80 GiB": 80.0, "16 GiB": 16.0}
@@ -633,8 +660,8 @@ for key, name in (("right", "as the file says"), ("int8", "int8 file"), ("range"
 # R100 with CDML for research. It rests on its own accuracies and milliseconds. Here are the former as published, and
 # beside them what we measured: the fastest way to run each network on one core, of {glue:text}`ways` that were tried.
 # The accuracies are not of the way that won, {glue:text}`fastest`; and bf16 is this fast only on a processor that has
-# units for it. The row `lightweight` has no published accuracy, since our network of that name is a design of our own to
-# the published counts (chapter 8).
+# units for it. The published accuracy of `lightweight` is that of a distilled
+# network, which learnt from a larger one.
 
 # %%
 record = results.benchmark("backbones") or latency.measure(list(TABLE))
@@ -646,22 +673,21 @@ best |= {
 rows, fastest = [], set()
 for name in ("lightweight", "r18_lite", "r50_lite", "r100_lite", "r50", "r100"):
     counted = complexity.cost(backbones.create(name))
-    published = best[name] if name != "lightweight" else None  # another network
-    way = min(milliseconds, key=lambda w: milliseconds[w].get(name, np.inf))
-    fastest.add(way)
+    published = best[name]
+    times = {way: of[name] for way, of in milliseconds.items() if name in of}
+    way = min(times, key=times.__getitem__, default="not measured")
+    fastest |= {way} & set(times)
     tars = {r.backbone: r.tar for r in TEMPLATES if r.protocol == "ijbc"}
     ijbc = f"{tars[name][FARS.index(1e-4)]:.2f}" if name in tars else "–"
     rows.append(
         [
             name,
             f"{counted.size_mib():.0f} / {counted.size_mib(bytes_each=1):.0f}",
-            f"{milliseconds[way][name]:.1f}",
+            f"{times[way]:.1f}" if times else "–",
             way,
-            *([published.trained_on, published.loss] if published else ["–"] * 2),
-            *(
-                f"{published.accuracy[p]:.2f}" if published else "–"
-                for p in ("lfw", "cfp_fp")
-            ),
+            published.trained_on,
+            published.loss,
+            *(f"{published.accuracy[p]:.2f}" for p in ("lfw", "cfp_fp")),
             ijbc,
         ]
     )
@@ -769,8 +795,8 @@ exercises.check("14.4", None)
 #   need not exist: blocks do without it, for $4\,b\,c\,d$ products.
 # - How long a head takes is the machine's to say. On a CPU it is products and passes over the matrix, on a GPU with
 #   few identities the starting of small operations. What blocks save everywhere is memory.
-# - Shared out over ranks, centres and their gradients never travel; $3\,(R - 1)\,b\,d$ numbers of the embeddings do,
-#   and a few for each sample.
+# - Shared out over ranks, centres and their gradients never travel; $2\,(R - 1)\,b\,d$ numbers of the embeddings and their
+#   gradients do (our head sends half as many again), and a few for each sample.
 # - Partial FC divides products, and leaves centres, gradient and momentum. It lowers the loss, so that losses at two
 #   shares do not compare, and it turns and shortens the gradient; the steps do not add up to the whole.
 # - A hundred million identities take {glue:text}`eight_100m:.0f` GiB on each of 8 devices and

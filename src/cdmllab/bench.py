@@ -97,7 +97,7 @@ def measured_here(name: str) -> bool:
     records = (results.benchmark(name, "cpu"), results.benchmark(name, "cuda"))
     keys = ("git_commit", "processor")
     found = any(r is not None and not r["git_dirty"] and all(r.get(k) == now[k] for k in keys) for r in records)
-    return found and not now["git_dirty"] and now["git_commit"] is not None
+    return found and now["citable"]
 
 
 def memory_gib() -> float:

@@ -13,6 +13,7 @@ from cdmllab.bench import bench
 from cdmllab.data import commands as data
 from cdmllab.evaluation_commands import evaluate
 from cdmllab.export.commands import export, weights
+from cdmllab.processes import print_anything
 from cdmllab.publish.commands import app as book
 from cdmllab.results_commands import app as results
 from cdmllab.sweep_commands import sweep
@@ -34,6 +35,7 @@ class _Sentences(TyperGroup):
     """A group of commands that reports any failure in one sentence, and that it was stopped."""
 
     def invoke(self, ctx: Any) -> Any:
+        print_anything()
         try:
             with processes.stoppable():
                 done = super().invoke(ctx)

@@ -10,14 +10,17 @@ from cdmllab.errors import CdmlLabError
 if TYPE_CHECKING:
     from torch import nn
 
-    from cdmllab.evaluate import Evaluation
+    from cdmllab.evaluate import Evaluation, Protocol
     from cdmllab.preprocessing import Preprocessing
 
 
 def evaluate(
     run: Annotated[
         Path | None,
-        typer.Argument(help="The folder of a finished run, or a released file; without one the protocols are listed."),
+        typer.Argument(
+            help="The folder of a finished run, a released file, or an ONNX file (insightface's recognition models, "
+            "our exports); without one the protocols are listed."
+        ),
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     protocol: Annotated[
@@ -55,9 +58,9 @@ def evaluate(
         raise CdmlLabError(f"a threshold chosen on {threshold_from} cannot be judged on it: name another protocol")
     backbone, prepare = _network(run, device, threads)
     settings = judging.Settings(flip, replicates, seed, batch_size)
-    folder = run / "eval" if run.is_dir() else run.with_suffix("") / "eval"
+    folder = _folder(run)
 
-    def judged(name: str) -> "Evaluation":
+    def judged(name: str) -> "tuple[Evaluation, Protocol]":
         done, loaded, was_there = judging.judge(backbone, name, folder, settings, prepare=prepare, redo=redo)
         typer.echo(f"{done.name}{' (done before)' if was_there else ''}")
         if figures:
@@ -65,16 +68,16 @@ def evaluate(
 
             drawn = drawings.write(done, loaded, folder)
             typer.echo(f"  drawn      {len(drawn)} figures, {folder / done.name}__*.svg")
-        return done
+        return done, loaded
 
     try:
-        chosen_on = judged(threshold_from) if threshold_from else None
+        chosen_on = judged(threshold_from)[0] if threshold_from else None
         for name in wanted:
             if name == threshold_from:
                 continue
-            done = judged(name)
+            done, loaded = judged(name)
             if chosen_on is not None:
-                done = judging.decide(done, chosen_on, far)
+                done = judging.decide(done, chosen_on, far, loaded.people())
                 done.write(folder)
             for line in report(done.measures):
                 typer.echo(f"  {line}")
@@ -92,7 +95,12 @@ def report(measures: Any) -> list[str]:
         lines.append(f"accuracy   {_share(a)} (fold sd {100 * a['std_over_folds']:.2f})")
         lines.append(f"           {100 * grid['value']:.2f} by arcface_torch's rule ({100 * grid['difference']:+.2f})")
     lines += [f"AUC        {_share(m['auc'])}", f"EER        {_share(m['eer'])}"]
-    lines += [f"TAR@{at['far']:<7g}{_share(at)}" for at in m["tar_at_far"] if at["value"] is not None]
+    for at in m["tar_at_far"]:
+        if at["value"] is not None:
+            lines.append(f"TAR@{at['far']:<7g}{_share(at)}")
+            if rule := at.get("arcface_torch_rule"):  # not in what older versions wrote
+                lines.append(f"           {100 * rule['value']:.2f} by arcface_torch's rule "
+                             f"({100 * rule['difference']:+.2f}), at a FAR of {rule['far']:.3g}")  # fmt: skip
     if beyond := [f"{at['far']:g}" for at in m["tar_at_far"] if at["value"] is None]:
         lines.append(f"           not at {', '.join(beyond)}: too few impostor pairs to resolve it")
     if "rank" in (m.get("identification") or {}):
@@ -118,8 +126,15 @@ def _share(measure: Any) -> str:
     return value
 
 
+def _folder(run: Path) -> Path:
+    """Where the evaluations of a run or a file go; a release and its export may share a folder."""
+    if run.is_dir():
+        return run / "eval"
+    return run.with_name(f"{run.stem}-onnx" if run.suffix == ".onnx" else run.stem) / "eval"
+
+
 def _network(run: Path, device: str, threads: int) -> "tuple[nn.Module, Preprocessing]":
-    """The network, and what is done to uint8 pictures before it sees them, as its file says."""
+    """The network, and what is done to uint8 images before it sees them, as its file says."""
     import torch
 
     from cdmllab.backbones import weights
@@ -131,6 +146,13 @@ def _network(run: Path, device: str, threads: int) -> "tuple[nn.Module, Preproce
         raise CdmlLabError(f"device must be cpu or cuda, got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise CdmlLabError("device cuda is asked for, and this machine has no CUDA device")
+    if run.suffix == ".onnx":
+        from cdmllab.export.onnx_network import OnnxNetwork
+
+        if device != "cpu":
+            raise CdmlLabError(f"{run}: ONNX files are run on the CPU, not on {device}")
+        network = OnnxNetwork(run, threads)
+        return network, network.preprocessing
     try:
         backbone, said = weights.load_release(released(Run.open(run)) if run.is_dir() else run)
     except ValueError as error:

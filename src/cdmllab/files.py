@@ -6,6 +6,7 @@ import secrets
 import shutil
 import stat
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -78,6 +79,16 @@ def workshop(parent: Path, prefix: str) -> Iterator[Path]:
                 shutil.rmtree(old)
     with TemporaryDirectory(dir=parent, prefix=prefix) as name, FileLock(Path(name) / _AT_WORK):
         yield Path(name)
+
+
+def printable(name: str) -> str:
+    r"""A file name as text for any file or screen: valid UTF-8, one line, and different for different names.
+
+    File systems keep bytes. What is no UTF-8 becomes ``\xfc``, a line break ``\x0a``, a backslash two.
+    """
+    if name.isprintable() and "\\" not in name:
+        return name
+    return "".join(_escaped(character) for character in name)
 
 
 def sync(path: Path | str) -> None:
@@ -155,6 +166,17 @@ def read_json(path: Path | str) -> Any:
     text = read_text(path, "readable JSON")
     with reading(path, "readable JSON"):
         return json.loads(text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if character == "\\":
+        return "\\\\"
+    if 0xDC80 <= code <= 0xDCFF:  # how Python carries a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+        return f"\\x{code:02x}" if code < 128 else f"\\u{code:04x}"
+    return character
 
 
 def read_record(path: Path | str) -> dict[str, Any]:

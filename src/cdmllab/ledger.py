@@ -8,10 +8,11 @@ from typing import Any
 from cdmllab import results
 from cdmllab.errors import CdmlLabError, reading
 from cdmllab.files import read_json, read_text
-from cdmllab.runs import git
+from cdmllab.provenance import git, is_unknown
 from cdmllab.sweeps import recorded
 
-SWEEPS = "sweeps"
+SWEEPS, MUTATION = "sweeps", "mutation"
+LEAST_KILLED = 0.9  # of the mutants
 _NEEDED = ("command", "git_commit", "git_dirty", "versions")
 _SHA = re.compile(r"[0-9a-f]{7,64}")  # anything else git might take for an option
 _CITED = re.compile(r"""(?:results\.load|Recorded)\(\s*["']([^"']+)["']""")
@@ -31,8 +32,10 @@ def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[st
     """
     where = folder or results.folder()
     pages = book or where.parent / "book"
-    seen: dict[str, list[str]] = {"records": [], "chapters": [], "sweeps": [], "sweeps not run": [], "citations": []}
+    kinds = ("records", "chapters", "sweeps", "sweeps not run", "citations", "commits in this history")
+    seen: dict[str, list[str]] = {kind: [] for kind in kinds}
     faults: list[str] = []
+    history = _History(where)
     for path in sorted(where.rglob("*.json")):
         name = path.relative_to(where).with_suffix("").as_posix()
         try:
@@ -44,10 +47,12 @@ def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[st
                 else:
                     seen["records"].append(name)
                     faults += [f"{name}: {fault}" for fault in _provenance(record)]
+                    if path.parent.name == MUTATION:
+                        faults += [f"{name}: {fault}" for fault in _mutation(record)]
         except CdmlLabError as error:
             faults.append(str(error))
             continue
-        faults += [f"{name}: commit {sha[:12]} is not in this history" for sha in _strange(record, where)]
+        faults += [f"{name}: {fault}" for fault in history.faults(record)]
     for path in sorted(where.rglob("*.ipynb")):
         name = path.relative_to(where).as_posix()
         seen["chapters"].append(name)
@@ -58,7 +63,8 @@ def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[st
             faults.append(f"{name} does not say where it comes from: write it with `cdmllab book run`")
             continue
         faults += [f"{name}: {fault}" for fault in _provenance(told)]
-        faults += [f"{name}: commit {sha[:12]} is not in this history" for sha in _strange(told, where)]
+        faults += [f"{name}: {fault}" for fault in history.faults(told)]
+    seen["commits in this history"] = history.known
     for path in sorted((where / SWEEPS).glob("*.yaml")):
         if not path.with_suffix(".json").is_file():
             seen["sweeps not run"].append(path.stem)
@@ -73,22 +79,56 @@ def _provenance(record: dict[str, Any]) -> Iterator[str]:
     for key in _NEEDED:
         if key not in record:
             yield f"has no {key}"
-    if record.get("git_dirty"):
+    if "git_commit" in record and is_unknown(record["git_commit"]):
+        yield "does not know its commit: measure again in a checkout that git can read"
+    elif record.get("git_dirty"):
         yield "was measured with changes that are not committed"
+    elif record.get("citable") is False:
+        yield "is marked as not citable"
 
 
-def _strange(record: Any, where: Path) -> list[str]:
-    """Commits named anywhere in a record that the repository does not know; none where that cannot be told."""
-    if git("rev-parse", "--is-shallow-repository", within=where) != "false":
-        return []
-    named = sorted(set(_commits(record)))
-    return [sha for sha in named if not _SHA.fullmatch(sha) or git("cat-file", "-t", sha, within=where) != "commit"]
+class _History:
+    """The repository's commits; where git cannot be asked, none is known and none is missed."""
+
+    def __init__(self, where: Path) -> None:
+        self._where = where
+        self._whole = git("rev-parse", "--is-shallow-repository", within=where) == "false"
+        self._known: dict[str, bool] = {}
+
+    @property
+    def known(self) -> list[str]:
+        """Those that were asked about and are there, shortened."""
+        return sorted(sha[:12] for sha, there in self._known.items() if there)
+
+    def faults(self, record: Any) -> list[str]:
+        """A sentence for each commit named in a record that the repository does not have."""
+        if not self._whole:
+            return []
+        named = sorted(set(_commits(record)))
+        for sha in named:
+            if sha not in self._known:
+                self._known[sha] = (
+                    bool(_SHA.fullmatch(sha)) and git("cat-file", "-t", sha, within=self._where) == "commit"
+                )
+        return [f"commit {sha[:12]} is not in this history" for sha in named if not self._known[sha]]
+
+
+def _mutation(record: dict[str, Any]) -> Iterator[str]:
+    """What is missing in a mutation score, see ``tests/mutation/measure.py``."""
+    survivors = record["survivors"]
+    if record["killed"] + len(survivors) != record["mutants"]:
+        yield f"{record['killed']} killed and {len(survivors)} survivors are not {record['mutants']} mutants"
+    if record["killed"] < LEAST_KILLED * record["mutants"]:
+        yield f"the tests kill {record['killed']} of {record['mutants']} mutants, fewer than {LEAST_KILLED:.0%}"
+    for one in survivors:
+        if not one["reason"]:
+            yield f"no reason is given why {one['function']} may read {one['to']!r}"
 
 
 def _commits(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            if key == "git_commit" and isinstance(inner, str):
+            if key == "git_commit" and isinstance(inner, str) and not is_unknown(inner):
                 yield inner
             else:
                 yield from _commits(inner)

@@ -44,6 +44,7 @@ class Report(NamedTuple):
         parts = [_came_from(self.record)]
         for caption, table in BENCHMARKS[self.name].tables(self.record):
             parts += [caption, table._repr_markdown_()]
+        parts += [f"Left out: {name}, {why}." for name, why in self.record.get("left_out", {}).items()]
         return "\n\n".join(parts)
 
 

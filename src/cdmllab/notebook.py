@@ -40,7 +40,7 @@ class Table(NamedTuple):
     def _is_numbers(self, column: int) -> bool:
         """Whether what stands in a column begins with a number, or is empty or a dash."""
         cells = [str(row[column]) for row in self.rows]
-        return any(cells) and all(re.match(r"[+\-−]?\d|[-–]?$", cell) for cell in cells)
+        return any(cells) and all(re.match(r"[<+\-−]?\d|[-–]?$", cell) for cell in cells)
 
 
 def _in_table(cell: object) -> str:
@@ -99,6 +99,11 @@ def mean_sd(values: Sequence[float]) -> str:
     percent = [100.0 * v for v in values]
     mean = statistics.fmean(percent)
     return f"{mean:.1f} ± {statistics.stdev(percent):.1f}" if len(percent) > 1 else f"{mean:.1f}"
+
+
+def p_value(p: float) -> str:
+    """A p-value for a table, with three digits; what would be 0.000 is "<0.001"."""
+    return f"{p:.3f}" if p >= 0.0005 else "<0.001"
 
 
 def beside(a: float, b: float, more: str = "above", less: str = "below") -> str:

@@ -1,5 +1,6 @@
 """How a picture becomes a network's input: kept beside the weights, since networks differ in it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,15 @@ Preprocessing = dict[str, Any]
 
 # insightface's recognition models: RGB, (x / 255 - 0.5) / 0.5.
 INSIGHTFACE: Preprocessing = {"channels": "RGB", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "size": 112}
-# What other public checkpoints expect.
+# What other public checkpoints expect:
+# https://github.com/mk-minchul/CVLface, https://github.com/mk-minchul/AdaFace/blob/master/inference.py,
+# https://github.com/IrvingMeng/MagFace/blob/main/inference/gen_feat.py.
+CVLFACE: Preprocessing = INSIGHTFACE
 ADAFACE: Preprocessing = INSIGHTFACE | {"channels": "BGR"}
 MAGFACE: Preprocessing = ADAFACE | {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 ORDERS = ("RGB", "BGR", "grey")
+WHOLE = (0.0, 0.0, 112.0, 112.0)
+"""The crop of a network that sees all of an aligned face, as ArcFace's do."""
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as image libraries have it
 
 
@@ -30,14 +36,18 @@ def check(given: Mapping[str, Any]) -> Preprocessing:
     Parameters
     ----------
     given : ``channels`` (RGB, BGR or grey), ``mean`` and ``std`` on pixels scaled to [0, 1], one number or one for
-        each channel, ``size`` in pixels
+        each channel, ``size`` in pixels; and ``crop`` for a network that sees another part of a
+        face than ArcFace's: left, top, right and bottom of a square, in pixels of the 112 x 112
+        image that `cdmllab.data.align` makes. The square may reach beyond that image
 
     Raises
     ------
     ValueError : a key missing or unknown, or a value out of range
     """
-    if set(given) != set(INSIGHTFACE):
-        raise ValueError(f"preprocessing has the keys {', '.join(INSIGHTFACE)}, got {', '.join(map(str, given))}")
+    if set(given) - {"crop"} != set(INSIGHTFACE):
+        raise ValueError(
+            f"preprocessing has the keys {', '.join(INSIGHTFACE)}, and perhaps crop, got {', '.join(map(str, given))}"
+        )
     if given["channels"] not in ORDERS:
         raise ValueError(f"preprocessing: channels must be one of {', '.join(ORDERS)}, got {given['channels']!r}")
     count = 1 if given["channels"] == "grey" else 3
@@ -52,7 +62,34 @@ def check(given: Mapping[str, Any]) -> Preprocessing:
         raise ValueError(f"preprocessing: std must be positive, got {given['std']!r}")
     if not isinstance(given["size"], int) or given["size"] < 1:
         raise ValueError(f"preprocessing: size must be a number of pixels, got {given['size']!r}")
-    return {**plain, "size": given["size"]}
+    plain["size"] = given["size"]
+    crop = crop_of(given)
+    return plain if crop == WHOLE else {**plain, "crop": list(crop)}
+
+
+def crop_of(given: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """The square of an aligned face that a network sees: left, top, right, bottom, see `check`.
+
+    Raises
+    ------
+    ValueError : no four finite numbers, or they do not bound a square
+    """
+    crop = given.get("crop", WHOLE)
+    if not isinstance(crop, list | tuple) or len(crop) != 4:
+        raise ValueError(f"preprocessing: crop must be left, top, right and bottom of a square, got {crop!r}")
+    if not all(isinstance(end, int | float) and math.isfinite(end) for end in crop):
+        raise ValueError(f"preprocessing: crop must be four finite numbers, got {crop!r}")
+    left, top, right, bottom = map(float, crop)
+    if right <= left or not math.isclose(right - left, bottom - top, rel_tol=1e-6):
+        raise ValueError(f"preprocessing: crop must be a square, got {right - left:g} x {bottom - top:g} pixels")
+    return left, top, right, bottom
+
+
+def usual(given: Mapping[str, Any]) -> Preprocessing:
+    """insightface's normalisation with another preprocessing's size, crop and channels."""
+    plain = check(given)
+    kept = {"crop": plain["crop"]} if "crop" in plain else {}
+    return standard(1 if plain["channels"] == "grey" else 3, plain["size"]) | kept
 
 
 def apply(pictures: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
@@ -87,7 +124,7 @@ def apply(pictures: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
 
 def require(wanted: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
     """Raise a ValueError, naming `where` the second comes from and in what it differs, unless both are the same."""
-    a, b = check(wanted), check(given)
+    a, b = ({**check(some), "crop": list(crop_of(some))} for some in (wanted, given))
     told = "; ".join(f"{key} {b[key]} instead of {a[key]}" for key in a if a[key] != b[key])
     if told:
         raise ValueError(f"{where} has another preprocessing than the network was trained with: {told}")

@@ -2,11 +2,10 @@
 
 import json
 import os
-import platform
-import subprocess
-from collections.abc import Iterator, Mapping
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,11 +13,14 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from cdmllab.errors import DataError
 from cdmllab.files import append_line, read_json, read_yaml, write_text
+from cdmllab.provenance import UNKNOWN, git, is_unknown, processor, provenance
+
+__all__ = ["CONFIG", "METRICS", "RECORD", "Run", "git", "processor", "provenance", "root"]
 
 CONFIG, RECORD, METRICS = "config.yaml", "run.json", "metrics.jsonl"
-# Written by measurements one after the other: they do not change what the next one measures.
-_NOT_CODE = (":(exclude,top)results/benchmarks",)
+_NAME_BYTES = 120  # of a run's name within its folder's; file systems take 255 for the whole
 
 
 def root() -> Path:
@@ -29,8 +31,9 @@ def root() -> Path:
 class Run:
     """One run's folder. `create` starts one, `open` reads one, `find` looks for one that is finished.
 
-    The folder holds ``config.yaml`` (flattened), ``run.json`` (git commit, versions, device, status) and
-    ``metrics.jsonl`` (append only, one JSON object a line).
+    The folder holds ``config.yaml`` (flattened), ``run.json`` (status, provenance, fingerprint of
+    the data, the config once more as it was at the start) and ``metrics.jsonl`` (append only, one
+    JSON object a line).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,11 +46,11 @@ class Run:
     def create(cls, name: str, seed: int, config: Mapping[str, Any], *, within: Path | None = None) -> Self:
         """Start a run called ``<name>__s<seed>__<utc>`` in `within` (default `root()`)."""
         utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        folder = (within or root()) / f"{name.replace('/', '-')}__s{seed}__{utc}"
+        folder = (within or root()) / f"{_as_file_name(name)}__s{seed}__{utc}"
         folder.mkdir(parents=True)
         run = cls(folder)
         write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
-        run._write({"status": "running", "started": utc, **provenance()})
+        run._write({"status": "running", "started": utc, **provenance(), "config": dict(config)})
         return run
 
     @classmethod
@@ -62,24 +65,45 @@ class Run:
         for name in (CONFIG, RECORD):
             if not (run.folder / name).is_file():
                 raise ValueError(f"{folder} is not a run: it has no {name}")
-        _ = run.record
+        _ = run.status
         return run
 
     @classmethod
     def find(cls, config: Mapping[str, Any], *, within: Path | None = None) -> Self | None:
         """The newest finished run with exactly this config, if there is one."""
-        wanted = json.loads(json.dumps(dict(config)))
-        for run in reversed(list(cls.list(within))):
-            if run.status == "finished" and run.config == wanted:
-                return run
-        return None
+        return next(cls.finished(config, within=within), None)
 
     @classmethod
-    def list(cls, within: Path | None = None) -> Iterator[Self]:
-        """Every run in a folder, oldest first."""
+    def finished(
+        cls,
+        config: Mapping[str, Any],
+        *,
+        within: Path | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> Iterator[Self]:
+        """Every finished run with exactly this config, newest first; `tell` as in `list`."""
+        wanted = json.loads(json.dumps(dict(config)))
+        for run in reversed(list(cls.list(within, tell))):
+            if run.status == "finished" and run.config == wanted:
+                yield run
+
+    @classmethod
+    def list(cls, within: Path | None = None, tell: Callable[[str], None] | None = None) -> Iterator[Self]:
+        """Every run in a folder, oldest first.
+
+        A folder whose ``run.json`` or ``config.yaml`` is not that of a run is passed over; `tell`
+        is called with a sentence about it, by default `warnings.warn`.
+        """
         folders = (within or root()).glob(f"*/{RECORD}")
         for record in sorted(folders, key=lambda path: path.parent.name.rsplit("__", 1)[-1]):
-            yield cls(record.parent)
+            run = cls(record.parent)
+            try:
+                _ = run.status, run.config
+            except (ValueError, OSError) as error:
+                sentence = f"{run.folder} is passed over, it is not a run: {error}"
+                tell(sentence) if tell else warnings.warn(sentence, stacklevel=2)
+                continue
+            yield run
 
     @property
     def config(self) -> dict[str, Any]:
@@ -88,8 +112,15 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Provenance and status."""
-        loaded: dict[str, Any] = read_json(self.folder / RECORD)
+        """Provenance and status.
+
+        Raises
+        ------
+        DataError : the file is not a run's record
+        """
+        loaded = read_json(self.folder / RECORD)
+        if not isinstance(loaded, dict) or not isinstance(loaded.get("status"), str):
+            raise DataError(f"{self.folder / RECORD} has no status, as every run's record does")
         return loaded
 
     @property
@@ -136,57 +167,35 @@ class Run:
         write_text(path, "".join(f"{line}\n" for line in kept))
 
     def restart(self) -> None:
-        """Write into the record that the run goes on, with this code; commits before it in ``earlier_commits``."""
+        """Write into the record that the run goes on, with the code of today.
+
+        Commits before it are kept in ``earlier_commits``; what was not citable stays so.
+        """
         old, now = self.record, provenance()
         kept = {key: value for key, value in old.items() if key not in ("error", "ended")}
-        if old["git_commit"] != now["git_commit"]:
-            kept["earlier_commits"] = [*old.get("earlier_commits", []), old["git_commit"]]
-        now["git_dirty"] = bool(old["git_dirty"]) or now["git_dirty"]
+        before = old.get("git_commit", UNKNOWN)
+        if before != now["git_commit"]:
+            kept["earlier_commits"] = [*old.get("earlier_commits", []), before]
+        if old.get("git_dirty"):
+            now["git_dirty"] = True
+        was_citable = old.get("citable", not is_unknown(before) and not old.get("git_dirty"))
+        now["citable"] = now["citable"] and was_citable
         self._write({**kept, "status": "running", **now})
+
+    def note(self, **facts: object) -> None:
+        """Add to the record."""
+        self._write({**self.record, **facts})
 
     def finish(self, status: str = "finished", **facts: object) -> None:
         """Write the end into the record."""
         ended = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        self._write({**self.record, "status": status, "ended": ended, **facts})
+        self.note(status=status, ended=ended, **facts)
 
     def _write(self, record: Mapping[str, Any]) -> None:
         write_text(self.folder / RECORD, json.dumps(record, indent=2) + "\n")
 
 
-def provenance() -> dict[str, Any]:
-    """Where a result comes from: git commit (and whether files were changed since), versions, machine, processor.
-
-    Code that was copied without its git folder names the commit it was copied from in $CDMLLAB_COMMIT; that is taken
-    on trust.
-    """
-    versions = {"python": platform.python_version()}
-    for package in ("cdmllab", "torch", "torchvision", "numpy"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return {
-        "git_commit": git("rev-parse", "HEAD") or os.environ.get("CDMLLAB_COMMIT"),
-        "git_dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", ":/", *_NOT_CODE)),
-        "versions": versions,
-        "machine": f"{platform.system()} {platform.machine()}",
-        "processor": processor(),
-    }
-
-
-def processor() -> str:
-    """The CPU's name, and how many there are."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]} x {len(names)}" if names else f"{platform.processor() or 'unknown'} x {os.cpu_count()}"
-
-
-def git(*arguments: str, within: Path | None = None) -> str | None:
-    """Output of a git command in a folder, by default the package's own; None outside a checkout or on an error."""
-    where = within or Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(["git", "-C", str(where), *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
+def _as_file_name(name: str) -> str:
+    """A config's name as part of a folder's: no separators, no control characters, not too long."""
+    plain = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "-", name).lstrip(".-") or "run"
+    return plain.encode()[:_NAME_BYTES].decode(errors="ignore")

@@ -17,7 +17,11 @@ def train(
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run that was stopped.")] = None,
     redo: Annotated[bool, typer.Option("--redo", help="Train again what is finished already.")] = False,
 ) -> None:
-    """Train as a preset says, into a folder of runs/ ($CDMLLAB_RUNS); what is finished already is not repeated."""
+    """Train as a preset says, into a folder of runs/ ($CDMLLAB_RUNS).
+
+    What is finished already is not repeated, unless its data has changed since; a run goes on only
+    with the data and the config it was begun with.
+    """
     from cdmllab import console, training
     from cdmllab.training import presets
 
@@ -48,7 +52,7 @@ def presets() -> None:
     for name in all_presets.names():
         config = all_presets.load(name)
         missing = sources.missing(config.data.name, config.data.options)
-        set_ = str(config.data.options.get("folder", config.data.name)).removesuffix("_112")
+        set_ = Path(config.data.options.get("folder", config.data.name)).name.removesuffix("_112")
         absent = ", ".join(config.watch.missing())
         line = (
             f"{name:34} {set_:10} {config.loss.name:14} {config.backbone.name:14} {'missing' if missing else 'there':7}"

@@ -152,8 +152,10 @@ def threshold(page: Page) -> None:
     assert point == pytest.approx([rates.far, rates.tar], abs=1e-12)
     far, tar = drawn_curve(place.locator(".th-roc"))
     x, y = ranked.corners(scores)
-    if now.axis == "log":
-        x = np.log10(np.maximum(x, 0.5 / len(scores.impostor)))
+    if now.axis == "log":  # drawn down to one impostor pair
+        smallest = 1 / len(scores.impostor)
+        end = np.flatnonzero(x <= smallest)[-1]
+        x, y = np.log10(np.append(smallest, x[end + 1 :])), np.append(y[end], y[end + 1 :])
     np.testing.assert_allclose(far[::2], x, rtol=0, atol=1e-6)
     np.testing.assert_allclose(tar[::2], y, rtol=0, atol=1e-6)
     edges = np.linspace(now.low, now.high, 51)

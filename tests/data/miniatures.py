@@ -5,6 +5,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import face_api_package
 import numpy as np
 from making import folder, jpeg, pixels, write_pack
 from PIL import Image
@@ -95,6 +96,12 @@ def ijbc(root: Path) -> Path:
 def vn_celeb(root: Path) -> Path:
     """40 people of 16 pictures: with four people a fold and a gallery of one there are pairs enough for 30 + 30."""
     folder(root / "vn_celeb/images", [16] * 40, suffix=".png")
+    return root
+
+
+def dlib_resnet(root: Path) -> Path:
+    """A network instead of images: npm's tarball with random weights."""
+    face_api_package.tarball(root / "dlib_resnet/vladmandic-face-api-1.7.15.tgz")
     return root
 
 

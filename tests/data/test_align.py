@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import pixels
 
-from cdmllab.data.align import TEMPLATE_112, align, landmarks_of, read_landmarks, similarity, template, warp
+from cdmllab.data.align import TEMPLATE_112, align, landmarks_by_image, read_landmarks, similarity, template, warp
 from cdmllab.errors import DataError
 
 
@@ -86,8 +86,9 @@ def test_landmark_files_and_folders_are_read(tmp_path):
     (tmp_path / "each").mkdir()
     (tmp_path / "each/A_0001_5loc_attri.txt").write_text("0 1\n2 3\n4 5\n6 7\n8 9\n")
     each = read_landmarks(tmp_path / "each")
-    assert landmarks_of("images/A_0001.jpg", each)[4].tolist() == [8, 9]
-    assert landmarks_of("images/A_0002.jpg", each) is None
+    found = landmarks_by_image(["images/A_0001.jpg", "images/A_0002.jpg"], each, "each")
+    assert list(found) == ["images/A_0001.jpg"]
+    assert found["images/A_0001.jpg"][4].tolist() == [8, 9]
 
 
 @pytest.mark.parametrize("line", ["A/1.jpg 1 2 3", "A/1.jpg " + "x " * 10, "A/1.jpg " + "nan " * 10, ""])
@@ -95,3 +96,71 @@ def test_landmark_files_of_another_form_are_refused(tmp_path, line):
     (tmp_path / "marks.txt").write_text(line)
     with pytest.raises(DataError, match=r"marks\.txt"):
         read_landmarks(tmp_path / "marks.txt")
+
+
+NUMBERS = " ".join(str(v) for v in range(10))
+
+
+def read(tmp_path, text):
+    (tmp_path / "marks.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_landmarks(tmp_path / "marks.txt")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'"Ann Lee/1 a.jpg" {NUMBERS}',
+        f"Ann Lee/1 a.jpg\t{NUMBERS}",
+        "Ann Lee/1 a.jpg\t" + NUMBERS.replace(" ", "\t"),
+        f"Ann Lee/1 a.jpg\t{NUMBERS} 0.99\r",
+    ],
+)
+def test_names_with_spaces_are_quoted_or_followed_by_a_tab(tmp_path, line):
+    marks = read(tmp_path, f"\ufeffB/2.jpg {NUMBERS}\r\n{line}\n")
+    assert list(marks) == ["B/2.jpg", "Ann Lee/1 a.jpg"]
+    assert marks["Ann Lee/1 a.jpg"].tolist() == np.arange(10).reshape(5, 2).tolist()
+
+
+def test_name_with_spaces_alone_is_refused_with_the_remedy(tmp_path):
+    said = r"marks\.txt, line 3: five points .*; a name with spaces must be in double quotes or followed by a tab"
+    with pytest.raises(DataError, match=said):
+        read(tmp_path, f"B/2.jpg {NUMBERS}\n\nAnn Lee/1.jpg {NUMBERS}\n")
+
+
+def test_names_that_are_no_utf8_are_read_as_the_file_system_has_them(tmp_path):
+    assert list(read(tmp_path, b"M\xfcller/1.jpg " + NUMBERS.encode())) == ["M\\xfcller/1.jpg"]
+
+
+def test_image_with_two_rows_is_refused(tmp_path):
+    said = r"marks\.txt, line 4: the landmarks of A/1\.jpg are also in .*marks\.txt, line 1"
+    with pytest.raises(DataError, match=said):
+        read(tmp_path, f"A/1.jpg {NUMBERS}\n\nB/1.jpg {NUMBERS}\nA/1.jpg {NUMBERS}\n")
+    (tmp_path / "each").mkdir()
+    for name in ("A_0001_5loc_attri.txt", "A_0001.txt"):
+        (tmp_path / "each" / name).write_text("0 1\n2 3\n4 5\n6 7\n8 9\n")
+    with pytest.raises(DataError, match=r"A_0001_5loc_attri\.txt: the landmarks of A_0001 are also in .*A_0001\.txt"):
+        read_landmarks(tmp_path / "each")
+
+
+def test_files_that_a_mac_adds_to_a_folder_of_landmarks_are_passed_over(tmp_path):
+    (tmp_path / "A_0001.txt").write_text("0 1\n2 3\n4 5\n6 7\n8 9\n")
+    (tmp_path / "._A_0001.txt").write_bytes(b"\0\5\x16\7\xff")
+    assert list(read_landmarks(tmp_path)) == ["A_0001"]
+
+
+@pytest.mark.parametrize("key", ["1.jpg", "1"])
+def test_file_name_that_fits_two_people_is_refused(key):
+    known = {key: TEMPLATE_112}
+    assert list(landmarks_by_image(["A/1.jpg", "B/2.jpg"], known, "marks.txt")) == ["A/1.jpg"]
+    with pytest.raises(DataError, match=rf"marks\.txt: '{key}' fits both A/1\.jpg and B/1\.jpg"):
+        landmarks_by_image(["A/1.jpg", "B/1.jpg"], known, "marks.txt")
+
+
+def test_path_comes_before_the_file_name():
+    known = {"A/1.jpg": TEMPLATE_112, "B/1": TEMPLATE_112 + 1, "1.jpg": TEMPLATE_112 + 2}
+    found = landmarks_by_image(["A/1.jpg", "B/1.jpg", "C/1.jpg", "C/2.jpg"], known, "marks.txt")
+    assert {name: points[0, 0] - TEMPLATE_112[0, 0] for name, points in found.items()} == {
+        "A/1.jpg": 0,
+        "B/1.jpg": 1,
+        "C/1.jpg": 2,
+    }

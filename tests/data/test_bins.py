@@ -1,6 +1,9 @@
+import gzip
+import io
 import os
 import pickle
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -75,13 +78,18 @@ def test_written_bins_and_archives_come_back(tmp_path):
     assert np.array_equal(again.decoded()[7], decode(IMAGES[7], ""))
 
 
-def test_pairs_stand_in_equal_folds():
+def test_pairs_are_in_folds_one_after_the_other():
     pairs = bins.in_order([True] * 20, 10, "here")
     assert pairs.first[:2].tolist() == [0, 2]
     assert pairs.second[:2].tolist() == [1, 3]
     assert np.bincount(pairs.fold).tolist() == [2] * 10
-    with pytest.raises(DataError, match="21 pairs cannot be parted into 10 equal folds"):
-        bins.in_order([True] * 21, 10, "here")
+
+
+def test_a_bin_with_an_odd_number_of_pairs_has_folds_all_the_same(tmp_path):
+    bins.write(tmp_path / "a.bin", [IMAGES[0]] * 46, [True, False] * 11 + [True])
+    assert np.bincount(bins.read(tmp_path / "a.bin").pairs().fold).tolist() == [3, 3, 3] + [2] * 7
+    with pytest.raises(DataError, match="here: 9 pairs do not fill 10 folds"):
+        bins.in_order([True] * 9, 10, "here")
 
 
 class Evil:
@@ -162,6 +170,37 @@ def test_empty_missing_and_cut_bins_are_refused(tmp_path):
     (tmp_path / "c.bin").write_bytes(pickle.dumps((IMAGES, SAME))[:-50])
     with pytest.raises(DataError, match="no readable pickle"):
         bins.read(tmp_path / "c.bin")
+
+
+def zipped(name: str) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(name, b"x")
+    return stream.getvalue()
+
+
+SAVED_AS_BIN = {
+    "html": (b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded", "no readable pickle: it is an HTML page"),
+    "json": (b'{"error": {"code": 403}}', "no readable pickle: it is a JSON text"),
+    "sentence": (b"Not Found\n", "no readable pickle: it is a text that begins with 'Not Found'"),
+    "git lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "it is a Git LFS pointer"),
+    "gzip": (gzip.compress(pickle.dumps((IMAGES, SAME))), "it is a gzip file: unpack it first"),
+    "zip": (zipped("lfw.bin"), "no readable bin: the arrays jpeg, length and same are wanted"),
+    "checkpoint": (zipped("archive/data.pkl"), "no readable bin: the arrays jpeg, length and same are wanted"),
+    "zeros": (bytes(2000), "it is nothing but zeros, as an unfinished download leaves them"),
+    "image": (IMAGES[0], "it is a JPEG image"),
+    "other bytes": (b"\x01\x02\x03\x04", r"no readable pickle \(the byte 0x01 is no instruction of a pickle\)"),
+}
+
+
+@pytest.mark.parametrize("kind", SAVED_AS_BIN)
+def test_files_saved_as_a_bin_are_named(tmp_path, kind):
+    data, said = SAVED_AS_BIN[kind]
+    (tmp_path / "lfw.bin").write_bytes(data)
+    with pytest.raises(DataError, match=said) as caught:
+        bins.read(tmp_path / "lfw.bin")
+    assert str(caught.value).startswith(str(tmp_path / "lfw.bin"))
+    assert inspect(tmp_path / "lfw.bin").problems == [str(caught.value)]
 
 
 def test_damaged_archives_are_refused(tmp_path):

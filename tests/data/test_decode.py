@@ -58,7 +58,9 @@ def test_views_are_decoded_without_a_copy_of_the_file():
 
 BAD = {
     "empty": (b"", "the record is empty"),
-    "text": (b"hello, this is no picture", "cannot be decoded"),
+    "text": (b"hello, this is no picture", "cannot be decoded .*it is a text that begins with 'hello, this"),
+    "page": (b"<!DOCTYPE html><html>", "cannot be decoded .*it is an HTML page"),
+    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "cannot be decoded .*it is a HEIC image: convert it"),
     "cut": (KINDS["jpeg"][:-200], "cannot be decoded"),
     "cut in the header": (KINDS["jpeg"][:30], "cannot be decoded"),
     "cut png": (KINDS["png"][:-300], "cannot be decoded"),

@@ -1,12 +1,16 @@
+import json
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from making import folder, jpeg, write_pack
+from PIL import Image
 from typer.testing import CliRunner
 
 from cdmllab.cli import app
-from cdmllab.data import bins
+from cdmllab.data import bins, pack_checks, walk
 from cdmllab.data.inspection import inspect
 from cdmllab.errors import DataError
 
@@ -35,6 +39,16 @@ PROBLEMS = {
     "property": (lambda p: _property(write_pack(p)), "property says 7 identities, the header 3"),
     "range": (lambda p: _range(write_pack(p)), r"record 8 gives identity 1 the range \[3, 9\], not \[3, 6\]"),
     "label": (lambda p: write_pack(p, (0, 1.5), header=False), r"label 1\.5 of picture 1"),
+    "index": (
+        lambda p: _index(write_pack(p, header=False), -2),
+        r"train\.idx misses 2 of the 6 records that train\.rec",
+    ),
+    "index of ranges": (lambda p: _index(write_pack(p), -1), "train.idx misses 1 of the 10 records"),
+    "index in the middle": (lambda p: _index(write_pack(p, header=False), 2), "misses 4 .* the first at byte"),
+    "record under two keys": (lambda p: _twice(write_pack(p, header=False)), "names 1 records by several keys"),
+    "rest of the file": (lambda p: _longer(write_pack(p)), "record 10, byte .* the file ends inside the record"),
+    "count": (lambda p: _property(write_pack(p), "3,16,16\n7\n"), "property says 7 images, there are 6"),
+    "orientation": (lambda p: write_pack(p, (0, 1), images=[jpeg(0), _turned()]), "1 images carry an EXIF orientation"),
     "checksums": (lambda p: _checksums(write_pack(p)), "2 checksums, there are 10 records"),
 }
 
@@ -45,9 +59,33 @@ def _cut(root):
     return root
 
 
-def _property(root):
-    (root / "property").write_text("7,16,16")
+def _property(root, text="7,16,16"):
+    (root / "property").write_text(text)
     return root
+
+
+def _index(root, end):
+    lines = (root / "train.idx").read_text().splitlines(keepends=True)
+    (root / "train.idx").write_text("".join(lines[:end]))
+    return root
+
+
+def _twice(root):
+    with (root / "train.idx").open("a") as file:
+        file.write("6\t0\n")
+    return root
+
+
+def _longer(root):
+    with (root / "train.rec").open("ab") as file:
+        file.write(b"\x0a\x23\xd7\xce")
+    return root
+
+
+def _turned():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return jpeg(1, exif=exif)
 
 
 def _range(root):
@@ -85,7 +123,7 @@ def test_folder_is_described_and_loose_pictures_are_told(tmp_path):
     found = inspect(root)
     assert found.facts["identities"] == "3"
     assert any("p0/0.jpg" in problem for problem in found.problems)
-    assert any("1 pictures lie beside" in problem for problem in found.problems)
+    assert "left out 1 (lost.jpg): an image beside the folders of people, which belongs to nobody" in found.problems
 
 
 def test_long_lists_are_cut(tmp_path):
@@ -109,3 +147,90 @@ def test_other_files_are_refused(tmp_path):
         inspect(tmp_path / "a.txt")
     with pytest.raises(DataError, match="does not exist"):
         inspect(tmp_path / "b")
+
+
+def test_ranges_above_the_limit_of_float32_are_compared_as_it_rounds_them():
+    """Glint360K has 17,091,657 images: the exact ends are odd for half of the people, and a sound pack rounds them."""
+    exact = np.array([[2**24 - 3, 2**24 - 1], [2**24 + 1, 2**24 + 3], [17_091_601, 17_091_658]])
+    said = np.float32(exact).astype(np.float64)
+    assert said.tolist() == [[16777213, 16777215], [16777216, 16777220], [17091600, 17091658]]
+    assert not pack_checks.differ(said, exact).any()
+    assert not pack_checks.differ(exact, exact).any()  # from the packer that writes float64
+    for change in ([0, 2], [-2, 0]):
+        assert pack_checks.differ(said + np.array(change), exact).all()
+    assert pack_checks.differ(exact[:1] + 1, exact[:1]).all()  # exact below the limit
+
+
+def test_spans_are_first_and_behind_last():
+    assert pack_checks.spans(np.array([0, 0, 2, 2, 2, 3]), 5).tolist() == [[1, 3], [0, 0], [3, 6], [6, 7], [0, 0]]
+
+
+def test_pack_that_insightface_builds_with_its_recbuilder_is_well(tmp_path):
+    """No header; the keys begin with 0; `property` has the number of images on a second line."""
+    root = write_pack(tmp_path / "p", header=False)
+    (root / "property").write_text("3,16,16\n6\n")
+    assert inspect(root).problems == []
+
+
+def test_bin_with_an_exif_orientation_is_reported(tmp_path):
+    bins.write(tmp_path / "a.bin", [jpeg(0), jpeg(0), _turned(), jpeg(2)] * 10, [True, False] * 10)
+    assert [
+        p
+        for p in inspect(tmp_path / "a.bin").problems
+        if "10 images carry an EXIF orientation, the first is picture 2" in p
+    ]
+
+
+def test_folder_reports_what_was_left_out(tmp_path):
+    root = folder(tmp_path / "f", (2, 1))
+    (root / "p0/up").symlink_to("..")
+    for name in ("Thumbs.db", "note.txt", "a.HEIC"):
+        (root / "p1" / name).write_bytes(b"x")
+    found = inspect(root)
+    assert found.facts["identities"] == "2"
+    assert found.facts["left out"] == "1 (p1/Thumbs.db): ignored (Thumbs.db); 1 (p1/note.txt): no image (.txt)"
+    assert found.problems == [f"left out 1 (p0/up): {walk.LINK}", "left out 1 (p1/a.HEIC): .heic images are not read"]
+    assert inspect(root, ignore=("*.heic", "up")).problems == []
+
+
+def test_report_holds_everything_uncut(tmp_path):
+    root = folder(tmp_path / "f", (30,))
+    for file in (root / "p0").iterdir():
+        file.write_bytes(b"x")
+    (root / "p0/a.heic").touch()
+    (root / "p0/b.raw").touch()
+    report = tmp_path / "report.json"
+    command = ["inspect", str(root), "--report", str(report), "--ignore", "b.*"]
+    assert CliRunner().invoke(app, command).exit_code == 1
+    said = json.loads(report.read_text())
+    assert len(said["unread"]) == 30
+    assert said["left_out"] == {"p0/a.heic": ".heic images are not read", "p0/b.raw": "ignored (b.*)"}
+    assert said["kind"] == "folder"
+    assert said["problems"][-1] == "... and 10 more pictures"
+
+
+def test_file_of_a_pack_that_cannot_be_read_is_a_problem_like_others(tmp_path, monkeypatch):
+    root = write_pack(tmp_path / "p")
+    real = Path.open
+
+    def refuse(path, *arguments, **options):
+        if path.name == "train.rec":
+            raise PermissionError(13, os.strerror(13), str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert inspect(root).problems == [f"{root / 'train.rec'} cannot be read (Permission denied)"]
+
+
+def test_report_of_the_packing_that_is_damaged_is_a_problem(tmp_path):
+    root = write_pack(tmp_path / "p")
+    (root / "report.json").write_text("{")
+    assert any("report.json is not readable JSON" in problem for problem in inspect(root).problems)
+    (root / "report.json").write_text('["of another program"]')
+    assert inspect(root).problems == []
+
+
+def test_file_of_no_known_kind_is_named(tmp_path):
+    (tmp_path / "lfw.bin.download").write_text("<!DOCTYPE html><html>")
+    with pytest.raises(DataError, match=r"neither a pack .* nor a folder: it is an HTML page"):
+        inspect(tmp_path / "lfw.bin.download")

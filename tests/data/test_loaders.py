@@ -99,6 +99,18 @@ def test_processes_see_parts_of_one_order():
         assert batch.rows.tolist() == flat(rows(parts))
 
 
+def test_augmentation_is_drawn_anew_for_every_seed_epoch_place_and_process():
+    """One image over and over, so that two batches are equal exactly where the same was drawn for them."""
+    one = ArraySet(np.repeat(SET.images[:1], 55, axis=0), LABELS)
+    batches = []
+    for seed in range(2):
+        for rank in range(2):
+            loader = Loader(one, 6, seed=seed, rank=rank, world_size=2, augmentation="document")
+            batches += [batch.images for _ in range(2) for batch in loader]
+    assert len(batches) == 2 * 2 * 2 * 4  # seeds, processes, epochs, places
+    assert len({batch.numpy().tobytes() for batch in batches}) == len(batches)
+
+
 def test_state_of_another_set_is_refused():
     with pytest.raises(ValueError, match="seed 0, this one has 1"):
         Loader(SET, 6, seed=1).load_state_dict(Loader(SET, 6).state_dict())

@@ -1,10 +1,11 @@
 import errno
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cdmllab.cli import app
-from cdmllab.data import packing
+from cdmllab.data import packing, walk
 from cdmllab.data.align import TEMPLATE_112
 from cdmllab.data.decode import decode
 from cdmllab.data.inspection import inspect
 from cdmllab.data.packing import Settings, pack
 from cdmllab.data.packs import Pack
 from cdmllab.errors import DataError
+from waiting import until
 
 SMALL = Settings(size=16)
 FILES = ("train.rec", "train.idx", "property", "train.crc", "identities.txt")
@@ -143,9 +145,7 @@ def test_killed_command_goes_on(tmp_path):
     command = [sys.executable, "-m", "cdmllab.cli", "pack", str(source), str(tmp_path / "dst"), "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     journal = tmp_path / "dst.partial/journal.jsonl"
-    deadline = time.monotonic() + 60
-    while not (journal.is_file() and journal.stat().st_size > 2000) and time.monotonic() < deadline:
-        time.sleep(0.002)
+    until(lambda: (journal.is_file() and journal.stat().st_size > 2000) or process.poll() is not None, every_s=0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
     if (tmp_path / "dst").exists():
@@ -258,3 +258,158 @@ def test_replace_folder_puts_the_old_one_back_when_the_new_cannot_go_there(tmp_p
     with pytest.raises(OSError, match="missing"):
         packing.replace_folder(tmp_path / "missing", tmp_path / "old")
     assert (tmp_path / "old/kept").exists()
+
+
+def stored_sideways(value: int = 6, size: int = 16) -> bytes:
+    """A colour JPEG of the right size whose left half is black as stored, and its upper half when shown."""
+    pixels_ = np.full((size, size, 3), 240, np.uint8)
+    pixels_[:, : size // 2] = 0
+    exif, stream = Image.Exif(), io.BytesIO()
+    exif[0x0112] = value
+    Image.fromarray(pixels_).save(stream, "JPEG", exif=exif, quality=95)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_phone_images_are_packed_upright(tmp_path, keep):
+    (tmp_path / "src/a").mkdir(parents=True)
+    (tmp_path / "src/a/1.jpg").write_bytes(stored_sideways())
+    pack(tmp_path / "src", tmp_path / "dst", SMALL._replace(keep_bytes=keep))
+    packed = Pack(tmp_path / "dst")
+    shown = packed.read([0])[0]
+    assert shown[:6].max() < 30 < 210 < shown[-6:].min()
+    assert b"Exif" not in bytes(packed.image(0))  # so that every reader shows the same
+    assert inspect(tmp_path / "dst").problems == []
+
+
+def test_upright_bytes_are_kept_with_their_exif(tmp_path):
+    (tmp_path / "src/a").mkdir(parents=True)
+    (tmp_path / "src/a/1.jpg").write_bytes(stored_sideways(1))
+    pack(tmp_path / "src", tmp_path / "dst", SMALL)
+    assert bytes(Pack(tmp_path / "dst").image(0)) == stored_sideways(1)
+
+
+def test_landmarks_are_of_the_upright_image(tmp_path):
+    """The image is stored turned; as it is shown, the face is 20 right of the template's place and 10 below."""
+    shown = pixels(3, 150)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "src/a").mkdir(parents=True)
+    Image.fromarray(np.rot90(shown)).save(tmp_path / "src/a/1.png", exif=exif)
+    moved = (TEMPLATE_112 + np.array([20.0, 10.0])).reshape(-1)
+    (tmp_path / "marks.txt").write_text("a/1.png " + " ".join(f"{v:.4f}" for v in moved) + "\n")
+    pack(tmp_path / "src", tmp_path / "dst", Settings(quality=100, landmarks=tmp_path / "marks.txt"))
+    wanted = shown[10:122, 20:132]
+    assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - wanted).max() < 12
+
+
+def test_landmarks_that_fit_two_people_stop_the_packing(tmp_path):
+    source = folder(tmp_path / "src", (2, 1), size=150)
+    (tmp_path / "marks.txt").write_text("0.jpg " + " ".join(str(v) for v in TEMPLATE_112.reshape(-1)) + "\n")
+    for few in (1, 2):  # also when the other has too few images to be packed
+        settings = Settings(landmarks=tmp_path / "marks.txt", min_pictures=few)
+        with pytest.raises(DataError, match=r"marks\.txt: '0\.jpg' fits both p0/0\.jpg and p1/0\.jpg"):
+            pack(source, tmp_path / "dst", settings)
+
+
+def test_deep_grey_images_are_not_packed_white(tmp_path):
+    (tmp_path / "src/a").mkdir(parents=True)
+    slope = np.tile(np.arange(16, dtype=np.uint16) * 4096, (16, 1))
+    Image.fromarray(slope).save(tmp_path / "src/a/1.png")
+    Image.fromarray(slope.astype(np.float32)).save(tmp_path / "src/a/2.tif")
+    report = pack(tmp_path / "src", tmp_path / "dst", Settings(size=16, quality=100))
+    assert np.abs(Pack(tmp_path / "dst").read([0])[0][3, :, 0].astype(int) - slope[3] // 256).max() <= 4
+    assert "floating-point" in report.skipped["a/2.tif"]
+
+
+def test_report_names_everything_that_was_not_read(tmp_path):
+    source = folder(tmp_path / "src", (2, 1))
+    (source / "p0/again").symlink_to(source)
+    (source / "p0/Thumbs.db").touch()
+    (source / "p1/a.heic").write_bytes(b"x")
+    (source / "p1/old_0.jpg").write_bytes(jpeg(5))
+    (source / "lost.jpg").write_bytes(jpeg(6))
+    report = pack(source, tmp_path / "dst", SMALL._replace(ignore=("old_*",), min_pictures=2))
+    assert (report.pictures, report.identities) == (2, 1)
+    said = json.loads((tmp_path / "dst/report.json").read_text())
+    assert said["left_out"] == {
+        "lost.jpg": walk.LOOSE,
+        "p0/Thumbs.db": "ignored (Thumbs.db)",
+        "p0/again": walk.LINK,
+        "p1/0.jpg": walk.FEW,
+        "p1/a.heic": ".heic images are not read",
+        "p1/old_0.jpg": "ignored (old_*)",
+    }
+    assert said["skipped"] == {}
+    assert inspect(tmp_path / "dst").facts["when packed"] == "0 images skipped, 6 files left out"
+
+
+def test_command_reports_what_was_left_out(tmp_path):
+    source = folder(tmp_path / "src", (2, 1))
+    for k in range(3):
+        (source / f"p1/{k}.heic").write_bytes(b"x")
+    (source / "p1/raw.png").write_bytes(b"x")
+    command = ["pack", str(source), str(tmp_path / "dst"), "--size", "16", "--workers", "0", "--ignore", "raw.*"]
+    run = CliRunner().invoke(app, command)
+    assert run.exit_code == 0, run.output
+    assert "left out 3 (p1/0.heic, ...): .heic images are not read\n" in run.stderr
+    assert "left out 1 (p1/raw.png): ignored (raw.*)\n" in run.stderr
+    assert "0 pictures skipped, 4 files and folders left out, see " in run.stderr
+
+
+def strange_names(root):
+    """People whose folders are named in latin-1, with a line break, and with a backslash."""
+    for name in (b"M\xfcller", b"a\nb", b"a\\x0ab", "José".encode()):
+        person = root / os.fsdecode(name)
+        try:
+            person.mkdir(parents=True)
+        except OSError:
+            pytest.skip("this file system takes UTF-8 only")
+        (person / os.fsdecode(b"\xe9.jpg")).write_bytes(jpeg(len(name)))
+    return root
+
+
+def test_names_that_are_no_utf8_are_packed_and_stay_one_line_each(tmp_path):
+    source = strange_names(tmp_path / "src")
+    (tmp_path / "src/Jos\u00e9/bad.jpg").write_bytes(b"x")
+    with pytest.raises(StopHere):
+        pack(source, tmp_path / "dst", SMALL, progress=lambda done, total: (_ for _ in ()).throw(StopHere))
+    report = pack(source, tmp_path / "dst", SMALL)
+    assert (report.resumed, report.pictures, report.identities) == (1, 4, 4)
+    names = (tmp_path / "dst/identities.txt").read_text(encoding="utf-8").split("\n")
+    assert sorted(names) == ["", "José", "M\\xfcller", "a\\\\x0ab", "a\\x0ab"]
+    assert list(json.loads((tmp_path / "dst/report.json").read_text())["skipped"]) == ["José/bad.jpg"]
+    assert inspect(tmp_path / "dst").problems == []
+    assert list(inspect(source).unread) == ["José/bad.jpg"]
+
+
+def test_commands_print_names_that_are_no_utf8(tmp_path):
+    source, target = strange_names(tmp_path / os.fsdecode(b"\xfc")), tmp_path / os.fsdecode(b"\xfd")
+    (source / os.fsdecode(b"M\xfcller") / "bad.jpg").write_bytes(b"x")
+    environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:strict"}
+    for arguments, code, said in (
+        (["pack", source, target, "--size", "16"], 0, r"\xfd: 4 pictures of 4 identities"),
+        (["inspect", source], 1, r"\xfc: folder"),
+    ):
+        done = subprocess.run([sys.executable, "-m", "cdmllab.cli", *arguments], capture_output=True, env=environment)
+        assert done.returncode == code, done.stderr
+        assert said in done.stdout.decode()
+        assert code == 0 or rb"M\xfcller/bad.jpg" in done.stderr
+
+
+def test_unreadable_images_are_skipped_and_inspected_alike(tmp_path, monkeypatch):
+    source = folder(tmp_path / "src", (2, 2))
+    real = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "1.jpg" and path.parent.name == "p0":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    found = inspect(source)
+    assert found.problems == ["p0/1.jpg: it cannot be read (Permission denied)"]
+    assert found.facts["decoded"] == "3 of 4"
+    report = pack(source, tmp_path / "dst", SMALL)
+    assert report.pictures == 3
+    assert "Permission denied" in report.skipped["p0/1.jpg"]

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import jpeg, write_pack
+from PIL import Image
 
 from cdmllab.data import records
 from cdmllab.data.decode import decode
 from cdmllab.data.inspection import inspect
-from cdmllab.data.packs import Pack
+from cdmllab.data.packs import Pack, exact_header
 from cdmllab.data.packwriter import PackWriter
 from cdmllab.data.recordio import frame
 from cdmllab.errors import DataError
@@ -144,7 +145,26 @@ def test_pictures_of_different_sizes_are_named(tmp_path):
         Pack(root).read([0, 1])
 
 
-@pytest.mark.parametrize("text", ["3,16", "a,b,c", "3,16,16,16", "", "0,16,16"])
+PROPERTIES = {
+    "plain": ("3,16,16", None),
+    "spaces and CRLF": ("\ufeff3, 16, 16\r\n", None),
+    "RecBuilder": ("3,16,16\n6\n", 6),
+    "rec2shufrec.py": ("3,16,16\n6\nshuffled\n2019-05-01 10:00:00.000001\n", 6),
+    "a word": ("3,16,16\nmade by hand\n", None),
+}
+
+
+@pytest.mark.parametrize("kind", PROPERTIES)
+def test_property_may_have_more_lines(tmp_path, kind):
+    """Both of InsightFace's writers put the number of images on the second line."""
+    text, images = PROPERTIES[kind]
+    root = write_pack(tmp_path / "p", header=False)
+    (root / "property").write_bytes(text.encode())
+    assert Pack(root).property == (3, 16, 16, images)
+    assert Pack(root).num_identities == 3
+
+
+@pytest.mark.parametrize("text", ["3,16", "a,b,c", "3,16,16,16", "", "0,16,16", "6\n3,16,16", "<html>"])
 def test_property_of_another_form_is_refused(tmp_path, text):
     root = write_pack(tmp_path / "p")
     (root / "property").write_text(text)
@@ -165,6 +185,59 @@ def test_header_that_announces_other_pictures_is_refused(tmp_path):
     old, new = frame(records.pack([7.0, 10.0])), frame(records.pack([70.0, 73.0]))
     (root / "train.rec").write_bytes(data.replace(old, new))
     with pytest.raises(DataError, match="announces 69 pictures, there are 9"):
+        Pack(root)
+
+
+@pytest.mark.parametrize("images", [17_091_657, 17_091_658, 17_091_659, 17_091_660, 2**24 - 1, 2**24, 2**25 + 1])
+@pytest.mark.parametrize("identities", [360_232, 360_233, 1])
+def test_header_beyond_float32_is_made_exact_from_the_records(images, identities):
+    """A header above 2^24 is off by one or two; the first record without an image is where the ranges begin."""
+    first, end = images + 1, images + 1 + identities
+    said = (int(np.float32(number)) for number in (first, end))
+    assert exact_header(*said, largest=end - 1, is_range=lambda key: first <= key < end) == (first, end)
+
+
+def test_header_within_float32_is_believed():
+    assert exact_header(7, 10, largest=9, is_range=lambda key: key >= 5) == (7, 10)
+    assert exact_header(7, 2**40, largest=9, is_range=lambda key: key >= 5) == (7, 2**40)
+
+
+def test_orientation_of_a_record_is_not_followed(tmp_path):
+    """As in Pillow, TurboJPEG and nvJPEG; OpenCV would turn it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = jpeg(1, (12, 16), exif=exif)
+    root = write_pack(tmp_path / "p", (0, 1), images=[image, jpeg(2, (12, 16))])
+    assert Pack(root).read([0]).shape == (1, 12, 16, 3)
+    assert decode(image, "a file").shape == (16, 12, 3)
+
+
+WRONG = {
+    "train.rec": (b"<!DOCTYPE html><html>" + b" " * 99, r"record 0, byte 0: .*: it is an HTML page"),
+    "train.idx": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n",
+        r"line 1: .*: it is a Git LFS pointer",
+    ),
+    "property": (b'{"error": "quota exceeded"}', "property must read .*: it is a JSON text"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_files_saved_under_a_wrong_name_are_named(tmp_path, name):
+    data, said = WRONG[name]
+    root = write_pack(tmp_path / "p", index=name == "train.idx")
+    (root / name).write_bytes(data)
+    with pytest.raises(DataError, match=said):
+        Pack(root)
+
+
+def test_unfinished_download_of_a_pack_is_named(tmp_path):
+    """The program that downloads reserves the whole file and fills it from the front."""
+    root = write_pack(tmp_path / "p", index=False)
+    pack = Pack(root)
+    data, end = pack.path.read_bytes(), int(pack.file.offsets[3])
+    (root / "train.rec").write_bytes(data[:end].ljust(len(data), b"\0"))
+    with pytest.raises(DataError, match=r"record 3, byte .* 0x0 stands there: it is nothing but zeros"):
         Pack(root)
 
 

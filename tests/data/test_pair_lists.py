@@ -84,9 +84,13 @@ def test_cfp_numbers_outside_the_lists_are_named(tmp_path, line):
         pair_lists.cfp(tmp_path, "FP")
 
 
-def test_unequal_folds_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"the folds are unequal .*1: 1 \+ 1, 2: 1 \+ 2"):
-        pair_lists.cfp(cfp(tmp_path, unequal=True), "FF")
+def test_folds_may_differ_in_size_and_none_may_be_empty(tmp_path):
+    listed = pair_lists.cfp(cfp(tmp_path, unequal=True), "FF")
+    assert listed.pairs.fold.tolist() == [0, 0, 1, 1, 1]
+    assert listed.pairs.same.tolist() == [True, False, True, False, False]
+    lines = [line.replace(" 3", " 1000000000000") for line in calfw_lines()]
+    with pytest.raises(DataError, match=r"fold 11 of 1,000,000,000,000 has no pairs"):
+        pair_lists.calfw(text(tmp_path / "p.txt", *lines))
 
 
 def test_missing_protocol_files_are_named(tmp_path):
@@ -121,8 +125,7 @@ def test_agedb_file_is_read(tmp_path):
 
 
 def test_agedb_files_of_another_form_are_refused(tmp_path):
-    with pytest.raises(DataError, match="folds are unequal"):
-        pair_lists.agedb(agedb(tmp_path / "a.mat", [FOLD, FOLD[:1]]))
+    assert pair_lists.agedb(agedb(tmp_path / "a.mat", [FOLD, FOLD[:1]])).pairs.fold.tolist() == [0, 0, 1]
     savemat(tmp_path / "b.mat", {"other": np.zeros(3)})
     with pytest.raises(DataError, match="no protocol file of AgeDB"):
         pair_lists.agedb(tmp_path / "b.mat")
@@ -151,13 +154,22 @@ def test_calfw_and_cplfw_lists_are_read(tmp_path, with_folds):
     assert [fold for *_, fold in listed] == [k for k in range(10) for _ in range(2)]
 
 
+def test_cplfw_with_a_number_of_pairs_that_tens_do_not_divide(tmp_path):
+    """12 genuine pairs and 11 impostors: KFold's first folds have one more of each."""
+    lines = [f"{person}_{k}.jpg 1" for k in range(12) for person in "AB"]
+    lines += [f"{person}_{k}.jpg 0" for k in range(11) for person in "CD"]
+    listed = pair_lists.calfw(text(tmp_path / "p.txt", *lines))
+    assert np.bincount(listed.pairs.fold[listed.pairs.same]).tolist() == [2, 2] + [1] * 8
+    assert np.bincount(listed.pairs.fold[~listed.pairs.same]).tolist() == [2] + [1] * 9
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda lines: lines[:-1], "39 lines are no whole number of pairs"),
         (lambda lines: ["A_0_1.jpg 2", *lines[1:]], "lines 1 and 2: a pair has one token, here are 2 and 1"),
         (lambda lines: ["A_0_1.jpg", *lines[1:]], "line 1: `picture token` is wanted"),
-        (lambda lines: lines[:-2], "the folds are unequal"),
+        (lambda lines: lines[:-2], "9 pairs do not fill 10 folds"),
     ],
 )
 def test_calfw_lists_of_another_form_are_refused(tmp_path, change, said):

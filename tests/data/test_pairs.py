@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import KFold
 
 from cdmllab.data import pairs
+from cdmllab.metrics import verification
 
 
 def test_sample_has_the_shape_of_lfw():
@@ -46,3 +48,32 @@ def test_sample_says_when_there_are_too_few(labels, said):
 def test_every_gives_each_pair_once():
     p = pairs.every([0, 0, 1])
     assert list(zip(p.first, p.second, p.same, strict=True)) == [(0, 1, True), (0, 2, False), (1, 2, False)]
+
+
+@pytest.mark.parametrize("count", [10, 11, 23, 59, 6000, 6007])
+def test_folds_of_a_list_are_those_of_kfold(count):
+    """scikit-learn's KFold without shuffling, which arcface_torch evaluates by."""
+    fold = pairs.in_folds(count, 10)
+    for k, (_, test) in enumerate(KFold(10, shuffle=False).split(np.arange(count))):
+        assert np.array_equal(np.flatnonzero(fold == k), test)
+
+
+def test_fewer_pairs_than_folds_are_refused_as_kfold_refuses_them():
+    with pytest.raises(ValueError, match="Cannot have number of splits"):
+        list(KFold(10).split(np.arange(9)))
+    with pytest.raises(ValueError, match="9 pairs do not fill 10 folds"):
+        pairs.in_folds(9, 10)
+
+
+def test_accuracy_over_uneven_folds_is_the_mean_over_folds():
+    """By hand: 5 pairs, in folds of 3 and 2; the threshold of each fold is chosen on the other."""
+    fold = pairs.in_folds(5, 2)
+    assert fold.tolist() == [0, 0, 0, 1, 1]
+    scores, same = [0.9, 0.1, 0.5, 0.8, 0.2], [True, False, True, True, False]
+    found = verification.fold_accuracy(scores, same, fold)
+    assert found.thresholds.tolist() == pytest.approx([0.5, 0.3])
+    assert found.per_fold.tolist() == [1.0, 1.0]
+    scores[2] = 0.4  # now below the threshold that the second fold sets
+    found = verification.fold_accuracy(scores, same, fold)
+    assert found.per_fold.tolist() == pytest.approx([2 / 3, 1.0])
+    assert found.mean == pytest.approx(5 / 6)  # of folds, not of pairs: that would be 4 / 5

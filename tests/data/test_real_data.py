@@ -33,7 +33,7 @@ def test_lfw_pairs_that_name_a_missing_picture_are_told(data):
     faces = lfw.pictures(size=(8, 8))
     text = (data / "lfw/pairs.txt").read_text()
     (data / "lfw/pairs.txt").write_text(text.replace("Person_00\t1\t3", "Person_00\t1\t4"))
-    with pytest.raises(DataError, match=r"names Person_00/Person_00_0004\.jpg, which is not among the pictures"):
+    with pytest.raises(DataError, match=r"names Person_00/Person_00_0004\.jpg, which is not among the images"):
         lfw.pairs(faces)
 
 

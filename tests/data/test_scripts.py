@@ -9,6 +9,7 @@ import miniatures
 import numpy as np
 import pytest
 from making import folder, write_pack
+from PIL import Image
 
 from cdmllab.data import bins, prepare, recipes, verification
 from cdmllab.data.inspection import inspect
@@ -17,6 +18,7 @@ from cdmllab.data.packs import Pack
 from cdmllab.data.prepare import Manifest
 from cdmllab.data.sets import without
 from cdmllab.errors import DataError
+from cdmllab.export import convert
 
 SCRIPTS = Path(__file__).parents[2] / "data_scripts"
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
@@ -33,6 +35,7 @@ MAKES = {
     "ms1mv3": [],
     "omniglot": [],
     "att_faces": [],
+    "dlib_resnet": [],
 }
 
 
@@ -41,6 +44,12 @@ def run(name: str, *arguments: str) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     prepare.main(module.__file__, module.make, list(arguments))
+
+
+@pytest.fixture(autouse=True)
+def no_onnx(monkeypatch):
+    """As if the extra for ONNX were not installed: the export has a test of its own."""
+    monkeypatch.setattr(convert, "missing", lambda to: "onnx")
 
 
 @pytest.fixture(autouse=True)
@@ -253,3 +262,34 @@ def test_folders_in_an_archive_become_a_pack(data, tmp_path):
     packed = Pack(tmp_path / "out/casia_webface_112")
     assert packed.labels.tolist() == [0, 0, 0, 1, 1]
     assert (packed.path.parent / "identities.txt").read_text() == "p0\np1\n"
+
+
+def test_what_a_script_leaves_out_is_told(data, tmp_path, capsys):
+    miniatures.casia_webface(data)
+    source = data / "CASIA-WebFace"
+    (source / "p0/@eaDir").mkdir()
+    (source / "p0/@eaDir/0.jpg").write_bytes((source / "p0/0.jpg").read_bytes())
+    (source / "p1/a.heic").touch()
+    run("casia_webface", "--to", str(tmp_path / "out"), "--other-counts")
+    out = capsys.readouterr().out
+    assert "left out 1 (p0/@eaDir/): ignored (@eaDir)\n" in out
+    assert "left out 1 (p1/a.heic): .heic images are not read\n" in out
+    assert "casia_webface_112: 9 pictures, 3 identities" in out
+
+
+@pytest.mark.parametrize("size", [112, 120])
+def test_sideways_images_stand_upright_in_a_bin(data, tmp_path, size):
+    miniatures.calfw(data)
+    for file in (data / "calfw/CA_landmarks").iterdir():
+        file.unlink()
+    (data / "calfw/CA_landmarks").rmdir()
+    exif = Image.Exif()
+    exif[0x0112] = 8  # the right side as stored is the top as shown
+    shown = np.zeros((size, size, 3), np.uint8)
+    shown[: size // 2] = 240
+    for file in (data / "calfw/images").iterdir():
+        Image.fromarray(np.rot90(shown, -1)).save(file, exif=exif)
+    run("calfw", "--to", str(tmp_path / "out"), "--other-counts")
+    pixels = bins.read(tmp_path / "out/verification/calfw.bin").picture(0)
+    assert pixels[:50].min() > 200
+    assert pixels[-50:].max() < 40

@@ -100,6 +100,24 @@ def test_draw_follows_its_key_and_stays_in_range():
     assert first.contrast.max() <= 1.2
 
 
+def test_each_change_is_drawn_independently_of_the_others():
+    d = draw(AUGMENTATIONS["document"], 5000, 1)
+    series = [d.flip, *d.shift_px.T, d.brightness, d.contrast, d.saturation, d.rotation_deg]
+    correlation = np.corrcoef(np.stack([values.double() for values in series]))
+    assert np.abs(correlation - np.eye(7)).max() < 0.06  # four standard errors of independent draws
+
+
+@pytest.mark.parametrize("change", ["brightness", "contrast", "saturation"])
+def test_factors_fill_their_range_and_no_other_change_is_drawn(change):
+    drawn = draw(Augmentation(**{change: 0.3}), 2000, 4)
+    factors = getattr(drawn, change)
+    assert 0.7 <= factors.min() < 0.71
+    assert 1.29 < factors.max() <= 1.3
+    for name, neutral in (("flip", 0), ("brightness", 1), ("contrast", 1), ("saturation", 1), ("rotation_deg", 0)):
+        assert name == change or (getattr(drawn, name) == neutral).all()
+    assert not drawn.shift_px.any()
+
+
 def test_flip_is_what_the_public_code_does():
     d = draw(named("flip"), 100, 0)
     assert not d.shift_px.any()

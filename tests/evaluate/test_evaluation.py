@@ -165,6 +165,22 @@ def test_threshold_from_one_protocol_is_judged_on_another():
     assert got["far"]["value"] == (other.scores[~other.same] >= threshold).mean()
     with pytest.raises(ValueError, match="chosen on people cannot be judged on it"):
         judging.decide(one, one, 0.05)
+    known = judging.decide(other, one, 0.05, b.people()).measures["decision"]["far"]
+    (plain, drawn), impostor = (got["far"]["interval"], known["interval"]), ~other.same
+    assert known["value"] == got["far"]["value"]
+    assert drawn[0] <= plain[0] <= plain[1] <= drawn[1]
+    accepted = (other.scores >= threshold)[impostor]
+    first, second = b.people()
+    wanted = bootstrap.shares(accepted, (first[impostor], second[impostor]))[0]
+    assert drawn[1] == pytest.approx(max(plain[1], wanted.high), rel=0.2)
+
+
+@pytest.mark.parametrize("make", [protocol, templates])
+def test_people_of_a_protocol_agree_with_its_pairs(make):
+    p = make()
+    first, second = p.people()
+    assert ((first == second) == p.pairs.same).all()
+    assert make(identity=None).people() is None
 
 
 @pytest.mark.parametrize("colour", [False, True])

@@ -1,3 +1,4 @@
+import miniatures
 import numpy as np
 import pytest
 from small_protocols import protocol, templates
@@ -39,6 +40,26 @@ def test_lab_protocols_know_their_people_and_nuisances_and_part_validation_from_
     assert yaw.min() > 55
     assert test.images.read([0, 5]).shape == (2, 32, 32, 3)
     assert protocols.load("lab/ijb", 32).templates is not None
+
+
+def test_another_world_has_other_people_in_the_same_protocol():
+    one, two = protocols.load("lab/lfw", 32), protocols.load("lab/lfw", 32, world=1)
+    assert one.digest() == protocols.load("lab/lfw", 32, world=0).digest() != two.digest()
+    assert (one.images.read([0]) != two.images.read([0])).any()
+    with pytest.raises(CdmlLabError, match="only the face lab has more than one world: digits/known cannot be drawn"):
+        protocols.load("digits/known", world=1)
+
+
+def test_the_lab_offers_every_pair_and_plain_faces():
+    every, plain = protocols.load("lab-plain-all/lfw", 32), protocols.load("lab-plain/lfw", 32)
+    assert len(every.pairs.same) == 10 * 250 * 249 // 2
+    assert len(plain.pairs.same) == 6_000
+    assert not plain.nuisances["restyling"].any()
+    assert not every.nuisances["roll (degrees)"].any()
+    assert (
+        protocols.about("lab-plain-all/lfw") == "everyday pictures, as in LFW, every pair, without restyling and roll"
+    )
+    assert not [name for name in protocols.names() if name in ("lab-all/ijb", "lab-plain/ijb")]
 
 
 def subset(p, rows):
@@ -146,3 +167,15 @@ def test_a_bin_is_a_protocol(tmp_path):
     again = protocols.load(str(tmp_path / "own.npz"))
     np.testing.assert_array_equal(again.images.read(range(40)), found.images.read(range(40)))
     assert again.pairs.same.tolist() == found.pairs.same.tolist()
+
+
+def test_a_template_protocol_whose_images_were_replaced_is_another_one(data):
+    """An evaluation is kept by the digest of its protocol; of half a million files the sizes are in it."""
+    miniatures.ijbc(data)
+    before = protocols.load("ijbc").digest()
+    assert protocols.load("ijbc").digest() == before
+    file = data / "IJBC/loose_crop/1.jpg"
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert protocols.load("ijbc").digest() != before
+    file.unlink()
+    assert protocols.load("ijbc").digest() != before

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from cdmllab import backbones, training
+from cdmllab import backbones, preprocessing, training
 from cdmllab.backbones import checkpoints, weights
 from cdmllab.cli import app
 
@@ -71,6 +72,47 @@ def test_checkpoint_to_release_finds_the_network_by_itself(tmp_path):
     assert (tmp_path / "a.safetensors").stat().st_size < 0.55 * 4 * sum(p.numel() for p in net.parameters())
 
 
+def test_foreign_checkpoints_become_releases_that_know_their_input(tmp_path):
+    """As MagFace's and AdaFace's trainers write them, an eps and an order of channels that no tensor shows."""
+    r18, ir_18 = backbones.create("r18"), backbones.create("ir_18")
+    magface = {"state_dict": {f"features.module.{key}": value for key, value in r18.state_dict().items()}}
+    adaface = {f"model.{key}": value for key, value in ir_18.state_dict().items()}
+    torch.save(magface, tmp_path / "magface.pth.tar")
+    torch.save({"state_dict": {**adaface, "head.kernel": torch.zeros(2)}}, tmp_path / "adaface.ckpt")
+    torch.save(ir_18.state_dict(), tmp_path / "bare.pth")
+
+    result = run("weights", "convert", tmp_path / "magface.pth.tar", tmp_path / "a.safetensors")
+    assert result.exit_code == 0, result.output
+    assert "fed BGR, (x / 255 - 0) / 1" in result.stdout
+    net, said = weights.load_release(tmp_path / "a.safetensors")
+    assert (said.name, said.options, said.preprocessing) == ("r18", {"norm_eps": 2e-5}, preprocessing.MAGFACE)
+    assert net.bn1.eps == 2e-5
+
+    result = run("weights", "convert", tmp_path / "adaface.ckpt", tmp_path / "b.safetensors")
+    assert result.exit_code == 0, result.output
+    said = weights.release(tmp_path / "b.safetensors")
+    assert (said.name, said.options, said.preprocessing) == ("ir_18", {}, preprocessing.ADAFACE)
+
+    result = run("weights", "convert", tmp_path / "bare.pth", tmp_path / "c.safetensors")
+    assert result.exit_code == 1
+    assert (
+        "bare.pth holds an IR-net and does not say whose: AdaFace feeds its networks BGR, CVLface RGB" in result.stderr
+    )
+    result = run("weights", "convert", tmp_path / "bare.pth", tmp_path / "c.safetensors", "--channels", "BGR")
+    assert result.exit_code == 0, result.output
+    assert weights.release(tmp_path / "c.safetensors").preprocessing == preprocessing.ADAFACE
+
+
+def test_a_foreign_safetensors_file_is_a_checkpoint(tmp_path):
+    """CVLface's on Hugging Face."""
+    state = {f"model.net.{key}": value for key, value in backbones.create("ir_18").state_dict().items()}
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    result = run("weights", "convert", tmp_path / "model.safetensors", tmp_path / "a.safetensors")
+    assert result.exit_code == 0, result.output
+    said = weights.release(tmp_path / "a.safetensors")
+    assert (said.name, said.preprocessing) == ("ir_18", preprocessing.CVLFACE)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -79,10 +121,14 @@ def test_checkpoint_to_release_finds_the_network_by_itself(tmp_path):
         (["export", "folder"], "folder is not a run: it has no config.yaml"),
         (["weights", "convert", "a.pth", "b.onnx"], "weights are written as .safetensors, .pth or .pt"),
         (["weights", "convert", "a.pth", "b.pth", "--half"], "--half is for releases"),
-        (["weights", "convert", "a.pth", "b.safetensors"], "a.pth fits none of r18, r34"),
-        (["weights", "convert", "a.pth", "b.safetensors", "--name", "r17"], "unknown backbone 'r17'"),
         (
-            ["weights", "convert", "a.pth", "b.safetensors", "--name", "r18"],
+            ["weights", "convert", "a.pth", "b.safetensors"],
+            "a.pth has a layout that is not known: its first keys are weight",
+        ),
+        (["weights", "convert", "part.pth", "b.safetensors"], "part.pth fits none of r18, r34"),
+        (["weights", "convert", "part.pth", "b.safetensors", "--name", "r17"], "unknown backbone 'r17'"),
+        (
+            ["weights", "convert", "part.pth", "b.safetensors", "--name", "r18"],
             "not hold the weights of r18: missing",
         ),
         (
@@ -99,6 +145,7 @@ def test_mistakes_are_told_in_one_sentence(tmp_path, monkeypatch, arguments, sai
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     torch.save({"weight": torch.zeros(2)}, "a.pth")
+    torch.save({"conv1.weight": torch.zeros(2), "layer1.0.bn1.weight": torch.zeros(2)}, "part.pth")
     before = sorted(tmp_path.iterdir())
     result = run(*arguments)
     assert result.exit_code == 1

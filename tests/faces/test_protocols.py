@@ -166,3 +166,39 @@ def test_no_picture_is_blank(name):
     p = protocols.load(name, size=32)
     pictures = p.read(np.arange(len(p)))
     assert pictures.reshape(len(p), -1).std(axis=1).min() > 3
+
+
+@pytest.mark.parametrize(("name", "images", "pairs"), [("lfw", 250, 250 * 249 // 2), ("cfp_fp", 300, 150 * 150)])
+def test_every_pair_compares_all_images_of_a_fold_once(name, images, pairs):
+    p = protocols.load(name, size=32, every_pair=True)
+    np.testing.assert_array_equal(np.bincount(p.pairs.fold), np.full(10, pairs))
+    of_fold = p.pairs.fold == 3
+    assert len(np.unique([p.pairs.first[of_fold], p.pairs.second[of_fold]])) == images
+    ordered = np.sort(np.stack([p.pairs.first, p.pairs.second]), axis=0)
+    assert len(np.unique(ordered, axis=1).T) == len(p.pairs.same)
+    np.testing.assert_array_equal(p.identity[p.pairs.first] == p.identity[p.pairs.second], p.pairs.same)
+
+
+def test_every_pair_keeps_lookalikes_as_impostors():
+    p = protocols.load("cplfw", size=32, every_pair=True)
+    np.testing.assert_array_equal(p.identity[p.pairs.first] == p.identity[p.pairs.second], p.pairs.same)
+    person = p.identity % 100_000
+    lookalike = (person[p.pairs.first] == person[p.pairs.second]) & ~p.pairs.same
+    assert lookalike.sum() == 500 * 3 * 3  # every first image against every image of the person's lookalike
+
+
+def test_a_factor_that_is_switched_off_leaves_the_others_as_they_were():
+    full, plain = (protocols.load("lfw", size=32, without=off) for off in ((), ("restyling", "roll")))
+    for factor, values in plain.nuisances.values.items():
+        if factor in ("restyling", "roll"):
+            assert not values.any()
+            assert full.nuisances.values[factor].any()
+        else:
+            assert torch.equal(values, full.nuisances.values[factor])
+
+
+def test_templates_refuse_what_pairs_have():
+    with pytest.raises(ValueError, match="the protocol 'ijb' compares templates: it has neither every_pair nor"):
+        protocols.load("ijb", size=32, every_pair=True)
+    with pytest.raises(ValueError, match="unknown nuisance factor 'rol'"):
+        protocols.load("lfw", size=32, without=("rol",))

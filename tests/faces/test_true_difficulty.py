@@ -19,6 +19,33 @@ def test_difficulty_adds_up_what_each_nuisance_costs():
     np.testing.assert_allclose(responses.difficulty(n), [0.0, 0.25 + 0.5, 0.5], atol=1e-6)
 
 
+def test_variance_shares_add_up_and_name_the_factor_that_varies():
+    """Yaw costs 0.5 at its limit and restyling 0.1 whenever it happens; nothing else costs anything."""
+    world = faces.FaceWorld(40, 10, size=32, strength=1.0, seed=0)
+    responses = made(yaw=[0, 0.1, 0.2, 0.3, 0.4, 0.5], restyling=[0, 0.1, 0.1, 0.1, 0.1, 0.1])
+    rows = np.arange(0, 400, 2)
+    shares = difficulty.variance_shares(world, rows, responses)
+    assert list(shares)[:2] == ["yaw", "restyling"]
+    assert sum(shares.values()) == pytest.approx(1.0)
+    n = world.nuisances(rows)
+    yaw = 0.5 * n.values["yaw"].abs().double().numpy() / 90.0
+    total = responses.difficulty(n)
+    assert shares["yaw"] == pytest.approx(np.cov(yaw, total)[0, 1] / np.var(total, ddof=1))
+    assert shares["blur"] == 0.0
+    with pytest.raises(ValueError, match="all equally hard"):
+        difficulty.variance_shares(world, rows, made())
+
+
+def test_restyling_is_what_the_labs_difficulty_varies_with():
+    """What the book says of hard: hair and beard, and pose far behind."""
+    world = faces.FaceWorld(1_000, 16, size=32, strength=0.65, label_noise=0.03, seed=0)
+    shares = difficulty.variance_shares(world, np.arange(2_000))
+    assert list(shares)[:2] == ["restyling", "yaw"]
+    assert shares["restyling"] == pytest.approx(0.53, abs=0.01)
+    assert shares["yaw"] == pytest.approx(0.13, abs=0.01)
+    assert shares["roll"] < 0.03
+
+
 def grey(pictures):
     """Raw pixels as a network: what turns, hides or darkens a face moves them."""
     x = pictures.astype(np.float64).mean(axis=3).reshape(len(pictures), -1)

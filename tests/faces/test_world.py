@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import psutil
@@ -13,6 +12,7 @@ from cdmllab import faces
 from cdmllab.errors import CdmlLabError
 from cdmllab.faces import cache
 from cdmllab.faces.world import RESERVED
+from waiting import LIMIT_S, until
 
 
 def small(**changes):
@@ -98,15 +98,12 @@ def test_a_killed_render_goes_on(tmp_path, workers):
     )
     process = subprocess.Popen([sys.executable, "-c", code])
     done = tmp_path / "w" / cache.DONE
-    for _ in range(600):
-        if done.exists() and done.read_text():
-            break
-        time.sleep(0.1)
+    until(lambda: done.exists() and done.read_text(), process)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert len(children) >= workers - 1
-    assert not psutil.wait_procs(children, timeout=20)[1]  # nobody goes on writing
+    assert not psutil.wait_procs(children, timeout=LIMIT_S)[1]  # nobody goes on writing
     finished = len(done.read_text().splitlines())
     assert 1 <= finished < 8
     steps = []
@@ -191,3 +188,16 @@ def test_a_world_that_cannot_be_is_refused(changes, sentence):
 def test_rows_out_of_range_are_refused():
     with pytest.raises(ValueError, match=r"rows must lie in 0 \.\. 799, got 0 \.\. 800"):
         small().read([0, 800])
+
+
+def test_a_world_can_do_without_a_factor(tmp_path):
+    full, plain = small(), small(without=["restyling", "roll"])
+    rows = np.arange(200)
+    assert not plain.nuisances(rows).values["restyling"].any()
+    assert full.nuisances(rows).values["restyling"].any()
+    assert (plain.nuisances(rows).values["yaw"] == full.nuisances(rows).values["yaw"]).all()
+    assert "without" not in full.parameters
+    assert plain.parameters["without"] == ["restyling", "roll"]
+    assert "without restyling and roll" in repr(plain)
+    with pytest.raises(ValueError, match="unknown nuisance factor 'restylin'"):
+        small(without=["restylin"])

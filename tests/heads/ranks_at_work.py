@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from probes import COMBINATIONS, probe_head, steps
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
@@ -14,6 +15,7 @@ from variants import VARIANTS, data, gradients, make
 from cdmllab import heads
 from cdmllab.heads.sharded import SHARDED
 from cdmllab.training import checkpoint
+from waiting import LIMIT_S
 
 IDENTITIES = 10  # 5 + 5, or 4 + 4 + 2
 BATCH = 12  # on all ranks together
@@ -48,7 +50,7 @@ def three_steps(head, x, y):
         head.zero_grad()
         out, (d_x, *_) = gradients(head, x, y)
     grads = {name: parameter.grad for name, parameter in head.named_parameters()}
-    out = out._replace(loss=out.loss.detach())
+    out = out._replace(loss=out.loss.detach(), sample_loss=out.sample_loss.detach())
     return {"out": out._asdict(), "d_x": d_x, "grads": grads, "state": head.state_dict()}
 
 
@@ -68,6 +70,65 @@ def sampled(rank, size, folder):
     return [
         three_steps(make(name, "sharded", IDENTITIES, keep_logits=True, **options), x, y) for name, options in SAMPLED
     ]
+
+
+WEIGHTED = [
+    ("arcface", {}), ("magface", {"learn_scale": True}), ("cdml", {"easiness": "gap"}), ("npcface", {}),
+    ("softmax", {}), ("adacos", {}), ("arcface", {"sample_rate": 0.6}),
+]  # fmt: skip
+WEIGHTS = torch.linspace(0.0, 2.0, BATCH, dtype=torch.float64)
+
+
+def weighted_step(head, x, y, weights, also_mean=False):
+    """Gradients of the weighted sum of the samples that count, divided by the size of the batch."""
+    x = x.clone().requires_grad_()
+    out, kept = head(x, y), y != -1
+    loss = (weights[kept] * out.sample_loss[kept]).sum() / len(x)
+    (loss + 2.0 * out.loss if also_mean else loss).backward()
+    grads = {name: parameter.grad for name, parameter in head.named_parameters()}
+    return {"loss": loss.detach(), "d_x": x.grad, "grads": grads}
+
+
+def weighted(rank, size, folder):
+    x, y, weights = (part(values, rank, size) for values in (*batch(), WEIGHTS))
+    return [
+        weighted_step(make(name, "sharded", IDENTITIES, **options), x, y, weights, also_mean)
+        for name, options in WEIGHTED
+        for also_mean in (False, True)
+    ]
+
+
+def observed(rank, size, folder):
+    x, y = (part(values, rank, size) for values in batch())
+    return [steps(probe_head("sharded", combination, IDENTITIES), x, y) for combination in COMBINATIONS]
+
+
+def filtered(rank, size, folder):
+    x, y = (part(values, rank, size) for values in batch())
+    options = {"interclass_filtering_threshold": 0.4}
+    return [steps(probe_head("sharded", combination, IDENTITIES, **options), x, y) for combination in COMBINATIONS]
+
+
+def plain_logits(rank, size, folder):
+    x, _ = (part(values, rank, size) for values in batch())
+    found = {name: make(name, "sharded", IDENTITIES).logits(x) for name in ("softmax", "arcface", "subcenter_arcface")}
+    head, last = make("arcface", "sharded", IDENTITIES), rank == size - 1
+    found["uneven"] = _complaint(lambda: head.logits(x[: 1 if rank else 2]))
+    found["gradient"] = _complaint(lambda: head.logits(x.clone().requires_grad_(last)))
+    found["shape"] = _complaint(lambda: head.logits(x[:, :4] if last else x))
+    return found
+
+
+def odd_centres(rank, size, folder):
+    """Centres of the last rank that are very long, or not finite."""
+    x, y = (part(values, rank, size) for values in batch(torch.float32))
+    long, spoilt = (make("cdml", "sharded", IDENTITIES, dtype=torch.float32, easiness="gap") for _ in range(2))
+    with torch.no_grad():
+        if rank == size - 1:
+            long.centres *= 1e25
+            spoilt.centres[-1, 2] = torch.nan
+    out, (d_x, d_centres, *_) = gradients(long, x, y)
+    return {"loss": out.loss.detach(), "d_x": d_x, "d_centres": d_centres, "said": _complaint(lambda: spoilt(x, y))}
 
 
 def few_identities(rank, size, folder):
@@ -122,9 +183,13 @@ def ignored(rank, size, folder):
 
 
 def first_centres(rank, size, folder):
-    torch.manual_seed(5)
-    big = heads.create("arcface", embedding_dim=2, num_identities=10_001, backend="sharded")
-    return big.centres.detach(), len(big.held)
+    """By `centre_init`, the centres that a rank holds and their number."""
+    found = {}
+    for init in ("unit", "normal_0.01"):
+        torch.manual_seed(5)
+        big = heads.create("arcface", embedding_dim=2, num_identities=10_001, backend="sharded", centre_init=init)
+        found[init] = big.centres.detach(), len(big.held)
+    return found
 
 
 class Net(nn.Module):
@@ -219,6 +284,7 @@ def refused(rank, size, folder):
     head = make("arcface", "sharded", IDENTITIES)
     x, y = (part(values, rank, size) for values in batch())
     known = torch.zeros(len(x))
+    assert torch.equal(head(x, y.tolist() if last else y).loss, head(x, y).loss)
     narrower = heads.create("arcface", embedding_dim=5, num_identities=9 if last else 10, backend="sharded").double()
     cases = {
         "label": lambda: head(x, y.index_fill(0, torch.tensor([2]), 10) if last else y),
@@ -227,6 +293,8 @@ def refused(rank, size, folder):
         "size": lambda: head(x[: 3 if last else 4], y[: 3 if last else 4]),
         "dtype": lambda: head(x.float() if last else x, y),
         "known": lambda: head(x, y, known if last else None),
+        "array": lambda: head(x.numpy() if last else x, y),
+        "words": lambda: head(x, "0123" if last else y),
         "known out of range": lambda: head(x, y, known + 2.0 if last else known),
         "gradient": lambda: head(x.clone().requires_grad_(last), y),
         "mode": lambda: head.train(not last)(x, y),
@@ -239,6 +307,11 @@ def refused(rank, size, folder):
 SCENARIOS = (
     every_loss,
     sampled,
+    weighted,
+    observed,
+    filtered,
+    plain_logits,
+    odd_centres,
     few_identities,
     few_identities_saved,
     tied,
@@ -257,7 +330,11 @@ def work(rank: int, size: int, folder: Path) -> None:
     torch.set_num_threads(1)
     early = make("arcface", "sharded", IDENTITIES)
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet-{size}", rank=rank, world_size=size, timeout=timedelta(seconds=60)
+        "gloo",
+        init_method=f"file://{folder}/meet-{size}",
+        rank=rank,
+        world_size=size,
+        timeout=timedelta(seconds=LIMIT_S),
     )
     results = {scenario.__name__: scenario(rank, size, folder) for scenario in SCENARIOS}
     results["built too early"] = _complaint(lambda: early(*batch()))

@@ -6,6 +6,7 @@ import pytest
 import ranks_at_work as work
 import torch
 import torch.multiprocessing as mp
+from probes import COMBINATIONS, probe_head, steps
 from variants import IDS, VARIANTS, data, gradients, make
 
 from cdmllab import heads
@@ -141,14 +142,15 @@ def test_a_distributed_network_learns_what_one_process_learns(found, size):
     near(torch.cat([rank["centres"] for rank in ranks]), want["centres"], 1e-10)
 
 
-def test_first_centres_do_not_depend_on_the_number_of_ranks(found):
-    centres, held = work.first_centres(0, 1, None)
+@pytest.mark.parametrize(("init", "mean_square"), [("unit", 1.0), ("normal_0.01", 2 * 0.01**2)])
+def test_first_centres_do_not_depend_on_the_number_of_ranks(found, init, mean_square):
+    centres, held = work.first_centres(0, 1, None)[init]
     assert held == len(centres) == 10_001 > 2 * BLOCK
     for size in SIZES:
-        parts, counts = zip(*(rank["first_centres"] for rank in found[0][size]), strict=True)
+        parts, counts = zip(*(rank["first_centres"][init] for rank in found[0][size]), strict=True)
         assert max(counts) == -(-10_001 // size)
         assert torch.equal(torch.cat(parts), centres)
-    assert abs(float(centres.norm(dim=1).square().mean()) - 1.0) < 0.05
+    assert float(centres.norm(dim=1).square().mean()) == pytest.approx(mean_square, rel=0.05)
     assert len(centres.unique(dim=0)) == 10_001
 
 
@@ -294,11 +296,87 @@ def test_nearest_looks_at_the_centres_of_all_ranks(found, size, name):
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("also_mean", [False, True])
+@pytest.mark.parametrize("i", range(len(work.WEIGHTED)), ids=[name for name, _ in work.WEIGHTED])
+def test_weighted_losses_of_the_ranks_count_as_their_mean(found, i, also_mean, size):
+    """Each rank weighs the losses of its own samples; what is differentiated is the mean of what they make of it."""
+    name, options = work.WEIGHTED[i]
+    kind = "sharded" if "sample_rate" in options else "dense"
+    want = work.weighted_step(make(name, kind, C, **options), *work.batch(), work.WEIGHTS, also_mean)
+    ranks = [rank["weighted"][2 * i + also_mean] for rank in found[0][size]]
+    near(torch.stack([rank["loss"] for rank in ranks]).mean(), want["loss"], 1e-10)
+    near(torch.cat([rank["d_x"] for rank in ranks]) / size, want["d_x"], 1e-10)
+    assert float(want["d_x"].norm()) > 1e-3
+    for key, grad in want["grads"].items():
+        got = [rank["grads"][key] for rank in ranks]
+        near(torch.cat(got) if key in SHARDED else got[0], grad, 1e-10)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scenario", ["observed", "filtered"])
+@pytest.mark.parametrize("i", range(len(COMBINATIONS)), ids=map(str, COMBINATIONS))
+def test_every_combination_of_flags_is_the_same_on_several_ranks(found, i, scenario, size):
+    options = {} if scenario == "observed" else {"interclass_filtering_threshold": 0.4}
+    want = steps(probe_head("dense", COMBINATIONS[i], C, **options), *work.batch())
+    ranks = [rank[scenario][i] for rank in found[0][size]]
+    whole = {"loss": ranks[0]["loss"], "d_x": torch.cat([rank["d_x"] for rank in ranks]) / size}
+    whole |= {key: torch.cat([rank[key] for rank in ranks]) for key in ("sample_loss", "margin_rad")}
+    for kind in ("grads", "state"):
+        parts = [rank[kind] for rank in ranks]
+        whole[kind] = {k: torch.cat([p[k] for p in parts]) if k in SHARDED else v for k, v in parts[0].items()}
+    for rank in ranks:
+        torch.testing.assert_close({**whole, "observed": rank["observed"]}, want, rtol=1e-9, atol=1e-10, equal_nan=True)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ["softmax", "arcface", "subcenter_arcface"])
+def test_plain_logits_of_all_ranks_have_all_columns(found, name, size):
+    x, _ = work.batch()
+    got = torch.cat([rank["plain_logits"][name] for rank in found[0][size]])
+    torch.testing.assert_close(got, make(name, "dense", C).logits(x).detach())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("case", "sentence"),
+    [
+        ("uneven", "the ranks disagree: rank 0 has 2 embeddings of torch.float64 for logits"),
+        ("gradient", "rank {last}: a sharded head's logits have no gradient: call them under torch.no_grad()"),
+        ("shape", "rank {last}: embeddings must have shape (b, 5)"),
+    ],
+)
+def test_plain_logits_that_one_rank_cannot_have_are_refused_on_all(found, case, sentence, size):
+    said = [rank["plain_logits"][case] for rank in found[0][size]]
+    assert sentence.format(last=size - 1) in said[0]
+    assert said == [said[0]] * size
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_very_long_centres_of_one_rank_are_right_and_nan_is_told_to_all(found, size):
+    ranks = [rank["odd_centres"] for rank in found[0][size]]
+    held = len(ranks[-1]["d_centres"])
+    head = make("cdml", "dense", C, dtype=torch.float32, easiness="gap")
+    with torch.no_grad():
+        head.centres[-held:] *= 1e25
+    out, (d_x, d_centres, *_) = gradients(head, *work.batch(torch.float32))
+    near(ranks[0]["loss"], out.loss, 1e-5)
+    near(torch.cat([rank["d_x"] for rank in ranks]) / size, d_x, 1e-5)
+    got = torch.cat([rank["d_centres"] for rank in ranks])
+    near(got[:-held], d_centres[:-held], 1e-5)
+    near(got[-held:].double() * 1e25, d_centres[-held:].double() * 1e25, 1e-5)
+    said = [rank["said"] for rank in ranks]
+    assert f"rank {size - 1}: the class centre of identity {C - 1} holds NaN or infinity (1 such centres)" in said[0]
+    assert said == [said[0]] * size
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("case", "sentence"),
     [
         ("label", "rank {last}: label 10 of sample 2 is out of range: allowed are 0 to 9, and -1 to ignore a sample"),
         ("nan", "rank {last}: the embedding of sample 1 holds NaN or infinity"),
+        ("array", "rank {last}: embeddings must be a Tensor, got ndarray"),
+        ("words", "rank {last}: labels must be a Tensor, an array or a list of numbers, got str"),
         ("both", "rank 0: embeddings must have shape (b, 5)"),
         ("known out of range", "rank {last}: the known easiness of sample 0 is 2: it must lie in [-1, 1]"),
         ("size", "rank {last} has 10 identities in training, 3 samples of torch.float64"),

@@ -8,7 +8,7 @@ import torch
 from cdmllab import heads, margins
 from cdmllab.geometry import point_at
 from cdmllab.margins.angular import add_angle
-from cdmllab.margins.curve import alike, pull, target_curve
+from cdmllab.margins.curve import alike, mixed_derivatives, pull, target_curve
 from cdmllab.margins.poles import survey
 
 COSINES = torch.tensor([0.8, 0.5, 0.1, -0.5], dtype=torch.float64)
@@ -26,6 +26,29 @@ def test_target_curve_of_straight_through_keeps_the_value_and_has_slope_one():
     through = target_curve(margins.create("arcface", gradient="straight_through"), COSINES)
     assert torch.equal(exact.target, through.target)
     assert torch.equal(through.slope, torch.ones(4, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "slope"),
+    [
+        ("arcface", {"margin_rad": 0.5}, math.sin(math.acos(0.6) + 0.5) / 0.8),
+        ("arcface", {"margin_rad": 0.5, "gradient": "straight_through"}, 1.0),
+        ("cosface", {"margin_cos": 0.2}, 1.0),
+        ("normface", {}, 1.0),
+    ],
+)
+def test_mixed_derivatives_are_equal_for_a_gradient_and_not_straight_through(name, options, slope):
+    """g_y = -s (1 - p_y) psi' and g_j = s p_j, with p of the target after the margin; psi' as it is passed on."""
+    cosines, s = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64), 4.0
+    policy = margins.create(name, **options)
+    target = target_curve(policy, cosines[:1]).target
+    p = torch.softmax(s * torch.cat([target, cosines[1:]]), dim=0)
+    true = math.sin(math.acos(0.6) + 0.5) / 0.8 if name == "arcface" else 1.0  # of the value, whatever is passed on
+    by_other, by_own = mixed_derivatives(policy, cosines, scale=s)
+    assert by_other == pytest.approx(float(-s * s * p[0] * p[1]) * slope, rel=1e-6)
+    assert by_own == pytest.approx(float(-s * s * p[0] * p[1]) * true, rel=1e-6)
+    assert (by_other == pytest.approx(by_own, rel=1e-6)) is ("gradient" not in options)
+    assert torch.equal(cosines, torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64))
 
 
 def test_target_curve_works_without_gradients_and_leaves_its_argument_alone():

@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 
+from cdmllab.metrics import bootstrap
 from cdmllab.metrics import calibration as c
 
 
@@ -18,6 +19,15 @@ def test_wilson_equals_scipy(k, n, confidence):
     want = binomtest(k, n).proportion_ci(confidence, method="wilson")
     got = c.wilson(k, n, confidence)
     np.testing.assert_allclose(got, (k / n, want.low, want.high, n), atol=1e-12)
+    assert k > 0 or got.low == 0.0
+    assert k < n or got.high == 1.0
+
+
+def test_intervals_of_rates_are_of_95_percent_unless_asked():
+    assert c.wilson(3, 7) == c.wilson(3, 7, 0.95)
+    scores, same = draw(200)
+    assert c.decide(scores, same, 0.3) == c.decide(scores, same, 0.3, 0.95)
+    assert c.decide(scores, same, 0.3, 0.5).far == c.wilson(int((scores[~same] >= 0.3).sum()), int((~same).sum()), 0.5)
 
 
 @pytest.mark.parametrize(("k", "n", "confidence"), [(3, 2, 0.95), (-1, 2, 0.95), (0, 0, 0.95), (1, 2, 1.0)])
@@ -44,6 +54,17 @@ def test_threshold_stands_between_two_impostors():
     assert np.isclose(c.threshold_at_far(scores, same, 0.74), 0.3)
 
 
+def test_threshold_between_neighbouring_numbers_is_the_upper_one():
+    """Their mean would be rounded down to the impostor that has to stay out."""
+    upper = np.nextafter(1.0, 2.0)
+    assert c.threshold_at_far([upper, 1.0, 0.5, 2.0], [False, False, False, True], 1 / 3) == upper
+
+
+def test_threshold_above_tied_impostors_is_the_next_number():
+    assert c.threshold_at_far([0.5, 0.5, 0.5, 0.1, 0.9], [False] * 4 + [True], 0.3) == np.nextafter(0.5, 1.0)
+    assert c.threshold_at_far([0.5, 0.5, 0.5, 0.1, 0.9], [False] * 4 + [True], 1.0) == 0.1
+
+
 def test_threshold_refuses_what_the_validation_pairs_cannot_resolve():
     with pytest.raises(ValueError, match="cannot be measured with 4 impostor pairs"):
         c.threshold_at_far([0.1, 0.2, 0.4, 0.8, 0.9], [False] * 4 + [True], 1e-3)
@@ -62,6 +83,45 @@ def test_decide_counts_both_kinds_apart():
     got = c.decide([0.9, 0.2, 0.7, 0.6, 0.1], [True, True, False, False, False], 0.6)
     assert (got.far.value, got.far.pairs) == (2 / 3, 3)
     assert (got.tar.value, got.tar.pairs) == (0.5, 2)
+
+
+def people_of(n=4000, seed=0):
+    """Identities of pairs like those of `draw`: thirty people, each in very many pairs."""
+    rng = np.random.default_rng(seed)
+    same = draw(n, seed)[1]
+    a = rng.integers(0, 30, n)
+    return a, np.where(same, a, (a + rng.integers(1, 30, n)) % 30)
+
+
+def test_rates_draw_people_and_are_never_narrower_than_wilson():
+    scores, same = draw()
+    who = people_of()
+    scores = scores + np.where(same, 0.0, 0.3 * (who[0] % 10 == 0))  # some people are taken for others
+    plain, got = c.decide(scores, same, 0.4), c.decide(scores, same, 0.4, people=who)
+    assert got.far.value == plain.far.value
+    assert got.far.low < plain.far.low
+    assert got.far.high > plain.far.high
+    drawn = bootstrap.shares((scores >= 0.4)[~same], (who[0][~same], who[1][~same]))[0]
+    assert got.far[1:3] == pytest.approx((min(drawn.low, plain.far.low), max(drawn.high, plain.far.high)), rel=0.1)
+    nobody = c.decide(scores, same, 9.0, people=who).far
+    assert nobody[:3] == c.decide(scores, same, 9.0).far[:3]  # 0 of n: drawing people cannot show what never was
+    assert nobody.high > 0.0
+
+
+def test_rates_of_few_people_are_wilson():
+    scores, same = draw(n=200)
+    a = np.arange(200) % 9
+    got = c.decide(scores, same, 0.4, people=(a, np.where(same, a, (a + 1) % 9)))
+    assert got == c.decide(scores, same, 0.4)
+
+
+def test_reliability_knows_who_is_in_a_pair():
+    scores, same = draw()
+    p = c.fit_calibrator(scores, same).probability(scores, prior=0.3)
+    plain, got = c.reliability(p, same, 4), c.reliability(p, same, 4, people=people_of())
+    np.testing.assert_array_equal(got.observed, plain.observed)
+    assert ((got.low <= plain.low) & (got.high >= plain.high)).all()
+    assert (got.high - got.low).sum() > (plain.high - plain.low).sum()
 
 
 def test_calibrator_equals_scikit_learn():
@@ -118,3 +178,61 @@ def test_reliability_of_honest_probabilities_is_near_the_diagonal():
 def test_reliability_names_what_is_wrong(p, bins, said):
     with pytest.raises(ValueError, match=said):
         c.reliability(p, [True, False], bins)
+
+
+@pytest.mark.parametrize(("n", "share"), [(40, 0.2), (2000, 0.7)])
+def test_calibrator_is_where_the_weighted_loss_is_flat(n, share):
+    """Both kinds weigh one half, and the slope on standardised scores is held by 0.01 of a pair."""
+    rng = np.random.default_rng(n)
+    same = np.arange(n) < share * n
+    scores = rng.normal(np.where(same, 2.0, -1.0), 1.5)
+    got = c.fit_calibrator(scores, same)
+    error = got.probability(scores) - same
+    weight = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
+    standard = (scores - scores.mean()) / scores.std()
+    assert abs((weight * error).sum()) < 1e-9
+    assert abs((weight * error * standard).sum() + 0.01 / n * got.slope * scores.std()) < 1e-9
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, -0.1, np.nan])
+def test_a_prior_is_a_probability_of_both_kinds(prior):
+    with pytest.raises(ValueError, match="prior must lie strictly between 0 and 1"):
+        c.Calibrator(1.0, 0.0).probability(0.0, prior)
+
+
+def test_log_likelihood_ratio_is_a_straight_line():
+    got = c.Calibrator(2.0, -3.0)
+    assert got.log_likelihood_ratio([0.0, 1.5, 4.0]).tolist() == [-3.0, 0.0, 5.0]
+    assert got.probability(1.5) == 0.5
+    assert np.isclose(got.probability(2.0), 1.0 / (1.0 + np.exp(-1.0)))
+
+
+def test_reliability_of_two_bins_by_hand():
+    got = c.reliability([0.9, 0.1, 0.7, 0.2, 0.3], [True, False, False, True, False], bins=2)
+    np.testing.assert_allclose(got.stated, [0.2, 0.8])  # of 0.1, 0.2 and 0.3, and of 0.7 and 0.9
+    np.testing.assert_allclose(got.observed, [1 / 3, 0.5])
+    assert got.pairs.tolist() == [3, 2]
+    for k, rate in enumerate((c.wilson(1, 3), c.wilson(1, 2))):
+        assert (got.low[k], got.high[k]) == (rate.low, rate.high)
+    assert np.isclose(got.error, (3 * (1 / 3 - 0.2) + 2 * 0.3) / 5)
+
+
+def test_reliability_takes_whole_probabilities_and_a_bin_for_each_pair():
+    got = c.reliability([0.0, 1.0, 0.5], [False, True, True], bins=3)
+    assert got.stated.tolist() == [0.0, 0.5, 1.0]
+    assert got.observed.tolist() == [0.0, 1.0, 1.0]
+    assert len(c.reliability(np.linspace(0, 1, 40), np.arange(40) % 2 == 0).pairs) == 10
+    for p, bins in (([-0.1, 0.5], 1), ([0.1, 0.5], 0)):
+        with pytest.raises(ValueError, match=r"probabilities lie in|cannot fill 0 bins"):
+            c.reliability(p, [True, False], bins)
+
+
+def test_reliability_of_tied_probabilities_takes_them_in_the_order_of_the_list():
+    rng = np.random.default_rng(0)
+    p, same = rng.integers(0, 4, 600) / 4.0, rng.random(600) < 0.5
+    in_order = sorted(range(600), key=lambda k: p[k])
+    got = c.reliability(p, same, 7)
+    parts = np.array_split(np.array(in_order), 7)
+    np.testing.assert_allclose(got.observed, [same[part].mean() for part in parts])
+    whole = c.reliability(p, same, 1)
+    assert (whole.pairs.tolist(), whole.observed[0]) == ([600], same.mean())

@@ -23,7 +23,7 @@ def by_hand(gallery, gid, probes, pid):
     return rows
 
 
-@pytest.mark.parametrize("block", [32 * 2**20, 8 * 12 * 7])
+@pytest.mark.parametrize("block", [32 * 2**20, 8 * 12 * 7, 1])
 def test_search_equals_one_probe_at_a_time(monkeypatch, block):
     monkeypatch.setattr(ident, "_BLOCK_BYTES", block)
     data = draw()
@@ -37,7 +37,9 @@ def test_search_equals_one_probe_at_a_time(monkeypatch, block):
 def test_rank_rates_by_hand():
     found = ident.Search(np.zeros(5), np.zeros(5), np.array([1, 1, 3, 0, 2]))
     assert ident.cmc(found, 4).tolist() == [0.5, 0.75, 1.0, 1.0]
-    assert ident.rank_rate(found, 2) == 0.75
+    assert len(ident.cmc(found)) == 20
+    assert [ident.rank_rate(found, k) for k in (1, 2, 3, 4)] == [0.5, 0.75, 1.0, 1.0]
+    assert ident.rank_rate(found) == 0.5
 
 
 def test_a_network_of_one_answer_ranks_last():
@@ -71,6 +73,8 @@ def test_tpir_at_fpir_of_tied_strangers_keeps_its_promise():
         (lambda g, i, q, j: (g[:1], i[:1], q, j), "needs two gallery entries and a probe, got 1 and 80"),
         (lambda g, i, q, j: (g, i, q[:0], j[:0]), "needs two gallery entries and a probe, got 12 and 0"),
         (lambda g, i, q, j: (g, i, q[:, :4], j), "do not fit"),
+        (lambda g, i, q, j: (g, i[1:], q, j), r"do not fit: got \(12, 6\), \(11,\), \(80, 6\) and \(80,\)"),
+        (lambda g, i, q, j: (g, i, q, j[1:]), "do not fit"),
         (lambda g, i, q, j: (g, i, np.where(np.arange(80)[:, None] == 4, np.nan, q), j), "probe 4 is zero or not"),
         (lambda g, i, q, j: (np.where(np.arange(12)[:, None] == 2, 0, g), i, q, j), "gallery entry 2 is zero"),
     ],
@@ -89,3 +93,35 @@ def test_rates_refuse_probes_that_cannot_tell():
         ident.tpir_at_fpir(ident.Search(np.zeros(3), np.zeros(3), np.array([1, 0, 0])), 0.1)
     with pytest.raises(ValueError, match="ranks must be 1 or more"):
         ident.cmc(ident.Search(np.zeros(1), np.zeros(1), np.ones(1, int)), 0)
+
+
+def test_order_of_the_gallery_does_not_matter():
+    gallery, gid, probes, pid = draw(3)
+    mixed = np.random.default_rng(1).permutation(len(gid))
+    want = by_hand(gallery, gid, probes, pid)
+    got = ident.search(gallery[mixed], gid[mixed], probes, pid)
+    assert got.rank.tolist() == [w[2] for w in want]
+    np.testing.assert_allclose(got.mate_score, [w[0] for w in want])
+
+
+def test_two_entries_and_one_probe_can_be_searched():
+    found = ident.search([[1.0, 0.0], [0.0, 1.0]], [5, 2], [[3.0, 4.0]], [2])
+    assert found.rank.tolist() == [1]
+    assert np.isclose([found.mate_score[0], found.other_score[0]], [0.8, 0.6]).all()
+
+
+def test_probes_beyond_every_identity_of_the_gallery_have_no_mate():
+    found = ident.search(np.eye(3), [10, 20, 30], np.eye(3)[[0, 2, 1]], [35, 5, 20])
+    assert found.mated.tolist() == [False, False, True]
+    assert found.mate_score.tolist() == [-np.inf, -np.inf, 1.0]
+
+
+def test_a_mate_at_the_threshold_itself_is_found():
+    just = np.nextafter(0.5, 1.0)
+    found = ident.Search(np.array([just, 0.5, -np.inf]), np.array([0.1, 0.1, 0.5]), np.array([1, 1, 0]))
+    at = ident.tpir_at_fpir(ident.Search(*(np.append(x, x[-1]) for x in found)), 0.5)
+    assert at == (0.5, 0.0, just)
+    tied = ident.Search(np.array([1.0, -np.inf, -np.inf]), np.array([0.0, 0.5, just]), np.array([1, 0, 0]))
+    assert ident.tpir_at_fpir(tied, 0.5) == (1.0, 0.5, just)
+    everybody = ident.tpir_at_fpir(found, 1.0)
+    assert everybody == (1.0, 1.0, -np.inf)

@@ -47,6 +47,7 @@ def test_corners_are_where_the_staircase_rises():
 def test_resolved_leaves_out_what_too_few_pairs_cannot_tell():
     assert ranked.resolved((1e-6, 1e-3, 1e-2, 0.1), 1000) == (1e-3, 1e-2, 0.1)
     assert ranked.resolved((1e-6,), 10) == ()
+    assert ranked.resolved((0.1, 1.0, 1.5), 10) == (0.1, 1.0)
 
 
 @pytest.mark.parametrize("far", [0.0, 1e-4, 1.1, np.nan])

@@ -72,3 +72,25 @@ def changed(array, at, value):
 def test_pool_names_what_is_wrong(change, said):
     with pytest.raises(ValueError, match=said):
         templates.pool(*change(*draw()))
+
+
+def test_a_picture_may_weigh_nothing_and_be_short_of_a_direction():
+    e, t = np.array([[1.0, 2.0], [3.0, 0.0], [0.0, 0.0]]), np.zeros(3, int)
+    got = templates.pool(e, t, np.arange(3), [1.0, 0.0, 1.0])
+    np.testing.assert_allclose(got.embeddings, [[1 / np.sqrt(5), 2 / np.sqrt(5)]])
+    with pytest.raises(ValueError, match="embedding of picture 2 is zero or not finite"):
+        templates.pool(e, t, np.arange(3), keep_length=False)
+
+
+def test_media_of_one_number_in_two_templates_are_two():
+    e = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    got = templates.pool(e, [4, 4, 9], [7, 8, 7])
+    assert got.number.tolist() == [4, 9]
+    assert got.number.dtype == np.int64
+    np.testing.assert_allclose(got.embeddings, [[np.sqrt(0.5)] * 2, [0.0, 1.0]])
+
+
+def test_without_detector_scores_all_pictures_weigh_alike():
+    e, t, m, _ = draw()
+    alike = templates.pool(e, t, m, np.full(len(e), 3.0))
+    np.testing.assert_allclose(templates.pool(e, t, m).embeddings, alike.embeddings)

@@ -101,3 +101,33 @@ def test_bad_pairs_are_named(scores, same, said):
 def test_fold_accuracy_needs_two_folds():
     with pytest.raises(ValueError, match="two folds"):
         v.fold_accuracy([1, 2], [True, False], [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("scores", "same", "threshold"),
+    [
+        ([1.0, 2.0, 3.0, 4.0], [False, False, True, True], 2.5),
+        ([0.0, 1.0, 2.0, 3.0], [False, True, False, True], 0.5),  # 2.5 is as good: the later of two middle ones
+        ([5.0, 4.0, 3.0, 2.0, 1.0, 0.0], [True, False, True, False, True, False], 2.5),  # the middle of three
+        ([0.0, 1.0, 2.0], [True, False, False], np.nextafter(2.0, 3.0)),  # accept none
+        ([0.0, 1.0, 2.0], [True, True, False], 0.0),  # accept all
+    ],
+)
+def test_best_threshold_by_hand(scores, same, threshold):
+    assert v.best_threshold(scores, same) == threshold
+
+
+def test_accuracy_counts_a_score_at_the_threshold_as_accepted():
+    scores, same = [0.2, 0.5, 0.6, 0.8], [False, True, False, True]
+    assert v.accuracy(scores, same, 0.5) == 0.75
+    assert v.accuracy(scores, same, 0.55) == 0.5
+    assert v.accuracy(scores, same, 0.7) == 0.75
+
+
+def test_fold_accuracy_by_hand():
+    """The threshold of each fold is that of the other: 2.5 and 12.5."""
+    scores = [1.0, 2.0, 3.0, 4.0, 11.0, 12.0, 13.0, 14.0]
+    got = v.fold_accuracy(scores, [False, False, True, True] * 2, [7] * 4 + [3] * 4)
+    assert got.thresholds.tolist() == [2.5, 12.5]  # by the folds' names, 3 and 7
+    assert got.per_fold.tolist() == [0.5, 0.5]
+    assert (got.mean, got.std) == (0.5, 0.0)

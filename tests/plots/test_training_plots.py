@@ -15,11 +15,12 @@ def test_curves_have_their_band_and_colour():
     assert ax.get_legend_handles_labels()[1] == ["ArcFace", "easy"]
 
 
-def test_differences_are_filled_where_zero_is_outside():
+def test_differences_are_filled_where_the_family_has_them_clear():
     _, (ax,) = plots.figure()
-    plots.differences(ax, {"a": (0.01, 0.005, 0.015), "b": (0.0, -0.01, 0.01), "c": (-0.02, -0.03, -0.01)})
+    rows = {"a": (0.01, 0.005, 0.015), "b": (0.0, -0.01, 0.01), "c": (-0.02, -0.03, -0.01)}
+    plots.differences(ax, rows, clear=["c"])  # the interval of a leaves zero out too, but a is one of three
     dots = [line for line in ax.lines if line.get_marker() == "o"]
-    assert [dot.get_fillstyle() for dot in dots] == ["full", "none", "full"]
+    assert [dot.get_fillstyle() for dot in dots] == ["none", "none", "full"]
     assert [float(dot.get_xdata()[0]) for dot in dots] == [1.0, 0.0, -2.0]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "c"]
     assert ax.get_ylim() == (2.5, -0.5)

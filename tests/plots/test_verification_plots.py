@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cdmllab import plots
-from cdmllab.metrics import calibration, errors
+from cdmllab.metrics import calibration, errors, ranked
 from cdmllab.plots import style
 from cdmllab.plots.pictures import coloured
 
@@ -28,6 +28,26 @@ def test_roc_curves_share_an_axis_down_to_the_finest():
     for n in (4000, 100):
         plots.roc_curve(ax, *draw(n), name="cdml")
     assert ax.get_xlim()[0] == pytest.approx(1 / (~draw(4000)[1]).sum())
+
+
+def test_roc_curves_end_where_one_impostor_pair_is_left():
+    """However far the axes reach for another curve: nothing is drawn at FARs that the pairs cannot resolve."""
+    _, (ax,) = plots.figure()
+    for n in (4000, 100):
+        scores, same = draw(n, seed=1)
+        plots.roc_curve(ax, scores, same, name="cdml")
+        far, tar = ax.lines[-1].get_data()
+        impostors = (~same).sum()
+        assert far[0] == 1 / impostors
+        assert far.min() == far[0]
+        assert tar[0] == ranked.tar_at_far(ranked.rank(scores, same), 1 / impostors)
+        assert (far[-1], tar[-1]) == (1.0, 1.0)
+
+
+def test_roc_curve_of_perfect_scores_is_a_line_at_one():
+    _, (ax,) = plots.figure()
+    plots.roc_curve(ax, [3, 2, 1, 0], [True, True, False, False], name="cdml")
+    assert ax.lines[0].get_xydata().tolist() == [[0.5, 1.0], [1.0, 1.0]]
 
 
 def test_score_histogram_fills_what_is_judged_wrongly():

@@ -4,7 +4,6 @@ import io
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from tiny_book import Book
@@ -17,6 +16,7 @@ from cdmllab.publish import site
 from cdmllab.publish.build import build
 from cdmllab.publish.lock import building
 from cdmllab.publish.progress import Progress
+from waiting import LIMIT_S, until
 
 COMMAND = [sys.executable, "-m", "cdmllab.cli", "book", "build"]
 
@@ -86,7 +86,7 @@ def test_chapters_run_at_the_same_time(book: Book, progress: Progress) -> None:
     wait = "while not Path('{}').exists():\n    pass\nPath('{}').touch()\n"  # each waits for what the other does
     book.edit("book/chapters/01_first.py", "VALUE + seed", f"Path('one').touch()\n{wait.format('two', 'three')}VALUE")
     book.edit("book/chapters/02_second.py", "print(", f"{wait.format('one', 'two')}print(")
-    assert build(book, jobs=2, timeout_s=60, progress=progress) == ["01_first", "02_second"]
+    assert build(book, jobs=2, timeout_s=LIMIT_S, progress=progress) == ["01_first", "02_second"]
     assert sorted(book.executions()) == ["01_first 0 1.0", "02_second 0"]
     assert build(book, jobs=2, progress=progress) == []
 
@@ -146,7 +146,7 @@ def test_build_that_was_stopped_resumes(book: Book, progress: Progress, stop: si
         preexec_fn=_interruptible,
     )
     try:
-        _wait_for(lambda: "02_second" in "".join(book.peek()) and book.output("01_first").is_file())
+        until(lambda: "02_second" in "".join(book.peek()) and book.output("01_first").is_file())
         process.send_signal(stop)
         assert process.wait(30) != 0
     finally:
@@ -171,10 +171,3 @@ def test_build_refuses_while_another_is_at_work(book: Book, progress: Progress) 
     assert run.stderr.count("\n") == 1
     with building(book):
         pass
-
-
-def _wait_for(condition, limit_s: float = 60) -> None:
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)

@@ -12,6 +12,7 @@ from cdmllab.publish import chapters
 from cdmllab.publish.execute import ChapterError
 from cdmllab.publish.notebooks import read_notebook
 from cdmllab.publish.progress import Progress
+from waiting import LIMIT_S
 
 CELL = "VALUE + seed"
 
@@ -20,7 +21,7 @@ CELL = "VALUE + seed"
 def run(book: Book, progress: Progress):
     """Run the first chapter and give its outputs, cell by cell."""
 
-    def run(*, timeout_s: int = 60, **given: object) -> list[list[dict]]:
+    def run(*, timeout_s: int = LIMIT_S, **given: object) -> list[list[dict]]:
         step = chapters.plan(book, "01_first", given)
         chapters.run(step, book, book.output("01_first"), ["test"], timeout_s=timeout_s, progress=progress)
         return [cell.get("outputs", []) for cell in read_notebook(book.output("01_first")).cells]
@@ -95,15 +96,15 @@ def test_execute_tells_of_each_cell(book: Book, run, said: io.StringIO) -> None:
 @pytest.mark.parametrize(
     ("source", "timeout_s", "sentence"),
     [
-        ("\n1 / 0  # oh", 60, r"cell 4 of 4 \(`with Path.*`\): ZeroDivisionError: division by zero"),
+        ("\n1 / 0  # oh", LIMIT_S, r"cell 4 of 4 \(`with Path.*`\): ZeroDivisionError: division by zero"),
         ("import time; time.sleep(60)", 1, r"cell 4 of 4 .*: took longer than 1 s"),
-        ("import os; os.kill(os.getpid(), 9)", 60, r"cell 4 of 4 .*: the kernel died"),
+        ("import os; os.kill(os.getpid(), 9)", LIMIT_S, r"cell 4 of 4 .*: the kernel died"),
         (
             "import warnings; warnings.warn('stale')",
-            60,
+            LIMIT_S,
             r"cell 4 of 4 .*: wrote to stderr: .*UserWarning: stale",
         ),
-        ("import sys; sys.exit(0)", 60, r"cell 4 of 4 .*: SystemExit: 0"),
+        ("import sys; sys.exit(0)", LIMIT_S, r"cell 4 of 4 .*: SystemExit: 0"),
     ],
     ids=["error", "timeout", "death", "stderr", "exit"],
 )
@@ -167,5 +168,5 @@ def test_a_kernel_that_does_not_start_is_started_again_twice(book: Book, run, mo
 def test_execute_works_in_a_folder_with_braces(book: Book, progress: Progress) -> None:
     step = chapters.plan(book, "01_first", {})
     output = Path(book.root / "a {b}/out.ipynb")
-    chapters.run(step, book, output, ["test"], timeout_s=60, progress=progress)
+    chapters.run(step, book, output, ["test"], timeout_s=LIMIT_S, progress=progress)
     assert output.is_file()

@@ -1,5 +1,6 @@
 """Chapters and notebooks in step."""
 
+import os
 import tomllib
 
 import nbformat
@@ -7,6 +8,7 @@ import pytest
 from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from jupytext import build_sync_jupytext_contents_manager_class
 from tiny_book import FIRST, REPOSITORY, Book
+from tornado.web import HTTPError
 
 from cdmllab.errors import CdmlLabError
 from cdmllab.publish.notebooks import (
@@ -176,3 +178,70 @@ def test_jupyterlab_opens_a_notebook_after_its_chapter_was_edited(book: Book, la
     book.edit("book/chapters/02_second.py", "# Second", "# Twice")
     sync(book)
     assert lab.get("notebooks/02_second.ipynb")["content"]["cells"][0]["source"] == "# Twice"
+
+
+FULL_OF_QUIRKS = """\
+# ---
+# jupyter:
+#   cdmllab:
+#     data: ["results/*.json"]
+# ---
+# %% [markdown]
+# # First
+
+# %% tags=["parameters"]
+profile = "cpu"  # where to compute
+seed = 0  # where every random number starts
+rate = 1.0  # how fast
+
+# %% tags=["remove-input"] mystnb={"figure": {"name": "a"}}
+seed
+"""
+
+
+@pytest.fixture
+def quirky(book: Book) -> LargeFileManager:
+    """JupyterLab's way to open a file; the chapter's text is not what jupytext itself would write."""
+    manager = build_sync_jupytext_contents_manager_class(LargeFileManager)()
+    manager.root_dir = str(book.root)
+    book.source("01_first").write_text(FULL_OF_QUIRKS, encoding="utf-8")
+    return manager
+
+
+def age(book: Book, seconds: float) -> None:
+    """Make the chapter older than it is, as one that was edited some time ago."""
+    time = book.source("01_first").stat().st_mtime - seconds
+    os.utime(book.source("01_first"), (time, time))
+
+
+@pytest.mark.parametrize("path", ["book/chapters/01_first.py", "notebooks/01_first.ipynb"])
+def test_after_a_sync_jupyterlab_opens_chapter_and_notebook(book: Book, quirky: LargeFileManager, path: str) -> None:
+    age(book, 3600)
+    assert "01_first" in sync(book).written
+    assert quirky.get(path)["type"] == "notebook"
+
+
+def test_a_sync_mends_a_notebook_that_is_in_step_and_newer(book: Book, quirky: LargeFileManager) -> None:
+    """As git leaves it when it has brought a newer notebook of the same contents."""
+    sync(book)
+    age(book, 3600)
+    with pytest.raises(HTTPError, match="is more recent than book/chapters/01_first"):
+        quirky.get("book/chapters/01_first.py")
+    assert "01_first" in sync(book).unchanged
+    assert quirky.get("book/chapters/01_first.py")["type"] == "notebook"
+
+
+def test_a_fresh_checkout_opens_without_a_sync(book: Book, quirky: LargeFileManager) -> None:
+    sync(book)
+    age(book, 20)
+    assert quirky.get("book/chapters/01_first.py")["type"] == "notebook"
+
+
+def test_what_was_saved_in_jupyterlab_opens_again(book: Book, quirky: LargeFileManager) -> None:
+    age(book, 3600)
+    sync(book)
+    model = quirky.get("book/chapters/01_first.py")
+    quirky.save({key: model[key] for key in ("type", "content", "format")}, "book/chapters/01_first.py")
+    sync(book)
+    assert quirky.get("notebooks/01_first.ipynb")["type"] == "notebook"
+    assert quirky.get("book/chapters/01_first.py")["type"] == "notebook"

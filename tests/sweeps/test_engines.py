@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures.process import BrokenProcessPool
 
 import psutil
@@ -14,6 +13,7 @@ from test_spec import DIGITS, written
 
 from cdmllab.runs import Run
 from cdmllab.sweeps import Sweep, engines, load
+from waiting import LIMIT_S, until
 
 SLOW = {**DIGITS, "epochs": 8, "watch": {"checkpoint_every": 10, "log_every": 1}}
 
@@ -82,10 +82,7 @@ def test_only_a_death_is_worth_another_try():
 
 def kill_the_trainer(within, part):
     """Kill the process that trains the run whose folder has `part` in its name, once it has a checkpoint."""
-    for _ in range(2400):
-        if list(within.glob(f"*{part}*/checkpoints/step-*")):
-            break
-        time.sleep(0.05)
+    until(lambda: list(within.glob(f"*{part}*/checkpoints/step-*")))
     (folder,) = within.glob(f"*{part}*")
     for child in psutil.Process().children(recursive=True):
         if any(str(folder) in file.path for file in child.open_files()):  # its lock
@@ -100,13 +97,11 @@ def test_processes_end_with_the_sweep_that_is_killed(tmp_path):
     environment = {**os.environ, "CDMLLAB_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "cdmllab", "sweep", str(path), "--workers", "2"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    while not list((tmp_path / "runs").glob("*/checkpoints/step-*")):
-        assert process.poll() is None
-        time.sleep(0.05)
+    until(lambda: list((tmp_path / "runs").glob("*/checkpoints/step-*")), process)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=LIMIT_S)
     assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.count("finished") == 2

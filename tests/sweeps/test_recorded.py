@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from test_sweep import Here
 
 from cdmllab import ledger
 from cdmllab.errors import CdmlLabError
-from cdmllab.sweeps import Recorded, Sweep, load, paired, record
+from cdmllab.sweeps import Recorded, Sweep, family, load, paired, record
 
 SPEC = {
     "preset": "lab/cpu/arcface",
@@ -42,7 +43,7 @@ def results_folder(tmp_path_factory):
     spec = load(path)
     told = record.of(spec, Sweep(spec, runs).run(Here(runs)))
     for run in every_run(told):
-        run["git_dirty"], run["git_commit"] = False, "0" * 40
+        run |= {"git_dirty": False, "git_commit": "0" * 40, "citable": True}
     record.write(told, path.with_suffix(".json"))
     return folder
 
@@ -107,6 +108,35 @@ def test_paired_without_a_spread_and_with_too_little():
         paired(np.ones(1), np.ones(1))
 
 
+def test_a_family_is_judged_by_adjusted_p_values():
+    """Alone each of three differences has an interval without zero; of four together only the clearest keeps it."""
+    base = np.arange(-3.5, 4.0)
+    found = {
+        "clear": paired(base - 6.0, np.zeros(8)),
+        "near": paired(base + 2.2, np.zeros(8)),
+        "nearer": paired(base + 2.3, np.zeros(8)),
+        "none": paired(base + 0.1, np.zeros(8)),
+    }
+    assert [d.verdict for d in found.values()] == ["lower", "higher", "higher", "not told apart"]
+    together = family(found)
+    assert [d.verdict for d in together.values()] == ["lower", *["not told apart"] * 3]
+    assert together["clear"].p_family == pytest.approx(4 * found["clear"].p)
+    assert together["nearer"].p_family == pytest.approx(3 * found["nearer"].p)
+    assert together["none"].p_family == pytest.approx(found["none"].p)
+    assert together["near"][:-1] == found["near"][:-1]  # interval and p-value stay
+    assert family({"alone": found["near"]})["alone"].verdict == "higher"
+
+
+def test_arms_that_did_the_same_are_no_test_of_a_family():
+    same, apart = paired(np.ones(8), np.ones(8)), paired(np.arange(8.0), np.full(8, 1.2))
+    found = family({"same": same, "apart": apart})
+    assert found["same"].verdict == "not told apart"
+    assert found["apart"].p_family == apart.p
+    assert family({"same": same})["same"].p_family == 1.0
+    shifted = paired(np.ones(8), np.zeros(8))  # no spread, and yet not the same
+    assert family({"shifted": shifted, "apart": apart})["shifted"].verdict == "higher"
+
+
 @pytest.mark.parametrize(
     ("ask", "sentence"),
     [
@@ -132,6 +162,14 @@ def copy(results_folder, tmp_path, change=lambda told: None, **spec):
     record.write(told, target)
     target.with_suffix(".yaml").write_text(yaml.safe_dump({**SPEC, **spec}, sort_keys=False))
     return tmp_path / "results"
+
+
+def at_an_unknown_commit(told):
+    every_run(told)[5] |= {"git_commit": "unknown", "git_dirty": None, "citable": False}
+
+
+def begun_at_an_unknown_commit(told):
+    every_run(told)[5]["citable"] = False
 
 
 def dirty(told):
@@ -177,6 +215,8 @@ def test_a_record_that_does_not_know_about_flip_is_in_order(results_folder, tmp_
     ("change", "sentence"),
     [
         (dirty, "compare/arcface/s1: run .* was made with changes that are not committed"),
+        (at_an_unknown_commit, "compare/arcface/s1: run .* does not know the commit it was made at"),
+        (begun_at_an_unknown_commit, "compare/arcface/s1: run .* is marked as not citable"),
         (missing, "compare/cdml/s2 is missing"),
         (foreign, "compare/cdml, seed 7 is not in the spec"),
         (unmirrored, "was judged with flip True, and the spec says False now"),
@@ -202,12 +242,19 @@ def test_other_records_need_their_provenance_and_citations_a_record(tmp_path):
     whole = {"command": "cdmllab bench x", "git_commit": "0" * 40, "git_dirty": False, "versions": {}}
     (folder / "good.json").write_text(json.dumps(whole))
     (folder / "bad.json").write_text(json.dumps({**whole, "git_dirty": True}))
+    unknown = {**whole, "git_commit": "unknown", "git_dirty": None, "citable": False}
+    (folder / "lost.json").write_text(json.dumps(unknown))
+    (folder / "old.json").write_text(json.dumps({**whole, "git_commit": None}))
+    (folder / "part.json").write_text(json.dumps({**whole, "citable": False}))
     (folder / "poor.json").write_text(json.dumps({"git_commit": "0" * 40}))
     (folder / "torn.json").write_text("{")
     (book / "chapters/01_x.py").write_text('results.load("good")\nresults.load("gone")\nsweeps.Recorded("lab")\n')
     seen, faults = ledger.check(folder, book)
     assert seen["citations"] == ["01_x.py -> good", "01_x.py -> gone", "01_x.py -> lab"]
     assert faults[0] == "bad: was measured with changes that are not committed"
+    assert faults[1].startswith("lost: does not know its commit")
+    assert faults[2].startswith("old: does not know its commit")
+    assert faults[3] == "part: is marked as not citable"
     assert "poor: has no command" in faults
     assert any("torn.json is not readable JSON" in fault for fault in faults)
     assert faults[-2:] == ["01_x.py cites gone, and there is no such record",
@@ -227,6 +274,24 @@ def test_chapters_kept_as_results_need_their_provenance(tmp_path):
         "dirty.ipynb: was measured with changes that are not committed",
         "none.ipynb does not say where it comes from: write it with `cdmllab book run`",
     ]
+
+
+def test_commits_are_looked_up_where_the_history_is_there_and_counted(tmp_path):
+    """In a folder that git does not know, no commit can be checked, and the report says that none was."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=b"]
+    results = tmp_path / "results"
+    results.mkdir()
+    there = {"command": "cdmllab bench x", "git_dirty": False, "versions": {}}
+    (results / "a.json").write_text(json.dumps({**there, "git_commit": "0" * 40}))
+    assert ledger.check(results, tmp_path)[0]["commits in this history"] == []
+    assert ledger.check(results, tmp_path)[1] == []
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    (results / "b.json").write_text(json.dumps({**there, "git_commit": head}))
+    seen, faults = ledger.check(results, tmp_path)
+    assert seen["commits in this history"] == [head[:12]]
+    assert faults == ["a: commit 000000000000 is not in this history"]
 
 
 def test_the_projects_own_results_are_in_order():

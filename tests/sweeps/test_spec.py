@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from cdmllab.errors import CdmlLabError
-from cdmllab.sweeps import expand, load
+from cdmllab.sweeps import expand, load, record
 from cdmllab.sweeps.expand import Done
 
 DIGITS = {
@@ -152,3 +152,24 @@ def test_files_that_are_no_spec(tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(CdmlLabError, match=r"bad\.yaml is not readable YAML"):
         load(tmp_path / "bad.yaml")
+
+
+LAB = {"epochs": 1, "data.num_identities": 20, "backbone": {"name": "small", "embedding_dim": 8, "size": 32}}
+
+
+def test_every_seed_can_have_a_world_of_its_own(tmp_path):
+    stage = {"seeds": 3, "protocols": ["lab/lfw"], "world_per_seed": True}
+    spec = load(written(tmp_path, settings=LAB, stages={"compare": stage}))
+    tasks = expand.tasks(spec, "compare", {})
+    assert [(task.seed, task.world, task.config["data"]["world_seed"]) for task in tasks] == [
+        (0, 0, 0), (1, 1, 1), (2, 2, 2),
+    ]  # fmt: skip
+    assert len({str(record.plain_config(task.config)) for task in tasks}) == 1
+    fixed = expand.tasks(load(written(tmp_path, settings=LAB, stages={"compare": {"seeds": 2}})), "compare", {})
+    assert [(task.world, task.config["data"].get("world_seed")) for task in fixed] == [(0, None), (0, None)]
+
+
+def test_a_world_per_seed_needs_the_lab(tmp_path):
+    spec = load(written(tmp_path, stages={"compare": {"seeds": 3, "world_per_seed": True}}))
+    with pytest.raises(CdmlLabError, match="stage compare: world_per_seed needs data from the lab, got 'digits'"):
+        expand.tasks(spec, "compare", {})

@@ -8,11 +8,12 @@ import pytest
 from filelock import FileLock
 from test_spec import stages, written
 
+from cdmllab.data.sets import ArraySet
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
 from cdmllab.sweeps import Sweep, expand, load, record, summary, task
 from cdmllab.sweeps.sweep import line
-from cdmllab.training import Config, train
+from cdmllab.training import Config, sources, train
 
 
 class Here:
@@ -92,6 +93,48 @@ def test_what_is_finished_is_not_done_again(finished):
     assert engine.done == []
 
 
+def one_digit_is_another(monkeypatch):
+    """The digits as they would be if somebody had drawn over the first image."""
+    whole = sources.load("digits", {})
+    images = whole.images.copy()
+    images[0] = 255 - images[0]
+    changed = ArraySet(images, whole.labels, whole.num_identities)
+    monkeypatch.setitem(sources._TABLE, "digits", sources.Kind("", lambda: changed, lambda: ""))
+
+
+def test_what_was_trained_on_other_data_is_done_again(tmp_path, monkeypatch):
+    spec = load(written(tmp_path, stages={"one": {"seeds": 2}}))
+    first = Sweep(spec, tmp_path).run(Here(tmp_path))["one"]
+    with monkeypatch.context() as patched:
+        one_digit_is_another(patched)
+        engine = Here(tmp_path)
+        second = Sweep(spec, tmp_path).run(engine)["one"]
+        assert engine.done == ["one/s0", "one/s1"]
+        assert not {one.run for one in first} & {one.run for one in second}
+    looks = []
+    look = sources.look
+    monkeypatch.setattr(sources, "look", lambda *of: (looks.append(of), look(*of))[1])
+    again = Sweep(spec, tmp_path).run(Here(tmp_path))["one"]
+    assert {one.run for one in again} == {one.run for one in first}  # the data is as it was at first
+    assert len(looks) <= 1 + 2  # once for the table of states, once for each run that is found
+
+
+def test_what_was_begun_on_other_data_is_begun_anew(tmp_path, monkeypatch):
+    spec = load(written(tmp_path, stages={"one": {}}))
+    (only,) = expand.tasks(spec, "one", {})
+    with monkeypatch.context() as patched:
+        one_digit_is_another(patched)
+        patched.setattr("cdmllab.training.loop.keep", lambda *_: (_ for _ in ()).throw(KeyError("a kill")))
+        with pytest.raises(KeyError):
+            train(Config.parse(only.config), within=tmp_path)
+    told = []
+    done = task.carry_out(only, tmp_path, told.append)
+    (begun, finished) = Run.list(tmp_path)
+    assert (begun.status, finished.status) == ("failed", "finished")
+    assert done.run == str(finished.folder)
+    assert any("was begun on other data, the difference: images" in line for line in told)
+
+
 def test_an_evaluation_that_is_gone_is_made_again(tmp_path):
     spec = load(written(tmp_path, stages={"one": {"protocols": ["digits/known"], "seeds": 2}}))
     first = Sweep(spec, tmp_path).run(Here(tmp_path))["one"]
@@ -162,7 +205,7 @@ def test_retries_end(tmp_path):
         raise BrokenProcessPool("the process died")
 
     sweep = Sweep(spec, tmp_path)
-    with pytest.raises(CdmlLabError, match="the process died"):
+    with pytest.raises(CdmlLabError, match="its process was killed, or the memory did not suffice"):
         sweep.run(Here(tmp_path, before))
     assert sweep.rows()[0].attempts == 2
 

@@ -59,10 +59,10 @@ def test_the_recipes_are_those_of_the_sources():
 
 def test_public_presets_use_the_public_gap_form():
     """m_i = 0.5 + 0.1 h written as a base of 0.6 and a relative step of 1/3."""
-    from cdmllab.margins import CDML, create
+    from cdmllab.margins import CDML, create, options
 
-    options = {k: v for k, v in presets.load("casia/public/r18_lite_cdml").loss.options.items() if k != "backend"}
-    built, wanted = create("cdml", **options), CDML.public_gap()
+    preset = presets.load("casia/public/r18_lite_cdml").loss.options
+    built, wanted = create("cdml", **{k: v for k, v in preset.items() if k in options("cdml")}), CDML.public_gap()
     assert built.base_margin_rad == pytest.approx(wanted.base_margin_rad)
     assert built.alpha == pytest.approx(wanted.alpha)
     for name in ("kind", "shape", "favour", "never_above", "detach_margin", "beyond_pi", "gradient", "pivot"):

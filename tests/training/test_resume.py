@@ -5,16 +5,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 import yaml
 from filelock import FileLock
 
+from cdmllab.backbones import weights
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
 from cdmllab.training import Config, checkpoint, holding, load, loop, resume, train
+from waiting import until
 
 PLAIN = {
     "name": "digits",
@@ -86,10 +87,7 @@ def test_a_killed_process_loses_only_the_steps_since_its_checkpoint(tmp_path, st
         env=environment,
         stdout=subprocess.DEVNULL,
     )
-    for _ in range(12_000):
-        if list((tmp_path / "runs").glob("*/checkpoints/step-*")):
-            break
-        time.sleep(0.05)
+    until(lambda: list((tmp_path / "runs").glob("*/checkpoints/step-*")), process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     (run,) = Run.list(tmp_path / "runs")
@@ -127,7 +125,9 @@ def test_steps_of_another_size_leave_checkpoints_and_metrics_that_only_rise(monk
     """A larger batch stands for more ranks: half as many steps to the end, so the schedule's step goes back."""
     run = interrupted(monkeypatch, tmp_path, 20)
     before = run.metrics()["loss"][:14]
-    (run.folder / "config.yaml").write_text(yaml.safe_dump(config(batch_size=128).flat()))
+    larger = config(batch_size=128).flat()
+    (run.folder / "config.yaml").write_text(yaml.safe_dump(larger))
+    run.note(config=larger)
     interrupted(monkeypatch, tmp_path, 23, run)
     assert [checkpoint_name(kept) for kept in checkpoint.steps(run.folder)] == ["00000014", "00000021"]
     told = []
@@ -190,3 +190,15 @@ def test_fine_tuning_starts_from_the_weights_of_a_run(tmp_path, straight):
     tuned = train(short, within=tmp_path)
     for (name, x), (_, y) in zip(tuned.backbone.named_parameters(), straight.backbone.named_parameters(), strict=True):
         torch.testing.assert_close(x, y, msg=name)
+
+
+def test_fine_tuning_refuses_weights_that_expect_another_input(tmp_path):
+    """As of a converted checkpoint of MagFace, fed x / 255: training feeds (x / 255 - 0.5) / 0.5."""
+    net = config().backbone.build()
+    fed = {"channels": "grey", "mean": [0.0], "std": [1.0], "size": 8}
+    options = {key: value for key, value in PLAIN["backbone"].items() if key != "name"}
+    weights.save_release(net, tmp_path / "a.safetensors", name="small", options=options, preprocessing=fed)
+    with pytest.raises(
+        CdmlLabError, match=r"start_from .*a\.safetensors: this training's input has another .*mean \[0\.5\]"
+    ):
+        train(config(start_from=str(tmp_path / "a.safetensors")), within=tmp_path)

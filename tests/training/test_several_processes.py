@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import psutil
@@ -13,6 +12,7 @@ import yaml
 
 from cdmllab.runs import Run
 from cdmllab.training import checkpoint, load
+from waiting import LIMIT_S, until
 
 PLAIN = {
     "name": "digits",
@@ -45,11 +45,7 @@ def newest(folder):
 def killed_after_checkpoints(process, folder, count):
     """Kill it when it has written so many; the step of the newest."""
     seen = {newest(folder)}
-    for _ in range(4800):
-        seen.add(newest(folder))
-        if len(seen) > count or process.poll() is not None:
-            break
-        time.sleep(0.025)
+    until(lambda: seen.add(newest(folder)) or len(seen) > count or process.poll() is not None, every_s=0.025)
     launcher = psutil.Process(process.pid)
     for each in [launcher, *launcher.children(recursive=True)]:  # the workers have sessions of their own
         each.kill()
@@ -71,7 +67,7 @@ def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_
     assert reached == sorted(set(reached))
     before = run.metrics()
 
-    said, _ = (last := torchrun(2, "--resume", run.folder, runs=runs)).communicate(timeout=240)
+    said, _ = (last := torchrun(2, "--resume", run.folder, runs=runs)).communicate(timeout=LIMIT_S)
     assert last.returncode == 0, said
     assert f"going on from step {reached[-1]}" in said
     done = load(run)
@@ -97,6 +93,6 @@ def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_
 def test_what_several_processes_cannot_do_is_told(tmp_path, change, sentence):
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({**PLAIN, **change}))
     process = torchrun(2, tmp_path / "own.yaml", runs=tmp_path / "runs")
-    said, _ = process.communicate(timeout=240)
+    said, _ = process.communicate(timeout=LIMIT_S)
     assert process.returncode != 0
     assert sentence in said

@@ -125,7 +125,7 @@ def test_batch_at_work_is_the_heads(easiness, identities):
     head.set_progress(chosen.progress)
     out = head(at(*chosen.angles_deg), torch.zeros(len(chosen.angles_deg), dtype=torch.int64))
     batch = chosen.batch()
-    np.testing.assert_allclose(batch.loss, out.sample_loss, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(batch.loss, out.sample_loss.detach(), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(batch.margin_rad, out.margin_rad, rtol=1e-9)
     np.testing.assert_allclose(batch.easiness, out.easiness, rtol=1e-9, atol=1e-12)
     assert batch.margin_rad.mean() == pytest.approx(chosen.margin_rad)

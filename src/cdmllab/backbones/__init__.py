@@ -1,25 +1,33 @@
-"""Networks that turn a picture into an embedding."""
+"""Networks that turn an image into an embedding."""
 
-import difflib
 import inspect
 from collections.abc import Callable
 from functools import partial
 
 from cdmllab import options as checks
 from cdmllab.backbones.base import Backbone, Precision
+from cdmllab.backbones.dlib_resnet import DlibResNet
 from cdmllab.backbones.iresnet import IResNet
+from cdmllab.backbones.irnet import IRNet
 from cdmllab.backbones.lightweight import Lightweight
 from cdmllab.backbones.small import SmallNet
+from cdmllab.errors import did_you_mean
 
-__all__ = ["Backbone", "IResNet", "Lightweight", "Precision", "SmallNet", "create", "names"]
+__all__ = [
+    "Backbone", "DlibResNet", "IRNet", "IResNet", "Lightweight", "Precision", "SmallNet", "create", "names", "options",
+]  # fmt: skip
 
 DEPTHS = {"r18": (2, 2, 2, 2), "r34": (3, 4, 6, 3), "r50": (3, 4, 14, 3), "r100": (3, 13, 30, 3)}
+_IR_NETS = {18: "r18", 34: "r34", 50: "r50", 101: "r100"}
 
 _TABLE: dict[str, Callable[..., Backbone]] = {
     **{name: partial(IResNet, depths) for name, depths in DEPTHS.items()},
     **{f"{name}_lite": partial(IResNet, depths, width=32) for name, depths in DEPTHS.items()},
     "lightweight": Lightweight,
     "small": SmallNet,
+    # AdaFace's and CVLface's, by their names: what they call 101 has the blocks of r100.
+    **{f"ir_{number}": partial(IRNet, DEPTHS[like]) for number, like in _IR_NETS.items()},
+    "dlib_resnet": DlibResNet,  # for public weights: it sees 150 pixels and gives 128 dimensions
 }
 
 
@@ -28,13 +36,27 @@ def names() -> tuple[str, ...]:
     return tuple(_TABLE)
 
 
-def create(name: str, **options: object) -> Backbone:
-    """Build a backbone: input 112 x 112 pixels, 3 channels, embeddings of 512 numbers, unless options say otherwise.
+def options(name: str) -> tuple[str, ...]:
+    """The options of a backbone.
+
+    Raises
+    ------
+    ValueError : unknown name
+    """
+    if name not in _TABLE:
+        hint = did_you_mean(str(name).lower().replace("-", "_"), _TABLE)
+        raise ValueError(f"unknown backbone {name!r}{hint}; there are: {', '.join(_TABLE)}")
+    return tuple(key for key in inspect.signature(_TABLE[name]).parameters if key != "depths")
+
+
+def create(name: str, **given: object) -> Backbone:
+    """Build a backbone: 112 x 112 pixels, 3 channels, 512 dimensions, unless options say otherwise.
 
     Parameters
     ----------
-    name : one of `names()`; ``_lite`` is half the width. ``small`` is for 32 pixels and 64 numbers
-    options : as in the network's class: `embedding_dim`, `size`, `channels` in all
+    name : one of `names()`; ``_lite`` is half the width, ``ir_`` the nets of AdaFace and CVLface.
+        ``small`` is for 32 pixels and 64 dimensions
+    given : options, as in the network's class: `embedding_dim`, `size`, `channels` in all
 
     Raises
     ------
@@ -46,14 +68,10 @@ def create(name: str, **options: object) -> Backbone:
     >>> create("r18_lite").eval()(torch.zeros(1, 3, 112, 112)).shape
     torch.Size([1, 512])
     """
-    if name not in _TABLE:
-        close = difflib.get_close_matches(str(name).lower().replace("-", "_"), _TABLE, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"unknown backbone {name!r}; {hint}there are: {', '.join(_TABLE)}")
-    build = _TABLE[name]
-    known = [key for key in inspect.signature(build).parameters if key != "depths"]
-    for key in options:
+    known = options(name)
+    for key in given:
         if key not in known:
-            raise ValueError(f"backbone {name!r} has no option {key!r}; it has: {', '.join(known)}")
-    checks.check(build, options)
-    return build(**options)
+            hint = did_you_mean(key, known)
+            raise ValueError(f"backbone {name!r} has no option {key!r}{hint}; it has: {', '.join(known)}")
+    checks.check(_TABLE[name], given)
+    return _TABLE[name](**given)

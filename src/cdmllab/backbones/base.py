@@ -15,7 +15,7 @@ _DTYPES: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfl
 class Backbone(nn.Module):
     """A trunk of convolutions down to a small map of features, and an output part that makes the embedding of it.
 
-    Subclasses define `trunk` and `output`, and end in ``features``, a BatchNorm1d.
+    Subclasses define `trunk` and `output`.
 
     Parameters
     ----------
@@ -24,8 +24,6 @@ class Backbone(nn.Module):
     channels : 1 for grey pictures, 3 for colour
     sizes : smallest and largest size this network takes
     """
-
-    features: nn.BatchNorm1d
 
     def __init__(self, embedding_dim: int, size: int, channels: int, sizes: tuple[int, int]) -> None:
         super().__init__()
@@ -111,9 +109,8 @@ class Backbone(nn.Module):
         return out
 
     def _parameter_dtype(self) -> torch.dtype:
-        mean = self.features.running_mean
-        assert mean is not None
-        return mean.dtype
+        # Of the first running mean: the replicas of nn.DataParallel have buffers but no parameters.
+        return next(self.buffers()).dtype
 
 
 @contextmanager

@@ -29,6 +29,9 @@ class Cost(NamedTuple):
     trained_parameters: int  # without those that are kept fixed
     macs: int
     norm_outputs: int  # numbers that BatchNorms give
+    prelu_outputs: int  # numbers that PReLUs give
+    biases: int  # added by linear layers
+    buffers: int  # running means and variances, and a count for each BatchNorm
     activations: int  # numbers that convolutions and linear layers give
 
     @property
@@ -38,13 +41,28 @@ class Cost(NamedTuple):
 
     @property
     def published_gflops(self) -> float:
-        """As the published table seems to count: products, plus 3 operations for each number a BatchNorm gives."""
-        return (self.macs + 3 * self.norm_outputs) / 1e9
+        """As ptflops 0.7.5 counts, which the method's repository calls.
+
+        Multiply-accumulates and biases, 2 operations for each number of a BatchNorm, and 2 for each
+        of a PReLU, which ptflops counts as a layer and once more as a function. The table prints this
+        for the eight IResNets. Source:
+        https://github.com/nhatky160103/DATN/blob/2bc8c12/models/Recognition/Arcface_torch/flops.py
+        """
+        return (self.macs + self.biases + 2 * self.norm_outputs + 2 * self.prelu_outputs) / 1e9
 
     def size_mib(self, counted: str = "all", bytes_each: int = 4) -> float:
-        """The parameters alone, in MiB; `counted` is "all" or "trained"."""
-        number = self.parameters if counted == "all" else self.trained_parameters
-        return number * bytes_each / 2**20
+        """In MiB, with `bytes_each` number.
+
+        Parameters
+        ----------
+        counted : "all" parameters, the "trained" ones, or "buffers", which is all and the buffers
+        """
+        numbers = {
+            "all": self.parameters,
+            "trained": self.trained_parameters,
+            "buffers": self.parameters + self.buffers,
+        }
+        return numbers[counted] * bytes_each / 2**20
 
 
 def cost(net: Backbone) -> Cost:
@@ -55,6 +73,9 @@ def cost(net: Backbone) -> Cost:
         trained_parameters=sum(p.numel() for p in net.parameters() if p.requires_grad),
         macs=sum(layer.macs for layer in parts),
         norm_outputs=sum(layer.outputs for layer in parts if layer.kind.startswith("BatchNorm")),
+        prelu_outputs=sum(layer.outputs for layer in parts if layer.kind == "PReLU"),
+        biases=sum(m.bias.numel() for m in net.modules() if isinstance(m, nn.Linear) and m.bias is not None),
+        buffers=sum(b.numel() for b in net.buffers()),
         activations=sum(layer.outputs for layer in parts if layer.kind in ("Conv2d", "Linear")),
     )
 

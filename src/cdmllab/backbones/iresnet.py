@@ -77,12 +77,16 @@ class IResNet(Backbone):
     size : height and width of the input in pixels, 16 to 448
     channels : 1 for grey pictures, 3 for colour
     width : channels of the stem and of the first stage; the published networks have 64, the Lite ones 32
+    last_width : channels of the last stage; None for 8 times `width`, as published
     dropout : share of features dropped before the linear layer, in training
     block : kind of block, see `Block`
     downsample : where the size is halved: ``"late"``, in the last 3x3 convolution of a stage's first block, as
         published; ``"early"``, in its first convolution; ``"stem"``, the first halving already in the stem
     flatten : what the linear layer sees: ``"all"`` of the last map, as published; ``"depthwise"``, one number a
         channel, a learnt weighting of its places
+    norm_eps : added to the variance in every normalisation. arcface_torch has 1e-5; MagFace's
+        networks have 2e-5 and are the same function otherwise
+        (https://github.com/IrvingMeng/MagFace/blob/main/models/iresnet.py)
     """
 
     layer1: nn.Sequential
@@ -98,10 +102,12 @@ class IResNet(Backbone):
         size: int = 112,
         channels: int = 3,
         width: int = 64,
+        last_width: int | None = None,
         dropout: float = 0.0,
         block: BlockKind = "basic",
         downsample: Downsample = "late",
         flatten: Flatten = "all",
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__(embedding_dim, size, channels, SIZES)
         for name, value, kind in (
@@ -113,16 +119,21 @@ class IResNet(Backbone):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}")
         if len(depths) != 4 or min(depths) < 1:
             raise ValueError(f"depths must be four numbers of blocks, one at least in each stage, got {tuple(depths)}")
-        if width < 2 or width % 2:
-            raise ValueError(f"width must be an even number of channels, got {width}")
+        widths = [width, 2 * width, 4 * width, 8 * width if last_width is None else last_width]
+        for name, channels_of in (("width", width), ("last_width", widths[-1])):
+            if channels_of < 2 or channels_of % 2:
+                raise ValueError(f"{name} must be an even number of channels, got {channels_of}")
+        if not norm_eps > 0.0:
+            raise ValueError(f"norm_eps must be positive, got {norm_eps}")
+        self.norm_eps = norm_eps
         from_stem = downsample == "stem"
         build = partial(Block, kind=block, early=downsample == "early")
         self.conv1 = conv3x3(channels, width, 2 if from_stem else 1)
         self.bn1 = nn.BatchNorm2d(width)
         self.prelu = nn.PReLU(width)
         now, side = width, -(-size // 2) if from_stem else size
-        for stage, depth in enumerate(depths):
-            wide, stride = width << stage, 1 if from_stem and stage == 0 else 2
+        for stage, (depth, wide) in enumerate(zip(depths, widths, strict=True)):
+            stride = 1 if from_stem and stage == 0 else 2
             blocks = [build(now, wide, stride), *(build(wide, wide) for _ in range(depth - 1))]
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
             now, side = wide, -(-side // stride)
@@ -134,6 +145,8 @@ class IResNet(Backbone):
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # on meta there is nothing to draw
                 nn.init.normal_(module.weight, 0.0, 0.1)
+            elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.eps = norm_eps
 
     def trunk(self, pictures: Tensor) -> Tensor:
         x = self.prelu(self.bn1(self.conv1(pictures)))

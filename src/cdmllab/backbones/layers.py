@@ -1,16 +1,20 @@
 """Layers that more than one backbone is made of."""
 
+from collections import OrderedDict
+
 from torch import nn
 
 
 def conv3x3(width_in: int, width_out: int, stride: int = 1, *, separable: bool = False) -> nn.Module:
-    """A 3x3 convolution that keeps the size at stride 1; separable: one 3x3 filter a channel, then a 1x1 mix."""
+    """A 3x3 convolution that keeps the size at stride 1.
+
+    Separable: one 3x3 filter for each channel (``depthwise``), then a 1x1 mix (``pointwise``).
+    """
     if not separable:
         return nn.Conv2d(width_in, width_out, 3, stride=stride, padding=1, bias=False)
-    return nn.Sequential(
-        nn.Conv2d(width_in, width_in, 3, stride=stride, padding=1, groups=width_in, bias=False),
-        nn.Conv2d(width_in, width_out, 1, bias=False),
-    )
+    depthwise = nn.Conv2d(width_in, width_in, 3, stride=stride, padding=1, groups=width_in, bias=False)
+    pointwise = nn.Conv2d(width_in, width_out, 1, bias=False)
+    return nn.Sequential(OrderedDict(depthwise=depthwise, pointwise=pointwise))
 
 
 def global_depthwise(width: int, side: int) -> nn.Sequential:

@@ -1,4 +1,8 @@
-"""Weights from files: checkpoints in arcface_torch's layout, and our releases, safetensors that say what they are."""
+"""Weights from files: checkpoints of the field's training codes, and our releases.
+
+A release is a safetensors file that describes itself. Networks keep the length of their embeddings,
+which MagFace and AdaFace read as image quality: nothing here normalises.
+"""
 
 import json
 from collections.abc import Mapping
@@ -10,8 +14,9 @@ from safetensors.torch import save
 
 from cdmllab import backbones
 from cdmllab import preprocessing as steps
-from cdmllab.backbones import checkpoints, soundness
+from cdmllab.backbones import checkpoints, contents, soundness
 from cdmllab.backbones.base import Backbone
+from cdmllab.backbones.layouts import Origin
 from cdmllab.errors import CdmlLabError, reader
 from cdmllab.files import replacing
 from cdmllab.preprocessing import Preprocessing
@@ -34,18 +39,21 @@ def load(name: str, path: Path | str, **options: object) -> Backbone:
 
     Parameters
     ----------
-    name, options : as for `cdmllab.backbones.create`
-    path : a checkpoint in arcface_torch's layout (``.pth``, ``.pt``), also in half precision, with the prefixes of
-        DataParallel, or inside a training checkpoint; or a ``.safetensors`` file
+    name, options : as for `cdmllab.backbones.create`; MagFace's eps is set unless `norm_eps` is given
+    path : a checkpoint of arcface_torch, MagFace, AdaFace or CVLface (``.pth``, ``.pt``, ``.ckpt``),
+        also in half precision or inside a training checkpoint; or a ``.safetensors`` file. The input
+        that it expects is reported by `cdmllab.backbones.checkpoints.recognise`
 
     Raises
     ------
-    CdmlLabError : the file cannot be read, holds more than tensors, or is not of this network; says which keys
+    CdmlLabError : the file cannot be read, holds more than tensors, or is not of this network; says
+        which keys. Or its numbers cannot work, see `cdmllab.backbones.soundness`
     ValueError : unknown name or option
     """
+    state, origin = checkpoints.recognise(path)
+    options = {**implied(name, origin), **options}
     with torch.device("meta"):  # a file that promises too much costs nothing yet
         net = backbones.create(name, **options)
-    state = checkpoints.read(path)
     problem = checkpoints.mismatch(net, state)
     if problem:
         fitting = checkpoints.guess(state)
@@ -53,7 +61,22 @@ def load(name: str, path: Path | str, **options: object) -> Backbone:
         raise CdmlLabError(f"{path} does not hold the weights of {name}{hint}: {problem}")
     net = backbones.create(name, **options)
     net.load_state_dict(net.state_dict() | state)
+    soundness.check(net.state_dict(), path)
     return net.eval()
+
+
+def implied(name: str, origin: Origin) -> dict[str, Any]:
+    """The options that a checkpoint's origin implies for a backbone, if the backbone has them."""
+    known = backbones.options(name)
+    return {key: value for key, value in origin.options.items() if key in known}
+
+
+def is_release(path: Path | str) -> bool:
+    """Whether a file is one of our releases; other safetensors files are checkpoints."""
+    if Path(path).suffix != ".safetensors" or not Path(path).is_file():
+        return False
+    with checkpoints.opened(path) as file:
+        return (file.metadata() or {}).get("format") == FORMAT
 
 
 @reader("a readable release")
@@ -67,7 +90,7 @@ def load_release(path: Path | str) -> tuple[Backbone, Release]:
     said = release(path)
     try:
         net = load(said.name, path, **said.options)
-        soundness.check_input(net, said.preprocessing, path)
+        contents.check_input(net, said.preprocessing, path)
         return net, said
     except (TypeError, ValueError) as error:
         raise CdmlLabError(f"{path} was written for another version: {error}") from error
@@ -117,6 +140,7 @@ def save_release(
 
     Raises
     ------
+    CdmlLabError : the network's numbers cannot work, see `cdmllab.backbones.soundness`
     ValueError : another ending, `name` and `options` do not build this network, or a number too large for float16
     """
     if Path(path).suffix != ".safetensors":
@@ -125,9 +149,10 @@ def save_release(
     if plain["size"] != net.size or (1 if plain["channels"] == "grey" else 3) != net.channels:
         raise ValueError(f"the network takes {net.channels} x {net.size} x {net.size}, its preprocessing gives {plain}")
     state = {key: value.contiguous() for key, value in net.state_dict().items()}
+    soundness.check(state, path)
     with torch.device("meta"):
         twin = backbones.create(name, **(options or {}))
-    problem = checkpoints.mismatch(twin, state)
+    problem = checkpoints.mismatch(twin, state) or _difference(twin, net)
     if problem:
         raise ValueError(f"{name} with options {dict(options or {})} is another network: {problem}")
     if half:
@@ -145,3 +170,12 @@ def save_release(
     }
     with replacing(path) as temporary:
         temporary.write_bytes(save(state, metadata=said))
+
+
+def _difference(wanted: Backbone, net: Backbone) -> str | None:
+    """The first layer that differs though its parameters fit, by a stride or an eps; or None."""
+    others = dict(net.named_modules())
+    for name, one in wanted.named_modules():
+        if not list(one.children()) and str(one) != str(others.get(name)):
+            return f"{name} is {others.get(name)} instead of {one}"
+    return None

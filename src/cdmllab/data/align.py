@@ -1,13 +1,16 @@
 """Alignment: move five landmarks of a face to where the network expects them, by a similarity transform."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from cdmllab.data.crop import Square
 from cdmllab.errors import DataError
+from cdmllab.files import printable
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -18,16 +21,23 @@ TEMPLATE_112 = np.array(
 )
 
 _SUFFIX = "_5loc_attri"
+_HINT = "; a name with spaces must be in double quotes or followed by a tab"
 
 
-def template(size: int) -> Floats:
+def template(size: int, square: Square | None = None) -> Floats:
     """Where the landmarks go in a square picture of `size` pixels, shape (5, 2).
 
     InsightFace's rule: a multiple of 128 scales the 112 template by size / 128 and moves it 8 such pixels to the
     right. Every other size scales it by size / 112; InsightFace itself knows only multiples of 112 there.
+
+    With `square`, a part of the 112 x 112 pixels (left, top, right, bottom), that part fills the
+    image.
     """
     if size < 8:
         raise ValueError(f"a face of {size} pixels is too small to align")
+    if square is not None:
+        shown: Floats = (TEMPLATE_112 - square[:2]) * (size / (square[2] - square[0]))
+        return shown
     right_px, unit = (8.0, 128) if size % 128 == 0 else (0.0, 112)
     points: Floats = (TEMPLATE_112 + np.array([right_px, 0.0])) * (size / unit)
     return points
@@ -76,8 +86,8 @@ def warp(pixels: Pixels, transform: ArrayLike, size: int) -> Pixels:
     return moved if moved.ndim == 3 else moved[..., None]
 
 
-def align(pixels: Pixels, landmarks: ArrayLike, size: int = 112) -> Pixels:
-    """The aligned face: uint8 of shape (size, size, channels).
+def align(pixels: Pixels, landmarks: ArrayLike, size: int = 112, square: Square | None = None) -> Pixels:
+    """The aligned face, or a part of it as in `template`: uint8 of shape (size, size, channels).
 
     Parameters
     ----------
@@ -88,47 +98,94 @@ def align(pixels: Pixels, landmarks: ArrayLike, size: int = 112) -> Pixels:
     ------
     ValueError : landmarks of another shape, not finite, or all in one place
     """
-    return warp(pixels, similarity(landmarks, template(size)), size)
+    return warp(pixels, similarity(landmarks, template(size, square)), size)
 
 
 def read_landmarks(path: Path | str) -> dict[str, Floats]:
-    """Landmarks by the name of the picture, each of shape (5, 2).
+    """Landmarks by the name of the image, each of shape (5, 2).
 
     Parameters
     ----------
-    path : a file of lines ``name x1 y1 ... x5 y5`` (a score may follow); or a folder with one file a picture,
-        ``Name_0001_5loc_attri.txt`` as in CALFW and CPLFW, of five lines ``x y``: there the name is the
-        picture's file name without its ending
+    path : a file of lines ``name x1 y1 ... x5 y5`` (a score may follow), in which a name with spaces is in double
+        quotes or followed by a tab; or a folder with one file an image, ``Name_0001_5loc_attri.txt`` as in CALFW and
+        CPLFW, of five lines ``x y``: there the name is the image's file name without its ending
+
+    Returns
+    -------
+    names as `cdmllab.files.printable` gives them, with x and y in pixels of the upright image, as detectors that
+    read with OpenCV write them
 
     Raises
     ------
-    DataError : a line of another form, or nothing in it
+    DataError : a line of another form, a name that occurs twice, or nothing in it
     """
     path = Path(path)
-    if path.is_dir():
-        found = {file.stem.removesuffix(_SUFFIX): _points(file.read_text(), file) for file in path.glob("*.txt")}
-    else:
-        lines = (line.split(None, 1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-        found = {
-            name: _points("".join(rest), f"{path}, line {number}")
-            for number, (name, *rest) in enumerate(lines, start=1)
-        }
+    rows, hint = (_folder_rows(path), "") if path.is_dir() else (_rows(path), _HINT)
+    found: dict[str, Floats] = {}
+    first: dict[str, str] = {}  # where each name is
+    for name, points, where in rows:
+        if name in found:
+            raise DataError(f"{where}: the landmarks of {name} are also in {first[name]}")
+        found[name], first[name] = _points(points, where, hint), where
     if not found:
         raise DataError(f"{path} holds no landmarks")
     return found
 
 
-def landmarks_of(name: str, known: Mapping[str, Floats]) -> Floats | None:
-    """The landmarks of a picture, known by its whole name, or by its file name with or without ending."""
-    file = PurePosixPath(name)
-    return next((known[key] for key in (name, file.name, file.stem) if key in known), None)
+def landmarks_by_image(names: Iterable[str], known: Mapping[str, Floats], where: Path | str) -> dict[str, Floats]:
+    """The landmarks of images, found by path or by file name, each with or without its ending.
+
+    Parameters
+    ----------
+    names : of all images, printable and with slashes; those without landmarks are not in the result
+    known : as `read_landmarks` gives them
+    where : the file or folder of landmarks, named in errors
+
+    Raises
+    ------
+    DataError : one entry of `known` fits two images: a file name without a folder where two people have such a file
+    """
+    found: dict[str, Floats] = {}
+    taken: dict[str, str] = {}
+    for name in names:
+        path = PurePosixPath(name)
+        key = next((key for key in (name, str(path.with_suffix("")), path.name, path.stem) if key in known), None)
+        if key is None:
+            continue
+        if taken.get(key, name) != name:
+            raise DataError(f"{where}: {key!r} fits both {taken[key]} and {name}, write the path of each")
+        taken[key], found[name] = name, known[key]
+    return found
 
 
-def _points(text: str, where: Path | str) -> Floats:
+def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Name, numbers and place of each line of a file."""
+    text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    for number, raw in enumerate(text.split(b"\n"), start=1):
+        line = os.fsdecode(raw).strip()  # names as the file system has them, UTF-8 or not
+        if not line:
+            continue
+        if line.startswith('"') and '"' in line[1:]:
+            name, _, rest = line[1:].partition('"')
+        elif "\t" in line:
+            name, _, rest = line.partition("\t")
+        else:
+            name, rest = (*line.split(None, 1), "")[:2]
+        yield printable(name.strip()), rest, f"{path}, line {number}"
+
+
+def _folder_rows(path: Path) -> Iterator[tuple[str, str, str]]:
+    """The same of a folder with one file an image; files that a Mac adds (``._name``) are passed over."""
+    for file in sorted(path.glob("*.txt")):
+        if not file.name.startswith("."):
+            yield printable(file.stem.removesuffix(_SUFFIX)), os.fsdecode(file.read_bytes()), str(file)
+
+
+def _points(text: str, where: str, hint: str) -> Floats:
     try:
         values = [float(field) for field in text.split()]
     except ValueError:
         values = []
     if len(values) not in (10, 11) or not np.isfinite(values).all():
-        raise DataError(f"{where}: five points x y are wanted, not {text[:80]!r}")
+        raise DataError(f"{where}: five points x y are wanted, not {text[:80]!r}{hint}")
     return np.array(values[:10]).reshape(5, 2)

@@ -42,6 +42,11 @@ def members(path: Path | str, wanted: Callable[[str], bool] = lambda name: True)
             yield member.name, content
 
 
+def is_clutter(name: str) -> bool:
+    """Whether a member is hidden, or what a Mac adds: ``__MACOSX``, and a ``._`` twin of every file."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
 def extract(path: Path | str, into: Path | str, *, progress: Callable[[int], None] | None = None) -> int:
     """Unpack an archive; files that are there already with the right size are kept, so it can be resumed.
 

@@ -8,7 +8,7 @@ Cambridge. Source: Samaria and Harter 1994.
 import numpy as np
 
 from cdmllab.data import roots
-from cdmllab.data.archives import members
+from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import resize
 from cdmllab.data.decode import decode
 from cdmllab.data.folders import listing, natural
@@ -84,6 +84,6 @@ def _files() -> list[tuple[str, bytes]]:
     if place.is_dir():
         found = listing(place).files
         return [(file.relative_to(place).as_posix(), file.read_bytes()) for file in found]
-    stored = members(place, lambda name: name.endswith(".pgm"))
+    stored = members(place, lambda name: name.endswith(".pgm") and not is_clutter(name))
     found_inside = [("/".join(name.split("/")[-2:]), data) for name, data in stored]
     return sorted(found_inside, key=lambda item: natural(item[0]))

@@ -1,8 +1,8 @@
 """Verification bins: InsightFace's ``lfw.bin`` and its like, and the same as a plain ``.npz``.
 
 A bin is a pickle of (2 P pictures, P times whether the pair shows one person); the pictures are JPEG bytes or
-pixels, the pairs of ten equal folds stand one after the other. An ``.npz`` of ours holds the JPEG bytes end to
-end with their lengths, and is read without unpickling.
+pixels, the pairs of the ten folds stand one after the other. An ``.npz`` of ours holds the JPEG
+bytes end to end with their lengths, and is read without unpickling.
 """
 
 import pickle
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.data import npz, safepickle
 from cdmllab.data.decode import Colour, decode, encode_jpeg
-from cdmllab.data.pairs import Pairs
+from cdmllab.data.pairs import Pairs, in_folds
 from cdmllab.errors import DataError
 from cdmllab.files import replacing
 
@@ -50,7 +50,8 @@ class Bin(NamedTuple):
         """The pixels of picture k; `strict` as in `cdmllab.data.decode.decode`."""
         image = self.images[k]
         if isinstance(image, bytes):
-            return decode(image, f"{self.path}, picture {k}", colour=colour, strict=strict)
+            where = f"{self.path}, picture {k}"
+            return decode(image, where, colour=colour, strict=strict, upright=False)
         if colour == "RGB" and image.shape[2] == 1:
             return np.repeat(image, 3, axis=2)
         if colour == "GRAY" and image.shape[2] == 3:
@@ -58,28 +59,30 @@ class Bin(NamedTuple):
         return image
 
     def pairs(self, folds: int = FOLDS) -> Pairs:
-        """The pairs with their folds.
+        """The pairs with their folds, see `in_order`.
 
         Raises
         ------
-        DataError : the pairs cannot be parted into `folds` equal folds
+        DataError : fewer pairs than `folds`
         """
         return in_order(self.same, folds, str(self.path))
 
 
 def in_order(same: ArrayLike, folds: int, where: str) -> Pairs:
-    """P pairs of 2 P pictures that stand pair by pair, in equal folds one after the other.
+    """P pairs of 2 P images, the two of a pair next to each other, in folds one after the other.
+
+    The folds are as equal as can be, see `cdmllab.data.pairs.in_folds`.
 
     Raises
     ------
-    DataError : P is no multiple of `folds`
+    DataError : fewer pairs than `folds`
     """
     is_same = np.asarray(same, dtype=bool)
-    count = len(is_same)
-    if count == 0 or count % folds:
-        raise DataError(f"{where}: {count:,} pairs cannot be parted into {folds} equal folds")
-    first = np.arange(0, 2 * count, 2)
-    return Pairs(first, first + 1, is_same, np.arange(count) * folds // count)
+    first = np.arange(0, 2 * len(is_same), 2)
+    try:
+        return Pairs(first, first + 1, is_same, in_folds(len(is_same), folds))
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def read(path: Path | str) -> Bin:
@@ -140,7 +143,8 @@ def _read_npz(path: Path) -> Bin:
         with npz.opened(path) as arrays:
             jpeg, length, same = (arrays[key] for key in KEYS)
     except npz.FAULTS as error:
-        raise DataError(f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({error})") from error
+        reason = error.args[0] if isinstance(error, KeyError) else error  # whose text would be in quotes
+        raise DataError(f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({reason})") from error
     if length.ndim != 1 or length.dtype.kind not in "iu" or (length < 0).any() or length.sum() != jpeg.size:
         raise DataError(f"{path}: the lengths of its pictures do not add up to the {jpeg.size:,} bytes it holds")
     ends = np.cumsum(length)

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
+from cdmllab.data.walk import summary
 from cdmllab.errors import CdmlLabError
+from cdmllab.files import printable
+
+_IGNORE = typer.Option(
+    metavar="PATTERN",
+    help="Leave out files and folders of this name or path, `raw_*` say; may be repeated. Hidden ones and what "
+    "systems leave lying about (`@eaDir`, `Thumbs.db`) are always left out.",
+)
 
 
 def pack(
@@ -17,38 +25,51 @@ def pack(
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEGs that are encoded anew.")] = 95,
     min_pictures: Annotated[int, typer.Option(min=1, help="Leave out people with fewer.")] = 1,
     landmarks: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Align: lines `Name/file.jpg x1 y1 ... x5 y5`.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Align: lines `Name/file.jpg x1 y1 ... x5 y5`, names with spaces in quotes."),
     ] = None,
     reencode: Annotated[
         bool, typer.Option("--reencode", help="Encode also JPEGs that have the right size already.")
     ] = False,
+    ignore: Annotated[list[str] | None, _IGNORE] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Threads (default: one a core).")] = None,
 ) -> None:
     """Make an InsightFace pack (train.rec, train.idx, property) from a folder of identities; goes on if stopped."""
     from cdmllab.data import packing
 
-    settings = packing.Settings(size, quality, min_pictures, landmarks, not reencode)
+    settings = packing.Settings(size, quality, min_pictures, landmarks, not reencode, tuple(ignore or ()))
     threads = packing.default_workers() if workers is None else workers
     with _bar("packing") as progress:
         report = packing.pack(source, target, settings, workers=threads, progress=progress)
     resumed = f", {report.resumed:,} of them done before" if report.resumed else ""
-    typer.echo(f"{target}: {report.pictures:,} pictures of {report.identities:,} identities{resumed}")
+    shown = printable(str(target))
+    typer.echo(f"{shown}: {report.pictures:,} pictures of {report.identities:,} identities{resumed}")
     for name, why in list(report.skipped.items())[:10]:
         typer.echo(f"skipped {name}: {why}", err=True)
-    if report.skipped:
-        typer.echo(f"{len(report.skipped):,} pictures skipped, see {target / packing.REPORT}", err=True)
+    for line in summary(report.left_out):
+        typer.echo(f"left out {line}", err=True)
+    if report.skipped or report.left_out:
+        counts = f"{len(report.skipped):,} pictures skipped, {len(report.left_out):,} files and folders left out"
+        typer.echo(f"{counts}, see {printable(str(target / packing.REPORT))}", err=True)
 
 
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A pack, a bin (.bin, .npz) or an identity folder.")],
     quick: Annotated[bool, typer.Option("--quick", help="Do not decode the pictures.")] = False,
+    ignore: Annotated[list[str] | None, _IGNORE] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="JSON", help="Write everything found to this file, uncut.")
+    ] = None,
 ) -> None:
-    """Tell what a data file holds and check all of it; exits with 1 if anything is wrong."""
+    """Say what a data file holds and check all of it; exits with 1 if anything is wrong."""
     from cdmllab.data.inspection import inspect as look
+    from cdmllab.data.inspection import write_report
 
     with _bar("checking") as progress:
-        found = look(path, quick=quick, progress=progress)
-    typer.echo(f"{path}: {found.kind}")
+        found = look(path, quick=quick, ignore=ignore or (), progress=progress)
+    if report is not None:
+        write_report(report, found)
+    typer.echo(f"{printable(str(path))}: {found.kind}")
     for key, value in found.facts.items():
         typer.echo(f"  {key}: {value}")
     for problem in found.problems:

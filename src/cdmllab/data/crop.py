@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Pixels = NDArray[np.uint8]  # [height, width, 1 or 3]
+Square = tuple[float, float, float, float]
+"""A part of an aligned face: left, top, right, bottom in ArcFace's 112 x 112 pixels."""
+FACE_PX = 112
 
 
 class Box(NamedTuple):
@@ -26,6 +29,20 @@ def crop(pixels: Pixels, box: Box) -> Pixels:
     inside = pixels[top : min(box.bottom, height), left : min(box.right, width)]
     out[top - box.top : top - box.top + len(inside), left - box.left : left - box.left + inside.shape[1]] = inside
     return out
+
+
+def part_of(face: Box, square: Square) -> Box:
+    """Where an image shows a part of an aligned face, to the nearest pixel.
+
+    Parameters
+    ----------
+    face : the square of the image that shows what ArcFace's aligned 112 x 112 pixels show
+    square : the part, in those 112 x 112 pixels; it may reach beyond them
+    """
+    scale = (face.right - face.left) / FACE_PX
+    left, top = round(face.left + square[0] * scale), round(face.top + square[1] * scale)
+    side = round((square[2] - square[0]) * scale)
+    return Box(left, top, left + side, top + side)
 
 
 def resize(pixels: Pixels, height: int, width: int) -> Pixels:

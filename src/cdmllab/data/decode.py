@@ -1,54 +1,101 @@
-"""Pictures from bytes and back: JPEG with simplejpeg, all else with Pillow; the pixels are Pillow's to the bit."""
+"""Images from bytes and back: JPEG with simplejpeg, all else with Pillow; 8-bit pixels are Pillow's to the bit."""
 
 import io
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from cdmllab.data import modes, orientation, sniff
+from cdmllab.data.modes import Colour as Colour
+from cdmllab.data.modes import Pixels
 from cdmllab.errors import DataError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-Colour = Literal["RGB", "GRAY"]
 Bytes = bytes | memoryview
-Pixels = NDArray[np.uint8]  # [height, width, channels]
-_PILLOW = {"RGB": "RGB", "GRAY": "L"}
 LARGEST_PX = 50_000_000  # of a picture that we are ready to decode
 SMALLEST_SIDE_PX = 2
+# Formats that say by their first bytes what they are, and that Pillow reads without another program.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "AVIF", "TIFF", "PPM", "JPEG2000")
 
 
-def decode(data: Bytes, where: str, *, colour: Colour = "RGB", fast: bool = False, strict: bool = False) -> Pixels:
-    """The pixels of a picture, uint8 of shape (height, width, 3), or (height, width, 1) for ``"GRAY"``.
+def decode(
+    data: Bytes,
+    where: str,
+    *,
+    colour: Colour = "RGB",
+    fast: bool = False,
+    strict: bool = False,
+    upright: bool = True,
+) -> Pixels:
+    """The pixels of an image, uint8 of shape (height, width, 3), or (height, width, 1) for ``"GRAY"``.
 
-    Grey, CMYK and palette pictures are converted; of an animated one the first frame is taken.
+    **Modes.** What the pixels mean depends on the mode in which Pillow opens the image. None is clipped:
+
+    ==============================  ================================================================
+    mode                            rule
+    ==============================  ================================================================
+    ``L``, ``RGB``                  as they are; colour of 16 bits comes as its upper 8, as in OpenCV
+    ``1``                           black and white become 0 and 255
+    ``P``                           each pixel's colour is looked up in the palette
+    ``I;16`` (PNG, TIFF, JPEG       the upper 8 of the 16 bits, or of the 12 that a TIFF announces, as
+    2000), ``I`` of a PGM           in OpenCV; a TIFF in which 0 is white is inverted
+    ``I`` (TIFF, signed or 32-bit)  refused: nothing says which number is white
+    ``F``                           refused for the same reason; OpenCV refuses it too
+    ``LA``, ``PA``, ``RGBA``, a     blended with black; refused if no pixel shows
+    transparent colour (tRNS, GIF)
+    ``CMYK``, ``YCbCr``, ``HSV``,   converted by Pillow; in a JPEG, CMYK is taken as inverted, as
+    ``LAB``                         Adobe writes it and OpenCV reads it
+    ==============================  ================================================================
+
+    Transparent pixels become black because the colour stored below them is not meant to be seen: it may be the
+    background that somebody removed, or whatever the program left there, and an embedding must depend on
+    neither. Black is what alignment puts outside an image, so networks know it. OpenCV and torchvision show the
+    colour below. Of an animation or a document of several pages the first is taken; colour profiles (ICC) are
+    not applied, as nowhere in the field.
+
+    **Orientation.** A phone stores an image as its sensor saw it, with a tag in the EXIF that says how to turn
+    it. Files are turned upright. Records of packs and bins must be decoded with ``upright=False``: there Pillow,
+    TurboJPEG and nvJPEG, and so most loaders, ignore the tag, while OpenCV (MXNet decodes with it) and DALI
+    follow it. Such a record looks different in different programs: `cdmllab pack` never stores one, `cdmllab
+    inspect` reports it. (In a TIFF the tag is part of the format, and Pillow always turns.)
 
     Parameters
     ----------
-    data : the bytes of a JPEG, PNG, or whatever Pillow reads
+    data : the bytes of an image in one of `FORMATS`
     where : file and record, named in errors
     fast : quicker inverse cosine transform and chroma upsampling for JPEG, a few grey levels off Pillow's
     strict : refuse also a JPEG with damage that Pillow passes over in silence
+    upright : turn the pixels as the EXIF says
 
     Raises
     ------
-    DataError : the bytes are no picture, or one cut short, under 2 pixels a side or over 50 megapixels
+    DataError : the bytes are no image, or one cut short, of a refused mode, under 2 pixels a side or over 50
+        megapixels
     """
     if len(data) == 0:
         raise DataError(f"{where}: there is no picture, the record is empty")
     try:
-        pixels = _jpeg(data, colour, fast, strict) if bytes(data[:3]) == b"\xff\xd8\xff" else _pillow(data, colour)
+        if bytes(data[:3]) == b"\xff\xd8\xff":
+            pixels = _jpeg(data, colour, fast, strict)
+            turn = orientation.of_jpeg(data) if upright else orientation.UPRIGHT
+        else:
+            pixels, exif = _pillow(data, colour)
+            turn = orientation.of_exif(exif) if upright else orientation.UPRIGHT
     except (ValueError, OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: the picture cannot be decoded ({error})") from error
     if min(pixels.shape[:2]) < SMALLEST_SIDE_PX:
         raise DataError(f"{where}: a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels is no face")
-    return pixels
+    return pixels if turn == orientation.UPRIGHT else orientation.upright(pixels, turn)
 
 
 def other_size(where: str, size: Sequence[int], first: Sequence[int]) -> DataError:
@@ -96,21 +143,32 @@ def _jpeg(data: Bytes, colour: Colour, fast: bool, strict: bool) -> Pixels:
     except ValueError:
         if strict:
             raise
-    return _pillow(data, colour)  # its weights for grey, its way from CMYK, its patience with small damage
+    return _pillow(data, colour)[0]  # its weights for grey, its way from CMYK, its patience with small damage
 
 
-def _pillow(data: Bytes, colour: Colour) -> Pixels:
+def _pillow(data: Bytes, colour: Colour) -> tuple[Pixels, bytes]:
+    """Pixels and EXIF."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=_formats())
         except Image.DecompressionBombWarning as error:
             raise ValueError(str(error)) from error
         except UnidentifiedImageError:
-            raise ValueError("it is of no known format") from None
+            raise ValueError(f"it is {sniff.what(data) or 'of no known format'}") from None
     _refuse_huge(image.height, image.width)
-    pixels = np.asarray(image.convert(_PILLOW[colour]))
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+    image.load()  # a PNG may have its EXIF behind the pixels
+    return modes.to_uint8(image, colour), image.info.get("exif", b"")
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow knows: AVIF came with 11.3."""
+    Image.preinit()
+    for name in ("WebP", "Avif", "Tiff", "Jpeg2K"):  # `Image.init` would load forty, and takes its time
+        with suppress(ImportError):
+            import_module(f"PIL.{name}ImagePlugin")
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _refuse_huge(height: int, width: int) -> None:

@@ -1,7 +1,6 @@
 """Identity folders: one folder a person, pictures inside; the form most data sets are handed out in."""
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,19 +10,20 @@ from PIL import Image
 
 from cdmllab.data.decode import Colour, decode
 from cdmllab.data.sets import ArraySet
+from cdmllab.data.walk import FEW, SUFFIXES, LeftOut, summary, walk
+from cdmllab.data.walk import natural as natural
 from cdmllab.errors import DataError
-from cdmllab.files import replacing
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff")
+from cdmllab.files import printable, replacing
 
 
 class Listing(NamedTuple):
     """What an identity folder holds, in natural order (s2 before s10)."""
 
     root: Path
-    names: tuple[str, ...]  # of the identities
+    names: tuple[str, ...]  # of the identities, printable
     files: tuple[Path, ...]  # [n]
     labels: NDArray[np.int64]  # [n]
+    left_out: tuple[LeftOut, ...]  # files and folders that are not read, and why
 
     @property
     def num_identities(self) -> int:
@@ -31,17 +31,18 @@ class Listing(NamedTuple):
         return len(self.names)
 
 
-def listing(root: Path | str, *, min_pictures: int = 1) -> Listing:
-    """List the pictures of every identity below `root`; folders may be nested, each with pictures is an identity.
+def listing(root: Path | str, *, min_pictures: int = 1, ignore: Iterable[str] = ()) -> Listing:
+    """List the images of every identity below `root`; folders may be nested, each with images is an identity.
 
     Parameters
     ----------
     root : the folder of folders
     min_pictures : identities with fewer are left out
+    ignore : patterns of files and folders to leave out, see `cdmllab.data.walk.walk`
 
     Raises
     ------
-    DataError : no folder, or no pictures in folders
+    DataError : no folder, or no images in folders; the sentence says what is there instead
     """
     root = Path(root)
     if not root.is_dir():
@@ -49,15 +50,23 @@ def listing(root: Path | str, *, min_pictures: int = 1) -> Listing:
     names: list[str] = []
     files: list[Path] = []
     labels: list[int] = []
-    for folder in _folders(root):
-        pictures = sorted((file for file in folder.iterdir() if is_picture(file)), key=natural)
-        if pictures and len(pictures) >= min_pictures:
-            labels += [len(names)] * len(pictures)
-            files += pictures
-            names.append(folder.relative_to(root).as_posix())
+    found, left_out = walk(root, ignore)
+    for folder in found:
+        if len(folder.images) < min_pictures:
+            left_out += [LeftOut(below(file, root), FEW, True) for file in folder.images]
+            continue
+        labels += [len(names)] * len(folder.images)
+        files += folder.images
+        names.append(below(folder.path, root))
     if not files:
-        raise DataError(f"{root} holds no folders of pictures ({', '.join(SUFFIXES)})")
-    return Listing(root, tuple(names), tuple(files), np.array(labels, dtype=np.int64))
+        instead = "".join(f"; left out {line}" for line in summary(left_out)[:1])
+        raise DataError(f"{root} holds no folders of pictures ({', '.join(SUFFIXES)}){instead}")
+    return Listing(root, tuple(names), tuple(files), np.array(labels, dtype=np.int64), tuple(left_out))
+
+
+def below(path: Path, root: Path) -> str:
+    """The path below `root`, printable, with slashes."""
+    return printable(path.relative_to(root).as_posix())
 
 
 def load(
@@ -102,21 +111,3 @@ def save(root: Path | str, images: NDArray[np.uint8], labels: ArrayLike, names: 
         with replacing(Path(root) / name / f"{count.get(label, 0):03d}.png") as temporary:
             Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(temporary, "PNG")
         count[label] = count.get(label, 0) + 1
-
-
-def is_picture(file: Path) -> bool:
-    """Whether a file's name ends like that of a picture and it is not hidden."""
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
-
-
-def natural(path: Path | str) -> tuple[tuple[int, int, str], ...]:
-    """A sorting key in which 2 comes before 10."""
-    pieces = re.findall(r"[0-9]+|[^0-9]+", str(path))
-    return tuple((0, int(piece), "") if piece[0].isdecimal() else (1, 0, piece) for piece in pieces)
-
-
-def _folders(root: Path) -> Iterator[Path]:
-    for folder in sorted((path for path in root.iterdir() if path.is_dir()), key=natural):
-        if not folder.name.startswith("."):
-            yield folder
-            yield from _folders(folder)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.data.align import align
+from cdmllab.data.crop import Square
 from cdmllab.data.decode import decode
 from cdmllab.data.pairs import Pairs
 from cdmllab.errors import DataError
@@ -45,8 +46,10 @@ class TemplateSet(NamedTuple):
     def __len__(self) -> int:
         return len(self.names)
 
-    def read(self, rows: ArrayLike, size: int = 112) -> NDArray[np.uint8]:
-        """The aligned faces of some pictures: uint8 of shape (rows, size, size, 3).
+    def read(self, rows: ArrayLike, size: int = 112, square: Square | None = None) -> NDArray[np.uint8]:
+        """The aligned faces of some images, uint8 of shape (rows, size, size, 3).
+
+        With `square`, a part of each, see `cdmllab.data.align.template`.
 
         Raises
         ------
@@ -58,7 +61,7 @@ class TemplateSet(NamedTuple):
             file = self.root / "loose_crop" / self.names[row]
             if not file.is_file():
                 raise DataError(f"{file} is missing, it is picture {row} of template {self.template[row]}")
-            out[k] = align(decode(file.read_bytes(), str(file)), self.points[row], size)
+            out[k] = align(decode(file.read_bytes(), str(file)), self.points[row], size, square)
         return out
 
 

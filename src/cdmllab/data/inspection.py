@@ -1,40 +1,48 @@
 """Look a data file over from end to end: what it holds, and everything that is wrong with it."""
 
-import zlib
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cdmllab.data import bins, records
+from cdmllab.data import bins, orientation, pack_checks, sniff
 from cdmllab.data.decode import decode
-from cdmllab.data.folders import is_picture, listing
+from cdmllab.data.folders import below, listing
+from cdmllab.data.packing import REPORT
 from cdmllab.data.packs import Pack, read_property
 from cdmllab.data.packwriter import CHECKSUMS
+from cdmllab.data.walk import LeftOut, summary
 from cdmllab.errors import DataError
+from cdmllab.files import read_json, write_text
 
 Progress = Callable[[int, int], None]
-TOLD = 20  # problems of one kind that are told one by one
 
 
 class Findings(NamedTuple):
     """What was found."""
 
     kind: str  # "pack", "bin" or "folder"
-    facts: dict[str, str]  # what it holds, in the order in which it is told
+    facts: dict[str, str]  # what it holds, in the order in which it is reported
     problems: list[str]  # sentences; empty when all is well
+    unread: dict[str, str]  # image that cannot be read or decoded -> why
+    left_out: list[LeftOut]  # files and folders of an identity folder that are not read
 
 
-def inspect(path: Path | str, *, quick: bool = False, progress: Progress | None = None) -> Findings:
+def inspect(
+    path: Path | str, *, quick: bool = False, ignore: Iterable[str] = (), progress: Progress | None = None
+) -> Findings:
     """Look over a pack (folder or ``.rec``), a bin (``.bin`` or ``.npz``) or an identity folder.
 
     Damage that stops the reading is a problem like others, so this raises only for what is none of the three.
 
     Parameters
     ----------
-    quick : do not decode the pictures
-    progress : called with pictures looked at and pictures in all
+    quick : do not decode the images
+    ignore : patterns of files and folders of an identity folder to leave out, see `cdmllab.data.walk.walk`
+    progress : called with images looked at and images in all
 
     Raises
     ------
@@ -44,154 +52,190 @@ def inspect(path: Path | str, *, quick: bool = False, progress: Progress | None 
     if not path.exists():
         raise DataError(f"{path} does not exist")
     if path.is_dir():
-        look = (_pack, "pack") if any(path.glob("*.rec")) else (_folder, "folder")
+        kind = "pack" if any(path.glob("*.rec")) else "folder"
     elif path.suffix in (".bin", ".npz"):
-        look = (_bin, "bin")
+        kind = "bin"
     elif path.suffix == ".rec":
-        look = (_pack, "pack")
+        kind = "pack"
     else:
-        raise DataError(f"{path} is neither a pack (.rec), a bin (.bin, .npz) nor a folder")
-    facts: dict[str, str] = {}
-    problems: list[str] = []
+        with path.open("rb") as file:
+            hint = sniff.hint(file.read(sniff.HEAD_BYTES))
+        raise DataError(f"{path} is neither a pack (.rec), a bin (.bin, .npz) nor a folder{hint}")
+    found = Findings(kind, {}, [], {}, [])
+    look = _Look(found, quick, progress)
     try:
-        look[0](path, facts, problems, quick, progress)
+        if kind == "pack":
+            look.pack(path)
+        elif kind == "bin":
+            look.bin(path)
+        else:
+            look.folder(path, ignore)
     except DataError as error:
-        problems.append(str(error))
-    return Findings(look[1], facts, problems)
+        found.problems.append(str(error))
+    except OSError as error:
+        found.problems.append(f"{error.filename or path} cannot be read ({error.strerror or error})")
+    return found
 
 
-def _pack(path: Path, facts: dict[str, str], problems: list[str], quick: bool, progress: Progress | None) -> None:
-    pack = Pack(path)
-    folder = pack.path.parent
-    facts["records"] = f"{len(pack.file):,}"
-    facts["header record"] = "yes" if pack.header else "no (as im2rec packs)"
-    facts["index"] = "yes" if pack.path.with_suffix(".idx").exists() else "no, the file was scanned"
-    facts["pictures"] = f"{len(pack):,}"
-    facts["identities"] = f"{pack.num_identities:,}"
-    facts |= _spread(np.bincount(pack.labels, minlength=pack.num_identities))
-    gaps = pack.gaps()
-    if len(gaps):
-        problems.append(f"{len(gaps):,} identities have no picture, the first is {gaps[0]}")
-    said = read_property(folder / "property")
-    if said is not None and pack.header and said.num_identities != pack.num_identities:
-        problems.append(f"property says {said.num_identities:,} identities, the header {pack.num_identities:,}")
-    if pack.header:
-        problems += _ranges(pack)
-    if (folder / CHECKSUMS).is_file():
-        problems += _checksums(pack, folder / CHECKSUMS)
-        facts["checksums"] = "checked"
-    if not quick:
+def write_report(path: Path | str, found: Findings) -> None:
+    """Write all that was found as JSON, every unread image and every file left out with its reason."""
+    told = {**found._asdict(), "left_out": {item.name: item.why for item in found.left_out}}
+    write_text(path, json.dumps(told, indent=1) + "\n")
+
+
+class _Look(NamedTuple):
+    """One look, and what it notes down."""
+
+    found: Findings
+    quick: bool
+    progress: Progress | None
+
+    def pack(self, path: Path) -> None:
+        facts, problems = self.found.facts, self.found.problems
+        pack = Pack(path)
+        folder = pack.path.parent
+        indexed = pack.path.with_suffix(".idx").exists()
+        facts["records"] = f"{len(pack.file):,}"
+        facts["header record"] = "yes" if pack.header else "no (as im2rec packs)"
+        facts["index"] = "yes" if indexed else "no, the file was scanned"
+        facts["pictures"] = f"{len(pack):,}"
+        facts["identities"] = f"{pack.num_identities:,}"
+        facts |= _spread(np.bincount(pack.labels, minlength=pack.num_identities))
+        facts |= _packing(folder / REPORT)
+        if indexed:
+            try:
+                problems += pack_checks.index(pack)
+            except DataError as error:
+                problems.append(str(error))
+        gaps = pack.gaps()
+        if len(gaps):
+            problems.append(f"{len(gaps):,} identities have no picture, the first is {gaps[0]}")
+        said = read_property(folder / "property")
+        if said is not None and pack.header and said.num_identities != pack.num_identities:
+            problems.append(f"property says {said.num_identities:,} identities, the header {pack.num_identities:,}")
+        if said is not None and said.images not in (None, len(pack)):
+            problems.append(f"property says {said.images:,} images, there are {len(pack):,}")
+        problems += pack_checks.ranges(pack)
+        if (folder / CHECKSUMS).is_file():
+            problems += pack_checks.checksums(pack, folder / CHECKSUMS)
+            facts["checksums"] = "checked"
+        turned: list[str] = []
+
+        def read(row: int) -> NDArray[np.uint8]:
+            image, where = pack.image(row), _record(pack, row)
+            if orientation.of_jpeg(image) != orientation.UPRIGHT:
+                turned.append(where)
+            return decode(image, where, strict=True, upright=False)
+
         expected = (said.height, said.width) if said else None
-        _pictures(
-            lambda row: decode(pack.image(row), f"record {pack.keys[pack.records[row]]}", strict=True),
-            *(len(pack), expected, facts, problems, progress),
-        )
+        self._images(read, lambda row: _record(pack, row), len(pack), expected)
+        problems += _not_upright(turned)
+
+    def bin(self, path: Path) -> None:
+        facts, problems = self.found.facts, self.found.problems
+        found = bins.read(path)
+        count = len(found.images)
+        genuine, impostor = int(found.same.sum()), int((~found.same).sum())
+        facts["pictures"] = f"{count:,}"
+        facts["pairs"] = f"{len(found.same):,} ({genuine:,} genuine, {impostor:,} impostor)"
+        stored = sum(isinstance(image, bytes) for image in found.images)
+        facts["stored as"] = "JPEG" if stored == count else f"pixels ({count - stored:,})"
+        if len(found.same) % bins.FOLDS:
+            problems.append(f"{len(found.same):,} pairs cannot be parted into {bins.FOLDS} equal folds")
+        else:
+            by_fold = found.same.reshape(bins.FOLDS, -1).sum(axis=1)
+            if (by_fold * 2 != len(found.same) // bins.FOLDS).any():
+                counts = ", ".join(str(count) for count in by_fold)
+                problems.append(f"a fold does not have as many genuine as impostor pairs (genuine: {counts})")
+        turned: list[str] = []
+
+        def read(k: int) -> NDArray[np.uint8]:
+            image = found.images[k]
+            if isinstance(image, bytes) and orientation.of_jpeg(image) != orientation.UPRIGHT:
+                turned.append(f"picture {k}")
+            return found.picture(k, strict=True)
+
+        self._images(read, lambda k: f"picture {k}", count)
+        problems += _not_upright(turned)
+
+    def folder(self, path: Path, ignore: Iterable[str]) -> None:
+        facts = self.found.facts
+        found = listing(path, ignore=ignore)
+        facts["pictures"] = f"{len(found.files):,}"
+        facts["identities"] = f"{found.num_identities:,}"
+        facts |= _spread(np.bincount(found.labels))
+        self.found.left_out.extend(found.left_out)
+        harmless = summary(item for item in found.left_out if item.harmless)
+        if harmless:
+            facts["left out"] = "; ".join(harmless)
+        harmful = summary(item for item in found.left_out if not item.harmless)
+        self.found.problems.extend(f"left out {line}" for line in harmful)
+
+        def name(row: int) -> str:
+            return below(found.files[row], path)
+
+        def read(row: int) -> NDArray[np.uint8]:
+            return decode(found.files[row].read_bytes(), name(row), strict=True)
+
+        self._images(read, name, len(found.files), one_size=False)
+
+    def _images(
+        self,
+        read: Callable[[int], NDArray[np.uint8]],
+        name: Callable[[int], str],
+        count: int,
+        expected: tuple[int, int] | None = None,
+        one_size: bool = True,
+    ) -> None:
+        """Decode all images, unless the look is quick, and compare their sizes."""
+        if self.quick:
+            return
+        facts, problems, unread = self.found.facts, self.found.problems, self.found.unread
+        sizes: dict[tuple[int, ...], int] = {}
+        for k in range(count):
+            try:
+                shape = read(k).shape[:2]
+                sizes[shape] = sizes.get(shape, 0) + 1
+            except DataError as error:
+                unread[name(k)] = str(error)
+            except OSError as error:
+                unread[name(k)] = f"{name(k)}: it cannot be read ({error.strerror or error})"
+            if self.progress is not None:
+                self.progress(k + 1, count)
+        ordered = sorted(sizes.items(), key=lambda item: -item[1])
+        first = ", ".join(f"{w} x {h} ({n:,})" for (h, w), n in ordered[:4])
+        facts["sizes"] = first + (" ..." if len(sizes) > 4 else "")
+        facts["decoded"] = f"{count - len(unread):,} of {count:,}"
+        problems += pack_checks.shortened(list(unread.values()), "pictures")
+        if expected and any(size != expected for size in sizes):
+            problems.append(f"property says {expected[1]} x {expected[0]} pixels, there are pictures of other sizes")
+        elif one_size and len(sizes) > 1:
+            problems.append(f"the pictures have {len(sizes)} different sizes")
 
 
-def _ranges(pack: Pack) -> list[str]:
-    """Whether the identity records tell the ranges that the labels have."""
-    if pack.header is None:
+def _record(pack: Pack, row: int) -> str:
+    return f"record {pack.keys[pack.records[row]]}"
+
+
+def _not_upright(names: list[str]) -> list[str]:
+    if not names:
         return []
-    start, end = pack.header
-    record = dict(zip(pack.keys.tolist(), range(len(pack.keys)), strict=True))
-    rows = np.arange(len(pack))
-    first, last = np.zeros((2, pack.num_identities), dtype=np.int64)
-    first[pack.labels[::-1]], last[pack.labels] = rows[::-1] + 1, rows + 2  # of several rows the last one stays
-    found = []
-    for label, key in enumerate(range(start, end)):
-        if key not in record:
-            found.append(f"record {key}, the range of identity {label}, is missing")
-            continue
-        told = records.unpack(pack.file[record[key]], f"{pack.path}, record {key}").labels[:2]
-        wanted = [int(first[label]), int(last[label])]
-        if wanted[1] and told.tolist() != wanted:
-            range_ = ", ".join(f"{number:g}" for number in told)
-            found.append(f"record {key} gives identity {label} the range [{range_}], not {wanted}")
-    return _shortened(found, "identity records")
-
-
-def _checksums(pack: Pack, path: Path) -> list[str]:
-    told = np.frombuffer(path.read_bytes(), dtype="<u4") if path.stat().st_size % 4 == 0 else np.zeros(0, "<u4")
-    if len(told) != len(pack.file):
-        return [f"{path.name} has {len(told):,} checksums, there are {len(pack.file):,} records"]
-    order = np.argsort(pack.keys, kind="stable")
-    wrong = [
-        f"record {pack.keys[record]} does not have the checksum it was written with"
-        for record, checksum in zip(order.tolist(), told.tolist(), strict=True)
-        if zlib.crc32(pack.file[record]) != checksum
+    return [
+        f"{len(names):,} images carry an EXIF orientation, the first is {names[0]}: stored in a pack or bin, it is "
+        "ignored by some programs and followed by others; make it anew from the original files"
     ]
-    return _shortened(wrong, "records")
 
 
-def _bin(path: Path, facts: dict[str, str], problems: list[str], quick: bool, progress: Progress | None) -> None:
-    found = bins.read(path)
-    facts["pictures"] = f"{len(found.images):,}"
-    facts["pairs"] = f"{len(found.same):,} ({int(found.same.sum()):,} genuine, {int((~found.same).sum()):,} impostor)"
-    stored = sum(isinstance(image, bytes) for image in found.images)
-    facts["stored as"] = "JPEG" if stored == len(found.images) else f"pixels ({len(found.images) - stored:,})"
-    if len(found.same) % bins.FOLDS:
-        problems.append(f"{len(found.same):,} pairs cannot be parted into {bins.FOLDS} equal folds")
-    else:
-        genuine = found.same.reshape(bins.FOLDS, -1).sum(axis=1)
-        if (genuine * 2 != len(found.same) // bins.FOLDS).any():
-            told = ", ".join(str(count) for count in genuine)
-            problems.append(f"a fold does not have as many genuine as impostor pairs (genuine: {told})")
-    if not quick:
-        _pictures(lambda k: found.picture(k, strict=True), *(len(found.images), None, facts, problems, progress))
+def _packing(path: Path) -> dict[str, str]:
+    """What the report of our own packer says was left out."""
+    report = read_json(path) if path.is_file() else None
+    if not isinstance(report, dict) or not {"skipped", "left_out"} <= report.keys():
+        return {}
+    return {"when packed": f"{len(report['skipped']):,} images skipped, {len(report['left_out']):,} files left out"}
 
 
-def _folder(path: Path, facts: dict[str, str], problems: list[str], quick: bool, progress: Progress | None) -> None:
-    found = listing(path)
-    facts["pictures"] = f"{len(found.files):,}"
-    facts["identities"] = f"{found.num_identities:,}"
-    facts |= _spread(np.bincount(found.labels))
-    loose = sum(is_picture(file) for file in path.iterdir())
-    if loose:
-        problems.append(f"{loose:,} pictures lie beside the identity folders and belong to nobody")
-    if not quick:
-        _pictures(
-            lambda row: decode(found.files[row].read_bytes(), str(found.files[row].relative_to(path)), strict=True),
-            *(len(found.files), None, facts, problems, progress),
-            one_size=False,
-        )
-
-
-def _pictures(
-    read: Callable[[int], np.ndarray[tuple[int, ...], np.dtype[np.uint8]]],
-    count: int,
-    expected: tuple[int, int] | None,
-    facts: dict[str, str],
-    problems: list[str],
-    progress: Progress | None,
-    one_size: bool = True,
-) -> None:
-    sizes: dict[tuple[int, ...], int] = {}
-    bad = []
-    for k in range(count):
-        try:
-            shape = read(k).shape[:2]
-            sizes[shape] = sizes.get(shape, 0) + 1
-        except DataError as error:
-            bad.append(str(error))
-        if progress is not None:
-            progress(k + 1, count)
-    ordered = sorted(sizes.items(), key=lambda item: -item[1])
-    facts["sizes"] = ", ".join(f"{w} x {h} ({n:,})" for (h, w), n in ordered[:4]) + (" ..." if len(sizes) > 4 else "")
-    facts["decoded"] = f"{count - len(bad):,} of {count:,}"
-    problems += _shortened(bad, "pictures")
-    if expected and ordered and any(size != expected for size in sizes):
-        problems.append(f"property says {expected[1]} x {expected[0]} pixels, there are pictures of other sizes")
-    elif one_size and len(sizes) > 1:
-        problems.append(f"the pictures have {len(sizes)} different sizes")
-
-
-def _spread(counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[str, str]:
+def _spread(counts: NDArray[np.int64]) -> dict[str, str]:
     if len(counts) == 0:
         return {}
     median = float(np.median(counts))
     return {"pictures an identity": f"{counts.min():,} to {counts.max():,}, median {median:g}"}
-
-
-def _shortened(sentences: Sequence[str], what: str) -> list[str]:
-    rest = len(sentences) - TOLD
-    return [*sentences[:TOLD], *([f"... and {rest:,} more {what}"] if rest > 0 else [])]

@@ -1,44 +1,92 @@
-"""Labeled Faces in the Wild: pictures from the archive, View 2, and folds that share no people with training.
+"""Labeled Faces in the Wild: images, View 2, and folds that share no people with training.
 
-Found in the data folders (`cdmllab.data.roots`): ``lfw/lfwa.tar.gz``, LFW-a, grey and aligned (Wolf, Hassner and
-Taigman), or ``lfw/lfw-deepfunneled.tgz``, ``lfw-funneled.tgz``, ``lfw.tgz``, in colour; and ``lfw/pairs.txt``.
+Found in the data folders (`cdmllab.data.roots`), below ``lfw/``: LFW-a, grey and aligned (Wolf,
+Hassner and Taigman), as ``lfwa.tar.gz``; or in colour ``lfw-deepfunneled.tgz``,
+``lfw-funneled.tgz``, ``lfw.tgz``, or Kaggle's ``archive.zip`` (``lfw-dataset.zip``); or any of them
+unpacked. The pairs are ``pairs.txt`` or ``pairs.csv``, which Kaggle's zip holds.
 """
 
+import hashlib
 import json
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from cdmllab.data import pair_lists, roots
-from cdmllab.data.archives import members
-from cdmllab.data.crop import Box, crop, resize
+from cdmllab.data import lfw_lists, roots
+from cdmllab.data.archives import is_clutter, members
+from cdmllab.data.crop import Box, Square, crop, part_of, resize
 from cdmllab.data.decode import Colour, decode
 from cdmllab.data.folders import natural
 from cdmllab.data.pairs import Pairs
 from cdmllab.data.sets import ArraySet, Subset, without
 from cdmllab.errors import DataError
 
-ARCHIVES = ("lfw/lfwa.tar.gz", "lfw/lfw-deepfunneled.tgz", "lfw/lfw-funneled.tgz", "lfw/lfw.tgz")
-VIEWS = {"2": "lfw/pairs.txt", "1-train": "lfw/pairsDevTrain.txt", "1-test": "lfw/pairsDevTest.txt"}
+ARCHIVES = (
+    *("lfw/lfwa.tar.gz", "lfw/lfw-deepfunneled.tgz", "lfw/lfw-funneled.tgz", "lfw/lfw.tgz"),
+    *("lfw/lfw-dataset.zip", "lfw/archive.zip"),
+)
+# Unpacked. ``lfw`` itself may hold the people, or what a mirror put there; the last two are those of
+# scikit-learn and torchvision.
+FOLDERS = (
+    *("lfw/lfwa", "lfw/lfw-deepfunneled", "lfw/lfw_funneled", "lfw/lfw-funneled", "lfw/lfw", "lfw"),
+    *("lfw_home", "lfw-py"),
+)
+VIEWS = {
+    "2": ("lfw/pairs.txt", "lfw/pairs.csv", "lfw_home/pairs.txt", "lfw-py/pairs.txt"),
+    "1-train": ("lfw/pairsDevTrain.txt", "lfw_home/pairsDevTrain.txt", "lfw-py/pairsDevTrain.txt"),
+    "1-test": ("lfw/pairsDevTest.txt", "lfw_home/pairsDevTest.txt", "lfw-py/pairsDevTest.txt"),
+}
 # The square of the 250 x 250 picture that puts eyes and mouth of LFW-a's mean face where the 112 template wants them.
 FACE = Box(58, 50, 192, 184)
 FOLDS = "folds.json"  # beside the pack that `data_scripts/lfw.py` makes
 HOW = (
-    "LFW is not there: put lfwa.tar.gz (or lfw-deepfunneled.tgz, lfw-funneled.tgz, lfw.tgz) and pairs.txt into lfw/ "
-    f"of a data folder (${roots.VARIABLE}, or data/); `python data_scripts/lfw.py --dry-run` says where to get them"
+    "LFW is not there: put lfwa.tar.gz (or lfw-deepfunneled.tgz, lfw-funneled.tgz, lfw.tgz, Kaggle's "
+    "archive.zip, or one of them unpacked) and pairs.txt into lfw/ of a data folder "
+    f"(${roots.VARIABLE}, or data/); "
+    "`python data_scripts/lfw.py --dry-run` says where to get them"
 )
 
 
+def box(square: Square) -> Box:
+    """The pixels of LFW-a's 250 x 250 that show a part of an aligned face, see `crop.part_of`."""
+    return part_of(FACE, square)
+
+
+class Faces(ArraySet):
+    """The images of LFW in memory; row k is the image ``files[k]``, ``Name/Name_0001.jpg``."""
+
+    def __init__(self, images: NDArray[np.uint8], labels: ArrayLike, names: list[str], numbers: list[int]) -> None:
+        super().__init__(images, labels, len(names), names)
+        self.files = tuple(
+            f"{names[label]}/{names[label]}_{number:04d}.jpg"
+            for label, number in zip(self.labels.tolist(), numbers, strict=True)
+        )
+
+
 def archive() -> Path | None:
-    """The archive of pictures, if it is there."""
-    return roots.find(*ARCHIVES)
+    """The archive of images, or the folder of one that was unpacked, if it is there."""
+    packed = roots.find(*ARCHIVES)
+    if packed is not None:
+        return packed
+    unpacked = (root / name for root in roots.roots() for name in FOLDERS)
+    return next((folder for folder in unpacked if any(_files(folder))), None)
+
+
+def pair_file(view: str = "2") -> Path | None:
+    """The file with a view's pairs, or the archive that holds it, if it is there."""
+    there = roots.find(*VIEWS[view])
+    place = archive()
+    if there is None and place is not None and _inside(place, view) is not None:
+        return place
+    return there
 
 
 def available() -> bool:
-    """Whether pictures and View 2 are there."""
-    return archive() is not None and roots.find(VIEWS["2"]) is not None
+    """Whether images and View 2 are there."""
+    return archive() is not None and pair_file() is not None
 
 
 def missing() -> str:
@@ -48,67 +96,85 @@ def missing() -> str:
 
 def pictures(
     path: Path | None = None, *, size: tuple[int, int] = (112, 112), box: Box = FACE, colour: Colour = "GRAY"
-) -> ArraySet:
-    """All pictures in memory, people in alphabetical order: `names` are theirs, rows are ordered by person.
+) -> Faces:
+    """All images in memory, ordered by person, people in alphabetical order: `names` are theirs.
 
     Parameters
     ----------
-    path : the archive; default: the first found
+    path : the archive, or the folder of an unpacked one; default: the first found
     size : height and width in pixels
-    box : the part of the 250 x 250 picture that is shown
+    box : the part of the 250 x 250 image that is shown
     colour : ``"GRAY"`` or ``"RGB"``
 
     Raises
     ------
-    DataError : there is no archive (how to get it is told), or a picture cannot be decoded
+    DataError : there is no archive (how to get it is told), an image cannot be decoded, is not
+        named as in LFW, or is there twice
     """
     path = path or archive()
     if path is None:
         raise DataError(HOW)
-    found = []
-    for name, content in members(path, lambda name: name.endswith(".jpg")):
+    found: dict[tuple[str, int], NDArray[np.uint8]] = {}
+    for name, content in _contents(path):
+        named = lfw_lists.image(name)
+        if named is None:
+            raise DataError(f"{path}: {name} is not named as LFW's images are, Name_0001.jpg")
+        key = named[0], int(named[1])
+        if key in found:
+            raise DataError(f"{path} holds {named[0]}_{named[1]}.jpg twice: it may hold two versions of LFW; name one")
         pixels = decode(content, f"{path}, {name}", colour=colour)
-        found.append((_short(name), resize(crop(pixels, box), *size)))
+        found[key] = resize(crop(pixels, box), *size)
     if not found:
-        raise DataError(f"{path} holds no pictures")
-    found.sort(key=lambda item: natural(item[0]))
-    people = sorted({file.split("/")[0] for file, _ in found}, key=natural)
+        raise DataError(f"{path} holds no images")
+    keys = sorted(found, key=lambda key: natural(f"{key[0]}/{key[0]}_{key[1]:04d}.jpg"))
+    people = sorted({person for person, _ in keys}, key=natural)
     label = {person: k for k, person in enumerate(people)}
-    labels = np.array([label[file.split("/")[0]] for file, _ in found])
-    return ArraySet(np.stack([pixels for _, pixels in found]), labels, len(people), people)
+    labels = np.array([label[person] for person, _ in keys])
+    return Faces(np.stack([found[key] for key in keys]), labels, people, [number for _, number in keys])
 
 
-def pairs(faces: ArraySet, view: Literal["2", "1-train", "1-test"] = "2", path: Path | None = None) -> Pairs:
+class Files(Protocol):
+    """Rows that each stand for a file of LFW, in the order of `pictures`: its images, or what was made of them."""
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The file of each row, ``Name/Name_0001.jpg``."""
+
+
+class Labels(Protocol):
+    """Rows that each show a person."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The person of each row."""
+
+
+def pairs(faces: Files, view: Literal["2", "1-train", "1-test"] = "2", path: Path | None = None) -> Pairs:
     """A view's pairs as rows of `faces`.
 
     Parameters
     ----------
-    faces : as `pictures` gives them
+    faces : as `pictures` gives them, or features of them
     view : ``"2"`` for the ten folds that are reported, ``"1-train"`` and ``"1-test"`` for choosing settings
-    path : the pair file; default: the view's own in the data folders
+    path : the pair file, or an archive that holds it; default: the view's own in the data folders
 
     Raises
     ------
-    DataError : the file is missing, or names a picture that is not there
+    DataError : the file is missing, or names an image that is not there
     """
-    path = path or roots.find(VIEWS[view])
+    path = path or pair_file(view)
     if path is None:
-        raise DataError(HOW)
-    listed = pair_lists.lfw(path)
-    start = np.searchsorted(faces.labels, np.arange(faces.num_identities + 1))
-    label = {person: k for k, person in enumerate(faces.names)}
-    rows = []
+        raise DataError(f"{VIEWS[view][0]} is missing (looked in {roots.searched()}). {HOW}")
+    listed = lfw_lists.lfw(path, _inside(path, view))
+    rows = {file: row for row, file in enumerate(faces.files)}
     for name in listed.names:
-        person, file = name.split("/")
-        k, number = label.get(person), int(file.removesuffix(".jpg").rsplit("_", 1)[1])
-        if k is None or not 1 <= number <= start[k + 1] - start[k]:
-            raise DataError(f"{path} names {name}, which is not among the pictures")
-        rows.append(start[k] + number - 1)
-    row = np.array(rows)
+        if name not in rows:
+            raise DataError(f"{path} names {name}, which is not among the images")
+    row = np.array([rows[name] for name in listed.names])
     return listed.pairs._replace(first=row[listed.pairs.first], second=row[listed.pairs.second])
 
 
-def people_in(faces: ArraySet, protocol: Pairs, fold: int) -> NDArray[np.int64]:
+def people_in(faces: Labels, protocol: Pairs, fold: int) -> NDArray[np.int64]:
     """The identities that a fold's pairs show."""
     chosen = protocol.fold == fold
     return np.unique(faces.labels[np.concatenate([protocol.first[chosen], protocol.second[chosen]])])
@@ -138,6 +204,38 @@ def people_left_out(pack: Path | str, *folds: int) -> NDArray[np.int64]:
         raise DataError(f"{path} does not tell the people of the folds {folds} ({error!r})") from None
 
 
-def _short(name: str) -> str:
-    """``lfw/Name/Name_0001.jpg`` without what stands before the person."""
-    return "/".join(PurePosixPath(name).parts[-2:])
+def digest(place: Path) -> str:
+    """SHA-256 of an archive, or of the names and contents of an unpacked one's images."""
+    if place.is_file():
+        with place.open("rb") as archive:
+            return hashlib.file_digest(archive, "sha256").hexdigest()
+    found = hashlib.sha256()
+    for file in sorted(_files(place)):
+        found.update(f"{file.relative_to(place).as_posix()} {file.stat().st_size}\n".encode())
+        found.update(file.read_bytes())
+    return found.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The images below a folder, at whatever depth."""
+    for file in folder.rglob("*.[jJ][pP]*[gG]"):
+        if not is_clutter(file.relative_to(folder).as_posix()) and file.is_file():
+            yield file
+
+
+def _contents(place: Path) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the images of an archive or of a folder."""
+    if place.is_dir():
+        for file in _files(place):
+            yield file.relative_to(place).as_posix(), file.read_bytes()
+    else:
+        yield from members(place, lambda name: name.lower().endswith((".jpg", ".jpeg")) and not is_clutter(name))
+
+
+def _inside(place: Path, view: str) -> bytes | None:
+    """A view's pairs within a zip; None where `place` is none, or holds none."""
+    if place.suffix != ".zip":
+        return None
+    wanted = [Path(name).name for name in VIEWS[view]]
+    found = members(place, lambda name: Path(name).name in wanted and not is_clutter(name))
+    return next((content for _, content in found), None)

@@ -107,10 +107,9 @@ class Loader:
         epoch, starts = self.epoch, list(range(self.position, len(order) - step + 1, step))
         mine = [order[s + self.rank * self.batch_size :][: self.batch_size] for s in starts]
         keys: list[Key] = [(self.seed, epoch, s, self.rank) for s in starts]
-        batches = zip(starts, self._read_ahead(mine, keys), strict=True)
-        for start, batch in batches:
+        for start, key, batch in zip(starts, keys, self._read_ahead(mine, keys), strict=True):
             self.epoch, self.position = (epoch + 1, 0) if start == starts[-1] else (epoch, start + step)
-            yield self._placed(batch, (self.seed, epoch, start, self.rank))
+            yield self._placed(batch, key)
         if not starts:
             self.epoch, self.position = epoch + 1, 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cdmllab.data import roots
-from cdmllab.data.archives import members
+from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import resize
 from cdmllab.data.decode import decode
 from cdmllab.data.folders import listing, natural
@@ -100,5 +100,5 @@ def _drawings(part: str, path: Path | None) -> Iterator[tuple[str, bytes]]:
         for file in listing(place).files:
             yield file.relative_to(place).as_posix(), file.read_bytes()
     else:
-        for name, content in members(place, lambda name: name.endswith(".png")):
+        for name, content in members(place, lambda name: name.endswith(".png") and not is_clutter(name)):
             yield name.split("/", 1)[1], content

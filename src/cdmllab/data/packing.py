@@ -20,13 +20,15 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from cdmllab.data.align import align, landmarks_of, read_landmarks
+from cdmllab.data import orientation
+from cdmllab.data.align import align, landmarks_by_image, read_landmarks
 from cdmllab.data.crop import centre_square
 from cdmllab.data.decode import decode, encode_jpeg
-from cdmllab.data.folders import Listing, listing
+from cdmllab.data.folders import Listing, below, listing
 from cdmllab.data.packwriter import JOURNAL, PackWriter
+from cdmllab.data.walk import FEW, LeftOut
 from cdmllab.errors import DataError
-from cdmllab.files import write_text
+from cdmllab.files import printable, write_text
 
 PLAN, REPORT = "plan.txt", "report.json"
 
@@ -37,8 +39,9 @@ class Settings(NamedTuple):
     size: int = 112  # pixels
     quality: int = 95  # of JPEGs that are encoded anew
     min_pictures: int = 1  # identities with fewer are left out
-    landmarks: Path | None = None  # lines `Name/file.jpg x1 y1 ... x5 y5`; with it pictures are aligned
-    keep_bytes: bool = True  # a colour JPEG of the right size is stored as it is
+    landmarks: Path | None = None  # see `cdmllab.data.align.read_landmarks`; with it images are aligned
+    keep_bytes: bool = True  # an upright colour JPEG of the right size is stored as it is
+    ignore: tuple[str, ...] = ()  # patterns of files and folders to leave out, see `cdmllab.data.walk.walk`
 
 
 class Report(NamedTuple):
@@ -46,8 +49,9 @@ class Report(NamedTuple):
 
     pictures: int
     identities: int
-    skipped: Mapping[str, str]  # file -> why
+    skipped: Mapping[str, str]  # image that could not be packed -> why
     resumed: int  # pictures that an earlier, stopped packing had dealt with
+    left_out: tuple[LeftOut, ...]  # files and folders that were not read
 
 
 def pack(
@@ -60,9 +64,10 @@ def pack(
 ) -> Report:
     """Pack the identity folders below `source` into the folder `target`.
 
-    A colour JPEG that has the right size already is kept byte for byte; every other picture is aligned by its
-    landmarks, or else cut to the square in its middle, resized and encoded. Identities that end without a picture
-    are left out, so labels have no gaps.
+    An upright colour JPEG that has the right size already is kept byte for byte; every other image is turned upright
+    by its EXIF, aligned by its landmarks, or else cut to the square in its middle, resized and encoded. Identities
+    that end without an image are left out, so labels have no gaps. ``report.json`` in the pack names every image that
+    could not be packed and every file that was not read, with the reason.
 
     Parameters
     ----------
@@ -71,15 +76,15 @@ def pack(
 
     Raises
     ------
-    DataError : nothing to pack, or `target` exists and is no pack
+    DataError : nothing to pack, `target` exists and is no pack, or landmarks that fit several images
     OSError : no space left, no permission; what was at `target` stays
     """
     source, target = Path(source), Path(target)
     if target.exists() and not (target.is_dir() and ((target / "train.rec").exists() or not any(target.iterdir()))):
         raise DataError(f"{target} exists and is no pack: it is not replaced")
-    found = listing(source, min_pictures=settings.min_pictures)
-    names = [file.relative_to(source).as_posix() for file in found.files]
-    landmarks = read_landmarks(settings.landmarks) if settings.landmarks else None
+    found = listing(source, min_pictures=settings.min_pictures, ignore=settings.ignore)
+    names = [below(file, source) for file in found.files]
+    landmarks = _landmarks(settings.landmarks, names, found) if settings.landmarks else None
     growing = target.with_name(target.name + ".partial")
     _begin(growing, _plan(found, settings))
     with PackWriter(growing) as writer:
@@ -97,8 +102,8 @@ def pack(
         if not writer.pictures:
             raise DataError(f"{source}: none of the {total:,} pictures can be packed; {writer.first_problem}")
         writer.finish(settings.size)
-        report = Report(writer.pictures, writer.identities, dict(writer.skipped), resumed)
-    write_text(growing / REPORT, json.dumps({**report._asdict(), "source": source.name}, indent=1) + "\n")
+        report = Report(writer.pictures, writer.identities, dict(writer.skipped), resumed, found.left_out)
+    write_text(growing / REPORT, json.dumps(_told(report, source), indent=1) + "\n")
     replace_folder(growing, target)
     (target / PLAN).unlink()  # only now: until the pack stands there, a stopped packing can go on
     (target / JOURNAL).unlink()
@@ -136,9 +141,25 @@ def _plan(found: Listing, settings: Settings) -> str:
     """A digest of everything that decides what the pack will hold."""
     digest = hashlib.sha256(repr(settings._replace(landmarks=None)).encode())
     for file in (*([settings.landmarks] if settings.landmarks else []), *found.files):
-        stat = file.stat()
-        digest.update(f"{file.as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(file))
+        try:
+            stat = file.stat()
+            digest.update(f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        except OSError:  # packing it will say why
+            digest.update(b"\0unreadable\n")
     return digest.hexdigest()
+
+
+def _landmarks(path: Path, names: list[str], found: Listing) -> dict[str, NDArray[np.float64]]:
+    """Landmarks by image; a row without a folder must not fit somebody with too few images either."""
+    others = [item.name for item in found.left_out if item.why == FEW]
+    return landmarks_by_image([*names, *others], read_landmarks(path), path)
+
+
+def _told(report: Report, source: Path) -> dict[str, object]:
+    """What ``report.json`` says."""
+    left_out = {item.name: item.why for item in report.left_out}
+    return {**report._asdict(), "left_out": left_out, "source": printable(source.name)}
 
 
 def _record(
@@ -150,21 +171,24 @@ def _record(
         data = file.read_bytes()
         pixels = decode(data, names[k])
         if landmarks is not None:
-            points = landmarks_of(names[k], landmarks)
+            points = landmarks.get(names[k])
             if points is None:
                 return None, "there are no landmarks for it"
             pixels = align(pixels, points, settings.size)
-        elif settings.keep_bytes and pixels.shape[:2] == (settings.size, settings.size) and _colour_jpeg(data):
+        elif settings.keep_bytes and pixels.shape[:2] == (settings.size, settings.size) and _keepable(data):
             return data, ""
         else:
             pixels = centre_square(pixels, settings.size)
-    except (ValueError, PermissionError, FileNotFoundError) as error:
+    except (PermissionError, FileNotFoundError) as error:
+        return None, f"it cannot be read ({error.strerror})"
+    except ValueError as error:
         return None, str(error).removeprefix(f"{names[k]}: ")
     return encode_jpeg(pixels, settings.quality), ""
 
 
-def _colour_jpeg(data: bytes) -> bool:
-    if data[:3] != b"\xff\xd8\xff":
+def _keepable(data: bytes) -> bool:
+    """A colour JPEG that every reader shows alike: one with an orientation other than upright, they do not."""
+    if data[:3] != b"\xff\xd8\xff" or orientation.of_jpeg(data) != orientation.UPRIGHT:
         return False
     try:
         return bool(simplejpeg.decode_jpeg_header(data)[2] == "YCbCr")

@@ -5,13 +5,14 @@ the records N + 1 .. tell the range [start, end) of each identity. Packs made by
 every record is a picture.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab.data import records
+from cdmllab.data import records, sniff
 from cdmllab.data.decode import Colour, decode, other_size
 from cdmllab.data.recordio import RecordFile, read_index
 from cdmllab.data.sets import LARGEST_LABEL, checked
@@ -26,6 +27,7 @@ class Property(NamedTuple):
     num_identities: int
     height: int
     width: int
+    images: int | None = None  # on a second line, where InsightFace's RecBuilder writes it
 
 
 class Pack:
@@ -88,7 +90,7 @@ class Pack:
         wanted = np.atleast_1d(np.asarray(rows, dtype=np.int64)).tolist()
         images: NDArray[np.uint8] | None = None
         for k, row in enumerate(wanted):
-            pixels = decode(self.image(row), self._where(row), colour=self.colour, fast=self._fast)
+            pixels = decode(self.image(row), self._where(row), colour=self.colour, fast=self._fast, upright=False)
             if images is None:
                 images = np.empty((len(wanted), *pixels.shape), dtype=np.uint8)
             if pixels.shape != images.shape[1:]:
@@ -116,7 +118,20 @@ class Pack:
         first, end = (int(label) for label in record.labels[:2])
         if not 1 <= first <= end <= first + LARGEST_LABEL:
             raise DataError(f"{self.path}, record 0: a header of {first}, {end} makes no sense")
-        return first, end
+        return (first, end) if end < LARGEST_LABEL else self._exact(first, end)
+
+    def _exact(self, first: int, end: int) -> tuple[int, int]:
+        """`exact_header` with the records of this pack."""
+        order = np.argsort(self.keys, kind="stable")
+        ordered = self.keys[order]
+
+        def is_range(key: int) -> bool:
+            at = int(np.searchsorted(ordered, key))
+            if at == len(ordered) or ordered[at] != key:
+                return False
+            return len(records.unpack(self.file[int(order[at])], f"{self.path}, record {key}").image) == 0
+
+        return exact_header(first, end, int(ordered[-1]), is_range)
 
     def _pictures(self) -> NDArray[np.int64]:
         if self.header is None:
@@ -146,6 +161,30 @@ class Pack:
         return labels
 
 
+def exact_header(first: int, end: int, largest: int, is_range: Callable[[int], bool]) -> tuple[int, int]:
+    """The header's numbers N + 1 and N + 1 + identities, undoing the rounding to float32.
+
+    Whole numbers are exact in float32 up to 2^24 = 16,777,216, and only every second one above. So the header of 17
+    million images may be off by one; readers that believe it miss the last image, or take a range for one.
+
+    Parameters
+    ----------
+    first, end : as the header says
+    largest : the largest key in the pack
+    is_range : whether a key's record is the range of an identity, which has no image
+    """
+    start = next((key for key in _alike(first) if is_range(key)), first)
+    return start, largest + 1 if largest + 1 in _alike(end) else end
+
+
+def _alike(number: int) -> list[int]:
+    """All whole numbers that become the same in float32, in order."""
+    if not LARGEST_LABEL <= number < 2**31:
+        return [number]
+    step = int(np.spacing(np.float32(number)))
+    return [k for k in range(number - step, number + step + 1) if np.float32(k) == np.float32(number)]
+
+
 def rec_file(path: Path) -> Path:
     """The ``.rec`` file that a path means: itself, or the one in the folder.
 
@@ -166,19 +205,25 @@ def rec_file(path: Path) -> Path:
 
 
 def read_property(path: Path) -> Property | None:
-    """Identities and picture size from a ``property`` file; None if there is none.
+    """Identities and image size from a ``property`` file; None if there is none.
+
+    The first line reads ``identities,height,width``. InsightFace's ``RecBuilder`` writes the number of images on a
+    second, ``rec2shufrec.py`` more lines behind that one, which are passed over.
 
     Raises
     ------
-    DataError : it does not read ``identities,height,width``
+    DataError : the first line reads otherwise
     """
     if not path.is_file():
         return None
-    text = path.read_text(encoding="ascii", errors="replace").strip()
+    data = path.read_bytes()
+    first, *more = data.decode("utf-8-sig", errors="replace").strip().splitlines() or [""]
     try:
-        identities, height, width = (int(field) for field in text.split(","))
+        identities, height, width = (int(field) for field in first.split(","))
     except ValueError:
-        raise DataError(f"{path} must read `identities,height,width`, it reads {text[:60]!r}") from None
+        said = f"it reads {first[:60]!r}{sniff.hint(data)}"
+        raise DataError(f"{path} must read `identities,height,width`, {said}") from None
     if min(identities, height, width) < 1:
-        raise DataError(f"{path} reads {text[:60]!r}: none of the three can be below 1")
-    return Property(identities, height, width)
+        raise DataError(f"{path} reads {first[:60]!r}: none of the three can be below 1")
+    count = more[0].strip() if more else ""
+    return Property(identities, height, width, int(count) if count.isdecimal() else None)

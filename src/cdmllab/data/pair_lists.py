@@ -2,75 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from cdmllab.data.pairs import Pairs
+from cdmllab.data.lfw_lists import lfw
+from cdmllab.data.listed import Pair, PairList, by_fold, lines, listed
+from cdmllab.data.pairs import in_folds
 from cdmllab.errors import DataError
 
-
-class PairList(NamedTuple):
-    """A protocol over pictures that are still files."""
-
-    names: tuple[str, ...]  # [n] each picture once, a path below the data set's folder
-    pairs: Pairs
-    source: Path
-
-    def found_below(self, root: Path | str) -> list[Path]:
-        """The files of `names` below a folder, in the same order.
-
-        Raises
-        ------
-        DataError : one is missing, with the pair that names it
-        """
-        files = [Path(root) / name for name in self.names]
-        for k, file in enumerate(files):
-            if not file.is_file():
-                pair = int(np.flatnonzero((self.pairs.first == k) | (self.pairs.second == k))[0])
-                missing = sum(not other.is_file() for other in files)
-                raise DataError(f"{self.source}, pair {pair}: {file} is missing ({missing:,} of {len(files):,} are)")
-        return files
-
-
-class _Pair(NamedTuple):
-    first: str
-    second: str
-    same: bool
-    fold: int
-
-
-def lfw(path: Path | str) -> PairList:
-    """LFW's ``pairs.txt`` (View 2) and ``pairsDevTrain.txt``, ``pairsDevTest.txt`` (View 1, one fold).
-
-    The first line counts folds and pairs, ``10<TAB>300``, or pairs only; in each fold come the genuine pairs,
-    ``name n m``, then as many impostor pairs, ``name n name m``.
-
-    Raises
-    ------
-    DataError : naming the line that is of another form, or a fold with too few pairs
-    """
-    path, lines = Path(path), _lines(path)
-    header = lines[0].split()
-    if not 1 <= len(header) <= 2 or not all(field.isdigit() for field in header):
-        raise DataError(f"{path}, line 1: `folds pairs` is wanted, not {lines[0][:60]!r}")
-    folds, per_fold = (1, int(header[0])) if len(header) == 1 else (int(header[0]), int(header[1]))
-    if len(lines) - 1 != 2 * folds * per_fold:
-        raise DataError(
-            f"{path}: {folds} folds of {per_fold} + {per_fold} pairs are announced, {len(lines) - 1:,} lines follow"
-        )
-    found = []
-    for k, line in enumerate(lines[1:]):
-        fields, same = line.split("\t") if "\t" in line else line.split(), k // per_fold % 2 == 0
-        fields = [field.strip() for field in fields]
-        numbers = fields[1:3] if same else fields[1::2]
-        if len(fields) != (3 if same else 4) or not all(number.isdigit() for number in numbers):
-            form = "name n m" if same else "name n name m"
-            raise DataError(f"{path}, line {k + 2}: `{form}` is wanted here, not {line[:80]!r}")
-        second = fields[0] if same else fields[2]
-        names = _lfw_name(fields[0], numbers[0]), _lfw_name(second, numbers[1])
-        found.append(_Pair(*names, same, k // (2 * per_fold)))
-    return _listed(found, path)
+__all__ = ["PairList", "agedb", "calfw", "cfp", "lfw"]
 
 
 def cfp(protocol: Path | str, kind: str) -> PairList:
@@ -94,15 +33,15 @@ def cfp(protocol: Path | str, kind: str) -> PairList:
     found = []
     for fold, folder in enumerate(folders):
         for file, same in ((folder / "same.txt", True), (folder / "diff.txt", False)):
-            for number, line in enumerate(_lines(file), start=1):
+            for number, line in enumerate(lines(file), start=1):
                 try:
                     i, j = (int(field) for field in line.split(","))
-                    found.append(_Pair(frontal[i], second[j], same, fold))
+                    found.append(Pair(frontal[i], second[j], same, fold))
                 except (ValueError, KeyError):
                     raise DataError(
                         f"{file}, line {number}: two numbers of the picture lists are wanted, not {line[:60]!r}"
                     ) from None
-    return _listed(_equal_folds(found, protocol / "Split" / kind), protocol / "Split" / kind)
+    return listed(by_fold(found, protocol / "Split" / kind), protocol / "Split" / kind)
 
 
 def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".jpg") -> PairList:
@@ -132,17 +71,18 @@ def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".
             for k in range(pictures.shape[1]):
                 names = [str(_innermost(pictures[row, k], 1)[0]) for row in range(2)]
                 first, second = (f"{folder}/{name}{suffix}" for name in names)
-                found.append(_Pair(first, second, names[0].split("_")[0] == names[1].split("_")[0], fold))
+                found.append(Pair(first, second, names[0].split("_")[0] == names[1].split("_")[0], fold))
     except (KeyError, IndexError, ValueError, TypeError, MatReadError, NotImplementedError, OSError) as error:
         raise DataError(f"{path} is no protocol file of AgeDB ({type(error).__name__}: {error})") from error
-    return _listed(_equal_folds(found, path), path)
+    return listed(by_fold(found, path), path)
 
 
 def calfw(path: Path | str, folder: str = "") -> PairList:
     """CALFW's and CPLFW's lists: two lines ``picture token`` a pair; token 0 is an impostor pair.
 
     In CALFW the token of a genuine pair is its fold, 1 to 10; the impostor pairs, and all pairs where the tokens
-    are only 0 and 1 (CPLFW), are dealt to the ten folds in the order of the file.
+    are only 0 and 1 (CPLFW), are in the ten folds in the order of the file, see
+    `cdmllab.data.pairs.in_folds`.
 
     Parameters
     ----------
@@ -150,12 +90,12 @@ def calfw(path: Path | str, folder: str = "") -> PairList:
 
     Raises
     ------
-    DataError : a line of another form, tokens that differ within a pair, or unequal folds
+    DataError : a line of another form, tokens that differ within a pair, or fewer pairs of a kind
+        than folds
     """
-    path, lines = Path(path), _lines(path)
-    if len(lines) % 2:
-        raise DataError(f"{path}: {len(lines):,} lines are no whole number of pairs, a pair has two")
-    rows = [line.rsplit(None, 1) for line in lines]
+    path, rows = Path(path), [line.rsplit(None, 1) for line in lines(path)]
+    if len(rows) % 2:
+        raise DataError(f"{path}: {len(rows):,} lines are no whole number of pairs, a pair has two")
     found, counts = [], [0, 0]
     for k in range(0, len(rows), 2):
         (first, token), (second, other) = _two(rows[k], path, k), _two(rows[k + 1], path, k + 1)
@@ -164,23 +104,24 @@ def calfw(path: Path | str, folder: str = "") -> PairList:
         found.append((first, second, token))
         counts[token > 0] += 1
     with_folds = max(token for _, _, token in found) > 1
+    try:
+        folds = [in_folds(counts[same], 10) if not (same and with_folds) else None for same in (False, True)]
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
     seen, pairs = [0, 0], []
     for first, second, token in found:
         same = token > 0
-        fold = token - 1 if same and with_folds else seen[same] * 10 // counts[same]
+        dealt = folds[same]
+        fold = token - 1 if dealt is None else int(dealt[seen[same]])
         seen[same] += 1
         prefix = f"{folder}/" if folder else ""
-        pairs.append(_Pair(prefix + first, prefix + second, same, fold))
-    return _listed(_equal_folds(pairs, path), path)
-
-
-def _lfw_name(person: str, number: str) -> str:
-    return f"{person}/{person}_{int(number):04d}.jpg"
+        pairs.append(Pair(prefix + first, prefix + second, same, fold))
+    return listed(by_fold(pairs, path), path)
 
 
 def _cfp_numbered(path: Path) -> dict[int, str]:
     names = {}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(lines(path), start=1):
         fields = line.split(None, 1)
         if len(fields) != 2 or not fields[0].isdigit():
             raise DataError(f"{path}, line {number}: `number path` is wanted, not {line[:60]!r}")
@@ -206,48 +147,3 @@ def _innermost(cell: Any, ndim: int) -> Any:
     if inner.ndim != ndim or inner.size == 0:
         raise ValueError(f"an array of {ndim} dimensions is wanted, this one has shape {inner.shape}")
     return inner
-
-
-def _equal_folds(found: Sequence[_Pair], path: Path) -> Sequence[_Pair]:
-    """The pairs fold by fold, the genuine ones of a fold first, if all folds have as many of both.
-
-    Raises
-    ------
-    DataError : the folds are unequal
-    """
-    counts: dict[int, list[int]] = {}
-    for pair in found:
-        counts.setdefault(pair.fold, [0, 0])[pair.same] += 1
-    sizes = {tuple(count) for count in counts.values()}
-    if len(sizes) != 1 or sorted(counts) != list(range(len(counts))):
-        told = ", ".join(f"{fold + 1}: {counts[fold][1]} + {counts[fold][0]}" for fold in sorted(counts))
-        raise DataError(f"{path}: the folds are unequal (genuine + impostor pairs of {told})")
-    return sorted(found, key=lambda pair: (pair.fold, not pair.same))
-
-
-def _listed(found: Sequence[_Pair], path: Path) -> PairList:
-    position: dict[str, int] = {}
-    rows = [(position.setdefault(p.first, len(position)), position.setdefault(p.second, len(position))) for p in found]
-    first, second = np.array(rows, dtype=np.int64).T
-    same = np.array([pair.same for pair in found])
-    fold = np.array([pair.fold for pair in found], dtype=np.int64)
-    return PairList(tuple(position), Pairs(first, second, same, fold), path)
-
-
-def _lines(path: Path | str) -> list[str]:
-    """The lines of a text file that are not blank.
-
-    Raises
-    ------
-    DataError : it does not exist, is empty, or is no text
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text ({error.reason} at byte {error.start})") from None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise DataError(f"{path} is empty")
-    return lines

@@ -44,6 +44,23 @@ def sample(labels: ArrayLike, per_fold: int = 300, folds: int = 10, seed: int = 
     return Pairs(both[order, 0], both[order, 1], same[order], np.concatenate([fold, fold])[order])
 
 
+def in_folds(count: int, folds: int) -> NDArray[np.int64]:
+    """The fold of each of `count` pairs in a list: folds one after the other, as equal as can be.
+
+    Where `count` is no multiple of `folds` the first ones have one pair more. That is
+    scikit-learn's ``KFold`` without shuffling, by which arcface_torch and FaceNet's code cut their
+    lists.
+
+    Raises
+    ------
+    ValueError : fewer pairs than folds
+    """
+    if count < folds:
+        raise ValueError(f"{count:,} pairs do not fill {folds} folds")
+    sizes = count // folds + (np.arange(folds) < count % folds)
+    return np.repeat(np.arange(folds), sizes)
+
+
 def every(labels: ArrayLike) -> Pairs:
     """All n (n - 1) / 2 pairs of n pictures, in one fold: for histograms and exact ROC curves."""
     ids = np.asarray(labels)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cdmllab.data import archives, roots
 from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.files import write_text
+from cdmllab.processes import print_anything
 
 Counts = dict[str, int | tuple[int, int]]  # a number, or the least and the most
 
@@ -64,12 +65,20 @@ class Job:
     out : the folder that made things go to
     dry_run : tell what would be done, and do nothing
     workers : threads
+    fetch : whether the script may download what is missing
     """
 
     def __init__(
-        self, manifest: Manifest, out: Path, *, dry_run: bool = False, workers: int = 1, other_counts: bool = False
+        self,
+        manifest: Manifest,
+        out: Path,
+        *,
+        dry_run: bool = False,
+        workers: int = 1,
+        other_counts: bool = False,
+        fetch: bool = False,
     ) -> None:
-        self.manifest, self.out, self.dry_run, self.workers = manifest, out, dry_run, workers
+        self.manifest, self.out, self.dry_run, self.workers, self.fetch = manifest, out, dry_run, workers, fetch
         self._other_counts = other_counts
         self._missing = False
 
@@ -114,13 +123,18 @@ class Job:
         known = next((f for name, f in self.manifest.files.items() if path.as_posix().endswith(name)), None)
         if known is None or not path.is_file() or self._other_counts:
             return
-        size = path.stat().st_size
+        if path.suffix == ".txt":  # git and editors on Windows change its line ends, and nothing else
+            content = path.read_bytes().replace(b"\r\n", b"\n")
+            size, digest = len(content), hashlib.sha256(content).hexdigest()
+        else:
+            size, digest = path.stat().st_size, None
         if size != known.bytes:
             raise DataError(f"{path} has {size:,} bytes, {known.bytes:,} are expected: the download is not complete")
         if self.dry_run:
             return
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest is None:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != known.sha256:
             raise DataError(f"{path} has SHA-256 {digest}, {known.sha256} is expected: it is not the file handed out")
         self.say(f"checked {path}")
@@ -200,21 +214,34 @@ def _size(path: Path) -> str:
     return str(path.stat().st_size)
 
 
-def main(script: str, make: Callable[[Job], None], arguments: list[str] | None = None) -> None:
-    """The command line of a data script; `script` is its ``__file__``."""
+def main(
+    script: str, make: Callable[[Job], None], arguments: list[str] | None = None, *, fetches: bool = False
+) -> None:
+    """The command line of a data script.
+
+    Parameters
+    ----------
+    script : its ``__file__``
+    make : what it does
+    arguments : of the command line; default: the process's own
+    fetches : whether it can download, and so has the option ``--fetch``
+    """
+    print_anything()
     path = Path(script)
     parser = argparse.ArgumentParser(description=make.__doc__)
     parser.add_argument("--to", type=Path, default=None, metavar="FOLDER", help="where made things go (default: data)")
     parser.add_argument("--dry-run", action="store_true", help="tell what is there and what would be done")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads")
     parser.add_argument("--other-counts", action="store_true", help="accept another version of the data set")
+    if fetches:
+        parser.add_argument("--fetch", action="store_true", help="download what is missing")
     given = parser.parse_args(arguments)
     try:
         manifest = Manifest.read(path.parent / "manifests" / f"{path.stem}.json")
         print(f"{manifest.title}. Licence: {manifest.licence}\nSource: {manifest.source}\nCite: {manifest.cite}")
         out = given.to or roots.to_write()
         options = {"dry_run": given.dry_run, "workers": given.workers, "other_counts": given.other_counts}
-        make(Job(manifest, out, **options))
+        make(Job(manifest, out, fetch=fetches and given.fetch, **options))
     except CdmlLabError as error:
         print(f"{path.name}: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -2,25 +2,25 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab.data import bins, ijb, lfw, packing, pair_lists
-from cdmllab.data.align import align, landmarks_of, read_landmarks
+from cdmllab.data import bins, ijb, lfw, orientation, packing, pair_lists
+from cdmllab.data.align import align, landmarks_by_image, read_landmarks
 from cdmllab.data.crop import centre_square
 from cdmllab.data.decode import Colour, decode, encode_jpeg
-from cdmllab.data.folders import listing
+from cdmllab.data.folders import below, listing
 from cdmllab.data.packs import Pack
 from cdmllab.data.packwriter import JOURNAL, PackWriter
 from cdmllab.data.pair_lists import PairList
 from cdmllab.data.pairs import Pairs
 from cdmllab.data.people import gallery_and_probes, gallery_pairs
 from cdmllab.data.prepare import Job
-from cdmllab.data.sets import ArraySet
+from cdmllab.data.walk import LeftOut, summary
 from cdmllab.errors import DataError
 from cdmllab.files import write_text
 
@@ -36,10 +36,11 @@ def pair_list_bin(job: Job, name: str, listed: PairList, root: Path, landmarks: 
 
     def write(target: Path) -> None:
         files = listed.found_below(root)
-        known = read_landmarks(landmarks) if landmarks is not None else None
+        names = [below(file, root) for file in files]
+        known = _landmarks(landmarks, names)
         if known is None:
             job.say("no landmarks: pictures are cut to their middle, not aligned")
-        jpegs = [_face(file, file.relative_to(root).as_posix(), known) for file in files]
+        jpegs = [_face(file, name, known) for file, name in zip(files, names, strict=True)]
         bins.write(target, _side_by_side(jpegs, listed.pairs), listed.pairs.same)
 
     return job.make(f"verification/{name}.bin", write, count_bin)
@@ -79,6 +80,7 @@ def training_pack(job: Job, name: str, pack: str, folder: str, *archives: str) -
     def write(target: Path) -> None:
         settings = packing.Settings(SIZE, landmarks=marks)
         report = packing.pack(source, target, settings, workers=job.workers)
+        _say_left_out(job, report.left_out)
         if report.skipped:
             job.say(f"{len(report.skipped):,} pictures skipped, see {target / packing.REPORT}")
 
@@ -87,10 +89,10 @@ def training_pack(job: Job, name: str, pack: str, folder: str, *archives: str) -
 
 def lfw_pack(job: Job, archive: Path, pair_file: Path) -> None:
     """LFW at 112 x 112: a pack of everybody, the people to leave out for each fold, and the bin of View 2."""
-    memory: list[tuple[ArraySet, Pairs]] = []
+    memory: list[tuple[lfw.Faces, Pairs]] = []
     colour: Colour = "GRAY" if archive.name.startswith("lfwa") else "RGB"
 
-    def faces() -> tuple[ArraySet, Pairs]:
+    def faces() -> tuple[lfw.Faces, Pairs]:
         if not memory:
             pictures = lfw.pictures(archive, size=(SIZE, SIZE), colour=colour)
             memory.append((pictures, lfw.pairs(pictures, path=pair_file)))
@@ -127,12 +129,14 @@ def gallery_bin(job: Job, name: str, root: Path, seed: int = 0, per_fold: int = 
 
     def write(target: Path) -> None:
         found = listing(root, min_pictures=2)
+        _say_left_out(job, found.left_out)
         marks = root.parent / "landmarks.txt"
-        known = read_landmarks(marks) if marks.is_file() else None
+        names = [below(file, root) for file in found.files]
+        known = _landmarks(marks if marks.is_file() else None, names)
         split = gallery_and_probes(found.labels, seed=seed)
         pairs = gallery_pairs(found.labels, split, per_fold, seed=seed)
         rows = np.unique(np.concatenate([pairs.first, pairs.second])).tolist()
-        faces = {k: _face(found.files[k], found.files[k].relative_to(root).as_posix(), known) for k in rows}
+        faces = {k: _face(found.files[k], names[k], known) for k in rows}
         bins.write(target, _side_by_side(faces, pairs), pairs.same)
 
     return job.make(f"verification/{name}.bin", write, count_bin)
@@ -164,14 +168,24 @@ def ijb_check(job: Job, name: Literal["ijbb", "ijbc"]) -> None:
     job.verify(name, count)
 
 
+def _landmarks(path: Path | None, names: list[str]) -> dict[str, NDArray[np.float64]] | None:
+    return None if path is None else landmarks_by_image(names, read_landmarks(path), path)
+
+
+def _say_left_out(job: Job, left_out: Iterable[LeftOut]) -> None:
+    for line in summary(left_out):
+        job.say(f"left out {line}")
+
+
 def _face(file: Path, name: str, known: Mapping[str, NDArray[np.float64]] | None) -> bytes:
     data = file.read_bytes()
     pixels = decode(data, str(file))
     if known is None:
-        if pixels.shape[:2] == (SIZE, SIZE) and data[:3] == b"\xff\xd8\xff":
+        is_jpeg = data[:3] == b"\xff\xd8\xff" and orientation.of_jpeg(data) == orientation.UPRIGHT
+        if pixels.shape[:2] == (SIZE, SIZE) and is_jpeg:
             return data
         return encode_jpeg(centre_square(pixels, SIZE))
-    points = landmarks_of(name, known)
+    points = known.get(name)
     if points is None:
         raise DataError(f"there are no landmarks for {name}")
     try:

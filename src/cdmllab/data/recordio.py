@@ -15,6 +15,7 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cdmllab.data import sniff
 from cdmllab.errors import DataError
 
 MAGIC = 0xCED7230A
@@ -76,6 +77,15 @@ class RecordFile:
         whole: NDArray[np.bool_] = self.words[self.offsets // 4 + 1] >> 29 == WHOLE
         return whole
 
+    def scan(self) -> NDArray[np.int64]:
+        """Where the records start by their own lengths, whatever an index says; shape (n,).
+
+        Raises
+        ------
+        DataError : damage, with the record and the byte
+        """
+        return scan(self._view, self.path)
+
     def _checked(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Offsets from an index, each seen to be the start of a record that ends inside the file."""
         starts = np.asarray(offsets, dtype=np.int64)
@@ -131,7 +141,8 @@ def parts(data: memoryview, start: int, path: Path, record: int) -> tuple[list[m
         magic, word = _HEADER.unpack_from(data, position)
         part, length = word >> 29, word & LONGEST
         if magic != MAGIC:
-            raise DataError(f"{where}: the magic word 0x{MAGIC:x} is wanted, 0x{magic:x} stands there")
+            hint = sniff.hint(data[position : position + sniff.HEAD_BYTES])
+            raise DataError(f"{where}: the magic word 0x{MAGIC:x} is wanted, 0x{magic:x} stands there{hint}")
         if part not in ((WHOLE, FIRST) if not found else (MIDDLE, LAST)):
             raise DataError(f"{where}: a part of kind {part} cannot stand {'first' if not found else 'after another'}")
         end = position + 8 + length
@@ -187,12 +198,14 @@ def read_index(path: Path | str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     ------
     DataError : a line of another form, or a key twice
     """
-    lines = Path(path).read_bytes().splitlines()
+    data = Path(path).read_bytes()
+    lines = data.splitlines()
     try:
         table = np.array([line.split() for line in lines if line.strip()], dtype=np.int64).reshape(-1, 2)
     except (ValueError, OverflowError):
         bad = next(number for number, line in enumerate(lines, 1) if line.strip() and not _is_index_line(line))
-        raise DataError(f"{path}, line {bad}: `key<TAB>offset` is wanted, not {lines[bad - 1][:60]!r}") from None
+        said = f"{lines[bad - 1][:60]!r}{sniff.hint(data)}"
+        raise DataError(f"{path}, line {bad}: `key<TAB>offset` is wanted, not {said}") from None
     if len(table) == 0:
         raise DataError(f"{path} is empty")
     keys, offsets = table.T

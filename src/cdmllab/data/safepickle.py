@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdmllab.data import sniff
 from cdmllab.errors import DataError
 
 _LARGEST_BYTES = 2**31  # of one array
@@ -110,8 +111,15 @@ def loads(data: bytes, where: str) -> Any:
         *(pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError),
         *(MemoryError, OverflowError, NotImplementedError, AssertionError, RecursionError, struct.error),
     ) as error:
-        raise DataError(f"{where} is no readable pickle ({type(error).__name__}: {error})") from error
+        raise DataError(f"{where} is no readable pickle{sniff.hint(data) or f' ({_reason(error)})'}") from error
     return loaded
+
+
+def _reason(error: BaseException) -> str:
+    """Why the machine stopped; it looks an instruction up by its byte, so an unknown one is a bare `KeyError: 60`."""
+    if isinstance(error, KeyError) and error.args and isinstance(error.args[0], int):
+        return f"the byte 0x{error.args[0]:02x} is no instruction of a pickle"
+    return f"{type(error).__name__}: {error}"
 
 
 def array(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Embeddings of many pictures, with or without the mirrored ones."""
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -49,7 +50,7 @@ def embed(
     """
     if len(images) == 0:
         raise ValueError("there are no pictures to embed")
-    device = next(backbone.parameters()).device
+    device = next(chain(backbone.parameters(), backbone.buffers())).device
     backbone.eval()
     parts = []
     for start in range(0, len(images), batch_size):

@@ -55,11 +55,13 @@ def _worst(evaluation: Evaluation, protocol: Protocol, count: int = 16) -> Figur
 
 def _by_nuisance(evaluation: Evaluation, protocol: Protocol, name: str) -> Figure:
     figure, axes = plots.figure(2, width=7.6, height=2.8)
+    who = protocol.people()
     for ax, how in zip(axes, get_args(Together), strict=True):
         of_pair = protocol.nuisance_of_pairs(name, how)
         edges = np.histogram_bin_edges(of_pair, 6)
         for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
-            found = errors.by_nuisance(evaluation.wrong[rows], of_pair[rows], edges)
+            people = None if who is None else (who[0][rows], who[1][rows])
+            found = errors.by_nuisance(evaluation.wrong[rows], of_pair[rows], edges, people=people)
             plots.error_rates(ax, found, name=kind, nuisance=f"{name}: {_WORDS[how]}")
     axes[0].legend()
     return figure

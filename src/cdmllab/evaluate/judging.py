@@ -27,6 +27,7 @@ class Settings(NamedTuple):
     replicates: int = 1000
     seed: int = 0
     batch_size: int = 512
+    world: int = 0  # of the face lab's protocols
 
 
 DEFAULTS = Settings()
@@ -61,7 +62,8 @@ def judge(
     ValueError : pictures the network does not take, embeddings that are not finite; as `evaluate`
     CdmlLabError : as `protocols.load`
     """
-    protocol = protocols.load(name, getattr(backbone, "size", None))
+    square = preprocessing.crop_of(prepare) if isinstance(prepare, Mapping) else preprocessing.WHOLE
+    protocol = protocols.load(name, getattr(backbone, "size", None), settings.world, square)
     flip = protocol.mirror if settings.flip is None else settings.flip
     key = {
         "weights_sha256": digest(backbone),
@@ -85,8 +87,17 @@ def judge(
     return done, protocol, False
 
 
-def decide(evaluation: Evaluation, validation: Evaluation, far: float) -> Evaluation:
+def decide(
+    evaluation: Evaluation, validation: Evaluation, far: float, people: calibration.People | None = None
+) -> Evaluation:
     """Judge by the threshold that has a wanted FAR on the pairs of another protocol.
+
+    Parameters
+    ----------
+    evaluation : what is judged
+    validation : of the protocol that the threshold comes from
+    far : the wanted FAR
+    people : who is compared in the pairs that are judged (`Protocol.people`), for the intervals
 
     Raises
     ------
@@ -96,7 +107,7 @@ def decide(evaluation: Evaluation, validation: Evaluation, far: float) -> Evalua
     if source == evaluation.measures["protocol"]:
         raise ValueError(f"a threshold chosen on {source} cannot be judged on it: name another protocol")
     threshold = calibration.threshold_at_far(validation.scores, validation.same, far)
-    said = calibration.decide(evaluation.scores, evaluation.same, threshold)
+    said = calibration.decide(evaluation.scores, evaluation.same, threshold, people=people)
     rates = {
         name: {"value": rate.value, "interval": [rate.low, rate.high], "pairs": rate.pairs}
         for name, rate in (("far", said.far), ("tar", said.tar))
@@ -113,6 +124,7 @@ def by_nuisance(evaluation: Evaluation, protocol: Protocol, bins: int = 6) -> di
     nuisance that no picture has.
     """
     tables: dict[str, Any] = {}
+    who = protocol.people()
     for name in protocol.nuisances if protocol.templates is None else ():
         for how in get_args(Together):
             of_pair = protocol.nuisance_of_pairs(name, how)
@@ -121,7 +133,8 @@ def by_nuisance(evaluation: Evaluation, protocol: Protocol, bins: int = 6) -> di
             edges = np.histogram_bin_edges(of_pair, bins)
             table: dict[str, Any] = {"edges": edges.tolist()}
             for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
-                found = errors.by_nuisance(evaluation.wrong[rows], of_pair[rows], edges)
+                people = None if who is None else (who[0][rows], who[1][rows])
+                found = errors.by_nuisance(evaluation.wrong[rows], of_pair[rows], edges, people=people)
                 table[kind] = {key: _plain(values) for key, values in found._asdict().items() if key != "edges"}
             tables.setdefault(name, {})[how] = table
     return tables

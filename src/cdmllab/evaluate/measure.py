@@ -1,6 +1,6 @@
 """The long way: everything a protocol can tell about some embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from cdmllab.data.pairs import Pairs
 from cdmllab.evaluate.evaluation import Evaluation, file_name
 from cdmllab.evaluate.identify import identify
 from cdmllab.evaluate.protocol import Protocol
-from cdmllab.metrics import bootstrap, fixed_grid, ranked, scoring, templates, verification
+from cdmllab.metrics import bootstrap, fixed_grid, nearest_far, ranked, scoring, templates, verification
 from cdmllab.runs import provenance
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -29,9 +29,10 @@ def evaluate(
 ) -> Evaluation:
     """Measure embeddings of shape (n, d) by a protocol of n pictures.
 
-    Accuracy over folds by the exact rule and by arcface_torch's, TAR at each FAR that the pairs can resolve, AUC and
-    EER, with bootstrap intervals over identities, and 1:N identification with the same pictures. Where identities are
-    unknown or fewer than ten the intervals are over pairs, and say so: they are too narrow.
+    Accuracy over folds and TAR at each FAR that the pairs can resolve, both by the exact rule and by
+    arcface_torch's, AUC and EER, with bootstrap intervals over identities, and 1:N identification with the same
+    pictures. Where identities are unknown or fewer than ten the intervals are over pairs, and say so: they are too
+    narrow.
 
     Parameters
     ----------
@@ -87,11 +88,7 @@ def evaluate(
         "auc": told("auc", ranked.auc(by_kind)),
         "eer": told("eer", ranked.eer(by_kind)),
         "tar_at_far": [
-            {
-                "far": far,
-                **told(f"tar@{far:g}", ranked.tar_at_far(by_kind, far)),
-                "threshold_cos": told(f"threshold@{far:g}", ranked.lowest_accepted(by_kind, far)),
-            }
+            _at(far, by_kind, told)
             if far in within
             else {"far": far, "value": None, "reason": f"{impostors:,} impostor pairs cannot resolve it"}
             for far in fars
@@ -135,6 +132,21 @@ def _compared(embeddings: ArrayLike, protocol: Protocol) -> _Compared:
         return _Compared(e, p.first, p.second, "picture")
     pooled = templates.pool(e, *protocol.templates)
     return _Compared(pooled.embeddings, pooled.rows(p.first), pooled.rows(p.second), "template")
+
+
+def _at(far: float, by_kind: ranked.Ranked, told: Callable[[str, float], dict[str, Any]]) -> dict[str, Any]:
+    """TAR and threshold at a FAR by the exact rule, and arcface_torch's rule beside it."""
+    tar, nearest = ranked.tar_at_far(by_kind, far), nearest_far.tar_at_far(by_kind, far)
+    return {
+        "far": far,
+        **told(f"tar@{far:g}", tar),
+        "threshold_cos": told(f"threshold@{far:g}", ranked.lowest_accepted(by_kind, far)),
+        "arcface_torch_rule": {
+            **told(f"nearest_tar@{far:g}", nearest.tar),
+            "far": nearest.far,
+            "difference": nearest.tar - tar,
+        },
+    }
 
 
 def _over_folds(exact: verification.FoldAccuracy, scores: NDArray[np.float64], pairs: Pairs) -> dict[str, Any]:

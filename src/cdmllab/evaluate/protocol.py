@@ -60,6 +60,20 @@ class Protocol:
         if self.templates is None and len(beyond):
             raise ValueError(f"protocol {self.name}: a pair names picture {beyond[0]}, and there are only {n}")
 
+    def people(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """Who is compared in each pair: the identities of the first and of the second side, each of shape (p,).
+
+        None where the protocol does not know. Intervals of shares of pairs need it, see `calibration.rates`.
+        """
+        if self.identity is None:
+            return None
+        if self.templates is None:
+            return self.identity[self.pairs.first], self.identity[self.pairs.second]
+        number, start = np.unique(self.templates.template, return_index=True)
+        own = self.identity[start]
+        first, second = (own[np.searchsorted(number, side)] for side in self.pairs[:2])
+        return first, second
+
     def digest(self) -> str:
         """SHA-256 over all that is judged; pictures that are not in memory count by the `content` they tell."""
         found = hashlib.sha256(f"{self.name}: {len(self.images)} pictures, {', '.join(self.nuisances)}".encode())

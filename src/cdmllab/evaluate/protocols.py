@@ -7,18 +7,24 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from cdmllab.data import att_faces, digits, lfw, omniglot, pairs, verification
+from cdmllab.data.crop import FACE_PX, Square
 from cdmllab.errors import CdmlLabError, did_you_mean, plain
 from cdmllab.evaluate import npz, real
+from cdmllab.evaluate.cropping import cropped, refuse, side_of_whole
 from cdmllab.evaluate.protocol import Protocol, Templates
-from cdmllab.faces import FACTORS
+from cdmllab.faces import FACTORS, SIZES
 from cdmllab.faces import protocols as lab
+from cdmllab.preprocessing import WHOLE
 
 _LONGEST = 1000  # characters of a pattern; the time it takes grows with the square
-Loader = Callable[[int | None], Protocol]
-"""From the size in pixels of the network's input, None for the protocol's own, to the protocol."""
+Loader = Callable[[int | None, Square | None], Protocol]
+"""From the size in pixels of the network's input (None: the protocol's own) and the part of a face
+that it sees (None: all of it) to the protocol."""
+
+PLAIN_WITHOUT = ("restyling", "roll")  # what real benchmarks align away, or what is not the same face at all
 
 
 def _there() -> str:
@@ -74,30 +80,41 @@ def matching(patterns: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def load(name: str, size: int | None = None) -> Protocol:
+def load(name: str, size: int | None = None, world: int = 0, square: Square | None = None) -> Protocol:
     """Load a protocol, or a file of pictures and pairs.
 
     Parameters
     ----------
     name : as in `names`, or the path of an ``.npz`` file, see `cdmllab.evaluate.npz`
     size : of the pictures in pixels, for protocols that come in more than one
+    world : seed of the face lab's people, for its protocols; another seed, other people
+    square : the part of an aligned face that the network sees, see `preprocessing.crop_of`
 
     Raises
     ------
-    CdmlLabError : there is no such protocol, or its data is missing
+    CdmlLabError : there is no such protocol, its data is missing, or a part is wanted of what is
+        no aligned face
     """
+    square = None if square == WHOLE else square
+    if world and not in_lab(name):
+        raise CdmlLabError(f"only the face lab has more than one world: {name} cannot be drawn from world {world}")
+    if in_lab(name):
+        prefix, recipe = name.split("/")
+        return _lab(prefix, recipe, size, square, world)
     if name in _TABLE:
-        return _TABLE[name].load(size)
+        return _TABLE[name].load(size, square)
     (name,) = matching([name])
-    return _READERS[Path(name).suffix](Path(name))
+    return cropped(_READERS[Path(name).suffix](Path(name)), square, size)
 
 
-def _digits_known(size: int | None) -> Protocol:
+def _digits_known(size: int | None, square: Square | None = None) -> Protocol:
+    refuse("digits/known", square)
     _, held_out = digits.split(digits.load(range(7)))
     return _digits("digits/known", held_out)
 
 
-def _digits_strangers(size: int | None) -> Protocol:
+def _digits_strangers(size: int | None, square: Square | None = None) -> Protocol:
+    refuse("digits/strangers", square)
     return _digits("digits/strangers", digits.load([7, 8, 9]))
 
 
@@ -106,15 +123,29 @@ def _digits(name: str, part: digits.Digits) -> Protocol:
     return Protocol(name, part.images, pairs.sample(identity), identity, mirror=False)
 
 
-def _lab(name: str, part: Literal["test", "validation"], size: int | None) -> Protocol:
-    drawn = lab.load(name, size=size or 112, part=part)
+def in_lab(name: str) -> bool:
+    """Whether a protocol is the face lab's."""
+    return name in _TABLE and name.split("/")[0] in _LAB
+
+
+def _lab(prefix: str, recipe: str, size: int | None, square: Square | None = None, world: int = 0) -> Protocol:
+    whole = size or FACE_PX
+    if square is not None:
+        whole = min(max(side_of_whole(square, whole), SIZES[0]), SIZES[1])
+    drawn = lab.load(recipe, size=whole, seed=world, **_LAB[prefix])
     nuisances = {
         f"{factor} ({about.unit})" if about.unit else factor: drawn.nuisances.values[factor].double().numpy()
         for factor, about in FACTORS.items()
     }
     templates = None if drawn.templates is None else Templates(*drawn.templates)
-    full = f"{_PARTS[part]}/{name}"
-    return Protocol(full, drawn, drawn.pairs, drawn.identity, templates, nuisances=nuisances)
+    shown = Protocol(f"{prefix}/{recipe}", drawn, drawn.pairs, drawn.identity, templates, nuisances=nuisances)
+    return cropped(shown, square, size)
+
+
+def _about_lab(prefix: str, recipe: str) -> str:
+    notes = [", every pair" if _LAB[prefix].get("every_pair") else ""]
+    notes += [f", without {' and '.join(PLAIN_WITHOUT)}" if _LAB[prefix].get("without") else ""]
+    return lab.about(recipe) + "".join(notes)
 
 
 def _verification(name: str, known: verification.Known) -> Entry:
@@ -128,7 +159,13 @@ def _lfw(about: str, name: str, view: str, folds: tuple[int, ...] = ()) -> Entry
 
 _READERS: dict[str, Callable[[Path], Protocol]] = {".npz": npz.read, ".bin": npz.bin_file}
 
-_PARTS: dict[Literal["test", "validation"], str] = {"test": "lab", "validation": "lab-validation"}
+_LAB: dict[str, dict[str, Any]] = {
+    "lab": {},
+    "lab-validation": {"part": "validation"},
+    "lab-all": {"every_pair": True},
+    "lab-plain": {"without": PLAIN_WITHOUT},
+    "lab-plain-all": {"every_pair": True, "without": PLAIN_WITHOUT},
+}
 
 _TABLE: dict[str, Entry] = {
     "digits/known": Entry("held-out pictures of the digits 0 to 6, 6,000 pairs", _digits_known),
@@ -147,8 +184,9 @@ _TABLE: dict[str, Entry] = {
         partial(omniglot.missing, "images_background_small2"),
     ),
     **{
-        f"{prefix}/{name}": Entry(lab.about(name), partial(_lab, name, part))
-        for part, prefix in _PARTS.items()
-        for name in lab.names()
+        f"{prefix}/{recipe}": Entry(_about_lab(prefix, recipe), partial(_lab, prefix, recipe))
+        for prefix, options in _LAB.items()
+        for recipe in lab.names()
+        if recipe in lab.RECIPES or set(options) <= {"part"}
     },
 }

@@ -1,82 +1,99 @@
 """Protocols on real pictures, from the data folders: LFW and its like, AT&T's faces, Omniglot."""
 
 import functools
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.data import att_faces, ijb, lfw, omniglot, verification
-from cdmllab.data.crop import resize
+from cdmllab.data.crop import FACE_PX, Square, resize
 from cdmllab.data.pairs import Pairs, sample
 from cdmllab.data.sets import ArraySet
+from cdmllab.evaluate.cropping import cropped, refuse
 from cdmllab.evaluate.npz import InMemory
 from cdmllab.evaluate.protocol import Protocol, Templates
+from cdmllab.preprocessing import WHOLE
 
-_OWN = 112  # pixels, where nobody asks for another size
 
-
-def pairs(name: str, size: int | None) -> Protocol:
+def pairs(name: str, size: int | None, square: Square | None = None) -> Protocol:
     """A set of pairs by its name in `cdmllab.data.verification`.
+
+    Its images end where the aligned face ends: a part that reaches beyond is black there.
 
     Raises
     ------
     DataError : it is not there, and how to get it
     """
     found = verification.load(name)
+    if square is not None:
+        return cropped(Protocol(name, InMemory(found.images), found.pairs), square, size)
     return Protocol(name, InMemory(_scaled(found.images, size)), found.pairs)
 
 
-def templates(name: str, size: int | None) -> Protocol:
-    """IJB-B or IJB-C, its faces aligned at the size that is wanted."""
+def templates(name: str, size: int | None, square: Square | None = None) -> Protocol:
+    """IJB-B or IJB-C, its faces aligned at the size that is wanted, as the network sees them."""
     found = verification.load_templates(name)
     pooled = Templates(found.template, found.media, found.detector_score)
-    return Protocol(name, _Aligned(found, size or _OWN), found.pairs, templates=pooled)
+    return Protocol(name, _Aligned(found, size or FACE_PX, square), found.pairs, templates=pooled)
 
 
 class _Aligned:
     """The faces of IJB at one size, as `Pictures`."""
 
-    def __init__(self, found: ijb.TemplateSet, size: int) -> None:
-        self._found, self._size = found, size
-        self.content = (np.array(found.names), found.points)
+    def __init__(self, found: ijb.TemplateSet, size: int, square: Square | None) -> None:
+        self._found, self._size, self._square = found, size, square
+
+    @property
+    def content(self) -> tuple[NDArray[np.generic], ...]:
+        """Names, points, and the size of each file: half a million are too many to read for a digest."""
+        files = (self._found.root / "loose_crop" / name for name in self._found.names)
+        sizes = [file.stat().st_size if file.is_file() else -1 for file in files]
+        return np.array(self._found.names), self._found.points, np.array(sizes), np.array(self._square or ())
 
     def __len__(self) -> int:
         return len(self._found)
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
-        return self._found.read(rows, self._size)
+        return self._found.read(rows, self._size, self._square)
 
 
-def lfw_archive(name: str, view: str, folds: tuple[int, ...], size: int | None) -> Protocol:
+def lfw_archive(
+    name: str, view: str, folds: tuple[int, ...], size: int | None, square: Square | None = None
+) -> Protocol:
     """LFW from its archive of pictures: some folds of View 2, or View 1; all pictures that the pairs show, in grey.
 
     Raises
     ------
     DataError : it is not there, and how to get it
     """
-    faces = _lfw(size or _OWN)
+    faces = _lfw(lfw.archive(), size or FACE_PX, square or WHOLE)
     listed = lfw.pairs(faces, view)  # type: ignore[arg-type]
     kept = np.isin(listed.fold, folds) if folds else np.ones(len(listed.fold), dtype=bool)
     chosen = Pairs(listed.first[kept], listed.second[kept], listed.same[kept], listed.fold[kept])
     return _of_some(name, faces, chosen)
 
 
-def att(name: str, size: int | None) -> Protocol:
-    """AT&T's 40 people in 10 folds that share nobody."""
-    side = size or _OWN
+def att(name: str, size: int | None, square: Square | None = None) -> Protocol:
+    """AT&T's 40 people in 10 folds that share nobody; not aligned."""
+    refuse(name, square)
+    side = size or FACE_PX
     faces = att_faces.load((side, side))
     return Protocol(name, InMemory(faces.images), att_faces.pairs(faces), faces.labels)
 
 
-def handwriting(name: str, part: str, without: tuple[str, ...], size: int | None) -> Protocol:
+def handwriting(
+    name: str, part: str, without: tuple[str, ...], size: int | None, square: Square | None = None
+) -> Protocol:
     """Characters of some alphabets of Omniglot; mirrored they are others."""
+    refuse(name, square)
     drawn = omniglot.load(part, without=without, size=size or 28)
     return Protocol(name, InMemory(drawn.images), sample(drawn.labels), drawn.labels, mirror=False)
 
 
 @functools.lru_cache(maxsize=2)
-def _lfw(size: int) -> ArraySet:
-    return lfw.pictures(size=(size, size))
+def _lfw(archive: Path | None, size: int, square: Square) -> lfw.Faces:
+    return lfw.pictures(archive, size=(size, size), box=lfw.box(square))
 
 
 def _of_some(name: str, faces: ArraySet, listed: Pairs) -> Protocol:

@@ -70,22 +70,27 @@ def _report(done: "Exported") -> None:
 
 @weights.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="A .pth/.pt checkpoint, a .safetensors release, or a run's folder.")],
-    target: Annotated[Path, typer.Argument(help="A .safetensors file, or a .pth/.pt file as arcface_torch has them.")],
+    source: Annotated[Path, typer.Argument(help="A checkpoint, a .safetensors release, or a run's folder.")],
+    target: Annotated[Path, typer.Argument(help="A .safetensors file, or a .pth/.pt checkpoint.")],
     name: Annotated[str, typer.Option(help="The backbone in a checkpoint (default: the one that fits).")] = "",
     channels: Annotated[
         Literal["RGB", "BGR", "grey"] | None,
-        typer.Option(show_default="RGB", help="The channels a checkpoint was trained on."),
+        typer.Option(show_default="its code's", help="The channels a checkpoint was trained on."),
     ] = None,
     mean: Annotated[
-        float | None, typer.Option(show_default="0.5", help="Taken from pixels in [0, 1], for a checkpoint.")
+        float | None,
+        typer.Option(show_default="its code's", help="Subtracted from pixels in [0, 1], for a checkpoint."),
     ] = None,
     std: Annotated[
-        float | None, typer.Option(show_default="0.5", help="Pixels are divided by it, for a checkpoint.")
+        float | None, typer.Option(show_default="its code's", help="Pixels are divided by it, for a checkpoint.")
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Keep a release in float16, half the size.")] = False,
 ) -> None:
-    """Turn a checkpoint or a run into a release, or a release or a run into a checkpoint."""
+    """Turn a checkpoint or a run into a release, or a release or a run into a checkpoint.
+
+    Checkpoints are those of arcface_torch, MagFace, AdaFace and CVLface; each is recorded with the
+    input of its code.
+    """
     from cdmllab.backbones import checkpoints
     from cdmllab.backbones.weights import save_release
     from cdmllab.export import source as sources
@@ -96,10 +101,10 @@ def convert(
         raise CdmlLabError(f"{target}: --half is for releases; arcface_torch's own files are in float32")
     told = {"channels": channels, "mean": mean, "std": std}
     told = {key: value for key, value in told.items() if value is not None}
-    if source.suffix in (".pth", ".pt"):
-        given = sources.from_checkpoint(source, name, {"channels": "RGB", "mean": 0.5, "std": 0.5} | told)
+    if sources.is_checkpoint(source):
+        given = sources.from_checkpoint(source, name, told)
     elif wrong := [*(["name"] if name else []), *told]:
-        raise CdmlLabError(f"{source} says itself what it is: --{wrong[0]} is for checkpoints, .pth or .pt")
+        raise CdmlLabError(f"{source} says itself what it is: --{wrong[0]} is for checkpoints")
     else:
         given = sources.read(source)
     if target.suffix != ".safetensors":
@@ -115,7 +120,14 @@ def convert(
             git_commit=given.git_commit,
             half=half,
         )
+    used = given.preprocessing
     typer.echo(f"{given.name} -> {target} ({target.stat().st_size / 2**20:.2f} MiB)")
+    typer.echo(f"  fed {used['channels']}, (x / 255 - {_one(used['mean'])}) / {_one(used['std'])}")
+
+
+def _one(values: list[float]) -> str:
+    """One number, or all where the channels differ."""
+    return f"{values[0]:g}" if len(set(values)) == 1 else f"[{', '.join(f'{v:g}' for v in values)}]"
 
 
 @weights.command()

@@ -11,7 +11,7 @@ from cdmllab.export import source
 from cdmllab.export.agreement import Agreement
 from cdmllab.export.check import Check
 from cdmllab.files import replacing, workshop, write_text
-from cdmllab.preprocessing import standard
+from cdmllab.preprocessing import usual
 from cdmllab.runs import provenance
 
 Kind = Literal["onnx", "openvino"]
@@ -79,7 +79,7 @@ def export(
     record = {
         "backbone": given.name,
         "options": given.options,
-        "input": standard(given.net.channels, given.net.size),
+        "input": usual(given.preprocessing),
         "trained_at": given.git_commit,
         "protocol": {"identities": identities, "pairs": len(check.protocol.pairs.same), "seed": seed},
         "agreement": {name: one.plain() for name, one in found.items()},
@@ -137,11 +137,15 @@ def _make(given: source.Source, wish: _Wish, check: Check, folder: Path) -> tupl
     return full, found
 
 
+def missing(to: Kind) -> str | None:
+    """The first package that an export needs and that is not installed; None if all are."""
+    return next((module for module in _NEEDED[to] if find_spec(module) is None), None)
+
+
 def _require(to: Kind) -> None:
-    for module in _NEEDED[to]:
-        if find_spec(module) is None:
-            extras = "export,openvino" if to == "openvino" else "export"
-            raise CdmlLabError(f"this export needs {module}: pip install 'cdmllab[{extras}]' brings it")
+    if module := missing(to):
+        extras = "export,openvino" if to == "openvino" else "export"
+        raise CdmlLabError(f"this export needs {module}: pip install 'cdmllab[{extras}]' brings it")
 
 
 def _keep(made: Path, target: Path) -> tuple[Path, ...]:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from cdmllab.backbones import Backbone
 from cdmllab.export.agreement import Embed, Floats
+from cdmllab.export.onnx_network import OWN_INPUT
 from cdmllab.export.source import Source
-from cdmllab.preprocessing import Preprocessing, standard
+from cdmllab.preprocessing import Preprocessing, usual
 
 OPSET = 18
 INPUT, OUTPUT = "data", "embedding"
@@ -34,10 +35,10 @@ class Standardised(nn.Module):
         super().__init__()
         self.net = net
         self.flip = preprocessing["channels"] == "BGR"
-        usual = standard(net.channels, net.size)
+        given = usual(preprocessing)
         mean, std, usual_mean, usual_std = (
             torch.tensor(values).view(-1, 1, 1)
-            for values in (preprocessing["mean"], preprocessing["std"], usual["mean"], usual["std"])
+            for values in (preprocessing["mean"], preprocessing["std"], given["mean"], given["std"])
         )
         self.register_buffer("scale", usual_std / std)
         self.register_buffer("shift", (usual_mean - mean) / std)
@@ -75,7 +76,7 @@ def write(source: Source, path: Path) -> None:
         model,
         {
             "cdmllab.backbone": source.name,
-            "cdmllab.input": json.dumps(standard(net.channels, net.size)),
+            OWN_INPUT: json.dumps(usual(source.preprocessing)),
             "cdmllab.git_commit": source.git_commit,
         },
     )

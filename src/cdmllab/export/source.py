@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 from cdmllab import backbones, runs, training
 from cdmllab.backbones import Backbone, checkpoints, weights
 from cdmllab.errors import CdmlLabError
-from cdmllab.preprocessing import Preprocessing, check
+from cdmllab.preprocessing import INSIGHTFACE, Preprocessing, check
 from cdmllab.runs import Run
+
+CHECKPOINTS = (".pth", ".pt", ".ckpt", ".tar")  # of .pth.tar too
 
 
 class Source(NamedTuple):
@@ -45,25 +47,46 @@ def _released(folder: Path) -> Path:
         raise CdmlLabError(str(error)) from error
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file does not say what it is: by its ending, or a foreign ``.safetensors``."""
+    if path.suffix == ".safetensors":
+        return path.is_file() and not weights.is_release(path)
+    return path.suffix in CHECKPOINTS
+
+
 def from_checkpoint(path: Path, name: str, preprocessing: dict[str, Any]) -> Source:
-    """A checkpoint in arcface_torch's layout, which does not say what it is.
+    """A checkpoint of arcface_torch, MagFace, AdaFace or CVLface, which does not say what it is.
 
     Parameters
     ----------
     path : the file
     name : the backbone; empty for the one whose parameters fit
-    preprocessing : without ``size``, which is the network's
+    preprocessing : what is known of it, any of ``channels``, ``mean`` and ``std``; the rest is that
+        of the code that wrote the file
 
     Raises
     ------
-    CdmlLabError : the file cannot be read, or fits no backbone, or not the one named
+    CdmlLabError : the file cannot be read, fits no backbone or not the one named, or leaves the
+        channels open
     """
-    fitting = name or checkpoints.guess(checkpoints.read(path))
+    state, origin = checkpoints.recognise(path)
+    fitting = name or checkpoints.guess(state)
     if not fitting:
         raise CdmlLabError(f"{path} fits none of {', '.join(backbones.names())}; --name tells how it differs from one")
+    if origin.preprocessing is None and "channels" not in preprocessing:
+        raise CdmlLabError(
+            f"{path} holds {origin.name} and does not say whose: AdaFace feeds its networks BGR, CVLface RGB; "
+            "--channels says which"
+        )
+    usual = origin.preprocessing or INSIGHTFACE
+    if preprocessing.get("channels") == "grey":
+        usual = {**usual, "mean": usual["mean"][0], "std": usual["std"][0]}
     try:
         net = weights.load(fitting, path)
-        used = check({**preprocessing, "size": net.size})
+        used = check({**usual, **preprocessing, "size": net.size})
     except ValueError as error:
         raise CdmlLabError(str(error)) from error
-    return Source(net, fitting, {}, used, {}, runs.provenance()["git_commit"] or "")
+    if (1 if used["channels"] == "grey" else 3) != net.channels:
+        raise CdmlLabError(f"{path}: {fitting} takes {net.channels} channels, and --channels says {used['channels']}")
+    options = weights.implied(fitting, origin)
+    return Source(net, fitting, options, used, {}, runs.provenance()["git_commit"] or "")

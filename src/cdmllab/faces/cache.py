@@ -11,6 +11,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from cdmllab.errors import CdmlLabError, DataError, plain
 from cdmllab.faces.world import FaceWorld
 from cdmllab.files import append_line, read_journal, read_record, write_text
-from cdmllab.processes import end_with_parent
+from cdmllab.processes import GUARD, end_with_parent, refuse_while_imported
 
 PARAMETERS, PICTURES, DONE = "world.json", "pictures.u8", "done.jsonl"
 CHUNK = 512  # pictures; what a kill can cost
@@ -76,6 +77,7 @@ def fill(
     patience_s: float = 0.0,
 ) -> CachedWorld:
     """Render what is missing in the cache of `world`, see `FaceWorld.cached`."""
+    refuse_while_imported("FaceWorld.cached")
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -193,6 +195,11 @@ def _render(
             while waiting:
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     finished(waiting.pop(future), future.result())
+        except BrokenProcessPool:
+            raise CdmlLabError(
+                f"a process that rendered into {folder} has ended: it was killed, the memory did not suffice, "
+                f"or your script starts its work outside its main guard. In that case {GUARD}"
+            ) from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -40,12 +40,18 @@ class Responses(NamedTuple):
         """From plain values: a list of numbers a factor."""
         return cls({name: np.asarray(values[name], dtype=np.float64) for name in FACTORS}, people)
 
+    def parts(self, nuisances: Nuisances) -> Floats:
+        """What each nuisance of each picture costs, in cosine; shape (b, len(FACTORS)), in the order of `FACTORS`."""
+        strengths = nuisances.strengths().double().cpu().numpy()
+        costs = [np.interp(strengths[:, i], STRENGTHS, self.lost[name]) for i, name in enumerate(FACTORS)]
+        found: Floats = np.stack(costs, axis=1)
+        return found
+
     def difficulty(self, nuisances: Nuisances) -> Floats:
         """What the nuisances of each picture cost together, in cosine; shape (b,), 0 for a perfect picture."""
-        strengths = nuisances.strengths().double().cpu().numpy()
-        total = np.zeros(len(strengths))
-        for i, name in enumerate(FACTORS):
-            total += np.interp(strengths[:, i], STRENGTHS, self.lost[name])
+        total = np.zeros(len(nuisances.keys))
+        for cost in self.parts(nuisances).T:
+            total += cost
         return total
 
 
@@ -91,6 +97,34 @@ def of(world: FaceWorld, rows: ArrayLike | None = None, responses: Responses | N
     """The difficulty of a world's pictures, in cosine; shape (rows,)."""
     chosen = np.arange(len(world)) if rows is None else rows
     return (responses or known()).difficulty(world.nuisances(chosen))
+
+
+def variance_shares(world: FaceWorld, rows: ArrayLike, responses: Responses | None = None) -> dict[str, float]:
+    """Which nuisances the difficulty of a world's pictures varies with.
+
+    Parameters
+    ----------
+    world : whose pictures
+    rows : which of them, two or more
+    responses : of a network; default `known`
+
+    Returns
+    -------
+    By factor, the largest first, its covariance with the difficulty over the variance of the difficulty; they add
+    up to 1.
+
+    Raises
+    ------
+    ValueError : all these pictures are equally hard
+    """
+    parts = (responses or known()).parts(world.nuisances(np.asarray(rows)))
+    parts = parts - parts.mean(axis=0)
+    total = parts.sum(axis=1)
+    variance = float((total**2).mean())
+    if variance == 0.0:
+        raise ValueError("these pictures are all equally hard: there is no variance to share out")
+    shares = {name: float((parts[:, i] * total).mean()) / variance for i, name in enumerate(FACTORS)}
+    return dict(sorted(shares.items(), key=lambda share: -share[1]))
 
 
 def easiness(difficulty: ArrayLike, mislabelled: ArrayLike | None = None) -> Tensor:

@@ -5,8 +5,8 @@ how alike the two people of an impostor pair are; everything else follows from t
 """
 
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -36,7 +36,8 @@ class Recipe:
     Attributes
     ----------
     about : half a sentence
-    per_fold : genuine pairs in each of 10 folds, and as many impostor pairs
+    per_fold : genuine pairs in each of 10 folds, and as many impostor pairs; None compares every first image of a
+        fold with every second one, which is what a low FAR needs
     strength : of the nuisances that no range sets
     first, second : ranges of factors in the first and in the second picture of every pair; both None for alike
     pictures : of each person in each of the two kinds
@@ -44,7 +45,7 @@ class Recipe:
     """
 
     about: str
-    per_fold: int = 300
+    per_fold: int | None = 300
     strength: float = 0.5
     first: Mapping[str, Range] = field(default_factory=dict)
     second: Mapping[str, Range] | None = None
@@ -140,7 +141,7 @@ class LabProtocol:
 
 
 KEPT_BYTES = 512 * 2**20
-_kept: dict[tuple[str, int, int, Part], LabProtocol] = {}  # the oldest first
+_kept: dict[tuple[object, ...], LabProtocol] = {}  # the oldest first
 
 
 def names() -> tuple[str, ...]:
@@ -154,7 +155,15 @@ def about(name: str) -> str:
     return _TEMPLATES_ABOUT if name == TEMPLATES else RECIPES[name].about
 
 
-def load(name: str, *, size: int = 112, seed: int = 0, part: Part = "test") -> LabProtocol:
+def load(
+    name: str,
+    *,
+    size: int = 112,
+    seed: int = 0,
+    part: Part = "test",
+    every_pair: bool = False,
+    without: tuple[str, ...] = (),
+) -> LabProtocol:
     """Draw a protocol, or take it from those that were asked for last, which are kept up to 512 MiB of pictures.
 
     Parameters
@@ -163,16 +172,21 @@ def load(name: str, *, size: int = 112, seed: int = 0, part: Part = "test") -> L
     size : of the pictures, in pixels
     seed : the world's
     part : ``"test"``, or ``"validation"`` for choosing settings: other people, same recipe
+    every_pair : compare all images of a fold instead of a balanced sample, for FARs of 1e-3 and 1e-4
+    without : nuisance factors that are switched off
 
     Raises
     ------
-    ValueError : unknown name or part
+    ValueError : unknown name, part or factor; `every_pair` or `without` for templates
     """
     _check(name)
+    nuisance.check_factors(dict.fromkeys(without))
+    if name == TEMPLATES and (every_pair or without):
+        raise ValueError(f"the protocol {TEMPLATES!r} compares templates: it has neither every_pair nor without")
     if part not in get_args(Part):
         raise ValueError(f"part must be one of {', '.join(map(repr, get_args(Part)))}; got {part!r}")
-    key = (name, size, seed, part)
-    found = _kept.pop(key, None) or _made(*key)
+    key = (name, size, seed, part, every_pair, without)
+    found = _kept.pop(key, None) or _made(name, size, seed, part, every_pair, without)
     _kept[key] = found  # as the newest
     while len(_kept) > 1 and sum(protocol.nbytes for protocol in _kept.values()) > KEPT_BYTES:
         del _kept[next(iter(_kept))]
@@ -184,16 +198,25 @@ def forget() -> None:
     _kept.clear()
 
 
-def _made(name: str, size: int, seed: int, part: Part) -> LabProtocol:
+def _made(name: str, size: int, seed: int, part: Part, every_pair: bool, without: tuple[str, ...]) -> LabProtocol:
     if name == TEMPLATES:
         from cdmllab.faces.templates import draw
 
         return draw(size, seed, _PARTS[part])
-    return compose(name, RECIPES[name], size=size, seed=seed, people=_PARTS[part])
+    recipe = replace(RECIPES[name], per_fold=None) if every_pair else RECIPES[name]
+    return compose(name, recipe, size=size, seed=seed, people=_PARTS[part], without=without)
 
 
-def compose(name: str, recipe: Recipe, *, size: int = 112, seed: int = 0, people: int = RESERVED) -> LabProtocol:
-    """A protocol from a recipe of your own; `people` is the number of the first person."""
+def compose(
+    name: str,
+    recipe: Recipe,
+    *,
+    size: int = 112,
+    seed: int = 0,
+    people: int = RESERVED,
+    without: tuple[str, ...] = (),
+) -> LabProtocol:
+    """A protocol from a recipe of your own; `people` is the number of the first person, `without` as in `load`."""
     kinds = [recipe.first] if recipe.second is None else [recipe.first, recipe.second]
     cast = FOLDS * PEOPLE
     # Groups of pictures: each kind of the people, then the second kind of their lookalikes.
@@ -206,7 +229,7 @@ def compose(name: str, recipe: Recipe, *, size: int = 112, seed: int = 0, people
     who = torch.from_numpy(person + people + np.array([shift for _, shift in groups])[group])
     tag = zlib.crc32(name.encode())  # protocols share people, not pictures
     index = torch.from_numpy(np.tile(np.arange(k), len(groups) * cast) + 10 * group) + tag
-    ranges = [kinds[kind] for kind, _ in groups]
+    ranges = [{**kinds[kind], **dict.fromkeys(without, (0.0, 0.0))} for kind, _ in groups]
     n = _draw(seed, who, index, recipe.strength, ranges, torch.from_numpy(group))
     latents = identity.latents(seed, who)
     sibling = torch.from_numpy(group == len(kinds))
@@ -219,7 +242,7 @@ def compose(name: str, recipe: Recipe, *, size: int = 112, seed: int = 0, people
 
 
 def _draw(
-    seed: int, who: Tensor, index: Tensor, strength: float, ranges: list[Mapping[str, Range]], group: Tensor
+    seed: int, who: Tensor, index: Tensor, strength: float, ranges: Sequence[Mapping[str, Range]], group: Tensor
 ) -> Nuisances:
     """Nuisances of a strength, with each group's ranges put in their place."""
     n = nuisance.nuisances(seed, who, index, strength=strength)
@@ -237,7 +260,7 @@ def _draw(
     return Nuisances(values, n.details, n.keys)
 
 
-def _has_sides(ranges: list[Mapping[str, Range]], name: str) -> bool:
+def _has_sides(ranges: Sequence[Mapping[str, Range]], name: str) -> bool:
     """Whether some group has a negative range of this factor, so that the sides are meant."""
     return any(kind.get(name, (0.0, 0.0))[0] < 0.0 for kind in ranges)
 
@@ -245,6 +268,8 @@ def _has_sides(ranges: list[Mapping[str, Range]], name: str) -> bool:
 def _pair(person: NDArray[np.int64], recipe: Recipe, kinds: int, seed: int) -> Pairs:
     """Pairs within each fold; `person` of shape (groups, people, pictures) fixes what the row numbers are."""
     rows = np.arange(person.size).reshape(person.shape)
+    if recipe.per_fold is None:
+        return _every_pair(person, rows, kinds)
     rng = np.random.default_rng((seed, 0xFA1B))
     a, b = rows[0], rows[kinds - 1]
     impostors = rows[-1] if recipe.lookalike else None
@@ -280,6 +305,24 @@ def _pair(person: NDArray[np.int64], recipe: Recipe, kinds: int, seed: int) -> P
         same += [True] * recipe.per_fold + [False] * recipe.per_fold
         fold += [f] * (2 * recipe.per_fold)
     return Pairs(np.array(first), np.array(second), np.array(same), np.array(fold))
+
+
+def _every_pair(person: NDArray[np.int64], rows: NDArray[np.int64], kinds: int) -> Pairs:
+    """All pairs of a first and a second image of each fold; lookalikes are further second images."""
+    folds = []
+    for f in range(FOLDS):
+        cast = slice(f * PEOPLE, (f + 1) * PEOPLE)
+        first = rows[0, cast].ravel()
+        if kinds == 1 and len(rows) == 1:
+            i, j = np.triu_indices(len(first), k=1)
+            a, b = first[i], first[j]
+        else:
+            second = rows[kinds - 1 :, cast].ravel()
+            a, b = (side.ravel() for side in np.meshgrid(first, second, indexing="ij"))
+        who, lookalike = person.ravel(), b >= rows[:kinds].size
+        same = (who[a] == who[b]) & ~lookalike
+        folds.append(Pairs(a, b, same, np.full(len(a), f)))
+    return Pairs(*(np.concatenate(part) for part in zip(*folds, strict=True)))
 
 
 def _check(name: str) -> None:

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ class FaceWorld:
     label_noise : share of pictures that carry the label of somebody else, in [0, 1]
     seed : another seed, other people
     first : number of the first identity; worlds whose ranges do not meet share nobody
+    without : nuisance factors that are switched off, see `cdmllab.faces.FACTORS`
     device : where to render
 
     Raises
@@ -52,8 +53,10 @@ class FaceWorld:
         label_noise: float = 0.0,
         seed: int = 0,
         first: int = 0,
+        without: Sequence[str] = (),
         device: str | torch.device = "cpu",
     ) -> None:
+        nuisance.check_factors(dict.fromkeys(without))
         whole = {
             "num_identities": num_identities,
             "images_per_identity": images_per_identity,
@@ -81,22 +84,26 @@ class FaceWorld:
         self.num_identities, self.images_per_identity = num_identities, images_per_identity
         self.size, self.strength, self.label_noise = size, float(strength), float(label_noise)
         self.seed, self.first, self.device = seed, first, torch.device(device)
+        self.without = tuple(without)
 
     def __len__(self) -> int:
         return self.num_identities * self.images_per_identity
 
     def __repr__(self) -> str:
         noise = f", {self.label_noise:.0%} wrong labels" if self.label_noise else ""
+        noise += f", without {' and '.join(self.without)}" if self.without else ""
         return (
             f"FaceWorld({len(self):,} pictures of {self.num_identities:,} identities, {self.size} px, "
             f"strength {self.strength:g}{noise}, seed {self.seed})"
         )
 
     @property
-    def parameters(self) -> dict[str, int | float]:
+    def parameters(self) -> dict[str, int | float | list[str]]:
         """What the pixels and labels follow from."""
         names = ("num_identities", "images_per_identity", "size", "strength", "label_noise", "seed", "first")
-        return {name: getattr(self, name) for name in names}
+        found = {name: getattr(self, name) for name in names}
+        # Only where it says something: caches and run records that are older than this option stay valid.
+        return found | ({"without": list(self.without)} if self.without else {})
 
     @functools.cached_property
     def true_labels(self) -> NDArray[np.int64]:
@@ -121,7 +128,8 @@ class FaceWorld:
     def nuisances(self, rows: ArrayLike) -> nuisance.Nuisances:
         """What was added to the faces of some rows."""
         who, index = self._counters(rows)
-        return nuisance.nuisances(self.seed, who.to(self.device), index.to(self.device), strength=self.strength)
+        off = dict.fromkeys(self.without, 0.0)
+        return nuisance.nuisances(self.seed, who.to(self.device), index.to(self.device), strength=self.strength, **off)
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
         """The pictures of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""

@@ -4,9 +4,10 @@ import inspect
 from typing import TYPE_CHECKING, Any, Literal
 
 from cdmllab import margins
-from cdmllab.heads.base import HeadOutput, MarginHead
+from cdmllab.heads.base import CentreInit, MarginHead
 from cdmllab.heads.blocked import BlockedHead
 from cdmllab.heads.dense import DenseHead
+from cdmllab.heads.output import HeadOutput
 from cdmllab.heads.sharded import ShardedHead
 from cdmllab.heads.state import momenta, sharded_state_dict
 
@@ -41,6 +42,8 @@ def create(
     scale: float = 64.0,
     learn_scale: bool = False,
     keep_logits: bool = False,
+    centre_init: CentreInit = "unit",
+    interclass_filtering_threshold: float = 0.0,
     backend: Literal["dense", "blocked", "sharded"] = "dense",
     block: int | None = None,
     products: Literal["float32", "bfloat16"] = "float32",
@@ -53,8 +56,9 @@ def create(
 
     Parameters
     ----------
-    name : the loss, one of `names()`
-    embedding_dim, num_identities, scale, learn_scale, keep_logits : see `MarginHead`
+    name : the loss, one of `names()`, or of `cdmllab.margins.recipes()`
+    embedding_dim, num_identities, scale, learn_scale, keep_logits, centre_init,
+    interclass_filtering_threshold : see `MarginHead`
     backend : ``"dense"``, the readable reference; ``"blocked"``, fast and small; or ``"sharded"``, the blocked one with
         its class centres shared out over the ranks of torch.distributed
     block, products, compiled : of the blocked and the sharded backend, see `BlockedHead`
@@ -76,9 +80,18 @@ def create(
         from cdmllab.heads.pairs import PairHead  # the library takes a while to import
 
         of_centres = {
-            "scale": scale, "learn_scale": learn_scale, "keep_logits": keep_logits, "backend": backend, "block": block,
-            "products": products, "compiled": compiled, "sample_rate": sample_rate, "sample_seed": sample_seed,
-        }  # fmt: skip
+            "scale": scale,
+            "learn_scale": learn_scale,
+            "keep_logits": keep_logits,
+            "centre_init": centre_init,
+            "interclass_filtering_threshold": interclass_filtering_threshold,
+            "backend": backend,
+            "block": block,
+            "products": products,
+            "compiled": compiled,
+            "sample_rate": sample_rate,
+            "sample_seed": sample_seed,
+        }
         defaults = inspect.signature(create).parameters
         for key, given in of_centres.items():
             if given != defaults[key].default:
@@ -92,6 +105,8 @@ def create(
         "scale": scale,
         "learn_scale": learn_scale,
         "keep_logits": keep_logits,
+        "centre_init": centre_init,
+        "interclass_filtering_threshold": interclass_filtering_threshold,
     }
     if backend not in ("dense", "blocked", "sharded"):
         raise ValueError(f"unknown backend {backend!r}; there are: 'dense', 'blocked', 'sharded'")

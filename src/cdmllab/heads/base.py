@@ -1,34 +1,27 @@
-"""What every head shares: class centres, the checks on a batch, and the output."""
+"""What every head shares: class centres, the order of a step, and the output."""
 
 import math
-from typing import NamedTuple
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from cdmllab.geometry import unit
-from cdmllab.margins import Batch, MarginPolicy
+from cdmllab.geometry import cosine, unit
+from cdmllab.heads.checks import (
+    IGNORE,
+    Centres,
+    Checked,
+    as_usual,
+    check_batch,
+    check_embeddings,
+    check_policy,
+    rescued,
+)
+from cdmllab.heads.output import HeadOutput, Seen, Started
+from cdmllab.margins import MarginPolicy
+from cdmllab.margins.policy import check_choice, check_range
 
-IGNORE = -1
-
-
-class Losses(NamedTuple):
-    """What a backend computes for the samples that count; n of them."""
-
-    sample_loss: Tensor  # [n]
-    batch: Batch
-    logits: Tensor | None  # [n, c] before the margin, detached
-
-
-class HeadOutput(NamedTuple):
-    """What a head returns. The per-sample tensors are detached; ignored samples hold NaN."""
-
-    loss: Tensor  # [] mean over the samples that are not ignored; 0 if there are none
-    sample_loss: Tensor  # [b]
-    target_cos: Tensor  # [b] cosine to the own class centre, before the margin
-    margin_rad: Tensor  # [b] angle by which the target was pushed back, radians
-    easiness: Tensor | None  # [b] in [-1, 1], for losses that have it
-    logits: Tensor | None  # [b, c] before the margin, on request
+CentreInit = Literal["unit", "normal_0.01"]
 
 
 class MarginHead(nn.Module):
@@ -42,8 +35,22 @@ class MarginHead(nn.Module):
     scale : s in logit = s x cosine
     learn_scale : make s a parameter (NormFace's choice), starting at `scale`
     keep_logits : also return the plain logits [b, c], detached, for accuracy and plots
+    centre_init : how the class centres are drawn, every coordinate from a normal distribution with
+        mean 0: ``"unit"`` with a standard deviation of 1/sqrt(d), for a length of about 1 whatever
+        d is; ``"normal_0.01"`` with 0.01, for a length of 0.226 at d = 512. The latter is what
+        arcface_torch_ does, and before it the MXNet_ code of ArcFace's authors. The length of a
+        centre does not change its cosines, but a step of SGD turns a centre of length 0.226 about
+        twenty times (1 / 0.226^2) as far as one of length 1.
+    interclass_filtering_threshold : arcface_torch's option of this name. A negative whose cosine is
+        above it counts as a cosine of 0, without a gradient, for it may be the same person under
+        another label. The loss's own change of negatives and its statistics see the 0. In [0, 1];
+        0 filters nothing.
 
-    `progress` in [0, 1] tells scheduled losses how far the training is; the training loop sets it.
+    `progress` in [0, 1] reports to scheduled losses how much of the training is done; the training
+    loop sets it.
+
+    .. _arcface_torch: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_torch/partial_fc_v2.py
+    .. _MXNet: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_mxnet/train.py
     """
 
     progress: Tensor
@@ -59,6 +66,8 @@ class MarginHead(nn.Module):
         scale: float = 64.0,
         learn_scale: bool = False,
         keep_logits: bool = False,
+        centre_init: CentreInit = "unit",
+        interclass_filtering_threshold: float = 0.0,
     ) -> None:
         super().__init__()
         for what, value, least in (
@@ -69,9 +78,13 @@ class MarginHead(nn.Module):
                 raise ValueError(f"{what} must be a whole number of at least {least}, got {value!r}")
         if not isinstance(scale, int | float) or not (scale > 0.0 and math.isfinite(scale)):
             raise ValueError(f"scale must be a positive number, got {scale!r}")
+        check_choice("centre_init", centre_init, get_args(CentreInit))
+        check_range("interclass_filtering_threshold", interclass_filtering_threshold, 0.0, 1.0)
+        check_policy(policy, name, interclass_filtering_threshold > 0.0)
         self.policy, self.name = policy, name
         self.embedding_dim, self.num_identities = embedding_dim, num_identities
-        self.keep_logits = keep_logits
+        self.keep_logits, self.centre_init = keep_logits, centre_init
+        self.interclass_filtering_threshold = float(interclass_filtering_threshold)
         self.centres = nn.Parameter(self._first_centres())
         self.bias = None if policy.uses_cosine else nn.Parameter(torch.zeros(len(self.centres)))
         self.scale: Tensor
@@ -83,12 +96,14 @@ class MarginHead(nn.Module):
         self._numbers: dict[str, tuple[Tensor, int, float]] = {}
 
     def _first_centres(self) -> Tensor:
-        """Where the class centres start, shape (c K, d); the K centres of an identity follow one another.
-
-        Rows of length about 1, so that one learning rate suits every dimension.
-        """
+        """Where the class centres start, shape (c K, d); the K centres of an identity follow one another."""
         rows = self.num_identities * self.policy.centres_per_identity
-        return torch.randn(rows, self.embedding_dim) / math.sqrt(self.embedding_dim)
+        return torch.randn(rows, self.embedding_dim) / self._shrink
+
+    @property
+    def _shrink(self) -> float:
+        """What standard normal coordinates are divided by to become those of a first class centre."""
+        return math.sqrt(self.embedding_dim) if self.centre_init == "unit" else 100.0
 
     def set_progress(self, progress: float) -> None:
         """Tell scheduled losses how much of the training is done, in [0, 1]."""
@@ -107,55 +122,116 @@ class MarginHead(nn.Module):
             known = self._numbers[name] = (scalar, scalar._version, float(scalar))
         return known[2]
 
-    def forward(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> HeadOutput:
+    def forward(self, embeddings: Tensor, labels: Any, known_easiness: Any = None) -> HeadOutput:
         """Loss of a batch.
 
         Parameters
         ----------
         embeddings : Tensor of shape (b, d), any float dtype; worked on in float32 (float64 stays), whatever
             autocast is on
-        labels : integer Tensor of shape (b,) or (b, 1); -1 ignores a sample
+        labels : integer Tensor, array or list of shape (b,) or (b, 1); -1 ignores a sample
         known_easiness : the true easiness of each sample, shape (b,), in [-1, 1], for an oracle margin
 
         Raises
         ------
-        ValueError : naming the sample and what was expected
+        ValueError : naming the sample and what was expected, or the identity whose class centre is
+            NaN or infinite
         """
-        with torch.autocast(embeddings.device.type, enabled=False):
+        with torch.autocast(self.centres.device.type, enabled=False):
             return self._output(*self._checked(embeddings, labels, known_easiness))
 
-    def _checked(
-        self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None, bool]:
-        embeddings, labels, some_ignored = check_batch(embeddings, labels, self.embedding_dim, self.num_identities)
-        known = None if known_easiness is None else check_known(known_easiness, embeddings)
-        return embeddings, labels, known, some_ignored
+    def _checked(self, embeddings: Tensor, labels: Any, known_easiness: Any) -> tuple[Checked, Centres]:
+        dtype = check_embeddings(embeddings, self.embedding_dim, self.centres.device)
+        centres, usual = as_usual(self.centres, self.bias, dtype, self.policy.uses_cosine)
+        checked, all_usual = check_batch(embeddings, labels, known_easiness, self.num_identities, usual)
+        return checked, centres if all_usual else rescued(centres, self.identities_here)
 
-    def _output(
-        self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None, some_ignored: bool = True
-    ) -> HeadOutput:
-        kept = labels != IGNORE if some_ignored else slice(None)
-        known = None if known_easiness is None else known_easiness[kept]
-        found = self.losses(embeddings[kept], labels[kept], known)
-        extra = self.policy.regulariser(found.batch)
-        sample_loss = found.sample_loss if extra is None else found.sample_loss + extra
-        easiness = self.policy.easiness(found.batch)
+    @property
+    def identities_here(self) -> range:
+        """The identities whose class centres are in `centres`."""
+        return range(self.num_identities)
+
+    def _output(self, checked: Checked, centres: Centres) -> HeadOutput:
+        labels, known = checked.labels, checked.known_easiness
+        kept = labels != IGNORE if checked.some_ignored else slice(None)
+        known = None if known is None else known[kept]
+        sample_loss, seen = self.losses(checked.embeddings[kept], labels[kept], known, centres)
+        extra = self.policy.regulariser(seen.batch)
+        if extra is not None:
+            sample_loss = sample_loss + extra
+        easiness = self.policy.easiness(seen.batch)
 
         def spread(values: Tensor) -> Tensor:
             if len(values) == len(labels):
-                return values.detach()
+                return values
             full = values.new_full((len(labels), *values.shape[1:]), torch.nan)
-            full[kept] = values.detach()
+            full[kept] = values
             return full
 
         return HeadOutput(
             loss=sample_loss.sum() / max(len(sample_loss), 1),
             sample_loss=spread(sample_loss),
-            target_cos=spread(found.batch.target_cos),
-            margin_rad=spread(self.policy.margin_rad(found.batch)),
-            easiness=None if easiness is None else spread(easiness),
-            logits=None if found.logits is None else spread(found.logits),
+            target_cos=spread(seen.batch.target_cos.detach()),
+            margin_rad=spread(self.policy.margin_rad(seen.batch).detach()),
+            easiness=None if easiness is None else spread(easiness.detach()),
+            logits=None if seen.logits is None else spread(seen.logits),
         )
+
+    def losses(
+        self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None, centres: Centres
+    ) -> tuple[Tensor, Seen]:
+        """Loss of each of n samples, none ignored, and what was seen on the way.
+
+        Here alone is decided when a policy observes a training batch: once, before its `target` and
+        its scale are asked for, and with the statistics that it wants. A policy that changes
+        negatives observes before any negative is looked at, and so without statistics. A policy
+        that sets the scale by its statistics costs a second look at the negatives.
+
+        Parameters
+        ----------
+        embeddings, labels, known_easiness : shapes (n, d), (n,), (n,)
+        centres : the class centres to use
+        """
+        policy = self.policy
+        started = self._start(embeddings, labels, known_easiness, centres)
+        afterwards = bool(policy.statistics) and not policy.changes_negatives
+        if self.training and (policy.sets_scale or not afterwards):
+            with torch.no_grad():
+                policy.observe(self._look(started, keep=False).batch if afterwards else started.batch)
+        seen = self._look(started, keep=self.keep_logits)
+        if self.training and afterwards and not policy.sets_scale:
+            with torch.no_grad():
+                policy.observe(seen.batch)
+        return self._sample_losses(started, seen), seen
+
+    def _start(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None, centres: Centres) -> Started:
+        """The batch without statistics."""
+        raise NotImplementedError
+
+    def _look(self, started: Started, keep: bool) -> Seen:
+        """Find out about the negatives, at the scale of now; the logits only with `keep`."""
+        raise NotImplementedError
+
+    def _sample_losses(self, started: Started, seen: Seen) -> Tensor:
+        """Cross entropy of each sample, shape (n,)."""
+        raise NotImplementedError
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Logits without labels and without a margin, scale x cosine; shape (b, d) to (b, c).
+
+        Of several centres an identity the nearest counts; for plain softmax it is w.x + b.
+        Differentiable in embeddings, class centres and a learned scale. All b x c logits are in
+        memory at once.
+        """
+        dtype = check_embeddings(embeddings, self.embedding_dim, self.centres.device)
+        with torch.autocast(self.centres.device.type, enabled=False):
+            x, rows = embeddings.to(dtype), self.centres.to(dtype)
+            if self.bias is not None:
+                return x @ rows.T + self.bias.to(dtype)
+            k = self.policy.centres_per_identity
+            cosines = cosine(x, rows).unflatten(1, (len(rows) // k, k)).amax(dim=2)
+            scaled: Tensor = self.policy.current_scale(self.scale).to(dtype) * cosines
+            return scaled
 
     @torch.no_grad()
     def nearest(self, embeddings: Tensor, block: int = 8192) -> Tensor:
@@ -177,10 +253,6 @@ class MarginHead(nn.Module):
             best = torch.maximum(best, top.values)
         return best, which
 
-    def losses(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None) -> Losses:
-        """The backend's part: checked embeddings [n, d], labels [n] and known easiness [n], none ignored."""
-        raise NotImplementedError
-
     def extra_repr(self) -> str:
         scale = f", scale {float(self.scale):g}" if self.policy.uses_cosine else ""
         return (
@@ -189,50 +261,3 @@ class MarginHead(nn.Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})\n  {self.policy.describe()}"
-
-
-def check_batch(
-    embeddings: Tensor, labels: Tensor, embedding_dim: int, num_identities: int
-) -> tuple[Tensor, Tensor, bool]:
-    """Float32 (or float64) embeddings (b, d), int64 labels (b,), and whether some of those are to be ignored.
-
-    Raises
-    ------
-    ValueError : saying what is wrong
-    """
-    d = embedding_dim
-    if embeddings.ndim != 2 or embeddings.shape[1] != d:
-        raise ValueError(f"embeddings must have shape (b, {d}), got {tuple(embeddings.shape)}")
-    if not embeddings.is_floating_point():
-        raise ValueError(f"embeddings must be floating point, got {embeddings.dtype}")
-    b = embeddings.shape[0]
-    if labels.shape not in ((b,), (b, 1)):
-        raise ValueError(f"labels must have shape ({b},) or ({b}, 1), got {tuple(labels.shape)}")
-    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
-        raise ValueError(f"labels must be integers, got {labels.dtype}")
-    labels = labels.reshape(b).long()
-    wrong = (labels < IGNORE) | (labels >= num_identities)
-    bad = ~torch.isfinite(embeddings).all(dim=1) & (labels != IGNORE)
-    some_wrong, some_ignored = torch.stack([(wrong | bad).any(), (labels == IGNORE).any()]).tolist()  # one look for all
-    if some_wrong:
-        if bool(wrong.any()):
-            i = int(wrong.nonzero()[0])
-            raise ValueError(
-                f"label {int(labels[i])} of sample {i} is out of range: allowed are 0 to "
-                f"{num_identities - 1}, and {IGNORE} to ignore a sample"
-            )
-        i = int(bad.nonzero()[0])
-        raise ValueError(f"the embedding of sample {i} holds NaN or infinity ({int(bad.sum())} such of {b})")
-    return (embeddings if embeddings.dtype == torch.float64 else embeddings.float()), labels, some_ignored
-
-
-def check_known(known_easiness: Tensor, embeddings: Tensor) -> Tensor:
-    """Known easiness (b,) in the embeddings' dtype, or a ValueError that says what is wrong."""
-    b = len(embeddings)
-    if known_easiness.shape != (b,):
-        raise ValueError(f"known_easiness must have shape ({b},), got {tuple(known_easiness.shape)}")
-    wrong = ~((known_easiness >= -1.0) & (known_easiness <= 1.0))
-    if bool(wrong.any()):
-        i = int(wrong.nonzero()[0])
-        raise ValueError(f"the known easiness of sample {i} is {float(known_easiness[i]):g}: it must lie in [-1, 1]")
-    return known_easiness.to(embeddings)

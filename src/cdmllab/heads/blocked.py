@@ -7,20 +7,31 @@ both heads.
 """
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cdmllab.geometry import unit
-from cdmllab.heads.base import Losses, MarginHead
+from cdmllab.heads.base import MarginHead
+from cdmllab.heads.checks import Centres
 from cdmllab.heads.elementwise import PLAIN
 from cdmllab.heads.elementwise import compiled as compiled_parts
-from cdmllab.heads.walk import Negatives, Walk, negatives
+from cdmllab.heads.negatives import Negatives, negatives
+from cdmllab.heads.output import Seen, Started
+from cdmllab.heads.walk import Walk
 from cdmllab.margins import Batch, MarginPolicy
 
 CELLS = {"cpu": 2**18, "cuda": 2**25}  # of a block of logits: what stays in a cache, what fills a GPU
+
+
+class Work(NamedTuple):
+    """What the blocked head goes on with."""
+
+    x: Tensor  # [n, d] unit embeddings; for plain softmax as they are
+    own: Tensor  # [n] row of the positive centre, -1 where it is not here
+    centres: Centres
 
 
 class BlockedHead(MarginHead):
@@ -53,54 +64,69 @@ class BlockedHead(MarginHead):
             raise ValueError(f"products must be 'float32' or 'bfloat16', got {products!r}")
         self.block, self.products, self.compiled = block, products, compiled
 
-    def losses(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> Losses:
-        """Loss of each sample; embeddings of shape (n, d), labels of shape (n,)."""
-        policy = self.policy
-        x = unit(embeddings) if policy.uses_cosine else embeddings
-        directions = x.detach() if policy.uses_cosine else unit(embeddings.detach())
-        (target_cos, own), lengths = self._own(directions, labels), embeddings.norm(dim=1)
-        batch = Batch(labels, target_cos, lengths, self._number("progress", self.progress), directions, known_easiness)
-        if self.training and policy.changes_negatives:
-            policy.observe(batch)
-        if "negative_partition" in policy.statistics:
-            with torch.no_grad():
-                found, _ = self._walk(x, policy.current_scale(self.scale), batch, own, keep=False)
-            batch = replace(batch, negative_partition=found.partition)
-            if self.training:
-                policy.observe(batch)
+    def _start(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None, centres: Centres) -> Started:
+        x = unit(embeddings) if self.policy.uses_cosine else embeddings
+        directions = x.detach() if self.policy.uses_cosine else unit(embeddings.detach())
+        target_cos, own = self._own(directions, labels)
+        progress, lengths = self._number("progress", self.progress), embeddings.norm(dim=1)
+        batch = Batch(labels, target_cos, lengths, progress, directions, known_easiness)
+        return Started(batch, Work(x, own, centres))
 
-        scale = policy.current_scale(self.scale).to(x.dtype)
-        found, logits = self._walk(x, scale, batch, own, keep=self.keep_logits)
+    def _look(self, started: Started, keep: bool) -> Seen:
+        policy, batch = self.policy, started.batch
+        found, logits = self._walk(started, keep, policy.changes_negatives)
+        if policy.uses_cosine:
+            batch = replace(batch, target_cos=found.target)
         if "hardest_negative" in policy.statistics:
             batch = replace(batch, hardest_negative=found.hardest)
         if "hard_negative_mean" in policy.statistics:
             batch = replace(batch, hard_negative_mean=found.hard_mean)
-        if policy.uses_cosine:
-            batch = replace(batch, target_cos=found.target)
-        if self.training and not policy.changes_negatives and "negative_partition" not in policy.statistics:
-            policy.observe(batch)
+        if "negative_partition" in policy.statistics:
+            plain = found
+            if policy.changes_negatives:  # what was summed up are the changed ones
+                with torch.no_grad():
+                    plain, _ = self._walk(started, keep=False, changes=False)
+            batch = replace(batch, negative_partition=plain.partition.detach())
+        return Seen(batch, found, logits)
 
-        margined = scale * policy.margined(found.target, batch) if policy.uses_cosine else found.target
+    def _sample_losses(self, started: Started, seen: Seen) -> Tensor:
+        found: Negatives = seen.found
+        margined = found.target
+        if self.policy.uses_cosine:
+            scale = self.policy.current_scale(self.scale).to(margined.dtype)
+            margined = scale * self.policy.margined(margined, seen.batch)
         # log(e^own + e^partition) - own; the threshold is where e^-x no longer counts, in float64 either.
-        return Losses(F.softplus(found.partition - margined, threshold=40.0), batch, logits)
+        return F.softplus(found.partition - margined, threshold=40.0)
 
-    def _walk(self, x: Tensor, scale: Tensor, batch: Batch, own: Tensor, keep: bool) -> tuple[Negatives, Tensor | None]:
-        """What the negatives add up to and, with `keep`, the plain logits [n, c]."""
-        centres = self.centres.to(x.dtype)
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        target = batch.target_cos if bias is None else own_logit(x, centres, bias, own)
+    def _walk(self, started: Started, keep: bool, changes: bool) -> tuple[Negatives, Tensor | None]:
+        """What the negatives add up to, changed or not, and, with `keep`, the plain logits [n, c]."""
+        batch, (x, own, centres) = started
+        target = batch.target_cos if centres.bias is None else own_logit(x, centres.rows, centres.bias, own)
         logits = x.new_empty(len(x), self.num_identities) if keep else None
-        return negatives(x, centres, bias, scale.to(x.dtype), self._way(target, batch, own, logits)), logits
+        scale = self.policy.current_scale(self.scale).to(x.dtype)
+        walk = self._way(target, batch, own, centres, logits, changes)
+        return negatives(x, centres.rows, centres.bias, scale, walk), logits
 
-    def _way(self, target: Tensor, batch: Batch, own: Tensor, logits: Tensor | None) -> Walk:
-        device, dtype = target.device.type, target.dtype
-        block = self.block or max(CELLS.get(device, CELLS["cpu"]) // max(len(target), 1), 1)
-        products = dtype if self.products == "float32" else torch.bfloat16
+    def _way(
+        self, target: Tensor, batch: Batch, own: Tensor, centres: Centres, logits: Tensor | None, changes: bool
+    ) -> Walk:
+        device, dtype, lengths = target.device.type, target.dtype, centres.lengths
         wanted = device == "cuda" if self.compiled is None else self.compiled
-        parts = compiled_parts(device) if wanted else PLAIN
-        scale = self._number("scale", self.policy.current_scale(self.scale))
-        policy = self.policy.as_now() if self.policy.changes_negatives else self.policy
-        return Walk(policy, batch, target, own, self.holds_all, scale, block, products, logits, parts)
+        return Walk(
+            policy=self.policy.as_now() if changes else self.policy,
+            changes=changes,
+            rows=batch,
+            target=target,
+            own=own,
+            holds_all=self.holds_all,
+            inverse=None if lengths is None else torch.where(lengths > 0.0, lengths.reciprocal(), 0.0),
+            scale=self._number("scale", self.policy.current_scale(self.scale)),
+            threshold=self.interclass_filtering_threshold,
+            block=self.block or max(CELLS.get(device, CELLS["cpu"]) // max(len(target), 1), 1),
+            products=dtype if self.products == "float32" else torch.bfloat16,
+            logits=logits,
+            parts=compiled_parts(device) if wanted else PLAIN,
+        )
 
     @torch.no_grad()
     def _own(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ import torch
 from pytorch_metric_learning import losses
 from torch import Tensor, nn
 
-from cdmllab.heads.base import IGNORE, HeadOutput, check_batch
+from cdmllab.heads.checks import IGNORE, check_batch, check_embeddings
+from cdmllab.heads.output import HeadOutput
 
 # The defaults are those of the papers' face experiments; names and meaning of the options are the library's.
 _TABLE: dict[str, tuple[type[nn.Module], dict[str, float]]] = {
@@ -45,10 +46,11 @@ class PairHead(nn.Module):
     def set_progress(self, progress: float) -> None:
         """Pair losses know no schedule."""
 
-    def forward(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> HeadOutput:
+    def forward(self, embeddings: Tensor, labels: Any, known_easiness: Any = None) -> HeadOutput:
         """Loss of a batch, see `MarginHead.forward`; all that is per sample is NaN, and easiness is of no use."""
+        check_embeddings(embeddings, self.embedding_dim)
         with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings, labels, _ = check_batch(embeddings, labels, self.embedding_dim, self.num_identities)
+            embeddings, labels, _, _ = check_batch(embeddings, labels, None, self.num_identities)[0]
             kept = labels != IGNORE
             loss = self.loss(embeddings[kept], labels[kept])
         unknown = embeddings.new_full((len(labels),), torch.nan)

@@ -1,6 +1,5 @@
 """Random numbers that belong to identities, not to ranks, and the draw of identities that count in a step."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -35,17 +34,20 @@ def by_identity(
     return result
 
 
-def first_centres(held: range, seed: int, dim: int, per_identity: int) -> Tensor:
-    """Class centres to start from: rows of length about 1; shape (len(held) K, d)."""
+def first_centres(held: range, seed: int, dim: int, per_identity: int, shrink: float) -> Tensor:
+    """Class centres to start from: standard normal coordinates divided by `shrink`; shape (len(held) K, d)."""
     width = per_identity * dim
     drawn = by_identity(held, (seed,), lambda g: g.standard_normal((BLOCK, width), dtype=np.float32), width)
-    return drawn.div_(math.sqrt(dim)).view(-1, dim).to(torch.get_default_dtype())
+    return drawn.div_(shrink).view(-1, dim).to(torch.get_default_dtype())
 
 
 def drawn(labels: Tensor, held: range, num_identities: int, rate: float, key: tuple[int, ...]) -> Tensor:
     """Which of the identities in `held` count for a batch: those in the batch, and others by chance.
 
-    The chance is such that `rate` x `num_identities` are to be expected; if the batch has as many, there are no others.
+    The chance is such that `rate` x `num_identities` are to be expected; if the batch has as many,
+    there are no others. arcface_torch's Partial FC draws an exact number instead: int(rate x those
+    a rank holds) on every rank, the batch's included. Here the number varies (1,000 of 10,000 by
+    about 30), and in exchange the draw does not depend on how identities are shared out over ranks.
 
     Parameters
     ----------

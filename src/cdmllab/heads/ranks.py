@@ -136,6 +136,29 @@ def gather(values: Tensor, ranks: Ranks) -> Tensor:
     return result
 
 
+class _OwnRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks = ranks
+        return ranks.own(values).clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        ranks: Ranks = ctx.ranks
+        return ranks.gathered(grads[0]) / ranks.size, None
+
+
+def own_rows(values: Tensor, ranks: Ranks) -> Tensor:
+    """`Ranks.own` with a gradient, of rows that every rank has computed alike, for losses that differ by rank.
+
+    What is differentiated is the mean over ranks of what each makes of its rows, as
+    DistributedDataParallel has it.
+    """
+    result: Tensor = _OwnRows.apply(values, ranks)
+    return result
+
+
 class _Shared(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, ranks: Ranks, *values: Tensor) -> tuple[Tensor, ...]:
@@ -153,3 +176,40 @@ def shared(ranks: Ranks, *values: Tensor) -> tuple[Tensor, ...]:
     """What is the same on all ranks, unchanged, for a use that differs: the gradients of all of them are added up."""
     result: tuple[Tensor, ...] = _Shared.apply(ranks, *values)
     return result
+
+
+class Combined(torch.autograd.Function):
+    """What the ranks found out about the negatives of the same samples, put together; and its gradient, shared out.
+
+    d log(sum_r exp(p_r)) / d p_r = exp(p_r - p). The target cosine is the holder's, the hardest
+    negative belongs to the rank that has it (if several have, to each in part).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        partition: Tensor,
+        target: Tensor,
+        hardest: Tensor,
+        hard_sum: Tensor,
+        hard_count: Tensor,
+        here: Tensor,
+        ranks: Ranks,
+    ) -> tuple[Tensor, ...]:
+        highest, hardest_of_all = ranks.largest(torch.stack([partition, hardest]))
+        shift = highest.nan_to_num(neginf=0.0)  # a draw may hold nothing but the own class
+        has_it = (hardest == hardest_of_all).to(hardest.dtype)
+        total, holders, hard_sum, hard_count = ranks.total(
+            torch.stack([torch.exp(partition - shift), has_it, hard_sum, hard_count])
+        )
+        whole = total.log() + shift
+        share = torch.where(total > 0.0, torch.exp(partition - whole), 0.0)
+        ctx.save_for_backward(share, here, has_it / holders)
+        ctx.mark_non_differentiable(hard_sum, hard_count)
+        return whole, target.clone(), hardest_of_all, hard_sum, hard_count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        share, here, part = ctx.saved_tensors
+        return grads[0] * share, grads[1] * here, grads[2] * part, None, None, None, None

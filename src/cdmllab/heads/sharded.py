@@ -9,14 +9,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from cdmllab.heads.base import HeadOutput, Losses
 from cdmllab.heads.blocked import BlockedHead, own_logit
+from cdmllab.heads.checks import Centres, Checked, check_embeddings
+from cdmllab.heads.negatives import Negatives, negatives
+from cdmllab.heads.output import HeadOutput, Started
 from cdmllab.heads.partial import drawn, first_centres
-from cdmllab.heads.ranks import Ranks, gather, shared
-from cdmllab.heads.walk import Negatives, negatives
-from cdmllab.margins import Batch, MarginPolicy
+from cdmllab.heads.ranks import Combined, Ranks, gather, own_rows, shared
+from cdmllab.margins import MarginPolicy
 
 SHARDED = ("centres", "bias")  # the parameters of which a rank holds a part
 
@@ -28,6 +28,10 @@ class ShardedHead(BlockedHead):
     head is alone and equals the blocked head. Every rank calls the head with a batch of its own, all of one size.
     `HeadOutput.loss` is the mean over all ranks' samples, the same on each; the tensors per sample are those of the
     rank's own, and `logits` has all identities.
+
+    A loss that you make of `sample_loss` is one for the rank's own samples, and their mean over
+    ranks is differentiated, as under DistributedDataParallel. Every rank has to make one and call
+    `backward`.
 
     `centres` (and plain softmax's `bias`) are this rank's part alone: leave the head out of DistributedDataParallel,
     which would average them. Their gradients are complete. What every rank has whole, a learnt scale and the loss's
@@ -76,9 +80,13 @@ class ShardedHead(BlockedHead):
     def _first_centres(self) -> Tensor:
         seed = int(torch.randint(2**62, ()))
         held = Ranks.current().share(self.num_identities)
-        return first_centres(held, seed, self.embedding_dim, self.policy.centres_per_identity)
+        return first_centres(held, seed, self.embedding_dim, self.policy.centres_per_identity, self._shrink)
 
-    def forward(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> HeadOutput:
+    @property
+    def identities_here(self) -> range:
+        return self.held
+
+    def forward(self, embeddings: Tensor, labels: Any, known_easiness: Any = None) -> HeadOutput:
         """Loss of the batches of all ranks; arguments as for `MarginHead.forward`, of this rank's samples."""
         ranks = self.ranks
         if Ranks.current() != ranks:
@@ -86,36 +94,65 @@ class ShardedHead(BlockedHead):
                 f"the head was built for rank {ranks.rank} of {ranks.size} and is called on rank "
                 f"{Ranks.current().rank} of {Ranks.current().size}: build it after init_process_group"
             )
-        with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings, labels, known = self._agreed(embeddings, labels, known_easiness)
-            known = None if known is None else ranks.gathered(known)
-            out = self._output(gather(embeddings, ranks), ranks.gathered(labels), known)
+        with torch.autocast(self.centres.device.type, enabled=False):
+            mine, centres = self._agreed(embeddings, labels, known_easiness)
+            known = mine.known_easiness
+            everyone = Checked(
+                embeddings=gather(mine.embeddings, ranks),
+                labels=ranks.gathered(mine.labels),
+                known_easiness=None if known is None else ranks.gathered(known),
+                some_ignored=True,  # on another rank, perhaps
+            )
+            out = self._output(everyone, centres)
         return HeadOutput(
             loss=out.loss,
-            sample_loss=ranks.own(out.sample_loss),
+            sample_loss=own_rows(out.sample_loss, ranks),
             target_cos=ranks.own(out.target_cos),
             margin_rad=ranks.own(out.margin_rad),
             easiness=None if out.easiness is None else ranks.own(out.easiness),
             logits=None if out.logits is None else ranks.columns_of_own(out.logits, self.num_identities),
         )
 
-    def _agreed(
-        self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """A checked batch, or the same error on all ranks."""
-        complaint = None
+    def _agreed(self, embeddings: Tensor, labels: Any, known_easiness: Any) -> tuple[Checked, Centres]:
+        """A checked batch and class centres, or the same error on all ranks."""
+        found, complaint, about = None, None, ""
         try:
-            embeddings, labels, known_easiness, _ = self._checked(embeddings, labels, known_easiness)
+            found = self._checked(embeddings, labels, known_easiness)
+            x = found[0].embeddings
+            differentiated = torch.is_grad_enabled() and x.requires_grad
+            about = (
+                f"{self.num_identities:,} identities in {'training' if self.training else 'evaluation'}, {len(x)} "
+                f"samples of {embeddings.dtype}, gradients {'on' if differentiated else 'off'}, "
+                f"{'no ' if known_easiness is None else ''}known easiness"
+            )
         except ValueError as error:
             complaint = str(error)
-        differentiated = torch.is_grad_enabled() and embeddings.requires_grad
-        about = (
-            f"{self.num_identities:,} identities in {'training' if self.training else 'evaluation'}, {labels.numel()} "
-            f"samples of {embeddings.dtype}, gradients {'on' if differentiated else 'off'}, "
-            f"{'no ' if known_easiness is None else ''}known easiness"
-        )
-        self.ranks.agree(complaint, about, embeddings.device)
-        return embeddings, labels, known_easiness
+        self.ranks.agree(complaint, about, self.centres.device)
+        assert found is not None
+        return found
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """As in `MarginHead`, with all identities' columns, (b, d) to (b, c), but without a gradient.
+
+        Every rank calls it, with as many embeddings of its own, and for a moment holds the logits
+        of all ranks' samples to its part of the class centres.
+
+        Raises
+        ------
+        ValueError : on every rank alike; also if a gradient would be lost
+        """
+        ranks, complaint, about = self.ranks, None, ""
+        try:
+            check_embeddings(embeddings, self.embedding_dim, self.centres.device)
+            if torch.is_grad_enabled() and embeddings.requires_grad:
+                raise ValueError("a sharded head's logits have no gradient: call them under torch.no_grad()")
+            about = f"{len(embeddings)} embeddings of {embeddings.dtype} for logits"
+        except ValueError as error:
+            complaint = str(error)
+        ranks.agree(complaint, about, self.centres.device)
+        with torch.no_grad():
+            here = super().logits(ranks.gathered(embeddings.detach()))
+            return ranks.columns_of_own(here, self.num_identities)
 
     @torch.no_grad()
     def nearest(self, embeddings: Tensor, block: int = 8192) -> Tensor:
@@ -148,11 +185,10 @@ class ShardedHead(BlockedHead):
         shape = torch.Size((self.num_identities, *local.shape[1:]))
         return DTensor.from_local(local, mesh, [Shard(0)], run_check=False, shape=shape, stride=local.stride())
 
-    def losses(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None = None) -> Losses:
-        """Loss of each sample of all ranks; embeddings (n, d), labels (n,). Logits are those to this rank's centres."""
+    def _start(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None, centres: Centres) -> Started:
         if self._samples():
             self.draws += 1
-        return super().losses(embeddings, labels, known_easiness)
+        return super()._start(embeddings, labels, known_easiness, centres)
 
     def _samples(self) -> bool:
         return self.training and self.sample_rate < 1.0
@@ -163,26 +199,26 @@ class ShardedHead(BlockedHead):
         key = (self.sample_seed, int(self.draws))
         return drawn(labels, self.held, self.num_identities, self.sample_rate, key)
 
-    def _walk(self, x: Tensor, scale: Tensor, batch: Batch, own: Tensor, keep: bool) -> tuple[Negatives, Tensor | None]:
-        x, scale = shared(self.ranks, x, scale.to(x.dtype))
+    def _walk(self, started: Started, keep: bool, changes: bool) -> tuple[Negatives, Tensor | None]:
+        """As in `BlockedHead`, of all ranks' samples; the logits are those to this rank's centres."""
+        batch, (x, own, centres) = started
+        x, scale = shared(self.ranks, x, self.policy.current_scale(self.scale).to(x.dtype))
         here, k = own >= 0, self.policy.centres_per_identity
         chosen = self._drawn(batch.labels)
-        centres: Tensor = self.centres
-        bias: Tensor | None = self.bias
         if chosen is not None:
-            centres = centres.unflatten(0, (-1, k))[chosen].flatten(0, 1)
-            bias = None if bias is None else bias[chosen]
+            centres = _among(centres, chosen, k)
             own = torch.where(here, torch.searchsorted(chosen, own // k) * k + own % k, -1)
-        centres, target = centres.to(x.dtype), batch.target_cos
-        if bias is not None:
-            bias, target = bias.to(x.dtype), torch.zeros_like(target)
-            target[here] = own_logit(x[here], centres, bias, own[here])
+        target = batch.target_cos
+        if centres.bias is not None:
+            target = torch.zeros_like(target)
+            target[here] = own_logit(x[here], centres.rows, centres.bias, own[here])
             target = self.ranks.total(target)
-        logits = x.new_empty(len(x), len(centres) // k) if keep else None
-        found = negatives(x, centres, bias, scale, self._way(target, batch, own, logits))
+        logits = x.new_empty(len(x), len(centres.rows) // k) if keep else None
+        walk = self._way(target, batch, own, centres, logits, changes)
+        found = negatives(x, centres.rows, centres.bias, scale, walk)
         if logits is not None and chosen is not None:
             logits = logits.new_full((len(x), len(self.held)), -torch.inf).index_copy_(1, chosen, logits)
-        return Negatives(*_Combined.apply(*found, here, self.ranks)), logits
+        return Negatives(*Combined.apply(*found, here, self.ranks)), logits
 
     @torch.no_grad()
     def _own(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,38 +233,12 @@ class ShardedHead(BlockedHead):
         return f"{super().extra_repr()}; {len(self.held):,} on rank {self.ranks.rank} of {self.ranks.size}{some}"
 
 
-class _Combined(torch.autograd.Function):
-    """What the ranks found out about the negatives of the same samples, put together; and its gradient, shared out.
+def _among(centres: Centres, chosen: Tensor, k: int) -> Centres:
+    """The class centres of some identities; `chosen` of shape (m,) counts from the first one here."""
 
-    d log(sum_r exp(p_r)) / d p_r = exp(p_r - p). The target cosine is the holder's, the hardest negative belongs to the
-    rank that has it (if several have, to each in part).
-    """
+    def pick(rows: Tensor) -> Tensor:
+        picked: Tensor = rows.unflatten(0, (-1, k))[chosen].flatten(0, 1)
+        return picked
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        partition: Tensor,
-        target: Tensor,
-        hardest: Tensor,
-        hard_sum: Tensor,
-        hard_count: Tensor,
-        here: Tensor,
-        ranks: Ranks,
-    ) -> tuple[Tensor, ...]:
-        highest, hardest_of_all = ranks.largest(torch.stack([partition, hardest]))
-        shift = highest.nan_to_num(neginf=0.0)  # a draw may hold nothing but the own class
-        has_it = (hardest == hardest_of_all).to(hardest.dtype)
-        total, holders, hard_sum, hard_count = ranks.total(
-            torch.stack([torch.exp(partition - shift), has_it, hard_sum, hard_count])
-        )
-        whole = total.log() + shift
-        share = torch.where(total > 0.0, torch.exp(partition - whole), 0.0)
-        ctx.save_for_backward(share, here, has_it / holders)
-        ctx.mark_non_differentiable(hard_sum, hard_count)
-        return whole, target.clone(), hardest_of_all, hard_sum, hard_count
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        share, here, part = ctx.saved_tensors
-        return grads[0] * share, grads[1] * here, grads[2] * part, None, None, None, None
+    rows, bias, lengths = centres
+    return Centres(pick(rows), None if bias is None else pick(bias), None if lengths is None else pick(lengths))

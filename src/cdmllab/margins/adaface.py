@@ -20,6 +20,7 @@ class AdaFace(AngularMargin):
     h : how strongly the length counts; 0 is CosFace with margin m
     momentum : weight of the newest batch in the running values
     beyond_pi : as for ArcFace; the authors' code clips
+    easy_margin : as for ArcFace, for both terms of the margin; the authors' code has no such option
     gradient : see `MarginPolicy`
     """
 
@@ -33,9 +34,10 @@ class AdaFace(AngularMargin):
         h: float = 0.333,
         momentum: float = 0.01,
         beyond_pi: BeyondPi = "clip",
+        easy_margin: bool = False,
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
         check_range("margin", margin, 0.0, 1.5)
         check_range("h", h, 0.0, 100.0)
         check_range("momentum", momentum, 0.0, 1.0)
@@ -60,7 +62,9 @@ class AdaFace(AngularMargin):
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta - m z) - (m + m z); shape (b,) to (b,)."""
         z = self.quality(batch).to(target_cos.dtype)
-        return add_angle(target_cos, -self.margin * z, self.beyond_pi) - self.margin * (1.0 + z)
+        angular, additive = (self.in_force(m, target_cos) for m in (-self.margin * z, self.margin * (1.0 + z)))
+        return add_angle(target_cos, angular, self.beyond_pi) - additive
 
     def describe(self) -> str:
-        return f"cos(θ - m z) - (m + m z), m = {self.margin:g}, z = clip({self.h:g} × standardised length, -1, 1)"
+        z = f"z = clip({self.h:g} × standardised length, -1, 1)"
+        return f"cos(θ - m z) - (m + m z), m = {self.margin:g}, {z}{self.exception()}"

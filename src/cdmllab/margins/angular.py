@@ -1,4 +1,4 @@
-"""The angular margin itself: cos(m1 theta + m2) - m3, and what to do beyond pi."""
+"""The angular margin itself: cos(m1 theta + m2) - m3, what to do beyond pi, and where to leave it out."""
 
 import math
 from typing import Literal, get_args
@@ -9,7 +9,7 @@ from torch import Tensor
 from cdmllab.geometry import angle, sine
 from cdmllab.margins.policy import Gradient, MarginPolicy, check_choice
 
-BeyondPi = Literal["linear", "clip", "none"]
+BeyondPi = Literal["linear", "clip", "plain", "none"]
 
 
 class AngularMargin(MarginPolicy):
@@ -17,22 +17,45 @@ class AngularMargin(MarginPolicy):
 
     Parameters
     ----------
-    beyond_pi : what stands past theta = pi - m, see `add_angle`
+    beyond_pi : the target past theta = pi - m, see `add_angle`
+    easy_margin : apply the margin only where the target cosine is positive, that is, where the
+        embedding is within 90 degrees of its class centre; elsewhere the target is the plain
+        cosine. False applies it everywhere. Where it is True and m is at most pi/2, `beyond_pi`
+        makes no difference, for pi - m is 90 degrees or more.
     gradient : see `MarginPolicy`
     """
 
-    def __init__(self, *, beyond_pi: BeyondPi = "linear", gradient: Gradient = "exact") -> None:
+    def __init__(
+        self, *, beyond_pi: BeyondPi = "linear", easy_margin: bool = False, gradient: Gradient = "exact"
+    ) -> None:
         super().__init__(gradient=gradient)
         check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
+        if not isinstance(easy_margin, bool):
+            raise ValueError(f"easy_margin must be True or False; got {easy_margin!r}")
         self.beyond_pi: BeyondPi = beyond_pi
+        self.easy_margin = easy_margin
+
+    def in_force(self, margin: Tensor, target_cos: Tensor) -> Tensor:
+        """The margin of each sample, 0 where `easy_margin` leaves it out; shapes (b,), (b,) to (b,)."""
+        return torch.where(target_cos > 0.0, margin, 0.0) if self.easy_margin else margin
+
+    def exception(self) -> str:
+        """For `describe`: where there is no margin, if anywhere."""
+        return "; no margin at 90° and beyond" if self.easy_margin else ""
 
 
 def add_angle(cosines: Tensor, margin_rad: Tensor, beyond_pi: BeyondPi = "linear") -> Tensor:
     """cos(theta + m) from cos(theta), without an arc cosine: c cos m - sin(theta) sin m.
 
-    Past theta = pi - m the cosine would rise again and reward a worse angle. `beyond_pi` says what stands
-    there instead: ``"linear"`` c - m sin m (the CurricularFace authors' code), ``"clip"`` the value at pi, -1
-    (AdaFace's code), ``"none"`` the plain formula (arcface_torch).
+    Past theta = pi - m the cosine would rise again and reward a worse angle. `beyond_pi` says what
+    the target is there instead: ``"linear"`` c - m sin m (InsightFace's MXNet code of 2018_, later
+    CurricularFace's), ``"clip"`` the value at pi, -1 (AdaFace's code), ``"plain"`` the cosine c
+    without a margin (`FaceX-Zoo's ArcFace`_), ``"none"`` cos(theta + m) all the same
+    (arcface_torch). At theta = pi - m the target jumps from -1 up to -cos(m) with ``"plain"`` and
+    down to -cos(m) - m sin(m) with ``"linear"``; the other two are continuous.
+
+    .. _2018: https://github.com/deepinsight/insightface/blob/02cbf7bdcfcab73f94a0a9ccabdf7a713b0b3e6c/src/train_softmax.py
+    .. _FaceX-Zoo's ArcFace: https://github.com/JDAI-CV/FaceX-Zoo/blob/main/head/ArcFace.py
 
     Parameters
     ----------
@@ -52,6 +75,8 @@ def add_angle(cosines: Tensor, margin_rad: Tensor, beyond_pi: BeyondPi = "linear
     past = (margin_rad > 0.0) & (cosines < -cos_m)  # theta > pi - m
     if beyond_pi == "clip":
         return torch.where(past, -1.0, pushed)
+    if beyond_pi == "plain":
+        return torch.where(past, cosines, pushed)
     return torch.where(past, cosines - margin_rad * sin_m, pushed)
 
 
@@ -65,14 +90,14 @@ def combined(
     """cos(m1 theta + m2) - m3 (ArcFace, equation 4): SphereFace's, ArcFace's and CosFace's margin in one.
 
     With ``beyond_pi="linear"`` the part past pi is ``c - d sin d - m3``, d the push at the angle where
-    m1 theta + m2 reaches pi; for m1 = 1 that is c - m2 sin m2 - m3.
+    m1 theta + m2 reaches pi; for m1 = 1 that is c - m2 sin m2 - m3. With ``"plain"`` it is c - m3.
 
     Parameters
     ----------
     cosines : Tensor of any shape
     m1 : factor on the angle, > 0
     m2 : added to the angle, radians
-    m3 : taken from the cosine
+    m3 : subtracted from the cosine
 
     Returns
     -------
@@ -85,5 +110,7 @@ def combined(
         return torch.cos(total) - m3
     if beyond_pi == "clip":
         return torch.cos(total.clamp_max(math.pi)) - m3
+    if beyond_pi == "plain":
+        return torch.where(total > math.pi, cosines, torch.cos(total)) - m3
     push = math.pi - (math.pi - m2) / m1
     return torch.where(total > math.pi, cosines - push * math.sin(push), torch.cos(total)) - m3

@@ -15,6 +15,15 @@ Shape = Literal["step", "linear"]
 Favour = Literal["easy", "hard"]
 Schedule = Literal["constant", "linear", "cosine"]
 
+# What both forms of the public code share: the plain formula past pi, a guard, and a full derivative.
+_PUBLIC: dict[str, object] = {
+    "shape": "linear",
+    "favour": "hard",
+    "beyond_pi": "none",
+    "never_above": True,
+    "detach_margin": False,
+}
+
 
 class CDML(AngularMargin):
     """cos(theta + m_i) with m_i = m_base (1 + alpha e_i), e_i the signed easiness of sample i in [-1, 1].
@@ -36,11 +45,12 @@ class CDML(AngularMargin):
     schedule : how alpha grows with training progress: ``"constant"`` (neutral), ``"linear"``, ``"cosine"``
     class_weight : share of the identity's running easiness in e_i, in [0, 1]; 0 is neutral
     num_identities : needed when `class_weight` > 0
-    match_mean : shift all margins of a batch so that their mean is `margin_rad`; False is neutral
+    match_mean : shift all margins of a batch so that their mean is `margin_rad`, before
+        `easy_margin` leaves any out; False is neutral
     never_above : keep the target at or below the plain cosine (the public code's guard); False is neutral
     detach_margin : treat m_i as a constant in the gradient; False differentiates through e_i too (the public
         code), which has an effect only where e_i is continuous, with ``shape="linear"``
-    beyond_pi, gradient : as for ArcFace
+    beyond_pi, easy_margin, gradient : as for ArcFace
     """
 
     def __init__(
@@ -59,9 +69,10 @@ class CDML(AngularMargin):
         never_above: bool = False,
         detach_margin: bool = True,
         beyond_pi: BeyondPi = "linear",
+        easy_margin: bool = False,
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
         check_range("margin_rad", margin_rad, 0.0, math.pi)
         check_range("alpha", alpha, 0.0, 1.0)
         check_range("class_weight", class_weight, 0.0, 1.0)
@@ -162,7 +173,7 @@ class CDML(AngularMargin):
         change = self.current_alpha(batch.progress) * e
         if self.match_mean and len(change):
             change = change - change.mean()
-        return self.base_margin_rad * (1.0 + change)
+        return self.in_force(self.base_margin_rad * (1.0 + change), batch.target_cos)
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta + m_i); shape (b,) to (b,)."""
@@ -188,14 +199,4 @@ class CDML(AngularMargin):
             parts.append(f"{self.class_weight:.0%} of e_i is the identity's running easiness")
         if self.match_mean:
             parts.append("batch-mean margin held at the base")
-        return "; ".join(parts)
-
-
-# What both forms of the public code share: the plain formula past pi, a guard, and a full derivative.
-_PUBLIC: dict[str, object] = {
-    "shape": "linear",
-    "favour": "hard",
-    "beyond_pi": "none",
-    "never_above": True,
-    "detach_margin": False,
-}
+        return "; ".join(parts) + self.exception()

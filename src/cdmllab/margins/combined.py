@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import Tensor
 
 from cdmllab.margins.angular import AngularMargin, BeyondPi, combined
@@ -11,14 +12,19 @@ from cdmllab.margins.policy import Batch, Gradient, check_range
 class Combined(AngularMargin):
     """cos(m1 theta + m2) - m3 on the target (ArcFace, equation 4).
 
-    The ArcFace paper's two settings are CM1 (1, 0.3, 0.2), the default here, and CM2 (0.9, 0.4, 0.15).
+    The ArcFace paper's two settings are CM1 (1, 0.3, 0.2), the default here, and CM2 (0.9, 0.4,
+    0.15). The authors' MXNet code applies the plain formula, ``beyond_pi="none"``, with its exact
+    gradient. arcface_torch does not have this loss: where m3 is set it drops m1 and m2, see
+    `cdmllab.margins.arcface_torch`.
 
     Parameters
     ----------
     m1 : factor on the angle, in [0.5, 4]
     margin_rad : m2, added to the angle, radians
-    margin_cos : m3, taken from the cosine
-    beyond_pi, gradient : see `cdmllab.margins.angular.combined` and `MarginPolicy`
+    margin_cos : m3, subtracted from the cosine
+    beyond_pi : see `cdmllab.margins.angular.combined`
+    easy_margin : as for ArcFace, for all three parts of the margin
+    gradient : see `MarginPolicy`
     """
 
     def __init__(
@@ -28,9 +34,10 @@ class Combined(AngularMargin):
         margin_rad: float = 0.3,
         margin_cos: float = 0.2,
         beyond_pi: BeyondPi = "linear",
+        easy_margin: bool = False,
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
         check_range("m1", m1, 0.5, 4.0)
         check_range("margin_rad", margin_rad, 0.0, math.pi)
         check_range("margin_cos", margin_cos, 0.0, 2.0)
@@ -38,7 +45,8 @@ class Combined(AngularMargin):
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(m1 theta + m2) - m3; shape (b,) to (b,)."""
-        return combined(target_cos, self.m1, self.m2, self.m3, self.beyond_pi)
+        pushed = combined(target_cos, self.m1, self.m2, self.m3, self.beyond_pi)
+        return torch.where(target_cos > 0.0, pushed, target_cos) if self.easy_margin else pushed
 
     def describe(self) -> str:
-        return f"cos({self.m1:g} θ + {self.m2:g}) - {self.m3:g}"
+        return f"cos({self.m1:g} θ + {self.m2:g}) - {self.m3:g}{self.exception()}"

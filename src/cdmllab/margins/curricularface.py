@@ -17,7 +17,7 @@ class CurricularFace(ArcFace):
     Parameters
     ----------
     momentum : weight of the newest batch in t, in [0, 1]; 0 keeps t where it is
-    margin_rad, beyond_pi, gradient : as for ArcFace
+    margin_rad, beyond_pi, easy_margin, gradient : as for ArcFace
     """
 
     changes_negatives = True
@@ -29,9 +29,10 @@ class CurricularFace(ArcFace):
         margin_rad: float = 0.5,
         momentum: float = 0.01,
         beyond_pi: BeyondPi = "linear",
+        easy_margin: bool = False,
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(margin_rad=margin_rad, beyond_pi=beyond_pi, gradient=gradient)
+        super().__init__(margin_rad=margin_rad, beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
         check_range("momentum", momentum, 0.0, 1.0)
         self.momentum = momentum
         self.register_buffer("t", torch.zeros(()))

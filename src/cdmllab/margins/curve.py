@@ -38,6 +38,37 @@ def target_curve(
     return Curve(target.detach(), slope)
 
 
+def mixed_derivatives(policy: MarginPolicy, cosines: Tensor, *, scale: float) -> tuple[float, float]:
+    """How the gradient that a loss passes on changes: that by the own cosine with another cosine, and the reverse.
+
+    A gradient of anything has the two equal. For a margin softmax they are -s^2 p_y p_j and -s^2 p_y p_j psi'(c_y),
+    so a straight-through gradient, which leaves psi' out of itself and not of the probabilities, is no gradient of any
+    function of the cosines.
+
+    Parameters
+    ----------
+    policy : the loss
+    cosines : Tensor of shape (c,) in float64, c of 2 or more: one sample's, the own class first; the second is the
+        other one
+    scale : s
+
+    Returns
+    -------
+    dg_y / dc_j and dg_j / dc_y, by central differences.
+    """
+
+    def gradient(c: Tensor) -> Tensor:
+        c = c.detach().requires_grad_()
+        with torch.enable_grad():
+            target = policy.margined(c[:1], _batch(c[:1], 0.0, 0.0))
+            loss = F.cross_entropy(scale * torch.cat([target, c[1:]])[None], torch.zeros(1, dtype=torch.int64))
+            return torch.autograd.grad(loss, c)[0]
+
+    step = 1e-5 * torch.eye(len(cosines), dtype=cosines.dtype)
+    by_own, by_other = ((gradient(cosines + h) - gradient(cosines - h)) / 2e-5 for h in step[:2])
+    return by_other[0].item(), by_own[1].item()
+
+
 def pull(
     policy: MarginPolicy, angle_rad: Tensor, *, scale: float, num_identities: int, other_cos: float = 0.0
 ) -> Tensor:

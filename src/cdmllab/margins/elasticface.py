@@ -21,10 +21,14 @@ class ElasticFace(AngularMargin):
     ----------
     margin_rad : mean of the angular margin (ElasticFace-Arc); None for ElasticFace-Cos
     margin_cos : mean of the cosine margin (ElasticFace-Cos; the paper has 0.35); None for ElasticFace-Arc
-    sigma : standard deviation, in the unit of the margin; 0 is ArcFace or CosFace
+    sigma : standard deviation, in the unit of the margin; 0 is ArcFace or CosFace. The default,
+        0.05, is what the authors train with (config.py_); the default of the loss in their code is
+        0.0125.
     plus : see above
     seed : of the draws
-    beyond_pi, gradient : as for ArcFace
+    beyond_pi, easy_margin, gradient : as for ArcFace
+
+    .. _config.py: https://github.com/fdbtrs/ElasticFace/blob/main/config/config.py
     """
 
     step: Tensor
@@ -38,9 +42,10 @@ class ElasticFace(AngularMargin):
         plus: bool = False,
         seed: int = 0,
         beyond_pi: BeyondPi = "linear",
+        easy_margin: bool = False,
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
         if margin_rad is not None and margin_cos is not None:
             raise ValueError("give margin_rad or margin_cos, and None for the other")
         if margin_rad is None and margin_cos is None:
@@ -70,15 +75,17 @@ class ElasticFace(AngularMargin):
 
     def margin_rad(self, batch: Batch) -> Tensor:
         """The angle by which each target is pushed back; shape (b,), radians."""
-        return self.draws(batch) if self.mean_rad is not None else super().margin_rad(batch)
+        if self.mean_rad is None:
+            return super().margin_rad(batch)
+        return self.in_force(self.draws(batch), batch.target_cos)
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta + m_i) or cos(theta) - m_i; shape (b,) to (b,)."""
         if self.mean_rad is None:
-            return target_cos - self.draws(batch)
-        return add_angle(target_cos, self.draws(batch), self.beyond_pi)
+            return target_cos - self.in_force(self.draws(batch), target_cos)
+        return add_angle(target_cos, self.margin_rad(batch), self.beyond_pi)
 
     def describe(self) -> str:
         form, mean = ("cos(θ + m_i)", self.mean_rad) if self.mean_rad is not None else ("cos θ - m_i", self.mean_cos)
         order = ", the largest to the hardest" if self.plus else ""
-        return f"{form}, m_i drawn from N({mean:g}, {self.sigma:g}²){order}"
+        return f"{form}, m_i drawn from N({mean:g}, {self.sigma:g}²){order}{self.exception()}"

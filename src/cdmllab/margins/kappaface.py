@@ -25,7 +25,7 @@ class KappaFace(AngularMargin):
     temperature : T
     gamma : share of the size term, in [0, 1]
     momentum : weight of the newest embedding in the running mean, once more than 1 / momentum were seen
-    beyond_pi, gradient : as for ArcFace
+    beyond_pi, easy_margin, gradient : as for ArcFace
     """
 
     mean: Tensor
@@ -41,9 +41,10 @@ class KappaFace(AngularMargin):
         gamma: float = 0.7,
         momentum: float = 0.05,
         beyond_pi: BeyondPi = "linear",
+        easy_margin: bool = False,
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
         check_range("margin_rad", margin_rad, 0.0, math.pi)
         check_range("temperature", temperature, 0.0, 100.0)
         check_range("gamma", gamma, 0.0, 1.0)
@@ -84,7 +85,8 @@ class KappaFace(AngularMargin):
     @torch.no_grad()
     def margin_rad(self, batch: Batch) -> Tensor:
         """m0 psi of each sample's identity; shape (b,), radians."""
-        return (self.base_margin_rad * self.weights()[batch.labels]).to(batch.target_cos.dtype)
+        margin = (self.base_margin_rad * self.weights()[batch.labels]).to(batch.target_cos.dtype)
+        return self.in_force(margin, batch.target_cos)
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta + m_y); shape (b,) to (b,)."""
@@ -93,5 +95,5 @@ class KappaFace(AngularMargin):
     def describe(self) -> str:
         return (
             f"cos(θ + m_y), m_y = {self.base_margin_rad:g} × ({self.gamma:g} w_size + "
-            f"{1.0 - self.gamma:g} w_kappa): scattered or rare identities get the larger"
+            f"{1.0 - self.gamma:g} w_kappa): scattered or rare identities get the larger{self.exception()}"
         )

@@ -13,12 +13,18 @@ class MagFace(AngularMargin):
     lengths up. The length is not detached: both m and g teach it, but only between `low` and `high`, as in the
     authors' code (with straight-through gradients only g does). Their code's low margin is 0.45, the paper's 0.4.
 
+    The authors trained with ``easy_margin=True``, the default of both their heads (magface.py_,
+    parallel_maglinear.py); the paper's equation applies the margin everywhere, and so does the
+    default here. Their alternative is the linear continuation.
+
     Parameters
     ----------
     low, high : the lengths between which a counts; a is clipped to them
     low_margin_rad, high_margin_rad : the margins there, radians
     lambda_g : weight of the regulariser; 0 is neutral
-    beyond_pi, gradient : as for ArcFace
+    beyond_pi, easy_margin, gradient : as for ArcFace
+
+    .. _magface.py: https://github.com/IrvingMeng/MagFace/blob/main/models/magface.py
     """
 
     def __init__(
@@ -30,9 +36,10 @@ class MagFace(AngularMargin):
         high_margin_rad: float = 0.8,
         lambda_g: float = 35.0,
         beyond_pi: BeyondPi = "linear",
+        easy_margin: bool = False,
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
         check_range("low", low, 1e-3, high)
         if low == high:
             raise ValueError(f"low must be below high, got {low:g} for both")
@@ -46,7 +53,8 @@ class MagFace(AngularMargin):
     def margin_rad(self, batch: Batch) -> Tensor:
         """m(a) of each sample; shape (b,), radians."""
         share = (batch.embedding_norm.clamp(self.low, self.high) - self.low) / (self.high - self.low)
-        return self.low_margin_rad + (self.high_margin_rad - self.low_margin_rad) * share
+        margin = self.low_margin_rad + (self.high_margin_rad - self.low_margin_rad) * share
+        return self.in_force(margin, batch.target_cos)
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta + m(a)); shape (b,) to (b,)."""
@@ -63,4 +71,5 @@ class MagFace(AngularMargin):
         return (
             f"cos(θ + m(a)), m from {self.low_margin_rad:g} rad at length {self.low:g} "
             f"to {self.high_margin_rad:g} at {self.high:g}; plus {self.lambda_g:g} (1/a + a/{self.high:g}²)"
+            f"{self.exception()}"
         )

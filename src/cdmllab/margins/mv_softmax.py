@@ -15,13 +15,22 @@ class MVSoftmax(AngularMargin):
     """Negatives above the margined target become (t + 1) cos_j + t (Wang et al., "Mis-classified Vector Guided
     Softmax", 2020), or cos_j + t with ``reweight="fixed"``.
 
-    The default margin is CosFace's (MV-AM-Softmax); ``margin_cos=0, margin_rad=0.5`` is MV-Arc-Softmax.
+    The default margin is CosFace's (MV-AM-Softmax); ``margin_cos=0, margin_rad=0.5`` is
+    MV-Arc-Softmax. The margined target that decides which negatives are hard is the plain formula,
+    whatever `beyond_pi` and `easy_margin` make of the target itself, as in the authors' code
+    (`SV-X-Softmax`_). That code trains with ``easy_margin=True``, for both margins, and has
+    ``beyond_pi="none"`` without it. The same group's FaceX-Zoo_ subtracts m from the cosine only
+    where that leaves it positive, a rule that is not here, and has ``easy_margin=True`` for the
+    angular margin.
 
     Parameters
     ----------
     t : how far hard negatives are raised, in [0, 2]; 0 changes nothing
     margin_cos, margin_rad : the target is cos(theta + margin_rad) - margin_cos
-    reweight, beyond_pi, gradient : as said
+    reweight, beyond_pi, easy_margin, gradient : as said, and as for ArcFace
+
+    .. _SV-X-Softmax: https://github.com/xiaoboCASIA/SV-X-Softmax/blob/master/fc_layers.py
+    .. _FaceX-Zoo: https://github.com/JDAI-CV/FaceX-Zoo/blob/main/head/MV_Softmax.py
     """
 
     changes_negatives = True
@@ -34,9 +43,10 @@ class MVSoftmax(AngularMargin):
         margin_rad: float = 0.0,
         reweight: Reweight = "adaptive",
         beyond_pi: BeyondPi = "linear",
+        easy_margin: bool = False,
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
         check_range("t", t, 0.0, 2.0)
         check_range("margin_cos", margin_cos, 0.0, 2.0)
         check_range("margin_rad", margin_rad, 0.0, 3.1)
@@ -46,15 +56,19 @@ class MVSoftmax(AngularMargin):
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta + margin_rad) - margin_cos; shape (b,) to (b,)."""
-        return add_angle(target_cos, torch.full_like(target_cos, self.m2), self.beyond_pi) - self.margin_cos
+        angular, additive = (
+            self.in_force(torch.full_like(target_cos, margin), target_cos) for margin in (self.m2, self.margin_cos)
+        )
+        return add_angle(target_cos, angular, self.beyond_pi) - additive
 
     def negatives(self, cosines: Tensor, batch: Batch) -> Tensor:
         """Raised where they beat the margined target; shape (b, c) to (b, c)."""
-        level = self.target(batch.target_cos.detach(), batch).unsqueeze(1)
+        own = batch.target_cos.detach()
+        level = (add_angle(own, torch.full_like(own, self.m2), "none") - self.margin_cos).unsqueeze(1)
         raised = (self.t + 1.0) * cosines + self.t if self.reweight == "adaptive" else cosines + self.t
         return torch.where(cosines > level, raised, cosines)
 
     def describe(self) -> str:
         margin = f"cos(θ + {self.m2:g}) - {self.margin_cos:g}"
         raised = f"{self.t + 1.0:g} cos_j + {self.t:g}" if self.reweight == "adaptive" else f"cos_j + {self.t:g}"
-        return f"{margin}; negatives above it count {raised}"
+        return f"{margin}; negatives above it count {raised}{self.exception()}"

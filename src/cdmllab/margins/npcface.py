@@ -12,8 +12,10 @@ from cdmllab.margins.policy import Batch, Gradient, Statistic, check_range
 class NPCFace(AngularMargin):
     """cos(theta + m_i), m_i = m0 + m1 x mean cosine of the hard negatives (Zeng et al., "NPCFace", 2020).
 
-    A negative is hard when cos_j > cos(theta_y + `hard_rad`). Which are hard, and m_i, are constants in the gradient.
-    The defaults, and t cos_j + a for a hard negative, are those of the authors' group's code.
+    A negative is hard when cos_j > cos(theta_y + `hard_rad`). Which are hard, and m_i, are
+    constants in the gradient. The defaults, and t cos_j + a for a hard negative, are those of the
+    authors' group's code, FaceX-Zoo_. That code trains with what is here ``easy_margin=True``,
+    without an alternative; the paper has no such condition, nor has the default here.
 
     Parameters
     ----------
@@ -21,7 +23,9 @@ class NPCFace(AngularMargin):
     margin_slope_rad : m1, radians for each unit of cosine; 0 is neutral
     t, a : a hard negative becomes t cos_j + a; (1, 0) is neutral
     hard_rad : the margin of the test for hardness, radians
-    beyond_pi, gradient : as for ArcFace
+    beyond_pi, easy_margin, gradient : as for ArcFace
+
+    .. _FaceX-Zoo: https://github.com/JDAI-CV/FaceX-Zoo/blob/main/head/NPCFace.py
     """
 
     changes_negatives = True
@@ -36,9 +40,10 @@ class NPCFace(AngularMargin):
         a: float = 0.2,
         hard_rad: float = 0.5,
         beyond_pi: BeyondPi = "linear",
+        easy_margin: bool = False,
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(beyond_pi=beyond_pi, gradient=gradient)
+        super().__init__(beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
         check_range("margin_rad", margin_rad, 0.0, math.pi)
         check_range("margin_slope_rad", margin_slope_rad, 0.0, margin_rad)
         check_range("t", t, 1.0, 3.0)
@@ -60,7 +65,8 @@ class NPCFace(AngularMargin):
         """m_i; shape (b,), radians."""
         if batch.hard_negative_mean is None:
             raise ValueError("npcface needs batch.hard_negative_mean, which is None")
-        return self.base_margin_rad + self.slope_rad * batch.hard_negative_mean.detach()
+        margin = self.base_margin_rad + self.slope_rad * batch.hard_negative_mean.detach()
+        return self.in_force(margin, batch.target_cos)
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta + m_i); shape (b,) to (b,)."""
@@ -69,5 +75,5 @@ class NPCFace(AngularMargin):
     def describe(self) -> str:
         return (
             f"cos(θ + m_i), m_i = {self.base_margin_rad:g} + {self.slope_rad:g} × mean hard negative; "
-            f"hard negatives count {self.t:g} cos_j + {self.a:g}"
+            f"hard negatives count {self.t:g} cos_j + {self.a:g}{self.exception()}"
         )

@@ -49,8 +49,9 @@ class MarginPolicy(nn.Module):
 
     Parameters
     ----------
-    gradient : ``"exact"`` differentiates the target through the margin; ``"straight_through"`` keeps the
-        value but lets d(target)/d(cosine) be 1, as arcface_torch does by computing it under ``no_grad``.
+    gradient : ``"exact"`` differentiates the target through the margin; ``"straight_through"``
+        keeps the value but lets d(target)/d(cosine) be 1, as arcface_torch does by computing it
+        under ``no_grad`` (since December 2022).
     """
 
     uses_cosine: ClassVar[bool] = True  # False: the head's logits are w.x + b
@@ -81,7 +82,8 @@ class MarginPolicy(nn.Module):
     def observe(self, batch: Batch) -> None:
         """Update running statistics; the head calls it once a training batch, before `target`.
 
-        A loss that changes negatives is called before they are looked at, without the statistics.
+        The batch holds the statistics that the loss asks for, unless the loss changes negatives:
+        then it is called before the negatives are looked at, without them.
         """
 
     def as_now(self) -> Self:
@@ -89,6 +91,11 @@ class MarginPolicy(nn.Module):
         kept = copy.copy(self)
         kept._buffers = {name: None if value is None else value.clone() for name, value in self._buffers.items()}
         return kept
+
+    @property
+    def sets_scale(self) -> bool:
+        """Whether the loss has a scale of its own, which `observe` may move."""
+        return type(self).current_scale is not MarginPolicy.current_scale
 
     def current_scale(self, scale: Tensor) -> Tensor:
         """The scale in use, given the head's; a scalar tensor to a scalar tensor."""

@@ -13,7 +13,7 @@ class SubcenterArcFace(ArcFace):
     Parameters
     ----------
     centres_per_identity : K, at least 1
-    margin_rad, beyond_pi, gradient : as for ArcFace
+    margin_rad, beyond_pi, easy_margin, gradient : as for ArcFace
     """
 
     def __init__(
@@ -22,9 +22,10 @@ class SubcenterArcFace(ArcFace):
         centres_per_identity: int = 3,
         margin_rad: float = 0.5,
         beyond_pi: BeyondPi = "linear",
+        easy_margin: bool = False,
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(margin_rad=margin_rad, beyond_pi=beyond_pi, gradient=gradient)
+        super().__init__(margin_rad=margin_rad, beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
         if centres_per_identity < 1:
             raise ValueError(f"centres_per_identity must be at least 1, got {centres_per_identity}")
         self.centres_per_identity = centres_per_identity

@@ -47,7 +47,8 @@ def intervals(
     seed: int = 0,
 ) -> dict[str, Interval]:
     """Percentile intervals of ``"auc"``, ``"eer"``, and, with folds, ``"accuracy"``; and for each of `fars` of
-    ``"tar@<far>"`` and of the score that is the threshold then, ``"threshold@<far>"``.
+    ``"tar@<far>"``, of the score that is the threshold then, ``"threshold@<far>"``, and of the TAR by the rule of
+    `nearest_far`, ``"nearest_tar@<far>"``.
 
     Parameters
     ----------
@@ -87,6 +88,62 @@ def intervals(
     return {name: _interval(np.concatenate(parts), tails) for name, parts in found.items()}
 
 
+def shares(
+    hit: ArrayLike,
+    identities: tuple[ArrayLike, ArrayLike],
+    part: ArrayLike | None = None,
+    *,
+    replicates: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> list[Interval]:
+    """Percentile intervals of shares of pairs, such as a FAR or the error rate in each bin of a nuisance.
+
+    Parameters
+    ----------
+    hit : True for the pairs that the share counts, shape (p,)
+    identities : as for `intervals`; a pair of one person is a genuine one
+    part : to which part each pair belongs, 0, 1, ...; shape (p,); None makes one part of all
+    replicates, confidence, seed : as for `intervals`
+
+    Returns
+    -------
+    One interval for each part. Where no pair of a part is a hit, or all are, it has no width: drawing people cannot
+    show what was never seen.
+
+    Raises
+    ------
+    ValueError : shapes that differ, fewer than 10 identities
+    """
+    h, (a, b) = np.asarray(hit, dtype=np.float64), (np.asarray(who) for who in identities)
+    k = np.zeros(len(h), dtype=np.int64) if part is None else np.asarray(part)
+    if h.ndim != 1 or any(x.shape != h.shape for x in (a, b, k)):
+        shapes = [x.shape for x in (h, a, b, k)]
+        raise ValueError(f"hit, identities and part must have the same shape (p,), got {shapes}")
+    known, both = np.unique(np.concatenate([a, b]), return_inverse=True)
+    n = len(known)
+    if n < FEWEST_IDENTITIES:
+        raise ValueError(_too_few(n))
+    # Pairs of the same two people in the same part weigh the same: they are added up once.
+    cells, cell_of = np.unique((k * n + both[: len(a)]) * n + both[len(a) :], return_inverse=True)
+    of, one, other = cells // n**2, cells // n % n, cells % n
+    total, hits = np.bincount(cell_of).astype(np.float64), np.bincount(cell_of, weights=h)
+    starts = np.flatnonzero(np.append(True, of[1:] != of[:-1]))
+    rng = np.random.default_rng(seed)
+    found = []
+    for size in _portions(replicates, max(1, _CELLS // len(of))):
+        drawn = rng.multinomial(n, np.full(n, 1.0 / n), size=size).astype(np.float64)
+        w = drawn[:, one] * np.where(one == other, 1.0, drawn[:, other])
+        with np.errstate(invalid="ignore"):  # a draw without the people of a part: NaN
+            found.append(np.add.reduceat(w * hits, starts, axis=1) / np.add.reduceat(w * total, starts, axis=1))
+    tails = [50.0 * (1.0 - confidence), 50.0 * (1.0 + confidence)]
+    return [_interval(values, tails) for values in np.concatenate(found).T]
+
+
+def _too_few(people: int) -> str:
+    return f"an interval over identities needs {FEWEST_IDENTITIES} of them or more, these pairs have {people}"
+
+
 def _interval(values: Floats, tails: list[float]) -> Interval:
     low, high = np.nanpercentile(values, tails)  # NaN: a draw without one kind of pairs
     return Interval(float(low), float(high), float(np.nanstd(values, ddof=1)))
@@ -112,7 +169,7 @@ def _people(first: ArrayLike, second: ArrayLike, order: NDArray[np.int64], same:
     known, both = np.unique(np.concatenate([a, b]), return_inverse=True)
     n = len(known)
     if n < FEWEST_IDENTITIES:
-        raise ValueError(f"an interval over identities needs {FEWEST_IDENTITIES} of them or more, these pairs have {n}")
+        raise ValueError(_too_few(n))
     one, other = both[: len(a)], both[len(a) :]
 
     def draw(rng: np.random.Generator, replicates: int) -> Floats:

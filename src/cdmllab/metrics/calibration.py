@@ -9,9 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cdmllab.metrics import bootstrap
 from cdmllab.metrics.ranked import allowed, check, rank
 
 Floats = NDArray[np.float64]
+People = tuple[ArrayLike, ArrayLike]
+"""The identity of the first and of the second picture of each pair, each of shape (p,)."""
 
 
 class Rate(NamedTuple):
@@ -34,8 +37,8 @@ class Decision(NamedTuple):
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
     """A share with Wilson's score interval (JASA 22, 1927): sensible also for 0 of n, where the plain one is empty.
 
-    It takes trials for independent. Pairs that share people are not, so for them it is the least there is; see
-    `cdmllab.metrics.bootstrap`.
+    It takes trials for independent. Pairs that share people are not, so for them it is the least there is; `rates`
+    draws people.
     """
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"successes must lie between 0 and trials, got {successes} of {trials}")
@@ -46,6 +49,31 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
     low = 0.0 if successes == 0 else middle - half
     high = 1.0 if successes == trials else middle + half
     return Rate(p, low, high, trials)
+
+
+def rates(
+    hit: ArrayLike, part: ArrayLike, people: People | None, *, confidence: float = 0.95, replicates: int = 1000
+) -> list[Rate]:
+    """The share of hits in each part of some pairs, with an interval that knows who is in which pair.
+
+    People are drawn, not pairs (`bootstrap.shares`). That says nothing where no pair is a hit, or all are, so the
+    interval is never narrower than `wilson`'s, which is right if all pairs are of different people.
+
+    Parameters
+    ----------
+    hit : True for the pairs that count, shape (p,)
+    part : to which part each pair belongs, 0, 1, ...; shape (p,); every part has a pair
+    people : who is compared; None, or fewer than 10 people, leaves `wilson`, which is too narrow then
+    """
+    h, k = np.asarray(hit).astype(bool), np.asarray(part)
+    plain = [wilson(int(h[k == n].sum()), int((k == n).sum()), confidence) for n in np.unique(k)]
+    if people is None or len(np.unique(np.concatenate(people))) < bootstrap.FEWEST_IDENTITIES:
+        return plain
+    drawn = bootstrap.shares(h, people, k, replicates=replicates, confidence=confidence)
+    return [
+        rate._replace(low=min(rate.low, found.low), high=max(rate.high, found.high))
+        for rate, found in zip(plain, drawn, strict=True)
+    ]
 
 
 def threshold_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
@@ -69,12 +97,12 @@ def threshold_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
     return float(between if between > refused else above[0])
 
 
-def decide(scores: ArrayLike, same: ArrayLike, threshold: float, confidence: float = 0.95) -> Decision:
-    """FAR and TAR of a threshold that was chosen elsewhere, with Wilson intervals; errors as `ranked.check`."""
+def decide(
+    scores: ArrayLike, same: ArrayLike, threshold: float, confidence: float = 0.95, *, people: People | None = None
+) -> Decision:
+    """FAR and TAR of a threshold that was chosen elsewhere, with the intervals of `rates`; errors as `ranked.check`."""
     s, y = check(scores, same)
-    accepted = s >= threshold
-    rates = [wilson(int(accepted[kind].sum()), int(kind.sum()), confidence) for kind in (~y, y)]
-    return Decision(float(threshold), *rates)
+    return Decision(float(threshold), *rates(s >= threshold, y, people, confidence=confidence))
 
 
 class Calibrator(NamedTuple):
@@ -130,14 +158,16 @@ class Reliability(NamedTuple):
 
     stated: Floats  # [k] mean probability in each bin
     observed: Floats  # [k] share of genuine pairs
-    low: Floats  # [k] Wilson interval of `observed`
+    low: Floats  # [k] interval of `observed`
     high: Floats  # [k]
     pairs: NDArray[np.int64]  # [k]
     error: float  # expected calibration error: mean |stated - observed|, weighted by pairs
 
 
-def reliability(probability: ArrayLike, same: ArrayLike, bins: int = 10) -> Reliability:
-    """Compare probabilities with what happened, in `bins` bins of as many pairs each.
+def reliability(
+    probability: ArrayLike, same: ArrayLike, bins: int = 10, *, people: People | None = None
+) -> Reliability:
+    """Compare probabilities with what happened, in `bins` bins of as many pairs each; intervals as `rates`.
 
     Raises
     ------
@@ -149,9 +179,11 @@ def reliability(probability: ArrayLike, same: ArrayLike, bins: int = 10) -> Reli
     if not 1 <= bins <= len(p):
         raise ValueError(f"{len(p):,} pairs cannot fill {bins} bins")
     parts = np.array_split(np.argsort(p, kind="stable"), bins)
-    rates = [wilson(int(y[part].sum()), len(part)) for part in parts]
-    stated = np.array([p[part].mean() for part in parts])
-    observed, low, high, pairs = map(np.array, zip(*rates, strict=True))
+    bin_of = np.empty(len(p), dtype=np.int64)
+    for k, rows in enumerate(parts):
+        bin_of[rows] = k
+    stated = np.array([p[rows].mean() for rows in parts])
+    observed, low, high, pairs = map(np.array, zip(*rates(y, bin_of, people), strict=True))
     error = float(np.average(np.abs(stated - observed), weights=pairs))
     return Reliability(stated, observed, low, high, pairs, error)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab.metrics.calibration import wilson
+from cdmllab.metrics.calibration import People, rates
 from cdmllab.metrics.ranked import check
 
 Floats = NDArray[np.float64]
@@ -37,7 +37,7 @@ def worst(scores: ArrayLike, same: ArrayLike, count: int = 12) -> Worst:
 
 
 class Binned(NamedTuple):
-    """A share of errors in each bin of a nuisance, with a Wilson interval; NaN where a bin is empty."""
+    """A share of errors in each bin of a nuisance, with an interval; NaN where a bin is empty."""
 
     edges: Floats  # [k + 1]
     rate: Floats  # [k]
@@ -46,7 +46,9 @@ class Binned(NamedTuple):
     pairs: Ints  # [k]
 
 
-def by_nuisance(wrong: ArrayLike, nuisance: ArrayLike, bins: int | ArrayLike = 8) -> Binned:
+def by_nuisance(
+    wrong: ArrayLike, nuisance: ArrayLike, bins: int | ArrayLike = 8, *, people: People | None = None
+) -> Binned:
     """How often pairs are judged wrongly, against a known property of the pair.
 
     Parameters
@@ -55,6 +57,7 @@ def by_nuisance(wrong: ArrayLike, nuisance: ArrayLike, bins: int | ArrayLike = 8
         nuisances make both less alike, which is an error for one kind only
     nuisance : a number for each pair, shape (p,), such as the larger yaw of the two pictures
     bins : how many, of equal width over the range; or their edges, rising, shape (k + 1,)
+    people : who is compared in each pair, for intervals that draw people, see `calibration.rates`
 
     Raises
     ------
@@ -74,8 +77,8 @@ def by_nuisance(wrong: ArrayLike, nuisance: ArrayLike, bins: int | ArrayLike = 8
     at = np.where(x == edges[-1], k - 1, np.searchsorted(edges, x, side="right") - 1)
     inside = (at >= 0) & (at < k)
     pairs = np.bincount(at[inside], minlength=k)
-    errors = np.bincount(at[inside], weights=w[inside], minlength=k).astype(np.int64)
-    empty = (np.nan, np.nan, np.nan)
-    rates = [wilson(int(e), int(n))[:3] if n else empty for e, n in zip(errors, pairs, strict=True)]
-    rate, low, high = np.array(rates).T
-    return Binned(edges, rate, low, high, pairs)
+    found = np.full((k, 3), np.nan)
+    if inside.any():
+        who = None if people is None else tuple(np.asarray(side)[inside] for side in people)
+        found[pairs > 0] = [rate[:3] for rate in rates(w[inside], at[inside], who)]  # type: ignore[arg-type]
+    return Binned(edges, found[:, 0], found[:, 1], found[:, 2], pairs)

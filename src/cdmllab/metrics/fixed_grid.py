@@ -1,9 +1,10 @@
 """Accuracy over folds by arcface_torch's rule, to compare with numbers that were measured by it.
 
-Thresholds are the 400 values 0.00, 0.01, .., 3.99 of the squared L2 distance of unit embeddings, whatever the
-scores are; the lowest of the best is taken; a pair is accepted when its distance is *below* the threshold. The
-exact rule is `verification.fold_accuracy`. The difference is the price of the grid: a step of 0.01 in squared
-distance is 0.005 in cosine.
+The rule is that of David Sandberg's FaceNet code of 2016 (https://github.com/davidsandberg/facenet), which
+arcface_torch took over. Thresholds are the 400 values 0.00, 0.01, .., 3.99 of the squared L2 distance of unit
+embeddings, whatever the scores are; the lowest of the best is taken; a pair is accepted when its distance is *below*
+the threshold. The exact rule is `verification.fold_accuracy`. The difference is the price of the grid: a step of
+0.01 in squared distance is 0.005 in cosine.
 """
 
 from typing import NamedTuple

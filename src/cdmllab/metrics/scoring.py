@@ -123,8 +123,9 @@ def _table(embeddings: ArrayLike) -> NDArray[np.generic]:
 
 def _refuse(squared: Floats, rows: Ints, what: str) -> NoReturn:
     bad = np.unique(rows[~(np.isfinite(squared) & (squared > 0.0))])
-    others = f", and so are {len(bad) - 1} others" if len(bad) > 1 else ""
-    raise ValueError(f"the embedding of {what} {bad[0]} is zero or not finite{others}")
+    others = len(bad) - 1
+    also = f", and so {'is 1 other' if others == 1 else f'are {others} others'}" if others else ""
+    raise ValueError(f"the embedding of {what} {bad[0]} is zero or not finite{also}")
 
 
 def _rows(first: ArrayLike, second: ArrayLike, n: int, what: str) -> tuple[Ints, Ints]:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cdmllab.metrics import nearest_far
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -36,11 +38,13 @@ class Curve:
         self._lowest = np.append(np.nextafter(falling[0], np.inf), falling[ends - 1])  # accepted at each point
 
     def measures(self, weights: Floats, fars: Sequence[float] = ()) -> dict[str, Floats]:
-        """``"auc"``, ``"eer"``, ``"tar@<far>"`` and ``"threshold@<far>"`` for weights (r, p), each of shape (r,).
+        """``"auc"``, ``"eer"``, ``"tar@<far>"``, ``"threshold@<far>"`` and, by the rule of `nearest_far`,
+        ``"nearest_tar@<far>"`` for weights (r, p), each of shape (r,).
 
         NaN where a set of weights leaves only one kind of pairs.
         """
-        far, tar = self._rates(~self._same * weights), self._rates(self._same * weights)
+        impostors, genuine = self._accepted(~self._same * weights), self._accepted(self._same * weights)
+        far, tar = _rates(impostors), _rates(genuine)
         rows = np.arange(len(weights))
         values: dict[str, Floats] = {"auc": np.asarray(np.trapezoid(tar, far, axis=1))}
 
@@ -53,13 +57,19 @@ class Curve:
             unknown = np.isnan(far[:, -1] + tar[:, -1])
             values[f"tar@{wanted:g}"] = np.where(unknown, np.nan, tar[rows, within])
             values[f"threshold@{wanted:g}"] = np.where(unknown, np.nan, self._lowest[within])
+        nearest = nearest_far.weighted(impostors, genuine, fars)
+        values |= {f"nearest_tar@{wanted:g}": of for wanted, of in zip(fars, nearest, strict=True)}
         return values
 
-    def _rates(self, weights: Floats) -> Floats:
-        counts = np.cumsum(np.add.reduceat(weights, self._starts, axis=1), axis=1)
-        total = counts[:, -1:]
-        shares = counts / np.where(total > 0.0, total, np.nan)
-        return np.concatenate([np.where(total > 0.0, 0.0, np.nan), shares], axis=1)
+    def _accepted(self, weights: Floats) -> Floats:
+        return np.asarray(np.cumsum(np.add.reduceat(weights, self._starts, axis=1), axis=1))
+
+
+def _rates(accepted: Floats) -> Floats:
+    """Shares of the weight in all, from accepting none to accepting all; (r, k) to (r, k + 1)."""
+    total = accepted[:, -1:]
+    shares = accepted / np.where(total > 0.0, total, np.nan)
+    return np.concatenate([np.where(total > 0.0, 0.0, np.nan), shares], axis=1)
 
 
 class Folds:

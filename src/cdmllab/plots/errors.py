@@ -46,7 +46,7 @@ def error_sheet(
 
 
 def error_rates(ax: Axes, found: Binned, *, name: str, nuisance: str) -> None:
-    """The share of wrong judgements in each bin of a nuisance, with Wilson intervals.
+    """The share of wrong judgements in each bin of a nuisance, with its interval.
 
     Parameters
     ----------

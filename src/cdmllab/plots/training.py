@@ -1,6 +1,6 @@
 """What trainings tell: curves with their spread over seeds, and differences with their intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,7 +37,12 @@ def training_curves(
 
 
 def differences(
-    ax: Axes, rows: Mapping[str, tuple[float, float, float]], *, unit: str = "points", scale: float = 100.0
+    ax: Axes,
+    rows: Mapping[str, tuple[float, float, float]],
+    *,
+    clear: Collection[str],
+    unit: str = "points",
+    scale: float = 100.0,
 ) -> None:
     """Differences with their intervals, one row each, the first on top; a line where there is none.
 
@@ -45,13 +50,14 @@ def differences(
     ----------
     ax : where to draw
     rows : by label the mean, and the low and the high end of its interval
+    clear : labels of the rows that are found to differ, for which the dot is full; rows drawn together are several
+        comparisons, so an interval without zero is not enough
     unit : of the axis
     scale : what the values are multiplied by
     """
-    for at, (mean, low, high) in enumerate(rows.values()):
-        clear = low > 0 or high < 0
+    for at, (name, (mean, low, high)) in enumerate(rows.items()):
         ax.plot([scale * low, scale * high], [at, at], color=INK, linewidth=1.4, solid_capstyle="butt")
-        ax.plot(scale * mean, at, "o", color=INK, markersize=5, fillstyle="full" if clear else "none")
+        ax.plot(scale * mean, at, "o", color=INK, markersize=5, fillstyle="full" if name in clear else "none")
     ax.axvline(0.0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     ax.set_yticks(range(len(rows)), list(rows))
     ax.set_ylim(len(rows) - 0.5, -0.5)

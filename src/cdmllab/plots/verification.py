@@ -13,11 +13,14 @@ from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour, label
 def roc_curve(ax: Axes, scores: ArrayLike, same: ArrayLike, *, name: str) -> None:
     """TAR against FAR on a logarithmic axis, down to one impostor pair; `name` gives colour and label.
 
-    Several curves can share the axes, which then reach as far down as the largest set of pairs does.
+    A curve ends at a FAR of one impostor pair in all: what the pairs cannot resolve is not drawn. Several curves can
+    share the axes, which then reach as far down as the largest set of pairs does.
     """
     by_kind = ranked.rank(scores, same)
     far, tar = ranked.corners(by_kind)
     finest = 1.0 / len(by_kind.impostor)
+    end = int(np.searchsorted(far, finest * (1.0 + 1e-12), side="right")) - 1  # the last corner of at most one pair
+    far, tar = np.append(finest, far[end + 1 :]), np.append(tar[end], tar[end + 1 :])
     left = min(finest, ax.get_xlim()[0]) if ax.lines else finest
     ax.step(far, tar, where="post", color=colour(name), label=label(name))
     ax.set(xscale="log", xlim=(left, 1.0), ylim=(0.0, 1.02), xlabel="FAR")
@@ -74,7 +77,7 @@ def cmc_curve(ax: Axes, rates: ArrayLike, *, name: str) -> None:
 
 
 def reliability_curve(ax: Axes, found: Reliability, *, name: str) -> None:
-    """Observed against stated probability with Wilson intervals; on the dashed line the probabilities are honest."""
+    """Observed against stated probability with intervals; on the dashed line the probabilities are honest."""
     if not ax.lines:
         ax.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=(0, (3, 3)))
     gaps = [found.observed - found.low, found.high - found.observed]

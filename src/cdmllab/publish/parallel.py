@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any
 
-from cdmllab.processes import end_with_parent
+from cdmllab.processes import end_with_parent, print_anything
 from cdmllab.publish import chapters
 from cdmllab.publish.layout import Layout
 from cdmllab.publish.progress import Progress
@@ -79,6 +79,7 @@ def _run(
 def _begin() -> None:
     """Hear of Ctrl-C once, from the parent, and only while there is a kernel to end and a folder to clear."""
     end_with_parent()
+    print_anything()
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

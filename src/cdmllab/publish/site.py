@@ -98,7 +98,14 @@ def _run_jupyter_book(layout: Layout, output: Path) -> None:
     command += ["build", str(layout.book)]
     command += ["--path-output", str(output), "--config", str(layout.config), "-W", "-n", "--keep-going"]
     path = [str(layout.package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    variables = {**os.environ, "NO_COLOR": "1", "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(path)}
+    variables = {
+        **os.environ,
+        "NO_COLOR": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONUTF8": "1",
+    }
     own = output / layout.log.name  # the jupyter-book of a killed build may still be writing to its own
     with own.open("w", encoding="utf-8") as log:
         done = subprocess.run(

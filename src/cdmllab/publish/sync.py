@@ -1,6 +1,9 @@
 """Keeping `notebooks/` in step with `book/chapters/`."""
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from nbformat import NotebookNode
@@ -77,10 +80,23 @@ def sync(layout: Layout, *, take_edits: bool = False) -> Changes:
         else:
             write_text(path, text)
             changes.written.append(name)
+        _not_newer(path, layout.source(name))
     for name in sorted(set(_notebook_names(layout)) - set(layout.chapters())):
         layout.notebook(name).unlink()
         changes.removed.append(name)
     return changes
+
+
+def _not_newer(notebook: Path, chapter: Path) -> None:
+    """Give a notebook that is newer than its chapter the chapter's time.
+
+    JupyterLab takes a newer notebook for one that was edited without its chapter: unless both are
+    the same to the last blank line it refuses to open the chapter, and advises to delete it.
+    """
+    time = chapter.stat().st_mtime_ns
+    if notebook.stat().st_mtime_ns > time:
+        with suppress(OSError):  # it belongs to somebody else
+            os.utime(notebook, ns=(time, time))
 
 
 def _notebook_names(layout: Layout) -> list[str]:

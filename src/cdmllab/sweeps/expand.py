@@ -50,11 +50,19 @@ def tasks(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> list[Task
                 config = presets.load(preset, [spec.settings, stage.settings, *layers, point]).flat()
             except CdmlLabError as error:
                 raise CdmlLabError(f"sweep {spec.name}, stage {name}, {called or preset}: {error}") from None
+            if stage.world_per_seed and config["data"]["name"] != "lab":
+                raise CdmlLabError(
+                    f"sweep {spec.name}, stage {name}: world_per_seed needs data from the lab, got "
+                    f"{config['data']['name']!r}"
+                )
             for seed in stage.seeds:
                 own = {**config, "seed": seed}
+                if stage.world_per_seed:
+                    own["data"] = {**config["data"], "world_seed": seed}
+                world = seed if stage.world_per_seed else 0
                 if stage.start_from is not None:
                     own["start_from"] = _start(earlier[stage.start_from], arm, seed)
-                found.append(Task(name, called, point, seed, own, stage.protocols, stage.flip, stage.export))
+                found.append(Task(name, called, point, seed, own, stage.protocols, stage.flip, stage.export, world))
     return found
 
 

@@ -18,6 +18,7 @@ CURVE_POINTS = 25
 _PROVENANCE = (
     "git_commit",
     "git_dirty",
+    "citable",
     "earlier_commits",
     "versions",
     "machine",
@@ -56,8 +57,14 @@ def of(spec: Spec, found: Mapping[str, list[Done]]) -> dict[str, Any]:
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config without what differs between seeds: the seed, and the folder of the network to start from."""
-    return {**config, "seed": 0, "start_from": None}
+    """A config without what differs between seeds: the seed, the folder of the network to start from, and the world.
+
+    Only a stage with `world_per_seed` gives its data a world of the run's own seed.
+    """
+    data = config["data"]
+    if config["seed"] and data.get("world_seed") == config["seed"]:
+        data = {**data, "world_seed": 0}
+    return {**config, "data": data, "seed": 0, "start_from": None}
 
 
 def write(record: Mapping[str, Any], path: Path) -> None:

@@ -3,18 +3,21 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdmllab import results
 from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.metrics.multiple import holm
+from cdmllab.provenance import is_unknown
 from cdmllab.sweeps import expand, record, spec
 from cdmllab.sweeps.expand import Done
 from cdmllab.training import Config, presets
 
 Floats = NDArray[np.float64]
+Name = TypeVar("Name")
 
 
 class Difference(NamedTuple):
@@ -27,11 +30,16 @@ class Difference(NamedTuple):
     n: int
     detectable: float  # the least true difference that n pairs find with a power of 80 %
     p: float  # two-sided
+    p_family: float | None = None  # adjusted for the family it is part of, see `family`; None where it stands alone
 
     @property
     def verdict(self) -> Literal["higher", "lower", "not told apart"]:
-        """Which side of zero the whole interval lies on, if it lies on one."""
-        return "higher" if self.low > 0 else "lower" if self.high < 0 else "not told apart"
+        """Which side of zero it lies on: by its interval alone, or in a family by the adjusted p-value, at 5 %."""
+        if self.p_family is None:
+            return "higher" if self.low > 0 else "lower" if self.high < 0 else "not told apart"
+        if self.p_family > 0.05:
+            return "not told apart"
+        return "higher" if self.mean > 0 else "lower"
 
     def told(self, unit: str = "", scale: float = 100.0) -> str:
         """As ``+0.12 [-0.30, +0.54] points``."""
@@ -167,6 +175,17 @@ def paired(one: Floats, other: Floats, confidence: float = 0.95, power: float = 
     return Difference(float(d.mean()), float(d.mean()) - t * error, float(d.mean()) + t * error, sd, n, detectable, p)
 
 
+def family(differences: Mapping[Name, Difference]) -> dict[Name, Difference]:
+    """Differences that are looked at together, each with Holm's adjusted p-value, which decides its verdict.
+
+    This is the book's one rule for several comparisons: the differences of a table or a figure are a family. Their
+    intervals stay those of single differences. Two arms that did the same to the last bit are no test.
+    """
+    tested = {name: d.p for name, d in differences.items() if d.sd > 0 or d.mean != 0}
+    adjusted = dict(zip(tested, holm(list(tested.values())).tolist(), strict=True)) if tested else {}
+    return {name: d._replace(p_family=adjusted.get(name, 1.0)) for name, d in differences.items()}
+
+
 def trained_as_published(preset: str, folder: Path | None = None) -> dict[str, Floats]:
     """What recorded runs of a preset measured, by protocol and measure; empty where nobody has run it as it is.
 
@@ -218,8 +237,12 @@ def faults(name: str, folder: Path | None = None) -> list[str]:
 
 def _faults(task: Any, group: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
     faults = []
-    if run.get("git_dirty") is not False:
+    if is_unknown(run.get("git_commit")):
+        faults.append(f"run {run['run']} does not know the commit it was made at")
+    elif run.get("git_dirty") is not False:
         faults.append(f"run {run['run']} was made with changes that are not committed")
+    elif run.get("citable") is False:
+        faults.append(f"run {run['run']} is marked as not citable: it was begun at an unknown commit")
     if group.get("flip", task.flip) is not task.flip:  # older records do not say
         faults.append(f"run {run['run']} was judged with flip {group['flip']}, and the spec says {task.flip} now")
     for protocol in task.protocols:

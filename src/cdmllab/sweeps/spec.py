@@ -34,7 +34,7 @@ from cdmllab.training.config import Protocols
 MOST = 10_000
 """Trainings that a stage may have; whoever means more means several sweeps."""
 
-Measure = Literal["accuracy", "auc", "eer", "tar@1e-3"]
+Measure = Literal["accuracy", "auc", "eer", "tar@1e-3", "tar@1e-4"]
 ExportKind = Literal["onnx", "onnx-int8", "openvino"]
 Settings = dict[str, Any]  # keys may be dotted
 Grid = dict[str, tuple[Any, ...]]
@@ -57,6 +57,8 @@ class Stage(Section):
     grid : by key, the values to try; every arm meets every combination
     grids : by arm, further keys of its own
     seeds : how many, counted from 0, or a list of them
+    world_per_seed : every seed trains on, and is judged by, a face lab world of its own, so that intervals cover
+        the choice of people too
     protocols : what every network is judged by, after training
     flip : add the mirrored pictures' embeddings
     choose_by : the measure, averaged over protocols and seeds, that says which point and arm is best
@@ -74,6 +76,7 @@ class Stage(Section):
     grid: Grid = Field(default_factory=dict)
     grids: dict[str, Grid] = Field(default_factory=dict)
     seeds: tuple[NonNegativeInt, ...] = (0,)
+    world_per_seed: bool = False
     protocols: Protocols = ()
     flip: bool = False
     choose_by: Measure = "accuracy"

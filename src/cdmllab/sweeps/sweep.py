@@ -1,9 +1,11 @@
 """A sweep in motion: its stages one after the other, every task's state on the disk."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,15 +14,16 @@ from filelock import FileLock, Timeout
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from cdmllab import promises
-from cdmllab.errors import CdmlLabError, cause, reading
+from cdmllab.errors import CdmlLabError, DataError, cause, reading
 from cdmllab.files import read_bytes, read_record, write_text
+from cdmllab.processes import GUARD, refuse_while_imported
 from cdmllab.runs import Run, root
 from cdmllab.sweeps import engines, expand
 from cdmllab.sweeps.engines import Engine
 from cdmllab.sweeps.expand import Done
 from cdmllab.sweeps.spec import Spec
 from cdmllab.sweeps.task import Outcome, Task
-from cdmllab.training import sources
+from cdmllab.training import Config, earlier, inputs, sources
 from cdmllab.training.config import Data
 
 State = Literal["waiting", "running", "finished", "failed"]
@@ -57,6 +60,7 @@ class Sweep:
         self.spec, self.within = spec, within
         self.folder = (within or root()) / "sweeps" / spec.name
         self._rows = self._read()
+        self._today: dict[str, dict[str, Any]] = {}  # fingerprints of data, each made once
 
     def rows(self) -> list[Row]:
         """Every task that is known by now, in order; tasks of later stages are known when their stage begins."""
@@ -72,6 +76,7 @@ class Sweep:
         ------
         CdmlLabError : data is missing, another sweep works in this folder, or tasks failed; the first is named
         """
+        refuse_while_imported("Sweep.run")
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.folder / ".lock").acquire(timeout=0):
@@ -80,6 +85,7 @@ class Sweep:
             raise CdmlLabError(f"another process runs this sweep in {self.folder}: wait for it to end") from None
 
     def _stages(self, engine: Engine, tell: Callable[[str], None]) -> dict[str, list[Done]]:
+        self._today.clear()
         # Whoever was running when the sweep was killed is begun again; with the lock held nobody is running now.
         for row in self._read().values():
             self._rows[row.task] = replace(row, state="waiting", attempts=0) if row.state == "running" else row
@@ -139,6 +145,8 @@ class Sweep:
             said = future.result()
             return Row(task.name, "finished", attempts, round(seconds, 1), said.run, said.evaluations, said.exports)
         told = f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, BrokenProcessPool):
+            told = f"its process was killed, or the memory did not suffice; if a script runs the sweep, {GUARD}"
         again = engines.died(error) and attempts <= self.spec.retries
         return Row(task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=told)
 
@@ -154,9 +162,19 @@ class Sweep:
             if any(told["flip"] is not task.flip for told in evaluated(row).values()):
                 return False
             run = Run.open(row.run)
-            return run.status == "finished" and run.config == task.config
+            return run.status == "finished" and run.config == task.config and not self._is_stale(run, task)
         except (ValueError, KeyError):
             return False
+
+    def _is_stale(self, run: Run, task: Task) -> bool:
+        """Whether the data of a finished run has changed since; what cannot be compared has not."""
+        key = json.dumps([task.config["data"], task.config["start_from"]])
+        if key not in self._today:
+            try:
+                self._today[key] = earlier.today(Config.parse(task.config))
+            except (DataError, OSError):
+                self._today[key] = {}
+        return bool(inputs.difference(run.record.get("data", {}), self._today[key]))
 
     def _done(self, task: Task) -> Done:
         row = self._rows[task.name]
@@ -195,8 +213,8 @@ def measures(told: Mapping[str, Any]) -> dict[str, float]:
     if told["accuracy"]:
         found["accuracy"] = told["accuracy"]["value"]
     for at in told["tar_at_far"]:
-        if at["far"] == 1e-3 and at["value"] is not None:
-            found["tar@1e-3"] = at["value"]
+        if at["far"] in (1e-3, 1e-4) and at["value"] is not None:
+            found[f"tar@1e-{round(-math.log10(at['far']))}"] = at["value"]
     return found
 
 

@@ -12,6 +12,7 @@ from cdmllab.preprocessing import standard
 from cdmllab.runs import Run
 from cdmllab.sweeps.spec import ExportKind
 from cdmllab.training import Config
+from cdmllab.training.earlier import OtherDataError
 from cdmllab.training.holding import LOCK
 
 
@@ -26,6 +27,7 @@ class Task(NamedTuple):
     protocols: tuple[str, ...] = ()
     flip: bool = False
     export: tuple[ExportKind, ...] = ()
+    world: int = 0  # of the face lab's protocols
 
     @property
     def name(self) -> str:
@@ -43,12 +45,19 @@ class Outcome(NamedTuple):
 
 
 def carry_out(task: Task, within: Path | None = None, tell: Callable[[str], None] | None = None) -> Outcome:
-    """Train, judge and export, skipping what is done; a run that was stopped is continued."""
+    """Train, judge and export, skipping what is done; a run that stopped goes on, on the same data."""
     config = Config.parse(task.config)
     begun = _unfinished(config, within)
-    trained = training.resume(begun.folder, tell) if begun else training.train(config, within=within, tell=tell)
+    try:
+        trained = training.resume(begun.folder, tell) if begun else training.train(config, within=within, tell=tell)
+    except OtherDataError as error:
+        if tell is not None:
+            tell(f"{error}. A new run is made")
+        trained = training.train(config, within=within, tell=tell)
     folder = trained.run.folder
-    settings = judging.Settings(flip=task.flip, replicates=0)  # the spread over seeds is what counts here
+    settings = judging.Settings(
+        flip=task.flip, replicates=0, world=task.world
+    )  # the spread over seeds is what counts here
     evaluations, backbone = {}, trained.backbone.to(config.device)
     for name in task.protocols:
         done, _, _ = judging.judge(
@@ -61,12 +70,16 @@ def carry_out(task: Task, within: Path | None = None, tell: Callable[[str], None
 def _unfinished(config: Config, within: Path | None) -> Run | None:
     """The newest run of this config that stopped on its way, unless a finished one is there or somebody works in it."""
     wanted = config.flat()
-    if Run.find(wanted, within=within) is not None:
+    if next(Run.finished(wanted, within=within, tell=_quietly), None) is not None:
         return None
-    for run in reversed(list(Run.list(within))):
+    for run in reversed(list(Run.list(within, _quietly))):
         if run.config == wanted and _free(run):
             return run
     return None
+
+
+def _quietly(sentence: str) -> None:
+    """What is no run is told by the training."""
 
 
 def _free(run: Run) -> bool:

@@ -121,7 +121,7 @@ class Loss(Named):
         with _buildable(), torch.random.fork_rng():  # a head draws its class centres
             options.check(heads.create, self.options)
             if self.name in margins.names():
-                options.check(margins.kind(self.name), self.options)
+                options.check(margins.builder(self.name), self.options)
             self.build(embedding_dim=2, num_identities=2)
         return self
 
@@ -247,7 +247,7 @@ class Config(Section):
         ------
         pydantic.ValidationError : naming every wrong key; it is a ValueError
         """
-        return cls.model_validate_json(json.dumps(dict(values)))
+        return cls.model_validate_json(json.dumps(dict(values), default=str))  # YAML has dates too
 
     def changed(self, **settings: Any) -> Self:
         """A copy with other values for some top-level settings, checked like a new one."""

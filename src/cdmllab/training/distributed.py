@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cdmllab.errors import CdmlLabError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,11 @@ class Place:
         if self.world_size > 1:
             dist.barrier()
 
-    def agree(self, text: str) -> str:
+    def agree(self, value: T) -> T:
         """What the first process says, on all of them."""
         if self.world_size == 1:
-            return text
-        said = [text]
+            return value
+        said = [value]
         dist.broadcast_object_list(said, src=0)
         return said[0]
 

@@ -8,25 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
-from cdmllab import margins, promises
+from cdmllab import margins
 from cdmllab.backbones import Backbone, weights
-from cdmllab.errors import CdmlLabError, DataError, reading
+from cdmllab.data.sets import TrainingSet
+from cdmllab.errors import CdmlLabError
 from cdmllab.heads import MarginHead, sharded_state_dict
-from cdmllab.preprocessing import apply, standard
-from cdmllab.runs import CONFIG, Run
-from cdmllab.training import checkpoint, holding, sources
+from cdmllab.preprocessing import apply, require, standard
+from cdmllab.processes import refuse_while_imported
+from cdmllab.runs import Run
+from cdmllab.training import checkpoint, earlier, holding, learnable, sources
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place, place
+from cdmllab.training.earlier import BACKBONE
 from cdmllab.training.record import Progress, Recorder, Tell
 from cdmllab.training.trainer import AtEpoch, Trainer
 
 if TYPE_CHECKING:
     from cdmllab.heads.pairs import PairHead
 
-BACKBONE, HEAD = "backbone.safetensors", "head"
+HEAD = "head"
 
 
 class NoDeviceError(CdmlLabError, RuntimeError):
@@ -51,7 +53,7 @@ def train(
     progress: Progress | None = None,
     at_epoch: AtEpoch | None = None,
 ) -> Trained:
-    """Train as `config` says, or return the finished run that already did.
+    """Train as `config` says, or return the finished run that already did, on the same data.
 
     Parameters
     ----------
@@ -68,35 +70,43 @@ def train(
     ------
     NoDeviceError : CUDA is asked for and there is none; it is a RuntimeError too
     ValueError : `at_epoch` with several processes
-    CdmlLabError : the data is missing (and how to get it), another process works in the run's folder, or one of
-        several processes that train together ended
+    CdmlLabError : the data is missing (and how to get it), or not what `resume` was begun on, or
+        nothing can be learnt from it; another process works in the run's folder; one of several
+        processes that train together ended; a script calls this outside its main guard
     DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a FloatingPointError too. The run
         is marked as failed, and a diagnosis lies in its folder
     """
     say = tell or _silent
+    refuse_while_imported("training.train")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise NoDeviceError("the config asks for device 'cuda', and this machine has no CUDA device")
-    done = None if redo or resume else Run.find(config.flat(), within=within)
+    done = None if redo or resume else earlier.finished(config, within, say)
     if done is not None:
-        return _found(done, say)
+        return load(done)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)  # the order of sums, so the result, depends on it
     try:
         with place(config.device) as here, torch.random.fork_rng():
             if at_epoch is not None and here.world_size > 1:
                 raise ValueError("at_epoch looks at the whole network: it needs a training in one process")
-            _check(config, here)
             if not here.first:
                 say, progress = _silent, None
+            _check(config, here)
+            source = _source(config, say)
+            data = earlier.fingerprint(config, source)
+            if resume is not None:
+                earlier.refuse_other_data(resume, data, here, say)
             folder = within if resume is None else resume.folder.parent
             alone = holding.claimed(config, folder, here, say, wait=resume is None)
             with nullcontext(False) if redo else alone as waited:
-                done = Run.find(config.flat(), within=within) if waited else None
+                done = earlier.finished(config, within, say) if waited else None
                 if done is not None:
-                    return _found(done, say)
+                    return load(done)
                 run = resume or _begin(config, within, here)
                 with holding.held(run, here, again=resume is not None):
-                    _fit(run, config, here, say, progress, at_epoch)
+                    if here.first:
+                        run.note(data=data)
+                    _fit(run, config, source, here, say, progress, at_epoch)
     finally:
         torch.set_num_threads(threads)
     return load(run)
@@ -108,11 +118,14 @@ def resume(folder: Path | str, tell: Tell | None = None, progress: Progress | No
     Raises
     ------
     ValueError : the folder is not a run
+    CdmlLabError : its config was edited, or its data has changed since it began; as `train`
     """
     run = Run.open(folder)
     if run.status == "finished":
         return load(run)
-    return train(_config(run), resume=run, tell=tell, progress=progress)
+    config = earlier.config(run)
+    earlier.refuse_edits(run, config)
+    return train(config, resume=run, tell=tell, progress=progress)
 
 
 def load(run: Run) -> Trained:
@@ -123,7 +136,7 @@ def load(run: Run) -> Trained:
     ValueError : the run is not finished
     """
     release = released(run)
-    config = _config(run)
+    config = earlier.config(run)
     with torch.random.fork_rng():
         backbone, _ = weights.load_release(release)
         head = config.loss.build(
@@ -153,23 +166,22 @@ def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:
     return partial(apply, preprocessing=standard(backbone.channels, backbone.size))
 
 
-def _config(run: Run) -> Config:
-    """What a run was started with; a complaint names the file."""
-    path = run.folder / CONFIG
-    with reading(path, "a usable config"):
-        try:
-            return Config.parse(run.config)
-        except ValidationError as error:
-            raise DataError(f"{path}: {promises.complaint(error, 'config')}") from None
-
-
-def _found(run: Run, say: Tell) -> Trained:
-    say(f"{run.folder} has this config and is finished")
-    return load(run)
-
-
 def _silent(line: str) -> None:
     """Say nothing."""
+
+
+def _source(config: Config, say: Tell) -> TrainingSet:
+    """The data, seen to be something that the loss can learn from."""
+    source = sources.load(config.data.name, config.data.options)
+    doubt = learnable.check(
+        source.labels,
+        batch_size=config.batch_size,
+        per_identity=config.data.per_identity,
+        pair_loss=None if config.loss.name in margins.names() else config.loss.name,
+    )
+    if doubt:
+        say(doubt)
+    return source
 
 
 def _begin(config: Config, within: Path | None, here: Place) -> Run:
@@ -177,9 +189,16 @@ def _begin(config: Config, within: Path | None, here: Place) -> Run:
     return Run.open(here.agree(str(made)))
 
 
-def _fit(run: Run, config: Config, here: Place, say: Tell, progress: Progress | None, at_epoch: AtEpoch | None) -> None:
+def _fit(
+    run: Run,
+    config: Config,
+    source: TrainingSet,
+    here: Place,
+    say: Tell,
+    progress: Progress | None,
+    at_epoch: AtEpoch | None,
+) -> None:
     torch.manual_seed(config.seed)
-    source = sources.load(config.data.name, config.data.options)
     backbone = config.backbone.build()
     head: Any = config.loss.build(
         embedding_dim=config.backbone.embedding_dim, num_identities=source.num_identities, seed=config.seed
@@ -215,7 +234,6 @@ def _fit(run: Run, config: Config, here: Place, say: Tell, progress: Progress | 
         keep(run, config, backbone)
         run.finish(
             num_identities=source.num_identities,
-            data=sources.fingerprint(source),
             **({"gpu": torch.cuda.get_device_name(here.device)} if here.device.type == "cuda" else {}),
             train_seconds=round(trainer.seconds(), 1),
         )
@@ -230,7 +248,8 @@ def _check(config: Config, here: Place) -> None:
         raise CdmlLabError(missing)
     for name, how in config.watch.missing().items():
         raise CdmlLabError(f"watch.protocols asks for {name}: {how}")
-    if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in margins.names()):
+    no_pairs = (*margins.names(), *margins.recipes())
+    if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in no_pairs):
         raise CdmlLabError("watch.truth_every looks at all class centres: one process, and no pair loss")
     if here.world_size == 1:
         return
@@ -257,4 +276,11 @@ def keep(run: Run, config: Config, backbone: Backbone) -> None:
 
 def _weights(path: Path) -> Backbone:
     """The network of a finished run or of a released file."""
-    return weights.load_release(released(Run.open(path)) if path.is_dir() else path)[0]
+    if path.is_dir():
+        return weights.load_release(released(Run.open(path)))[0]
+    net, said = weights.load_release(path)
+    try:
+        require(said.preprocessing, standard(net.channels, net.size), "this training's input")
+    except ValueError as error:
+        raise CdmlLabError(f"start_from {path}: {error}") from None
+    return net

@@ -16,7 +16,7 @@ from cdmllab.files import parse_yaml
 from cdmllab.training.config import Config
 
 _DEEPEST = 8  # dots in the key of a setting
-FOLDER = Path(__file__).with_name("presets")
+FOLDER = Path(__file__).resolve().with_name("presets")
 
 
 def names() -> tuple[str, ...]:
@@ -30,7 +30,7 @@ def load(name: str, settings: Iterable[str | Mapping[str, Any]] = ()) -> Config:
 
     Parameters
     ----------
-    name : of a preset, or the path of a YAML file of your own
+    name : of a preset, or the path of a YAML file of your own, which names its runs after the file
     settings : changes, as ``"loss.margin_rad=0.45"`` or ``{"loss.margin_rad": 0.45}``
 
     Raises
@@ -61,7 +61,7 @@ def _load(name: str, path: Path, settings: Iterable[str | Mapping[str, Any]]) ->
                 nested = {part: nested}
             values = _merge(values, nested)
     try:
-        return Config.parse({"name": name, **values})
+        return Config.parse({"name": _called(path), **values})
     except ValidationError as error:
         raise CdmlLabError(
             f"{path.name if path.is_absolute() else path}: {promises.complaint(error, 'config')}"
@@ -99,6 +99,13 @@ def _path(name: str) -> Path:
     if Path(name).suffix in (".yaml", ".yml"):
         return Path(name)
     raise CdmlLabError(f"there is no preset {name!r}{did_you_mean(name, names())}; `cdmllab presets` lists them")
+
+
+def _called(path: Path) -> str:
+    """A preset by its name, a file of one's own by that of the file, wherever it lies."""
+    if path.resolve().is_relative_to(FOLDER):
+        return path.resolve().relative_to(FOLDER).with_suffix("").as_posix()
+    return path.stem
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Where training pictures come from, by the name a config gives: each a `cdmllab.data.sets.TrainingSet`."""
 
+import functools
 import hashlib
 import inspect
 import json
@@ -7,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +26,7 @@ class Kind(NamedTuple):
     about: str
     load: Callable[..., TrainingSet]
     missing: Callable[..., str]  # same options; a sentence that says how to get it, empty when it is there
+    look: Callable[..., TrainingSet] | None = None  # same options, as `load` but without long work
 
 
 def _digits(classes: Sequence[int] = range(7), held_out: float = 0.25, split_seed: int = 0) -> TrainingSet:
@@ -35,7 +36,7 @@ def _digits(classes: Sequence[int] = range(7), held_out: float = 0.25, split_see
     return ArraySet(levels.permute(0, 2, 3, 1).numpy(), kept.labels.numpy(), len(kept.classes))
 
 
-def _lab(
+def _world(
     num_identities: int,
     images_per_identity: int,
     size: int = 112,
@@ -43,9 +44,10 @@ def _lab(
     label_noise: float = 0.0,
     world_seed: int = 0,
     first: int = 0,
-) -> TrainingSet:
-    """A world of the face lab, rendered once into a cache below the data folder; see `cdmllab.faces.FaceWorld`."""
-    world = FaceWorld(
+    without: Sequence[str] = (),
+) -> FaceWorld:
+    """A world of the face lab, not rendered; see `cdmllab.faces.FaceWorld`."""
+    return FaceWorld(
         num_identities,
         images_per_identity,
         size=size,
@@ -53,19 +55,26 @@ def _lab(
         label_noise=label_noise,
         seed=world_seed,
         first=first,
+        without=without,
         device=fastest(),
     )
+
+
+@functools.wraps(_world)
+def _lab(**options: Any) -> TrainingSet:
+    """A world of the face lab, rendered once into a cache below the data folder."""
+    world = _world(**options)
     name = hashlib.sha256(json.dumps(world.parameters, sort_keys=True).encode()).hexdigest()[:12]
     return world.cached(roots.to_write() / "lab" / f"world-{name}", patience_s=3600.0)
 
 
 def _pack(folder: str) -> TrainingSet:
-    """An InsightFace pack, a folder of a data folder, as ``casia_webface_112`` or ``ms1mv3_112``."""
+    """An InsightFace pack: a path, or a name in a data folder, as ``casia_webface_112``."""
     return Pack(_place(folder))
 
 
 def _folder(folder: str, min_pictures: int = 1) -> TrainingSet:
-    """A folder of identities, of a data folder."""
+    """A folder of identities: a path, or a name in a data folder."""
     return folders.load(_place(folder), min_pictures=min_pictures)
 
 
@@ -81,17 +90,46 @@ def _omniglot(part: str = "images_background_small1", without: Sequence[str] = (
 
 
 def _place(folder: str) -> Path:
-    found = roots.find(folder)
+    found = _find(folder)
     if found is None:
         raise DataError(_missing(folder))
     return found
 
 
+def _find(folder: str) -> Path | None:
+    """A path of its own, or a name below a data folder, or below the current one."""
+    path = Path(folder).expanduser()
+    if path.is_absolute():
+        return path if path.exists() else None
+    made = _MADE.get(folder)
+    below = roots.find(folder, *([made.pack] if made and made.pack else []))
+    return below or (path if path.exists() else None)
+
+
 def _missing(folder: str, **_: Any) -> str:
-    if roots.find(folder):
+    if _find(folder):
         return ""
-    script = folder.removesuffix("_112")
-    return f"{folder} is in no data folder (looked in {roots.searched()}): `python data_scripts/{script}.py` makes it"
+    if Path(folder).expanduser().is_absolute():
+        return f"{folder} does not exist"
+    made = _MADE.get(folder)
+    how = "" if made is None else f": `python data_scripts/{made.script}.py` makes it"
+    if made is not None and made.pack:
+        how += f", or put InsightFace's pack {made.pack} there"
+    return f"{folder} is in no data folder (looked in {roots.searched()}), nor in the current one{how}"
+
+
+class _Made(NamedTuple):
+    """What a data script makes, and the pack of the same data that is handed out."""
+
+    script: str
+    pack: str
+
+
+_MADE = {
+    "casia_webface_112": _Made("casia_webface", "faces_webface_112x112"),
+    "ms1mv3_112": _Made("ms1mv3", "ms1m-retinaface-t1"),
+    "lfw_112": _Made("lfw", ""),
+}
 
 
 def _there(**_: Any) -> str:
@@ -108,7 +146,7 @@ def _missing_omniglot(part: str = "images_background_small1", **_: Any) -> str:
 
 _TABLE: dict[str, Kind] = {
     "digits": Kind("scikit-learn's digits", _digits, _there),
-    "lab": Kind("a world of the face lab", _lab, _there),
+    "lab": Kind("a world of the face lab", _lab, _there, _world),
     "lfw": Kind("LFW-a, without the people of some folds", _lfw, _missing_lfw),
     "omniglot": Kind("handwritten characters", _omniglot, _missing_omniglot),
     "pack": Kind("an InsightFace pack", _pack, _missing),
@@ -144,18 +182,17 @@ def load(name: str, options: Mapping[str, Any]) -> TrainingSet:
     return _TABLE[name].load(**options)
 
 
+def look(name: str, options: Mapping[str, Any]) -> TrainingSet:
+    """As `load`, for a look at the data: a world of the face lab is not rendered for it."""
+    check(name, options)
+    kind = _TABLE[name]
+    return (kind.look or kind.load)(**options)
+
+
 def missing(name: str, options: Mapping[str, Any]) -> str:
     """How to get what is not there, in a sentence; empty when the data is there."""
     check(name, options)
     return _TABLE[name].missing(**options)
-
-
-def fingerprint(source: TrainingSet) -> dict[str, Any]:
-    """How much there is, and a SHA-256 of all labels and of 64 pictures spread over the set."""
-    rows = np.unique(np.linspace(0, len(source) - 1, 64).astype(np.int64))
-    found = hashlib.sha256(np.ascontiguousarray(source.labels, dtype=np.int64).tobytes())
-    found.update(np.ascontiguousarray(source.read(rows)).tobytes())
-    return {"pictures": len(source), "identities": source.num_identities, "sha256": found.hexdigest()}
 
 
 def known_easiness(source: TrainingSet) -> Tensor:

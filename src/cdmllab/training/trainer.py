@@ -149,10 +149,12 @@ class Trainer:
     def _loss(self, batch: Batch, embeddings: Tensor, known: Tensor | None) -> HeadOutput:
         try:
             out: HeadOutput = self.head(embeddings, batch.labels, known)
-        except ValueError:  # the head looks at every embedding; nobody else needs to
-            if torch.isfinite(embeddings).all():
-                raise
-            raise self._diverged("an embedding is not finite", batch, embeddings) from None
+        except ValueError:  # the head looks at every embedding and centre; nobody else needs to
+            if not torch.isfinite(embeddings).all():
+                raise self._diverged("an embedding is not finite", batch, embeddings) from None
+            if not all(bool(torch.isfinite(p).all()) for p in self.head.parameters()):
+                raise self._diverged("a class centre is not finite", batch, embeddings) from None
+            raise
         return out
 
     def _clip(self, limit: float) -> float:

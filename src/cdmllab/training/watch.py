@@ -55,6 +55,7 @@ def measures(out: HeadOutput, embeddings: Tensor, nearest: Tensor | None, labels
     spread = {"target_angle_deg": torch.rad2deg(angle(out.target_cos)), "margin_rad": out.margin_rad}
     if out.easiness is not None:
         told["easiness"] = float(out.easiness.mean())
+        told["easy_share"] = float((out.easiness > 0.0).float().mean())  # how many take the margin of easy samples
         spread["easiness"] = out.easiness
     points = out.target_cos.new_tensor(QUANTILES)
     for name, values in spread.items():

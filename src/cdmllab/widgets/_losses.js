@@ -45,7 +45,7 @@ const losses = (() => {
       formula: "cos(\u03b8 + m\u2082) \u2212 m\u2083",
       note: "A negative that beats the margined target counts (t + 1) cos \u03b8\u2c7c + t.",
       target: (theta, v) => lowered(angular(theta, v), v.m3),
-      negative: (theta, v, n) => (cos(n) > TABLE.mv_softmax.target(theta, v).psi
+      negative: (theta, v, n) => (cos(n) > level(theta, v.m2) - v.m3
         ? raised((v.boost + 1) * cos(n) + v.boost, true) : raised(cos(n), false)) },
     npcface: { label: "NPCFace", values: { m2: 0.4, beyond_pi: "linear" },
       formula: "cos(\u03b8 + m), m = m\u2082 + 0.2 \u00d7 mean hard negative",

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor
 from cdmllab import margins
 from cdmllab.margins import Batch, MarginPolicy
 from cdmllab.margins.adaface import AdaFace
-from cdmllab.margins.angular import BeyondPi
 from cdmllab.margins.cdml import Easiness, Favour, Shape
 from cdmllab.margins.curricularface import CurricularFace
 from cdmllab.margins.elasticface import ElasticFace
@@ -42,6 +41,7 @@ OPTIONS: dict[str, dict[str, str]] = {
     "cdml": {"m2": "margin_rad", "alpha": "alpha", "easiness": "easiness", "shape": "shape", "favour": "favour"},
 }
 IDENTITIES = (2, 10, 100, 1_000, 10_000, 100_000)
+_BeyondPi = Literal["linear", "clip", "none"]  # the rules that it draws
 EASINESS: tuple[Easiness, ...] = ("similarity", "gap", "angle_gap")  # what can be seen from two angles
 _FLAT = 1e-4  # radians from 0 and pi in which the slope of the cosine is too small to divide by
 _MEAN_LENGTH = 50.0  # AdaFace's; any will do, its z is set
@@ -97,7 +97,7 @@ class TargetLogit(Widget):
     m2 = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
     m3 = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
     s = traitlets.Float(64.0, min=1.0, max=64.0).tag(sync=True)
-    beyond_pi = traitlets.Enum(get_args(BeyondPi), default_value="linear").tag(sync=True)
+    beyond_pi = traitlets.Enum(get_args(_BeyondPi), default_value="linear").tag(sync=True)
     softening = traitlets.Float(5.0, min=0.0, max=20.0).tag(sync=True)
     boost = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
     alpha = traitlets.Float(0.2, min=0.0, max=1.0).tag(sync=True)
@@ -185,7 +185,7 @@ class TargetLogit(Widget):
 class _Drawn(ElasticFace):
     """ElasticFace with one and the same draw, in standard deviations, for all samples."""
 
-    def __init__(self, margin_rad: float, draw: float, *, beyond_pi: BeyondPi, gradient: Gradient) -> None:
+    def __init__(self, margin_rad: float, draw: float, *, beyond_pi: _BeyondPi, gradient: Gradient) -> None:
         super().__init__(margin_rad=margin_rad, beyond_pi=beyond_pi, gradient=gradient)
         self._drawn = margin_rad + self.sigma * draw
 

@@ -129,7 +129,10 @@ function render({ model, el }) {
     const frame = kit.frame({ x0, x1: log ? 0 : 1, y0: 0, y1: 1 }, { left: 40, right: width - 14, top: 20,
       bottom: 210 });
     const xTicks = log ? Array.from({ length: Math.floor(-x0) + 1 }, (_, k) => -k).reverse() : [0, 0.25, 0.5, 0.75, 1];
-    const stairs = roc.flatMap(([far, tar], k) => (k ? [[x(far), roc[k - 1][1]], [x(far), tar]] : [[x(far), tar]]));
+    // A logarithmic curve ends where one impostor pair is left: smaller FARs cannot be resolved.
+    const from = log ? roc.findLastIndex(([far]) => far <= smallest) : 0;
+    const shown = log ? [[smallest, roc[from][1]], ...roc.slice(from + 1)] : roc;
+    const stairs = shown.flatMap(([far, tar], k) => (k ? [[x(far), shown[k - 1][1]], [x(far), tar]] : [[x(far), tar]]));
     pictures[1].layer.replaceChildren(
       frame.axes(xTicks, [0, 0.5, 1], "FAR", "TAR", (v) => (log ? String(10 ** v) : String(v)), (v) => number(v, 1)),
       frame.curve([stairs], { class: "th-roc", stroke: kit.colour("cdml"), "stroke-width": 2.5,

@@ -1,0 +1,133 @@
+"""Weights in TensorFlow.js's format: a manifest in JSON, with files of plain or quantised numbers.
+
+The manifest is a list of groups. The files of a group, joined, are the numbers of its tensors, one
+tensor after the other, little-endian. A quantised number q means q x scale + min. Source:
+https://github.com/tensorflow/tfjs/blob/master/tfjs-core/src/io/io_utils.ts.
+"""
+
+import math
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError, model_validator
+
+from cdmllab.errors import DataError
+
+Array = NDArray[np.generic]
+_STORED = {"float32": "<f4", "int32": "<i4", "uint8": "u1", "bool": "u1", "uint16": "<u2", "float16": "<f2"}
+
+
+class Quantisation(BaseModel):
+    """How a tensor's numbers were made smaller; float16 has neither scale nor min."""
+
+    model_config = ConfigDict(strict=True)
+
+    dtype: Literal["uint8", "uint16", "float16"]
+    scale: FiniteFloat | None = None
+    min: FiniteFloat | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Quantisation":
+        if self.dtype != "float16" and (self.scale is None or self.min is None):
+            raise ValueError(f"quantisation to {self.dtype} needs scale and min")
+        return self
+
+
+class Weight(BaseModel):
+    """One tensor."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    shape: list[NonNegativeInt]
+    dtype: Literal["float32", "int32", "bool"]
+    quantization: Quantisation | None = None
+
+    @model_validator(mode="after")
+    def _of_floats(self) -> "Weight":
+        if self.quantization is not None and self.dtype != "float32":
+            raise ValueError(f"{self.name} is {self.dtype}, and only float32 is read quantised")
+        return self
+
+    @property
+    def stored(self) -> np.dtype[np.generic]:
+        """The type of its numbers in the file."""
+        return np.dtype(_STORED[self.quantization.dtype if self.quantization else self.dtype])
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return math.prod(self.shape) * self.stored.itemsize
+
+
+class Group(BaseModel):
+    """Tensors that share some files."""
+
+    model_config = ConfigDict(strict=True)
+
+    paths: list[str]
+    weights: list[Weight]
+
+
+def read(manifest: Path | str) -> dict[str, Array]:
+    """All tensors by name, in the file's order, quantised ones in float32; axes as in TensorFlow.
+
+    Raises
+    ------
+    DataError : a file is missing, the manifest has another form, a name comes twice, or there are
+        more or fewer bytes than the tensors need
+    """
+    path = Path(manifest)
+    found: dict[str, Array] = {}
+    for group in _groups(path):
+        content = b"".join(_file(path, name) for name in group.paths)
+        start = 0
+        for weight in group.weights:
+            if weight.name in found:
+                raise DataError(f"{path} has two tensors {weight.name}")
+            part = content[start : start + weight.size]
+            if len(part) < weight.size:
+                raise DataError(
+                    f"{path}: {weight.name} needs {weight.size:,} bytes of {', '.join(group.paths)}, "
+                    f"and only {len(part):,} are left: the file is cut short"
+                )
+            found[weight.name] = _numbers(weight, part)
+            start += weight.size
+        if start != len(content):
+            raise DataError(
+                f"{path}: {', '.join(group.paths)} has {len(content):,} bytes, its tensors need only {start:,}"
+            )
+    return found
+
+
+def _groups(path: Path) -> list[Group]:
+    try:
+        return TypeAdapter(list[Group]).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path} is no manifest of weights{f', at {place}' if place else ''}: {first['msg']}") from None
+
+
+def _file(manifest: Path, name: str) -> bytes:
+    if PurePosixPath(name).name != name or name in ("", "..") or set(name) & set("\\:\0"):
+        raise DataError(f"{manifest} names a file {name!r}, which is not next to it")
+    try:
+        return (manifest.parent / name).read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{manifest.parent / name} does not exist, and {manifest.name} names it") from None
+
+
+def _numbers(weight: Weight, part: bytes) -> Array:
+    stored = np.frombuffer(part, weight.stored).reshape(weight.shape)
+    how = weight.quantization
+    if how is None:
+        return stored.astype(weight.dtype)
+    if how.scale is None or how.min is None:
+        return stored.astype(np.float32)
+    # In double precision and rounded once, as JavaScript computes.
+    return (stored.astype(np.float64) * how.scale + how.min).astype(np.float32)

@@ -1,0 +1,125 @@
+"""The pair files of LFW: the text its authors gave out, and the tables that mirrors made of it."""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from cdmllab.data.listed import Pair, PairList, by_fold, is_number, lines, listed
+from cdmllab.data.pairs import in_folds
+from cdmllab.errors import DataError
+
+
+def lfw(path: Path | str, content: bytes | None = None) -> PairList:
+    """LFW's pairs: ``pairs.txt`` (View 2), ``pairsDevTrain.txt`` and its like (View 1), or ``pairs.csv``.
+
+    The first line of a text counts folds and pairs, ``10<TAB>300``, or pairs only, of one fold; in
+    each fold come the genuine pairs, ``name n m``, then as many impostor pairs, ``name n name m``.
+
+    Two tables are about: Kaggle's (``name,imagenum1,imagenum2,``) has the rows of ``pairs.txt``
+    without its first line, and one with the columns ``fold_id``, ``is_same``, ``image_a`` and
+    ``image_b``.
+
+    Parameters
+    ----------
+    content : of the file, where it is part of an archive
+
+    Raises
+    ------
+    DataError : naming the line that is of another form, or a fold with too few pairs
+    """
+    path, rows = Path(path), lines(path, content)
+    header = [field.strip() for field in rows[0].split(",")]
+    if header[0] == "name":
+        return listed(_in_ten(_kaggle(rows, path), path), path)
+    if {"fold_id", "is_same", "image_a", "image_b"} <= set(header):
+        return listed(by_fold(_table(rows, header, path), path), path)
+    return listed(_text(rows, path), path)
+
+
+def _text(rows: list[str], path: Path) -> list[Pair]:
+    header = rows[0].split()
+    if not 1 <= len(header) <= 2 or not all(is_number(field) for field in header):
+        raise DataError(f"{path}, line 1: `folds pairs` is wanted, not {rows[0][:60]!r}")
+    folds, per_fold = (1, int(header[0])) if len(header) == 1 else (int(header[0]), int(header[1]))
+    if len(rows) - 1 != 2 * folds * per_fold:
+        raise DataError(
+            f"{path}: {folds} folds of {per_fold} + {per_fold} pairs are announced, {len(rows) - 1:,} lines follow"
+        )
+    found = []
+    for k, line in enumerate(rows[1:]):
+        fields, same = line.split("\t") if "\t" in line else line.split(), k // per_fold % 2 == 0
+        pair = _pair([field.strip() for field in fields], k // (2 * per_fold))
+        if pair is None or pair.same is not same:
+            form = "name n m" if same else "name n name m"
+            raise DataError(f"{path}, line {k + 2}: `{form}` is wanted here, not {line[:80]!r}")
+        found.append(pair)
+    return found
+
+
+def _kaggle(rows: list[str], path: Path) -> list[Pair]:
+    """A fold begins wherever a genuine pair follows an impostor pair."""
+    found: list[Pair] = []
+    fold = 0
+    for number, row in _cells(rows, path):
+        pair = _pair([cell.strip() for cell in row if cell.strip()], fold)
+        if pair is None:
+            raise DataError(f"{path}, row {number}: `name,n,m,` or `name,n,name,m` is wanted, not {row!r:.80}")
+        if pair.same and found and not found[-1].same:
+            fold += 1
+            pair = pair._replace(fold=fold)
+        found.append(pair)
+    return found
+
+
+def _in_ten(found: list[Pair], path: Path) -> list[Pair]:
+    """The pairs as they are if they make ten folds, else dealt to ten, see `pairs.in_folds`."""
+    if found and found[-1].fold == 9:
+        return found
+    kinds = [[pair for pair in found if pair.same is same] for same in (True, False)]
+    try:
+        dealt = [zip(kind, in_folds(len(kind), 10).tolist(), strict=True) for kind in kinds]
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+    in_ten = [pair._replace(fold=fold) for kind in dealt for pair, fold in kind]
+    return sorted(in_ten, key=lambda pair: (pair.fold, not pair.same))
+
+
+def _table(rows: list[str], header: list[str], path: Path) -> list[Pair]:
+    found = []
+    for number, row in _cells(rows, path):
+        cells = {key: cell.strip() for key, cell in zip(header, row, strict=False)}
+        names = [image(cells.get(key, "")) for key in ("image_a", "image_b")]
+        fold, same = cells.get("fold_id", ""), cells.get("is_same", "")
+        if None in names or not is_number(fold) or int(fold) < 1 or same not in ("0", "1"):
+            raise DataError(f"{path}, row {number}: a fold from 1, 0 or 1, and two images are wanted, not {row!r:.80}")
+        first, second = (_name(*name) for name in names if name is not None)
+        found.append(Pair(first, second, same == "1", int(fold) - 1))
+    return found
+
+
+def _cells(rows: list[str], path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table below its header, with their numbers."""
+    try:
+        yield from enumerate(csv.reader(rows[1:]), start=2)
+    except csv.Error as error:
+        raise DataError(f"{path} is no readable table ({error})") from None
+
+
+def image(name: str) -> tuple[str, str] | None:
+    """Person and number of an image, from a path that ends in ``Name_0001.jpg``; None for any other."""
+    found = re.fullmatch(r"(.+)_([0-9]{4})\.jpe?g", PurePosixPath(name).name, re.IGNORECASE)
+    return (found[1], found[2]) if found else None
+
+
+def _pair(fields: Sequence[str], fold: int) -> Pair | None:
+    """``name n m`` or ``name n name m``; None for anything else."""
+    if len(fields) == 3 and all(map(is_number, fields[1:])):
+        return Pair(_name(fields[0], fields[1]), _name(fields[0], fields[2]), True, fold)
+    if len(fields) == 4 and all(map(is_number, fields[1::2])):
+        return Pair(_name(fields[0], fields[1]), _name(fields[2], fields[3]), False, fold)
+    return None
+
+
+def _name(person: str, number: str) -> str:
+    return f"{person}/{person}_{int(number):04d}.jpg"

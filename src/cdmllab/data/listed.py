@@ -1,0 +1,99 @@
+"""What all lists of pairs share: images by name, and `Pairs` over them."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cdmllab.data.pairs import Pairs
+from cdmllab.errors import DataError
+
+
+class PairList(NamedTuple):
+    """A protocol over pictures that are still files."""
+
+    names: tuple[str, ...]  # [n] each picture once, a path below the data set's folder
+    pairs: Pairs
+    source: Path
+
+    def found_below(self, root: Path | str) -> list[Path]:
+        """The files of `names` below a folder, in the same order.
+
+        Raises
+        ------
+        DataError : one is missing, with the pair that names it
+        """
+        files = [Path(root) / name for name in self.names]
+        for k, file in enumerate(files):
+            if not file.is_file():
+                pair = int(np.flatnonzero((self.pairs.first == k) | (self.pairs.second == k))[0])
+                missing = sum(not other.is_file() for other in files)
+                raise DataError(f"{self.source}, pair {pair}: {file} is missing ({missing:,} of {len(files):,} are)")
+        return files
+
+
+class Pair(NamedTuple):
+    """One pair, by the names of its images."""
+
+    first: str
+    second: str
+    same: bool
+    fold: int
+
+
+def listed(found: Sequence[Pair], path: Path) -> PairList:
+    """Pairs by name, with each image counted once.
+
+    Raises
+    ------
+    DataError : no pairs
+    """
+    if not found:
+        raise DataError(f"{path} names no pairs")
+    position: dict[str, int] = {}
+    rows = [(position.setdefault(p.first, len(position)), position.setdefault(p.second, len(position))) for p in found]
+    first, second = np.array(rows, dtype=np.int64).T
+    same = np.array([pair.same for pair in found])
+    fold = np.array([pair.fold for pair in found], dtype=np.int64)
+    return PairList(tuple(position), Pairs(first, second, same, fold), path)
+
+
+def by_fold(found: Sequence[Pair], path: Path) -> Sequence[Pair]:
+    """The pairs fold by fold, the genuine ones of a fold first; folds may differ in size.
+
+    Raises
+    ------
+    DataError : a fold without a pair
+    """
+    there = {pair.fold for pair in found}
+    folds = max(there, default=-1) + 1
+    if len(there) != folds:
+        gap = next(fold for fold in itertools.count() if fold not in there)
+        raise DataError(f"{path}: fold {gap + 1} of {folds:,} has no pairs")
+    return sorted(found, key=lambda pair: (pair.fold, not pair.same))
+
+
+def lines(path: Path | str, content: bytes | None = None) -> list[str]:
+    """The lines of a text file that are not blank; `content` is read in its place.
+
+    Raises
+    ------
+    DataError : it does not exist, is empty, or is no text
+    """
+    try:
+        text = (Path(path).read_bytes() if content is None else content).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text ({error.reason} at byte {error.start})") from None
+    found = [line.strip() for line in text.splitlines() if line.strip()]
+    if not found:
+        raise DataError(f"{path} is empty")
+    return found
+
+
+def is_number(field: str) -> bool:
+    """Whether a field is a plain number of at most eight digits."""
+    return field.isascii() and field.isdigit() and len(field) < 9

@@ -1,0 +1,61 @@
+"""From the mode in which Pillow opens an image to pixels of 8 bits; the rules are in `cdmllab.data.decode.decode`."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Colour = Literal["RGB", "GRAY"]
+Pixels = NDArray[np.uint8]  # [height, width, 1 or 3]
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF and a value
+_DIRECT = {"1", "L", "P", "RGB"}  # modes that Pillow converts to grey in one step
+
+
+def to_uint8(image: Image.Image, colour: Colour) -> Pixels:
+    """The pixels of a loaded image, of shape (height, width, 3), or (height, width, 1) for ``"GRAY"``.
+
+    Raises
+    ------
+    ValueError : a mode without a range that says what white is, or an image that is transparent all over
+    """
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        levels = _top_byte(image)[..., None]
+        return levels if colour == "GRAY" else np.repeat(levels, 3, axis=2)
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers without a white level: store it with 8 or 16 bits")
+    if image.has_transparency_data:
+        image = _over_black(image)
+    if image.mode not in _DIRECT:
+        image = image.convert("RGB")
+    pixels = np.asarray(image.convert("RGB" if colour == "RGB" else "L"))
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _top_byte(image: Image.Image) -> NDArray[np.uint8]:
+    """The upper 8 bits of deep grey levels, shape (height, width); Pillow itself clips at 255."""
+    tags = getattr(image, "tag_v2", {})
+    if image.mode != "I":
+        bits = int(np.ravel(tags.get(_BITS_PER_SAMPLE, 16))[0])
+    elif image.format == "PPM":  # whatever its largest level, Pillow scales it to 65,535
+        bits = 16
+    else:
+        raise ValueError("its pixels are whole numbers of no known range: store it with 8 or 16 bits")
+    deep = np.asarray(image).astype(np.int64)
+    levels = (deep >> bits - 8).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts those of 8 bits, and leaves these
+        levels = 255 - levels
+    if "transparency" in image.info:
+        levels[deep == image.info["transparency"]] = 0
+    return levels
+
+
+def _over_black(image: Image.Image) -> Image.Image:
+    """Blend a transparent image with black."""
+    rgba = image.convert("RGBA")
+    alpha = rgba.getchannel("A")
+    if alpha.getextrema() == (0, 0):
+        raise ValueError("it is transparent all over")
+    black = Image.new("RGB", image.size)
+    black.paste(rgba.convert("RGB"), mask=alpha)
+    return black

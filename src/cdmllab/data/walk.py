@@ -1,0 +1,164 @@
+"""Walk a folder of people: which files are images, and what is left out and why.
+
+Tools that follow every link and take every folder make people of thumbnails, and many of one when a link leads back
+up. Here nothing is followed, nothing is read that programs left lying about, and everything left out has a reason.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from fnmatch import translate
+from pathlib import Path
+from typing import NamedTuple
+
+from cdmllab.files import printable
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".webp", ".gif"),
+    *(".avif", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".pbm", ".pgm", ".ppm", ".pnm"),
+)
+"""Endings of files that are read, in any case: what `cdmllab.data.decode.FORMATS` are saved under."""
+
+NOT_READ = (
+    *(".heic", ".heif", ".hif", ".jxl", ".jxr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"),
+    *(".rw2", ".raw", ".psd", ".xcf", ".tga", ".pcx", ".ico", ".svg", ".eps", ".exr", ".hdr", ".pfm"),
+)
+"""Endings of images that are not read: a person who has only these is missing from the data."""
+
+IGNORED = (
+    ".*",  # hidden: .git, .thumbnails, .DS_Store, QNAP's .@__thumb, and ._1.jpg beside 1.jpg from a Mac
+    "__MACOSX",  # the same in zip archives from a Mac
+    "Thumbs.db",  # Windows
+    "ehthumbs*.db",
+    "desktop.ini",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "@eaDir",  # Synology: thumbnails named like the images
+    "@tmp",
+    "#recycle",
+    "#snapshot",
+    "@Recycle",  # QNAP
+    "@Recently-Snapshot",
+    "@Transcode",
+    "Picasa.ini",
+    "lost+found",
+    "__pycache__",
+)
+"""Patterns of files and folders that programs leave lying about; upper and lower case count as the same."""
+
+LINK = "a link, not followed (`cp -rL` copies what it leads to)"
+FEW = "the person has fewer images than asked for"
+LOOSE = "an image beside the folders of people, which belongs to nobody"
+
+
+class LeftOut(NamedTuple):
+    """A file or folder that is not read."""
+
+    name: str  # below the root, printable; a folder's ends in /
+    why: str
+    harmless: bool  # nothing that could be an image of a person
+
+
+class Folder(NamedTuple):
+    """A folder with images."""
+
+    path: Path
+    images: list[Path]  # in natural order
+
+
+def walk(root: Path, ignore: Iterable[str] = ()) -> tuple[list[Folder], list[LeftOut]]:
+    """All folders with images below `root`, each before those inside it, and what is left out.
+
+    Links are not followed, wherever they lead: one to a folder above would multiply people, one to another
+    place would bring in what is not part of the set. `root` itself may be a link.
+
+    Parameters
+    ----------
+    ignore : patterns as of a shell (``*``, ``?``, ``[a-z]``), in addition to `IGNORED`, for a name or for a path
+        below `root`; upper and lower case count as the same
+
+    Raises
+    ------
+    OSError : `root` cannot be listed
+    """
+    ignored = _Ignore((*IGNORED, *ignore))
+    found: list[Folder] = []
+    left: list[LeftOut] = []
+    waiting = [(str(root), "")]
+    while waiting:
+        path, below = waiting.pop()
+        try:
+            with os.scandir(path) as scanned:
+                entries = sorted(scanned, key=lambda entry: natural(entry.name))
+        except OSError as error:
+            if not below:
+                raise
+            left.append(LeftOut(printable(below), f"the folder cannot be read ({error.strerror})", False))
+            continue
+        images, inside = [], []
+        for entry in entries:
+            name = below + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                name += "/"
+            reason = _reason(entry, name, ignored, top=not below)
+            if reason is not None:
+                left.append(LeftOut(printable(name), *reason))
+            elif name.endswith("/"):
+                inside.append((entry.path, name))
+            else:
+                images.append(Path(entry.path))
+        if below and not entries:
+            left.append(LeftOut(printable(below), "an empty folder", False))
+        if images:
+            found.append(Folder(Path(path), images))
+        waiting += reversed(inside)
+    return found, left
+
+
+def summary(left: Iterable[LeftOut]) -> list[str]:
+    """What was left out, a line for each reason, the most frequent first: ``3 (p1/a.heic, ...): .heic images ...``."""
+    groups: dict[str, list[str]] = {}
+    for item in left:
+        groups.setdefault(item.why, []).append(item.name)
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return [f"{len(n):,} ({n[0]}{', ...' if len(n) > 1 else ''}): {why}" for why, n in ordered]
+
+
+def natural(path: Path | str) -> tuple[tuple[int, int, str], ...]:
+    """A sorting key in which 2 comes before 10."""
+    pieces = re.findall(r"[0-9]+|[^0-9]+", str(path))
+    return tuple((0, int(piece), "") if piece[0].isdecimal() else (1, 0, piece) for piece in pieces)
+
+
+class _Ignore:
+    """The patterns as one expression, for it is asked about every file of millions."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._each = [(p, re.compile(translate(p.strip("/")), re.IGNORECASE)) for p in patterns]
+        self._any = re.compile("|".join(each.pattern for _, each in self._each), re.IGNORECASE)
+
+    def __call__(self, name: str, below: str) -> str | None:
+        """The first pattern that fits a name or its path below the root."""
+        if not (self._any.match(name) or self._any.match(below)):
+            return None
+        return next(p for p, each in self._each if each.match(name) or each.match(below))
+
+
+def _reason(entry: os.DirEntry[str], name: str, ignored: _Ignore, *, top: bool) -> tuple[str, bool] | None:
+    """Why an entry is left out, and whether that is harmless; None for folders to walk and for images."""
+    pattern = ignored(entry.name, name.rstrip("/"))
+    if pattern is not None:
+        return f"ignored ({pattern})", True
+    if entry.is_symlink():
+        return LINK, False
+    if entry.is_dir(follow_symlinks=False):
+        return None
+    if not entry.is_file(follow_symlinks=False):
+        return "neither a file nor a folder", True
+    _, dot, last = entry.name.rpartition(".")
+    ending = dot + last.lower() if dot else ""
+    if ending in SUFFIXES:
+        return (LOOSE, False) if top else None
+    if ending in NOT_READ:
+        return f"{ending} images are not read", False
+    return f"no image ({printable(ending) or 'no ending'})", True

@@ -1,0 +1,109 @@
+"""TAR at a FAR by the rule of the public IJB scripts, to compare with numbers that were measured by it.
+
+arcface_torch's `eval_ijbc.py
+<https://github.com/deepinsight/insightface/blob/master/recognition/arcface_torch/eval_ijbc.py>`_ takes the point of
+scikit-learn's ROC curve whose FAR is *nearest* to the wanted one, even where it is above it. The exact rule,
+`ranked.tar_at_far`, never exceeds the wanted FAR. With millions of impostor pairs the two differ by little; with a
+thousand, and a FAR of 0.001, the nearest point may have twice that FAR.
+
+The curve keeps its corners only: scikit-learn drops a threshold that adds as many genuine and as many impostor pairs
+as the threshold before it did. What is nearest therefore depends on what was dropped.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdmllab.metrics.ranked import Ranked
+
+Floats = NDArray[np.float64]
+_WINDOW = 256  # impostor pairs on each side of the wanted FAR that are looked at first
+
+
+class Nearest(NamedTuple):
+    """The point of the ROC curve that is nearest to a wanted FAR."""
+
+    tar: float
+    far: float  # of that point; it may exceed the wanted FAR
+
+
+def tar_at_far(ranked: Ranked, far: float) -> Nearest:
+    """The TAR at the nearest FAR; of two that are equally near the larger, and there the largest TAR.
+
+    Only a window of the sorted scores is looked at, wide enough to hold a corner on either side.
+
+    Raises
+    ------
+    ValueError : `far` outside [0, 1]
+    """
+    if not 0.0 <= far <= 1.0:
+        raise ValueError(f"a FAR lies in [0, 1], got {far}")
+    pairs = len(ranked.impostor)
+    wanted, width = far * pairs, _WINDOW
+    while True:
+        accepted, whole = _window(ranked, int(wanted) - width, int(wanted) + width)
+        impostors = accepted[0]
+        if whole or (len(impostors) and impostors[0] <= wanted <= impostors[-1]):
+            rates = accepted / [[pairs], [len(ranked.genuine)]]
+            return Nearest(*map(float, rates[::-1, _nearest(rates[0], far)]))
+        width *= 8
+
+
+def weighted(impostors: Floats, genuine: Floats, fars: Sequence[float]) -> Floats:
+    """The same of weighted pairs: NaN where one kind has no weight.
+
+    Parameters
+    ----------
+    impostors, genuine : weight accepted at each threshold, by falling threshold, shape (r, k) for r sets of weights
+    fars : f wanted FARs
+
+    Returns
+    -------
+    TARs of shape (f, r).
+    """
+    tars = np.full((len(fars), len(impostors)), np.nan)
+    for row, accepted in enumerate(np.stack([impostors, genuine], axis=1)):
+        if accepted[:, -1].min() > 0.0:
+            moves = np.diff(accepted, axis=1, prepend=0.0).any(axis=0)  # pairs without weight are no point of the curve
+            points = accepted[:, moves]
+            far, tar = _from_zero(points[:, _corners(points)]) / accepted[:, -1:]
+            tars[:, row] = [tar[_nearest(far, wanted)] for wanted in fars]
+    return tars
+
+
+def _window(ranked: Ranked, first: int, last: int) -> tuple[Floats, bool]:
+    """The curve's points between two impostor pairs, counted from the best-scored one: accepted impostor and genuine
+    pairs at each, shape (2, k); and whether that is the whole curve.
+    """
+    impostor = ranked.impostor
+    top, end = first < 0, last >= len(impostor)
+    high = np.inf if top else impostor[len(impostor) - 1 - first]
+    low = -np.inf if end else impostor[len(impostor) - 1 - last]
+    shown = [s[np.searchsorted(s, low) : np.searchsorted(s, high, "right")] for s in ranked]
+    thresholds = np.unique(np.concatenate(shown))[::-1]
+    genuine, impostors = (len(scores) - np.searchsorted(scores, thresholds) for scores in ranked)
+    points = np.stack([impostors, genuine]).astype(np.float64)
+    kept = _corners(points)
+    kept[0] &= top
+    kept[-1] &= end
+    corners = points[:, kept]
+    return (_from_zero(corners) if top else corners), top and end
+
+
+def _corners(points: Floats) -> NDArray[np.bool_]:
+    """Which of k points scikit-learn keeps: both ends, and where the step changes; (2, k) to (k,)."""
+    kept = np.ones(points.shape[1], dtype=bool)
+    kept[1:-1] = np.diff(points, 2, axis=1).any(axis=0)
+    return kept
+
+
+def _from_zero(points: Floats) -> Floats:
+    return np.concatenate([np.zeros((2, 1)), points], axis=1)
+
+
+def _nearest(rising: Floats, far: float) -> int:
+    """The last of the places where the FAR is nearest."""
+    distance = np.abs(rising - far)
+    return int(np.flatnonzero(distance == distance.min())[-1])

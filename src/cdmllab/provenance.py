@@ -1,0 +1,90 @@
+"""Where a result comes from: which commit of this package, which versions, which machine."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+UNKNOWN = "unknown"
+# Benchmark records, one written after the other, do not change what the next one measures.
+_NOT_CODE = (":(exclude,top)results/benchmarks",)
+# Set inside git's own hooks; they would point every call at the repository the hook runs in.
+_OF_A_HOOK = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"),
+    *("GIT_COMMON_DIR", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"),
+)
+
+
+def provenance() -> dict[str, Any]:
+    """Commit and whether the code differs from it, versions, machine and processor.
+
+    Git is trusted only where it tracks this file: in another project's repository, in a checkout
+    that git refuses to read because somebody else owns it, and in a copy without ``.git``, the
+    commit is ``"unknown"`` and ``git_dirty`` is None. There $CDMLLAB_COMMIT may name the commit
+    that was copied; it is taken on trust. ``citable`` is true where the commit is known and nothing
+    has been changed since.
+    """
+    versions = {"python": platform.python_version()}
+    for package in ("cdmllab", "torch", "torchvision", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    commit, dirty = _code()
+    return {
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "citable": commit != UNKNOWN and dirty is False,
+        "versions": versions,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+    }
+
+
+def is_unknown(commit: object) -> bool:
+    """Whether a record's commit says nothing; records of earlier versions have None there."""
+    return commit in (None, "", UNKNOWN)
+
+
+def processor() -> str:
+    """The CPU's name, and how many there are."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]} x {len(names)}" if names else f"{platform.processor() or UNKNOWN} x {os.cpu_count()}"
+
+
+def git(*arguments: str, within: Path | None = None) -> str | None:
+    """Output of a git command in a folder, by default the package's own; None on an error."""
+    where = within or Path(__file__).resolve().parent
+    environment = {key: value for key, value in os.environ.items() if key not in _OF_A_HOOK}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(where), *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=True,
+            env=environment,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def tracks(path: Path) -> bool:
+    """Whether git can be asked about a file, and knows it."""
+    return git("ls-files", "--error-unmatch", "--", path.name, within=path.parent) is not None
+
+
+def _code() -> tuple[str, bool | None]:
+    """The commit of the code that runs, and whether it differs from it; None where that is unknown."""
+    if tracks(Path(__file__).resolve()):
+        head = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *_NOT_CODE)
+        if head and changed is not None:
+            return head, bool(changed)
+    told = os.environ.get("CDMLLAB_COMMIT")
+    return (told, False) if told else (UNKNOWN, None)

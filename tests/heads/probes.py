@@ -1,0 +1,93 @@
+"""Losses made up to try every combination of what a policy may ask of a head."""
+
+from itertools import combinations, product
+
+import torch
+from variants import data
+
+from cdmllab.heads import BlockedHead, DenseHead, ShardedHead
+from cdmllab.margins import MarginPolicy
+
+STATISTICS = ("hardest_negative", "hard_negative_mean", "negative_partition")
+SUBSETS = [subset for size in range(4) for subset in combinations(STATISTICS, size)]
+# statistics x changes_negatives x sets_scale x centres_per_identity
+COMBINATIONS = list(product(SUBSETS, (False, True), (False, True), (1, 2)))
+HEADS = {"dense": DenseHead, "blocked": BlockedHead, "sharded": ShardedHead}
+SCALE = 8.0
+
+
+class Probe(MarginPolicy):
+    """Uses all that it asks for, and notes down what it observes."""
+
+    def __init__(self, statistics, changes_negatives, centres_per_identity):
+        super().__init__()
+        self.statistics, self.changes_negatives = statistics, changes_negatives
+        self.centres_per_identity = centres_per_identity
+        self.register_buffer("level", torch.zeros((), dtype=torch.float64))
+        self.observed = []
+
+    def hard(self, cosines, batch):
+        return cosines > batch.target_cos.detach().unsqueeze(1) - 0.6
+
+    def observe(self, batch):
+        found = {"target_cos": batch.target_cos, "embedding_norm": batch.embedding_norm}
+        found |= {name: getattr(batch, name) for name in STATISTICS}
+        self.observed.append({name: None if t is None else t.detach().clone() for name, t in found.items()})
+        known = [t.mean() for t in self.observed[-1].values() if t is not None]
+        self.level.lerp_(torch.stack(known).mean().to(self.level) / 40.0, 0.5)
+
+    def target(self, target_cos, batch):
+        target = target_cos - 0.1 + 0.1 * self.level
+        if batch.hardest_negative is not None:
+            target = target - 0.05 * batch.hardest_negative.square()
+        if batch.hard_negative_mean is not None:
+            target = target - 0.03 * batch.hard_negative_mean
+        if batch.negative_partition is not None:
+            target = target - 0.01 * batch.negative_partition
+        return target
+
+    def negatives(self, cosines, batch):
+        if not self.changes_negatives:
+            return cosines
+        return 0.9 * cosines + 0.2 * cosines.square() + 0.1 * self.level
+
+
+class ScalingProbe(Probe):
+    """One that sets the scale by what it observes."""
+
+    def current_scale(self, scale):
+        return (scale * (1.0 + self.level)).to(scale.dtype)
+
+
+def probe_head(backend, combination, c, d=5, **options):
+    """A head with the policy of a combination; the same class centres for all backends."""
+    statistics, changes, scales, k = combination
+    policy = (ScalingProbe if scales else Probe)(statistics, changes, k)
+    if backend != "dense":
+        options = {"block": 4, **options}
+    size = {"embedding_dim": d, "num_identities": c, "scale": SCALE}
+    head = HEADS[backend](policy, name="probe", learn_scale=not scales, **size, **options).double()
+    centres, _ = data(c * k, 2, d, seed=9)
+    held = head.identities_here
+    with torch.no_grad():
+        head.centres.copy_(centres[held.start * k : held.stop * k])
+    return head
+
+
+def steps(head, x, y, count=2):
+    """Losses, gradients and state after some training steps, and all that was observed."""
+    for _ in range(count):
+        head.zero_grad()
+        leaf = x.clone().requires_grad_()
+        out = head(leaf, y)
+        out.loss.backward()
+    grads = {name: p.grad for name, p in head.named_parameters()}
+    return {
+        "loss": out.loss.detach(),
+        "sample_loss": out.sample_loss.detach(),
+        "margin_rad": out.margin_rad,
+        "d_x": leaf.grad,
+        "grads": grads,
+        "state": {name: value.detach() for name, value in head.state_dict().items()},
+        "observed": head.policy.observed,
+    }

@@ -1,0 +1,271 @@
+"""How many small changes of the maths the tests notice: mutation scores, into ``results/mutation/``.
+
+    python tests/mutation/measure.py metrics                            # a package, with its record: see PACKAGES
+    python tests/mutation/measure.py --only 'cdmllab.metrics.ranked.*'  # some mutants, printed and not recorded
+    python tests/mutation/measure.py --missed 'cdmllab.metrics.*'       # of these, those that nothing has killed yet
+
+mutmut (https://mutmut.readthedocs.io) makes the mutants, finds the tests that reach each function and forks a process
+for each mutant. It would also start pytest in each of them, which takes ten times as long as most tests: here pytest
+collects the tests once, and each process runs those it needs, the quickest first, until one fails.
+
+A mutant that survives needs a test that kills it, or its reason in ``survivors.yaml``.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+WHY = Path(__file__).with_name("survivors.yaml")
+# Tests that start processes or draw for minutes. Each would run for every mutant that it reaches.
+SLOW = {
+    "tests/metrics/test_bootstrap.py": ["test_intervals_over_identities_hold_the_truth_and_those_over_pairs_do_not"],
+    "tests/heads/test_sharded.py": [
+        "test_sharded_equals_dense_in_loss_gradients_and_state",
+        "test_what_every_rank_has_stays_the_same_to_the_bit",
+        "test_ranks_without_identities_do_their_part",
+        "test_a_hardest_negative_that_two_ranks_have_counts_once",
+        "test_ignored_samples_count_on_no_rank",
+        "test_a_distributed_network_learns_what_one_process_learns",
+        "test_first_centres_do_not_depend_on_the_number_of_ranks",
+        "test_samples_are_the_same_on_any_number_of_ranks",
+        "test_checkpoint_of_two_ranks_goes_on_with_one_and_then_three",
+        "test_checkpoint_of_three_ranks_loads_into_other_backends",
+        "test_whole_gives_the_norm_over_all_ranks",
+        "test_nearest_looks_at_the_centres_of_all_ranks",
+        "test_bad_input_of_one_rank_is_told_to_all_and_keeps_nobody_waiting",
+        "test_ranks_go_on_after_bad_input",
+        "test_a_head_built_before_the_process_group_is_refused",
+    ],
+}
+# The folders and files whose tests look for the mutants of each package.
+PACKAGES = {
+    "metrics": ["tests/metrics"],
+    "margins": ["tests/margins", "tests/heads/test_heads.py", "tests/heads/test_against_library.py"],
+    "heads": ["tests/heads"],
+}
+NOT_MUTATED = (
+    "the text of errors (`raise`) and descriptions (`return f`), module-level values, and decorated functions other "
+    "than class methods"
+)
+NOTICED = ("killed", "timeout")
+
+
+def main() -> None:
+    """Run the mutants of some packages, and write a record for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)}; default all")
+    parser.add_argument("--only", nargs="+", metavar="MUTANT", help="some mutants, by their names in mutmut's output")
+    parser.add_argument("--missed", nargs="+", metavar="MUTANT", help="of these, those that nothing has killed so far")
+    parser.add_argument("--children", type=int, default=os.cpu_count() or 1, help="mutants at a time")
+    given = parser.parse_args()
+    if unknown := set(given.packages) - set(PACKAGES):
+        parser.error(f"there is no package {', '.join(sorted(unknown))}; there are {', '.join(PACKAGES)}")
+    os.chdir(ROOT)  # mutmut works in the folder of pyproject.toml
+    packages = given.packages or list(PACKAGES)
+    for pattern in given.only or given.missed or ():
+        names = [pattern]
+        if given.missed:
+            names = [name for _, name, status in statuses(pattern) if status not in NOTICED]
+        if names:
+            run(pattern.split(".")[1], names, given.children)
+        for line in told(pattern):
+            print(line)
+    if given.only or given.missed:
+        return
+    from cdmllab.files import write_text
+    from cdmllab.runs import provenance
+
+    shutil.rmtree(ROOT / "mutants", ignore_errors=True)  # what is recorded is from this code and these settings
+    origin = provenance()  # before any record is written
+    failed = False
+    for package in packages:
+        start = time.monotonic()
+        run(package, [f"cdmllab.{package}.*"], given.children)
+        record = {
+            "command": f"python tests/mutation/measure.py {package}",
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "wall_s": round(time.monotonic() - start),
+            "mutmut": version("mutmut"),
+            **origin,
+            **summary(package, list(verdicts(f"cdmllab.{package}.*")), yaml.safe_load(WHY.read_text("utf-8"))),
+        }
+        write_text(ROOT / f"results/mutation/{package}.json", json.dumps(record, indent=1) + "\n")
+        unexplained = [one for one in record["survivors"] if not one["reason"]]
+        print(f"{package}: {record['killed']} of {record['mutants']} killed, {len(unexplained)} survivors unexplained")
+        failed |= bool(unexplained) or record["score"] < 0.9
+    sys.exit(failed)
+
+
+def selected(package: str) -> list[str]:
+    """What pytest is told to collect for a package."""
+    without = [f"--deselect={file}::{name}" for file, names in SLOW.items() for name in names]
+    return [*PACKAGES[package], *without]
+
+
+def run(package: str, names: list[str], children: int) -> None:
+    """Have mutmut make the mutants of all packages and test those called `names`."""
+    import mutmut.__main__ as mutmut
+
+    config = mutmut.config()
+    config.pytest_add_cli_args_test_selection = selected(package)
+    mutmut.get_mutant_runner = lambda workers=1: _server()(
+        max_workers=workers, test_runner_class=_tests(), test_runner_args={}
+    )
+    mutmut._run(names, children)
+
+
+def _tests() -> type:
+    from mutmut.runners.harness import PytestRunner
+    from mutmut.state import state
+
+    class Tests(PytestRunner):
+        """Runs a mutant's tests in the session that `Server` keeps open."""
+
+        session: pytest.Session | None = None
+
+        def warm_up(self) -> None:
+            """Nothing: the session is open."""
+
+        def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
+            wanted, seconds = set(tests), state().duration_by_test
+            items = [item for item in Tests.session.items if item.nodeid in wanted]
+            items.sort(key=lambda item: seconds.get(item.nodeid, 0.0))
+            os.chdir("mutants")
+            for item, following in pairwise([*items, None]):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if Tests.session.testsfailed:
+                    return 1
+            return 0 if items else 33  # mutmut's code for a mutant without tests
+
+    return Tests
+
+
+def _server() -> type:
+    from mutmut.mutation.trampoline import set_mutant_under_test
+    from mutmut.workers.isolation import ForkServerRunner
+
+    class Server(ForkServerRunner):
+        """Forks the mutants' processes from inside pytest's own loop over tests, which it replaces."""
+
+        def _forkserver_main(self, work_fd: int, result_fd: int) -> None:
+            self._pipes = work_fd, result_fd
+            runner = self.test_runner_class()
+            arguments = ["--rootdir=.", "-q", *runner._pytest_add_cli_args_test_selection, *runner._pytest_add_cli_args]
+            os.chdir("mutants")
+            with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+                pytest.main(arguments, plugins=[self])
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtestloop(self, session: pytest.Session) -> bool:
+            self.test_runner_class.session = session
+            os.chdir("..")
+            set_mutant_under_test("")
+            child = os.fork()
+            if child == 0:
+                os._exit(self.test_runner_class().run_tests(mutant_name="", tests=[i.nodeid for i in session.items]))
+            if os.waitpid(child, 0)[1]:
+                print("the tests fail without a mutant", file=sys.stderr, flush=True)
+                os._exit(1)
+            super()._forkserver_main(*self._pipes)
+            return True
+
+        def run_clean_tests(self, tests: Iterable[str]) -> int:
+            """The server runs them, in the way in which it runs a mutant's."""
+            return 0
+
+        def run_forced_fail(self) -> int:
+            """A mutant would fail: many do."""
+            return 1
+
+    return Server
+
+
+def statuses(pattern: str) -> Iterator[tuple[Path, str, str]]:
+    """File, name and status of the mutants that fit a pattern."""
+    from mutmut.__main__ import walk_mutatable_files
+    from mutmut.mutation.data import SourceFileMutationData
+    from mutmut.stats import status_by_exit_code
+
+    for path in walk_mutatable_files():
+        data = SourceFileMutationData(path=path)
+        data.load()
+        for name, code in data.exit_code_by_key.items():
+            if fnmatchcase(name, pattern):
+                yield path, name, status_by_exit_code[code]
+
+
+def verdicts(pattern: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Name, status and changed lines of the mutants that fit a pattern; no lines of those that were noticed."""
+    from mutmut.__main__ import get_diff_for_mutant
+
+    for path, name, status in statuses(pattern):
+        diff = [] if status in NOTICED else get_diff_for_mutant(name, path=path).splitlines()
+        yield name, status, [line for line in diff if line[:1] in "+-" and line[:3] not in ("---", "+++")]
+
+
+def told(pattern: str) -> Iterator[str]:
+    """What became of some mutants, for a reader."""
+    found = list(verdicts(pattern))
+    for name, status, lines in found:
+        if status not in NOTICED:
+            yield "\n".join([f"{name}: {status}", *lines])
+    yield f"{sum(status in NOTICED for _, status, _ in found)} of {len(found)} killed"
+
+
+def summary(package: str, found: list[tuple[str, str, list[str]]], why: list[dict[str, str]]) -> dict[str, Any]:
+    """The record of a package: counts in all and by module, and every survivor with its reason.
+
+    Parameters
+    ----------
+    found : as `verdicts` gives them
+    why : rules that give survivors their reason, see ``survivors.yaml``
+    """
+    modules: dict[str, dict[str, int]] = {}
+    survivors = []
+    for name, status, lines in found:
+        module, mangled = name.rsplit("__mutmut_", 1)[0].rsplit(".", 1)  # x_function or xǁClassǁmethod
+        function = ".".join([module, *mangled.removeprefix("x").removeprefix("_").split("ǁ")]).replace("..", ".")
+        of = modules.setdefault(function.split(".")[2], {"mutants": 0, "killed": 0})
+        of["mutants"] += 1
+        if status in NOTICED:
+            of["killed"] += 1
+            continue
+        old, new = (" ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
+        change = {"function": function, "from": old, "to": new}
+        fitting = (rule["reason"] for rule in why if all(re.search(rule.get(key, ""), change[key]) for key in change))
+        survivors.append({**change, "status": status, "reason": next(fitting, "")})
+    mutants, killed = (sum(of[key] for of in modules.values()) for key in ("mutants", "killed"))
+    return {
+        "package": f"cdmllab.{package}",
+        "tests": PACKAGES[package],
+        "tests_left_out": [
+            name for file, names in SLOW.items() if file.startswith(tuple(PACKAGES[package])) for name in names
+        ],
+        "not_mutated": NOT_MUTATED,
+        "mutants": mutants,
+        "killed": killed,
+        "of_them_timed_out": sum(status == "timeout" for _, status, _ in found),
+        "score": round(killed / mutants, 4),
+        "modules": modules,
+        "survivors": survivors,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What is written of mutants, and what the ledger says of it. No mutant runs here: `measure.py` runs them."""
+
+import json
+
+import yaml
+from measure import PACKAGES, SLOW, summary
+from measure import WHY as WHY_FILE
+
+from cdmllab import ledger
+
+FOUND = [
+    ("cdmllab.metrics.ranked.x_eer__mutmut_1", "killed", []),
+    ("cdmllab.metrics.ranked.x_eer__mutmut_2", "timeout", []),
+    ("cdmllab.metrics.ranked.x__share__mutmut_3", "survived", ["-    a = sort(x,", "-        1)", "+    a = sort(x)"]),
+    ("cdmllab.metrics.weighted.xǁCurveǁmeasures__mutmut_12", "no tests", ["-    return 1", "+    return 2"]),
+]
+WHY = [
+    {"function": "eer", "reason": "another function"},
+    {"function": "ranked", "from": r"sort\(x, 1\)", "to": "sort", "reason": "same"},
+    {"to": r"= sort\(x\)", "reason": "too late"},
+]
+
+
+def test_summary_counts_by_module_and_gives_each_survivor_its_reason():
+    got = summary("metrics", FOUND, WHY)
+    assert (got["mutants"], got["killed"], got["of_them_timed_out"], got["score"]) == (4, 2, 1, 0.5)
+    assert got["modules"] == {"ranked": {"mutants": 3, "killed": 2}, "weighted": {"mutants": 1, "killed": 0}}
+    assert [one["reason"] for one in got["survivors"]] == ["same", ""]
+    assert got["survivors"][1] == {
+        "function": "cdmllab.metrics.weighted.Curve.measures",
+        "status": "no tests",
+        "from": "return 1",
+        "to": "return 2",
+        "reason": "",
+    }
+    assert got["tests"] == PACKAGES["metrics"]
+
+
+def faults_of(folder, **changes):
+    record = {"command": "c", "git_commit": None, "git_dirty": False, "versions": {}, **summary("metrics", FOUND, WHY)}
+    (folder / "mutation").mkdir(exist_ok=True)
+    (folder / "mutation/metrics.json").write_text(json.dumps(record | changes))
+    return ledger.check(folder, folder)[1]
+
+
+def test_ledger_wants_nine_mutants_in_ten_killed_and_a_reason_for_each_other(tmp_path):
+    assert faults_of(tmp_path) == [
+        "mutation/metrics: the tests kill 2 of 4 mutants, fewer than 90%",
+        "mutation/metrics: no reason is given why cdmllab.metrics.weighted.Curve.measures may read 'return 2'",
+    ]
+    (known,) = [one for one in summary("metrics", FOUND, WHY)["survivors"] if one["reason"]]
+    assert faults_of(tmp_path, mutants=10, killed=9, survivors=[known]) == []
+    assert faults_of(tmp_path, mutants=11, killed=9, survivors=[known, known]) == [
+        "mutation/metrics: the tests kill 9 of 11 mutants, fewer than 90%"
+    ]
+    assert faults_of(tmp_path, mutants=20, killed=18, survivors=[known]) == [
+        "mutation/metrics: 18 killed and 1 survivors are not 20 mutants"
+    ]
+
+
+def test_tests_that_are_named_exist(pytestconfig):
+    root = pytestconfig.rootpath
+    assert all((root / path).exists() for paths in PACKAGES.values() for path in paths)
+    for file, names in SLOW.items():
+        text = (root / file).read_text()
+        assert [name for name in names if f"def {name}(" not in text] == []
+
+
+def test_every_rule_has_a_reason_and_says_what_it_covers():
+    rules = yaml.safe_load(WHY_FILE.read_text(encoding="utf-8"))
+    assert len(rules) > 5
+    for rule in rules:
+        assert set(rule) <= {"function", "from", "to", "reason"}
+        assert len(rule) > 1
+        assert rule["reason"]

@@ -1,0 +1,318 @@
+"""A run belongs to the data it was trained on: what its fingerprint sees, and what is done when it differs."""
+
+import hashlib
+import json
+import shutil
+import struct
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from making import folder, jpeg, write_pack
+
+from cdmllab.data import folders, sets
+from cdmllab.data.packs import Pack
+from cdmllab.data.sets import ArraySet
+from cdmllab.errors import CdmlLabError
+from cdmllab.faces import FaceWorld, cache
+from cdmllab.runs import Run
+from cdmllab.training import Config, inputs, loop, resume, train
+from cdmllab.training.inputs import difference, fingerprint
+
+PLAIN = {
+    "name": "people",
+    "data": {"name": "folder", "folder": "people"},
+    "backbone": {"name": "small", "embedding_dim": 4, "size": 16, "width": 8},
+    "loss": {"name": "arcface", "scale": 16.0},
+    "epochs": 2,
+    "batch_size": 4,
+    "watch": {"log_every": 1, "checkpoint_every": 2},
+}
+
+
+def config(**changes):
+    return Config.parse({**PLAIN, **changes})
+
+
+@pytest.fixture
+def people(data):
+    """Four people with three images each, all files of one size: what only a look inside tells apart."""
+    return folder(data / "people", (3, 3, 3, 3), suffix=".bmp")
+
+
+def swap(root):
+    (root / "p0").rename(root / "aside")
+    (root / "p1").rename(root / "p0")
+    (root / "aside").rename(root / "p1")
+
+
+# What a fingerprint sees.
+
+
+def test_swapped_people_are_seen_in_a_folder(people):
+    before = fingerprint(folders.load(people))
+    assert difference(before, fingerprint(folders.load(people))) == ""
+    swap(people)
+    assert difference(before, fingerprint(folders.load(people))) == "images"
+
+
+def test_an_image_replaced_by_one_of_the_same_size_is_seen(people):
+    before = fingerprint(folders.load(people))
+    size = (people / "p2/1.bmp").stat().st_size
+    shutil.copy(people / "p3/1.bmp", people / "p2/1.bmp")
+    assert (people / "p2/1.bmp").stat().st_size == size
+    assert difference(before, fingerprint(folders.load(people))) == "images"
+
+
+def test_more_images_and_fewer_people_are_counted(people):
+    before = fingerprint(folders.load(people))
+    shutil.copy(people / "p3/1.bmp", people / "p3/9.bmp")
+    assert difference(before, fingerprint(folders.load(people))) == "13 images instead of 12"
+    shutil.rmtree(people / "p0")
+    assert difference(before, fingerprint(folders.load(people))) == (
+        "10 images instead of 12, 3 identities instead of 4"
+    )
+
+
+def test_an_edited_label_is_seen_in_a_pack(tmp_path):
+    rec = write_pack(tmp_path, (0, 0, 1, 1), index=True) / "train.rec"
+    before = fingerprint(Pack(tmp_path))
+    content = bytearray(rec.read_bytes())
+    second = int((tmp_path / "train.idx").read_text().splitlines()[2].split()[1])
+    assert struct.unpack_from("<f", content, second + 8 + 4) == (0.0,)
+    struct.pack_into("<f", content, second + 8 + 4, 1.0)
+    rec.write_bytes(content)
+    assert Pack(tmp_path).labels.tolist() == [0, 1, 1, 1]
+    assert difference(before, fingerprint(Pack(tmp_path))) == "labels"
+
+
+def test_one_byte_of_an_image_is_seen_in_a_pack(tmp_path):
+    rec = write_pack(tmp_path, (0, 0, 1, 1)) / "train.rec"
+    before = fingerprint(Pack(tmp_path))
+    content = bytearray(rec.read_bytes())
+    at = content.index(b"JFIF") + 9  # the density: decoders do not look at it
+    content[at] ^= 1
+    rec.write_bytes(content)
+    assert difference(before, fingerprint(Pack(tmp_path))) == "images"
+
+
+def test_a_pack_that_is_copied_elsewhere_is_the_same(tmp_path):
+    one, other = (write_pack(tmp_path / name, (0, 0, 1, 1)) for name in "ab")
+    assert difference(fingerprint(Pack(one)), fingerprint(Pack(other))) == ""
+
+
+def test_a_part_of_a_set_does_not_depend_on_the_rest():
+    images = np.arange(6 * 4 * 4, dtype=np.uint8).reshape(6, 4, 4, 1)
+    labels = [0, 0, 1, 1, 2, 2]
+    part = fingerprint(sets.without(ArraySet(images, labels), [2]))
+    other = images.copy()
+    other[5, 0, 0] += 1
+    assert difference(part, fingerprint(sets.without(ArraySet(other, labels), [2]))) == ""
+    other[3, 0, 0] += 1
+    assert difference(part, fingerprint(sets.without(ArraySet(other, labels), [2]))) == "images"
+
+
+def test_of_a_large_set_some_images_are_read_and_the_size_of_every_one(tmp_path, monkeypatch):
+    jpegs = [jpeg(k) for k in range(40)]
+    one = fingerprint(Pack(write_pack(tmp_path / "all", [0] * 40, images=jpegs)))
+    assert one["images_hashed"] == 40
+    monkeypatch.setattr(inputs, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(inputs, "SPREAD_BYTES", sum(map(len, jpegs)) // 4)
+    before = fingerprint(Pack(tmp_path / "all"))
+    assert 5 <= before["images_hashed"] <= 10
+    longer = [*jpegs]
+    longer[1] = jpegs[1][:-2] + bytes(4) + jpegs[1][-2:]  # not among those that are read
+    after = fingerprint(Pack(write_pack(tmp_path / "longer", [0] * 40, images=longer)))
+    assert difference(before, after) == "images"
+    last = [*jpegs[:-1], jpegs[-1][:-3] + bytes([jpegs[-1][-3] ^ 1]) + jpegs[-1][-2:]]
+    after = fingerprint(Pack(write_pack(tmp_path / "last", [0] * 40, images=last)))
+    assert difference(before, after) == "images"
+
+
+def test_a_world_is_the_same_rendered_or_kept(tmp_path):
+    world = FaceWorld(3, 4, size=32)
+    kept = fingerprint(world.cached(tmp_path / "w", workers=1))
+    assert difference(kept, fingerprint(world)) == ""
+    assert difference(kept, fingerprint(FaceWorld(3, 4, size=32, label_noise=0.5))) == "labels"
+    other = {**kept, "mean_levels": [level + 1.0 for level in kept["mean_levels"]]}
+    assert difference(other, fingerprint(world)) == "the rendering of the faces"
+
+
+def test_records_of_earlier_versions_are_compared_as_far_as_they_go():
+    """They hold counts, and a digest of all labels and of 64 decoded images."""
+    images = np.arange(100 * 4, dtype=np.uint8).reshape(100, 2, 2, 1)
+    labels = np.arange(100) % 5
+    rows = np.unique(np.linspace(0, 99, 64).astype(np.int64))
+    digest = hashlib.sha256(labels.astype("<i8").tobytes() + images[rows].tobytes()).hexdigest()
+    old = {"pictures": 100, "identities": 5, "sha256": digest}
+    assert difference(old, fingerprint(ArraySet(images, labels))) == ""
+    assert difference(old, fingerprint(ArraySet(images, labels[::-1].copy()))) == "labels or images"
+    assert difference({}, fingerprint(ArraySet(images, labels))) is None
+    assert difference({"pictures": 12, "identities": 3, "sha256": "0"}, fingerprint(FaceWorld(3, 4, size=32))) is None
+
+
+# What `train` does with a finished run.
+
+
+def test_a_finished_run_is_returned_while_its_data_is_the_same(people, tmp_path):
+    first = train(config(), within=tmp_path / "runs")
+    told = []
+    assert train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+    assert told == [f"{first.run.folder} has this config and is finished"]
+
+
+def test_changed_data_is_trained_on_anew_and_the_change_is_named(people, tmp_path):
+    first = train(config(), within=tmp_path / "runs")
+    swap(people)
+    told = []
+    second = train(config(), within=tmp_path / "runs", tell=told.append)
+    assert second.run.folder != first.run.folder
+    assert told[0] == (
+        f"{first.run.folder} has this config and is finished, but its data has changed since, "
+        "the difference: images. A new run is made"
+    )
+    assert not torch.equal(first.head.centres, second.head.centres)
+    swap(people)  # as it was: the first run's data, which is not the newest
+    assert train(config(), within=tmp_path / "runs").run.folder == first.run.folder
+
+
+def test_a_finished_run_outlives_its_data(people, tmp_path):
+    first = train(config(), within=tmp_path / "runs")
+    shutil.rmtree(people)
+    told = []
+    assert train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+    assert "its data cannot be compared: people is in no data folder" in told[0]
+
+
+def test_a_finished_run_of_an_earlier_version_is_returned_and_that_is_said(people, tmp_path):
+    first = train(config(), within=tmp_path / "runs")
+    record = {key: value for key, value in first.run.record.items() if key not in ("data", "config")}
+    (first.run.folder / "run.json").write_text(json.dumps(record))
+    told = []
+    assert train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+    assert told == [
+        f"{first.run.folder} has this config and is finished; whether its data has changed since is not known"
+    ]
+
+
+def test_other_weights_to_start_from_are_other_data(people, tmp_path):
+    start = train(config(seed=1), within=tmp_path / "start")
+    tuning = config(start_from=str(start.run.folder), optimiser={"lr": 0.001})
+    first = train(tuning, within=tmp_path / "runs")
+    assert train(tuning, within=tmp_path / "runs").run.folder == first.run.folder
+    other = train(config(seed=2), within=tmp_path / "start")
+    shutil.copy(other.run.folder / "backbone.safetensors", start.run.folder)
+    told = []
+    assert train(tuning, within=tmp_path / "runs", tell=told.append).run.folder != first.run.folder
+    assert "the difference: the weights in start_from" in told[0]
+
+
+def test_a_world_is_not_rendered_again_to_find_a_finished_run(data, tmp_path, monkeypatch):
+    lab = {"name": "lab", "num_identities": 3, "images_per_identity": 4, "size": 32}
+    wanted = config(data=lab, backbone={**PLAIN["backbone"], "size": 32})
+    first = train(wanted, within=tmp_path / "runs")
+    shutil.rmtree(data / "lab")
+    monkeypatch.setattr(cache, "fill", lambda *_: pytest.fail("rendered"))
+    told = []
+    assert train(wanted, within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+    assert told == [f"{first.run.folder} has this config and is finished"]
+
+
+# What `resume` does.
+
+
+class StoppedError(Exception):
+    """Stands in for a kill."""
+
+
+@pytest.fixture
+def begun(people, tmp_path, monkeypatch):
+    """A run that broke off after its first checkpoint."""
+    original = loop.Run.log
+
+    def log(run, **values):
+        original(run, **values)
+        if values["step"] == 3:
+            raise StoppedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.Run, "log", log)
+        with pytest.raises(StoppedError):
+            train(config(), within=tmp_path / "runs")
+    (run,) = Run.list(tmp_path / "runs")
+    return run
+
+
+def test_a_run_does_not_go_on_after_two_people_were_swapped(begun, people):
+    before = begun.record
+    swap(people)
+    with pytest.raises(CdmlLabError, match=r"was begun on other data, the difference: images\. Put it back"):
+        resume(begun.folder)
+    assert begun.record == before
+    swap(people)
+    assert resume(begun.folder).run.status == "finished"
+
+
+def test_the_advice_that_is_given_works(begun, people, tmp_path):
+    swap(people)
+    with pytest.raises(CdmlLabError, match=r"start a new run: `cdmllab train .*config\.yaml`"):
+        resume(begun.folder)
+    from cdmllab.training import presets
+
+    done = train(presets.load(str(begun.folder / "config.yaml")), within=tmp_path / "runs").run
+    assert done.status == "finished"
+    assert done.config == begun.config
+
+
+def test_a_run_of_an_earlier_version_goes_on_and_that_is_said(begun):
+    record = {key: value for key, value in begun.record.items() if key not in ("data", "config")}
+    (begun.folder / "run.json").write_text(json.dumps(record))
+    told = []
+    assert resume(begun.folder, tell=told.append).run.status == "finished"
+    assert f"{begun.folder} keeps no fingerprint of its data: whether it has changed is not known" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"optimiser": {"lr": 0.05}}, r"optimiser\.lr is 0\.05 and was 0\.1"),
+        ({"epochs": 3}, r"epochs is 3 and was 2"),
+        ({"seed": 1}, r"seed is 1 and was 0"),
+        ({"loss": {"name": "arcface", "scale": 32.0}}, r"loss\.scale is 32\.0 and was 16\.0"),
+        ({"backbone": {**PLAIN["backbone"], "width": 16}}, r"backbone\.width is 16 and was 8"),
+        ({"batch_size": 2}, r"batch_size is 2 and was 4"),
+    ],
+)
+def test_an_edited_config_is_refused_by_key(begun, change, said):
+    (begun.folder / "config.yaml").write_text(yaml.safe_dump({**PLAIN, **change}))
+    before = begun.record
+    with pytest.raises(CdmlLabError, match=rf"config\.yaml was edited after the run began: {said}\. "):
+        resume(begun.folder)
+    assert begun.record == before
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epochs: [", r"config\.yaml is not readable YAML"),
+        ("- 1", r"config\.yaml must hold keys and values"),
+        (yaml.safe_dump({**PLAIN, "epoch": 3}), r"config\.yaml.*epoch"),
+        (yaml.safe_dump({**PLAIN, "epochs": "many"}), r"config\.yaml.*epochs"),
+        (yaml.safe_dump({**PLAIN}) + "\nseed: 2026-01-01\n", r"config\.yaml.*seed"),
+        (yaml.safe_dump({**PLAIN, "loss": 3}), r"config\.yaml.*loss"),
+        ("", r"config\.yaml must hold keys and values"),
+    ],
+)
+def test_a_config_that_is_none_any_more_is_named(begun, text, said):
+    (begun.folder / "config.yaml").write_text(text)
+    with pytest.raises(CdmlLabError, match=said):
+        resume(begun.folder)
+
+
+def test_what_changes_no_result_may_be_edited(begun, people):
+    moved = people.rename(people.with_name("moved"))
+    edited = {**PLAIN, "data": {"name": "folder", "folder": moved.name, "workers": 1}, "threads": 2}
+    edited["watch"] = {"log_every": 2, "checkpoint_every": 4}
+    (begun.folder / "config.yaml").write_text(yaml.safe_dump(edited))
+    assert resume(begun.folder).run.status == "finished"
