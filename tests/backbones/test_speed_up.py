@@ -47,6 +47,22 @@ def error(got, want):
     return ((got - want).norm() / want.norm()).item()
 
 
+@pytest.mark.parametrize(
+    ("features", "fast"),
+    [({"amx_bf16": True}, "bfloat16"), ({"avx512_bf16": True, "amx_bf16": False}, "bfloat16"),
+     ({"avx2": True, "avx512_f": True, "avx512_bf16": False}, "float32"), ({}, "float32")],
+)  # fmt: skip
+def test_a_processor_is_asked_what_it_multiplies_fast(monkeypatch, features, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
+    assert backbones.fast_precision(torch.device("cpu")) == fast
+
+
+@pytest.mark.parametrize(("able", "fast"), [(True, "bfloat16"), (False, "float32")])
+def test_a_gpu_is_asked_without_what_it_emulates(monkeypatch, able, fast):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able and not including_emulation)
+    assert backbones.fast_precision(torch.device("cuda")) == fast
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_embeddings_agree_with_plain_float32(net, precision, channels_last):

@@ -192,6 +192,10 @@ def unmirrored(told):
     told["stages"][1]["groups"][0]["flip"] = True
 
 
+def in_two_precisions(told):
+    told["stages"][1]["groups"][0]["runs"][0]["precision"] = "bfloat16"
+
+
 def without_stage(told):
     told["stages"].pop()
 
@@ -221,12 +225,20 @@ def test_a_record_that_does_not_know_about_flip_is_in_order(results_folder, tmp_
         (foreign, "compare/cdml, seed 7 is not in the spec"),
         (unmirrored, "was judged with flip True, and the spec says False now"),
         (unjudged, "was not judged by digits/known"),
+        (in_two_precisions, "the runs of stage compare were computed in bfloat16 and in float32"),
         (without_stage, "stage more of the spec is missing"),
     ],
 )
 def test_a_record_that_is_not_in_order(results_folder, tmp_path, change, sentence):
     _, faults = ledger.check(copy(results_folder, tmp_path, change), tmp_path)
     assert any(re.search(sentence, fault) for fault in faults), faults
+
+
+def test_a_spec_that_leaves_the_precision_to_the_machine_fits_a_record_in_any(results_folder, tmp_path):
+    changed = copy(results_folder, tmp_path / "a", settings={**SPEC["settings"], "speed.precision": "auto"})
+    assert ledger.check(changed, tmp_path)[1] == []
+    changed = copy(results_folder, tmp_path / "b", settings={**SPEC["settings"], "speed.precision": "bfloat16"})
+    assert "is of another config than the spec says now" in ledger.check(changed, tmp_path)[1][0]
 
 
 def test_a_spec_that_was_changed_after_the_runs(results_folder, tmp_path):

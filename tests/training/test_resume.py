@@ -11,6 +11,7 @@ import torch
 import yaml
 from filelock import FileLock
 
+from cdmllab import backbones
 from cdmllab.backbones import weights
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
@@ -54,6 +55,21 @@ def interrupted(monkeypatch, within, at, begun=None, **changes):
     monkeypatch.undo()
     (run,) = Run.list(within)
     return run
+
+
+def test_a_run_keeps_the_precision_it_was_begun_in(tmp_path, monkeypatch):
+    """It may go on where another one would be the fast one."""
+    fast = {"speed": {"precision": "auto"}}
+    monkeypatch.setattr(backbones, "fast_precision", lambda _: "bfloat16")
+    begun = interrupted(monkeypatch, tmp_path, 9, **fast)
+    monkeypatch.setattr(backbones, "fast_precision", lambda _: "float32")
+    done = resume(begun.folder)
+    assert done.run.record["precision"] == "bfloat16"
+    assert done.run.config["speed"]["precision"] == "auto"
+    whole = train(config(speed={"precision": "bfloat16"}), within=tmp_path / "whole")
+    same(done, whole)
+    assert train(config(**fast), within=tmp_path).run.folder == begun.folder
+    assert train(config(**fast), within=tmp_path, redo=True).run.record["precision"] == "float32"
 
 
 def same(a, b):

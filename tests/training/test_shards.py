@@ -166,7 +166,11 @@ def directory(path):
     path.mkdir()
 
 
-@pytest.mark.parametrize("make", [link("/dev/zero"), link("/etc/hostname"), pipe, directory, os.unlink], ids=["endless", "foreign", "pipe", "directory", "gone"])
+@pytest.mark.parametrize(
+    "make",
+    [link("/dev/zero"), link("/etc/hostname"), pipe, directory, os.unlink],
+    ids=["endless", "foreign", "pipe", "directory", "gone"],
+)
 @pytest.mark.parametrize("name", ["files.json", "state.json", "rank-00000.safetensors"])
 def test_what_is_no_plain_file_is_never_read(folder, make, name):
     make(folder / name)

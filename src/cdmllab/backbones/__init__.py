@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from cdmllab import options as checks
-from cdmllab.backbones.base import Backbone, Precision
+from cdmllab.backbones.base import Backbone, Precision, fast_precision
 from cdmllab.backbones.dlib_resnet import DlibResNet
 from cdmllab.backbones.iresnet import IResNet
 from cdmllab.backbones.irnet import IRNet
@@ -14,7 +14,8 @@ from cdmllab.backbones.small import SmallNet
 from cdmllab.errors import did_you_mean
 
 __all__ = [
-    "Backbone", "DlibResNet", "IRNet", "IResNet", "Lightweight", "Precision", "SmallNet", "create", "names", "options",
+    "Backbone", "DlibResNet", "IRNet", "IResNet", "Lightweight", "Precision", "SmallNet", "create",
+    "fast_precision", "names", "options",
 ]  # fmt: skip
 
 DEPTHS = {"r18": (2, 2, 2, 2), "r34": (3, 4, 6, 3), "r50": (3, 4, 14, 3), "r100": (3, 13, 30, 3)}

@@ -1,15 +1,31 @@
 """What all backbones share: the check of the input, and ways to compute the same thing faster."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 Precision = Literal["float32", "bfloat16", "float16"]
+"""What the products of a trunk can be computed in."""
 _DTYPES: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def fast_precision(device: torch.device) -> Precision:
+    """``"bfloat16"`` where the device multiplies it in hardware, ``"float32"`` elsewhere.
+
+    A processor without AMX or AVX512-BF16 computes bfloat16 ten times slower than float32.
+    """
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        features: Mapping[str, Any] = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        able = any(features.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+    else:
+        able = False
+    return "bfloat16" if able else "float32"
 
 
 class Backbone(nn.Module):

@@ -23,6 +23,7 @@ _PROVENANCE = (
     "versions",
     "machine",
     "processor",
+    "precision",
     "gpu",
     "data",
     "train_seconds",
@@ -65,6 +66,13 @@ def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if config["seed"] and data.get("world_seed") == config["seed"]:
         data = {**data, "world_seed": 0}
     return {**config, "data": data, "seed": 0, "start_from": None}
+
+
+def comparable(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record's config in any precision, where ``"auto"`` is wanted: older presets named the one that it means now."""
+    if wanted["speed"]["precision"] != "auto":
+        return recorded
+    return {**recorded, "speed": {**recorded.get("speed", {}), "precision": "auto"}}
 
 
 def write(record: Mapping[str, Any], path: Path) -> None:

@@ -191,12 +191,12 @@ def trained_as_published(preset: str, folder: Path | None = None) -> dict[str, F
 
     A sweep that changes a preset's settings does not count as that preset.
     """
-    wanted = presets.load(preset).flat()
+    wanted = record.plain_config(presets.load(preset).flat())
     found: dict[str, list[float]] = {}
     for path in sorted(((folder or results.folder()) / "sweeps").glob("*.json")):
         for stage in results.load(f"sweeps/{path.stem}", folder)["stages"]:
             for group in stage["groups"]:
-                if group["config"] == record.plain_config(wanted):
+                if record.comparable(group["config"], wanted) == wanted:
                     for run in group["runs"]:
                         for protocol, measures in run["measures"].items():
                             for measure, value in measures.items():
@@ -230,6 +230,9 @@ def faults(name: str, folder: Path | None = None) -> list[str]:
             found += [f"{path.name}: {task.name}: {fault}" for fault in _faults(task, group, run)]
             earlier[stage].append(Done(task, run["run"], run["measures"]))
         found += [f"{path.name}: {stage}/{arm}, seed {seed} is not in the spec" for arm, _, seed in runs]
+        computed = {str(run.get("precision")) for group in kept[stage]["groups"] for run in group["runs"]}
+        if len(computed) > 1:
+            found.append(f"{path.name}: the runs of stage {stage} were computed in {' and in '.join(sorted(computed))}")
         if found:
             return found  # later stages follow from this one
     return found
@@ -250,7 +253,8 @@ def _faults(task: Any, group: Mapping[str, Any], run: Mapping[str, Any]) -> list
             faults.append(f"run {run['run']} was not judged by {protocol}")
     try:
         wanted = record.plain_config(task.config)
-        same = group["config"] == wanted or Config.parse(group["config"]) == Config.parse(wanted)
+        config = record.comparable(group["config"], wanted)
+        same = config == wanted or Config.parse(config) == Config.parse(wanted)
     except ValueError as error:
         return [*faults, f"its config is no config today: {error}"]
     return faults if same else [*faults, f"run {run['run']} is of another config than the spec says now"]

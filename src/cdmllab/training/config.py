@@ -165,12 +165,19 @@ class Optimiser(Section):
 
 
 class Speed(Section):
-    """Ways to compute the same thing faster, see `cdmllab.backbones.Backbone.speed_up`."""
+    """Ways to compute the same thing faster, see `cdmllab.backbones.Backbone.speed_up`.
 
-    precision: backbones.Precision = "float32"
+    Precision ``"auto"`` is `cdmllab.backbones.fast_precision` of the device; the run's record says which it was.
+    """
+
+    precision: backbones.Precision | Literal["auto"] = "float32"
     channels_last: bool = False
     checkpointing: bool = False
     compiled: bool = False
+
+    def on(self, device: torch.device) -> backbones.Precision:
+        """The precision that a device computes in."""
+        return backbones.fast_precision(device) if self.precision == "auto" else self.precision
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -206,7 +213,7 @@ class Watch(Section):
 
 
 class Config(Section):
-    """One training run, complete: the same config gives the same numbers on the CPU."""
+    """One training run, complete: the same config gives the same numbers on the same CPU."""
 
     name: str = Field(max_length=100)
     seed: Seed = 0
@@ -253,6 +260,10 @@ class Config(Section):
         """A copy with other values for some top-level settings, checked like a new one."""
         plain = {k: v.model_dump(mode="json") if isinstance(v, BaseModel) else v for k, v in settings.items()}
         return self.parse(self.flat() | plain)
+
+    def in_precision(self, precision: backbones.Precision) -> Self:
+        """A copy that is computed in this precision."""
+        return self.model_copy(update={"speed": self.speed.model_copy(update={"precision": precision})})
 
     def flat(self) -> dict[str, Any]:
         """Every setting as plain values, defaults included: what the run folder keeps."""

@@ -104,9 +104,11 @@ def train(
                     return load(done)
                 run = resume or _begin(config, within, here)
                 with holding.held(run, here, again=resume is not None):
+                    # A run that goes on elsewhere keeps the precision that it was begun in.
+                    precision = here.agree(run.record.get("precision") or config.speed.on(here.device))
                     if here.first:
-                        run.note(data=data)
-                    _fit(run, config, source, here, say, progress, at_epoch)
+                        run.note(data=data, precision=precision)
+                    _fit(run, config.in_precision(precision), source, here, say, progress, at_epoch)
     finally:
         torch.set_num_threads(threads)
     return load(run)
