@@ -80,7 +80,7 @@ plots.pictures(ax, shown, columns=pictures)
 
 # %% [markdown]
 # One call makes a {term}`pack` of them; on the command line it is `cdmllab pack faces pack`. It goes on where it was stopped, works in
-# parallel, and keeps a report of the pictures it had to skip. One file here is no picture:
+# parallel, and reports every file that it left out, and why. One file here is no image:
 
 # %%
 (lab.runs / "faces/person_000/broken.jpg").write_bytes(
@@ -172,8 +172,8 @@ for problem in inspect(lab.runs / "damaged").problems:
     print(problem.replace(f"{lab.runs}/", ""))
 
 # %% [markdown]
-# Magic word and length are all right. A decoder may notice such a byte, or give another picture without a word; only the
-# checksum always knows. RecordIO has none; packs of other makers can be checked for everything but this.
+# Magic word and length are all right. A decoder may notice such a byte, or return another image without complaint; only the
+# checksum always finds it. RecordIO has none; packs of other makers can be checked for everything but this.
 #
 # ## A bin is a program
 #

@@ -157,6 +157,10 @@ notebook.Table(
 #
 # With $n$ impostor pairs the FAR moves in steps of $1/n$. A {term}`TAR@FAR` below that cannot be measured, and the package refuses to
 # print one. All pairs of our strangers give more of them than the 6,000 of the protocol.
+#
+# Many papers report another number by the same name. arcface_torch's `eval_ijbc.py` takes the point of the curve whose
+# FAR is *nearest* to $f$, and that may lie above $f$: with few impostor pairs it flatters. An evaluation record of this package
+# holds both, the second as `arcface_torch_rule`.
 
 # %%
 all_pairs = pairs.every(stranger)

@@ -173,6 +173,14 @@ def test_options_out_of_range_are_refused(options, said):
         Loader(SET, **options)
 
 
+def test_batches_are_turned_once_for_any_device():
+    """A device that is neither the CPU nor CUDA, as Apple's, had its images transposed twice."""
+    wide = ArraySet(np.zeros((8, 12, 20, 3), np.uint8), np.arange(8))
+    batch = next(iter(Loader(wide, 4, device="meta")))
+    assert batch.images.shape == (4, 3, 12, 20)
+    assert batch.images.device.type == batch.labels.device.type == "meta"
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_batches_end_on_the_gpu_nearly_as_on_the_cpu():
     pair = (Loader(SET, 6, augmentation="document", device=d, workers=2) for d in ("cpu", "cuda"))

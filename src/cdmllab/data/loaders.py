@@ -41,7 +41,7 @@ class Loader:
     seed : of order and augmentation
     workers : threads; 0 reads in the calling one
     augmentation : ``"none"``, ``"flip"``, ``"document"``, or an `Augmentation`
-    device : where batches end; on ``"cuda"`` they are augmented there, a batch at a time
+    device : where batches end; on any but the CPU they are augmented there, a batch at a time
     num_identities : what a config expects; labels are checked against it
     per_identity : at most so many pictures of each identity an epoch, drawn anew every epoch
     rank, world_size : this process and how many there are; all see different parts of the same order
@@ -175,8 +175,9 @@ class Loader:
                     raise other_size(f"{self.source!r}, row {row}", picture.shape[1:], decoded[0].shape[1:])
             return Batch(torch.stack(decoded), self.labels[chosen], chosen)
         pixels = self.source.read(rows)
-        if self.device.type == "cuda":
-            return Batch(torch.from_numpy(pixels).pin_memory(), self.labels[chosen], chosen)
+        if self.device.type != "cpu":
+            raw = torch.from_numpy(pixels)
+            return Batch(raw.pin_memory() if self.device.type == "cuda" else raw, self.labels[chosen], chosen)
         images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
         if self.augmentation != Augmentation():
             images = transforms.apply_each(images, transforms.draw(self.augmentation, len(rows), *key))
