@@ -151,7 +151,10 @@ def read_bytes(path: Path | str, what: str, *, at_most: int = LARGEST_TEXT, link
     DataError : it cannot be read, is no plain file, or has more than `at_most` bytes
     """
     with reading(path, what), opened(path, at_most=at_most, links=links) as stream:
-        content = stream.read(at_most + 1)  # some files have more than they say
+        said = os.fstat(stream.fileno()).st_size
+        content = stream.read(said + 1)  # what is asked for is what Python takes memory for
+        if len(content) > said:  # some files have more than they say
+            content += stream.read(at_most + 1)
         if len(content) > at_most:
             raise DataError(f"{plain(path, 200)} has more than the {at_most:,} bytes that are allowed")
         return content

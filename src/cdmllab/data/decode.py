@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Bytes = bytes | memoryview
 LARGEST_PX = 50_000_000  # of a picture that we are ready to decode
 SMALLEST_SIDE_PX = 2
+_ROOM = 1 << 30  # bytes that pictures may take however small they are stored
+_RATIO = 100  # how many times larger than stored they may be beyond that; faces are ten to thirty times
 # Formats that say by their first bytes what they are, and that Pillow reads without another program.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "AVIF", "TIFF", "PPM", "JPEG2000")
 
@@ -102,6 +104,23 @@ def other_size(where: str, size: Sequence[int], first: Sequence[int]) -> DataErr
     """For a picture among others of another size; both as (height, width)."""
     found, wanted = (f"{width} x {height}" for height, width in (size, first))
     return DataError(f"{where}: the picture is {found} pixels, others are {wanted}")
+
+
+def refuse_bomb(where: str, nbytes: int, stored: Callable[[], int]) -> None:
+    """See that the memory for many pictures is in proportion to what is stored of them.
+
+    Parameters
+    ----------
+    where : named in errors
+    nbytes : that they would take when decoded
+    stored : counts the bytes that hold them
+
+    Raises
+    ------
+    DataError : it is not
+    """
+    if nbytes > _ROOM and nbytes > _RATIO * stored():
+        raise DataError(f"{where}: {stored():,} bytes would become pictures of {nbytes:,}: too many to be real")
 
 
 def encode_jpeg(pixels: Pixels, quality: int = 95) -> bytes:
