@@ -182,7 +182,7 @@ class Machine:
         self._push(self._memo[key])
 
 
-def _steps() -> dict[int, Callable[[Machine], None]]:
+def _steps() -> dict[int, Callable[[Machine], object]]:
     """What each instruction does, by its byte."""
     table: dict[bytes, Callable[[Machine], object]] = {
         b"\x80": lambda it: it._take(1),  # the protocol
