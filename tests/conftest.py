@@ -6,6 +6,7 @@ generator gets the same numbers whatever ran before it, in this process or in an
 
 import os
 import random
+import signal
 import zlib
 
 import numpy as np
@@ -17,6 +18,8 @@ from cdmllab.data import roots
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jobs, and what they start, ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("same", deadline=None, derandomize=True)  # a busy machine is not a fault
 settings.register_profile("other", deadline=None, database=None)
 

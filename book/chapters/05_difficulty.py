@@ -63,6 +63,7 @@ shades = {
 # %%
 settings = {
     "data.num_identities": identities,
+    "backbone.width": 16,
     "epochs": epochs,
     "batch_size": 64,
     "seed": seed,

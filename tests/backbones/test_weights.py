@@ -179,7 +179,10 @@ def test_files_that_are_no_release_are_told_apart(tmp_path, net):
             {"options": LITTLE | {"downsample": "early"}},
             r"another network: layer1\.0\.conv1 is .*stride=\(1, 1\).* instead of .*stride=\(2, 2\)",
         ),
-        ({"preprocessing": {"channels": "RGB"}}, "has the keys channels, mean, std, size, got channels"),
+        (
+            {"preprocessing": {"channels": "RGB"}},
+            "has the keys channels, mean, std, size, and perhaps crop, got channels",
+        ),
         ({"preprocessing": preprocessing.INSIGHTFACE}, "takes 3 x 32 x 32, its preprocessing gives"),
     ],
 )

@@ -44,12 +44,14 @@ class Reader(NamedTuple):
     read : is given the folder
     after : is given the folder before it is read, for what has to fit the other files
     weight : its share of the inputs, beside others; the slower a reader, the smaller
+    first : read the first seed once before, so that what is imported late is no input's memory
     """
 
     seeds: Callable[[], list[Files]]
     read: Callable[[Path], object]
     after: Callable[[Path, random.Random], object] | None = None
     weight: float = 1.0
+    first: bool = True
 
 
 class Verdict(NamedTuple):
@@ -142,6 +144,8 @@ class _Child:
         self._process = context.Process(target=work, args=(theirs, table, name, seed, memory_mib), daemon=True)
         self._process.start()
         theirs.close()
+        if not self.pipe.poll(WALL_S):
+            raise TimeoutError(f"{name}: its first seed was not read in {WALL_S:.0f} s")
         self.pipe.recv()  # everything is imported
 
     def verdict(self, number: int, cpu_s: float) -> Verdict:
@@ -182,8 +186,9 @@ def work(pipe: Any, table: str, name: str, seed: int, memory_mib: int) -> None:
     with tempfile.TemporaryDirectory() as work_folder:
         folder = Path(work_folder)
         acted = watch(folder)
-        make(name, reader, seed, 0, folder / "first")
-        _judge(reader, folder / "first", -1, acted)  # what is imported late is no memory of an input
+        if reader.first:
+            make(name, reader, seed, 0, folder / "first")
+            _judge(reader, folder / "first", -1, acted)
         _limit(memory_mib)
         pipe.send("ready")
         while True:

@@ -269,7 +269,7 @@ def states() -> list[Files]:
         "evaluations": {"p": "r/p.json"},
     }
     bad: list[Any] = [{}, [1], [{"task": 3}], [row | {"evaluations": [1]}], [row | {"attempts": 10**30}], None]
-    return [{"sweeps/x/states.json": json.dumps(rows).encode()} for rows in ([row, row | {"task": "b"}], *bad)]
+    return [{"sweeps/lab_main/states.json": json.dumps(rows).encode()} for rows in ([row, row | {"task": "b"}], *bad)]
 
 
 def records() -> list[Files]:

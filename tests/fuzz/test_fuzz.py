@@ -42,7 +42,7 @@ def forever(folder):
 
 
 READERS = {  # of this module, for children of the harness
-    name: Reader(lambda: [{"x": b"abc"}], read)
+    name: Reader(lambda: [{"x": b"abc"}], read, first=False)
     for name, read in {
         "read": lambda folder: (folder / "x").read_bytes(),
         "refused": refuse,
