@@ -16,6 +16,7 @@ def make(job: prepare.Job) -> None:
     if job.dry_run and not protocol.exists():
         job.say("would make verification/agedb_30.bin")
         return
+    job.check(protocol)
     marks = job.have("agedb/landmarks.txt")
     recipes.pair_list_bin(job, "agedb_30", pair_lists.agedb(protocol), images.parent, marks)
 

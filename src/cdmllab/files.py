@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ from cdmllab import safeyaml
 from cdmllab.errors import DataError, plain, reading
 
 _AT_WORK, _NEW_S = ".lock", 60.0
+_LEFT = re.compile(r"\..+\.([0-9a-f]{8}\.)?tmp")
 LARGEST_JOURNAL, LONGEST_LINE = 256 << 20, 1 << 20  # bytes
 LARGEST_TEXT = 32 << 20  # bytes of a JSON or text file that is read as a whole
 
@@ -37,6 +39,13 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_leftovers(paths: Iterable[Path]) -> None:
+    """Remove those files and folders that a killed process had half-written; nobody else may be at work on them."""
+    for path in paths:
+        if _LEFT.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -142,7 +151,10 @@ def read_bytes(path: Path | str, what: str, *, at_most: int = LARGEST_TEXT, link
     DataError : it cannot be read, is no plain file, or has more than `at_most` bytes
     """
     with reading(path, what), opened(path, at_most=at_most, links=links) as stream:
-        content = stream.read(at_most + 1)  # some files have more than they say
+        said = os.fstat(stream.fileno()).st_size
+        content = stream.read(said + 1)  # what is asked for is what Python takes memory for
+        if len(content) > said:  # some files have more than they say
+            content += stream.read(at_most + 1)
         if len(content) > at_most:
             raise DataError(f"{plain(path, 200)} has more than the {at_most:,} bytes that are allowed")
         return content

@@ -1,10 +1,11 @@
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.io import savemat
 
-from cdmllab.data import pair_lists
+from cdmllab.data import agedb_names, pair_lists
 from cdmllab.errors import DataError
 
 
@@ -137,6 +138,29 @@ def test_agedb_files_of_another_form_are_refused(tmp_path):
         pair_lists.agedb(tmp_path / "d.mat")
     with pytest.raises(DataError, match="does not exist"):
         pair_lists.agedb(tmp_path / "e.mat")
+
+
+def test_a_file_that_crashes_its_reader_is_refused_in_a_sentence(tmp_path):
+    """One byte of it, a type that MATLAB does not have, makes SciPy touch memory that is not its own."""
+    path = agedb(tmp_path / "a.mat", [FOLD, FOLD])
+    content = bytearray(path.read_bytes())
+    content[1152] = 15
+    path.write_bytes(content)
+    with pytest.raises(
+        DataError, match=r"a\.mat is no protocol file of AgeDB: it is so damaged that its reader crashes"
+    ):
+        pair_lists.agedb(path)
+
+
+@pytest.mark.parametrize(
+    ("before", "time_s"), [("import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 2))", 100), ("", 2)]
+)
+def test_a_file_whose_reading_does_not_end_is_refused_in_a_sentence(tmp_path, monkeypatch, before, time_s):
+    """By the processor's time, and by the clock's."""
+    monkeypatch.setattr(agedb_names, "COMMAND", (sys.executable, "-c", f"{before}\nwhile True: pass"))
+    monkeypatch.setattr(agedb_names, "TIME_S", time_s)
+    with pytest.raises(DataError, match="reading it takes too long"):
+        pair_lists.agedb(agedb(tmp_path / "a.mat", [FOLD]))
 
 
 def calfw_lines(folds: int = 10, with_folds: bool = True) -> list[str]:

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from cdmllab.backbones import weights
 from cdmllab.errors import CdmlLabError
 from cdmllab.export import convert, pictures, source
 from cdmllab.export.agreement import cosines
+from cdmllab.targets import claimed
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -180,3 +182,11 @@ def test_a_missing_package_is_named_with_what_brings_it(release, monkeypatch):
     monkeypatch.setattr(convert, "find_spec", lambda name: None if name == "onnxscript" else object())
     with pytest.raises(CdmlLabError, match=r"needs onnxscript: pip install 'cdmllab\[export\]' brings it"):
         convert.export(release, "onnx")
+
+
+def test_the_second_of_two_exports_to_one_file_is_refused(release, tmp_path):
+    target = tmp_path / "small.onnx"
+    with ThreadPoolExecutor(1) as other, claimed(target):
+        export = other.submit(convert.export, release, "onnx", output=target)
+        with pytest.raises(CdmlLabError, match=f"another process is building {target}: wait for it to end"):
+            export.result()

@@ -181,7 +181,8 @@ def work(pipe: Any, table: str, name: str, seed: int, memory_mib: int) -> None:
     """The child: inputs in, verdicts out."""
     reader = __import__(table).READERS[name]
     warnings.simplefilter("ignore")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for stream in (1, 2):  # libraries below write there on their own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     with tempfile.TemporaryDirectory() as work_folder:
         folder = Path(work_folder)
         acted = watch(folder)

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+import data_seeds
 import seeds
 from harness import Reader
 
 from cdmllab import evaluate, files, ledger, safeyaml
 from cdmllab.backbones import checkpoints, weights
+from cdmllab.data import bins
+from cdmllab.data.decode import decode
 from cdmllab.sweeps import spec, sweep
 from cdmllab.training import checkpoint, presets, shards
 
@@ -47,6 +50,20 @@ def of(name: str, read: Callable[[Path], object]) -> Callable[[Path], object]:
     return lambda folder: read(folder / name)
 
 
+def images(folder: Path) -> None:
+    """An image as each reader of packs, bins and folders decodes it."""
+    content = (folder / "x.jpg").read_bytes()
+    try:
+        decode(content, "x.jpg", strict=True)
+    finally:
+        decode(content, "x.jpg", colour="GRAY", upright=False)
+
+
+def bin_file(folder: Path) -> None:
+    (path,) = folder.iterdir()
+    bins.read(path).decoded()
+
+
 def parse(path: Path) -> object:
     return safeyaml.parse(path.read_bytes(), str(path))
 
@@ -75,5 +92,7 @@ READERS: dict[str, Reader] = {
         seeds.npz_protocols, of("x.npz", lambda path: evaluate.protocols.load(str(path))), weight=2
     ),
     "evaluations": Reader(seeds.evaluations, of("x.json", evaluate.Evaluation.read), weight=3),
+    "images": Reader(data_seeds.images, images, weight=4),
+    "bins": Reader(data_seeds.bins, bin_file, weight=4),
     "records": Reader(seeds.records, ledgers, weight=0.3),
 }

@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cdmllab import files
 from cdmllab.data import npz, safepickle
-from cdmllab.data.decode import Colour, decode, encode_jpeg
+from cdmllab.data.decode import Colour, decode, encode_jpeg, refuse_bomb
 from cdmllab.data.pairs import Pairs, in_folds
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, reader
 from cdmllab.files import replacing
 
 FOLDS = 10
+_LARGEST = 4 << 30  # bytes of a file
 KEYS = ("jpeg", "length", "same")
 
 
@@ -40,11 +42,18 @@ class Bin(NamedTuple):
         pixels: NDArray[np.uint8] | None = None
         for k in range(len(self.images)):
             x = self.picture(k, colour)
-            pixels = np.empty((len(self.images), *x.shape), dtype=np.uint8) if pixels is None else pixels
+            if pixels is None:
+                refuse_bomb(str(self.path), len(self.images) * x.size, self._stored)
+                pixels = np.empty((len(self.images), *x.shape), dtype=np.uint8)
             if x.shape != pixels.shape[1:]:
                 raise DataError(f"{self.path}, picture {k}: its shape is {x.shape}, others have {pixels.shape[1:]}")
             pixels[k] = x
         return np.empty((0, 0, 0, 3), dtype=np.uint8) if pixels is None else pixels
+
+    def _stored(self) -> int:
+        """Bytes of all pictures as they are stored; one that is there more than once counts once."""
+        once = {id(image): image for image in self.images}.values()
+        return sum(len(image) if isinstance(image, bytes) else image.nbytes for image in once)
 
     def picture(self, k: int, colour: Colour = "RGB", *, strict: bool = False) -> NDArray[np.uint8]:
         """The pixels of picture k; `strict` as in `cdmllab.data.decode.decode`."""
@@ -85,6 +94,7 @@ def in_order(same: ArrayLike, folds: int, where: str) -> Pairs:
         raise DataError(f"{where}: {error}") from None
 
 
+@reader("a readable bin")
 def read(path: Path | str) -> Bin:
     """Read a ``.bin`` (restricted unpickling, see `cdmllab.data.safepickle`) or an ``.npz`` of ours.
 
@@ -93,9 +103,7 @@ def read(path: Path | str) -> Bin:
     DataError : refused, damaged, or counts that do not fit
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path} does not exist")
-    data = path.read_bytes()
+    data = files.read_bytes(path, "a readable bin", at_most=_LARGEST)
     if not data:
         raise DataError(f"{path} is empty")
     if data[:4] == b"PK\x03\x04":
@@ -142,10 +150,13 @@ def _read_npz(path: Path) -> Bin:
     try:
         with npz.opened(path) as arrays:
             jpeg, length, same = (arrays[key] for key in KEYS)
-    except npz.FAULTS as error:
-        reason = error.args[0] if isinstance(error, KeyError) else error  # whose text would be in quotes
-        raise DataError(f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({reason})") from error
-    if length.ndim != 1 or length.dtype.kind not in "iu" or (length < 0).any() or length.sum() != jpeg.size:
+    except DataError as error:
+        raise DataError(f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({error})") from error
+    if jpeg.dtype != np.uint8 or jpeg.ndim != 1 or same.ndim != 1:
+        raise DataError(f"{path}: jpeg must be bytes in a row, and same a list")
+    if length.ndim != 1 or length.dtype.kind not in "iu" or ((length < 0) | (length > jpeg.size)).any():
+        raise DataError(f"{path}: the lengths of its pictures must be from 0 to {jpeg.size:,}")
+    if length.sum() != jpeg.size:
         raise DataError(f"{path}: the lengths of its pictures do not add up to the {jpeg.size:,} bytes it holds")
     ends = np.cumsum(length)
     data = jpeg.tobytes()
@@ -175,7 +186,7 @@ def _flags(same: Any, path: Path) -> NDArray[np.bool_]:
     for k, flag in enumerate(same):
         value = safepickle.array(flag)
         if not isinstance(value, bool | int | np.bool_ | np.integer) or value not in (0, 1):
-            raise DataError(f"{path}, pair {k}: issame must be true or false, it is {value!r}")
+            raise DataError(f"{path}, pair {k}: issame must be true or false, it is {safepickle.shown(value)}")
         flags.append(bool(value))
     return np.array(flags, dtype=bool)
 

@@ -1,8 +1,9 @@
 """Images from bytes and back: JPEG with simplejpeg, all else with Pillow; 8-bit pixels are Pillow's to the bit."""
 
 import io
-import warnings
-from collections.abc import Sequence
+import re
+import struct
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import simplejpeg
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from cdmllab.data import modes, orientation, sniff
 from cdmllab.data.modes import Colour as Colour
 from cdmllab.data.modes import Pixels
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, cause
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 Bytes = bytes | memoryview
 LARGEST_PX = 50_000_000  # of a picture that we are ready to decode
 SMALLEST_SIDE_PX = 2
+MOST_SCANS = 100  # of a progressive JPEG; programs write about ten
+MOST_DRAWN_PX = 2_000_000_000  # pixels by scans: two seconds
+_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # of a JPEG, but for those inside the pixels
+_ROOM = 1 << 30  # bytes that pictures may take however small they are stored
+_RATIO = 100  # how many times larger than stored they may be beyond that; faces are ten to thirty times
 # Formats that say by their first bytes what they are, and that Pillow reads without another program.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "AVIF", "TIFF", "PPM", "JPEG2000")
 
@@ -80,7 +86,7 @@ def decode(
     Raises
     ------
     DataError : the bytes are no image, or one cut short, of a refused mode, under 2 pixels a side or over 50
-        megapixels
+        megapixels, or a JPEG that draws its pixels more than 100 times; nothing else is raised
     """
     if len(data) == 0:
         raise DataError(f"{where}: there is no picture, the record is empty")
@@ -91,8 +97,8 @@ def decode(
         else:
             pixels, exif = _pillow(data, colour)
             turn = orientation.of_exif(exif) if upright else orientation.UPRIGHT
-    except (ValueError, OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: the picture cannot be decoded ({error})") from error
+    except Exception as error:  # decoders raise anything
+        raise DataError(f"{where}: the picture cannot be decoded ({cause(error)})") from error
     if min(pixels.shape[:2]) < SMALLEST_SIDE_PX:
         raise DataError(f"{where}: a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels is no face")
     return pixels if turn == orientation.UPRIGHT else orientation.upright(pixels, turn)
@@ -102,6 +108,23 @@ def other_size(where: str, size: Sequence[int], first: Sequence[int]) -> DataErr
     """For a picture among others of another size; both as (height, width)."""
     found, wanted = (f"{width} x {height}" for height, width in (size, first))
     return DataError(f"{where}: the picture is {found} pixels, others are {wanted}")
+
+
+def refuse_bomb(where: str, nbytes: int, stored: Callable[[], int]) -> None:
+    """See that the memory for many pictures is in proportion to what is stored of them.
+
+    Parameters
+    ----------
+    where : named in errors
+    nbytes : that they would take when decoded
+    stored : counts the bytes that hold them
+
+    Raises
+    ------
+    DataError : it is not
+    """
+    if nbytes > _ROOM and nbytes > _RATIO * stored():
+        raise DataError(f"{where}: {stored():,} bytes would become pictures of {nbytes:,}: too many to be real")
 
 
 def encode_jpeg(pixels: Pixels, quality: int = 95) -> bytes:
@@ -133,7 +156,12 @@ def decode_batch_cuda(images: Sequence[Bytes], where: str, device: "torch.device
 def _jpeg(data: Bytes, colour: Colour, fast: bool, strict: bool) -> Pixels:
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-        _refuse_huge(height, width)
+    except ValueError:
+        if strict:
+            raise
+        return _pillow(data, colour)[0]
+    _refuse_costly(data, height, width)
+    try:
         if space == "Gray":
             grey: Pixels = simplejpeg.decode_jpeg(data, "GRAY", fastdct=fast)
             return grey if colour == "GRAY" else np.repeat(grey, 3, axis=2)
@@ -148,17 +176,26 @@ def _jpeg(data: Bytes, colour: Colour, fast: bool, strict: bool) -> Pixels:
 
 def _pillow(data: Bytes, colour: Colour) -> tuple[Pixels, bytes]:
     """Pixels and EXIF."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            image = Image.open(io.BytesIO(data), formats=_formats())
-        except Image.DecompressionBombWarning as error:
-            raise ValueError(str(error)) from error
-        except UnidentifiedImageError:
-            raise ValueError(f"it is {sniff.what(data) or 'of no known format'}") from None
-    _refuse_huge(image.height, image.width)
+    image = _opened(data)
+    _refuse_costly(data, image.height, image.width)
     image.load()  # a PNG may have its EXIF behind the pixels
     return modes.to_uint8(image, colour), image.info.get("exif", b"")
+
+
+def _opened(data: Bytes) -> Image.Image:
+    """An image of which only the header is read yet.
+
+    `PIL.Image.open` does the same and warns of large images; to make its warning an error one has to change filters
+    that all threads share.
+    """
+    stream, head = io.BytesIO(data), bytes(data[:16])
+    for name in _formats():
+        factory, accept = Image.OPEN[name]
+        if accept is None or accept(head) is True:
+            stream.seek(0)
+            with suppress(SyntaxError, IndexError, TypeError, struct.error):  # how a plugin says that it is not its own
+                return factory(stream, "")
+    raise ValueError(f"it is {sniff.what(data) or 'of no known format'}")
 
 
 @cache
@@ -171,6 +208,23 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _refuse_huge(height: int, width: int) -> None:
+def _refuse_costly(data: Bytes, height: int, width: int) -> None:
+    """See that an image has no more pixels than we are ready to decode, and that a JPEG does not draw them often."""
     if height * width > LARGEST_PX:
         raise ValueError(f"{width} x {height} pixels are too many")
+    if bytes(data[:2]) == b"\xff\xd8":
+        most = min(MOST_SCANS, MOST_DRAWN_PX // max(height * width, 1))
+        content = bytes(data)
+        if content.count(b"\xff\xda") > most and (count := _scans(content)) > most:
+            raise ValueError(f"{count} scans of {width} x {height} pixels are too many")
+
+
+def _scans(jpeg: bytes) -> int:
+    """How often the pixels of a JPEG are drawn or refined, its metadata and what follows its end left out."""
+    count, found = 0, _MARKER.search(jpeg, 2)
+    while found is not None and found[1] != b"\xd9":  # the end of the image
+        count += found[1] == b"\xda"
+        at = found.end()
+        length = 0 if found[1] in (b"\x01", b"\xd8") else int.from_bytes(jpeg[at : at + 2], "big")
+        found = _MARKER.search(jpeg, at + length)
+    return count

@@ -41,7 +41,7 @@ def _top_byte(image: Image.Image) -> NDArray[np.uint8]:
         bits = 16
     else:
         raise ValueError("its pixels are whole numbers of no known range: store it with 8 or 16 bits")
-    deep = np.asarray(image).astype(np.int64)
+    deep = np.asarray(image).astype(np.int32)
     levels = (deep >> bits - 8).astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts those of 8 bits, and leaves these
         levels = 255 - levels

@@ -28,7 +28,8 @@ from cdmllab.data.folders import Listing, below, listing
 from cdmllab.data.packwriter import JOURNAL, PackWriter
 from cdmllab.data.walk import FEW, LeftOut
 from cdmllab.errors import DataError
-from cdmllab.files import printable, write_text
+from cdmllab.files import clear_leftovers, printable, write_text
+from cdmllab.targets import claimed
 
 PLAN, REPORT = "plan.txt", "report.json"
 
@@ -77,9 +78,17 @@ def pack(
     Raises
     ------
     DataError : nothing to pack, `target` exists and is no pack, or landmarks that fit several images
+    CdmlLabError : another process packs at `target`
     OSError : no space left, no permission; what was at `target` stays
     """
     source, target = Path(source), Path(target)
+    with claimed(target):
+        return _pack(source, target, settings, workers, progress)
+
+
+def _pack(
+    source: Path, target: Path, settings: Settings, workers: int, progress: Callable[[int, int], None] | None
+) -> Report:
     if target.exists() and not (target.is_dir() and ((target / "train.rec").exists() or not any(target.iterdir()))):
         raise DataError(f"{target} exists and is no pack: it is not replaced")
     found = listing(source, min_pictures=settings.min_pictures, ignore=settings.ignore)
@@ -135,6 +144,7 @@ def _begin(growing: Path, plan: str) -> None:
             shutil.rmtree(growing)
         growing.mkdir(parents=True)
         write_text(kept, plan)
+    clear_leftovers(growing.iterdir())
 
 
 def _plan(found: Listing, settings: Settings) -> str:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from cdmllab import files
+from cdmllab.data import agedb_names
 from cdmllab.data.lfw_lists import lfw
 from cdmllab.data.listed import Pair, PairList, by_fold, lines, listed
 from cdmllab.data.pairs import in_folds
@@ -57,23 +58,15 @@ def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".
     ------
     DataError : no MATLAB file, or one of another form
     """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path} does not exist")
-    try:
-        splits = loadmat(path)["splits"]
-        found = []
-        for fold in range(splits.shape[0]):
-            pictures = _innermost(splits[fold, 0], 2)
-            for k in range(pictures.shape[1]):
-                names = [str(_innermost(pictures[row, k], 1)[0]) for row in range(2)]
-                first, second = (f"{folder}/{name}{suffix}" for name in names)
-                found.append(Pair(first, second, names[0].split("_")[0] == names[1].split("_")[0], fold))
-    except (KeyError, IndexError, ValueError, TypeError, MatReadError, NotImplementedError, OSError) as error:
-        raise DataError(f"{path} is no protocol file of AgeDB ({type(error).__name__}: {error})") from error
+    content = files.read_bytes(path, "a protocol file of AgeDB", at_most=agedb_names.MOST_BYTES)
+    found = [
+        Pair(
+            f"{folder}/{first}{suffix}", f"{folder}/{second}{suffix}", first.split("_")[0] == second.split("_")[0], fold
+        )
+        for fold, pairs in enumerate(agedb_names.read(content, str(path)))
+        for first, second in pairs
+    ]
     return listed(by_fold(found, path), path)
 
 
@@ -133,17 +126,3 @@ def _two(fields: Sequence[str], path: Path, row: int) -> tuple[str, int]:
     if len(fields) != 2 or not fields[1].isdigit():
         raise DataError(f"{path}, line {row + 1}: `picture token` is wanted, not {' '.join(fields)[:60]!r}")
     return fields[0], int(fields[1])
-
-
-def _innermost(cell: Any, ndim: int) -> Any:
-    """Unwrap MATLAB's cells and structs of one element until an array with content is reached."""
-    inner = cell
-    for _ in range(8):
-        if inner.dtype.names:
-            inner = inner[inner.dtype.names[0]]
-        if inner.dtype != object or inner.size != 1:
-            break
-        inner = inner.reshape(-1)[0]
-    if inner.ndim != ndim or inner.size == 0:
-        raise ValueError(f"an array of {ndim} dimensions is wanted, this one has shape {inner.shape}")
-    return inner

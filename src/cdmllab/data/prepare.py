@@ -13,6 +13,7 @@ from cdmllab.data import archives, roots
 from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.files import write_text
 from cdmllab.processes import print_anything
+from cdmllab.targets import claimed
 
 Counts = dict[str, int | tuple[int, int]]  # a number, or the least and the most
 
@@ -145,6 +146,7 @@ class Job:
         Raises
         ------
         DataError : neither is there, or the archive does not hold the folder
+        CdmlLabError : another process unpacks it
         """
         archive, into = self.have(*packed), self.out / Path(name).parts[0]
         stamp = into / f".{archive.name}.unpacked" if archive else None
@@ -158,8 +160,9 @@ class Job:
         if not unpacked:
             self.check(archive)
             self.say(f"unpacking {archive} into {into}")
-            archives.extract(archive, into)
-            write_text(stamp, _size(archive))
+            with claimed(into):
+                archives.extract(archive, into)
+                write_text(stamp, _size(archive))
         inside = next((p for p in (*into.rglob(Path(name).name), self.out / name) if p.is_dir()), None)
         if inside is None:
             raise DataError(f"{archive} was unpacked, and there is no folder {Path(name).name} in it")
@@ -173,6 +176,7 @@ class Job:
         Raises
         ------
         DataError : the counts differ, unless other counts are allowed
+        CdmlLabError : another process makes it
         """
         target = self.out / name
         if self.dry_run:
@@ -181,10 +185,10 @@ class Job:
             else:
                 self.say(f"would make {target}" + (", once what is missing is there" if self._missing else ""))
             return target
-        if not target.exists():
-            self.say(f"making {target}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            action(target)
+        with claimed(target):
+            if not target.exists():
+                self.say(f"making {target}")
+                action(target)
         self.verify(name, lambda: count(target))
         return target
 

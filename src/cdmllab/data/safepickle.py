@@ -1,59 +1,66 @@
 """Unpickle arrays and nothing else.
 
-A pickle is a program; loading one runs it. Here it may name the six functions that a pickled numpy array needs,
-and gets stand-ins of ours for them: what is read is lists, tuples, numbers, bytes and arrays. Anything else is
-refused when it is named, before anything of it runs. Python's own implementation of the machine is used, whose
-memo is a dictionary: the C one can be made to allocate without limit.
+A pickle is a program; loading one runs it. Here it may name the functions that a pickled numpy array needs, and gets
+stand-ins of ours for them, in a machine of ours: what is read is lists, tuples, whole numbers, text, bytes and arrays.
+Anything else is refused when it is met, before anything of it runs.
+
+Source: NumPy, ``array_reduce`` in ``methods.c`` and ``_frombuffer`` in ``numeric.py``.
 """
 
-import io
-import pickle
-import struct
+import re
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdmllab.data import sniff
-from cdmllab.errors import DataError
+from cdmllab.data.picklemachine import Machine, Refused
+from cdmllab.errors import DataError, cause, plain
 
-_LARGEST_BYTES = 2**31  # of one array
-
-
-class Refused(pickle.UnpicklingError):
-    """A pickle names something that is not on the list."""
+_DEEPEST = 3  # lists and tuples inside each other; a bin has two
+_DIMENSIONS = 8
+_DTYPE = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
+_ORDER = re.compile(r"[<>=|]")
+_LATIN1 = re.compile(r"latin-?1")
 
 
 class _Dtype:
     """Stand-in for numpy.dtype: numbers and booleans only."""
 
     def __init__(self, code: Any, *_: Any) -> None:
-        text = code.decode("ascii") if isinstance(code, bytes) else code
-        if not isinstance(text, str) or np.dtype(text).kind not in "biuf":
-            raise Refused(f"an array of {text!r} is refused: only numbers and booleans are read")
-        self.dtype = np.dtype(text)
+        self.dtype = np.dtype(_one_of(_DTYPE, code, "it has an array that is not of numbers or booleans, but of"))
 
-    def __setstate__(self, state: Any) -> None:
-        order = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
-        if order not in ("<", ">", "=", "|"):
-            raise Refused(f"the byte order {order!r} does not exist")
-        self.dtype = np.dtype(order + self.dtype.str[1:])
+    def build(self, state: Any) -> None:
+        """Take the byte order."""
+        if type(state) is not tuple or len(state) < 2:
+            raise Refused("the type of an array has a state of another form")
+        self.dtype = np.dtype(_one_of(_ORDER, state[1], "there is no byte order") + self.dtype.str[1:])
 
 
 class _Array:
-    """Stand-in for an array being built; `value` is the array once its state has come."""
+    """Stand-in for an array being built; `value` is the array once its content has come."""
 
     value: NDArray[Any]
 
-    def __setstate__(self, state: Any) -> None:
-        _, shape, dtype, fortran, data = state
-        size = dtype.dtype.itemsize
-        for length in shape:
-            size *= int(length)
-        if not isinstance(data, bytes) or size != len(data) or size > _LARGEST_BYTES:
-            raise Refused(f"an array of shape {shape} does not have {len(data):,} bytes")
-        self.value = np.frombuffer(data, dtype=dtype.dtype).reshape(shape, order="F" if fortran else "C")
+    def build(self, state: Any) -> None:
+        """Take version, shape, type, whether by columns, and content."""
+        if type(state) is not tuple or len(state) != 5:
+            raise Refused("an array has a state of another form")
+        _, shape, dtype, by_columns, data = state
+        self.fill(shape, dtype, data, "F" if by_columns is True or by_columns == 1 else "C")
+
+    def fill(self, shape: Any, dtype: Any, data: Any, order: Any) -> None:
+        """See that the content has exactly the bytes of shape and type."""
+        if type(shape) is not tuple or len(shape) > _DIMENSIONS or not all(type(n) is int and n >= 0 for n in shape):
+            raise Refused(f"the shape of an array is at most {_DIMENSIONS} whole numbers")
+        if type(dtype) is not _Dtype or type(data) is not bytes:
+            raise Refused("an array is of numbers or booleans, and has them as bytes")
+        if prod(shape) * dtype.dtype.itemsize != len(data):
+            raise Refused(f"an array of shape {plain(shape, 80)} does not have {len(data):,} bytes")
+        by_columns = type(order) is str and order == "F"
+        self.value = np.frombuffer(data, dtype=dtype.dtype).reshape(shape, order="F" if by_columns else "C")
 
 
 class _NdarrayType:
@@ -64,16 +71,22 @@ def _reconstruct(*_: Any) -> _Array:
     return _Array()
 
 
-def _scalar(dtype: _Dtype, data: bytes) -> Any:
-    if not isinstance(data, bytes) or len(data) != dtype.dtype.itemsize:
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> _Array:
+    made = _Array()
+    made.fill(shape, dtype, data, order)
+    return made
+
+
+def _scalar(dtype: Any, data: Any) -> Any:
+    if type(dtype) is not _Dtype or type(data) is not bytes or len(data) != dtype.dtype.itemsize:
         raise Refused("a number has the wrong number of bytes")
     return np.frombuffer(data, dtype=dtype.dtype)[0].item()
 
 
-def _encode(text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
-    name = encoding.decode("ascii") if isinstance(encoding, bytes) else encoding
-    if name not in ("latin1", "latin-1") or not isinstance(text, str):
-        raise Refused(f"the encoding {name!r} is refused: Python writes bytes as latin1")
+def _encode(text: Any, encoding: Any, *_: Any) -> bytes:
+    _one_of(_LATIN1, encoding, "Python writes bytes as latin1, not as")
+    if type(text) is not str:
+        raise Refused("it encodes what is no text")
     return text.encode("latin1")
 
 
@@ -83,45 +96,53 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "dtype"): _Dtype,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
 }
 
 
-class _Machine(pickle._Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        """What a pickle names, if it is on the list."""
-        if (module, name) not in _ALLOWED:
-            raise Refused(f"it asks for {module}.{name}")
-        return _ALLOWED[module, name]
-
-
 def loads(data: bytes, where: str) -> Any:
-    """What a pickle holds: lists, tuples, numbers, text, bytes and arrays (as `numpy.ndarray`).
+    """What a pickle holds: lists, tuples, whole numbers, text, bytes, and arrays, for which see `array`.
 
-    Pickles of Python 2 and 3 are read; text of Python 2 becomes bytes.
+    Pickles of Python 2 and 3 are read, in every protocol; text of Python 2 becomes bytes.
 
     Raises
     ------
     DataError : it asks for anything else, or is damaged
     """
     try:
-        loaded = _Machine(io.BytesIO(data), encoding="bytes").load()
+        loaded = Machine(data, _ALLOWED).run()
+        _refuse_deep(loaded)
     except Refused as error:
-        raise DataError(f"{where} is refused, and nothing of it was run: {error}") from error
-    except (
-        *(pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError),
-        *(MemoryError, OverflowError, NotImplementedError, AssertionError, RecursionError, struct.error),
-    ) as error:
-        raise DataError(f"{where} is no readable pickle{sniff.hint(data) or f' ({_reason(error)})'}") from error
+        raise DataError(f"{where} is refused, and nothing of it was run: {plain(error)}") from error
+    except Exception as error:
+        raise DataError(f"{where} is no readable pickle{sniff.hint(data) or f' ({cause(error)})'}") from error
     return loaded
-
-
-def _reason(error: BaseException) -> str:
-    """Why the machine stopped; it looks an instruction up by its byte, so an unknown one is a bare `KeyError: 60`."""
-    if isinstance(error, KeyError) and error.args and isinstance(error.args[0], int):
-        return f"the byte 0x{error.args[0]:02x} is no instruction of a pickle"
-    return f"{type(error).__name__}: {error}"
 
 
 def array(value: Any) -> Any:
     """The array behind a stand-in; other values as they are."""
     return getattr(value, "value", None) if isinstance(value, _Array) else value
+
+
+def shown(value: Any) -> str:
+    """A value from a pickle in a few words: short ones as they are, of others the kind."""
+    return repr(value) if type(value) in (int, bool) else f"a {type(value).__name__}"
+
+
+def _refuse_deep(loaded: Any) -> None:
+    """Lists and tuples that hold each other, however often one of them is met, are counted once a level."""
+    level = [loaded] if type(loaded) in (list, tuple) else []
+    for _ in range(_DEEPEST):
+        inside = {id(value): value for holder in level for value in holder if type(value) in (list, tuple)}
+        level = list(inside.values())
+        if not level:
+            return
+    raise Refused(f"its lists are nested more than {_DEEPEST} deep")
+
+
+def _one_of(allowed: re.Pattern[str], value: Any, complaint: str) -> str:
+    """A short text of an allowed form; Python 2 has it as bytes."""
+    text = value.decode("latin1") if type(value) is bytes and len(value) < 100 else value
+    if type(text) is not str or not allowed.fullmatch(text):
+        raise Refused(f"{complaint} {plain(repr(text[:40]), 60) if type(text) is str else f'a {type(value).__name__}'}")
+    return text

@@ -13,6 +13,7 @@ from cdmllab.export.check import Check
 from cdmllab.files import replacing, workshop, write_text
 from cdmllab.preprocessing import usual
 from cdmllab.runs import provenance
+from cdmllab.targets import claimed
 
 Kind = Literal["onnx", "openvino"]
 _SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -58,7 +59,8 @@ def export(
 
     Raises
     ------
-    CdmlLabError : something that is needed is not installed, the source cannot be read, or the file does not agree
+    CdmlLabError : something that is needed is not installed, the source cannot be read, the file does not agree, or
+        another process exports to the same place
     """
     _require(to)
     if int8 and to != "onnx":
@@ -67,11 +69,14 @@ def export(
     target = output or destination(path, to, int8=int8)
     if target.suffix != _SUFFIXES[to]:
         raise CdmlLabError(f"{target}: a file for {to} ends in {_SUFFIXES[to]}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-
-    tell("drawing face-lab pictures")
-    check = Check(given, identities, seed)
     wish = _Wish(to, int8, max_drop_points, threads, tell)
+    with claimed(target):
+        return _export(given, wish, target, identities, seed)
+
+
+def _export(given: source.Source, wish: "_Wish", target: Path, identities: int, seed: int) -> Exported:
+    wish.tell("drawing face-lab pictures")
+    check = Check(given, identities, seed)
     with workshop(target.parent, ".export-") as folder:
         made, found = _make(given, wish, check, folder)
         files = _keep(made, target)

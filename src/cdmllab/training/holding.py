@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from cdmllab import failures
 from cdmllab.errors import CdmlLabError, plain
+from cdmllab.files import clear_leftovers
 from cdmllab.runs import Run, root
 from cdmllab.training import checkpoint, distributed
 from cdmllab.training.config import Config
@@ -19,7 +18,6 @@ from cdmllab.training.distributed import Place
 
 LOCK = ".lock"  # in a run's folder
 _LOCKS = ".locks"  # in the folder of runs, with a file for each config
-_LEFT = re.compile(r"\..+\.([0-9a-f]{8}\.)?tmp")
 
 
 @contextmanager
@@ -85,7 +83,7 @@ def held(run: Run, here: Place, *, again: bool) -> Iterator[None]:
     try:
         if here.first and again:  # a killed run's record says that it runs; the code may be another all the same
             run.restart()
-            _clear(run.folder)
+            clear_leftovers([*run.folder.iterdir(), *run.folder.glob(f"{checkpoint.FOLDER}/.*")])
         yield
     except BaseException as error:
         meant = distributed.lost(error) or error
@@ -105,13 +103,6 @@ def _where(config: Config, within: Path | None) -> str:
         if run.status == "running" and run.config == wanted:
             return f" in {run.folder}"
     return ""
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a killed process had half-written; nobody else is at work here."""
-    for path in [*folder.iterdir(), *folder.glob(f"{checkpoint.FOLDER}/.*")]:
-        if _LEFT.fullmatch(path.name):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _ended(run: Run, error: BaseException) -> None:

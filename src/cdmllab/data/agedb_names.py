@@ -1,0 +1,90 @@
+"""The names in AgeDB's protocol file, read in a process of its own: ``python -m cdmllab.data.agedb_names``.
+
+SciPy's reader of MATLAB files believes their lengths and types, and a damaged file can make it touch memory that is not
+its own, which ends Python without an exception. So whoever imports this module does not read such a file, but starts
+this process, with limits on time and memory, and gives it the file's content.
+"""
+
+import io
+import json
+import resource
+import signal
+import subprocess
+import sys
+from typing import Any
+
+from cdmllab.errors import DataError, cause, plain
+
+MOST_BYTES = 64 << 20  # of a file; AgeDB's own has a few hundred thousand
+MOST_PAIRS = 1_000_000
+CPU_S, TIME_S, MEMORY = 30, 300, 4 << 30  # the other time is by the clock, on a busy machine
+COMMAND = (sys.executable, "-P", "-m", "cdmllab.data.agedb_names")
+
+Names = list[list[tuple[str, str]]]
+"""The two names of each pair, by fold."""
+
+
+def read(content: bytes, where: str) -> Names:
+    """The names in the content of a file.
+
+    Raises
+    ------
+    DataError : it is no MATLAB file, or one of another form; also where reading it crashes, or takes too long
+    """
+    try:
+        done = subprocess.run(COMMAND, input=content, capture_output=True, timeout=TIME_S, check=False)
+        code = done.returncode
+    except subprocess.TimeoutExpired:
+        code = -signal.SIGXCPU
+    if code == -signal.SIGXCPU:
+        raise DataError(f"{where} is no protocol file of AgeDB: reading it takes too long")
+    if code:
+        raise DataError(f"{where} is no protocol file of AgeDB: it is so damaged that its reader crashes")
+    told = json.loads(done.stdout)
+    if isinstance(told, str):
+        raise DataError(f"{where} is no protocol file of AgeDB ({told})")
+    return [[(first, second) for first, second in fold] for fold in told]
+
+
+def main() -> None:
+    """Read a file from the standard input; write its names, or a complaint, as JSON."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    try:
+        told: Names | str = _names(sys.stdin.buffer.read())
+    except Exception as error:
+        told = plain(f"{type(error).__name__}: {cause(error)}", 200)
+    print(json.dumps(told))
+
+
+def _names(content: bytes) -> Names:
+    from scipy.io import loadmat
+
+    splits = loadmat(io.BytesIO(content))["splits"]
+    found: Names = []
+    for fold in range(splits.shape[0]):
+        pictures = _innermost(splits[fold, 0], 2)
+        if pictures.size > 2 * MOST_PAIRS:
+            raise ValueError("it has too many pairs")
+        names = [[str(_innermost(pictures[row, k], 1)[0]) for row in range(2)] for k in range(pictures.shape[1])]
+        found.append([(first, second) for first, second in names])
+    return found
+
+
+def _innermost(cell: Any, ndim: int) -> Any:
+    """Unwrap MATLAB's cells and structs of one element until an array with content is reached."""
+    inner = cell
+    for _ in range(8):
+        if inner.dtype.names:
+            inner = inner[inner.dtype.names[0]]
+        if inner.dtype != object or inner.size != 1:
+            break
+        inner = inner.reshape(-1)[0]
+    if inner.ndim != ndim or inner.size == 0:
+        raise ValueError(f"an array of {ndim} dimensions is wanted, this one has shape {inner.shape}")
+    return inner
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Pickles of a few hundred bytes that hang the standard unpickler, or fill the memory; and real ones of every kind."""
+
+import pickle
+import pickletools
+import resource
+import struct
+
+import numpy as np
+import pytest
+from making import jpeg
+
+from cdmllab.data import bins, picklemachine, safepickle
+from cdmllab.errors import DataError
+
+BEGIN = b"\x80\x04"
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"
+
+
+def typed(code: bytes) -> bytes:
+    return b"cnumpy\ndtype\n(U" + bytes([len(code)]) + code + b"K\x00K\x01tR"
+
+
+def arrays(shape: bytes, data: bytes = b"", code: bytes = b"u1") -> bytes:
+    return BEGIN + ARRAY + b"(K\x01" + shape + typed(code) + b"\x89B" + struct.pack("<I", len(data)) + data + b"tb."
+
+
+def hundreds(count: int) -> bytes:
+    """Lists of a hundred times the one before."""
+    return b"".join(b"(" + bytes([ord("h"), k]) * 100 + b"l\x94" for k in range(count))
+
+
+BOMBS = {
+    "tuple keys": BEGIN + b"}N" + b"\x94h\x00h\x00\x86" * 60 + b"K\x01s.",
+    "frozen sets": BEGIN + b"(" * 60 + b"K\x01\x91" * 60 + b".",
+    "sets": BEGIN + b"\x8f(N" + b"h\x00h\x00\x86\x94" * 40 + b"\x90.",
+    "lists of lists": BEGIN + b"K\x01\x94" + hundreds(5) + b"N\x86.",
+    "flags of lists": BEGIN + b"K\x01\x94" + hundreds(1) + b"(C\x01xC\x01xl(h\x01l\x86.",
+    "a byte array of 8 GiB": BEGIN + b"\x96" + struct.pack("<Q", 8 << 30) + b"x.",
+    "bytes of 8 GiB": BEGIN + b"\x8e" + struct.pack("<Q", 8 << 30) + b"x.",
+    "text of 8 EiB": BEGIN + b"\x8d" + struct.pack("<Q", 2**63) + b"x.",
+    "text of less than nothing": BEGIN + b"T" + struct.pack("<i", -2) + b"x.",
+    "a frame of 8 EiB": BEGIN + b"\x95" + struct.pack("<Q", 2**63) + b"N",
+    "deep lists": BEGIN + b"]" * 100_000 + b"a" * 99_999 + b".",
+    "deep tuples": BEGIN + b"N" + b"\x85" * 100_000 + b".",
+    "a list in itself": BEGIN + b"]\x94h\x00a.",
+    "a number of 5,000 digits": b"I" + b"9" * 5000 + b"\n.",
+    "a long number of 5,000 digits": b"L" + b"9" * 5000 + b"L\n.",
+    "a long number of 16,000 bits": BEGIN + b"\x8b" + struct.pack("<i", 2000) + b"\x7f" * 2000 + b".",
+    "a long number of 2,000 bits": BEGIN + b"\x8a\xff" + b"\x7f" * 255 + b".",
+    "a memo of 2^31": b"Np2147483648999999999999\n.",
+    "a type of structures": arrays(b"K\x01\x85", b"\x00" * 8, b"(1,,2)f4"),
+    "a type in commas": arrays(b"K\x01\x85", b"\x00" * 8, b"f4" + b",f4" * 60),
+    "a type of objects": arrays(b"K\x01\x85", b"\x00" * 8, b"O"),
+    "a type of nothing": arrays(b"J\xff\xff\xff\x7f\x85", b"", b"V0"),
+    "a type that is a tuple": BEGIN + b"cnumpy\ndtype\n(" + b"N" + b"\x94h\x00h\x00\x86" * 40 + b"tR.",
+    "a byte order that is a tuple": BEGIN + typed(b"u1") + b"N" + b"\x94h\x00h\x00\x86" * 40 + b"b.",
+    "a shape that is tuples": arrays(b"N" + b"\x94h\x00h\x00\x86" * 40),
+    "a shape of 2^62": arrays(b"(\x8a\x08" + b"\xff" * 7 + b"\x3f" + b"t"),
+    "a shape of forty": arrays(b"(" + b"K\x01" * 40 + b"t", b"x"),
+    "a shape below zero": arrays(b"J\xff\xff\xff\xff\x85"),
+    "a number of a tuple": BEGIN + b"cnumpy.core.multiarray\nscalar\n" + typed(b"u1") + b"N\x85\x86R.",
+    "an array that is called": BEGIN + ARRAY + b"N\x85R.",
+    "a function that is changed": BEGIN + b"cnumpy\ndtype\nN\x85b.",
+    "an object": BEGIN + b"(cnumpy\ndtype\nU\x02u1o.",
+    "quotes": b"S'" + b"\\" * 5001 + b"'\n.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_bomb_is_refused_in_a_sentence_and_takes_no_memory(tmp_path, kind):
+    path = tmp_path / "a.bin"
+    path.write_bytes(BOMBS[kind])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError) as caught:
+        bins.read(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 19  # KiB
+    assert str(caught.value).startswith(str(path))
+    assert len(str(caught.value)) < 300
+
+
+SAID = {
+    "tuple keys": "it holds a dictionary",
+    "flags of lists": "pair 0: issame must be true or false, it is a list",
+    "deep tuples": "its lists are nested more than 3 deep",
+    "a byte array of 8 GiB": r"it ends early",
+    "a type of structures": r"not of numbers or booleans, but of '\(1,,2\)f4'",
+    "a shape of forty": "at most 8 whole numbers",
+}
+
+
+@pytest.mark.parametrize("kind", SAID)
+def test_the_sentence_says_what_it_was(tmp_path, kind):
+    (tmp_path / "a.bin").write_bytes(BOMBS[kind])
+    with pytest.raises(DataError, match=SAID[kind]):
+        bins.read(tmp_path / "a.bin")
+
+
+def test_every_instruction_is_carried_out_or_refused():
+    known = {ord(one.code) for one in pickletools.opcodes} - {ord(".")}
+    assert picklemachine._STEPS.keys() | picklemachine._NOT_BUILT.keys() == known
+    assert not picklemachine._STEPS.keys() & picklemachine._NOT_BUILT.keys()
+
+
+def test_instructions_are_counted(monkeypatch):
+    monkeypatch.setattr(picklemachine, "MOST", 1000)
+    assert safepickle.loads(b"K\x07" * 999 + b".", "here") == 7
+    with pytest.raises(DataError, match=r"here is refused, .* it has more than 1,000 instructions"):
+        safepickle.loads(b"K\x07" * 1000 + b".", "here")
+
+
+IMAGES = [jpeg(k, 8) for k in range(4)]
+KINDS = {
+    "bytes and flags": (IMAGES, [True, False]),
+    "lists, not a tuple": [IMAGES, [1, 0]],
+    "arrays of bytes": ([np.frombuffer(image, np.uint8) for image in IMAGES], [np.bool_(True), np.bool_(False)]),
+    "own arrays of bytes": ([np.frombuffer(image, np.uint8).copy() for image in IMAGES], np.array([True, False])),
+    "whole numbers of numpy": (IMAGES, np.array([1, 0], dtype=">i4")),
+    "byte arrays": ([bytearray(image) for image in IMAGES], [True, False]),
+    "one image four times": ([IMAGES[0]] * 4, (True, False)),
+}
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("kind", KINDS)
+def test_real_bins_of_every_protocol_are_read(tmp_path, kind, protocol):
+    if kind == "byte arrays" and protocol < 5:
+        pytest.skip("before protocol 5 it names builtins.bytearray, which is not on the list")
+    (tmp_path / "a.bin").write_bytes(pickle.dumps(KINDS[kind], protocol=protocol))
+    found = bins.read(tmp_path / "a.bin")
+    assert found.images == (IMAGES if kind != "one image four times" else [IMAGES[0]] * 4)
+    assert found.same.tolist() == [True, False]
+
+
+def test_text_of_python_2_is_read_as_bytes():
+    texts = [b"\xff\xd8\x00'\"\\\n\r\t~", b"it's", b""]
+    lines = b"".join(
+        b"S" + quoted.encode() + b"\n" for quoted in (r"'\xff\xd8\x00\'" + r'"\\\n\r\t~' + "'", '"it\'s"', "''")
+    )
+    assert safepickle.loads(b"(" + lines + b"l.", "here") == texts
+
+
+def test_pictures_that_promise_terabytes_are_refused(tmp_path):
+    """Ten thousand times the same image, which is large and small when stored."""
+    one = jpeg(0, 16)
+    wide = bins.encode_jpeg(np.zeros((6000, 6000, 3), np.uint8), 1)
+    (tmp_path / "a.bin").write_bytes(pickle.dumps(([wide] * 10_000, [True] * 5000)))
+    with pytest.raises(DataError, match=r"bytes would become pictures of 1,080,000,000,000: too many to be real"):
+        bins.read(tmp_path / "a.bin").decoded()
+    (tmp_path / "b.bin").write_bytes(pickle.dumps(([one] * 10_000, [True] * 5000)))
+    assert bins.read(tmp_path / "b.bin").decoded().shape == (10_000, 16, 16, 3)
