@@ -354,9 +354,10 @@ notebook.tell(
 #
 # ## Where we deviate
 #
-# The lab's presets use bfloat16, which has the range of float32, so nothing has to be scaled; the document's presets keep its
-# float16, with a scaler, in one process, and several processes need bfloat16. The lab's
-# recipe lowers the learning rate along a cosine instead of in steps, because its trainings are short.
+# The lab's presets compute in bfloat16 where the processor or GPU multiplies it in hardware, and in float32 elsewhere
+# (`speed.precision: auto`; the run's record says which it was). bfloat16 has the range of float32, so nothing has to be
+# scaled. The document's presets keep its float16, with a scaler, in one process; several processes need bfloat16. The
+# lab's recipe lowers the learning rate along a cosine instead of in steps, because its trainings are short.
 #
 # ## Exercises
 #
