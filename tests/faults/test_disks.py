@@ -29,7 +29,7 @@ def recipe(tmp_path):
 
 def test_training_on_a_full_disk_keeps_its_checkpoints_and_goes_on(disk, told, well, recipe, monkeypatch):
     monkeypatch.setenv("CDMLLAB_RUNS", str(disk.folder))
-    disk.resize(300)
+    disk.resize(200)
     assert FULL in told("train", recipe)
     (run,) = runs.Run.list(disk.folder)
     assert all(checkpoint.damage(kept) == "" for kept in checkpoint.steps(run.folder))

@@ -37,7 +37,13 @@ def test_summary_counts_by_module_and_gives_each_survivor_its_reason():
 
 
 def faults_of(folder, **changes):
-    record = {"command": "c", "git_commit": None, "git_dirty": False, "versions": {}, **summary("metrics", FOUND, WHY)}
+    record = {
+        "command": "c",
+        "git_commit": "0" * 40,
+        "git_dirty": False,
+        "versions": {},
+        **summary("metrics", FOUND, WHY),
+    }
     (folder / "mutation").mkdir(exist_ok=True)
     (folder / "mutation/metrics.json").write_text(json.dumps(record | changes))
     return ledger.check(folder, folder)[1]

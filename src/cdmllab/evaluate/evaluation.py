@@ -52,7 +52,8 @@ class Evaluation:
             with npz.opened(path.with_suffix(".npz")) as arrays:
                 return cls(path.stem, arrays["scores"], arrays["is_same"], arrays["fold"], measures)
         except DataError as error:
-            raise DataError(plain(f"{plain(path, 200)} is not an evaluation: {error}")) from error
+            why = str(error).replace(f"{path.parent}/", "")  # the folder is named once
+            raise DataError(plain(f"{plain(path, 200)} is not an evaluation: {why}")) from error
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
