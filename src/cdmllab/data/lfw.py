@@ -19,7 +19,7 @@ from cdmllab.data import lfw_lists, roots
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import Box, Square, crop, part_of, resize
 from cdmllab.data.decode import Colour, decode
-from cdmllab.data.folders import natural
+from cdmllab.data.folders import below, natural
 from cdmllab.data.pairs import Pairs
 from cdmllab.data.sets import ArraySet, Subset, without
 from cdmllab.errors import DataError
@@ -227,7 +227,7 @@ def _contents(place: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of the images of an archive or of a folder."""
     if place.is_dir():
         for file in _files(place):
-            yield file.relative_to(place).as_posix(), file.read_bytes()
+            yield below(file, place), file.read_bytes()
     else:
         yield from members(place, lambda name: name.lower().endswith((".jpg", ".jpeg")) and not is_clutter(name))
 
