@@ -141,7 +141,7 @@ HOSTILE = {
     "a zip member called .": (zipped((".", b"abc")), "a file in it has no name"),
     "a long name of 1 TiB": (tarred((header("x", 1 << 40, tarfile.GNUTYPE_LONGNAME), b"x")), "of metadata"),
     "a header of 1 TiB": (tarred((header("x", 1 << 40, tarfile.XHDTYPE), b"x")), "of metadata"),
-    "less than nothing": (tarred((header("x", -512), b""), (header("y", 1), b"a")), "is refused: x announces -512 bytes"),
+    "less than nothing": (tarred((header("x", -512), b""), (header("y", 1), b"a")), "x announces -512 bytes"),
     "two thousand folders": (zipped(("a/" * 2000 + "x", b"x")), "too long for a file system"),
     "a name of 300 letters": (zipped(("a" * 300, b"x")), "too long for a file system"),
     "one name twice": (zipped(("a/x", b"1"), ("a/x", b"2")), r"it has a/x twice"),
