@@ -13,8 +13,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from cdmllab.errors import DataError
-from cdmllab.files import append_line, read_json, read_yaml, write_text
+from cdmllab.errors import DataError, plain
+from cdmllab.files import LARGEST_JOURNAL, LONGEST_LINE, append_line, read_bytes, read_json, read_yaml, write_text
 from cdmllab.provenance import UNKNOWN, git, is_unknown, processor, provenance
 
 __all__ = ["CONFIG", "METRICS", "RECORD", "Run", "git", "processor", "provenance", "root"]
@@ -137,34 +137,32 @@ class Run:
 
         Raises
         ------
-        ValueError : a line that is not JSON, naming it; a last line cut short by a kill is left out
+        DataError : a line that is not JSON of names and numbers; a last line cut short by a kill is left out
         """
-        path = self.folder / METRICS
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        rows = []
-        for number, line in enumerate(text.splitlines(), start=1):
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                if number == text.count("\n") + 1:
-                    break
-                raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+        rows = [row for row in self._rows(strict=True) if row is not None]
         keys = dict.fromkeys(key for row in rows for key in row)
         return {key: np.array([row.get(key, np.nan) for row in rows], dtype=np.float64) for key in keys}
 
     def drop_metrics_after(self, step: int) -> None:
         """Forget the lines of later steps, which a resumed run writes again; and a last line cut short by a kill."""
-        path = self.folder / METRICS
-        if not path.exists():
+        if not (self.folder / METRICS).exists():
             return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        kept = [row for row in self._rows(strict=False) if row is not None and (row.get("step") or 0) <= step]
+        write_text(self.folder / METRICS, "".join(f"{json.dumps(row)}\n" for row in kept))
+
+    def _rows(self, *, strict: bool) -> Iterator[dict[str, float] | None]:
+        """The lines of the metrics; where one is something else an error, or None."""
+        path = self.folder / METRICS
+        lines = read_bytes(path, "readable metrics", at_most=LARGEST_JOURNAL).split(b"\n") if path.exists() else []
+        for number, line in enumerate(lines, start=1):
             try:
-                if json.loads(line).get("step", 0) <= step:
-                    kept.append(line)
-            except json.JSONDecodeError:
-                continue
-        write_text(path, "".join(f"{line}\n" for line in kept))
+                row = json.loads(line) if len(line) <= LONGEST_LINE else None
+            except (ValueError, RecursionError):
+                row = None
+            if isinstance(row, dict) and all(_is_number(value) for value in row.values()):
+                yield row
+            elif line and strict and number < len(lines):  # the last one has no end
+                raise DataError(f"{path}, line {number} is not JSON of names and numbers: {plain(line[:60], 80)}")
 
     def restart(self) -> None:
         """Write into the record that the run goes on, with the code of today.
@@ -193,6 +191,11 @@ class Run:
 
     def _write(self, record: Mapping[str, Any]) -> None:
         write_text(self.folder / RECORD, json.dumps(record, indent=2) + "\n")
+
+
+def _is_number(value: object) -> bool:
+    """Whether JSON's value is a number that an array can hold, or none at all."""
+    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def _as_file_name(name: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from cdmllab.data import roots
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import resize
-from cdmllab.data.decode import decode
+from cdmllab.data.decode import decode, stored
 from cdmllab.data.folders import below, listing, natural
 from cdmllab.data.sets import ArraySet
 from cdmllab.errors import DataError
@@ -98,7 +98,7 @@ def _drawings(part: str, path: Path | None) -> Iterator[tuple[str, bytes]]:
         raise DataError(HOW)
     if place.is_dir():
         for file in listing(place).files:
-            yield below(file, place), file.read_bytes()
+            yield below(file, place), stored(file)
     else:
         for name, content in members(place, lambda name: name.endswith(".png") and not is_clutter(name)):
             if name.count("/") < 2:
