@@ -230,7 +230,7 @@ def landmarks() -> list[Files]:
 def ijb() -> list[Files]:
     good = {
         "meta/ijbb_face_tid_mid.txt": b"1.jpg 1 1\n2.jpg 2 2\n",
-        "meta/ijbb_name_5pts_score.txt": b"1.jpg 30 40 80 42 55 62 36 85 76 86 1\n2.jpg 30 40 80 42 55 62 36 85 76 86 1\n",
+        "meta/ijbb_name_5pts_score.txt": b"".join(b"%d.jpg 30 40 80 42 55 62 36 85 76 86 1\n" % k for k in (1, 2)),
         "meta/ijbb_template_pair_label.txt": b"1 2 0\n1 1 1\n",
     }
     media = "meta/ijbb_face_tid_mid.txt"

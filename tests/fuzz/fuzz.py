@@ -14,7 +14,6 @@ import multiprocessing
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -63,7 +62,7 @@ def fuzz(counts: dict[str, int], seed: int, workers: int, kept: Path | None = No
         )
         if kept is not None:
             with lock:
-                append_line(kept, json.dumps({"of": of, "reader": name, "tally": asdict(tally)}))
+                append_line(kept, json.dumps({"of": of, "reader": name, "tally": tally.plain()}))
         return tally
 
     lock = Lock()

@@ -76,9 +76,13 @@ class Tally:
     most_mib: float = 0.0
     faults: list[Verdict] = field(default_factory=list)
 
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**vars(self), "kinds": dict(self.kinds)}
+
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Tally":
-        """From what `dataclasses.asdict` makes of it, as JSON keeps it."""
+        """From what `plain` made of it."""
         faults = [Verdict(*fault) for fault in plain["faults"]]
         return cls(Counter(plain["kinds"]), plain["slowest_s"], plain["most_mib"], faults)
 
@@ -95,11 +99,8 @@ def make(name: str, reader: Reader, seed: int, number: int, folder: Path) -> Non
     """Write the files of an input: the first ones are the seeds as they are, the others changed."""
     seeds = _seeds(reader.seeds)
     rng = random.Random(f"{seed}/{name}/{number}")
-    if number < len(seeds):
-        chosen = number
-    else:  # the first is good, and more is to be learnt from it than from damage to what is damaged
-        chosen = rng.choice((0, rng.randrange(len(seeds))))
-    files = dict(seeds[chosen])
+    # The first is good, and more is to be learnt from it than from damage to what is damaged.
+    files = dict(seeds[number if number < len(seeds) else rng.choice((0, rng.randrange(len(seeds))))])
     if number >= len(seeds):
         name_of = rng.choice(sorted(files))
         files[name_of] = mutated(name_of, files[name_of], rng)
