@@ -39,8 +39,8 @@ check: setup  ## ruff, mypy, import rules, notebooks in step with chapters, resu
 	$(BIN)/cdmllab book sync --check
 	$(BIN)/cdmllab results check
 
-fuzz: setup  ## damage 100,000 files and read each: takes an hour; report in results/faults/fuzz.json
-	$(BIN)/python tests/fuzz/fuzz.py
+fuzz: setup  ## damage 100,000 files and read each: an hour or two, stopped it goes on; report in results/faults/fuzz.json
+	$(BIN)/python tests/fuzz/fuzz.py --inputs $(or $(INPUTS),100000)
 
 bench: setup  ## the benchmarks that fit this machine, into results/benchmarks/, in less than half an hour
 	$(BIN)/cdmllab bench all

@@ -175,3 +175,19 @@ def test_every_name_makes_a_folder_inside_the_runs(tmp_path, name, begins):
     folder = Run.create(name, 0, {}, within=tmp_path).folder
     assert folder.parent == tmp_path
     assert folder.name.startswith(begins)
+
+
+def test_finding_a_run_reads_each_once_and_sees_what_has_changed(tmp_path, monkeypatch):
+    """A sweep of a thousand runs asks a thousand times; reading YAML is what takes the time."""
+    read = []
+    monkeypatch.setattr(runs, "read_yaml", lambda path: read.append(path) or {"seed": -1})
+    made = [finished(tmp_path, seed) for seed in range(5)]
+    assert Run.find({"seed": 3}, within=tmp_path).folder == made[3].folder
+    assert read == []
+    (made[3].folder / "config.yaml").write_text("seed: -1\n")
+    for _ in range(2):
+        assert Run.find({"seed": 3}, within=tmp_path) is None
+        assert Run.find({"seed": -1}, within=tmp_path).folder == made[3].folder
+    assert read == [made[3].folder / "config.yaml"]
+    made[2].finish("failed")
+    assert Run.find({"seed": 2}, within=tmp_path) is None

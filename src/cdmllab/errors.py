@@ -63,7 +63,8 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingError(f"{plain(error.filename or path, 200)} does not exist") from error
     except BaseException as error:  # Rust's panics are no Exception, nor are some errors of torch
-        raise DataError(plain(f"{plain(path, 200)} is not {what}: {cause(error)}")) from error
+        place = error.filename if isinstance(error, OSError) and error.filename else path  # a file in a folder
+        raise DataError(plain(f"{plain(place, 200)} is not {what}: {cause(error)}")) from error
 
 
 def reader(what: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

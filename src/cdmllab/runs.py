@@ -1,5 +1,6 @@
 """A run is a folder anyone can read: its config, where it came from, and its metrics line by line."""
 
+import hashlib
 import json
 import os
 import re
@@ -13,13 +14,16 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from cdmllab.errors import DataError
-from cdmllab.files import append_line, read_json, read_yaml, write_text
+from cdmllab import safeyaml
+from cdmllab.errors import DataError, plain
+from cdmllab.files import LARGEST_JOURNAL, LONGEST_LINE, append_line, read_bytes, read_json, read_yaml, write_text
 from cdmllab.provenance import UNKNOWN, git, is_unknown, processor, provenance
 
 __all__ = ["CONFIG", "METRICS", "RECORD", "Run", "git", "processor", "provenance", "root"]
 
 CONFIG, RECORD, METRICS = "config.yaml", "run.json", "metrics.jsonl"
+_CONFIG_SHA256 = "config_sha256"
+_LOOKED_AT: dict[Path, tuple[list[tuple[int, int, int]], str, dict[str, Any]]] = {}  # by a run's folder
 _NAME_BYTES = 120  # of a run's name within its folder's; file systems take 255 for the whole
 
 
@@ -49,8 +53,10 @@ class Run:
         folder = (within or root()) / f"{_as_file_name(name)}__s{seed}__{utc}"
         folder.mkdir(parents=True)
         run = cls(folder)
-        write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
-        run._write({"status": "running", "started": utc, **provenance(), "config": dict(config)})
+        text = yaml.safe_dump(dict(config), sort_keys=False)
+        write_text(folder / CONFIG, text)
+        kept = {"config": dict(config), _CONFIG_SHA256: hashlib.sha256(text.encode()).hexdigest()}
+        run._write({"status": "running", "started": utc, **provenance(), **kept})
         return run
 
     @classmethod
@@ -84,7 +90,7 @@ class Run:
         """Every finished run with exactly this config, newest first; `tell` as in `list`."""
         wanted = json.loads(json.dumps(dict(config)))
         for run in reversed(list(cls.list(within, tell))):
-            if run.status == "finished" and run.config == wanted:
+            if run._looked_at() == ("finished", wanted):
                 yield run
 
     @classmethod
@@ -98,12 +104,26 @@ class Run:
         for record in sorted(folders, key=lambda path: path.parent.name.rsplit("__", 1)[-1]):
             run = cls(record.parent)
             try:
-                _ = run.status, run.config
+                run._looked_at()
             except (ValueError, OSError) as error:
                 sentence = f"{run.folder} is passed over, it is not a run: {error}"
                 tell(sentence) if tell else warnings.warn(sentence, stacklevel=2)
                 continue
             yield run
+
+    def _looked_at(self) -> tuple[str, dict[str, Any]]:
+        """Status and config. They are read once for as long as the files do not change: a sweep asks every run for
+        every task. A config as it was at the start is in the record too, where it is read in a hundredth of the time.
+        """
+        files = [(self.folder / name).stat() for name in (RECORD, CONFIG)]
+        as_they_are = [(file.st_ino, file.st_size, file.st_mtime_ns) for file in files]
+        if self.folder not in _LOOKED_AT or _LOOKED_AT[self.folder][0] != as_they_are:
+            record, text = self.record, read_bytes(self.folder / CONFIG, "readable YAML", at_most=safeyaml.LARGEST)
+            kept, config = record.get("config"), None
+            if isinstance(kept, dict) and hashlib.sha256(text).hexdigest() == record.get(_CONFIG_SHA256):
+                config = kept
+            _LOOKED_AT[self.folder] = as_they_are, self.status, self.config if config is None else config
+        return _LOOKED_AT[self.folder][1:]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -137,34 +157,32 @@ class Run:
 
         Raises
         ------
-        ValueError : a line that is not JSON, naming it; a last line cut short by a kill is left out
+        DataError : a line that is not JSON of names and numbers; a last line cut short by a kill is left out
         """
-        path = self.folder / METRICS
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        rows = []
-        for number, line in enumerate(text.splitlines(), start=1):
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                if number == text.count("\n") + 1:
-                    break
-                raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+        rows = [row for row in self._rows(strict=True) if row is not None]
         keys = dict.fromkeys(key for row in rows for key in row)
         return {key: np.array([row.get(key, np.nan) for row in rows], dtype=np.float64) for key in keys}
 
     def drop_metrics_after(self, step: int) -> None:
         """Forget the lines of later steps, which a resumed run writes again; and a last line cut short by a kill."""
-        path = self.folder / METRICS
-        if not path.exists():
+        if not (self.folder / METRICS).exists():
             return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        kept = [row for row in self._rows(strict=False) if row is not None and (row.get("step") or 0) <= step]
+        write_text(self.folder / METRICS, "".join(f"{json.dumps(row)}\n" for row in kept))
+
+    def _rows(self, *, strict: bool) -> Iterator[dict[str, float] | None]:
+        """The lines of the metrics; where one is something else an error, or None."""
+        path = self.folder / METRICS
+        lines = read_bytes(path, "readable metrics", at_most=LARGEST_JOURNAL).split(b"\n") if path.exists() else []
+        for number, line in enumerate(lines, start=1):
             try:
-                if json.loads(line).get("step", 0) <= step:
-                    kept.append(line)
-            except json.JSONDecodeError:
-                continue
-        write_text(path, "".join(f"{line}\n" for line in kept))
+                row = json.loads(line) if len(line) <= LONGEST_LINE else None
+            except (ValueError, RecursionError):
+                row = None
+            if isinstance(row, dict) and all(_is_number(value) for value in row.values()):
+                yield row
+            elif line and strict and number < len(lines):  # the last one has no end
+                raise DataError(f"{path}, line {number} is not JSON of names and numbers: {plain(line[:60], 80)}")
 
     def restart(self) -> None:
         """Write into the record that the run goes on, with the code of today.
@@ -193,6 +211,11 @@ class Run:
 
     def _write(self, record: Mapping[str, Any]) -> None:
         write_text(self.folder / RECORD, json.dumps(record, indent=2) + "\n")
+
+
+def _is_number(value: object) -> bool:
+    """Whether JSON's value is a number that an array can hold, or none at all."""
+    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def _as_file_name(name: str) -> str:

@@ -1,9 +1,15 @@
+import bz2
+import gzip
 import io
+import lzma
+import stat
 import tarfile
+import warnings
 import zipfile
 
 import pytest
 
+from cdmllab.data import archives
 from cdmllab.data.archives import extract, members
 from cdmllab.errors import DataError
 
@@ -97,3 +103,97 @@ def test_what_is_no_archive_is_told(tmp_path):
     (tmp_path / "x").write_bytes(b"text")
     with pytest.raises(DataError, match="neither a zip nor a tar"):
         list(members(tmp_path / "x"))
+
+
+def tarred(*members):
+    """A tar of headers as they are given, each with its content."""
+    stream = io.BytesIO()
+    for member, content in members:
+        stream.write(member.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512))
+    return stream.getvalue() + bytes(1024)
+
+
+def header(name, size=0, kind=tarfile.REGTYPE):
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member
+
+
+def zipped(*members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that are there twice
+        for name, content in members:
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def linked():
+    member = zipfile.ZipInfo("a")
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return zipped((member, "/etc/passwd"))
+
+
+LARGE = 300 << 20
+HOSTILE = {
+    "a tar member called .": (tarred((header(".", 3), b"abc")), "a file in it has no name"),
+    "a tar member without a name": (tarred((header("", 3), b"abc")), "a file in it has no name"),
+    "a zip member called .": (zipped((".", b"abc")), "a file in it has no name"),
+    "a long name of 1 TiB": (tarred((header("x", 1 << 40, tarfile.GNUTYPE_LONGNAME), b"x")), "of metadata"),
+    "a header of 1 TiB": (tarred((header("x", 1 << 40, tarfile.XHDTYPE), b"x")), "of metadata"),
+    "less than nothing": (tarred((header("x", -512), b""), (header("y", 1), b"a")), "x announces -512 bytes"),
+    "two thousand folders": (zipped(("a/" * 2000 + "x", b"x")), "too long for a file system"),
+    "a name of 300 letters": (zipped(("a" * 300, b"x")), "too long for a file system"),
+    "one name twice": (zipped(("a/x", b"1"), ("a/x", b"2")), r"it has a/x twice"),
+    "one name twice in a tar": (tarred((header("x", 1), b"1"), (header("./x", 1), b"2")), "it has x twice"),
+    "a file in place of a folder": (zipped(("a", b"1"), ("a/x", b"2")), "it has a/x twice, or in place of a folder"),
+    "a link in a zip": (linked(), "only files are unpacked"),
+    "a bomb": (zipped(("x", bytes(LARGE))), "too many to be real"),
+    "a bomb in a tar": (gzip.compress(tarred((header("x", LARGE), bytes(LARGE))), 1), "too many to be real"),
+    "a tar that promises 1 EiB": (tarred((header("x", 1 << 60), b"x")), "too many to be real"),
+    "a line break": (zipped(("a/../\n/x", b"x")), r"its member 'a/\.\./ /x' leads outside"),
+    "an xz that wants 4 GiB": (
+        lzma.compress(tarred((header("x", 1), b"1")), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 3 << 29}]),
+        "Memory usage limit exceeded",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_archives_are_refused_in_a_sentence(tmp_path, kind):
+    content, said = HOSTILE[kind]
+    (tmp_path / "x.bin").write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        extract(tmp_path / "x.bin", tmp_path / "out/deep")
+    assert str(caught.value).startswith(str(tmp_path / "x.bin"))
+    assert len(str(caught.value)) < 300
+    with pytest.raises(DataError, match=said):
+        list(members(tmp_path / "x.bin"))
+    assert not [
+        path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 1 and path.name != "x.bin"
+    ]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, bytes])
+def test_compressed_archives_are_read(tmp_path, pack):
+    (tmp_path / "x.bin").write_bytes(pack(tarred((header("a/x", 3), b"abc"), (header("b", 2), b"de"))))
+    assert list(members(tmp_path / "x.bin")) == [("a/x", b"abc"), ("b", b"de")]
+
+
+def test_a_tar_that_ends_in_a_zip_is_a_tar(tmp_path):
+    inner = zipped(("other", b"other"))
+    (tmp_path / "x.tar").write_bytes(tarred((header("inner.zip", len(inner)), inner)))
+    assert [name for name, _ in members(tmp_path / "x.tar")] == ["inner.zip"]
+
+
+def test_names_of_members_are_printable(tmp_path):
+    (tmp_path / "x.zip").write_bytes(zipped(("Ann\nB/\x1b[2J.jpg", b"x")))
+    assert [name for name, _ in members(tmp_path / "x.zip")] == ["Ann\\x0aB/\\x1b[2J.jpg"]
+
+
+def test_a_member_that_is_read_as_a_whole_has_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "_IN_MEMORY", 2)
+    (tmp_path / "x.zip").write_bytes(zipped(("x", b"123")))
+    with pytest.raises(DataError, match=r"x\.zip, x has 3 bytes; 2 are allowed"):
+        list(members(tmp_path / "x.zip"))
+    assert list(members(tmp_path / "x.zip", lambda name: name != "x")) == []

@@ -211,15 +211,15 @@ def test_report_holds_everything_uncut(tmp_path):
 
 def test_file_of_a_pack_that_cannot_be_read_is_a_problem_like_others(tmp_path, monkeypatch):
     root = write_pack(tmp_path / "p")
-    real = Path.open
+    real = os.open
 
     def refuse(path, *arguments, **options):
-        if path.name == "train.rec":
+        if Path(path).name == "train.rec":
             raise PermissionError(13, os.strerror(13), str(path))
         return real(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "open", refuse)
-    assert inspect(root).problems == [f"{root / 'train.rec'} cannot be read (Permission denied)"]
+    monkeypatch.setattr(os, "open", refuse)
+    assert inspect(root).problems == [f"{root / 'train.rec'} is not a readable pack: Permission denied"]
 
 
 def test_report_of_the_packing_that_is_damaged_is_a_problem(tmp_path):

@@ -1,13 +1,24 @@
 """What readers of data sets are fuzzed with before it is changed: small good files, and crafted bad ones."""
 
+import bz2
+import gzip
 import io
+import json
+import lzma
 import pickle
 import struct
+import tarfile
+import warnings
+import zipfile
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.io import savemat
 from seeds import Files, arrays
+
+from cdmllab.data import records
+from cdmllab.data.recordio import MAGIC, frame
 
 _SIDE = 24
 
@@ -93,4 +104,194 @@ def bins() -> list[Files]:
     plain = {"jpeg": np.concatenate(rows), "length": length, "same": np.array([True, False])}
     for change in ({}, {"length": np.array([2**62] * 4)}, {"jpeg": plain["jpeg"].astype(float)}, {"same": np.eye(2)}):
         found.append({"x.npz": arrays(**plain | change)})
+    return found
+
+
+def _pack(labels: list[float], *, header: bool = True, index: bool = True) -> Files:
+    pictures = [records.pack(label, picture(seed=k, side=8)) for k, label in enumerate(labels)]
+    count, people = len(labels), int(max(labels)) + 1
+    if header:
+        first = records.pack([count + 1.0, count + 1.0 + people])
+        pictures = [first, *pictures, *(records.pack([k + 1.0, k + 2.0]) for k in range(people))]
+    data, lines = b"", ""
+    for key, payload in enumerate(pictures):
+        lines += f"{key}\t{len(data)}\n"
+        data += frame(payload)
+    found = {"p/train.rec": data, "p/property": f"{people},8,8\n{count}\n".encode()}
+    return found | ({"p/train.idx": lines.encode()} if index else {})
+
+
+def packs() -> list[Files]:
+    good = _pack([0, 1, 2])
+    bare = _pack([0, 1, 1], header=False)
+    report = {"p/report.json": b'{"skipped": {}, "left_out": {}}', "p/train.crc": bytes(28)}
+    long = records.pack([3.0, 3.0 + 2**22])
+    return [
+        good,
+        _pack([0, 0, 1], index=False),
+        bare,
+        good | report,
+        bare | {"p/property": b"1000000000000,112,112"},
+        bare | {"p/property": b"9" * 5000 + b",112,112"},
+        bare | {"p/property": "\u00b2,8,8\n\u00b2".encode()},
+        {"p/train.rec": frame(long) + frame(records.pack(0.0, picture()))},
+        {"p/train.rec": frame(records.pack([1e38, 1e38]))},
+        {"p/train.rec": struct.pack("<II", MAGIC, 1 << 29) + struct.pack("<II", MAGIC, 2 << 29) * 150_000},
+        {"p/train.rec": struct.pack("<II", MAGIC, 0) * 1000},
+        good | {"p/train.idx": b"9" * 5000 + b"\t0\n"},
+        good | {"p/train.idx": b"0\n" * 8},
+        good | {"p/report.json": b'{"skipped": 3, "left_out": null}'},
+        {"p/a/1.jpg": picture(), "p/b/2.jpg": picture("PNG"), "p/b/\udc80.jpg": b"x"},
+        {"p/a\nb/1.jpg": picture(), "p/b/x.txt": b"x"},
+    ]
+
+
+def _tar(*members: tuple[str, bytes, dict[str, Any]]) -> bytes:
+    data = b""
+    for name, content, about in members:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        for key, value in about.items():
+            setattr(member, key, value)
+        data += member.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+    return data + bytes(1024)
+
+
+def _zip(*members: tuple[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, content in members:
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def archives() -> list[Files]:
+    plain = _tar(("a", b"", {"type": tarfile.DIRTYPE}), ("a/1.jpg", picture(), {}), ("b" * 150, b"b", {}))
+    whole = _zip(("a/", b""), ("a/1.jpg", picture()), ("b.txt", b"text"))
+    link = {"type": tarfile.SYMTYPE, "linkname": "/etc"}
+    bad = [
+        *(_tar((name, b"x", {})) for name in (".", "../x", "/x", "a/../../x", "a\nb")),
+        _tar(("x", b"", {"type": tarfile.GNUTYPE_LONGNAME, "size": 1 << 40})),
+        _tar(("x", b"", {"type": tarfile.XHDTYPE, "size": 1 << 40})),
+        _tar(("x", b"", {"size": 1 << 50})),
+        _tar(("x", b"", {"size": -512}), ("y", b"y", {})),
+        _tar(("x", b"", {"type": tarfile.DIRTYPE, "size": -1024})) * 3,
+        _tar(("x", b"1", {}), ("x", b"2", {})),
+        _tar(("x", b"", link), ("x/y", b"2", {})),
+        _tar(("x", b"", {"type": tarfile.GNUTYPE_SPARSE, "size": 512})),
+        _zip(("x", b"1"), ("x", b"2")),
+        _zip(("x", b"1"), ("x/y", b"2")),
+        _zip(("a/" * 2000 + "x", b"x")),
+        _zip((".", b"x")),
+        _zip(("x", bytes(300 << 20))),
+        gzip.compress(_tar(("x", bytes(300 << 20), {})), 1),
+        lzma.compress(plain, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 3 << 29}]),
+    ]
+    good = [plain, gzip.compress(plain), bz2.compress(plain), lzma.compress(plain), whole]
+    return [{"x.zip": content} for content in (*good, *bad)]
+
+
+_DIGITS = "9" * 5000
+
+
+def _texts(*good: str) -> list[Files]:
+    bad = (f"10\t{_DIGITS}\n", "\u00b2\t\u00b3\n", "../../../etc/passwd 1\n../x 1\n", "/dev/zero 1 1\n", "a\x00 1 1\n")
+    return [{"x.txt": text.encode()} for text in (*good, *bad)] + [{"x.txt": b"\xff\xfe 1 1\n"}, {"x.txt": b""}]
+
+
+def pair_texts() -> list[Files]:
+    lfw = "2\t1\nA\t1\t2\nA\t3\tC\t2\nC\t1\t2\nC\t1\tD\t1\n"
+    kaggle = "name,imagenum1,imagenum2,\n" + "".join(f"A{k},1,2,\nA{k},1,B,1\n" for k in range(10))
+    table = "fold_id,is_same,image_a,image_b\n" + "".join(
+        f"{k},{same},A_0001.jpg,B_000{same}.jpg\n" for k in (1, 2) for same in (1, 0)
+    )
+    return _texts(lfw, kaggle, table)
+
+
+def calfw() -> list[Files]:
+    with_folds = "".join(f"A_{k}.jpg {k // 2 + 1}\n" for k in range(20)) + "".join(f"B_{k}.jpg 0\n" for k in range(20))
+    return _texts(with_folds, "".join(f"A_{k}.jpg {k // 20}\n" for k in range(40)))
+
+
+def cfp() -> list[Files]:
+    good = {f"Pair_list_{which}.txt": f"1 ../a/{which}1.jpg\n2 ../a/{which}2.jpg\n".encode() for which in "FP"}
+    for fold in ("01", "02"):
+        good |= {f"Split/FP/{fold}/{which}.txt": b"1,2\n2,1\n" for which in ("same", "diff")}
+    changes = (b"1 /etc/passwd\n2 ../../x\n", f"{_DIGITS} a.jpg\n".encode(), "\u00b2 a.jpg\n".encode())
+    return [good, *(good | {"Pair_list_F.txt": change} for change in changes)]
+
+
+def landmarks() -> list[Files]:
+    row = " 30 40 80 42 55 62 36 85 76 86\n"
+    return _texts(f"a/1.jpg{row}", f'"a b.jpg"{row}b.jpg\t{row.strip()} 0.9\n', f"a\nb.jpg{row}", f"a {_DIGITS}{row}")
+
+
+def ijb() -> list[Files]:
+    good = {
+        "meta/ijbb_face_tid_mid.txt": b"1.jpg 1 1\n2.jpg 2 2\n",
+        "meta/ijbb_name_5pts_score.txt": b"".join(b"%d.jpg 30 40 80 42 55 62 36 85 76 86 1\n" % k for k in (1, 2)),
+        "meta/ijbb_template_pair_label.txt": b"1 2 0\n1 1 1\n",
+    }
+    media = "meta/ijbb_face_tid_mid.txt"
+    changes = (
+        b"../x.jpg 1 1\n2.jpg 2 2\n",
+        b"1.jpg 1e300 1\n2.jpg 0.5 2\n",
+        b"\xff 1 1\n",
+        f"1.jpg {_DIGITS} 1\n".encode(),
+    )
+    return [good, *(good | {media: change} for change in changes)]
+
+
+def metrics() -> list[Files]:
+    lines = "".join(f'{{"step": {k}, "loss": 0.5}}\n' for k in range(4)).encode()
+    bad = (b"[]\n{}\n", b"3\n{}\n", b"\xff\n{}\n", b'{"step": "x"}\n{}\n', b"[" * 5000 + b"\n{}\n", b'{"step": 1')
+    return [{"metrics.jsonl": content} for content in (lines, *bad)]
+
+
+def folds() -> list[Files]:
+    values: list[Any] = [{"0": [0, 1]}, 3, {"0": [10**30]}, {"0": "x"}, {}]
+    return [{"folds.json": json.dumps({"identities_in_pairs": value}).encode()} for value in values]
+
+
+def journals_of_packing() -> list[Files]:
+    good = [
+        {"file": "a", "identity": "p", "offset": 44, "end": 88, "crc": 7},
+        {"file": "b", "skipped": "why", "end": 88},
+    ]
+    bad: list[Any] = [[], 3, {"file": "a"}, good[0] | {"offset": 2**70}, good[0] | {"end": -5}, good[1] | {"file": 3}]
+    rec = {"train.rec": bytes(88)}
+    lines = [good, *([one] for one in bad)]
+    return [rec | {"journal.jsonl": "".join(json.dumps(row) + "\n" for row in rows).encode()} for rows in lines]
+
+
+def matlab() -> list[Files]:
+    splits = np.empty((2, 1), dtype=object)
+    for k in range(2):
+        cell = np.empty((2, 2), dtype=object)
+        for row, column in np.ndindex(2, 2):
+            cell[row, column] = {"name": f"Ann{row}_{column}_20_f"}
+        splits[k, 0] = {"pairs": cell}
+    stream = io.BytesIO()
+    savemat(stream, {"splits": splits})
+    other = io.BytesIO()
+    savemat(other, {"other": np.zeros(3)})
+    return [{"x.mat": content} for content in (stream.getvalue(), other.getvalue(), b"text")]
+
+
+def tfjs() -> list[Files]:
+    weights = [{"name": "a", "shape": [2, 2], "dtype": "float32"}, {"name": "b", "shape": [3], "dtype": "int32"}]
+    quantised = weights[0] | {"quantization": {"dtype": "uint8", "scale": 0.1, "min": -1.0}}
+    bad: list[Any] = [
+        weights[0] | {"shape": [10**12]},
+        weights[0] | {"shape": [0] * 70},
+        weights[0] | {"shape": [-1, -7]},
+    ]
+    found = []
+    for group in (weights, [quantised, weights[1]], *([one, weights[1]] for one in bad)):
+        manifest = [{"paths": ["x.bin"], "weights": group}]
+        size = 28 if group is weights else 16
+        found.append({"x.json": json.dumps(manifest).encode(), "x.bin": bytes(size)})
+    for name in ("../x.bin", "/dev/zero", ""):
+        found.append({"x.json": json.dumps([{"paths": [name], "weights": weights}]).encode(), "x.bin": bytes(28)})
     return found

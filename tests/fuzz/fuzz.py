@@ -1,10 +1,11 @@
 """A hundred thousand damaged files, and what became of each: `make fuzz`.
 
-    python tests/fuzz/fuzz.py [--inputs 100000] [--seed 0] [--only NAME] [--number N]
+    python tests/fuzz/fuzz.py [--inputs 100000] [--seed 0] [--workers N] [--only NAME] [--number N]
 
 Every reader of `readers.py` is given its share in child processes with limits. The report goes to
-``results/faults/fuzz.json``. With ``--number`` one input of one reader is read here and now, in the
-open, for a look at it.
+``results/faults/fuzz.json``. What was stopped goes on with the next reader when it is started again with the
+same commit, inputs and seed. With ``--number`` one input of one reader is read here and now, in the open,
+for a look at it.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -21,10 +23,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import harness
 from harness import CPU_S, MEMORY_MIB, Tally
 
-from cdmllab.files import write_text
+from cdmllab.files import append_line, read_journal, write_text
 from cdmllab.runs import provenance
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+UNFINISHED = Path(__file__).parent / ".unfinished.jsonl"
 PRELOAD = ["torch", "cdmllab.training", "cdmllab.sweeps", "cdmllab.evaluate"]
 
 
@@ -36,17 +39,33 @@ def shares(inputs: int) -> dict[str, int]:
     return {name: max(1, round(inputs * reader.weight / whole)) for name, reader in READERS.items()}
 
 
-def fuzz(counts: dict[str, int], seed: int, workers: int) -> dict[str, Tally]:
-    """Give readers so many inputs each."""
+def fuzz(counts: dict[str, int], seed: int, workers: int, kept: Path | None = None) -> dict[str, Tally]:
+    """Give readers so many inputs each.
+
+    Parameters
+    ----------
+    counts, seed : of the inputs
+    workers : readers that work at the same time
+    kept : a file that keeps what readers are done with; those of the same commit and inputs are taken from it
+    """
+    of = [provenance()["git_commit"], seed, counts]
+    rows = list(read_journal(kept)) if kept is not None and kept.is_file() else []
+    done = {row["reader"]: Tally.of(row["tally"]) for row in rows if row["of"] == of}
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
 
     def one(name: str) -> Tally:
+        if name in done:
+            return done[name]
         tally = harness.run(name, "readers", range(counts[name]), seed)
         print(
             f"{name}: {dict(tally.kinds)}, slowest {tally.slowest_s:.1f} s, most {tally.most_mib:.0f} MiB", flush=True
         )
+        if kept is not None:
+            with lock:
+                append_line(kept, json.dumps({"of": of, "reader": name, "tally": tally.plain()}))
         return tally
 
+    lock = Lock()
     with ThreadPoolExecutor(workers) as pool:
         return dict(zip(counts, pool.map(one, counts), strict=True))
 
@@ -100,7 +119,8 @@ def main() -> None:
     counts = shares(given.inputs)
     if given.only:
         counts = {given.only: counts[given.only]}
-    found = report(fuzz(counts, given.seed, given.workers))
+    kept = None if given.only or provenance()["git_dirty"] else UNFINISHED
+    found = report(fuzz(counts, given.seed, given.workers, kept))
     for fault in found["faults"][:50]:
         print(json.dumps(fault))
     if not given.only:
@@ -109,6 +129,7 @@ def main() -> None:
             REPOSITORY / "results/faults/fuzz.json",
             json.dumps({"command": command, **provenance(), **found}, indent=1) + "\n",
         )
+        UNFINISHED.unlink(missing_ok=True)
     if found["faults"]:
         raise SystemExit(f"{len(found['faults'])} faults in {found['inputs']:,} inputs")
 

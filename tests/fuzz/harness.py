@@ -40,7 +40,8 @@ class Reader(NamedTuple):
 
     Attributes
     ----------
-    seeds : what it can read, each time as the files of a folder; and crafted ones that it must refuse
+    seeds : what it can read, each time as the files of a folder; and crafted ones that it must refuse. The first is
+        good
     read : is given the folder
     after : is given the folder before it is read, for what has to fit the other files
     weight : its share of the inputs, beside others; the slower a reader, the smaller
@@ -75,6 +76,16 @@ class Tally:
     most_mib: float = 0.0
     faults: list[Verdict] = field(default_factory=list)
 
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**vars(self), "kinds": dict(self.kinds)}
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> "Tally":
+        """From what `plain` made of it."""
+        faults = [Verdict(*fault) for fault in plain["faults"]]
+        return cls(Counter(plain["kinds"]), plain["slowest_s"], plain["most_mib"], faults)
+
     def add(self, verdict: Verdict) -> None:
         """Count an input."""
         self.kinds[verdict.kind] += 1
@@ -88,10 +99,11 @@ def make(name: str, reader: Reader, seed: int, number: int, folder: Path) -> Non
     """Write the files of an input: the first ones are the seeds as they are, the others changed."""
     seeds = _seeds(reader.seeds)
     rng = random.Random(f"{seed}/{name}/{number}")
-    files = dict(seeds[number] if number < len(seeds) else rng.choice(seeds))
+    # The first is good, and more is to be learnt from it than from damage to what is damaged.
+    files = dict(seeds[number if number < len(seeds) else rng.choice((0, rng.randrange(len(seeds))))])
     if number >= len(seeds):
-        chosen = rng.choice(sorted(files))
-        files[chosen] = mutated(chosen, files[chosen], rng)
+        name_of = rng.choice(sorted(files))
+        files[name_of] = mutated(name_of, files[name_of], rng)
     for file, content in files.items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,13 @@ import seeds
 from harness import Reader
 
 from cdmllab import evaluate, files, ledger, safeyaml
-from cdmllab.backbones import checkpoints, weights
-from cdmllab.data import bins
+from cdmllab.backbones import checkpoints, tfjs, weights
+from cdmllab.data import align, archives, bins, ijb, inspection, lfw, pair_lists
 from cdmllab.data.decode import decode
+from cdmllab.data.packs import Pack
+from cdmllab.data.packwriter import PackWriter
+from cdmllab.errors import DataError
+from cdmllab.runs import Run
 from cdmllab.sweeps import spec, sweep
 from cdmllab.training import checkpoint, presets, shards
 
@@ -64,6 +68,39 @@ def bin_file(folder: Path) -> None:
     bins.read(path).decoded()
 
 
+def pack(folder: Path) -> None:
+    """A pack, or a folder of people, as it is trained on and as `cdmllab inspect` looks it over."""
+    found = inspection.inspect(folder / "p")
+    if any(len(problem) > 1000 for problem in found.problems):
+        raise ValueError("a problem of more than 1,000 characters")
+    if not found.problems and found.kind == "pack":
+        whole = Pack(folder / "p")
+        whole.read(range(len(whole)))
+        whole.gaps()
+    if found.problems:
+        raise DataError(found.problems[0])
+
+
+def archive(folder: Path) -> None:
+    archives.extract(folder / "x.zip", folder / "out")
+    list(archives.members(folder / "x.zip"))
+
+
+def metrics(folder: Path) -> None:
+    """Of a run; one that is resumed drops what it cannot read."""
+    run = Run(folder)
+    try:
+        run.metrics()
+    finally:
+        run.drop_metrics_after(2)
+        run.metrics()
+
+
+def journal_of_packing(folder: Path) -> None:
+    with PackWriter(folder) as writer:
+        writer.add("c", "q", b"\xff\xd8\xff")
+
+
 def parse(path: Path) -> object:
     return safeyaml.parse(path.read_bytes(), str(path))
 
@@ -94,5 +131,17 @@ READERS: dict[str, Reader] = {
     "evaluations": Reader(seeds.evaluations, of("x.json", evaluate.Evaluation.read), weight=3),
     "images": Reader(data_seeds.images, images, weight=4),
     "bins": Reader(data_seeds.bins, bin_file, weight=4),
+    "packs": Reader(data_seeds.packs, pack, weight=4),
+    "archives": Reader(data_seeds.archives, archive, weight=3),
+    "LFW's pairs": Reader(data_seeds.pair_texts, of("x.txt", pair_lists.lfw), weight=3),
+    "CALFW's pairs": Reader(data_seeds.calfw, of("x.txt", pair_lists.calfw), weight=3),
+    "CFP's protocol": Reader(data_seeds.cfp, lambda folder: pair_lists.cfp(folder, "FP"), weight=2),
+    "landmarks": Reader(data_seeds.landmarks, of("x.txt", align.read_landmarks), weight=3),
+    "IJB's lists": Reader(data_seeds.ijb, lambda folder: ijb.load(folder, "ijbb"), weight=2),
+    "AgeDB's protocol": Reader(data_seeds.matlab, of("x.mat", pair_lists.agedb), weight=0.1),
+    "people of folds": Reader(data_seeds.folds, lambda folder: lfw.people_left_out(folder, 0), weight=2),
+    "metrics": Reader(data_seeds.metrics, metrics, weight=3),
+    "journals of packing": Reader(data_seeds.journals_of_packing, journal_of_packing, weight=2),
+    "weights of TensorFlow.js": Reader(data_seeds.tfjs, of("x.json", tfjs.read), weight=2),
     "records": Reader(seeds.records, ledgers, weight=0.3),
 }

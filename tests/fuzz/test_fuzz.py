@@ -84,6 +84,24 @@ def test_an_input_can_be_made_again(tmp_path):
         assert [file.read_bytes() for file in one] == [file.read_bytes() for file in other]
 
 
+def test_what_was_stopped_goes_on_with_the_next_reader(tmp_path, monkeypatch):
+    """A tally that is kept is taken as it is, of the same inputs only."""
+    kept, asked = tmp_path / "kept.jsonl", []
+
+    def run(name, table, numbers, seed):
+        asked.append(name)
+        tally = harness.Tally()
+        tally.add(harness.Verdict(3, "hang", "x", 11.0, 2.0))
+        return tally
+
+    monkeypatch.setattr(harness, "run", run)
+    first = fuzz.fuzz({"JSON": 5, "YAML": 5}, 1, 1, kept)
+    assert fuzz.fuzz({"JSON": 5, "YAML": 5}, 1, 1, kept) == first
+    assert asked == ["JSON", "YAML"]
+    fuzz.fuzz({"JSON": 6, "YAML": 5}, 1, 1, kept)
+    assert asked == ["JSON", "YAML"] * 2
+
+
 def test_the_report_tells_of_a_hundred_thousand_inputs_without_a_fault():
     found = results.load("faults/fuzz", fuzz.REPOSITORY / "results")
     assert found["inputs"] >= 100_000

@@ -13,7 +13,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 def watch(folder: Path) -> list[str]:
     """What happens from now on, as it happens; for as long as this process lives.
 
-    Git, which the ledger asks, may be started, and Python may keep what it has compiled.
+    Git, which the ledger asks, may be started, and Python, which reads MATLAB files and may keep what it has compiled.
     """
     seen: list[str] = []
     within = str(folder)
@@ -23,7 +23,7 @@ def watch(folder: Path) -> list[str]:
         return bool(text) and not text.startswith(within) and ".pyc" not in text and text != os.devnull
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in _STARTS and arguments[0] != "git":
+        if event in _STARTS and arguments[0] not in ("git", sys.executable):
             seen.append(f"{event} {arguments!r:.200}")
         elif event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITES and outside(arguments[0]):
             seen.append(f"wrote {arguments[0]}")

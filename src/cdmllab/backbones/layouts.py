@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from torch import Tensor
 
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import CdmlLabError, plain
+from cdmllab.files import read_yaml
 from cdmllab.preprocessing import ADAFACE, CVLFACE, INSIGHTFACE, MAGFACE, Preprocessing
 
 State = dict[str, Tensor]
@@ -98,12 +98,8 @@ def _colours(path: Path) -> str:
     """RGB or BGR, from the file that CVLface writes next to the weights; RGB if there is none."""
     for beside in (path.with_suffix(".yaml"), path.parent / "pretrained_model/model.yaml"):
         if beside.is_file():
-            try:
-                said = yaml.safe_load(beside.read_text(encoding="utf-8"))
-            except (ValueError, yaml.YAMLError) as error:
-                raise CdmlLabError(f"{beside} is not readable YAML: {error}") from None
-            colours = said.get("color_space") if isinstance(said, dict) else None
+            colours = read_yaml(beside).get("color_space")
             if colours not in ("RGB", "BGR"):
-                raise CdmlLabError(f"{beside}: color_space must be RGB or BGR, got {colours!r}")
+                raise CdmlLabError(f"{beside}: color_space must be RGB or BGR, got {plain(repr(colours), 60)}")
             return str(colours)
     return "RGB"

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError, model_validator
 
-from cdmllab.errors import DataError
+from cdmllab import files
+from cdmllab.errors import DataError, MissingError, reader
 
 Array = NDArray[np.generic]
+_LARGEST = 8 << 30  # bytes of a file
 _STORED = {"float32": "<f4", "int32": "<i4", "uint8": "u1", "bool": "u1", "uint16": "<u2", "float16": "<f2"}
 
 
@@ -71,7 +73,8 @@ class Group(BaseModel):
     weights: list[Weight]
 
 
-def read(manifest: Path | str) -> dict[str, Array]:
+@reader("a manifest of weights")
+def read(path: Path | str) -> dict[str, Array]:
     """All tensors by name, in the file's order, quantised ones in float32; axes as in TensorFlow.
 
     Raises
@@ -79,7 +82,7 @@ def read(manifest: Path | str) -> dict[str, Array]:
     DataError : a file is missing, the manifest has another form, a name comes twice, or there are
         more or fewer bytes than the tensors need
     """
-    path = Path(manifest)
+    path = Path(path)
     found: dict[str, Array] = {}
     for group in _groups(path):
         content = b"".join(_file(path, name) for name in group.paths)
@@ -104,9 +107,7 @@ def read(manifest: Path | str) -> dict[str, Array]:
 
 def _groups(path: Path) -> list[Group]:
     try:
-        return TypeAdapter(list[Group]).validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
+        return TypeAdapter(list[Group]).validate_json(files.read_bytes(path, "a manifest of weights"))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -117,8 +118,8 @@ def _file(manifest: Path, name: str) -> bytes:
     if PurePosixPath(name).name != name or name in ("", "..") or set(name) & set("\\:\0"):
         raise DataError(f"{manifest} names a file {name!r}, which is not next to it")
     try:
-        return (manifest.parent / name).read_bytes()
-    except FileNotFoundError:
+        return files.read_bytes(manifest.parent / name, "a file of weights", at_most=_LARGEST)
+    except MissingError:
         raise DataError(f"{manifest.parent / name} does not exist, and {manifest.name} names it") from None
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from cdmllab import files
 from cdmllab.data.crop import Square
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, plain, reader
 from cdmllab.files import printable
 
 Floats = NDArray[np.float64]
@@ -20,6 +21,7 @@ TEMPLATE_112 = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 
+_LARGEST = 4 << 30  # bytes of a file; that of six million images has half of it
 _SUFFIX = "_5loc_attri"
 _HINT = "; a name with spaces must be in double quotes or followed by a tab"
 
@@ -101,6 +103,7 @@ def align(pixels: Pixels, landmarks: ArrayLike, size: int = 112, square: Square 
     return warp(pixels, similarity(landmarks, template(size, square)), size)
 
 
+@reader("a readable file of landmarks")
 def read_landmarks(path: Path | str) -> dict[str, Floats]:
     """Landmarks by the name of the image, each of shape (5, 2).
 
@@ -125,7 +128,7 @@ def read_landmarks(path: Path | str) -> dict[str, Floats]:
     first: dict[str, str] = {}  # where each name is
     for name, points, where in rows:
         if name in found:
-            raise DataError(f"{where}: the landmarks of {name} are also in {first[name]}")
+            raise DataError(f"{where}: the landmarks of {plain(name, 100)} are also in {first[name]}")
         found[name], first[name] = _points(points, where, hint), where
     if not found:
         raise DataError(f"{path} holds no landmarks")
@@ -160,7 +163,7 @@ def landmarks_by_image(names: Iterable[str], known: Mapping[str, Floats], where:
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
     """Name, numbers and place of each line of a file."""
-    text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    text = files.read_bytes(path, "a readable file of landmarks", at_most=_LARGEST).removeprefix(b"\xef\xbb\xbf")
     for number, raw in enumerate(text.split(b"\n"), start=1):
         line = os.fsdecode(raw).strip()  # names as the file system has them, UTF-8 or not
         if not line:
@@ -178,13 +181,17 @@ def _folder_rows(path: Path) -> Iterator[tuple[str, str, str]]:
     """The same of a folder with one file an image; files that a Mac adds (``._name``) are passed over."""
     for file in sorted(path.glob("*.txt")):
         if not file.name.startswith("."):
-            yield printable(file.stem.removesuffix(_SUFFIX)), os.fsdecode(file.read_bytes()), str(file)
+            yield (
+                printable(file.stem.removesuffix(_SUFFIX)),
+                os.fsdecode(files.read_bytes(file, "a readable file of landmarks")),
+                str(file),
+            )
 
 
 def _points(text: str, where: str, hint: str) -> Floats:
     try:
         values = [float(field) for field in text.split()]
-    except ValueError:
+    except ValueError:  # also of so many digits that Python does not read them
         values = []
     if len(values) not in (10, 11) or not np.isfinite(values).all():
         raise DataError(f"{where}: five points x y are wanted, not {text[:80]!r}{hint}")

@@ -1,20 +1,32 @@
-"""Reading zip and tar archives from strangers: no member may leave the folder it is unpacked into."""
+"""Reading zip and tar archives from strangers.
 
+No member may leave the folder it is unpacked into, take the place of another, or be larger than its archive makes
+credible: a few megabytes can announce terabytes, and hold them too.
+"""
+
+import bz2
+import gzip
 import lzma
+import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
-from cdmllab.errors import DataError
-from cdmllab.files import replacing
+from cdmllab.errors import CdmlLabError, DataError, cause, plain
+from cdmllab.files import opened, printable, replacing
 
 _BLOCK_BYTES = 2**20
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError)
+_LARGEST = 1 << 42  # bytes of an archive
+_ROOM = 256 << 20  # bytes that all members may have together however well they are compressed
+_RATIO = 100  # how many times larger than the archive they may be beyond that
+_HEAD_BYTES = 4096
+_IN_MEMORY = 64 << 20  # bytes of a member that is read as a whole
+_LONGEST_NAME, _LONGEST_PART, _DEEPEST = 1000, 255, 64  # characters, bytes, folders
+_COMPRESSED: dict[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
 class _Member(NamedTuple):
@@ -24,7 +36,7 @@ class _Member(NamedTuple):
 
 
 def members(path: Path | str, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the files in an archive (zip, tar, tar.gz, ...), in its order.
+    """Names, printable, and contents of the files in an archive (zip, tar, tar.gz, ...), in its order.
 
     Parameters
     ----------
@@ -33,13 +45,16 @@ def members(path: Path | str, wanted: Callable[[str], bool] = lambda name: True)
 
     Raises
     ------
-    DataError : no archive, a damaged one, a password, or a name that leads outside
+    DataError : no archive, a damaged one, a password, a link, two members of one name, a name that leads outside, or
+        members far larger than the archive
     """
     for member in _members(Path(path)):
-        if wanted(member.name):
-            with _damage_told(f"{path}, {member.name}"), member.open() as stream:
-                content = stream.read()
-            yield member.name, content
+        name = printable(member.name)
+        if wanted(name):
+            where = f"{path}, {plain(name, 100)}"
+            if member.size > _IN_MEMORY:
+                raise DataError(f"{where} has {member.size:,} bytes; {_IN_MEMORY:,} are allowed")
+            yield name, b"".join(_blocks(member, where))
 
 
 def is_clutter(name: str) -> bool:
@@ -68,84 +83,151 @@ def extract(path: Path | str, into: Path | str, *, progress: Callable[[int], Non
         target = Path(into) / member.name
         if not target.is_file() or target.stat().st_size != member.size:
             with replacing(target) as temporary, temporary.open("wb") as file:
-                _copy(member, file, f"{path}, {member.name}")
+                for block in _blocks(member, f"{path}, {plain(member.name, 100)}"):
+                    file.write(block)
         count += 1
         if progress is not None:
             progress(count)
     return count
 
 
-def _copy(member: _Member, file: IO[bytes], where: str) -> None:
+def _blocks(member: _Member, where: str) -> Iterator[bytes]:
+    """The content of a member, bit by bit."""
     with _damage_told(where):
         stream = member.open()
     with stream:
+        left = member.size
         while True:
             with _damage_told(where):
                 block = stream.read(_BLOCK_BYTES)
+            left -= len(block)
+            if left < 0 or (not block and left):
+                raise DataError(f"{where}: the archive is damaged (it has not the {member.size:,} bytes it announces)")
             if not block:
                 return
-            file.write(block)
+            yield block
 
 
 @contextmanager
 def _damage_told(where: str) -> Iterator[None]:
     try:
         yield
-    except _DAMAGE as error:
-        raise DataError(f"{where}: the archive is damaged ({error})") from error
+    except CdmlLabError:
+        raise
+    except Exception as error:  # which kind depends on where the damage is
+        raise DataError(f"{where}: the archive is damaged ({cause(error, 150)})") from error
 
 
 def _members(path: Path) -> Iterator[_Member]:
     if not path.is_file():
         raise DataError(f"{path} does not exist")
-    with _damage_told(str(path)):
-        read = _zip if zipfile.is_zipfile(path) else _tar if tarfile.is_tarfile(path) else None
-    if read is None:
-        raise DataError(f"{path} is neither a zip nor a tar archive")
-    yield from read(path)
+    with opened(path, at_most=_LARGEST) as file:
+        with _damage_told(str(path)):
+            head = file.read(_HEAD_BYTES)
+            is_tar = head[257:262] == b"ustar" or head.startswith(tuple(_COMPRESSED))
+            is_zip = head[:2] == b"PK" or (not is_tar and zipfile.is_zipfile(file))
+            size = file.seek(0, 2)
+            file.seek(0)
+        seen: set[str] = set()
+        total = 0
+        for member in _zip(file, path) if is_zip else _tar(file, head, path):
+            if member.name in seen or any(str(above) in seen for above in PurePosixPath(member.name).parents):
+                raise DataError(f"{path} is refused: it has {plain(member.name, 100)} twice, or in place of a folder")
+            seen.add(member.name)
+            total += member.size
+            if total > max(_ROOM, _RATIO * size):
+                raise DataError(f"{path} is refused: its {size:,} bytes hold more than {total:,}, too many to be real")
+            yield member
 
 
-def _zip(path: Path) -> Iterator[_Member]:
+def _zip(file: IO[bytes], path: Path) -> Iterator[_Member]:
     with _damage_told(str(path)):
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(file)
     with archive:
         for member in archive.infolist():
-            name = _inside(member.filename, path)
             if member.is_dir():
+                _inside(member.filename, path)
                 continue
+            name = _file_name(member.filename, path)
             if member.flag_bits & 1:
-                raise DataError(f"{path}, {name}: it is locked with a password; unpack it by hand")
+                raise DataError(f"{path}, {plain(name, 100)}: it is locked with a password; unpack it by hand")
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise DataError(f"{path}, {plain(name, 100)}: it is a link or a device, only files are unpacked")
             yield _Member(name, member.file_size, partial(archive.open, member))
 
 
-def _tar(path: Path) -> Iterator[_Member]:
+def _tar(file: IO[bytes], head: bytes, path: Path) -> Iterator[_Member]:
+    kind = next((kind for start, kind in _COMPRESSED.items() if head.startswith(start)), None)
     with _damage_told(str(path)):
-        archive = tarfile.open(path)  # noqa: SIM115  (closed below)
+        if kind is lzma.open:  # which takes as much memory as the file asks for
+            lzma.LZMADecompressor(memlimit=_ROOM).decompress(head, 1)
+        size = file.seek(0, 2)
+        file.seek(0)
+        content: Any = _Bounded(kind(file) if kind else file, max(2 * _ROOM, _RATIO * size), path)
+        try:
+            archive = tarfile.open(fileobj=content, mode="r:")  # noqa: SIM115  (closed below)
+        except tarfile.ReadError:
+            if kind is None:
+                raise DataError(f"{path} is neither a zip nor a tar archive") from None
+            raise
     with archive:
-        while True:
+        while True:  # without its list of members, of which there may be millions
             with _damage_told(str(path)):
                 member = archive.next()
+                archive.members.clear()  # type: ignore[attr-defined]
             if member is None:
                 return
-            name = _inside(member.name, path)
             if member.isdir():
+                _inside(member.name, path)
                 continue
+            name = _file_name(member.name, path)
+            if member.size < 0:
+                raise DataError(f"{path} is refused: {plain(name, 100)} announces {member.size:,} bytes")
             if not member.isfile():
-                raise DataError(f"{path}, {name}: it is a link or a device, only files are unpacked")
-            yield _Member(name, member.size, partial(_opened, archive, member))
+                raise DataError(f"{path}, {plain(name, 100)}: it is a link or a device, only files are unpacked")
+            yield _Member(name, member.size, partial(_extracted, archive, member))
 
 
-def _opened(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+class _Bounded:
+    """What tarfile reads from. By itself it takes memory for whatever length a header announces."""
+
+    def __init__(self, stream: IO[bytes], most: int, path: Path) -> None:
+        self._stream, self._most, self._path = stream, most, path
+        self.tell = stream.tell
+
+    def read(self, count: int = -1) -> bytes:
+        if not 0 <= count <= _BLOCK_BYTES:
+            raise DataError(f"{self._path} is refused: it announces {count:,} bytes of metadata")
+        return self._stream.read(count)
+
+    def seek(self, position: int) -> int:
+        if position > self._most:
+            raise DataError(f"{self._path} is refused: it holds more than {self._most:,} bytes, too many to be real")
+        return self._stream.seek(position)
+
+
+def _extracted(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     stream = archive.extractfile(member)
     if stream is None:
-        raise tarfile.TarError(f"{member.name} is no file")
+        raise tarfile.TarError("it is no file")
     return stream
 
 
 def _inside(name: str, path: Path) -> str:
-    """A member's name, seen to stay inside the folder it is unpacked into."""
-    plain = name.replace("\\", "/")
-    parts = PurePosixPath(plain).parts
-    if plain.startswith("/") or ".." in parts or ":" in plain.split("/")[0] or "\0" in plain:
-        raise DataError(f"{path} is refused: its member {name!r} leads outside the folder it would be unpacked into")
-    return str(PurePosixPath(*parts)) if parts else "."
+    """A member's name, seen to stay inside the folder it is unpacked into; empty for that folder itself."""
+    slashed = name.replace("\\", "/")
+    parts = PurePosixPath(slashed).parts
+    if slashed.startswith("/") or ".." in parts or ":" in slashed.split("/")[0] or "\0" in slashed:
+        said = plain(name, 100)
+        raise DataError(f"{path} is refused: its member {said!r} leads outside the folder it would be unpacked into")
+    longest = max((len(part.encode("utf-8", "surrogatepass")) for part in parts), default=0)
+    if len(slashed) > _LONGEST_NAME or longest > _LONGEST_PART or len(parts) > _DEEPEST:
+        raise DataError(f"{path} is refused: the name of its member {plain(name, 60)!r} is too long for a file system")
+    return "/".join(parts)
+
+
+def _file_name(name: str, path: Path) -> str:
+    inside = _inside(name, path)
+    if not inside:
+        raise DataError(f"{path} is refused: a file in it has no name")
+    return inside

@@ -10,8 +10,8 @@ import numpy as np
 from cdmllab.data import roots
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import resize
-from cdmllab.data.decode import decode
-from cdmllab.data.folders import listing, natural
+from cdmllab.data.decode import decode, stored
+from cdmllab.data.folders import below, listing, natural
 from cdmllab.data.pairs import Pairs
 from cdmllab.data.people import disjoint_pairs
 from cdmllab.data.sets import ArraySet
@@ -83,7 +83,7 @@ def _files() -> list[tuple[str, bytes]]:
         raise DataError(HOW)
     if place.is_dir():
         found = listing(place).files
-        return [(file.relative_to(place).as_posix(), file.read_bytes()) for file in found]
+        return [(below(file, place), stored(file)) for file in found]
     stored = members(place, lambda name: name.endswith(".pgm") and not is_clutter(name))
     found_inside = [("/".join(name.split("/")[-2:]), data) for name, data in stored]
     return sorted(found_inside, key=lambda item: natural(item[0]))

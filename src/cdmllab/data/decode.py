@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from cdmllab.data import modes, orientation, sniff
 from cdmllab.data.modes import Colour as Colour
 from cdmllab.data.modes import Pixels
 from cdmllab.errors import DataError, cause
+from cdmllab.files import opened
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 Bytes = bytes | memoryview
 LARGEST_PX = 50_000_000  # of a picture that we are ready to decode
+LARGEST_BYTES = 256 << 20  # of its file
 SMALLEST_SIDE_PX = 2
 MOST_SCANS = 100  # of a progressive JPEG; programs write about ten
 MOST_DRAWN_PX = 2_000_000_000  # pixels by scans: two seconds
@@ -108,6 +111,18 @@ def other_size(where: str, size: Sequence[int], first: Sequence[int]) -> DataErr
     """For a picture among others of another size; both as (height, width)."""
     found, wanted = (f"{width} x {height}" for height, width in (size, first))
     return DataError(f"{where}: the picture is {found} pixels, others are {wanted}")
+
+
+def stored(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises
+    ------
+    DataError : it is no plain file, or one of more than 256 MiB
+    OSError : it cannot be read
+    """
+    with opened(path, at_most=LARGEST_BYTES) as file:
+        return file.read()
 
 
 def refuse_bomb(where: str, nbytes: int, stored: Callable[[], int]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from cdmllab.data.decode import Colour, decode
+from cdmllab.data.decode import Colour, decode, stored
 from cdmllab.data.sets import ArraySet
 from cdmllab.data.walk import FEW, SUFFIXES, LeftOut, summary, walk
 from cdmllab.data.walk import natural as natural
@@ -89,7 +89,7 @@ def load(
     found = listing(root, min_pictures=min_pictures)
     pictures = []
     for file in found.files:
-        pixels = decode(file.read_bytes(), str(file), colour=colour)
+        pixels = decode(stored(file), str(file), colour=colour)
         pictures.append(pixels if fit is None else fit(pixels))
         if pictures[-1].shape != pictures[0].shape:
             raise DataError(f"{file}: its shape is {pictures[-1].shape}, the first has {pictures[0].shape}")

@@ -6,11 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cdmllab import files
 from cdmllab.data.align import align
 from cdmllab.data.crop import Square
-from cdmllab.data.decode import decode
+from cdmllab.data.decode import decode, stored
+from cdmllab.data.listed import LARGEST, refuse_outside
 from cdmllab.data.pairs import Pairs
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, reader
 
 LANDMARK_COLUMNS = 11  # x1 y1 ... x5 y5 score
 
@@ -61,7 +63,7 @@ class TemplateSet(NamedTuple):
             file = self.root / "loose_crop" / self.names[row]
             if not file.is_file():
                 raise DataError(f"{file} is missing, it is picture {row} of template {self.template[row]}")
-            out[k] = align(decode(file.read_bytes(), str(file)), self.points[row], size, square)
+            out[k] = align(decode(stored(file), str(file)), self.points[row], size, square)
         return out
 
 
@@ -103,12 +105,22 @@ def load(root: Path | str, name: str) -> TemplateSet:
     )
 
 
+@reader("a readable list of media")
 def read_media(path: Path) -> Media:
-    """Rows ``name template medium``."""
+    """Rows ``name template medium``.
+
+    Raises
+    ------
+    DataError : a row of another form
+    """
     names, numbers = _named_rows(path, 2)
+    odd = np.flatnonzero((np.abs(numbers) >= 2**53).any(axis=1) | (numbers != np.round(numbers)).any(axis=1))
+    if len(odd):
+        raise DataError(f"{path}, row {odd[0] + 1}: the numbers of a template and of a medium are whole")
     return Media(names, numbers[:, 0].astype(np.int64), numbers[:, 1].astype(np.int64))
 
 
+@reader("a readable list of landmarks")
 def read_landmarks(path: Path) -> Landmarks:
     """Rows ``name x1 y1 ... x5 y5 score``.
 
@@ -124,6 +136,7 @@ def read_landmarks(path: Path) -> Landmarks:
     return Landmarks(names, points, numbers[:, 10])
 
 
+@reader("a readable list of pairs")
 def read_pairs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Rows ``template template label``: two columns of template numbers and whether they are one person.
 
@@ -133,8 +146,9 @@ def read_pairs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArra
     """
     _present(path)
     try:
-        table = np.loadtxt(path, dtype=np.int64, comments=None, ndmin=2)
-    except ValueError as error:
+        with files.opened(path, at_most=LARGEST) as stream:
+            table = np.loadtxt(stream, dtype=np.int64, comments=None, ndmin=2)
+    except (ValueError, OverflowError) as error:
         raise DataError(f"{path}: three whole numbers a row are wanted ({error})") from error
     if table.shape[1] != 3:
         raise DataError(f"{path}: three whole numbers a row are wanted, these rows have {table.shape[1]}")
@@ -146,7 +160,8 @@ def read_pairs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArra
 
 def _named_rows(path: Path, columns: int) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     _present(path)
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    text = files.read_text(path, "a readable list", at_most=LARGEST)
+    rows = [line.split() for line in text.splitlines() if line.strip()]
     for k, row in enumerate(rows):
         if len(row) != columns + 1:
             raise DataError(f"{path}, row {k + 1}: a name and {columns} numbers are wanted, here are {len(row)} fields")
@@ -157,6 +172,8 @@ def _named_rows(path: Path, columns: int) -> tuple[tuple[str, ...], NDArray[np.f
     bad = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
     if len(bad):
         raise DataError(f"{path}, row {bad[0] + 1}: a number is not finite")
+    for row in rows:
+        refuse_outside(row[0], path)
     return tuple(row[0] for row in rows), numbers
 
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdmllab.data import bins, orientation, pack_checks, sniff
-from cdmllab.data.decode import decode
+from cdmllab.data.decode import decode, stored
 from cdmllab.data.folders import below, listing
 from cdmllab.data.packing import REPORT
 from cdmllab.data.packs import Pack, read_property
 from cdmllab.data.packwriter import CHECKSUMS
 from cdmllab.data.walk import LeftOut, summary
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, reading
 from cdmllab.files import read_json, write_text
 
 Progress = Callable[[int, int], None]
@@ -64,12 +64,13 @@ def inspect(
     found = Findings(kind, {}, [], {}, [])
     look = _Look(found, quick, progress)
     try:
-        if kind == "pack":
-            look.pack(path)
-        elif kind == "bin":
-            look.bin(path)
-        else:
-            look.folder(path, ignore)
+        with reading(path, "readable"):
+            if kind == "pack":
+                look.pack(path)
+            elif kind == "bin":
+                look.bin(path)
+            else:
+                look.folder(path, ignore)
     except DataError as error:
         found.problems.append(str(error))
     except OSError as error:
@@ -175,7 +176,7 @@ class _Look(NamedTuple):
             return below(found.files[row], path)
 
         def read(row: int) -> NDArray[np.uint8]:
-            return decode(found.files[row].read_bytes(), name(row), strict=True)
+            return decode(stored(found.files[row]), name(row), strict=True)
 
         self._images(read, name, len(found.files), one_size=False)
 
@@ -229,9 +230,10 @@ def _not_upright(names: list[str]) -> list[str]:
 def _packing(path: Path) -> dict[str, str]:
     """What the report of our own packer says was left out."""
     report = read_json(path) if path.is_file() else None
-    if not isinstance(report, dict) or not {"skipped", "left_out"} <= report.keys():
+    skipped, left_out = (report.get(key) if isinstance(report, dict) else None for key in ("skipped", "left_out"))
+    if not isinstance(skipped, dict) or not isinstance(left_out, dict):
         return {}
-    return {"when packed": f"{len(report['skipped']):,} images skipped, {len(report['left_out']):,} files left out"}
+    return {"when packed": f"{len(skipped):,} images skipped, {len(left_out):,} files left out"}
 
 
 def _spread(counts: NDArray[np.int64]) -> dict[str, str]:

@@ -7,7 +7,6 @@ unpacked. The pairs are ``pairs.txt`` or ``pairs.csv``, which Kaggle's zip holds
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
@@ -18,11 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from cdmllab.data import lfw_lists, roots
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import Box, Square, crop, part_of, resize
-from cdmllab.data.decode import Colour, decode
-from cdmllab.data.folders import natural
+from cdmllab.data.decode import Colour, decode, stored
+from cdmllab.data.folders import below, natural
 from cdmllab.data.pairs import Pairs
 from cdmllab.data.sets import ArraySet, Subset, without
 from cdmllab.errors import DataError
+from cdmllab.files import read_record
 
 ARCHIVES = (
     *("lfw/lfwa.tar.gz", "lfw/lfw-deepfunneled.tgz", "lfw/lfw-funneled.tgz", "lfw/lfw.tgz"),
@@ -195,12 +195,12 @@ def people_left_out(pack: Path | str, *folds: int) -> NDArray[np.int64]:
     DataError : the pack's ``folds.json`` is missing or has no such fold
     """
     path = Path(pack) / FOLDS
+    if not path.is_file():
+        raise DataError(f"{path} does not exist: `python data_scripts/lfw.py` makes it")
+    told = read_record(path).get("identities_in_pairs")
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))["identities_in_pairs"]
-        return np.unique(np.concatenate([np.array(told[str(fold)], dtype=np.int64) for fold in folds]))
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist: `python data_scripts/lfw.py` makes it") from None
-    except (KeyError, ValueError, TypeError) as error:
+        return np.unique(np.concatenate([np.array(told[str(fold)], dtype=np.int64) for fold in folds]))  # type: ignore[index]
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{path} does not tell the people of the folds {folds} ({error!r})") from None
 
 
@@ -227,7 +227,7 @@ def _contents(place: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of the images of an archive or of a folder."""
     if place.is_dir():
         for file in _files(place):
-            yield file.relative_to(place).as_posix(), file.read_bytes()
+            yield below(file, place), stored(file)
     else:
         yield from members(place, lambda name: name.lower().endswith((".jpg", ".jpeg")) and not is_clutter(name))
 

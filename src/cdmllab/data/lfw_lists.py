@@ -7,9 +7,10 @@ from pathlib import Path, PurePosixPath
 
 from cdmllab.data.listed import Pair, PairList, by_fold, is_number, lines, listed
 from cdmllab.data.pairs import in_folds
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, reader
 
 
+@reader("a readable list of pairs")
 def lfw(path: Path | str, content: bytes | None = None) -> PairList:
     """LFW's pairs: ``pairs.txt`` (View 2), ``pairsDevTrain.txt`` and its like (View 1), or ``pairs.csv``.
 

@@ -2,13 +2,17 @@
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
+from cdmllab import files
 from cdmllab.data.pairs import Pairs
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, plain
+
+LARGEST = 2 << 30  # bytes of a list; IJB-C's pairs have 300 million
+_LONGEST = 1000  # characters of a name
 
 
 class PairList(NamedTuple):
@@ -48,10 +52,13 @@ def listed(found: Sequence[Pair], path: Path) -> PairList:
 
     Raises
     ------
-    DataError : no pairs
+    DataError : no pairs, or a name that is no path below a folder
     """
     if not found:
         raise DataError(f"{path} names no pairs")
+    for pair in found:
+        for name in (pair.first, pair.second):
+            refuse_outside(name, path)
     position: dict[str, int] = {}
     rows = [(position.setdefault(p.first, len(position)), position.setdefault(p.second, len(position))) for p in found]
     first, second = np.array(rows, dtype=np.int64).T
@@ -82,10 +89,9 @@ def lines(path: Path | str, content: bytes | None = None) -> list[str]:
     ------
     DataError : it does not exist, is empty, or is no text
     """
+    data = files.read_bytes(path, "a readable list", at_most=LARGEST) if content is None else content
     try:
-        text = (Path(path).read_bytes() if content is None else content).decode("utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no text ({error.reason} at byte {error.start})") from None
     found = [line.strip() for line in text.splitlines() if line.strip()]
@@ -95,5 +101,24 @@ def lines(path: Path | str, content: bytes | None = None) -> list[str]:
 
 
 def is_number(field: str) -> bool:
-    """Whether a field is a plain number of at most eight digits."""
-    return field.isascii() and field.isdigit() and len(field) < 9
+    """Whether a field is a plain number of at most eight digits; superscripts and others than 0 to 9 are none."""
+    return field.isascii() and field.isdecimal() and len(field) < 9
+
+
+def refuse_outside(name: str, path: Path) -> None:
+    """See that a name in a list is a path below the data set's folder, and not one to some other file of the user.
+
+    Raises
+    ------
+    DataError : it is not
+    """
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if (
+        not parts
+        or parts[0] == "/"
+        or ".." in parts
+        or ":" in parts[0]
+        or not name.isprintable()
+        or len(name) > _LONGEST
+    ):
+        raise DataError(f"{path} names {plain(name, 80)!r}, which is no image below the data set's folder")

@@ -1,7 +1,6 @@
 """NumPy's ``.npz`` files, as others may have made or damaged them: plain arrays, no larger than they say they are."""
 
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -13,9 +12,6 @@ from numpy.typing import NDArray
 
 from cdmllab import files
 from cdmllab.errors import DataError, plain, reading
-
-FAULTS = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-"""What a damaged file may raise; `opened` itself raises `DataError`, which is a ValueError."""
 
 _LARGEST = 1 << 40  # bytes of a file
 _MEMBERS = 1000
@@ -39,6 +35,13 @@ class Arrays:
         self.files = list(self._members)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._read(name, "biuf", "numbers are")
+
+    def text(self, name: str) -> NDArray[np.str_]:
+        """An array of texts."""
+        return self._read(name, "U", "text is")
+
+    def _read(self, name: str, kinds: str, wanted: str) -> NDArray[Any]:
         if name not in self._members:
             raise DataError(f"{self._path} has no array {name!r}; it has {plain(', '.join(self.files), 80) or 'none'}")
         member, where = self._members[name], f"{self._path}, array {plain(name, 40)}"
@@ -53,13 +56,13 @@ class Arrays:
             if version not in _READ_HEADER:
                 raise DataError(f"{where} is of NPY version {version}, which plain arrays do not need")
             shape, by_columns, dtype = _READ_HEADER[version](stream)
-            if dtype.kind not in "biuf":
-                raise DataError(f"{where} holds {plain(dtype, 40)}: numbers are wanted")
+            if dtype.kind not in kinds:
+                raise DataError(f"{where} holds {plain(dtype, 40)}: {wanted} wanted")
             size = prod(shape) * dtype.itemsize
             if min(shape, default=0) < 0 or stream.tell() + size != member.file_size:
                 raise DataError(f"{where} promises {plain(shape, 60)} {dtype}, and has {member.file_size:,} bytes")
             flat = np.empty(prod(shape), dtype)
-            into = flat.data.cast("B") if size else memoryview(b"")
+            into = flat.view(np.uint8).data if size else memoryview(b"")
             while into:
                 content = stream.read(min(_CHUNK, len(into)))
                 into[: len(content)], into = content, into[len(content) :]

@@ -13,8 +13,8 @@ import numpy as np
 from cdmllab.data import roots
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import resize
-from cdmllab.data.decode import decode
-from cdmllab.data.folders import listing, natural
+from cdmllab.data.decode import decode, stored
+from cdmllab.data.folders import below, listing, natural
 from cdmllab.data.sets import ArraySet
 from cdmllab.errors import DataError
 
@@ -98,7 +98,9 @@ def _drawings(part: str, path: Path | None) -> Iterator[tuple[str, bytes]]:
         raise DataError(HOW)
     if place.is_dir():
         for file in listing(place).files:
-            yield file.relative_to(place).as_posix(), file.read_bytes()
+            yield below(file, place), stored(file)
     else:
         for name, content in members(place, lambda name: name.endswith(".png") and not is_clutter(name)):
+            if name.count("/") < 2:
+                raise DataError(f"{place}: {name} is not in the folders of an alphabet and a character")
             yield name.split("/", 1)[1], content

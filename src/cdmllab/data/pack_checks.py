@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cdmllab import files
 from cdmllab.data import records
 from cdmllab.data.packs import Pack
 
@@ -83,7 +84,11 @@ def differ(said: ArrayLike, wanted: ArrayLike) -> NDArray[np.bool_]:
 def checksums(pack: Pack, path: Path) -> list[str]:
     """Whether the records are those that the packer wrote, by its file of CRC-32."""
     whole = path.stat().st_size % 4 == 0
-    said = np.frombuffer(path.read_bytes(), dtype="<u4") if whole else np.zeros(0, "<u4")
+    said = (
+        np.frombuffer(files.read_bytes(path, "a readable file of checksums", at_most=1 << 30), dtype="<u4")
+        if whole
+        else np.zeros(0, "<u4")
+    )
     if len(said) != len(pack.file):
         return [f"{path.name} has {len(said):,} checksums, there are {len(pack.file):,} records"]
     order = np.argsort(pack.keys, kind="stable")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cdmllab.data import orientation
 from cdmllab.data.align import align, landmarks_by_image, read_landmarks
 from cdmllab.data.crop import centre_square
-from cdmllab.data.decode import decode, encode_jpeg
+from cdmllab.data.decode import decode, encode_jpeg, stored
 from cdmllab.data.folders import Listing, below, listing
 from cdmllab.data.packwriter import JOURNAL, PackWriter
 from cdmllab.data.walk import FEW, LeftOut
@@ -139,7 +139,7 @@ def replace_folder(new: Path, target: Path) -> None:
 def _begin(growing: Path, plan: str) -> None:
     """Keep a stopped packing with the same plan; clear away any other."""
     kept = growing / PLAN
-    if not kept.is_file() or kept.read_text(encoding="ascii") != plan:
+    if not kept.is_file() or kept.read_bytes() != plan.encode():
         if growing.exists():
             shutil.rmtree(growing)
         growing.mkdir(parents=True)
@@ -178,7 +178,7 @@ def _record(
     """The JPEG of one picture, or why there is none."""
     file = found.files[k]
     try:
-        data = file.read_bytes()
+        data = stored(file)
         pixels = decode(data, names[k])
         if landmarks is not None:
             points = landmarks.get(names[k])

@@ -5,6 +5,7 @@ the records N + 1 .. tell the range [start, end) of each identity. Packs made by
 every record is a picture.
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cdmllab import files
 from cdmllab.data import records, sniff
 from cdmllab.data.decode import Colour, decode, other_size, refuse_bomb
 from cdmllab.data.recordio import RecordFile, read_index
 from cdmllab.data.sets import LARGEST_LABEL, checked
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, reader
 
+_NUMBER = re.compile("-?[0-9]{1,18}", re.ASCII)
+_LARGEST_PROPERTY, _LARGEST_SIDE = 1 << 20, 65_535  # bytes of the file, pixels
+_MANY = 1000  # more identities than records that a pack may announce, for its index may miss some
 _JPEG = 0xFFD8FF  # how a JPEG starts, read as a little-endian word
 
 
@@ -46,6 +51,7 @@ class Pack:
     DataError : no pack, a damaged one, or labels that are no whole numbers in 0 .. num_identities - 1
     """
 
+    @reader("a readable pack")
     def __init__(
         self, path: Path | str, *, num_identities: int | None = None, colour: Colour = "RGB", fast: bool = False
     ) -> None:
@@ -63,6 +69,8 @@ class Pack:
         self.records = self._pictures()  # [n] record of each row
         raw = self._raw_labels()
         said = self.header[1] - self.header[0] if self.header else self.property and self.property.num_identities
+        if said is not None and said > len(self.file) + _MANY:
+            raise DataError(f"{self.path} announces {said:,} identities, and has {len(self.file):,} records")
         if num_identities is not None and said is not None and said > num_identities:
             raise DataError(f"{self.path} has {said:,} identities, {num_identities:,} are expected")
         self.labels = checked(raw, num_identities or said, str(self.path))
@@ -223,14 +231,16 @@ def read_property(path: Path) -> Property | None:
     """
     if not path.is_file():
         return None
-    data = path.read_bytes()
+    data = files.read_bytes(path, "a readable property file", at_most=_LARGEST_PROPERTY)
     first, *more = data.decode("utf-8-sig", errors="replace").strip().splitlines() or [""]
-    try:
-        identities, height, width = (int(field) for field in first.split(","))
-    except ValueError:
+    fields = [field.strip() for field in first.split(",")]
+    if len(fields) != 3 or not all(_NUMBER.fullmatch(field) for field in fields):
         said = f"it reads {first[:60]!r}{sniff.hint(data)}"
-        raise DataError(f"{path} must read `identities,height,width`, {said}") from None
+        raise DataError(f"{path} must read `identities,height,width`, {said}")
+    identities, height, width = map(int, fields)
     if min(identities, height, width) < 1:
         raise DataError(f"{path} reads {first[:60]!r}: none of the three can be below 1")
+    if identities > LARGEST_LABEL or max(height, width) > _LARGEST_SIDE:
+        raise DataError(f"{path} reads {first[:60]!r}: no pack has as many identities, or pixels a side")
     count = more[0].strip() if more else ""
-    return Property(identities, height, width, int(count) if count.isdecimal() else None)
+    return Property(identities, height, width, int(count) if _NUMBER.fullmatch(count) else None)

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from cdmllab.data import records
 from cdmllab.data.recordio import RecordWriter, frame, write_index
@@ -23,6 +24,27 @@ from cdmllab.files import replacing, write_text
 
 JOURNAL, CHECKSUMS, NAMES = "journal.jsonl", "train.crc", "identities.txt"
 _START = len(frame(records.pack([0.0, 0.0])))  # the header record's place, filled in at the end
+
+
+class _Line(BaseModel):
+    """Of the journal: a picture that was written, or skipped."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    file: str
+    end: NonNegativeInt
+    skipped: str | None = None
+    identity: str | None = None
+    offset: int | None = Field(None, ge=0, lt=2**63)
+    crc: int | None = Field(None, ge=0, lt=2**32)
+
+    @classmethod
+    def read(cls, line: bytes) -> Self | None:
+        """What a line says; None where it is none."""
+        try:
+            return cls.model_validate_json(line)
+        except ValidationError:
+            return None
 
 
 class PackWriter:
@@ -142,16 +164,15 @@ class PackWriter:
         if not journal.is_file():
             return kept, end
         for line in journal.read_bytes().splitlines(keepends=True):
-            try:
-                told = json.loads(line)
-            except ValueError:
+            told = _Line.read(line)
+            if told is None or not line.endswith(b"\n") or not end <= told.end <= size:
                 break
-            if not line.endswith(b"\n") or told["end"] > size:
+            if told.skipped is not None:
+                self.names.append(told.file)
+                self.skipped[told.file] = told.skipped
+            elif told.identity is None or told.offset is None or told.crc is None:
                 break
-            if "skipped" in told:
-                self.names.append(told["file"])
-                self.skipped[told["file"]] = told["skipped"]
             else:
-                self._note(told["file"], told["identity"], told["offset"], told["crc"])
-            kept, end = kept + len(line), told["end"]
+                self._note(told.file, told.identity, told.offset, told.crc)
+            kept, end = kept + len(line), told.end
         return kept, end

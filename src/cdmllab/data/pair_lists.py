@@ -6,9 +6,9 @@ from pathlib import Path
 from cdmllab import files
 from cdmllab.data import agedb_names
 from cdmllab.data.lfw_lists import lfw
-from cdmllab.data.listed import Pair, PairList, by_fold, lines, listed
+from cdmllab.data.listed import Pair, PairList, by_fold, is_number, lines, listed
 from cdmllab.data.pairs import in_folds
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, reader, reading
 
 __all__ = ["PairList", "agedb", "calfw", "cfp", "lfw"]
 
@@ -25,7 +25,11 @@ def cfp(protocol: Path | str, kind: str) -> PairList:
     """
     if kind not in ("FF", "FP"):
         raise ValueError(f"kind must be 'FF' or 'FP', got {kind!r}")
-    protocol = Path(protocol)
+    with reading(protocol, "a readable protocol of CFP"):
+        return _cfp(Path(protocol), kind)
+
+
+def _cfp(protocol: Path, kind: str) -> PairList:
     frontal = _cfp_numbered(protocol / "Pair_list_F.txt")
     second = frontal if kind == "FF" else _cfp_numbered(protocol / "Pair_list_P.txt")
     folders = sorted(folder for folder in (protocol / "Split" / kind).glob("*") if folder.is_dir())
@@ -35,16 +39,19 @@ def cfp(protocol: Path | str, kind: str) -> PairList:
     for fold, folder in enumerate(folders):
         for file, same in ((folder / "same.txt", True), (folder / "diff.txt", False)):
             for number, line in enumerate(lines(file), start=1):
-                try:
-                    i, j = (int(field) for field in line.split(","))
-                    found.append(Pair(frontal[i], second[j], same, fold))
-                except (ValueError, KeyError):
+                fields = [field.strip() for field in line.split(",")]
+                i, j = (
+                    (int(field) for field in fields) if len(fields) == 2 and all(map(is_number, fields)) else (-1, -1)
+                )
+                if i not in frontal or j not in second:
                     raise DataError(
                         f"{file}, line {number}: two numbers of the picture lists are wanted, not {line[:60]!r}"
-                    ) from None
+                    )
+                found.append(Pair(frontal[i], second[j], same, fold))
     return listed(by_fold(found, protocol / "Split" / kind), protocol / "Split" / kind)
 
 
+@reader("a protocol file of AgeDB")
 def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".jpg") -> PairList:
     """AgeDB's ``04_FINAL_protocol_30_years.mat``: its ``splits``, a cell of 10 folds of 2 x 600 pictures.
 
@@ -70,6 +77,7 @@ def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".
     return listed(by_fold(found, path), path)
 
 
+@reader("a readable list of pairs")
 def calfw(path: Path | str, folder: str = "") -> PairList:
     """CALFW's and CPLFW's lists: two lines ``picture token`` a pair; token 0 is an impostor pair.
 
@@ -116,13 +124,13 @@ def _cfp_numbered(path: Path) -> dict[int, str]:
     names = {}
     for number, line in enumerate(lines(path), start=1):
         fields = line.split(None, 1)
-        if len(fields) != 2 or not fields[0].isdigit():
+        if len(fields) != 2 or not is_number(fields[0]):
             raise DataError(f"{path}, line {number}: `number path` is wanted, not {line[:60]!r}")
         names[int(fields[0])] = fields[1].strip().removeprefix("../")
     return names
 
 
 def _two(fields: Sequence[str], path: Path, row: int) -> tuple[str, int]:
-    if len(fields) != 2 or not fields[1].isdigit():
+    if len(fields) != 2 or not is_number(fields[1]):
         raise DataError(f"{path}, line {row + 1}: `picture token` is wanted, not {' '.join(fields)[:60]!r}")
     return fields[0], int(fields[1])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cdmllab.data import bins, ijb, lfw, orientation, packing, pair_lists
 from cdmllab.data.align import align, landmarks_by_image, read_landmarks
 from cdmllab.data.crop import centre_square
-from cdmllab.data.decode import Colour, decode, encode_jpeg
+from cdmllab.data.decode import Colour, decode, encode_jpeg, stored
 from cdmllab.data.folders import below, listing
 from cdmllab.data.packs import Pack
 from cdmllab.data.packwriter import JOURNAL, PackWriter
@@ -178,7 +178,7 @@ def _say_left_out(job: Job, left_out: Iterable[LeftOut]) -> None:
 
 
 def _face(file: Path, name: str, known: Mapping[str, NDArray[np.float64]] | None) -> bytes:
-    data = file.read_bytes()
+    data = stored(file)
     pixels = decode(data, str(file))
     if known is None:
         is_jpeg = data[:3] == b"\xff\xd8\xff" and orientation.of_jpeg(data) == orientation.UPRIGHT

@@ -15,13 +15,16 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cdmllab import files
 from cdmllab.data import sniff
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, reader
 
 MAGIC = 0xCED7230A
 WORD = struct.pack("<I", MAGIC)
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 LONGEST = 2**29 - 1  # bytes of one part
+_MOST_PARTS = 100_000  # of a record; an image of random bytes has one in every four thousand million
+_LARGEST_INDEX = 4 << 30  # bytes
 _HEADER = struct.Struct("<II")
 
 
@@ -40,7 +43,7 @@ class RecordFile:
 
     def __init__(self, path: Path | str, offsets: NDArray[np.int64] | None = None) -> None:
         self.path = Path(path)
-        with self.path.open("rb") as file:
+        with files.opened(self.path, at_most=2**62) as file:
             self.size = file.seek(0, 2)
             if self.size == 0:
                 raise DataError(f"{self.path} is empty")
@@ -148,6 +151,8 @@ def parts(data: memoryview, start: int, path: Path, record: int) -> tuple[list[m
         end = position + 8 + length
         if end > size:
             raise DataError(f"{where}: its length of {length:,} bytes reaches {end - size:,} bytes past the end")
+        if len(found) == _MOST_PARTS:
+            raise DataError(f"{where}: the record has more than {_MOST_PARTS:,} parts")
         found.append(data[position + 8 : end])
         position = end + 3 & ~3
         if part in (WHOLE, LAST):
@@ -191,6 +196,7 @@ class RecordWriter:
         return start
 
 
+@reader("a readable index")
 def read_index(path: Path | str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Keys and offsets of an ``.idx`` file (lines ``key<TAB>offset``), each of shape (n,), in the file's order.
 
@@ -198,16 +204,19 @@ def read_index(path: Path | str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     ------
     DataError : a line of another form, or a key twice
     """
-    data = Path(path).read_bytes()
+    data = files.read_bytes(path, "a readable index", at_most=_LARGEST_INDEX)
     lines = data.splitlines()
+    fields = [line.split() for line in lines if line.strip()]
+    if not fields:
+        raise DataError(f"{path} is empty")
     try:
-        table = np.array([line.split() for line in lines if line.strip()], dtype=np.int64).reshape(-1, 2)
+        table = np.array(fields, dtype=np.int64)
     except (ValueError, OverflowError):
-        bad = next(number for number, line in enumerate(lines, 1) if line.strip() and not _is_index_line(line))
+        table = np.zeros(0, dtype=np.int64)
+    if table.ndim != 2 or table.shape[1] != 2 or table.min() < 0:
+        bad = next((number for number, line in enumerate(lines, 1) if line.strip() and not _is_index_line(line)), 1)
         said = f"{lines[bad - 1][:60]!r}{sniff.hint(data)}"
         raise DataError(f"{path}, line {bad}: `key<TAB>offset` is wanted, not {said}") from None
-    if len(table) == 0:
-        raise DataError(f"{path} is empty")
     keys, offsets = table.T
     ordered = np.sort(keys)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
@@ -224,4 +233,4 @@ def write_index(path: Path, keys: NDArray[np.int64], offsets: NDArray[np.int64])
 
 def _is_index_line(line: bytes) -> bool:
     fields = line.split()
-    return len(fields) == 2 and all(field.isdigit() and int(field) < 2**63 for field in fields)
+    return len(fields) == 2 and all(field.isdigit() and len(field) < 19 for field in fields)

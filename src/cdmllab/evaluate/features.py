@@ -15,14 +15,15 @@ from torch import nn
 
 from cdmllab import preprocessing
 from cdmllab.data import lfw, npz, roots
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, reader
 from cdmllab.evaluate.embedding import embed
 from cdmllab.evaluate.judging import digest
 from cdmllab.evaluate.npz import InMemory
 from cdmllab.files import replacing
 
 FOLDER = "features"  # below the data folder
-_KEYS = ("plain", "mirrored", "labels", "files", "names", "network_sha256", "images_sha256", "preprocessing")
+_NUMBERS = ("plain", "mirrored", "labels")
+_TEXTS = ("files", "names", "network_sha256", "images_sha256", "preprocessing")
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def of_lfw(
     return read(path)
 
 
+@reader("a file of features")
 def read(path: Path) -> Features:
     """Features from their file.
 
@@ -108,10 +110,14 @@ def read(path: Path) -> Features:
     """
     try:
         with npz.opened(path) as stored:
-            a = {key: stored[key] for key in _KEYS}
-            said = preprocessing.check(json.loads(str(a["preprocessing"])))
-    except npz.FAULTS as error:
+            a: dict[str, NDArray[Any]] = {key: stored[key] for key in _NUMBERS}
+            a |= {key: stored.text(key) for key in _TEXTS}
+        said = preprocessing.check(json.loads(str(a["preprocessing"])))
+    except ValueError as error:
         raise DataError(f"{path} holds no features: {error}") from error
+    for key, dimensions in (("plain", 2), ("mirrored", 2), ("labels", 1), ("files", 1), ("names", 1)):
+        if a[key].ndim != dimensions:
+            raise DataError(f"{path} is damaged: {key} must have {dimensions} dimensions, and has {a[key].ndim}")
     n = len(a["labels"])
     for key in ("plain", "mirrored", "files"):
         if len(a[key]) != n:

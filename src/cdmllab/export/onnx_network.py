@@ -3,18 +3,20 @@
 import hashlib
 import json
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import CdmlLabError, DataError, plain
+from cdmllab.files import read_bytes
 from cdmllab.preprocessing import INSIGHTFACE, Preprocessing, check
 
 OWN_INPUT = "cdmllab.input"  # under this key our exports keep the preprocessing of what they take
 _FIRST_NODES = 8
+_LARGEST = 64 << 30  # bytes of a file
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -142,9 +144,12 @@ def _digest(path: Path) -> Tensor:
 
     graph = onnx.load(str(path), load_external_data=False).graph
     outside = {ExternalDataInfo(tensor).location for tensor in graph.initializer if uses_external_data(tensor)}
+    for name in sorted(outside):
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise DataError(f"{path} keeps weights in {plain(name, 80)!r}, which is not below its folder")
     found = hashlib.sha256()
     for file in (path, *(path.parent / name for name in sorted(outside))):
-        found.update(file.read_bytes())
+        found.update(read_bytes(file, "a file of weights", at_most=_LARGEST))
     return torch.frombuffer(bytearray(found.digest()), dtype=torch.uint8)
 
 
