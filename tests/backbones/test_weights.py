@@ -197,3 +197,15 @@ def test_guess_finds_each_backbone():
         for name in backbones.names():
             assert checkpoints.guess(backbones.create(name).state_dict()) == name
         assert checkpoints.guess(backbones.create("r18_lite", embedding_dim=7).state_dict()) is None
+
+
+def test_a_release_has_the_same_bytes_each_time(tmp_path):
+    """safetensors itself writes metadata in the order of a hash table, which is another one for each file."""
+    net = backbones.create("r18_lite", **LITTLE)
+    files = [tmp_path / f"{k}.safetensors" for k in range(8)]
+    for file in files:
+        weights.save_release(net, file, name="r18_lite", options=LITTLE, config={"lr": 0.1}, git_commit="ä")
+    assert len({file.read_bytes() for file in files}) == 1
+    read, said = weights.load_release(files[0])
+    assert said.git_commit == "ä"
+    assert torch.equal(read.state_dict()["conv1.weight"], net.state_dict()["conv1.weight"])

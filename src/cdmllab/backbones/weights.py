@@ -5,6 +5,7 @@ which MagFace and AdaFace read as image quality: nothing here normalises.
 """
 
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -169,7 +170,17 @@ def save_release(
         "git_commit": git_commit or "",
     }
     with replacing(path) as temporary:
-        temporary.write_bytes(save(state, metadata=said))
+        temporary.write_bytes(_in_order(save(state, metadata=said)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted by key: the library writes it in another order in each process."""
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    written = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    written += b" " * (-len(written) % 8)  # the tensors begin at a multiple of eight bytes
+    return struct.pack("<Q", len(written)) + written + content[8 + length :]
 
 
 def _difference(wanted: Backbone, net: Backbone) -> str | None:
