@@ -84,6 +84,6 @@ def _files() -> list[tuple[str, bytes]]:
     if place.is_dir():
         found = listing(place).files
         return [(below(file, place), stored(file)) for file in found]
-    stored = members(place, lambda name: name.endswith(".pgm") and not is_clutter(name))
-    found_inside = [("/".join(name.split("/")[-2:]), data) for name, data in stored]
+    inside = members(place, lambda name: name.endswith(".pgm") and not is_clutter(name))
+    found_inside = [("/".join(name.split("/")[-2:]), data) for name, data in inside]
     return sorted(found_inside, key=lambda item: natural(item[0]))
