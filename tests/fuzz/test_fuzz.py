@@ -14,7 +14,7 @@ import fuzz
 from cdmllab import results
 from cdmllab.errors import DataError
 
-EACH = 40  # inputs of a reader, beside its seeds
+EACH = 25  # inputs of a reader, beside its seeds; fewer of a slow one
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,12 +24,12 @@ def _server():
 
 @pytest.mark.parametrize("name", REAL)
 def test_damaged_files_are_read_or_refused_in_a_sentence(name):
-    seeds = len(REAL[name].seeds())
-    tally = harness.run(name, "readers", range(seeds + EACH), seed=1)
+    inputs = len(REAL[name].seeds()) + round(EACH * min(1.0, REAL[name].weight))
+    tally = harness.run(name, "readers", range(inputs), seed=1)
     assert tally.faults == []
-    assert tally.kinds.total() == seeds + EACH
+    assert tally.kinds.total() == inputs
     assert tally.kinds["read"] >= 1
-    assert tally.kinds["refused"] >= 1 or name == "journals"
+    assert tally.kinds["refused"] >= 1 or name.startswith("journals")
 
 
 def refuse(folder):
