@@ -16,7 +16,8 @@ def release(tmp_path_factory):
     x = preprocessing.apply(faces.render(labels + 5_000, index=index, size=32, strength=0.65), used)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = backbones.create("small", **OPTIONS).speed_up(precision="bfloat16", channels_last=True)
+        fast = backbones.fast_precision(torch.device("cpu"))
+        net = backbones.create("small", **OPTIONS).speed_up(precision=fast, channels_last=True)
         head = heads.create("cosface", embedding_dim=32, num_identities=people, scale=16.0, margin_cos=0.1)
         optimiser = torch.optim.SGD([*net.parameters(), *head.parameters()], lr=0.1, momentum=0.9, weight_decay=5e-4)
         for step in range(steps):
