@@ -123,7 +123,8 @@ def test_npz_of_pictures_and_pairs_is_a_protocol(tmp_path):
         ({"images": None}, "own.npz has no array 'images'; it has first, second, same"),
         ({"images": np.zeros((6, 3, 4, 4), np.uint8)}, r"images must be uint8 of shape \(n, height, width, 1 or 3\)"),
         ({"images": np.zeros((6, 4, 4, 3))}, "images must be uint8"),
-        ({"same": np.ones(4)}, "all 4 pairs of protocol .*own.npz are genuine"),
+        ({"same": np.ones(4, dtype=np.int64)}, "all 4 pairs of protocol .*own.npz are genuine"),
+        ({"same": np.ones(4)}, "same must be whole numbers of shape .n,., got float64"),
         ({"second": np.arange(4) + 9}, "a pair names picture 9, and there are only 6"),
     ],
 )
