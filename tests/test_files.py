@@ -153,3 +153,13 @@ def test_a_workshop_is_gone_at_the_end_and_takes_old_ones_along(tmp_path):
             (place / "a").write_text("a")
             assert not left.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".work-busy", ".work-new"]
+
+
+@pytest.mark.parametrize("name", ["/a", "//host/a", "\\a", "a/../b", "..", "c:a", "./c:a", "c:\\a", "a\0b"])
+def test_names_that_lead_outside_a_folder_on_any_system(name):
+    assert files.leads_outside(name)
+
+
+@pytest.mark.parametrize("name", ["a", "a/b.jpg", "./a", "a..b/c", "a/b:c", ""])
+def test_names_that_stay_below_a_folder(name):
+    assert not files.leads_outside(name)

@@ -10,7 +10,7 @@ import time
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
@@ -98,6 +98,13 @@ def printable(name: str) -> str:
     if name.isprintable() and "\\" not in name:
         return name
     return "".join(_escaped(character) for character in name)
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a name from a stranger is no path below a folder, on this system or on Windows."""
+    slashed = name.replace("\\", "/")
+    parts = PurePosixPath(slashed).parts
+    return slashed.startswith("/") or ".." in parts or ":" in "".join(parts[:1]) or "\0" in slashed
 
 
 def sync(path: Path | str) -> None:

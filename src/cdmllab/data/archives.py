@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from cdmllab.errors import CdmlLabError, DataError, cause, plain
-from cdmllab.files import opened, printable, replacing
+from cdmllab.files import leads_outside, opened, printable, replacing
 
 _BLOCK_BYTES = 2**20
 _LARGEST = 1 << 42  # bytes of an archive
@@ -215,11 +215,11 @@ def _extracted(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 def _inside(name: str, path: Path) -> str:
     """A member's name, seen to stay inside the folder it is unpacked into; empty for that folder itself."""
-    slashed = name.replace("\\", "/")
-    parts = PurePosixPath(slashed).parts
-    if slashed.startswith("/") or ".." in parts or ":" in slashed.split("/")[0] or "\0" in slashed:
+    if leads_outside(name):
         said = plain(name, 100)
         raise DataError(f"{path} is refused: its member {said!r} leads outside the folder it would be unpacked into")
+    slashed = name.replace("\\", "/")
+    parts = PurePosixPath(slashed).parts
     longest = max((len(part.encode("utf-8", "surrogatepass")) for part in parts), default=0)
     if len(slashed) > _LONGEST_NAME or longest > _LONGEST_PART or len(parts) > _DEEPEST:
         raise DataError(f"{path} is refused: the name of its member {plain(name, 60)!r} is too long for a file system")

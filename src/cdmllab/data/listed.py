@@ -112,7 +112,6 @@ def refuse_outside(name: str, path: Path) -> None:
     ------
     DataError : it is not
     """
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    leads_out = not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]
-    if leads_out or len(name) > _LONGEST or any(ord(character) < 32 for character in name):
+    nothing = not PurePosixPath(name.replace("\\", "/")).parts
+    if nothing or files.leads_outside(name) or len(name) > _LONGEST or any(ord(character) < 32 for character in name):
         raise DataError(f"{path} names {plain(name, 80)!r}, which is no image below the data set's folder")
