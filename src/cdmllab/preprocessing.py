@@ -50,7 +50,7 @@ def check(given: Mapping[str, Any]) -> Preprocessing:
         )
     if given["channels"] not in ORDERS:
         raise ValueError(f"preprocessing: channels must be one of {', '.join(ORDERS)}, got {given['channels']!r}")
-    count = 1 if given["channels"] == "grey" else 3
+    count = channels_of(given)
     plain: Preprocessing = {"channels": given["channels"]}
     for key in ("mean", "std"):
         value = given[key]
@@ -85,11 +85,16 @@ def crop_of(given: Mapping[str, Any]) -> tuple[float, float, float, float]:
     return left, top, right, bottom
 
 
+def channels_of(given: Mapping[str, Any]) -> int:
+    """How many channels a network's input has: 1 for grey, 3 for colour."""
+    return 1 if given["channels"] == "grey" else 3
+
+
 def usual(given: Mapping[str, Any]) -> Preprocessing:
     """insightface's normalisation with another preprocessing's size, crop and channels."""
     plain = check(given)
     kept = {"crop": plain["crop"]} if "crop" in plain else {}
-    return standard(1 if plain["channels"] == "grey" else 3, plain["size"]) | kept
+    return standard(channels_of(plain), plain["size"]) | kept
 
 
 def apply(pictures: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
@@ -107,7 +112,7 @@ def apply(pictures: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
     ValueError : pictures of another type or size
     """
     plain = check(preprocessing)
-    size, wants = plain["size"], 1 if plain["channels"] == "grey" else 3
+    size, wants = plain["size"], channels_of(plain)
     shape = tuple(pictures.shape)
     if pictures.dtype != torch.uint8 or len(shape) != 4 or shape[1] not in (1, 3) or shape[2:] != (size, size):
         raise ValueError(f"pictures must be uint8 of shape (b, 1 or 3, {size}, {size}), got {pictures.dtype} {shape}")

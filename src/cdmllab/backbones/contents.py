@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cdmllab.backbones.base import Backbone
 from cdmllab.errors import DataError, plain
-from cdmllab.preprocessing import Preprocessing
+from cdmllab.preprocessing import Preprocessing, channels_of
 
 _TYPES = (
     torch.float64,
@@ -55,7 +55,7 @@ def check_input(net: Backbone, preprocessing: Preprocessing, path: Path | str) -
     ------
     DataError : says what it is
     """
-    channels = 1 if preprocessing["channels"] == "grey" else 3
+    channels = channels_of(preprocessing)
     if (preprocessing["size"], channels) != (net.size, net.channels):
         given = f"{channels} x {plain(preprocessing['size'], 20)} pixels"
         raise DataError(f"{path}: its preprocessing gives {given}, and the network takes {net.channels} x {net.size}")

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from cdmllab.backbones.base import Backbone
-from cdmllab.backbones.layers import conv3x3, global_depthwise, unit_gain_norm
+from cdmllab.backbones.layers import conv3x3, global_depthwise, shortcut, unit_gain_norm
 
 BlockKind = Literal["basic", "separable", "bottleneck"]
 Downsample = Literal["late", "early", "stem"]
@@ -57,9 +57,7 @@ class Block(nn.Module):
         self.bn3 = nn.BatchNorm2d(width_out)
         self.downsample = None
         if stride != 1 or width_in != width_out:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(width_in, width_out, 1, stride=stride, bias=False), nn.BatchNorm2d(width_out)
-            )
+            self.downsample = shortcut(width_in, width_out, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (b, width_in, h, w) to (b, width_out, ceil(h / stride), ceil(w / stride))."""

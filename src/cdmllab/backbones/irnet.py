@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from cdmllab.backbones.base import Backbone
+from cdmllab.backbones.layers import shortcut
 
 SIZES = (16, 448)
 
@@ -28,9 +29,7 @@ class IRBlock(nn.Module):
         if width_in == width_out:
             self.shortcut_layer = nn.MaxPool2d(1, stride)  # every second place, or all of them
         else:
-            self.shortcut_layer = nn.Sequential(
-                nn.Conv2d(width_in, width_out, 1, stride, bias=False), nn.BatchNorm2d(width_out)
-            )
+            self.shortcut_layer = shortcut(width_in, width_out, stride)
         self.res_layer = nn.Sequential(
             nn.BatchNorm2d(width_in),
             nn.Conv2d(width_in, width_out, 3, 1, 1, bias=False),

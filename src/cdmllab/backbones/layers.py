@@ -17,6 +17,11 @@ def conv3x3(width_in: int, width_out: int, stride: int = 1, *, separable: bool =
     return nn.Sequential(OrderedDict(depthwise=depthwise, pointwise=pointwise))
 
 
+def shortcut(width_in: int, width_out: int, stride: int) -> nn.Sequential:
+    """What a block's input passes to fit its output: a 1x1 convolution and a normalisation."""
+    return nn.Sequential(nn.Conv2d(width_in, width_out, 1, stride, bias=False), nn.BatchNorm2d(width_out))
+
+
 def global_depthwise(width: int, side: int) -> nn.Sequential:
     """One number a channel, a learnt weighting of its places: (b, width, side, side) to (b, width)."""
     return nn.Sequential(nn.Conv2d(width, width, side, groups=width, bias=False), nn.BatchNorm2d(width), nn.Flatten())

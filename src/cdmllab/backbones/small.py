@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from cdmllab.backbones.base import Backbone
+from cdmllab.backbones.layers import shortcut
 
 SIZES = (8, 224)
 
@@ -20,9 +21,7 @@ class Block(nn.Module):
             nn.Conv2d(width_out, width_out, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(width_out),
         )
-        self.shortcut = nn.Sequential(
-            nn.Conv2d(width_in, width_out, 1, stride=2, bias=False), nn.BatchNorm2d(width_out)
-        )
+        self.shortcut = shortcut(width_in, width_out, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (b, width_in, h, w) to (b, width_out, ceil(h/2), ceil(w/2))."""

@@ -147,7 +147,7 @@ def save_release(
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"a release is a .safetensors file, got {path}")
     plain = steps.check(preprocessing or steps.standard(net.channels, net.size))
-    if plain["size"] != net.size or (1 if plain["channels"] == "grey" else 3) != net.channels:
+    if plain["size"] != net.size or steps.channels_of(plain) != net.channels:
         raise ValueError(f"the network takes {net.channels} x {net.size} x {net.size}, its preprocessing gives {plain}")
     state = {key: value.contiguous() for key, value in net.state_dict().items()}
     soundness.check(state, path)

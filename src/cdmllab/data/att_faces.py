@@ -11,10 +11,11 @@ from cdmllab.data import roots
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import resize
 from cdmllab.data.decode import decode, stored
-from cdmllab.data.folders import below, listing, natural
+from cdmllab.data.folders import below, listing
 from cdmllab.data.pairs import Pairs
 from cdmllab.data.people import disjoint_pairs
 from cdmllab.data.sets import ArraySet
+from cdmllab.data.walk import natural
 from cdmllab.errors import DataError
 
 FOLDS = 10

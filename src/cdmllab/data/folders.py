@@ -11,7 +11,6 @@ from PIL import Image
 from cdmllab.data.decode import Colour, decode, stored
 from cdmllab.data.sets import ArraySet
 from cdmllab.data.walk import FEW, SUFFIXES, LeftOut, summary, walk
-from cdmllab.data.walk import natural as natural
 from cdmllab.errors import DataError
 from cdmllab.files import printable, replacing
 

@@ -18,9 +18,10 @@ from cdmllab.data import lfw_lists, roots
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import Box, Square, crop, part_of, resize
 from cdmllab.data.decode import Colour, decode, stored
-from cdmllab.data.folders import below, natural
+from cdmllab.data.folders import below
 from cdmllab.data.pairs import Pairs
 from cdmllab.data.sets import ArraySet, Subset, without
+from cdmllab.data.walk import natural
 from cdmllab.errors import DataError
 from cdmllab.files import read_record
 

@@ -14,8 +14,9 @@ from cdmllab.data import roots
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import resize
 from cdmllab.data.decode import decode, stored
-from cdmllab.data.folders import below, listing, natural
+from cdmllab.data.folders import below, listing
 from cdmllab.data.sets import ArraySet
+from cdmllab.data.walk import natural
 from cdmllab.errors import DataError
 
 PARTS = ("images_background", "images_evaluation", "images_background_small1", "images_background_small2")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cdmllab.errors import CdmlLabError, DataError, plain
 from cdmllab.files import read_bytes
-from cdmllab.preprocessing import INSIGHTFACE, Preprocessing, check
+from cdmllab.preprocessing import INSIGHTFACE, Preprocessing, channels_of, check
 
 OWN_INPUT = "cdmllab.input"  # under this key our exports keep the preprocessing of what they take
 _FIRST_NODES = 8
@@ -46,8 +46,11 @@ class OnnxNetwork(nn.Module):
         given, out = _ends(path, self._session)
         self.batch, channels, self.size = _shape(path, given)
         self._input, self._output, self._type = given.name, out.name, _TYPES[given.type]
-        self.preprocessing = _preprocessing(path, self._session, channels, self.size)
-        self.register_buffer("sha256", _digest(path))
+        import onnx
+
+        graph = onnx.load(str(path), load_external_data=False).graph
+        self.preprocessing = _preprocessing(path, graph, self._session, channels, self.size)
+        self.register_buffer("sha256", _digest(path, graph))
 
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings float32, shape (b, d); in portions where the file fixes the batch.
@@ -111,7 +114,7 @@ def _shape(path: Path, given: Any) -> tuple[int | None, int, int]:
     return shape[0] if isinstance(shape[0], int) else None, shape[1], shape[2]
 
 
-def _preprocessing(path: Path, session: Any, channels: int, size: int) -> Preprocessing:
+def _preprocessing(path: Path, graph: Any, session: Any, channels: int, size: int) -> Preprocessing:
     """What the file itself says, or insightface's rule for its own recognition models.
 
     A model with a subtraction and a multiplication among its first nodes, by the names that MXNet's
@@ -124,25 +127,20 @@ def _preprocessing(path: Path, session: Any, channels: int, size: int) -> Prepro
             plain = check(json.loads(said))
         except (TypeError, ValueError) as error:
             raise CdmlLabError(f"{path}: what it says of its input is broken: {error}") from error
-        if plain["size"] != size or (1 if plain["channels"] == "grey" else 3) != channels:
+        if plain["size"] != size or channels_of(plain) != channels:
             raise CdmlLabError(f"{path} takes {channels} x {size} x {size}, and says of its input {said}")
         return plain
     if channels != 3:
         raise CdmlLabError(f"{path} takes grey images and does not say how they are normalised")
-    import onnx
-
-    graph = onnx.load(str(path), load_external_data=False).graph
     first = [node.name for node in graph.node[:_FIRST_NODES]]
     inside = all(any(name.startswith(kind) for name in first) for kind in (("Sub", "_minus"), ("Mul", "_mul")))
     own = {"mean": [0.0] * 3, "std": [1.0 / 255.0] * 3} if inside else {}
     return {**INSIGHTFACE, "size": size, **own}
 
 
-def _digest(path: Path) -> Tensor:
-    import onnx
+def _digest(path: Path, graph: Any) -> Tensor:
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-    graph = onnx.load(str(path), load_external_data=False).graph
     outside = {ExternalDataInfo(tensor).location for tensor in graph.initializer if uses_external_data(tensor)}
     for name in sorted(outside):
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from cdmllab import backbones, runs, training
 from cdmllab.backbones import Backbone, checkpoints, weights
 from cdmllab.errors import CdmlLabError
-from cdmllab.preprocessing import INSIGHTFACE, Preprocessing, check
+from cdmllab.preprocessing import INSIGHTFACE, Preprocessing, channels_of, check
 from cdmllab.runs import Run
 
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".tar")  # of .pth.tar too
@@ -86,7 +86,7 @@ def from_checkpoint(path: Path, name: str, preprocessing: dict[str, Any]) -> Sou
         used = check({**usual, **preprocessing, "size": net.size})
     except ValueError as error:
         raise CdmlLabError(str(error)) from error
-    if (1 if used["channels"] == "grey" else 3) != net.channels:
+    if channels_of(used) != net.channels:
         raise CdmlLabError(f"{path}: {fitting} takes {net.channels} channels, and --channels says {used['channels']}")
     options = weights.implied(fitting, origin)
     return Source(net, fitting, options, used, {}, runs.provenance()["git_commit"] or "")
