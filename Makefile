@@ -29,7 +29,7 @@ book: setup  ## run what changed, then build book/_build/html/index.html (PROFIL
 	$(BIN)/cdmllab book build --profile $(PROFILE)
 
 test: setup  ## every test; the browser tests need Chromium
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses auto --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 
 check: setup  ## ruff, mypy, import rules, notebooks in step with chapters, results with their provenance
 	$(BIN)/ruff check

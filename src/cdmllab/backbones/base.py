@@ -75,8 +75,8 @@ class Backbone(nn.Module):
         c, s = self.channels, self.size
         if pictures.ndim != 4 or pictures.shape[1:] != (c, s, s):
             raise ValueError(f"pictures must have shape (b, {c}, {s}, {s}), got {tuple(pictures.shape)}")
-        if self._channels_last:
-            pictures = pictures.contiguous(memory_format=torch.channels_last)
+        order = torch.channels_last if self._channels_last else torch.contiguous_format
+        pictures = pictures.contiguous(memory_format=order)
         dtype, device = _DTYPES[self._precision], pictures.device.type
         with torch.autocast(device, dtype) if dtype else nullcontext():
             maps = self.trunk(pictures)
@@ -96,7 +96,8 @@ class Backbone(nn.Module):
         Parameters
         ----------
         precision : of the trunk's products, by autocast; the output part stays in the parameters' precision
-        channels_last : keep the channels of a pixel together in memory, which the fast convolutions want
+        channels_last : keep the channels of a pixel together in memory, which the fast convolutions want; networks so
+            narrow that oneDNN computes them wrongly that way stay as they are
         checkpointing : in training keep only the input of every block and compute the rest again on the way back
         compiled : let torch.compile fuse what it can; the first call takes long
 
@@ -108,6 +109,7 @@ class Backbone(nn.Module):
             raise ValueError(f"precision must be one of {', '.join(_DTYPES)}, got {precision!r}")
         if checkpointing and compiled:
             raise ValueError("checkpointing and compiled exclude each other: the compiler plans memory by itself")
+        channels_last = channels_last and not _too_narrow(self)
         self._precision, self._channels_last, self._checkpointing = precision, channels_last, checkpointing
         self.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
         self._compiled_call_impl = None
@@ -127,6 +129,16 @@ class Backbone(nn.Module):
     def _parameter_dtype(self) -> torch.dtype:
         # Of the first running mean: the replicas of nn.DataParallel have buffers but no parameters.
         return next(self.buffers()).dtype
+
+
+def _too_narrow(network: nn.Module) -> bool:
+    """Whether a strided 1x1 convolution reads fewer channels than a vector register holds, 16 with AVX-512.
+
+    On its way back oneDNN then writes past its workspace if the channels come last: wrong gradients, a crash, or
+    threads that wait for ever (https://github.com/uxlfoundation/oneDNN/issues/6035; torch 2.15 on CPUs has the fault).
+    """
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    return any(c.kernel_size == (1, 1) and c.stride != (1, 1) and c.in_channels < 16 for c in convolutions)
 
 
 @contextmanager
