@@ -45,12 +45,40 @@ def test_figure_glued_in_another_page_is_drawn(miniature):
     assert 'id="glue1-' in text
 
 
-def test_figures_without_a_text_are_warnings(build_miniature):
-    glued = "```{glue} fig-glued\n:doc: notebook.ipynb\n```"
-    _, warnings = build_miniature(page=f"# A page\n\n![](drawing.svg)\n\n{glued}")
+MISTAKES = {
+    "```{cdml-widget} hologram\n```": "cdml-widget: unknown widget 'hologram'; there are cdml_at_work",
+    "```{cdml-widget} target_logit\n:m9: 1\n```": "Unknown option keys: ['m9']",
+    "```{cdml-widget} target_logit\n:m1: 99\n```": "'m1' trait of a TargetLogit instance should not be",
+    "```{cdml-widget} target_logit\n:s: big\n```": "could not convert string to float",
+    "```{cdml-widget} threshold\n```": "Threshold shows what a run has found: give it genuine, impostor",
+    '<div class="cdml-widget" data-widget="gone"></div>': "unknown widget 'gone'",
+}
+FIGURES = "![](drawing.svg)\n\n```{glue} fig-glued\n:doc: notebook.ipynb\n```"
+FORMULAS = "With ({math}`x`), {math}`y`. And {math}`z` alone."
+TABLE = "| a |\n|---|\n| `do x_y/z` |\n\nOutside `x/z`."
+
+
+@pytest.fixture(scope="module")
+def other_pages(build_miniature):
+    """A miniature with pages that hold the faults, the formulas and the table above, and its lines of warning."""
+    wrong = "\n\n".join(MISTAKES)
+    folder, warnings = build_miniature(
+        page=f"# Widgets\n\n{wrong}", two=f"# Figures\n\n{FIGURES}", glued=f"# Text\n\n{FORMULAS}\n\n{TABLE}"
+    )
+    return folder, [line for line in warnings.splitlines() if "WARNING" in line]
+
+
+def test_only_the_pages_with_faults_are_warned_of(other_pages):
+    _, warnings = other_pages
+    assert len(warnings) == len(MISTAKES) + 2
+    assert not [line for line in warnings if "glued.md" in line]
+
+
+def test_figures_without_a_text_are_warnings(other_pages):
+    _, warnings = other_pages
     for name in ("drawing.svg", "fig-glued"):
-        assert f"the drawing {name} has neither a caption nor an alt text" in warnings
-    assert warnings.count("WARNING") == 2
+        words = f"the drawing {name} has neither a caption nor an alt text"
+        assert [line for line in warnings if words in line and "two.md" in line], name
 
 
 def test_drawing_keeps_embedded_pixels_and_asked_width(cdml_svg):
@@ -83,26 +111,14 @@ def test_notebook_output_becomes_the_static_widget_alone(miniature):
     assert not re.search(r"require(\.min)?\.js|html-manager|embed-amd", text)
 
 
-def test_wrong_widgets_are_warnings(build_miniature):
-    mistakes = {
-        "```{cdml-widget} hologram\n```": "cdml-widget: unknown widget 'hologram'; there are cdml_at_work",
-        "```{cdml-widget} target_logit\n:m9: 1\n```": "Unknown option keys: ['m9']",
-        "```{cdml-widget} target_logit\n:m1: 99\n```": "'m1' trait of a TargetLogit instance should not be",
-        "```{cdml-widget} target_logit\n:s: big\n```": "could not convert string to float",
-        "```{cdml-widget} threshold\n```": "Threshold shows what a run has found: give it genuine, impostor",
-        '<div class="cdml-widget" data-widget="gone"></div>': "unknown widget 'gone'",
-    }
-    _, warnings = build_miniature(page="# A page\n\n" + "\n\n".join(mistakes))
-    lines = [line for line in warnings.splitlines() if "WARNING" in line]
-    for words in mistakes.values():
-        assert [line for line in lines if words in line and "page" in line], words
-    assert len(lines) == len(mistakes)
+def test_wrong_widgets_are_warnings(other_pages):
+    _, warnings = other_pages
+    for words in MISTAKES.values():
+        assert [line for line in warnings if words in line and "page" in line], words
 
 
-def test_formulas_stay_beside_the_signs_that_touch_them(build_miniature):
-    folder, warnings = build_miniature(page="# A page\n\nWith ({math}`x`), {math}`y`. And {math}`z` alone.\n")
-    assert warnings == ""
-    text = (folder / "page.html").read_text(encoding="utf-8")
+def test_formulas_stay_beside_the_signs_that_touch_them(other_pages):
+    text = (other_pages[0] / "glued.html").read_text(encoding="utf-8")
     found = re.findall(r'<span class="cdml-unbroken">([^<]*)<span class="math[^>]*>([^<]*)</span>([^<]*)</span>', text)
     assert [(before, formula.strip("\\()"), after) for before, formula, after in found] == [
         ("(", "x", "),"),
@@ -110,9 +126,7 @@ def test_formulas_stay_beside_the_signs_that_touch_them(build_miniature):
     ]
 
 
-def test_names_in_tables_may_end_a_line_after_a_slash(build_miniature):
-    folder, warnings = build_miniature(page="# A page\n\n| a |\n|---|\n| `do x_y/z` |\n\nOutside `x/z`.\n")
-    assert warnings == ""
-    text = (folder / "page.html").read_text(encoding="utf-8")
+def test_names_in_tables_may_end_a_line_after_a_slash(other_pages):
+    text = (other_pages[0] / "glued.html").read_text(encoding="utf-8")
     codes = [re.sub(r"</?(?!wbr)[^>]+>", "", code) for code in re.findall(r"<code.*?</code>", text)]
     assert codes == ["do x_<wbr>y/<wbr>z", "x/z"]
