@@ -19,10 +19,11 @@ import torch
 from common import interleaved, write
 
 from cdmllab import backbones, preprocessing
-from cdmllab.backbones import Backbone, complexity, published
+from cdmllab.backbones import Backbone, complexity
 from cdmllab.export import int8, onnx_file, openvino_ir, pictures
 from cdmllab.export.agreement import Embed, Floats, cosines
 from cdmllab.export.source import Source
+from cdmllab.results import published_backbones
 
 REFERENCE, YARDSTICK = "eager", "r18 eager"
 TORCH_WAYS = {
@@ -75,7 +76,7 @@ def in_torch(name: str, net: Backbone, **options: object) -> Embed:
 def measure(name: str, batches: list[int], rounds: int, yardstick: Embed, shown: torch.Tensor) -> dict[str, object]:
     torch.compiler.reset()  # compiled forms of the networks before this one count towards dynamo's limit
     net = network(name, shown)
-    row = published.TABLE[name]
+    row = published_backbones.TABLE[name]
     with TemporaryDirectory() as folder:
         running = ways(net, name, Path(folder), shown)
         # one at a time: a compiled network is compiled anew for another number of pictures
@@ -92,7 +93,7 @@ def measure(name: str, batches: list[int], rounds: int, yardstick: Embed, shown:
         "backbone": name,
         "gmacs": complexity.cost(net).gmacs,
         "published_cpu_ms": row.cpu_ms,
-        "published_ratio_to_r18": round(row.cpu_ms / published.TABLE["r18"].cpu_ms, 3),
+        "published_ratio_to_r18": round(row.cpu_ms / published_backbones.TABLE["r18"].cpu_ms, 3),
         "ways": [
             {
                 "way": way,
@@ -126,7 +127,9 @@ def show(result: dict[str, object]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7, help="of single pictures; of batches half as many")
-    parser.add_argument("--models", nargs="+", choices=list(published.TABLE), default=list(published.TABLE))
+    parser.add_argument(
+        "--models", nargs="+", choices=list(published_backbones.TABLE), default=list(published_backbones.TABLE)
+    )
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 64])
     parser.add_argument("--quick", action="store_true", help="two models, one picture, nothing written")
     chosen = parser.parse_args()
@@ -139,7 +142,7 @@ def main() -> None:
     for name in models:
         results.append(measure(name, batches, chosen.rounds, yardstick, shown))
         show(results[-1])
-    whole = models == list(published.TABLE) and 1 in batches
+    whole = models == list(published_backbones.TABLE) and 1 in batches
     if whole:
         print(f"\nwritten to {write('backbones', {'rounds': chosen.rounds, 'models': results})}", file=sys.stderr)
 

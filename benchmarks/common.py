@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from cdmllab.files import write_text
+from cdmllab._util.files import write_text
 from cdmllab.runs import processor, provenance
 
 _BEGAN = time.perf_counter()

@@ -21,7 +21,7 @@ from common import write
 
 from cdmllab.faces import FaceWorld
 from cdmllab.faces.cache import PARAMETERS, CachedWorld
-from cdmllab.training import presets, sources
+from cdmllab.training import datasets, presets
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SIZES = {32: 1024, 64: 512, 112: 192, 224: 48}  # pictures a portion, of one process
@@ -54,7 +54,7 @@ def measure(pool: ProcessPoolExecutor, workers: int, size: int, rounds: int) -> 
 def casia() -> dict[str, float]:
     data = presets.load("lab/gpu/r18_lite_arcface").data
     began, start = time(), perf_counter()
-    world = sources.load(data.name, data.options)
+    world = datasets.load(data.name, data.options)
     seconds = perf_counter() - start
     assert isinstance(world, CachedWorld)
     if (world.folder / PARAMETERS).stat().st_mtime < began - 1.0:

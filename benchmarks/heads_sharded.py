@@ -25,7 +25,7 @@ from common import Peak, interleaved, write
 from torch import Tensor
 
 from cdmllab import heads
-from cdmllab.files import write_text
+from cdmllab._util.files import write_text
 
 DIM, SCALE, RANKS = 512, 64.0, 2
 SHAPES = {"casia": (128, 10_575), "ms1mv3": (256, 93_431)}

@@ -18,12 +18,12 @@ from common import ROOT
 from numpy.typing import NDArray
 
 from cdmllab import evaluate, runs, training
+from cdmllab._util.files import write_text
 from cdmllab.backbones import weights
 from cdmllab.faces import difficulty
-from cdmllab.files import write_text
 from cdmllab.metrics import templates, verification
 from cdmllab.training import presets
-from cdmllab.training.loop import BACKBONE, prepare
+from cdmllab.training.entry import BACKBONE, prepare
 
 PRESET, SIZE = "lab/cpu/arcface", 32
 

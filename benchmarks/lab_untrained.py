@@ -13,10 +13,10 @@ import torch
 from common import ROOT
 
 from cdmllab import backbones, evaluate, runs
+from cdmllab._util.files import write_text
 from cdmllab.evaluate import protocols
-from cdmllab.files import write_text
-from cdmllab.sweeps import Recorded
-from cdmllab.training.loop import prepare
+from cdmllab.results.sweeps import Recorded
+from cdmllab.training.entry import prepare
 
 PROTOCOLS = ("lab/lfw", "lab/cfp_fp", "lab/calfw")
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from cdmllab import backbones, evaluate, runs
+from cdmllab._util.files import write_text
 from cdmllab.data import lfw
 from cdmllab.evaluate import protocols
-from cdmllab.files import write_text
 from cdmllab.training import prepare
 
 SIZE, COMPONENTS, SEED = 48, 100, 0

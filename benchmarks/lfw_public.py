@@ -17,12 +17,12 @@ from common import ROOT
 from numpy.typing import NDArray
 
 from cdmllab import preprocessing, runs
+from cdmllab._util.files import write_text
 from cdmllab.backbones import Backbone, weights
-from cdmllab.data import lfw, roots
+from cdmllab.data import lfw, paths
 from cdmllab.errors import DataError
 from cdmllab.evaluate import Evaluation, embed, evaluate, features, protocols, scores
-from cdmllab.files import write_text
-from cdmllab.metrics import calibration, errors
+from cdmllab.metrics import calibration, error_rates
 
 RELEASE, SIZE, BATCH, WORST = "dlib_resnet/dlib_resnet.safetensors", 150, 64, 12
 PROTOCOL = "lfw/view2"
@@ -54,7 +54,7 @@ def at_published_threshold(found: features.Features) -> dict[str, Any]:
 
 def worst(done: Evaluation, files: Sequence[str], pairs: tuple[NDArray[np.int64], NDArray[np.int64]]) -> dict[str, Any]:
     """The pairs furthest on the wrong side, by their place in View 2's list and their files."""
-    found = errors.worst(done.scores, done.same, WORST)
+    found = error_rates.worst(done.scores, done.same, WORST)
     return {
         kind: [
             {"pair": k, "first": files[pairs[0][k]], "second": files[pairs[1][k]], "cosine": float(done.scores[k])}
@@ -85,7 +85,7 @@ def other_crops(net: Backbone, given: dict[str, Any], own: Evaluation) -> Iterat
 
 def main() -> None:
     torch.set_num_threads(1)
-    path = roots.find(RELEASE)
+    path = paths.find(RELEASE)
     if path is None:
         raise DataError(f"{RELEASE} is not there: `python data_scripts/dlib_resnet.py` makes it")
     net, said = weights.load_release(path)

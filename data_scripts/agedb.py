@@ -6,10 +6,10 @@ Wants ``agedb/04_FINAL_protocol_30_years.mat`` and ``agedb/03_Protocol_Images``:
 AgeDB.zip by hand. With ``agedb/landmarks.txt`` (lines ``name.jpg x1 y1 ... x5 y5``) the faces are aligned.
 """
 
-from cdmllab.data import pair_lists, prepare, recipes
+from cdmllab.data import build_steps, pair_lists, script_job
 
 
-def make(job: prepare.Job) -> None:
+def make(job: script_job.Job) -> None:
     """AgeDB-30: protocol and pictures to verification/agedb_30.bin."""
     protocol = job.need("agedb/04_FINAL_protocol_30_years.mat")
     images = job.need("agedb/03_Protocol_Images")
@@ -18,8 +18,8 @@ def make(job: prepare.Job) -> None:
         return
     job.check(protocol)
     marks = job.have("agedb/landmarks.txt")
-    recipes.pair_list_bin(job, "agedb_30", pair_lists.agedb(protocol), images.parent, marks)
+    build_steps.pair_list_bin(job, "agedb_30", pair_lists.agedb(protocol), images.parent, marks)
 
 
 if __name__ == "__main__":
-    prepare.main(__file__, make)
+    script_job.main(__file__, make)

@@ -6,12 +6,12 @@ Wants ``att_faces`` with one folder a person (s1 .. s40) of PGM pictures, or ``a
 92 x 112 pixels; smaller copies are told.
 """
 
-from cdmllab.data import att_faces, prepare
+from cdmllab.data import att_faces, script_job
 
 ORIGINAL = (112, 92)  # height and width, pixels
 
 
-def make(job: prepare.Job) -> None:
+def make(job: script_job.Job) -> None:
     """AT&T faces: count them."""
     place = job.need("att_faces", "att_faces.zip")
     if not place.exists():
@@ -28,4 +28,4 @@ def _count() -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    prepare.main(__file__, make)
+    script_job.main(__file__, make)

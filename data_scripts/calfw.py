@@ -6,13 +6,13 @@ Wants ``calfw/pairs_CALFW.txt`` and ``calfw/images``, or ``calfw/calfw.zip``; ra
 ``calfw/CA_landmarks`` (one file a picture, as handed out) or ``calfw/landmarks.txt`` the faces are aligned.
 """
 
-from cdmllab.data import prepare, recipes
+from cdmllab.data import build_steps, script_job
 
 
-def make(job: prepare.Job) -> None:
+def make(job: script_job.Job) -> None:
     """CALFW: pair list and pictures to verification/calfw.bin."""
-    recipes.calfw_bin(job, "calfw", landmarks="CA_landmarks")
+    build_steps.calfw_bin(job, "calfw", landmarks="CA_landmarks")
 
 
 if __name__ == "__main__":
-    prepare.main(__file__, make)
+    script_job.main(__file__, make)

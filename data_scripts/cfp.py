@@ -6,10 +6,10 @@ Wants ``cfp/Protocol`` and ``cfp/Data/Images``, or ``cfp/cfp-dataset.zip`` with 
 (lines ``Data/Images/001/frontal/01.jpg x1 y1 ... x5 y5``) the faces are aligned.
 """
 
-from cdmllab.data import pair_lists, prepare, recipes
+from cdmllab.data import build_steps, pair_lists, script_job
 
 
-def make(job: prepare.Job) -> None:
+def make(job: script_job.Job) -> None:
     """CFP: protocol and pictures to verification/cfp_ff.bin and cfp_fp.bin."""
     protocol = job.folder("cfp/Protocol", "cfp/cfp-dataset.zip")
     images = job.folder("cfp/Data/Images", "cfp/cfp-dataset.zip")
@@ -18,8 +18,8 @@ def make(job: prepare.Job) -> None:
         if job.dry_run and not protocol.exists():
             job.say(f"would make verification/{name}.bin")
         else:
-            recipes.pair_list_bin(job, name, pair_lists.cfp(protocol, kind), images.parents[1], marks)
+            build_steps.pair_list_bin(job, name, pair_lists.cfp(protocol, kind), images.parents[1], marks)
 
 
 if __name__ == "__main__":
-    prepare.main(__file__, make)
+    script_job.main(__file__, make)

@@ -6,13 +6,13 @@ Wants ``cplfw/pairs_CPLFW.txt`` and ``cplfw/images``, or ``cplfw/cplfw.zip``; ra
 ``cplfw/CP_landmarks`` (one file a picture, as handed out) or ``cplfw/landmarks.txt`` the faces are aligned.
 """
 
-from cdmllab.data import prepare, recipes
+from cdmllab.data import build_steps, script_job
 
 
-def make(job: prepare.Job) -> None:
+def make(job: script_job.Job) -> None:
     """CPLFW: pair list and pictures to verification/cplfw.bin."""
-    recipes.calfw_bin(job, "cplfw", landmarks="CP_landmarks")
+    build_steps.calfw_bin(job, "cplfw", landmarks="CP_landmarks")
 
 
 if __name__ == "__main__":
-    prepare.main(__file__, make)
+    script_job.main(__file__, make)

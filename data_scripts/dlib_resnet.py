@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from cdmllab import runs
 from cdmllab.backbones import dlib_resnet, weights
-from cdmllab.data import archives, prepare
+from cdmllab.data import archives, script_job
 from cdmllab.errors import DataError
 from cdmllab.export import convert
 
@@ -28,7 +28,7 @@ BIN, MANIFEST = (
 PEOPLE = 20  # of the face lab, on whom the ONNX file is compared with PyTorch
 
 
-def make(job: prepare.Job) -> None:
+def make(job: script_job.Job) -> None:
     """dlib's network: npm's tarball to a release and an ONNX file."""
     if job.fetch and job.have(TARBALL) is None:
         _download(job)
@@ -41,7 +41,7 @@ def make(job: prepare.Job) -> None:
     job.make(f"{NAME}/{NAME}.onnx", lambda target: _export(release, target), _side)
 
 
-def _download(job: prepare.Job) -> None:
+def _download(job: script_job.Job) -> None:
     """npm's own client fetches the package; none of its scripts is run."""
     target = job.out / TARBALL
     if job.dry_run:
@@ -61,7 +61,7 @@ def _download(job: prepare.Job) -> None:
         made.replace(target)
 
 
-def _convert(job: prepare.Job, tarball: Path, target: Path) -> None:
+def _convert(job: script_job.Job, tarball: Path, target: Path) -> None:
     with TemporaryDirectory(dir=target.parent, prefix=".convert-") as folder:
         for name, content in archives.members(tarball, lambda name: name in (BIN, MANIFEST)):
             file = Path(folder) / name
@@ -91,4 +91,4 @@ def _count(release: Path) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    prepare.main(__file__, make, fetches=True)
+    script_job.main(__file__, make, fetches=True)

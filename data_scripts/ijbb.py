@@ -6,13 +6,13 @@ Wants ``ijbb/meta/ijbb_face_tid_mid.txt``, ``ijbb_template_pair_label.txt``, ``i
 ``ijbb/loose_crop``, as InsightFace's evaluation has them.
 """
 
-from cdmllab.data import prepare, recipes
+from cdmllab.data import build_steps, script_job
 
 
-def make(job: prepare.Job) -> None:
+def make(job: script_job.Job) -> None:
     """IJB-B: check ijbb/meta and ijbb/loose_crop."""
-    recipes.ijb_check(job, "ijbb")
+    build_steps.ijb_check(job, "ijbb")
 
 
 if __name__ == "__main__":
-    prepare.main(__file__, make)
+    script_job.main(__file__, make)

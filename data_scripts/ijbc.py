@@ -6,13 +6,13 @@ Wants ``ijbc/meta/ijbc_face_tid_mid.txt``, ``ijbc_template_pair_label.txt``, ``i
 ``ijbc/loose_crop``, as InsightFace's evaluation has them.
 """
 
-from cdmllab.data import prepare, recipes
+from cdmllab.data import build_steps, script_job
 
 
-def make(job: prepare.Job) -> None:
+def make(job: script_job.Job) -> None:
     """IJB-C: check ijbc/meta and ijbc/loose_crop."""
-    recipes.ijb_check(job, "ijbc")
+    build_steps.ijb_check(job, "ijbc")
 
 
 if __name__ == "__main__":
-    prepare.main(__file__, make)
+    script_job.main(__file__, make)

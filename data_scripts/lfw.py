@@ -8,10 +8,10 @@ Wants ``lfw/lfwa.tar.gz`` (LFW-a, grey), or in colour ``lfw/lfw-deepfunneled.tgz
 names the people in the pairs of each fold, who must not be trained on when that fold is tested.
 """
 
-from cdmllab.data import lfw, prepare, recipes
+from cdmllab.data import build_steps, lfw, script_job
 
 
-def make(job: prepare.Job) -> None:
+def make(job: script_job.Job) -> None:
     """LFW: archive and pairs.txt to lfw_112/ and verification/lfw.bin."""
     found = {"images": lfw.archive(), "pairs": lfw.pair_file()}
     for what, place in found.items():
@@ -21,8 +21,8 @@ def make(job: prepare.Job) -> None:
     pairs = found["pairs"] or job.need(*lfw.VIEWS["2"])
     job.check(archive)
     job.check(pairs)
-    recipes.lfw_pack(job, archive, pairs)
+    build_steps.lfw_pack(job, archive, pairs)
 
 
 if __name__ == "__main__":
-    prepare.main(__file__, make)
+    script_job.main(__file__, make)

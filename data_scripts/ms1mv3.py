@@ -6,13 +6,13 @@ Wants ``ms1m-retinaface-t1`` (folder or zip) with train.rec, train.idx and prope
 person, from which it makes ``ms1mv3_112``.
 """
 
-from cdmllab.data import prepare, recipes
+from cdmllab.data import build_steps, script_job
 
 
-def make(job: prepare.Job) -> None:
+def make(job: script_job.Job) -> None:
     """MS1MV3: check the pack, or make ms1mv3_112/ from folders."""
-    recipes.training_pack(job, "ms1mv3_112", "ms1m-retinaface-t1", "ms1mv3", "ms1mv3.zip", "ms1mv3.tar.gz")
+    build_steps.training_pack(job, "ms1mv3_112", "ms1m-retinaface-t1", "ms1mv3", "ms1mv3.zip", "ms1mv3.tar.gz")
 
 
 if __name__ == "__main__":
-    prepare.main(__file__, make)
+    script_job.main(__file__, make)

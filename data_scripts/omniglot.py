@@ -10,11 +10,11 @@ from pathlib import Path
 
 from torchvision.datasets import Omniglot
 
-from cdmllab.data import omniglot, prepare
+from cdmllab.data import omniglot, script_job
 from cdmllab.errors import DataError
 
 
-def make(job: prepare.Job) -> None:
+def make(job: script_job.Job) -> None:
     """Omniglot: download and count."""
     if not _found(job):
         if job.dry_run:
@@ -31,7 +31,7 @@ def make(job: prepare.Job) -> None:
         job.verify(part, lambda part=part, place=place: _count(part, place))
 
 
-def _found(job: prepare.Job) -> dict[str, Path]:
+def _found(job: script_job.Job) -> dict[str, Path]:
     """The parts that are there, below the folder that is written to or in the data folders."""
     return {part: place for part in omniglot.PARTS if (place := job.have(*omniglot.places(part))) is not None}
 
@@ -42,4 +42,4 @@ def _count(part: str, place: Path) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    prepare.main(__file__, make)
+    script_job.main(__file__, make)

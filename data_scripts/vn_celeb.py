@@ -7,13 +7,13 @@ gallery's, the others are probes; no picture is both, and no person is in two fo
 (lines ``person/file.jpg x1 y1 ... x5 y5``) the faces are aligned.
 """
 
-from cdmllab.data import prepare, recipes
+from cdmllab.data import build_steps, script_job
 
 
-def make(job: prepare.Job) -> None:
+def make(job: script_job.Job) -> None:
     """VN-Celeb: identity folders to verification/vn_celeb.bin."""
-    recipes.gallery_bin(job, "vn_celeb", job.folder("vn_celeb/images", "vn_celeb/vn_celeb.zip"))
+    build_steps.gallery_bin(job, "vn_celeb", job.folder("vn_celeb/images", "vn_celeb/vn_celeb.zip"))
 
 
 if __name__ == "__main__":
-    prepare.main(__file__, make)
+    script_job.main(__file__, make)

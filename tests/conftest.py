@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from cdmllab.data import roots
+from cdmllab.data import paths
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
@@ -54,6 +54,6 @@ def data(tmp_path, monkeypatch):
     """An empty data folder, the only one there is."""
     folder = tmp_path / "data"
     folder.mkdir()
-    monkeypatch.setenv(roots.VARIABLE, str(folder))
-    monkeypatch.setattr(roots, "_own", tuple)
+    monkeypatch.setenv(paths.VARIABLE, str(folder))
+    monkeypatch.setattr(paths, "_own", tuple)
     return folder

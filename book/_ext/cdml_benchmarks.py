@@ -5,7 +5,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from cdmllab import measured
+from cdmllab.book import benchmark_tables
 
 logger = logging.getLogger(__name__)
 
@@ -17,10 +17,10 @@ class BenchmarkDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
-        if name not in measured.BENCHMARKS:
+        if name not in benchmark_tables.BENCHMARKS:
             logger.warning("cdml-benchmark: there is no benchmark called %s", name, location=self.get_location())
             return []
-        return self.parse_text_to_nodes(measured.page(name))
+        return self.parse_text_to_nodes(benchmark_tables.page(name))
 
 
 def setup(app: Sphinx) -> None:

@@ -11,7 +11,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from cdmllab import results
-from cdmllab.files import read_json
+from cdmllab._util.files import read_json
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from traitlets import TraitError
 
-from cdmllab import widgets
+from cdmllab.book import widgets
 
 HOST = Path(__file__).with_name("widget_host.js")
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"

@@ -27,13 +27,14 @@ import statistics
 import torch
 from myst_nb import glue
 
-from cdmllab import evaluate, exercises, notebook, plots
+from cdmllab import evaluate, plots
+from cdmllab.book import exercises, session
+from cdmllab.book.widgets import Hypersphere
 from cdmllab.data import digits, pairs
 from cdmllab.geometry import angle_between, unit
 from cdmllab.training import Config, Snapshots, embed, train
-from cdmllab.widgets import Hypersphere
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 
 # %% [markdown]
 # ## The question
@@ -49,7 +50,7 @@ lab = notebook.start(profile, seed)
 # %%
 known, held_out = digits.split(digits.load(range(7)), held_out=0.25)
 strangers = digits.load([7, 8, 9])
-notebook.tell(
+session.tell(
     n_train=len(known.labels),
     n_held_out=len(held_out.labels),
     n_strangers=len(strangers.labels),
@@ -186,7 +187,7 @@ for ax, (name, runs) in zip(axes, trained.items(), strict=True):
         names="0123456",
         title=plots.label(name),
     )
-notebook.tell(**{"fig-hero": fig})
+session.tell(**{"fig-hero": fig})
 
 # %% [markdown]
 # Each digit has gathered around its centre, and the centres have moved well apart. The eye cannot rank the globes;
@@ -281,11 +282,11 @@ accuracy |= {
 rows = [
     [
         plots.label(name),
-        *(notebook.mean_sd(accuracy[name, which]) for which in protocols),
+        *(session.mean_sd(accuracy[name, which]) for which in protocols),
     ]
     for name in ["raw pixels", *losses, *wide]
 ]
-notebook.Table(
+session.Table(
     ["accuracy in %, 10 folds", "known digits, new pictures", "strangers"], rows
 )
 
@@ -296,22 +297,22 @@ for (name, which), values in accuracy.items():
         ["acc", *name.lower().replace(",", "").replace("-", "").split(), which]
     )
     mean[name, which] = sum(values) / len(values)
-    notebook.tell(**{key: mean[name, which]})
+    session.tell(**{key: mean[name, which]})
 last = trained[loss][0].run.metrics()["margin_rad"][-20:].mean()
-notebook.tell(margin_at_the_end=float(last))
+session.tell(margin_at_the_end=float(last))
 gains = [
     mean[name, "known"] - mean["softmax", "known"] for name in ("arcface", loss)
 ]
-notebook.tell(
+session.tell(
     gain=100 * max(gains),
     softmax_sd=100 * statistics.stdev(accuracy["softmax", "known"]),
-    beside_known=notebook.beside(
+    beside_known=session.beside(
         mean["arcface", "known"], mean["raw pixels", "known"]
     ),
-    beside_strangers=notebook.beside(
+    beside_strangers=session.beside(
         mean["arcface", "strangers"], mean["raw pixels", "strangers"]
     ),
-    beside_wide=notebook.beside(
+    beside_wide=session.beside(
         mean["ArcFace, 32-d", "strangers"], mean["raw pixels", "strangers"]
     ),
 )

@@ -26,11 +26,12 @@ import math
 import torch
 from myst_nb import glue
 
-from cdmllab import exercises, margins, notebook, plots
+from cdmllab import margins, plots
+from cdmllab.book import exercises, session
+from cdmllab.book.widgets import DecisionBoundary, TargetLogit
 from cdmllab.margins.angular import combined
-from cdmllab.widgets import DecisionBoundary, TargetLogit
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 
 # %% [markdown]
 # ## Three steps
@@ -60,7 +61,7 @@ identities = 10_575
 scales = torch.tensor([1.0, 8.0, 16.0, 32.0, 64.0], dtype=torch.float64)
 misses = (identities - 1) / (torch.exp(scales) + identities - 1)
 rows = [[f"{s:g}", f"{p:.2g}"] for s, p in zip(scales, misses, strict=True)]
-notebook.Table(["s", "1 - probability of a perfect sample"], rows)
+session.Table(["s", "1 - probability of a perfect sample"], rows)
 
 # %% [markdown]
 # **Step two: a handicap.** A sample is on the right side as soon as $\cos\theta_y > \cos\theta_j$ for all other
@@ -120,7 +121,7 @@ plots.margin_costs(axes[1], family)
 # %% tags=["remove-input"]
 theta = torch.linspace(0, math.pi / 2, 9001, dtype=torch.float64)
 cost = torch.cos(theta) - combined(torch.cos(theta), m2=margin_rad)
-notebook.tell(
+session.tell(
     cost_0=cost[0].item(),
     cost_peak=cost.max().item(),
     peak_deg=math.degrees(theta[cost.argmax()]),
@@ -207,7 +208,7 @@ glue("widget-target-logit", explorer)
 # $\theta = \pi/m_1$, {glue:text}`sphereface_end:.0f` degrees for $m_1 = 1.35$, and falling on from there.
 
 # %% tags=["remove-input"]
-notebook.tell(sphereface_end=math.degrees(math.pi / 1.35))
+session.tell(sphereface_end=math.degrees(math.pi / 1.35))
 
 # %% [markdown]
 # ## Exercises

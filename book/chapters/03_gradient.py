@@ -29,12 +29,13 @@ import torch
 import torch.nn.functional as F
 from pytorch_metric_learning.losses import ArcFaceLoss
 
-from cdmllab import exercises, geometry, heads, margins, notebook, plots
+from cdmllab import geometry, heads, margins, plots
+from cdmllab.analysis.numerics import survey
+from cdmllab.analysis.target_curve import mixed_derivatives, pull, target_curve
+from cdmllab.book import exercises, session
 from cdmllab.margins.angular import add_angle
-from cdmllab.margins.curve import mixed_derivatives, pull, target_curve
-from cdmllab.margins.poles import survey
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 
 # %% [markdown]
 # ## Four factors
@@ -101,7 +102,7 @@ t = w_hat - cosines.unsqueeze(2) * x_hat.unsqueeze(1)  # [8, 50, 16]
 weights = p.index_put((y, y), -(1 - p[y, y]) * own.slope)
 by_hand = 16.0 / x.detach().norm(dim=1, keepdim=True)
 by_hand = by_hand * torch.einsum("bc,bcd->bd", weights, t) / len(y)
-notebook.tell(agreement=(by_hand - by_autograd).abs().max().item())
+session.tell(agreement=(by_hand - by_autograd).abs().max().item())
 
 # %% [markdown]
 # The largest difference is {glue:text}`agreement:.0e`, which is rounding. (The loss is the mean over the batch, hence the
@@ -127,7 +128,7 @@ rows = [
     [f"{length:g}", f"{g:.4f}", f"{torch.rad2deg(turn):.5f}", f"{along:.0e}"]
     for length, (g, turn, along) in zip(lengths, sizes, strict=True)
 ]
-notebook.Table(
+session.Table(
     [
         "length of the embeddings",
         "mean length of the gradient",
@@ -139,7 +140,7 @@ notebook.Table(
 
 # %% tags=["remove-input"]
 radial = (for_centres * w_hat).sum(1).abs().max().item()
-notebook.tell(radial=radial)
+session.tell(radial=radial)
 
 # %% [markdown]
 # Four times the length: a quarter of the gradient, a sixteenth of the turn. For the class centres the part along the
@@ -168,8 +169,8 @@ notebook.tell(radial=radial)
 # %% tags=["remove-input"]
 for s in (16, 32, 64):
     half = math.degrees(math.acos(math.log(identities - 1) / s) - margin_rad)
-    notebook.tell(**{f"half_{s}": half})
-notebook.tell(identities=f"{identities:,}")
+    session.tell(**{f"half_{s}": half})
+session.tell(identities=f"{identities:,}")
 
 # %% mystnb={"figure": {"caption": "How hard ArcFace turns a sample towards its class centre, for three scales, divided by the scale. Left of its cliff a sample is silent. All other class centres stand at 90 degrees. The jump at 151 degrees is the subject of a later section.", "name": "fig-scale"}, "image": {"alt": "Three curves over the angle that rise from zero like a step, at about 26 degrees for scale 16, 45 degrees for scale 32 and 53 degrees for scale 64, and fall together after it"}}
 theta = torch.linspace(0.0, math.pi, 1441, dtype=torch.float64)
@@ -247,12 +248,12 @@ rows = [
     [f"{c:g}", f"{a:.1f}", f"{r:.3f}", f"{f:.3f}"]
     for c, a, r, f in zip(at, torch.rad2deg(angle), ratio, formula, strict=True)
 ]
-notebook.Table(
+session.Table(
     ["cosine", "angle (degrees)", "exact over straight-through", "formula"], rows
 )
 
 # %% tags=["remove-input"]
-notebook.tell(
+session.tell(
     ratio_one=math.degrees((math.pi - margin_rad) / 2),
     sin_m=math.sin(margin_rad),
 )
@@ -331,7 +332,7 @@ rows = [
         ("CosFace", margins.create("cosface")),
     )
 ]
-notebook.Table(["scale 4", "∂g_y / ∂c_j", "∂g_j / ∂c_y"], rows)
+session.Table(["scale 4", "∂g_y / ∂c_j", "∂g_j / ∂c_y"], rows)
 
 # %% [markdown]
 # ArcFace's exact gradient passes the test, and so does CosFace's. Straight-through fails it: what it descends is no hill.
@@ -377,7 +378,7 @@ for ax, ylabel, values in (
 # %% tags=["remove-input"]
 end = math.pi - margin_rad
 jump = -1.0 - (math.cos(end) - margin_rad * math.sin(margin_rad))
-notebook.tell(
+session.tell(
     jump=jump,
     end_deg=math.degrees(end),
 )
@@ -453,13 +454,13 @@ rows = [
     ]
     for way in ways
 ]
-notebook.Table(["% with NaN: target / gradient", *precisions], rows)
+session.Table(["% with NaN: target / gradient", *precisions], rows)
 
 # %% tags=["remove-input"]
 arrived = found["cos(acos c + m)", "float32"]
 bound = torch.ones(1, requires_grad=True)
 (at_bound,) = torch.autograd.grad(bound.clamp(-1, 1), bound)
-notebook.tell(
+session.tell(
     at_bound=at_bound.item(),
     one=arrived.exactly_one / arrived.samples,
     above=arrived.above_one / arrived.samples,
@@ -513,7 +514,7 @@ rows = [
     ]
     for c, a, b, f in zip(single, true, ours, far_off, strict=True)
 ]
-notebook.Table(
+session.Table(
     ["cosine, float32", "exact slope", "this package", "times sin θ"], rows
 )
 
@@ -534,7 +535,7 @@ rows = [
     ]
     for name, d in precisions.items()
 ]
-notebook.Table(
+session.Table(
     [
         "",
         "F.normalize of zeros",
@@ -607,7 +608,7 @@ for ax, (title, make) in zip(axes, kinds.items(), strict=True):
 
 # %% tags=["remove-input"]
 at_deg = math.degrees(span[480])
-notebook.tell(
+session.tell(
     effect_at=at_deg,
     effect_easy=effect["easy larger"],
     effect_hard=effect["hard larger"],
@@ -621,7 +622,7 @@ both = margins.Batch(
 )
 gap = margins.CDML.public_gap(detach_margin=False)
 (g,) = torch.autograd.grad(gap.target(c[:1], both).sum(), c)
-notebook.tell(
+session.tell(
     gap_own=g[0].item(),
     gap_foreign=g[1].item(),
 )

@@ -30,13 +30,14 @@ import math
 import torch
 from scipy.stats import spearmanr
 
-from cdmllab import backbones, exercises, heads, margins, notebook, plots
+from cdmllab import backbones, heads, margins, plots
+from cdmllab.analysis.target_curve import pull, target_curve
+from cdmllab.book import exercises, session
+from cdmllab.book.widgets import CdmlAtWork
 from cdmllab.data import digits
 from cdmllab.geometry import cosine
-from cdmllab.margins.curve import pull, target_curve
-from cdmllab.widgets import CdmlAtWork
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 
 # %% [markdown]
 # ## One margin for all?
@@ -116,13 +117,13 @@ plots.degrees_axis(axes[1], stop=140, step=20)
 # %% tags=["remove-input"]
 edge = torch.tensor([0.5 + 1e-9, 0.5 - 1e-9], dtype=torch.float64)
 below, above = target_curve(step, edge).target.tolist()
-notebook.tell(
+session.tell(
     easy_side=below,
     hard_side=above,
     step_cost=64 * (above - below),
 )
 promoted = pull(step, torch.acos(edge), scale=64, num_identities=10_575) / 64
-notebook.tell(pull_easy=promoted[0].item(), pull_hard=promoted[1].item())
+session.tell(pull_easy=promoted[0].item(), pull_hard=promoted[1].item())
 
 # %% [markdown]
 # Look at the right panel of {numref}`fig-cdml-target` from the right to the left, the way a sample moves as it learns. At
@@ -134,7 +135,7 @@ notebook.tell(pull_easy=promoted[0].item(), pull_hard=promoted[1].item())
 #
 # ## What is easy?
 #
-# Three scores are in the package. All are made of cosines, so they cost nothing; `cdmllab.difficulty` is one page.
+# Three scores are in the package. All are made of cosines, so they cost nothing; `cdmllab.easiness` is one page.
 #
 # | `easiness` | $e$ before the pivot | read from |
 # |---|---|---|
@@ -208,7 +209,7 @@ rows = [
     ]
     for name, (policy, by_hand) in public.items()
 ]
-notebook.Table(
+session.Table(
     ["1,000 random samples", "least m", "largest m", "off the formula"], rows
 )
 
@@ -287,7 +288,7 @@ for name, (options, (other, theirs)) in limits.items():
     same = [torch.equal(a, b) for a, b in pairs]
     told = ["to the bit" if s else "differs" for s in same]
     rows.append([f"`{name}`", plots.label(other), *told])
-notebook.Table(
+session.Table(
     ["CDML with", "is", "loss", "gradient on x", "gradient on centres"], rows
 )
 
@@ -347,7 +348,7 @@ wrong = torch.randperm(n)[: round(wrong_share * n)].sort().values
 right = torch.tensor(sorted(set(range(n)) - set(wrong.tolist())))
 labels = known.labels.clone()
 labels[wrong] = (labels[wrong] + torch.randint(1, 7, (len(wrong),))) % 7
-notebook.tell(wrong_percent=f"{wrong_share:.0%}")
+session.tell(wrong_percent=f"{wrong_share:.0%}")
 
 # %% [markdown]
 # Four variants start from the same network and see the same batches. The loop is the whole of it; this is what using a head
@@ -411,7 +412,7 @@ plots.sample_paths(
 
 # %% tags=["remove-input"]
 last, third = paths["easy larger"][-1], paths["easy larger"][2]
-notebook.tell(
+session.tell(
     right_third=third[right].median().item(),
     wrong_third=third[wrong].median().item(),
     right_last=last[right].median().item(),
@@ -421,11 +422,11 @@ notebook.tell(
 )
 points, centres = snapshots["easy larger", 3]
 to_wrong = cosine(points[wrong], centres)[range(len(wrong)), labels[wrong]]
-notebook.tell(wrong_angle=torch.rad2deg(torch.acos(to_wrong.median())).item())
+session.tell(wrong_angle=torch.rad2deg(torch.acos(to_wrong.median())).item())
 points, centres = snapshots["easy larger", epochs]
 led_to = cosine(points, centres).argmax(dim=1)
 by_heart = (led_to[wrong] == labels[wrong]).double().mean()
-notebook.tell(by_heart=by_heart.item())
+session.tell(by_heart=by_heart.item())
 
 # %% [markdown]
 # {numref}`fig-margin-paths` shows {glue:text}`n_right` right and {glue:text}`n_wrong` wrong labels. After three
@@ -469,12 +470,10 @@ for digit in range(7):
     rows.append(
         [digit, int(own.sum()), f"{angles[own].mean():.1f}", f"{shared:.4f}"]
     )
-notebook.Table(
-    ["digit", "pictures", "mean angle (degrees)", "margin (rad)"], rows
-)
+session.Table(["digit", "pictures", "mean angle (degrees)", "margin (rad)"], rows)
 
 # %% tags=["remove-input"]
-notebook.tell(
+session.tell(
     class_spread=max(of_class) - min(of_class),
     class_room=2 * alpha * margin_rad,
 )
@@ -514,10 +513,10 @@ for key, name in (
     ("hard", "hard larger"),
     ("step", "easy larger, step"),
 ):
-    notebook.tell(**{f"mean_{key}": means[name][-60:].mean().item()})
+    session.tell(**{f"mean_{key}": means[name][-60:].mean().item()})
 held = means["easy larger, mean held"]
 are_easy = paths["easy larger, step"][-1] > margin_rad
-notebook.tell(
+session.tell(
     mean_held_off=(held - margin_rad).abs().max().item(),
     base=margin_rad,
     easy_share=are_easy.double().mean().item(),
@@ -600,7 +599,7 @@ for name, (loss, options) in lost.items():
         rank[name] = spearmanr(out.margin_rad, out.target_cos).statistic
     told = f"{rank[name]:+.2f}" if name in rank else "constant"
     rows.append([name, *(f"{part.mean():.1f}" for part in thirds), told])
-notebook.Table(
+session.Table(
     [
         "margin in degrees",
         "hardest third",
@@ -624,7 +623,7 @@ for key, name in (
     ("ada_plain", "AdaFace, h = 0"),
     ("kappa", "KappaFace"),
 ):
-    notebook.tell(**{f"rank_{key}": float(rank[name])})
+    session.tell(**{f"rank_{key}": float(rank[name])})
 
 # %% [markdown]
 # A positive correlation means that *easy* samples get the larger margin. Measured here, not promised in general:

@@ -36,13 +36,14 @@ epochs = 5  # of the training on the spot
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from cdmllab import exercises, notebook, plots, training
+from cdmllab import plots, training
+from cdmllab.book import exercises, session
 from cdmllab.faces import difficulty
-from cdmllab.sweeps import Recorded, family
-from cdmllab.training import presets, sources
-from cdmllab.training.truth import Truth
+from cdmllab.results.sweeps import Recorded, family
+from cdmllab.training import datasets, presets
+from cdmllab.training.difficulty_probe import Truth
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 recorded, noisy = Recorded("lab_main"), Recorded("lab_noise")
 scores = {
     "similarity": "cosine to the own centre",
@@ -71,7 +72,7 @@ settings = {
 }
 config = presets.load("lab/cpu/arcface", [settings])
 trained = training.train(config, within=lab.runs)
-source = sources.load(config.data.name, config.data.options)
+source = datasets.load(config.data.name, config.data.options)
 truth = Truth(source, training.prepare(trained.backbone))
 found = {
     k: v.numpy() for k, v in truth.scores(trained.backbone, trained.head).items()
@@ -79,8 +80,8 @@ found = {
 
 # %% tags=["remove-input"]
 shares = difficulty.variance_shares(source.world, truth.rows)
-notebook.tell(people=identities)
-notebook.tell(
+session.tell(people=identities)
+session.tell(
     **{f"varies_{name}": shares[name] for name in ("restyling", "yaw", "roll")}
 )
 
@@ -102,7 +103,7 @@ plots.by_label(axes[1], found["similarity"], truth.wrong)
 told = truth.look(trained.backbone, trained.head)
 ends = truth.groups["easy"] | truth.groups["hard"]
 both = truth.groups["hard"] | truth.wrong
-notebook.tell(
+session.tell(
     own_rho=told["truth/similarity"],
     own_auc=told["truth/similarity_auc"],
     hard_auc=roc_auc_score(
@@ -140,7 +141,7 @@ _ = axes[0].legend(loc="lower right", fontsize=7.5)
 for name in (*scores, "angle_gap"):
     step, rho, _ = recorded.curve("compare", "arcface", f"truth/{name}")
     _, auc, _ = recorded.curve("compare", "arcface", f"truth/{name}_auc")
-    notebook.tell(
+    session.tell(
         **{f"{name}_first": rho[1], f"{name}_last": rho[-1]},
         **{f"{name}_auc_first": auc[1], f"{name}_auc_last": auc[-1]},
     )
@@ -148,7 +149,7 @@ degrees = {
     group: recorded.curve("compare", "arcface", f"truth/angle_deg_{group}")[1][-1]
     for group in ("easy", "hard", "mislabelled")
 }
-notebook.tell(
+session.tell(
     first_step=int(step[1]),
     seeds=len(recorded.seeds("compare", "arcface")),
     deg_easy=degrees["easy"],
@@ -217,10 +218,10 @@ ax.set_xticks(list(levels))
 _ = ax.legend()
 
 # %%
-notebook.Table(
+session.Table(
     ["wrong labels", "ArcFace, %", *(f"{about}" for about in arms.values())],
     [
-        [f"{level} %", notebook.mean_sd(list(noisy.values(stage, "arcface", protocols))),
+        [f"{level} %", session.mean_sd(list(noisy.values(stage, "arcface", protocols))),
          *(noisy.difference(stage, arm, "arcface", protocols).told() for arm in arms)]
         for level, stage in levels.items()
     ],
@@ -268,7 +269,7 @@ alone = [
     f"{name} ({d.told()})" for name, d in cells.items() if d.low * d.high > 0
 ]
 at_noise = noisy.config("noise_0", "arcface")
-notebook.tell(
+session.tell(
     own_noise=recorded.config("compare", "arcface")["data"]["label_noise"],
     noise_margin=at_noise["loss"]["margin_rad"],
     noise_scale=f"{at_noise['loss']['scale']:g}",

@@ -31,14 +31,15 @@ import numpy as np
 import torch
 from myst_nb import glue
 
-from cdmllab import evaluate, exercises, faces, notebook, plots, results
+from cdmllab import evaluate, faces, plots, results
 from cdmllab.backbones import weights
+from cdmllab.book import exercises, session
+from cdmllab.book.widgets import FaceLab
 from cdmllab.faces import difficulty, protocols
 from cdmllab.preprocessing import apply
-from cdmllab.published import ROWS
-from cdmllab.widgets import FaceLab
+from cdmllab.results.published import ROWS
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 
 # %% [markdown]
 # ## Why faces that nobody has
@@ -86,7 +87,7 @@ rows = [
     [name, f"{value:+.2f}"]
     for name, value in list(zip(faces.LATENTS, z.tolist(), strict=True))[:6]
 ]
-notebook.Table(["latent", "person 7,341"], rows)
+session.Table(["latent", "person 7,341"], rows)
 
 # %% [markdown]
 # ## How a head becomes a picture
@@ -171,7 +172,7 @@ world = faces.FaceWorld(
 )
 wrong = int(world.mislabelled.sum())
 expected, spread = 16_000 * 0.03, (16_000 * 0.03 * 0.97) ** 0.5
-notebook.tell(wrong=wrong, expected=expected, sigmas=(wrong - expected) / spread)
+session.tell(wrong=wrong, expected=expected, sigmas=(wrong - expected) / spread)
 world
 
 # %% [markdown]
@@ -212,7 +213,7 @@ plots.contact_sheet(
 pairs = {
     name: protocols.load(name, size=64, seed=seed) for name in protocols.names()
 }
-notebook.Table(
+session.Table(
     ["protocol", "compares", "pairs", "pictures"],
     [
         [
@@ -243,13 +244,13 @@ plots.contact_sheet(np.concatenate(sheet), columns=12, rows=chosen, shown=52)
 
 # %%
 record = results.load("lab/protocols")
-notebook.Table(
+session.Table(
     ["protocol", "measure", "small network, %", "raw pixels, %"],
     [
         [
             f"`{row['protocol']}`",
             row["measure"],
-            notebook.mean_sd(row["network"]),
+            session.mean_sd(row["network"]),
             f"{100 * row['raw_pixels']:.1f}",
         ]
         for row in record["rows"]
@@ -268,8 +269,8 @@ ours = {row["protocol"][4:]: sum(row["network"]) for row in record["rows"]}
 theirs = next(r for r in ROWS if (r.backbone, r.loss) == ("r18_lite", "ArcFace"))
 for key, found in (("our_order", ours), ("their_order", theirs.accuracy)):
     told = sorted(words, key=found.__getitem__, reverse=True)
-    notebook.tell(**{key: ", ".join(words[name] for name in told)})
-notebook.tell(seeds=record["seeds"], pixels=record["size"])
+    session.tell(**{key: ", ".join(words[name] for name in told)})
+session.tell(seeds=record["seeds"], pixels=record["size"])
 
 # %% [markdown]
 # Mean and standard deviation over {glue:text}`seeds` seeds at {glue:text}`pixels` pixels; `cdmllab bench lab` makes
@@ -296,7 +297,7 @@ at_full = sorted(
     responses.lost, key=lambda f: responses.lost[f][-1], reverse=True
 )
 costs = [f"{name} ({responses.lost[name][-1]:.2f})" for name in at_full]
-notebook.tell(
+session.tell(
     looked_at=responses.people,
     costliest=", ".join(costs[:3]),
     cheapest=" and ".join(costs[-2:]),
@@ -310,7 +311,7 @@ order = np.argsort(difficulty.of(world, sample))
 restyled = (world.nuisances(sample).values["restyling"] > 0).numpy()[order]
 easiest, _, hardest = np.array_split(restyled, 3)
 shares = difficulty.variance_shares(world, sample)
-notebook.tell(
+session.tell(
     **{f"varies_{name}": shares[name] for name in ("restyling", "yaw", "roll")},
     restyled_easy=easiest.mean(),
     restyled_hard=hardest.mean(),

@@ -33,7 +33,8 @@ import shutil
 import numpy as np
 import torch
 
-from cdmllab import exercises, faces, notebook, plots, results
+from cdmllab import faces, plots, results
+from cdmllab.book import exercises, session
 from cdmllab.data import (
     align,
     att_faces,
@@ -45,16 +46,16 @@ from cdmllab.data import (
     packing,
     transforms,
 )
+from cdmllab.data.identity_protocols import disjoint_pairs
 from cdmllab.data.inspection import inspect
 from cdmllab.data.loaders import Loader
 from cdmllab.data.packs import Pack
-from cdmllab.data.people import disjoint_pairs
 from cdmllab.data.recordio import WORD, RecordFile, frame
 from cdmllab.errors import DataError
 from cdmllab.evaluate import verify
 from cdmllab.preprocessing import ADAFACE, INSIGHTFACE, MAGFACE, apply, require
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 
 # %% [markdown]
 # ## Why not simply folders?
@@ -93,7 +94,7 @@ for name, why in report.skipped.items():
 
 # %%
 files = sorted((lab.runs / "pack").iterdir())
-notebook.Table(
+session.Table(
     ["file", "bytes"], [[f.name, f"{f.stat().st_size:,}"] for f in files]
 )
 
@@ -126,7 +127,7 @@ fig, (ax,) = plots.figure(width=7.2, height=1.6)
 plots.byte_layout(ax, written, layout.fields(written))
 
 # %% tags=["remove-input"]
-notebook.tell(
+session.tell(
     payload_bytes=len(payload),
     written_bytes=len(written),
 )
@@ -247,7 +248,7 @@ for name, how in {
     rows.append(
         [name, how["channels"], f"{how['mean'][0]:g}, {how['std'][0]:g}", first]
     )
-notebook.Table(["code", "order", "mean, std", "one pixel of one picture"], rows)
+session.Table(["code", "order", "mean, std", "one pixel of one picture"], rows)
 
 # %% [markdown]
 # It is a frequent cause of "I cannot reproduce the accuracy": red and blue swapped, or twice the scale. So the
@@ -321,11 +322,11 @@ else:
         measured["per_second"][f"{k}: ours"] for k in ("pipeline", "decode")
     )
     decoding = f"{pipeline / decode:.0%}"
-    speeds = notebook.Table(
+    speeds = session.Table(
         ["on one core", "a second"], [[k, f"{v:,.0f}"] for k, v in per_second]
     )
     print(measured["device"], "-", measured["shown"], "-", measured["date"])
-notebook.tell(decoding=decoding)
+session.tell(decoding=decoding)
 speeds
 
 # %% [markdown]
@@ -380,7 +381,7 @@ for name, (shown, pairs) in sets.items():
     rows.append(
         [name, len(pairs.same), f"{mean:.1f} ± {sd:.1f}", f"{floor.auc:.3f}"]
     )
-notebook.Table(
+session.Table(
     ["raw pixels on", "pairs", "accuracy, %", "AUC"], rows
 ) if rows else None
 

@@ -26,12 +26,13 @@ model = "r18_lite"  # an IResNet, which is made smaller half-way through
 # %%
 import torch
 
-from cdmllab import backbones, exercises, notebook, plots, results
+from cdmllab import backbones, plots, results
 from cdmllab.backbones import complexity, latency
-from cdmllab.backbones.published import TABLE
-from cdmllab.published import ROWS
+from cdmllab.book import exercises, session
+from cdmllab.results.published import ROWS
+from cdmllab.results.published_backbones import TABLE
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 nets = {name: backbones.create(name) for name in TABLE}
 costs = {name: complexity.cost(net) for name, net in nets.items()}
 
@@ -77,7 +78,7 @@ print("embedding", tuple(net(pictures).shape))
 
 # %%
 pairs = {name: (costs[name], row) for name, row in TABLE.items()}
-notebook.Table(
+session.Table(
     ["parameters", "all", "trained", "published", "it counts"],
     [
         [name, f"{c.parameters:,}", f"{c.trained_parameters:,}",
@@ -92,7 +93,7 @@ notebook.Table(
 # the last normalisation. Of the other five it gives **all** of them.
 
 # %%
-notebook.Table(
+session.Table(
     ["", "10⁹ products", "as ptflops counts", "published GFLOPs", "MiB", "published"],
     [
         [name, f"{c.gmacs:.3f}", f"{c.published_gflops:.3f}", f"{row.gflops:g}",
@@ -130,14 +131,14 @@ steps = {
     ),
     "and 192 channels at the end": costs["lightweight"],
 }
-notebook.Table(
+session.Table(
     ["", "parameters", "10⁹ products"],
     [[name, f"{c.parameters:,}", f"{c.gmacs:.3f}"] for name, c in steps.items()],
 )
 
 # %% tags=["remove-input"]
 whole, separable, light = steps.values()
-notebook.tell(
+session.tell(
     light_ptflops=light.published_gflops,
     light_products=1 - separable.macs / whole.macs,
     light_parameters=1 - separable.parameters / whole.parameters,
@@ -173,7 +174,7 @@ full, lite = costs["r18"], costs["r18_lite"]
 (full_linear, _, _), (lite_linear, _, _) = shown["r18"][-1], shown["r18_lite"][-1]
 body = (full.parameters - full_linear) / (lite.parameters - lite_linear)
 larger = complexity.cost(backbones.create("r18_lite", size=128))
-notebook.tell(
+session.tell(
     larger_macs=larger.macs / lite.macs,
     larger_parameters=larger.parameters / 1e6,
     lite_parameters=lite.parameters / 1e6,
@@ -229,7 +230,7 @@ variants = {
     for name, options in techniques.items()
 }
 base = variants["as it is"]
-notebook.Table(
+session.Table(
     [model, "parameters", "of them left", "10⁹ products", "of them left"],
     [[name, f"{c.parameters:,}", f"{c.parameters / base.parameters:.0%}",
       f"{c.gmacs:.3f}", f"{c.macs / base.macs:.0%}"] for name, c in variants.items()],
@@ -238,10 +239,10 @@ notebook.Table(
 # %% tags=["remove-input"]
 keys = ("whole", "half", "separable", "bottleneck", "early", "stem", "flat")
 for key, c in zip(keys, variants.values(), strict=True):
-    notebook.tell(**{f"{key}_products": 1 - c.macs / base.macs})
-    notebook.tell(**{f"{key}_parameters": 1 - c.parameters / base.parameters})
+    session.tell(**{f"{key}_products": 1 - c.macs / base.macs})
+    session.tell(**{f"{key}_parameters": 1 - c.parameters / base.parameters})
 linear = complexity.stages(backbones.create(model), parts)[-1][0]
-notebook.tell(linear=linear / base.parameters, model=model)
+session.tell(linear=linear / base.parameters, model=model)
 
 # %% [markdown]
 # - **Halving in a block's first convolution** is the cheapest change there is: no parameter less, and
@@ -321,7 +322,7 @@ gains = {batch: latency.by_way(record, "speed_up", batch) for batch in batches}
 columns = [
     (name, batch) for name in ("r18_lite", "r50_lite") for batch in batches
 ]
-notebook.Table(
+session.Table(
     ["times as fast as eager", *(f"{name}, {batch}" for name, batch in columns)],
     [[way, *(f"{gains[batch][way][name]:.2f}" for name, batch in columns)]
      for way in ways if way != "eager"],
@@ -344,7 +345,7 @@ notebook.Table(
 milliseconds = latency.milliseconds(record)
 products = {name: c.macs for name, c in costs.items()}
 limits = (5, 10, 20, 50, 100)
-notebook.Table(
+session.Table(
     ["one face within", *(f"{limit} ms" for limit in limits)],
     [[way, *(latency.largest_within(times, products, limit) or "–" for limit in limits)]
      for way, times in milliseconds.items()],
@@ -366,7 +367,7 @@ r50_lite, r100_lite, r100 = (
     on_ms1mv3[name, "CDML"] for name in ("r50_lite", "r100_lite", "r100")
 )
 given = {name: r100[name] - r100_lite[name] for name in r100}
-notebook.tell(
+session.tell(
     ahead=sum(r100_lite[name] > r50_lite[name] for name in r50_lite),
     behind=sum(r100_lite[name] < r50_lite[name] for name in r50_lite),
     compared=len(r50_lite),

@@ -30,11 +30,12 @@ identities = 100  # people of the world that is trained on
 # %%
 import statistics
 
-from cdmllab import exercises, notebook, plots, results, training
-from cdmllab.sweeps import Recorded
+from cdmllab import plots, results, training
+from cdmllab.book import exercises, session
+from cdmllab.results.sweeps import Recorded
 from cdmllab.training import presets
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 recorded = Recorded("lab_main")
 main = ["arcface", "cdml_easy", "cdml_hard", "oracle"]
 words = {
@@ -113,7 +114,7 @@ log = trained.run.metrics()
 print(sorted(log))
 
 # %% tags=["remove-input"]
-notebook.tell(
+session.tell(
     loss=loss,
     identities=identities,
 )
@@ -198,7 +199,7 @@ for group in recorded.record["stages"][0]["groups"]:
             for of in run["measures"].values()
         )
 mean = {margin: statistics.fmean(tried[margin]) for margin in tried}
-notebook.tell(
+session.tell(
     lead=100 * (mean[config["loss"]["margin_rad"]] - mean[max(mean)]),
     kills=kills["kills"],
     ends=kills["ends"],
@@ -262,9 +263,9 @@ sds = [
     for arm, group in last
     if arm != "oracle"
 ]
-notebook.tell(error=max(sds) / len(recorded.seeds("compare", "arcface")) ** 0.5)
+session.tell(error=max(sds) / len(recorded.seeds("compare", "arcface")) ** 0.5)
 for group in ("easy", "hard", "mislabelled"):
-    notebook.tell(
+    session.tell(
         **{f"arc_{group}": last["arcface", group]},
         **{f"easy_{group}": last["cdml_easy", group] - last["arcface", group]},
         **{f"hard_{group}": last["cdml_hard", group] - last["arcface", group]},
@@ -308,7 +309,7 @@ tuned = sorted(
     strategy.chosen("tune").items(), key=lambda arm: arm[1]["value"], reverse=True
 )
 (best, chosen), (_, second) = tuned[:2]
-notebook.tell(
+session.tell(
     strategy_chosen=f"{best}, "
     + ", ".join(f"{k.split('.')[-1]} {v:g}" for k, v in chosen["point"].items()),
     strategy_lead=100 * (chosen["value"] - second["value"]),

@@ -33,28 +33,20 @@ import numpy as np
 import torch
 from myst_nb import glue
 
-from cdmllab import (
-    evaluate,
-    exercises,
-    faces,
-    maps,
-    notebook,
-    plots,
-    results,
-    sphere,
-    training,
-)
+from cdmllab import evaluate, faces, plots, results, training
+from cdmllab.analysis import projection, sphere
 from cdmllab.backbones import weights
+from cdmllab.book import exercises, session
+from cdmllab.book.widgets import Hypersphere
 from cdmllab.data import lfw, pairs
 from cdmllab.faces.difficulty import rank_correlation
 from cdmllab.geometry import angle_between, cosine
 from cdmllab.metrics import verification
 from cdmllab.preprocessing import apply, standard
-from cdmllab.training import Snapshots, presets, sources
-from cdmllab.training.truth import Truth
-from cdmllab.widgets import Hypersphere
+from cdmllab.training import Snapshots, datasets, presets
+from cdmllab.training.difficulty_probe import Truth
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 
 # %% [markdown]
 # ## Three dimensions: all there is
@@ -136,7 +128,7 @@ rows += [
      f"{np.mean([a.min() for a in chance]):.1f}"],
     ["the most even ten", "", f"{even.mean():.1f}", f"{even.min():.1f}"],
 ]  # fmt: skip
-notebook.Table(
+session.Table(
     [
         "degrees",
         "picture to its centre, mean",
@@ -147,7 +139,7 @@ notebook.Table(
 )
 
 # %% tags=["remove-input"]
-notebook.tell(even_ten=float(even.min()))
+session.tell(even_ten=float(even.min()))
 
 # %% [markdown]
 # Ten points in three dimensions can be {glue:text}`even_ten:.1f` degrees apart, no more. Three dimensions are crowded; what
@@ -201,7 +193,7 @@ _ = ax.set_xticks(range(0, 181, 30))
 for d in (3, 64, 512):
     p = sphere.chance_density(degrees, d)
     spread = np.sqrt(np.sum(p * (degrees - 90.0) ** 2) / np.sum(p))
-    notebook.tell(**{f"chance_sd_{d}": float(spread)})
+    session.tell(**{f"chance_sd_{d}": float(spread)})
 
 # %% [markdown]
 # The standard deviations are {glue:text}`chance_sd_3:.1f`, {glue:text}`chance_sd_64:.1f` and
@@ -258,7 +250,7 @@ scores = {
 }
 
 # %% tags=["remove-input"]
-notebook.tell(people=people)
+session.tell(people=people)
 
 # %% mystnb={"figure": {"caption": "People the network was trained on, in new pictures: angles of genuine and impostor pairs. Dashed: random directions in 64 dimensions.", "name": "fig-angles-known"}, "image": {"alt": "One panel a loss with two histograms; impostor angles lie around 90 degrees and are spread wider than the dashed curve, genuine ones are broad and further left"}}
 fig, axes = plots.figure(3, width=7.6, height=2.1)
@@ -285,16 +277,16 @@ for (name, part), cosines in scores.items():
     kinds = [f"{deg[k].mean():.1f} ± {deg[k].std():.1f}" for k in (same, ~same)]
     error = errors[name, part] = verification.eer(cosines, same)
     rows.append([f"{plots.label(name)}, {part}", *kinds, f"{error:.1%}"])
-notebook.Table(
+session.Table(
     ["degrees, mean ± sd", "genuine", "impostor", "equal error rate"], rows
 )
 
 # %% tags=["remove-input"]
-notebook.tell(
+session.tell(
     impostor_sd=spread["arcface", "strangers"],
     eer_known=errors["arcface", "people it knows"],
     eer_strangers=errors["arcface", "strangers"],
-    strangers_judged=notebook.beside(
+    strangers_judged=session.beside(
         errors["arcface", "strangers"],
         errors["arcface", "people it knows"],
         more="worse",
@@ -333,7 +325,7 @@ network, said = weights.load_release(
 )
 pictures, twenty, _ = faces.album(20, 12, first=20_000, start=new)
 cloud = evaluate.embed(network, pictures).numpy()
-flat = {"PCA": maps.pca(cloud), "UMAP": maps.umap(cloud, seed=seed)}
+flat = {"PCA": projection.pca(cloud), "UMAP": projection.umap(cloud, seed=seed)}
 
 # %% mystnb={"figure": {"caption": "Twenty strangers, twelve pictures each, a colour and a marker for each person: the shadow of 64 dimensions on two, and UMAP's map.", "name": "fig-maps"}, "image": {"alt": "On the left one cloud in which people overlap; on the right separate islands, most of them of one person"}}
 fig, axes = plots.figure(2, width=7.4, height=3.4)
@@ -348,7 +340,7 @@ for ax, (name, points) in zip(axes, flat.items(), strict=True):
 # %%
 nothing = sphere.at_random(len(cloud), 64, seed=seed).numpy()
 invented = {
-    f"{k} neighbours": maps.umap(nothing, neighbours=k, seed=seed)
+    f"{k} neighbours": projection.umap(nothing, neighbours=k, seed=seed)
     for k in (15, 3)
 }
 
@@ -365,11 +357,16 @@ everything = {
 }
 rows = []
 for name, (before, after, who) in everything.items():
-    order = "" if who is None else f"{maps.order_kept(before, after, who):.2f}"
-    counted = (maps.clusters(maps.directions(before)), maps.clusters(after))
-    kept = f"{maps.neighbours_kept(before, after):.0%}"
+    order = (
+        "" if who is None else f"{projection.order_kept(before, after, who):.2f}"
+    )
+    counted = (
+        projection.clusters(projection.directions(before)),
+        projection.clusters(after),
+    )
+    kept = f"{projection.neighbours_kept(before, after):.0%}"
     rows.append([name, kept, order, *counted])
-notebook.Table(
+session.Table(
     [
         "map",
         "of 10 neighbours kept",
@@ -381,17 +378,17 @@ notebook.Table(
 )
 
 # %% tags=["remove-input"]
-random_kinds = [maps.clusters(m) for m in invented.values()]
-notebook.tell(
-    none_there=maps.clusters(nothing),
+random_kinds = [projection.clusters(m) for m in invented.values()]
+session.tell(
+    none_there=projection.clusters(nothing),
     invented_few=random_kinds[1],
 )
-kept = {k: maps.neighbours_kept(cloud, m) for k, m in flat.items()}
-notebook.tell(
+kept = {k: projection.neighbours_kept(cloud, m) for k, m in flat.items()}
+session.tell(
     kept_pca=kept["PCA"],
     kept_umap=kept["UMAP"],
-    order_pca=maps.order_kept(cloud, flat["PCA"], twenty),
-    order_umap=maps.order_kept(cloud, flat["UMAP"], twenty),
+    order_pca=projection.order_kept(cloud, flat["PCA"], twenty),
+    order_umap=projection.order_kept(cloud, flat["UMAP"], twenty),
 )
 
 # %% [markdown]
@@ -414,7 +411,7 @@ notebook.tell(
 # figure puts the two together, for {glue:text}`looked_at` pictures of the training set after the last epoch:
 
 # %%
-source = sources.load(sixty_four.data.name, sixty_four.data.options)
+source = datasets.load(sixty_four.data.name, sixty_four.data.options)
 cdml = trained["cdml"]
 truth = Truth(source, training.prepare(cdml.backbone))
 margin = truth.scores(cdml.backbone, cdml.head)["margin_rad"].numpy()
@@ -428,7 +425,7 @@ plots.margins_against_difficulty(
 # %% tags=["remove-input"]
 right = ~truth.wrong
 order = rank_correlation(margin[right], -truth.difficulty[right])
-notebook.tell(
+session.tell(
     looked_at=f"{len(margin):,}",
     margin_order=order,
     margin_right=float(margin[right].mean()),
@@ -491,7 +488,7 @@ plots.neighbour_angles(ax, nearest | references, bound_deg=limit)
 # %% tags=["remove-input"]
 for name, angles in (nearest | references).items():
     key = name.split()[0]
-    notebook.tell(
+    session.tell(
         **{
             f"nearest_{key}": float(np.median(angles)),
             f"closest_{key}": float(angles.min()),
@@ -525,7 +522,7 @@ plots.contact_sheet(
 )
 
 # %% tags=["remove-input"]
-notebook.tell(mutual=mutual)
+session.tell(mutual=mutual)
 
 # %% [markdown]
 # (To be nearest is not mutual: only {glue:text}`mutual:.0%` of these people are nearest to the one who is nearest to them.)
@@ -575,10 +572,10 @@ rows = [
     for n in trained
 ]
 rows.append(["the released network", "", f"{released:.1f}", ""])
-notebook.Table(["effective dimension, of 64", *columns], rows)
+session.Table(["effective dimension, of 64", *columns], rows)
 
 # %% tags=["remove-input"]
-notebook.tell(
+session.tell(
     dim_strangers=dimension["arcface", "strangers"],
     dim_softmax=dimension["softmax", "strangers"],
     dim_centres=dimension["arcface", "class centres"],

@@ -32,23 +32,24 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
 
-from cdmllab import evaluate, exercises, faces, notebook, plots, results
+from cdmllab import evaluate, faces, plots, results
+from cdmllab.book import exercises, session
+from cdmllab.book.widgets import Threshold
 from cdmllab.data import pairs
 from cdmllab.evaluate import Protocol
 from cdmllab.metrics import (
     bootstrap,
     calibration,
-    errors,
+    error_rates,
     identification,
     ranked,
     scoring,
     templates,
     verification,
 )
-from cdmllab.sweeps import Recorded, paired
-from cdmllab.widgets import Threshold
+from cdmllab.results.sweeps import Recorded, paired
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 
 # %% [markdown]
 # ## A ruler and some strangers
@@ -110,14 +111,14 @@ glue("widget-threshold", slider)
 # %% tags=["remove-input"]
 accuracy = judged.measures["accuracy"]
 rule = accuracy["arcface_torch_rule"]
-notebook.tell(
+session.tell(
     accuracy=accuracy["value"],
     fold_sd=100 * accuracy["std_over_folds"],
     grid_accuracy=rule["value"],
     grid_difference=100 * rule["difference"],
 )
 plain = verification.accuracy(scores, same, best)
-notebook.tell(own_accuracy=plain)
+session.tell(own_accuracy=plain)
 
 # %% [markdown]
 # The accuracy over folds is {glue:text}`accuracy:.2%`, with a standard deviation over folds of
@@ -140,7 +141,7 @@ rows = [
     for scales in [("cosine_distance", "squared_l2", "angle_rad")]
     for c in (1.0, 0.5, 0.3, 0.0)
 ]
-notebook.Table(
+session.Table(
     ["cosine", "cosine distance", "squared distance", "angle (rad)"], rows
 )
 
@@ -183,7 +184,7 @@ rows = [
     ]
     for name, s in sets.items()
 ]
-notebook.Table(["pairs", "impostor", *(f"TAR@{f:g}" for f in fars)], rows)
+session.Table(["pairs", "impostor", *(f"TAR@{f:g}" for f in fars)], rows)
 
 # %% mystnb={"figure": {"caption": "The ROC of the same strangers, from all pairs (solid) and from the 6,000 that were drawn (dashed). Each curve ends at the left at a FAR of one impostor pair.", "name": "fig-roc"}, "image": {"alt": "Two rising curves over a logarithmic FAR axis; the dashed one of 6,000 pairs begins at a FAR of three in ten thousand and runs a little above the solid one, which begins at one in a million"}}
 fig, axes = plots.figure(1, width=6.0, height=3.0)
@@ -221,7 +222,7 @@ rows = [
     [name, *(f"{by[k][name].low:.1%} to {by[k][name].high:.1%}" for k in by)]
     for name in ("accuracy", "eer", "auc", "tar@0.01")
 ]
-notebook.Table(["95 % interval", "drawing people", "drawing pairs"], rows)
+session.Table(["95 % interval", "drawing people", "drawing pairs"], rows)
 
 # %% [markdown]
 # (`eer` is the {term}`equal error rate`, `auc` the area under the ROC, {term}`AUC`.) Which of the two is right? Here
@@ -246,7 +247,7 @@ for rows in groups:
 
 # %% tags=["remove-input"]
 really = float(np.std(real, ddof=1))
-notebook.tell(
+session.tell(
     groups=len(groups),
     group_size=size,
     real_sd=100 * really,
@@ -290,10 +291,10 @@ for wanted in (1e-3, 1e-2, 1e-1):
     of_pairs[wanted] = calibration.decide(*parts["test"], t).far
     low_high = f"{far.value:.3%} ({far.low:.3%} to {far.high:.3%})"
     rows.append([f"{wanted:g}", f"{t:.3f}", low_high, f"{tar.value:.1%}"])
-notebook.Table(["wanted FAR", "threshold", "FAR on the test people", "TAR"], rows)
+session.Table(["wanted FAR", "threshold", "FAR on the test people", "TAR"], rows)
 
 # %% tags=["remove-input"]
-notebook.tell(
+session.tell(
     test_impostors=f"{int((~parts['test'][1]).sum()):,}",
     test_people=len(np.unique(stranger[~is_validation])),
     wilson_low=of_pairs[1e-2].low,
@@ -319,7 +320,7 @@ honest = calibration.reliability(
 )
 fig, axes = plots.figure(1, width=3.6, height=3.2)
 plots.reliability_curve(axes[0], honest, name="calibrated")
-notebook.tell(calibration_error=honest.error)
+session.tell(calibration_error=honest.error)
 
 # %% [markdown]
 # The mean distance from the diagonal is {glue:text}`calibration_error:.1%`.
@@ -342,7 +343,7 @@ for each in (1, 2):
     s = ranked.rank(evaluate.scores(pooled.embeddings, among), among.same)
     tars = [f"{ranked.tar_at_far(s, f):.1%}" for f in fars[1:]]
     rows.append([each, *tars])
-notebook.Table(["pictures a template", *(f"TAR@{f:g}" for f in fars[1:])], rows)
+session.Table(["pictures a template", *(f"TAR@{f:g}" for f in fars[1:])], rows)
 
 # %% [markdown]
 # ## One among many
@@ -363,7 +364,7 @@ found = identification.search(
 )
 rates = identification.cmc(found, 20)
 at = identification.tpir_at_fpir(found, 0.1)
-notebook.tell(
+session.tell(
     gallery=len(gallery.number),
     rank_1=float(rates[0]),
     rank_20=float(rates[-1]),
@@ -388,7 +389,7 @@ plots.cmc_curve(axes[0], rates, name="two pictures a person")
 # A number does not say what to do next; the worst pairs do.
 
 # %% mystnb={"figure": {"caption": "The genuine pairs with the lowest and the impostor pairs with the highest cosine, which stands below each.", "name": "fig-worst"}, "image": {"alt": "Two sheets of pairs of faces: the same people under very different conditions, and different people under similar ones"}}
-worst = errors.worst(scores, same, 12)
+worst = error_rates.worst(scores, same, 12)
 fig, axes = plots.figure(2, width=7.6, height=3.6)
 for ax, k, title in zip(axes, worst, ("genuine", "impostor"), strict=True):
     one, two = (strangers[side[k]] / 127.5 - 1.0 for side in protocol.pairs[:2])
@@ -404,7 +405,7 @@ for ax, how in zip(axes, ("larger", "apart"), strict=True):
     of_pair = protocol.nuisance_of_pairs("yaw (degrees)", how)
     edges = np.histogram_bin_edges(of_pair, 6)
     for kind, rows in (("genuine", same), ("impostor", ~same)):
-        rate = errors.by_nuisance(
+        rate = error_rates.by_nuisance(
             judged.wrong[rows],
             of_pair[rows],
             edges,
@@ -424,7 +425,7 @@ for name, quarter in (("turned", turned), ("frontal", frontal)):
         np.zeros(rows.sum(), int),
         (own[0][rows], own[1][rows]),
     )
-    notebook.tell(
+    session.tell(
         **{
             f"wrong_{name}": share.value,
             f"wrong_{name}_between": f"{share.low:.1%} to {share.high:.1%}",
@@ -480,7 +481,7 @@ tar = [
     lfw_gpu.values(stage, "arcface", name, "tar@1e-3")
     for stage, name in halves.items()
 ]
-notebook.tell(
+session.tell(
     real_mean=100 * large.mean(),
     real_scatter=100 * large.std(ddof=1),
     real_error=100 * large.std(ddof=1) / len(large) ** 0.5,

@@ -31,26 +31,18 @@ import torch
 from IPython.display import HTML
 from scipy import stats
 
-from cdmllab import (
-    backbones,
-    exercises,
-    heads,
-    margins,
-    notebook,
-    plots,
-    published,
-    results,
-)
+from cdmllab import backbones, heads, margins, plots, results
+from cdmllab.analysis.target_curve import alike
 from cdmllab.backbones import complexity
-from cdmllab.backbones import published as backbone_table
+from cdmllab.book import exercises, session
 from cdmllab.margins import Batch
-from cdmllab.margins.curve import alike
 from cdmllab.metrics.multiple import holm
-from cdmllab.sweeps import Recorded, family, paired
-from cdmllab.sweeps.recorded import trained_as_published
-from cdmllab.training import presets, sources
+from cdmllab.results import published
+from cdmllab.results import published_backbones as backbone_table
+from cdmllab.results.sweeps import Recorded, family, paired, trained_as_published
+from cdmllab.training import datasets, presets
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 main, at_document = Recorded("lab_main"), Recorded("lab_document")
 named = [
     f"lab/{p}" for p in ("lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw")
@@ -109,7 +101,7 @@ gains = [
     for row, other in differing
     for name in row.accuracy
 ]
-notebook.tell(
+session.tell(
     pairs=len(differing),
     pair_values=len(gains),
     pair_higher=sum(gain > 0 for gain in gains),
@@ -143,7 +135,7 @@ notebook.tell(
         at_document.values("compare", "arcface", named),
         main.values("compare", "arcface", named),
     ).told("points"),
-    arc=notebook.mean_sd(list(main.values("compare", "arcface", named))),
+    arc=session.mean_sd(list(main.values("compare", "arcface", named))),
 )
 words = {
     "higher": "yes",
@@ -171,7 +163,7 @@ answer = (
     f"CDML's own 0.49 (mean and 95 % interval). Of the {len(singly)} comparisons by single protocols these hold after Holm's "
     f"correction for their number: {one_by_one}.</p>"
 )
-notebook.tell(
+session.tell(
     answer=HTML(answer),
     one_by_one=one_by_one,
     singly=len(singly),
@@ -237,10 +229,10 @@ for name in accuracies:
     rows.append(
         [
             f"`{name}`",
-            *(text for d in cells for text in ((d.told(), notebook.p_value(d.p_family)) if d else ("", ""))),
+            *(text for d in cells for text in ((d.told(), session.p_value(d.p_family)) if d else ("", ""))),
         ]
     )  # fmt: skip
-notebook.Table(
+session.Table(
     ["CDML beside ArcFace, points", f"at {margin:g} rad", "p, corrected", "at 0.49 rad", "p, corrected"],
     rows,
 )  # fmt: skip
@@ -306,7 +298,7 @@ def verdict_of(name, mean):
     """In words, with the corrected p-value."""
     side = "higher" if mean > 0 else "lower"
     said = side if adjusted[name] <= 0.05 else "not told apart"
-    return f"{said} (p = {notebook.p_value(adjusted[name])})"
+    return f"{said} (p = {session.p_value(adjusted[name])})"
 
 
 rows = [
@@ -359,10 +351,10 @@ rows = [
         "not tested: a spread of spreads",
     ],
 ]
-notebook.Table(["the document says", "we measured", "result", "verdict"], rows)  # fmt: skip
+session.Table(["the document says", "we measured", "result", "verdict"], rows)  # fmt: skip
 
 # %% tags=["remove-input"]
-notebook.tell(tests=len(adjusted), cover_alone=cover.p, cover=adjusted["cover"])
+session.tell(tests=len(adjusted), cover_alone=cover.p, cover=adjusted["cover"])
 
 # %% [markdown]
 # The verdicts are those of a family of {glue:text}`tests` tests, with the corrected $p$ in brackets. It makes a difference:
@@ -390,12 +382,12 @@ for arm in losses.arms("compare"):
         f"{key.split('.')[-1]} {value:g}" for key, value in tuned.items()
     )
     beside = (
-        [seen[arm].told(), notebook.p_value(seen[arm].p_family)]
+        [seen[arm].told(), session.p_value(seen[arm].p_family)]
         if arm in seen
         else ["", ""]
     )
-    table.append([arm, setting, notebook.mean_sd(list(values)), *beside])
-notebook.Table(
+    table.append([arm, setting, session.mean_sd(list(values)), *beside])
+session.Table(
     [
         "loss",
         "tuned to",
@@ -407,7 +399,7 @@ notebook.Table(
 )
 
 # %% tags=["remove-input"]
-notebook.tell(
+session.tell(
     losses_n=seen["softmax"].n,
     losses_detectable=100 * np.median([d.detectable for d in seen.values()]),
     losses_number=len(seen),
@@ -442,11 +434,11 @@ beside_long = family(
         if arm != "arcface"
     }
 )
-notebook.Table(
+session.Table(
     ["24 epochs", "accuracy, %", "beside ArcFace, points", "p, corrected", "training accuracy at the end, %"],
     [
-        [label, notebook.mean_sd(list(long.values("compare", arm, named))),
-         *([beside_long[label].told(), notebook.p_value(beside_long[label].p_family)] if label in beside_long else ["", ""]),
+        [label, session.mean_sd(list(long.values("compare", arm, named))),
+         *([beside_long[label].told(), session.p_value(beside_long[label].p_family)] if label in beside_long else ["", ""]),
          f"{100 * long.curve('compare', arm, 'accuracy')[1][-1]:.1f}"]
         for arm, label in {**arms, "softmax": "softmax"}.items()
     ],
@@ -460,7 +452,7 @@ apart_long = [
     if d.verdict != "not told apart"
 ]
 softmax_short = losses.difference("compare", "softmax", "arcface", named)
-notebook.tell(
+session.tell(
     wide=main.curve("compare", "arcface", "target_angle_deg_p50")[1][-1],
     long_n=margins_long[0].n,
     long_scale=f"{long.config('compare', 'arcface')['loss']['scale']:g}",
@@ -544,9 +536,9 @@ for words_, (sweep, begun) in starts.items():
     for arm in sweep.arms(f"{begun}_0_4"):
         of_seeds = list(all_folds(sweep, begun, arm).mean(axis=1))
         d = gained.get((words_, arm))
-        beside = [d.told(), notebook.p_value(d.p_family)] if d else ["", ""]
-        rows.append([words_, shown[arm], notebook.mean_sd(of_seeds), *beside])
-notebook.Table(
+        beside = [d.told(), session.p_value(d.p_family)] if d else ["", ""]
+        rows.append([words_, shown[arm], session.mean_sd(of_seeds), *beside])
+session.Table(
     [
         "LFW-a, View 2, all ten folds",
         "",
@@ -567,7 +559,7 @@ def before_photographs(sweep, name):
 quickly = [
     quick.values(f"scratch_{half}", "", name) for half, name in halves.items()
 ]
-notebook.tell(
+session.tell(
     lfw_apart="; ".join(
         f"{shown[arm]}, {words_} ({d.verdict})"
         for (words_, arm), d in gained.items()
@@ -632,7 +624,7 @@ notebook.tell(
 # fitted elsewhere. So do ours: LFW-a's alignment is a commercial one.
 
 # %%
-notebook.Table(
+session.Table(
     ["published, learnt from LFW", "setting", "accuracy, %", "± standard error"],
     [[row.method, row.setting, f"{row.accuracy:.2f}", f"{row.standard_error:.2f}"] for row in published.LFW_ALONE],
 )  # fmt: skip
@@ -710,7 +702,7 @@ times = {
     name: 3600 * sweep.trained()["hours"] / sweep.trained()["runs"]
     for name, sweep in {"full": full, **straight}.items()
 }
-notebook.tell(
+session.tell(
     full_pictures=f"{full_pictures:,}",
     full_gpu=full.trained()["processors"][0],
     through_gpu=through.trained()["processors"][0],
@@ -753,7 +745,7 @@ of_full_size = {
     ("r18_lite", "straight through"): through,
     ("r50_lite", "straight through"): deeper,
 }
-notebook.Table(
+session.Table(
     ["two epochs, one seed", "network", "gradient", *(name.removeprefix("lab/") for name in named)],
     [
         [label, *which, *(f"{value:.2f}" for value in accuracies(sweep, loss))]
@@ -823,18 +815,18 @@ trap_arms = {
     "straight_through": "ArcFace, straight through",
     "cosface": "CosFace",
 }
-notebook.Table(
+session.Table(
     ["scale 64", "target angle at the end, degrees", "training accuracy, %", "accuracy, %"],
     [
         [label, f"{trap.curve('compare', arm, 'target_angle_deg_p50')[1][-1]:.0f}",
          f"{100 * trap.curve('compare', arm, 'accuracy')[1][-1]:.1f}",
-         notebook.mean_sd(list(trap.values("compare", arm, mild)))]
+         session.mean_sd(list(trap.values("compare", arm, mild)))]
         for arm, label in trap_arms.items()
-    ] + [["the same network with its first weights, untrained", "", "", notebook.mean_sd(list(nothing))]],
+    ] + [["the same network with its first weights, untrained", "", "", session.mean_sd(list(nothing))]],
 )  # fmt: skip
 
 # %%
-notebook.tell(
+session.tell(
     nothing=100 * nothing.mean(),
     trapped=100 * trap.values("compare", "exact", mild).mean(),
     through_right=100
@@ -865,18 +857,18 @@ of_letters = family(
         if arm != "arcface"
     }
 )
-notebook.Table(
+session.Table(
     ["Omniglot, letters of new alphabets", "accuracy, %", "beside ArcFace, points", "p, corrected"],
     [
-        [label, notebook.mean_sd(list(letters.values("compare", arm, "omniglot/strangers"))),
-         *([of_letters[arm].told(), notebook.p_value(of_letters[arm].p_family)] if arm in of_letters else ["", ""])]
+        [label, session.mean_sd(list(letters.values("compare", arm, "omniglot/strangers"))),
+         *([of_letters[arm].told(), session.p_value(of_letters[arm].p_family)] if arm in of_letters else ["", ""])]
         for arm, label in shown.items()
     ],
 )  # fmt: skip
 
 # %% tags=["remove-input"]
 letters_loss = letters.config("compare", "arcface")["loss"]
-notebook.tell(
+session.tell(
     letters_margin=letters_loss["margin_rad"],
     letters_scale=f"{letters_loss['scale']:g}",
     letters_seeds=len(letters.seeds("compare", "arcface")),
@@ -889,7 +881,7 @@ notebook.tell(
 # These are the numbers as their sources print them, percent. None of them is ours.
 
 # %%
-notebook.Table(
+session.Table(
     ["row", *published.PROTOCOLS, "source"],
     [
         [f"{row.trained_on}, {row.backbone}, {row.loss}",
@@ -900,7 +892,7 @@ notebook.Table(
 )  # fmt: skip
 
 # %%
-notebook.Table(
+session.Table(
     ["published TAR, %, at a FAR of", *(f"{far:g}" for far in published.FARS)],
     [[f"{row.protocol.upper()}, {row.backbone}, CDML", *(f"{tar:.2f}" for tar in row.tar)] for row in published.TEMPLATES],
 )  # fmt: skip
@@ -927,11 +919,11 @@ def needs(preset):
     """The data a preset is trained on, and whether it is here."""
     data = presets.load(preset).data
     return data.options["folder"] + (
-        " (missing)" if sources.missing(data.name, data.options) else ""
+        " (missing)" if datasets.missing(data.name, data.options) else ""
     )
 
 
-notebook.Table(
+session.Table(
     ["command", "published row", "needs", "run by us"],
     [
         [f"`cdmllab train {name}`", f"{row.trained_on}, {row.backbone}, {row.loss}", needs(name), run_by_us(name)]
@@ -964,7 +956,7 @@ for row, other in differing:
             apart_by[row.backbone, name] = gap_points / error
             cells.append(f"{gap_points:+.2f} ({gap_points / error:+.1f})")
         published_pairs.append([f"{row.trained_on}, {row.backbone}", *cells])
-notebook.Table(["CDML beside ArcFace", *published.PROTOCOLS], published_pairs)
+session.Table(["CDML beside ArcFace", *published.PROTOCOLS], published_pairs)
 
 # %% tags=["remove-input"]
 corrected = dict(
@@ -975,7 +967,7 @@ corrected = dict(
     )
 )
 largest = max(apart_by, key=lambda of_pair: abs(apart_by[of_pair]))
-notebook.tell(
+session.tell(
     r50_ahead=sum(z > 0 for (net, _), z in apart_by.items() if net == "r50_lite"),
     r18_ahead=sum(z > 0 for (net, _), z in apart_by.items() if net == "r18_lite"),
     largest=apart_by[largest],
@@ -1055,12 +1047,10 @@ exact.append(
         *agrees("equal" if losses_[0] == losses_[1] else "unequal", "equal"),
     ]
 )
-notebook.Table(["what", "published or derived", "ours", "agrees"], exact)  # fmt: skip
+session.Table(["what", "published or derived", "ours", "agrees"], exact)  # fmt: skip
 
 # %% tags=["remove-input"]
-notebook.tell(
-    agreeing=sum(row[-1] == "yes" for row in exact), compared=len(exact)
-)
+session.tell(agreeing=sum(row[-1] == "yes" for row in exact), compared=len(exact))
 
 # %% [markdown]
 # {glue:text}`agreeing` of {glue:text}`compared` agree; {doc}`chapter 8 </executed/08_iresnet>` says what is counted, and which

@@ -33,13 +33,15 @@ seed = 0  # of the samples that stand for a batch
 import numpy as np
 import torch
 
-from cdmllab import exercises, heads, margins, notebook, published
+from cdmllab import heads, margins
+from cdmllab.book import exercises, session
 from cdmllab.margins import Batch
 from cdmllab.metrics import scoring
-from cdmllab.sweeps import Recorded, family
+from cdmllab.results import published
+from cdmllab.results.sweeps import Recorded, family
 from cdmllab.training import presets
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 recorded = Recorded("lab_variants")
 protocols = ["lab/lfw", "lab/cfp_fp", "lab/agedb_30", "lab/calfw", "lab/cplfw"]
 
@@ -68,7 +70,7 @@ protocols = ["lab/lfw", "lab/cfp_fp", "lab/agedb_30", "lab/calfw", "lab/cplfw"]
 # %%
 cosines = torch.tensor([0.8, 0.5, 0.2])  # an easy, a middling, a hard sample
 batch = Batch(torch.zeros(3, dtype=torch.long), cosines, torch.ones(3))
-notebook.Table(
+session.Table(
     ["cosine to the own class centre", *(f"{c:.1f}" for c in cosines.tolist())],
     [
         [f"`favour={favour!r}`", *(f"{m:.3f}" for m in margins.CDML(favour=favour, shape="linear").margin_rad(batch).tolist())]
@@ -117,7 +119,7 @@ for name, (own, foreign) in stages.items():
     rows.append(
         [name, *(f"{float(form.margin_rad(at).mean()):.3f}" for form in forms)]
     )
-notebook.Table(
+session.Table(
     ["mean margin, rad", "document", "public, gap", "public, angle"], rows
 )
 
@@ -206,7 +208,7 @@ forms = {
         detach_margin=True
     ),
 }
-notebook.Table(
+session.Table(
     ["slope at a cosine of", "0.8", "0.5", "0.1"],
     [
         [name, *(slope(policy, c) for c in (0.8, 0.5, 0.1))]
@@ -235,7 +237,7 @@ document, public = (
     presets.load(f"casia/{recipe}/r50_lite_cdml")
     for recipe in ("document", "public")
 )
-notebook.Table(
+session.Table(
     ["key", "document", "public code"], presets.differing(document, public)
 )
 
@@ -279,10 +281,10 @@ found = family(
     }
 )
 beside = {"arcface": "ArcFace", "arcface_straight": words["arcface_straight"]}
-notebook.Table(
+session.Table(
     ["reading", "beside", "difference", "95 % interval", "p, corrected"],
     [
-        [words[arm], beside[partner[arm]], f"{100 * d.mean:+.2f}", f"{100 * d.low:+.2f} to {100 * d.high:+.2f}", notebook.p_value(d.p_family)]
+        [words[arm], beside[partner[arm]], f"{100 * d.mean:+.2f}", f"{100 * d.low:+.2f} to {100 * d.high:+.2f}", session.p_value(d.p_family)]
         if d.sd
         else [words[arm], beside[partner[arm]], "identical", "", ""]
         for arm, d in found.items()
@@ -299,7 +301,7 @@ strict = [
     )
     for arm in tested
 ]
-notebook.tell(
+session.tell(
     seeds=next(iter(found.values())).n,
     readings=len(tested),
     clear=len(clear) or "none",
@@ -343,7 +345,7 @@ casia_r50 = [
     for row in published.ROWS
     if row.backbone == "r50" and row.source != "adaface"
 ]
-notebook.Table(
+session.Table(
     ["CASIA, R50", "printed in", "CFP-FP", "AgeDB-30", "CFP-FP − AgeDB-30"],
     [
         [row.loss, row.source, f"{row.accuracy['cfp_fp']:.2f}", f"{row.accuracy['agedb_30']:.2f}",
@@ -353,7 +355,7 @@ notebook.Table(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-notebook.tell(rows=len(casia_r50))
+session.tell(rows=len(casia_r50))
 
 # %% [markdown]
 # With the two columns of that row exchanged it would have the order of the others. Is that what happened? Before believing it,
@@ -365,7 +367,7 @@ own_rows = [
     for row in published.ROWS
     if row.source == "document" and row not in casia_r50
 ]
-notebook.Table(
+session.Table(
     ["the document's other rows", "CFP-FP", "AgeDB-30", "CFP-FP − AgeDB-30"],
     [
         [f"{row.trained_on}, {row.backbone}, {row.loss}", f"{row.accuracy['cfp_fp']:.2f}", f"{row.accuracy['agedb_30']:.2f}",
@@ -378,7 +380,7 @@ notebook.Table(
 reverse = [
     row for row in own_rows if row.accuracy["agedb_30"] > row.accuracy["cfp_fp"]
 ]
-notebook.tell(
+session.tell(
     own_rows=len(own_rows),
     reverse=len(reverse),
     reverse_most=max(
@@ -420,7 +422,7 @@ for scale in ("cosine_distance", "cosine", "squared_l2", "angle_rad"):
     print(f"{scale:16} {scoring.convert(middle, 'cosine_distance', scale):.3f}")
 
 # %% tags=["remove-input"]
-notebook.tell(ijbc=", ".join(str(v) for v in published.IJBC_R100_ARCFACE_MS1MV2))
+session.tell(ijbc=", ".join(str(v) for v in published.IJBC_R100_ARCFACE_MS1MV2))
 
 # %% [markdown]
 # ## Where we deviate

@@ -30,29 +30,19 @@ embedding_dim = 512  # numbers of an embedding, in the counts
 import numpy as np
 import torch
 
-from cdmllab import (
-    backbones,
-    evaluate,
-    exercises,
-    faces,
-    geometry,
-    heads,
-    measured,
-    notebook,
-    plots,
-    results,
-)
+from cdmllab import backbones, evaluate, faces, geometry, heads, plots, results
+from cdmllab._util.memory import TensorPeak
 from cdmllab.backbones import complexity, latency, weights
-from cdmllab.backbones.published import TABLE
+from cdmllab.book import benchmark_tables, exercises, session
 from cdmllab.data import pairs
 from cdmllab.export import convert, onnx_file
 from cdmllab.heads.cost import all_reduced, cost
-from cdmllab.memory import TensorPeak
 from cdmllab.metrics import calibration
 from cdmllab.preprocessing import INSIGHTFACE, apply
-from cdmllab.published import FARS, ROWS, TEMPLATES
+from cdmllab.results.published import FARS, ROWS, TEMPLATES
+from cdmllab.results.published_backbones import TABLE
 
-lab = notebook.start(profile, seed)
+lab = session.start(profile, seed)
 gib = 2**30
 
 # %% [markdown]
@@ -85,7 +75,7 @@ for name, c in worlds.items():
     share = counted.products / (3 * batch * trunk.macs)
     sizes = (f"{value / gib:.3g}" for value in held)
     rows.append([name, f"{c:,}", *sizes, f"{share:.3g}"])
-notebook.Table(
+session.Table(
     [
         "identities",
         "c",
@@ -99,12 +89,12 @@ notebook.Table(
 
 # %% tags=["remove-input"]
 even = trunk.macs / embedding_dim
-notebook.tell(
+session.tell(
     batch=batch,
     even=f"{even / 1e6:.1f}",
 )
 large = cost(10**7, batch=batch, embedding_dim=embedding_dim, keep="matrix")
-notebook.tell(kept_10m=large.kept / gib)
+session.tell(kept_10m=large.kept / gib)
 
 # %% [markdown]
 # With a batch of {glue:text}`batch`. For a long while products are no worry: it takes {glue:text}`even` million
@@ -169,7 +159,7 @@ _ = ax.set_xticks(sizes)
 matrix = 64 * sizes[-1] * 4 / 2**20
 gradient = matrix  # 64 samples and 64 numbers: the same size
 for key, name in (("dense", "plain tensor operations"), ("blocked", "one block at a time")):  # fmt: skip
-    notebook.tell(**{f"{key}_matrices": (dots[name][1][-1] - gradient) / matrix})
+    session.tell(**{f"{key}_matrices": (dots[name][1][-1] - gradient) / matrix})
 over = {
     c: [
         dots[name][1][at] / np.interp(c, reach, line) - 1
@@ -177,7 +167,7 @@ over = {
     ]
     for at, c in enumerate(sizes)
 }
-notebook.tell(
+session.tell(
     **{
         f"over_{c}": f"{min(values):.0%} to {max(values):.0%}"
         for c, values in over.items()
@@ -194,7 +184,7 @@ notebook.tell(
 # gradient of the centres. No head that multiplies in float32 can be better than 1 in either. Ours are filled.
 
 # %%
-measured.report("heads")
+benchmark_tables.report("heads")
 
 # %% mystnb={"figure": {"caption": "The same table as a picture: heads by time and peak memory, for a batch against the identities of CASIA-WebFace and of MS1MV3. Filled: ours.", "name": "fig-heads"}, "image": {"alt": "Two panels of markers; all filled dots but one near the lower left corner, the open squares further right and above, and our dense head, filled too, at the upper right"}}
 record = results.benchmark("heads")
@@ -223,7 +213,7 @@ if record is not None:
 # There a million identities fit as well:
 
 # %%
-measured.report("heads", "cuda")
+benchmark_tables.report("heads", "cuda")
 
 # %% tags=["remove-input"]
 on_gpu = results.benchmark("heads", "cuda")["shapes"]
@@ -234,7 +224,7 @@ ours, peer = (
 time, peer_time = (
     [row["ratio_to_limit"] for row in rows] for rows in (ours, peer)
 )
-notebook.tell(
+session.tell(
     gpu_few_ms=on_gpu["casia"]["limit_ms"],
     gpu_ours=ours[-1]["peak_mib"] / 1024,
     gpu_peer=peer[-1]["peak_mib"] / 1024,
@@ -304,7 +294,7 @@ for ranks in (2, 8, 64):
     copied = all_reduced(4 * embedding_dim * 10**6, ranks)
     told = (found.traffic / 2**20, copied / 2**20, copied / found.traffic)
     rows.append([ranks, *(f"{value:,.1f}" for value in told)])
-notebook.Table(
+session.Table(
     ["ranks", "shared out, MiB a step", "copied, MiB a step", "ratio"], rows
 )
 
@@ -315,7 +305,7 @@ notebook.Table(
 # arithmetic is the same.
 
 # %%
-measured.report("heads_sharded")
+benchmark_tables.report("heads_sharded")
 
 # %% [markdown]
 # In code it is one word: `heads.create(..., backend="sharded")` under `torchrun`. The loss and the gradients are those of
@@ -406,7 +396,7 @@ plots.lines(
 
 # %% tags=["remove-input"]
 for key, name in zip(("early", "late"), states, strict=True):
-    notebook.tell(
+    session.tell(
         **{
             f"off_{key}": float(off[name, 0.1]),
             f"turned_{key}": float(turned[name, 0.1][0]),
@@ -416,7 +406,7 @@ for key, name in zip(("early", "late"), states, strict=True):
             f"sampled_{key}": float(weight[name, 0.1]),
         },
     )
-notebook.tell(
+session.tell(
     log_tenth=float(np.log(0.1)),
     silent=step(seeded(), at_degrees(40.0))[1],
     crowded=step(seeded(128), at_degrees(40.0, 128))[1],
@@ -484,7 +474,7 @@ for name, how in arrangements.items():
     memory = (f"{one.memory / gib:,.2f}" for one in at)
     totals[name] = [one.memory / gib for one in at]
     rows.append([name, *memory, f"{load:,.1f}", f"{at[-1].traffic / 2**20:,.0f}"])
-notebook.Table(
+session.Table(
     [
         "GiB of a device",
         "100k",
@@ -499,17 +489,17 @@ notebook.Table(
 
 # %% tags=["remove-input"]
 for key, name in (("whole", "64 devices, blocks"), ("sampled", "64, a tenth a step")):  # fmt: skip
-    notebook.tell(
+    session.tell(
         **{
             f"{key}_1m": totals[name][1],
             f"{key}_100m": totals[name][3],
         },
     )
-notebook.tell(eight_100m=totals["8 devices, blocks"][3])
+session.tell(eight_100m=totals["8 devices, blocks"][3])
 for key in ("cpu", "cuda"):
     shapes = results.benchmark("heads", key)["shapes"].values()
     most = max(shape["identities"] for shape in shapes)
-    notebook.tell(**{f"most_{key}": f"{most:,}"})
+    session.tell(**{f"most_{key}": f"{most:,}"})
 
 # %% [markdown]
 # Read the lines by what bends them. The matrix is the first thing to go, and blocks make it go. What is left is
@@ -530,13 +520,13 @@ for key in ("cpu", "cuda"):
 # The head is one part; how many pictures a second go through backbone, head and optimiser?
 
 # %%
-measured.report("training")
+benchmark_tables.report("training")
 
 # %% [markdown]
 # And on a GPU, where pictures with their channels together in memory and a compiled network pay most:
 
 # %%
-measured.report("training", "cuda")
+benchmark_tables.report("training", "cuda")
 
 # %% [markdown]
 # ## Shipping a network
@@ -585,14 +575,14 @@ rows = [
     ]
     for name, one in exported.agreement.items()
 ]
-notebook.Table(
+session.Table(
     ["ONNX", "cosine to PyTorch, mean", "smallest", "accuracy before", "after"],
     rows,
 )
 
 # %% tags=["remove-input"]
 full = sum(p.numel() for p in network.parameters()) * 4 / 2**20
-notebook.tell(
+session.tell(
     int8_mib=file.stat().st_size / 2**20,
     full_mib=full,
 )
@@ -627,7 +617,7 @@ for name in embedded:
     told = [r.value for d in (as_chosen, refitted) for r in (d.far, d.tar)]
     rates_at[name] = told[:2]
     rows.append([name, *(f"{value:.1%}" for value in told)])
-notebook.Table(
+session.Table(
     [
         f"threshold {threshold:.3f}",
         "FAR",
@@ -640,7 +630,7 @@ notebook.Table(
 
 # %% tags=["remove-input"]
 for key, name in (("right", "as the file says"), ("int8", "int8 file"), ("range", "pixels in [0, 1]"), ("bgr", "red and blue exchanged")):  # fmt: skip
-    notebook.tell(
+    session.tell(
         **{
             f"far_{key}": rates_at[name][0],
             f"tar_{key}": rates_at[name][1],
@@ -691,9 +681,9 @@ for name in ("lightweight", "r18_lite", "r50_lite", "r100_lite", "r50", "r100"):
             ijbc,
         ]
     )
-notebook.tell(ways=len(milliseconds), fastest=" and ".join(sorted(fastest)))
+session.tell(ways=len(milliseconds), fastest=" and ".join(sorted(fastest)))
 print("Times measured on:", record["device"])
-notebook.Table(
+session.Table(
     [
         "network",
         "MiB, float32 / int8",

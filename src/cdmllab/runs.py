@@ -14,9 +14,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from cdmllab import safeyaml
+from cdmllab._util import safe_yaml
+from cdmllab._util.files import LARGEST_JOURNAL, LONGEST_LINE, append_line, read_bytes, read_json, read_yaml, write_text
 from cdmllab.errors import DataError, plain
-from cdmllab.files import LARGEST_JOURNAL, LONGEST_LINE, append_line, read_bytes, read_json, read_yaml, write_text
 from cdmllab.provenance import UNKNOWN, git, is_unknown, processor, provenance
 
 __all__ = ["CONFIG", "METRICS", "RECORD", "Run", "git", "processor", "provenance", "root"]
@@ -118,7 +118,7 @@ class Run:
         files = [(self.folder / name).stat() for name in (RECORD, CONFIG)]
         as_they_are = [(file.st_ino, file.st_size, file.st_mtime_ns) for file in files]
         if self.folder not in _LOOKED_AT or _LOOKED_AT[self.folder][0] != as_they_are:
-            record, text = self.record, read_bytes(self.folder / CONFIG, "readable YAML", at_most=safeyaml.LARGEST)
+            record, text = self.record, read_bytes(self.folder / CONFIG, "readable YAML", at_most=safe_yaml.LARGEST)
             kept, config = record.get("config"), None
             if isinstance(kept, dict) and hashlib.sha256(text).hexdigest() == record.get(_CONFIG_SHA256):
                 config = kept

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from cdmllab import backbones
-from cdmllab.backbones import complexity, published
+from cdmllab.backbones import complexity
+from cdmllab.results import published_backbones
 
-PUBLISHED = list(published.TABLE)
+PUBLISHED = list(published_backbones.TABLE)
 
 
 @pytest.fixture(scope="module")
@@ -16,14 +17,14 @@ def costs():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_equal_the_published_to_the_unit(costs, name):
-    row, own = published.TABLE[name], costs[name]
+    row, own = published_backbones.TABLE[name], costs[name]
     assert own.parameters - own.trained_parameters == 512  # the gains of the last normalisation
     assert {"all": own.parameters, "trained": own.trained_parameters}[row.counted] == row.parameters
 
 
 @pytest.mark.parametrize("name", PUBLISHED[:-1])
 def test_gflops_equal_the_published_as_printed(costs, name):
-    assert round(costs[name].published_gflops, 2) == published.TABLE[name].gflops
+    assert round(costs[name].published_gflops, 2) == published_backbones.TABLE[name].gflops
 
 
 # Printed by ptflops 0.7.5 (backend "pytorch") for the networks in the method's repository at commit 2bc8c12.
@@ -38,7 +39,7 @@ def test_gflops_are_those_of_ptflops_to_the_unit(costs, name):
 
 def test_lightweight_is_counted_as_its_file_counts_it(costs):
     """Plain multiply-accumulates; its size has the buffers in it, 19.43004608154297 in the file's own count."""
-    own, row = costs["lightweight"], published.TABLE["lightweight"]
+    own, row = costs["lightweight"], published_backbones.TABLE["lightweight"]
     assert (own.parameters, own.macs) == (5_086_432, 98_297_920)
     assert round(own.gmacs, 3) == row.gflops == 0.098
     assert own.size_mib("buffers") == pytest.approx(19.43004608154297, abs=2e-4)  # a count takes 8 bytes there
@@ -47,7 +48,7 @@ def test_lightweight_is_counted_as_its_file_counts_it(costs):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_sizes_are_the_published_but_for_two(costs, name):
     """35.70 and 130.20 do not follow from the published counts; the other seven are within rounding."""
-    row = published.TABLE[name]
+    row = published_backbones.TABLE[name]
     difference = abs(costs[name].size_mib(row.sized) - row.size_mib)
     assert (difference > 0.01) == (name in ("r18_lite", "r34"))
     assert difference < 0.53

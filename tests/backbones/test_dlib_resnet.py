@@ -2,10 +2,10 @@
 
 import json
 
-import face_api_package
 import numpy as np
 import pytest
 import torch
+from tests.backbones import face_api_package
 
 from cdmllab import backbones, preprocessing
 from cdmllab.backbones import complexity, dlib_resnet, weights

@@ -5,11 +5,11 @@ import sys
 import types
 from pathlib import Path
 
-import layout
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.backbones import layout
 
 from cdmllab import backbones
 from cdmllab.backbones import checkpoints, weights

@@ -6,9 +6,9 @@ be written down here. On random weights in float32 outputs and gradients were eq
 
 from functools import cache
 
-import layout
 import pytest
 import torch
+from tests.backbones import layout
 
 from cdmllab import backbones
 

@@ -1,9 +1,9 @@
 import io
 import pickle
 
-import layout
 import pytest
 import torch
+from tests.backbones import layout
 
 from cdmllab import backbones, preprocessing
 from cdmllab.backbones import checkpoints, weights

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from miniature import write_miniature
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
+from tests.book.miniature import write_miniature
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = [

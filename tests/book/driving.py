@@ -2,8 +2,8 @@
 
 from playwright.sync_api import Locator, Page
 
-from cdmllab import widgets
-from cdmllab.widgets import Widget
+from cdmllab.book import widgets
+from cdmllab.book.widgets import Widget
 
 READ = "(e, names) => Object.fromEntries(names.map(name => [name, e.cdmlModel.get(name)]))"
 

@@ -4,8 +4,8 @@ from functools import cache
 
 import numpy as np
 
-from cdmllab import widgets
-from cdmllab.widgets import FaceLab, Hypersphere, Threshold, Widget
+from cdmllab.book import widgets
+from cdmllab.book.widgets import FaceLab, Hypersphere, Threshold, Widget
 
 
 @cache

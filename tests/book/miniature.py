@@ -5,12 +5,12 @@ from pathlib import Path
 
 import matplotlib as mpl
 import nbformat
-from examples import example
 from matplotlib.figure import Figure
+from tests.book.examples import example
 
-from cdmllab import widgets
+from cdmllab.book import widgets
+from cdmllab.book.widgets import TargetLogit
 from cdmllab.plots import style
-from cdmllab.widgets import TargetLogit
 
 CONF = """
 import sys

@@ -1,7 +1,7 @@
 """Widgets and figures for readers who listen to a page, or use a keyboard; test_built_site asks of every page."""
 
 import pytest
-from access import faults
+from tests.book.access import faults
 
 SCREENS = pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (390, "dark")])
 

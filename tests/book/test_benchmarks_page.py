@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from cdmllab import measured, results
+from cdmllab import results
+from cdmllab.book import benchmark_tables
 
 PAGE = Path(__file__).parents[2] / "book/benchmarks.md"
 
 
 def test_page_has_every_benchmark_once():
     asked = re.findall(r"```\{cdml-benchmark\} (\w+)\n```", PAGE.read_text(encoding="utf-8"))
-    assert sorted(asked) == sorted(measured.BENCHMARKS)
+    assert sorted(asked) == sorted(benchmark_tables.BENCHMARKS)
 
 
 def test_directive_prints_the_tables_and_refuses_what_is_not_there(build_miniature):
@@ -20,7 +21,9 @@ def test_directive_prints_the_tables_and_refuses_what_is_not_there(build_miniatu
         page="# A page\n\n```{cdml-benchmark} heads\n```\n\n```{cdml-benchmark} tails\n```\n"
     )
     text = (folder / "page.html").read_text(encoding="utf-8")
-    found = [record for device in measured.DEVICES if (record := results.benchmark("heads", device)) is not None]
+    found = [
+        record for device in benchmark_tables.DEVICES if (record := results.benchmark("heads", device)) is not None
+    ]
     assert found
     assert text.count("<table") == sum(len(record["shapes"]) for record in found)
     for record in found:
@@ -32,11 +35,11 @@ def test_directive_prints_the_tables_and_refuses_what_is_not_there(build_miniatu
 @pytest.mark.book
 def test_built_page_has_a_table_or_the_command_for_each(site):
     text = (site / "benchmarks.html").read_text(encoding="utf-8")
-    for name in measured.BENCHMARKS:
+    for name in benchmark_tables.BENCHMARKS:
         record = results.benchmark(name) or results.benchmark(name, "cuda")
         if record is None:
             assert re.search(rf"Not measured yet: <code[^>]*><span[^>]*>cdmllab</span> <span[^>]*>bench</span> "
                              rf"<span[^>]*>{name}</span></code>", text)  # fmt: skip
         else:
-            for _, table in measured.BENCHMARKS[name].tables(record):
+            for _, table in benchmark_tables.BENCHMARKS[name].tables(record):
                 assert f"<p>{table.rows[0][1]}</p>" in text

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from access import faults
+from tests.book.access import faults
 
 from cdmllab import results
-from cdmllab.files import read_json
+from cdmllab._util.files import read_json
 
 pytestmark = pytest.mark.book
 LARGEST_PAGE_BYTES = 3_000_000

@@ -8,8 +8,8 @@ import pytest
 from cdml_chapters import number
 from cdml_solutions import solved
 
-from cdmllab import exercises
-from cdmllab.publish.notebooks import read_chapter
+from cdmllab.book import exercises
+from cdmllab.book.build.notebooks import read_chapter
 from cdmllab.training import presets
 
 BOOK = Path(__file__).parents[2] / "book"

@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from contrasts import contrast, hexadecimal
+from tests.book.contrasts import contrast, hexadecimal
 
-from cdmllab import widgets
+from cdmllab.book import widgets
 from cdmllab.plots import style
 
 

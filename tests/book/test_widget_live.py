@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from curves import drawn_curve
-from examples import example
 from playwright.sync_api import Page
+from tests.book.curves import drawn_curve
+from tests.book.examples import example
 
-from cdmllab import widgets
-from cdmllab.widgets import TargetLogit, Widget
+from cdmllab.book import widgets
+from cdmllab.book.widgets import TargetLogit, Widget
 
 START = """async ([esm, state]) => {
   const listeners = [];

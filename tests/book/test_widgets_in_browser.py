@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from contrasts import contrast, hexadecimal
-from driving import HANDLES, changed, choose, drag, readout, swipe, twin, widget
-from widget_checks import CHECKS
+from tests.book.contrasts import contrast, hexadecimal
+from tests.book.driving import HANDLES, changed, choose, drag, readout, swipe, twin, widget
+from tests.book.widget_checks import CHECKS
 
-from cdmllab import margins, widgets
-from cdmllab.widgets import TargetLogit
-from cdmllab.widgets.target_logit import OPTIONS
+from cdmllab import margins
+from cdmllab.book import widgets
+from cdmllab.book.widgets import TargetLogit
+from cdmllab.book.widgets.target_logit import OPTIONS
 
 each_widget = pytest.mark.parametrize("name", widgets.names())
 LABELS = {

@@ -7,16 +7,16 @@ import re
 
 import numpy as np
 import pytest
-from curves import drawn_curve, drawn_pieces
-from driving import readout, twin, widget, written
 from PIL import Image
 from playwright.sync_api import Locator, Page
+from tests.book.curves import drawn_curve, drawn_pieces
+from tests.book.driving import readout, twin, widget, written
 
+from cdmllab.book.widgets import CdmlAtWork, DecisionBoundary, FaceLab, Hypersphere, TargetLogit, Threshold, unpacked
+from cdmllab.book.widgets.face_lab import SHAPE
 from cdmllab.metrics import ranked
 from cdmllab.plots import style
 from cdmllab.plots.sphere import view
-from cdmllab.widgets import CdmlAtWork, DecisionBoundary, FaceLab, Hypersphere, TargetLogit, Threshold, unpacked
-from cdmllab.widgets.face_lab import SHAPE
 
 BELOW = "below \N{MINUS SIGN}1"
 

@@ -5,13 +5,13 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-import face_api_package
 import numpy as np
-from making import folder, jpeg, pixels, write_pack
 from PIL import Image
-from test_ijb import miniature as ijb
-from test_pair_lists import agedb as agedb_file
-from test_pair_lists import calfw_lines
+from tests.backbones import face_api_package
+from tests.data.making import folder, jpeg, pixels, write_pack
+from tests.data.test_ijb import miniature as ijb
+from tests.data.test_pair_lists import agedb as agedb_file
+from tests.data.test_pair_lists import calfw_lines
 
 PEOPLE = {f"Person_{k:02d}": 3 for k in range(20)}
 

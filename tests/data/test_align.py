@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from making import pixels
+from tests.data.making import pixels
 
 from cdmllab.data.align import TEMPLATE_112, align, landmarks_by_image, read_landmarks, similarity, template, warp
 from cdmllab.errors import DataError

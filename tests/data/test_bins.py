@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import jpeg, pixels
+from tests.data.making import jpeg, pixels
 
 from cdmllab.data import bins, safepickle
 from cdmllab.data.decode import decode

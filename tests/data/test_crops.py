@@ -4,12 +4,12 @@ import io
 import tarfile
 from functools import partial
 
-import miniatures
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_ijb import miniature as ijb_miniature
+from tests.data import miniatures
+from tests.data.test_ijb import miniature as ijb_miniature
 
 from cdmllab import backbones, preprocessing
 from cdmllab.backbones import weights
@@ -18,7 +18,7 @@ from cdmllab.data import bins, ijb, lfw
 from cdmllab.data.align import align, template
 from cdmllab.data.crop import Box, part_of
 from cdmllab.errors import CdmlLabError
-from cdmllab.evaluate import judging, protocols
+from cdmllab.evaluate import cached, protocols
 from cdmllab.evaluate.cropping import Cropped, side_of_whole
 from cdmllab.preprocessing import INSIGHTFACE, WHOLE
 
@@ -146,7 +146,7 @@ def test_judging_shows_a_network_its_crop(data, tmp_path):
     torch.manual_seed(0)
     net = backbones.create("small", size=16, width=4, embedding_dim=8).eval()
     usual = preprocessing.standard(3, 16)
-    judged = partial(judging.judge, net, "lfw/view2", tmp_path, judging.Settings(replicates=0))
+    judged = partial(cached.judge, net, "lfw/view2", tmp_path, cached.Settings(replicates=0))
     whole, protocol, _ = judged(prepare=usual)
     part, cut, before = judged(prepare=usual | {"crop": list(SQUARE)})
     assert not before

@@ -3,8 +3,8 @@ import io
 import numpy as np
 import pytest
 import torch
-from making import jpeg, pixels
 from PIL import Image
+from tests.data.making import jpeg, pixels
 
 from cdmllab.data.decode import decode, decode_batch_cuda, encode_jpeg
 from cdmllab.errors import DataError

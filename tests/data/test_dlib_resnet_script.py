@@ -5,13 +5,13 @@ import os
 import re
 from pathlib import Path
 
-import face_api_package
 import pytest
 import torch
+from tests.backbones import face_api_package
 
 from cdmllab.backbones import weights
 from cdmllab.backbones.dlib_resnet import PREPROCESSING
-from cdmllab.data import prepare
+from cdmllab.data import script_job
 from cdmllab.export import convert
 
 SCRIPT = Path(__file__).parents[2] / "data_scripts/dlib_resnet.py"
@@ -28,7 +28,7 @@ def run(data, monkeypatch):
 
     def call(*arguments, counts=True):
         more = ["--to", str(data)] + (["--other-counts"] if counts else [])
-        prepare.main(module.__file__, module.make, [*more, *arguments], fetches=True)
+        script_job.main(module.__file__, module.make, [*more, *arguments], fetches=True)
 
     return call
 
@@ -127,8 +127,8 @@ def test_another_package_is_refused_by_its_hash(run, data, capsys):
 
 def test_what_is_inside_is_checked_by_its_own_hash(run, data, monkeypatch, capsys):
     face_api_package.tarball(data / TARBALL)
-    known = prepare.Job.check
-    monkeypatch.setattr(prepare.Job, "check", lambda job, path: None if path.suffix == ".tgz" else known(job, path))
+    known = script_job.Job.check
+    monkeypatch.setattr(script_job.Job, "check", lambda job, path: None if path.suffix == ".tgz" else known(job, path))
     with pytest.raises(SystemExit):
         run(counts=False)
     assert "face_recognition_model.bin has" in capsys.readouterr().err

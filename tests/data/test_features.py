@@ -1,9 +1,9 @@
 """Embeddings of all of LFW, computed once: whose they are, and when they are computed again."""
 
-import miniatures
 import numpy as np
 import pytest
 import torch
+from tests.data import miniatures
 
 from cdmllab import backbones, preprocessing
 from cdmllab.data import lfw

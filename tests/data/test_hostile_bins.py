@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from making import jpeg
+from tests.data.making import jpeg
 
 from cdmllab.data import bins, picklemachine, safepickle
 from cdmllab.errors import DataError

@@ -8,8 +8,8 @@ import zlib
 
 import numpy as np
 import pytest
-from making import folder, jpeg, pixels
 from PIL import Image
+from tests.data.making import folder, jpeg, pixels
 
 from cdmllab.data import decode as decoding
 from cdmllab.data import packing

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from making import folder, jpeg, write_pack
+from tests.data.making import folder, jpeg, write_pack
 
 from cdmllab.data import align, ijb, lfw, packing, pair_lists, records
 from cdmllab.data.inspection import inspect

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import jpeg
+from tests.data.making import jpeg
 
 from cdmllab.data import ijb
 from cdmllab.data.align import TEMPLATE_112, align

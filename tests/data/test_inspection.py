@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import folder, jpeg, write_pack
 from PIL import Image
+from tests.data.making import folder, jpeg, write_pack
 from typer.testing import CliRunner
 
 from cdmllab.cli import app

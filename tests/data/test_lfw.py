@@ -8,16 +8,16 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-import miniatures
 import numpy as np
 import pytest
-from making import jpeg
+from tests.data import miniatures
+from tests.data.making import jpeg
 
-from cdmllab.data import att_faces, lfw, omniglot, pair_lists, prepare, roots
+from cdmllab.data import att_faces, lfw, omniglot, pair_lists, paths, script_job
 from cdmllab.data.archives import extract, is_clutter
-from cdmllab.data.prepare import File, Job, Manifest
+from cdmllab.data.script_job import File, Job, Manifest
 from cdmllab.errors import DataError
-from cdmllab.training import sources
+from cdmllab.training import datasets
 
 SCRIPTS = Path(__file__).parents[2] / "data_scripts"
 SIZE = (8, 8)
@@ -102,7 +102,7 @@ def test_kaggles_zip_is_all_that_is_needed(data, whole, name):
     assert lfw.pair_file() == data / "lfw" / name
     assert lfw.available()
     same(whole, again())
-    assert sources.missing("lfw", {}) == ""
+    assert datasets.missing("lfw", {}) == ""
 
 
 def test_kaggles_zip_unpacked(data, whole):
@@ -316,7 +316,7 @@ def script():
 def test_the_script_takes_kaggles_zip(data, whole, tmp_path, capsys):
     kaggle_zip(data, "archive.zip")
     module = script()
-    prepare.main(module.__file__, module.make, ["--to", str(tmp_path / "out"), "--other-counts"])
+    script_job.main(module.__file__, module.make, ["--to", str(tmp_path / "out"), "--other-counts"])
     assert "verification/lfw.bin: 20 pairs, 10 genuine pairs" in capsys.readouterr().out
 
 
@@ -344,7 +344,7 @@ def test_the_dead_address_is_named_nowhere():
 
 def test_what_is_missing_names_every_form(data):
     assert "archive.zip" in lfw.missing()
-    assert roots.VARIABLE in lfw.missing()
+    assert paths.VARIABLE in lfw.missing()
     miniatures.lfw(data)
     with pytest.raises(DataError, match=r"lfw/pairsDevTrain\.txt is missing"):
         lfw.pairs(lfw.pictures(size=SIZE), "1-train")

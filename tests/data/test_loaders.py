@@ -4,7 +4,7 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from making import pixels, write_pack
+from tests.data.making import pixels, write_pack
 
 from cdmllab.data import loaders
 from cdmllab.data.decode import encode_jpeg

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from making import jpeg
 from PIL import Image, ImageOps
+from tests.data.making import jpeg
 
 from cdmllab.data import orientation
 from cdmllab.data.decode import decode

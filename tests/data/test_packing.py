@@ -8,8 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-from making import folder, jpeg, pixels
 from PIL import Image
+from tests.data.making import folder, jpeg, pixels
+from tests.waiting import until
 from typer.testing import CliRunner
 
 from cdmllab.cli import app
@@ -20,7 +21,6 @@ from cdmllab.data.inspection import inspect
 from cdmllab.data.packing import Settings, pack
 from cdmllab.data.packs import Pack
 from cdmllab.errors import DataError
-from waiting import until
 
 SMALL = Settings(size=16)
 FILES = ("train.rec", "train.idx", "property", "train.crc", "identities.txt")

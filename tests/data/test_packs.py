@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import jpeg, write_pack
 from PIL import Image
+from tests.data.making import jpeg, write_pack
 
 from cdmllab.data import records
 from cdmllab.data.decode import decode

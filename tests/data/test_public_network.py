@@ -5,30 +5,31 @@ import json
 import sys
 from pathlib import Path
 
-import face_api_package
-import miniatures
 import numpy as np
 import pytest
+from tests.backbones import face_api_package
+from tests.data import miniatures
 
-from cdmllab import ledger, preprocessing, results, runs
+from cdmllab import preprocessing, results, runs
 from cdmllab.backbones import dlib_resnet, weights
-from cdmllab.data import lfw, roots
-from cdmllab.evaluate import judging
+from cdmllab.data import lfw, paths
+from cdmllab.evaluate import cached
+from cdmllab.results import audit
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RELEASE = "dlib_resnet/dlib_resnet.safetensors"
 
 
 @pytest.mark.skipif(not lfw.available(), reason=lfw.HOW)
-@pytest.mark.skipif(roots.find(RELEASE) is None, reason="data_scripts/dlib_resnet.py makes the network")
+@pytest.mark.skipif(paths.find(RELEASE) is None, reason="data_scripts/dlib_resnet.py makes the network")
 def test_a_known_network_gets_its_known_accuracy(tmp_path):
     """dlib's network on LFW-a, grey, its own crop, with the mirrored images: 98.45 +- 0.34 %.
 
     Another program measured that first. dlib's 99.38 % is with its own detector and in colour.
     """
-    net, said = weights.load_release(roots.find(RELEASE))
-    settings = judging.Settings(replicates=0, batch_size=64)
-    done, _, _ = judging.judge(net, "lfw/view2", tmp_path, settings, prepare=said.preprocessing)
+    net, said = weights.load_release(paths.find(RELEASE))
+    settings = cached.Settings(replicates=0, batch_size=64)
+    done, _, _ = cached.judge(net, "lfw/view2", tmp_path, settings, prepare=said.preprocessing)
     m = done.measures
     tar = {at["far"]: at["value"] for at in m["tar_at_far"]}
     assert m["flip"]
@@ -37,7 +38,7 @@ def test_a_known_network_gets_its_known_accuracy(tmp_path):
     assert m["auc"]["value"] == pytest.approx(0.9985, abs=0.0005)
     assert tar[1e-3] == pytest.approx(0.902, abs=0.01)
     kept = results.load("lfw/public_resnet")
-    assert judging.digest(net) == kept["network"]["weights_sha256"]
+    assert cached.digest(net) == kept["network"]["weights_sha256"]
     for kind, rows in (("genuine", done.same), ("impostor", ~done.same)):
         np.testing.assert_allclose(done.scores[rows], kept["cosines"][kind], atol=1e-3)
 
@@ -75,6 +76,6 @@ def test_the_benchmark_writes_a_record_of_every_pair(data, tmp_path, monkeypatch
     assert whole["lfwa_pixels"] == list(lfw.FACE)
     assert own["accuracy"] == record["evaluation"]["accuracy"]["value"]
     assert record["preprocessing"] == preprocessing.check(dlib_resnet.PREPROCESSING)
-    seen, faults = ledger.check(tmp_path / "results", tmp_path)
+    seen, faults = audit.check(tmp_path / "results", tmp_path)
     assert seen["records"] == ["lfw/public_resnet"]
     assert faults == []

@@ -1,10 +1,10 @@
 """LFW, Omniglot, AT&T faces and CFP's protocol as they are, where they are; miniatures of them everywhere."""
 
-import miniatures
 import numpy as np
 import pytest
+from tests.data import miniatures
 
-from cdmllab.data import att_faces, lfw, omniglot, pair_lists, roots
+from cdmllab.data import att_faces, lfw, omniglot, pair_lists, paths
 from cdmllab.data.crop import Box
 from cdmllab.errors import DataError
 from cdmllab.evaluate import verify
@@ -89,9 +89,9 @@ def test_lfw_as_it_is():
     assert 0.60 < raw.accuracy.mean < 0.72  # raw pixels see something, and not much
 
 
-@need(roots.find("lfw/pairsDevTrain.txt") is not None, lfw.HOW)
+@need(paths.find("lfw/pairsDevTrain.txt") is not None, lfw.HOW)
 def test_lfw_view_1_as_it_is():
-    sizes = [len(pair_lists.lfw(roots.find(lfw.VIEWS[view])).pairs.same) for view in ("1-train", "1-test")]
+    sizes = [len(pair_lists.lfw(paths.find(lfw.VIEWS[view])).pairs.same) for view in ("1-train", "1-test")]
     assert sizes == [2_200, 1_000]
 
 
@@ -113,10 +113,10 @@ def test_att_faces_as_they_are():
     assert np.bincount(pairs.fold).tolist() == [300] * 10
 
 
-@need(roots.find("cfp/Protocol") is not None, "CFP's protocol is not there, see data_scripts/cfp.py")
+@need(paths.find("cfp/Protocol") is not None, "CFP's protocol is not there, see data_scripts/cfp.py")
 @pytest.mark.parametrize("kind", ["FF", "FP"])
 def test_cfp_protocol_as_it_is(kind):
-    listed = pair_lists.cfp(roots.find("cfp/Protocol"), kind)
+    listed = pair_lists.cfp(paths.find("cfp/Protocol"), kind)
     assert np.bincount(listed.pairs.fold).tolist() == [700] * 10
     people = np.array([int(name.split("/")[2]) for name in listed.names])
     assert np.array_equal(people[listed.pairs.first] == people[listed.pairs.second], listed.pairs.same)

@@ -5,17 +5,17 @@ import json
 import re
 from pathlib import Path
 
-import miniatures
 import numpy as np
 import pytest
-from making import folder, write_pack
 from PIL import Image
+from tests.data import miniatures
+from tests.data.making import folder, write_pack
 
-from cdmllab.data import bins, prepare, recipes, verification
+from cdmllab.data import bins, build_steps, script_job, verification
 from cdmllab.data.inspection import inspect
 from cdmllab.data.lfw import people_left_out
 from cdmllab.data.packs import Pack
-from cdmllab.data.prepare import Manifest
+from cdmllab.data.script_job import Manifest
 from cdmllab.data.sets import without
 from cdmllab.errors import DataError
 from cdmllab.export import convert
@@ -43,7 +43,7 @@ def run(name: str, *arguments: str) -> None:
     spec = importlib.util.spec_from_file_location(f"data_script_{name}", SCRIPTS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    prepare.main(module.__file__, module.make, list(arguments))
+    script_job.main(module.__file__, module.make, list(arguments))
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +54,8 @@ def no_onnx(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def small_vn_celeb(monkeypatch):
-    whole = recipes.gallery_bin
-    monkeypatch.setattr(recipes, "gallery_bin", lambda job, name, root: whole(job, name, root, per_fold=30))
+    whole = build_steps.gallery_bin
+    monkeypatch.setattr(build_steps, "gallery_bin", lambda job, name, root: whole(job, name, root, per_fold=30))
 
 
 def tree(root: Path) -> dict[str, tuple[int, bytes]]:
@@ -218,7 +218,7 @@ def test_archive_that_leads_outside_is_refused(data, tmp_path, capsys):
 def test_stopped_script_leaves_nothing_half_made_and_goes_on(data, tmp_path, monkeypatch, capsys):
     miniatures.agedb(data)
     with monkeypatch.context() as patched:
-        patched.setattr(recipes, "encode_jpeg", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(build_steps, "encode_jpeg", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(SystemExit) as stopped:
             run("agedb", "--to", str(tmp_path / "out"), "--other-counts")
     assert stopped.value.code == 130

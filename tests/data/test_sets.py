@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from making import folder, pixels, write_pack
+from tests.data.making import folder, pixels, write_pack
 
 from cdmllab.data import folders
 from cdmllab.data.crop import Box, centre_square, crop, resize

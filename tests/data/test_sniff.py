@@ -5,8 +5,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from making import jpeg
 from PIL import Image
+from tests.data.making import jpeg
 
 from cdmllab.data import sniff
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from making import pixels
+from tests.data.making import pixels
 
 from cdmllab.data.transforms import AUGMENTATIONS, Augmentation, Draw, apply_batch, apply_each, draw, named
 

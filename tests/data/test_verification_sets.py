@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from making import jpeg
-from test_ijb import miniature
+from tests.data.making import jpeg
+from tests.data.test_ijb import miniature
 
-from cdmllab.data import bins, roots, verification
+from cdmllab.data import bins, paths, verification
 from cdmllab.errors import DataError
 from cdmllab.evaluate import protocols, verify
 
@@ -74,14 +74,14 @@ def test_data_folders_are_searched_in_order(tmp_path, monkeypatch):
     (tmp_path / "data/x.txt").touch()
     (tmp_path / "data/y.txt").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(roots.VARIABLE, f"{tmp_path / 'a'}:{tmp_path / 'b'}:{tmp_path / 'none'}")
-    assert roots.find("x.txt") == tmp_path / "b/x.txt"
-    assert roots.find("y.txt").resolve() == tmp_path / "data/y.txt"
-    assert roots.find("z.txt", "y.txt") is not None
-    assert roots.find("z.txt") is None
-    assert roots.to_write() == tmp_path / "a"
-    monkeypatch.delenv(roots.VARIABLE)
-    assert str(roots.to_write()) == "data"
+    monkeypatch.setenv(paths.VARIABLE, f"{tmp_path / 'a'}:{tmp_path / 'b'}:{tmp_path / 'none'}")
+    assert paths.find("x.txt") == tmp_path / "b/x.txt"
+    assert paths.find("y.txt").resolve() == tmp_path / "data/y.txt"
+    assert paths.find("z.txt", "y.txt") is not None
+    assert paths.find("z.txt") is None
+    assert paths.to_write() == tmp_path / "a"
+    monkeypatch.delenv(paths.VARIABLE)
+    assert str(paths.to_write()) == "data"
 
 
 def test_ijb_gives_faces_of_the_networks_size_and_its_points_count(data):

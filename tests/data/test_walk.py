@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from making import folder, jpeg
+from tests.data.making import folder, jpeg
 
+from cdmllab._util.files import printable
 from cdmllab.data import folders, walk
 from cdmllab.errors import DataError
-from cdmllab.files import printable
 
 
 def put(path: Path, data: bytes = b"x") -> Path:

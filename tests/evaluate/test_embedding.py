@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from small_protocols import Flat
+from tests.evaluate.small_protocols import Flat
 
 from cdmllab import evaluate
 

@@ -4,12 +4,12 @@ import re
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from small_protocols import Flat, protocol, templates
+from tests.evaluate.small_protocols import Flat, protocol, templates
 
 from cdmllab import evaluate
-from cdmllab.evaluate import Evaluation, figures, judging
+from cdmllab.evaluate import Evaluation, cached, figures
 from cdmllab.evaluate.evaluation import file_name
-from cdmllab.metrics import bootstrap, calibration, errors, fixed_grid, scoring, verification
+from cdmllab.metrics import bootstrap, calibration, error_rates, fixed_grid, scoring, verification
 from cdmllab.metrics import templates as pooling
 
 
@@ -144,28 +144,28 @@ def test_wrong_pairs_are_those_their_folds_threshold_misses():
 def test_error_rates_against_a_nuisance_count_every_pair():
     p = protocol()
     got = evaluate.evaluate(embedded(p), p, replicates=0)
-    table = judging.by_nuisance(got, p)["noise"]["larger"]
+    table = cached.by_nuisance(got, p)["noise"]["larger"]
     assert sum(table["genuine"]["pairs"]) == sum(table["impostor"]["pairs"]) == 100
     wrong = sum(r * n for r, n in zip(table["genuine"]["rate"], table["genuine"]["pairs"], strict=True) if n)
     assert np.isclose(wrong, got.wrong[got.same].sum())
     assert table["genuine"]["rate"][-1] > table["genuine"]["rate"][1]
     json.dumps(table, allow_nan=False)
     flat = protocol(nuisances={"mask": np.zeros(120)})
-    assert judging.by_nuisance(got, flat) == {}
-    assert judging.by_nuisance(got, templates(nuisances=p.nuisances)) == {}
+    assert cached.by_nuisance(got, flat) == {}
+    assert cached.by_nuisance(got, templates(nuisances=p.nuisances)) == {}
 
 
 def test_threshold_from_one_protocol_is_judged_on_another():
     a, b = protocol(), protocol(name="others")
     one, other = (evaluate.evaluate(embedded(p), p, replicates=0) for p in (a, b))
-    got = judging.decide(other, one, 0.05).measures["decision"]
+    got = cached.decide(other, one, 0.05).measures["decision"]
     threshold = calibration.threshold_at_far(one.scores, one.same, 0.05)
     assert got["threshold_cos"] == threshold
     assert got["threshold_from"] == "people"
     assert got["far"]["value"] == (other.scores[~other.same] >= threshold).mean()
     with pytest.raises(ValueError, match="chosen on people cannot be judged on it"):
-        judging.decide(one, one, 0.05)
-    known = judging.decide(other, one, 0.05, b.people()).measures["decision"]["far"]
+        cached.decide(one, one, 0.05)
+    known = cached.decide(other, one, 0.05, b.people()).measures["decision"]["far"]
     (plain, drawn), impostor = (got["far"]["interval"], known["interval"]), ~other.same
     assert known["value"] == got["far"]["value"]
     assert drawn[0] <= plain[0] <= plain[1] <= drawn[1]
@@ -207,6 +207,6 @@ def test_figures_of_templates_have_no_sheet(tmp_path):
 def test_worst_pairs_are_far_from_the_others():
     p = protocol()
     got = evaluate.evaluate(embedded(p), p, replicates=0)
-    found = errors.worst(got.scores, got.same, 5)
+    found = error_rates.worst(got.scores, got.same, 5)
     assert got.scores[found.genuine].max() < np.median(got.scores[got.same])
     assert got.scores[found.impostor].min() > np.median(got.scores[~got.same])

@@ -1,7 +1,7 @@
-import miniatures
 import numpy as np
 import pytest
-from small_protocols import protocol, templates
+from tests.data import miniatures
+from tests.evaluate.small_protocols import protocol, templates
 
 from cdmllab.data import bins, pairs
 from cdmllab.errors import CdmlLabError, DataError

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
-from small_protocols import Flat, protocol, templates
+from tests.evaluate.small_protocols import Flat, protocol, templates
 
 from cdmllab import evaluate
-from cdmllab.evaluation_commands import report
+from cdmllab.cli.evaluate import report
 from cdmllab.metrics import bootstrap
 
 

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import small_protocols
+from tests.evaluate import small_protocols
 
 from cdmllab import evaluate
 from cdmllab.data import pairs
-from cdmllab.evaluate.measure import glance
+from cdmllab.evaluate.full import glance
 
 
 def protocol():

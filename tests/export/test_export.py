@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from cdmllab import backbones, preprocessing
+from cdmllab._util.build_lock import claimed
 from cdmllab.backbones import weights
 from cdmllab.errors import CdmlLabError
 from cdmllab.export import convert, pictures, source
 from cdmllab.export.agreement import cosines
-from cdmllab.targets import claimed
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

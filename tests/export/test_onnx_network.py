@@ -11,7 +11,7 @@ from cdmllab import backbones, preprocessing
 from cdmllab.cli import app
 from cdmllab.errors import CdmlLabError
 from cdmllab.evaluate import embed
-from cdmllab.evaluate.judging import digest
+from cdmllab.evaluate.cached import digest
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

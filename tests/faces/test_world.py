@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import psutil
 import pytest
+from tests.waiting import LIMIT_S, until
 
 from cdmllab import faces
 from cdmllab.errors import CdmlLabError
 from cdmllab.faces import cache
 from cdmllab.faces.world import RESERVED
-from waiting import LIMIT_S, until
 
 
 def small(**changes):

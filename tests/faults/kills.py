@@ -31,12 +31,12 @@ import torch
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests/publish"))
 
-from tiny_book import Book, write_book  # noqa: E402
+from tests.book.build.tiny_book import Book, write_book  # noqa: E402
 
+from cdmllab._util.files import write_text  # noqa: E402
+from cdmllab.book.build.pipeline import build  # noqa: E402
+from cdmllab.book.build.progress import Progress  # noqa: E402
 from cdmllab.data import packing  # noqa: E402
-from cdmllab.files import write_text  # noqa: E402
-from cdmllab.publish.build import build  # noqa: E402
-from cdmllab.publish.progress import Progress  # noqa: E402
 from cdmllab.runs import Run, provenance  # noqa: E402
 from cdmllab.training import Config, checkpoint, resume, train  # noqa: E402
 

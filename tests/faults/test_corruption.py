@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from kills import RECIPE, Building, Packing, Training
+from tests.faults.kills import RECIPE, Building, Packing, Training
 
 from cdmllab import evaluate, runs
 from cdmllab.data.packs import Pack

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kills import RECIPE, Building, Packing, Training
-from tiny_book import write_book
+from tests.book.build.tiny_book import write_book
+from tests.faults.kills import RECIPE, Building, Packing, Training
 
 from cdmllab import runs
 from cdmllab.training import checkpoint

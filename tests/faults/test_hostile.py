@@ -4,10 +4,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import hostile
 import pytest
 import yaml
-from kills import RECIPE, Training
+from tests.faults import hostile
+from tests.faults.kills import RECIPE, Training
 
 from cdmllab import runs, training
 from cdmllab.errors import CdmlLabError

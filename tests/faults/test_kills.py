@@ -1,7 +1,7 @@
 """A few kills of each job; kills.py does fifty, and results/faults/kills.json says how it went."""
 
 import pytest
-from kills import JOBS, REPOSITORY, survive
+from tests.faults.kills import JOBS, REPOSITORY, survive
 
 from cdmllab import results
 

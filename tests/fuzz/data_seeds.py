@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from scipy.io import savemat
-from seeds import Files, arrays
+from tests.fuzz.seeds import Files, arrays
 
 from cdmllab.data import records
 from cdmllab.data.recordio import MAGIC, frame

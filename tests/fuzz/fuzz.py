@@ -20,10 +20,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import harness
-from harness import CPU_S, MEMORY_MIB, Tally
+from tests.fuzz import harness
+from tests.fuzz.harness import CPU_S, MEMORY_MIB, Tally
 
-from cdmllab.files import append_line, read_journal, write_text
+from cdmllab._util.files import append_line, read_journal, write_text
 from cdmllab.runs import provenance
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ PRELOAD = ["torch", "cdmllab.training", "cdmllab.sweeps", "cdmllab.evaluate"]
 
 def shares(inputs: int) -> dict[str, int]:
     """How many inputs each reader is given."""
-    from readers import READERS
+    from tests.fuzz.readers import READERS
 
     whole = sum(reader.weight for reader in READERS.values())
     return {name: max(1, round(inputs * reader.weight / whole)) for name, reader in READERS.items()}
@@ -96,7 +96,7 @@ def _plain(fault: harness.Verdict) -> dict[str, Any]:
 
 def show(name: str, seed: int, number: int) -> None:
     """Make an input again and read it, whatever comes of it."""
-    from readers import READERS
+    from tests.fuzz.readers import READERS
 
     folder = Path(tempfile.mkdtemp(prefix="cdmllab-fuzz-"))
     harness.make(name, READERS[name], seed, number, folder)

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
-from mutators import mutated
-from watching import watch
+from tests.fuzz.mutators import mutated
+from tests.fuzz.watching import watch
 
 from cdmllab.errors import LONGEST_OWN, CdmlLabError
 

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-import data_seeds
-import seeds
-from harness import Reader
+from tests.fuzz import data_seeds, seeds
+from tests.fuzz.harness import Reader
 
-from cdmllab import evaluate, files, ledger, safeyaml
+from cdmllab import evaluate
+from cdmllab._util import files, safe_yaml
 from cdmllab.backbones import checkpoints, tfjs, weights
 from cdmllab.data import align, archives, bins, ijb, inspection, lfw, pair_lists
 from cdmllab.data.decode import decode
 from cdmllab.data.packs import Pack
 from cdmllab.data.packwriter import PackWriter
 from cdmllab.errors import DataError
+from cdmllab.results import audit
 from cdmllab.runs import Run
 from cdmllab.sweeps import spec, sweep
 from cdmllab.training import checkpoint, presets, shards
@@ -44,7 +45,7 @@ def rows(folder: Path) -> None:
 
 def ledgers(folder: Path) -> None:
     """The ledger reports faults; it must not fail itself."""
-    _, faults = ledger.check(folder / "results", folder / "book")
+    _, faults = audit.check(folder / "results", folder / "book")
     if any(len(fault) > 1000 for fault in faults):
         raise ValueError("a fault of more than 1,000 characters")
 
@@ -102,7 +103,7 @@ def journal_of_packing(folder: Path) -> None:
 
 
 def parse(path: Path) -> object:
-    return safeyaml.parse(path.read_bytes(), str(path))
+    return safe_yaml.parse(path.read_bytes(), str(path))
 
 
 def load_release(path: Path) -> None:

@@ -5,12 +5,11 @@ import multiprocessing
 import os
 from pathlib import Path
 
-import harness
 import pytest
-from harness import Reader
-from readers import READERS as REAL
+from tests.fuzz import fuzz, harness
+from tests.fuzz.harness import Reader
+from tests.fuzz.readers import READERS as REAL
 
-import fuzz
 from cdmllab import results
 from cdmllab.errors import DataError
 

@@ -3,7 +3,7 @@
 from itertools import combinations, product
 
 import torch
-from variants import data
+from tests.heads.variants import data
 
 from cdmllab.heads import BlockedHead, DenseHead, ShardedHead
 from cdmllab.margins import MarginPolicy

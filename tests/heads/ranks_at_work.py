@@ -6,16 +6,16 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from probes import COMBINATIONS, probe_head, steps
+from tests.heads.probes import COMBINATIONS, probe_head, steps
+from tests.heads.variants import VARIANTS, data, gradients, make
+from tests.waiting import LIMIT_S
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
-from variants import VARIANTS, data, gradients, make
 
 from cdmllab import heads
 from cdmllab.heads.sharded import SHARDED
 from cdmllab.training import checkpoint
-from waiting import LIMIT_S
 
 IDENTITIES = 10  # 5 + 5, or 4 + 4 + 2
 BATCH = 12  # on all ranks together

@@ -8,7 +8,7 @@ import math
 
 import pytest
 import torch
-from variants import gradients
+from tests.heads.variants import gradients
 
 from cdmllab import heads, margins
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from variants import data, gradients, make
+from tests.heads.variants import data, gradients, make
 
 from cdmllab import heads
 from cdmllab.margins import MarginPolicy

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from cdmllab import heads
+from cdmllab._util.memory import TensorPeak
 from cdmllab.heads.cost import BYTES, all_reduced, cost
-from cdmllab.memory import TensorPeak
 
 DIM, BATCH, IDENTITIES = 32, 64, 20_000
 SMALL = {"batch": BATCH, "embedding_dim": DIM, "block_cells": 2**18}

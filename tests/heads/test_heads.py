@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from variants import IDS, VARIANTS, data, gradients, make
+from tests import oracles
+from tests.heads.variants import IDS, VARIANTS, data, gradients, make
 
-import oracles
 from cdmllab import heads, margins
-from cdmllab.heads import elementwise
+from cdmllab.heads import _kernels
 
 BACKENDS = ["dense", "blocked"]
 COSINE_LOSSES = [name for name in margins.names() if name != "softmax"]
@@ -268,7 +268,7 @@ def test_compiled_elementwise_parts_change_nothing():
     x, y = data(12)
     plain, want = gradients(make("cdml", "blocked", easiness="gap"), x, y)
     compiled, got = gradients(make("cdml", "blocked", easiness="gap", compiled=True), x, y)
-    assert elementwise.compiled("cpu") is not elementwise.PLAIN
+    assert _kernels.compiled("cpu") is not _kernels.PLAIN
     torch.testing.assert_close(compiled.sample_loss, plain.sample_loss, rtol=1e-12, atol=1e-12)
     for a, b in zip(got, want, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
@@ -281,12 +281,12 @@ def test_without_a_compiler_the_plain_parts_run(monkeypatch):
 
         return call
 
-    elementwise.compiled.cache_clear()
+    _kernels.compiled.cache_clear()
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.warns(RuntimeWarning, match=r"run uncompiled: no C\+\+ compiler found"):
-        parts = elementwise.compiled("cpu")
-    elementwise.compiled.cache_clear()
-    assert parts is elementwise.PLAIN
+        parts = _kernels.compiled("cpu")
+    _kernels.compiled.cache_clear()
+    assert parts is _kernels.PLAIN
 
 
 def test_bf16_products_stay_close():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from variants import data, gradients, make
+from tests.heads.variants import data, gradients, make
 
 from cdmllab import heads
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from probes import COMBINATIONS, SCALE, STATISTICS, probe_head, steps
-from variants import data
+from tests.heads.probes import COMBINATIONS, SCALE, STATISTICS, probe_head, steps
+from tests.heads.variants import data
 
 from cdmllab.geometry import cosine
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from variants import data, gradients, make
+from tests import oracles
+from tests.heads.variants import data, gradients, make
 
-import oracles
 from cdmllab.heads import negatives
 
 BACKENDS = ["dense", "blocked", "sharded"]

@@ -3,14 +3,14 @@
 import multiprocessing
 
 import pytest
-import ranks_at_work as work
 import torch
 import torch.multiprocessing as mp
-from probes import COMBINATIONS, probe_head, steps
-from variants import IDS, VARIANTS, data, gradients, make
+from tests.heads import ranks_at_work as work
+from tests.heads.probes import COMBINATIONS, probe_head, steps
+from tests.heads.variants import IDS, VARIANTS, data, gradients, make
 
 from cdmllab import heads
-from cdmllab.heads.partial import BLOCK, drawn
+from cdmllab.heads._sampling import BLOCK, drawn
 from cdmllab.heads.sharded import SHARDED
 from cdmllab.training import checkpoint
 

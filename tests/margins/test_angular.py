@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import oracles
 
-import oracles
 from cdmllab.margins.angular import add_angle, combined
 
 RULES = ["linear", "clip", "none"]

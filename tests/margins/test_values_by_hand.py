@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from cdmllab import margins
+from cdmllab.analysis.numerics import survey
+from cdmllab.analysis.target_curve import alike, pull, target_curve
 from cdmllab.margins import CDML, Batch
-from cdmllab.margins.curve import alike, pull, target_curve
-from cdmllab.margins.poles import survey
 
 
 def one(c, norm=50.0, **fields):

@@ -1,21 +1,21 @@
 import numpy as np
 import pytest
 
-from cdmllab.metrics import errors
+from cdmllab.metrics import error_rates
 from cdmllab.metrics.calibration import wilson
 
 
 def test_worst_pairs_come_first():
-    got = errors.worst([0.9, 0.1, 0.8, 0.3, 0.7], [True, True, False, True, False], 2)
+    got = error_rates.worst([0.9, 0.1, 0.8, 0.3, 0.7], [True, True, False, True, False], 2)
     assert got.genuine.tolist() == [1, 3]
     assert got.impostor.tolist() == [2, 4]
-    assert len(errors.worst([0.9, 0.1], [True, False], 5).genuine) == 1
+    assert len(error_rates.worst([0.9, 0.1], [True, False], 5).genuine) == 1
     with pytest.raises(ValueError, match="count must be 1 or more"):
-        errors.worst([0.9, 0.1], [True, False], 0)
+        error_rates.worst([0.9, 0.1], [True, False], 0)
 
 
 def test_error_rate_of_each_bin_by_hand():
-    got = errors.by_nuisance([True, False, True, True], [0.0, 5.0, 20.0, 30.0], [0.0, 10.0, 20.0, 30.0])
+    got = error_rates.by_nuisance([True, False, True, True], [0.0, 5.0, 20.0, 30.0], [0.0, 10.0, 20.0, 30.0])
     assert got.pairs.tolist() == [2, 0, 2]  # the last bin holds its upper edge
     assert got.rate[[0, 2]].tolist() == [0.5, 1.0]
     assert np.isnan([got.rate[1], got.low[1], got.high[1]]).all()
@@ -24,13 +24,13 @@ def test_error_rate_of_each_bin_by_hand():
 
 def test_bins_of_equal_width_hold_every_pair():
     x = np.random.default_rng(0).normal(size=300)
-    got = errors.by_nuisance(x > 1, x, 7)
+    got = error_rates.by_nuisance(x > 1, x, 7)
     assert got.pairs.sum() == 300
     assert np.isclose(np.nansum(got.rate * got.pairs), (x > 1).sum())
 
 
 def test_pairs_outside_the_edges_are_left_out():
-    assert errors.by_nuisance([True] * 3, [-1.0, 0.5, 2.0], [0.0, 1.0]).pairs.tolist() == [1]
+    assert error_rates.by_nuisance([True] * 3, [-1.0, 0.5, 2.0], [0.0, 1.0]).pairs.tolist() == [1]
 
 
 def test_bands_draw_people_where_they_are_known():
@@ -39,11 +39,11 @@ def test_bands_draw_people_where_they_are_known():
     a = rng.integers(0, 20, 2000)
     b = (a + rng.integers(1, 20, 2000)) % 20
     wrong, x = (a == 3) | (b == 3), rng.random(2000)
-    plain = errors.by_nuisance(wrong, x, [0.0, 0.5, 0.8, 0.9, 2.0])
-    got = errors.by_nuisance(wrong, x, [0.0, 0.5, 0.8, 0.9, 2.0], people=(a, b))
+    plain = error_rates.by_nuisance(wrong, x, [0.0, 0.5, 0.8, 0.9, 2.0])
+    got = error_rates.by_nuisance(wrong, x, [0.0, 0.5, 0.8, 0.9, 2.0], people=(a, b))
     np.testing.assert_array_equal(got.rate, plain.rate)
     assert ((got.high - got.low) > 2 * (plain.high - plain.low)).all()
-    outside = errors.by_nuisance(wrong, x, [1.5, 2.0], people=(a, b))
+    outside = error_rates.by_nuisance(wrong, x, [1.5, 2.0], people=(a, b))
     assert outside.pairs.tolist() == [0]
     assert np.isnan(outside.low).all()
 
@@ -59,17 +59,17 @@ def test_bands_draw_people_where_they_are_known():
 )
 def test_by_nuisance_names_what_is_wrong(wrong, nuisance, bins, said):
     with pytest.raises(ValueError, match=said):
-        errors.by_nuisance(wrong, nuisance, bins)
+        error_rates.by_nuisance(wrong, nuisance, bins)
 
 
 def test_a_dozen_worst_pairs_are_given_and_ties_in_the_order_of_the_list():
     same = np.arange(80) % 2 == 0
-    got = errors.worst(np.full(80, 0.5), same)
+    got = error_rates.worst(np.full(80, 0.5), same)
     assert got.genuine.tolist() == list(range(0, 24, 2))
     assert got.impostor.tolist() == list(range(1, 25, 2))
-    assert errors.worst([0.9, 0.1, 0.2, 0.3], [True, True, False, False], 1).impostor.tolist() == [3]
+    assert error_rates.worst([0.9, 0.1, 0.2, 0.3], [True, True, False, False], 1).impostor.tolist() == [3]
     levels = np.random.default_rng(0).integers(0, 4, 600) / 4.0
-    got = errors.worst(levels, np.arange(600) < 300, 200)
+    got = error_rates.worst(levels, np.arange(600) < 300, 200)
     in_order = sorted(range(300), key=lambda k: levels[k])
     assert got.genuine.tolist() == in_order[:200]
     assert got.impostor.tolist() == sorted(range(300, 600), key=lambda k: -levels[k])[:200]
@@ -77,16 +77,16 @@ def test_a_dozen_worst_pairs_are_given_and_ties_in_the_order_of_the_list():
 
 def test_eight_bins_unless_asked_and_two_edges_at_least():
     x = np.linspace(0.0, 1.0, 160, endpoint=False)
-    got = errors.by_nuisance(x > 0.5, x)
+    got = error_rates.by_nuisance(x > 0.5, x)
     assert got.pairs.tolist() == [20] * 8
     assert got.rate[[0, 7]].tolist() == [0.0, 1.0]
     np.testing.assert_allclose(got.edges, np.linspace(0.0, 159 / 160, 9))
-    wide = errors.by_nuisance([2, 0, 1], [0, 1, 1], [0, 2, 4, 8])  # whole numbers; nobody in the upper two bins
+    wide = error_rates.by_nuisance([2, 0, 1], [0, 1, 1], [0, 2, 4, 8])  # whole numbers; nobody in the upper two bins
     assert wide.pairs.tolist() == [3, 0, 0]
     assert wide.rate[0] == 2 / 3
     assert wide.edges.dtype == np.float64
     for edges in ([0.0], [[0.0, 1.0]]):
         with pytest.raises(ValueError, match="must rise, and be two or more"):
-            errors.by_nuisance(x > 0.5, x, edges)
+            error_rates.by_nuisance(x > 0.5, x, edges)
     with pytest.raises(ValueError, match=r"shape \(p,\)"):
-        errors.by_nuisance([[True]], [[1.0]])
+        error_rates.by_nuisance([[True]], [[1.0]])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from tests import oracles
 
-import oracles
 from cdmllab.metrics import scoring
 
 FEW, MANY = 300, 5000  # pairs of 60 embeddings: gathered, and read from a table

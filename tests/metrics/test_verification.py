@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
+from tests import oracles
 
-import oracles
 from cdmllab.metrics import verification as v
 
 

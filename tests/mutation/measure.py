@@ -88,7 +88,7 @@ def main() -> None:
             print(line)
     if given.only or given.missed:
         return
-    from cdmllab.files import write_text
+    from cdmllab._util.files import write_text
     from cdmllab.runs import provenance
 
     shutil.rmtree(ROOT / "mutants", ignore_errors=True)  # what is recorded is from this code and these settings

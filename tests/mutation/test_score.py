@@ -3,10 +3,10 @@
 import json
 
 import yaml
-from measure import PACKAGES, SLOW, summary
-from measure import WHY as WHY_FILE
+from tests.mutation.measure import PACKAGES, SLOW, summary
+from tests.mutation.measure import WHY as WHY_FILE
 
-from cdmllab import ledger
+from cdmllab.results import audit
 
 FOUND = [
     ("cdmllab.metrics.ranked.x_eer__mutmut_1", "killed", []),
@@ -46,7 +46,7 @@ def faults_of(folder, **changes):
     }
     (folder / "mutation").mkdir(exist_ok=True)
     (folder / "mutation/metrics.json").write_text(json.dumps(record | changes))
-    return ledger.check(folder, folder)[1]
+    return audit.check(folder, folder)[1]
 
 
 def test_ledger_wants_nine_mutants_in_ten_killed_and_a_reason_for_each_other(tmp_path):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from cdmllab import plots, sphere
+from cdmllab import plots
+from cdmllab.analysis import sphere
 
 
 def test_flat_map_gives_each_identity_its_own_look():

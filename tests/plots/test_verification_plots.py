@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cdmllab import plots
-from cdmllab.metrics import calibration, errors, ranked
+from cdmllab.metrics import calibration, error_rates, ranked
 from cdmllab.plots import style
 from cdmllab.plots.pictures import coloured
 
@@ -122,7 +122,7 @@ def test_error_sheet_names_what_is_wrong(shapes, said):
 
 
 def test_error_rates_leave_empty_bins_out():
-    found = errors.by_nuisance([True, False, True], [0.0, 1.0, 25.0], [0.0, 10.0, 20.0, 30.0])
+    found = error_rates.by_nuisance([True, False, True], [0.0, 1.0, 25.0], [0.0, 10.0, 20.0, 30.0])
     _, (ax,) = plots.figure()
     plots.error_rates(ax, found, name="cdml", nuisance="yaw (degrees)")
     assert ax.lines[0].get_xydata().tolist() == [[5.0, 0.5], [25.0, 1.0]]

@@ -9,11 +9,11 @@ from concurrent.futures.process import BrokenProcessPool
 
 import psutil
 import pytest
-from test_spec import DIGITS, written
+from tests.sweeps.test_spec import DIGITS, written
+from tests.waiting import LIMIT_S, until
 
 from cdmllab.runs import Run
 from cdmllab.sweeps import Sweep, engines, load
-from waiting import LIMIT_S, until
 
 SLOW = {**DIGITS, "epochs": 8, "watch": {"checkpoint_every": 10, "log_every": 1}}
 

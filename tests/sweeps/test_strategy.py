@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import yaml
-from test_sweep import Here
+from tests.sweeps.test_sweep import Here
 
 from cdmllab import results
 from cdmllab.sweeps import Sweep, expand, load

@@ -6,14 +6,14 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 from filelock import FileLock
-from test_spec import stages, written
+from tests.sweeps.test_spec import stages, written
 
 from cdmllab.data.sets import ArraySet
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
 from cdmllab.sweeps import Sweep, expand, load, record, summary, task
 from cdmllab.sweeps.sweep import line
-from cdmllab.training import Config, sources, train
+from cdmllab.training import Config, datasets, train
 
 
 class Here:
@@ -95,11 +95,11 @@ def test_what_is_finished_is_not_done_again(finished):
 
 def one_digit_is_another(monkeypatch):
     """The digits as they would be if somebody had drawn over the first image."""
-    whole = sources.load("digits", {})
+    whole = datasets.load("digits", {})
     images = whole.images.copy()
     images[0] = 255 - images[0]
     changed = ArraySet(images, whole.labels, whole.num_identities)
-    monkeypatch.setitem(sources._TABLE, "digits", sources.Kind("", lambda: changed, lambda: ""))
+    monkeypatch.setitem(datasets._TABLE, "digits", datasets.Kind("", lambda: changed, lambda: ""))
 
 
 def test_what_was_trained_on_other_data_is_done_again(tmp_path, monkeypatch):
@@ -112,8 +112,8 @@ def test_what_was_trained_on_other_data_is_done_again(tmp_path, monkeypatch):
         assert engine.done == ["one/s0", "one/s1"]
         assert not {one.run for one in first} & {one.run for one in second}
     looks = []
-    look = sources.look
-    monkeypatch.setattr(sources, "look", lambda *of: (looks.append(of), look(*of))[1])
+    look = datasets.look
+    monkeypatch.setattr(datasets, "look", lambda *of: (looks.append(of), look(*of))[1])
     again = Sweep(spec, tmp_path).run(Here(tmp_path))["one"]
     assert {one.run for one in again} == {one.run for one in first}  # the data is as it was at first
     assert len(looks) <= 1 + 2  # once for the table of states, once for each run that is found
@@ -124,7 +124,7 @@ def test_what_was_begun_on_other_data_is_begun_anew(tmp_path, monkeypatch):
     (only,) = expand.tasks(spec, "one", {})
     with monkeypatch.context() as patched:
         one_digit_is_another(patched)
-        patched.setattr("cdmllab.training.loop.keep", lambda *_: (_ for _ in ()).throw(KeyError("a kill")))
+        patched.setattr("cdmllab.training.entry.keep", lambda *_: (_ for _ in ()).throw(KeyError("a kill")))
         with pytest.raises(KeyError):
             train(Config.parse(only.config), within=tmp_path)
     told = []

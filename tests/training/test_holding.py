@@ -10,11 +10,11 @@ import time
 import pytest
 import torch.distributed as dist
 import yaml
-from test_resume import PLAIN, config, interrupted
+from tests.training.test_resume import PLAIN, config, interrupted
 
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
-from cdmllab.training import checkpoint, distributed, holding, loop, resume, train
+from cdmllab.training import checkpoint, distributed, entry, holding, resume, train
 from cdmllab.training.distributed import Place
 
 HERE = Place("cpu")
@@ -27,7 +27,7 @@ def run_of(folder, **changes):
 def test_two_equal_trainings_train_once(tmp_path, monkeypatch):
     """The second begins while the first is at work, waits for it, says so, and returns its run."""
     told, done, began, go_on = [], [], threading.Event(), threading.Event()
-    fit = loop._fit
+    fit = entry._fit
 
     def slow(*arguments):
         began.set()
@@ -38,7 +38,7 @@ def test_two_equal_trainings_train_once(tmp_path, monkeypatch):
         told.append(line)
         go_on.set()
 
-    monkeypatch.setattr(loop, "_fit", slow)
+    monkeypatch.setattr(entry, "_fit", slow)
     first = threading.Thread(target=lambda: done.append(train(config(epochs=2), within=tmp_path)))
     first.start()
     assert began.wait(60)

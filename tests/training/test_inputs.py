@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from making import folder, jpeg, write_pack
+from tests.data.making import folder, jpeg, write_pack
 
 from cdmllab.data import folders, sets
 from cdmllab.data.packs import Pack
@@ -17,7 +17,7 @@ from cdmllab.data.sets import ArraySet
 from cdmllab.errors import CdmlLabError
 from cdmllab.faces import FaceWorld, cache
 from cdmllab.runs import Run
-from cdmllab.training import Config, inputs, loop, resume, train
+from cdmllab.training import Config, entry, inputs, resume, train
 from cdmllab.training.inputs import difference, fingerprint
 
 PLAIN = {
@@ -229,7 +229,7 @@ class StoppedError(Exception):
 @pytest.fixture
 def begun(people, tmp_path, monkeypatch):
     """A run that broke off after its first checkpoint."""
-    original = loop.Run.log
+    original = entry.Run.log
 
     def log(run, **values):
         original(run, **values)
@@ -237,7 +237,7 @@ def begun(people, tmp_path, monkeypatch):
             raise StoppedError
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop.Run, "log", log)
+        patched.setattr(entry.Run, "log", log)
         with pytest.raises(StoppedError):
             train(config(), within=tmp_path / "runs")
     (run,) = Run.list(tmp_path / "runs")

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from making import folder
+from tests.data.making import folder
 
 from cdmllab.errors import CdmlLabError
 from cdmllab.training import Config, learnable, train

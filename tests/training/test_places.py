@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from making import folder, write_pack
+from tests.data.making import folder, write_pack
 
 from cdmllab.errors import CdmlLabError, DataError
-from cdmllab.training import presets, sources, train
+from cdmllab.training import datasets, presets, train
 
 PLAIN = {
     "data": {"name": "folder", "folder": "people"},
@@ -51,30 +51,30 @@ def test_data_is_found_by_an_absolute_path_also_without_any_data_folder(people, 
     for there in (True, False):
         if not there:
             data.rmdir()
-        assert sources.missing("folder", {"folder": str(people)}) == ""
-        assert len(sources.load("folder", {"folder": str(people)})) == 5
+        assert datasets.missing("folder", {"folder": str(people)}) == ""
+        assert len(datasets.load("folder", {"folder": str(people)})) == 5
 
 
 def test_data_is_found_by_a_path_from_the_current_folder_and_from_home(people, data, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for path in ("mine/people", "./mine/people", "../" + tmp_path.name + "/mine/people", "~/mine/people"):
-        assert len(sources.load("folder", {"folder": path})) == 5
+        assert len(datasets.load("folder", {"folder": path})) == 5
 
 
 def test_a_data_folder_comes_before_the_current_one(people, data):
     folder(data / "mine/people", (4, 4))
-    assert len(sources.load("folder", {"folder": "mine/people"})) == 8
+    assert len(datasets.load("folder", {"folder": "mine/people"})) == 8
 
 
 def test_a_pack_may_be_named_by_its_file(tmp_path, data):
     write_pack(tmp_path / "pack")
-    assert len(sources.load("pack", {"folder": str(tmp_path / "pack/train.rec")})) == 6
+    assert len(datasets.load("pack", {"folder": str(tmp_path / "pack/train.rec")})) == 6
 
 
 def test_what_is_missing_is_named_without_inventing_a_script(people, data):
     with pytest.raises(DataError, match=r"^/nowhere/faces_112 does not exist$"):
-        sources.load("pack", {"folder": "/nowhere/faces_112"})
-    said = sources.missing("pack", {"folder": "sub/faces_112"})
+        datasets.load("pack", {"folder": "/nowhere/faces_112"})
+    said = datasets.missing("pack", {"folder": "sub/faces_112"})
     assert said == f"sub/faces_112 is in no data folder (looked in {data}), nor in the current one"
     wanted = presets.load(str(own(people / "x.yaml", data={"name": "pack", "folder": "gone"})))
     with pytest.raises(CdmlLabError, match="is in no data folder"):
@@ -86,7 +86,7 @@ SCRIPTS = Path(__file__).parents[2] / "data_scripts"
 
 @pytest.mark.parametrize("made", ["casia_webface_112", "ms1mv3_112", "lfw_112"])
 def test_a_script_that_is_named_is_there_and_makes_it(data, made):
-    said = sources.missing("pack", {"folder": made})
+    said = datasets.missing("pack", {"folder": made})
     script = SCRIPTS / said.split("data_scripts/")[1].split("`")[0]
     assert made in script.read_text()
 
@@ -97,7 +97,7 @@ def test_a_script_that_is_named_is_there_and_makes_it(data, made):
 )
 def test_the_pack_that_is_handed_out_is_taken_as_it_is(data, made, handed_out):
     """The data scripts check it and make nothing of it, so the presets have to find it."""
-    assert handed_out in sources.missing("pack", {"folder": made})
+    assert handed_out in datasets.missing("pack", {"folder": made})
     write_pack(data / handed_out)
-    assert sources.missing("pack", {"folder": made}) == ""
-    assert len(sources.load("pack", {"folder": made})) == 6
+    assert datasets.missing("pack", {"folder": made}) == ""
+    assert len(datasets.load("pack", {"folder": made})) == 6

@@ -10,13 +10,13 @@ import pytest
 import torch
 import yaml
 from filelock import FileLock
+from tests.waiting import until
 
 from cdmllab import backbones
 from cdmllab.backbones import weights
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
-from cdmllab.training import Config, checkpoint, holding, load, loop, resume, train
-from waiting import until
+from cdmllab.training import Config, checkpoint, entry, holding, load, resume, train
 
 PLAIN = {
     "name": "digits",
@@ -41,15 +41,15 @@ class PowerCutError(Exception):
 
 def interrupted(monkeypatch, within, at, begun=None, **changes):
     """A run that breaks off after step `at`; the record still says that it runs, as after a kill."""
-    original = loop.Run.log
+    original = entry.Run.log
 
     def log(run, **values):
         original(run, **values)
         if values["step"] == at:
             raise PowerCutError
 
-    monkeypatch.setattr(loop.Run, "log", log)
-    monkeypatch.setattr(loop.Run, "finish", lambda *_, **__: None)
+    monkeypatch.setattr(entry.Run, "log", log)
+    monkeypatch.setattr(entry.Run, "finish", lambda *_, **__: None)
     with pytest.raises(PowerCutError):
         train(config(**changes), within=within) if begun is None else resume(begun.folder)
     monkeypatch.undo()

@@ -9,10 +9,10 @@ import psutil
 import pytest
 import torch
 import yaml
+from tests.waiting import LIMIT_S, until
 
 from cdmllab.runs import Run
 from cdmllab.training import checkpoint, load
-from waiting import LIMIT_S, until
 
 PLAIN = {
     "name": "digits",

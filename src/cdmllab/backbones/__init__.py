@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 
-from cdmllab import options as checks
+from cdmllab._util import options as checks
 from cdmllab.backbones.base import Backbone, Precision, fast_precision
 from cdmllab.backbones.dlib_resnet import DlibResNet
 from cdmllab.backbones.iresnet import IResNet

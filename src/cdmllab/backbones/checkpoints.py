@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from cdmllab import backbones
+from cdmllab._util.files import replacing
 from cdmllab.backbones import contents, layouts
 from cdmllab.backbones.base import Backbone
 from cdmllab.errors import CdmlLabError, reader
-from cdmllab.files import replacing
 
 State = layouts.State
 # Where a training checkpoint keeps its network.

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from cdmllab._util.files import read_yaml
 from cdmllab.errors import CdmlLabError, plain
-from cdmllab.files import read_yaml
 from cdmllab.preprocessing import ADAFACE, CVLFACE, INSIGHTFACE, MAGFACE, Preprocessing
 
 State = dict[str, Tensor]

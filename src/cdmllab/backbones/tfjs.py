@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError, model_validator
 
-from cdmllab import files
+from cdmllab._util import files
 from cdmllab.errors import DataError, MissingError, reader
 
 Array = NDArray[np.generic]

@@ -15,11 +15,11 @@ from safetensors.torch import save
 
 from cdmllab import backbones
 from cdmllab import preprocessing as steps
+from cdmllab._util.files import replacing
 from cdmllab.backbones import checkpoints, contents, soundness
 from cdmllab.backbones.base import Backbone
 from cdmllab.backbones.layouts import Origin
 from cdmllab.errors import CdmlLabError, reader
-from cdmllab.files import replacing
 from cdmllab.preprocessing import Preprocessing
 
 FORMAT = "cdmllab-1"

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from cdmllab import files
+from cdmllab._util import files
+from cdmllab._util.files import printable
 from cdmllab.data.crop import Square
 from cdmllab.errors import DataError, plain, reader
-from cdmllab.files import printable
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -115,7 +115,7 @@ def read_landmarks(path: Path | str) -> dict[str, Floats]:
 
     Returns
     -------
-    names as `cdmllab.files.printable` gives them, with x and y in pixels of the upright image, as detectors that
+    names as `cdmllab._util.files.printable` gives them, with x and y in pixels of the upright image, as detectors that
     read with OpenCV write them
 
     Raises

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
+from cdmllab._util.files import leads_outside, opened, printable, replacing
 from cdmllab.errors import CdmlLabError, DataError, cause, plain
-from cdmllab.files import leads_outside, opened, printable, replacing
 
 _BLOCK_BYTES = 2**20
 _LARGEST = 1 << 42  # bytes of an archive

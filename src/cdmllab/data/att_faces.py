@@ -7,13 +7,13 @@ Cambridge. Source: Samaria and Harter 1994.
 
 import numpy as np
 
-from cdmllab.data import roots
+from cdmllab.data import paths
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import resize
 from cdmllab.data.decode import decode, stored
 from cdmllab.data.folders import below, listing
+from cdmllab.data.identity_protocols import disjoint_pairs
 from cdmllab.data.pairs import Pairs
-from cdmllab.data.people import disjoint_pairs
 from cdmllab.data.sets import ArraySet
 from cdmllab.data.walk import natural
 from cdmllab.errors import DataError
@@ -21,13 +21,13 @@ from cdmllab.errors import DataError
 FOLDS = 10
 HOW = (
     "The AT&T faces are not there: `python data_scripts/att_faces.py` says where to get them; they go to att_faces/ "
-    f"of a data folder (${roots.VARIABLE}, or data/)"
+    f"of a data folder (${paths.VARIABLE}, or data/)"
 )
 
 
 def available() -> bool:
     """Whether the pictures are there."""
-    return roots.find("att_faces", "att_faces.zip") is not None
+    return paths.find("att_faces", "att_faces.zip") is not None
 
 
 def missing() -> str:
@@ -79,7 +79,7 @@ def pairs(faces: ArraySet, per_fold: int = 150, seed: int = 0) -> Pairs:
 
 def _files() -> list[tuple[str, bytes]]:
     """``s1/1.pgm`` and content, in natural order."""
-    place = roots.find("att_faces", "att_faces.zip")
+    place = paths.find("att_faces", "att_faces.zip")
     if place is None:
         raise DataError(HOW)
     if place.is_dir():

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab import files
+from cdmllab._util import files
+from cdmllab._util.files import replacing
 from cdmllab.data import npz, safepickle
 from cdmllab.data.decode import Colour, decode, encode_jpeg, refuse_bomb
 from cdmllab.data.pairs import Pairs, in_folds
 from cdmllab.errors import DataError, reader
-from cdmllab.files import replacing
 
 FOLDS = 10
 _LARGEST = 4 << 30  # bytes of a file

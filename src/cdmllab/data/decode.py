@@ -14,11 +14,11 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from cdmllab._util.files import opened
 from cdmllab.data import modes, orientation, sniff
 from cdmllab.data.modes import Colour as Colour
 from cdmllab.data.modes import Pixels
 from cdmllab.errors import DataError, cause
-from cdmllab.files import opened
 
 if TYPE_CHECKING:
     import torch

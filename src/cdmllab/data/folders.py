@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from cdmllab._util.files import printable, replacing
 from cdmllab.data.decode import Colour, decode, stored
 from cdmllab.data.sets import ArraySet
 from cdmllab.data.walk import FEW, SUFFIXES, LeftOut, summary, walk
 from cdmllab.errors import DataError
-from cdmllab.files import printable, replacing
 
 
 class Listing(NamedTuple):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab import files
+from cdmllab._util import files
 from cdmllab.data.align import align
 from cdmllab.data.crop import Square
 from cdmllab.data.decode import decode, stored

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cdmllab._util.files import read_json, write_text
 from cdmllab.data import bins, orientation, pack_checks, sniff
 from cdmllab.data.decode import decode, stored
 from cdmllab.data.folders import below, listing
@@ -16,7 +17,6 @@ from cdmllab.data.packs import Pack, read_property
 from cdmllab.data.packwriter import CHECKSUMS
 from cdmllab.data.walk import LeftOut, summary
 from cdmllab.errors import DataError, reading
-from cdmllab.files import read_json, write_text
 
 Progress = Callable[[int, int], None]
 

@@ -1,6 +1,6 @@
 """Labeled Faces in the Wild: images, View 2, and folds that share no people with training.
 
-Found in the data folders (`cdmllab.data.roots`), below ``lfw/``: LFW-a, grey and aligned (Wolf,
+Found in the data folders (`cdmllab.data.paths`), below ``lfw/``: LFW-a, grey and aligned (Wolf,
 Hassner and Taigman), as ``lfwa.tar.gz``; or in colour ``lfw-deepfunneled.tgz``,
 ``lfw-funneled.tgz``, ``lfw.tgz``, or Kaggle's ``archive.zip`` (``lfw-dataset.zip``); or any of them
 unpacked. The pairs are ``pairs.txt`` or ``pairs.csv``, which Kaggle's zip holds.
@@ -14,7 +14,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab.data import lfw_lists, roots
+from cdmllab._util.files import read_record
+from cdmllab.data import lfw_lists, paths
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import Box, Square, crop, part_of, resize
 from cdmllab.data.decode import Colour, decode, stored
@@ -23,7 +24,6 @@ from cdmllab.data.pairs import Pairs
 from cdmllab.data.sets import ArraySet, Subset, without
 from cdmllab.data.walk import natural
 from cdmllab.errors import DataError
-from cdmllab.files import read_record
 
 ARCHIVES = (
     *("lfw/lfwa.tar.gz", "lfw/lfw-deepfunneled.tgz", "lfw/lfw-funneled.tgz", "lfw/lfw.tgz"),
@@ -46,7 +46,7 @@ FOLDS = "folds.json"  # beside the pack that `data_scripts/lfw.py` makes
 HOW = (
     "LFW is not there: put lfwa.tar.gz (or lfw-deepfunneled.tgz, lfw-funneled.tgz, lfw.tgz, Kaggle's "
     "archive.zip, or one of them unpacked) and pairs.txt into lfw/ of a data folder "
-    f"(${roots.VARIABLE}, or data/); "
+    f"(${paths.VARIABLE}, or data/); "
     "`python data_scripts/lfw.py --dry-run` says where to get them"
 )
 
@@ -69,16 +69,16 @@ class Faces(ArraySet):
 
 def archive() -> Path | None:
     """The archive of images, or the folder of one that was unpacked, if it is there."""
-    packed = roots.find(*ARCHIVES)
+    packed = paths.find(*ARCHIVES)
     if packed is not None:
         return packed
-    unpacked = (root / name for root in roots.roots() for name in FOLDERS)
+    unpacked = (root / name for root in paths.roots() for name in FOLDERS)
     return next((folder for folder in unpacked if any(_files(folder))), None)
 
 
 def pair_file(view: str = "2") -> Path | None:
     """The file with a view's pairs, or the archive that holds it, if it is there."""
-    there = roots.find(*VIEWS[view])
+    there = paths.find(*VIEWS[view])
     place = archive()
     if there is None and place is not None and _inside(place, view) is not None:
         return place
@@ -165,7 +165,7 @@ def pairs(faces: Files, view: Literal["2", "1-train", "1-test"] = "2", path: Pat
     """
     path = path or pair_file(view)
     if path is None:
-        raise DataError(f"{VIEWS[view][0]} is missing (looked in {roots.searched()}). {HOW}")
+        raise DataError(f"{VIEWS[view][0]} is missing (looked in {paths.searched()}). {HOW}")
     listed = lfw_lists.lfw(path, _inside(path, view))
     rows = {file: row for row, file in enumerate(faces.files)}
     for name in listed.names:

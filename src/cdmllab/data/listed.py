@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cdmllab import files
+from cdmllab._util import files
 from cdmllab.data.pairs import Pairs
 from cdmllab.errors import DataError, plain
 

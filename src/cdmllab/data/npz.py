@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab import files
+from cdmllab._util import files
 from cdmllab.errors import DataError, plain, reading
 
 _LARGEST = 1 << 40  # bytes of a file

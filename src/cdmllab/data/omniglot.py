@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cdmllab.data import roots
+from cdmllab.data import paths
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import resize
 from cdmllab.data.decode import decode, stored
@@ -22,7 +22,7 @@ from cdmllab.errors import DataError
 PARTS = ("images_background", "images_evaluation", "images_background_small1", "images_background_small2")
 HOW = (
     "Omniglot is not there: `python data_scripts/omniglot.py` downloads it into omniglot-py/ of a data folder "
-    f"(${roots.VARIABLE}, or data/)"
+    f"(${paths.VARIABLE}, or data/)"
 )
 
 
@@ -84,7 +84,7 @@ def load(
 def _place(part: str) -> Path | None:
     if part not in PARTS:
         raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
-    return roots.find(*places(part))
+    return paths.find(*places(part))
 
 
 def places(part: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab import files
+from cdmllab._util import files
 from cdmllab.data import records
 from cdmllab.data.packs import Pack
 

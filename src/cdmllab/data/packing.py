@@ -20,6 +20,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from cdmllab._util.build_lock import claimed
+from cdmllab._util.files import clear_leftovers, printable, write_text
 from cdmllab.data import orientation
 from cdmllab.data.align import align, landmarks_by_image, read_landmarks
 from cdmllab.data.crop import centre_square
@@ -28,8 +30,6 @@ from cdmllab.data.folders import Listing, below, listing
 from cdmllab.data.packwriter import JOURNAL, PackWriter
 from cdmllab.data.walk import FEW, LeftOut
 from cdmllab.errors import DataError
-from cdmllab.files import clear_leftovers, printable, write_text
-from cdmllab.targets import claimed
 
 PLAN, REPORT = "plan.txt", "report.json"
 

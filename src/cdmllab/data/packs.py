@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab import files
+from cdmllab._util import files
 from cdmllab.data import records, sniff
 from cdmllab.data.decode import Colour, decode, other_size, refuse_bomb
 from cdmllab.data.recordio import RecordFile, read_index

@@ -16,11 +16,11 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
+from cdmllab._util.files import replacing, write_text
 from cdmllab.data import records
 from cdmllab.data.recordio import RecordWriter, frame, write_index
 from cdmllab.data.sets import LARGEST_LABEL
 from cdmllab.errors import DataError
-from cdmllab.files import replacing, write_text
 
 JOURNAL, CHECKSUMS, NAMES = "journal.jsonl", "train.crc", "identities.txt"
 _START = len(frame(records.pack([0.0, 0.0])))  # the header record's place, filled in at the end

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cdmllab import files
+from cdmllab._util import files
 from cdmllab.data import agedb_names
 from cdmllab.data.lfw_lists import lfw
 from cdmllab.data.listed import Pair, PairList, by_fold, is_number, lines, listed

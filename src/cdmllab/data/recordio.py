@@ -15,7 +15,7 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab import files
+from cdmllab._util import files
 from cdmllab.data import sniff
 from cdmllab.errors import DataError, reader
 

@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cdmllab._util.files import replacing
 from cdmllab.errors import DataError
-from cdmllab.files import replacing
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]

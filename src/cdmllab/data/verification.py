@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab.data import bins, ijb, roots
+from cdmllab.data import bins, ijb, paths
 from cdmllab.data.decode import Colour
 from cdmllab.data.pairs import Pairs
 from cdmllab.errors import DataError
@@ -69,12 +69,12 @@ def available(name: str) -> Availability:
     known = _known(name)
     if known.kind == "templates":
         pairs = f"meta/{name}_template_pair_label.txt"
-        path = roots.find(f"{name}/{pairs}", f"{name.upper()}/{pairs}")
+        path = paths.find(f"{name}/{pairs}", f"{name.upper()}/{pairs}")
         path = path and path.parents[1]
     else:
-        path = roots.find(*(f"{place}{name}{end}" for place in ("verification/", "") for end in (".bin", ".npz")))
-        path = path or next((file for root in roots.roots() for file in sorted(root.glob(f"*/{name}.bin"))), None)
-    how = f"{known.title} is not there (looked in {roots.searched()}): `python data_scripts/{known.script}` makes it"
+        path = paths.find(*(f"{place}{name}{end}" for place in ("verification/", "") for end in (".bin", ".npz")))
+        path = path or next((file for root in paths.roots() for file in sorted(root.glob(f"*/{name}.bin"))), None)
+    how = f"{known.title} is not there (looked in {paths.searched()}): `python data_scripts/{known.script}` makes it"
     return Availability(path, "" if path else how)
 
 

@@ -11,7 +11,7 @@ from fnmatch import translate
 from pathlib import Path
 from typing import NamedTuple
 
-from cdmllab.files import printable
+from cdmllab._util.files import printable
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".webp", ".gif"),

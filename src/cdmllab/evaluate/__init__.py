@@ -3,9 +3,9 @@
 from cdmllab.evaluate import protocols
 from cdmllab.evaluate.embedding import Pictures, embed, insightface_input
 from cdmllab.evaluate.evaluation import Evaluation
-from cdmllab.evaluate.measure import FARS, evaluate
+from cdmllab.evaluate.full import FARS, evaluate
 from cdmllab.evaluate.protocol import Protocol, Templates
-from cdmllab.evaluate.simple import Verification, scores, verify
+from cdmllab.evaluate.quick import Verification, scores, verify
 
 __all__ = [
     "FARS",

@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cdmllab._util.files import read_record, replacing, write_text
 from cdmllab.data import npz
 from cdmllab.errors import DataError, plain
-from cdmllab.files import read_record, replacing, write_text
 from cdmllab.metrics import verification
 
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cdmllab import preprocessing
-from cdmllab.data import lfw, npz, roots
+from cdmllab._util.files import replacing
+from cdmllab.data import lfw, npz, paths
 from cdmllab.errors import DataError, reader
+from cdmllab.evaluate.cached import digest
 from cdmllab.evaluate.embedding import embed
-from cdmllab.evaluate.judging import digest
 from cdmllab.evaluate.npz import InMemory
-from cdmllab.files import replacing
 
 FOLDER = "features"  # below the data folder
 _NUMBERS = ("plain", "mirrored", "labels")
@@ -80,7 +80,7 @@ def of_lfw(
         "preprocessing": json.dumps(plain),
     }
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    path = (folder or roots.to_write() / FOLDER) / f"lfw__{name}.npz"
+    path = (folder or paths.to_write() / FOLDER) / f"lfw__{name}.npz"
     with suppress(DataError):  # it is not there, or damaged: it is computed
         found = read(path)
         if all(getattr(found, k) == key[k] for k in ("network_sha256", "images_sha256")):

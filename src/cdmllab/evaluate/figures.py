@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cdmllab import plots
+from cdmllab._util.files import replacing
 from cdmllab.evaluate.embedding import Pictures
 from cdmllab.evaluate.evaluation import Evaluation
 from cdmllab.evaluate.protocol import Protocol, Together
-from cdmllab.files import replacing
-from cdmllab.metrics import errors, verification
+from cdmllab.metrics import error_rates, verification
 
 
 def write(evaluation: Evaluation, protocol: Protocol, folder: Path) -> list[Path]:
@@ -46,7 +46,7 @@ def _roc(evaluation: Evaluation) -> Figure:
 
 def _worst(evaluation: Evaluation, protocol: Protocol, count: int = 16) -> Figure:
     figure, axes = plots.figure(2, width=9.0, height=4.6)
-    found = errors.worst(evaluation.scores, evaluation.same, count)
+    found = error_rates.worst(evaluation.scores, evaluation.same, count)
     for ax, rows, title in zip(axes, found, ("genuine, least alike", "impostor, most alike"), strict=True):
         one, other = (_shown(protocol.images, side[rows]) for side in protocol.pairs[:2])
         plots.error_sheet(ax, one, other, evaluation.scores[rows], columns=4, title=title)
@@ -61,7 +61,7 @@ def _by_nuisance(evaluation: Evaluation, protocol: Protocol, name: str) -> Figur
         edges = np.histogram_bin_edges(of_pair, 6)
         for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
             people = None if who is None else (who[0][rows], who[1][rows])
-            found = errors.by_nuisance(evaluation.wrong[rows], of_pair[rows], edges, people=people)
+            found = error_rates.by_nuisance(evaluation.wrong[rows], of_pair[rows], edges, people=people)
             plots.error_rates(ax, found, name=kind, nuisance=f"{name}: {_WORDS[how]}")
     axes[0].legend()
     return figure

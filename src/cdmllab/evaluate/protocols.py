@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from cdmllab.data import att_faces, digits, lfw, omniglot, pairs, verification
 from cdmllab.data.crop import FACE_PX, Square
 from cdmllab.errors import CdmlLabError, did_you_mean, plain
-from cdmllab.evaluate import npz, real
+from cdmllab.evaluate import face_sets, npz
 from cdmllab.evaluate.cropping import cropped, refuse, side_of_whole
 from cdmllab.evaluate.protocol import Protocol, Templates
 from cdmllab.faces import FACTORS, SIZES
@@ -149,12 +149,12 @@ def _about_lab(prefix: str, recipe: str) -> str:
 
 
 def _verification(name: str, known: verification.Known) -> Entry:
-    load = real.pairs if known.kind == "pairs" else real.templates
+    load = face_sets.pairs if known.kind == "pairs" else face_sets.templates
     return Entry(known.title, partial(load, name), lambda: verification.available(name).how)
 
 
 def _lfw(about: str, name: str, view: str, folds: tuple[int, ...] = ()) -> Entry:
-    return Entry(about, partial(real.lfw_archive, name, view, folds), lfw.missing)
+    return Entry(about, partial(face_sets.lfw_archive, name, view, folds), lfw.missing)
 
 
 _READERS: dict[str, Callable[[Path], Protocol]] = {".npz": npz.read, ".bin": npz.bin_file}
@@ -177,16 +177,16 @@ _TABLE: dict[str, Entry] = {
     ),
     "lfw/folds5-9": _lfw("its folds 5 to 9, likewise", "lfw/folds5-9", "2", (5, 6, 7, 8, 9)),
     "lfw/view1": _lfw("its View 1, for choosing settings", "lfw/view1", "1-test"),
-    "att_faces": Entry("AT&T's faces, 40 people in 10 folds", partial(real.att, "att_faces"), att_faces.missing),
+    "att_faces": Entry("AT&T's faces, 40 people in 10 folds", partial(face_sets.att, "att_faces"), att_faces.missing),
     "omniglot/strangers": Entry(
         "characters of alphabets that are not in Omniglot's first small set",
-        partial(real.handwriting, "omniglot/strangers", "images_background_small2", ("Greek", "Latin")),
+        partial(face_sets.handwriting, "omniglot/strangers", "images_background_small2", ("Greek", "Latin")),
         partial(omniglot.missing, "images_background_small2"),
     ),
     **{
         f"{prefix}/{recipe}": Entry(_about_lab(prefix, recipe), partial(_lab, prefix, recipe))
         for prefix, options in _LAB.items()
         for recipe in lab.names()
-        if recipe in lab.RECIPES or set(options) <= {"part"}
+        if recipe != lab.TEMPLATES or set(options) <= {"part"}
     },
 }

@@ -6,14 +6,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from cdmllab._util.build_lock import claimed
+from cdmllab._util.files import replacing, workshop, write_text
 from cdmllab.errors import CdmlLabError
 from cdmllab.export import source
 from cdmllab.export.agreement import Agreement
 from cdmllab.export.check import Check
-from cdmllab.files import replacing, workshop, write_text
 from cdmllab.preprocessing import usual
 from cdmllab.runs import provenance
-from cdmllab.targets import claimed
 
 Kind = Literal["onnx", "openvino"]
 _SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "openvino": ".xml"}

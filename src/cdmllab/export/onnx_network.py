@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cdmllab._util.files import read_bytes
 from cdmllab.errors import CdmlLabError, DataError, plain
-from cdmllab.files import read_bytes
 from cdmllab.preprocessing import INSIGHTFACE, Preprocessing, channels_of, check
 
 OWN_INPUT = "cdmllab.input"  # under this key our exports keep the preprocessing of what they take

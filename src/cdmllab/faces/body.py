@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cdmllab.faces.brush import inside, lay, noise, plane, smooth, spot, stripe, tint
+from cdmllab.faces.compositing import inside, lay, noise, plane, smooth, spot, stripe, tint
 from cdmllab.faces.hair import fineness, tone
 from cdmllab.faces.head import Pose
 from cdmllab.faces.identity import Traits

@@ -9,20 +9,20 @@ import multiprocessing
 import shutil
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from numpy.typing import ArrayLike, NDArray
 
+from cdmllab._util.files import append_line, read_journal, read_record, write_text
+from cdmllab._util.processes import GUARD, end_with_parent, refuse_while_imported
 from cdmllab.errors import CdmlLabError, DataError, plain
-from cdmllab.faces.world import FaceWorld
-from cdmllab.files import append_line, read_journal, read_record, write_text
-from cdmllab.processes import GUARD, end_with_parent, refuse_while_imported
 
 PARAMETERS, PICTURES, DONE = "world.json", "pictures.u8", "done.jsonl"
 CHUNK = 512  # pictures; what a kill can cost
@@ -33,10 +33,42 @@ _WRITERS = 4  # threads, beside a device that draws
 Pixels = NDArray[np.uint8]
 
 
-class CachedWorld:
-    """A rendered world: `FaceWorld` in all it knows, but pictures come from the disk."""
+class World(Protocol):
+    """What the cache asks of a world of n pictures; see `cdmllab.faces.FaceWorld`."""
 
-    def __init__(self, world: FaceWorld, folder: Path) -> None:
+    size: int  # of the pictures, in pixels
+    num_identities: int
+    device: torch.device  # where pictures are rendered
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What the pixels follow from, as JSON has it."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Shape (n,)."""
+
+    @property
+    def true_labels(self) -> NDArray[np.int64]:
+        """Shape (n,)."""
+
+    @property
+    def mislabelled(self) -> NDArray[np.bool_]:
+        """Shape (n,)."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
+        """The pictures of some rows."""
+
+
+W = TypeVar("W", bound=World)
+
+
+class CachedWorld(Generic[W]):
+    """A rendered world: a `FaceWorld` in all it knows, but pictures come from the disk."""
+
+    def __init__(self, world: W, folder: Path) -> None:
         self.world, self.folder = world, folder
         self.num_identities, self.labels = world.num_identities, world.labels
         self.true_labels, self.mislabelled = world.true_labels, world.mislabelled
@@ -70,12 +102,12 @@ class CachedWorld:
 
 
 def fill(
-    world: FaceWorld,
+    world: W,
     folder: Path,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
     patience_s: float = 0.0,
-) -> CachedWorld:
+) -> CachedWorld[W]:
     """Render what is missing in the cache of `world`, see `FaceWorld.cached`."""
     refuse_while_imported("FaceWorld.cached")
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,15 +130,15 @@ def fill(
         return cached
 
 
-def _shape(world: FaceWorld) -> tuple[int, int, int, int]:
+def _shape(world: World) -> tuple[int, int, int, int]:
     return (len(world), world.size, world.size, 3)
 
 
-def _chunks(world: FaceWorld) -> Iterator[slice]:
+def _chunks(world: World) -> Iterator[slice]:
     return (slice(start, min(start + CHUNK, len(world))) for start in range(0, len(world), CHUNK))
 
 
-def _claim(world: FaceWorld, folder: Path) -> None:
+def _claim(world: World, folder: Path) -> None:
     path = folder / PARAMETERS
     if not path.exists():
         strangers = sorted(p.name for p in folder.iterdir() if p.name != ".lock")
@@ -127,7 +159,7 @@ def _claim(world: FaceWorld, folder: Path) -> None:
             )
 
 
-def _finished(world: FaceWorld, folder: Path) -> dict[int, int]:
+def _finished(world: World, folder: Path) -> dict[int, int]:
     """Checksum of every chunk that is whole; what lies past the end of a truncated file does not count."""
     path, pictures = folder / DONE, folder / PICTURES
     if not path.exists() or not pictures.exists():
@@ -160,7 +192,7 @@ def _make_room(path: Path, total: int) -> None:
 
 
 def _render(
-    world: FaceWorld, folder: Path, missing: list[int], workers: int, progress: Callable[[int, int], None] | None
+    world: World, folder: Path, missing: list[int], workers: int, progress: Callable[[int, int], None] | None
 ) -> None:
     chunks = list(_chunks(world))
     ready = len(world) - sum(chunks[number].stop - chunks[number].start for number in missing)
@@ -210,7 +242,7 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
 
 
-def _render_chunk(world: FaceWorld, folder: Path, rows: slice) -> int:
+def _render_chunk(world: World, folder: Path, rows: slice) -> int:
     """Render one chunk into the file; its checksum."""
     return _write_chunk(world, folder, rows, world.read(_rows(rows)))
 
@@ -219,14 +251,14 @@ def _rows(chunk: slice) -> NDArray[np.int64]:
     return np.arange(chunk.start, chunk.stop)
 
 
-def _write_chunk(world: FaceWorld, folder: Path, rows: slice, pixels: Pixels) -> int:
+def _write_chunk(world: World, folder: Path, rows: slice, pixels: Pixels) -> int:
     target = np.memmap(folder / PICTURES, np.uint8, "r+", shape=_shape(world))
     target[rows] = pixels
     target.flush()
     return zlib.crc32(pixels.tobytes())
 
 
-def _probe(cached: CachedWorld) -> None:
+def _probe(cached: CachedWorld[Any]) -> None:
     """Render a few pictures again: a cache of another renderer must not pass for this one's."""
     rows = np.unique(np.linspace(0, len(cached) - 1, _PROBES).astype(np.int64))
     kept, fresh = cached.read(rows), cached.world.read(rows)

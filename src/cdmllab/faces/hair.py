@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cdmllab.faces import template
-from cdmllab.faces.brush import noise, plane, smooth
+from cdmllab.faces.compositing import noise, plane, smooth
 from cdmllab.faces.identity import STYLES, Traits
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cdmllab.faces.brush import plane, smooth
+from cdmllab.faces.compositing import plane, smooth
 
 
 class Lamp(NamedTuple):

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from cdmllab.faces import light
-from cdmllab.faces.brush import inside, lay, plane, smooth, spot, stripe, tint
+from cdmllab.faces.compositing import inside, lay, plane, smooth, spot, stripe, tint
 from cdmllab.faces.identity import Traits
-from cdmllab.faces.trace import Camera
+from cdmllab.faces.raymarch import Camera
 
 
 def ear(

@@ -8,20 +8,20 @@ from torch import Tensor
 
 from cdmllab.faces import (
     body,
+    camera_effects,
     expression,
     eyes,
     hair,
     head,
     identity,
-    lens,
     light,
     nuisance,
     props,
+    raymarch,
     skin,
     template,
-    trace,
 )
-from cdmllab.faces.brush import lay, plane, smooth, spot
+from cdmllab.faces.compositing import lay, plane, smooth, spot
 from cdmllab.faces.nuisance import Nuisances
 
 SIZES = (32, 224)
@@ -107,14 +107,14 @@ def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
     age = value["age"]
     pose = expression.parts(d[:, 0], value["expression"]) | {"age": age}
     pose["gaze_x"], pose["gaze_y"] = 0.010 * (d[:, 1] - 0.5), 0.006 * (d[:, 2] - 0.5)
-    camera = trace.camera(value["yaw"], value["pitch"], value["roll"], size)
+    camera = raymarch.camera(value["yaw"], value["pitch"], value["roll"], size)
     lamp = light.lamp(value["light_azimuth"], value["contrast"], d[:, 3:5])
     scene = _background(d[:, 5:13], camera.X, camera.Y)
     nearest = torch.full_like(scene[:, 0], -9.0)
 
     style = hair.styles(t)
     turn = value["yaw"] * (torch.pi / 180.0)
-    low = int((trace.HALF_VIEW - body.TOP) / camera.pixel)
+    low = int((raymarch.HALF_VIEW - body.TOP) / camera.pixel)
     below = replace(camera, Y=camera.Y[:, low:])
     _torso(scene[:, :, low:], nearest[:, low:], below, lamp, turn, t, pose, d)
     some = (style["hang"] < 0.4).nonzero()[:, 0]
@@ -127,7 +127,7 @@ def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
 
     rows, columns = template.texture_size(size)
     shape = head.build(t, pose, *hair.shell(t, style, age, rows, columns), rows, columns)
-    hit = trace.march(shape, camera)
+    hit = raymarch.march(shape, camera)
     _head(scene, nearest, camera, lamp, shape, hit, t, pose, style, value, d)
     for side in (-1.0, 1.0):
         at, near = camera.window((side * 0.72, -0.13, -0.10), 0.36)
@@ -145,8 +145,10 @@ def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
         part = scene[some]
         props.hand(part, camera.rows(some), value["occlusion"][some], d[some, 16:22])
         scene[some] = part
-    picture = lens.develop(scene, value["exposure"], value["colour_cast"])
-    return lens.grain(lens.soften(picture, value["blur"], value["low_resolution"]), value["noise"], n.keys)
+    picture = camera_effects.develop(scene, value["exposure"], value["colour_cast"])
+    return camera_effects.grain(
+        camera_effects.soften(picture, value["blur"], value["low_resolution"]), value["noise"], n.keys
+    )
 
 
 def _background(d: Tensor, X: Tensor, Y: Tensor) -> Tensor:
@@ -171,7 +173,7 @@ def _over(scene: Tensor, nearest: Tensor, colour: Tensor, cover: Tensor, depth: 
 
 
 def _torso(
-    scene: Tensor, nearest: Tensor, camera: trace.Camera, lamp: light.Lamp, turn: Tensor, t: identity.Traits,
+    scene: Tensor, nearest: Tensor, camera: raymarch.Camera, lamp: light.Lamp, turn: Tensor, t: identity.Traits,
     pose: head.Pose, d: Tensor,
 ) -> None:  # fmt: skip
     hue = d[:, 22:23] * (2.0 * torch.pi) + torch.tensor([0.0, 2.1, 4.2], device=d.device)
@@ -191,7 +193,7 @@ def _torso(
 
 
 def _curtain(
-    scene: Tensor, nearest: Tensor, camera: trace.Camera, lamp: light.Lamp, turn: Tensor, value: dict[str, Tensor],
+    scene: Tensor, nearest: Tensor, camera: raymarch.Camera, lamp: light.Lamp, turn: Tensor, value: dict[str, Tensor],
     t: identity.Traits, style: dict[str, Tensor], age: Tensor,
 ) -> None:  # fmt: skip
     roll = value["roll"] * (torch.pi / 180.0)
@@ -214,7 +216,7 @@ def _curtain(
 
 
 def _head(
-    scene: Tensor, nearest: Tensor, camera: trace.Camera, lamp: light.Lamp, shape: head.Head, hit: trace.Hit,
+    scene: Tensor, nearest: Tensor, camera: raymarch.Camera, lamp: light.Lamp, shape: head.Head, hit: raymarch.Hit,
     t: identity.Traits, pose: head.Pose, style: dict[str, Tensor], value: dict[str, Tensor], d: Tensor,
 ) -> None:  # fmt: skip
     frame = (camera.right, camera.up, camera.towards)
@@ -242,7 +244,7 @@ def _head(
     open_ = (1.0 - 7.0 * hit.cavity.clamp(min=0.0) + 3.0 * hit.cavity.clamp(max=0.0).abs().clamp(max=0.03)).clamp(
         0.25, 1.1
     )
-    lit = trace.shadow(shape, hit, direction)
+    lit = raymarch.shadow(shape, hit, direction)
     colour = light.shade(
         albedo, normal, lamp, direction, camera.up, open_, lit * (0.55 + 0.45 * open_), light.WRAP_SKIN
     )

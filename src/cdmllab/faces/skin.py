@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from cdmllab.faces import head
-from cdmllab.faces.brush import inside, lay, noise, plane, smooth, spot, stripe, tint
+from cdmllab.faces.compositing import inside, lay, noise, plane, smooth, spot, stripe, tint
 from cdmllab.faces.head import Pose
 from cdmllab.faces.identity import Traits
 

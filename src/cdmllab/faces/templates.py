@@ -10,8 +10,9 @@ from torch import Tensor
 from cdmllab.data.pairs import Pairs
 from cdmllab.faces import hashing, identity, nuisance
 from cdmllab.faces.nuisance import Nuisances
-from cdmllab.faces.protocols import TEMPLATES, LabProtocol, Template
+from cdmllab.faces.protocol import LabProtocol, Template
 
+NAME, ABOUT = "ijb", "templates of 1 to 5 hard pictures, as in IJB"
 PEOPLE, EACH = 400, 3  # templates a person
 STRENGTH = 0.75
 IMPOSTORS = 60_000
@@ -32,7 +33,7 @@ def draw(size: int, seed: int, people: int) -> LabProtocol:
     who = torch.from_numpy(owner[template])
     n = _frames(seed, who, torch.from_numpy(template), torch.from_numpy(medium), torch.from_numpy(place))
     chosen = Template(template, medium, detector_score(n))
-    return LabProtocol(TEMPLATES, size, identity.latents(seed, who), n, who.numpy(), _pair(seed), chosen)
+    return LabProtocol(NAME, size, identity.latents(seed, who), n, who.numpy(), _pair(seed), chosen)
 
 
 def detector_score(n: Nuisances) -> NDArray[np.float64]:

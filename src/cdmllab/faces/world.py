@@ -4,7 +4,6 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,10 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from cdmllab.faces import hashing, identity, nuisance
+from cdmllab.faces.cache import CachedWorld, fill
 from cdmllab.faces.render import SIZES, render_latents
-
-if TYPE_CHECKING:
-    from cdmllab.faces.cache import CachedWorld
 
 # Identities from here on are kept for protocols, so that none of them is ever trained on.
 RESERVED = 1_000_000
@@ -146,7 +143,7 @@ class FaceWorld:
         workers: int | None = None,
         progress: Callable[[int, int], None] | None = None,
         patience_s: float = 0.0,
-    ) -> "CachedWorld":
+    ) -> CachedWorld["FaceWorld"]:
         """Render every picture once into a memory map, and read it from there; goes on where it was stopped.
 
         Parameters
@@ -161,8 +158,6 @@ class FaceWorld:
         CdmlLabError : too little space on the disk (told before any work), the folder is the cache of another world, or
             another process still fills it
         """
-        from cdmllab.faces.cache import fill
-
         return fill(self, Path(folder), (os.cpu_count() or 1) if workers is None else workers, progress, patience_s)
 
     def _counters(self, rows: ArrayLike) -> tuple[Tensor, Tensor]:

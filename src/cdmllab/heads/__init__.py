@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from cdmllab import margins
 from cdmllab.heads.base import CentreInit, MarginHead
 from cdmllab.heads.blocked import BlockedHead
+from cdmllab.heads.checkpoint import momenta, sharded_state_dict
 from cdmllab.heads.dense import DenseHead
 from cdmllab.heads.output import HeadOutput
 from cdmllab.heads.sharded import ShardedHead
-from cdmllab.heads.state import momenta, sharded_state_dict
 
 if TYPE_CHECKING:
-    from cdmllab.heads.pairs import PairHead
+    from cdmllab.heads.pair_losses import PairHead
 
 __all__ = [
     "BlockedHead",
@@ -77,7 +77,7 @@ def create(
       cos(θ + m), m = 0.5 rad (28.6°) for every sample
     """
     if name in _PAIR_LOSSES:
-        from cdmllab.heads.pairs import PairHead  # the library takes a while to import
+        from cdmllab.heads.pair_losses import PairHead  # the library takes a while to import
 
         of_centres = {
             "scale": scale,

@@ -1,9 +1,9 @@
 """The fast head: the loss and gradients of the dense one, a block of class centres at a time.
 
 For sample i with target logit z_y the loss is ``log(exp(z_y) + Z_i) - z_y``, where Z_i sums the exponentials of
-all *other* logits. Only Z needs the b x c matrix, and `cdmllab.heads.walk` goes over it in blocks. All else,
-the margin included, is a handful of tensors of shape (b,) and stays with autograd: a loss is written once for
-both heads.
+all *other* logits. Only Z needs the b x c matrix, and `cdmllab.heads._blockwise_softmax` goes over it in blocks.
+All else, the margin included, is a handful of tensors of shape (b,) and stays with autograd: a loss is written once
+for both heads.
 """
 
 from dataclasses import replace
@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cdmllab.geometry import unit
+from cdmllab.heads._blockwise_softmax import Walk
+from cdmllab.heads._kernels import PLAIN
+from cdmllab.heads._kernels import compiled as compiled_parts
 from cdmllab.heads.base import MarginHead
 from cdmllab.heads.checks import Centres
-from cdmllab.heads.elementwise import PLAIN
-from cdmllab.heads.elementwise import compiled as compiled_parts
 from cdmllab.heads.negatives import Negatives, negatives
 from cdmllab.heads.output import Seen, Started
-from cdmllab.heads.walk import Walk
 from cdmllab.margins import Batch, MarginPolicy
 
 CELLS = {"cpu": 2**18, "cuda": 2**25}  # of a block of logits: what stays in a cache, what fills a GPU

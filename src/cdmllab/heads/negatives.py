@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cdmllab.heads.walk import SAFE_SCALE, Block, Walk, block_logits, blocks, changed, filtered
+from cdmllab.heads._blockwise_softmax import SAFE_SCALE, Block, Walk, block_logits, blocks, changed, filtered
 
 
 class Negatives(NamedTuple):

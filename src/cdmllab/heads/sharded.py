@@ -10,12 +10,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from cdmllab.heads._process_group import Combined, Ranks, gather, own_rows, shared
+from cdmllab.heads._sampling import drawn, first_centres
 from cdmllab.heads.blocked import BlockedHead, own_logit
 from cdmllab.heads.checks import Centres, Checked, check_embeddings
 from cdmllab.heads.negatives import Negatives, negatives
 from cdmllab.heads.output import HeadOutput, Started
-from cdmllab.heads.partial import drawn, first_centres
-from cdmllab.heads.ranks import Combined, Ranks, gather, own_rows, shared
 from cdmllab.margins import MarginPolicy
 
 SHARDED = ("centres", "bias")  # the parameters of which a rank holds a part
@@ -38,7 +38,7 @@ class ShardedHead(BlockedHead):
     running statistics (those it keeps for each identity too), changes alike on all. The gradient that leaves towards
     the embeddings is *size* times the derivative of the loss, *size* the number of ranks: after DistributedDataParallel
     has averaged the backbone's gradients over ranks they are those of one process with the whole batch. To clip by the
-    norm of all gradients, see `whole`. To save and load, see `cdmllab.heads.state.sharded_state_dict`.
+    norm of all gradients, see `whole`. To save and load, see `cdmllab.heads.checkpoint.sharded_state_dict`.
 
     With ``sample_rate`` below 1 a training step looks at some of the centres only, Partial FC (An et al., "Killing two
     birds with one stone", 2022): those of the identities in the batch, and others by chance. Evaluation looks at all.

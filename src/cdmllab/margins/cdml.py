@@ -6,7 +6,13 @@ from typing import Literal, Self, get_args
 import torch
 from torch import Tensor
 
-from cdmllab import difficulty
+from cdmllab.easiness import (
+    ClassEasiness,
+    easiness_from_angle_gap,
+    easiness_from_gap,
+    easiness_from_similarity,
+    recentre,
+)
 from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
 from cdmllab.margins.policy import Batch, Gradient, check_choice, check_range
 
@@ -35,7 +41,7 @@ class CDML(AngularMargin):
     ----------
     margin_rad : m_base in radians, in [0, pi)
     alpha : how far the margin moves, in [0, 1]; 0 is ArcFace
-    easiness : what e_i looks at, see `cdmllab.difficulty`: ``"similarity"`` to the own class centre, the
+    easiness : what e_i looks at, see `cdmllab.easiness`: ``"similarity"`` to the own class centre, the
         ``"gap"`` to the best foreign centre, or that gap in angles; ``"known"`` takes the truth that the head is
         given with the batch: an oracle, and the bound of what any score could do
     pivot : the easiness that counts as neither easy nor hard, in (-1, 1); None takes 0.5 for similarity (the
@@ -92,11 +98,11 @@ class CDML(AngularMargin):
         self.favour: Favour = favour
         self.schedule: Schedule = schedule
         self.class_weight = class_weight
-        self.class_easiness: difficulty.ClassEasiness | None = None
+        self.class_easiness: ClassEasiness | None = None
         if class_weight > 0.0:
             if num_identities is None:
                 raise ValueError("class_weight > 0 keeps one number an identity: give num_identities")
-            self.class_easiness = difficulty.ClassEasiness(num_identities)
+            self.class_easiness = ClassEasiness(num_identities)
         self.match_mean, self.never_above, self.detach_margin = match_mean, never_above, detach_margin
 
     @classmethod
@@ -141,13 +147,13 @@ class CDML(AngularMargin):
                 )
             raw = batch.known_easiness
         elif self.kind == "similarity":
-            raw = difficulty.easiness_from_similarity(batch.target_cos)
+            raw = easiness_from_similarity(batch.target_cos)
         else:
             if batch.hardest_negative is None:
                 raise ValueError(f"easiness={self.kind!r} needs batch.hardest_negative, which is None")
-            score = difficulty.easiness_from_gap if self.kind == "gap" else difficulty.easiness_from_angle_gap
+            score = easiness_from_gap if self.kind == "gap" else easiness_from_angle_gap
             raw = score(batch.target_cos, batch.hardest_negative)
-        return difficulty.recentre(raw, self.pivot)
+        return recentre(raw, self.pivot)
 
     def easiness(self, batch: Batch) -> Tensor:
         """e_i before the step, the class term mixed in; shape (b,), in [-1, 1]."""

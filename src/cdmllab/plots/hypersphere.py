@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
-from cdmllab.plots.difficulty import against_difficulty
+from cdmllab.plots.easiness import against_difficulty
 from cdmllab.plots.style import IDENTITY_COLOURS, INK, PAPER, colour, label
 
 _MARKERS = "os^D"

@@ -11,9 +11,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from cdmllab.data import roots
+from cdmllab._util.processes import end_with_parent
+from cdmllab.data import paths
 from cdmllab.errors import CdmlLabError
-from cdmllab.processes import end_with_parent
 from cdmllab.runs import root
 from cdmllab.sweeps.task import Outcome, Task, carry_out
 
@@ -149,8 +149,8 @@ def _failed(done: "Future[Outcome]") -> bool:
 def _environment(within: Path | None) -> dict[str, str]:
     """What the workers have to know of this process: its folders of runs and data, from wherever they look."""
     told = {"CDMLLAB_RUNS": str((within or root()).resolve())}
-    if folders := os.environ.get(roots.VARIABLE):
-        told[roots.VARIABLE] = os.pathsep.join(
+    if folders := os.environ.get(paths.VARIABLE):
+        told[paths.VARIABLE] = os.pathsep.join(
             str(Path(folder).resolve()) for folder in folders.split(os.pathsep) if folder
         )
     return told

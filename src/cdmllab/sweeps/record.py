@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cdmllab.files import write_text
+from cdmllab._util.files import write_text
 from cdmllab.runs import Run
 from cdmllab.sweeps import expand
 from cdmllab.sweeps.expand import Done

@@ -26,9 +26,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
-from cdmllab import promises
 from cdmllab.errors import DataError, did_you_mean, plain, reading
-from cdmllab.training import presets
+from cdmllab.training import presets, yaml_header
 from cdmllab.training.config import Protocols
 
 MOST = 10_000
@@ -184,8 +183,8 @@ def load(path: Path | str) -> Spec:
     """
     path = Path(path)
     with reading(path, "a usable sweep"):
-        values = promises.read(path)
+        values = yaml_header.read(path)
         try:
-            return Spec.model_validate({"name": path.stem, "about": promises.header(path)["about"], **values})
+            return Spec.model_validate({"name": path.stem, "about": yaml_header.header(path)["about"], **values})
         except ValidationError as error:
-            raise DataError(f"{path}: {promises.complaint(error, 'the sweep')}") from None
+            raise DataError(f"{path}: {yaml_header.complaint(error, 'the sweep')}") from None

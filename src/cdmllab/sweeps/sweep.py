@@ -13,17 +13,16 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from cdmllab import promises
+from cdmllab._util.files import read_bytes, read_record, write_text
+from cdmllab._util.processes import GUARD, refuse_while_imported
 from cdmllab.errors import CdmlLabError, DataError, cause, reading
-from cdmllab.files import read_bytes, read_record, write_text
-from cdmllab.processes import GUARD, refuse_while_imported
 from cdmllab.runs import Run, root
 from cdmllab.sweeps import engines, expand
 from cdmllab.sweeps.engines import Engine
 from cdmllab.sweeps.expand import Done
 from cdmllab.sweeps.spec import Spec
 from cdmllab.sweeps.task import Outcome, Task
-from cdmllab.training import Config, earlier, inputs, sources
+from cdmllab.training import Config, datasets, earlier, inputs, yaml_header
 from cdmllab.training.config import Data
 
 State = Literal["waiting", "running", "finished", "failed"]
@@ -115,10 +114,10 @@ class Sweep:
             if (data.name, data.options) not in wanted:
                 wanted.append((data.name, data.options))
         for name, options in wanted:
-            if missing := sources.missing(name, options):
+            if missing := datasets.missing(name, options):
                 raise CdmlLabError(missing)
         for name, options in wanted:
-            tell(f"data: {sources.load(name, options)!r}")
+            tell(f"data: {datasets.load(name, options)!r}")
 
     def _work(self, left: list[Task], engine: Engine, tell: Callable[[str], None]) -> None:
         queue, total = list(reversed(left)), len(left)
@@ -197,7 +196,7 @@ class Sweep:
         try:
             rows = _ROWS.validate_json(read_bytes(path, "readable JSON"))
         except ValueError as error:
-            said = promises.complaint(error, "it") if isinstance(error, ValidationError) else cause(error)
+            said = yaml_header.complaint(error, "it") if isinstance(error, ValidationError) else cause(error)
             raise CdmlLabError(f"{path} cannot be read ({said}): remove it; finished runs are found again") from None
         return {row.task: row for row in rows}
 

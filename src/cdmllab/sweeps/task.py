@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from cdmllab import training
-from cdmllab.evaluate import judging
+from cdmllab.evaluate import cached
 from cdmllab.preprocessing import standard
 from cdmllab.runs import Run
 from cdmllab.sweeps.spec import ExportKind
@@ -55,12 +55,12 @@ def carry_out(task: Task, within: Path | None = None, tell: Callable[[str], None
             tell(f"{error}. A new run is made")
         trained = training.train(config, within=within, tell=tell)
     folder = trained.run.folder
-    settings = judging.Settings(
+    settings = cached.Settings(
         flip=task.flip, replicates=0, world=task.world
     )  # the spread over seeds is what counts here
     evaluations, backbone = {}, trained.backbone.to(config.device)
     for name in task.protocols:
-        done, _, _ = judging.judge(
+        done, _, _ = cached.judge(
             backbone, name, folder / "eval", settings, prepare=standard(backbone.channels, backbone.size)
         )
         evaluations[name] = str(folder / "eval" / f"{done.name}.json")

@@ -3,7 +3,7 @@
 from cdmllab.evaluate.embedding import embed
 from cdmllab.training.config import Config
 from cdmllab.training.divergence import DivergenceError
-from cdmllab.training.loop import Trained, load, prepare, released, resume, train
+from cdmllab.training.entry import Trained, load, prepare, released, resume, train
 from cdmllab.training.snapshots import Snapshots
 
 __all__ = [

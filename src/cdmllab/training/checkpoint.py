@@ -17,8 +17,8 @@ from typing import Any, Final, Literal
 import torch.distributed as dist
 from pydantic import NonNegativeInt
 
+from cdmllab._util.files import opened, sync, write_text
 from cdmllab.errors import CdmlLabError, DataError, cause, plain
-from cdmllab.files import opened, sync, write_text
 from cdmllab.training import shards
 from cdmllab.training.shards import State, Strict
 

@@ -18,15 +18,16 @@ from pydantic import (
     model_validator,
 )
 
-from cdmllab import backbones, heads, margins, options
+from cdmllab import backbones, heads, margins
+from cdmllab._util import options
 from cdmllab.data.transforms import AUGMENTATIONS
 from cdmllab.errors import CdmlLabError, cause, did_you_mean
 from cdmllab.evaluate import protocols as all_protocols
-from cdmllab.training import sources
+from cdmllab.training import datasets
 
 if TYPE_CHECKING:
     from cdmllab.heads import MarginHead
-    from cdmllab.heads.pairs import PairHead
+    from cdmllab.heads.pair_losses import PairHead
 
 
 class Section(BaseModel):
@@ -74,7 +75,7 @@ class Named(Section):
 
 
 class Data(Named):
-    """What is trained on, see `cdmllab.training.sources`, and how it is read.
+    """What is trained on, see `cdmllab.training.datasets`, and how it is read.
 
     `per_identity` caps the pictures of each identity an epoch; `workers` are threads that read ahead.
     """
@@ -86,7 +87,7 @@ class Data(Named):
     @model_validator(mode="after")
     def _known(self) -> Self:
         with _buildable():
-            sources.check(self.name, self.options)
+            datasets.check(self.name, self.options)
         if self.augmentation not in AUGMENTATIONS:
             hint = did_you_mean(self.augmentation, AUGMENTATIONS)
             raise ValueError(f"unknown augmentation {self.augmentation!r}{hint}; there are: {', '.join(AUGMENTATIONS)}")
@@ -190,7 +191,7 @@ class Watch(Section):
     """What is written while it runs, every so many steps.
 
     Metrics, checkpoints, validation on `protocols`; on a world of the face lab also what is truly hard, see
-    `cdmllab.training.truth`.
+    `cdmllab.training.difficulty_probe`.
     """
 
     log_every: PositiveInt = 20

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cdmllab._util.files import write_text
 from cdmllab.errors import CdmlLabError
-from cdmllab.files import write_text
 
 FILE = "diagnosis.json"
 

@@ -6,11 +6,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cdmllab import promises
 from cdmllab.data.sets import TrainingSet
 from cdmllab.errors import CdmlLabError, DataError, reading
 from cdmllab.runs import CONFIG, Run
-from cdmllab.training import inputs, presets, sources
+from cdmllab.training import datasets, inputs, presets, yaml_header
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place
 
@@ -38,7 +37,7 @@ def config(run: Run) -> Config:
         try:
             return Config.parse(run.config)
         except ValidationError as error:
-            raise DataError(f"{path}: {promises.complaint(error, 'config')}") from None
+            raise DataError(f"{path}: {yaml_header.complaint(error, 'config')}") from None
 
 
 def fingerprint(wanted: Config, source: TrainingSet) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def today(wanted: Config) -> dict[str, Any]:
     ------
     DataError, OSError : the data is missing or damaged
     """
-    return fingerprint(wanted, sources.look(wanted.data.name, wanted.data.options))
+    return fingerprint(wanted, datasets.look(wanted.data.name, wanted.data.options))
 
 
 def finished(wanted: Config, within: Path | None, tell: Tell) -> Run | None:

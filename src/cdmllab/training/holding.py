@@ -8,9 +8,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cdmllab import failures
+from cdmllab._util import failures
+from cdmllab._util.files import clear_leftovers
 from cdmllab.errors import CdmlLabError, plain
-from cdmllab.files import clear_leftovers
 from cdmllab.runs import Run, root
 from cdmllab.training import checkpoint, distributed
 from cdmllab.training.config import Config

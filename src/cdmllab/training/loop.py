@@ -1,288 +1,237 @@
-"""Training: one config in, one run folder out; killed and resumed to the same numbers."""
+"""One training run in motion: all that changes from step to step, and how it changes."""
 
-import shutil
-from collections.abc import Callable
-from contextlib import nullcontext
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import SGD
 
-from cdmllab import margins
-from cdmllab.backbones import Backbone, weights
+from cdmllab.backbones import Backbone
+from cdmllab.data.loaders import Batch, Loader
 from cdmllab.data.sets import TrainingSet
-from cdmllab.errors import CdmlLabError
-from cdmllab.heads import MarginHead, sharded_state_dict
-from cdmllab.preprocessing import apply, require, standard
-from cdmllab.processes import refuse_while_imported
+from cdmllab.errors import reading
+from cdmllab.heads import HeadOutput, MarginHead, ShardedHead, momenta, sharded_state_dict
 from cdmllab.runs import Run
-from cdmllab.training import checkpoint, earlier, holding, learnable, sources
+from cdmllab.training import datasets, divergence, step_metrics
 from cdmllab.training.config import Config
-from cdmllab.training.distributed import Place, place
-from cdmllab.training.earlier import BACKBONE
-from cdmllab.training.record import Progress, Recorder, Tell
-from cdmllab.training.trainer import AtEpoch, Trainer
+from cdmllab.training.distributed import Place
+from cdmllab.training.schedule import learning_rate
 
 if TYPE_CHECKING:
-    from cdmllab.heads.pairs import PairHead
+    from cdmllab.heads.pair_losses import PairHead
 
-HEAD = "head"
-
-
-class NoDeviceError(CdmlLabError, RuntimeError):
-    """A config asks for a device that this machine does not have."""
+Prepare = Callable[[Tensor], Tensor]
+AtEpoch = Callable[[int, Backbone, "MarginHead | PairHead"], None]
+"""What is told the epochs done, the network and the head."""
 
 
-class Trained(NamedTuple):
-    """A run with its network and head (the class centres, for all but pair losses), in evaluation mode."""
-
-    run: Run
-    backbone: Backbone
-    head: "MarginHead | PairHead"
-
-
-def train(
-    config: Config,
-    *,
-    within: Path | None = None,
-    redo: bool = False,
-    resume: Run | None = None,
-    tell: Tell | None = None,
-    progress: Progress | None = None,
-    at_epoch: AtEpoch | None = None,
-) -> Trained:
-    """Train as `config` says, or return the finished run that already did, on the same data.
+class Trainer:
+    """The network, the head, the optimiser and the data of a run, at some step.
 
     Parameters
     ----------
-    config : the whole of what is to be done
-    within : the folder of runs; default `cdmllab.runs.root()`
-    redo : train again even if a finished run with this config exists
-    resume : a run that did not finish, to be continued from its newest checkpoint; `config` is then its own
-    tell : called with a line now and then
-    progress : called with the steps done, all of them, and a line; None tells the line
-    at_epoch : called before the first epoch and after each with the epochs done, the network and the head, both in
-        evaluation mode, see `cdmllab.training.Snapshots`; not for a run that is found finished
-
-    Raises
-    ------
-    NoDeviceError : CUDA is asked for and there is none; it is a RuntimeError too
-    ValueError : `at_epoch` with several processes
-    CdmlLabError : the data is missing (and how to get it), or not what `resume` was begun on, or
-        nothing can be learnt from it; another process works in the run's folder; one of several
-        processes that train together ended; a script calls this outside its main guard
-    DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a FloatingPointError too. The run
-        is marked as failed, and a diagnosis lies in its folder
+    run, config : what is trained, and where it is written
+    source : the pictures
+    backbone, head : new ones, on the device
+    prepare : from uint8 pictures to the network's input
+    place : which process this is
     """
-    say = tell or _silent
-    refuse_while_imported("training.train")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise NoDeviceError("the config asks for device 'cuda', and this machine has no CUDA device")
-    done = None if redo or resume else earlier.finished(config, within, say)
-    if done is not None:
-        return load(done)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads)  # the order of sums, so the result, depends on it
-    try:
-        with place(config.device) as here, torch.random.fork_rng():
-            if at_epoch is not None and here.world_size > 1:
-                raise ValueError("at_epoch looks at the whole network: it needs a training in one process")
-            if not here.first:
-                say, progress = _silent, None
-            _check(config, here)
-            source = _source(config, say)
-            data = earlier.fingerprint(config, source)
-            if resume is not None:
-                earlier.refuse_other_data(resume, data, here, say)
-            folder = within if resume is None else resume.folder.parent
-            alone = holding.claimed(config, folder, here, say, wait=resume is None)
-            with nullcontext(False) if redo else alone as waited:
-                done = earlier.finished(config, within, say) if waited else None
-                if done is not None:
-                    return load(done)
-                run = resume or _begin(config, within, here)
-                with holding.held(run, here, again=resume is not None):
-                    # A run that goes on elsewhere keeps the precision that it was begun in.
-                    precision = here.agree(run.record.get("precision") or config.speed.on(here.device))
-                    if here.first:
-                        run.note(data=data, precision=precision)
-                    _fit(run, config.in_precision(precision), source, here, say, progress, at_epoch)
-    finally:
-        torch.set_num_threads(threads)
-    return load(run)
 
-
-def resume(folder: Path | str, tell: Tell | None = None, progress: Progress | None = None) -> Trained:
-    """Continue a run that was stopped; a finished one is loaded as it is.
-
-    Raises
-    ------
-    ValueError : the folder is not a run
-    CdmlLabError : its config was edited, or its data has changed since it began; as `train`
-    """
-    run = Run.open(folder)
-    if run.status == "finished":
-        return load(run)
-    config = earlier.config(run)
-    earlier.refuse_edits(run, config)
-    return train(config, resume=run, tell=tell, progress=progress)
-
-
-def load(run: Run) -> Trained:
-    """The network and head of a finished run, on the CPU.
-
-    Raises
-    ------
-    ValueError : the run is not finished
-    """
-    release = released(run)
-    config = earlier.config(run)
-    with torch.random.fork_rng():
-        backbone, _ = weights.load_release(release)
-        head = config.loss.build(
-            embedding_dim=config.backbone.embedding_dim,
-            num_identities=int(run.record["num_identities"]),
+    def __init__(
+        self, run: Run, config: Config, source: TrainingSet, backbone: Backbone, head: "MarginHead | PairHead",
+        prepare: Prepare, place: Place,
+    ) -> None:  # fmt: skip
+        self.run, self.config, self.place, self.prepare = run, config, place, prepare
+        self.backbone, self.head = backbone, head
+        self.network: nn.Module = place.wrap(backbone)
+        self.loader = Loader(
+            source,
+            config.batch_size,
             seed=config.seed,
+            workers=config.data.workers,
+            augmentation=config.data.augmentation,
+            device=place.device,
+            per_identity=config.data.per_identity,
+            rank=place.rank,
+            world_size=place.world_size,
         )
-    if isinstance(head, MarginHead):
-        checkpoint.read(run.folder / HEAD, sharded_state_dict(head))
-    return Trained(run, backbone.eval(), head.eval())
+        self.known = None
+        if config.loss.options.get("easiness") == "known":
+            self.known = datasets.known_easiness(source).to(place.device)
+        self.steps_an_epoch = len(self.loader) // config.accumulate
+        if self.steps_an_epoch == 0:
+            raise ValueError(f"an epoch has {len(self.loader)} batches, fewer than the {config.accumulate} of one step")
+        self.steps = config.epochs * self.steps_an_epoch
+        self.effective_batch = config.batch_size * config.accumulate * place.world_size
+        o = config.optimiser
+        self.optimiser = SGD(self.parameters().values(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay)
+        self.scaler = torch.amp.GradScaler(place.device.type, enabled=config.speed.precision == "float16")
+        self.step, self._offset = 0, 0
+        self.gradient_norm: float | None = None
+        self.clock = step_metrics.Clock()
+        self._began, self._before = perf_counter(), 0.0
 
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Every parameter by its name."""
+        parts = {"backbone": self.backbone, "head": self.head}
+        return {f"{part}.{name}": p for part, module in parts.items() for name, p in module.named_parameters()}
 
-def released(run: Run) -> Path:
-    """The file with the network of a finished run; it says how to build and feed it.
+    @property
+    def epoch(self) -> int:
+        """Counted from 0."""
+        return self.step // self.steps_an_epoch
 
-    Raises
-    ------
-    ValueError : the run is not finished
-    """
-    if run.status != "finished":
-        raise ValueError(f"{run.folder} is {run.status}: only a finished run has a network to load")
-    return run.folder / BACKBONE
+    @property
+    def taken(self) -> int:
+        """Steps really taken, what metrics and checkpoints are named by; it never goes back.
 
+        Other than `step`, by which the schedule runs, once a run has gone on with another number of ranks.
+        """
+        return self.step + self._offset
 
-def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:
-    """From uint8 pictures to this network's input: the field's normalisation, at its size and channels."""
-    return partial(apply, preprocessing=standard(backbone.channels, backbone.size))
+    @property
+    def in_all(self) -> int:
+        """What `taken` is at the end."""
+        return self.steps + self._offset
 
+    def seconds(self) -> float:
+        """Spent on training so far, in all the processes that had a part in it one after the other."""
+        return self._before + perf_counter() - self._began
 
-def _silent(line: str) -> None:
-    """Say nothing."""
-
-
-def _source(config: Config, say: Tell) -> TrainingSet:
-    """The data, seen to be something that the loss can learn from."""
-    source = sources.load(config.data.name, config.data.options)
-    doubt = learnable.check(
-        source.labels,
-        batch_size=config.batch_size,
-        per_identity=config.data.per_identity,
-        pair_loss=None if config.loss.name in margins.names() else config.loss.name,
-    )
-    if doubt:
-        say(doubt)
-    return source
-
-
-def _begin(config: Config, within: Path | None, here: Place) -> Run:
-    made = Run.create(config.name, config.seed, config.flat(), within=within).folder if here.first else Path()
-    return Run.open(here.agree(str(made)))
-
-
-def _fit(
-    run: Run,
-    config: Config,
-    source: TrainingSet,
-    here: Place,
-    say: Tell,
-    progress: Progress | None,
-    at_epoch: AtEpoch | None,
-) -> None:
-    torch.manual_seed(config.seed)
-    backbone = config.backbone.build()
-    head: Any = config.loss.build(
-        embedding_dim=config.backbone.embedding_dim, num_identities=source.num_identities, seed=config.seed
-    )
-    if config.start_from is not None:
-        backbone.load_state_dict(_weights(Path(config.start_from)).state_dict())
-    backbone = backbone.to(here.device).speed_up(**config.speed.model_dump())
-    trainer = Trainer(run, config, source, backbone, head.to(here.device), prepare(backbone), here)
-    state = trainer.state()
-    begun = checkpoint.load(run.folder, state, say)
-    if begun is not None:
-        trainer.restore(state, begun)
-        say(f"{run.folder.name}: going on from step {begun:,}")
-    if here.first:
-        run.drop_metrics_after(trainer.taken)
-    say(
-        f"{run.folder.name}: {len(source):,} pictures of {source.num_identities:,} identities; "
-        f"{trainer.steps:,} steps of {trainer.effective_batch:,} pictures, learning rate {trainer.lr():g}"
-    )
-    recorder = Recorder(run, trainer, say, progress)
-    backbone.train()
-    head.train()
-    if at_epoch is not None and trainer.step == 0:
-        trainer.show(at_epoch)
-    for batch, out, embeddings in trainer.go():
-        recorder.step(batch, out, embeddings)
-        if at_epoch is not None and trainer.step % trainer.steps_an_epoch == 0:
-            trainer.show(at_epoch)
-    recorder.close()
-    if isinstance(head, MarginHead):
-        checkpoint.write(run.folder / HEAD, sharded_state_dict(head))
-    if here.first:
-        keep(run, config, backbone)
-        run.finish(
-            num_identities=source.num_identities,
-            **({"gpu": torch.cuda.get_device_name(here.device)} if here.device.type == "cuda" else {}),
-            train_seconds=round(trainer.seconds(), 1),
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return learning_rate(
+            self.config.optimiser, self.step, self.steps_an_epoch, self.config.epochs, self.effective_batch
         )
-        shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
-    here.wait()
 
+    def go(self) -> Iterator[tuple[Batch, HeadOutput, Tensor]]:
+        """Train to the end; yields the last batch of every step, what the head said, and the embeddings."""
+        while self.step < self.steps:
+            waiting: list[Batch] = []
+            start = perf_counter()
+            for batch in self.loader:
+                self.clock.waited(perf_counter() - start, len(batch.labels))
+                waiting.append(batch)
+                if len(waiting) == self.config.accumulate:
+                    yield self._step(waiting)
+                    waiting = []
+                    if self.step == self.steps:
+                        return
+                start = perf_counter()
 
-def _check(config: Config, here: Place) -> None:
-    """Refuse before the first step what would stop the training later."""
-    missing = sources.missing(config.data.name, config.data.options)
-    if missing:
-        raise CdmlLabError(missing)
-    for name, how in config.watch.missing().items():
-        raise CdmlLabError(f"watch.protocols asks for {name}: {how}")
-    no_pairs = (*margins.names(), *margins.recipes())
-    if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in no_pairs):
-        raise CdmlLabError("watch.truth_every looks at all class centres: one process, and no pair loss")
-    if here.world_size == 1:
-        return
-    if config.loss.options.get("backend") != "sharded":
-        raise CdmlLabError(
-            f"{here.world_size} processes share the class centres: set loss.backend=sharded (pair losses train in one)"
+    def _step(self, batches: list[Batch]) -> tuple[Batch, HeadOutput, Tensor]:
+        lr = self.lr()
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self.head.set_progress(self.step / self.steps)
+        for number, batch in enumerate(batches, start=1):
+            last = number == len(batches)
+            with nullcontext() if last else self.place.no_sync(self.network):
+                embeddings = self.network(self.prepare(batch.images))
+                known = None if self.known is None else self.known[batch.rows]
+                out = self._loss(batch, embeddings, known)
+                self.scaler.scale(out.loss / len(batches)).backward()
+            # Looked at when the way back is under way, so that a GPU has work while the answer comes.
+            if not torch.isfinite(out.loss):
+                raise self._diverged(f"the loss is {float(out.loss)}", batch, embeddings)
+        if self.config.optimiser.clip_norm is not None:
+            self.scaler.unscale_(self.optimiser)
+            self.gradient_norm = self._clip(self.config.optimiser.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad()
+        self.step += 1
+        return batch, out, embeddings
+
+    def _loss(self, batch: Batch, embeddings: Tensor, known: Tensor | None) -> HeadOutput:
+        try:
+            out: HeadOutput = self.head(embeddings, batch.labels, known)
+        except ValueError:  # the head looks at every embedding and centre; nobody else needs to
+            if not torch.isfinite(embeddings).all():
+                raise self._diverged("an embedding is not finite", batch, embeddings) from None
+            if not all(bool(torch.isfinite(p).all()) for p in self.head.parameters()):
+                raise self._diverged("a class centre is not finite", batch, embeddings) from None
+            raise
+        return out
+
+    def _clip(self, limit: float) -> float:
+        """Shorten the gradient of all parameters together, over all ranks, to `limit`; its length before."""
+        parameters = [p for p in self.parameters().values() if p.grad is not None]
+        head = self.head if isinstance(self.head, ShardedHead) else None
+        shards = [] if head is None else [p for p in (head.centres, head.bias) if p is not None]
+        whole = [p.grad for p in parameters if p.grad is not None and all(p is not shard for shard in shards)]
+        total = nn.utils.get_total_norm(whole)
+        if head is not None:
+            parts: Any = nn.utils.get_total_norm([head.whole(p.grad) for p in shards if p.grad is not None])
+            total = torch.hypot(total, parts.full_tensor() if self.place.world_size > 1 else parts)
+        nn.utils.clip_grads_with_norm_(parameters, limit, total)
+        return float(total)
+
+    def _diverged(self, what: str, batch: Batch, embeddings: Tensor) -> Exception:
+        return divergence.stop(
+            self.run.folder,
+            what,
+            step=self.taken,
+            epoch=self.epoch,
+            lr=self.lr(),
+            precision=self.config.speed.precision,
+            rows=batch.rows,
+            embeddings=embeddings,
+            parameters=self.parameters(),
+            images=batch.images,
+            gradient_norm=self.gradient_norm,
         )
-    if config.speed.precision == "float16":
-        raise CdmlLabError("several processes train in float32 or bfloat16: float16's skipped steps are not agreed on")
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Look at the network, in evaluation mode; the training goes on as if nobody had."""
+        random = torch.get_rng_state()
+        self.backbone.eval()
+        self.head.eval()
+        try:
+            yield
+        finally:
+            self.backbone.train()
+            self.head.train()
+            torch.set_rng_state(random)
 
-def keep(run: Run, config: Config, backbone: Backbone) -> None:
-    """Write the trained network into the run's folder, as a release."""
-    weights.save_release(
-        backbone.speed_up(),
-        run.folder / BACKBONE,
-        name=config.backbone.name,
-        options={"embedding_dim": config.backbone.embedding_dim, **config.backbone.options},
-        preprocessing=standard(backbone.channels, backbone.size),
-        config=config.flat(),
-        git_commit=run.record["git_commit"],
-    )
+    def show(self, at_epoch: AtEpoch) -> None:
+        """Let somebody look at the network, see `aside`."""
+        with self.aside():
+            at_epoch(self.epoch, self.backbone, self.head)
 
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on; tensors are the live ones, so that loading fills them in place."""
+        return {
+            "backbone": self.backbone.state_dict(),
+            "head": sharded_state_dict(self.head, self.optimiser) if isinstance(self.head, MarginHead) else {},
+            "momentum": dict(momenta(self.backbone, self.optimiser)),
+            "scaler": self.scaler.state_dict(),
+            "loader": self.loader.state_dict(),
+            "random": {"cpu": torch.get_rng_state(), **self.place.random_state()},
+            "seconds": self.seconds(),
+        }
 
-def _weights(path: Path) -> Backbone:
-    """The network of a finished run or of a released file."""
-    if path.is_dir():
-        return weights.load_release(released(Run.open(path)))[0]
-    net, said = weights.load_release(path)
-    try:
-        require(said.preprocessing, standard(net.channels, net.size), "this training's input")
-    except ValueError as error:
-        raise CdmlLabError(f"start_from {path}: {error}") from None
-    return net
+    def restore(self, state: dict[str, Any], taken: int) -> None:
+        """Go on from a state that `state` gave and a checkpoint, of so many steps taken, filled.
+
+        Raises
+        ------
+        DataError : the state is of another training, or cannot be one
+        """
+        with reading(self.run.folder, "a run whose checkpoint can be gone on from"):
+            self.backbone.load_state_dict(state["backbone"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.loader.load_state_dict(state["loader"])
+            torch.set_rng_state(state["random"]["cpu"])
+            self.place.set_random_state(state["random"])
+            # On another number of ranks a step has another size: count from the end of the epoch.
+            self.step = (self.loader.epoch + 1) * self.steps_an_epoch - self.loader.left // self.config.accumulate
+            if not 0 <= self.step <= self.steps:
+                raise ValueError(f"it is at step {self.step:,}, and there are {self.steps:,}")
+        self._offset = taken - self.step
+        self.clock.reset()
+        self._began, self._before = perf_counter(), max(0.0, state["seconds"])

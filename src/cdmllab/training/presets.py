@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cdmllab import promises
+from cdmllab._util.files import parse_yaml
 from cdmllab.errors import CdmlLabError, did_you_mean, plain, reading
-from cdmllab.files import parse_yaml
+from cdmllab.training import yaml_header
 from cdmllab.training.config import Config
 
 _DEEPEST = 8  # dots in the key of a setting
@@ -43,12 +43,12 @@ def load(name: str, settings: Iterable[str | Mapping[str, Any]] = ()) -> Config:
 
 
 def _load(name: str, path: Path, settings: Iterable[str | Mapping[str, Any]]) -> Config:
-    values = promises.read(path)
+    values = yaml_header.read(path)
     base = values.pop("base", None)
     if base is not None:
         if not isinstance(base, str):
             raise CdmlLabError(f"{path}: base is the name of a file beside it, without .yaml")
-        below = promises.read(path.parent / f"{base}.yaml")
+        below = yaml_header.read(path.parent / f"{base}.yaml")
         if "base" in below:
             raise CdmlLabError(f"{path}: its base {base} has a base itself; one level is allowed")
         values = _merge(below, values)
@@ -64,13 +64,13 @@ def _load(name: str, path: Path, settings: Iterable[str | Mapping[str, Any]]) ->
         return Config.parse({"name": _called(path), **values})
     except ValidationError as error:
         raise CdmlLabError(
-            f"{path.name if path.is_absolute() else path}: {promises.complaint(error, 'config')}"
+            f"{path.name if path.is_absolute() else path}: {yaml_header.complaint(error, 'config')}"
         ) from None
 
 
 def header(name: str) -> dict[str, str]:
     """What a preset promises: ``about``, ``command``, ``cost`` and ``expect``."""
-    return promises.header(_path(name))
+    return yaml_header.header(_path(name))
 
 
 def differing(one: Config, other: Config) -> list[tuple[str, Any, Any]]:

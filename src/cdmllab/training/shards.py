@@ -22,10 +22,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cdmllab import promises
+from cdmllab._util.files import read_bytes, sync, write_text
 from cdmllab.errors import CdmlLabError, DataError, cause, plain, reading
-from cdmllab.files import read_bytes, sync, write_text
-from cdmllab.heads.ranks import Ranks
+from cdmllab.heads._process_group import Ranks
+from cdmllab.training import yaml_header
 
 FORMAT: Final = "cdmllab-state-1"
 INDEX = "state.json"
@@ -74,7 +74,7 @@ def parsed(path: Path, model: type[Model]) -> Model:
         try:
             return model.model_validate_json(text)
         except ValidationError as error:
-            raise DataError(plain(f"{plain(path, 200)}: {promises.complaint(error, 'the file')}")) from error
+            raise DataError(plain(f"{plain(path, 200)}: {yaml_header.complaint(error, 'the file')}")) from error
 
 
 def nbytes(state: State) -> int:

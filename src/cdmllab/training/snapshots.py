@@ -12,7 +12,7 @@ from cdmllab.geometry import unit
 from cdmllab.heads import MarginHead
 
 if TYPE_CHECKING:
-    from cdmllab.heads.pairs import PairHead
+    from cdmllab.heads.pair_losses import PairHead
 
 
 class Snapshots:

@@ -1,0 +1,255 @@
+"""Writing files so that a reader never meets half of one, and reading what anybody may have written or damaged."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from cdmllab._util import safe_yaml
+from cdmllab.errors import DataError, plain, reading
+
+_AT_WORK, _NEW_S = ".lock", 60.0
+_LEFT = re.compile(r"\..+\.([0-9a-f]{8}\.)?tmp")
+LARGEST_JOURNAL, LONGEST_LINE = 256 << 20, 1 << 20  # bytes
+LARGEST_TEXT = 32 << 20  # bytes of a JSON or text file that is read as a whole
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it over `path` when the block ends without an error.
+
+    After an error the temporary file is removed and `path` is as it was.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def clear_leftovers(paths: Iterable[Path]) -> None:
+    """Remove those files and folders that a killed process had half-written; nobody else may be at work on them."""
+    for path in paths:
+        if _LEFT.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Replace the text file at `path` in one step (UTF-8)."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def append_line(path: Path | str, line: str) -> None:
+    """Append one line, whole or not at all: a kill or a full disk leaves whole lines only.
+
+    The file has one writer at a time.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        before = os.fstat(descriptor).st_size
+        left = memoryview((line + "\n").encode())
+        try:
+            while left:  # a nearly full disk takes a part, and says so only when it is asked again
+                left = left[os.write(descriptor, left) :]
+        except BaseException:
+            os.ftruncate(descriptor, before)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def workshop(parent: Path, prefix: str) -> Iterator[Path]:
+    """A temporary folder in `parent`; those of the same prefix that killed processes left go first.
+
+    Whoever is at work holds a lock in his folder; a new one, which may not have it yet, is left alone.
+    """
+    for old in parent.glob(f"{prefix}*"):
+        lock = FileLock(old / _AT_WORK)
+        with suppress(OSError, Timeout):
+            if old.is_symlink() or time.time() - old.stat().st_mtime < _NEW_S:
+                continue
+            with lock.acquire(timeout=0):
+                shutil.rmtree(old)
+    with TemporaryDirectory(dir=parent, prefix=prefix) as name, FileLock(Path(name) / _AT_WORK):
+        yield Path(name)
+
+
+def printable(name: str) -> str:
+    r"""A file name as text for any file or screen: valid UTF-8, one line, and different for different names.
+
+    File systems keep bytes. What is no UTF-8 becomes ``\xfc``, a line break ``\x0a``, a backslash two.
+    """
+    if name.isprintable() and "\\" not in name:
+        return name
+    return "".join(_escaped(character) for character in name)
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a name from a stranger is no path below a folder, on this system or on Windows."""
+    slashed = name.replace("\\", "/")
+    parts = PurePosixPath(slashed).parts
+    return slashed.startswith("/") or ".." in parts or ":" in "".join(parts[:1]) or "\0" in slashed
+
+
+def sync(path: Path | str) -> None:
+    """Have the disk keep a file or folder before anything else happens."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def opened(path: Path | str, *, at_most: int, links: bool = True) -> Iterator[BinaryIO]:
+    """Open a plain file for reading, never a device, a pipe or a folder, which might not end.
+
+    Parameters
+    ----------
+    path : of the file
+    at_most : bytes it may have
+    links : whether a symbolic link is followed, to a plain file
+
+    Raises
+    ------
+    DataError : it is something else, or larger
+    OSError : there is no such file, or it cannot be opened
+    """
+    follow = 0 if links else os.O_NOFOLLOW
+    if not links and Path(path).is_symlink():
+        raise DataError(f"{plain(path, 200)} is a link, and no plain file")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow)  # a pipe would wait for a writer
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise DataError(f"{plain(path, 200)} is no plain file")
+        if about.st_size > at_most:
+            raise DataError(f"{plain(path, 200)} has {about.st_size:,} bytes; {at_most:,} are allowed")
+        stream = os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    with stream:
+        yield stream
+
+
+def read_bytes(path: Path | str, what: str, *, at_most: int = LARGEST_TEXT, links: bool = True) -> bytes:
+    """The content of a plain file; `what` it should be is for the complaint, `links` as in `opened`.
+
+    Raises
+    ------
+    MissingError : there is no such file
+    DataError : it cannot be read, is no plain file, or has more than `at_most` bytes
+    """
+    with reading(path, what), opened(path, at_most=at_most, links=links) as stream:
+        said = os.fstat(stream.fileno()).st_size
+        content = stream.read(said + 1)  # what is asked for is what Python takes memory for
+        if len(content) > said:  # some files have more than they say
+            content += stream.read(at_most + 1)
+        if len(content) > at_most:
+            raise DataError(f"{plain(path, 200)} has more than the {at_most:,} bytes that are allowed")
+        return content
+
+
+def read_text(path: Path | str, what: str, *, at_most: int = LARGEST_TEXT) -> str:
+    """The content of a plain file in UTF-8; raises as `read_bytes`."""
+    content = read_bytes(path, what, at_most=at_most)
+    with reading(path, what):
+        return content.decode()
+
+
+def read_json(path: Path | str) -> Any:
+    """What a JSON file holds.
+
+    Raises
+    ------
+    MissingError : there is no such file
+    DataError : it is not JSON in UTF-8, or cannot be read
+    """
+    text = read_text(path, "readable JSON")
+    with reading(path, "readable JSON"):
+        return json.loads(text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if character == "\\":
+        return "\\\\"
+    if 0xDC80 <= code <= 0xDCFF:  # how Python carries a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+        return f"\\x{code:02x}" if code < 128 else f"\\u{code:04x}"
+    return character
+
+
+def read_record(path: Path | str) -> dict[str, Any]:
+    """The keys and values of a JSON file.
+
+    Raises
+    ------
+    MissingError : there is no such file
+    DataError : it is not JSON in UTF-8, holds something else, or cannot be read
+    """
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise DataError(f"{plain(path, 200)} must hold keys and values, and holds a {type(record).__name__}")
+    return record
+
+
+def read_journal(path: Path | str) -> Iterator[dict[str, Any]]:
+    """The records of a file with a JSON object on each line; lines that are something else are passed over.
+
+    A kill may cut the last line short, and whoever wrote the file may have written anything.
+
+    Raises
+    ------
+    MissingError : there is no such file
+    DataError : it cannot be read, or is larger than any journal
+    """
+    for line in read_bytes(path, "a readable journal", at_most=LARGEST_JOURNAL).split(b"\n"):
+        try:
+            record = json.loads(line) if len(line) <= LONGEST_LINE else None
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            yield record
+
+
+def parse_yaml(text: str | bytes, where: str) -> Any:
+    """What a text in YAML says, see `cdmllab._util.safe_yaml`; `where` it stands is for the complaint.
+
+    Raises
+    ------
+    DataError : it is not YAML in UTF-8, or not plain values
+    """
+    return safe_yaml.parse(text, where)
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Raises
+    ------
+    MissingError : there is no such file
+    DataError : it is not YAML in UTF-8, holds something else, or cannot be read
+    """
+    values = parse_yaml(read_bytes(path, "readable YAML", at_most=safe_yaml.LARGEST), str(path))
+    if not isinstance(values, dict):
+        raise DataError(f"{plain(path, 200)} must hold keys and values")
+    return values

@@ -1,0 +1,127 @@
+"""What a chapter's outputs depend on, kept in parts so that a change can be told in words."""
+
+import ast
+import hashlib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from cdmllab.book.build.import_graph import reach
+from cdmllab.book.build.layout import Layout
+from cdmllab.book.build.notebooks import as_text
+from cdmllab.errors import CdmlLabError
+
+Fingerprint = dict[str, Any]
+
+RUNNER = 1  # raised when the way chapters are run, or what is kept of their outputs, changes
+LARGE_BYTES = 8 * 2**20
+_MAGIC = re.compile(r"^(\s*)[%!].*$", re.MULTILINE)
+
+
+def fingerprint(layout: Layout, chapter: str, notebook: NotebookNode, parameters: Mapping[str, Any]) -> Fingerprint:
+    """The parts a chapter depends on: text, parameters, the code it can reach, versions, and data.
+
+    Data are the files that match the globs in the chapter's header, ``cdmllab: {data: ["results/*.json"]}``,
+    from the repository root.
+
+    Raises
+    ------
+    CdmlLabError : the header is not of that form, or a cell does not parse
+    """
+    code = _parsed(chapter, notebook)
+    found = reach(code, layout.package)
+    return {
+        "runner": RUNNER,
+        "source": _digest(as_text(notebook).encode()),
+        "parameters": dict(parameters),
+        "code": {name: hash_file(path) for name, path in sorted({**found.modules, **found.data}.items())},
+        "data": {layout.show(path): hash_file(path) for path in _data_files(layout, chapter, notebook)},
+        "versions": {
+            "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+            **versions(found.third_party),
+        },
+    }
+
+
+def changes(old: Fingerprint | None, new: Fingerprint) -> list[str]:
+    """Why a chapter with the fingerprint `old` has to be run again: a phrase for each change."""
+    if old is None:
+        return ["never run"]
+    found = []
+    if old.get("runner") != new["runner"]:
+        found.append("the way chapters are run changed")
+    if old.get("source") != new["source"]:
+        found.append("source changed")
+    found += [f"parameter {key}: {was!r} -> {now!r}" for key, was, now in _differences(old, new, "parameters")]
+    found += [f"{key} {_change(was, now)}" for key, was, now in _differences(old, new, "code")]
+    found += [f"{key} {_change(was, now)}" for key, was, now in _differences(old, new, "data")]
+    found += [f"{key} {was or 'absent'} -> {now or 'absent'}" for key, was, now in _differences(old, new, "versions")]
+    return found
+
+
+def hash_file(path: Path) -> str:
+    """A file's digest; for one over `LARGE_BYTES`, slow to read, its size and time of change."""
+    stat = path.stat()
+    if stat.st_size > LARGE_BYTES:
+        return f"{stat.st_size} bytes, {stat.st_mtime_ns} ns"
+    return _digest(path.read_bytes())
+
+
+def versions(modules: set[str]) -> dict[str, str]:
+    """The versions of the distributions that hold some top-level modules."""
+    known = _distributions()
+    names = {distribution for module in modules for distribution in known.get(module, [])}
+    return {name: version(name) for name in sorted(names)}
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _parsed(chapter: str, notebook: NotebookNode) -> list[str]:
+    """The sources of the code cells, magics taken out, each seen to parse."""
+    sources = []
+    for number, cell in enumerate(notebook.cells, start=1):
+        if cell.cell_type == "code":
+            source = _MAGIC.sub(r"\1pass", cell.source)
+            try:
+                ast.parse(source)
+            except SyntaxError as error:
+                raise CdmlLabError(
+                    f"chapter {chapter}, cell {number}, line {error.lineno} does not parse: {error.msg}"
+                ) from error
+            sources.append(source)
+    return sources
+
+
+def _data_files(layout: Layout, chapter: str, notebook: NotebookNode) -> list[Path]:
+    header = notebook.metadata.get("cdmllab", {})
+    globs = header.get("data", []) if isinstance(header, dict) else None
+    if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs) or set(header) - {"data"}:
+        raise CdmlLabError(f"chapter {chapter}: its header may say `cdmllab: {{data: [GLOB, ...]}}`, not {header!r}")
+    try:
+        return sorted({path for glob in globs for path in layout.root.glob(glob) if path.is_file()})
+    except (ValueError, NotImplementedError) as error:
+        raise CdmlLabError(f"chapter {chapter}: its header's data globs {globs} are wrong: {error}") from error
+
+
+def _differences(old: Fingerprint, new: Fingerprint, part: str) -> Iterator[tuple[str, Any, Any]]:
+    was, now = old.get(part, {}), new[part]
+    for key in sorted({*was, *now}):
+        if was.get(key) != now.get(key) or (key in was) != (key in now):
+            yield key, was.get(key), now.get(key)
+
+
+def _change(was: str | None, now: str | None) -> str:
+    return "is new" if was is None else "is gone" if now is None else "changed"

@@ -1,0 +1,155 @@
+"""Keeping `notebooks/` in step with `book/chapters/`."""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from nbformat import NotebookNode
+
+from cdmllab._util.files import write_text
+from cdmllab.book.build import notebooks
+from cdmllab.book.build.layout import Layout
+from cdmllab.errors import CdmlLabError
+
+Kind = Literal["missing", "stale", "orphan", "outputs", "edited"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One notebook that is out of step, and how, in a sentence."""
+
+    notebook: str
+    kind: Kind
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check saw."""
+
+    chapters: int
+    notebooks: int
+    problems: list[Problem]
+
+
+@dataclass
+class Changes:
+    """What a sync did, by notebook name."""
+
+    written: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+
+
+def check(layout: Layout) -> Check:
+    """Compare every notebook with its chapter; nothing is written."""
+    chapters, existing = layout.chapters(), _notebook_names(layout)
+    found = (_problem(layout, name) for name in sorted({*chapters, *existing}))
+    return Check(len(chapters), len(existing), [problem for problem in found if problem])
+
+
+def sync(layout: Layout, *, take_edits: bool = False) -> Changes:
+    """Write the notebooks that differ from their chapters and remove those without one.
+
+    With `take_edits`, what was edited by hand in a notebook goes into its chapter first.
+
+    Raises
+    ------
+    CdmlLabError : a notebook has edits that its chapter lacks and `take_edits` is off, or the chapter was edited as
+        well; nothing is written
+    """
+    problems = check(layout).problems
+    edited = [problem for problem in problems if problem.kind == "edited"]
+    if edited and not take_edits:
+        raise CdmlLabError(edited[0].sentence)
+    changes = Changes()
+    for problem in edited:
+        _refuse_two_edits(layout, problem.notebook)
+    for problem in edited:
+        notebook = notebooks.read_notebook(layout.notebook(problem.notebook))
+        write_text(layout.source(problem.notebook), notebooks.as_chapter(notebook))
+        changes.taken.append(problem.notebook)
+    for name in layout.chapters():
+        text = notebooks.as_text(notebooks.read_chapter(layout.source(name)))
+        path = layout.notebook(name)
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            changes.unchanged.append(name)
+        else:
+            write_text(path, text)
+            changes.written.append(name)
+        _not_newer(path, layout.source(name))
+    for name in sorted(set(_notebook_names(layout)) - set(layout.chapters())):
+        layout.notebook(name).unlink()
+        changes.removed.append(name)
+    return changes
+
+
+def _not_newer(notebook: Path, chapter: Path) -> None:
+    """Give a notebook that is newer than its chapter the chapter's time.
+
+    JupyterLab takes a newer notebook for one that was edited without its chapter: unless both are
+    the same to the last blank line it refuses to open the chapter, and advises to delete it.
+    """
+    time = chapter.stat().st_mtime_ns
+    if notebook.stat().st_mtime_ns > time:
+        with suppress(OSError):  # it belongs to somebody else
+            os.utime(notebook, ns=(time, time))
+
+
+def _notebook_names(layout: Layout) -> list[str]:
+    return sorted(path.stem for path in layout.notebooks.glob("*.ipynb"))
+
+
+def _problem(layout: Layout, name: str) -> Problem | None:
+    """What is wrong with one notebook, the gravest first."""
+    path, source = layout.notebook(name), layout.source(name)
+    shown = layout.show(path)
+    if not path.is_file():
+        return Problem(name, "missing", f"{shown} is missing: write it with `cdmllab book sync`")
+    wanted = notebooks.read_chapter(source) if source.is_file() else None
+    notebook = notebooks.read_notebook(path)
+    if not notebooks.is_generated(notebook) and (
+        wanted is None or notebooks.contents(notebook) != notebooks.contents(wanted)
+    ):
+        return Problem(
+            name,
+            "edited",
+            f"{shown} has edits that {layout.show(source)} lacks{_first_edit(notebook)}: take them into "
+            "the chapter with `cdmllab book sync --take-edits`, or delete the notebook to drop them",
+        )
+    if wanted is None:
+        return Problem(name, "orphan", f"{shown} has no chapter: `cdmllab book sync` removes it")
+    if any(cell.get("outputs") for cell in notebook.cells):
+        return Problem(name, "outputs", f"{shown} contains outputs: clear them with `cdmllab book sync`")
+    if path.read_text(encoding="utf-8") != notebooks.as_text(wanted):
+        return Problem(name, "stale", f"{shown} differs from its chapter: renew it with `cdmllab book sync`")
+    return None
+
+
+def _refuse_two_edits(layout: Layout, name: str) -> None:
+    """A notebook's cells keep the ids of the chapter they were generated from; see that it is still that chapter."""
+    source = layout.source(name)
+    if not source.is_file():
+        return
+    kept = {cell.get("id") for cell in notebooks.read_notebook(layout.notebook(name)).cells}
+    chapter = notebooks.read_chapter(source)
+    changed = [
+        number
+        for number, (cell, cell_id) in enumerate(zip(chapter.cells, notebooks.cell_ids(chapter), strict=True), start=1)
+        if cell_id not in kept
+    ]
+    if changed:
+        raise CdmlLabError(
+            f"{layout.show(layout.notebook(name))} was edited, and so was {layout.show(source)} (its cell {changed[0]} "
+            "is not in the notebook): bring the edits together by hand, then delete the notebook"
+        )
+
+
+def _first_edit(notebook: NotebookNode) -> str:
+    for number, (cell, cell_id) in enumerate(zip(notebook.cells, notebooks.cell_ids(notebook), strict=True), start=1):
+        if cell.get("id") != cell_id:
+            return f" (first in cell {number})"
+    return ""

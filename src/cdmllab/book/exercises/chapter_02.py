@@ -1,0 +1,61 @@
+"""Chapter 2, From softmax to margins."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from cdmllab.book.exercises.common import is_number, number
+from cdmllab.margins.angular import combined
+
+
+class _Called(TorchFunctionMode):
+    """Notes the names of the PyTorch functions that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.__name__.strip("_"))
+        return func(*args, **(kwargs or {}))
+
+
+def _near_equal(answer: Any) -> str | None:
+    if not is_number(answer):
+        return "An angle in degrees is wanted: one number."
+    theta = math.radians(answer)
+    difference = math.cos(theta + 0.5) - (math.cos(theta) - 0.35)
+    if abs(difference) < 0.01 and 0.0 <= answer <= 151.0:
+        return None
+    larger = "ArcFace" if difference > 0 else "CosFace"
+    return f"At {answer:g} degrees the target logit of {larger} is larger by {abs(difference):.3f} s."
+
+
+def _target(answer: Any) -> str | None:
+    if not callable(answer):
+        return "A function of cosine and margin is wanted."
+    cosines = torch.linspace(-0.8, 1.0, 50, dtype=torch.float64)
+    with _Called() as called:
+        got = torch.as_tensor(answer(cosines.clone(), 0.5))
+    want = combined(cosines, m2=0.5, beyond_pi="none")
+    if got.shape != want.shape:
+        return f"For {len(want)} cosines the result must have shape ({len(want)},); it is {tuple(got.shape)}."
+    if torch.allclose(got.double(), want, atol=1e-6):
+        if called.names & {"acos", "arccos"}:
+            return "The values are right, but an arc cosine is taken on the way; the addition theorem needs none."
+        return None
+    if torch.allclose(got.double(), combined(cosines, m2=-0.5, beyond_pi="none"), atol=1e-6):
+        return "The sign of the margin is turned round: the target angle must grow."
+    if torch.allclose(got.double(), cosines - 0.5, atol=1e-6):
+        return "That is CosFace: the margin is taken from the cosine instead of added to the angle."
+    return "The values differ from cos(theta + m)."
+
+
+def _limit(answer: Any) -> str | None:
+    return number(answer, math.degrees(math.pi - 0.5), tolerance=0.1, unit="degrees")
+
+
+CHECKERS: dict[str, Callable[[Any], str | None]] = {"2.1": _near_equal, "2.2": _target, "2.3": _limit}

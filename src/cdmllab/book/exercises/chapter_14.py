@@ -1,0 +1,85 @@
+"""Chapter 14, Large."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from cdmllab import preprocessing
+from cdmllab.book.exercises.common import number
+from cdmllab.heads.cost import cost
+
+
+def _gigabytes(answer: Any) -> str | None:
+    kept = cost(10_000_000, batch=1).kept / 2**30
+    problem = number(answer, kept, tolerance=0.3, unit="GiB")
+    for wrong, told in (
+        (kept / 3, "That is the centres alone; their gradient and their momentum are as large."),
+        (kept * 2 / 3, "Centres, gradient *and* momentum: three of the same size."),
+        (kept * 2**30 / 1e9, "That is gigabytes of 10⁹ bytes; a GiB is 2³⁰."),
+    ):
+        if problem and number(answer, wrong, tolerance=0.3) is None:
+            return told
+    return problem
+
+
+def _combined(answer: Any) -> str | None:
+    if not callable(answer):
+        return "A function of highest [r, b] and total [r, b] is wanted."
+    logits = torch.randn(4, 5, 30, generator=torch.Generator().manual_seed(14), dtype=torch.float64)
+    for stretch, where in ((1.0, ""), (400.0, " where logits are large")):
+        z = stretch * logits
+        highest = z.amax(dim=2)
+        total = torch.exp(z - highest.unsqueeze(2)).sum(dim=2)
+        got = torch.as_tensor(answer(highest.clone(), total.clone())).double()
+        want = torch.logsumexp(z.transpose(0, 1).flatten(1), dim=1)
+        if got.shape != want.shape:
+            return f"For 4 ranks and 5 samples the result must have shape (5,); it is {tuple(got.shape)}."
+        if not torch.isfinite(got).all():
+            return f"The result is not finite{where}: take the highest maximum off before an exponential."
+        if torch.allclose(got, want):
+            continue
+        if torch.allclose(got, total.sum(dim=0).log()):
+            return "Each rank has taken its own maximum off; that has to be put right before totals are added."
+        return f"The first sample should have {float(want[0]):.3f}{where}, not {float(got[0]):.3f}."
+    return None
+
+
+def _missing(answer: Any) -> str | None:
+    problem = number(answer, math.log(10), tolerance=5e-3)
+    if problem and number(answer, -math.log(10), tolerance=5e-3) is None:
+        return "The size is right; by how much it is *lower* is asked."
+    if problem and number(answer, 1.0, tolerance=5e-3) is None:
+        return "That is in powers of ten; the loss is in natural logarithms."
+    return problem
+
+
+def _input(answer: Any) -> str | None:
+    if not callable(answer):
+        return "A function of uint8 pictures [b, 3, h, w] and what a file says of its input is wanted."
+    pictures = torch.randint(256, (2, 3, 4, 4), generator=torch.Generator().manual_seed(14), dtype=torch.uint8)
+    kinds = {"insightface": preprocessing.INSIGHTFACE, "AdaFace": preprocessing.ADAFACE,
+             "MagFace": preprocessing.MAGFACE}  # fmt: skip
+    for name, said in kinds.items():
+        told = {**said, "size": 4}
+        got, want = torch.as_tensor(answer(pictures.clone(), dict(told))), preprocessing.apply(pictures, told)
+        if got.shape != want.shape:
+            return f"The shape must stay {tuple(want.shape)}; it is {tuple(got.shape)}."
+        if torch.allclose(got.float(), want, atol=1e-5):
+            continue
+        if torch.allclose(got.float().flip(1), want, atol=1e-5):
+            return f"For {name}'s networks red and blue are the wrong way round."
+        largest = float(got.float().abs().max())
+        if largest > 10.0:
+            return f"For {name}'s networks your numbers reach {largest:.0f}: mean and std are for pixels in [0, 1]."
+        return f"For {name}'s networks the numbers differ from (x / 255 - mean) / std."
+    return None
+
+
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
+    "14.1": _gigabytes,
+    "14.2": _combined,
+    "14.3": _missing,
+    "14.4": _input,
+}

@@ -1,0 +1,44 @@
+"""Widgets: each one JavaScript source, live in Jupyter and static in the book.
+
+To add one: write ``<name>.js`` (no imports, one ``export default { render }``, built from `_kit.js` and the parts that
+its class names, such as `_margins.js`) and a `Widget` subclass with the same name, and list the class here. The class
+has a method that gives the same numbers from the package, which the tests compare with the page.
+"""
+
+from cdmllab.book.widgets.base import Widget, packed, unpacked
+from cdmllab.book.widgets.cdml_at_work import CdmlAtWork
+from cdmllab.book.widgets.decision_boundary import DecisionBoundary
+from cdmllab.book.widgets.face_lab import FaceLab
+from cdmllab.book.widgets.hypersphere import Hypersphere
+from cdmllab.book.widgets.target_logit import TargetLogit
+from cdmllab.book.widgets.threshold import Threshold
+
+WIDGETS: dict[str, type[Widget]] = {
+    widget.name: widget for widget in (TargetLogit, DecisionBoundary, CdmlAtWork, Hypersphere, Threshold, FaceLab)
+}
+
+
+def names() -> list[str]:
+    """The names of all widgets, sorted."""
+    return sorted(WIDGETS)
+
+
+def source(name: str) -> str:
+    """The JavaScript of a widget, see `Widget.source`."""
+    return WIDGETS[name].source()
+
+
+__all__ = [
+    "WIDGETS",
+    "CdmlAtWork",
+    "DecisionBoundary",
+    "FaceLab",
+    "Hypersphere",
+    "TargetLogit",
+    "Threshold",
+    "Widget",
+    "names",
+    "packed",
+    "source",
+    "unpacked",
+]

@@ -1,0 +1,133 @@
+"""One person of the face lab under nuisances to turn, and what a network says to each picture."""
+
+import base64
+import io
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+import traitlets
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from cdmllab import faces
+from cdmllab.book.widgets.base import Widget, packed, unpacked
+
+Floats = NDArray[np.float64]
+Embed = Callable[[NDArray[np.uint8]], ArrayLike]
+"""From pictures, uint8 (n, size, size, 3), to embeddings (n, d) of any length."""
+
+# The steps of each nuisance. Light from the side comes with contrast, else it would not show.
+AXES: dict[str, tuple[float, ...]] = {
+    "yaw_deg": tuple(float(deg) for deg in range(-90, 91, 15)),
+    "age": (0.0, 0.5, 1.0),
+    "light_deg": (-75.0, 0.0, 75.0),
+    "occlusion": (0.0, 0.5, 1.0),
+}
+SHAPE = tuple(len(steps) for steps in AXES.values())
+_CONTRAST = 0.7
+_STRANGERS = 1_000_000  # from here on, people that no world shows
+
+
+class FaceLab(Widget):
+    """A rendered face whose pose, age, light and occlusion the reader turns, and its score to the enrolled picture.
+
+    Made by `FaceLab.rendered`: the frames are drawn and scored once, and the page only chooses among them.
+
+    Parameters
+    ----------
+    sprite : all frames as one WebP picture, base64, row by row of `columns`, in the order of `AXES`, the last fastest
+    scores : packed cosines to the enrolled picture, of `SHAPE`
+    axes : the steps of each nuisance, as `AXES`
+    columns : frames a row of the sprite
+    threshold : the cosine that one stranger in a hundred reaches
+    yaw, age, light, occlusion : which step is shown
+    follows : the nuisance over which the curve of scores is drawn
+    """
+
+    name = "face_lab"
+    fallback = (
+        "Interactive figure: a rendered face whose pose, age, light and occlusion can be turned, with the score of a "
+        "network to the enrolled picture of the same person. It needs JavaScript."
+    )
+    needs: ClassVar[tuple[str, ...]] = ("sprite", "scores", "columns", "threshold")
+
+    sprite = traitlets.Unicode().tag(sync=True)
+    scores = traitlets.Unicode().tag(sync=True)
+    axes = traitlets.Dict(default_value={name: list(steps) for name, steps in AXES.items()}).tag(sync=True)
+    columns = traitlets.Int(min=1).tag(sync=True)
+    threshold = traitlets.Float().tag(sync=True)
+    yaw = traitlets.Int(SHAPE[0] // 2, min=0, max=SHAPE[0] - 1).tag(sync=True)
+    age = traitlets.Int(0, min=0, max=SHAPE[1] - 1).tag(sync=True)
+    light = traitlets.Int(SHAPE[2] // 2, min=0, max=SHAPE[2] - 1).tag(sync=True)
+    occlusion = traitlets.Int(0, min=0, max=SHAPE[3] - 1).tag(sync=True)
+    follows = traitlets.Enum(("yaw", "age", "light", "occlusion"), default_value="yaw").tag(sync=True)
+
+    @classmethod
+    def rendered(
+        cls,
+        embed: Embed,
+        *,
+        person: int = 3,
+        seed: int = 0,
+        input_size: int = 32,
+        shown_size: int = 112,
+        strangers: int = 400,
+        quality: int = 60,
+        **values: Any,
+    ) -> Self:
+        """Draw and score all frames of a person of the lab.
+
+        Parameters
+        ----------
+        embed : the network
+        person, seed : who, and of which world
+        input_size : of the pictures that the network takes, pixels
+        shown_size : of the frames on the page, pixels
+        strangers : how many other people say what a high score is
+        quality : of the WebP picture
+        values : further values of the widget
+        """
+        yaw, age, light, occlusion = torch.cartesian_prod(*(torch.tensor(steps) for steps in AXES.values())).T
+        given = {"yaw": yaw, "age": age, "light_azimuth": light, "occlusion": occlusion}
+        given["contrast"] = _CONTRAST * light.abs() / light.abs().max()
+
+        def draw(size: int) -> NDArray[np.uint8]:
+            pictures = faces.render([person] * len(yaw), seed=seed, size=size, **given)
+            frames: NDArray[np.uint8] = pictures.permute(0, 2, 3, 1).numpy()
+            return frames
+
+        others = faces.render(torch.arange(strangers) + _STRANGERS, seed=seed, size=input_size)
+        found = _unit(embed(draw(input_size)))
+        home = found[np.ravel_multi_index((SHAPE[0] // 2, 0, SHAPE[2] // 2, 0), SHAPE)]
+        foreign = _unit(embed(others.permute(0, 2, 3, 1).numpy())) @ home
+        columns = int(np.prod(SHAPE[1:]))
+        own = {
+            "sprite": _sprite(draw(shown_size), columns, quality),
+            "scores": packed(found @ home),
+            "columns": columns,
+            "threshold": round(float(np.quantile(foreign, 0.99)), 4),
+        }
+        return cls(**{**own, **values})
+
+    def score(self) -> float:
+        """The cosine of the frame that is shown to the enrolled picture."""
+        return float(unpacked(self.scores, *SHAPE)[self.yaw, self.age, self.light, self.occlusion])
+
+
+def _unit(embeddings: ArrayLike) -> Floats:
+    e = np.asarray(embeddings, dtype=np.float64)
+    unit: Floats = e / np.linalg.norm(e, axis=1, keepdims=True)
+    return unit
+
+
+def _sprite(frames: NDArray[np.uint8], columns: int, quality: int) -> str:
+    n, size = frames.shape[:2]
+    rows = -(-n // columns)
+    page = np.zeros((rows, columns, size, size, 3), dtype=np.uint8)
+    page.reshape(-1, size, size, 3)[:n] = frames
+    whole = page.transpose(0, 2, 1, 3, 4).reshape(rows * size, columns * size, 3)
+    out = io.BytesIO()
+    Image.fromarray(whole).save(out, "WEBP", quality=quality, method=4)
+    return base64.b64encode(out.getvalue()).decode("ascii")

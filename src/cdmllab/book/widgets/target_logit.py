@@ -1,0 +1,207 @@
+"""The target-logit explorer: what a loss makes of the target logit, angle by angle."""
+
+import math
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+import traitlets
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from cdmllab import margins
+from cdmllab.book.widgets.base import Widget
+from cdmllab.margins import Batch, MarginPolicy
+from cdmllab.margins.adaface import AdaFace
+from cdmllab.margins.cdml import Easiness, Favour, Shape
+from cdmllab.margins.curricularface import CurricularFace
+from cdmllab.margins.elasticface import ElasticFace
+from cdmllab.margins.policy import Gradient
+
+Floats = NDArray[np.float64]
+
+# Which option of the loss each value of the widget is; the values begin with the options' defaults.
+OPTIONS: dict[str, dict[str, str]] = {
+    "normface": {},
+    "sphereface": {"m1": "factor", "softening": "anneal_to"},
+    "cosface": {"m3": "margin_cos"},
+    "arcface": {"m2": "margin_rad"},
+    "combined": {"m1": "m1", "m2": "margin_rad", "m3": "margin_cos"},
+    "liarcface": {"m2": "margin_rad"},
+    "adacos": {},
+    "subcenter_arcface": {"m2": "margin_rad"},
+    "curricularface": {"m2": "margin_rad"},
+    "mv_softmax": {"m2": "margin_rad", "m3": "margin_cos", "boost": "t"},
+    "npcface": {"m2": "margin_rad"},
+    "magface": {},
+    "adaface": {"m2": "margin"},
+    "elasticface": {"m2": "margin_rad"},
+    "kappaface": {"m2": "margin_rad"},
+    "cdml": {"m2": "margin_rad", "alpha": "alpha", "easiness": "easiness", "shape": "shape", "favour": "favour"},
+}
+IDENTITIES = (2, 10, 100, 1_000, 10_000, 100_000)
+_BeyondPi = Literal["linear", "clip", "none"]  # the rules that it draws
+EASINESS: tuple[Easiness, ...] = ("similarity", "gap", "angle_gap")  # what can be seen from two angles
+_FLAT = 1e-4  # radians from 0 and pi in which the slope of the cosine is too small to divide by
+_MEAN_LENGTH = 50.0  # AdaFace's; any will do, its z is set
+
+
+class Curves(NamedTuple):
+    """What the explorer shows at n angles, from the package; each of shape (n,)."""
+
+    psi: Floats  # the target cosine after the margin
+    logit: Floats  # s psi
+    loss: Floats
+    pull: Floats  # the derivative of the loss by the angle, in 1 / rad: positive is towards the class centre
+    pull_straight_through: Floats  # the same with d(target)/d(cosine) = 1
+
+
+class TargetLogit(Widget):
+    """Target logit, loss and gradient of every margin softmax over the angle, beside NormFace's.
+
+    The sample stands at an angle to its class centre, and all other centres at one and the same angle to it. Every
+    value can be set from Python and changes when the reader moves a control; what is not given begins with the
+    default of the loss.
+
+    Parameters
+    ----------
+    loss : one of `OPTIONS`
+    m1 : factor on the angle, in [0.5, 4]
+    m2 : added to the angle, radians, in [0, 1]
+    m3 : taken from the cosine, in [0, 1]
+    s : scale, in [1, 64]; AdaCos has its own
+    beyond_pi : see `cdmllab.margins.angular.combined`
+    softening : SphereFace's lambda, in [0, 20]
+    boost : t of MV-Softmax and CurricularFace, in [0, 1]
+    alpha, easiness, shape, favour : CDML's
+    quality : AdaFace's z, in [-1, 1]
+    length : of the embedding, MagFace's a, in [1, 120]
+    draw : ElasticFace's, in standard deviations, in [-3, 3]
+    weight : KappaFace's psi, in [0, 1]
+    theta_deg : angle of the marker, degrees, in [0, 180]
+    negative_deg : angle to the other class centres, degrees, in [0, 180]
+    identities : how many class centres there are, one of `IDENTITIES`
+    shows : what the plot shows, ``"logit"``, ``"loss"`` or ``"gradient"``
+    """
+
+    name = "target_logit"
+    parts = ("margins", "losses")
+    fallback = (
+        "Interactive figure: target logit, loss and gradient of a margin softmax against the angle to the class "
+        "centre, with sliders for its margins and the scale. It needs JavaScript."
+    )
+
+    loss = traitlets.Enum(tuple(OPTIONS), default_value="arcface").tag(sync=True)
+    m1 = traitlets.Float(1.0, min=0.5, max=4.0).tag(sync=True)
+    m2 = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
+    m3 = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
+    s = traitlets.Float(64.0, min=1.0, max=64.0).tag(sync=True)
+    beyond_pi = traitlets.Enum(get_args(_BeyondPi), default_value="linear").tag(sync=True)
+    softening = traitlets.Float(5.0, min=0.0, max=20.0).tag(sync=True)
+    boost = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
+    alpha = traitlets.Float(0.2, min=0.0, max=1.0).tag(sync=True)
+    easiness = traitlets.Enum(EASINESS, default_value="similarity").tag(sync=True)
+    shape = traitlets.Enum(get_args(Shape), default_value="step").tag(sync=True)
+    favour = traitlets.Enum(get_args(Favour), default_value="easy").tag(sync=True)
+    quality = traitlets.Float(0.0, min=-1.0, max=1.0).tag(sync=True)
+    length = traitlets.Float(60.0, min=1.0, max=120.0).tag(sync=True)
+    draw = traitlets.Float(0.0, min=-3.0, max=3.0).tag(sync=True)
+    weight = traitlets.Float(0.5, min=0.0, max=1.0).tag(sync=True)
+    theta_deg = traitlets.Float(60.0, min=0.0, max=180.0).tag(sync=True)
+    negative_deg = traitlets.Float(90.0, min=0.0, max=180.0).tag(sync=True)
+    identities = traitlets.Enum(IDENTITIES, default_value=10_000).tag(sync=True)
+    shows = traitlets.Enum(("logit", "loss", "gradient"), default_value="logit").tag(sync=True)
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**{**defaults(values.get("loss", "arcface")), **values})
+
+    def policy(self, gradient: Gradient = "exact") -> MarginPolicy:
+        """The loss as the package has it, at the widget's values.
+
+        Raises
+        ------
+        ValueError : a value that this loss does not allow
+        """
+        options = {option: getattr(self, value) for value, option in OPTIONS[self.loss].items()}
+        known = margins.options(self.loss)
+        if "beyond_pi" in known:
+            options["beyond_pi"] = self.beyond_pi
+        if self.loss == "sphereface":
+            options["anneal_from"] = self.softening
+        elif self.loss == "npcface":
+            options["margin_slope_rad"] = min(self.m2, float(str(known["margin_slope_rad"])))
+        elif self.loss == "elasticface":
+            return _Drawn(self.m2, self.draw, beyond_pi=self.beyond_pi, gradient=gradient)
+        elif self.loss == "kappaface":
+            options["margin_rad"] = self.m2 * self.weight  # an identity not yet seen weighs 1
+        sizes: dict[str, int] = {"num_identities": self.identities, "embedding_dim": 2}
+        policy = margins.create(self.loss, **sizes, gradient=gradient, **options)
+        if isinstance(policy, CurricularFace):
+            policy.t.fill_(self.boost)
+        if isinstance(policy, AdaFace):
+            policy.mean.fill_(_MEAN_LENGTH)
+            policy.std.fill_(1.0)
+        return policy
+
+    def curves(self, angles_deg: ArrayLike) -> Curves:
+        """The package's numbers at some angles, degrees, shape (n,)."""
+        theta = torch.deg2rad(torch.as_tensor(np.asarray(angles_deg, dtype=np.float64)).reshape(-1))
+        psi, loss, _ = self._measured(theta, "exact")
+        pull, straight = self._pull(theta, "exact"), self._pull(theta, "straight_through")
+        scale = float(self.policy().current_scale(torch.tensor(self.s, dtype=torch.float64)))
+        return Curves(*(part.numpy() for part in (psi, scale * psi, loss, pull, straight)))
+
+    def _pull(self, theta: Tensor, gradient: Gradient) -> Tensor:
+        """The derivative by the angle; at 0 and pi, where the cosine is flat, the limit of what is beside."""
+        inside = theta.clamp(_FLAT, math.pi - _FLAT)
+        beside, further = (self._measured(at, gradient)[2] for at in (inside, 2.0 * inside - theta))
+        return torch.where(inside == theta, beside, 2.0 * beside - further)
+
+    def _measured(self, theta: Tensor, gradient: Gradient) -> tuple[Tensor, Tensor, Tensor]:
+        policy = self.policy(gradient)
+        cosines = torch.cos(theta).requires_grad_()
+        other = torch.cos(torch.deg2rad(torch.full_like(theta, self.negative_deg))).unsqueeze(1)
+        batch = self._batch(policy, cosines, other)
+        scale = policy.current_scale(torch.tensor(self.s, dtype=torch.float64)).to(theta.dtype)
+        target = policy.margined(cosines, batch)
+        rest = scale * policy.negatives(other, batch)[:, 0] + math.log(self.identities - 1)
+        loss = torch.nn.functional.softplus(rest - scale * target, threshold=1e9)
+        extra = policy.regulariser(batch)
+        if extra is not None:
+            loss = loss + extra
+        (slope,) = torch.autograd.grad(loss.sum(), cosines)
+        return target.detach(), loss.detach(), -slope * torch.sin(theta)
+
+    def _batch(self, policy: MarginPolicy, cosines: Tensor, other: Tensor) -> Batch:
+        length = torch.full_like(other[:, 0], self.length)
+        if isinstance(policy, AdaFace):
+            length = _MEAN_LENGTH + self.quality / policy.h * (policy.std.double() + 1e-3).expand_as(length)
+        batch = Batch(torch.zeros(len(cosines), dtype=torch.int64), cosines, length, hardest_negative=other[:, 0])
+        hard = torch.where(policy.hard(other, batch), other, 0.0)[:, 0]
+        return replace(batch, hard_negative_mean=hard)
+
+
+class _Drawn(ElasticFace):
+    """ElasticFace with one and the same draw, in standard deviations, for all samples."""
+
+    def __init__(self, margin_rad: float, draw: float, *, beyond_pi: _BeyondPi, gradient: Gradient) -> None:
+        super().__init__(margin_rad=margin_rad, beyond_pi=beyond_pi, gradient=gradient)
+        self._drawn = margin_rad + self.sigma * draw
+
+    def draws(self, batch: Batch) -> Tensor:
+        return torch.full_like(batch.target_cos.detach(), self._drawn)
+
+
+def defaults(loss: str) -> dict[str, Any]:
+    """The widget's values for the options of a loss, as the loss has them.
+
+    Raises
+    ------
+    ValueError : a loss without a target curve
+    """
+    if loss not in OPTIONS:
+        raise ValueError(f"loss must be one of {', '.join(OPTIONS)}; got {loss!r}")
+    known = margins.options(loss)
+    names = {"beyond_pi": "beyond_pi", **OPTIONS[loss]}
+    return {value: known[option] for value, option in names.items() if option in known}

@@ -1,0 +1,91 @@
+"""The command line: `cdmllab --help`. Each group of commands lives beside its modules."""
+
+import os
+import signal
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cdmllab import __version__
+from cdmllab._util import failures, processes
+from cdmllab._util.processes import print_anything
+from cdmllab.cli import data
+from cdmllab.cli.bench import bench
+from cdmllab.cli.book import app as book
+from cdmllab.cli.evaluate import evaluate
+from cdmllab.cli.export import export, weights
+from cdmllab.cli.results import app as results
+from cdmllab.cli.sweep import sweep
+from cdmllab.cli.train import presets, train
+
+# torch asks the system for huge pages, if told so before it first allocates: steps on a CPU take a fifth less time or
+# better, and the numbers are the same. Processes that a command starts inherit it.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
+# What typer itself raises on its way out.
+_TYPERS: tuple[type[BaseException], ...] = (
+    *(typer.Exit, typer.Abort, typer.BadParameter.__mro__[2]),  # the last is ClickException, whoever brings it
+    *(SystemExit, GeneratorExit),
+)
+
+
+class _Sentences(TyperGroup):
+    """A group of commands that reports any failure in one sentence, and that it was stopped."""
+
+    def invoke(self, ctx: Any) -> Any:
+        print_anything()
+        try:
+            with processes.stoppable():
+                done = super().invoke(ctx)
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+                return done
+        except _TYPERS:
+            raise
+        except KeyboardInterrupt as error:
+            typer.echo("\ncdmllab: stopped; what was done before stays", err=True)
+            raise typer.Exit(processes.exit_code(error)) from None
+        except BaseException as error:  # Rust's panics are no Exception
+            if isinstance(error, BrokenPipeError) and processes.nobody_reads():
+                processes.print_nowhere()
+                raise typer.Exit(128 + signal.SIGPIPE) from None
+            typer.echo(f"cdmllab: {failures.sentence(error)}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app.add_typer(book, name="book")
+app.command()(data.pack)
+app.command()(data.inspect)
+app.command("unpickle")(data.convert)
+app.command()(train)
+app.command()(presets)
+app.command()(sweep)
+app.command()(evaluate)
+app.add_typer(results, name="results")
+app.add_typer(weights, name="weights")
+app.command()(export)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """CDML Lab: margin losses for face recognition, as a book and a package."""
+
+
+if __name__ == "__main__":
+    app()

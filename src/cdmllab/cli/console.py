@@ -1,0 +1,31 @@
+"""How a training talks: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cdmllab.training.recorder import Progress, Tell
+
+
+def say(line: str) -> None:
+    """A line, at once."""
+    print(line, flush=True)
+
+
+@contextmanager
+def talking() -> Iterator[tuple[Tell, Progress | None]]:
+    """How to tell a line and how to show progress; None where there is no terminal, and progress is lines as well."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        yield say, None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = Console(highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(complete_style="default", finished_style="default"))
+    with Progress(*columns, console=console, transient=True) as bars:
+        bar = bars.add_task("", total=None)
+        yield (
+            lambda line: console.print(line, markup=False, soft_wrap=True),
+            lambda step, steps, line: bars.update(bar, completed=step, total=steps, description=line),
+        )

@@ -1,0 +1,200 @@
+"""From what is handed out to packs and bins: the steps that several data sets share."""
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdmllab._util.files import write_text
+from cdmllab.data import bins, ijb, lfw, orientation, packing, pair_lists
+from cdmllab.data.align import align, landmarks_by_image, read_landmarks
+from cdmllab.data.crop import centre_square
+from cdmllab.data.decode import Colour, decode, encode_jpeg, stored
+from cdmllab.data.folders import below, listing
+from cdmllab.data.identity_protocols import gallery_and_probes, gallery_pairs
+from cdmllab.data.packs import Pack
+from cdmllab.data.packwriter import JOURNAL, PackWriter
+from cdmllab.data.pair_lists import PairList
+from cdmllab.data.pairs import Pairs
+from cdmllab.data.script_job import Job
+from cdmllab.data.walk import LeftOut, summary
+from cdmllab.errors import DataError
+
+SIZE = 112  # pixels
+
+
+def pair_list_bin(job: Job, name: str, listed: PairList, root: Path, landmarks: Path | None = None) -> Path:
+    """Make ``verification/<name>.bin`` from a pair list over files below `root`.
+
+    Pictures are aligned where there are landmarks; without any, those that are not 112 x 112 already are cut to
+    the square in their middle, and this is said: published numbers need aligned faces.
+    """
+
+    def write(target: Path) -> None:
+        files = listed.found_below(root)
+        names = [below(file, root) for file in files]
+        known = _landmarks(landmarks, names)
+        if known is None:
+            job.say("no landmarks: pictures are cut to their middle, not aligned")
+        jpegs = [_face(file, name, known) for file, name in zip(files, names, strict=True)]
+        bins.write(target, _side_by_side(jpegs, listed.pairs), listed.pairs.same)
+
+    return job.make(f"verification/{name}.bin", write, count_bin)
+
+
+def count_bin(path: Path) -> dict[str, int]:
+    """Pairs of a bin, all and genuine ones."""
+    found = bins.read(path)
+    return {"pairs": len(found.same), "genuine pairs": int(found.same.sum())}
+
+
+def count_pack(path: Path) -> dict[str, int]:
+    """Pictures and identities of a pack, seen to have no gaps.
+
+    Raises
+    ------
+    DataError : an identity without a picture
+    """
+    pack = Pack(path)
+    if len(gaps := pack.gaps()):
+        raise DataError(f"{path}: identity {gaps[0]} has no picture ({len(gaps):,} such)")
+    return {"pictures": len(pack), "identities": pack.num_identities}
+
+
+def training_pack(job: Job, name: str, pack: str, folder: str, *archives: str) -> Path:
+    """A training set: an InsightFace pack that is there is checked; from identity folders one is made."""
+    there = job.have(f"{pack}/train.rec")
+    if there is None and (zipped := job.have(f"{pack}.zip")) is not None:
+        there = job.folder(pack, zipped.name) / "train.rec"
+    if there is not None:
+        job.say(f"found {there}")
+        job.verify(name, lambda: count_pack(there))
+        return there.parent
+    source = job.folder(folder, *archives)
+    marks = job.have(f"{folder}/landmarks.txt", f"{folder}_landmarks.txt")
+
+    def write(target: Path) -> None:
+        settings = packing.Settings(SIZE, landmarks=marks)
+        report = packing.pack(source, target, settings, workers=job.workers)
+        _say_left_out(job, report.left_out)
+        if report.skipped:
+            job.say(f"{len(report.skipped):,} pictures skipped, see {target / packing.REPORT}")
+
+    return job.make(name, write, count_pack)
+
+
+def lfw_pack(job: Job, archive: Path, pair_file: Path) -> None:
+    """LFW at 112 x 112: a pack of everybody, the people to leave out for each fold, and the bin of View 2."""
+    memory: list[tuple[lfw.Faces, Pairs]] = []
+    colour: Colour = "GRAY" if archive.name.startswith("lfwa") else "RGB"
+
+    def faces() -> tuple[lfw.Faces, Pairs]:
+        if not memory:
+            pictures = lfw.pictures(archive, size=(SIZE, SIZE), colour=colour)
+            memory.append((pictures, lfw.pairs(pictures, path=pair_file)))
+        return memory[0]
+
+    def write_pack(target: Path) -> None:
+        pictures, pairs = faces()
+        growing = target.with_name(target.name + ".partial")
+        if growing.exists():
+            shutil.rmtree(growing)
+        growing.mkdir(parents=True)
+        with PackWriter(growing) as writer:
+            for row in range(len(pictures)):
+                person = pictures.names[pictures.labels[row]]
+                writer.add(f"{person}/{row}", person, encode_jpeg(pictures.images[row]))
+            writer.finish(SIZE)
+        folds = {str(fold): lfw.people_in(pictures, pairs, fold).tolist() for fold in range(10)}
+        write_text(growing / lfw.FOLDS, json.dumps({"identities_in_pairs": folds}) + "\n")
+        (growing / JOURNAL).unlink()
+        packing.replace_folder(growing, target)
+
+    def write_bin(target: Path) -> None:
+        pictures, pairs = faces()
+        rows = np.unique(np.concatenate([pairs.first, pairs.second])).tolist()
+        jpegs = {row: encode_jpeg(pictures.images[row]) for row in rows}
+        bins.write(target, _side_by_side(jpegs, pairs), pairs.same)
+
+    job.make("lfw_112", write_pack, count_pack)
+    job.make("verification/lfw.bin", write_bin, count_bin)
+
+
+def gallery_bin(job: Job, name: str, root: Path, seed: int = 0, per_fold: int = 300) -> Path:
+    """A bin from identity folders without a protocol: pairs of a gallery picture and a probe, seeded."""
+
+    def write(target: Path) -> None:
+        found = listing(root, min_pictures=2)
+        _say_left_out(job, found.left_out)
+        marks = root.parent / "landmarks.txt"
+        names = [below(file, root) for file in found.files]
+        known = _landmarks(marks if marks.is_file() else None, names)
+        split = gallery_and_probes(found.labels, seed=seed)
+        pairs = gallery_pairs(found.labels, split, per_fold, seed=seed)
+        rows = np.unique(np.concatenate([pairs.first, pairs.second])).tolist()
+        faces = {k: _face(found.files[k], names[k], known) for k in rows}
+        bins.write(target, _side_by_side(faces, pairs), pairs.same)
+
+    return job.make(f"verification/{name}.bin", write, count_bin)
+
+
+def calfw_bin(job: Job, name: Literal["calfw", "cplfw"], landmarks: str) -> None:
+    """CALFW's and CPLFW's bin, from ``<name>/images`` or ``<name>/<name>.zip``; `landmarks` is their folder there."""
+    images = job.folder(f"{name}/images", f"{name}/{name}.zip")
+    file = f"pairs_{name.upper()}.txt"
+    pairs = job.need(f"{name}/{file}", f"{name}/{name}/{file}")
+    if job.dry_run and not pairs.exists():
+        job.say(f"would make verification/{name}.bin")
+        return
+    marks = job.have(f"{name}/landmarks.txt", f"{name}/{landmarks}", f"{name}/{name}/{landmarks}")
+    pair_list_bin(job, name, pair_lists.calfw(pairs), images, marks)
+
+
+def ijb_check(job: Job, name: Literal["ijbb", "ijbc"]) -> None:
+    """See that meta files and pictures of IJB-B or IJB-C are whole and belong together."""
+    root = job.need(name, name.upper())
+
+    def count() -> dict[str, int]:
+        found = ijb.load(root, name)
+        missing = [file for file in found.names if not (root / "loose_crop" / file).is_file()]
+        if missing:
+            raise DataError(f"{root / 'loose_crop' / missing[0]} is missing ({len(missing):,} of {len(found):,} are)")
+        return {"pictures": len(found), "templates": len(found.template_ids), "pairs": len(found.pairs.same)}
+
+    job.verify(name, count)
+
+
+def _landmarks(path: Path | None, names: list[str]) -> dict[str, NDArray[np.float64]] | None:
+    return None if path is None else landmarks_by_image(names, read_landmarks(path), path)
+
+
+def _say_left_out(job: Job, left_out: Iterable[LeftOut]) -> None:
+    for line in summary(left_out):
+        job.say(f"left out {line}")
+
+
+def _face(file: Path, name: str, known: Mapping[str, NDArray[np.float64]] | None) -> bytes:
+    data = stored(file)
+    pixels = decode(data, str(file))
+    if known is None:
+        is_jpeg = data[:3] == b"\xff\xd8\xff" and orientation.of_jpeg(data) == orientation.UPRIGHT
+        if pixels.shape[:2] == (SIZE, SIZE) and is_jpeg:
+            return data
+        return encode_jpeg(centre_square(pixels, SIZE))
+    points = known.get(name)
+    if points is None:
+        raise DataError(f"there are no landmarks for {name}")
+    try:
+        return encode_jpeg(align(pixels, points, SIZE))
+    except ValueError as error:
+        raise DataError(f"{file}: {error}") from error
+
+
+def _side_by_side(faces: Mapping[int, bytes] | list[bytes], pairs: Pairs) -> list[bytes | NDArray[np.uint8]]:
+    """The two pictures of each pair one after the other, as a bin has them."""
+    rows = np.stack([pairs.first, pairs.second], axis=1).reshape(-1).tolist()
+    return [faces[row] for row in rows]

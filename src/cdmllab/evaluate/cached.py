@@ -1,0 +1,154 @@
+"""From a network and the name of a protocol to an evaluation in a folder, once."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cdmllab import preprocessing
+from cdmllab.evaluate import protocols
+from cdmllab.evaluate.embedding import embed, insightface_input
+from cdmllab.evaluate.evaluation import Evaluation, file_name
+from cdmllab.evaluate.full import evaluate
+from cdmllab.evaluate.protocol import Protocol, Together
+from cdmllab.metrics import calibration, error_rates
+
+
+class Settings(NamedTuple):
+    """How to evaluate."""
+
+    flip: bool | None = None  # None: where the protocol allows it
+    replicates: int = 1000
+    seed: int = 0
+    batch_size: int = 512
+    world: int = 0  # of the face lab's protocols
+
+
+DEFAULTS = Settings()
+
+
+def judge(
+    backbone: nn.Module,
+    name: str,
+    folder: Path,
+    settings: Settings = DEFAULTS,
+    *,
+    prepare: Callable[[Tensor], Tensor] | Mapping[str, Any] = insightface_input,
+    redo: bool = False,
+) -> tuple[Evaluation, Protocol, bool]:
+    """Evaluate a network by a protocol into `folder`, or read what stands there of the same network and settings.
+
+    Parameters
+    ----------
+    backbone : from pictures to embeddings; its attribute ``size``, if there is one, chooses the size of the pictures
+    name : of a protocol or of a file, see `protocols.load`
+    folder : where the two files go
+    prepare : what turns uint8 pictures into the network's input: a preprocessing, see `cdmllab.preprocessing.check`;
+        or a function, which is taken to be the same as the last time
+    redo : evaluate again in any case
+
+    Returns
+    -------
+    The evaluation, the protocol, and whether the evaluation stood there already.
+
+    Raises
+    ------
+    ValueError : pictures the network does not take, embeddings that are not finite; as `evaluate`
+    CdmlLabError : as `protocols.load`
+    """
+    square = preprocessing.crop_of(prepare) if isinstance(prepare, Mapping) else preprocessing.WHOLE
+    protocol = protocols.load(name, getattr(backbone, "size", None), settings.world, square)
+    flip = protocol.mirror if settings.flip is None else settings.flip
+    key = {
+        "weights_sha256": digest(backbone),
+        "protocol_sha256": protocol.digest(),
+        "preprocessing": preprocessing.check(prepare) if isinstance(prepare, Mapping) else None,
+        "replicates": settings.replicates,
+        "seed": settings.seed,
+    }
+    path = folder / f"{file_name(protocol.name, flip)}.json"
+    if path.is_file() and not redo:
+        with suppress(ValueError):  # damaged: it is measured again
+            found = Evaluation.read(path)
+            if found.measures.get("made_with") == key and found.measures.get("protocol") == protocol.name:
+                return found, protocol, True
+    if isinstance(prepare, Mapping):
+        prepare = partial(preprocessing.apply, preprocessing=prepare)
+    embeddings = embed(backbone, protocol.images, settings.batch_size, flip=flip, prepare=prepare).numpy()
+    done = evaluate(embeddings, protocol, flip=flip, replicates=settings.replicates, seed=settings.seed)
+    done = done.with_measures(nuisances=by_nuisance(done, protocol), made_with=key)
+    done.write(folder)
+    return done, protocol, False
+
+
+def decide(
+    evaluation: Evaluation, validation: Evaluation, far: float, people: calibration.People | None = None
+) -> Evaluation:
+    """Judge by the threshold that has a wanted FAR on the pairs of another protocol.
+
+    Parameters
+    ----------
+    evaluation : what is judged
+    validation : of the protocol that the threshold comes from
+    far : the wanted FAR
+    people : who is compared in the pairs that are judged (`Protocol.people`), for the intervals
+
+    Raises
+    ------
+    ValueError : the other protocol cannot resolve this FAR, or both are the same
+    """
+    source = validation.measures["protocol"]
+    if source == evaluation.measures["protocol"]:
+        raise ValueError(f"a threshold chosen on {source} cannot be judged on it: name another protocol")
+    threshold = calibration.threshold_at_far(validation.scores, validation.same, far)
+    said = calibration.decide(evaluation.scores, evaluation.same, threshold, people=people)
+    rates = {
+        name: {"value": rate.value, "interval": [rate.low, rate.high], "pairs": rate.pairs}
+        for name, rate in (("far", said.far), ("tar", said.tar))
+    }
+    return evaluation.with_measures(
+        decision={"threshold_from": source, "wanted_far": far, "threshold_cos": threshold, **rates}
+    )
+
+
+def by_nuisance(evaluation: Evaluation, protocol: Protocol, bins: int = 6) -> dict[str, Any]:
+    """Error rates against each nuisance that the protocol knows; genuine and impostor pairs apart.
+
+    For each nuisance by the larger of the two pictures' and by how far they are apart. Empty for templates, and for a
+    nuisance that no picture has.
+    """
+    tables: dict[str, Any] = {}
+    who = protocol.people()
+    for name in protocol.nuisances if protocol.templates is None else ():
+        for how in get_args(Together):
+            of_pair = protocol.nuisance_of_pairs(name, how)
+            if of_pair.max() == of_pair.min():
+                continue
+            edges = np.histogram_bin_edges(of_pair, bins)
+            table: dict[str, Any] = {"edges": edges.tolist()}
+            for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
+                people = None if who is None else (who[0][rows], who[1][rows])
+                found = error_rates.by_nuisance(evaluation.wrong[rows], of_pair[rows], edges, people=people)
+                table[kind] = {key: _plain(values) for key, values in found._asdict().items() if key != "edges"}
+            tables.setdefault(name, {})[how] = table
+    return tables
+
+
+def digest(backbone: nn.Module) -> str:
+    """SHA-256 over a network's parameters and buffers: the same weights, the same digest, in whatever file."""
+    found = hashlib.sha256()
+    for name, tensor in backbone.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _plain(values: NDArray[np.generic]) -> list[Any]:
+    """For JSON, which has no NaN."""
+    return [None if isinstance(v, float) and np.isnan(v) else v for v in values.tolist()]

@@ -1,0 +1,200 @@
+"""What the pairs of a protocol look like, and a protocol drawn from such a recipe.
+
+A recipe says what two pictures of a pair look like and how alike the two people of an impostor pair are; everything
+else follows from the seed.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cdmllab.data.pairs import Pairs
+from cdmllab.faces import hashing, identity, nuisance
+from cdmllab.faces.nuisance import Nuisances
+from cdmllab.faces.protocol import LabProtocol
+from cdmllab.faces.world import RESERVED
+
+Range = tuple[float, float]  # of a factor, in its unit; mirrored at random for the signed factors
+
+FOLDS, PEOPLE = 10, 50  # people a fold
+_SIBLINGS = 100_000  # added to the number of a person, gives the number of their lookalike
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a protocol's pairs look like.
+
+    Attributes
+    ----------
+    about : half a sentence
+    per_fold : genuine pairs in each of 10 folds, and as many impostor pairs; None compares every first image of a
+        fold with every second one, which is what a low FAR needs
+    strength : of the nuisances that no range sets
+    first, second : ranges of factors in the first and in the second picture of every pair; both None for alike
+    pictures : of each person in each of the two kinds
+    lookalike : how alike the people of an impostor pair are: correlation of their latents, in [0, 1)
+    """
+
+    about: str
+    per_fold: int | None = 300
+    strength: float = 0.5
+    first: Mapping[str, Range] = field(default_factory=dict)
+    second: Mapping[str, Range] | None = None
+    pictures: int = 3
+    lookalike: float = 0.0
+
+
+_CALM: dict[str, Range] = {"yaw": (0.0, 12.0), "mask": (0.0, 0.0), "occlusion": (0.0, 0.0)}
+
+RECIPES: dict[str, Recipe] = {
+    "lfw": Recipe("everyday pictures, as in LFW", strength=0.45, pictures=5),
+    "cfp_ff": Recipe("frontal against frontal, as in CFP-FF", 350, 0.25, _CALM, pictures=5),
+    "cfp_fp": Recipe("frontal against profile, as in CFP-FP", 350, 0.25, _CALM, _CALM | {"yaw": (60.0, 90.0)}),
+    "agedb_30": Recipe("young against old, as in AgeDB-30", 300, 0.35, {"age": (0.0, 0.35)}, {"age": (0.85, 1.0)}),
+    "calfw": Recipe(
+        "young against old with alike impostors, as in CALFW",
+        strength=0.35,
+        first={"age": (0.0, 0.3)},
+        second={"age": (0.6, 1.0)},
+        lookalike=0.3,
+    ),
+    "cplfw": Recipe(
+        "turned one way against the other with alike impostors, as in CPLFW",
+        strength=0.45,
+        first={"yaw": (30.0, 65.0)},
+        second={"yaw": (-65.0, -30.0)},
+        lookalike=0.4,
+    ),
+    "dose_yaw": Recipe("frontal against a yaw of 0 to 90 degrees", 300, 0.25, _CALM, _CALM | {"yaw": (0.0, 90.0)}),
+    "dose_age": Recipe(
+        "young against an age of 0 to 1", 300, 0.25, _CALM | {"age": (0.0, 0.0)}, _CALM | {"age": (0.0, 1.0)}
+    ),
+    "dose_occlusion": Recipe(
+        "free against an occlusion of 0 to 1", 300, 0.25, _CALM, _CALM | {"occlusion": (0.0, 1.0)}
+    ),
+}
+
+
+def compose(
+    name: str,
+    recipe: Recipe,
+    *,
+    size: int = 112,
+    seed: int = 0,
+    people: int = RESERVED,
+    without: tuple[str, ...] = (),
+) -> LabProtocol:
+    """A protocol from a recipe of your own; `people` is the number of the first person, `without` as in
+    `cdmllab.faces.protocols.load`.
+    """
+    kinds = [recipe.first] if recipe.second is None else [recipe.first, recipe.second]
+    cast = FOLDS * PEOPLE
+    # Groups of pictures: each kind of the people, then the second kind of their lookalikes.
+    groups = [(kind, 0) for kind in range(len(kinds))]
+    if recipe.lookalike:
+        groups.append((len(kinds) - 1, _SIBLINGS))
+    k = recipe.pictures
+    person = np.tile(np.repeat(np.arange(cast), k), len(groups))
+    group = np.repeat(np.arange(len(groups)), cast * k)
+    who = torch.from_numpy(person + people + np.array([shift for _, shift in groups])[group])
+    tag = zlib.crc32(name.encode())  # protocols share people, not pictures
+    index = torch.from_numpy(np.tile(np.arange(k), len(groups) * cast) + 10 * group) + tag
+    ranges = [{**kinds[kind], **dict.fromkeys(without, (0.0, 0.0))} for kind, _ in groups]
+    n = _draw(seed, who, index, recipe.strength, ranges, torch.from_numpy(group))
+    latents = identity.latents(seed, who)
+    sibling = torch.from_numpy(group == len(kinds))
+    if recipe.lookalike:
+        model = identity.latents(seed, who[sibling] - _SIBLINGS)
+        share = recipe.lookalike
+        latents[sibling] = share * model + (1.0 - share * share) ** 0.5 * latents[sibling]
+    pairs = _pair(person.reshape(len(groups), cast, k), recipe, len(kinds), seed)
+    return LabProtocol(name, size, latents, n, who.numpy(), pairs)
+
+
+def _draw(
+    seed: int, who: Tensor, index: Tensor, strength: float, ranges: Sequence[Mapping[str, Range]], group: Tensor
+) -> Nuisances:
+    """Nuisances of a strength, with each group's ranges put in their place."""
+    n = nuisance.nuisances(seed, who, index, strength=strength)
+    names_ = list(nuisance.FACTORS)
+    draws = hashing.uniform(hashing.key(seed, 0xD05E, who, index), 2 * len(names_))
+    values = dict(n.values)
+    for number, kind in enumerate(ranges):
+        nuisance.check_factors(kind)
+        for name, (low, high) in kind.items():
+            column = 2 * names_.index(name)
+            drawn = low + (high - low) * draws[:, column]
+            if low >= 0.0 and nuisance.FACTORS[name].low < 0.0 and not _has_sides(ranges, name):
+                drawn = torch.where(draws[:, column + 1] < 0.5, -drawn, drawn)
+            values[name] = torch.where(group == number, drawn, values[name])
+    return Nuisances(values, n.details, n.keys)
+
+
+def _has_sides(ranges: Sequence[Mapping[str, Range]], name: str) -> bool:
+    """Whether some group has a negative range of this factor, so that the sides are meant."""
+    return any(kind.get(name, (0.0, 0.0))[0] < 0.0 for kind in ranges)
+
+
+def _pair(person: NDArray[np.int64], recipe: Recipe, kinds: int, seed: int) -> Pairs:
+    """Pairs within each fold; `person` of shape (groups, people, pictures) fixes what the row numbers are."""
+    rows = np.arange(person.size).reshape(person.shape)
+    if recipe.per_fold is None:
+        return _every_pair(person, rows, kinds)
+    rng = np.random.default_rng((seed, 0xFA1B))
+    a, b = rows[0], rows[kinds - 1]
+    impostors = rows[-1] if recipe.lookalike else None
+    k = recipe.pictures
+    if kinds == 1:
+        i, j = np.triu_indices(k, k=1)
+    else:
+        i, j = (grid.ravel() for grid in np.indices((k, k)))
+    each = recipe.per_fold // PEOPLE
+    if each * PEOPLE != recipe.per_fold or each > len(i):
+        raise ValueError(
+            f"per_fold must be a multiple of {PEOPLE} and at most {PEOPLE * len(i)} with {k} pictures a person, "
+            f"got {recipe.per_fold}"
+        )
+    first, second, same, fold = [], [], [], []
+    for f in range(FOLDS):
+        cast = np.arange(f * PEOPLE, (f + 1) * PEOPLE)
+        for p in cast:
+            chosen = rng.permutation(len(i))[:each]
+            first += [*a[p, i[chosen]]]
+            second += [*b[p, j[chosen]]]
+        # Round the circle by different steps of less than half of it: always somebody else, no pair twice.
+        circle = rng.permutation(cast)
+        steps = rng.permutation(np.arange(1, PEOPLE // 2))[:each]
+        for at, p in enumerate(circle):
+            if impostors is not None:  # every person against their lookalike
+                chosen = rng.permutation(k * k)[:each]
+                first += [*a[p, chosen // k]]
+                second += [*impostors[p, chosen % k]]
+            else:
+                first += [*a[p, rng.integers(0, k, each)]]
+                second += [*b[circle[(at + steps) % PEOPLE], rng.integers(0, k, each)]]
+        same += [True] * recipe.per_fold + [False] * recipe.per_fold
+        fold += [f] * (2 * recipe.per_fold)
+    return Pairs(np.array(first), np.array(second), np.array(same), np.array(fold))
+
+
+def _every_pair(person: NDArray[np.int64], rows: NDArray[np.int64], kinds: int) -> Pairs:
+    """All pairs of a first and a second image of each fold; lookalikes are further second images."""
+    folds = []
+    for f in range(FOLDS):
+        cast = slice(f * PEOPLE, (f + 1) * PEOPLE)
+        first = rows[0, cast].ravel()
+        if kinds == 1 and len(rows) == 1:
+            i, j = np.triu_indices(len(first), k=1)
+            a, b = first[i], first[j]
+        else:
+            second = rows[kinds - 1 :, cast].ravel()
+            a, b = (side.ravel() for side in np.meshgrid(first, second, indexing="ij"))
+        who, lookalike = person.ravel(), b >= rows[:kinds].size
+        same = (who[a] == who[b]) & ~lookalike
+        folds.append(Pairs(a, b, same, np.full(len(a), f)))
+    return Pairs(*(np.concatenate(part) for part in zip(*folds, strict=True)))

@@ -1,0 +1,65 @@
+"""Error analysis: the worst pairs as a sheet, and error rates against a nuisance."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike
+
+from cdmllab.metrics.error_rates import Binned
+from cdmllab.plots.pictures import coloured, sheet
+from cdmllab.plots.style import INK, colour, label
+
+
+def error_sheet(
+    ax: Axes, first: ArrayLike, second: ArrayLike, scores: ArrayLike, *, columns: int = 4, title: str = ""
+) -> None:
+    """Pairs of pictures side by side, the score of each below it.
+
+    Parameters
+    ----------
+    ax : where to draw; its frame is removed
+    first, second : pictures in [-1, 1], shape (n, channels, height, width), channels 1 (drawn as ink) or 3
+    scores : cosine of each pair, shape (n,)
+    columns : pairs a row
+    title : stands above
+    """
+    a, b, s = (np.asarray(x, dtype=np.float64) for x in (first, second, scores))
+    if a.shape != b.shape or a.ndim != 4 or s.shape != (len(a),):
+        raise ValueError(f"first and second (n, c, h, w) and scores (n,) do not fit: {a.shape}, {b.shape}, {s.shape}")
+    if len(a) == 0:
+        raise ValueError("there are no pairs to draw")
+    n, channels, height, width = a.shape
+    both = np.full((n, channels, height, 2 * width + 1), np.nan)
+    both[..., :width], both[..., width + 1 :] = a, b
+    gap = max(5, round(0.22 * height))  # room for the score, also below the smallest pictures
+    page = sheet(both, columns, gap)
+    rows = -(-n // columns)
+    page = np.concatenate([page, np.full((gap, *page.shape[1:]), np.nan)])
+    ax.imshow(coloured(page), cmap="gray_r", vmin=-1.0, vmax=1.0, interpolation="nearest")
+    step_y, step_x = height + gap, 2 * width + 1 + gap
+    for k, score in enumerate(s):
+        x, y = k % columns * step_x + width, k // columns * step_y + height + 0.45 * gap
+        ax.text(x, y, f"{score:.2f}", color=INK, ha="center", va="center", fontsize=8)
+    ax.set(xlim=(-0.5, min(n, columns) * step_x), ylim=(rows * step_y - 0.5, -0.5))
+    ax.axis("off")
+    ax.set_title(title)
+
+
+def error_rates(ax: Axes, found: Binned, *, name: str, nuisance: str) -> None:
+    """The share of wrong judgements in each bin of a nuisance, with its interval.
+
+    Parameters
+    ----------
+    ax : where to draw; several kinds of pairs or losses can share it
+    found : see `cdmllab.metrics.error_rates.by_nuisance`
+    name : gives colour and label
+    nuisance : what the horizontal axis shows, with its unit
+    """
+    middle = (found.edges[:-1] + found.edges[1:]) / 2.0
+    full = found.pairs > 0
+    ax.fill_between(middle[full], found.low[full], found.high[full], color=colour(name), alpha=0.2, lw=0)
+    ax.plot(middle[full], found.rate[full], color=colour(name), label=label(name), marker="o", ms=4)
+    top = max(float(found.high[full].max()), 0.0 if len(ax.lines) == 1 else ax.get_ylim()[1])
+    ax.set(xlabel=nuisance, xlim=(found.edges[0], found.edges[-1]), ylim=(0.0, min(1.02, max(top, 0.01) + 0.01)))
+    ax.set_ylabel("wrongly judged")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

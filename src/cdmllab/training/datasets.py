@@ -1,0 +1,209 @@
+"""Where training pictures come from, by the name a config gives: each a `cdmllab.data.sets.TrainingSet`."""
+
+import functools
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from cdmllab._util import options as checks
+from cdmllab.data import digits, folders, lfw, omniglot, paths
+from cdmllab.data.packs import Pack
+from cdmllab.data.sets import ArraySet, TrainingSet, at_least
+from cdmllab.errors import DataError, did_you_mean
+from cdmllab.faces import FaceWorld, difficulty, fastest
+from cdmllab.faces.cache import CachedWorld
+
+
+class Kind(NamedTuple):
+    """A line of the table."""
+
+    about: str
+    load: Callable[..., TrainingSet]
+    missing: Callable[..., str]  # same options; a sentence that says how to get it, empty when it is there
+    look: Callable[..., TrainingSet] | None = None  # same options, as `load` but without long work
+
+
+def _digits(classes: Sequence[int] = range(7), held_out: float = 0.25, split_seed: int = 0) -> TrainingSet:
+    """The part of scikit-learn's digits to train on; see `cdmllab.data.digits.split`."""
+    kept, _ = digits.split(digits.load(classes), held_out, split_seed)
+    levels = ((kept.images + 1.0) * 127.5).round().to(torch.uint8)
+    return ArraySet(levels.permute(0, 2, 3, 1).numpy(), kept.labels.numpy(), len(kept.classes))
+
+
+def _world(
+    num_identities: int,
+    images_per_identity: int,
+    size: int = 112,
+    strength: float = 0.65,
+    label_noise: float = 0.0,
+    world_seed: int = 0,
+    first: int = 0,
+    without: Sequence[str] = (),
+) -> FaceWorld:
+    """A world of the face lab, not rendered; see `cdmllab.faces.FaceWorld`."""
+    return FaceWorld(
+        num_identities,
+        images_per_identity,
+        size=size,
+        strength=strength,
+        label_noise=label_noise,
+        seed=world_seed,
+        first=first,
+        without=without,
+        device=fastest(),
+    )
+
+
+@functools.wraps(_world)
+def _lab(**options: Any) -> TrainingSet:
+    """A world of the face lab, rendered once into a cache below the data folder."""
+    world = _world(**options)
+    name = hashlib.sha256(json.dumps(world.parameters, sort_keys=True).encode()).hexdigest()[:12]
+    return world.cached(paths.to_write() / "lab" / f"world-{name}", patience_s=3600.0)
+
+
+def _pack(folder: str) -> TrainingSet:
+    """An InsightFace pack: a path, or a name in a data folder, as ``casia_webface_112``."""
+    return Pack(_place(folder))
+
+
+def _folder(folder: str, min_pictures: int = 1) -> TrainingSet:
+    """A folder of identities: a path, or a name in a data folder."""
+    return folders.load(_place(folder), min_pictures=min_pictures)
+
+
+def _lfw(without_folds: Sequence[int] = (0,), size: int = 112, min_pictures: int = 2) -> TrainingSet:
+    """People of LFW-a that no pair of some folds of View 2 shows, with at least so many pictures."""
+    faces = lfw.pictures(size=(size, size))
+    return at_least(lfw.training_part(faces, lfw.pairs(faces), *without_folds), min_pictures)
+
+
+def _omniglot(part: str = "images_background_small1", without: Sequence[str] = (), size: int = 32) -> TrainingSet:
+    """Handwritten characters of some alphabets."""
+    return omniglot.load(part, without=without, size=size)
+
+
+def _place(folder: str) -> Path:
+    found = _find(folder)
+    if found is None:
+        raise DataError(_missing(folder))
+    return found
+
+
+def _find(folder: str) -> Path | None:
+    """A path of its own, or a name below a data folder, or below the current one."""
+    path = Path(folder).expanduser()
+    if path.is_absolute():
+        return path if path.exists() else None
+    made = _MADE.get(folder)
+    below = paths.find(folder, *([made.pack] if made and made.pack else []))
+    return below or (path if path.exists() else None)
+
+
+def _missing(folder: str, **_: Any) -> str:
+    if _find(folder):
+        return ""
+    if Path(folder).expanduser().is_absolute():
+        return f"{folder} does not exist"
+    made = _MADE.get(folder)
+    how = "" if made is None else f": `python data_scripts/{made.script}.py` makes it"
+    if made is not None and made.pack:
+        how += f", or put InsightFace's pack {made.pack} there"
+    return f"{folder} is in no data folder (looked in {paths.searched()}), nor in the current one{how}"
+
+
+class _Made(NamedTuple):
+    """What a data script makes, and the pack of the same data that is handed out."""
+
+    script: str
+    pack: str
+
+
+_MADE = {
+    "casia_webface_112": _Made("casia_webface", "faces_webface_112x112"),
+    "ms1mv3_112": _Made("ms1mv3", "ms1m-retinaface-t1"),
+    "lfw_112": _Made("lfw", ""),
+}
+
+
+def _there(**_: Any) -> str:
+    return ""
+
+
+def _missing_lfw(**_: Any) -> str:
+    return lfw.missing()
+
+
+def _missing_omniglot(part: str = "images_background_small1", **_: Any) -> str:
+    return omniglot.missing(part)
+
+
+_TABLE: dict[str, Kind] = {
+    "digits": Kind("scikit-learn's digits", _digits, _there),
+    "lab": Kind("a world of the face lab", _lab, _there, _world),
+    "lfw": Kind("LFW-a, without the people of some folds", _lfw, _missing_lfw),
+    "omniglot": Kind("handwritten characters", _omniglot, _missing_omniglot),
+    "pack": Kind("an InsightFace pack", _pack, _missing),
+    "folder": Kind("a folder of identities", _folder, _missing),
+}
+
+
+def check(name: str, options: Mapping[str, Any]) -> None:
+    """Raise a ValueError for a source or an option that does not exist."""
+    if name not in _TABLE:
+        raise ValueError(f"unknown data {name!r}{did_you_mean(name, _TABLE)}; there is: {', '.join(_TABLE)}")
+    known = inspect.signature(_TABLE[name].load).parameters
+    for key in options:
+        if key not in known:
+            raise ValueError(
+                f"data {name!r} has no option {key!r}{did_you_mean(key, known)}; it has: {', '.join(known)}"
+            )
+    checks.check(_TABLE[name].load, options)
+    for key, parameter in known.items():
+        if parameter.default is inspect.Parameter.empty and key not in options:
+            raise ValueError(f"data {name!r} needs the option {key!r}")
+
+
+def load(name: str, options: Mapping[str, Any]) -> TrainingSet:
+    """Load a source.
+
+    Raises
+    ------
+    ValueError : see `check`
+    DataError : the data is missing or damaged
+    """
+    check(name, options)
+    return _TABLE[name].load(**options)
+
+
+def look(name: str, options: Mapping[str, Any]) -> TrainingSet:
+    """As `load`, for a look at the data: a world of the face lab is not rendered for it."""
+    check(name, options)
+    kind = _TABLE[name]
+    return (kind.look or kind.load)(**options)
+
+
+def missing(name: str, options: Mapping[str, Any]) -> str:
+    """How to get what is not there, in a sentence; empty when the data is there."""
+    check(name, options)
+    return _TABLE[name].missing(**options)
+
+
+def known_easiness(source: TrainingSet) -> Tensor:
+    """The true easiness of every picture, shape (n,), in [-1, 1]: for an oracle margin; the lab alone knows it.
+
+    Raises
+    ------
+    DataError : the source does not know
+    """
+    if not isinstance(source, CachedWorld):
+        raise DataError(
+            f"easiness 'known' needs a world of the face lab, and {source!r} does not know its own difficulty"
+        )
+    return difficulty.easiness(difficulty.of(source.world), source.mislabelled)

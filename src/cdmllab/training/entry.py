@@ -1,0 +1,288 @@
+"""Training: one config in, one run folder out; killed and resumed to the same numbers."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from cdmllab import margins
+from cdmllab._util.processes import refuse_while_imported
+from cdmllab.backbones import Backbone, weights
+from cdmllab.data.sets import TrainingSet
+from cdmllab.errors import CdmlLabError
+from cdmllab.heads import MarginHead, sharded_state_dict
+from cdmllab.preprocessing import apply, require, standard
+from cdmllab.runs import Run
+from cdmllab.training import checkpoint, datasets, earlier, holding, learnable
+from cdmllab.training.config import Config
+from cdmllab.training.distributed import Place, place
+from cdmllab.training.earlier import BACKBONE
+from cdmllab.training.loop import AtEpoch, Trainer
+from cdmllab.training.recorder import Progress, Recorder, Tell
+
+if TYPE_CHECKING:
+    from cdmllab.heads.pair_losses import PairHead
+
+HEAD = "head"
+
+
+class NoDeviceError(CdmlLabError, RuntimeError):
+    """A config asks for a device that this machine does not have."""
+
+
+class Trained(NamedTuple):
+    """A run with its network and head (the class centres, for all but pair losses), in evaluation mode."""
+
+    run: Run
+    backbone: Backbone
+    head: "MarginHead | PairHead"
+
+
+def train(
+    config: Config,
+    *,
+    within: Path | None = None,
+    redo: bool = False,
+    resume: Run | None = None,
+    tell: Tell | None = None,
+    progress: Progress | None = None,
+    at_epoch: AtEpoch | None = None,
+) -> Trained:
+    """Train as `config` says, or return the finished run that already did, on the same data.
+
+    Parameters
+    ----------
+    config : the whole of what is to be done
+    within : the folder of runs; default `cdmllab.runs.root()`
+    redo : train again even if a finished run with this config exists
+    resume : a run that did not finish, to be continued from its newest checkpoint; `config` is then its own
+    tell : called with a line now and then
+    progress : called with the steps done, all of them, and a line; None tells the line
+    at_epoch : called before the first epoch and after each with the epochs done, the network and the head, both in
+        evaluation mode, see `cdmllab.training.Snapshots`; not for a run that is found finished
+
+    Raises
+    ------
+    NoDeviceError : CUDA is asked for and there is none; it is a RuntimeError too
+    ValueError : `at_epoch` with several processes
+    CdmlLabError : the data is missing (and how to get it), or not what `resume` was begun on, or
+        nothing can be learnt from it; another process works in the run's folder; one of several
+        processes that train together ended; a script calls this outside its main guard
+    DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a FloatingPointError too. The run
+        is marked as failed, and a diagnosis lies in its folder
+    """
+    say = tell or _silent
+    refuse_while_imported("training.train")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise NoDeviceError("the config asks for device 'cuda', and this machine has no CUDA device")
+    done = None if redo or resume else earlier.finished(config, within, say)
+    if done is not None:
+        return load(done)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)  # the order of sums, so the result, depends on it
+    try:
+        with place(config.device) as here, torch.random.fork_rng():
+            if at_epoch is not None and here.world_size > 1:
+                raise ValueError("at_epoch looks at the whole network: it needs a training in one process")
+            if not here.first:
+                say, progress = _silent, None
+            _check(config, here)
+            source = _source(config, say)
+            data = earlier.fingerprint(config, source)
+            if resume is not None:
+                earlier.refuse_other_data(resume, data, here, say)
+            folder = within if resume is None else resume.folder.parent
+            alone = holding.claimed(config, folder, here, say, wait=resume is None)
+            with nullcontext(False) if redo else alone as waited:
+                done = earlier.finished(config, within, say) if waited else None
+                if done is not None:
+                    return load(done)
+                run = resume or _begin(config, within, here)
+                with holding.held(run, here, again=resume is not None):
+                    # A run that goes on elsewhere keeps the precision that it was begun in.
+                    precision = here.agree(run.record.get("precision") or config.speed.on(here.device))
+                    if here.first:
+                        run.note(data=data, precision=precision)
+                    _fit(run, config.in_precision(precision), source, here, say, progress, at_epoch)
+    finally:
+        torch.set_num_threads(threads)
+    return load(run)
+
+
+def resume(folder: Path | str, tell: Tell | None = None, progress: Progress | None = None) -> Trained:
+    """Continue a run that was stopped; a finished one is loaded as it is.
+
+    Raises
+    ------
+    ValueError : the folder is not a run
+    CdmlLabError : its config was edited, or its data has changed since it began; as `train`
+    """
+    run = Run.open(folder)
+    if run.status == "finished":
+        return load(run)
+    config = earlier.config(run)
+    earlier.refuse_edits(run, config)
+    return train(config, resume=run, tell=tell, progress=progress)
+
+
+def load(run: Run) -> Trained:
+    """The network and head of a finished run, on the CPU.
+
+    Raises
+    ------
+    ValueError : the run is not finished
+    """
+    release = released(run)
+    config = earlier.config(run)
+    with torch.random.fork_rng():
+        backbone, _ = weights.load_release(release)
+        head = config.loss.build(
+            embedding_dim=config.backbone.embedding_dim,
+            num_identities=int(run.record["num_identities"]),
+            seed=config.seed,
+        )
+    if isinstance(head, MarginHead):
+        checkpoint.read(run.folder / HEAD, sharded_state_dict(head))
+    return Trained(run, backbone.eval(), head.eval())
+
+
+def released(run: Run) -> Path:
+    """The file with the network of a finished run; it says how to build and feed it.
+
+    Raises
+    ------
+    ValueError : the run is not finished
+    """
+    if run.status != "finished":
+        raise ValueError(f"{run.folder} is {run.status}: only a finished run has a network to load")
+    return run.folder / BACKBONE
+
+
+def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:
+    """From uint8 pictures to this network's input: the field's normalisation, at its size and channels."""
+    return partial(apply, preprocessing=standard(backbone.channels, backbone.size))
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
+
+
+def _source(config: Config, say: Tell) -> TrainingSet:
+    """The data, seen to be something that the loss can learn from."""
+    source = datasets.load(config.data.name, config.data.options)
+    doubt = learnable.check(
+        source.labels,
+        batch_size=config.batch_size,
+        per_identity=config.data.per_identity,
+        pair_loss=None if config.loss.name in margins.names() else config.loss.name,
+    )
+    if doubt:
+        say(doubt)
+    return source
+
+
+def _begin(config: Config, within: Path | None, here: Place) -> Run:
+    made = Run.create(config.name, config.seed, config.flat(), within=within).folder if here.first else Path()
+    return Run.open(here.agree(str(made)))
+
+
+def _fit(
+    run: Run,
+    config: Config,
+    source: TrainingSet,
+    here: Place,
+    say: Tell,
+    progress: Progress | None,
+    at_epoch: AtEpoch | None,
+) -> None:
+    torch.manual_seed(config.seed)
+    backbone = config.backbone.build()
+    head: Any = config.loss.build(
+        embedding_dim=config.backbone.embedding_dim, num_identities=source.num_identities, seed=config.seed
+    )
+    if config.start_from is not None:
+        backbone.load_state_dict(_weights(Path(config.start_from)).state_dict())
+    backbone = backbone.to(here.device).speed_up(**config.speed.model_dump())
+    trainer = Trainer(run, config, source, backbone, head.to(here.device), prepare(backbone), here)
+    state = trainer.state()
+    begun = checkpoint.load(run.folder, state, say)
+    if begun is not None:
+        trainer.restore(state, begun)
+        say(f"{run.folder.name}: going on from step {begun:,}")
+    if here.first:
+        run.drop_metrics_after(trainer.taken)
+    say(
+        f"{run.folder.name}: {len(source):,} pictures of {source.num_identities:,} identities; "
+        f"{trainer.steps:,} steps of {trainer.effective_batch:,} pictures, learning rate {trainer.lr():g}"
+    )
+    recorder = Recorder(run, trainer, say, progress)
+    backbone.train()
+    head.train()
+    if at_epoch is not None and trainer.step == 0:
+        trainer.show(at_epoch)
+    for batch, out, embeddings in trainer.go():
+        recorder.step(batch, out, embeddings)
+        if at_epoch is not None and trainer.step % trainer.steps_an_epoch == 0:
+            trainer.show(at_epoch)
+    recorder.close()
+    if isinstance(head, MarginHead):
+        checkpoint.write(run.folder / HEAD, sharded_state_dict(head))
+    if here.first:
+        keep(run, config, backbone)
+        run.finish(
+            num_identities=source.num_identities,
+            **({"gpu": torch.cuda.get_device_name(here.device)} if here.device.type == "cuda" else {}),
+            train_seconds=round(trainer.seconds(), 1),
+        )
+        shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
+    here.wait()
+
+
+def _check(config: Config, here: Place) -> None:
+    """Refuse before the first step what would stop the training later."""
+    missing = datasets.missing(config.data.name, config.data.options)
+    if missing:
+        raise CdmlLabError(missing)
+    for name, how in config.watch.missing().items():
+        raise CdmlLabError(f"watch.protocols asks for {name}: {how}")
+    no_pairs = (*margins.names(), *margins.recipes())
+    if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in no_pairs):
+        raise CdmlLabError("watch.truth_every looks at all class centres: one process, and no pair loss")
+    if here.world_size == 1:
+        return
+    if config.loss.options.get("backend") != "sharded":
+        raise CdmlLabError(
+            f"{here.world_size} processes share the class centres: set loss.backend=sharded (pair losses train in one)"
+        )
+    if config.speed.precision == "float16":
+        raise CdmlLabError("several processes train in float32 or bfloat16: float16's skipped steps are not agreed on")
+
+
+def keep(run: Run, config: Config, backbone: Backbone) -> None:
+    """Write the trained network into the run's folder, as a release."""
+    weights.save_release(
+        backbone.speed_up(),
+        run.folder / BACKBONE,
+        name=config.backbone.name,
+        options={"embedding_dim": config.backbone.embedding_dim, **config.backbone.options},
+        preprocessing=standard(backbone.channels, backbone.size),
+        config=config.flat(),
+        git_commit=run.record["git_commit"],
+    )
+
+
+def _weights(path: Path) -> Backbone:
+    """The network of a finished run or of a released file."""
+    if path.is_dir():
+        return weights.load_release(released(Run.open(path)))[0]
+    net, said = weights.load_release(path)
+    try:
+        require(said.preprocessing, standard(net.channels, net.size), "this training's input")
+    except ValueError as error:
+        raise CdmlLabError(f"start_from {path}: {error}") from None
+    return net

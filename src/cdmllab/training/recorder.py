@@ -1,0 +1,106 @@
+"""What a run writes down while it trains: metrics, validation, a look at the truth, checkpoints."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor
+
+from cdmllab import evaluate
+from cdmllab.data.loaders import Batch
+from cdmllab.errors import CdmlLabError
+from cdmllab.evaluate.full import glance
+from cdmllab.heads import HeadOutput, MarginHead
+from cdmllab.runs import Run
+from cdmllab.training import checkpoint, step_metrics
+from cdmllab.training.difficulty_probe import Truth
+from cdmllab.training.loop import Trainer
+
+Tell = Callable[[str], None]
+Progress = Callable[[int, int, str], None]
+"""Called with the steps done, all of them, and a line about where the training stands."""
+
+
+class Recorder:
+    """Follows a trainer from step to step, as `config.watch` says; the first of several processes writes.
+
+    Parameters
+    ----------
+    run, trainer : what is trained, and where it is written
+    say : is called with a line now and then
+    progress : is called when metrics are written; None says a line instead
+    """
+
+    def __init__(self, run: Run, trainer: Trainer, say: Tell, progress: Progress | None = None) -> None:
+        self.run, self.trainer, self.say = run, trainer, say
+        self.progress = progress or (lambda _, __, line: say(line))
+        self.watch, self.first = trainer.config.watch, trainer.place.first
+        self._board = _board(run) if self.watch.tensorboard and self.first else None
+        self._truth = Truth(trainer.loader.source, trainer.prepare) if self.watch.truth_every else None
+        self._started, self._from = perf_counter(), trainer.step
+
+    def step(self, batch: Batch, out: HeadOutput, embeddings: Tensor) -> None:
+        """Write what is due after a step."""
+        at, last = self.trainer.taken, self.trainer.step == self.trainer.steps
+        if at % self.watch.log_every == 0 or last or at == 1:
+            self._metrics(batch, out, embeddings)
+        if self.watch.validate_every and (at % self.watch.validate_every == 0 or last) and self.first:
+            self._validate()
+        if self._truth is not None and (at % (self.watch.truth_every or 1) == 0 or last or at == 1) and self.first:
+            self._look(self._truth)
+        if at % self.watch.checkpoint_every == 0 and not last:
+            checkpoint.save(self.run.folder, at, self.trainer.state(), self.watch.keep)
+
+    def close(self) -> None:
+        """No more steps."""
+        if self._board is not None:
+            self._board.close()
+
+    def _metrics(self, batch: Batch, out: HeadOutput, embeddings: Tensor) -> None:
+        t = self.trainer
+        nearest = t.head.nearest(embeddings) if isinstance(t.head, MarginHead) else None  # all ranks together
+        values = {
+            "step": t.taken,
+            "epoch": (t.step - 1) // t.steps_an_epoch,
+            "lr": t.optimiser.param_groups[0]["lr"],
+            **step_metrics.measures(out, embeddings, nearest, batch.labels),
+            **({} if t.gradient_norm is None else {"gradient_norm": t.gradient_norm}),
+            **t.clock.look(),
+            "peak_mib": step_metrics.peak_mib(t.place.device),
+        }
+        if self.first:
+            self.run.log(**values)
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, t.taken)
+        left = (perf_counter() - self._started) / (t.step - self._from) * (t.steps - t.step)
+        line = f"step {t.taken:,} of {t.in_all:,}  loss {values['loss']:.3f}  {left:.0f} s left"
+        self.progress(t.taken, t.in_all, line)
+
+    def _validate(self) -> None:
+        """Accuracy (where there are folds) and AUC on the named protocols, into the metrics."""
+        t = self.trainer
+        told: dict[str, float] = {"step": t.taken}
+        with t.aside():
+            for name in self.watch.protocols:
+                protocol = evaluate.protocols.load(name, t.backbone.size)
+                embeddings = evaluate.embed(t.backbone, protocol.images, prepare=t.prepare)
+                judged = glance(embeddings.numpy(), protocol)
+                told |= {f"{name}/{measure}": value for measure, value in judged.items()}
+                accuracy = f"accuracy {100 * judged['accuracy']:.2f} %, " if "accuracy" in judged else ""
+                self.say(f"step {t.taken:,}  {name}: {accuracy}AUC {judged['auc']:.4f}")
+        self.run.log(**told)
+
+    def _look(self, truth: Truth) -> None:
+        t = self.trainer
+        assert isinstance(t.head, MarginHead)  # the config was looked at before the first step
+        with t.aside():
+            self.run.log(step=t.taken, **truth.look(t.backbone, t.head))
+
+
+def _board(run: Run) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise CdmlLabError("watch.tensorboard needs the package tensorboard: pip install tensorboard") from None
+    return SummaryWriter(str(run.folder / "tensorboard"))
