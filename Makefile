@@ -40,13 +40,13 @@ check: setup  ## ruff, mypy, import rules, notebooks in step with chapters, resu
 	$(BIN)/cdmllab results check
 
 fuzz: setup  ## damage 100,000 files and read each: an hour or two, stopped it goes on; report in results/faults/fuzz.json
-	$(BIN)/python tests/fuzz/fuzz.py --inputs $(or $(INPUTS),100000)
+	$(BIN)/python -m tests.fuzz.fuzz --inputs $(or $(INPUTS),100000)
 
 bench: setup  ## the benchmarks that fit this machine, into results/benchmarks/, in less than half an hour
 	$(BIN)/cdmllab bench all
 
 mutate: setup  ## mutation scores of PACKAGES (margins, heads and metrics) into results/mutation/; an hour or two on two cores
-	$(BIN)/python tests/mutation/measure.py $(PACKAGES)
+	$(BIN)/python -m tests.mutation.measure $(PACKAGES)
 
 format: setup  ## ruff's fixes and formatting
 	$(BIN)/ruff check --fix

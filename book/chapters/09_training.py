@@ -289,7 +289,7 @@ for group in ("easy", "hard", "mislabelled"):
 # holds all that the next step depends on: weights, class centres, momentum, the schedule, the random state, the place
 # in the data's order, and the running statistics of the margin. On a CPU the numbers after a resume are the same to
 # the bit. {glue:text}`kills` kills at random moments fell on a chain of small trainings. {glue:text}`ends` of these came to
-# their end, and {glue:text}`equal` of the {glue:text}`ends` were equal to an undisturbed one (`python tests/faults/kills.py`).
+# their end, and {glue:text}`equal` of the {glue:text}`ends` were equal to an undisturbed one (`python -m tests.faults.kills`).
 # On another number of processes a run can go on as well; then batches are others, and so are the numbers.
 #
 # ```bash

@@ -1,6 +1,6 @@
 """`kill -9` at random moments of training, packing and building the book: is the end the same as without?
 
-    python tests/faults/kills.py [--kills 50] [--seed 0]
+    python -m tests.faults.kills [--kills 50] [--seed 0]
 
 Each job is done once undisturbed. Then it is begun in a forked process again and again, and each process is killed at
 a random moment, until it has been killed as often as wanted; a job that gets to its end in between is checked and
@@ -17,7 +17,6 @@ import os
 import random
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -27,19 +26,16 @@ from typing import Any
 import numpy as np
 import simplejpeg
 import torch
+from tests.book.build.tiny_book import Book, write_book
+
+from cdmllab._util.files import write_text
+from cdmllab.book.build.pipeline import build
+from cdmllab.book.build.progress import Progress
+from cdmllab.data import packing
+from cdmllab.runs import Run, provenance
+from cdmllab.training import Config, checkpoint, resume, train
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "tests/publish"))
-
-from tests.book.build.tiny_book import Book, write_book  # noqa: E402
-
-from cdmllab._util.files import write_text  # noqa: E402
-from cdmllab.book.build.pipeline import build  # noqa: E402
-from cdmllab.book.build.progress import Progress  # noqa: E402
-from cdmllab.data import packing  # noqa: E402
-from cdmllab.runs import Run, provenance  # noqa: E402
-from cdmllab.training import Config, checkpoint, resume, train  # noqa: E402
-
 RECIPE = {
     "name": "digits",
     "data": {"name": "digits", "augmentation": "small"},
@@ -209,7 +205,7 @@ def main() -> None:
             place.mkdir()
             found[job.name] = survive(job, place, given.kills, given.seed)
             print(f"{job.name}: {found[job.name]}", flush=True)
-    record = {"command": f"python tests/faults/kills.py --kills {given.kills} --seed {given.seed}", **provenance()}
+    record = {"command": f"python -m tests.faults.kills --kills {given.kills} --seed {given.seed}", **provenance()}
     write_text(REPOSITORY / "results/faults/kills.json", json.dumps({**record, "jobs": found}, indent=1) + "\n")
     if any(job["ends"] != job["equal ends"] for job in found.values()):
         raise SystemExit("an end differs from the undisturbed one")

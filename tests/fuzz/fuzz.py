@@ -1,6 +1,6 @@
 """A hundred thousand damaged files, and what became of each: `make fuzz`.
 
-    python tests/fuzz/fuzz.py [--inputs 100000] [--seed 0] [--workers N] [--only NAME] [--number N]
+    python -m tests.fuzz.fuzz [--inputs 100000] [--seed 0] [--workers N] [--only NAME] [--number N]
 
 Every reader of `readers.py` is given its share in child processes with limits. The report goes to
 ``results/faults/fuzz.json``. What was stopped goes on with the next reader when it is started again with the
@@ -11,14 +11,11 @@ for a look at it.
 import argparse
 import json
 import multiprocessing
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 from tests.fuzz import harness
 from tests.fuzz.harness import CPU_S, MEMORY_MIB, Tally
@@ -56,7 +53,7 @@ def fuzz(counts: dict[str, int], seed: int, workers: int, kept: Path | None = No
     def one(name: str) -> Tally:
         if name in done:
             return done[name]
-        tally = harness.run(name, "readers", range(counts[name]), seed)
+        tally = harness.run(name, "tests.fuzz.readers", range(counts[name]), seed)
         print(
             f"{name}: {dict(tally.kinds)}, slowest {tally.slowest_s:.1f} s, most {tally.most_mib:.0f} MiB", flush=True
         )
@@ -124,7 +121,7 @@ def main() -> None:
     for fault in found["faults"][:50]:
         print(json.dumps(fault))
     if not given.only:
-        command = f"python tests/fuzz/fuzz.py --inputs {given.inputs} --seed {given.seed}"
+        command = f"python -m tests.fuzz.fuzz --inputs {given.inputs} --seed {given.seed}"
         write_text(
             REPOSITORY / "results/faults/fuzz.json",
             json.dumps({"command": command, **provenance(), **found}, indent=1) + "\n",

@@ -4,6 +4,7 @@ An input is a number: from it and the seed follow the files, so that any of them
 """
 
 import gc
+import importlib
 import multiprocessing
 import os
 import random
@@ -191,7 +192,7 @@ class _Child:
 
 def work(pipe: Any, table: str, name: str, seed: int, memory_mib: int) -> None:
     """The child: inputs in, verdicts out."""
-    reader = __import__(table).READERS[name]
+    reader = importlib.import_module(table).READERS[name]
     warnings.simplefilter("ignore")
     for stream in (1, 2):  # libraries below write there on their own
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)

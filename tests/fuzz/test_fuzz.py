@@ -24,7 +24,7 @@ def _server():
 @pytest.mark.parametrize("name", REAL)
 def test_damaged_files_are_read_or_refused_in_a_sentence(name):
     inputs = len(REAL[name].seeds()) + round(EACH * min(1.0, REAL[name].weight))
-    tally = harness.run(name, "readers", range(inputs), seed=1)
+    tally = harness.run(name, "tests.fuzz.readers", range(inputs), seed=1)
     assert tally.faults == []
     assert tally.kinds.total() == inputs
     assert tally.kinds["read"] >= 1

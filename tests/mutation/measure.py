@@ -1,8 +1,8 @@
 """How many small changes of the maths the tests notice: mutation scores, into ``results/mutation/``.
 
-    python tests/mutation/measure.py metrics                            # a package, with its record: see PACKAGES
-    python tests/mutation/measure.py --only 'cdmllab.metrics.ranked.*'  # some mutants, printed and not recorded
-    python tests/mutation/measure.py --missed 'cdmllab.metrics.*'       # of these, those that nothing has killed yet
+    python -m tests.mutation.measure metrics                            # a package, with its record: see PACKAGES
+    python -m tests.mutation.measure --only 'cdmllab.metrics.ranked.*'  # some mutants, printed and not recorded
+    python -m tests.mutation.measure --missed 'cdmllab.metrics.*'       # of these, those that nothing has killed yet
 
 mutmut (https://mutmut.readthedocs.io) makes the mutants, finds the tests that reach each function and forks a process
 for each mutant. It would also start pytest in each of them, which takes ten times as long as most tests: here pytest
@@ -98,7 +98,7 @@ def main() -> None:
         start = time.monotonic()
         run(package, [f"cdmllab.{package}.*"], given.children)
         record = {
-            "command": f"python tests/mutation/measure.py {package}",
+            "command": f"python -m tests.mutation.measure {package}",
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "wall_s": round(time.monotonic() - start),
             "mutmut": version("mutmut"),
