@@ -10,6 +10,7 @@ from cdmllab.heads.checkpoint import momenta, sharded_state_dict
 from cdmllab.heads.dense import DenseHead
 from cdmllab.heads.output import HeadOutput
 from cdmllab.heads.sharded import ShardedHead
+from cdmllab.margins import MarginPolicy
 
 if TYPE_CHECKING:
     from cdmllab.heads.pair_losses import PairHead
@@ -35,7 +36,7 @@ def names() -> tuple[str, ...]:
 
 
 def create(
-    name: str,
+    loss: str | MarginPolicy,
     *,
     embedding_dim: int,
     num_identities: int,
@@ -52,23 +53,23 @@ def create(
     sample_seed: int = 0,
     **policy: object,
 ) -> "MarginHead | PairHead":
-    """Build a head by the name of its loss.
+    """Build a head with a loss, by its name or as it is.
 
     Parameters
     ----------
-    name : the loss, one of `names()`, or of `cdmllab.margins.recipes()`
+    loss : one of `names()` or of `cdmllab.margins.recipes()`, or a loss of your own
     embedding_dim, num_identities, scale, learn_scale, keep_logits, centre_init,
     interclass_filtering_threshold : see `MarginHead`
     backend : ``"dense"``, the readable reference; ``"blocked"``, fast and small; or ``"sharded"``, the blocked one with
         its class centres shared out over the ranks of torch.distributed
     block, products, compiled : of the blocked and the sharded backend, see `BlockedHead`
     sample_rate, sample_seed : of the sharded backend, see `ShardedHead`
-    policy : options of the loss, see `cdmllab.margins.options(name)`; a pair loss (``"triplet"``,
+    policy : options of a loss that is named, see `cdmllab.margins.options(name)`; a pair loss (``"triplet"``,
         ``"contrastive"``, ``"circle"``, from pytorch-metric-learning) has these only, and no scale or backend
 
     Raises
     ------
-    ValueError : unknown name, backend or option, or a value out of range
+    ValueError : unknown name, backend or option, a value out of range, or options for a loss that is made already
 
     Examples
     --------
@@ -76,7 +77,7 @@ def create(
     DenseHead(arcface, dense: 512-d embeddings, 1,000 identities, scale 64)
       cos(θ + m), m = 0.5 rad (28.6°) for every sample
     """
-    if name in _PAIR_LOSSES:
+    if loss in _PAIR_LOSSES:
         from cdmllab.heads.pair_losses import PairHead  # the library takes a while to import
 
         of_centres = {
@@ -95,9 +96,15 @@ def create(
         defaults = inspect.signature(create).parameters
         for key, given in of_centres.items():
             if given != defaults[key].default:
-                raise ValueError(f"{name} compares pairs of embeddings, without class centres: it has no {key}")
-        return PairHead(name, embedding_dim=embedding_dim, num_identities=num_identities, **policy)
-    loss = margins.create(name, num_identities=num_identities, embedding_dim=embedding_dim, **policy)
+                raise ValueError(f"{loss} compares pairs of embeddings, without class centres: it has no {key}")
+        return PairHead(loss, embedding_dim=embedding_dim, num_identities=num_identities, **policy)
+    if isinstance(loss, MarginPolicy):
+        if policy:
+            raise ValueError(f"{type(loss).__name__} is made already: give it {', '.join(policy)} itself")
+        made, name = loss, loss.name or type(loss).__name__
+    else:
+        made = margins.create(loss, num_identities=num_identities, embedding_dim=embedding_dim, **policy)
+        name = loss
     common: dict[str, Any] = {
         "name": name,
         "embedding_dim": embedding_dim,
@@ -117,6 +124,6 @@ def create(
     if backend == "dense":
         if block is not None or products != "float32" or compiled is not None:
             raise ValueError("block, products and compiled are options of backend='blocked' and 'sharded'")
-        return DenseHead(loss, **common)
+        return DenseHead(made, **common)
     kind = BlockedHead if backend == "blocked" else ShardedHead
-    return kind(loss, block=block, products=products, compiled=compiled, **common)
+    return kind(made, block=block, products=products, compiled=compiled, **common)

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from cdmllab.geometry import angle
 from cdmllab.margins.policy import Batch, Gradient, MarginPolicy, Statistic
+from cdmllab.margins.registry import register
 
 
+@register("adacos", year=2019)
 class AdaCos(MarginPolicy):
     """s = log(B_avg) / cos(min(pi/4, median theta)) (Zhang et al., "AdaCos", 2019).
 

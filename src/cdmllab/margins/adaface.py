@@ -5,8 +5,10 @@ from torch import Tensor
 
 from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
 from cdmllab.margins.policy import Batch, Gradient, check_range
+from cdmllab.margins.registry import register
 
 
+@register("adaface", year=2022)
 class AdaFace(AngularMargin):
     """cos(theta - m z) - (m + m z) (Kim et al., "AdaFace", 2022).
 

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
 from cdmllab.margins.policy import Batch, Gradient, check_range
+from cdmllab.margins.registry import register
 
 
+@register("arcface", year=2018)
 class ArcFace(AngularMargin):
     """cos(theta + m) on the target (Deng et al., "ArcFace", 2019, equation 3).
 

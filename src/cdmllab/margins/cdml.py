@@ -15,6 +15,7 @@ from cdmllab.easiness import (
 )
 from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
 from cdmllab.margins.policy import Batch, Gradient, check_choice, check_range
+from cdmllab.margins.registry import register
 
 Easiness = Literal["similarity", "gap", "angle_gap", "known"]
 Shape = Literal["step", "linear"]
@@ -31,6 +32,7 @@ _PUBLIC: dict[str, object] = {
 }
 
 
+@register("cdml", year=2025)
 class CDML(AngularMargin):
     """cos(theta + m_i) with m_i = m_base (1 + alpha e_i), e_i the signed easiness of sample i in [-1, 1].
 

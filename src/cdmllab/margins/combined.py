@@ -7,8 +7,10 @@ from torch import Tensor
 
 from cdmllab.margins.angular import AngularMargin, BeyondPi, combined
 from cdmllab.margins.policy import Batch, Gradient, check_range
+from cdmllab.margins.registry import register
 
 
+@register("combined", year=2018)
 class Combined(AngularMargin):
     """cos(m1 theta + m2) - m3 on the target (ArcFace, equation 4).
 

@@ -3,8 +3,10 @@
 from torch import Tensor
 
 from cdmllab.margins.policy import Batch, Gradient, MarginPolicy, check_range
+from cdmllab.margins.registry import register
 
 
+@register("cosface", year=2018)
 class CosFace(MarginPolicy):
     """cos(theta) - m on the target (Wang et al., "CosFace", 2018; AM-Softmax of the same year is the same).
 

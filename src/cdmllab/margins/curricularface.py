@@ -6,8 +6,10 @@ from torch import Tensor
 from cdmllab.margins.angular import BeyondPi, add_angle
 from cdmllab.margins.arcface import ArcFace
 from cdmllab.margins.policy import Batch, Gradient, check_range
+from cdmllab.margins.registry import register
 
 
+@register("curricularface", year=2020)
 class CurricularFace(ArcFace):
     """cos(theta + m) on the target; cos_j (t + cos_j) for negatives above it (Huang et al., 2020).
 

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
 from cdmllab.margins.policy import Batch, Gradient, check_range
+from cdmllab.margins.registry import register
 
 
+@register("elasticface", year=2021)
 class ElasticFace(AngularMargin):
     """ArcFace or CosFace with m_i from a normal distribution (Boutros et al., "ElasticFace", 2022, eqs. 6 and 7).
 

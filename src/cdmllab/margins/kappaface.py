@@ -7,8 +7,10 @@ from torch import Tensor
 
 from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
 from cdmllab.margins.policy import Batch, Gradient, check_range
+from cdmllab.margins.registry import register
 
 
+@register("kappaface", year=2022)
 class KappaFace(AngularMargin):
     """cos(theta + m0 psi_y), psi = gamma w_size + (1 - gamma) w_kappa (Oinar et al., "KappaFace", 2023).
 

@@ -6,8 +6,10 @@ from torch import Tensor
 
 from cdmllab.geometry import angle
 from cdmllab.margins.policy import Batch, Gradient, MarginPolicy, check_range
+from cdmllab.margins.registry import register
 
 
+@register("liarcface", year=2019)
 class LiArcFace(MarginPolicy):
     """(pi - 2 (theta + m)) / pi on the target, (pi - 2 theta) / pi elsewhere (Li et al., "AirFace", 2019).
 

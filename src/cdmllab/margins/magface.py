@@ -4,8 +4,10 @@ from torch import Tensor
 
 from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
 from cdmllab.margins.policy import Batch, Gradient, check_range
+from cdmllab.margins.registry import register
 
 
+@register("magface", year=2021)
 class MagFace(AngularMargin):
     """cos(theta + m(a)), m linear in the length a, plus lambda_g g(a) (Meng et al., "MagFace", 2021).
 

@@ -7,10 +7,12 @@ from torch import Tensor
 
 from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
 from cdmllab.margins.policy import Batch, Gradient, check_choice, check_range
+from cdmllab.margins.registry import register
 
 Reweight = Literal["adaptive", "fixed"]
 
 
+@register("mv_softmax", year=2019)
 class MVSoftmax(AngularMargin):
     """Negatives above the margined target become (t + 1) cos_j + t (Wang et al., "Mis-classified Vector Guided
     Softmax", 2020), or cos_j + t with ``reweight="fixed"``.

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from cdmllab.margins.angular import AngularMargin, BeyondPi, add_angle
 from cdmllab.margins.policy import Batch, Gradient, Statistic, check_range
+from cdmllab.margins.registry import register
 
 
+@register("npcface", year=2020)
 class NPCFace(AngularMargin):
     """cos(theta + m_i), m_i = m0 + m1 x mean cosine of the hard negatives (Zeng et al., "NPCFace", 2020).
 

@@ -54,6 +54,7 @@ class MarginPolicy(nn.Module):
         under ``no_grad`` (since December 2022).
     """
 
+    name: ClassVar[str] = ""  # set by `cdmllab.margins.register`
     uses_cosine: ClassVar[bool] = True  # False: the head's logits are w.x + b
     changes_negatives: ClassVar[bool] = False  # True: `negatives` is not the identity
     statistics: tuple[Statistic, ...] = ()  # what the head has to find out about the negatives

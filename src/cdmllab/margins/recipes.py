@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from cdmllab.margins.arcface import ArcFace
 from cdmllab.margins.cosface import CosFace
 from cdmllab.margins.policy import MarginPolicy
+from cdmllab.margins.registry import recipe
 
 
+@recipe("arcface_torch")
 def arcface_torch(*, margin_list: Sequence[float] = (1.0, 0.5, 0.0)) -> MarginPolicy:
     """What arcface_torch's CombinedMarginLoss_ does with the ``margin_list`` of its configs.
 

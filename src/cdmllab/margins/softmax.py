@@ -1,8 +1,10 @@
 """Plain softmax: neither embeddings nor class centres are normalised."""
 
 from cdmllab.margins.policy import MarginPolicy
+from cdmllab.margins.registry import register
 
 
+@register("softmax", year=1990)
 class Softmax(MarginPolicy):
     """The logit w.x + b, with lengths and biases left in; the scale is not used.
 

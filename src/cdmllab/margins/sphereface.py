@@ -7,8 +7,10 @@ from torch import Tensor
 
 from cdmllab.geometry import angle
 from cdmllab.margins.policy import Batch, Gradient, MarginPolicy, check_range
+from cdmllab.margins.registry import register
 
 
+@register("sphereface", year=2017)
 class SphereFace(MarginPolicy):
     """psi(theta) = (-1)^k cos(m theta) - 2k, k = floor(m theta / pi) (Liu et al., 2017).
 

@@ -3,8 +3,10 @@
 from cdmllab.margins.angular import BeyondPi
 from cdmllab.margins.arcface import ArcFace
 from cdmllab.margins.policy import Gradient
+from cdmllab.margins.registry import register
 
 
+@register("subcenter_arcface", year=2020)
 class SubcenterArcFace(ArcFace):
     """ArcFace on the largest of K cosines of each identity (Deng et al., "Sub-center ArcFace", 2020).
 

@@ -1,0 +1,145 @@
+"""The losses by name: those of this package, and those that other packages bring."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.margins.policy import MarginPolicy
+
+ENTRY_POINTS = "cdmllab.margins"
+
+_SIZES = ("num_identities", "embedding_dim")  # what a head gives a loss, not the user
+
+P = TypeVar("P", bound=type[MarginPolicy])
+R = TypeVar("R", bound=Callable[..., MarginPolicy])
+
+
+@dataclass(frozen=True)
+class _Loss:
+    build: type[MarginPolicy]
+    year: int
+
+
+_LOSSES: dict[str, _Loss] = {}
+_RECIPES: dict[str, Callable[..., MarginPolicy]] = {}
+
+
+def register(name: str, *, year: int) -> Callable[[P], P]:
+    """Decorate a loss: `create`, presets, tables and widgets then know it by this name.
+
+    A package of your own lists the module of its losses under the entry points ``cdmllab.margins``, and
+    ``cdmllab train`` finds them too::
+
+        [project.entry-points."cdmllab.margins"]
+        mine = "my_package.losses"
+
+    Parameters
+    ----------
+    name : a Python identifier
+    year : of the first publication; tables are in this order
+
+    Raises
+    ------
+    ValueError : the name is no identifier, or another loss has it
+
+    Examples
+    --------
+    >>> from cdmllab import margins
+    >>> @margins.register("halfway", year=2026)
+    ... class Halfway(margins.MarginPolicy):
+    ...     def target(self, target_cos, batch):
+    ...         return target_cos / 2
+    >>> margins.create("halfway")
+    Halfway(no margin)
+    """
+    if not name.isidentifier():
+        raise ValueError(f"a loss is registered by a Python identifier, not {name!r}")
+
+    def decorate(kind: P) -> P:
+        other = _LOSSES.get(name)
+        taken = other.build if other else _RECIPES.get(name)
+        if taken and (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
+            raise ValueError(f"the loss {name!r} is {taken.__module__}.{taken.__qualname__} already")
+        kind.name = name
+        _LOSSES[name] = _Loss(kind, year)
+        return kind
+
+    return decorate
+
+
+def recipe(name: str) -> Callable[[R], R]:
+    """Decorate a function that builds one of the losses from the arguments of other people's code."""
+
+    def decorate(build: R) -> R:
+        _RECIPES[name] = build
+        return build
+
+    return decorate
+
+
+def names() -> tuple[str, ...]:
+    """The losses there are, by the year of publication."""
+    _load_plugins()
+    return tuple(sorted(_LOSSES, key=lambda name: (_LOSSES[name].year, name)))
+
+
+def recipes() -> tuple[str, ...]:
+    """Further names that `create` knows: one of the losses, by the arguments of other people's code."""
+    return tuple(_RECIPES)
+
+
+def builder(name: str) -> Callable[..., MarginPolicy]:
+    """The class of a loss, or the function of a recipe."""
+    known: dict[str, Callable[..., MarginPolicy]] = {**{key: _LOSSES[key].build for key in names()}, **_RECIPES}
+    if name not in known:
+        raise ValueError(f"unknown loss {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
+    return known[name]
+
+
+def options(name: str) -> dict[str, object]:
+    """The options of a loss and their defaults, by name."""
+    parameters = inspect.signature(builder(name)).parameters
+    return {key: p.default for key, p in parameters.items() if key not in _SIZES}
+
+
+def create(
+    name: str, *, num_identities: int | None = None, embedding_dim: int | None = None, **chosen: object
+) -> MarginPolicy:
+    """Build the loss called `name`.
+
+    Parameters
+    ----------
+    name : one of `names()` or `recipes()`
+    num_identities, embedding_dim : passed on to the losses that keep something for every identity
+    chosen : the loss's own options, see `options(name)`
+
+    Raises
+    ------
+    ValueError : unknown name or option (with the nearest known one), or a value out of range
+    """
+    build = builder(name)
+    known = options(name)
+    for key in chosen:
+        if key not in known:
+            raise ValueError(f"{name} has no option {key!r}{did_you_mean(key, known)}; it has: {', '.join(known)}")
+    sizes = {"num_identities": num_identities, "embedding_dim": embedding_dim}
+    wanted = inspect.signature(build).parameters
+    for key, value in sizes.items():
+        if value is None and key in wanted and wanted[key].default is inspect.Parameter.empty:
+            raise ValueError(f"{name} keeps something for every identity: give {key}")
+    return build(**{key: value for key, value in sizes.items() if key in wanted}, **chosen)
+
+
+@cache
+def _load_plugins() -> None:
+    """Import what other packages list as modules of losses, which register themselves."""
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            entry.load()
+        except Exception as error:
+            source = entry.dist.name if entry.dist else entry.value
+            raise CdmlLabError(f"the losses of {source} ({entry.value}) cannot be imported: {error}") from error
