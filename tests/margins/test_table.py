@@ -4,30 +4,10 @@ import torch
 from cdmllab import margins
 from cdmllab.margins import Batch
 
-NAMES = [
-    "softmax",
-    "normface",
-    "sphereface",
-    "cosface",
-    "arcface",
-    "combined",
-    "liarcface",
-    "adacos",
-    "subcenter_arcface",
-    "curricularface",
-    "mv_softmax",
-    "npcface",
-    "magface",
-    "adaface",
-    "elasticface",
-    "kappaface",
-    "cdml",
-]
 
-
-def test_the_table_holds_every_loss_and_each_describes_itself():
-    assert list(margins.names()) == NAMES
-    for name in NAMES:
+def test_every_loss_describes_itself():
+    assert {"softmax", "arcface", "cdml"} <= set(margins.names())
+    for name in margins.names():
         text = margins.create(name, num_identities=10, embedding_dim=4).describe()
         assert text
         assert "\n" not in text
