@@ -125,7 +125,7 @@ def test_without_a_stdout_commands_do_their_work():
         (MemoryError(), "it asks for more memory than there is"),
         (RecursionError("maximum recursion depth exceeded"), "it is nested too deeply"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "it is not UTF-8"),
-        (PermissionError(13, "Permission denied", "a"), "Permission denied"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
         (StopIteration(), "StopIteration"),
         (PanicError("index"), "index (PanicError)"),
         (UnspeakableError(), "UnspeakableError"),
@@ -140,6 +140,14 @@ def test_reading_lets_nothing_out_but_data_errors(error, said):
         raise error
     assert str(caught.value).endswith(said)
     assert caught.value.__cause__ is error
+
+
+def test_a_file_in_a_folder_is_named_rather_than_the_folder():
+    with (
+        pytest.raises(DataError, match=r"^a/c is not a readable thing: Permission denied$"),
+        reading("a", "a readable thing"),
+    ):
+        raise PermissionError(13, "Permission denied", "a/c")
 
 
 def test_reading_keeps_our_own_words_and_interrupts():
