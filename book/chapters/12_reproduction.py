@@ -864,19 +864,19 @@ end = {
     for arm in starts
     for length in ("unit", "field")
 }
-notebook.Table(
+session.Table(
     ["centres start at length", "target angle, degrees", "training accuracy, %", "accuracy, %"],
     [
         [f"{label}; {words}", f"{end[arm, length]['target_angle_deg_p50']:.0f}",
          f"{100 * end[arm, length]['accuracy']:.0f}",
-         notebook.mean_sd(list(first_steps.values("compare", arm.format(length), mild)))]
+         session.mean_sd(list(first_steps.values("compare", arm.format(length), mild)))]
         for arm, label in starts.items()
         for length, words in (("unit", "1"), ("field", "0.226"))
     ],
 )  # fmt: skip
 
 # %%
-notebook.tell(
+session.tell(
     exact_unit_angle=end["exact_{}", "unit"]["target_angle_deg_p50"],
     exact_field_angle=end["exact_{}", "field"]["target_angle_deg_p50"],
     warm_angle=end["exact_{}_warmup", "unit"]["target_angle_deg_p50"],
