@@ -881,7 +881,8 @@ session.tell(
     exact_field_angle=end["exact_{}", "field"]["target_angle_deg_p50"],
     warm_angle=end["exact_{}_warmup", "unit"]["target_angle_deg_p50"],
     warm_right=100 * end["exact_{}_warmup", "unit"]["accuracy"],
-    warm_lab=100 * first_steps.values("compare", "exact_unit_warmup", mild).mean(),
+    warm_lab=100
+    * first_steps.values("compare", "exact_unit_warmup", mild).mean(),
     slow_angle=end["exact_{}_slow", "unit"]["target_angle_deg_p50"],
     slow_lab=100 * first_steps.values("compare", "exact_unit_slow", mild).mean(),
     exact_lab=100 * first_steps.values("compare", "exact_unit", mild).mean(),
