@@ -856,38 +856,35 @@ starts = {
     "through_{}": "ArcFace, straight through",
     "cosface_{}": "CosFace",
 }
-end = {
-    (arm, length): {
-        key: first_steps.curve("compare", arm.format(length), key)[1][-1]
-        for key in ("target_angle_deg_p50", "accuracy")
-    }
-    for arm in starts
-    for length in ("unit", "field")
-}
+lengths = {"unit": "1", "field": "0.226"}
+of_starts = [arm.format(length) for arm in starts for length in lengths]
+angle, right = (
+    {arm: first_steps.curve("compare", arm, key)[1][-1] for arm in of_starts}
+    for key in ("target_angle_deg_p50", "accuracy")
+)
+judged = {arm: first_steps.values("compare", arm, mild) for arm in of_starts}
 session.Table(
     ["centres start at length", "target angle, degrees", "training accuracy, %", "accuracy, %"],
     [
-        [f"{label}; {words}", f"{end[arm, length]['target_angle_deg_p50']:.0f}",
-         f"{100 * end[arm, length]['accuracy']:.0f}",
-         session.mean_sd(list(first_steps.values("compare", arm.format(length), mild)))]
-        for arm, label in starts.items()
-        for length, words in (("unit", "1"), ("field", "0.226"))
+        [f"{label}; {words}", f"{angle[arm]:.0f}", f"{100 * right[arm]:.0f}", session.mean_sd(list(judged[arm]))]
+        for start, label in starts.items()
+        for length, words in lengths.items()
+        for arm in [start.format(length)]
     ],
 )  # fmt: skip
 
 # %%
 session.tell(
-    exact_unit_angle=end["exact_{}", "unit"]["target_angle_deg_p50"],
-    exact_field_angle=end["exact_{}", "field"]["target_angle_deg_p50"],
-    warm_angle=end["exact_{}_warmup", "unit"]["target_angle_deg_p50"],
-    warm_right=100 * end["exact_{}_warmup", "unit"]["accuracy"],
-    warm_lab=100
-    * first_steps.values("compare", "exact_unit_warmup", mild).mean(),
-    slow_angle=end["exact_{}_slow", "unit"]["target_angle_deg_p50"],
-    slow_lab=100 * first_steps.values("compare", "exact_unit_slow", mild).mean(),
-    exact_lab=100 * first_steps.values("compare", "exact_unit", mild).mean(),
-    through_lab=100 * first_steps.values("compare", "through_unit", mild).mean(),
-    cosface_lab=100 * first_steps.values("compare", "cosface_unit", mild).mean(),
+    exact_unit_angle=angle["exact_unit"],
+    exact_field_angle=angle["exact_field"],
+    warm_angle=angle["exact_unit_warmup"],
+    warm_right=100 * right["exact_unit_warmup"],
+    warm_lab=100 * judged["exact_unit_warmup"].mean(),
+    slow_angle=angle["exact_unit_slow"],
+    slow_lab=100 * judged["exact_unit_slow"].mean(),
+    exact_lab=100 * judged["exact_unit"].mean(),
+    through_lab=100 * judged["through_unit"].mean(),
+    cosface_lab=100 * judged["cosface_unit"].mean(),
 )
 
 # %% [markdown]

@@ -11,7 +11,7 @@ from cdmllab import backbones
 
 OPTIONS = {"r18_lite": {"width": 16, "embedding_dim": 16, "size": 32}, "lightweight": {"embedding_dim": 16, "size": 32},
            "small": {"width": 16, "embedding_dim": 16},
-           "ir_18": {"width": 4, "embedding_dim": 16, "size": 32, "dropout": 0.0}}  # fmt: skip
+           "ir_18": {"width": 16, "embedding_dim": 16, "size": 32, "dropout": 0.0}}  # fmt: skip
 # Of the embeddings, relative to their length: rounding of sums; 8 and 11 bits of mantissa through 20 layers.
 TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-2, "float16": 5e-3}
 
@@ -147,6 +147,14 @@ def test_speed_up_without_options_undoes_the_last_one():
 def test_nonsense_is_refused(options, said):
     with pytest.raises(ValueError, match=said):
         backbones.create("small").speed_up(**options)
+
+
+@pytest.mark.parametrize(("width", "kept"), [(15, False), (16, True)])
+def test_channels_come_last_unless_the_network_is_too_narrow(width, kept):
+    net = backbones.create("small", width=width).speed_up(channels_last=True)
+    kernels = [p for p in net.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1]
+    assert kernels
+    assert all(p.is_contiguous(memory_format=torch.channels_last) == kept for p in kernels)
 
 
 def test_narrow_networks_get_the_gradients_of_wider_arithmetic():

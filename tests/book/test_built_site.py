@@ -57,7 +57,7 @@ def visits(request, open_page, pages) -> list[Visit]:
                 undrawn=page.locator("article img[src$='.svg']").count(),
                 labels=drawings.evaluate_all("all => all.map((e) => e.ariaLabel)"),
                 ids=page.evaluate("[...document.querySelectorAll('svg.cdml-figure [id]')].map(e => e.id)"),
-                faults=faults(page, None if theme == "dark" else ["color-contrast"]),  # the tree is the same
+                faults=faults(page),
             )
         seen.append(visit)
     return seen

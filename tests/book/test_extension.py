@@ -65,7 +65,7 @@ def other_pages(build_miniature):
     folder, warnings = build_miniature(
         page=f"# Widgets\n\n{wrong}", two=f"# Figures\n\n{FIGURES}", glued=f"# Text\n\n{FORMULAS}\n\n{TABLE}"
     )
-    return folder, [line for line in warnings.splitlines() if "WARNING" in line]
+    return folder, [line for line in warnings.splitlines() if re.search("WARNING|ERROR|CRITICAL", line)]
 
 
 def test_only_the_pages_with_faults_are_warned_of(other_pages):

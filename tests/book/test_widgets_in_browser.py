@@ -56,9 +56,9 @@ def test_widget_begins_as_the_package_says(open_page, widget_page, name):
 
 
 @each_widget
-def test_mouse_moves_the_widget(open_page, all_widgets, name):
+def test_mouse_moves_the_widget(open_page, widget_page, name):
     css, values = HANDLES[name]
-    with open_page(all_widgets) as page:
+    with open_page(widget_page) as page:
         before = twin(page, name)
         drag(page, widget(page, name).locator(css), 90)
         assert values <= changed(before, twin(page, name))
@@ -70,9 +70,9 @@ def test_mouse_moves_the_widget(open_page, all_widgets, name):
 
 
 @each_widget
-def test_finger_moves_the_widget(open_page, all_widgets, name):
+def test_finger_moves_the_widget(open_page, widget_page, name):
     css, values = HANDLES[name]
-    with open_page(all_widgets, width=390, height=844, touch=True) as page:
+    with open_page(widget_page, width=390, height=844, touch=True) as page:
         before = twin(page, name)
         swipe(page, widget(page, name).locator(css), 64)
         assert values <= changed(before, twin(page, name))
@@ -123,8 +123,8 @@ def test_mouse_moves_every_slider(open_page, all_widgets, name):
 
 
 @each_widget
-def test_keyboard_moves_every_control(open_page, all_widgets, name):
-    with open_page(all_widgets) as page:
+def test_keyboard_moves_every_control(open_page, widget_page, name):
+    with open_page(widget_page) as page:
         place = widget(page, name)
         moved = 0
         for control in place.locator("input:visible, select:visible, .cdw-chip input").all():

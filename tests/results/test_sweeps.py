@@ -95,7 +95,7 @@ def test_a_difference_is_paired_by_seed(recorded):
 
 def test_detectable_differences_are_detected_four_times_in_five():
     rng, n = np.random.default_rng(0), 10
-    differences = rng.standard_normal((1500, n))
+    differences = rng.standard_normal((4000, n))
     detectable = np.mean([paired(row, np.zeros(n)).detectable / row.std(ddof=1) for row in differences[:5]])
     seen = [paired(row + detectable, np.zeros(n)).p < 0.05 for row in differences]
     assert np.mean(seen) == pytest.approx(0.8, abs=0.06)

@@ -132,7 +132,7 @@ def test_a_second_signal_does_not_spoil_the_record(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_stops_a_training_and_it_goes_on(tmp_path, number):
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**PLAIN, "epochs": 20}))
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**PLAIN, "epochs": 40}))
     environment = {**os.environ, "CDMLLAB_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "cdmllab", "train", str(tmp_path / "own.yaml")]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
