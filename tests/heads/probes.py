@@ -3,15 +3,18 @@
 from itertools import combinations, product
 
 import torch
+import torch.nn.functional as F
 from tests.heads.variants import data
+from torch import nn
 
 from cdmllab.heads import BlockedHead, DenseHead, ShardedHead
 from cdmllab.margins import MarginPolicy
 
 STATISTICS = ("hardest_negative", "hard_negative_mean", "negative_partition")
 SUBSETS = [subset for size in range(4) for subset in combinations(STATISTICS, size)]
-# statistics x changes_negatives x sets_scale x centres_per_identity
-COMBINATIONS = list(product(SUBSETS, (False, True), (False, True), (1, 2)))
+REDUCTIONS = ("logsumexp", "sum")
+# statistics x changes_negatives x sets_scale x centres_per_identity x reduction
+COMBINATIONS = list(product(SUBSETS, (False, True), (False, True), (1, 2), REDUCTIONS))
 HEADS = {"dense": DenseHead, "blocked": BlockedHead, "sharded": ShardedHead}
 SCALE = 8.0
 
@@ -19,8 +22,11 @@ SCALE = 8.0
 class Probe(MarginPolicy):
     """Uses all that it asks for, and notes down what it observes."""
 
-    def __init__(self, statistics, changes_negatives, centres_per_identity):
+    def __init__(self, statistics, changes_negatives, centres_per_identity, reduction):
         super().__init__()
+        self.reduction = reduction
+        if changes_negatives or reduction == "sum":
+            self.offset = nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
         self.statistics, self.changes_negatives = statistics, changes_negatives
         self.centres_per_identity = centres_per_identity
         self.register_buffer("level", torch.zeros((), dtype=torch.float64))
@@ -49,7 +55,15 @@ class Probe(MarginPolicy):
     def negatives(self, cosines, batch):
         if not self.changes_negatives:
             return cosines
-        return 0.9 * cosines + 0.2 * cosines.square() + 0.1 * self.level
+        return 0.9 * cosines + 0.2 * self.offset * cosines.square() + 0.1 * self.level
+
+    def negative_loss(self, logits):
+        return F.softplus(logits - self.offset)
+
+    def sample_loss(self, positive_logit, negatives):
+        if self.reduction == "sum":
+            return F.softplus(self.offset - positive_logit) + 0.5 * negatives
+        return super().sample_loss(positive_logit, negatives)
 
 
 class ScalingProbe(Probe):
@@ -61,8 +75,8 @@ class ScalingProbe(Probe):
 
 def probe_head(backend, combination, c, d=5, **options):
     """A head with the policy of a combination; the same class centres for all backends."""
-    statistics, changes, scales, k = combination
-    policy = (ScalingProbe if scales else Probe)(statistics, changes, k)
+    statistics, changes, scales, k, reduction = combination
+    policy = (ScalingProbe if scales else Probe)(statistics, changes, k, reduction)
     if backend != "dense":
         options = {"block": 4, **options}
     size = {"embedding_dim": d, "num_identities": c, "scale": SCALE}

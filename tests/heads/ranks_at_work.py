@@ -14,7 +14,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
 from cdmllab import heads
-from cdmllab.heads.sharded import SHARDED
 from cdmllab.training import checkpoint
 
 IDENTITIES = 10  # 5 + 5, or 4 + 4 + 2
@@ -255,7 +254,7 @@ def resumed(rank, size, folder):
 def norms(rank, size, folder):
     head = make("softmax", "sharded", IDENTITIES)
     gradients(head, *(part(values, rank, size) for values in batch()))
-    whole = [head.whole(getattr(head, name).grad) for name in SHARDED]
+    whole = [head.whole(value.grad) for value in head.sharded_parameters().values()]
     return nn.utils.get_total_norm(whole).full_tensor(), [tuple(tensor.shape) for tensor in whole]
 
 

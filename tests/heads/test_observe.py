@@ -33,7 +33,7 @@ def expected(head, x, y, scale):
 @pytest.mark.parametrize("backend", ["dense", "blocked", "sharded"])
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
 def test_observe_comes_once_a_batch_with_the_statistics_asked_for(combination, backend):
-    statistics, changes, _, _ = combination
+    statistics, changes, *_ = combination
     x, y = batch()
     kept = y != -1
     head = probe_head(backend, combination, C)

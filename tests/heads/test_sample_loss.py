@@ -5,7 +5,7 @@ import torch
 from tests import oracles
 from tests.heads.variants import data, gradients, make
 
-from cdmllab.heads import negatives
+from cdmllab.heads import _blockwise_softmax
 
 BACKENDS = ["dense", "blocked", "sharded"]
 LOSSES = ["arcface", "magface", "curricularface", "cdml", "adacos", "subcenter_arcface"]
@@ -127,11 +127,11 @@ def test_the_rest_of_the_output_is_detached(backend):
 
 @pytest.mark.parametrize("backend", ["blocked", "sharded"])
 def test_loss_and_sample_losses_together_take_one_walk_each_way(backend, monkeypatch):
-    walks = []
-    original = negatives.blocks
-    monkeypatch.setattr(negatives, "blocks", lambda *args: (walks.append(0), original(*args))[1])
+    passes = []
+    original = _blockwise_softmax.blocks
+    monkeypatch.setattr(_blockwise_softmax, "blocks", lambda *args: (passes.append(0), original(*args))[1])
     x, y = data()
     out = make("cdml", backend, easiness="gap")(x.requires_grad_(), y)
-    assert len(walks) == 1
+    assert len(passes) == 1
     (out.loss + (WEIGHTS * out.sample_loss).sum()).backward()
-    assert len(walks) == 2
+    assert len(passes) == 2

@@ -11,8 +11,9 @@ from tests.heads.variants import IDS, VARIANTS, data, gradients, make
 
 from cdmllab import heads
 from cdmllab.heads._sampling import BLOCK, drawn
-from cdmllab.heads.sharded import SHARDED
 from cdmllab.training import checkpoint
+
+SHARDED = {"centres", "bias"}
 
 C = work.IDENTITIES
 SIZES = [2, 3]

@@ -1,4 +1,4 @@
-"""The command line: `cdmllab --help`. Each group of commands lives beside its modules."""
+"""The command line: `cdmllab --help`. One module for each group of commands."""
 
 import os
 import signal
@@ -11,14 +11,7 @@ from typer.core import TyperGroup
 from cdmllab import __version__
 from cdmllab._util import failures, processes
 from cdmllab._util.processes import print_anything
-from cdmllab.cli import data
-from cdmllab.cli.bench import bench
-from cdmllab.cli.book import app as book
-from cdmllab.cli.evaluate import evaluate
-from cdmllab.cli.export import export, weights
-from cdmllab.cli.results import app as results
-from cdmllab.cli.sweep import sweep
-from cdmllab.cli.train import presets, train
+from cdmllab.cli import bench, book, data, evaluate, export, results, sweep, train
 
 # torch asks the system for huge pages, if told so before it first allocates: steps on a CPU take a fifth less time or
 # better, and the numbers are the same. Processes that a command starts inherit it.
@@ -57,18 +50,18 @@ class _Sentences(TyperGroup):
 
 
 app = typer.Typer(cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-app.add_typer(book, name="book")
+app.add_typer(book.app, name="book")
 app.command()(data.pack)
 app.command()(data.inspect)
 app.command("unpickle")(data.convert)
-app.command()(train)
-app.command()(presets)
-app.command()(sweep)
-app.command()(evaluate)
-app.add_typer(results, name="results")
-app.add_typer(weights, name="weights")
-app.command()(export)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
+app.command()(train.train)
+app.command()(train.presets)
+app.command()(sweep.sweep)
+app.command()(evaluate.evaluate)
+app.add_typer(results.app, name="results")
+app.add_typer(export.weights, name="weights")
+app.command()(export.export)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench.bench)
 
 
 def _show_version(wanted: bool) -> None:
@@ -85,7 +78,3 @@ def main(
     ] = False,
 ) -> None:
     """CDML Lab: margin losses for face recognition, as a book and a package."""
-
-
-if __name__ == "__main__":
-    app()

@@ -1,23 +1,22 @@
 """Margin heads: class centres plus a loss, ready to train with."""
 
 import inspect
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from cdmllab import margins
 from cdmllab.heads.base import CentreInit, MarginHead
 from cdmllab.heads.blocked import BlockedHead
 from cdmllab.heads.checkpoint import momenta, sharded_state_dict
 from cdmllab.heads.dense import DenseHead
+from cdmllab.heads.head import Head
 from cdmllab.heads.output import HeadOutput
 from cdmllab.heads.sharded import ShardedHead
 from cdmllab.margins import MarginPolicy
 
-if TYPE_CHECKING:
-    from cdmllab.heads.pair_losses import PairHead
-
 __all__ = [
     "BlockedHead",
     "DenseHead",
+    "Head",
     "HeadOutput",
     "MarginHead",
     "ShardedHead",
@@ -52,7 +51,7 @@ def create(
     sample_rate: float = 1.0,
     sample_seed: int = 0,
     **policy: object,
-) -> "MarginHead | PairHead":
+) -> Head:
     """Build a head with a loss, by its name or as it is.
 
     Parameters

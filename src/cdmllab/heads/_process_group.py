@@ -181,29 +181,33 @@ def shared(ranks: Ranks, *values: Tensor) -> tuple[Tensor, ...]:
 class Combined(torch.autograd.Function):
     """What the ranks found out about the negatives of the same samples, put together; and its gradient, shared out.
 
-    d log(sum_r exp(p_r)) / d p_r = exp(p_r - p). The target cosine is the holder's, the hardest
-    negative belongs to the rank that has it (if several have, to each in part).
+    d log(sum_r exp(n_r)) / d n_r = exp(n_r - n); where the negatives' losses are added up, 1. The
+    target cosine is the holder's, the hardest negative belongs to the rank that has it (if several
+    have, to each in part).
     """
 
     @staticmethod
     def forward(
         ctx: Any,
-        partition: Tensor,
+        reduced: Tensor,
         target: Tensor,
         hardest: Tensor,
         hard_sum: Tensor,
         hard_count: Tensor,
         here: Tensor,
+        sums: bool,
         ranks: Ranks,
     ) -> tuple[Tensor, ...]:
-        highest, hardest_of_all = ranks.largest(torch.stack([partition, hardest]))
+        highest, hardest_of_all = ranks.largest(torch.stack([reduced, hardest]))
         shift = highest.nan_to_num(neginf=0.0)  # a draw may hold nothing but the own class
+        part = reduced if sums else torch.exp(reduced - shift)
         has_it = (hardest == hardest_of_all).to(hardest.dtype)
-        total, holders, hard_sum, hard_count = ranks.total(
-            torch.stack([torch.exp(partition - shift), has_it, hard_sum, hard_count])
-        )
-        whole = total.log() + shift
-        share = torch.where(total > 0.0, torch.exp(partition - whole), 0.0)
+        total, holders, hard_sum, hard_count = ranks.total(torch.stack([part, has_it, hard_sum, hard_count]))
+        if sums:
+            whole, share = total, torch.ones_like(total)
+        else:
+            whole = total.log() + shift
+            share = torch.where(total > 0.0, torch.exp(reduced - whole), 0.0)
         ctx.save_for_backward(share, here, has_it / holders)
         ctx.mark_non_differentiable(hard_sum, hard_count)
         return whole, target.clone(), hardest_of_all, hard_sum, hard_count
@@ -212,4 +216,4 @@ class Combined(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         share, here, part = ctx.saved_tensors
-        return grads[0] * share, grads[1] * here, grads[2] * part, None, None, None, None
+        return grads[0] * share, grads[1] * here, grads[2] * part, None, None, None, None, None

@@ -10,13 +10,14 @@ from cdmllab.geometry import cosine, unit
 from cdmllab.heads.checks import (
     IGNORE,
     Centres,
-    Checked,
+    Samples,
     as_usual,
     check_batch,
     check_embeddings,
     check_policy,
     rescued,
 )
+from cdmllab.heads.head import Head
 from cdmllab.heads.output import HeadOutput, Seen, Started
 from cdmllab.margins import MarginPolicy
 from cdmllab.margins.policy import check_choice, check_range
@@ -24,7 +25,7 @@ from cdmllab.margins.policy import check_choice, check_range
 CentreInit = Literal["unit", "normal_0.01"]
 
 
-class MarginHead(nn.Module):
+class MarginHead(Head):
     """Class centres and a margin policy: embeddings and labels in, a loss out.
 
     Parameters
@@ -140,32 +141,30 @@ class MarginHead(nn.Module):
         with torch.autocast(self.centres.device.type, enabled=False):
             return self._output(*self._checked(embeddings, labels, known_easiness))
 
-    def _checked(self, embeddings: Tensor, labels: Any, known_easiness: Any) -> tuple[Checked, Centres]:
+    def _checked(self, embeddings: Tensor, labels: Any, known_easiness: Any) -> tuple[Samples, Centres]:
         dtype = check_embeddings(embeddings, self.embedding_dim, self.centres.device)
         centres, usual = as_usual(self.centres, self.bias, dtype, self.policy.uses_cosine)
-        checked, all_usual = check_batch(embeddings, labels, known_easiness, self.num_identities, usual)
-        return checked, centres if all_usual else rescued(centres, self.identities_here)
+        samples, all_usual = check_batch(embeddings, labels, known_easiness, self.num_identities, usual)
+        return samples, centres if all_usual else rescued(centres, self.identities_here)
 
     @property
     def identities_here(self) -> range:
         """The identities whose class centres are in `centres`."""
         return range(self.num_identities)
 
-    def _output(self, checked: Checked, centres: Centres) -> HeadOutput:
-        labels, known = checked.labels, checked.known_easiness
-        kept = labels != IGNORE if checked.some_ignored else slice(None)
-        known = None if known is None else known[kept]
-        sample_loss, seen = self.losses(checked.embeddings[kept], labels[kept], known, centres)
+    def _output(self, samples: Samples, centres: Centres) -> HeadOutput:
+        sample_loss, seen = self.losses(samples.kept(), centres)
         extra = self.policy.regulariser(seen.batch)
         if extra is not None:
             sample_loss = sample_loss + extra
         easiness = self.policy.easiness(seen.batch)
+        labels = samples.labels
 
         def spread(values: Tensor) -> Tensor:
             if len(values) == len(labels):
                 return values
             full = values.new_full((len(labels), *values.shape[1:]), torch.nan)
-            full[kept] = values
+            full[labels != IGNORE] = values
             return full
 
         return HeadOutput(
@@ -177,23 +176,16 @@ class MarginHead(nn.Module):
             logits=None if seen.logits is None else spread(seen.logits),
         )
 
-    def losses(
-        self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None, centres: Centres
-    ) -> tuple[Tensor, Seen]:
+    def losses(self, samples: Samples, centres: Centres) -> tuple[Tensor, Seen]:
         """Loss of each of n samples, none ignored, and what was seen on the way.
 
         Here alone is decided when a policy observes a training batch: once, before its `target` and
         its scale are asked for, and with the statistics that it wants. A policy that changes
         negatives observes before any negative is looked at, and so without statistics. A policy
         that sets the scale by its statistics costs a second look at the negatives.
-
-        Parameters
-        ----------
-        embeddings, labels, known_easiness : shapes (n, d), (n,), (n,)
-        centres : the class centres to use
         """
         policy = self.policy
-        started = self._start(embeddings, labels, known_easiness, centres)
+        started = self._start(samples, centres)
         afterwards = bool(policy.statistics) and not policy.changes_negatives
         if self.training and (policy.sets_scale or not afterwards):
             with torch.no_grad():
@@ -202,18 +194,21 @@ class MarginHead(nn.Module):
         if self.training and afterwards and not policy.sets_scale:
             with torch.no_grad():
                 policy.observe(seen.batch)
-        return self._sample_losses(started, seen), seen
+        return policy.sample_loss(self._positive_logit(started, seen), seen.negatives), seen
 
-    def _start(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None, centres: Centres) -> Started:
+    def _positive_logit(self, started: Started, seen: Seen) -> Tensor:
+        """The logit of each positive centre after the margin, shape (n,)."""
+        if not self.policy.uses_cosine:
+            return seen.target
+        scale = self.policy.current_scale(self.scale).to(seen.target.dtype)
+        return scale * self.policy.margined(seen.target, seen.batch)
+
+    def _start(self, samples: Samples, centres: Centres) -> Started:
         """The batch without statistics."""
         raise NotImplementedError
 
     def _look(self, started: Started, keep: bool) -> Seen:
         """Find out about the negatives, at the scale of now; the logits only with `keep`."""
-        raise NotImplementedError
-
-    def _sample_losses(self, started: Started, seen: Seen) -> Tensor:
-        """Cross entropy of each sample, shape (n,)."""
         raise NotImplementedError
 
     def logits(self, embeddings: Tensor) -> Tensor:
@@ -232,6 +227,16 @@ class MarginHead(nn.Module):
             cosines = cosine(x, rows).unflatten(1, (len(rows) // k, k)).amax(dim=2)
             scaled: Tensor = self.policy.current_scale(self.scale).to(dtype) * cosines
             return scaled
+
+    @torch.no_grad()
+    def directions(self) -> Tensor:
+        """The class centres at length 1, shape (c, K, d), detached; of a sharded head those held here."""
+        return self.whole(unit(self.centres.detach()))
+
+    def whole(self, part: Tensor) -> Tensor:
+        """Class centres as (c, K, d), a bias as it is; a view."""
+        k = self.policy.centres_per_identity
+        return part if part.ndim == 1 else part.view(-1, k, self.embedding_dim)
 
     @torch.no_grad()
     def nearest(self, embeddings: Tensor, block: int = 8192) -> Tensor:

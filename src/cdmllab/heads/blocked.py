@@ -1,25 +1,24 @@
 """The fast head: the loss and gradients of the dense one, a block of class centres at a time.
 
-For sample i with target logit z_y the loss is ``log(exp(z_y) + Z_i) - z_y``, where Z_i sums the exponentials of
-all *other* logits. Only Z needs the b x c matrix, and `cdmllab.heads._blockwise_softmax` goes over it in blocks.
-All else, the margin included, is a handful of tensors of shape (b,) and stays with autograd: a loss is written once
-for both heads.
+For sample i with positive logit z_y a softmax loss is ``log(exp(z_y) + exp(N_i)) - z_y``, where N_i
+is the logarithm of the sum of the exponentials of all *other* logits. Only N needs the b x c matrix,
+and `cdmllab.heads._blockwise_softmax` goes over it in blocks. All else, the margin included, is a
+handful of tensors of shape (b,) and stays with autograd: a loss is written once for both heads.
 """
 
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cdmllab.geometry import unit
-from cdmllab.heads._blockwise_softmax import Walk
+from cdmllab.heads._blocks import Plan
+from cdmllab.heads._blockwise_softmax import Negatives, negatives
 from cdmllab.heads._kernels import PLAIN
-from cdmllab.heads._kernels import compiled as compiled_parts
+from cdmllab.heads._kernels import compiled as compiled_kernels
 from cdmllab.heads.base import MarginHead
-from cdmllab.heads.checks import Centres
-from cdmllab.heads.negatives import Negatives, negatives
+from cdmllab.heads.checks import Centres, Samples
 from cdmllab.heads.output import Seen, Started
 from cdmllab.margins import Batch, MarginPolicy
 
@@ -30,7 +29,7 @@ class Work(NamedTuple):
     """What the blocked head goes on with."""
 
     x: Tensor  # [n, d] unit embeddings; for plain softmax as they are
-    own: Tensor  # [n] row of the positive centre, -1 where it is not here
+    positive: Tensor  # [n] row of the positive centre, -1 where it is not here
     centres: Centres
 
 
@@ -46,7 +45,7 @@ class BlockedHead(MarginHead):
     """
 
     backend = "blocked"
-    holds_all = True  # every sample's own class centre is here
+    holds_all = True  # every sample's positive centre is here
 
     def __init__(
         self,
@@ -64,17 +63,19 @@ class BlockedHead(MarginHead):
             raise ValueError(f"products must be 'float32' or 'bfloat16', got {products!r}")
         self.block, self.products, self.compiled = block, products, compiled
 
-    def _start(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None, centres: Centres) -> Started:
+    def _start(self, samples: Samples, centres: Centres) -> Started:
+        embeddings, labels = samples.embeddings, samples.labels
         x = unit(embeddings) if self.policy.uses_cosine else embeddings
         directions = x.detach() if self.policy.uses_cosine else unit(embeddings.detach())
-        target_cos, own = self._own(directions, labels)
+        target_cos, positive = self._positive(directions, labels)
         progress, lengths = self._number("progress", self.progress), embeddings.norm(dim=1)
-        batch = Batch(labels, target_cos, lengths, progress, directions, known_easiness)
-        return Started(batch, Work(x, own, centres))
+        known = samples.known_easiness
+        batch = Batch(labels, target_cos, lengths, progress, directions, known)
+        return Started(batch, Work(x, positive, centres))
 
     def _look(self, started: Started, keep: bool) -> Seen:
         policy, batch = self.policy, started.batch
-        found, logits = self._walk(started, keep, policy.changes_negatives)
+        found, logits = self._reduce(started, keep)
         if policy.uses_cosine:
             batch = replace(batch, target_cos=found.target)
         if "hardest_negative" in policy.statistics:
@@ -83,41 +84,43 @@ class BlockedHead(MarginHead):
             batch = replace(batch, hard_negative_mean=found.hard_mean)
         if "negative_partition" in policy.statistics:
             plain = found
-            if policy.changes_negatives:  # what was summed up are the changed ones
+            if policy.changes_negatives or policy.reduction != "logsumexp":
                 with torch.no_grad():
-                    plain, _ = self._walk(started, keep=False, changes=False)
-            batch = replace(batch, negative_partition=plain.partition.detach())
-        return Seen(batch, found, logits)
+                    plain, _ = self._reduce(started, plainly=True)
+            batch = replace(batch, negative_partition=plain.reduced.detach())
+        return Seen(batch, found.target, found.reduced, logits)
 
-    def _sample_losses(self, started: Started, seen: Seen) -> Tensor:
-        found: Negatives = seen.found
-        margined = found.target
-        if self.policy.uses_cosine:
-            scale = self.policy.current_scale(self.scale).to(margined.dtype)
-            margined = scale * self.policy.margined(margined, seen.batch)
-        # log(e^own + e^partition) - own; the threshold is where e^-x no longer counts, in float64 either.
-        return F.softplus(found.partition - margined, threshold=40.0)
-
-    def _walk(self, started: Started, keep: bool, changes: bool) -> tuple[Negatives, Tensor | None]:
-        """What the negatives add up to, changed or not, and, with `keep`, the plain logits [n, c]."""
-        batch, (x, own, centres) = started
-        target = batch.target_cos if centres.bias is None else own_logit(x, centres.rows, centres.bias, own)
+    def _reduce(self, started: Started, keep: bool = False, plainly: bool = False) -> tuple[Negatives, Tensor | None]:
+        """The negatives, reduced as the policy wants it or `plainly`; with `keep`, the logits [n, c]."""
+        batch, (x, positive, centres) = started
+        target = batch.target_cos
+        if centres.bias is not None:
+            target = positive_logit(x, centres.rows, centres.bias, positive)
         logits = x.new_empty(len(x), self.num_identities) if keep else None
         scale = self.policy.current_scale(self.scale).to(x.dtype)
-        walk = self._way(target, batch, own, centres, logits, changes)
-        return negatives(x, centres.rows, centres.bias, scale, walk), logits
+        plan = self._plan(target, batch, positive, centres, logits, plainly)
+        learnt = tuple(self.policy.parameters())
+        return negatives(x, centres.rows, centres.bias, scale, learnt, plan), logits
 
-    def _way(
-        self, target: Tensor, batch: Batch, own: Tensor, centres: Centres, logits: Tensor | None, changes: bool
-    ) -> Walk:
+    def _plan(
+        self,
+        target: Tensor,
+        batch: Batch,
+        positive: Tensor,
+        centres: Centres,
+        logits: Tensor | None,
+        plainly: bool,
+    ) -> Plan:
         device, dtype, lengths = target.device.type, target.dtype, centres.lengths
+        changes = self.policy.changes_negatives and not plainly
         wanted = device == "cuda" if self.compiled is None else self.compiled
-        return Walk(
+        return Plan(
             policy=self.policy.as_now() if changes else self.policy,
             changes=changes,
-            rows=batch,
+            sums=self.policy.reduction == "sum" and not plainly,
+            batch=batch,
             target=target,
-            own=own,
+            positive=positive,
             holds_all=self.holds_all,
             inverse=None if lengths is None else torch.where(lengths > 0.0, lengths.reciprocal(), 0.0),
             scale=self._number("scale", self.policy.current_scale(self.scale)),
@@ -125,12 +128,12 @@ class BlockedHead(MarginHead):
             block=self.block or max(CELLS.get(device, CELLS["cpu"]) // max(len(target), 1), 1),
             products=dtype if self.products == "float32" else torch.bfloat16,
             logits=logits,
-            parts=compiled_parts(device) if wanted else PLAIN,
+            kernels=compiled_kernels(device) if wanted else PLAIN,
         )
 
     @torch.no_grad()
-    def _own(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine to the own class centre, the nearest of K, and its row; apart from the blocks and always wide."""
+    def _positive(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine to the positive centre, the nearest of K, and its row; always in wide products."""
         k = self.policy.centres_per_identity
         own = self.centres.to(directions.dtype).unflatten(0, (-1, k))[labels]  # [n, K, d]
         nearest = torch.linalg.vecdot(directions.unsqueeze(1), unit(own)).max(dim=1)
@@ -138,7 +141,7 @@ class BlockedHead(MarginHead):
 
 
 @torch.no_grad()
-def own_logit(x: Tensor, centres: Tensor, bias: Tensor, own: Tensor) -> Tensor:
-    """Plain softmax's logit of the own class: x of shape (n, d), own centres' rows (n,) to (n,)."""
-    logit: Tensor = torch.linalg.vecdot(x, centres[own]) + bias[own]
+def positive_logit(x: Tensor, centres: Tensor, bias: Tensor, positive: Tensor) -> Tensor:
+    """Plain softmax's logit of the positive centres: (n, d) and their rows (n,) to (n,)."""
+    logit: Tensor = torch.linalg.vecdot(x, centres[positive]) + bias[positive]
     return logit

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from cdmllab.heads.base import MarginHead
-from cdmllab.heads.sharded import SHARDED, ShardedHead
+from cdmllab.heads.head import Head
 
 
-def sharded_state_dict(head: MarginHead, optimiser: SGD | None = None) -> dict[str, Tensor]:
+def sharded_state_dict(head: Head, optimiser: SGD | None = None) -> dict[str, Tensor]:
     """Views of everything a head (and its momentum) has learnt, to save from and to load into.
 
     ``checkpoint.write(folder, {"head": sharded_state_dict(head, optimiser)})`` writes it, each
@@ -37,9 +36,13 @@ def sharded_state_dict(head: MarginHead, optimiser: SGD | None = None) -> dict[s
     ------
     ValueError : SGD with dampening, which treats a first step differently
     """
-    state = {name: _whole(head, value) if name in SHARDED else value for name, value in head.state_dict().items()}
+
+    def whole(name: str, value: Tensor) -> Tensor:
+        return head.whole(value) if name in ("centres", "bias") else value
+
+    state = {name: whole(name, value) for name, value in head.state_dict().items()}
     for name, momentum in momenta(head, optimiser) if optimiser is not None else ():
-        state[f"momentum.{name}"] = _whole(head, momentum) if name in SHARDED else momentum
+        state[f"momentum.{name}"] = whole(name, momentum)
     return state
 
 
@@ -60,9 +63,3 @@ def momenta(module: nn.Module, optimiser: SGD) -> Iterator[tuple[str, Tensor]]:
             if kept.get("momentum_buffer") is None:
                 kept["momentum_buffer"] = torch.zeros_like(parameter)
             yield names[parameter], kept["momentum_buffer"]
-
-
-def _whole(head: MarginHead, part: Tensor) -> Tensor:
-    if isinstance(head, ShardedHead):
-        return head.whole(part)
-    return part if part.ndim == 1 else part.unflatten(0, (head.num_identities, -1))

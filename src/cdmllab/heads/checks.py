@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cdmllab.geometry import unit
-from cdmllab.margins.policy import MarginPolicy, Statistic
+from cdmllab.margins.policy import MarginPolicy, Reduction, Statistic, check_choice
 
 IGNORE = -1
 
@@ -21,13 +21,21 @@ class Centres(NamedTuple):
     lengths: Tensor | None  # [c K] of the rows, without a gradient; None for plain softmax
 
 
-class Checked(NamedTuple):
-    """A batch that may be computed with."""
+class Samples(NamedTuple):
+    """A checked batch."""
 
     embeddings: Tensor  # [b, d] float32 or float64
     labels: Tensor  # [b] int64
     known_easiness: Tensor | None  # [b]
-    some_ignored: bool
+    some_ignored: bool  # whether some labels may be IGNORE
+
+    def kept(self) -> "Samples":
+        """Those that are not ignored."""
+        if not self.some_ignored:
+            return self
+        rows = self.labels != IGNORE
+        known = None if self.known_easiness is None else self.known_easiness[rows]
+        return Samples(self.embeddings[rows], self.labels[rows], known, False)
 
 
 def check_embeddings(embeddings: Any, embedding_dim: int, device: torch.device | None = None) -> torch.dtype:
@@ -56,7 +64,7 @@ def check_batch(
     known_easiness: Any,
     num_identities: int,
     also: Tensor | None = None,
-) -> tuple[Checked, bool]:
+) -> tuple[Samples, bool]:
     """Check a batch whose embeddings have passed `check_embeddings`.
 
     Parameters
@@ -94,7 +102,7 @@ def check_batch(
         raise ValueError(f"the embedding of sample {i} holds NaN or infinity ({count} such of {b})")
     x = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
     known = None if known_easiness is None else _known(known_easiness, x)
-    return Checked(x, labels, known, some_ignored), all(told)
+    return Samples(x, labels, known, some_ignored), all(told)
 
 
 def as_usual(centres: Tensor, bias: Tensor | None, dtype: torch.dtype, cosines: bool) -> tuple[Centres, Tensor]:
@@ -143,10 +151,11 @@ def check_policy(policy: MarginPolicy, name: str, filters: bool) -> None:
     for statistic in policy.statistics:
         if statistic not in get_args(Statistic):
             raise ValueError(f"{name} asks for {statistic!r}; a head knows {', '.join(get_args(Statistic))}")
+    check_choice(f"{name}.reduction", policy.reduction, get_args(Reduction))
     if not policy.uses_cosine and (policy.statistics or policy.changes_negatives or filters):
         raise ValueError(
-            f"{name} has logits without cosines: no statistics of negatives, no change of them and no "
-            "interclass_filtering_threshold"
+            f"{name} has logits without cosines: no statistics of negatives, no change of them and "
+            "no interclass_filtering_threshold"
         )
 
 

@@ -1,4 +1,4 @@
-"""Losses over pairs of embeddings, from pytorch-metric-learning, behind the same interface as a margin head."""
+"""Losses over pairs of embeddings, from pytorch-metric-learning, as heads."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ import torch
 from pytorch_metric_learning import losses
 from torch import Tensor, nn
 
-from cdmllab.heads.checks import IGNORE, check_batch, check_embeddings
+from cdmllab.heads.checks import check_batch, check_embeddings
+from cdmllab.heads.head import Head
 from cdmllab.heads.output import HeadOutput
 
 # The defaults are those of the papers' face experiments; names and meaning of the options are the library's.
@@ -17,7 +18,7 @@ _TABLE: dict[str, tuple[type[nn.Module], dict[str, float]]] = {
 }
 
 
-class PairHead(nn.Module):
+class PairHead(Head):
     """A pair loss as a head: no class centres, no cosine to them, only the loss.
 
     Distances are taken between unit embeddings. A batch needs identities that occur twice.
@@ -43,17 +44,14 @@ class PairHead(nn.Module):
         self.options = {**defaults, **options}
         self.loss = kind(**self.options)
 
-    def set_progress(self, progress: float) -> None:
-        """Pair losses know no schedule."""
-
-    def forward(self, embeddings: Tensor, labels: Any, known_easiness: Any = None) -> HeadOutput:
-        """Loss of a batch, see `MarginHead.forward`; all that is per sample is NaN, and easiness is of no use."""
+    def forward(self, embeddings: Tensor, labels: Any) -> HeadOutput:
+        """Loss of a batch, see `MarginHead.forward`; all that is per sample is NaN."""
         check_embeddings(embeddings, self.embedding_dim)
         with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings, labels, _, _ = check_batch(embeddings, labels, None, self.num_identities)[0]
-            kept = labels != IGNORE
-            loss = self.loss(embeddings[kept], labels[kept])
-        unknown = embeddings.new_full((len(labels),), torch.nan)
+            samples, _ = check_batch(embeddings, labels, None, self.num_identities)
+            kept = samples.kept()
+            loss = self.loss(kept.embeddings, kept.labels)
+        unknown = samples.embeddings.new_full((len(samples.labels),), torch.nan)
         return HeadOutput(loss, unknown, unknown, unknown, None, None)
 
     def __repr__(self) -> str:

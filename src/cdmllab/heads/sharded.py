@@ -1,24 +1,23 @@
 """The head for many identities: class centres shared out over processes, none of which holds them all.
 
-Every rank sees the embeddings of all ranks, walks over its own centres as the blocked head does, and the ranks add up
-what they found. What is left, the margin included, are tensors of shape (b,), which every rank computes alike.
+Every rank sees the embeddings of all ranks, goes over its own centres as the blocked head does, and
+the ranks add up what they found. What is left, the margin included, are tensors of shape (b,), which
+every rank computes alike.
 """
 
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
+from cdmllab.heads._blockwise_softmax import Negatives, negatives
 from cdmllab.heads._process_group import Combined, Ranks, gather, own_rows, shared
 from cdmllab.heads._sampling import drawn, first_centres
-from cdmllab.heads.blocked import BlockedHead, own_logit
-from cdmllab.heads.checks import Centres, Checked, check_embeddings
-from cdmllab.heads.negatives import Negatives, negatives
+from cdmllab.heads.blocked import BlockedHead, positive_logit
+from cdmllab.heads.checks import Centres, Samples, check_embeddings
 from cdmllab.heads.output import HeadOutput, Started
 from cdmllab.margins import MarginPolicy
-
-SHARDED = ("centres", "bias")  # the parameters of which a rank holds a part
 
 
 class ShardedHead(BlockedHead):
@@ -97,7 +96,7 @@ class ShardedHead(BlockedHead):
         with torch.autocast(self.centres.device.type, enabled=False):
             mine, centres = self._agreed(embeddings, labels, known_easiness)
             known = mine.known_easiness
-            everyone = Checked(
+            everyone = Samples(
                 embeddings=gather(mine.embeddings, ranks),
                 labels=ranks.gathered(mine.labels),
                 known_easiness=None if known is None else ranks.gathered(known),
@@ -113,7 +112,7 @@ class ShardedHead(BlockedHead):
             logits=None if out.logits is None else ranks.columns_of_own(out.logits, self.num_identities),
         )
 
-    def _agreed(self, embeddings: Tensor, labels: Any, known_easiness: Any) -> tuple[Checked, Centres]:
+    def _agreed(self, embeddings: Tensor, labels: Any, known_easiness: Any) -> tuple[Samples, Centres]:
         """A checked batch and class centres, or the same error on all ranks."""
         found, complaint, about = None, None, ""
         try:
@@ -164,6 +163,11 @@ class ShardedHead(BlockedHead):
         which = torch.where(beaten, self.num_identities, which + self.held.start)
         return ranks.own(-ranks.largest(-which))  # of equal ones the first
 
+    def sharded_parameters(self) -> dict[str, nn.Parameter]:
+        """The class centres, and the bias of plain softmax."""
+        found = {"centres": self.centres, "bias": self.bias}
+        return {name: value for name, value in found.items() if value is not None}
+
     def whole(self, part: Tensor) -> Tensor:
         """A tensor of the shape of `centres` or `bias`, such as a gradient, as this rank's part of the whole.
 
@@ -171,9 +175,7 @@ class ShardedHead(BlockedHead):
         else a plain view. ``torch.nn.utils.get_total_norm([head.whole(head.centres.grad)]).full_tensor()`` is the norm
         over all ranks.
         """
-        local = part.detach()
-        if local.ndim > 1:
-            local = local.view(len(self.held), self.policy.centres_per_identity, self.embedding_dim)
+        local = super().whole(part.detach())
         if not dist.is_initialized():
             return local
         from torch.distributed.device_mesh import DeviceMesh  # these take a while to import
@@ -185,10 +187,10 @@ class ShardedHead(BlockedHead):
         shape = torch.Size((self.num_identities, *local.shape[1:]))
         return DTensor.from_local(local, mesh, [Shard(0)], run_check=False, shape=shape, stride=local.stride())
 
-    def _start(self, embeddings: Tensor, labels: Tensor, known_easiness: Tensor | None, centres: Centres) -> Started:
+    def _start(self, samples: Samples, centres: Centres) -> Started:
         if self._samples():
             self.draws += 1
-        return super()._start(embeddings, labels, known_easiness, centres)
+        return super()._start(samples, centres)
 
     def _samples(self) -> bool:
         return self.training and self.sample_rate < 1.0
@@ -199,34 +201,38 @@ class ShardedHead(BlockedHead):
         key = (self.sample_seed, int(self.draws))
         return drawn(labels, self.held, self.num_identities, self.sample_rate, key)
 
-    def _walk(self, started: Started, keep: bool, changes: bool) -> tuple[Negatives, Tensor | None]:
+    def _reduce(self, started: Started, keep: bool = False, plainly: bool = False) -> tuple[Negatives, Tensor | None]:
         """As in `BlockedHead`, of all ranks' samples; the logits are those to this rank's centres."""
-        batch, (x, own, centres) = started
-        x, scale = shared(self.ranks, x, self.policy.current_scale(self.scale).to(x.dtype))
-        here, k = own >= 0, self.policy.centres_per_identity
+        batch, (x, positive, centres) = started
+        scale = self.policy.current_scale(self.scale).to(x.dtype)
+        x, scale, *learnt = shared(self.ranks, x, scale, *self.policy.parameters())
+        here, k = positive >= 0, self.policy.centres_per_identity
         chosen = self._drawn(batch.labels)
         if chosen is not None:
             centres = _among(centres, chosen, k)
-            own = torch.where(here, torch.searchsorted(chosen, own // k) * k + own % k, -1)
+            among = torch.searchsorted(chosen, positive // k) * k + positive % k
+            positive = torch.where(here, among, -1)
         target = batch.target_cos
         if centres.bias is not None:
             target = torch.zeros_like(target)
-            target[here] = own_logit(x[here], centres.rows, centres.bias, own[here])
+            target[here] = positive_logit(x[here], centres.rows, centres.bias, positive[here])
             target = self.ranks.total(target)
         logits = x.new_empty(len(x), len(centres.rows) // k) if keep else None
-        walk = self._way(target, batch, own, centres, logits, changes)
-        found = negatives(x, centres.rows, centres.bias, scale, walk)
+        plan = self._plan(target, batch, positive, centres, logits, plainly)
+        found = negatives(x, centres.rows, centres.bias, scale, tuple(learnt), plan)
         if logits is not None and chosen is not None:
-            logits = logits.new_full((len(x), len(self.held)), -torch.inf).index_copy_(1, chosen, logits)
-        return Negatives(*Combined.apply(*found, here, self.ranks)), logits
+            everyone = logits.new_full((len(x), len(self.held)), -torch.inf)
+            logits = everyone.index_copy_(1, chosen, logits)
+        return Negatives(*Combined.apply(*found, here, plan.sums, self.ranks)), logits
 
     @torch.no_grad()
-    def _own(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine to the own class centre, on every rank; and its row, on the rank that holds it, else -1."""
+    def _positive(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine to the positive centre, on every rank; its row, on the rank that holds it, else -1."""
         here = (labels >= self.held.start) & (labels < self.held.stop)
-        target_cos, own = directions.new_zeros(len(labels)), torch.full_like(labels, -1)
-        target_cos[here], own[here] = super()._own(directions[here], labels[here] - self.held.start)
-        return self.ranks.total(target_cos), own
+        target_cos, rows = directions.new_zeros(len(labels)), torch.full_like(labels, -1)
+        found = super()._positive(directions[here], labels[here] - self.held.start)
+        target_cos[here], rows[here] = found
+        return self.ranks.total(target_cos), rows
 
     def extra_repr(self) -> str:
         some = f", {self.sample_rate:g} of them a step" if self.sample_rate < 1.0 else ""

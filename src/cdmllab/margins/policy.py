@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cdmllab.geometry import angle
 
 Gradient = Literal["exact", "straight_through"]
+Reduction = Literal["logsumexp", "sum"]
 Statistic = Literal["hardest_negative", "hard_negative_mean", "negative_partition"]
 
 
@@ -44,8 +46,24 @@ class _StraightThrough(torch.autograd.Function):
 class MarginPolicy(nn.Module):
     """Base of every loss: the identity, which is NormFace.
 
-    A subclass overrides the hook it changes. Nothing here owns class centres or a scale; that is the head's
-    part. State lives in buffers only, so that `state_dict` carries all of it.
+    A subclass overrides the hook it changes. Nothing here owns class centres or a scale; that is
+    the head's part. Running statistics are buffers and what is learnt are parameters, so that
+    `state_dict` carries all of it.
+
+    The loss of a sample has two parts: the logit of its positive centre, and one number to which
+    the logits of all negative centres are reduced. A softmax loss reduces them by the logarithm
+    of the sum of exponentials. With ``reduction = "sum"`` the negatives' own losses are added up
+    instead, as losses do that ask of every identity "is it this one?" (SphereFace2, UniFace).
+    Such a loss overrides `negative_loss` and `sample_loss`::
+
+        class OneVsAll(MarginPolicy):
+            reduction = "sum"
+
+            def negative_loss(self, logits):
+                return F.softplus(logits)
+
+            def sample_loss(self, positive_logit, negatives):
+                return F.softplus(-positive_logit) + negatives
 
     Parameters
     ----------
@@ -57,6 +75,7 @@ class MarginPolicy(nn.Module):
     name: ClassVar[str] = ""  # set by `cdmllab.margins.register`
     uses_cosine: ClassVar[bool] = True  # False: the head's logits are w.x + b
     changes_negatives: ClassVar[bool] = False  # True: `negatives` is not the identity
+    reduction: ClassVar[Reduction] = "logsumexp"  # of the negatives' logits to one number
     statistics: tuple[Statistic, ...] = ()  # what the head has to find out about the negatives
     centres_per_identity: int = 1
 
@@ -72,9 +91,28 @@ class MarginPolicy(nn.Module):
     def negatives(self, cosines: Tensor, batch: Batch) -> Tensor:
         """The cosines of the other classes after the loss's change; shape (b, c) to (b, c).
 
-        Elementwise in the cosines. May look at `batch.target_cos` and at buffers, not at the statistics.
+        Elementwise in the cosines. May look at `batch.target_cos`, at buffers and at the loss's own
+        parameters, not at the statistics.
         """
         return cosines
+
+    def negative_loss(self, logits: Tensor) -> Tensor:
+        """What each negative adds to the loss with ``reduction = "sum"``; shape (b, c) to (b, c).
+
+        Elementwise; may use the loss's own parameters.
+        """
+        raise NotImplementedError(f"{type(self).__name__} sums over negatives without a negative_loss")
+
+    def sample_loss(self, positive_logit: Tensor, negatives: Tensor) -> Tensor:
+        """The loss of each sample; shapes (b,), (b,) to (b,). By default that of a softmax.
+
+        Parameters
+        ----------
+        positive_logit : scale x margined cosine
+        negatives : what the logits of all negatives are reduced to
+        """
+        # -log(e^y / (e^y + e^n)); above 40 the 1 in log(1 + e^x) no longer counts, in float64 either.
+        return F.softplus(negatives - positive_logit, threshold=40.0)
 
     def hard(self, cosines: Tensor, batch: Batch) -> Tensor:
         """Which negatives count for ``hard_negative_mean``; shape (b, c) to bool (b, c)."""

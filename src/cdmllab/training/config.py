@@ -26,8 +26,7 @@ from cdmllab.evaluate import protocols as all_protocols
 from cdmllab.training import datasets
 
 if TYPE_CHECKING:
-    from cdmllab.heads import MarginHead
-    from cdmllab.heads.pair_losses import PairHead
+    from cdmllab.heads import Head
 
 
 class Section(BaseModel):
@@ -126,7 +125,7 @@ class Loss(Named):
             self.build(embedding_dim=2, num_identities=2)
         return self
 
-    def build(self, *, embedding_dim: int, num_identities: int, seed: int = 0) -> "MarginHead | PairHead":
+    def build(self, *, embedding_dim: int, num_identities: int, seed: int = 0) -> "Head":
         """A new head, from `cdmllab.heads.create`; `seed` is of its draws where the options give none."""
         seeds: dict[str, Any] = {}
         if self.name in margins.names() and "seed" in margins.options(self.name):

@@ -12,7 +12,7 @@ from cdmllab.evaluate import embed
 from cdmllab.faces import difficulty
 from cdmllab.faces.cache import CachedWorld
 from cdmllab.geometry import angle, cosine
-from cdmllab.heads import MarginHead
+from cdmllab.heads import Head
 from cdmllab.training import datasets
 from cdmllab.training.loop import Prepare
 
@@ -53,12 +53,13 @@ class Truth:
             self.groups["mislabelled"] = self.wrong
 
     @torch.no_grad()
-    def scores(self, backbone: Backbone, head: MarginHead) -> dict[str, Tensor]:
+    def scores(self, backbone: Backbone, head: Head) -> dict[str, Tensor]:
         """Each easiness score of the pictures, and their ``margin_rad`` and ``angle_deg``; shape (pictures,) each."""
-        e = embed(backbone, self.pictures, prepare=self.prepare).to(head.centres.device)
+        centres = head.directions()  # [c, K, d]
+        e = embed(backbone, self.pictures, prepare=self.prepare).to(centres.device)
         labels = self.labels.to(e.device)
-        out = head(e, labels, self.easiness.to(e.device))
-        cosines = cosine(e, head.centres).unflatten(1, (head.num_identities, -1)).amax(dim=2)
+        out = head(e, labels, known_easiness=self.easiness.to(e.device))
+        cosines = cosine(e, centres.flatten(0, 1)).unflatten(1, centres.shape[:2]).amax(dim=2)
         hardest = cosines.scatter(1, labels[:, None], -1.0).amax(dim=1)
         own = cosines.gather(1, labels[:, None]).squeeze(1)
         found = {
@@ -70,7 +71,7 @@ class Truth:
         }
         return {name: values.double().cpu() for name, values in found.items()}
 
-    def look(self, backbone: Backbone, head: MarginHead) -> dict[str, float]:
+    def look(self, backbone: Backbone, head: Head) -> dict[str, float]:
         """How well each easiness score orders the pictures, and what margin and angle hard and easy ones have.
 
         ``truth/<score>`` is Spearman's correlation of 1 - score with the known difficulty over rightly labelled

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from cdmllab._util.processes import refuse_while_imported
 from cdmllab.backbones import Backbone, weights
 from cdmllab.data.sets import TrainingSet
 from cdmllab.errors import CdmlLabError
-from cdmllab.heads import MarginHead, sharded_state_dict
+from cdmllab.heads import Head, sharded_state_dict
 from cdmllab.preprocessing import apply, require, standard
 from cdmllab.runs import Run
 from cdmllab.training import checkpoint, datasets, earlier, holding, learnable
@@ -24,9 +24,6 @@ from cdmllab.training.distributed import Place, place
 from cdmllab.training.earlier import BACKBONE
 from cdmllab.training.loop import AtEpoch, Trainer
 from cdmllab.training.recorder import Progress, Recorder, Tell
-
-if TYPE_CHECKING:
-    from cdmllab.heads.pair_losses import PairHead
 
 HEAD = "head"
 
@@ -40,7 +37,7 @@ class Trained(NamedTuple):
 
     run: Run
     backbone: Backbone
-    head: "MarginHead | PairHead"
+    head: Head
 
 
 def train(
@@ -146,8 +143,9 @@ def load(run: Run) -> Trained:
             num_identities=int(run.record["num_identities"]),
             seed=config.seed,
         )
-    if isinstance(head, MarginHead):
-        checkpoint.read(run.folder / HEAD, sharded_state_dict(head))
+    state = sharded_state_dict(head)
+    if state:  # a pair loss learns nothing
+        checkpoint.read(run.folder / HEAD, state)
     return Trained(run, backbone.eval(), head.eval())
 
 
@@ -202,7 +200,7 @@ def _fit(
 ) -> None:
     torch.manual_seed(config.seed)
     backbone = config.backbone.build()
-    head: Any = config.loss.build(
+    head = config.loss.build(
         embedding_dim=config.backbone.embedding_dim, num_identities=source.num_identities, seed=config.seed
     )
     if config.start_from is not None:
@@ -230,8 +228,9 @@ def _fit(
         if at_epoch is not None and trainer.step % trainer.steps_an_epoch == 0:
             trainer.show(at_epoch)
     recorder.close()
-    if isinstance(head, MarginHead):
-        checkpoint.write(run.folder / HEAD, sharded_state_dict(head))
+    learnt = sharded_state_dict(head)
+    if learnt:
+        checkpoint.write(run.folder / HEAD, learnt)
     if here.first:
         keep(run, config, backbone)
         run.finish(

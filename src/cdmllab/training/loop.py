@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +13,15 @@ from cdmllab.backbones import Backbone
 from cdmllab.data.loaders import Batch, Loader
 from cdmllab.data.sets import TrainingSet
 from cdmllab.errors import reading
-from cdmllab.heads import HeadOutput, MarginHead, ShardedHead, momenta, sharded_state_dict
+from cdmllab.heads import Head, HeadOutput, momenta, sharded_state_dict
 from cdmllab.runs import Run
 from cdmllab.training import datasets, divergence, step_metrics
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place
 from cdmllab.training.schedule import learning_rate
 
-if TYPE_CHECKING:
-    from cdmllab.heads.pair_losses import PairHead
-
 Prepare = Callable[[Tensor], Tensor]
-AtEpoch = Callable[[int, Backbone, "MarginHead | PairHead"], None]
+AtEpoch = Callable[[int, Backbone, Head], None]
 """What is told the epochs done, the network and the head."""
 
 
@@ -41,7 +38,7 @@ class Trainer:
     """
 
     def __init__(
-        self, run: Run, config: Config, source: TrainingSet, backbone: Backbone, head: "MarginHead | PairHead",
+        self, run: Run, config: Config, source: TrainingSet, backbone: Backbone, head: Head,
         prepare: Prepare, place: Place,
     ) -> None:  # fmt: skip
         self.run, self.config, self.place, self.prepare = run, config, place, prepare
@@ -58,9 +55,9 @@ class Trainer:
             rank=place.rank,
             world_size=place.world_size,
         )
-        self.known = None
+        self._known_easiness = None
         if config.loss.options.get("easiness") == "known":
-            self.known = datasets.known_easiness(source).to(place.device)
+            self._known_easiness = datasets.known_easiness(source).to(place.device)
         self.steps_an_epoch = len(self.loader) // config.accumulate
         if self.steps_an_epoch == 0:
             raise ValueError(f"an epoch has {len(self.loader)} batches, fewer than the {config.accumulate} of one step")
@@ -131,8 +128,7 @@ class Trainer:
             last = number == len(batches)
             with nullcontext() if last else self.place.no_sync(self.network):
                 embeddings = self.network(self.prepare(batch.images))
-                known = None if self.known is None else self.known[batch.rows]
-                out = self._loss(batch, embeddings, known)
+                out = self._loss(batch, embeddings)
                 self.scaler.scale(out.loss / len(batches)).backward()
             # Looked at when the way back is under way, so that a GPU has work while the answer comes.
             if not torch.isfinite(out.loss):
@@ -146,9 +142,12 @@ class Trainer:
         self.step += 1
         return batch, out, embeddings
 
-    def _loss(self, batch: Batch, embeddings: Tensor, known: Tensor | None) -> HeadOutput:
+    def _loss(self, batch: Batch, embeddings: Tensor) -> HeadOutput:
+        truth = {}
+        if self._known_easiness is not None:
+            truth["known_easiness"] = self._known_easiness[batch.rows]
         try:
-            out: HeadOutput = self.head(embeddings, batch.labels, known)
+            out: HeadOutput = self.head(embeddings, batch.labels, **truth)
         except ValueError:  # the head looks at every embedding and centre; nobody else needs to
             if not torch.isfinite(embeddings).all():
                 raise self._diverged("an embedding is not finite", batch, embeddings) from None
@@ -160,12 +159,12 @@ class Trainer:
     def _clip(self, limit: float) -> float:
         """Shorten the gradient of all parameters together, over all ranks, to `limit`; its length before."""
         parameters = [p for p in self.parameters().values() if p.grad is not None]
-        head = self.head if isinstance(self.head, ShardedHead) else None
-        shards = [] if head is None else [p for p in (head.centres, head.bias) if p is not None]
-        whole = [p.grad for p in parameters if p.grad is not None and all(p is not shard for shard in shards)]
+        shards = list(self.head.sharded_parameters().values())
+        whole = [p.grad for p in parameters if p.grad is not None and all(p is not s for s in shards)]
         total = nn.utils.get_total_norm(whole)
-        if head is not None:
-            parts: Any = nn.utils.get_total_norm([head.whole(p.grad) for p in shards if p.grad is not None])
+        if shards:
+            gradients = [self.head.whole(p.grad) for p in shards if p.grad is not None]
+            parts: Any = nn.utils.get_total_norm(gradients)
             total = torch.hypot(total, parts.full_tensor() if self.place.world_size > 1 else parts)
         nn.utils.clip_grads_with_norm_(parameters, limit, total)
         return float(total)
@@ -207,7 +206,7 @@ class Trainer:
         """All that the next step depends on; tensors are the live ones, so that loading fills them in place."""
         return {
             "backbone": self.backbone.state_dict(),
-            "head": sharded_state_dict(self.head, self.optimiser) if isinstance(self.head, MarginHead) else {},
+            "head": sharded_state_dict(self.head, self.optimiser),
             "momentum": dict(momenta(self.backbone, self.optimiser)),
             "scaler": self.scaler.state_dict(),
             "loader": self.loader.state_dict(),

@@ -10,7 +10,7 @@ from cdmllab import evaluate
 from cdmllab.data.loaders import Batch
 from cdmllab.errors import CdmlLabError
 from cdmllab.evaluate.full import glance
-from cdmllab.heads import HeadOutput, MarginHead
+from cdmllab.heads import HeadOutput
 from cdmllab.runs import Run
 from cdmllab.training import checkpoint, step_metrics
 from cdmllab.training.difficulty_probe import Truth
@@ -58,7 +58,7 @@ class Recorder:
 
     def _metrics(self, batch: Batch, out: HeadOutput, embeddings: Tensor) -> None:
         t = self.trainer
-        nearest = t.head.nearest(embeddings) if isinstance(t.head, MarginHead) else None  # all ranks together
+        nearest = t.head.nearest(embeddings)  # all ranks together
         values = {
             "step": t.taken,
             "epoch": (t.step - 1) // t.steps_an_epoch,
@@ -93,7 +93,6 @@ class Recorder:
 
     def _look(self, truth: Truth) -> None:
         t = self.trainer
-        assert isinstance(t.head, MarginHead)  # the config was looked at before the first step
         with t.aside():
             self.run.log(step=t.taken, **truth.look(t.backbone, t.head))
 

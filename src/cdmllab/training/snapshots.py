@@ -1,7 +1,6 @@
 """What a network makes of some pictures as its training goes on."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -9,10 +8,7 @@ from torch import Tensor
 from cdmllab.backbones import Backbone
 from cdmllab.evaluate.embedding import embed
 from cdmllab.geometry import unit
-from cdmllab.heads import MarginHead
-
-if TYPE_CHECKING:
-    from cdmllab.heads.pair_losses import PairHead
+from cdmllab.heads import Head
 
 
 class Snapshots:
@@ -34,7 +30,7 @@ class Snapshots:
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     @torch.no_grad()
-    def __call__(self, epoch: int, backbone: Backbone, head: "MarginHead | PairHead") -> None:
+    def __call__(self, epoch: int, backbone: Backbone, head: Head) -> None:
         """Look, if this is one of the epochs.
 
         Raises
@@ -43,13 +39,11 @@ class Snapshots:
         """
         if epoch not in self._wanted:
             return
-        if not isinstance(head, MarginHead):
-            raise ValueError(f"snapshots show class centres, and {head.name} has none")
+        centres = head.directions()[:, 0].float()
         embeddings = embed(backbone, self.images)
-        said = head(embeddings.to(head.centres.device), self.labels.to(head.centres.device))
-        centres = unit(head.centres.detach().float())[:: head.policy.centres_per_identity]
+        out = head(embeddings.to(centres.device), self.labels.to(centres.device))
         self.epochs.append(epoch)
-        self._seen.append((unit(embeddings), centres.cpu(), said.margin_rad.float().cpu()))
+        self._seen.append((unit(embeddings), centres.cpu(), out.margin_rad.float().cpu()))
 
     @property
     def points(self) -> Tensor:
