@@ -18,8 +18,10 @@ from cdmllab.data import paths
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jobs, and what they start, ignore Ctrl-C
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell's background jobs, and what they start, ignore Ctrl-C; those of nohup the end of the terminal too.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 settings.register_profile("same", deadline=None, derandomize=True)  # a busy machine is not a fault
 settings.register_profile("other", deadline=None, database=None)
 

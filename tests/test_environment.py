@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib import metadata
 from itertools import chain
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+
+import cdmllab
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,10 +59,9 @@ def test_conda_environment_installs_the_same_lock(project):
 
 
 def test_versions_agree(project):
-    import cdmllab
-
-    assert project["version"] == cdmllab.__version__
-    assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()
+    assert project["dynamic"] == ["version"]  # which hatch reads from the package
+    assert metadata.version("cdmllab") == cdmllab.__version__
+    assert f"## {cdmllab.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_readme_names_only_commands_that_exist():
