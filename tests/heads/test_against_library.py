@@ -93,6 +93,5 @@ def test_pair_losses_refuse_what_only_class_centres_have(option):
 
 
 def test_names_are_all_buildable():
-    assert len(heads.names()) == 20
     for name in heads.names():
         assert name in repr(heads.create(name, embedding_dim=4, num_identities=3))

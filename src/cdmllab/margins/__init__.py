@@ -7,7 +7,7 @@ from cdmllab.margins.arcface import ArcFace
 from cdmllab.margins.cdml import CDML
 from cdmllab.margins.policy import Batch, MarginPolicy
 from cdmllab.margins.recipes import arcface_torch
-from cdmllab.margins.registry import builder, create, names, options, recipes, register
+from cdmllab.margins.registry import builder, create, label, names, options, recipes, register
 
 __all__ = [
     "CDML",
@@ -17,6 +17,7 @@ __all__ = [
     "arcface_torch",
     "builder",
     "create",
+    "label",
     "names",
     "options",
     "recipes",

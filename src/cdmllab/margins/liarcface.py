@@ -9,7 +9,7 @@ from cdmllab.margins.policy import Batch, Gradient, MarginPolicy, check_range
 from cdmllab.margins.registry import register
 
 
-@register("liarcface", year=2019)
+@register("liarcface", year=2019, label="Li-ArcFace")
 class LiArcFace(MarginPolicy):
     """(pi - 2 (theta + m)) / pi on the target, (pi - 2 theta) / pi elsewhere (Li et al., "AirFace", 2019).
 

@@ -12,7 +12,7 @@ from cdmllab.margins.registry import register
 Reweight = Literal["adaptive", "fixed"]
 
 
-@register("mv_softmax", year=2019)
+@register("mv_softmax", year=2019, label="MV-Softmax")
 class MVSoftmax(AngularMargin):
     """Negatives above the margined target become (t + 1) cos_j + t (Wang et al., "Mis-classified Vector Guided
     Softmax", 2020), or cos_j + t with ``reweight="fixed"``.

@@ -22,14 +22,15 @@ R = TypeVar("R", bound=Callable[..., MarginPolicy])
 class _Loss:
     build: type[MarginPolicy]
     year: int
+    label: str
 
 
 _LOSSES: dict[str, _Loss] = {}
 _RECIPES: dict[str, Callable[..., MarginPolicy]] = {}
 
 
-def register(name: str, *, year: int) -> Callable[[P], P]:
-    """Decorate a loss: `create`, presets, tables and widgets then know it by this name.
+def register(name: str, *, year: int, label: str | None = None) -> Callable[[P], P]:
+    """Decorate a loss: `create`, presets, tables, figures and widgets then know it by this name.
 
     A package of your own lists the module of its losses under the entry points ``cdmllab.margins``, and
     ``cdmllab train`` finds them too::
@@ -41,6 +42,7 @@ def register(name: str, *, year: int) -> Callable[[P], P]:
     ----------
     name : a Python identifier
     year : of the first publication; tables are in this order
+    label : the loss's name in figures and widgets; the name of the class where it is not given
 
     Raises
     ------
@@ -65,7 +67,7 @@ def register(name: str, *, year: int) -> Callable[[P], P]:
         if taken and (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
             raise ValueError(f"the loss {name!r} is {taken.__module__}.{taken.__qualname__} already")
         kind.name = name
-        _LOSSES[name] = _Loss(kind, year)
+        _LOSSES[name] = _Loss(kind, year, label or kind.__name__)
         return kind
 
     return decorate
@@ -85,6 +87,11 @@ def names() -> tuple[str, ...]:
     """The losses there are, by the year of publication."""
     _load_plugins()
     return tuple(sorted(_LOSSES, key=lambda name: (_LOSSES[name].year, name)))
+
+
+def label(name: str) -> str:
+    """A loss's name in figures and widgets; any other name as it is."""
+    return _LOSSES[name].label if name in names() else name
 
 
 def recipes() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from cdmllab.margins.policy import Gradient
 from cdmllab.margins.registry import register
 
 
-@register("subcenter_arcface", year=2020)
+@register("subcenter_arcface", year=2020, label="Sub-center ArcFace")
 class SubcenterArcFace(ArcFace):
     """ArcFace on the largest of K cosines of each identity (Deng et al., "Sub-center ArcFace", 2020).
 

@@ -1,5 +1,6 @@
 """Figures: one function for each, drawn in the book's style."""
 
+from cdmllab.margins import label
 from cdmllab.plots.contact import Drawing, contact_sheet
 from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, target_logits
 from cdmllab.plots.easiness import by_label, colour_bar, easiness_map, guess_against_truth, sample_paths
@@ -12,7 +13,7 @@ from cdmllab.plots.layout import byte_layout, landmarks
 from cdmllab.plots.networks import costs, latencies, receptive_fields, residual_block, shares
 from cdmllab.plots.pictures import pictures
 from cdmllab.plots.sphere import facing, sphere
-from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure, label
+from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure
 from cdmllab.plots.training import (
     accuracy_bars,
     differences,

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cdmllab.analysis.sphere import chance_density
 from cdmllab.analysis.target_curve import target_curve
-from cdmllab.margins import MarginPolicy
-from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour, label
+from cdmllab.margins import MarginPolicy, label
+from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour
 
 
 def target_logits(ax: Axes, policies: Mapping[str, MarginPolicy], scale: float = 1.0) -> None:

@@ -5,9 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
+from cdmllab.margins import label
 from cdmllab.metrics.error_rates import Binned
 from cdmllab.plots.pictures import coloured, sheet
-from cdmllab.plots.style import INK, colour, label
+from cdmllab.plots.style import INK, colour
 
 
 def error_sheet(

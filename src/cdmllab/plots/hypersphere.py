@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
+from cdmllab.margins import label
 from cdmllab.plots.easiness import against_difficulty
-from cdmllab.plots.style import IDENTITY_COLOURS, INK, PAPER, colour, label
+from cdmllab.plots.style import IDENTITY_COLOURS, INK, PAPER, colour
 
 _MARKERS = "os^D"
 

@@ -23,16 +23,6 @@ COLOURS = {
     "combined": "#c08a1e",
 }
 
-LABELS = {
-    "softmax": "Softmax",
-    "normface": "NormFace",
-    "sphereface": "SphereFace",
-    "cosface": "CosFace",
-    "arcface": "ArcFace",
-    "cdml": "CDML",
-    "combined": "Combined",
-}
-
 # Ten identities told apart, also by readers with a colour vision deficiency (after Okabe and Ito, and Tol).
 IDENTITY_COLOURS = (
     "#0072b2",
@@ -85,11 +75,6 @@ RC: dict[str, Any] = {
 def colour(name: str) -> str:
     """The colour of a loss, or of genuine or impostor pairs; ink for what has none."""
     return {"genuine": GENUINE, "impostor": IMPOSTOR, **COLOURS}.get(name, INK)
-
-
-def label(name: str) -> str:
-    """How a loss is written; other names as they are."""
-    return LABELS.get(name, name)
 
 
 def figure(columns: int = 1, *, width: float = 7.2, height: float = 2.8) -> tuple[Figure, list[Axes]]:

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab.plots.style import INK, colour, label
+from cdmllab.margins import label
+from cdmllab.plots.style import INK, colour
 
 GROUPS = {"easy": "#2a9d7f", "middling": "#8a8f98", "hard": "#c08a1e", "mislabelled": "#b5485d"}
 Curve = tuple[ArrayLike, ArrayLike, ArrayLike]

@@ -5,9 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
+from cdmllab.margins import label
 from cdmllab.metrics import ranked
 from cdmllab.metrics.calibration import Reliability
-from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour, label
+from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour
 
 
 def roc_curve(ax: Axes, scores: ArrayLike, same: ArrayLike, *, name: str) -> None:

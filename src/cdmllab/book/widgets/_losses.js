@@ -78,6 +78,21 @@ const losses = (() => {
       } },
   };
 
+  // Losses without a formula here: their target, sampled in Python every half degree.
+  const learn = (sampled) => sampled.forEach(({ name, label, formula, psi, slope }) => {
+    const [values, slopes] = [kit.floats(psi), kit.floats(slope)];
+    const read = (numbers, theta) => {
+      const x = Math.min((theta * 360) / PI, 359.999999);
+      const i = Math.floor(x);
+      return numbers[i] + (x - i) * (numbers[i + 1] - numbers[i]);
+    };
+    TABLE[name] = { label, values: {}, formula, sampled: true, note: "Drawn at its default options.",
+      target: (theta) => ({ psi: read(values, theta), slope: read(slopes, theta), branch: "" }) };
+  });
+
+  const groups = () => [...GROUPS, ...[["further losses", Object.keys(TABLE).filter((name) => TABLE[name].sampled)
+    .map((name) => [name, TABLE[name].label])]].filter(([, names]) => names.length)];
+
   const GROUPS = [
     ["one margin for all", ["normface", "sphereface", "cosface", "arcface", "combined", "liarcface"]],
     ["ArcFace and more", ["subcenter_arcface", "adacos", "curricularface", "mv_softmax", "npcface"]],
@@ -103,5 +118,5 @@ const losses = (() => {
 
   const colour = (name) => kit.colour({ subcenter_arcface: "arcface", adacos: "normface",
     curricularface: "arcface" }[name] ?? name);
-  return { TABLE, GROUPS, at, colour };
+  return { TABLE, groups, learn, at, colour };
 })();

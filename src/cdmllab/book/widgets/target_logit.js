@@ -116,12 +116,13 @@ function arrow(box, state, { effective: gap }, x, y) {
 
 function render({ model, el }) {
   const { html, number } = kit;
+  losses.learn(model.get("sampled"));
   const read = () => Object.fromEntries(NAMES.map((name) => [name, model.get(name)]));
   const root = kit.root(el, "Target-logit explorer", STYLE);
   const picture = kit.picture("Target logit, loss or gradient against the angle to the class centre");
   const voice = kit.announcer();
 
-  const chooser = kit.select(model, "loss", "Loss", losses.GROUPS, (name) => losses.TABLE[name].values);
+  const chooser = kit.select(model, "loss", "Loss", losses.groups(), (name) => losses.TABLE[name].values);
   const shows = kit.choice(model, "shows", "Show", [["logit", "logit"], ["loss", "loss"], ["gradient", "gradient"]]);
   const theta = kit.slider(model, { name: "theta_deg", symbol: "\u03b8", hint: "angle",
     min: 0, max: 180, step: 0.5, digits: 1, unit: "\u00b0" });

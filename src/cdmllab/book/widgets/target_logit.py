@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from cdmllab import margins
-from cdmllab.book.widgets.base import Widget
+from cdmllab.book.widgets.base import Widget, packed
 from cdmllab.margins import Batch, MarginPolicy
 from cdmllab.margins.adaface import AdaFace
 from cdmllab.margins.cdml import Easiness, Favour, Shape
@@ -21,8 +21,9 @@ from cdmllab.margins.policy import Gradient
 
 Floats = NDArray[np.float64]
 
-# Which option of the loss each value of the widget is; the values begin with the options' defaults.
-OPTIONS: dict[str, dict[str, str]] = {
+# Of the losses whose formula the widget's JavaScript has: which option each of its values is. The
+# values begin with the options' defaults.
+_WRITTEN: dict[str, dict[str, str]] = {
     "normface": {},
     "sphereface": {"m1": "factor", "softening": "anneal_to"},
     "cosface": {"m3": "margin_cos"},
@@ -40,6 +41,18 @@ OPTIONS: dict[str, dict[str, str]] = {
     "kappaface": {"m2": "margin_rad"},
     "cdml": {"m2": "margin_rad", "alpha": "alpha", "easiness": "easiness", "shape": "shape", "favour": "favour"},
 }
+
+
+def _can_be_sampled(name: str) -> bool:
+    """Whether a loss's target follows from the angle alone, and its negatives stay as they are."""
+    loss = margins.create(name, **_SIZES)
+    plain = loss.uses_cosine and loss.reduction == "logsumexp" and not loss.changes_negatives
+    return plain and not loss.statistics
+
+
+_SIZES: dict[str, Any] = {"num_identities": 10_000, "embedding_dim": 2}
+SAMPLED = tuple(name for name in margins.names() if name not in _WRITTEN and _can_be_sampled(name))
+OPTIONS: dict[str, dict[str, str]] = {**_WRITTEN, **{name: {} for name in SAMPLED}}
 IDENTITIES = (2, 10, 100, 1_000, 10_000, 100_000)
 _BeyondPi = Literal["linear", "clip", "none"]  # the rules that it draws
 EASINESS: tuple[Easiness, ...] = ("similarity", "gap", "angle_gap")  # what can be seen from two angles
@@ -112,6 +125,11 @@ class TargetLogit(Widget):
     negative_deg = traitlets.Float(90.0, min=0.0, max=180.0).tag(sync=True)
     identities = traitlets.Enum(IDENTITIES, default_value=10_000).tag(sync=True)
     shows = traitlets.Enum(("logit", "loss", "gradient"), default_value="logit").tag(sync=True)
+    sampled: traitlets.List[dict[str, str]] = traitlets.List().tag(sync=True)
+
+    @traitlets.default("sampled")
+    def _sampled(self) -> list[dict[str, str]]:
+        return [sampled(name) for name in SAMPLED]
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**{**defaults(values.get("loss", "arcface")), **values})
@@ -125,6 +143,8 @@ class TargetLogit(Widget):
         """
         options = {option: getattr(self, value) for value, option in OPTIONS[self.loss].items()}
         known = margins.options(self.loss)
+        if self.loss in SAMPLED:
+            return _create(self.loss, gradient, **_SIZES)
         if "beyond_pi" in known:
             options["beyond_pi"] = self.beyond_pi
         if self.loss == "sphereface":
@@ -180,6 +200,35 @@ class TargetLogit(Widget):
         batch = Batch(torch.zeros(len(cosines), dtype=torch.int64), cosines, length, hardest_negative=other[:, 0])
         hard = torch.where(policy.hard(other, batch), other, 0.0)[:, 0]
         return replace(batch, hard_negative_mean=hard)
+
+
+def sampled(name: str) -> dict[str, str]:
+    """What the widget needs to draw a loss whose formula it does not have, every half degree.
+
+    The loss has its default options. ``psi`` is the target cosine after the margin and ``slope``
+    its derivative by the angle, both of shape (361,), see `cdmllab.book.widgets.packed`.
+    """
+    policy = _create(name, "exact", **_SIZES)
+    ends = torch.tensor([_FLAT, math.pi - _FLAT], dtype=torch.float64)  # the cosine is flat at 0 and pi
+    theta = torch.deg2rad(torch.arange(361, dtype=torch.float64) / 2.0).clamp(*ends.tolist())
+    cosines = torch.cos(theta).requires_grad_()
+    batch = Batch(torch.zeros(361, dtype=torch.int64), cosines, torch.full_like(theta, _MEAN_LENGTH))
+    psi = policy.target(cosines, batch)
+    (slope,) = torch.autograd.grad(psi.sum(), cosines)
+    return {
+        "name": name,
+        "label": margins.label(name),
+        "formula": policy.describe(),
+        "psi": packed(psi.detach()),
+        "slope": packed(-slope * torch.sin(theta)),
+    }
+
+
+def _create(name: str, gradient: Gradient, **sizes: Any) -> MarginPolicy:
+    """A loss at its defaults; one from elsewhere may not have a choice of gradients."""
+    policy = margins.create(name, **sizes)
+    policy.gradient = gradient
+    return policy
 
 
 class _Drawn(ElasticFace):
