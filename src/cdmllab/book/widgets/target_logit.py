@@ -125,7 +125,7 @@ class TargetLogit(Widget):
     negative_deg = traitlets.Float(90.0, min=0.0, max=180.0).tag(sync=True)
     identities = traitlets.Enum(IDENTITIES, default_value=10_000).tag(sync=True)
     shows = traitlets.Enum(("logit", "loss", "gradient"), default_value="logit").tag(sync=True)
-    sampled: traitlets.List[dict[str, str]] = traitlets.List().tag(sync=True)
+    sampled = traitlets.List(traitlets.Dict()).tag(sync=True)
 
     @traitlets.default("sampled")
     def _sampled(self) -> list[dict[str, str]]:
