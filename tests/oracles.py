@@ -53,6 +53,8 @@ def loss_of(
     elif name == "liarcface":
         target = [(math.pi - 2.0 * (math.acos(c) + 0.45)) / math.pi for c in own]
         negatives = [[(math.pi - 2.0 * math.acos(c)) / math.pi for c in row] for row in others]
+    elif name == "x2_softmax":
+        target = [-0.9 * math.acos(c) ** 2 + 0.65 for c in own]
     elif name == "adacos":
         start = math.sqrt(2.0) * math.log(len(centres) - 1)
         average = sum(sum(math.exp(start * c) for c in row) for row in others) / n
