@@ -12,7 +12,7 @@ from cdmllab.margins.registry import register
 
 @register("adacos", year=2019)
 class AdaCos(MarginPolicy):
-    """s = log(B_avg) / cos(min(pi/4, median theta)) (Zhang et al., "AdaCos", 2019).
+    """s = log(B_avg) / cos(min(pi/4, median theta)) (Zhang et al., 2019, arXiv 1905.00292_).
 
     B_avg is the batch mean of the sum over negatives of exp(s cos theta_j) at the scale before. It starts at
     sqrt(2) log(c - 1) and replaces the head's scale; we keep it at 1 or above.
@@ -22,6 +22,8 @@ class AdaCos(MarginPolicy):
     num_identities : c
     dynamic : False keeps the scale where it starts, the paper's fixed AdaCos
     gradient : see `MarginPolicy`
+
+    .. _1905.00292: https://arxiv.org/abs/1905.00292
     """
 
     scale: Tensor

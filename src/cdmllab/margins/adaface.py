@@ -10,7 +10,7 @@ from cdmllab.margins.registry import register
 
 @register("adaface", year=2022)
 class AdaFace(AngularMargin):
-    """cos(theta - m z) - (m + m z) (Kim et al., "AdaFace", 2022).
+    """cos(theta - m z) - (m + m z) (Kim et al., 2022, arXiv 2204.00964_).
 
     z is the length of the embedding standardised, times h, clipped to [-1, 1], and detached: z = -1 (low quality) is
     ArcFace, 0 is CosFace, 1 emphasises hard samples. Mean and standard deviation of the length are running values,
@@ -24,6 +24,8 @@ class AdaFace(AngularMargin):
     beyond_pi : as for ArcFace; the authors' code clips
     easy_margin : as for ArcFace, for both terms of the margin; the authors' code has no such option
     gradient : see `MarginPolicy`
+
+    .. _2204.00964: https://arxiv.org/abs/2204.00964
     """
 
     mean: Tensor

@@ -12,7 +12,7 @@ from cdmllab.margins.registry import register
 
 @register("arcface", year=2018)
 class ArcFace(AngularMargin):
-    """cos(theta + m) on the target (Deng et al., "ArcFace", 2019, equation 3).
+    """cos(theta + m) on the target (Deng et al., 2019, arXiv 1801.07698_, equation 3).
 
     The public codes differ past theta = pi - m and in the gradient. The authors' first code (MXNet,
     2018_) continues linearly and offers `easy_margin` as an option; their later one
@@ -32,6 +32,7 @@ class ArcFace(AngularMargin):
     .. _arcface_mxnet: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_mxnet/train.py
     .. _arcface_torch: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_torch/losses.py
     .. _ronghuaiyang: https://github.com/ronghuaiyang/arcface-pytorch/blob/master/models/metrics.py
+    .. _1801.07698: https://arxiv.org/abs/1801.07698
     """
 
     def __init__(

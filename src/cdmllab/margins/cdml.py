@@ -36,7 +36,8 @@ _PUBLIC: dict[str, object] = {
 class CDML(AngularMargin):
     """cos(theta + m_i) with m_i = m_base (1 + alpha e_i), e_i the signed easiness of sample i in [-1, 1].
 
-    The defaults are the source document's: base margin 0.49, easy samples times 1.2, hard ones times 0.8.
+    The defaults are those of the page of the method's authors (DATN_): base margin 0.49, easy
+    samples times 1.2, hard ones times 0.8.
     Every part can be switched off, and with ``alpha=0`` what is left is ArcFace to the bit.
 
     Parameters
@@ -59,6 +60,8 @@ class CDML(AngularMargin):
     detach_margin : treat m_i as a constant in the gradient; False differentiates through e_i too (the public
         code), which has an effect only where e_i is continuous, with ``shape="linear"``
     beyond_pi, easy_margin, gradient : as for ArcFace
+
+    .. _DATN: https://github.com/nhatky160103/DATN
     """
 
     def __init__(

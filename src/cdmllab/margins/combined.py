@@ -12,7 +12,9 @@ from cdmllab.margins.registry import register
 
 @register("combined", year=2018)
 class Combined(AngularMargin):
-    """cos(m1 theta + m2) - m3 on the target (ArcFace, equation 4).
+    """cos(m1 theta + m2) - m3 on the target.
+
+    Equation 4 of ArcFace (Deng et al., 2019, arXiv 1801.07698_).
 
     The ArcFace paper's two settings are CM1 (1, 0.3, 0.2), the default here, and CM2 (0.9, 0.4,
     0.15). The authors' MXNet code applies the plain formula, ``beyond_pi="none"``, with its exact
@@ -27,6 +29,8 @@ class Combined(AngularMargin):
     beyond_pi : see `cdmllab.margins.angular.combined`
     easy_margin : as for ArcFace, for all three parts of the margin
     gradient : see `MarginPolicy`
+
+    .. _1801.07698: https://arxiv.org/abs/1801.07698
     """
 
     def __init__(

@@ -8,12 +8,17 @@ from cdmllab.margins.registry import register
 
 @register("cosface", year=2018)
 class CosFace(MarginPolicy):
-    """cos(theta) - m on the target (Wang et al., "CosFace", 2018; AM-Softmax of the same year is the same).
+    """cos(theta) - m on the target (Wang et al., 2018, arXiv 1801.09414_).
+
+    AM-Softmax (Wang et al., 2018, arXiv 1801.05599_) is the same loss.
 
     Parameters
     ----------
     margin_cos : m, in [0, 2]; arcface_torch has 0.4
     gradient : see `MarginPolicy`; both kinds are the same here, since d(c - m)/dc is 1
+
+    .. _1801.09414: https://arxiv.org/abs/1801.09414
+    .. _1801.05599: https://arxiv.org/abs/1801.05599
     """
 
     def __init__(self, *, margin_cos: float = 0.35, gradient: Gradient = "exact") -> None:

@@ -11,7 +11,7 @@ from cdmllab.margins.registry import register
 
 @register("curricularface", year=2020)
 class CurricularFace(ArcFace):
-    """cos(theta + m) on the target; cos_j (t + cos_j) for negatives above it (Huang et al., 2020).
+    """cos(theta + m) on the target; cos_j (t + cos_j) for negatives above it (Huang et al., 2020, arXiv 2004.00288_).
 
     t is the running mean of the target cosine (equation 9), 0 at the start: hard negatives count little at first
     and more than they are in the end.
@@ -20,6 +20,8 @@ class CurricularFace(ArcFace):
     ----------
     momentum : weight of the newest batch in t, in [0, 1]; 0 keeps t where it is
     margin_rad, beyond_pi, easy_margin, gradient : as for ArcFace
+
+    .. _2004.00288: https://arxiv.org/abs/2004.00288
     """
 
     changes_negatives = True

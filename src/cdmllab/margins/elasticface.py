@@ -13,7 +13,9 @@ from cdmllab.margins.registry import register
 
 @register("elasticface", year=2021)
 class ElasticFace(AngularMargin):
-    """ArcFace or CosFace with m_i from a normal distribution (Boutros et al., "ElasticFace", 2022, eqs. 6 and 7).
+    """ArcFace or CosFace with m_i from a normal distribution.
+
+    Equations 6 and 7 of Boutros et al., 2022, arXiv 2109.09416_.
 
     ``plus=True`` hands the drawn margins out by difficulty, the largest to the smallest target cosine, as the paper
     says. (The authors' code gathers where it would have to scatter, which leaves the hand-out random.) The draws
@@ -31,6 +33,7 @@ class ElasticFace(AngularMargin):
     beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _config.py: https://github.com/fdbtrs/ElasticFace/blob/main/config/config.py
+    .. _2109.09416: https://arxiv.org/abs/2109.09416
     """
 
     step: Tensor

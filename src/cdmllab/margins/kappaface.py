@@ -12,7 +12,7 @@ from cdmllab.margins.registry import register
 
 @register("kappaface", year=2022)
 class KappaFace(AngularMargin):
-    """cos(theta + m0 psi_y), psi = gamma w_size + (1 - gamma) w_kappa (Oinar et al., "KappaFace", 2023).
+    """cos(theta + m0 psi_y), psi = gamma w_size + (1 - gamma) w_kappa (Oinar et al., 2023, arXiv 2201.07394_).
 
     w_kappa = 1 - sigmoid(T kappa~), kappa~ the concentration kappa = r (d - r^2) / (1 - r^2) of the identity's
     embeddings (equations 5 and 6), standardised over identities; w_size = (cos(pi n / max n) + 1) / 2 for an
@@ -28,6 +28,8 @@ class KappaFace(AngularMargin):
     gamma : share of the size term, in [0, 1]
     momentum : weight of the newest embedding in the running mean, once more than 1 / momentum were seen
     beyond_pi, easy_margin, gradient : as for ArcFace
+
+    .. _2201.07394: https://arxiv.org/abs/2201.07394
     """
 
     mean: Tensor

@@ -11,14 +11,16 @@ from cdmllab.margins.registry import register
 
 @register("liarcface", year=2019, label="Li-ArcFace")
 class LiArcFace(MarginPolicy):
-    """(pi - 2 (theta + m)) / pi on the target, (pi - 2 theta) / pi elsewhere (Li et al., "AirFace", 2019).
+    """(pi - 2 (theta + m)) / pi on the target, (pi - 2 theta) / pi elsewhere.
 
-    The only loss here whose logits are not cosines. Past pi nothing turns round, so it has no `beyond_pi`.
+    From AirFace (Li et al., 2019, arXiv 1907.12256_), and the only loss here whose logits are not cosines. Past pi nothing turns round, so it has no `beyond_pi`.
 
     Parameters
     ----------
     margin_rad : m in radians, in [0, pi)
     gradient : see `MarginPolicy`; straight through is with respect to the cosine
+
+    .. _1907.12256: https://arxiv.org/abs/1907.12256
     """
 
     changes_negatives = True

@@ -9,7 +9,7 @@ from cdmllab.margins.registry import register
 
 @register("magface", year=2021)
 class MagFace(AngularMargin):
-    """cos(theta + m(a)), m linear in the length a, plus lambda_g g(a) (Meng et al., "MagFace", 2021).
+    """cos(theta + m(a)), m linear in the length a, plus lambda_g g(a) (Meng et al., 2021, arXiv 2103.06627_).
 
     m rises from `low_margin_rad` at length `low` to `high_margin_rad` at length `high`; g(a) = 1/a + a/high^2 pulls
     lengths up. The length is not detached: both m and g teach it, but only between `low` and `high`, as in the
@@ -27,6 +27,7 @@ class MagFace(AngularMargin):
     beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _magface.py: https://github.com/IrvingMeng/MagFace/blob/main/models/magface.py
+    .. _2103.06627: https://arxiv.org/abs/2103.06627
     """
 
     def __init__(

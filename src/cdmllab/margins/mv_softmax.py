@@ -14,8 +14,9 @@ Reweight = Literal["adaptive", "fixed"]
 
 @register("mv_softmax", year=2019, label="MV-Softmax")
 class MVSoftmax(AngularMargin):
-    """Negatives above the margined target become (t + 1) cos_j + t (Wang et al., "Mis-classified Vector Guided
-    Softmax", 2020), or cos_j + t with ``reweight="fixed"``.
+    """Negatives above the margined target become (t + 1) cos_j + t (Wang et al., 2020, arXiv 1912.00833_).
+
+    With ``reweight="fixed"`` they become cos_j + t.
 
     The default margin is CosFace's (MV-AM-Softmax); ``margin_cos=0, margin_rad=0.5`` is
     MV-Arc-Softmax. The margined target that decides which negatives are hard is the plain formula,
@@ -33,6 +34,7 @@ class MVSoftmax(AngularMargin):
 
     .. _SV-X-Softmax: https://github.com/xiaoboCASIA/SV-X-Softmax/blob/master/fc_layers.py
     .. _FaceX-Zoo: https://github.com/JDAI-CV/FaceX-Zoo/blob/main/head/MV_Softmax.py
+    .. _1912.00833: https://arxiv.org/abs/1912.00833
     """
 
     changes_negatives = True

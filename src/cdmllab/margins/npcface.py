@@ -12,7 +12,7 @@ from cdmllab.margins.registry import register
 
 @register("npcface", year=2020)
 class NPCFace(AngularMargin):
-    """cos(theta + m_i), m_i = m0 + m1 x mean cosine of the hard negatives (Zeng et al., "NPCFace", 2020).
+    """cos(theta + m_i), m_i = m0 + m1 x mean cosine of the hard negatives (Zeng et al., 2020, arXiv 2007.10172_).
 
     A negative is hard when cos_j > cos(theta_y + `hard_rad`). Which are hard, and m_i, are
     constants in the gradient. The defaults, and t cos_j + a for a hard negative, are those of the
@@ -28,6 +28,7 @@ class NPCFace(AngularMargin):
     beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _FaceX-Zoo: https://github.com/JDAI-CV/FaceX-Zoo/blob/main/head/NPCFace.py
+    .. _2007.10172: https://arxiv.org/abs/2007.10172
     """
 
     changes_negatives = True

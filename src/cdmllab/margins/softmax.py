@@ -8,8 +8,10 @@ from cdmllab.margins.registry import register
 class Softmax(MarginPolicy):
     """The logit w.x + b, with lengths and biases left in; the scale is not used.
 
-    What every classifier starts from, and the baseline of ArcFace's table 2. It has no cosine to put a margin
-    on; `target_cos` in the head's output is there for comparison.
+    What every classifier starts from (Bridle, 1990_), and the baseline of ArcFace's table 2. It has
+    no cosine to put a margin on; `target_cos` in the head's output is there for comparison.
+
+    .. _1990: https://doi.org/10.1007/978-3-642-76153-9_28
     """
 
     uses_cosine = False

@@ -12,7 +12,7 @@ from cdmllab.margins.registry import register
 
 @register("sphereface", year=2017)
 class SphereFace(MarginPolicy):
-    """psi(theta) = (-1)^k cos(m theta) - 2k, k = floor(m theta / pi) (Liu et al., 2017).
+    """psi(theta) = (-1)^k cos(m theta) - 2k, k = floor(m theta / pi) (Liu et al., 2017, arXiv 1704.08063_).
 
     The target is (lambda cos theta + psi) / (1 + lambda); lambda falls from `anneal_from` as
     ``anneal_from / (1 + anneal_rate step)`` down to `anneal_to`, as in the authors' code. The original keeps the
@@ -23,6 +23,8 @@ class SphereFace(MarginPolicy):
     factor : m, in [1, 8]; the paper has 4, ArcFace's table 2 has 1.35
     anneal_from, anneal_to, anneal_rate : the schedule of lambda; ``anneal_from=0, anneal_to=0`` is psi alone
     gradient : see `MarginPolicy`
+
+    .. _1704.08063: https://arxiv.org/abs/1704.08063
     """
 
     step: Tensor

@@ -8,7 +8,7 @@ from cdmllab.margins.registry import register
 
 @register("subcenter_arcface", year=2020, label="Sub-center ArcFace")
 class SubcenterArcFace(ArcFace):
-    """ArcFace on the largest of K cosines of each identity (Deng et al., "Sub-center ArcFace", 2020).
+    """ArcFace on the largest of K cosines of each identity (Deng et al., ECCV 2020_).
 
     Noisy samples may gather round a centre of their own. ``centres_per_identity=1`` is ArcFace.
 
@@ -16,6 +16,8 @@ class SubcenterArcFace(ArcFace):
     ----------
     centres_per_identity : K, at least 1
     margin_rad, beyond_pi, easy_margin, gradient : as for ArcFace
+
+    .. _2020: https://doi.org/10.1007/978-3-030-58621-8_43
     """
 
     def __init__(
