@@ -13,7 +13,8 @@ from cdmllab.margins.registry import register
 class LiArcFace(MarginPolicy):
     """(pi - 2 (theta + m)) / pi on the target, (pi - 2 theta) / pi elsewhere.
 
-    From AirFace (Li et al., 2019, arXiv 1907.12256_), and the only loss here whose logits are not cosines. Past pi nothing turns round, so it has no `beyond_pi`.
+    From AirFace (Li et al., 2019, arXiv 1907.12256_), and the only loss here whose logits are not
+    cosines. Past pi nothing turns round, so it has no `beyond_pi`.
 
     Parameters
     ----------
