@@ -14,7 +14,7 @@ from tests.sweeps.test_sweep import Here
 
 from cdmllab.results import audit
 from cdmllab.errors import CdmlLabError
-from cdmllab.results.sweeps import Recorded, family, paired
+from cdmllab.results.sweeps import Recorded, family, paired, pairs_for_equivalence
 from cdmllab.sweeps import Sweep, load, record
 
 SPEC = {
@@ -311,3 +311,54 @@ def test_the_projects_own_results_are_in_order():
     seen, faults = audit.check()
     assert faults == []
     assert len(seen["records"]) >= 4
+
+
+def test_equivalence_is_two_one_sided_tests():
+    d = np.random.default_rng(5).normal(0.05, 0.2, 12)
+    got = paired(d, np.zeros(12)).within(0.2)
+    above = stats.ttest_1samp(d, -0.2, alternative="greater").pvalue
+    below = stats.ttest_1samp(d, 0.2, alternative="less").pvalue
+    assert got.p == pytest.approx(max(above, below), rel=1e-12)
+    interval = stats.ttest_1samp(d, 0.0).confidence_interval(0.9)
+    assert (got.low, got.high) == pytest.approx(tuple(interval), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("mean", "bound", "verdict"),
+    [
+        (0.0, 0.2, "equivalent"),
+        (0.0, 0.02, "inconclusive"),
+        (0.1, 0.3, "too small to matter"),
+        (0.1, 0.11, "different"),
+        (-0.1, 0.11, "different"),
+        (-0.1, 0.3, "too small to matter"),
+    ],
+)
+def test_a_difference_has_one_of_four_verdicts(mean, bound, verdict):
+    spread = np.array([-0.05, 0.05] * 6)
+    assert paired(mean + spread, np.zeros(12)).within(bound).verdict == verdict
+
+
+def test_equivalence_without_a_spread_and_without_a_bound():
+    same = paired(np.ones(3), np.ones(3))
+    assert same.within(0.1).verdict == "equivalent"
+    shifted = paired(np.full(3, 1.2), np.ones(3))
+    assert shifted.within(0.1).p == 1.0
+    with pytest.raises(ValueError, match="the smallest effect of interest must be above 0, got 0"):
+        same.within(0)
+
+
+def test_as_many_pairs_as_equivalence_needs_have_the_power_asked_for():
+    n = pairs_for_equivalence(0.25, 0.2)
+    draws = np.random.default_rng(0).normal(0.0, 0.25, (4000, n))
+    half = stats.t.ppf(0.95, n - 1) * draws.std(axis=1, ddof=1) / math.sqrt(n)
+    shown = (np.abs(draws.mean(axis=1)) + half < 0.2).mean()
+    assert 0.78 < shown < 0.86
+    draws = draws[:, :-1]  # one pair fewer is too few, or very nearly
+    half = stats.t.ppf(0.95, n - 2) * draws.std(axis=1, ddof=1) / math.sqrt(n - 1)
+    assert (np.abs(draws.mean(axis=1)) + half < 0.2).mean() < shown
+    assert pairs_for_equivalence(0.0, 0.2) == 2
+    with pytest.raises(ValueError, match="no number of pairs below 100,000"):
+        pairs_for_equivalence(1e6, 0.1)
+    with pytest.raises(ValueError, match="power in"):
+        pairs_for_equivalence(0.1, 0.1, 1.0)

@@ -41,11 +41,80 @@ class Difference(NamedTuple):
             return "not told apart"
         return "higher" if self.mean > 0 else "lower"
 
+    def within(self, bound: float) -> "Equivalence":
+        """Whether the true difference is smaller than `bound` either way, by two one-sided t-tests.
+
+        Their joint p-value is below 5 % where the 90 % interval lies between -bound and bound
+        (Schuirmann, 1987, https://doi.org/10.1007/BF01068419).
+
+        Raises
+        ------
+        ValueError : `bound` is not above 0
+        """
+        if not bound > 0.0:
+            raise ValueError(f"the smallest effect of interest must be above 0, got {bound!r}")
+        from scipy import stats
+
+        error, degrees = self.sd / math.sqrt(self.n), self.n - 1
+        half = float(stats.t.ppf(0.95, degrees)) * error
+        nearest = bound - abs(self.mean)  # to the bound that it may have crossed
+        p = float(stats.t.sf(nearest / error, degrees)) if error > 0 else float(nearest <= 0)
+        return Equivalence(bound, self.mean - half, self.mean + half, p, self.verdict)
+
     def told(self, unit: str = "", scale: float = 100.0) -> str:
         """As ``+0.12 [-0.30, +0.54] points``."""
         mean, low, high = (round(scale * value, 2) + 0.0 for value in (self.mean, self.low, self.high))  # no -0.00
         numbers = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
         return f"{numbers} {unit}".strip()
+
+
+class Equivalence(NamedTuple):
+    """A paired difference against the smallest effect of interest."""
+
+    bound: float  # the smallest effect of interest, either way
+    low: float  # of the 90 % interval
+    high: float
+    p: float  # of the two one-sided tests together
+    direction: Literal["higher", "lower", "not told apart"]
+
+    @property
+    def verdict(self) -> Literal["different", "too small to matter", "equivalent", "inconclusive"]:
+        """Of the two questions, is there a difference, and is it smaller than the bound.
+
+        ``"too small to matter"`` answers both with yes, ``"inconclusive"`` neither.
+        """
+        if self.direction == "not told apart":
+            return "equivalent" if self.p < 0.05 else "inconclusive"
+        return "too small to matter" if self.p < 0.05 else "different"
+
+
+def pairs_for_equivalence(sd: float, bound: float, power: float = 0.8) -> int:
+    """How many pairs show equivalence within `bound` with this power, if there is no difference.
+
+    By the rule of Phillips (1990, https://doi.org/10.1007/BF01063556), with Student's t and, for a
+    true difference of 0, beta shared out over both tests.
+
+    Parameters
+    ----------
+    sd : of one paired difference, of a pilot
+    bound : the smallest effect of interest, in the unit of `sd`
+    power : in (0, 1)
+
+    Raises
+    ------
+    ValueError : a number out of range
+    """
+    if not (sd >= 0.0 and bound > 0.0 and 0.0 < power < 1.0):
+        raise ValueError(f"sd must be 0 or more, bound above 0 and power in (0, 1); got {sd}, {bound}, {power}")
+    from scipy import stats
+
+    n = 2
+    while n < 100_000:
+        reach = bound * math.sqrt(n) / sd - float(stats.t.ppf(0.95, n - 1)) if sd > 0.0 else math.inf
+        if 2.0 * float(stats.t.cdf(reach, n - 1)) - 1.0 >= power:
+            return n
+        n += 1
+    raise ValueError(f"no number of pairs below {n:,} shows equivalence within {bound:g} at a spread of {sd:g}")
 
 
 class Recorded:
