@@ -1,0 +1,142 @@
+"""A linear map of finished embeddings, trained with any loss in seconds: the smallest real training.
+
+The network that made the embeddings stays as it is. What a loss does to strong features of real
+faces can so be repeated a hundred times, where a network would be trained once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cdmllab import heads
+from cdmllab.geometry import unit
+from cdmllab.training.config import Optimiser
+from cdmllab.training.schedule import learning_rate
+
+Floats = NDArray[np.float32]
+
+
+_OPTIMISER = Optimiser(lr=0.1, schedule="cosine")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a projection is trained."""
+
+    epochs: int = 20
+    batch_size: int = 256
+    optimiser: Optimiser = _OPTIMISER
+
+
+class Epoch(NamedTuple):
+    """What the margin did in an epoch: means over its samples, easy and hard by their target cosine."""
+
+    loss: float
+    margin_rad: float
+    margin_easy_rad: float  # of the third of each batch with the largest target cosine
+    margin_hard_rad: float  # of the third with the smallest
+    easy_share: float  # of samples that the loss calls easy; NaN where it has no such notion
+
+
+class Projected(NamedTuple):
+    """A trained projection and its course."""
+
+    weight: Floats  # [D, d]: an embedding x becomes weight @ x / |x|
+    epochs: list[Epoch]
+
+    def of(self, embeddings: Floats) -> Floats:
+        """The projections of embeddings, shape (n, d) to (n, D)."""
+        x = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+        projected: Floats = x @ self.weight.T
+        return projected
+
+
+def project(
+    views: tuple[Floats, ...],
+    labels: NDArray[np.int64],
+    loss: Mapping[str, Any],
+    *,
+    seed: int,
+    recipe: Recipe | None = None,
+) -> Projected:
+    """Train a square linear map of unit embeddings; it starts as the identity.
+
+    Parameters
+    ----------
+    views : embeddings of the same n images, one array (n, d) for each way an image is shown (as it
+        is, mirrored); a sample takes one of them by chance
+    labels : who is shown, shape (n,), from 0 up without gaps
+    loss : ``name`` and options of `cdmllab.heads.create`
+    seed : of the class centres, of the order, and of the views
+    recipe : see `Recipe`
+
+    Raises
+    ------
+    ValueError : shapes that do not fit, or labels with a gap
+    """
+    recipe = recipe or Recipe()
+    n, d = views[0].shape
+    num_identities = int(labels.max()) + 1
+    if any(view.shape != (n, d) for view in views) or labels.shape != (n,):
+        raise ValueError(f"views and labels must be of the same {n} images")
+    if len(np.unique(labels)) != num_identities:
+        raise ValueError("labels must be 0, 1, 2, ... without gaps")
+    if n < recipe.batch_size:
+        raise ValueError(f"{n} images are fewer than a batch of {recipe.batch_size}")
+    stacked = unit(torch.from_numpy(np.stack(views)))  # [v, n, d]
+    y = torch.from_numpy(labels)
+    options = dict(loss)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        head = heads.create(options.pop("name"), embedding_dim=d, num_identities=num_identities, **options)
+        layer = nn.Linear(d, d, bias=False)
+        nn.init.eye_(layer.weight)
+        optimiser = torch.optim.SGD(
+            [*layer.parameters(), *head.parameters()],
+            lr=recipe.optimiser.lr,
+            momentum=recipe.optimiser.momentum,
+            weight_decay=recipe.optimiser.weight_decay,
+        )
+        steps = n // recipe.batch_size
+        course = []
+        for epoch in range(recipe.epochs):
+            order = torch.randperm(n)[: steps * recipe.batch_size].view(steps, -1)
+            seen = _Course()
+            for number, rows in enumerate(order):
+                step = epoch * steps + number
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate(recipe.optimiser, step, steps, recipe.epochs, recipe.batch_size)
+                head.set_progress(step / (steps * recipe.epochs))
+                shown = torch.randint(len(views), (len(rows),))
+                out = head(layer(stacked[shown, rows]), y[rows])
+                optimiser.zero_grad()
+                out.loss.backward()
+                optimiser.step()
+                seen.take(out)
+            course.append(seen.mean())
+    return Projected(layer.weight.detach().numpy().copy(), course)
+
+
+class _Course:
+    """Sums over the batches of an epoch."""
+
+    def __init__(self) -> None:
+        self._rows: list[Tensor] = []
+
+    def take(self, out: heads.HeadOutput) -> None:
+        order = out.target_cos.argsort()
+        third = max(len(order) // 3, 1)
+        hard, easy = (out.margin_rad[rows].mean() for rows in (order[:third], order[-third:]))
+        share = torch.tensor(torch.nan)
+        if out.easiness is not None:
+            share = (out.easiness > 0.0).float().mean()
+        row = torch.stack([out.loss.detach(), out.margin_rad.mean(), easy, hard, share])
+        self._rows.append(row)
+
+    def mean(self) -> Epoch:
+        return Epoch(*torch.stack(self._rows).mean(dim=0).tolist())
