@@ -92,7 +92,7 @@ def open_page(browser: Browser) -> OpenPage:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the real book, built from what has changed."""
-    command = [sys.executable, "-m", "cdmllab.cli", "book", "build"]
+    command = [sys.executable, "-m", "cdmllab", "book", "build"]
     with FileLock(tmp_path_factory.getbasetemp().parent / "site.lock"):  # tests on several cores ask for it at once
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -141,7 +141,7 @@ def test_changed_source_or_settings_start_anew(tmp_path):
 
 def test_killed_command_goes_on(tmp_path):
     source = folder(tmp_path / "src", (250, 250), size=24)
-    command = [sys.executable, "-m", "cdmllab.cli", "pack", str(source), str(tmp_path / "dst"), "--workers", "2"]
+    command = [sys.executable, "-m", "cdmllab", "pack", str(source), str(tmp_path / "dst"), "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     journal = tmp_path / "dst.partial/journal.jsonl"
     until(lambda: (journal.is_file() and journal.stat().st_size > 2000) or process.poll() is not None, every_s=0.002)
@@ -390,7 +390,7 @@ def test_commands_print_names_that_are_no_utf8(tmp_path):
         (["pack", source, target, "--size", "16"], 0, r"\xfd: 4 pictures of 4 identities"),
         (["inspect", source], 1, r"\xfc: folder"),
     ):
-        done = subprocess.run([sys.executable, "-m", "cdmllab.cli", *arguments], capture_output=True, env=environment)
+        done = subprocess.run([sys.executable, "-m", "cdmllab", *arguments], capture_output=True, env=environment)
         assert done.returncode == code, done.stderr
         assert said in done.stdout.decode()
         assert code == 0 or rb"M\xfcller/bad.jpg" in done.stderr

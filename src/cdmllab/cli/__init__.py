@@ -85,7 +85,3 @@ def main(
     ] = False,
 ) -> None:
     """CDML Lab: margin losses for face recognition, as a book and a package."""
-
-
-if __name__ == "__main__":
-    app()

@@ -18,7 +18,7 @@ from cdmllab.book.build.progress import Progress
 from cdmllab.cli import app
 from cdmllab.errors import CdmlLabError
 
-COMMAND = [sys.executable, "-m", "cdmllab.cli", "book", "build"]
+COMMAND = [sys.executable, "-m", "cdmllab", "book", "build"]
 
 
 @pytest.fixture(autouse=True)
