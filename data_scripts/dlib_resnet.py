@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from cdmllab import runs
 from cdmllab.backbones import dlib_resnet, weights
 from cdmllab.data import archives, script_job
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, MissingPackageError
 from cdmllab.export import convert
 
 NAME = "dlib_resnet"
@@ -35,8 +35,10 @@ def make(job: script_job.Job) -> None:
     tarball = job.need(TARBALL)
     job.check(tarball)
     release = job.make(f"{NAME}/{NAME}.safetensors", lambda target: _convert(job, tarball, target), _count)
-    if convert.missing("onnx"):
-        job.say(f"no ONNX file: it needs {convert.missing('onnx')}, which pip install 'cdmllab[export]' brings")
+    try:
+        convert.require_packages("onnx")
+    except MissingPackageError as error:
+        job.say(f"no ONNX file: {error}")
         return
     job.make(f"{NAME}/{NAME}.onnx", lambda target: _export(release, target), _side)
 

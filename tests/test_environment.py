@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from importlib import metadata
 from itertools import chain
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from trove_classifiers import classifiers
 
 import cdmllab
 
@@ -43,6 +43,9 @@ def test_lock_satisfies_the_project(project, locked):
     wanted = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
     assert len(wanted) > 20
     for requirement in map(Requirement, wanted):
+        if requirement.name == project["name"]:  # an extra that includes others
+            assert requirement.extras <= set(project["optional-dependencies"]), requirement
+            continue
         pins = [p for p in locked if p.name.lower() == requirement.name.lower()]
         assert pins, f"{requirement.name} is not in requirements.lock"
         for pin in pins:
@@ -58,10 +61,28 @@ def test_conda_environment_installs_the_same_lock(project):
     assert installs == {"pip": ["-r requirements.lock", "-e ."]}
 
 
-def test_versions_agree(project):
-    assert project["dynamic"] == ["version"]  # which hatch reads from the package
-    assert metadata.version("cdmllab") == cdmllab.__version__
-    assert f"## {cdmllab.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+def test_version_is_in_one_place_and_in_the_changelog(project):
+    assert "version" in project["dynamic"]
+    assert f"## [{cdmllab.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == cdmllab.__version__
+
+
+def test_changelog_keeps_its_form():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert versions[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", line) for line in versions[1:])
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= kinds
+
+
+def test_classifiers_are_known_and_name_the_versions_of_python(project):
+    assert set(project["classifiers"]) <= classifiers
+    assert not any(line.startswith("License ::") for line in project["classifiers"])  # `license` is
+    named = {line.rpartition(" ")[2] for line in project["classifiers"] if "Python :: 3." in line}
+    wanted = SpecifierSet(project["requires-python"])
+    assert named == {f"3.{minor}" for minor in range(9, 20) if wanted.contains(f"3.{minor}.0")}
 
 
 def test_readme_names_only_commands_that_exist():

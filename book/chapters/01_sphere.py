@@ -235,7 +235,7 @@ for ax, (name, runs) in zip(axes, trained.items(), strict=True):
 # To decide, we pick a **{term}`threshold`** and accept a pair when its cosine is at least that. The share of pairs
 # judged rightly is the **{term}`verification` accuracy**. The threshold has to come from other pairs than those it is
 # judged on, so the field's protocol has ten {term}`folds <fold>`: each fold is judged with the threshold that is best on the
-# other nine {cite}`huang2008lfw`.
+# other nine {cite}`huang2008lfw`. {py:func}`evaluate.verify <cdmllab.evaluate.verify>` does all of this.
 #
 # ## Strangers
 #

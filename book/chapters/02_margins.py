@@ -91,7 +91,8 @@ session.Table(["s", "1 - probability of a perfect sample"], rows)
 # ```
 #
 # In the package this is one function, `margins.angular.combined`. Setting two of the three margins to their
-# neutral values ($m_1 = 1$, $m_2 = 0$, $m_3 = 0$) leaves one of the losses.
+# neutral values ($m_1 = 1$, $m_2 = 0$, $m_3 = 0$) leaves one of the losses;
+# {py:func}`margins.create <cdmllab.margins.create>` builds each by its name.
 #
 # ## What a margin costs at which angle
 

@@ -77,7 +77,7 @@ lab = session.start(profile, seed)
 # autograd whether it agrees.
 #
 # A {term}`head` is the package's word for class centres, scale and {term}`margin policy` together: embeddings and labels
-# in, a loss out.
+# in, a loss out. {py:func}`heads.create <cdmllab.heads.create>` builds one.
 
 # %%
 torch.manual_seed(seed)

@@ -164,7 +164,8 @@ plots.contact_sheet(
 # ## A world
 #
 # A **{term}`world`** is so many people with so many pictures each: a training set like any other, and one that knows its
-# wrong labels. It renders when it is read, or once into a memory map that survives being killed.
+# wrong labels. It renders when it is read, or once into a memory map that survives being killed. In the package it is a
+# {py:class}`faces.FaceWorld <cdmllab.faces.FaceWorld>`.
 
 # %%
 world = faces.FaceWorld(

@@ -138,7 +138,8 @@ session.tell(
 # ## Reading without mxnet
 #
 # The file is mapped into memory, and a record is a *view* of it: nothing is copied, nothing is parsed but the two
-# words. With the index, the labels of all records are read at once, since each stands at a known place.
+# words. With the index, the labels of all records are read at once, since each stands at a known place. All of this is
+# in {py:class}`Pack <cdmllab.data.packs.Pack>`.
 
 # %%
 pack = Pack(lab.runs / "pack")
@@ -233,7 +234,8 @@ plots.landmarks(
 # ## From bytes to a tensor
 #
 # A decoded picture is a table of whole numbers from 0 to 255, rows of pixels of red, green and blue. Networks want
-# float numbers around zero, and authors differ in how they make them.
+# float numbers around zero, and authors differ in how they make them. A
+# {py:class}`Loader <cdmllab.data.loaders.Loader>` keeps the whole numbers and leaves that step for later.
 
 # %%
 batch = next(iter(Loader(pack, 8, seed=seed)))

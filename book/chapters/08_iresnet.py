@@ -55,7 +55,7 @@ plots.residual_block(ax)
 # Around the blocks there is little. A stem of one 3x3 convolution at full size; four stages, each of which begins
 # with such a halving block, and of which all but the first double the width; then the last map of $7 \times 7$ is
 # laid out in one row, and a linear layer makes 512 numbers of it. A last normalisation, whose gain is fixed at 1,
-# gives every number of the embedding the same spread.
+# gives every number of the embedding the same spread. {py:func}`backbones.create <cdmllab.backbones.create>` builds it.
 
 # %%
 net = nets["r18_lite"].eval()

@@ -16,7 +16,8 @@
 # :::{admonition} What you need
 # :class: note
 # Chapters 4 and 6. One small network is trained while you wait, in less than a minute on one core; the long curves
-# come from the sweep `results/sweeps/lab_main.yaml`, and the text says on which machine they were made.
+# come from the sweep `results/sweeps/lab_main.yaml`, and the text says on which machine they were made. Training is one
+# call, {py:func}`training.train <cdmllab.training.train>`.
 # :::
 
 # %% tags=["parameters"]

@@ -130,8 +130,9 @@ session.tell(own_accuracy=plain)
 # $\lVert\hat{\mathbf x}_1 - \hat{\mathbf x}_2\rVert^2 = 2 - 2\cos\theta$. The rule is that of David Sandberg's FaceNet code
 # of 2016 {cite}`sandberg2016facenet`; arcface_torch took it over with his copyright notice, and the field took it from
 # there. By that rule our strangers give {glue:text}`grid_accuracy:.2%`, a difference of
-# {glue:text}`grid_difference:+.2f` points. Some tables rank losses by less. `fixed_grid.fold_accuracy` is that rule;
-# `evaluate` prints both.
+# {glue:text}`grid_difference:+.2f` points. Some tables rank losses by less.
+# {py:func}`fixed_grid.fold_accuracy <cdmllab.metrics.fixed_grid.fold_accuracy>` is that rule;
+# {py:func}`evaluate.evaluate <cdmllab.evaluate.evaluate>` gives both.
 #
 # {term}`Scores <score>` come on four scales, and thresholds are often quoted without naming theirs:
 

@@ -5,6 +5,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -32,6 +33,45 @@ class DataError(CdmlLabError, ValueError):
 
 class MissingError(DataError, FileNotFoundError):
     """A data file that does not exist."""
+
+
+class MissingPackageError(CdmlLabError, ImportError):
+    """A package that only some uses need and that is not installed; the sentence names its extra."""
+
+
+@contextmanager
+def optional(extra: str, what: str) -> Iterator[None]:
+    """Import packages of an extra: if one is missing, report the command that installs it.
+
+    Parameters
+    ----------
+    extra : a key of ``project.optional-dependencies`` in ``pyproject.toml``, as ``"plots"``
+    what : needs them, the beginning of a sentence, as ``"a figure"``
+
+    Raises
+    ------
+    MissingPackageError : a package outside cdmllab is not installed
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "cdmllab").partition(".")[0]
+        if package == "cdmllab" or isinstance(error, CdmlLabError):
+            raise
+        raise _missing(extra, what, package) from None
+
+
+def require(extra: str, what: str, *modules: str) -> None:
+    """As `optional`, but for modules that need not be imported yet: they are only looked for."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise _missing(extra, what, module)
+
+
+def _missing(extra: str, what: str, package: str) -> MissingPackageError:
+    return MissingPackageError(
+        f'{what} needs {package}, which is not installed: pip install "cdmllab[{extra}]"', name=package
+    )
 
 
 @contextmanager

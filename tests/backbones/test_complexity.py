@@ -1,7 +1,9 @@
+import copy
 import math
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from cdmllab import backbones
 from cdmllab.backbones import complexity
@@ -119,3 +121,11 @@ def test_techniques_save_what_they_are_for(costs, options, parameters, macs):
     plain, own = costs["r18_lite"], complexity.cost(backbones.create("r18_lite", **options))
     assert math.isclose(own.parameters / plain.parameters, parameters, abs_tol=2e-3)
     assert math.isclose(own.macs / plain.macs, macs, abs_tol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["small", "lightweight", "r18_lite", "ir_18", "dlib_resnet"])
+def test_macs_are_half_of_what_torch_counts_as_operations(name):
+    net = backbones.create(name).eval()
+    with FlopCounterMode(display=False) as counter:
+        copy.deepcopy(net).to("meta")(torch.zeros(1, net.channels, net.size, net.size, device="meta"))
+    assert 2 * complexity.cost(net).macs == counter.get_total_flops() > 0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from cdmllab import backbones, preprocessing
+from cdmllab import backbones, errors, preprocessing
 from cdmllab._util.build_lock import claimed
 from cdmllab.backbones import weights
 from cdmllab.errors import CdmlLabError
@@ -180,8 +180,8 @@ def test_wrong_wishes_are_refused(release, tmp_path, monkeypatch, options, said)
 
 
 def test_a_missing_package_is_named_with_what_brings_it(release, monkeypatch):
-    monkeypatch.setattr(convert, "find_spec", lambda name: None if name == "onnxscript" else object())
-    with pytest.raises(CdmlLabError, match=r"needs onnxscript: pip install 'cdmllab\[export\]' brings it"):
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "onnxscript" else object())
+    with pytest.raises(CdmlLabError, match=r'needs onnxscript.*: pip install "cdmllab\[export\]"'):
         convert.export(release, "onnx")
 
 

@@ -5,13 +5,16 @@ import warnings
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.distance import pdist
-from scipy.stats import spearmanr
-from sklearn.cluster import HDBSCAN
-from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
 
+from cdmllab.errors import optional
 from cdmllab.geometry import unit
+
+with optional("analysis", "a map of embeddings"):
+    from scipy.spatial.distance import pdist
+    from scipy.stats import spearmanr
+    from sklearn.cluster import HDBSCAN
+    from sklearn.decomposition import PCA
+    from sklearn.neighbors import NearestNeighbors
 
 Floats = NDArray[np.float64]
 
@@ -25,15 +28,13 @@ def pca(embeddings: ArrayLike) -> Floats:
 def umap(embeddings: ArrayLike, *, neighbours: int = 15, seed: int = 0) -> Floats:
     """UMAP's map (McInnes et al., 2018) by cosine, begun from PCA; shape (n, d) to (n, 2).
 
-    Needs umap-learn, which comes with ``cdmllab[book]``.
-
     Parameters
     ----------
     embeddings : shape (n, d)
     neighbours : how many of its nearest each point is to stay near; fewer tear the map into more pieces
     seed : the same seed gives the same map on the same machine
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), optional("analysis", "UMAP"):
         warnings.simplefilter("ignore", ImportWarning)  # of a part of it that wants TensorFlow
         from umap import UMAP
 

@@ -6,10 +6,12 @@ timm's own options mean what they mean there: `num_classes` is the length of the
 
 from typing import Any
 
-from timm.models import register_model
-
 from cdmllab import backbones, preprocessing
 from cdmllab.backbones.base import Backbone
+from cdmllab.errors import optional
+
+with optional("timm", "a model of timm"):
+    from timm.models import register_model
 
 PREFIX = "cdmllab_"
 default_cfgs = {

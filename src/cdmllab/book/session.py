@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import torch
 
-from cdmllab.errors import did_you_mean
+from cdmllab.errors import did_you_mean, optional
 
 Profile = Literal["cpu", "gpu"]
 
@@ -87,7 +87,8 @@ _SCRATCH: list[tempfile.TemporaryDirectory[str]] = []  # alive as long as the ke
 
 def tell(**values: object) -> None:
     """Keep values for a chapter's prose, which names them as ``{glue:text}`name:.2f```; numbers become plain ones."""
-    from myst_nb import glue  # there to write the book with, not to use the package
+    with optional("book", "a value in a chapter's prose"):
+        from myst_nb import glue  # there to write the book with, not to use the package
 
     for name, value in values.items():
         plain = value.item() if isinstance(value, np.generic | torch.Tensor) else value

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cdmllab.cli.name_value import FLAGS, WithParameters, read
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import CdmlLabError, require
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -25,9 +24,7 @@ Timeout = Annotated[int, typer.Option(min=0, metavar="SECONDS", help="Limit for 
 @app.callback()
 def main() -> None:
     """Build the book: run its chapters, build its site."""
-    for module in ("jupyter_book", "jupytext", "papermill"):
-        if find_spec(module) is None:
-            raise CdmlLabError(f"the book needs {module}: pip install 'cdmllab[book]' brings it")
+    require("book", "the book", "jupyter_book", "jupytext", "papermill")
 
 
 @app.command(cls=WithParameters)

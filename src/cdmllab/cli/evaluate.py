@@ -56,6 +56,8 @@ def evaluate(
         raise CdmlLabError("name a protocol with --protocol; `cdmllab evaluate` without a run lists them")
     if wanted == [threshold_from]:
         raise CdmlLabError(f"a threshold chosen on {threshold_from} cannot be judged on it: name another protocol")
+    if figures:  # before measuring: what they need may not be installed
+        from cdmllab.evaluate import figures as drawings
     backbone, prepare = _network(run, device, threads)
     settings = cached.Settings(flip, replicates, seed, batch_size)
     folder = _folder(run)
@@ -64,8 +66,6 @@ def evaluate(
         done, loaded, was_there = cached.judge(backbone, name, folder, settings, prepare=prepare, redo=redo)
         typer.echo(f"{done.name}{' (done before)' if was_there else ''}")
         if figures:
-            from cdmllab.evaluate import figures as drawings
-
             drawn = drawings.write(done, loaded, folder)
             typer.echo(f"  drawn      {len(drawn)} figures, {folder / done.name}__*.svg")
         return done, loaded

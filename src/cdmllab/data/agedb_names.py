@@ -13,7 +13,7 @@ import subprocess
 import sys
 from typing import Any
 
-from cdmllab.errors import DataError, cause, plain
+from cdmllab.errors import DataError, cause, plain, require
 
 MOST_BYTES = 64 << 20  # of a file; AgeDB's own has a few hundred thousand
 MOST_PAIRS = 1_000_000
@@ -31,6 +31,7 @@ def read(content: bytes, where: str) -> Names:
     ------
     DataError : it is no MATLAB file, or one of another form; also where reading it crashes, or takes too long
     """
+    require("analysis", "AgeDB's protocol file", "scipy")
     try:
         done = subprocess.run(COMMAND, input=content, capture_output=True, timeout=TIME_S, check=False)
         code = done.returncode

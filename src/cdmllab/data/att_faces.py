@@ -16,7 +16,7 @@ from cdmllab.data.identity_protocols import disjoint_pairs
 from cdmllab.data.pairs import Pairs
 from cdmllab.data.sets import ArraySet
 from cdmllab.data.walk import natural
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, optional
 
 FOLDS = 10
 HOW = (
@@ -62,7 +62,8 @@ def from_scikit_learn(data_home: str | None = None, *, download: bool = True) ->
     ------
     DataError : they are neither stored nor could be downloaded
     """
-    from sklearn.datasets import fetch_olivetti_faces
+    with optional("analysis", "AT&T's faces from scikit-learn"):
+        from sklearn.datasets import fetch_olivetti_faces
 
     try:
         fetched = fetch_olivetti_faces(data_home=data_home, download_if_missing=download)

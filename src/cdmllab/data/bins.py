@@ -101,6 +101,15 @@ def read(path: Path | str) -> Bin:
     Raises
     ------
     DataError : refused, damaged, or counts that do not fit
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
+    >>> write("two.bin", [black, black, black, white], same=[True, False])
+    >>> found = read("two.bin")
+    >>> found.same.tolist(), found.decoded().shape
+    ([True, False], (4, 8, 8, 3))
     """
     path = Path(path)
     data = files.read_bytes(path, "a readable bin", at_most=_LARGEST)

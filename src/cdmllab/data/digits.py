@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cdmllab.errors import optional
+
 
 class Digits(NamedTuple):
     """Pictures of some classes, with labels counted from 0 in the order of `classes`."""
@@ -30,7 +32,8 @@ def load(classes: Iterable[int] = range(10)) -> Digits:
     wanted = tuple(classes)
     if len(wanted) < 2 or len(set(wanted)) != len(wanted) or not set(wanted) <= set(range(10)):
         raise ValueError(f"classes must be two or more different digits from 0 to 9, got {wanted}")
-    from sklearn.datasets import load_digits  # takes seconds; who reads other data starts sooner
+    with optional("analysis", "the handwritten digits"):
+        from sklearn.datasets import load_digits  # takes seconds; who reads other data starts sooner
 
     raw, target = load_digits(return_X_y=True)
     keep = np.isin(target, wanted)

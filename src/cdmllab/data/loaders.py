@@ -53,6 +53,16 @@ class Loader:
     ------
     DataError : a label out of range; pictures of several sizes in a batch
     ValueError : options out of range, or fewer pictures than one batch of all processes
+
+    Examples
+    --------
+    >>> from cdmllab.data.sets import ArraySet
+    >>> source = ArraySet(np.zeros((6, 8, 8, 1), np.uint8), np.array([0, 0, 1, 1, 2, 2]), 3)
+    >>> for batch in Loader(source, batch_size=2, seed=0):
+    ...     print(batch.images.shape, batch.labels.shape)
+    torch.Size([2, 1, 8, 8]) torch.Size([2])
+    torch.Size([2, 1, 8, 8]) torch.Size([2])
+    torch.Size([2, 1, 8, 8]) torch.Size([2])
     """
 
     def __init__(

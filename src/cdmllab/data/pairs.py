@@ -31,6 +31,14 @@ def sample(labels: ArrayLike, per_fold: int = 300, folds: int = 10, seed: int = 
     Raises
     ------
     ValueError : when the pictures have fewer different pairs than are wanted
+
+    Examples
+    --------
+    Ten people with four images each, in two folds of six pairs:
+
+    >>> drawn = sample([person for person in range(10) for _ in range(4)], per_fold=3, folds=2)
+    >>> drawn.same.sum(), len(drawn.same), drawn.fold.tolist().count(0)
+    (np.int64(6), 12, 6)
     """
     ids = np.asarray(labels)
     wanted = per_fold * folds

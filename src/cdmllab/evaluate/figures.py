@@ -4,18 +4,22 @@ import re
 from pathlib import Path
 from typing import get_args
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cdmllab import plots
 from cdmllab._util.files import replacing
+from cdmllab.errors import optional
 from cdmllab.evaluate.embedding import Pictures
 from cdmllab.evaluate.evaluation import Evaluation
 from cdmllab.evaluate.protocol import Protocol, Together
 from cdmllab.metrics import error_rates, verification
+
+with optional("plots", "a figure"):
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    from cdmllab import plots
 
 
 def write(evaluation: Evaluation, protocol: Protocol, folder: Path) -> list[Path]:

@@ -47,6 +47,17 @@ def evaluate(
     Raises
     ------
     ValueError : embeddings that do not fit, are zero or not finite; a template without a picture
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from cdmllab.data import pairs
+    >>> who = np.repeat(np.arange(3), 4)
+    >>> protocol = Protocol("three people", torch.zeros(12, 1, 8, 8), pairs.every(who), identity=who)
+    >>> done = evaluate(np.eye(3)[who], protocol, replicates=0)
+    >>> len(done.scores), done.measures["auc"]["value"]
+    (66, 1.0)
     """
     compared = _compared(embeddings, protocol)
     same, fold = protocol.pairs.same, protocol.pairs.fold

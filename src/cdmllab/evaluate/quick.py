@@ -28,7 +28,19 @@ def scores(embeddings: ArrayLike, pairs: Pairs) -> NDArray[np.float64]:
 
 
 def verify(embeddings: ArrayLike, pairs: Pairs) -> Verification:
-    """Scores, accuracy over the protocol's folds, and area under the ROC."""
+    """Scores, accuracy over the protocol's folds, and area under the ROC.
+
+    Examples
+    --------
+    Embeddings that tell three people apart without a mistake:
+
+    >>> import numpy as np
+    >>> from cdmllab.data import pairs
+    >>> who = np.repeat([0, 1, 2], 4)
+    >>> found = verify(np.eye(3)[who], pairs.sample(who, per_fold=4, folds=2))
+    >>> found.accuracy.mean, found.auc
+    (1.0, 1.0)
+    """
     s = scores(embeddings, pairs)
     folds = verification.fold_accuracy(s, pairs.same, pairs.fold)
     return Verification(s, folds, verification.auc(s, pairs.same))

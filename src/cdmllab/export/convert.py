@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from cdmllab._util.build_lock import claimed
 from cdmllab._util.files import replacing, workshop, write_text
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import CdmlLabError, require
 from cdmllab.export import source
 from cdmllab.export.agreement import Agreement
 from cdmllab.export.check import Check
@@ -62,7 +61,7 @@ def export(
     CdmlLabError : something that is needed is not installed, the source cannot be read, the file does not agree, or
         another process exports to the same place
     """
-    _require(to)
+    require_packages(to)
     if int8 and to != "onnx":
         raise CdmlLabError("int8 goes with ONNX: --to onnx --int8")
     given = source.read(path)
@@ -142,15 +141,9 @@ def _make(given: source.Source, wish: _Wish, check: Check, folder: Path) -> tupl
     return full, found
 
 
-def missing(to: Kind) -> str | None:
-    """The first package that an export needs and that is not installed; None if all are."""
-    return next((module for module in _NEEDED[to] if find_spec(module) is None), None)
-
-
-def _require(to: Kind) -> None:
-    if module := missing(to):
-        extras = "export,openvino" if to == "openvino" else "export"
-        raise CdmlLabError(f"this export needs {module}: pip install 'cdmllab[{extras}]' brings it")
+def require_packages(to: Kind) -> None:
+    """Raise `MissingPackageError` unless everything that an export needs is installed."""
+    require("openvino" if to == "openvino" else "export", "this export", *_NEEDED[to])
 
 
 def _keep(made: Path, target: Path) -> tuple[Path, ...]:

@@ -3,11 +3,19 @@
 import logging
 from pathlib import Path
 
-import onnx
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-
+from cdmllab.errors import optional
 from cdmllab.export.agreement import Floats
 from cdmllab.export.onnx_file import INPUT
+
+with optional("export", "an int8 file"):
+    import onnx
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )  # fmt: skip
 
 _BATCH = 8
 

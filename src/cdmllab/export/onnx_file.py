@@ -10,14 +10,17 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
 from cdmllab.backbones import Backbone
+from cdmllab.errors import optional
 from cdmllab.export.agreement import Embed, Floats
 from cdmllab.export.onnx_network import OWN_INPUT
+
+with optional("export", "an ONNX file"):
+    import onnx
+    import onnxruntime
 from cdmllab.export.source import Source
 from cdmllab.preprocessing import Preprocessing, usual
 

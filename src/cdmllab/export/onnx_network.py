@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cdmllab._util.files import read_bytes
-from cdmllab.errors import CdmlLabError, DataError, plain
+from cdmllab.errors import CdmlLabError, DataError, plain, require
 from cdmllab.preprocessing import INSIGHTFACE, Preprocessing, channels_of, check
 
 OWN_INPUT = "cdmllab.input"  # under this key our exports keep the preprocessing of what they take
@@ -77,9 +76,7 @@ class OnnxNetwork(nn.Module):
 
 
 def _session(path: Path, threads: int) -> Any:
-    for module in ("onnx", "onnxruntime"):
-        if find_spec(module) is None:
-            raise CdmlLabError(f"{path}: an ONNX file needs {module}: pip install 'cdmllab[export]' brings it")
+    require("export", f"{path}: an ONNX file", "onnx", "onnxruntime")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

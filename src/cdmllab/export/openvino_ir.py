@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import openvino
 
+from cdmllab.errors import optional
 from cdmllab.export.agreement import Embed, Floats
+
+with optional("openvino", "an OpenVINO file"):
+    import openvino
 
 
 def write(full: Path, path: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from cdmllab.errors import optional
 from cdmllab.faces import identity, nuisance
 from cdmllab.faces.nuisance import FACTORS, Nuisances
 from cdmllab.faces.render import render_latents
@@ -154,7 +155,8 @@ def rank_correlation(score: ArrayLike, truth: ArrayLike) -> float:
     ------
     ValueError : shapes that differ, fewer than three pictures, or a score that is not finite
     """
-    from scipy.stats import spearmanr  # takes seconds, and rendering does without it
+    with optional("analysis", "a rank correlation"):
+        from scipy.stats import spearmanr  # takes seconds, and rendering does without it
 
     s, t = _paired(score, truth)
     if s.min() == s.max() or t.min() == t.max():
@@ -169,7 +171,8 @@ def mislabel_auc(score: ArrayLike, mislabelled: ArrayLike) -> float:
     ------
     ValueError : as `rank_correlation`, or no wrong labels, or only wrong ones
     """
-    from sklearn.metrics import roc_auc_score
+    with optional("analysis", "an AUC over labels"):
+        from sklearn.metrics import roc_auc_score
 
     s, wrong = _paired(score, mislabelled)
     if wrong.min() == wrong.max():

@@ -38,6 +38,14 @@ class FaceWorld:
     Raises
     ------
     ValueError : a value out of range
+
+    Examples
+    --------
+    >>> world = FaceWorld(num_identities=2, images_per_identity=3, size=32)
+    >>> world.labels.tolist()
+    [0, 0, 0, 1, 1, 1]
+    >>> world.read([0, 5]).shape
+    (2, 32, 32, 3)
     """
 
     def __init__(

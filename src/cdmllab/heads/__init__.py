@@ -75,6 +75,13 @@ def create(
     >>> create("arcface", embedding_dim=512, num_identities=1000, margin_rad=0.5)
     DenseHead(arcface, dense: 512-d embeddings, 1,000 identities, scale 64)
       cos(θ + m), m = 0.5 rad (28.6°) for every sample
+
+    A head takes embeddings of any length, and labels as an array, a list or a tensor:
+
+    >>> import torch
+    >>> out = create("cdml", embedding_dim=8, num_identities=10)(torch.randn(4, 8), [0, 3, 3, 9])
+    >>> out.loss.shape, out.margin_rad.shape
+    (torch.Size([]), torch.Size([4]))
     """
     if loss in _PAIR_LOSSES:
         from cdmllab.heads.pair_losses import PairHead  # the library takes a while to import

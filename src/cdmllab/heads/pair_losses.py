@@ -3,12 +3,15 @@
 from typing import Any
 
 import torch
-from pytorch_metric_learning import losses
 from torch import Tensor, nn
 
+from cdmllab.errors import optional
 from cdmllab.heads.checks import check_batch, check_embeddings
 from cdmllab.heads.head import Head
 from cdmllab.heads.output import HeadOutput
+
+with optional("pairs", "a loss over pairs of embeddings"):
+    from pytorch_metric_learning import losses
 
 # The defaults are those of the papers' face experiments; names and meaning of the options are the library's.
 _TABLE: dict[str, tuple[type[nn.Module], dict[str, float]]] = {

@@ -11,12 +11,13 @@ from cdmllab.margins.registry import recipe
 
 @recipe("arcface_torch")
 def arcface_torch(*, margin_list: Sequence[float] = (1.0, 0.5, 0.0)) -> MarginPolicy:
-    """What arcface_torch's CombinedMarginLoss_ does with the ``margin_list`` of its configs.
+    """Build the loss that arcface_torch makes of the ``margin_list`` in its configs.
 
-    (1, m2, 0) is ArcFace with margin m2, by the plain formula past pi and with the straight-through
-    gradient. With m3 > 0 that code is CosFace with margin m3, **whatever m1 and m2 are**: it has no
-    combined margin. For cos(m1 theta + m2) - m3 itself see `cdmllab.margins.combined.Combined`.
-    arcface_torch's other settings belong to the head: `interclass_filtering_threshold`,
+    There it is called CombinedMarginLoss_. (1, m2, 0) is ArcFace with margin m2, by the plain
+    formula past pi and with the straight-through gradient. With m3 > 0 that code is CosFace with
+    margin m3, **whatever m1 and m2 are**: it has no combined margin. For cos(m1 theta + m2) - m3
+    itself see `cdmllab.margins.combined.Combined`. arcface_torch's other settings belong to the
+    head: `interclass_filtering_threshold`,
     ``scale=64`` and ``centre_init="normal_0.01"``.
 
     Parameters

@@ -108,7 +108,13 @@ def builder(name: str) -> Callable[..., MarginPolicy]:
 
 
 def options(name: str) -> dict[str, object]:
-    """The options of a loss and their defaults, by name."""
+    """The options of a loss and their defaults, by name.
+
+    Examples
+    --------
+    >>> options("cosface")
+    {'margin_cos': 0.35, 'gradient': 'exact'}
+    """
     parameters = inspect.signature(builder(name)).parameters
     return {key: p.default for key, p in parameters.items() if key not in _SIZES}
 
@@ -127,6 +133,14 @@ def create(
     Raises
     ------
     ValueError : unknown name or option (with the nearest known one), or a value out of range
+
+    Examples
+    --------
+    >>> create("arcface", margin_rad=0.4)
+    ArcFace(cos(θ + m), m = 0.4 rad (22.9°) for every sample)
+    >>> create("arcface", margin=0.4)
+    Traceback (most recent call last):
+    ValueError: arcface has no option 'margin' ...
     """
     build = builder(name)
     known = options(name)

@@ -39,6 +39,12 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
 
     It takes trials for independent. Pairs that share people are not, so for them it is the least there is; `rates`
     draws people.
+
+    Examples
+    --------
+    >>> share = wilson(95, 100)
+    >>> print(f"{share.value:.2f} [{share.low:.3f}, {share.high:.3f}]")
+    0.95 [0.888, 0.978]
     """
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"successes must lie between 0 and trials, got {successes} of {trials}")
@@ -84,6 +90,11 @@ def threshold_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
     Raises
     ------
     ValueError : a FAR that these pairs cannot resolve, NaN scores, no or only one kind of pairs
+
+    Examples
+    --------
+    >>> threshold_at_far([0.9, 0.7, 0.5, 0.25], [True, True, False, False], far=0.5)
+    0.375
     """
     i = rank(scores, same).impostor
     k = allowed(far, len(i))

@@ -97,7 +97,16 @@ def cmc(found: Search, ranks: int = 20) -> Floats:
 
 
 def rank_rate(found: Search, k: int = 1) -> float:
-    """Share of mated probes whose mate is among the k best."""
+    """Share of mated probes whose mate is among the k best.
+
+    Examples
+    --------
+    A gallery of three people and two probes; the second is nearer to somebody else:
+
+    >>> found = search([[1, 0], [0, 1], [-1, 0]], [0, 1, 2], [[1, 0.1], [1, 0.9]], [0, 1])
+    >>> rank_rate(found, k=1), rank_rate(found, k=2)
+    (0.5, 1.0)
+    """
     return float(cmc(found, k)[-1])
 
 

@@ -25,6 +25,11 @@ def holm(p_values: ArrayLike) -> Floats:
     Raises
     ------
     ValueError : no p-values, another shape, or a value outside [0, 1], by its position
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    array([0.03, 0.06, 0.06])
     """
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or len(p) == 0:

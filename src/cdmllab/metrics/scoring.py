@@ -93,6 +93,13 @@ def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
     Raises
     ------
     ValueError : a scale that does not exist, or a value that no pair of unit vectors can have
+
+    Examples
+    --------
+    A threshold of 1.24 on the squared distance, as a cosine:
+
+    >>> print(f"{convert(1.24, 'squared_l2', 'cosine'):.2f}")
+    0.38
     """
     for scale in (given, wanted):
         if scale not in get_args(Scale):

@@ -56,12 +56,24 @@ def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
 
 
 def auc(scores: ArrayLike, same: ArrayLike) -> float:
-    """Area under the ROC: the chance that a genuine pair outscores an impostor pair, ties counted half."""
+    """Area under the ROC: the chance that a genuine pair outscores an impostor pair, ties counted half.
+
+    Examples
+    --------
+    >>> auc([0.9, 0.7, 0.4, 0.3], [True, True, False, True])
+    0.6666666666666666
+    """
     return ranked.auc(ranked.rank(scores, same))
 
 
 def eer(scores: ArrayLike, same: ArrayLike) -> float:
-    """Equal error rate: where FAR = 1 - TAR, on the straight line between the two points around it."""
+    """Equal error rate: where FAR = 1 - TAR, on the straight line between the two points around it.
+
+    Examples
+    --------
+    >>> eer([0.9, 0.6, 0.7, 0.3], [True, True, False, False])
+    0.5
+    """
     return ranked.eer(ranked.rank(scores, same))
 
 
@@ -71,6 +83,14 @@ def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
     Raises
     ------
     ValueError : `far` below 1 / (number of impostor pairs), which these pairs cannot resolve, or above 1
+
+    Examples
+    --------
+    Of three genuine pairs two score above both impostor pairs, and all three above one of them:
+
+    >>> scores, same = [0.9, 0.7, 0.4, 0.3, 0.2], [True, True, False, True, False]
+    >>> tar_at_far(scores, same, far=0.5)
+    1.0
     """
     return ranked.tar_at_far(ranked.rank(scores, same), far)
 
@@ -109,6 +129,12 @@ def fold_accuracy(scores: ArrayLike, same: ArrayLike, fold: ArrayLike) -> FoldAc
     Raises
     ------
     ValueError : as `roc`, for every fold's complement, and fewer than two folds
+
+    Examples
+    --------
+    >>> scores, same = [0.9, 0.2, 0.8, 0.3], [True, False, True, False]
+    >>> fold_accuracy(scores, same, fold=[0, 0, 1, 1]).per_fold
+    array([1., 1.])
     """
     s, y = check(scores, same)
     f = np.asarray(fold)

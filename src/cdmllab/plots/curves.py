@@ -11,6 +11,7 @@ from torch import Tensor
 from cdmllab.analysis.sphere import chance_density
 from cdmllab.analysis.target_curve import target_curve
 from cdmllab.margins import MarginPolicy, label
+from cdmllab.plots.distributions import densities
 from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour
 
 
@@ -110,10 +111,8 @@ def angle_histogram(
     degrees = np.degrees(np.arccos(np.clip(np.asarray(scores, dtype=np.float64), -1.0, 1.0)))
     is_same = np.asarray(same, dtype=bool)
     edges = np.linspace(0.0, 180.0, bins + 1)
-    for rows, shade, kind in ((is_same, GENUINE, "genuine"), (~is_same, IMPOSTOR, "impostor")):
-        density, _ = np.histogram(degrees[rows], edges, density=True)
-        ax.stairs(density, edges, fill=True, color=shade, alpha=0.35)
-        ax.stairs(density, edges, color=shade, lw=1.4, label=kind)
+    kinds = {"genuine": (is_same, GENUINE), "impostor": (~is_same, IMPOSTOR)}
+    densities(ax, degrees, kinds, edges, alpha=0.35)
     if chance_dim is not None:
         ax.plot(edges, chance_density(edges, chance_dim), color=INK, lw=1.0, ls=(0, (3, 2)), label="chance")
     ax.set(xlabel="angle of the pair (degrees)", xlim=(0, 180), xticks=range(0, 181, 45), yticks=[])

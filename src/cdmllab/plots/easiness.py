@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from cdmllab.easiness import easiness_from_angle_gap, easiness_from_gap, easiness_from_similarity, recentre
+from cdmllab.plots.distributions import densities
 from cdmllab.plots.style import COLOURS, INK, PAPER
 
 # Hard to easy, through the page's own colour.
@@ -101,9 +102,8 @@ def against_difficulty(ax: Axes, difficulty: ArrayLike, values: ArrayLike, wrong
 def by_label(ax: Axes, easiness: ArrayLike, wrong: ArrayLike, bins: int = 40) -> None:
     """How easiness is spread over rightly and over wrongly labelled pictures, as densities; shapes (n,)."""
     e, w = np.asarray(easiness), np.asarray(wrong, dtype=bool)
-    edges = np.linspace(e.min(), e.max(), bins + 1).tolist()
-    for rows, shade, told in ((~w, RIGHT, "right label"), (w, WRONG, "wrong label")):
-        ax.hist(e[rows], edges, density=True, color=shade, alpha=0.6, label=told)
+    kinds = {"right label": (~w, RIGHT), "wrong label": (w, WRONG)}
+    densities(ax, e, kinds, np.linspace(e.min(), e.max(), bins + 1), alpha=0.5)
     ax.set(xlabel="easiness", ylabel="density")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from cdmllab.margins import label
 from cdmllab.metrics import ranked
 from cdmllab.metrics.calibration import Reliability
+from cdmllab.plots.distributions import densities
 from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour
 
 
@@ -47,13 +48,12 @@ def score_histogram(
     edges = np.histogram_bin_edges(s, bins)
     if threshold is not None:  # a bin ends at the threshold, so that the colours do too
         edges = np.sort(np.append(edges, threshold)) if s.min() < threshold < s.max() else edges
-    for rows, shade, kind in ((y, GENUINE, "genuine"), (~y, IMPOSTOR, "impostor")):
-        density, _ = np.histogram(s[rows], edges, density=True)
-        ax.stairs(density, edges, fill=True, color=shade, alpha=0.3)
-        ax.stairs(density, edges, color=shade, lw=1.4, label=kind)
-        if threshold is not None:
-            accepted = edges[:-1] >= threshold
-            wrong = ~accepted if kind == "genuine" else accepted
+    kinds = {"genuine": (y, GENUINE), "impostor": (~y, IMPOSTOR)}
+    densities(ax, s, kinds, edges)
+    if threshold is not None:
+        accepted = edges[:-1] >= threshold
+        for (rows, shade), wrong in zip(kinds.values(), (~accepted, accepted), strict=True):
+            density, _ = np.histogram(s[rows], edges, density=True)
             ax.stairs(np.where(wrong, density, 0.0), edges, fill=True, color=shade, alpha=0.85)
     ax.set_ylim(0.0, 1.1 * ax.get_ylim()[1])  # room for the threshold's number
     if threshold is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdmllab import results
-from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.errors import CdmlLabError, did_you_mean, optional
 from cdmllab.metrics.multiple import holm
 from cdmllab.provenance import is_unknown
 from cdmllab.sweeps import expand, record, spec
@@ -232,7 +232,8 @@ def paired(one: Floats, other: Floats, confidence: float = 0.95, power: float = 
     """
     if one.shape != other.shape or one.ndim != 1 or len(one) < 2:
         raise ValueError(f"pairs need two values or more on both sides, got {one.shape} and {other.shape}")
-    from scipy import optimize, stats  # takes seconds, and sweeps at work do without it
+    with optional("analysis", "a paired comparison"):
+        from scipy import optimize, stats  # takes seconds, and sweeps at work do without it
 
     d, n = one - other, len(one)
     sd = float(d.std(ddof=1))

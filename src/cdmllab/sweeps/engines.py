@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from cdmllab._util.processes import end_with_parent
 from cdmllab.data import paths
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import CdmlLabError, optional
 from cdmllab.runs import root
 from cdmllab.sweeps.task import Outcome, Task, carry_out
 
@@ -106,10 +106,8 @@ def ray(address: str, within: Path | None = None) -> Iterator[Engine]:
     ------
     CdmlLabError : Ray is not installed, or there is no cluster at this address
     """
-    try:
+    with optional("ray", "--ray"):
         import ray as found
-    except ImportError:
-        raise CdmlLabError("--ray needs Ray: pip install 'cdmllab[ray]' brings it") from None
     try:
         found.init(
             address=address,

@@ -72,6 +72,24 @@ def train(
         processes that train together ended; a script calls this outside its main guard
     DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a FloatingPointError too. The run
         is marked as failed, and a diagnosis lies in its folder
+
+    Examples
+    --------
+    Six people of the face lab, one epoch, with the smallest network:
+
+    >>> from pathlib import Path
+    >>> from cdmllab.training import Config, train
+    >>> config = Config.parse({
+    ...     "name": "six",
+    ...     "data": {"name": "lab", "num_identities": 6, "images_per_identity": 4, "size": 32},
+    ...     "backbone": {"name": "small", "embedding_dim": 8, "size": 32},
+    ...     "loss": {"name": "cdml"},
+    ...     "epochs": 1,
+    ...     "batch_size": 8,
+    ... })
+    >>> trained = train(config, within=Path("runs"))
+    >>> trained.run.status, trained.head.centres.shape
+    ('finished', torch.Size([6, 8]))
     """
     say = tell or _silent
     refuse_while_imported("training.train")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cdmllab import evaluate
 from cdmllab.data.loaders import Batch
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import optional
 from cdmllab.evaluate.full import glance
 from cdmllab.heads import HeadOutput
 from cdmllab.runs import Run
@@ -98,8 +98,6 @@ class Recorder:
 
 
 def _board(run: Run) -> Any:
-    try:
+    with optional("tensorboard", "watch.tensorboard"):
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise CdmlLabError("watch.tensorboard needs the package tensorboard: pip install tensorboard") from None
     return SummaryWriter(str(run.folder / "tensorboard"))

@@ -73,8 +73,9 @@ def test_reach_does_not_go_through_the_root_or_the_machinery(tmp_path: Path) -> 
             "a.py": "import cdmllab.book.build.site\nfrom cdmllab.cli import app\n",
             "b.py": "",
             "cli.py": "from cdmllab import b\n",
-            "publish/__init__.py": "",
-            "publish/site.py": "from cdmllab import b\n",
+            "book/__init__.py": "",
+            "book/build/__init__.py": "",
+            "book/build/site.py": "from cdmllab import b\n",
         },
     )
     assert set(reach(["from cdmllab.a import x"], package).modules) == {"cdmllab.a"}

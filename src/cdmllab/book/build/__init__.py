@@ -1,1 +1,5 @@
 """From chapters to a site: `book/chapters` -> `notebooks` -> `book/executed` -> `book/_build/html`."""
+
+from cdmllab.errors import require
+
+require("book", "building the book", "nbformat", "jupytext", "papermill")

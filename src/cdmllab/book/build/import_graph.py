@@ -1,4 +1,8 @@
-"""What code can reach by its imports: modules of the package, their data files, third-party packages."""
+"""What code can reach by its imports: modules of the package, their data files, third-party packages.
+
+grimp would read the package's imports ten times as fast, but it finds packages by name only, in this process, while a
+book may lie in any folder; and what cells import and the names in strings have to be read from the syntax in any case.
+"""
 
 import ast
 import sys
@@ -8,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 # The machinery that runs the chapters is not part of what they compute.
-MACHINERY = ("publish", "cli")
+MACHINERY = (("book", "build"), ("cli",))
 
 
 @dataclass
@@ -91,7 +95,7 @@ def _names(source: str) -> tuple[list[tuple[int, str | None, str]], list[str]]:
 def _modules(name: str, package: Path) -> Iterator[tuple[str, Path]]:
     """The modules that importing a dotted name runs; the root only when the name is its own."""
     parts = name.split(".")
-    if len(parts) > 1 and parts[1] in MACHINERY:
+    if any(tuple(parts[1 : 1 + len(room)]) == room for room in MACHINERY):
         return
     prefixes = [".".join(parts[:count]) for count in range(2, len(parts) + 1)]
     located = [(prefix, path) for prefix in prefixes if (path := _locate(prefix, package))]

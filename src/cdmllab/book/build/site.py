@@ -125,7 +125,7 @@ def _inputs(layout: Layout) -> dict[str, str]:
     """Everything the site is made from, with its state."""
     files = [layout.config, *_files_below(layout.book), *map(layout.output, layout.chapters())]
     files += _files_below(layout.root / "results")  # what tables on pages may read
-    files += [path for path in (layout.package / "widgets").glob("*") if path.suffix in (".css", ".js")]
+    files += [path for path in (layout.package / "book/widgets").glob("*") if path.suffix in (".css", ".js")]
     extensions = [path.read_text(encoding="utf-8") for path in (layout.book / "_ext").glob("*.py")]
     code = reach(extensions, layout.package)
     files += [*code.modules.values(), *code.data.values()]

@@ -5,13 +5,16 @@ its class names, such as `_margins.js`) and a `Widget` subclass with the same na
 has a method that gives the same numbers from the package, which the tests compare with the page.
 """
 
-from cdmllab.book.widgets.base import Widget, packed, unpacked
-from cdmllab.book.widgets.cdml_at_work import CdmlAtWork
-from cdmllab.book.widgets.decision_boundary import DecisionBoundary
-from cdmllab.book.widgets.face_lab import FaceLab
-from cdmllab.book.widgets.hypersphere import Hypersphere
-from cdmllab.book.widgets.target_logit import TargetLogit
-from cdmllab.book.widgets.threshold import Threshold
+from cdmllab.errors import optional
+
+with optional("book", "a widget"):
+    from cdmllab.book.widgets.base import Widget, packed, unpacked
+    from cdmllab.book.widgets.cdml_at_work import CdmlAtWork
+    from cdmllab.book.widgets.decision_boundary import DecisionBoundary
+    from cdmllab.book.widgets.face_lab import FaceLab
+    from cdmllab.book.widgets.hypersphere import Hypersphere
+    from cdmllab.book.widgets.target_logit import TargetLogit
+    from cdmllab.book.widgets.threshold import Threshold
 
 WIDGETS: dict[str, type[Widget]] = {
     widget.name: widget for widget in (TargetLogit, DecisionBoundary, CdmlAtWork, Hypersphere, Threshold, FaceLab)

@@ -1,0 +1,202 @@
+"""The package's reference: ``{cdml-api} cdmllab.heads`` describes every public name of a module from its docstrings.
+
+The docstrings have sections as NumPy's do, but what follows a parameter's colon is a sentence and not a type, so
+they are turned into Sphinx's fields here. Fields of named tuples and dataclasses are described by the comments
+behind them. Names in backticks become links where the reference has them, and code elsewhere.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from importlib import import_module
+from types import ModuleType
+
+from docutils import nodes
+from numpy.typing import ArrayLike
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
+from sphinx.util.typing import stringify_annotation
+
+PAGES = "api/"
+_ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
+_ARRAY = re.compile(r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dtype\[~?numpy\.(\w+)\]\]")
+_SECTIONS = {"Parameters": "param", "Raises": "raises", "Attributes": "ivar"}
+_TICKED = re.compile(r"(?<![`:\w])`([^`\n]+)`(?![`_\w])")
+_SPACE = "\u2060"
+_TARGET = re.compile(r"\.\. _([^:]+): (\S+)$")
+_FIELD = re.compile(r"^    (\w+): [^#\n]*?  # (.+(?:\n    # .+)*)$", re.MULTILINE)
+
+
+class ApiDirective(SphinxDirective):
+    """What modules make public; several modules get a heading each."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        modules = [import_module(name) for name in self.arguments[0].split()]
+        text = ""
+        for module in modules:
+            self.env.note_dependency(module.__file__)
+            if len(modules) > 1:
+                text += f"## {module.__name__.removeprefix('cdmllab.')}\n\n"
+            lines = [f".. automodule:: {module.__name__}", "   :no-members:", ""]
+            if len(modules) == 1:  # the page introduces it
+                lines = [f".. py:module:: {module.__name__}", ""]
+            text += "\n".join(["```{eval-rst}", *lines, *described(module), "```\n\n"])
+        return self.parse_text_to_nodes(text, allow_section_headings=True)
+
+
+def public(module: ModuleType) -> list[str]:
+    """The names of a module's `__all__`; without one, of the functions and classes defined in it."""
+    own = [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        and (inspect.isfunction(value) or inspect.isclass(value))
+    ]  # fmt: skip
+    return list(getattr(module, "__all__", own))
+
+
+def described(module: ModuleType) -> Iterator[str]:
+    """reStructuredText: a table of a module's names, and each of them."""
+    path = module.__name__
+    functions, classes, rest = [], [], []
+    for name in public(module):
+        value = getattr(module, name)
+        kinds = classes if inspect.isclass(value) else functions if inspect.isroutine(value) else rest
+        kinds.append(name)
+    yield from (f".. currentmodule:: {path}", "")
+    if functions or classes:
+        yield from (".. autosummary::", "   :nosignatures:", "")
+        yield from (f"   {name}" for name in functions + classes)
+        yield ""
+    yield from (f".. autofunction:: {path}.{name}\n" for name in functions)
+    yield from (f".. autoclass:: {path}.{name}\n   :members:\n" for name in classes)
+    for name in rest:
+        value = getattr(module, name)
+        if inspect.ismodule(value):
+            yield f".. py:module:: {path}.{name}\n"
+            yield from (f".. autofunction:: {path}.{name}.{inner}\n" for inner in public(value)
+                        if inspect.isfunction(getattr(value, inner)))  # fmt: skip
+        else:
+            yield f".. py:data:: {name}\n\n   {_constant(module, name)}\n"
+
+
+def _constant(module: ModuleType, name: str) -> str:
+    """What a constant's comment or docstring says, or else what it is."""
+    tree = ast.parse(inspect.getsource(module))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
+            return _constant(import_module(node.module), name)
+    source = inspect.getsource(module)
+    said = re.search(rf"^{name}\b.*?(?:  # (.+)|\n\"\"\"(.+?)\"\"\")$", source, re.MULTILINE)
+    value = getattr(module, name)
+    shown = repr(value)
+    shown = f"``{shown}``" if len(shown) < 100 else ""
+    words = (said[1] or said[2]).strip() if said else ""
+    return " ".join(_linked(part) for part in (f"{words}." if words else "", shown) if part)
+
+
+def fields(lines: list[str]) -> list[str]:
+    """A docstring of the project's form, in reStructuredText: its sections become fields."""
+    lines = _with_links(lines)
+    out: list[str] = []
+    kind, entry = None, ""
+    for line, below in zip(lines, [*lines[1:], ""], strict=True):
+        if below and set(below) == {"-"} and line and not line.startswith(" "):
+            kind, entry = line.strip(), ""
+            out += ["", f".. rubric:: {kind}", ""] if kind not in (*_SECTIONS, "Returns") else [""]
+        elif kind and line and set(line) == {"-"}:
+            continue
+        elif kind in _SECTIONS and line and not line.startswith(" "):
+            entry = f"{entry} {line}".strip()
+            names, colon, text = entry.partition(" : ")
+            if colon:
+                joined = re.sub(r",\s*", f",{_SPACE}", names)  # what is before a space would be a type
+                out.append(f":{_SECTIONS[kind]} {joined}: {_linked(text)}")
+                entry = ""
+        elif kind == "Returns" and line and not line.startswith(" "):
+            out.append(f":returns: {_linked(line)}")
+        else:
+            out.append(line if line.lstrip().startswith(">>>") else _linked(line))
+    return out
+
+
+def _with_links(lines: list[str]) -> list[str]:
+    """Links where their names are: within a page of Markdown, targets at a docstring's end are not found."""
+    urls = dict(found.groups() for line in lines if (found := _TARGET.match(line)))
+    names = "|".join(map(re.escape, urls))
+    used = re.compile(rf"`({names})`_(?!_)|\b({names})_\b")
+    kept = [line for line in lines if not _TARGET.match(line)]
+    if not urls:
+        return kept
+    return [used.sub(lambda m: f"`{m[1] or m[2]} <{urls[m[1] or m[2]]}>`__", line) for line in kept]
+
+
+def _linked(line: str) -> str:
+    """Names in single backticks as references, whatever else is in them as code."""
+    return _TICKED.sub(lambda m: f":py:obj:`{m[1]}`" if re.fullmatch(r"[\w.]+", m[1]) else f"``{m[1]}``", line)
+
+
+def _comment(said: str) -> str:
+    return _linked(re.sub(r"\s+(?:# )?", " ", said)).replace("|", "\\|").replace("*", "\\*")
+
+
+def _process(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    new = fields(lines)
+    if what == "class" and (is_dataclass(value) or hasattr(value, "_fields")):
+        found = _FIELD.findall(inspect.getsource(value))
+        new += ["", *(f":ivar {key}: {_comment(said)}" for key, said in found), ""]
+    lines[:] = new
+
+
+def _skip(app: Sphinx, what: str, name: str, value: object, skip: bool, options: object) -> bool | None:
+    """Fields of named tuples have a docstring that says nothing."""
+    return True if type(value).__name__ == "_tuplegetter" else None
+
+
+def _short(
+    app: Sphinx, what: str, name: str, value: object, options: object, given: str | None, gives: str | None
+) -> tuple[str | None, str | None]:
+    """NumPy's types of arrays by the names that the source has for them."""
+    return tuple(  # type: ignore[return-value]
+        text and _ARRAY.sub(r"NDArray[\1]", text.replace(_ARRAY_LIKE, "ArrayLike")) for text in (given, gives)
+    )
+
+
+def _space(app: Sphinx, doctree: nodes.document) -> None:
+    for text in list(doctree.findall(nodes.Text)):
+        if _SPACE in text:
+            text.parent.replace(text, nodes.Text(text.replace(_SPACE, " ")))
+        elif text == "Variables" and isinstance(text.parent, nodes.field_name):
+            text.parent.replace(text, nodes.Text("Fields"))
+
+
+def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: nodes.Element) -> nodes.Element | None:
+    """A name of a docstring or an annotation that the reference does not have is plain code, not a broken link."""
+    if node.get("refdomain") != "py" or not node.get("refdoc", "").startswith(PAGES):
+        return None
+    domain = env.get_domain("py")
+    name = node["reftarget"].rpartition(".")[2]
+    found = [full for full in domain.objects if full.rpartition(".")[2] == name and full.count(".") == 2]
+    if len(found) == 1 and name[:1].isupper():
+        entry = domain.objects[found[0]]
+        return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, [shown], found[0])
+    return shown
+
+
+def setup(app: Sphinx) -> None:
+    app.setup_extension("sphinx.ext.autodoc")
+    app.setup_extension("sphinx.ext.autosummary")
+    app.add_directive("cdml-api", ApiDirective)
+    app.connect("autodoc-process-docstring", _process)
+    app.connect("autodoc-process-signature", _short)
+    app.connect("autodoc-skip-member", _skip)
+    app.connect("doctree-read", _space)
+    app.connect("missing-reference", _resolve)
