@@ -17,7 +17,7 @@ def test_every_preset_is_counted():
     assert groups == {
         "casia/document": 16,
         "casia/public": 4,
-        "lab/cpu": 3,
+        "lab/cpu": 4,
         "lab/gpu": 4,
         "lfw/cpu": 4,
         "lfw/gpu": 2,

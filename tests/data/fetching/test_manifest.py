@@ -14,7 +14,7 @@ def test_every_set_says_what_a_person_has_to_know_and_each_file_has_a_home():
         assert one.history, name
         assert one.page, name
         assert one.reported, name
-        assert one.files or one.rendered, name
+        assert one.files, name
         assert all(file.mirrors and file.size for file in one.files), name
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cdmllab import __version__
 from cdmllab._util.files import read_record, write_text
 from cdmllab.data import sniff
 from cdmllab.errors import DataError, cause, plain
@@ -119,7 +118,7 @@ def _once(
     if have and have == expected:
         return
     validator = known.get("validator") if known.get("url") == url else None
-    headers = {"User-Agent": f"cdmllab/{__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": "cdmllab", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
         if isinstance(validator, str):

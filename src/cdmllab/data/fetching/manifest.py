@@ -100,7 +100,6 @@ class Set(_Part):
     page : where a person can get it by hand
     identities, images : (least, most) that the finished pack has to hold; None for evaluation files
     folder : of the pack, below the data folder, once everything is fetched and unpacked
-    rendered : options of a world of the face lab that is rendered in place of a download
     """
 
     title: str
@@ -112,7 +111,6 @@ class Set(_Part):
     folder: str | None = None
     identities: tuple[int, int] | None = None
     images: tuple[int, int] | None = None
-    rendered: Mapping[str, Any] | None = None
 
     @property
     def bytes(self) -> int:
