@@ -16,6 +16,7 @@ from cdmllab.cli.bench import bench
 from cdmllab.cli.book import app as book
 from cdmllab.cli.evaluate import evaluate
 from cdmllab.cli.export import export, weights
+from cdmllab.cli.reproduce import reproduce
 from cdmllab.cli.results import app as results
 from cdmllab.cli.sweep import sweep
 from cdmllab.cli.train import presets, train
@@ -65,6 +66,7 @@ app.command()(train)
 app.command()(presets)
 app.command()(sweep)
 app.command()(evaluate)
+app.command()(reproduce)
 app.add_typer(results, name="results")
 app.add_typer(weights, name="weights")
 app.command()(export)

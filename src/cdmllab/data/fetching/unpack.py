@@ -28,7 +28,9 @@ def unpack(file: File, folder: Path, say: Callable[[str], None]) -> bool:
         if (target / file.holds).is_file():
             return False
         if target.exists():
-            raise DataError(f"{target} is there without {file.holds}: move it away, and {archive.name} is unpacked again")
+            raise DataError(
+                f"{target} is there without {file.holds}: move it away, and {archive.name} is unpacked again"
+            )
         say(f"unpacking {archive}")
         growing = target.with_name(f".{target.name}.unpacking")
         archives.extract(archive, growing)
