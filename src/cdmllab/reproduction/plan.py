@@ -15,7 +15,7 @@ from cdmllab.reproduction.rows import Row, hours
 from cdmllab.training import Config, datasets, presets
 from cdmllab.training.probe import Probe, StandIn, probe
 
-_RENDERED = 128  # faces of the lab that are timed
+_RENDERED = 256  # faces of the lab that are timed
 _STATES = 3  # of a checkpoint: weights, momenta, and the other of the two that are kept, about
 
 
@@ -108,6 +108,7 @@ def make(row: Row, sets: Sets, folder: Path, work: Path, options: Options) -> Pl
     work : where the training is written
     """
     config, changes = configure(row, options)
+    torch.set_num_threads(config.threads)  # as training and evaluation will have them
     needed = wanted(row, sets)
     there = not datasets.missing(config.data.name, config.data.options)
     in_lab = config.data.name == "lab"
@@ -126,8 +127,10 @@ def make(row: Row, sets: Sets, folder: Path, work: Path, options: Options) -> Pl
     alone = config.changed(loss=_unsharded(config)) if options.processes > 1 else config
     seen = probe(alone, source, options.probe_s)
     train_s = images * config.epochs / (seen.images_per_s * options.processes)
-    render_s = images / _rendering(net.size) if in_lab else 0.0
-    evaluate_s = _evaluating(row, config, seen, net.size)
+    drawn_per_s = _rendering(net.size) if in_lab or any(map(protocols.in_lab, row.protocols)) else 1.0
+    renderers = 1 if torch.cuda.is_available() else (os.cpu_count() or 1)  # processes that fill the cache of a world
+    render_s = images / (drawn_per_s * renderers) if in_lab else 0.0
+    evaluate_s = _evaluating(row, config, seen, net.size, drawn_per_s)
     fetch = sum(fetching.missing_bytes(file, folder) for one in needed for file in one.files)
     unpack = sum(f.size for one in needed for f in one.files if f.unpack and not (folder / f.unpack).exists())
     parameters = sum(p.numel() for p in net.parameters()) + identities * net.embedding_dim
@@ -197,18 +200,17 @@ def _unsharded(config: Config) -> dict[str, Any]:
 
 
 def _rendering(size: int) -> float:
-    """Faces of the lab that this machine renders in a second, in one process a core as the cache does."""
+    """Faces of the lab that one process renders in a second."""
     from cdmllab.faces import FaceWorld, fastest
 
     world = FaceWorld(_RENDERED, 1, size=size, device=fastest())
     world.read(np.arange(8))
     began = perf_counter()
     world.read(np.arange(_RENDERED))
-    alone = _RENDERED / (perf_counter() - began)
-    return alone * (1 if world.device.type == "cuda" else (os.cpu_count() or 1))
+    return _RENDERED / (perf_counter() - began)
 
 
-def _evaluating(row: Row, config: Config, seen: Probe, size: int) -> float:
+def _evaluating(row: Row, config: Config, seen: Probe, size: int, drawn_per_s: float) -> float:
     """Seconds for all protocols: images drawn or read, embedded twice, and pairs resampled."""
     total = 0.0
     for name in row.protocols:
@@ -216,11 +218,11 @@ def _evaluating(row: Row, config: Config, seen: Probe, size: int) -> float:
         if protocols.in_lab(name):
             drawn = protocols.load(name, size)
             images = len(drawn.images)
-            total += images / _rendering(size) * (os.cpu_count() or 1)
+            total += images / drawn_per_s
             began = perf_counter()
             rng = np.random.default_rng(0)
-            evaluate(rng.normal(size=(images, config.backbone.embedding_dim)), drawn, replicates=100)
-            total += 10.0 * (perf_counter() - began)
+            evaluate(rng.normal(size=(images, config.backbone.embedding_dim)), drawn, replicates=200)
+            total += 5.0 * (perf_counter() - began)
         total += 2 * images / seen.judged_per_s
     return total
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import torch
 import yaml
 
 from cdmllab import runs
@@ -241,6 +242,7 @@ def _torchrun(work: Work, made: Plan, processes: int, within: Path) -> None:
 
 
 def _evaluate(work: Work, made: Plan, run: Run, tell: Tell) -> dict[str, Mapping[str, Any]]:
+    torch.set_num_threads(made.config.threads)
     net, said = weights.load_release(released(run))
     backbone = net.to(made.config.device)
     found = {}
