@@ -164,3 +164,21 @@ def test_plan_says_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_p
     for word in ("licence: to be tried", "history: rendered", "fetch ", "MiB", "differs  it is small"):
         assert word in told
     assert re.search(r"of training here \(3 epochs of 128 images at [\d,]+ a second on cpu", told)
+
+
+def test_recorded_row_is_what_the_table_of_chapter_12_reads(mini, data, tmp_path, monkeypatch):
+    from cdmllab.reproduction import ledger
+    from cdmllab.results import audit, sweeps
+
+    monkeypatch.setenv("CDMLLAB_COMMIT", "0" * 40)
+    results = tmp_path / "results"
+    (results / "sweeps").mkdir(parents=True)
+    assert sweeps.trained_as_published(mini.row.preset, results) == {}
+    done = go(mini, data)
+    made = planned(mini.row, mini.sets, data, done.folder)
+    path = ledger.write(done, made, results)
+    assert path == results / "reproductions/mini__s0.json"
+    found = sweeps.trained_as_published(mini.row.preset, results)
+    assert found["lfw accuracy"] == pytest.approx([done.compared[0].ours / 100], abs=1e-5)
+    _, faults = audit.check(results, tmp_path)
+    assert not [fault for fault in faults if "has no" in fault]

@@ -1,6 +1,8 @@
 """What a row will cost here, before its first byte and its first step."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -129,7 +131,7 @@ def make(row: Row, sets: Sets, folder: Path, work: Path, options: Options) -> Pl
     train_s = images * config.epochs / (seen.images_per_s * options.processes)
     drawn_per_s = _rendering(net.size) if in_lab or any(map(protocols.in_lab, row.protocols)) else 1.0
     renderers = 1 if torch.cuda.is_available() else (os.cpu_count() or 1)  # processes that fill the cache of a world
-    render_s = images / (drawn_per_s * renderers) if in_lab else 0.0
+    render_s = images / (drawn_per_s * renderers) + _starting() if in_lab else 0.0
     evaluate_s = _evaluating(row, config, seen, net.size, drawn_per_s)
     fetch = sum(fetching.missing_bytes(file, folder) for one in needed for file in one.files)
     unpack = sum(f.size for one in needed for f in one.files if f.unpack and not (folder / f.unpack).exists())
@@ -208,6 +210,13 @@ def _rendering(size: int) -> float:
     began = perf_counter()
     world.read(np.arange(_RENDERED))
     return _RENDERED / (perf_counter() - began)
+
+
+def _starting() -> float:
+    """Seconds until a new process has imported what renders, as each of those that fill a cache has to."""
+    began = perf_counter()
+    subprocess.run([sys.executable, "-c", "import cdmllab.faces"], check=True)
+    return perf_counter() - began
 
 
 def _evaluating(row: Row, config: Config, seen: Probe, size: int, drawn_per_s: float) -> float:
