@@ -182,3 +182,13 @@ def test_recorded_row_is_what_the_table_of_chapter_12_reads(mini, data, tmp_path
     assert found["lfw accuracy"] == pytest.approx([done.compared[0].ours / 100], abs=1e-5)
     _, faults = audit.check(results, tmp_path)
     assert not [fault for fault in faults if "has no" in fault]
+
+
+def test_comparison_and_evaluation_name_the_copy_of_the_bin(mini, data):
+    from cdmllab.data import bins, copies
+
+    done = go(mini, data)
+    (one,) = json.loads((done.folder / steps.COMPARISON).read_text())["protocols"]
+    assert one["copy"]["content_sha256"] == copies.of_bin(bins.read(data / "verification/lfw.bin"))
+    (record,) = (done.run.folder / "eval").glob("lfw*.json")
+    assert json.loads(record.read_text())["copy"] == one["copy"]
