@@ -61,6 +61,7 @@ app = typer.Typer(cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable
 app.add_typer(book, name="book")
 app.command()(data.pack)
 app.command()(data.inspect)
+app.command()(data.overlap)
 app.command("unpickle")(data.convert)
 app.command()(train)
 app.command()(presets)

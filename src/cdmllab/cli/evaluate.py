@@ -56,7 +56,7 @@ def evaluate(
         raise CdmlLabError("name a protocol with --protocol; `cdmllab evaluate` without a run lists them")
     if wanted == [threshold_from]:
         raise CdmlLabError(f"a threshold chosen on {threshold_from} cannot be judged on it: name another protocol")
-    backbone, prepare = _network(run, device, threads)
+    backbone, prepare = network_of(run, device, threads)
     settings = cached.Settings(flip, replicates, seed, batch_size)
     folder = _folder(run)
 
@@ -133,7 +133,7 @@ def _folder(run: Path) -> Path:
     return run.with_name(f"{run.stem}-onnx" if run.suffix == ".onnx" else run.stem) / "eval"
 
 
-def _network(run: Path, device: str, threads: int) -> "tuple[nn.Module, Preprocessing]":
+def network_of(run: Path, device: str, threads: int) -> "tuple[nn.Module, Preprocessing]":
     """The network, and what is done to uint8 images before it sees them, as its file says."""
     import torch
 
