@@ -8,11 +8,11 @@ READY   := $(VENV)/.ready
 # Some images set it; without kept bytecode every process would compile torch anew, twice the time to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup book test check fuzz bench mutate format lock clean
+.PHONY: help setup book test check fuzz bench mutate reproduce-demo format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## .venv with the locked packages and cdmllab, editable
 
@@ -48,6 +48,9 @@ bench: setup  ## the benchmarks that fit this machine, into results/benchmarks/,
 
 mutate: setup  ## mutation scores of PACKAGES (margins, heads and metrics) into results/mutation/; an hour or two on two cores
 	$(BIN)/python -m tests.mutation.measure $(PACKAGES)
+
+reproduce-demo: setup  ## a row from plan to verdict on rendered faces, in a few minutes on two cores
+	$(BIN)/cdmllab reproduce demo --probe 10
 
 format: setup  ## ruff's fixes and formatting
 	$(BIN)/ruff check --fix

@@ -1,4 +1,4 @@
-"""Omniglot: download (about 13 MB, with torchvision) if it is not there, and count it.
+"""Omniglot: download (about 16 MB) if it is not there, and count it.
 
     python data_scripts/omniglot.py [--to FOLDER] [--dry-run]
 
@@ -8,8 +8,6 @@ downloads the two large ones.
 
 from pathlib import Path
 
-from torchvision.datasets import Omniglot
-
 from cdmllab.data import omniglot, script_job
 from cdmllab.errors import DataError
 
@@ -17,12 +15,9 @@ from cdmllab.errors import DataError
 def make(job: script_job.Job) -> None:
     """Omniglot: download and count."""
     if not _found(job):
+        job.download("omniglot")
         if job.dry_run:
-            job.say(f"would download Omniglot into {job.out / 'omniglot-py'}")
             return
-        job.out.mkdir(parents=True, exist_ok=True)
-        for background in (True, False):
-            Omniglot(str(job.out), background=background, download=True)
     if not (found := _found(job)):
         raise DataError(f"the download left none of {', '.join(omniglot.PARTS)} in {job.out / 'omniglot-py'}")
     for part, place in found.items():

@@ -31,7 +31,7 @@ def of_package() -> list[list[str]]:
 
 def test_page_has_commands_of_each_kind():
     told = {words[0] for words in of_package()}
-    assert told == {"book", "bench", "evaluate", "export", "inspect", "presets", "train"}
+    assert told == {"book", "bench", "evaluate", "export", "inspect", "presets", "reproduce", "train"}
     assert len(of_package()) >= 15
 
 

@@ -18,7 +18,10 @@ from cdmllab.errors import DataError
 def test_pack_is_described(tmp_path):
     found = inspect(write_pack(tmp_path / "p"))
     assert found.kind == "pack"
+    hashes = ("file SHA-256", "pixels and labels SHA-256")
+    assert all(len(found.facts.pop(key)) == 64 for key in hashes)
     assert found.facts == {
+        "copy": "none of its name is known",
         "records": "10",
         "header record": "yes",
         "index": "yes",

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.data import miniatures
+from tests.data.fetching.mirror_server import serving
 from tests.data.making import folder, write_pack
 
-from cdmllab.data import bins, build_steps, script_job, verification
+from cdmllab.data import bins, build_steps, fetching, script_job, verification
 from cdmllab.data.inspection import inspect
 from cdmllab.data.lfw import people_left_out
 from cdmllab.data.packs import Pack
@@ -127,6 +128,22 @@ def test_landmarks_that_cannot_align_are_told_with_their_picture(data, tmp_path,
         run("calfw", "--to", str(tmp_path / "out"), "--other-counts")
     file = data / "calfw/images" / (marks.name.removesuffix("_5loc_attri.txt") + ".jpg")
     assert f"{file}: the landmarks all coincide" in capsys.readouterr().err
+
+
+def test_omniglot_is_downloaded_from_its_mirror_and_counted(data, tmp_path, capsys, monkeypatch):
+    miniatures.omniglot(tmp_path)
+    file = tmp_path / "omniglot-py/images_background_small1.zip"
+    with serving() as mirror:
+        mirror.files["/small1.zip"] = file.read_bytes()
+        home = fetching.Mirror(url=f"{mirror.url}/small1.zip")
+        wanted = fetching.File(path="omniglot-py/images_background_small1.zip", mirrors=(home,))
+        about = fetching.known().get("omniglot").model_copy(update={"files": (wanted,)})
+        monkeypatch.setattr(fetching, "known", lambda: fetching.Sets(sets={"omniglot": about}))
+        run("omniglot", "--to", str(data), "--other-counts", "--dry-run")
+        assert mirror.asked == []
+        run("omniglot", "--to", str(data), "--other-counts")
+    assert (data / "omniglot-py/images_background_small1.zip").read_bytes() == file.read_bytes()
+    assert "images_background_small1: " in capsys.readouterr().out
 
 
 def test_omniglot_is_counted_where_it_was_downloaded_to(data, tmp_path, capsys):

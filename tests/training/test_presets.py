@@ -17,7 +17,7 @@ def test_every_preset_is_counted():
     assert groups == {
         "casia/document": 16,
         "casia/public": 4,
-        "lab/cpu": 3,
+        "lab/cpu": 4,
         "lab/gpu": 4,
         "lfw/cpu": 4,
         "lfw/gpu": 2,
@@ -154,3 +154,16 @@ def test_what_two_presets_differ_in_names_every_key_of_either():
     assert "name" not in found
     assert "backbone.name" not in found
     assert presets.differing(one, one) == []
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("casia/") and "_lite_" in n])
+def test_recorded_cost_in_a_header_follows_from_its_record(name):
+    """Seconds of the record, over its images and epochs, times the images of the pack and the epochs of the preset."""
+    from cdmllab.reproduction import rows
+
+    told = presets.header(name)["cost"]
+    (row,) = (row for row in rows.table() if row.preset == name)
+    hours = rows.hours(row, 490_623, presets.load(name).epochs)
+    assert told.startswith(f"about {hours:.1f} h on an H100 at the speed of results/sweeps/{row.measured.record}: ")
+    seconds = rows.hours(row, 10_575 * 47, 2) * 3600.0
+    assert f"in {seconds:.0f} s, with two trainings on one GPU" in told

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from cdmllab import __version__
 from cdmllab._util import failures, processes
 from cdmllab._util.processes import print_anything
-from cdmllab.cli import bench, book, data, evaluate, export, results, sweep, train
+from cdmllab.cli import bench, book, data, evaluate, export, reproduce, results, sweep, train
 
 # torch asks the system for huge pages, if told so before it first allocates: steps on a CPU take a fifth less time or
 # better, and the numbers are the same. Processes that a command starts inherit it.
@@ -53,11 +53,13 @@ app = typer.Typer(cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable
 app.add_typer(book.app, name="book")
 app.command()(data.pack)
 app.command()(data.inspect)
+app.command()(data.overlap)
 app.command("unpickle")(data.convert)
 app.command()(train.train)
 app.command()(train.presets)
 app.command()(sweep.sweep)
 app.command()(evaluate.evaluate)
+app.command()(reproduce.reproduce)
 app.add_typer(results.app, name="results")
 app.add_typer(export.weights, name="weights")
 app.command()(export.export)

@@ -108,3 +108,55 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
             bar.update(task, completed=done, total=total)
 
         yield step
+
+
+def overlap(
+    trained: Annotated[Path, typer.Argument(metavar="PACK", help="A training set: a pack, shards, a folder, ...")],
+    protocol: Annotated[str, typer.Argument(help="As `cdmllab evaluate` lists them, or a bin.")],
+    network: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="A run or released file that confirms duplicates, and is judged.")
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The training set's people, one a line (default: the pack's own)."),
+    ] = None,
+    bits: Annotated[int | None, typer.Option(min=0, max=256, help="In which hashes of duplicates may differ.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="JSON", help="Write everything found to this file.")] = None,
+) -> None:
+    """Find people and near-duplicate images of a protocol in a training set, and the accuracy without them."""
+    import json
+
+    from cdmllab._util.files import read_text, write_text
+    from cdmllab.cli.evaluate import network_of
+    from cdmllab.data.opening import open_set
+    from cdmllab.data.packwriter import NAMES
+    from cdmllab.evaluate import overlap as overlaps
+    from cdmllab.evaluate import protocols
+
+    source = open_set(trained)
+    listed = names or (trained if trained.is_dir() else trained.parent) / NAMES
+    people = read_text(listed, "a list of names").splitlines() if names or listed.is_file() else []
+    name, *more = protocols.matching([protocol])
+    if more:
+        raise CdmlLabError(f"{protocol} stands for {1 + len(more)} protocols: name one of them, as {name}")
+    backbone, prepare = (None, None) if network is None else network_of(network, "cpu", 1)
+    judged = protocols.load(name, getattr(backbone, "size", None))
+    with _bar("comparing") as progress:
+        found = overlaps.find(
+            source, judged, names=people, backbone=backbone, prepare=prepare, bits=bits, progress=progress
+        )
+    if report is not None:
+        write_text(report, json.dumps(found.record(), indent=1) + "\n")
+    typer.echo(f"{printable(str(trained))}: {len(source):,} images; {name}: {len(judged.images):,} images")
+    if people and judged.names:
+        shown = f", among them {', '.join(found.people[:5])}" if found.people else ""
+        typer.echo(f"  shared people: {len(found.people):,}{shown}")
+    else:
+        typer.echo("  shared people: not known, one of the two has no names")
+    how = "confirmed by embeddings" if network else "by perceptual hash alone"
+    typer.echo(f"  near-duplicates: {len(set(found.judged.tolist())):,} images of the protocol, {how}")
+    if found.accuracy and "all" in found.accuracy:
+        a = found.accuracy
+        typer.echo(f"  accuracy: {100 * a['all']:.2f} % on all {a['pairs']:,.0f} pairs")
+        if "without" in a:
+            typer.echo(f"  accuracy: {100 * a['without']:.2f} % on the {a['pairs_without']:,.0f} pairs without them")

@@ -58,7 +58,7 @@ def evaluate(
         raise CdmlLabError(f"a threshold chosen on {threshold_from} cannot be judged on it: name another protocol")
     if figures:  # before measuring: what they need may not be installed
         from cdmllab.evaluate import figures as drawings
-    backbone, prepare = _network(run, device, threads)
+    backbone, prepare = network_of(run, device, threads)
     settings = cached.Settings(flip, replicates, seed, batch_size)
     folder = _folder(run)
 
@@ -133,7 +133,7 @@ def _folder(run: Path) -> Path:
     return run.with_name(f"{run.stem}-onnx" if run.suffix == ".onnx" else run.stem) / "eval"
 
 
-def _network(run: Path, device: str, threads: int) -> "tuple[nn.Module, Preprocessing]":
+def network_of(run: Path, device: str, threads: int) -> "tuple[nn.Module, Preprocessing]":
     """The network, and what is done to uint8 images before it sees them, as its file says."""
     import torch
 

@@ -139,3 +139,15 @@ def show(file: Annotated[Path, typer.Argument(help="A released .safetensors file
 
     said = release(file)
     typer.echo(yaml.safe_dump(said._asdict(), sort_keys=False, default_flow_style=None).rstrip())
+
+
+@weights.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="With README.md and model.safetensors, as `cdmllab reproduce` makes.")],
+    repository: Annotated[str, typer.Argument(help="On the Hugging Face hub: you/name.")],
+    public: Annotated[bool, typer.Option("--public", help="For everybody to see; read the data set's terms.")] = False,
+) -> None:
+    """Upload a network and its model card to the Hugging Face hub, with the token that `hf auth login` keeps."""
+    from cdmllab.export import card
+
+    typer.echo(card.push(folder, repository, private=not public))

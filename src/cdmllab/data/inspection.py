@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdmllab._util.files import read_json, write_text
-from cdmllab.data import bins, orientation, pack_checks, sniff
+from cdmllab.data import bins, copies, orientation, pack_checks, sniff
 from cdmllab.data.decode import decode, stored
 from cdmllab.data.folders import below, listing
 from cdmllab.data.packing import REPORT
@@ -129,7 +129,8 @@ class _Look(NamedTuple):
             return decode(image, where, strict=True, upright=False)
 
         expected = (said.height, said.width) if said else None
-        self._images(read, lambda row: _record(pack, row), len(pack), expected)
+        digest = self._images(read, lambda row: _record(pack, row), len(pack), expected, labels=pack.labels)
+        self._copy(pack.path, digest)
         problems += _not_upright(turned)
 
     def bin(self, path: Path) -> None:
@@ -156,7 +157,7 @@ class _Look(NamedTuple):
                 turned.append(f"picture {k}")
             return found.picture(k, strict=True)
 
-        self._images(read, lambda k: f"picture {k}", count)
+        self._copy(path, self._images(read, lambda k: f"picture {k}", count, labels=found.same))
         problems += _not_upright(turned)
 
     def folder(self, path: Path, ignore: Iterable[str]) -> None:
@@ -187,15 +188,22 @@ class _Look(NamedTuple):
         count: int,
         expected: tuple[int, int] | None = None,
         one_size: bool = True,
-    ) -> None:
-        """Decode all images, unless the look is quick, and compare their sizes."""
+        labels: NDArray[np.generic] | None = None,
+    ) -> str | None:
+        """Decode all images, unless the look is quick, and compare their sizes.
+
+        Returns the digest of pixels and labels, where there are labels and every image can be decoded.
+        """
         if self.quick:
-            return
+            return None
+        content = copies.Content()
         facts, problems, unread = self.found.facts, self.found.problems, self.found.unread
         sizes: dict[tuple[int, ...], int] = {}
         for k in range(count):
             try:
-                shape = read(k).shape[:2]
+                pixels = read(k)
+                content.add(pixels)
+                shape = pixels.shape[:2]
                 sizes[shape] = sizes.get(shape, 0) + 1
             except DataError as error:
                 unread[name(k)] = str(error)
@@ -212,6 +220,17 @@ class _Look(NamedTuple):
             problems.append(f"property says {expected[1]} x {expected[0]} pixels, there are pictures of other sizes")
         elif one_size and len(sizes) > 1:
             problems.append(f"the pictures have {len(sizes)} different sizes")
+        return None if unread or labels is None else content.finish(labels)
+
+    def _copy(self, path: Path, digest: str | None) -> None:
+        """Which of the known copies it is, and the hashes that say so."""
+        if self.quick and path.suffix == ".rec":
+            return  # tens of gigabytes to hash
+        file = copies.file_sha256(path)
+        self.found.facts["file SHA-256"] = file
+        if digest is not None:
+            self.found.facts["pixels and labels SHA-256"] = digest
+        self.found.facts["copy"] = copies.words(path, file, digest)
 
 
 def _record(pack: Pack, row: int) -> str:

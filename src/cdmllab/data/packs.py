@@ -7,7 +7,6 @@ every record is a picture.
 
 import re
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdmllab._util import files
 from cdmllab.data import records, sniff
-from cdmllab.data.decode import Colour, decode, other_size, refuse_bomb
+from cdmllab.data.decode import Colour
+from cdmllab.data.encoded import read_rows
 from cdmllab.data.recordio import RecordFile, read_index
 from cdmllab.data.sets import LARGEST_LABEL, checked
 from cdmllab.errors import DataError, reader
@@ -96,22 +96,7 @@ class Pack:
         ------
         DataError : a picture that cannot be decoded or has another size than the first
         """
-        wanted = np.atleast_1d(np.asarray(rows, dtype=np.int64)).tolist()
-        images: NDArray[np.uint8] | None = None
-        for k, row in enumerate(wanted):
-            pixels = decode(self.image(row), self._where(row), colour=self.colour, fast=self._fast, upright=False)
-            if images is None:
-                stored = partial(self._stored, wanted)
-                refuse_bomb(str(self.path), len(wanted) * pixels.size, stored)
-                images = np.empty((len(wanted), *pixels.shape), dtype=np.uint8)
-            if pixels.shape != images.shape[1:]:
-                raise other_size(self._where(row), pixels.shape[:2], images.shape[1:3])
-            images[k] = pixels
-        return np.empty((0, 0, 0, 3), dtype=np.uint8) if images is None else images
-
-    def _stored(self, rows: list[int]) -> int:
-        """Bytes of the pictures of some rows."""
-        return sum(len(self.image(row)) for row in set(rows))
+        return read_rows(rows, self.image, self._where, self.path, self.colour, self._fast)
 
     def gaps(self) -> NDArray[np.int64]:
         """Identities without a picture."""

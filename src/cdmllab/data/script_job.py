@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cdmllab._util.build_lock import claimed
 from cdmllab._util.files import write_text
 from cdmllab._util.processes import print_anything
-from cdmllab.data import archives, paths
+from cdmllab.data import archives, fetching, paths
 from cdmllab.errors import CdmlLabError, DataError
 
 Counts = dict[str, int | tuple[int, int]]  # a number, or the least and the most
@@ -113,6 +113,22 @@ class Job:
         """The first of some files or folders in the data folders or among what was made; None if there is none."""
         made = next((self.out / name for name in names if (self.out / name).exists()), None)
         return made or paths.find(*names)
+
+    def download(self, name: str) -> None:
+        """Fetch the files of a set of the table of mirrors that are in no data folder; see `cdmllab.data.fetching`.
+
+        Raises
+        ------
+        DataError : no mirror gives a file; the sentence says where a person can get it
+        """
+        wanted = fetching.known().get(name)
+        for file in wanted.files:
+            if self.have(file.path) is not None:
+                continue
+            if self.dry_run:
+                self.say(f"would download {self.out / file.path}, {file.size:,} bytes")
+            else:
+                fetching.fetch(file, self.out, page=wanted.page, tell=self.say)
 
     def check(self, path: Path) -> None:
         """Compare a file with the one the manifest knows by that name, if it knows one.

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab.data import bins, ijb, paths
+from cdmllab.data import bins, copies, ijb, paths
 from cdmllab.data.decode import Colour
 from cdmllab.data.pairs import Pairs
 from cdmllab.errors import DataError
@@ -34,11 +34,12 @@ TABLE = {
 
 
 class VerificationSet(NamedTuple):
-    """Pictures and the pairs over them."""
+    """Pictures and the pairs over them; `copy` says which of the files of this name it is, see `copy_of`."""
 
     name: str
     images: NDArray[np.uint8]  # [n, height, width, 1 or 3], RGB
     pairs: Pairs
+    copy: dict[str, str]
 
 
 class Availability(NamedTuple):
@@ -89,7 +90,19 @@ def load(name: str, colour: Colour = "RGB") -> VerificationSet:
     if _known(name).kind == "templates":
         raise ValueError(f"{name} compares templates: load_templates({name!r}) reads it")
     found = bins.read(_place(name))
-    return VerificationSet(name, found.decoded(colour), found.pairs())
+    images = found.decoded(colour)
+    return VerificationSet(name, images, found.pairs(), copy_of(found, images))
+
+
+def copy_of(found: bins.Bin, images: NDArray[np.uint8]) -> dict[str, str]:
+    """Which copy a bin is: its digests, and what the register knows of it; see `cdmllab.data.copies`.
+
+    Parameters
+    ----------
+    images : as `found.decoded` gives them
+    """
+    file, content = copies.file_sha256(found.path), copies.content(images, found.same)
+    return {"file_sha256": file, "content_sha256": content, "known": copies.words(found.path, file, content)}
 
 
 def load_templates(name: str) -> ijb.TemplateSet:

@@ -82,7 +82,7 @@ def judge(
         prepare = partial(preprocessing.apply, preprocessing=prepare)
     embeddings = embed(backbone, protocol.images, settings.batch_size, flip=flip, prepare=prepare).numpy()
     done = evaluate(embeddings, protocol, flip=flip, replicates=settings.replicates, seed=settings.seed)
-    done = done.with_measures(nuisances=by_nuisance(done, protocol), made_with=key)
+    done = done.with_measures(nuisances=by_nuisance(done, protocol), made_with=key, copy=protocol.copy)
     done.write(folder)
     return done, protocol, False
 

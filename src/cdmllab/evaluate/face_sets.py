@@ -27,8 +27,8 @@ def pairs(name: str, size: int | None, square: Square | None = None) -> Protocol
     """
     found = verification.load(name)
     if square is not None:
-        return cropped(Protocol(name, InMemory(found.images), found.pairs), square, size)
-    return Protocol(name, InMemory(_scaled(found.images, size)), found.pairs)
+        return cropped(Protocol(name, InMemory(found.images), found.pairs, copy=found.copy), square, size)
+    return Protocol(name, InMemory(_scaled(found.images, size)), found.pairs, copy=found.copy)
 
 
 def templates(name: str, size: int | None, square: Square | None = None) -> Protocol:
@@ -101,7 +101,7 @@ def _of_some(name: str, faces: ArraySet, listed: Pairs) -> Protocol:
     shown, rows = np.unique(np.concatenate([listed.first, listed.second]), return_inverse=True)
     first, second = np.split(rows, 2)
     chosen = listed._replace(first=first, second=second)
-    return Protocol(name, InMemory(faces.read(shown)), chosen, faces.labels[shown])
+    return Protocol(name, InMemory(faces.read(shown)), chosen, faces.labels[shown], names=tuple(faces.names))
 
 
 def _scaled(images: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab.data import bins, npz
+from cdmllab.data import bins, npz, verification
 from cdmllab.data.pairs import Pairs
 from cdmllab.errors import DataError, reading
 from cdmllab.evaluate.protocol import Protocol
@@ -59,7 +59,8 @@ def bin_file(path: Path) -> Protocol:
     DataError : the file is missing or damaged
     """
     found = bins.read(path)
-    return Protocol(str(path), InMemory(found.decoded("RGB")), found.pairs())
+    images = found.decoded("RGB")
+    return Protocol(str(path), InMemory(images), found.pairs(), copy=verification.copy_of(found, images))
 
 
 class InMemory:

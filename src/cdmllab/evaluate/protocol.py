@@ -38,6 +38,8 @@ class Protocol:
     identity: NDArray[np.int64] | None = None  # [n] who is shown; intervals over identities need it
     templates: Templates | None = None
     mirror: bool = True  # does a mirrored picture show the same identity?
+    names: tuple[str, ...] = ()  # of the identities, where they have names
+    copy: Mapping[str, str] | None = None  # which file it was read from: digests, and the name of a known copy
     nuisances: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # each [n], "yaw (degrees)" and the like
 
     def __post_init__(self) -> None:

@@ -259,6 +259,8 @@ def family(differences: Mapping[Name, Difference]) -> dict[Name, Difference]:
 def trained_as_published(preset: str, folder: Path | None = None) -> dict[str, Floats]:
     """What recorded runs of a preset measured, by protocol and measure; empty where nobody has run it as it is.
 
+    Runs of sweeps, and those of `cdmllab reproduce --record`.
+
     A sweep that changes a preset's settings does not count as that preset.
     """
     wanted = record.plain_config(presets.load(preset).flat())
@@ -268,10 +270,18 @@ def trained_as_published(preset: str, folder: Path | None = None) -> dict[str, F
             for group in stage["groups"]:
                 if record.comparable(group["config"], wanted) == wanted:
                     for run in group["runs"]:
-                        for protocol, measures in run["measures"].items():
-                            for measure, value in measures.items():
-                                found.setdefault(f"{protocol} {measure}", []).append(value)
+                        _collect(run["measures"], found)
+    for path in sorted(((folder or results.folder()) / "reproductions").glob("*.json")):
+        kept = results.load(f"reproductions/{path.stem}", folder)
+        if record.comparable(kept["config"], wanted) == wanted:
+            _collect(kept["measures"], found)
     return {key: np.array(values) for key, values in found.items()}
+
+
+def _collect(measures: Mapping[str, Mapping[str, float]], found: dict[str, list[float]]) -> None:
+    for protocol, of in measures.items():
+        for measure, value in of.items():
+            found.setdefault(f"{protocol} {measure}", []).append(value)
 
 
 def faults(name: str, folder: Path | None = None) -> list[str]:

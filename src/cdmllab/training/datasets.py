@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cdmllab._util import options as checks
 from cdmllab.data import digits, folders, lfw, omniglot, paths
+from cdmllab.data.opening import open_set
 from cdmllab.data.packs import Pack
 from cdmllab.data.sets import ArraySet, TrainingSet, at_least
 from cdmllab.errors import DataError, did_you_mean
@@ -71,6 +72,11 @@ def _lab(**options: Any) -> TrainingSet:
 def _pack(folder: str) -> TrainingSet:
     """An InsightFace pack: a path, or a name in a data folder, as ``casia_webface_112``."""
     return Pack(_place(folder))
+
+
+def _stored(folder: str) -> TrainingSet:
+    """Whatever is stored at a path or under a name in a data folder, see `cdmllab.data.opening.open_set`."""
+    return open_set(_place(folder))
 
 
 def _folder(folder: str, min_pictures: int = 1) -> TrainingSet:
@@ -150,6 +156,7 @@ _TABLE: dict[str, Kind] = {
     "lfw": Kind("LFW-a, without the people of some folds", _lfw, _missing_lfw),
     "omniglot": Kind("handwritten characters", _omniglot, _missing_omniglot),
     "pack": Kind("an InsightFace pack", _pack, _missing),
+    "stored": Kind("a pack, WebDataset shards, Parquet, LMDB or a folder, read as it is", _stored, _missing),
     "folder": Kind("a folder of identities", _folder, _missing),
 }
 

@@ -1,0 +1,139 @@
+"""`cdmllab reproduce`: a published row, with one command."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cdmllab.errors import CdmlLabError
+
+if TYPE_CHECKING:
+    from cdmllab.data.fetching import Progress
+    from cdmllab.reproduction import Row
+    from cdmllab.reproduction.plan import Options, Plan
+    from cdmllab.reproduction.steps import Work
+
+
+def reproduce(
+    row: Annotated[str, typer.Argument(help="As casia/r50_lite_cdml; without a row all are listed.")] = "",
+    recipe: Annotated[
+        str | None, typer.Option(metavar="document|public", show_default="the row's first", help="Whose recipe.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the training.")] = 0,
+    accept_terms: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SET", help="You accept the terms of this data set; may be repeated. For scripts."),
+    ] = None,
+    on_cpu: Annotated[bool, typer.Option("--on-cpu", help="Train on the CPU, however long it takes.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="That train together, a GPU each.")] = 1,
+    probe_s: Annotated[float, typer.Option("--probe", min=1, help="Seconds of training for the estimate.")] = 30.0,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Say what it costs, and stop.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Write the outcome into results/reproductions.")] = False,
+) -> None:
+    """Fetch, train, evaluate and compare one row of the published tables; stopped, the same command goes on."""
+    from cdmllab.reproduction import rows, steps
+    from cdmllab.reproduction.compare import lines as table
+    from cdmllab.reproduction.plan import Options
+
+    if not row:
+        _list()
+        return
+    chosen = rows.find(row, recipe)
+    options = Options(seed, processes, on_cpu, probe_s)
+    work = steps.Work(chosen, seed)
+    made, data = _plan(chosen, work, options)
+    if plan_only:
+        return
+    _consent(chosen, work, data, accept_terms or [], made, on_cpu)
+    with _bar() as progress:
+        done = steps.carry_out(work, made, data, _say, options=options, progress=progress)
+    _say("")
+    for line in table(done.compared):
+        _say(line)
+    _say(done.verdict)
+    took = ", ".join(
+        f"{step} {seconds:.0f} s" + (f" (estimated {done.estimate[step]:.0f})" if step in done.estimate else "")
+        for step, seconds in done.seconds.items()
+    )
+    _say(f"took {took}")
+    if record:
+        from cdmllab.reproduction import ledger
+
+        _say(f"recorded in {ledger.write(done, made)}")
+
+
+def _list() -> None:
+    from cdmllab.reproduction import rows
+    from cdmllab.training import presets
+
+    typer.echo(f"{'row':26} {'recipes':16} {'data':28} {'recorded':9} published, %")
+    for name in rows.names():
+        some = [row for row in rows.table() if row.name == name]
+        first = some[0]
+        published = ", ".join(f"{protocol} {value:.2f}" for protocol, value in first.published.items())
+        config = presets.load(first.preset)
+        took = rows.hours(first, 490_623, config.epochs)
+        recorded = "" if took is None else f"{took:.1f} h"
+        recipes = ", ".join(row.recipe for row in some)
+        typer.echo(f"{name:26} {recipes:16} {', '.join(first.sets):28} {recorded:9} {published}")
+    typer.echo("`cdmllab reproduce ROW --plan` says what a row needs and how long it takes on this machine")
+
+
+def _plan(row: "Row", work: "Work", options: "Options") -> "tuple[Plan, Path]":
+    from cdmllab.data import fetching, paths
+    from cdmllab.reproduction import plan
+
+    data = paths.to_write()
+    typer.echo(f"measuring {options.probe_s:g} s of this training on this machine ...")
+    made = plan.make(row, fetching.known(), data, work.folder, options)
+    for line in plan.lines(row, made):
+        typer.echo(line)
+    return made, data
+
+
+def _consent(row: "Row", work: "Work", data: Path, accepted: list[str], made: "Plan", on_cpu: bool) -> None:
+    """Ask a person, or refuse where there is none."""
+    from cdmllab.data import fetching
+    from cdmllab.reproduction import steps
+    from cdmllab.training import presets
+
+    for name in accepted:
+        fetching.known().get(name)
+    missing = [one for one in steps.missing_consent(row, work, fetching.known(), data) if one.name not in accepted]
+    asks = sys.stdin is not None and sys.stdin.isatty()
+    if missing and not asks:
+        options = " ".join(f"--accept-terms {one.name}" for one in missing)
+        raise CdmlLabError(
+            f"nothing is fetched without your consent: read the licence and the history above, then add {options}"
+        )
+    for one in missing:
+        typer.confirm(f"{one.about.title}: do you accept these terms ({one.about.licence})?", abort=True)
+    steps.accept(work, [*accepted, *(one.name for one in missing)])
+    if made.config.device == "cpu" and presets.load(row.preset).device == "cuda" and not on_cpu:
+        said = f"there is no GPU here, and on this CPU the training takes about {made.train_s / 3600:,.0f} hours"
+        if not asks:
+            raise CdmlLabError(f"{said}: --on-cpu starts it all the same")
+        typer.confirm(f"{said}. Start it all the same?", abort=True)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+@contextmanager
+def _bar() -> "Iterator[Progress | None]":
+    """A bar of the download on a terminal's error stream; None where that is none."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("", total=None, visible=False)
+        yield lambda done, total: bars.update(task, completed=done, total=total, visible=done != total)

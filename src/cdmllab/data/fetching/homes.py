@@ -1,0 +1,97 @@
+"""Homes that have a client of their own: the Hugging Face hub and Google Drive; both clients are optional.
+
+They belong to the extra ``fetch``. They are imported when a mirror needs them, and where one is
+missing the mirror is passed over with a sentence that names it.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from cdmllab.data.fetching.http import PATIENT, MirrorError, Patience, Progress, download
+from cdmllab.data.fetching.manifest import Mirror
+from cdmllab.errors import cause
+
+EXTRA = "pip install 'cdmllab[fetch]' brings it"
+DRIVE = "CDMLLAB_GOOGLE_DRIVE"  # another address of Google Drive, for those who reach it by a proxy
+
+
+def get(
+    mirror: Mirror,
+    part: Path,
+    *,
+    expected: int | None,
+    any_origin: bool,
+    patience: Patience = PATIENT,
+    progress: Progress | None = None,
+) -> None:
+    """Bring `part` to the whole of a file of a mirror; see `cdmllab.data.fetching.http.download`.
+
+    Raises
+    ------
+    MirrorError : the mirror does not give it, or its client is not installed
+    OSError : the disk is full, or cannot be written
+    """
+    if mirror.url is not None:
+        options: dict[str, Any] = {"expected": expected, "any_origin": any_origin}
+        return download(mirror.url, part, **options, patience=patience, progress=progress)
+    if mirror.huggingface is not None:
+        return _hub(mirror, part)
+    return _drive(mirror, part, patience, progress)
+
+
+def _hub(mirror: Mirror, part: Path) -> None:
+    """The hub's client keeps its own half-finished files, in a folder next to `part`, and resumes them."""
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise MirrorError(f"it needs the package huggingface_hub, and {EXTRA}") from None
+    assert mirror.huggingface is not None and mirror.path is not None  # noqa: PT018
+    folder = part.with_name(f"{part.name}.hub")
+    try:
+        got = huggingface_hub.hf_hub_download(
+            mirror.huggingface,
+            mirror.path,
+            repo_type="dataset",
+            local_dir=folder,
+            endpoint=os.environ.get("HF_ENDPOINT"),
+            library_name="cdmllab",
+        )
+        Path(got).replace(part)
+    except OSError as error:
+        if error.errno is not None:  # of the disk; the client's own errors have no number
+            raise
+        raise MirrorError(cause(error, 200)) from error
+    except Exception as error:
+        raise MirrorError(cause(error, 200)) from error
+
+
+def _drive(mirror: Mirror, part: Path, patience: Patience, progress: Progress | None) -> None:
+    """gdown finds the way past Drive's page of confirmation, and resumes its own half-finished file."""
+    try:
+        import gdown
+    except ImportError:
+        raise MirrorError(f"it needs the package gdown, and {EXTRA}") from None
+    base = os.environ.get(DRIVE, "https://drive.google.com")
+    try:
+        gdown.download(
+            url=f"{base}/uc?id={mirror.google_drive}",
+            output=str(part),
+            quiet=True,
+            resume=True,
+            timeout=patience.stall_s,
+            retries=patience.attempts - 1,
+            use_cookies=False,
+            progress=progress,
+        )
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None and not _of_network(error):
+            raise
+        raise MirrorError(cause(error, 200)) from error
+
+
+def _of_network(error: OSError) -> bool:
+    """Whether an error is of the connection: those of the package requests are OSErrors too."""
+    requests = sys.modules.get("requests")
+    return isinstance(error, ConnectionError) or (requests is not None and isinstance(error, requests.RequestException))

@@ -1,0 +1,102 @@
+"""LMDB environments of images, in the two layouts that are met; needs lmdb, which the extra ``formats`` brings.
+
+- ``num-samples``, ``image-000000001`` .. and ``label-000000001`` .. (text recognition's layout), counted from 1;
+- ``__len__``, ``__keys__`` and by key a pickled (image bytes, label), as folder2lmdb writes them
+  (https://github.com/Lyken17/Efficient-PyTorch); read by the restricted unpickler.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from cdmllab.data import safepickle
+from cdmllab.data.decode import Colour
+from cdmllab.data.encoded import EncodedSet
+from cdmllab.errors import DataError, MissingError, reader
+
+_MOST = 200_000_000  # images
+
+
+class LmdbSet(EncodedSet):
+    """An LMDB folder (``data.mdb``) or file as a training set.
+
+    Raises
+    ------
+    DataError : lmdb is not installed; no environment, or neither of the two layouts; a sample that is missing
+    """
+
+    @reader("a readable LMDB environment")
+    def __init__(self, path: Path | str, *, colour: Colour = "RGB", fast: bool = False) -> None:
+        path = Path(path)
+        try:
+            import lmdb
+        except ImportError:
+            raise MissingError("LMDB files need lmdb: pip install 'cdmllab[formats]' brings it") from None
+        self._environment = lmdb.open(
+            str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False, max_spare_txns=64
+        )
+        counted, listed = self._get(b"num-samples"), self._get(b"__keys__")
+        if counted is not None and counted.isdigit():
+            number = self._bounded(int(counted), path)
+            self._keys = [b"image-%09d" % k for k in range(1, number + 1)]
+            self._pickled = False
+            labels = [self._label(b"label-%09d" % k, path) for k in range(1, number + 1)]
+        elif listed is not None:
+            names = safepickle.loads(listed, f"{path}, __keys__")
+            self._keys = [name.encode() if isinstance(name, str) else bytes(name) for name in names]
+            self._pickled = True
+            labels = [self._sample(key, path)[1] for key in self._keys]
+        else:
+            raise DataError(f"{path} has neither num-samples nor __keys__: it is of another layout")
+        super().__init__(path, np.array(labels, dtype=np.int64), colour=colour, fast=fast)
+
+    def image(self, row: int) -> bytes:
+        """The image of a row as it is stored."""
+        key = self._keys[row]
+        if self._pickled:
+            return self._sample(key, self.path)[0]
+        found = self._get(key)
+        if found is None:
+            raise DataError(f"{self.path} has no {key.decode(errors='replace')}")
+        return found
+
+    def where(self, row: int) -> str:
+        """The words that name a row in an error."""
+        return f"{self.path}, {self._keys[row].decode(errors='replace')}"
+
+    def _get(self, key: bytes) -> bytes | None:
+        with self._environment.begin(buffers=False) as transaction:
+            found: bytes | None = transaction.get(key)
+            return found
+
+    def _label(self, key: bytes, path: Path) -> int:
+        said = self._get(key)
+        if said is None or not said.strip().isdigit():
+            raise DataError(f"{path}, {key.decode()}: a label is a whole number, and this is {(said or b'')[:20]!r}")
+        return int(said)
+
+    def _sample(self, key: bytes, path: Path) -> tuple[bytes, int]:
+        where = f"{path}, {key.decode(errors='replace')}"
+        stored = self._get(key)
+        if stored is None:
+            raise DataError(f"{where} is in __keys__ and nowhere else")
+        sample = safepickle.loads(stored, where)
+        if (
+            not isinstance(sample, tuple | list)
+            or len(sample) < 2
+            or not isinstance(sample[0], bytes)
+            or not isinstance(sample[1], int)
+        ):
+            raise DataError(f"{where} must hold (image bytes, label)")
+        return sample[0], sample[1]
+
+    @staticmethod
+    def _bounded(number: int, path: Path) -> int:
+        if number > _MOST:
+            raise DataError(f"{path} announces {number:,} images; {_MOST:,} are allowed")
+        return number
+
+
+def is_environment(path: Path) -> bool:
+    """Whether a path looks like an LMDB environment."""
+    return (path / "data.mdb").is_file() or path.suffix in (".mdb", ".lmdb")

@@ -1,0 +1,59 @@
+"""Any training set that is stored in a file or folder, opened by what it is: one interface for every format."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cdmllab.data import folders, lmdb_sets, parquet, webdataset
+from cdmllab.data.decode import Colour, stored
+from cdmllab.data.encoded import EncodedSet
+from cdmllab.data.packs import Pack
+from cdmllab.data.sets import TrainingSet
+from cdmllab.errors import DataError
+
+
+class FolderSet(EncodedSet):
+    """A folder with one folder of images a person, read when they are needed; `cdmllab.data.folders.load` reads all.
+
+    Images are not turned by their EXIF orientation: `cdmllab pack` does that once.
+    """
+
+    def __init__(self, path: Path | str, *, colour: Colour = "RGB", fast: bool = False) -> None:
+        found = folders.listing(path)
+        self.files, self.names = found.files, found.names
+        super().__init__(Path(path), np.asarray(found.labels), colour=colour, fast=fast)
+
+    def image(self, row: int) -> bytes:
+        """The image of a row as it is stored."""
+        return bytes(stored(self.files[row]))
+
+    def where(self, row: int) -> str:
+        """The words that name a row in an error."""
+        return str(self.files[row])
+
+
+def open_set(path: Path | str, *, colour: Colour = "RGB") -> TrainingSet:
+    """Open a pack (RecordIO), WebDataset shards, Parquet files, an LMDB environment, or a folder of people.
+
+    Raises
+    ------
+    DataError : it does not exist or is none of these; and as the reader of its format
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
+    if path.suffix == ".rec" or (path.is_dir() and any(path.glob("*.rec"))):
+        return Pack(path, colour=colour)
+    if path.name.endswith(webdataset.ENDINGS) or _holds(path, *webdataset.ENDINGS):
+        return webdataset.WebDataset(path, colour=colour)
+    if path.suffix == ".parquet" or (path.is_dir() and next(path.rglob("*.parquet"), None) is not None):
+        return parquet.ParquetSet(path, colour=colour)
+    if lmdb_sets.is_environment(path):
+        return lmdb_sets.LmdbSet(path, colour=colour)
+    if path.is_dir():
+        return FolderSet(path, colour=colour)
+    raise DataError(f"{path} is no training set: neither a pack, shards, Parquet, LMDB nor a folder of people")
+
+
+def _holds(path: Path, *endings: str) -> bool:
+    return path.is_dir() and any(file.name.endswith(endings) for file in path.iterdir())

@@ -1,0 +1,122 @@
+"""Parquet files of the Hugging Face hub: a column of images (``{bytes, path}``) and one of labels, or a table of pairs.
+
+Needs pyarrow, which the extra ``formats`` brings. Parquet keeps rows in groups that are read as a whole. The groups
+used last are kept, so reading in order is fast; for training in random order `cdmllab pack` makes a pack.
+Source: https://huggingface.co/docs/datasets/main/en/about_dataset_features, the feature ``Image``.
+"""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cdmllab.data import bins
+from cdmllab.data.decode import Colour
+from cdmllab.data.encoded import EncodedSet, numbered
+from cdmllab.data.walk import natural
+from cdmllab.errors import DataError, MissingError, reader
+
+IMAGE, LABEL = ("image", "img", "jpg"), ("label", "identity", "cls", "class", "id")
+FIRST, SECOND = ("image1", "img1", "first"), ("image2", "img2", "second")
+SAME = ("label", "same", "is_same", "issame")
+KEPT_BYTES = 256 << 20  # of stored images
+
+
+class ParquetSet(EncodedSet):
+    """A ``.parquet`` file, or a folder of them, as a training set.
+
+    Raises
+    ------
+    DataError : pyarrow is not installed; no files, or columns that are missing; the file is named
+    """
+
+    @reader("a readable Parquet data set")
+    def __init__(self, path: Path | str, *, colour: Colour = "RGB", fast: bool = False) -> None:
+        path = Path(path)
+        parquet = _library()
+        self._files = [parquet.ParquetFile(file) for file in files(path)]
+        names = self._files[0].schema_arrow.names
+        self._column, label = _named(names, IMAGE, path), _named(names, LABEL, path)
+        self._groups: list[tuple[int, int, int]] = []  # file, group, its first row
+        labels: list[Any] = []
+        for number, file in enumerate(self._files):
+            for group in range(file.num_row_groups):
+                self._groups.append((number, group, len(labels)))
+                labels += file.read_row_group(group, columns=[label])[label].to_pylist()
+        self._starts = np.array([start for _, _, start in self._groups])
+        self._kept: OrderedDict[int, list[bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+        known = numbered(labels) if labels and isinstance(labels[0], str) else np.array(labels)
+        super().__init__(path, known, colour=colour, fast=fast)
+
+    def image(self, row: int) -> bytes:
+        """The image of a row as it is stored."""
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        with self._lock:
+            if group not in self._kept:
+                number, within, _ = self._groups[group]
+                table = self._files[number].read_row_group(within, columns=[self._column])
+                self._kept[group] = [_bytes(value, self.where(row)) for value in table[self._column].to_pylist()]
+                while len(self._kept) > 1 and sum(sum(map(len, kept)) for kept in self._kept.values()) > KEPT_BYTES:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(group)
+            return self._kept[group][row - self._groups[group][2]]
+
+
+@reader("a readable table of pairs")
+def pairs(path: Path | str) -> bins.Bin:
+    """A table of pairs, two columns of images and whether they show one person, as a bin.
+
+    Raises
+    ------
+    DataError : pyarrow is not installed, or columns are missing; the file is named
+    """
+    path = Path(path)
+    images: list[Any] = []
+    same: list[bool] = []
+    for file in files(path):
+        table = _library().read_table(file)
+        columns = [_named(table.column_names, known, path) for known in (FIRST, SECOND, SAME)]
+        for one, other, label in zip(*(table[column].to_pylist() for column in columns), strict=True):
+            images += [_bytes(one, str(file)), _bytes(other, str(file))]
+            same.append(bool(label))
+    return bins.Bin(images, np.array(same, dtype=bool), path)
+
+
+def files(path: Path) -> list[Path]:
+    """The ``.parquet`` files of a folder and below it, in natural order; a file is one by itself.
+
+    Raises
+    ------
+    DataError : there are none
+    """
+    if path.is_file():
+        return [path]
+    found = sorted(path.rglob("*.parquet"), key=lambda file: natural(file.as_posix()))
+    if not found:
+        raise DataError(f"{path} holds no .parquet files")
+    return found
+
+
+def _library() -> Any:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingError("Parquet files need pyarrow: pip install 'cdmllab[formats]' brings it") from None
+    return parquet
+
+
+def _named(names: list[str], known: tuple[str, ...], path: Path) -> str:
+    for name in known:
+        if name in names:
+            return name
+    raise DataError(f"{path} has no column {' or '.join(known)}; it has: {', '.join(names)}")
+
+
+def _bytes(value: Any, where: str) -> bytes:
+    found = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(found, bytes):
+        raise DataError(f"{where}: an image is stored as bytes, or as a struct with bytes, and this is neither")
+    return found

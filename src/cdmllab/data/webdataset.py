@@ -1,0 +1,158 @@
+"""WebDataset shards: tar files in which ``<key>.jpg`` and ``<key>.cls`` (the label in ASCII) are one sample.
+
+An index of where each image begins is built once, shard by shard, and kept next to the shards, so
+that rows can be read in any order. A ``.tar.gz`` cannot be read in any order: each is unpacked to a
+``.tar`` once, in the folder of the index. JPEGs hardly shrink, so both take about the same space.
+Source: https://github.com/webdataset/webdataset; the tar format: POSIX.1-2001, pax.
+"""
+
+import gzip
+import json
+import os
+import shutil
+import tarfile
+import threading
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cdmllab._util.build_lock import claimed
+from cdmllab._util.files import read_record, replacing, write_text
+from cdmllab.data.decode import Colour
+from cdmllab.data.encoded import EncodedSet
+from cdmllab.data.walk import natural
+from cdmllab.errors import DataError, plain, reader
+
+INDEX = ".cdmllab-index"
+ENDINGS = (".tar", ".tar.gz", ".tgz")
+_IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+_LONGEST_LABEL = 20  # bytes
+_LARGEST = 64 << 20  # bytes of an image
+
+
+class _Place(NamedTuple):
+    """Where the samples of one shard are."""
+
+    offsets: list[int]
+    sizes: list[int]
+    labels: list[int]
+
+
+class WebDataset(EncodedSet):
+    """A folder of shards (or one shard) as a training set; rows are in the order of the shards' names.
+
+    Raises
+    ------
+    DataError : no shards, a damaged one, a sample without its label or image; the shard and the key are named
+    CdmlLabError : another process builds the index
+    """
+
+    @reader("readable WebDataset shards")
+    def __init__(self, path: Path | str, *, colour: Colour = "RGB", fast: bool = False) -> None:
+        path = Path(path)
+        self._shards: list[Path] = []
+        offsets, sizes, labels, shard_of = [], [], [], []
+        for k, shard in enumerate(shards(path)):
+            tar, place = _indexed(shard)
+            self._shards.append(tar)
+            offsets += place.offsets
+            sizes += place.sizes
+            labels += place.labels
+            shard_of += [k] * len(place.labels)
+        self._offsets, self._sizes, self._shard_of = np.array(offsets), np.array(sizes), np.array(shard_of)
+        self._open: dict[int, int] = {}
+        self._lock = threading.Lock()
+        super().__init__(path, np.array(labels, dtype=np.int64), colour=colour, fast=fast)
+
+    def image(self, row: int) -> bytes:
+        """The image of a row as it is stored."""
+        size = int(self._sizes[row])
+        found = os.pread(self._descriptor(int(self._shard_of[row])), size, int(self._offsets[row]))
+        if len(found) != size:
+            raise DataError(f"{self.where(row)}: the shard ends within it")
+        return found
+
+    def where(self, row: int) -> str:
+        """The words that name a row in an error."""
+        return f"{self._shards[int(self._shard_of[row])]}, byte {self._offsets[row]}"
+
+    def _descriptor(self, shard: int) -> int:
+        with self._lock:
+            if shard not in self._open:
+                if len(self._open) >= 256:  # files that a process may have open are counted
+                    os.close(self._open.pop(next(iter(self._open))))
+                self._open[shard] = os.open(self._shards[shard], os.O_RDONLY | os.O_CLOEXEC)
+            return self._open[shard]
+
+    def __del__(self) -> None:
+        for descriptor in getattr(self, "_open", {}).values():
+            os.close(descriptor)
+
+
+def shards(path: Path) -> list[Path]:
+    """The shards of a folder, in natural order; a file is one by itself.
+
+    Raises
+    ------
+    DataError : there are none
+    """
+    if path.is_file():
+        return [path]
+    found = [file for file in path.iterdir() if file.name.endswith(ENDINGS)] if path.is_dir() else []
+    if not found:
+        raise DataError(f"{path} holds no shards ({', '.join(ENDINGS)})")
+    return sorted(found, key=lambda file: natural(file.name))
+
+
+def _indexed(shard: Path) -> tuple[Path, _Place]:
+    """The plain tar of a shard, and where its samples are; from the index, or into it."""
+    about = shard.stat()
+    stamp = {"bytes": about.st_size, "mtime_ns": about.st_mtime_ns}
+    kept = shard.parent / INDEX / f"{shard.name}.json"
+    tar = shard
+    if not shard.name.endswith(".tar"):
+        tar = shard.parent / INDEX / f"{shard.name.split('.tar')[0].removesuffix('.tgz')}.tar"
+    try:
+        found: dict[str, Any] = read_record(kept)
+        if all(found.get(key) == value for key, value in stamp.items()) and tar.is_file():
+            return tar, _Place(found["offsets"], found["sizes"], found["labels"])
+    except (DataError, KeyError):
+        pass
+    kept.parent.mkdir(exist_ok=True)
+    with claimed(kept):
+        if tar != shard:
+            with replacing(tar) as temporary, gzip.open(shard) as source, temporary.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+        place = _samples(tar)
+        write_text(kept, json.dumps({**stamp, **place._asdict()}))
+    return tar, place
+
+
+def _samples(tar: Path) -> _Place:
+    """Where each image is, with its label; in the order of the images."""
+    images: dict[str, tuple[int, int]] = {}
+    labels: dict[str, int] = {}
+    with tarfile.open(tar, "r:") as archive:
+        for member in archive:
+            if not member.isreg():
+                continue
+            name = PurePosixPath(member.name)
+            key, ending = str(name.with_suffix("")), name.suffix.lower()
+            if ending in _IMAGES:
+                if member.size > _LARGEST:
+                    raise DataError(f"{tar}, {plain(name, 80)} has {member.size:,} bytes; {_LARGEST:,} are allowed")
+                images[key] = (member.offset_data, member.size)
+            elif ending == ".cls":
+                stream = archive.extractfile(member)
+                said = b"" if stream is None else stream.read(_LONGEST_LABEL + 1).strip()
+                if not said.isdigit() or len(said) > _LONGEST_LABEL:
+                    raise DataError(f"{tar}, {plain(name, 80)}: a label is a whole number, and this is {said[:20]!r}")
+                labels[key] = int(said)
+    for one, other, what in ((images, labels, "label (.cls)"), (labels, images, "image")):
+        for key in one:
+            if key not in other:
+                raise DataError(f"{tar}: sample {plain(key, 80)} has no {what}")
+    return _Place(
+        [offset for offset, _ in images.values()], [size for _, size in images.values()], [labels[k] for k in images]
+    )

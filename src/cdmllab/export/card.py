@@ -1,0 +1,136 @@
+"""A model card in the Hugging Face hub's form, and the folder that is uploaded."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from cdmllab._util.files import replacing, write_text
+from cdmllab.backbones import weights
+from cdmllab.errors import CdmlLabError, cause
+
+CARD, MODEL = "README.md", "model.safetensors"
+
+
+class Result(NamedTuple):
+    """An accuracy on one protocol, percent."""
+
+    protocol: str
+    accuracy: float
+    standard_error: float
+
+
+def write(
+    release: Path,
+    folder: Path,
+    *,
+    title: str,
+    about: str,
+    trained_on: str,
+    terms: str,
+    results: Sequence[Result],
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write ``model.safetensors`` and ``README.md`` into `folder`; the same input gives the same bytes.
+
+    Parameters
+    ----------
+    release : a released network, see `cdmllab.backbones.weights`
+    about : what the network is, in a sentence or two
+    trained_on, terms : the training set and what may be done with it; the network inherits both
+    notes : known deviations and limits, each a sentence
+    """
+    said = weights.release(release)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / MODEL) as temporary:
+        temporary.write_bytes(release.read_bytes())
+    head = _front_matter(title, said, trained_on, results)
+    table = "\n".join(f"| {r.protocol} | {r.accuracy:.2f} | {r.standard_error:.2f} |" for r in results)
+    listed = "\n".join(f"- {note}" for note in notes) or "- none is known"
+    text = f"""---
+{yaml.safe_dump(head, sort_keys=False, allow_unicode=True).rstrip()}
+---
+
+# {title}
+
+{about}
+
+## Results
+
+| protocol | accuracy, % | standard error |
+|---|---|---|
+{table}
+
+Accuracy is 10-fold, each fold with the threshold that is best on the nine others; the embedding of the mirrored
+image is added where a mirrored image shows the same person.
+
+## Use
+
+```python
+from cdmllab.backbones import weights
+
+net, said = weights.load_release("{MODEL}")  # said.preprocessing is the input that it expects
+```
+
+The network takes {said.preprocessing["size"]} x {said.preprocessing["size"]} aligned faces
+({said.preprocessing["channels"]}) and gives embeddings that are compared by their cosine. Choose a
+threshold on data like yours: `cdmllab evaluate --threshold-from`.
+
+## Training data and terms
+
+{trained_on}. {terms[:1].upper()}{terms[1:].rstrip(".")}. The network inherits these terms.
+
+## Known deviations and limits
+
+{listed}
+- Recognising people without their consent is forbidden in many places, and error rates differ between groups of people.
+"""
+    write_text(folder / CARD, text)
+    return folder / CARD
+
+
+def push(folder: Path, repository: str, *, private: bool = True) -> str:
+    """Upload a folder that `write` made to the Hugging Face hub; the address of the model.
+
+    Raises
+    ------
+    CdmlLabError : no card in the folder, the client is not installed, or the hub refuses
+    """
+    if not (folder / CARD).is_file() or not (folder / MODEL).is_file():
+        raise CdmlLabError(f"{folder} holds no {CARD} and {MODEL}: `cdmllab reproduce` writes both")
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise CdmlLabError("uploading needs huggingface_hub: pip install 'cdmllab[fetch]' brings it") from None
+    try:
+        hub = HfApi(library_name="cdmllab")
+        hub.create_repo(repository, private=private, exist_ok=True)
+        done = hub.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=[CARD, MODEL])
+    except Exception as error:
+        raise CdmlLabError(f"the hub did not take {folder} as {repository}: {cause(error)}") from error
+    return str(done.repo_url if hasattr(done, "repo_url") else done)
+
+
+def _front_matter(title: str, said: weights.Release, trained_on: str, results: Sequence[Result]) -> Mapping[str, Any]:
+    loss = said.config.get("loss", {}).get("name", "")
+    return {
+        "license": "other",
+        "license_name": "as-the-training-data",
+        "library_name": "cdmllab",
+        "tags": ["face-recognition", "metric-learning", said.name, *([loss] if loss else [])],
+        "metrics": ["accuracy"],
+        "model-index": [
+            {
+                "name": title,
+                "results": [
+                    {
+                        "task": {"type": "face-verification", "name": "Face verification"},
+                        "dataset": {"name": r.protocol, "type": r.protocol.replace("/", "-")},
+                        "metrics": [{"type": "accuracy", "name": "10-fold accuracy, %", "value": round(r.accuracy, 3)}],
+                    }
+                    for r in results
+                ],
+            }
+        ],
+    }

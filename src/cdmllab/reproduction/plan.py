@@ -1,0 +1,246 @@
+"""What a row will cost here, before its first byte and its first step."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from cdmllab.data import fetching
+from cdmllab.data.fetching import File, Set, Sets
+from cdmllab.evaluate import evaluate, protocols
+from cdmllab.reproduction.rows import Row, hours
+from cdmllab.training import Config, datasets, presets
+from cdmllab.training.probe import Probe, StandIn, probe
+
+_RENDERED = 256  # faces of the lab that are timed
+_STATES = 3  # of a checkpoint: weights, momenta, and the other of the two that are kept, about
+
+
+class Options(NamedTuple):
+    """How a row is run here.
+
+    Attributes
+    ----------
+    seed : of the training
+    processes : that train together, each on a GPU of its own where there are GPUs
+    on_cpu : train on the CPU though the preset wants a GPU
+    probe_s : seconds of training that the estimate is made from
+    """
+
+    seed: int = 0
+    processes: int = 1
+    on_cpu: bool = False
+    probe_s: float = 30.0
+
+
+class Wanted(NamedTuple):
+    """A set and those of its files that a row needs."""
+
+    name: str
+    about: Set
+    files: tuple[File, ...]
+
+
+class Plan(NamedTuple):
+    """The cost; seconds are of this machine."""
+
+    config: Config
+    deviations: tuple[str, ...]  # from the preset, because of this machine
+    wanted: tuple[Wanted, ...]
+    fetch_bytes: int
+    disk_bytes: int
+    free_bytes: int
+    images: int
+    render_s: float
+    train_s: float
+    evaluate_s: float
+    probe: Probe
+    recorded_h: float | None
+
+    @property
+    def seconds(self) -> float:
+        """Of everything but the download."""
+        return self.render_s + self.train_s + self.evaluate_s
+
+
+def wanted(row: Row, sets: Sets) -> tuple[Wanted, ...]:
+    """The sets of a row; of the verification bins those of its own protocols."""
+    found = []
+    for name in row.sets:
+        about = sets.get(name)
+        some = tuple(f for f in about.files if not f.path.endswith(".bin") or Path(f.path).stem in row.protocols)
+        found.append(Wanted(name, about, some))
+    return tuple(found)
+
+
+def configure(row: Row, options: Options) -> tuple[Config, tuple[str, ...]]:
+    """The preset's config as it can run here, and how it differs from the preset."""
+    config = presets.load(row.preset, [f"seed={options.seed}"])
+    changes: list[str] = []
+    if config.device == "cuda" and not torch.cuda.is_available():
+        speed = config.speed.model_copy(update={"precision": "auto", "compiled": False})
+        config = config.changed(device="cpu", threads=os.cpu_count() or 1, speed=speed)
+        changes.append("trained on the CPU, in the precision that is fastest there, and not in float16 on a GPU")
+    if options.processes > 1:
+        if config.batch_size % options.processes:
+            raise ValueError(f"batches of {config.batch_size} cannot be shared out over {options.processes} processes")
+        speed = config.speed.model_copy(update={"precision": "bfloat16" if config.device == "cuda" else "float32"})
+        size = config.batch_size // options.processes
+        config = config.changed(
+            batch_size=size, speed=speed, loss={**config.loss.model_dump(mode="json"), "backend": "sharded"}
+        )
+        changes.append(
+            f"{options.processes} processes with {size} images each share a batch and the class centres; batch "
+            "normalisation sees the images of one process"
+        )
+    return config, tuple(changes)
+
+
+def make(row: Row, sets: Sets, folder: Path, work: Path, options: Options) -> Plan:
+    """Work out what a row costs; the probe of the training takes `options.probe_s` seconds and a little more.
+
+    Parameters
+    ----------
+    folder : of the data
+    work : where the training is written
+    """
+    config, changes = configure(row, options)
+    torch.set_num_threads(config.threads)  # as training and evaluation will have them
+    needed = wanted(row, sets)
+    there = not datasets.missing(config.data.name, config.data.options)
+    in_lab = config.data.name == "lab"
+    source: Any
+    if there and not in_lab:
+        source = datasets.load(config.data.name, config.data.options)
+        images, identities = len(source), source.num_identities
+    elif in_lab:
+        world = datasets.look(config.data.name, config.data.options)
+        images, identities = len(world), world.num_identities
+    else:
+        images, identities = _reported(needed)
+    net = config.backbone.build()
+    if not there or in_lab:
+        source = StandIn(images, identities, net.size, net.channels, encoded=not in_lab)
+    alone = config.changed(loss=_unsharded(config)) if options.processes > 1 else config
+    seen = probe(alone, source, options.probe_s)
+    train_s = images * config.epochs / (seen.images_per_s * options.processes)
+    drawn_per_s = _rendering(net.size) if in_lab or any(map(protocols.in_lab, row.protocols)) else 1.0
+    renderers = 1 if torch.cuda.is_available() else (os.cpu_count() or 1)  # processes that fill the cache of a world
+    render_s = images / (drawn_per_s * renderers) + _starting() if in_lab else 0.0
+    evaluate_s = _evaluating(row, config, seen, net.size, drawn_per_s)
+    fetch = sum(fetching.missing_bytes(file, folder) for one in needed for file in one.files)
+    unpack = sum(f.size for one in needed for f in one.files if f.unpack and not (folder / f.unpack).exists())
+    parameters = sum(p.numel() for p in net.parameters()) + identities * net.embedding_dim
+    rendered = images * net.size * net.size * 3 if in_lab else 0
+    disk = fetch + unpack + rendered + 4 * _STATES * parameters
+    return Plan(
+        config, changes, needed, fetch, disk, min(fetching.free_bytes(folder), fetching.free_bytes(work)), images,
+        render_s, train_s, evaluate_s, seen, hours(row, images, config.epochs),
+    )  # fmt: skip
+
+
+def lines(row: Row, plan: Plan) -> list[str]:
+    """The plan as lines of text."""
+    told = [
+        f"{row.name}, {row.recipe}: {row.title} (preset {row.preset})",
+        f"published by {row.source}: {_numbers(row)}",
+    ]
+    for one in plan.wanted:
+        told += [
+            f"data     {one.name}: {one.about.title}",
+            f"         licence: {one.about.licence}",
+            f"         history: {one.about.history}",
+            f"         homes: {one.about.reported}",
+        ]
+    told.append(
+        f"fetch    {_size(plan.fetch_bytes)}; disk {_size(plan.disk_bytes)} needed, {_size(plan.free_bytes)} free"
+    )
+    p, device = plan.probe, plan.config.device
+    waits = f"{p.steps} steps timed, {p.data_wait:.0%} of the time waiting for data"
+    told.append(
+        f"time     {_long(plan.train_s)} of training here ({plan.config.epochs} epochs of {plan.images:,} images at "
+        f"{p.images_per_s:,.0f} a second on {device}, {waits})"
+    )
+    more = [f"{_long(plan.render_s)} of rendering"] if plan.render_s else []
+    told.append(
+        f"         {' and '.join([*more, f'{_long(plan.evaluate_s)} of evaluation'])}; the download comes on top"
+    )
+    total = f" of {torch.cuda.get_device_properties(0).total_memory / 2**20:,.0f}" if device == "cuda" else ""
+    told.append(f"memory   {p.peak_mib:,.0f}{total} MiB of {'the GPU' if device == 'cuda' else 'this process'}")
+    if plan.recorded_h is not None and row.measured is not None:
+        told.append(
+            f"recorded about {plan.recorded_h:.1f} h at the speed of {row.measured.record}: {row.measured.note}"
+        )
+    told += [f"note     {note}" for note in row.notes]
+    told += [f"differs  {deviation}" for deviation in (*row.deviations, *plan.deviations)]
+    return told
+
+
+def _numbers(row: Row) -> str:
+    return ", ".join(
+        f"{name} {value:.2f}" + (f" ± {row.spread[name]:.2f}" if name in row.spread else "")
+        for name, value in row.published.items()
+    )
+
+
+def _reported(needed: tuple[Wanted, ...]) -> tuple[int, int]:
+    """Images and identities of the training set that is still to be fetched."""
+    for one in needed:
+        if one.about.images is not None and one.about.identities is not None:
+            return sum(one.about.images) // 2, one.about.identities[0]
+    raise AssertionError("a row whose data is missing fetches a set with images and identities")
+
+
+def _unsharded(config: Config) -> dict[str, Any]:
+    """The loss of several processes as one alone computes it."""
+    return {**config.loss.model_dump(mode="json"), "backend": "blocked"}
+
+
+def _rendering(size: int) -> float:
+    """Faces of the lab that one process renders in a second."""
+    from cdmllab.faces import FaceWorld, fastest
+
+    world = FaceWorld(_RENDERED, 1, size=size, device=fastest())
+    world.read(np.arange(8))
+    began = perf_counter()
+    world.read(np.arange(_RENDERED))
+    return _RENDERED / (perf_counter() - began)
+
+
+def _starting() -> float:
+    """Seconds until a new process has imported what renders, as each of those that fill a cache has to."""
+    began = perf_counter()
+    subprocess.run([sys.executable, "-c", "import cdmllab.faces"], check=True)
+    return perf_counter() - began
+
+
+def _evaluating(row: Row, config: Config, seen: Probe, size: int, drawn_per_s: float) -> float:
+    """Seconds for all protocols: images drawn or read, embedded twice, and pairs resampled."""
+    total = 0.0
+    for name in row.protocols:
+        images = 2 * row.pairs[name]
+        if protocols.in_lab(name):
+            drawn = protocols.load(name, size)
+            images = len(drawn.images)
+            total += images / drawn_per_s
+            began = perf_counter()
+            rng = np.random.default_rng(0)
+            evaluate(rng.normal(size=(images, config.backbone.embedding_dim)), drawn, replicates=200)
+            total += 5.0 * (perf_counter() - began)
+        total += 2 * images / seen.judged_per_s
+    return total
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
+
+
+def _long(seconds: float) -> str:
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,0 +1,274 @@
+"""A row from its plan to its verdict, step by step; each is skipped when it is done, and goes on when it was stopped.
+
+What a step leaves is checked by the step itself: a fetched file by its receipt, a pack by its count,
+a training by its run folder, an evaluation by the digests in it. ``state.json`` keeps what a person
+has consented to, the estimate, and how long each step took.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+
+from cdmllab import runs
+from cdmllab._util.files import read_record, write_text
+from cdmllab.backbones import weights
+from cdmllab.data import fetching
+from cdmllab.data.fetching import PATIENT, Patience, Progress, Sets
+from cdmllab.data.fetching.unpack import count, unpack
+from cdmllab.data.packs import Pack
+from cdmllab.errors import CdmlLabError, DataError
+from cdmllab.evaluate import cached, protocols
+from cdmllab.export import card
+from cdmllab.reproduction import compare, plan
+from cdmllab.reproduction.compare import Compared
+from cdmllab.reproduction.plan import Options, Plan
+from cdmllab.reproduction.rows import Row
+from cdmllab.runs import Run
+from cdmllab.sweeps import task
+from cdmllab.training import released
+
+STATE, COMPARISON, RELEASE, RUNS = "state.json", "comparison.json", "release", "runs"
+Tell = Callable[[str], None]
+
+
+class Done(NamedTuple):
+    """A row that was run."""
+
+    row: Row
+    run: Run
+    compared: tuple[Compared, ...]
+    verdict: str
+    folder: Path
+    seconds: Mapping[str, float]  # by step, of this and earlier calls
+    estimate: Mapping[str, float]  # by step, of the first call
+
+
+class Work:
+    """The folder of one row, recipe and seed, below the folder of runs."""
+
+    def __init__(self, row: Row, seed: int, within: Path | None = None) -> None:
+        preset = Path(row.preset)
+        name = preset.stem if preset.suffix else row.preset.replace("/", "-")
+        self.row, self.seed = row, seed
+        self.folder = (within or runs.root()) / "reproduce" / f"{name}__s{seed}"
+        self.state: dict[str, Any] = {"accepted": [], "seconds": {}, "estimate": {}}
+        with suppress(DataError):  # there is none yet, or a kill spoilt it: nothing but times is lost
+            kept = read_record(self.folder / STATE)
+            self.state |= {key: kept[key] for key in self.state if isinstance(kept.get(key), type(self.state[key]))}
+
+    def keep(self) -> None:
+        """Write the state."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.folder / STATE, json.dumps(self.state, indent=1) + "\n")
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Add the time of a block to a step's."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            seconds = self.state["seconds"]
+            seconds[step] = round(seconds.get(step, 0.0) + perf_counter() - began, 2)
+            self.keep()
+
+
+def missing_consent(row: Row, work: Work, sets: Sets, folder: Path) -> list[plan.Wanted]:
+    """The sets whose terms nobody has accepted, and of which something would be fetched."""
+    return [
+        one
+        for one in plan.wanted(row, sets)
+        if one.name not in work.state["accepted"]
+        and any(fetching.missing_bytes(file, folder) or not (folder / file.path).exists() for file in one.files)
+        and not _unpacked(one, folder)
+    ]
+
+
+def accept(work: Work, names: list[str]) -> None:
+    """Note that a person accepts the terms of some sets."""
+    work.state["accepted"] = sorted({*work.state["accepted"], *names})
+    work.keep()
+
+
+def carry_out(
+    work: Work,
+    made: Plan,
+    data: Path,
+    tell: Tell,
+    *,
+    options: Options,
+    progress: Progress | None = None,
+    patience: Patience = PATIENT,
+) -> Done:
+    """Fetch, prepare, train, evaluate, compare.
+
+    Parameters
+    ----------
+    made : the plan, which was shown and agreed to
+    data : the data folder
+
+    Raises
+    ------
+    CdmlLabError : a set's terms were not accepted; too little disk; or what a step raises
+    """
+    row = work.row
+    work.keep()
+    if not work.state["estimate"]:
+        work.state["estimate"] = {
+            "train": round(made.render_s + made.train_s, 1),
+            "evaluate": round(made.evaluate_s, 1),
+        }
+        work.keep()
+    _room(made, data)
+    for one in made.wanted:
+        if _unpacked(one, data):
+            tell(f"fetch: {one.name} is there")
+            continue
+        with work.timed("fetch"):
+            for file in one.files:
+                got = fetching.fetch(
+                    file, data, page=one.about.page, patience=patience, tell=_indented(tell), progress=progress
+                )
+                tell(f"fetch: {file.path} {'is there' if got.was_there else f'from {got.mirror}'}")
+    if not made.wanted:
+        tell("fetch: nothing to download")
+    with work.timed("prepare"):
+        _prepare(made, data, tell)
+    with work.timed("train"):
+        run = _train(work, made, options, tell)
+    tell(f"train: finished in {run.folder}")
+    with work.timed("evaluate"):
+        measures = _evaluate(work, made, run, tell)
+    compared = compare.compare(row, measures)
+    said = compare.verdict(compared)
+    _card(work, made, run, compared)
+    write_text(work.folder / COMPARISON, json.dumps(comparison(row, made, compared, said, measures), indent=1) + "\n")
+    tell(f"compare: written to {work.folder / COMPARISON}, model card and weights to {work.folder / RELEASE}")
+    seconds, estimate = work.state["seconds"], work.state["estimate"]
+    return Done(row, run, compared, said, work.folder, seconds, estimate)
+
+
+def comparison(
+    row: Row, made: Plan, compared: tuple[Compared, ...], said: str, measures: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is kept of a comparison: the same training gives the same bytes."""
+    return {
+        "row": row.name,
+        "recipe": row.recipe,
+        "preset": row.preset,
+        "source": row.source,
+        "verdict": said,
+        "deviations": [*row.deviations, *made.deviations],
+        "protocols": [
+            {
+                **{key: round(value, 6) if isinstance(value, float) else value for key, value in c._asdict().items()},
+                "difference": round(c.difference, 6),
+                "standard_errors": round(c.errors, 6),
+                "per_fold": [round(value, 6) for value in measures[c.protocol]["accuracy"]["per_fold"]],
+                "copy": measures[c.protocol].get("copy"),
+            }
+            for c in compared
+        ],
+    }
+
+
+def _unpacked(one: plan.Wanted, data: Path) -> bool:
+    """Whether all of a set is there in its final form, so that an archive is no longer needed."""
+    return all(
+        (data / f.unpack / (f.holds or "")).is_file() if f.unpack else (data / f.path).exists() for f in one.files
+    )
+
+
+def _room(made: Plan, data: Path) -> None:
+    if made.disk_bytes > made.free_bytes:
+        raise CdmlLabError(
+            f"{made.disk_bytes / 1e9:,.1f} GB of disk are needed for {data}, and {made.free_bytes / 1e9:,.1f} GB are "
+            "free: nothing was begun"
+        )
+
+
+def _prepare(made: Plan, data: Path, tell: Tell) -> None:
+    for one in made.wanted:
+        for file in one.files:
+            if unpack(file, data, _indented(tell)):
+                tell(f"prepare: unpacked {file.path}")
+        if one.about.folder is not None:
+            pack = Pack(data / one.about.folder)
+            count(one.about, pack)
+            tell(f"prepare: {pack.path.parent} holds {len(pack):,} images of {pack.num_identities:,} identities")
+    if not made.wanted:
+        tell("prepare: the faces are rendered once, when the training begins")
+
+
+def _train(work: Work, made: Plan, options: Options, tell: Tell) -> Run:
+    config, within = made.config, work.folder / RUNS
+    if options.processes == 1:
+        job = task.Task("reproduce", work.row.name, {}, config.seed, config.flat())
+        return Run.open(task.carry_out(job, within, tell).run)
+    done = next(Run.finished(config.flat(), within=within), None)
+    if done is None:
+        _torchrun(work, made, options.processes, within)
+        done = next(Run.finished(config.flat(), within=within), None)
+    if done is None:
+        raise CdmlLabError(f"the training of {options.processes} processes left no finished run in {within}")
+    return done
+
+
+def _torchrun(work: Work, made: Plan, processes: int, within: Path) -> None:
+    """The training in several processes, which go on with a run that was begun."""
+    config = made.config.flat()
+    begun = [run for run in Run.list(within) if run.config == config] if within.is_dir() else []
+    file = work.folder / "config.yaml"
+    write_text(file, yaml.safe_dump(config, sort_keys=False))
+    what = ["--resume", str(begun[-1].folder)] if begun else [str(file)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    ended = subprocess.run(
+        [*command, "-m", "cdmllab", "train", *what], check=False, env={**os.environ, "CDMLLAB_RUNS": str(within)}
+    )
+    if ended.returncode:
+        raise CdmlLabError(
+            f"the training of {processes} processes ended with code {ended.returncode}; what it printed says why, and "
+            "the same command goes on"
+        )
+
+
+def _evaluate(work: Work, made: Plan, run: Run, tell: Tell) -> dict[str, Mapping[str, Any]]:
+    torch.set_num_threads(made.config.threads)
+    net, said = weights.load_release(released(run))
+    backbone = net.to(made.config.device)
+    found = {}
+    for name in work.row.protocols:
+        if how := protocols.missing(name):
+            raise CdmlLabError(how)
+        done, _, before = cached.judge(backbone, name, run.folder / "eval", prepare=said.preprocessing)
+        found[name] = done.measures
+        tell(f"evaluate: {name}{' (done before)' if before else ''}")
+    return found
+
+
+def _card(work: Work, made: Plan, run: Run, compared: tuple[Compared, ...]) -> None:
+    row, training = work.row, [one.about for one in made.wanted if one.about.folder]
+    card.write(
+        released(run),
+        work.folder / RELEASE,
+        title=f"{row.title}, reproduced",
+        about=f"Trained by the {row.recipe} recipe with cdmllab (preset {row.preset}, seed {work.seed}), to repeat a "
+        f"row published by {row.source}.",
+        trained_on=training[0].title if training else "Rendered faces of people who do not exist",
+        terms=training[0].licence if training else "MIT",
+        results=[card.Result(c.protocol, c.ours, c.ours_se) for c in compared],
+        notes=[*row.deviations, *made.deviations],
+    )
+
+
+def _indented(tell: Tell) -> Tell:
+    return lambda line: tell(f"  {line}")

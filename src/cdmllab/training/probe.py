@@ -1,0 +1,142 @@
+"""How fast a config would train here: its real step and its real loader, run for half a minute."""
+
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from cdmllab.data.decode import decode, encode_jpeg
+from cdmllab.data.sets import TrainingSet
+from cdmllab.errors import CdmlLabError
+from cdmllab.faces import FaceWorld
+from cdmllab.runs import Run
+from cdmllab.training import step_metrics
+from cdmllab.training.config import Config
+from cdmllab.training.distributed import Place
+from cdmllab.training.entry import prepare
+from cdmllab.training.loop import Trainer
+
+WARM_UP_STEPS = 3  # the first steps allocate memory, choose algorithms, and compile
+_DRAWN = 64  # faces that a stand-in shows
+_JUDGED = 64  # images in a batch of the network alone
+
+
+class Probe(NamedTuple):
+    """What half a minute of a training showed."""
+
+    images_per_s: float  # forward, backward, step and loading together
+    judged_per_s: float  # images through the network alone, as an evaluation does
+    data_wait: float  # share of the time in which the step waited for the loader
+    peak_mib: float  # of the CUDA device, or of this process
+    steps: int  # that were timed
+
+
+class StandIn:
+    """A training set of a given size that shows the same few faces of the face lab again and again.
+
+    It takes the loader as long as the real one, before that is downloaded or rendered.
+
+    Parameters
+    ----------
+    encoded : keep JPEGs and decode them anew each time, as a pack; else pixels, as a world of the face lab
+    """
+
+    def __init__(self, images: int, identities: int, size: int, channels: int = 3, *, encoded: bool = True) -> None:
+        self.num_identities = identities
+        self.labels: NDArray[np.int64] = np.arange(images, dtype=np.int64) % identities
+        self._drawn = FaceWorld(_DRAWN, 1, size=size).read(np.arange(_DRAWN))[..., :channels]
+        self._jpegs = [encode_jpeg(face) for face in self._drawn] if encoded else []
+        self._colour: Any = "RGB" if channels == 3 else "GRAY"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
+        """Images of some rows: uint8 of shape (rows, size, size, channels)."""
+        some = np.asarray(rows, dtype=np.int64) % _DRAWN
+        if not self._jpegs:
+            kept: NDArray[np.uint8] = self._drawn[some]
+            return kept
+        return np.stack([decode(self._jpegs[k], f"face {k}", colour=self._colour) for k in some.tolist()])
+
+
+def probe(config: Config, source: TrainingSet, seconds: float = 30.0) -> Probe:
+    """Train for about so many seconds, and throw the result away.
+
+    Parameters
+    ----------
+    config : of the training; its number of epochs does not matter
+    source : its data, or a `StandIn` of the same size
+    seconds : of timed steps; one step more than that is finished
+
+    Raises
+    ------
+    CdmlLabError : it does not fit into the device's memory
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    here = Place(torch.device(config.device))
+    try:
+        with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
+            return _timed(config, source, Run(Path(folder)), here, seconds)
+    except torch.cuda.OutOfMemoryError as error:
+        raise CdmlLabError(
+            f"batches of {config.batch_size} of this training do not fit into the memory of {here.device}: "
+            "a smaller batch_size with accumulate, or speed.checkpointing, needs less"
+        ) from error
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _timed(config: Config, source: TrainingSet, run: Run, here: Place, seconds: float) -> Probe:
+    torch.manual_seed(config.seed)
+    net = config.backbone.build().to(here.device)
+    backbone = net.speed_up(**config.in_precision(config.speed.on(here.device)).speed.model_dump())
+    head: Any = config.loss.build(
+        embedding_dim=config.backbone.embedding_dim, num_identities=source.num_identities, seed=config.seed
+    )
+    trainer = Trainer(run, config, source, backbone, head.to(here.device), prepare(backbone), here)
+    backbone.train()
+    head.train()
+    began = since = perf_counter()
+    timed = 0
+    for number, _ in enumerate(trainer.go(), start=1):
+        _finish(here)
+        now = perf_counter()
+        if number == WARM_UP_STEPS and now - began < seconds:
+            since = now
+            trainer.clock.reset()
+            continue
+        timed = number if since == began else number - WARM_UP_STEPS
+        if now - since >= seconds:
+            break
+    passed = max(perf_counter() - since, 1e-9)
+    look = trainer.clock.look()
+    peak = step_metrics.peak_mib(here.device)
+    return Probe(timed * trainer.effective_batch / passed, _judging(trainer, here), look["data_wait"], peak, timed)
+
+
+def _judging(trainer: Trainer, here: Place) -> float:
+    """Images a second through the network in evaluation mode."""
+    size, channels = trainer.backbone.size, trainer.backbone.channels
+    images = torch.zeros((_JUDGED, channels, size, size), dtype=torch.uint8, device=here.device)
+    trainer.backbone.eval()
+    with torch.no_grad():
+        trainer.backbone(trainer.prepare(images))
+        _finish(here)
+        since, rounds = perf_counter(), 0
+        while rounds < 2 or perf_counter() - since < 1.0:
+            trainer.backbone(trainer.prepare(images))
+            _finish(here)
+            rounds += 1
+    return rounds * _JUDGED / (perf_counter() - since)
+
+
+def _finish(here: Place) -> None:
+    """A GPU works on when a call has returned."""
+    if here.device.type == "cuda":
+        torch.cuda.synchronize(here.device)

@@ -1,0 +1,11 @@
+from collections.abc import Iterator
+
+import pytest
+from tests.data.fetching.mirror_server import Mirror, serving
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    """A mirror on the loopback interface."""
+    with serving() as found:
+        yield found

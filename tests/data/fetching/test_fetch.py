@@ -1,0 +1,249 @@
+"""Downloads from a mirror that does everything wrong: the right file in the end, or a sentence; never half a file."""
+
+import hashlib
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from collections import namedtuple
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from tests import waiting
+
+from cdmllab.data.fetching import File as Wanted
+from cdmllab.data.fetching import Mirror as Home
+from cdmllab.data.fetching import Patience, fetch, files
+from cdmllab.errors import CdmlLabError, DataError
+
+CONTENT = np.random.default_rng(7).integers(0, 256, 50_000, dtype=np.uint8).tobytes()
+SHA = hashlib.sha256(CONTENT).hexdigest()
+SHORT = Patience(stall_s=0.5, least_bytes=100, attempts=3, pause_s=0.0)
+PAGE = "https://example.org/by-hand"
+
+
+def wanted(*urls, sha=SHA, size=50_000):
+    return Wanted(path="sets/faces.zip", bytes=size, sha256=sha, mirrors=tuple(Home(url=url) for url in urls))
+
+
+def get(file, folder, **options):
+    return fetch(file, folder, page=PAGE, patience=SHORT, **options)
+
+
+def left(folder):
+    return sorted(path.name for path in (folder / "sets").iterdir() if not path.name.startswith("."))
+
+
+@pytest.fixture
+def url(mirror):
+    mirror.files["/faces.zip"] = CONTENT
+    return f"{mirror.url}/faces.zip"
+
+
+def test_fetch_gives_the_file_and_asks_nobody_the_next_time(mirror, url, tmp_path):
+    done = get(wanted(url), tmp_path)
+    assert (done.path.read_bytes(), done.sha256, done.mirror, done.was_there) == (CONTENT, SHA, url, False)
+    assert left(tmp_path) == ["faces.zip"]
+    again = get(wanted(url), tmp_path)
+    assert (again.sha256, again.was_there, len(mirror.asked)) == (SHA, True, 1)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [("cut", 20_000), ("cut", 100), None],
+        ["stall", None],
+        ["redirect"],
+        [("status", 503), ("status", 429), None],
+        [("longer", 10), None],
+        [("cut", 20_000), "no range", None],
+        [("cut", 20_000), ("cut", 0), ("cut", 0), None],
+    ],
+    ids=str,
+)
+def test_fetch_survives(mirror, url, tmp_path, faults):
+    mirror.faults["/faces.zip"] = faults
+    # Without a size to expect, so that a mirror is believed what it says of itself.
+    assert get(wanted(url, size=None), tmp_path).path.read_bytes() == CONTENT
+    assert left(tmp_path) == ["faces.zip"]
+
+
+def test_fetch_goes_on_where_it_was_cut(mirror, url, tmp_path):
+    mirror.faults["/faces.zip"] = [("cut", 20_000), None]
+    get(wanted(url), tmp_path)
+    assert mirror.ranges() == ["", "bytes=20000-"]
+    assert mirror.asked[1][2]["If-Range"].startswith('"')
+
+
+def test_fetch_begins_anew_when_the_file_changed_in_mid_download(mirror, url, tmp_path):
+    mirror.files["/faces.zip"] = bytes(reversed(CONTENT))
+    mirror.faults["/faces.zip"] = [("cut", 20_000), "changes", None]
+    done = get(wanted(url, sha=None), tmp_path)
+    assert done.path.read_bytes() == CONTENT  # all of the new file, and nothing of the old one
+
+
+def test_fetch_gives_up_on_a_file_that_changes_all_the_time(mirror, url, tmp_path):
+    mirror.faults["/faces.zip"] = [("changes", 20_000)]
+    with pytest.raises(DataError, match=r"it was cut after 20,000 of 50,000 bytes, 3 times|changed in mid-download"):
+        get(wanted(url, sha=None), tmp_path)
+    assert len(mirror.asked) < 20
+    assert not (tmp_path / "sets/faces.zip").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("page", "it answers with an HTML page in place of the file"),
+        ("hidden page", "it offers 102 bytes, 50,000 are expected"),
+        ("gone", "it answers 404 Not Found"),
+        ("loop", "it answers 302"),
+        (("shorter", 10), "it offers 49,990 bytes, 50,000 are expected"),
+        (("longer", 10), "it offers 50,010 bytes, 50,000 are expected"),
+        (("trickle", 0.05), r"it sent \d+ bytes in 0.5 s, 3 times"),
+        ("stall", "nothing arrived for 0.5 s, 3 times"),
+        ("wrong byte", f"its SHA-256 is [0-9a-f]{{64}}, {SHA} is expected; kept aside as faces.zip.wrong-"),
+        (("status", 500), "it answers 500 Internal Server Error, 3 times"),
+        (("cut", 0), "it was cut after 0 of 50,000 bytes, 3 times"),
+    ],
+    ids=str,
+)
+def test_fetch_goes_to_the_next_mirror_and_says_why_the_first_was_no_good(mirror, url, tmp_path, fault, sentence):
+    mirror.faults["/faces.zip"] = [fault]
+    mirror.files["/second.zip"] = CONTENT
+    with pytest.raises(DataError, match=sentence) as refused:
+        get(wanted(url), tmp_path)
+    assert str(refused.value).endswith(f"By hand it can be had at {PAGE}: put it there as {tmp_path}/sets/faces.zip")
+    assert not (tmp_path / "sets/faces.zip").exists()
+    done = get(wanted(url, f"{mirror.url}/second.zip"), tmp_path)
+    assert (done.path.read_bytes(), done.mirror) == (CONTENT, f"{mirror.url}/second.zip")
+    assert all(name == "faces.zip" or ".wrong-" in name for name in left(tmp_path))
+
+
+def test_fetch_without_a_known_hash_still_refuses_what_is_no_file(mirror, url, tmp_path):
+    unknown = wanted(url, sha=None, size=None)
+    for fault, sentence in [("hidden page", "an HTML page"), ("zeros", "nothing but zeros")]:
+        mirror.faults["/faces.zip"] = [fault]
+        with pytest.raises(DataError, match=sentence):
+            get(unknown, tmp_path)
+    mirror.faults["/faces.zip"] = [None]
+    assert get(unknown, tmp_path).sha256 == SHA
+
+
+def test_fetch_does_not_take_a_beginning_from_elsewhere_for_its_own(mirror, url, tmp_path):
+    """Two mirrors with other files of one size: the beginning of the one and the end of the other are neither."""
+    other = bytes(255 - byte for byte in CONTENT)
+    mirror.files["/other.zip"] = other
+    mirror.faults["/other.zip"] = [("cut", 20_000), ("cut", 0)]
+    both = (f"{mirror.url}/other.zip", url)
+    assert get(wanted(*both, sha=None), tmp_path / "a").path.read_bytes() == CONTENT
+    mirror.faults["/other.zip"] = [("cut", 20_000), ("cut", 0)]
+    assert get(wanted(*both), tmp_path / "b").path.read_bytes() == CONTENT
+
+
+def test_fetch_goes_on_at_another_mirror_where_the_hash_is_known(mirror, url, tmp_path):
+    mirror.files["/twin.zip"] = CONTENT
+    mirror.faults["/twin.zip"] = [("cut", 20_000), ("cut", 0)]
+    assert get(wanted(f"{mirror.url}/twin.zip", url), tmp_path).path.read_bytes() == CONTENT
+    assert mirror.ranges()[-1] == "bytes=20000-"
+
+
+def test_fetch_refuses_a_range_that_it_did_not_ask_for(mirror, url, tmp_path):
+    mirror.faults["/faces.zip"] = [("cut", 20_000), "wrong range"]
+    with pytest.raises(DataError, match="asked for the bytes from 20,000 on, it answers bytes 0-49999/50000"):
+        get(wanted(url), tmp_path)
+
+
+def test_fetch_names_a_file_that_is_there_and_another(url, tmp_path):
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets/faces.zip").write_bytes(b"mine")
+    with pytest.raises(DataError, match=r"faces\.zip has 4 bytes, 50,000 are expected: move it away"):
+        get(wanted(url), tmp_path)
+    (tmp_path / "sets/faces.zip").write_bytes(bytes(len(CONTENT)))
+    with pytest.raises(DataError, match=r"faces\.zip has SHA-256 .*: move it away"):
+        get(wanted(url), tmp_path)
+    (tmp_path / "sets/faces.zip").write_bytes(CONTENT)
+    assert get(wanted(url), tmp_path).was_there
+
+
+def test_fetch_says_before_the_first_byte_that_the_disk_is_too_small(mirror, url, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 40_000, 40_000))
+    with pytest.raises(CdmlLabError, match=r"needs 50,000 bytes more, and its disk has 40,000 free: nothing was fetch"):
+        get(wanted(url), tmp_path)
+    assert mirror.asked == []
+    assert left(tmp_path) == []
+
+
+def test_fetch_is_done_by_one_process_at_a_time(url, tmp_path):
+    (tmp_path / "sets").mkdir()
+    with (
+        FileLock(tmp_path / "sets/.faces.zip.lock"),
+        pytest.raises(CdmlLabError, match=r"another process is building .*faces\.zip: wait for it to end"),
+    ):
+        get(wanted(url), tmp_path)
+
+
+@pytest.mark.parametrize("package", ["huggingface_hub", "gdown"])
+def test_mirror_whose_client_is_missing_is_passed_over_in_a_sentence(url, tmp_path, monkeypatch, package):
+    home = {"huggingface": "who/faces", "path": "a.bin"} if package == "huggingface_hub" else {"google_drive": "abc"}
+    monkeypatch.setitem(sys.modules, package, None)
+    said = []
+    file = Wanted(path="sets/faces.zip", sha256=SHA, mirrors=(Home(**home), Home(url=url)))
+    assert get(file, tmp_path, tell=said.append).sha256 == SHA
+    assert f"it needs the package {package}, and pip install 'cdmllab[fetch]' brings it" in said[1]
+
+
+def test_hub_client_fetches_from_the_hub(mirror, tmp_path, monkeypatch):
+    pytest.importorskip("huggingface_hub")
+    monkeypatch.setenv("HF_ENDPOINT", mirror.url)
+    mirror.files["/datasets/who/faces/resolve/main/in/lfw.bin"] = CONTENT
+    file = Wanted(path="sets/faces.zip", sha256=SHA, mirrors=(Home(huggingface="who/faces", path="in/lfw.bin"),))
+    assert get(file, tmp_path).path.read_bytes() == CONTENT
+    assert left(tmp_path) == ["faces.zip"]
+    gone = Wanted(path="sets/gone.zip", mirrors=(Home(huggingface="who/faces", path="gone.bin"),))
+    with pytest.raises(DataError, match=r"gone\.zip could not be fetched"):
+        get(gone, tmp_path)
+
+
+def test_drive_client_fetches_past_the_page_of_confirmation(mirror, tmp_path, monkeypatch):
+    pytest.importorskip("gdown")
+    monkeypatch.setenv("CDMLLAB_GOOGLE_DRIVE", mirror.url)
+    mirror.files["/uc/abc"] = CONTENT
+    file = Wanted(path="sets/faces.zip", sha256=SHA, mirrors=(Home(google_drive="abc"),))
+    assert get(file, tmp_path).path.read_bytes() == CONTENT
+    gone = Wanted(path="sets/gone.zip", mirrors=(Home(google_drive="gone"),))
+    with pytest.raises(DataError, match=r"gone\.zip could not be fetched \(Google Drive gone: "):
+        get(gone, tmp_path)
+
+
+def work(url, folder):
+    fetch(wanted(url), folder, patience=Patience(stall_s=60, least_bytes=1, attempts=3, pause_s=0.0))
+
+
+def test_fetch_killed_in_mid_download_goes_on(mirror, url, tmp_path):
+    mirror.faults["/faces.zip"] = [("trickle", 0.0005), None]
+    process = multiprocessing.get_context("fork").Process(target=work, args=(url, tmp_path))
+    process.start()
+    part = tmp_path / "sets/faces.zip.part"
+    waiting.until(lambda: part.exists() and part.stat().st_size > 1000)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    have = part.stat().st_size
+    assert 1000 < have < len(CONTENT)
+    assert left(tmp_path) == ["faces.zip.part", "faces.zip.part.json"]
+    work(url, tmp_path)
+    assert (tmp_path / "sets/faces.zip").read_bytes() == CONTENT
+    assert left(tmp_path) == ["faces.zip"]
+    assert mirror.ranges()[-1] == f"bytes={have}-"
+
+
+def test_bytes_still_to_fetch_count_what_is_there(tmp_path):
+    file = wanted("http://127.0.0.1/x")
+    assert files.missing_bytes(file, tmp_path) == 50_000
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets/faces.zip.part").write_bytes(bytes(20_000))
+    assert files.missing_bytes(file, tmp_path) == 30_000
+    (tmp_path / "sets/faces.zip").write_bytes(CONTENT)
+    assert files.missing_bytes(file, tmp_path) == 0

@@ -1,0 +1,143 @@
+"""Every format of the mirrors behind one interface: the same images, the same labels, the same weights."""
+
+import hashlib
+import io
+import os
+import tarfile
+import time
+
+import numpy as np
+import pytest
+from tests.data import formats, making
+
+from cdmllab.data import parquet, webdataset
+from cdmllab.data.decode import encode_jpeg
+from cdmllab.data.opening import open_set
+from cdmllab.errors import DataError
+from cdmllab.faces import FaceWorld
+from cdmllab.training import Config, train
+
+LABELS = [k // 5 for k in range(60)]
+RECIPE = {
+    "name": "formats",
+    "backbone": {"name": "small", "embedding_dim": 8, "size": 32, "width": 8},
+    "loss": {"name": "arcface", "scale": 16.0, "margin_rad": 0.2},
+    "epochs": 1,
+    "batch_size": 12,
+}
+
+
+def need(name):
+    for library in ("lmdb", "pyarrow"):
+        if name.startswith(library[:4]) or (library == "pyarrow" and name == "parquet"):
+            pytest.importorskip(library)
+
+
+@pytest.fixture(scope="module")
+def images():
+    world = FaceWorld(12, 5, size=32)
+    return [encode_jpeg(face) for face in world.read(np.arange(60))]
+
+
+@pytest.mark.parametrize("name", formats.ALL)
+def test_every_format_gives_the_same_images_and_labels(name, images, tmp_path):
+    need(name)
+    opened = open_set(formats.ALL[name](tmp_path, images, LABELS))
+    assert opened.labels.tolist() == LABELS
+    assert (opened.num_identities, len(opened)) == (12, 60)
+    assert [bytes(opened.image(row)) for row in range(60)] == images
+    rows = [59, 3, 3, 31]
+    assert np.array_equal(opened.read(rows), open_set(formats.pack(tmp_path / "x", images, LABELS)).read(rows))
+
+
+def test_one_world_in_every_format_trains_to_the_same_weights(images, tmp_path):
+    pytest.importorskip("lmdb")
+    pytest.importorskip("pyarrow")
+    found = {}
+    for name, write in formats.ALL.items():
+        folder = write(tmp_path, images, LABELS)
+        config = Config.parse({**RECIPE, "data": {"name": "stored", "folder": str(folder), "augmentation": "flip"}})
+        weights = train(config, within=tmp_path / "runs").backbone.state_dict()
+        found[name] = hashlib.sha256(b"".join(t.numpy().tobytes() for t in weights.values())).hexdigest()
+    assert len(set(found.values())) == 1, found
+
+
+@pytest.mark.parametrize("write", [formats.shards, formats.gz_shards])
+def test_shards_are_indexed_once_and_again_where_one_has_changed(write, images, tmp_path, monkeypatch):
+    folder = write(tmp_path, images, LABELS)
+    first = open_set(folder).read([7])
+    looked = []
+    whole = webdataset._samples
+    monkeypatch.setattr(webdataset, "_samples", lambda tar: (looked.append(tar.name), whole(tar))[1])
+    assert np.array_equal(open_set(folder).read([7]), first)
+    assert looked == []
+    shard = sorted(folder.glob("part-9*"))[0]
+    os.utime(shard, (time.time() + 9, time.time() + 9))
+    open_set(folder)
+    assert looked == ["part-9.tar"]
+
+
+@pytest.mark.parametrize(
+    ("members", "sentence"),
+    [
+        ({"1.jpg": making.jpeg(1)}, r"sample 1 has no label \(\.cls\)"),
+        ({"1.cls": b"3"}, "sample 1 has no image"),
+        ({"1.jpg": making.jpeg(1), "1.cls": b"Anna"}, "a label is a whole number, and this is b'Anna'"),
+        ({"readme.txt": b"x"}, "holds no images with labels"),
+    ],
+)
+def test_shard_with_half_a_sample_is_named(members, sentence, tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, content in members.items():
+            about = tarfile.TarInfo(name)
+            about.size = len(content)
+            tar.addfile(about, io.BytesIO(content))
+    with pytest.raises(DataError, match=sentence):
+        open_set(tmp_path / "a.tar")
+
+
+def test_damaged_shard_is_named_and_leaves_no_index(images, tmp_path):
+    folder = formats.gz_shards(tmp_path, images, LABELS)
+    shard = folder / "part-9.tar.gz"
+    shard.write_bytes(shard.read_bytes()[:1000])
+    with pytest.raises(DataError):
+        open_set(folder)
+    assert not list((folder / webdataset.INDEX).glob("part-9*"))
+
+
+def test_parquet_without_its_columns_names_those_it_has(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as files
+
+    files.write_table(pa.table({"picture": [b"x"], "label": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="has no column image or img or jpg; it has: picture, label"):
+        open_set(tmp_path / "a.parquet")
+
+
+def test_table_of_pairs_is_a_bin(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as files
+
+    faces = [making.jpeg(k) for k in range(40)]
+    table = {"img1": faces[0::2], "img2": faces[1::2], "label": [k % 2 for k in range(20)]}
+    files.write_table(pa.table(table), tmp_path / "pairs.parquet")
+    found = parquet.pairs(tmp_path / "pairs.parquet")
+    assert found.images == faces
+    assert found.same.tolist() == [bool(k % 2) for k in range(20)]
+    assert found.pairs().fold.tolist() == [k // 2 for k in range(20)]
+
+
+def test_lmdb_of_another_layout_is_refused(tmp_path):
+    lmdb = pytest.importorskip("lmdb")
+    with lmdb.open(str(tmp_path / "other"), map_size=1 << 20) as environment, environment.begin(write=True) as into:
+        into.put(b"a", b"b")
+    with pytest.raises(DataError, match="has neither num-samples nor __keys__"):
+        open_set(tmp_path / "other")
+
+
+def test_what_is_no_training_set_is_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(DataError, match=r"a\.txt is no training set"):
+        open_set(tmp_path / "a.txt")
+    with pytest.raises(DataError, match="does not exist"):
+        open_set(tmp_path / "gone")
