@@ -27,6 +27,7 @@ _ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
 _ARRAY = re.compile(r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dtype\[~?numpy\.(\w+)\]\]")
 _SECTIONS = {"Parameters": "param", "Raises": "raises", "Attributes": "ivar"}
 _TICKED = re.compile(r"(?<![`:\w])`([^`\n]+)`(?![`_\w])")
+_FUNCTION = re.compile(r"<function (\w+)>")
 _SPACE = "\u2060"
 _TARGET = re.compile(r"\.\. _([^:]+): (\S+)$")
 _FIELD = re.compile(r"^    (\w+): [^#\n]*?  # (.+(?:\n    # .+)*)$", re.MULTILINE)
@@ -164,10 +165,13 @@ def _skip(app: Sphinx, what: str, name: str, value: object, skip: bool, options:
 def _short(
     app: Sphinx, what: str, name: str, value: object, options: object, given: str | None, gives: str | None
 ) -> tuple[str | None, str | None]:
-    """NumPy's types of arrays by the names that the source has for them."""
-    return tuple(  # type: ignore[return-value]
-        text and _ARRAY.sub(r"NDArray[\1]", text.replace(_ARRAY_LIKE, "ArrayLike")) for text in (given, gives)
-    )
+    """NumPy's types of arrays, and functions as defaults, by the names that the source has for them."""
+
+    def short(text: str | None) -> str | None:
+        text = text and _ARRAY.sub(r"NDArray[\1]", text.replace(_ARRAY_LIKE, "ArrayLike"))
+        return text and _FUNCTION.sub(r"\1", text).replace("<factory>", "...")
+
+    return short(given), short(gives)
 
 
 def _space(app: Sphinx, doctree: nodes.document) -> None:

@@ -95,6 +95,17 @@ Examples
     ]
 
 
+def test_signatures_use_the_names_of_the_source(cdml_api):
+    union = cdml_api.stringify_annotation(cdml_api.ArrayLike, "smart")
+    given = f"(x: {union}, prepare=<function plain>, more: dict = <factory>)"
+    array = "~numpy.ndarray[tuple[~typing.Any, ...], ~numpy.dtype[~numpy.float64]]"
+    assert cdml_api._short(None, "function", "f", None, None, given, array) == (
+        "(x: ArrayLike, prepare=plain, more: dict = ...)",
+        "NDArray[float64]",
+    )
+    assert cdml_api._short(None, "class", "C", None, None, None, None) == (None, None)
+
+
 @pytest.mark.book
 def test_built_pages_have_an_anchor_for_every_name(cdml_api, modules, site):
     for page, described in modules.items():
