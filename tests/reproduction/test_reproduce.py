@@ -203,3 +203,14 @@ def test_plan_is_measured_once(mini, data, monkeypatch):
     monkeypatch.setattr(plan, "probe", None)  # to call it would fail
     again = steps.Work(mini.row, 0)
     assert plan.make(mini.row, mini.sets, data, again.folder, OPTIONS, again.measured).timed == made.timed
+
+
+def test_row_is_trained_by_two_processes_that_share_the_batch(mini, data):
+    options = OPTIONS._replace(processes=2)
+    config, changes = plan.configure(mini.row, options)
+    assert (config.batch_size, config.loss.options["backend"]) == (8, "sharded")
+    work = steps.Work(mini.row, 0)
+    made = planned(mini.row, mini.sets, data, work.folder)._replace(config=config, deviations=changes)
+    done = steps.carry_out(work, made, data, lambda _: None, options=options, patience=SHORT)
+    assert done.run.status == "finished"
+    assert "2 processes with 8 images each" in (done.folder / steps.RELEASE / "README.md").read_text()
