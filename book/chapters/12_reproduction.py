@@ -990,6 +990,11 @@ session.Table(
 )  # fmt: skip
 
 # %% [markdown]
+# `cdmllab reproduce` runs a whole row: it says what the row costs on your machine, fetches the data once you have accepted
+# its terms, trains, evaluates, and compares; with `--record` our number appears in this table. Keep in mind that a training
+# set can contain the people of a test set: 46.93 % of LFW's identities are reported to be in MS1MV2
+# ([arXiv 2405.09403](https://arxiv.org/abs/2405.09403)). `cdmllab overlap` looks for them.
+#
 # Two rows have no preset. The lightweight network is known (chapter 8), but neither its teacher nor
 # its distillation loss is reported, and no commit of the repository has them. AdaFace's row is
 # another repository's.

@@ -25,7 +25,8 @@ def planned(row, sets, data, work):
     """A plan without its probe."""
     config, changes = plan.configure(row, OPTIONS)
     wanted = plan.wanted(row, sets)
-    return plan.Plan(config, changes, wanted, 0, 0, 1, 128, 0.0, 1.0, 1.0, Probe(1.0, 1.0, 0.0, 1.0, 1), None)
+    timed = plan.Timed("", 0.0, 1.0, 1.0, Probe(1.0, 1.0, 0.0, 1.0, 1))
+    return plan.Plan(config, changes, wanted, 0, 0, 1, 128, timed, None)
 
 
 def go(mini, data, tell=lambda _: None, within=None):
@@ -192,3 +193,24 @@ def test_comparison_and_evaluation_name_the_copy_of_the_bin(mini, data):
     assert one["copy"]["content_sha256"] == copies.of_bin(bins.read(data / "verification/lfw.bin"))
     (record,) = (done.run.folder / "eval").glob("lfw*.json")
     assert json.loads(record.read_text())["copy"] == one["copy"]
+
+
+def test_plan_is_measured_once(mini, data, monkeypatch):
+    work = steps.Work(mini.row, 0)
+    made = plan.make(mini.row, mini.sets, data, work.folder, OPTIONS)
+    steps.accept(work, list(mini.sets.sets))
+    steps.carry_out(work, made, data, lambda _: None, options=OPTIONS, patience=SHORT)
+    monkeypatch.setattr(plan, "probe", None)  # to call it would fail
+    again = steps.Work(mini.row, 0)
+    assert plan.make(mini.row, mini.sets, data, again.folder, OPTIONS, again.measured).timed == made.timed
+
+
+def test_row_is_trained_by_two_processes_that_share_the_batch(mini, data):
+    options = OPTIONS._replace(processes=2)
+    config, changes = plan.configure(mini.row, options)
+    assert (config.batch_size, config.loss.options["backend"]) == (8, "sharded")
+    work = steps.Work(mini.row, 0)
+    made = planned(mini.row, mini.sets, data, work.folder)._replace(config=config, deviations=changes)
+    done = steps.carry_out(work, made, data, lambda _: None, options=options, patience=SHORT)
+    assert done.run.status == "finished"
+    assert "2 processes with 8 images each" in (done.folder / steps.RELEASE / "README.md").read_text()

@@ -87,8 +87,10 @@ def _plan(row: "Row", work: "Work", options: "Options") -> "tuple[Plan, Path]":
     from cdmllab.reproduction import plan
 
     data = paths.to_write()
-    typer.echo(f"measuring {options.probe_s:g} s of this training on this machine ...")
-    made = plan.make(row, fetching.known(), data, work.folder, options)
+    kept = work.measured
+    if kept is None:
+        typer.echo(f"measuring {options.probe_s:g} s of this training on this machine ...")
+    made = plan.make(row, fetching.known(), data, work.folder, options, kept)
     for line in plan.lines(row, made):
         typer.echo(line)
     return made, data
@@ -113,7 +115,7 @@ def _consent(row: "Row", work: "Work", data: Path, accepted: list[str], made: "P
         typer.confirm(f"{one.about.title}: do you accept these terms ({one.about.licence})?", abort=True)
     steps.accept(work, [*accepted, *(one.name for one in missing)])
     if made.config.device == "cpu" and presets.load(row.preset).device == "cuda" and not on_cpu:
-        said = f"there is no GPU here, and on this CPU the training takes about {made.train_s / 3600:,.0f} hours"
+        said = f"there is no GPU here, and on this CPU the training takes about {made.timed.train_s / 3600:,.0f} hours"
         if not asks:
             raise CdmlLabError(f"{said}: --on-cpu starts it all the same")
         typer.confirm(f"{said}. Start it all the same?", abort=True)

@@ -46,6 +46,16 @@ class Wanted(NamedTuple):
     files: tuple[File, ...]
 
 
+class Timed(NamedTuple):
+    """What was measured for a plan; kept, so that the same command does not measure again."""
+
+    key: str  # what it was measured of
+    render_s: float
+    train_s: float
+    evaluate_s: float
+    probe: Probe
+
+
 class Plan(NamedTuple):
     """The cost; seconds are of this machine."""
 
@@ -56,16 +66,13 @@ class Plan(NamedTuple):
     disk_bytes: int
     free_bytes: int
     images: int
-    render_s: float
-    train_s: float
-    evaluate_s: float
-    probe: Probe
+    timed: Timed
     recorded_h: float | None
 
     @property
     def seconds(self) -> float:
         """Of everything but the download."""
-        return self.render_s + self.train_s + self.evaluate_s
+        return self.timed.render_s + self.timed.train_s + self.timed.evaluate_s
 
 
 def wanted(row: Row, sets: Sets) -> tuple[Wanted, ...]:
@@ -101,16 +108,16 @@ def configure(row: Row, options: Options) -> tuple[Config, tuple[str, ...]]:
     return config, tuple(changes)
 
 
-def make(row: Row, sets: Sets, folder: Path, work: Path, options: Options) -> Plan:
+def make(row: Row, sets: Sets, folder: Path, work: Path, options: Options, kept: Timed | None = None) -> Plan:
     """Work out what a row costs; the probe of the training takes `options.probe_s` seconds and a little more.
 
     Parameters
     ----------
     folder : of the data
     work : where the training is written
+    kept : what an earlier call has measured; used as it is where it is of the same training on the same device
     """
     config, changes = configure(row, options)
-    torch.set_num_threads(config.threads)  # as training and evaluation will have them
     needed = wanted(row, sets)
     there = not datasets.missing(config.data.name, config.data.options)
     in_lab = config.data.name == "lab"
@@ -127,12 +134,18 @@ def make(row: Row, sets: Sets, folder: Path, work: Path, options: Options) -> Pl
     if not there or in_lab:
         source = StandIn(images, identities, net.size, net.channels, encoded=not in_lab)
     alone = config.changed(loss=_unsharded(config)) if options.processes > 1 else config
-    seen = probe(alone, source, options.probe_s)
-    train_s = images * config.epochs / (seen.images_per_s * options.processes)
-    drawn_per_s = _rendering(net.size) if in_lab or any(map(protocols.in_lab, row.protocols)) else 1.0
-    renderers = 1 if torch.cuda.is_available() else (os.cpu_count() or 1)  # processes that fill the cache of a world
-    render_s = images / (drawn_per_s * renderers) + _starting() if in_lab else 0.0
-    evaluate_s = _evaluating(row, config, seen, net.size, drawn_per_s)
+    key = f"{config.device} {config.threads} {options.processes} {images} {config.epochs}"
+    timed = kept if kept is not None and kept.key == key else None
+    if timed is None:
+        seen = probe(alone, source, options.probe_s)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(config.threads)  # as training and evaluation will have them
+        train_s = images * config.epochs / (seen.images_per_s * options.processes)
+        drawn_per_s = _rendering(net.size) if in_lab or any(map(protocols.in_lab, row.protocols)) else 1.0
+        renderers = 1 if torch.cuda.is_available() else (os.cpu_count() or 1)  # fill the cache
+        render_s = images / (drawn_per_s * renderers) + _starting() if in_lab else 0.0
+        timed = Timed(key, render_s, train_s, _evaluating(row, config, seen, net.size, drawn_per_s), seen)
+        torch.set_num_threads(threads)
     fetch = sum(fetching.missing_bytes(file, folder) for one in needed for file in one.files)
     unpack = sum(f.size for one in needed for f in one.files if f.unpack and not (folder / f.unpack).exists())
     parameters = sum(p.numel() for p in net.parameters()) + identities * net.embedding_dim
@@ -140,7 +153,7 @@ def make(row: Row, sets: Sets, folder: Path, work: Path, options: Options) -> Pl
     disk = fetch + unpack + rendered + 4 * _STATES * parameters
     return Plan(
         config, changes, needed, fetch, disk, min(fetching.free_bytes(folder), fetching.free_bytes(work)), images,
-        render_s, train_s, evaluate_s, seen, hours(row, images, config.epochs),
+        timed, hours(row, images, config.epochs),
     )  # fmt: skip
 
 
@@ -160,15 +173,15 @@ def lines(row: Row, plan: Plan) -> list[str]:
     told.append(
         f"fetch    {_size(plan.fetch_bytes)}; disk {_size(plan.disk_bytes)} needed, {_size(plan.free_bytes)} free"
     )
-    p, device = plan.probe, plan.config.device
+    p, device = plan.timed.probe, plan.config.device
     waits = f"{p.steps} steps timed, {p.data_wait:.0%} of the time waiting for data"
     told.append(
-        f"time     {_long(plan.train_s)} of training here ({plan.config.epochs} epochs of {plan.images:,} images at "
-        f"{p.images_per_s:,.0f} a second on {device}, {waits})"
+        f"time     {_long(plan.timed.train_s)} of training here ({plan.config.epochs} epochs of {plan.images:,} images "
+        f"at {p.images_per_s:,.0f} a second on {device}, {waits})"
     )
-    more = [f"{_long(plan.render_s)} of rendering"] if plan.render_s else []
+    more = [f"{_long(plan.timed.render_s)} of rendering"] if plan.timed.render_s else []
     told.append(
-        f"         {' and '.join([*more, f'{_long(plan.evaluate_s)} of evaluation'])}; the download comes on top"
+        f"         {' and '.join([*more, f'{_long(plan.timed.evaluate_s)} of evaluation'])}; the download comes on top"
     )
     total = f" of {torch.cuda.get_device_properties(0).total_memory / 2**20:,.0f}" if device == "cuda" else ""
     told.append(f"memory   {p.peak_mib:,.0f}{total} MiB of {'the GPU' if device == 'cuda' else 'this process'}")

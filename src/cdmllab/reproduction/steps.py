@@ -35,6 +35,7 @@ from cdmllab.reproduction.rows import Row
 from cdmllab.runs import Run
 from cdmllab.sweeps import task
 from cdmllab.training import released
+from cdmllab.training.probe import Probe
 
 STATE, COMPARISON, RELEASE, RUNS = "state.json", "comparison.json", "release", "runs"
 Tell = Callable[[str], None]
@@ -60,7 +61,7 @@ class Work:
         name = preset.stem if preset.suffix else row.preset.replace("/", "-")
         self.row, self.seed = row, seed
         self.folder = (within or runs.root()) / "reproduce" / f"{name}__s{seed}"
-        self.state: dict[str, Any] = {"accepted": [], "seconds": {}, "estimate": {}}
+        self.state: dict[str, Any] = {"accepted": [], "seconds": {}, "estimate": {}, "timed": []}
         with suppress(DataError):  # there is none yet, or a kill spoilt it: nothing but times is lost
             kept = read_record(self.folder / STATE)
             self.state |= {key: kept[key] for key in self.state if isinstance(kept.get(key), type(self.state[key]))}
@@ -69,6 +70,14 @@ class Work:
         """Write the state."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / STATE, json.dumps(self.state, indent=1) + "\n")
+
+    @property
+    def measured(self) -> plan.Timed | None:
+        """What an earlier call measured for its plan, if it can be read."""
+        with suppress(TypeError, ValueError):
+            key, render_s, train_s, evaluate_s, seen = self.state["timed"]
+            return plan.Timed(key, render_s, train_s, evaluate_s, Probe(*seen))
+        return None
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -121,13 +130,14 @@ def carry_out(
     CdmlLabError : a set's terms were not accepted; too little disk; or what a step raises
     """
     row = work.row
-    work.keep()
     if not work.state["estimate"]:
+        timed = made.timed
         work.state["estimate"] = {
-            "train": round(made.render_s + made.train_s, 1),
-            "evaluate": round(made.evaluate_s, 1),
+            "train": round(timed.render_s + timed.train_s, 1),
+            "evaluate": round(timed.evaluate_s, 1),
         }
-        work.keep()
+    work.state["timed"] = list(made.timed)
+    work.keep()
     _room(made, data)
     for one in made.wanted:
         if _unpacked(one, data):
@@ -146,8 +156,11 @@ def carry_out(
     with work.timed("train"):
         run = _train(work, made, options, tell)
     tell(f"train: finished in {run.folder}")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(made.config.threads)
     with work.timed("evaluate"):
         measures = _evaluate(work, made, run, tell)
+    torch.set_num_threads(threads)
     compared = compare.compare(row, measures)
     said = compare.verdict(compared)
     _card(work, made, run, compared)
@@ -242,7 +255,6 @@ def _torchrun(work: Work, made: Plan, processes: int, within: Path) -> None:
 
 
 def _evaluate(work: Work, made: Plan, run: Run, tell: Tell) -> dict[str, Mapping[str, Any]]:
-    torch.set_num_threads(made.config.threads)
     net, said = weights.load_release(released(run))
     backbone = net.to(made.config.device)
     found = {}

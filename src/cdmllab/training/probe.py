@@ -21,7 +21,7 @@ from cdmllab.training.entry import prepare
 from cdmllab.training.loop import Trainer
 
 WARM_UP_STEPS = 3  # the first steps allocate memory, choose algorithms, and compile
-_DRAWN = 64  # faces that a stand-in shows
+_DRAWN = 16  # faces that a stand-in shows
 _JUDGED = 64  # images in a batch of the network alone
 
 
