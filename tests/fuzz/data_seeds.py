@@ -191,6 +191,64 @@ def archives() -> list[Files]:
     return [{"x.zip": content} for content in (*good, *bad)]
 
 
+def shards() -> list[Files]:
+    """WebDataset: each sample an image and its label."""
+
+    def shard(*samples: tuple[str, bytes, bytes]) -> bytes:
+        return _tar(*((f"{key}.{end}", content, {}) for key, image, label in samples
+                      for end, content in (("jpg", image), ("cls", label))))  # fmt: skip
+
+    good = shard(("000", picture(), b"0"), ("001", picture(seed=1), b"1"))
+    bad = [
+        shard(("000", picture(), b"9" * 5000)),
+        shard(("000", picture(), b"9" * 18)),
+        shard(("000", picture(), "\u00b2".encode())),
+        shard(("000", picture(), b"-1")),
+        _tar(("a.jpg", picture(), {})),
+        _tar(("a.cls", b"0", {})),
+        _tar(("a.jpg", b"", {"size": 1 << 50}), ("a.cls", b"0", {})),
+        _tar(("a.jpg", b"", {"size": -512}), ("a.cls", b"0", {})),
+        _tar(("x", b"", {"type": tarfile.GNUTYPE_LONGNAME, "size": 1 << 40})),
+        _tar(("x", b"", {"type": tarfile.XHDTYPE, "size": 1 << 40})),
+    ]
+    plain = [{"set/0.tar": content} for content in (good, *bad)]
+    return [*plain, {"set/0.tar": good, "set/1.tar": good}, {"set/0.tar.gz": gzip.compress(good)},
+            {"set/0.tgz": gzip.compress(bytes(600 << 20), 9)}]  # fmt: skip
+
+
+def _parquet(columns: dict[str, list[Any]]) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    stream = io.BytesIO()
+    parquet.write_table(pa.table(columns), stream, row_group_size=2)
+    return stream.getvalue()
+
+
+def _stored(count: int) -> list[dict[str, Any]]:
+    return [{"bytes": picture(seed=k), "path": f"{k}.jpg"} for k in range(count)]
+
+
+def parquet_sets() -> list[Files]:
+    good = {"image": _stored(3), "label": [0, 1, 1]}
+    tables = [
+        good,
+        good | {"label": ["a", "b", "b"]},
+        good | {"label": [0, None, 1]},
+        good | {"label": [0, -1, 2**62]},
+        good | {"label": [0.5, 1.0, 2.0]},
+        good | {"image": [None, None, None]},
+        {"image": _stored(3)},
+        {"image": [], "label": []},
+    ]
+    return [{"set/0.parquet": _parquet(table)} for table in tables]
+
+
+def parquet_pairs() -> list[Files]:
+    good = {"image1": _stored(2), "image2": _stored(2), "label": [True, False]}
+    return [{"x.parquet": _parquet(table)} for table in (good, good | {"label": [None, 3]}, {"image1": _stored(2)})]
+
+
 _DIGITS = "9" * 5000
 
 

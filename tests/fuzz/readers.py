@@ -12,7 +12,7 @@ from tests.fuzz.harness import Reader
 from cdmllab import evaluate
 from cdmllab._util import files, safe_yaml
 from cdmllab.backbones import checkpoints, tfjs, weights
-from cdmllab.data import align, archives, bins, ijb, inspection, lfw, pair_lists
+from cdmllab.data import align, archives, bins, ijb, inspection, lfw, opening, pair_lists, parquet
 from cdmllab.data.decode import decode
 from cdmllab.data.packs import Pack
 from cdmllab.data.packwriter import PackWriter
@@ -87,6 +87,12 @@ def archive(folder: Path) -> None:
     list(archives.members(folder / "x.zip"))
 
 
+def container(folder: Path) -> None:
+    """A training set in another container than RecordIO, as it is trained on."""
+    found = opening.open_set(folder / "set")
+    found.read(range(min(len(found), 8)))
+
+
 def metrics(folder: Path) -> None:
     """Of a run; one that is resumed drops what it cannot read."""
     run = Run(folder)
@@ -133,6 +139,9 @@ READERS: dict[str, Reader] = {
     "images": Reader(data_seeds.images, images, weight=4),
     "bins": Reader(data_seeds.bins, bin_file, weight=4),
     "packs": Reader(data_seeds.packs, pack, weight=4),
+    "WebDataset shards": Reader(data_seeds.shards, container, weight=3),
+    "Parquet": Reader(data_seeds.parquet_sets, container, weight=2),
+    "tables of pairs": Reader(data_seeds.parquet_pairs, of("x.parquet", parquet.pairs), weight=1),
     "archives": Reader(data_seeds.archives, archive, weight=3),
     "LFW's pairs": Reader(data_seeds.pair_texts, of("x.txt", pair_lists.lfw), weight=3),
     "CALFW's pairs": Reader(data_seeds.calfw, of("x.txt", pair_lists.calfw), weight=3),

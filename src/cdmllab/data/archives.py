@@ -163,7 +163,7 @@ def _tar(file: IO[bytes], head: bytes, path: Path) -> Iterator[_Member]:
             lzma.LZMADecompressor(memlimit=_ROOM).decompress(head, 1)
         size = file.seek(0, 2)
         file.seek(0)
-        content: Any = _Bounded(kind(file) if kind else file, max(2 * _ROOM, _RATIO * size), path)
+        content: Any = Bounded(kind(file) if kind else file, credible(size), path)
         try:
             archive = tarfile.open(fileobj=content, mode="r:")  # noqa: SIM115  (closed below)
         except tarfile.ReadError:
@@ -188,7 +188,12 @@ def _tar(file: IO[bytes], head: bytes, path: Path) -> Iterator[_Member]:
             yield _Member(name, member.size, partial(_extracted, archive, member))
 
 
-class _Bounded:
+def credible(size: int) -> int:
+    """The most bytes that a compressed file of `size` bytes may hold."""
+    return max(2 * _ROOM, _RATIO * size)
+
+
+class Bounded:
     """What tarfile reads from. By itself it takes memory for whatever length a header announces."""
 
     def __init__(self, stream: IO[bytes], most: int, path: Path) -> None:

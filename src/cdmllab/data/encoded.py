@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.data.decode import Colour, decode, other_size, refuse_bomb
 from cdmllab.data.sets import checked
-from cdmllab.errors import DataError
+from cdmllab.errors import DataError, reading
 
 Stored = bytes | memoryview
 
@@ -81,7 +81,8 @@ class EncodedSet:
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
         """Decode the images of some rows, see `read_rows`."""
-        return read_rows(rows, self.image, self.where, self.path, self.colour, self._fast)
+        with reading(self.path, "a data set whose images can be read"):
+            return read_rows(rows, self.image, self.where, self.path, self.colour, self._fast)
 
 
 def numbered(names: Sequence[str]) -> NDArray[np.int64]:

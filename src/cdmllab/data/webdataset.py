@@ -9,16 +9,16 @@ Source: https://github.com/webdataset/webdataset; the tar format: POSIX.1-2001, 
 import gzip
 import json
 import os
-import shutil
 import tarfile
 import threading
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from cdmllab._util.build_lock import claimed
 from cdmllab._util.files import read_record, replacing, write_text
+from cdmllab.data.archives import Bounded, credible
 from cdmllab.data.decode import Colour
 from cdmllab.data.encoded import EncodedSet
 from cdmllab.data.walk import natural
@@ -122,25 +122,39 @@ def _indexed(shard: Path) -> tuple[Path, _Place]:
     kept.parent.mkdir(exist_ok=True)
     with claimed(kept):
         if tar != shard:
-            with replacing(tar) as temporary, gzip.open(shard) as source, temporary.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+            with replacing(tar) as temporary:
+                _unpack(shard, temporary, credible(about.st_size))
         place = _samples(tar)
         write_text(kept, json.dumps({**stamp, **place._asdict()}))
     return tar, place
+
+
+def _unpack(shard: Path, tar: Path, most: int) -> None:
+    """Write what a compressed shard holds, if that is no more than it can credibly be."""
+    left = most
+    with gzip.open(shard) as source, tar.open("wb") as target:
+        while block := source.read(1 << 20):
+            left -= len(block)
+            if left < 0:
+                raise DataError(f"{shard} is refused: it holds more than {most:,} bytes, too many to be real")
+            target.write(block)
 
 
 def _samples(tar: Path) -> _Place:
     """Where each image is, with its label; in the order of the images."""
     images: dict[str, tuple[int, int]] = {}
     labels: dict[str, int] = {}
-    with tarfile.open(tar, "r:") as archive:
-        for member in archive:
+    with tar.open("rb") as file:
+        content = cast(Any, Bounded(file, tar.stat().st_size, tar))
+        archive = tarfile.open(fileobj=content, mode="r:")  # noqa: SIM115  (it holds nothing of its own)
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]
             if not member.isreg():
                 continue
             name = PurePosixPath(member.name)
             key, ending = str(name.with_suffix("")), name.suffix.lower()
             if ending in _IMAGES:
-                if member.size > _LARGEST:
+                if not 0 <= member.size <= _LARGEST:
                     raise DataError(f"{tar}, {plain(name, 80)} has {member.size:,} bytes; {_LARGEST:,} are allowed")
                 images[key] = (member.offset_data, member.size)
             elif ending == ".cls":
