@@ -8,8 +8,10 @@ import lzma
 import pickle
 import struct
 import tarfile
+import tempfile
 import warnings
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -247,6 +249,32 @@ def parquet_sets() -> list[Files]:
 def parquet_pairs() -> list[Files]:
     good = {"image1": _stored(2), "image2": _stored(2), "label": [True, False]}
     return [{"x.parquet": _parquet(table)} for table in (good, good | {"label": [None, 3]}, {"image1": _stored(2)})]
+
+
+def lmdbs() -> list[Files]:
+    """LMDB environments in both layouts."""
+    import lmdb
+
+    def environment(entries: dict[bytes, bytes]) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            with lmdb.open(folder, map_size=1 << 20) as written, written.begin(write=True) as transaction:
+                for key, value in entries.items():
+                    transaction.put(key, value)
+            return (Path(folder) / "data.mdb").read_bytes()
+
+    counted = {b"num-samples": b"2"}
+    for k in (1, 2):
+        counted |= {b"image-%09d" % k: picture(seed=k), b"label-%09d" % k: b"%d" % (k - 1)}
+    listed = {b"__len__": pickle.dumps(2), b"__keys__": pickle.dumps([b"a", b"b"])}
+    listed |= {key: pickle.dumps((picture(seed=k), k)) for k, key in enumerate((b"a", b"b"))}
+    bad = [
+        counted | {b"num-samples": b"9" * 18},
+        counted | {b"label-000000001": b"9" * 18},
+        listed | {b"__keys__": pickle.dumps(3)},
+        listed | {b"a": pickle.dumps(b"x")},
+        {b"other": b"x"},
+    ]
+    return [{"set/data.mdb": environment(entries)} for entries in (counted, listed, *bad)]
 
 
 _DIGITS = "9" * 5000

@@ -140,6 +140,7 @@ READERS: dict[str, Reader] = {
     "bins": Reader(data_seeds.bins, bin_file, weight=4),
     "packs": Reader(data_seeds.packs, pack, weight=4),
     "WebDataset shards": Reader(data_seeds.shards, container, weight=3),
+    "LMDB": Reader(data_seeds.lmdbs, container, weight=1),
     "Parquet": Reader(data_seeds.parquet_sets, container, weight=2),
     "tables of pairs": Reader(data_seeds.parquet_pairs, of("x.parquet", parquet.pairs), weight=1),
     "archives": Reader(data_seeds.archives, archive, weight=3),

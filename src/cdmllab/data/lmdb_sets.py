@@ -3,18 +3,28 @@
 - ``num-samples``, ``image-000000001`` .. and ``label-000000001`` .. (text recognition's layout), counted from 1;
 - ``__len__``, ``__keys__`` and by key a pickled (image bytes, label), as folder2lmdb writes them
   (https://github.com/Lyken17/Efficient-PyTorch); read by the restricted unpickler.
+
+LMDB maps its file into memory and believes what it finds there: a damaged file ends Python without an
+exception. So a process of its own, ``python -m cdmllab.data.lmdb_sets PATH``, goes through all entries
+first; where it comes to no harm, reading the same entries does not either.
 """
 
+import resource
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cdmllab.data import safepickle
 from cdmllab.data.decode import Colour
 from cdmllab.data.encoded import EncodedSet
-from cdmllab.errors import DataError, MissingError, reader
+from cdmllab.errors import DataError, MissingError, plain, reader
 
 _MOST = 200_000_000  # images
+_COMMAND = (sys.executable, "-P", "-m", "cdmllab.data.lmdb_sets")
+_CPU_S = 3600
 
 
 class LmdbSet(EncodedSet):
@@ -32,9 +42,8 @@ class LmdbSet(EncodedSet):
             import lmdb
         except ImportError:
             raise MissingError("LMDB files need lmdb: pip install 'cdmllab[formats]' brings it") from None
-        self._environment = lmdb.open(
-            str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False, max_spare_txns=64
-        )
+        _check(path)
+        self._environment = _opened(lmdb, path)
         counted, listed = self._get(b"num-samples"), self._get(b"__keys__")
         if counted is not None and counted.isdigit():
             number = self._bounded(int(counted), path)
@@ -97,6 +106,49 @@ class LmdbSet(EncodedSet):
         return number
 
 
+def _opened(lmdb: Any, path: Path) -> Any:
+    return lmdb.open(str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False, max_spare_txns=64)
+
+
+def _check(path: Path) -> None:
+    """Go through all entries in a process of its own.
+
+    Raises
+    ------
+    DataError : it crashes, or the entries do not end
+    """
+    done = subprocess.run([*_COMMAND, str(path)], capture_output=True, text=True, check=False)
+    if done.returncode < 0:
+        raise DataError(f"{path} is so damaged that the reader of LMDB files crashes")
+    if done.returncode:
+        reason = plain((done.stderr.strip().splitlines() or ["without a word"])[-1], 150)
+        raise DataError(f"{path} is no readable LMDB environment: {reason}")
+
+
+def main() -> None:
+    """Touch both ends of every key and value of the environment that is named."""
+    import lmdb
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S + 1))
+    environment = _opened(lmdb, Path(sys.argv[1]))
+    left = environment.stat()["entries"]
+    with environment.begin(buffers=True) as transaction:
+        for entry in transaction.cursor():
+            left -= 1
+            if left < 0:
+                raise ValueError("it has more entries than it announces")
+            for part in entry:
+                if len(part):
+                    part[0], part[-1]
+    if left:
+        raise ValueError(f"it lacks {left:,} of the entries that it announces")
+
+
 def is_environment(path: Path) -> bool:
     """Whether a path looks like an LMDB environment."""
     return (path / "data.mdb").is_file() or path.suffix in (".mdb", ".lmdb")
+
+
+if __name__ == "__main__":
+    main()
