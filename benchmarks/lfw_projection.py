@@ -4,7 +4,8 @@
     cdmllab bench lfw_projection --stage compare --scale 16
 
 Wants LFW-a and what `data_scripts/dlib_resnet.py` makes. For each half of View 2's folds the map is
-trained on the people whom no pair of that half shows, and tested on that half. ``screen`` looks for a
+trained on the people whom no pair of that half shows (and of whom there are two images), and tested
+on that half. ``screen`` looks for a
 scale at which the fixed margin itself pays; ``compare`` runs all arms of
 ``results/plans/cdml_vs_arcface.md`` there. A stopped run goes on at the same commit; what it found
 goes to ``results/lfw/projection_<stage>.json``.
@@ -99,8 +100,8 @@ class Data:
         self.every = [self.all_pairs(half) for half in range(len(HALVES))]
 
     def training(self, half: int) -> tuple[tuple[NDArray[np.float32], ...], NDArray[np.int64]]:
-        """Both views and the labels of everybody whom this half does not test."""
-        rows = ~self.tested[half]
+        """Both views and the labels of those whom this half does not test, and who are there twice or more."""
+        rows = ~self.tested[half] & (np.bincount(self.found.labels)[self.found.labels] > 1)
         labels = np.unique(self.found.labels[rows], return_inverse=True)[1].astype(np.int64)
         return (self.found.plain[rows], self.found.mirrored[rows]), labels
 
@@ -121,19 +122,22 @@ def tar_at(scores: NDArray[np.float32], same: NDArray[np.bool_]) -> dict[float, 
 
 
 def judged(data: Data, embeddings: list[NDArray[np.float32]]) -> dict[str, float]:
-    """Accuracy and AUC of View 2, and TAR over all pairs of the tested images, mean of both halves."""
-    scores = np.empty(len(data.pairs.same))
-    tars: dict[float, list[float]] = {far: [] for far in FARS}
+    """Accuracy and AUC of View 2's folds, and TAR over all pairs of the tested images: means of both halves.
+
+    Each half has a map of its own, so that thresholds are chosen within a half.
+    """
+    found: dict[str, list[float]] = {"accuracy": [], "auc": [], **{f"tar@{far:g}": [] for far in FARS}}
     for half, e in enumerate(embeddings):
         own = np.isin(data.pairs.fold, HALVES[half])
-        scores[own] = scoring.cosines(e, data.pairs.first[own], data.pairs.second[own])
-        rows, same = data.every[half]
+        same, fold = data.pairs.same[own], data.pairs.fold[own]
+        scores = scoring.cosines(e, data.pairs.first[own], data.pairs.second[own])
+        found["accuracy"].append(verification.fold_accuracy(scores, same, fold).mean)
+        found["auc"].append(verification.auc(scores, same))
+        rows, alike = data.every[half]
         x = e[rows] / np.linalg.norm(e[rows], axis=1, keepdims=True)
-        for far, tar in tar_at((x @ x.T)[np.triu_indices(len(rows), 1)], same).items():
-            tars[far].append(tar)
-    folds = verification.fold_accuracy(scores, data.pairs.same, data.pairs.fold)
-    found = {"accuracy": folds.mean, "auc": verification.auc(scores, data.pairs.same)}
-    return found | {f"tar@{far:g}": float(np.mean(values)) for far, values in tars.items()}
+        for far, tar in tar_at((x @ x.T)[np.triu_indices(len(rows), 1)], alike).items():
+            found[f"tar@{far:g}"].append(tar)
+    return {name: float(np.mean(values)) for name, values in found.items()}
 
 
 def one(data: Data, loss: dict[str, Any], seed: int) -> dict[str, Any]:
