@@ -22,7 +22,7 @@ from cdmllab import backbones, preprocessing
 from cdmllab.backbones import Backbone, complexity
 from cdmllab.export import int8, onnx_file, openvino_ir, pictures
 from cdmllab.export.agreement import Embed, Floats, cosines
-from cdmllab.export.source import Source
+from cdmllab.export.source import ExportSource
 from cdmllab.results import published_backbones
 
 REFERENCE, YARDSTICK = "eager", "r18 eager"
@@ -50,7 +50,7 @@ def ways(net: Backbone, name: str, folder: Path, shown: torch.Tensor) -> dict[st
     """Every way to run one network: a function from pictures [b, 3, 112, 112] to embeddings [b, 512]."""
     out: dict[str, Embed] = {way: in_torch(name, net, **options) for way, options in TORCH_WAYS.items()}
     full, quantised = folder / f"{name}.onnx", folder / f"{name}-int8.onnx"
-    onnx_file.write(Source(net, name, {}, preprocessing.standard(3, net.size), {}, ""), full)
+    onnx_file.write(ExportSource(net, name, {}, preprocessing.standard(3, net.size), {}, ""), full)
     int8.write(full, quantised, shown[:64].numpy())
     out["onnxruntime"] = onnx_file.runtime(full)
     out["onnxruntime, int8"] = onnx_file.runtime(quantised)

@@ -192,7 +192,7 @@ if record is not None:
     fig, axes = plots.figure(len(record["shapes"]), width=7.8, height=3.2)
     for ax, shape in zip(axes, record["shapes"].values(), strict=True):
         taken = [
-            plots.Measured(
+            plots.MeasuredHead(
                 row["head"],
                 row["ratio_to_limit"],
                 row["peak_mib"] / shape["centre_gradient_mib"],

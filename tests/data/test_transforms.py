@@ -3,7 +3,7 @@ import pytest
 import torch
 from tests.data.making import pixels
 
-from cdmllab.data.transforms import AUGMENTATIONS, Augmentation, Draw, apply_batch, apply_each, draw, named
+from cdmllab.data.transforms import AUGMENTATIONS, Augmentation, AugmentationDraw, apply_batch, apply_each, draw, named
 
 
 def batch(size=(24, 20), channels=3, count=16):
@@ -17,7 +17,7 @@ def drawn(count=1, **changes):
         "rotation_deg": torch.zeros(count),
         **{key: torch.ones(count) for key in ("brightness", "contrast", "saturation")},
     }
-    return Draw(**{**same, **{key: torch.tensor(value) for key, value in changes.items()}})
+    return AugmentationDraw(**{**same, **{key: torch.tensor(value) for key, value in changes.items()}})
 
 
 BOTH = pytest.mark.parametrize("apply", [apply_each, apply_batch])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cdmllab.data import pairs
-from cdmllab.evaluate import Protocol, Templates
+from cdmllab.evaluate import Protocol, TemplateList
 
 
 class Flat(nn.Module):
@@ -47,4 +47,4 @@ def templates(**changes):
     media = np.tile([0, 0, 1, 0, 1, 1], 20)
     drawn = pairs.every(np.arange(40) // 2)
     plain = {"name": "groups", "images": images, "pairs": drawn, "identity": identity}
-    return Protocol(**(plain | {"templates": Templates(number, media, np.linspace(0.5, 1.0, 120))} | changes))
+    return Protocol(**(plain | {"templates": TemplateList(number, media, np.linspace(0.5, 1.0, 120))} | changes))

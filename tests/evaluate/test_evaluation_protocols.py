@@ -5,7 +5,7 @@ from tests.evaluate.small_protocols import protocol, templates
 
 from cdmllab.data import bins, pairs
 from cdmllab.errors import CdmlLabError, DataError
-from cdmllab.evaluate import Templates, protocols
+from cdmllab.evaluate import TemplateList, protocols
 
 
 @pytest.mark.parametrize("name", protocols.names())
@@ -83,7 +83,7 @@ PAIRS = protocol().pairs
         ({"pairs": PAIRS._replace(fold=np.zeros(3, int))}, r"fold must have shape \(200,\), got \(3,\)"),
         ({"identity": np.zeros(7, int)}, r"identity must have shape \(120,\), got \(7,\)"),
         ({"nuisances": {"yaw": np.zeros(7)}}, r"yaw must have shape \(120,\)"),
-        ({"templates": Templates(np.zeros(7, int), np.zeros(120, int))}, r"template must have shape \(120,\)"),
+        ({"templates": TemplateList(np.zeros(7, int), np.zeros(120, int))}, r"template must have shape \(120,\)"),
     ],
 )
 def test_protocol_names_itself_and_what_is_wrong(changes, said):

@@ -93,7 +93,7 @@ def test_other_preprocessing_is_made_up_for_inside_the_file(tmp_path, used):
     net = backbones.create("small", size=16, width=4, embedding_dim=8)
     net(torch.randn(64, 3, 16, 16))
     used = preprocessing.check(used)
-    given = source.Source(net.eval(), "small", {}, used, {}, "")
+    given = source.ExportSource(net.eval(), "small", {}, used, {}, "")
     onnx_file.write(given, tmp_path / "a.onnx")
     shown = pictures.noise(5, 16)
     with torch.no_grad():
@@ -110,7 +110,9 @@ def test_the_large_networks_export_too(tmp_path, name, options):
     with torch.no_grad():
         for _ in range(30):
             net(torch.randn(16, 3, 32, 32))
-    onnx_file.write(source.Source(net.eval(), name, {}, preprocessing.standard(3, 32), {}, ""), tmp_path / "a.onnx")
+    onnx_file.write(
+        source.ExportSource(net.eval(), name, {}, preprocessing.standard(3, 32), {}, ""), tmp_path / "a.onnx"
+    )
     x = torch.randn(4, 3, 32, 32)
     with torch.no_grad():
         assert cosines(onnx_file.runtime(tmp_path / "a.onnx")(x.numpy()), net(x).numpy()).min() > 0.99999

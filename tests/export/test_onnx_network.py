@@ -123,7 +123,7 @@ def test_our_exports_say_how_they_are_fed(tmp_path):
     net(torch.randn(64, 3, 16, 16))
     used = {"channels": "BGR", "mean": [0.1, 0.2, 0.3], "std": 1.0, "size": 16, "crop": [5, 21.75, 107, 123.75]}
     used = preprocessing.check(used)
-    onnx_file.write(source.Source(net.eval(), "small", {}, used, {}, ""), tmp_path / "a.onnx")
+    onnx_file.write(source.ExportSource(net.eval(), "small", {}, used, {}, ""), tmp_path / "a.onnx")
     network = OnnxNetwork(tmp_path / "a.onnx")
     assert network.preprocessing == {**preprocessing.standard(3, 16), "crop": used["crop"]}
     images = shown(5, 16)

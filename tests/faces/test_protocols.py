@@ -103,7 +103,7 @@ def test_dose_pairs_cover_the_whole_range():
 
 def test_lookalikes_have_the_latent_correlation_asked_for():
     for share in (0.0, 0.3, 0.6):
-        recipe = protocols.Recipe("test", pictures=4, lookalike=share or 1e-9)
+        recipe = protocols.ProtocolRecipe("test", pictures=4, lookalike=share or 1e-9)
         p = protocols.compose("test", recipe, size=32)
         impostors = ~p.pairs.same
         first, second = p._latents[p.pairs.first[impostors]], p._latents[p.pairs.second[impostors]]
@@ -141,10 +141,10 @@ def test_frames_of_one_medium_share_light_and_age():
         (lambda: protocols.load("lwf"), r"unknown lab protocol 'lwf' \(did you mean 'lfw'\?\)"),
         (lambda: protocols.load("lfw", part="train"), "part must be one of 'test', 'validation'; got 'train'"),
         (lambda: protocols.load("lfw", size=20).read(0), "size must be a whole number of pixels"),
-        (lambda: protocols.compose("x", protocols.Recipe("x", 310)), "per_fold must be a multiple of 50"),
-        (lambda: protocols.compose("x", protocols.Recipe("x", 300, pictures=2)), "at most 50 with 2 pictures"),
+        (lambda: protocols.compose("x", protocols.ProtocolRecipe("x", 310)), "per_fold must be a multiple of 50"),
+        (lambda: protocols.compose("x", protocols.ProtocolRecipe("x", 300, pictures=2)), "at most 50 with 2 pictures"),
         (
-            lambda: protocols.compose("x", protocols.Recipe("x", first={"yawn": (0, 1)})),
+            lambda: protocols.compose("x", protocols.ProtocolRecipe("x", first={"yawn": (0, 1)})),
             "unknown nuisance factor 'yawn'",
         ),
     ],

@@ -31,7 +31,7 @@ def test_measures_with_weights_of_one_equal_the_plain_ones(seed, decimals):
     scores, same, _, _, fold = world(seed)
     scores, same, fold = falling(np.round(scores, decimals), same, fold)
     ones = np.ones((2, len(scores)))
-    got = weighted.Curve(scores, same).measures(ones, (0.01, 0.1))
+    got = weighted.WeightedCurve(scores, same).measures(ones, (0.01, 0.1))
     want = {"auc": v.auc(scores, same), "eer": v.eer(scores, same)}
     want |= {f"tar@{far:g}": v.tar_at_far(scores, same, far) for far in (0.01, 0.1)}
     both = ranked.rank(scores, same)
@@ -51,7 +51,7 @@ def test_measures_with_weights_of_one_equal_the_plain_ones(seed, decimals):
 
 def test_threshold_lies_above_all_scores_where_the_best_impostors_tie():
     scores, same = np.array([2.0, 2.0, 1.0, 0.0]), np.array([False, False, True, False])
-    got = weighted.Curve(scores, same).measures(np.ones((1, 4)), (1 / 3,))
+    got = weighted.WeightedCurve(scores, same).measures(np.ones((1, 4)), (1 / 3,))
     assert (got["tar@0.333333"][0], got["threshold@0.333333"][0]) == (0.0, np.nextafter(2.0, 3.0))
     assert ranked.lowest_accepted(ranked.rank(scores, same), 1 / 3) == np.nextafter(2.0, 3.0)
 
@@ -60,7 +60,7 @@ def test_whole_weights_equal_repeated_pairs():
     scores, same, *_ = world(1)
     scores, same = falling(np.round(scores, 1), same)
     w = np.random.default_rng(5).integers(0, 4, len(scores))
-    got = weighted.Curve(scores, same).measures(w[None].astype(float), (0.02,))
+    got = weighted.WeightedCurve(scores, same).measures(w[None].astype(float), (0.02,))
     repeated = np.repeat(scores, w), np.repeat(same, w)
     assert np.isclose(got["auc"][0], v.auc(*repeated))
     assert np.isclose(got["eer"][0], v.eer(*repeated))
@@ -71,7 +71,7 @@ def test_a_thinned_curve_is_exact_at_its_top_and_near_below(monkeypatch):
     scores, same = falling(*world(1, impostor=20_000)[:2])
     monkeypatch.setattr(weighted, "_EXACT", 1000)
     monkeypatch.setattr(weighted, "_STEPS", 500)
-    got = weighted.Curve(scores, same).measures(np.ones((1, len(scores))), (1e-3, 1e-2))
+    got = weighted.WeightedCurve(scores, same).measures(np.ones((1, len(scores))), (1e-3, 1e-2))
     for far in (1e-3, 1e-2):
         assert got[f"tar@{far:g}"][0] == v.tar_at_far(scores, same, far)
         assert got[f"nearest_tar@{far:g}"][0] == nearest_far.tar_at_far(ranked.rank(scores, same), far).tar
@@ -83,8 +83,10 @@ def test_a_draw_of_people_weighs_each_pair_by_its_people(monkeypatch):
     """A person drawn w times: w copies of each genuine pair, w1 x w2 copies of each impostor pair."""
     scores, same, a, b, _ = world(2)
     seen = []
-    measures = weighted.Curve.measures
-    monkeypatch.setattr(weighted.Curve, "measures", lambda self, w, fars: seen.append(w) or measures(self, w, fars))
+    measures = weighted.WeightedCurve.measures
+    monkeypatch.setattr(
+        weighted.WeightedCurve, "measures", lambda self, w, fars: seen.append(w) or measures(self, w, fars)
+    )
     bootstrap.intervals(scores, same, identities=(a, b), replicates=50)
     (w,) = seen
     _, same, a, b = falling(scores, same, a, b)
@@ -218,8 +220,10 @@ def test_shares_name_what_is_wrong():
 
 def weights_seen(monkeypatch, **options):
     seen = []
-    measures = weighted.Curve.measures
-    monkeypatch.setattr(weighted.Curve, "measures", lambda self, w, fars: seen.append(w) or measures(self, w, fars))
+    measures = weighted.WeightedCurve.measures
+    monkeypatch.setattr(
+        weighted.WeightedCurve, "measures", lambda self, w, fars: seen.append(w) or measures(self, w, fars)
+    )
     scores, same, a, b, _ = world(2)
     bootstrap.intervals(scores, same, **({"identities": (a, b)} | options))
     return np.concatenate(seen)
@@ -242,13 +246,13 @@ def test_as_many_replicates_as_asked_for_whatever_the_portions(monkeypatch):
 
 def test_intervals_are_percentiles_of_what_the_replicates_measure(monkeypatch):
     measured = []
-    measures = weighted.Curve.measures
+    measures = weighted.WeightedCurve.measures
 
     def spy(self, w, fars):
         measured.append(measures(self, w, fars))
         return measured[-1]
 
-    monkeypatch.setattr(weighted.Curve, "measures", spy)
+    monkeypatch.setattr(weighted.WeightedCurve, "measures", spy)
     scores, same, a, b, _ = world(1)
     got = bootstrap.intervals(scores, same, identities=(a, b), fars=(0.1,), replicates=40, confidence=0.8)
     (values,) = measured
@@ -303,7 +307,9 @@ def test_a_fold_without_weight_is_left_out_of_the_mean():
 
 def test_eer_of_weights_that_part_the_kinds_is_zero_or_one():
     scores, same = np.array([4.0, 3.0, 2.0, 1.0]), np.array([True, False, True, False])
-    got = weighted.Curve(scores, same).measures(np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0], [1.0] * 4]))
+    got = weighted.WeightedCurve(scores, same).measures(
+        np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0], [1.0] * 4])
+    )
     assert got["eer"].tolist() == [0.0, 1.0, 0.5]
     assert got["auc"].tolist() == [1.0, 0.0, 0.75]
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
 from cdmllab.metrics import nearest_far, ranked
-from cdmllab.metrics.weighted import Curve
+from cdmllab.metrics.weighted import WeightedCurve
 
 FARS = (0.0, 1e-4, 1e-3, 1e-2, 0.1, 0.25, 1 / 3, 0.5, 1.0)
 
@@ -86,7 +86,7 @@ def test_nearest_far_of_weighted_pairs_equals_scikit_learns_curve(seed, decimals
     weights[0] = 1.0
     weights[1] *= ~same
     weights[2] *= same
-    values = Curve(scores, same).measures(weights, FARS)
+    values = WeightedCurve(scores, same).measures(weights, FARS)
     got = np.stack([values[f"nearest_tar@{far:g}"] for far in FARS])
     assert np.isnan(got[:, 1:3]).all()
     assert got[:, 0].tolist() == [tar for tar, _ in ours(scores, same)]

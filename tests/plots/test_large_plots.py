@@ -25,7 +25,9 @@ def test_costs_stand_against_identities_with_what_was_measured():
 
 def test_measured_heads_are_filled_where_they_are_ours():
     _, (ax,) = plots.figure()
-    plots.measured_heads(ax, [plots.Measured("ours", 1.7, 1.5, True), plots.Measured("textbook", 6.4, 6.0, False)])
+    plots.measured_heads(
+        ax, [plots.MeasuredHead("ours", 1.7, 1.5, True), plots.MeasuredHead("textbook", 6.4, 6.0, False)]
+    )
     ours, theirs = ax.lines[:2]
     assert (ours.get_fillstyle(), theirs.get_fillstyle()) == ("full", "none")
     assert (list(theirs.get_xdata()), list(theirs.get_ydata())) == ([6.4], [6.0])

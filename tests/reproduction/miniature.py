@@ -14,7 +14,7 @@ from cdmllab.data import bins, fetching
 from cdmllab.data.decode import encode_jpeg
 from cdmllab.data.pairs import sample
 from cdmllab.faces import FaceWorld
-from cdmllab.reproduction import Row
+from cdmllab.reproduction import ReproducibleRow
 
 PEOPLE, EACH, SIZE = 16, 8, 32
 RECIPE = {
@@ -31,7 +31,7 @@ RECIPE = {
 class Made(NamedTuple):
     """A row, and the table of its mirrors."""
 
-    row: Row
+    row: ReproducibleRow
     sets: fetching.Sets
 
 
@@ -72,7 +72,7 @@ def make(folder: Path, mirror: Mirror) -> Made:
         ),
         "mini_bins": fetching.Set(title="bins", files=tuple(files[1:]), **terms),
     }
-    row = Row(
+    row = ReproducibleRow(
         name="mini",
         recipe="test",
         preset=str(folder / "mini.yaml"),

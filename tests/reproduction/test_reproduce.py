@@ -26,11 +26,11 @@ def planned(row, sets, data, work):
     config, changes = plan.configure(row, OPTIONS)
     wanted = plan.wanted(row, sets)
     timed = plan.Timed("", 0.0, 1.0, 1.0, Probe(1.0, 1.0, 0.0, 1.0, 1))
-    return plan.Plan(config, changes, wanted, 0, 0, 1, 128, timed, None)
+    return plan.RowPlan(config, changes, wanted, 0, 0, 1, 128, timed, None)
 
 
 def go(mini, data, tell=lambda _: None, within=None):
-    work = steps.Work(mini.row, 0, within)
+    work = steps.RowWork(mini.row, 0, within)
     steps.accept(work, list(mini.sets.sets))
     made = planned(mini.row, mini.sets, data, work.folder)
     return steps.carry_out(work, made, data, tell, options=OPTIONS, patience=SHORT)
@@ -122,7 +122,7 @@ def test_real_row_starts_without_a_network_and_says_where_a_person_gets_its_data
     monkeypatch.setenv("CDMLLAB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("CDMLLAB_GOOGLE_DRIVE", "http://127.0.0.1:9")
     row = find("casia/r50_lite_cdml")
-    work = steps.Work(row, 0)
+    work = steps.RowWork(row, 0)
     made = planned(row, fetching.known(), data, work.folder)
     with pytest.raises(DataError, match=r"faces_webface_112x112\.zip could not be .*\(Google Drive .*By hand"):
         steps.carry_out(work, made, data, lambda _: None, options=OPTIONS, patience=SHORT)
@@ -130,7 +130,7 @@ def test_real_row_starts_without_a_network_and_says_where_a_person_gets_its_data
 
 
 def test_nothing_is_begun_where_the_disk_is_too_small(mini, data, mirror):
-    work = steps.Work(mini.row, 0)
+    work = steps.RowWork(mini.row, 0)
     made = planned(mini.row, mini.sets, data, work.folder)._replace(disk_bytes=5 * 10**9, free_bytes=2 * 10**9)
     with pytest.raises(CdmlLabError, match=r"5\.0 GB of disk are needed for .* 2\.0 GB are free: nothing was begun"):
         steps.carry_out(work, made, data, lambda _: None, options=OPTIONS)
@@ -145,18 +145,18 @@ def test_pack_of_another_size_is_refused(mini, data):
 
 
 def test_consent_is_asked_for_what_would_be_fetched_and_remembered(mini, data):
-    work = steps.Work(mini.row, 0)
+    work = steps.RowWork(mini.row, 0)
     assert [one.name for one in steps.missing_consent(mini.row, work, mini.sets, data)] == ["mini", "mini_bins"]
     steps.accept(work, ["mini"])
-    again = steps.Work(mini.row, 0)
+    again = steps.RowWork(mini.row, 0)
     assert [one.name for one in steps.missing_consent(mini.row, again, mini.sets, data)] == ["mini_bins"]
     go(mini, data)
-    fresh = steps.Work(mini.row, 1)
+    fresh = steps.RowWork(mini.row, 1)
     assert steps.missing_consent(mini.row, fresh, mini.sets, data) == []
 
 
 def test_plan_says_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_path):
-    work = steps.Work(mini.row, 0)
+    work = steps.RowWork(mini.row, 0)
     made = plan.make(mini.row, mini.sets, data, work.folder, OPTIONS)
     told = "\n".join(plan.lines(mini.row, made))
     assert mirror.asked == []
@@ -196,12 +196,12 @@ def test_comparison_and_evaluation_name_the_copy_of_the_bin(mini, data):
 
 
 def test_plan_is_measured_once(mini, data, monkeypatch):
-    work = steps.Work(mini.row, 0)
+    work = steps.RowWork(mini.row, 0)
     made = plan.make(mini.row, mini.sets, data, work.folder, OPTIONS)
     steps.accept(work, list(mini.sets.sets))
     steps.carry_out(work, made, data, lambda _: None, options=OPTIONS, patience=SHORT)
     monkeypatch.setattr(plan, "probe", None)  # to call it would fail
-    again = steps.Work(mini.row, 0)
+    again = steps.RowWork(mini.row, 0)
     assert plan.make(mini.row, mini.sets, data, again.folder, OPTIONS, again.measured).timed == made.timed
 
 
@@ -209,7 +209,7 @@ def test_row_is_trained_by_two_processes_that_share_the_batch(mini, data):
     options = OPTIONS._replace(processes=2)
     config, changes = plan.configure(mini.row, options)
     assert (config.batch_size, config.loss.options["backend"]) == (8, "sharded")
-    work = steps.Work(mini.row, 0)
+    work = steps.RowWork(mini.row, 0)
     made = planned(mini.row, mini.sets, data, work.folder)._replace(config=config, deviations=changes)
     done = steps.carry_out(work, made, data, lambda _: None, options=options, patience=SHORT)
     assert done.run.status == "finished"

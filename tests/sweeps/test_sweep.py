@@ -99,7 +99,7 @@ def one_digit_is_another(monkeypatch):
     images = whole.images.copy()
     images[0] = 255 - images[0]
     changed = ArraySet(images, whole.labels, whole.num_identities)
-    monkeypatch.setitem(datasets._TABLE, "digits", datasets.Kind("", lambda: changed, lambda: ""))
+    monkeypatch.setitem(datasets._TABLE, "digits", datasets.DataSource("", lambda: changed, lambda: ""))
 
 
 def test_what_was_trained_on_other_data_is_done_again(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from cdmllab import evaluate
 from cdmllab.data import digits, paths
 from cdmllab.data.pairs import Pairs
 from cdmllab.errors import CdmlLabError
-from cdmllab.evaluate import Protocol, Templates
+from cdmllab.evaluate import Protocol, TemplateList
 from cdmllab.runs import Run
 from cdmllab.training import Config, embed, entry, load, train
 
@@ -99,7 +99,7 @@ def test_validation_by_templates_has_an_auc_and_no_accuracy(tmp_path, monkeypatc
     first, second = np.triu_indices(len(np.unique(number)), 1)
     numbers = np.unique(number)
     drawn = Pairs(numbers[first], numbers[second], numbers[first] // 40 == numbers[second] // 40, np.zeros_like(first))
-    groups = Protocol("groups", images, drawn, identity, Templates(number, np.zeros_like(number)), mirror=False)
+    groups = Protocol("groups", images, drawn, identity, TemplateList(number, np.zeros_like(number)), mirror=False)
     monkeypatch.setattr(evaluate.protocols, "missing", lambda name: "")
     monkeypatch.setattr(evaluate.protocols, "load", lambda name, size: groups)
     run = train(config(watch={"validate_every": 10, "protocols": ["lab/ijb"]}), within=tmp_path).run

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cdmllab.training.config import Optimiser
-from cdmllab.training.projection import Recipe, project
+from cdmllab.training.config import OptimiserConfig
+from cdmllab.training.projection import ProjectionRecipe, project
 
 ARCFACE = {"name": "arcface", "scale": 16.0, "margin_rad": 0.4}
 
@@ -22,7 +22,7 @@ def features(people=20, each=8, d=6, seed=0):
 
 
 def recipe(epochs, lr=0.1):
-    return Recipe(epochs=epochs, batch_size=32, optimiser=Optimiser(lr=lr, schedule="cosine"))
+    return ProjectionRecipe(epochs=epochs, batch_size=32, optimiser=OptimiserConfig(lr=lr, schedule="cosine"))
 
 
 def auc(e, labels):

@@ -10,7 +10,7 @@ from torch import Tensor
 from cdmllab.margins.policy import Batch, MarginPolicy
 
 
-class Curve(NamedTuple):
+class TargetCurve(NamedTuple):
     """What a loss makes of n target cosines."""
 
     target: Tensor  # [n] after the margin
@@ -19,7 +19,7 @@ class Curve(NamedTuple):
 
 def target_curve(
     policy: MarginPolicy, cosines: Tensor, *, hardest_negative: float = 0.0, progress: float = 0.0
-) -> Curve:
+) -> TargetCurve:
     """Target and slope of samples at the given cosines to their own class centre.
 
     Where the margins of a batch hang together (``match_mean``), the slope is that of all targets' sum.
@@ -35,7 +35,7 @@ def target_curve(
     with torch.enable_grad():
         target = policy.margined(c, _batch(c, hardest_negative, progress))
         (slope,) = torch.autograd.grad(target.sum(), c)
-    return Curve(target.detach(), slope)
+    return TargetCurve(target.detach(), slope)
 
 
 def mixed_derivatives(policy: MarginPolicy, cosines: Tensor, *, scale: float) -> tuple[float, float]:

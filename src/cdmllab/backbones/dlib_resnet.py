@@ -59,7 +59,7 @@ class Affine(nn.Module):
         return str(len(self.weight))
 
 
-class Block(nn.Module):
+class DlibBlock(nn.Module):
     """Two 3x3 convolutions, each followed by an `Affine`, plus the input, then a ReLU.
 
     Where the map is halved, the first convolution has stride 2 and no padding, and the input is
@@ -105,7 +105,7 @@ class DlibResNet(Backbone):
         self.stem = _convolution(channels, 32, 7, 2, 0)
         widths = [32, *BLOCKS.values()]
         self.blocks = nn.ModuleDict(
-            {name: Block(widths[k], width, "down" in name) for k, (name, width) in enumerate(BLOCKS.items())}
+            {name: DlibBlock(widths[k], width, "down" in name) for k, (name, width) in enumerate(BLOCKS.items())}
         )
         self.fc = nn.Linear(widths[-1], embedding_dim, bias=False)
 

@@ -20,7 +20,7 @@ Flatten = Literal["all", "depthwise"]
 SIZES = (16, 448)
 
 
-class Block(nn.Module):
+class IResNetBlock(nn.Module):
     """bn - conv 3x3 - bn - prelu - conv 3x3 - bn, plus the input: no activation after the sum.
 
     Parameters
@@ -125,7 +125,7 @@ class IResNet(Backbone):
             raise ValueError(f"norm_eps must be positive, got {norm_eps}")
         self.norm_eps = norm_eps
         from_stem = downsample == "stem"
-        build = partial(Block, kind=block, early=downsample == "early")
+        build = partial(IResNetBlock, kind=block, early=downsample == "early")
         self.conv1 = conv3x3(channels, width, 2 if from_stem else 1)
         self.bn1 = nn.BatchNorm2d(width)
         self.prelu = nn.PReLU(width)

@@ -8,7 +8,7 @@ from cdmllab.backbones.layers import shortcut
 SIZES = (8, 224)
 
 
-class Block(nn.Module):
+class SmallBlock(nn.Module):
     """bn - conv - bn - prelu - conv (stride 2) - bn, plus a shortcut: IResNet's block, always halving."""
 
     def __init__(self, width_in: int, width_out: int) -> None:
@@ -49,7 +49,7 @@ class SmallNet(Backbone):
         now, side = width, size
         while side > 4:
             wider = min(2 * now, 4 * width)
-            blocks.append(Block(now, wider))
+            blocks.append(SmallBlock(now, wider))
             now, side = wider, -(-side // 2)
         self.blocks = nn.Sequential(*blocks)
         self.bn = nn.BatchNorm2d(now)

@@ -32,7 +32,7 @@ class Benchmark(NamedTuple):
     tables: Callable[[Record], Iterator[Captioned]]
 
 
-class Report(NamedTuple):
+class BenchmarkReport(NamedTuple):
     """A benchmark's record for Jupyter and the book, in Markdown; says so where it has not been measured."""
 
     name: str
@@ -48,7 +48,7 @@ class Report(NamedTuple):
         return "\n\n".join(parts)
 
 
-def report(name: str, device: Device = "cpu") -> Report:
+def report(name: str, device: Device = "cpu") -> BenchmarkReport:
     """What a benchmark found on a kind of device.
 
     Raises
@@ -59,14 +59,14 @@ def report(name: str, device: Device = "cpu") -> Report:
         raise ValueError(
             f"unknown benchmark {name!r}{did_you_mean(name, BENCHMARKS)}; there is: {', '.join(BENCHMARKS)}"
         )
-    return Report(name, results.benchmark(name, device))
+    return BenchmarkReport(name, results.benchmark(name, device))
 
 
 def page(name: str) -> str:
     """All there is to say of a benchmark, in Markdown: what it asks, then every record, or that there is none."""
     about = BENCHMARKS[name]
     found = [one for device in DEVICES if (one := report(name, device)).record is not None]
-    told = [one._repr_markdown_() for one in found or [Report(name, None)]]
+    told = [one._repr_markdown_() for one in found or [BenchmarkReport(name, None)]]
     return "\n\n".join([about.question, f"- **Peer:** {about.peer}\n- **Limit:** {about.limit}", *told])
 
 

@@ -12,9 +12,9 @@ from cdmllab.errors import CdmlLabError
 
 if TYPE_CHECKING:
     from cdmllab.data.fetching import Progress
-    from cdmllab.reproduction import Row
-    from cdmllab.reproduction.plan import Options, Plan
-    from cdmllab.reproduction.steps import Work
+    from cdmllab.reproduction.plan import Options, RowPlan
+    from cdmllab.reproduction.rows import ReproducibleRow
+    from cdmllab.reproduction.steps import RowWork
 
 
 def reproduce(
@@ -43,7 +43,7 @@ def reproduce(
         return
     chosen = rows.find(row, recipe)
     options = Options(seed, processes, on_cpu, probe_s)
-    work = steps.Work(chosen, seed)
+    work = steps.RowWork(chosen, seed)
     made, data = _plan(chosen, work, options)
     if plan_only:
         return
@@ -82,7 +82,7 @@ def _list() -> None:
     typer.echo("`cdmllab reproduce ROW --plan` says what a row needs and how long it takes on this machine")
 
 
-def _plan(row: "Row", work: "Work", options: "Options") -> "tuple[Plan, Path]":
+def _plan(row: "ReproducibleRow", work: "RowWork", options: "Options") -> "tuple[RowPlan, Path]":
     from cdmllab.data import fetching, paths
     from cdmllab.reproduction import plan
 
@@ -96,7 +96,9 @@ def _plan(row: "Row", work: "Work", options: "Options") -> "tuple[Plan, Path]":
     return made, data
 
 
-def _consent(row: "Row", work: "Work", data: Path, accepted: list[str], made: "Plan", on_cpu: bool) -> None:
+def _consent(
+    row: "ReproducibleRow", work: "RowWork", data: Path, accepted: list[str], made: "RowPlan", on_cpu: bool
+) -> None:
     """Ask a person, or refuse where there is none."""
     from cdmllab.data import fetching
     from cdmllab.reproduction import steps

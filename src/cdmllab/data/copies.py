@@ -23,7 +23,7 @@ class Copy(NamedTuple):
     name: str  # of the set, as its file is called
     sha256: str  # of the file; a beginning of eight digits or more where no more is reported
     bytes: int | None
-    content_sha256: str | None  # see `Content`
+    content_sha256: str | None  # see `ContentDigest`
     note: str
     odd: bool  # it gives other numbers than most
 
@@ -38,7 +38,7 @@ REGISTER: tuple[Copy, ...] = (
 )  # fmt: skip
 
 
-class Content:
+class ContentDigest:
     """SHA-256 over decoded images and labels, image by image.
 
     Each image counts with its shape and its pixels (RGB, uint8), then all labels as int64. So the
@@ -63,7 +63,7 @@ class Content:
 
 def content(images: Iterable[NDArray[np.uint8]], labels: ArrayLike) -> str:
     """The digest of images, each (height, width, 1 or 3), and their labels; for bins, whether pairs are genuine."""
-    found = Content()
+    found = ContentDigest()
     for image in images:
         found.add(image)
     return found.finish(labels)

@@ -196,7 +196,7 @@ class _Look(NamedTuple):
         """
         if self.quick:
             return None
-        content = copies.Content()
+        content = copies.ContentDigest()
         facts, problems, unread = self.found.facts, self.found.problems, self.found.unread
         sizes: dict[tuple[int, ...], int] = {}
         for k in range(count):

@@ -19,7 +19,7 @@ Key = tuple[int, ...]  # seed, epoch, place in the epoch, rank
 AHEAD = 2  # batches each worker may have ready
 
 
-class Batch(NamedTuple):
+class ImageBatch(NamedTuple):
     """Pictures with their identities."""
 
     images: Tensor  # [b, 1 or 3, height, width] uint8
@@ -112,7 +112,7 @@ class Loader:
         """Full batches until the end of the epoch."""
         return (self.pictures - self.position) // (self.batch_size * self.world_size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[ImageBatch]:
         order, step = self.order(self.epoch), self.batch_size * self.world_size
         epoch, starts = self.epoch, list(range(self.position, len(order) - step + 1, step))
         mine = [order[s + self.rank * self.batch_size :][: self.batch_size] for s in starts]
@@ -159,12 +159,12 @@ class Loader:
             raise ValueError(f"there is no picture {position:,} of epoch {epoch:,}: an epoch has {self.pictures:,}")
         self.epoch, self.position = epoch, position
 
-    def _read_ahead(self, batches: list[NDArray[np.int64]], keys: list[Key]) -> Iterator[Batch]:
+    def _read_ahead(self, batches: list[NDArray[np.int64]], keys: list[Key]) -> Iterator[ImageBatch]:
         if self.workers == 0:
             yield from map(self._read, batches, keys)
             return
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cdmllab-loader")
-        waiting: deque[Future[Batch]] = deque()
+        waiting: deque[Future[ImageBatch]] = deque()
         try:
             for rows, key in zip(batches, keys, strict=True):
                 waiting.append(pool.submit(self._read, rows, key))
@@ -175,7 +175,7 @@ class Loader:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _read(self, rows: NDArray[np.int64], key: Key) -> Batch:
+    def _read(self, rows: NDArray[np.int64], key: Key) -> ImageBatch:
         chosen = torch.from_numpy(rows)
         if self.nvjpeg:
             jpegs = [self.source.image(row) for row in rows.tolist()]  # type: ignore[attr-defined]
@@ -183,20 +183,20 @@ class Loader:
             for row, picture in zip(rows.tolist(), decoded, strict=True):
                 if picture.shape != decoded[0].shape:
                     raise other_size(f"{self.source!r}, row {row}", picture.shape[1:], decoded[0].shape[1:])
-            return Batch(torch.stack(decoded), self.labels[chosen], chosen)
+            return ImageBatch(torch.stack(decoded), self.labels[chosen], chosen)
         pixels = self.source.read(rows)
         if self.device.type != "cpu":
             raw = torch.from_numpy(pixels)
-            return Batch(raw.pin_memory() if self.device.type == "cuda" else raw, self.labels[chosen], chosen)
+            return ImageBatch(raw.pin_memory() if self.device.type == "cuda" else raw, self.labels[chosen], chosen)
         images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
         if self.augmentation != Augmentation():
             images = transforms.apply_each(images, transforms.draw(self.augmentation, len(rows), *key))
-        return Batch(images, self.labels[chosen], chosen)
+        return ImageBatch(images, self.labels[chosen], chosen)
 
-    def _placed(self, batch: Batch, key: Key) -> Batch:
+    def _placed(self, batch: ImageBatch, key: Key) -> ImageBatch:
         if self.device.type == "cpu":
             return batch
-        moved = Batch(*(part.to(self.device, non_blocking=True) for part in batch))
+        moved = ImageBatch(*(part.to(self.device, non_blocking=True) for part in batch))
         if not self.nvjpeg:  # as they lie on the disk, to be turned where that is quick
             moved = moved._replace(images=moved.images.permute(0, 3, 1, 2).contiguous())
         if self.augmentation == Augmentation():

@@ -55,7 +55,7 @@ AUGMENTATIONS = {
 }  # fmt: skip
 
 
-class Draw(NamedTuple):
+class AugmentationDraw(NamedTuple):
     """What happens to each picture of a batch."""
 
     flip: Tensor  # [b] bool
@@ -65,9 +65,9 @@ class Draw(NamedTuple):
     saturation: Tensor  # [b]
     rotation_deg: Tensor  # [b], counter-clockwise
 
-    def to(self, device: torch.device | str) -> "Draw":
+    def to(self, device: torch.device | str) -> "AugmentationDraw":
         """The same on another device, which is not waited for."""
-        return Draw(*(part.to(device, non_blocking=True) for part in self))
+        return AugmentationDraw(*(part.to(device, non_blocking=True) for part in self))
 
 
 _NEUTRAL = (False, 0, 1.0, 1.0, 1.0, 0.0)  # what a draw leaves as it is, field by field
@@ -87,13 +87,13 @@ def named(augmentation: str | Augmentation) -> Augmentation:
     return AUGMENTATIONS[augmentation]
 
 
-def draw(augmentation: Augmentation, count: int, *key: int) -> Draw:
-    """Draw for `count` pictures; the same key (seed, epoch, place in the epoch) draws the same."""
+def draw(augmentation: Augmentation, count: int, *key: int) -> AugmentationDraw:
+    """AugmentationDraw for `count` pictures; the same key (seed, epoch, place in the epoch) draws the same."""
     a, rng = augmentation, np.random.default_rng(key)
     u = torch.from_numpy(rng.random((5, count), dtype=np.float32))
     shift = rng.integers(-a.crop_px, a.crop_px + 1, size=(count, 2))
     to_each_side = 2.0 * u[1:] - 1.0
-    return Draw(
+    return AugmentationDraw(
         flip=u[0] < a.flip,
         shift_px=torch.from_numpy(shift),
         brightness=1.0 + a.brightness * to_each_side[0],
@@ -103,7 +103,7 @@ def draw(augmentation: Augmentation, count: int, *key: int) -> Draw:
     )
 
 
-def apply_each(images: Tensor, drawn: Draw) -> Tensor:
+def apply_each(images: Tensor, drawn: AugmentationDraw) -> Tensor:
     """Apply with torchvision, picture by picture; uint8 [b, 1 or 3, h, w] to the same. The CPU's way."""
     from torchvision.transforms import InterpolationMode  # takes seconds; who augments nothing starts sooner
     from torchvision.transforms.v2 import functional as tv
@@ -127,7 +127,7 @@ def apply_each(images: Tensor, drawn: Draw) -> Tensor:
     return out
 
 
-def apply_batch(images: Tensor, drawn: Draw) -> Tensor:
+def apply_batch(images: Tensor, drawn: AugmentationDraw) -> Tensor:
     """Apply to a batch at once, on its device; equal to `apply_each` up to rounding (a grey level).
 
     What was drawn lies on the CPU: whether a change is wanted is asked there, so that a GPU is never waited for.

@@ -4,7 +4,7 @@ from cdmllab.evaluate import protocols
 from cdmllab.evaluate.embedding import Pictures, embed, insightface_input
 from cdmllab.evaluate.evaluation import Evaluation
 from cdmllab.evaluate.full import FARS, evaluate
-from cdmllab.evaluate.protocol import Protocol, Templates
+from cdmllab.evaluate.protocol import Protocol, TemplateList
 from cdmllab.evaluate.quick import Verification, scores, verify
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "Evaluation",
     "Pictures",
     "Protocol",
-    "Templates",
+    "TemplateList",
     "Verification",
     "embed",
     "evaluate",

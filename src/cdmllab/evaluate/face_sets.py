@@ -12,7 +12,7 @@ from cdmllab.data.pairs import Pairs, sample
 from cdmllab.data.sets import ArraySet
 from cdmllab.evaluate.cropping import cropped, refuse
 from cdmllab.evaluate.npz import InMemory
-from cdmllab.evaluate.protocol import Protocol, Templates
+from cdmllab.evaluate.protocol import Protocol, TemplateList
 from cdmllab.preprocessing import WHOLE
 
 
@@ -34,7 +34,7 @@ def pairs(name: str, size: int | None, square: Square | None = None) -> Protocol
 def templates(name: str, size: int | None, square: Square | None = None) -> Protocol:
     """IJB-B or IJB-C, its faces aligned at the size that is wanted, as the network sees them."""
     found = verification.load_templates(name)
-    pooled = Templates(found.template, found.media, found.detector_score)
+    pooled = TemplateList(found.template, found.media, found.detector_score)
     return Protocol(name, _Aligned(found, size or FACE_PX, square), found.pairs, templates=pooled)
 
 

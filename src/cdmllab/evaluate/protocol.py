@@ -15,7 +15,7 @@ from cdmllab.evaluate.embedding import Pictures
 Together = Literal["larger", "apart"]
 
 
-class Templates(NamedTuple):
+class TemplateList(NamedTuple):
     """Which pictures are pooled to a template, see `cdmllab.metrics.templates.pool`; n pictures."""
 
     template: NDArray[np.int64]  # [n]
@@ -36,7 +36,7 @@ class Protocol:
     images: Tensor | Pictures  # [n], as `cdmllab.evaluate.embed` takes them
     pairs: Pairs  # of rows of the pictures, or of template numbers where there are templates
     identity: NDArray[np.int64] | None = None  # [n] who is shown; intervals over identities need it
-    templates: Templates | None = None
+    templates: TemplateList | None = None
     mirror: bool = True  # does a mirrored picture show the same identity?
     names: tuple[str, ...] = ()  # of the identities, where they have names
     copy: Mapping[str, str] | None = None  # which file it was read from: digests, and the name of a known copy

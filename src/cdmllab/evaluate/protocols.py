@@ -14,7 +14,7 @@ from cdmllab.data.crop import FACE_PX, Square
 from cdmllab.errors import CdmlLabError, did_you_mean, plain
 from cdmllab.evaluate import face_sets, npz
 from cdmllab.evaluate.cropping import cropped, refuse, side_of_whole
-from cdmllab.evaluate.protocol import Protocol, Templates
+from cdmllab.evaluate.protocol import Protocol, TemplateList
 from cdmllab.faces import FACTORS, SIZES
 from cdmllab.faces import protocols as lab
 from cdmllab.preprocessing import WHOLE
@@ -31,7 +31,7 @@ def _there() -> str:
     return ""
 
 
-class Entry(NamedTuple):
+class ProtocolEntry(NamedTuple):
     """A line of the table."""
 
     about: str
@@ -137,7 +137,7 @@ def _lab(prefix: str, recipe: str, size: int | None, square: Square | None = Non
         f"{factor} ({about.unit})" if about.unit else factor: drawn.nuisances.values[factor].double().numpy()
         for factor, about in FACTORS.items()
     }
-    templates = None if drawn.templates is None else Templates(*drawn.templates)
+    templates = None if drawn.templates is None else TemplateList(*drawn.templates)
     shown = Protocol(f"{prefix}/{recipe}", drawn, drawn.pairs, drawn.identity, templates, nuisances=nuisances)
     return cropped(shown, square, size)
 
@@ -148,13 +148,13 @@ def _about_lab(prefix: str, recipe: str) -> str:
     return lab.about(recipe) + "".join(notes)
 
 
-def _verification(name: str, known: verification.Known) -> Entry:
+def _verification(name: str, known: verification.Known) -> ProtocolEntry:
     load = face_sets.pairs if known.kind == "pairs" else face_sets.templates
-    return Entry(known.title, partial(load, name), lambda: verification.available(name).how)
+    return ProtocolEntry(known.title, partial(load, name), lambda: verification.available(name).how)
 
 
-def _lfw(about: str, name: str, view: str, folds: tuple[int, ...] = ()) -> Entry:
-    return Entry(about, partial(face_sets.lfw_archive, name, view, folds), lfw.missing)
+def _lfw(about: str, name: str, view: str, folds: tuple[int, ...] = ()) -> ProtocolEntry:
+    return ProtocolEntry(about, partial(face_sets.lfw_archive, name, view, folds), lfw.missing)
 
 
 _READERS: dict[str, Callable[[Path], Protocol]] = {".npz": npz.read, ".bin": npz.bin_file}
@@ -167,9 +167,11 @@ _LAB: dict[str, dict[str, Any]] = {
     "lab-plain-all": {"every_pair": True, "without": PLAIN_WITHOUT},
 }
 
-_TABLE: dict[str, Entry] = {
-    "digits/known": Entry("held-out pictures of the digits 0 to 6, 6,000 pairs", _digits_known),
-    "digits/strangers": Entry("the digits 7, 8 and 9, for networks that were trained without them", _digits_strangers),
+_TABLE: dict[str, ProtocolEntry] = {
+    "digits/known": ProtocolEntry("held-out pictures of the digits 0 to 6, 6,000 pairs", _digits_known),
+    "digits/strangers": ProtocolEntry(
+        "the digits 7, 8 and 9, for networks that were trained without them", _digits_strangers
+    ),
     **{name: _verification(name, known) for name, known in verification.TABLE.items()},
     "lfw/view2": _lfw("LFW from its archive, all ten folds", "lfw/view2", "2"),
     "lfw/folds0-4": _lfw(
@@ -177,14 +179,16 @@ _TABLE: dict[str, Entry] = {
     ),
     "lfw/folds5-9": _lfw("its folds 5 to 9, likewise", "lfw/folds5-9", "2", (5, 6, 7, 8, 9)),
     "lfw/view1": _lfw("its View 1, for choosing settings", "lfw/view1", "1-test"),
-    "att_faces": Entry("AT&T's faces, 40 people in 10 folds", partial(face_sets.att, "att_faces"), att_faces.missing),
-    "omniglot/strangers": Entry(
+    "att_faces": ProtocolEntry(
+        "AT&T's faces, 40 people in 10 folds", partial(face_sets.att, "att_faces"), att_faces.missing
+    ),
+    "omniglot/strangers": ProtocolEntry(
         "characters of alphabets that are not in Omniglot's first small set",
         partial(face_sets.handwriting, "omniglot/strangers", "images_background_small2", ("Greek", "Latin")),
         partial(omniglot.missing, "images_background_small2"),
     ),
     **{
-        f"{prefix}/{recipe}": Entry(_about_lab(prefix, recipe), partial(_lab, prefix, recipe))
+        f"{prefix}/{recipe}": ProtocolEntry(_about_lab(prefix, recipe), partial(_lab, prefix, recipe))
         for prefix, options in _LAB.items()
         for recipe in lab.names()
         if recipe != lab.TEMPLATES or set(options) <= {"part"}

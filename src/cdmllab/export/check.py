@@ -10,14 +10,14 @@ from cdmllab import preprocessing
 from cdmllab.errors import CdmlLabError
 from cdmllab.export import pictures
 from cdmllab.export.agreement import Agreement, Embed, Floats, compare
-from cdmllab.export.source import Source
+from cdmllab.export.source import ExportSource
 
 _CALIBRATION_PICTURES = 256
 _NOISE_PICTURES = 16
 _BATCH = 32
 
 
-class Check:
+class ExportCheck:
     """Face-lab pictures with a protocol, random pixels, and what PyTorch makes of them.
 
     Called with another runtime it says how far the two agree. That runtime is fed as insightface feeds its models.
@@ -27,7 +27,7 @@ class Check:
     CdmlLabError : too few identities for a protocol
     """
 
-    def __init__(self, given: Source, identities: int, seed: int) -> None:
+    def __init__(self, given: ExportSource, identities: int, seed: int) -> None:
         size = given.net.size
         self._usual = preprocessing.standard(given.net.channels, size)
         self._seed = seed
@@ -53,7 +53,7 @@ class Check:
         return preprocessing.apply(part, self._usual).numpy()
 
     @staticmethod
-    def _own(given: Source) -> Callable[[Tensor], Floats]:
+    def _own(given: ExportSource) -> Callable[[Tensor], Floats]:
         """The network itself, fed as it was trained."""
 
         @torch.no_grad()

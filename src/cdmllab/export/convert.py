@@ -10,7 +10,7 @@ from cdmllab._util.files import replacing, workshop, write_text
 from cdmllab.errors import CdmlLabError, require
 from cdmllab.export import source
 from cdmllab.export.agreement import Agreement
-from cdmllab.export.check import Check
+from cdmllab.export.check import ExportCheck
 from cdmllab.preprocessing import usual
 from cdmllab.runs import provenance
 
@@ -26,7 +26,7 @@ class Exported(NamedTuple):
     """The files written, and how each way of running them compares with PyTorch."""
 
     files: tuple[Path, ...]  # the model first
-    source: source.Source
+    source: source.ExportSource
     agreement: dict[str, Agreement]  # by "float32", "int8", "bfloat16"
 
 
@@ -73,9 +73,9 @@ def export(
         return _export(given, wish, target, identities, seed)
 
 
-def _export(given: source.Source, wish: "_Wish", target: Path, identities: int, seed: int) -> Exported:
+def _export(given: source.ExportSource, wish: "_Wish", target: Path, identities: int, seed: int) -> Exported:
     wish.tell("drawing face-lab pictures")
-    check = Check(given, identities, seed)
+    check = ExportCheck(given, identities, seed)
     with workshop(target.parent, ".export-") as folder:
         made, found = _make(given, wish, check, folder)
         files = _keep(made, target)
@@ -109,7 +109,9 @@ class _Wish(NamedTuple):
     tell: Callable[[str], None]
 
 
-def _make(given: source.Source, wish: _Wish, check: Check, folder: Path) -> tuple[Path, dict[str, Agreement]]:
+def _make(
+    given: source.ExportSource, wish: _Wish, check: ExportCheck, folder: Path
+) -> tuple[Path, dict[str, Agreement]]:
     """Write and check step by step; the last file made, and the agreement of each way of running it."""
     from cdmllab.export import onnx_file
 

@@ -21,7 +21,7 @@ from cdmllab.export.onnx_network import OWN_INPUT
 with optional("export", "an ONNX file"):
     import onnx
     import onnxruntime
-from cdmllab.export.source import Source
+from cdmllab.export.source import ExportSource
 from cdmllab.preprocessing import Preprocessing, usual
 
 OPSET = 18
@@ -55,7 +55,7 @@ class Standardised(nn.Module):
         return self.net.output(self.net.trunk(x))
 
 
-def write(source: Source, path: Path) -> None:
+def write(source: ExportSource, path: Path) -> None:
     """Write the network in float32, batch of any size, opset `OPSET`."""
     net = source.net
     example = torch.zeros(2, net.channels, net.size, net.size)

@@ -12,7 +12,7 @@ from cdmllab.runs import Run
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".tar")  # of .pth.tar too
 
 
-class Source(NamedTuple):
+class ExportSource(NamedTuple):
     """A trained backbone in evaluation mode, how to build and feed it, and where it comes from."""
 
     net: Backbone
@@ -23,7 +23,7 @@ class Source(NamedTuple):
     git_commit: str
 
 
-def read(path: Path) -> Source:
+def read(path: Path) -> ExportSource:
     """A run's folder, or a ``.safetensors`` release.
 
     Raises
@@ -33,7 +33,7 @@ def read(path: Path) -> Source:
     if not path.exists():
         raise CdmlLabError(f"there is neither a run nor a file {path}")
     net, said = weights.load_release(_released(path) if path.is_dir() else path)
-    return Source(net, said.name, said.options, said.preprocessing, said.config, said.git_commit)
+    return ExportSource(net, said.name, said.options, said.preprocessing, said.config, said.git_commit)
 
 
 def _released(folder: Path) -> Path:
@@ -54,7 +54,7 @@ def is_checkpoint(path: Path) -> bool:
     return path.suffix in CHECKPOINTS
 
 
-def from_checkpoint(path: Path, name: str, preprocessing: dict[str, Any]) -> Source:
+def from_checkpoint(path: Path, name: str, preprocessing: dict[str, Any]) -> ExportSource:
     """A checkpoint of arcface_torch, MagFace, AdaFace or CVLface, which does not say what it is.
 
     Parameters
@@ -89,4 +89,4 @@ def from_checkpoint(path: Path, name: str, preprocessing: dict[str, Any]) -> Sou
     if channels_of(used) != net.channels:
         raise CdmlLabError(f"{path}: {fitting} takes {net.channels} channels, and --channels says {used['channels']}")
     options = weights.implied(fitting, origin)
-    return Source(net, fitting, options, used, {}, runs.provenance()["git_commit"] or "")
+    return ExportSource(net, fitting, options, used, {}, runs.provenance()["git_commit"] or "")

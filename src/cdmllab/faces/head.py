@@ -12,7 +12,7 @@ Pose = dict[str, Tensor]  # the parts of an expression and the age, each of shap
 
 
 @dataclass(frozen=True)
-class Head:
+class HeadShape:
     """Direction textures of b heads.
 
     ``radius`` of shape (b, 1, rows, columns); ``detail`` of shape (b, 4, rows, columns): the slopes of the radius along
@@ -156,7 +156,7 @@ def lip_heights(t: Traits, age: Tensor) -> tuple[Tensor, Tensor]:
     return (0.060 + 0.015 * t["lip_upper"]) * thin, (0.080 + 0.017 * t["lip_lower"]) * thin
 
 
-def build(t: Traits, pose: Pose, shell: Tensor, field: Tensor, rows: int, columns: int) -> Head:
+def build(t: Traits, pose: Pose, shell: Tensor, field: Tensor, rows: int, columns: int) -> HeadShape:
     """Textures of the heads: mean shape, bumps, and the `shell` of hair on top, both (b, rows, columns)."""
     device = shell.device
     v, azimuth = template.grid(rows, columns, device)
@@ -174,4 +174,4 @@ def build(t: Traits, pose: Pose, shell: Tensor, field: Tensor, rows: int, column
     soft = torch.nn.functional.avg_pool2d(radius[:, None], (9, 9) if rows > 80 else (5, 5), 1,
                                           (4, 4) if rows > 80 else (2, 2), count_include_pad=False)[:, 0]  # fmt: skip
     detail = torch.stack([d_azimuth, d_v, soft - radius, field], dim=1)
-    return Head(radius[:, None], detail)
+    return HeadShape(radius[:, None], detail)

@@ -9,10 +9,10 @@ from typing import Literal, get_args
 from cdmllab.errors import did_you_mean
 from cdmllab.faces import nuisance, templates
 from cdmllab.faces.protocol import LabProtocol
-from cdmllab.faces.recipes import RECIPES, Recipe, compose
+from cdmllab.faces.recipes import RECIPES, ProtocolRecipe, compose
 from cdmllab.faces.world import RESERVED
 
-__all__ = ["KEPT_BYTES", "TEMPLATES", "Part", "Recipe", "about", "compose", "forget", "load", "names"]
+__all__ = ["KEPT_BYTES", "TEMPLATES", "Part", "ProtocolRecipe", "about", "compose", "forget", "load", "names"]
 
 Part = Literal["test", "validation"]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cdmllab.faces.head import Head
+from cdmllab.faces.head import HeadShape
 
 HALF_VIEW = 1.30  # half the width of the picture, in half head heights
 _STEPS = 9
@@ -139,7 +139,7 @@ def directions(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor,
     return s, y / far.clamp(min=1e-6), flat2, far
 
 
-def march(head: Head, c: Camera) -> Hit:
+def march(head: HeadShape, c: Camera) -> Hit:
     """Follow every ray to the head."""
     foot = [c.affine(axis) for axis in _axes(c)]
     dx, dy, dz = (_plane(-c.towards[:, i]) for i in range(3))
@@ -188,7 +188,7 @@ def _axes(c: Camera) -> list[Tensor]:
     return [eye[i].expand_as(c.right) for i in range(3)]
 
 
-def shadow(head: Head, hit: Hit, light: Tensor) -> Tensor:
+def shadow(head: HeadShape, hit: Hit, light: Tensor) -> Tensor:
     """How much of a light in direction (b, 3) reaches each point past the head itself, in [0, 1], softly: (b, h, w)."""
     lx, ly, lz = (_plane(light[:, i]) for i in range(3))
     open_ = torch.ones_like(hit.x)

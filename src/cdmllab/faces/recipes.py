@@ -26,7 +26,7 @@ _SIBLINGS = 100_000  # added to the number of a person, gives the number of thei
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ProtocolRecipe:
     """What a protocol's pairs look like.
 
     Attributes
@@ -51,30 +51,34 @@ class Recipe:
 
 _CALM: dict[str, Range] = {"yaw": (0.0, 12.0), "mask": (0.0, 0.0), "occlusion": (0.0, 0.0)}
 
-RECIPES: dict[str, Recipe] = {
-    "lfw": Recipe("everyday pictures, as in LFW", strength=0.45, pictures=5),
-    "cfp_ff": Recipe("frontal against frontal, as in CFP-FF", 350, 0.25, _CALM, pictures=5),
-    "cfp_fp": Recipe("frontal against profile, as in CFP-FP", 350, 0.25, _CALM, _CALM | {"yaw": (60.0, 90.0)}),
-    "agedb_30": Recipe("young against old, as in AgeDB-30", 300, 0.35, {"age": (0.0, 0.35)}, {"age": (0.85, 1.0)}),
-    "calfw": Recipe(
+RECIPES: dict[str, ProtocolRecipe] = {
+    "lfw": ProtocolRecipe("everyday pictures, as in LFW", strength=0.45, pictures=5),
+    "cfp_ff": ProtocolRecipe("frontal against frontal, as in CFP-FF", 350, 0.25, _CALM, pictures=5),
+    "cfp_fp": ProtocolRecipe("frontal against profile, as in CFP-FP", 350, 0.25, _CALM, _CALM | {"yaw": (60.0, 90.0)}),
+    "agedb_30": ProtocolRecipe(
+        "young against old, as in AgeDB-30", 300, 0.35, {"age": (0.0, 0.35)}, {"age": (0.85, 1.0)}
+    ),
+    "calfw": ProtocolRecipe(
         "young against old with alike impostors, as in CALFW",
         strength=0.35,
         first={"age": (0.0, 0.3)},
         second={"age": (0.6, 1.0)},
         lookalike=0.3,
     ),
-    "cplfw": Recipe(
+    "cplfw": ProtocolRecipe(
         "turned one way against the other with alike impostors, as in CPLFW",
         strength=0.45,
         first={"yaw": (30.0, 65.0)},
         second={"yaw": (-65.0, -30.0)},
         lookalike=0.4,
     ),
-    "dose_yaw": Recipe("frontal against a yaw of 0 to 90 degrees", 300, 0.25, _CALM, _CALM | {"yaw": (0.0, 90.0)}),
-    "dose_age": Recipe(
+    "dose_yaw": ProtocolRecipe(
+        "frontal against a yaw of 0 to 90 degrees", 300, 0.25, _CALM, _CALM | {"yaw": (0.0, 90.0)}
+    ),
+    "dose_age": ProtocolRecipe(
         "young against an age of 0 to 1", 300, 0.25, _CALM | {"age": (0.0, 0.0)}, _CALM | {"age": (0.0, 1.0)}
     ),
-    "dose_occlusion": Recipe(
+    "dose_occlusion": ProtocolRecipe(
         "free against an occlusion of 0 to 1", 300, 0.25, _CALM, _CALM | {"occlusion": (0.0, 1.0)}
     ),
 }
@@ -82,7 +86,7 @@ RECIPES: dict[str, Recipe] = {
 
 def compose(
     name: str,
-    recipe: Recipe,
+    recipe: ProtocolRecipe,
     *,
     size: int = 112,
     seed: int = 0,
@@ -140,7 +144,7 @@ def _has_sides(ranges: Sequence[Mapping[str, Range]], name: str) -> bool:
     return any(kind.get(name, (0.0, 0.0))[0] < 0.0 for kind in ranges)
 
 
-def _pair(person: NDArray[np.int64], recipe: Recipe, kinds: int, seed: int) -> Pairs:
+def _pair(person: NDArray[np.int64], recipe: ProtocolRecipe, kinds: int, seed: int) -> Pairs:
     """Pairs within each fold; `person` of shape (groups, people, pictures) fixes what the row numbers are."""
     rows = np.arange(person.size).reshape(person.shape)
     if recipe.per_fold is None:

@@ -216,7 +216,7 @@ def _curtain(
 
 
 def _head(
-    scene: Tensor, nearest: Tensor, camera: raymarch.Camera, lamp: light.Lamp, shape: head.Head, hit: raymarch.Hit,
+    scene: Tensor, nearest: Tensor, camera: raymarch.Camera, lamp: light.Lamp, shape: head.HeadShape, hit: raymarch.Hit,
     t: identity.Traits, pose: head.Pose, style: dict[str, Tensor], value: dict[str, Tensor], d: Tensor,
 ) -> None:  # fmt: skip
     frame = (camera.right, camera.up, camera.towards)

@@ -13,7 +13,7 @@ from cdmllab.margins import Batch, MarginPolicy
 
 
 @dataclass(frozen=True)
-class Plan:
+class BlockPlan:
     """What is the same for all blocks."""
 
     policy: MarginPolicy  # with buffers that no later batch changes, if it changes negatives
@@ -40,7 +40,7 @@ class Block(NamedTuple):
     positive: tuple[Tensor, Tensor]  # cells of this block that belong to a positive centre
 
 
-def blocks(identities: int, plan: Plan) -> Iterator[Block]:
+def blocks(identities: int, plan: BlockPlan) -> Iterator[Block]:
     """All blocks, one after the other."""
     k = plan.policy.centres_per_identity
     labels = plan.positive.div(k, rounding_mode="floor")
@@ -65,7 +65,7 @@ class Logits(NamedTuple):
     pick: Tensor | None  # [b, n] which of the K centres is the nearest
 
 
-def block_logits(scaled: Tensor, part: Tensor, inverse: Tensor | None, bias: Tensor | None, plan: Plan) -> Logits:
+def block_logits(scaled: Tensor, part: Tensor, inverse: Tensor | None, bias: Tensor | None, plan: BlockPlan) -> Logits:
     """The plain logits of a block, in a tensor of its own.
 
     Parameters
@@ -86,7 +86,7 @@ def block_logits(scaled: Tensor, part: Tensor, inverse: Tensor | None, bias: Ten
     return Logits(best.values, best.indices)
 
 
-def filtered(z: Tensor, plan: Plan) -> tuple[Tensor, Tensor | None]:
+def filtered(z: Tensor, plan: BlockPlan) -> tuple[Tensor, Tensor | None]:
     """Logits (b, n) with those above the threshold set to 0, in a new tensor, and which these are."""
     if not plan.threshold:
         return z, None

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cdmllab.heads._blocks import Block, Plan, block_logits, blocks, filtered
+from cdmllab.heads._blocks import Block, BlockPlan, block_logits, blocks, filtered
 
 # Up to this scale exp(logit) and its sum over 10^8 identities stay within float32.
 SAFE_SCALE = 70.0
@@ -55,7 +55,7 @@ def negatives(
     bias: Tensor | None,
     scale: Tensor,
     learnt: tuple[Tensor, ...],
-    plan: Plan,
+    plan: BlockPlan,
 ) -> Negatives:
     """Reduce the negatives of each sample.
 
@@ -74,7 +74,7 @@ def negatives(
 class _Hardest:
     """The largest negative cosine of each sample so far, and where it is."""
 
-    def __init__(self, x: Tensor, plan: Plan) -> None:
+    def __init__(self, x: Tensor, plan: BlockPlan) -> None:
         self.value = x.new_full((len(x),), -torch.inf)  # [b] a logit
         self.row = torch.zeros_like(plan.positive)  # [b] of the centres
         self.weight = x.new_ones(len(x))  # [b] of its gradient: 0 where it is a filtered one
@@ -103,7 +103,7 @@ class _Negatives(torch.autograd.Function):
         centres: Tensor,
         bias: Tensor | None,
         scale: Tensor,
-        plan: Plan,
+        plan: BlockPlan,
         *learnt: Tensor,
     ) -> tuple[Tensor, ...]:
         policy, s, k = plan.policy, plan.scale, plan.policy.centres_per_identity
@@ -158,7 +158,7 @@ class _Negatives(torch.autograd.Function):
 
 def _backward(ctx: Any, g: Tensor, g_target: Tensor, g_hardest: Tensor) -> tuple[Tensor | None, ...]:
     x, centres, bias, scale, reduced, hardest, hardest_weight, logits, *learnt = ctx.saved_tensors
-    plan: Plan = ctx.plan
+    plan: BlockPlan = ctx.plan
     policy, s, k = plan.policy, plan.scale, plan.policy.centres_per_identity
     # What a row of cells has in common is multiplied in where a row is one number, not a thousand.
     weight = (g * (s if policy.uses_cosine else 1.0)).unsqueeze(1)
@@ -198,7 +198,7 @@ class _Pulls:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: BlockPlan,
         reduced: Tensor,
         g: Tensor,
         d_scale: Tensor | None,
@@ -261,7 +261,7 @@ def _pull_block(
     weighted: Tensor,
     d_x: Tensor,
     d_part: Tensor,
-    plan: Plan,
+    plan: BlockPlan,
 ) -> None:
     """The two products of a block: adds to `d_x` what is still to be weighted, and fills `d_part`."""
     if inverse is not None:

@@ -178,7 +178,7 @@ def shared(ranks: Ranks, *values: Tensor) -> tuple[Tensor, ...]:
     return result
 
 
-class Combined(torch.autograd.Function):
+class CombinedNegatives(torch.autograd.Function):
     """What the ranks found out about the negatives of the same samples, put together; and its gradient, shared out.
 
     d log(sum_r exp(n_r)) / d n_r = exp(n_r - n); where the negatives' losses are added up, 1. The

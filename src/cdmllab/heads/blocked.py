@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cdmllab.geometry import unit
-from cdmllab.heads._blocks import Plan
+from cdmllab.heads._blocks import BlockPlan
 from cdmllab.heads._blockwise_softmax import Negatives, negatives
 from cdmllab.heads._kernels import PLAIN
 from cdmllab.heads._kernels import compiled as compiled_kernels
@@ -110,11 +110,11 @@ class BlockedHead(MarginHead):
         centres: Centres,
         logits: Tensor | None,
         plainly: bool,
-    ) -> Plan:
+    ) -> BlockPlan:
         device, dtype, lengths = target.device.type, target.dtype, centres.lengths
         changes = self.policy.changes_negatives and not plainly
         wanted = device == "cuda" if self.compiled is None else self.compiled
-        return Plan(
+        return BlockPlan(
             policy=self.policy.as_now() if changes else self.policy,
             changes=changes,
             sums=self.policy.reduction == "sum" and not plainly,

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from cdmllab.heads._blockwise_softmax import Negatives, negatives
-from cdmllab.heads._process_group import Combined, Ranks, gather, own_rows, shared
+from cdmllab.heads._process_group import CombinedNegatives, Ranks, gather, own_rows, shared
 from cdmllab.heads._sampling import drawn, first_centres
 from cdmllab.heads.blocked import BlockedHead, positive_logit
 from cdmllab.heads.checks import Centres, Samples, check_embeddings
@@ -223,7 +223,7 @@ class ShardedHead(BlockedHead):
         if logits is not None and chosen is not None:
             everyone = logits.new_full((len(x), len(self.held)), -torch.inf)
             logits = everyone.index_copy_(1, chosen, logits)
-        return Negatives(*Combined.apply(*found, here, plan.sums, self.ranks)), logits
+        return Negatives(*CombinedNegatives.apply(*found, here, plan.sums, self.ranks)), logits
 
     @torch.no_grad()
     def _positive(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -73,7 +73,7 @@ def intervals(
     order = np.argsort(-s, kind="stable")
     s, y = s[order], y[order]
     draw = _pairs(len(s)) if identities is None else _people(*identities, order, y)
-    curve = weighted.Curve(s, y)
+    curve = weighted.WeightedCurve(s, y)
     folds = None if fold is None else weighted.Folds(s, y, np.asarray(fold)[order])
     rng = np.random.default_rng(seed)
     found: dict[str, list[Floats]] = {}

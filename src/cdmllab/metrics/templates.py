@@ -11,7 +11,7 @@ Ints = NDArray[np.int64]
 _PICTURES = 8192  # pooled at one time, so that no sorted copy of all embeddings is made
 
 
-class Templates(NamedTuple):
+class PooledTemplates(NamedTuple):
     """Pooled embeddings of length 1, by rising template number."""
 
     number: Ints  # [t]
@@ -39,7 +39,7 @@ def pool(
     detector_score: ArrayLike | None = None,
     *,
     keep_length: bool = True,
-) -> Templates:
+) -> PooledTemplates:
     """Pool pictures to templates: weigh, average within each medium, add up the media, scale to length 1.
 
     A video gives hundreds of frames and a photograph one: averaging within a medium first lets both count once.
@@ -95,7 +95,7 @@ def pool(
     empty = np.flatnonzero(length == 0.0)
     if len(empty):
         raise ValueError(f"the pictures of template {t[starts[empty[0]]]} add up to zero")
-    return Templates(t[starts].astype(np.int64), pooled / length[:, None])
+    return PooledTemplates(t[starts].astype(np.int64), pooled / length[:, None])
 
 
 def _weighed(e: NDArray[np.floating], rows: Ints, weight: Floats, keep_length: bool) -> Floats:

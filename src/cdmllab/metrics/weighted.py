@@ -16,7 +16,7 @@ Bools = NDArray[np.bool_]
 _EXACT, _STEPS = 200_000, 20_000  # thresholds read one by one from the top, and steps through all below
 
 
-class Curve:
+class WeightedCurve:
     """The ROC of p pairs by falling score.
 
     Up to 200,000 pairs every threshold is read. Of more, the highest 200,000 scores are, where small FARs are

@@ -11,7 +11,7 @@ with optional("plots", "a figure"):
     from cdmllab.plots.faces import relief, response_curves
     from cdmllab.plots.gradients import Line, degrees_axis, lines, pull_arrows
     from cdmllab.plots.hypersphere import flat_map, margins_against_difficulty, neighbour_angles, spectra
-    from cdmllab.plots.large import Measured, against_identities, measured_heads
+    from cdmllab.plots.large import MeasuredHead, against_identities, measured_heads
     from cdmllab.plots.layout import byte_layout, landmarks
     from cdmllab.plots.networks import costs, latencies, receptive_fields, residual_block, shares
     from cdmllab.plots.pictures import pictures
@@ -30,7 +30,7 @@ __all__ = [
     "IDENTITY_COLOURS",
     "Drawing",
     "Line",
-    "Measured",
+    "MeasuredHead",
     "accuracy_bars",
     "against_identities",
     "angle_histogram",

@@ -13,7 +13,7 @@ from cdmllab.plots.style import IDENTITY_COLOURS, INK
 _STYLES = ("-", "--", "-.", ":")
 
 
-class Measured(NamedTuple):
+class MeasuredHead(NamedTuple):
     """A head that was measured: its name, and time and memory as multiples of a limit."""
 
     name: str
@@ -61,7 +61,7 @@ def against_identities(
     ax.legend(fontsize=8)
 
 
-def measured_heads(ax: Axes, heads: Sequence[Measured], *, first: bool = True, title: str = "") -> None:
+def measured_heads(ax: Axes, heads: Sequence[MeasuredHead], *, first: bool = True, title: str = "") -> None:
     """Heads by time and memory, each a multiple of what no head can do without: the nearer to (1, 1) the better.
 
     Parameters

@@ -1,5 +1,5 @@
 """A published row, trained and compared with one command: `cdmllab reproduce`."""
 
-from cdmllab.reproduction.rows import Row, find, names, table
+from cdmllab.reproduction.rows import ReproducibleRow, find, names, table
 
-__all__ = ["Row", "find", "names", "table"]
+__all__ = ["ReproducibleRow", "find", "names", "table"]

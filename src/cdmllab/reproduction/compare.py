@@ -5,7 +5,7 @@ from math import erfc, sqrt
 from typing import Any, NamedTuple
 
 from cdmllab.metrics.multiple import holm
-from cdmllab.reproduction.rows import Row
+from cdmllab.reproduction.rows import ReproducibleRow
 
 FOLDS = 10
 LEVEL = 0.05
@@ -32,7 +32,7 @@ class Compared(NamedTuple):
         return self.difference / sqrt(self.ours_se**2 + self.published_se**2)
 
 
-def compare(row: Row, measures: Mapping[str, Mapping[str, Any]]) -> tuple[Compared, ...]:
+def compare(row: ReproducibleRow, measures: Mapping[str, Mapping[str, Any]]) -> tuple[Compared, ...]:
     """Every published protocol next to our measures of it, as `cdmllab.evaluate` gives them.
 
     The standard error of ours is that over the folds. That of the published number is its +- over
@@ -51,7 +51,7 @@ def compare(row: Row, measures: Mapping[str, Mapping[str, Any]]) -> tuple[Compar
     return tuple(Compared(*one, float(q)) for one, q in zip(found, p, strict=True))
 
 
-def published_se(row: Row, protocol: str) -> float:
+def published_se(row: ReproducibleRow, protocol: str) -> float:
     """The standard error of a published accuracy, in percent; see `compare`."""
     least = _least(row.pairs[protocol])
     if protocol in row.spread:

@@ -7,8 +7,8 @@ from typing import Any
 
 from cdmllab import results
 from cdmllab._util.files import write_text
-from cdmllab.reproduction.plan import Plan
-from cdmllab.reproduction.steps import COMPARISON, Done
+from cdmllab.reproduction.plan import RowPlan
+from cdmllab.reproduction.steps import COMPARISON, Reproduced
 from cdmllab.runs import Run
 from cdmllab.sweeps.record import plain_config
 
@@ -17,7 +17,7 @@ _PROVENANCE = ("git_commit", "git_dirty", "citable", "versions", "machine", "pro
                "train_seconds", "started")  # fmt: skip
 
 
-def write(done: Done, made: Plan, folder: Path | None = None) -> Path:
+def write(done: Reproduced, made: RowPlan, folder: Path | None = None) -> Path:
     """Record a row; the file's path. `folder` is that of the results, default the repository's."""
     run: Run = done.run
     kept: dict[str, Any] = json.loads((done.folder / COMPARISON).read_text(encoding="utf-8"))

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from cdmllab.data import fetching
-from cdmllab.data.fetching import File, Set, Sets
+from cdmllab.data.fetching import RemoteFile, Set, Sets
 from cdmllab.evaluate import evaluate, protocols
-from cdmllab.reproduction.rows import Row, hours
+from cdmllab.reproduction.rows import ReproducibleRow, hours
 from cdmllab.training import Config, datasets, presets
 from cdmllab.training.probe import Probe, StandIn, probe
 
@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
 
     name: str
     about: Set
-    files: tuple[File, ...]
+    files: tuple[RemoteFile, ...]
 
 
 class Timed(NamedTuple):
@@ -56,7 +56,7 @@ class Timed(NamedTuple):
     probe: Probe
 
 
-class Plan(NamedTuple):
+class RowPlan(NamedTuple):
     """The cost; seconds are of this machine."""
 
     config: Config
@@ -75,7 +75,7 @@ class Plan(NamedTuple):
         return self.timed.render_s + self.timed.train_s + self.timed.evaluate_s
 
 
-def wanted(row: Row, sets: Sets) -> tuple[Wanted, ...]:
+def wanted(row: ReproducibleRow, sets: Sets) -> tuple[Wanted, ...]:
     """The sets of a row; of the verification bins those of its own protocols."""
     found = []
     for name in row.sets:
@@ -85,7 +85,7 @@ def wanted(row: Row, sets: Sets) -> tuple[Wanted, ...]:
     return tuple(found)
 
 
-def configure(row: Row, options: Options) -> tuple[Config, tuple[str, ...]]:
+def configure(row: ReproducibleRow, options: Options) -> tuple[Config, tuple[str, ...]]:
     """The preset's config as it can run here, and how it differs from the preset."""
     config = presets.load(row.preset, [f"seed={options.seed}"])
     changes: list[str] = []
@@ -108,7 +108,9 @@ def configure(row: Row, options: Options) -> tuple[Config, tuple[str, ...]]:
     return config, tuple(changes)
 
 
-def make(row: Row, sets: Sets, folder: Path, work: Path, options: Options, kept: Timed | None = None) -> Plan:
+def make(
+    row: ReproducibleRow, sets: Sets, folder: Path, work: Path, options: Options, kept: Timed | None = None
+) -> RowPlan:
     """Work out what a row costs; the probe of the training takes `options.probe_s` seconds and a little more.
 
     Parameters
@@ -151,13 +153,13 @@ def make(row: Row, sets: Sets, folder: Path, work: Path, options: Options, kept:
     parameters = sum(p.numel() for p in net.parameters()) + identities * net.embedding_dim
     rendered = images * net.size * net.size * 3 if in_lab else 0
     disk = fetch + unpack + rendered + 4 * _STATES * parameters
-    return Plan(
+    return RowPlan(
         config, changes, needed, fetch, disk, min(fetching.free_bytes(folder), fetching.free_bytes(work)), images,
         timed, hours(row, images, config.epochs),
     )  # fmt: skip
 
 
-def lines(row: Row, plan: Plan) -> list[str]:
+def lines(row: ReproducibleRow, plan: RowPlan) -> list[str]:
     """The plan as lines of text."""
     told = [
         f"{row.name}, {row.recipe}: {row.title} (preset {row.preset})",
@@ -194,7 +196,7 @@ def lines(row: Row, plan: Plan) -> list[str]:
     return told
 
 
-def _numbers(row: Row) -> str:
+def _numbers(row: ReproducibleRow) -> str:
     return ", ".join(
         f"{name} {value:.2f}" + (f" ± {row.spread[name]:.2f}" if name in row.spread else "")
         for name, value in row.published.items()
@@ -232,7 +234,7 @@ def _starting() -> float:
     return perf_counter() - began
 
 
-def _evaluating(row: Row, config: Config, seen: Probe, size: int, drawn_per_s: float) -> float:
+def _evaluating(row: ReproducibleRow, config: Config, seen: Probe, size: int, drawn_per_s: float) -> float:
     """Seconds for all protocols: images drawn or read, embedded twice, and pairs resampled."""
     total = 0.0
     for name in row.protocols:

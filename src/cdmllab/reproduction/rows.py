@@ -33,7 +33,7 @@ _UNKNOWN = {
 _COPIES = "which copies of the bins the published numbers were measured on is not reported"
 
 
-class Measured(BaseModel):
+class MeasuredCost(BaseModel):
     """Trainings that were timed: of the same network on as many images, see `hours`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,7 +43,7 @@ class Measured(BaseModel):
     note: str
 
 
-class Row(BaseModel):
+class ReproducibleRow(BaseModel):
     """One published training that can be repeated.
 
     Attributes
@@ -72,7 +72,7 @@ class Row(BaseModel):
     sets: tuple[str, ...] = ()
     deviations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    measured: Measured | None = None
+    measured: MeasuredCost | None = None
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class Row(BaseModel):
 
 
 @cache
-def table() -> tuple[Row, ...]:
+def table() -> tuple[ReproducibleRow, ...]:
     """Every row and recipe, the demonstration first; it has a row where the repository's results are there."""
     found = [_demo()] if _recorded() else []
     for row in published.ROWS:
@@ -96,7 +96,7 @@ def names() -> tuple[str, ...]:
     return tuple(dict.fromkeys(row.name for row in table()))
 
 
-def find(name: str, recipe: str | None = None) -> Row:
+def find(name: str, recipe: str | None = None) -> ReproducibleRow:
     """One row; without a recipe its first.
 
     Raises
@@ -116,7 +116,7 @@ def find(name: str, recipe: str | None = None) -> Row:
     return chosen[0]
 
 
-def hours(row: Row, images: int, epochs: int) -> float | None:
+def hours(row: ReproducibleRow, images: int, epochs: int) -> float | None:
     """How long the recorded training would have taken with so many images and epochs; None without a record."""
     if row.measured is None or not _recorded():
         return None
@@ -143,7 +143,7 @@ def _groups(record: str) -> Sequence[Mapping[str, Any]]:
     return groups
 
 
-def _row(row: published.Row, recipe: str, preset: str) -> Row:
+def _row(row: published.Row, recipe: str, preset: str) -> ReproducibleRow:
     data, _, last = preset.split("/")
     deviations = [*_UNKNOWN["public" if recipe == "public" else "document"][:1], _COPIES]
     if row.spread:
@@ -156,7 +156,7 @@ def _row(row: published.Row, recipe: str, preset: str) -> Row:
             "its published numbers on IJB-B and IJB-C are not compared: NIST ended their distribution on "
             "14 March 2023; whoever has them can judge the network with `cdmllab evaluate`"
         )
-    return Row(
+    return ReproducibleRow(
         name=f"{data}/{last}",
         recipe=recipe,
         preset=preset,
@@ -172,20 +172,20 @@ def _row(row: published.Row, recipe: str, preset: str) -> Row:
     )
 
 
-def _measured(row: published.Row) -> Measured | None:
+def _measured(row: published.Row) -> MeasuredCost | None:
     """The trainings at CASIA's size in results/, which are of two of the networks."""
     records = {"r18_lite": "lab_gpu_through", "r50_lite": "lab_gpu_r50"}
     if row.trained_on != "CASIA-WebFace" or row.backbone not in records:
         return None
     loss = "cdml" if row.loss.startswith("CDML") else "arcface"
-    return Measured(
+    return MeasuredCost(
         record=records[row.backbone],
         arm=f"lab/gpu/{row.backbone}_{loss}",
         note="an H100 that two trainings shared, compiled, bfloat16, batches of 512",
     )
 
 
-def _demo() -> Row:
+def _demo() -> ReproducibleRow:
     """A row of our own: what some seeds of a small preset reached when it was recorded."""
     values: dict[str, list[float]] = {}
     for group in _groups("lab_demo"):
@@ -198,7 +198,7 @@ def _demo() -> Row:
     spreads = {
         name: (sum((x - means[name]) ** 2 for x in some) / (len(some) - 1)) ** 0.5 for name, some in values.items()
     }
-    return Row(
+    return ReproducibleRow(
         name=DEMO,
         recipe="lab",
         preset="lab/cpu/demo",

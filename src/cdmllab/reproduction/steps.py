@@ -30,8 +30,8 @@ from cdmllab.evaluate import cached, protocols
 from cdmllab.export import card
 from cdmllab.reproduction import compare, plan
 from cdmllab.reproduction.compare import Compared
-from cdmllab.reproduction.plan import Options, Plan
-from cdmllab.reproduction.rows import Row
+from cdmllab.reproduction.plan import Options, RowPlan
+from cdmllab.reproduction.rows import ReproducibleRow
 from cdmllab.runs import Run
 from cdmllab.sweeps import task
 from cdmllab.training import released
@@ -41,10 +41,10 @@ STATE, COMPARISON, RELEASE, RUNS = "state.json", "comparison.json", "release", "
 Tell = Callable[[str], None]
 
 
-class Done(NamedTuple):
+class Reproduced(NamedTuple):
     """A row that was run."""
 
-    row: Row
+    row: ReproducibleRow
     run: Run
     compared: tuple[Compared, ...]
     verdict: str
@@ -53,10 +53,10 @@ class Done(NamedTuple):
     estimate: Mapping[str, float]  # by step, of the first call
 
 
-class Work:
+class RowWork:
     """The folder of one row, recipe and seed, below the folder of runs."""
 
-    def __init__(self, row: Row, seed: int, within: Path | None = None) -> None:
+    def __init__(self, row: ReproducibleRow, seed: int, within: Path | None = None) -> None:
         preset = Path(row.preset)
         name = preset.stem if preset.suffix else row.preset.replace("/", "-")
         self.row, self.seed = row, seed
@@ -91,7 +91,7 @@ class Work:
             self.keep()
 
 
-def missing_consent(row: Row, work: Work, sets: Sets, folder: Path) -> list[plan.Wanted]:
+def missing_consent(row: ReproducibleRow, work: RowWork, sets: Sets, folder: Path) -> list[plan.Wanted]:
     """The sets whose terms nobody has accepted, and of which something would be fetched."""
     return [
         one
@@ -102,22 +102,22 @@ def missing_consent(row: Row, work: Work, sets: Sets, folder: Path) -> list[plan
     ]
 
 
-def accept(work: Work, names: list[str]) -> None:
+def accept(work: RowWork, names: list[str]) -> None:
     """Note that a person accepts the terms of some sets."""
     work.state["accepted"] = sorted({*work.state["accepted"], *names})
     work.keep()
 
 
 def carry_out(
-    work: Work,
-    made: Plan,
+    work: RowWork,
+    made: RowPlan,
     data: Path,
     tell: Tell,
     *,
     options: Options,
     progress: Progress | None = None,
     patience: Patience = PATIENT,
-) -> Done:
+) -> Reproduced:
     """Fetch, prepare, train, evaluate, compare.
 
     Parameters
@@ -167,11 +167,11 @@ def carry_out(
     write_text(work.folder / COMPARISON, json.dumps(comparison(row, made, compared, said, measures), indent=1) + "\n")
     tell(f"compare: written to {work.folder / COMPARISON}, model card and weights to {work.folder / RELEASE}")
     seconds, estimate = work.state["seconds"], work.state["estimate"]
-    return Done(row, run, compared, said, work.folder, seconds, estimate)
+    return Reproduced(row, run, compared, said, work.folder, seconds, estimate)
 
 
 def comparison(
-    row: Row, made: Plan, compared: tuple[Compared, ...], said: str, measures: Mapping[str, Any]
+    row: ReproducibleRow, made: RowPlan, compared: tuple[Compared, ...], said: str, measures: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What is kept of a comparison: the same training gives the same bytes."""
     return {
@@ -201,7 +201,7 @@ def _unpacked(one: plan.Wanted, data: Path) -> bool:
     )
 
 
-def _room(made: Plan, data: Path) -> None:
+def _room(made: RowPlan, data: Path) -> None:
     if made.disk_bytes > made.free_bytes:
         raise CdmlLabError(
             f"{made.disk_bytes / 1e9:,.1f} GB of disk are needed for {data}, and {made.free_bytes / 1e9:,.1f} GB are "
@@ -209,7 +209,7 @@ def _room(made: Plan, data: Path) -> None:
         )
 
 
-def _prepare(made: Plan, data: Path, tell: Tell) -> None:
+def _prepare(made: RowPlan, data: Path, tell: Tell) -> None:
     for one in made.wanted:
         for file in one.files:
             if unpack(file, data, _indented(tell)):
@@ -222,7 +222,7 @@ def _prepare(made: Plan, data: Path, tell: Tell) -> None:
         tell("prepare: the faces are rendered once, when the training begins")
 
 
-def _train(work: Work, made: Plan, options: Options, tell: Tell) -> Run:
+def _train(work: RowWork, made: RowPlan, options: Options, tell: Tell) -> Run:
     config, within = made.config, work.folder / RUNS
     if options.processes == 1:
         job = task.Task("reproduce", work.row.name, {}, config.seed, config.flat())
@@ -236,7 +236,7 @@ def _train(work: Work, made: Plan, options: Options, tell: Tell) -> Run:
     return done
 
 
-def _torchrun(work: Work, made: Plan, processes: int, within: Path) -> None:
+def _torchrun(work: RowWork, made: RowPlan, processes: int, within: Path) -> None:
     """The training in several processes, which go on with a run that was begun."""
     config = made.config.flat()
     begun = [run for run in Run.list(within) if run.config == config] if within.is_dir() else []
@@ -254,7 +254,7 @@ def _torchrun(work: Work, made: Plan, processes: int, within: Path) -> None:
         )
 
 
-def _evaluate(work: Work, made: Plan, run: Run, tell: Tell) -> dict[str, Mapping[str, Any]]:
+def _evaluate(work: RowWork, made: RowPlan, run: Run, tell: Tell) -> dict[str, Mapping[str, Any]]:
     net, said = weights.load_release(released(run))
     backbone = net.to(made.config.device)
     found = {}
@@ -267,7 +267,7 @@ def _evaluate(work: Work, made: Plan, run: Run, tell: Tell) -> dict[str, Mapping
     return found
 
 
-def _card(work: Work, made: Plan, run: Run, compared: tuple[Compared, ...]) -> None:
+def _card(work: RowWork, made: RowPlan, run: Run, compared: tuple[Compared, ...]) -> None:
     row, training = work.row, [one.about for one in made.wanted if one.about.folder]
     card.write(
         released(run),

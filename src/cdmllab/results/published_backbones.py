@@ -10,7 +10,7 @@ counts by rules of its own: plain multiply-accumulates, and a size that includes
 from typing import Literal, NamedTuple
 
 
-class Row(NamedTuple):
+class PublishedBackbone(NamedTuple):
     """One network as published."""
 
     parameters: int
@@ -22,13 +22,13 @@ class Row(NamedTuple):
 
 
 TABLE = {
-    "r18": Row(24_025_600, "all", 91.65, "all", 2.63, 46.40),
-    "r34": Row(34_139_328, "all", 130.20, "all", 4.48, 74.92),
-    "r50": Row(43_590_848, "all", 166.28, "all", 6.33, 108.02),
-    "r100": Row(65_156_160, "all", 248.55, "all", 12.13, 194.91),
-    "r18_lite": Row(9_222_656, "trained", 35.70, "trained", 0.67, 16.82),
-    "r34_lite": Row(11_754_336, "trained", 44.84, "trained", 1.13, 26.20),
-    "r50_lite": Row(14_120_800, "trained", 53.87, "trained", 1.60, 39.39),
-    "r100_lite": Row(19_521_312, "trained", 74.47, "trained", 3.05, 79.10),
-    "lightweight": Row(5_086_432, "all", 19.43, "buffers", 0.098, 8.71),
+    "r18": PublishedBackbone(24_025_600, "all", 91.65, "all", 2.63, 46.40),
+    "r34": PublishedBackbone(34_139_328, "all", 130.20, "all", 4.48, 74.92),
+    "r50": PublishedBackbone(43_590_848, "all", 166.28, "all", 6.33, 108.02),
+    "r100": PublishedBackbone(65_156_160, "all", 248.55, "all", 12.13, 194.91),
+    "r18_lite": PublishedBackbone(9_222_656, "trained", 35.70, "trained", 0.67, 16.82),
+    "r34_lite": PublishedBackbone(11_754_336, "trained", 44.84, "trained", 1.13, 26.20),
+    "r50_lite": PublishedBackbone(14_120_800, "trained", 53.87, "trained", 1.60, 39.39),
+    "r100_lite": PublishedBackbone(19_521_312, "trained", 74.47, "trained", 3.05, 79.10),
+    "lightweight": PublishedBackbone(5_086_432, "all", 19.43, "buffers", 0.098, 8.71),
 }

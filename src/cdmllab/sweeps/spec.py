@@ -39,13 +39,13 @@ Settings = dict[str, Any]  # keys may be dotted
 Grid = dict[str, tuple[Any, ...]]
 
 
-class Section(BaseModel):
+class SpecSection(BaseModel):
     """Base of the parts of a spec: frozen, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Stage(Section):
+class Stage(SpecSection):
     """Trainings that may run at the same time.
 
     Attributes
@@ -125,7 +125,7 @@ class Stage(Section):
         return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
-class Spec(Section):
+class Spec(SpecSection):
     """A whole sweep.
 
     Attributes

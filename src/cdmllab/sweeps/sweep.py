@@ -23,14 +23,14 @@ from cdmllab.sweeps.expand import Done
 from cdmllab.sweeps.spec import Spec
 from cdmllab.sweeps.task import Outcome, Task
 from cdmllab.training import Config, datasets, earlier, inputs, yaml_header
-from cdmllab.training.config import Data
+from cdmllab.training.config import DataConfig
 
 State = Literal["waiting", "running", "finished", "failed"]
 _STATES = "states.json"
 
 
 @dataclass(frozen=True)
-class Row:
+class TaskState:
     """A line of the table of states."""
 
     task: str
@@ -43,7 +43,7 @@ class Row:
     error: str | None = None
 
 
-_ROWS = TypeAdapter(list[Row], config=ConfigDict(strict=True))
+_ROWS = TypeAdapter(list[TaskState], config=ConfigDict(strict=True))
 
 
 class Sweep:
@@ -61,7 +61,7 @@ class Sweep:
         self._rows = self._read()
         self._today: dict[str, dict[str, Any]] = {}  # fingerprints of data, each made once
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[TaskState]:
         """Every task that is known by now, in order; tasks of later stages are known when their stage begins."""
         return list(self._rows.values())
 
@@ -93,7 +93,7 @@ class Sweep:
             tasks = expand.tasks(self.spec, name, done)
             left = [task for task in tasks if not self._is_done(task)]
             for task in left:
-                self._rows[task.name] = Row(task.name, "waiting")
+                self._rows[task.name] = TaskState(task.name, "waiting")
             tell(f"stage {name}: {len(tasks)} trainings, {len(tasks) - len(left)} of them done")
             self._prepare(left, tell)
             self._work(left, engine, tell)
@@ -110,7 +110,7 @@ class Sweep:
         """Find what data is missing before any work, and render worlds once for all."""
         wanted: list[tuple[str, dict[str, Any]]] = []
         for task in tasks:
-            data = Data.model_validate(task.config["data"])
+            data = DataConfig.model_validate(task.config["data"])
             if (data.name, data.options) not in wanted:
                 wanted.append((data.name, data.options))
         for name, options in wanted:
@@ -126,7 +126,7 @@ class Sweep:
             while queue and len(running) < engine.room:
                 task = queue.pop()
                 attempts = self._rows[task.name].attempts + 1
-                self._set(Row(task.name, "running", attempts))
+                self._set(TaskState(task.name, "running", attempts))
                 running[engine.submit(task)] = task, time.perf_counter()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task, begun = running.pop(future)
@@ -137,17 +137,19 @@ class Sweep:
                 ended = sum(self._rows[task.name].state in ("finished", "failed") for task in left)
                 tell(f"[{ended}/{total}] {line(row)}")
 
-    def _ended(self, task: Task, future: "Future[Outcome]", seconds: float) -> Row:
+    def _ended(self, task: Task, future: "Future[Outcome]", seconds: float) -> TaskState:
         attempts = self._rows[task.name].attempts
         error = future.exception()
         if error is None:
             said = future.result()
-            return Row(task.name, "finished", attempts, round(seconds, 1), said.run, said.evaluations, said.exports)
+            return TaskState(
+                task.name, "finished", attempts, round(seconds, 1), said.run, said.evaluations, said.exports
+            )
         told = f"{type(error).__name__}: {error}".splitlines()[0]
         if isinstance(error, BrokenProcessPool):
             told = f"its process was killed, or the memory did not suffice; if a script runs the sweep, {GUARD}"
         again = engines.died(error) and attempts <= self.spec.retries
-        return Row(task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=told)
+        return TaskState(task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=told)
 
     def _is_done(self, task: Task) -> bool:
         row = self._rows.get(task.name)
@@ -184,12 +186,12 @@ class Sweep:
         folds = {name: of["accuracy"]["per_fold"] for name, of in told.items() if of["accuracy"]}
         return Done(task, str(row.run), {name: measures(of) for name, of in told.items()}, folds)
 
-    def _set(self, row: Row) -> None:
+    def _set(self, row: TaskState) -> None:
         self._rows[row.task] = row
         text = json.dumps([asdict(one) for one in self._rows.values()], indent=1)
         write_text(self.folder / _STATES, text + "\n")
 
-    def _read(self) -> dict[str, Row]:
+    def _read(self) -> dict[str, TaskState]:
         path = self.folder / _STATES
         if not path.is_file():
             return {}
@@ -201,7 +203,7 @@ class Sweep:
         return {row.task: row for row in rows}
 
 
-def evaluated(row: Row) -> dict[str, Any]:
+def evaluated(row: TaskState) -> dict[str, Any]:
     """By protocol, what the evaluations of a finished task say."""
     return {name: read_record(path) for name, path in row.evaluations.items()}
 
@@ -217,7 +219,7 @@ def measures(told: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def line(row: Row) -> str:
+def line(row: TaskState) -> str:
     """A row in a line of text."""
     told = [f"{row.task:44} {row.state}"]
     if row.seconds is not None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cdmllab.heads import Head
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
     """Base of all parts of a config: frozen, strict, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -60,7 +60,7 @@ Protocols = Annotated[tuple[str, ...], AfterValidator(_matching)]
 """Names of protocols, files that are some, and patterns (``lab/*``), which become the names they stand for."""
 
 
-class Named(Section):
+class Named(ConfigSection):
     """A thing chosen by name, with the options that this very thing has as further keys."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
@@ -73,7 +73,7 @@ class Named(Section):
         return dict(self.model_extra or {})
 
 
-class Data(Named):
+class DataConfig(Named):
     """What is trained on, see `cdmllab.training.datasets`, and how it is read.
 
     `per_identity` caps the pictures of each identity an epoch; `workers` are threads that read ahead.
@@ -93,7 +93,7 @@ class Data(Named):
         return self
 
 
-class Backbone(Named):
+class BackboneConfig(Named):
     """The network, see `cdmllab.backbones`; further keys are its options."""
 
     embedding_dim: PositiveInt
@@ -111,7 +111,7 @@ class Backbone(Named):
         return backbones.create(self.name, embedding_dim=self.embedding_dim, **self.options)
 
 
-class Loss(Named):
+class LossConfig(Named):
     """The loss and its scale; further keys are the options of `cdmllab.heads.create` and of the loss itself."""
 
     scale: PositiveFloat = 64.0
@@ -136,7 +136,7 @@ class Loss(Named):
         return heads.create(self.name, scale=self.scale, **size, **{**seeds, **self.options})
 
 
-class Optimiser(Section):
+class OptimiserConfig(ConfigSection):
     """Stochastic gradient descent with momentum, and how its learning rate runs.
 
     `schedule` is ``"multistep"`` (times `gamma` at every one of `milestones`, epochs), ``"polynomial"`` (down to 0 with
@@ -164,7 +164,7 @@ class Optimiser(Section):
         return self
 
 
-class Speed(Section):
+class SpeedConfig(ConfigSection):
     """Ways to compute the same thing faster, see `cdmllab.backbones.Backbone.speed_up`.
 
     Precision ``"auto"`` is `cdmllab.backbones.fast_precision` of the device; the run's record says which it was.
@@ -186,7 +186,7 @@ class Speed(Section):
         return self
 
 
-class Watch(Section):
+class WatchConfig(ConfigSection):
     """What is written while it runs, every so many steps.
 
     Metrics, checkpoints, validation on `protocols`; on a world of the face lab also what is truly hard, see
@@ -212,21 +212,21 @@ class Watch(Section):
         return {name: how for name in self.protocols if (how := all_protocols.missing(name))}
 
 
-class Config(Section):
+class Config(ConfigSection):
     """One training run, complete: the same config gives the same numbers on the same CPU."""
 
     name: str = Field(max_length=100)
     seed: Seed = 0
-    data: Data
-    backbone: Backbone
-    loss: Loss
-    optimiser: Optimiser = Optimiser()
+    data: DataConfig
+    backbone: BackboneConfig
+    loss: LossConfig
+    optimiser: OptimiserConfig = OptimiserConfig()
     epochs: PositiveInt
     batch_size: int = Field(default=128, ge=2, description="of each process")
     accumulate: PositiveInt = 1
     start_from: str | None = Field(default=None, description="a run's folder or a released file: its weights to begin")
-    speed: Speed = Speed()
-    watch: Watch = Watch()
+    speed: SpeedConfig = SpeedConfig()
+    watch: WatchConfig = WatchConfig()
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default=1, ge=1, le=1024)
 

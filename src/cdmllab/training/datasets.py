@@ -21,7 +21,7 @@ from cdmllab.faces import FaceWorld, difficulty, fastest
 from cdmllab.faces.cache import CachedWorld
 
 
-class Kind(NamedTuple):
+class DataSource(NamedTuple):
     """A line of the table."""
 
     about: str
@@ -150,14 +150,14 @@ def _missing_omniglot(part: str = "images_background_small1", **_: Any) -> str:
     return omniglot.missing(part)
 
 
-_TABLE: dict[str, Kind] = {
-    "digits": Kind("scikit-learn's digits", _digits, _there),
-    "lab": Kind("a world of the face lab", _lab, _there, _world),
-    "lfw": Kind("LFW-a, without the people of some folds", _lfw, _missing_lfw),
-    "omniglot": Kind("handwritten characters", _omniglot, _missing_omniglot),
-    "pack": Kind("an InsightFace pack", _pack, _missing),
-    "stored": Kind("a pack, WebDataset shards, Parquet, LMDB or a folder, read as it is", _stored, _missing),
-    "folder": Kind("a folder of identities", _folder, _missing),
+_TABLE: dict[str, DataSource] = {
+    "digits": DataSource("scikit-learn's digits", _digits, _there),
+    "lab": DataSource("a world of the face lab", _lab, _there, _world),
+    "lfw": DataSource("LFW-a, without the people of some folds", _lfw, _missing_lfw),
+    "omniglot": DataSource("handwritten characters", _omniglot, _missing_omniglot),
+    "pack": DataSource("an InsightFace pack", _pack, _missing),
+    "stored": DataSource("a pack, WebDataset shards, Parquet, LMDB or a folder, read as it is", _stored, _missing),
+    "folder": DataSource("a folder of identities", _folder, _missing),
 }
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from cdmllab.backbones import Backbone
-from cdmllab.data.loaders import Batch, Loader
+from cdmllab.data.loaders import ImageBatch, Loader
 from cdmllab.data.sets import TrainingSet
 from cdmllab.errors import reading
 from cdmllab.heads import Head, HeadOutput, momenta, sharded_state_dict
@@ -104,10 +104,10 @@ class Trainer:
             self.config.optimiser, self.step, self.steps_an_epoch, self.config.epochs, self.effective_batch
         )
 
-    def go(self) -> Iterator[tuple[Batch, HeadOutput, Tensor]]:
+    def go(self) -> Iterator[tuple[ImageBatch, HeadOutput, Tensor]]:
         """Train to the end; yields the last batch of every step, what the head said, and the embeddings."""
         while self.step < self.steps:
-            waiting: list[Batch] = []
+            waiting: list[ImageBatch] = []
             start = perf_counter()
             for batch in self.loader:
                 self.clock.waited(perf_counter() - start, len(batch.labels))
@@ -119,7 +119,7 @@ class Trainer:
                         return
                 start = perf_counter()
 
-    def _step(self, batches: list[Batch]) -> tuple[Batch, HeadOutput, Tensor]:
+    def _step(self, batches: list[ImageBatch]) -> tuple[ImageBatch, HeadOutput, Tensor]:
         lr = self.lr()
         for group in self.optimiser.param_groups:
             group["lr"] = lr
@@ -142,7 +142,7 @@ class Trainer:
         self.step += 1
         return batch, out, embeddings
 
-    def _loss(self, batch: Batch, embeddings: Tensor) -> HeadOutput:
+    def _loss(self, batch: ImageBatch, embeddings: Tensor) -> HeadOutput:
         truth = {}
         if self._known_easiness is not None:
             truth["known_easiness"] = self._known_easiness[batch.rows]
@@ -169,7 +169,7 @@ class Trainer:
         nn.utils.clip_grads_with_norm_(parameters, limit, total)
         return float(total)
 
-    def _diverged(self, what: str, batch: Batch, embeddings: Tensor) -> Exception:
+    def _diverged(self, what: str, batch: ImageBatch, embeddings: Tensor) -> Exception:
         return divergence.stop(
             self.run.folder,
             what,

@@ -15,22 +15,22 @@ from torch import Tensor, nn
 
 from cdmllab import heads
 from cdmllab.geometry import unit
-from cdmllab.training.config import Optimiser
+from cdmllab.training.config import OptimiserConfig
 from cdmllab.training.schedule import learning_rate
 
 Floats = NDArray[np.float32]
 
 
-_OPTIMISER = Optimiser(lr=0.1, schedule="cosine")
+_OPTIMISER = OptimiserConfig(lr=0.1, schedule="cosine")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ProjectionRecipe:
     """How a projection is trained."""
 
     epochs: int = 20
     batch_size: int = 256
-    optimiser: Optimiser = _OPTIMISER
+    optimiser: OptimiserConfig = _OPTIMISER
 
 
 class Epoch(NamedTuple):
@@ -62,7 +62,7 @@ def project(
     loss: Mapping[str, Any],
     *,
     seed: int,
-    recipe: Recipe | None = None,
+    recipe: ProjectionRecipe | None = None,
 ) -> Projected:
     """Train a square linear map of unit embeddings; it starts as the identity.
 
@@ -79,7 +79,7 @@ def project(
     ------
     ValueError : shapes that do not fit, or labels with a gap
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or ProjectionRecipe()
     n, d = views[0].shape
     num_identities = int(labels.max()) + 1
     if any(view.shape != (n, d) for view in views) or labels.shape != (n,):

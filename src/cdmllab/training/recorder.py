@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from cdmllab import evaluate
-from cdmllab.data.loaders import Batch
+from cdmllab.data.loaders import ImageBatch
 from cdmllab.errors import optional
 from cdmllab.evaluate.full import glance
 from cdmllab.heads import HeadOutput
@@ -39,7 +39,7 @@ class Recorder:
         self._truth = Truth(trainer.loader.source, trainer.prepare) if self.watch.truth_every else None
         self._started, self._from = perf_counter(), trainer.step
 
-    def step(self, batch: Batch, out: HeadOutput, embeddings: Tensor) -> None:
+    def step(self, batch: ImageBatch, out: HeadOutput, embeddings: Tensor) -> None:
         """Write what is due after a step."""
         at, last = self.trainer.taken, self.trainer.step == self.trainer.steps
         if at % self.watch.log_every == 0 or last or at == 1:
@@ -56,7 +56,7 @@ class Recorder:
         if self._board is not None:
             self._board.close()
 
-    def _metrics(self, batch: Batch, out: HeadOutput, embeddings: Tensor) -> None:
+    def _metrics(self, batch: ImageBatch, out: HeadOutput, embeddings: Tensor) -> None:
         t = self.trainer
         nearest = t.head.nearest(embeddings)  # all ranks together
         values = {

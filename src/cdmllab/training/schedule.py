@@ -2,10 +2,12 @@
 
 import math
 
-from cdmllab.training.config import Optimiser
+from cdmllab.training.config import OptimiserConfig
 
 
-def learning_rate(optimiser: Optimiser, step: int, steps_an_epoch: int, epochs: int, effective_batch: int) -> float:
+def learning_rate(
+    optimiser: OptimiserConfig, step: int, steps_an_epoch: int, epochs: int, effective_batch: int
+) -> float:
     """The rate of one step.
 
     Parameters

@@ -46,7 +46,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Entry(Strict):
+class TensorEntry(Strict):
     """A tensor: its whole shape, and how many rows each rank wrote where they are split."""
 
     dtype: str
@@ -59,7 +59,7 @@ class Index(Strict):
 
     format: Literal["cdmllab-state-1"]
     plain: dict[str, bool | _Number | str | None]
-    tensors: dict[str, Entry]
+    tensors: dict[str, TensorEntry]
 
 
 def parsed(path: Path, model: type[Model]) -> Model:
@@ -100,7 +100,7 @@ def write(folder: Path, state: State) -> None:
         share, rows, here = _share(value, ranks), None, ranks.rank == 0
         if share is not None:
             rows, here = [len(ranks.share(len(value), rank)) for rank in range(ranks.size)], len(share) > 0
-        entries[name] = Entry(dtype=_dtype(value), shape=list(value.shape), rows=rows)
+        entries[name] = TensorEntry(dtype=_dtype(value), shape=list(value.shape), rows=rows)
         if here:
             mine[name] = _local(value).contiguous()
     if mine:

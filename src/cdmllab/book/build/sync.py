@@ -26,7 +26,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Check:
+class SyncReport:
     """What a check saw."""
 
     chapters: int
@@ -44,11 +44,11 @@ class Changes:
     taken: list[str] = field(default_factory=list)
 
 
-def check(layout: Layout) -> Check:
+def check(layout: Layout) -> SyncReport:
     """Compare every notebook with its chapter; nothing is written."""
     chapters, existing = layout.chapters(), _notebook_names(layout)
     found = (_problem(layout, name) for name in sorted({*chapters, *existing}))
-    return Check(len(chapters), len(existing), [problem for problem in found if problem])
+    return SyncReport(len(chapters), len(existing), [problem for problem in found if problem])
 
 
 def sync(layout: Layout, *, take_edits: bool = False) -> Changes:

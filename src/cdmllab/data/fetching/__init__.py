@@ -2,15 +2,15 @@
 
 from cdmllab.data.fetching.files import Fetched, fetch, free_bytes, missing_bytes
 from cdmllab.data.fetching.http import PATIENT, Patience, Progress
-from cdmllab.data.fetching.manifest import File, Mirror, Set, Sets, known
+from cdmllab.data.fetching.manifest import Mirror, RemoteFile, Set, Sets, known
 
 __all__ = [
     "PATIENT",
     "Fetched",
-    "File",
     "Mirror",
     "Patience",
     "Progress",
+    "RemoteFile",
     "Set",
     "Sets",
     "fetch",

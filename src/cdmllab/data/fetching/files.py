@@ -14,7 +14,7 @@ from cdmllab._util.files import read_record, sync, write_text
 from cdmllab.data import sniff
 from cdmllab.data.fetching import homes
 from cdmllab.data.fetching.http import PATIENT, MirrorError, Patience, Progress
-from cdmllab.data.fetching.manifest import File, Mirror
+from cdmllab.data.fetching.manifest import Mirror, RemoteFile
 from cdmllab.errors import CdmlLabError, DataError
 
 SPARE_BYTES = 64 << 20  # that a download leaves on the disk
@@ -30,7 +30,7 @@ class Fetched(NamedTuple):
 
 
 def fetch(
-    file: File,
+    file: RemoteFile,
     folder: Path,
     *,
     page: str = "",
@@ -82,7 +82,7 @@ def fetch(
     raise DataError(f"{target.name} could not be fetched ({tried}).{by_hand}")
 
 
-def missing_bytes(file: File, folder: Path) -> int:
+def missing_bytes(file: RemoteFile, folder: Path) -> int:
     """How many bytes of a file are still to fetch, as far as its size is known."""
     target = folder / file.path
     if target.exists():
@@ -101,7 +101,7 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(place).free
 
 
-def _from(mirror: Mirror, file: File, part: Path, patience: Patience, progress: Progress | None) -> str:
+def _from(mirror: Mirror, file: RemoteFile, part: Path, patience: Patience, progress: Progress | None) -> str:
     """The whole file in `part`, checked; its SHA-256."""
     known = file.sha256 is not None
     for again in (False, True):
@@ -116,7 +116,7 @@ def _from(mirror: Mirror, file: File, part: Path, patience: Patience, progress: 
     raise AssertionError("one of the two rounds returns or raises")
 
 
-def _checked(file: File, path: Path) -> str:
+def _checked(file: RemoteFile, path: Path) -> str:
     """Compare a whole file with what is known of it; one that is another is kept aside."""
     size = path.stat().st_size
     with path.open("rb") as stream:
@@ -139,7 +139,7 @@ def _checked(file: File, path: Path) -> str:
     raise MirrorError(f"{wrong}; kept aside as {aside.name}")
 
 
-def _there(file: File, target: Path) -> Fetched:
+def _there(file: RemoteFile, target: Path) -> Fetched:
     """A file that is there already: by its receipt, or checked now."""
     about = target.stat()
     kept: dict[str, object] = {}
@@ -158,7 +158,7 @@ def _there(file: File, target: Path) -> Fetched:
     return Fetched(target, digest, "", True)
 
 
-def _room(file: File, target: Path, part: Path) -> None:
+def _room(file: RemoteFile, target: Path, part: Path) -> None:
     wanted = file.size - (part.stat().st_size if part.exists() else 0)
     free = free_bytes(target.parent)
     if wanted > 0 and free < wanted + SPARE_BYTES:

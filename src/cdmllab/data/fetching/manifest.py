@@ -55,7 +55,7 @@ class Mirror(_Part):
         return f"Google Drive {self.google_drive}"
 
 
-class File(_Part):
+class RemoteFile(_Part):
     """A file as it is handed out, and where it lies below a data folder.
 
     Attributes
@@ -107,7 +107,7 @@ class Set(_Part):
     history: str
     page: str
     reported: str
-    files: tuple[File, ...] = ()
+    files: tuple[RemoteFile, ...] = ()
     folder: str | None = None
     identities: tuple[int, int] | None = None
     images: tuple[int, int] | None = None

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from cdmllab._util.build_lock import claimed
 from cdmllab.data import archives
-from cdmllab.data.fetching.manifest import File, Set
+from cdmllab.data.fetching.manifest import RemoteFile, Set
 from cdmllab.data.packs import Pack
 from cdmllab.errors import DataError
 
 
-def unpack(file: File, folder: Path, say: Callable[[str], None]) -> bool:
+def unpack(file: RemoteFile, folder: Path, say: Callable[[str], None]) -> bool:
     """Unpack an archive below `folder`; whether there was anything to do. Stopped, it goes on.
 
     Files appear under their final name together: what is half-unpacked is in a hidden folder.
