@@ -17,6 +17,7 @@ from docutils import nodes
 from numpy.typing import ArrayLike
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
@@ -195,8 +196,15 @@ def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: node
     return shown
 
 
+def _configure(app: Sphinx, config: Config) -> None:
+    # Not autodoc_preserve_defaults: it changes the signatures that widgets read.
+    config.autodoc_member_order = "bysource"
+    config.autodoc_typehints_format = "short"
+
+
 def setup(app: Sphinx) -> None:
     app.setup_extension("sphinx.ext.autodoc")
+    app.connect("config-inited", _configure)
     app.setup_extension("sphinx.ext.autosummary")
     app.add_directive("cdml-api", ApiDirective)
     app.connect("autodoc-process-docstring", _process)

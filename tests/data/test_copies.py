@@ -8,6 +8,7 @@ import pytest
 from tests.data.making import jpeg, write_pack
 from typer.testing import CliRunner
 
+from cdmllab._util.files import sha256
 from cdmllab.cli import app
 from cdmllab.data import bins, copies, inspection
 from cdmllab.evaluate import protocols
@@ -24,7 +25,7 @@ def write(path, protocol=4, faces=FACES, same=SAME):
 def test_digest_survives_packing_anew_and_notices_each_change(tmp_path):
     first = copies.of_bin(bins.read(write(tmp_path / "a.bin")))
     again = write(tmp_path / "b.bin", protocol=2)
-    assert copies.file_sha256(again) != copies.file_sha256(tmp_path / "a.bin")
+    assert sha256(again) != sha256(tmp_path / "a.bin")
     assert copies.of_bin(bins.read(again)) == first
     bins.write_npz(tmp_path / "c.npz", bins.read(again))
     assert copies.of_bin(bins.read(tmp_path / "c.npz")) == first
@@ -55,7 +56,7 @@ def test_inspect_names_the_copy_and_warns_of_an_odd_one(tmp_path, monkeypatch):
     path = write(tmp_path / "cfp_fp.bin")
     assert inspection.inspect(path).facts["copy"] == "unknown; it is none of the 3 known copies of cfp_fp"
     own = copies.of_bin(bins.read(path))
-    file = copies.file_sha256(path)
+    file = sha256(path)
     known = (copies.Copy("cfp_fp", "1" * 64, None, own, "that of a test", False),)
     monkeypatch.setattr(copies, "REGISTER", known)
     found = inspection.inspect(path).facts
@@ -80,4 +81,4 @@ def test_protocol_of_a_bin_carries_its_copy(data, named):
     path = write(data / "verification/lfw.bin")
     loaded = protocols.load("lfw" if named else str(path), 8 if named else None)
     assert loaded.copy["content_sha256"] == copies.of_bin(bins.read(path))
-    assert loaded.copy["file_sha256"] == copies.file_sha256(path)
+    assert loaded.copy["file_sha256"] == sha256(path)

@@ -21,7 +21,7 @@ TARBALL = "dlib_resnet/vladmandic-face-api-1.7.15.tgz"
 @pytest.fixture
 def run(data, monkeypatch):
     """The script, as if the extra for ONNX were not installed."""
-    monkeypatch.setattr(convert, "missing", lambda to: "onnxscript")
+    monkeypatch.setitem(convert._NEEDED, "onnx", ("onnx_that_is_nowhere",))
     spec = importlib.util.spec_from_file_location("data_script", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -46,7 +46,7 @@ def test_release_holds_the_packages_weights(run, data, capsys):
     run()
     said = capsys.readouterr().out
     assert "117 tensors, 5,614,592 parameters" in said
-    assert "no ONNX file: it needs onnxscript" in said
+    assert "no ONNX file: this export needs onnx_that_is_nowhere, which is not installed" in said
     net, release = weights.load_release(data / "dlib_resnet/dlib_resnet.safetensors")
     assert release.preprocessing == PREPROCESSING
     assert (release.name, release.options) == ("dlib_resnet", {})

@@ -50,7 +50,7 @@ def run(name: str, *arguments: str) -> None:
 @pytest.fixture(autouse=True)
 def no_onnx(monkeypatch):
     """As if the extra for ONNX were not installed: the export has a test of its own."""
-    monkeypatch.setattr(convert, "missing", lambda to: "onnx")
+    monkeypatch.setitem(convert._NEEDED, "onnx", ("onnx_that_is_nowhere",))
 
 
 @pytest.fixture(autouse=True)

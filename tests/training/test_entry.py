@@ -8,8 +8,9 @@ from cdmllab.data import digits, paths
 from cdmllab.data.pairs import Pairs
 from cdmllab.errors import CdmlLabError
 from cdmllab.evaluate import Protocol, TemplateList
+from cdmllab.heads import MarginHead
 from cdmllab.runs import Run
-from cdmllab.training import Config, embed, entry, load, train
+from cdmllab.training import Config, embed, load, train
 
 
 def config(**changes):
@@ -126,8 +127,8 @@ def test_cuda_without_a_device_is_said_before_anything_is_written(tmp_path, monk
 
 def test_progress_reaches_scheduled_losses(tmp_path, monkeypatch):
     seen = []
-    original = entry.MarginHead.set_progress
-    monkeypatch.setattr(entry.MarginHead, "set_progress", lambda head, p: (seen.append(p), original(head, p))[1])
+    original = MarginHead.set_progress
+    monkeypatch.setattr(MarginHead, "set_progress", lambda head, p: (seen.append(p), original(head, p))[1])
     train(config(), within=tmp_path)
     assert seen[0] == 0.0
     assert 0.4 < seen[len(seen) // 2] < 0.6

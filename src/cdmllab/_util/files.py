@@ -1,5 +1,6 @@
 """Writing files so that a reader never meets half of one, and reading what anybody may have written or damaged."""
 
+import hashlib
 import json
 import os
 import re
@@ -46,6 +47,12 @@ def clear_leftovers(paths: Iterable[Path]) -> None:
     for path in paths:
         if _LEFT.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, read bit by bit."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path | str, text: str) -> None:

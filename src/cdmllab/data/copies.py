@@ -74,12 +74,6 @@ def of_bin(found: bins.Bin) -> str:
     return content((found.picture(k) for k in range(len(found.images))), found.same)
 
 
-def file_sha256(path: Path) -> str:
-    """Of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def find(file_digest: str | None = None, content_digest: str | None = None) -> Copy | None:
     """The known copy with this hash of its file, or this digest of its content."""
     for copy in REGISTER:

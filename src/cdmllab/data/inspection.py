@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab._util.files import read_json, write_text
+from cdmllab._util.files import read_json, sha256, write_text
 from cdmllab.data import bins, copies, orientation, pack_checks, sniff
 from cdmllab.data.decode import decode, stored
 from cdmllab.data.folders import below, listing
@@ -196,13 +196,14 @@ class _Look(NamedTuple):
         """
         if self.quick:
             return None
-        content = copies.ContentDigest()
+        content = None if labels is None else copies.ContentDigest()
         facts, problems, unread = self.found.facts, self.found.problems, self.found.unread
         sizes: dict[tuple[int, ...], int] = {}
         for k in range(count):
             try:
                 pixels = read(k)
-                content.add(pixels)
+                if content is not None:
+                    content.add(pixels)
                 shape = pixels.shape[:2]
                 sizes[shape] = sizes.get(shape, 0) + 1
             except DataError as error:
@@ -220,13 +221,13 @@ class _Look(NamedTuple):
             problems.append(f"property says {expected[1]} x {expected[0]} pixels, there are pictures of other sizes")
         elif one_size and len(sizes) > 1:
             problems.append(f"the pictures have {len(sizes)} different sizes")
-        return None if unread or labels is None else content.finish(labels)
+        return None if unread or content is None or labels is None else content.finish(labels)
 
     def _copy(self, path: Path, digest: str | None) -> None:
         """Which of the known copies it is, and the hashes that say so."""
         if self.quick and path.suffix == ".rec":
             return  # tens of gigabytes to hash
-        file = copies.file_sha256(path)
+        file = sha256(path)
         self.found.facts["file SHA-256"] = file
         if digest is not None:
             self.found.facts["pixels and labels SHA-256"] = digest

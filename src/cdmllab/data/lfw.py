@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab._util.files import read_record
+from cdmllab._util.files import read_record, sha256
 from cdmllab.data import lfw_lists, paths
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import Box, Square, crop, part_of, resize
@@ -208,8 +208,7 @@ def people_left_out(pack: Path | str, *folds: int) -> NDArray[np.int64]:
 def digest(place: Path) -> str:
     """SHA-256 of an archive, or of the names and contents of an unpacked one's images."""
     if place.is_file():
-        with place.open("rb") as archive:
-            return hashlib.file_digest(archive, "sha256").hexdigest()
+        return sha256(place)
     found = hashlib.sha256()
     for file in sorted(_files(place)):
         found.update(f"{file.relative_to(place).as_posix()} {file.stat().st_size}\n".encode())

@@ -20,7 +20,7 @@ import numpy as np
 from cdmllab.data import safepickle
 from cdmllab.data.decode import Colour
 from cdmllab.data.encoded import EncodedSet
-from cdmllab.errors import DataError, MissingError, plain, reader
+from cdmllab.errors import DataError, optional, plain, reader
 
 _MOST = 200_000_000  # images
 _COMMAND = (sys.executable, "-P", "-m", "cdmllab.data.lmdb_sets")
@@ -32,16 +32,15 @@ class LmdbSet(EncodedSet):
 
     Raises
     ------
-    DataError : lmdb is not installed; no environment, or neither of the two layouts; a sample that is missing
+    DataError : no environment, or neither of the two layouts; a sample that is missing
+    MissingPackageError : lmdb is not installed
     """
 
     @reader("a readable LMDB environment")
     def __init__(self, path: Path | str, *, colour: Colour = "RGB", fast: bool = False) -> None:
         path = Path(path)
-        try:
+        with optional("formats", "an LMDB file"):
             import lmdb
-        except ImportError:
-            raise MissingError("LMDB files need lmdb: pip install 'cdmllab[formats]' brings it") from None
         _check(path)
         self._environment = _opened(lmdb, path)
         counted, listed = self._get(b"num-samples"), self._get(b"__keys__")

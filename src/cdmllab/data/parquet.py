@@ -16,7 +16,7 @@ from cdmllab.data import bins
 from cdmllab.data.decode import Colour
 from cdmllab.data.encoded import EncodedSet, numbered
 from cdmllab.data.walk import natural
-from cdmllab.errors import DataError, MissingError, reader
+from cdmllab.errors import DataError, optional, reader
 
 IMAGE, LABEL = ("image", "img", "jpg"), ("label", "identity", "cls", "class", "id")
 FIRST, SECOND = ("image1", "img1", "first"), ("image2", "img2", "second")
@@ -29,7 +29,8 @@ class ParquetSet(EncodedSet):
 
     Raises
     ------
-    DataError : pyarrow is not installed; no files, or columns that are missing; the file is named
+    DataError : no files, or columns that are missing; the file is named
+    MissingPackageError : pyarrow is not installed
     """
 
     @reader("a readable Parquet data set")
@@ -71,7 +72,8 @@ def pairs(path: Path | str) -> bins.Bin:
 
     Raises
     ------
-    DataError : pyarrow is not installed, or columns are missing; the file is named
+    DataError : columns are missing; the file is named
+    MissingPackageError : pyarrow is not installed
     """
     path = Path(path)
     images: list[Any] = []
@@ -101,10 +103,8 @@ def files(path: Path) -> list[Path]:
 
 
 def _library() -> Any:
-    try:
+    with optional("formats", "a Parquet file"):
         from pyarrow import parquet
-    except ImportError:
-        raise MissingError("Parquet files need pyarrow: pip install 'cdmllab[formats]' brings it") from None
     return parquet
 
 

@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cdmllab._util.build_lock import claimed
-from cdmllab._util.files import write_text
+from cdmllab._util.files import sha256, write_text
 from cdmllab._util.processes import print_anything
 from cdmllab.data import archives, fetching, paths
 from cdmllab.errors import CdmlLabError, DataError
@@ -150,8 +150,7 @@ class Job:
         if self.dry_run:
             return
         if digest is None:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256(path)
         if digest != known.sha256:
             raise DataError(f"{path} has SHA-256 {digest}, {known.sha256} is expected: it is not the file handed out")
         self.say(f"checked {path}")

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cdmllab._util.files import sha256
 from cdmllab.data import bins, copies, ijb, paths
 from cdmllab.data.decode import Colour
 from cdmllab.data.pairs import Pairs
@@ -101,7 +102,7 @@ def copy_of(found: bins.Bin, images: NDArray[np.uint8]) -> dict[str, str]:
     ----------
     images : as `found.decoded` gives them
     """
-    file, content = copies.file_sha256(found.path), copies.content(images, found.same)
+    file, content = sha256(found.path), copies.content(images, found.same)
     return {"file_sha256": file, "content_sha256": content, "known": copies.words(found.path, file, content)}
 
 

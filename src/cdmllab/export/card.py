@@ -8,7 +8,7 @@ import yaml
 
 from cdmllab._util.files import replacing, write_text
 from cdmllab.backbones import weights
-from cdmllab.errors import CdmlLabError, cause
+from cdmllab.errors import CdmlLabError, cause, optional
 
 CARD, MODEL = "README.md", "model.safetensors"
 
@@ -99,10 +99,8 @@ def push(folder: Path, repository: str, *, private: bool = True) -> str:
     """
     if not (folder / CARD).is_file() or not (folder / MODEL).is_file():
         raise CdmlLabError(f"{folder} holds no {CARD} and {MODEL}: `cdmllab reproduce` writes both")
-    try:
+    with optional("fetch", "an upload"):
         from huggingface_hub import HfApi
-    except ImportError:
-        raise CdmlLabError("uploading needs huggingface_hub: pip install 'cdmllab[fetch]' brings it") from None
     try:
         hub = HfApi(library_name="cdmllab")
         hub.create_repo(repository, private=private, exist_ok=True)

@@ -212,7 +212,7 @@ class _Pulls:
         """Of logits (b, n) before any change, which may be used up unless they are `shared`."""
         plan = self.plan
         z, above = filtered(z, plan)
-        cosines = changed = slope = None
+        changed = slope = None
         if plan.changes:
             with torch.enable_grad():
                 cosines = (z / plan.scale).detach().requires_grad_()

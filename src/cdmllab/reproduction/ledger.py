@@ -10,18 +10,15 @@ from cdmllab._util.files import write_text
 from cdmllab.reproduction.plan import RowPlan
 from cdmllab.reproduction.steps import COMPARISON, Reproduced
 from cdmllab.runs import Run
-from cdmllab.sweeps.record import plain_config
+from cdmllab.sweeps.record import plain_config, provenance_of
 
 FOLDER = "reproductions"
-_PROVENANCE = ("git_commit", "git_dirty", "citable", "versions", "machine", "processor", "precision", "gpu", "data",
-               "train_seconds", "started")  # fmt: skip
 
 
 def write(done: Reproduced, made: RowPlan, folder: Path | None = None) -> Path:
     """Record a row; the file's path. `folder` is that of the results, default the repository's."""
     run: Run = done.run
     kept: dict[str, Any] = json.loads((done.folder / COMPARISON).read_text(encoding="utf-8"))
-    told = {key: run.record[key] for key in _PROVENANCE if key in run.record}
     record = {
         "command": f"cdmllab reproduce {done.row.name} --recipe {done.row.recipe} --seed {made.config.seed} --record",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -31,7 +28,7 @@ def write(done: Reproduced, made: RowPlan, folder: Path | None = None) -> Path:
         "measures": {c.protocol: {"accuracy": round(c.ours / 100.0, 5)} for c in done.compared},
         "seconds": dict(done.seconds),
         "estimate": dict(done.estimate),
-        **told,
+        **provenance_of(run),
     }
     path = (folder or results.folder()) / FOLDER / f"{done.folder.name}.json"
     path.parent.mkdir(exist_ok=True)

@@ -90,9 +90,14 @@ def write(record: Mapping[str, Any], path: Path) -> None:
     write_text(path, "\n".join([*lines, " ]", "}"]) + "\n")
 
 
+def provenance_of(run: Run) -> dict[str, Any]:
+    """Where a run's numbers come from, as records keep it."""
+    return {key: run.record[key] for key in _PROVENANCE if key in run.record}
+
+
 def _run(done: Done) -> dict[str, Any]:
     run = Run.open(done.run)
-    told = {key: run.record[key] for key in _PROVENANCE if key in run.record}
+    told = provenance_of(run)
     begun = (
         {} if done.task.config["start_from"] is None else {"started_from": Path(done.task.config["start_from"]).name}
     )

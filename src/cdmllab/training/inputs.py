@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdmllab._util.files import sha256
 from cdmllab.data.packs import Pack
 from cdmllab.data.sets import Subset, TrainingSet
 from cdmllab.faces import FaceWorld
@@ -57,8 +58,7 @@ def fingerprint(source: TrainingSet, start_from: Path | None = None) -> dict[str
         digest, hashed = _images(source)
         found |= {_SAMPLE: sample.hexdigest(), _IMAGES: digest, _HASHED: hashed}
     if start_from is not None and start_from.is_file():
-        with start_from.open("rb") as file:
-            found[_START] = hashlib.file_digest(file, "sha256").hexdigest()
+        found[_START] = sha256(start_from)
     return found
 
 

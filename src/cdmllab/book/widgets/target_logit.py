@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from cdmllab import margins
+from cdmllab.analysis.target_curve import target_curve
 from cdmllab.book.widgets.base import Widget, packed
 from cdmllab.margins import Batch, MarginPolicy
 from cdmllab.margins.adaface import AdaFace
@@ -209,17 +210,14 @@ def sampled(name: str) -> dict[str, str]:
     its derivative by the angle, both of shape (361,), see `cdmllab.book.widgets.packed`.
     """
     policy = _create(name, "exact", **_SIZES)
-    ends = torch.tensor([_FLAT, math.pi - _FLAT], dtype=torch.float64)  # the cosine is flat at 0 and pi
-    theta = torch.deg2rad(torch.arange(361, dtype=torch.float64) / 2.0).clamp(*ends.tolist())
-    cosines = torch.cos(theta).requires_grad_()
-    batch = Batch(torch.zeros(361, dtype=torch.int64), cosines, torch.full_like(theta, _MEAN_LENGTH))
-    psi = policy.target(cosines, batch)
-    (slope,) = torch.autograd.grad(psi.sum(), cosines)
+    degrees = torch.arange(361, dtype=torch.float64) / 2.0
+    theta = torch.deg2rad(degrees).clamp(_FLAT, math.pi - _FLAT)  # the cosine is flat at 0 and pi
+    psi, slope = target_curve(policy, torch.cos(theta))
     return {
         "name": name,
         "label": margins.label(name),
         "formula": policy.describe(),
-        "psi": packed(psi.detach()),
+        "psi": packed(psi),
         "slope": packed(-slope * torch.sin(theta)),
     }
 

@@ -1,6 +1,5 @@
 """A file from the first mirror that gives it: locked, resumed, checked, and named only when it is whole."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cdmllab._util.build_lock import claimed
-from cdmllab._util.files import read_record, sync, write_text
+from cdmllab._util.files import read_record, sha256, sync, write_text
 from cdmllab.data import sniff
 from cdmllab.data.fetching import homes
 from cdmllab.data.fetching.http import PATIENT, MirrorError, Patience, Progress
@@ -121,8 +120,7 @@ def _checked(file: RemoteFile, path: Path) -> str:
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(sniff.HEAD_BYTES)
-        stream.seek(0)
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = sha256(path)
     wrong = ""
     if size == 0 or sniff.what(head).startswith(("an HTML page", "nothing but zeros")):
         wrong = f"it gave {sniff.what(head) or 'an empty file'}"
@@ -150,8 +148,7 @@ def _there(file: RemoteFile, target: Path) -> Fetched:
         return Fetched(target, digest, str(kept.get("mirror", "")), True)
     if file.bytes is not None and about.st_size != file.bytes:
         raise DataError(f"{target} has {about.st_size:,} bytes, {file.bytes:,} are expected: move it away")
-    with target.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = sha256(target)
     if file.sha256 is not None and digest != file.sha256:
         raise DataError(f"{target} has SHA-256 {digest}, {file.sha256} is expected: move it away")
     _write_receipt(target, digest, "")
