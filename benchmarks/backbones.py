@@ -2,9 +2,10 @@
 
     cdmllab bench backbones [--rounds N] [--quick] [--models NAME ...] [--batches N ...]
 
-All ways of one network run in one process, one round after the other, and R18 in eager float32 with them: so there is
-a ratio to the network's own eager float32, and one to R18. One thread. ONNX Runtime and OpenVINO read the files that
-`cdmllab export` writes. Each way's embeddings are compared with eager float32 on face-lab pictures.
+All ways of one network run in one process, one round after the other, and R18 in eager float32 with
+them: so there is a ratio to the network's own eager float32, and one to R18. One thread. ONNX
+Runtime and OpenVINO read the files that `cdmllab export` writes. Each way's embeddings are compared
+with eager float32 on face-lab pictures.
 """
 
 import argparse
@@ -37,7 +38,9 @@ WARM_UP_BATCHES = 10
 
 
 def network(name: str, shown: torch.Tensor) -> Backbone:
-    """Random weights, with running means that fit face-lab pictures, so that no number overflows."""
+    """Random weights, with running means that fit face-lab pictures, so that no number
+    overflows.
+    """
     torch.manual_seed(0)
     net = backbones.create(name).train()
     with torch.no_grad():
@@ -47,8 +50,12 @@ def network(name: str, shown: torch.Tensor) -> Backbone:
 
 
 def ways(net: Backbone, name: str, folder: Path, shown: torch.Tensor) -> dict[str, Embed]:
-    """Every way to run one network: a function from pictures [b, 3, 112, 112] to embeddings [b, 512]."""
-    out: dict[str, Embed] = {way: in_torch(name, net, **options) for way, options in TORCH_WAYS.items()}
+    """Every way to run one network: a function from pictures [b, 3, 112, 112] to embeddings [b,
+    512].
+    """
+    out: dict[str, Embed] = {
+        way: in_torch(name, net, **options) for way, options in TORCH_WAYS.items()
+    }
     full, quantised = folder / f"{name}.onnx", folder / f"{name}-int8.onnx"
     onnx_file.write(ExportSource(net, name, {}, preprocessing.standard(3, net.size), {}, ""), full)
     int8.write(full, quantised, shown[:64].numpy())
@@ -73,14 +80,20 @@ def in_torch(name: str, net: Backbone, **options: object) -> Embed:
     return embed
 
 
-def measure(name: str, batches: list[int], rounds: int, yardstick: Embed, shown: torch.Tensor) -> dict[str, object]:
-    torch.compiler.reset()  # compiled forms of the networks before this one count towards dynamo's limit
+def measure(
+    name: str, batches: list[int], rounds: int, yardstick: Embed, shown: torch.Tensor
+) -> dict[str, object]:
+    # compiled forms of the networks before this one count towards dynamo's limit
+    torch.compiler.reset()
     net = network(name, shown)
     row = published_backbones.TABLE[name]
     with TemporaryDirectory() as folder:
         running = ways(net, name, Path(folder), shown)
         # one at a time: a compiled network is compiled anew for another number of pictures
-        few = {way: np.concatenate([embed(x[None].numpy()) for x in shown[:8]]) for way, embed in running.items()}
+        few = {
+            way: np.concatenate([embed(x[None].numpy()) for x in shown[:8]])
+            for way, embed in running.items()
+        }
         agreement = {way: float(cosines(found, few[REFERENCE]).min()) for way, found in few.items()}
         times = {}
         for batch in batches:
@@ -126,12 +139,19 @@ def show(result: dict[str, object]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=7, help="of single pictures; of batches half as many")
     parser.add_argument(
-        "--models", nargs="+", choices=list(published_backbones.TABLE), default=list(published_backbones.TABLE)
+        "--rounds", type=int, default=7, help="of single pictures; of batches half as many"
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=list(published_backbones.TABLE),
+        default=list(published_backbones.TABLE),
     )
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 64])
-    parser.add_argument("--quick", action="store_true", help="two models, one picture, nothing written")
+    parser.add_argument(
+        "--quick", action="store_true", help="two models, one picture, nothing written"
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     models, batches = (QUICK, [1]) if chosen.quick else (chosen.models, chosen.batches)
@@ -144,7 +164,10 @@ def main() -> None:
         show(results[-1])
     whole = models == list(published_backbones.TABLE) and 1 in batches
     if whole:
-        print(f"\nwritten to {write('backbones', {'rounds': chosen.rounds, 'models': results})}", file=sys.stderr)
+        print(
+            f"\nwritten to {write('backbones', {'rounds': chosen.rounds, 'models': results})}",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What the benchmarks share: interleaved timing, peak memory in a fresh process, and the record of a run."""
+"""What the benchmarks share: interleaved timing, peak memory in a fresh process, and the record of
+a run.
+"""
 
 import json
 import os
@@ -26,9 +28,11 @@ Cases = Mapping[str, Callable[[], object]]
 
 
 def interleaved(cases: Cases, rounds: int, warm_up: Cases | None = None) -> dict[str, float]:
-    """Median seconds of each case; one round runs every case once, so that a noisy spell hits all alike.
+    """Median seconds of each case; one round runs every case once, so that a noisy spell hits all
+    alike.
 
-    Before the first, what is in `warm_up` runs once and is not counted: by default the cases themselves.
+    Before the first, what is in `warm_up` runs once and is not counted: by default the cases
+    themselves.
     """
     for case in (warm_up or cases).values():
         case()
@@ -49,13 +53,19 @@ def peak_mib(script: str, *arguments: str) -> float:
     # Every large tensor a mapping of its own, gone when freed: what is measured is what is held.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
     done = subprocess.run(
-        [sys.executable, script, *arguments], check=True, text=True, stdout=subprocess.PIPE, env=environment
+        [sys.executable, script, *arguments],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        env=environment,
     )
     return float(done.stdout.split()[-1])
 
 
 class Peak:
-    """Memory above what was there at the start, in MiB: of the process (Linux), or of the CUDA device."""
+    """Memory above what was there at the start, in MiB: of the process (Linux), or of the CUDA
+    device.
+    """
 
     def __enter__(self) -> "Peak":
         if torch.cuda.is_available():
@@ -67,7 +77,11 @@ class Peak:
         return self
 
     def __exit__(self, *_: object) -> None:
-        now = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else _status_mib("VmHWM")
+        now = (
+            torch.cuda.max_memory_allocated() / 2**20
+            if torch.cuda.is_available()
+            else _status_mib("VmHWM")
+        )
         self.mib = now - self._before
 
 

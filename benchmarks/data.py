@@ -2,10 +2,11 @@
 
     cdmllab bench data [--rounds N] [--quick] [--mxnet PYTHON]
 
-Records are 112 x 112 JPEGs in a pack made for the run: of LFW when it is in a data folder, else synthetic. mxnet's
-own reader takes part when a Python that has it is named; it reads the same file in a process of its own, in the same
-rounds. Everything runs on one core, with one thread. The peer of the pipeline is what most codes do: a data set
-whose ``__getitem__`` decodes with PIL, flips, and normalises one picture, collated by torch's DataLoader.
+Records are 112 x 112 JPEGs in a pack made for the run: of LFW when it is in a data folder, else
+synthetic. mxnet's own reader takes part when a Python that has it is named; it reads the same file
+in a process of its own, in the same rounds. Everything runs on one core, with one thread. The peer
+of the pipeline is what most codes do: a data set whose ``__getitem__`` decodes with PIL, flips, and
+normalises one picture, collated by torch's DataLoader.
 """
 
 import argparse
@@ -56,7 +57,12 @@ def make_pack(folder: Path, pictures: int) -> str:
     else:
         rng, shown = np.random.default_rng(0), "synthetic, 112 x 112"
         coarse = rng.integers(0, 256, (pictures, 14, 14, 3), dtype=np.uint8)
-        faces = np.stack([np.asarray(Image.fromarray(c).resize((112, 112), Image.Resampling.BICUBIC)) for c in coarse])
+        faces = np.stack(
+            [
+                np.asarray(Image.fromarray(c).resize((112, 112), Image.Resampling.BICUBIC))
+                for c in coarse
+            ]
+        )
     with PackWriter(folder) as writer:
         for k in range(pictures):
             writer.add(str(k), f"person {k // 20}", encode_jpeg(faces[k % len(faces)]))
@@ -70,14 +76,21 @@ class PerSample(Dataset[tuple[Tensor, int]]):
     def __init__(self, pack: Pack) -> None:
         self.pack, self.labels = pack, pack.labels.tolist()
         self.transform = v2.Compose(
-            [v2.ToImage(), v2.RandomHorizontalFlip(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
+            [
+                v2.ToImage(),
+                v2.RandomHorizontalFlip(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize([0.5], [0.5]),
+            ]
         )
 
     def __len__(self) -> int:
         return len(self.pack)
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
-        picture: Tensor = self.transform(Image.open(io.BytesIO(self.pack.image(row))).convert("RGB"))
+        picture: Tensor = self.transform(
+            Image.open(io.BytesIO(self.pack.image(row))).convert("RGB")
+        )
         return picture, self.labels[row]
 
 
@@ -117,7 +130,9 @@ class Mxnet:
 
     def __init__(self, python: str, folder: Path) -> None:
         command = [python, "-W", "ignore", "-c", MXNET_READER, str(folder)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def __call__(self) -> None:
         assert self.process.stdin is not None
@@ -136,7 +151,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="few pictures, and no result is kept")
-    parser.add_argument("--mxnet", metavar="PYTHON", help="a Python that has mxnet, to measure its reader beside ours")
+    parser.add_argument(
+        "--mxnet",
+        metavar="PYTHON",
+        help="a Python that has mxnet, to measure its reader beside ours",
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
@@ -154,18 +173,23 @@ def main() -> None:
             "decode: PIL": partial(each, with_pil, jpegs),
             "decode: torchvision.io": partial(each, with_torchvision, jpegs),
             "decode: ours": partial(each, partial(decode, where="benchmark", upright=False), jpegs),
-            "decode: ours, fast": partial(each, partial(decode, where="benchmark", fast=True, upright=False), jpegs),
+            "decode: ours, fast": partial(
+                each, partial(decode, where="benchmark", fast=True, upright=False), jpegs
+            ),
             "pipeline: PIL per sample": partial(
                 theirs, DataLoader(PerSample(pack), BATCH, shuffle=True, drop_last=True)
             ),
             "pipeline: ours": partial(ours, Loader(pack, BATCH, augmentation="flip")),
-            "pipeline: ours, fast": partial(ours, Loader(Pack(folder, fast=True), BATCH, augmentation="flip")),
+            "pipeline: ours, fast": partial(
+                ours, Loader(Pack(folder, fast=True), BATCH, augmentation="flip")
+            ),
             "pipeline: ours, document": partial(ours, Loader(pack, BATCH, augmentation="document")),
             **peers,
         }
         if torch.cuda.is_available():
             cases["decode: nvJPEG, a batch"] = lambda: [
-                decode_batch_cuda(jpegs[k : k + BATCH], "benchmark") for k in range(0, pictures, BATCH)
+                decode_batch_cuda(jpegs[k : k + BATCH], "benchmark")
+                for k in range(0, pictures, BATCH)
             ]
         seconds = interleaved(cases, chosen.rounds)
         for peer in peers.values():
@@ -180,19 +204,25 @@ def main() -> None:
         equal = all(np.array_equal(with_pil(jpeg), decode(jpeg, "")) for jpeg in jpegs[:500])
         ratios = {
             "decoding, ours to PIL": per_second["decode: ours"] / per_second["decode: PIL"],
-            "decoding, torchvision.io to PIL": per_second["decode: torchvision.io"] / per_second["decode: PIL"],
-            "pipeline, ours to PIL per sample": per_second["pipeline: ours"] / per_second["pipeline: PIL per sample"],
+            "decoding, torchvision.io to PIL": per_second["decode: torchvision.io"]
+            / per_second["decode: PIL"],
+            "pipeline, ours to PIL per sample": per_second["pipeline: ours"]
+            / per_second["pipeline: PIL per sample"],
             "pipeline, ours fast to PIL per sample": (
                 per_second["pipeline: ours, fast"] / per_second["pipeline: PIL per sample"]
             ),
         }
         if torch.cuda.is_available():
             nvjpeg = per_second["decode: nvJPEG, a batch"]
-            ratios["decoding, nvJPEG a batch at a time to ours"] = nvjpeg / per_second["decode: ours"]
+            ratios["decoding, nvJPEG a batch at a time to ours"] = (
+                nvjpeg / per_second["decode: ours"]
+            )
         if chosen.mxnet:
             views, mxnet = per_second["records: views, in order"], per_second["mxnet, read_idx"]
             ratios["records, views in order to mxnet"] = views / mxnet
-            ratios["records, views by number to mxnet"] = per_second["records: views, by number"] / mxnet
+            ratios["records, views by number to mxnet"] = (
+                per_second["records: views, by number"] / mxnet
+            )
     for case, value in per_second.items():
         print(f"  {case:32} {value:12,.0f} a second")
     for name, value in ratios.items():

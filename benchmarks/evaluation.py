@@ -1,11 +1,13 @@
-"""Verification and IJB-C's 15.66 million pairs: ours beside what the field runs, as ratios, with equal numbers.
+"""Verification and IJB-C's 15.66 million pairs: ours beside what the field runs, as ratios, with
+equal numbers.
 
     cdmllab bench evaluation [--rounds N] [--quick]
 
-The peers are models of arcface_torch's evaluation. For 6,000 pairs: ten folds of 400 thresholds for the accuracy,
-each counted anew, and ten of 4,000 for a TAR that nothing prints. For IJB-C: the embeddings of 100,000 pairs gathered
-at a time, in float64, then scikit-learn's ROC. All start from float32 embeddings of any length and run on one thread
-in one process; peak memory is measured in a fresh process for each, above embeddings and pairs.
+The peers are models of arcface_torch's evaluation. For 6,000 pairs: ten folds of 400 thresholds for
+the accuracy, each counted anew, and ten of 4,000 for a TAR that nothing prints. For IJB-C: the
+embeddings of 100,000 pairs gathered at a time, in float64, then scikit-learn's ROC. All start from
+float32 embeddings of any length and run on one thread in one process; peak memory is measured in a
+fresh process for each, above embeddings and pairs.
 """
 
 import argparse
@@ -42,7 +44,9 @@ class Data(NamedTuple):
 
 
 def lfw_like() -> Data:
-    """6,000 pairs of 12,000 pictures as they stand in a ``.bin``: every second pair genuine, accuracy about 95 %."""
+    """6,000 pairs of 12,000 pictures as they stand in a ``.bin``: every second pair genuine,
+    accuracy about 95 %.
+    """
     rng = np.random.default_rng(0)
     same = np.arange(PAIRS) // (PAIRS // FOLDS // 2) % 2 == 0
     e = rng.standard_normal((IMAGES, DIM), dtype=np.float32)
@@ -51,7 +55,9 @@ def lfw_like() -> Data:
 
 
 def ijbc_like(share: float) -> Data:
-    """Gallery templates against probes, sorted by gallery template; `share` of IJB-C's pairs, all genuine ones."""
+    """Gallery templates against probes, sorted by gallery template; `share` of IJB-C's pairs, all
+    genuine ones.
+    """
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((GALLERY, DIM), dtype=np.float32)
     subject = np.concatenate([np.arange(GALLERY), np.arange(PROBES) % GALLERY])
@@ -79,7 +85,9 @@ def counts(accepted: Array, truth: Array) -> tuple[float, float, float]:
 
 
 def accuracy_loop(data: Data) -> tuple[float, float]:
-    """A model of its accuracy: for each fold 400 thresholds on the other nine, and 400 on the fold."""
+    """A model of its accuracy: for each fold 400 thresholds on the other nine, and 400 on
+    the fold.
+    """
     e = normalize(data.embeddings.astype(np.float64))
     distance = np.sum(np.square(np.subtract(e[0::2], e[1::2])), 1)
     grid, accuracy = np.arange(0, 4, 0.01), np.zeros(FOLDS)
@@ -93,7 +101,9 @@ def accuracy_loop(data: Data) -> tuple[float, float]:
 
 
 def both_loops(data: Data) -> tuple[float, float]:
-    """A model of all it runs: the same, and the TAR at a FAR of 0.001 from 4,000 thresholds a fold, not printed."""
+    """A model of all it runs: the same, and the TAR at a FAR of 0.001 from 4,000 thresholds a fold,
+    not printed.
+    """
     result = accuracy_loop(data)
     e = normalize(data.embeddings.astype(np.float64))
     distance = np.sum(np.square(np.subtract(e[0::2], e[1::2])), 1)
@@ -122,7 +132,9 @@ def ours_exact(data: Data) -> tuple[float, float]:
 
 
 def gathered(data: Data, batch: int = 100_000) -> Array:
-    """A model of the public IJB scripts: the embeddings of a batch of pairs are gathered and multiplied."""
+    """A model of the public IJB scripts: the embeddings of a batch of pairs are gathered and
+    multiplied.
+    """
     e = normalize(data.embeddings.astype(np.float64))
     scores = np.zeros(len(data.first))
     for start in range(0, len(scores), batch):
@@ -171,7 +183,9 @@ def memory(name: str, case: str, share: float) -> float:
 def measured(name: str, rounds: int, share: float) -> dict[str, Any]:
     """Times, results and peaks of one table; it stops where the numbers are not equal."""
     data = data_of(name, share)
-    cases: dict[str, Callable[[], object]] = {case: partial(run, data) for case, run in CASES[name].items()}
+    cases: dict[str, Callable[[], object]] = {
+        case: partial(run, data) for case, run in CASES[name].items()
+    }
     warm_up = None
     if name == "verification":
         cases["ours, exact rule"] = partial(ours_exact, data)
@@ -187,20 +201,28 @@ def measured(name: str, rounds: int, share: float) -> dict[str, Any]:
     seconds = interleaved({case: partial(keep, case) for case in cases}, rounds, warm_up)
     for case in CASES[name]:
         if results[case] != results["ours"]:
-            raise SystemExit(f"{name}: the numbers differ, {results[case]} ({case}) and {results['ours']} (ours)")
+            raise SystemExit(
+                f"{name}: the numbers differ, {results[case]} ({case}) and {results['ours']} (ours)"
+            )
     rows = [
         {
             "case": case,
             "seconds": round(seconds[case], 4),
             "ours_is_faster": round(seconds[case] / seconds["ours"], 1),
-            "peak_mib": round(peak_mib(__file__, "--memory", name, case, str(share))) if case in CASES[name] else None,
+            "peak_mib": round(peak_mib(__file__, "--memory", name, case, str(share)))
+            if case in CASES[name]
+            else None,
         }
         for case in cases
     ]
     print(f"\n{name}: {len(data.first):,} pairs, d = {DIM}")
     for row in rows:
         peak = f"{row['peak_mib']:8,} MiB" if row["peak_mib"] is not None else ""
-        print(f"  {row['case']:27} {row['seconds']:9.4f} s {row['ours_is_faster']:8.1f} x ours {peak}", flush=True)
+        print(
+            f"  {row['case']:27} {row['seconds']:9.4f} s {row['ours_is_faster']:8.1f} x ours "
+            f"{peak}",
+            flush=True,
+        )
     return {
         "pairs": len(data.first),
         "dim": DIM,
@@ -212,9 +234,13 @@ def measured(name: str, rounds: int, share: float) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=5, help="of the 6,000 pairs; the millions run once")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="of the 6,000 pairs; the millions run once"
+    )
     parser.add_argument("--quick", action="store_true", help="a tenth of IJB-C's pairs")
-    parser.add_argument("--memory", nargs=3, metavar=("NAME", "CASE", "SHARE"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--memory", nargs=3, metavar=("NAME", "CASE", "SHARE"), help=argparse.SUPPRESS
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     with threadpool_limits(1):
@@ -223,7 +249,10 @@ def main() -> None:
             print(memory(name, case, float(share)))
             return
         share = 0.1 if chosen.quick else 1.0
-        tables = {name: measured(name, chosen.rounds if name == "verification" else 1, share) for name in CASES}
+        tables = {
+            name: measured(name, chosen.rounds if name == "verification" else 1, share)
+            for name in CASES
+        }
     if not chosen.quick:
         print(f"\nwritten to {write('evaluation', {'tables': tables})}", file=sys.stderr)
 

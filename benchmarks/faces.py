@@ -2,9 +2,9 @@
 
     cdmllab bench faces [--rounds N] [--casia]
 
-Each size is rendered at the strength of the training mix, so that its props and blurs take part. Processes render
-side by side, one thread each, as `FaceWorld.cached` does. ``--casia`` renders the world of the presets ``lab/gpu/*``,
-of the size of CASIA-WebFace, to where they look for it.
+Each size is rendered at the strength of the training mix, so that its props and blurs take part.
+Processes render side by side, one thread each, as `FaceWorld.cached` does. ``--casia`` renders the
+world of the presets ``lab/gpu/*``, of the size of CASIA-WebFace, to where they look for it.
 """
 
 import argparse
@@ -44,7 +44,10 @@ def measure(pool: ProcessPoolExecutor, workers: int, size: int, rounds: int) -> 
     pictures = SIZES[size] * (16 if DEVICE == "cuda" else 1)
     rates = []
     for round_ in range(rounds + 1):
-        jobs = [pool.submit(portion, size, (round_ * workers + w) * pictures, pictures) for w in range(workers)]
+        jobs = [
+            pool.submit(portion, size, (round_ * workers + w) * pictures, pictures)
+            for w in range(workers)
+        ]
         seconds = max(job.result() for job in jobs)
         if round_:
             rates.append(workers * pictures / seconds)
@@ -58,14 +61,19 @@ def casia() -> dict[str, float]:
     seconds = perf_counter() - start
     assert isinstance(world, CachedWorld)
     if (world.folder / PARAMETERS).stat().st_mtime < began - 1.0:
-        sys.exit(f"{world.folder} held this world already, or a part of it: remove it to time how long it takes")
+        sys.exit(
+            f"{world.folder} held this world already, or a part of it: remove it to time how long "
+            f"it takes"
+        )
     return {"pictures": len(world), "seconds": round(seconds, 1)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--casia", action="store_true", help="also a world of CASIA-WebFace's size, 18.7 GB")
+    parser.add_argument(
+        "--casia", action="store_true", help="also a world of CASIA-WebFace's size, 18.7 GB"
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     cores = 1 if DEVICE == "cuda" else (os.cpu_count() or 1)
@@ -74,8 +82,12 @@ def main() -> None:
         for size in SIZES:
             alone = measure(pool, 1, size, chosen.rounds)
             together = measure(pool, cores, size, chosen.rounds) if cores > 1 else alone
-            rows.append({"size": size, "one_process": round(alone, 1), "all_cores": round(together, 1)})
-            print(f"{size:4} px  {alone:8.0f} pictures/s in one process, {together:8.0f} in {cores}")
+            rows.append(
+                {"size": size, "one_process": round(alone, 1), "all_cores": round(together, 1)}
+            )
+            print(
+                f"{size:4} px  {alone:8.0f} pictures/s in one process, {together:8.0f} in {cores}"
+            )
     values = {"processes": cores, "strength": 0.65, "pictures_per_s": rows}
     if chosen.casia:
         values["casia_shaped_world"] = casia()

@@ -1,10 +1,11 @@
-"""Margin heads, forward and backward: ours beside their peers, as ratios to the three bare matrix products.
+"""Margin heads, forward and backward: ours beside their peers, as ratios to the three bare matrix
+products.
 
     cdmllab bench heads [--rounds N] [--quick]
 
-The limit is what no head can do without: x Wᵀ, G W and Gᵀ x, into memory that is there already. All run in one
-process, one round after the other; memory is measured above inputs and weights, on a CPU in a fresh process for each.
-On a GPU a million identities take part as well.
+The limit is what no head can do without: x Wᵀ, G W and Gᵀ x, into memory that is there already. All
+run in one process, one round after the other; memory is measured above inputs and weights, on a CPU
+in a fresh process for each. On a GPU a million identities take part as well.
 """
 
 import argparse
@@ -22,7 +23,9 @@ from torch import Tensor, nn
 from cdmllab import heads
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-SHAPES = {"casia": (128, 10_575), "ms1mv3": (256, 93_431)} | ({"million": (256, 1_000_000)} if DEVICE == "cuda" else {})
+SHAPES = {"casia": (128, 10_575), "ms1mv3": (256, 93_431)} | (
+    {"million": (256, 1_000_000)} if DEVICE == "cuda" else {}
+)
 
 
 class _Ours(nn.Module):
@@ -44,7 +47,9 @@ class _Ours(nn.Module):
 class _Library(nn.Module):
     def __init__(self, identities: int) -> None:
         super().__init__()
-        self.loss = ArcFaceLoss(identities, DIM, margin=torch.rad2deg(torch.tensor(MARGIN_RAD)).item(), scale=SCALE)
+        self.loss = ArcFaceLoss(
+            identities, DIM, margin=torch.rad2deg(torch.tensor(MARGIN_RAD)).item(), scale=SCALE
+        )
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         loss: Tensor = self.loss(x, labels)
@@ -55,9 +60,13 @@ MAKERS: dict[str, Callable[[int], nn.Module]] = {
     "ours, buffer": lambda c: _Ours("arcface", c, backend="blocked", keep_logits=True),
     "ours, recomputing": lambda c: _Ours("arcface", c, backend="blocked"),
     "ours, bf16 products": lambda c: _Ours("arcface", c, backend="blocked", products="bfloat16"),
-    "ours, buffer, compiled": lambda c: _Ours("arcface", c, backend="blocked", keep_logits=True, compiled=True),
+    "ours, buffer, compiled": lambda c: _Ours(
+        "arcface", c, backend="blocked", keep_logits=True, compiled=True
+    ),
     "ours, CDML": lambda c: _Ours("cdml", c, backend="blocked", keep_logits=True),
-    "ours, CDML gap": lambda c: _Ours("cdml", c, backend="blocked", keep_logits=True, easiness="gap"),
+    "ours, CDML gap": lambda c: _Ours(
+        "cdml", c, backend="blocked", keep_logits=True, easiness="gap"
+    ),
     "ours, dense": lambda c: _Ours("arcface", c),
     "pytorch-metric-learning": _Library,
     "textbook": Textbook,
@@ -75,7 +84,9 @@ def inputs(shape: str) -> tuple[Tensor, Tensor]:
 def step(module: nn.Module, x: Tensor, y: Tensor) -> None:
     module(x.detach().requires_grad_(), y).backward()
     for parameter in module.parameters():
-        parameter.grad = None  # ten heads of a million identities fit side by side, their gradients do not
+        parameter.grad = (
+            None  # ten heads of a million identities fit side by side, their gradients do not
+        )
 
 
 def limit(shape: str) -> Callable[[], None]:
@@ -118,7 +129,9 @@ def memory(shape: str, name: str) -> float:
 
 
 def apart(shape: str, name: str) -> float:
-    """On a GPU the same; on a CPU in a process of its own, since there the memory is the process's."""
+    """On a GPU the same; on a CPU in a process of its own, since there the memory is the
+    process's.
+    """
     return memory(shape, name) if DEVICE == "cuda" else peak_mib(__file__, "--memory", shape, name)
 
 
@@ -141,7 +154,9 @@ def main() -> None:
             torch.manual_seed(1)
             cases[name] = partial(step, made(name, c), x, y)
         seconds = interleaved(cases, chosen.rounds)
-        with ThreadPoolExecutor(1 if DEVICE == "cuda" else 2) as pool:  # only the times have to be taken alone
+        with ThreadPoolExecutor(
+            1 if DEVICE == "cuda" else 2
+        ) as pool:  # only the times have to be taken alone
             peaks = dict(zip(MAKERS, pool.map(partial(apart, shape), MAKERS), strict=True))
         rows = [
             {
@@ -165,7 +180,10 @@ def main() -> None:
               f"centre gradient {table[shape]['centre_gradient_mib']} MiB, "
               f"bf16 gradient error {table[shape]['bf16_gradient_error']:.1e}")  # fmt: skip
         for row in rows:
-            print(f"  {row['head']:26} {row['ratio_to_limit']:6.2f} x limit {row['peak_mib']:8.1f} MiB")
+            print(
+                f"  {row['head']:26} {row['ratio_to_limit']:6.2f} x limit {row['peak_mib']:8.1f} "
+                f"MiB"
+            )
     if not chosen.quick:
         print(f"\nwritten to {write('heads', {'shapes': table})}", file=sys.stderr)
 

@@ -1,10 +1,12 @@
-"""The sharded head on two ranks, forward and backward, as ratios to the blocked head on one of them.
+"""The sharded head on two ranks, forward and backward, as ratios to the blocked head on one of
+them.
 
     cdmllab bench heads_sharded [--rounds N] [--quick]
 
-Both see the same batch: the ranks of the sharded head have half of it each, and half of the class centres. All run in
-one pair of processes, one round after the other; while the first rank runs the blocked head, the second waits. On
-CUDA each rank has a device of its own; where there are fewer devices, the ranks are two CPU processes.
+Both see the same batch: the ranks of the sharded head have half of it each, and half of the class
+centres. All run in one pair of processes, one round after the other; while the first rank runs the
+blocked head, the second waits. On CUDA each rank has a device of its own; where there are fewer
+devices, the ranks are two CPU processes.
 """
 
 import argparse
@@ -73,7 +75,9 @@ def work(rank: int, folder: Path, shape: str, rounds: int) -> None:
         timeout=timedelta(minutes=10),
     )
     if rounds:
-        with contextlib.redirect_stderr(io.StringIO() if rank else sys.stderr):  # one rank tells how far they are
+        with contextlib.redirect_stderr(
+            io.StringIO() if rank else sys.stderr
+        ):  # one rank tells how far they are
             found = interleaved({name: case(name, shape, rank, device) for name in CASES}, rounds)
     else:
         found = {name: _peak_mib(case(name, shape, rank, device)) for name in CASES}
@@ -102,17 +106,28 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     # Every large tensor a mapping of its own, gone when freed: what is measured is what is held.
-    os.environ |= {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    os.environ |= {
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_MMAP_THRESHOLD_": "65536",
+        "MALLOC_TRIM_THRESHOLD_": "0",
+    }
     if torch.cuda.device_count() < RANKS:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     table = {}
     with tempfile.TemporaryDirectory() as folder:
         for shape in list(SHAPES)[: 1 if chosen.quick else None]:
             b, c = SHAPES[shape]
-            memory, seconds = measured(Path(folder), shape, 0), measured(Path(folder), shape, chosen.rounds)
+            memory, seconds = (
+                measured(Path(folder), shape, 0),
+                measured(Path(folder), shape, chosen.rounds),
+            )
             blocked = seconds[BLOCKED]
             rows = [
-                {"head": name, "ratio_to_blocked": round(took / blocked, 3), "peak_mib": round(memory[name], 1)}
+                {
+                    "head": name,
+                    "ratio_to_blocked": round(took / blocked, 3),
+                    "peak_mib": round(memory[name], 1),
+                }
                 for name, took in seconds.items()
             ]
             table[shape] = {
@@ -127,7 +142,10 @@ def main() -> None:
             print(f"\n{b} x {c:,}, d = {DIM}, {RANKS} ranks; blocked head {1e3 * blocked:.1f} ms, "
                   f"centre gradient {table[shape]['centre_gradient_mib']} MiB")  # fmt: skip
             for row in rows:
-                print(f"  {row['head']:28} {row['ratio_to_blocked']:6.2f} x blocked {row['peak_mib']:8.1f} MiB a rank")
+                print(
+                    f"  {row['head']:28} {row['ratio_to_blocked']:6.2f} x blocked "
+                    f"{row['peak_mib']:8.1f} MiB a rank"
+                )
     if not chosen.quick:
         print(f"\nwritten to {write('heads_sharded', {'shapes': table})}", file=sys.stderr)
 

@@ -3,8 +3,9 @@
     cdmllab bench lab [--seeds N]
 
 Trains the preset lab/cpu/arcface for each seed (or finds the runs), judges them, and writes
-``results/lab/protocols.json``; with seed 0 also the released network ``results/models/lab_small.safetensors`` and its
-responses to every nuisance, which the package keeps as ``src/cdmllab/faces/responses.json``.
+``results/lab/protocols.json``; with seed 0 also the released network
+``results/models/lab_small.safetensors`` and its responses to every nuisance, which the package
+keeps as ``src/cdmllab/faces/responses.json``.
 """
 
 import argparse
@@ -33,7 +34,9 @@ def judge(embeddings: NDArray[np.float64], protocol: evaluate.Protocol) -> float
     if protocol.templates is None:
         return float(evaluate.verify(embeddings, protocol.pairs).accuracy.mean)
     pooled = templates.pool(embeddings, *protocol.templates)
-    pairs = protocol.pairs._replace(first=pooled.rows(protocol.pairs.first), second=pooled.rows(protocol.pairs.second))
+    pairs = protocol.pairs._replace(
+        first=pooled.rows(protocol.pairs.first), second=pooled.rows(protocol.pairs.second)
+    )
     scores = evaluate.scores(pooled.embeddings, pairs)
     return float(verification.tar_at_far(scores, pairs.same, 1e-3))
 
@@ -57,14 +60,23 @@ def main() -> None:
     trained = []
     for seed in range(chosen.seeds):
         trained.append(
-            training.train(presets.load(PRESET, [f"seed={seed}"]), tell=lambda line: print(line, file=sys.stderr))
+            training.train(
+                presets.load(PRESET, [f"seed={seed}"]),
+                tell=lambda line: print(line, file=sys.stderr),
+            )
         )
     rows: list[dict[str, Any]] = []
     for name in [n for n in evaluate.protocols.names() if n.startswith("lab/")]:
         protocol = evaluate.protocols.load(name, SIZE)
         found = []
         for one in trained:
-            e = evaluate.embed(one.backbone, protocol.images, flip=True, prepare=prepare(one.backbone)).double().numpy()
+            e = (
+                evaluate.embed(
+                    one.backbone, protocol.images, flip=True, prepare=prepare(one.backbone)
+                )
+                .double()
+                .numpy()
+            )
             found.append(round(judge(e, protocol), 5))
         rows.append(
             {
@@ -82,7 +94,12 @@ def main() -> None:
         "size": SIZE,
         **runs.provenance(),
     }
-    record = {**source, "runs": [one.run.folder.name for one in trained], "flip": True, "rows": rows}
+    record = {
+        **source,
+        "runs": [one.run.folder.name for one in trained],
+        "flip": True,
+        "rows": rows,
+    }
     write_text(ROOT / "results/lab/protocols.json", json.dumps(record, indent=1) + "\n")
 
     first = trained[0]
@@ -93,12 +110,20 @@ def main() -> None:
 
     @torch.no_grad()
     def embed(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        out: NDArray[np.float32] = first.backbone(feed(torch.from_numpy(pictures).permute(0, 3, 1, 2))).numpy()
+        out: NDArray[np.float32] = first.backbone(
+            feed(torch.from_numpy(pictures).permute(0, 3, 1, 2))
+        ).numpy()
         return out
 
     responses = difficulty.measure(embed, size=SIZE, people=400)
     lost = {name: [round(v, 5) for v in values.tolist()] for name, values in responses.lost.items()}
-    told = {**source, "network": model.name, "people": 400, "strengths": difficulty.STRENGTHS, "lost": lost}
+    told = {
+        **source,
+        "network": model.name,
+        "people": 400,
+        "strengths": difficulty.STRENGTHS,
+        "lost": lost,
+    }
     write_text(ROOT / "src/cdmllab/faces/responses.json", json.dumps(told, indent=1) + "\n")
 
 

@@ -1,4 +1,5 @@
-"""What networks that have learnt nothing reach on the lab's protocols: the floor of chapter 12's trap.
+"""What networks that have learnt nothing reach on the lab's protocols: the floor of chapter 12's
+trap.
 
     cdmllab bench lab_untrained [--seeds N]
 

@@ -1,9 +1,10 @@
-"""What needs no margin loss on LFW-a: raw pixels, whitened principal components, an untrained network.
+"""What needs no margin loss on LFW-a: raw pixels, whitened principal components, an untrained
+network.
 
     cdmllab bench lfw_baselines
 
-All ten folds of View 2, in the two halves of the sweep results/sweeps/lfw.yaml: what is fitted is fitted on people whom
-no pair of the half that judges shows. Writes ``results/lfw/baselines.json``.
+All ten folds of View 2, in the two halves of the sweep results/sweeps/lfw.yaml: what is fitted is
+fitted on people whom no pair of the half that judges shows. Writes ``results/lfw/baselines.json``.
 """
 
 import json
@@ -27,7 +28,9 @@ Floats = NDArray[np.float64]
 
 
 def rows(pictures: NDArray[np.uint8]) -> Floats:
-    """Pictures [n, h, w, 1] as rows of length h w, each with mean 0 and spread 1: light does not count."""
+    """Pictures [n, h, w, 1] as rows of length h w, each with mean 0 and spread 1: light does not
+    count.
+    """
     x = pictures.reshape(len(pictures), -1).astype(np.float64)
     x -= x.mean(axis=1, keepdims=True)
     found: Floats = x / x.std(axis=1, keepdims=True).clip(1e-6)
@@ -39,13 +42,17 @@ def embeddings(protocol: protocols.Protocol, folds: tuple[int, ...]) -> dict[str
     shown = protocol.images.read(np.arange(len(protocol.images)))  # type: ignore[union-attr]
     faces = lfw.pictures(size=(SIZE, SIZE))
     others = lfw.training_part(faces, lfw.pairs(faces), *folds)
-    fitted = PCA(COMPONENTS, whiten=True, random_state=SEED).fit(rows(others.read(np.arange(len(others)))))
+    fitted = PCA(COMPONENTS, whiten=True, random_state=SEED).fit(
+        rows(others.read(np.arange(len(others))))
+    )
     torch.manual_seed(SEED)
     untrained = backbones.create("small", embedding_dim=128, size=SIZE, channels=1)
     return {
         "raw pixels": rows(shown),
         f"principal components, {COMPONENTS}, whitened": fitted.transform(rows(shown)),
-        "untrained network": evaluate.embed(untrained, protocol.images, prepare=prepare(untrained)).double().numpy(),
+        "untrained network": evaluate.embed(untrained, protocol.images, prepare=prepare(untrained))
+        .double()
+        .numpy(),
     }
 
 
@@ -60,12 +67,23 @@ def main() -> None:
             found.setdefault(baseline, []).extend(float(a) for a in judged.accuracy.per_fold)
             aucs.setdefault(baseline, []).append(judged.auc)
     table = [
-        {"baseline": name, "accuracy": float(np.mean(per_fold)), "per_fold": per_fold, "auc_of_halves": aucs[name]}
+        {
+            "baseline": name,
+            "accuracy": float(np.mean(per_fold)),
+            "per_fold": per_fold,
+            "auc_of_halves": aucs[name],
+        }
         for name, per_fold in found.items()
     ]
     for row in table:
         print(f"{row['baseline']:40} {100 * row['accuracy']:.2f} %")  # type: ignore[operator]
-    record = {"command": "cdmllab bench lfw_baselines", "size": SIZE, "seed": SEED, **runs.provenance(), "rows": table}
+    record = {
+        "command": "cdmllab bench lfw_baselines",
+        "size": SIZE,
+        "seed": SEED,
+        **runs.provenance(),
+        "rows": table,
+    }
     write_text(ROOT / "results/lfw/baselines.json", json.dumps(record, indent=1) + "\n")
 
 

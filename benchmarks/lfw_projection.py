@@ -1,4 +1,5 @@
-"""Margins on strong features of real faces: a linear map of a public network's embeddings, trained with every arm.
+"""Margins on strong features of real faces: a linear map of a public network's embeddings, trained
+with every arm.
 
     cdmllab bench lfw_projection --stage screen
     cdmllab bench lfw_projection --stage compare --scale 16
@@ -89,7 +90,9 @@ class Data:
     def __init__(self) -> None:
         path = paths.find(RELEASE)
         if path is None:
-            raise DataError(f"{RELEASE} is not there: `python data_scripts/dlib_resnet.py` makes it")
+            raise DataError(
+                f"{RELEASE} is not there: `python data_scripts/dlib_resnet.py` makes it"
+            )
         net, said = weights.load_release(path)
         self.found = features.of_lfw(net, said.preprocessing, batch_size=BATCH)
         self.pairs = lfw.pairs(self.found)
@@ -100,13 +103,17 @@ class Data:
         self.every = [self.all_pairs(half) for half in range(len(HALVES))]
 
     def training(self, half: int) -> tuple[tuple[NDArray[np.float32], ...], NDArray[np.int64]]:
-        """Both views and the labels of those whom this half does not test, and who are there twice or more."""
+        """Both views and the labels of those whom this half does not test, and who are there twice
+        or more.
+        """
         rows = ~self.tested[half] & (np.bincount(self.found.labels)[self.found.labels] > 1)
         labels = np.unique(self.found.labels[rows], return_inverse=True)[1].astype(np.int64)
         return (self.found.plain[rows], self.found.mirrored[rows]), labels
 
     def all_pairs(self, half: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """The images that a half tests, and which of all pairs of them show one person, as `triu_indices` has them."""
+        """The images that a half tests, and which of all pairs of them show one person, as
+        `triu_indices` has them.
+        """
         rows = np.flatnonzero(self.tested[half])
         who = self.found.labels[rows]
         return rows, (who[:, None] == who[None, :])[np.triu_indices(len(rows), 1)]
@@ -122,11 +129,16 @@ def tar_at(scores: NDArray[np.float32], same: NDArray[np.bool_]) -> dict[float, 
 
 
 def judged(data: Data, embeddings: list[NDArray[np.float32]]) -> dict[str, float]:
-    """Accuracy and AUC of View 2's folds, and TAR over all pairs of the tested images: means of both halves.
+    """Accuracy and AUC of View 2's folds, and TAR over all pairs of the tested images: means of
+    both halves.
 
     Each half has a map of its own, so that thresholds are chosen within a half.
     """
-    found: dict[str, list[float]] = {"accuracy": [], "auc": [], **{f"tar@{far:g}": [] for far in FARS}}
+    found: dict[str, list[float]] = {
+        "accuracy": [],
+        "auc": [],
+        **{f"tar@{far:g}": [] for far in FARS},
+    }
     for half, e in enumerate(embeddings):
         own = np.isin(data.pairs.fold, HALVES[half])
         same, fold = data.pairs.same[own], data.pairs.fold[own]
@@ -146,17 +158,29 @@ def one(data: Data, loss: dict[str, Any], seed: int) -> dict[str, Any]:
     both = data.found.flip_sum
     for half in range(len(HALVES)):
         views, labels = data.training(half)
-        done = project(views, labels, {**loss, "backend": "blocked"}, seed=seed)  # as dense, and faster
+        done = project(
+            views, labels, {**loss, "backend": "blocked"}, seed=seed
+        )  # as dense, and faster
         embeddings.append(done.of(both))
         courses.append(np.array(done.epochs))
     keys = ("loss", "margin_rad", "margin_easy_rad", "margin_hard_rad", "easy_share")
     course = np.mean(courses, axis=0)
-    margin = {key: [round(v, 5) if np.isfinite(v) else None for v in course[:, k]] for k, key in enumerate(keys)}
+    margin = {
+        key: [round(v, 5) if np.isfinite(v) else None for v in course[:, k]]
+        for k, key in enumerate(keys)
+    }
     measures = {key: round(value, 6) for key, value in judged(data, embeddings).items()}
-    return {"seed": seed, "measures": measures, "course": margin, "seconds": round(perf_counter() - start, 2)}
+    return {
+        "seed": seed,
+        "measures": measures,
+        "course": margin,
+        "seconds": round(perf_counter() - start, 2),
+    }
 
 
-def work(data: Data, arms: dict[str, dict[str, Any]], seeds: range, journal: Path) -> dict[str, list[dict[str, Any]]]:
+def work(
+    data: Data, arms: dict[str, dict[str, Any]], seeds: range, journal: Path
+) -> dict[str, list[dict[str, Any]]]:
     """All arms, seed by seed; what the journal holds is not done again."""
     found: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
     for arm, loss, run in _kept(journal):
@@ -171,7 +195,8 @@ def work(data: Data, arms: dict[str, dict[str, Any]], seeds: range, journal: Pat
             found[arm].append(run)
             m = run["measures"]
             print(
-                f"seed {seed}  {arm:22} {100 * m['accuracy']:.2f} %  TAR {m['tar@0.001']:.4f}  {run['seconds']:.1f} s",
+                f"seed {seed}  {arm:22} {100 * m['accuracy']:.2f} %  TAR {m['tar@0.001']:.4f}  "
+                f"{run['seconds']:.1f} s",
                 flush=True,
             )
     return {arm: sorted(rows, key=lambda run: run["seed"]) for arm, rows in found.items()}
@@ -188,17 +213,28 @@ def main() -> None:
     parser.add_argument("--stage", choices=["screen", "compare"], default="screen")
     parser.add_argument("--scale", type=float, default=16.0)
     parser.add_argument("--gradient", choices=["exact", "straight_through"], default="exact")
-    parser.add_argument("--dose", type=float, default=MARGIN, help="mean margin that cdml_document realised, radians")
+    parser.add_argument(
+        "--dose",
+        type=float,
+        default=MARGIN,
+        help="mean margin that cdml_document realised, radians",
+    )
     parser.add_argument("--seeds", type=int, help="fewer than the plan says, to try it out")
     given = parser.parse_args()
     torch.set_num_threads(1)
     provenance = runs.provenance()
     data = Data()
-    arms = screening() if given.stage == "screen" else comparison(given.scale, given.gradient, given.dose)
+    arms = (
+        screening()
+        if given.stage == "screen"
+        else comparison(given.scale, given.gradient, given.dose)
+    )
     seeds = SCREEN_SEEDS if given.stage == "screen" else COMPARE_SEEDS
     if given.seeds:
         seeds = seeds[: given.seeds]
-    journal = runs.root() / "lfw_projection" / f"{given.stage}-{str(provenance['git_commit'])[:12]}.jsonl"
+    journal = (
+        runs.root() / "lfw_projection" / f"{given.stage}-{str(provenance['git_commit'])[:12]}.jsonl"
+    )
     journal.parent.mkdir(parents=True, exist_ok=True)
     untrained = judged(data, [data.found.flip_sum] * len(HALVES))
     print("untrained", untrained, flush=True)

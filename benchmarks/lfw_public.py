@@ -34,7 +34,8 @@ CROPS = {
 PUBLISHED = {
     "accuracy": 0.993833,
     "std_over_folds": 0.00272732,
-    "note": "dlib's own detector and alignment, colour, the mean over 100 jittered copies of each image; 0.9913 "
+    "note": "dlib's own detector and alignment, colour, the mean over 100 jittered copies of each "
+    "image; 0.9913 "
     "without copies",
     "sources": [
         "https://github.com/davisking/dlib-models",
@@ -49,15 +50,26 @@ def at_published_threshold(found: features.Features) -> dict[str, Any]:
     listed = lfw.pairs(found)
     distance = np.linalg.norm(found.plain[listed.first] - found.plain[listed.second], axis=1)
     said = calibration.decide(-distance.astype(np.float64), listed.same, -0.6)
-    return {"far": said.far.value, "tar": said.tar.value, "accuracy": float(((distance < 0.6) == listed.same).mean())}
+    return {
+        "far": said.far.value,
+        "tar": said.tar.value,
+        "accuracy": float(((distance < 0.6) == listed.same).mean()),
+    }
 
 
-def worst(done: Evaluation, files: Sequence[str], pairs: tuple[NDArray[np.int64], NDArray[np.int64]]) -> dict[str, Any]:
+def worst(
+    done: Evaluation, files: Sequence[str], pairs: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> dict[str, Any]:
     """The pairs furthest on the wrong side, by their place in View 2's list and their files."""
     found = error_rates.worst(done.scores, done.same, WORST)
     return {
         kind: [
-            {"pair": k, "first": files[pairs[0][k]], "second": files[pairs[1][k]], "cosine": float(done.scores[k])}
+            {
+                "pair": k,
+                "first": files[pairs[0][k]],
+                "second": files[pairs[1][k]],
+                "cosine": float(done.scores[k]),
+            }
             for k in rows.tolist()
         ]
         for kind, rows in found._asdict().items()
@@ -72,13 +84,25 @@ def other_crops(net: Backbone, given: dict[str, Any], own: Evaluation) -> Iterat
         done = own
         if crop is not None:
             shown = protocols.load(PROTOCOL, SIZE, square=square)
-            e = embed(net, shown.images, BATCH, flip=True, prepare=lambda x, used=used: preprocessing.apply(x, used))
+            e = embed(
+                net,
+                shown.images,
+                BATCH,
+                flip=True,
+                prepare=lambda x, used=used: preprocessing.apply(x, used),
+            )
             done = evaluate(e.numpy(), shown, flip=True, replicates=0)
         m = done.measures
         tar = next(at["value"] for at in m["tar_at_far"] if at["far"] == 1e-3)
-        row = {"crop": name, "square_112": list(square), "lfwa_pixels": list(lfw.box(square)),
-               "accuracy": m["accuracy"]["value"], "std_over_folds": m["accuracy"]["std_over_folds"],
-               "auc": m["auc"]["value"], "tar_at_far_1e-3": tar}  # fmt: skip
+        row = {
+            "crop": name,
+            "square_112": list(square),
+            "lfwa_pixels": list(lfw.box(square)),
+            "accuracy": m["accuracy"]["value"],
+            "std_over_folds": m["accuracy"]["std_over_folds"],
+            "auc": m["auc"]["value"],
+            "tar_at_far_1e-3": tar,
+        }
         print(f"{name:34} {100 * row['accuracy']:.2f} %, AUC {row['auc']:.4f}", flush=True)
         yield row
 
@@ -105,7 +129,11 @@ def main() -> None:
     }
     record = {
         "command": "cdmllab bench lfw_public",
-        "network": {"backbone": said.name, "release": path.name, "weights_sha256": found.network_sha256},
+        "network": {
+            "backbone": said.name,
+            "release": path.name,
+            "weights_sha256": found.network_sha256,
+        },
         "images_sha256": found.images_sha256,
         "preprocessing": used,
         **runs.provenance(),

@@ -22,7 +22,9 @@ class Textbook(nn.Module):
 
 
 class StraightThroughDense(Textbook):
-    """A model of arcface_torch's path on one device: margin under no_grad, written into the logits in place."""
+    """A model of arcface_torch's path on one device: margin under no_grad, written into the logits
+    in place.
+    """
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         logits = F.linear(F.normalize(x), F.normalize(self.weight)).clamp(-1, 1)

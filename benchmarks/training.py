@@ -1,10 +1,12 @@
-"""One training step, forward to optimiser: ours in several modes beside eager float32 and a model of arcface_torch's.
+"""One training step, forward to optimiser: ours in several modes beside eager float32 and a model
+of arcface_torch's.
 
     cdmllab bench training [--rounds N] [--batch N] [--models NAME ...]
 
-Pictures are random and already in memory: what is measured is network, head and optimiser, at 10,575 identities. The
-peer computes as arcface_torch does: the trunk under float16 autocast (bfloat16 on a CPU, which has no fast float16),
-pictures plane by plane, a dense head with the margin in place, gradients clipped at 5. On a CPU one thread.
+Pictures are random and already in memory: what is measured is network, head and optimiser, at
+10,575 identities. The peer computes as arcface_torch does: the trunk under float16 autocast
+(bfloat16 on a CPU, which has no fast float16), pictures plane by plane, a dense head with the
+margin in place, gradients clipped at 5. On a CPU one thread.
 """
 
 import argparse
@@ -39,8 +41,11 @@ class Ours:
 
     def __init__(self, name: str, **speed: object) -> None:
         torch.manual_seed(0)
-        self.backbone = backbones.create(name).to(DEVICE).train().speed_up(**speed)  # type: ignore[arg-type]
-        self.head = heads.create("arcface", embedding_dim=DIM, num_identities=IDENTITIES, backend="blocked")
+        # type: ignore[arg-type]
+        self.backbone = backbones.create(name).to(DEVICE).train().speed_up(**speed)
+        self.head = heads.create(
+            "arcface", embedding_dim=DIM, num_identities=IDENTITIES, backend="blocked"
+        )
         self.head.to(DEVICE).train()
         parameters = [*self.backbone.parameters(), *self.head.parameters()]
         self.optimiser = torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, weight_decay=5e-4)
@@ -52,12 +57,16 @@ class Ours:
 
 
 class Peer:
-    """A model of arcface_torch's step: half precision, plane by plane, dense head, scaler and clipping."""
+    """A model of arcface_torch's step: half precision, plane by plane, dense head, scaler and
+    clipping.
+    """
 
     def __init__(self, name: str) -> None:
         torch.manual_seed(0)
         half = "float16" if DEVICE == "cuda" else "bfloat16"
-        self.backbone: nn.Module = backbones.create(name).to(DEVICE).train().speed_up(precision=half)
+        self.backbone: nn.Module = (
+            backbones.create(name).to(DEVICE).train().speed_up(precision=half)
+        )
         self.head = StraightThroughDense(IDENTITIES).to(DEVICE).train()
         parameters = [*self.backbone.parameters(), *self.head.parameters()]
         self.optimiser = torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, weight_decay=5e-4)
@@ -77,10 +86,14 @@ def measure(name: str, batch: int, rounds: int) -> dict[str, object]:
     generator = torch.Generator().manual_seed(0)
     pictures = torch.randn(batch, 3, SIZE, SIZE, generator=generator).to(DEVICE)
     labels = torch.randint(IDENTITIES, (batch,), generator=generator).to(DEVICE)
-    steps: dict[str, Callable[[Tensor, Tensor], None]] = {way: Ours(name, **speed) for way, speed in WAYS.items()}
+    steps: dict[str, Callable[[Tensor, Tensor], None]] = {
+        way: Ours(name, **speed) for way, speed in WAYS.items()
+    }
     steps[PEER] = Peer(name)
     print(f"{name}, batch {batch}", file=sys.stderr)
-    seconds = interleaved({way: partial(step, pictures, labels) for way, step in steps.items()}, rounds)
+    seconds = interleaved(
+        {way: partial(step, pictures, labels) for way, step in steps.items()}, rounds
+    )
     return {
         "backbone": name,
         "gmacs": complexity.cost(backbones.create(name)).gmacs,
@@ -107,9 +120,12 @@ def main() -> None:
     torch.set_num_threads(1)
     results = [measure(name, chosen.batch, chosen.rounds) for name in chosen.models]
     for result in results:
-        print(f"\n{result['backbone']}, batch {result['batch']}, {IDENTITIES:,} identities, {DEVICE}")
+        print(
+            f"\n{result['backbone']}, batch {result['batch']}, {IDENTITIES:,} identities, {DEVICE}"
+        )
         for way in result["ways"]:  # type: ignore[attr-defined]
-            print(f"  {way['way']:30} {way['images_per_s']:9.2f} images/s  {way['ratio_to_eager']:6.2f} x eager"
+            print(f"  {way['way']:30} {way['images_per_s']:9.2f} images/s  "
+                  f"{way['ratio_to_eager']:6.2f} x eager"
                   f"  {way['ratio_to_arcface_torch']:6.2f} x arcface_torch")  # fmt: skip
     if (chosen.models, chosen.batch) == (names, batch):
         values = {"rounds": chosen.rounds, "identities": IDENTITIES, "models": results}

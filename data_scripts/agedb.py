@@ -2,8 +2,9 @@
 
     python data_scripts/agedb.py [--to FOLDER] [--dry-run]
 
-Wants ``agedb/04_FINAL_protocol_30_years.mat`` and ``agedb/03_Protocol_Images``: ask for the password and unpack
-AgeDB.zip by hand. With ``agedb/landmarks.txt`` (lines ``name.jpg x1 y1 ... x5 y5``) the faces are aligned.
+Wants ``agedb/04_FINAL_protocol_30_years.mat`` and ``agedb/03_Protocol_Images``: ask for the
+password and unpack AgeDB.zip by hand. With ``agedb/landmarks.txt`` (lines
+``name.jpg x1 y1 ... x5 y5``) the faces are aligned.
 """
 
 from cdmllab.data import build_steps, pair_lists, script_job

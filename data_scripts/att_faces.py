@@ -2,8 +2,8 @@
 
     python data_scripts/att_faces.py [--dry-run]
 
-Wants ``att_faces`` with one folder a person (s1 .. s40) of PGM pictures, or ``att_faces.zip``. The originals have
-92 x 112 pixels; smaller copies are told.
+Wants ``att_faces`` with one folder a person (s1 .. s40) of PGM pictures, or ``att_faces.zip``. The
+originals have 92 x 112 pixels; smaller copies are told.
 """
 
 from cdmllab.data import att_faces, script_job
@@ -18,7 +18,10 @@ def make(job: script_job.Job) -> None:
         return
     size = att_faces.stored_size()
     if size != ORIGINAL:
-        job.say(f"a reduced copy: {size[1]} x {size[0]} pixels, the originals have {ORIGINAL[1]} x {ORIGINAL[0]}")
+        job.say(
+            f"a reduced copy: {size[1]} x {size[0]} pixels, the originals have {ORIGINAL[1]} x "
+            f"{ORIGINAL[0]}"
+        )
     job.verify("att_faces", _count)
 
 

@@ -2,8 +2,9 @@
 
     python data_scripts/calfw.py [--to FOLDER] [--dry-run]
 
-Wants ``calfw/pairs_CALFW.txt`` and ``calfw/images``, or ``calfw/calfw.zip``; rar archives are unpacked by hand. With
-``calfw/CA_landmarks`` (one file a picture, as handed out) or ``calfw/landmarks.txt`` the faces are aligned.
+Wants ``calfw/pairs_CALFW.txt`` and ``calfw/images``, or ``calfw/calfw.zip``; rar archives are
+unpacked by hand. With ``calfw/CA_landmarks`` (one file a picture, as handed out) or
+``calfw/landmarks.txt`` the faces are aligned.
 """
 
 from cdmllab.data import build_steps, script_job

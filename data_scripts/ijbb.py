@@ -2,8 +2,8 @@
 
     python data_scripts/ijbb.py [--dry-run]
 
-Wants ``ijbb/meta/ijbb_face_tid_mid.txt``, ``ijbb_template_pair_label.txt``, ``ijbb_name_5pts_score.txt`` and
-``ijbb/loose_crop``, as InsightFace's evaluation has them.
+Wants ``ijbb/meta/ijbb_face_tid_mid.txt``, ``ijbb_template_pair_label.txt``,
+``ijbb_name_5pts_score.txt`` and ``ijbb/loose_crop``, as InsightFace's evaluation has them.
 """
 
 from cdmllab.data import build_steps, script_job

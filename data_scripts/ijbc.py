@@ -2,8 +2,8 @@
 
     python data_scripts/ijbc.py [--dry-run]
 
-Wants ``ijbc/meta/ijbc_face_tid_mid.txt``, ``ijbc_template_pair_label.txt``, ``ijbc_name_5pts_score.txt`` and
-``ijbc/loose_crop``, as InsightFace's evaluation has them.
+Wants ``ijbc/meta/ijbc_face_tid_mid.txt``, ``ijbc_template_pair_label.txt``,
+``ijbc_name_5pts_score.txt`` and ``ijbc/loose_crop``, as InsightFace's evaluation has them.
 """
 
 from cdmllab.data import build_steps, script_job

@@ -2,8 +2,8 @@
 
     python data_scripts/omniglot.py [--to FOLDER] [--dry-run]
 
-Takes every part that is there, as ``omniglot-py/images_background.zip`` and its like or unpacked; with none there it
-downloads the two large ones.
+Takes every part that is there, as ``omniglot-py/images_background.zip`` and its like or unpacked;
+with none there it downloads the two large ones.
 """
 
 from pathlib import Path
@@ -19,7 +19,9 @@ def make(job: script_job.Job) -> None:
         if job.dry_run:
             return
     if not (found := _found(job)):
-        raise DataError(f"the download left none of {', '.join(omniglot.PARTS)} in {job.out / 'omniglot-py'}")
+        raise DataError(
+            f"the download left none of {', '.join(omniglot.PARTS)} in {job.out / 'omniglot-py'}"
+        )
     for part, place in found.items():
         if (stored := job.have(f"omniglot-py/{part}.zip")) is not None:
             job.check(stored)
@@ -28,7 +30,11 @@ def make(job: script_job.Job) -> None:
 
 def _found(job: script_job.Job) -> dict[str, Path]:
     """The parts that are there, below the folder that is written to or in the data folders."""
-    return {part: place for part in omniglot.PARTS if (place := job.have(*omniglot.places(part))) is not None}
+    return {
+        part: place
+        for part in omniglot.PARTS
+        if (place := job.have(*omniglot.places(part))) is not None
+    }
 
 
 def _count(part: str, place: Path) -> dict[str, int]:

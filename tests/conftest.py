@@ -1,7 +1,8 @@
 """What every test starts from: one thread, and random numbers that its own name decides.
 
-On a busy machine two torch threads wait for each other far longer than they compute. A test that draws from a global
-generator gets the same numbers whatever ran before it, in this process or in another worker's.
+On a busy machine two torch threads wait for each other far longer than they compute. A test that
+draws from a global generator gets the same numbers whatever ran before it, in this process or in
+another worker's.
 """
 
 import os
@@ -18,8 +19,12 @@ from cdmllab.data import paths
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
-# A shell's background jobs, and what they start, ignore Ctrl-C; those of nohup the end of the terminal too.
-for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+# A shell's background jobs, and what they start, ignore Ctrl-C; those of nohup the end of the
+# terminal too.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
 settings.register_profile("same", deadline=None, derandomize=True)  # a busy machine is not a fault

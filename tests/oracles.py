@@ -1,4 +1,6 @@
-"""Slow, obvious versions of what the package does fast: written from the equations, one number at a time."""
+"""Slow, obvious versions of what the package does fast: written from the equations, one number at a
+time.
+"""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +14,9 @@ def cosine(a: Vector, b: Vector) -> float:
     return dot / (math.sqrt(sum(x * x for x in a)) * math.sqrt(sum(y * y for y in b)))
 
 
-def combined(c: float, m1: float = 1.0, m2: float = 0.0, m3: float = 0.0, beyond_pi: str = "linear") -> float:
+def combined(
+    c: float, m1: float = 1.0, m2: float = 0.0, m3: float = 0.0, beyond_pi: str = "linear"
+) -> float:
     """cos(m1 theta + m2) - m3 with the three rules past pi, through the arc cosine."""
     theta = math.acos(max(-1.0, min(1.0, c)))
     total = m1 * theta + m2
@@ -25,14 +29,22 @@ def combined(c: float, m1: float = 1.0, m2: float = 0.0, m3: float = 0.0, beyond
 
 
 def loss_of(
-    name: str, embeddings: Sequence[Vector], labels: Sequence[int], centres: Sequence[Sequence[Vector]], scale: float
+    name: str,
+    embeddings: Sequence[Vector],
+    labels: Sequence[int],
+    centres: Sequence[Sequence[Vector]],
+    scale: float,
 ) -> list[float]:
-    """Sample losses of the first training batch of a loss at its defaults; `centres` has K vectors an identity."""
+    """Sample losses of the first training batch of a loss at its defaults; `centres` has K vectors
+    an identity.
+    """
     n = len(embeddings)
     cosines = [[max(cosine(x, w) for w in group) for group in centres] for x in embeddings]
     own = [row[y] for row, y in zip(cosines, labels, strict=True)]
     lengths = [math.sqrt(sum(v * v for v in x)) for x in embeddings]
-    others = [[c for j, c in enumerate(row) if j != y] for row, y in zip(cosines, labels, strict=True)]
+    others = [
+        [c for j, c in enumerate(row) if j != y] for row, y in zip(cosines, labels, strict=True)
+    ]
 
     def arc(c: float, m: float) -> float:
         return combined(c, m2=m)
@@ -69,9 +81,15 @@ def loss_of(
         ]
     elif name == "mv_softmax":
         target = [c - 0.35 for c in own]
-        negatives = [[1.2 * c + 0.2 if c > y else c for c in row] for y, row in zip(target, others, strict=True)]
+        negatives = [
+            [1.2 * c + 0.2 if c > y else c for c in row]
+            for y, row in zip(target, others, strict=True)
+        ]
     elif name == "npcface":
-        hard = [[c > math.cos(math.acos(y) + 0.5) for c in row] for y, row in zip(own, others, strict=True)]
+        hard = [
+            [c > math.cos(math.acos(y) + 0.5) for c in row]
+            for y, row in zip(own, others, strict=True)
+        ]
         for i, (y, row) in enumerate(zip(own, others, strict=True)):
             chosen = [c for c, h in zip(row, hard[i], strict=True) if h]
             target[i] = arc(y, 0.4 + 0.2 * (sum(chosen) / len(chosen) if chosen else 0.0))
@@ -81,7 +99,9 @@ def loss_of(
         ]
     elif name == "magface":
         clipped = [min(max(a, 10.0), 110.0) for a in lengths]
-        target = [arc(c, 0.45 + 0.35 * (a - 10.0) / 100.0) for c, a in zip(own, clipped, strict=True)]
+        target = [
+            arc(c, 0.45 + 0.35 * (a - 10.0) / 100.0) for c, a in zip(own, clipped, strict=True)
+        ]
         extra = [35.0 * (1.0 / a + a / 110.0**2) for a in clipped]
     elif name == "adaface":
         mean = sum(lengths) / n
@@ -103,7 +123,9 @@ def loss_of(
     return losses
 
 
-def fold_accuracy(scores: Sequence[float], same: Sequence[bool], fold: Sequence[int]) -> list[list[float]]:
+def fold_accuracy(
+    scores: Sequence[float], same: Sequence[bool], fold: Sequence[int]
+) -> list[list[float]]:
     """Accuracies of each fold, one for every threshold that is best on the others."""
     values = sorted(set(scores))
     edges = [

@@ -13,7 +13,10 @@ PATHS = sorted(set(re.findall(r"`((?:\w+/)+\w*(?:\.\w+)?)`|`(\w+_scripts|benchma
 
 
 def in_the_tree(path: str) -> Path:
-    return next((base / path for base in (ROOT, ROOT / "src/cdmllab") if (base / path).exists()), ROOT / path)
+    return next(
+        (base / path for base in (ROOT, ROOT / "src/cdmllab") if (base / path).exists()),
+        ROOT / path,
+    )
 
 
 @pytest.mark.parametrize(("file", "name"), NAMES)
@@ -31,6 +34,8 @@ def test_path_of_the_page_exists(path):
 def test_rooms_of_the_page_are_the_folders_and_modules_of_the_package():
     drawn = PAGE.split("```")[1]
     package = ROOT / "src/cdmllab"
-    rooms = {path.parent.name for path in package.glob("*/__init__.py")} | {path.stem for path in package.glob("*.py")}
+    rooms = {path.parent.name for path in package.glob("*/__init__.py")} | {
+        path.stem for path in package.glob("*.py")
+    }
     columns = {word for line in drawn.splitlines() for word in re.split(r"\s{2,}", line.strip())}
     assert rooms - {"__init__", "__main__"} <= {word.split(" ")[0] for word in columns}

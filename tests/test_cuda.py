@@ -1,4 +1,6 @@
-"""On a CUDA device: what the CPU computes, computed there too, and a training that runs in every mode."""
+"""On a CUDA device: what the CPU computes, computed there too, and a training that runs in every
+mode.
+"""
 
 import numpy as np
 import pytest
@@ -19,7 +21,13 @@ TOY = {
     "name": "toy",
     "data": WORLD,
     "backbone": {"name": "small", "embedding_dim": 64, "size": 48},
-    "loss": {"name": "cdml", "scale": 16.0, "margin_rad": 0.3, "match_mean": True, "backend": "blocked"},
+    "loss": {
+        "name": "cdml",
+        "scale": 16.0,
+        "margin_rad": 0.3,
+        "match_mean": True,
+        "backend": "blocked",
+    },
     "optimiser": {"lr": 0.1},
     "epochs": 6,
     "batch_size": 64,
@@ -48,7 +56,9 @@ def outcome(name, device, dtype, **options):
 @pytest.mark.parametrize("name", margins.names())
 def test_heads_agree_with_the_cpu(name, options):
     for want, got in zip(
-        outcome(name, "cpu", torch.float64), outcome(name, "cuda", torch.float32, **options), strict=True
+        outcome(name, "cpu", torch.float64),
+        outcome(name, "cuda", torch.float32, **options),
+        strict=True,
     ):
         torch.testing.assert_close(got, want, rtol=2e-3, atol=2e-4 * float(want.abs().max()))
 
@@ -56,14 +66,18 @@ def test_heads_agree_with_the_cpu(name, options):
 @pytest.mark.parametrize("name", ["small", "r18_lite", "r50_lite"])
 def test_networks_agree_with_the_cpu(name):
     torch.manual_seed(0)
-    network = backbones.create(name).train()  # untrained, only the statistics of the batch keep it within bounds
+    network = backbones.create(
+        name
+    ).train()  # untrained, only the statistics of the batch keep it within bounds
     x = torch.randn(16, 3, network.size, network.size)
     torch.backends.cudnn.allow_tf32 = False
     want = network(x).detach()
     exact = network.cuda()(x.cuda()).detach().cpu()
     torch.backends.cudnn.allow_tf32 = True
     torch.testing.assert_close(exact, want, rtol=1e-2, atol=1e-2)
-    quick = network.speed_up(precision="bfloat16", channels_last=True)(x.cuda()).detach().float().cpu()
+    quick = (
+        network.speed_up(precision="bfloat16", channels_last=True)(x.cuda()).detach().float().cpu()
+    )
     assert torch.cosine_similarity(quick, want).min() > 0.99
 
 

@@ -12,22 +12,48 @@ import cdmllab
 
 SOURCE = Path(cdmllab.__file__).parent
 FIRST = (
-    "backbones.create", "data.bins.read", "data.loaders.Loader", "data.pairs.sample", "evaluate.evaluate",
-    "evaluate.verify", "faces.FaceWorld", "heads.create", "margins.create", "margins.register",
-    "metrics.verification.auc", "metrics.calibration.threshold_at_far", "training.train",
-)  # fmt: skip
+    "backbones.create",
+    "data.bins.read",
+    "data.loaders.Loader",
+    "data.pairs.sample",
+    "evaluate.evaluate",
+    "evaluate.verify",
+    "faces.FaceWorld",
+    "heads.create",
+    "margins.create",
+    "margins.register",
+    "metrics.verification.auc",
+    "metrics.calibration.threshold_at_far",
+    "training.train",
+)
 
 
 def test_examples_are_true(tmp_path):
     """In a process of their own: one registers a loss, and others write files."""
-    files = sorted(str(path) for path in SOURCE.rglob("*.py") if ">>>" in path.read_text(encoding="utf-8"))
+    files = sorted(
+        str(path) for path in SOURCE.rglob("*.py") if ">>>" in path.read_text(encoding="utf-8")
+    )
     options = ["--doctest-modules", "--doctest-continue-on-failure", "--import-mode=importlib"]
     options += ["-o", "doctest_optionflags=ELLIPSIS", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "pytest", "-c", os.devnull, "--rootdir", str(tmp_path),
-         *options, *files],
-        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "pytest",
+            "-c",
+            os.devnull,
+            "--rootdir",
+            str(tmp_path),
+            *options,
+            *files,
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= len(FIRST)
 
@@ -36,5 +62,9 @@ def test_examples_are_true(tmp_path):
 def test_what_is_met_first_has_an_example(name):
     found = cdmllab
     for part in name.split("."):
-        found = getattr(found, part) if hasattr(found, part) else __import__(f"{found.__name__}.{part}", fromlist=["x"])
+        found = (
+            getattr(found, part)
+            if hasattr(found, part)
+            else __import__(f"{found.__name__}.{part}", fromlist=["x"])
+        )
     assert ">>>" in found.__doc__

@@ -40,7 +40,10 @@ def test_lock_holds_no_address():
 
 
 def test_lock_satisfies_the_project(project, locked):
-    wanted = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    wanted = [
+        *project["dependencies"],
+        *chain.from_iterable(project["optional-dependencies"].values()),
+    ]
     assert len(wanted) > 20
     for requirement in map(Requirement, wanted):
         if requirement.name == project["name"]:  # an extra that includes others

@@ -18,7 +18,9 @@ def test_missing_package_names_its_extra():
         optional("plots", "a figure"),
     ):
         import no_such_package.part  # noqa: F401
-    assert str(caught.value) == ('a figure needs no_such_package, which is not installed: pip install "cdmllab[plots]"')
+    assert str(caught.value) == (
+        'a figure needs no_such_package, which is not installed: pip install "cdmllab[plots]"'
+    )
     assert caught.value.name == "no_such_package"
     assert isinstance(caught.value, CdmlLabError)
     assert isinstance(caught.value, ImportError)

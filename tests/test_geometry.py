@@ -24,7 +24,9 @@ def test_unit_of_zero_is_zero_with_zero_gradient(dtype):
 
 def test_unit_survives_large_half_precision_vectors():
     x = torch.full((1, 512), 3e4, dtype=torch.float16)
-    torch.testing.assert_close(geometry.unit(x).float().norm(dim=1), torch.ones(1), atol=1e-2, rtol=0)
+    torch.testing.assert_close(
+        geometry.unit(x).float().norm(dim=1), torch.ones(1), atol=1e-2, rtol=0
+    )
 
 
 def test_unit_takes_small_half_precision_vectors_for_what_they_are():

@@ -42,7 +42,10 @@ def test_apply_leaves_the_pictures_as_they_were():
         ({"std": 0.0}, "std must be positive"),
         ({"std": "x"}, "std must be one number or 3"),
         ({"size": 1.5}, "size must be a number of pixels"),
-        ({"gamma": 1}, "has the keys channels, mean, std, size, and perhaps crop, got .*size, gamma"),
+        (
+            {"gamma": 1},
+            "has the keys channels, mean, std, size, and perhaps crop, got .*size, gamma",
+        ),
     ],
 )
 def test_nonsense_is_refused(change, said):
@@ -60,16 +63,24 @@ def test_public_checkpoints_preprocessings_are_their_formulas():
     x = torch.randint(256, (2, 3, 112, 112), dtype=torch.uint8)
     usual = (x.double() / 255 - 0.5).div(0.5).float()
     torch.testing.assert_close(preprocessing.apply(x, INSIGHTFACE), usual, atol=1e-6, rtol=0)
-    torch.testing.assert_close(preprocessing.apply(x, preprocessing.ADAFACE), usual.flip(1), atol=1e-6, rtol=0)
-    torch.testing.assert_close(preprocessing.apply(x, preprocessing.MAGFACE), x.flip(1) / 255, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        preprocessing.apply(x, preprocessing.ADAFACE), usual.flip(1), atol=1e-6, rtol=0
+    )
+    torch.testing.assert_close(
+        preprocessing.apply(x, preprocessing.MAGFACE), x.flip(1) / 255, atol=1e-6, rtol=0
+    )
 
 
 def test_another_preprocessing_is_told_with_what_differs():
     preprocessing.require(INSIGHTFACE, {**INSIGHTFACE, "mean": 0.5}, "the config")
-    with pytest.raises(ValueError, match=r"the config has another preprocessing .*: channels BGR instead of RGB"):
+    with pytest.raises(
+        ValueError, match=r"the config has another preprocessing .*: channels BGR instead of RGB"
+    ):
         preprocessing.require(INSIGHTFACE, preprocessing.ADAFACE, "the config")
 
 
 def test_pictures_of_another_kind_are_refused():
-    with pytest.raises(ValueError, match=r"uint8 of shape \(b, 1 or 3, 112, 112\), got torch.float32"):
+    with pytest.raises(
+        ValueError, match=r"uint8 of shape \(b, 1 or 3, 112, 112\), got torch.float32"
+    ):
         preprocessing.apply(torch.zeros(1, 3, 112, 112), INSIGHTFACE)

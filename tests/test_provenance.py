@@ -45,7 +45,9 @@ NOTHING = ("unknown", None, False)
 
 
 def test_a_clean_checkout_names_its_commit_and_may_be_cited(checkout):
-    head = subprocess.check_output(["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True).strip()
+    head = subprocess.check_output(
+        ["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True
+    ).strip()
     assert told() == (head, False, True)
 
 
@@ -73,7 +75,9 @@ def test_a_checkout_of_somebody_else_is_not_clean_but_unknown(checkout, monkeypa
 
 
 def test_a_package_inside_another_repository_does_not_take_its_commit(checkout, monkeypatch):
-    """As in ``.venv/lib/.../site-packages`` below a project of one's own, ignored or just not added."""
+    """As in ``.venv/lib/.../site-packages`` below a project of one's own, ignored or just not
+    added.
+    """
     installed = checkout / ".venv/lib/cdmllab/provenance.py"
     installed.parent.mkdir(parents=True)
     installed.write_text("1")
@@ -97,7 +101,9 @@ def test_a_machine_without_git_is_unknown(checkout, monkeypatch):
     assert told() == NOTHING
 
 
-def test_inside_a_hook_of_another_repository_the_packages_own_is_asked(checkout, tmp_path_factory, monkeypatch):
+def test_inside_a_hook_of_another_repository_the_packages_own_is_asked(
+    checkout, tmp_path_factory, monkeypatch
+):
     other = tmp_path_factory.mktemp("other")
     git(other, "init", "-q")
     git(other, *NOBODY, "commit", "-q", "--allow-empty", "-m", "theirs")

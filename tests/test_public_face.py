@@ -9,7 +9,8 @@ USER = """
 import cdmllab
 
 net = cdmllab.backbones.create("small", embedding_dim=8)
-head = cdmllab.heads.create(cdmllab.margins.ArcFace(margin_rad=0.4), embedding_dim=8, num_identities=10)
+loss = cdmllab.margins.ArcFace(margin_rad=0.4)
+head = cdmllab.heads.create(loss, embedding_dim=8, num_identities=10)
 config = cdmllab.training.Config.parse({"name": "mine"})
 print(net, head, config, cdmllab.__version__)
 """
@@ -20,27 +21,40 @@ def run(*command):
 
 
 def test_rooms_are_there_without_an_import_of_their_own():
-    done = run("-c", "import cdmllab; print([getattr(cdmllab, name).__name__ for name in cdmllab.__all__])")
+    done = run(
+        "-c", "import cdmllab; print([getattr(cdmllab, name).__name__ for name in cdmllab.__all__])"
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str([f"cdmllab.{name}" for name in cdmllab.__all__])
     assert set(cdmllab.__all__) < set(dir(cdmllab))
 
 
 def test_import_alone_loads_nothing():
-    done = run("-c", "import sys, cdmllab; print({m.partition('.')[0] for m in sys.modules} & {'torch', 'numpy'})")
+    done = run(
+        "-c",
+        "import sys, cdmllab; print({m.partition('.')[0] for m in sys.modules} & {'torch', "
+        "'numpy'})",
+    )
     assert done.stdout.strip() == "set()"
 
 
 def test_an_unknown_room_is_an_attribute_error():
     done = run("-c", "import cdmllab; cdmllab.hearts")
-    assert "AttributeError: module 'cdmllab' has no attribute 'hearts'. Did you mean: 'heads'?" in done.stderr
+    assert (
+        "AttributeError: module 'cdmllab' has no attribute 'hearts'. Did you mean: 'heads'?"
+        in done.stderr
+    )
 
 
 def test_strict_mypy_passes_on_a_users_file(tmp_path):
     (tmp_path / "mine.py").write_text(USER)
-    (tmp_path / "wrong.py").write_text("import cdmllab\n\ncdmllab.heads.create('arcface', embedding_dim='8')\n")
+    (tmp_path / "wrong.py").write_text(
+        "import cdmllab\n\ncdmllab.heads.create('arcface', embedding_dim='8')\n"
+    )
     options = ["--strict", "--cache-dir", str(tmp_path / "cache"), "--config-file", ""]
     done = run("-m", "mypy", *options, str(tmp_path / "mine.py"), str(tmp_path / "wrong.py"))
     errors = [line for line in done.stdout.splitlines() if ": error:" in line]
     assert len(errors) == 2, done.stdout
-    assert all("wrong.py:3" in line for line in errors)  # an argument is missing, another is no number
+    assert all(
+        "wrong.py:3" in line for line in errors
+    )  # an argument is missing, another is no number

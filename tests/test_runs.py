@@ -14,7 +14,9 @@ def finished(tmp_path, seed=0, **config):
 
 
 def test_run_folder_tells_what_it_is(tmp_path):
-    run = Run.create("lab/try", 3, {"lr": 0.1, "steps": (1, 2)} | {"steps": [1, 2]}, within=tmp_path)
+    run = Run.create(
+        "lab/try", 3, {"lr": 0.1, "steps": (1, 2)} | {"steps": [1, 2]}, within=tmp_path
+    )
     assert run.folder.name.startswith("lab-try__s3__")
     assert run.config == {"lr": 0.1, "steps": [1, 2]}
     assert run.status == "running"
@@ -82,7 +84,9 @@ def test_finish_keeps_where_the_run_came_from(tmp_path):
     assert after["ended"] > before["started"]
 
 
-def test_a_run_that_goes_on_stays_dirty_keeps_its_commits_and_forgets_its_error(tmp_path, monkeypatch):
+def test_a_run_that_goes_on_stays_dirty_keeps_its_commits_and_forgets_its_error(
+    tmp_path, monkeypatch
+):
     told = {"git_commit": "a", "git_dirty": True, "citable": False}
     monkeypatch.setattr(runs, "provenance", lambda: dict(told))
     run = Run.create("a", 0, {}, within=tmp_path)
@@ -107,7 +111,9 @@ def test_a_run_begun_at_an_unknown_commit_stays_uncitable(tmp_path, monkeypatch)
     assert (run.record["git_dirty"], run.record["citable"]) == (False, False)
 
 
-def test_a_clean_run_that_goes_on_stays_citable_also_one_of_an_earlier_version(tmp_path, monkeypatch):
+def test_a_clean_run_that_goes_on_stays_citable_also_one_of_an_earlier_version(
+    tmp_path, monkeypatch
+):
     clean = {"git_commit": "b", "git_dirty": False, "citable": True}
     monkeypatch.setattr(runs, "provenance", lambda: dict(clean))
     run = Run.create("a", 0, {}, within=tmp_path)
@@ -122,7 +128,9 @@ def test_a_clean_run_that_goes_on_stays_citable_also_one_of_an_earlier_version(t
     assert run.record["citable"] is False
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '"finished"', '{"status": 3}', b"\xff\xfe", None])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", "null", '"finished"', '{"status": 3}', b"\xff\xfe", None]
+)
 def test_what_is_not_a_run_is_passed_over_with_a_sentence(tmp_path, content):
     """A folder that another program has left among the runs; None is a folder of that name."""
     run = finished(tmp_path, lr=0.1)
@@ -132,7 +140,9 @@ def test_what_is_not_a_run_is_passed_over_with_a_sentence(tmp_path, content):
     if content is None:
         (stranger / "run.json").mkdir()
     else:
-        (stranger / "run.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+        (stranger / "run.json").write_bytes(
+            content if isinstance(content, bytes) else content.encode()
+        )
     told = []
     assert [found.folder for found in Run.list(tmp_path, told.append)] == [run.folder]
     assert len(told) == 1
@@ -146,7 +156,9 @@ def test_a_record_without_a_readable_config_is_passed_over_too(tmp_path, content
     run, broken = finished(tmp_path), finished(tmp_path)
     (broken.folder / "config.yaml").unlink()
     if content is not None:
-        (broken.folder / "config.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+        (broken.folder / "config.yaml").write_bytes(
+            content if isinstance(content, bytes) else content.encode()
+        )
     told = []
     assert [found.folder for found in Run.list(tmp_path, told.append)] == [run.folder]
     assert len(told) == 1

@@ -1,4 +1,6 @@
-"""The built wheel, tried outside the checkout with what `pip install cdmllab` brings and nothing else."""
+"""The built wheel, tried outside the checkout with what `pip install cdmllab` brings and nothing
+else.
+"""
 
 import json
 import os
@@ -23,7 +25,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TINY = {
     "name": "tiny",
-    "data": {"name": "lab", "num_identities": 6, "images_per_identity": 4, "size": 32, "augmentation": "flip"},
+    "data": {
+        "name": "lab",
+        "num_identities": 6,
+        "images_per_identity": 4,
+        "size": 32,
+        "augmentation": "flip",
+    },
     "backbone": {"name": "small", "embedding_dim": 8, "size": 32},
     "loss": {"name": "cdml"},
     "epochs": 1,
@@ -51,9 +59,20 @@ print(json.dumps([cdmllab.__file__, missing]))
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "hatchling",
+            "build",
+            "--target",
+            "wheel",
+            "--directory",
+            str(folder),
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     (built,) = folder.glob("*.whl")
     return built
 
@@ -76,7 +95,9 @@ def core(wheel, tmp_path_factory):
 
 
 def needed(requirements):
-    """What of this environment's site-packages some requirements need: links to it cost no download and no disk."""
+    """What of this environment's site-packages some requirements need: links to it cost no download
+    and no disk.
+    """
     waiting, seen, found = [Requirement(line) for line in requirements], set(), set()
     while waiting:
         wanted = waiting.pop()
@@ -103,7 +124,9 @@ def needed(requirements):
 def run(command, folder, expect=0):
     """A command in a folder that has nothing to do with the checkout."""
     environment = {"HOME": str(folder), "PATH": os.defpath, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == expect, done.stdout + done.stderr
     return done
 
@@ -117,14 +140,21 @@ def test_wheel_holds_every_file_of_the_package(wheel):
     with ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert packed == ours
-    assert {"cdmllab/py.typed", "cdmllab/book/widgets/_kit.js", "cdmllab/training/presets/lab/cpu/cdml.yaml"} < packed
+    assert {
+        "cdmllab/py.typed",
+        "cdmllab/book/widgets/_kit.js",
+        "cdmllab/training/presets/lab/cpu/cdml.yaml",
+    } < packed
 
 
 def test_wheel_says_what_the_project_is(wheel):
     with ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         said = message_from_string(archive.read(name).decode())
-        assert archive.read(name.replace("METADATA", "licenses/LICENSE")) == (ROOT / "LICENSE").read_bytes()
+        assert (
+            archive.read(name.replace("METADATA", "licenses/LICENSE"))
+            == (ROOT / "LICENSE").read_bytes()
+        )
     assert said["Version"] == cdmllab.__version__
     assert said["License-Expression"] == PROJECT["license"] == "MIT"
     assert set(said.get_all("Provides-Extra")) == set(PROJECT["optional-dependencies"])
@@ -145,7 +175,9 @@ def test_core_imports_every_module_or_names_its_extra(core, tmp_path):
         "cdmllab.export.openvino_ir": "openvino",
         "cdmllab.book.widgets": "book",
     }.items():
-        assert missing[module].endswith(f'which is not installed: pip install "cdmllab[{extra}]"'), missing[module]
+        assert missing[module].endswith(
+            f'which is not installed: pip install "cdmllab[{extra}]"'
+        ), missing[module]
     rooms = {".".join(module.split(".")[:3]) for module in missing}
     public = {f"cdmllab.{room}" for room in ("margins", "data", "metrics", "training", "faces")}
     assert not {room for room in rooms if room.rpartition(".")[0] in public}
@@ -155,7 +187,14 @@ def test_core_trains_and_evaluates(core, tmp_path):
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     images = np.random.default_rng(0).integers(256, size=(12, 32, 32, 3), dtype=np.uint8)
     first = np.arange(6)
-    np.savez(tmp_path / "pairs.npz", images=images, first=first, second=first + 6, same=first % 2 == 0, fold=first % 3)
+    np.savez(
+        tmp_path / "pairs.npz",
+        images=images,
+        first=first,
+        second=first + 6,
+        same=first % 2 == 0,
+        fold=first % 3,
+    )
     command = core / "cdmllab"
     assert run([command, "--version"], tmp_path).stdout == f"{cdmllab.__version__}\n"
     run([command, "train", "tiny.yaml"], tmp_path)
@@ -165,7 +204,9 @@ def test_core_trains_and_evaluates(core, tmp_path):
     (written,) = (folder / "eval").glob("*.json")
     assert json.loads(written.read_text())["genuine_pairs"] == 3
 
-    drawn = run([command, "evaluate", folder, "--protocol", "pairs.npz", "--figures"], tmp_path, expect=1)
+    drawn = run(
+        [command, "evaluate", folder, "--protocol", "pairs.npz", "--figures"], tmp_path, expect=1
+    )
     assert drawn.stderr.strip() == (
         'cdmllab: a figure needs matplotlib, which is not installed: pip install "cdmllab[plots]"'
     )

@@ -9,8 +9,12 @@ Found = TypeVar("Found")
 LIMIT_S = 600  # only a process that hangs takes as long
 
 
-def until(condition: Callable[[], Found], process: "subprocess.Popen | None" = None, every_s: float = 0.05) -> Found:
-    """What `condition` finds as soon as it is true; fails where `process` ends before, or nothing happens at all."""
+def until(
+    condition: Callable[[], Found], process: "subprocess.Popen | None" = None, every_s: float = 0.05
+) -> Found:
+    """What `condition` finds as soon as it is true; fails where `process` ends before, or nothing
+    happens at all.
+    """
     end = time.monotonic() + LIMIT_S
     while True:
         code = None if process is None else process.poll()

@@ -1,8 +1,10 @@
-"""The package's reference: ``{cdml-api} cdmllab.heads`` describes every public name of a module from its docstrings.
+"""The package's reference: ``{cdml-api} cdmllab.heads`` describes every public name of a module
+from its docstrings.
 
-The docstrings have sections as NumPy's do, but what follows a parameter's colon is a sentence and not a type, so
-they are turned into Sphinx's fields here. Fields of named tuples and dataclasses are described by the comments
-behind them. Names in backticks become links where the reference has them, and code elsewhere.
+The docstrings have sections as NumPy's do, but what follows a parameter's colon is a sentence and
+not a type, so they are turned into Sphinx's fields here. Fields of named tuples and dataclasses are
+described by the comments behind them. Names in backticks become links where the reference has them,
+and code elsewhere.
 """
 
 import ast
@@ -25,7 +27,9 @@ from sphinx.util.typing import stringify_annotation
 
 PAGES = "api/"
 _ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
-_ARRAY = re.compile(r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dtype\[~?numpy\.(\w+)\]\]")
+_ARRAY = re.compile(
+    r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dtype\[~?numpy\.(\w+)\]\]"
+)
 _SECTIONS = {"Parameters": "param", "Raises": "raises", "Attributes": "ivar"}
 _TICKED = re.compile(r"(?<![`:\w])`([^`\n]+)`(?![`_\w])")
 _FUNCTION = re.compile(r"<function (\w+)>")
@@ -55,7 +59,9 @@ class ApiDirective(SphinxDirective):
 
 
 def public(module: ModuleType) -> list[str]:
-    """The names of a module's `__all__`; without one, of the functions and classes defined in it."""
+    """The names of a module's `__all__`; without one, of the functions and classes defined
+    in it.
+    """
     own = [
         name
         for name, value in vars(module).items()
@@ -71,7 +77,9 @@ def described(module: ModuleType) -> Iterator[str]:
     functions, classes, rest = [], [], []
     for name in public(module):
         value = getattr(module, name)
-        kinds = classes if inspect.isclass(value) else functions if inspect.isroutine(value) else rest
+        kinds = (
+            classes if inspect.isclass(value) else functions if inspect.isroutine(value) else rest
+        )
         kinds.append(name)
     yield from (f".. currentmodule:: {path}", "")
     if functions or classes:
@@ -120,7 +128,9 @@ def fields(lines: list[str]) -> list[str]:
             entry = f"{entry} {line}".strip()
             names, colon, text = entry.partition(" : ")
             if colon:
-                joined = re.sub(r",\s*", f",{_SPACE}", names)  # what is before a space would be a type
+                joined = re.sub(
+                    r",\s*", f",{_SPACE}", names
+                )  # what is before a space would be a type
                 out.append(f":{_SECTIONS[kind]} {joined}: {_linked(text)}")
                 entry = ""
         elif kind == "Returns" and line and not line.startswith(" "):
@@ -131,7 +141,9 @@ def fields(lines: list[str]) -> list[str]:
 
 
 def _with_links(lines: list[str]) -> list[str]:
-    """Links where their names are: within a page of Markdown, targets at a docstring's end are not found."""
+    """Links where their names are: within a page of Markdown, targets at a docstring's end are not
+    found.
+    """
     urls = dict(found.groups() for line in lines if (found := _TARGET.match(line)))
     names = "|".join(map(re.escape, urls))
     used = re.compile(rf"`({names})`_(?!_)|\b({names})_\b")
@@ -143,14 +155,18 @@ def _with_links(lines: list[str]) -> list[str]:
 
 def _linked(line: str) -> str:
     """Names in single backticks as references, whatever else is in them as code."""
-    return _TICKED.sub(lambda m: f":py:obj:`{m[1]}`" if re.fullmatch(r"[\w.]+", m[1]) else f"``{m[1]}``", line)
+    return _TICKED.sub(
+        lambda m: f":py:obj:`{m[1]}`" if re.fullmatch(r"[\w.]+", m[1]) else f"``{m[1]}``", line
+    )
 
 
 def _comment(said: str) -> str:
     return _linked(re.sub(r"\s+(?:# )?", " ", said)).replace("|", "\\|").replace("*", "\\*")
 
 
-def _process(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+def _process(
+    app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]
+) -> None:
     new = fields(lines)
     if what == "class" and (is_dataclass(value) or hasattr(value, "_fields")):
         found = _FIELD.findall(inspect.getsource(value))
@@ -158,15 +174,25 @@ def _process(app: Sphinx, what: str, name: str, value: object, options: object, 
     lines[:] = new
 
 
-def _skip(app: Sphinx, what: str, name: str, value: object, skip: bool, options: object) -> bool | None:
+def _skip(
+    app: Sphinx, what: str, name: str, value: object, skip: bool, options: object
+) -> bool | None:
     """Fields of named tuples have a docstring that says nothing."""
     return True if type(value).__name__ == "_tuplegetter" else None
 
 
 def _short(
-    app: Sphinx, what: str, name: str, value: object, options: object, given: str | None, gives: str | None
+    app: Sphinx,
+    what: str,
+    name: str,
+    value: object,
+    options: object,
+    given: str | None,
+    gives: str | None,
 ) -> tuple[str | None, str | None]:
-    """NumPy's types of arrays, and functions as defaults, by the names that the source has for them."""
+    """NumPy's types of arrays, and functions as defaults, by the names that the source has for
+    them.
+    """
 
     def short(text: str | None) -> str | None:
         text = text and _ARRAY.sub(r"NDArray[\1]", text.replace(_ARRAY_LIKE, "ArrayLike"))
@@ -183,16 +209,24 @@ def _space(app: Sphinx, doctree: nodes.document) -> None:
             text.parent.replace(text, nodes.Text("Fields"))
 
 
-def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: nodes.Element) -> nodes.Element | None:
-    """A name of a docstring or an annotation that the reference does not have is plain code, not a broken link."""
+def _resolve(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: nodes.Element
+) -> nodes.Element | None:
+    """A name of a docstring or an annotation that the reference does not have is plain code, not a
+    broken link.
+    """
     if node.get("refdomain") != "py" or not node.get("refdoc", "").startswith(PAGES):
         return None
     domain = env.get_domain("py")
     name = node["reftarget"].rpartition(".")[2]
-    found = [full for full in domain.objects if full.rpartition(".")[2] == name and full.count(".") == 2]
+    found = [
+        full for full in domain.objects if full.rpartition(".")[2] == name and full.count(".") == 2
+    ]
     if len(found) == 1 and name[:1].isupper():
         entry = domain.objects[found[0]]
-        return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, [shown], found[0])
+        return make_refnode(
+            app.builder, node["refdoc"], entry.docname, entry.node_id, [shown], found[0]
+        )
     return shown
 
 

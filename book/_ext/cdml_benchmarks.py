@@ -1,4 +1,6 @@
-"""What a benchmark found, read from ``results/benchmarks`` when the page is built: ``{cdml-benchmark} heads``."""
+"""What a benchmark found, read from ``results/benchmarks`` when the page is built:
+``{cdml-benchmark} heads``.
+"""
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -18,7 +20,11 @@ class BenchmarkDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
         if name not in benchmark_tables.BENCHMARKS:
-            logger.warning("cdml-benchmark: there is no benchmark called %s", name, location=self.get_location())
+            logger.warning(
+                "cdml-benchmark: there is no benchmark called %s",
+                name,
+                location=self.get_location(),
+            )
             return []
         return self.parse_text_to_nodes(benchmark_tables.page(name))
 

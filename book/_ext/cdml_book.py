@@ -1,9 +1,10 @@
-"""The book's own Sphinx extension: widgets that move without a kernel, figures that follow the theme, lines that end
-well, access for all, chapters that know their numbers, tables of what was measured, chapters run on a GPU,
-all solutions on one page, and the package's reference.
+"""The book's own Sphinx extension: widgets that move without a kernel, figures that follow the
+theme, lines that end well, access for all, chapters that know their numbers, tables of what was
+measured, chapters run on a GPU, all solutions on one page, and the package's reference.
 
-A widget in a page is ``{cdml-widget} target_logit`` with its state as options (``:m2: 0.5``), or the output
-of a notebook cell. A figure is any SVG image of a page. Both work from a file, without a network.
+A widget in a page is ``{cdml-widget} target_logit`` with its state as options (``:m2: 0.5``), or
+the output of a notebook cell. A figure is any SVG image of a page. Both work from a file, without a
+network.
 """
 
 import cdml_access

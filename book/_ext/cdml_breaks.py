@@ -12,7 +12,9 @@ _CLOSES = re.compile(r"^[^\w\s(\[“‘]+")
 
 
 class Unbroken(SphinxTransform):
-    """Put a formula and the signs that touch it into an element of their own, which has one line."""
+    """Put a formula and the signs that touch it into an element of their own, which has one
+    line.
+    """
 
     default_priority = 880  # after quotation marks got their curves
 

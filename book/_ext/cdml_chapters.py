@@ -9,7 +9,14 @@ from sphinx.transforms import SphinxTransform
 
 _PAGE = re.compile(r"(?:.*/)?(\d\d)_\w+")
 _SAID = re.compile(r"\b([Cc]hapter\s(\d{1,2}))\b")
-_NOT_PROSE = (nodes.title, nodes.reference, nodes.literal, nodes.literal_block, nodes.math, addnodes.pending_xref)
+_NOT_PROSE = (
+    nodes.title,
+    nodes.reference,
+    nodes.literal,
+    nodes.literal_block,
+    nodes.math,
+    addnodes.pending_xref,
+)
 
 
 def number(page: str) -> int | None:
@@ -36,9 +43,15 @@ class ChapterLinks(SphinxTransform):
 
     def apply(self, **kwargs: object) -> None:
         own = self.env.docname
-        pages = {n: page for page in self.env.found_docs if (n := number(page)) is not None and page != own}
+        pages = {
+            n: page
+            for page in self.env.found_docs
+            if (n := number(page)) is not None and page != own
+        }
         for parent in list(self.document.findall(nodes.TextElement)):
-            if isinstance(parent, _NOT_PROSE) or any(isinstance(above, _NOT_PROSE) for above in _above(parent)):
+            if isinstance(parent, _NOT_PROSE) or any(
+                isinstance(above, _NOT_PROSE) for above in _above(parent)
+            ):
                 continue
             children = _joined(parent)
             if any(isinstance(child, nodes.Text) and _SAID.search(child) for child in children):
@@ -78,9 +91,14 @@ def _linked(node: nodes.Node, pages: dict[int, str]) -> list[nodes.Node]:
             result.append(nodes.Text(said))
             continue
         link = addnodes.pending_xref(
-            "", nodes.inline("", said), refdomain="std", reftype="doc", reftarget=f"/{pages[int(digits)]}",
-            refexplicit=True, refwarn=True,
-        )  # fmt: skip
+            "",
+            nodes.inline("", said),
+            refdomain="std",
+            reftype="doc",
+            reftarget=f"/{pages[int(digits)]}",
+            refexplicit=True,
+            refwarn=True,
+        )
         result.append(link)
     return result
 

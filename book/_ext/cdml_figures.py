@@ -1,4 +1,6 @@
-"""SVG figures as part of the page, so that their ink, grid and paper follow the light or dark theme."""
+"""SVG figures as part of the page, so that their ink, grid and paper follow the light or dark
+theme.
+"""
 
 import re
 import xml.etree.ElementTree as ET
@@ -18,7 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def inline_figures(app: Sphinx, doctree: nodes.document, page: str) -> None:
-    """Replace every SVG image of a page by the drawing itself; captions and numbers stay with the figure."""
+    """Replace every SVG image of a page by the drawing itself; captions and numbers stay with the
+    figure.
+    """
     if app.builder.format != "html":
         return
     for number, image in enumerate(list(doctree.findall(nodes.image)), 1):
@@ -26,9 +30,17 @@ def inline_figures(app: Sphinx, doctree: nodes.document, page: str) -> None:
         if path.suffix != ".svg" or not path.is_file():
             continue
         try:
-            text = inline(path.read_text(encoding="utf-8"), f"fig{number}-", label(image, page), width(image))
+            text = inline(
+                path.read_text(encoding="utf-8"), f"fig{number}-", label(image, page), width(image)
+            )
         except ET.ParseError as error:
-            logger.warning("%s is not an SVG that can be read: %s", path.name, error, location=page, type="cdml")
+            logger.warning(
+                "%s is not an SVG that can be read: %s",
+                path.name,
+                error,
+                location=page,
+                type="cdml",
+            )
             continue
         image.replace_self(nodes.raw("", text, format="html"))
 
@@ -47,7 +59,9 @@ class Glue(PasteAnyDirective):
 
 
 class GluedDrawings(SphinxPostTransform):
-    """Show a drawing glued in another page; myst-nb would show its plain text, knowing no SVG there."""
+    """Show a drawing glued in another page; myst-nb would show its plain text, knowing no SVG
+    there.
+    """
 
     default_priority = 4  # before myst-nb's own
     formats = ("html",)
@@ -55,19 +69,32 @@ class GluedDrawings(SphinxPostTransform):
     def run(self, **kwargs: object) -> None:
         folder = self.env.mystnb_config.output_folder
         for number, node in enumerate(list(self.document.findall(PendingGlueReference)), 1):
-            text = read_glue_cache(folder, node.refdoc).get(node.key, {}).get("data", {}).get("image/svg+xml")
+            text = (
+                read_glue_cache(folder, node.refdoc)
+                .get(node.key, {})
+                .get("data", {})
+                .get("image/svg+xml")
+            )
             if text and node.gtype != "text":
                 said = label(node, self.env.docname)
-                node.replace_self(nodes.raw("", inline(text, f"glue{number}-", said), format="html"))
+                node.replace_self(
+                    nodes.raw("", inline(text, f"glue{number}-", said), format="html")
+                )
 
 
 def label(node: nodes.Element, page: str) -> str:
-    """What a screen reader says: the alt text, else the caption; a drawing without either is a warning."""
-    caption = node.parent.next_node(nodes.caption) if isinstance(node.parent, nodes.figure) else None
+    """What a screen reader says: the alt text, else the caption; a drawing without either is a
+    warning.
+    """
+    caption = (
+        node.parent.next_node(nodes.caption) if isinstance(node.parent, nodes.figure) else None
+    )
     said = node.get("alt") or (caption.astext() if caption else "")
     if not said:
         name = node.get("key") or node.get("uri")
-        logger.warning("the drawing %s has neither a caption nor an alt text", name, location=page, type="cdml")
+        logger.warning(
+            "the drawing %s has neither a caption nor an alt text", name, location=page, type="cdml"
+        )
     return said or "Figure"
 
 

@@ -1,4 +1,6 @@
-"""Chapters run on a GPU, kept in ``results/gpu``: ``{cdml-gpu-chapters}``, and ``{cdml-gpu-figure} 09_training``."""
+"""Chapters run on a GPU, kept in ``results/gpu``: ``{cdml-gpu-chapters}``, and
+``{cdml-gpu-figure} 09_training``.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -42,11 +44,23 @@ class FigureDirective(SphinxDirective):
         name = self.arguments[0]
         path = results.folder() / "gpu" / f"{name}.ipynb"
         if not path.is_file() or "alt" not in self.options:
-            logger.warning("cdml-gpu-figure: %s is missing, or has no :alt:", path, location=self.get_location())
+            logger.warning(
+                "cdml-gpu-figure: %s is missing, or has no :alt:",
+                path,
+                location=self.get_location(),
+            )
             return []
-        outputs = [output for cell in read(path, self)["cells"] for output in cell.get("outputs", [])]
-        drawings = [output["data"]["image/svg+xml"] for output in outputs if "image/svg+xml" in output.get("data", {})]
-        drawing = nodes.raw("", inline("".join(drawings[0]), f"gpu-{name}-", self.options["alt"]), format="html")
+        outputs = [
+            output for cell in read(path, self)["cells"] for output in cell.get("outputs", [])
+        ]
+        drawings = [
+            output["data"]["image/svg+xml"]
+            for output in outputs
+            if "image/svg+xml" in output.get("data", {})
+        ]
+        drawing = nodes.raw(
+            "", inline("".join(drawings[0]), f"gpu-{name}-", self.options["alt"]), format="html"
+        )
         caption, messages = self.parse_inline(" ".join(self.content))
         return [nodes.figure("", drawing, nodes.caption("", "", *caption)), *messages]
 

@@ -24,10 +24,14 @@ class PresetsDirective(SphinxDirective):
         for pattern in self.arguments[0].split():
             matching = [name for name in presets.names() if fnmatch(name, pattern)]
             if not matching:
-                logger.warning("cdml-presets: no preset is called %s", pattern, location=self.get_location())
+                logger.warning(
+                    "cdml-presets: no preset is called %s", pattern, location=self.get_location()
+                )
             for name in matching:
                 told = presets.header(name)
-                cost, expect = (re.sub(r"(--[\w-]+)", r"`\1`", told[key]) for key in ("cost", "expect"))
+                cost, expect = (
+                    re.sub(r"(--[\w-]+)", r"`\1`", told[key]) for key in ("cost", "expect")
+                )
                 lines.append(f"| `{name}` | {cost} | {expect} |")
         return self.parse_text_to_nodes("\n".join(lines))
 

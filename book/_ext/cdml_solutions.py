@@ -40,23 +40,38 @@ class SolutionsDirective(SphinxDirective):
             notebook = json.loads(path.read_text(encoding="utf-8"))
             title, exercises = solved(notebook)
             if not exercises:
-                logger.warning("%s has no exercise with a solution", page, location=self.get_location(), type="cdml")
-            text += f"## {number(page)}. {title}\n\n" + "".join(_as_markdown(exercise) for exercise in exercises)
+                logger.warning(
+                    "%s has no exercise with a solution",
+                    page,
+                    location=self.get_location(),
+                    type="cdml",
+                )
+            text += f"## {number(page)}. {title}\n\n" + "".join(
+                _as_markdown(exercise) for exercise in exercises
+            )
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
 def solved(notebook: dict) -> tuple[str, list[Solved]]:
     """The title of a chapter's notebook and its exercises with solutions, in order."""
-    cells = ("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    cells = (
+        "".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"
+    )
     prose = "\n\n".join(cells)
     title = re.search(r"^# (.+)$", prose, re.MULTILINE)
-    found = [Solved(m["name"], m["question"].strip(), m["solution"].strip()) for m in _EXERCISE.finditer(prose)]
+    found = [
+        Solved(m["name"], m["question"].strip(), m["solution"].strip())
+        for m in _EXERCISE.finditer(prose)
+    ]
     return title[1] if title else "", found
 
 
 def _as_markdown(exercise: Solved) -> str:
     name, question, solution = exercise
-    return f"**{name}** {question}\n\n::::{{admonition}} Solution {name}\n:class: tip\n\n{solution}\n::::\n\n"
+    return (
+        f"**{name}** {question}\n\n::::{{admonition}} Solution {name}\n:class: "
+        f"tip\n\n{solution}\n::::\n\n"
+    )
 
 
 def setup(app: Sphinx) -> None:

@@ -1,4 +1,6 @@
-"""One SVG file made fit to stand inside a page: themed colours, its own ids, the width of the column."""
+"""One SVG file made fit to stand inside a page: themed colours, its own ids, the width of the
+column.
+"""
 
 import re
 import xml.etree.ElementTree as ET
@@ -20,7 +22,9 @@ THEME = {
 }
 _COLOUR = re.compile("|".join(THEME), re.IGNORECASE)
 _REFERENCE = re.compile(r"url\(\s*['\"]?#([^)'\"]+)['\"]?\s*\)")
-_EVERYTHING = re.compile(r"\s*\*\s*\{([^{}]*)\}\s*")  # matplotlib's only rule; it would hold for the page
+_EVERYTHING = re.compile(
+    r"\s*\*\s*\{([^{}]*)\}\s*"
+)  # matplotlib's only rule; it would hold for the page
 _PX = {"": 1.0, "px": 1.0, "pt": 4 / 3, "in": 96.0, "mm": 96 / 25.4, "cm": 96 / 2.54}
 
 
@@ -58,7 +62,9 @@ def _own_style(root: ET.Element) -> str:
     style = ""
     for parent in list(root.iter()):
         for child in list(parent):
-            rule = _EVERYTHING.fullmatch(child.text or "") if child.tag == f"{{{SVG}}}style" else None
+            rule = (
+                _EVERYTHING.fullmatch(child.text or "") if child.tag == f"{{{SVG}}}style" else None
+            )
             if rule:
                 style += "".join(rule[1].split())
             if rule or child.tag == f"{{{SVG}}}metadata":

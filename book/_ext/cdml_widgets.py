@@ -1,7 +1,7 @@
 """Widgets in the built site: the directive, and the scripts on the pages that need them.
 
-A browser refuses module imports on file://, so each widget's module is wrapped as a classic script that hands
-its `render` to the host, which gives it a model made from the element's data-state.
+A browser refuses module imports on file://, so each widget's module is wrapped as a classic script
+that hands its `render` to the host, which gives it a model made from the element's data-state.
 """
 
 import re
@@ -27,7 +27,9 @@ class WidgetDirective(SphinxDirective):
 
     required_arguments = 1
     option_spec = {  # noqa: RUF012  (docutils wants a plain class attribute)
-        option: directives.unchanged_required for widget in widgets.WIDGETS.values() for option in widget.state_traits()
+        option: directives.unchanged_required
+        for widget in widgets.WIDGETS.values()
+        for option in widget.state_traits()
     }
 
     def run(self) -> list[nodes.Node]:
@@ -47,25 +49,38 @@ def static_html(name: str, options: dict[str, str]) -> str:
     widget = widgets.WIDGETS[name]
     traits = widget.state_traits()
     if unknown := options.keys() - traits:
-        raise ValueError(f"{name} has no option {', '.join(sorted(unknown))}; it has {', '.join(traits)}")
+        raise ValueError(
+            f"{name} has no option {', '.join(sorted(unknown))}; it has {', '.join(traits)}"
+        )
     try:
-        return widget(**{key: traits[key].from_string(text) for key, text in options.items()}).static_html()
+        return widget(
+            **{key: traits[key].from_string(text) for key, text in options.items()}
+        ).static_html()
     except (TraitError, TypeError) as error:
         raise ValueError(str(error)) from error
 
 
 def classic_script(name: str) -> str:
-    """The widget's module as a script for file://: the same text, its default export returned to the host."""
-    body, exports = re.subn(r"^export default ", "return ", widgets.source(name), flags=re.MULTILINE)
+    """The widget's module as a script for file://: the same text, its default export returned to
+    the host.
+    """
+    body, exports = re.subn(
+        r"^export default ", "return ", widgets.source(name), flags=re.MULTILINE
+    )
     if exports != 1:
         raise ValueError(f"{name}.js has {exports} default exports instead of one")
     return f'cdmlWidgets.define("{name}", () => {{\n"use strict";\n{body}}});\n'
 
 
 def no_kernel_output(app: Sphinx, config: Any) -> None:
-    """Keep myst-nb from choosing a widget's live view, and from loading Jupyter's manager for it."""
+    """Keep myst-nb from choosing a widget's live view, and from loading Jupyter's manager
+    for it.
+    """
     config.nb_ipywidgets_js = {}
-    config.nb_mime_priority_overrides = [*config.nb_mime_priority_overrides, ("*", WIDGET_VIEW, None)]
+    config.nb_mime_priority_overrides = [
+        *config.nb_mime_priority_overrides,
+        ("*", WIDGET_VIEW, None),
+    ]
 
 
 def write_scripts(app: Sphinx) -> None:
@@ -78,7 +93,9 @@ def write_scripts(app: Sphinx) -> None:
         (folder / f"{name}.js").write_text(classic_script(name), encoding="utf-8")
 
 
-def add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+def add_scripts(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
     wanted = set(re.findall(r'class="cdml-widget" data-widget="([^"]*)"', context.get("body", "")))
     for unknown in sorted(wanted - set(widgets.names())):
         logger.warning("unknown widget %r", unknown, location=page, type="cdml")

@@ -11,8 +11,9 @@
 #
 # :::{admonition} What you need
 # :class: note
-# Linear algebra and a little PyTorch. The data, 1,797 real handwritten digits, come with scikit-learn. The
-# whole chapter trains thirteen small networks and takes about a minute and a half on two CPU cores.
+# Linear algebra and a little PyTorch. The data, 1,797 real handwritten digits, come with
+# scikit-learn. The whole chapter trains thirteen small networks and takes about a minute and a half
+# on two CPU cores.
 # :::
 
 # %% tags=["parameters"]
@@ -39,13 +40,15 @@ lab = session.start(profile, seed)
 # %% [markdown]
 # ## The question
 #
-# Two pictures lie before us. Do they show the same person? We cannot train a classifier for this: the people
-# will be strangers, met for the first time on the day the system is used. What we can train is a *ruler*. A
-# network $f$ turns a picture into a point, its **{term}`embedding`** $\mathbf x = f(\text{picture}) \in \mathbb R^d$,
-# and the closer two points are, the more alike we call the pictures.
+# Two pictures lie before us. Do they show the same person? We cannot train a classifier for this:
+# the people will be strangers, met for the first time on the day the system is used. What we can
+# train is a *ruler*. A network $f$ turns a picture into a point, its **{term}`embedding`**
+# $\mathbf x = f(\text{picture}) \in \mathbb R^d$, and the closer two points are, the more alike we
+# call the pictures.
 #
-# Faces come in chapter 6. Here the "people" are digits: small, real, and quick to train on. Seven digits, 0 to
-# 6, are the {term}`identities <identity>` the network learns from. Digits 7, 8 and 9 stay strangers.
+# Faces come in chapter 6. Here the "people" are digits: small, real, and quick to train on. Seven
+# digits, 0 to 6, are the {term}`identities <identity>` the network learns from. Digits 7, 8 and 9
+# stay strangers.
 
 # %%
 known, held_out = digits.split(digits.load(range(7)), held_out=0.25)
@@ -67,21 +70,21 @@ for ax, part, title in zip(
     plots.pictures(ax, part.images[:21], columns=7, title=title)
 
 # %% [markdown]
-# There are {glue:text}`n_train` digits to train on, {glue:text}`n_held_out` held-out pictures of the same seven
-# digits, and {glue:text}`n_strangers` strangers.
+# There are {glue:text}`n_train` digits to train on, {glue:text}`n_held_out` held-out pictures of
+# the same seven digits, and {glue:text}`n_strangers` strangers.
 #
 # ## Only the direction counts
 #
-# A network can make an embedding long or short without moving it towards anybody. So we drop the length and keep
-# the direction,
+# A network can make an embedding long or short without moving it towards anybody. So we drop the
+# length and keep the direction,
 #
 # ```{math}
 # :label: eq-unit
 # \hat{\mathbf x} = \frac{\mathbf x}{\lVert\mathbf x\rVert},
 # ```
 #
-# a point on the unit {term}`sphere <hypersphere>`. Two directions are compared by the angle between them, or by its **{term}`cosine`**, which is
-# quicker to compute and falls as the angle grows:
+# a point on the unit {term}`sphere <hypersphere>`. Two directions are compared by the angle between
+# them, or by its **{term}`cosine`**, which is quicker to compute and falls as the angle grows:
 #
 # ```{math}
 # :label: eq-cosine
@@ -99,14 +102,14 @@ print(
 )
 
 # %% [markdown]
-# One of these vectors is ten times as long as the other, and the angle between them is zero: on the sphere they are
-# the same point.
+# One of these vectors is ten times as long as the other, and the angle between them is zero: on the
+# sphere they are the same point.
 #
 # ## What pulls the points into place
 #
-# Every training identity $j$ gets a **{term}`class centre`** $\hat{\mathbf w}_j$ on the same sphere, learned together
-# with the network. Write $\theta_j$ for the angle between an embedding and centre $j$, and $y$ for the right
-# identity. Three losses pull in three ways.
+# Every training identity $j$ gets a **{term}`class centre`** $\hat{\mathbf w}_j$ on the same
+# sphere, learned together with the network. Write $\theta_j$ for the angle between an embedding and
+# centre $j$, and $y$ for the right identity. Three losses pull in three ways.
 #
 # **{term}`Softmax <softmax>`** compares dot products. Lengths and a bias $b_j$ are still in it:
 #
@@ -115,26 +118,28 @@ print(
 # L = -\log \frac{e^{\mathbf w_y \cdot \mathbf x + b_y}}{\sum_j e^{\mathbf w_j \cdot \mathbf x + b_j}} .
 # ```
 #
-# **{term}`ArcFace`** {cite}`deng2019arcface` looks at angles alone, and handicaps the right answer: its angle counts as
-# $\theta_y + m$. To win in spite of that, an embedding has to come closer to its centre than would be needed
-# without it. The {term}`scale` $s$ sets how sharp the competition is.
+# **{term}`ArcFace`** {cite}`deng2019arcface` looks at angles alone, and handicaps the right answer:
+# its angle counts as $\theta_y + m$. To win in spite of that, an embedding has to come closer to
+# its centre than would be needed without it. The {term}`scale` $s$ sets how sharp the competition
+# is.
 #
 # ```{math}
 # :label: eq-arcface
 # L = -\log \frac{e^{s\cos(\theta_y + m)}}{e^{s\cos(\theta_y + m)} + \sum_{j\ne y} e^{s\cos\theta_j}} .
 # ```
 #
-# **{term}`CDML`** lets the handicap follow the sample. An {term}`easiness` $e_i \in [-1, 1]$ says how easy sample $i$ is: 1 for the
-# easiest, $-1$ for the hardest. Then
+# **{term}`CDML`** lets the handicap follow the sample. An {term}`easiness` $e_i \in [-1, 1]$ says
+# how easy sample $i$ is: 1 for the easiest, $-1$ for the hardest. Then
 #
 # ```{math}
 # :label: eq-cdml
 # m_i = m_{\text{base}}\,(1 + \alpha\, e_i) .
 # ```
 #
-# The reading of it that we use here knows two sizes only: a sample closer than 60 degrees to its centre is easy and
-# gets $1.2\,m_{\text{base}}$, any other is hard and gets $0.8\,m_{\text{base}}$, with $m_{\text{base}} = 0.49$. Why
-# one would want this, and whether it helps, is the subject of this book. For now it is one more pull.
+# The reading of it that we use here knows two sizes only: a sample closer than 60 degrees to its
+# centre is easy and gets $1.2\,m_{\text{base}}$, any other is hard and gets $0.8\,m_{\text{base}}$,
+# with $m_{\text{base}} = 0.49$. Why one would want this, and whether it helps, is the subject of
+# this book. For now it is one more pull.
 
 # %%
 width, steps_down = 16, [max(epochs * 6 // 10, 1), max(epochs * 85 // 100, 1)]
@@ -166,8 +171,8 @@ trained = {
 }
 
 # %% [markdown]
-# The embedding has three numbers, so that we can look at all of it; a face network has 512. The recipe is the same
-# for all losses: the same network, the same start, the same order of pictures.
+# The embedding has three numbers, so that we can look at all of it; a face network has 512. The
+# recipe is the same for all losses: the same network, the same start, the same order of pictures.
 #
 # ## Three spheres
 #
@@ -190,9 +195,9 @@ for ax, (name, runs) in zip(axes, trained.items(), strict=True):
 session.tell(**{"fig-hero": fig})
 
 # %% [markdown]
-# Each digit has gathered around its centre, and the centres have moved well apart. The eye cannot rank the globes;
-# that takes numbers. But it can watch how they came about. We train the third loss once more, look at the held-out
-# digits now and then, and put the globe into your hands.
+# Each digit has gathered around its centre, and the centres have moved well apart. The eye cannot
+# rank the globes; that takes numbers. But it can watch how they came about. We train the third loss
+# once more, look at the held-out digits now and then, and put the globe into your hands.
 
 # %%
 moments = sorted({min(k, epochs) for k in (0, 1, 2, 3, 5, 8, 12, 18, 26, epochs)})
@@ -213,14 +218,16 @@ globe = Hypersphere.of(
 glue("widget-hypersphere", globe)
 
 # %% [markdown]
-# Before the training the points stand where the untrained network happens to put them, and the class centres where
-# chance did. Within a few epochs the points have found their centres, and the centres have moved apart. Colour the
-# points by margin: with CDML a point is either easy or hard, and hard ones soon become few.
+# Before the training the points stand where the untrained network happens to put them, and the
+# class centres where chance did. Within a few epochs the points have found their centres, and the
+# centres have moved apart. Colour the points by margin: with CDML a point is either easy or hard,
+# and hard ones soon become few.
 #
 # ## Genuine and impostor angles
 #
-# A **{term}`genuine <genuine pair>`** pair shows one identity twice, an **{term}`impostor <impostor pair>`** pair two identities. All pairs of held-out digits
-# give two histograms. A ruler is good when they do not overlap.
+# A **{term}`genuine <genuine pair>`** pair shows one identity twice, an **{term}`impostor <impostor pair>`**
+# pair two identities. All pairs of held-out digits give two histograms. A ruler is good when they
+# do not overlap.
 
 # %% mystnb={"figure": {"caption": "Angles of all genuine and impostor pairs of held-out digits, as densities. Known identities, new pictures.", "name": "fig-angles"}, "image": {"alt": "One pair of histograms a loss; genuine angles lie mostly below 45 degrees, impostor angles mostly above"}}
 all_pairs = pairs.every(held_out.labels)
@@ -232,17 +239,19 @@ for ax, (name, runs) in zip(axes, trained.items(), strict=True):
     )
 
 # %% [markdown]
-# To decide, we pick a **{term}`threshold`** and accept a pair when its cosine is at least that. The share of pairs
-# judged rightly is the **{term}`verification` accuracy**. The threshold has to come from other pairs than those it is
-# judged on, so the field's protocol has ten {term}`folds <fold>`: each fold is judged with the threshold that is best on the
-# other nine {cite}`huang2008lfw`. {py:func}`evaluate.verify <cdmllab.evaluate.verify>` does all of this.
+# To decide, we pick a **{term}`threshold`** and accept a pair when its cosine is at least that. The
+# share of pairs judged rightly is the **{term}`verification` accuracy**. The threshold has to come
+# from other pairs than those it is judged on, so the field's protocol has ten {term}`folds <fold>`:
+# each fold is judged with the threshold that is best on the other nine {cite}`huang2008lfw`.
+# {py:func}`evaluate.verify <cdmllab.evaluate.verify>` does all of this.
 #
 # ## Strangers
 #
-# Now the question we started with. Digits 7, 8 and 9 took no part in the training. We draw 6,000 pairs of them, half of
-# them genuine, in ten folds. (LFW's folds share no people; with three digits ours have to.) Beside the trained
-# embeddings stands the humblest ruler there is: the cosine of the raw pixels, the mean picture taken away. And since
-# three dimensions are few, we train ArcFace once more with thirty-two.
+# Now the question we started with. Digits 7, 8 and 9 took no part in the training. We draw 6,000
+# pairs of them, half of them genuine, in ten folds. (LFW's folds share no people; with three digits
+# ours have to.) Beside the trained embeddings stands the humblest ruler there is: the cosine of the
+# raw pixels, the mean picture taken away. And since three dimensions are few, we train ArcFace once
+# more with thirty-two.
 
 # %%
 roomy = recipe.changed(backbone={**network, "embedding_dim": 32})
@@ -322,34 +331,37 @@ session.tell(
 #
 # **Known digits.** ArcFace has {glue:text}`acc_arcface_known:.1%`, {glue:text}`beside_known` the
 # {glue:text}`acc_raw_pixels_known:.1%` of raw pixels. Softmax, without any margin, has
-# {glue:text}`acc_softmax_known:.1%`: the better of the two margin losses differs from it by {glue:text}`gain:+.1f`
-# points, while the three seeds of softmax alone scatter by {glue:text}`softmax_sd:.1f`.
+# {glue:text}`acc_softmax_known:.1%`: the better of the two margin losses differs from it by
+# {glue:text}`gain:+.1f` points, while the three seeds of softmax alone scatter by
+# {glue:text}`softmax_sd:.1f`.
 #
-# **Strangers.** Here ArcFace has {glue:text}`acc_arcface_strangers:.1%`, {glue:text}`beside_strangers` the
-# {glue:text}`acc_raw_pixels_strangers:.1%` of the pixels that nobody trained. One suspect is the narrow sphere: with
-# thirty-two dimensions the same loss reaches {glue:text}`acc_arcface_32d_strangers:.1%`, {glue:text}`beside_wide` the
-# pixels. The other is the task. The networks were asked to tell seven digits apart, and nobody asked them to keep
-# what tells a 7 from a 9.
+# **Strangers.** Here ArcFace has {glue:text}`acc_arcface_strangers:.1%`,
+# {glue:text}`beside_strangers` the {glue:text}`acc_raw_pixels_strangers:.1%` of the pixels that
+# nobody trained. One suspect is the narrow sphere: with thirty-two dimensions the same loss reaches
+# {glue:text}`acc_arcface_32d_strangers:.1%`, {glue:text}`beside_wide` the pixels. The other is the
+# task. The networks were asked to tell seven digits apart, and nobody asked them to keep what tells
+# a 7 from a 9.
 #
-# These are the most useful numbers of the chapter. A **{term}`closed-set`** result (known identities) says little
-# about an **{term}`open-set`** one (strangers), and face recognition is open-set. Its training sets have ten thousand
-# identities and more, and its test sets have other people in them.
+# These are the most useful numbers of the chapter. A **{term}`closed-set`** result (known
+# identities) says little about an **{term}`open-set`** one (strangers), and face recognition is
+# open-set. Its training sets have ten thousand identities and more, and its test sets have other
+# people in them.
 #
 # :::{admonition} Where we deviate
 # :class: note
-# Real systems use 512 dimensions, scale 64 and half a million pictures or more. Three seeds cannot rank losses that
-# are a point apart, and these losses were not tuned alike: ArcFace has a margin of 0.5 for all samples, while CDML's
-# easy ones have 0.588, and at the end of the training nearly all samples are easy (the mean margin of the last
-# batches is {glue:text}`margin_at_the_end:.3f`). A fair comparison holds the mean margin equal; this chapter makes
-# none.
+# Real systems use 512 dimensions, scale 64 and half a million pictures or more. Three seeds cannot
+# rank losses that are a point apart, and these losses were not tuned alike: ArcFace has a margin of
+# 0.5 for all samples, while CDML's easy ones have 0.588, and at the end of the training nearly all
+# samples are easy (the mean margin of the last batches is {glue:text}`margin_at_the_end:.3f`). A
+# fair comparison holds the mean margin equal; this chapter makes none.
 # :::
 #
 # ## Exercises
 #
 # Put your answer in the place of `None` and run the cell.
 #
-# **1.1** What is the angle, in degrees, between the vectors $(4, 3)$ and $(5, 0)$? Use {eq}`eq-unit`, then
-# {eq}`eq-cosine`.
+# **1.1** What is the angle, in degrees, between the vectors $(4, 3)$ and $(5, 0)$? Use
+# {eq}`eq-unit`, then {eq}`eq-cosine`.
 
 # %%
 exercises.check("1.1", None)
@@ -357,13 +369,13 @@ exercises.check("1.1", None)
 # %% [markdown]
 # <details><summary>Solution 1.1</summary>
 #
-# Both vectors have length 5. Their dot product is 20, so the cosine is $20 / 25 = 0.8$ and the angle
-# $\arccos 0.8 \approx 36.87$ degrees: `math.degrees(math.acos(0.8))`.
+# Both vectors have length 5. Their dot product is 20, so the cosine is $20 / 25 = 0.8$ and the
+# angle $\arccos 0.8 \approx 36.87$ degrees: `math.degrees(math.acos(0.8))`.
 #
 # </details>
 #
-# **1.2** Write a function of embeddings `x` of shape `[b, d]` and centres `w` of shape `[c, d]` that returns
-# all cosines, shape `[b, c]`, in one line of PyTorch.
+# **1.2** Write a function of embeddings `x` of shape `[b, d]` and centres `w` of shape `[c, d]`
+# that returns all cosines, shape `[b, c]`, in one line of PyTorch.
 
 # %%
 exercises.check("1.2", None)
@@ -371,13 +383,13 @@ exercises.check("1.2", None)
 # %% [markdown]
 # <details><summary>Solution 1.2</summary>
 #
-# `lambda x, w: torch.nn.functional.normalize(x) @ torch.nn.functional.normalize(w).T`. The package's
-# `geometry.cosine` does the same, and keeps the gradient of a zero vector at zero.
+# `lambda x, w: torch.nn.functional.normalize(x) @ torch.nn.functional.normalize(w).T`. The
+# package's `geometry.cosine` does the same, and keeps the gradient of a zero vector at zero.
 #
 # </details>
 #
-# **1.3** Six pairs have the scores 0.9, 0.8 and 0.7 (genuine) and 0.75, 0.6 and 0.1 (impostor). Name a threshold
-# that errs only once.
+# **1.3** Six pairs have the scores 0.9, 0.8 and 0.7 (genuine) and 0.75, 0.6 and 0.1 (impostor).
+# Name a threshold that errs only once.
 
 # %%
 exercises.check("1.3", None)
@@ -385,23 +397,26 @@ exercises.check("1.3", None)
 # %% [markdown]
 # <details><summary>Solution 1.3</summary>
 #
-# Any threshold above 0.6 and up to 0.7 lets one impostor in (0.75); any above 0.75 and up to 0.8 keeps one
-# genuine pair out (0.7). Both are best. No threshold does without an error, since 0.75 lies above 0.7.
+# Any threshold above 0.6 and up to 0.7 lets one impostor in (0.75); any above 0.75 and up to 0.8
+# keeps one genuine pair out (0.7). Both are best. No threshold does without an error, since 0.75
+# lies above 0.7.
 #
 # </details>
 #
-# **1.4** Run this chapter with another third loss, `-p loss cosface` say, and with other seeds. Which differences in the
-# table keep their sign? There is no checker for this one: the answer is in your tables.
+# **1.4** Run this chapter with another third loss, `-p loss cosface` say, and with other seeds.
+# Which differences in the table keep their sign? There is no checker for this one: the answer is in
+# your tables.
 #
 # ## Recap
 #
-# - An embedding is a point that stands for a picture; we keep its direction, so it lies on a sphere.
-# - Softmax settles matters by lengths and angles, ArcFace by angles with a handicap $m$, CDML with a handicap
-#   $m_i$ that follows the easiness of the sample.
+# - An embedding is a point that stands for a picture; we keep its direction, so it lies on a
+#   sphere.
+# - Softmax settles matters by lengths and angles, ArcFace by angles with a handicap $m$, CDML with
+#   a handicap $m_i$ that follows the easiness of the sample.
 # - Genuine and impostor angles, a threshold, ten folds: that is verification accuracy.
 # - Known identities are no test of a ruler for strangers.
 #
 # ## References
 #
-# ArcFace: {cite:t}`deng2019arcface`. Ten folds of pairs: {cite:t}`huang2008lfw`. The digits: {cite:t}`alpaydin1998digits`,
-# through scikit-learn {cite}`pedregosa2011sklearn`.
+# ArcFace: {cite:t}`deng2019arcface`. Ten folds of pairs: {cite:t}`huang2008lfw`. The digits:
+# {cite:t}`alpaydin1998digits`, through scikit-learn {cite}`pedregosa2011sklearn`.

@@ -3,9 +3,11 @@
 #
 # :::{admonition} After this chapter you can
 # :class: tip
-# - write the gradient of any margin loss as a product of four factors, and say what each of them does;
+# - write the gradient of any margin loss as a product of four factors, and say what each of them
+#   does;
 # - say at which angle a sample falls silent, and how scale and margin set it;
-# - tell an exact gradient from a straight-through one, and say what the second does to easy and hard samples;
+# - tell an exact gradient from a straight-through one, and say what the second does to easy and
+#   hard samples;
 # - name the answers to an angle beyond 180 degrees, and what each does to target and gradient;
 # - make ArcFace return NaN in three ways, and write it so that it does not;
 # - say what is added to the gradient when the margin itself depends on the sample.
@@ -40,12 +42,13 @@ lab = session.start(profile, seed)
 # %% [markdown]
 # ## Four factors
 #
-# What does a margin *do*? It does nothing to a picture at test time, when it is gone. All it ever does is to change a
-# gradient during training, so that is where to look.
+# What does a margin *do*? It does nothing to a picture at test time, when it is gone. All it ever
+# does is to change a gradient during training, so that is where to look.
 #
-# Take one sample with embedding $\mathbf x$ and identity $y$, write $c_j = \cos\theta_j$ for its cosine to class
-# centre $\hat{\mathbf w}_j$, and let the loss replace $c_y$ by $\psi(c_y)$. This is chapter 2's $\psi(\theta)$: since
-# an angle and its cosine say the same, we read $\psi$ as a function of either.
+# Take one sample with embedding $\mathbf x$ and identity $y$, write $c_j = \cos\theta_j$ for its
+# cosine to class centre $\hat{\mathbf w}_j$, and let the loss replace $c_y$ by $\psi(c_y)$. This is
+# chapter 2's $\psi(\theta)$: since an angle and its cosine say the same, we read $\psi$ as a
+# function of either.
 #
 # ```{math}
 # :label: eq-gradient-loss
@@ -53,9 +56,9 @@ lab = session.start(profile, seed)
 # z_y = s\,\psi(c_y), \quad z_j = s\,c_j \ (j \ne y) .
 # ```
 #
-# The chain rule gives the gradient in three short steps. A softmax with cross entropy has $\partial L / \partial z_y =
-# -(1 - p_y)$ and $\partial L / \partial z_j = p_j$. The logits bring $s$, and for the own class $\psi'(c_y)$. And a
-# cosine moves with its embedding as
+# The chain rule gives the gradient in three short steps. A softmax with cross entropy has
+# $\partial L / \partial z_y = -(1 - p_y)$ and $\partial L / \partial z_j = p_j$. The logits bring
+# $s$, and for the own class $\psi'(c_y)$. And a cosine moves with its embedding as
 #
 # ```{math}
 # :label: eq-tangent
@@ -63,8 +66,9 @@ lab = session.start(profile, seed)
 # \mathbf t_j = \hat{\mathbf w}_j - c_j\,\hat{\mathbf x},
 # ```
 #
-# where $\mathbf t_j$ is what is left of the class centre when the part along $\hat{\mathbf x}$ is taken away: a **tangent**
-# of the sphere at $\hat{\mathbf x}$ that points to the class centre, $\sin\theta_j$ long. Together:
+# where $\mathbf t_j$ is what is left of the class centre when the part along $\hat{\mathbf x}$ is
+# taken away: a **tangent** of the sphere at $\hat{\mathbf x}$ that points to the class centre,
+# $\sin\theta_j$ long. Together:
 #
 # ```{math}
 # :label: eq-gradient
@@ -72,12 +76,12 @@ lab = session.start(profile, seed)
 # \Bigl[ -(1 - p_y)\,\psi'(c_y)\,\mathbf t_y + \sum_{j \ne y} p_j\,\mathbf t_j \Bigr] .
 # ```
 #
-# Four factors pull a sample to its class centre: the **scale** over the **length**, the **weight** $1 - p_y$ that the
-# softmax gives it, the **slope** $\psi'$ of the margin, and the **tangent**. We write them out for eight samples and ask
-# autograd whether it agrees.
+# Four factors pull a sample to its class centre: the **scale** over the **length**, the **weight**
+# $1 - p_y$ that the softmax gives it, the **slope** $\psi'$ of the margin, and the **tangent**. We
+# write them out for eight samples and ask autograd whether it agrees.
 #
-# A {term}`head` is the package's word for class centres, scale and {term}`margin policy` together: embeddings and labels
-# in, a loss out. {py:func}`heads.create <cdmllab.heads.create>` builds one.
+# A {term}`head` is the package's word for class centres, scale and {term}`margin policy` together:
+# embeddings and labels in, a loss out. {py:func}`heads.create <cdmllab.heads.create>` builds one.
 
 # %%
 torch.manual_seed(seed)
@@ -105,15 +109,16 @@ by_hand = by_hand * torch.einsum("bc,bcd->bd", weights, t) / len(y)
 session.tell(agreement=(by_hand - by_autograd).abs().max().item())
 
 # %% [markdown]
-# The largest difference is {glue:text}`agreement:.0e`, which is rounding. (The loss is the mean over the batch, hence the
-# last division.)
+# The largest difference is {glue:text}`agreement:.0e`, which is rounding. (The loss is the mean
+# over the batch, hence the last division.)
 #
 # ## Along the sphere, and by the length
 #
-# Every $\mathbf t_j$ is perpendicular to $\mathbf x$, so the whole gradient is: no loss on cosines can make an embedding
-# longer or shorter on purpose. The gradient is also divided by the length. That counts twice: for a vector twice as long
-# the gradient is half as large, and a step of half the size turns a vector of twice the length by a *quarter* of the
-# angle. All of this holds for class centres too, for the same reason.
+# Every $\mathbf t_j$ is perpendicular to $\mathbf x$, so the whole gradient is: no loss on cosines
+# can make an embedding longer or shorter on purpose. The gradient is also divided by the length.
+# That counts twice: for a vector twice as long the gradient is half as large, and a step of half
+# the size turns a vector of twice the length by a *quarter* of the angle. All of this holds for
+# class centres too, for the same reason.
 
 # %%
 lengths, sizes = [1.0, 4.0, 16.0], []
@@ -143,28 +148,31 @@ radial = (for_centres * w_hat).sum(1).abs().max().item()
 session.tell(radial=radial)
 
 # %% [markdown]
-# Four times the length: a quarter of the gradient, a sixteenth of the turn. For the class centres the part along the
-# centre is {glue:text}`radial:.0e`.
+# Four times the length: a quarter of the gradient, a sixteenth of the turn. For the class centres
+# the part along the centre is {glue:text}`radial:.0e`.
 #
-# This has a consequence that surprises people who watch their class centres. Let $\mathbf g$ be the gradient on a
-# class centre and $\eta$ the learning rate. A step perpendicular to a vector makes it longer, by Pythagoras:
-# $\lVert\mathbf w - \eta\,\mathbf g\rVert^2 = \lVert\mathbf w\rVert^2 + \eta^2\lVert\mathbf g\rVert^2$. So without
-# weight decay class centres grow with every step, and the longer they are the slower they turn. Weight decay takes
-# the length back, and thereby *raises* the speed at which they turn.
+# This has a consequence that surprises people who watch their class centres. Let $\mathbf g$ be the
+# gradient on a class centre and $\eta$ the learning rate. A step perpendicular to a vector makes it
+# longer, by Pythagoras:
+# $\lVert\mathbf w - \eta\,\mathbf g\rVert^2 = \lVert\mathbf w\rVert^2 + \eta^2\lVert\mathbf g\rVert^2$.
+# So without weight decay class centres grow with every step, and the longer they are the slower
+# they turn. Weight decay takes the length back, and thereby *raises* the speed at which they turn.
 #
 # ## Who still pulls
 #
-# The factor $1 - p_y$ is the softmax's opinion of whether a sample still needs help. Let there be $C$ class
-# centres (the $c$ of other chapters, which is a cosine here), and let all but the own one stand at 90 degrees. Then
+# The factor $1 - p_y$ is the softmax's opinion of whether a sample still needs help. Let there be
+# $C$ class centres (the $c$ of other chapters, which is a cosine here), and let all but the own one
+# stand at 90 degrees. Then
 #
 # ```{math}
 # :label: eq-weight
 # 1 - p_y = \frac{C - 1}{C - 1 + e^{s\,\psi(c_y)}},
 # ```
 #
-# a switch: one half where $s\,\psi = \log(C - 1)$, almost one for worse samples, almost zero for better ones. For ArcFace
-# that is at $\theta = \arccos\bigl(\log(C - 1)/s\bigr) - m$. How hard a sample is turned towards its centre is
-# $\partial L / \partial\theta_y$, and with {eq}`eq-gradient` it is $s\,(1 - p_y)\,\psi'\sin\theta_y$.
+# a switch: one half where $s\,\psi = \log(C - 1)$, almost one for worse samples, almost zero for
+# better ones. For ArcFace that is at $\theta = \arccos\bigl(\log(C - 1)/s\bigr) - m$. How hard a
+# sample is turned towards its centre is $\partial L / \partial\theta_y$, and with {eq}`eq-gradient`
+# it is $s\,(1 - p_y)\,\psi'\sin\theta_y$.
 
 # %% tags=["remove-input"]
 for s in (16, 32, 64):
@@ -192,12 +200,13 @@ plots.lines(
 plots.degrees_axis(ax)
 
 # %% [markdown]
-# With {glue:text}`identities` identities, half of the weight is gone at {glue:text}`half_16:.0f` degrees for $s = 16$, at
-# {glue:text}`half_32:.0f` for $s = 32$ and at {glue:text}`half_64:.0f` for $s = 64$ ({numref}`fig-scale`). **The scale
-# decides at which angle a sample falls silent, and the margin moves that angle by exactly $m$.** A large scale makes a sharp
-# switch and lets samples rest early; a small one keeps even good samples moving, and a very small one (chapter 2's
-# $s = 1$ or 8) cannot get the loss small at all. This is why the same margin is not the same thing at two scales, and
-# why a scale has to be told with every margin.
+# With {glue:text}`identities` identities, half of the weight is gone at {glue:text}`half_16:.0f`
+# degrees for $s = 16$, at {glue:text}`half_32:.0f` for $s = 32$ and at {glue:text}`half_64:.0f` for
+# $s = 64$ ({numref}`fig-scale`). **The scale decides at which angle a sample falls silent, and the
+# margin moves that angle by exactly $m$.** A large scale makes a sharp switch and lets samples rest
+# early; a small one keeps even good samples moving, and a very small one (chapter 2's $s = 1$ or 8)
+# cannot get the loss small at all. This is why the same margin is not the same thing at two scales,
+# and why a scale has to be told with every margin.
 
 # %% mystnb={"figure": {"caption": "The same as arrows: samples at 15 to 105 degrees from their class centre, each with the pull of its loss along the sphere, divided by the scale.", "name": "fig-arrows"}, "image": {"alt": "Two arcs with dots; on the left all dots beyond 20 degrees have an arrow towards the class centre, on the right only those beyond 50 degrees"}}
 fig, axes = plots.figure(2, width=7.0, height=3.4)
@@ -218,15 +227,16 @@ for ax, s in zip(axes, (16.0, 64.0), strict=True):
 # \psi'(c) = \frac{d\cos(\theta + m)}{d\cos\theta} = \frac{\sin(\theta + m)}{\sin\theta} .
 # ```
 #
-# For CosFace, $\psi = c - m$, it is 1: a constant goes away in a derivative. So far the mathematics. Now look at the code,
-# at InsightFace's own arcface_torch {cite}`guo2021insightface` as it is today. There the arc cosine, the margin and the
-# cosine are computed *without* gradient, and the result is written into the matrix of logits. What comes back through
-# that matrix is the slope of the identity: 1. The value is ArcFace's, the gradient is CosFace's. We call it
-# **{term}`straight-through <straight-through gradient>`**, after the same trick for step functions
-# {cite}`bengio2013estimating`; the package has it as `gradient="straight_through"`.
+# For CosFace, $\psi = c - m$, it is 1: a constant goes away in a derivative. So far the
+# mathematics. Now look at the code, at InsightFace's own arcface_torch {cite}`guo2021insightface`
+# as it is today. There the arc cosine, the margin and the cosine are computed *without* gradient,
+# and the result is written into the matrix of logits. What comes back through that matrix is the
+# slope of the identity: 1. The value is ArcFace's, the gradient is CosFace's. We call it **{term}`straight-through <straight-through gradient>`**,
+# after the same trick for step functions {cite}`bengio2013estimating`; the package has it as
+# `gradient="straight_through"`.
 #
-# It was not always so, and a published model has the gradient of its day. The history of InsightFace's repository has
-# four forms of ArcFace:
+# It was not always so, and a published model has the gradient of its day. The history of
+# InsightFace's repository has four forms of ArcFace:
 #
 # | from | code | gradient | past 180 degrees |
 # |---|---|---|---|
@@ -259,8 +269,9 @@ session.tell(
 )
 
 # %% [markdown]
-# The third column is autograd's, the fourth is {eq}`eq-slope`. The ratio is 1 at $\theta = (\pi - m)/2$, here
-# {glue:text}`ratio_one:.1f` degrees. Nearer to the centre the exact gradient is the stronger one, further away the weaker.
+# The third column is autograd's, the fourth is {eq}`eq-slope`. The ratio is 1 at
+# $\theta = (\pi - m)/2$, here {glue:text}`ratio_one:.1f` degrees. Nearer to the centre the exact
+# gradient is the stronger one, further away the weaker.
 
 # %% mystnb={"figure": {"caption": "Left: the slope of the target. Right: how hard a sample is turned towards its centre, the weight of the softmax taken out: sin(θ + m) exactly, sin θ straight-through. Where the exact line is negative the gradient turns a sample away from its own centre.", "name": "fig-straight-through"}, "image": {"alt": "Two panels of two curves; on the left the exact slope falls from infinity through one at 76 degrees to below zero, the straight-through slope is one; on the right two arches, the exact one shifted to the left by the margin"}}
 plain = {"beyond_pi": "none", "margin_rad": margin_rad}
@@ -289,24 +300,26 @@ for ax, factor, ylabel, limits in (
 # The right panel says what this means for a sample.
 #
 # - **Easy samples.** The {term}`exact gradient` goes on pulling to the very centre, with $\sin m =$
-#   {glue:text}`sin_m:.2f` at an angle of 0. Straight-through lets go: there its pull is $\sin\theta$, as without any
-#   margin.
+#   {glue:text}`sin_m:.2f` at an angle of 0. Straight-through lets go: there its pull is
+#   $\sin\theta$, as without any margin.
 # - **Hard samples.** Beyond {glue:text}`ratio_one:.0f` degrees straight-through pulls harder.
-# - **Beyond $\pi - m$.** The exact gradient of the plain formula turns a sample *away* from its own centre.
-#   Straight-through never does: its sign is right everywhere.
+# - **Beyond $\pi - m$.** The exact gradient of the plain formula turns a sample *away* from its own
+#   centre. Straight-through never does: its sign is right everywhere.
 #
-# So straight-through shifts attention from easy samples to hard ones, and it is robust where the formula is not. (Here
-# the other centres stand still. Where all angles move together the exact slope can drive a whole training to the far
-# side: {doc}`chapter 12 </executed/12_reproduction>` shows one.) Two losses should be compared with the same kind of
-# gradient. The weight $1 - p_y$ is the same for both, and with $s = 64$ and {glue:text}`identities` identities it takes
-# half of either pull at {glue:text}`half_64:.0f` degrees, and nearer to the centre soon all of it.
+# So straight-through shifts attention from easy samples to hard ones, and it is robust where the
+# formula is not. (Here the other centres stand still. Where all angles move together the exact
+# slope can drive a whole training to the far side: {doc}`chapter 12 </executed/12_reproduction>`
+# shows one.) Two losses should be compared with the same kind of gradient. The weight $1 - p_y$ is
+# the same for both, and with $s = 64$ and {glue:text}`identities` identities it takes half of
+# either pull at {glue:text}`half_64:.0f` degrees, and nearer to the centre soon all of it.
 #
 # ### Which loss has this gradient?
 #
-# None, ArcFace's or any other. If some function $F$ of the cosines had $g_j = \partial F / \partial c_j$ as its
-# gradient, its mixed second derivatives would agree: $\partial g_y / \partial c_j = \partial g_j / \partial c_y$.
-# Straight-through has $g_y = -s\,(1 - p_y)$ and $g_j = s\,p_j$, with the probabilities of {eq}`eq-gradient-loss`, in which
-# the margin still is. So
+# None, ArcFace's or any other. If some function $F$ of the cosines had
+# $g_j = \partial F / \partial c_j$ as its gradient, its mixed second derivatives would agree:
+# $\partial g_y / \partial c_j = \partial g_j / \partial c_y$. Straight-through has
+# $g_y = -s\,(1 - p_y)$ and $g_j = s\,p_j$, with the probabilities of {eq}`eq-gradient-loss`, in
+# which the margin still is. So
 #
 # ```{math}
 # :label: eq-curl
@@ -314,8 +327,8 @@ for ax, factor, ylabel, limits in (
 # \frac{\partial g_j}{\partial c_y} = -s^2\, p_y\, p_j\,\psi'(c_y) .
 # ```
 #
-# They differ by the factor $\psi'$, and agree only where it is 1, which for CosFace is everywhere. Measured, for one sample
-# and three centres:
+# They differ by the factor $\psi'$, and agree only where it is 1, which for CosFace is everywhere.
+# Measured, for one sample and three centres:
 #
 
 
@@ -335,13 +348,14 @@ rows = [
 session.Table(["scale 4", "∂g_y / ∂c_j", "∂g_j / ∂c_y"], rows)
 
 # %% [markdown]
-# ArcFace's exact gradient passes the test, and so does CosFace's. Straight-through fails it: what it descends is no hill.
-# That does not make it bad, and both kinds are in use.
+# ArcFace's exact gradient passes the test, and so does CosFace's. Straight-through fails it: what
+# it descends is no hill. That does not make it bad, and both kinds are in use.
 #
 # ## Beyond 180 degrees
 #
-# Chapter 2 named four answers to $\theta + m > \pi$. Here are the three that act there, with their gradients. (The easy
-# margin has none of this: where the cosine is negative the target is the cosine itself, whose gradient is CosFace's.)
+# Chapter 2 named four answers to $\theta + m > \pi$. Here are the three that act there, with their
+# gradients. (The easy margin has none of this: where the cosine is negative the target is the
+# cosine itself, whose gradient is CosFace's.)
 
 # %% mystnb={"figure": {"caption": "The three answers beyond 180 degrees, from 120 degrees on. Left: the target. Right: how hard a sample is turned towards its centre (slope × sin θ).", "name": "fig-beyond"}, "image": {"alt": "Two panels; on the left the linear answer jumps down and goes on falling, clip stays at minus one, none rises; on the right linear jumps to a positive pull, clip is zero and none is negative"}}
 far = theta[960:-2]
@@ -391,20 +405,21 @@ session.tell(
 # | `"none"` | $\cos(\theta + m)$, rising again | the wrong sign |
 # | `"none"`, straight-through | the same | right sign, as everywhere |
 #
-# The jump of `"linear"` is harmless to a gradient step, which sees slopes only. Does it matter at all? A sample beyond
-# {glue:text}`end_deg:.0f` degrees points nearly *against* its own centre. In many dimensions fresh embeddings stand at 90
-# degrees, so such a sample is more likely mislabelled than hard. In three dimensions (chapter 1), and with large
-# margins, it happens to others too.
+# The jump of `"linear"` is harmless to a gradient step, which sees slopes only. Does it matter at
+# all? A sample beyond {glue:text}`end_deg:.0f` degrees points nearly *against* its own centre. In
+# many dimensions fresh embeddings stand at 90 degrees, so such a sample is more likely mislabelled
+# than hard. In three dimensions (chapter 1), and with large margins, it happens to others too.
 #
 # ## Where NaN comes from
 #
-# The right-hand side of {eq}`eq-slope` is infinite at $\theta = 0$ and at $\theta = \pi$. There the tangent has length 0, and
-# on paper zero times infinity works out: the pull is $\sin(\theta + m)$. In floating point it is NaN. That would be a
-# curiosity if samples did not arrive at their centres, and if rounding did not carry cosines *above* 1, where the arc cosine
-# itself is NaN.
+# The right-hand side of {eq}`eq-slope` is infinite at $\theta = 0$ and at $\theta = \pi$. There the
+# tangent has length 0, and on paper zero times infinity works out: the pull is $\sin(\theta + m)$.
+# In floating point it is NaN. That would be a curiosity if samples did not arrive at their centres,
+# and if rounding did not carry cosines *above* 1, where the arc cosine itself is NaN.
 #
-# We put a thousand random 512-dimensional embeddings exactly on their class centres, in three precisions: 32 bits, and the
-# two 16-bit formats that PyTorch's autocast uses to save time. We compute the {term}`target` in seven ways.
+# We put a thousand random 512-dimensional embeddings exactly on their class centres, in three
+# precisions: 32 bits, and the two 16-bit formats that PyTorch's autocast uses to save time. We
+# compute the {term}`target` in seven ways.
 
 
 # %%
@@ -471,20 +486,21 @@ same = [survey(way, torch.float32) for way in ways.values()]
 assert both == same
 
 # %% [markdown]
-# In single precision {glue:text}`one:.0%` of the cosines are exactly 1 and {glue:text}`above:.0%` are larger than 1. At 180
-# degrees the counts are the same. The rows tell three stories.
+# In single precision {glue:text}`one:.0%` of the cosines are exactly 1 and {glue:text}`above:.0%`
+# are larger than 1. At 180 degrees the counts are the same. The rows tell three stories.
 #
-# **No clamp: NaN in the loss.** Both textbook forms take the arc cosine, or the root, of something outside its range as soon
-# as rounding goes the wrong way. One such sample is enough: the loss of the batch is NaN, and after the step so is every
-# weight.
+# **No clamp: NaN in the loss.** Both textbook forms take the arc cosine, or the root, of something
+# outside its range as soon as rounding goes the wrong way. One such sample is enough: the loss of
+# the batch is NaN, and after the step so is every weight.
 #
-# **A clamp to ±1, and PyTorch's version.** Clamping rescues the value; whether it rescues the gradient depends on a
-# convention: what is the derivative of `clamp` *at* its bound? It was 0 up to PyTorch 0.4.0, is 1 from 0.4.1 (2018) to
-# 2.13, and 0 again from 2.14 (2026) on. Where it is 1, the infinite slope of the arc cosine comes through, meets a
-# tangent of length 0, and is NaN for every cosine that is exactly 1; where it is 0, the same line of code is quiet.
-# PyTorch {glue:text}`torch`, which ran this page, has {glue:text}`at_bound:.0f`, and the third row has the other
-# convention written out. So whether pytorch-metric-learning's ArcFace, whose code clamps to ±1, gives NaN at a class
-# centre depends on the version of PyTorch.
+# **A clamp to ±1, and PyTorch's version.** Clamping rescues the value; whether it rescues the
+# gradient depends on a convention: what is the derivative of `clamp` *at* its bound? It was 0 up to
+# PyTorch 0.4.0, is 1 from 0.4.1 (2018) to 2.13, and 0 again from 2.14 (2026) on. Where it is 1, the
+# infinite slope of the arc cosine comes through, meets a tangent of length 0, and is NaN for every
+# cosine that is exactly 1; where it is 0, the same line of code is quiet. PyTorch
+# {glue:text}`torch`, which ran this page, has {glue:text}`at_bound:.0f`, and the third row has the
+# other convention written out. So whether pytorch-metric-learning's ArcFace, whose code clamps to
+# ±1, gives NaN at a class centre depends on the version of PyTorch.
 #
 # **No arc cosine in the gradient.** Straight-through has none by design. The package computes
 #
@@ -495,9 +511,10 @@ assert both == same
 # (1 - c^2)/\sqrt{\varepsilon} & \text{else,} \end{cases}
 # ```
 #
-# with $c$ clamped to ±1 in $\sin\theta$ and $\varepsilon$ the precision of the number format. The second line replaces the
-# last cosines before ±1 by a straight line with a finite slope, and leaves all others alone. At exactly ±1 the slope is
-# $\cos m$ or that of the line, by PyTorch's convention, and finite either way.
+# with $c$ clamped to ±1 in $\sin\theta$ and $\varepsilon$ the precision of the number format. The
+# second line replaces the last cosines before ±1 by a straight line with a finite slope, and leaves
+# all others alone. At exactly ±1 the slope is $\cos m$ or that of the line, by PyTorch's
+# convention, and finite either way.
 
 # %%
 steps_below_one = torch.arange(5, dtype=torch.float64)
@@ -519,7 +536,8 @@ session.Table(
 )
 
 # %% [markdown]
-# The slopes are large, the way is short: what a sample feels is the last column, and never more than a pull of order one.
+# The slopes are large, the way is short: what a sample feels is the last column, and never more
+# than a pull of order one.
 #
 # Two more ways to NaN have nothing to do with the margin, and are as common.
 
@@ -547,21 +565,23 @@ session.Table(
 )
 
 # %% [markdown]
-# - **A dead embedding.** `F.normalize` divides by at least $10^{-12}$. In float16 that number is zero, and a zero embedding
-#   becomes NaN; in the other formats it is kept at zero and gets a gradient of $10^{12}$. `geometry.unit` leaves it at zero
-#   with gradient zero.
-# - **An exponential.** $e^{64}$ overflows float16, whose largest number is 65,504. Cross entropy takes the largest logit away
-#   first; a loss that sums exponentials by itself has to do the same.
-# - **Coarse logits.** No NaN, but worse, since nobody notices: near $s = 64$, bfloat16 moves in steps of a quarter. A margin
-#   that is a few thousandths different for two samples can vanish in such a step.
+# - **A dead embedding.** `F.normalize` divides by at least $10^{-12}$. In float16 that number is
+#   zero, and a zero embedding becomes NaN; in the other formats it is kept at zero and gets a
+#   gradient of $10^{12}$. `geometry.unit` leaves it at zero with gradient zero.
+# - **An exponential.** $e^{64}$ overflows float16, whose largest number is 65,504. Cross entropy
+#   takes the largest logit away first; a loss that sums exponentials by itself has to do the same.
+# - **Coarse logits.** No NaN, but worse, since nobody notices: near $s = 64$, bfloat16 moves in
+#   steps of a quarter. A margin that is a few thousandths different for two samples can vanish in
+#   such a step.
 #
-# That is why the package's heads work in float32, whatever autocast is on; the network before them may be
-# as coarse as it likes. `heads` raise an error for an embedding that is not finite, and training stops with a diagnosis.
+# That is why the package's heads work in float32, whatever autocast is on; the network before them
+# may be as coarse as it likes. `heads` raise an error for an embedding that is not finite, and
+# training stops with a diagnosis.
 #
 # ## A margin that follows the sample
 #
-# CDML's margin depends on the sample's own cosine, $m = m(c)$, by {eq}`eq-cdml`. Differentiate that too, and the chain
-# rule has one more term:
+# CDML's margin depends on the sample's own cosine, $m = m(c)$, by {eq}`eq-cdml`. Differentiate that
+# too, and the chain rule has one more term:
 #
 # ```{math}
 # :label: eq-full-gradient
@@ -569,12 +589,13 @@ session.Table(
 # \frac{\sin(\theta + m)}{\sin\theta} - \sin(\theta + m)\,\frac{dm}{dc} .
 # ```
 #
-# Its sign is that of the policy. Where *hard* samples get the larger margin, as in the public
-# code, $m$ falls as the sample gets easier: $dm/dc < 0$, and the pull grows. A sample is rewarded twice for coming
-# closer, by its cosine and by the discount on its margin. Where *easy* samples get the larger margin, as in the document,
-# it is the other way round: coming closer costs margin, and the sample is paid a little for staying hard. The package
-# holds $m$ constant in the gradient (`detach_margin=True`); the public code differentiates through it. With the step,
-# whose slope is zero almost everywhere, there is no difference.
+# Its sign is that of the policy. Where *hard* samples get the larger margin, as in the public code,
+# $m$ falls as the sample gets easier: $dm/dc < 0$, and the pull grows. A sample is rewarded twice
+# for coming closer, by its cosine and by the discount on its margin. Where *easy* samples get the
+# larger margin, as in the document, it is the other way round: coming closer costs margin, and the
+# sample is paid a little for staying hard. The package holds $m$ constant in the gradient
+# (`detach_margin=True`); the public code differentiates through it. With the step, whose slope is
+# zero almost everywhere, there is no difference.
 
 # %% mystnb={"figure": {"caption": "How hard CDML turns a sample towards its centre (slope × sin θ, the weight taken out), with the margin held constant and differentiated too. Left: easy samples get the larger margin, linear in the similarity. Right: the public code's gap form, hard samples get the larger one.", "name": "fig-detached"}, "image": {"alt": "Two panels of two curves over the angle; on the left the differentiated slope is lower, on the right it is slightly higher than the detached one"}}
 fig, axes = plots.figure(2, width=7.6, height=3.0)
@@ -629,27 +650,30 @@ session.tell(
 
 # %% [markdown]
 # (The step at 60 degrees on the left is the pivot: on its easy side, at smaller angles, easiness rises three times as
-# fast as on the other, since both sides have to reach the ends, ±1.) At {glue:text}`effect_at:.0f` degrees the extra
-# term changes the pull by {glue:text}`effect_easy:+.1%` (easy larger) and by {glue:text}`effect_hard:+.1%` (hard
-# larger): more than a detail where losses are ranked by tenths of a point.
+# fast as on the other, since both sides have to reach the ends, ±1.) At {glue:text}`effect_at:.0f`
+# degrees the extra term changes the pull by {glue:text}`effect_easy:+.1%` (easy larger) and by
+# {glue:text}`effect_hard:+.1%` (hard larger): more than a detail where losses are ranked by tenths
+# of a point.
 #
-# The gap form has a third effect. Its margin looks at the best *foreign* centre too, so the target itself has a slope there:
-# with $c_y = 0.5$ and $\max c_j = 0.2$ it is {glue:text}`gap_own:.3f` to the own and {glue:text}`gap_foreign:.3f` to the
-# foreign cosine. The sample is pushed away from its best foreign centre by more than the softmax asks for.
+# The gap form has a third effect. Its margin looks at the best *foreign* centre too, so the target
+# itself has a slope there: with $c_y = 0.5$ and $\max c_j = 0.2$ it is {glue:text}`gap_own:.3f` to
+# the own and {glue:text}`gap_foreign:.3f` to the foreign cosine. The sample is pushed away from its
+# best foreign centre by more than the softmax asks for.
 #
 # :::{admonition} Where we deviate
 # :class: note
-# The default of ArcFace and CDML in this book is the exact gradient with `"linear"` beyond $\pi$ and a margin held constant.
-# `gradient="straight_through", beyond_pi="none"` is arcface_torch's ArcFace since December 2022; `CDML.public_gap()` and
-# `CDML.public_angle_gap()` are the public CDML code's forms, differentiated fully. In that code the ArcFace beside them is
-# straight-through, so a comparison of the two mixes the margin with the gradient. What this page
-# computes without a word about precision is in float64; training works in float32.
+# The default of ArcFace and CDML in this book is the exact gradient with `"linear"` beyond $\pi$
+# and a margin held constant. `gradient="straight_through", beyond_pi="none"` is arcface_torch's
+# ArcFace since December 2022; `CDML.public_gap()` and `CDML.public_angle_gap()` are the public CDML
+# code's forms, differentiated fully. In that code the ArcFace beside them is straight-through, so a
+# comparison of the two mixes the margin with the gradient. What this page computes without a word
+# about precision is in float64; training works in float32.
 # :::
 #
 # ## Exercises
 #
-# **3.1** With $m = 0.5$, by which factor is ArcFace's exact gradient on the target cosine larger than the straight-through
-# one at 60 degrees?
+# **3.1** With $m = 0.5$, by which factor is ArcFace's exact gradient on the target cosine larger
+# than the straight-through one at 60 degrees?
 
 # %%
 exercises.check("3.1", None)
@@ -661,8 +685,9 @@ exercises.check("3.1", None)
 #
 # </details>
 #
-# **3.2** ArcFace with $m = 0.5$ and $s = 64$ is trained with a million identities, all other centres at 90 degrees. At which
-# angle, in degrees, has a sample half of its weight, $1 - p_y = 1/2$?
+# **3.2** ArcFace with $m = 0.5$ and $s = 64$ is trained with a million identities, all other
+# centres at 90 degrees. At which angle, in degrees, has a sample half of its weight,
+# $1 - p_y = 1/2$?
 
 # %%
 exercises.check("3.2", None)
@@ -670,13 +695,15 @@ exercises.check("3.2", None)
 # %% [markdown]
 # <details><summary>Solution 3.2</summary>
 #
-# $s\cos(\theta + m)$ $= \log(10^6 - 1)$ $\approx 13.816$, so $\theta + m = \arccos 0.2159 = 77.53$ degrees, and $\theta =
-# 77.53 - 28.65 = 48.9$ degrees. A hundred times as many identities move the cliff by only four degrees.
+# $s\cos(\theta + m)$ $= \log(10^6 - 1)$ $\approx 13.816$, so $\theta + m = \arccos 0.2159 = 77.53$
+# degrees, and $\theta = 77.53 - 28.65 = 48.9$ degrees. A hundred times as many identities move the
+# cliff by only four degrees.
 #
 # </details>
 #
-# **3.3** Let `g` be the gradient of a loss with respect to the *unit* embedding $\hat{\mathbf x}$. Write a function of `x`
-# and `g`, both of shape `[b, d]`, that returns the gradient with respect to `x` itself.
+# **3.3** Let `g` be the gradient of a loss with respect to the *unit* embedding $\hat{\mathbf x}$.
+# Write a function of `x` and `g`, both of shape `[b, d]`, that returns the gradient with respect to
+# `x` itself.
 
 # %%
 exercises.check("3.3", None)
@@ -685,12 +712,14 @@ exercises.check("3.3", None)
 # <details><summary>Solution 3.3</summary>
 #
 # Take the part along $\hat{\mathbf x}$ away and divide by the length, as in {eq}`eq-tangent`:
-# `lambda x, g: (g - (g * u).sum(1, keepdim=True) * u) / n` with `n = x.norm(dim=1, keepdim=True)` and `u = x / n`.
+# `lambda x, g: (g - (g * u).sum(1, keepdim=True) * u) / n` with `n = x.norm(dim=1, keepdim=True)`
+# and `u = x / n`.
 #
 # </details>
 #
-# **3.4** Write a function of the cosine $c$ and the margin $m$ that returns $\cos(\theta + m)$. Its gradient shall be that
-# of {eq}`eq-slope`, and finite for every $c$, also for $c = \pm 1$ and for cosines that rounding has carried beyond.
+# **3.4** Write a function of the cosine $c$ and the margin $m$ that returns $\cos(\theta + m)$. Its
+# gradient shall be that of {eq}`eq-slope`, and finite for every $c$, also for $c = \pm 1$ and for
+# cosines that rounding has carried beyond.
 
 # %%
 exercises.check("3.4", None)
@@ -699,29 +728,34 @@ exercises.check("3.4", None)
 # <details><summary>Solution 3.4</summary>
 #
 # The shortest keeps the root away from zero:
-# `lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(1e-7).sqrt() * math.sin(m)`. In single precision it leaves the
-# true sine at about the same place as {eq}`eq-safe`. From there on its sine is constant, with slope 0; the package's
-# goes on as a straight line. Clamping $c$ to $\pm(1 - 10^{-6})$ before an arc cosine does too. A clamp to ±1 itself passes
-# from PyTorch 2.14 on, where `clamp` has the derivative 0 at its bound, and fails from 0.4.1 to 2.13, where that is 1.
+# `lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(1e-7).sqrt() * math.sin(m)`. In single
+# precision it leaves the true sine at about the same place as {eq}`eq-safe`. From there on its sine
+# is constant, with slope 0; the package's goes on as a straight line. Clamping $c$ to
+# $\pm(1 - 10^{-6})$ before an arc cosine does too. A clamp to ±1 itself passes from PyTorch 2.14
+# on, where `clamp` has the derivative 0 at its bound, and fails from 0.4.1 to 2.13, where that is 1.
 #
 # </details>
 #
 # ## Recap
 #
-# - The gradient of a margin loss is scale over length, times weight, times slope, times tangent; it turns an embedding and
-#   never stretches it.
-# - A sample falls silent where $s\,\psi$ passes $\log(C - 1)$: scale and margin set that angle together.
-# - Straight-through has ArcFace's value and CosFace's gradient: it lets go of easy samples, pulls hard ones harder, and its
-#   sign is right everywhere.
-# - Past $\pi - m$, `"linear"` goes on pulling, `"clip"` stops, and `"none"` pushes away unless it is straight-through.
-# - NaN comes from a cosine above 1, from an infinite slope at exactly 1, and from half-precision zeros. A cosine clamped
-#   in the sine, a sine with a finite slope ({eq}`eq-safe`), and float32 avoid all of them.
-# - A margin that depends on the sample adds a term: it strengthens the pull where hard samples get more, weakens it where
-#   easy ones do.
+# - The gradient of a margin loss is scale over length, times weight, times slope, times tangent; it
+#   turns an embedding and never stretches it.
+# - A sample falls silent where $s\,\psi$ passes $\log(C - 1)$: scale and margin set that angle
+#   together.
+# - Straight-through has ArcFace's value and CosFace's gradient: it lets go of easy samples, pulls
+#   hard ones harder, and its sign is right everywhere.
+# - Past $\pi - m$, `"linear"` goes on pulling, `"clip"` stops, and `"none"` pushes away unless it
+#   is straight-through.
+# - NaN comes from a cosine above 1, from an infinite slope at exactly 1, and from half-precision
+#   zeros. A cosine clamped in the sine, a sine with a finite slope ({eq}`eq-safe`), and float32
+#   avoid all of them.
+# - A margin that depends on the sample adds a term: it strengthens the pull where hard samples get
+#   more, weakens it where easy ones do.
 #
 # ## References
 #
-# {cite:t}`deng2019arcface`, {cite:t}`guo2021insightface`, {cite:t}`bengio2013estimating`; pytorch-metric-learning:
-# {cite:t}`musgrave2020pytorch`. That class centres grow and slow down: {cite:t}`salimans2016weight`. The derivative of
-# `clamp` at its bounds was set to 1 in PyTorch's [pull request 7049](https://github.com/pytorch/pytorch/pull/7049), and to
-# 0 in version 2.14, as [issue 195931](https://github.com/pytorch/pytorch/issues/195931) reports.
+# {cite:t}`deng2019arcface`, {cite:t}`guo2021insightface`, {cite:t}`bengio2013estimating`;
+# pytorch-metric-learning: {cite:t}`musgrave2020pytorch`. That class centres grow and slow down:
+# {cite:t}`salimans2016weight`. The derivative of `clamp` at its bounds was set to 1 in PyTorch's
+# [pull request 7049](https://github.com/pytorch/pytorch/pull/7049), and to 0 in version 2.14, as
+# [issue 195931](https://github.com/pytorch/pytorch/issues/195931) reports.

@@ -3,7 +3,8 @@
 #
 # :::{admonition} After this chapter you can
 # :class: tip
-# - derive CDML's margin from ArcFace's in one line, and say what each of its options does and at which value it is off;
+# - derive CDML's margin from ArcFace's in one line, and say what each of its options does and at
+#   which value it is off;
 # - compute the easiness of a sample in three ways, and its margin from it;
 # - say who gets the larger margin, in CDML's two readings and in six other losses;
 # - follow the margins of single samples through a training, and see what wrong labels do to them;
@@ -12,8 +13,8 @@
 #
 # :::{admonition} What you need
 # :class: note
-# Chapters 1 to 3. Four small networks are trained on digits, to look at margins and not at accuracies. The chapter runs
-# in half a minute on one core.
+# Chapters 1 to 3. Four small networks are trained on digits, to look at margins and not at
+# accuracies. The chapter runs in half a minute on one core.
 # :::
 
 # %% tags=["parameters"]
@@ -42,18 +43,20 @@ lab = session.start(profile, seed)
 # %% [markdown]
 # ## One margin for all?
 #
-# ArcFace asks the same of every sample: come closer to your own class centre than to any other, by $m$. A sharp frontal
-# picture can do that. A profile in the dark perhaps cannot, and a picture with the wrong name on it should not. So let the
-# margin depend on the sample. In which direction? There are two opinions, and both are reasonable:
+# ArcFace asks the same of every sample: come closer to your own class centre than to any other, by
+# $m$. A sharp frontal picture can do that. A profile in the dark perhaps cannot, and a picture with
+# the wrong name on it should not. So let the margin depend on the sample. In which direction? There
+# are two opinions, and both are reasonable:
 #
 # - *Ask more of hard samples.* They are where the errors are; easy ones are solved already.
-# - *Ask more of easy samples.* They can take it; a hard sample pulled with force drags its class centre along, and the
-#   hardest samples of all are the mislabelled ones. (Whether a smaller margin pulls with less force we shall see below.)
+# - *Ask more of easy samples.* They can take it; a hard sample pulled with force drags its class
+#   centre along, and the hardest samples of all are the mislabelled ones. (Whether a smaller margin
+#   pulls with less force we shall see below.)
 #
-# CDML, the Combined Dynamic Margin Loss, is a family in which both can be written down. It comes from a public
-# project's documentation and code {cite}`datn`, which do not agree with each other. This chapter derives what they
-# share, names every difference, and makes each an option. Chapter 13 asks which reading made the published numbers;
-# the sources do not tell.
+# CDML, the Combined Dynamic Margin Loss, is a family in which both can be written down. It comes
+# from a public project's documentation and code {cite}`datn`, which do not agree with each other.
+# This chapter derives what they share, names every difference, and makes each an option. Chapter 13
+# asks which reading made the published numbers; the sources do not tell.
 #
 # ## The formula
 #
@@ -64,10 +67,11 @@ lab = session.start(profile, seed)
 # m_i = m_{\text{base}}\,(1 + \alpha\, e_i), \qquad e_i \in [-1, 1],
 # ```
 #
-# with $e_i$ the **easiness** of sample $i$: 1 for the easiest there can be, $-1$ for the hardest. The document writes
-# "{term}`difficulty`" in this place, and says in its text and its diagram that easy samples get $m \times 1.2$ and hard ones
-# $m \times 0.8$. With a score that *rises* with difficulty, formula and text contradict each other. With a signed easiness
-# and $\alpha = 0.2$ they agree, so this is how we read it. Two shapes fit the text: a **step**, which knows easy and hard
+# with $e_i$ the **easiness** of sample $i$: 1 for the easiest there can be, $-1$ for the hardest.
+# The document writes "{term}`difficulty`" in this place, and says in its text and its diagram that
+# easy samples get $m \times 1.2$ and hard ones $m \times 0.8$. With a score that *rises* with
+# difficulty, formula and text contradict each other. With a signed easiness and $\alpha = 0.2$ they
+# agree, so this is how we read it. Two shapes fit the text: a **step**, which knows easy and hard
 # only, and a **linear** one,
 #
 # ```{math}
@@ -75,8 +79,9 @@ lab = session.start(profile, seed)
 # e_i \to \operatorname{sign}(e_i) \quad\text{or}\quad e_i \to e_i .
 # ```
 #
-# The document's diagram asks "similarity high?" and has two answers: that is the step, and our default. The option `favour`
-# turns the sign round: `"easy"` is the document's, `"hard"` gives hard samples the larger margin.
+# The document's diagram asks "similarity high?" and has two answers: that is the step, and our
+# default. The option `favour` turns the sign round: `"easy"` is the document's, `"hard"` gives hard
+# samples the larger margin.
 
 # %% mystnb={"figure": {"caption": "Left: the margin against the easiness, for both shapes. Right: the target of the step, on those of ArcFace with the larger and with the smaller margin (grey).", "name": "fig-cdml-target"}, "image": {"alt": "Two panels; on the left a step and a slanted line that rise with the easiness; on the right a curve that jumps at 60 degrees from the lower to the upper of two grey curves"}}
 theta = torch.linspace(0.0, math.pi, 1441, dtype=torch.float64)
@@ -126,16 +131,18 @@ promoted = pull(step, torch.acos(edge), scale=64, num_identities=10_575) / 64
 session.tell(pull_easy=promoted[0].item(), pull_hard=promoted[1].item())
 
 # %% [markdown]
-# Look at the right panel of {numref}`fig-cdml-target` from the right to the left, the way a sample moves as it learns. At
-# 60 degrees it is promoted from hard to easy, and its target falls from {glue:text}`hard_side:.3f` to
-# {glue:text}`easy_side:.3f`. At scale 64 this is {glue:text}`step_cost:.0f` units of logit: **the loss of a sample that
-# improves jumps up**. The gradient does not see the jump, only the larger weight behind it: with 10,575 identities, all
-# other centres at 90 degrees, the pull over the scale goes from {glue:text}`pull_hard:.2f` to {glue:text}`pull_easy:.2f`,
-# so the sample is drawn on, not back. The linear shape has no jump.
+# Look at the right panel of {numref}`fig-cdml-target` from the right to the left, the way a sample
+# moves as it learns. At 60 degrees it is promoted from hard to easy, and its target falls from
+# {glue:text}`hard_side:.3f` to {glue:text}`easy_side:.3f`. At scale 64 this is
+# {glue:text}`step_cost:.0f` units of logit: **the loss of a sample that improves jumps up**. The
+# gradient does not see the jump, only the larger weight behind it: with 10,575 identities, all
+# other centres at 90 degrees, the pull over the scale goes from {glue:text}`pull_hard:.2f` to
+# {glue:text}`pull_easy:.2f`, so the sample is drawn on, not back. The linear shape has no jump.
 #
 # ## What is easy?
 #
-# Three scores are in the package. All are made of cosines, so they cost nothing; `cdmllab.easiness` is one page.
+# Three scores are in the package. All are made of cosines, so they cost nothing; `cdmllab.easiness`
+# is one page.
 #
 # | `easiness` | $e$ before the pivot | read from |
 # |---|---|---|
@@ -143,10 +150,10 @@ session.tell(pull_easy=promoted[0].item(), pull_hard=promoted[1].item())
 # | `"gap"` | $(\cos\theta_y - \max_{j\ne y}\cos\theta_j)\,/\,2$ | the public code's gap form |
 # | `"angle_gap"` | $(\theta_{\text{neg}} - \theta_y - \pi/3)\,/\,(\pi/6)$, clipped to ±1 | the public code's angular form |
 #
-# with $\theta_{\text{neg}}$ the angle to the nearest foreign class centre, the {term}`hardest negative`. The
-# **{term}`pivot`** says which score counts as neither easy nor hard. For the similarity the document gives no number; our
-# default is 0.5, that is 60 degrees. For the other two it is 0. Scores on either side are stretched so that the ends stay
-# at ±1.
+# with $\theta_{\text{neg}}$ the angle to the nearest foreign class centre, the
+# {term}`hardest negative`. The **{term}`pivot`** says which score counts as neither easy nor hard.
+# For the similarity the document gives no number; our default is 0.5, that is 60 degrees. For the
+# other two it is 0. Scores on either side are stretched so that the ends stay at ±1.
 
 # %% mystnb={"figure": {"caption": "The three scores over the angle to the own and to the nearest foreign class centre, pivots as they are by default (dashed). Green is easy, violet is hard.", "name": "fig-easiness"}, "image": {"alt": "Three square maps; the first changes from left to right only, the second and third along the diagonal, the third more sharply"}}
 fig, axes = plots.figure(3, width=7.8, height=2.7)
@@ -158,8 +165,9 @@ for ax, kind in zip(axes, ("similarity", "gap", "angle_gap"), strict=True):
 plots.colour_bar(axes[2], picture)
 
 # %% [markdown]
-# The similarity looks at the own class centre alone. The gap asks who leads: with the pivot at 0 a sample is easy as soon as
-# it is classified rightly, by however little. The angle gap wants a lead of 60 degrees before it calls a sample easy.
+# The similarity looks at the own class centre alone. The gap asks who leads: with the pivot at 0 a
+# sample is easy as soon as it is classified rightly, by however little. The angle gap wants a lead
+# of 60 degrees before it calls a sample easy.
 #
 # ## The public code's forms
 #
@@ -171,9 +179,10 @@ plots.colour_bar(axes[2], picture)
 # h_i = 1 - \bigl(\cos\theta_y - \max_{j \ne y}\cos\theta_j\bigr) \in [-1, 3],
 # ```
 #
-# with $m_2 = 0.5$ and $\alpha_{\text{pub}} = 0.1$: the *harder*, the larger. Since $h_i = 1 - 2 e_i$, it is
-# {eq}`eq-cdml-margin` with $m_{\text{base}} = m_2 + \alpha_{\text{pub}}$, $\alpha = 2\alpha_{\text{pub}} / m_{\text{base}}$
-# and the sign turned round, `favour="hard"`. The angular form is
+# with $m_2 = 0.5$ and $\alpha_{\text{pub}} = 0.1$: the *harder*, the larger. Since
+# $h_i = 1 - 2 e_i$, it is {eq}`eq-cdml-margin` with $m_{\text{base}} = m_2 + \alpha_{\text{pub}}$,
+# $\alpha = 2\alpha_{\text{pub}} / m_{\text{base}}$ and the sign turned round, `favour="hard"`. The
+# angular form is
 #
 # ```{math}
 # :label: eq-public-angle-gap
@@ -181,7 +190,8 @@ plots.colour_bar(axes[2], picture)
 # \operatorname{clip}\bigl(\tfrac\pi2 - (\theta_{\text{neg}} - \theta_y),\, 0,\, \tfrac\pi3\bigr) .
 # ```
 #
-# Both are there by name, and both keep the code's guard that the target never exceeds the plain cosine (`never_above=True`).
+# Both are there by name, and both keep the code's guard that the target never exceeds the plain
+# cosine (`never_above=True`).
 
 # %%
 torch.manual_seed(seed)
@@ -241,14 +251,16 @@ plots.lines(ax, degrees[1:1041], drawn, xlabel="", ylabel="∂L/∂θ over the s
 plots.degrees_axis(ax, stop=130, step=10)
 
 # %% [markdown]
-# Chapter 3 says what to expect. The margin of an *easy* sample decides at which angle it falls silent: with easy larger, it
-# goes on being pulled when ArcFace has let go. The margin of a *hard* sample, whose weight is nearly 1 here, decides only the
-# slope, $\sin(\theta + m)$. Beyond $90° - m$, where that falls, a smaller margin means a *stronger* pull. So **easy larger
-# pulls both ends harder, and hard larger pulls both more gently**: not what either name suggests.
+# Chapter 3 says what to expect. The margin of an *easy* sample decides at which angle it falls
+# silent: with easy larger, it goes on being pulled when ArcFace has let go. The margin of a *hard*
+# sample, whose weight is nearly 1 here, decides only the slope, $\sin(\theta + m)$. Beyond
+# $90° - m$, where that falls, a smaller margin means a *stronger* pull. So **easy larger pulls both
+# ends harder, and hard larger pulls both more gently**: not what either name suggests.
 #
 # ## The limits
 #
-# Each part of CDML is off at some value, and then what is left must be the loss one started from. Not nearly: to the bit.
+# Each part of CDML is off at some value, and then what is left must be the loss one started from.
+# Not nearly: to the bit.
 
 # %%
 x = torch.randn(64, 32, dtype=torch.float64, requires_grad=True)
@@ -295,15 +307,16 @@ session.Table(
 # %% [markdown]
 # ## Progress and classes
 #
-# The document lists two more things that the margin shall follow. Training progress: "margins adjust during training". And
-# class characteristics: "different classes can have different margin requirements". It gives no formula for either, and no
-# version of the public code has one. We fill the gap with the simplest forms that fit the words, both off by default:
+# The document lists two more things that the margin shall follow. Training progress: "margins
+# adjust during training". And class characteristics: "different classes can have different margin
+# requirements". It gives no formula for either, and no version of the public code has one. We fill
+# the gap with the simplest forms that fit the words, both off by default:
 #
-# - `schedule="linear"` or `"cosine"` lets $\alpha$ grow from 0 with training progress. Early on, when the scores still
-#   say little, this is ArcFace.
-# - `class_weight` mixes in $\bar e_y$, a running mean of the easiness of the sample's identity: a weight of 0.3 puts
-#   $0.7\,e_i + 0.3\,\bar e_y$ in the place of $e_i$. With a weight of 1 all samples of an identity share one margin, and
-#   CDML is a loss of KappaFace's kind.
+# - `schedule="linear"` or `"cosine"` lets $\alpha$ grow from 0 with training progress. Early on,
+#   when the scores still say little, this is ArcFace.
+# - `class_weight` mixes in $\bar e_y$, a running mean of the easiness of the sample's identity: a
+#   weight of 0.3 puts $0.7\,e_i + 0.3\,\bar e_y$ in the place of $e_i$. With a weight of 1 all
+#   samples of an identity share one margin, and CDML is a loss of KappaFace's kind.
 
 # %% mystnb={"figure": {"caption": "How alpha grows with training progress under the three schedules.", "name": "fig-schedule"}, "image": {"alt": "A flat line, a straight rising line and an S-shaped rising line over the progress from 0 to 1"}}
 progress = torch.linspace(0.0, 1.0, 101)
@@ -327,9 +340,9 @@ plots.lines(
 # %% [markdown]
 # ## CDML at work
 #
-# A batch of samples on an arc, from easy to hard, each with its own margin and its own pull: change $\alpha$, who is
-# favoured, the kind of easiness and the training progress (it counts once a schedule is chosen), and watch who moves. Drag
-# a sample along the arc.
+# A batch of samples on an arc, from easy to hard, each with its own margin and its own pull: change
+# $\alpha$, who is favoured, the kind of easiness and the training progress (it counts once a
+# schedule is chosen), and watch who moves. Drag a sample along the arc.
 
 # %%
 CdmlAtWork(margin_rad=margin_rad, alpha=alpha)
@@ -337,8 +350,9 @@ CdmlAtWork(margin_rad=margin_rad, alpha=alpha)
 # %% [markdown]
 # ## A training, sample by sample
 #
-# Now we train, and look at the margin of every sample after every epoch. The data are chapter 1's digits, with one change:
-# {glue:text}`wrong_percent` of the labels are wrong, on purpose, and we know which.
+# Now we train, and look at the margin of every sample after every epoch. The data are chapter 1's
+# digits, with one change: {glue:text}`wrong_percent` of the labels are wrong, on purpose, and we
+# know which.
 
 # %%
 known, _ = digits.split(digits.load(range(7)), held_out=0.25)
@@ -351,8 +365,8 @@ labels[wrong] = (labels[wrong] + torch.randint(1, 7, (len(wrong),))) % 7
 session.tell(wrong_percent=f"{wrong_share:.0%}")
 
 # %% [markdown]
-# Four variants start from the same network and see the same batches. The loop is the whole of it; this is what using a head
-# by hand looks like.
+# Four variants start from the same network and see the same batches. The loop is the whole of it;
+# this is what using a head by hand looks like.
 
 # %%
 variants = {
@@ -429,21 +443,22 @@ by_heart = (led_to[wrong] == labels[wrong]).double().mean()
 session.tell(by_heart=by_heart.item())
 
 # %% [markdown]
-# {numref}`fig-margin-paths` shows {glue:text}`n_right` right and {glue:text}`n_wrong` wrong labels. After three
-# epochs their median margins are {glue:text}`right_third:.3f` and {glue:text}`wrong_third:.3f`: to a score made of
-# cosines, a picture with a wrong name *is* the hardest picture there is, and easy-larger gives it the smaller margin. That
-# is less to reach, not less force: at their median angle of {glue:text}`wrong_angle:.0f` degrees, {numref}`fig-signs` says,
-# the smaller margin even pulls a little harder.
+# {numref}`fig-margin-paths` shows {glue:text}`n_right` right and {glue:text}`n_wrong` wrong labels.
+# After three epochs their median margins are {glue:text}`right_third:.3f` and
+# {glue:text}`wrong_third:.3f`: to a score made of cosines, a picture with a wrong name *is* the
+# hardest picture there is, and easy-larger gives it the smaller margin. That is less to reach, not
+# less force: at their median angle of {glue:text}`wrong_angle:.0f` degrees, {numref}`fig-signs`
+# says, the smaller margin even pulls a little harder.
 #
-# By the end the network has learnt {glue:text}`by_heart:.0%` of the lies by heart: those pictures are nearest to the class
-# centre of their wrong name. The median margin of all wrong labels is then {glue:text}`wrong_last:.3f`, that of the
-# others {glue:text}`right_last:.3f`. A dynamic margin measures what the network finds hard *now*, not what is hard;
-# chapter 5 takes the two apart.
+# By the end the network has learnt {glue:text}`by_heart:.0%` of the lies by heart: those pictures
+# are nearest to the class centre of their wrong name. The median margin of all wrong labels is then
+# {glue:text}`wrong_last:.3f`, that of the others {glue:text}`right_last:.3f`. A dynamic margin
+# measures what the network finds hard *now*, not what is hard; chapter 5 takes the two apart.
 #
 # ## Class by class
 #
-# With `class_weight=1` a sample's own easiness does not count, only the running easiness of its identity. We give that form
-# the embeddings from the end of the training.
+# With `class_weight=1` a sample's own easiness does not count, only the running easiness of its
+# identity. We give that form the embeddings from the end of the training.
 
 # %%
 embeddings, centres = snapshots["easy larger", epochs]
@@ -479,10 +494,10 @@ session.tell(
 )
 
 # %% [markdown]
-# The largest and the smallest of these margins are {glue:text}`class_spread:.3f` radians apart, of the
-# {glue:text}`class_room:.3f` that $\alpha$ allows: a mean over a class is much the same for all classes when each has
-# its share of easy and hard pictures. The class term is made for data whose classes differ, as people with ten
-# passport photographs and people with ten snapshots do.
+# The largest and the smallest of these margins are {glue:text}`class_spread:.3f` radians apart, of
+# the {glue:text}`class_room:.3f` that $\alpha$ allows: a mean over a class is much the same for all
+# classes when each has its share of easy and hard pictures. The class term is made for data whose
+# classes differ, as people with ten passport photographs and people with ten snapshots do.
 #
 # ## The mean margin
 
@@ -525,38 +540,42 @@ session.tell(
 # %% [markdown]
 # All four were given the base margin {glue:text}`base`. At the end of the training the step calls
 # {glue:text}`easy_share:.0%` of the samples easy, and trains with a {term}`mean margin` of
-# {glue:text}`mean_step:.3f`; easy-larger has {glue:text}`mean_easy:.3f` and hard-larger {glue:text}`mean_hard:.3f`.
-# The published CASIA table lists ArcFace at four margins from 0.40 to 0.55, because the size of the margin is a
-# setting of its own. A dynamic loss that beats ArcFace at the same base margin may have won by its larger mean,
-# which a constant could have had for free.
+# {glue:text}`mean_step:.3f`; easy-larger has {glue:text}`mean_easy:.3f` and hard-larger
+# {glue:text}`mean_hard:.3f`. The published CASIA table lists ArcFace at four margins from 0.40 to
+# 0.55, because the size of the margin is a setting of its own. A dynamic loss that beats ArcFace at
+# the same base margin may have won by its larger mean, which a constant could have had for free.
 #
-# `match_mean=True` takes that away: all margins of a batch are shifted so that their mean is $m_{\text{base}}$,
+# `match_mean=True` takes that away: all margins of a batch are shifted so that their mean is
+# $m_{\text{base}}$,
 #
 # ```{math}
 # :label: eq-match-mean
 # m_i = m_{\text{base}}\Bigl(1 + \alpha\,\bigl(e_i - \tfrac1b\textstyle\sum_k e_k\bigr)\Bigr),
 # ```
 #
-# and what is left is who gets how much. In the run above its mean is off by {glue:text}`mean_held_off:.0e` at most. This is
-# the comparison with ArcFace that this book calls fair; the other way is to give ArcFace the mean margin that the dynamic
-# loss turned out to have.
+# and what is left is who gets how much. In the run above its mean is off by
+# {glue:text}`mean_held_off:.0e` at most. This is the comparison with ArcFace that this book calls
+# fair; the other way is to give ArcFace the mean margin that the dynamic loss turned out to have.
 #
 # ## Who gets the larger margin?
 #
-# CDML is not alone. Five other losses set a margin for each sample, and they look at different things.
+# CDML is not alone. Five other losses set a margin for each sample, and they look at different
+# things.
 #
-# - {term}`MagFace` {cite}`meng2021magface` and {term}`AdaFace` {cite}`kim2022adaface` look at the length of the
-#   embedding, which they take for the quality of the picture.
-# - {term}`KappaFace` {cite}`oinar2023kappaface` looks at the identity: how scattered, and how frequent.
+# - {term}`MagFace` {cite}`meng2021magface` and {term}`AdaFace` {cite}`kim2022adaface` look at the
+#   length of the embedding, which they take for the quality of the picture.
+# - {term}`KappaFace` {cite}`oinar2023kappaface` looks at the identity: how scattered, and how
+#   frequent.
 # - {term}`NPCFace` {cite}`zeng2020npcface` looks at the hard negatives.
-# - {term}`ElasticFace` {cite}`boutros2022elasticface` throws dice, and in its "+" form hands the largest draws to the hardest
-#   samples.
+# - {term}`ElasticFace` {cite}`boutros2022elasticface` throws dice, and in its "+" form hands the
+#   largest draws to the hardest samples.
 #
-# A sixth, {term}`CurricularFace` {cite}`huang2020curricularface`, keeps ArcFace's margin and turns up the hard *negatives* as
-# training goes on.
+# A sixth, {term}`CurricularFace` {cite}`huang2020curricularface`, keeps ArcFace's margin and turns
+# up the hard *negatives* as training goes on.
 #
-# Here all of them get the same embeddings, labels and class centres: those of the training above after its third epoch. We
-# sort the samples by their angle to their own class centre and read the mean margin of each third.
+# Here all of them get the same embeddings, labels and class centres: those of the training above
+# after its third epoch. We sort the samples by their angle to their own class centre and read the
+# mean margin of each third.
 
 # %%
 embeddings, centres = snapshots["easy larger", min(3, epochs)]
@@ -626,30 +645,34 @@ for key, name in (
     session.tell(**{f"rank_{key}": float(rank[name])})
 
 # %% [markdown]
-# A positive correlation means that *easy* samples get the larger margin. Measured here, not promised in general:
+# A positive correlation means that *easy* samples get the larger margin. Measured here, not
+# promised in general:
 #
-# - **CDML, easy larger** is at {glue:text}`rank_easy:+.2f`, as it must be: its margin *is* a function of the cosine. The
-#   public gap form is at {glue:text}`rank_gap:+.2f`.
-# - **NPCFace** ({glue:text}`rank_npc:+.2f`) and **ElasticFace+** ({glue:text}`rank_plus:+.2f`) give hard samples more;
-#   **ElasticFace** ({glue:text}`rank_elastic:+.2f`) does not look.
-# - **MagFace** ({glue:text}`rank_mag:+.2f`) and **KappaFace** ({glue:text}`rank_kappa:+.2f`) look at something else than the
-#   cosine. Their numbers say how length and identity happen to go with it for this network on these digits. (MagFace's limits
-#   are set to the lengths found here; its own are for longer embeddings. KappaFace's margins are small because the seven
-#   identities are about equally frequent, and its size term gives the frequent ones next to nothing.)
-# - **AdaFace** ({glue:text}`rank_ada:+.2f`) and **CosFace** ({glue:text}`rank_cos:+.2f`) show a trap. CosFace takes
-#   the same from every *cosine*, and near the centre, where the cosine is flat, that is a larger *angle*. AdaFace
-#   that looks at no length ($h = 0$) is CosFace with a margin of 0.4, and is at {glue:text}`rank_ada_plain:+.2f` by
-#   this alone. A margin is the same for all only in its own unit.
+# - **CDML, easy larger** is at {glue:text}`rank_easy:+.2f`, as it must be: its margin *is* a
+#   function of the cosine. The public gap form is at {glue:text}`rank_gap:+.2f`.
+# - **NPCFace** ({glue:text}`rank_npc:+.2f`) and **ElasticFace+** ({glue:text}`rank_plus:+.2f`) give
+#   hard samples more; **ElasticFace** ({glue:text}`rank_elastic:+.2f`) does not look.
+# - **MagFace** ({glue:text}`rank_mag:+.2f`) and **KappaFace** ({glue:text}`rank_kappa:+.2f`) look
+#   at something else than the cosine. Their numbers say how length and identity happen to go with
+#   it for this network on these digits. (MagFace's limits are set to the lengths found here; its
+#   own are for longer embeddings. KappaFace's margins are small because the seven identities are
+#   about equally frequent, and its size term gives the frequent ones next to nothing.)
+# - **AdaFace** ({glue:text}`rank_ada:+.2f`) and **CosFace** ({glue:text}`rank_cos:+.2f`) show a
+#   trap. CosFace takes the same from every *cosine*, and near the centre, where the cosine is flat,
+#   that is a larger *angle*. AdaFace that looks at no length ($h = 0$) is CosFace with a margin of
+#   0.4, and is at {glue:text}`rank_ada_plain:+.2f` by this alone. A margin is the same for all only
+#   in its own unit.
 # - **CurricularFace**'s margin is constant. What follows the training is its negatives.
 #
-# So among these losses CDML's easy-larger form is the odd one out: the others that set an angle by the cosine give *hard*
-# samples more. MagFace comes nearest in spirit: where long embeddings are good pictures, the easy ones get the larger margin.
+# So among these losses CDML's easy-larger form is the odd one out: the others that set an angle by
+# the cosine give *hard* samples more. MagFace comes nearest in spirit: where long embeddings are
+# good pictures, the easy ones get the larger margin.
 #
 # :::{admonition} Where we deviate
 # :class: note
-# The document fixes $m_{\text{base}} = 0.49$, $\times 1.2$ and $\times 0.8$, and "similarity" as the score. The pivot of 60
-# degrees, the schedules and the class term are ours. The defaults are the document's reading; each row below gives the
-# options of another.
+# The document fixes $m_{\text{base}} = 0.49$, $\times 1.2$ and $\times 0.8$, and "similarity" as
+# the score. The pivot of 60 degrees, the schedules and the class term are ours. The defaults are
+# the document's reading; each row below gives the options of another.
 #
 # | reading | in this package |
 # |---|---|
@@ -660,13 +683,14 @@ for key, name in (
 # | the committed configurations, whose $\alpha$ is 0 | `alpha=0`: ArcFace |
 # | a fair comparison with ArcFace | `match_mean=True` |
 #
-# The digits here are a demonstration of the mechanism. Nothing in this chapter says that one reading is more accurate.
+# The digits here are a demonstration of the mechanism. Nothing in this chapter says that one
+# reading is more accurate.
 # :::
 #
 # ## Exercises
 #
-# **4.1** Two samples stand at 40 and at 70 degrees from their class centres. With the document's defaults, what are their
-# margins in radians? Answer with a pair.
+# **4.1** Two samples stand at 40 and at 70 degrees from their class centres. With the document's
+# defaults, what are their margins in radians? Answer with a pair.
 
 # %%
 exercises.check("4.1", None)
@@ -674,13 +698,13 @@ exercises.check("4.1", None)
 # %% [markdown]
 # <details><summary>Solution 4.1</summary>
 #
-# 40 degrees is inside the pivot of 60, so $0.49 \times 1.2 = 0.588$; 70 is outside, $0.49 \times 0.8 = 0.392$. The answer is
-# `(0.588, 0.392)`.
+# 40 degrees is inside the pivot of 60, so $0.49 \times 1.2 = 0.588$; 70 is outside,
+# $0.49 \times 0.8 = 0.392$. The answer is `(0.588, 0.392)`.
 #
 # </details>
 #
-# **4.2** A sample has $\cos\theta_y = 0.6$, and its best foreign centre is at 0.3. Which margin does the public gap form give
-# it, with $m_2 = 0.5$ and $\alpha_{\text{pub}} = 0.1$?
+# **4.2** A sample has $\cos\theta_y = 0.6$, and its best foreign centre is at 0.3. Which margin
+# does the public gap form give it, with $m_2 = 0.5$ and $\alpha_{\text{pub}} = 0.1$?
 
 # %%
 exercises.check("4.2", None)
@@ -692,8 +716,8 @@ exercises.check("4.2", None)
 #
 # </details>
 #
-# **4.3** Write a function of easiness values `e` (shape `[b]`), a base margin and an alpha that returns the margins of
-# {eq}`eq-match-mean`, whose mean is the base margin.
+# **4.3** Write a function of easiness values `e` (shape `[b]`), a base margin and an alpha that
+# returns the margins of {eq}`eq-match-mean`, whose mean is the base margin.
 
 # %%
 exercises.check("4.3", None)
@@ -705,8 +729,8 @@ exercises.check("4.3", None)
 #
 # </details>
 #
-# **4.4** In a batch, nine samples of ten are easy. Which constant margin should ArcFace have to be compared fairly with the
-# document's CDML on it?
+# **4.4** In a batch, nine samples of ten are easy. Which constant margin should ArcFace have to be
+# compared fairly with the document's CDML on it?
 
 # %%
 exercises.check("4.4", None)
@@ -718,8 +742,8 @@ exercises.check("4.4", None)
 #
 # </details>
 #
-# **4.5** Name options of `cdml`, as a dictionary, with which it gives *hard* samples the larger margin, moves it without a
-# step, and keeps the mean margin of every batch at 0.5.
+# **4.5** Name options of `cdml`, as a dictionary, with which it gives *hard* samples the larger
+# margin, moves it without a step, and keeps the mean margin of every batch at 0.5.
 
 # %%
 exercises.check("4.5", None)
@@ -727,26 +751,28 @@ exercises.check("4.5", None)
 # %% [markdown]
 # <details><summary>Solution 4.5</summary>
 #
-# `{"favour": "hard", "shape": "linear", "match_mean": True, "margin_rad": 0.5}`. Any of the three scores of
-# this chapter will do.
+# `{"favour": "hard", "shape": "linear", "match_mean": True, "margin_rad": 0.5}`. Any of the three
+# scores of this chapter will do.
 #
 # </details>
 #
 # ## Recap
 #
-# - CDML is ArcFace with $m_i = m_{\text{base}}(1 + \alpha e_i)$. Step or linear, easy or hard larger, schedule, class term,
-#   mean held: each is an option. Off are: `alpha=0` (then it is ArcFace to the bit), `schedule="constant"`,
-#   `class_weight=0`, `match_mean=False`, `never_above=False`. Score, shape and favour have no such value: one has to choose.
-# - Easiness is read from cosines: the similarity to the own centre, or the lead over the best foreign one, in cosines or in
-#   angles; the pivot says what is neither.
-# - The document gives easy samples the larger margin, the public code hard ones. Of the other losses, those that look at the
-#   cosine side with the code.
-# - Margins follow what the network finds hard at the moment. A wrong label looks hard until it has been learnt by heart.
-# - A dynamic margin changes the mean margin too. `match_mean` holds it, and only then do two losses differ in what one wants
-#   to compare.
+# - CDML is ArcFace with $m_i = m_{\text{base}}(1 + \alpha e_i)$. Step or linear, easy or hard
+#   larger, schedule, class term, mean held: each is an option. Off are: `alpha=0` (then it is
+#   ArcFace to the bit), `schedule="constant"`, `class_weight=0`, `match_mean=False`,
+#   `never_above=False`. Score, shape and favour have no such value: one has to choose.
+# - Easiness is read from cosines: the similarity to the own centre, or the lead over the best
+#   foreign one, in cosines or in angles; the pivot says what is neither.
+# - The document gives easy samples the larger margin, the public code hard ones. Of the other
+#   losses, those that look at the cosine side with the code.
+# - Margins follow what the network finds hard at the moment. A wrong label looks hard until it has
+#   been learnt by heart.
+# - A dynamic margin changes the mean margin too. `match_mean` holds it, and only then do two losses
+#   differ in what one wants to compare.
 #
 # ## References
 #
-# The document and the public code: {cite:t}`datn`. {cite:t}`deng2019arcface`, {cite:t}`meng2021magface`,
-# {cite:t}`kim2022adaface`, {cite:t}`huang2020curricularface`, {cite:t}`boutros2022elasticface`, {cite:t}`oinar2023kappaface`,
-# {cite:t}`zeng2020npcface`.
+# The document and the public code: {cite:t}`datn`. {cite:t}`deng2019arcface`,
+# {cite:t}`meng2021magface`, {cite:t}`kim2022adaface`, {cite:t}`huang2020curricularface`,
+# {cite:t}`boutros2022elasticface`, {cite:t}`oinar2023kappaface`, {cite:t}`zeng2020npcface`.

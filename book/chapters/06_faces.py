@@ -15,8 +15,8 @@
 #
 # :::{admonition} What you need
 # :class: note
-# Chapter 2. The chapter renders about 1,400 pictures: half a minute on one core. Nothing is trained here; the table of
-# the networks' accuracies comes from runs kept in `results/`.
+# Chapter 2. The chapter renders about 1,400 pictures: half a minute on one core. Nothing is trained
+# here; the table of the networks' accuracies comes from runs kept in `results/`.
 # :::
 
 # %% tags=["parameters"]
@@ -44,16 +44,17 @@ lab = session.start(profile, seed)
 # %% [markdown]
 # ## Why faces that nobody has
 #
-# CDML lets the margin follow the difficulty of each sample. Does its score measure difficulty? On photographs nobody
-# can say, since no data set knows how hard each of its pictures is, or which of its labels are wrong. And face data
-# has a second trouble: the large sets were collected without asking the people in them, and several have been
-# withdrawn.
+# CDML lets the margin follow the difficulty of each sample. Does its score measure difficulty? On
+# photographs nobody can say, since no data set knows how hard each of its pictures is, or which of
+# its labels are wrong. And face data has a second trouble: the large sets were collected without
+# asking the people in them, and several have been withdrawn.
 #
-# So the book has a laboratory. Its people are drawn from a hash, its camera is a page of arithmetic, and everything
-# about a picture is known: who it is, how far the head is turned, how old, how lit, how hidden, and whether the label
-# is a lie. **Nobody's face is in it.** What is learnt here must still be checked on real people. Chapter 10 can look
-# at photographs (its parameter `real_faces`), and chapter 12 has measurements on them; but a question about
-# difficulty can be *asked* here.
+# So the book has a laboratory. Its people are drawn from a hash, its camera is a page of
+# arithmetic, and everything about a picture is known: who it is, how far the head is turned, how
+# old, how lit, how hidden, and whether the label is a lie. **Nobody's face is in it.** What is
+# learnt here must still be checked on real people. Chapter 10 can look at photographs (its
+# parameter `real_faces`), and chapter 12 has measurements on them; but a question about difficulty
+# can be *asked* here.
 
 # %% mystnb={"figure": {"caption": "People of the laboratory, as they are: no nuisance. Each is 64 numbers.", "name": "fig-people"}, "image": {"alt": "A sheet of rendered faces that differ in skin, hair, age of features, sex, beard and shape of the head"}}
 cast = (
@@ -66,18 +67,19 @@ plots.contact_sheet(cast, columns=10, shown=68)
 # %% [markdown]
 # ## Who somebody is
 #
-# An identity is a vector $\mathbf z \in \mathbb R^{64}$ of standard normal numbers: width of the jaw, tilt of the
-# eyes, length of the nose, skin, hair, freckles. The numbers are not drawn from a generator with a state, but from a
-# hash of counters,
+# An identity is a vector $\mathbf z \in \mathbb R^{64}$ of standard normal numbers: width of the
+# jaw, tilt of the eyes, length of the nose, skin, hair, freckles. The numbers are not drawn from a
+# generator with a state, but from a hash of counters,
 #
 # ```{math}
 # :label: eq-hash
 # z_k = \Phi^{-1}\big(h(\text{seed}, \text{identity}, k)\big),
 # ```
 #
-# with $h$ uniform in $(0, 1)$ and $\Phi^{-1}$ the quantile function of the normal distribution. So person 7,341 is the
-# same in every process, on every machine, alone or in a batch of thousands, and a world of a million people takes
-# no memory until one of them is looked at. The lab cuts the numbers at ±2.2, so that everybody's face can be drawn.
+# with $h$ uniform in $(0, 1)$ and $\Phi^{-1}$ the quantile function of the normal distribution. So
+# person 7,341 is the same in every process, on every machine, alone or in a batch of thousands, and
+# a world of a million people takes no memory until one of them is looked at. The lab cuts the
+# numbers at ±2.2, so that everybody's face can be drawn.
 
 # %%
 z = faces.latents(seed, torch.tensor([7_341]))[0]
@@ -92,9 +94,9 @@ session.Table(["latent", "person 7,341"], rows)
 # %% [markdown]
 # ## How a head becomes a picture
 #
-# A head is **star-shaped**: seen from its middle, there is one surface point in every direction. So its shape is a
-# function $R$ of azimuth $a$ and of $v$, the sine of the elevation, and it is the mean head plus some forty bumps that
-# depend on the identity, the expression and the age,
+# A head is **star-shaped**: seen from its middle, there is one surface point in every direction. So
+# its shape is a function $R$ of azimuth $a$ and of $v$, the sine of the elevation, and it is the
+# mean head plus some forty bumps that depend on the identity, the expression and the age,
 #
 # ```{math}
 # :label: eq-bumps
@@ -102,18 +104,19 @@ session.Table(["latent", "person 7,341"], rows)
 #   e^{-\frac12 \left(\frac{a - a_k}{\alpha_k}\right)^2} e^{-\frac12 \left(\frac{v - v_k}{\nu_k}\right)^2} .
 # ```
 #
-# Each bump is a product of a function of $a$ and one of $v$, so on a grid the whole sum is one matrix product for each
-# head.
+# Each bump is a product of a function of $a$ and one of $v$, so on a grid the whole sum is one
+# matrix product for each head.
 
 # %% mystnb={"figure": {"caption": "A head as a map: the distance of its surface from the centre, in half head heights. The nose is the bright wedge in the middle, the chin the brightest spot below it; the hair makes the step above.", "name": "fig-relief"}, "image": {"alt": "A map of directions whose middle shows the relief of a nose, a chin and a hairline"}}
 fig, (ax,) = plots.figure(1, width=5.6, height=2.6)
 plots.relief(ax, faces.relief(3, seed=seed))
 
 # %% [markdown]
-# A ray runs through every pixel, parallel to the view. It is followed to the surface by **sphere tracing**: at a point
-# $\mathbf p$ the gap $|\mathbf p| - R(\mathbf p / |\mathbf p|)$ says about how far one can go without passing through.
-# Nine steps are enough. The derivatives of $R$ give the normal, and with it light, shadow and shine; eyes, lips, brows
-# and wrinkles are painted where the ray arrives. This is a real solid: turn it, and the nose covers a cheek.
+# A ray runs through every pixel, parallel to the view. It is followed to the surface by **sphere
+# tracing**: at a point $\mathbf p$ the gap $|\mathbf p| - R(\mathbf p / |\mathbf p|)$ says about
+# how far one can go without passing through. Nine steps are enough. The derivatives of $R$ give the
+# normal, and with it light, shadow and shine; eyes, lips, brows and wrinkles are painted where the
+# ray arrives. This is a real solid: turn it, and the nose covers a cheek.
 
 # %% mystnb={"figure": {"caption": "One person, turned: parallax and occlusion come from the solid, up to the profile.", "name": "fig-turn"}, "image": {"alt": "Nine views of one rendered head, from the left profile over the front to the right profile"}}
 turned = (
@@ -126,10 +129,10 @@ plots.contact_sheet(turned, columns=9, shown=76)
 # %% [markdown]
 # ## What a picture adds
 #
-# A picture is an identity *and* what happened to it that day. The lab knows sixteen such
-# **{term}`nuisances <nuisance>`**, each with a value in its own unit: degrees for angles, else a number up to 1. Its
-# *strength* is the share of the limit, from 0 to 1: a head that is turned by 45 degrees has a yaw of strength 0.5.
-# They come from a second hash, of (seed, identity, index), or are set by hand.
+# A picture is an identity *and* what happened to it that day. The lab knows sixteen such **{term}`nuisances <nuisance>`**,
+# each with a value in its own unit: degrees for angles, else a number up to 1. Its *strength* is
+# the share of the limit, from 0 to 1: a head that is turned by 45 degrees has a yaw of strength
+# 0.5. They come from a second hash, of (seed, identity, index), or are set by hand.
 
 # %% mystnb={"figure": {"caption": "One nuisance a row at rising strength, one person a row.", "name": "fig-factors"}, "image": {"alt": "Sixteen rows of six pictures: yaw, pitch, roll, light from the side, contrast, expression, age, glasses, mask, occlusion, blur, noise, exposure, low resolution, other hair, colour of the light"}}
 steps = torch.linspace(0.0, 1.0, 6)
@@ -158,13 +161,15 @@ plots.contact_sheet(
 )
 
 # %% [markdown]
-# Two of them deserve a word. *Restyling* sends a person to the hairdresser: without it a network learns hair and skin,
-# and the lab is too easy. *Colour cast* takes away the other cheap cue, the exact tone of the skin.
+# Two of them deserve a word. *Restyling* sends a person to the hairdresser: without it a network
+# learns hair and skin, and the lab is too easy. *Colour cast* takes away the other cheap cue, the
+# exact tone of the skin.
 #
 # ## A world
 #
-# A **{term}`world`** is so many people with so many pictures each: a training set like any other, and one that knows its
-# wrong labels. It renders when it is read, or once into a memory map that survives being killed. In the package it is a
+# A **{term}`world`** is so many people with so many pictures each: a training set like any other,
+# and one that knows its wrong labels. It renders when it is read, or once into a memory map that
+# survives being killed. In the package it is a
 # {py:class}`faces.FaceWorld <cdmllab.faces.FaceWorld>`.
 
 # %%
@@ -177,10 +182,11 @@ session.tell(wrong=wrong, expected=expected, sigmas=(wrong - expected) / spread)
 world
 
 # %% [markdown]
-# Of its 16,000 pictures {glue:text}`wrong` carry the name of somebody else. {glue:text}`expected:.0f` are expected, and the
-# draw is {glue:text}`sigmas:+.1f` standard deviations off. (For seed 0 that is a rare draw and nothing else: the next eleven
-# seeds give from 463 to 509.) {numref}`fig-mix` shows what a network is
-# trained on: not many of these pictures would make a good passport.
+# Of its 16,000 pictures {glue:text}`wrong` carry the name of somebody else.
+# {glue:text}`expected:.0f` are expected, and the draw is {glue:text}`sigmas:+.1f` standard
+# deviations off. (For seed 0 that is a rare draw and nothing else: the next eleven seeds give from
+# 463 to 509.) {numref}`fig-mix` shows what a network is trained on: not many of these pictures
+# would make a good passport.
 
 # %% mystnb={"figure": {"caption": "The training mix: five people, eight pictures each, nuisances as they are drawn.", "name": "fig-mix"}, "image": {"alt": "Five rows of eight pictures; in each row one person appears turned, lit, blurred, hidden and restyled in many ways"}}
 some = np.concatenate(
@@ -196,12 +202,12 @@ plots.contact_sheet(
 # %% [markdown]
 # ## Ten ways to be tested
 #
-# Six protocols have the shape of published ones: 6,000 pairs (7,000 for the two of CFP), half genuine, half impostor,
-# in ten folds that share nobody. Three more, `dose_*`, have that shape too and turn one nuisance up, from nothing to
-# its limit. The tenth, `ijb`, compares templates, and has a rate of its own. All people of the ten are kept out of
-# every world. Two settings make the pairs what they are: the nuisances of the first and of the second picture of a
-# pair, and how alike the two people of an impostor pair are. A **{term}`lookalike`** of a person with latent
-# $\mathbf z$ is
+# Six protocols have the shape of published ones: 6,000 pairs (7,000 for the two of CFP), half
+# genuine, half impostor, in ten folds that share nobody. Three more, `dose_*`, have that shape too
+# and turn one nuisance up, from nothing to its limit. The tenth, `ijb`, compares templates, and has
+# a rate of its own. All people of the ten are kept out of every world. Two settings make the pairs
+# what they are: the nuisances of the first and of the second picture of a pair, and how alike the
+# two people of an impostor pair are. A **{term}`lookalike`** of a person with latent $\mathbf z$ is
 #
 # ```{math}
 # :label: eq-lookalike
@@ -240,8 +246,9 @@ plots.contact_sheet(np.concatenate(sheet), columns=12, rows=chosen, shown=52)
 # %% [markdown]
 # ## How hard is it?
 #
-# Here is the yardstick of the lab: a small network trained on such a world with ArcFace, and the floor that it has to
-# beat, raw grey pixels compared by cosine. The network has never seen anybody it is tested on.
+# Here is the yardstick of the lab: a small network trained on such a world with ArcFace, and the
+# floor that it has to beat, raw grey pixels compared by cosine. The network has never seen anybody
+# it is tested on.
 
 # %%
 record = results.load("lab/protocols")
@@ -274,17 +281,19 @@ for key, found in (("our_order", ours), ("their_order", theirs.accuracy)):
 session.tell(seeds=record["seeds"], pixels=record["size"])
 
 # %% [markdown]
-# Mean and standard deviation over {glue:text}`seeds` seeds at {glue:text}`pixels` pixels; `cdmllab bench lab` makes
-# the table again. From the easiest to the hardest, this network has {glue:text}`our_order`. A published one that
-# learnt from CASIA-WebFace, R18_lite with ArcFace, has {glue:text}`their_order` on the protocols that lent their
-# names. Where the two orders part, a nuisance is dosed here, or seen with so few pixels, otherwise than on
-# photographs. The row of templates stands apart: its measure is no accuracy, and a stricter one.
+# Mean and standard deviation over {glue:text}`seeds` seeds at {glue:text}`pixels` pixels;
+# `cdmllab bench lab` makes the table again. From the easiest to the hardest, this network has
+# {glue:text}`our_order`. A published one that learnt from CASIA-WebFace, R18_lite with ArcFace, has
+# {glue:text}`their_order` on the protocols that lent their names. Where the two orders part, a
+# nuisance is dosed here, or seen with so few pixels, otherwise than on photographs. The row of
+# templates stands apart: its measure is no accuracy, and a stricter one.
 #
 # ## What is hard, and who says so
 #
-# It would be easy to *decree* a difficulty: half the yaw plus a third of the blur. We measure it. A network looks at
-# {glue:text}`looked_at` people as they are, and again with one nuisance turned up; what the cosine loses on average
-# is that nuisance's **response**. The difficulty of a picture is then what its own nuisances cost, added up:
+# It would be easy to *decree* a difficulty: half the yaw plus a third of the blur. We measure it. A
+# network looks at {glue:text}`looked_at` people as they are, and again with one nuisance turned up;
+# what the cosine loses on average is that nuisance's **response**. The difficulty of a picture is
+# then what its own nuisances cost, added up:
 #
 # ```{math}
 # :label: eq-difficulty
@@ -319,18 +328,22 @@ session.tell(
 )
 
 # %% [markdown]
-# At full strength {glue:text}`costliest` cost this network the most, in brackets how much of the cosine; the least,
-# {glue:text}`cheapest`. A curve that stays flat is a nuisance the network has learned to look past.
+# At full strength {glue:text}`costliest` cost this network the most, in brackets how much of the
+# cosine; the least, {glue:text}`cheapest`. A curve that stays flat is a nuisance the network has
+# learned to look past.
 #
-# What a nuisance costs at its limit does not say how much it matters in the training mix, where most are mild or absent.
-# Over 2,000 images of the world above, restyling has {glue:text}`varies_restyling:.0%` of the variance of $d$, yaw
-# {glue:text}`varies_yaw:.0%`, and roll, which an alignment by landmarks would remove, {glue:text}`varies_roll:.0%`. In the
-# hardest third {glue:text}`restyled_hard:.0%` of the images are restyled, in the easiest {glue:text}`restyled_easy:.0%`. So the
-# lab's *hard* is first of all other hair and another beard. Remember that whenever this book says "hard".
+# What a nuisance costs at its limit does not say how much it matters in the training mix, where
+# most are mild or absent. Over 2,000 images of the world above, restyling has
+# {glue:text}`varies_restyling:.0%` of the variance of $d$, yaw {glue:text}`varies_yaw:.0%`, and
+# roll, which an alignment by landmarks would remove, {glue:text}`varies_roll:.0%`. In the hardest
+# third {glue:text}`restyled_hard:.0%` of the images are restyled, in the easiest
+# {glue:text}`restyled_easy:.0%`. So the lab's *hard* is first of all other hair and another beard.
+# Remember that whenever this book says "hard".
 #
-# Averages hide much. Here is one person, and what that same network says to each picture: its cosine to the enrolled
-# one, against what one stranger in a hundred reaches. Turn the head, make the person older, put a hand in front of the
-# face, and look for pairs of nuisances that cost more together than each alone.
+# Averages hide much. Here is one person, and what that same network says to each picture: its
+# cosine to the enrolled one, against what one stranger in a hundred reaches. Turn the head, make
+# the person older, put a hand in front of the face, and look for pairs of nuisances that cost more
+# together than each alone.
 
 # %%
 network, said = weights.load_release(
@@ -349,9 +362,10 @@ glue("widget-face-lab", face)
 # %% [markdown]
 # The frames were rendered and scored when this chapter ran; the page only chooses among them.
 #
-# The sum is a model: two nuisances together may cost more or less than both alone. It is enough to rank pictures, and
-# chapter 5 uses it for that: does the easiness that CDML computes from cosines follow this truth, and would CDML gain
-# if it knew the truth? The package has both, `difficulty.rank_correlation`, and CDML with `easiness="known"`.
+# The sum is a model: two nuisances together may cost more or less than both alone. It is enough to
+# rank pictures, and chapter 5 uses it for that: does the easiness that CDML computes from cosines
+# follow this truth, and would CDML gain if it knew the truth? The package has both,
+# `difficulty.rank_correlation`, and CDML with `easiness="known"`.
 
 # %% mystnb={"figure": {"caption": "Pictures of the training mix in the order of their difficulty, from the easiest to the hardest of 2,000.", "name": "fig-order"}, "image": {"alt": "Two rows of nine faces, the easiest at the upper left and the hardest at the lower right; blurred ones are among the easy ones, and the lower row has more changed hair and beards, glasses, masks and turned heads"}}
 plots.contact_sheet(
@@ -363,16 +377,17 @@ plots.contact_sheet(
 # %% [markdown]
 # ## Where the lab ends
 #
-# Its people differ in 64 numbers, real people in more. Its nuisances are independent, those of photographs are not:
-# who is photographed in the dark is often in motion too. What is hard here is mostly restyling; how much other hair costs
-# on photographs we do not know. A margin that helps here may not help there, and a network
-# trained here sees real people only so far (chapter 12 measures how far). What carries over is the question: *given*
-# that the difficulty is known, does following it help?
+# Its people differ in 64 numbers, real people in more. Its nuisances are independent, those of
+# photographs are not: who is photographed in the dark is often in motion too. What is hard here is
+# mostly restyling; how much other hair costs on photographs we do not know. A margin that helps
+# here may not help there, and a network trained here sees real people only so far (chapter 12
+# measures how far). What carries over is the question: *given* that the difficulty is known, does
+# following it help?
 #
 # ## Exercises
 #
-# **6.1** A world has 1,000 people with 16 pictures each and 5 per cent {term}`label noise`. How many pictures carry a wrong
-# name, in expectation?
+# **6.1** A world has 1,000 people with 16 pictures each and 5 per cent {term}`label noise`. How
+# many pictures carry a wrong name, in expectation?
 
 # %%
 exercises.check("6.1", None)
@@ -380,12 +395,14 @@ exercises.check("6.1", None)
 # %% [markdown]
 # <details><summary>Solution 6.1</summary>
 #
-# $16{,}000 \times 0.05 = 800$. The label is drawn among the *other* people, so none of the 800 is right by chance.
+# $16{,}000 \times 0.05 = 800$. The label is drawn among the *other* people, so none of the 800 is
+# right by chance.
 #
 # </details>
 #
-# **6.2** What is the expected squared distance $\lVert\mathbf z - \mathbf z'\rVert^2$ between the 64-number latents of
-# a person and a lookalike with $\rho = 0.3$, standard normal and before the cut at ±2.2?
+# **6.2** What is the expected squared distance $\lVert\mathbf z - \mathbf z'\rVert^2$ between the
+# 64-number latents of a person and a lookalike with $\rho = 0.3$, standard normal and before the
+# cut at ±2.2?
 
 # %%
 exercises.check("6.2", None)
@@ -393,14 +410,14 @@ exercises.check("6.2", None)
 # %% [markdown]
 # <details><summary>Solution 6.2</summary>
 #
-# Each of the 64 differences has mean 0 and variance $2 - 2\rho$, so the expectation is $64\,(2 - 2 \cdot 0.3) = 89.6$;
-# for strangers it is 128.
+# Each of the 64 differences has mean 0 and variance $2 - 2\rho$, so the expectation is
+# $64\,(2 - 2 \cdot 0.3) = 89.6$; for strangers it is 128.
 #
 # </details>
 #
-# **6.3** Write a function of the strengths of a picture, a dictionary from factor to strength (from 0 to 1, not
-# degrees), that returns its difficulty by the responses above. `difficulty.STRENGTHS` are the places where they were
-# measured, with straight lines between.
+# **6.3** Write a function of the strengths of a picture, a dictionary from factor to strength (from
+# 0 to 1, not degrees), that returns its difficulty by the responses above. `difficulty.STRENGTHS`
+# are the places where they were measured, with straight lines between.
 
 # %%
 exercises.check("6.3", None)
@@ -414,15 +431,19 @@ exercises.check("6.3", None)
 #
 # ## Recap
 #
-# - A face of the lab is known through and through, and it is nobody's: identity and nuisances come from a hash.
-# - Any person can be drawn under any nuisance by `faces.render(who, yaw=40, age=0.8)`; how strong each is belongs to
-#   the data.
-# - The protocols test mild pictures, poses, ages, alike impostors and templates, on people that no world shows.
-# - Difficulty is measured as a network's response, not decreed: {glue:text}`costliest` cost it the most cosine. In the
-#   training mix {glue:text}`varies_restyling:.0%` of its variance is restyling. Label noise is known for every sample.
+# - A face of the lab is known through and through, and it is nobody's: identity and nuisances come
+#   from a hash.
+# - Any person can be drawn under any nuisance by `faces.render(who, yaw=40, age=0.8)`; how strong
+#   each is belongs to the data.
+# - The protocols test mild pictures, poses, ages, alike impostors and templates, on people that no
+#   world shows.
+# - Difficulty is measured as a network's response, not decreed: {glue:text}`costliest` cost it the
+#   most cosine. In the training mix {glue:text}`varies_restyling:.0%` of its variance is restyling.
+#   Label noise is known for every sample.
 #
 # ## References
 #
-# The protocols follow {cite:t}`huang2008lfw`, {cite:t}`sengupta2016cfp`, {cite:t}`moschoglou2017agedb`,
-# {cite:t}`zheng2017calfw`, {cite:t}`zheng2018cplfw` and {cite:t}`maze2018ijbc`. Synthetic faces for recognition:
-# {cite:t}`bae2023digiface`. Sphere tracing: {cite:t}`hart1996sphere`.
+# The protocols follow {cite:t}`huang2008lfw`, {cite:t}`sengupta2016cfp`,
+# {cite:t}`moschoglou2017agedb`, {cite:t}`zheng2017calfw`, {cite:t}`zheng2018cplfw` and
+# {cite:t}`maze2018ijbc`. Synthetic faces for recognition: {cite:t}`bae2023digiface`. Sphere
+# tracing: {cite:t}`hart1996sphere`.

@@ -17,8 +17,9 @@
 #
 # :::{admonition} What you need
 # :class: note
-# Chapter 1. Nothing is trained; the faces are drawn by the package itself, which takes most of the chapter's minute.
-# No data set is needed. Where LFW, the AT&T faces or Omniglot are there, a few numbers of them are shown.
+# Chapter 1. Nothing is trained; the faces are drawn by the package itself, which takes most of the
+# chapter's minute. No data set is needed. Where LFW, the AT&T faces or Omniglot are there, a few
+# numbers of them are shown.
 # :::
 
 # %% tags=["parameters"]
@@ -60,10 +61,11 @@ lab = session.start(profile, seed)
 # %% [markdown]
 # ## Why not simply folders?
 #
-# Face data sets come as folders: one for each person, pictures inside. MS1MV3 has five million of them. Opening five
-# million small files in random order, epoch after epoch, is slower than decoding them. So the field packs all pictures
-# into one file, one after the other, and keeps a list of where each begins. The format that stuck is MXNet's
-# **RecordIO**, in the arrangement that InsightFace gave it {cite}`guo2021insightface`; MXNet itself is retired.
+# Face data sets come as folders: one for each person, pictures inside. MS1MV3 has five million of
+# them. Opening five million small files in random order, epoch after epoch, is slower than decoding
+# them. So the field packs all pictures into one file, one after the other, and keeps a list of
+# where each begins. The format that stuck is MXNet's **RecordIO**, in the arrangement that
+# InsightFace gave it {cite}`guo2021insightface`; MXNet itself is retired.
 #
 # We draw some people and save them as folders, as a data set would arrive.
 
@@ -80,8 +82,9 @@ shown = drawn[: 4 * pictures].transpose(0, 3, 1, 2) / 127.5 - 1.0
 plots.pictures(ax, shown, columns=pictures)
 
 # %% [markdown]
-# One call makes a {term}`pack` of them; on the command line it is `cdmllab pack faces pack`. It goes on where it was stopped, works in
-# parallel, and reports every file that it left out, and why. One file here is no image:
+# One call makes a {term}`pack` of them; on the command line it is `cdmllab pack faces pack`. It
+# goes on where it was stopped, works in parallel, and reports every file that it left out, and why.
+# One file here is no image:
 
 # %%
 (lab.runs / "faces/person_000/broken.jpg").write_bytes(
@@ -99,15 +102,17 @@ session.Table(
 )
 
 # %% [markdown]
-# `train.rec` holds everything; `train.idx` says at which byte each record starts; `property` counts people and
-# pixels. Other readers need these three. The rest is ours: names, the report, and a checksum of every record.
+# `train.rec` holds everything; `train.idx` says at which byte each record starts; `property` counts
+# people and pixels. Other readers need these three. The rest is ours: names, the report, and a
+# checksum of every record.
 #
 # ## The bytes
 #
-# A {term}`record` is two words of four bytes, then the payload, then zeros up to a multiple of four. The first word is always
-# the same, the **magic word** `ced7230a`; in the file, least byte first, `0a 23 d7 ce`. The second holds the length
-# and, in its upper three bits, which part of a record this is. The payload of a picture begins with 24 bytes: a flag,
-# the label as a float, and two numbers that may identify it.
+# A {term}`record` is two words of four bytes, then the payload, then zeros up to a multiple of
+# four. The first word is always the same, the **magic word** `ced7230a`; in the file, least byte
+# first, `0a 23 d7 ce`. The second holds the length and, in its upper three bits, which part of a
+# record this is. The payload of a picture begins with 24 bytes: a flag, the label as a float, and
+# two numbers that may identify it.
 
 # %% mystnb={"figure": {"caption": "The first bytes of the pack. Record 0 is InsightFace's header: its flag says that two labels follow. They are the number of the first record behind the pictures, and that number plus the people. Record 1 is a picture: label 0, and a JPEG, which begins with ff d8.", "name": "fig-bytes"}, "image": {"alt": "A table of bytes in hexadecimal, sixteen a row, coloured by meaning: magic word, length, flag, label, ids, more labels, picture"}}
 start = (lab.runs / "pack/train.rec").read_bytes()[:96]
@@ -115,10 +120,11 @@ fig, (ax,) = plots.figure(width=7.2, height=2.9)
 plots.byte_layout(ax, start, layout.fields(start))
 
 # %% [markdown]
-# What if a picture itself contains the magic word? Then a reader that lost its place could take it for a start. The
-# writer forbids it: wherever the word stands in the payload at a multiple of four, it ends the part there, *leaves the
-# word out*, and starts another part. The reader puts the word back in between. So at a multiple of four in the file, the
-# magic word is always the beginning of a part, and one can start to read anywhere.
+# What if a picture itself contains the magic word? Then a reader that lost its place could take it
+# for a start. The writer forbids it: wherever the word stands in the payload at a multiple of four,
+# it ends the part there, *leaves the word out*, and starts another part. The reader puts the word
+# back in between. So at a multiple of four in the file, the magic word is always the beginning of a
+# part, and one can start to read anywhere.
 
 # %% mystnb={"figure": {"caption": "A payload of eighteen bytes with the magic word in its middle, as it is written: a first part (upper bits 001, so the last byte of its second word is 20) and a last part (011, so 60), and two zeros.", "name": "fig-parts"}, "image": {"alt": "Two parts of a record in coloured bytes, each with its own magic word and length"}}
 payload = b"eight by" + WORD + b"and 6."
@@ -137,9 +143,9 @@ session.tell(
 #
 # ## Reading without mxnet
 #
-# The file is mapped into memory, and a record is a *view* of it: nothing is copied, nothing is parsed but the two
-# words. With the index, the labels of all records are read at once, since each stands at a known place. All of this is
-# in {py:class}`Pack <cdmllab.data.packs.Pack>`.
+# The file is mapped into memory, and a record is a *view* of it: nothing is copied, nothing is
+# parsed but the two words. With the index, the labels of all records are read at once, since each
+# stands at a known place. All of this is in {py:class}`Pack <cdmllab.data.packs.Pack>`.
 
 # %%
 pack = Pack(lab.runs / "pack")
@@ -153,16 +159,16 @@ print(
 )
 
 # %% [markdown]
-# Without an index the file still tells where its records are, each one by its length. Five million headers are five
-# million small jumps: seconds.
+# Without an index the file still tells where its records are, each one by its length. Five million
+# headers are five million small jumps: seconds.
 
 # %%
 scanned = RecordFile(pack.path)
 bool((scanned.offsets == pack.file.offsets).all())
 
 # %% [markdown]
-# Lengths and labels are also where damage shows. `cdmllab inspect` looks a pack over from end to end. We turn one byte
-# in the middle of one picture, on a copy:
+# Lengths and labels are also where damage shows. `cdmllab inspect` looks a pack over from end to
+# end. We turn one byte in the middle of one picture, on a copy:
 
 # %%
 shutil.copytree(lab.runs / "pack", lab.runs / "damaged")
@@ -174,14 +180,16 @@ for problem in inspect(lab.runs / "damaged").problems:
     print(problem.replace(f"{lab.runs}/", ""))
 
 # %% [markdown]
-# Magic word and length are all right. A decoder may notice such a byte, or return another image without complaint; only the
-# checksum always finds it. RecordIO has none; packs of other makers can be checked for everything but this.
+# Magic word and length are all right. A decoder may notice such a byte, or return another image
+# without complaint; only the checksum always finds it. RecordIO has none; packs of other makers can
+# be checked for everything but this.
 #
 # ## A bin is a program
 #
-# Verification sets travel as `lfw.bin`: a Python pickle of a list of JPEGs and a list of true and false. A pickle is
-# not data but a small program, and loading one runs it. Somebody who hands you a bin can have your machine do anything.
-# Here is one that would delete a folder; we build it by hand and let our reader have it:
+# Verification sets travel as `lfw.bin`: a Python pickle of a list of JPEGs and a list of true and
+# false. A pickle is not data but a small program, and loading one runs it. Somebody who hands you a
+# bin can have your machine do anything. Here is one that would delete a folder; we build it by hand
+# and let our reader have it:
 
 # %%
 evil = b"cshutil\nrmtree\n(S'/home/reader'\ntR."
@@ -192,15 +200,15 @@ except DataError as error:
     print(str(error).replace(f"{lab.runs}/", ""))
 
 # %% [markdown]
-# The reader knows the five things that a pickled array asks for (by seven names, since numpy moved two of them), and
-# has harmless stand-ins for them. Any other name ends the reading. For keeping, `cdmllab unpickle lfw.bin lfw.npz`
-# makes a file that is read without any of this.
+# The reader knows the five things that a pickled array asks for (by seven names, since numpy moved
+# two of them), and has harmless stand-ins for them. Any other name ends the reading. For keeping,
+# `cdmllab unpickle lfw.bin lfw.npz` makes a file that is read without any of this.
 #
 # ## Alignment
 #
-# {term}`Alignment <alignment>`: a network for faces expects eyes, nose and mouth in the same places. A detector gives five points; the **similarity
-# transform** (turn, scale, shift) that brings them nearest to five fixed places is found in closed form
-# {cite}`umeyama1991similarity`:
+# {term}`Alignment <alignment>`: a network for faces expects eyes, nose and mouth in the same
+# places. A detector gives five points; the **similarity transform** (turn, scale, shift) that
+# brings them nearest to five fixed places is found in closed form {cite}`umeyama1991similarity`:
 #
 # ```{math}
 # :label: eq-similarity
@@ -210,7 +218,8 @@ except DataError as error:
 # \qquad b = \bar t - a \bar z ,
 # ```
 #
-# with the landmarks $z_k$ and their places $t_k$ as complex numbers: to multiply by $a$ is to turn and to scale.
+# with the landmarks $z_k$ and their places $t_k$ as complex numbers: to multiply by $a$ is to turn
+# and to scale.
 
 # %% mystnb={"figure": {"caption": "Left: a face as a camera might see it, with its landmarks. Right: aligned to 112 x 112, with the five places of the template. A similarity cannot move the landmarks one by one, so they come near these places, not upon them.", "name": "fig-alignment"}, "image": {"alt": "A tilted small face with five numbered dots, and the same face upright and larger"}}
 upright = faces.render(2, seed=0, size=160)[0].permute(1, 2, 0).numpy()
@@ -228,14 +237,15 @@ plots.landmarks(
 )
 
 # %% [markdown]
-# Whoever trains on faces aligned one way and tests on faces aligned another way loses points without any message. The
-# same holds for the next step.
+# Whoever trains on faces aligned one way and tests on faces aligned another way loses points
+# without any message. The same holds for the next step.
 #
 # ## From bytes to a tensor
 #
-# A decoded picture is a table of whole numbers from 0 to 255, rows of pixels of red, green and blue. Networks want
-# float numbers around zero, and authors differ in how they make them. A
-# {py:class}`Loader <cdmllab.data.loaders.Loader>` keeps the whole numbers and leaves that step for later.
+# A decoded picture is a table of whole numbers from 0 to 255, rows of pixels of red, green and
+# blue. Networks want float numbers around zero, and authors differ in how they make them. A
+# {py:class}`Loader <cdmllab.data.loaders.Loader>` keeps the whole numbers and leaves that step for
+# later.
 
 # %%
 batch = next(iter(Loader(pack, 8, seed=seed)))
@@ -253,9 +263,9 @@ for name, how in {
 session.Table(["code", "order", "mean, std", "one pixel of one picture"], rows)
 
 # %% [markdown]
-# It is a frequent cause of "I cannot reproduce the accuracy": red and blue swapped, or twice the scale. So the
-# preprocessing is a value of its own; it is stored with every network, and pictures are prepared by what the network
-# brings along. Where two meet, they are compared:
+# It is a frequent cause of "I cannot reproduce the accuracy": red and blue swapped, or twice the
+# scale. So the preprocessing is a value of its own; it is stored with every network, and pictures
+# are prepared by what the network brings along. Where two meet, they are compared:
 
 # %%
 try:
@@ -266,8 +276,9 @@ except ValueError as error:
 # %% [markdown]
 # ## Augmentation
 #
-# A mirrored face is still the same person; so is one a little darker, or a few pixels to the left. CDML's {term}`document`
-# lists flip, crop, colour jitter and a rotation of up to ten degrees; the public code only flips.
+# A mirrored face is still the same person; so is one a little darker, or a few pixels to the left.
+# CDML's {term}`document` lists flip, crop, colour jitter and a rotation of up to ten degrees; the
+# public code only flips.
 
 # %% mystnb={"figure": {"caption": "One face eight times. Above: the public code's augmentation, a flip or nothing. Below: the document's, with sizes of crop and jitter that are our choice.", "name": "fig-augmentation"}, "image": {"alt": "Two rows of the same face: in the upper row mirrored or not, in the lower also shifted, tilted, brighter or darker"}}
 one = torch.from_numpy(drawn[:1].transpose(0, 3, 1, 2)).expand(8, -1, -1, -1)
@@ -279,13 +290,14 @@ fig, (ax,) = plots.figure(width=7.2, height=2.0)
 plots.pictures(ax, torch.cat(strips) / 127.5 - 1.0, columns=8)
 
 # %% [markdown]
-# What is *drawn* is parted from how it is *applied*: the draw depends on the seed, the epoch and the place in the epoch,
-# and on nothing else. So it is the same with one worker or eight, and the same when a run goes on after a crash.
+# What is *drawn* is parted from how it is *applied*: the draw depends on the seed, the epoch and
+# the place in the epoch, and on nothing else. So it is the same with one worker or eight, and the
+# same when a run goes on after a crash.
 #
 # ## The loader
 #
-# That promise is worth a test. We read an epoch with no worker and with three; and once more, stopped half-way,
-# its state handed to another loader.
+# That promise is worth a test. We read an epoch with no worker and with three; and once more,
+# stopped half-way, its state handed to another loader.
 
 # %%
 options = {"batch_size": 4, "seed": seed, "augmentation": "document"}
@@ -332,16 +344,17 @@ session.tell(decoding=decoding)
 speeds
 
 # %% [markdown]
-# `cdmllab bench data` measures this beside its peers, in one run, in interleaved rounds. Reading records costs next
-# to nothing. Decoding takes {glue:text}`decoding` of the way from a record to a batch of float numbers; flipping,
-# collating and scaling take the rest. The pixels are equal to those of PIL to the bit, unless one asks for `fast`.
+# `cdmllab bench data` measures this beside its peers, in one run, in interleaved rounds. Reading
+# records costs next to nothing. Decoding takes {glue:text}`decoding` of the way from a record to a
+# batch of float numbers; flipping, collating and scaling take the rest. The pixels are equal to
+# those of PIL to the bit, unless one asks for `fast`.
 #
 # ## Real data
 #
-# Labeled Faces in the Wild is the data set that most of the others copy: 13,233 pictures of 5,749 people, most with one
-# picture and one with 530. Its **View 2** has ten folds of 300 genuine and 300 impostor pairs. To train on LFW itself and
-# test on a fold, everybody in that fold's pairs has to be left out: *everybody*, with all pictures, not only the pictures
-# in the pairs.
+# Labeled Faces in the Wild is the data set that most of the others copy: 13,233 pictures of 5,749
+# people, most with one picture and one with 530. Its **View 2** has ten folds of 300 genuine and
+# 300 impostor pairs. To train on LFW itself and test on a fold, everybody in that fold's pairs has
+# to be left out: *everybody*, with all pictures, not only the pictures in the pairs.
 
 # %%
 sets = {}
@@ -358,10 +371,11 @@ else:
     print(lfw.HOW)
 
 # %% [markdown]
-# Two smaller sets make the same open-set question cheap to ask: the 40 people of the **AT&T** faces in ten folds of
-# four, nobody in two; and **Omniglot**, handwriting of many alphabets, where each character plays the part of a
-# person. Train on some alphabets, verify on another. Where they are there, this is the floor: what comparing raw
-# pixels achieves. The **{term}`AUC`** is the chance that a genuine pair scores higher than an impostor pair.
+# Two smaller sets make the same open-set question cheap to ask: the 40 people of the **AT&T** faces
+# in ten folds of four, nobody in two; and **Omniglot**, handwriting of many alphabets, where each
+# character plays the part of a person. Train on some alphabets, verify on another. Where they are
+# there, this is the floor: what comparing raw pixels achieves. The **{term}`AUC`** is the chance
+# that a genuine pair scores higher than an impostor pair.
 
 # %%
 if att_faces.available():
@@ -388,19 +402,22 @@ session.Table(
 ) if rows else None
 
 # %% [markdown]
-# {doc}`../datasets` lists every data set of the field, with its licence, its file layout, and the script that prepares it.
+# {doc}`../datasets` lists every data set of the field, with its licence, its file layout, and the
+# script that prepares it.
 #
 # ## Where we deviate
 #
 # - AgeDB-30 has 6,000 pairs of 12,000 pictures; the document gives 12,000 as the number of pairs.
-# - The document says "random cropping" and "color jittering" without sizes. We pad by 8 pixels and crop, and draw the
-#   factors of brightness, contrast and saturation from 0.8 to 1.2. `augmentation="flip"` is what the public code does.
-# - VN-Celeb has no published protocol, and in the public code gallery pictures are among the probes. We draw a seeded
-#   one in which no picture is both.
+# - The document says "random cropping" and "color jittering" without sizes. We pad by 8 pixels and
+#   crop, and draw the factors of brightness, contrast and saturation from 0.8 to 1.2.
+#   `augmentation="flip"` is what the public code does.
+# - VN-Celeb has no published protocol, and in the public code gallery pictures are among the
+#   probes. We draw a seeded one in which no picture is both.
 #
 # ## Exercises
 #
-# **7.1** A payload has 1,001 bytes and no magic word. How many bytes does its record take in the file?
+# **7.1** A payload has 1,001 bytes and no magic word. How many bytes does its record take in the
+# file?
 
 # %%
 exercises.check("7.1", None)
@@ -408,7 +425,8 @@ exercises.check("7.1", None)
 # %% [markdown]
 # <details><summary>Solution 7.1</summary>
 #
-# Two words, 8 bytes; the payload, 1,001; together 1,009, and 3 zeros to the next multiple of four: 1,012.
+# Two words, 8 bytes; the payload, 1,001; together 1,009, and 3 zeros to the next multiple of four:
+# 1,012.
 #
 # </details>
 #
@@ -425,8 +443,8 @@ exercises.check("7.2", None)
 #
 # </details>
 #
-# **7.3** Write a function of the labels of all pictures and of the two columns of row numbers of a fold's pairs. It
-# returns the rows that may be trained on when this fold is tested.
+# **7.3** Write a function of the labels of all pictures and of the two columns of row numbers of a
+# fold's pairs. It returns the rows that may be trained on when this fold is tested.
 
 # %%
 exercises.check("7.3", None)
@@ -441,8 +459,10 @@ exercises.check("7.3", None)
 #
 # ## Recap
 #
-# - A pack is one file of records; each is a magic word, a length, a payload, and zeros. An index only saves the scan.
-# - The magic word never stands in a payload at a multiple of four: there the record is cut, and put together again.
+# - A pack is one file of records; each is a magic word, a length, a payload, and zeros. An index
+#   only saves the scan.
+# - The magic word never stands in a payload at a multiple of four: there the record is cut, and put
+#   together again.
 # - A pickle is a program. Read bins with a list of what is allowed, or not at all.
 # - Alignment, channel order and scale belong to a network like its weights.
 # - What is random is drawn from a seed, an epoch and a place; workers and crashes change nothing.
@@ -450,5 +470,5 @@ exercises.check("7.3", None)
 #
 # ## References
 #
-# {cite:t}`guo2021insightface`, {cite:t}`umeyama1991similarity`, {cite:t}`huang2008lfw`, {cite:t}`samaria1994att`,
-# {cite:t}`lake2015omniglot`.
+# {cite:t}`guo2021insightface`, {cite:t}`umeyama1991similarity`, {cite:t}`huang2008lfw`,
+# {cite:t}`samaria1994att`, {cite:t}`lake2015omniglot`.

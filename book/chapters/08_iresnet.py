@@ -39,23 +39,25 @@ costs = {name: complexity.cost(net) for name, net in nets.items()}
 # %% [markdown]
 # ## The block
 #
-# A margin loss needs an embedding, and something has to make it: the {term}`backbone`. In the chapters before, that was a net small enough to
-# train in a minute. The published systems use **{term}`IResNet`**, the residual network of ArcFace's authors
-# {cite}`deng2019arcface`. It is a stack of one block.
+# A margin loss needs an embedding, and something has to make it: the {term}`backbone`. In the
+# chapters before, that was a net small enough to train in a minute. The published systems use **{term}`IResNet`**,
+# the residual network of ArcFace's authors {cite}`deng2019arcface`. It is a stack of one block.
 
 # %% tags=["remove-input"] mystnb={"figure": {"caption": "The first block of stages 2 to 4; /2 halves the map. c channels of h x w numbers come in, twice as many channels of a quarter of the size go out. BN is batch normalisation.", "name": "fig-iresnet-block"}, "image": {"alt": "A row of six boxes, BN, 3x3, BN, PReLU, 3x3 with stride two, BN, and a shortcut below it with a 1x1 convolution and BN; both meet in a sum"}}
 fig, (ax,) = plots.figure(width=7.4, height=1.9)
 plots.residual_block(ax)
 
 # %% [markdown]
-# Three things tell it from the block of ResNet {cite}`he2016resnet`. It *begins* with a normalisation. The size is halved in the *second*
-# convolution, so the first one still works on the large map. And nothing follows the sum: from the first block of a stage, the
-# only one with a convolution in its shortcut, numbers pass through the rest of the stage as they are.
+# Three things tell it from the block of ResNet {cite}`he2016resnet`. It *begins* with a
+# normalisation. The size is halved in the *second* convolution, so the first one still works on the
+# large map. And nothing follows the sum: from the first block of a stage, the only one with a
+# convolution in its shortcut, numbers pass through the rest of the stage as they are.
 #
-# Around the blocks there is little. A stem of one 3x3 convolution at full size; four stages, each of which begins
-# with such a halving block, and of which all but the first double the width; then the last map of $7 \times 7$ is
-# laid out in one row, and a linear layer makes 512 numbers of it. A last normalisation, whose gain is fixed at 1,
-# gives every number of the embedding the same spread. {py:func}`backbones.create <cdmllab.backbones.create>` builds it.
+# Around the blocks there is little. A stem of one 3x3 convolution at full size; four stages, each
+# of which begins with such a halving block, and of which all but the first double the width; then
+# the last map of $7 \times 7$ is laid out in one row, and a linear layer makes 512 numbers of it. A
+# last normalisation, whose gain is fixed at 1, gives every number of the embedding the same spread.
+# {py:func}`backbones.create <cdmllab.backbones.create>` builds it.
 
 # %%
 net = nets["r18_lite"].eval()
@@ -66,15 +68,16 @@ print("embedding", tuple(net(pictures).shape))
 # %% [markdown]
 # ## The published table, counted again
 #
-# A convolution from $c$ to $c'$ channels with a $k \times k$ kernel, whose output map has $h \times w$ places, has
+# A convolution from $c$ to $c'$ channels with a $k \times k$ kernel, whose output map has
+# $h \times w$ places, has
 #
 # ```{math}
 # :label: eq-conv-cost
 # k^2\,c\,c' \ \text{parameters} \qquad\text{and}\qquad h\,w\,k^2\,c\,c'\ \text{products.}
 # ```
 #
-# A *product* is one multiplication with its addition. `complexity.cost` adds this up over a network without
-# computing anything.
+# A *product* is one multiplication with its addition. `complexity.cost` adds this up over a network
+# without computing anything.
 
 # %%
 pairs = {name: (costs[name], row) for name, row in TABLE.items()}
@@ -119,9 +122,9 @@ session.Table(
 #
 # `lightweight` is r18_lite with two changes. Every $3 \times 3$ convolution of a block becomes two
 # convolutions, together called a {term}`depthwise separable convolution`: a $3 \times 3$ filter for
-# each channel by itself, then a $1 \times 1$ convolution that mixes the channels. And the last stage
-# has 192 channels instead of 256. Depth, stem, shortcuts and the order of the layers stay as they
-# are.
+# each channel by itself, then a $1 \times 1$ convolution that mixes the channels. And the last
+# stage has 192 channels instead of 256. Depth, stem, shortcuts and the order of the layers stay as
+# they are.
 
 # %%
 steps = {
@@ -185,20 +188,22 @@ session.tell(
 )
 
 # %% [markdown]
-# Parameters and products live in different places. A block does the same number of products in every stage, since twice
-# the width on a quarter of the map makes up for it; its parameters quadruple from one stage to the next. The linear
-# layer, at the very end, holds {glue:text}`lite_linear:.0f` % of r18_lite's parameters and does one product with each.
+# Parameters and products live in different places. A block does the same number of products in
+# every stage, since twice the width on a quarter of the map makes up for it; its parameters
+# quadruple from one stage to the next. The linear layer, at the very end, holds
+# {glue:text}`lite_linear:.0f` % of r18_lite's parameters and does one product with each.
 #
-# A larger picture has larger maps. With 128 pixels a side instead of 112, r18_lite does {glue:text}`larger_macs:.2f` times the
-# products, as the area says. No convolution has a parameter more; only the linear layer reads a larger map, and the network goes
-# from {glue:text}`lite_parameters:.1f` to {glue:text}`larger_parameters:.1f` million parameters.
+# A larger picture has larger maps. With 128 pixels a side instead of 112, r18_lite does
+# {glue:text}`larger_macs:.2f` times the products, as the area says. No convolution has a parameter
+# more; only the linear layer reads a larger map, and the network goes from
+# {glue:text}`lite_parameters:.1f` to {glue:text}`larger_parameters:.1f` million parameters.
 #
 # ## Halving
 #
-# Half the width everywhere divides the products by about four, by {glue:text}`lite_macs:.2f` to be exact. It also
-# divides the parameters of the stages by {glue:text}`body:.2f`. But the linear layer keeps its 512 outputs, so it
-# only halves, and the whole of R18 loses {glue:text}`lite_saved:.0f` % of its parameters: the published reduction.
-# Depth and width are two different roads.
+# Half the width everywhere divides the products by about four, by {glue:text}`lite_macs:.2f` to be
+# exact. It also divides the parameters of the stages by {glue:text}`body:.2f`. But the linear layer
+# keeps its 512 outputs, so it only halves, and the whole of R18 loses {glue:text}`lite_saved:.0f` %
+# of its parameters: the published reduction. Depth and width are two different roads.
 
 # %% mystnb={"figure": {"caption": "The nine networks by parameters and products. Along a line the depth grows; from the upper line to the lower one the width is halved.", "name": "fig-cost-map"}, "image": {"alt": "Two rising lines of four points each, full and lite, and a single point far below, lightweight"}}
 fig, (ax,) = plots.figure(width=5.6, height=3.2)
@@ -232,9 +237,17 @@ variants = {
 base = variants["as it is"]
 session.Table(
     [model, "parameters", "of them left", "10⁹ products", "of them left"],
-    [[name, f"{c.parameters:,}", f"{c.parameters / base.parameters:.0%}",
-      f"{c.gmacs:.3f}", f"{c.macs / base.macs:.0%}"] for name, c in variants.items()],
-)  # fmt: skip
+    [
+        [
+            name,
+            f"{c.parameters:,}",
+            f"{c.parameters / base.parameters:.0%}",
+            f"{c.gmacs:.3f}",
+            f"{c.macs / base.macs:.0%}",
+        ]
+        for name, c in variants.items()
+    ],
+)
 
 # %% tags=["remove-input"]
 keys = ("whole", "half", "separable", "bottleneck", "early", "stem", "flat")
@@ -245,23 +258,25 @@ linear = complexity.stages(backbones.create(model), parts)[-1][0]
 session.tell(linear=linear / base.parameters, model=model)
 
 # %% [markdown]
-# - **Halving in a block's first convolution** is the cheapest change there is: no parameter less, and
-#   {glue:text}`early_products:.0%` of the products gone, because in every stage one convolution moves from the large
-#   map to the small one.
+# - **Halving in a block's first convolution** is the cheapest change there is: no parameter less,
+#   and {glue:text}`early_products:.0%` of the products gone, because in every stage one convolution
+#   moves from the large map to the small one.
 # - **Separable convolutions** and **bottlenecks** save {glue:text}`separable_products:.0%` and
-#   {glue:text}`bottleneck_products:.0%` of the products, but {glue:text}`separable_parameters:.0%` and
-#   {glue:text}`bottleneck_parameters:.0%` of the parameters. They do not touch the linear layer, which holds
-#   {glue:text}`linear:.0%` of them in {glue:text}`model`.
+#   {glue:text}`bottleneck_products:.0%` of the products, but {glue:text}`separable_parameters:.0%`
+#   and {glue:text}`bottleneck_parameters:.0%` of the parameters. They do not touch the linear
+#   layer, which holds {glue:text}`linear:.0%` of them in {glue:text}`model`.
 # - **One number a channel**, a learnt weighting of the 49 places, is for that layer:
 #   {glue:text}`flat_parameters:.0%` of the parameters go, and {glue:text}`flat_products:.0%` of the
 #   products. It is what MobileFaceNet {cite}`chen2018mobilefacenets` does.
 #
-# What a technique costs in accuracy no count can tell, and neither does this table: that takes training.
+# What a technique costs in accuracy no count can tell, and neither does this table: that takes
+# training.
 #
 # ## How far it sees
 #
-# One number of the last map depends on a patch of the picture, its **receptive field**. Each convolution widens it by
-# $(k - 1)$ times the distance in pixels between two neighbours of its input map:
+# One number of the last map depends on a patch of the picture, its **receptive field**. Each
+# convolution widens it by $(k - 1)$ times the distance in pixels between two neighbours of its
+# input map:
 #
 # ```{math}
 # :label: eq-receptive-field
@@ -279,18 +294,19 @@ fig, (ax,) = plots.figure(width=5.6, height=3.0)
 plots.receptive_fields(ax, fields, words[:5], size=112)
 
 # %% [markdown]
-# From the middle of its last map even r18 could see the whole face. Two things this figure leaves out. First, it is the
-# *largest* patch that can matter. The influence of a pixel falls off from the middle like a bell, and with random weights
-# the width of that bell grows only with about the square root of the number of layers {cite}`luo2016receptive`. So depth
-# still widens what a place in effect sees, long after the line has passed 112. Second, no place has to see all of the face: the linear
-# layer behind the last map reads its 49 places together.
+# From the middle of its last map even r18 could see the whole face. Two things this figure leaves
+# out. First, it is the *largest* patch that can matter. The influence of a pixel falls off from the
+# middle like a bell, and with random weights the width of that bell grows only with about the
+# square root of the number of layers {cite}`luo2016receptive`. So depth still widens what a place
+# in effect sees, long after the line has passed 112. Second, no place has to see all of the face:
+# the linear layer behind the last map reads its 49 places together.
 #
 # ## How long it takes
 #
-# Products are not time. A depthwise convolution does few of them for every number it fetches; a deep network starts
-# many small ones; a library may fuse what PyTorch does step by step. So we measure on one thread, network after network, all
-# ways to run one in turns with R18 in eager PyTorch: the R18 beside it is the unit, so that a slow spell of the machine
-# counts on both sides.
+# Products are not time. A depthwise convolution does few of them for every number it fetches; a
+# deep network starts many small ones; a library may fuse what PyTorch does step by step. So we
+# measure on one thread, network after network, all ways to run one in turns with R18 in eager
+# PyTorch: the R18 beside it is the unit, so that a slow spell of the machine counts on both sides.
 
 # %%
 record = results.benchmark("backbones") or latency.measure(list(TABLE))
@@ -310,11 +326,11 @@ fig, (ax,) = plots.figure(width=7.4, height=3.4)
 plots.latencies(ax, ways | published)
 
 # %% [markdown]
-# The published ratios and ours come from two machines, and most agree roughly; take the differences as a warning
-# that a table of milliseconds is about a machine as much as about a network.
+# The published ratios and ours come from two machines, and most agree roughly; take the differences
+# as a warning that a table of milliseconds is about a machine as much as about a network.
 #
-# Two of the Lite networks in numbers: how many times as fast as eager PyTorch in float32 each way is, for one picture and,
-# where that was measured, for 64 at once.
+# Two of the Lite networks in numbers: how many times as fast as eager PyTorch in float32 each way
+# is, for one picture and, where that was measured, for 64 at once.
 
 # %%
 batches = latency.batches(record)
@@ -329,17 +345,20 @@ session.Table(
 )  # fmt: skip
 
 # %% [markdown]
-# The ways in float32 compute the same function, so what they gain is free. bfloat16 and int8 round, and the processor has
-# units for either. A batch helps bfloat16 further, because a weight fetched once serves 64 pictures. What ONNX Runtime gains
-# over eager PyTorch in float32 shrinks with a batch, and int8, which runs there too, shrinks with it.
+# The ways in float32 compute the same function, so what they gain is free. bfloat16 and int8 round,
+# and the processor has units for either. A batch helps bfloat16 further, because a weight fetched
+# once serves 64 pictures. What ONNX Runtime gains over eager PyTorch in float32 shrinks with a
+# batch, and int8, which runs there too, shrinks with it.
 #
-# How to get there: `cdmllab export RUN --to onnx` writes a file for ONNX Runtime, with `--int8` a quantised one, and
-# `--to openvino` the files for OpenVINO. Each is compared with PyTorch before it is kept, embedding by embedding and
-# in verification accuracy. Within PyTorch, `net.speed_up(channels_last=True, compiled=True)` computes the same sooner.
+# How to get there: `cdmllab export RUN --to onnx` writes a file for ONNX Runtime, with `--int8` a
+# quantised one, and `--to openvino` the files for OpenVINO. Each is compared with PyTorch before it
+# is kept, embedding by embedding and in verification accuracy. Within PyTorch,
+# `net.speed_up(channels_last=True, compiled=True)` computes the same sooner.
 #
 # ## Which one for which machine
 #
-# Turn the measurement round: for a time you can spend on a face, the network with most products that fits in.
+# Turn the measurement round: for a time you can spend on a face, the network with most products
+# that fits in.
 
 # %%
 milliseconds = latency.milliseconds(record)
@@ -380,25 +399,28 @@ session.tell(
 )
 
 # %% [markdown]
-# Read a row for the software you may use, and a column for your budget. The times are those of one core of the machine named
-# above, each network's ratio times the same R18; on another, run `cdmllab bench backbones` and this chapter again. For memory, take a parameter as four bytes, two in
-# half precision, one in int8.
+# Read a row for the software you may use, and a column for your budget. The times are those of one
+# core of the machine named above, each network's ratio times the same R18; on another, run
+# `cdmllab bench backbones` and this chapter again. For memory, take a parameter as four bytes, two
+# in half precision, one in int8.
 #
-# Do more products bring more accuracy? In the published results on MS1MV3, r100_lite has twice the products of r50_lite; it is
-# ahead on {glue:text}`ahead` of {glue:text}`compared` protocols and behind on {glue:text}`behind`, by {glue:text}`smallest:.2f`
-# to {glue:text}`largest:.2f` points, with a ± of {glue:text}`least_spread:.1f` to {glue:text}`most_spread:.1f` printed with these
-# accuracies and one training of each: nothing can be read from that. Against the full R100 with the same loss r100_lite gives
-# away {glue:text}`given_lfw:.1f` points on LFW, which is little, and {glue:text}`given_pose` on the two across poses, which is
-# several times the ±.
+# Do more products bring more accuracy? In the published results on MS1MV3, r100_lite has twice the
+# products of r50_lite; it is ahead on {glue:text}`ahead` of {glue:text}`compared` protocols and
+# behind on {glue:text}`behind`, by {glue:text}`smallest:.2f` to {glue:text}`largest:.2f` points,
+# with a ± of {glue:text}`least_spread:.1f` to {glue:text}`most_spread:.1f` printed with these
+# accuracies and one training of each: nothing can be read from that. Against the full R100 with the
+# same loss r100_lite gives away {glue:text}`given_lfw:.1f` points on LFW, which is little, and
+# {glue:text}`given_pose` on the two across poses, which is several times the ±.
 #
 # ## Where we deviate
 #
-# Gradient checkpointing computes every block a second time, which would move the running means of its normalisations
-# twice a step; with `net.speed_up(checkpointing=True)` they move once.
+# Gradient checkpointing computes every block a second time, which would move the running means of
+# its normalisations twice a step; with `net.speed_up(checkpointing=True)` they move once.
 #
 # ## Exercises
 #
-# **8.1** How many parameters does the linear layer of r18_lite have for pictures of 128 x 128 pixels, bias and all?
+# **8.1** How many parameters does the linear layer of r18_lite have for pictures of 128 x 128
+# pixels, bias and all?
 
 # %%
 exercises.check("8.1", None)
@@ -406,13 +428,15 @@ exercises.check("8.1", None)
 # %% [markdown]
 # <details><summary>Solution 8.1</summary>
 #
-# Four halvings leave a map of $8 \times 8$ with 256 channels: $256 \cdot 64 \cdot 512 + 512 = 8{,}389{,}120$. In code:
+# Four halvings leave a map of $8 \times 8$ with 256 channels:
+# $256 \cdot 64 \cdot 512 + 512 = 8{,}389{,}120$. In code:
 # `backbones.create("r18_lite", size=128).fc`.
 #
 # </details>
 #
-# **8.2** Write a function of `width_in`, `width_out`, `kernel`, `side` (of the output map) and `groups` that gives the
-# products of a convolution. With groups, an output channel sees only the input channels of its group.
+# **8.2** Write a function of `width_in`, `width_out`, `kernel`, `side` (of the output map) and
+# `groups` that gives the products of a convolution. With groups, an output channel sees only the
+# input channels of its group.
 
 # %%
 exercises.check("8.2", None)
@@ -425,7 +449,8 @@ exercises.check("8.2", None)
 #
 # </details>
 #
-# **8.3** Write a function that takes a list of `(kernel, stride)` and returns the receptive field, {eq}`eq-receptive-field`.
+# **8.3** Write a function that takes a list of `(kernel, stride)` and returns the receptive field,
+# {eq}`eq-receptive-field`.
 
 # %%
 exercises.check("8.3", None)
@@ -445,8 +470,9 @@ exercises.check("8.3", None)
 #
 # </details>
 #
-# **8.4** Find options for r18_lite with fewer than 3 million parameters (all, not only those that are trained) and
-# fewer than 0.45 · 10⁹ products, changing only `downsample` and `flatten`. Answer with a dictionary.
+# **8.4** Find options for r18_lite with fewer than 3 million parameters (all, not only those that
+# are trained) and fewer than 0.45 · 10⁹ products, changing only `downsample` and `flatten`. Answer
+# with a dictionary.
 
 # %%
 exercises.check("8.4", None)
@@ -454,17 +480,19 @@ exercises.check("8.4", None)
 # %% [markdown]
 # <details><summary>Solution 8.4</summary>
 #
-# `{"flatten": "depthwise", "downsample": "early"}`: the first saves parameters, the second products, and neither touches
-# what the other saves.
+# `{"flatten": "depthwise", "downsample": "early"}`: the first saves parameters, the second
+# products, and neither touches what the other saves.
 #
 # </details>
 #
 # ## Recap
 #
-# - IResNet is one block, stacked: normalise, convolve, normalise, activate, convolve and halve, normalise, add.
-# - A block does about as many products in any stage, so they sit where the blocks are; parameters sit in the last stages and in
-#   the linear layer.
-# - Half the width is a quarter of the products, and less of a saving in parameters, because the linear layer only halves.
+# - IResNet is one block, stacked: normalise, convolve, normalise, activate, convolve and halve,
+#   normalise, add.
+# - A block does about as many products in any stage, so they sit where the blocks are; parameters
+#   sit in the last stages and in the linear layer.
+# - Half the width is a quarter of the products, and less of a saving in parameters, because the
+#   linear layer only halves.
 # - The published Lite networks are plain half width; the other named techniques are not in their
 #   counts. The lightweight network is r18_lite with separable convolutions and a narrower last
 #   stage. Separable blocks and bottlenecks save products and leave the linear layer, where most of
@@ -474,4 +502,5 @@ exercises.check("8.4", None)
 #
 # ## References
 #
-# {cite:t}`deng2019arcface`, {cite:t}`he2016resnet`, {cite:t}`chen2018mobilefacenets`, {cite:t}`luo2016receptive`.
+# {cite:t}`deng2019arcface`, {cite:t}`he2016resnet`, {cite:t}`chen2018mobilefacenets`,
+# {cite:t}`luo2016receptive`.

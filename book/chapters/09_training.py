@@ -15,9 +15,9 @@
 #
 # :::{admonition} What you need
 # :class: note
-# Chapters 4 and 6. One small network is trained while you wait, in less than a minute on one core; the long curves
-# come from the sweep `results/sweeps/lab_main.yaml`, and the text says on which machine they were made. Training is one
-# call, {py:func}`training.train <cdmllab.training.train>`.
+# Chapters 4 and 6. One small network is trained while you wait, in less than a minute on one core;
+# the long curves come from the sweep `results/sweeps/lab_main.yaml`, and the text says on which
+# machine they were made. Training is one call, {py:func}`training.train <cdmllab.training.train>`.
 # :::
 
 # %% tags=["parameters"]
@@ -45,15 +45,19 @@ words = {
     "cdml_hard": "CDML, hard larger",
     "oracle": "oracle",
 }
-shades = {"arcface": plots.colour("arcface"), "CDML, easy larger": plots.colour("cdml"), "CDML, hard larger": "#8c7a00",
-          "oracle": "#7a4fb5"}  # fmt: skip
+shades = {
+    "arcface": plots.colour("arcface"),
+    "CDML, easy larger": plots.colour("cdml"),
+    "CDML, hard larger": "#8c7a00",
+    "oracle": "#7a4fb5",
+}
 
 # %% [markdown]
 # ## A recipe is a file
 #
-# A **preset** is an experiment with its promise. Its file begins with what it is, how to run it, what it costs and
-# what to expect; the rest is a handful of choices. Those of the published system are there, row by row, and can be
-# run on the day its data is there:
+# A **preset** is an experiment with its promise. Its file begins with what it is, how to run it,
+# what it costs and what to expect; the rest is a handful of choices. Those of the published system
+# are there, row by row, and can be run on the day its data is there:
 
 # %%
 for name in ("casia/document/r50_lite_cdml", "lab/cpu/arcface"):
@@ -68,13 +72,15 @@ print(document.epochs, "epochs of batches of", document.batch_size)
 print(document.data.augmentation, "|", document.loss)
 
 # %% [markdown]
-# This is the document's recipe for CASIA-WebFace. **Stochastic gradient descent** with momentum walks downhill on the
-# mean loss of 128 pictures at a time. The **learning rate** begins at 0.1 and drops to a tenth at three *milestones*:
-# large steps to find the valley, small ones to settle. **Weight decay** pulls every weight, class centres too, gently
-# to zero; since only directions count in a margin loss, what it really sets is how fast a direction can still turn.
-# **Augmentation** shows each picture a little differently every time, so that pixels cannot be learnt by heart. Two lines are
-# idle here: a *warm-up* would let the rate rise at first, and *clip_norm* shorten a gradient that is too long.
-# All inputs of a config are checked before anything runs, and a wrong one is told by its key:
+# This is the document's recipe for CASIA-WebFace. **Stochastic gradient descent** with momentum
+# walks downhill on the mean loss of 128 pictures at a time. The **learning rate** begins at 0.1 and
+# drops to a tenth at three *milestones*: large steps to find the valley, small ones to settle. **Weight
+# decay** pulls every weight, class centres too, gently to zero; since only directions count in a
+# margin loss, what it really sets is how fast a direction can still turn. **Augmentation** shows
+# each picture a little differently every time, so that pixels cannot be learnt by heart. Two lines
+# are idle here: a *warm-up* would let the rate rise at first, and *clip_norm* shorten a gradient
+# that is too long. All inputs of a config are checked before anything runs, and a wrong one is told
+# by its key:
 
 # %%
 try:
@@ -85,8 +91,8 @@ except Exception as error:
 # %% [markdown]
 # ## A run
 #
-# We train {glue:text}`loss` while you wait: a world of {glue:text}`identities` people, six epochs, and a look at the truth
-# after each.
+# We train {glue:text}`loss` while you wait: a world of {glue:text}`identities` people, six epochs,
+# and a look at the truth after each.
 
 # %%
 options = {"shape": "linear", "match_mean": True} if loss == "cdml" else {}
@@ -121,8 +127,8 @@ session.tell(
 )
 
 # %% [markdown]
-# Everything that happened stands in the run's folder: the config, where it came from, and one line of numbers every
-# five steps.
+# Everything that happened stands in the run's folder: the config, where it came from, and one line
+# of numbers every five steps.
 #
 # | in the log | what it is |
 # |---|---|
@@ -134,8 +140,9 @@ session.tell(
 # | `images_per_s`, `data_wait`, `peak_mib` | pictures a second, the share of the time spent waiting for them, the most memory so far |
 # | `truth/…` | what only the face lab knows, see {doc}`chapter 5 </executed/05_difficulty>` |
 #
-# The most telling one is the **target angle**, between an embedding and its class centre. In a space of
-# many dimensions everything begins at 90 degrees, and learning is the walk from there to zero:
+# The most telling one is the **target angle**, between an embedding and its class centre. In a
+# space of many dimensions everything begins at 90 degrees, and learning is the walk from there to
+# zero:
 
 # %% mystnb={"figure": {"caption": "Left: target angles of the samples of a batch, the middle one and the range from the tenth to the ninetieth. Right: their margins.", "name": "fig-run"}, "image": {"alt": "Two panels over the steps of a training; a band of angles that falls from ninety degrees and widens, and a band of margins"}}
 fig, axes = plots.figure(2, width=7.4, height=2.7)
@@ -149,19 +156,21 @@ for ax, key, ylabel in (
     ax.set_ylabel(ylabel)
 
 # %% [markdown]
-# The band on the right is what this book is about. A fixed margin would be a line. Here each sample has its own, and the
-# easier it counts, the higher it lies.
+# The band on the right is what this book is about. A fixed margin would be a line. Here each sample
+# has its own, and the easier it counts, the higher it lies.
 #
 # ## The long curves
 #
-# The sweep `lab_main` trained at greater length: {glue:text}`steps` steps of batches of {glue:text}`batch`,
-# {glue:text}`main_people` people instead of {glue:text}`identities`, stronger nuisances ({glue:text}`main_strength` instead of
-# 0.4), and the step in place of the line. Scale and margin, {glue:text}`main_scale` and {glue:text}`main_margin` rad, are the
-# point that short trainings chose of a grid of three scales and three margins. It is the corner of smallest scale and
-# margin, so a better point may lie outside the grid; and its lead is small, {glue:text}`lead:.2f` points over the largest
-# margin tried at that scale. There are {glue:text}`seeds` seeds for each of
-# four margins that have the same mean in every batch. The {glue:text}`runs` trainings of the sweep, the short ones included,
-# took {glue:text}`hours:.1f` hours on {glue:text}`where`.
+# The sweep `lab_main` trained at greater length: {glue:text}`steps` steps of batches of
+# {glue:text}`batch`, {glue:text}`main_people` people instead of {glue:text}`identities`, stronger
+# nuisances ({glue:text}`main_strength` instead of 0.4), and the step in place of the line. Scale
+# and margin, {glue:text}`main_scale` and {glue:text}`main_margin` rad, are the point that short
+# trainings chose of a grid of three scales and three margins. It is the corner of smallest scale
+# and margin, so a better point may lie outside the grid; and its lead is small,
+# {glue:text}`lead:.2f` points over the largest margin tried at that scale. There are
+# {glue:text}`seeds` seeds for each of four margins that have the same mean in every batch. The
+# {glue:text}`runs` trainings of the sweep, the short ones included, took {glue:text}`hours:.1f`
+# hours on {glue:text}`where`.
 
 # %% mystnb={"figure": {"caption": "Left: ArcFace's accuracy on the training batches, mean over seeds with a band of one standard deviation. Right: what the other margins' means have more or less; the spread of these differences was not kept.", "name": "fig-main-curves"}, "image": {"alt": "Left, a rising curve; right, three jagged lines around zero"}}
 others = main[1:]
@@ -218,9 +227,10 @@ session.tell(
 )
 
 # %% [markdown]
-# CDML's lines start on zero: no sample is nearer to its centre than the pivot of 60 degrees yet, all count as hard, and with
-# the mean held that is ArcFace. What the four do differently shows when the samples are parted by what we know about them. The face lab knows which
-# pictures are hard and which carry a wrong label ({doc}`chapter 6 </executed/06_faces>`):
+# CDML's lines start on zero: no sample is nearer to its centre than the pivot of 60 degrees yet,
+# all count as hard, and with the mean held that is ArcFace. What the four do differently shows when
+# the samples are parted by what we know about them. The face lab knows which pictures are hard and
+# which carry a wrong label ({doc}`chapter 6 </executed/06_faces>`):
 
 # %% mystnb={"figure": {"caption": "Mean margin of the easy and the hard third of the pictures, and of the mislabelled ones, as CDML sees them while it trains. Left: easy samples get the larger margin; right: hard ones.", "name": "fig-margins-by-truth"}, "image": {"alt": "Two panels of three curves; on the left easy pictures rise above hard and mislabelled ones as training goes on, on the right the order is reversed"}}
 fig, axes = plots.figure(2, width=7.4, height=2.7)
@@ -273,25 +283,29 @@ for group in ("easy", "hard", "mislabelled"):
     )
 
 # %% [markdown]
-# At the end ArcFace holds easy pictures at {glue:text}`arc_easy:.1f` degrees from their centre, hard ones at
-# {glue:text}`arc_hard:.1f`, and pictures with a wrong label at {glue:text}`arc_mislabelled:.1f`. With the larger margin for
-# easy samples these three end at {glue:text}`easy_easy:+.2f`, {glue:text}`easy_hard:+.2f` and
-# {glue:text}`easy_mislabelled:+.2f` degrees beside that; with the larger margin for hard ones at {glue:text}`hard_easy:+.2f`,
+# At the end ArcFace holds easy pictures at {glue:text}`arc_easy:.1f` degrees from their centre,
+# hard ones at {glue:text}`arc_hard:.1f`, and pictures with a wrong label at
+# {glue:text}`arc_mislabelled:.1f`. With the larger margin for easy samples these three end at
+# {glue:text}`easy_easy:+.2f`, {glue:text}`easy_hard:+.2f` and {glue:text}`easy_mislabelled:+.2f`
+# degrees beside that; with the larger margin for hard ones at {glue:text}`hard_easy:+.2f`,
 # {glue:text}`hard_hard:+.2f` and {glue:text}`hard_mislabelled:+.2f`.
 #
-# Each of these means is known only to about {glue:text}`error:.1f` degrees (the worst known of them), as much as the
-# largest of the differences. The seeds are paired, so the differences are surer than that, but their spread was not kept
-# and we cannot say by how much. Whether such angles make a better recogniser is another question, and the answer stands in
+# Each of these means is known only to about {glue:text}`error:.1f` degrees (the worst known of
+# them), as much as the largest of the differences. The seeds are paired, so the differences are
+# surer than that, but their spread was not kept and we cannot say by how much. Whether such angles
+# make a better recogniser is another question, and the answer stands in
 # {doc}`chapter 12 </executed/12_reproduction>`.
 #
 # ## Killed and resumed
 #
-# Long trainings get killed. A run writes a checkpoint every so many steps, aside, and renames it when it is whole; it
-# holds all that the next step depends on: weights, class centres, momentum, the schedule, the random state, the place
-# in the data's order, and the running statistics of the margin. On a CPU the numbers after a resume are the same to
-# the bit. {glue:text}`kills` kills at random moments fell on a chain of small trainings. {glue:text}`ends` of these came to
-# their end, and {glue:text}`equal` of the {glue:text}`ends` were equal to an undisturbed one (`python -m tests.faults.kills`).
-# On another number of processes a run can go on as well; then batches are others, and so are the numbers.
+# Long trainings get killed. A run writes a checkpoint every so many steps, aside, and renames it
+# when it is whole; it holds all that the next step depends on: weights, class centres, momentum,
+# the schedule, the random state, the place in the data's order, and the running statistics of the
+# margin. On a CPU the numbers after a resume are the same to the bit. {glue:text}`kills` kills at
+# random moments fell on a chain of small trainings. {glue:text}`ends` of these came to their end,
+# and {glue:text}`equal` of the {glue:text}`ends` were equal to an undisturbed one
+# (`python -m tests.faults.kills`). On another number of processes a run can go on as well; then
+# batches are others, and so are the numbers.
 #
 # ```bash
 # cdmllab train lab/cpu/cdml            # killed by whatever it was
@@ -322,49 +336,55 @@ session.tell(
 # %% [markdown]
 # ## Many processes, many machines
 #
-# The network is small, the table of class centres is not: at 512 numbers each, ten million identities take 20 GB, and
-# momentum and gradient as much again each. So the two are spread in different ways. Every process has the whole
-# network and its own pictures, and the gradients of the network are averaged (`DistributedDataParallel`). The class
-# centres are **sharded**: every process keeps a part of them, sees the embeddings of all, and the sums under the
-# softmax are added up.
+# The network is small, the table of class centres is not: at 512 numbers each, ten million
+# identities take 20 GB, and momentum and gradient as much again each. So the two are spread in
+# different ways. Every process has the whole network and its own pictures, and the gradients of the
+# network are averaged (`DistributedDataParallel`). The class centres are **sharded**: every process
+# keeps a part of them, sees the embeddings of all, and the sums under the softmax are added up.
 #
 # ```bash
 # torchrun --nproc-per-node 4 -m cdmllab train casia/document/r50_lite_cdml \
 #     --set loss.backend=sharded --set speed.precision=bfloat16
 # ```
 #
-# The loss is the one of a single process to five digits, for every margin, because what a margin needs to know, the
-# hardest negative or the easiness, is found across all shards. With `--set loss.sample_rate=0.1` a step looks at a
-# tenth of the negatives only (Partial FC, {cite}`an2021partialfc`). Four processes see four times as many pictures a
-# step; `optimiser.reference_batch` scales the learning rate in proportion {cite}`goyal2017accurate`. The document
-# also names `DataParallel`. That is one process that drives several GPUs, copies the network to each of them at every
-# step, and collects all logits on the first; PyTorch itself advises against it, and we did not build it.
+# The loss is the one of a single process to five digits, for every margin, because what a margin
+# needs to know, the hardest negative or the easiness, is found across all shards. With
+# `--set loss.sample_rate=0.1` a step looks at a tenth of the negatives only (Partial FC,
+# {cite}`an2021partialfc`). Four processes see four times as many pictures a step;
+# `optimiser.reference_batch` scales the learning rate in proportion {cite}`goyal2017accurate`. The
+# document also names `DataParallel`. That is one process that drives several GPUs, copies the
+# network to each of them at every step, and collects all logits on the first; PyTorch itself
+# advises against it, and we did not build it.
 #
-# Many *trainings*, that is a **sweep**: arms, seeds and stages in one file. Finished trainings are skipped, stopped ones go
-# on from their last checkpoint, and with `--ray` the work goes to a cluster.
+# Many *trainings*, that is a **sweep**: arms, seeds and stages in one file. Finished trainings are
+# skipped, stopped ones go on from their last checkpoint, and with `--ray` the work goes to a
+# cluster.
 #
 # ```bash
 # cdmllab sweep results/sweeps/lab_main.yaml --workers 2 --record
 # cdmllab sweep results/sweeps/strategy_casia_ms1mv3.yaml --ray auto
 # ```
 #
-# The second file is the document's strategy as one sweep: tune the losses on a small set, choose on people of their own, train
-# the chosen one on a large set, export it. In the lab, `strategy_lab.yaml`, one training a setting chose
-# {glue:text}`strategy_chosen`, ahead of the next loss by {glue:text}`strategy_lead:.2f` points; on {glue:text}`strategy_people`
-# people it then reached {glue:text}`strategy_lfw:.1f` % on `lab/lfw`, {glue:text}`strategy_fp:.1f` % on `lab/cfp_fp`. That is how
-# a strategy runs, and no comparison of losses: chapter 12 has that.
+# The second file is the document's strategy as one sweep: tune the losses on a small set, choose on
+# people of their own, train the chosen one on a large set, export it. In the lab,
+# `strategy_lab.yaml`, one training a setting chose {glue:text}`strategy_chosen`, ahead of the next
+# loss by {glue:text}`strategy_lead:.2f` points; on {glue:text}`strategy_people` people it then
+# reached {glue:text}`strategy_lfw:.1f` % on `lab/lfw`, {glue:text}`strategy_fp:.1f` % on
+# `lab/cfp_fp`. That is how a strategy runs, and no comparison of losses: chapter 12 has that.
 #
 # ## Where we deviate
 #
-# The lab's presets compute in bfloat16 where the processor or GPU multiplies it in hardware, and in float32 elsewhere
+# The lab's presets compute in bfloat16 where the processor or GPU multiplies it in hardware, and in
+# float32 elsewhere
 # (`speed.precision: auto`; the run's record says which it was). bfloat16 has the range of float32, so nothing has to be
-# scaled. The document's presets keep its float16, with a scaler, in one process; several processes need bfloat16. The
-# lab's recipe lowers the learning rate along a cosine instead of in steps, because its trainings are short.
+# scaled. The document's presets keep its float16, with a scaler, in one process; several processes
+# need bfloat16. The lab's recipe lowers the learning rate along a cosine instead of in steps,
+# because its trainings are short.
 #
 # ## Exercises
 #
-# **9.1** InsightFace's pack of CASIA-WebFace has 490,623 pictures. How many steps is the document's recipe, 40 epochs of batches of 128,
-# when a last incomplete batch is left out of every epoch?
+# **9.1** InsightFace's pack of CASIA-WebFace has 490,623 pictures. How many steps is the document's
+# recipe, 40 epochs of batches of 128, when a last incomplete batch is left out of every epoch?
 
 # %%
 exercises.check("9.1", None)
@@ -376,8 +396,8 @@ exercises.check("9.1", None)
 #
 # </details>
 #
-# **9.2** Write a function `rate(epoch)` for the document's learning rate on CASIA: 0.1, and a tenth of what it was
-# from epochs 15, 25 and 35 on, counted from 0.
+# **9.2** Write a function `rate(epoch)` for the document's learning rate on CASIA: 0.1, and a tenth
+# of what it was from epochs 15, 25 and 35 on, counted from 0.
 
 # %%
 exercises.check("9.2", None)
@@ -392,8 +412,8 @@ exercises.check("9.2", None)
 #
 # </details>
 #
-# **9.3** Class centres of 93,431 identities at 512 float32 numbers, with as much again for the gradient and as much
-# for the momentum: how many MiB does each of 8 processes hold?
+# **9.3** Class centres of 93,431 identities at 512 float32 numbers, with as much again for the
+# gradient and as much for the momentum: how many MiB does each of 8 processes hold?
 
 # %%
 exercises.check("9.3", None)
@@ -407,10 +427,14 @@ exercises.check("9.3", None)
 #
 # ## Recap
 #
-# - A preset is a recipe with its promise; `--set` changes one line of it, and a wrong key is refused by name.
-# - The log has target angles, margins and easiness of single samples; in the face lab it also has the truth.
-# - A killed run goes on from its last checkpoint, on the CPU to the same bits, and on another number of processes.
-# - Pictures are shared out by averaging gradients, class centres by sharding; sweeps share out whole trainings.
+# - A preset is a recipe with its promise; `--set` changes one line of it, and a wrong key is
+#   refused by name.
+# - The log has target angles, margins and easiness of single samples; in the face lab it also has
+#   the truth.
+# - A killed run goes on from its last checkpoint, on the CPU to the same bits, and on another
+#   number of processes.
+# - Pictures are shared out by averaging gradients, class centres by sharding; sweeps share out
+#   whole trainings.
 #
 # ## References
 #

@@ -8,7 +8,8 @@
 # :::{admonition} After this chapter you can
 # :class: tip
 # - say what of an embedding a picture can show, and what a flattened one invents;
-# - read the angles between pictures of one person and of two, of people the network knows and of strangers, beside chance;
+# - read the angles between pictures of one person and of two, of people the network knows and of
+#   strangers, beside chance;
 # - find the samples to which a dynamic margin gave most and least, and look at them;
 # - say how evenly class centres lie on the sphere, beside chance and beside the best there can be;
 # - measure how many of its dimensions an embedding uses.
@@ -16,8 +17,9 @@
 #
 # :::{admonition} What you need
 # :class: note
-# Chapters 4 and 6. Six small networks are trained here on rendered faces; the chapter takes about two minutes on
-# one CPU core. They are demonstrations of how to look, too small and too few to rank the losses.
+# Chapters 4 and 6. Six small networks are trained here on rendered faces; the chapter takes about
+# two minutes on one CPU core. They are demonstrations of how to look, too small and too few to rank
+# the losses.
 # :::
 
 # %% tags=["parameters"]
@@ -51,8 +53,9 @@ lab = session.start(profile, seed)
 # %% [markdown]
 # ## Three dimensions: all there is
 #
-# An embedding with three numbers can be seen whole. Chapter 1 did that with digits; here are ten people of the face lab,
-# and three losses. The pictures on the globes are new ones of the same ten people.
+# An embedding with three numbers can be seen whole. Chapter 1 did that with digits; here are ten
+# people of the face lab, and three losses. The pictures on the globes are new ones of the same ten
+# people.
 
 # %%
 ten = presets.load(
@@ -110,9 +113,10 @@ for ax, (name, found) in zip(axes, seen.items(), strict=True):
     )
 
 # %% [markdown]
-# Two things can be read off a globe, and both are angles. How far is a picture from its class centre? How far is a class
-# centre from the nearest other one? The second question has a best answer. Ten points on a sphere cannot all be far from
-# each other, and the most even way to put them, found by letting them repel each other, is the last row.
+# Two things can be read off a globe, and both are angles. How far is a picture from its class
+# centre? How far is a class centre from the nearest other one? The second question has a best
+# answer. Ten points on a sphere cannot all be far from each other, and the most even way to put
+# them, found by letting them repel each other, is the last row.
 
 # %%
 even = sphere.nearest_deg(sphere.most_even(10, 3, seed=seed))
@@ -142,11 +146,12 @@ session.Table(
 session.tell(even_ten=float(even.min()))
 
 # %% [markdown]
-# Ten points in three dimensions can be {glue:text}`even_ten:.1f` degrees apart, no more. Three dimensions are crowded; what
-# that costs strangers stood in chapter 1.
+# Ten points in three dimensions can be {glue:text}`even_ten:.1f` degrees apart, no more. Three
+# dimensions are crowded; what that costs strangers stood in chapter 1.
 #
-# The third globe is yours. Go through the epochs, and colour the points by margin. CDML's is linear here, so every picture
-# has a margin of its own: large where the embedding lies near its class centre.
+# The third globe is yours. Go through the epochs, and colour the points by margin. CDML's is linear
+# here, so every picture has a margin of its own: large where the embedding lies near its class
+# centre.
 
 # %%
 found = seen["cdml"]
@@ -167,17 +172,18 @@ glue("widget-hypersphere-faces", globe)
 # %% [markdown]
 # ## More dimensions are another place
 #
-# A face network has 512 dimensions, and what one has learnt to see on a globe is wrong there. Draw two directions at
-# random. Their angle $\theta$ has the density
+# A face network has 512 dimensions, and what one has learnt to see on a globe is wrong there. Draw
+# two directions at random. Their angle $\theta$ has the density
 #
 # ```{math}
 # :label: eq-chance-angle
 # f(\theta) = \frac{\Gamma(d/2)}{\sqrt\pi\,\Gamma\bigl((d-1)/2\bigr)}\,\sin^{d-2}\theta ,
 # ```
 #
-# since the points at angle $\theta$ from the first direction form a sphere of one dimension less, with radius $\sin\theta$.
-# On the globe that is broad. With many dimensions it is a spike at 90 degrees, about $1/\sqrt d$ radians wide: **in high
-# dimensions nearly everything is at right angles to nearly everything else.**
+# since the points at angle $\theta$ from the first direction form a sphere of one dimension less,
+# with radius $\sin\theta$. On the globe that is broad. With many dimensions it is a spike at 90
+# degrees, about $1/\sqrt d$ radians wide: **in high dimensions nearly everything is at right angles
+# to nearly everything else.**
 
 # %% mystnb={"figure": {"caption": "How the angle between two random directions is spread, in three numbers of dimensions.", "name": "fig-chance"}, "image": {"alt": "Three curves over the angle from 0 to 180 degrees; a low broad one for 3 dimensions, a narrow one for 64, a spike at 90 degrees for 512"}}
 degrees = np.linspace(0.0, 180.0, 721)
@@ -197,14 +203,14 @@ for d in (3, 64, 512):
 
 # %% [markdown]
 # The standard deviations are {glue:text}`chance_sd_3:.1f`, {glue:text}`chance_sd_64:.1f` and
-# {glue:text}`chance_sd_512:.1f` degrees. So an impostor pair at 70 degrees is nothing on the globe; in 512 dimensions it is
-# eight standard deviations out, and means that the network has something in common to say about the two. Keep the curve for
-# 64 dimensions in mind: it is the dashed one below.
+# {glue:text}`chance_sd_512:.1f` degrees. So an impostor pair at 70 degrees is nothing on the globe;
+# in 512 dimensions it is eight standard deviations out, and means that the network has something in
+# common to say about the two. Keep the curve for 64 dimensions in mind: it is the dashed one below.
 #
 # ## Angles: the people it knows, and strangers
 #
-# Now three networks with 64 dimensions, trained on {glue:text}`people` people. CDML's margin is linear again and its mean is
-# held, so that it differs from ArcFace's only in who gets how much.
+# Now three networks with 64 dimensions, trained on {glue:text}`people` people. CDML's margin is
+# linear again and its mean is held, so that it differs from ArcFace's only in who gets how much.
 
 # %%
 sixty_four = presets.load(
@@ -295,29 +301,35 @@ session.tell(
 )
 
 # %% [markdown]
-# The **{term}`equal error rate`** is the error at the threshold where both kinds of pairs err equally often: as many
-# genuine pairs in a hundred are refused as impostor pairs are accepted. Three readings, each against the naive one:
+# The **{term}`equal error rate`** is the error at the threshold where both kinds of pairs err
+# equally often: as many genuine pairs in a hundred are refused as impostor pairs are accepted.
+# Three readings, each against the naive one:
 #
-# - **Impostor pairs are already at 90 degrees.** No loss pushes people much further apart than that on the mean: the
-#   cosines of $n$ directions average at least $-1/(n - 1)$, in any number of dimensions. What a loss can change is the
-#   *spread*, and it is the left tail of the impostors, not their mean, that makes false accepts.
-# - **The spread is far from chance.** With ArcFace the impostor angles of strangers have a standard deviation of
-#   {glue:text}`impostor_sd:.1f` degrees, random directions {glue:text}`chance_sd_64:.1f`. The network does not put people
-#   anywhere on the sphere: it uses fewer directions than it has. How many, we count below.
-# - **Genuine pairs are far from 0.** Two pictures that stand 40 degrees from their class centre, in directions of their own,
-#   are $\arccos(\cos^2 40°) \approx 54$ degrees from each other. That is enough, if impostors are further away.
+# - **Impostor pairs are already at 90 degrees.** No loss pushes people much further apart than that
+#   on the mean: the cosines of $n$ directions average at least $-1/(n - 1)$, in any number of
+#   dimensions. What a loss can change is the *spread*, and it is the left tail of the impostors,
+#   not their mean, that makes false accepts.
+# - **The spread is far from chance.** With ArcFace the impostor angles of strangers have a standard
+#   deviation of {glue:text}`impostor_sd:.1f` degrees, random directions
+#   {glue:text}`chance_sd_64:.1f`. The network does not put people anywhere on the sphere: it uses
+#   fewer directions than it has. How many, we count below.
+# - **Genuine pairs are far from 0.** Two pictures that stand 40 degrees from their class centre, in
+#   directions of their own, are $\arccos(\cos^2 40°) \approx 54$ degrees from each other. That is
+#   enough, if impostors are further away.
 #
-# Chapter 1 judged known digits and strangers apart, and the table above does the same with people: with ArcFace the
-# equal error rate is {glue:text}`eer_known:.1%` for people it knows and {glue:text}`eer_strangers:.1%` for strangers.
-# Strangers are judged {glue:text}`strangers_judged`. The two are different people, {glue:text}`people` each, and a
-# difference of this size is within what another {glue:text}`people` would give (chapter 11).
+# Chapter 1 judged known digits and strangers apart, and the table above does the same with people:
+# with ArcFace the equal error rate is {glue:text}`eer_known:.1%` for people it knows and
+# {glue:text}`eer_strangers:.1%` for strangers. Strangers are judged {glue:text}`strangers_judged`.
+# The two are different people, {glue:text}`people` each, and a difference of this size is within
+# what another {glue:text}`people` would give (chapter 11).
 #
 # ## Flattening it
 #
-# Sixty-four dimensions have to lose something on paper. **Principal components** keep the two directions with most of the
-# variance and drop the rest: a shadow. **{term}`UMAP`** {cite}`mcinnes2018umap` asks only that each point stay with its
-# nearest neighbours, and moves the points in the plane until most do. Here are twenty strangers, twelve pictures each,
-# embedded by the lab's released network.
+# Sixty-four dimensions have to lose something on paper. **Principal components** keep the two
+# directions with most of the variance and drop the rest: a shadow. **{term}`UMAP`**
+# {cite}`mcinnes2018umap` asks only that each point stay with its nearest neighbours, and moves the
+# points in the plane until most do. Here are twenty strangers, twelve pictures each, embedded by
+# the lab's released network.
 
 # %%
 network, said = weights.load_release(
@@ -333,9 +345,9 @@ for ax, (name, points) in zip(axes, flat.items(), strict=True):
     plots.flat_map(ax, points, twenty, title=name)
 
 # %% [markdown]
-# The map on the right is the one that goes into papers. It looks as if these people were islands with wide water between
-# them. To see how much of this is in the embedding, we give UMAP points in which there is nothing to find: as many random
-# directions, without people, without clusters.
+# The map on the right is the one that goes into papers. It looks as if these people were islands
+# with wide water between them. To see how much of this is in the embedding, we give UMAP points in
+# which there is nothing to find: as many random directions, without people, without clusters.
 
 # %%
 nothing = sphere.at_random(len(cloud), 64, seed=seed).numpy()
@@ -392,23 +404,26 @@ session.tell(
 )
 
 # %% [markdown]
-# Neighbours kept: of the ten nearest of each point, how many are among its ten nearest on the map. Clusters are counted by
-# HDBSCAN {cite}`campello2013hdbscan`, which may also answer "none".
+# Neighbours kept: of the ten nearest of each point, how many are among its ten nearest on the map.
+# Clusters are counted by HDBSCAN {cite}`campello2013hdbscan`, which may also answer "none".
 #
-# **What UMAP keeps** are neighbours: {glue:text}`kept_umap:.0%` of them, against {glue:text}`kept_pca:.0%` in the
-# shadow. If two pictures lie side by side on its map, they probably do on the sphere. **What it invents** is empty
-# space. In the random points HDBSCAN finds {glue:text}`none_there` clusters, on the map with three neighbours
-# {glue:text}`invented_few`: it makes dense what is a little denser, and water between. Sizes, gaps and densities on
-# such a map are UMAP's own. The order of distances *between* people is kept with a correlation of
-# {glue:text}`order_umap:.2f` (in the shadow {glue:text}`order_pca:.2f`), and part of that is due to where the map
-# began: ours starts from the principal components, as {cite:t}`kobak2021initialization` advise. So use it to find
-# mislabelled pictures and strange neighbours. Do not measure on it, and do not compare two losses by how clean their
-# maps look: chapter 11 has the numbers for that, chapter 12 the comparison.
+# **What UMAP keeps** are neighbours: {glue:text}`kept_umap:.0%` of them, against
+# {glue:text}`kept_pca:.0%` in the shadow. If two pictures lie side by side on its map, they
+# probably do on the sphere. **What it invents** is empty space. In the random points HDBSCAN finds
+# {glue:text}`none_there` clusters, on the map with three neighbours {glue:text}`invented_few`: it
+# makes dense what is a little denser, and water between. Sizes, gaps and densities on such a map
+# are UMAP's own. The order of distances *between* people is kept with a correlation of
+# {glue:text}`order_umap:.2f` (in the shadow {glue:text}`order_pca:.2f`), and part of that is due to
+# where the map began: ours starts from the principal components, as
+# {cite:t}`kobak2021initialization` advise. So use it to find mislabelled pictures and strange
+# neighbours. Do not measure on it, and do not compare two losses by how clean their maps look:
+# chapter 11 has the numbers for that, chapter 12 the comparison.
 #
 # ## Margins, sample by sample
 #
-# CDML gave each training picture a margin. The face lab knows how hard each picture is, and which labels are wrong. One
-# figure puts the two together, for {glue:text}`looked_at` pictures of the training set after the last epoch:
+# CDML gave each training picture a margin. The face lab knows how hard each picture is, and which
+# labels are wrong. One figure puts the two together, for {glue:text}`looked_at` pictures of the
+# training set after the last epoch:
 
 # %%
 source = datasets.load(sixty_four.data.name, sixty_four.data.options)
@@ -433,9 +448,10 @@ session.tell(
 )
 
 # %% [markdown]
-# Among rightly labelled pictures the rank correlation of margin and ease is {glue:text}`margin_order:.2f`; their mean margin
-# is {glue:text}`margin_right:.3f`, that of the wrongly labelled ones {glue:text}`margin_wrong:.3f`. And since these are
-# pictures, we can simply look at the ends of the order.
+# Among rightly labelled pictures the rank correlation of margin and ease is
+# {glue:text}`margin_order:.2f`; their mean margin is {glue:text}`margin_right:.3f`, that of the
+# wrongly labelled ones {glue:text}`margin_wrong:.3f`. And since these are pictures, we can simply
+# look at the ends of the order.
 
 # %% mystnb={"figure": {"caption": "Training pictures by the margin that CDML gave them at the end. Those in the last row carry the name of somebody else.", "name": "fig-margin-ends"}, "image": {"alt": "Three rows of ten rendered faces; faces with striking features in the first, turned ones and more common ones in the second, and in the third wrongly labelled ones that look like any other"}}
 by_margin = np.argsort(margin)
@@ -449,25 +465,27 @@ plots.contact_sheet(
 )
 
 # %% [markdown]
-# The first two rows are not quite what one would call easy and hard. A beard or a bald head is known through any blur, and
-# a face in good light may be like too many others: the margin follows what the *network* finds hard. In the last row nothing
-# is wrong with the pictures, only with their labels. Chapter 5 asks what that does to a loss.
+# The first two rows are not quite what one would call easy and hard. A beard or a bald head is
+# known through any blur, and a face in good light may be like too many others: the margin follows
+# what the *network* finds hard. In the last row nothing is wrong with the pictures, only with their
+# labels. Chapter 5 asks what that does to a loss.
 #
 # ## How even are the class centres?
 #
-# A margin needs room between class centres. How much is there? For few centres the best is known: up to $d + 1$ of them can
-# stand like the corners of a simplex, each at
+# A margin needs room between class centres. How much is there? For few centres the best is known:
+# up to $d + 1$ of them can stand like the corners of a simplex, each at
 #
 # ```{math}
 # :label: eq-simplex
 # \theta = \arccos\frac{-1}{c - 1}
 # ```
 #
-# from every other, a little more than a right angle. With more than that, no arrangement keeps all of them further than
-# **90 degrees** apart {cite}`rankin1955packing`, and with more than $2d$ not even that is reached. Networks that are trained
-# to the very end on few classes do form the simplex; it is called neural collapse {cite}`papyan2020collapse`. Our
-# {glue:text}`people` centres in 64 dimensions are too many for it. So we ask an optimiser for the most even arrangement it
-# can find, and chance for the least effort.
+# from every other, a little more than a right angle. With more than that, no arrangement keeps all
+# of them further than **90 degrees** apart {cite}`rankin1955packing`, and with more than $2d$ not
+# even that is reached. Networks that are trained to the very end on few classes do form the
+# simplex; it is called neural collapse {cite}`papyan2020collapse`. Our {glue:text}`people` centres
+# in 64 dimensions are too many for it. So we ask an optimiser for the most even arrangement it can
+# find, and chance for the least effort.
 
 # %% mystnb={"figure": {"caption": "How near the nearest other class centre is, for the three trained networks, for random directions and for the most even arrangement that was found.", "name": "fig-centres"}, "image": {"alt": "Five rising step curves over the angle to the nearest other centre; those of the trained networks to the left of that of random directions, the most even arrangement a vertical line near 90 degrees"}}
 nearest = {
@@ -496,11 +514,12 @@ for name, angles in (nearest | references).items():
     )
 
 # %% [markdown]
-# The median class centre has its nearest neighbour at {glue:text}`nearest_arcface:.1f` degrees with ArcFace, at
-# {glue:text}`nearest_cdml:.1f` with CDML and at {glue:text}`nearest_softmax:.1f` with softmax; random directions have
-# it at {glue:text}`nearest_random:.1f`, and the most even arrangement found at {glue:text}`nearest_most:.1f`. A loss
-# whose number is below that of chance has centres that are *less* even than chance. No loss asks them to be even: it
-# asks that pictures be nearer to their own centre than to any other, and people who look alike get centres that are
+# The median class centre has its nearest neighbour at {glue:text}`nearest_arcface:.1f` degrees with
+# ArcFace, at {glue:text}`nearest_cdml:.1f` with CDML and at {glue:text}`nearest_softmax:.1f` with
+# softmax; random directions have it at {glue:text}`nearest_random:.1f`, and the most even
+# arrangement found at {glue:text}`nearest_most:.1f`. A loss whose number is below that of chance
+# has centres that are *less* even than chance. No loss asks them to be even: it asks that pictures
+# be nearer to their own centre than to any other, and people who look alike get centres that are
 # alike. If strangers are to profit, they should. Who are the nearest ones?
 
 # %% mystnb={"figure": {"caption": "The ten pairs of people of the training set whose ArcFace centres are nearest to each other, each pair once: above a person, below the one whose centre is nearest to theirs. Portraits without nuisances.", "name": "fig-nearest-people"}, "image": {"alt": "Two rows of ten rendered portraits; the faces above and below resemble each other more or less"}}
@@ -529,8 +548,8 @@ session.tell(mutual=mutual)
 #
 # ## How many dimensions are in use?
 #
-# An embedding of 64 numbers need not use 64 directions. Take unit embeddings, their mean away, and look at the share $p_k$
-# of the variance along each principal direction. The **{term}`effective dimension`**
+# An embedding of 64 numbers need not use 64 directions. Take unit embeddings, their mean away, and
+# look at the share $p_k$ of the variance along each principal direction. The **{term}`effective dimension`**
 #
 # ```{math}
 # :label: eq-effective-dim
@@ -585,29 +604,31 @@ session.tell(
 )
 
 # %% [markdown]
-# ArcFace's embeddings of strangers use about {glue:text}`dim_strangers:.0f` directions of 64, its class centres
-# {glue:text}`dim_centres:.0f`. Softmax uses {glue:text}`dim_softmax:.0f` for strangers. The equal error rates beside
-# these are {glue:text}`eer_strangers:.1%` and {glue:text}`eer_softmax:.1%`: how many are in use does not say alone
-# who errs less, for directions are room, not skill. And the released network, which learnt from ten times as many
-# people and harder pictures, has {glue:text}`dim_released:.0f` for the same strangers. A rendered face of 32 pixels
-# may not have more to tell.
+# ArcFace's embeddings of strangers use about {glue:text}`dim_strangers:.0f` directions of 64, its
+# class centres {glue:text}`dim_centres:.0f`. Softmax uses {glue:text}`dim_softmax:.0f` for
+# strangers. The equal error rates beside these are {glue:text}`eer_strangers:.1%` and
+# {glue:text}`eer_softmax:.1%`: how many are in use does not say alone who errs less, for directions
+# are room, not skill. And the released network, which learnt from ten times as many people and
+# harder pictures, has {glue:text}`dim_released:.0f` for the same strangers. A rendered face of 32
+# pixels may not have more to tell.
 #
-# This is the spread of the impostor angles in other words. If embeddings have no common direction, the mean squared cosine
-# of two of them is
+# This is the spread of the impostor angles in other words. If embeddings have no common direction,
+# the mean squared cosine of two of them is
 #
 # ```{math}
 # :label: eq-cosine-spread
 # \mathbb E \cos^2\theta = \sum_k p_k^2 = \frac{1}{d_{\text{eff}}} ,
 # ```
 #
-# so angles spread around 90 degrees by about $1/\sqrt{d_{\text{eff}}}$ radians, as chance would have it in $d_{\text{eff}}$
-# dimensions. From the histogram of strangers one reads {glue:text}`dim_from_sd:.1f`, without looking at a single
-# embedding. To let in one impostor of a million takes a narrow spread, and so a network that uses many directions.
+# so angles spread around 90 degrees by about $1/\sqrt{d_{\text{eff}}}$ radians, as chance would
+# have it in $d_{\text{eff}}$ dimensions. From the histogram of strangers one reads
+# {glue:text}`dim_from_sd:.1f`, without looking at a single embedding. To let in one impostor of a
+# million takes a narrow spread, and so a network that uses many directions.
 #
 # ## Real faces
 #
-# With `-p real_faces true`, and LFW-a in a data folder ({doc}`/datasets` says where), the same numbers are measured on
-# photographs. The network has only ever seen rendered people.
+# With `-p real_faces true`, and LFW-a in a data folder ({doc}`/datasets` says where), the same
+# numbers are measured on photographs. The network has only ever seen rendered people.
 
 # %%
 if real_faces and lfw.available():
@@ -628,15 +649,17 @@ else:
 # %% [markdown]
 # ## Where we deviate
 #
-# Everything here is small: {glue:text}`people` people, 32 pixels, and one seed was trained. Differences between ArcFace and
-# CDML here are small enough for a seed to make. That softmax stands apart is plain; by how much, another seed would say.
-# Chapter 12 compares losses, with many seeds. The most even arrangement is the best that one optimiser found, not a proven
-# one. UMAP depends on its version and on the machine, also with a fixed seed; the counts of clusters on its maps may differ
-# on yours.
+# Everything here is small: {glue:text}`people` people, 32 pixels, and one seed was trained.
+# Differences between ArcFace and CDML here are small enough for a seed to make. That softmax stands
+# apart is plain; by how much, another seed would say. Chapter 12 compares losses, with many seeds.
+# The most even arrangement is the best that one optimiser found, not a proven one. UMAP depends on
+# its version and on the machine, also with a fixed seed; the counts of clusters on its maps may
+# differ on yours.
 #
 # ## Exercises
 #
-# **10.1** Six class centres, 64 dimensions. How far apart, in degrees, can the nearest two of them be at best?
+# **10.1** Six class centres, 64 dimensions. How far apart, in degrees, can the nearest two of them
+# be at best?
 
 # %%
 exercises.check("10.1", None)
@@ -644,13 +667,14 @@ exercises.check("10.1", None)
 # %% [markdown]
 # <details><summary>Solution 10.1</summary>
 #
-# Six is less than $d + 1$, so they can form a simplex: {eq}`eq-simplex` gives $\arccos(-1/5) \approx 101.5$ degrees. In code:
-# `sphere.bound_deg(6, 64)`.
+# Six is less than $d + 1$, so they can form a simplex: {eq}`eq-simplex` gives
+# $\arccos(-1/5) \approx 101.5$ degrees. In code: `sphere.bound_deg(6, 64)`.
 #
 # </details>
 #
-# **10.2** What is the standard deviation, in degrees, of the angle between two random directions in 512 dimensions? The
-# cosine of such a pair has mean 0 and variance $1/d$, and near 90 degrees the angle moves as the cosine does.
+# **10.2** What is the standard deviation, in degrees, of the angle between two random directions in
+# 512 dimensions? The cosine of such a pair has mean 0 and variance $1/d$, and near 90 degrees the
+# angle moves as the cosine does.
 
 # %%
 exercises.check("10.2", None)
@@ -662,8 +686,8 @@ exercises.check("10.2", None)
 #
 # </details>
 #
-# **10.3** Write a function of class centres (an array of shape `[c, d]`, of any length) that returns the angle of each to the
-# nearest other one, in degrees, shape `[c]`.
+# **10.3** Write a function of class centres (an array of shape `[c, d]`, of any length) that
+# returns the angle of each to the nearest other one, in degrees, shape `[c]`.
 
 # %%
 exercises.check("10.3", None)
@@ -682,8 +706,8 @@ exercises.check("10.3", None)
 #
 # </details>
 #
-# **10.4** Write a function of embeddings (an array of shape `[n, d]`, of any length) that returns their effective dimension,
-# {eq}`eq-effective-dim`.
+# **10.4** Write a function of embeddings (an array of shape `[n, d]`, of any length) that returns
+# their effective dimension, {eq}`eq-effective-dim`.
 
 # %%
 exercises.check("10.4", None)
@@ -700,22 +724,26 @@ exercises.check("10.4", None)
 #
 # </details>
 #
-# **10.5** Run the chapter with `-p people 300 -p epochs 12`. Does the effective dimension of strangers grow, and do their
-# impostor angles get narrower? There is no checker for this one: the answer is in your tables.
+# **10.5** Run the chapter with `-p people 300 -p epochs 12`. Does the effective dimension of
+# strangers grow, and do their impostor angles get narrower? There is no checker for this one: the
+# answer is in your tables.
 #
 # ## Recap
 #
-# - Three dimensions can be seen whole, and are crowded. In many, random directions are at right angles, and impostor pairs
-#   start where chance is. People the network knows and strangers had nearly the same angles here.
-# - Impostor pairs average about 90 degrees whatever the loss. Their spread, which is the number of dimensions in use
-#   in other words, makes the false accepts; how near genuine pairs stand decides how many of them one has to put up
-#   with.
+# - Three dimensions can be seen whole, and are crowded. In many, random directions are at right
+#   angles, and impostor pairs start where chance is. People the network knows and strangers had
+#   nearly the same angles here.
+# - Impostor pairs average about 90 degrees whatever the loss. Their spread, which is the number of
+#   dimensions in use in other words, makes the false accepts; how near genuine pairs stand decides
+#   how many of them one has to put up with.
 # - UMAP keeps neighbours and invents gaps. It is for finding pictures, not for measuring.
-# - A dynamic margin can be looked at: sort the samples by it. At the hard end stand hard pictures and wrong labels.
-# - Class centres can be compared with chance and with the most even arrangement; dimensions in use can be counted.
+# - A dynamic margin can be looked at: sort the samples by it. At the hard end stand hard pictures
+#   and wrong labels.
+# - Class centres can be compared with chance and with the most even arrangement; dimensions in use
+#   can be counted.
 #
 # ## References
 #
-# UMAP: {cite:t}`mcinnes2018umap`, {cite:t}`kobak2021initialization`. Clusters: {cite:t}`campello2013hdbscan`. Points on
-# spheres: {cite:t}`rankin1955packing`. Even and aligned embeddings: {cite:t}`wang2020hypersphere`,
-# {cite:t}`papyan2020collapse`.
+# UMAP: {cite:t}`mcinnes2018umap`, {cite:t}`kobak2021initialization`. Clusters:
+# {cite:t}`campello2013hdbscan`. Points on spheres: {cite:t}`rankin1955packing`. Even and aligned
+# embeddings: {cite:t}`wang2020hypersphere`, {cite:t}`papyan2020collapse`.

@@ -7,16 +7,19 @@
 #
 # :::{admonition} After this chapter you can
 # :class: tip
-# - turn embeddings and a list of pairs into an accuracy, a ROC, and a TAR at a FAR, and say which FARs a list can resolve;
+# - turn embeddings and a list of pairs into an accuracy, a ROC, and a TAR at a FAR, and say which
+#   FARs a list can resolve;
 # - put an interval on each number, over people and not over pairs, and check that it is honest;
 # - choose a threshold on some people and state what it does to others;
-# - pool pictures to templates, search a gallery, and find out under which conditions a network errs.
+# - pool pictures to templates, search a gallery, and find out under which conditions a network
+#   errs.
 # :::
 #
 # :::{admonition} What you need
 # :class: note
-# Chapter 1. The pictures are rendered here, of people who do not exist, and the ruler is two linear maps. All of it
-# takes about a minute on a CPU. The numbers on real faces come from runs kept in `results/`.
+# Chapter 1. The pictures are rendered here, of people who do not exist, and the ruler is two linear
+# maps. All of it takes about a minute on a CPU. The numbers on real faces come from runs kept in
+# `results/`.
 # :::
 
 # %% tags=["parameters"]
@@ -54,10 +57,10 @@ lab = session.start(profile, seed)
 # %% [markdown]
 # ## A ruler and some strangers
 #
-# This chapter is about judging a ruler, not about making one, so we take a humble one that needs no training loop:
-# **Fisherfaces** {cite}`belhumeur1997fisherfaces`. Principal components reduce the pixels to 100 numbers, and a linear
-# discriminant turns those so that pictures of one person fall together. It learns from some people and is judged on
-# others, as any face recogniser is.
+# This chapter is about judging a ruler, not about making one, so we take a humble one that needs no
+# training loop: **Fisherfaces** {cite}`belhumeur1997fisherfaces`. Principal components reduce the
+# pixels to 100 numbers, and a linear discriminant turns those so that pictures of one person fall
+# together. It learns from some people and is judged on others, as any face recogniser is.
 
 # %%
 given = {"strength": strength, "seed": seed}
@@ -78,9 +81,10 @@ plots.pictures(axes[0], strangers[:30] / 127.5 - 1.0, columns=10)
 # %% [markdown]
 # ## Pairs and folds
 #
-# A **{term}`protocol`** is a list of pairs, and for each the truth: genuine or impostor. LFW made the shape that the field still
-# uses: ten folds of 300 genuine and 300 impostor pairs, and a number that is the mean of ten accuracies, each with the
-# threshold that is best on the other nine {cite}`huang2008lfw`.
+# A **{term}`protocol`** is a list of pairs, and for each the truth: genuine or impostor. LFW made
+# the shape that the field still uses: ten folds of 300 genuine and 300 impostor pairs, and a number
+# that is the mean of ten accuracies, each with the threshold that is best on the other nine
+# {cite}`huang2008lfw`.
 
 # %%
 yaw = nuisances.values["yaw"].double().numpy()
@@ -100,9 +104,10 @@ best = verification.best_threshold(scores, same)
 plots.score_histogram(axes[0], scores, same, threshold=best)
 
 # %% [markdown]
-# Move the threshold, and see what it costs. To the left impostors are let in: the **false accept rate** (FAR) rises.
-# To the right genuine pairs are refused: the **{term}`false reject rate <FRR>`** (FRR) rises. Accuracy counts both
-# errors alike, and is flat where it is best. The other picture is the ROC, to which the next section comes back.
+# Move the threshold, and see what it costs. To the left impostors are let in: the **false accept
+# rate** (FAR) rises. To the right genuine pairs are refused: the **{term}`false reject rate <FRR>`**
+# (FRR) rises. Accuracy counts both errors alike, and is flat where it is best. The other picture is
+# the ROC, to which the next section comes back.
 
 # %%
 slider = Threshold.of(scores, same)
@@ -122,15 +127,16 @@ session.tell(own_accuracy=plain)
 
 # %% [markdown]
 # The accuracy over folds is {glue:text}`accuracy:.2%`, with a standard deviation over folds of
-# {glue:text}`fold_sd:.2f` points. With one threshold chosen on all pairs and judged on the same it would be
-# {glue:text}`own_accuracy:.2%`: choosing on the pairs one is judged on can only help.
+# {glue:text}`fold_sd:.2f` points. With one threshold chosen on all pairs and judged on the same it
+# would be {glue:text}`own_accuracy:.2%`: choosing on the pairs one is judged on can only help.
 #
-# **Whose rule?** Most published accuracies are measured with code that does not look at every threshold but at 400, in
-# steps of 0.01 of the squared distance
-# $\lVert\hat{\mathbf x}_1 - \hat{\mathbf x}_2\rVert^2 = 2 - 2\cos\theta$. The rule is that of David Sandberg's FaceNet code
-# of 2016 {cite}`sandberg2016facenet`; arcface_torch took it over with his copyright notice, and the field took it from
-# there. By that rule our strangers give {glue:text}`grid_accuracy:.2%`, a difference of
-# {glue:text}`grid_difference:+.2f` points. Some tables rank losses by less.
+# **Whose rule?** Most published accuracies are measured with code that does not look at every
+# threshold but at 400, in steps of 0.01 of the squared distance
+# $\lVert\hat{\mathbf x}_1 - \hat{\mathbf x}_2\rVert^2 = 2 - 2\cos\theta$. The rule is that of David
+# Sandberg's FaceNet code of 2016 {cite}`sandberg2016facenet`; arcface_torch took it over with his
+# copyright notice, and the field took it from there. By that rule our strangers give
+# {glue:text}`grid_accuracy:.2%`, a difference of {glue:text}`grid_difference:+.2f` points. Some
+# tables rank losses by less.
 # {py:func}`fixed_grid.fold_accuracy <cdmllab.metrics.fixed_grid.fold_accuracy>` is that rule;
 # {py:func}`evaluate.evaluate <cdmllab.evaluate.evaluate>` gives both.
 #
@@ -149,20 +155,22 @@ session.Table(
 # %% [markdown]
 # ## ROC, and what a list of pairs can resolve
 #
-# Accuracy weighs both errors alike. A door does not: letting a stranger in is worse than asking a friend again. So we fix
-# the **{term}`false accept rate <FAR>`**, the share of impostor pairs accepted, and ask for the **{term}`true accept rate <TAR>`**:
+# Accuracy weighs both errors alike. A door does not: letting a stranger in is worse than asking a
+# friend again. So we fix the **{term}`false accept rate <FAR>`**, the share of impostor pairs
+# accepted, and ask for the **{term}`true accept rate <TAR>`**:
 #
 # ```{math}
 # :label: eq-tar-at-far
 # \mathrm{TAR}@f = \max_t \bigl\{\, \mathrm{TAR}(t) : \mathrm{FAR}(t) \le f \,\bigr\} .
 # ```
 #
-# With $n$ impostor pairs the FAR moves in steps of $1/n$. A {term}`TAR@FAR` below that cannot be measured, and the package refuses to
-# print one. All pairs of our strangers give more of them than the 6,000 of the protocol.
+# With $n$ impostor pairs the FAR moves in steps of $1/n$. A {term}`TAR@FAR` below that cannot be
+# measured, and the package refuses to print one. All pairs of our strangers give more of them than
+# the 6,000 of the protocol.
 #
-# Many papers report another number by the same name. arcface_torch's `eval_ijbc.py` takes the point of the curve whose
-# FAR is *nearest* to $f$, and that may lie above $f$: with few impostor pairs it flatters. An evaluation record of this package
-# holds both, the second as `arcface_torch_rule`.
+# Many papers report another number by the same name. arcface_torch's `eval_ijbc.py` takes the point
+# of the curve whose FAR is *nearest* to $f$, and that may lie above $f$: with few impostor pairs it
+# flatters. An evaluation record of this package holds both, the second as `arcface_torch_rule`.
 
 # %%
 all_pairs = pairs.every(stranger)
@@ -195,15 +203,16 @@ axes[0].lines[1].set_linestyle("--")
 _ = axes[0].legend()
 
 # %% [markdown]
-# Near its left end a {term}`ROC` hangs on a handful of pairs: the TAR at the smallest FAR is decided by the single most alike
-# impostor pair. This is why IJB-C compares 15.7 million pairs.
+# Near its left end a {term}`ROC` hangs on a handful of pairs: the TAR at the smallest FAR is
+# decided by the single most alike impostor pair. This is why IJB-C compares 15.7 million pairs.
 #
 # ## How sure are we?
 #
-# Another 6,000 pairs would give another number. How far away? The textbook draws *pairs* with replacement and measures
-# again, a thousand times. But pairs are not independent: a person who is hard to recognise is in many of them. So we draw
-# **people**. A person drawn $w$ times gives each of their genuine pairs the weight $w$; an impostor pair has the product of
-# its two people's weights {cite}`owen2007pigeonhole,fogliato2024intervals`.
+# Another 6,000 pairs would give another number. How far away? The textbook draws *pairs* with
+# replacement and measures again, a thousand times. But pairs are not independent: a person who is
+# hard to recognise is in many of them. So we draw **people**. A person drawn $w$ times gives each
+# of their genuine pairs the weight $w$; an impostor pair has the product of its two people's
+# weights {cite}`owen2007pigeonhole,fogliato2024intervals`.
 
 # %%
 own = (
@@ -227,8 +236,9 @@ session.Table(["95 % interval", "drawing people", "drawing pairs"], rows)
 
 # %% [markdown]
 # (`eer` is the {term}`equal error rate`, `auc` the area under the ROC, {term}`AUC`.) Which of the two is right? Here
-# we can find out, since we have strangers to spare. We part them into groups, measure the equal error rate of each
-# group, and look at how much it *really* scatters from group to group. A good interval has that standard deviation.
+# we can find out, since we have strangers to spare. We part them into groups, measure the equal
+# error rate of each group, and look at how much it *really* scatters from group to group. A good
+# interval has that standard deviation.
 
 # %%
 size = 20
@@ -259,11 +269,13 @@ session.tell(
 
 # %% [markdown]
 # Over {glue:text}`groups` groups of {glue:text}`group_size` people the equal error rate scatters by
-# {glue:text}`real_sd:.2f` ± {glue:text}`real_sd_error:.2f` points. Drawing people says {glue:text}`people_sd:.2f`, drawing
-# pairs {glue:text}`pairs_sd:.2f`. In theory drawing people errs a little on the wide side {cite}`owen2012arrays`; drawing
-# pairs errs on the narrow side wherever people differ, which is the worse mistake: it finds differences that are not there.
+# {glue:text}`real_sd:.2f` ± {glue:text}`real_sd_error:.2f` points. Drawing people says
+# {glue:text}`people_sd:.2f`, drawing pairs {glue:text}`pairs_sd:.2f`. In theory drawing people errs
+# a little on the wide side {cite}`owen2012arrays`; drawing pairs errs on the narrow side wherever
+# people differ, which is the worse mistake: it finds differences that are not there.
 #
-# Ten people are the fewest for which the package draws people. Chapter 1's strangers were three digits:
+# Ten people are the fewest for which the package draws people. Chapter 1's strangers were three
+# digits:
 
 # %%
 digits = evaluate.protocols.load("digits/strangers")
@@ -275,8 +287,8 @@ print(
 # %% [markdown]
 # ## A threshold that keeps its word
 #
-# A system needs one number $t$. It is chosen for a wanted FAR on **validation** people and judged on **test** people: on
-# its own people it keeps the FAR by construction, which says nothing.
+# A system needs one number $t$. It is chosen for a wanted FAR on **validation** people and judged
+# on **test** people: on its own people it keeps the FAR by construction, which says nothing.
 
 # %%
 is_validation = (stranger - stranger[0]) < people * 3 // 8
@@ -303,14 +315,16 @@ session.tell(
 )
 
 # %% [markdown]
-# The 95 % intervals in brackets draw people, as the section before asks for. Textbooks would give Wilson's, which takes the
-# {glue:text}`test_impostors` impostor pairs for independent: for a wanted FAR of 0.01, from {glue:text}`wilson_low:.3%` to
-# {glue:text}`wilson_high:.3%`. But behind those pairs there are {glue:text}`test_people` people, and no more is known. Nor is
-# this interval all of the uncertainty: the threshold was chosen on people too, and the luck of that choice is not in it.
+# The 95 % intervals in brackets draw people, as the section before asks for. Textbooks would give
+# Wilson's, which takes the {glue:text}`test_impostors` impostor pairs for independent: for a wanted
+# FAR of 0.01, from {glue:text}`wilson_low:.3%` to {glue:text}`wilson_high:.3%`. But behind those
+# pairs there are {glue:text}`test_people` people, and no more is known. Nor is this interval all of
+# the uncertainty: the threshold was chosen on people too, and the luck of that choice is not in it.
 #
-# A score can also become a **probability**. Logistic regression on validation scores gives a log likelihood ratio,
-# $a\cos\theta + b$, and with the share $\pi$ of genuine pairs that one expects, Bayes' rule does the rest
-# {cite}`vanleeuwen2007introduction`. Whether the probabilities are honest shows in the test people:
+# A score can also become a **probability**. Logistic regression on validation scores gives a log
+# likelihood ratio, $a\cos\theta + b$, and with the share $\pi$ of genuine pairs that one expects,
+# Bayes' rule does the rest {cite}`vanleeuwen2007introduction`. Whether the probabilities are honest
+# shows in the test people:
 
 # %% mystnb={"figure": {"caption": "Stated against observed probability for those of the 6,000 pairs that have only test people in them. On the dashed line the probabilities are honest; bars are 95 % intervals that draw people.", "name": "fig-reliability"}, "image": {"alt": "Points along the diagonal of a square"}}
 calibrator = calibration.fit_calibrator(*parts["validation"])
@@ -328,10 +342,10 @@ session.tell(calibration_error=honest.error)
 #
 # ## Templates
 #
-# IJB does not compare pictures but **{term}`templates <template>`**: one or more photographs and videos of one
-# person, pooled to one embedding. Frames of one video are nearly the same picture, so they are averaged first; each
-# {term}`medium <media>` then counts once, and the sum is scaled to length 1. A detector's confidence can weigh the
-# pictures.
+# IJB does not compare pictures but **{term}`templates <template>`**: one or more photographs and
+# videos of one person, pooled to one embedding. Frames of one video are nearly the same picture, so
+# they are averaged first; each {term}`medium <media>` then counts once, and the sum is scaled to
+# length 1. A detector's confidence can weigh the pictures.
 
 # %%
 which = np.arange(len(stranger)) % 5
@@ -349,10 +363,11 @@ session.Table(["pictures a template", *(f"TAR@{f:g}" for f in fars[1:])], rows)
 # %% [markdown]
 # ## One among many
 #
-# **{term}`Identification <identification>`** asks who of a {term}`gallery` a {term}`probe` is. In the closed set
-# everybody is in the gallery, and the rank-$k$ rate is the share of probes whose mate is among the $k$ best scores.
-# In the open set some probes are of nobody in it. Then an answer needs a threshold, and we report the share of mates
-# found (**{term}`TPIR`**) at a share of strangers who get an answer (**{term}`FPIR`**).
+# **{term}`Identification <identification>`** asks who of a {term}`gallery` a {term}`probe` is. In
+# the closed set everybody is in the gallery, and the rank-$k$ rate is the share of probes whose
+# mate is among the $k$ best scores. In the open set some probes are of nobody in it. Then an answer
+# needs a threshold, and we report the share of mates found (**{term}`TPIR`**) at a share of
+# strangers who get an answer (**{term}`FPIR`**).
 
 # %%
 enrolled = ~is_validation & (which < 2)  # two pictures each of the test people
@@ -380,10 +395,10 @@ fig, axes = plots.figure(1, width=5.4, height=2.6)
 plots.cmc_curve(axes[0], rates, name="two pictures a person")
 
 # %% [markdown]
-# In a gallery of {glue:text}`gallery` people the mate comes first for {glue:text}`rank_1:.1%` of the probes, and among the
-# first twenty for {glue:text}`rank_20:.1%`. If at most one stranger in ten may get an answer,
-# {glue:text}`tpir:.1%` of the mates are still found. A gallery gives a stranger many chances to look like somebody, so
-# 1:N is harder than 1:1 at the same network.
+# In a gallery of {glue:text}`gallery` people the mate comes first for {glue:text}`rank_1:.1%` of
+# the probes, and among the first twenty for {glue:text}`rank_20:.1%`. If at most one stranger in
+# ten may get an answer, {glue:text}`tpir:.1%` of the mates are still found. A gallery gives a
+# stranger many chances to look like somebody, so 1:N is harder than 1:1 at the same network.
 #
 # ## Looking at the errors
 #
@@ -397,8 +412,9 @@ for ax, k, title in zip(axes, worst, ("genuine", "impostor"), strict=True):
     plots.error_sheet(ax, one, two, scores[k], columns=3, title=title)
 
 # %% [markdown]
-# The people of this chapter are rendered, so we *know* the conditions of each picture, and can count errors against them.
-# Genuine and impostor pairs go apart, because what makes pictures less alike is an error for one kind only.
+# The people of this chapter are rendered, so we *know* the conditions of each picture, and can
+# count errors against them. Genuine and impostor pairs go apart, because what makes pictures less
+# alike is an error for one kind only.
 
 # %% mystnb={"figure": {"caption": "Share of wrong judgements against the larger yaw of the two pictures, and against how far the two are apart; each pair is judged by the threshold of the other folds. Bands are 95 % intervals that draw people.", "name": "fig-yaw"}, "image": {"alt": "Two panels with a curve for genuine and one for impostor pairs, both with wide bands that overlap; that of genuine pairs rises to the right"}}
 fig, axes = plots.figure(2, width=7.6, height=2.8)
@@ -434,16 +450,18 @@ for name, quarter in (("turned", turned), ("frontal", frontal)):
     )
 
 # %% [markdown]
-# Among the quarter of pairs that are nearest to frontal, {glue:text}`wrong_frontal:.1%` of the genuine ones are refused (95 %
-# interval, drawing people: {glue:text}`wrong_frontal_between`); among the quarter that are turned the furthest,
-# {glue:text}`wrong_turned:.1%` ({glue:text}`wrong_turned_between`).
+# Among the quarter of pairs that are nearest to frontal, {glue:text}`wrong_frontal:.1%` of the
+# genuine ones are refused (95 % interval, drawing people: {glue:text}`wrong_frontal_between`);
+# among the quarter that are turned the furthest, {glue:text}`wrong_turned:.1%`
+# ({glue:text}`wrong_turned_between`).
 #
 # ## On real faces
 #
-# LFW's 6,000 pairs are the field's own, and its folds share no people. {doc}`Chapter 12 </executed/12_reproduction>` trains on
-# LFW-a's pictures, without the people of the folds that judge. Here are the ten folds, a dot each, by four rulers: raw
-# pixels; their principal components; and ArcFace twice, a small network at 48 pixels and r18_lite at 112, with the mean of
-# two seeds as dots.
+# LFW's 6,000 pairs are the field's own, and its folds share no people.
+# {doc}`Chapter 12 </executed/12_reproduction>` trains on LFW-a's pictures, without the people of
+# the folds that judge. Here are the ten folds, a dot each, by four rulers: raw pixels; their
+# principal components; and ArcFace twice, a small network at 48 pixels and r18_lite at 112, with
+# the mean of two seeds as dots.
 
 # %% mystnb={"figure": {"caption": "View 2 of LFW, real faces: accuracy of the ten folds, a dot each, and their mean, by four rulers.", "name": "fig-real-folds"}, "image": {"alt": "Four groups of ten dots with a line at their mean: near 63, 71, 87 and 88 per cent"}}
 lfw, lfw_gpu = Recorded("lfw"), Recorded("lfw_gpu")
@@ -492,26 +510,31 @@ session.tell(
 )
 
 # %% [markdown]
-# r18_lite has {glue:text}`real_mean:.1f` % of the pairs right. A fold has 600 pairs; with that rate chance alone scatters folds by
-# {glue:text}`real_chance:.1f` points, and they scatter by {glue:text}`real_scatter:.1f`. What stands behind a ± in a table may be
-# this scatter, or the standard error of the mean of ten folds, {glue:text}`real_error:.1f`. Two rulers that judge the same
-# pairs are compared fold by fold: beside the small network r18_lite has {glue:text}`real_gain` points. That interval is over
-# the pairs of these few trainings; it does not say what other trainings would give.
+# r18_lite has {glue:text}`real_mean:.1f` % of the pairs right. A fold has 600 pairs; with that rate
+# chance alone scatters folds by {glue:text}`real_chance:.1f` points, and they scatter by
+# {glue:text}`real_scatter:.1f`. What stands behind a ± in a table may be this scatter, or the
+# standard error of the mean of ten folds, {glue:text}`real_error:.1f`. Two rulers that judge the
+# same pairs are compared fold by fold: beside the small network r18_lite has {glue:text}`real_gain`
+# points. That interval is over the pairs of these few trainings; it does not say what other
+# trainings would give.
 #
-# And one threshold for everybody is a mild test. At a FAR of 0.001, which 1,500 impostor pairs of a half just resolve,
-# r18_lite accepts {glue:text}`real_tar:.0f` % of the genuine pairs. With LFW-a in a data folder, `cdmllab evaluate RUN --protocol
-# lfw/view2` judges a run of yours by the same pairs, and draws the worst of them.
+# And one threshold for everybody is a mild test. At a FAR of 0.001, which 1,500 impostor pairs of a
+# half just resolve, r18_lite accepts {glue:text}`real_tar:.0f` % of the genuine pairs. With LFW-a
+# in a data folder, `cdmllab evaluate RUN --protocol lfw/view2` judges a run of yours by the same
+# pairs, and draws the worst of them.
 #
 # :::{admonition} Where we deviate
 # :class: note
-# LFW's folds share no people; those drawn here do, since `pairs.sample` draws from everybody. Their people are rendered and
-# the ruler is linear, so no number of those sections compares with a published one. The command for a trained network is
-# `cdmllab evaluate RUN --protocol ...`, which writes all of this beside the run.
+# LFW's folds share no people; those drawn here do, since `pairs.sample` draws from everybody. Their
+# people are rendered and the ruler is linear, so no number of those sections compares with a
+# published one. The command for a trained network is `cdmllab evaluate RUN --protocol ...`, which
+# writes all of this beside the run.
 # :::
 #
 # ## Exercises
 #
-# **11.1** A list has 2,000 genuine and 4,000 impostor pairs. What is the smallest FAR above 0 that it can show?
+# **11.1** A list has 2,000 genuine and 4,000 impostor pairs. What is the smallest FAR above 0 that
+# it can show?
 
 # %%
 exercises.check("11.1", None)
@@ -523,8 +546,8 @@ exercises.check("11.1", None)
 #
 # </details>
 #
-# **11.2** Write a function of `genuine` and `impostor` scores (two arrays) and a `far` that returns {eq}`eq-tar-at-far`.
-# Mind ties.
+# **11.2** Write a function of `genuine` and `impostor` scores (two arrays) and a `far` that returns
+# {eq}`eq-tar-at-far`. Mind ties.
 
 # %%
 exercises.check("11.2", None)
@@ -533,13 +556,13 @@ exercises.check("11.2", None)
 # <details><summary>Solution 11.2</summary>
 #
 # Let in $k = \lfloor f n \rfloor$ impostors, and nobody who scores only as high as the next:
-# `lambda genuine, impostor, far: (genuine > np.sort(impostor)[::-1][int(far * len(impostor))]).mean()` for
-# $f < 1$. A quantile would interpolate between two scores, and let one in too many.
+# `lambda genuine, impostor, far: (genuine > np.sort(impostor)[::-1][int(far * len(impostor))]).mean()`
+# for $f < 1$. A quantile would interpolate between two scores, and let one in too many.
 #
 # </details>
 #
-# **11.3** A system accepts a pair when the squared distance of its unit embeddings is below 1.24. From which cosine on is
-# that?
+# **11.3** A system accepts a pair when the squared distance of its unit embeddings is below 1.24.
+# From which cosine on is that?
 
 # %%
 exercises.check("11.3", None)
@@ -551,8 +574,8 @@ exercises.check("11.3", None)
 #
 # </details>
 #
-# **11.4** Write a function of embeddings `e` of shape `[n, d]` and media numbers `m` of shape `[n]` that pools the pictures
-# of *one* template, all of the same weight.
+# **11.4** Write a function of embeddings `e` of shape `[n, d]` and media numbers `m` of shape `[n]`
+# that pools the pictures of *one* template, all of the same weight.
 
 # %%
 exercises.check("11.4", None)
@@ -565,14 +588,17 @@ exercises.check("11.4", None)
 #
 # </details>
 #
-# **11.5** Run this chapter with `-p strength 0.3` and with `0.8`. Which numbers move, and does the order of the two
-# standard deviations of the equal error rate change? There is no checker for this one: the answer is in your tables.
+# **11.5** Run this chapter with `-p strength 0.3` and with `0.8`. Which numbers move, and does the
+# order of the two standard deviations of the equal error rate change? There is no checker for this
+# one: the answer is in your tables.
 #
 # ## Recap
 #
-# - Pairs, folds, a threshold from other folds: that is verification accuracy. Codes differ in the thresholds they try.
+# - Pairs, folds, a threshold from other folds: that is verification accuracy. Codes differ in the
+#   thresholds they try.
 # - TAR at a FAR needs impostor pairs in plenty: below one in $n$ there is nothing to measure.
-# - The scatter of folds is not the error of their mean; rulers of the same pairs are compared fold by fold.
+# - The scatter of folds is not the error of their mean; rulers of the same pairs are compared fold
+#   by fold.
 # - People are drawn, not pairs; drawing pairs makes intervals that are too narrow.
 # - A threshold is chosen on validation people and judged on others.
 # - Templates average within media first; a gallery gives strangers many chances.
@@ -581,6 +607,6 @@ exercises.check("11.4", None)
 # ## References
 #
 # Protocol: {cite:t}`huang2008lfw`. Fisherfaces: {cite:t}`belhumeur1997fisherfaces`. Drawing people:
-# {cite:t}`owen2007pigeonhole`, {cite:t}`owen2012arrays`,
-# {cite:t}`fogliato2024intervals`. Calibration: {cite:t}`vanleeuwen2007introduction`. The rule of 400 thresholds:
+# {cite:t}`owen2007pigeonhole`, {cite:t}`owen2012arrays`, {cite:t}`fogliato2024intervals`.
+# Calibration: {cite:t}`vanleeuwen2007introduction`. The rule of 400 thresholds:
 # {cite:t}`sandberg2016facenet`.

@@ -9,14 +9,15 @@
 # :class: tip
 # - say of every published row which data and which command it takes, and whether we ran it;
 # - tell what was reproduced exactly, and what was not;
-# - say whether CDML beat ArcFace in our trainings, by how much, and what our trainings could not have seen;
+# - say whether CDML beat ArcFace in our trainings, by how much, and what our trainings could not
+#   have seen;
 # - read a table of accuracies as what it is: one draw.
 # :::
 #
 # :::{admonition} What you need
 # :class: note
-# Chapters 3, 4, 5, 7 and 11. Nothing is trained here; it takes seconds. All numbers of ours come from the sweeps in
-# `results/sweeps`.
+# Chapters 3, 4, 5, 7 and 11. Nothing is trained here; it takes seconds. All numbers of ours come
+# from the sweeps in `results/sweeps`.
 # :::
 
 # %% tags=["parameters"]
@@ -51,12 +52,13 @@ named = [
 # %% [markdown]
 # ## The question
 #
-# The document says that CDML discriminates better than ArcFace. Its own tables hold {glue:text}`pairs` pairs of rows that
-# differ in the loss alone; of their {glue:text}`pair_values` accuracies CDML's is the higher one in
-# {glue:text}`pair_higher`, each from a single training as far as anybody tells. We asked in a place where everything else can be held equal: the face lab, one network, the same
-# pictures in the same order and the same first weights for every loss, scale and margin chosen on other people for all
-# losses together, the mean margin held equal in every batch. What is left between two trainings of one seed is the
-# loss.
+# The document says that CDML discriminates better than ArcFace. Its own tables hold
+# {glue:text}`pairs` pairs of rows that differ in the loss alone; of their {glue:text}`pair_values`
+# accuracies CDML's is the higher one in {glue:text}`pair_higher`, each from a single training as
+# far as anybody tells. We asked in a place where everything else can be held equal: the face lab,
+# one network, the same pictures in the same order and the same first weights for every loss, scale
+# and margin chosen on other people for all losses together, the mean margin held equal in every
+# batch. What is left between two trainings of one seed is the loss.
 
 # %% tags=["remove-input"]
 easy = main.difference("compare", "cdml_easy", "arcface", named)
@@ -93,9 +95,10 @@ differing = [
     (row, other)
     for row in published.ROWS
     for other in published.ROWS
-    if row.source == other.source == "document" and (row.loss, other.loss) == ("CDML", "ArcFace")
+    if row.source == other.source == "document"
+    and (row.loss, other.loss) == ("CDML", "ArcFace")
     and (row.trained_on, row.backbone) == (other.trained_on, other.backbone)
-]  # fmt: skip
+]
 gains = [
     row.accuracy[name] - other.accuracy[name]
     for row, other in differing
@@ -194,33 +197,38 @@ plots.differences(
 )
 
 # %% [markdown]
-# ArcFace reaches {glue:text}`arc` %. Against it, CDML with the document's sign is {glue:text}`easy`, with the public
-# code's sign {glue:text}`hard`, and the oracle (the true difficulty moves its margin, {doc}`chapter 5
+# ArcFace reaches {glue:text}`arc` %. Against it, CDML with the document's sign is
+# {glue:text}`easy`, with the public code's sign {glue:text}`hard`, and the oracle (the true
+# difficulty moves its margin, {doc}`chapter 5
 # </executed/05_difficulty>`) {glue:text}`oracle`, each a mean with its 95 % interval over {glue:text}`seeds` seeds. A difference of {glue:text}`detectable_easy:.2f`, {glue:text}`detectable_hard:.2f` and
 # {glue:text}`detectable_oracle:.2f` points in turn would have been found alone four times in five.
 #
-# The point chosen for all was {glue:text}`point`: the smallest scale and the smallest margin of the nine points tried, by one
-# training of five epochs for each point and loss. A better one may lie outside. And the margins hardly move there. A fifth up
-# and down is {glue:text}`moves:.2f` rad; since the mean of every batch is held, the few samples on one side of the pivot move
-# farther than the many on the other, and the mislabelled images end with a mean margin of {glue:text}`wrong_cdml_easy:.3f` rad
-# where easy samples get the larger one, and of {glue:text}`wrong_cdml_hard:.3f` where hard ones do. That is little to make a
-# difference with. So the same was asked at the document's margin of 0.49, where a fifth is 0.10 rad: {glue:text}`easy_there`,
-# {glue:text}`hard_there` and {glue:text}`oracle_there`. With the eight epochs of both comparisons ArcFace itself does differently
-# there, by {glue:text}`arc_there`.
+# The point chosen for all was {glue:text}`point`: the smallest scale and the smallest margin of the
+# nine points tried, by one training of five epochs for each point and loss. A better one may lie
+# outside. And the margins hardly move there. A fifth up and down is {glue:text}`moves:.2f` rad;
+# since the mean of every batch is held, the few samples on one side of the pivot move farther than
+# the many on the other, and the mislabelled images end with a mean margin of
+# {glue:text}`wrong_cdml_easy:.3f` rad where easy samples get the larger one, and of
+# {glue:text}`wrong_cdml_hard:.3f` where hard ones do. That is little to make a difference with. So
+# the same was asked at the document's margin of 0.49, where a fifth is 0.10 rad:
+# {glue:text}`easy_there`, {glue:text}`hard_there` and {glue:text}`oracle_there`. With the eight
+# epochs of both comparisons ArcFace itself does differently there, by {glue:text}`arc_there`.
 #
-# **Six comparisons, and many more to come.** Each interval is that of one difference alone, and of many such intervals some
-# exclude zero by chance. So the rule of {doc}`chapter 5 </executed/05_difficulty>` holds in all of this chapter: the
-# differences of one table or figure are a family, their $p$-values get {term}`Holm's correction`, and "higher" or "lower" is
-# said only where the corrected $p$ is at most 0.05. Of the six here that is {glue:text}`apart_main` (the smallest corrected $p$
-# is {glue:text}`least_main:.2f`).
+# **Six comparisons, and many more to come.** Each interval is that of one difference alone, and of
+# many such intervals some exclude zero by chance. So the rule of
+# {doc}`chapter 5 </executed/05_difficulty>` holds in all of this chapter: the differences of one
+# table or figure are a family, their $p$-values get {term}`Holm's correction`, and "higher" or
+# "lower" is said only where the corrected $p$ is at most 0.05. Of the six here that is
+# {glue:text}`apart_main` (the smallest corrected $p$ is {glue:text}`least_main:.2f`).
 #
-# All seeds share one world, its people and its test pairs: the intervals hold the luck of a training, and another world was
-# not drawn. And since the mean margin is held equal, what an arm would gain by a *larger* margin does not count for it.
+# All seeds share one world, its people and its test pairs: the intervals hold the luck of a
+# training, and another world was not drawn. And since the mean margin is held equal, what an arm
+# would gain by a *larger* margin does not count for it.
 #
 # ### Protocol by protocol
 #
-# A mean of six protocols may hide what happens in one. Here is CDML with the document's sign on each of them alone, with
-# three that dose one nuisance (at the smaller margin only).
+# A mean of six protocols may hide what happens in one. Here is CDML with the document's sign on
+# each of them alone, with three that dose one nuisance (at the smaller margin only).
 
 # %% tags=["hide-input"]
 rows = []
@@ -229,23 +237,36 @@ for name in accuracies:
     rows.append(
         [
             f"`{name}`",
-            *(text for d in cells for text in ((d.told(), session.p_value(d.p_family)) if d else ("", ""))),
+            *(
+                text
+                for d in cells
+                for text in (
+                    (d.told(), session.p_value(d.p_family)) if d else ("", "")
+                )
+            ),
         ]
-    )  # fmt: skip
+    )
 session.Table(
-    ["CDML beside ArcFace, points", f"at {margin:g} rad", "p, corrected", "at 0.49 rad", "p, corrected"],
+    [
+        "CDML beside ArcFace, points",
+        f"at {margin:g} rad",
+        "p, corrected",
+        "at 0.49 rad",
+        "p, corrected",
+    ],
     rows,
-)  # fmt: skip
+)
 
 # %% [markdown]
-# Of these {glue:text}`singly` comparisons the following holds after the correction: {glue:text}`one_by_one`. At 0.49 rad the
-# same protocol has {glue:text}`lfw_there`. So where the mean shows nothing, one of the milder protocols shows a small loss at
-# the small margin, and none at the large one.
+# Of these {glue:text}`singly` comparisons the following holds after the correction:
+# {glue:text}`one_by_one`. At 0.49 rad the same protocol has {glue:text}`lfw_there`. So where the
+# mean shows nothing, one of the milder protocols shows a small loss at the small margin, and none
+# at the large one.
 #
 # ## Every advantage, one by one
 #
-# The document lists what CDML is good for. Each sentence that can be measured becomes a hypothesis with a number, at the
-# point chosen above:
+# The document lists what CDML is good for. Each sentence that can be measured becomes a hypothesis
+# with a number, at the point chosen above:
 
 
 # %% tags=["hide-input"]
@@ -351,16 +372,17 @@ rows = [
         "not tested: a spread of spreads",
     ],
 ]
-session.Table(["the document says", "we measured", "result", "verdict"], rows)  # fmt: skip
+session.Table(["the document says", "we measured", "result", "verdict"], rows)
 
 # %% tags=["remove-input"]
 session.tell(tests=len(adjusted), cover_alone=cover.p, cover=adjusted["cover"])
 
 # %% [markdown]
-# The verdicts are those of a family of {glue:text}`tests` tests, with the corrected $p$ in brackets. It makes a difference:
-# taken alone, occlusion has $p = ${glue:text}`cover_alone:.3f`, and an interval without zero; among the {glue:text}`tests` its
-# corrected $p$ is {glue:text}`cover:.2f`. "Larger margins between classes" follow from a larger margin and not from a moving
-# one, and here the mean is held; "progressive margin adjustment" is an option that is off
+# The verdicts are those of a family of {glue:text}`tests` tests, with the corrected $p$ in
+# brackets. It makes a difference: taken alone, occlusion has $p = ${glue:text}`cover_alone:.3f`,
+# and an interval without zero; among the {glue:text}`tests` its corrected $p$ is
+# {glue:text}`cover:.2f`. "Larger margins between classes" follow from a larger margin and not from
+# a moving one, and here the mean is held; "progressive margin adjustment" is an option that is off
 # ({doc}`chapter 13 </executed/13_sources>`).
 #
 # ## Beside the other losses
@@ -412,18 +434,21 @@ session.tell(
 )
 
 # %% [markdown]
-# Each loss was tuned by itself over a few settings, on other people than those of the table, with one short training a
-# setting; then it was trained with {glue:text}`losses_n` seeds. So margins differ from ArcFace's here, and their means are
-# not held equal. The mean of six protocols counts, with the difference to ArcFace, its 95 % interval, and the $p$ corrected for
-# the {glue:text}`losses_number` comparisons. Of these, the ones that hold are: {glue:text}`losses_apart`. For the median row a
-# difference of {glue:text}`losses_detectable:.1f` points would be found alone four times in five: the table tells which losses
-# *work* here, not which is best.
+# Each loss was tuned by itself over a few settings, on other people than those of the table, with
+# one short training a setting; then it was trained with {glue:text}`losses_n` seeds. So margins
+# differ from ArcFace's here, and their means are not held equal. The mean of six protocols counts,
+# with the difference to ArcFace, its 95 % interval, and the $p$ corrected for the
+# {glue:text}`losses_number` comparisons. Of these, the ones that hold are:
+# {glue:text}`losses_apart`. For the median row a difference of {glue:text}`losses_detectable:.1f`
+# points would be found alone four times in five: the table tells which losses *work* here, not
+# which is best.
 #
 # ## Three times as long
 #
-# After eight epochs, at the margin of {glue:text}`margin` rad, half of ArcFace's training pictures are still
-# {glue:text}`wide:.0f` degrees or more from their class centre. Perhaps a margin by difficulty needs patience? The same arms at
-# the document's margin and scale {glue:text}`long_scale`, with 24 epochs:
+# After eight epochs, at the margin of {glue:text}`margin` rad, half of ArcFace's training pictures
+# are still {glue:text}`wide:.0f` degrees or more from their class centre. Perhaps a margin by
+# difficulty needs patience? The same arms at the document's margin and scale
+# {glue:text}`long_scale`, with 24 epochs:
 
 # %% tags=["hide-input"]
 long = Recorded("lab_long")
@@ -463,19 +488,20 @@ session.tell(
 )
 
 # %% [markdown]
-# Of the arms, over {glue:text}`long_n` paired seeds, these hold after the correction: {glue:text}`apart_long`. For the margins
-# by difficulty a true difference of {glue:text}`long_detectable:.1f` points, or less, would have been found alone four times in
-# five.
-# What patience seems to change is softmax. Beside ArcFace it has {glue:text}`softmax_short` points after eight epochs, both
-# tuned, and {glue:text}`softmax_long` after 24, neither tuned for that length: a margin may need time to pay. That it should
-# *move* does not follow.
+# Of the arms, over {glue:text}`long_n` paired seeds, these hold after the correction:
+# {glue:text}`apart_long`. For the margins by difficulty a true difference of
+# {glue:text}`long_detectable:.1f` points, or less, would have been found alone four times in five.
+# What patience seems to change is softmax. Beside ArcFace it has {glue:text}`softmax_short` points
+# after eight epochs, both tuned, and {glue:text}`softmax_long` after 24, neither tuned for that
+# length: a margin may need time to pay. That it should *move* does not follow.
 #
 # ## Real faces
 #
-# LFW-a has 13,233 pictures of 5,749 people, most of them with a single one. We train on its own pictures alone, in grey,
-# in two halves: one network without the people of folds 0 to 4 is judged by those folds, another one by the others. So
-# each of the 6,000 official pairs is judged once, by a network that has seen neither of its people. The small network
-# sees them at 48 pixels, on a CPU; r18_lite at 112, on a GPU.
+# LFW-a has 13,233 pictures of 5,749 people, most of them with a single one. We train on its own
+# pictures alone, in grey, in two halves: one network without the people of folds 0 to 4 is judged
+# by those folds, another one by the others. So each of the 6,000 official pairs is judged once, by
+# a network that has seen neither of its people. The small network sees them at 48 pixels, on a CPU;
+# r18_lite at 112, on a GPU.
 
 # %% tags=["hide-input"]
 lfw, quick = Recorded("lfw"), Recorded("lfw_quick")
@@ -599,52 +625,71 @@ session.tell(
 )
 
 # %% [markdown]
-# Behind each row stand {glue:text}`lfw_trainings` trainings: two halves, and as many seeds as the spread is over. Behind those
-# of r18_lite from the lab, of one seed, stand {glue:text}`lfw_tuned_trainings`. The differences are paired by training, and their
-# 95 % intervals are Student's over as many differences: over two they are wide whatever they are. They share people and test
-# pairs, so they speak of other trainings, not of other people. Of the {glue:text}`lfw_compared`, these hold after the correction:
-# {glue:text}`lfw_apart`. All margins are {glue:text}`lfw_margin` rad, at scale {glue:text}`lfw_scale` for the small network and
+# Behind each row stand {glue:text}`lfw_trainings` trainings: two halves, and as many seeds as the
+# spread is over. Behind those of r18_lite from the lab, of one seed, stand
+# {glue:text}`lfw_tuned_trainings`. The differences are paired by training, and their 95 % intervals
+# are Student's over as many differences: over two they are wide whatever they are. They share
+# people and test pairs, so they speak of other trainings, not of other people. Of the
+# {glue:text}`lfw_compared`, these hold after the correction: {glue:text}`lfw_apart`. All margins
+# are {glue:text}`lfw_margin` rad, at scale {glue:text}`lfw_scale` for the small network and
 # {glue:text}`lfw_scale_gpu` for r18_lite.
 #
 # From scratch means {glue:text}`scratch_epochs` epochs. Those from the lab had
-# {glue:text}`tuned_epochs`, after a training on its rendered faces of {glue:text}`lab_epochs` epochs with more pictures in each, so
-# the two do not compare at equal cost. r18_lite, a larger network, had {glue:text}`gpu_scratch_epochs` from scratch, and
-# {glue:text}`gpu_tuned_epochs` after one epoch on a world of CASIA-WebFace's size, which is no tuned schedule either. Before they
-# saw a photograph the lab-trained networks reached {glue:text}`zero_lfw:.1f` and, r18_lite, {glue:text}`zero_gpu:.1f` % on
-# View 2, the small one {glue:text}`zero_att:.1f` % on the AT&T faces. A training of the small one took
-# {glue:text}`lfw_minutes:.0f` minutes of one core on average, with another one on the core beside it. ArcFace on a network of
-# half the width, compiled, took {glue:text}`quick_minutes:.0f` minutes and reached {glue:text}`quick_lfw:.1f` %
+# {glue:text}`tuned_epochs`, after a training on its rendered faces of {glue:text}`lab_epochs`
+# epochs with more pictures in each, so the two do not compare at equal cost. r18_lite, a larger
+# network, had {glue:text}`gpu_scratch_epochs` from scratch, and {glue:text}`gpu_tuned_epochs` after
+# one epoch on a world of CASIA-WebFace's size, which is no tuned schedule either. Before they saw a
+# photograph the lab-trained networks reached {glue:text}`zero_lfw:.1f` and, r18_lite,
+# {glue:text}`zero_gpu:.1f` % on View 2, the small one {glue:text}`zero_att:.1f` % on the AT&T
+# faces. A training of the small one took {glue:text}`lfw_minutes:.0f` minutes of one core on
+# average, with another one on the core beside it. ArcFace on a network of half the width, compiled,
+# took {glue:text}`quick_minutes:.0f` minutes and reached {glue:text}`quick_lfw:.1f` %
 # (`cdmllab train lfw/cpu/quick`). r18_lite took {glue:text}`lfw_gpu_seconds:.0f` seconds a training from scratch, three at a time
-# with other work beside them, on an {glue:text}`lfw_gpu`; scale, margin and learning rate were not tuned there.
+# with other work beside them, on an {glue:text}`lfw_gpu`; scale, margin and learning rate were not
+# tuned there.
 #
-# How good is that? Here is what others have published for learning from LFW's own labels, some rows of its page of results
+# How good is that? Here is what others have published for learning from LFW's own labels, some rows
+# of its page of results
 # ([umass-vis-lfw.github.io](https://umass-vis-lfw.github.io/results.html), {cite}`huang2014lfw`), the best of each setting
-# among them. In the restricted setting a method is given pairs, and the rows here use nothing from outside; in the
-# unrestricted one it is given names as well, as ours were, and all rows of that page use an alignment or landmarks that were
-# fitted elsewhere. So do ours: LFW-a's alignment is a commercial one.
+# among them. In the restricted setting a method is given pairs, and the rows here use nothing from
+# outside; in the unrestricted one it is given names as well, as ours were, and all rows of that
+# page use an alignment or landmarks that were fitted elsewhere. So do ours: LFW-a's alignment is a
+# commercial one.
 
 # %%
 session.Table(
     ["published, learnt from LFW", "setting", "accuracy, %", "± standard error"],
-    [[row.method, row.setting, f"{row.accuracy:.2f}", f"{row.standard_error:.2f}"] for row in published.LFW_ALONE],
-)  # fmt: skip
+    [
+        [
+            row.method,
+            row.setting,
+            f"{row.accuracy:.2f}",
+            f"{row.standard_error:.2f}",
+        ]
+        for row in published.LFW_ALONE
+    ],
+)
 
 # %% [markdown]
-# Our networks are where the field was in 2009. Hand-made features with well-made statistics went on to
-# {glue:text}`lfw_best:.1f` % with names and, with pairs alone, to {glue:text}`lfw_pairs_best:.1f` %: a small network that sees
-# nothing but LFW is not the best way to use LFW. Convolutional networks were trained on LFW alone as well {cite}`hu2015meets`;
-# that paper's figures are not printed here, because we had its abstract and not its tables.
+# Our networks are where the field was in 2009. Hand-made features with well-made statistics went on
+# to {glue:text}`lfw_best:.1f` % with names and, with pairs alone, to
+# {glue:text}`lfw_pairs_best:.1f` %: a small network that sees nothing but LFW is not the best way
+# to use LFW. Convolutional networks were trained on LFW alone as well {cite}`hu2015meets`; that
+# paper's figures are not printed here, because we had its abstract and not its tables.
 #
 # ## At full size, and a trap
 #
-# CASIA-WebFace has 10,575 people. A world of as many, {glue:text}`full_pictures` pictures of 112 pixels, was rendered on
-# a GPU, and r18_lite trained on it with ArcFace at a margin of 0.5 and CDML, easy larger, at 0.49, both at scale 64. The document's
-# recipe was cut short: {glue:text}`full_epochs` epochs of batches of {glue:text}`full_batch`, a learning
-# rate of {glue:text}`full_lr` that rises over the first {glue:text}`full_warmup` epochs and falls along a cosine, in
-# bfloat16, CDML's mean margin held. Both were trained twice, with the exact gradient of the margin and straight through
+# CASIA-WebFace has 10,575 people. A world of as many, {glue:text}`full_pictures` pictures of 112
+# pixels, was rendered on a GPU, and r18_lite trained on it with ArcFace at a margin of 0.5 and
+# CDML, easy larger, at 0.49, both at scale 64. The document's recipe was cut short:
+# {glue:text}`full_epochs` epochs of batches of {glue:text}`full_batch`, a learning rate of
+# {glue:text}`full_lr` that rises over the first {glue:text}`full_warmup` epochs and falls along a
+# cosine, in bfloat16, CDML's mean margin held. Both were trained twice, with the exact gradient of
+# the margin and straight through
 # ({doc}`chapter 3 </executed/03_gradient>`), all else the same. A training took {glue:text}`full_seconds:.0f` seconds on an
-# {glue:text}`full_gpu`, and {glue:text}`through_seconds:.0f` on a busier {glue:text}`through_gpu`, two side by side. r50_lite was
-# trained straight through only, in {glue:text}`deeper_seconds:.0f` seconds on the latter with others beside it.
+# {glue:text}`full_gpu`, and {glue:text}`through_seconds:.0f` on a busier {glue:text}`through_gpu`,
+# two side by side. r50_lite was trained straight through only, in {glue:text}`deeper_seconds:.0f`
+# seconds on the latter with others beside it.
 
 # %% tags=["remove-input"]
 full, through = Recorded("lab_gpu"), Recorded("lab_gpu_through")
@@ -778,26 +823,31 @@ _ = fig.legend(
 )
 
 # %% [markdown]
-# With the exact gradient neither training has learned what its loss is for. The best training accuracy on the way was
-# {glue:text}`full_apart:.1f` %, and the angle to the own centre ended at {glue:text}`full_angle:.0f` degrees, on the far side.
-# The right-hand figure shows why. Let an embedding have one angle to all centres: nobody is told from anybody, and what the
-# loss says is the price of the margin. It is a hill with its top at {glue:text}`top:.0f` degrees, and every training begins
-# at 90, beyond the top. There the loss is {glue:text}`right_angle:.1f`; with all embeddings turned away from all centres at
-# once, by {glue:text}`full_angle:.0f` degrees, it is {glue:text}`beyond:.1f`. The way over the top, to one centre, needs to
-# know who is who. The other way needs to know nothing.
+# With the exact gradient neither training has learned what its loss is for. The best training
+# accuracy on the way was {glue:text}`full_apart:.1f` %, and the angle to the own centre ended at
+# {glue:text}`full_angle:.0f` degrees, on the far side. The right-hand figure shows why. Let an
+# embedding have one angle to all centres: nobody is told from anybody, and what the loss says is
+# the price of the margin. It is a hill with its top at {glue:text}`top:.0f` degrees, and every
+# training begins at 90, beyond the top. There the loss is {glue:text}`right_angle:.1f`; with all
+# embeddings turned away from all centres at once, by {glue:text}`full_angle:.0f` degrees, it is
+# {glue:text}`beyond:.1f`. The way over the top, to one centre, needs to know who is who. The other
+# way needs to know nothing.
 #
-# Exact, ArcFace pushes with {glue:text}`push:.0f` a radian at 90 degrees, away from all centres. Straight through, the margin's
-# slope is left out, and the same push is {glue:text}`push_through:.0f`: today's arcface_torch, which does that, cannot fall into
-# this trap. Neither can a margin on the cosine, whose price is the same at every angle. And so it went: straight through, both
-# had {glue:text}`through_apart:.0f` % of a training batch or more right in the end, at {glue:text}`through_angle:.0f` degrees or
-# less, and verify strangers as the table says.
+# Exact, ArcFace pushes with {glue:text}`push:.0f` a radian at 90 degrees, away from all centres.
+# Straight through, the margin's slope is left out, and the same push is
+# {glue:text}`push_through:.0f`: today's arcface_torch, which does that, cannot fall into this trap.
+# Neither can a margin on the cosine, whose price is the same at every angle. And so it went:
+# straight through, both had {glue:text}`through_apart:.0f` % of a training batch or more right in
+# the end, at {glue:text}`through_angle:.0f` degrees or less, and verify strangers as the table
+# says.
 #
-# With r18_lite CDML is ahead of ArcFace on {glue:text}`through_ahead` of the six protocols there, {glue:text}`through_least:+.2f`
-# to {glue:text}`through_most:+.2f` points beside it; with r50_lite on {glue:text}`deeper_ahead`, {glue:text}`deeper_least:+.2f` to
-# {glue:text}`deeper_most:+.2f`. That is one seed each, at two margins that differ by 0.01, and
-# {glue:text}`through_pairs` pairs of a protocol's 6,000 or 7,000 at most: two observations, and no answer to whether CDML is
-# better at this size. That would take ten seeds, for which one such GPU needs about {glue:text}`through_hours:.1f` hours
-# with r18_lite.
+# With r18_lite CDML is ahead of ArcFace on {glue:text}`through_ahead` of the six protocols there,
+# {glue:text}`through_least:+.2f` to {glue:text}`through_most:+.2f` points beside it; with r50_lite
+# on {glue:text}`deeper_ahead`, {glue:text}`deeper_least:+.2f` to {glue:text}`deeper_most:+.2f`.
+# That is one seed each, at two margins that differ by 0.01, and {glue:text}`through_pairs` pairs of
+# a protocol's 6,000 or 7,000 at most: two observations, and no answer to whether CDML is better at
+# this size. That would take ten seeds, for which one such GPU needs about
+# {glue:text}`through_hours:.1f` hours with r18_lite.
 #
 # The same in small, at scale 64 with 500 people, eight epochs:
 
@@ -816,14 +866,30 @@ trap_arms = {
     "cosface": "CosFace",
 }
 session.Table(
-    ["scale 64", "target angle at the end, degrees", "training accuracy, %", "accuracy, %"],
     [
-        [label, f"{trap.curve('compare', arm, 'target_angle_deg_p50')[1][-1]:.0f}",
-         f"{100 * trap.curve('compare', arm, 'accuracy')[1][-1]:.1f}",
-         session.mean_sd(list(trap.values("compare", arm, mild)))]
+        "scale 64",
+        "target angle at the end, degrees",
+        "training accuracy, %",
+        "accuracy, %",
+    ],
+    [
+        [
+            label,
+            f"{trap.curve('compare', arm, 'target_angle_deg_p50')[1][-1]:.0f}",
+            f"{100 * trap.curve('compare', arm, 'accuracy')[1][-1]:.1f}",
+            session.mean_sd(list(trap.values("compare", arm, mild))),
+        ]
         for arm, label in trap_arms.items()
-    ] + [["the same network with its first weights, untrained", "", "", session.mean_sd(list(nothing))]],
-)  # fmt: skip
+    ]
+    + [
+        [
+            "the same network with its first weights, untrained",
+            "",
+            "",
+            session.mean_sd(list(nothing)),
+        ]
+    ],
+)
 
 # %%
 session.tell(
@@ -836,16 +902,18 @@ session.tell(
 )
 
 # %% [markdown]
-# To stay on this side is not yet to learn. Straight through, {glue:text}`through_right:.0f` % of a training batch are right in the
-# end; at scale 12, margin 0.49, everything else the same, the exact gradient gets {glue:text}`small_scale_right:.0f` % right.
-# Networks in the trap still verify strangers, with {glue:text}`trapped:.1f` %. But so does a network that was never trained, with
-# {glue:text}`nothing:.1f` %, and none of the four does better: what they have learnt does not show there. A loss that falls is no
-# proof that something is learned. Look at the angle.
+# To stay on this side is not yet to learn. Straight through, {glue:text}`through_right:.0f` % of a
+# training batch are right in the end; at scale 12, margin 0.49, everything else the same, the exact
+# gradient gets {glue:text}`small_scale_right:.0f` % right. Networks in the trap still verify
+# strangers, with {glue:text}`trapped:.1f` %. But so does a network that was never trained, with
+# {glue:text}`nothing:.1f` %, and none of the four does better: what they have learnt does not show
+# there. A loss that falls is no proof that something is learned. Look at the angle.
 #
-# What opens the trap? One suspect is the length at which class centres start. The gradient at a centre is divided by its length,
-# and a step turns a short centre further for the same change: at arcface_torch's length of 0.226 the first step turns a centre
-# about twenty times as far as at our 1. Another suspect is the size of those first steps. Three worlds for each row, scale 64,
-# 512 dimensions:
+# What opens the trap? One suspect is the length at which class centres start. The gradient at a
+# centre is divided by its length, and a step turns a short centre further for the same change: at
+# arcface_torch's length of 0.226 the first step turns a centre about twenty times as far as at our 1.
+# Another suspect is the size of those first steps. Three worlds for each row, scale 64, 512
+# dimensions:
 
 # %%
 first_steps = Recorded("lab_trap_init")
@@ -888,21 +956,25 @@ session.tell(
 )
 
 # %% [markdown]
-# The length matters and is not the cause. With the exact gradient the median angle ends at {glue:text}`exact_unit_angle:.0f` degrees
-# from length 1 and at {glue:text}`exact_field_angle:.0f` from 0.226, at or beyond the right angle with both. The cause is the size of
-# the first steps. The same loss, scale and centres end at {glue:text}`warm_angle:.0f` degrees after two epochs of warm-up, with
-# {glue:text}`warm_right:.0f` % of a training batch right, and at {glue:text}`slow_angle:.0f` with a tenth of the learning rate: on the
-# protocols {glue:text}`warm_lab:.1f` and {glue:text}`slow_lab:.1f` % in place of {glue:text}`exact_lab:.1f`. They beat both ways around
-# the trap, straight through and a margin on the cosine, at the full learning rate ({glue:text}`through_lab:.1f` and
-# {glue:text}`cosface_lab:.1f` %). To cross the hill a training needs to know who is who, and small steps until it does. ArcFace's
-# authors trained with the exact gradient at scale 64, from centres of length 0.226 and without a warm-up. What kept their trainings on
-# the right side, ours are too small to tell.
+# The length matters and is not the cause. With the exact gradient the median angle ends at
+# {glue:text}`exact_unit_angle:.0f` degrees from length 1 and at {glue:text}`exact_field_angle:.0f`
+# from 0.226, at or beyond the right angle with both. The cause is the size of the first steps. The
+# same loss, scale and centres end at {glue:text}`warm_angle:.0f` degrees after two epochs of
+# warm-up, with {glue:text}`warm_right:.0f` % of a training batch right, and at
+# {glue:text}`slow_angle:.0f` with a tenth of the learning rate: on the protocols
+# {glue:text}`warm_lab:.1f` and {glue:text}`slow_lab:.1f` % in place of {glue:text}`exact_lab:.1f`.
+# They beat both ways around the trap, straight through and a margin on the cosine, at the full
+# learning rate ({glue:text}`through_lab:.1f` and {glue:text}`cosface_lab:.1f` %). To cross the hill
+# a training needs to know who is who, and small steps until it does. ArcFace's authors trained with
+# the exact gradient at scale 64, from centres of length 0.226 and without a warm-up. What kept
+# their trainings on the right side, ours are too small to tell.
 #
 # ## Something that is no face
 #
-# Omniglot's characters: we train on the five alphabets of its first small set, and judge on the alphabets of its second that are
-# not in the first, with {glue:text}`letters_seeds` seeds, a margin of {glue:text}`letters_margin` rad and scale
-# {glue:text}`letters_scale`. In the end ArcFace has {glue:text}`letters_fit:.0f` % of its training pictures right.
+# Omniglot's characters: we train on the five alphabets of its first small set, and judge on the
+# alphabets of its second that are not in the first, with {glue:text}`letters_seeds` seeds, a margin
+# of {glue:text}`letters_margin` rad and scale {glue:text}`letters_scale`. In the end ArcFace has
+# {glue:text}`letters_fit:.0f` % of its training pictures right.
 
 # %% tags=["hide-input"]
 letters = Recorded("omniglot")
@@ -950,8 +1022,14 @@ session.Table(
 # %%
 session.Table(
     ["published TAR, %, at a FAR of", *(f"{far:g}" for far in published.FARS)],
-    [[f"{row.protocol.upper()}, {row.backbone}, CDML", *(f"{tar:.2f}" for tar in row.tar)] for row in published.TEMPLATES],
-)  # fmt: skip
+    [
+        [
+            f"{row.protocol.upper()}, {row.backbone}, CDML",
+            *(f"{tar:.2f}" for tar in row.tar),
+        ]
+        for row in published.TEMPLATES
+    ],
+)
 
 # %% [markdown]
 # And this is what it takes to run them, and whether we did:
@@ -990,19 +1068,20 @@ session.Table(
 )  # fmt: skip
 
 # %% [markdown]
-# `cdmllab reproduce` runs a whole row: it says what the row costs on your machine, fetches the data once you have accepted
-# its terms, trains, evaluates, and compares; with `--record` our number appears in this table. Keep in mind that a training
-# set can contain the people of a test set: 46.93 % of LFW's identities are reported to be in MS1MV2
+# `cdmllab reproduce` runs a whole row: it says what the row costs on your machine, fetches the data
+# once you have accepted its terms, trains, evaluates, and compares; with `--record` our number
+# appears in this table. Keep in mind that a training set can contain the people of a test set:
+# 46.93 % of LFW's identities are reported to be in MS1MV2
 # ([arXiv 2405.09403](https://arxiv.org/abs/2405.09403)). `cdmllab overlap` looks for them.
 #
 # Two rows have no preset. The lightweight network is known (chapter 8), but neither its teacher nor
 # its distillation loss is reported, and no commit of the repository has them. AdaFace's row is
 # another repository's.
 #
-# Read the published rows with three questions. *What is the ±?* The document does not say. If it is the spread over ten
-# folds, the standard error of the mean is a third of it. Two pairs of rows have a ± and differ in the loss alone. Here is by
-# how much CDML is ahead in them, in points, and in brackets in standard errors of the difference, taken as unpaired, since no
-# folds are printed:
+# Read the published rows with three questions. *What is the ±?* The document does not say. If it is
+# the spread over ten folds, the standard error of the mean is a third of it. Two pairs of rows have
+# a ± and differ in the loss alone. Here is by how much CDML is ahead in them, in points, and in
+# brackets in standard errors of the difference, taken as unpaired, since no folds are printed:
 
 # %% tags=["hide-input"]
 published_pairs, apart_by = [], {}
@@ -1042,13 +1121,15 @@ session.tell(
 )
 
 # %% [markdown]
-# With r18_lite CDML is ahead on {glue:text}`r18_ahead` of six protocols and nothing stands out. With r50_lite it is ahead on
-# {glue:text}`r50_ahead` of six; the largest difference of all is {glue:text}`largest_at`, {glue:text}`largest:.1f` standard
-# errors, and of the {glue:text}`published_tests` comparisons these hold after Holm's correction:
-# {glue:text}`published_apart`. That is more than our laboratory ever saw in CDML's favour. What it cannot tell is whether
-# another training would show it again, for these standard errors are those of the test pairs alone. *How many trainings?* One
-# each, as far as anybody tells; twelve trainings of one loss on our small network have a standard deviation of
-# {glue:text}`of_trainings:.1f` points. *Beside what?* The R50 baselines were trained elsewhere
+# With r18_lite CDML is ahead on {glue:text}`r18_ahead` of six protocols and nothing stands out.
+# With r50_lite it is ahead on {glue:text}`r50_ahead` of six; the largest difference of all is
+# {glue:text}`largest_at`, {glue:text}`largest:.1f` standard errors, and of the
+# {glue:text}`published_tests` comparisons these hold after Holm's correction:
+# {glue:text}`published_apart`. That is more than our laboratory ever saw in CDML's favour. What it
+# cannot tell is whether another training would show it again, for these standard errors are those
+# of the test pairs alone. *How many trainings?* One each, as far as anybody tells; twelve trainings
+# of one loss on our small network have a standard deviation of {glue:text}`of_trainings:.1f`
+# points. *Beside what?* The R50 baselines were trained elsewhere
 # ({doc}`chapter 13 </executed/13_sources>`).
 
 # %% [markdown]
@@ -1108,28 +1189,29 @@ exact.append(
         *agrees("equal" if losses_[0] == losses_[1] else "unequal", "equal"),
     ]
 )
-session.Table(["what", "published or derived", "ours", "agrees"], exact)  # fmt: skip
+session.Table(["what", "published or derived", "ours", "agrees"], exact)
 
 # %% tags=["remove-input"]
 session.tell(agreeing=sum(row[-1] == "yes" for row in exact), compared=len(exact))
 
 # %% [markdown]
-# {glue:text}`agreeing` of {glue:text}`compared` agree; {doc}`chapter 8 </executed/08_iresnet>` says what is counted, and which
-# published sizes do not follow from the counts.
-# Also equal, and tested with every change of the package: arcface_torch's rule of 400 thresholds on 6,000 pairs, its
+# {glue:text}`agreeing` of {glue:text}`compared` agree; {doc}`chapter 8 </executed/08_iresnet>` says
+# what is counted, and which published sizes do not follow from the counts. Also equal, and tested
+# with every change of the package: arcface_torch's rule of 400 thresholds on 6,000 pairs, its
 # checkpoints' keys, and RecordIO files byte for byte.
 #
 # ## Where we deviate
 #
-# No face data set of the published tables may be handed on, so a fresh copy of this book cannot train their rows; it
-# can train all of them on the day the data is there. What we ran are demonstrations: small pictures, a
-# small network, rendered faces and LFW-a on two CPU cores; and on one GPU r18_lite and r50_lite, two epochs at full size, and
-# LFW-a with r18_lite. Not measured: more than one seed at full size, a recipe to its end there, and several GPUs.
+# No face data set of the published tables may be handed on, so a fresh copy of this book cannot
+# train their rows; it can train all of them on the day the data is there. What we ran are
+# demonstrations: small pictures, a small network, rendered faces and LFW-a on two CPU cores; and on
+# one GPU r18_lite and r50_lite, two epochs at full size, and LFW-a with r18_lite. Not measured:
+# more than one seed at full size, a recipe to its end there, and several GPUs.
 #
 # ## Exercises
 #
-# **12.1** A published accuracy of 99.08 ± 0.46 on 6,000 pairs: if the ± is the standard deviation over ten folds,
-# what is the standard error of the mean, in points?
+# **12.1** A published accuracy of 99.08 ± 0.46 on 6,000 pairs: if the ± is the standard deviation
+# over ten folds, what is the standard error of the mean, in points?
 
 # %%
 exercises.check("12.1", None)
@@ -1141,9 +1223,9 @@ exercises.check("12.1", None)
 #
 # </details>
 #
-# **12.2** Paired differences over $n$ seeds have a standard deviation of 0.5 points. Roughly how many seeds does it
-# take to see a true difference of 0.2 points with a power of 80 % at the 5 % level? Use
-# $n = (2.8\, \sigma / \delta)^2$ and round up.
+# **12.2** Paired differences over $n$ seeds have a standard deviation of 0.5 points. Roughly how
+# many seeds does it take to see a true difference of 0.2 points with a power of 80 % at the 5 %
+# level? Use $n = (2.8\, \sigma / \delta)^2$ and round up.
 
 # %%
 exercises.check("12.2", None)
@@ -1155,8 +1237,8 @@ exercises.check("12.2", None)
 #
 # </details>
 #
-# **12.3** Write a function `verdict(differences)` that takes paired differences, shape (n,), and returns "higher",
-# "lower" or "not told apart" by their 95 % interval, Student's.
+# **12.3** Write a function `verdict(differences)` that takes paired differences, shape (n,), and
+# returns "higher", "lower" or "not told apart" by their 95 % interval, Student's.
 
 # %%
 exercises.check("12.3", None)
@@ -1176,15 +1258,17 @@ exercises.check("12.3", None)
 #
 # ## Recap
 #
-# - Every published row but two has a preset and a command; the table says what data it needs and whether we ran it.
-# - Counts, formulas, gradients and evaluation rules are reproduced, the table says which to the digit; accuracies at full
-#   size are not, for want of data.
-# - Whether CDML beat ArcFace in our trainings stands in the first section, at two margins, with intervals and with the
-#   difference that could have been seen. What they could not see: other worlds, larger networks, longer trainings at full
-#   size.
+# - Every published row but two has a preset and a command; the table says what data it needs and
+#   whether we ran it.
+# - Counts, formulas, gradients and evaluation rules are reproduced, the table says which to the
+#   digit; accuracies at full size are not, for want of data.
+# - Whether CDML beat ArcFace in our trainings stands in the first section, at two margins, with
+#   intervals and with the difference that could have been seen. What they could not see: other
+#   worlds, larger networks, longer trainings at full size.
 # - A row of a published table is one draw: ask for the spread, and for what stood beside it.
 # - Of many comparisons some look like findings: correct for their number, by one rule throughout.
 #
 # ## References
 #
-# {cite:t}`deng2019arcface`, {cite:t}`huang2008lfw`, {cite:t}`huang2014lfw`, {cite:t}`hu2015meets`, {cite:t}`holm1979simple`.
+# {cite:t}`deng2019arcface`, {cite:t}`huang2008lfw`, {cite:t}`huang2014lfw`, {cite:t}`hu2015meets`,
+# {cite:t}`holm1979simple`.

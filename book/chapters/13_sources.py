@@ -15,15 +15,16 @@
 #
 # :::{admonition} What you need
 # :class: note
-# Chapters 3, 4 and 11. Nothing is trained here; it takes seconds. The measured effects come from the sweep
-# `results/sweeps/lab_variants.yaml`.
+# Chapters 3, 4 and 11. Nothing is trained here; it takes seconds. The measured effects come from
+# the sweep `results/sweeps/lab_variants.yaml`.
 # :::
 #
-# A method lives in more than one place: a page that describes it, code that claims to be it, tables of what it
-# reached. For CDML there are the method's own page, which we call the **document**; the **public code** in the
-# repository that the page comes from; and the published tables. This chapter lays them side by side and passes no judgement:
-# a method described in several places differs between them. Each point says what the sources say and, where there is something to
-# do, what we did and which option gives the other reading.
+# A method lives in more than one place: a page that describes it, code that claims to be it, tables
+# of what it reached. For CDML there are the method's own page, which we call the **document**; the **public
+# code** in the repository that the page comes from; and the published tables. This chapter lays
+# them side by side and passes no judgement: a method described in several places differs between
+# them. Each point says what the sources say and, where there is something to do, what we did and
+# which option gives the other reading.
 
 # %% tags=["parameters"]
 profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
@@ -55,15 +56,16 @@ protocols = ["lab/lfw", "lab/cfp_fp", "lab/agedb_30", "lab/calfw", "lab/cplfw"]
 # m_i = m_{\text{base}}\,(1 + \alpha \cdot \text{difficulty}(x_i)).
 # ```
 #
-# Its text and its diagram say that *easy* samples get the larger margin, times 1.2, and hard ones the smaller, times
-# 0.8. A number called difficulty ought to rise with difficulty, and then the formula does the opposite of the text.
-# The public code adds $\alpha$ times a score that rises with difficulty: there *hard* samples get the larger margin.
+# Its text and its diagram say that *easy* samples get the larger margin, times 1.2, and hard ones
+# the smaller, times 0.8. A number called difficulty ought to rise with difficulty, and then the
+# formula does the opposite of the text. The public code adds $\alpha$ times a score that rises with
+# difficulty: there *hard* samples get the larger margin.
 #
-# Of other losses whose margin follows the sample, we know none that gives *easy* ones the larger margin by their hardness;
-# MagFace, which follows the length of the embedding, comes nearest.
+# Of other losses whose margin follows the sample, we know none that gives *easy* ones the larger
+# margin by their hardness; MagFace, which follows the length of the embedding, comes nearest.
 #
-# **What we did.** We read the score as a signed *easiness*, from −1 for hard to +1 for easy. Then formula, text and
-# diagram of the document agree, with $\alpha = 0.2$.
+# **What we did.** We read the score as a signed *easiness*, from −1 for hard to +1 for easy. Then
+# formula, text and diagram of the document agree, with $\alpha = 0.2$.
 #
 # **The option.** `favour="easy"` is the document, `favour="hard"` the public code's sign.
 
@@ -81,18 +83,21 @@ session.Table(
 # %% [markdown]
 # ## How far the margin moves
 #
-# **The sources.** The document moves it by a fifth to both sides of 0.49. The public code has two forms. The first
-# takes the gap to the best foreign centre, $h = 1 - (\cos\theta_y - \max_j \cos\theta_j)$, and $m_i = 0.5 + 0.1\,h$, from 0.4
-# to 0.8; the second takes angles, $h = \pi/2 - (\theta_{\text{neg}} - \theta_y)$ cut off at 0 and $\pi/3$, with
-# $\theta_{\text{neg}}$ the angle to the nearest foreign centre, and $m_i$ from 0.5 to 0.605. In both a guard keeps the target from
-# exceeding the plain cosine. The angular form only ever adds; the gap form takes away only where a sample leads by more than 1. So the mean margin is mostly above the
-# base, and a comparison with ArcFace at the base compares two things at once: a margin that moves, and a margin that is
-# larger.
+# **The sources.** The document moves it by a fifth to both sides of 0.49. The public code has two
+# forms. The first takes the gap to the best foreign centre,
+# $h = 1 - (\cos\theta_y - \max_j \cos\theta_j)$, and $m_i = 0.5 + 0.1\,h$, from 0.4 to 0.8; the
+# second takes angles, $h = \pi/2 - (\theta_{\text{neg}} - \theta_y)$ cut off at 0 and $\pi/3$, with
+# $\theta_{\text{neg}}$ the angle to the nearest foreign centre, and $m_i$ from 0.5 to 0.605. In
+# both a guard keeps the target from exceeding the plain cosine. The angular form only ever adds;
+# the gap form takes away only where a sample leads by more than 1. So the mean margin is mostly
+# above the base, and a comparison with ArcFace at the base compares two things at once: a margin
+# that moves, and a margin that is larger.
 #
-# **What we did.** All three are `CDML`, as {doc}`chapter 4 </executed/04_cdml>` shows. For comparisons
-# `match_mean=True` holds the batch's mean margin at the base.
+# **What we did.** All three are `CDML`, as {doc}`chapter 4 </executed/04_cdml>` shows. For
+# comparisons `match_mean=True` holds the batch's mean margin at the base.
 #
-# **The option.** `CDML.public_gap()`, `CDML.public_angle_gap()`, both with the guard, `never_above=True`; `match_mean=False`.
+# **The option.** `CDML.public_gap()`, `CDML.public_angle_gap()`, both with the guard,
+# `never_above=True`; `match_mean=False`.
 
 # %%
 torch.manual_seed(seed)
@@ -124,16 +129,16 @@ session.Table(
 )
 
 # %% [markdown]
-# The samples are drawn, not trained: target cosines around 0, 0.35 and 0.7, best foreign cosines around 0.15, 0.25
-# and 0.3. The document's form and the public gap form each bring a schedule along: as training goes on, the
-# document's mean margin goes up and the gap form's comes down.
+# The samples are drawn, not trained: target cosines around 0, 0.35 and 0.7, best foreign cosines
+# around 0.15, 0.25 and 0.3. The document's form and the public gap form each bring a schedule
+# along: as training goes on, the document's mean margin goes up and the gap form's comes down.
 #
 # ## The term that was switched off
 #
-# **The sources.** The public training script hands its arguments over by position, and $\alpha$ receives the value
-# meant for another one, a filter threshold that is 0 in every committed configuration. With $\alpha = 0$ nothing
-# moves. One notebook has another order of arguments, and there $\alpha$ stays 0.1. Which of the two trained the
-# published CDML rows is not known.
+# **The sources.** The public training script hands its arguments over by position, and $\alpha$
+# receives the value meant for another one, a filter threshold that is 0 in every committed
+# configuration. With $\alpha = 0$ nothing moves. One notebook has another order of arguments, and
+# there $\alpha$ stays 0.1. Which of the two trained the published CDML rows is not known.
 #
 # **What we did.** Arguments are named, and $\alpha = 0$ is ArcFace to the bit:
 
@@ -151,8 +156,9 @@ print(losses, losses[0] == losses[1])
 # %% [markdown]
 # ## One column too many
 #
-# **The sources.** The Partial FC module of the public code passes labels of shape $(B, 1)$. Its dynamic loss looks up
-# cells by row and label. With a column of labels, indexing pairs every row with every label:
+# **The sources.** The Partial FC module of the public code passes labels of shape $(B, 1)$. Its
+# dynamic loss looks up cells by row and label. With a column of labels, indexing pairs every row
+# with every label:
 
 # %%
 b = 4
@@ -162,8 +168,8 @@ print("cells with labels (b,):  ", table[rows_, column.squeeze(1)].numel())
 print("cells with labels (b, 1):", table[rows_, column].numel())
 
 # %% [markdown]
-# **What we did.** A head takes both shapes and means the same. There is no option for the other reading, which puts a margin on
-# $B \times B$ cells instead of $B$.
+# **What we did.** A head takes both shapes and means the same. There is no option for the other
+# reading, which puts a margin on $B \times B$ cells instead of $B$.
 
 # %%
 torch.manual_seed(seed)
@@ -176,16 +182,18 @@ print(
 # %% [markdown]
 # ## What the gradient goes through
 #
-# **The sources.** The public dynamic loss is differentiated in full, the score $h$ included. The ArcFace beside it is
-# *straight-through*: its margin is put on without telling the gradient (chapter 3). Whoever compares the two compares
-# margin and gradient together.
+# **The sources.** The public dynamic loss is differentiated in full, the score $h$ included. The
+# ArcFace beside it is *straight-through*: its margin is put on without telling the gradient
+# (chapter 3). Whoever compares the two compares margin and gradient together.
 #
-# **What we did.** `detach_margin=True` for all, `gradient="exact"` in all comparisons on the CPU, and both forms measured apart. The
-# presets at scale 64 are straight-through, ArcFace and CDML alike, for there the exact gradient turned away from all
-# centres ({doc}`chapter 12 </executed/12_reproduction>`). Those of the public recipe keep the public code's: ArcFace
-# straight-through, CDML in full.
+# **What we did.** `detach_margin=True` for all, `gradient="exact"` in all comparisons on the CPU,
+# and both forms measured apart. The presets at scale 64 are straight-through, ArcFace and CDML
+# alike, for there the exact gradient turned away from all centres
+# ({doc}`chapter 12 </executed/12_reproduction>`). Those of the public recipe keep the public
+# code's: ArcFace straight-through, CDML in full.
 #
-# **The option.** `gradient="straight_through"` for any angular loss; `detach_margin=False` for CDML.
+# **The option.** `gradient="straight_through"` for any angular loss; `detach_margin=False` for
+# CDML.
 
 
 # %%
@@ -217,16 +225,17 @@ session.Table(
 )
 
 # %% [markdown]
-# Straight-through is 1 for every sample, whatever its angle; the exact forms pull more on samples that are nearly right.
-# In full, the public form pulls harder still, because a larger cosine also means a smaller margin.
+# Straight-through is 1 for every sample, whatever its angle; the exact forms pull more on samples
+# that are nearly right. In full, the public form pulls harder still, because a larger cosine also
+# means a smaller margin.
 #
 # ## Progress and classes
 #
-# **The sources.** The document says that margins adjust *during training* and by *class characteristics*. No commit
-# of the public code has either.
+# **The sources.** The document says that margins adjust *during training* and by *class
+# characteristics*. No commit of the public code has either.
 #
-# **What we did.** Both are options that are off: `schedule="linear"` or `"cosine"` lets $\alpha$ grow with progress,
-# `class_weight` mixes in a running easiness of the identity.
+# **What we did.** Both are options that are off: `schedule="linear"` or `"cosine"` lets $\alpha$
+# grow with progress, `class_weight` mixes in a running easiness of the identity.
 #
 # ## Recipes
 #
@@ -242,18 +251,22 @@ session.Table(
 )
 
 # %% [markdown]
-# The document's augmentation is flip, crop, colour jitter and rotation by up to 10 degrees; the public code's is the flip alone. On
-# MS1MV3 the document trains for 25 epochs; one public notebook has 30. The public base margin is 0.5.
+# The document's augmentation is flip, crop, colour jitter and rotation by up to 10 degrees; the
+# public code's is the flip alone. On MS1MV3 the document trains for 25 epochs; one public notebook
+# has 30. The public base margin is 0.5.
 #
-# A dash: not set, so as the package has it. The document names no gradient; that entry is ours. A margin of 0.6 with
-# $\alpha = 1/3$ is the public form $0.5 + 0.1\,h$ in this package's terms ({doc}`chapter 4 </executed/04_cdml>`).
+# A dash: not set, so as the package has it. The document names no gradient; that entry is ours. A
+# margin of 0.6 with $\alpha = 1/3$ is the public form $0.5 + 0.1\,h$ in this package's terms
+# ({doc}`chapter 4 </executed/04_cdml>`).
 
 # %% [markdown]
 # ## What it did in our trainings
 #
-# Each reading was trained in the face lab with {glue:text}`seeds` seeds, with a base margin of {glue:text}`margin` rad at scale
-# {glue:text}`scale`, and at equal mean margin unless the reading says otherwise. The table gives the difference to ArcFace with the same form of gradient in points of accuracy, mean of five
-# protocols, paired by seed, each with its own 95 % interval, and the $p$ with {term}`Holm's correction` for the table
+# Each reading was trained in the face lab with {glue:text}`seeds` seeds, with a base margin of
+# {glue:text}`margin` rad at scale {glue:text}`scale`, and at equal mean margin unless the reading
+# says otherwise. The table gives the difference to ArcFace with the same form of gradient in points
+# of accuracy, mean of five protocols, paired by seed, each with its own 95 % interval, and the $p$
+# with {term}`Holm's correction` for the table
 # ({doc}`chapter 5 </executed/05_difficulty>` has the rule). Two rows change more than one thing: the document's, whose mean margin grows, and the public gap
 # form's, whose mean margin and gradient are its own.
 
@@ -322,22 +335,27 @@ session.tell(
 )
 
 # %% [markdown]
-# Of the {glue:text}`readings` readings {glue:text}`clear` holds after the correction{glue:text}`named`; the smallest corrected $p$
-# is {glue:text}`least:.2f`. With {glue:text}`seeds` seeds it takes a difference of about {glue:text}`corrected:.1f` points to be
-# found four times in five among so many; one reading alone takes about {glue:text}`detectable:.1f`. What is smaller, this table
-# cannot tell from none. Taken alone, these intervals exclude zero, as one in twenty does by chance: {glue:text}`alone`. So the
-# table does not say whether the form of the gradient matters at this scale: its row has the largest difference of all, and a
-# corrected $p$ of {glue:text}`through_family:.2f`. At scale 64 the form can decide whether anything is learnt at all
+# Of the {glue:text}`readings` readings {glue:text}`clear` holds after the
+# correction{glue:text}`named`; the smallest corrected $p$ is {glue:text}`least:.2f`. With
+# {glue:text}`seeds` seeds it takes a difference of about {glue:text}`corrected:.1f` points to be
+# found four times in five among so many; one reading alone takes about {glue:text}`detectable:.1f`.
+# What is smaller, this table cannot tell from none. Taken alone, these intervals exclude zero, as
+# one in twenty does by chance: {glue:text}`alone`. So the table does not say whether the form of
+# the gradient matters at this scale: its row has the largest difference of all, and a corrected $p$
+# of {glue:text}`through_family:.2f`. At scale 64 the form can decide whether anything is learnt at
+# all
 # ({doc}`chapter 12 </executed/12_reproduction>`).
-# Identical to ArcFace, to the last bit: {glue:text}`same`, since a score that says the same of every sample moves no margin when
-# the mean is held. The {glue:text}`trained_runs` trainings ran on {glue:text}`trained_where`, with small pictures and a
-# small network. The order of readings may be another at full size.
+# Identical to ArcFace, to the last bit: {glue:text}`same`, since a score that says the same of
+# every sample moves no margin when the mean is held. The {glue:text}`trained_runs` trainings ran on
+# {glue:text}`trained_where`, with small pictures and a small network. The order of readings may be
+# another at full size.
 #
 # ## Rows that repeat, columns that may be swapped
 #
-# **The sources.** The published table of losses on CASIA-WebFace with ResNet-50 has {glue:text}`rows` rows. The
-# baselines are those of table 2 of the ArcFace paper, digit by digit; the CDML row is new. So they were not
-# trained beside it; alignment and code may differ. And in that row alone of the table AgeDB-30 is easier than CFP-FP, and by far:
+# **The sources.** The published table of losses on CASIA-WebFace with ResNet-50 has
+# {glue:text}`rows` rows. The baselines are those of table 2 of the ArcFace paper, digit by digit;
+# the CDML row is new. So they were not trained beside it; alignment and code may differ. And in
+# that row alone of the table AgeDB-30 is easier than CFP-FP, and by far:
 
 # %%
 casia_r50 = [
@@ -358,8 +376,8 @@ session.Table(
 session.tell(rows=len(casia_r50))
 
 # %% [markdown]
-# With the two columns of that row exchanged it would have the order of the others. Is that what happened? Before believing it,
-# look at the document's other rows:
+# With the two columns of that row exchanged it would have the order of the others. Is that what
+# happened? Before believing it, look at the document's other rows:
 
 # %%
 own_rows = [
@@ -390,10 +408,12 @@ session.tell(
 )
 
 # %% [markdown]
-# In {glue:text}`reverse` of these {glue:text}`own_rows` AgeDB-30 is the easier one too, by up to {glue:text}`reverse_most:.2f` points,
-# more than the {glue:text}`swapped:.2f` of the row in question; both Lite networks trained on MS1MV3 are among them. So the order of
-# that row is unusual beside the baselines and not beside the document's own. A swap is possible, and the case for it is weak:
-# another alignment of CFP's profiles could do the same. Nobody can tell from outside, so we show it as it is printed.
+# In {glue:text}`reverse` of these {glue:text}`own_rows` AgeDB-30 is the easier one too, by up to
+# {glue:text}`reverse_most:.2f` points, more than the {glue:text}`swapped:.2f` of the row in
+# question; both Lite networks trained on MS1MV3 are among them. So the order of that row is unusual
+# beside the baselines and not beside the document's own. A swap is possible, and the case for it is
+# weak: another alignment of CFP's profiles could do the same. Nobody can tell from outside, so we
+# show it as it is printed.
 #
 # ## Counts
 #
@@ -404,17 +424,17 @@ session.tell(
 # | R18 to R100 | all parameters | |
 # | the Lite networks | | only trained parameters: 512 fewer (chapter 8) |
 #
-# The TAR at a FAR of $10^{-4}$ on IJB-C of R100 with ArcFace on MS1MV2 stands as {glue:text}`ijbc` in four sources.
-# Training and protocol move it by more than most losses do.
+# The TAR at a FAR of $10^{-4}$ on IJB-C of R100 with ArcFace on MS1MV2 stands as {glue:text}`ijbc`
+# in four sources. Training and protocol move it by more than most losses do.
 #
 # ## A threshold of 0.705
 #
-# **The sources.** The public code recommends 0.705. It is a cosine *distance*, and the middle between two means,
-# 0.452 of genuine and 0.958 of impostor pairs. They were measured with another network's weights, on inputs scaled to
-# $[0, 1]$, and with gallery pictures among the probes.
+# **The sources.** The public code recommends 0.705. It is a cosine *distance*, and the middle
+# between two means, 0.452 of genuine and 0.958 of impostor pairs. They were measured with another
+# network's weights, on inputs scaled to $[0, 1]$, and with gallery pictures among the probes.
 #
-# **What we did.** A threshold belongs to a network, and comes from validation pairs and a wanted FAR (chapter 11).
-# Scales convert into each other:
+# **What we did.** A threshold belongs to a network, and comes from validation pairs and a wanted
+# FAR (chapter 11). Scales convert into each other:
 
 # %%
 middle = (0.452 + 0.958) / 2
@@ -427,13 +447,14 @@ session.tell(ijbc=", ".join(str(v) for v in published.IJBC_R100_ARCFACE_MS1MV2))
 # %% [markdown]
 # ## Where we deviate
 #
-# We take the document's sign as CDML's own, because text and diagram say it twice and the formula can be read so. We
-# differentiate exactly and hold the mean margin where we compare. All of it can be switched.
+# We take the document's sign as CDML's own, because text and diagram say it twice and the formula
+# can be read so. We differentiate exactly and hold the mean margin where we compare. All of it can
+# be switched.
 #
 # ## Exercises
 #
-# **13.1** The public gap form gives a sample with a target cosine of 0.9 and a best foreign cosine of −0.3 which
-# margin, in radians?
+# **13.1** The public gap form gives a sample with a target cosine of 0.9 and a best foreign cosine
+# of −0.3 which margin, in radians?
 
 # %%
 exercises.check("13.1", None)
@@ -441,12 +462,13 @@ exercises.check("13.1", None)
 # %% [markdown]
 # <details><summary>Solution 13.1</summary>
 #
-# $h = 1 - (0.9 + 0.3) = -0.2$, and $0.5 - 0.1 \cdot 0.2 = 0.48$: one of the few samples that get less than the base.
+# $h = 1 - (0.9 + 0.3) = -0.2$, and $0.5 - 0.1 \cdot 0.2 = 0.48$: one of the few samples that get
+# less than the base.
 #
 # </details>
 #
-# **13.2** The public code's threshold is a cosine distance of 0.705. Up to which *angle*, in degrees, does it accept
-# a pair?
+# **13.2** The public code's threshold is a cosine distance of 0.705. Up to which *angle*, in
+# degrees, does it accept a pair?
 
 # %%
 exercises.check("13.2", None)
@@ -458,8 +480,8 @@ exercises.check("13.2", None)
 #
 # </details>
 #
-# **13.3** Write a function `fair(policy, batch)` that returns the margin ArcFace must have, so that its margin equals
-# the mean margin of `policy` on `batch`.
+# **13.3** Write a function `fair(policy, batch)` that returns the margin ArcFace must have, so that
+# its margin equals the mean margin of `policy` on `batch`.
 
 # %%
 exercises.check("13.3", None)
@@ -478,17 +500,18 @@ exercises.check("13.3", None)
 #
 # ## Recap
 #
-# - *Which sentences agree:* text and diagram of the document agree; the formula agrees with them only if its score
-#   means easiness. The public code has the other sign, adds more than it takes away, and in its training script may not
-#   have moved the margin at all.
-# - *Switches:* `favour`, `easiness`, `shape`, `match_mean`, `schedule`, `class_weight`, `gradient`, `detach_margin`;
-#   the table of trainings says what those did that were tried. `detach_margin` was not tried by itself, nor was the
-#   public angular form.
-# - *Tables:* look for rows that repeat another paper's digits and for a column out of order, and look at the same source's other
-#   rows before you explain it; chapter 12 asks what a ± is of.
-# - *Thresholds:* distance, cosine, squared distance and angle are one number on four scales, and none of them travels
-#   from one network to another.
+# - *Which sentences agree:* text and diagram of the document agree; the formula agrees with them
+#   only if its score means easiness. The public code has the other sign, adds more than it takes
+#   away, and in its training script may not have moved the margin at all.
+# - *Switches:* `favour`, `easiness`, `shape`, `match_mean`, `schedule`, `class_weight`, `gradient`,
+#   `detach_margin`; the table of trainings says what those did that were tried. `detach_margin` was
+#   not tried by itself, nor was the public angular form.
+# - *Tables:* look for rows that repeat another paper's digits and for a column out of order, and
+#   look at the same source's other rows before you explain it; chapter 12 asks what a ± is of.
+# - *Thresholds:* distance, cosine, squared distance and angle are one number on four scales, and
+#   none of them travels from one network to another.
 #
 # ## References
 #
-# The document and the public code: {cite:t}`datn`. {cite:t}`deng2019arcface`, {cite:t}`an2021partialfc`.
+# The document and the public code: {cite:t}`datn`. {cite:t}`deng2019arcface`,
+# {cite:t}`an2021partialfc`.

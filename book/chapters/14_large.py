@@ -7,8 +7,10 @@
 #
 # :::{admonition} After this chapter you can
 # :class: tip
-# - say what a head costs in memory, products and traffic, for any number of identities and devices, on the back of an envelope;
-# - name what a blocked head leaves out, and what each way of writing a head takes on a real machine;
+# - say what a head costs in memory, products and traffic, for any number of identities and devices,
+#   on the back of an envelope;
+# - name what a blocked head leaves out, and what each way of writing a head takes on a real
+#   machine;
 # - share class centres out over devices, and say why that needs next to no traffic;
 # - say what sampling centres does to loss and gradient;
 # - ship a network with what belongs to it, its input, its threshold, and choose one for a machine.
@@ -16,8 +18,9 @@
 #
 # :::{admonition} What you need
 # :class: note
-# Chapters 3 and 8. Nothing is trained. Some heads run for a moment, and a network is exported: about a minute on one core.
-# The larger measurements are read from `results/benchmarks/`; {doc}`/benchmarks` has all of them.
+# Chapters 3 and 8. Nothing is trained. Some heads run for a moment, and a network is exported:
+# about a minute on one core. The larger measurements are read from `results/benchmarks/`;
+# {doc}`/benchmarks` has all of them.
 # :::
 
 # %% tags=["parameters"]
@@ -48,8 +51,9 @@ gib = 2**30
 # %% [markdown]
 # ## What grows
 #
-# A backbone is as large for ten people as for ten million. The head is not: every identity has a class centre, and every
-# sample is compared with every class centre. For $c$ identities, $d$ dimensions and a batch of $b$, a training step holds
+# A backbone is as large for ten people as for ten million. The head is not: every identity has a
+# class centre, and every sample is compared with every class centre. For $c$ identities, $d$
+# dimensions and a batch of $b$, a training step holds
 #
 # ```{math}
 # :label: eq-head-memory
@@ -97,30 +101,31 @@ large = cost(10**7, batch=batch, embedding_dim=embedding_dim, keep="matrix")
 session.tell(kept_10m=large.kept / gib)
 
 # %% [markdown]
-# With a batch of {glue:text}`batch`. For a long while products are no worry: it takes {glue:text}`even` million
-# identities until the head multiplies as much as R50. Memory is. At ten million the centres, their gradient and their
-# momentum alone are {glue:text}`kept_10m:.0f` GiB, and a head that is written carelessly holds the *logits* several
-# times over.
+# With a batch of {glue:text}`batch`. For a long while products are no worry: it takes
+# {glue:text}`even` million identities until the head multiplies as much as R50. Memory is. At ten
+# million the centres, their gradient and their momentum alone are {glue:text}`kept_10m:.0f` GiB,
+# and a head that is written carelessly holds the *logits* several times over.
 #
 # ## One device: leave the matrix out
 #
-# Written plainly, ArcFace is a row of tensor operations: normalise, multiply, arc cosine, add, cosine, scale, softmax. Each
-# of them makes another matrix of $b \times c$, and autograd keeps most of them for the way back. But
-# who needs the matrix? The loss of a sample is
+# Written plainly, ArcFace is a row of tensor operations: normalise, multiply, arc cosine, add,
+# cosine, scale, softmax. Each of them makes another matrix of $b \times c$, and autograd keeps most
+# of them for the way back. But who needs the matrix? The loss of a sample is
 #
 # ```{math}
 # :label: eq-partition
 # L_i = \log\bigl(e^{s\,\psi(\theta_y)} + Z_i\bigr) - s\,\psi(\theta_y), \qquad Z_i = \sum_{j \ne y} e^{s \cos\theta_j},
 # ```
 #
-# and only $Z_i$ looks at all class centres. It is a sum, so it can be added up a block of centres at a time, with a
-# running maximum where the exponentials could overflow {cite}`milakov2018online`; on the way back each block is
-# computed once more, which makes the products $4\,b\,c\,d$. The margin touches one number a sample, and stays
-# outside. This is the head `backend="blocked"`.
+# and only $Z_i$ looks at all class centres. It is a sum, so it can be added up a block of centres
+# at a time, with a running maximum where the exponentials could overflow {cite}`milakov2018online`;
+# on the way back each block is computed once more, which makes the products $4\,b\,c\,d$. The
+# margin touches one number a sample, and stays outside. This is the head `backend="blocked"`.
 #
-# Do the counts match reality? `TensorPeak` adds up the tensors that are alive during a step, forward and
-# backward. Two lines are counted, without the centres and the momentum that were there before: with one matrix kept,
-# this is {eq}`eq-head-memory`; with blocks, one block stands in the place of the matrix. The dots are heads at work.
+# Do the counts match reality? `TensorPeak` adds up the tensors that are alive during a step,
+# forward and backward. Two lines are counted, without the centres and the momentum that were there
+# before: with one matrix kept, this is {eq}`eq-head-memory`; with blocks, one block stands in the
+# place of the matrix. The dots are heads at work.
 
 # %%
 sizes = [2_000, 8_000, 32_000, 128_000]
@@ -158,7 +163,10 @@ _ = ax.set_xticks(sizes)
 # %% tags=["remove-input"]
 matrix = 64 * sizes[-1] * 4 / 2**20
 gradient = matrix  # 64 samples and 64 numbers: the same size
-for key, name in (("dense", "plain tensor operations"), ("blocked", "one block at a time")):  # fmt: skip
+for key, name in (
+    ("dense", "plain tensor operations"),
+    ("blocked", "one block at a time"),
+):
     session.tell(**{f"{key}_matrices": (dots[name][1][-1] - gradient) / matrix})
 over = {
     c: [
@@ -175,13 +183,16 @@ session.tell(
 )
 
 # %% [markdown]
-# They do where identities are many. At 2,000 the dots lie {glue:text}`over_2000` above their lines, at 8,000
-# {glue:text}`over_8000`, at 32,000 {glue:text}`over_32000` and at 128,000 {glue:text}`over_128000`: the count leaves out what does
-# not grow with the identities, some copies of a block among it, and that is soon little beside the rest. Beyond the gradient of the centres, which nobody can do without, the plain form holds {glue:text}`dense_matrices:.1f`
-# matrices of logits at the same time, the blocked one {glue:text}`blocked_matrices:.2f`.
+# They do where identities are many. At 2,000 the dots lie {glue:text}`over_2000` above their lines,
+# at 8,000 {glue:text}`over_8000`, at 32,000 {glue:text}`over_32000` and at 128,000
+# {glue:text}`over_128000`: the count leaves out what does not grow with the identities, some copies
+# of a block among it, and that is soon little beside the rest. Beyond the gradient of the centres,
+# which nobody can do without, the plain form holds {glue:text}`dense_matrices:.1f` matrices of
+# logits at the same time, the blocked one {glue:text}`blocked_matrices:.2f`.
 #
-# What does it gain on a machine? Time as a multiple of the three bare matrix products in float32, memory as a multiple of the
-# gradient of the centres. No head that multiplies in float32 can be better than 1 in either. Ours are filled.
+# What does it gain on a machine? Time as a multiple of the three bare matrix products in float32,
+# memory as a multiple of the gradient of the centres. No head that multiplies in float32 can be
+# better than 1 in either. Ours are filled.
 
 # %%
 benchmark_tables.report("heads")
@@ -205,8 +216,9 @@ if record is not None:
     axes[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 # %% [markdown]
-# Two lines of that table deserve a word. *bf16 products* multiplies in half the digits where the processor can, and so is the
-# only one whose time may go below 1; sums stay wide. *CDML* costs what ArcFace costs: its margin is a number a sample.
+# Two lines of that table deserve a word. *bf16 products* multiplies in half the digits where the
+# processor can, and so is the only one whose time may go below 1; sums stay wide. *CDML* costs what
+# ArcFace costs: its margin is a number a sample.
 #
 # ### On a GPU
 #
@@ -235,22 +247,24 @@ session.tell(
 )
 
 # %% [markdown]
-# With ten thousand identities no head comes near the limit: the three products take {glue:text}`gpu_few_ms` ms, and
-# what is measured is how fast Python starts small operations. Ours starts the most of them. In a training step that
-# matters little, because a GPU is busy with the backbone while the head's operations are lined up, as long as nobody
-# asks it for a number meanwhile. At the {glue:text}`gpu_sizes` sizes of the table the blocked head that computes its
-# logits twice takes {glue:text}`gpu_times` times the limit, the model of arcface_torch's {glue:text}`gpu_peer_times`:
-# ours is the slower one at {glue:text}`gpu_slower` of {glue:text}`gpu_sizes`. What it buys is memory. At the largest
-# size it holds {glue:text}`gpu_ours:.1f` GiB, the other {glue:text}`gpu_peer:.1f`.
+# With ten thousand identities no head comes near the limit: the three products take
+# {glue:text}`gpu_few_ms` ms, and what is measured is how fast Python starts small operations. Ours
+# starts the most of them. In a training step that matters little, because a GPU is busy with the
+# backbone while the head's operations are lined up, as long as nobody asks it for a number
+# meanwhile. At the {glue:text}`gpu_sizes` sizes of the table the blocked head that computes its
+# logits twice takes {glue:text}`gpu_times` times the limit, the model of arcface_torch's
+# {glue:text}`gpu_peer_times`: ours is the slower one at {glue:text}`gpu_slower` of
+# {glue:text}`gpu_sizes`. What it buys is memory. At the largest size it holds
+# {glue:text}`gpu_ours:.1f` GiB, the other {glue:text}`gpu_peer:.1f`.
 #
 # ## Many devices: share the centres out
 #
-# Data-parallel training copies the whole model to every device and averages gradients. For a head that is absurd
-# twice: every device would hold all centres, and the gradient of all centres would travel every step. Instead there
-# are $R$ ranks, a **{term}`rank`** being one process, usually with one device, and each of them holds $c/R$ centres.
-# The embeddings of all ranks go to all; each rank adds up $Z_i$ over *its* centres; and what has to be put together
-# are two numbers a sample. With $h_r$ the largest logit of rank $r$ and $t_r = \sum_j e^{z_j - h_r}$ over its
-# centres,
+# Data-parallel training copies the whole model to every device and averages gradients. For a head
+# that is absurd twice: every device would hold all centres, and the gradient of all centres would
+# travel every step. Instead there are $R$ ranks, a **{term}`rank`** being one process, usually with
+# one device, and each of them holds $c/R$ centres. The embeddings of all ranks go to all; each rank
+# adds up $Z_i$ over *its* centres; and what has to be put together are two numbers a sample. With
+# $h_r$ the largest logit of rank $r$ and $t_r = \sum_j e^{z_j - h_r}$ over its centres,
 #
 # ```{math}
 # :label: eq-combine
@@ -270,9 +284,9 @@ log_z = h + (total * torch.exp(highest - h)).sum(dim=0).log()
 print("off by", float((log_z - z.double().logsumexp(dim=1)).abs().max()))
 
 # %% [markdown]
-# On the way back every rank has the gradient of *its* centres complete, without telling anybody. What travels is the
-# batch: its embeddings out, their gradients back. In a ring {cite}`patarasuk2009bandwidth`, with $b$ samples on each
-# rank, each rank sends
+# On the way back every rank has the gradient of *its* centres complete, without telling anybody.
+# What travels is the batch: its embeddings out, their gradients back. In a ring
+# {cite}`patarasuk2009bandwidth`, with $b$ samples on each rank, each rank sends
 #
 # ```{math}
 # :label: eq-traffic
@@ -281,11 +295,13 @@ print("off by", float((log_z - z.double().logsumexp(dim=1)).abs().max()))
 # \quad\text{numbers,}
 # ```
 #
-# and a few a sample. The second term is that of a *reduce-scatter*: a rank needs the sum of the gradients only for its own $b$
-# samples, and arcface_torch reduces the sum to the rank that wants it. Our head is simpler and pays for it: it adds the
-# gradients of all samples up on all ranks, an *all-reduce*, which sends $2\,(R - 1)\,b\,d$. Copies of all centres would send
-# $2\,\tfrac{R - 1}{R}\,c\,d$. The few are two by {eq}`eq-combine`; our head adds up seven numbers a sample and gathers its
-# label, since a loss may want the own cosine, or the hardest negatives. What our head sends is counted here,
+# and a few a sample. The second term is that of a *reduce-scatter*: a rank needs the sum of the
+# gradients only for its own $b$ samples, and arcface_torch reduces the sum to the rank that wants
+# it. Our head is simpler and pays for it: it adds the gradients of all samples up on all ranks, an *all-reduce*,
+# which sends $2\,(R - 1)\,b\,d$. Copies of all centres would send $2\,\tfrac{R - 1}{R}\,c\,d$. The
+# few are two by {eq}`eq-combine`; our head adds up seven numbers a sample and gathers its label,
+# since a loss may want the own cosine, or the hardest negatives. What our head sends is counted
+# here,
 
 # %%
 rows = []
@@ -299,28 +315,32 @@ session.Table(
 )
 
 # %% [markdown]
-# for a million identities. The second column does not depend on their number: it grows with the batch of all ranks.
+# for a million identities. The second column does not depend on their number: it grows with the
+# batch of all ranks.
 #
-# How far this holds is measured on two ranks of one machine. Two cores that share a memory are not two GPUs, but the
-# arithmetic is the same.
+# How far this holds is measured on two ranks of one machine. Two cores that share a memory are not
+# two GPUs, but the arithmetic is the same.
 
 # %%
 benchmark_tables.report("heads_sharded")
 
 # %% [markdown]
-# In code it is one word: `heads.create(..., backend="sharded")` under `torchrun`. The loss and the gradients are those of
-# one process with the whole batch, and checkpoints load on another number of ranks ({doc}`/gpu`).
+# In code it is one word: `heads.create(..., backend="sharded")` under `torchrun`. The loss and the
+# gradients are those of one process with the whole batch, and checkpoints load on another number of
+# ranks ({doc}`/gpu`).
 #
 # ## Fewer centres a step: Partial FC
 #
-# Is every class centre needed in every step? Most are at right angles to a sample and push with next to nothing.
-# {term}`Partial FC` {cite}`an2021partialfc,an2022killing` keeps the class centres of the batch and draws others by
-# chance, a share $q$ of all. Products and logits shrink to that share; centres, gradient and momentum stay. What does
-# it do to loss and gradient? We compare with the whole sum, early in a training, where embeddings stand anywhere, and
-# late. How late? Chapter 3 found that a sample falls silent at an angle that scale and margin set; with
-# {glue:text}`pfc_identities` random centres in {glue:text}`embedding_dim` dimensions that is near 50 degrees, so this is our
-# *late*. Nearer there is nothing left to compare: at 40 degrees the mean of $1 - p_y$ is {glue:text}`silent:.0e`. (In 128
-# dimensions it would still be {glue:text}`crowded:.2f`, only because random centres are nearer to each other there.)
+# Is every class centre needed in every step? Most are at right angles to a sample and push with
+# next to nothing. {term}`Partial FC` {cite}`an2021partialfc,an2022killing` keeps the class centres
+# of the batch and draws others by chance, a share $q$ of all. Products and logits shrink to that
+# share; centres, gradient and momentum stay. What does it do to loss and gradient? We compare with
+# the whole sum, early in a training, where embeddings stand anywhere, and late. How late? Chapter 3
+# found that a sample falls silent at an angle that scale and margin set; with
+# {glue:text}`pfc_identities` random centres in {glue:text}`embedding_dim` dimensions that is near
+# 50 degrees, so this is our *late*. Nearer there is nothing left to compare: at 40 degrees the mean
+# of $1 - p_y$ is {glue:text}`silent:.0e`. (In 128 dimensions it would still be
+# {glue:text}`crowded:.2f`, only because random centres are nearer to each other there.)
 
 # %%
 c, rates = 10_575, [0.02, 0.05, 0.1, 0.2, 0.5]
@@ -415,29 +435,33 @@ session.tell(
 )
 
 # %% [markdown]
-# With a tenth of the centres the loss is off by {glue:text}`off_early:.2f` early and by {glue:text}`off_late:.2f`
-# late; the logarithm of a tenth is {glue:text}`log_tenth:.2f`. It would be just that if all negative centres had the
-# same share of $Z_i$ and the own one counted for nothing. Early that is nearly so: a few centres that happen to be near
-# have more than their share, and a draw misses most of them. Late the own one counts, and the loss, which is small by
-# then, cannot fall by much. So **losses at different shares do not compare**.
+# With a tenth of the centres the loss is off by {glue:text}`off_early:.2f` early and by
+# {glue:text}`off_late:.2f` late; the logarithm of a tenth is {glue:text}`log_tenth:.2f`. It would
+# be just that if all negative centres had the same share of $Z_i$ and the own one counted for
+# nothing. Early that is nearly so: a few centres that happen to be near have more than their share,
+# and a draw misses most of them. Late the own one counts, and the loss, which is small by then,
+# cannot fall by much. So **losses at different shares do not compare**.
 #
-# The gradient on the embeddings has a cosine of {glue:text}`turned_early:.2f` to the whole one early and of
-# {glue:text}`turned_late:.2f` late. The pull to the own centre keeps its direction, the push comes from other centres
-# than it would have. On the class centres the cosines are {glue:text}`centres_early:.2f` and {glue:text}`centres_late:.2f`,
-# for the same reason: centres that were not drawn do not move, and have their turn in another step.
+# The gradient on the embeddings has a cosine of {glue:text}`turned_early:.2f` to the whole one
+# early and of {glue:text}`turned_late:.2f` late. The pull to the own centre keeps its direction,
+# the push comes from other centres than it would have. On the class centres the cosines are
+# {glue:text}`centres_early:.2f` and {glue:text}`centres_late:.2f`, for the same reason: centres
+# that were not drawn do not move, and have their turn in another step.
 #
-# Do the steps add up to the whole? The gradients of batches do, these do not. With fewer negative centres the softmax
-# thinks a sample better than it is: late the mean of $1 - p_y$ is {glue:text}`sampled_late:.2f` instead of
-# {glue:text}`weight_late:.2f` (early {glue:text}`sampled_early:.2f` instead of {glue:text}`weight_early:.2f`). The
-# pull shrinks with it. The push has that same weight to share, and gives it to whichever centres were drawn, so that
-# it is shorter on the mean of many draws. Along the whole gradient on the embeddings, the sampled one has on the mean
-# of ours {glue:text}`along_early:.0%` of its length early and {glue:text}`along_late:.0%` late. Partial FC's authors
-# report that accuracy hardly suffers at a tenth. We have not measured that; it takes a training with very many
-# identities.
+# Do the steps add up to the whole? The gradients of batches do, these do not. With fewer negative
+# centres the softmax thinks a sample better than it is: late the mean of $1 - p_y$ is
+# {glue:text}`sampled_late:.2f` instead of {glue:text}`weight_late:.2f` (early
+# {glue:text}`sampled_early:.2f` instead of {glue:text}`weight_early:.2f`). The pull shrinks with
+# it. The push has that same weight to share, and gives it to whichever centres were drawn, so that
+# it is shorter on the mean of many draws. Along the whole gradient on the embeddings, the sampled
+# one has on the mean of ours {glue:text}`along_early:.0%` of its length early and
+# {glue:text}`along_late:.0%` late. Partial FC's authors report that accuracy hardly suffers at a
+# tenth. We have not measured that; it takes a training with very many identities.
 #
 # ## From ten thousand to a hundred million
 #
-# Put together, on paper: memory of one device for the head alone, {glue:text}`batch` samples each, the backbone not counted.
+# Put together, on paper: memory of one device for the head alone, {glue:text}`batch` samples each,
+# the backbone not counted.
 
 # %%
 identities = np.geomspace(1e4, 1e8, 33).astype(int)
@@ -488,7 +512,10 @@ session.Table(
 )
 
 # %% tags=["remove-input"]
-for key, name in (("whole", "64 devices, blocks"), ("sampled", "64, a tenth a step")):  # fmt: skip
+for key, name in (
+    ("whole", "64 devices, blocks"),
+    ("sampled", "64, a tenth a step"),
+):
     session.tell(
         **{
             f"{key}_1m": totals[name][1],
@@ -502,18 +529,19 @@ for key in ("cpu", "cuda"):
     session.tell(**{f"most_{key}": f"{most:,}"})
 
 # %% [markdown]
-# Read the lines by what bends them. The matrix is the first thing to go, and blocks make it go. What is left is
-# $3\,c\,d$, and only *sharing out* divides that. *Sampling* leaves it as it is. It makes the block of logits smaller
-# where fewer are left than fill a block, and adds copies of the drawn centres: on 64 devices a million identities
-# take {glue:text}`sampled_1m:.2f` instead of {glue:text}`whole_1m:.2f` GiB, a hundred million
-# {glue:text}`sampled_100m:.2f` instead of {glue:text}`whole_100m:.2f`. What it divides are the **products**, which at
-# a hundred million identities would otherwise be many times the backbone's on every device: each device sees the
-# samples of all. (The plain head in the first row does $3\,b\,c\,d$, blocks do $4\,b\,c\,d$. A head that keeps its
-# logits gains more memory by sampling; that is how Partial FC was presented.) Beyond that the momentum can be dropped
-# or kept in half precision, which this package does not do.
+# Read the lines by what bends them. The matrix is the first thing to go, and blocks make it go.
+# What is left is $3\,c\,d$, and only *sharing out* divides that. *Sampling* leaves it as it is. It
+# makes the block of logits smaller where fewer are left than fill a block, and adds copies of the
+# drawn centres: on 64 devices a million identities take {glue:text}`sampled_1m:.2f` instead of
+# {glue:text}`whole_1m:.2f` GiB, a hundred million {glue:text}`sampled_100m:.2f` instead of
+# {glue:text}`whole_100m:.2f`. What it divides are the **products**, which at a hundred million
+# identities would otherwise be many times the backbone's on every device: each device sees the
+# samples of all. (The plain head in the first row does $3\,b\,c\,d$, blocks do $4\,b\,c\,d$. A head
+# that keeps its logits gains more memory by sampling; that is how Partial FC was presented.) Beyond
+# that the momentum can be dropped or kept in half precision, which this package does not do.
 #
-# Up to what fits, this is measured: up to {glue:text}`most_cpu` identities by the peak of a process on a CPU, and up
-# to {glue:text}`most_cuda` by that of a GPU, in the two tables of heads above.
+# Up to what fits, this is measured: up to {glue:text}`most_cpu` identities by the peak of a process
+# on a CPU, and up to {glue:text}`most_cuda` by that of a GPU, in the two tables of heads above.
 #
 # ## A training step
 #
@@ -523,7 +551,8 @@ for key in ("cpu", "cuda"):
 benchmark_tables.report("training")
 
 # %% [markdown]
-# And on a GPU, where pictures with their channels together in memory and a compiled network pay most:
+# And on a GPU, where pictures with their channels together in memory and a compiled network pay
+# most:
 
 # %%
 benchmark_tables.report("training", "cuda")
@@ -531,12 +560,13 @@ benchmark_tables.report("training", "cuda")
 # %% [markdown]
 # ## Shipping a network
 #
-# At test time the head is gone. What is left is a function from pictures to embeddings, and three things that belong to
-# it: how a picture becomes its input, which threshold its scores want, and a proof that the file computes what the network
-# did.
+# At test time the head is gone. What is left is a function from pictures to embeddings, and three
+# things that belong to it: how a picture becomes its input, which threshold its scores want, and a
+# proof that the file computes what the network did.
 #
-# **The input.** insightface's networks take RGB in $[-1, 1]$; AdaFace's take BGR; MagFace's take BGR in $[0, 1]$. A network
-# fed wrongly does not fail. It gives worse embeddings, and nobody notices. So our files say what they want.
+# **The input.** insightface's networks take RGB in $[-1, 1]$; AdaFace's take BGR; MagFace's take
+# BGR in $[0, 1]$. A network fed wrongly does not fail. It gives worse embeddings, and nobody
+# notices. So our files say what they want.
 
 # %%
 path = results.folder() / "models/lab_small.safetensors"
@@ -558,9 +588,10 @@ embedded = {
 }
 
 # %% [markdown]
-# **The file.** `cdmllab export RUN --to onnx --int8` writes ONNX, compares it with PyTorch on faces and on noise, and keeps
-# it only if embeddings and verification accuracy agree. Int8 {cite}`jacob2018quantization` stores weights in a byte each and
-# multiplies in whole numbers; its scales come from faces it is calibrated on.
+# **The file.** `cdmllab export RUN --to onnx --int8` writes ONNX, compares it with PyTorch on faces
+# and on noise, and keeps it only if embeddings and verification accuracy agree. Int8
+# {cite}`jacob2018quantization` stores weights in a byte each and multiplies in whole numbers; its
+# scales come from faces it is calibrated on.
 
 # %%
 file = lab.runs / "small-int8.onnx"
@@ -588,11 +619,13 @@ session.tell(
 )
 
 # %% [markdown]
-# The int8 file has {glue:text}`int8_mib:.2f` MiB, the float32 weights {glue:text}`full_mib:.2f`. Its input is that of
-# insightface whatever the network was trained on: what differs is made up for inside the file.
+# The int8 file has {glue:text}`int8_mib:.2f` MiB, the float32 weights {glue:text}`full_mib:.2f`.
+# Its input is that of insightface whatever the network was trained on: what differs is made up for
+# inside the file.
 #
-# **The threshold.** A threshold belongs to a network, its input and its format. We choose one for a FAR of 1 % on some
-# people, with the network as it was trained, and judge all four ways of running it by that number, on other people.
+# **The threshold.** A threshold belongs to a network, its input and its format. We choose one for a
+# FAR of 1 % on some people, with the network as it was trained, and judge all four ways of running
+# it by that number, on other people.
 
 # %%
 run = onnx_file.runtime(file)
@@ -629,7 +662,12 @@ session.Table(
 )
 
 # %% tags=["remove-input"]
-for key, name in (("right", "as the file says"), ("int8", "int8 file"), ("range", "pixels in [0, 1]"), ("bgr", "red and blue exchanged")):  # fmt: skip
+for key, name in (
+    ("right", "as the file says"),
+    ("int8", "int8 file"),
+    ("range", "pixels in [0, 1]"),
+    ("bgr", "red and blue exchanged"),
+):
     session.tell(
         **{
             f"far_{key}": rates_at[name][0],
@@ -638,20 +676,23 @@ for key, name in (("right", "as the file says"), ("int8", "int8 file"), ("range"
     )
 
 # %% [markdown]
-# The int8 file may keep the threshold of its parent: its FAR is {glue:text}`far_int8:.1%` instead of
-# {glue:text}`far_right:.1%`. Pixels in $[0, 1]$ turn that number into {glue:text}`far_range:.1%`, exchanged colours into
-# {glue:text}`far_bgr:.1%`. The right-hand columns show what is lost for good, and what a new threshold would put right.
-# Published thresholds without a network, an input and a scale beside them are worth nothing; the public code's 0.705 is a
-# cosine *distance*, of a network fed in $[0, 1]$ ({doc}`/executed/11_verification` has the scales).
+# The int8 file may keep the threshold of its parent: its FAR is {glue:text}`far_int8:.1%` instead
+# of {glue:text}`far_right:.1%`. Pixels in $[0, 1]$ turn that number into
+# {glue:text}`far_range:.1%`, exchanged colours into {glue:text}`far_bgr:.1%`. The right-hand
+# columns show what is lost for good, and what a new threshold would put right. Published thresholds
+# without a network, an input and a scale beside them are worth nothing; the public code's 0.705 is
+# a cosine *distance*, of a network fed in $[0, 1]$ ({doc}`/executed/11_verification` has the
+# scales).
 #
 # ## Which network?
 #
-# The document ends with a guide: r50_lite or r18_lite for real time on a CPU, r100_lite or R100 for accuracy,
-# R100 with CDML for research. It rests on its own accuracies and milliseconds. Here are the former as published, and
-# beside them what we measured: the fastest way to run each network on one core, of {glue:text}`ways` that were tried.
-# The accuracies are not of the way that won, {glue:text}`fastest`; and bf16 is this fast only on a processor that has
-# units for it. The published accuracy of `lightweight` is that of a distilled
-# network, which learnt from a larger one.
+# The document ends with a guide: r50_lite or r18_lite for real time on a CPU, r100_lite or R100 for
+# accuracy, R100 with CDML for research. It rests on its own accuracies and milliseconds. Here are
+# the former as published, and beside them what we measured: the fastest way to run each network on
+# one core, of {glue:text}`ways` that were tried. The accuracies are not of the way that won,
+# {glue:text}`fastest`; and bf16 is this fast only on a processor that has units for it. The
+# published accuracy of `lightweight` is that of a distilled network, which learnt from a larger
+# one.
 
 # %%
 record = results.benchmark("backbones") or latency.measure(list(TABLE))
@@ -699,30 +740,34 @@ session.Table(
 )
 
 # %% [markdown]
-# The published columns come from different training sets and losses, and cannot rank the networks; the times are ours
-# and can. How to use both:
+# The published columns come from different training sets and losses, and cannot rank the networks;
+# the times are ours and can. How to use both:
 #
-# 1. **Fix the time.** Measure on *your* machine (`cdmllab bench backbones`), in the runtime you will ship. How the network is
-#    run moves the time as much as which network it is; chapter 8 has the table for a given budget.
-# 2. **Take the largest network that fits**, then try its int8 file, and keep it if your own pairs say so.
-# 3. **Look at your hard pictures.** Frontal pairs are nearly solved by all of these and tell little; poses and templates are
-#    harder. Judge on pictures like your users'.
-# 4. **Choose the threshold on your own people**, for the FAR you can live with, with enough impostor pairs to see it
+# 1. **Fix the time.** Measure on *your* machine (`cdmllab bench backbones`), in the runtime you
+#    will ship. How the network is run moves the time as much as which network it is; chapter 8 has
+#    the table for a given budget.
+# 2. **Take the largest network that fits**, then try its int8 file, and keep it if your own pairs
+#    say so.
+# 3. **Look at your hard pictures.** Frontal pairs are nearly solved by all of these and tell
+#    little; poses and templates are harder. Judge on pictures like your users'.
+# 4. **Choose the threshold on your own people**, for the FAR you can live with, with enough
+#    impostor pairs to see it
 #    (chapter 11).
-# 5. **Keep together** the weights, the input, the threshold and the file's agreement report. `cdmllab export` writes that
-#    report beside the file.
+# 5. **Keep together** the weights, the input, the threshold and the file's agreement report.
+#    `cdmllab export` writes that report beside the file.
 #
 # ## Where we deviate
 #
-# The counts leave out what an allocator wastes and what a library keeps for itself. One process playing four ranks is not a
-# network of machines: latency, stragglers and topology are not in the formulas. The network shipped here is the lab's small
-# one at 32 pixels; its losses from int8 and from a wrong input are its own. Numbers of a GPU are of a single one; no two GPUs
-# have shared centres out for this chapter.
+# The counts leave out what an allocator wastes and what a library keeps for itself. One process
+# playing four ranks is not a network of machines: latency, stragglers and topology are not in the
+# formulas. The network shipped here is the lab's small one at 32 pixels; its losses from int8 and
+# from a wrong input are its own. Numbers of a GPU are of a single one; no two GPUs have shared
+# centres out for this chapter.
 #
 # ## Exercises
 #
-# **14.1** Ten million identities, 512 dimensions, float32: how many GiB do class centres, gradient and momentum take
-# together?
+# **14.1** Ten million identities, 512 dimensions, float32: how many GiB do class centres, gradient
+# and momentum take together?
 
 # %%
 exercises.check("14.1", None)
@@ -735,8 +780,8 @@ exercises.check("14.1", None)
 #
 # </details>
 #
-# **14.2** Write a function of `highest` and `total`, both of shape `[r, b]`, that returns $\log Z$ of each sample by
-# {eq}`eq-combine`, shape `[b]`, in PyTorch.
+# **14.2** Write a function of `highest` and `total`, both of shape `[r, b]`, that returns $\log Z$
+# of each sample by {eq}`eq-combine`, shape `[b]`, in PyTorch.
 
 # %%
 exercises.check("14.2", None)
@@ -744,12 +789,14 @@ exercises.check("14.2", None)
 # %% [markdown]
 # <details><summary>Solution 14.2</summary>
 #
-# `lambda highest, total: torch.logsumexp(highest + total.log(), dim=0)`: PyTorch's function takes the maximum off by itself.
+# `lambda highest, total: torch.logsumexp(highest + total.log(), dim=0)`: PyTorch's function takes
+# the maximum off by itself.
 #
 # </details>
 #
-# **14.3** Suppose the logits of all other classes are equal, and the sum of their exponentials much larger than the own
-# one's. A tenth of the centres counts. By how much is the loss lower than the whole one?
+# **14.3** Suppose the logits of all other classes are equal, and the sum of their exponentials much
+# larger than the own one's. A tenth of the centres counts. By how much is the loss lower than the
+# whole one?
 
 # %%
 exercises.check("14.3", None)
@@ -761,8 +808,9 @@ exercises.check("14.3", None)
 #
 # </details>
 #
-# **14.4** Write a function of uint8 pictures, RGB, shape `[b, 3, h, w]`, and of what a file says of its input, a dictionary
-# with `channels`, `mean` and `std` (for pixels in $[0, 1]$), that returns the input as the network wants it.
+# **14.4** Write a function of uint8 pictures, RGB, shape `[b, 3, h, w]`, and of what a file says of
+# its input, a dictionary with `channels`, `mean` and `std` (for pixels in $[0, 1]$), that returns
+# the input as the network wants it.
 
 # %%
 exercises.check("14.4", None)
@@ -781,20 +829,25 @@ exercises.check("14.4", None)
 #
 # ## Recap
 #
-# - A head holds three numbers for each of $c\,d$, and the logits; it does $3\,b\,c\,d$ products. The matrix of logits
-#   need not exist: blocks do without it, for $4\,b\,c\,d$ products.
-# - How long a head takes is the machine's to say. On a CPU it is products and passes over the matrix, on a GPU with
-#   few identities the starting of small operations. What blocks save everywhere is memory.
-# - Shared out over ranks, centres and their gradients never travel; $2\,(R - 1)\,b\,d$ numbers of the embeddings and their
-#   gradients do (our head sends half as many again), and a few for each sample.
-# - Partial FC divides products, and leaves centres, gradient and momentum. It lowers the loss, so that losses at two
-#   shares do not compare, and it turns and shortens the gradient; the steps do not add up to the whole.
+# - A head holds three numbers for each of $c\,d$, and the logits; it does $3\,b\,c\,d$ products.
+#   The matrix of logits need not exist: blocks do without it, for $4\,b\,c\,d$ products.
+# - How long a head takes is the machine's to say. On a CPU it is products and passes over the
+#   matrix, on a GPU with few identities the starting of small operations. What blocks save
+#   everywhere is memory.
+# - Shared out over ranks, centres and their gradients never travel; $2\,(R - 1)\,b\,d$ numbers of
+#   the embeddings and their gradients do (our head sends half as many again), and a few for each
+#   sample.
+# - Partial FC divides products, and leaves centres, gradient and momentum. It lowers the loss, so
+#   that losses at two shares do not compare, and it turns and shortens the gradient; the steps do
+#   not add up to the whole.
 # - A hundred million identities take {glue:text}`eight_100m:.0f` GiB on each of 8 devices and
-#   {glue:text}`whole_100m:.0f` on each of 64, on paper; what is measured and what is counted is said for each number.
+#   {glue:text}`whole_100m:.0f` on each of 64, on paper; what is measured and what is counted is
+#   said for each number.
 # - To choose a network for a machine, fix the time, measure there, and take the largest that fits.
-# - A network ships with its input, its threshold and its proof; a wrong input does not fail, it only errs.
+# - A network ships with its input, its threshold and its proof; a wrong input does not fail, it
+#   only errs.
 #
 # ## References
 #
-# {cite:t}`an2021partialfc`, {cite:t}`an2022killing`, {cite:t}`milakov2018online`, {cite:t}`patarasuk2009bandwidth`,
-# {cite:t}`jacob2018quantization`.
+# {cite:t}`an2021partialfc`, {cite:t}`an2022killing`, {cite:t}`milakov2018online`,
+# {cite:t}`patarasuk2009bandwidth`, {cite:t}`jacob2018quantization`.

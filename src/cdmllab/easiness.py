@@ -1,7 +1,8 @@
-"""Easiness: how easy a sample is, as a signed score in [-1, 1], and the running statistics behind it.
+"""Easiness: how easy a sample is, as a signed score in [-1, 1], and the running statistics behind
+it.
 
-+1 is the easiest sample there can be, -1 the hardest, 0 neither. The three scores differ in what they look
-at; all are computed from cosines alone, so any margin head can use them.
++1 is the easiest sample there can be, -1 the hardest, 0 neither. The three scores differ in what
+they look at; all are computed from cosines alone, so any margin head can use them.
 """
 
 import math
@@ -23,9 +24,11 @@ def easiness_from_similarity(target_cos: Tensor) -> Tensor:
 
 
 def easiness_from_gap(target_cos: Tensor, hardest_negative: Tensor) -> Tensor:
-    """Half the lead of the own class centre over the best foreign one: (cos_y - max_{j != y} cos_j) / 2.
+    """Half the lead of the own class centre over the best foreign one: (cos_y - max_{j != y} cos_j)
+    / 2.
 
-    The public code's hardness h = 1 - (cos_y - max cos_j) in [-1, 3] is 1 - 2 e. Shapes (b,), (b,) to (b,).
+    The public code's hardness h = 1 - (cos_y - max cos_j) in [-1, 3] is 1 - 2 e. Shapes (b,), (b,)
+    to (b,).
     """
     return ((target_cos - hardest_negative) / 2.0).clamp(-1.0, 1.0)
 
@@ -33,16 +36,18 @@ def easiness_from_gap(target_cos: Tensor, hardest_negative: Tensor) -> Tensor:
 def easiness_from_angle_gap(target_cos: Tensor, hardest_negative: Tensor) -> Tensor:
     """The same lead measured in angles: (theta_neg - theta_y - pi/3) / (pi/6), clipped to [-1, 1].
 
-    +1 where the nearest foreign centre is at least 90 degrees further away than the own one, -1 where it is
-    30 degrees or less. The public code's angular hardness h = clip(pi/2 - (theta_neg - theta_y), 0, pi/3)
-    is (1 - e) pi/6. Shapes (b,), (b,) to (b,).
+    +1 where the nearest foreign centre is at least 90 degrees further away than the own one, -1
+    where it is 30 degrees or less. The public code's angular hardness h = clip(pi/2 - (theta_neg -
+    theta_y), 0, pi/3) is (1 - e) pi/6. Shapes (b,), (b,) to (b,).
     """
     lead = angle(hardest_negative) - angle(target_cos)
     return ((lead - math.pi / 3.0) / (math.pi / 6.0)).clamp(-1.0, 1.0)
 
 
 def recentre(easiness: Tensor, pivot: float) -> Tensor:
-    """Move the neutral point of a score from 0 to `pivot`, keeping the ends: -1, pivot, 1 -> -1, 0, 1.
+    """Move the neutral point of a score from 0 to `pivot`, keeping the ends.
+
+    The scores -1, pivot and 1 become -1, 0 and 1.
 
     Parameters
     ----------
@@ -79,7 +84,9 @@ class ClassEasiness(nn.Module):
 
     @torch.no_grad()
     def update(self, labels: Tensor, easiness: Tensor) -> None:
-        """Take in one batch: labels of shape (b,), easiness of shape (b,). Each identity moves once."""
+        """Take in one batch: labels of shape (b,), easiness of shape (b,). Each identity moves
+        once.
+        """
         identities, position = labels.unique(return_inverse=True)
         total = torch.zeros(len(identities), dtype=self.mean.dtype, device=self.mean.device)
         total.index_add_(0, position, easiness.to(self.mean.dtype))

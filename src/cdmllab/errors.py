@@ -1,4 +1,6 @@
-"""The errors for what a user can put right, the boundary that turns every other one into them, and hints for names."""
+"""The errors for what a user can put right, the boundary that turns every other one into them, and
+hints for names.
+"""
 
 import difflib
 import functools
@@ -28,7 +30,9 @@ class CdmlLabError(Exception):
 
 
 class DataError(CdmlLabError, ValueError):
-    """A data file that is missing or is not what it should be; the sentence names the file, and the record or row."""
+    """A data file that is missing or is not what it should be; the sentence names the file, and the
+    record or row.
+    """
 
 
 class MissingError(DataError, FileNotFoundError):
@@ -36,7 +40,9 @@ class MissingError(DataError, FileNotFoundError):
 
 
 class MissingPackageError(CdmlLabError, ImportError):
-    """A package that only some uses need and that is not installed; the sentence names its extra."""
+    """A package that only some uses need and that is not installed; the sentence names its
+    extra.
+    """
 
 
 @contextmanager
@@ -70,17 +76,19 @@ def require(extra: str, what: str, *modules: str) -> None:
 
 def _missing(extra: str, what: str, package: str) -> MissingPackageError:
     return MissingPackageError(
-        f'{what} needs {package}, which is not installed: pip install "cdmllab[{extra}]"', name=package
+        f'{what} needs {package}, which is not installed: pip install "cdmllab[{extra}]"',
+        name=package,
     )
 
 
 @contextmanager
 def reading(path: Path | str, what: str) -> Iterator[None]:
-    """Read something foreign: whatever goes wrong inside is a `DataError` of at most `LONGEST` characters.
+    """Read something foreign: whatever goes wrong inside is a `DataError` of at most `LONGEST`
+    characters.
 
-    The project's own errors pass as they are unless they are very long, as do interrupts. Every other
-    exception, whatever its base class, becomes a `DataError` that is raised from it, so that a reader
-    cannot leak what a library underneath happens to raise.
+    The project's own errors pass as they are unless they are very long, as do interrupts. Every
+    other exception, whatever its base class, becomes a `DataError` that is raised from it, so that
+    a reader cannot leak what a library underneath happens to raise.
 
     Parameters
     ----------
@@ -103,7 +111,9 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingError(f"{plain(error.filename or path, 200)} does not exist") from error
     except BaseException as error:  # Rust's panics are no Exception, nor are some errors of torch
-        place = error.filename if isinstance(error, OSError) and error.filename else path  # a file in a folder
+        place = (
+            error.filename if isinstance(error, OSError) and error.filename else path
+        )  # a file in a folder
         raise DataError(plain(f"{plain(place, 200)} is not {what}: {cause(error)}")) from error
 
 
@@ -124,7 +134,9 @@ def reader(what: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
 
 def cause(error: BaseException, longest: int = LONGEST) -> str:
-    """What an exception says, on one line of at most so many characters; its kind, where it says nothing."""
+    """What an exception says, on one line of at most so many characters; its kind, where it says
+    nothing.
+    """
     for kind, words in _WORDS.items():
         if isinstance(error, kind):
             return words
@@ -140,17 +152,25 @@ def cause(error: BaseException, longest: int = LONGEST) -> str:
 
 
 def plain(text: object, longest: int = LONGEST) -> str:
-    """A text on one line, fit for any terminal: what cannot be printed is escaped, a long one loses its middle."""
+    """A text on one line, fit for any terminal: what cannot be printed is escaped, a long one loses
+    its middle.
+    """
     said = str(text)
     if len(said) > longest:
         said = f"{said[: longest // 2]} ... {said[-(longest // 2) :]}"
     said = " ".join(said.split())
     if not said.isprintable():
         said = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in said)
-    return said if len(said) <= longest else f"{said[: (longest - 5) // 2]} ... {said[-((longest - 5) // 2) :]}"
+    return (
+        said
+        if len(said) <= longest
+        else f"{said[: (longest - 5) // 2]} ... {said[-((longest - 5) // 2) :]}"
+    )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'arcface'?)`` where a known name is near, else nothing: to follow a wrong name."""
+    """`` (did you mean 'arcface'?)`` where a known name is near, else nothing: to follow a wrong
+    name.
+    """
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

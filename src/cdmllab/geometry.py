@@ -1,8 +1,8 @@
 """Unit vectors, cosines, angles, and points on the sphere.
 
-Everything that follows lives on the unit hypersphere, so the few operations here are written to stay
-finite where the textbook forms are not: a zero vector has gradient 0, and the sine and the angle have a
-finite slope where the cosine is exactly +1 or -1.
+Everything that follows lives on the unit hypersphere, so the few operations here are written to
+stay finite where the textbook forms are not: a zero vector has gradient 0, and the sine and the
+angle have a finite slope where the cosine is exactly +1 or -1.
 """
 
 import math
@@ -25,11 +25,14 @@ def unit(vectors: Tensor, dim: int = -1) -> Tensor:
     """
     # The plain form x / max(|x|, 1e-12) sends a gradient of 1e12 to a zero vector.
     limits = torch.finfo(vectors.dtype)
-    # The root keeps gradients in range; float16 reaches so little below 1 that its root would take 0.007 for zero.
+    # The root keeps gradients in range; float16 reaches so little below 1 that its root would take
+    # 0.007 for zero.
     tiny = limits.tiny if vectors.dtype == torch.float16 else limits.tiny**0.5
     largest = vectors.detach().abs().amax(dim=dim, keepdim=True)
     is_zero = largest <= tiny
-    scaled = vectors / torch.where(is_zero, 1.0, largest)  # keeps the squares of fp16 values in range
+    scaled = vectors / torch.where(
+        is_zero, 1.0, largest
+    )  # keeps the squares of fp16 values in range
     squares = torch.where(is_zero, 1.0, (scaled * scaled).sum(dim=dim, keepdim=True))
     return torch.where(is_zero, 0.0, scaled / squares.sqrt())
 
@@ -52,10 +55,10 @@ def cosine(vectors: Tensor, centres: Tensor) -> Tensor:
 def sine(cosines: Tensor) -> Tensor:
     """``sin(theta) >= 0`` from ``cos(theta)``, with a finite slope at cos = +-1.
 
-    Exact for every floating-point cosine but +-1 itself and its nearest neighbour, where the square root is
-    replaced by a straight line through 0, of slope ``-2 c / sqrt(eps)`` instead of infinite. Values beyond +-1,
-    which rounding produces, count as +-1; at exactly +-1 the slope is that of the line or 0, as PyTorch's version
-    has the derivative of ``clamp`` at its bounds.
+    Exact for every floating-point cosine but +-1 itself and its nearest neighbour, where the square
+    root is replaced by a straight line through 0, of slope ``-2 c / sqrt(eps)`` instead of
+    infinite. Values beyond +-1, which rounding produces, count as +-1; at exactly +-1 the slope is
+    that of the line or 0, as PyTorch's version has the derivative of ``clamp`` at its bounds.
     """
     eps = torch.finfo(cosines.dtype).eps
     c = cosines.clamp(-1.0, 1.0)
@@ -88,7 +91,8 @@ def angle_between(a: Tensor, b: Tensor) -> Tensor:
 
 
 def point_at(centre: Tensor, direction: Tensor, angle_rad: Tensor | float) -> Tensor:
-    """The point reached from a unit `centre` by walking `angle_rad` along the sphere towards `direction`.
+    """The point reached from a unit `centre` by walking `angle_rad` along the sphere towards
+    `direction`.
 
     Parameters
     ----------
@@ -106,7 +110,9 @@ def point_at(centre: Tensor, direction: Tensor, angle_rad: Tensor | float) -> Te
 
 
 def cap_boundary(centre: Tensor, angle_rad: float, points: int = 181) -> Tensor:
-    """The circle of points at `angle_rad` from a unit `centre` of shape (3,); shape (points, 3), closed."""
+    """The circle of points at `angle_rad` from a unit `centre` of shape (3,); shape (points, 3),
+    closed.
+    """
     helper = torch.eye(3, dtype=centre.dtype)[centre.abs().argmin()]
     e1 = unit(helper - (helper @ centre) * centre)
     e2 = torch.linalg.cross(centre, e1)
@@ -117,7 +123,9 @@ def cap_boundary(centre: Tensor, angle_rad: float, points: int = 181) -> Tensor:
 
 
 def fibonacci_sphere(points: int) -> Tensor:
-    """Evenly spread unit vectors, shape (points, 3), float64: the golden-angle spiral from pole to pole."""
+    """Evenly spread unit vectors, shape (points, 3), float64: the golden-angle spiral from pole to
+    pole.
+    """
     if points < 1:
         raise ValueError(f"fibonacci_sphere needs at least 1 point, got {points}")
     i = torch.arange(points, dtype=torch.float64)

@@ -10,9 +10,14 @@ from torch import Tensor
 Preprocessing = dict[str, Any]
 
 # insightface's recognition models: RGB, (x / 255 - 0.5) / 0.5.
-INSIGHTFACE: Preprocessing = {"channels": "RGB", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "size": 112}
-# What other public checkpoints expect:
-# https://github.com/mk-minchul/CVLface, https://github.com/mk-minchul/AdaFace/blob/master/inference.py,
+INSIGHTFACE: Preprocessing = {
+    "channels": "RGB",
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.5, 0.5, 0.5],
+    "size": 112,
+}
+# What other public checkpoints expect: https://github.com/mk-minchul/CVLface,
+# https://github.com/mk-minchul/AdaFace/blob/master/inference.py,
 # https://github.com/IrvingMeng/MagFace/blob/main/inference/gen_feat.py.
 CVLFACE: Preprocessing = INSIGHTFACE
 ADAFACE: Preprocessing = INSIGHTFACE | {"channels": "BGR"}
@@ -35,7 +40,8 @@ def check(given: Mapping[str, Any]) -> Preprocessing:
 
     Parameters
     ----------
-    given : ``channels`` (RGB, BGR or grey), ``mean`` and ``std`` on pixels scaled to [0, 1], one number or one for
+    given : ``channels`` (RGB, BGR or grey), ``mean`` and ``std`` on pixels scaled to [0, 1], one
+    number or one for
         each channel, ``size`` in pixels; and ``crop`` for a network that sees another part of a
         face than ArcFace's: left, top, right and bottom of a square, in pixels of the 112 x 112
         image that `cdmllab.data.align` makes. The square may reach beyond that image
@@ -46,10 +52,13 @@ def check(given: Mapping[str, Any]) -> Preprocessing:
     """
     if set(given) - {"crop"} != set(INSIGHTFACE):
         raise ValueError(
-            f"preprocessing has the keys {', '.join(INSIGHTFACE)}, and perhaps crop, got {', '.join(map(str, given))}"
+            f"preprocessing has the keys {', '.join(INSIGHTFACE)}, and perhaps crop, got "
+            f"{', '.join(map(str, given))}"
         )
     if given["channels"] not in ORDERS:
-        raise ValueError(f"preprocessing: channels must be one of {', '.join(ORDERS)}, got {given['channels']!r}")
+        raise ValueError(
+            f"preprocessing: channels must be one of {', '.join(ORDERS)}, got {given['channels']!r}"
+        )
     count = channels_of(given)
     plain: Preprocessing = {"channels": given["channels"]}
     for key in ("mean", "std"):
@@ -76,12 +85,16 @@ def crop_of(given: Mapping[str, Any]) -> tuple[float, float, float, float]:
     """
     crop = given.get("crop", WHOLE)
     if not isinstance(crop, list | tuple) or len(crop) != 4:
-        raise ValueError(f"preprocessing: crop must be left, top, right and bottom of a square, got {crop!r}")
+        raise ValueError(
+            f"preprocessing: crop must be left, top, right and bottom of a square, got {crop!r}"
+        )
     if not all(isinstance(end, int | float) and math.isfinite(end) for end in crop):
         raise ValueError(f"preprocessing: crop must be four finite numbers, got {crop!r}")
     left, top, right, bottom = map(float, crop)
     if right <= left or not math.isclose(right - left, bottom - top, rel_tol=1e-6):
-        raise ValueError(f"preprocessing: crop must be a square, got {right - left:g} x {bottom - top:g} pixels")
+        raise ValueError(
+            f"preprocessing: crop must be a square, got {right - left:g} x {bottom - top:g} pixels"
+        )
     return left, top, right, bottom
 
 
@@ -100,7 +113,8 @@ def usual(given: Mapping[str, Any]) -> Preprocessing:
 def apply(pictures: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
     """uint8 pictures, RGB or grey, to a network's float32 input (b, channels, size, size).
 
-    A grey network sees the luminance of colour pictures, a colour network grey pictures three times.
+    A grey network sees the luminance of colour pictures, a colour network grey pictures three
+    times.
 
     Parameters
     ----------
@@ -114,8 +128,16 @@ def apply(pictures: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
     plain = check(preprocessing)
     size, wants = plain["size"], channels_of(plain)
     shape = tuple(pictures.shape)
-    if pictures.dtype != torch.uint8 or len(shape) != 4 or shape[1] not in (1, 3) or shape[2:] != (size, size):
-        raise ValueError(f"pictures must be uint8 of shape (b, 1 or 3, {size}, {size}), got {pictures.dtype} {shape}")
+    if (
+        pictures.dtype != torch.uint8
+        or len(shape) != 4
+        or shape[1] not in (1, 3)
+        or shape[2:] != (size, size)
+    ):
+        raise ValueError(
+            f"pictures must be uint8 of shape (b, 1 or 3, {size}, {size}), got {pictures.dtype} "
+            f"{shape}"
+        )
     scaled = pictures.float() / 255.0
     if wants == 1 and shape[1] == 3:
         scaled = (scaled * scaled.new_tensor(_GREY).view(3, 1, 1)).sum(1, keepdim=True)
@@ -128,8 +150,12 @@ def apply(pictures: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
 
 
 def require(wanted: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
-    """Raise a ValueError, naming `where` the second comes from and in what it differs, unless both are the same."""
+    """Raise a ValueError, naming `where` the second comes from and in what it differs, unless both
+    are the same.
+    """
     a, b = ({**check(some), "crop": list(crop_of(some))} for some in (wanted, given))
     told = "; ".join(f"{key} {b[key]} instead of {a[key]}" for key in a if a[key] != b[key])
     if told:
-        raise ValueError(f"{where} has another preprocessing than the network was trained with: {told}")
+        raise ValueError(
+            f"{where} has another preprocessing than the network was trained with: {told}"
+        )

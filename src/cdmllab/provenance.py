@@ -53,7 +53,11 @@ def processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]} x {len(names)}" if names else f"{platform.processor() or UNKNOWN} x {os.cpu_count()}"
+    return (
+        f"{names[0]} x {len(names)}"
+        if names
+        else f"{platform.processor() or UNKNOWN} x {os.cpu_count()}"
+    )
 
 
 def git(*arguments: str, within: Path | None = None) -> str | None:
@@ -80,7 +84,9 @@ def tracks(path: Path) -> bool:
 
 
 def _code() -> tuple[str, bool | None]:
-    """The commit of the code that runs, and whether it differs from it; None where that is unknown."""
+    """The commit of the code that runs, and whether it differs from it; None where that is
+    unknown.
+    """
     if tracks(Path(__file__).resolve()):
         head = git("rev-parse", "HEAD")
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *_NOT_CODE)

@@ -1,4 +1,6 @@
-"""A run is a folder anyone can read: its config, where it came from, and its metrics line by line."""
+"""A run is a folder anyone can read: its config, where it came from, and its metrics line
+by line.
+"""
 
 import hashlib
 import json
@@ -15,7 +17,15 @@ import yaml
 from numpy.typing import NDArray
 
 from cdmllab._util import safe_yaml
-from cdmllab._util.files import LARGEST_JOURNAL, LONGEST_LINE, append_line, read_bytes, read_json, read_yaml, write_text
+from cdmllab._util.files import (
+    LARGEST_JOURNAL,
+    LONGEST_LINE,
+    append_line,
+    read_bytes,
+    read_json,
+    read_yaml,
+    write_text,
+)
 from cdmllab.errors import DataError, plain
 from cdmllab.provenance import UNKNOWN, git, is_unknown, processor, provenance
 
@@ -23,7 +33,9 @@ __all__ = ["CONFIG", "METRICS", "RECORD", "Run", "git", "processor", "provenance
 
 CONFIG, RECORD, METRICS = "config.yaml", "run.json", "metrics.jsonl"
 _CONFIG_SHA256 = "config_sha256"
-_LOOKED_AT: dict[Path, tuple[list[tuple[int, int, int]], str, dict[str, Any]]] = {}  # by a run's folder
+_LOOKED_AT: dict[
+    Path, tuple[list[tuple[int, int, int]], str, dict[str, Any]]
+] = {}  # by a run's folder
 _NAME_BYTES = 120  # of a run's name within its folder's; file systems take 255 for the whole
 
 
@@ -33,7 +45,8 @@ def root() -> Path:
 
 
 class Run:
-    """One run's folder. `create` starts one, `open` reads one, `find` looks for one that is finished.
+    """One run's folder. `create` starts one, `open` reads one, `find` looks for one that is
+    finished.
 
     The folder holds ``config.yaml`` (flattened), ``run.json`` (status, provenance, fingerprint of
     the data, the config once more as it was at the start) and ``metrics.jsonl`` (append only, one
@@ -47,7 +60,9 @@ class Run:
         return f"Run({self.folder.name}, {self.status})"
 
     @classmethod
-    def create(cls, name: str, seed: int, config: Mapping[str, Any], *, within: Path | None = None) -> Self:
+    def create(
+        cls, name: str, seed: int, config: Mapping[str, Any], *, within: Path | None = None
+    ) -> Self:
         """Start a run called ``<name>__s<seed>__<utc>`` in `within` (default `root()`)."""
         utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         folder = (within or root()) / f"{_as_file_name(name)}__s{seed}__{utc}"
@@ -94,7 +109,9 @@ class Run:
                 yield run
 
     @classmethod
-    def list(cls, within: Path | None = None, tell: Callable[[str], None] | None = None) -> Iterator[Self]:
+    def list(
+        cls, within: Path | None = None, tell: Callable[[str], None] | None = None
+    ) -> Iterator[Self]:
         """Every run in a folder, oldest first.
 
         A folder whose ``run.json`` or ``config.yaml`` is not that of a run is passed over; `tell`
@@ -112,17 +129,27 @@ class Run:
             yield run
 
     def _looked_at(self) -> tuple[str, dict[str, Any]]:
-        """Status and config. They are read once for as long as the files do not change: a sweep asks every run for
-        every task. A config as it was at the start is in the record too, where it is read in a hundredth of the time.
+        """Status and config. They are read once for as long as the files do not change: a sweep
+        asks every run for every task. A config as it was at the start is in the record too, where
+        it is read in a hundredth of the time.
         """
         files = [(self.folder / name).stat() for name in (RECORD, CONFIG)]
         as_they_are = [(file.st_ino, file.st_size, file.st_mtime_ns) for file in files]
         if self.folder not in _LOOKED_AT or _LOOKED_AT[self.folder][0] != as_they_are:
-            record, text = self.record, read_bytes(self.folder / CONFIG, "readable YAML", at_most=safe_yaml.LARGEST)
+            record, text = (
+                self.record,
+                read_bytes(self.folder / CONFIG, "readable YAML", at_most=safe_yaml.LARGEST),
+            )
             kept, config = record.get("config"), None
-            if isinstance(kept, dict) and hashlib.sha256(text).hexdigest() == record.get(_CONFIG_SHA256):
+            if isinstance(kept, dict) and hashlib.sha256(text).hexdigest() == record.get(
+                _CONFIG_SHA256
+            ):
                 config = kept
-            _LOOKED_AT[self.folder] = as_they_are, self.status, self.config if config is None else config
+            _LOOKED_AT[self.folder] = (
+                as_they_are,
+                self.status,
+                self.config if config is None else config,
+            )
         return _LOOKED_AT[self.folder][1:]
 
     @property
@@ -157,23 +184,36 @@ class Run:
 
         Raises
         ------
-        DataError : a line that is not JSON of names and numbers; a last line cut short by a kill is left out
+        DataError : a line that is not JSON of names and numbers; a last line cut short by a kill is
+        left out
         """
         rows = [row for row in self._rows(strict=True) if row is not None]
         keys = dict.fromkeys(key for row in rows for key in row)
-        return {key: np.array([row.get(key, np.nan) for row in rows], dtype=np.float64) for key in keys}
+        return {
+            key: np.array([row.get(key, np.nan) for row in rows], dtype=np.float64) for key in keys
+        }
 
     def drop_metrics_after(self, step: int) -> None:
-        """Forget the lines of later steps, which a resumed run writes again; and a last line cut short by a kill."""
+        """Forget the lines of later steps, which a resumed run writes again; and a last line cut
+        short by a kill.
+        """
         if not (self.folder / METRICS).exists():
             return
-        kept = [row for row in self._rows(strict=False) if row is not None and (row.get("step") or 0) <= step]
+        kept = [
+            row
+            for row in self._rows(strict=False)
+            if row is not None and (row.get("step") or 0) <= step
+        ]
         write_text(self.folder / METRICS, "".join(f"{json.dumps(row)}\n" for row in kept))
 
     def _rows(self, *, strict: bool) -> Iterator[dict[str, float] | None]:
         """The lines of the metrics; where one is something else an error, or None."""
         path = self.folder / METRICS
-        lines = read_bytes(path, "readable metrics", at_most=LARGEST_JOURNAL).split(b"\n") if path.exists() else []
+        lines = (
+            read_bytes(path, "readable metrics", at_most=LARGEST_JOURNAL).split(b"\n")
+            if path.exists()
+            else []
+        )
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line) if len(line) <= LONGEST_LINE else None
@@ -182,7 +222,10 @@ class Run:
             if isinstance(row, dict) and all(_is_number(value) for value in row.values()):
                 yield row
             elif line and strict and number < len(lines):  # the last one has no end
-                raise DataError(f"{path}, line {number} is not JSON of names and numbers: {plain(line[:60], 80)}")
+                raise DataError(
+                    f"{path}, line {number} is not JSON of names and numbers: "
+                    f"{plain(line[:60], 80)}"
+                )
 
     def restart(self) -> None:
         """Write into the record that the run goes on, with the code of today.
@@ -215,7 +258,9 @@ class Run:
 
 def _is_number(value: object) -> bool:
     """Whether JSON's value is a number that an array can hold, or none at all."""
-    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
+    return (
+        value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
+    )
 
 
 def _as_file_name(name: str) -> str:

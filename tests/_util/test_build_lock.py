@@ -54,16 +54,35 @@ def slowly(tmp_path):
 def test_the_second_of_two_packings_at_one_target_is_refused_and_the_first_is_whole(tmp_path):
     packing.pack(people(tmp_path / "old", 2), tmp_path / "dst", packing.Settings(size=16))
     first, go_on = slowly(tmp_path)
-    command = [sys.executable, "-m", "cdmllab", "pack", str(tmp_path / "src"), str(tmp_path / "dst"), "--size", "16"]
+    command = [
+        sys.executable,
+        "-m",
+        "cdmllab",
+        "pack",
+        str(tmp_path / "src"),
+        str(tmp_path / "dst"),
+        "--size",
+        "16",
+    ]
     second = subprocess.run(command, capture_output=True, text=True)
     assert second.returncode == 1
-    assert f"another process is building {tmp_path / 'dst'}: wait for it to end" in " ".join(second.stderr.split())
-    assert inspect(tmp_path / "dst").facts["identities"] == "2"  # the pack of before, as long as it is not replaced
+    assert f"another process is building {tmp_path / 'dst'}: wait for it to end" in " ".join(
+        second.stderr.split()
+    )
+    assert (
+        inspect(tmp_path / "dst").facts["identities"] == "2"
+    )  # the pack of before, as long as it is not replaced
     go_on.touch()
     assert first.wait() == 0
     found = inspect(tmp_path / "dst")
     assert (found.problems, found.facts["identities"]) == ([], "3")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["dst", "go on", "go on.began", "old", "src"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "dst",
+        "go on",
+        "go on.began",
+        "old",
+        "src",
+    ]
 
 
 def test_a_killed_packing_holds_nobody_up_and_leaves_nothing_in_the_pack(tmp_path):
@@ -100,7 +119,10 @@ def test_half_written_files_of_a_target_go_and_others_stay(tmp_path):
         (tmp_path / name).write_text("half")
     with claimed(tmp_path / "a.bin"):
         assert not (tmp_path / ".a.bin.0a1b2c3d.tmp").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.bin.mine.tmp", ".b.bin.0a1b2c3d.tmp"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".a.bin.mine.tmp",
+        ".b.bin.0a1b2c3d.tmp",
+    ]
 
 
 def job(tmp_path):
@@ -123,7 +145,9 @@ def test_a_script_does_not_make_what_another_process_is_making(tmp_path, made):
     script = "import sys; from pathlib import Path; from cdmllab._util.build_lock import claimed\n"
     script += "with claimed(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "x")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", script, str(tmp_path / "x")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as other:
         assert other.stdout.readline() == b"held\n"
         with pytest.raises(CdmlLabError, match=f"is building {tmp_path / 'x'}"):

@@ -1,4 +1,6 @@
-"""What a command says when something goes wrong that nobody foresaw: one sentence, and where the rest is."""
+"""What a command says when something goes wrong that nobody foresaw: one sentence, and where the
+rest is.
+"""
 
 import subprocess
 import sys
@@ -103,7 +105,10 @@ def run(script, **options):
 
 def test_when_nobody_reads_any_more_the_command_ends_quietly():
     """The pipe is closed before anything is printed, which `| head` does a little later."""
-    script = "import os; r, w = os.pipe(); os.close(r); os.dup2(w, 1); sys.argv = ['cdmllab', 'evaluate']; app()"
+    script = (
+        "import os; r, w = os.pipe(); os.close(r); os.dup2(w, 1); sys.argv = ['cdmllab', "
+        "'evaluate']; app()"
+    )
     done = run(script)
     assert (done.returncode, done.stderr) == (141, "")
 
@@ -158,7 +163,10 @@ def test_reading_keeps_our_own_words_and_interrupts():
 
 
 def test_what_is_missing_is_a_data_error_and_a_file_not_found():
-    with pytest.raises(MissingError, match=r"^/no/such does not exist$") as caught, reading("x", "text"):
+    with (
+        pytest.raises(MissingError, match=r"^/no/such does not exist$") as caught,
+        reading("x", "text"),
+    ):
         Path("/no/such").read_bytes()
     assert isinstance(caught.value, FileNotFoundError)
     assert isinstance(caught.value, DataError)

@@ -36,7 +36,9 @@ def test_append_line_adds_whole_lines(tmp_path):
 def test_a_line_that_the_disk_takes_in_parts_is_whole(tmp_path, monkeypatch):
     """As a nearly full disk, or a signal, makes it: write() takes three bytes at a time."""
     write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, content: write(descriptor, bytes(content[:3])))
+    monkeypatch.setattr(
+        os, "write", lambda descriptor, content: write(descriptor, bytes(content[:3]))
+    )
     files.append_line(tmp_path / "log", "first")
     files.append_line(tmp_path / "log", "second line")
     assert (tmp_path / "log").read_text() == "first\nsecond line\n"
@@ -108,7 +110,10 @@ def test_a_link_is_followed_where_links_are_allowed(tmp_path):
     (tmp_path / "x").write_text("{}")
     (tmp_path / "y").symlink_to(tmp_path / "x")
     assert files.read_json(tmp_path / "y") == {}
-    with pytest.raises(DataError, match="y is a link"), files.opened(tmp_path / "y", at_most=9, links=False):
+    with (
+        pytest.raises(DataError, match="y is a link"),
+        files.opened(tmp_path / "y", at_most=9, links=False),
+    ):
         pass
 
 
@@ -155,7 +160,9 @@ def test_a_workshop_is_gone_at_the_end_and_takes_old_ones_along(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".work-busy", ".work-new"]
 
 
-@pytest.mark.parametrize("name", ["/a", "//host/a", "\\a", "a/../b", "..", "c:a", "./c:a", "c:\\a", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["/a", "//host/a", "\\a", "a/../b", "..", "c:a", "./c:a", "c:\\a", "a\0b"]
+)
 def test_names_that_lead_outside_a_folder_on_any_system(name):
     assert files.leads_outside(name)
 

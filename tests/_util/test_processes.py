@@ -1,4 +1,6 @@
-"""A plain script without a main guard, whose worker processes import it and so begin its work again."""
+"""A plain script without a main guard, whose worker processes import it and so begin its work
+again.
+"""
 
 import os
 import subprocess
@@ -52,7 +54,12 @@ def run(folder, source):
         "OMP_NUM_THREADS": "1",
     }
     return subprocess.run(
-        [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, str(script)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

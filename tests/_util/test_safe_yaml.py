@@ -39,7 +39,11 @@ def test_numbers_and_dates_are_as_one_writes_them():
     [
         (BOMB, "its aliases stand for more than 100,000 values"),
         (BOMB.replace("[x", "[{y: 1}, x"), "its aliases stand for more than 100,000 values"),
-        ("a: &a {x: 1}\n" + "".join(f"{c}: &{c} {{<<: [{', '.join(['*a'] * 9)}]}}\n" for c in "bcd"), None),
+        (
+            "a: &a {x: 1}\n"
+            + "".join(f"{c}: &{c} {{<<: [{', '.join(['*a'] * 9)}]}}\n" for c in "bcd"),
+            None,
+        ),
         ("a: &a [*a]\n", "an alias stands for what it is a part of"),
         ("a: &a {<<: *a}\n", "an alias stands for what it is a part of"),
         ("[" * 900, "nested more than 40 deep .line 1."),

@@ -6,8 +6,14 @@ import torch
 
 from cdmllab.analysis import sphere
 
-# The best arrangements there are: tetrahedron, octahedron, icosahedron; ten points by Tammes' problem.
-BEST_DEG = {4: math.degrees(math.acos(-1 / 3)), 6: 90.0, 12: math.degrees(math.acos(5**-0.5)), 10: 66.147}
+# The best arrangements there are: tetrahedron, octahedron, icosahedron; ten points by Tammes'
+# problem.
+BEST_DEG = {
+    4: math.degrees(math.acos(-1 / 3)),
+    6: 90.0,
+    12: math.degrees(math.acos(5**-0.5)),
+    10: 66.147,
+}
 
 
 @pytest.mark.parametrize("count", BEST_DEG)
@@ -32,7 +38,9 @@ def test_more_than_a_simplex_cannot_pass_a_right_angle():
 
 def test_most_even_follows_its_seed():
     assert torch.equal(sphere.most_even(5, 3, steps=20), sphere.most_even(5, 3, steps=20))
-    assert not torch.equal(sphere.most_even(5, 3, steps=20), sphere.most_even(5, 3, seed=1, steps=20))
+    assert not torch.equal(
+        sphere.most_even(5, 3, steps=20), sphere.most_even(5, 3, seed=1, steps=20)
+    )
 
 
 def test_nearest_leaves_itself_out_and_forgets_lengths():
@@ -54,7 +62,11 @@ def test_chance_density_adds_up_and_has_the_spread_of_random_directions(dim):
 def test_spectrum_of_an_ellipsoid_and_its_dimension():
     axes = torch.tensor([3.0, 3.0, 1.0, 0.0], dtype=torch.float64)
     far = torch.tensor([0.0, 0.0, 0.0, 1e3], dtype=torch.float64)  # nearly flat where they lie
-    x = torch.randn(20_000, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * axes + far
+    x = (
+        torch.randn(20_000, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        * axes
+        + far
+    )
     shares = sphere.spectrum(x)
     np.testing.assert_allclose(shares, [9 / 19, 9 / 19, 1 / 19, 0.0], atol=0.01)
     assert sphere.effective_dim(shares) == pytest.approx(19**2 / (81 + 81 + 1), rel=0.02)

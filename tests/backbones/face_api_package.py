@@ -22,7 +22,9 @@ def shapes():
     out = _convolution("conv32_down", 7, 3, 32)
     now = 32
     for name, width in STAGES:
-        out |= _convolution(f"{name}/conv1", 3, now, width) | _convolution(f"{name}/conv2", 3, width, width)
+        out |= _convolution(f"{name}/conv1", 3, now, width) | _convolution(
+            f"{name}/conv2", 3, width, width
+        )
         now = width
     return out | {"fc": (256, 128)}
 
@@ -109,7 +111,9 @@ def _convolution(name, side, width_in, width_out):
 
 def _windows(x, side, stride):
     """[h, w, c] to [h', w', c, side, side]; what does not fill a window is left out."""
-    return np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(0, 1))[::stride, ::stride]
+    return np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(0, 1))[
+        ::stride, ::stride
+    ]
 
 
 def _conv(weights, name, x, stride, padding):

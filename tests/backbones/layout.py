@@ -1,4 +1,6 @@
-"""arcface_torch's IResNet told apart from ours: its parameter names, and its forward pass, from a state dict alone."""
+"""arcface_torch's IResNet told apart from ours: its parameter names, and its forward pass, from a
+state dict alone.
+"""
 
 import hashlib
 
@@ -20,9 +22,15 @@ def shapes(depths=R18, width=64, dim=512, side=7):
             out |= _norm(f"{at}.bn2", wide) | {f"{at}.prelu.weight": (wide,)}
             out |= {f"{at}.conv2.weight": (wide, wide, 3, 3)} | _norm(f"{at}.bn3", wide)
             if block == 0:
-                out |= {f"{at}.downsample.0.weight": (wide, now, 1, 1)} | _norm(f"{at}.downsample.1", wide)
+                out |= {f"{at}.downsample.0.weight": (wide, now, 1, 1)} | _norm(
+                    f"{at}.downsample.1", wide
+                )
             now = wide
-    out |= _norm("bn2", now) | {"fc.weight": (dim, now * side * side), "fc.bias": (dim,)} | _norm("features", dim)
+    out |= (
+        _norm("bn2", now)
+        | {"fc.weight": (dim, now * side * side), "fc.bias": (dim,)}
+        | _norm("features", dim)
+    )
     return out
 
 
@@ -57,21 +65,29 @@ def forward(state, x, depths=R18, eps=1e-5):
             at, stride = f"layer{stage}.{block}", 2 if block == 0 else 1
             y = F.conv2d(norm(f"{at}.bn1", x), state[f"{at}.conv1.weight"], padding=1)
             y = F.prelu(norm(f"{at}.bn2", y), state[f"{at}.prelu.weight"])
-            y = norm(f"{at}.bn3", F.conv2d(y, state[f"{at}.conv2.weight"], stride=stride, padding=1))
+            y = norm(
+                f"{at}.bn3", F.conv2d(y, state[f"{at}.conv2.weight"], stride=stride, padding=1)
+            )
             if stride == 2:
-                x = norm(f"{at}.downsample.1", F.conv2d(x, state[f"{at}.downsample.0.weight"], stride=2))
+                x = norm(
+                    f"{at}.downsample.1", F.conv2d(x, state[f"{at}.downsample.0.weight"], stride=2)
+                )
             x = x + y
     x = norm("bn2", x).flatten(1)
     return norm("features", F.linear(x, state["fc.weight"], state["fc.bias"]))
 
 
 def _norm(name, width):
-    parts = {f"{name}.{part}": (width,) for part in ("weight", "bias", "running_mean", "running_var")}
+    parts = {
+        f"{name}.{part}": (width,) for part in ("weight", "bias", "running_mean", "running_var")
+    }
     return parts | {f"{name}.num_batches_tracked": ()}
 
 
 def _bn(state, name, x, eps):
-    mean, var, gain, shift = (state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+    mean, var, gain, shift = (
+        state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+    )
     return F.batch_norm(x, mean, var, gain, shift, eps=eps)
 
 

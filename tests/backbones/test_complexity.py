@@ -29,9 +29,17 @@ def test_gflops_equal_the_published_as_printed(costs, name):
     assert round(costs[name].published_gflops, 2) == published_backbones.TABLE[name].gflops
 
 
-# Printed by ptflops 0.7.5 (backend "pytorch") for the networks in the method's repository at commit 2bc8c12.
-PTFLOPS = {"r18": 2_626_062_848, "r34": 4_480_768_512, "r50": 6_333_667_840, "r100": 12_127_590_912,
-           "r18_lite": 669_173_760, "r50_lite": 1_598_132_224, "lightweight": 106_258_624}  # fmt: skip
+# Printed by ptflops 0.7.5 (backend "pytorch") for the networks in the method's repository at commit
+# 2bc8c12.
+PTFLOPS = {
+    "r18": 2_626_062_848,
+    "r34": 4_480_768_512,
+    "r50": 6_333_667_840,
+    "r100": 12_127_590_912,
+    "r18_lite": 669_173_760,
+    "r50_lite": 1_598_132_224,
+    "lightweight": 106_258_624,
+}
 
 
 @pytest.mark.parametrize("name", PTFLOPS)
@@ -40,16 +48,22 @@ def test_gflops_are_those_of_ptflops_to_the_unit(costs, name):
 
 
 def test_lightweight_is_counted_as_its_file_counts_it(costs):
-    """Plain multiply-accumulates; its size has the buffers in it, 19.43004608154297 in the file's own count."""
+    """Plain multiply-accumulates; its size has the buffers in it, 19.43004608154297 in the file's
+    own count.
+    """
     own, row = costs["lightweight"], published_backbones.TABLE["lightweight"]
     assert (own.parameters, own.macs) == (5_086_432, 98_297_920)
     assert round(own.gmacs, 3) == row.gflops == 0.098
-    assert own.size_mib("buffers") == pytest.approx(19.43004608154297, abs=2e-4)  # a count takes 8 bytes there
+    assert own.size_mib("buffers") == pytest.approx(
+        19.43004608154297, abs=2e-4
+    )  # a count takes 8 bytes there
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_sizes_are_the_published_but_for_two(costs, name):
-    """35.70 and 130.20 do not follow from the published counts; the other seven are within rounding."""
+    """35.70 and 130.20 do not follow from the published counts; the other seven are within
+    rounding.
+    """
     row = published_backbones.TABLE[name]
     difference = abs(costs[name].size_mib(row.sized) - row.size_mib)
     assert (difference > 0.01) == (name in ("r18_lite", "r34"))
@@ -72,7 +86,8 @@ def test_depthwise_macs_count_one_channel_each():
 def test_stages_add_up_to_the_whole():
     net = backbones.create("r18_lite")
     parts = complexity.stages(
-        net, ["conv1", "bn1", "prelu", "layer1", "layer2", "layer3", "layer4", "bn2", "fc", "features"]
+        net,
+        ["conv1", "bn1", "prelu", "layer1", "layer2", "layer3", "layer4", "bn2", "fc", "features"],
     )
     whole = complexity.cost(net)
     assert sum(p[0] for p in parts) == whole.parameters
@@ -82,7 +97,9 @@ def test_stages_add_up_to_the_whole():
 
 
 def test_receptive_field_is_what_the_gradient_reaches():
-    """All weights positive, all normalisations neutral: the middle output's gradient covers its receptive field."""
+    """All weights positive, all normalisations neutral: the middle output's gradient covers its
+    receptive field.
+    """
     net = backbones.create("r18_lite", size=256, width=2, embedding_dim=2).double().eval()
     with torch.no_grad():
         for parameter in net.parameters():
@@ -127,5 +144,7 @@ def test_techniques_save_what_they_are_for(costs, options, parameters, macs):
 def test_macs_are_half_of_what_torch_counts_as_operations(name):
     net = backbones.create(name).eval()
     with FlopCounterMode(display=False) as counter:
-        copy.deepcopy(net).to("meta")(torch.zeros(1, net.channels, net.size, net.size, device="meta"))
+        copy.deepcopy(net).to("meta")(
+            torch.zeros(1, net.channels, net.size, net.size, device="meta")
+        )
     assert 2 * complexity.cost(net).macs == counter.get_total_flops() > 0

@@ -22,8 +22,14 @@ def release(path, tensors=None, **said):
     """A release, its metadata changed."""
     told = {"name": "small", "options": LITTLE, "preprocessing": INPUT, "config": {}} | said
     net = backbones.create("small", **LITTLE)
-    plain = {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
-    save_file(tensors or net.state_dict(), path, metadata={"format": weights.FORMAT, "git_commit": "", **plain})
+    plain = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()
+    }
+    save_file(
+        tensors or net.state_dict(),
+        path,
+        metadata={"format": weights.FORMAT, "git_commit": "", **plain},
+    )
     return path
 
 
@@ -35,8 +41,14 @@ def test_the_release_of_these_tests_is_sound(tmp_path):
     ("change", "sentence"),
     [
         ({"options": LITTLE | {"width": 20_000}}, "of the wrong shape"),
-        ({"options": LITTLE | {"embedding_dim": 2_000_000_000}}, "'embedding_dim' is 2000000000, and no more than"),
-        ({"options": LITTLE | {"width": [8]}}, r"'width': Input should be a valid integer, got \[8\]"),
+        (
+            {"options": LITTLE | {"embedding_dim": 2_000_000_000}},
+            "'embedding_dim' is 2000000000, and no more than",
+        ),
+        (
+            {"options": LITTLE | {"width": [8]}},
+            r"'width': Input should be a valid integer, got \[8\]",
+        ),
         ({"options": LITTLE | {"width": -8}}, "negative dimension"),
         ({"options": [1]}, "readable release|another version"),
         ({"options": "[" * 100_000}, "nested too deeply"),
@@ -49,7 +61,10 @@ def test_the_release_of_these_tests_is_sound(tmp_path):
         ({"preprocessing": INPUT | {"mean": [float("nan")]}}, "not finite"),
         ({"preprocessing": 3}, "a.safetensors"),
         ({"preprocessing": INPUT | {"std": "ab"}}, "a.safetensors"),
-        ({"tensors": {"net": torch.zeros(1)}}, "a layout that is not known: its first keys are net"),
+        (
+            {"tensors": {"net": torch.zeros(1)}},
+            "a layout that is not known: its first keys are net",
+        ),
     ],
 )
 def test_releases_that_promise_too_much_are_a_sentence(tmp_path, change, sentence):
@@ -66,7 +81,10 @@ def test_releases_that_promise_too_much_are_a_sentence(tmp_path, change, sentenc
     ("state", "sentence"),
     [
         ({1: torch.zeros(2)}, "names of tensors must be text|not a state dict"),
-        ({"a": torch.zeros(1, dtype=torch.float16).expand(10**12)}, "promises 1,000,000,000,000 numbers"),
+        (
+            {"a": torch.zeros(1, dtype=torch.float16).expand(10**12)},
+            "promises 1,000,000,000,000 numbers",
+        ),
         ({"a": torch.zeros(2, 2).to_sparse()}, "no plain tensor"),
         ({"a": torch.zeros(2, dtype=torch.complex64)}, "holds complex64"),
         ({"a": torch.zeros(2, device="meta")}, "a.pth"),
@@ -99,7 +117,10 @@ def test_views_of_a_larger_tensor_are_read_as_they_are(tmp_path):
 def test_an_archive_that_is_compressed_is_refused(tmp_path):
     torch.save({"a": torch.zeros(10_000_000)}, tmp_path / "plain.pth")
     path = tmp_path / "a.pth"
-    with zipfile.ZipFile(tmp_path / "plain.pth") as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as old,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
         for member in old.infolist():
             new.writestr(member.filename, old.read(member))
     assert path.stat().st_size < 100_000

@@ -27,7 +27,9 @@ def test_embedding_is_the_definitions(tmp_path, quantised, size):
     net = backbones.create("dlib_resnet", size=size).eval()
     net.load_state_dict(read.state_dict())
     x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
-    want = np.stack([face_api_package.forward(meant, image.permute(1, 2, 0).numpy()) for image in x])
+    want = np.stack(
+        [face_api_package.forward(meant, image.permute(1, 2, 0).numpy()) for image in x]
+    )
     assert np.abs(want).max() > 0.1
     with torch.no_grad():
         np.testing.assert_allclose(net(x).numpy(), want, rtol=0, atol=1e-4 * np.abs(want).max())
@@ -36,7 +38,9 @@ def test_embedding_is_the_definitions(tmp_path, quantised, size):
 def test_network_has_the_published_layers():
     net = backbones.create("dlib_resnet")
     assert sum(isinstance(m, torch.nn.Conv2d) for m in net.modules()) == 29
-    assert sum(p.numel() for p in net.parameters()) == sum(np.prod(s) for s in face_api_package.shapes().values())
+    assert sum(p.numel() for p in net.parameters()) == sum(
+        np.prod(s) for s in face_api_package.shapes().values()
+    )
     assert complexity.cost(net).parameters == 5_614_592
     assert net.trunk(torch.zeros(1, 3, 150, 150)).shape == (1, 256, 2, 2)
     assert net(torch.zeros(2, 3, 150, 150)).shape == (2, 128)
@@ -56,7 +60,9 @@ def test_preprocessing_is_dlibs():
     pixels = torch.randint(256, (2, 3, 150, 150), dtype=torch.uint8)
     mean = torch.tensor([122.782, 117.001, 104.298]).view(3, 1, 1)
     want = (pixels.float() - mean) / 255
-    torch.testing.assert_close(preprocessing.apply(pixels, dlib_resnet.PREPROCESSING), want, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        preprocessing.apply(pixels, dlib_resnet.PREPROCESSING), want, atol=1e-6, rtol=0
+    )
 
 
 def test_network_is_released_and_read_back_to_the_bit(package, tmp_path):
@@ -74,7 +80,9 @@ def changed(package, folder, change):
     manifest = json.loads(package[0].read_text())
     change(manifest[0]["weights"])
     (folder / package[0].name).write_text(json.dumps(manifest))
-    (folder / "face_recognition_model.bin").write_bytes(package[0].with_name("face_recognition_model.bin").read_bytes())
+    (folder / "face_recognition_model.bin").write_bytes(
+        package[0].with_name("face_recognition_model.bin").read_bytes()
+    )
     return folder / package[0].name
 
 
@@ -88,7 +96,8 @@ def changed(package, folder, change):
         (lambda w: w[-1].update(shape=[128, 256]),
          r"fc is float32 of shape \(128, 256\), float32 \(256, 128\) is expected"),
         (lambda w: w[0].update(shape=[3, 7, 7, 32]),
-         r"conv32_down/conv/filters is float32 of shape \(3, 7, 7, 32\), float32 \(7, 7, 3, 32\) is expected"),
+         r"conv32_down/conv/filters is float32 of shape \(3, 7, 7, 32\), float32 \(7, 7, 3, 32\) "
+         r"is expected"),
         (lambda w: w[1].update(quantization={"dtype": "uint8", "scale": 1e300, "min": 0.0}),
          "conv32_down/conv/bias has a value that is not finite"),
     ],

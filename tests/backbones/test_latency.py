@@ -22,12 +22,23 @@ def test_by_way_turns_the_record_round():
 def test_milliseconds_are_of_one_spell():
     record = {
         "models": [
-            {"backbone": name, "ways": [{"way": "eager", "batch_1": {"ms": ms, "ratio_to_r18": ratio}}]}
-            for name, ms, ratio in (("r18", 60.0, 1.0), ("r50_lite", 80.0, 1.0), ("lightweight", 7.0, 0.1))
+            {
+                "backbone": name,
+                "ways": [{"way": "eager", "batch_1": {"ms": ms, "ratio_to_r18": ratio}}],
+            }
+            for name, ms, ratio in (
+                ("r18", 60.0, 1.0),
+                ("r50_lite", 80.0, 1.0),
+                ("lightweight", 7.0, 0.1),
+            )
         ]
     }  # R18 took 60, 80 and 70 ms beside them
     found = latency.milliseconds(record)["eager"]
-    assert {name: round(ms, 6) for name, ms in found.items()} == {"r18": 70.0, "r50_lite": 70.0, "lightweight": 7.0}
+    assert {name: round(ms, 6) for name, ms in found.items()} == {
+        "r18": 70.0,
+        "r50_lite": 70.0,
+        "lightweight": 7.0,
+    }
 
 
 def test_largest_within_is_the_one_with_most_products_not_the_slowest():
@@ -46,5 +57,7 @@ def test_measure_gives_a_record_of_the_benchmarks_form():
     record = latency.measure(["small"], rounds=1)
     (model,) = record["models"]
     assert model["backbone"] == "small"
-    assert latency.by_way(record)["eager"]["small"] < 1.0  # of R18, which has a hundred times its products
+    assert (
+        latency.by_way(record)["eager"]["small"] < 1.0
+    )  # of R18, which has a hundred times its products
     assert model["ways"][0]["batch_1"]["ms"] > 0

@@ -29,7 +29,10 @@ def iresnet():
 @pytest.fixture(scope="module")
 def irnet():
     return {
-        key: value.float() for key, value in layout.by_formula(backbones.create("ir_18", **LITTLE)).state_dict().items()
+        key: value.float()
+        for key, value in layout.by_formula(backbones.create("ir_18", **LITTLE))
+        .state_dict()
+        .items()
     }
 
 
@@ -38,24 +41,36 @@ def under(prefix, state):
 
 
 def magface_dist(state):
-    """run/trainer_dist.py: the features in DistributedDataParallel, a sharded head, the optimiser."""
+    """run/trainer_dist.py: the features in DistributedDataParallel, a sharded head, the
+    optimiser.
+    """
     return {
         "epoch": 25,
         "arch": "iresnet18",
         "state_dict": {**under("features.module.", state), "parallel_fc.weight": HEAD},
-        "optimizer": {"state": {0: {"momentum_buffer": HEAD}}, "param_groups": [{"lr": 0.1, "params": [0]}]},
+        "optimizer": {
+            "state": {0: {"momentum_buffer": HEAD}},
+            "param_groups": [{"lr": 0.1, "params": [0]}],
+        },
     }
 
 
 def magface(state):
     """run/trainer.py: all of it in DataParallel."""
-    return {"epoch": 25, "state_dict": {**under("module.features.", state), "module.fc.weight": HEAD}}
+    return {
+        "epoch": 25,
+        "state_dict": {**under("module.features.", state), "module.fc.weight": HEAD},
+    }
 
 
 def adaface(state):
     """main.py: PyTorch Lightning's checkpoint of a module with a model and a head."""
     head = {"head.kernel": HEAD, "head.t": torch.zeros(1), "head.batch_mean": torch.ones(1)}
-    return {"state_dict": {**under("model.", state), **head}, "hyper_parameters": {"arch": "ir_18"}, "epoch": 3}
+    return {
+        "state_dict": {**under("model.", state), **head},
+        "hyper_parameters": {"arch": "ir_18"},
+        "epoch": 3,
+    }
 
 
 WRITTEN = {
@@ -86,7 +101,9 @@ def test_iresnets_are_read_with_the_eps_and_the_input_of_their_code(tmp_path, ir
         out = net(IMAGES)
     wanted = layout.forward(iresnet, IMAGES, eps=eps)
     torch.testing.assert_close(out, wanted, rtol=1e-5, atol=1e-6)
-    assert (out.norm(dim=1) - 1.0).abs().min() > 0.1  # the length, MagFace's measure of quality, is kept
+    assert (
+        out.norm(dim=1) - 1.0
+    ).abs().min() > 0.1  # the length, MagFace's measure of quality, is kept
 
 
 def test_an_eps_that_is_asked_for_is_taken(tmp_path, iresnet):
@@ -128,7 +145,9 @@ def test_the_channels_of_cvlface_are_those_of_the_file_next_to_it(tmp_path, irne
     (tmp_path / "cvlface.yaml").write_text("name: ir50\ncolor_space: BGR\n")
     assert checkpoints.recognise(tmp_path / "cvlface.pt").origin.preprocessing["channels"] == "BGR"
     (tmp_path / "cvlface.yaml").write_text("color_space: HSV\n")
-    with pytest.raises(CdmlLabError, match=r"cvlface\.yaml: color_space must be RGB or BGR, got 'HSV'"):
+    with pytest.raises(
+        CdmlLabError, match=r"cvlface\.yaml: color_space must be RGB or BGR, got 'HSV'"
+    ):
         checkpoints.recognise(tmp_path / "cvlface.pt")
     (tmp_path / "cvlface.yaml").write_text("color_space: [")
     with pytest.raises(CdmlLabError, match=r"cvlface\.yaml is not readable YAML"):
@@ -143,12 +162,20 @@ def test_an_unknown_layout_is_refused_with_its_first_keys_and_the_known_ones(tmp
         "conv_sep.layers.0.weight",
         "features.layers.0.weight",
     )
-    torch.save({"state_dict": {f"module.{name}": torch.zeros(2) for name in names}}, tmp_path / "a.pth")
+    torch.save(
+        {"state_dict": {f"module.{name}": torch.zeros(2) for name in names}}, tmp_path / "a.pth"
+    )
     with pytest.raises(CdmlLabError) as caught:
         weights.load("r18", tmp_path / "a.pth")
     said = str(caught.value)
-    assert "a.pth has a layout that is not known: its first keys are module.layers.0.layers.0.weight, " in said
-    for known in ("arcface_torch's and MagFace's IResNets (conv1,", "AdaFace's and CVLface's IR-nets (input_layer,"):
+    assert (
+        "a.pth has a layout that is not known: its first keys are module.layers.0.layers.0.weight, "
+        in said
+    )
+    for known in (
+        "arcface_torch's and MagFace's IResNets (conv1,",
+        "AdaFace's and CVLface's IR-nets (input_layer,",
+    ):
         assert known in said
     assert "\n" not in said
 
@@ -156,13 +183,18 @@ def test_an_unknown_layout_is_refused_with_its_first_keys_and_the_known_ones(tmp
 def test_two_networks_in_one_file_are_refused(tmp_path, iresnet):
     torch.save(under("student.", iresnet) | under("teacher.", iresnet), tmp_path / "a.pth")
     with pytest.raises(
-        CdmlLabError, match=r"a\.pth holds 2 networks, whose keys begin with 'student\.' and 'teacher\.'"
+        CdmlLabError,
+        match=r"a\.pth holds 2 networks, whose keys begin with 'student\.' and 'teacher\.'",
     ):
         checkpoints.read(tmp_path / "a.pth")
 
 
-def test_what_trainers_keep_next_to_the_weights_is_passed_over_and_not_imported(tmp_path, irnet, monkeypatch):
-    """Old PyTorch Lightning keeps the callbacks' classes as keys; others their settings and scores."""
+def test_what_trainers_keep_next_to_the_weights_is_passed_over_and_not_imported(
+    tmp_path, irnet, monkeypatch
+):
+    """Old PyTorch Lightning keeps the callbacks' classes as keys; others their settings and
+    scores.
+    """
     module = types.ModuleType("pytorch_lightning.callbacks")
     module.Watch = type("Watch", (), {"__module__": module.__name__})
     with monkeypatch.context() as present:

@@ -14,12 +14,16 @@ EVERY = {
     "ir_18": TINY,
 }
 VARIANTS = list(
-    itertools.product(("basic", "separable", "bottleneck"), ("late", "early", "stem"), ("all", "depthwise"))
+    itertools.product(
+        ("basic", "separable", "bottleneck"), ("late", "early", "stem"), ("all", "depthwise")
+    )
 )
 
 
 def pictures(net, count=3):
-    return torch.randn(count, net.channels, net.size, net.size, generator=torch.Generator().manual_seed(1))
+    return torch.randn(
+        count, net.channels, net.size, net.size, generator=torch.Generator().manual_seed(1)
+    )
 
 
 @pytest.mark.parametrize("name", backbones.names())
@@ -70,18 +74,25 @@ def test_training_is_the_same_from_the_same_seed(name):
 def test_every_variant_trains(block, downsample, flatten):
     """Every parameter moves the embeddings.
 
-    Normalised by its own batch a network is blind to many a bias, whose gradient is then nothing but rounding. So the
-    statistics of one batch are kept and the gradient is that of the network in evaluation.
+    Normalised by its own batch a network is blind to many a bias, whose gradient is then nothing
+    but rounding. So the statistics of one batch are kept and the gradient is that of the network in
+    evaluation.
     """
-    net = backbones.create("r18_lite", **TINY, block=block, downsample=downsample, flatten=flatten).double()
+    net = backbones.create(
+        "r18_lite", **TINY, block=block, downsample=downsample, flatten=flatten
+    ).double()
     for norm in net.modules():
         if isinstance(norm, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             norm.momentum = 1.0
     x = pictures(net).double()
     net(x)
     out = net.eval()(x)
-    (out * torch.linspace(-1.0, 2.0, out.numel(), dtype=out.dtype).reshape(out.shape)).sum().backward()
-    largest = {name: p.grad.abs().max().item() for name, p in net.named_parameters() if p.requires_grad}
+    (
+        out * torch.linspace(-1.0, 2.0, out.numel(), dtype=out.dtype).reshape(out.shape)
+    ).sum().backward()
+    largest = {
+        name: p.grad.abs().max().item() for name, p in net.named_parameters() if p.requires_grad
+    }
     assert min(largest.values()) > 1e-3, largest
     net.float()
     assert net.trunk(pictures(net)).shape == (3, 32, 2, 2)
@@ -97,7 +108,9 @@ def test_other_sizes_are_halved_rounding_up(name, size):
 
 @pytest.mark.parametrize(
     ("shape", "said"),
-    [((2, 3, 112, 112), r"\(b, 3, 32, 32\), got \(2, 3, 112, 112\)"), ((2, 1, 32, 32), r"got \(2, 1, 32, 32\)"),
+    [((2, 3, 112, 112), r"\(b, 3, 32, 32\), got \(2, 3, 112, "
+                        r"112\)"), ((2, 1, 32, 32), r"got \(2, 1, 32, "
+                                                                                       r"32\)"),
      ((3, 32, 32), r"got \(3, 32, 32\)")],
 )  # fmt: skip
 def test_other_pictures_are_refused(shape, said):
@@ -113,12 +126,20 @@ def test_other_pictures_are_refused(shape, said):
         ("R100", {}, r"unknown backbone 'R100' \(did you mean 'r100'\?\); there are"),
         ("vit", {}, "unknown backbone 'vit'; there are: r18"),
         ("r18", {"depht": 3}, "'r18' has no option 'depht'; it has: embedding_dim"),
-        ("r18", {"widht": 3}, r"'r18' has no option 'widht' \(did you mean 'width'\?\); it has: embedding_dim"),
+        (
+            "r18",
+            {"widht": 3},
+            r"'r18' has no option 'widht' \(did you mean 'width'\?\); it has: embedding_dim",
+        ),
         ("r18", {"depths": (1, 1, 1, 1)}, "'r18' has no option 'depths'"),
         ("r18", {"size": 8}, "16 to 448 pixels, got size=8"),
         ("r18", {"channels": 4}, "1 .grey. or 3 .colour., got 4"),
         ("r18", {"embedding_dim": 0}, "at least 1, got 0"),
-        ("r18", {"block": "dense"}, "'block': Input should be 'basic', 'separable' or 'bottleneck', got \"dense\""),
+        (
+            "r18",
+            {"block": "dense"},
+            "'block': Input should be 'basic', 'separable' or 'bottleneck', got \"dense\"",
+        ),
         ("r18", {"downsample": "never"}, "'downsample': Input should be 'late', 'early' or 'stem'"),
         ("r18", {"flatten": "mean"}, "'flatten': Input should be 'all' or 'depthwise'"),
         ("r18", {"width": 3}, "width must be an even number of channels, got 3"),

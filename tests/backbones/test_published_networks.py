@@ -1,7 +1,9 @@
-"""Our networks beside the code they are built from: names, counts and outputs, kept from runs of that code.
+"""Our networks beside the code they are built from: names, counts and outputs, kept from runs of
+that code.
 
-The weights and images are `layout.by_formula` and `layout.images_by_formula`, in float64, so that a value of theirs can
-be written down here. On random weights in float32 outputs and gradients were equal to the bit.
+The weights and images are `layout.by_formula` and `layout.images_by_formula`, in float64, so that a
+value of theirs can be written down here. On random weights in float32 outputs and gradients were
+equal to the bit.
 """
 
 from functools import cache
@@ -14,9 +16,11 @@ from cdmllab import backbones
 
 # Backbone, options, number of entries, digest of names and shapes, parameters.
 THEIRS = [
-    # nhatky160103/DATN at 2bc8c12, models/Recognition/Arcface_torch/backbones/iresnet_lightweight.py
+    # nhatky160103/DATN at 2bc8c12,
+    # models/Recognition/Arcface_torch/backbones/iresnet_lightweight.py
     ("lightweight", {}, 203, "86d860a9be73912b", 5_086_432),
-    # mk-minchul/CVLface at d3d09c9, models/iresnet/model.py, and mk-minchul/AdaFace at c60eaa7, net.py
+    # mk-minchul/CVLface at d3d09c9, models/iresnet/model.py, and mk-minchul/AdaFace at c60eaa7,
+    # net.py
     ("ir_18", {}, 179, "9b03db244892568f", 24_020_352),
     ("ir_34", {}, 323, "6cc646fa020da34e", 34_134_080),
     ("ir_50", {}, 467, "8c9c14a2a94a7e45", 43_585_600),
@@ -56,10 +60,14 @@ def embeddings(name, **options):
 
 
 def close(found, wanted):
-    torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(
+        found, torch.tensor(wanted, dtype=torch.float64), rtol=1e-9, atol=1e-11
+    )
 
 
-@pytest.mark.parametrize(("name", "options"), [("lightweight", {}), ("ir_18", {}), ("r18", {"norm_eps": 2e-5})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("lightweight", {}), ("ir_18", {}), ("r18", {"norm_eps": 2e-5})]
+)
 def test_embeddings_are_those_of_the_code(name, options):
     close(embeddings(name, **options), EMBEDDINGS[name])
 

@@ -4,7 +4,9 @@ import torch
 from cdmllab import backbones
 
 
-@pytest.mark.parametrize(("size", "channels"), [(8, 1), (28, 1), (32, 3), (48, 1), (64, 3), (112, 3)])
+@pytest.mark.parametrize(
+    ("size", "channels"), [(8, 1), (28, 1), (32, 3), (48, 1), (64, 3), (112, 3)]
+)
 def test_small_gives_one_embedding_a_picture(size, channels):
     net = backbones.create("small", embedding_dim=5, size=size, channels=channels, width=8)
     assert net(torch.randn(3, channels, size, size)).shape == (3, 5)
@@ -22,7 +24,9 @@ def test_small_refuses_another_size():
         net(torch.zeros(2, 1, 9, 9))
 
 
-@pytest.mark.parametrize(("options", "said"), [({"size": 4}, "8 to 224"), ({"channels": 2}, "1 .grey. or 3")])
+@pytest.mark.parametrize(
+    ("options", "said"), [({"size": 4}, "8 to 224"), ({"channels": 2}, "1 .grey. or 3")]
+)
 def test_small_refuses_nonsense(options, said):
     with pytest.raises(ValueError, match=said):
         backbones.create("small", **options)

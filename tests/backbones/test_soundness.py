@@ -31,7 +31,9 @@ WEIGHT, VARIANCE = last(network(), ".weight"), last(network(), "running_var")
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("tensor", [WEIGHT, VARIANCE])
 def test_a_value_that_is_no_number_is_named(tensor, value):
-    with pytest.raises(CdmlLabError, match=rf"a file: 1 of the [\d,]+ values of {tensor} are NaN or infinite"):
+    with pytest.raises(
+        CdmlLabError, match=rf"a file: 1 of the [\d,]+ values of {tensor} are NaN or infinite"
+    ):
         soundness.check(network(tensor, value).state_dict(), "a file")
 
 
@@ -55,7 +57,9 @@ def test_convert_writes_nothing_of_such_a_checkpoint(tmp_path, ending):
     wide = backbones.create("r18_lite")
     wide.state_dict()["conv1.weight"][0, 0, 0, 0] = torch.nan
     checkpoints.save(wide, tmp_path / "broken.pth")
-    done = CliRunner().invoke(app, ["weights", "convert", str(tmp_path / "broken.pth"), str(tmp_path / f"new{ending}")])
+    done = CliRunner().invoke(
+        app, ["weights", "convert", str(tmp_path / "broken.pth"), str(tmp_path / f"new{ending}")]
+    )
     assert done.exit_code == 1
     assert "broken.pth: 1 of the" in done.stderr
     assert "conv1.weight are NaN or infinite" in done.stderr
@@ -64,7 +68,9 @@ def test_convert_writes_nothing_of_such_a_checkpoint(tmp_path, ending):
 
 def test_a_release_with_such_weights_is_neither_written_nor_read(tmp_path):
     with pytest.raises(CdmlLabError, match="are NaN or infinite"):
-        weights.save_release(network(WEIGHT), tmp_path / "new.safetensors", name="small", options=SMALL)
+        weights.save_release(
+            network(WEIGHT), tmp_path / "new.safetensors", name="small", options=SMALL
+        )
     assert not (tmp_path / "new.safetensors").exists()
     weights.save_release(network(), tmp_path / "good.safetensors", name="small", options=SMALL)
     with checkpoints.opened(tmp_path / "good.safetensors") as file:

@@ -9,10 +9,14 @@ import torch
 
 from cdmllab import backbones
 
-OPTIONS = {"r18_lite": {"width": 16, "embedding_dim": 16, "size": 32}, "lightweight": {"embedding_dim": 16, "size": 32},
-           "small": {"width": 16, "embedding_dim": 16},
-           "ir_18": {"width": 16, "embedding_dim": 16, "size": 32, "dropout": 0.0}}  # fmt: skip
-# Of the embeddings, relative to their length: rounding of sums; 8 and 11 bits of mantissa through 20 layers.
+OPTIONS = {
+    "r18_lite": {"width": 16, "embedding_dim": 16, "size": 32},
+    "lightweight": {"embedding_dim": 16, "size": 32},
+    "small": {"width": 16, "embedding_dim": 16},
+    "ir_18": {"width": 16, "embedding_dim": 16, "size": 32, "dropout": 0.0},
+}
+# Of the embeddings, relative to their length: rounding of sums; 8 and 11 bits of mantissa through
+# 20 layers.
 TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-2, "float16": 5e-3}
 
 
@@ -61,7 +65,11 @@ def test_a_processor_is_asked_what_it_multiplies_fast(monkeypatch, features, fas
 
 @pytest.mark.parametrize(("able", "fast"), [(True, "bfloat16"), (False, "float32")])
 def test_a_gpu_is_asked_without_what_it_emulates(monkeypatch, able, fast):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able and not including_emulation)
+    monkeypatch.setattr(
+        torch.cuda,
+        "is_bf16_supported",
+        lambda including_emulation: able and not including_emulation,
+    )
     assert backbones.fast_precision(torch.device("cuda")) == fast
 
 
@@ -105,7 +113,9 @@ def test_checkpointing_keeps_less():
 
     def saved(**options):
         twin, kept = copy.deepcopy(net).speed_up(**options), []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: kept.append(t.numel()) or t, lambda t: t
+        ):
             twin(pictures(net))
         return sum(kept)
 
@@ -116,7 +126,9 @@ def test_outer_autocast_leaves_the_output_part_in_float32(net):
     net.eval()
     inside = {}
     linear = next(part for part in net.modules() if isinstance(part, torch.nn.Linear))
-    linear.register_forward_hook(lambda _, inputs, out: inside.update(fc=(inputs[0].dtype, out.dtype)))
+    linear.register_forward_hook(
+        lambda _, inputs, out: inside.update(fc=(inputs[0].dtype, out.dtype))
+    )
     with torch.autocast("cpu", torch.bfloat16):
         out = net(pictures(net))
     assert inside["fc"] == (torch.float32, torch.float32)
@@ -158,7 +170,9 @@ def test_channels_come_last_unless_the_network_is_too_narrow(width, kept):
 
 
 def test_narrow_networks_get_the_gradients_of_wider_arithmetic():
-    """In float32 with channels last; in a process of its own, which the fault of oneDNN would end or hang."""
+    """In float32 with channels last; in a process of its own, which the fault of oneDNN would end
+    or hang.
+    """
     code = """
 import torch
 from cdmllab import backbones

@@ -22,29 +22,56 @@ def write(folder, manifest, **files):
 
 def entry(name, shape, dtype="float32", to=None, **how):
     """A tensor's line of the manifest, quantised `to` a type or not."""
-    return {"name": name, "shape": shape, "dtype": dtype} | ({"quantization": {"dtype": to, **how}} if to else {})
+    return {"name": name, "shape": shape, "dtype": dtype} | (
+        {"quantization": {"dtype": to, **how}} if to else {}
+    )
 
 
 def test_numbers_of_every_type_are_what_they_stand_for(tmp_path):
     tensors = [
-        entry("plain", [2]), entry("bytes", [3], to="uint8", scale=0.5, min=-1.0),
-        entry("words", [2], to="uint16", scale=2.0, min=1.0), entry("half", [2], to="float16"),
-        entry("whole", [2], "int32"), entry("flags", [2], "bool"), entry("none", [0]), entry("one", []),
-    ]  # fmt: skip
+        entry("plain", [2]),
+        entry("bytes", [3], to="uint8", scale=0.5, min=-1.0),
+        entry("words", [2], to="uint16", scale=2.0, min=1.0),
+        entry("half", [2], to="float16"),
+        entry("whole", [2], "int32"),
+        entry("flags", [2], "bool"),
+        entry("none", [0]),
+        entry("one", []),
+    ]
     content = struct.pack("<2f", 1.5, -2.0) + bytes([0, 2, 255]) + struct.pack("<2H", 0, 65_535)
-    content += struct.pack("<2e", 0.25, -3.0) + struct.pack("<2i", -7, 70_000) + bytes([0, 1]) + struct.pack("<f", 9.0)
+    content += (
+        struct.pack("<2e", 0.25, -3.0)
+        + struct.pack("<2i", -7, 70_000)
+        + bytes([0, 1])
+        + struct.pack("<f", 9.0)
+    )
     found = tfjs.read(write(tmp_path, [{"paths": ["a.bin"], "weights": tensors}], a=content))
-    want = {"plain": [1.5, -2.0], "bytes": [-1.0, 0.0, 126.5], "words": [1.0, 131_071.0], "half": [0.25, -3.0],
-            "whole": [-7, 70_000], "flags": [False, True], "none": [], "one": 9.0}  # fmt: skip
+    want = {
+        "plain": [1.5, -2.0],
+        "bytes": [-1.0, 0.0, 126.5],
+        "words": [1.0, 131_071.0],
+        "half": [0.25, -3.0],
+        "whole": [-7, 70_000],
+        "flags": [False, True],
+        "none": [],
+        "one": 9.0,
+    }
     assert {name: values.tolist() for name, values in found.items()} == want
-    assert [values.dtype.name for values in found.values()] == ["float32"] * 4 + ["int32", "bool"] + ["float32"] * 2
+    assert [values.dtype.name for values in found.values()] == ["float32"] * 4 + [
+        "int32",
+        "bool",
+    ] + ["float32"] * 2
 
 
 def test_quantised_numbers_are_rounded_once(tmp_path):
     """JavaScript computes in double precision; in single precision these would differ."""
     how = {"to": "uint8", "scale": 0.0005260649557207145, "min": -0.07101876902229645}
     found = tfjs.read(
-        write(tmp_path, [{"paths": ["a.bin"], "weights": [entry("w", [256], **how)]}], a=bytes(range(256)))
+        write(
+            tmp_path,
+            [{"paths": ["a.bin"], "weights": [entry("w", [256], **how)]}],
+            a=bytes(range(256)),
+        )
     )
     want = [np.float32(q * how["scale"] + how["min"]) for q in range(256)]
     assert found["w"].tolist() == [float(v) for v in want]
@@ -74,23 +101,47 @@ W = entry("w", [2])
 @pytest.mark.parametrize(
     ("manifest", "content", "said"),
     [
-        (one(W), bytes(7), r"w needs 8 bytes of a\.bin, and only 7 are left: the file is cut short"),
+        (
+            one(W),
+            bytes(7),
+            r"w needs 8 bytes of a\.bin, and only 7 are left: the file is cut short",
+        ),
         (one(W), bytes(9), r"a\.bin has 9 bytes, its tensors need only 8"),
         (one(W, W), bytes(16), "has two tensors w"),
         (one(entry("w", [10**9, 10**9])), bytes(8), "w needs 4,000,000,000,000,000,000 bytes"),
         (one(entry("w", [-2])), bytes(8), r"at 0\.weights\.0\.shape\.0: .*greater than or equal"),
         (one(entry("w", [2.5])), bytes(8), r"at 0\.weights\.0\.shape\.0: .*integer"),
         (one(entry("w", [2], "string")), bytes(8), r"at 0\.weights\.0\.dtype: .*'float32'"),
-        (one(entry("w", [2], to="uint4", scale=1.0, min=0.0)), bytes(2), r"quantization\.dtype: .*'uint8'"),
-        (one(entry("w", [2], to="uint8", scale=1.0)), bytes(2), "quantisation to uint8 needs scale and min"),
-        (one(entry("w", [2], to="uint8", scale=float("inf"), min=0.0)), bytes(2), r"scale: .*finite"),
-        (one(entry("w", [2], "int32", to="uint8", scale=1.0, min=0.0)), bytes(2), "w is int32, and only float32"),
+        (
+            one(entry("w", [2], to="uint4", scale=1.0, min=0.0)),
+            bytes(2),
+            r"quantization\.dtype: .*'uint8'",
+        ),
+        (
+            one(entry("w", [2], to="uint8", scale=1.0)),
+            bytes(2),
+            "quantisation to uint8 needs scale and min",
+        ),
+        (
+            one(entry("w", [2], to="uint8", scale=float("inf"), min=0.0)),
+            bytes(2),
+            r"scale: .*finite",
+        ),
+        (
+            one(entry("w", [2], "int32", to="uint8", scale=1.0, min=0.0)),
+            bytes(2),
+            "w is int32, and only float32",
+        ),
         ([{"paths": ["a.bin"]}], b"", r"at 0\.weights: Field required"),
         ({"weights": []}, b"", "is no manifest of weights: Input should be a valid (list|array)"),
         ("{", b"", "is no manifest of weights: Invalid JSON"),
         ("[" * 100_000, b"", "is no manifest of weights: Invalid JSON"),
         (one(paths=["../a.bin"]), b"", r"names a file '\.\./a\.bin', which is not next to it"),
-        (one(paths=["/etc/hostname"]), b"", "names a file '/etc/hostname', which is not next to it"),
+        (
+            one(paths=["/etc/hostname"]),
+            b"",
+            "names a file '/etc/hostname', which is not next to it",
+        ),
         (one(paths=["..\\a.bin"]), b"", "names a file .*, which is not next to it"),
         (one(paths=[""]), b"", "names a file '', which is not next to it"),
         (one(paths=["a\0.bin"]), b"", "names a file .*, which is not next to it"),

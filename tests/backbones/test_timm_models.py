@@ -15,7 +15,9 @@ def registered():
 
 def test_timm_lists_and_builds_every_backbone():
     assert {f"cdmllab_{name}" for name in backbones.names()} <= set(timm.list_models("cdmllab_*"))
-    net = timm.create_model("cdmllab_r18_lite", num_classes=16, in_chans=1, img_size=32, width=8).eval()
+    net = timm.create_model(
+        "cdmllab_r18_lite", num_classes=16, in_chans=1, img_size=32, width=8
+    ).eval()
     own = backbones.create("r18_lite", embedding_dim=16, channels=1, size=32, width=8).eval()
     own.load_state_dict(net.state_dict())
     x = torch.randn(2, 1, 32, 32)

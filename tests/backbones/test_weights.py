@@ -42,7 +42,9 @@ def test_public_checkpoint_computes_what_it_did(tmp_path, public, prefix, inside
 
 
 def test_half_precision_checkpoint_is_read_in_float32(tmp_path, public):
-    half = {key: value.half() if value.is_floating_point() else value for key, value in public.items()}
+    half = {
+        key: value.half() if value.is_floating_point() else value for key, value in public.items()
+    }
     torch.save(half, tmp_path / "half.pth")
     net = weights.load("r18", tmp_path / "half.pth", **LITTLE)
     assert {p.dtype for p in net.parameters()} == {torch.float32}
@@ -53,7 +55,9 @@ def test_checkpoint_without_batch_counts_is_taken(tmp_path, public):
     torch.save({k: v for k, v in public.items() if "num_batches" not in k}, tmp_path / "old.pth")
     state = weights.load("r18", tmp_path / "old.pth", **LITTLE).state_dict()
     assert state["bn1.num_batches_tracked"] == 0
-    assert all(torch.equal(state[key], value) for key, value in public.items() if "num_batches" not in key)
+    assert all(
+        torch.equal(state[key], value) for key, value in public.items() if "num_batches" not in key
+    )
 
 
 def test_what_is_written_is_read_back_to_the_bit(tmp_path, net):
@@ -61,14 +65,22 @@ def test_what_is_written_is_read_back_to_the_bit(tmp_path, net):
     plain = torch.load(tmp_path / "own.pth", weights_only=True)
     assert list(plain) == list(net.state_dict())
     again = weights.load("r18_lite", tmp_path / "own.pth", **LITTLE)
-    assert all(torch.equal(value, again.state_dict()[key]) for key, value in net.state_dict().items())
+    assert all(
+        torch.equal(value, again.state_dict()[key]) for key, value in net.state_dict().items()
+    )
 
 
 def test_release_says_what_it_is_and_builds_itself(tmp_path, net):
     path = tmp_path / "net.safetensors"
     used = preprocessing.INSIGHTFACE | {"channels": "BGR", "size": 32}
     weights.save_release(
-        net, path, name="r18_lite", options=LITTLE, preprocessing=used, config={"lr": 0.1}, git_commit="ab"
+        net,
+        path,
+        name="r18_lite",
+        options=LITTLE,
+        preprocessing=used,
+        config={"lr": 0.1},
+        git_commit="ab",
     )
     again, said = weights.load_release(path)
     assert said == weights.Release("r18_lite", LITTLE, used, {"lr": 0.1}, "ab")
@@ -80,7 +92,9 @@ def test_release_says_what_it_is_and_builds_itself(tmp_path, net):
 
 def test_half_release_is_half_the_size_and_nearly_the_same(tmp_path, net):
     for half in (False, True):
-        weights.save_release(net, tmp_path / f"{half}.safetensors", name="r18_lite", options=LITTLE, half=half)
+        weights.save_release(
+            net, tmp_path / f"{half}.safetensors", name="r18_lite", options=LITTLE, half=half
+        )
     sizes = [(tmp_path / f"{half}.safetensors").stat().st_size for half in (False, True)]
     numbers = sum(value.numel() for value in net.state_dict().values())
     assert abs(sizes[0] - sizes[1] - 2 * numbers) < 0.02 * sizes[0]
@@ -94,7 +108,9 @@ def test_half_release_refuses_what_overflows(tmp_path, net):
     with torch.no_grad():
         net.bn2.running_var.fill_(1e5)
     with pytest.raises(ValueError, match=r"bn2\.running_var does not fit into float16"):
-        weights.save_release(net, tmp_path / "a.safetensors", name="r18_lite", options=LITTLE, half=True)
+        weights.save_release(
+            net, tmp_path / "a.safetensors", name="r18_lite", options=LITTLE, half=True
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -103,7 +119,10 @@ def test_another_architecture_is_told_with_the_one_that_fits(tmp_path):
     with pytest.raises(CdmlLabError) as caught:
         weights.load("r18_lite", tmp_path / "a.pth")
     said = str(caught.value)
-    assert "a.pth does not hold the weights of r18_lite (it fits r34_lite): not of this network layer1.2.bn1." in said
+    assert (
+        "a.pth does not hold the weights of r18_lite (it fits r34_lite): not of this network "
+        "layer1.2.bn1." in said
+    )
     assert "and " in said
 
 
@@ -113,7 +132,10 @@ def test_missing_and_misshapen_keys_are_named(tmp_path, public):
     torch.save(broken, tmp_path / "a.pth")
     with pytest.raises(CdmlLabError) as caught:
         weights.load("r18", tmp_path / "a.pth", **LITTLE)
-    assert "missing layer2.0.prelu.weight; of the wrong shape fc.weight is 8x16 instead of 8x128" in str(caught.value)
+    assert (
+        "missing layer2.0.prelu.weight; of the wrong shape fc.weight is 8x16 instead of 8x128"
+        in str(caught.value)
+    )
 
 
 class _Evil:
@@ -162,7 +184,11 @@ def test_files_that_are_no_release_are_told_apart(tmp_path, net):
     save_file({"a": torch.zeros(1)}, tmp_path / "b.safetensors")
     with pytest.raises(CdmlLabError, match="not released by cdmllab"):
         weights.load_release(tmp_path / "b.safetensors")
-    save_file({"a": torch.zeros(1)}, tmp_path / "c.safetensors", metadata={"format": weights.FORMAT, "name": "r18"})
+    save_file(
+        {"a": torch.zeros(1)},
+        tmp_path / "c.safetensors",
+        metadata={"format": weights.FORMAT, "name": "r18"},
+    )
     with pytest.raises(CdmlLabError, match="metadata is incomplete or broken: 'options'"):
         weights.load_release(tmp_path / "c.safetensors")
     with pytest.raises(CdmlLabError, match=r"those are \.safetensors"):
@@ -174,21 +200,30 @@ def test_files_that_are_no_release_are_told_apart(tmp_path, net):
     [
         ({"options": {}}, "r18_lite with options {} is another network: of the wrong shape"),
         ({"name": "r34_lite"}, "another network: missing layer1.2.bn1.weight"),
-        ({"options": LITTLE | {"norm_eps": 2e-5}}, r"another network: bn1 is .*eps=1e-05.* instead of .*eps=2e-05"),
+        (
+            {"options": LITTLE | {"norm_eps": 2e-5}},
+            r"another network: bn1 is .*eps=1e-05.* instead of .*eps=2e-05",
+        ),
         (
             {"options": LITTLE | {"downsample": "early"}},
-            r"another network: layer1\.0\.conv1 is .*stride=\(1, 1\).* instead of .*stride=\(2, 2\)",
+            r"another network: layer1\.0\.conv1 is .*stride=\(1, 1\).* instead of .*stride=\(2, "
+            r"2\)",
         ),
         (
             {"preprocessing": {"channels": "RGB"}},
             "has the keys channels, mean, std, size, and perhaps crop, got channels",
         ),
-        ({"preprocessing": preprocessing.INSIGHTFACE}, "takes 3 x 32 x 32, its preprocessing gives"),
+        (
+            {"preprocessing": preprocessing.INSIGHTFACE},
+            "takes 3 x 32 x 32, its preprocessing gives",
+        ),
     ],
 )
 def test_a_release_that_would_not_load_is_not_written(tmp_path, net, change, said):
     with pytest.raises(ValueError, match=said):
-        weights.save_release(net, tmp_path / "a.safetensors", **{"name": "r18_lite", "options": LITTLE} | change)
+        weights.save_release(
+            net, tmp_path / "a.safetensors", **{"name": "r18_lite", "options": LITTLE} | change
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -200,11 +235,15 @@ def test_guess_finds_each_backbone():
 
 
 def test_a_release_has_the_same_bytes_each_time(tmp_path):
-    """safetensors itself writes metadata in the order of a hash table, which is another one for each file."""
+    """safetensors itself writes metadata in the order of a hash table, which is another one for
+    each file.
+    """
     net = backbones.create("r18_lite", **LITTLE)
     files = [tmp_path / f"{k}.safetensors" for k in range(8)]
     for file in files:
-        weights.save_release(net, file, name="r18_lite", options=LITTLE, config={"lr": 0.1}, git_commit="ä")
+        weights.save_release(
+            net, file, name="r18_lite", options=LITTLE, config={"lr": 0.1}, git_commit="ä"
+        )
     assert len({file.read_bytes() for file in files}) == 1
     read, said = weights.load_release(files[0])
     assert said.git_commit == "ä"

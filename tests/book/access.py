@@ -9,7 +9,8 @@ RUN = """async () => {
   const found = await axe.run(document, { resultTypes: ["violations"], preload: false });
   return { rules: found.passes.length, faults: found.violations
     .filter(({ impact }) => impact === "serious" || impact === "critical")
-    .flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.join(" ")} ${node.html.slice(0, 200)}`)) };
+    .flatMap(({ id, nodes }) => nodes.map((node) =>
+      `${id}: ${node.target.join(" ")} ${node.html.slice(0, 200)}`)) };
 }"""
 
 

@@ -1,4 +1,6 @@
-"""A browser with the network closed, the built book, and a miniature book that builds in seconds."""
+"""A browser with the network closed, the built book, and a miniature book that builds in
+seconds.
+"""
 
 import os
 import re
@@ -43,7 +45,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def open_page(browser: Browser) -> OpenPage:
-    """Opens a file in a window of its own, and sees that nothing is fetched from elsewhere or complains."""
+    """Opens a file in a window of its own, and sees that nothing is fetched from elsewhere or
+    complains.
+    """
 
     @contextmanager
     def open_page(
@@ -93,7 +97,9 @@ def open_page(browser: Browser) -> OpenPage:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the real book, built from what has changed."""
     command = [sys.executable, "-m", "cdmllab", "book", "build"]
-    with FileLock(tmp_path_factory.getbasetemp().parent / "site.lock"):  # tests on several cores ask for it at once
+    with FileLock(
+        tmp_path_factory.getbasetemp().parent / "site.lock"
+    ):  # tests on several cores ask for it at once
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return ROOT / "book/_build/html"
@@ -101,7 +107,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def build_miniature(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, str]]:
-    """Builds a small project with the book's extension: the folder of its pages, and what it warned."""
+    """Builds a small project with the book's extension: the folder of its pages, and what it
+    warned.
+    """
 
     def build(**pages: str) -> tuple[Path, str]:
         folder = tmp_path_factory.mktemp("miniature")

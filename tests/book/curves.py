@@ -14,7 +14,9 @@ def drawn_pieces(path: Locator) -> list[tuple[np.ndarray, np.ndarray]]:
         points = np.array(re.findall(r"(-?[\d.]+),(-?[\d.]+)", piece), dtype=float)
         across = (points[:, 0] - box["left"]) / (box["right"] - box["left"])
         up = (points[:, 1] - box["bottom"]) / (box["top"] - box["bottom"])
-        pieces.append((box["x0"] + across * (box["x1"] - box["x0"]), box["y0"] + up * (box["y1"] - box["y0"])))
+        pieces.append(
+            (box["x0"] + across * (box["x1"] - box["x0"]), box["y0"] + up * (box["y1"] - box["y0"]))
+        )
     return pieces
 
 

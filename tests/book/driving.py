@@ -43,9 +43,9 @@ def choose(page: Page, name: str, value: str, text: str) -> None:
     if listed.count():
         listed.select_option(label=text)
     else:  # the radio button is hidden in its label
-        where.locator(f"input[type=radio][name*='-{value}-']").and_(where.get_by_label(text, exact=True)).locator(
-            "xpath=.."
-        ).click()
+        where.locator(f"input[type=radio][name*='-{value}-']").and_(
+            where.get_by_label(text, exact=True)
+        ).locator("xpath=..").click()
 
 
 def drag(page: Page, where: Locator, across: float, down: float = 0.0) -> None:
@@ -65,7 +65,9 @@ def swipe(page: Page, where: Locator, across: float, down: float = 0.0, share: f
     box = where.bounding_box()
     x, y = box["x"] + share * box["width"], box["y"] + box["height"] / 2
     finger = page.context.new_cdp_session(page)
-    finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    finger.send(
+        "Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}
+    )
     for step in range(1, 9):
         point = {"x": x + across * step / 8, "y": y + down * step / 8}
         finger.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
@@ -81,4 +83,6 @@ def readout(page: Page, name: str) -> dict[str, str]:
 def written(value: float, digits: int, unit: str = "") -> str:
     """A number as the kit writes it."""
     text = f"{value:.{digits}f}"
-    return (text.replace("-", "") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")) + unit
+    return (
+        text.replace("-", "") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+    ) + unit

@@ -30,11 +30,15 @@ def hypersphere() -> Hypersphere:
 def threshold() -> Threshold:
     """Eighty genuine and two hundred impostor pairs, with ties."""
     rng = np.random.default_rng(0)
-    scores = np.concatenate([rng.normal(0.6, 0.2, 80), rng.normal(0.0, 0.25, 200)]).clip(-1, 1).round(2)
+    scores = (
+        np.concatenate([rng.normal(0.6, 0.2, 80), rng.normal(0.0, 0.25, 200)]).clip(-1, 1).round(2)
+    )
     scores += 0.0037  # off the edges of the bins
     return Threshold.of(scores, np.arange(280) < 80)
 
 
 def face_lab() -> FaceLab:
     """Frames that are compared by their pixels."""
-    return FaceLab.rendered(lambda pictures: pictures.reshape(len(pictures), -1) - 128.0, shown_size=32, strangers=20)
+    return FaceLab.rendered(
+        lambda pictures: pictures.reshape(len(pictures), -1) - 128.0, shown_size=32, strangers=20
+    )

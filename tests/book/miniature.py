@@ -1,4 +1,6 @@
-"""A small book with one of each: pages with widgets and a figure, notebooks with both as outputs."""
+"""A small book with one of each: pages with widgets and a figure, notebooks with both as
+outputs.
+"""
 
 import io
 from pathlib import Path
@@ -92,7 +94,13 @@ def drawing() -> str:
     with mpl.rc_context(style.RC):
         figure = Figure(figsize=(6, 3))
         axes = figure.subplots()
-        axes.plot([0, 1, 2], [0, 2, 1], color=style.COLOURS["cdml"], marker="o", markeredgecolor=style.PAPER)
+        axes.plot(
+            [0, 1, 2],
+            [0, 2, 1],
+            color=style.COLOURS["cdml"],
+            marker="o",
+            markeredgecolor=style.PAPER,
+        )
         axes.set_xlabel("$\\theta$")
         stream = io.StringIO()
         figure.savefig(stream, format="svg")
@@ -100,7 +108,9 @@ def drawing() -> str:
 
 
 def notebook() -> nbformat.NotebookNode:
-    """Two cells with a figure, one that glues it, one with a widget as Jupyter leaves it, live view too."""
+    """Two cells with a figure, one that glues it, one with a widget as Jupyter leaves it, live view
+    too.
+    """
     v4 = nbformat.v4
     figure = {"image/svg+xml": drawing(), "text/plain": "<Figure>"}
     record = "application/papermill.record/"
@@ -109,7 +119,9 @@ def notebook() -> nbformat.NotebookNode:
     outputs = [
         v4.new_output("display_data", figure),
         v4.new_output("display_data", figure),
-        v4.new_output("display_data", {record + mime: data for mime, data in figure.items()}, metadata=glued),
+        v4.new_output(
+            "display_data", {record + mime: data for mime, data in figure.items()}, metadata=glued
+        ),
         v4.new_output("display_data", widget),
     ]
     return executed("# A notebook", outputs)

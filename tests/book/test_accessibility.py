@@ -1,4 +1,6 @@
-"""Widgets and figures for readers who listen to a page, or use a keyboard; test_built_site asks of every page."""
+"""Widgets and figures for readers who listen to a page, or use a keyboard; test_built_site asks of
+every page.
+"""
 
 import pytest
 from tests.book.access import faults
@@ -9,7 +11,8 @@ SCREENS = pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (390, "d
 def test_axe_finds_what_is_wrong(open_page, tmp_path):
     bad = tmp_path / "bad.html"
     bad.write_text(
-        "<!doctype html><html lang='en'><title>Bad</title><main><h1>Bad</h1><input><p>text</p></main></html>"
+        "<!doctype html><html "
+        "lang='en'><title>Bad</title><main><h1>Bad</h1><input><p>text</p></main></html>"
     )
     with open_page(bad) as page:
         (fault,) = faults(page)
@@ -24,7 +27,9 @@ def test_widgets_have_no_serious_fault(open_page, miniature, width, theme):
 
 
 @SCREENS
-def test_wide_figure_is_reached_by_the_keyboard_where_it_scrolls(open_page, miniature, width, theme):
+def test_wide_figure_is_reached_by_the_keyboard_where_it_scrolls(
+    open_page, miniature, width, theme
+):
     with open_page(miniature / "page.html", width=width, theme=theme) as page:
         wide = page.locator(".cdml-drawing").first
         scrolls = wide.evaluate("e => e.scrollWidth > e.clientWidth")

@@ -21,16 +21,24 @@ def cdml_api(monkeypatch, pytestconfig):
 def modules(pytestconfig):
     """The modules that each page describes."""
     pages = (pytestconfig.rootpath / "book/api").glob("*.md")
-    found = {page.stem: re.search(r"```\{cdml-api\} (.+)", page.read_text())[1].split() for page in pages}
-    return {page: [importlib.import_module(name) for name in names] for page, names in found.items()}
+    found = {
+        page.stem: re.search(r"```\{cdml-api\} (.+)", page.read_text())[1].split() for page in pages
+    }
+    return {
+        page: [importlib.import_module(name) for name in names] for page, names in found.items()
+    }
 
 
 def anchors(cdml_api, modules):
     """The full names that pages describe."""
     found = set()
     for module in (module for page in modules.values() for module in page):
-        names = re.findall(r"^\.\. (?:auto\w+|py:\w+):: (\S+)$", "\n".join(cdml_api.described(module)), re.M)
-        found |= {name if name.startswith("cdmllab.") else f"{module.__name__}.{name}" for name in names}
+        names = re.findall(
+            r"^\.\. (?:auto\w+|py:\w+):: (\S+)$", "\n".join(cdml_api.described(module)), re.M
+        )
+        found |= {
+            name if name.startswith("cdmllab.") else f"{module.__name__}.{name}" for name in names
+        }
     return found
 
 
@@ -38,13 +46,19 @@ def test_every_public_module_has_a_page_in_the_table_of_contents(modules, pytest
     toc = yaml.safe_load((pytestconfig.rootpath / "book/_toc.yml").read_text())
     (api,) = (page for page in toc["parts"][-1]["chapters"] if page["file"] == "api")
     assert toc["parts"][-1]["caption"] == "Reference"
-    assert {section["file"] for section in api["sections"]} == {f"api/{name}" for name in cdmllab.__all__}
+    assert {section["file"] for section in api["sections"]} == {
+        f"api/{name}" for name in cdmllab.__all__
+    }
     assert set(modules) == set(cdmllab.__all__)
 
 
 def test_every_public_name_is_described(cdml_api, modules):
     described = anchors(cdml_api, modules)
-    assert {"cdmllab.heads.create", "cdmllab.metrics.verification.roc", "cdmllab.faces.SIZES"} < described
+    assert {
+        "cdmllab.heads.create",
+        "cdmllab.metrics.verification.roc",
+        "cdmllab.faces.SIZES",
+    } < described
     for room in cdmllab.__all__:
         module = getattr(cdmllab, room)
         for name in getattr(module, "__all__", ()):
@@ -111,7 +125,11 @@ def test_built_pages_have_an_anchor_for_every_name(cdml_api, modules, site):
     for page, described in modules.items():
         text = (site / f"api/{page}.html").read_text(encoding="utf-8")
         wanted = anchors(cdml_api, {page: described}) - {module.__name__ for module in described}
-        missing = {name for name in wanted if f'id="{name}"' not in text and f'id="module-{name}"' not in text}
+        missing = {
+            name
+            for name in wanted
+            if f'id="{name}"' not in text and f'id="module-{name}"' not in text
+        }
         assert not missing
     assert ">Parameters" in text
     assert "system-message" not in text

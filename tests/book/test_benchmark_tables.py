@@ -7,17 +7,27 @@ from cdmllab.book import benchmark_tables
 from cdmllab.cli import bench
 
 FROM = {
-    "command": "cdmllab bench x", "date": "2026-01-02", "device": "Some CPU x 2", "threads": 1,
-    "git_commit": "0123456789abcdef", "git_dirty": False, "versions": {"torch": "2.15.0"}, "wall_s": 125.0,
-}  # fmt: skip
+    "command": "cdmllab bench x",
+    "date": "2026-01-02",
+    "device": "Some CPU x 2",
+    "threads": 1,
+    "git_commit": "0123456789abcdef",
+    "git_dirty": False,
+    "versions": {"torch": "2.15.0"},
+    "wall_s": 125.0,
+}
 HEADS = {
     "shapes": {
         "casia": {
-            "batch": 128, "identities": 10_575, "dim": 512, "limit_ms": 30.0, "centre_gradient_mib": 20.0,
+            "batch": 128,
+            "identities": 10_575,
+            "dim": 512,
+            "limit_ms": 30.0,
+            "centre_gradient_mib": 20.0,
             "heads": [{"head": "ours, buffer", "ratio_to_limit": 1.731, "peak_mib": 31.7}],
         }
     }
-}  # fmt: skip
+}
 SHARDED = {
     "shapes": {
         "casia": {
@@ -43,11 +53,19 @@ TRAINING = {
     "identities": 10_575,
     "models": [
         {
-            "backbone": "r50", "batch": 32,
-            "ways": [{"way": "bf16", "images_per_s": 7.25, "ratio_to_eager": 2.5, "ratio_to_arcface_torch": 1.75}],
+            "backbone": "r50",
+            "batch": 32,
+            "ways": [
+                {
+                    "way": "bf16",
+                    "images_per_s": 7.25,
+                    "ratio_to_eager": 2.5,
+                    "ratio_to_arcface_torch": 1.75,
+                }
+            ],
         }
     ],
-}  # fmt: skip
+}
 EVALUATION = {
     "tables": {
         "verification": {
@@ -62,17 +80,28 @@ DATA = {
     "ratios": {"decoding, ours to PIL": 1.968}, "per_second": {"decode: PIL": 6127.2},
 }  # fmt: skip
 FACES = {
-    "processes": 2, "strength": 0.65, "pictures_per_s": [{"size": 32, "one_process": 500.0, "all_cores": 975.0}],
+    "processes": 2,
+    "strength": 0.65,
+    "pictures_per_s": [{"size": 32, "one_process": 500.0, "all_cores": 975.0}],
     "casia_shaped_world": {"pictures": 497_025, "seconds": 4200.0},
-}  # fmt: skip
+}
 RECORDS = {
     "heads": (HEADS, ["| ours, buffer | 1.73 | 1.58 | 32 |", "10,575 identities", "30 ms"]),
     "heads_sharded": (SHARDED, ["| sharded | 0.62 | 17 |", "2 ranks", "61 ms"]),
-    "backbones": (BACKBONES, ["| eager, time / R18's | 1.00 |", "| openvino | 3.00 |", "| openvino | 0.9987 |"]),
+    "backbones": (
+        BACKBONES,
+        ["| eager, time / R18's | 1.00 |", "| openvino | 3.00 |", "| openvino | 0.9987 |"],
+    ),
     "training": (TRAINING, ["| bf16 | 1.75 | 2.50 | 7.2 |", "r50, batches of 32"]),
-    "evaluation": (EVALUATION, ["| a loop | 1.25 | 70.1 | 50 |", "| ours | 0.018 | 1 |  |", "6,000 pairs"]),
+    "evaluation": (
+        EVALUATION,
+        ["| a loop | 1.25 | 70.1 | 50 |", "| ours | 0.018 | 1 |  |", "6,000 pairs"],
+    ),
     "data": (DATA, ["| decoding, ours to PIL | 1.97 |", "| decode: PIL | 6,127 |", "to the bit"]),
-    "faces": (FACES, ["| 32\N{NO-BREAK SPACE}px | 500 | 975 | 1.95 of 2 |", "| 497,025 | 118 |", "4200 s"]),
+    "faces": (
+        FACES,
+        ["| 32\N{NO-BREAK SPACE}px | 500 | 975 | 1.95 of 2 |", "| 497,025 | 118 |", "4200 s"],
+    ),
 }
 
 
@@ -113,13 +142,18 @@ def test_a_record_becomes_tables_that_name_machine_date_commit_and_command(kept,
 def test_what_a_record_leaves_out_is_named_with_the_reason(kept):
     kept("backbones", BACKBONES | {"left_out": {"r34": "measured on another network"}})
     assert (
-        benchmark_tables.report("backbones")._repr_markdown_().endswith("Left out: r34, measured on another network.")
+        benchmark_tables.report("backbones")
+        ._repr_markdown_()
+        .endswith("Left out: r34, measured on another network.")
     )
 
 
 @pytest.mark.parametrize("name", benchmark_tables.BENCHMARKS)
 def test_what_has_no_record_says_so_and_how_to_make_one(kept, name):
-    assert benchmark_tables.report(name)._repr_markdown_() == f"Not measured yet: `cdmllab bench {name}` does it."
+    assert (
+        benchmark_tables.report(name)._repr_markdown_()
+        == f"Not measured yet: `cdmllab bench {name}` does it."
+    )
     page = benchmark_tables.page(name)
     assert page.endswith(f"Not measured yet: `cdmllab bench {name}` does it.")
     assert benchmark_tables.BENCHMARKS[name].peer in page

@@ -22,7 +22,9 @@ def test_directive_prints_the_tables_and_refuses_what_is_not_there(build_miniatu
     )
     text = (folder / "page.html").read_text(encoding="utf-8")
     found = [
-        record for device in benchmark_tables.DEVICES if (record := results.benchmark("heads", device)) is not None
+        record
+        for device in benchmark_tables.DEVICES
+        if (record := results.benchmark("heads", device)) is not None
     ]
     assert found
     assert text.count("<table") == sum(len(record["shapes"]) for record in found)
@@ -38,8 +40,11 @@ def test_built_page_has_a_table_or_the_command_for_each(site):
     for name in benchmark_tables.BENCHMARKS:
         record = results.benchmark(name) or results.benchmark(name, "cuda")
         if record is None:
-            assert re.search(rf"Not measured yet: <code[^>]*><span[^>]*>cdmllab</span> <span[^>]*>bench</span> "
-                             rf"<span[^>]*>{name}</span></code>", text)  # fmt: skip
+            assert re.search(
+                rf"Not measured yet: <code[^>]*><span[^>]*>cdmllab</span> <span[^>]*>bench</span> "
+                rf"<span[^>]*>{name}</span></code>",
+                text,
+            )
         else:
             for _, table in benchmark_tables.BENCHMARKS[name].tables(record):
                 assert f"<p>{table.rows[0][1]}</p>" in text

@@ -1,4 +1,6 @@
-"""The real book in a browser: every page opens from its file, fits the screen, is accessible, follows the theme."""
+"""The real book in a browser: every page opens from its file, fits the screen, is accessible,
+follows the theme.
+"""
 
 import re
 from pathlib import Path
@@ -16,13 +18,16 @@ CUT = """() => {  // with every solution unfolded
   document.querySelectorAll("details").forEach((e) => { e.open = true; });
   const width = (e) => e.getBoundingClientRect().width;
   return [...document.querySelectorAll("article span.math")]
-    .filter((e) => width(e.querySelector("svg")) > width(e) + 1).map((e) => e.closest("p, li, td, dd").innerText);
+    .filter((e) => width(e.querySelector("svg")) > width(e) + 1)
+    .map((e) => e.closest("p, li, td, dd").innerText);
 }"""
 INK = "() => getComputedStyle(document.documentElement).getPropertyValue('--cdml-ink')"
 
 
 class Visit(NamedTuple):
-    """What was seen of a page that was opened, with nothing fetched from elsewhere and no complaint in the console."""
+    """What was seen of a page that was opened, with nothing fetched from elsewhere and no complaint
+    in the console.
+    """
 
     name: str
     cut: list[str]  # formulas within a line that are wider than it
@@ -41,7 +46,11 @@ def pages(site: Path) -> list[Path]:
     return found
 
 
-@pytest.fixture(scope="module", params=[(390, 844, "dark"), (1400, 900, "light")], ids=["narrow-dark", "wide-light"])
+@pytest.fixture(
+    scope="module",
+    params=[(390, 844, "dark"), (1400, 900, "light")],
+    ids=["narrow-dark", "wide-light"],
+)
 def visits(request, open_page, pages) -> list[Visit]:
     """Every page is opened once on a screen; what the tests ask is asked then."""
     width, height, theme = request.param
@@ -56,7 +65,9 @@ def visits(request, open_page, pages) -> list[Visit]:
                 too_wide_px=page.evaluate("document.documentElement.scrollWidth") - width,
                 undrawn=page.locator("article img[src$='.svg']").count(),
                 labels=drawings.evaluate_all("all => all.map((e) => e.ariaLabel)"),
-                ids=page.evaluate("[...document.querySelectorAll('svg.cdml-figure [id]')].map(e => e.id)"),
+                ids=page.evaluate(
+                    "[...document.querySelectorAll('svg.cdml-figure [id]')].map(e => e.id)"
+                ),
                 faults=faults(page),
             )
         seen.append(visit)
@@ -88,7 +99,9 @@ def test_no_page_is_heavy(pages):
     """With the pictures it has outside itself; scripts and styles are loaded once for all pages."""
     for path in pages:
         text = path.read_text(encoding="utf-8")
-        pictures = [path.parent / name for name in re.findall(r'<img[^>]* src="(?!data:)([^"?]+)', text)]
+        pictures = [
+            path.parent / name for name in re.findall(r'<img[^>]* src="(?!data:)([^"?]+)', text)
+        ]
         weight = path.stat().st_size + sum(picture.stat().st_size for picture in pictures)
         assert weight < LARGEST_PAGE_BYTES, f"{path.name} weighs {weight / 1e6:.1f} MB"
 
@@ -100,8 +113,12 @@ def test_no_page_shows_an_object_for_what_it_means(pages):
 
 
 def test_the_first_page_answers_the_question(site):
-    text = " ".join(re.sub(r"<[^>]+>", "", (site / "index.html").read_text(encoding="utf-8")).split())
-    assert re.search(r"Does CDML beat ArcFace\? In our trainings .*? paired seeds .*? 95 % interval", text)
+    text = " ".join(
+        re.sub(r"<[^>]+>", "", (site / "index.html").read_text(encoding="utf-8")).split()
+    )
+    assert re.search(
+        r"Does CDML beat ArcFace\? In our trainings .*? paired seeds .*? 95 % interval", text
+    )
 
 
 def test_the_gpu_page_shows_the_chapters_that_ran_there(site):
@@ -119,7 +136,11 @@ def test_the_gpu_page_shows_the_chapters_that_ran_there(site):
 
 
 def test_theme_switch_changes_page_figure_and_widget(open_page, site):
-    pages = [path for path in sorted(site.rglob("*.html")) if "cdml-widget" in path.read_text(encoding="utf-8")]
+    pages = [
+        path
+        for path in sorted(site.rglob("*.html"))
+        if "cdml-widget" in path.read_text(encoding="utf-8")
+    ]
     with open_page(pages[0]) as page:
         ink = page.locator("svg.cdml-figure [style*='fill: var(--cdml-ink)']").first
         seen = set()

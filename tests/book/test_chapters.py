@@ -1,4 +1,6 @@
-"""What holds for all chapters together: glossary terms, solutions, numbers, links between chapters."""
+"""What holds for all chapters together: glossary terms, solutions, numbers, links between
+chapters.
+"""
 
 import re
 from pathlib import Path
@@ -16,13 +18,19 @@ BOOK = Path(__file__).parents[2] / "book"
 CHAPTERS = sorted((BOOK / "chapters").glob("*.py"))
 TERM = re.compile(r"\{term\}`(?:[^`<]*<([^`>]+)>|([^`<]+))`")
 # The words that names in the package are made of.
-VOCABULARY = """embedding, identity, class centre, cosine, target, scale, logit, margin, margin policy, easiness,
-difficulty, hardest negative, genuine pair, impostor pair, fold, score, threshold, TAR@FAR, template, media, gallery,
-probe, preset, run, profile"""
+VOCABULARY = """\
+embedding, identity, class centre, cosine, target, scale, logit, margin, margin policy, easiness,
+difficulty, hardest negative, genuine pair, impostor pair, fold, score, threshold, TAR@FAR,
+template, media, gallery, probe, preset, run, profile"""
 
 
 def terms() -> set[str]:
-    body = (BOOK / "glossary.md").read_text(encoding="utf-8").split("```{glossary}", 1)[1].split("```", 1)[0]
+    body = (
+        (BOOK / "glossary.md")
+        .read_text(encoding="utf-8")
+        .split("```{glossary}", 1)[1]
+        .split("```", 1)[0]
+    )
     return {line for line in body.splitlines() if line and not line.startswith((" ", ":"))}
 
 
@@ -67,14 +75,23 @@ def test_chapter_asks_each_exercise_it_checks_and_has_three(path):
 
 def test_solved_takes_the_question_before_the_solution_and_skips_those_without():
     cells = ["# A chapter", "## Exercises\n\nPut it here.\n\n**3.1** How\nmany?"]
-    cells += ["<details><summary>Solution 3.1</summary>\n\nTwo.\n\n</details>\n\n**3.2** No checker.\n\n## Recap"]
+    cells += [
+        "<details><summary>Solution 3.1</summary>\n\nTwo.\n\n</details>\n\n**3.2** No "
+        "checker.\n\n## Recap"
+    ]
     v4 = nbformat.v4
     notebook = v4.new_notebook(cells=[v4.new_markdown_cell(cell) for cell in cells])
     assert solved(notebook) == ("A chapter", [("3.1", "How\nmany?", "Two.")])
 
 
 @pytest.mark.parametrize(
-    ("page", "own"), [("executed/03_gradient", 3), ("11_verification", 11), ("glossary", None), ("executed/x3_y", None)]
+    ("page", "own"),
+    [
+        ("executed/03_gradient", 3),
+        ("11_verification", 11),
+        ("glossary", None),
+        ("executed/x3_y", None),
+    ],
 )
 def test_number_of_a_page(page, own):
     assert number(page) == own
@@ -86,14 +103,21 @@ LINK = re.compile(r'<a class="reference internal" href="([^"#]+)"><span class="d
 def test_titles_carry_numbers_and_prose_links_to_chapters_that_exist(build_miniature):
     pages = {
         "index": "# Top\n\n```{toctree}\n03_third\n04_fourth\nother\n```\n",
-        "03_third": "# The third\n\n## Within\n\nSee chapter\n4 and `chapter 4`, chapter 9, and this chapter 3.\n",
+        "03_third": "# The third\n\n## Within\n\n"
+        "See chapter\n4 and `chapter 4`, chapter 9, and this "
+        "chapter 3.\n",
         "04_fourth": "# The fourth\n\n*As chapter 3 says*.",
         "other": "# Other\n\nChapter 4, [chapter 3](03_third).",
     }
     folder, _ = build_miniature(**pages)
     text = {name: (folder / f"{name}.html").read_text(encoding="utf-8") for name in pages}
-    article = {name: page[page.index("<article") : page.index("</article>")] for name, page in text.items()}
-    links = {name: [(to, " ".join(said.split())) for to, said in LINK.findall(page)] for name, page in article.items()}
+    article = {
+        name: page[page.index("<article") : page.index("</article>")] for name, page in text.items()
+    }
+    links = {
+        name: [(to, " ".join(said.split())) for to, said in LINK.findall(page)]
+        for name, page in article.items()
+    }
     assert "<h1>3. The third<" in article["03_third"]
     assert "<h2>Within<" in article["03_third"]
     assert "<h1>Other<" in article["other"]
@@ -115,6 +139,10 @@ def test_gpu_page_tells_each_presets_cost_in_its_own_words(site):
     text = (site / "gpu.html").read_text(encoding="utf-8")
     first = re.findall(r"<tr[^>]*><td><p><code[^>]*>(.+?)</code></p></td>", text)
     told = [re.sub(r"<[^>]+>", "", code) for code in first]
-    wanted = [name for name in presets.names() if name.startswith(("lab/gpu", "lfw/gpu", "casia/doc", "ms1mv3/doc"))]
+    wanted = [
+        name
+        for name in presets.names()
+        if name.startswith(("lab/gpu", "lfw/gpu", "casia/doc", "ms1mv3/doc"))
+    ]
     assert sorted(told) == sorted(wanted)
     assert all(presets.header(name)["cost"] in text for name in wanted)

@@ -50,7 +50,10 @@ RIGHT = {
     "3.1": [1.154, 1.1543],
     "3.2": [48.9, 48.88],
     "3.3": [
-        lambda x, g: (g - (g * F.normalize(x)).sum(1, keepdim=True) * F.normalize(x)) / x.norm(dim=1, keepdim=True)
+        lambda x, g: (
+            (g - (g * F.normalize(x)).sum(1, keepdim=True) * F.normalize(x))
+            / x.norm(dim=1, keepdim=True)
+        )
     ],
     "3.4": [
         lambda c, m: c * math.cos(m) - (1 - c * c).clamp_min(1e-7).sqrt() * math.sin(m),
@@ -62,17 +65,36 @@ RIGHT = {
     "4.4": [0.5684],
     "4.5": [
         {"favour": "hard", "shape": "linear", "match_mean": True, "margin_rad": 0.5},
-        {"favour": "hard", "shape": "linear", "match_mean": True, "margin_rad": 0.5, "easiness": "gap", "alpha": 0.1},
-        {"favour": "hard", "shape": "linear", "match_mean": True, "margin_rad": 0.5, "easiness": "angle_gap"},
+        {
+            "favour": "hard",
+            "shape": "linear",
+            "match_mean": True,
+            "margin_rad": 0.5,
+            "easiness": "gap",
+            "alpha": 0.1,
+        },
+        {
+            "favour": "hard",
+            "shape": "linear",
+            "match_mean": True,
+            "margin_rad": 0.5,
+            "easiness": "angle_gap",
+        },
     ],
     "6.1": [800, 800.0],
     "6.2": [89.6],
-    "6.3": [lambda s: sum(np.interp(s[f], difficulty.STRENGTHS, difficulty.known().lost[f]) for f in s)],
+    "6.3": [
+        lambda s: sum(np.interp(s[f], difficulty.STRENGTHS, difficulty.known().lost[f]) for f in s)
+    ],
     "7.1": [1012, 1012.0],
     "7.2": [lambda p: 1 + sum(p[k : k + 4] == WORD for k in range(0, len(p) - 3, 4))],
     "7.3": [lambda y, a, b: np.flatnonzero(~np.isin(y, y[np.concatenate([a, b])]))],
     "11.1": [0.00025, 1 / 4000],
-    "11.2": [lambda genuine, impostor, far: (genuine > np.sort(impostor)[::-1][int(far * len(impostor))]).mean()],
+    "11.2": [
+        lambda genuine, impostor, far: (
+            genuine > np.sort(impostor)[::-1][int(far * len(impostor))]
+        ).mean()
+    ],
     "11.3": [0.38],
     "11.4": [lambda e, m: (s := sum(e[m == k].mean(0) for k in np.unique(m))) / np.linalg.norm(s)],
     "5.1": [0.8],
@@ -106,7 +128,9 @@ RIGHT = {
     "14.1": [57.2, 12 * 512 * 1e7 / 2**30],
     "14.2": [
         lambda highest, total: torch.logsumexp(highest + total.log(), dim=0),
-        lambda highest, total: highest.amax(0) + (total * torch.exp(highest - highest.amax(0))).sum(0).log(),
+        lambda highest, total: (
+            highest.amax(0) + (total * torch.exp(highest - highest.amax(0))).sum(0).log()
+        ),
     ],
     "14.3": [2.303, math.log(10)],
     "14.4": [prepared],
@@ -123,107 +147,253 @@ WRONG = {
     ],
     "1.3": [(0.5, "2 of the six"), (0.95, "3 of the six"), ("0.65", "one number")],
     "2.1": [(60.0, "CosFace is larger"), (5.0, "ArcFace is larger")],
-    "2.2": [(lambda c, m: c - m, "CosFace"), (lambda c, m: torch.cos(torch.acos(c) - m), "turned round"),
-            (lambda c, m: torch.cos(torch.acos(c) + m), "arc cosine"),
-            (lambda c, m: (c.arccos() + m).cos(), "arc cosine"),
-            (lambda c, m: c[:3], "shape"), (lambda c, m: c, "differ")],
+    "2.2": [
+        (lambda c, m: c - m, "CosFace"),
+        (lambda c, m: torch.cos(torch.acos(c) - m), "turned round"),
+        (lambda c, m: torch.cos(torch.acos(c) + m), "arc cosine"),
+        (lambda c, m: (c.arccos() + m).cos(), "arc cosine"),
+        (lambda c, m: c[:3], "shape"),
+        (lambda c, m: c, "differ"),
+    ],
     "2.3": [(180.0, "too large"), (True, "number")],
     "5.1": [(-0.8, "sign"), (0.8381, "ranks"), (0.5, "too small")],
-    "5.2": [(lambda e, s: np.sort(np.argsort(-e)[: round(s * len(e))]), "easiest"), (lambda e, s: [0], "shape"),
-            (lambda e, s: np.argsort(e)[: round(s * len(e))], "rising order"), (2, "function"),
-            (lambda e, s: np.arange(round(s * len(e))), "lowest easiness")],
+    "5.2": [
+        (lambda e, s: np.sort(np.argsort(-e)[: round(s * len(e))]), "easiest"),
+        (lambda e, s: [0], "shape"),
+        (lambda e, s: np.argsort(e)[: round(s * len(e))], "rising order"),
+        (2, "function"),
+        (lambda e, s: np.arange(round(s * len(e))), "lowest easiness"),
+    ],
     "5.3": [(0.9, "recall"), (0.55, "was right"), (0.95, "too large"), ("precision", "number")],
-    "9.1": [(3832, "one epoch"), (153_320, "every single epoch"), (10, "too small"), ("x", "number")],
-    "9.2": [(lambda epoch: 0.1, "In epoch 15"), (0.1, "function"),
-            (lambda epoch: 0.1 * 0.1 ** sum(epoch > m for m in (15, 25, 35)), "count from 0")],
+    "9.1": [
+        (3832, "one epoch"),
+        (153_320, "every single epoch"),
+        (10, "too small"),
+        ("x", "number"),
+    ],
+    "9.2": [
+        (lambda epoch: 0.1, "In epoch 15"),
+        (0.1, "function"),
+        (lambda epoch: 0.1 * 0.1 ** sum(epoch > m for m in (15, 25, 35)), "count from 0"),
+    ],
     "9.3": [(547.4, "share it"), (22.8, "centres alone"), (100, "too large")],
     "12.1": [(0.046, "square root"), (0.46, "too large")],
     "12.2": [(7, "the square"), (50, "too large")],
-    "12.3": [(lambda d: "higher" if d.mean() > 0 else "lower", "hold zero"), (lambda d: "not told apart", "are higher"),
-             ("higher", "function")],
-    "13.1": [(0.62, "one minus the gap"), (0.5, "no floor"), (0.588, "document's form"), (0.6, "too large"),
-             ("0.48", "number")],
+    "12.3": [
+        (lambda d: "higher" if d.mean() > 0 else "lower", "hold zero"),
+        (lambda d: "not told apart", "are higher"),
+        ("higher", "function"),
+    ],
+    "13.1": [
+        (0.62, "one minus the gap"),
+        (0.5, "no floor"),
+        (0.588, "document's form"),
+        (0.6, "too large"),
+        ("0.48", "number"),
+    ],
     "13.2": [(1.271, "radians"), (45.17, "one minus the cosine"), (90.0, "too large")],
-    "13.3": [(lambda p, b: p.base_margin_rad, "base margin"), (lambda p, b: 0.1, "mean margin is"), (0.5, "function")],
-    "3.1": [(1 / 1.1543, "turned round"), (math.cos(math.pi / 3 + 0.5) / 0.5, "cosines"), (2.0, "too large"),
-            ("1.15", "number")],
+    "13.3": [
+        (lambda p, b: p.base_margin_rad, "base margin"),
+        (lambda p, b: 0.1, "mean margin is"),
+        (0.5, "function"),
+    ],
+    "3.1": [
+        (1 / 1.1543, "turned round"),
+        (math.cos(math.pi / 3 + 0.5) / 0.5, "cosines"),
+        (2.0, "too large"),
+        ("1.15", "number"),
+    ],
     "3.2": [(77.53, "theta + m"), (53.0, "too large"), (0.85, "too small")],
-    "3.3": [(lambda x, g: g / x.norm(dim=1, keepdim=True), "part along x"),
-            (lambda x, g: g - (g * F.normalize(x)).sum(1, keepdim=True) * F.normalize(x), "length of x"),
-            (lambda x, g: g, "autograd"), (lambda x, g: g[0], "shape"), (1, "function")],
-    "3.4": [(lambda c, m: torch.cos(torch.acos(c) + m), "At c = 1 in float32 the gradient is inf"),
-            (lambda c, m: torch.cos(torch.acos(torch.where(c == 1, 0.9999, c)) + m), "At c = -1"),
-            (lambda c, m: c + (torch.cos(torch.acos(c.clamp(-1, 1)) + m) - c).detach(), "of another function"),
-            (lambda c, m: c - m, "also where nothing"), (0, "function")],
-    "4.1": [((0.392, 0.588), "other sign"), ((0.49, 0.49), "either side"), ((0.6, 0.4), "1.2"), (0.588, "pair")],
+    "3.3": [
+        (lambda x, g: g / x.norm(dim=1, keepdim=True), "part along x"),
+        (
+            lambda x, g: g - (g * F.normalize(x)).sum(1, keepdim=True) * F.normalize(x),
+            "length of x",
+        ),
+        (lambda x, g: g, "autograd"),
+        (lambda x, g: g[0], "shape"),
+        (1, "function"),
+    ],
+    "3.4": [
+        (lambda c, m: torch.cos(torch.acos(c) + m), "At c = 1 in float32 the gradient is inf"),
+        (lambda c, m: torch.cos(torch.acos(torch.where(c == 1, 0.9999, c)) + m), "At c = -1"),
+        (
+            lambda c, m: c + (torch.cos(torch.acos(c.clamp(-1, 1)) + m) - c).detach(),
+            "of another function",
+        ),
+        (lambda c, m: c - m, "also where nothing"),
+        (0, "function"),
+    ],
+    "4.1": [
+        ((0.392, 0.588), "other sign"),
+        ((0.49, 0.49), "either side"),
+        ((0.6, 0.4), "1.2"),
+        (0.588, "pair"),
+    ],
     "4.2": [(0.53, "less the lead"), (0.7, "That is h"), (0.1, "too small"), ("h", "number")],
-    "4.3": [(lambda e, m, alpha: m * (1 + alpha * e), "mean margin is 0.526"),
-            (lambda e, m, alpha: m + alpha * (e - e.mean()), "mean is right"), (lambda e, m, alpha: e[:2], "shape"),
-            (0, "function")],
+    "4.3": [
+        (lambda e, m, alpha: m * (1 + alpha * e), "mean margin is 0.526"),
+        (lambda e, m, alpha: m + alpha * (e - e.mean()), "mean is right"),
+        (lambda e, m, alpha: e[:2], "shape"),
+        (0, "function"),
+    ],
     "4.4": [(0.49, "base margin"), (0.588, "easy ones"), (0.4116, "too small")],
-    "4.5": [({"favour": "hard", "shape": "linear", "margin_rad": 0.5}, "mean margin is"),
-            ({"favour": "hard", "match_mean": True, "margin_rad": 0.5}, "same margin"),
-            ({"shape": "linear", "match_mean": True, "margin_rad": 0.5}, "Easy samples"),
-            ({"favour": "hard", "shape": "linear", "match_mean": True, "easiness": "known"}, "oracle"),
-            ({"favor": "hard"}, "ValueError"), ("hard", "dictionary")],
+    "4.5": [
+        ({"favour": "hard", "shape": "linear", "margin_rad": 0.5}, "mean margin is"),
+        ({"favour": "hard", "match_mean": True, "margin_rad": 0.5}, "same margin"),
+        ({"shape": "linear", "match_mean": True, "margin_rad": 0.5}, "Easy samples"),
+        ({"favour": "hard", "shape": "linear", "match_mean": True, "easiness": "known"}, "oracle"),
+        ({"favor": "hard"}, "ValueError"),
+        ("hard", "dictionary"),
+    ],
     "6.1": [(80, "too small"), ("800", "number")],
     "6.2": [(128.0, "strangers"), (85.2, "without"), (64, "too small")],
-    "6.3": [(lambda s: 0.0, "add up to"), (lambda s: sum(s.values()), "add up to"), (1.0, "function")],
-    "7.1": [(1001, "payload alone"), (1009, "multiple of 4"), (1004, "two words"), (1033, "24 bytes"),
-            (2000, "too large"), ("1012", "number")],
-    "7.2": [(lambda p: p.count(WORD) + 1, "only at a multiple of 4"), (lambda p: 7, "parts, not 7"),
-            (lambda p: sum(p[k : k + 4] == WORD for k in range(0, len(p), 4)), "n + 1 parts"), (2, "function")],
-    "7.3": [(lambda y, a, b: np.setdiff1d(np.arange(len(y)), [*a, *b]), "other pictures of the same people"),
-            (lambda y, a, b: np.arange(len(y)), "Row 0 shows somebody"), (lambda y, a, b: [6], "[7, 8]"),
-            (3, "function")],
-    "11.1": [(1 / 6000, "genuine pairs do not count"), (1 / 2000, "step of the TAR"), (0.1, "too large")],
-    "11.2": [(lambda g, i, far: (g > np.quantile(i, 1 - far)).mean(), "instead of"),
-             (lambda g, i, far: (g >= np.sort(i)[::-1][int(far * len(i))]).mean(), "where scores are tied"),
-             (0.5, "function")],
+    "6.3": [
+        (lambda s: 0.0, "add up to"),
+        (lambda s: sum(s.values()), "add up to"),
+        (1.0, "function"),
+    ],
+    "7.1": [
+        (1001, "payload alone"),
+        (1009, "multiple of 4"),
+        (1004, "two words"),
+        (1033, "24 bytes"),
+        (2000, "too large"),
+        ("1012", "number"),
+    ],
+    "7.2": [
+        (lambda p: p.count(WORD) + 1, "only at a multiple of 4"),
+        (lambda p: 7, "parts, not 7"),
+        (lambda p: sum(p[k : k + 4] == WORD for k in range(0, len(p), 4)), "n + 1 parts"),
+        (2, "function"),
+    ],
+    "7.3": [
+        (
+            lambda y, a, b: np.setdiff1d(np.arange(len(y)), [*a, *b]),
+            "other pictures of the same people",
+        ),
+        (lambda y, a, b: np.arange(len(y)), "Row 0 shows somebody"),
+        (lambda y, a, b: [6], "[7, 8]"),
+        (3, "function"),
+    ],
+    "11.1": [
+        (1 / 6000, "genuine pairs do not count"),
+        (1 / 2000, "step of the TAR"),
+        (0.1, "too large"),
+    ],
+    "11.2": [
+        (lambda g, i, far: (g > np.quantile(i, 1 - far)).mean(), "instead of"),
+        (
+            lambda g, i, far: (g >= np.sort(i)[::-1][int(far * len(i))]).mean(),
+            "where scores are tied",
+        ),
+        (0.5, "function"),
+    ],
     "11.3": [(0.62, "cosine distance"), (1 - 1.24**2 / 2, "squared already"), (1.0, "too large")],
-    "11.4": [(lambda e, m: e.mean(0) / np.linalg.norm(e.mean(0)), "average within it first"),
-             (lambda e, m: sum(e[m == k].mean(0) for k in np.unique(m)), "length must be 1"),
-             (lambda e, m: e, "shape"), (lambda e, m: e[0] / np.linalg.norm(e[0]), "differ"), (1, "function")],
-    "8.1": [(8_388_608, "bias"), (256 * 49 * 512, "112 pixels"), (10**9, "too large"), (1.5, "whole number")],
-    "8.2": [(lambda i, o, k, s, g: 2 * o * s * s * k * k * i // g, "additions"),
-            (lambda i, o, k, s, g: o * s * s * k * k * i, "own group"),
-            (lambda i, o, k, s, g: 0, "10,838,016 products, not 0"), (7, "function")],
-    "8.3": [(lambda layers: 1 + sum(k - 1 for k, _ in layers), "depends on 7 pixels"), ("x", "function")],
-    "8.4": [({"flatten": "depthwise"}, "G products"), ({"downsample": "early"}, "parameters; what holds"),
-            ({"width": 16}, "not width"), ("stem", "dictionary"), ({"flatten": "no"}, "ValueError")],
-    "10.1": [(90.0, "their sum can be zero"), (99.59, "five others"), (1.7722, "radians"), (120.0, "too large")],
-    "10.2": [(0.0442, "standard deviation of the cosine"), (0.1119, "is its root"), (5.0, "too large")],
-    "10.3": [(lambda w: np.zeros(7), "leave the diagonal out"), (lambda w: np.radians(nearest(w)), "radians"),
-             (lambda w: np.degrees(np.arccos((w @ w.T - 1e9 * np.eye(7)).max(axis=1).clip(-1, 1))), "lengths"),
-             (lambda w: w, "shape"), (lambda w: nearest(w) + 1, "your function says"), (3, "function")],
-    "10.4": [(lambda x: effective_dim(np.linalg.svd(unit(x), compute_uv=False)), "mean direction"),
-             (lambda x: effective_dim(spread(x)), "lengths"),
-             (lambda x: spread(unit(x)).sum() ** 2 / (spread(unit(x)) ** 2).sum(), "square"),
-             (lambda x: 64, "should be"), ("all", "function")],
-    "14.1": [(19.07, "centres alone"), (38.15, "three of the same size"), (61.44, "gigabytes"), (1.0, "too small")],
-    "14.2": [(lambda highest, total: total.sum(0).log(), "put right before"),
-             (lambda highest, total: (total * highest.exp()).sum(0).log(), "not finite"),
-             (lambda highest, total: highest + total.log(), "shape"),
-             (lambda highest, total: highest.amax(0), "first sample"), (1, "function")],
+    "11.4": [
+        (lambda e, m: e.mean(0) / np.linalg.norm(e.mean(0)), "average within it first"),
+        (lambda e, m: sum(e[m == k].mean(0) for k in np.unique(m)), "length must be 1"),
+        (lambda e, m: e, "shape"),
+        (lambda e, m: e[0] / np.linalg.norm(e[0]), "differ"),
+        (1, "function"),
+    ],
+    "8.1": [
+        (8_388_608, "bias"),
+        (256 * 49 * 512, "112 pixels"),
+        (10**9, "too large"),
+        (1.5, "whole number"),
+    ],
+    "8.2": [
+        (lambda i, o, k, s, g: 2 * o * s * s * k * k * i // g, "additions"),
+        (lambda i, o, k, s, g: o * s * s * k * k * i, "own group"),
+        (lambda i, o, k, s, g: 0, "10,838,016 products, not 0"),
+        (7, "function"),
+    ],
+    "8.3": [
+        (lambda layers: 1 + sum(k - 1 for k, _ in layers), "depends on 7 pixels"),
+        ("x", "function"),
+    ],
+    "8.4": [
+        ({"flatten": "depthwise"}, "G products"),
+        ({"downsample": "early"}, "parameters; what holds"),
+        ({"width": 16}, "not width"),
+        ("stem", "dictionary"),
+        ({"flatten": "no"}, "ValueError"),
+    ],
+    "10.1": [
+        (90.0, "their sum can be zero"),
+        (99.59, "five others"),
+        (1.7722, "radians"),
+        (120.0, "too large"),
+    ],
+    "10.2": [
+        (0.0442, "standard deviation of the cosine"),
+        (0.1119, "is its root"),
+        (5.0, "too large"),
+    ],
+    "10.3": [
+        (lambda w: np.zeros(7), "leave the diagonal out"),
+        (lambda w: np.radians(nearest(w)), "radians"),
+        (
+            lambda w: np.degrees(np.arccos((w @ w.T - 1e9 * np.eye(7)).max(axis=1).clip(-1, 1))),
+            "lengths",
+        ),
+        (lambda w: w, "shape"),
+        (lambda w: nearest(w) + 1, "your function says"),
+        (3, "function"),
+    ],
+    "10.4": [
+        (lambda x: effective_dim(np.linalg.svd(unit(x), compute_uv=False)), "mean direction"),
+        (lambda x: effective_dim(spread(x)), "lengths"),
+        (lambda x: spread(unit(x)).sum() ** 2 / (spread(unit(x)) ** 2).sum(), "square"),
+        (lambda x: 64, "should be"),
+        ("all", "function"),
+    ],
+    "14.1": [
+        (19.07, "centres alone"),
+        (38.15, "three of the same size"),
+        (61.44, "gigabytes"),
+        (1.0, "too small"),
+    ],
+    "14.2": [
+        (lambda highest, total: total.sum(0).log(), "put right before"),
+        (lambda highest, total: (total * highest.exp()).sum(0).log(), "not finite"),
+        (lambda highest, total: highest + total.log(), "shape"),
+        (lambda highest, total: highest.amax(0), "first sample"),
+        (1, "function"),
+    ],
     "14.3": [(-2.3026, "*lower*"), (1.0, "powers of ten"), (9.0, "too large")],
-    "14.4": [(lambda x, said: prepared(x, {**said, "channels": "RGB"}), "AdaFace's networks red and blue"),
-             (lambda x, said: prepared(255 * x.float(), said), "pixels in [0, 1]"),
-             (lambda x, said: prepared(x, {**said, "mean": [0.5] * 3, "std": [0.5] * 3}), "MagFace's networks the"),
-             (lambda x, said: x[0], "shape"), (1, "function")],
-}  # fmt: skip
+    "14.4": [
+        (
+            lambda x, said: prepared(x, {**said, "channels": "RGB"}),
+            "AdaFace's networks red and blue",
+        ),
+        (lambda x, said: prepared(255 * x.float(), said), "pixels in [0, 1]"),
+        (
+            lambda x, said: prepared(x, {**said, "mean": [0.5] * 3, "std": [0.5] * 3}),
+            "MagFace's networks the",
+        ),
+        (lambda x, said: x[0], "shape"),
+        (1, "function"),
+    ],
+}
 
 
 def test_every_exercise_is_tested_both_ways():
     assert set(exercises.names()) == set(RIGHT) == set(WRONG)
 
 
-@pytest.mark.parametrize(("name", "answer"), [(n, a) for n, answers in RIGHT.items() for a in answers])
+@pytest.mark.parametrize(
+    ("name", "answer"), [(n, a) for n, answers in RIGHT.items() for a in answers]
+)
 def test_right_answers_are_accepted(name, answer, capsys):
     exercises.check(name, answer)
     assert capsys.readouterr().out == f"Exercise {name}: right.\n"
 
 
-@pytest.mark.parametrize(("name", "answer", "said"), [(n, a, s) for n, pairs in WRONG.items() for a, s in pairs])
+@pytest.mark.parametrize(
+    ("name", "answer", "said"), [(n, a, s) for n, pairs in WRONG.items() for a, s in pairs]
+)
 def test_wrong_answers_are_explained(name, answer, said):
     assert said.replace("\\", "") in exercises.judge(name, answer)
 

@@ -16,7 +16,10 @@ def cdml_svg(monkeypatch, pytestconfig):
 def test_figures_are_drawn_in_the_page(miniature):
     text = (miniature / "page.html").read_text(encoding="utf-8")
     figure = re.search(r'<figure[^>]* id="drawing".*?</figure>', text, re.S)[0]
-    assert '<svg viewBox="0 0 432 216" class="cdml-figure" role="img" aria-label="A drawing with ink."' in figure
+    assert (
+        '<svg viewBox="0 0 432 216" class="cdml-figure" role="img" aria-label="A drawing with ink."'
+        in figure
+    )
     assert "A drawing with <em>ink</em>." in figure
     assert 'href="#drawing"><span class="std std-numref">Fig. 1</span>' in text
     assert {f"var(--cdml-{name})" for name in ("ink", "grid", "paper", "cdml")} <= set(
@@ -46,11 +49,14 @@ def test_figure_glued_in_another_page_is_drawn(miniature):
 
 
 MISTAKES = {
-    "```{cdml-widget} hologram\n```": "cdml-widget: unknown widget 'hologram'; there are cdml_at_work",
+    "```{cdml-widget} hologram\n```": "cdml-widget: unknown widget 'hologram'; there are "
+    "cdml_at_work",
     "```{cdml-widget} target_logit\n:m9: 1\n```": "Unknown option keys: ['m9']",
-    "```{cdml-widget} target_logit\n:m1: 99\n```": "'m1' trait of a TargetLogit instance should not be",
+    "```{cdml-widget} target_logit\n:m1: "
+    "99\n```": "'m1' trait of a TargetLogit instance should not be",
     "```{cdml-widget} target_logit\n:s: big\n```": "could not convert string to float",
-    "```{cdml-widget} threshold\n```": "Threshold shows what a run has found: give it genuine, impostor",
+    "```{cdml-widget} threshold\n```": "Threshold shows what a run has found: give it genuine, "
+    "impostor",
     '<div class="cdml-widget" data-widget="gone"></div>': "unknown widget 'gone'",
 }
 FIGURES = "![](drawing.svg)\n\n```{glue} fig-glued\n:doc: notebook.ipynb\n```"
@@ -60,12 +66,18 @@ TABLE = "| a |\n|---|\n| `do x_y/z` |\n\nOutside `x/z`."
 
 @pytest.fixture(scope="module")
 def other_pages(build_miniature):
-    """A miniature with pages that hold the faults, the formulas and the table above, and its lines of warning."""
+    """A miniature with pages that hold the faults, the formulas and the table above, and its lines
+    of warning.
+    """
     wrong = "\n\n".join(MISTAKES)
     folder, warnings = build_miniature(
-        page=f"# Widgets\n\n{wrong}", two=f"# Figures\n\n{FIGURES}", glued=f"# Text\n\n{FORMULAS}\n\n{TABLE}"
+        page=f"# Widgets\n\n{wrong}",
+        two=f"# Figures\n\n{FIGURES}",
+        glued=f"# Text\n\n{FORMULAS}\n\n{TABLE}",
     )
-    return folder, [line for line in warnings.splitlines() if re.search("WARNING|ERROR|CRITICAL", line)]
+    return folder, [
+        line for line in warnings.splitlines() if re.search("WARNING|ERROR|CRITICAL", line)
+    ]
 
 
 def test_only_the_pages_with_faults_are_warned_of(other_pages):
@@ -84,7 +96,9 @@ def test_figures_without_a_text_are_warnings(other_pages):
 def test_drawing_keeps_embedded_pixels_and_asked_width(cdml_svg):
     pixels = '<image xlink:href="data:image/png;base64,AAAA" width="10" height="10"/>'
     space = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    text = cdml_svg.inline(f'<svg {space} width="3in" height="96px">{pixels}</svg>', "a-", 'x "y"', "50%")
+    text = cdml_svg.inline(
+        f'<svg {space} width="3in" height="96px">{pixels}</svg>', "a-", 'x "y"', "50%"
+    )
     assert 'href="data:image/png;base64,AAAA"' in text
     assert 'viewBox="0 0 288 96"' in text
     assert 'aria-label="x &quot;y&quot;" style="width:50%;"' in text
@@ -98,10 +112,16 @@ def test_widget_glued_in_another_page_is_there(miniature):
 
 def test_scripts_are_only_where_a_widget_is(miniature):
     scripts = {
-        name: re.findall(r"_static/widgets/(\w+)\.js", (miniature / f"{name}.html").read_text(encoding="utf-8"))
+        name: re.findall(
+            r"_static/widgets/(\w+)\.js", (miniature / f"{name}.html").read_text(encoding="utf-8")
+        )
         for name in ("index", "page", "notebook")
     }
-    assert scripts == {"index": [], "page": ["host", "target_logit"], "notebook": ["host", "target_logit"]}
+    assert scripts == {
+        "index": [],
+        "page": ["host", "target_logit"],
+        "notebook": ["host", "target_logit"],
+    }
 
 
 def test_notebook_output_becomes_the_static_widget_alone(miniature):
@@ -119,7 +139,10 @@ def test_wrong_widgets_are_warnings(other_pages):
 
 def test_formulas_stay_beside_the_signs_that_touch_them(other_pages):
     text = (other_pages[0] / "glued.html").read_text(encoding="utf-8")
-    found = re.findall(r'<span class="cdml-unbroken">([^<]*)<span class="math[^>]*>([^<]*)</span>([^<]*)</span>', text)
+    found = re.findall(
+        r'<span class="cdml-unbroken">([^<]*)<span class="math[^>]*>([^<]*)</span>([^<]*)</span>',
+        text,
+    )
     assert [(before, formula.strip("\\()"), after) for before, formula, after in found] == [
         ("(", "x", "),"),
         ("", "y", "."),

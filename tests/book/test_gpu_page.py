@@ -16,7 +16,11 @@ ROOT = Path(__file__).parents[2]
 def commands() -> list[list[str]]:
     """Every shell command of the page, in words."""
     page = (ROOT / "book/gpu.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    lines = [line for block in re.findall(r"```bash\n(.*?)```", page, re.S) for line in block.splitlines()]
+    lines = [
+        line
+        for block in re.findall(r"```bash\n(.*?)```", page, re.S)
+        for line in block.splitlines()
+    ]
     return [shlex.split(line, comments=True) for line in lines if shlex.split(line, comments=True)]
 
 
@@ -31,7 +35,16 @@ def of_package() -> list[list[str]]:
 
 def test_page_has_commands_of_each_kind():
     told = {words[0] for words in of_package()}
-    assert told == {"book", "bench", "evaluate", "export", "inspect", "presets", "reproduce", "train"}
+    assert told == {
+        "book",
+        "bench",
+        "evaluate",
+        "export",
+        "inspect",
+        "presets",
+        "reproduce",
+        "train",
+    }
     assert len(of_package()) >= 15
 
 
@@ -44,7 +57,9 @@ def test_command_has_the_options_it_is_given(words):
     assert {word for word in words if word.startswith("-")} <= known
 
 
-@pytest.mark.parametrize("words", [w for w in of_package() if w[0] == "train" and w[1] != "--resume"], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [w for w in of_package() if w[0] == "train" and w[1] != "--resume"], ids=" ".join
+)
 def test_training_command_names_a_preset_and_settings_it_has(words):
     settings = [words[k + 1] for k, word in enumerate(words) if word == "--set"]
     config = presets.load(words[1], settings)
@@ -52,20 +67,30 @@ def test_training_command_names_a_preset_and_settings_it_has(words):
 
 
 def test_presets_say_what_they_cost_and_what_to_expect(build_miniature):
-    folder, warnings = build_miniature(page="# A page\n\n```{cdml-presets} casia/document/r18*\n```")
+    folder, warnings = build_miniature(
+        page="# A page\n\n```{cdml-presets} casia/document/r18*\n```"
+    )
     assert warnings == ""
     rows = re.findall(r"<tr.*?</tr>", (folder / "page.html").read_text(encoding="utf-8"), re.S)
-    cells = [[re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row)] for row in rows]
+    cells = [
+        [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
+        for row in rows
+    ]
     names = [name for name in presets.names() if name.startswith("casia/document/r18")]
     told = [(name, presets.header(name)) for name in names]
     assert len(told) >= 2
-    assert cells == [["preset", "cost", "what to expect"], *([name, h["cost"], h["expect"]] for name, h in told)]
+    assert cells == [
+        ["preset", "cost", "what to expect"],
+        *([name, h["cost"], h["expect"]] for name, h in told),
+    ]
 
 
 def test_scripts_of_the_page_exist():
     named = {word for words in commands() for word in words if word.startswith("data_scripts/")}
     text = (ROOT / "book/gpu.md").read_text(encoding="utf-8")
     names = re.search(r"for set in ([\w ]+); do", text)[1].split()
-    scripts = {word for word in named if "$" not in word} | {f"data_scripts/{name}.py" for name in names}
+    scripts = {word for word in named if "$" not in word} | {
+        f"data_scripts/{name}.py" for name in names
+    }
     assert len(scripts) >= 4
     assert all((ROOT / script).is_file() for script in scripts)

@@ -1,4 +1,6 @@
-"""One palette: the style sheet, the figures, the extension and the widgets name the same colours."""
+"""One palette: the style sheet, the figures, the extension and the widgets name the same
+colours.
+"""
 
 import re
 
@@ -16,7 +18,8 @@ def palettes(pytestconfig):
     light = re.search(r"^html \{(.*?)\}", css, re.S | re.M)[1]
     dark = re.search(r'^  html\[data-theme="dark"\] \{(.*?)\}', css, re.S | re.M)[1]
     return {
-        name: dict(re.findall(r"--cdml-(\w+): (#\w{6});", text)) for name, text in (("light", light), ("dark", dark))
+        name: dict(re.findall(r"--cdml-(\w+): (#\w{6});", text))
+        for name, text in (("light", light), ("dark", dark))
     }
 
 
@@ -60,6 +63,7 @@ def test_widgets_fall_back_to_the_same_colours(name):
 def test_widgets_have_the_colours_of_identities_and_pairs():
     (listed,) = re.findall(r"IDENTITIES = \[(.*?)\]", widgets.source("hypersphere"), re.S)
     assert tuple(re.findall(r"#\w{6}", listed)) == style.IDENTITY_COLOURS
-    assert f'[GENUINE, IMPOSTOR] = ["var(--cdml-cosface, {style.GENUINE})", "{style.IMPOSTOR}"]' in widgets.source(
-        "threshold"
+    assert (
+        f'[GENUINE, IMPOSTOR] = ["var(--cdml-cosface, {style.GENUINE})", "{style.IMPOSTOR}"]'
+        in widgets.source("threshold")
     )

@@ -37,7 +37,10 @@ def test_table_is_markdown():
 
 
 def test_columns_of_numbers_are_flush_right_and_columns_of_words_are_not():
-    rows = [["x", "+0.02 [-0.30, +0.54]", "yes", "", "all", "12,000 pairs"], ["y", "", "no", "–", "", "three"]]
+    rows = [
+        ["x", "+0.02 [-0.30, +0.54]", "yes", "", "all", "12,000 pairs"],
+        ["y", "", "no", "–", "", "three"],
+    ]
     rule = session.Table(list("abcdef"), rows)._repr_markdown_().splitlines()[1]
     assert rule == "| --- | --: | --- | --: | --- | --- |"
 
@@ -81,7 +84,9 @@ def test_a_notebook_computes_with_one_thread_unless_told(monkeypatch):
 
 def test_what_is_told_to_the_prose_is_plain(monkeypatch):
     kept = {}
-    monkeypatch.setattr("myst_nb.glue", lambda name, value, display: kept.update({name: (value, display)}))
+    monkeypatch.setattr(
+        "myst_nb.glue", lambda name, value, display: kept.update({name: (value, display)})
+    )
     session.tell(a=np.float64(0.5), b=torch.tensor(3), c="as it is", d=2)
     assert kept == {"a": (0.5, False), "b": (3, False), "c": ("as it is", False), "d": (2, False)}
     assert [type(value) for value, _ in kept.values()] == [float, int, str, int]

@@ -1,4 +1,6 @@
-"""The same source as JupyterLab runs it: imported as a module, with a model of anywidget's shape."""
+"""The same source as JupyterLab runs it: imported as a module, with a model of anywidget's
+shape.
+"""
 
 import numpy as np
 import pytest
@@ -11,12 +13,15 @@ from cdmllab.book.widgets import TargetLogit, Widget
 
 START = """async ([esm, state]) => {
   const listeners = [];
-  const heard = (event) => listeners.filter(([name]) => name === event).forEach(([, call]) => call());
+  const heard = (event) => listeners
+    .filter(([name]) => name === event).forEach(([, call]) => call());
   window.saved = [];
   window.listeners = listeners;
   window.model = {
     get: (name) => state[name],
-    set(name, value) { if (state[name] !== value) { state[name] = value; heard(`change:${name}`); } },
+    set(name, value) {
+      if (state[name] !== value) { state[name] = value; heard(`change:${name}`); }
+    },
     save_changes() { window.saved.push({ ...state }); },
     on: (event, call) => listeners.push([event, call]),
     off(event, call) {

@@ -1,4 +1,6 @@
-"""The static widgets on built pages, moved by mouse, keyboard and finger, against the package's numbers."""
+"""The static widgets on built pages, moved by mouse, keyboard and finger, against the package's
+numbers.
+"""
 
 from pathlib import Path
 
@@ -65,7 +67,11 @@ def test_finger_moves_the_widget(open_page, widget_page, name):
 def test_finger_that_scrolls_the_page_moves_nothing(open_page, all_widgets, name):
     with open_page(all_widgets, width=390, height=844, touch=True) as page:
         before = twin(page, name)
-        touched = widget(page, name).locator("svg[role=img], .fl-live canvas, input[type=range]:visible").all()
+        touched = (
+            widget(page, name)
+            .locator("svg[role=img], .fl-live canvas, input[type=range]:visible")
+            .all()
+        )
         assert len(touched) >= 3
         for place in touched:
             place.evaluate("e => e.scrollIntoView({ block: 'center', behavior: 'instant' })")
@@ -75,9 +81,13 @@ def test_finger_that_scrolls_the_page_moves_nothing(open_page, all_widgets, name
             assert changed(before, twin(page, name)) == set()
 
 
-@pytest.mark.parametrize(("name", "css", "value"), [
-    ("target_logit", ".tl-plot svg", "theta_deg"), ("threshold", "input[name=threshold]", "threshold"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "css", "value"),
+    [
+        ("target_logit", ".tl-plot svg", "theta_deg"),
+        ("threshold", "input[name=threshold]", "threshold"),
+    ],
+)
 def test_tap_moves_the_widget(open_page, all_widgets, name, css, value):
     with open_page(all_widgets, width=390, height=844, touch=True) as page:
         before = twin(page, name)
@@ -98,7 +108,11 @@ def test_mouse_moves_every_slider(open_page, all_widgets, name):
             before = twin(page, name)
             slider.scroll_into_view_if_needed()
             box = slider.bounding_box()
-            share = 0.31 if float(slider.input_value()) > float(slider.get_attribute("max")) / 2 else 0.77
+            share = (
+                0.31
+                if float(slider.input_value()) > float(slider.get_attribute("max")) / 2
+                else 0.77
+            )
             page.mouse.click(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
             assert changed(before, twin(page, name)), slider.get_attribute("name")
             CHECKS[name](page)
@@ -133,21 +147,27 @@ def test_widget_tells_a_screen_reader(open_page, all_widgets, name):
             assert control.evaluate("e => e.labels.length") == 1
         pictures = place.locator("[role=img]")
         for picture in pictures.all():
-            assert picture.evaluate("e => e.getAttribute('aria-label') || e.querySelector('title').textContent")
+            assert picture.evaluate(
+                "e => e.getAttribute('aria-label') || e.querySelector('title').textContent"
+            )
         picture = place.locator("svg[role=img]").first
         before = picture.locator("desc").text_content()
         drag(page, place.locator(HANDLES[name][0]), 60)
         described = picture.locator("desc").text_content()
         assert described != before
         spoken = place.locator("[aria-live=polite]").element_handle()
-        page.wait_for_function("([node, text]) => node.textContent === text", arg=[spoken, described])
+        page.wait_for_function(
+            "([node, text]) => node.textContent === text", arg=[spoken, described]
+        )
 
 
 def test_screen_reader_is_told_nothing_before_something_moves(open_page, all_widgets):
     with open_page(all_widgets) as page:
         for name in widgets.names():
             widget(page, name)
-        spoken = page.locator(".cdml-widget").locator("output, [role=status], [role=alert], [aria-live]")
+        spoken = page.locator(".cdml-widget").locator(
+            "output, [role=status], [role=alert], [aria-live]"
+        )
         for width in (1400, 700):
             page.set_viewport_size({"width": width, "height": 900})
             page.wait_for_timeout(700)  # longer than the hand rests
@@ -158,9 +178,16 @@ def test_controls_keep_their_keys_and_leave_the_others(open_page, all_widgets):
     with open_page(all_widgets) as page:
         place = widget(page, "target_logit")
         choose(page, "target_logit", "loss", "Combined")
-        page.evaluate("window.heard = []; document.addEventListener('keydown', (event) => heard.push(event.key))")
+        page.evaluate(
+            "window.heard = []; document.addEventListener('keydown', (event) => "
+            "heard.push(event.key))"
+        )
         for css, kept, left in (
-            ("input[name=m2]", ["ArrowLeft", "Home", "PageUp"], ["Shift+Enter", "Control+s", "Escape", "/"]),
+            (
+                "input[name=m2]",
+                ["ArrowLeft", "Home", "PageUp"],
+                ["Shift+Enter", "Control+s", "Escape", "/"],
+            ),
             ("select[name=loss]", ["ArrowUp", "a"], ["Control+s"]),
             (".tl-chips button >> nth=0", ["Enter", "Space"], ["Shift+Enter", "Control+s", "b"]),
         ):
@@ -170,7 +197,9 @@ def test_controls_keep_their_keys_and_leave_the_others(open_page, all_widgets):
             assert page.evaluate("heard.splice(0)") == [], css
             for key in left:
                 page.keyboard.press(key)
-            heard = [key for key in page.evaluate("heard.splice(0)") if key not in ("Shift", "Control")]
+            heard = [
+                key for key in page.evaluate("heard.splice(0)") if key not in ("Shift", "Control")
+            ]
             assert heard == [key.split("+")[-1] for key in left], css
             choose(page, "target_logit", "loss", "Combined")
         page.keyboard.press("Control+k")
@@ -185,11 +214,24 @@ def test_marks_stand_out_from_the_widget(open_page, all_widgets, theme):
     with open_page(all_widgets, theme=theme) as page:
         for name, css, what in marks:
             found = widget(page, name).locator(css)
-            assert found.evaluate_all("all => Math.max(...all.map((e) => getComputedStyle(e).opacity))") == 1, css
-            paper = widget(page, name).locator(".cdw").evaluate("e => getComputedStyle(e).backgroundColor")
+            assert (
+                found.evaluate_all(
+                    "all => Math.max(...all.map((e) => getComputedStyle(e).opacity))"
+                )
+                == 1
+            ), css
+            paper = (
+                widget(page, name)
+                .locator(".cdw")
+                .evaluate("e => getComputedStyle(e).backgroundColor")
+            )
             colour = found.first.evaluate("(e, what) => getComputedStyle(e)[what]", what)
             assert contrast(hexadecimal(colour), hexadecimal(paper)) >= 3, css
-        assert widget(page, "threshold").get_by_text("wrong at this threshold", exact=True).is_visible()
+        assert (
+            widget(page, "threshold")
+            .get_by_text("wrong at this threshold", exact=True)
+            .is_visible()
+        )
 
 
 @pytest.mark.parametrize("width", [390, 1400])
@@ -215,13 +257,17 @@ def test_explorer_equals_python_for_every_loss(open_page, all_widgets, loss):
             CHECKS["target_logit"](page)
         for share in (0.4, 0.0):
             for slider in widget(page, "target_logit").locator("input[type=range]:visible").all():
-                low, high, step = (float(slider.get_attribute(name)) for name in ("min", "max", "step"))
+                low, high, step = (
+                    float(slider.get_attribute(name)) for name in ("min", "max", "step")
+                )
                 slider.fill(f"{low + step * round(share * (high - low) / step):.6g}")
             CHECKS["target_logit"](page)
 
 
 def test_explorer_knows_every_loss_with_a_target_curve():
-    with_curve = {name for name in margins.names() if name != "softmax"}  # its logits are no function of an angle
+    with_curve = {
+        name for name in margins.names() if name != "softmax"
+    }  # its logits are no function of an angle
     assert set(OPTIONS) == with_curve
 
 
@@ -240,7 +286,12 @@ def test_explorer_shows_only_the_values_of_its_loss(open_page, all_widgets):
     with open_page(all_widgets) as page:
         choose(page, "target_logit", "loss", "CosFace")
         shown = widget(page, "target_logit").locator("input[type=range]:visible")
-        assert {slider.get_attribute("name") for slider in shown.all()} == {"theta_deg", "m3", "s", "negative_deg"}
+        assert {slider.get_attribute("name") for slider in shown.all()} == {
+            "theta_deg",
+            "m3",
+            "s",
+            "negative_deg",
+        }
 
 
 @pytest.mark.parametrize(("name", "margin"), [("CM1", (1, 0.3, 0.2)), ("CM2", (0.9, 0.4, 0.15))])
@@ -255,14 +306,18 @@ def test_paper_settings_set_the_combined_margin(open_page, all_widgets, name, ma
         CHECKS["target_logit"](page)
 
 
-@pytest.mark.parametrize("loss", ["Softmax", "NormFace", "SphereFace", "CosFace", "ArcFace", "CDML"])
+@pytest.mark.parametrize(
+    "loss", ["Softmax", "NormFace", "SphereFace", "CosFace", "ArcFace", "CDML"]
+)
 def test_boundaries_equal_python_for_every_loss(open_page, all_widgets, loss):
     with open_page(all_widgets) as page:
         choose(page, "decision_boundary", "loss", loss)
         sliders = widget(page, "decision_boundary").locator("input[type=range]:visible")
         for share in (0.2, 0.9):
             for slider in sliders.all():
-                low, high, step = (float(slider.get_attribute(name)) for name in ("min", "max", "step"))
+                low, high, step = (
+                    float(slider.get_attribute(name)) for name in ("min", "max", "step")
+                )
                 slider.fill(f"{low + step * round(share * (high - low) / step):.6g}")
             CHECKS["decision_boundary"](page)
 

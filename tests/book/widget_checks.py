@@ -12,7 +12,15 @@ from playwright.sync_api import Locator, Page
 from tests.book.curves import drawn_curve, drawn_pieces
 from tests.book.driving import readout, twin, widget, written
 
-from cdmllab.book.widgets import CdmlAtWork, DecisionBoundary, FaceLab, Hypersphere, TargetLogit, Threshold, unpacked
+from cdmllab.book.widgets import (
+    CdmlAtWork,
+    DecisionBoundary,
+    FaceLab,
+    Hypersphere,
+    TargetLogit,
+    Threshold,
+    unpacked,
+)
 from cdmllab.book.widgets.face_lab import SHAPE
 from cdmllab.metrics import ranked
 from cdmllab.plots import style
@@ -22,10 +30,14 @@ BELOW = "below \N{MINUS SIGN}1"
 
 
 def target_logit(page: Page) -> None:
-    """Each curve to 1e-5 of its unit (read from paths of seven decimals of a pixel), the numbers as written."""
+    """Each curve to 1e-5 of its unit (read from paths of seven decimals of a pixel), the numbers as
+    written.
+    """
     now = twin(page, "target_logit")
     assert isinstance(now, TargetLogit)
-    names = {"logit": ["logit"], "loss": ["loss"], "gradient": ["pull", "pull_straight_through"]}[now.shows]
+    names = {"logit": ["logit"], "loss": ["loss"], "gradient": ["pull", "pull_straight_through"]}[
+        now.shows
+    ]
     seen = 0
     for name, css in zip(names, (".tl-curve", ".tl-straight"), strict=False):
         pieces = drawn_pieces(widget(page, "target_logit").locator(css))
@@ -37,13 +49,21 @@ def target_logit(page: Page) -> None:
             np.testing.assert_allclose(values[inside], expected, rtol=1e-7, atol=1e-5)
             seen += len(expected)
     assert seen > 340 * len(names)
-    plain = TargetLogit(loss="normface", s=now.s, negative_deg=now.negative_deg, identities=now.identities)
+    plain = TargetLogit(
+        loss="normface", s=now.s, negative_deg=now.negative_deg, identities=now.identities
+    )
     angles, values = drawn_curve(widget(page, "target_logit").locator(".tl-reference"))
-    np.testing.assert_allclose(values, getattr(plain.curves(angles), names[0]), rtol=1e-7, atol=1e-5)
+    np.testing.assert_allclose(
+        values, getattr(plain.curves(angles), names[0]), rtol=1e-7, atol=1e-5
+    )
 
     at = now.curves([now.theta_deg])
     psi = at.psi[0]
-    effective = BELOW if psi < -1 else written(math.degrees(math.acos(min(psi, 1.0))) - now.theta_deg, 2, "°")
+    effective = (
+        BELOW
+        if psi < -1
+        else written(math.degrees(math.acos(min(psi, 1.0))) - now.theta_deg, 2, "°")
+    )
     if now.loss == "liarcface":
         effective = written(math.degrees(now.m2), 2, "°")
     assert readout(page, "target_logit") == {
@@ -66,7 +86,9 @@ def decision_boundary(page: Page) -> None:
     leads = now.leads(places)
     for k in (0, 1):
         parts = widget(page, "decision_boundary").locator(f".db-part[data-class='{k + 1}']")
-        ends = np.array(parts.evaluate_all("all => all.map(e => [+e.dataset.from, +e.dataset.to])")).reshape(-1, 2)
+        ends = np.array(
+            parts.evaluate_all("all => all.map(e => [+e.dataset.from, +e.dataset.to])")
+        ).reshape(-1, 2)
         coloured = ((places[:, None] > ends[:, 0]) & (places[:, None] < ends[:, 1])).any(axis=1)
         np.testing.assert_array_equal(coloured, leads[:, k] > 0)
         inner = ends[np.abs(ends) < 179.999]
@@ -92,7 +114,11 @@ def cdml_at_work(page: Page) -> None:
     assert isinstance(now, CdmlAtWork)
     batch = now.batch()
     for css, expected in ((".ca-margin", batch.margin_rad), (".ca-pull", batch.pull)):
-        values = widget(page, "cdml_at_work").locator(css).evaluate_all("all => all.map(e => +e.dataset.value)")
+        values = (
+            widget(page, "cdml_at_work")
+            .locator(css)
+            .evaluate_all("all => all.map(e => +e.dataset.value)")
+        )
         np.testing.assert_allclose(values, expected, rtol=1e-9, atol=1e-9)
     i = now.sample - 1
     assert readout(page, "cdml_at_work") == {
@@ -108,7 +134,9 @@ def cdml_at_work(page: Page) -> None:
 
 
 def hypersphere(page: Page) -> None:
-    """Where the points stand, to a thousandth of a pixel, their colours, and the numbers as written."""
+    """Where the points stand, to a thousandth of a pixel, their colours, and the numbers as
+    written.
+    """
     now = twin(page, "hypersphere")
     assert isinstance(now, Hypersphere)
     place = widget(page, "hypersphere")
@@ -118,7 +146,8 @@ def hypersphere(page: Page) -> None:
     turned = points @ view(now.elevation_deg, now.azimuth_deg).T
     size = float(place.locator(".hs-plot svg").get_attribute("width"))
     dots = place.locator(".hs-point").evaluate_all(
-        "all => all.map(e => [+e.getAttribute('cx'), +e.getAttribute('cy'), +e.getAttribute('opacity')])"
+        "all => all.map(e => [+e.getAttribute('cx'), +e.getAttribute('cy'), "
+        "+e.getAttribute('opacity')])"
     )
     r = size / 2 - 26
     expected = np.stack([size / 2 + r * turned[:, 0], size / 2 - r * turned[:, 1]], axis=1)
@@ -132,7 +161,9 @@ def hypersphere(page: Page) -> None:
         margins = unpacked(now.margin_rad, len(now.epochs), n).astype(float)
         low, high = margins.min(), margins.max()
         shares = [float(re.search(r"([\d.]+)%", fill)[1]) for fill in fills]
-        np.testing.assert_allclose(shares, 100 * (margins[now.frame] - low) / (high - low), rtol=0, atol=0.051)
+        np.testing.assert_allclose(
+            shares, 100 * (margins[now.frame] - low) / (high - low), rtol=0, atol=0.051
+        )
     look = now.look()
     assert readout(page, "hypersphere") == {
         "epoch": str(now.epochs[now.frame]),
@@ -144,7 +175,9 @@ def hypersphere(page: Page) -> None:
 
 
 def threshold(page: Page) -> None:
-    """The point on the ROC and the rates as the package has them, the ROC's corners and both histograms to 1e-6."""
+    """The point on the ROC and the rates as the package has them, the ROC's corners and both
+    histograms to 1e-6.
+    """
     now = twin(page, "threshold")
     assert isinstance(now, Threshold)
     place, rates, scores = widget(page, "threshold"), now.rates(), now.ranked()
@@ -159,20 +192,32 @@ def threshold(page: Page) -> None:
     np.testing.assert_allclose(far[::2], x, rtol=0, atol=1e-6)
     np.testing.assert_allclose(tar[::2], y, rtol=0, atol=1e-6)
     edges = np.linspace(now.low, now.high, 51)
-    for kind, wrong in (("genuine", (now.low, now.threshold)), ("impostor", (now.threshold, now.high))):
+    for kind, wrong in (
+        ("genuine", (now.low, now.threshold)),
+        ("impostor", (now.threshold, now.high)),
+    ):
         values = getattr(scores, kind)
-        near = np.abs(values[:, None] - edges).min(axis=0) < 1e-9  # a score on an edge may go either way
+        near = (
+            np.abs(values[:, None] - edges).min(axis=0) < 1e-9
+        )  # a score on an edge may go either way
         sure = ~(near[:-1] | near[1:])
         assert sure.sum() > 40
         expected = np.histogram(values, edges)[0] / len(values)
-        np.testing.assert_allclose(drawn_shares(place, f".th-{kind}", edges)[sure], expected[sure], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            drawn_shares(place, f".th-{kind}", edges)[sure], expected[sure], rtol=0, atol=1e-6
+        )
         filled = drawn_shares(place, f".th-wrong-{kind}", np.clip(edges, *wrong))
         inside = sure & (np.diff(np.clip(edges, *wrong)) > 1e-6)
         np.testing.assert_allclose(filled[inside], expected[inside], rtol=0, atol=1e-6)
         assert not filled[np.diff(np.clip(edges, *wrong)) == 0].any()
     shown = readout(page, "threshold")
-    assert float(shown.pop("threshold").replace("\N{MINUS SIGN}", "-")) == pytest.approx(now.threshold, abs=5e-4)
-    assert shown == {key: written(100 * getattr(rates, key), 2, " %") for key in ("far", "frr", "tar", "accuracy")}
+    assert float(shown.pop("threshold").replace("\N{MINUS SIGN}", "-")) == pytest.approx(
+        now.threshold, abs=5e-4
+    )
+    assert shown == {
+        key: written(100 * getattr(rates, key), 2, " %")
+        for key in ("far", "frr", "tar", "accuracy")
+    }
 
 
 def drawn_shares(place: Locator, css: str, edges: np.ndarray) -> np.ndarray:
@@ -180,13 +225,17 @@ def drawn_shares(place: Locator, css: str, edges: np.ndarray) -> np.ndarray:
     shares = np.zeros(len(edges) - 1)
     for x, y in drawn_pieces(place.locator(css)):
         for left, right, height in zip(x[1:-1:2], x[2:-1:2], y[1:-1:2], strict=True):
-            (k,) = np.flatnonzero((np.abs(edges[:-1] - left) < 1e-6) & (np.abs(edges[1:] - right) < 1e-6))
+            (k,) = np.flatnonzero(
+                (np.abs(edges[:-1] - left) < 1e-6) & (np.abs(edges[1:] - right) < 1e-6)
+            )
             shares[k] = height
     return shares
 
 
 def face_lab(page: Page) -> None:
-    """The picture that is shown is the right frame, and its score and those beside it are the network's."""
+    """The picture that is shown is the right frame, and its score and those beside it are the
+    network's.
+    """
     now = twin(page, "face_lab")
     assert isinstance(now, FaceLab)
     place = widget(page, "face_lab")
@@ -195,16 +244,24 @@ def face_lab(page: Page) -> None:
     canvas = place.locator(f".fl-live canvas[data-frame='{frame}']")
     canvas.wait_for()
     address = canvas.evaluate("e => e.toDataURL('image/png')")
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))).convert("RGB"), dtype=float)
-    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(now.sprite))).convert("RGB"), dtype=float)
+    pixels = np.asarray(
+        Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))).convert("RGB"), dtype=float
+    )
+    sheet = np.asarray(
+        Image.open(io.BytesIO(base64.b64decode(now.sprite))).convert("RGB"), dtype=float
+    )
     size = len(pixels)
     row, column = divmod(frame, now.columns)
     expected = sheet[row * size : (row + 1) * size, column * size : (column + 1) * size]
-    assert np.abs(pixels - expected).mean() < 2.0  # two decoders of one WebP round colours differently
+    assert (
+        np.abs(pixels - expected).mean() < 2.0
+    )  # two decoders of one WebP round colours differently
     scores = unpacked(now.scores, *SHAPE)
     axis = ("yaw", "age", "light", "occlusion").index(now.follows)
     beside = tuple(slice(None) if k == axis else i for k, i in enumerate(at))
-    np.testing.assert_allclose(drawn_curve(place.locator(".fl-curve"))[1], scores[beside], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        drawn_curve(place.locator(".fl-curve"))[1], scores[beside], rtol=0, atol=1e-6
+    )
     score = now.score()
     assert readout(page, "face_lab") == {
         "score": written(score, 3),
@@ -215,5 +272,6 @@ def face_lab(page: Page) -> None:
 
 
 CHECKS = {
-    check.__name__: check for check in (target_logit, decision_boundary, cdml_at_work, hypersphere, threshold, face_lab)
+    check.__name__: check
+    for check in (target_logit, decision_boundary, cdml_at_work, hypersphere, threshold, face_lab)
 }

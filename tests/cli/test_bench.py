@@ -57,7 +57,9 @@ def test_what_this_commit_measured_here_is_passed_over_unless_told(scripts):
     keep(scripts, "evaluation", processor="another one")
     done = CliRunner().invoke(app, ["bench", "all"])
     assert "heads: measured at this commit on this machine" in done.stdout
-    assert [line.split()[0] for line in log(scripts)] == [name for name in bench.SHORT if name != "heads"]
+    assert [line.split()[0] for line in log(scripts)] == [
+        name for name in bench.SHORT if name != "heads"
+    ]
     CliRunner().invoke(app, ["bench", "all", "--redo"])
     assert len(log(scripts)) == 2 * len(bench.SHORT) - 1
 

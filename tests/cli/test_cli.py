@@ -15,7 +15,8 @@ from cdmllab.cli.name_value import joined, read
 FILES = {
     "_config.yml": "",
     "book/_toc.yml": "",
-    "book/chapters/01_first.py": '# %% tags=["parameters"]\nprofile = "cpu"  # where\nseed = 0  # start\n',
+    "book/chapters/01_first.py": '# %% tags=["parameters"]\nprofile = "cpu"  # where\nseed = 0  # '
+    "start\n",
 }
 
 
@@ -41,13 +42,17 @@ def test_version_is_the_package_version() -> None:
 
 
 def test_help_needs_none_of_the_heavy_packages() -> None:
-    heavy = "{'torch', 'papermill', 'jupytext', 'nbformat', 'matplotlib', 'numpy', 'sklearn', 'sphinx'}"
+    heavy = (
+        "{'torch', 'papermill', 'jupytext', 'nbformat', 'matplotlib', 'numpy', 'sklearn', 'sphinx'}"
+    )
     code = f"import sys, cdmllab.cli; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
 
 
-def test_user_error_is_one_sentence_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_error_is_one_sentence_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["book", "build"])
     assert result.exit_code == 1
@@ -72,7 +77,9 @@ def test_status_tells_what_is_due(root: Path) -> None:
 
 
 def test_run_writes_a_notebook_with_the_given_parameters(root: Path) -> None:
-    result = CliRunner().invoke(app, ["book", "run", "1", "-p", "seed", "3", "--output", "out.ipynb"])
+    result = CliRunner().invoke(
+        app, ["book", "run", "1", "-p", "seed", "3", "--output", "out.ipynb"]
+    )
     assert result.exit_code == 0, result.output
     written = (root / "book/out.ipynb").read_text(encoding="utf-8")
     assert "seed = 3" in written
@@ -83,7 +90,8 @@ def test_run_writes_a_notebook_with_the_given_parameters(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [["-p", "a", "b=c"], ["-p", "a=b=c"], ["--parameter", "a", "b=c"], ["--parameter", "a=b=c"]]
+    "args",
+    [["-p", "a", "b=c"], ["-p", "a=b=c"], ["--parameter", "a", "b=c"], ["--parameter", "a=b=c"]],
 )
 def test_parameter_is_a_name_and_a_value(args: list[str]) -> None:
     assert joined([*args, "x", "y"]) == [args[0], "a=b=c", "x", "y"]

@@ -44,7 +44,9 @@ def test_without_a_run_the_protocols_are_listed():
 
 
 def test_protocols_are_judged_and_told(run):
-    result = command(run.folder, "--protocol", "digits/known", "digits/strangers", "--replicates", 20, "--redo")
+    result = command(
+        run.folder, "--protocol", "digits/known", "digits/strangers", "--replicates", 20, "--redo"
+    )
     assert result.exit_code == 0, result.output
     known, strangers = written(run, "digits-known"), written(run, "digits-strangers")
     assert known["accuracy"]["value"] > strangers["accuracy"]["value"] > 0.5
@@ -115,7 +117,10 @@ def test_threshold_of_one_protocol_is_judged_on_the_others(run):
     assert result.exit_code == 0, result.output
     decision = written(run, "digits-strangers")["decision"]
     assert decision["threshold_from"] == "digits/known"
-    assert f"threshold  {decision['threshold_cos']:.4f}, for FAR 0.01 on digits/known: FAR here" in result.output
+    assert (
+        f"threshold  {decision['threshold_cos']:.4f}, for FAR 0.01 on digits/known: FAR here"
+        in result.output
+    )
     assert "decision" not in written(run, "digits-known")
 
 
@@ -131,8 +136,14 @@ def test_figures_lie_beside_the_result(run):
         ((), "name a protocol with --protocol; `cdmllab evaluate` without a run lists them"),
         (("--protocol", "lfv"), "there is no protocol 'lfv'"),
         (("--protocol", "gone.npz"), "gone.npz does not exist"),
-        (("--protocol", "digits/known", "--device", "tpu"), "device must be cpu or cuda, got 'tpu'"),
-        (("--protocol", "digits/known", "--threshold-from", "digits/known"), "cannot be judged on it"),
+        (
+            ("--protocol", "digits/known", "--device", "tpu"),
+            "device must be cpu or cuda, got 'tpu'",
+        ),
+        (
+            ("--protocol", "digits/known", "--threshold-from", "digits/known"),
+            "cannot be judged on it",
+        ),
         (
             (
                 "--protocol",
@@ -160,7 +171,10 @@ def test_pictures_the_network_does_not_take_are_told(run, tmp_path):
     np.savez(tmp_path / "nine.npz", images=pixels, first=[0, 1], second=[2, 3], same=[True, False])
     result = command(run.folder, "--protocol", tmp_path / "nine.npz")
     assert result.exit_code == 1
-    assert "pictures must be uint8 of shape (b, 1 or 3, 8, 8), got torch.uint8 (4, 1, 9, 9)" in result.stderr
+    assert (
+        "pictures must be uint8 of shape (b, 1 or 3, 8, 8), got torch.uint8 (4, 1, 9, 9)"
+        in result.stderr
+    )
 
 
 def test_only_a_finished_run_is_judged(tmp_path):

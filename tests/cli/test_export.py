@@ -30,7 +30,9 @@ def run(*arguments):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """The folder of a finished run."""
-    return training.train(training.Config.parse(CONFIG), within=tmp_path_factory.mktemp("runs")).run.folder
+    return training.train(
+        training.Config.parse(CONFIG), within=tmp_path_factory.mktemp("runs")
+    ).run.folder
 
 
 def test_export_of_a_run_reports_and_lies_in_its_folder(trained):
@@ -39,7 +41,10 @@ def test_export_of_a_run_reports_and_lies_in_its_folder(trained):
     assert "small: data [batch, 1, 8, 8] -> embedding [batch, 8], ONNX opset 18" in result.stdout
     assert "float32" in result.stdout
     assert "this one is 1 x 8 x 8" in result.stdout
-    assert sorted(file.name for file in (trained / "export").iterdir()) == ["backbone.onnx", "backbone.onnx.json"]
+    assert sorted(file.name for file in (trained / "export").iterdir()) == [
+        "backbone.onnx",
+        "backbone.onnx.json",
+    ]
     record = json.loads((trained / "export/backbone.onnx.json").read_text())
     assert record["options"] == {"embedding_dim": 8, "size": 8, "channels": 1, "width": 8}
 
@@ -64,28 +69,48 @@ def test_checkpoint_to_release_finds_the_network_by_itself(tmp_path):
     net = backbones.create("lightweight")
     state = {f"module.{key}": value.half() for key, value in net.state_dict().items()}
     torch.save(state, tmp_path / "a.pth")
-    result = run("weights", "convert", tmp_path / "a.pth", tmp_path / "a.safetensors", "--channels", "BGR", "--half")
+    result = run(
+        "weights",
+        "convert",
+        tmp_path / "a.pth",
+        tmp_path / "a.safetensors",
+        "--channels",
+        "BGR",
+        "--half",
+    )
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("lightweight -> ")
     said = weights.release(tmp_path / "a.safetensors")
     assert (said.name, said.preprocessing["channels"]) == ("lightweight", "BGR")
-    assert (tmp_path / "a.safetensors").stat().st_size < 0.55 * 4 * sum(p.numel() for p in net.parameters())
+    assert (tmp_path / "a.safetensors").stat().st_size < 0.55 * 4 * sum(
+        p.numel() for p in net.parameters()
+    )
 
 
 def test_foreign_checkpoints_become_releases_that_know_their_input(tmp_path):
-    """As MagFace's and AdaFace's trainers write them, an eps and an order of channels that no tensor shows."""
+    """As MagFace's and AdaFace's trainers write them, an eps and an order of channels that no
+    tensor shows.
+    """
     r18, ir_18 = backbones.create("r18"), backbones.create("ir_18")
-    magface = {"state_dict": {f"features.module.{key}": value for key, value in r18.state_dict().items()}}
+    magface = {
+        "state_dict": {f"features.module.{key}": value for key, value in r18.state_dict().items()}
+    }
     adaface = {f"model.{key}": value for key, value in ir_18.state_dict().items()}
     torch.save(magface, tmp_path / "magface.pth.tar")
-    torch.save({"state_dict": {**adaface, "head.kernel": torch.zeros(2)}}, tmp_path / "adaface.ckpt")
+    torch.save(
+        {"state_dict": {**adaface, "head.kernel": torch.zeros(2)}}, tmp_path / "adaface.ckpt"
+    )
     torch.save(ir_18.state_dict(), tmp_path / "bare.pth")
 
     result = run("weights", "convert", tmp_path / "magface.pth.tar", tmp_path / "a.safetensors")
     assert result.exit_code == 0, result.output
     assert "fed BGR, (x / 255 - 0) / 1" in result.stdout
     net, said = weights.load_release(tmp_path / "a.safetensors")
-    assert (said.name, said.options, said.preprocessing) == ("r18", {"norm_eps": 2e-5}, preprocessing.MAGFACE)
+    assert (said.name, said.options, said.preprocessing) == (
+        "r18",
+        {"norm_eps": 2e-5},
+        preprocessing.MAGFACE,
+    )
     assert net.bn1.eps == 2e-5
 
     result = run("weights", "convert", tmp_path / "adaface.ckpt", tmp_path / "b.safetensors")
@@ -96,16 +121,21 @@ def test_foreign_checkpoints_become_releases_that_know_their_input(tmp_path):
     result = run("weights", "convert", tmp_path / "bare.pth", tmp_path / "c.safetensors")
     assert result.exit_code == 1
     assert (
-        "bare.pth holds an IR-net and does not say whose: AdaFace feeds its networks BGR, CVLface RGB" in result.stderr
+        "bare.pth holds an IR-net and does not say whose: AdaFace feeds its networks BGR, CVLface "
+        "RGB" in result.stderr
     )
-    result = run("weights", "convert", tmp_path / "bare.pth", tmp_path / "c.safetensors", "--channels", "BGR")
+    result = run(
+        "weights", "convert", tmp_path / "bare.pth", tmp_path / "c.safetensors", "--channels", "BGR"
+    )
     assert result.exit_code == 0, result.output
     assert weights.release(tmp_path / "c.safetensors").preprocessing == preprocessing.ADAFACE
 
 
 def test_a_foreign_safetensors_file_is_a_checkpoint(tmp_path):
     """CVLface's on Hugging Face."""
-    state = {f"model.net.{key}": value for key, value in backbones.create("ir_18").state_dict().items()}
+    state = {
+        f"model.net.{key}": value for key, value in backbones.create("ir_18").state_dict().items()
+    }
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
     result = run("weights", "convert", tmp_path / "model.safetensors", tmp_path / "a.safetensors")
     assert result.exit_code == 0, result.output
@@ -119,14 +149,20 @@ def test_a_foreign_safetensors_file_is_a_checkpoint(tmp_path):
         (["export", "nowhere"], "there is neither a run nor a file nowhere"),
         (["export", "a.pth"], "a.pth is no release"),
         (["export", "folder"], "folder is not a run: it has no config.yaml"),
-        (["weights", "convert", "a.pth", "b.onnx"], "weights are written as .safetensors, .pth or .pt"),
+        (
+            ["weights", "convert", "a.pth", "b.onnx"],
+            "weights are written as .safetensors, .pth or .pt",
+        ),
         (["weights", "convert", "a.pth", "b.pth", "--half"], "--half is for releases"),
         (
             ["weights", "convert", "a.pth", "b.safetensors"],
             "a.pth has a layout that is not known: its first keys are weight",
         ),
         (["weights", "convert", "part.pth", "b.safetensors"], "part.pth fits none of r18, r34"),
-        (["weights", "convert", "part.pth", "b.safetensors", "--name", "r17"], "unknown backbone 'r17'"),
+        (
+            ["weights", "convert", "part.pth", "b.safetensors", "--name", "r17"],
+            "unknown backbone 'r17'",
+        ),
         (
             ["weights", "convert", "part.pth", "b.safetensors", "--name", "r18"],
             "not hold the weights of r18: missing",
@@ -135,8 +171,14 @@ def test_a_foreign_safetensors_file_is_a_checkpoint(tmp_path):
             ["weights", "convert", "a.safetensors", "b.pth", "--mean", "0"],
             "a.safetensors says itself what it is: --mean",
         ),
-        (["weights", "convert", "folder", "b.safetensors", "--name", "r50"], "folder says itself what it is: --name"),
-        (["weights", "convert", "folder", "b.safetensors", "--channels", "RGB"], "--channels is for checkpoints"),
+        (
+            ["weights", "convert", "folder", "b.safetensors", "--name", "r50"],
+            "folder says itself what it is: --name",
+        ),
+        (
+            ["weights", "convert", "folder", "b.safetensors", "--channels", "RGB"],
+            "--channels is for checkpoints",
+        ),
         (["weights", "convert", "none.pth", "b.safetensors"], "there is no file none.pth"),
         (["weights", "show", "a.pth"], "a.pth is no release"),
     ],

@@ -50,9 +50,14 @@ def test_nothing_is_fetched_without_consent(run, data):
 
 
 def test_training_for_days_on_the_cpu_is_asked_about(run, data):
-    done = run("casia/r50_lite_cdml", "--accept-terms", "casia_webface", "--accept-terms", "face_bins")
+    done = run(
+        "casia/r50_lite_cdml", "--accept-terms", "casia_webface", "--accept-terms", "face_bins"
+    )
     assert done.exit_code == 1
-    assert "on this CPU the training takes about 546 hours: --on-cpu starts it all the same" in done.output
+    assert (
+        "on this CPU the training takes about 546 hours: --on-cpu starts it all the same"
+        in done.output
+    )
     assert list(data.iterdir()) == []
 
 
@@ -62,7 +67,10 @@ def test_training_for_days_on_the_cpu_is_asked_about(run, data):
         (["casia/r50_lite_cmdl"], "did you mean 'casia/r50_lite_cdml'?"),
         (["casia/r50_lite_cdml", "--recipe", "pubic"], "did you mean 'public'?"),
         (["casia/r50_lite_cdml", "--accept-terms", "casia"], "there is no data set 'casia'"),
-        (["casia/r50_lite_cdml", "--processes", "3"], "batches of 128 cannot be shared out over 3 processes"),
+        (
+            ["casia/r50_lite_cdml", "--processes", "3"],
+            "batches of 128 cannot be shared out over 3 processes",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_in_a_sentence(run, words, sentence):

@@ -1,4 +1,6 @@
-"""One training set written in every format that mirrors hand out, by nothing but the formats' own libraries."""
+"""One training set written in every format that mirrors hand out, by nothing but the formats' own
+libraries.
+"""
 
 import io
 import pickle
@@ -13,7 +15,13 @@ def pack(root: Path, images: Sequence[bytes], labels: Sequence[int]) -> Path:
     return write_pack(root / "pack", labels, images=images, size=32)
 
 
-def shards(root: Path, images: Sequence[bytes], labels: Sequence[int], mode: str = "w", ending: str = ".tar") -> Path:
+def shards(
+    root: Path,
+    images: Sequence[bytes],
+    labels: Sequence[int],
+    mode: str = "w",
+    ending: str = ".tar",
+) -> Path:
     """Two shards or three, in the order that only natural sorting gives: 9 before 10."""
     folder = root / f"shards{ending}"
     folder.mkdir(parents=True)
@@ -21,7 +29,10 @@ def shards(root: Path, images: Sequence[bytes], labels: Sequence[int], mode: str
     for k in range(3):
         with tarfile.open(folder / f"part-{8 + k}{ending}", mode) as tar:
             for row in range(k * each, min((k + 1) * each, len(images))):
-                for name, content in ((f"{row:05d}.cls", b"%d" % labels[row]), (f"{row:05d}.jpg", images[row])):
+                for name, content in (
+                    (f"{row:05d}.cls", b"%d" % labels[row]),
+                    (f"{row:05d}.jpg", images[row]),
+                ):
                     about = tarfile.TarInfo(name)
                     about.size = len(content)
                     tar.addfile(about, io.BytesIO(content))
@@ -51,7 +62,10 @@ def lmdb_counted(root: Path, images: Sequence[bytes], labels: Sequence[int]) -> 
 
     folder = root / "lmdb_counted"
     folder.mkdir(parents=True)
-    with lmdb.open(str(folder), map_size=1 << 24) as environment, environment.begin(write=True) as into:
+    with (
+        lmdb.open(str(folder), map_size=1 << 24) as environment,
+        environment.begin(write=True) as into,
+    ):
         into.put(b"num-samples", b"%d" % len(images))
         for k, (image, label) in enumerate(zip(images, labels, strict=True), start=1):
             into.put(b"image-%09d" % k, image)
@@ -65,7 +79,10 @@ def lmdb_pickled(root: Path, images: Sequence[bytes], labels: Sequence[int]) -> 
     folder = root / "lmdb_pickled"
     folder.mkdir(parents=True)
     keys = [b"%d" % k for k in range(len(images))]
-    with lmdb.open(str(folder), map_size=1 << 24) as environment, environment.begin(write=True) as into:
+    with (
+        lmdb.open(str(folder), map_size=1 << 24) as environment,
+        environment.begin(write=True) as into,
+    ):
         for key, image, label in zip(keys, images, labels, strict=True):
             into.put(key, pickle.dumps((image, int(label))))
         into.put(b"__keys__", pickle.dumps(keys))

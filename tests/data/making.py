@@ -16,17 +16,24 @@ def pixels(seed: int, size: int | tuple[int, int] = 16, channels: int = 3) -> np
     height, width = (size, size) if isinstance(size, int) else size
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] / max(height, width)
-    waves = [np.sin(rng.uniform(2, 9) * x + rng.uniform(2, 9) * y + rng.uniform(0, 6)) for _ in range(channels)]
+    waves = [
+        np.sin(rng.uniform(2, 9) * x + rng.uniform(2, 9) * y + rng.uniform(0, 6))
+        for _ in range(channels)
+    ]
     return np.round(127.5 + 127.5 * np.stack(waves, -1)).astype(np.uint8)
 
 
-def jpeg(seed: int, size: int | tuple[int, int] = 16, mode: str = "RGB", **options: object) -> bytes:
+def jpeg(
+    seed: int, size: int | tuple[int, int] = 16, mode: str = "RGB", **options: object
+) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels(seed, size)).convert(mode).save(stream, "JPEG", quality=95, **options)
     return stream.getvalue()
 
 
-def folder(root: Path, people: Sequence[int] = (3, 2, 4), size: int = 16, suffix: str = ".jpg") -> Path:
+def folder(
+    root: Path, people: Sequence[int] = (3, 2, 4), size: int = 16, suffix: str = ".jpg"
+) -> Path:
     """Identity folders ``p0/0.jpg`` ..; `people` counts the pictures of each."""
     for person, count in enumerate(people):
         (root / f"p{person}").mkdir(parents=True)
@@ -64,6 +71,8 @@ def write_pack(
         data += frame(payload)
     (root / "train.rec").write_bytes(data)
     if index:
-        (root / "train.idx").write_text("".join(f"{k}\t{offset}\n" for k, offset in enumerate(offsets)))
+        (root / "train.idx").write_text(
+            "".join(f"{k}\t{offset}\n" for k, offset in enumerate(offsets))
+        )
     (root / "property").write_text(f"{max(int(np.nanmax(numbers)), 0) + 1},{size},{size}")
     return root

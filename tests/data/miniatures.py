@@ -1,4 +1,6 @@
-"""Every data set in its true layout, with a handful of people: what the data scripts are tried on."""
+"""Every data set in its true layout, with a handful of people: what the data scripts are
+tried on.
+"""
 
 import io
 import tarfile
@@ -39,7 +41,9 @@ def lfw(root: Path, archive: str = "lfwa.tar.gz", inside: str = "lfwa", mode: st
 
 
 def cfp(root: Path) -> Path:
-    """Two people: four frontal and two profile pictures each, ten folds, in a zip as it is handed out."""
+    """Two people: four frontal and two profile pictures each, ten folds, in a zip as it is handed
+    out.
+    """
     with zipfile.ZipFile(_made(root / "cfp") / "cfp-dataset.zip", "w") as z:
         for person in (1, 2):
             for kind, count in (("frontal", 4), ("profile", 2)):
@@ -47,7 +51,11 @@ def cfp(root: Path) -> Path:
                     name = f"cfp-dataset/Data/Images/{person:03d}/{kind}/{k:02d}.jpg"
                     z.writestr(name, jpeg(10 * person + k, (60, 50)))
         for letter, kind, count in (("F", "frontal", 4), ("P", "profile", 2)):
-            rows = [f"../Data/Images/{p:03d}/{kind}/{k:02d}.jpg" for p in (1, 2) for k in range(1, count + 1)]
+            rows = [
+                f"../Data/Images/{p:03d}/{kind}/{k:02d}.jpg"
+                for p in (1, 2)
+                for k in range(1, count + 1)
+            ]
             text = "".join(f"{n} {row}\n" for n, row in enumerate(rows, 1))
             z.writestr(f"cfp-dataset/Protocol/Pair_list_{letter}.txt", text)
         for fold in range(1, 11):
@@ -59,10 +67,15 @@ def cfp(root: Path) -> Path:
 
 
 def agedb(root: Path) -> Path:
-    folds = [[(f"Ann{k}_1_20_0_f", f"Ann{k}_2_50_0_f"), (f"Ann{k}_1_20_0_f", f"Bob{k}_3_60_0_m")] for k in range(10)]
+    folds = [
+        [(f"Ann{k}_1_20_0_f", f"Ann{k}_2_50_0_f"), (f"Ann{k}_1_20_0_f", f"Bob{k}_3_60_0_m")]
+        for k in range(10)
+    ]
     agedb_file(root / "agedb/04_FINAL_protocol_30_years.mat", folds)
     for number, name in enumerate({name for fold in folds for pair in fold for name in pair}):
-        (_made(root / "agedb/03_Protocol_Images") / f"{name}.jpg").write_bytes(jpeg(number, 40, "L"))
+        (_made(root / "agedb/03_Protocol_Images") / f"{name}.jpg").write_bytes(
+            jpeg(number, 40, "L")
+        )
     return root
 
 
@@ -94,7 +107,9 @@ def ijbc(root: Path) -> Path:
 
 
 def vn_celeb(root: Path) -> Path:
-    """40 people of 16 pictures: with four people a fold and a gallery of one there are pairs enough for 30 + 30."""
+    """40 people of 16 pictures: with four people a fold and a gallery of one there are pairs enough
+    for 30 + 30.
+    """
     folder(root / "vn_celeb/images", [16] * 40, suffix=".png")
     return root
 
@@ -121,9 +136,13 @@ def omniglot(root: Path) -> Path:
             for c in range(1, characters + 1):
                 for k in range(1, 5):
                     stream = io.BytesIO()
-                    ink = Image.fromarray(np.where(pixels(100 * c + k, 105, 1)[..., 0] > 128, 255, 0).astype(np.uint8))
+                    ink = Image.fromarray(
+                        np.where(pixels(100 * c + k, 105, 1)[..., 0] > 128, 255, 0).astype(np.uint8)
+                    )
                     ink.convert("1").save(stream, "PNG")
-                    name = f"images_background_small1/{alphabet}/character{c:02d}/{c:04d}_{k:02d}.png"
+                    name = (
+                        f"images_background_small1/{alphabet}/character{c:02d}/{c:04d}_{k:02d}.png"
+                    )
                     z.writestr(name, stream.getvalue())
     return root
 

@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.data.making import pixels
 
-from cdmllab.data.align import TEMPLATE_112, align, landmarks_by_image, read_landmarks, similarity, template, warp
+from cdmllab.data.align import (
+    TEMPLATE_112,
+    align,
+    landmarks_by_image,
+    read_landmarks,
+    similarity,
+    template,
+    warp,
+)
 from cdmllab.errors import DataError
 
 
@@ -47,12 +55,16 @@ def test_warp_by_whole_pixels_is_a_copy_and_black_outside():
 
 def test_warp_turns_about_pixel_centres():
     x = pixels(1, 9, 1)
-    out = warp(x, [[0, -1, 8], [1, 0, 0]], 9)  # (x, y) -> (8 - y, x): a quarter turn clockwise as one sees it
+    out = warp(
+        x, [[0, -1, 8], [1, 0, 0]], 9
+    )  # (x, y) -> (8 - y, x): a quarter turn clockwise as one sees it
     assert np.array_equal(out, np.rot90(x, -1))
 
 
 def test_aligned_landmarks_stand_on_the_template():
-    """White dots at the landmarks of a turned and scaled face come to lie where the template has them."""
+    """White dots at the landmarks of a turned and scaled face come to lie where the template has
+    them.
+    """
     turn = 1.7 * np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
     marks = TEMPLATE_112 @ turn.T + [90, 20]
     face = np.zeros((300, 300, 1), np.uint8)
@@ -70,7 +82,11 @@ def test_aligned_landmarks_stand_on_the_template():
 
 @pytest.mark.parametrize(
     ("marks", "said"),
-    [(np.zeros((5, 2)), "all coincide"), (np.full((5, 2), np.nan), "not finite"), (np.zeros((4, 2)), "one shape")],
+    [
+        (np.zeros((5, 2)), "all coincide"),
+        (np.full((5, 2), np.nan), "not finite"),
+        (np.zeros((4, 2)), "one shape"),
+    ],
 )
 def test_landmarks_that_make_no_face_are_refused(marks, said):
     with pytest.raises(ValueError, match=said):
@@ -91,7 +107,9 @@ def test_landmark_files_and_folders_are_read(tmp_path):
     assert found["images/A_0001.jpg"][4].tolist() == [8, 9]
 
 
-@pytest.mark.parametrize("line", ["A/1.jpg 1 2 3", "A/1.jpg " + "x " * 10, "A/1.jpg " + "nan " * 10, ""])
+@pytest.mark.parametrize(
+    "line", ["A/1.jpg 1 2 3", "A/1.jpg " + "x " * 10, "A/1.jpg " + "nan " * 10, ""]
+)
 def test_landmark_files_of_another_form_are_refused(tmp_path, line):
     (tmp_path / "marks.txt").write_text(line)
     with pytest.raises(DataError, match=r"marks\.txt"):
@@ -122,7 +140,10 @@ def test_names_with_spaces_are_quoted_or_followed_by_a_tab(tmp_path, line):
 
 
 def test_name_with_spaces_alone_is_refused_with_the_remedy(tmp_path):
-    said = r"marks\.txt, line 3: five points .*; a name with spaces must be in double quotes or followed by a tab"
+    said = (
+        r"marks\.txt, line 3: five points .*; a name with spaces must be in double quotes "
+        "or followed by a tab"
+    )
     with pytest.raises(DataError, match=said):
         read(tmp_path, f"B/2.jpg {NUMBERS}\n\nAnn Lee/1.jpg {NUMBERS}\n")
 
@@ -138,7 +159,10 @@ def test_image_with_two_rows_is_refused(tmp_path):
     (tmp_path / "each").mkdir()
     for name in ("A_0001_5loc_attri.txt", "A_0001.txt"):
         (tmp_path / "each" / name).write_text("0 1\n2 3\n4 5\n6 7\n8 9\n")
-    with pytest.raises(DataError, match=r"A_0001_5loc_attri\.txt: the landmarks of A_0001 are also in .*A_0001\.txt"):
+    with pytest.raises(
+        DataError,
+        match=r"A_0001_5loc_attri\.txt: the landmarks of A_0001 are also in .*A_0001\.txt",
+    ):
         read_landmarks(tmp_path / "each")
 
 

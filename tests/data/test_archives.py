@@ -39,7 +39,9 @@ def make_tar(path, files, **changes):
 def test_archives_are_read_and_unpacked(tmp_path, make):
     path = make(tmp_path / "x.bin", FILES)
     assert dict(members(path)) == FILES
-    assert dict(members(path, lambda name: name.endswith("2.txt"))) == {"a/b/2.txt": FILES["a/b/2.txt"]}
+    assert dict(members(path, lambda name: name.endswith("2.txt"))) == {
+        "a/b/2.txt": FILES["a/b/2.txt"]
+    }
     assert extract(path, tmp_path / "out") == 2
     assert (tmp_path / "out/a/b/2.txt").read_bytes() == FILES["a/b/2.txt"]
 
@@ -56,7 +58,9 @@ def test_unpacking_goes_on_and_repairs_what_is_half_there(tmp_path):
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])
-@pytest.mark.parametrize("name", ["../out.txt", "a/../../out.txt", "/out.txt", "C:/out.txt", "..\\out.txt"])
+@pytest.mark.parametrize(
+    "name", ["../out.txt", "a/../../out.txt", "/out.txt", "C:/out.txt", "..\\out.txt"]
+)
 def test_names_that_lead_outside_are_refused(tmp_path, make, name):
     path = make(tmp_path / "x.bin", {"a/1.txt": b"one", name: b"evil"})
     with pytest.raises(DataError, match="leads outside"):
@@ -139,24 +143,42 @@ HOSTILE = {
     "a tar member called .": (tarred((header(".", 3), b"abc")), "a file in it has no name"),
     "a tar member without a name": (tarred((header("", 3), b"abc")), "a file in it has no name"),
     "a zip member called .": (zipped((".", b"abc")), "a file in it has no name"),
-    "a long name of 1 TiB": (tarred((header("x", 1 << 40, tarfile.GNUTYPE_LONGNAME), b"x")), "of metadata"),
+    "a long name of 1 TiB": (
+        tarred((header("x", 1 << 40, tarfile.GNUTYPE_LONGNAME), b"x")),
+        "of metadata",
+    ),
     "a header of 1 TiB": (tarred((header("x", 1 << 40, tarfile.XHDTYPE), b"x")), "of metadata"),
-    "less than nothing": (tarred((header("x", -512), b""), (header("y", 1), b"a")), "x announces -512 bytes"),
+    "less than nothing": (
+        tarred((header("x", -512), b""), (header("y", 1), b"a")),
+        "x announces -512 bytes",
+    ),
     "two thousand folders": (zipped(("a/" * 2000 + "x", b"x")), "too long for a file system"),
     "a name of 300 letters": (zipped(("a" * 300, b"x")), "too long for a file system"),
     "one name twice": (zipped(("a/x", b"1"), ("a/x", b"2")), r"it has a/x twice"),
-    "one name twice in a tar": (tarred((header("x", 1), b"1"), (header("./x", 1), b"2")), "it has x twice"),
-    "a file in place of a folder": (zipped(("a", b"1"), ("a/x", b"2")), "it has a/x twice, or in place of a folder"),
+    "one name twice in a tar": (
+        tarred((header("x", 1), b"1"), (header("./x", 1), b"2")),
+        "it has x twice",
+    ),
+    "a file in place of a folder": (
+        zipped(("a", b"1"), ("a/x", b"2")),
+        "it has a/x twice, or in place of a folder",
+    ),
     "a link in a zip": (linked(), "only files are unpacked"),
     "a bomb": (zipped(("x", bytes(LARGE))), "too many to be real"),
-    "a bomb in a tar": (gzip.compress(tarred((header("x", LARGE), bytes(LARGE))), 1), "too many to be real"),
+    "a bomb in a tar": (
+        gzip.compress(tarred((header("x", LARGE), bytes(LARGE))), 1),
+        "too many to be real",
+    ),
     "a tar that promises 1 EiB": (tarred((header("x", 1 << 60), b"x")), "too many to be real"),
     "a line break": (zipped(("a/../\n/x", b"x")), r"its member 'a/\.\./ /x' leads outside"),
     "an xz that wants 4 GiB": (
-        lzma.compress(tarred((header("x", 1), b"1")), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 3 << 29}]),
+        lzma.compress(
+            tarred((header("x", 1), b"1")),
+            filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 3 << 29}],
+        ),
         "Memory usage limit exceeded",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
@@ -170,13 +192,17 @@ def test_hostile_archives_are_refused_in_a_sentence(tmp_path, kind):
     with pytest.raises(DataError, match=said):
         list(members(tmp_path / "x.bin"))
     assert not [
-        path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 1 and path.name != "x.bin"
+        path
+        for path in tmp_path.rglob("*")
+        if path.is_file() and path.stat().st_size > 1 and path.name != "x.bin"
     ]
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, bytes])
 def test_compressed_archives_are_read(tmp_path, pack):
-    (tmp_path / "x.bin").write_bytes(pack(tarred((header("a/x", 3), b"abc"), (header("b", 2), b"de"))))
+    (tmp_path / "x.bin").write_bytes(
+        pack(tarred((header("a/x", 3), b"abc"), (header("b", 2), b"de")))
+    )
     assert list(members(tmp_path / "x.bin")) == [("a/x", b"abc"), ("b", b"de")]
 
 

@@ -63,7 +63,9 @@ def test_pixels_are_read_as_they_are(tmp_path):
     found = bins.read(dump(tmp_path / "a.bin", (arrays, [1, 0])))
     assert np.array_equal(found.decoded(), np.stack(arrays))
     fortran = [np.asfortranarray(a) for a in arrays]
-    assert np.array_equal(bins.read(dump(tmp_path / "b.bin", (fortran, [1, 0]))).decoded(), np.stack(arrays))
+    assert np.array_equal(
+        bins.read(dump(tmp_path / "b.bin", (fortran, [1, 0]))).decoded(), np.stack(arrays)
+    )
 
 
 def test_written_bins_and_archives_come_back(tmp_path):
@@ -180,16 +182,28 @@ def zipped(name: str) -> bytes:
 
 
 SAVED_AS_BIN = {
-    "html": (b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded", "no readable pickle: it is an HTML page"),
+    "html": (
+        b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded",
+        "no readable pickle: it is an HTML page",
+    ),
     "json": (b'{"error": {"code": 403}}', "no readable pickle: it is a JSON text"),
     "sentence": (b"Not Found\n", "no readable pickle: it is a text that begins with 'Not Found'"),
-    "git lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "it is a Git LFS pointer"),
+    "git lfs": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n",
+        "it is a Git LFS pointer",
+    ),
     "gzip": (gzip.compress(pickle.dumps((IMAGES, SAME))), "it is a gzip file: unpack it first"),
     "zip": (zipped("lfw.bin"), "no readable bin: the arrays jpeg, length and same are wanted"),
-    "checkpoint": (zipped("archive/data.pkl"), "no readable bin: the arrays jpeg, length and same are wanted"),
+    "checkpoint": (
+        zipped("archive/data.pkl"),
+        "no readable bin: the arrays jpeg, length and same are wanted",
+    ),
     "zeros": (bytes(2000), "it is nothing but zeros, as an unfinished download leaves them"),
     "image": (IMAGES[0], "it is a JPEG image"),
-    "other bytes": (b"\x01\x02\x03\x04", r"no readable pickle \(the byte 0x01 is no instruction of a pickle\)"),
+    "other bytes": (
+        b"\x01\x02\x03\x04",
+        r"no readable pickle \(the byte 0x01 is no instruction of a pickle\)",
+    ),
 }
 
 
@@ -210,7 +224,12 @@ def test_damaged_archives_are_refused(tmp_path):
     (tmp_path / "b.npz").write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match="no readable bin"):
         bins.read(tmp_path / "b.npz")
-    np.savez(tmp_path / "c.npz", jpeg=np.zeros(9, np.uint8), length=np.array([4, 4]), same=np.array([True]))
+    np.savez(
+        tmp_path / "c.npz",
+        jpeg=np.zeros(9, np.uint8),
+        length=np.array([4, 4]),
+        same=np.array([True]),
+    )
     with pytest.raises(DataError, match="do not add up to the 9 bytes"):
         bins.read(tmp_path / "c.npz")
     np.savez(tmp_path / "d.npz", jpeg=np.zeros(9, np.uint8))
@@ -223,7 +242,9 @@ def test_inspect_tells_what_is_wrong_with_a_bin(tmp_path):
     found = inspect(dump(tmp_path / "a.bin", (images, [True] * 20)))
     assert found.facts["pairs"] == "20 (20 genuine, 0 impostor)"
     assert any("genuine: 2, 2" in problem for problem in found.problems)
-    assert [k for k in (38, 39) if any(f"picture {k}" in problem for problem in found.problems)] == [38, 39]
+    assert [
+        k for k in (38, 39) if any(f"picture {k}" in problem for problem in found.problems)
+    ] == [38, 39]
     assert inspect(dump(tmp_path / "b.bin", (IMAGES, SAME))).problems == []
 
 

@@ -38,7 +38,9 @@ def test_digest_survives_packing_anew_and_notices_each_change(tmp_path):
 
 def test_digest_is_that_of_the_pixels_by_hand():
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    wanted = hashlib.sha256(b"2x2" + image.tobytes() + np.array([1], dtype="<i8").tobytes()).hexdigest()
+    wanted = hashlib.sha256(
+        b"2x2" + image.tobytes() + np.array([1], dtype="<i8").tobytes()
+    ).hexdigest()
     assert copies.content([image], [True]) == wanted
     grey = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
     assert copies.content([grey], [1]) == copies.content([np.repeat(grey, 3, axis=2)], [1])
@@ -48,13 +50,19 @@ def test_register_knows_the_three_public_copies_of_cfp_fp():
     found = {copy.sha256[:8]: copy for copy in copies.REGISTER if copy.name == "cfp_fp"}
     assert sorted(found) == ["76306c78", "a8754ddf", "d47cdcfe"]
     assert copies.find("76306c78" + "0" * 56).odd
-    assert copies.find("a8754ddf9729a014438d00908a1dc2fe2dbdfb59db9d19a714251c2f814a94ad").bytes == 76_454_058
+    assert (
+        copies.find("a8754ddf9729a014438d00908a1dc2fe2dbdfb59db9d19a714251c2f814a94ad").bytes
+        == 76_454_058
+    )
     assert copies.find("0" * 64) is None
 
 
 def test_inspect_names_the_copy_and_warns_of_an_odd_one(tmp_path, monkeypatch):
     path = write(tmp_path / "cfp_fp.bin")
-    assert inspection.inspect(path).facts["copy"] == "unknown; it is none of the 3 known copies of cfp_fp"
+    assert (
+        inspection.inspect(path).facts["copy"]
+        == "unknown; it is none of the 3 known copies of cfp_fp"
+    )
     own = copies.of_bin(bins.read(path))
     file = sha256(path)
     known = (copies.Copy("cfp_fp", "1" * 64, None, own, "that of a test", False),)

@@ -33,9 +33,17 @@ def test_crops_of_known_networks_are_known_pixels_of_lfw():
 
 def test_a_crop_is_kept_in_its_plain_form_and_the_whole_face_is_none():
     assert preprocessing.check(INSIGHTFACE | {"crop": (0, 0, 112, 112)}) == INSIGHTFACE
-    assert preprocessing.check(INSIGHTFACE | {"crop": (1, -2, 101, 98)})["crop"] == [1.0, -2.0, 101.0, 98.0]
+    assert preprocessing.check(INSIGHTFACE | {"crop": (1, -2, 101, 98)})["crop"] == [
+        1.0,
+        -2.0,
+        101.0,
+        98.0,
+    ]
     assert preprocessing.crop_of(INSIGHTFACE) == WHOLE
-    assert preprocessing.usual(PREPROCESSING) == {**preprocessing.standard(3, 150), "crop": list(SQUARE)}
+    assert preprocessing.usual(PREPROCESSING) == {
+        **preprocessing.standard(3, 150),
+        "crop": list(SQUARE),
+    }
     assert preprocessing.usual(preprocessing.ADAFACE) == INSIGHTFACE
 
 
@@ -58,26 +66,39 @@ def test_what_is_no_crop_is_refused(crop, said):
 
 
 def test_another_crop_is_another_preprocessing():
-    with pytest.raises(ValueError, match=r"crop \[0.0, 0.0, 112.0, 112.0\] instead of \[5.0, 21.75"):
+    with pytest.raises(
+        ValueError, match=r"crop \[0.0, 0.0, 112.0, 112.0\] instead of \[5.0, 21.75"
+    ):
         preprocessing.require(INSIGHTFACE | {"crop": SQUARE}, INSIGHTFACE, "the config")
 
 
 def test_a_release_keeps_its_crop(tmp_path):
     net = backbones.create("small", size=16, width=4).eval()
     given = {**preprocessing.standard(3, 16), "crop": list(SQUARE)}
-    weights.save_release(net, tmp_path / "a.safetensors", name="small", options={"size": 16, "width": 4},
-                         preprocessing=given)  # fmt: skip
+    weights.save_release(
+        net,
+        tmp_path / "a.safetensors",
+        name="small",
+        options={"size": 16, "width": 4},
+        preprocessing=given,
+    )
     assert weights.release(tmp_path / "a.safetensors").preprocessing == given
 
 
 def test_lfw_shows_the_pixels_of_the_crop(data):
     miniatures.lfw(data)
     with tarfile.open(data / "lfw/lfwa.tar.gz") as tar:
-        stored = np.asarray(Image.open(io.BytesIO(tar.extractfile("lfwa/Person_00/Person_00_0003.jpg").read())))
+        stored = np.asarray(
+            Image.open(io.BytesIO(tar.extractfile("lfwa/Person_00/Person_00_0003.jpg").read()))
+        )
     faces = protocols.load("lfw/view2", 122, square=SQUARE)
-    assert np.array_equal(faces.images.read([faces.pairs.second[0]])[0, ..., 0], stored[76:198, 64:186])
+    assert np.array_equal(
+        faces.images.read([faces.pairs.second[0]])[0, ..., 0], stored[76:198, 64:186]
+    )
     whole = protocols.load("lfw/view2", 134)
-    assert np.array_equal(whole.images.read([whole.pairs.second[0]])[0, ..., 0], stored[50:184, 58:192])
+    assert np.array_equal(
+        whole.images.read([whole.pairs.second[0]])[0, ..., 0], stored[50:184, 58:192]
+    )
     assert faces.digest() != protocols.load("lfw/view2", 122).digest()
 
 
@@ -90,9 +111,16 @@ def test_sets_that_are_aligned_already_are_cut_and_black_outside(data):
     stored = bins.read(data / "agedb_30.bin").decoded("RGB")[5]
     assert np.array_equal(shown[:82], stored[30:, 2:102])
     assert not shown[82:].any()
-    assert np.array_equal(protocols.load(str(data / "agedb_30.bin"), 100, square=(2.0, 30.0, 102.0, 130.0))
-                          .images.read([5])[0], shown)  # fmt: skip
-    digests = {protocols.load("agedb_30", 100, square=s).digest() for s in (None, (2.0, 30.0, 102.0, 130.0), SQUARE)}
+    assert np.array_equal(
+        protocols.load(
+            str(data / "agedb_30.bin"), 100, square=(2.0, 30.0, 102.0, 130.0)
+        ).images.read([5])[0],
+        shown,
+    )
+    digests = {
+        protocols.load("agedb_30", 100, square=s).digest()
+        for s in (None, (2.0, 30.0, 102.0, 130.0), SQUARE)
+    }
     assert len(digests) == 3
 
 
@@ -113,7 +141,9 @@ def test_ijb_is_aligned_to_the_part(data):
     np.testing.assert_allclose(marks, template(112) - [5.0, 21.75], atol=1e-9)
     ijb_miniature(data / "ijbc", "ijbc")
     found = ijb.load(data / "ijbc", "ijbc")
-    shown = protocols.load("ijbc", 112, square=(0.0, 56.0, 56.0, 112.0)).images.read([0])[0].astype(int)
+    shown = (
+        protocols.load("ijbc", 112, square=(0.0, 56.0, 56.0, 112.0)).images.read([0])[0].astype(int)
+    )
     pixels = np.asarray(Image.open(data / "ijbc/loose_crop" / found.names[0]).convert("RGB"))
     by_hand = align(pixels, found.points[0], 224)[112:, :112].astype(int)
     assert np.abs(shown - by_hand).mean() < 2.0
@@ -121,9 +151,14 @@ def test_ijb_is_aligned_to_the_part(data):
     assert np.array_equal(plain.images.read([0])[0], align(pixels, found.points[0], 112))
 
 
-@pytest.mark.parametrize("name", ["digits/known", "digits/strangers", "att_faces", "omniglot/strangers"])
+@pytest.mark.parametrize(
+    "name", ["digits/known", "digits/strangers", "att_faces", "omniglot/strangers"]
+)
 def test_what_is_no_aligned_face_has_no_parts(name):
-    with pytest.raises(CdmlLabError, match=f"sees the square 5, 21.75, 107, 123.75 .* protocol {name} does not show"):
+    with pytest.raises(
+        CdmlLabError,
+        match=f"sees the square 5, 21.75, 107, 123.75 .* protocol {name} does not show",
+    ):
         protocols.load(name, 32, square=SQUARE)
 
 

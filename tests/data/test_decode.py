@@ -58,9 +58,15 @@ def test_views_are_decoded_without_a_copy_of_the_file():
 
 BAD = {
     "empty": (b"", "the record is empty"),
-    "text": (b"hello, this is no picture", "cannot be decoded .*it is a text that begins with 'hello, this"),
+    "text": (
+        b"hello, this is no picture",
+        "cannot be decoded .*it is a text that begins with 'hello, this",
+    ),
     "page": (b"<!DOCTYPE html><html>", "cannot be decoded .*it is an HTML page"),
-    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "cannot be decoded .*it is a HEIC image: convert it"),
+    "heic": (
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        "cannot be decoded .*it is a HEIC image: convert it",
+    ),
     "cut": (KINDS["jpeg"][:-200], "cannot be decoded"),
     "cut in the header": (KINDS["jpeg"][:30], "cannot be decoded"),
     "cut png": (KINDS["png"][:-300], "cannot be decoded"),
@@ -106,7 +112,9 @@ def test_encoded_pictures_come_back_nearly(channels):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_nvjpeg_is_near_pillow():
     slope = np.indices((48, 64)).transpose(1, 2, 0) * 3
-    smooth = np.concatenate([slope, 255 - slope[:, :, :1]], axis=2).astype(np.uint8)  # of noise, each makes another
+    smooth = np.concatenate([slope, 255 - slope[:, :, :1]], axis=2).astype(
+        np.uint8
+    )  # of noise, each makes another
     jpegs = [encode_jpeg(smooth), encode_jpeg(smooth[:, ::-1], 80)]
     for got, sent in zip(decode_batch_cuda(jpegs, "here"), jpegs, strict=True):
         assert got.device.type == "cuda"

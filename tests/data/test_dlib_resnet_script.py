@@ -50,9 +50,15 @@ def test_release_holds_the_packages_weights(run, data, capsys):
     net, release = weights.load_release(data / "dlib_resnet/dlib_resnet.safetensors")
     assert release.preprocessing == PREPROCESSING
     assert (release.name, release.options) == ("dlib_resnet", {})
-    assert torch.equal(net.stem.conv.weight, torch.from_numpy(meant["conv32_down/conv/filters"]).permute(3, 2, 0, 1))
+    assert torch.equal(
+        net.stem.conv.weight,
+        torch.from_numpy(meant["conv32_down/conv/filters"]).permute(3, 2, 0, 1),
+    )
     assert torch.equal(net.fc.weight, torch.from_numpy(meant["fc"]).T)
-    assert sorted(p.name for p in (data / "dlib_resnet").iterdir()) == ["dlib_resnet.safetensors", Path(TARBALL).name]
+    assert sorted(p.name for p in (data / "dlib_resnet").iterdir()) == [
+        "dlib_resnet.safetensors",
+        Path(TARBALL).name,
+    ]
     run()
     assert "making" not in capsys.readouterr().out
 
@@ -78,7 +84,11 @@ def test_onnx_file_is_made_too(run, data, monkeypatch):
 
 def test_package_is_fetched_by_npm_only_when_asked(run, data, tmp_path, monkeypatch, capsys):
     face_api_package.tarball(tmp_path / "there.tgz")
-    npm(tmp_path / "bin", f'echo "$@" > {tmp_path}/asked; cp {tmp_path}/there.tgz {Path(TARBALL).name}', monkeypatch)
+    npm(
+        tmp_path / "bin",
+        f'echo "$@" > {tmp_path}/asked; cp {tmp_path}/there.tgz {Path(TARBALL).name}',
+        monkeypatch,
+    )
     with pytest.raises(SystemExit):
         run()
     assert "npm pack @vladmandic/face-api@1.7.15" in capsys.readouterr().err
@@ -98,11 +108,15 @@ def test_package_is_fetched_by_npm_only_when_asked(run, data, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("echo 'npm error network' >&2; echo 'npm error E404' >&2; exit 1", "could not fetch .*: npm error E404"),
+        ("echo 'npm error network' >&2; echo 'npm error E404' >&2; exit "
+         "1", "could not fetch .*: npm error "
+                                                                            "E404"),
         ("exit 0", "could not fetch @vladmandic/face-api@1.7.15: it left no file"),
     ],
 )  # fmt: skip
-def test_npm_that_fails_is_told_and_leaves_nothing(run, data, tmp_path, monkeypatch, capsys, script, said):
+def test_npm_that_fails_is_told_and_leaves_nothing(
+    run, data, tmp_path, monkeypatch, capsys, script, said
+):
     npm(tmp_path / "bin", script, monkeypatch)
     with pytest.raises(SystemExit):
         run("--fetch")
@@ -128,7 +142,11 @@ def test_another_package_is_refused_by_its_hash(run, data, capsys):
 def test_what_is_inside_is_checked_by_its_own_hash(run, data, monkeypatch, capsys):
     face_api_package.tarball(data / TARBALL)
     known = script_job.Job.check
-    monkeypatch.setattr(script_job.Job, "check", lambda job, path: None if path.suffix == ".tgz" else known(job, path))
+    monkeypatch.setattr(
+        script_job.Job,
+        "check",
+        lambda job, path: None if path.suffix == ".tgz" else known(job, path),
+    )
     with pytest.raises(SystemExit):
         run(counts=False)
     assert "face_recognition_model.bin has" in capsys.readouterr().err

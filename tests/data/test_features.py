@@ -29,7 +29,9 @@ def test_features_are_the_embeddings_of_each_file(faces):
     found = features.of_lfw(net, USED, batch_size=7)
     assert found.plain.shape == found.mirrored.shape == (60, 8)
     assert found.labels.tolist() == [k // 3 for k in range(60)]
-    assert found.files[:4] == tuple(f"Person_{k // 3:02d}/Person_{k // 3:02d}_{k % 3 + 1:04d}.jpg" for k in range(4))
+    assert found.files[:4] == tuple(
+        f"Person_{k // 3:02d}/Person_{k // 3:02d}_{k % 3 + 1:04d}.jpg" for k in range(4)
+    )
     assert found.names == tuple(f"Person_{k:02d}" for k in range(20))
     assert (len(found), found.num_identities) == (60, 20)
     shown = lfw.pictures(size=(16, 16), box=lfw.box(tuple(USED["crop"]))).images[5:6]
@@ -85,7 +87,10 @@ def test_another_archive_has_other_features(faces, monkeypatch):
     [
         ({"plain": np.zeros((59, 8), dtype=np.float32)}, r"is damaged: 60 labels and 59 plain"),
         ({"files": np.array(["a"])}, r"is damaged: 60 labels and 1 files"),
-        ({"mirrored": np.full((60, 8), np.nan, dtype=np.float32)}, "has an embedding that is not finite"),
+        (
+            {"mirrored": np.full((60, 8), np.nan, dtype=np.float32)},
+            "has an embedding that is not finite",
+        ),
         ({"preprocessing": "{}"}, "holds no features: preprocessing has the keys"),
         ({"names": None}, "holds no features: .*names"),
     ],

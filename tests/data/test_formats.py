@@ -1,4 +1,6 @@
-"""Every format of the mirrors behind one interface: the same images, the same labels, the same weights."""
+"""Every format of the mirrors behind one interface: the same images, the same labels, the same
+weights.
+"""
 
 import hashlib
 import io
@@ -47,7 +49,9 @@ def test_every_format_gives_the_same_images_and_labels(name, images, tmp_path):
     assert (opened.num_identities, len(opened)) == (12, 60)
     assert [bytes(opened.image(row)) for row in range(60)] == images
     rows = [59, 3, 3, 31]
-    assert np.array_equal(opened.read(rows), open_set(formats.pack(tmp_path / "x", images, LABELS)).read(rows))
+    assert np.array_equal(
+        opened.read(rows), open_set(formats.pack(tmp_path / "x", images, LABELS)).read(rows)
+    )
 
 
 def test_one_world_in_every_format_trains_to_the_same_weights(images, tmp_path):
@@ -56,19 +60,27 @@ def test_one_world_in_every_format_trains_to_the_same_weights(images, tmp_path):
     found = {}
     for name, write in formats.ALL.items():
         folder = write(tmp_path, images, LABELS)
-        config = Config.parse({**RECIPE, "data": {"name": "stored", "folder": str(folder), "augmentation": "flip"}})
+        config = Config.parse(
+            {**RECIPE, "data": {"name": "stored", "folder": str(folder), "augmentation": "flip"}}
+        )
         weights = train(config, within=tmp_path / "runs").backbone.state_dict()
-        found[name] = hashlib.sha256(b"".join(t.numpy().tobytes() for t in weights.values())).hexdigest()
+        found[name] = hashlib.sha256(
+            b"".join(t.numpy().tobytes() for t in weights.values())
+        ).hexdigest()
     assert len(set(found.values())) == 1, found
 
 
 @pytest.mark.parametrize("write", [formats.shards, formats.gz_shards])
-def test_shards_are_indexed_once_and_again_where_one_has_changed(write, images, tmp_path, monkeypatch):
+def test_shards_are_indexed_once_and_again_where_one_has_changed(
+    write, images, tmp_path, monkeypatch
+):
     folder = write(tmp_path, images, LABELS)
     first = open_set(folder).read([7])
     looked = []
     whole = webdataset._samples
-    monkeypatch.setattr(webdataset, "_samples", lambda tar: (looked.append(tar.name), whole(tar))[1])
+    monkeypatch.setattr(
+        webdataset, "_samples", lambda tar: (looked.append(tar.name), whole(tar))[1]
+    )
     assert np.array_equal(open_set(folder).read([7]), first)
     assert looked == []
     shard = sorted(folder.glob("part-9*"))[0]
@@ -82,7 +94,10 @@ def test_shards_are_indexed_once_and_again_where_one_has_changed(write, images, 
     [
         ({"1.jpg": making.jpeg(1)}, r"sample 1 has no label \(\.cls\)"),
         ({"1.cls": b"3"}, "sample 1 has no image"),
-        ({"1.jpg": making.jpeg(1), "1.cls": b"Anna"}, "a label is a whole number, and this is b'Anna'"),
+        (
+            {"1.jpg": making.jpeg(1), "1.cls": b"Anna"},
+            "a label is a whole number, and this is b'Anna'",
+        ),
         ({"readme.txt": b"x"}, "holds no images with labels"),
     ],
 )
@@ -110,7 +125,9 @@ def test_parquet_without_its_columns_names_those_it_has(tmp_path):
     from pyarrow import parquet as files
 
     files.write_table(pa.table({"picture": [b"x"], "label": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="has no column image or img or jpg; it has: picture, label"):
+    with pytest.raises(
+        DataError, match="has no column image or img or jpg; it has: picture, label"
+    ):
         open_set(tmp_path / "a.parquet")
 
 
@@ -129,7 +146,10 @@ def test_table_of_pairs_is_a_bin(tmp_path):
 
 def test_lmdb_of_another_layout_is_refused(tmp_path):
     lmdb = pytest.importorskip("lmdb")
-    with lmdb.open(str(tmp_path / "other"), map_size=1 << 20) as environment, environment.begin(write=True) as into:
+    with (
+        lmdb.open(str(tmp_path / "other"), map_size=1 << 20) as environment,
+        environment.begin(write=True) as into,
+    ):
         into.put(b"a", b"b")
     with pytest.raises(DataError, match="has neither num-samples nor __keys__"):
         open_set(tmp_path / "other")

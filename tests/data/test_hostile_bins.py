@@ -1,4 +1,6 @@
-"""Pickles of a few hundred bytes that hang the standard unpickler, or fill the memory; and real ones of every kind."""
+"""Pickles of a few hundred bytes that hang the standard unpickler, or fill the memory; and real
+ones of every kind.
+"""
 
 import pickle
 import pickletools
@@ -21,7 +23,17 @@ def typed(code: bytes) -> bytes:
 
 
 def arrays(shape: bytes, data: bytes = b"", code: bytes = b"u1") -> bytes:
-    return BEGIN + ARRAY + b"(K\x01" + shape + typed(code) + b"\x89B" + struct.pack("<I", len(data)) + data + b"tb."
+    return (
+        BEGIN
+        + ARRAY
+        + b"(K\x01"
+        + shape
+        + typed(code)
+        + b"\x89B"
+        + struct.pack("<I", len(data))
+        + data
+        + b"tb."
+    )
 
 
 def hundreds(count: int) -> bytes:
@@ -45,25 +57,40 @@ BOMBS = {
     "a list in itself": BEGIN + b"]\x94h\x00a.",
     "a number of 5,000 digits": b"I" + b"9" * 5000 + b"\n.",
     "a long number of 5,000 digits": b"L" + b"9" * 5000 + b"L\n.",
-    "a long number of 16,000 bits": BEGIN + b"\x8b" + struct.pack("<i", 2000) + b"\x7f" * 2000 + b".",
+    "a long number of 16,000 bits": BEGIN
+    + b"\x8b"
+    + struct.pack("<i", 2000)
+    + b"\x7f" * 2000
+    + b".",
     "a long number of 2,000 bits": BEGIN + b"\x8a\xff" + b"\x7f" * 255 + b".",
     "a memo of 2^31": b"Np2147483648999999999999\n.",
     "a type of structures": arrays(b"K\x01\x85", b"\x00" * 8, b"(1,,2)f4"),
     "a type in commas": arrays(b"K\x01\x85", b"\x00" * 8, b"f4" + b",f4" * 60),
     "a type of objects": arrays(b"K\x01\x85", b"\x00" * 8, b"O"),
     "a type of nothing": arrays(b"J\xff\xff\xff\x7f\x85", b"", b"V0"),
-    "a type that is a tuple": BEGIN + b"cnumpy\ndtype\n(" + b"N" + b"\x94h\x00h\x00\x86" * 40 + b"tR.",
-    "a byte order that is a tuple": BEGIN + typed(b"u1") + b"N" + b"\x94h\x00h\x00\x86" * 40 + b"b.",
+    "a type that is a tuple": BEGIN
+    + b"cnumpy\ndtype\n("
+    + b"N"
+    + b"\x94h\x00h\x00\x86" * 40
+    + b"tR.",
+    "a byte order that is a tuple": BEGIN
+    + typed(b"u1")
+    + b"N"
+    + b"\x94h\x00h\x00\x86" * 40
+    + b"b.",
     "a shape that is tuples": arrays(b"N" + b"\x94h\x00h\x00\x86" * 40),
     "a shape of 2^62": arrays(b"(\x8a\x08" + b"\xff" * 7 + b"\x3f" + b"t"),
     "a shape of forty": arrays(b"(" + b"K\x01" * 40 + b"t", b"x"),
     "a shape below zero": arrays(b"J\xff\xff\xff\xff\x85"),
-    "a number of a tuple": BEGIN + b"cnumpy.core.multiarray\nscalar\n" + typed(b"u1") + b"N\x85\x86R.",
+    "a number of a tuple": BEGIN
+    + b"cnumpy.core.multiarray\nscalar\n"
+    + typed(b"u1")
+    + b"N\x85\x86R.",
     "an array that is called": BEGIN + ARRAY + b"N\x85R.",
     "a function that is changed": BEGIN + b"cnumpy\ndtype\nN\x85b.",
     "an object": BEGIN + b"(cnumpy\ndtype\nU\x02u1o.",
     "quotes": b"S'" + b"\\" * 5001 + b"'\n.",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", BOMBS)
@@ -112,8 +139,14 @@ IMAGES = [jpeg(k, 8) for k in range(4)]
 KINDS = {
     "bytes and flags": (IMAGES, [True, False]),
     "lists, not a tuple": [IMAGES, [1, 0]],
-    "arrays of bytes": ([np.frombuffer(image, np.uint8) for image in IMAGES], [np.bool_(True), np.bool_(False)]),
-    "own arrays of bytes": ([np.frombuffer(image, np.uint8).copy() for image in IMAGES], np.array([True, False])),
+    "arrays of bytes": (
+        [np.frombuffer(image, np.uint8) for image in IMAGES],
+        [np.bool_(True), np.bool_(False)],
+    ),
+    "own arrays of bytes": (
+        [np.frombuffer(image, np.uint8).copy() for image in IMAGES],
+        np.array([True, False]),
+    ),
     "whole numbers of numpy": (IMAGES, np.array([1, 0], dtype=">i4")),
     "byte arrays": ([bytearray(image) for image in IMAGES], [True, False]),
     "one image four times": ([IMAGES[0]] * 4, (True, False)),
@@ -134,7 +167,8 @@ def test_real_bins_of_every_protocol_are_read(tmp_path, kind, protocol):
 def test_text_of_python_2_is_read_as_bytes():
     texts = [b"\xff\xd8\x00'\"\\\n\r\t~", b"it's", b""]
     lines = b"".join(
-        b"S" + quoted.encode() + b"\n" for quoted in (r"'\xff\xd8\x00\'" + r'"\\\n\r\t~' + "'", '"it\'s"', "''")
+        b"S" + quoted.encode() + b"\n"
+        for quoted in (r"'\xff\xd8\x00\'" + r'"\\\n\r\t~' + "'", '"it\'s"', "''")
     )
     assert safepickle.loads(b"(" + lines + b"l.", "here") == texts
 
@@ -144,7 +178,9 @@ def test_pictures_that_promise_terabytes_are_refused(tmp_path):
     one = jpeg(0, 16)
     wide = bins.encode_jpeg(np.zeros((6000, 6000, 3), np.uint8), 1)
     (tmp_path / "a.bin").write_bytes(pickle.dumps(([wide] * 10_000, [True] * 5000)))
-    with pytest.raises(DataError, match=r"bytes would become pictures of 1,080,000,000,000: too many to be real"):
+    with pytest.raises(
+        DataError, match=r"bytes would become pictures of 1,080,000,000,000: too many to be real"
+    ):
         bins.read(tmp_path / "a.bin").decoded()
     (tmp_path / "b.bin").write_bytes(pickle.dumps(([one] * 10_000, [True] * 5000)))
     assert bins.read(tmp_path / "b.bin").decoded().shape == (10_000, 16, 16, 3)

@@ -17,7 +17,10 @@ from cdmllab.data.decode import decode
 from cdmllab.data.inspection import inspect
 from cdmllab.errors import DataError
 
-EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n(x) (w) file\nshowpage\n%%EOF\n"
+EPS = (
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n"
+    b"(x) (w) file\nshowpage\n%%EOF\n"
+)
 
 
 def stored(kind, mode="RGB", size=(40, 33), **options):
@@ -38,7 +41,9 @@ def ghostscript(tmp_path, monkeypatch):
 
 
 def test_postscript_named_as_a_jpeg_starts_no_ghostscript(tmp_path, ghostscript):
-    with pytest.raises(DataError, match=r"here: the picture cannot be decoded .*begins with '%!PS-Adobe-3.0"):
+    with pytest.raises(
+        DataError, match=r"here: the picture cannot be decoded .*begins with '%!PS-Adobe-3.0"
+    ):
         decode(EPS, "here")
     source = folder(tmp_path / "src", (2, 2))
     (source / "p0/0.jpg").write_bytes(EPS)
@@ -57,7 +62,8 @@ def progressive(scans, size):
 
 def test_a_jpeg_that_draws_its_pixels_hundreds_of_times_is_refused(monkeypatch):
     with pytest.raises(
-        DataError, match=r"here: the picture cannot be decoded .309 scans of 40 x 40 pixels are too many"
+        DataError,
+        match=r"here: the picture cannot be decoded .309 scans of 40 x 40 pixels are too many",
     ):
         decode(progressive(300, (40, 40)), "here")
     assert decode(progressive(20, (40, 40)), "here").shape == (40, 40, 3)
@@ -89,10 +95,20 @@ def png(width, height):
     """A header that announces so many pixels, and none."""
 
     def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("side", [7_100, 10_000, 20_000, 2_000_000_000])
@@ -104,7 +120,8 @@ def test_too_many_pixels_are_refused_and_no_filter_of_warnings_is_touched(monkey
 
 
 @pytest.mark.parametrize(
-    "error", [IndexError("x"), ZeroDivisionError(), AssertionError("x"), RecursionError(), KeyError("x")]
+    "error",
+    [IndexError("x"), ZeroDivisionError(), AssertionError("x"), RecursionError(), KeyError("x")],
 )
 def test_whatever_a_decoder_raises_is_one_sentence(monkeypatch, error):
     def fail(self):

@@ -1,4 +1,6 @@
-"""Lists, indices and headers that are not UTF-8, lead elsewhere, have absurd numbers, or promise too much."""
+"""Lists, indices and headers that are not UTF-8, lead elsewhere, have absurd numbers, or promise
+too much.
+"""
 
 import json
 
@@ -53,7 +55,12 @@ def test_a_property_that_promises_too_much_is_refused(tmp_path, said):
 
 @pytest.mark.parametrize("second", [DIGITS, "\u00b2", "\u0663", "x"])
 def test_what_is_no_number_of_images_is_passed_over(tmp_path, second):
-    assert read_property(written(tmp_path / "property", f"3,16,16\n{second}\n")) == (3, 16, 16, None)
+    assert read_property(written(tmp_path / "property", f"3,16,16\n{second}\n")) == (
+        3,
+        16,
+        16,
+        None,
+    )
 
 
 def test_a_header_with_far_more_identities_than_records_is_refused(tmp_path):
@@ -73,7 +80,9 @@ def test_a_property_with_far_more_identities_than_records_is_refused(tmp_path):
 def test_a_record_of_a_million_parts_is_refused(tmp_path):
     parts = np.tile(np.array([0xCED7230A, 2 << 29], "<u4"), 200_000)
     parts[1] = 1 << 29
-    with pytest.raises(DataError, match=r"record 0, byte .*: the record has more than 100,000 parts"):
+    with pytest.raises(
+        DataError, match=r"record 0, byte .*: the record has more than 100,000 parts"
+    ):
         RecordFile(written(tmp_path / "x.rec", parts.tobytes()))
 
 
@@ -134,13 +143,26 @@ def test_text_that_is_something_else_is_refused_in_a_sentence(tmp_path, reader, 
 
 def test_numbers_of_templates_are_whole(tmp_path):
     for number in ("0.5", "1e300", "9007199254740993"):
-        with pytest.raises(DataError, match="row 2: the numbers of a template and of a medium are whole"):
+        with pytest.raises(
+            DataError, match="row 2: the numbers of a template and of a medium are whole"
+        ):
             ijb.read_media(written(tmp_path / "m.txt", f"1.jpg 1 1\n2.jpg {number} 2\n"))
 
 
-@pytest.mark.parametrize("line", ["[]", "3", '{"end": 3}', '{"file": "a", "end": "x"}', '{"file": 1, "end": 0}',
-                                  '{"file": "a", "end": -1, "skipped": "x"}', "[" * 5000, '{"file": "a", "end": 0}',
-                                  '{"file":"a","identity":"b","offset":1e30,"crc":0,"end":0}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[]",
+        "3",
+        '{"end": 3}',
+        '{"file": "a", "end": "x"}',
+        '{"file": 1, "end": 0}',
+        '{"file": "a", "end": -1, "skipped": "x"}',
+        "[" * 5000,
+        '{"file": "a", "end": 0}',
+        '{"file":"a","identity":"b","offset":1e30,"crc":0,"end":0}',
+    ],
+)
 def test_a_journal_of_other_lines_begins_anew(tmp_path, line):
     written(tmp_path / "journal.jsonl", line + "\n")
     with PackWriter(tmp_path) as writer:
@@ -154,7 +176,9 @@ def test_a_report_of_other_values_is_passed_over(tmp_path):
     assert inspect(tmp_path / "p").problems == []
 
 
-@pytest.mark.parametrize("said", [[], {"identities_in_pairs": 3}, {"identities_in_pairs": {"0": [10**30]}}])
+@pytest.mark.parametrize(
+    "said", [[], {"identities_in_pairs": 3}, {"identities_in_pairs": {"0": [10**30]}}]
+)
 def test_people_of_folds_in_another_form_are_refused(tmp_path, said):
     written(tmp_path / "folds.json", json.dumps(said))
     with pytest.raises(DataError, match=r"folds\.json"):
@@ -162,12 +186,28 @@ def test_people_of_folds_in_another_form_are_refused(tmp_path, said):
 
 
 @pytest.mark.parametrize(
-    "line", [b"[]", b"3", b"\xff", b'{"loss": "x"}', b"[" * 5000, b'{"loss": [1]}', b'{"a": 1' + b"0" * 400 + b"}"]
+    "line",
+    [
+        b"[]",
+        b"3",
+        b"\xff",
+        b'{"loss": "x"}',
+        b"[" * 5000,
+        b'{"loss": [1]}',
+        b'{"a": 1' + b"0" * 400 + b"}",
+    ],
 )
-def test_metrics_that_are_no_records_are_refused_by_their_line_and_dropped_on_resuming(tmp_path, line):
+def test_metrics_that_are_no_records_are_refused_by_their_line_and_dropped_on_resuming(
+    tmp_path, line
+):
     run = Run.create("x", 0, {}, within=tmp_path)
-    written(run.folder / "metrics.jsonl", b'{"step": 1, "loss": 0.5}\n' + line + b'\n{"step": 9}\n{"st')
+    written(
+        run.folder / "metrics.jsonl", b'{"step": 1, "loss": 0.5}\n' + line + b'\n{"step": 9}\n{"st'
+    )
     with pytest.raises(DataError, match=r"metrics\.jsonl, line 2 is not JSON of names and numbers"):
         run.metrics()
     run.drop_metrics_after(5)
-    assert {key: values.tolist() for key, values in run.metrics().items()} == {"step": [1.0], "loss": [0.5]}
+    assert {key: values.tolist() for key, values in run.metrics().items()} == {
+        "step": [1.0],
+        "loss": [0.5],
+    }

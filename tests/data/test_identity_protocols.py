@@ -22,7 +22,10 @@ def test_disjoint_pairs_are_right_and_stay_in_their_people():
     assert np.array_equal(fold[p.first], p.fold)
     assert np.array_equal(fold[p.second], p.fold)
     assert [int(p.same[p.fold == k].sum()) for k in range(5)] == [20] * 5
-    assert len(set(zip(np.minimum(p.first, p.second), np.maximum(p.first, p.second), strict=True))) == 200
+    assert (
+        len(set(zip(np.minimum(p.first, p.second), np.maximum(p.first, p.second), strict=True)))
+        == 200
+    )
 
 
 def test_gallery_and_probes_are_disjoint_and_whole():
@@ -40,7 +43,9 @@ def test_gallery_pairs_compare_gallery_and_probe_within_a_fold():
     assert set(p.second) <= set(split.probes)
     assert np.array_equal(LABELS[p.first] == LABELS[p.second], p.same)
     assert np.bincount(p.fold).tolist() == [50] * 3
-    by_fold = [set(LABELS[np.concatenate([p.first[p.fold == k], p.second[p.fold == k]])]) for k in range(3)]
+    by_fold = [
+        set(LABELS[np.concatenate([p.first[p.fold == k], p.second[p.fold == k]])]) for k in range(3)
+    ]
     assert not by_fold[0] & by_fold[1]
     assert len(set(zip(p.first, p.second, strict=True))) == 150
 

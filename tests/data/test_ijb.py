@@ -58,12 +58,24 @@ def test_pictures_are_aligned(tmp_path):
 @pytest.mark.parametrize(
     ("file", "change", "said"),
     [
-        ("template_pair_label", lambda t: t + "8 3 1\n", "pair 2 names template 8, which has no picture"),
-        ("template_pair_label", lambda t: t + "7 3 2\n", "row 3: the label must be 0 or 1, it is 2"),
+        (
+            "template_pair_label",
+            lambda t: t + "8 3 1\n",
+            "pair 2 names template 8, which has no picture",
+        ),
+        (
+            "template_pair_label",
+            lambda t: t + "7 3 2\n",
+            "row 3: the label must be 0 or 1, it is 2",
+        ),
         ("template_pair_label", lambda t: t + "7 3\n", "three whole numbers"),
         ("template_pair_label", lambda t: t + "7 3 x\n", "three whole numbers"),
         ("template_pair_label", lambda t: "", "is empty"),
-        ("face_tid_mid", lambda t: t + "6.jpg 3\n", "row 6: a name and 2 numbers are wanted, here are 2"),
+        (
+            "face_tid_mid",
+            lambda t: t + "6.jpg 3\n",
+            "row 6: a name and 2 numbers are wanted, here are 2",
+        ),
         ("face_tid_mid", lambda t: t + "6.jpg 3 x\n", "a name and 2 numbers a row are wanted"),
         ("face_tid_mid", lambda t: t.replace("2.jpg", "9.jpg"), "differ, first in row 2"),
         ("face_tid_mid", lambda t: t + "6.jpg 3 6\n", "differ, first in row 6"),

@@ -35,23 +35,50 @@ def test_pack_is_described(tmp_path):
 
 
 PROBLEMS = {
-    "undecodable": (lambda p: write_pack(p, (0, 1), images=[jpeg(0), b"\xff\xd8\xffno"]), "record 2: the picture"),
-    "sizes": (lambda p: write_pack(p, (0, 1), images=[jpeg(0), jpeg(1, 20)]), "pictures of other sizes"),
+    "undecodable": (
+        lambda p: write_pack(p, (0, 1), images=[jpeg(0), b"\xff\xd8\xffno"]),
+        "record 2: the picture",
+    ),
+    "sizes": (
+        lambda p: write_pack(p, (0, 1), images=[jpeg(0), jpeg(1, 20)]),
+        "pictures of other sizes",
+    ),
     "gap": (lambda p: write_pack(p, (0, 2)), "1 identities have no picture, the first is 1"),
     "cut": (lambda p: _cut(write_pack(p, index=False)), "past the end|ends inside"),
     "property": (lambda p: _property(write_pack(p)), "property says 7 identities, the header 3"),
-    "range": (lambda p: _range(write_pack(p)), r"record 8 gives identity 1 the range \[3, 9\], not \[3, 6\]"),
+    "range": (
+        lambda p: _range(write_pack(p)),
+        r"record 8 gives identity 1 the range \[3, 9\], not \[3, 6\]",
+    ),
     "label": (lambda p: write_pack(p, (0, 1.5), header=False), r"label 1\.5 of picture 1"),
     "index": (
         lambda p: _index(write_pack(p, header=False), -2),
         r"train\.idx misses 2 of the 6 records that train\.rec",
     ),
-    "index of ranges": (lambda p: _index(write_pack(p), -1), "train.idx misses 1 of the 10 records"),
-    "index in the middle": (lambda p: _index(write_pack(p, header=False), 2), "misses 4 .* the first at byte"),
-    "record under two keys": (lambda p: _twice(write_pack(p, header=False)), "names 1 records by several keys"),
-    "rest of the file": (lambda p: _longer(write_pack(p)), "record 10, byte .* the file ends inside the record"),
-    "count": (lambda p: _property(write_pack(p), "3,16,16\n7\n"), "property says 7 images, there are 6"),
-    "orientation": (lambda p: write_pack(p, (0, 1), images=[jpeg(0), _turned()]), "1 images carry an EXIF orientation"),
+    "index of ranges": (
+        lambda p: _index(write_pack(p), -1),
+        "train.idx misses 1 of the 10 records",
+    ),
+    "index in the middle": (
+        lambda p: _index(write_pack(p, header=False), 2),
+        "misses 4 .* the first at byte",
+    ),
+    "record under two keys": (
+        lambda p: _twice(write_pack(p, header=False)),
+        "names 1 records by several keys",
+    ),
+    "rest of the file": (
+        lambda p: _longer(write_pack(p)),
+        "record 10, byte .* the file ends inside the record",
+    ),
+    "count": (
+        lambda p: _property(write_pack(p), "3,16,16\n7\n"),
+        "property says 7 images, there are 6",
+    ),
+    "orientation": (
+        lambda p: write_pack(p, (0, 1), images=[jpeg(0), _turned()]),
+        "1 images carry an EXIF orientation",
+    ),
     "checksums": (lambda p: _checksums(write_pack(p)), "2 checksums, there are 10 records"),
 }
 
@@ -126,7 +153,10 @@ def test_folder_is_described_and_loose_pictures_are_told(tmp_path):
     found = inspect(root)
     assert found.facts["identities"] == "3"
     assert any("p0/0.jpg" in problem for problem in found.problems)
-    assert "left out 1 (lost.jpg): an image beside the folders of people, which belongs to nobody" in found.problems
+    assert (
+        "left out 1 (lost.jpg): an image beside the folders of people, which belongs to nobody"
+        in found.problems
+    )
 
 
 def test_long_lists_are_cut(tmp_path):
@@ -153,7 +183,9 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_ranges_above_the_limit_of_float32_are_compared_as_it_rounds_them():
-    """Glint360K has 17,091,657 images: the exact ends are odd for half of the people, and a sound pack rounds them."""
+    """Glint360K has 17,091,657 images: the exact ends are odd for half of the people, and a sound
+    pack rounds them.
+    """
     exact = np.array([[2**24 - 3, 2**24 - 1], [2**24 + 1, 2**24 + 3], [17_091_601, 17_091_658]])
     said = np.float32(exact).astype(np.float64)
     assert said.tolist() == [[16777213, 16777215], [16777216, 16777220], [17091600, 17091658]]
@@ -165,7 +197,13 @@ def test_ranges_above_the_limit_of_float32_are_compared_as_it_rounds_them():
 
 
 def test_spans_are_first_and_behind_last():
-    assert pack_checks.spans(np.array([0, 0, 2, 2, 2, 3]), 5).tolist() == [[1, 3], [0, 0], [3, 6], [6, 7], [0, 0]]
+    assert pack_checks.spans(np.array([0, 0, 2, 2, 2, 3]), 5).tolist() == [
+        [1, 3],
+        [0, 0],
+        [3, 6],
+        [6, 7],
+        [0, 0],
+    ]
 
 
 def test_pack_that_insightface_builds_with_its_recbuilder_is_well(tmp_path):
@@ -191,8 +229,14 @@ def test_folder_reports_what_was_left_out(tmp_path):
         (root / "p1" / name).write_bytes(b"x")
     found = inspect(root)
     assert found.facts["identities"] == "2"
-    assert found.facts["left out"] == "1 (p1/Thumbs.db): ignored (Thumbs.db); 1 (p1/note.txt): no image (.txt)"
-    assert found.problems == [f"left out 1 (p0/up): {walk.LINK}", "left out 1 (p1/a.HEIC): .heic images are not read"]
+    assert (
+        found.facts["left out"]
+        == "1 (p1/Thumbs.db): ignored (Thumbs.db); 1 (p1/note.txt): no image (.txt)"
+    )
+    assert found.problems == [
+        f"left out 1 (p0/up): {walk.LINK}",
+        "left out 1 (p1/a.HEIC): .heic images are not read",
+    ]
     assert inspect(root, ignore=("*.heic", "up")).problems == []
 
 
@@ -207,7 +251,10 @@ def test_report_holds_everything_uncut(tmp_path):
     assert CliRunner().invoke(app, command).exit_code == 1
     said = json.loads(report.read_text())
     assert len(said["unread"]) == 30
-    assert said["left_out"] == {"p0/a.heic": ".heic images are not read", "p0/b.raw": "ignored (b.*)"}
+    assert said["left_out"] == {
+        "p0/a.heic": ".heic images are not read",
+        "p0/b.raw": "ignored (b.*)",
+    }
     assert said["kind"] == "folder"
     assert said["problems"][-1] == "... and 10 more pictures"
 
@@ -222,7 +269,9 @@ def test_file_of_a_pack_that_cannot_be_read_is_a_problem_like_others(tmp_path, m
         return real(path, *arguments, **options)
 
     monkeypatch.setattr(os, "open", refuse)
-    assert inspect(root).problems == [f"{root / 'train.rec'} is not a readable pack: Permission denied"]
+    assert inspect(root).problems == [
+        f"{root / 'train.rec'} is not a readable pack: Permission denied"
+    ]
 
 
 def test_report_of_the_packing_that_is_damaged_is_a_problem(tmp_path):

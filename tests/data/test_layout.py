@@ -8,14 +8,28 @@ from cdmllab.data.recordio import WORD, frame
 def test_fields_of_a_header_and_a_picture():
     data = frame(records.pack([1.0, 2.0])) + frame(records.pack(0.0, b"\xff\xd8\xffabcdefg"))
     assert [(f.kind, f.start, f.end) for f in fields(data)] == [
-        ("magic", 0, 4), ("length", 4, 8), ("flag", 8, 12), ("label", 12, 16), ("ids", 16, 32), ("labels", 32, 40),
-        ("magic", 40, 44), ("length", 44, 48), ("flag", 48, 52), ("label", 52, 56), ("ids", 56, 72),
-        ("picture", 72, 82), ("padding", 82, 84),
-    ]  # fmt: skip
+        ("magic", 0, 4),
+        ("length", 4, 8),
+        ("flag", 8, 12),
+        ("label", 12, 16),
+        ("ids", 16, 32),
+        ("labels", 32, 40),
+        ("magic", 40, 44),
+        ("length", 44, 48),
+        ("flag", 48, 52),
+        ("label", 52, 56),
+        ("ids", 56, 72),
+        ("picture", 72, 82),
+        ("padding", 82, 84),
+    ]
 
 
 def test_fields_cover_every_byte_once_also_of_a_piece():
-    data = frame(records.pack([1.0, 2.0, 3.0])) + frame(b"abcd" + WORD + b"efg") + frame(records.pack(1.0, b"x" * 50))
+    data = (
+        frame(records.pack([1.0, 2.0, 3.0]))
+        + frame(b"abcd" + WORD + b"efg")
+        + frame(records.pack(1.0, b"x" * 50))
+    )
     for cut in (len(data), 100, 61, 40, 8):
         found = fields(data[:cut])
         assert found[0].start == 0

@@ -1,4 +1,6 @@
-"""LFW in every form it can be had in: archives, unpacked, from mirrors, and as a Mac or Windows leaves it."""
+"""LFW in every form it can be had in: archives, unpacked, from mirrors, and as a Mac or Windows
+leaves it.
+"""
 
 import importlib.util
 import io
@@ -78,7 +80,9 @@ def test_a_folder_with_pairs_alone_is_no_lfw(data):
 
 
 def kaggle_pairs() -> str:
-    """Kaggle's table: the rows of ``pairs.txt``, a header of four columns, lines as Windows ends them."""
+    """Kaggle's table: the rows of ``pairs.txt``, a header of four columns, lines as Windows ends
+    them.
+    """
     rows = [line.replace("\t", ",") for line in miniatures.lfw_pairs().splitlines()[1:]]
     rows = [row if row.count(",") == 3 else f"{row}," for row in rows]
     return "".join(f"{row}\r\n" for row in ["name,imagenum1,imagenum2,", *rows])
@@ -114,7 +118,9 @@ def test_kaggles_zip_unpacked(data, whole):
 
 
 def test_a_mirror_that_deals_the_images_to_numbered_folders(data, whole):
-    """As on Hugging Face: ``train/images/000/Name_0001.jpg``, and a table with the columns of its own."""
+    """As on Hugging Face: ``train/images/000/Name_0001.jpg``, and a table with the columns of its
+    own.
+    """
     unpack(data, data / "people")
     for k, file in enumerate(sorted((data / "people").rglob("*.jpg"))):
         target = data / f"lfw/train/images/{k % 3:03d}/{file.name}"
@@ -131,14 +137,19 @@ def test_a_mirror_that_deals_the_images_to_numbered_folders(data, whole):
 
 
 def with_mac_files(path):
-    """As macOS packs it: every file and folder has a twin that begins with ``._``, and is no image."""
+    """As macOS packs it: every file and folder has a twin that begins with ``._``, and is
+    no image.
+    """
     with tarfile.open(path) as tar:
         files = [(member.name, tar.extractfile(member).read()) for member in tar.getmembers()]
     with tarfile.open(path, "w:gz") as tar:
         for name, content in files:
             folder, _, file = name.rpartition("/")
-            for twin, data in ((f"./{folder}/._{file}", b"\0\5\x16\7"), (f"__MACOSX/{folder}/{file}", b"no image"),
-                               (f"./{name}", content)):  # fmt: skip
+            for twin, data in (
+                (f"./{folder}/._{file}", b"\0\5\x16\7"),
+                (f"__MACOSX/{folder}/{file}", b"no image"),
+                (f"./{name}", content),
+            ):
                 member = tarfile.TarInfo(twin)
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
@@ -201,15 +212,20 @@ def test_a_missing_image_does_not_shift_the_ones_after_it(data, whole):
     unpack(data, data / "lfw/lfw")
     (data / "lfw/lfw/Person_00/Person_00_0002.jpg").unlink()
     text = (data / "lfw/pairs.txt").read_text()
-    (data / "lfw/pairs.txt").write_text(text.replace("Person_00\t2\tPerson_01\t1", "Person_00\t3\tPerson_01\t1"))
+    (data / "lfw/pairs.txt").write_text(
+        text.replace("Person_00\t2\tPerson_01\t1", "Person_00\t3\tPerson_01\t1")
+    )
     faces, pairs = again()
     assert faces.files[:3] == tuple(
-        f"{name}/{name}_{number:04d}.jpg" for name, number in (("Person_00", 1), ("Person_00", 3), ("Person_01", 1))
+        f"{name}/{name}_{number:04d}.jpg"
+        for name, number in (("Person_00", 1), ("Person_00", 3), ("Person_01", 1))
     )
     assert (pairs.first[0], pairs.second[0], pairs.first[1], pairs.second[1]) == (0, 1, 1, 2)
     assert np.array_equal(faces.images[1], whole[0].images[2])
     (data / "lfw/pairs.txt").write_text(text)
-    with pytest.raises(DataError, match=r"names Person_00/Person_00_0002\.jpg, which is not among the images"):
+    with pytest.raises(
+        DataError, match=r"names Person_00/Person_00_0002\.jpg, which is not among the images"
+    ):
         lfw.pairs(faces)
 
 
@@ -223,7 +239,9 @@ def test_two_versions_side_by_side_are_refused(data, whole):
 def test_an_image_with_another_name_is_named(data, whole):
     unpack(data, data / "lfw/lfw")
     (data / "lfw/lfw/Person_00/portrait.jpg").write_bytes(jpeg(1))
-    with pytest.raises(DataError, match=r"Person_00/portrait\.jpg is not named as LFW's images are"):
+    with pytest.raises(
+        DataError, match=r"Person_00/portrait\.jpg is not named as LFW's images are"
+    ):
         lfw.pictures(size=SIZE)
 
 
@@ -273,7 +291,9 @@ def test_a_table_whose_rows_are_in_another_order_is_in_ten_folds_all_the_same(tm
     random.Random(0).shuffle(rows)
     (tmp_path / "pairs.csv").write_text("\n".join([header, *rows]))
     shuffled = pair_lists.lfw(tmp_path / "pairs.csv")
-    assert {pair[:3] for pair in told(shuffled)} == {pair[:3] for pair in told(pair_lists.lfw(plain))}
+    assert {pair[:3] for pair in told(shuffled)} == {
+        pair[:3] for pair in told(pair_lists.lfw(plain))
+    }
     for fold in range(10):
         assert shuffled.pairs.same[shuffled.pairs.fold == fold].tolist() == [True, False]
 
@@ -307,7 +327,9 @@ def test_a_table_of_another_form_is_named_by_its_row(tmp_path, text, said):
 
 
 def script():
-    spec = importlib.util.spec_from_file_location("data_script_lfw_of_all_forms", SCRIPTS / "lfw.py")
+    spec = importlib.util.spec_from_file_location(
+        "data_script_lfw_of_all_forms", SCRIPTS / "lfw.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -100,7 +100,9 @@ def test_processes_see_parts_of_one_order():
 
 
 def test_augmentation_is_drawn_anew_for_every_seed_epoch_place_and_process():
-    """One image over and over, so that two batches are equal exactly where the same was drawn for them."""
+    """One image over and over, so that two batches are equal exactly where the same was drawn for
+    them.
+    """
     one = ArraySet(np.repeat(SET.images[:1], 55, axis=0), LABELS)
     batches = []
     for seed in range(2):
@@ -194,7 +196,9 @@ def test_nvjpeg_refuses_grey_and_names_a_picture_of_another_size(tmp_path, monke
     with pytest.raises(ValueError, match=r"in colour, and Pack\(.* is read in grey"):
         Loader(Pack(root, colour="GRAY"), 3, device="cuda", nvjpeg=True)
     sizes = [(3, 8, 8), (3, 8, 8), (3, 6, 9)]
-    monkeypatch.setattr(loaders, "decode_batch_cuda", lambda *_: [torch.zeros(size) for size in sizes])
+    monkeypatch.setattr(
+        loaders, "decode_batch_cuda", lambda *_: [torch.zeros(size) for size in sizes]
+    )
     loader = Loader(Pack(root), 3, device="cuda", nvjpeg=True)
     with pytest.raises(DataError, match=r"row 4: the picture is 9 x 6 pixels, others are 8 x 8"):
         loader._read(np.array([1, 0, 4]), (0, 0, 0, 0))
@@ -204,6 +208,8 @@ def test_nvjpeg_refuses_grey_and_names_a_picture_of_another_size(tmp_path, monke
 def test_nvjpeg_batches_are_nearly_those_of_the_cpu(tmp_path):
     flat = [encode_jpeg(np.full((32, 32, 3), 40 * k, dtype=np.uint8)) for k in range(6)]
     pack = Pack(write_pack(tmp_path / "p", size=32, images=flat))
-    for cpu, gpu in zip(Loader(pack, 3), Loader(pack, 3, device="cuda", nvjpeg=True, workers=2), strict=True):
+    for cpu, gpu in zip(
+        Loader(pack, 3), Loader(pack, 3, device="cuda", nvjpeg=True, workers=2), strict=True
+    ):
         assert torch.equal(cpu.rows, gpu.rows.cpu())
         assert (cpu.images.int() - gpu.images.cpu().int()).abs().float().mean() < 2

@@ -1,4 +1,5 @@
-"""Every row of the table of modes in `cdmllab.data.decode.decode`, from images built byte by byte or by Pillow.
+"""Every row of the table of modes in `cdmllab.data.decode.decode`, from images built byte by byte
+or by Pillow.
 
 Values marked OpenCV are what ``cv2.imread`` of OpenCV 5.0.0 gives for the same bytes.
 """
@@ -24,9 +25,13 @@ def stored(image: Image.Image, kind: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def png(rows: list[bytes], width: int, depth: int, colour_type: int, transparent: bytes = b"") -> bytes:
+def png(
+    rows: list[bytes], width: int, depth: int, colour_type: int, transparent: bytes = b""
+) -> bytes:
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, len(rows), depth, colour_type, 0, 0, 0))
     trns = chunk(b"tRNS", transparent) if transparent else b""
@@ -34,12 +39,27 @@ def png(rows: list[bytes], width: int, depth: int, colour_type: int, transparent
     return b"\x89PNG\r\n\x1a\n" + header + trns + body + chunk(b"IEND", b"")
 
 
-def tiff(data: bytes, width: int, height: int, bits: int, *, photometric: int = 1, kind: int = 1) -> bytes:
-    """A little-endian TIFF of one strip; `kind` is the sample format: 1 unsigned, 2 signed, 3 float."""
-    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1, 278: height}
+def tiff(
+    data: bytes, width: int, height: int, bits: int, *, photometric: int = 1, kind: int = 1
+) -> bytes:
+    """A little-endian TIFF of one strip; `kind` is the sample format: 1 unsigned, 2 signed, 3
+    float.
+    """
+    tags = {
+        256: width,
+        257: height,
+        258: bits,
+        259: 1,
+        262: photometric,
+        273: 0,
+        277: 1,
+        278: height,
+    }
     tags |= {279: len(data), 339: kind}
     tags[273] = 8 + 2 + 12 * len(tags) + 4
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    entries = b"".join(
+        struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items())
+    )
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + data
 
 
@@ -62,8 +82,12 @@ DEEP_GREY = {
     "png": stored(Image.fromarray(np.array(LEVELS, np.uint16)), "PNG"),
     "tiff": tiff(np.array(LEVELS, "<u2").tobytes(), 4, 2, 16),
     "big-endian tiff": stored(Image.fromarray(np.array(LEVELS, ">u2")), "TIFF"),
-    "compressed tiff": stored(Image.fromarray(np.array(LEVELS, np.uint16)), "TIFF", compression="tiff_lzw"),
-    "jpeg 2000": stored(Image.fromarray(np.array(LEVELS, np.uint16)), "JPEG2000", irreversible=False),
+    "compressed tiff": stored(
+        Image.fromarray(np.array(LEVELS, np.uint16)), "TIFF", compression="tiff_lzw"
+    ),
+    "jpeg 2000": stored(
+        Image.fromarray(np.array(LEVELS, np.uint16)), "JPEG2000", irreversible=False
+    ),
     "pgm": b"P5 4 2 65535\n" + np.array(LEVELS, ">u2").tobytes(),
     "text pgm": b"P2 4 2 65535\n" + " ".join(str(v) for row in LEVELS for v in row).encode(),
 }
@@ -96,11 +120,16 @@ def test_sixteen_bit_colour_keeps_its_upper_byte():
     row = struct.pack(">6H", 0x1234, 0x56FF, 0x9A00, 0, 0x00FF, 0xFFFF)
     wanted = [[0x12, 0x56, 0x9A], [0, 0, 0xFF]]  # OpenCV
     assert decode(png([row, row], 2, 16, 2), "here").tolist() == [wanted, wanted]
-    assert decode(b"P6 2 2 65535\n" + row + row, "here").astype(int)[0, 0] == pytest.approx(wanted[0], abs=1)
+    assert decode(b"P6 2 2 65535\n" + row + row, "here").astype(int)[0, 0] == pytest.approx(
+        wanted[0], abs=1
+    )
 
 
 REFUSED = {
-    "float tiff": (tiff(np.linspace(0, 1, 8, dtype="<f4").tobytes(), 4, 2, 32, kind=3), "floating-point"),
+    "float tiff": (
+        tiff(np.linspace(0, 1, 8, dtype="<f4").tobytes(), 4, 2, 32, kind=3),
+        "floating-point",
+    ),
     "signed tiff": (tiff(np.arange(8, dtype="<i2").tobytes(), 4, 2, 16, kind=2), "no known range"),
     "32-bit tiff": (tiff(np.arange(8, dtype="<u4").tobytes(), 4, 2, 32), "no known range"),
     "transparent": (stored(Image.new("RGBA", (4, 4), (9, 9, 9, 0)), "PNG"), "transparent all over"),
@@ -118,10 +147,17 @@ def test_modes_without_a_white_level_are_refused_by_name(kind, colour):
 
 def test_bilevel_is_black_and_white():
     bits = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8)).convert("1")
-    for data in (stored(bits, "PNG"), stored(bits, "TIFF"), b"P4 2 2\n" + bytes([0b01000000, 0b10000000])):
+    for data in (
+        stored(bits, "PNG"),
+        stored(bits, "TIFF"),
+        b"P4 2 2\n" + bytes([0b01000000, 0b10000000]),
+    ):
         levels = grey(data)
         assert levels in ([[0, 255], [255, 0]], [[255, 0], [0, 255]])
-    assert grey(b"P4 2 2\n" + bytes([0b01000000, 0b10000000])) == [[255, 0], [0, 255]]  # there 1 is black
+    assert grey(b"P4 2 2\n" + bytes([0b01000000, 0b10000000])) == [
+        [255, 0],
+        [0, 255],
+    ]  # there 1 is black
 
 
 def test_few_grey_levels_are_spread_over_the_range():
@@ -209,12 +245,17 @@ def test_animations_and_pages_give_the_first():
         assert grey(data) == [[40] * 4] * 4, kind
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "GIF", "BMP", "WEBP", "AVIF", "JPEG2000", "PPM", "MPO"])
+@pytest.mark.parametrize(
+    "kind", ["PNG", "TIFF", "GIF", "BMP", "WEBP", "AVIF", "JPEG2000", "PPM", "MPO"]
+)
 def test_formats_of_photographs_are_read(kind):
     slope = np.indices((16, 16)).sum(0) * 8
     image = Image.fromarray(np.stack([slope, slope, slope], -1).astype(np.uint8))
     options = {"MPO": {"save_all": True, "append_images": [image]}}.get(kind, {})
-    assert np.abs(decode(stored(image, kind, **options), "here").astype(int) - slope[..., None]).mean() < 4
+    assert (
+        np.abs(decode(stored(image, kind, **options), "here").astype(int) - slope[..., None]).mean()
+        < 4
+    )
 
 
 @pytest.mark.parametrize("kind", ["EPS", "PDF", "ICO", "TGA", "PCX"])

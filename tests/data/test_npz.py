@@ -1,4 +1,6 @@
-"""Foreign ``.npz`` files: the arrays that NumPy reads, or one sentence and no more memory than they are worth."""
+"""Foreign ``.npz`` files: the arrays that NumPy reads, or one sentence and no more memory than they
+are worth.
+"""
 
 import io
 import tracemalloc
@@ -52,11 +54,23 @@ BAD = {
     "objects": (member(np.array([{}, 1], dtype=object)), "numbers are wanted"),
     "text": (member(np.array(["a"])), "numbers are wanted"),
     "records": (member(np.zeros(1, [("a", "f4")])), "numbers are wanted"),
-    "too much promised": (header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}"), "promises"),
-    "overflow": (header("{'descr': '<f8', 'fortran_order': False, 'shape': (4294967296, 4294967296)}"), "promises"),
+    "too much promised": (
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}"),
+        "promises",
+    ),
+    "overflow": (
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (4294967296, 4294967296)}"),
+        "promises",
+    ),
     "negative": (header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, -8)}"), "promises"),
-    "too little promised": (header("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}") + bytes(9), "promises"),
-    "a strange type": (header("{'descr': '(1,,2)f4', 'fortran_order': False, 'shape': (1,)}"), "readable"),
+    "too little promised": (
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}") + bytes(9),
+        "promises",
+    ),
+    "a strange type": (
+        header("{'descr': '(1,,2)f4', 'fortran_order': False, 'shape': (1,)}"),
+        "readable",
+    ),
     "a deep header": (header("(" * 9000), "readable"),
     "a call": (header("{'descr': print(1), 'fortran_order': False, 'shape': (1,)}"), "readable"),
     "version 3": (member(np.zeros(3), (3, 0)), "version"),
@@ -79,7 +93,10 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path):
     """A gigabyte of zeros in a megabyte."""
     content = header("{'descr': '|u1', 'fortran_order': False, 'shape': (1073741824,)}")
     path = tmp_path / "x.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("a.npy", "w", force_zip64=True) as stream:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("a.npy", "w", force_zip64=True) as stream,
+    ):
         stream.write(content)
         for _ in range(1024):
             stream.write(bytes(1 << 20))
@@ -93,7 +110,9 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_two_arrays_of_one_name_are_refused(tmp_path):
-    path = archive(tmp_path / "x.npz", [("a.npy", member(np.zeros(1))), ("a.npy", member(np.ones(1)))])
+    path = archive(
+        tmp_path / "x.npz", [("a.npy", member(np.zeros(1))), ("a.npy", member(np.ones(1)))]
+    )
     with pytest.raises(DataError, match="two arrays of one name"), npz.opened(path):
         pass
 
@@ -122,5 +141,8 @@ def test_what_is_missing_is_said_to_be(tmp_path):
     with pytest.raises(MissingError, match="does not exist"), npz.opened(tmp_path / "x.npz"):
         pass
     np.savez(tmp_path / "x.npz", a=1, b=2)
-    with pytest.raises(DataError, match="has no array 'c'; it has a, b"), npz.opened(tmp_path / "x.npz") as found:
+    with (
+        pytest.raises(DataError, match="has no array 'c'; it has a, b"),
+        npz.opened(tmp_path / "x.npz") as found,
+    ):
         found["c"]

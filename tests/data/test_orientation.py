@@ -22,11 +22,19 @@ SIDES = {
     7: ("right", "bottom"),
     8: ("left", "bottom"),
 }
-KINDS = {"JPEG": {"quality": 95}, "PNG": {}, "WEBP": {"lossless": True}, "AVIF": {"quality": 95}, "MPO": {}}
+KINDS = {
+    "JPEG": {"quality": 95},
+    "PNG": {},
+    "WEBP": {"lossless": True},
+    "AVIF": {"quality": 95},
+    "MPO": {},
+}
 
 
 def quarters() -> np.ndarray:
-    """24 x 16 pixels stored; the four quarters have the levels 0, 80 in the upper half and 160, 240 in the lower."""
+    """24 x 16 pixels stored; the four quarters have the levels 0, 80 in the upper half and 160, 240
+    in the lower.
+    """
     levels = np.array([[0, 80], [160, 240]], np.uint8)
     return np.repeat(np.kron(levels, np.ones((8, 12), np.uint8))[..., None], 3, axis=2)
 
@@ -66,7 +74,9 @@ def test_turning_agrees_with_pillow_to_the_bit(kind, value):
     data = with_tag(value, kind)
     wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
     assert np.array_equal(decode(data, "here"), np.asarray(wanted))
-    assert np.array_equal(decode(data, "here", upright=False), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    assert np.array_equal(
+        decode(data, "here", upright=False), np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    )
 
 
 def test_grey_images_are_turned_too():
@@ -105,6 +115,11 @@ def test_image_without_a_tag_is_upright():
 @given(st.binary(max_size=200), st.integers(0, 200))
 def test_damaged_exif_is_upright_or_a_value_and_never_an_error(noise, cut):
     data = with_tag(6)
-    for damaged in (data[: cut + 2], data[:20] + noise, b"\xff\xd8" + noise, b"\xff\xd8\xff\xe1" + noise):
+    for damaged in (
+        data[: cut + 2],
+        data[:20] + noise,
+        b"\xff\xd8" + noise,
+        b"\xff\xd8\xff\xe1" + noise,
+    ):
         assert 1 <= orientation.of_jpeg(damaged) <= 8
     assert 1 <= orientation.of_exif(b"II*\0" + noise) <= 8

@@ -52,7 +52,9 @@ def test_workers_change_nothing(tmp_path):
 
 def test_other_sizes_are_cut_to_the_middle_and_resized(tmp_path):
     (tmp_path / "src/a").mkdir(parents=True)
-    wide = np.concatenate([np.zeros((20, 10, 3)), pixels(1, 20), np.zeros((20, 10, 3))], 1).astype(np.uint8)
+    wide = np.concatenate([np.zeros((20, 10, 3)), pixels(1, 20), np.zeros((20, 10, 3))], 1).astype(
+        np.uint8
+    )
     Image.fromarray(wide).save(tmp_path / "src/a/1.png")
     pack(tmp_path / "src", tmp_path / "dst", Settings(size=20, quality=100))
     assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - pixels(1, 20)).max() < 12
@@ -64,7 +66,9 @@ def test_landmarks_align_and_their_absence_is_a_reason(tmp_path):
         Image.fromarray(pixels(3, 150)).save(tmp_path / f"src/a/{name}.png")
     moved = (TEMPLATE_112 + np.array([20.0, 10.0])).reshape(-1)
     (tmp_path / "marks.txt").write_text("a/1.png " + " ".join(f"{v:.4f}" for v in moved) + "\n")
-    report = pack(tmp_path / "src", tmp_path / "dst", Settings(quality=100, landmarks=tmp_path / "marks.txt"))
+    report = pack(
+        tmp_path / "src", tmp_path / "dst", Settings(quality=100, landmarks=tmp_path / "marks.txt")
+    )
     assert report.skipped == {"a/2.png": "there are no landmarks for it"}
     wanted = pixels(3, 150)[10:122, 20:132]
     assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - wanted).max() < 12
@@ -121,7 +125,12 @@ def test_half_a_record_and_half_a_line_after_a_kill_are_cut_off(tmp_path):
     source = folder(tmp_path / "src")
     pack(source, tmp_path / "whole", SMALL)
     with pytest.raises(StopHere):
-        pack(source, tmp_path / "dst", SMALL, progress=lambda done, total: (_ for _ in ()).throw(StopHere))
+        pack(
+            source,
+            tmp_path / "dst",
+            SMALL,
+            progress=lambda done, total: (_ for _ in ()).throw(StopHere),
+        )
     growing = tmp_path / "dst.partial"
     with (growing / "train.rec").open("ab") as file:
         file.write(b"\x0a\x23\xd7\xce half a record")
@@ -133,18 +142,38 @@ def test_half_a_record_and_half_a_line_after_a_kill_are_cut_off(tmp_path):
 
 def test_changed_source_or_settings_start_anew(tmp_path):
     source = folder(tmp_path / "src")
-    for change in (lambda: Settings(size=8), lambda: (source / "p0/9.jpg").write_bytes(jpeg(77)) and SMALL):
+    for change in (
+        lambda: Settings(size=8),
+        lambda: (source / "p0/9.jpg").write_bytes(jpeg(77)) and SMALL,
+    ):
         with pytest.raises(StopHere):
-            pack(source, tmp_path / "dst", SMALL, progress=lambda done, total: (_ for _ in ()).throw(StopHere))
+            pack(
+                source,
+                tmp_path / "dst",
+                SMALL,
+                progress=lambda done, total: (_ for _ in ()).throw(StopHere),
+            )
         assert pack(source, tmp_path / "dst", change()).resumed == 0
 
 
 def test_killed_command_goes_on(tmp_path):
     source = folder(tmp_path / "src", (250, 250), size=24)
-    command = [sys.executable, "-m", "cdmllab", "pack", str(source), str(tmp_path / "dst"), "--workers", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "cdmllab",
+        "pack",
+        str(source),
+        str(tmp_path / "dst"),
+        "--workers",
+        "2",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     journal = tmp_path / "dst.partial/journal.jsonl"
-    until(lambda: (journal.is_file() and journal.stat().st_size > 2000) or process.poll() is not None, every_s=0.002)
+    until(
+        lambda: (journal.is_file() and journal.stat().st_size > 2000) or process.poll() is not None,
+        every_s=0.002,
+    )
     process.send_signal(signal.SIGKILL)
     process.wait()
     if (tmp_path / "dst").exists():
@@ -166,7 +195,9 @@ def test_full_disk_leaves_the_old_pack(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr("cdmllab.data.recordio.RecordWriter.write", full)
-        result = CliRunner().invoke(app, ["pack", str(source), str(tmp_path / "dst"), "--size", "16"])
+        result = CliRunner().invoke(
+            app, ["pack", str(source), str(tmp_path / "dst"), "--size", "16"]
+        )
     assert result.exit_code == 1
     assert result.stderr == "cdmllab: No space left on device: train.rec\n"
     assert contents(tmp_path / "dst") == before
@@ -197,7 +228,9 @@ def test_nothing_to_pack_is_an_error(tmp_path):
 def test_commands_pack_and_inspect(tmp_path):
     source = folder(tmp_path / "src")
     (source / "p0/0.jpg").write_bytes(b"x")
-    run = CliRunner().invoke(app, ["pack", str(source), str(tmp_path / "dst"), "--size", "16", "--workers", "0"])
+    run = CliRunner().invoke(
+        app, ["pack", str(source), str(tmp_path / "dst"), "--size", "16", "--workers", "0"]
+    )
     assert run.exit_code == 0, run.output
     assert "8 pictures of 3 identities" in run.stdout
     assert "skipped p0/0.jpg" in run.stderr
@@ -248,7 +281,9 @@ def test_a_pack_that_cannot_take_its_place_is_not_made_again(tmp_path, monkeypat
         with pytest.raises(OSError, match="no"):
             pack(source, tmp_path / "dst", SMALL)
     assert pack(source, tmp_path / "dst", SMALL).resumed == 9
-    assert sorted(path.name for path in (tmp_path / "dst").iterdir()) == sorted([*FILES, packing.REPORT])
+    assert sorted(path.name for path in (tmp_path / "dst").iterdir()) == sorted(
+        [*FILES, packing.REPORT]
+    )
 
 
 def test_replace_folder_puts_the_old_one_back_when_the_new_cannot_go_there(tmp_path):
@@ -260,7 +295,9 @@ def test_replace_folder_puts_the_old_one_back_when_the_new_cannot_go_there(tmp_p
 
 
 def stored_sideways(value: int = 6, size: int = 16) -> bytes:
-    """A colour JPEG of the right size whose left half is black as stored, and its upper half when shown."""
+    """A colour JPEG of the right size whose left half is black as stored, and its upper half when
+    shown.
+    """
     pixels_ = np.full((size, size, 3), 240, np.uint8)
     pixels_[:, : size // 2] = 0
     exif, stream = Image.Exif(), io.BytesIO()
@@ -289,7 +326,9 @@ def test_upright_bytes_are_kept_with_their_exif(tmp_path):
 
 
 def test_landmarks_are_of_the_upright_image(tmp_path):
-    """The image is stored turned; as it is shown, the face is 20 right of the template's place and 10 below."""
+    """The image is stored turned; as it is shown, the face is 20 right of the template's place and
+    10 below.
+    """
     shown = pixels(3, 150)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -297,17 +336,23 @@ def test_landmarks_are_of_the_upright_image(tmp_path):
     Image.fromarray(np.rot90(shown)).save(tmp_path / "src/a/1.png", exif=exif)
     moved = (TEMPLATE_112 + np.array([20.0, 10.0])).reshape(-1)
     (tmp_path / "marks.txt").write_text("a/1.png " + " ".join(f"{v:.4f}" for v in moved) + "\n")
-    pack(tmp_path / "src", tmp_path / "dst", Settings(quality=100, landmarks=tmp_path / "marks.txt"))
+    pack(
+        tmp_path / "src", tmp_path / "dst", Settings(quality=100, landmarks=tmp_path / "marks.txt")
+    )
     wanted = shown[10:122, 20:132]
     assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - wanted).max() < 12
 
 
 def test_landmarks_that_fit_two_people_stop_the_packing(tmp_path):
     source = folder(tmp_path / "src", (2, 1), size=150)
-    (tmp_path / "marks.txt").write_text("0.jpg " + " ".join(str(v) for v in TEMPLATE_112.reshape(-1)) + "\n")
+    (tmp_path / "marks.txt").write_text(
+        "0.jpg " + " ".join(str(v) for v in TEMPLATE_112.reshape(-1)) + "\n"
+    )
     for few in (1, 2):  # also when the other has too few images to be packed
         settings = Settings(landmarks=tmp_path / "marks.txt", min_pictures=few)
-        with pytest.raises(DataError, match=r"marks\.txt: '0\.jpg' fits both p0/0\.jpg and p1/0\.jpg"):
+        with pytest.raises(
+            DataError, match=r"marks\.txt: '0\.jpg' fits both p0/0\.jpg and p1/0\.jpg"
+        ):
             pack(source, tmp_path / "dst", settings)
 
 
@@ -317,7 +362,10 @@ def test_deep_grey_images_are_not_packed_white(tmp_path):
     Image.fromarray(slope).save(tmp_path / "src/a/1.png")
     Image.fromarray(slope.astype(np.float32)).save(tmp_path / "src/a/2.tif")
     report = pack(tmp_path / "src", tmp_path / "dst", Settings(size=16, quality=100))
-    assert np.abs(Pack(tmp_path / "dst").read([0])[0][3, :, 0].astype(int) - slope[3] // 256).max() <= 4
+    assert (
+        np.abs(Pack(tmp_path / "dst").read([0])[0][3, :, 0].astype(int) - slope[3] // 256).max()
+        <= 4
+    )
     assert "floating-point" in report.skipped["a/2.tif"]
 
 
@@ -348,7 +396,17 @@ def test_command_reports_what_was_left_out(tmp_path):
     for k in range(3):
         (source / f"p1/{k}.heic").write_bytes(b"x")
     (source / "p1/raw.png").write_bytes(b"x")
-    command = ["pack", str(source), str(tmp_path / "dst"), "--size", "16", "--workers", "0", "--ignore", "raw.*"]
+    command = [
+        "pack",
+        str(source),
+        str(tmp_path / "dst"),
+        "--size",
+        "16",
+        "--workers",
+        "0",
+        "--ignore",
+        "raw.*",
+    ]
     run = CliRunner().invoke(app, command)
     assert run.exit_code == 0, run.output
     assert "left out 3 (p1/0.heic, ...): .heic images are not read\n" in run.stderr
@@ -372,12 +430,19 @@ def test_names_that_are_no_utf8_are_packed_and_stay_one_line_each(tmp_path):
     source = strange_names(tmp_path / "src")
     (tmp_path / "src/Jos\u00e9/bad.jpg").write_bytes(b"x")
     with pytest.raises(StopHere):
-        pack(source, tmp_path / "dst", SMALL, progress=lambda done, total: (_ for _ in ()).throw(StopHere))
+        pack(
+            source,
+            tmp_path / "dst",
+            SMALL,
+            progress=lambda done, total: (_ for _ in ()).throw(StopHere),
+        )
     report = pack(source, tmp_path / "dst", SMALL)
     assert (report.resumed, report.pictures, report.identities) == (1, 4, 4)
     names = (tmp_path / "dst/identities.txt").read_text(encoding="utf-8").split("\n")
     assert sorted(names) == ["", "José", "M\\xfcller", "a\\\\x0ab", "a\\x0ab"]
-    assert list(json.loads((tmp_path / "dst/report.json").read_text())["skipped"]) == ["José/bad.jpg"]
+    assert list(json.loads((tmp_path / "dst/report.json").read_text())["skipped"]) == [
+        "José/bad.jpg"
+    ]
     assert inspect(tmp_path / "dst").problems == []
     assert list(inspect(source).unread) == ["José/bad.jpg"]
 
@@ -390,7 +455,9 @@ def test_commands_print_names_that_are_no_utf8(tmp_path):
         (["pack", source, target, "--size", "16"], 0, r"\xfd: 4 pictures of 4 identities"),
         (["inspect", source], 1, r"\xfc: folder"),
     ):
-        done = subprocess.run([sys.executable, "-m", "cdmllab", *arguments], capture_output=True, env=environment)
+        done = subprocess.run(
+            [sys.executable, "-m", "cdmllab", *arguments], capture_output=True, env=environment
+        )
         assert done.returncode == code, done.stderr
         assert said in done.stdout.decode()
         assert code == 0 or rb"M\xfcller/bad.jpg" in done.stderr

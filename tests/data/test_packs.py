@@ -35,7 +35,9 @@ def test_records_follow_their_keys_and_not_the_file(tmp_path):
     root = write_pack(tmp_path / "p", (2, 0, 1), header=False)
     lines = (root / "train.idx").read_text().splitlines()
     offsets = [line.split("\t")[1] for line in lines]
-    (root / "train.idx").write_text("".join(f"{key}\t{o}\n" for key, o in zip((7, 3, 5), offsets, strict=True)))
+    (root / "train.idx").write_text(
+        "".join(f"{key}\t{o}\n" for key, o in zip((7, 3, 5), offsets, strict=True))
+    )
     assert Pack(root).labels.tolist() == [0, 1, 2]
     assert bytes(Pack(root).image(0)) == jpeg(1)
 
@@ -49,7 +51,11 @@ def test_legacy_float64_labels_are_read(tmp_path):
     (tmp_path / "p").mkdir()
     data = b""
     for label in (0.0, 2.0, 1.0):
-        payload = struct.pack("<IfQQ", 2, 0.0, 0, 0) + np.array([label, 7.0], "<f8").tobytes() + jpeg(int(label))
+        payload = (
+            struct.pack("<IfQQ", 2, 0.0, 0, 0)
+            + np.array([label, 7.0], "<f8").tobytes()
+            + jpeg(int(label))
+        )
         data += frame(payload)
     (tmp_path / "p/train.rec").write_bytes(data)
     pack = Pack(tmp_path / "p")
@@ -64,7 +70,11 @@ def test_legacy_float64_header_is_read():
     assert len(record.image) == 0
 
 
-@given(st.lists(st.floats(width=32, allow_nan=False), min_size=2, max_size=5), st.binary(), st.integers(0, 2**64 - 1))
+@given(
+    st.lists(st.floats(width=32, allow_nan=False), min_size=2, max_size=5),
+    st.binary(),
+    st.integers(0, 2**64 - 1),
+)
 def test_image_records_come_back(labels, rest, number):
     image = b"\xff\xd8\xff\xe0" + rest
     record = records.unpack(memoryview(records.pack(labels, image, id_=number)), "here")
@@ -79,7 +89,9 @@ def test_picture_that_holds_the_magic_word_is_put_together(tmp_path):
 
     image = jpeg(1)
     cut = len(image) - len(image) % 4 - 8
-    image = image[:cut] + WORD + image[cut:]  # at a multiple of 4 of the payload, whose header has 24 bytes
+    image = (
+        image[:cut] + WORD + image[cut:]
+    )  # at a multiple of 4 of the payload, whose header has 24 bytes
     root = write_pack(tmp_path / "p", (0, 1), images=[jpeg(0), image], header=False)
     assert (np.frombuffer((root / "train.rec").read_bytes(), "<u4") == 0xCED7230A).sum() == 3
     assert bytes(Pack(root).image(1)) == image
@@ -117,7 +129,9 @@ def _raw(tmp_path: Path, labels: tuple[float, ...]) -> Path:
 def test_last_record_that_ends_where_its_labels_should_stand_is_named(tmp_path, id2):
     cut = records.pack([0.0, 1.0], id2=id2)[: records.HEADER_BYTES]
     (tmp_path / "train.rec").write_bytes(frame(records.pack(0.0, jpeg(0))) + frame(cut))
-    with pytest.raises(DataError, match=r"train\.rec, record 1: it announces 2 labels, and only 0 bytes follow"):
+    with pytest.raises(
+        DataError, match=r"train\.rec, record 1: it announces 2 labels, and only 0 bytes follow"
+    ):
         Pack(tmp_path)
 
 
@@ -141,7 +155,9 @@ def test_label_gaps_are_found(tmp_path):
 
 def test_pictures_of_different_sizes_are_named(tmp_path):
     root = write_pack(tmp_path / "p", (0, 1), images=[jpeg(0, 16), jpeg(1, (12, 16))])
-    with pytest.raises(DataError, match="record 2: the picture is 16 x 12 pixels, others are 16 x 16"):
+    with pytest.raises(
+        DataError, match="record 2: the picture is 16 x 12 pixels, others are 16 x 16"
+    ):
         Pack(root).read([0, 1])
 
 
@@ -164,7 +180,9 @@ def test_property_may_have_more_lines(tmp_path, kind):
     assert Pack(root).num_identities == 3
 
 
-@pytest.mark.parametrize("text", ["3,16", "a,b,c", "3,16,16,16", "", "0,16,16", "6\n3,16,16", "<html>"])
+@pytest.mark.parametrize(
+    "text", ["3,16", "a,b,c", "3,16,16,16", "", "0,16,16", "6\n3,16,16", "<html>"]
+)
 def test_property_of_another_form_is_refused(tmp_path, text):
     root = write_pack(tmp_path / "p")
     (root / "property").write_text(text)
@@ -188,13 +206,20 @@ def test_header_that_announces_other_pictures_is_refused(tmp_path):
         Pack(root)
 
 
-@pytest.mark.parametrize("images", [17_091_657, 17_091_658, 17_091_659, 17_091_660, 2**24 - 1, 2**24, 2**25 + 1])
+@pytest.mark.parametrize(
+    "images", [17_091_657, 17_091_658, 17_091_659, 17_091_660, 2**24 - 1, 2**24, 2**25 + 1]
+)
 @pytest.mark.parametrize("identities", [360_232, 360_233, 1])
 def test_header_beyond_float32_is_made_exact_from_the_records(images, identities):
-    """A header above 2^24 is off by one or two; the first record without an image is where the ranges begin."""
+    """A header above 2^24 is off by one or two; the first record without an image is where the
+    ranges begin.
+    """
     first, end = images + 1, images + 1 + identities
     said = (int(np.float32(number)) for number in (first, end))
-    assert exact_header(*said, largest=end - 1, is_range=lambda key: first <= key < end) == (first, end)
+    assert exact_header(*said, largest=end - 1, is_range=lambda key: first <= key < end) == (
+        first,
+        end,
+    )
 
 
 def test_header_within_float32_is_believed():
@@ -213,7 +238,10 @@ def test_orientation_of_a_record_is_not_followed(tmp_path):
 
 
 WRONG = {
-    "train.rec": (b"<!DOCTYPE html><html>" + b" " * 99, r"record 0, byte 0: .*: it is an HTML page"),
+    "train.rec": (
+        b"<!DOCTYPE html><html>" + b" " * 99,
+        r"record 0, byte 0: .*: it is an HTML page",
+    ),
     "train.idx": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n",
         r"line 1: .*: it is a Git LFS pointer",
@@ -237,7 +265,9 @@ def test_unfinished_download_of_a_pack_is_named(tmp_path):
     pack = Pack(root)
     data, end = pack.path.read_bytes(), int(pack.file.offsets[3])
     (root / "train.rec").write_bytes(data[:end].ljust(len(data), b"\0"))
-    with pytest.raises(DataError, match=r"record 3, byte .* 0x0 stands there: it is nothing but zeros"):
+    with pytest.raises(
+        DataError, match=r"record 3, byte .* 0x0 stands there: it is nothing but zeros"
+    ):
         Pack(root)
 
 
@@ -270,7 +300,9 @@ def test_mutated_packs_give_the_same_data_or_a_clear_error(tmp_path_factory, dat
         for k in range(4):
             writer.add(str(k), f"p{k // 2}", images[k])
         writer.finish(8)
-    file = data.draw(st.sampled_from(["train.rec", "train.rec", "train.rec", "train.idx", "property"]))
+    file = data.draw(
+        st.sampled_from(["train.rec", "train.rec", "train.rec", "train.idx", "property"])
+    )
     mutated = bytearray((root / file).read_bytes())
     for _ in range(data.draw(st.integers(1, 3))):
         mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))

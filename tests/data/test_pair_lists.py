@@ -18,7 +18,10 @@ def text(path: Path, *lines: str) -> Path:
 def told(listed):
     p = listed.pairs
     names = listed.names
-    return [(names[a], names[b], bool(s), int(f)) for a, b, s, f in zip(p.first, p.second, p.same, p.fold, strict=True)]
+    return [
+        (names[a], names[b], bool(s), int(f))
+        for a, b, s, f in zip(p.first, p.second, p.same, p.fold, strict=True)
+    ]
 
 
 LFW = ("2\t1", "A_B\t1\t12", "A_B\t3\tC\t2", "C\t1\t2", "C\t1\tD\t1")
@@ -60,12 +63,20 @@ def test_lfw_lists_of_another_form_are_refused(tmp_path, lines, said):
 
 
 def cfp(root: Path, unequal: bool = False) -> Path:
-    text(root / "Pair_list_F.txt", *(f"{k} ../Data/Images/00{k}/frontal/01.jpg" for k in range(1, 5)))
-    text(root / "Pair_list_P.txt", *(f"{k} ../Data/Images/00{k}/profile/02.jpg" for k in range(1, 3)))
+    text(
+        root / "Pair_list_F.txt", *(f"{k} ../Data/Images/00{k}/frontal/01.jpg" for k in range(1, 5))
+    )
+    text(
+        root / "Pair_list_P.txt", *(f"{k} ../Data/Images/00{k}/profile/02.jpg" for k in range(1, 3))
+    )
     for kind in ("FF", "FP"):
         for fold in ("01", "02"):
             text(root / f"Split/{kind}/{fold}/same.txt", "1,1" if kind == "FP" else "1,2")
-            text(root / f"Split/{kind}/{fold}/diff.txt", "4,2", *(["3,1"] if unequal and fold == "02" else []))
+            text(
+                root / f"Split/{kind}/{fold}/diff.txt",
+                "4,2",
+                *(["3,1"] if unequal and fold == "02" else []),
+            )
     return root
 
 
@@ -75,7 +86,12 @@ def test_cfp_numbers_count_from_one_in_their_own_lists(tmp_path):
         (frontal.format(1), profile.format(1), True, 0),
         (frontal.format(4), profile.format(2), False, 0),
     ]
-    assert told(pair_lists.cfp(tmp_path, "FF"))[2] == (frontal.format(1), frontal.format(2), True, 1)
+    assert told(pair_lists.cfp(tmp_path, "FF"))[2] == (
+        frontal.format(1),
+        frontal.format(2),
+        True,
+        1,
+    )
 
 
 @pytest.mark.parametrize("line", ["1,9", "0,1", "1;2", "1", "1,2,3"])
@@ -102,7 +118,9 @@ def test_missing_protocol_files_are_named(tmp_path):
 
 
 def agedb(path: Path, folds: list[list[tuple[str, str]]]) -> Path:
-    """The layout of AgeDB's file: a cell of folds, each a struct around 2 x pairs structs of name and age."""
+    """The layout of AgeDB's file: a cell of folds, each a struct around 2 x pairs structs of name
+    and age.
+    """
     splits = np.empty((len(folds), 1), dtype=object)
     for k, pairs in enumerate(folds):
         cell = np.empty((2, len(pairs)), dtype=object)
@@ -126,7 +144,11 @@ def test_agedb_file_is_read(tmp_path):
 
 
 def test_agedb_files_of_another_form_are_refused(tmp_path):
-    assert pair_lists.agedb(agedb(tmp_path / "a.mat", [FOLD, FOLD[:1]])).pairs.fold.tolist() == [0, 0, 1]
+    assert pair_lists.agedb(agedb(tmp_path / "a.mat", [FOLD, FOLD[:1]])).pairs.fold.tolist() == [
+        0,
+        0,
+        1,
+    ]
     savemat(tmp_path / "b.mat", {"other": np.zeros(3)})
     with pytest.raises(DataError, match="no protocol file of AgeDB"):
         pair_lists.agedb(tmp_path / "b.mat")
@@ -141,23 +163,31 @@ def test_agedb_files_of_another_form_are_refused(tmp_path):
 
 
 def test_a_file_that_crashes_its_reader_is_refused_in_a_sentence(tmp_path):
-    """One byte of it, a type that MATLAB does not have, makes SciPy touch memory that is not its own."""
+    """One byte of it, a type that MATLAB does not have, makes SciPy touch memory that is not its
+    own.
+    """
     path = agedb(tmp_path / "a.mat", [FOLD, FOLD])
     content = bytearray(path.read_bytes())
     content[1152] = 15
     path.write_bytes(content)
     with pytest.raises(
-        DataError, match=r"a\.mat is no protocol file of AgeDB: it is so damaged that its reader crashes"
+        DataError,
+        match=r"a\.mat is no protocol file of AgeDB: it is so damaged that its reader crashes",
     ):
         pair_lists.agedb(path)
 
 
 @pytest.mark.parametrize(
-    ("before", "time_s"), [("import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 2))", 100), ("", 2)]
+    ("before", "time_s"),
+    [("import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 2))", 100), ("", 2)],
 )
-def test_a_file_whose_reading_does_not_end_is_refused_in_a_sentence(tmp_path, monkeypatch, before, time_s):
+def test_a_file_whose_reading_does_not_end_is_refused_in_a_sentence(
+    tmp_path, monkeypatch, before, time_s
+):
     """By the processor's time, and by the clock's."""
-    monkeypatch.setattr(agedb_names, "COMMAND", (sys.executable, "-c", f"{before}\nwhile True: pass"))
+    monkeypatch.setattr(
+        agedb_names, "COMMAND", (sys.executable, "-c", f"{before}\nwhile True: pass")
+    )
     monkeypatch.setattr(agedb_names, "TIME_S", time_s)
     with pytest.raises(DataError, match="reading it takes too long"):
         pair_lists.agedb(agedb(tmp_path / "a.mat", [FOLD]))
@@ -170,7 +200,9 @@ def calfw_lines(folds: int = 10, with_folds: bool = True) -> list[str]:
 
 @pytest.mark.parametrize("with_folds", [True, False])
 def test_calfw_and_cplfw_lists_are_read(tmp_path, with_folds):
-    listed = told(pair_lists.calfw(text(tmp_path / "p.txt", *calfw_lines(with_folds=with_folds)), "images"))
+    listed = told(
+        pair_lists.calfw(text(tmp_path / "p.txt", *calfw_lines(with_folds=with_folds)), "images")
+    )
     assert listed[:2] == [
         ("images/A_0_1.jpg", "images/A_0_2.jpg", True, 0),
         ("images/B_0.jpg", "images/C_0.jpg", False, 0),
@@ -191,7 +223,10 @@ def test_cplfw_with_a_number_of_pairs_that_tens_do_not_divide(tmp_path):
     ("change", "said"),
     [
         (lambda lines: lines[:-1], "39 lines are no whole number of pairs"),
-        (lambda lines: ["A_0_1.jpg 2", *lines[1:]], "lines 1 and 2: a pair has one token, here are 2 and 1"),
+        (
+            lambda lines: ["A_0_1.jpg 2", *lines[1:]],
+            "lines 1 and 2: a pair has one token, here are 2 and 1",
+        ),
         (lambda lines: ["A_0_1.jpg", *lines[1:]], "line 1: `picture token` is wanted"),
         (lambda lines: lines[:-2], "9 pairs do not fill 10 folds"),
     ],

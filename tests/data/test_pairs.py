@@ -47,7 +47,11 @@ def test_sample_says_when_there_are_too_few(labels, said):
 
 def test_every_gives_each_pair_once():
     p = pairs.every([0, 0, 1])
-    assert list(zip(p.first, p.second, p.same, strict=True)) == [(0, 1, True), (0, 2, False), (1, 2, False)]
+    assert list(zip(p.first, p.second, p.same, strict=True)) == [
+        (0, 1, True),
+        (0, 2, False),
+        (1, 2, False),
+    ]
 
 
 @pytest.mark.parametrize("count", [10, 11, 23, 59, 6000, 6007])

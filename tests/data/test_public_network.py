@@ -21,7 +21,9 @@ RELEASE = "dlib_resnet/dlib_resnet.safetensors"
 
 
 @pytest.mark.skipif(not lfw.available(), reason=lfw.HOW)
-@pytest.mark.skipif(paths.find(RELEASE) is None, reason="data_scripts/dlib_resnet.py makes the network")
+@pytest.mark.skipif(
+    paths.find(RELEASE) is None, reason="data_scripts/dlib_resnet.py makes the network"
+)
 def test_a_known_network_gets_its_known_accuracy(tmp_path):
     """dlib's network on LFW-a, grey, its own crop, with the mirrored images: 98.45 +- 0.34 %.
 
@@ -49,7 +51,9 @@ def test_the_benchmark_writes_a_record_of_every_pair(data, tmp_path, monkeypatch
     manifest, _ = face_api_package.write(tmp_path)
     net = dlib_resnet.from_face_api(manifest)
     (data / "dlib_resnet").mkdir()
-    weights.save_release(net, data / RELEASE, name="dlib_resnet", preprocessing=dlib_resnet.PREPROCESSING)
+    weights.save_release(
+        net, data / RELEASE, name="dlib_resnet", preprocessing=dlib_resnet.PREPROCESSING
+    )
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     spec = importlib.util.spec_from_file_location("lfw_public", BENCHMARKS / "lfw_public.py")
     module = importlib.util.module_from_spec(spec)

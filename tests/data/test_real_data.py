@@ -1,4 +1,6 @@
-"""LFW, Omniglot, AT&T faces and CFP's protocol as they are, where they are; miniatures of them everywhere."""
+"""LFW, Omniglot, AT&T faces and CFP's protocol as they are, where they are; miniatures of them
+everywhere.
+"""
 
 import numpy as np
 import pytest
@@ -33,12 +35,18 @@ def test_lfw_pairs_that_name_a_missing_picture_are_told(data):
     faces = lfw.pictures(size=(8, 8))
     text = (data / "lfw/pairs.txt").read_text()
     (data / "lfw/pairs.txt").write_text(text.replace("Person_00\t1\t3", "Person_00\t1\t4"))
-    with pytest.raises(DataError, match=r"names Person_00/Person_00_0004\.jpg, which is not among the images"):
+    with pytest.raises(
+        DataError, match=r"names Person_00/Person_00_0004\.jpg, which is not among the images"
+    ):
         lfw.pairs(faces)
 
 
 def test_what_is_missing_tells_how_to_get_it(data):
-    for call, script in ((lfw.pictures, "lfw.py"), (omniglot.load, "omniglot.py"), (att_faces.load, "att_faces.py")):
+    for call, script in (
+        (lfw.pictures, "lfw.py"),
+        (omniglot.load, "omniglot.py"),
+        (att_faces.load, "att_faces.py"),
+    ):
         with pytest.raises(DataError, match=script):
             call()
     assert not any(module.available() for module in (lfw, omniglot, att_faces))
@@ -56,7 +64,11 @@ def test_omniglot_miniature_is_read_zipped_and_unpacked(data, unpacked):
     drawings = omniglot.load(size=20)
     assert drawings.images.shape == (20, 20, 20, 1)
     assert drawings.names[0] == "Greek/character01"
-    assert omniglot.load(without=["Greek"]).num_identities == omniglot.load(only=["Latin"]).num_identities == 2
+    assert (
+        omniglot.load(without=["Greek"]).num_identities
+        == omniglot.load(only=["Latin"]).num_identities
+        == 2
+    )
     with pytest.raises(DataError, match="has no alphabet 'Klingon'; it has: Greek, Latin"):
         omniglot.load(only=["Klingon"])
     with pytest.raises(ValueError, match="part must be one of"):
@@ -78,7 +90,12 @@ def test_att_folds_share_no_people(data):
 def test_lfw_as_it_is():
     faces = lfw.pictures(size=(48, 40), box=Box(75, 72, 175, 192))
     counts = np.bincount(faces.labels)
-    assert (len(faces), faces.num_identities, (counts > 1).sum(), counts.max()) == (13_233, 5_749, 1_680, 530)
+    assert (len(faces), faces.num_identities, (counts > 1).sum(), counts.max()) == (
+        13_233,
+        5_749,
+        1_680,
+        530,
+    )
     pairs = lfw.pairs(faces)
     assert np.bincount(pairs.fold).tolist() == [600] * 10
     assert np.array_equal(faces.labels[pairs.first] == faces.labels[pairs.second], pairs.same)
@@ -91,7 +108,10 @@ def test_lfw_as_it_is():
 
 @need(paths.find("lfw/pairsDevTrain.txt") is not None, lfw.HOW)
 def test_lfw_view_1_as_it_is():
-    sizes = [len(pair_lists.lfw(paths.find(lfw.VIEWS[view])).pairs.same) for view in ("1-train", "1-test")]
+    sizes = [
+        len(pair_lists.lfw(paths.find(lfw.VIEWS[view])).pairs.same)
+        for view in ("1-train", "1-test")
+    ]
     assert sizes == [2_200, 1_000]
 
 
@@ -113,13 +133,17 @@ def test_att_faces_as_they_are():
     assert np.bincount(pairs.fold).tolist() == [300] * 10
 
 
-@need(paths.find("cfp/Protocol") is not None, "CFP's protocol is not there, see data_scripts/cfp.py")
+@need(
+    paths.find("cfp/Protocol") is not None, "CFP's protocol is not there, see data_scripts/cfp.py"
+)
 @pytest.mark.parametrize("kind", ["FF", "FP"])
 def test_cfp_protocol_as_it_is(kind):
     listed = pair_lists.cfp(paths.find("cfp/Protocol"), kind)
     assert np.bincount(listed.pairs.fold).tolist() == [700] * 10
     people = np.array([int(name.split("/")[2]) for name in listed.names])
-    assert np.array_equal(people[listed.pairs.first] == people[listed.pairs.second], listed.pairs.same)
+    assert np.array_equal(
+        people[listed.pairs.first] == people[listed.pairs.second], listed.pairs.same
+    )
     side = np.array(["profile" in name for name in listed.names])
     assert side[listed.pairs.second].all() == (kind == "FP")
     assert not side[listed.pairs.first].any()

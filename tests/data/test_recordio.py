@@ -8,12 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdmllab.data.recordio import MAGIC, WORD, RecordFile, RecordWriter, frame, read_index, write_index
+from cdmllab.data.recordio import (
+    MAGIC,
+    WORD,
+    RecordFile,
+    RecordWriter,
+    frame,
+    read_index,
+    write_index,
+)
 from cdmllab.errors import DataError
 
 # Pieces that meet the magic word often, at multiples of 4 and beside them.
 PIECES = st.sampled_from([WORD, WORD[:3], WORD[1:], b"\0", b"ab", b"abcd", WORD + WORD])
-PAYLOADS = st.lists(st.one_of(st.binary(max_size=40), st.lists(PIECES, max_size=8).map(b"".join)), min_size=1)
+PAYLOADS = st.lists(
+    st.one_of(st.binary(max_size=40), st.lists(PIECES, max_size=8).map(b"".join)), min_size=1
+)
 
 
 def write(path: Path, payloads: list[bytes]) -> list[int]:
@@ -89,7 +99,10 @@ DAMAGE = {
     "header cut": (lambda d: d[:20], r"record 1, byte 16.*ends inside"),
     "wrong magic": (lambda d: d[:16] + b"XXXX" + d[20:], r"record 1, byte 16.*magic word"),
     "long": (lambda d: d[:20] + b"\xff\xff\xff\x1f" + d[24:], r"record 1, byte 16.*past the end"),
-    "middle first": (lambda d: d[:20] + b"\x05\0\0\x40" + d[24:], r"record 1, byte 16.*kind 2 cannot stand first"),
+    "middle first": (
+        lambda d: d[:20] + b"\x05\0\0\x40" + d[24:],
+        r"record 1, byte 16.*kind 2 cannot stand first",
+    ),
     "never ends": (lambda d: d[:20] + b"\x05\0\0\x20" + d[24:], r"record 1, byte 32.*ends inside"),
     "unknown part": (lambda d: d[:20] + b"\x05\0\0\xe0" + d[24:], r"kind 7"),
 }
@@ -173,7 +186,10 @@ def test_mutated_files_give_an_error_or_records_that_stand_in_them(tmp_path_fact
     assert found == slow_read(padded[: len(mutated) + -len(mutated) % 4])
 
 
-@pytest.mark.skipif("CDMLLAB_MXNET_PYTHON" not in os.environ, reason="$CDMLLAB_MXNET_PYTHON names no Python with mxnet")
+@pytest.mark.skipif(
+    "CDMLLAB_MXNET_PYTHON" not in os.environ,
+    reason="$CDMLLAB_MXNET_PYTHON names no Python with mxnet",
+)
 def test_mxnet_reads_what_we_write_and_we_what_it_writes(tmp_path):
     rng = np.random.default_rng(0)
     payloads = [rng.bytes(int(n)) for n in rng.integers(0, 300, 50)]
@@ -187,7 +203,9 @@ def test_mxnet_reads_what_we_write_and_we_what_it_writes(tmp_path):
         "for k in ours.keys: theirs.write_idx(k, ours.read_idx(k))\n"
         "theirs.close()\n"
     )
-    subprocess.run([os.environ["CDMLLAB_MXNET_PYTHON"], "-W", "ignore", "-c", code], check=True, cwd=tmp_path)
+    subprocess.run(
+        [os.environ["CDMLLAB_MXNET_PYTHON"], "-W", "ignore", "-c", code], check=True, cwd=tmp_path
+    )
     assert (tmp_path / "theirs.rec").read_bytes() == (tmp_path / "ours.rec").read_bytes()
     assert (tmp_path / "theirs.idx").read_bytes() == (tmp_path / "ours.idx").read_bytes()
     assert [bytes(view) for view in RecordFile(tmp_path / "theirs.rec")] == payloads

@@ -56,15 +56,23 @@ def no_onnx(monkeypatch):
 @pytest.fixture(autouse=True)
 def small_vn_celeb(monkeypatch):
     whole = build_steps.gallery_bin
-    monkeypatch.setattr(build_steps, "gallery_bin", lambda job, name, root: whole(job, name, root, per_fold=30))
+    monkeypatch.setattr(
+        build_steps, "gallery_bin", lambda job, name, root: whole(job, name, root, per_fold=30)
+    )
 
 
 def tree(root: Path) -> dict[str, tuple[int, bytes]]:
-    return {str(p.relative_to(root)): (p.stat().st_mtime_ns, p.read_bytes()) for p in root.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(root)): (p.stat().st_mtime_ns, p.read_bytes())
+        for p in root.rglob("*")
+        if p.is_file()
+    }
 
 
 def test_every_script_is_tested_and_has_its_manifest():
-    assert set(MAKES) == set(NAMES) == {path.stem for path in (SCRIPTS / "manifests").glob("*.json")}
+    assert (
+        set(MAKES) == set(NAMES) == {path.stem for path in (SCRIPTS / "manifests").glob("*.json")}
+    )
     for name in NAMES:
         manifest = Manifest.read(SCRIPTS / f"manifests/{name}.json")
         assert manifest.name == name
@@ -166,7 +174,8 @@ def test_lfw_pack_tells_who_must_not_be_trained_on(data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("archive", "inside"), [("lfw.tgz", "lfw"), ("lfw-funneled.tgz", "lfw_funneled"), ("lfw-deepfunneled.tgz", "lfw")]
+    ("archive", "inside"),
+    [("lfw.tgz", "lfw"), ("lfw-funneled.tgz", "lfw_funneled"), ("lfw-deepfunneled.tgz", "lfw")],
 )
 def test_colour_archives_of_lfw_are_taken_too(data, tmp_path, archive, inside):
     miniatures.lfw(data, archive, inside, "RGB")
@@ -192,7 +201,9 @@ def test_landmarks_of_calfw_align_its_faces(data, tmp_path, capsys):
     (data / "calfw/CA_landmarks").rmdir()
     run("calfw", "--to", str(tmp_path / "b"), "--other-counts")
     assert "pictures are cut to their middle, not aligned" in capsys.readouterr().out
-    aligned, cut = (bins.read(tmp_path / f"{x}/verification/calfw.bin").picture(0).astype(int) for x in "ab")
+    aligned, cut = (
+        bins.read(tmp_path / f"{x}/verification/calfw.bin").picture(0).astype(int) for x in "ab"
+    )
     assert np.abs(aligned - cut).mean() > 5
 
 
@@ -235,7 +246,9 @@ def test_archive_that_leads_outside_is_refused(data, tmp_path, capsys):
 def test_stopped_script_leaves_nothing_half_made_and_goes_on(data, tmp_path, monkeypatch, capsys):
     miniatures.agedb(data)
     with monkeypatch.context() as patched:
-        patched.setattr(build_steps, "encode_jpeg", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(
+            build_steps, "encode_jpeg", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(SystemExit) as stopped:
             run("agedb", "--to", str(tmp_path / "out"), "--other-counts")
     assert stopped.value.code == 130

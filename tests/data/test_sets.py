@@ -41,9 +41,15 @@ def test_at_least_and_at_most_count_pictures():
     assert {tuple(at_most(whole, 2, seed=s).rows) for s in range(20)} > {tuple(few.rows)}
 
 
-@pytest.mark.parametrize(("images", "labels"), [
-    (IMAGES.astype(np.float32), LABELS), (IMAGES[..., :2], LABELS), (IMAGES, LABELS[:3]), (IMAGES, [0.5] * 7),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (IMAGES.astype(np.float32), LABELS),
+        (IMAGES[..., :2], LABELS),
+        (IMAGES, LABELS[:3]),
+        (IMAGES, [0.5] * 7),
+    ],
+)
 def test_arrays_of_another_form_are_refused(images, labels):
     with pytest.raises(ValueError, match=r"images|label"):
         ArraySet(images, labels)
@@ -133,4 +139,6 @@ def test_saved_folders_come_back(tmp_path):
     assert again.labels.tolist() == sorted(LABELS)
     assert again.names == ("person_000", "person_001", "person_002")
     folders.save(tmp_path / "g", IMAGES[..., :1], LABELS, names=("a", "b", "c"))
-    assert np.array_equal(folders.load(tmp_path / "g", colour="GRAY").images, IMAGES[order][..., :1])
+    assert np.array_equal(
+        folders.load(tmp_path / "g", colour="GRAY").images, IMAGES[order][..., :1]
+    )

@@ -31,7 +31,10 @@ FILES = {
     "html": (b"<!DOCTYPE html>\n<html><head><title>404</title>", "an HTML page"),
     "html with a mark and blanks": (b"\xef\xbb\xbf\r\n  <HTML lang='en'>", "an HTML page"),
     "xml of a storage server": (b'<?xml version="1.0"?><Error><Code>AccessDenied', "an XML text"),
-    "json error": (b'{"error": {"code": 403, "message": "quota"}}', 'a JSON text that begins with \'{"error"'),
+    "json error": (
+        b'{"error": {"code": 403, "message": "quota"}}',
+        'a JSON text that begins with \'{"error"',
+    ),
     "sentence": (b"Not Found\n", "a text that begins with 'Not Found'"),
     "other alphabet": ("Файл не найден".encode(), "a text that begins with 'Файл не найден'"),
     "git lfs": (LFS, "a Git LFS pointer: `git lfs pull`"),
@@ -56,7 +59,9 @@ def test_files_under_a_wrong_name_are_recognised(kind):
     assert sniff.hint(data).startswith(f": it is {said}")
 
 
-@pytest.mark.parametrize("data", [b"", b"\x80\x04\x95", bytes(range(128, 256)), b"\x07\xfe\x10\0\0ab"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x80\x04\x95", bytes(range(128, 256)), b"\x07\xfe\x10\0\0ab"]
+)
 def test_no_guess_is_made_about_other_bytes(data):
     assert sniff.what(data) == sniff.hint(data) == ""
 

@@ -3,11 +3,23 @@ import pytest
 import torch
 from tests.data.making import pixels
 
-from cdmllab.data.transforms import AUGMENTATIONS, Augmentation, AugmentationDraw, apply_batch, apply_each, draw, named
+from cdmllab.data.transforms import (
+    AUGMENTATIONS,
+    Augmentation,
+    AugmentationDraw,
+    apply_batch,
+    apply_each,
+    draw,
+    named,
+)
 
 
 def batch(size=(24, 20), channels=3, count=16):
-    return torch.from_numpy(np.stack([pixels(k, size, channels) for k in range(count)])).permute(0, 3, 1, 2).clone()
+    return (
+        torch.from_numpy(np.stack([pixels(k, size, channels) for k in range(count)]))
+        .permute(0, 3, 1, 2)
+        .clone()
+    )
 
 
 def drawn(count=1, **changes):
@@ -17,7 +29,9 @@ def drawn(count=1, **changes):
         "rotation_deg": torch.zeros(count),
         **{key: torch.ones(count) for key in ("brightness", "contrast", "saturation")},
     }
-    return AugmentationDraw(**{**same, **{key: torch.tensor(value) for key, value in changes.items()}})
+    return AugmentationDraw(
+        **{**same, **{key: torch.tensor(value) for key, value in changes.items()}}
+    )
 
 
 BOTH = pytest.mark.parametrize("apply", [apply_each, apply_batch])
@@ -113,7 +127,13 @@ def test_factors_fill_their_range_and_no_other_change_is_drawn(change):
     factors = getattr(drawn, change)
     assert 0.7 <= factors.min() < 0.71
     assert 1.29 < factors.max() <= 1.3
-    for name, neutral in (("flip", 0), ("brightness", 1), ("contrast", 1), ("saturation", 1), ("rotation_deg", 0)):
+    for name, neutral in (
+        ("flip", 0),
+        ("brightness", 1),
+        ("contrast", 1),
+        ("saturation", 1),
+        ("rotation_deg", 0),
+    ):
         assert name == change or (getattr(drawn, name) == neutral).all()
     assert not drawn.shift_px.any()
 
@@ -125,7 +145,9 @@ def test_flip_is_what_the_public_code_does():
     assert (d.rotation_deg == 0).all()
 
 
-@pytest.mark.parametrize("options", [{"flip": 1.5}, {"contrast": 1.0}, {"crop_px": -1}, {"rotation_deg": 200.0}])
+@pytest.mark.parametrize(
+    "options", [{"flip": 1.5}, {"contrast": 1.0}, {"crop_px": -1}, {"rotation_deg": 200.0}]
+)
 def test_augmentation_out_of_range_is_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         Augmentation(**options)

@@ -17,7 +17,9 @@ def test_table_has_every_set_of_the_field():
     )
 
 
-@pytest.mark.parametrize("place", ["verification/lfw.bin", "lfw.bin", "faces_emore/lfw.bin", "verification/lfw.npz"])
+@pytest.mark.parametrize(
+    "place", ["verification/lfw.bin", "lfw.bin", "faces_emore/lfw.bin", "verification/lfw.npz"]
+)
 def test_bins_are_found_where_they_are_made_and_where_insightface_puts_them(data, place):
     bins.write(data / "made.bin", JPEGS, SAME)
     (data / place).parent.mkdir(exist_ok=True)

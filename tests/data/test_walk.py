@@ -28,7 +28,9 @@ def names(root: Path, *ignore: str) -> list[str]:
 
 @pytest.mark.parametrize("target", ["..", ".", "../p1", "/", "nowhere"])
 def test_links_to_folders_are_not_followed_but_reported(tmp_path, target):
-    """Followed, a link to the folder above makes 41 people of one: the system stops after 40 links."""
+    """Followed, a link to the folder above makes 41 people of one: the system stops after
+    40 links.
+    """
     root = folder(tmp_path / "f", (2, 2))
     (root / "p0/link").symlink_to(target)
     assert names(root) == ["p0", "p1"]
@@ -82,7 +84,9 @@ def test_what_programs_leave_lying_about_makes_no_person(tmp_path, name):
 def test_page_of_data_sets_lists_what_is_ignored():
     page = (Path(__file__).parents[2] / "book/datasets.md").read_text(encoding="utf-8")
     listed = page.split("- **Clutter**")[1].split("- **Names**")[0]
-    assert [pattern for pattern in walk.IGNORED if pattern != ".*" and f"`{pattern}`" not in listed] == []
+    assert [
+        pattern for pattern in walk.IGNORED if pattern != ".*" and f"`{pattern}`" not in listed
+    ] == []
 
 
 def test_people_with_strange_names_are_people(tmp_path):
@@ -116,11 +120,17 @@ def test_every_file_that_is_not_read_has_its_reason(tmp_path):
         "p0/pipe.jpg": "neither a file nor a folder",
         "p1/": "an empty folder",
     }
-    assert [item.name for item in walk.walk(root)[1] if item.harmless] == ["p0/none", "p0/note.txt", "p0/pipe.jpg"]
+    assert [item.name for item in walk.walk(root)[1] if item.harmless] == [
+        "p0/none",
+        "p0/note.txt",
+        "p0/pipe.jpg",
+    ]
     assert walk.summary(walk.walk(root)[1])[0] == "2 (p0/a.heic, ...): .heic images are not read"
 
 
-@pytest.mark.parametrize("ending", ["jfif", "JPE", "gif", "avif", "webp", "jp2", "pbm", "tif", "mpo", "apng"])
+@pytest.mark.parametrize(
+    "ending", ["jfif", "JPE", "gif", "avif", "webp", "jp2", "pbm", "tif", "mpo", "apng"]
+)
 def test_endings_of_what_pillow_reads_are_images(tmp_path, ending):
     put(tmp_path / f"p0/1.{ending}")
     assert names(tmp_path) == ["p0"]
@@ -170,7 +180,8 @@ def test_folder_without_images_says_what_it_holds_instead(tmp_path):
         put(tmp_path / f"p{k}/1.heic")
     with pytest.raises(
         DataError,
-        match=r"holds no folders of pictures .*; left out 3 \(p0/1\.heic, \.\.\.\): \.heic images are not read",
+        match=r"holds no folders of pictures .*; left out 3 \(p0/1\.heic, \.\.\.\): \.heic images "
+        r"are not read",
     ):
         folders.listing(tmp_path)
 
@@ -186,7 +197,10 @@ def undone(match: re.Match[str]) -> str:
     return chr(value + 0xDC00 if code[0] == "x" and value >= 128 else value)
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1), st.binary(min_size=1))
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1),
+    st.binary(min_size=1),
+)
 def test_printable_names_are_utf8_one_line_and_different(text, raw):
     name = os.fsdecode(raw)
     for one in (text, name):

@@ -24,7 +24,9 @@ def people(count=20, each=6, seed=0, noise=0.8):
     rng = np.random.default_rng(seed)
     identity = np.repeat(np.arange(count), each)
     strength = rng.uniform(0, 2 * noise, len(identity))
-    x = rng.normal(size=(count, 16))[identity] + strength[:, None] * rng.normal(size=(len(identity), 16))
+    x = rng.normal(size=(count, 16))[identity] + strength[:, None] * rng.normal(
+        size=(len(identity), 16)
+    )
     return torch.from_numpy(x.astype(np.float32)).reshape(-1, 1, 4, 4), identity, strength
 
 
@@ -47,4 +49,6 @@ def templates(**changes):
     media = np.tile([0, 0, 1, 0, 1, 1], 20)
     drawn = pairs.every(np.arange(40) // 2)
     plain = {"name": "groups", "images": images, "pairs": drawn, "identity": identity}
-    return Protocol(**(plain | {"templates": TemplateList(number, media, np.linspace(0.5, 1.0, 120))} | changes))
+    return Protocol(
+        **(plain | {"templates": TemplateList(number, media, np.linspace(0.5, 1.0, 120))} | changes)
+    )

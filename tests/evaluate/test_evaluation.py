@@ -25,7 +25,9 @@ def test_evaluation_holds_the_measures_of_the_metrics():
     np.testing.assert_array_equal(got.scores, scores)
     m = got.measures
     exact = verification.fold_accuracy(scores, p.pairs.same, p.pairs.fold)
-    grid = fixed_grid.fold_accuracy(scoring.convert(scores, "cosine", "squared_l2"), p.pairs.same, p.pairs.fold)
+    grid = fixed_grid.fold_accuracy(
+        scoring.convert(scores, "cosine", "squared_l2"), p.pairs.same, p.pairs.fold
+    )
     assert m["accuracy"]["value"] == exact.mean
     assert m["accuracy"]["per_fold"] == exact.per_fold.tolist()
     assert m["accuracy"]["arcface_torch_rule"]["value"] == grid.mean
@@ -34,13 +36,19 @@ def test_evaluation_holds_the_measures_of_the_metrics():
     assert m["auc"]["value"] == verification.auc(scores, p.pairs.same)
     assert m["eer"]["value"] == verification.eer(scores, p.pairs.same)
     own = p.identity[p.pairs.first], p.identity[p.pairs.second]
-    spread = bootstrap.intervals(scores, p.pairs.same, p.pairs.fold, identities=own, fars=(0.01, 0.1), replicates=50)
+    spread = bootstrap.intervals(
+        scores, p.pairs.same, p.pairs.fold, identities=own, fars=(0.01, 0.1), replicates=50
+    )
     assert m["auc"]["interval"] == list(spread["auc"][:2])
     assert m["accuracy"]["interval"] == list(spread["accuracy"][:2])
     at = {row["far"]: row for row in m["tar_at_far"]}
     assert at[0.1]["value"] == verification.tar_at_far(scores, p.pairs.same, 0.1)
     assert at[0.1]["interval"] == list(spread["tar@0.1"][:2])
-    assert at[1e-3] == {"far": 1e-3, "value": None, "reason": "100 impostor pairs cannot resolve it"}
+    assert at[1e-3] == {
+        "far": 1e-3,
+        "value": None,
+        "reason": "100 impostor pairs cannot resolve it",
+    }
     assert m["intervals"]["over"] == "identities"
     assert m["intervals"]["note"] == ""
 
@@ -59,7 +67,9 @@ def test_templates_are_pooled_before_they_are_compared():
     p = templates()
     got = evaluate.evaluate(embedded(p), p, replicates=20)
     pooled = pooling.pool(embedded(p), *p.templates)
-    np.testing.assert_allclose(got.scores, scoring.cosines(pooled.embeddings, p.pairs.first, p.pairs.second))
+    np.testing.assert_allclose(
+        got.scores, scoring.cosines(pooled.embeddings, p.pairs.first, p.pairs.second)
+    )
     assert got.measures["accuracy"] is None  # one fold
     assert got.measures["intervals"]["over"] == "identities"
     alone = evaluate.evaluate(embedded(p), protocol(), replicates=0)
@@ -75,7 +85,10 @@ def test_pair_of_a_template_without_a_picture_is_named():
 
 @pytest.mark.parametrize(
     ("changes", "note"),
-    [({"identity": None}, "who is shown is not known"), ({"identity": np.zeros(120, int)}, "only 1 identities")],
+    [
+        ({"identity": None}, "who is shown is not known"),
+        ({"identity": np.zeros(120, int)}, "only 1 identities"),
+    ],
 )
 def test_intervals_say_when_they_are_over_pairs(changes, note):
     p = protocol(**changes)
@@ -94,7 +107,10 @@ def test_evaluation_without_replicates_has_no_intervals():
     ("spoil", "said"),
     [
         (lambda e: e[:50], r"embeddings must have shape \(120, d\), got \(50, 16\)"),
-        (lambda e: np.where(np.arange(120)[:, None] == 8, np.nan, e), "picture 8 is zero or not finite"),
+        (
+            lambda e: np.where(np.arange(120)[:, None] == 8, np.nan, e),
+            "picture 8 is zero or not finite",
+        ),
     ],
 )
 def test_embeddings_that_do_not_fit_are_named(spoil, said):
@@ -124,7 +140,10 @@ def test_file_names_have_no_slash():
 
 
 def test_file_names_differ_where_files_are_called_alike(tmp_path, monkeypatch):
-    names = [file_name(protocol, flip=False) for protocol in ("a/pairs.npz", "b/pairs.npz", "pairs.bin", "pairs")]
+    names = [
+        file_name(protocol, flip=False)
+        for protocol in ("a/pairs.npz", "b/pairs.npz", "pairs.bin", "pairs")
+    ]
     assert len(set(names)) == 4
     monkeypatch.chdir(tmp_path)
     assert file_name("own.npz", flip=False) == file_name(str(tmp_path / "own.npz"), flip=False)
@@ -146,7 +165,9 @@ def test_error_rates_against_a_nuisance_count_every_pair():
     got = evaluate.evaluate(embedded(p), p, replicates=0)
     table = cached.by_nuisance(got, p)["noise"]["larger"]
     assert sum(table["genuine"]["pairs"]) == sum(table["impostor"]["pairs"]) == 100
-    wrong = sum(r * n for r, n in zip(table["genuine"]["rate"], table["genuine"]["pairs"], strict=True) if n)
+    wrong = sum(
+        r * n for r, n in zip(table["genuine"]["rate"], table["genuine"]["pairs"], strict=True) if n
+    )
     assert np.isclose(wrong, got.wrong[got.same].sum())
     assert table["genuine"]["rate"][-1] > table["genuine"]["rate"][1]
     json.dumps(table, allow_nan=False)
@@ -191,7 +212,11 @@ def test_figures_are_drawn_into_files(tmp_path, colour):
         p = protocol(images=pixels.contiguous())
     got = evaluate.evaluate(embedded(protocol()), p, replicates=0)
     paths = figures.write(got, p, tmp_path)
-    assert [path.name for path in paths] == ["people__roc.svg", "people__worst.svg", "people__by_noise.svg"]
+    assert [path.name for path in paths] == [
+        "people__roc.svg",
+        "people__worst.svg",
+        "people__by_noise.svg",
+    ]
     for path in paths:
         assert path.read_text().count("<path") > 10
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in paths)

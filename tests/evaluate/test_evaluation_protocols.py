@@ -29,7 +29,10 @@ def test_patterns_stand_for_names_once():
     assert protocols.matching(["digits/*", "digits/known"]) == ["digits/known", "digits/strangers"]
     assert protocols.matching(["some/where.npz"]) == ["some/where.npz"]
     assert len(protocols.matching(["lab/*"])) == len(protocols.matching(["lab-validation/*"])) > 5
-    with pytest.raises(CdmlLabError, match=r"there is no protocol 'lab/lwf' \(did you mean 'lab/lfw'\?\); there are"):
+    with pytest.raises(
+        CdmlLabError,
+        match=r"there is no protocol 'lab/lwf' \(did you mean 'lab/lfw'\?\); there are",
+    ):
         protocols.matching(["digits/known", "lab/lwf"])
 
 
@@ -46,7 +49,10 @@ def test_another_world_has_other_people_in_the_same_protocol():
     one, two = protocols.load("lab/lfw", 32), protocols.load("lab/lfw", 32, world=1)
     assert one.digest() == protocols.load("lab/lfw", 32, world=0).digest() != two.digest()
     assert (one.images.read([0]) != two.images.read([0])).any()
-    with pytest.raises(CdmlLabError, match="only the face lab has more than one world: digits/known cannot be drawn"):
+    with pytest.raises(
+        CdmlLabError,
+        match="only the face lab has more than one world: digits/known cannot be drawn",
+    ):
         protocols.load("digits/known", world=1)
 
 
@@ -57,7 +63,8 @@ def test_the_lab_offers_every_pair_and_plain_faces():
     assert not plain.nuisances["restyling"].any()
     assert not every.nuisances["roll (degrees)"].any()
     assert (
-        protocols.about("lab-plain-all/lfw") == "everyday pictures, as in LFW, every pair, without restyling and roll"
+        protocols.about("lab-plain-all/lfw")
+        == "everyday pictures, as in LFW, every pair, without restyling and roll"
     )
     assert not [name for name in protocols.names() if name in ("lab-all/ijb", "lab-plain/ijb")]
 
@@ -80,10 +87,16 @@ PAIRS = protocol().pairs
             "a pair names picture 1[2-9][0-9], and there are only 120",
         ),
         ({"pairs": PAIRS._replace(second=PAIRS.second - 119)}, "a pair names picture -[0-9]+, and"),
-        ({"pairs": PAIRS._replace(fold=np.zeros(3, int))}, r"fold must have shape \(200,\), got \(3,\)"),
+        (
+            {"pairs": PAIRS._replace(fold=np.zeros(3, int))},
+            r"fold must have shape \(200,\), got \(3,\)",
+        ),
         ({"identity": np.zeros(7, int)}, r"identity must have shape \(120,\), got \(7,\)"),
         ({"nuisances": {"yaw": np.zeros(7)}}, r"yaw must have shape \(120,\)"),
-        ({"templates": TemplateList(np.zeros(7, int), np.zeros(120, int))}, r"template must have shape \(120,\)"),
+        (
+            {"templates": TemplateList(np.zeros(7, int), np.zeros(120, int))},
+            r"template must have shape \(120,\)",
+        ),
     ],
 )
 def test_protocol_names_itself_and_what_is_wrong(changes, said):
@@ -106,7 +119,12 @@ def test_nuisance_of_a_pair_is_the_larger_or_the_difference():
 
 def arrays(**changes):
     pixels = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
-    return {"images": pixels, "first": np.arange(4), "second": np.arange(4) + 2, "same": np.arange(4) < 2} | changes
+    return {
+        "images": pixels,
+        "first": np.arange(4),
+        "second": np.arange(4) + 2,
+        "same": np.arange(4) < 2,
+    } | changes
 
 
 def test_npz_of_pictures_and_pairs_is_a_protocol(tmp_path):
@@ -121,7 +139,10 @@ def test_npz_of_pictures_and_pairs_is_a_protocol(tmp_path):
     ("changes", "said"),
     [
         ({"images": None}, "own.npz has no array 'images'; it has first, second, same"),
-        ({"images": np.zeros((6, 3, 4, 4), np.uint8)}, r"images must be uint8 of shape \(n, height, width, 1 or 3\)"),
+        (
+            {"images": np.zeros((6, 3, 4, 4), np.uint8)},
+            r"images must be uint8 of shape \(n, height, width, 1 or 3\)",
+        ),
         ({"images": np.zeros((6, 4, 4, 3))}, "images must be uint8"),
         ({"same": np.ones(4, dtype=np.int64)}, "all 4 pairs of protocol .*own.npz are genuine"),
         ({"same": np.ones(4)}, "same must be whole numbers of shape .n,., got float64"),
@@ -171,7 +192,9 @@ def test_a_bin_is_a_protocol(tmp_path):
 
 
 def test_a_template_protocol_whose_images_were_replaced_is_another_one(data):
-    """An evaluation is kept by the digest of its protocol; of half a million files the sizes are in it."""
+    """An evaluation is kept by the digest of its protocol; of half a million files the sizes are in
+    it.
+    """
     miniatures.ijbc(data)
     before = protocols.load("ijbc").digest()
     assert protocols.load("ijbc").digest() == before

@@ -24,7 +24,9 @@ SIZE, PLANTED = 64, 40
 
 
 def altered(image, k):
-    """What a copy goes through: another JPEG quality, size, brightness, a mirror, a crop of a pixel or two."""
+    """What a copy goes through: another JPEG quality, size, brightness, a mirror, a crop of a pixel
+    or two.
+    """
     pixels = Image.fromarray(image)
     if k % 5 == 1:
         pixels = pixels.resize((48, 48)).resize((SIZE, SIZE))
@@ -43,7 +45,12 @@ def altered(image, k):
 def world():
     trained = FaceWorld(50, 6, size=SIZE)
     strangers = FaceWorld(40, 6, size=SIZE, first=5000)
-    return trained.read(np.arange(300)), trained.labels, strangers.read(np.arange(240)), strangers.labels
+    return (
+        trained.read(np.arange(300)),
+        trained.labels,
+        strangers.read(np.arange(240)),
+        strangers.labels,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +61,9 @@ def planted(world):
     copies = np.stack([altered(trained[row], k) for k, row in enumerate(rows)])
     images = np.concatenate([copies, strangers])
     identity = np.concatenate([1000 + labels[rows], who])
-    return rows, Protocol("planted", InMemory(images), sample(identity, per_fold=3, folds=10), identity)
+    return rows, Protocol(
+        "planted", InMemory(images), sample(identity, per_fold=3, folds=10), identity
+    )
 
 
 def test_planted_duplicates_are_found_by_the_hash_alone(world, planted):
@@ -88,7 +97,9 @@ def test_embeddings_confirm_what_a_loose_hash_suggests(world, planted):
     rows, protocol = planted
     source = ArraySet(world[0], world[1])
     loose = overlap.find(source, protocol, bits=90)
-    sure = overlap.find(source, protocol, bits=90, backbone=Thumbnail(), prepare=standard(3, SIZE), cosine=0.97)
+    sure = overlap.find(
+        source, protocol, bits=90, backbone=Thumbnail(), prepare=standard(3, SIZE), cosine=0.97
+    )
     hits = set(zip(sure.trained.tolist(), sure.judged.tolist(), strict=True))
     assert sum((row, k) in hits for k, row in enumerate(rows.tolist())) >= 0.95 * PLANTED
     assert len(sure.judged) < len(loose.judged)
@@ -100,8 +111,15 @@ def test_embeddings_confirm_what_a_loose_hash_suggests(world, planted):
 def test_shared_people_are_found_however_their_names_are_spelt(world):
     _, _, strangers, who = world
     names = tuple(f"Ann_{k}_O'Hara" for k in range(40))
-    protocol = Protocol("named", InMemory(strangers), sample(who, per_fold=5, folds=2), who, names=names)
-    found = overlap.find(ArraySet(world[0], world[1]), protocol, names=["ann 3 o-hara", "ANN 17 O HARA", "Bob"], bits=0)
+    protocol = Protocol(
+        "named", InMemory(strangers), sample(who, per_fold=5, folds=2), who, names=names
+    )
+    found = overlap.find(
+        ArraySet(world[0], world[1]),
+        protocol,
+        names=["ann 3 o-hara", "ANN 17 O HARA", "Bob"],
+        bits=0,
+    )
     assert found.people == ("Ann_3_O'Hara", "Ann_17_O'Hara")
     assert set(who[found.touched].tolist()) == {3, 17}
 
@@ -112,11 +130,20 @@ def test_near_finds_every_pair_that_is_near_and_no_other():
     second[:10] = first[:10] ^ np.uint64(0b101)
     found = perceptual.near(first, second, 110)
     slow = [
-        (i, j, sum(int(a ^ b).bit_count() for a, b in zip(first[i].tolist(), second[j].tolist(), strict=True)))
+        (
+            i,
+            j,
+            sum(
+                int(a ^ b).bit_count()
+                for a, b in zip(first[i].tolist(), second[j].tolist(), strict=True)
+            ),
+        )
         for i in range(50)
         for j in range(70)
     ]
-    assert list(zip(*map(np.ndarray.tolist, found), strict=True)) == [one for one in slow if one[2] <= 110]
+    assert list(zip(*map(np.ndarray.tolist, found), strict=True)) == [
+        one for one in slow if one[2] <= 110
+    ]
 
 
 def test_hash_is_the_sign_of_each_step_to_the_right():
@@ -127,13 +154,21 @@ def test_hash_is_the_sign_of_each_step_to_the_right():
 
 def test_command_reports_what_is_shared(world, planted, tmp_path):
     _, protocol = planted
-    pack = write_pack(tmp_path / "pack", world[1].tolist(), images=[encode_jpeg(face) for face in world[0]])
+    pack = write_pack(
+        tmp_path / "pack", world[1].tolist(), images=[encode_jpeg(face) for face in world[0]]
+    )
     pairs: Pairs = protocol.pairs
     np.savez(
-        tmp_path / "p.npz", images=protocol.images.content[0], first=pairs.first, second=pairs.second, same=pairs.same
+        tmp_path / "p.npz",
+        images=protocol.images.content[0],
+        first=pairs.first,
+        second=pairs.second,
+        same=pairs.same,
     )
     report = tmp_path / "report.json"
-    done = CliRunner().invoke(app, ["overlap", str(pack), str(tmp_path / "p.npz"), "--report", str(report)])
+    done = CliRunner().invoke(
+        app, ["overlap", str(pack), str(tmp_path / "p.npz"), "--report", str(report)]
+    )
     assert done.exit_code == 0, done.output
     assert "shared people: not known" in done.output
     kept = json.loads(report.read_text())

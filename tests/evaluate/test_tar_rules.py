@@ -1,4 +1,6 @@
-"""TAR at a FAR by the exact rule and by arcface_torch's, in the record and in what the command prints."""
+"""TAR at a FAR by the exact rule and by arcface_torch's, in the record and in what the command
+prints.
+"""
 
 import json
 
@@ -34,10 +36,14 @@ def test_record_has_intervals_by_both_rules():
     p = protocol()
     got = measured(p, fars=(0.016, 0.1), replicates=50)
     own = p.identity[p.pairs.first], p.identity[p.pairs.second]
-    spread = bootstrap.intervals(got.scores, got.same, identities=own, fars=(0.016, 0.1), replicates=50)
+    spread = bootstrap.intervals(
+        got.scores, got.same, identities=own, fars=(0.016, 0.1), replicates=50
+    )
     for at in got.measures["tar_at_far"]:
         assert at["interval"] == list(spread[f"tar@{at['far']:g}"][:2])
-        assert at["arcface_torch_rule"]["interval"] == list(spread[f"nearest_tar@{at['far']:g}"][:2])
+        assert at["arcface_torch_rule"]["interval"] == list(
+            spread[f"nearest_tar@{at['far']:g}"][:2]
+        )
     json.dumps(got.measures, allow_nan=False)
 
 
@@ -45,7 +51,12 @@ def test_command_prints_both_rules_and_the_far_that_was_taken():
     measures = json.loads(json.dumps(measured(protocol(), fars=(0.1,), replicates=0).measures))
     (at,) = measures["tar_at_far"]
     at |= {"far": 1e-3, "value": 0.9375}
-    at["arcface_torch_rule"] = {"value": 0.95, "interval": None, "far": 0.00125, "difference": 0.0125}
+    at["arcface_torch_rule"] = {
+        "value": 0.95,
+        "interval": None,
+        "far": 0.00125,
+        "difference": 0.0125,
+    }
     lines = report(measures)
     row = lines.index("TAR@0.001  93.75 %")
     assert lines[row + 1] == "           95.00 by arcface_torch's rule (+1.25), at a FAR of 0.00125"

@@ -16,7 +16,10 @@ def protocol():
 def test_scores_are_cosines_whatever_the_length():
     rng = np.random.default_rng(0)
     e, p = rng.normal(size=(48, 5)), protocol()
-    want = [e[i] @ e[j] / np.linalg.norm(e[i]) / np.linalg.norm(e[j]) for i, j in zip(p.first, p.second, strict=True)]
+    want = [
+        e[i] @ e[j] / np.linalg.norm(e[i]) / np.linalg.norm(e[j])
+        for i, j in zip(p.first, p.second, strict=True)
+    ]
     np.testing.assert_allclose(evaluate.scores(e * rng.uniform(1, 9, (48, 1)), p), want)
 
 
@@ -47,7 +50,10 @@ def test_a_glance_pools_templates_as_the_evaluation_does():
     [
         (lambda e: e[:40], "name picture 4[0-9], and there are only 40"),
         (lambda e: np.where(np.arange(48)[:, None] == 7, 0.0, e), "embedding of picture 7 is zero"),
-        (lambda e: np.where(np.arange(48)[:, None] == 9, np.nan, e), "picture 9 is zero or not finite"),
+        (
+            lambda e: np.where(np.arange(48)[:, None] == 9, np.nan, e),
+            "picture 9 is zero or not finite",
+        ),
         (lambda e: e[:, 0], r"shape \(n, d\)"),
     ],
 )

@@ -18,8 +18,12 @@ def release(tmp_path_factory):
         torch.manual_seed(0)
         fast = backbones.fast_precision(torch.device("cpu"))
         net = backbones.create("small", **OPTIONS).speed_up(precision=fast, channels_last=True)
-        head = heads.create("cosface", embedding_dim=32, num_identities=people, scale=16.0, margin_cos=0.1)
-        optimiser = torch.optim.SGD([*net.parameters(), *head.parameters()], lr=0.1, momentum=0.9, weight_decay=5e-4)
+        head = heads.create(
+            "cosface", embedding_dim=32, num_identities=people, scale=16.0, margin_cos=0.1
+        )
+        optimiser = torch.optim.SGD(
+            [*net.parameters(), *head.parameters()], lr=0.1, momentum=0.9, weight_decay=5e-4
+        )
         for step in range(steps):
             optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / steps)
             rows = torch.randint(len(labels), (64,))
@@ -28,5 +32,7 @@ def release(tmp_path_factory):
             optimiser.step()
     net.speed_up()
     path = tmp_path_factory.mktemp("release") / "small.safetensors"
-    weights.save_release(net.eval(), path, name="small", options=OPTIONS, preprocessing=used, git_commit="0123abc")
+    weights.save_release(
+        net.eval(), path, name="small", options=OPTIONS, preprocessing=used, git_commit="0123abc"
+    )
     return path

@@ -53,7 +53,10 @@ def test_lost_accuracy_is_told_in_points():
     ("after", "said"),
     [
         ((FACES[:, :4], NOISE), r"shape \(48, 4\), PyTorch \(48, 8\)"),
-        ((np.full_like(FACES, np.nan), NOISE), "cannot be compared: the embedding of picture 0 is zero or not finite"),
+        (
+            (np.full_like(FACES, np.nan), NOISE),
+            "cannot be compared: the embedding of picture 0 is zero or not finite",
+        ),
     ],
 )
 def test_embeddings_of_another_kind_are_refused(after, said):
@@ -62,7 +65,11 @@ def test_embeddings_of_another_kind_are_refused(after, said):
 
 
 def test_protocol_is_of_lfws_shape_and_the_same_from_the_same_seed():
-    one, again, other = pictures.protocol(4, 32), pictures.protocol(4, 32), pictures.protocol(4, 32, seed=1)
+    one, again, other = (
+        pictures.protocol(4, 32),
+        pictures.protocol(4, 32),
+        pictures.protocol(4, 32, seed=1),
+    )
     assert one.pictures.shape == (24, 3, 32, 32)
     assert np.array_equal(one.pictures, again.pictures)
     assert not np.array_equal(one.pictures, other.pictures)

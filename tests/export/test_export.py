@@ -24,7 +24,9 @@ def exported(release, tmp_path_factory):
     """The plain ONNX export, with what it told."""
     told = []
     folder = tmp_path_factory.mktemp("onnx")
-    done = convert.export(release, "onnx", output=folder / "new/small.onnx", identities=40, tell=told.append)
+    done = convert.export(
+        release, "onnx", output=folder / "new/small.onnx", identities=40, tell=told.append
+    )
     return done, told
 
 
@@ -35,7 +37,9 @@ def test_onnx_file_agrees_and_says_so(exported):
     assert agreement.noise_cosine_min > 0.99999
     assert agreement.length_error_max < 1e-4
     assert agreement.accuracy_after == pytest.approx(agreement.accuracy_before, abs=2e-3)
-    assert agreement.accuracy_before > 0.7  # the net has learnt something, so that a loss would show
+    assert (
+        agreement.accuracy_before > 0.7
+    )  # the net has learnt something, so that a loss would show
     assert told == ["drawing face-lab pictures", "writing ONNX, opset 18"]
     model, report = done.files
     assert sorted(file.name for file in model.parent.iterdir()) == ["small.onnx", "small.onnx.json"]
@@ -56,7 +60,9 @@ def test_onnx_file_takes_a_batch_of_any_size(exported, release):
 
 
 def test_onnx_file_can_stand_in_for_insightfaces(exported):
-    """Their loader: size from the input's shape, one output, and (x - 127.5) / 127.5 unless Sub and Mul begin it."""
+    """Their loader: size from the input's shape, one output, and (x - 127.5) / 127.5 unless Sub and
+    Mul begin it.
+    """
     model = onnx.load(exported[0].files[0])
     (given,), (out,) = model.graph.input, model.graph.output
     assert (given.name, out.name) == (onnx_file.INPUT, onnx_file.OUTPUT)
@@ -65,7 +71,9 @@ def test_onnx_file_can_stand_in_for_insightfaces(exported):
     assert [dim.dim_value for dim in rest] == [3, 32, 32]
     first = [node.name for node in model.graph.node[:8]]
     assert not any(name.startswith(("Sub", "_minus", "Mul", "_mul")) for name in first)
-    assert {entry.version for entry in model.opset_import if entry.domain == ""} == {onnx_file.OPSET}
+    assert {entry.version for entry in model.opset_import if entry.domain == ""} == {
+        onnx_file.OPSET
+    }
 
 
 def test_onnx_file_tells_its_origin_and_no_path(exported, pytestconfig):
@@ -98,12 +106,15 @@ def test_other_preprocessing_is_made_up_for_inside_the_file(tmp_path, used):
     shown = pictures.noise(5, 16)
     with torch.no_grad():
         want = net(preprocessing.apply(shown, used)).numpy()
-    got = onnx_file.runtime(tmp_path / "a.onnx")(preprocessing.apply(shown, preprocessing.standard(3, 16)).numpy())
+    got = onnx_file.runtime(tmp_path / "a.onnx")(
+        preprocessing.apply(shown, preprocessing.standard(3, 16)).numpy()
+    )
     np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("r18_lite", {"width": 16}), ("lightweight", {}), ("ir_18", {"width": 16})]
+    ("name", "options"),
+    [("r18_lite", {"width": 16}), ("lightweight", {}), ("ir_18", {"width": 16})],
 )
 def test_the_large_networks_export_too(tmp_path, name, options):
     net = backbones.create(name, size=32, embedding_dim=16, **options)
@@ -111,11 +122,15 @@ def test_the_large_networks_export_too(tmp_path, name, options):
         for _ in range(30):
             net(torch.randn(16, 3, 32, 32))
     onnx_file.write(
-        source.ExportSource(net.eval(), name, {}, preprocessing.standard(3, 32), {}, ""), tmp_path / "a.onnx"
+        source.ExportSource(net.eval(), name, {}, preprocessing.standard(3, 32), {}, ""),
+        tmp_path / "a.onnx",
     )
     x = torch.randn(4, 3, 32, 32)
     with torch.no_grad():
-        assert cosines(onnx_file.runtime(tmp_path / "a.onnx")(x.numpy()), net(x).numpy()).min() > 0.99999
+        assert (
+            cosines(onnx_file.runtime(tmp_path / "a.onnx")(x.numpy()), net(x).numpy()).min()
+            > 0.99999
+        )
 
 
 def test_int8_keeps_accuracy_within_half_a_point(release, tmp_path):
@@ -126,7 +141,10 @@ def test_int8_keeps_accuracy_within_half_a_point(release, tmp_path):
     assert 0.98 < agreement.faces_cosine_mean < 0.999999
     small = done.files[0].stat().st_size
     assert small < 0.4 * release.stat().st_size
-    assert {node.op_type for node in onnx.load(done.files[0]).graph.node} >= {"QuantizeLinear", "DequantizeLinear"}
+    assert {node.op_type for node in onnx.load(done.files[0]).graph.node} >= {
+        "QuantizeLinear",
+        "DequantizeLinear",
+    }
     assert {prop.key for prop in onnx.load(done.files[0]).metadata_props} >= {"cdmllab.backbone"}
 
 
@@ -134,7 +152,11 @@ def test_openvino_agrees_in_float32_and_nearly_in_bfloat16(release, tmp_path):
     pytest.importorskip("openvino")
     done = convert.export(release, "openvino", output=tmp_path / "small.xml", identities=20)
     assert [file.name for file in done.files] == ["small.xml", "small.bin", "small.xml.json"]
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["small.bin", "small.xml", "small.xml.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "small.bin",
+        "small.xml",
+        "small.xml.json",
+    ]
     assert done.agreement["float32"].faces_cosine_min > 0.9999
     assert done.agreement["bfloat16"].faces_cosine_mean > 0.995
 
@@ -145,9 +167,14 @@ def test_a_file_that_does_not_agree_is_not_kept(release, tmp_path, monkeypatch):
     with torch.no_grad():
         net.fc.weight.copy_(net.fc.weight.flip(0))
     honest = onnx_file.write
-    monkeypatch.setattr(onnx_file, "write", lambda given, path: honest(given._replace(net=net), path))
+    monkeypatch.setattr(
+        onnx_file, "write", lambda given, path: honest(given._replace(net=net), path)
+    )
     (tmp_path / "old.onnx").write_text("old")
-    with pytest.raises(CdmlLabError, match=r"does not agree with PyTorch: smallest cosine -?0\.\d+ is below 0\.9999"):
+    with pytest.raises(
+        CdmlLabError,
+        match=r"does not agree with PyTorch: smallest cosine -?0\.\d+ is below 0\.9999",
+    ):
         convert.export(release, "onnx", output=tmp_path / "old.onnx", identities=4)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("old.onnx", "old")]
     with pytest.raises(CdmlLabError, match="does not agree"):
@@ -159,7 +186,9 @@ def test_a_quantised_file_that_loses_too_much_is_not_kept(release, tmp_path, mon
     """Calibrated on pictures of almost no contrast, it cuts off everything else."""
     honest = int8.write
     monkeypatch.setattr(int8, "write", lambda full, path, shown: honest(full, path, 0.02 * shown))
-    with pytest.raises(CdmlLabError, match=r"does not agree with PyTorch|points of verification accuracy"):
+    with pytest.raises(
+        CdmlLabError, match=r"does not agree with PyTorch|points of verification accuracy"
+    ):
         convert.export(release, "onnx", output=tmp_path / "q.onnx", int8=True, identities=20)
     assert list(tmp_path.iterdir()) == []
 
@@ -182,7 +211,9 @@ def test_wrong_wishes_are_refused(release, tmp_path, monkeypatch, options, said)
 
 
 def test_a_missing_package_is_named_with_what_brings_it(release, monkeypatch):
-    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "onnxscript" else object())
+    monkeypatch.setattr(
+        errors, "find_spec", lambda name: None if name == "onnxscript" else object()
+    )
     with pytest.raises(CdmlLabError, match=r'needs onnxscript.*: pip install "cdmllab\[export\]"'):
         convert.export(release, "onnx")
 
@@ -191,5 +222,7 @@ def test_the_second_of_two_exports_to_one_file_is_refused(release, tmp_path):
     target = tmp_path / "small.onnx"
     with ThreadPoolExecutor(1) as other, claimed(target):
         export = other.submit(convert.export, release, "onnx", output=target)
-        with pytest.raises(CdmlLabError, match=f"another process is building {target}: wait for it to end"):
+        with pytest.raises(
+            CdmlLabError, match=f"another process is building {target}: wait for it to end"
+        ):
             export.result()

@@ -24,7 +24,9 @@ MATRIX = np.random.default_rng(0).normal(size=(3 * SIDE * SIDE, DIM)).astype(np.
 TORCH, MXNET = ("Flatten_0", "MatMul_1"), ("_minusscalar0", "_mulscalar0", "Flatten_2", "MatMul_3")
 
 
-def write(path, names=TORCH, batch="None", size=(3, SIDE, SIDE), kind=onnx.TensorProto.FLOAT, **changes):
+def write(
+    path, names=TORCH, batch="None", size=(3, SIDE, SIDE), kind=onnx.TensorProto.FLOAT, **changes
+):
     """A linear network of raw numbers, or behind (x - 127.5) / 127.5 where four names are given."""
     helper, numbers = onnx.helper, onnx.numpy_helper.from_array
     rows = np.prod([side if isinstance(side, int) else SIDE for side in size])
@@ -32,7 +34,10 @@ def write(path, names=TORCH, batch="None", size=(3, SIDE, SIDE), kind=onnx.Tenso
     constants = [numbers(matrix, "matrix")]
     nodes, flow = [], "input.1"
     if len(names) == 4:
-        constants += [numbers(np.array(v, dtype=matrix.dtype), n) for n, v in (("half", 127.5), ("scale", 1 / 127.5))]
+        constants += [
+            numbers(np.array(v, dtype=matrix.dtype), n)
+            for n, v in (("half", 127.5), ("scale", 1 / 127.5))
+        ]
         nodes += [helper.make_node("Sub", [flow, "half"], ["x1"], name=names[0])]
         nodes += [helper.make_node("Mul", ["x1", "scale"], ["x2"], name=names[1])]
         flow = "x2"
@@ -41,7 +46,9 @@ def write(path, names=TORCH, batch="None", size=(3, SIDE, SIDE), kind=onnx.Tenso
         helper.make_node("MatMul", ["flat", "matrix"], ["683"], name=names[-1]),
     ]
     given = [helper.make_tensor_value_info("input.1", kind, [batch, *size])]
-    out = [helper.make_tensor_value_info(name, kind, None) for name in changes.get("outputs", ["683"])]
+    out = [
+        helper.make_tensor_value_info(name, kind, None) for name in changes.get("outputs", ["683"])
+    ]
     graph = helper.make_graph(nodes, "g", given, out, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     helper.set_model_props(model, changes.get("props", {}))
@@ -50,11 +57,15 @@ def write(path, names=TORCH, batch="None", size=(3, SIDE, SIDE), kind=onnx.Tenso
 
 
 def shown(count, side=SIDE):
-    return torch.randint(256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 def fed(network, images, batch_size=512):
-    return embed(network, images, batch_size, prepare=lambda x: preprocessing.apply(x, network.preprocessing)).numpy()
+    return embed(
+        network, images, batch_size, prepare=lambda x: preprocessing.apply(x, network.preprocessing)
+    ).numpy()
 
 
 @pytest.mark.parametrize("names", [TORCH, MXNET, ("Sub_0", "Mul_1", "Flatten_2", "MatMul_3")])
@@ -69,7 +80,11 @@ def test_insightfaces_files_are_fed_by_their_rule(tmp_path, names):
 
 
 def test_one_of_the_two_nodes_is_not_enough_and_neither_are_late_ones(tmp_path):
-    for names in (("Sub_0", "Multiply", "a", "b"), ("Substract", "mul_0", "a", "b"), ("a", "Mul_0", "b", "c")):
+    for names in (
+        ("Sub_0", "Multiply", "a", "b"),
+        ("Substract", "mul_0", "a", "b"),
+        ("a", "Mul_0", "b", "c"),
+    ):
         inside = names[0].startswith("Sub") and names[1].startswith("Mul")
         network = OnnxNetwork(write(tmp_path / "a.onnx", names))
         assert network.preprocessing["mean"] == ([0.0] * 3 if inside else [0.5] * 3)
@@ -107,7 +122,13 @@ def test_weights_kept_next_to_the_file_are_part_of_the_digest(tmp_path):
         model = onnx.load(write(tmp_path / "whole.onnx"))
         tensor = onnx.numpy_helper.from_array(scale * MATRIX, "matrix")
         model.graph.initializer[0].CopyFrom(tensor)
-        onnx.save(model, tmp_path / "a.onnx", save_as_external_data=True, location="a.data", size_threshold=0)
+        onnx.save(
+            model,
+            tmp_path / "a.onnx",
+            save_as_external_data=True,
+            location="a.data",
+            size_threshold=0,
+        )
         network = OnnxNetwork(tmp_path / "a.onnx")
         want = scale * ((shown(3).double() - 127.5) / 127.5).flatten(1).numpy() @ MATRIX
         np.testing.assert_allclose(fed(network, shown(3)), want, rtol=0, atol=2e-4)
@@ -121,7 +142,13 @@ def test_our_exports_say_how_they_are_fed(tmp_path):
     torch.manual_seed(0)
     net = backbones.create("small", size=16, width=4, embedding_dim=8)
     net(torch.randn(64, 3, 16, 16))
-    used = {"channels": "BGR", "mean": [0.1, 0.2, 0.3], "std": 1.0, "size": 16, "crop": [5, 21.75, 107, 123.75]}
+    used = {
+        "channels": "BGR",
+        "mean": [0.1, 0.2, 0.3],
+        "std": 1.0,
+        "size": 16,
+        "crop": [5, 21.75, 107, 123.75],
+    }
     used = preprocessing.check(used)
     onnx_file.write(source.ExportSource(net.eval(), "small", {}, used, {}, ""), tmp_path / "a.onnx")
     network = OnnxNetwork(tmp_path / "a.onnx")
@@ -138,9 +165,24 @@ def test_command_judges_an_onnx_file_once(tmp_path):
     pixels = torch.cat([images, 255 - images]).permute(0, 2, 3, 1).numpy()
     first, second = np.tile(np.arange(24), 2), np.concatenate([np.arange(24), np.arange(24, 48)])
     fold = np.tile(np.arange(24) % 4, 2)
-    np.savez(tmp_path / "own.npz", images=pixels, first=first, second=second, same=first == second, fold=fold)
+    np.savez(
+        tmp_path / "own.npz",
+        images=pixels,
+        first=first,
+        second=second,
+        same=first == second,
+        fold=fold,
+    )
     model = write(tmp_path / "w600k_r50.onnx", batch=5)
-    arguments = ["evaluate", str(model), "--protocol", str(tmp_path / "own.npz"), "--replicates", "0", "--no-flip"]
+    arguments = [
+        "evaluate",
+        str(model),
+        "--protocol",
+        str(tmp_path / "own.npz"),
+        "--replicates",
+        "0",
+        "--no-flip",
+    ]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "accuracy   100.00 %" in done.output
@@ -148,7 +190,9 @@ def test_command_judges_an_onnx_file_once(tmp_path):
     told = json.loads(record.read_text())
     assert told["made_with"]["preprocessing"] == {**preprocessing.INSIGHTFACE, "size": SIDE}
     with np.load(record.with_suffix(".npz")) as arrays:
-        np.testing.assert_allclose(arrays["scores"], np.where(first == second, 1.0, -1.0), atol=1e-6)
+        np.testing.assert_allclose(
+            arrays["scores"], np.where(first == second, 1.0, -1.0), atol=1e-6
+        )
     assert "done before" in CliRunner().invoke(app, arguments).output
     write(model, MXNET, batch=5)
     assert "done before" not in CliRunner().invoke(app, arguments).output
@@ -161,11 +205,20 @@ OWN = json.dumps({"channels": "RGB", "mean": 0.5, "std": 0.5, "size": 32})
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"outputs": ["683", "flat"]}, "has 1 inputs and 2 outputs; a recognition model has one of each"),
-        ({"size": (3, SIDE, 2 * SIDE)}, r"takes tensor\(float\) of shape any x 3 x 6 x 12; a recognition model takes"),
+        (
+            {"outputs": ["683", "flat"]},
+            "has 1 inputs and 2 outputs; a recognition model has one of each",
+        ),
+        (
+            {"size": (3, SIDE, 2 * SIDE)},
+            r"takes tensor\(float\) of shape any x 3 x 6 x 12; a recognition model takes",
+        ),
         ({"size": (SIDE, SIDE, 3)}, "of shape any x 6 x 6 x 3; a recognition model takes"),
         ({"size": (3, SIDE)}, "of shape any x 3 x 6; a recognition model takes"),
-        ({"size": (3, "s", "s")}, "takes images of any size and does not say which it was trained on"),
+        (
+            {"size": (3, "s", "s")},
+            "takes images of any size and does not say which it was trained on",
+        ),
         (GREY, "takes grey images and does not say how they are normalised"),
         ({"props": {"cdmllab.input": OWN}}, "takes 3 x 6 x 6, and says of its input"),
         ({"props": {"cdmllab.input": "{"}}, "what it says of its input is broken"),
@@ -183,7 +236,9 @@ def test_what_is_no_onnx_file_is_told(tmp_path):
     whole = write(tmp_path / "a.onnx").read_bytes()
     for content in (b"", b"<html>", whole[: len(whole) // 2]):
         (tmp_path / "b.onnx").write_bytes(content)
-        with pytest.raises(CdmlLabError, match=r"b\.onnx is not readable as ONNX|b\.onnx has 0 inputs"):
+        with pytest.raises(
+            CdmlLabError, match=r"b\.onnx is not readable as ONNX|b\.onnx has 0 inputs"
+        ):
             OnnxNetwork(tmp_path / "b.onnx")
     with pytest.raises(CdmlLabError, match=r"there is no file .*c\.onnx"):
         OnnxNetwork(tmp_path / "c.onnx")
@@ -193,21 +248,36 @@ def test_a_network_that_does_not_embed_each_image_is_told(tmp_path):
     write(tmp_path / "a.onnx")
     model = onnx.load(tmp_path / "a.onnx")
     model.graph.node[-1].output[0] = "each"
-    model.graph.node.append(onnx.helper.make_node("ReduceMean", ["each"], ["683"], axes=[0], keepdims=1))
+    model.graph.node.append(
+        onnx.helper.make_node("ReduceMean", ["each"], ["683"], axes=[0], keepdims=1)
+    )
     onnx.save(model, tmp_path / "a.onnx")
-    with pytest.raises(ValueError, match="it gives 1 x 5 numbers for 3 images, not one embedding each"):
+    with pytest.raises(
+        ValueError, match="it gives 1 x 5 numbers for 3 images, not one embedding each"
+    ):
         fed(OnnxNetwork(tmp_path / "a.onnx"), shown(3))
 
 
 def test_what_onnx_runtime_says_while_it_runs_is_told_with_the_file(tmp_path):
     """A file that says it takes any batch and was traced with one image."""
     model = onnx.load(write(tmp_path / "a.onnx"))
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, len(MATRIX)]), "traced"))
-    model.graph.node[0].CopyFrom(onnx.helper.make_node("Reshape", ["input.1", "traced"], ["flat"], name="Reshape_0"))
+    model.graph.initializer.append(
+        onnx.numpy_helper.from_array(np.array([1, len(MATRIX)]), "traced")
+    )
+    model.graph.node[0].CopyFrom(
+        onnx.helper.make_node("Reshape", ["input.1", "traced"], ["flat"], name="Reshape_0")
+    )
     onnx.save(model, tmp_path / "a.onnx")
     pixels = shown(4).permute(0, 2, 3, 1).numpy()
     np.savez(tmp_path / "own.npz", images=pixels, first=[0, 1], second=[2, 3], same=[True, False])
-    arguments = ["evaluate", str(tmp_path / "a.onnx"), "--protocol", str(tmp_path / "own.npz"), "--replicates", "0"]
+    arguments = [
+        "evaluate",
+        str(tmp_path / "a.onnx"),
+        "--protocol",
+        str(tmp_path / "own.npz"),
+        "--replicates",
+        "0",
+    ]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert f"{tmp_path / 'a.onnx'}: ONNX Runtime cannot run it on 4 images" in done.stderr

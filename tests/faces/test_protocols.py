@@ -25,9 +25,14 @@ def test_protocols_have_the_published_shape_and_balanced_folds(name):
 @pytest.mark.parametrize("name", PAIRED)
 def test_pairs_say_the_truth_and_none_comes_twice(name):
     p = protocols.load(name, size=32)
-    np.testing.assert_array_equal(p.identity[p.pairs.first] == p.identity[p.pairs.second], p.pairs.same)
+    np.testing.assert_array_equal(
+        p.identity[p.pairs.first] == p.identity[p.pairs.second], p.pairs.same
+    )
     assert (p.pairs.first != p.pairs.second).all()
-    ordered = {tuple(sorted(pair)) for pair in zip(p.pairs.first.tolist(), p.pairs.second.tolist(), strict=True)}
+    ordered = {
+        tuple(sorted(pair))
+        for pair in zip(p.pairs.first.tolist(), p.pairs.second.tolist(), strict=True)
+    }
     assert len(ordered) == len(p.pairs.same)
 
 
@@ -42,7 +47,9 @@ def test_folds_share_nobody(name):
 
 @pytest.mark.parametrize("name", protocols.names())
 def test_nobody_tested_can_be_trained_on_or_used_for_choosing(name):
-    tested, chosen = (set(protocols.load(name, size=32, part=part).identity) for part in ("test", "validation"))
+    tested, chosen = (
+        set(protocols.load(name, size=32, part=part).identity) for part in ("test", "validation")
+    )
     assert min(tested | chosen) >= RESERVED
     assert not tested & chosen
 
@@ -97,7 +104,9 @@ def test_age_pairs_are_half_a_life_apart():
 
 def test_dose_pairs_cover_the_whole_range():
     p = protocols.load("dose_yaw", size=32)
-    counts, _ = np.histogram(p.nuisances.values["yaw"].abs().numpy()[p.pairs.second], bins=6, range=(0, 90))
+    counts, _ = np.histogram(
+        p.nuisances.values["yaw"].abs().numpy()[p.pairs.second], bins=6, range=(0, 90)
+    )
     assert counts.min() > 800
 
 
@@ -139,10 +148,19 @@ def test_frames_of_one_medium_share_light_and_age():
     ("call", "sentence"),
     [
         (lambda: protocols.load("lwf"), r"unknown lab protocol 'lwf' \(did you mean 'lfw'\?\)"),
-        (lambda: protocols.load("lfw", part="train"), "part must be one of 'test', 'validation'; got 'train'"),
+        (
+            lambda: protocols.load("lfw", part="train"),
+            "part must be one of 'test', 'validation'; got 'train'",
+        ),
         (lambda: protocols.load("lfw", size=20).read(0), "size must be a whole number of pixels"),
-        (lambda: protocols.compose("x", protocols.ProtocolRecipe("x", 310)), "per_fold must be a multiple of 50"),
-        (lambda: protocols.compose("x", protocols.ProtocolRecipe("x", 300, pictures=2)), "at most 50 with 2 pictures"),
+        (
+            lambda: protocols.compose("x", protocols.ProtocolRecipe("x", 310)),
+            "per_fold must be a multiple of 50",
+        ),
+        (
+            lambda: protocols.compose("x", protocols.ProtocolRecipe("x", 300, pictures=2)),
+            "at most 50 with 2 pictures",
+        ),
         (
             lambda: protocols.compose("x", protocols.ProtocolRecipe("x", first={"yawn": (0, 1)})),
             "unknown nuisance factor 'yawn'",
@@ -168,7 +186,9 @@ def test_no_picture_is_blank(name):
     assert pictures.reshape(len(p), -1).std(axis=1).min() > 3
 
 
-@pytest.mark.parametrize(("name", "images", "pairs"), [("lfw", 250, 250 * 249 // 2), ("cfp_fp", 300, 150 * 150)])
+@pytest.mark.parametrize(
+    ("name", "images", "pairs"), [("lfw", 250, 250 * 249 // 2), ("cfp_fp", 300, 150 * 150)]
+)
 def test_every_pair_compares_all_images_of_a_fold_once(name, images, pairs):
     p = protocols.load(name, size=32, every_pair=True)
     np.testing.assert_array_equal(np.bincount(p.pairs.fold), np.full(10, pairs))
@@ -176,19 +196,27 @@ def test_every_pair_compares_all_images_of_a_fold_once(name, images, pairs):
     assert len(np.unique([p.pairs.first[of_fold], p.pairs.second[of_fold]])) == images
     ordered = np.sort(np.stack([p.pairs.first, p.pairs.second]), axis=0)
     assert len(np.unique(ordered, axis=1).T) == len(p.pairs.same)
-    np.testing.assert_array_equal(p.identity[p.pairs.first] == p.identity[p.pairs.second], p.pairs.same)
+    np.testing.assert_array_equal(
+        p.identity[p.pairs.first] == p.identity[p.pairs.second], p.pairs.same
+    )
 
 
 def test_every_pair_keeps_lookalikes_as_impostors():
     p = protocols.load("cplfw", size=32, every_pair=True)
-    np.testing.assert_array_equal(p.identity[p.pairs.first] == p.identity[p.pairs.second], p.pairs.same)
+    np.testing.assert_array_equal(
+        p.identity[p.pairs.first] == p.identity[p.pairs.second], p.pairs.same
+    )
     person = p.identity % 100_000
     lookalike = (person[p.pairs.first] == person[p.pairs.second]) & ~p.pairs.same
-    assert lookalike.sum() == 500 * 3 * 3  # every first image against every image of the person's lookalike
+    assert (
+        lookalike.sum() == 500 * 3 * 3
+    )  # every first image against every image of the person's lookalike
 
 
 def test_a_factor_that_is_switched_off_leaves_the_others_as_they_were():
-    full, plain = (protocols.load("lfw", size=32, without=off) for off in ((), ("restyling", "roll")))
+    full, plain = (
+        protocols.load("lfw", size=32, without=off) for off in ((), ("restyling", "roll"))
+    )
     for factor, values in plain.nuisances.values.items():
         if factor in ("restyling", "roll"):
             assert not values.any()
@@ -198,7 +226,9 @@ def test_a_factor_that_is_switched_off_leaves_the_others_as_they_were():
 
 
 def test_templates_refuse_what_pairs_have():
-    with pytest.raises(ValueError, match="the protocol 'ijb' compares templates: it has neither every_pair nor"):
+    with pytest.raises(
+        ValueError, match="the protocol 'ijb' compares templates: it has neither every_pair nor"
+    ):
         protocols.load("ijb", size=32, every_pair=True)
     with pytest.raises(ValueError, match="unknown nuisance factor 'rol'"):
         protocols.load("lfw", size=32, without=("rol",))

@@ -21,15 +21,20 @@ def test_render_is_the_same_in_every_batch(size):
     for i in (0, 4, 8):
         alone = faces.render(int(WHO[i]), index=3, size=size, strength=1.0)
         assert torch.equal(alone[0], together[i])
-    assert torch.equal(faces.render(WHO.flip(0), index=3, size=size, strength=1.0).flip(0), together)
+    assert torch.equal(
+        faces.render(WHO.flip(0), index=3, size=size, strength=1.0).flip(0), together
+    )
 
 
 def test_render_is_the_same_in_every_process():
     code = (
         "import torch; torch.manual_seed(5); from cdmllab import faces;"
-        "print(int((faces.render([2, 7], index=1, size=48, strength=.65).long() * torch.arange(48)).sum()))"
+        "print(int((faces.render([2, 7], index=1, size=48, strength=.65).long() * "
+        "torch.arange(48)).sum()))"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     here = (faces.render([2, 7], index=1, size=48, strength=0.65).long() * torch.arange(48)).sum()
     assert int(out) == int(here)
 
@@ -98,7 +103,9 @@ def _descriptor(pictures):
 
 
 def test_identity_outweighs_mild_nuisances():
-    """The same person under two sets of nuisances is nearer than two people under the same ones, mostly."""
+    """The same person under two sets of nuisances is nearer than two people under the same ones,
+    mostly.
+    """
     people = torch.arange(150)
     one = _descriptor(faces.render(people, index=0, size=64, strength=0.2))
     two = _descriptor(faces.render(people, index=1, size=64, strength=0.2))
@@ -112,7 +119,9 @@ def test_latents_are_standard_normal_and_traits_plausible():
     vectors = faces.latents(0, torch.arange(4000))
     assert vectors.shape == (4000, len(faces.LATENTS))
     torch.testing.assert_close(vectors.mean(0), torch.zeros(len(faces.LATENTS)), atol=0.08, rtol=0)
-    torch.testing.assert_close(vectors.std(0), torch.full((len(faces.LATENTS),), 0.97), atol=0.05, rtol=0)
+    torch.testing.assert_close(
+        vectors.std(0), torch.full((len(faces.LATENTS),), 0.97), atol=0.05, rtol=0
+    )
     traits = faces.traits(vectors)
     assert (traits["beard"][traits["male"] < 0.5] == 0).all()
     assert len(traits["style"].unique()) == len(faces.STYLES)
@@ -121,15 +130,24 @@ def test_latents_are_standard_normal_and_traits_plausible():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: faces.render(0, size=31), r"size must be a whole number of pixels in \[32, 224\], got 31"),
+        (
+            lambda: faces.render(0, size=31),
+            r"size must be a whole number of pixels in \[32, 224\], got 31",
+        ),
         (lambda: faces.render(0, size=225), "got 225"),
         (lambda: faces.render(0, strength=1.2), r"strength must lie in \[0, 1\], got 1.2"),
-        (lambda: faces.render(0, yawn=3.0), "unknown nuisance factor 'yawn'; the factors are yaw, pitch"),
+        (
+            lambda: faces.render(0, yawn=3.0),
+            "unknown nuisance factor 'yawn'; the factors are yaw, pitch",
+        ),
         (lambda: faces.render(0, yaw=120.0), r"yaw must lie in \[-90, 90\] degrees, got 120"),
         (lambda: faces.render(0, age=float("nan")), r"age must lie in \[0, 1\], got nan"),
         (lambda: faces.render(-1), "identities must be a non-negative whole number"),
         (lambda: faces.render(0.5), "identities must be a non-negative whole number"),
-        (lambda: faces.traits(torch.zeros(2, 3)), r"identity latents have shape \(b, 64\), got \(2, 3\)"),
+        (
+            lambda: faces.traits(torch.zeros(2, 3)),
+            r"identity latents have shape \(b, 64\), got \(2, 3\)",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(call, sentence):
@@ -140,6 +158,8 @@ def test_bad_input_is_refused_in_a_sentence(call, sentence):
 def test_an_album_has_the_pictures_of_each_person_together():
     found = faces.album(3, 4, first=50, start=10, size=32, strength=0.4, seed=2)
     assert found.identity.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    assert torch.equal(found.pictures[5], faces.render(51, index=11, seed=2, size=32, strength=0.4)[0])
+    assert torch.equal(
+        found.pictures[5], faces.render(51, index=11, seed=2, size=32, strength=0.4)[0]
+    )
     drawn = faces.nuisances(2, torch.tensor([51]), torch.tensor([11]), strength=0.4)
     assert torch.equal(found.nuisances.details[5:6], drawn.details)

@@ -9,18 +9,27 @@ from cdmllab.faces.difficulty import STRENGTHS, Responses
 
 def made(**lost):
     zero = np.zeros(len(STRENGTHS))
-    return Responses({name: np.asarray(lost.get(name, zero), dtype=float) for name in faces.FACTORS}, 1)
+    return Responses(
+        {name: np.asarray(lost.get(name, zero), dtype=float) for name in faces.FACTORS}, 1
+    )
 
 
 def test_difficulty_adds_up_what_each_nuisance_costs():
     responses = made(yaw=[0, 0.1, 0.2, 0.3, 0.4, 0.5], age=[0, 0, 0, 0, 0, 1])
-    n = faces.nuisances(0, torch.arange(3), torch.zeros(3, dtype=torch.int64), yaw=torch.tensor([0.0, -45.0, 90.0]),
-                        age=torch.tensor([0.0, 0.9, 0.0]))  # fmt: skip
+    n = faces.nuisances(
+        0,
+        torch.arange(3),
+        torch.zeros(3, dtype=torch.int64),
+        yaw=torch.tensor([0.0, -45.0, 90.0]),
+        age=torch.tensor([0.0, 0.9, 0.0]),
+    )
     np.testing.assert_allclose(responses.difficulty(n), [0.0, 0.25 + 0.5, 0.5], atol=1e-6)
 
 
 def test_variance_shares_add_up_and_name_the_factor_that_varies():
-    """Yaw costs 0.5 at its limit and restyling 0.1 whenever it happens; nothing else costs anything."""
+    """Yaw costs 0.5 at its limit and restyling 0.1 whenever it happens; nothing else costs
+    anything.
+    """
     world = faces.FaceWorld(40, 10, size=32, strength=1.0, seed=0)
     responses = made(yaw=[0, 0.1, 0.2, 0.3, 0.4, 0.5], restyling=[0, 0.1, 0.1, 0.1, 0.1, 0.1])
     rows = np.arange(0, 400, 2)
@@ -81,7 +90,9 @@ def test_rank_correlation_and_auc_know_their_extremes():
     truth = np.linspace(0, 1, 50)
     assert difficulty.rank_correlation(truth**3, truth) == pytest.approx(1.0)
     assert difficulty.rank_correlation(-truth, truth) == pytest.approx(-1.0)
-    assert difficulty.rank_correlation(np.ones_like(truth), truth) == 0.0  # the same for all: it orders nothing
+    assert (
+        difficulty.rank_correlation(np.ones_like(truth), truth) == 0.0
+    )  # the same for all: it orders nothing
     wrong = np.arange(50) >= 40
     assert difficulty.mislabel_auc(truth, wrong) == 1.0
     assert difficulty.mislabel_auc(np.ones(50), wrong) == 0.5
@@ -91,7 +102,10 @@ def test_rank_correlation_and_auc_know_their_extremes():
     ("call", "sentence"),
     [
         (lambda: difficulty.rank_correlation([1, 2], [1, 2]), "n of 3 or more"),
-        (lambda: difficulty.rank_correlation([1, np.nan, 2], [1, 2, 3]), "the score of picture 1 is nan"),
+        (
+            lambda: difficulty.rank_correlation([1, np.nan, 2], [1, 2, 3]),
+            "the score of picture 1 is nan",
+        ),
         (lambda: difficulty.mislabel_auc([1, 2, 3], [0, 0, 0]), "one kind only"),
     ],
 )

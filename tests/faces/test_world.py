@@ -16,7 +16,9 @@ from cdmllab.faces.world import RESERVED
 
 
 def small(**changes):
-    return faces.FaceWorld(**({"num_identities": 40, "images_per_identity": 20, "size": 32} | changes))
+    return faces.FaceWorld(
+        **({"num_identities": 40, "images_per_identity": 20, "size": 32} | changes)
+    )
 
 
 def test_world_reads_what_render_draws():
@@ -58,7 +60,9 @@ def test_worlds_with_other_seeds_show_other_people():
 def test_cache_holds_what_the_world_draws(tmp_path):
     world = small(label_noise=0.2)
     steps = []
-    cached = world.cached(tmp_path / "w", workers=1, progress=lambda done, total: steps.append((done, total)))
+    cached = world.cached(
+        tmp_path / "w", workers=1, progress=lambda done, total: steps.append((done, total))
+    )
     assert steps == [(512, 800), (800, 800)]
     rows = [799, 3, 512]
     np.testing.assert_array_equal(cached.read(rows), world.read(rows))
@@ -107,7 +111,9 @@ def test_a_killed_render_goes_on(tmp_path, workers):
     finished = len(done.read_text().splitlines())
     assert 1 <= finished < 8
     steps = []
-    faces.FaceWorld(100, 40, size=32).cached(tmp_path / "w", workers=1, progress=lambda n, _: steps.append(n))
+    faces.FaceWorld(100, 40, size=32).cached(
+        tmp_path / "w", workers=1, progress=lambda n, _: steps.append(n)
+    )
     assert len(steps) == 8 - finished
     faces.FaceWorld(100, 40, size=32).cached(tmp_path / "w", workers=1).verify()
 
@@ -134,7 +140,9 @@ def test_the_cache_of_another_renderer_is_refused(tmp_path):
 
 def test_verify_finds_a_changed_picture(tmp_path):
     cached = small().cached(tmp_path / "w", workers=1)
-    np.memmap(tmp_path / "w" / cache.PICTURES, np.uint8, "r+", shape=(800, 32, 32, 3))[600, 0, 0, 0] ^= 1
+    np.memmap(tmp_path / "w" / cache.PICTURES, np.uint8, "r+", shape=(800, 32, 32, 3))[
+        600, 0, 0, 0
+    ] ^= 1
     with pytest.raises(CdmlLabError, match="pictures 512 to 799 are not what was rendered"):
         cached.verify()
 

@@ -21,7 +21,9 @@ class Disk:
         folder.mkdir()
         done = self._mount("-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder))
         if done.returncode:
-            pytest.skip(f"a disk cannot be mounted here ({done.stderr.strip()}): these tests want root")
+            pytest.skip(
+                f"a disk cannot be mounted here ({done.stderr.strip()}): these tests want root"
+            )
 
     def resize(self, kib: int) -> None:
         """Make the disk so many KiB large."""
@@ -29,7 +31,11 @@ class Disk:
 
     def spare(self, kib: int) -> None:
         """Leave so many KiB free."""
-        used = int(subprocess.run(["du", "-sk", self.folder], capture_output=True, check=True).stdout.split()[0])
+        used = int(
+            subprocess.run(
+                ["du", "-sk", self.folder], capture_output=True, check=True
+            ).stdout.split()[0]
+        )
         self.resize(used + kib)
 
     def protect(self) -> None:
@@ -42,7 +48,9 @@ class Disk:
     @staticmethod
     def _mount(*arguments: str) -> "subprocess.CompletedProcess[str]":
         try:
-            return subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+            return subprocess.run(
+                ["mount", *arguments], capture_output=True, text=True, check=False
+            )
         except FileNotFoundError:
             return subprocess.CompletedProcess(arguments, 1, "", "there is no mount command")
 

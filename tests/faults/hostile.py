@@ -38,7 +38,9 @@ def checksums(folder: Path, *, old: bool) -> None:
 
 
 def old_format(folder: Path, content: bytes) -> None:
-    """As torch.distributed.checkpoint lays a checkpoint out: ``.metadata`` is a pickle, and so are plain values."""
+    """As torch.distributed.checkpoint lays a checkpoint out: ``.metadata`` is a pickle, and so are
+    plain values.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in (".metadata", "__0_0.distcp"):
@@ -60,7 +62,9 @@ def beside(folder: Path, content: bytes) -> None:
 
 
 def stopped(folder: Path) -> None:
-    """Make a finished run one that stopped: its record says so, and what it had learnt is a checkpoint."""
+    """Make a finished run one that stopped: its record says so, and what it had learnt is a
+    checkpoint.
+    """
     run = runs.Run.open(folder)
     run._write({**run.record, "status": "running"})
     shutil.move(folder / "head", folder / "checkpoints/step-00000005")

@@ -1,11 +1,12 @@
-"""`kill -9` at random moments of training, packing and building the book: is the end the same as without?
+"""`kill -9` at random moments of training, packing and building the book: is the end the same as
+without?
 
     python -m tests.faults.kills [--kills 50] [--seed 0]
 
-Each job is done once undisturbed. Then it is begun in a forked process again and again, and each process is killed at
-a random moment, until it has been killed as often as wanted; a job that gets to its end in between is checked and
-begun anew. In the end every result must equal the undisturbed one to the bit. The report goes to
-``results/faults/kills.json``.
+Each job is done once undisturbed. Then it is begun in a forked process again and again, and each
+process is killed at a random moment, until it has been killed as often as wanted; a job that gets
+to its end in between is checked and begun anew. In the end every result must equal the undisturbed
+one to the bit. The report goes to ``results/faults/kills.json``.
 """
 
 import argparse
@@ -40,7 +41,13 @@ RECIPE = {
     "name": "digits",
     "data": {"name": "digits", "augmentation": "small"},
     "backbone": {"name": "small", "embedding_dim": 8, "size": 8, "channels": 1, "width": 8},
-    "loss": {"name": "cdml", "scale": 16.0, "shape": "linear", "class_weight": 0.5, "schedule": "linear"},
+    "loss": {
+        "name": "cdml",
+        "scale": 16.0,
+        "shape": "linear",
+        "class_weight": 0.5,
+        "schedule": "linear",
+    },
     "optimiser": {"lr": 0.05, "schedule": "cosine", "warmup_epochs": 1.0},
     "epochs": 12,
     "batch_size": 32,
@@ -88,7 +95,9 @@ class Training:
         (run,) = (r for r in Run.list(self.folder) if r.status == "finished")
         columns = run.metrics()
         numbers = np.stack([columns[key] for key in TIMELESS])
-        return digest(run.folder.glob("*.safetensors")) + hashlib.sha256(numbers.tobytes()).hexdigest()
+        return (
+            digest(run.folder.glob("*.safetensors")) + hashlib.sha256(numbers.tobytes()).hexdigest()
+        )
 
 
 class Packing:
@@ -175,7 +184,9 @@ def survive(job: Callable[[Path], Any], folder: Path, kills: int, seed: int) -> 
             at_work.inspect()
             continue
         if process.exitcode != 0:
-            raise AssertionError(f"{at_work.name} did not go on after {done} kills: it ended with {process.exitcode}")
+            raise AssertionError(
+                f"{at_work.name} did not go on after {done} kills: it ended with {process.exitcode}"
+            )
         equal += at_work.result() == wanted
         if done < kills:
             shutil.rmtree(folder / str(ends))
@@ -205,8 +216,14 @@ def main() -> None:
             place.mkdir()
             found[job.name] = survive(job, place, given.kills, given.seed)
             print(f"{job.name}: {found[job.name]}", flush=True)
-    record = {"command": f"python -m tests.faults.kills --kills {given.kills} --seed {given.seed}", **provenance()}
-    write_text(REPOSITORY / "results/faults/kills.json", json.dumps({**record, "jobs": found}, indent=1) + "\n")
+    record = {
+        "command": f"python -m tests.faults.kills --kills {given.kills} --seed {given.seed}",
+        **provenance(),
+    }
+    write_text(
+        REPOSITORY / "results/faults/kills.json",
+        json.dumps({**record, "jobs": found}, indent=1) + "\n",
+    )
     if any(job["ends"] != job["equal ends"] for job in found.values()):
         raise SystemExit("an end differs from the undisturbed one")
 

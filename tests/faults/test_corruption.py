@@ -73,7 +73,10 @@ def test_damaged_network_of_a_run(run, told, damage):
 
 @pytest.mark.parametrize(
     ("damage", "end"),
-    [*((damage, end) for damage in (cut, scribble, empty) for end in (".json", ".npz")), (flip, ".npz")],
+    [
+        *((damage, end) for damage in (cut, scribble, empty) for end in (".json", ".npz")),
+        (flip, ".npz"),
+    ],
 )
 def test_a_damaged_evaluation_is_measured_again(run, well, damage, end):
     judge = ("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
@@ -97,7 +100,9 @@ def test_damaged_protocol_in_a_file(tmp_path, told, damage):
 
 
 @any_damage
-@pytest.mark.parametrize("command", [("export",), ("weights", "show"), ("evaluate", "--protocol", "digits/known")])
+@pytest.mark.parametrize(
+    "command", [("export",), ("weights", "show"), ("evaluate", "--protocol", "digits/known")]
+)
 def test_damaged_release(tmp_path, told, damage, command):
     path = Path(shutil.copy(RELEASED, tmp_path / "net.safetensors"))
     damage(path)
@@ -193,6 +198,8 @@ def test_damaged_result(tmp_path, told, monkeypatch, damage):
     monkeypatch.setenv("CDMLLAB_RESULTS", str(tmp_path / "results"))
     path = tmp_path / "results/lab/some.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"command": "x", "git_commit": None, "git_dirty": False, "versions": {}}))
+    path.write_text(
+        json.dumps({"command": "x", "git_commit": None, "git_dirty": False, "versions": {}})
+    )
     damage(path)
     assert str(path) in told("results", "check")

@@ -1,4 +1,6 @@
-"""A full disk and a read-only one: a sentence, nothing half-written, and the work goes on when there is room again."""
+"""A full disk and a read-only one: a sentence, nothing half-written, and the work goes on when
+there is room again.
+"""
 
 from pathlib import Path
 
@@ -16,7 +18,9 @@ FULL, READ_ONLY = "No space left on device", "Read-only file system"
 
 def files(folder):
     """Every file below a folder, with its bytes; locks are nobody's work."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and ".lock" not in path.name)
+    found = (
+        path for path in sorted(folder.rglob("*")) if path.is_file() and ".lock" not in path.name
+    )
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
@@ -27,7 +31,9 @@ def recipe(tmp_path):
     return path
 
 
-def test_training_on_a_full_disk_keeps_its_checkpoints_and_goes_on(disk, told, well, recipe, monkeypatch):
+def test_training_on_a_full_disk_keeps_its_checkpoints_and_goes_on(
+    disk, told, well, recipe, monkeypatch
+):
     monkeypatch.setenv("CDMLLAB_RUNS", str(disk.folder))
     disk.resize(200)
     assert FULL in told("train", recipe)
@@ -110,7 +116,10 @@ def test_building_a_read_only_book(disk, invoke, monkeypatch):
 
 @pytest.mark.parametrize(
     ("command", "target"),
-    [(("weights", "convert", RELEASED), "small.pth"), (("export", RELEASED, "--output"), "small.onnx")],
+    [
+        (("weights", "convert", RELEASED), "small.pth"),
+        (("export", RELEASED, "--output"), "small.onnx"),
+    ],
     ids=["weights", "export"],
 )
 def test_writing_networks_into_a_read_only_folder(disk, told, command, target):

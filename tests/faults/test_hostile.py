@@ -1,4 +1,6 @@
-"""Foreign run folders: nothing in them runs, whichever command reads them, and each refusal is one sentence."""
+"""Foreign run folders: nothing in them runs, whichever command reads them, and each refusal is one
+sentence.
+"""
 
 import shutil
 import sys
@@ -96,14 +98,18 @@ def test_loading_a_foreign_run(run, content, layout):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_training_what_a_foreign_run_has_finished(run, recipe, told, content, layout):
-    """The preset's user never named this run: it lies in the folder of runs, and has the preset's config."""
+    """The preset's user never named this run: it lies in the folder of runs, and has the preset's
+    config.
+    """
     layout(run / "head", content)
     assert str(run / "head") in told("train", recipe)
 
 
 def test_an_old_format_says_what_to_do(run, recipe, told, well, content):
     hostile.old_format(run / "head", content)
-    assert "train again with --redo, or evaluate and export the network beside it" in told("train", recipe)
+    assert "train again with --redo, or evaluate and export the network beside it" in told(
+        "train", recipe
+    )
     well("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
     well("weights", "convert", run, run.parent / "net.safetensors")
 

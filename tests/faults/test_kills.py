@@ -16,4 +16,6 @@ def test_a_job_that_is_killed_now_and_then_ends_the_same(tmp_path, job):
 def test_the_report_tells_of_fifty_kills_each():
     jobs = results.load("faults/kills", REPOSITORY / "results")["jobs"]
     assert {job.name for job in JOBS} == set(jobs)
-    assert all(job["kills"] >= 50 and job["ends"] == job["equal ends"] >= 1 for job in jobs.values())
+    assert all(
+        job["kills"] >= 50 and job["ends"] == job["equal ends"] >= 1 for job in jobs.values()
+    )

@@ -1,4 +1,6 @@
-"""What readers of data sets are fuzzed with before it is changed: small good files, and crafted bad ones."""
+"""What readers of data sets are fuzzed with before it is changed: small good files, and crafted bad
+ones.
+"""
 
 import bz2
 import gzip
@@ -34,7 +36,9 @@ def _pixels(seed: int, side: int = _SIDE) -> np.ndarray:
     )
 
 
-def picture(kind: str = "JPEG", mode: str = "RGB", seed: int = 0, side: int = _SIDE, **options: Any) -> bytes:
+def picture(
+    kind: str = "JPEG", mode: str = "RGB", seed: int = 0, side: int = _SIDE, **options: Any
+) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(_pixels(seed, side)).convert(mode).save(stream, kind, **options)
     return stream.getvalue()
@@ -64,7 +68,9 @@ def images() -> list[Files]:
         *(picture("TIFF", mode) for mode in ("RGB", "I;16", "F", "L")),
         *(picture("TIFF", compression=how) for how in ("tiff_lzw", "tiff_adobe_deflate", "jpeg")),
         *(picture(kind) for kind in ("BMP", "WEBP", "PPM", "JPEG2000", "AVIF")),
-        picture("GIF", "P", save_all=True, append_images=[Image.fromarray(_pixels(1)).convert("P")]),
+        picture(
+            "GIF", "P", save_all=True, append_images=[Image.fromarray(_pixels(1)).convert("P")]
+        ),
         picture("MPO", save_all=True, append_images=[Image.fromarray(_pixels(1))]),
         _often(picture(progressive=True), 400),
         _png_of(60_000, 60_000),
@@ -104,7 +110,12 @@ def bins() -> list[Files]:
     found = [{"x.bin": content} for content in (*good, *bad)]
     length = np.array([len(jpeg) for jpeg in jpegs])
     plain = {"jpeg": np.concatenate(rows), "length": length, "same": np.array([True, False])}
-    for change in ({}, {"length": np.array([2**62] * 4)}, {"jpeg": plain["jpeg"].astype(float)}, {"same": np.eye(2)}):
+    for change in (
+        {},
+        {"length": np.array([2**62] * 4)},
+        {"jpeg": plain["jpeg"].astype(float)},
+        {"same": np.eye(2)},
+    ):
         found.append({"x.npz": arrays(**plain | change)})
     return found
 
@@ -138,7 +149,10 @@ def packs() -> list[Files]:
         bare | {"p/property": "\u00b2,8,8\n\u00b2".encode()},
         {"p/train.rec": frame(long) + frame(records.pack(0.0, picture()))},
         {"p/train.rec": frame(records.pack([1e38, 1e38]))},
-        {"p/train.rec": struct.pack("<II", MAGIC, 1 << 29) + struct.pack("<II", MAGIC, 2 << 29) * 150_000},
+        {
+            "p/train.rec": struct.pack("<II", MAGIC, 1 << 29)
+            + struct.pack("<II", MAGIC, 2 << 29) * 150_000
+        },
         {"p/train.rec": struct.pack("<II", MAGIC, 0) * 1000},
         good | {"p/train.idx": b"9" * 5000 + b"\t0\n"},
         good | {"p/train.idx": b"0\n" * 8},
@@ -169,7 +183,9 @@ def _zip(*members: tuple[str, bytes]) -> bytes:
 
 
 def archives() -> list[Files]:
-    plain = _tar(("a", b"", {"type": tarfile.DIRTYPE}), ("a/1.jpg", picture(), {}), ("b" * 150, b"b", {}))
+    plain = _tar(
+        ("a", b"", {"type": tarfile.DIRTYPE}), ("a/1.jpg", picture(), {}), ("b" * 150, b"b", {})
+    )
     whole = _zip(("a/", b""), ("a/1.jpg", picture()), ("b.txt", b"text"))
     link = {"type": tarfile.SYMTYPE, "linkname": "/etc"}
     bad = [
@@ -248,7 +264,10 @@ def parquet_sets() -> list[Files]:
 
 def parquet_pairs() -> list[Files]:
     good = {"image1": _stored(2), "image2": _stored(2), "label": [True, False]}
-    return [{"x.parquet": _parquet(table)} for table in (good, good | {"label": [None, 3]}, {"image1": _stored(2)})]
+    return [
+        {"x.parquet": _parquet(table)}
+        for table in (good, good | {"label": [None, 3]}, {"image1": _stored(2)})
+    ]
 
 
 def lmdbs() -> list[Files]:
@@ -257,7 +276,10 @@ def lmdbs() -> list[Files]:
 
     def environment(entries: dict[bytes, bytes]) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
-            with lmdb.open(folder, map_size=1 << 20) as written, written.begin(write=True) as transaction:
+            with (
+                lmdb.open(folder, map_size=1 << 20) as written,
+                written.begin(write=True) as transaction,
+            ):
                 for key, value in entries.items():
                     transaction.put(key, value)
             return (Path(folder) / "data.mdb").read_bytes()
@@ -281,8 +303,17 @@ _DIGITS = "9" * 5000
 
 
 def _texts(*good: str) -> list[Files]:
-    bad = (f"10\t{_DIGITS}\n", "\u00b2\t\u00b3\n", "../../../etc/passwd 1\n../x 1\n", "/dev/zero 1 1\n", "a\x00 1 1\n")
-    return [{"x.txt": text.encode()} for text in (*good, *bad)] + [{"x.txt": b"\xff\xfe 1 1\n"}, {"x.txt": b""}]
+    bad = (
+        f"10\t{_DIGITS}\n",
+        "\u00b2\t\u00b3\n",
+        "../../../etc/passwd 1\n../x 1\n",
+        "/dev/zero 1 1\n",
+        "a\x00 1 1\n",
+    )
+    return [{"x.txt": text.encode()} for text in (*good, *bad)] + [
+        {"x.txt": b"\xff\xfe 1 1\n"},
+        {"x.txt": b""},
+    ]
 
 
 def pair_texts() -> list[Files]:
@@ -295,27 +326,43 @@ def pair_texts() -> list[Files]:
 
 
 def calfw() -> list[Files]:
-    with_folds = "".join(f"A_{k}.jpg {k // 2 + 1}\n" for k in range(20)) + "".join(f"B_{k}.jpg 0\n" for k in range(20))
+    with_folds = "".join(f"A_{k}.jpg {k // 2 + 1}\n" for k in range(20)) + "".join(
+        f"B_{k}.jpg 0\n" for k in range(20)
+    )
     return _texts(with_folds, "".join(f"A_{k}.jpg {k // 20}\n" for k in range(40)))
 
 
 def cfp() -> list[Files]:
-    good = {f"Pair_list_{which}.txt": f"1 ../a/{which}1.jpg\n2 ../a/{which}2.jpg\n".encode() for which in "FP"}
+    good = {
+        f"Pair_list_{which}.txt": f"1 ../a/{which}1.jpg\n2 ../a/{which}2.jpg\n".encode()
+        for which in "FP"
+    }
     for fold in ("01", "02"):
         good |= {f"Split/FP/{fold}/{which}.txt": b"1,2\n2,1\n" for which in ("same", "diff")}
-    changes = (b"1 /etc/passwd\n2 ../../x\n", f"{_DIGITS} a.jpg\n".encode(), "\u00b2 a.jpg\n".encode())
+    changes = (
+        b"1 /etc/passwd\n2 ../../x\n",
+        f"{_DIGITS} a.jpg\n".encode(),
+        "\u00b2 a.jpg\n".encode(),
+    )
     return [good, *(good | {"Pair_list_F.txt": change} for change in changes)]
 
 
 def landmarks() -> list[Files]:
     row = " 30 40 80 42 55 62 36 85 76 86\n"
-    return _texts(f"a/1.jpg{row}", f'"a b.jpg"{row}b.jpg\t{row.strip()} 0.9\n', f"a\nb.jpg{row}", f"a {_DIGITS}{row}")
+    return _texts(
+        f"a/1.jpg{row}",
+        f'"a b.jpg"{row}b.jpg\t{row.strip()} 0.9\n',
+        f"a\nb.jpg{row}",
+        f"a {_DIGITS}{row}",
+    )
 
 
 def ijb() -> list[Files]:
     good = {
         "meta/ijbb_face_tid_mid.txt": b"1.jpg 1 1\n2.jpg 2 2\n",
-        "meta/ijbb_name_5pts_score.txt": b"".join(b"%d.jpg 30 40 80 42 55 62 36 85 76 86 1\n" % k for k in (1, 2)),
+        "meta/ijbb_name_5pts_score.txt": b"".join(
+            b"%d.jpg 30 40 80 42 55 62 36 85 76 86 1\n" % k for k in (1, 2)
+        ),
         "meta/ijbb_template_pair_label.txt": b"1 2 0\n1 1 1\n",
     }
     media = "meta/ijbb_face_tid_mid.txt"
@@ -330,7 +377,14 @@ def ijb() -> list[Files]:
 
 def metrics() -> list[Files]:
     lines = "".join(f'{{"step": {k}, "loss": 0.5}}\n' for k in range(4)).encode()
-    bad = (b"[]\n{}\n", b"3\n{}\n", b"\xff\n{}\n", b'{"step": "x"}\n{}\n', b"[" * 5000 + b"\n{}\n", b'{"step": 1')
+    bad = (
+        b"[]\n{}\n",
+        b"3\n{}\n",
+        b"\xff\n{}\n",
+        b'{"step": "x"}\n{}\n',
+        b"[" * 5000 + b"\n{}\n",
+        b'{"step": 1',
+    )
     return [{"metrics.jsonl": content} for content in (lines, *bad)]
 
 
@@ -344,10 +398,20 @@ def journals_of_packing() -> list[Files]:
         {"file": "a", "identity": "p", "offset": 44, "end": 88, "crc": 7},
         {"file": "b", "skipped": "why", "end": 88},
     ]
-    bad: list[Any] = [[], 3, {"file": "a"}, good[0] | {"offset": 2**70}, good[0] | {"end": -5}, good[1] | {"file": 3}]
+    bad: list[Any] = [
+        [],
+        3,
+        {"file": "a"},
+        good[0] | {"offset": 2**70},
+        good[0] | {"end": -5},
+        good[1] | {"file": 3},
+    ]
     rec = {"train.rec": bytes(88)}
     lines = [good, *([one] for one in bad)]
-    return [rec | {"journal.jsonl": "".join(json.dumps(row) + "\n" for row in rows).encode()} for rows in lines]
+    return [
+        rec | {"journal.jsonl": "".join(json.dumps(row) + "\n" for row in rows).encode()}
+        for rows in lines
+    ]
 
 
 def matlab() -> list[Files]:
@@ -365,7 +429,10 @@ def matlab() -> list[Files]:
 
 
 def tfjs() -> list[Files]:
-    weights = [{"name": "a", "shape": [2, 2], "dtype": "float32"}, {"name": "b", "shape": [3], "dtype": "int32"}]
+    weights = [
+        {"name": "a", "shape": [2, 2], "dtype": "float32"},
+        {"name": "b", "shape": [3], "dtype": "int32"},
+    ]
     quantised = weights[0] | {"quantization": {"dtype": "uint8", "scale": 0.1, "min": -1.0}}
     bad: list[Any] = [
         weights[0] | {"shape": [10**12]},
@@ -378,5 +445,10 @@ def tfjs() -> list[Files]:
         size = 28 if group is weights else 16
         found.append({"x.json": json.dumps(manifest).encode(), "x.bin": bytes(size)})
     for name in ("../x.bin", "/dev/zero", ""):
-        found.append({"x.json": json.dumps([{"paths": [name], "weights": weights}]).encode(), "x.bin": bytes(28)})
+        found.append(
+            {
+                "x.json": json.dumps([{"paths": [name], "weights": weights}]).encode(),
+                "x.bin": bytes(28),
+            }
+        )
     return found

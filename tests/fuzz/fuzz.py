@@ -3,9 +3,9 @@
     python -m tests.fuzz.fuzz [--inputs 100000] [--seed 0] [--workers N] [--only NAME] [--number N]
 
 Every reader of `readers.py` is given its share in child processes with limits. The report goes to
-``results/faults/fuzz.json``. What was stopped goes on with the next reader when it is started again with the
-same commit, inputs and seed. With ``--number`` one input of one reader is read here and now, in the open,
-for a look at it.
+``results/faults/fuzz.json``. What was stopped goes on with the next reader when it is started again
+with the same commit, inputs and seed. With ``--number`` one input of one reader is read here and
+now, in the open, for a look at it.
 """
 
 import argparse
@@ -36,14 +36,15 @@ def shares(inputs: int) -> dict[str, int]:
     return {name: max(1, round(inputs * reader.weight / whole)) for name, reader in READERS.items()}
 
 
-def fuzz(counts: dict[str, int], seed: int, workers: int, kept: Path | None = None) -> dict[str, Tally]:
+def fuzz(
+    counts: dict[str, int], seed: int, workers: int, kept: Path | None = None
+) -> dict[str, Tally]:
     """Give readers so many inputs each.
 
     Parameters
     ----------
-    counts, seed : of the inputs
-    workers : readers that work at the same time
-    kept : a file that keeps what readers are done with; those of the same commit and inputs are taken from it
+    counts, seed : of the inputs workers : readers that work at the same time kept : a file that
+    keeps what readers are done with; those of the same commit and inputs are taken from it
     """
     of = [provenance()["git_commit"], seed, counts]
     rows = list(read_journal(kept)) if kept is not None and kept.is_file() else []
@@ -55,7 +56,9 @@ def fuzz(counts: dict[str, int], seed: int, workers: int, kept: Path | None = No
             return done[name]
         tally = harness.run(name, "tests.fuzz.readers", range(counts[name]), seed)
         print(
-            f"{name}: {dict(tally.kinds)}, slowest {tally.slowest_s:.1f} s, most {tally.most_mib:.0f} MiB", flush=True
+            f"{name}: {dict(tally.kinds)}, slowest {tally.slowest_s:.1f} s, most "
+            f"{tally.most_mib:.0f} MiB",
+            flush=True,
         )
         if kept is not None:
             with lock:
@@ -69,7 +72,11 @@ def fuzz(counts: dict[str, int], seed: int, workers: int, kept: Path | None = No
 
 def report(tallies: dict[str, Tally]) -> dict[str, Any]:
     """For a record: how many inputs, what they cost, and every fault with what makes it again."""
-    faults = [{"reader": name, **_plain(fault)} for name, tally in tallies.items() for fault in tally.faults]
+    faults = [
+        {"reader": name, **_plain(fault)}
+        for name, tally in tallies.items()
+        for fault in tally.faults
+    ]
     return {
         "inputs": sum(tally.kinds.total() for tally in tallies.values()),
         "limits": {"cpu_s": CPU_S, "memory_mib": MEMORY_MIB},

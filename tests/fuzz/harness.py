@@ -41,7 +41,8 @@ class Reader(NamedTuple):
 
     Attributes
     ----------
-    seeds : what it can read, each time as the files of a folder; and crafted ones that it must refuse. The first is
+    seeds : what it can read, each time as the files of a folder; and crafted ones that it must
+    refuse. The first is
         good
     read : is given the folder
     after : is given the folder before it is read, for what has to fit the other files
@@ -57,8 +58,9 @@ class Reader(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What became of an input: "read" or "refused"; or "foreign" (an exception of another kind), "long" (no sentence),
-    "acted" (something was run or written elsewhere), "memory", "hang" or "crash".
+    """What became of an input: "read" or "refused"; or "foreign" (an exception of another kind),
+    "long" (no sentence), "acted" (something was run or written elsewhere), "memory", "hang" or
+    "crash".
     """
 
     number: int
@@ -101,7 +103,9 @@ def make(name: str, reader: Reader, seed: int, number: int, folder: Path) -> Non
     seeds = _seeds(reader.seeds)
     rng = random.Random(f"{seed}/{name}/{number}")
     # The first is good, and more is to be learnt from it than from damage to what is damaged.
-    files = dict(seeds[number if number < len(seeds) else rng.choice((0, rng.randrange(len(seeds))))])
+    files = dict(
+        seeds[number if number < len(seeds) else rng.choice((0, rng.randrange(len(seeds))))]
+    )
     if number >= len(seeds):
         name_of = rng.choice(sorted(files))
         files[name_of] = mutated(name_of, files[name_of], rng)
@@ -120,7 +124,13 @@ def _seeds(made: Callable[[], list[Files]]) -> list[Files]:
 
 
 def run(
-    name: str, table: str, numbers: Iterable[int], seed: int, *, cpu_s: float = CPU_S, memory_mib: int = MEMORY_MIB
+    name: str,
+    table: str,
+    numbers: Iterable[int],
+    seed: int,
+    *,
+    cpu_s: float = CPU_S,
+    memory_mib: int = MEMORY_MIB,
 ) -> Tally:
     """Give a reader inputs, in a child process that is replaced when one of them ends it.
 
@@ -154,7 +164,9 @@ class _Child:
     def __init__(self, table: str, name: str, seed: int, memory_mib: int) -> None:
         context = multiprocessing.get_context("forkserver")
         self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=work, args=(theirs, table, name, seed, memory_mib), daemon=True)
+        self._process = context.Process(
+            target=work, args=(theirs, table, name, seed, memory_mib), daemon=True
+        )
         self._process.start()
         theirs.close()
         if not self.pipe.poll(WALL_S):
@@ -232,7 +244,10 @@ def _judge(reader: Reader, folder: Path, number: int, acted: list[str]) -> Verdi
     except BaseException as error:
         kind = "memory" if _asked_for_memory(error) else "foreign"
         where = traceback.extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__} in {Path(where.filename).name}:{where.lineno}: {str(error)[:200]}"
+        said = (
+            f"{type(error).__name__} in {Path(where.filename).name}:{where.lineno}: "
+            f"{str(error)[:200]}"
+        )
     if acted:
         kind, said = "acted", acted[0]
     spent = time.process_time() - began
@@ -251,11 +266,15 @@ def _asked_for_memory(error: BaseException | None) -> bool:
 
 def _resident() -> float:
     """The most memory this process has had, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        2**20 if sys.platform == "darwin" else 2**10
+    )
 
 
 def _limit(mib: int) -> None:
-    """Let this process have so much more memory than it has by now; where the system does not tell, any."""
+    """Let this process have so much more memory than it has by now; where the system does not tell,
+    any.
+    """
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:

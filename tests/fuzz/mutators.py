@@ -1,4 +1,6 @@
-"""Damage on purpose: a file as it is, changed a little, deep inside where its format has an inside."""
+"""Damage on purpose: a file as it is, changed a little, deep inside where its format has an
+inside.
+"""
 
 import io
 import json
@@ -43,9 +45,48 @@ _TEXT = (
     b"cos\nsystem\n",
 )
 _VALUES: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, 10**30, -(10**30), 0.5, -0.0, 1e308, 1e-320),
-    *(float("inf"), float("nan"), "", "a", "a" * 5000, "\x00", "\ud800", "../x", "/dev/zero", "lab/*", "*" * 300),
-    *([], {}, [[]], [1, "a"], {"a": {"a": {}}}, [0] * 500, {"name": "arcface"}, [[1, 2], [3]], "1e3", "cuda"),
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1,
+        2**31,
+        2**63,
+        2**64,
+        10**30,
+        -(10**30),
+        0.5,
+        -0.0,
+        1e308,
+        1e-320,
+    ),
+    *(
+        float("inf"),
+        float("nan"),
+        "",
+        "a",
+        "a" * 5000,
+        "\x00",
+        "\ud800",
+        "../x",
+        "/dev/zero",
+        "lab/*",
+        "*" * 300,
+    ),
+    *(
+        [],
+        {},
+        [[]],
+        [1, "a"],
+        {"a": {"a": {}}},
+        [0] * 500,
+        {"name": "arcface"},
+        [[1, 2], [3]],
+        "1e3",
+        "cuda",
+    ),
 )
 
 
@@ -70,7 +111,9 @@ def raw(content: bytes, rng: random.Random) -> bytes:
     before, part, after = content[:at], content[at : at + length], content[at + length :]
     return rng.choice(
         (
-            lambda: before + bytes(b ^ (1 << rng.randrange(8)) for b in part[:1]) + part[1:] + after,
+            lambda: (
+                before + bytes(b ^ (1 << rng.randrange(8)) for b in part[:1]) + part[1:] + after
+            ),
             lambda: before + rng.randbytes(length) + after,
             lambda: before + after,  # something is missing
             lambda: before,  # the rest is missing
@@ -78,9 +121,15 @@ def raw(content: bytes, rng: random.Random) -> bytes:
             lambda: before + rng.choice(_BYTES) + after,
             lambda: before + rng.choice(_TEXT) + after,
             lambda: (
-                before + struct.pack(rng.choice(("<I", ">I")), rng.choice((0, 1, 2**31 - 1, 2**32 - 1))) + after[4:]
+                before
+                + struct.pack(rng.choice(("<I", ">I")), rng.choice((0, 1, 2**31 - 1, 2**32 - 1)))
+                + after[4:]
             ),
-            lambda: before + struct.pack("<Q", rng.choice((0, 2**32, 2**40, 2**63 - 1, 2**64 - 1))) + after[8:],
+            lambda: (
+                before
+                + struct.pack("<Q", rng.choice((0, 2**32, 2**40, 2**63 - 1, 2**64 - 1)))
+                + after[8:]
+            ),
             lambda: after + part + before,
         )
     )()
@@ -92,7 +141,9 @@ def value(tree: Any, rng: random.Random) -> Any:
     waiting = [tree]
     while waiting and len(places) < 5000:
         node = waiting.pop()
-        for key in node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
+        for key in (
+            node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+        ):
             places.append((node, key))
             waiting.append(node[key])
     if not places:
@@ -107,7 +158,11 @@ def value(tree: Any, rng: random.Random) -> Any:
         node[key] = [node[key]]
     elif how < 0.5:
         other, there = rng.choice(places)
-        node[key] = json.loads(json.dumps(other[there])) if there in other or isinstance(other, list) else None
+        node[key] = (
+            json.loads(json.dumps(other[there]))
+            if there in other or isinstance(other, list)
+            else None
+        )
     else:
         node[key] = rng.choice(_VALUES)
     return tree
@@ -120,7 +175,9 @@ def _json(content: bytes, rng: random.Random) -> bytes:
 def _lines(content: bytes, rng: random.Random) -> bytes:
     lines = content.split(b"\n")
     at = rng.randrange(len(lines))
-    lines[at] = rng.choice((lambda: _json(lines[at], rng), lambda: json.dumps(rng.choice(_VALUES)).encode()))()
+    lines[at] = rng.choice(
+        (lambda: _json(lines[at], rng), lambda: json.dumps(rng.choice(_VALUES)).encode())
+    )()
     return b"\n".join(lines)
 
 

@@ -24,7 +24,9 @@ from cdmllab.training import checkpoint, presets, shards
 
 
 def fitting(folder: Path, rng: Random) -> None:
-    """Checksums as somebody gives them who wants a changed checkpoint to pass; now and then they stay as they were."""
+    """Checksums as somebody gives them who wants a changed checkpoint to pass; now and then they
+    stay as they were.
+    """
     if rng.random() < 0.2:
         return
     kept = folder / "kept"
@@ -33,7 +35,9 @@ def fitting(folder: Path, rng: Random) -> None:
         for file in kept.iterdir()
         if shards.NAMES.fullmatch(file.name)
     }
-    (kept / checkpoint.CHECKSUMS).write_text(json.dumps({"format": checkpoint.FORMAT, "files": sums}))
+    (kept / checkpoint.CHECKSUMS).write_text(
+        json.dumps({"format": checkpoint.FORMAT, "files": sums})
+    )
 
 
 def rows(folder: Path) -> None:
@@ -121,17 +125,23 @@ SPEC = Path(__file__).parents[2] / "results/sweeps/lab_main.yaml"
 
 READERS: dict[str, Reader] = {
     "YAML": Reader(seeds.hostile_yaml, of("x.yaml", parse), weight=3),
-    "presets": Reader(seeds.presets, of("x.yaml", lambda path: presets.load(str(path))), weight=0.3),
+    "presets": Reader(
+        seeds.presets, of("x.yaml", lambda path: presets.load(str(path))), weight=0.3
+    ),
     "sweeps": Reader(seeds.sweeps, of("x.yaml", spec.load), weight=0.5),
     "states of sweeps": Reader(seeds.states, rows, weight=2),
-    "checkpoints": Reader(seeds.checkpoints, lambda f: checkpoint.read(f / "kept", seeds.state()), fitting, weight=3),
+    "checkpoints": Reader(
+        seeds.checkpoints, lambda f: checkpoint.read(f / "kept", seeds.state()), fitting, weight=3
+    ),
     "indices of checkpoints": Reader(
         seeds.index, of("state.json", lambda path: shards.parsed(path, shards.Index)), weight=3
     ),
     "releases": Reader(seeds.releases, of("net.safetensors", load_release), weight=2),
     "checkpoints of others": Reader(seeds.pths, of("net.pth", checkpoints.read), weight=2),
     "JSON": Reader(seeds.records, of("results/lab/some.json", files.read_record), weight=3),
-    "journals": Reader(seeds.journals, of("x.jsonl", lambda path: list(files.read_journal(path))), weight=3),
+    "journals": Reader(
+        seeds.journals, of("x.jsonl", lambda path: list(files.read_journal(path))), weight=3
+    ),
     "protocols in files": Reader(
         seeds.npz_protocols, of("x.npz", lambda path: evaluate.protocols.load(str(path))), weight=2
     ),
@@ -150,7 +160,9 @@ READERS: dict[str, Reader] = {
     "landmarks": Reader(data_seeds.landmarks, of("x.txt", align.read_landmarks), weight=3),
     "IJB's lists": Reader(data_seeds.ijb, lambda folder: ijb.load(folder, "ijbb"), weight=2),
     "AgeDB's protocol": Reader(data_seeds.matlab, of("x.mat", pair_lists.agedb), weight=0.1),
-    "people of folds": Reader(data_seeds.folds, lambda folder: lfw.people_left_out(folder, 0), weight=2),
+    "people of folds": Reader(
+        data_seeds.folds, lambda folder: lfw.people_left_out(folder, 0), weight=2
+    ),
     "metrics": Reader(data_seeds.metrics, metrics, weight=3),
     "journals of packing": Reader(data_seeds.journals_of_packing, journal_of_packing, weight=2),
     "weights of TensorFlow.js": Reader(data_seeds.tfjs, of("x.json", tfjs.read), weight=2),

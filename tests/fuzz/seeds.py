@@ -1,4 +1,6 @@
-"""What readers are fuzzed with before it is changed: good files, as small as they can be, and crafted bad ones."""
+"""What readers are fuzzed with before it is changed: good files, as small as they can be, and
+crafted bad ones.
+"""
 
 import io
 import json
@@ -43,8 +45,10 @@ stages:
 """
 _LETTERS = "abcdefghij"
 HOSTILE_YAML = (
-    "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{b}: &{b} [{','.join(['*' + a] * 9)}]\n" for a, b in pairwise(_LETTERS)),
-    "a: &a {x: 1}\n" + "".join(f"{b}: &{b} {{<<: [{','.join(['*' + a] * 9)}]}}\n" for a, b in pairwise(_LETTERS)),
+    "a: &a [x,x,x,x,x,x,x,x,x]\n"
+    + "".join(f"{b}: &{b} [{','.join(['*' + a] * 9)}]\n" for a, b in pairwise(_LETTERS)),
+    "a: &a {x: 1}\n"
+    + "".join(f"{b}: &{b} {{<<: [{','.join(['*' + a] * 9)}]}}\n" for a, b in pairwise(_LETTERS)),
     "a: &a [*a]\n",
     "a: " + "[" * 900 + "]" * 900 + "\n",
     "\n".join(" " * n + "a:" for n in range(300)),
@@ -97,7 +101,9 @@ def presets() -> list[Files]:
         {"base": ["y"]},
         {"base": "../../../../dev/zero"},
     ]
-    return [{"x.yaml": as_yaml(CONFIG | change), "y.yaml": as_yaml({"epochs": 3})} for change in changes]
+    return [
+        {"x.yaml": as_yaml(CONFIG | change), "y.yaml": as_yaml({"epochs": 3})} for change in changes
+    ]
 
 
 def sweeps() -> list[Files]:
@@ -117,7 +123,12 @@ def sweeps() -> list[Files]:
     ]
     found = [{"x.yaml": SWEEP.encode()}]
     found += [
-        {"x.yaml": as_yaml(plain | {"stages": {"s": stage | one if isinstance(one, dict) else one}})} for one in stages
+        {
+            "x.yaml": as_yaml(
+                plain | {"stages": {"s": stage | one if isinstance(one, dict) else one}}
+            )
+        }
+        for one in stages
     ]
     return [*found, {"x.yaml": as_yaml(plain | {"name": "../../x"})}]
 
@@ -125,7 +136,11 @@ def sweeps() -> list[Files]:
 def state() -> dict[str, Any]:
     """What a checkpoint holds, of every kind."""
     return {
-        "net": {"w": torch.arange(6.0).view(2, 3), "half": torch.ones(3, dtype=torch.bfloat16), "n": torch.tensor(7)},
+        "net": {
+            "w": torch.arange(6.0).view(2, 3),
+            "half": torch.ones(3, dtype=torch.bfloat16),
+            "n": torch.tensor(7),
+        },
         "random": torch.arange(5, dtype=torch.uint8),
         "plain": {"a": 3, "b": 0.1, "c": None, "d": True, "e": "text"},
     }
@@ -135,14 +150,21 @@ def state() -> dict[str, Any]:
 def _checkpoint() -> Files:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint.write(Path(folder) / "kept", state())
-        return {f"kept/{file.name}": file.read_bytes() for file in sorted((Path(folder) / "kept").iterdir())}
+        return {
+            f"kept/{file.name}": file.read_bytes()
+            for file in sorted((Path(folder) / "kept").iterdir())
+        }
 
 
 def checkpoints() -> list[Files]:
     kept = _checkpoint()
     split = json.loads(kept["kept/state.json"])
     split["tensors"]["net/w"]["rows"] = [1, 1]
-    return [kept, kept | {"kept/state.json": json.dumps(split).encode()}, kept | {"kept/.metadata": b"\x80\x04N."}]
+    return [
+        kept,
+        kept | {"kept/state.json": json.dumps(split).encode()},
+        kept | {"kept/.metadata": b"\x80\x04N."},
+    ]
 
 
 def index() -> list[Files]:
@@ -166,9 +188,16 @@ def releases() -> list[Files]:
     options = json.loads(header["options"])
     found = [good, b"\xff" * 8 + b"{}", b"\x80\x04N.", b""]
     for change in (
-        *({"options": json.dumps(options | {"width": width})} for width in (20_000, [8], -8, 10**30)),
+        *(
+            {"options": json.dumps(options | {"width": width})}
+            for width in (20_000, [8], -8, 10**30)
+        ),
         {"options": json.dumps(options | {"embedding_dim": 2 * 10**9})},
-        *({"options": "[" * 100_000}, {"options": '{"width": ' + "9" * 5000 + "}"}, {"name": "x" * 100_000}),
+        *(
+            {"options": "[" * 100_000},
+            {"options": '{"width": ' + "9" * 5000 + "}"},
+            {"name": "x" * 100_000},
+        ),
         {"preprocessing": json.dumps(json.loads(header["preprocessing"]) | {"size": 10**9})},
         {"preprocessing": "3"},
     ):
@@ -192,7 +221,10 @@ def pths() -> list[Files]:
         found.append(stream.getvalue())
     stream = io.BytesIO()
     torch.save(tensors, stream, _use_new_zipfile_serialization=False)
-    return [{"net.pth": content} for content in (*found, stream.getvalue(), b"\x80\x02]r\xff\xff\xff\x7f0.")]
+    return [
+        {"net.pth": content}
+        for content in (*found, stream.getvalue(), b"\x80\x02]r\xff\xff\xff\x7f0.")
+    ]
 
 
 def _npy(text: str, content: bytes = b"") -> bytes:
@@ -235,7 +267,12 @@ def npz_protocols() -> list[Files]:
                 ("<f8", "(" * 5000),
             )
         ),
-        _npz(images=_npy(claims % ("|u1", "(200000000,)"), bytes(200_000_000)), first=b"", second=b"", same=b""),
+        _npz(
+            images=_npy(claims % ("|u1", "(200000000,)"), bytes(200_000_000)),
+            first=b"",
+            second=b"",
+            same=b"",
+        ),
     ]
     return [{"x.npz": content} for content in found]
 
@@ -249,13 +286,24 @@ def evaluations() -> list[Files]:
         "eer": {"value": 0.1},
         "tar_at_far": [],
     }
-    scores = arrays(scores=np.array([0.1, 0.9]), is_same=np.array([False, True]), fold=np.array([0, 1]))
-    return [{"x.json": json.dumps(measures).encode(), "x.npz": scores}, {"x.json": b"[]", "x.npz": scores}]
+    scores = arrays(
+        scores=np.array([0.1, 0.9]), is_same=np.array([False, True]), fold=np.array([0, 1])
+    )
+    return [
+        {"x.json": json.dumps(measures).encode(), "x.npz": scores},
+        {"x.json": b"[]", "x.npz": scores},
+    ]
 
 
 def journals() -> list[Files]:
     lines = "".join(json.dumps({"step": n, "loss": 0.5, "crc32": 7}) + "\n" for n in range(5))
-    bad = ('{"step": 1}\n3\n[]\nnull\n"a"\n', '{"step": "x"}\n', '{"step"', "[" * 100_000, "9" * 10_000)
+    bad = (
+        '{"step": 1}\n3\n[]\nnull\n"a"\n',
+        '{"step": "x"}\n',
+        '{"step"',
+        "[" * 100_000,
+        "9" * 10_000,
+    )
     return [{"x.jsonl": text.encode()} for text in (lines, *bad)] + [{"x.jsonl": b"\xff\xfe\n{}\n"}]
 
 
@@ -268,11 +316,24 @@ def states() -> list[Files]:
         "run": "r",
         "evaluations": {"p": "r/p.json"},
     }
-    bad: list[Any] = [{}, [1], [{"task": 3}], [row | {"evaluations": [1]}], [row | {"attempts": 10**30}], None]
-    return [{"sweeps/lab_main/states.json": json.dumps(rows).encode()} for rows in ([row, row | {"task": "b"}], *bad)]
+    bad: list[Any] = [
+        {},
+        [1],
+        [{"task": 3}],
+        [row | {"evaluations": [1]}],
+        [row | {"attempts": 10**30}],
+        None,
+    ]
+    return [
+        {"sweeps/lab_main/states.json": json.dumps(rows).encode()}
+        for rows in ([row, row | {"task": "b"}], *bad)
+    ]
 
 
 def records() -> list[Files]:
     told = {"command": "x", "git_commit": None, "git_dirty": False, "versions": {}}
     bad: list[Any] = [[], 3, {"git_commit": 3}, {"git_commit": {"git_commit": ["x"]}}]
-    return [{"results/lab/some.json": json.dumps(one).encode(), "book/x.md": b""} for one in (told, *bad)]
+    return [
+        {"results/lab/some.json": json.dumps(one).encode(), "book/x.md": b""}
+        for one in (told, *bad)
+    ]

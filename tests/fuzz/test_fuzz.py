@@ -79,7 +79,9 @@ def test_an_input_can_be_made_again(tmp_path):
     for number in range(20):
         for copy in ("a", "b"):
             harness.make("JSON", REAL["JSON"], 3, number, tmp_path / f"{number}/{copy}")
-        one, other = (sorted((tmp_path / f"{number}/{copy}").rglob("*.json")) for copy in ("a", "b"))
+        one, other = (
+            sorted((tmp_path / f"{number}/{copy}").rglob("*.json")) for copy in ("a", "b")
+        )
         assert [file.read_bytes() for file in one] == [file.read_bytes() for file in other]
 
 

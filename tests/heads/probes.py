@@ -38,7 +38,9 @@ class Probe(MarginPolicy):
     def observe(self, batch):
         found = {"target_cos": batch.target_cos, "embedding_norm": batch.embedding_norm}
         found |= {name: getattr(batch, name) for name in STATISTICS}
-        self.observed.append({name: None if t is None else t.detach().clone() for name, t in found.items()})
+        self.observed.append(
+            {name: None if t is None else t.detach().clone() for name, t in found.items()}
+        )
         known = [t.mean() for t in self.observed[-1].values() if t is not None]
         self.level.lerp_(torch.stack(known).mean().to(self.level) / 40.0, 0.5)
 

@@ -27,7 +27,10 @@ SAVED = [
     ("elasticface", {}),
 ]
 TIED = {"easiness": "gap", "shape": "linear", "detach_margin": False}
-SAMPLED = [(name, {"sample_rate": 0.6}) for name in ("softmax", "arcface", "adacos", "npcface", "subcenter_arcface")]
+SAMPLED = [
+    (name, {"sample_rate": 0.6})
+    for name in ("softmax", "arcface", "adacos", "npcface", "subcenter_arcface")
+]
 SAMPLED.append(("cdml", {"easiness": "gap", "sample_rate": 0.6}))
 
 
@@ -67,14 +70,20 @@ def every_loss(rank, size, folder):
 def sampled(rank, size, folder):
     x, y = (part(values, rank, size) for values in batch())
     return [
-        three_steps(make(name, "sharded", IDENTITIES, keep_logits=True, **options), x, y) for name, options in SAMPLED
+        three_steps(make(name, "sharded", IDENTITIES, keep_logits=True, **options), x, y)
+        for name, options in SAMPLED
     ]
 
 
 WEIGHTED = [
-    ("arcface", {}), ("magface", {"learn_scale": True}), ("cdml", {"easiness": "gap"}), ("npcface", {}),
-    ("softmax", {}), ("adacos", {}), ("arcface", {"sample_rate": 0.6}),
-]  # fmt: skip
+    ("arcface", {}),
+    ("magface", {"learn_scale": True}),
+    ("cdml", {"easiness": "gap"}),
+    ("npcface", {}),
+    ("softmax", {}),
+    ("adacos", {}),
+    ("arcface", {"sample_rate": 0.6}),
+]
 WEIGHTS = torch.linspace(0.0, 2.0, BATCH, dtype=torch.float64)
 
 
@@ -99,18 +108,26 @@ def weighted(rank, size, folder):
 
 def observed(rank, size, folder):
     x, y = (part(values, rank, size) for values in batch())
-    return [steps(probe_head("sharded", combination, IDENTITIES), x, y) for combination in COMBINATIONS]
+    return [
+        steps(probe_head("sharded", combination, IDENTITIES), x, y) for combination in COMBINATIONS
+    ]
 
 
 def filtered(rank, size, folder):
     x, y = (part(values, rank, size) for values in batch())
     options = {"interclass_filtering_threshold": 0.4}
-    return [steps(probe_head("sharded", combination, IDENTITIES, **options), x, y) for combination in COMBINATIONS]
+    return [
+        steps(probe_head("sharded", combination, IDENTITIES, **options), x, y)
+        for combination in COMBINATIONS
+    ]
 
 
 def plain_logits(rank, size, folder):
     x, _ = (part(values, rank, size) for values in batch())
-    found = {name: make(name, "sharded", IDENTITIES).logits(x) for name in ("softmax", "arcface", "subcenter_arcface")}
+    found = {
+        name: make(name, "sharded", IDENTITIES).logits(x)
+        for name in ("softmax", "arcface", "subcenter_arcface")
+    }
     head, last = make("arcface", "sharded", IDENTITIES), rank == size - 1
     found["uneven"] = _complaint(lambda: head.logits(x[: 1 if rank else 2]))
     found["gradient"] = _complaint(lambda: head.logits(x.clone().requires_grad_(last)))
@@ -121,13 +138,20 @@ def plain_logits(rank, size, folder):
 def odd_centres(rank, size, folder):
     """Centres of the last rank that are very long, or not finite."""
     x, y = (part(values, rank, size) for values in batch(torch.float32))
-    long, spoilt = (make("cdml", "sharded", IDENTITIES, dtype=torch.float32, easiness="gap") for _ in range(2))
+    long, spoilt = (
+        make("cdml", "sharded", IDENTITIES, dtype=torch.float32, easiness="gap") for _ in range(2)
+    )
     with torch.no_grad():
         if rank == size - 1:
             long.centres *= 1e25
             spoilt.centres[-1, 2] = torch.nan
     out, (d_x, d_centres, *_) = gradients(long, x, y)
-    return {"loss": out.loss.detach(), "d_x": d_x, "d_centres": d_centres, "said": _complaint(lambda: spoilt(x, y))}
+    return {
+        "loss": out.loss.detach(),
+        "d_x": d_x,
+        "d_centres": d_centres,
+        "said": _complaint(lambda: spoilt(x, y)),
+    }
 
 
 def few_identities(rank, size, folder):
@@ -152,7 +176,9 @@ def few_identities_saved(rank, size, folder):
 
 
 def tie(head):
-    """Give the first and the last identity the same centre: an axis, so that all cosines to the two are equal."""
+    """Give the first and the last identity the same centre: an axis, so that all cosines to the two
+    are equal.
+    """
     held = getattr(head, "held", range(IDENTITIES))
     with torch.no_grad():
         for identity in (0, IDENTITIES - 1):
@@ -176,7 +202,9 @@ def tied(rank, size, folder):
 def ignored(rank, size, folder):
     x, y = (part(values, rank, size) for values in batch())
     nothing = torch.full_like(y, -1)
-    some = three_steps(make("cdml", "sharded", IDENTITIES, easiness="gap"), x, y if rank else nothing)
+    some = three_steps(
+        make("cdml", "sharded", IDENTITIES, easiness="gap"), x, y if rank else nothing
+    )
     none = three_steps(make("cdml", "sharded", IDENTITIES, easiness="gap"), x, nothing)
     return some, none
 
@@ -186,7 +214,9 @@ def first_centres(rank, size, folder):
     found = {}
     for init in ("unit", "normal_0.01"):
         torch.manual_seed(5)
-        big = heads.create("arcface", embedding_dim=2, num_identities=10_001, backend="sharded", centre_init=init)
+        big = heads.create(
+            "arcface", embedding_dim=2, num_identities=10_001, backend="sharded", centre_init=init
+        )
         found[init] = big.centres.detach(), len(big.held)
     return found
 
@@ -206,7 +236,9 @@ class Net(nn.Module):
 
 def train(network, head, steps, rank=0, size=1):
     """SGD on network and head; the weights at the end."""
-    optimiser = SGD([*network.parameters(), *head.parameters()], lr=0.05, momentum=0.9, weight_decay=5e-4)
+    optimiser = SGD(
+        [*network.parameters(), *head.parameters()], lr=0.05, momentum=0.9, weight_decay=5e-4
+    )
     for step in range(steps):
         x, y = (part(values, rank, size) for values in batch(seed=step))
         optimiser.zero_grad()
@@ -245,9 +277,13 @@ def resumed(rank, size, folder):
         if before is not None:
             with torch.no_grad():
                 head.centres.fill_(torch.nan)
-            checkpoint.read(folder / f"{before}/{i}", {"head": heads.sharded_state_dict(head, optimiser)})
+            checkpoint.read(
+                folder / f"{before}/{i}", {"head": heads.sharded_state_dict(head, optimiser)}
+            )
         losses.append(learn(head, optimiser, range(first, first + 2), rank, size))
-        checkpoint.write(folder / f"{size}/{i}", {"head": heads.sharded_state_dict(head, optimiser)})
+        checkpoint.write(
+            folder / f"{size}/{i}", {"head": heads.sharded_state_dict(head, optimiser)}
+        )
     return losses
 
 
@@ -284,7 +320,9 @@ def refused(rank, size, folder):
     x, y = (part(values, rank, size) for values in batch())
     known = torch.zeros(len(x))
     assert torch.equal(head(x, y.tolist() if last else y).loss, head(x, y).loss)
-    narrower = heads.create("arcface", embedding_dim=5, num_identities=9 if last else 10, backend="sharded").double()
+    narrower = heads.create(
+        "arcface", embedding_dim=5, num_identities=9 if last else 10, backend="sharded"
+    ).double()
     cases = {
         "label": lambda: head(x, y.index_fill(0, torch.tensor([2]), 10) if last else y),
         "nan": lambda: head(x.index_fill(0, torch.tensor([1]), torch.nan) if last else x, y),

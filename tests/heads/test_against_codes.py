@@ -1,7 +1,9 @@
-"""Losses and gradients that other people's public code has on one batch, written down once from running it.
+"""Losses and gradients that other people's public code has on one batch, written down once from
+running it.
 
-`LOSS`, the gradient on the first coordinate of each embedding (times 100) and on the second one of each class centre,
-in double precision, at scale 8. The batch has target cosines of 0.81, -0.86, 0.67, -0.40, 0.34 and 0.84.
+`LOSS`, the gradient on the first coordinate of each embedding (times 100) and on the second one of
+each class centre, in double precision, at scale 8. The batch has target cosines of 0.81, -0.86,
+0.67, -0.40, 0.34 and 0.84.
 """
 
 import math
@@ -14,7 +16,11 @@ from cdmllab import heads, margins
 
 B, C, D = 6, 5, 4
 BACKENDS = ["dense", "blocked", "sharded"]
-ARC, COS, THROUGH = {"margin_list": (1.0, 0.5, 0.0)}, {"margin_list": (1.0, 0.0, 0.4)}, "straight_through"
+ARC, COS, THROUGH = (
+    {"margin_list": (1.0, 0.5, 0.0)},
+    {"margin_list": (1.0, 0.0, 0.4)},
+    "straight_through",
+)
 MV_ARC = {"margin_cos": 0.0, "margin_rad": 0.5}
 FILTER = {"interclass_filtering_threshold": 0.3}
 
@@ -84,7 +90,9 @@ def test_loss_and_gradients_are_those_of_the_code(name, options, loss, on_x, on_
     near = {"rtol": 1e-8, "atol": 1e-9}
     torch.testing.assert_close(out.loss, torch.tensor(loss, dtype=torch.float64), **near)
     torch.testing.assert_close(100 * d_x[:, 0], torch.tensor(on_x, dtype=torch.float64), **near)
-    torch.testing.assert_close(d_centres[:, 1], torch.tensor(on_centres, dtype=torch.float64), **near)
+    torch.testing.assert_close(
+        d_centres[:, 1], torch.tensor(on_centres, dtype=torch.float64), **near
+    )
 
 
 def test_arcface_torch_is_what_its_options_say():
@@ -112,7 +120,11 @@ def test_arcface_torch_is_a_name_for_configs_too():
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ((1.35, 0.0, 0.0), r"arcface_torch has no loss for margin_list \(1.35, 0, 0\): m1 is 1 or m3 above 0 there"),
+        (
+            (1.35, 0.0, 0.0),
+            r"arcface_torch has no loss for margin_list \(1.35, 0, 0\): m1 is 1 or m3 above 0 "
+            r"there",
+        ),
         ((1.0, 0.5, -0.1), "arcface_torch has no loss for margin_list"),
         ((1.0, 0.5), r"margin_list must be three numbers, m1, m2 and m3; got \(1.0, 0.5\)"),
         (0.5, "margin_list must be three numbers, m1, m2 and m3; got 0.5"),

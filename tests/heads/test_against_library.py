@@ -29,7 +29,11 @@ def ours(name, x, y, weights, **options):
 @pytest.mark.parametrize(
     ("name", "options", "peer"),
     [
-        ("arcface", {"margin_rad": 0.5}, lambda: losses.ArcFaceLoss(C, D, margin=math.degrees(0.5), scale=16)),
+        (
+            "arcface",
+            {"margin_rad": 0.5},
+            lambda: losses.ArcFaceLoss(C, D, margin=math.degrees(0.5), scale=16),
+        ),
         ("cosface", {"margin_cos": 0.35}, lambda: losses.CosFaceLoss(C, D, margin=0.35, scale=16)),
         ("normface", {}, lambda: losses.NormalizedSoftmaxLoss(C, D, temperature=1 / 16)),
         (
@@ -84,9 +88,18 @@ def test_pair_losses_refuse_other_options():
 
 @pytest.mark.parametrize(
     "option",
-    [{"scale": 32.0}, {"learn_scale": True}, {"keep_logits": True}, {"backend": "sharded"}, {"block": 8},
-     {"products": "bfloat16"}, {"compiled": False}, {"sample_rate": 0.1}, {"sample_seed": 1}],
-)  # fmt: skip
+    [
+        {"scale": 32.0},
+        {"learn_scale": True},
+        {"keep_logits": True},
+        {"backend": "sharded"},
+        {"block": 8},
+        {"products": "bfloat16"},
+        {"compiled": False},
+        {"sample_rate": 0.1},
+        {"sample_seed": 1},
+    ],
+)
 def test_pair_losses_refuse_what_only_class_centres_have(option):
     with pytest.raises(ValueError, match=f"without class centres: it has no {next(iter(option))}"):
         heads.create("triplet", embedding_dim=D, num_identities=C, **option)

@@ -1,4 +1,6 @@
-"""How class centres start: at a length of about 1, or as arcface_torch and ArcFace's MXNet code draw them."""
+"""How class centres start: at a length of about 1, or as arcface_torch and ArcFace's MXNet code
+draw them.
+"""
 
 import math
 
@@ -13,13 +15,19 @@ BACKENDS = ["dense", "blocked", "sharded"]
 
 def centres(backend, dim=512, name="arcface", **options):
     torch.manual_seed(0)
-    return heads.create(name, embedding_dim=dim, num_identities=200, backend=backend, **options).centres.detach()
+    return heads.create(
+        name, embedding_dim=dim, num_identities=200, backend=backend, **options
+    ).centres.detach()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("options", "length"), [({}, 1.0), ({"centre_init": "normal_0.01"}, 0.2263)])
+@pytest.mark.parametrize(
+    ("options", "length"), [({}, 1.0), ({"centre_init": "normal_0.01"}, 0.2263)]
+)
 def test_first_centres_have_the_length_of_their_source(backend, options, length):
-    """0.2263 is 0.01 sqrt(512); a length scatters by 1/sqrt(2 * 512) = 3 % of itself, the mean of 200 by 0.2 %."""
+    """0.2263 is 0.01 sqrt(512); a length scatters by 1/sqrt(2 * 512) = 3 % of itself, the mean of
+    200 by 0.2 %.
+    """
     rows = centres(backend, **options)
     assert float(rows.norm(dim=1).mean()) == pytest.approx(length, rel=0.01)
     assert abs(float(rows.mean())) < 5 * float(rows.std()) / math.sqrt(rows.numel())
@@ -39,30 +47,50 @@ def test_the_default_is_the_one_of_all_recorded_sweeps():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_short_centre_turns_farther_in_one_step(backend):
-    """A step of SGD turns a centre by lr |force| / length^2, where the cosine, and so the force, is the same."""
+    """A step of SGD turns a centre by lr |force| / length^2, where the cosine, and so the force, is
+    the same.
+    """
     turned = []
     for init in ("unit", "normal_0.01"):
         torch.manual_seed(0)
-        options = {"embedding_dim": 512, "num_identities": 3, "scale": 2.0, "backend": backend, "centre_init": init}
+        options = {
+            "embedding_dim": 512,
+            "num_identities": 3,
+            "scale": 2.0,
+            "backend": backend,
+            "centre_init": init,
+        }
         head = heads.create("arcface", **options)
         before = head.centres.detach().clone()
         x = torch.randn(4, 512, generator=torch.Generator().manual_seed(1))
         head(x, torch.tensor([0, 1, 2, 0])).loss.backward()
         after = before - 1e-4 * head.centres.grad
-        turned.append((1.0 - torch.cosine_similarity(after.double(), before.double(), dim=1)).mul(2.0).sqrt())
-    torch.testing.assert_close(turned[1] / turned[0], torch.full((3,), 1 / (0.01**2 * 512)).double(), rtol=0.02, atol=0)
+        turned.append(
+            (1.0 - torch.cosine_similarity(after.double(), before.double(), dim=1)).mul(2.0).sqrt()
+        )
+    torch.testing.assert_close(
+        turned[1] / turned[0], torch.full((3,), 1 / (0.01**2 * 512)).double(), rtol=0.02, atol=0
+    )
 
 
 def test_an_unknown_way_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"centre_init must be one of 'unit', 'normal_0.01'; got 'xavier'"):
+    with pytest.raises(
+        ValueError, match=r"centre_init must be one of 'unit', 'normal_0.01'; got 'xavier'"
+    ):
         centres("dense", centre_init="xavier")
-    with pytest.raises(ValueError, match="triplet compares pairs of embeddings, without class centres"):
+    with pytest.raises(
+        ValueError, match="triplet compares pairs of embeddings, without class centres"
+    ):
         heads.create("triplet", embedding_dim=4, num_identities=3, centre_init="normal_0.01")
 
 
-@pytest.mark.parametrize("name", [name for name in presets.names() if name.startswith(("casia", "ms1mv3"))])
+@pytest.mark.parametrize(
+    "name", [name for name in presets.names() if name.startswith(("casia", "ms1mv3"))]
+)
 def test_presets_of_published_rows_start_as_the_code_behind_them(name):
-    """Both recipes come from arcface_torch's training; the lab's and LFW's presets keep what was recorded with them."""
+    """Both recipes come from arcface_torch's training; the lab's and LFW's presets keep what was
+    recorded with them.
+    """
     loss = presets.load(name).loss
     assert loss.options.get("centre_init") == (None if loss.name == "triplet" else "normal_0.01")
 

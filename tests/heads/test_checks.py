@@ -36,11 +36,23 @@ def test_labels_may_be_an_array_or_a_list(form, backend):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda x, y: (x, "012345"), "labels must be a Tensor, an array or a list of numbers, got str"),
-        (lambda x, y: (x, None), "labels must be a Tensor, an array or a list of numbers, got NoneType"),
+        (
+            lambda x, y: (x, "012345"),
+            "labels must be a Tensor, an array or a list of numbers, got str",
+        ),
+        (
+            lambda x, y: (x, None),
+            "labels must be a Tensor, an array or a list of numbers, got NoneType",
+        ),
         (lambda x, y: (x, 3), "labels must be a Tensor, an array or a list of numbers, got int"),
-        (lambda x, y: (x, list("012345")), "labels must be a Tensor, an array or a list of numbers; these are not"),
-        (lambda x, y: (x, [[0], [1, 2]]), "labels must be a Tensor, an array or a list of numbers; these are not"),
+        (
+            lambda x, y: (x, list("012345")),
+            "labels must be a Tensor, an array or a list of numbers; these are not",
+        ),
+        (
+            lambda x, y: (x, [[0], [1, 2]]),
+            "labels must be a Tensor, an array or a list of numbers; these are not",
+        ),
         (lambda x, y: (x, y.double().numpy()), "labels must be integers, got torch.float64"),
         (lambda x, y: (x, [True] * 6), "labels must be integers, got torch.bool"),
         (lambda x, y: (x, [0, 1, 2, 3, 9, 5]), "label 9 of sample 4 is out of range"),
@@ -74,7 +86,9 @@ def test_known_easiness_may_be_a_list():
     x, y = data(dtype=torch.float32)
     known = [0.0, 1.0, -1.0, 0.5, -0.5, 0.25]
     torch.testing.assert_close(head(x, y, known).easiness, torch.tensor(known))
-    with pytest.raises(ValueError, match="known_easiness must be a Tensor, an array or a list of numbers"):
+    with pytest.raises(
+        ValueError, match="known_easiness must be a Tensor, an array or a list of numbers"
+    ):
         head(x, y, "hard")
 
 
@@ -94,9 +108,11 @@ LENGTHS = [1e-30, 1e-18, 1e-12, 1.0, 1e15, 1e18, 1e21, 1e37]
 )
 @pytest.mark.parametrize("length", LENGTHS)
 def test_the_length_of_class_centres_makes_no_difference(length, name, options, backend):
-    """Cosines, and the gradient of the embeddings, are the same; that of a centre is divided by its length.
+    """Cosines, and the gradient of the embeddings, are the same; that of a centre is divided by its
+    length.
 
-    The squares of 2e19 and of 1e-23 are no longer float32 numbers; a centre of 1e-30 counts as zero, as `unit` has it.
+    The squares of 2e19 and of 1e-23 are no longer float32 numbers; a centre of 1e-30 counts as
+    zero, as `unit` has it.
     """
     x, y = data(dtype=torch.float32)
     head = make(name, backend, dtype=torch.float32, **options)
@@ -110,11 +126,15 @@ def test_the_length_of_class_centres_makes_no_difference(length, name, options, 
     out, (d_x, d_centres, *_) = gradients(head, x, y)
     want, (want_x, want_centres, *_) = gradients(exact, x.double(), y)
     torch.testing.assert_close(out.loss.double(), want.loss, rtol=1e-5, atol=0)
-    torch.testing.assert_close(d_x.double(), want_x, rtol=1e-3, atol=1e-4 * float(want_x.abs().max()))
+    torch.testing.assert_close(
+        d_x.double(), want_x, rtol=1e-3, atol=1e-4 * float(want_x.abs().max())
+    )
     got = d_centres.double() * scales
     if length < 1e-20:
         assert (got[::2] == 0.0).all()
-    torch.testing.assert_close(got, want_centres, rtol=1e-3, atol=1e-4 * float(want_centres.abs().max()))
+    torch.testing.assert_close(
+        got, want_centres, rtol=1e-3, atol=1e-4 * float(want_centres.abs().max())
+    )
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -126,7 +146,9 @@ def test_centres_that_are_no_numbers_raise_in_training_and_in_evaluation(bad, na
         head.centres[5, 2] = bad
     identity = 1 if name == "subcenter_arcface" else 5  # three centres an identity
     for mode in (True, False):
-        with pytest.raises(ValueError, match=rf"class centre of identity {identity} holds NaN or infinity \(1 such"):
+        with pytest.raises(
+            ValueError, match=rf"class centre of identity {identity} holds NaN or infinity \(1 such"
+        ):
             head.train(mode)(x, y)
 
 
@@ -152,10 +174,15 @@ def test_long_centres_of_plain_softmax_are_what_they_are(backend):
 @pytest.mark.parametrize("backend", ["blocked", "sharded"])
 @pytest.mark.parametrize("scale", [69.0, 71.0, 85.0, 100.0, 300.0])
 def test_a_large_scale_does_not_overflow(scale, backend):
-    """exp(89) is more than a float32 holds, and 10^8 times exp(71) too: beyond 70 a maximum is taken off."""
+    """exp(89) is more than a float32 holds, and 10^8 times exp(71) too: beyond 70 a maximum is
+    taken off.
+    """
     size = {"embedding_dim": 4, "num_identities": 50, "scale": scale}
     torch.manual_seed(0)
-    head, exact = heads.create("normface", **size, backend=backend), heads.create("normface", **size).double()
+    head, exact = (
+        heads.create("normface", **size, backend=backend),
+        heads.create("normface", **size).double(),
+    )
     centres = torch.ones(50, 4)  # every negative on the embedding: exp(scale) each
     centres[0] = -1.0
     with torch.no_grad():
@@ -173,7 +200,11 @@ class Wants(MarginPolicy):
 
     def __init__(self, uses_cosine=True, changes_negatives=False, statistics=()):
         super().__init__()
-        self.uses_cosine, self.changes_negatives, self.statistics = uses_cosine, changes_negatives, statistics
+        self.uses_cosine, self.changes_negatives, self.statistics = (
+            uses_cosine,
+            changes_negatives,
+            statistics,
+        )
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,9 @@ def test_loss_equals_the_oracle(name, backend):
     want = oracles.loss_of(name, x.tolist(), y.tolist(), centres, 8.0)
     out = head(x, y)
     rtol = 1e-6 if name == "adacos" else 1e-9  # its scale starts as a float32
-    torch.testing.assert_close(out.sample_loss, torch.tensor(want, dtype=torch.float64), rtol=rtol, atol=1e-9)
+    torch.testing.assert_close(
+        out.sample_loss, torch.tensor(want, dtype=torch.float64), rtol=rtol, atol=1e-9
+    )
     torch.testing.assert_close(out.loss, out.sample_loss.mean())
 
 
@@ -41,7 +43,9 @@ def test_softmax_is_a_linear_layer_with_cross_entropy(backend):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("keep_logits", [False, True])
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=IDS)
-def test_blocked_equals_dense_in_loss_gradients_and_state(name, options, keep_logits, dtype, tolerance):
+def test_blocked_equals_dense_in_loss_gradients_and_state(
+    name, options, keep_logits, dtype, tolerance
+):
     x, y = data(12, dtype=dtype)
     y[4] = -1
     results = []
@@ -62,15 +66,23 @@ def test_blocked_equals_dense_in_loss_gradients_and_state(name, options, keep_lo
         a, b = getattr(dense, field), getattr(blocked, field)
         assert (a is None) == (b is None)
         if a is not None:
-            torch.testing.assert_close(b, a, rtol=20 * tolerance, atol=20 * tolerance, equal_nan=True)
+            torch.testing.assert_close(
+                b, a, rtol=20 * tolerance, atol=20 * tolerance, equal_nan=True
+            )
 
 
 # What a loss keeps constant in its gradient has to be constant for the numerical one too.
-FROZEN = {"adaface": {"h": 0.0}, "npcface": {"margin_slope_rad": 0.0}, "cdml": {"detach_margin": False}}
+FROZEN = {
+    "adaface": {"h": 0.0},
+    "npcface": {"margin_slope_rad": 0.0},
+    "cdml": {"detach_margin": False},
+}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("name", "options"), [v for v in VARIANTS if "straight_through" not in v[1].values()], ids=str)
+@pytest.mark.parametrize(
+    ("name", "options"), [v for v in VARIANTS if "straight_through" not in v[1].values()], ids=str
+)
 def test_gradients_are_exact(name, options, backend):
     head = make(name, backend, **{**options, **FROZEN.get(name, {})}).eval()
     x, y = data()
@@ -78,7 +90,9 @@ def test_gradients_are_exact(name, options, backend):
     keys = [key for key, _ in head.named_parameters()]
 
     def loss(embeddings, *parameters):
-        return torch.func.functional_call(head, dict(zip(keys, parameters, strict=True)), (embeddings, y)).loss
+        return torch.func.functional_call(
+            head, dict(zip(keys, parameters, strict=True)), (embeddings, y)
+        ).loss
 
     assert torch.autograd.gradcheck(loss, (x.requires_grad_(), *own))
 
@@ -115,8 +129,11 @@ def test_loss_and_gradients_are_finite_at_the_edges(name, dtype, backend):
     rows = torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, 0, 0]])
     with torch.no_grad():
         head.centres.copy_(rows.repeat_interleave(head.policy.centres_per_identity, dim=0))
-    # On the own centre, opposite to it, on a foreign one, zero, and with a zero class centre; the last is repeated.
-    x = torch.tensor([[2.0, 0, 0], [2, 0, 0], [2, 0, 0], [0, 0, 0], [1, 1, 1], [1, 1, 1]], dtype=dtype)
+    # On the own centre, opposite to it, on a foreign one, zero, and with a zero class centre; the
+    # last is repeated.
+    x = torch.tensor(
+        [[2.0, 0, 0], [2, 0, 0], [2, 0, 0], [0, 0, 0], [1, 1, 1], [1, 1, 1]], dtype=dtype
+    )
     out, (d_x, d_centres, *_) = gradients(head, x, torch.tensor([0, 1, 2, 2, 3, 3]))
     assert torch.isfinite(out.loss)
     assert torch.isfinite(d_x).all()
@@ -164,7 +181,10 @@ def test_labels_of_shape_b_1_count_as_b():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda x, y: (x, y.index_fill(0, torch.tensor([2]), 9)), "label 9 of sample 2 is out of range"),
+        (
+            lambda x, y: (x, y.index_fill(0, torch.tensor([2]), 9)),
+            "label 9 of sample 2 is out of range",
+        ),
         (lambda x, y: (x, y.index_fill(0, torch.tensor([3]), -2)), "label -2 of sample 3"),
         (lambda x, y: (x.index_fill(0, torch.tensor([4]), torch.nan), y), "sample 4 holds NaN"),
         (lambda x, y: (x[:, :4], y), r"shape \(b, 5\), got \(6, 4\)"),
@@ -175,7 +195,11 @@ def test_labels_of_shape_b_1_count_as_b():
 )
 def test_bad_input_is_named(change, said, backend):
     pair = backend == "triplet"
-    head = heads.create("triplet", embedding_dim=5, num_identities=9) if pair else make(backend=backend)
+    head = (
+        heads.create("triplet", embedding_dim=5, num_identities=9)
+        if pair
+        else make(backend=backend)
+    )
     with pytest.raises(ValueError, match=said):
         head(*change(*data()))
 
@@ -205,9 +229,13 @@ def test_logits_are_the_plain_ones_and_only_on_request(backend):
     assert not out.logits.requires_grad
 
 
-@pytest.mark.parametrize("name", ["curricularface", "mv_softmax", "npcface"])  # those that change negatives
+@pytest.mark.parametrize(
+    "name", ["curricularface", "mv_softmax", "npcface"]
+)  # those that change negatives
 def test_a_batch_that_comes_between_does_not_change_the_gradient(name):
-    """Two forward passes in training before one backward pass: the dense head's graph remembers, so must the walk."""
+    """Two forward passes in training before one backward pass: the dense head's graph remembers, so
+    must the walk.
+    """
     found = []
     for backend in ("dense", "blocked"):
         head = make(name, backend).train()
@@ -231,7 +259,8 @@ def test_logits_that_backward_needs_and_that_were_changed_are_complained_about()
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
-    "name", ["sphereface", "adacos", "curricularface", "adaface", "elasticface", "kappaface", "cdml"]
+    "name",
+    ["sphereface", "adacos", "curricularface", "adaface", "elasticface", "kappaface", "cdml"],
 )
 def test_running_statistics_move_in_training_only_and_survive_state_dict(name, backend):
     options = {"class_weight": 0.5} if name == "cdml" else {}
@@ -241,7 +270,9 @@ def test_running_statistics_move_in_training_only_and_survive_state_dict(name, b
     head.eval()(x, y)
     assert all(torch.equal(head.policy.state_dict()[key], value) for key, value in before.items())
     head.train()(x, y)
-    assert any(not torch.equal(head.policy.state_dict()[key], value) for key, value in before.items())
+    assert any(
+        not torch.equal(head.policy.state_dict()[key], value) for key, value in before.items()
+    )
     head.set_progress(0.25)
     other = make(name, backend, **options)
     other.load_state_dict(head.state_dict())
@@ -294,34 +325,49 @@ def test_bf16_products_stay_close():
     errors = []
     for products in ("float32", "bfloat16"):
         torch.manual_seed(0)
-        head = heads.create("arcface", embedding_dim=64, num_identities=500, backend="blocked", products=products)
+        head = heads.create(
+            "arcface", embedding_dim=64, num_identities=500, backend="blocked", products=products
+        )
         errors.append(gradients(head, x, y)[1][1])
     error = float((errors[0] - errors[1]).norm() / errors[0].norm())
     assert 0.0 < error <= 1e-2
 
 
 def test_float16_scale_never_overflows():
-    head = heads.create("normface", embedding_dim=4, num_identities=300, scale=1000.0, backend="blocked")
+    head = heads.create(
+        "normface", embedding_dim=4, num_identities=300, scale=1000.0, backend="blocked"
+    )
     out, grads = gradients(head, torch.randn(8, 4), torch.arange(8))
     assert torch.isfinite(out.loss)
     assert all(torch.isfinite(g).all() for g in grads)
 
 
 @settings(max_examples=40)
-@given(st.integers(1, 7), st.integers(2, 12), st.integers(1, 6), st.integers(1, 14), st.integers(0, 99))
+@given(
+    st.integers(1, 7), st.integers(2, 12), st.integers(1, 6), st.integers(1, 14), st.integers(0, 99)
+)
 @example(b=4, c=2, d=2, block=1, seed=42)  # an embedding on its own class centre
 def test_shapes_and_block_sizes_make_no_difference(b, c, d, block, seed):
     x, y = data(b, c, d, seed)
     torch.manual_seed(seed)
-    dense = heads.create("cdml", embedding_dim=d, num_identities=c, easiness="gap", shape="linear").double()
+    dense = heads.create(
+        "cdml", embedding_dim=d, num_identities=c, easiness="gap", shape="linear"
+    ).double()
     blocked = heads.create(
-        "cdml", embedding_dim=d, num_identities=c, easiness="gap", shape="linear", backend="blocked", block=block
+        "cdml",
+        embedding_dim=d,
+        num_identities=c,
+        easiness="gap",
+        shape="linear",
+        backend="blocked",
+        block=block,
     ).double()
     blocked.load_state_dict(dense.state_dict())
     one, other = blocked(x, y), dense(x, y)
     off_the_poles = other.target_cos.abs() < 1.0 - 1e-12
     torch.testing.assert_close(one.sample_loss[off_the_poles], other.sample_loss[off_the_poles])
-    # On a pole one rounding of the cosine, 1e-16, is 1e-8 in its sine, and 64 times that in the loss.
+    # On a pole one rounding of the cosine, 1e-16, is 1e-8 in its sine, and 64 times that in the
+    # loss.
     torch.testing.assert_close(one.sample_loss, other.sample_loss, rtol=0.0, atol=2e-6)
 
 
@@ -339,7 +385,14 @@ def test_a_margin_never_lowers_the_loss(b, c, d, seed):
 
 def test_repr_tells_a_person_what_it_is():
     text = repr(heads.create("cdml", embedding_dim=512, num_identities=1000))
-    for part in ("cdml", "512-d", "1,000 identities", "scale 64", "0.49", "easy samples get the larger"):
+    for part in (
+        "cdml",
+        "512-d",
+        "1,000 identities",
+        "scale 64",
+        "0.49",
+        "easy samples get the larger",
+    ):
         assert part in text
 
 
@@ -364,12 +417,18 @@ def test_bad_construction_is_named(options, said):
 @pytest.mark.parametrize("backend", ["dense", "blocked"])
 def test_known_easiness_reaches_the_loss_and_leaves_ignored_samples_out(backend):
     torch.manual_seed(3)
-    head = heads.create("cdml", embedding_dim=8, num_identities=5, easiness="known", backend=backend)
+    head = heads.create(
+        "cdml", embedding_dim=8, num_identities=5, easiness="known", backend=backend
+    )
     x, labels = torch.randn(4, 8), torch.tensor([0, -1, 2, 3])
     known = torch.tensor([1.0, 0.3, -1.0, 0.0])
     out = head(x, labels, known)
-    torch.testing.assert_close(out.margin_rad, 0.49 * torch.tensor([1.2, math.nan, 0.8, 1.0]), equal_nan=True)
-    torch.testing.assert_close(out.easiness, torch.tensor([1.0, math.nan, -1.0, 0.0]), equal_nan=True)
+    torch.testing.assert_close(
+        out.margin_rad, 0.49 * torch.tensor([1.2, math.nan, 0.8, 1.0]), equal_nan=True
+    )
+    torch.testing.assert_close(
+        out.easiness, torch.tensor([1.0, math.nan, -1.0, 0.0]), equal_nan=True
+    )
     assert not torch.equal(out.loss, head(x, labels, -known).loss)
 
 

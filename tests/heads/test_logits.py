@@ -57,7 +57,9 @@ def test_cross_entropy_of_the_logits_is_the_loss_without_a_margin(name, backend)
 def test_logits_of_a_sharded_head_would_lose_a_gradient_and_say_so():
     head, (x, _) = make("arcface", "sharded"), data()
     assert not head.logits(x).requires_grad
-    with pytest.raises(ValueError, match=r"logits have no gradient: call them under torch\.no_grad\(\)"):
+    with pytest.raises(
+        ValueError, match=r"logits have no gradient: call them under torch\.no_grad\(\)"
+    ):
         head.logits(x.requires_grad_())
     with torch.no_grad():
         assert head.logits(x).shape == (6, 9)
@@ -101,7 +103,9 @@ def circle_head(backend, threshold, name="normface", **options):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_negative_above_the_threshold_counts_as_a_right_angle(backend):
-    """A sample of identity 0 at 5 degrees: identity 1 is at 15 degrees, cos 0.966, and is left out at 0.9."""
+    """A sample of identity 0 at 5 degrees: identity 1 is at 15 degrees, cos 0.966, and is left out
+    at 0.9.
+    """
     head, x, y = circle_head(backend, 0.9), at(5), torch.tensor([0])
     out, (d_x, d_centres, *_) = gradients(head, x, y)
     c = [math.cos(math.radians(d)) for d in (5, 15, 75, 195)]
@@ -133,7 +137,9 @@ def test_statistics_see_what_is_left(backend):
     want = (math.cos(math.radians(5)) - math.cos(math.radians(75))) / 2
     assert float(head(at(5), torch.tensor([0])).easiness) == pytest.approx(want)
     head = circle_head(backend, 0.2, "cdml", easiness="gap", shape="linear", detach_margin=False)
-    out, grads = gradients(head, at(5), torch.tensor([0]))  # all but the one at 195 degrees are 0 now
+    out, grads = gradients(
+        head, at(5), torch.tensor([0])
+    )  # all but the one at 195 degrees are 0 now
     assert float(out.easiness) == pytest.approx(math.cos(math.radians(5)) / 2)
     assert (grads[1][[1, 2]] == 0.0).all()
 
@@ -156,7 +162,13 @@ def test_a_threshold_out_of_range_is_refused(value):
 
 
 def test_a_threshold_needs_cosines():
-    with pytest.raises(ValueError, match="softmax has logits without cosines: no statistics of negatives"):
+    with pytest.raises(
+        ValueError, match="softmax has logits without cosines: no statistics of negatives"
+    ):
         circle_head("dense", 0.5, "softmax")
-    with pytest.raises(ValueError, match="without class centres: it has no interclass_filtering_threshold"):
-        heads.create("triplet", embedding_dim=2, num_identities=3, interclass_filtering_threshold=0.4)
+    with pytest.raises(
+        ValueError, match="without class centres: it has no interclass_filtering_threshold"
+    ):
+        heads.create(
+            "triplet", embedding_dim=2, num_identities=3, interclass_filtering_threshold=0.4
+        )

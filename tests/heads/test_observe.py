@@ -62,7 +62,10 @@ def test_every_combination_of_flags_is_the_same_in_every_backend(combination, ba
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
 def test_filtered_negatives_are_the_same_in_every_backend(combination, backend):
     x, y = batch()
-    heads = [probe_head(kind, combination, C, interclass_filtering_threshold=0.4) for kind in ("dense", backend)]
+    heads = [
+        probe_head(kind, combination, C, interclass_filtering_threshold=0.4)
+        for kind in ("dense", backend)
+    ]
     free = probe_head("dense", combination, C)
     want, got = (steps(head, x, y) for head in heads)
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-10, equal_nan=True)

@@ -40,7 +40,9 @@ def make(backend, c, **options):
     torch.manual_seed(0)
     if backend != "dense":
         options = {"block": 2, **options}
-    head = heads.create(OneVsAll(), embedding_dim=3, num_identities=c, scale=4.0, backend=backend, **options)
+    head = heads.create(
+        OneVsAll(), embedding_dim=3, num_identities=c, scale=4.0, backend=backend, **options
+    )
     return head.double()
 
 
@@ -94,10 +96,15 @@ def test_a_threshold_that_changed_before_the_backward_pass_is_an_error():
 
 def test_one_that_sums_says_what_it_lacks():
     head = heads.create(WithoutNegatives(), embedding_dim=3, num_identities=5)
-    with pytest.raises(NotImplementedError, match="WithoutNegatives sums over negatives without a negative_loss"):
+    with pytest.raises(
+        NotImplementedError, match="WithoutNegatives sums over negatives without a negative_loss"
+    ):
         head(*data(4, 5, 3, dtype=torch.float32))
 
 
 def test_an_unknown_reduction_is_refused():
-    with pytest.raises(ValueError, match=r"UnknownReduction\.reduction must be one of 'logsumexp', 'sum'; got 'mean'"):
+    with pytest.raises(
+        ValueError,
+        match=r"UnknownReduction\.reduction must be one of 'logsumexp', 'sum'; got 'mean'",
+    ):
         heads.create(UnknownReduction(), embedding_dim=3, num_identities=5)

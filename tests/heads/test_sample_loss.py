@@ -1,4 +1,6 @@
-"""`sample_loss` carries the gradient: weighted losses, hard samples, and ignored ones that hold NaN."""
+"""`sample_loss` carries the gradient: weighted losses, hard samples, and ignored ones that hold
+NaN.
+"""
 
 import pytest
 import torch
@@ -21,7 +23,10 @@ def oracle_gradient(name, x, y, centres, weights, step=1e-6):
             for h in (-step, step):
                 row[j] = value + h
                 losses = oracles.loss_of(name, rows, y.tolist(), centres, 8.0)
-                ends.append(sum(w * loss for w, loss in zip(weights.tolist(), losses, strict=True)) / len(losses))
+                ends.append(
+                    sum(w * loss for w, loss in zip(weights.tolist(), losses, strict=True))
+                    / len(losses)
+                )
             row[j] = value
             found[i, j] = (ends[1] - ends[0]) / (2 * step)
     return found
@@ -31,7 +36,9 @@ def oracle_gradient(name, x, y, centres, weights, step=1e-6):
 @pytest.mark.parametrize("name", ["arcface", "magface", "cdml", "subcenter_arcface"])
 def test_gradient_of_a_weighted_mean_equals_the_oracles(name, backend):
     head, (x, y) = make(name, backend), data()
-    want = oracle_gradient(name, x, y, head.centres.detach().unflatten(0, (9, -1)).tolist(), WEIGHTS)
+    want = oracle_gradient(
+        name, x, y, head.centres.detach().unflatten(0, (9, -1)).tolist(), WEIGHTS
+    )
     x.requires_grad_()
     (WEIGHTS * head(x, y).sample_loss).mean().backward()
     torch.testing.assert_close(x.grad, want, rtol=1e-5, atol=1e-7)
@@ -108,7 +115,9 @@ def test_an_ignored_sample_may_be_nan(backend, bad):
     y[2] = -1
     spoilt = x.clone()
     spoilt[2, 1] = bad
-    (want, want_grads), (out, grads) = (gradients(make("cdml", backend, easiness="gap"), e, y) for e in (x, spoilt))
+    (want, want_grads), (out, grads) = (
+        gradients(make("cdml", backend, easiness="gap"), e, y) for e in (x, spoilt)
+    )
     assert torch.equal(out.loss, want.loss)
     for got, expected in zip(grads, want_grads, strict=True):
         assert torch.equal(got, expected)
@@ -129,7 +138,9 @@ def test_the_rest_of_the_output_is_detached(backend):
 def test_loss_and_sample_losses_together_take_one_walk_each_way(backend, monkeypatch):
     passes = []
     original = _blockwise_softmax.blocks
-    monkeypatch.setattr(_blockwise_softmax, "blocks", lambda *args: (passes.append(0), original(*args))[1])
+    monkeypatch.setattr(
+        _blockwise_softmax, "blocks", lambda *args: (passes.append(0), original(*args))[1]
+    )
     x, y = data()
     out = make("cdml", backend, easiness="gap")(x.requires_grad_(), y)
     assert len(passes) == 1

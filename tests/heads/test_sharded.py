@@ -23,7 +23,9 @@ IMPORTS = ["cdmllab.training", "torch._dynamo", "torch.distributed.tensor"]
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """What all ranks found: by the number of ranks a list over ranks; and the folder of their checkpoints."""
+    """What all ranks found: by the number of ranks a list over ranks; and the folder of their
+    checkpoints.
+    """
     folder = tmp_path_factory.mktemp("ranks")
     multiprocessing.get_context("forkserver").set_forkserver_preload(IMPORTS)
     results = {}
@@ -31,7 +33,9 @@ def found(tmp_path_factory):
         if size == 3:  # two ranks, one, three
             results[1] = work.resumed(0, 1, folder)
         mp.start_processes(work.work, (size, folder), nprocs=size, start_method="forkserver")
-        results[size] = [torch.load(folder / f"{size}-{rank}.pt", weights_only=True) for rank in range(size)]
+        results[size] = [
+            torch.load(folder / f"{size}-{rank}.pt", weights_only=True) for rank in range(size)
+        ]
     return results, folder
 
 
@@ -55,7 +59,9 @@ def compare(ranks, head, x, y, tolerance=1e-10):
         if value is None:
             assert got == [None] * len(ranks)
         else:
-            torch.testing.assert_close(torch.cat(got), value, rtol=20 * tolerance, atol=20 * tolerance, equal_nan=True)
+            torch.testing.assert_close(
+                torch.cat(got), value, rtol=20 * tolerance, atol=20 * tolerance, equal_nan=True
+            )
     for name, value in want["state"].items():
         got = [rank["state"][name] for rank in ranks]
         whole = torch.cat(got) if name in SHARDED else got[0]
@@ -69,7 +75,12 @@ def test_sharded_equals_dense_in_loss_gradients_and_state(found, i, dtype, toler
     name, options = VARIANTS[i]
     keep = dtype == torch.float64
     head = make(name, "dense", C, dtype=dtype, keep_logits=keep, **options)
-    compare([rank["every_loss"][i, dtype] for rank in found[0][size]], head, *work.batch(dtype), tolerance)
+    compare(
+        [rank["every_loss"][i, dtype] for rank in found[0][size]],
+        head,
+        *work.batch(dtype),
+        tolerance,
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -126,7 +137,9 @@ def test_ignored_samples_count_on_no_rank(found, size):
     x, y = work.batch()
     some = y.clone()
     some[: len(y) // size] = -1
-    compare([rank["ignored"][0] for rank in found[0][size]], make("cdml", c=C, easiness="gap"), x, some)
+    compare(
+        [rank["ignored"][0] for rank in found[0][size]], make("cdml", c=C, easiness="gap"), x, some
+    )
     none = [rank["ignored"][1] for rank in found[0][size]]
     compare(none, make("cdml", c=C, easiness="gap"), x, torch.full_like(y, -1))
     assert none[0]["out"]["loss"] == 0
@@ -180,9 +193,13 @@ def test_a_sampled_step_is_a_full_step_among_those_drawn(name):
     out, (d_x, *_) = gradients(sampled, x, y)
     chosen = drawn(y, sampled.held, C, 0.6, (0, 1))
     assert len(y.unique()) < len(chosen) < C
-    assert torch.equal(out.logits.isfinite(), torch.zeros_like(out.logits).index_fill(1, chosen, 1.0).bool())
+    assert torch.equal(
+        out.logits.isfinite(), torch.zeros_like(out.logits).index_fill(1, chosen, 1.0).bool()
+    )
 
-    few = heads.create(name, embedding_dim=5, num_identities=len(chosen), scale=8.0, **options).double()
+    few = heads.create(
+        name, embedding_dim=5, num_identities=len(chosen), scale=8.0, **options
+    ).double()
     with torch.no_grad():
         few.centres.copy_(sampled.centres.unflatten(0, (C, -1))[chosen].flatten(0, 1))
     want, (want_x, want_centres, *_) = gradients(few, x, torch.searchsorted(chosen, y))
@@ -227,7 +244,9 @@ def test_drawn_of_a_batch_beyond_the_rate_is_the_batch():
 
 @pytest.mark.parametrize("name", ["arcface", "cdml", "adacos", "npcface", "softmax"])
 def test_a_draw_of_nothing_but_the_own_class_is_no_loss(name):
-    options = {"easiness": "gap", "shape": "linear", "detach_margin": False} if name == "cdml" else {}
+    options = (
+        {"easiness": "gap", "shape": "linear", "detach_margin": False} if name == "cdml" else {}
+    )
     head = make(name, "sharded", C, sample_rate=0.01, **options)
     x, _ = data(4, C)
     out, grads = gradients(head, x, torch.full((4,), 7))
@@ -259,9 +278,14 @@ def test_checkpoint_of_three_ranks_loads_into_other_backends(found, backend):
 
 def test_momentum_is_saved_from_the_start_and_without_dampening_only():
     head = make("softmax", "sharded", C)
-    optimiser = torch.optim.SGD([*work.Net().parameters(), *head.parameters()], lr=0.1, momentum=0.9)
+    optimiser = torch.optim.SGD(
+        [*work.Net().parameters(), *head.parameters()], lr=0.1, momentum=0.9
+    )
     state = heads.sharded_state_dict(head, optimiser)
-    assert {key for key in state if key.startswith("momentum.")} == {"momentum.centres", "momentum.bias"}
+    assert {key for key in state if key.startswith("momentum.")} == {
+        "momentum.centres",
+        "momentum.bias",
+    }
     fresh, other = make("softmax", "sharded", C), make("softmax", "sharded", C)
     trained = torch.optim.SGD(fresh.parameters(), lr=0.1, momentum=0.9)
     untouched = torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.9)
@@ -300,10 +324,14 @@ def test_nearest_looks_at_the_centres_of_all_ranks(found, size, name):
 @pytest.mark.parametrize("also_mean", [False, True])
 @pytest.mark.parametrize("i", range(len(work.WEIGHTED)), ids=[name for name, _ in work.WEIGHTED])
 def test_weighted_losses_of_the_ranks_count_as_their_mean(found, i, also_mean, size):
-    """Each rank weighs the losses of its own samples; what is differentiated is the mean of what they make of it."""
+    """Each rank weighs the losses of its own samples; what is differentiated is the mean of what
+    they make of it.
+    """
     name, options = work.WEIGHTED[i]
     kind = "sharded" if "sample_rate" in options else "dense"
-    want = work.weighted_step(make(name, kind, C, **options), *work.batch(), work.WEIGHTS, also_mean)
+    want = work.weighted_step(
+        make(name, kind, C, **options), *work.batch(), work.WEIGHTS, also_mean
+    )
     ranks = [rank["weighted"][2 * i + also_mean] for rank in found[0][size]]
     near(torch.stack([rank["loss"] for rank in ranks]).mean(), want["loss"], 1e-10)
     near(torch.cat([rank["d_x"] for rank in ranks]) / size, want["d_x"], 1e-10)
@@ -321,12 +349,18 @@ def test_every_combination_of_flags_is_the_same_on_several_ranks(found, i, scena
     want = steps(probe_head("dense", COMBINATIONS[i], C, **options), *work.batch())
     ranks = [rank[scenario][i] for rank in found[0][size]]
     whole = {"loss": ranks[0]["loss"], "d_x": torch.cat([rank["d_x"] for rank in ranks]) / size}
-    whole |= {key: torch.cat([rank[key] for rank in ranks]) for key in ("sample_loss", "margin_rad")}
+    whole |= {
+        key: torch.cat([rank[key] for rank in ranks]) for key in ("sample_loss", "margin_rad")
+    }
     for kind in ("grads", "state"):
         parts = [rank[kind] for rank in ranks]
-        whole[kind] = {k: torch.cat([p[k] for p in parts]) if k in SHARDED else v for k, v in parts[0].items()}
+        whole[kind] = {
+            k: torch.cat([p[k] for p in parts]) if k in SHARDED else v for k, v in parts[0].items()
+        }
     for rank in ranks:
-        torch.testing.assert_close({**whole, "observed": rank["observed"]}, want, rtol=1e-9, atol=1e-10, equal_nan=True)
+        torch.testing.assert_close(
+            {**whole, "observed": rank["observed"]}, want, rtol=1e-9, atol=1e-10, equal_nan=True
+        )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -342,7 +376,11 @@ def test_plain_logits_of_all_ranks_have_all_columns(found, name, size):
     ("case", "sentence"),
     [
         ("uneven", "the ranks disagree: rank 0 has 2 embeddings of torch.float64 for logits"),
-        ("gradient", "rank {last}: a sharded head's logits have no gradient: call them under torch.no_grad()"),
+        (
+            "gradient",
+            "rank {last}: a sharded head's logits have no gradient: call them under "
+            "torch.no_grad()",
+        ),
         ("shape", "rank {last}: embeddings must have shape (b, 5)"),
     ],
 )
@@ -366,7 +404,10 @@ def test_very_long_centres_of_one_rank_are_right_and_nan_is_told_to_all(found, s
     near(got[:-held], d_centres[:-held], 1e-5)
     near(got[-held:].double() * 1e25, d_centres[-held:].double() * 1e25, 1e-5)
     said = [rank["said"] for rank in ranks]
-    assert f"rank {size - 1}: the class centre of identity {C - 1} holds NaN or infinity (1 such centres)" in said[0]
+    assert (
+        f"rank {size - 1}: the class centre of identity {C - 1} holds NaN or infinity (1 such "
+        f"centres)" in said[0]
+    )
     assert said == [said[0]] * size
 
 
@@ -374,16 +415,30 @@ def test_very_long_centres_of_one_rank_are_right_and_nan_is_told_to_all(found, s
 @pytest.mark.parametrize(
     ("case", "sentence"),
     [
-        ("label", "rank {last}: label 10 of sample 2 is out of range: allowed are 0 to 9, and -1 to ignore a sample"),
+        (
+            "label",
+            "rank {last}: label 10 of sample 2 is out of range: allowed are 0 to 9, and -1 to "
+            "ignore a sample",
+        ),
         ("nan", "rank {last}: the embedding of sample 1 holds NaN or infinity"),
         ("array", "rank {last}: embeddings must be a Tensor, got ndarray"),
         ("words", "rank {last}: labels must be a Tensor, an array or a list of numbers, got str"),
         ("both", "rank 0: embeddings must have shape (b, 5)"),
-        ("known out of range", "rank {last}: the known easiness of sample 0 is 2: it must lie in [-1, 1]"),
+        (
+            "known out of range",
+            "rank {last}: the known easiness of sample 0 is 2: it must lie in [-1, 1]",
+        ),
         ("size", "rank {last} has 10 identities in training, 3 samples of torch.float64"),
         ("dtype", "rank {last} has 10 identities in training, {b} samples of torch.float32"),
-        ("known", "rank 0 has 10 identities in training, {b} samples of torch.float64, gradients off, no known"),
-        ("gradient", "rank {last} has 10 identities in training, {b} samples of torch.float64, gradients on"),
+        (
+            "known",
+            "rank 0 has 10 identities in training, {b} samples of torch.float64, gradients off, "
+            "no known",
+        ),
+        (
+            "gradient",
+            "rank {last} has 10 identities in training, {b} samples of torch.float64, gradients on",
+        ),
         ("mode", "rank {last} has 10 identities in evaluation"),
         ("identities", "the ranks disagree: rank 0 has 10 identities in training"),
     ],
@@ -414,14 +469,21 @@ def test_a_head_built_before_the_process_group_is_refused(found):
         ({"sample_rate": 1.5}, r"sample_rate must lie in \(0, 1\], got 1.5"),
         ({"sample_rate": "half"}, r"sample_rate must lie in \(0, 1\], got 'half'"),
         ({"sample_seed": -1}, "sample_seed must be a whole number from 0 up, got -1"),
-        ({"backend": "blocked", "sample_rate": 0.5}, "sample_rate and sample_seed are options of backend='sharded'"),
+        (
+            {"backend": "blocked", "sample_rate": 0.5},
+            "sample_rate and sample_seed are options of backend='sharded'",
+        ),
     ],
 )
 def test_bad_sampling_is_named(options, sentence):
     with pytest.raises(ValueError, match=sentence):
-        heads.create("arcface", **{"embedding_dim": 4, "num_identities": 6, "backend": "sharded", **options})
+        heads.create(
+            "arcface", **{"embedding_dim": 4, "num_identities": 6, "backend": "sharded", **options}
+        )
 
 
 def test_repr_says_what_is_held_here():
-    head = heads.create("cdml", embedding_dim=4, num_identities=1_000, backend="sharded", sample_rate=0.1)
+    head = heads.create(
+        "cdml", embedding_dim=4, num_identities=1_000, backend="sharded", sample_rate=0.1
+    )
     assert "1,000 on rank 0 of 1, 0.1 of them a step" in repr(head)

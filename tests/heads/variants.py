@@ -23,18 +23,24 @@ IDS = [f"{name}-{'-'.join(map(str, options.values()))}".rstrip("-") for name, op
 def data(b=6, c=9, d=5, seed=0, dtype=torch.float64):
     """Embeddings of quite different lengths, and labels with a repetition."""
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(b, d, generator=generator, dtype=torch.float64) * torch.linspace(1, 30, b).unsqueeze(1)
+    x = torch.randn(b, d, generator=generator, dtype=torch.float64) * torch.linspace(
+        1, 30, b
+    ).unsqueeze(1)
     y = torch.randint(0, c, (b,), generator=generator)
     y[-1] = y[0]
     return x.to(dtype), y
 
 
 def make(name="arcface", backend="dense", c=9, d=5, scale=8.0, dtype=torch.float64, **options):
-    """A head whose first class centres point near the first embeddings, so that angles of all sizes occur."""
+    """A head whose first class centres point near the first embeddings, so that angles of all sizes
+    occur.
+    """
     if backend != "dense":
         options = {"block": 4, **options}  # three blocks, the last one short
     generator = torch.Generator().manual_seed(3)
-    head = heads.create(name, embedding_dim=d, num_identities=c, scale=scale, backend=backend, **options).double()
+    head = heads.create(
+        name, embedding_dim=d, num_identities=c, scale=scale, backend=backend, **options
+    ).double()
     k = head.policy.centres_per_identity
     centres = torch.randn(c * k, d, generator=generator, dtype=torch.float64)
     x, y = data(c=c, d=d)

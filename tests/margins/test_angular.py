@@ -24,7 +24,9 @@ SETTINGS = [
 def test_combined_equals_the_oracle(setting, rule):
     cosines = torch.cos(torch.linspace(0, math.pi, 400, dtype=torch.float64))
     got = combined(cosines, *setting, rule)
-    want = torch.tensor([oracles.combined(float(c), *setting, rule) for c in cosines], dtype=torch.float64)
+    want = torch.tensor(
+        [oracles.combined(float(c), *setting, rule) for c in cosines], dtype=torch.float64
+    )
     torch.testing.assert_close(got, want, atol=3e-8, rtol=0)
 
 
@@ -54,7 +56,8 @@ def test_target_without_a_rule_rises_past_pi():
     assert (combined(c, m2=0.5, beyond_pi="none").diff() > 0).all()
 
 
-# d cos(theta + m) / d cos(theta) = sin(theta + m) / sin(theta); a straight-through gradient is 1 there.
+# d cos(theta + m) / d cos(theta) = sin(theta + m) / sin(theta); a straight-through gradient is 1
+# there.
 @pytest.mark.parametrize(("c", "ratio"), [(0.8, 1.517), (0.5, 1.154), (0.1, 0.926), (-0.5, 0.601)])
 def test_add_angle_slope_is_the_published_ratio_at_half_a_radian(c, ratio):
     t = torch.tensor([c], dtype=torch.float64, requires_grad=True)

@@ -39,7 +39,8 @@ def test_public_gap_spans_point_four_to_point_eight():
 
 
 def test_public_angle_gap_is_m2_plus_alpha_times_clipped_hardness():
-    # h = clip(pi/2 - (theta_neg - theta_y), 0, pi/3): leads of 100, 60, 20 degrees give 0, 30, 60 degrees.
+    # h = clip(pi/2 - (theta_neg - theta_y), 0, pi/3): leads of 100, 60, 20 degrees give 0, 30, 60
+    # degrees.
     own = [math.cos(math.radians(20))] * 3
     other = [math.cos(math.radians(20 + lead)) for lead in (100, 60, 20)]
     margins = CDML.public_angle_gap().margin_rad(batch(own, other))
@@ -63,7 +64,14 @@ def test_cdml_alpha_zero_is_arcface_to_the_bit(gradient, beyond_pi, dtype):
     results = []
     for policy in (
         CDML(alpha=0.0, margin_rad=0.45, gradient=gradient, beyond_pi=beyond_pi),
-        CDML(alpha=0.0, margin_rad=0.45, gradient=gradient, beyond_pi=beyond_pi, easiness="gap", favour="hard"),
+        CDML(
+            alpha=0.0,
+            margin_rad=0.45,
+            gradient=gradient,
+            beyond_pi=beyond_pi,
+            easiness="gap",
+            favour="hard",
+        ),
         CDML(
             alpha=0.0,
             margin_rad=0.45,
@@ -108,7 +116,9 @@ def test_schedule_grows_alpha_with_progress(schedule, progress, alpha):
 
 
 def test_class_weight_mixes_in_the_running_easiness_of_the_identity():
-    policy = CDML(class_weight=0.5, num_identities=2, shape="linear", pivot=0.0, margin_rad=0.5, alpha=0.2)
+    policy = CDML(
+        class_weight=0.5, num_identities=2, shape="linear", pivot=0.0, margin_rad=0.5, alpha=0.2
+    )
     policy.class_easiness.mean.copy_(torch.tensor([1.0, -1.0]))
     b = batch([0.2, 0.2], labels=[0, 1])
     near(policy.easiness(b), [0.6, -0.4])
@@ -132,7 +142,9 @@ def test_detached_margin_is_a_constant_in_the_gradient():
     for detach in (True, False):
         policy = CDML(shape="linear", pivot=0.0, margin_rad=0.5, detach_margin=detach)
         c = torch.tensor([0.3], dtype=torch.float64, requires_grad=True)
-        policy.target(c, Batch(torch.zeros(1, dtype=torch.int64), c, torch.ones(1))).sum().backward()
+        policy.target(
+            c, Batch(torch.zeros(1, dtype=torch.int64), c, torch.ones(1))
+        ).sum().backward()
         theta, m = math.acos(0.3), 0.5 * (1 + 0.2 * 0.3)
         slope = math.sin(theta + m) / math.sin(theta)
         if not detach:  # plus d cos(theta + m) / dm x dm/dc
@@ -142,7 +154,8 @@ def test_detached_margin_is_a_constant_in_the_gradient():
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"easiness": "mood"}, "easiness must be one of"), ({"alpha": 2.0}, r"alpha must lie in \[0, 1\]"),
+    [({"easiness": "mood"}, "easiness must be one of"), ({"alpha": 2.0}, r"alpha must lie in \[0, "
+                                                                         r"1\]"),
      ({"class_weight": 0.5}, "num_identities"), ({"margin_rad": -0.1}, "margin_rad must lie")],
 )  # fmt: skip
 def test_nonsense_is_refused(options, said):

@@ -54,15 +54,21 @@ def test_every_angular_loss_is_tried():
 @pytest.mark.parametrize("gradient", ["exact", "straight_through"])
 @pytest.mark.parametrize(("name", "options"), ANGULAR)
 def test_easy_margin_leaves_cosines_of_zero_and_below_as_they_are(name, options, gradient):
-    plain, eased = (make(name, easy_margin=easy, gradient=gradient, **options) for easy in (False, True))
+    plain, eased = (
+        make(name, easy_margin=easy, gradient=gradient, **options) for easy in (False, True)
+    )
     found = []
     for policy in (plain, eased):
         cosines = torch.tensor(COSINES, dtype=torch.float64, requires_grad=True)
         lengths = torch.full((8,), 60.0, dtype=torch.float64, requires_grad=True)
         target = policy.margined(cosines, batch(cosines, lengths))
         slopes = torch.autograd.grad(target.sum(), [cosines, lengths], allow_unused=True)
-        found.append((target.detach(), slopes[0], slopes[1], policy.margin_rad(batch(cosines.detach()))))
-    (everywhere, slope, by_length, margin), (target, eased_slope, eased_by_length, eased_margin) = found
+        found.append(
+            (target.detach(), slopes[0], slopes[1], policy.margin_rad(batch(cosines.detach())))
+        )
+    (everywhere, slope, by_length, margin), (target, eased_slope, eased_by_length, eased_margin) = (
+        found
+    )
     assert torch.equal(target[:3], everywhere[:3])
     assert torch.equal(target[3:], torch.tensor(COSINES[3:], dtype=torch.float64))
     assert (everywhere[3:7] != target[3:7]).all()
@@ -95,7 +101,9 @@ def test_easy_margin_by_hand(name, options, half):
     """60 degrees: with the margin. 90 and 120 degrees: without."""
     cosines = torch.tensor([0.5, 0.0, -0.5], dtype=torch.float64)
     target = make(name, easy_margin=True, **options).target(cosines, batch(cosines))
-    torch.testing.assert_close(target, torch.tensor([half, 0.0, -0.5], dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        target, torch.tensor([half, 0.0, -0.5], dtype=torch.float64), rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", ["curricularface", "mv_softmax", "npcface"])
@@ -118,7 +126,9 @@ def test_what_a_hard_negative_is_does_not_depend_on_the_rules_for_the_target(nam
 
 
 def test_beyond_pi_plain_by_hand():
-    """m = 0.5: up to 151.35 degrees cos(theta + m), from there on the cosine itself, with its slope of 1."""
+    """m = 0.5: up to 151.35 degrees cos(theta + m), from there on the cosine itself, with its slope
+    of 1.
+    """
     theta = torch.tensor([1.0, math.pi - 0.501, math.pi - 0.499, 3.0], dtype=torch.float64)
     cosines = torch.cos(theta).requires_grad_()
     target = add_angle(cosines, torch.full_like(theta, 0.5), "plain")
@@ -132,7 +142,9 @@ def test_beyond_pi_plain_by_hand():
 
 @pytest.mark.parametrize(("c", "m"), [(0.99, -0.5), (math.cos(0.5) + 1e-4, -0.5), (1.0, -1e-3)])
 def test_a_negative_margin_ends_at_a_cosine_of_one(c, m):
-    """AdaFace's margins may be negative: theta + m < 0 would otherwise make a better angle worth less."""
+    """AdaFace's margins may be negative: theta + m < 0 would otherwise make a better angle worth
+    less.
+    """
     cosine, margin = torch.tensor([c], dtype=torch.float64), torch.tensor([m], dtype=torch.float64)
     theta = math.acos(c)
     assert theta + m < 0.0

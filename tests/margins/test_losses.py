@@ -11,7 +11,10 @@ from cdmllab.margins import Batch
 
 def batch(target_cos, **fields):
     c = torch.as_tensor(target_cos, dtype=torch.float64)
-    defaults = {"labels": torch.zeros(len(c), dtype=torch.int64), "embedding_norm": torch.full_like(c, 20.0)}
+    defaults = {
+        "labels": torch.zeros(len(c), dtype=torch.int64),
+        "embedding_norm": torch.full_like(c, 20.0),
+    }
     return Batch(**{"target_cos": c, **defaults, **fields})
 
 
@@ -40,7 +43,9 @@ def test_liarcface_is_linear_in_the_angle():
     policy = margins.create("liarcface", margin_rad=0.45)
     b = batch(torch.cos(theta))
     torch.testing.assert_close(policy.target(b.target_cos, b), 1 - 2 * (theta + 0.45) / math.pi)
-    torch.testing.assert_close(policy.negatives(b.target_cos[:, None], b)[:, 0], 1 - 2 * theta / math.pi)
+    torch.testing.assert_close(
+        policy.negatives(b.target_cos[:, None], b)[:, 0], 1 - 2 * theta / math.pi
+    )
 
 
 def test_adacos_scale_by_hand():
@@ -78,7 +83,9 @@ def test_curricularface_changes_only_what_beats_the_margined_target():
 
 
 def test_npcface_margin_grows_with_the_hard_negatives():
-    margin = margins.create("npcface").margin_rad(batch([0.1, 0.1], hard_negative_mean=torch.tensor([0.0, 0.5])))
+    margin = margins.create("npcface").margin_rad(
+        batch([0.1, 0.1], hard_negative_mean=torch.tensor([0.0, 0.5]))
+    )
     torch.testing.assert_close(margin, torch.tensor([0.4, 0.5]))
 
 
@@ -91,7 +98,9 @@ def test_magface_margin_is_linear_between_the_lengths():
 
 def test_magface_pulls_lengths_up():
     lengths = torch.tensor([20.0, 50.0], dtype=torch.float64, requires_grad=True)
-    margins.create("magface").regulariser(batch([0.5, 0.5], embedding_norm=lengths)).sum().backward()
+    margins.create("magface").regulariser(
+        batch([0.5, 0.5], embedding_norm=lengths)
+    ).sum().backward()
     torch.testing.assert_close(lengths.grad, 35.0 * (-1 / lengths.detach() ** 2 + 1 / 110.0**2))
     assert (lengths.grad < 0).all()
 
@@ -139,7 +148,10 @@ def test_elasticface_draws_anew_each_batch_and_again_after_loading():
 
 def test_elasticface_plus_gives_the_hardest_the_largest():
     b = batch([0.9, -0.2, 0.4, 0.0])
-    plain, plus = margins.create("elasticface").draws(b), margins.create("elasticface", plus=True).draws(b)
+    plain, plus = (
+        margins.create("elasticface").draws(b),
+        margins.create("elasticface", plus=True).draws(b),
+    )
     assert plus.argsort(descending=True).tolist() == [1, 3, 2, 0]
     torch.testing.assert_close(plus.sort().values, plain.sort().values)
 

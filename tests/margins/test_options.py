@@ -11,7 +11,8 @@ from cdmllab.margins.policy import check_range
 
 SIZES = {"num_identities": 10, "embedding_dim": 4}
 
-# What a loss does without options, as its paper or its authors' code has it. Where it has an easy margin, it is off.
+# What a loss does without options, as its paper or its authors' code has it. Where it has an easy
+# margin, it is off.
 DEFAULTS = {
     "sphereface": {"factor": 4.0, "anneal_from": 1000.0, "anneal_to": 5.0, "anneal_rate": 0.12},
     "cosface": {"margin_cos": 0.35},
@@ -21,25 +22,60 @@ DEFAULTS = {
     "adacos": {"dynamic": True},
     "subcenter_arcface": {"centres_per_identity": 3, "margin_rad": 0.5, "beyond_pi": "linear"},
     "curricularface": {"margin_rad": 0.5, "momentum": 0.01, "beyond_pi": "linear"},
-    "mv_softmax": {"t": 0.2, "margin_cos": 0.35, "margin_rad": 0.0, "reweight": "adaptive", "beyond_pi": "linear"},
+    "mv_softmax": {
+        "t": 0.2,
+        "margin_cos": 0.35,
+        "margin_rad": 0.0,
+        "reweight": "adaptive",
+        "beyond_pi": "linear",
+    },
     "npcface": {
-        "margin_rad": 0.4, "margin_slope_rad": 0.2, "t": 1.1, "a": 0.2, "hard_rad": 0.5, "beyond_pi": "linear",
+        "margin_rad": 0.4,
+        "margin_slope_rad": 0.2,
+        "t": 1.1,
+        "a": 0.2,
+        "hard_rad": 0.5,
+        "beyond_pi": "linear",
     },
     "magface": {
-        "low": 10.0, "high": 110.0, "low_margin_rad": 0.45, "high_margin_rad": 0.8, "lambda_g": 35.0,
+        "low": 10.0,
+        "high": 110.0,
+        "low_margin_rad": 0.45,
+        "high_margin_rad": 0.8,
+        "lambda_g": 35.0,
         "beyond_pi": "linear",
     },
     "adaface": {"margin": 0.4, "h": 0.333, "momentum": 0.01, "beyond_pi": "clip"},
     "elasticface": {
-        "margin_rad": 0.5, "margin_cos": None, "sigma": 0.05, "plus": False, "seed": 0, "beyond_pi": "linear",
-    },
-    "kappaface": {"margin_rad": 0.8, "temperature": 0.4, "gamma": 0.7, "momentum": 0.05, "beyond_pi": "linear"},
-    "cdml": {
-        "margin_rad": 0.49, "alpha": 0.2, "easiness": "similarity", "pivot": 0.5, "shape": "step", "favour": "easy",
-        "schedule": "constant", "class_weight": 0.0, "match_mean": False, "never_above": False, "detach_margin": True,
+        "margin_rad": 0.5,
+        "margin_cos": None,
+        "sigma": 0.05,
+        "plus": False,
+        "seed": 0,
         "beyond_pi": "linear",
     },
-}  # fmt: skip
+    "kappaface": {
+        "margin_rad": 0.8,
+        "temperature": 0.4,
+        "gamma": 0.7,
+        "momentum": 0.05,
+        "beyond_pi": "linear",
+    },
+    "cdml": {
+        "margin_rad": 0.49,
+        "alpha": 0.2,
+        "easiness": "similarity",
+        "pivot": 0.5,
+        "shape": "step",
+        "favour": "easy",
+        "schedule": "constant",
+        "class_weight": 0.0,
+        "match_mean": False,
+        "never_above": False,
+        "detach_margin": True,
+        "beyond_pi": "linear",
+    },
+}
 
 RANGES = [
     ("sphereface", "factor", 1.0, 8.0),
@@ -103,10 +139,21 @@ def behaviour(policy):
         b = a_batch(seed=seed)
         policy.observe(b)
         seen += [
-            policy.target(b.target_cos, b), policy.negatives(cosines, b), policy.hard(cosines, b),
-            policy.margin_rad(b), policy.regulariser(b), policy.easiness(b), policy.current_scale(torch.tensor(64.0)),
-        ]  # fmt: skip
-    return [*seen, policy.statistics, policy.centres_per_identity, policy.changes_negatives, policy.gradient]
+            policy.target(b.target_cos, b),
+            policy.negatives(cosines, b),
+            policy.hard(cosines, b),
+            policy.margin_rad(b),
+            policy.regulariser(b),
+            policy.easiness(b),
+            policy.current_scale(torch.tensor(64.0)),
+        ]
+    return [
+        *seen,
+        policy.statistics,
+        policy.centres_per_identity,
+        policy.changes_negatives,
+        policy.gradient,
+    ]
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
@@ -120,7 +167,9 @@ def test_defaults_are_those_of_the_source(name):
     assert set(defaults) == set(margins.options(name)) - {"gradient", "num_identities"}
 
 
-@pytest.mark.parametrize(("name", "option", "low", "high"), RANGES, ids=[f"{r[0]}-{r[1]}" for r in RANGES])
+@pytest.mark.parametrize(
+    ("name", "option", "low", "high"), RANGES, ids=[f"{r[0]}-{r[1]}" for r in RANGES]
+)
 def test_an_option_is_taken_up_to_both_ends_of_its_range_and_no_further(name, option, low, high):
     for value in (low, high):
         if math.isfinite(value):
@@ -149,16 +198,25 @@ def test_elasticface_takes_a_cosine_margin_in_its_range():
 
 @pytest.mark.parametrize(
     ("name", "option"),
-    [("arcface", "beyond_pi"), ("cosface", "gradient"), ("mv_softmax", "reweight"), ("cdml", "easiness"),
-     ("cdml", "shape"), ("cdml", "favour"), ("cdml", "schedule")],
-)  # fmt: skip
+    [
+        ("arcface", "beyond_pi"),
+        ("cosface", "gradient"),
+        ("mv_softmax", "reweight"),
+        ("cdml", "easiness"),
+        ("cdml", "shape"),
+        ("cdml", "favour"),
+        ("cdml", "schedule"),
+    ],
+)
 def test_a_choice_that_does_not_exist_is_refused_by_its_option(name, option):
     with pytest.raises(ValueError, match=f"^{option} must be one of '.*'; got 'other'$"):
         margins.create(name, **SIZES, **{option: "other"})
 
 
 def test_public_forms_of_cdml_have_the_public_codes_numbers():
-    """m2 = 0.5 and alpha = 0.1, the plain formula past pi, the guard, and a margin that is differentiated."""
+    """m2 = 0.5 and alpha = 0.1, the plain formula past pi, the guard, and a margin that is
+    differentiated.
+    """
     b = a_batch()
     for form in (margins.CDML.public_gap, margins.CDML.public_angle_gap):
         plain, spelt_out = form(), form(m2=0.5, alpha=0.1)

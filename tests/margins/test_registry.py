@@ -53,15 +53,24 @@ def installed(tmp_path) -> Path:
     folder = tmp_path / "site"
     (folder / "halves-1.0.dist-info").mkdir(parents=True)
     (folder / "halves.py").write_text(PACKAGE)
-    (folder / "halves-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: halves\nVersion: 1.0\n")
-    (folder / "halves-1.0.dist-info/entry_points.txt").write_text("[cdmllab.margins]\nhalves = halves\n")
+    (folder / "halves-1.0.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: halves\nVersion: 1.0\n"
+    )
+    (folder / "halves-1.0.dist-info/entry_points.txt").write_text(
+        "[cdmllab.margins]\nhalves = halves\n"
+    )
     return folder
 
 
 def test_names_are_by_year():
     names = list(margins.names())
     assert names[0] == "softmax"
-    assert names.index("normface") < names.index("arcface") < names.index("magface") < names.index("cdml")
+    assert (
+        names.index("normface")
+        < names.index("arcface")
+        < names.index("magface")
+        < names.index("cdml")
+    )
 
 
 def test_a_registered_loss_is_a_loss_like_the_others(losses):
@@ -77,9 +86,14 @@ def test_a_registered_loss_is_a_loss_like_the_others(losses):
 
 
 def test_a_name_that_is_taken_is_refused(losses):
-    with pytest.raises(ValueError, match=r"the loss 'arcface' is cdmllab.margins.arcface.ArcFace already"):
+    with pytest.raises(
+        ValueError, match=r"the loss 'arcface' is cdmllab.margins.arcface.ArcFace already"
+    ):
         margins.register("arcface", year=2026)(type("Other", (margins.MarginPolicy,), {}))
-    with pytest.raises(ValueError, match=r"the loss 'arcface_torch' is cdmllab.margins.recipes.arcface_torch already"):
+    with pytest.raises(
+        ValueError,
+        match=r"the loss 'arcface_torch' is cdmllab.margins.recipes.arcface_torch already",
+    ):
         margins.register("arcface_torch", year=2026)(type("Other", (margins.MarginPolicy,), {}))
     with pytest.raises(ValueError, match="not 'x2-softmax'"):
         margins.register("x2-softmax", year=2026)
@@ -88,7 +102,10 @@ def test_a_name_that_is_taken_is_refused(losses):
 @pytest.mark.parametrize("backend", ["dense", "blocked", "sharded"])
 def test_a_head_takes_a_loss_that_is_made(backend):
     size = {"embedding_dim": 8, "num_identities": 5, "scale": 16.0, "backend": backend}
-    mine, named = heads.create(margins.ArcFace(margin_rad=0.3), **size), heads.create("arcface", margin_rad=0.3, **size)
+    mine, named = (
+        heads.create(margins.ArcFace(margin_rad=0.3), **size),
+        heads.create("arcface", margin_rad=0.3, **size),
+    )
     named.load_state_dict(mine.state_dict())
     embeddings, labels = torch.randn(6, 8), torch.tensor([0, 1, 2, 3, 4, 0])
     assert torch.equal(mine(embeddings, labels).loss, named(embeddings, labels).loss)
@@ -120,6 +137,11 @@ def test_a_package_that_cannot_be_imported_is_named(installed):
     (installed / "halves.py").write_text("import nothing_of_this_name\n")
     path = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-c", "from cdmllab import margins; margins.names()"]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
     last = done.stderr.strip().splitlines()[-1]
-    assert "the losses of halves (halves) cannot be imported: No module named 'nothing_of_this_name'" in last
+    assert (
+        "the losses of halves (halves) cannot be imported: No module named 'nothing_of_this_name'"
+        in last
+    )

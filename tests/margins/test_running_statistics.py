@@ -12,21 +12,29 @@ from cdmllab.margins import CDML, Batch
 def batch(target_cos, **fields):
     c = torch.as_tensor(target_cos, dtype=torch.float64)
     labels = torch.zeros(len(c), dtype=torch.int64)
-    return Batch(**{"labels": labels, "target_cos": c, "embedding_norm": torch.full_like(c, 20.0), **fields})
+    return Batch(
+        **{"labels": labels, "target_cos": c, "embedding_norm": torch.full_like(c, 20.0), **fields}
+    )
 
 
 def test_cdml_class_easiness_is_fed_with_the_samples_own():
-    """Two batches, momentum 0.1: 0.1 x 0.8 and then 0.9 x 0.08 + 0.1 x 0.4, without the class term."""
+    """Two batches, momentum 0.1: 0.1 x 0.8 and then 0.9 x 0.08 + 0.1 x 0.4, without the
+    class term.
+    """
     policy = CDML(class_weight=0.5, num_identities=1, pivot=0.0)
     policy.observe(batch([0.8, 0.8]))
     torch.testing.assert_close(policy.class_easiness.mean, torch.tensor([0.08]))
     policy.observe(batch([0.6, 0.2]))
     torch.testing.assert_close(policy.class_easiness.mean, torch.tensor([0.112]))
-    torch.testing.assert_close(policy.easiness(batch([0.5])), torch.tensor([0.306]).double(), rtol=0, atol=1e-7)
+    torch.testing.assert_close(
+        policy.easiness(batch([0.5])), torch.tensor([0.306]).double(), rtol=0, atol=1e-7
+    )
 
 
 def test_adaface_lengths_are_clamped_before_they_are_averaged():
-    """1e-6 counts as 0.001 and 5,000 as 100, as in the authors' code: mean 50.0005, deviation 70.71."""
+    """1e-6 counts as 0.001 and 5,000 as 100, as in the authors' code: mean 50.0005, deviation
+    70.71.
+    """
     policy = margins.create("adaface", momentum=1.0)
     policy.observe(batch([0.0, 0.0], embedding_norm=torch.tensor([1e-6, 5_000.0])))
     assert float(policy.mean) == pytest.approx(50.0005)
@@ -35,7 +43,9 @@ def test_adaface_lengths_are_clamped_before_they_are_averaged():
 
 def test_adaface_quality_looks_at_the_clamped_length():
     policy = margins.create("adaface")  # mean 20, deviation 100
-    z = policy.quality(batch([0.0, 0.0], embedding_norm=torch.tensor([1e-6, 5_000.0], dtype=torch.float64)))
+    z = policy.quality(
+        batch([0.0, 0.0], embedding_norm=torch.tensor([1e-6, 5_000.0], dtype=torch.float64))
+    )
     want = [0.333 * (0.001 - 20.0) / 100.001, 0.333 * (100.0 - 20.0) / 100.001]
     torch.testing.assert_close(z, torch.tensor(want, dtype=torch.float64))
 
@@ -50,8 +60,12 @@ def test_adacos_scale_stays_at_one_or_above():
 
 
 def test_kappaface_momentum_compounds_over_the_samples_of_a_batch():
-    """After 1,000 samples three more weigh 1 - 0.95^3, as if each had come in a batch of its own."""
-    together, one_by_one = (margins.create("kappaface", num_identities=1, embedding_dim=2) for _ in range(2))
+    """After 1,000 samples three more weigh 1 - 0.95^3, as if each had come in a batch of
+    its own.
+    """
+    together, one_by_one = (
+        margins.create("kappaface", num_identities=1, embedding_dim=2) for _ in range(2)
+    )
     new = torch.tensor([[0.0, 1.0]])
     for policy in (together, one_by_one):
         policy.count.fill_(1_000)

@@ -25,7 +25,9 @@ def test_losses_that_count_identities_ask_for_their_number(name):
 
 
 def test_unknown_option_names_the_loss_and_suggests():
-    with pytest.raises(ValueError, match=r"arcface has no option 'margin'.*did you mean 'margin_rad'"):
+    with pytest.raises(
+        ValueError, match=r"arcface has no option 'margin'.*did you mean 'margin_rad'"
+    ):
         margins.create("arcface", margin=0.5)
 
 
@@ -81,8 +83,16 @@ def test_every_loss_has_both_gradients(name):
         ("subcenter_arcface", {"centres_per_identity": 1}, ("arcface", {})),
         ("mv_softmax", {"t": 0.0}, ("cosface", {})),
         ("mv_softmax", {"t": 0.0, "margin_cos": 0.0, "margin_rad": 0.5}, ("arcface", {})),
-        ("npcface", {"margin_rad": 0.5, "margin_slope_rad": 0.0, "t": 1.0, "a": 0.0}, ("arcface", {})),
-        ("magface", {"low_margin_rad": 0.5, "high_margin_rad": 0.5, "lambda_g": 0.0}, ("arcface", {})),
+        (
+            "npcface",
+            {"margin_rad": 0.5, "margin_slope_rad": 0.0, "t": 1.0, "a": 0.0},
+            ("arcface", {}),
+        ),
+        (
+            "magface",
+            {"low_margin_rad": 0.5, "high_margin_rad": 0.5, "lambda_g": 0.0},
+            ("arcface", {}),
+        ),
         ("adaface", {"h": 0.0, "margin": 0.4}, ("cosface", {"margin_cos": 0.4})),
         ("elasticface", {"sigma": 0.0}, ("arcface", {})),
         ("elasticface", {"sigma": 0.0, "margin_rad": None, "margin_cos": 0.35}, ("cosface", {})),
@@ -93,10 +103,17 @@ def test_every_loss_has_both_gradients(name):
 def test_neutral_values_reduce_a_loss_to_a_simpler_one(name, neutral, same_as):
     b = make_batch()
     sizes = {"num_identities": 10, "embedding_dim": 4}
-    one, other = margins.create(name, **sizes, **neutral), margins.create(same_as[0], **sizes, **same_as[1])
+    one, other = (
+        margins.create(name, **sizes, **neutral),
+        margins.create(same_as[0], **sizes, **same_as[1]),
+    )
     cosines = torch.linspace(-1, 1, 27).reshape(9, 3)
-    torch.testing.assert_close(one.target(b.target_cos, b), other.target(b.target_cos, b), rtol=0, atol=1e-6)
-    torch.testing.assert_close(one.negatives(cosines, b), other.negatives(cosines, b), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        one.target(b.target_cos, b), other.target(b.target_cos, b), rtol=0, atol=1e-6
+    )
+    torch.testing.assert_close(
+        one.negatives(cosines, b), other.negatives(cosines, b), rtol=0, atol=1e-6
+    )
     assert one.regulariser(b) is None
 
 

@@ -1,4 +1,6 @@
-"""Targets, negatives and regularisers of single samples, computed by hand from each loss's own formula."""
+"""Targets, negatives and regularisers of single samples, computed by hand from each loss's own
+formula.
+"""
 
 import math
 
@@ -13,7 +15,9 @@ from cdmllab.margins import CDML, Batch
 
 def one(c, norm=50.0, **fields):
     cos = torch.tensor([c], dtype=torch.float64)
-    return Batch(torch.zeros(1, dtype=torch.int64), cos, torch.tensor([norm], dtype=torch.float64), **fields)
+    return Batch(
+        torch.zeros(1, dtype=torch.int64), cos, torch.tensor([norm], dtype=torch.float64), **fields
+    )
 
 
 def target(policy, c, **fields):
@@ -22,7 +26,8 @@ def target(policy, c, **fields):
 
 
 @pytest.mark.parametrize(
-    ("theta", "psi"), [(0.3, math.cos(1.2)), (1.0, -math.cos(4.0) - 2.0), (3.0, -math.cos(12.0) - 6)]
+    ("theta", "psi"),
+    [(0.3, math.cos(1.2)), (1.0, -math.cos(4.0) - 2.0), (3.0, -math.cos(12.0) - 6)],
 )
 def test_sphereface_target_is_softened_by_the_plain_cosine(theta, psi):
     c = math.cos(theta)
@@ -32,7 +37,9 @@ def test_sphereface_target_is_softened_by_the_plain_cosine(theta, psi):
     for _ in range(50):
         policy.observe(one(c))
     assert math.isclose(policy.softening, 1000.0 / 7.0)
-    assert math.isclose(target(policy, c), (1000.0 / 7.0 * c + psi) / (1000.0 / 7.0 + 1.0), rel_tol=1e-9)
+    assert math.isclose(
+        target(policy, c), (1000.0 / 7.0 * c + psi) / (1000.0 / 7.0 + 1.0), rel_tol=1e-9
+    )
     bare = margins.create("sphereface", anneal_from=0.0, anneal_to=0.0)
     assert math.isclose(target(bare, c), psi, rel_tol=1e-9)
 
@@ -75,7 +82,9 @@ def test_npcface_hard_negatives_are_those_above_the_cosine_half_a_radian_away():
 
 
 def test_hard_negatives_past_pi_are_told_by_the_plain_formula():
-    """Where theta + hard_rad passes pi the cosine rises again: that level, not a continued one, is the authors'."""
+    """Where theta + hard_rad passes pi the cosine rises again: that level, not a continued one, is
+    the authors'.
+    """
     level = math.cos(3.0 + 0.5)
     for name in ("npcface", "curricularface"):
         policy = margins.create(name)
@@ -84,16 +93,22 @@ def test_hard_negatives_past_pi_are_told_by_the_plain_formula():
         assert changed.tolist() == [[False, True]]
 
 
-@pytest.mark.parametrize(("length", "margin"), [(5.0, 0.45), (10.0, 0.45), (35.0, 0.5375), (110.0, 0.8), (200.0, 0.8)])
+@pytest.mark.parametrize(
+    ("length", "margin"), [(5.0, 0.45), (10.0, 0.45), (35.0, 0.5375), (110.0, 0.8), (200.0, 0.8)]
+)
 def test_magface_target_and_regulariser_of_a_length(length, margin):
     policy, a = margins.create("magface"), min(max(length, 10.0), 110.0)
-    assert math.isclose(target(policy, math.cos(1.0), norm=length), math.cos(1.0 + margin), rel_tol=1e-9)
+    assert math.isclose(
+        target(policy, math.cos(1.0), norm=length), math.cos(1.0 + margin), rel_tol=1e-9
+    )
     got = policy.regulariser(one(0.5, norm=length))
     assert math.isclose(float(got), 35.0 * (1.0 / a + a / 110.0**2), rel_tol=1e-9)
     assert margins.create("magface", lambda_g=0.0).regulariser(one(0.5)) is None
 
 
-@pytest.mark.parametrize(("length", "z"), [(20.0, 0.0), (50.0, 0.333 * 30 / 100.001), (0.0, -0.333 * 19.999 / 100.001)])
+@pytest.mark.parametrize(
+    ("length", "z"), [(20.0, 0.0), (50.0, 0.333 * 30 / 100.001), (0.0, -0.333 * 19.999 / 100.001)]
+)
 def test_adaface_quality_is_the_standardised_length_times_h(length, z):
     policy = margins.create("adaface")
     assert math.isclose(float(policy.quality(one(0.5, norm=length))), z, abs_tol=1e-7)
@@ -111,7 +126,10 @@ def test_adaface_quality_counts_lengths_up_to_a_hundred():
 
 def test_elasticface_target_takes_its_draw_from_the_angle_or_the_cosine():
     b = one(math.cos(1.0))
-    arc, cos = margins.create("elasticface"), margins.create("elasticface", margin_rad=None, margin_cos=0.35)
+    arc, cos = (
+        margins.create("elasticface"),
+        margins.create("elasticface", margin_rad=None, margin_cos=0.35),
+    )
     m, k = float(arc.draws(b)), float(cos.draws(b))
     assert (m - 0.5) / 0.05 == pytest.approx((k - 0.35) / 0.05)
     assert math.isclose(float(arc.target(b.target_cos, b)), math.cos(1.0 + m))
@@ -137,7 +155,10 @@ def test_a_copy_for_the_backward_pass_keeps_its_state():
 
 def test_statistics_of_an_empty_batch_move_nothing():
     nothing = Batch(
-        torch.zeros(0, dtype=torch.int64), torch.zeros(0), torch.zeros(0), negative_partition=torch.zeros(0)
+        torch.zeros(0, dtype=torch.int64),
+        torch.zeros(0),
+        torch.zeros(0),
+        negative_partition=torch.zeros(0),
     )
     for name in ("curricularface", "adacos", "adaface"):
         policy = margins.create(name, num_identities=10, embedding_dim=4)
@@ -147,14 +168,20 @@ def test_statistics_of_an_empty_batch_move_nothing():
 
 
 @pytest.mark.parametrize(
-    ("schedule", "share"), [("constant", 1.0), ("linear", 0.25), ("cosine", (1 - math.cos(math.pi / 4)) / 2)]
+    ("schedule", "share"),
+    [("constant", 1.0), ("linear", 0.25), ("cosine", (1 - math.cos(math.pi / 4)) / 2)],
 )
 def test_cdml_alpha_at_a_quarter_of_the_training(schedule, share):
     assert math.isclose(CDML(schedule=schedule, alpha=0.4).current_alpha(0.25), 0.4 * share)
 
 
 def test_cdml_pivot_is_half_for_similarity_and_zero_for_gaps():
-    assert [CDML(easiness=kind).pivot for kind in ("similarity", "gap", "angle_gap", "known")] == [0.5, 0.0, 0.0, 0.0]
+    assert [CDML(easiness=kind).pivot for kind in ("similarity", "gap", "angle_gap", "known")] == [
+        0.5,
+        0.0,
+        0.0,
+        0.0,
+    ]
     assert CDML(pivot=0.0).pivot == 0.0
     assert CDML(easiness="gap", pivot=-0.25).pivot == -0.25
     assert [CDML(easiness=kind).statistics for kind in ("similarity", "gap", "angle_gap")] == [
@@ -172,7 +199,9 @@ def test_cdml_guard_acts_only_where_the_target_would_rise(never_above):
     policy = CDML(beyond_pi="none", never_above=never_above)
     assert math.isclose(target(policy, math.cos(1.0)), math.cos(1.0 + 0.49 * 1.2))
     past = math.cos(3.1)
-    assert math.isclose(target(policy, past), past if never_above else math.cos(3.1 + 0.49 * 0.8), rel_tol=1e-7)
+    assert math.isclose(
+        target(policy, past), past if never_above else math.cos(3.1 + 0.49 * 0.8), rel_tol=1e-7
+    )
 
 
 def test_curves_default_to_negatives_at_a_right_angle_and_the_start_of_the_training():
@@ -185,7 +214,8 @@ def test_curves_default_to_negatives_at_a_right_angle_and_the_start_of_the_train
     torch.testing.assert_close(plain.target, (theta + 0.49).cos())  # alpha is 0 yet
     arc = margins.create("arcface")
     assert torch.equal(
-        pull(arc, theta, scale=8.0, num_identities=5), pull(arc, theta, scale=8.0, num_identities=5, other_cos=0.0)
+        pull(arc, theta, scale=8.0, num_identities=5),
+        pull(arc, theta, scale=8.0, num_identities=5, other_cos=0.0),
     )
 
 
@@ -216,10 +246,19 @@ def test_survey_counts_samples_at_the_pole_by_their_rounding():
     assert (plain.nan_targets, plain.nan_gradients) == (0, 0)
     assert plain.exactly_one > 0
     assert plain.exactly_one + plain.above_one < 50  # some are rounded down
-    bad = survey(lambda c: torch.where(c > 0, float("nan"), c), torch.float32, samples=50, embedding_dim=64)
+    bad = survey(
+        lambda c: torch.where(c > 0, float("nan"), c), torch.float32, samples=50, embedding_dim=64
+    )
     assert (bad.nan_targets, bad.nan_gradients) == (50, 0)
-    assert survey(lambda c: torch.where(c > 0, float("nan"), c), torch.float32, opposite=True).nan_targets == 0
-    spelt_out = survey(torch.acos, torch.float32, samples=1000, embedding_dim=512, opposite=False, seed=0)
+    assert (
+        survey(
+            lambda c: torch.where(c > 0, float("nan"), c), torch.float32, opposite=True
+        ).nan_targets
+        == 0
+    )
+    spelt_out = survey(
+        torch.acos, torch.float32, samples=1000, embedding_dim=512, opposite=False, seed=0
+    )
     assert survey(torch.acos, torch.float32) == spelt_out
     assert spelt_out.nan_targets == spelt_out.above_one > 0
     assert spelt_out.nan_gradients == spelt_out.above_one + spelt_out.exactly_one

@@ -16,7 +16,9 @@ def world(seed, people=40, genuine=6, impostor=400, effect=0.7):
     b = np.concatenate([np.repeat(np.arange(people), genuine), rng.integers(1, people, impostor)])
     b[people * genuine :] = (a[people * genuine :] + b[people * genuine :]) % people
     same = a == b
-    scores = np.where(same, 1.5 - hard[a], 0.7 * (hard[a] + hard[b])) + 0.7 * rng.normal(size=len(a))
+    scores = np.where(same, 1.5 - hard[a], 0.7 * (hard[a] + hard[b])) + 0.7 * rng.normal(
+        size=len(a)
+    )
     return scores, same, a, b, rng.integers(0, 5, len(a))
 
 
@@ -74,18 +76,25 @@ def test_a_thinned_curve_is_exact_at_its_top_and_near_below(monkeypatch):
     got = weighted.WeightedCurve(scores, same).measures(np.ones((1, len(scores))), (1e-3, 1e-2))
     for far in (1e-3, 1e-2):
         assert got[f"tar@{far:g}"][0] == v.tar_at_far(scores, same, far)
-        assert got[f"nearest_tar@{far:g}"][0] == nearest_far.tar_at_far(ranked.rank(scores, same), far).tar
+        assert (
+            got[f"nearest_tar@{far:g}"][0]
+            == nearest_far.tar_at_far(ranked.rank(scores, same), far).tar
+        )
     assert np.isclose(got["auc"][0], v.auc(scores, same), atol=1e-4)
     assert np.isclose(got["eer"][0], v.eer(scores, same), atol=3e-3)
 
 
 def test_a_draw_of_people_weighs_each_pair_by_its_people(monkeypatch):
-    """A person drawn w times: w copies of each genuine pair, w1 x w2 copies of each impostor pair."""
+    """A person drawn w times: w copies of each genuine pair, w1 x w2 copies of each
+    impostor pair.
+    """
     scores, same, a, b, _ = world(2)
     seen = []
     measures = weighted.WeightedCurve.measures
     monkeypatch.setattr(
-        weighted.WeightedCurve, "measures", lambda self, w, fars: seen.append(w) or measures(self, w, fars)
+        weighted.WeightedCurve,
+        "measures",
+        lambda self, w, fars: seen.append(w) or measures(self, w, fars),
     )
     bootstrap.intervals(scores, same, identities=(a, b), replicates=50)
     (w,) = seen
@@ -99,13 +108,17 @@ def test_a_draw_of_people_weighs_each_pair_by_its_people(monkeypatch):
 
 
 def coverage(identities):
-    """How often an 80 % interval of the AUC holds the AUC of all people, over 100 worlds of 100 people."""
+    """How often an 80 % interval of the AUC holds the AUC of all people, over 100 worlds of 100
+    people.
+    """
     truth = np.mean([v.auc(*world(10_000 + s, people=2000, impostor=40_000)[:2]) for s in range(5)])
     held = 0
     for seed in range(100):
         scores, same, a, b, _ = world(seed, people=100, impostor=1000)
         who = (a, b) if identities else None
-        got = bootstrap.intervals(scores, same, identities=who, replicates=200, confidence=0.8, seed=seed)["auc"]
+        got = bootstrap.intervals(
+            scores, same, identities=who, replicates=200, confidence=0.8, seed=seed
+        )["auc"]
         held += got.low <= truth <= got.high
     return held / 100
 
@@ -119,14 +132,19 @@ def test_portions_of_replicates_change_nothing(monkeypatch):
     scores, same, a, b, fold = world(3)
     whole = bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30)
     monkeypatch.setattr(bootstrap, "_CELLS", 7 * len(scores))
-    assert bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30) == whole
+    assert (
+        bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30)
+        == whole
+    )
     assert whole.keys() == {"auc", "eer", "tar@0.1", "nearest_tar@0.1", "threshold@0.1", "accuracy"}
 
 
 def test_interval_holds_its_share_of_the_replicates():
     scores, same, a, b, _ = world(4)
     narrow, wide = (
-        bootstrap.intervals(scores, same, identities=(a, b), replicates=300, confidence=share)["auc"]
+        bootstrap.intervals(scores, same, identities=(a, b), replicates=300, confidence=share)[
+            "auc"
+        ]
         for share in (0.5, 0.95)
     )
     assert wide.low < narrow.low < v.auc(scores, same) < narrow.high < wide.high
@@ -146,8 +164,14 @@ def test_a_draw_without_genuine_pairs_is_left_out():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"identities": (np.zeros(640, int), np.zeros(640, int))}, "pair 240 is impostor, and its identities are 0"),
-        ({"identities": (np.arange(640), np.arange(640) + 1)}, "pair 0 is genuine, and its identities are 0 and 1"),
+        (
+            {"identities": (np.zeros(640, int), np.zeros(640, int))},
+            "pair 240 is impostor, and its identities are 0",
+        ),
+        (
+            {"identities": (np.arange(640), np.arange(640) + 1)},
+            "pair 0 is genuine, and its identities are 0 and 1",
+        ),
         ({"identities": ([1, 2], [1, 3])}, r"identities must have shape \(640,\)"),
         ({"fars": (1e-4,)}, "cannot be measured with 400 impostor pairs"),
         ({"replicates": 1}, "replicates must be 2 or more"),
@@ -167,7 +191,9 @@ def test_intervals_refuse_too_few_people():
 
 
 def clustered(seed, people=60, each=40):
-    """Impostor pairs of which some people's are accepted far more often; and the share over very many such people."""
+    """Impostor pairs of which some people's are accepted far more often; and the share over very
+    many such people.
+    """
     rng = np.random.default_rng(seed)
     a = np.repeat(np.arange(people), each)
     b = (a + rng.integers(1, people, len(a))) % people
@@ -222,7 +248,9 @@ def weights_seen(monkeypatch, **options):
     seen = []
     measures = weighted.WeightedCurve.measures
     monkeypatch.setattr(
-        weighted.WeightedCurve, "measures", lambda self, w, fars: seen.append(w) or measures(self, w, fars)
+        weighted.WeightedCurve,
+        "measures",
+        lambda self, w, fars: seen.append(w) or measures(self, w, fars),
     )
     scores, same, a, b, _ = world(2)
     bootstrap.intervals(scores, same, **({"identities": (a, b)} | options))
@@ -254,17 +282,23 @@ def test_intervals_are_percentiles_of_what_the_replicates_measure(monkeypatch):
 
     monkeypatch.setattr(weighted.WeightedCurve, "measures", spy)
     scores, same, a, b, _ = world(1)
-    got = bootstrap.intervals(scores, same, identities=(a, b), fars=(0.1,), replicates=40, confidence=0.8)
+    got = bootstrap.intervals(
+        scores, same, identities=(a, b), fars=(0.1,), replicates=40, confidence=0.8
+    )
     (values,) = measured
     assert got.keys() == values.keys()
     for name, value in values.items():
-        np.testing.assert_allclose(got[name], [*np.percentile(value, [10, 90]), np.std(value, ddof=1)])
+        np.testing.assert_allclose(
+            got[name], [*np.percentile(value, [10, 90]), np.std(value, ddof=1)]
+        )
 
 
 def test_intervals_default_to_95_percent_of_a_thousand_draws_with_seed_0():
     scores, same, a, b, _ = world(0, people=12, genuine=2, impostor=30)
     options = {"identities": (a, b), "fars": (0.1,)}
-    spelt_out = bootstrap.intervals(scores, same, **options, replicates=1000, confidence=0.95, seed=0)
+    spelt_out = bootstrap.intervals(
+        scores, same, **options, replicates=1000, confidence=0.95, seed=0
+    )
     assert bootstrap.intervals(scores, same, **options) == spelt_out
     assert bootstrap.intervals(scores, same, **options, seed=1) != spelt_out
 
@@ -286,7 +320,9 @@ def test_the_first_pair_that_contradicts_its_identities_is_named():
 
 
 def test_folds_of_repeated_pairs_equal_their_weights():
-    """With a weight of one or more each pair keeps its threshold, so that the two choose the same."""
+    """With a weight of one or more each pair keeps its threshold, so that the two choose
+    the same.
+    """
     rng = np.random.default_rng(3)
     for seed in range(4):
         scores, same, _, _, fold = world(seed, impostor=260)
@@ -315,7 +351,9 @@ def test_eer_of_weights_that_part_the_kinds_is_zero_or_one():
 
 
 def folds_by_hand(scores, same, fold, w):
-    """Fold by fold: every threshold between two scores of the others, above all and at the lowest; the middle best."""
+    """Fold by fold: every threshold between two scores of the others, above all and at the lowest;
+    the middle best.
+    """
     found = []
     for k in np.unique(fold):
         rest, own = fold != k, fold == k
@@ -331,7 +369,9 @@ def folds_by_hand(scores, same, fold, w):
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
 def test_weighted_accuracy_over_folds_by_hand(share):
-    """Where nearly all pairs are impostors it is best to accept none, where nearly all are genuine to accept all."""
+    """Where nearly all pairs are impostors it is best to accept none, where nearly all are genuine
+    to accept all.
+    """
     rng = np.random.default_rng(int(100 * share))
     for _ in range(40):
         scores, same = np.sort(rng.integers(0, 12, 24) / 2.0)[::-1], rng.random(24) < share

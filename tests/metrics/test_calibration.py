@@ -27,10 +27,14 @@ def test_intervals_of_rates_are_of_95_percent_unless_asked():
     assert c.wilson(3, 7) == c.wilson(3, 7, 0.95)
     scores, same = draw(200)
     assert c.decide(scores, same, 0.3) == c.decide(scores, same, 0.3, 0.95)
-    assert c.decide(scores, same, 0.3, 0.5).far == c.wilson(int((scores[~same] >= 0.3).sum()), int((~same).sum()), 0.5)
+    assert c.decide(scores, same, 0.3, 0.5).far == c.wilson(
+        int((scores[~same] >= 0.3).sum()), int((~same).sum()), 0.5
+    )
 
 
-@pytest.mark.parametrize(("k", "n", "confidence"), [(3, 2, 0.95), (-1, 2, 0.95), (0, 0, 0.95), (1, 2, 1.0)])
+@pytest.mark.parametrize(
+    ("k", "n", "confidence"), [(3, 2, 0.95), (-1, 2, 0.95), (0, 0, 0.95), (1, 2, 1.0)]
+)
 def test_wilson_refuses_what_is_no_share(k, n, confidence):
     with pytest.raises(ValueError, match=r"successes must|confidence must"):
         c.wilson(k, n, confidence)
@@ -61,7 +65,9 @@ def test_threshold_between_neighbouring_numbers_is_the_upper_one():
 
 
 def test_threshold_above_tied_impostors_is_the_next_number():
-    assert c.threshold_at_far([0.5, 0.5, 0.5, 0.1, 0.9], [False] * 4 + [True], 0.3) == np.nextafter(0.5, 1.0)
+    assert c.threshold_at_far([0.5, 0.5, 0.5, 0.1, 0.9], [False] * 4 + [True], 0.3) == np.nextafter(
+        0.5, 1.0
+    )
     assert c.threshold_at_far([0.5, 0.5, 0.5, 0.1, 0.9], [False] * 4 + [True], 1.0) == 0.1
 
 
@@ -96,15 +102,21 @@ def people_of(n=4000, seed=0):
 def test_rates_draw_people_and_are_never_narrower_than_wilson():
     scores, same = draw()
     who = people_of()
-    scores = scores + np.where(same, 0.0, 0.3 * (who[0] % 10 == 0))  # some people are taken for others
+    scores = scores + np.where(
+        same, 0.0, 0.3 * (who[0] % 10 == 0)
+    )  # some people are taken for others
     plain, got = c.decide(scores, same, 0.4), c.decide(scores, same, 0.4, people=who)
     assert got.far.value == plain.far.value
     assert got.far.low < plain.far.low
     assert got.far.high > plain.far.high
     drawn = bootstrap.shares((scores >= 0.4)[~same], (who[0][~same], who[1][~same]))[0]
-    assert got.far[1:3] == pytest.approx((min(drawn.low, plain.far.low), max(drawn.high, plain.far.high)), rel=0.1)
+    assert got.far[1:3] == pytest.approx(
+        (min(drawn.low, plain.far.low), max(drawn.high, plain.far.high)), rel=0.1
+    )
     nobody = c.decide(scores, same, 9.0, people=who).far
-    assert nobody[:3] == c.decide(scores, same, 9.0).far[:3]  # 0 of n: drawing people cannot show what never was
+    assert (
+        nobody[:3] == c.decide(scores, same, 9.0).far[:3]
+    )  # 0 of n: drawing people cannot show what never was
     assert nobody.high > 0.0
 
 
@@ -135,7 +147,9 @@ def test_calibrator_equals_scikit_learn():
 
 
 def test_calibrator_finds_the_ratio_that_made_the_scores():
-    """Two normal distributions of one width: the log ratio is straight, slope (0.5 - 0.1) / 0.15^2."""
+    """Two normal distributions of one width: the log ratio is straight, slope (0.5 - 0.1) /
+    0.15^2.
+    """
     got = c.fit_calibrator(*draw(n=200_000))
     assert np.isclose(got.slope, 0.4 / 0.15**2, rtol=0.03)
     assert abs(float(got.log_likelihood_ratio(0.3))) < 0.05
@@ -173,7 +187,8 @@ def test_reliability_of_honest_probabilities_is_near_the_diagonal():
 
 
 @pytest.mark.parametrize(
-    ("p", "bins", "said"), [([0.2, 1.2], 1, r"lie in \[0, 1\], got 0.2 to 1.2"), ([0.1, 0.2], 3, "cannot fill 3 bins")]
+    ("p", "bins", "said"),
+    [([0.2, 1.2], 1, r"lie in \[0, 1\], got 0.2 to 1.2"), ([0.1, 0.2], 3, "cannot fill 3 bins")],
 )
 def test_reliability_names_what_is_wrong(p, bins, said):
     with pytest.raises(ValueError, match=said):

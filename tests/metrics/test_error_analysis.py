@@ -15,7 +15,9 @@ def test_worst_pairs_come_first():
 
 
 def test_error_rate_of_each_bin_by_hand():
-    got = error_rates.by_nuisance([True, False, True, True], [0.0, 5.0, 20.0, 30.0], [0.0, 10.0, 20.0, 30.0])
+    got = error_rates.by_nuisance(
+        [True, False, True, True], [0.0, 5.0, 20.0, 30.0], [0.0, 10.0, 20.0, 30.0]
+    )
     assert got.pairs.tolist() == [2, 0, 2]  # the last bin holds its upper edge
     assert got.rate[[0, 2]].tolist() == [0.5, 1.0]
     assert np.isnan([got.rate[1], got.low[1], got.high[1]]).all()
@@ -67,7 +69,9 @@ def test_a_dozen_worst_pairs_are_given_and_ties_in_the_order_of_the_list():
     got = error_rates.worst(np.full(80, 0.5), same)
     assert got.genuine.tolist() == list(range(0, 24, 2))
     assert got.impostor.tolist() == list(range(1, 25, 2))
-    assert error_rates.worst([0.9, 0.1, 0.2, 0.3], [True, True, False, False], 1).impostor.tolist() == [3]
+    assert error_rates.worst(
+        [0.9, 0.1, 0.2, 0.3], [True, True, False, False], 1
+    ).impostor.tolist() == [3]
     levels = np.random.default_rng(0).integers(0, 4, 600) / 4.0
     got = error_rates.worst(levels, np.arange(600) < 300, 200)
     in_order = sorted(range(300), key=lambda k: levels[k])
@@ -81,7 +85,9 @@ def test_eight_bins_unless_asked_and_two_edges_at_least():
     assert got.pairs.tolist() == [20] * 8
     assert got.rate[[0, 7]].tolist() == [0.0, 1.0]
     np.testing.assert_allclose(got.edges, np.linspace(0.0, 159 / 160, 9))
-    wide = error_rates.by_nuisance([2, 0, 1], [0, 1, 1], [0, 2, 4, 8])  # whole numbers; nobody in the upper two bins
+    wide = error_rates.by_nuisance(
+        [2, 0, 1], [0, 1, 1], [0, 2, 4, 8]
+    )  # whole numbers; nobody in the upper two bins
     assert wide.pairs.tolist() == [3, 0, 0]
     assert wide.rate[0] == 2 / 3
     assert wide.edges.dtype == np.float64

@@ -37,7 +37,10 @@ def test_fixed_grid_equals_its_two_loops(seed):
     for t in (0, 1, 50, 200, 399):
         below = distance < 0.01 * t
         for rate, kind in ((got.tar[t], same), (got.far[t], ~same)):
-            shares = [below[kind & (fold == k)].sum() / max((kind & (fold == k)).sum(), 1) for k in range(6)]
+            shares = [
+                below[kind & (fold == k)].sum() / max((kind & (fold == k)).sum(), 1)
+                for k in range(6)
+            ]
             assert np.isclose(rate, np.mean(shares))
 
 
@@ -55,19 +58,25 @@ def test_fixed_grid_accepts_no_pair_at_the_end_of_the_scale():
     assert got.mean == 1.0
     assert got.thresholds.tolist() == [0.01, 0.01]
     assert got.far[-1] == 0.0
-    missed = fixed_grid.fold_accuracy([0.0, 4.0, 4.0] * 2, [True, False, True] * 2, [0] * 3 + [1] * 3)
+    missed = fixed_grid.fold_accuracy(
+        [0.0, 4.0, 4.0] * 2, [True, False, True] * 2, [0] * 3 + [1] * 3
+    )
     assert missed.per_fold.tolist() == [2 / 3, 2 / 3]
     assert (missed.tar[-1], missed.far[-1]) == (0.5, 0.0)
 
 
-@pytest.mark.parametrize(("fold", "said"), [([0, 0, 0, 0], "two folds"), ([0, 1], r"fold must have shape \(4,\)")])
+@pytest.mark.parametrize(
+    ("fold", "said"), [([0, 0, 0, 0], "two folds"), ([0, 1], r"fold must have shape \(4,\)")]
+)
 def test_fixed_grid_refuses_folds_that_do_not_fit(fold, said):
     with pytest.raises(ValueError, match=said):
         fixed_grid.fold_accuracy([0.0, 4.0, 0.0, 4.0], [True, False] * 2, fold)
 
 
 def test_a_fold_of_one_kind_has_no_rate_of_the_other():
-    """Its share of the missing kind counts as 0 in the mean over folds, as arcface_torch counts it."""
+    """Its share of the missing kind counts as 0 in the mean over folds, as arcface_torch
+    counts it.
+    """
     got = fixed_grid.fold_accuracy([0.5, 1.5, 0.4, 1.2], [True, False, True, True], [0, 0, 1, 1])
     at = {threshold: round(100 * threshold) for threshold in (0.45, 1.3, 1.6)}
     assert [got.far[k] for k in at.values()] == [0.0, 0.0, 0.5]
@@ -78,4 +87,6 @@ def test_folds_may_have_any_names():
     e, first, second, same, fold = draw(1)
     distance = scoring.convert(scoring.cosines(e, first, second), "cosine", "squared_l2")
     named = fixed_grid.fold_accuracy(distance, same, np.array([-7, 3, 40, 41, 99, 100])[fold])
-    np.testing.assert_array_equal(named.per_fold, fixed_grid.fold_accuracy(distance, same, fold).per_fold)
+    np.testing.assert_array_equal(
+        named.per_fold, fixed_grid.fold_accuracy(distance, same, fold).per_fold
+    )

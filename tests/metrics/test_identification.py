@@ -9,7 +9,12 @@ def draw(seed=0, people=12, probes=80, strangers=5, noise=0.8):
     centres = rng.normal(size=(people + strangers, 6))
     who = rng.integers(0, people + strangers, probes)
     gallery = centres[:people] + 0.2 * rng.normal(size=(people, 6))
-    return gallery, np.arange(people) * 10, centres[who] + noise * rng.normal(size=(probes, 6)), who * 10
+    return (
+        gallery,
+        np.arange(people) * 10,
+        centres[who] + noise * rng.normal(size=(probes, 6)),
+        who * 10,
+    )
 
 
 def by_hand(gallery, gid, probes, pid):
@@ -49,7 +54,8 @@ def test_a_network_of_one_answer_ranks_last():
 
 
 def test_tpir_at_fpir_by_hand():
-    # four probes with a mate (one of them not first), three strangers with best scores 0.3, 0.5 and 0.7
+    # four probes with a mate (one of them not first), three strangers with best scores 0.3, 0.5 and
+    # 0.7
     mate = np.array([0.9, 0.6, 0.8, 0.4, *[-np.inf] * 3])
     other = np.array([0.1, 0.1, 0.85, 0.1, 0.3, 0.5, 0.7])
     found = ident.Search(mate, other, np.array([1, 1, 2, 1, 0, 0, 0]))
@@ -61,7 +67,9 @@ def test_tpir_at_fpir_by_hand():
 
 
 def test_tpir_at_fpir_of_tied_strangers_keeps_its_promise():
-    found = ident.Search(np.array([0.9, *[-np.inf] * 4]), np.full(5, 0.5), np.array([1, 0, 0, 0, 0]))
+    found = ident.Search(
+        np.array([0.9, *[-np.inf] * 4]), np.full(5, 0.5), np.array([1, 0, 0, 0, 0])
+    )
     at = ident.tpir_at_fpir(found, 0.5)
     assert (at.tpir, at.fpir) == (1.0, 0.0)
 
@@ -69,14 +77,32 @@ def test_tpir_at_fpir_of_tied_strangers_keeps_its_promise():
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda g, i, q, j: (g, np.where(i == 90, 30, i), q, j), "identity 30 twice, as entries 3 and 9"),
-        (lambda g, i, q, j: (g[:1], i[:1], q, j), "needs two gallery entries and a probe, got 1 and 80"),
-        (lambda g, i, q, j: (g, i, q[:0], j[:0]), "needs two gallery entries and a probe, got 12 and 0"),
+        (
+            lambda g, i, q, j: (g, np.where(i == 90, 30, i), q, j),
+            "identity 30 twice, as entries 3 and 9",
+        ),
+        (
+            lambda g, i, q, j: (g[:1], i[:1], q, j),
+            "needs two gallery entries and a probe, got 1 and 80",
+        ),
+        (
+            lambda g, i, q, j: (g, i, q[:0], j[:0]),
+            "needs two gallery entries and a probe, got 12 and 0",
+        ),
         (lambda g, i, q, j: (g, i, q[:, :4], j), "do not fit"),
-        (lambda g, i, q, j: (g, i[1:], q, j), r"do not fit: got \(12, 6\), \(11,\), \(80, 6\) and \(80,\)"),
+        (
+            lambda g, i, q, j: (g, i[1:], q, j),
+            r"do not fit: got \(12, 6\), \(11,\), \(80, 6\) and \(80,\)",
+        ),
         (lambda g, i, q, j: (g, i, q, j[1:]), "do not fit"),
-        (lambda g, i, q, j: (g, i, np.where(np.arange(80)[:, None] == 4, np.nan, q), j), "probe 4 is zero or not"),
-        (lambda g, i, q, j: (np.where(np.arange(12)[:, None] == 2, 0, g), i, q, j), "gallery entry 2 is zero"),
+        (
+            lambda g, i, q, j: (g, i, np.where(np.arange(80)[:, None] == 4, np.nan, q), j),
+            "probe 4 is zero or not",
+        ),
+        (
+            lambda g, i, q, j: (np.where(np.arange(12)[:, None] == 2, 0, g), i, q, j),
+            "gallery entry 2 is zero",
+        ),
     ],
 )
 def test_search_names_what_is_wrong(spoil, said):
@@ -89,7 +115,9 @@ def test_rates_refuse_probes_that_cannot_tell():
         ident.cmc(ident.Search(np.zeros(2), np.zeros(2), np.zeros(2, int)))
     with pytest.raises(ValueError, match="every probe has a mate"):
         ident.tpir_at_fpir(ident.Search(np.zeros(2), np.zeros(2), np.ones(2, int)), 0.1)
-    with pytest.raises(ValueError, match=r"FPIR of 0\.1 cannot be measured with 2 probes without a mate"):
+    with pytest.raises(
+        ValueError, match=r"FPIR of 0\.1 cannot be measured with 2 probes without a mate"
+    ):
         ident.tpir_at_fpir(ident.Search(np.zeros(3), np.zeros(3), np.array([1, 0, 0])), 0.1)
     with pytest.raises(ValueError, match="ranks must be 1 or more"):
         ident.cmc(ident.Search(np.zeros(1), np.zeros(1), np.ones(1, int)), 0)
@@ -118,10 +146,14 @@ def test_probes_beyond_every_identity_of_the_gallery_have_no_mate():
 
 def test_a_mate_at_the_threshold_itself_is_found():
     just = np.nextafter(0.5, 1.0)
-    found = ident.Search(np.array([just, 0.5, -np.inf]), np.array([0.1, 0.1, 0.5]), np.array([1, 1, 0]))
+    found = ident.Search(
+        np.array([just, 0.5, -np.inf]), np.array([0.1, 0.1, 0.5]), np.array([1, 1, 0])
+    )
     at = ident.tpir_at_fpir(ident.Search(*(np.append(x, x[-1]) for x in found)), 0.5)
     assert at == (0.5, 0.0, just)
-    tied = ident.Search(np.array([1.0, -np.inf, -np.inf]), np.array([0.0, 0.5, just]), np.array([1, 0, 0]))
+    tied = ident.Search(
+        np.array([1.0, -np.inf, -np.inf]), np.array([0.0, 0.5, just]), np.array([1, 0, 0])
+    )
     assert ident.tpir_at_fpir(tied, 0.5) == (1.0, 0.5, just)
     everybody = ident.tpir_at_fpir(found, 1.0)
     assert everybody == (1.0, 1.0, -np.inf)

@@ -41,7 +41,12 @@ def test_holm_keeps_the_chance_of_any_false_finding():
 
 @pytest.mark.parametrize(
     ("p", "said"),
-    [([], "shape"), ([[0.1]], "shape"), ([0.1, 1.2], "number 1 is 1.2"), ([np.nan], "number 0 is nan")],
+    [
+        ([], "shape"),
+        ([[0.1]], "shape"),
+        ([0.1, 1.2], "number 1 is 1.2"),
+        ([np.nan], "number 0 is nan"),
+    ],
 )
 def test_holm_names_what_is_no_p_value(p, said):
     with pytest.raises(ValueError, match=said):

@@ -11,7 +11,9 @@ FARS = (0.0, 1e-4, 1e-3, 1e-2, 0.1, 0.25, 1 / 3, 0.5, 1.0)
 
 
 def by_the_script(scores, same, fars=FARS, weights=None):
-    """arcface_torch's procedure: scikit-learn's curve turned round, and the first point with the least distance."""
+    """arcface_torch's procedure: scikit-learn's curve turned round, and the first point with the
+    least distance.
+    """
     rates, tars, _ = roc_curve(same, scores, sample_weight=weights)
     rates, tars = rates[::-1], tars[::-1]
     found = [min(zip(np.abs(rates - far), range(len(rates)), strict=True))[1] for far in fars]
@@ -47,7 +49,9 @@ def test_nearest_far_of_many_pairs_is_found_in_its_window(decimals, gap):
 
 
 def test_nearest_far_may_be_twice_the_wanted_one():
-    """Falling scores: impostor, genuine, impostor, genuine, three impostors. A FAR of 0.32 is nearer to 2 in 5."""
+    """Falling scores: impostor, genuine, impostor, genuine, three impostors. A FAR of 0.32 is
+    nearer to 2 in 5.
+    """
     scores, same = [7, 6, 5, 4, 3, 2, 1], [False, True, False, True, False, False, False]
     both = ranked.rank(scores, same)
     assert nearest_far.tar_at_far(both, 0.32) == (1.0, 0.4)
@@ -61,7 +65,9 @@ def test_nearest_far_of_two_equally_near_is_the_larger():
 
 
 def test_nearest_far_skips_the_points_the_curve_drops():
-    """Four impostors in a row are one straight piece: the point half-way is not on scikit-learn's curve."""
+    """Four impostors in a row are one straight piece: the point half-way is not on scikit-learn's
+    curve.
+    """
     scores, same = [9, 8, 7, 6, 5, 4], [True, False, False, False, False, True]
     both = ranked.rank(scores, same)
     assert nearest_far.tar_at_far(both, 0.55) == (1.0, 1.0)
@@ -82,7 +88,9 @@ def test_nearest_far_of_weighted_pairs_equals_scikit_learns_curve(seed, decimals
     scores, same = draw(seed, 60, decimals)
     order = np.argsort(-scores, kind="stable")
     scores, same = scores[order], same[order]
-    weights = np.random.default_rng(seed).poisson(1.0, size=(5, 60)).astype(float)  # a third of them is zero
+    weights = (
+        np.random.default_rng(seed).poisson(1.0, size=(5, 60)).astype(float)
+    )  # a third of them is zero
     weights[0] = 1.0
     weights[1] *= ~same
     weights[2] *= same
@@ -92,4 +100,6 @@ def test_nearest_far_of_weighted_pairs_equals_scikit_learns_curve(seed, decimals
     assert got[:, 0].tolist() == [tar for tar, _ in ours(scores, same)]
     for k in (3, 4):
         if weights[k][same].any() and weights[k][~same].any():
-            assert got[:, k].tolist() == [tar for tar, _ in by_the_script(scores, same, weights=weights[k])]
+            assert got[:, k].tolist() == [
+                tar for tar, _ in by_the_script(scores, same, weights=weights[k])
+            ]

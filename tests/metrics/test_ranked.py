@@ -39,7 +39,9 @@ def test_rates_of_sorted_scores_equal_those_of_the_whole_curve(seed, decimals):
 
 
 def test_corners_are_where_the_staircase_rises():
-    far, tar = ranked.corners(ranked.rank([5, 4, 3, 2, 1, 0], [True, False, True, True, False, False]))
+    far, tar = ranked.corners(
+        ranked.rank([5, 4, 3, 2, 1, 0], [True, False, True, True, False, False])
+    )
     assert tar.tolist() == [0, 1 / 3, 2 / 3, 1, 1]
     np.testing.assert_allclose(far, [0, 0, 1 / 3, 1 / 3, 1])
 
@@ -52,7 +54,10 @@ def test_resolved_leaves_out_what_too_few_pairs_cannot_tell():
 
 @pytest.mark.parametrize("far", [0.0, 1e-4, 1.1, np.nan])
 def test_allowed_refuses_a_far_beyond_the_resolution(far):
-    with pytest.raises(ValueError, match=r"cannot be measured with 1,000 impostor pairs: it must lie in \[0\.001, 1\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"cannot be measured with 1,000 impostor pairs: it must lie in \[0\.001, 1\]",
+    ):
         ranked.allowed(far, 1000)
 
 

@@ -15,7 +15,11 @@ def few_pairs_are_gathered(monkeypatch):
 
 def draw(pairs, n=60, seed=0):
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, 7)) * rng.uniform(1, 9, (n, 1)), rng.integers(0, n, pairs), rng.integers(0, n, pairs)
+    return (
+        rng.normal(size=(n, 7)) * rng.uniform(1, 9, (n, 1)),
+        rng.integers(0, n, pairs),
+        rng.integers(0, n, pairs),
+    )
 
 
 @pytest.mark.parametrize("pairs", [FEW, MANY])
@@ -67,7 +71,8 @@ def test_embeddings_in_half_precision_are_compared_in_double(pairs):
     e, first, second = draw(pairs)
     rough = e.astype(np.float16)
     np.testing.assert_array_equal(
-        scoring.cosines(rough, first, second), scoring.cosines(rough.astype(np.float64), first, second)
+        scoring.cosines(rough, first, second),
+        scoring.cosines(rough.astype(np.float64), first, second),
     )
 
 
@@ -77,7 +82,9 @@ def test_compared_rows_without_a_direction_are_named(pairs):
     for bad in (0.0, np.nan, np.inf):
         spoilt = e.copy()
         spoilt[first[3]] = bad
-        with pytest.raises(ValueError, match=f"embedding of template {first[3]} is zero or not finite$"):
+        with pytest.raises(
+            ValueError, match=f"embedding of template {first[3]} is zero or not finite$"
+        ):
             scoring.cosines(spoilt, first, second, what="template")
 
 
@@ -98,7 +105,9 @@ SIXTY = {"cosine": 0.5, "cosine_distance": 0.5, "squared_l2": 1.0, "angle_rad": 
 def test_convert_at_sixty_degrees_and_back(given, wanted):
     assert np.isclose(scoring.convert(SIXTY[given], given, wanted), SIXTY[wanted])
     x = scoring.convert([-1.0, -0.2, 0.9], "cosine", given)
-    np.testing.assert_allclose(scoring.convert(scoring.convert(x, given, wanted), wanted, given), x, atol=1e-7)
+    np.testing.assert_allclose(
+        scoring.convert(scoring.convert(x, given, wanted), wanted, given), x, atol=1e-7
+    )
 
 
 def test_convert_refuses_what_no_pair_can_have():
@@ -125,7 +134,8 @@ def test_pairs_that_do_not_fit_are_named(first, second, said):
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"), [([7], "$"), ([7, 2], ", and so is 1 other$"), ([7, 2, 9, 4], ", and so are 3 others$")]
+    ("bad", "said"),
+    [([7], "$"), ([7, 2], ", and so is 1 other$"), ([7, 2, 9, 4], ", and so are 3 others$")],
 )
 def test_rows_without_a_direction_are_counted(bad, said):
     e = np.ones((10, 3))
@@ -144,12 +154,19 @@ def test_one_pair_and_equal_rows_are_compared():
 @pytest.mark.parametrize("pairs", [FEW, MANY])
 def test_short_embeddings_have_a_direction_too(pairs):
     e, first, second = draw(pairs)
-    np.testing.assert_allclose(scoring.cosines(1e-9 * e, first, second), scoring.cosines(e, first, second), atol=1e-14)
+    np.testing.assert_allclose(
+        scoring.cosines(1e-9 * e, first, second), scoring.cosines(e, first, second), atol=1e-14
+    )
 
 
 @pytest.mark.parametrize(
     ("scale", "low", "high"),
-    [("cosine", -1.0, 1.0), ("cosine_distance", 0.0, 2.0), ("squared_l2", 0.0, 4.0), ("angle_rad", 0.0, np.pi)],
+    [
+        ("cosine", -1.0, 1.0),
+        ("cosine_distance", 0.0, 2.0),
+        ("squared_l2", 0.0, 4.0),
+        ("angle_rad", 0.0, np.pi),
+    ],
 )
 def test_a_scale_ends_where_rounding_does(scale, low, high):
     near = scoring.convert([low - 9e-7, high + 9e-7], scale, scale)

@@ -39,15 +39,21 @@ def test_a_video_of_many_frames_counts_as_one_photograph():
 
 def test_length_counts_unless_it_is_told_not_to():
     e, t, m = np.array([[3.0, 0.0], [0.0, 1.0]]), np.zeros(2, int), np.arange(2)
-    np.testing.assert_allclose(templates.pool(e, t, m).embeddings, [[3 / np.sqrt(10), 1 / np.sqrt(10)]])
-    np.testing.assert_allclose(templates.pool(e, t, m, keep_length=False).embeddings, [[np.sqrt(0.5)] * 2])
+    np.testing.assert_allclose(
+        templates.pool(e, t, m).embeddings, [[3 / np.sqrt(10), 1 / np.sqrt(10)]]
+    )
+    np.testing.assert_allclose(
+        templates.pool(e, t, m, keep_length=False).embeddings, [[np.sqrt(0.5)] * 2]
+    )
 
 
 def test_rows_of_template_numbers():
     got = templates.pool(*draw())
     assert got.rows([24, 0, 3]).tolist() == [8, 0, 1]
     for missing in (4, -1, 99):
-        with pytest.raises(ValueError, match=f"template {missing} is asked for, and it has no picture"):
+        with pytest.raises(
+            ValueError, match=f"template {missing} is asked for, and it has no picture"
+        ):
             got.rows([0, missing])
 
 
@@ -60,7 +66,10 @@ def changed(array, at, value):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda e, t, m, w: (changed(e, (7, 0), np.nan), t, m, w), "picture 7 is zero or not finite"),
+        (
+            lambda e, t, m, w: (changed(e, (7, 0), np.nan), t, m, w),
+            "picture 7 is zero or not finite",
+        ),
         (lambda e, t, m, w: (e, t, changed(m, 5, -1), w), "picture 5 has no media"),
         (lambda e, t, m, w: (e, t, m, changed(w, 3, -0.5)), "detector score of picture 3 is -0.5"),
         (lambda e, t, m, w: (e, t, m, changed(w, 3, np.nan)), "detector score of picture 3 is nan"),

@@ -107,8 +107,16 @@ def test_fold_accuracy_needs_two_folds():
     ("scores", "same", "threshold"),
     [
         ([1.0, 2.0, 3.0, 4.0], [False, False, True, True], 2.5),
-        ([0.0, 1.0, 2.0, 3.0], [False, True, False, True], 0.5),  # 2.5 is as good: the later of two middle ones
-        ([5.0, 4.0, 3.0, 2.0, 1.0, 0.0], [True, False, True, False, True, False], 2.5),  # the middle of three
+        (
+            [0.0, 1.0, 2.0, 3.0],
+            [False, True, False, True],
+            0.5,
+        ),  # 2.5 is as good: the later of two middle ones
+        (
+            [5.0, 4.0, 3.0, 2.0, 1.0, 0.0],
+            [True, False, True, False, True, False],
+            2.5,
+        ),  # the middle of three
         ([0.0, 1.0, 2.0], [True, False, False], np.nextafter(2.0, 3.0)),  # accept none
         ([0.0, 1.0, 2.0], [True, True, False], 0.0),  # accept all
     ],

@@ -1,12 +1,15 @@
-"""How many small changes of the maths the tests notice: mutation scores, into ``results/mutation/``.
+"""How many small changes of the maths the tests notice: mutation scores, into
+``results/mutation/``.
 
-    python -m tests.mutation.measure metrics                            # a package, with its record: see PACKAGES
-    python -m tests.mutation.measure --only 'cdmllab.metrics.ranked.*'  # some mutants, printed and not recorded
-    python -m tests.mutation.measure --missed 'cdmllab.metrics.*'       # of these, those that nothing has killed yet
+    python -m tests.mutation.measure metrics # a package, with its record: see PACKAGES python -m
+    tests.mutation.measure --only 'cdmllab.metrics.ranked.*' # some mutants, printed and not
+    recorded python -m tests.mutation.measure --missed 'cdmllab.metrics.*' # of these, those that
+    nothing has killed yet
 
-mutmut (https://mutmut.readthedocs.io) makes the mutants, finds the tests that reach each function and forks a process
-for each mutant. It would also start pytest in each of them, which takes ten times as long as most tests: here pytest
-collects the tests once, and each process runs those it needs, the quickest first, until one fails.
+mutmut (https://mutmut.readthedocs.io) makes the mutants, finds the tests that reach each function
+and forks a process for each mutant. It would also start pytest in each of them, which takes ten
+times as long as most tests: here pytest collects the tests once, and each process runs those it
+needs, the quickest first, until one fails.
 
 A mutant that survives needs a test that kills it, or its reason in ``survivors.yaml``.
 """
@@ -34,7 +37,9 @@ ROOT = Path(__file__).resolve().parents[2]
 WHY = Path(__file__).with_name("survivors.yaml")
 # Tests that start processes or draw for minutes. Each would run for every mutant that it reaches.
 SLOW = {
-    "tests/metrics/test_bootstrap.py": ["test_intervals_over_identities_hold_the_truth_and_those_over_pairs_do_not"],
+    "tests/metrics/test_bootstrap.py": [
+        "test_intervals_over_identities_hold_the_truth_and_those_over_pairs_do_not"
+    ],
     "tests/heads/test_sharded.py": [
         "test_sharded_equals_dense_in_loss_gradients_and_state",
         "test_what_every_rank_has_stays_the_same_to_the_bit",
@@ -56,11 +61,16 @@ SLOW = {
 # The folders and files whose tests look for the mutants of each package.
 PACKAGES = {
     "metrics": ["tests/metrics"],
-    "margins": ["tests/margins", "tests/heads/test_heads.py", "tests/heads/test_against_library.py"],
+    "margins": [
+        "tests/margins",
+        "tests/heads/test_heads.py",
+        "tests/heads/test_against_library.py",
+    ],
     "heads": ["tests/heads"],
 }
 NOT_MUTATED = (
-    "the text of errors (`raise`) and descriptions (`return f`), module-level values, and decorated functions other "
+    "the text of errors (`raise`) and descriptions (`return f`), module-level values, and "
+    "decorated functions other "
     "than class methods"
 )
 NOTICED = ("killed", "timeout")
@@ -69,13 +79,29 @@ NOTICED = ("killed", "timeout")
 def main() -> None:
     """Run the mutants of some packages, and write a record for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)}; default all")
-    parser.add_argument("--only", nargs="+", metavar="MUTANT", help="some mutants, by their names in mutmut's output")
-    parser.add_argument("--missed", nargs="+", metavar="MUTANT", help="of these, those that nothing has killed so far")
-    parser.add_argument("--children", type=int, default=os.cpu_count() or 1, help="mutants at a time")
+    parser.add_argument(
+        "packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)}; default all"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="MUTANT",
+        help="some mutants, by their names in mutmut's output",
+    )
+    parser.add_argument(
+        "--missed",
+        nargs="+",
+        metavar="MUTANT",
+        help="of these, those that nothing has killed so far",
+    )
+    parser.add_argument(
+        "--children", type=int, default=os.cpu_count() or 1, help="mutants at a time"
+    )
     given = parser.parse_args()
     if unknown := set(given.packages) - set(PACKAGES):
-        parser.error(f"there is no package {', '.join(sorted(unknown))}; there are {', '.join(PACKAGES)}")
+        parser.error(
+            f"there is no package {', '.join(sorted(unknown))}; there are {', '.join(PACKAGES)}"
+        )
     os.chdir(ROOT)  # mutmut works in the folder of pyproject.toml
     packages = given.packages or list(PACKAGES)
     for pattern in given.only or given.missed or ():
@@ -91,7 +117,9 @@ def main() -> None:
     from cdmllab._util.files import write_text
     from cdmllab.runs import provenance
 
-    shutil.rmtree(ROOT / "mutants", ignore_errors=True)  # what is recorded is from this code and these settings
+    shutil.rmtree(
+        ROOT / "mutants", ignore_errors=True
+    )  # what is recorded is from this code and these settings
     origin = provenance()  # before any record is written
     failed = False
     for package in packages:
@@ -103,11 +131,18 @@ def main() -> None:
             "wall_s": round(time.monotonic() - start),
             "mutmut": version("mutmut"),
             **origin,
-            **summary(package, list(verdicts(f"cdmllab.{package}.*")), yaml.safe_load(WHY.read_text("utf-8"))),
+            **summary(
+                package,
+                list(verdicts(f"cdmllab.{package}.*")),
+                yaml.safe_load(WHY.read_text("utf-8")),
+            ),
         }
         write_text(ROOT / f"results/mutation/{package}.json", json.dumps(record, indent=1) + "\n")
         unexplained = [one for one in record["survivors"] if not one["reason"]]
-        print(f"{package}: {record['killed']} of {record['mutants']} killed, {len(unexplained)} survivors unexplained")
+        print(
+            f"{package}: {record['killed']} of {record['mutants']} killed, {len(unexplained)} "
+            f"survivors unexplained"
+        )
         failed |= bool(unexplained) or record["score"] < 0.9
     sys.exit(failed)
 
@@ -161,12 +196,19 @@ def _server() -> type:
     from mutmut.workers.isolation import ForkServerRunner
 
     class Server(ForkServerRunner):
-        """Forks the mutants' processes from inside pytest's own loop over tests, which it replaces."""
+        """Forks the mutants' processes from inside pytest's own loop over tests, which it
+        replaces.
+        """
 
         def _forkserver_main(self, work_fd: int, result_fd: int) -> None:
             self._pipes = work_fd, result_fd
             runner = self.test_runner_class()
-            arguments = ["--rootdir=.", "-q", *runner._pytest_add_cli_args_test_selection, *runner._pytest_add_cli_args]
+            arguments = [
+                "--rootdir=.",
+                "-q",
+                *runner._pytest_add_cli_args_test_selection,
+                *runner._pytest_add_cli_args,
+            ]
             os.chdir("mutants")
             with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
                 pytest.main(arguments, plugins=[self])
@@ -178,7 +220,11 @@ def _server() -> type:
             set_mutant_under_test("")
             child = os.fork()
             if child == 0:
-                os._exit(self.test_runner_class().run_tests(mutant_name="", tests=[i.nodeid for i in session.items]))
+                os._exit(
+                    self.test_runner_class().run_tests(
+                        mutant_name="", tests=[i.nodeid for i in session.items]
+                    )
+                )
             if os.waitpid(child, 0)[1]:
                 print("the tests fail without a mutant", file=sys.stderr, flush=True)
                 os._exit(1)
@@ -211,12 +257,18 @@ def statuses(pattern: str) -> Iterator[tuple[Path, str, str]]:
 
 
 def verdicts(pattern: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Name, status and changed lines of the mutants that fit a pattern; no lines of those that were noticed."""
+    """Name, status and changed lines of the mutants that fit a pattern; no lines of those that were
+    noticed.
+    """
     from mutmut.__main__ import get_diff_for_mutant
 
     for path, name, status in statuses(pattern):
         diff = [] if status in NOTICED else get_diff_for_mutant(name, path=path).splitlines()
-        yield name, status, [line for line in diff if line[:1] in "+-" and line[:3] not in ("---", "+++")]
+        yield (
+            name,
+            status,
+            [line for line in diff if line[:1] in "+-" and line[:3] not in ("---", "+++")],
+        )
 
 
 def told(pattern: str) -> Iterator[str]:
@@ -228,7 +280,9 @@ def told(pattern: str) -> Iterator[str]:
     yield f"{sum(status in NOTICED for _, status, _ in found)} of {len(found)} killed"
 
 
-def summary(package: str, found: list[tuple[str, str, list[str]]], why: list[dict[str, str]]) -> dict[str, Any]:
+def summary(
+    package: str, found: list[tuple[str, str, list[str]]], why: list[dict[str, str]]
+) -> dict[str, Any]:
     """The record of a package: counts in all and by module, and every survivor with its reason.
 
     Parameters
@@ -239,23 +293,36 @@ def summary(package: str, found: list[tuple[str, str, list[str]]], why: list[dic
     modules: dict[str, dict[str, int]] = {}
     survivors = []
     for name, status, lines in found:
-        module, mangled = name.rsplit("__mutmut_", 1)[0].rsplit(".", 1)  # x_function or xǁClassǁmethod
-        function = ".".join([module, *mangled.removeprefix("x").removeprefix("_").split("ǁ")]).replace("..", ".")
+        module, mangled = name.rsplit("__mutmut_", 1)[0].rsplit(
+            ".", 1
+        )  # x_function or xǁClassǁmethod
+        function = ".".join(
+            [module, *mangled.removeprefix("x").removeprefix("_").split("ǁ")]
+        ).replace("..", ".")
         of = modules.setdefault(function.split(".")[2], {"mutants": 0, "killed": 0})
         of["mutants"] += 1
         if status in NOTICED:
             of["killed"] += 1
             continue
-        old, new = (" ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
+        old, new = (
+            " ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+"
+        )
         change = {"function": function, "from": old, "to": new}
-        fitting = (rule["reason"] for rule in why if all(re.search(rule.get(key, ""), change[key]) for key in change))
+        fitting = (
+            rule["reason"]
+            for rule in why
+            if all(re.search(rule.get(key, ""), change[key]) for key in change)
+        )
         survivors.append({**change, "status": status, "reason": next(fitting, "")})
     mutants, killed = (sum(of[key] for of in modules.values()) for key in ("mutants", "killed"))
     return {
         "package": f"cdmllab.{package}",
         "tests": PACKAGES[package],
         "tests_left_out": [
-            name for file, names in SLOW.items() if file.startswith(tuple(PACKAGES[package])) for name in names
+            name
+            for file, names in SLOW.items()
+            if file.startswith(tuple(PACKAGES[package]))
+            for name in names
         ],
         "not_mutated": NOT_MUTATED,
         "mutants": mutants,

@@ -1,4 +1,6 @@
-"""What is written of mutants, and what the ledger says of it. No mutant runs here: `measure.py` runs them."""
+"""What is written of mutants, and what the ledger says of it. No mutant runs here: `measure.py`
+runs them.
+"""
 
 import json
 
@@ -11,8 +13,16 @@ from cdmllab.results import audit
 FOUND = [
     ("cdmllab.metrics.ranked.x_eer__mutmut_1", "killed", []),
     ("cdmllab.metrics.ranked.x_eer__mutmut_2", "timeout", []),
-    ("cdmllab.metrics.ranked.x__share__mutmut_3", "survived", ["-    a = sort(x,", "-        1)", "+    a = sort(x)"]),
-    ("cdmllab.metrics.weighted.xǁCurveǁmeasures__mutmut_12", "no tests", ["-    return 1", "+    return 2"]),
+    (
+        "cdmllab.metrics.ranked.x__share__mutmut_3",
+        "survived",
+        ["-    a = sort(x,", "-        1)", "+    a = sort(x)"],
+    ),
+    (
+        "cdmllab.metrics.weighted.xǁCurveǁmeasures__mutmut_12",
+        "no tests",
+        ["-    return 1", "+    return 2"],
+    ),
 ]
 WHY = [
     {"function": "eer", "reason": "another function"},
@@ -24,7 +34,10 @@ WHY = [
 def test_summary_counts_by_module_and_gives_each_survivor_its_reason():
     got = summary("metrics", FOUND, WHY)
     assert (got["mutants"], got["killed"], got["of_them_timed_out"], got["score"]) == (4, 2, 1, 0.5)
-    assert got["modules"] == {"ranked": {"mutants": 3, "killed": 2}, "weighted": {"mutants": 1, "killed": 0}}
+    assert got["modules"] == {
+        "ranked": {"mutants": 3, "killed": 2},
+        "weighted": {"mutants": 1, "killed": 0},
+    }
     assert [one["reason"] for one in got["survivors"]] == ["same", ""]
     assert got["survivors"][1] == {
         "function": "cdmllab.metrics.weighted.Curve.measures",
@@ -52,7 +65,8 @@ def faults_of(folder, **changes):
 def test_ledger_wants_nine_mutants_in_ten_killed_and_a_reason_for_each_other(tmp_path):
     assert faults_of(tmp_path) == [
         "mutation/metrics: the tests kill 2 of 4 mutants, fewer than 90%",
-        "mutation/metrics: no reason is given why cdmllab.metrics.weighted.Curve.measures may read 'return 2'",
+        "mutation/metrics: no reason is given why cdmllab.metrics.weighted.Curve.measures may "
+        "read 'return 2'",
     ]
     (known,) = [one for one in summary("metrics", FOUND, WHY)["survivors"] if one["reason"]]
     assert faults_of(tmp_path, mutants=10, killed=9, survivors=[known]) == []

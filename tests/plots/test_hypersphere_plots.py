@@ -22,7 +22,9 @@ def test_flat_map_without_labels_is_one_kind_of_dot():
 
 def test_neighbour_angles_are_shares_and_the_bound_stands_in_its_place():
     _, (ax,) = plots.figure()
-    plots.neighbour_angles(ax, {"arcface": [50.0, 40.0, 60.0, 70.0], "random": [30.0]}, bound_deg=90.0)
+    plots.neighbour_angles(
+        ax, {"arcface": [50.0, 40.0, 60.0, 70.0], "random": [30.0]}, bound_deg=90.0
+    )
     loss, reference, bound = ax.lines
     assert list(loss.get_xdata()) == [40.0, 50.0, 60.0, 70.0]
     assert list(loss.get_ydata()) == [0.25, 0.5, 0.75, 1.0]
@@ -34,7 +36,9 @@ def test_neighbour_angles_are_shares_and_the_bound_stands_in_its_place():
 
 def test_spectra_rise_to_the_whole_in_the_colour_of_their_loss():
     _, (ax,) = plots.figure()
-    plots.spectra(ax, {"CDML, strangers": [0.5, 0.3, 0.2], "random": [1 / 3] * 3}, styles={"random": ":"})
+    plots.spectra(
+        ax, {"CDML, strangers": [0.5, 0.3, 0.2], "random": [1 / 3] * 3}, styles={"random": ":"}
+    )
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.5, 0.8, 1.0])
     assert ax.lines[0].get_color() == plots.colour("cdml")
     assert ax.lines[1].get_linestyle() == ":"
@@ -44,7 +48,9 @@ def test_margins_show_wrong_labels_apart_and_the_medians_without_them():
     _, (ax,) = plots.figure()
     difficulty, margin = np.arange(20.0), np.linspace(0.5, 0.3, 20)
     wrong = np.arange(20) >= 18
-    plots.margins_against_difficulty(ax, difficulty, np.where(wrong, 0.1, margin), wrong, base_rad=0.35, bins=2)
+    plots.margins_against_difficulty(
+        ax, difficulty, np.where(wrong, 0.1, margin), wrong, base_rad=0.35, bins=2
+    )
     right, lies, _, median, base = ax.lines
     assert (len(right.get_xdata()), len(lies.get_xdata())) == (18, 2)
     assert list(median.get_xdata()) == [4.0, 13.0]

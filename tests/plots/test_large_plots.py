@@ -26,7 +26,11 @@ def test_costs_stand_against_identities_with_what_was_measured():
 def test_measured_heads_are_filled_where_they_are_ours():
     _, (ax,) = plots.figure()
     plots.measured_heads(
-        ax, [plots.MeasuredHead("ours", 1.7, 1.5, True), plots.MeasuredHead("textbook", 6.4, 6.0, False)]
+        ax,
+        [
+            plots.MeasuredHead("ours", 1.7, 1.5, True),
+            plots.MeasuredHead("textbook", 6.4, 6.0, False),
+        ],
     )
     ours, theirs = ax.lines[:2]
     assert (ours.get_fillstyle(), theirs.get_fillstyle()) == ("full", "none")

@@ -6,7 +6,11 @@ from cdmllab.plots import networks
 
 
 def test_family_is_told_by_the_name():
-    assert [networks.family(n) for n in ("r18", "r100_lite", "lightweight")] == ["full", "lite", "lightweight"]
+    assert [networks.family(n) for n in ("r18", "r100_lite", "lightweight")] == [
+        "full",
+        "lite",
+        "lightweight",
+    ]
 
 
 def test_shares_of_a_row_add_up_to_the_whole():
@@ -20,7 +24,9 @@ def test_shares_of_a_row_add_up_to_the_whole():
 
 def test_costs_join_a_family_and_name_every_network():
     _, (ax,) = plots.figure()
-    plots.costs(ax, {"r18": (24, 2.6), "r34": (34, 4.5), "r18_lite": (9, 0.7), "lightweight": (5, 0.1)})
+    plots.costs(
+        ax, {"r18": (24, 2.6), "r34": (34, 4.5), "r18_lite": (9, 0.7), "lightweight": (5, 0.1)}
+    )
     assert [len(line.get_xdata()) for line in ax.lines] == [2, 1, 1]
     assert {text.get_text() for text in ax.texts} == {"r18", "r34", "r18_lite", "lightweight"}
     assert "0.3" in [tick.get_text() for tick in ax.get_yticklabels()]
@@ -37,7 +43,10 @@ def test_latencies_leave_out_what_was_not_measured():
     _, (ax,) = plots.figure()
     plots.latencies(ax, {"eager": {"r18": 1.0, "r50": 2.2}, "int8": {"r50": 1.1}})
     dots = [line for line in ax.lines if line.get_linestyle() == "None"]
-    assert [(list(d.get_xdata()), list(d.get_ydata())) for d in dots] == [([1.0, 2.2], [0, 1]), ([1.1], [1])]
+    assert [(list(d.get_xdata()), list(d.get_ydata())) for d in dots] == [
+        ([1.0, 2.2], [0, 1]),
+        ([1.1], [1]),
+    ]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["r18", "r50"]
 
 

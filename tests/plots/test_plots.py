@@ -113,7 +113,11 @@ def test_loss_colours_stand_out_in_light_and_in_dark(name):
 def test_byte_layout_writes_each_byte_in_its_place():
     _, (ax,) = plots.figure()
     plots.byte_layout(ax, bytes([0x0A, 0xFF, 7]), [("magic", 0, 2), ("picture", 2, 3)], columns=2)
-    written = {tuple(np.floor(text.get_position())): text.get_text() for text in ax.texts if len(text.get_text()) == 2}
+    written = {
+        tuple(np.floor(text.get_position())): text.get_text()
+        for text in ax.texts
+        if len(text.get_text()) == 2
+    }
     assert written == {(0, 0): "0a", (1, 0): "ff", (0, 1): "07"}
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["magic", "picture"]
     with pytest.raises(ValueError, match="no colour for bytes of kind 'secret'"):
@@ -129,7 +133,9 @@ def test_landmarks_stand_on_the_picture():
 def test_contact_sheet_is_one_jpeg_with_labels_as_text():
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (5, 16, 12, 3), dtype=np.uint8)
-    svg = plots.contact_sheet(pictures, 3, rows=["a & b", "c"], heads=["0", "1", "2"], shown=24)._repr_svg_()
+    svg = plots.contact_sheet(
+        pictures, 3, rows=["a & b", "c"], heads=["0", "1", "2"], shown=24
+    )._repr_svg_()
     root = ET.fromstring(svg)
     space = "{http://www.w3.org/2000/svg}"
     assert len(root.findall(f".//{space}rect")) == 5
@@ -144,7 +150,11 @@ def test_contact_sheet_is_one_jpeg_with_labels_as_text():
 @pytest.mark.parametrize(
     ("images", "options", "sentence"),
     [
-        (np.zeros((2, 8, 8, 3)), {}, r"images must be uint8 of shape \(n, height, width, 3\), got float64"),
+        (
+            np.zeros((2, 8, 8, 3)),
+            {},
+            r"images must be uint8 of shape \(n, height, width, 3\), got float64",
+        ),
         (np.zeros((2, 8, 8, 3), np.uint8), {"rows": ["a"]}, "1 labels do not fit 2 rows"),
     ],
 )

@@ -7,9 +7,15 @@ from cdmllab.plots import training
 def test_curves_have_their_band_and_colour():
     _, (ax,) = plots.figure()
     step = np.arange(3)
-    curves = {"arcface": (step, [0.1, 0.5, 0.9], [0.0, 0.1, 0.1]), "easy": (step, [1, 2, 3], [0, 0, 0])}
+    curves = {
+        "arcface": (step, [0.1, 0.5, 0.9], [0.0, 0.1, 0.1]),
+        "easy": (step, [1, 2, 3], [0, 0, 0]),
+    }
     plots.training_curves(ax, curves, ylabel="accuracy (%)", scale=100.0)
-    assert [line.get_color() for line in ax.lines] == [plots.colour("arcface"), training.GROUPS["easy"]]
+    assert [line.get_color() for line in ax.lines] == [
+        plots.colour("arcface"),
+        training.GROUPS["easy"],
+    ]
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [10, 50, 90])
     assert len(ax.collections) == 1  # no band without a spread
     assert ax.get_legend_handles_labels()[1] == ["ArcFace", "easy"]
@@ -18,7 +24,9 @@ def test_curves_have_their_band_and_colour():
 def test_differences_are_filled_where_the_family_has_them_clear():
     _, (ax,) = plots.figure()
     rows = {"a": (0.01, 0.005, 0.015), "b": (0.0, -0.01, 0.01), "c": (-0.02, -0.03, -0.01)}
-    plots.differences(ax, rows, clear=["c"])  # the interval of a leaves zero out too, but a is one of three
+    plots.differences(
+        ax, rows, clear=["c"]
+    )  # the interval of a leaves zero out too, but a is one of three
     dots = [line for line in ax.lines if line.get_marker() == "o"]
     assert [dot.get_fillstyle() for dot in dots] == ["none", "none", "full"]
     assert [float(dot.get_xdata()[0]) for dot in dots] == [1.0, 0.0, -2.0]
@@ -28,7 +36,9 @@ def test_differences_are_filled_where_the_family_has_them_clear():
 
 def test_sample_margins_leave_out_steps_without_a_value():
     _, (ax,) = plots.figure()
-    plots.sample_margins(ax, [1, 2, 3], [0.3, 0.3, np.nan], [0.4, 0.4, np.nan], [0.5, 0.5, np.nan], "cdml")
+    plots.sample_margins(
+        ax, [1, 2, 3], [0.3, 0.3, np.nan], [0.4, 0.4, np.nan], [0.5, 0.5, np.nan], "cdml"
+    )
     assert list(ax.lines[0].get_xdata()) == [1.0, 2.0]
 
 

@@ -31,7 +31,9 @@ def test_roc_curves_share_an_axis_down_to_the_finest():
 
 
 def test_roc_curves_end_where_one_impostor_pair_is_left():
-    """However far the axes reach for another curve: nothing is drawn at FARs that the pairs cannot resolve."""
+    """However far the axes reach for another curve: nothing is drawn at FARs that the pairs cannot
+    resolve.
+    """
     _, (ax,) = plots.figure()
     for n in (4000, 100):
         scores, same = draw(n, seed=1)
@@ -87,11 +89,15 @@ def test_cmc_curve_starts_at_rank_one_and_shows_every_curve():
 
 def test_reliability_curve_draws_the_bins_on_a_diagonal():
     scores, same = draw(2000)
-    found = calibration.reliability(calibration.fit_calibrator(scores, same).probability(scores), same, 5)
+    found = calibration.reliability(
+        calibration.fit_calibrator(scores, same).probability(scores), same, 5
+    )
     _, (ax,) = plots.figure()
     plots.reliability_curve(ax, found, name="cdml")
     assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
-    np.testing.assert_allclose(ax.lines[1].get_xydata(), np.stack([found.stated, found.observed], 1))
+    np.testing.assert_allclose(
+        ax.lines[1].get_xydata(), np.stack([found.stated, found.observed], 1)
+    )
 
 
 def test_error_sheet_writes_each_score_below_its_pair():
@@ -119,7 +125,10 @@ def test_error_sheet_of_colour_keeps_its_colours():
 
 @pytest.mark.parametrize(
     ("shapes", "said"),
-    [(((2, 1, 4, 4), (3, 1, 4, 4), 2), "do not fit"), (((0, 1, 4, 4), (0, 1, 4, 4), 0), "no pairs to draw")],
+    [
+        (((2, 1, 4, 4), (3, 1, 4, 4), 2), "do not fit"),
+        (((0, 1, 4, 4), (0, 1, 4, 4), 0), "no pairs to draw"),
+    ],
 )
 def test_error_sheet_names_what_is_wrong(shapes, said):
     _, (ax,) = plots.figure()

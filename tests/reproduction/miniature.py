@@ -1,4 +1,6 @@
-"""A published row in miniature: a lab world as a zipped pack, a bin of other people, and a recipe of seconds."""
+"""A published row in miniature: a lab world as a zipped pack, a bin of other people, and a recipe
+of seconds.
+"""
 
 import hashlib
 import zipfile
@@ -56,10 +58,20 @@ def make(folder: Path, mirror: Mirror) -> Made:
     ):
         content = (folder / name).read_bytes()
         mirror.files[f"/{name}"] = content
-        homes = (fetching.Mirror(url=f"{mirror.url}/gone/{name}"), fetching.Mirror(url=f"{mirror.url}/{name}"))
+        homes = (
+            fetching.Mirror(url=f"{mirror.url}/gone/{name}"),
+            fetching.Mirror(url=f"{mirror.url}/{name}"),
+        )
         sha = hashlib.sha256(content).hexdigest()
-        files.append(fetching.File(path=path, bytes=len(content), sha256=sha, mirrors=homes, **more))
-    terms = {"licence": "to be tried", "history": "rendered", "page": "https://example.org", "reported": "here"}
+        files.append(
+            fetching.File(path=path, bytes=len(content), sha256=sha, mirrors=homes, **more)
+        )
+    terms = {
+        "licence": "to be tried",
+        "history": "rendered",
+        "page": "https://example.org",
+        "reported": "here",
+    }
     count = PEOPLE * EACH
     sets = {
         "mini": fetching.Set(

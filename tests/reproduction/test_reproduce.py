@@ -43,7 +43,9 @@ def final(folder: Path) -> dict[str, bytes]:
 def test_row_goes_from_its_mirror_to_a_verdict_and_is_not_done_twice(mini, data, mirror):
     said = []
     done = go(mini, data, said.append)
-    assert done.verdict.startswith(("Reproduced within the errors", "Not reproduced", "Above the published"))
+    assert done.verdict.startswith(
+        ("Reproduced within the errors", "Not reproduced", "Above the published")
+    )
     assert [line.split(":")[0] for line in said if not line.startswith((" ", "step", "mini"))] == [
         "fetch", "fetch", "prepare", "prepare", "train", "evaluate", "compare",
     ]  # fmt: skip
@@ -96,7 +98,9 @@ def test_row_killed_at_each_step_ends_with_the_same_files(mini, data, tmp_path, 
     ]
     for moment in moments:
         here, there = context.Pipe(duplex=False)
-        process = context.Process(target=work_until_killed, args=(mini, other, there, tmp_path / "killed"))
+        process = context.Process(
+            target=work_until_killed, args=(mini, other, there, tmp_path / "killed")
+        )
         process.start()
         there.close()
         seen = []
@@ -114,7 +118,9 @@ def test_row_killed_at_each_step_ends_with_the_same_files(mini, data, tmp_path, 
     assert not [p for p in other.rglob("*") if p.name.endswith((".part", ".unpacking"))]
 
 
-def test_real_row_starts_without_a_network_and_says_where_a_person_gets_its_data(data, tmp_path, monkeypatch):
+def test_real_row_starts_without_a_network_and_says_where_a_person_gets_its_data(
+    data, tmp_path, monkeypatch
+):
     """Closed: every address is one that nobody answers on."""
     from cdmllab.data import fetching
     from cdmllab.reproduction import find
@@ -124,15 +130,21 @@ def test_real_row_starts_without_a_network_and_says_where_a_person_gets_its_data
     row = find("casia/r50_lite_cdml")
     work = steps.RowWork(row, 0)
     made = planned(row, fetching.known(), data, work.folder)
-    with pytest.raises(DataError, match=r"faces_webface_112x112\.zip could not be .*\(Google Drive .*By hand"):
+    with pytest.raises(
+        DataError, match=r"faces_webface_112x112\.zip could not be .*\(Google Drive .*By hand"
+    ):
         steps.carry_out(work, made, data, lambda _: None, options=OPTIONS, patience=SHORT)
     assert [p.name for p in data.rglob("*") if p.is_file()] == []
 
 
 def test_nothing_is_begun_where_the_disk_is_too_small(mini, data, mirror):
     work = steps.RowWork(mini.row, 0)
-    made = planned(mini.row, mini.sets, data, work.folder)._replace(disk_bytes=5 * 10**9, free_bytes=2 * 10**9)
-    with pytest.raises(CdmlLabError, match=r"5\.0 GB of disk are needed for .* 2\.0 GB are free: nothing was begun"):
+    made = planned(mini.row, mini.sets, data, work.folder)._replace(
+        disk_bytes=5 * 10**9, free_bytes=2 * 10**9
+    )
+    with pytest.raises(
+        CdmlLabError, match=r"5\.0 GB of disk are needed for .* 2\.0 GB are free: nothing was begun"
+    ):
         steps.carry_out(work, made, data, lambda _: None, options=OPTIONS)
     assert mirror.asked == []
 
@@ -146,10 +158,15 @@ def test_pack_of_another_size_is_refused(mini, data):
 
 def test_consent_is_asked_for_what_would_be_fetched_and_remembered(mini, data):
     work = steps.RowWork(mini.row, 0)
-    assert [one.name for one in steps.missing_consent(mini.row, work, mini.sets, data)] == ["mini", "mini_bins"]
+    assert [one.name for one in steps.missing_consent(mini.row, work, mini.sets, data)] == [
+        "mini",
+        "mini_bins",
+    ]
     steps.accept(work, ["mini"])
     again = steps.RowWork(mini.row, 0)
-    assert [one.name for one in steps.missing_consent(mini.row, again, mini.sets, data)] == ["mini_bins"]
+    assert [one.name for one in steps.missing_consent(mini.row, again, mini.sets, data)] == [
+        "mini_bins"
+    ]
     go(mini, data)
     fresh = steps.RowWork(mini.row, 1)
     assert steps.missing_consent(mini.row, fresh, mini.sets, data) == []
@@ -162,7 +179,13 @@ def test_plan_says_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_p
     assert mirror.asked == []
     assert made.fetch_bytes == sum(one.bytes for one in mini.sets.sets.values())
     assert made.images == 128
-    for word in ("licence: to be tried", "history: rendered", "fetch ", "MiB", "differs  it is small"):
+    for word in (
+        "licence: to be tried",
+        "history: rendered",
+        "fetch ",
+        "MiB",
+        "differs  it is small",
+    ):
         assert word in told
     assert re.search(r"of training here \(3 epochs of 128 images at [\d,]+ a second on cpu", told)
 
@@ -202,7 +225,10 @@ def test_plan_is_measured_once(mini, data, monkeypatch):
     steps.carry_out(work, made, data, lambda _: None, options=OPTIONS, patience=SHORT)
     monkeypatch.setattr(plan, "probe", None)  # to call it would fail
     again = steps.RowWork(mini.row, 0)
-    assert plan.make(mini.row, mini.sets, data, again.folder, OPTIONS, again.measured).timed == made.timed
+    assert (
+        plan.make(mini.row, mini.sets, data, again.folder, OPTIONS, again.measured).timed
+        == made.timed
+    )
 
 
 def test_row_is_trained_by_two_processes_that_share_the_batch(mini, data):
@@ -210,7 +236,11 @@ def test_row_is_trained_by_two_processes_that_share_the_batch(mini, data):
     config, changes = plan.configure(mini.row, options)
     assert (config.batch_size, config.loss.options["backend"]) == (8, "sharded")
     work = steps.RowWork(mini.row, 0)
-    made = planned(mini.row, mini.sets, data, work.folder)._replace(config=config, deviations=changes)
+    made = planned(mini.row, mini.sets, data, work.folder)._replace(
+        config=config, deviations=changes
+    )
     done = steps.carry_out(work, made, data, lambda _: None, options=options, patience=SHORT)
     assert done.run.status == "finished"
-    assert "2 processes with 8 images each" in (done.folder / steps.RELEASE / "README.md").read_text()
+    assert (
+        "2 processes with 8 images each" in (done.folder / steps.RELEASE / "README.md").read_text()
+    )

@@ -1,4 +1,6 @@
-"""The table of rows follows from the published tables, and a comparison from numbers worked by hand."""
+"""The table of rows follows from the published tables, and a comparison from numbers worked by
+hand.
+"""
 
 import math
 
@@ -33,8 +35,16 @@ def test_row_is_found_by_its_name_recipe_or_preset():
 @pytest.mark.parametrize(
     ("name", "recipe", "sentence"),
     [
-        ("casia/r50_lite_cmdl", None, r"no row 'casia/r50_lite_cmdl' \(did you mean 'casia/r50_lite_cdml'\?\)"),
-        ("casia/r50_softmax", "public", r"casia/r50_softmax has no recipe 'public'; it has: document"),
+        (
+            "casia/r50_lite_cmdl",
+            None,
+            r"no row 'casia/r50_lite_cmdl' \(did you mean 'casia/r50_lite_cdml'\?\)",
+        ),
+        (
+            "casia/r50_softmax",
+            "public",
+            r"casia/r50_softmax has no recipe 'public'; it has: document",
+        ),
         ("casia/r50_lite_cdml", "pubic", r"no recipe 'pubic' \(did you mean 'public'\?\)"),
     ],
 )
@@ -45,7 +55,13 @@ def test_unknown_row_names_the_nearest(name, recipe, sentence):
 
 def row(**values):
     return find("demo").model_copy(
-        update={"published": {"lfw": 99.5}, "spread": {}, "spread_is": "folds", "pairs": {"lfw": 6000}, **values}
+        update={
+            "published": {"lfw": 99.5},
+            "spread": {},
+            "spread_is": "folds",
+            "pairs": {"lfw": 6000},
+            **values,
+        }
     )
 
 
@@ -57,14 +73,18 @@ def test_standard_error_without_a_spread_is_that_of_its_pairs():
 
 
 def test_standard_error_of_a_spread_is_a_third_over_folds_and_all_of_it_over_seeds():
-    assert compare.published_se(row(spread={"lfw": 0.46}), "lfw") == pytest.approx(0.46 / math.sqrt(10))
+    assert compare.published_se(row(spread={"lfw": 0.46}), "lfw") == pytest.approx(
+        0.46 / math.sqrt(10)
+    )
     over_seeds = row(spread={"lfw": 0.46}, spread_is="seeds", seeds=4)
     assert compare.published_se(over_seeds, "lfw") == pytest.approx(0.46 * math.sqrt(1.25))
 
 
 @pytest.mark.parametrize(
     ("ours", "words"),
-    [(0.9948, "Reproduced within the errors"), (0.9850, "Not reproduced: ours is lower on lfw (-1.00 points)"),
+    [(0.9948, "Reproduced within the "
+              "errors"), (0.9850, "Not reproduced: ours is lower on lfw (-1.00 "
+                                                        "points)"),
      (0.9990, "Above the published numbers: ours is higher on lfw (+0.40 points)")],
 )  # fmt: skip
 def test_verdict_says_in_words_what_the_numbers_say(ours, words):
@@ -73,7 +93,9 @@ def test_verdict_says_in_words_what_the_numbers_say(ours, words):
 
 
 def test_verdict_corrects_for_the_number_of_protocols():
-    """One protocol 2.2 standard errors apart is p = .028; among three, none is found by Holm's method."""
+    """One protocol 2.2 standard errors apart is p = .028; among three, none is found by Holm's
+    method.
+    """
     three = row(published=dict.fromkeys("abc", 99.5), pairs=dict.fromkeys("abc", 6000))
     same = {"accuracy": {**LFW, "value": 0.995}}
     se = math.hypot(0.4 / math.sqrt(10), 100 * math.sqrt(0.995 * 0.005 / 6000))

@@ -110,7 +110,9 @@ def test_paired_without_a_spread_and_with_too_little():
 
 
 def test_a_family_is_judged_by_adjusted_p_values():
-    """Alone each of three differences has an interval without zero; of four together only the clearest keeps it."""
+    """Alone each of three differences has an interval without zero; of four together only the
+    clearest keeps it.
+    """
     base = np.arange(-3.5, 4.0)
     found = {
         "clear": paired(base - 6.0, np.zeros(8)),
@@ -141,10 +143,13 @@ def test_arms_that_did_the_same_are_no_test_of_a_family():
 @pytest.mark.parametrize(
     ("ask", "sentence"),
     [
-        (lambda r: r.values("compar", "cdml", "digits/known"), "no stage 'compar' .did you mean 'compare'"),
+        (lambda r: r.values("compar", "cdml", "digits/known"), "no stage 'compar' .did you mean "
+                                                               "'compare'"),
         (lambda r: r.values("compare", "cdm", "digits/known"), "no arm 'cdm' .did you mean 'cdml'"),
-        (lambda r: r.values("compare", "cdml", "digits/know"), "not judged by 'digits/know' .did you mean"),
-        (lambda r: r.values("tune", "cdml", "digits/strangers"), "cdml was tried at 2 points; see `chosen`"),
+        (lambda r: r.values("compare", "cdml", "digits/know"), "not judged by 'digits/know' .did you "
+                                                               "mean"),
+        (lambda r: r.values("tune", "cdml", "digits/strangers"), "cdml was tried at 2 points; see "
+                                                                 "`chosen`"),
         (lambda r: r.curve("compare", "cdml", "lr"), "keeps no curve 'lr'"),
         (lambda r: Recorded("none"), "there is no result 'sweeps/none'"),
     ],
@@ -220,7 +225,8 @@ def test_a_record_that_does_not_know_about_flip_is_in_order(results_folder, tmp_
     ("change", "sentence"),
     [
         (dirty, "compare/arcface/s1: run .* was made with changes that are not committed"),
-        (at_an_unknown_commit, "compare/arcface/s1: run .* does not know the commit it was made at"),
+        (at_an_unknown_commit, "compare/arcface/s1: run .* does not know the commit it was made "
+                               "at"),
         (begun_at_an_unknown_commit, "compare/arcface/s1: run .* is marked as not citable"),
         (missing, "compare/cdml/s2 is missing"),
         (foreign, "compare/cdml, seed 7 is not in the spec"),
@@ -290,7 +296,9 @@ def test_chapters_kept_as_results_need_their_provenance(tmp_path):
 
 
 def test_commits_are_looked_up_where_the_history_is_there_and_counted(tmp_path):
-    """In a folder that git does not know, no commit can be checked, and the report says that none was."""
+    """In a folder that git does not know, no commit can be checked, and the report says that none
+    was.
+    """
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=b"]
     results = tmp_path / "results"
     results.mkdir()

@@ -19,8 +19,14 @@ SLOW = {**DIGITS, "epochs": 8, "watch": {"checkpoint_every": 10, "log_every": 1}
 
 
 def test_processes_of_this_machine_and_one_that_is_killed(tmp_path):
-    """A worker is killed in its first training; it is begun again, and the other one does not notice."""
-    spec = load(written(tmp_path, settings=SLOW, stages={"one": {"seeds": 3, "protocols": ["digits/known"]}}))
+    """A worker is killed in its first training; it is begun again, and the other one does not
+    notice.
+    """
+    spec = load(
+        written(
+            tmp_path, settings=SLOW, stages={"one": {"seeds": 3, "protocols": ["digits/known"]}}
+        )
+    )
     killed = []
 
     with engines.local(2, tmp_path) as engine:
@@ -39,7 +45,9 @@ def test_processes_of_this_machine_and_one_that_is_killed(tmp_path):
     assert len(found) == 3
     attempts = {row.task: row.attempts for row in sweep.rows()}
     assert attempts == {"one/s0": 1, "one/s1": 2, "one/s2": 1}
-    assert len([run for run in Run.list(tmp_path) if run.config["seed"] == 1]) == 1  # continued, not begun anew
+    assert (
+        len([run for run in Run.list(tmp_path) if run.config["seed"] == 1]) == 1
+    )  # continued, not begun anew
 
 
 def test_a_local_ray(tmp_path):
@@ -77,11 +85,15 @@ def test_only_a_death_is_worth_another_try():
     assert engines.died(BrokenProcessPool("dead"))
     assert engines.died(ray.exceptions.WorkerCrashedError())
     assert not engines.died(RuntimeError("CUDA out of memory"))
-    assert not engines.died(ray.exceptions.RayTaskError("f", "traceback", RuntimeError("CUDA out of memory")))
+    assert not engines.died(
+        ray.exceptions.RayTaskError("f", "traceback", RuntimeError("CUDA out of memory"))
+    )
 
 
 def kill_the_trainer(within, part):
-    """Kill the process that trains the run whose folder has `part` in its name, once it has a checkpoint."""
+    """Kill the process that trains the run whose folder has `part` in its name, once it has a
+    checkpoint.
+    """
     until(lambda: list(within.glob(f"*{part}*/checkpoints/step-*")))
     (folder,) = within.glob(f"*{part}*")
     for child in psutil.Process().children(recursive=True):

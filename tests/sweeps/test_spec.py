@@ -16,7 +16,10 @@ PLAIN = {
     "settings": DIGITS,
     "stages": {
         "tune": {
-            "arms": {"arcface": {"loss.name": "arcface"}, "cdml": {"loss": {"name": "cdml", "match_mean": True}}},
+            "arms": {
+                "arcface": {"loss.name": "arcface"},
+                "cdml": {"loss": {"name": "cdml", "match_mean": True}},
+            },
             "grid": {"loss.scale": [8.0, 16.0]},
             "grids": {"cdml": {"loss.alpha": [0.1, 0.3]}},
             "protocols": ["digits/strangers"],
@@ -31,7 +34,8 @@ BOTH = {"presets": ["lab/cpu/arcface", "lab/cpu/cdml"]}
 def written(tmp_path, name="toy", **changes):
     path = tmp_path / f"{name}.yaml"
     path.write_text(
-        "# What is asked.\n# command: cdmllab sweep\n" + yaml.safe_dump({**PLAIN, **changes}, sort_keys=False)
+        "# What is asked.\n# command: cdmllab sweep\n"
+        + yaml.safe_dump({**PLAIN, **changes}, sort_keys=False)
     )
     return path
 
@@ -42,7 +46,10 @@ def stages(**changes):
 
 def done(tasks, value):
     """Every task with an accuracy that `value` gives."""
-    return [Done(task, f"runs/{task.name}", {"digits/strangers": {"accuracy": value(task)}}) for task in tasks]
+    return [
+        Done(task, f"runs/{task.name}", {"digits/strangers": {"accuracy": value(task)}})
+        for task in tasks
+    ]
 
 
 def test_every_arm_meets_every_point_of_its_grid(tmp_path):
@@ -56,7 +63,12 @@ def test_every_arm_meets_every_point_of_its_grid(tmp_path):
         "tune/cdml/loss.scale=16.0,loss.alpha=0.1/s0",
         "tune/cdml/loss.scale=16.0,loss.alpha=0.3/s0",
     ]
-    assert tasks[3].config["loss"] == {"name": "cdml", "match_mean": True, "scale": 8.0, "alpha": 0.3}
+    assert tasks[3].config["loss"] == {
+        "name": "cdml",
+        "match_mean": True,
+        "scale": 8.0,
+        "alpha": 0.3,
+    }
     assert tasks[3].config["epochs"] == 2
     assert spec.about == "What is asked."
 
@@ -64,11 +76,24 @@ def test_every_arm_meets_every_point_of_its_grid(tmp_path):
 def test_a_tuned_stage_takes_each_arm_at_its_best_point(tmp_path):
     spec = load(written(tmp_path))
     best = {"tune/arcface/loss.scale=16.0/s0", "tune/cdml/loss.scale=8.0,loss.alpha=0.3/s0"}
-    earlier = {"tune": done(expand.tasks(spec, "tune", {}), lambda task: 0.9 if task.name in best else 0.5)}
+    earlier = {
+        "tune": done(expand.tasks(spec, "tune", {}), lambda task: 0.9 if task.name in best else 0.5)
+    }
     tasks = expand.tasks(spec, "compare", earlier)
-    assert [(task.arm, task.seed) for task in tasks] == [(arm, s) for arm in ("arcface", "cdml") for s in range(3)]
-    assert tasks[0].config["loss"] == {"name": "arcface", "scale": 16.0, "margin_rad": 0.35}  # the preset's
-    assert tasks[4].config["loss"] == {"name": "cdml", "match_mean": True, "scale": 8.0, "alpha": 0.3}
+    assert [(task.arm, task.seed) for task in tasks] == [
+        (arm, s) for arm in ("arcface", "cdml") for s in range(3)
+    ]
+    assert tasks[0].config["loss"] == {
+        "name": "arcface",
+        "scale": 16.0,
+        "margin_rad": 0.35,
+    }  # the preset's
+    assert tasks[4].config["loss"] == {
+        "name": "cdml",
+        "match_mean": True,
+        "scale": 8.0,
+        "alpha": 0.3,
+    }
     assert tasks[4].config["seed"] == 1
     assert tasks[4].protocols == ("digits/known", "digits/strangers")
 
@@ -77,11 +102,15 @@ def test_one_point_for_all_arms_is_the_best_on_average(tmp_path):
     tune = {**PLAIN["stages"]["tune"], "grids": {}, "choose_for": "all"}
     spec = load(written(tmp_path, stages=stages(tune=tune)))
     value = {("arcface", 8.0): 0.9, ("arcface", 16.0): 0.8, ("cdml", 8.0): 0.5, ("cdml", 16.0): 0.7}
-    earlier = done(expand.tasks(spec, "tune", {}), lambda task: value[task.arm, task.point["loss.scale"]])
+    earlier = done(
+        expand.tasks(spec, "tune", {}), lambda task: value[task.arm, task.point["loss.scale"]]
+    )
     chosen = expand.best(spec.stages["tune"], earlier)
     assert chosen["arcface"].point == chosen["cdml"].point == {"loss.scale": 16.0}
     assert chosen["arcface"].value == 0.8
-    assert [task.config["loss"]["scale"] for task in expand.tasks(spec, "compare", {"tune": earlier})] == [16.0] * 6
+    assert [
+        task.config["loss"]["scale"] for task in expand.tasks(spec, "compare", {"tune": earlier})
+    ] == [16.0] * 6
 
 
 @pytest.mark.parametrize(("measure", "wanted"), [("accuracy", "cdml"), ("eer", "arcface")])
@@ -110,7 +139,10 @@ def test_several_presets_name_the_tasks(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"preset": "lab/cpu/arcfac"}, "there is no preset 'lab/cpu/arcfac' .did you mean 'lab/cpu/arcface'"),
+        (
+            {"preset": "lab/cpu/arcfac"},
+            "there is no preset 'lab/cpu/arcfac' .did you mean 'lab/cpu/arcface'",
+        ),
         ({"stage": {}}, "stage: Extra inputs"),
         ({"stages": {}}, "stages: .*at least 1"),
         ({"stages": {"a": {"sedes": 3}}}, "stages.a.sedes: Extra inputs"),
@@ -118,17 +150,38 @@ def test_several_presets_name_the_tasks(tmp_path):
         ({"stages": {"a": {"seeds": [1, 1]}}}, "seeds must be one or more, each once"),
         ({"stages": {"a": {"tuned_by": "b"}}}, "stages.a.tuned_by: 'b' is no earlier stage"),
         ({"stages": {"a": {}, "b": {"winner_of": "a"}}}, "stage 'a' has no protocols to choose by"),
-        ({"stages": {"a": {"protocols": ["lab/lfv"]}}}, "no protocol 'lab/lfv' .did you mean 'lab/lfw'"),
-        ({"stages": {"a": {"grid": {"loss.scale": []}}}}, "the grid's key loss.scale has no values"),
-        ({"stages": {"a": {"grids": {"x": {"loss.scale": [1.0]}}}}}, "grids.x: there is no such arm"),
-        ({"stages": {"a": {}, "b": {"start_from": "a", "seeds": 2}}}, "stage 'a' lacks some of its seeds"),
-        ({"stages": {"a": {**BOTH, "protocols": ["lab/lfw"]}, "b": {"tuned_by": "a"}}}, "b.tuned_by: 'a' has several"),
+        (
+            {"stages": {"a": {"protocols": ["lab/lfv"]}}},
+            "no protocol 'lab/lfv' .did you mean 'lab/lfw'",
+        ),
+        (
+            {"stages": {"a": {"grid": {"loss.scale": []}}}},
+            "the grid's key loss.scale has no values",
+        ),
+        (
+            {"stages": {"a": {"grids": {"x": {"loss.scale": [1.0]}}}}},
+            "grids.x: there is no such arm",
+        ),
+        (
+            {"stages": {"a": {}, "b": {"start_from": "a", "seeds": 2}}},
+            "stage 'a' lacks some of its seeds",
+        ),
+        (
+            {"stages": {"a": {**BOTH, "protocols": ["lab/lfw"]}, "b": {"tuned_by": "a"}}},
+            "b.tuned_by: 'a' has several",
+        ),
         (
             {"stages": {"a": {**BOTH, "protocols": ["lab/lfw"]}, "b": {"winner_of": "a"}}},
             "b.winner_of: 'a' has several",
         ),
-        ({"stages": {"a": BOTH, "b": {"start_from": "a"}}}, "b.start_from: 'a' has several presets"),
-        ({"stages": {"a": {**BOTH, "grid": {"loss.scale": [8.0]}}}}, "stages.a: a grid is for one preset"),
+        (
+            {"stages": {"a": BOTH, "b": {"start_from": "a"}}},
+            "b.start_from: 'a' has several presets",
+        ),
+        (
+            {"stages": {"a": {**BOTH, "grid": {"loss.scale": [8.0]}}}},
+            "stages.a: a grid is for one preset",
+        ),
     ],
 )
 def test_a_wrong_spec_is_refused_by_file_and_key(tmp_path, changes, sentence):
@@ -154,7 +207,11 @@ def test_files_that_are_no_spec(tmp_path):
         load(tmp_path / "bad.yaml")
 
 
-LAB = {"epochs": 1, "data.num_identities": 20, "backbone": {"name": "small", "embedding_dim": 8, "size": 32}}
+LAB = {
+    "epochs": 1,
+    "data.num_identities": 20,
+    "backbone": {"name": "small", "embedding_dim": 8, "size": 32},
+}
 
 
 def test_every_seed_can_have_a_world_of_its_own(tmp_path):
@@ -165,11 +222,18 @@ def test_every_seed_can_have_a_world_of_its_own(tmp_path):
         (0, 0, 0), (1, 1, 1), (2, 2, 2),
     ]  # fmt: skip
     assert len({str(record.plain_config(task.config)) for task in tasks}) == 1
-    fixed = expand.tasks(load(written(tmp_path, settings=LAB, stages={"compare": {"seeds": 2}})), "compare", {})
-    assert [(task.world, task.config["data"].get("world_seed")) for task in fixed] == [(0, None), (0, None)]
+    fixed = expand.tasks(
+        load(written(tmp_path, settings=LAB, stages={"compare": {"seeds": 2}})), "compare", {}
+    )
+    assert [(task.world, task.config["data"].get("world_seed")) for task in fixed] == [
+        (0, None),
+        (0, None),
+    ]
 
 
 def test_a_world_per_seed_needs_the_lab(tmp_path):
     spec = load(written(tmp_path, stages={"compare": {"seeds": 3, "world_per_seed": True}}))
-    with pytest.raises(CdmlLabError, match="stage compare: world_per_seed needs data from the lab, got 'digits'"):
+    with pytest.raises(
+        CdmlLabError, match="stage compare: world_per_seed needs data from the lab, got 'digits'"
+    ):
         expand.tasks(spec, "compare", {})

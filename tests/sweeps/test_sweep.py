@@ -43,7 +43,12 @@ def finished(tmp_path_factory):
             curves=["loss", "accuracy"],
             stages=stages(
                 compare={"tuned_by": "tune", "seeds": 2, "protocols": ["digits/*"]},
-                large={"winner_of": "tune", "start_from": "compare", "seeds": 2, "protocols": ["digits/known"]},
+                large={
+                    "winner_of": "tune",
+                    "start_from": "compare",
+                    "seeds": 2,
+                    "protocols": ["digits/known"],
+                },
             ),
         )
     )
@@ -55,7 +60,9 @@ def finished(tmp_path_factory):
 def test_a_sweep_trains_judges_and_goes_from_stage_to_stage(finished):
     folder, _, found, told = finished
     assert [len(found[name]) for name in ("tune", "compare", "large")] == [6, 4, 2]
-    assert len(list(Run.list(folder))) == 10  # seed 0 of the two best points was trained when they were found
+    assert (
+        len(list(Run.list(folder))) == 10
+    )  # seed 0 of the two best points was trained when they were found
     large = found["large"][1]
     assert large.task.arm in ("arcface", "cdml")
     begun = Run.open(large.task.config["start_from"]).config
@@ -81,7 +88,11 @@ def test_a_protocol_without_accuracy_is_recorded_where_there_is_nothing_to_choos
     assert summary(spec, "compare", done) == summary(spec, "compare", found["compare"])
     (stage,) = record.of(spec, {"compare": done})["stages"]
     assert stage["chosen"] == {}
-    assert all(run["measures"]["lab/ijb"] == templates["lab/ijb"] for g in stage["groups"] for run in g["runs"])
+    assert all(
+        run["measures"]["lab/ijb"] == templates["lab/ijb"]
+        for g in stage["groups"]
+        for run in g["runs"]
+    )
 
 
 def test_what_is_finished_is_not_done_again(finished):
@@ -99,7 +110,9 @@ def one_digit_is_another(monkeypatch):
     images = whole.images.copy()
     images[0] = 255 - images[0]
     changed = ArraySet(images, whole.labels, whole.num_identities)
-    monkeypatch.setitem(datasets._TABLE, "digits", datasets.DataSource("", lambda: changed, lambda: ""))
+    monkeypatch.setitem(
+        datasets._TABLE, "digits", datasets.DataSource("", lambda: changed, lambda: "")
+    )
 
 
 def test_what_was_trained_on_other_data_is_done_again(tmp_path, monkeypatch):
@@ -115,7 +128,9 @@ def test_what_was_trained_on_other_data_is_done_again(tmp_path, monkeypatch):
     look = datasets.look
     monkeypatch.setattr(datasets, "look", lambda *of: (looks.append(of), look(*of))[1])
     again = Sweep(spec, tmp_path).run(Here(tmp_path))["one"]
-    assert {one.run for one in again} == {one.run for one in first}  # the data is as it was at first
+    assert {one.run for one in again} == {
+        one.run for one in first
+    }  # the data is as it was at first
     assert len(looks) <= 1 + 2  # once for the table of states, once for each run that is found
 
 
@@ -124,7 +139,9 @@ def test_what_was_begun_on_other_data_is_begun_anew(tmp_path, monkeypatch):
     (only,) = expand.tasks(spec, "one", {})
     with monkeypatch.context() as patched:
         one_digit_is_another(patched)
-        patched.setattr("cdmllab.training.entry.keep", lambda *_: (_ for _ in ()).throw(KeyError("a kill")))
+        patched.setattr(
+            "cdmllab.training.entry.keep", lambda *_: (_ for _ in ()).throw(KeyError("a kill"))
+        )
         with pytest.raises(KeyError):
             train(Config.parse(only.config), within=tmp_path)
     told = []
@@ -147,7 +164,9 @@ def test_an_evaluation_that_is_gone_is_made_again(tmp_path):
 
 def test_mirrored_pictures_asked_for_later_are_judged_again(finished, tmp_path):
     plain = {"protocols": ["digits/known"], "seeds": 1}
-    first = Sweep(load(written(tmp_path, stages={"one": plain})), tmp_path).run(Here(tmp_path))["one"]
+    first = Sweep(load(written(tmp_path, stages={"one": plain})), tmp_path).run(Here(tmp_path))[
+        "one"
+    ]
     spec, engine = load(written(tmp_path, stages={"one": {**plain, "flip": True}})), Here(tmp_path)
     again = Sweep(spec, tmp_path).run(engine)["one"]
     assert engine.done == ["one/s0"]
@@ -161,7 +180,9 @@ def test_the_table_of_states_shows_what_runs_and_what_is_gone(tmp_path):
     spec = load(written(tmp_path, stages={"one": {"protocols": ["digits/known"], "seeds": 1}}))
     sweep = Sweep(spec, tmp_path)
     seen = []
-    (done,) = sweep.run(Here(tmp_path, lambda _: seen.extend(row.state for row in Sweep(spec, tmp_path).rows())))["one"]
+    (done,) = sweep.run(
+        Here(tmp_path, lambda _: seen.extend(row.state for row in Sweep(spec, tmp_path).rows()))
+    )["one"]
     assert seen == ["running"]
     shutil.rmtree(done.run)
     (row,) = Sweep(spec, tmp_path).rows()
@@ -189,7 +210,9 @@ def test_a_dead_process_is_tried_again_and_an_error_is_not(tmp_path):
             raise RuntimeError("CUDA out of memory")
 
     sweep = Sweep(spec, tmp_path)
-    with pytest.raises(CdmlLabError, match=r"1 of 3 trainings failed, the first is one/s2: RuntimeError: CUDA out"):
+    with pytest.raises(
+        CdmlLabError, match=r"1 of 3 trainings failed, the first is one/s2: RuntimeError: CUDA out"
+    ):
         sweep.run(Here(tmp_path, before))
     assert {row.task: (row.state, row.attempts) for row in sweep.rows()} == {
         "one/s0": ("finished", 1), "one/s1": ("finished", 3), "one/s2": ("failed", 1)}  # fmt: skip
@@ -212,7 +235,13 @@ def test_retries_end(tmp_path):
 
 def test_missing_data_is_told_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "empty"))
-    spec = load(written(tmp_path, settings={}, stages={"one": {}, "two": {"presets": ["casia/document/r50_cdml"]}}))
+    spec = load(
+        written(
+            tmp_path,
+            settings={},
+            stages={"one": {}, "two": {"presets": ["casia/document/r50_cdml"]}},
+        )
+    )
     engine = Here(tmp_path)
     with pytest.raises(CdmlLabError, match=r"casia_webface\.py"):
         Sweep(spec, tmp_path)._prepare(expand.tasks(spec, "two", {}), print)
@@ -223,7 +252,10 @@ def test_two_processes_on_one_sweep(tmp_path):
     spec = load(written(tmp_path, stages={"one": {}}))
     sweep = Sweep(spec, tmp_path)
     sweep.folder.mkdir(parents=True)
-    with FileLock(sweep.folder / ".lock"), pytest.raises(CdmlLabError, match="another process runs this sweep"):
+    with (
+        FileLock(sweep.folder / ".lock"),
+        pytest.raises(CdmlLabError, match="another process runs this sweep"),
+    ):
         Sweep(spec, tmp_path).run(Here(tmp_path))
 
 

@@ -39,7 +39,10 @@ def test_changed_checks_and_leaves_the_original():
         ({"batch_size": 1}, "batch_size"),
         ({"epochs": "2"}, "epochs"),
         ({"device": "tpu"}, "device"),
-        ({"watch": {"validate_every": 5, "protocols": ["lfww"]}}, "no protocol 'lfww' .did you mean 'lfw"),
+        (
+            {"watch": {"validate_every": 5, "protocols": ["lfww"]}},
+            "no protocol 'lfww' .did you mean 'lfw",
+        ),
         ({"loss": {"name": "triplet", "backend": "sharded"}}, "it has no backend"),
     ],
 )
@@ -49,7 +52,8 @@ def test_wrong_settings_are_named(change, said):
 
 
 @pytest.mark.parametrize(
-    ("loss", "key"), [({"name": "elasticface"}, "seed"), ({"name": "arcface", "backend": "sharded"}, "sample_seed")]
+    ("loss", "key"),
+    [({"name": "elasticface"}, "seed"), ({"name": "arcface", "backend": "sharded"}, "sample_seed")],
 )
 def test_the_seed_is_that_of_every_draw_unless_the_loss_has_its_own(loss, key):
     def built(**options):

@@ -12,7 +12,13 @@ from cdmllab.training.difficulty_probe import Truth
 
 LAB = {
     "name": "lab",
-    "data": {"name": "lab", "num_identities": 12, "images_per_identity": 12, "size": 32, "label_noise": 0.1},
+    "data": {
+        "name": "lab",
+        "num_identities": 12,
+        "images_per_identity": 12,
+        "size": 32,
+        "label_noise": 0.1,
+    },
     "backbone": {"name": "small", "embedding_dim": 16, "size": 32, "width": 8},
     "loss": {"name": "cdml", "scale": 16.0},
     "epochs": 3,
@@ -38,7 +44,9 @@ def test_a_run_writes_down_how_its_scores_follow_the_truth(lab, folder):
     assert list(m["step"][looked]) == [1, 6, 12, 18]
     for score in ("similarity", "gap", "angle_gap"):
         assert np.all(np.abs(m[f"truth/{score}"][looked]) <= 1)
-        assert np.all((m[f"truth/{score}_auc"][looked] >= 0) & (m[f"truth/{score}_auc"][looked] <= 1))
+        assert np.all(
+            (m[f"truth/{score}_auc"][looked] >= 0) & (m[f"truth/{score}_auc"][looked] <= 1)
+        )
     for group in ("easy", "middling", "hard", "mislabelled"):
         margins = m[f"truth/margin_rad_{group}"][looked]
         assert np.all((margins > 0.49 * 0.79) & (margins < 0.49 * 1.21))
@@ -47,12 +55,16 @@ def test_a_run_writes_down_how_its_scores_follow_the_truth(lab, folder):
 def test_looking_does_not_move_the_training(lab, folder, tmp_path):
     plain = train(Config.parse({**LAB, "watch": {"log_every": 6}}), within=tmp_path)
     watched = train(lab, within=folder)
-    for a, b in zip(plain.backbone.state_dict().values(), watched.backbone.state_dict().values(), strict=True):
+    for a, b in zip(
+        plain.backbone.state_dict().values(), watched.backbone.state_dict().values(), strict=True
+    ):
         assert torch.equal(a, b)
 
 
 def test_a_head_that_knows_gets_full_marks(lab):
-    """Embeddings that lie the further from their centre the harder the picture is: the scores must see it."""
+    """Embeddings that lie the further from their centre the harder the picture is: the scores must
+    see it.
+    """
     source = datasets.load("lab", lab.data.options)
     truth = Truth(source, lambda x: x)
     head = create("arcface", embedding_dim=16, num_identities=12, scale=16.0).eval()
@@ -73,7 +85,11 @@ def test_a_head_that_knows_gets_full_marks(lab):
     told = truth.look(Placed(), head)
     assert told["truth/similarity"] > 0.9
     assert told["truth/similarity_auc"] > 0.9
-    assert told["truth/angle_deg_easy"] < told["truth/angle_deg_middling"] < told["truth/angle_deg_hard"]
+    assert (
+        told["truth/angle_deg_easy"]
+        < told["truth/angle_deg_middling"]
+        < told["truth/angle_deg_hard"]
+    )
     assert told["truth/angle_deg_hard"] < told["truth/angle_deg_mislabelled"]
     assert told["truth/margin_rad_easy"] == pytest.approx(0.5, abs=1e-4)
 

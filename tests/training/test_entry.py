@@ -30,7 +30,9 @@ def test_training_learns_and_leaves_a_run(tmp_path):
 def test_same_seed_same_numbers(tmp_path, loss):
     a, b = (train(config(loss={"name": loss}), within=tmp_path, redo=True) for _ in range(2))
     assert a.run.folder != b.run.folder
-    for x, y in zip(a.backbone.state_dict().values(), b.backbone.state_dict().values(), strict=True):
+    for x, y in zip(
+        a.backbone.state_dict().values(), b.backbone.state_dict().values(), strict=True
+    ):
         assert torch.equal(x, y)
     assert torch.equal(a.head.centres, b.head.centres)
     c = train(config(loss={"name": loss}, seed=1), within=tmp_path)
@@ -61,7 +63,9 @@ def test_load_gives_the_same_embeddings(tmp_path):
 def test_embed_does_not_depend_on_the_batch_size(tmp_path):
     trained = train(config(), within=tmp_path)
     pictures = torch.randn(7, 1, 8, 8)
-    torch.testing.assert_close(embed(trained.backbone, pictures), embed(trained.backbone, pictures, batch_size=2))
+    torch.testing.assert_close(
+        embed(trained.backbone, pictures), embed(trained.backbone, pictures, batch_size=2)
+    )
 
 
 def test_an_infinite_loss_stops_the_run_and_marks_it(tmp_path):
@@ -82,7 +86,9 @@ def test_the_seed_reaches_the_losss_own_draws_in_training_and_loading(tmp_path):
     assert {*seen, trained.head.policy.seed} == {4}
 
 
-@pytest.mark.parametrize("name", ["lfw", "lfw/view1", "ijbc", "att_faces", "omniglot/strangers", "gone.bin"])
+@pytest.mark.parametrize(
+    "name", ["lfw", "lfw/view1", "ijbc", "att_faces", "omniglot/strangers", "gone.bin"]
+)
 def test_missing_validation_sets_are_told_before_anything_is_written(tmp_path, monkeypatch, name):
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
@@ -99,8 +105,15 @@ def test_validation_by_templates_has_an_auc_and_no_accuracy(tmp_path, monkeypatc
     number = identity * 40 + np.arange(240) // 6
     first, second = np.triu_indices(len(np.unique(number)), 1)
     numbers = np.unique(number)
-    drawn = Pairs(numbers[first], numbers[second], numbers[first] // 40 == numbers[second] // 40, np.zeros_like(first))
-    groups = Protocol("groups", images, drawn, identity, TemplateList(number, np.zeros_like(number)), mirror=False)
+    drawn = Pairs(
+        numbers[first],
+        numbers[second],
+        numbers[first] // 40 == numbers[second] // 40,
+        np.zeros_like(first),
+    )
+    groups = Protocol(
+        "groups", images, drawn, identity, TemplateList(number, np.zeros_like(number)), mirror=False
+    )
     monkeypatch.setattr(evaluate.protocols, "missing", lambda name: "")
     monkeypatch.setattr(evaluate.protocols, "load", lambda name, size: groups)
     run = train(config(watch={"validate_every": 10, "protocols": ["lab/ijb"]}), within=tmp_path).run
@@ -111,7 +124,8 @@ def test_validation_by_templates_has_an_auc_and_no_accuracy(tmp_path, monkeypatc
 
 def test_milestones_lower_the_learning_rate(tmp_path):
     trained = train(
-        config(epochs=3, optimiser={"lr": 0.1, "milestones": [1, 2]}, watch={"log_every": 1}), within=tmp_path
+        config(epochs=3, optimiser={"lr": 0.1, "milestones": [1, 2]}, watch={"log_every": 1}),
+        within=tmp_path,
     )
     m = trained.run.metrics()
     rates = [m["lr"][m["epoch"] == e][0] for e in range(3)]
@@ -128,7 +142,9 @@ def test_cuda_without_a_device_is_said_before_anything_is_written(tmp_path, monk
 def test_progress_reaches_scheduled_losses(tmp_path, monkeypatch):
     seen = []
     original = MarginHead.set_progress
-    monkeypatch.setattr(MarginHead, "set_progress", lambda head, p: (seen.append(p), original(head, p))[1])
+    monkeypatch.setattr(
+        MarginHead, "set_progress", lambda head, p: (seen.append(p), original(head, p))[1]
+    )
     train(config(), within=tmp_path)
     assert seen[0] == 0.0
     assert 0.4 < seen[len(seen) // 2] < 0.6

@@ -47,13 +47,18 @@ def test_two_equal_trainings_train_once(tmp_path, monkeypatch):
     (run,) = Run.list(tmp_path)
     assert {run.folder} == {second.run.folder, done[0].run.folder}
     waiting, found = told
-    assert waiting.startswith(f"another process is training this config in {run.folder}; waiting for it to end")
+    assert waiting.startswith(
+        f"another process is training this config in {run.folder}; waiting for it to end"
+    )
     assert found == f"{run.folder} has this config and is finished"
 
 
 def test_one_of_another_config_does_not_wait(tmp_path):
     with holding.claimed(config(seed=1), tmp_path, HERE, print, wait=True):
-        assert train(config(epochs=2), within=tmp_path, tell=lambda line: None).run.status == "finished"
+        assert (
+            train(config(epochs=2), within=tmp_path, tell=lambda line: None).run.status
+            == "finished"
+        )
 
 
 def test_redo_asks_nobody(tmp_path):
@@ -65,8 +70,15 @@ def test_redo_asks_nobody(tmp_path):
 def test_who_cannot_wait_is_refused_by_name(tmp_path, world_size):
     run = run_of(tmp_path)
     with holding.claimed(config(), tmp_path, HERE, print, wait=True):
-        second = holding.claimed(config(), tmp_path, Place("cpu", 0, world_size), print, wait=world_size > 1)
-        with pytest.raises(CdmlLabError, match=f"is training this config in {run.folder}: wait for it to end"), second:
+        second = holding.claimed(
+            config(), tmp_path, Place("cpu", 0, world_size), print, wait=world_size > 1
+        )
+        with (
+            pytest.raises(
+                CdmlLabError, match=f"is training this config in {run.folder}: wait for it to end"
+            ),
+            second,
+        ):
             pass
 
 
@@ -100,10 +112,17 @@ def test_what_nobody_expected_leaves_its_traceback_in_the_run(tmp_path):
 @pytest.mark.parametrize(
     "error",
     [
-        RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:545] Connection closed by peer [127.0.0.1]:1"),
-        RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error: Connection reset by peer"),
+        RuntimeError(
+            "[../third_party/gloo/gloo/transport/tcp/pair.cc:545] Connection closed by peer "
+            "[127.0.0.1]:1"
+        ),
+        RuntimeError(
+            "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error: Connection "
+            "reset by peer"
+        ),
         dist.DistBackendError(
-            "NCCL error in: ProcessGroupNCCL.cpp:1, remote process exited or there was a network error"
+            "NCCL error in: ProcessGroupNCCL.cpp:1, remote process exited or there was a network "
+            "error"
         ),
         dist.DistNetworkError("failed to recv, got 0 bytes"),
     ],
@@ -135,7 +154,9 @@ def test_a_signal_stops_a_training_and_it_goes_on(tmp_path, number):
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({**PLAIN, "epochs": 40}))
     environment = {**os.environ, "CDMLLAB_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "cdmllab", "train", str(tmp_path / "own.yaml")]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     while process.poll() is None and not list((tmp_path / "runs").glob("*/checkpoints/step-*")):
         time.sleep(0.05)
     process.send_signal(number)
@@ -144,7 +165,9 @@ def test_a_signal_stops_a_training_and_it_goes_on(tmp_path, number):
     assert said.strip() == "cdmllab: stopped; what was done before stays"
     (run,) = Run.list(tmp_path / "runs")
     assert run.status == "stopped"
-    assert run.record["error"] == ("KeyboardInterrupt:" if number == signal.SIGINT else f"Stopped: by {number.name}")
+    assert run.record["error"] == (
+        "KeyboardInterrupt:" if number == signal.SIGINT else f"Stopped: by {number.name}"
+    )
     assert all(checkpoint.damage(kept) == "" for kept in checkpoint.steps(run.folder))
     if number == signal.SIGTERM:
         assert resume(run.folder).run.status == "finished"

@@ -1,4 +1,6 @@
-"""A run belongs to the data it was trained on: what its fingerprint sees, and what is done when it differs."""
+"""A run belongs to the data it was trained on: what its fingerprint sees, and what is done when it
+differs.
+"""
 
 import hashlib
 import json
@@ -37,7 +39,9 @@ def config(**changes):
 
 @pytest.fixture
 def people(data):
-    """Four people with three images each, all files of one size: what only a look inside tells apart."""
+    """Four people with three images each, all files of one size: what only a look inside tells
+    apart.
+    """
     return folder(data / "people", (3, 3, 3, 3), suffix=".bmp")
 
 
@@ -149,7 +153,12 @@ def test_records_of_earlier_versions_are_compared_as_far_as_they_go():
     assert difference(old, fingerprint(ArraySet(images, labels))) == ""
     assert difference(old, fingerprint(ArraySet(images, labels[::-1].copy()))) == "labels or images"
     assert difference({}, fingerprint(ArraySet(images, labels))) is None
-    assert difference({"pictures": 12, "identities": 3, "sha256": "0"}, fingerprint(FaceWorld(3, 4, size=32))) is None
+    assert (
+        difference(
+            {"pictures": 12, "identities": 3, "sha256": "0"}, fingerprint(FaceWorld(3, 4, size=32))
+        )
+        is None
+    )
 
 
 # What `train` does with a finished run.
@@ -158,7 +167,9 @@ def test_records_of_earlier_versions_are_compared_as_far_as_they_go():
 def test_a_finished_run_is_returned_while_its_data_is_the_same(people, tmp_path):
     first = train(config(), within=tmp_path / "runs")
     told = []
-    assert train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+    assert (
+        train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+    )
     assert told == [f"{first.run.folder} has this config and is finished"]
 
 
@@ -181,18 +192,25 @@ def test_a_finished_run_outlives_its_data(people, tmp_path):
     first = train(config(), within=tmp_path / "runs")
     shutil.rmtree(people)
     told = []
-    assert train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+    assert (
+        train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+    )
     assert "its data cannot be compared: people is in no data folder" in told[0]
 
 
 def test_a_finished_run_of_an_earlier_version_is_returned_and_that_is_said(people, tmp_path):
     first = train(config(), within=tmp_path / "runs")
-    record = {key: value for key, value in first.run.record.items() if key not in ("data", "config")}
+    record = {
+        key: value for key, value in first.run.record.items() if key not in ("data", "config")
+    }
     (first.run.folder / "run.json").write_text(json.dumps(record))
     told = []
-    assert train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+    assert (
+        train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+    )
     assert told == [
-        f"{first.run.folder} has this config and is finished; whether its data has changed since is not known"
+        f"{first.run.folder} has this config and is finished; whether its data has changed since "
+        f"is not known"
     ]
 
 
@@ -247,7 +265,9 @@ def begun(people, tmp_path, monkeypatch):
 def test_a_run_does_not_go_on_after_two_people_were_swapped(begun, people):
     before = begun.record
     swap(people)
-    with pytest.raises(CdmlLabError, match=r"was begun on other data, the difference: images\. Put it back"):
+    with pytest.raises(
+        CdmlLabError, match=r"was begun on other data, the difference: images\. Put it back"
+    ):
         resume(begun.folder)
     assert begun.record == before
     swap(people)
@@ -270,7 +290,10 @@ def test_a_run_of_an_earlier_version_goes_on_and_that_is_said(begun):
     (begun.folder / "run.json").write_text(json.dumps(record))
     told = []
     assert resume(begun.folder, tell=told.append).run.status == "finished"
-    assert f"{begun.folder} keeps no fingerprint of its data: whether it has changed is not known" in told
+    assert (
+        f"{begun.folder} keeps no fingerprint of its data: whether it has changed is not known"
+        in told
+    )
 
 
 @pytest.mark.parametrize(
@@ -287,7 +310,9 @@ def test_a_run_of_an_earlier_version_goes_on_and_that_is_said(begun):
 def test_an_edited_config_is_refused_by_key(begun, change, said):
     (begun.folder / "config.yaml").write_text(yaml.safe_dump({**PLAIN, **change}))
     before = begun.record
-    with pytest.raises(CdmlLabError, match=rf"config\.yaml was edited after the run began: {said}\. "):
+    with pytest.raises(
+        CdmlLabError, match=rf"config\.yaml was edited after the run began: {said}\. "
+    ):
         resume(begun.folder)
     assert begun.record == before
 

@@ -26,7 +26,9 @@ def config(**changes):
 @pytest.mark.parametrize("loss", ["triplet", "contrastive", "circle"])
 def test_a_pair_loss_is_refused_where_everybody_has_one_image(data, tmp_path, loss):
     folder(data / "people", [1] * 12)
-    with pytest.raises(CdmlLabError, match=f"{loss} compares two images of one identity, and no identity has two"):
+    with pytest.raises(
+        CdmlLabError, match=f"{loss} compares two images of one identity, and no identity has two"
+    ):
         train(config(loss={"name": loss}), within=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
     shutil.copy(data / "people/p0/0.jpg", data / "people/p0/1.jpg")
@@ -68,4 +70,6 @@ def test_a_few_pairs_are_a_warning_and_not_the_end(data, tmp_path):
     folder(data / "people", [2] * 12)
     told = []
     assert train(config(batch_size=2), within=tmp_path, tell=told.append).run.status == "finished"
-    assert any("a batch of 2 images holds 0.043 pairs of one identity on average" in line for line in told)
+    assert any(
+        "a batch of 2 images holds 0.043 pairs of one identity on average" in line for line in told
+    )

@@ -37,7 +37,9 @@ def test_a_run_is_named_after_its_file_and_not_after_the_path_to_it(data, tmp_pa
 
 
 def test_a_preset_by_the_path_of_its_file_is_that_preset():
-    assert presets.load(str(presets.FOLDER / "lab/cpu/arcface.yaml")) == presets.load("lab/cpu/arcface")
+    assert presets.load(str(presets.FOLDER / "lab/cpu/arcface.yaml")) == presets.load(
+        "lab/cpu/arcface"
+    )
 
 
 @pytest.fixture
@@ -55,9 +57,16 @@ def test_data_is_found_by_an_absolute_path_also_without_any_data_folder(people, 
         assert len(datasets.load("folder", {"folder": str(people)})) == 5
 
 
-def test_data_is_found_by_a_path_from_the_current_folder_and_from_home(people, data, tmp_path, monkeypatch):
+def test_data_is_found_by_a_path_from_the_current_folder_and_from_home(
+    people, data, tmp_path, monkeypatch
+):
     monkeypatch.setenv("HOME", str(tmp_path))
-    for path in ("mine/people", "./mine/people", "../" + tmp_path.name + "/mine/people", "~/mine/people"):
+    for path in (
+        "mine/people",
+        "./mine/people",
+        "../" + tmp_path.name + "/mine/people",
+        "~/mine/people",
+    ):
         assert len(datasets.load("folder", {"folder": path})) == 5
 
 

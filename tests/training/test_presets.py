@@ -32,7 +32,10 @@ def test_no_header_is_cut(name):
     written = re.match(r"(#.*\n)+", text)[0]
     words = re.sub(r"^# ((command|cost|expect): )?", "", written, flags=re.MULTILINE)
     told = presets.header(name)
-    assert words.split() == " ".join(told[key] for key in ("about", "command", "cost", "expect")).split()
+    assert (
+        words.split()
+        == " ".join(told[key] for key in ("about", "command", "cost", "expect")).split()
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -47,12 +50,28 @@ def test_every_preset_builds_and_keeps_its_promise_in_its_header(name):
 
 
 def test_the_recipes_are_those_of_the_sources():
-    document, public = (presets.load(f"casia/{recipe}/r18_lite_cdml") for recipe in ("document", "public"))
+    document, public = (
+        presets.load(f"casia/{recipe}/r18_lite_cdml") for recipe in ("document", "public")
+    )
     o = document.optimiser
-    assert (o.lr, o.momentum, o.weight_decay, o.milestones, o.gamma) == (0.1, 0.9, 5e-4, (15, 25, 35), 0.1)
-    assert (document.epochs, document.batch_size, document.data.augmentation) == (40, 128, "document")
+    assert (o.lr, o.momentum, o.weight_decay, o.milestones, o.gamma) == (
+        0.1,
+        0.9,
+        5e-4,
+        (15, 25, 35),
+        0.1,
+    )
+    assert (document.epochs, document.batch_size, document.data.augmentation) == (
+        40,
+        128,
+        "document",
+    )
     assert document.loss.options["margin_rad"] == 0.49
-    assert (public.epochs, public.optimiser.schedule, public.data.augmentation) == (20, "polynomial", "flip")
+    assert (public.epochs, public.optimiser.schedule, public.data.augmentation) == (
+        20,
+        "polynomial",
+        "flip",
+    )
     large = presets.load("ms1mv3/document/r100_cdml")
     assert (large.epochs, large.batch_size, large.optimiser.milestones) == (25, 256, (10, 18, 22))
 
@@ -62,32 +81,54 @@ def test_public_presets_use_the_public_gap_form():
     from cdmllab.margins import CDML, create, options
 
     preset = presets.load("casia/public/r18_lite_cdml").loss.options
-    built, wanted = create("cdml", **{k: v for k, v in preset.items() if k in options("cdml")}), CDML.public_gap()
+    built, wanted = (
+        create("cdml", **{k: v for k, v in preset.items() if k in options("cdml")}),
+        CDML.public_gap(),
+    )
     assert built.base_margin_rad == pytest.approx(wanted.base_margin_rad)
     assert built.alpha == pytest.approx(wanted.alpha)
-    for name in ("kind", "shape", "favour", "never_above", "detach_margin", "beyond_pi", "gradient", "pivot"):
+    for name in (
+        "kind",
+        "shape",
+        "favour",
+        "never_above",
+        "detach_margin",
+        "beyond_pi",
+        "gradient",
+        "pivot",
+    ):
         assert getattr(built, name) == getattr(wanted, name)
 
 
 @pytest.mark.parametrize(
-    "name", ["casia/public/r18_lite_arcface", "casia/public/r50_lite_arcface", "ms1mv3/public/r100_arcface"]
+    "name",
+    [
+        "casia/public/r18_lite_arcface",
+        "casia/public/r50_lite_arcface",
+        "ms1mv3/public/r100_arcface",
+    ],
 )
 def test_public_presets_use_the_public_gradient_of_arcface(name):
-    """arcface_torch computes the margin without autograd, and lets the cosine rise again past 180 degrees."""
+    """arcface_torch computes the margin without autograd, and lets the cosine rise again past 180
+    degrees.
+    """
     options = presets.load(name).loss.options
     assert (options["gradient"], options["beyond_pi"]) == ("straight_through", "none")
 
 
 def test_settings_change_single_values_and_keep_the_rest():
     plain = presets.load("lab/cpu/arcface")
-    changed = presets.load("lab/cpu/arcface", ["loss.margin_rad=0.45", "epochs=3", "data.label_noise=0.1"])
+    changed = presets.load(
+        "lab/cpu/arcface", ["loss.margin_rad=0.45", "epochs=3", "data.label_noise=0.1"]
+    )
     assert changed.loss.options["margin_rad"] == 0.45
     assert (changed.epochs, changed.data.options["label_noise"]) == (3, 0.1)
     assert changed.backbone == plain.backbone
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("1e-3", 0.001), ("5E-4", 0.0005), ("1.5e+1", 15.0), (".5e0", 0.5), ("2", 2.0)]
+    ("text", "value"),
+    [("1e-3", 0.001), ("5E-4", 0.0005), ("1.5e+1", 15.0), (".5e0", 0.5), ("2", 2.0)],
 )
 def test_numbers_are_written_as_one_writes_them(tmp_path, text, value):
     assert presets.load("lab/cpu/arcface", [f"optimiser.lr={text}"]).optimiser.lr == value
@@ -106,17 +147,49 @@ def test_another_loss_does_not_inherit_the_options_of_the_one_below():
 @pytest.mark.parametrize(
     ("name", "settings", "sentence"),
     [
-        ("lab/cpu/arfcace", [], r"there is no preset 'lab/cpu/arfcace' \(did you mean 'lab/cpu/arcface'\?\)"),
+        (
+            "lab/cpu/arfcace",
+            [],
+            r"there is no preset 'lab/cpu/arfcace' \(did you mean 'lab/cpu/arcface'\?\)",
+        ),
         ("lab/cpu/arcface", ["epochs"], "a setting is written key=value"),
         ("lab/cpu/arcface", ["epoch=3"], "epoch: Extra inputs are not permitted"),
-        ("lab/cpu/arcface", ["loss.margin=3"], r"loss: arcface has no option 'margin' \(did you mean 'margin_rad'\?\)"),
+        (
+            "lab/cpu/arcface",
+            ["loss.margin=3"],
+            r"loss: arcface has no option 'margin' \(did you mean 'margin_rad'\?\)",
+        ),
         ("lab/cpu/arcface", ["epochs=0"], "epochs: Input should be greater than 0"),
-        ("lab/cpu/arcface", ["data.augmentation=flop"], r"unknown augmentation 'flop' \(did you mean 'flip'\?\)"),
-        ("lab/cpu/arcface", ["data.size=0", "data.sizes=3"], r"data: data 'lab' has no option 'sizes'"),
-        ("lab/cpu/arcface", ["optimiser.milestones=[3]"], "milestones belong to schedule 'multistep'"),
-        ("lab/cpu/arcface", ["optimiser.schedule=multistep", "optimiser.milestones=[12]"], "lies past the end"),
-        ("lab/cpu/arcface", ["speed.checkpointing=true", "speed.compiled=true"], "exclude each other"),
-        ("lab/cpu/arcface", ["watch.validate_every=10"], "validate_every and protocols go together"),
+        (
+            "lab/cpu/arcface",
+            ["data.augmentation=flop"],
+            r"unknown augmentation 'flop' \(did you mean 'flip'\?\)",
+        ),
+        (
+            "lab/cpu/arcface",
+            ["data.size=0", "data.sizes=3"],
+            r"data: data 'lab' has no option 'sizes'",
+        ),
+        (
+            "lab/cpu/arcface",
+            ["optimiser.milestones=[3]"],
+            "milestones belong to schedule 'multistep'",
+        ),
+        (
+            "lab/cpu/arcface",
+            ["optimiser.schedule=multistep", "optimiser.milestones=[12]"],
+            "lies past the end",
+        ),
+        (
+            "lab/cpu/arcface",
+            ["speed.checkpointing=true", "speed.compiled=true"],
+            "exclude each other",
+        ),
+        (
+            "lab/cpu/arcface",
+            ["watch.validate_every=10"],
+            "validate_every and protocols go together",
+        ),
         ("lab/cpu/arcface", ["backbone={name: r81, embedding_dim: 4}"], "unknown backbone 'r81'"),
         ("gone.yaml", [], "gone.yaml does not exist"),
         (
@@ -146,7 +219,9 @@ def test_a_file_of_ones_own_is_a_preset(tmp_path):
 
 
 def test_what_two_presets_differ_in_names_every_key_of_either():
-    one, other = (presets.load(f"casia/{recipe}/r50_lite_cdml") for recipe in ("document", "public"))
+    one, other = (
+        presets.load(f"casia/{recipe}/r50_lite_cdml") for recipe in ("document", "public")
+    )
     found = {key: (a, b) for key, a, b in presets.differing(one, other)}
     assert found["loss.margin_rad"] == (0.49, 0.6)
     assert found["loss.favour"] == ("–", "hard")
@@ -158,12 +233,16 @@ def test_what_two_presets_differ_in_names_every_key_of_either():
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("casia/") and "_lite_" in n])
 def test_recorded_cost_in_a_header_follows_from_its_record(name):
-    """Seconds of the record, over its images and epochs, times the images of the pack and the epochs of the preset."""
+    """Seconds of the record, over its images and epochs, times the images of the pack and the
+    epochs of the preset.
+    """
     from cdmllab.reproduction import rows
 
     told = presets.header(name)["cost"]
     (row,) = (row for row in rows.table() if row.preset == name)
     hours = rows.hours(row, 490_623, presets.load(name).epochs)
-    assert told.startswith(f"about {hours:.1f} h on an H100 at the speed of results/sweeps/{row.measured.record}: ")
+    assert told.startswith(
+        f"about {hours:.1f} h on an H100 at the speed of results/sweeps/{row.measured.record}: "
+    )
     seconds = rows.hours(row, 10_575 * 47, 2) * 3600.0
     assert f"in {seconds:.0f} s, with two trainings on one GPU" in told

@@ -22,7 +22,9 @@ def features(people=20, each=8, d=6, seed=0):
 
 
 def recipe(epochs, lr=0.1):
-    return ProjectionRecipe(epochs=epochs, batch_size=32, optimiser=OptimiserConfig(lr=lr, schedule="cosine"))
+    return ProjectionRecipe(
+        epochs=epochs, batch_size=32, optimiser=OptimiserConfig(lr=lr, schedule="cosine")
+    )
 
 
 def auc(e, labels):
@@ -39,7 +41,9 @@ def test_without_a_step_of_any_length_it_is_the_identity():
     np.testing.assert_allclose(done.of(x), x / np.linalg.norm(x, axis=1, keepdims=True), atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", [{"name": "softmax"}, {"name": "normface", "scale": 16.0}, ARCFACE])
+@pytest.mark.parametrize(
+    "loss", [{"name": "softmax"}, {"name": "normface", "scale": 16.0}, ARCFACE]
+)
 def test_it_learns_to_look_where_people_differ(loss):
     x, y = features()
     strangers, labels = features(seed=1)
@@ -63,7 +67,9 @@ def test_the_same_seed_gives_the_same_numbers_whatever_was_drawn_before():
 def test_the_course_says_what_the_margin_did():
     x, y = features()
     (fixed,) = project((x,), y, ARCFACE, seed=0, recipe=recipe(1)).epochs
-    assert (fixed.margin_rad, fixed.margin_easy_rad, fixed.margin_hard_rad) == pytest.approx((0.4,) * 3, abs=1e-5)
+    assert (fixed.margin_rad, fixed.margin_easy_rad, fixed.margin_hard_rad) == pytest.approx(
+        (0.4,) * 3, abs=1e-5
+    )
     assert math.isnan(fixed.easy_share)
     # Everybody is easy at a pivot below all, and takes 1.2 times the margin.
     cdml = {"name": "cdml", "scale": 16.0, "margin_rad": 0.4, "pivot": -0.999}

@@ -22,7 +22,13 @@ PLAIN = {
     "name": "digits",
     "data": {"name": "digits", "augmentation": "small"},
     "backbone": {"name": "small", "embedding_dim": 8, "size": 8, "channels": 1, "width": 8},
-    "loss": {"name": "cdml", "scale": 16.0, "shape": "linear", "class_weight": 0.5, "schedule": "linear"},
+    "loss": {
+        "name": "cdml",
+        "scale": 16.0,
+        "shape": "linear",
+        "class_weight": 0.5,
+        "schedule": "linear",
+    },
     "optimiser": {"lr": 0.05, "schedule": "cosine", "warmup_epochs": 1.0, "clip_norm": 5.0},
     "epochs": 6,
     "batch_size": 64,
@@ -40,7 +46,9 @@ class PowerCutError(Exception):
 
 
 def interrupted(monkeypatch, within, at, begun=None, **changes):
-    """A run that breaks off after step `at`; the record still says that it runs, as after a kill."""
+    """A run that breaks off after step `at`; the record still says that it runs, as after a
+    kill.
+    """
     original = entry.Run.log
 
     def log(run, **values):
@@ -73,7 +81,9 @@ def test_a_run_keeps_the_precision_it_was_begun_in(tmp_path, monkeypatch):
 
 
 def same(a, b):
-    for x, y in zip(a.backbone.state_dict().values(), b.backbone.state_dict().values(), strict=True):
+    for x, y in zip(
+        a.backbone.state_dict().values(), b.backbone.state_dict().values(), strict=True
+    ):
         assert torch.equal(x, y)
     for x, y in zip(a.head.state_dict().values(), b.head.state_dict().values(), strict=True):
         assert torch.equal(x, y)
@@ -132,20 +142,27 @@ def test_a_damaged_checkpoint_is_passed_over_and_told(monkeypatch, tmp_path, str
     payload.write_bytes(content)
     told = []
     done = resume(run.folder, tell=told.append)
-    assert f"{second} is damaged ({payload.name} has changed): falling back to the one before" in told
+    assert (
+        f"{second} is damaged ({payload.name} has changed): falling back to the one before" in told
+    )
     assert going_on_from(run, first) in told
     same(done, straight)
 
 
 def test_steps_of_another_size_leave_checkpoints_and_metrics_that_only_rise(monkeypatch, tmp_path):
-    """A larger batch stands for more ranks: half as many steps to the end, so the schedule's step goes back."""
+    """A larger batch stands for more ranks: half as many steps to the end, so the schedule's step
+    goes back.
+    """
     run = interrupted(monkeypatch, tmp_path, 20)
     before = run.metrics()["loss"][:14]
     larger = config(batch_size=128).flat()
     (run.folder / "config.yaml").write_text(yaml.safe_dump(larger))
     run.note(config=larger)
     interrupted(monkeypatch, tmp_path, 23, run)
-    assert [checkpoint_name(kept) for kept in checkpoint.steps(run.folder)] == ["00000014", "00000021"]
+    assert [checkpoint_name(kept) for kept in checkpoint.steps(run.folder)] == [
+        "00000014",
+        "00000021",
+    ]
     told = []
     done = resume(run.folder, tell=told.append)
     assert f"{run.folder.name}: going on from step 21" in told
@@ -181,14 +198,18 @@ def test_a_finished_run_keeps_its_network_and_no_checkpoints(straight):
 
 def test_a_second_process_is_refused(monkeypatch, tmp_path):
     run = interrupted(monkeypatch, tmp_path, 7)
-    with FileLock(run.folder / holding.LOCK), pytest.raises(CdmlLabError, match="another process is training in"):
+    with (
+        FileLock(run.folder / holding.LOCK),
+        pytest.raises(CdmlLabError, match="another process is training in"),
+    ):
         resume(run.folder)
 
 
 def test_a_run_that_diverges_leaves_a_diagnosis(tmp_path):
     wild = {"optimiser": {"lr": 1e30}, "accumulate": 1}
     with pytest.raises(
-        FloatingPointError, match=r"at step \d+ \(epoch 0\), in a batch of 64 .* a learning rate of 1e\+30"
+        FloatingPointError,
+        match=r"at step \d+ \(epoch 0\), in a batch of 64 .* a learning rate of 1e\+30",
     ):
         train(config(**wild), within=tmp_path)
     (run,) = Run.list(tmp_path)
@@ -201,20 +222,30 @@ def test_a_run_that_diverges_leaves_a_diagnosis(tmp_path):
 
 def test_fine_tuning_starts_from_the_weights_of_a_run(tmp_path, straight):
     short = config(
-        start_from=str(straight.run.folder), epochs=1, accumulate=1, optimiser={"lr": 1e-12, "weight_decay": 0.0}
+        start_from=str(straight.run.folder),
+        epochs=1,
+        accumulate=1,
+        optimiser={"lr": 1e-12, "weight_decay": 0.0},
     )
     tuned = train(short, within=tmp_path)
-    for (name, x), (_, y) in zip(tuned.backbone.named_parameters(), straight.backbone.named_parameters(), strict=True):
+    for (name, x), (_, y) in zip(
+        tuned.backbone.named_parameters(), straight.backbone.named_parameters(), strict=True
+    ):
         torch.testing.assert_close(x, y, msg=name)
 
 
 def test_fine_tuning_refuses_weights_that_expect_another_input(tmp_path):
-    """As of a converted checkpoint of MagFace, fed x / 255: training feeds (x / 255 - 0.5) / 0.5."""
+    """As of a converted checkpoint of MagFace, fed x / 255: training feeds (x / 255 - 0.5)
+    / 0.5.
+    """
     net = config().backbone.build()
     fed = {"channels": "grey", "mean": [0.0], "std": [1.0], "size": 8}
     options = {key: value for key, value in PLAIN["backbone"].items() if key != "name"}
-    weights.save_release(net, tmp_path / "a.safetensors", name="small", options=options, preprocessing=fed)
+    weights.save_release(
+        net, tmp_path / "a.safetensors", name="small", options=options, preprocessing=fed
+    )
     with pytest.raises(
-        CdmlLabError, match=r"start_from .*a\.safetensors: this training's input has another .*mean \[0\.5\]"
+        CdmlLabError,
+        match=r"start_from .*a\.safetensors: this training's input has another .*mean \[0\.5\]",
     ):
         train(config(start_from=str(tmp_path / "a.safetensors")), within=tmp_path)

@@ -1,4 +1,6 @@
-"""torchrun on the CPU: share the class centres, be killed, go on with other numbers of processes."""
+"""torchrun on the CPU: share the class centres, be killed, go on with other numbers of
+processes.
+"""
 
 import os
 import subprocess
@@ -28,7 +30,13 @@ PLAIN = {
 
 def torchrun(processes, *arguments, runs):
     environment = {**os.environ, "CDMLLAB_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={processes}",
+    ]
     return subprocess.Popen(
         [*command, "-m", "cdmllab", "train", *map(str, arguments)],
         env=environment,
@@ -39,15 +47,24 @@ def torchrun(processes, *arguments, runs):
 
 
 def newest(folder):
-    return max((int(kept.name.removeprefix("step-")) for kept in folder.glob("*/checkpoints/step-*")), default=0)
+    return max(
+        (int(kept.name.removeprefix("step-")) for kept in folder.glob("*/checkpoints/step-*")),
+        default=0,
+    )
 
 
 def killed_after_checkpoints(process, folder, count):
     """Kill it when it has written so many; the step of the newest."""
     seen = {newest(folder)}
-    until(lambda: seen.add(newest(folder)) or len(seen) > count or process.poll() is not None, every_s=0.025)
+    until(
+        lambda: seen.add(newest(folder)) or len(seen) > count or process.poll() is not None,
+        every_s=0.025,
+    )
     launcher = psutil.Process(process.pid)
-    for each in [launcher, *launcher.children(recursive=True)]:  # the workers have sessions of their own
+    for each in [
+        launcher,
+        *launcher.children(recursive=True),
+    ]:  # the workers have sessions of their own
         each.kill()
     said, _ = process.communicate()
     assert len(seen) > count, said
@@ -55,13 +72,19 @@ def killed_after_checkpoints(process, folder, count):
 
 
 def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_path):
-    """Every leg writes checkpoints of its own, the next goes on from the newest, and steps only rise."""
+    """Every leg writes checkpoints of its own, the next goes on from the newest, and steps only
+    rise.
+    """
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(PLAIN))
     runs = tmp_path / "runs"
     reached = [killed_after_checkpoints(torchrun(2, tmp_path / "own.yaml", runs=runs), runs, 1)]
     (run,) = Run.list(runs)
     for processes in (1, 3):
-        reached.append(killed_after_checkpoints(torchrun(processes, "--resume", run.folder, runs=runs), runs, 2))
+        reached.append(
+            killed_after_checkpoints(
+                torchrun(processes, "--resume", run.folder, runs=runs), runs, 2
+            )
+        )
         assert run.status == "running"
         assert len(checkpoint.steps(run.folder)) <= 3  # two to keep, and one that the kill left
     assert reached == sorted(set(reached))
@@ -86,7 +109,10 @@ def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"loss": {"name": "arcface"}}, "2 processes share the class centres: set loss.backend=sharded"),
+        (
+            {"loss": {"name": "arcface"}},
+            "2 processes share the class centres: set loss.backend=sharded",
+        ),
         ({"speed": {"precision": "float16"}}, "several processes train in float32 or bfloat16"),
     ],
 )

@@ -15,7 +15,10 @@ from cdmllab.training import checkpoint, shards
 def state(fill=None):
     """A state with every kind of value; all its numbers 0 with `fill`."""
     found = {
-        "net": {"w": torch.arange(6.0).view(2, 3), "half": torch.tensor([1.5], dtype=torch.bfloat16)},
+        "net": {
+            "w": torch.arange(6.0).view(2, 3),
+            "half": torch.tensor([1.5], dtype=torch.bfloat16),
+        },
         "steps": torch.tensor(7),
         "random": torch.arange(5, dtype=torch.uint8),
         "channels": torch.arange(24.0).view(1, 2, 3, 4).to(memory_format=torch.channels_last),
@@ -31,7 +34,11 @@ def state(fill=None):
 
 def flat(value, above=""):
     if isinstance(value, dict):
-        return {name: leaf for key, inner in value.items() for name, leaf in flat(inner, f"{above}{key}/").items()}
+        return {
+            name: leaf
+            for key, inner in value.items()
+            for name, leaf in flat(inner, f"{above}{key}/").items()
+        }
     return {above: value.tolist() if isinstance(value, torch.Tensor) else value}
 
 
@@ -48,7 +55,9 @@ def resum(folder):
         for file in folder.iterdir()
         if file.name != checkpoint.CHECKSUMS
     }
-    (folder / checkpoint.CHECKSUMS).write_text(json.dumps({"format": checkpoint.FORMAT, "files": files}))
+    (folder / checkpoint.CHECKSUMS).write_text(
+        json.dumps({"format": checkpoint.FORMAT, "files": files})
+    )
 
 
 def test_a_state_comes_back_in_place_with_every_type(folder):
@@ -62,7 +71,11 @@ def test_a_state_comes_back_in_place_with_every_type(folder):
 
 
 def test_what_lies_in_a_folder_is_safetensors_and_json(folder):
-    assert sorted(file.name for file in folder.iterdir()) == ["files.json", "rank-00000.safetensors", "state.json"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "files.json",
+        "rank-00000.safetensors",
+        "state.json",
+    ]
     kept = load_file(folder / "rank-00000.safetensors")
     assert torch.equal(kept["net/w"], state()["net"]["w"])
     assert json.loads((folder / "state.json").read_text())["plain"]["plain/b"] == 0.1
@@ -74,7 +87,9 @@ def test_rows_that_three_ranks_wrote_are_put_together(tmp_path):
     for rank, rows in enumerate([whole[:2], whole[2:4], whole[4:]]):
         save_file({"w": rows.contiguous()}, tmp_path / f"rank-{rank:05d}.safetensors")
     entry = {"dtype": "float32", "shape": [5, 2], "rows": [2, 2, 1]}
-    (tmp_path / "state.json").write_text(json.dumps({"format": shards.FORMAT, "plain": {}, "tensors": {"w": entry}}))
+    (tmp_path / "state.json").write_text(
+        json.dumps({"format": shards.FORMAT, "plain": {}, "tensors": {"w": entry}})
+    )
     mine = {"w": torch.zeros(5, 2)}
     shards.read(tmp_path, mine)
     assert torch.equal(mine["w"], whole)
@@ -94,7 +109,9 @@ def edit(**changes):
 def swap(**tensors):
     def change(folder):
         path = folder / "rank-00000.safetensors"
-        kept = load_file(path) | {name.replace("_", "/"): tensor for name, tensor in tensors.items()}
+        kept = load_file(path) | {
+            name.replace("_", "/"): tensor for name, tensor in tensors.items()
+        }
         save_file({name: tensor for name, tensor in kept.items() if tensor is not None}, path)
 
     return change
@@ -106,27 +123,51 @@ def write(name, content):
 
 OTHERS = {
     "a type": (edit(tensors__net_w={"dtype": "float64", "shape": [2, 3]}), "net/w is float64"),
-    "a shape": (edit(tensors__net_w={"dtype": "float32", "shape": [3, 2]}), r"net/w is float32 \[3, 2\], and"),
-    "rows": (edit(tensors__net_w={"dtype": "float32", "shape": [2, 3], "rows": [1, 2]}), "2 rows, and its parts 3"),
-    "no rows": (edit(tensors__net_w={"dtype": "float32", "shape": [2, 3], "rows": []}), "2 rows, and its parts 0"),
+    "a shape": (
+        edit(tensors__net_w={"dtype": "float32", "shape": [3, 2]}),
+        r"net/w is float32 \[3, 2\], and",
+    ),
+    "rows": (
+        edit(tensors__net_w={"dtype": "float32", "shape": [2, 3], "rows": [1, 2]}),
+        "2 rows, and its parts 3",
+    ),
+    "no rows": (
+        edit(tensors__net_w={"dtype": "float32", "shape": [2, 3], "rows": []}),
+        "2 rows, and its parts 0",
+    ),
     "another rank": (
         edit(tensors__net_w={"dtype": "float32", "shape": [2, 3], "rows": [0, 2]}),
         "rank-00001.* does not",
     ),
-    "a negative": (edit(tensors__net_w={"dtype": "float32", "shape": [-2, 3]}), "greater than or equal to 0"),
-    "a key": (edit(tensors__net_w={"dtype": "float32", "shape": [2, 3], "file": "/etc/passwd"}), "not permitted"),
+    "a negative": (
+        edit(tensors__net_w={"dtype": "float32", "shape": [-2, 3]}),
+        "greater than or equal to 0",
+    ),
+    "a key": (
+        edit(tensors__net_w={"dtype": "float32", "shape": [2, 3], "file": "/etc/passwd"}),
+        "not permitted",
+    ),
     "a number": (edit(plain__plain_a="3"), "plain/a is a str, and should be a int"),
     "a truth": (edit(plain__plain_d=1), "plain/d is a int, and should be a bool"),
     "a huge number": (edit(plain__plain_a=10**30), "plain"),
     "nesting": (write("state.json", b'{"plain": ' + b"[" * 100_000), "readable JSON|state.json"),
-    "not a number": (write("state.json", b'{"format": "cdmllab-state-1", "plain": {"plain/a": NaN}}'), "state.json"),
+    "not a number": (
+        write("state.json", b'{"format": "cdmllab-state-1", "plain": {"plain/a": NaN}}'),
+        "state.json",
+    ),
     "no text": (write("state.json", b"\xff\xfe"), "state.json"),
     "a tensor's shape": (swap(net_w=torch.zeros(3, 3)), r"net/w has the shape \[3, 3\]"),
     "a tensor's type": (swap(net_w=torch.zeros(2, 3).int()), r"net/w is int32 \[2, 3\]"),
     "a scalar's shape": (swap(steps=torch.zeros(4).long()), r"steps is int64 \[4\]"),
     "no tensor": (swap(net_w=None), "net/w"),
-    "no safetensors": (write("rank-00000.safetensors", b"\x80\x04" * 50), "is not readable safetensors"),
-    "a long header": (write("rank-00000.safetensors", b"\xff" * 8 + b"{}"), "is not readable safetensors"),
+    "no safetensors": (
+        write("rank-00000.safetensors", b"\x80\x04" * 50),
+        "is not readable safetensors",
+    ),
+    "a long header": (
+        write("rank-00000.safetensors", b"\xff" * 8 + b"{}"),
+        "is not readable safetensors",
+    ),
     "an empty file": (write("rank-00000.safetensors", b""), "is not readable safetensors"),
 }
 
@@ -186,7 +227,9 @@ def test_checksums_name_files_of_the_folder_only(folder, name):
     sums = json.loads((folder / "files.json").read_text())
     sums["files"][name] = {"bytes": 1, "crc32": 0}
     (folder / "files.json").write_text(json.dumps(sums))
-    with pytest.raises(CdmlLabError, match=r"files\.json names .*which is no file of a checkpoint") as caught:
+    with pytest.raises(
+        CdmlLabError, match=r"files\.json names .*which is no file of a checkpoint"
+    ) as caught:
         checkpoint.read(folder, state())
     assert len(str(caught.value)) <= 300
 
@@ -216,7 +259,11 @@ def test_a_file_that_is_not_listed_is_damage(folder):
 
 
 def test_a_write_that_fails_leaves_the_checkpoint_before(folder, monkeypatch):
-    monkeypatch.setattr(shards, "save_file", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        shards,
+        "save_file",
+        lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
+    )
     with pytest.raises(OSError, match="No space left"):
         checkpoint.write(folder, state(fill=0))
     mine = state(fill=0)

@@ -47,5 +47,7 @@ def test_training_does_not_notice_the_snapshots(tmp_path, held_out):
 
 def test_snapshots_need_class_centres(tmp_path, held_out):
     seen = Snapshots(held_out.images, held_out.labels, [0])
-    with pytest.raises(ValueError, match="triplet compares pairs of embeddings: it has no class centres"):
+    with pytest.raises(
+        ValueError, match="triplet compares pairs of embeddings: it has no class centres"
+    ):
         train(config(loss={"name": "triplet"}), within=tmp_path, at_epoch=seen)

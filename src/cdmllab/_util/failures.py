@@ -12,19 +12,28 @@ _TRACEBACK = 1 << 20  # characters; the text of an error may be made of what was
 
 
 def sentence(error: BaseException) -> str:
-    """What to tell the user: the complaint itself, or that something unexpected happened and where it is written."""
+    """What to tell the user: the complaint itself, or that something unexpected happened and where
+    it is written.
+    """
     if isinstance(error, CdmlLabError):
         return plain(error, LONGEST_OWN)
     if isinstance(error, OSError) and error.strerror:
-        return plain(f"{error.strerror}{f': {plain(error.filename, 200)}' if error.filename else ''}")
+        return plain(
+            f"{error.strerror}{f': {plain(error.filename, 200)}' if error.filename else ''}"
+        )
     path = keep_traceback(error, Path(tempfile.gettempdir()) if _writable() else None)
-    where = f"details are in {plain(path, 150)}" if path else "its details could not be written to a file"
+    where = (
+        f"details are in {plain(path, 150)}"
+        if path
+        else "its details could not be written to a file"
+    )
     room = LONGEST - len(_BEGIN) - len(where) - 15  # for what the command line puts before it
     return f"{_BEGIN}{cause(error, room)}; {where}"
 
 
 def keep_traceback(error: BaseException, folder: Path | None) -> Path | None:
-    """Write an error's traceback into a folder, once; its file, or None where it could not be written.
+    """Write an error's traceback into a folder, once; its file, or None where it could not be
+    written.
 
     Parameters
     ----------
@@ -36,8 +45,15 @@ def keep_traceback(error: BaseException, folder: Path | None) -> Path | None:
         return known
     text = "".join(traceback.format_exception(error))[:_TRACEBACK]
     try:
-        with tempfile.NamedTemporaryFile("w", dir=folder, prefix="cdmllab-error-", suffix=".txt", delete=False,
-                                         encoding="utf-8", errors="backslashreplace") as file:  # fmt: skip
+        with tempfile.NamedTemporaryFile(
+            "w",
+            dir=folder,
+            prefix="cdmllab-error-",
+            suffix=".txt",
+            delete=False,
+            encoding="utf-8",
+            errors="backslashreplace",
+        ) as file:
             file.write(f"{plain(sys.argv, 10_000)}\n\n{text}")
     except OSError:
         return None

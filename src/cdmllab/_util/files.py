@@ -1,4 +1,6 @@
-"""Writing files so that a reader never meets half of one, and reading what anybody may have written or damaged."""
+"""Writing files so that a reader never meets half of one, and reading what anybody may have written
+or damaged.
+"""
 
 import hashlib
 import json
@@ -28,7 +30,8 @@ LARGEST_TEXT = 32 << 20  # bytes of a JSON or text file that is read as a whole
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it over `path` when the block ends without an error.
+    """Yield a temporary path beside `path`; rename it over `path` when the block ends without an
+    error.
 
     After an error the temporary file is removed and `path` is as it was.
     """
@@ -43,7 +46,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 def clear_leftovers(paths: Iterable[Path]) -> None:
-    """Remove those files and folders that a killed process had half-written; nobody else may be at work on them."""
+    """Remove those files and folders that a killed process had half-written; nobody else may be at
+    work on them.
+    """
     for path in paths:
         if _LEFT.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -84,7 +89,8 @@ def append_line(path: Path | str, line: str) -> None:
 def workshop(parent: Path, prefix: str) -> Iterator[Path]:
     """A temporary folder in `parent`; those of the same prefix that killed processes left go first.
 
-    Whoever is at work holds a lock in his folder; a new one, which may not have it yet, is left alone.
+    Whoever is at work holds a lock in his folder; a new one, which may not have it yet, is left
+    alone.
     """
     for old in parent.glob(f"{prefix}*"):
         lock = FileLock(old / _AT_WORK)
@@ -98,9 +104,11 @@ def workshop(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def printable(name: str) -> str:
-    r"""A file name as text for any file or screen: valid UTF-8, one line, and different for different names.
+    r"""A file name as text for any file or screen: valid UTF-8, one line, and different for
+    different names.
 
-    File systems keep bytes. What is no UTF-8 becomes ``\xfc``, a line break ``\x0a``, a backslash two.
+    File systems keep bytes. What is no UTF-8 becomes ``\xfc``, a line break ``\x0a``, a backslash
+    two.
     """
     if name.isprintable() and "\\" not in name:
         return name
@@ -141,13 +149,17 @@ def opened(path: Path | str, *, at_most: int, links: bool = True) -> Iterator[Bi
     follow = 0 if links else os.O_NOFOLLOW
     if not links and Path(path).is_symlink():
         raise DataError(f"{plain(path, 200)} is a link, and no plain file")
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow)  # a pipe would wait for a writer
+    descriptor = os.open(
+        path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow
+    )  # a pipe would wait for a writer
     try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             raise DataError(f"{plain(path, 200)} is no plain file")
         if about.st_size > at_most:
-            raise DataError(f"{plain(path, 200)} has {about.st_size:,} bytes; {at_most:,} are allowed")
+            raise DataError(
+                f"{plain(path, 200)} has {about.st_size:,} bytes; {at_most:,} are allowed"
+            )
         stream = os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -156,8 +168,11 @@ def opened(path: Path | str, *, at_most: int, links: bool = True) -> Iterator[Bi
         yield stream
 
 
-def read_bytes(path: Path | str, what: str, *, at_most: int = LARGEST_TEXT, links: bool = True) -> bytes:
-    """The content of a plain file; `what` it should be is for the complaint, `links` as in `opened`.
+def read_bytes(
+    path: Path | str, what: str, *, at_most: int = LARGEST_TEXT, links: bool = True
+) -> bytes:
+    """The content of a plain file; `what` it should be is for the complaint, `links` as in
+    `opened`.
 
     Raises
     ------
@@ -170,7 +185,9 @@ def read_bytes(path: Path | str, what: str, *, at_most: int = LARGEST_TEXT, link
         if len(content) > said:  # some files have more than they say
             content += stream.read(at_most + 1)
         if len(content) > at_most:
-            raise DataError(f"{plain(path, 200)} has more than the {at_most:,} bytes that are allowed")
+            raise DataError(
+                f"{plain(path, 200)} has more than the {at_most:,} bytes that are allowed"
+            )
         return content
 
 
@@ -215,12 +232,15 @@ def read_record(path: Path | str) -> dict[str, Any]:
     """
     record = read_json(path)
     if not isinstance(record, dict):
-        raise DataError(f"{plain(path, 200)} must hold keys and values, and holds a {type(record).__name__}")
+        raise DataError(
+            f"{plain(path, 200)} must hold keys and values, and holds a {type(record).__name__}"
+        )
     return record
 
 
 def read_journal(path: Path | str) -> Iterator[dict[str, Any]]:
-    """The records of a file with a JSON object on each line; lines that are something else are passed over.
+    """The records of a file with a JSON object on each line; lines that are something else are
+    passed over.
 
     A kill may cut the last line short, and whoever wrote the file may have written anything.
 
@@ -239,7 +259,8 @@ def read_journal(path: Path | str) -> Iterator[dict[str, Any]]:
 
 
 def parse_yaml(text: str | bytes, where: str) -> Any:
-    """What a text in YAML says, see `cdmllab._util.safe_yaml`; `where` it stands is for the complaint.
+    """What a text in YAML says, see `cdmllab._util.safe_yaml`; `where` it stands is for the
+    complaint.
 
     Raises
     ------

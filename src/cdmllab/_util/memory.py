@@ -1,4 +1,6 @@
-"""How much memory tensors take while something runs: counted, not read off the machine, so the same everywhere."""
+"""How much memory tensors take while something runs: counted, not read off the machine, so the same
+everywhere.
+"""
 
 import weakref
 from collections.abc import Iterator
@@ -12,10 +14,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 
 class TensorPeak(TorchDispatchMode):
-    """Counts the bytes of the tensors made within its ``with`` block: the most that are there at one time.
+    """Counts the bytes of the tensors made within its ``with`` block: the most that are there at
+    one time.
 
-    Forward and backward passes count, inside custom functions too. What was there before does not count, nor what an
-    operation needs within itself, nor what compiled code allocates.
+    Forward and backward passes count, inside custom functions too. What was there before does not
+    count, nor what an operation needs within itself, nor what compiled code allocates.
 
     Examples
     --------

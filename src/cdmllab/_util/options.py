@@ -1,4 +1,6 @@
-"""Options that come from a file, checked against the function that takes them: a wrong type is named by its key."""
+"""Options that come from a file, checked against the function that takes them: a wrong type is
+named by its key.
+"""
 
 import inspect
 import json
@@ -6,7 +8,13 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import (
+    ConfigDict,
+    PydanticSchemaGenerationError,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+)
 
 from cdmllab.errors import plain
 
@@ -15,7 +23,8 @@ MOST = 10_000_000
 
 
 def check(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Refuse options of another type than the function's annotations say, and numbers beyond all measure.
+    """Refuse options of another type than the function's annotations say, and numbers beyond all
+    measure.
 
     Names that the function does not have are left to it.
 
@@ -31,19 +40,27 @@ def check(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
     kinds = _kinds(getattr(function, "func", function))
     for key, value in options.items():
         if isinstance(value, int) and abs(value) > MOST and not key.endswith("seed"):
-            raise ValueError(f"option {key!r} is {plain(value, 40)}, and no more than {MOST:,} is allowed")
+            raise ValueError(
+                f"option {key!r} is {plain(value, 40)}, and no more than {MOST:,} is allowed"
+            )
         if key not in kinds:
             continue
         try:
             kinds[key].validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
-            said = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
-            raise ValueError(f"option {key!r}: {said}, got {plain(json.dumps(value), 60)}") from None
+            said = error.errors(include_url=False, include_context=False, include_input=False)[0][
+                "msg"
+            ]
+            raise ValueError(
+                f"option {key!r}: {said}, got {plain(json.dumps(value), 60)}"
+            ) from None
 
 
 @cache
 def _kinds(function: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
-    """By name, what checks a value against the annotation; without those that are no plain values."""
+    """By name, what checks a value against the annotation; without those that are no plain
+    values.
+    """
     found = {}
     for key, parameter in inspect.signature(function).parameters.items():
         try:

@@ -34,7 +34,8 @@ def exit_code(error: KeyboardInterrupt) -> int:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP raise `Stopped`, so that what is under way is left in order.
+    """Within the block SIGTERM and SIGHUP raise `Stopped`, so that what is under way is left in
+    order.
 
     A signal that is ignored already, as under ``nohup``, stays ignored. In another than the main
     thread nothing changes.
@@ -79,7 +80,8 @@ def print_anything() -> None:
 
 
 def end_with_parent() -> None:
-    """Called first in a child process: when its parent is killed it ends too, as if it were killed with it.
+    """Called first in a child process: when its parent is killed it ends too, as if it were killed
+    with it.
 
     A signal that asks it to end raises `Stopped`.
     """
@@ -95,7 +97,9 @@ def end_with_parent() -> None:
 
 
 def nobody_reads() -> bool:
-    """Whether what this process prints goes to a pipe that was closed at the other end, as by ``| head``."""
+    """Whether what this process prints goes to a pipe that was closed at the other end, as by
+    ``| head``.
+    """
     import select
 
     try:

@@ -1,4 +1,6 @@
-"""YAML from anybody, in bounded time and memory: plain values only, no more of them than a config can need."""
+"""YAML from anybody, in bounded time and memory: plain values only, no more of them than a config
+can need.
+"""
 
 import re
 from typing import Any
@@ -15,11 +17,15 @@ LONGEST_NUMBER = 40  # characters; Python's whole numbers have no end, and take 
 
 _PREFIX = "tag:yaml.org,2002:"
 _NUMBERS = {f"{_PREFIX}int", f"{_PREFIX}float"}
-_PLAIN = {f"{_PREFIX}{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge")}
+_PLAIN = {
+    f"{_PREFIX}{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge")
+}
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader for plain values: dates are text, ``1e-3`` a number, each key is text and comes once."""
+    """PyYAML's safe loader for plain values: dates are text, ``1e-3`` a number, each key is text
+    and comes once.
+    """
 
     yaml_implicit_resolvers = {  # noqa: RUF012  as in the class above
         first: [(tag, pattern) for tag, pattern in known if tag in _PLAIN]
@@ -28,7 +34,9 @@ class _Loader(yaml.SafeLoader):
     depth = written = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """A node of the document; what no config needs ends the reading before it costs anything."""
+        """A node of the document; what no config needs ends the reading before it costs
+        anything.
+        """
         self.depth += 1
         self.written += 1
         if self.depth > DEEPEST:
@@ -54,12 +62,15 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver(
-    f"{_PREFIX}float", re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+    f"{_PREFIX}float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
 )
 
 
 def parse(text: str | bytes, where: str) -> Any:
-    """What a text in YAML says: mappings with text for keys, lists, text, numbers, true and false, null.
+    """What a text in YAML says: mappings with text for keys, lists, text, numbers, true and false,
+    null.
 
     Parameters
     ----------
@@ -68,19 +79,26 @@ def parse(text: str | bytes, where: str) -> Any:
 
     Raises
     ------
-    DataError : it is not YAML, or holds other things, or is too large, too deep or grows too much by its aliases
+    DataError : it is not YAML, or holds other things, or is too large, too deep or grows too much
+    by its aliases
     """
     if len(text) > LARGEST:
-        raise DataError(f"{plain(where, 200)} has {len(text):,} characters; {LARGEST:,} are allowed")
+        raise DataError(
+            f"{plain(where, 200)} has {len(text):,} characters; {LARGEST:,} are allowed"
+        )
     try:
         return yaml.load(text.decode() if isinstance(text, bytes) else text, _Loader)
     except DataError:
         raise
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f" (line {error.problem_mark.line + 1})"
-        raise DataError(plain(f"{plain(where, 200)} is not readable YAML: {error.problem}{line}")) from error
+        raise DataError(
+            plain(f"{plain(where, 200)} is not readable YAML: {error.problem}{line}")
+        ) from error
     except Exception as error:  # PyYAML lets out what Python raises beneath it
-        raise DataError(plain(f"{plain(where, 200)} is not readable YAML: {cause(error)}")) from error
+        raise DataError(
+            plain(f"{plain(where, 200)} is not readable YAML: {cause(error)}")
+        ) from error
 
 
 def _refused(problem: str, at: Any) -> yaml.MarkedYAMLError:
@@ -93,7 +111,9 @@ def _check_keys(node: yaml.MappingNode) -> None:
         if key.tag == f"{_PREFIX}merge":
             continue
         if not isinstance(key, yaml.ScalarNode) or key.tag != f"{_PREFIX}str":
-            shown = plain(key.value, 40) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+            shown = (
+                plain(key.value, 40) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+            )
             raise _refused(f"the key {shown} is not text: quote it", key)
         if key.value in seen:
             raise _refused(f"the key {plain(key.value, 60)} is there twice", key)
@@ -101,7 +121,9 @@ def _check_keys(node: yaml.MappingNode) -> None:
 
 
 def _size(node: yaml.Node, known: dict[int, int | None]) -> int:
-    """How many values a node stands for; `known` has the nodes counted so far, None while one is being counted."""
+    """How many values a node stands for; `known` has the nodes counted so far, None while one is
+    being counted.
+    """
     if id(node) in known:
         found = known[id(node)]
         if found is None:

@@ -1,1 +1,3 @@
-"""What embeddings and losses look like: points on the sphere, maps of them, curves over the angle."""
+"""What embeddings and losses look like: points on the sphere, maps of them, curves over the
+angle.
+"""

@@ -1,4 +1,6 @@
-"""What becomes of cos(theta + m) where theta is 0 or pi: the arc cosine's slope there is infinite."""
+"""What becomes of cos(theta + m) where theta is 0 or pi: the arc cosine's slope there is
+infinite.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -27,9 +29,11 @@ def survey(
     opposite: bool = False,
     seed: int = 0,
 ) -> Survey:
-    """Put random embeddings on their own class centres and see what the target and its gradient are.
+    """Put random embeddings on their own class centres and see what the target and its gradient
+    are.
 
-    Embedding, class centre, cosine and target are all computed in `dtype`, as under a careless autocast.
+    Embedding, class centre, cosine and target are all computed in `dtype`, as under a careless
+    autocast.
 
     Parameters
     ----------

@@ -1,4 +1,6 @@
-"""Embeddings flattened to the plane, and what was kept of them: neighbours, distances between people, clusters."""
+"""Embeddings flattened to the plane, and what was kept of them: neighbours, distances between
+people, clusters.
+"""
 
 import warnings
 
@@ -20,7 +22,9 @@ Floats = NDArray[np.float64]
 
 
 def pca(embeddings: ArrayLike) -> Floats:
-    """The two principal directions: the flat shadow with most of the variance; shape (n, d) to (n, 2)."""
+    """The two principal directions: the flat shadow with most of the variance; shape (n, d) to (n,
+    2).
+    """
     shadow: Floats = PCA(2, svd_solver="full").fit_transform(directions(embeddings))
     return shadow
 
@@ -30,9 +34,8 @@ def umap(embeddings: ArrayLike, *, neighbours: int = 15, seed: int = 0) -> Float
 
     Parameters
     ----------
-    embeddings : shape (n, d)
-    neighbours : how many of its nearest each point is to stay near; fewer tear the map into more pieces
-    seed : the same seed gives the same map on the same machine
+    embeddings : shape (n, d) neighbours : how many of its nearest each point is to stay near; fewer
+    tear the map into more pieces seed : the same seed gives the same map on the same machine
     """
     with warnings.catch_warnings(), optional("analysis", "UMAP"):
         warnings.simplefilter("ignore", ImportWarning)  # of a part of it that wants TensorFlow
@@ -48,9 +51,16 @@ def umap(embeddings: ArrayLike, *, neighbours: int = 15, seed: int = 0) -> Float
 
 
 def neighbours_kept(embeddings: ArrayLike, flat: ArrayLike, k: int = 10) -> float:
-    """Which share of the `k` nearest of each point, by angle, are among its `k` nearest on the map."""
-    before, after = _nearest(directions(embeddings), k), _nearest(np.asarray(flat, dtype=np.float64), k)
-    return float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(before, after, strict=True)]))
+    """Which share of the `k` nearest of each point, by angle, are among its `k` nearest on
+    the map.
+    """
+    before, after = (
+        _nearest(directions(embeddings), k),
+        _nearest(np.asarray(flat, dtype=np.float64), k),
+    )
+    return float(
+        np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(before, after, strict=True)])
+    )
 
 
 def order_kept(embeddings: ArrayLike, flat: ArrayLike, labels: ArrayLike) -> float:
@@ -58,23 +68,30 @@ def order_kept(embeddings: ArrayLike, flat: ArrayLike, labels: ArrayLike) -> flo
 
     Parameters
     ----------
-    embeddings, flat : shapes (n, d) and (n, 2); people are compared by their means, by angle and on the map straight
-    labels : who is shown, shape (n,); three people or more
+    embeddings, flat : shapes (n, d) and (n, 2); people are compared by their means, by angle and on
+    the map straight labels : who is shown, shape (n,); three people or more
     """
     y = np.asarray(labels)
     people = np.unique(y)
     if len(people) < 3:
         raise ValueError(f"an order of distances needs three people or more, got {len(people)}")
     apart = []
-    for points, metric in ((directions(embeddings), "cosine"), (np.asarray(flat, dtype=np.float64), "euclidean")):
+    for points, metric in (
+        (directions(embeddings), "cosine"),
+        (np.asarray(flat, dtype=np.float64), "euclidean"),
+    ):
         means = np.stack([points[y == person].mean(axis=0) for person in people])
         apart.append(pdist(means, metric))
     return float(spearmanr(*apart).statistic)
 
 
 def clusters(points: ArrayLike, least: int = 8) -> int:
-    """How many clusters HDBSCAN (Campello et al., 2013) sees in points of shape (n, d), of `least` points or more."""
-    found = HDBSCAN(min_cluster_size=least, copy=True).fit_predict(np.asarray(points, dtype=np.float64))
+    """How many clusters HDBSCAN (Campello et al., 2013) sees in points of shape (n, d), of `least`
+    points or more.
+    """
+    found = HDBSCAN(min_cluster_size=least, copy=True).fit_predict(
+        np.asarray(points, dtype=np.float64)
+    )
     return len(set(found.tolist()) - {-1})
 
 
@@ -87,5 +104,7 @@ def directions(embeddings: ArrayLike) -> Floats:
 def _nearest(points: Floats, k: int) -> NDArray[np.int64]:
     if len(points) <= k:
         raise ValueError(f"{k} neighbours need more than {k} points, got {len(points)}")
-    found: NDArray[np.int64] = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(return_distance=False)
+    found: NDArray[np.int64] = (
+        NearestNeighbors(n_neighbors=k).fit(points).kneighbors(return_distance=False)
+    )
     return found

@@ -1,6 +1,8 @@
-"""How points lie on the sphere: how near their neighbours are, how even they could lie, how many dimensions they use.
+"""How points lie on the sphere: how near their neighbours are, how even they could lie, how many
+dimensions they use.
 
-Two references stand beside a learned arrangement: directions drawn at random, and the most even arrangement there is.
+Two references stand beside a learned arrangement: directions drawn at random, and the most even
+arrangement there is.
 """
 
 import math
@@ -30,15 +32,18 @@ def nearest_deg(points: ArrayLike) -> Floats:
     if p.ndim != 2 or len(p) < 2:
         raise ValueError(f"points must have shape (n, d) with n of 2 or more, got {tuple(p.shape)}")
     cosines = unit(p) @ unit(p).T
-    nearest: Floats = torch.rad2deg(torch.acos(cosines.fill_diagonal_(-1.0).amax(dim=1).clamp(-1.0, 1.0))).numpy()
+    nearest: Floats = torch.rad2deg(
+        torch.acos(cosines.fill_diagonal_(-1.0).amax(dim=1).clamp(-1.0, 1.0))
+    ).numpy()
     return nearest
 
 
 def bound_deg(count: int, dim: int) -> float:
-    """An angle, degrees, that the nearest two of `count` points in `dim` dimensions cannot exceed (Rankin, 1955).
+    """An angle, degrees, that the nearest two of `count` points in `dim` dimensions cannot exceed
+    (Rankin, 1955).
 
-    Up to ``dim + 1`` points can form a simplex, and the bound is reached: arccos(-1 / (count - 1)). Of more, two are
-    always within 90 degrees, which can be reached by up to ``2 dim`` points.
+    Up to ``dim + 1`` points can form a simplex, and the bound is reached: arccos(-1 / (count - 1)).
+    Of more, two are always within 90 degrees, which can be reached by up to ``2 dim`` points.
     """
     if count < 2 or dim < 2:
         raise ValueError(f"a bound needs 2 points and 2 dimensions or more, got {count} and {dim}")
@@ -54,8 +59,9 @@ def at_random(count: int, dim: int, *, seed: int = 0) -> Tensor:
 def most_even(count: int, dim: int, *, seed: int = 0, steps: int = 1200) -> Tensor:
     """Points that an optimiser has pushed as far apart as it could; shape (count, dim), float64.
 
-    They repel each other, at first all, in the end only nearest neighbours: minimised is log sum exp(k cos), with k
-    rising from step to step. There is no promise that nothing is more even; for the platonic solids it finds them.
+    They repel each other, at first all, in the end only nearest neighbours: minimised is log sum
+    exp(k cos), with k rising from step to step. There is no promise that nothing is more even; for
+    the platonic solids it finds them.
 
     Parameters
     ----------
@@ -82,7 +88,8 @@ def most_even(count: int, dim: int, *, seed: int = 0, steps: int = 1200) -> Tens
 def chance_density(angle_deg: ArrayLike, dim: int) -> Floats:
     """The density, per degree, of the angle between two random directions in `dim` dimensions.
 
-    It is proportional to sin(angle)^(dim - 2): around 90 degrees, and the narrower the more dimensions there are.
+    It is proportional to sin(angle)^(dim - 2): around 90 degrees, and the narrower the more
+    dimensions there are.
 
     Parameters
     ----------
@@ -98,7 +105,8 @@ def chance_density(angle_deg: ArrayLike, dim: int) -> Floats:
 
 
 def spectrum(embeddings: ArrayLike) -> Floats:
-    """Which share of the variance of directions lies along each principal direction, falling; shape (min(n, d),).
+    """Which share of the variance of directions lies along each principal direction, falling; shape
+    (min(n, d),).
 
     Parameters
     ----------
@@ -106,13 +114,17 @@ def spectrum(embeddings: ArrayLike) -> Floats:
     """
     x = unit(torch.as_tensor(embeddings).detach().double())
     if x.ndim != 2 or len(x) < 2:
-        raise ValueError(f"embeddings must have shape (n, d) with n of 2 or more, got {tuple(x.shape)}")
+        raise ValueError(
+            f"embeddings must have shape (n, d) with n of 2 or more, got {tuple(x.shape)}"
+        )
     variance = torch.linalg.svdvals(x - x.mean(dim=0)).square()
     shares: Floats = (variance / variance.sum()).numpy()
     return shares
 
 
 def effective_dim(shares: ArrayLike) -> float:
-    """How many equal shares would be as spread out as these: 1 / sum of squares, between 1 and their number."""
+    """How many equal shares would be as spread out as these: 1 / sum of squares, between 1 and
+    their number.
+    """
     p = np.asarray(shares, dtype=np.float64)
     return float(1.0 / np.square(p / p.sum()).sum())

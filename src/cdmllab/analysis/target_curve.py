@@ -1,4 +1,6 @@
-"""A loss looked at without a head: its target, the slope of that, and how hard it pulls a sample to its centre."""
+"""A loss looked at without a head: its target, the slope of that, and how hard it pulls a sample to
+its centre.
+"""
 
 import math
 from typing import NamedTuple
@@ -22,7 +24,8 @@ def target_curve(
 ) -> TargetCurve:
     """Target and slope of samples at the given cosines to their own class centre.
 
-    Where the margins of a batch hang together (``match_mean``), the slope is that of all targets' sum.
+    Where the margins of a batch hang together (``match_mean``), the slope is that of all targets'
+    sum.
 
     Parameters
     ----------
@@ -38,17 +41,20 @@ def target_curve(
     return TargetCurve(target.detach(), slope)
 
 
-def mixed_derivatives(policy: MarginPolicy, cosines: Tensor, *, scale: float) -> tuple[float, float]:
-    """How the gradient that a loss passes on changes: that by the own cosine with another cosine, and the reverse.
+def mixed_derivatives(
+    policy: MarginPolicy, cosines: Tensor, *, scale: float
+) -> tuple[float, float]:
+    """How the gradient that a loss passes on changes: that by the own cosine with another cosine,
+    and the reverse.
 
-    A gradient of anything has the two equal. For a margin softmax they are -s^2 p_y p_j and -s^2 p_y p_j psi'(c_y),
-    so a straight-through gradient, which leaves psi' out of itself and not of the probabilities, is no gradient of any
-    function of the cosines.
+    A gradient of anything has the two equal. For a margin softmax they are -s^2 p_y p_j and -s^2
+    p_y p_j psi'(c_y), so a straight-through gradient, which leaves psi' out of itself and not of
+    the probabilities, is no gradient of any function of the cosines.
 
     Parameters
     ----------
-    policy : the loss
-    cosines : Tensor of shape (c,) in float64, c of 2 or more: one sample's, the own class first; the second is the
+    policy : the loss cosines : Tensor of shape (c,) in float64, c of 2 or more: one sample's, the
+    own class first; the second is the
         other one
     scale : s
 
@@ -61,7 +67,9 @@ def mixed_derivatives(policy: MarginPolicy, cosines: Tensor, *, scale: float) ->
         c = c.detach().requires_grad_()
         with torch.enable_grad():
             target = policy.margined(c[:1], _batch(c[:1], 0.0, 0.0))
-            loss = F.cross_entropy(scale * torch.cat([target, c[1:]])[None], torch.zeros(1, dtype=torch.int64))
+            loss = F.cross_entropy(
+                scale * torch.cat([target, c[1:]])[None], torch.zeros(1, dtype=torch.int64)
+            )
             return torch.autograd.grad(loss, c)[0]
 
     step = 1e-5 * torch.eye(len(cosines), dtype=cosines.dtype)
@@ -70,9 +78,15 @@ def mixed_derivatives(policy: MarginPolicy, cosines: Tensor, *, scale: float) ->
 
 
 def pull(
-    policy: MarginPolicy, angle_rad: Tensor, *, scale: float, num_identities: int, other_cos: float = 0.0
+    policy: MarginPolicy,
+    angle_rad: Tensor,
+    *,
+    scale: float,
+    num_identities: int,
+    other_cos: float = 0.0,
 ) -> Tensor:
-    """dL/d(theta): by how much the loss of a sample falls for each radian it comes closer to its class centre.
+    """dL/d(theta): by how much the loss of a sample falls for each radian it comes closer to its
+    class centre.
 
     The other class centres all stand at one cosine, and stay there.
 
@@ -101,14 +115,17 @@ class Alike(NamedTuple):
     """What a loss makes of n samples that stand at one angle to all class centres."""
 
     loss: Tensor  # [n]
-    slope: Tensor  # [n] d(loss)/d(theta) with all angles moved together, as the loss passes it on; per radian
+    # [n] d(loss)/d(theta) with all angles moved together, as the loss passes it on; per radian
+    slope: Tensor
 
 
 def alike(policy: MarginPolicy, angle_rad: Tensor, *, scale: float, num_identities: int) -> Alike:
-    """The price of the margin alone: the loss of samples that have the same angle to every class centre.
+    """The price of the margin alone: the loss of samples that have the same angle to every class
+    centre.
 
-    Nobody is told from anybody there, so what is left of the loss beyond log(num_identities) is the margin's doing, and
-    where it slopes it moves all embeddings towards all centres at once, or away from them.
+    Nobody is told from anybody there, so what is left of the loss beyond log(num_identities) is the
+    margin's doing, and where it slopes it moves all embeddings towards all centres at once, or away
+    from them.
 
     Parameters
     ----------

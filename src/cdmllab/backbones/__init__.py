@@ -73,6 +73,8 @@ def create(name: str, **given: object) -> Backbone:
     for key in given:
         if key not in known:
             hint = did_you_mean(key, known)
-            raise ValueError(f"backbone {name!r} has no option {key!r}{hint}; it has: {', '.join(known)}")
+            raise ValueError(
+                f"backbone {name!r} has no option {key!r}{hint}; it has: {', '.join(known)}"
+            )
     checks.check(_TABLE[name], given)
     return _TABLE[name](**given)

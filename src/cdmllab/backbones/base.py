@@ -10,7 +10,11 @@ from torch.utils.checkpoint import checkpoint
 
 Precision = Literal["float32", "bfloat16", "float16"]
 """What the products of a trunk can be computed in."""
-_DTYPES: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_DTYPES: dict[str, torch.dtype | None] = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 def fast_precision(device: torch.device) -> Precision:
@@ -21,7 +25,9 @@ def fast_precision(device: torch.device) -> Precision:
     if device.type == "cuda":
         able = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
-        features: Mapping[str, Any] = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        features: Mapping[str, Any] = (
+            torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        )
         able = any(features.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
     else:
         able = False
@@ -29,7 +35,8 @@ def fast_precision(device: torch.device) -> Precision:
 
 
 class Backbone(nn.Module):
-    """A trunk of convolutions down to a small map of features, and an output part that makes the embedding of it.
+    """A trunk of convolutions down to a small map of features, and an output part that makes the
+    embedding of it.
 
     Subclasses define `trunk` and `output`.
 
@@ -41,12 +48,16 @@ class Backbone(nn.Module):
     sizes : smallest and largest size this network takes
     """
 
-    def __init__(self, embedding_dim: int, size: int, channels: int, sizes: tuple[int, int]) -> None:
+    def __init__(
+        self, embedding_dim: int, size: int, channels: int, sizes: tuple[int, int]
+    ) -> None:
         super().__init__()
         if embedding_dim < 1:
             raise ValueError(f"embedding_dim must be at least 1, got {embedding_dim}")
         if not sizes[0] <= size <= sizes[1]:
-            raise ValueError(f"this network takes pictures of {sizes[0]} to {sizes[1]} pixels, got size={size}")
+            raise ValueError(
+                f"this network takes pictures of {sizes[0]} to {sizes[1]} pixels, got size={size}"
+            )
         if channels not in (1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
         self.embedding_dim, self.size, self.channels = embedding_dim, size, channels
@@ -74,13 +85,19 @@ class Backbone(nn.Module):
         """
         c, s = self.channels, self.size
         if pictures.ndim != 4 or pictures.shape[1:] != (c, s, s):
-            raise ValueError(f"pictures must have shape (b, {c}, {s}, {s}), got {tuple(pictures.shape)}")
+            raise ValueError(
+                f"pictures must have shape (b, {c}, {s}, {s}), got {tuple(pictures.shape)}"
+            )
         order = torch.channels_last if self._channels_last else torch.contiguous_format
         pictures = pictures.contiguous(memory_format=order)
         dtype, device = _DTYPES[self._precision], pictures.device.type
         with torch.autocast(device, dtype) if dtype else nullcontext():
             maps = self.trunk(pictures)
-        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+        with (
+            torch.autocast(device, enabled=False)
+            if torch.amp.is_autocast_available(device)
+            else nullcontext()
+        ):
             return self.output(maps.to(self._parameter_dtype()))
 
     def speed_up(
@@ -91,15 +108,17 @@ class Backbone(nn.Module):
         checkpointing: bool = False,
         compiled: bool = False,
     ) -> Self:
-        """Compute the same function in another way; sets all four, in place, and returns the network.
+        """Compute the same function in another way; sets all four, in place, and returns the
+        network.
 
         Parameters
         ----------
-        precision : of the trunk's products, by autocast; the output part stays in the parameters' precision
-        channels_last : keep the channels of a pixel together in memory, which the fast convolutions want; networks so
+        precision : of the trunk's products, by autocast; the output part stays in the parameters'
+        precision channels_last : keep the channels of a pixel together in memory, which the fast
+        convolutions want; networks so
             narrow that oneDNN computes them wrongly that way stay as they are
-        checkpointing : in training keep only the input of every block and compute the rest again on the way back
-        compiled : let torch.compile fuse what it can; the first call takes long
+        checkpointing : in training keep only the input of every block and compute the rest again on
+        the way back compiled : let torch.compile fuse what it can; the first call takes long
 
         Raises
         ------
@@ -108,9 +127,15 @@ class Backbone(nn.Module):
         if precision not in _DTYPES:
             raise ValueError(f"precision must be one of {', '.join(_DTYPES)}, got {precision!r}")
         if checkpointing and compiled:
-            raise ValueError("checkpointing and compiled exclude each other: the compiler plans memory by itself")
+            raise ValueError(
+                "checkpointing and compiled exclude each other: the compiler plans memory by itself"
+            )
         channels_last = channels_last and not _too_narrow(self)
-        self._precision, self._channels_last, self._checkpointing = precision, channels_last, checkpointing
+        self._precision, self._channels_last, self._checkpointing = (
+            precision,
+            channels_last,
+            checkpointing,
+        )
         self.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
         self._compiled_call_impl = None
         if compiled:
@@ -132,13 +157,17 @@ class Backbone(nn.Module):
 
 
 def _too_narrow(network: nn.Module) -> bool:
-    """Whether a strided 1x1 convolution reads fewer channels than a vector register holds, 16 with AVX-512.
+    """Whether a strided 1x1 convolution reads fewer channels than a vector register holds, 16 with
+    AVX-512.
 
-    On its way back oneDNN then writes past its workspace if the channels come last: wrong gradients, a crash, or
-    threads that wait for ever (https://github.com/uxlfoundation/oneDNN/issues/6035; torch 2.15 on CPUs has the fault).
+    On its way back oneDNN then writes past its workspace if the channels come last: wrong
+    gradients, a crash, or threads that wait for ever
+    (https://github.com/uxlfoundation/oneDNN/issues/6035; torch 2.15 on CPUs has the fault).
     """
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    return any(c.kernel_size == (1, 1) and c.stride != (1, 1) and c.in_channels < 16 for c in convolutions)
+    return any(
+        c.kernel_size == (1, 1) and c.stride != (1, 1) and c.in_channels < 16 for c in convolutions
+    )
 
 
 @contextmanager

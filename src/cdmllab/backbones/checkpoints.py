@@ -22,7 +22,14 @@ State = layouts.State
 # Where a training checkpoint keeps its network.
 _INSIDE = ("state_dict_backbone", "backbone", "state_dict", "model", "model_state_dict", "net")
 # Trainers keep these next to the weights: settings, callbacks, scores. None of them is imported.
-_PASSED_OVER = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "argparse.", "pathlib.", "numpy.")
+_PASSED_OVER = (
+    "pytorch_lightning.",
+    "lightning.",
+    "lightning_fabric.",
+    "argparse.",
+    "pathlib.",
+    "numpy.",
+)
 
 
 class Checkpoint(NamedTuple):
@@ -40,7 +47,9 @@ def save(net: Backbone, path: Path | str) -> None:
     """
     state: dict[str, Any] = {key: value.contiguous() for key, value in net.state_dict().items()}
     if getattr(net, "norm_eps", None) == layouts.MAGFACE_EPS:
-        state = {"state_dict": {layouts.MAGFACE_PREFIX + key: value for key, value in state.items()}}
+        state = {
+            "state_dict": {layouts.MAGFACE_PREFIX + key: value for key, value in state.items()}
+        }
     with replacing(path) as temporary:
         content = io.BytesIO()  # torch would tell a full disk as an error of its own making
         torch.save(state, content)
@@ -74,14 +83,22 @@ def recognise(path: Path | str) -> Checkpoint:
     contents.check_tensors(found, path)
     state, origin = layouts.network(found, path)
     return Checkpoint(
-        {key: value.float() if value.is_floating_point() else value for key, value in state.items()}, origin
+        {
+            key: value.float() if value.is_floating_point() else value
+            for key, value in state.items()
+        },
+        origin,
     )
 
 
 def mismatch(net: Backbone, state: Mapping[str, Tensor]) -> str | None:
-    """Which keys of a state are missing, of the wrong shape or not of this network; None if it fits."""
+    """Which keys of a state are missing, of the wrong shape or not of this network; None if it
+    fits.
+    """
     own = net.state_dict()
-    optional = {key for key in own if key.endswith("num_batches_tracked")}  # old checkpoints have none
+    optional = {
+        key for key in own if key.endswith("num_batches_tracked")
+    }  # old checkpoints have none
     parts = []
     missing = [key for key in own if key not in state and key not in optional]
     if missing:
@@ -138,7 +155,8 @@ def _loaded(path: Path | str) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # its words tell the user to switch the guard off
         raise CdmlLabError(
-            f"{path} is not a checkpoint, or holds more than tensors, which could run code when read"
+            f"{path} is not a checkpoint, or holds more than tensors, which could run code when "
+            f"read"
         ) from error
 
 
@@ -151,7 +169,9 @@ def _inside(loaded: object, path: Path | str) -> State:
     if (
         not isinstance(loaded, dict)
         or not loaded
-        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items())
+        or not all(
+            isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
+        )
     ):
         raise CdmlLabError(f"{path} is not a state dict: names of parameters with a tensor each")
     return cast(State, loaded)

@@ -19,7 +19,8 @@ class Layer(NamedTuple):
     macs: int  # multiply-accumulates of convolutions and linear layers; 0 for others
     outputs: int  # numbers it gives
     side: int  # height of its output map, 1 after flattening
-    receptive_field: int  # side in pixels of what one number of its output depends on, as if pictures had no edge
+    # side in pixels of what one number of its output depends on, as if pictures had no edge
+    receptive_field: int
 
 
 class Cost(NamedTuple):
@@ -44,8 +45,8 @@ class Cost(NamedTuple):
         """As ptflops 0.7.5 counts, which the method's repository calls.
 
         Multiply-accumulates and biases, 2 operations for each number of a BatchNorm, and 2 for each
-        of a PReLU, which ptflops counts as a layer and once more as a function. The table prints this
-        for the eight IResNets. Source:
+        of a PReLU, which ptflops counts as a layer and once more as a function. The table prints
+        this for the eight IResNets. Source:
         https://github.com/nhatky160103/DATN/blob/2bc8c12/models/Recognition/Arcface_torch/flops.py
         """
         return (self.macs + self.biases + 2 * self.norm_outputs + 2 * self.prelu_outputs) / 1e9
@@ -74,7 +75,9 @@ def cost(net: Backbone) -> Cost:
         macs=sum(layer.macs for layer in parts),
         norm_outputs=sum(layer.outputs for layer in parts if layer.kind.startswith("BatchNorm")),
         prelu_outputs=sum(layer.outputs for layer in parts if layer.kind == "PReLU"),
-        biases=sum(m.bias.numel() for m in net.modules() if isinstance(m, nn.Linear) and m.bias is not None),
+        biases=sum(
+            m.bias.numel() for m in net.modules() if isinstance(m, nn.Linear) and m.bias is not None
+        ),
         buffers=sum(b.numel() for b in net.buffers()),
         activations=sum(layer.outputs for layer in parts if layer.kind in ("Conv2d", "Linear")),
     )
@@ -83,8 +86,9 @@ def cost(net: Backbone) -> Cost:
 def layers(net: Backbone) -> list[Layer]:
     """Every layer in the order it is run.
 
-    The receptive field is that of the longest way to a layer: 1 + the sum of (kernel - 1) x step over the convolutions
-    before it, where a step is the distance in pixels of two neighbours on the map.
+    The receptive field is that of the longest way to a layer: 1 + the sum of (kernel - 1) x step
+    over the convolutions before it, where a step is the distance in pixels of two neighbours on the
+    map.
     """
     twin = copy.deepcopy(net).to("meta", torch.float32).eval().speed_up()  # shapes only
     found: list[Layer] = []
@@ -116,18 +120,28 @@ def layers(net: Backbone) -> list[Layer]:
 
 
 def stages(net: Backbone, prefixes: Sequence[str]) -> list[tuple[int, int, int]]:
-    """(parameters, multiply-accumulates, receptive field at the end) of the layers whose name begins so."""
+    """(parameters, multiply-accumulates, receptive field at the end) of the layers whose name
+    begins so.
+    """
     parts = layers(net)
     out = []
     for prefix in prefixes:
         own = [layer for layer in parts if f"{layer.name}.".startswith(f"{prefix}.")]
         if not own:
             raise ValueError(f"the network has no layer whose name begins with {prefix!r}")
-        out.append((sum(p.parameters for p in own), sum(p.macs for p in own), own[-1].receptive_field))
+        out.append(
+            (sum(p.parameters for p in own), sum(p.macs for p in own), own[-1].receptive_field)
+        )
     return out
 
 
 def _macs(module: nn.Module, out: Tensor) -> int:
     if isinstance(module, nn.Conv2d):
-        return out[0].numel() * module.in_channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
+        return (
+            out[0].numel()
+            * module.in_channels
+            // module.groups
+            * module.kernel_size[0]
+            * module.kernel_size[1]
+        )
     return module.weight.numel() if isinstance(module, nn.Linear) else 0

@@ -105,7 +105,10 @@ class DlibResNet(Backbone):
         self.stem = _convolution(channels, 32, 7, 2, 0)
         widths = [32, *BLOCKS.values()]
         self.blocks = nn.ModuleDict(
-            {name: DlibBlock(widths[k], width, "down" in name) for k, (name, width) in enumerate(BLOCKS.items())}
+            {
+                name: DlibBlock(widths[k], width, "down" in name)
+                for k, (name, width) in enumerate(BLOCKS.items())
+            }
         )
         self.fc = nn.Linear(widths[-1], embedding_dim, bias=False)
 
@@ -138,15 +141,21 @@ def from_face_api(manifest: Path | str) -> DlibResNet:
     net = DlibResNet()
     found, names = tfjs.read(manifest), _face_api_names()
     if missing := [name for name in names if name not in found]:
-        raise DataError(f"{manifest} lacks {len(missing)} of {len(names)} tensors, the first is {missing[0]}")
+        raise DataError(
+            f"{manifest} lacks {len(missing)} of {len(names)} tensors, the first is {missing[0]}"
+        )
     if unknown := [name for name in found if name not in names]:
         raise DataError(f"{manifest} has {unknown[0]}, which is no tensor of dlib's network")
     own = net.state_dict()
-    net.load_state_dict({key: _moved(found, name, own[key], manifest) for name, key in names.items()})
+    net.load_state_dict(
+        {key: _moved(found, name, own[key], manifest) for name, key in names.items()}
+    )
     return net.eval()
 
 
-def _convolution(width_in: int, width_out: int, side: int, stride: int, padding: int) -> nn.Sequential:
+def _convolution(
+    width_in: int, width_out: int, side: int, stride: int, padding: int
+) -> nn.Sequential:
     conv = nn.Conv2d(width_in, width_out, side, stride=stride, padding=padding)
     return nn.Sequential(OrderedDict(conv=conv, affine=Affine(width_out)))
 
@@ -156,18 +165,26 @@ def _face_api_names() -> dict[str, str]:
     parts = {"conv/filters": "conv.weight", "conv/bias": "conv.bias",
              "scale/weights": "affine.weight", "scale/biases": "affine.bias"}  # fmt: skip
     places = {"conv32_down": "stem"}
-    places |= {f"conv{block}/{conv}": f"blocks.{block}.{conv}" for block in BLOCKS for conv in ("conv1", "conv2")}
+    places |= {
+        f"conv{block}/{conv}": f"blocks.{block}.{conv}"
+        for block in BLOCKS
+        for conv in ("conv1", "conv2")
+    }
     names = {f"{a}/{x}": f"{b}.{y}" for a, b in places.items() for x, y in parts.items()}
     return names | {"fc": "fc.weight"}
 
 
-def _moved(found: Mapping[str, NDArray[np.generic]], name: str, own: Tensor, where: Path | str) -> Tensor:
+def _moved(
+    found: Mapping[str, NDArray[np.generic]], name: str, own: Tensor, where: Path | str
+) -> Tensor:
     """A tensor of the file with its axes as PyTorch has them: outputs first."""
     order = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[own.ndim]
     given = found[name]
     wanted = tuple(own.shape[order.index(axis)] for axis in range(own.ndim))
     if given.shape != wanted or given.dtype != np.float32:
-        raise DataError(f"{where}: {name} is {given.dtype} of shape {given.shape}, float32 {wanted} is expected")
+        raise DataError(
+            f"{where}: {name} is {given.dtype} of shape {given.shape}, float32 {wanted} is expected"
+        )
     if not np.isfinite(given).all():
         raise DataError(f"{where}: {name} has a value that is not finite")
     return torch.from_numpy(np.ascontiguousarray(given.transpose(order)))

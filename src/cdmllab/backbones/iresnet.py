@@ -1,6 +1,7 @@
 """IResNet: the residual network of ArcFace's authors, and the ways to make it smaller.
 
-J. Deng et al., "ArcFace", CVPR 2019, section 3.1. The names of all parameters are those of the authors' PyTorch code
+J. Deng et al., "ArcFace", CVPR 2019, section 3.1. The names of all parameters are those of the
+authors' PyTorch code
 (arcface_torch), so that public checkpoints load. The Lite networks are the same at half the width.
 """
 
@@ -25,9 +26,9 @@ class IResNetBlock(nn.Module):
 
     Parameters
     ----------
-    width_in, width_out : channels
-    stride : 2 halves the map; then, and where the width changes, the input passes a 1x1 convolution
-    kind : ``"separable"`` makes each 3x3 convolution a depthwise and a 1x1 one; ``"bottleneck"`` does one 3x3
+    width_in, width_out : channels stride : 2 halves the map; then, and where the width changes, the
+    input passes a 1x1 convolution kind : ``"separable"`` makes each 3x3 convolution a depthwise and
+    a 1x1 one; ``"bottleneck"`` does one 3x3
         convolution at half the width between two 1x1 ones
     early : stride in the first convolution instead of the second
     """
@@ -35,7 +36,12 @@ class IResNetBlock(nn.Module):
     downsample: nn.Sequential | None
 
     def __init__(
-        self, width_in: int, width_out: int, stride: int = 1, kind: BlockKind = "basic", early: bool = False
+        self,
+        width_in: int,
+        width_out: int,
+        stride: int = 1,
+        kind: BlockKind = "basic",
+        early: bool = False,
     ) -> None:
         super().__init__()
         inner = width_out // 2 if kind == "bottleneck" else width_out
@@ -66,21 +72,21 @@ class IResNetBlock(nn.Module):
 
 
 class IResNet(Backbone):
-    """A stem at full size, four stages that each halve the map and double the width, and a linear layer.
+    """A stem at full size, four stages that each halve the map and double the width, and a linear
+    layer.
 
     Parameters
     ----------
-    depths : blocks of each of the four stages
-    embedding_dim : d
-    size : height and width of the input in pixels, 16 to 448
-    channels : 1 for grey pictures, 3 for colour
-    width : channels of the stem and of the first stage; the published networks have 64, the Lite ones 32
-    last_width : channels of the last stage; None for 8 times `width`, as published
-    dropout : share of features dropped before the linear layer, in training
-    block : kind of block, see `Block`
-    downsample : where the size is halved: ``"late"``, in the last 3x3 convolution of a stage's first block, as
-        published; ``"early"``, in its first convolution; ``"stem"``, the first halving already in the stem
-    flatten : what the linear layer sees: ``"all"`` of the last map, as published; ``"depthwise"``, one number a
+    depths : blocks of each of the four stages embedding_dim : d size : height and width of the
+    input in pixels, 16 to 448 channels : 1 for grey pictures, 3 for colour width : channels of the
+    stem and of the first stage; the published networks have 64, the Lite ones 32 last_width :
+    channels of the last stage; None for 8 times `width`, as published dropout : share of features
+    dropped before the linear layer, in training block : kind of block, see `Block` downsample :
+    where the size is halved: ``"late"``, in the last 3x3 convolution of a stage's first block, as
+        published; ``"early"``, in its first convolution; ``"stem"``, the first halving already in
+        the stem
+    flatten : what the linear layer sees: ``"all"`` of the last map, as published; ``"depthwise"``,
+    one number a
         channel, a learnt weighting of its places
     norm_eps : added to the variance in every normalisation. arcface_torch has 1e-5; MagFace's
         networks have 2e-5 and are the same function otherwise
@@ -114,9 +120,14 @@ class IResNet(Backbone):
             ("flatten", flatten, Flatten),
         ):
             if value not in get_args(kind):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}")
+                raise ValueError(
+                    f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}"
+                )
         if len(depths) != 4 or min(depths) < 1:
-            raise ValueError(f"depths must be four numbers of blocks, one at least in each stage, got {tuple(depths)}")
+            raise ValueError(
+                f"depths must be four numbers of blocks, one at least in each stage, got "
+                f"{tuple(depths)}"
+            )
         widths = [width, 2 * width, 4 * width, 8 * width if last_width is None else last_width]
         for name, channels_of in (("width", width), ("last_width", widths[-1])):
             if channels_of < 2 or channels_of % 2:
@@ -141,7 +152,9 @@ class IResNet(Backbone):
         self.fc = nn.Linear(now * side * side if flatten == "all" else now, embedding_dim)
         self.features = unit_gain_norm(embedding_dim)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # on meta there is nothing to draw
+            if (
+                isinstance(module, nn.Conv2d) and not module.weight.is_meta
+            ):  # on meta there is nothing to draw
                 nn.init.normal_(module.weight, 0.0, 0.1)
             elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.eps = norm_eps

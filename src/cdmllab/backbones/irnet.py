@@ -70,7 +70,9 @@ class IRNet(Backbone):
     ) -> None:
         super().__init__(embedding_dim, size, channels, SIZES)
         if len(depths) != 4 or min(depths) < 1:
-            raise ValueError(f"depths must be four numbers of blocks, at least one each, got {tuple(depths)}")
+            raise ValueError(
+                f"depths must be four numbers of blocks, at least one each, got {tuple(depths)}"
+            )
         if width < 1:
             raise ValueError(f"width must be a positive number of channels, got {width}")
         last, side = 8 * width, -(-size // 16)

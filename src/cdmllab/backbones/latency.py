@@ -1,4 +1,6 @@
-"""How long networks take: the kept measurements of `cdmllab bench backbones`, read, or a short one made here."""
+"""How long networks take: the kept measurements of `cdmllab bench backbones`, read, or a short one
+made here.
+"""
 
 import statistics
 import time
@@ -12,7 +14,8 @@ from cdmllab.backbones import complexity
 
 
 def measure(names: Sequence[str], rounds: int = 3) -> dict[str, Any]:
-    """One picture in eager float32, in the form of the benchmark's record but without its other ways.
+    """One picture in eager float32, in the form of the benchmark's record but without its other
+    ways.
 
     Parameters
     ----------
@@ -52,7 +55,9 @@ def measure(names: Sequence[str], rounds: int = 3) -> dict[str, Any]:
     }
 
 
-def by_way(record: Mapping[str, Any], key: str = "ratio_to_r18", batch: int = 1) -> dict[str, dict[str, float]]:
+def by_way(
+    record: Mapping[str, Any], key: str = "ratio_to_r18", batch: int = 1
+) -> dict[str, dict[str, float]]:
     """One number of a record for each way of running, for each backbone.
 
     Parameters
@@ -68,14 +73,18 @@ def by_way(record: Mapping[str, Any], key: str = "ratio_to_r18", batch: int = 1)
 
 
 def milliseconds(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Time of one picture, as of one spell of the machine: every ratio to R18, times the record's median R18.
+    """Time of one picture, as of one spell of the machine: every ratio to R18, times the record's
+    median R18.
 
-    The networks of a record are measured one after another, each beside R18, and a network's own milliseconds may be of
-    a slower spell than another's.
+    The networks of a record are measured one after another, each beside R18, and a network's own
+    milliseconds may be of a slower spell than another's.
     """
     every = [way["batch_1"] for model in record["models"] for way in model["ways"]]
     r18 = statistics.median(one["ms"] / one["ratio_to_r18"] for one in every)
-    return {way: {name: r18 * ratio for name, ratio in ratios.items()} for way, ratios in by_way(record).items()}
+    return {
+        way: {name: r18 * ratio for name, ratio in ratios.items()}
+        for way, ratios in by_way(record).items()
+    }
 
 
 def batches(record: Mapping[str, Any]) -> list[int]:
@@ -84,7 +93,11 @@ def batches(record: Mapping[str, Any]) -> list[int]:
     return sorted(int(key.removeprefix("batch_")) for key in way if key.startswith("batch_"))
 
 
-def largest_within(times: Mapping[str, float], products: Mapping[str, float], limit: float) -> str | None:
-    """The network with most products among those that take no longer than `limit`; None if all are slower."""
+def largest_within(
+    times: Mapping[str, float], products: Mapping[str, float], limit: float
+) -> str | None:
+    """The network with most products among those that take no longer than `limit`; None if all are
+    slower.
+    """
     fitting = [name for name, value in times.items() if value <= limit]
     return max(fitting, key=products.__getitem__, default=None)

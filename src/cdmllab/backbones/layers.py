@@ -5,26 +5,36 @@ from collections import OrderedDict
 from torch import nn
 
 
-def conv3x3(width_in: int, width_out: int, stride: int = 1, *, separable: bool = False) -> nn.Module:
+def conv3x3(
+    width_in: int, width_out: int, stride: int = 1, *, separable: bool = False
+) -> nn.Module:
     """A 3x3 convolution that keeps the size at stride 1.
 
     Separable: one 3x3 filter for each channel (``depthwise``), then a 1x1 mix (``pointwise``).
     """
     if not separable:
         return nn.Conv2d(width_in, width_out, 3, stride=stride, padding=1, bias=False)
-    depthwise = nn.Conv2d(width_in, width_in, 3, stride=stride, padding=1, groups=width_in, bias=False)
+    depthwise = nn.Conv2d(
+        width_in, width_in, 3, stride=stride, padding=1, groups=width_in, bias=False
+    )
     pointwise = nn.Conv2d(width_in, width_out, 1, bias=False)
     return nn.Sequential(OrderedDict(depthwise=depthwise, pointwise=pointwise))
 
 
 def shortcut(width_in: int, width_out: int, stride: int) -> nn.Sequential:
     """What a block's input passes to fit its output: a 1x1 convolution and a normalisation."""
-    return nn.Sequential(nn.Conv2d(width_in, width_out, 1, stride, bias=False), nn.BatchNorm2d(width_out))
+    return nn.Sequential(
+        nn.Conv2d(width_in, width_out, 1, stride, bias=False), nn.BatchNorm2d(width_out)
+    )
 
 
 def global_depthwise(width: int, side: int) -> nn.Sequential:
-    """One number a channel, a learnt weighting of its places: (b, width, side, side) to (b, width)."""
-    return nn.Sequential(nn.Conv2d(width, width, side, groups=width, bias=False), nn.BatchNorm2d(width), nn.Flatten())
+    """One number a channel, a learnt weighting of its places: (b, width, side, side) to (b,
+    width).
+    """
+    return nn.Sequential(
+        nn.Conv2d(width, width, side, groups=width, bias=False), nn.BatchNorm2d(width), nn.Flatten()
+    )
 
 
 def unit_gain_norm(embedding_dim: int) -> nn.BatchNorm1d:

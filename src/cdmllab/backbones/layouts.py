@@ -34,8 +34,10 @@ _KINDS = {
     "dlib's ResNet": ("stem.conv.weight", "blocks.128_1.conv1.conv.weight"),
 }
 _KNOWN = (
-    "arcface_torch's and MagFace's IResNets (conv1, bn1, prelu, layer1, ...), AdaFace's and CVLface's IR-nets "
-    "(input_layer, output_layer, body), our small network (stem, blocks, bn, fc), and our form of dlib's ResNet "
+    "arcface_torch's and MagFace's IResNets (conv1, bn1, prelu, layer1, ...), AdaFace's and "
+    "CVLface's IR-nets "
+    "(input_layer, output_layer, body), our small network (stem, blocks, bn, fc), and our form of "
+    "dlib's ResNet "
     "(stem, blocks, fc)"
 )
 
@@ -71,12 +73,18 @@ def network(state: Mapping[str, Tensor], path: Path | str) -> tuple[State, Origi
     ]
     if not found:
         keys = ", ".join(list(state)[:4])
-        raise CdmlLabError(f"{path} has a layout that is not known: its first keys are {keys}; known are {_KNOWN}")
+        raise CdmlLabError(
+            f"{path} has a layout that is not known: its first keys are {keys}; known are {_KNOWN}"
+        )
     if len(found) > 1:
         places = " and ".join(repr(prefix) for prefix, _ in found)
-        raise CdmlLabError(f"{path} holds {len(found)} networks, whose keys begin with {places}: keep one of them")
+        raise CdmlLabError(
+            f"{path} holds {len(found)} networks, whose keys begin with {places}: keep one of them"
+        )
     ((prefix, kind),) = found
-    inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    inside = {
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+    }
     return inside, _origin(kind, prefix, state, Path(path))
 
 
@@ -100,6 +108,8 @@ def _colours(path: Path) -> str:
         if beside.is_file():
             colours = read_yaml(beside).get("color_space")
             if colours not in ("RGB", "BGR"):
-                raise CdmlLabError(f"{beside}: color_space must be RGB or BGR, got {plain(repr(colours), 60)}")
+                raise CdmlLabError(
+                    f"{beside}: color_space must be RGB or BGR, got {plain(repr(colours), 60)}"
+                )
             return str(colours)
     return "RGB"

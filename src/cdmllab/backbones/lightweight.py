@@ -1,4 +1,5 @@
-"""The published lightweight network: r18_lite with separable convolutions and a narrower last stage.
+"""The published lightweight network: r18_lite with separable convolutions and a narrower last
+stage.
 
 Built from the file in the method's repository, down to the names of its parameters:
 https://github.com/nhatky160103/DATN/blob/2bc8c12/models/Recognition/Arcface_torch/backbones/iresnet_lightweight.py
@@ -23,7 +24,9 @@ class Lightweight(IResNet):
     dropout : share of features dropped before the linear layer, in training
     """
 
-    def __init__(self, *, embedding_dim: int = 512, size: int = 112, channels: int = 3, dropout: float = 0.0) -> None:
+    def __init__(
+        self, *, embedding_dim: int = 512, size: int = 112, channels: int = 3, dropout: float = 0.0
+    ) -> None:
         super().__init__(
             DEPTHS,
             embedding_dim=embedding_dim,

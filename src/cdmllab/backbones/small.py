@@ -9,7 +9,9 @@ SIZES = (8, 224)
 
 
 class SmallBlock(nn.Module):
-    """bn - conv - bn - prelu - conv (stride 2) - bn, plus a shortcut: IResNet's block, always halving."""
+    """bn - conv - bn - prelu - conv (stride 2) - bn, plus a shortcut: IResNet's block, always
+    halving.
+    """
 
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
@@ -30,7 +32,8 @@ class SmallBlock(nn.Module):
 
 
 class SmallNet(Backbone):
-    """A stem, one halving block after another down to at most 4 x 4, then a linear layer to the embedding.
+    """A stem, one halving block after another down to at most 4 x 4, then a linear layer to the
+    embedding.
 
     Parameters
     ----------
@@ -40,10 +43,14 @@ class SmallNet(Backbone):
     width : channels of the stem; each block doubles them, up to 4 x `width`
     """
 
-    def __init__(self, embedding_dim: int = 64, size: int = 32, channels: int = 3, width: int = 32) -> None:
+    def __init__(
+        self, embedding_dim: int = 64, size: int = 32, channels: int = 3, width: int = 32
+    ) -> None:
         super().__init__(embedding_dim, size, channels, SIZES)
         self.stem = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width)
+            nn.Conv2d(channels, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.PReLU(width),
         )
         blocks = []
         now, side = width, size

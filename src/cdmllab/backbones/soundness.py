@@ -1,4 +1,6 @@
-"""Whether a network's numbers can work at all: a broken training or a damaged file leaves others."""
+"""Whether a network's numbers can work at all: a broken training or a damaged file leaves
+others.
+"""
 
 from collections.abc import Mapping
 
@@ -26,10 +28,12 @@ def check(state: Mapping[str, Tensor], where: object) -> None:
         wrong = int((~torch.isfinite(tensor)).sum())
         if wrong:
             raise CdmlLabError(
-                f"{where}: {wrong:,} of the {tensor.numel():,} values of {name} are NaN or infinite,"
+                f"{where}: {wrong:,} of the {tensor.numel():,} values of {name} are NaN or "
+                f"infinite,"
                 " so no embedding of this network would be a number"
             )
         if name.endswith("running_var") and (tensor < 0).any():
             raise CdmlLabError(
-                f"{where}: {name} holds negative variances, so no embedding of this network would be a number"
+                f"{where}: {name} holds negative variances, so no embedding of this network would "
+                f"be a number"
             )

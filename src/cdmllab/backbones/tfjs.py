@@ -11,14 +11,29 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FiniteFloat,
+    NonNegativeInt,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from cdmllab._util import files
 from cdmllab.errors import DataError, MissingError, reader
 
 Array = NDArray[np.generic]
 _LARGEST = 8 << 30  # bytes of a file
-_STORED = {"float32": "<f4", "int32": "<i4", "uint8": "u1", "bool": "u1", "uint16": "<u2", "float16": "<f2"}
+_STORED = {
+    "float32": "<f4",
+    "int32": "<i4",
+    "uint8": "u1",
+    "bool": "u1",
+    "uint16": "<u2",
+    "float16": "<f2",
+}
 
 
 class Quantisation(BaseModel):
@@ -93,25 +108,31 @@ def read(path: Path | str) -> dict[str, Array]:
             part = content[start : start + weight.size]
             if len(part) < weight.size:
                 raise DataError(
-                    f"{path}: {weight.name} needs {weight.size:,} bytes of {', '.join(group.paths)}, "
+                    f"{path}: {weight.name} needs {weight.size:,} bytes of "
+                    f"{', '.join(group.paths)}, "
                     f"and only {len(part):,} are left: the file is cut short"
                 )
             found[weight.name] = _numbers(weight, part)
             start += weight.size
         if start != len(content):
             raise DataError(
-                f"{path}: {', '.join(group.paths)} has {len(content):,} bytes, its tensors need only {start:,}"
+                f"{path}: {', '.join(group.paths)} has {len(content):,} bytes, its tensors need "
+                f"only {start:,}"
             )
     return found
 
 
 def _groups(path: Path) -> list[Group]:
     try:
-        return TypeAdapter(list[Group]).validate_json(files.read_bytes(path, "a manifest of weights"))
+        return TypeAdapter(list[Group]).validate_json(
+            files.read_bytes(path, "a manifest of weights")
+        )
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise DataError(f"{path} is no manifest of weights{f', at {place}' if place else ''}: {first['msg']}") from None
+        raise DataError(
+            f"{path} is no manifest of weights{f', at {place}' if place else ''}: {first['msg']}"
+        ) from None
 
 
 def _file(manifest: Path, name: str) -> bytes:
@@ -120,7 +141,9 @@ def _file(manifest: Path, name: str) -> bytes:
     try:
         return files.read_bytes(manifest.parent / name, "a file of weights", at_most=_LARGEST)
     except MissingError:
-        raise DataError(f"{manifest.parent / name} does not exist, and {manifest.name} names it") from None
+        raise DataError(
+            f"{manifest.parent / name} does not exist, and {manifest.name} names it"
+        ) from None
 
 
 def _numbers(weight: Weight, part: bytes) -> Array:

@@ -1,7 +1,8 @@
 """Our backbones in timm: import this module, then ``timm.create_model("cdmllab_r50_lite")``.
 
-timm's own options mean what they mean there: `num_classes` is the length of the embedding, `in_chans` the channels,
-`img_size` the size. Further options are those of the network's class. timm is no dependency of this package.
+timm's own options mean what they mean there: `num_classes` is the length of the embedding,
+`in_chans` the channels, `img_size` the size. Further options are those of the network's class. timm
+is no dependency of this package.
 """
 
 from typing import Any
@@ -43,8 +44,12 @@ def _register(name: str) -> None:
         **options: Any,
     ) -> Backbone:
         if pretrained:
-            raise ValueError(f"{PREFIX}{name} has no weights to download; use cdmllab.backbones.weights.load")
-        net = backbones.create(name, embedding_dim=num_classes, channels=in_chans, size=img_size, **options)
+            raise ValueError(
+                f"{PREFIX}{name} has no weights to download; use cdmllab.backbones.weights.load"
+            )
+        net = backbones.create(
+            name, embedding_dim=num_classes, channels=in_chans, size=img_size, **options
+        )
         standard = preprocessing.standard(in_chans, img_size)
         own = {
             **default_cfgs[f"{PREFIX}{name}"],
@@ -53,7 +58,9 @@ def _register(name: str) -> None:
             "std": tuple(standard["std"]),
             "num_classes": num_classes,
         }
-        vars(net).update(pretrained_cfg=own, default_cfg=own, num_classes=num_classes, num_features=num_classes)
+        vars(net).update(
+            pretrained_cfg=own, default_cfg=own, num_classes=num_classes, num_features=num_classes
+        )
         return net
 
     build.__name__ = build.__qualname__ = f"{PREFIX}{name}"

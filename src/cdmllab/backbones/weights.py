@@ -40,10 +40,11 @@ def load(name: str, path: Path | str, **options: object) -> Backbone:
 
     Parameters
     ----------
-    name, options : as for `cdmllab.backbones.create`; MagFace's eps is set unless `norm_eps` is given
-    path : a checkpoint of arcface_torch, MagFace, AdaFace or CVLface (``.pth``, ``.pt``, ``.ckpt``),
-        also in half precision or inside a training checkpoint; or a ``.safetensors`` file. The input
-        that it expects is reported by `cdmllab.backbones.checkpoints.recognise`
+    name, options : as for `cdmllab.backbones.create`; MagFace's eps is set unless `norm_eps` is
+    given path : a checkpoint of arcface_torch, MagFace, AdaFace or CVLface (``.pth``, ``.pt``,
+    ``.ckpt``),
+        also in half precision or inside a training checkpoint; or a ``.safetensors`` file. The
+        input that it expects is reported by `cdmllab.backbones.checkpoints.recognise`
 
     Raises
     ------
@@ -105,7 +106,10 @@ def release(path: Path | str) -> Release:
     with checkpoints.opened(path) as file:
         said = file.metadata() or {}
     if said.get("format") != FORMAT:
-        raise CdmlLabError(f"{path} is a safetensors file, but not released by cdmllab: it does not say which network")
+        raise CdmlLabError(
+            f"{path} is a safetensors file, but not released by cdmllab: it does not say which "
+            f"network"
+        )
     try:
         return Release(
             said["name"],
@@ -141,14 +145,18 @@ def save_release(
 
     Raises
     ------
-    CdmlLabError : the network's numbers cannot work, see `cdmllab.backbones.soundness`
-    ValueError : another ending, `name` and `options` do not build this network, or a number too large for float16
+    CdmlLabError : the network's numbers cannot work, see `cdmllab.backbones.soundness` ValueError :
+    another ending, `name` and `options` do not build this network, or a number too large for
+    float16
     """
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"a release is a .safetensors file, got {path}")
     plain = steps.check(preprocessing or steps.standard(net.channels, net.size))
     if plain["size"] != net.size or steps.channels_of(plain) != net.channels:
-        raise ValueError(f"the network takes {net.channels} x {net.size} x {net.size}, its preprocessing gives {plain}")
+        raise ValueError(
+            f"the network takes {net.channels} x {net.size} x {net.size}, its preprocessing gives "
+            f"{plain}"
+        )
     state = {key: value.contiguous() for key, value in net.state_dict().items()}
     soundness.check(state, path)
     with torch.device("meta"):
@@ -157,10 +165,15 @@ def save_release(
     if problem:
         raise ValueError(f"{name} with options {dict(options or {})} is another network: {problem}")
     if half:
-        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+        state = {
+            key: value.half() if value.is_floating_point() else value
+            for key, value in state.items()
+        }
         large = [key for key, value in state.items() if not torch.isfinite(value).all()]
         if large:
-            raise ValueError(f"{large[0]} does not fit into float16: write the release without half")
+            raise ValueError(
+                f"{large[0]} does not fit into float16: write the release without half"
+            )
     said = {
         "format": FORMAT,
         "name": name,
@@ -174,7 +187,9 @@ def save_release(
 
 
 def _in_order(content: bytes) -> bytes:
-    """A safetensors file with its metadata sorted by key: the library writes it in another order in each process."""
+    """A safetensors file with its metadata sorted by key: the library writes it in another order in
+    each process.
+    """
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

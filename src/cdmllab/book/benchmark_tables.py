@@ -1,6 +1,8 @@
-"""What `cdmllab bench` has found, as tables: for each benchmark its question, its peer, its limit, and the rows.
+"""What `cdmllab bench` has found, as tables: for each benchmark its question, its peer, its limit,
+and the rows.
 
-The book's page of benchmarks and its chapters print these; the numbers come from ``results/benchmarks/``.
+The book's page of benchmarks and its chapters print these; the numbers come from
+``results/benchmarks/``.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +35,9 @@ class Benchmark(NamedTuple):
 
 
 class BenchmarkReport(NamedTuple):
-    """A benchmark's record for Jupyter and the book, in Markdown; says so where it has not been measured."""
+    """A benchmark's record for Jupyter and the book, in Markdown; says so where it has not been
+    measured.
+    """
 
     name: str
     record: Record | None
@@ -44,7 +48,9 @@ class BenchmarkReport(NamedTuple):
         parts = [_came_from(self.record)]
         for caption, table in BENCHMARKS[self.name].tables(self.record):
             parts += [caption, table._repr_markdown_()]
-        parts += [f"Left out: {name}, {why}." for name, why in self.record.get("left_out", {}).items()]
+        parts += [
+            f"Left out: {name}, {why}." for name, why in self.record.get("left_out", {}).items()
+        ]
         return "\n\n".join(parts)
 
 
@@ -57,17 +63,22 @@ def report(name: str, device: Device = "cpu") -> BenchmarkReport:
     """
     if name not in BENCHMARKS:
         raise ValueError(
-            f"unknown benchmark {name!r}{did_you_mean(name, BENCHMARKS)}; there is: {', '.join(BENCHMARKS)}"
+            f"unknown benchmark {name!r}{did_you_mean(name, BENCHMARKS)}; there is: "
+            f"{', '.join(BENCHMARKS)}"
         )
     return BenchmarkReport(name, results.benchmark(name, device))
 
 
 def page(name: str) -> str:
-    """All there is to say of a benchmark, in Markdown: what it asks, then every record, or that there is none."""
+    """All there is to say of a benchmark, in Markdown: what it asks, then every record, or that
+    there is none.
+    """
     about = BENCHMARKS[name]
     found = [one for device in DEVICES if (one := report(name, device)).record is not None]
     told = [one._repr_markdown_() for one in found or [BenchmarkReport(name, None)]]
-    return "\n\n".join([about.question, f"- **Peer:** {about.peer}\n- **Limit:** {about.limit}", *told])
+    return "\n\n".join(
+        [about.question, f"- **Peer:** {about.peer}\n- **Limit:** {about.limit}", *told]
+    )
 
 
 def _came_from(record: Record) -> str:
@@ -77,8 +88,10 @@ def _came_from(record: Record) -> str:
     took = f", in {minutes} minute{'s' if minutes > 1 else ''}" if minutes else ""
     commit = str(record["git_commit"] or "unknown")[:10]
     return (
-        f"Measured on {record['date']}{took}: {record['device']}, {threads} thread{'s' if threads > 1 else ''}, "
-        f"PyTorch {record['versions']['torch']}, commit `{commit}`{dirty}. Again: `{record['command']}`"
+        f"Measured on {record['date']}{took}: {record['device']}, {threads} "
+        f"thread{'s' if threads > 1 else ''}, "
+        f"PyTorch {record['versions']['torch']}, commit `{commit}`{dirty}. Again: "
+        f"`{record['command']}`"
     )
 
 
@@ -95,17 +108,24 @@ def _heads(record: Record) -> Iterator[Captioned]:
             for row in of["heads"]
         ]
         yield Captioned(
-            f"{of['batch']} embeddings of {of['dim']} numbers, {of['identities']:,} identities. Three products take "
+            f"{of['batch']} embeddings of {of['dim']} numbers, {of['identities']:,} identities. "
+            f"Three products take "
             f"{of['limit_ms']:g} ms, the gradient of the centres {gradient:g} MiB.",
-            Table(["head", "time / limit", "peak memory / gradient of the centres", "peak MiB"], rows),
+            Table(
+                ["head", "time / limit", "peak memory / gradient of the centres", "peak MiB"], rows
+            ),
         )
 
 
 def _heads_sharded(record: Record) -> Iterator[Captioned]:
     for of in record["shapes"].values():
-        rows = [[row["head"], f"{row['ratio_to_blocked']:.2f}", f"{row['peak_mib']:,.0f}"] for row in of["heads"]]
+        rows = [
+            [row["head"], f"{row['ratio_to_blocked']:.2f}", f"{row['peak_mib']:,.0f}"]
+            for row in of["heads"]
+        ]
         yield Captioned(
-            f"{of['batch']} embeddings of {of['dim']} numbers in all, {of['identities']:,} identities, {of['ranks']} "
+            f"{of['batch']} embeddings of {of['dim']} numbers in all, {of['identities']:,} "
+            f"identities, {of['ranks']} "
             f"ranks. The blocked head alone takes {of['blocked_ms']:g} ms.",
             Table(["head", "time / blocked head on one rank", "peak MiB of a rank"], rows),
         )
@@ -119,7 +139,8 @@ def _evaluation(record: Record) -> Iterator[Captioned]:
             for row in of["cases"]
         ]  # fmt: skip
         yield Captioned(
-            f"{of['pairs']:,} pairs of embeddings of {of['dim']} numbers, {of['input_mib']:,} MiB of input.",
+            f"{of['pairs']:,} pairs of embeddings of {of['dim']} numbers, {of['input_mib']:,} MiB "
+            f"of input.",
             Table(["way", "seconds", "time / ours", "peak MiB"], rows),
         )
 
@@ -127,12 +148,19 @@ def _evaluation(record: Record) -> Iterator[Captioned]:
 def _data(record: Record) -> Iterator[Captioned]:
     exact = "equal to PIL's to the bit" if record["bit_equal_to_pil"] else "not equal to PIL's"
     yield Captioned(
-        f"{record['pictures']:,} JPEGs of {record['mean_bytes']:,} bytes: {record['shown']}. Our pixels are {exact}.",
-        Table(["speed of", "ratio"], [[name, f"{ratio:.2f}"] for name, ratio in record["ratios"].items()]),
+        f"{record['pictures']:,} JPEGs of {record['mean_bytes']:,} bytes: {record['shown']}. Our "
+        f"pixels are {exact}.",
+        Table(
+            ["speed of", "ratio"],
+            [[name, f"{ratio:.2f}"] for name, ratio in record["ratios"].items()],
+        ),
     )
     yield Captioned(
         "What the ratios are made of:",
-        Table(["way", "a second"], [[name, f"{value:,.0f}"] for name, value in record["per_second"].items()]),
+        Table(
+            ["way", "a second"],
+            [[name, f"{value:,.0f}"] for name, value in record["per_second"].items()],
+        ),
     )
 
 
@@ -140,7 +168,9 @@ def _backbones(record: Record) -> Iterator[Captioned]:
     models = record["models"]
     for batch in latency.batches(record):
         key = f"batch_{batch}"
-        rows = [["eager, time / R18's", *(f"{of['ways'][0][key]['ratio_to_r18']:.2f}" for of in models)]]
+        rows = [
+            ["eager, time / R18's", *(f"{of['ways'][0][key]['ratio_to_r18']:.2f}" for of in models)]
+        ]
         rows += [
             [way["way"], *(f"{of['ways'][k][key]['speed_up']:.2f}" for of in models)]
             for k, way in enumerate(models[0]["ways"])
@@ -148,10 +178,14 @@ def _backbones(record: Record) -> Iterator[Captioned]:
         ]
         said = "One picture" if batch == 1 else f"{batch} pictures at a time"
         yield Captioned(
-            f"{said}: the time of eager float32 as a multiple of R18's, then how many times faster other ways are.",
+            f"{said}: the time of eager float32 as a multiple of R18's, then how many times "
+            f"faster other ways are.",
             Table(["way", *(of["backbone"].replace("_", " ") for of in models)], rows),
         )
-    least = {way["way"]: min(of["ways"][k]["cosine_min"] for of in models) for k, way in enumerate(models[0]["ways"])}
+    least = {
+        way["way"]: min(of["ways"][k]["cosine_min"] for of in models)
+        for k, way in enumerate(models[0]["ways"])
+    }
     yield Captioned(
         "The smallest cosine between an embedding and that of eager float32, over all networks:",
         Table(["way", "cosine"], [[way, f"{cosine:.4f}"] for way, cosine in least.items()]),
@@ -167,7 +201,10 @@ def _training(record: Record) -> Iterator[Captioned]:
         ]  # fmt: skip
         yield Captioned(
             f"{of['backbone']}, batches of {of['batch']}, {record['identities']:,} identities:",
-            Table(["way", "speed / arcface_torch's", "speed / eager float32", "pictures a second"], rows),
+            Table(
+                ["way", "speed / arcface_torch's", "speed / eager float32", "pictures a second"],
+                rows,
+            ),
         )
 
 
@@ -175,10 +212,14 @@ def _faces(record: Record) -> Iterator[Captioned]:
     n = record["processes"]
     columns = ["size", "one process, a second", f"{n} processes, a second", "all processes / one"]
     rows = [
-        [f"{row['size']}\N{NO-BREAK SPACE}px", f"{row['one_process']:,.0f}", f"{row['all_cores']:,.0f}",
-         f"{row['all_cores'] / row['one_process']:.2f} of {n}"]
+        [
+            f"{row['size']}\N{NO-BREAK SPACE}px",
+            f"{row['one_process']:,.0f}",
+            f"{row['all_cores']:,.0f}",
+            f"{row['all_cores'] / row['one_process']:.2f} of {n}",
+        ]
         for row in record["pictures_per_s"]
-    ]  # fmt: skip
+    ]
     shown = slice(None if n > 1 else 2)  # one process beside itself says nothing
     yield Captioned(
         f"Pictures of the training mix, strength {record['strength']:g}:",
@@ -189,7 +230,8 @@ def _faces(record: Record) -> Iterator[Captioned]:
         yield Captioned(
             f"A world of {world['pictures']:,} pictures took {world['seconds']:.0f} s.",
             Table(
-                ["pictures", "a second"], [[f"{world['pictures']:,}", f"{world['pictures'] / world['seconds']:,.0f}"]]
+                ["pictures", "a second"],
+                [[f"{world['pictures']:,}", f"{world['pictures'] / world['seconds']:,.0f}"]],
             ),
         )
 
@@ -198,19 +240,23 @@ BENCHMARKS: dict[str, Benchmark] = {
     "heads": Benchmark(
         "How much does a head cost, forward and backward, beside what no head can do without?",
         "pytorch-metric-learning's ArcFace, the textbook form, and a model of arcface_torch's.",
-        "three bare matrix products into memory that is there already; in memory, the gradient of the class centres.",
+        "three bare matrix products into memory that is there already; in memory, the gradient of "
+        "the class centres.",
         _heads,
     ),
     "heads_sharded": Benchmark(
         "What does it cost to share the class centres out, and what does it save?",
         "the blocked head on one rank, with the whole batch.",
-        "half the time and half the memory, on two ranks with a core each and nothing to say to each other.",
+        "half the time and half the memory, on two ranks with a core each and nothing to say to "
+        "each other.",
         _heads_sharded,
     ),
     "training": Benchmark(
         "How many pictures a second go through network, head and optimiser?",
-        "a model of arcface_torch's step: half precision, pictures plane by plane, a dense head, clipped gradients.",
-        "not measured. It would be the network's products at the speed of one large matrix product.",
+        "a model of arcface_torch's step: half precision, pictures plane by plane, a dense head, "
+        "clipped gradients.",
+        "not measured. It would be the network's products at the speed of one large matrix "
+        "product.",
         _training,
     ),
     "backbones": Benchmark(

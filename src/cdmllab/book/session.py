@@ -1,4 +1,6 @@
-"""What every chapter's notebook starts with: its parameters checked, a device, a place for its runs."""
+"""What every chapter's notebook starts with: its parameters checked, a device, a place for its
+runs.
+"""
 
 import ast
 import os
@@ -27,13 +29,18 @@ class Lab(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A small table that Jupyter and the book render from Markdown; columns of numbers are flush right."""
+    """A small table that Jupyter and the book render from Markdown; columns of numbers are flush
+    right.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
 
     def _repr_markdown_(self) -> str:
-        rule = ["---", *("--:" if self._is_numbers(k) else "---" for k in range(1, len(self.columns)))]
+        rule = [
+            "---",
+            *("--:" if self._is_numbers(k) else "---" for k in range(1, len(self.columns))),
+        ]
         lines = [self.columns, rule, *self.rows]
         return "\n".join("| " + " | ".join(map(_in_table, line)) + " |" for line in lines)
 
@@ -50,7 +57,8 @@ def _in_table(cell: object) -> str:
 
 
 def start(profile: str, seed: int) -> Lab:
-    """Check what papermill injected, pick the device, and say so in one line; torch gets one thread.
+    """Check what papermill injected, pick the device, and say so in one line; torch gets one
+    thread.
 
     $CDMLLAB_THREADS raises the number of threads.
 
@@ -61,7 +69,8 @@ def start(profile: str, seed: int) -> Lab:
 
     Raises
     ------
-    ValueError : a profile that does not exist, or a parameter the notebook does not have (papermill itself
+    ValueError : a profile that does not exist, or a parameter the notebook does not have (papermill
+    itself
         would only log it and run on with the default)
     """
     _refuse_unknown_parameters()
@@ -74,7 +83,10 @@ def start(profile: str, seed: int) -> Lab:
         device = "cuda"
         print(f"Profile gpu, seed {seed}, on {torch.cuda.get_device_name()}.")
     else:
-        print(f"Profile gpu was asked for, seed {seed}, but there is no CUDA device: running on the CPU.")
+        print(
+            f"Profile gpu was asked for, seed {seed}, but there is no CUDA device: running on the "
+            f"CPU."
+        )
     # On a busy machine two threads wait for each other far longer than they compute.
     torch.set_num_threads(int(os.environ.get("CDMLLAB_THREADS", "1")))
     scratch = tempfile.TemporaryDirectory(prefix="cdmllab-runs-")
@@ -86,7 +98,9 @@ _SCRATCH: list[tempfile.TemporaryDirectory[str]] = []  # alive as long as the ke
 
 
 def tell(**values: object) -> None:
-    """Keep values for a chapter's prose, which names them as ``{glue:text}`name:.2f```; numbers become plain ones."""
+    """Keep values for a chapter's prose, which names them as ``{glue:text}`name:.2f```; numbers
+    become plain ones.
+    """
     with optional("book", "a value in a chapter's prose"):
         from myst_nb import glue  # there to write the book with, not to use the package
 
@@ -96,7 +110,9 @@ def tell(**values: object) -> None:
 
 
 def mean_sd(values: Sequence[float]) -> str:
-    """Shares as per cent for a table: "97.3 ± 0.4", mean and sample standard deviation; one value alone."""
+    """Shares as per cent for a table: "97.3 ± 0.4", mean and sample standard deviation; one value
+    alone.
+    """
     percent = [100.0 * v for v in values]
     mean = statistics.fmean(percent)
     return f"{mean:.1f} ± {statistics.stdev(percent):.1f}" if len(percent) > 1 else f"{mean:.1f}"
@@ -108,12 +124,15 @@ def p_value(p: float) -> str:
 
 
 def beside(a: float, b: float, more: str = "above", less: str = "below") -> str:
-    """How `a` stands to `b`, for a sentence that is true whatever a run gives: "above", "below" or "level with" it."""
+    """How `a` stands to `b`, for a sentence that is true whatever a run gives: "above", "below" or
+    "level with" it.
+    """
     return more if a > b else less if a < b else "level with"
 
 
 def unknown_parameters(cells: Iterable[str]) -> dict[str, str]:
-    """Names that papermill's injected cell sets and the cell before it does not, with a hint at a known one.
+    """Names that papermill's injected cell sets and the cell before it does not, with a hint at a
+    known one.
 
     Parameters
     ----------

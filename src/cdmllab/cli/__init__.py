@@ -13,14 +13,19 @@ from cdmllab._util import failures, processes
 from cdmllab._util.processes import print_anything
 from cdmllab.cli import bench, book, data, evaluate, export, reproduce, results, sweep, train
 
-# torch asks the system for huge pages, if told so before it first allocates: steps on a CPU take a fifth less time or
-# better, and the numbers are the same. Processes that a command starts inherit it.
+# torch asks the system for huge pages, if told so before it first allocates: steps on a CPU take a
+# fifth less time or better, and the numbers are the same. Processes that a command starts inherit
+# it.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 # What typer itself raises on its way out.
 _TYPERS: tuple[type[BaseException], ...] = (
-    *(typer.Exit, typer.Abort, typer.BadParameter.__mro__[2]),  # the last is ClickException, whoever brings it
+    *(
+        typer.Exit,
+        typer.Abort,
+        typer.BadParameter.__mro__[2],
+    ),  # the last is ClickException, whoever brings it
     *(SystemExit, GeneratorExit),
 )
 
@@ -49,7 +54,9 @@ class _Sentences(TyperGroup):
             raise typer.Exit(1) from None
 
 
-app = typer.Typer(cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(
+    cls=_Sentences, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
+)
 app.add_typer(book.app, name="book")
 app.command()(data.pack)
 app.command()(data.inspect)
@@ -63,7 +70,9 @@ app.command()(reproduce.reproduce)
 app.add_typer(results.app, name="results")
 app.add_typer(export.weights, name="weights")
 app.command()(export.export)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench.bench)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    bench.bench
+)
 
 
 def _show_version(wanted: bool) -> None:
@@ -76,7 +85,9 @@ def _show_version(wanted: bool) -> None:
 def main(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """CDML Lab: margin losses for face recognition, as a book and a package."""

@@ -15,10 +15,14 @@ app = typer.Typer(no_args_is_help=True)
 
 Given = Annotated[
     list[str] | None,
-    typer.Option(*FLAGS, metavar="NAME VALUE", help="Set a parameter of the chapters; can be repeated."),
+    typer.Option(
+        *FLAGS, metavar="NAME VALUE", help="Set a parameter of the chapters; can be repeated."
+    ),
 ]
 Profile = Annotated[str, typer.Option(metavar="cpu|gpu", help="What the chapters may use.")]
-Timeout = Annotated[int, typer.Option(min=0, metavar="SECONDS", help="Limit for each cell; 0 is none.")]
+Timeout = Annotated[
+    int, typer.Option(min=0, metavar="SECONDS", help="Limit for each cell; 0 is none.")
+]
 
 
 @app.callback()
@@ -31,13 +35,19 @@ def main() -> None:
 def build(
     profile: Profile = "cpu",
     only: Annotated[
-        list[str] | None, typer.Option(metavar="CHAPTER", help="Run this chapter only; can be repeated.")
+        list[str] | None,
+        typer.Option(metavar="CHAPTER", help="Run this chapter only; can be repeated."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Run and build also what is up to date.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run and build also what is up to date.")
+    ] = False,
     parameter: Given = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Chapters run at a time (default: one a core, four at most; with a GPU one)."),
+        typer.Option(
+            min=1,
+            help="Chapters run at a time (default: one a core, four at most; with a GPU one).",
+        ),
     ] = None,
     timeout: Timeout = 900,
     no_execute: Annotated[
@@ -97,14 +107,18 @@ def run(
 
 
 def _provenance(chapter: str, given: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """Where a chapter's outputs come from; `given` are the parameters that are not the chapter's own."""
+    """Where a chapter's outputs come from; `given` are the parameters that are not the chapter's
+    own.
+    """
     import torch
 
     from cdmllab.runs import provenance
 
     gpu = torch.cuda.is_available() and given.get("profile") == "gpu"
     return {
-        "command": " ".join(["cdmllab book run", chapter, *(f"-p {key} {value}" for key, value in given.items())]),
+        "command": " ".join(
+            ["cdmllab book run", chapter, *(f"-p {key} {value}" for key, value in given.items())]
+        ),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "wall_s": round(seconds, 1),
         **({"gpu": torch.cuda.get_device_name()} if gpu else {}),
@@ -115,10 +129,12 @@ def _provenance(chapter: str, given: Mapping[str, Any], seconds: float) -> dict[
 @app.command()
 def sync(
     check: Annotated[
-        bool, typer.Option("--check", help="Only tell what is out of step; exit with 1 if anything is.")
+        bool,
+        typer.Option("--check", help="Only tell what is out of step; exit with 1 if anything is."),
     ] = False,
     take_edits: Annotated[
-        bool, typer.Option("--take-edits", help="Take edits made in notebooks into the chapters first.")
+        bool,
+        typer.Option("--take-edits", help="Take edits made in notebooks into the chapters first."),
     ] = False,
 ) -> None:
     """Write notebooks/ from book/chapters/."""
@@ -132,7 +148,10 @@ def sync(
         seen = steps.check(layout)
         for problem in seen.problems:
             typer.echo(problem.sentence, err=True)
-        typer.echo(f"{seen.chapters} chapters, {seen.notebooks} notebooks, {len(seen.problems)} out of step")
+        typer.echo(
+            f"{seen.chapters} chapters, {seen.notebooks} notebooks, {len(seen.problems)} out of "
+            f"step"
+        )
         raise typer.Exit(1 if seen.problems else 0)
     changes = steps.sync(layout, take_edits=take_edits)
     report(changes, Progress())

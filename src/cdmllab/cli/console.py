@@ -14,7 +14,9 @@ def say(line: str) -> None:
 
 @contextmanager
 def talking() -> Iterator[tuple[Tell, Progress | None]]:
-    """How to tell a line and how to show progress; None where there is no terminal, and progress is lines as well."""
+    """How to tell a line and how to show progress; None where there is no terminal, and progress is
+    lines as well.
+    """
     if sys.stdout is None or not sys.stdout.isatty():
         yield say, None
         return
@@ -22,10 +24,15 @@ def talking() -> Iterator[tuple[Tell, Progress | None]]:
     from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(complete_style="default", finished_style="default"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(complete_style="default", finished_style="default"),
+    )
     with Progress(*columns, console=console, transient=True) as bars:
         bar = bars.add_task("", total=None)
         yield (
             lambda line: console.print(line, markup=False, soft_wrap=True),
-            lambda step, steps, line: bars.update(bar, completed=step, total=steps, description=line),
+            lambda step, steps, line: bars.update(
+                bar, completed=step, total=steps, description=line
+            ),
         )

@@ -13,52 +13,79 @@ from cdmllab.errors import CdmlLabError
 
 _IGNORE = typer.Option(
     metavar="PATTERN",
-    help="Leave out files and folders of this name or path, `raw_*` say; may be repeated. Hidden ones and what "
+    help="Leave out files and folders of this name or path, `raw_*` say; may be repeated. Hidden "
+    "ones and what "
     "systems leave lying about (`@eaDir`, `Thumbs.db`) are always left out.",
 )
 
 
 def pack(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder with one folder of pictures a person.")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="The pack's folder; an older pack is replaced.")],
-    size: Annotated[int, typer.Option(min=8, metavar="PIXELS", help="Height and width of the pictures.")] = 112,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEGs that are encoded anew.")] = 95,
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="A folder with one folder of pictures a person.")
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="DST", help="The pack's folder; an older pack is replaced.")
+    ],
+    size: Annotated[
+        int, typer.Option(min=8, metavar="PIXELS", help="Height and width of the pictures.")
+    ] = 112,
+    quality: Annotated[
+        int, typer.Option(min=1, max=100, help="Of JPEGs that are encoded anew.")
+    ] = 95,
     min_pictures: Annotated[int, typer.Option(min=1, help="Leave out people with fewer.")] = 1,
     landmarks: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Align: lines `Name/file.jpg x1 y1 ... x5 y5`, names with spaces in quotes."),
+        typer.Option(
+            metavar="FILE",
+            help="Align: lines `Name/file.jpg x1 y1 ... x5 y5`, names with spaces in quotes.",
+        ),
     ] = None,
     reencode: Annotated[
         bool, typer.Option("--reencode", help="Encode also JPEGs that have the right size already.")
     ] = False,
     ignore: Annotated[list[str] | None, _IGNORE] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Threads (default: one a core).")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Threads (default: one a core).")
+    ] = None,
 ) -> None:
-    """Make an InsightFace pack (train.rec, train.idx, property) from a folder of identities; goes on if stopped."""
+    """Make an InsightFace pack (train.rec, train.idx, property) from a folder of identities; goes
+    on if stopped.
+    """
     from cdmllab.data import packing
 
-    settings = packing.Settings(size, quality, min_pictures, landmarks, not reencode, tuple(ignore or ()))
+    settings = packing.Settings(
+        size, quality, min_pictures, landmarks, not reencode, tuple(ignore or ())
+    )
     threads = packing.default_workers() if workers is None else workers
     with _bar("packing") as progress:
         report = packing.pack(source, target, settings, workers=threads, progress=progress)
     resumed = f", {report.resumed:,} of them done before" if report.resumed else ""
     shown = printable(str(target))
-    typer.echo(f"{shown}: {report.pictures:,} pictures of {report.identities:,} identities{resumed}")
+    typer.echo(
+        f"{shown}: {report.pictures:,} pictures of {report.identities:,} identities{resumed}"
+    )
     for name, why in list(report.skipped.items())[:10]:
         typer.echo(f"skipped {name}: {why}", err=True)
     for line in summary(report.left_out):
         typer.echo(f"left out {line}", err=True)
     if report.skipped or report.left_out:
-        counts = f"{len(report.skipped):,} pictures skipped, {len(report.left_out):,} files and folders left out"
+        counts = (
+            f"{len(report.skipped):,} pictures skipped, {len(report.left_out):,} files and "
+            f"folders left out"
+        )
         typer.echo(f"{counts}, see {printable(str(target / packing.REPORT))}", err=True)
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A pack, a bin (.bin, .npz) or an identity folder.")],
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A pack, a bin (.bin, .npz) or an identity folder."),
+    ],
     quick: Annotated[bool, typer.Option("--quick", help="Do not decode the pictures.")] = False,
     ignore: Annotated[list[str] | None, _IGNORE] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="JSON", help="Write everything found to this file, uncut.")
+        Path | None,
+        typer.Option(metavar="JSON", help="Write everything found to this file, uncut."),
     ] = None,
 ) -> None:
     """Say what a data file holds and check all of it; exits with 1 if anything is wrong."""
@@ -97,11 +124,24 @@ def convert(
 def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on the terminal's error stream; nothing where that is no terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(what, total=None)
 
         def step(done: int, total: int) -> None:
@@ -111,19 +151,32 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def overlap(
-    trained: Annotated[Path, typer.Argument(metavar="PACK", help="A training set: a pack, shards, a folder, ...")],
+    trained: Annotated[
+        Path, typer.Argument(metavar="PACK", help="A training set: a pack, shards, a folder, ...")
+    ],
     protocol: Annotated[str, typer.Argument(help="As `cdmllab evaluate` lists them, or a bin.")],
     network: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="A run or released file that confirms duplicates, and is judged.")
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="A run or released file that confirms duplicates, and is judged."
+        ),
     ] = None,
     names: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The training set's people, one a line (default: the pack's own)."),
+        typer.Option(
+            metavar="FILE", help="The training set's people, one a line (default: the pack's own)."
+        ),
     ] = None,
-    bits: Annotated[int | None, typer.Option(min=0, max=256, help="In which hashes of duplicates may differ.")] = None,
-    report: Annotated[Path | None, typer.Option(metavar="JSON", help="Write everything found to this file.")] = None,
+    bits: Annotated[
+        int | None, typer.Option(min=0, max=256, help="In which hashes of duplicates may differ.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="JSON", help="Write everything found to this file.")
+    ] = None,
 ) -> None:
-    """Find people and near-duplicate images of a protocol in a training set, and the accuracy without them."""
+    """Find people and near-duplicate images of a protocol in a training set, and the accuracy
+    without them.
+    """
     import json
 
     from cdmllab._util.files import read_text, write_text
@@ -138,25 +191,40 @@ def overlap(
     people = read_text(listed, "a list of names").splitlines() if names or listed.is_file() else []
     name, *more = protocols.matching([protocol])
     if more:
-        raise CdmlLabError(f"{protocol} stands for {1 + len(more)} protocols: name one of them, as {name}")
+        raise CdmlLabError(
+            f"{protocol} stands for {1 + len(more)} protocols: name one of them, as {name}"
+        )
     backbone, prepare = (None, None) if network is None else network_of(network, "cpu", 1)
     judged = protocols.load(name, getattr(backbone, "size", None))
     with _bar("comparing") as progress:
         found = overlaps.find(
-            source, judged, names=people, backbone=backbone, prepare=prepare, bits=bits, progress=progress
+            source,
+            judged,
+            names=people,
+            backbone=backbone,
+            prepare=prepare,
+            bits=bits,
+            progress=progress,
         )
     if report is not None:
         write_text(report, json.dumps(found.record(), indent=1) + "\n")
-    typer.echo(f"{printable(str(trained))}: {len(source):,} images; {name}: {len(judged.images):,} images")
+    typer.echo(
+        f"{printable(str(trained))}: {len(source):,} images; {name}: {len(judged.images):,} images"
+    )
     if people and judged.names:
         shown = f", among them {', '.join(found.people[:5])}" if found.people else ""
         typer.echo(f"  shared people: {len(found.people):,}{shown}")
     else:
         typer.echo("  shared people: not known, one of the two has no names")
     how = "confirmed by embeddings" if network else "by perceptual hash alone"
-    typer.echo(f"  near-duplicates: {len(set(found.judged.tolist())):,} images of the protocol, {how}")
+    typer.echo(
+        f"  near-duplicates: {len(set(found.judged.tolist())):,} images of the protocol, {how}"
+    )
     if found.accuracy and "all" in found.accuracy:
         a = found.accuracy
         typer.echo(f"  accuracy: {100 * a['all']:.2f} % on all {a['pairs']:,.0f} pairs")
         if "without" in a:
-            typer.echo(f"  accuracy: {100 * a['without']:.2f} % on the {a['pairs_without']:,.0f} pairs without them")
+            typer.echo(
+                f"  accuracy: {100 * a['without']:.2f} % on the {a['pairs_without']:,.0f} pairs "
+                f"without them"
+            )

@@ -18,33 +18,50 @@ def evaluate(
     run: Annotated[
         Path | None,
         typer.Argument(
-            help="The folder of a finished run, a released file, or an ONNX file (insightface's recognition models, "
+            help="The folder of a finished run, a released file, or an ONNX file (insightface's "
+            "recognition models, "
             "our exports); without one the protocols are listed."
         ),
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     protocol: Annotated[
-        list[str] | None, typer.Option(metavar="NAME...", help="Names, patterns such as 'lab/*', or .npz files.")
+        list[str] | None,
+        typer.Option(metavar="NAME...", help="Names, patterns such as 'lab/*', or .npz files."),
     ] = None,
     flip: Annotated[
         bool | None,
         typer.Option(
-            "--flip/--no-flip", show_default="where it makes sense", help="Add the mirrored pictures' embeddings."
+            "--flip/--no-flip",
+            show_default="where it makes sense",
+            help="Add the mirrored pictures' embeddings.",
         ),
     ] = None,
     threshold_from: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Choose a threshold on this protocol, judge the others by it.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Choose a threshold on this protocol, judge the others by it."
+        ),
     ] = None,
     far: Annotated[float, typer.Option(help="The FAR wanted of that threshold.")] = 1e-3,
-    replicates: Annotated[int, typer.Option(min=0, help="Of the bootstrap behind the intervals; 0: none.")] = 1000,
+    replicates: Annotated[
+        int, typer.Option(min=0, help="Of the bootstrap behind the intervals; 0: none.")
+    ] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
-    figures: Annotated[bool, typer.Option("--figures", help="Draw ROC, worst pairs, errors by nuisance: SVG.")] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Draw ROC, worst pairs, errors by nuisance: SVG.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 512,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")
+    ] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Of the network on the CPU.")] = 1,
-    redo: Annotated[bool, typer.Option("--redo", help="Measure again what is there already.")] = False,
+    redo: Annotated[
+        bool, typer.Option("--redo", help="Measure again what is there already.")
+    ] = False,
 ) -> None:
-    """Judge a run's network by protocols, into RUN/eval/PROTOCOL.json; what is there already is not done again."""
+    """Judge a run's network by protocols, into RUN/eval/PROTOCOL.json; what is there already is not
+    done again.
+    """
     from cdmllab.evaluate import cached, protocols
 
     if run is None:
@@ -53,9 +70,13 @@ def evaluate(
         return
     wanted = protocols.matching([*(protocol or []), *(more or [])])
     if not wanted:
-        raise CdmlLabError("name a protocol with --protocol; `cdmllab evaluate` without a run lists them")
+        raise CdmlLabError(
+            "name a protocol with --protocol; `cdmllab evaluate` without a run lists them"
+        )
     if wanted == [threshold_from]:
-        raise CdmlLabError(f"a threshold chosen on {threshold_from} cannot be judged on it: name another protocol")
+        raise CdmlLabError(
+            f"a threshold chosen on {threshold_from} cannot be judged on it: name another protocol"
+        )
     if figures:  # before measuring: what they need may not be installed
         from cdmllab.evaluate import figures as drawings
     backbone, prepare = network_of(run, device, threads)
@@ -63,7 +84,9 @@ def evaluate(
     folder = _folder(run)
 
     def judged(name: str) -> "tuple[Evaluation, Protocol]":
-        done, loaded, was_there = cached.judge(backbone, name, folder, settings, prepare=prepare, redo=redo)
+        done, loaded, was_there = cached.judge(
+            backbone, name, folder, settings, prepare=prepare, redo=redo
+        )
         typer.echo(f"{done.name}{' (done before)' if was_there else ''}")
         if figures:
             drawn = drawings.write(done, loaded, folder)
@@ -93,27 +116,39 @@ def report(measures: Any) -> list[str]:
     if m["accuracy"]:
         a, grid = m["accuracy"], m["accuracy"]["arcface_torch_rule"]
         lines.append(f"accuracy   {_share(a)} (fold sd {100 * a['std_over_folds']:.2f})")
-        lines.append(f"           {100 * grid['value']:.2f} by arcface_torch's rule ({100 * grid['difference']:+.2f})")
+        lines.append(
+            f"           {100 * grid['value']:.2f} by arcface_torch's rule "
+            f"({100 * grid['difference']:+.2f})"
+        )
     lines += [f"AUC        {_share(m['auc'])}", f"EER        {_share(m['eer'])}"]
     for at in m["tar_at_far"]:
         if at["value"] is not None:
             lines.append(f"TAR@{at['far']:<7g}{_share(at)}")
             if rule := at.get("arcface_torch_rule"):  # not in what older versions wrote
-                lines.append(f"           {100 * rule['value']:.2f} by arcface_torch's rule "
-                             f"({100 * rule['difference']:+.2f}), at a FAR of {rule['far']:.3g}")  # fmt: skip
+                lines.append(
+                    f"           {100 * rule['value']:.2f} by arcface_torch's rule "
+                    f"({100 * rule['difference']:+.2f}), at a FAR of {rule['far']:.3g}"
+                )
     if beyond := [f"{at['far']:g}" for at in m["tar_at_far"] if at["value"] is None]:
         lines.append(f"           not at {', '.join(beyond)}: too few impostor pairs to resolve it")
     if "rank" in (m.get("identification") or {}):
         i = m["identification"]
         found = [f"rank-{at['k']} {100 * at['value']:.2f} %" for at in i["rank"]]
         found += [f"TPIR@FPIR {at['fpir']:g} {100 * at['value']:.2f} %" for at in i["tpir_at_fpir"]]
-        lines.append(f"1:N        {', '.join(found)} (gallery of {i['gallery']:,}, {i['probes_without']:,} strangers)")
+        lines.append(
+            f"1:N        {', '.join(found)} (gallery of {i['gallery']:,}, {i['probes_without']:,} "
+            f"strangers)"
+        )
     if m["intervals"]:
         i = m["intervals"]
-        lines.append(f"intervals  {100 * i['confidence']:g} %, over {i['over']}{': ' + i['note'] if i['note'] else ''}")
+        lines.append(
+            f"intervals  {100 * i['confidence']:g} %, over "
+            f"{i['over']}{': ' + i['note'] if i['note'] else ''}"
+        )
     if m.get("decision"):
         d = m["decision"]
-        lines.append(f"threshold  {d['threshold_cos']:.4f}, for FAR {d['wanted_far']:g} on {d['threshold_from']}: "
+        lines.append(f"threshold  {d['threshold_cos']:.4f}, for FAR {d['wanted_far']:g} on "
+                     f"{d['threshold_from']}: "
                      f"FAR here {_share(d['far'])}, TAR {_share(d['tar'])}")  # fmt: skip
     return lines
 

@@ -11,7 +11,9 @@ FLAGS = ("-p", "--parameter")
 
 
 class WithParameters(TyperCommand):
-    """A command that takes ``-p NAME VALUE`` any number of times; Typer has only options of one value."""
+    """A command that takes ``-p NAME VALUE`` any number of times; Typer has only options of one
+    value.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, joined(args))

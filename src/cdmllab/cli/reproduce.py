@@ -18,22 +18,38 @@ if TYPE_CHECKING:
 
 
 def reproduce(
-    row: Annotated[str, typer.Argument(help="As casia/r50_lite_cdml; without a row all are listed.")] = "",
+    row: Annotated[
+        str, typer.Argument(help="As casia/r50_lite_cdml; without a row all are listed.")
+    ] = "",
     recipe: Annotated[
-        str | None, typer.Option(metavar="document|public", show_default="the row's first", help="Whose recipe.")
+        str | None,
+        typer.Option(
+            metavar="document|public", show_default="the row's first", help="Whose recipe."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the training.")] = 0,
     accept_terms: Annotated[
         list[str] | None,
-        typer.Option(metavar="SET", help="You accept the terms of this data set; may be repeated. For scripts."),
+        typer.Option(
+            metavar="SET",
+            help="You accept the terms of this data set; may be repeated. For scripts.",
+        ),
     ] = None,
-    on_cpu: Annotated[bool, typer.Option("--on-cpu", help="Train on the CPU, however long it takes.")] = False,
+    on_cpu: Annotated[
+        bool, typer.Option("--on-cpu", help="Train on the CPU, however long it takes.")
+    ] = False,
     processes: Annotated[int, typer.Option(min=1, help="That train together, a GPU each.")] = 1,
-    probe_s: Annotated[float, typer.Option("--probe", min=1, help="Seconds of training for the estimate.")] = 30.0,
+    probe_s: Annotated[
+        float, typer.Option("--probe", min=1, help="Seconds of training for the estimate.")
+    ] = 30.0,
     plan_only: Annotated[bool, typer.Option("--plan", help="Say what it costs, and stop.")] = False,
-    record: Annotated[bool, typer.Option("--record", help="Write the outcome into results/reproductions.")] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the outcome into results/reproductions.")
+    ] = False,
 ) -> None:
-    """Fetch, train, evaluate and compare one row of the published tables; stopped, the same command goes on."""
+    """Fetch, train, evaluate and compare one row of the published tables; stopped, the same command
+    goes on.
+    """
     from cdmllab.reproduction import rows, steps
     from cdmllab.reproduction.compare import lines as table
     from cdmllab.reproduction.plan import Options
@@ -55,7 +71,8 @@ def reproduce(
         _say(line)
     _say(done.verdict)
     took = ", ".join(
-        f"{step} {seconds:.0f} s" + (f" (estimated {done.estimate[step]:.0f})" if step in done.estimate else "")
+        f"{step} {seconds:.0f} s"
+        + (f" (estimated {done.estimate[step]:.0f})" if step in done.estimate else "")
         for step, seconds in done.seconds.items()
     )
     _say(f"took {took}")
@@ -73,13 +90,17 @@ def _list() -> None:
     for name in rows.names():
         some = [row for row in rows.table() if row.name == name]
         first = some[0]
-        published = ", ".join(f"{protocol} {value:.2f}" for protocol, value in first.published.items())
+        published = ", ".join(
+            f"{protocol} {value:.2f}" for protocol, value in first.published.items()
+        )
         config = presets.load(first.preset)
         took = rows.hours(first, 490_623, config.epochs)
         recorded = "" if took is None else f"{took:.1f} h"
         recipes = ", ".join(row.recipe for row in some)
         typer.echo(f"{name:26} {recipes:16} {', '.join(first.sets):28} {recorded:9} {published}")
-    typer.echo("`cdmllab reproduce ROW --plan` says what a row needs and how long it takes on this machine")
+    typer.echo(
+        "`cdmllab reproduce ROW --plan` says what a row needs and how long it takes on this machine"
+    )
 
 
 def _plan(row: "ReproducibleRow", work: "RowWork", options: "Options") -> "tuple[RowPlan, Path]":
@@ -97,7 +118,12 @@ def _plan(row: "ReproducibleRow", work: "RowWork", options: "Options") -> "tuple
 
 
 def _consent(
-    row: "ReproducibleRow", work: "RowWork", data: Path, accepted: list[str], made: "RowPlan", on_cpu: bool
+    row: "ReproducibleRow",
+    work: "RowWork",
+    data: Path,
+    accepted: list[str],
+    made: "RowPlan",
+    on_cpu: bool,
 ) -> None:
     """Ask a person, or refuse where there is none."""
     from cdmllab.data import fetching
@@ -106,18 +132,28 @@ def _consent(
 
     for name in accepted:
         fetching.known().get(name)
-    missing = [one for one in steps.missing_consent(row, work, fetching.known(), data) if one.name not in accepted]
+    missing = [
+        one
+        for one in steps.missing_consent(row, work, fetching.known(), data)
+        if one.name not in accepted
+    ]
     asks = sys.stdin is not None and sys.stdin.isatty()
     if missing and not asks:
         options = " ".join(f"--accept-terms {one.name}" for one in missing)
         raise CdmlLabError(
-            f"nothing is fetched without your consent: read the licence and the history above, then add {options}"
+            f"nothing is fetched without your consent: read the licence and the history above, "
+            f"then add {options}"
         )
     for one in missing:
-        typer.confirm(f"{one.about.title}: do you accept these terms ({one.about.licence})?", abort=True)
+        typer.confirm(
+            f"{one.about.title}: do you accept these terms ({one.about.licence})?", abort=True
+        )
     steps.accept(work, [*accepted, *(one.name for one in missing)])
     if made.config.device == "cpu" and presets.load(row.preset).device == "cuda" and not on_cpu:
-        said = f"there is no GPU here, and on this CPU the training takes about {made.timed.train_s / 3600:,.0f} hours"
+        said = (
+            f"there is no GPU here, and on this CPU the training takes about "
+            f"{made.timed.train_s / 3600:,.0f} hours"
+        )
         if not asks:
             raise CdmlLabError(f"{said}: --on-cpu starts it all the same")
         typer.confirm(f"{said}. Start it all the same?", abort=True)
@@ -131,7 +167,13 @@ def _say(line: str) -> None:
 def _bar() -> "Iterator[Progress | None]":
     """A bar of the download on a terminal's error stream; None where that is none."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -140,4 +182,6 @@ def _bar() -> "Iterator[Progress | None]":
     columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bars:
         task = bars.add_task("", total=None, visible=False)
-        yield lambda done, total: bars.update(task, completed=done, total=total, visible=done != total)
+        yield lambda done, total: bars.update(
+            task, completed=done, total=total, visible=done != total
+        )

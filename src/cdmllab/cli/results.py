@@ -9,7 +9,9 @@ app = typer.Typer(no_args_is_help=True, help="The measured numbers that the book
 
 @app.command()
 def check() -> None:
-    """Fail if a record lacks its provenance, a run is missing, dirty or of another config, or a citation is void."""
+    """Fail if a record lacks its provenance, a run is missing, dirty or of another config, or a
+    citation is void.
+    """
     from cdmllab.results import audit
 
     seen, faults = audit.check()

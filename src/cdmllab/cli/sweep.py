@@ -10,13 +10,24 @@ from cdmllab.errors import CdmlLabError
 
 
 def sweep(
-    spec: Annotated[Path, typer.Argument(help="The sweep's YAML file, as results/sweeps/lab_main.yaml.")],
+    spec: Annotated[
+        Path, typer.Argument(help="The sweep's YAML file, as results/sweeps/lab_main.yaml.")
+    ],
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time on this machine.")] = 1,
-    ray: Annotated[str, typer.Option(metavar="ADDRESS", help="Of a Ray cluster that does the work; or 'local'.")] = "",
-    status: Annotated[bool, typer.Option("--status", help="Show the table of states and do nothing.")] = False,
-    record: Annotated[bool, typer.Option("--record", help="When finished, write the .json beside the spec.")] = False,
+    ray: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="Of a Ray cluster that does the work; or 'local'."),
+    ] = "",
+    status: Annotated[
+        bool, typer.Option("--status", help="Show the table of states and do nothing.")
+    ] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="When finished, write the .json beside the spec.")
+    ] = False,
 ) -> None:
-    """Train, judge and export what a spec lists; finished trainings are skipped, stopped ones continued."""
+    """Train, judge and export what a spec lists; finished trainings are skipped, stopped ones
+    continued.
+    """
     from cdmllab import sweeps
     from cdmllab.cli import console
     from cdmllab.sweeps import engines
@@ -28,7 +39,9 @@ def sweep(
         for row in work.rows():
             typer.echo(line(row))
         counts = Counter(row.state for row in work.rows())
-        typer.echo(", ".join(f"{n} {state}" for state, n in counts.items()) or "nothing has begun yet")
+        typer.echo(
+            ", ".join(f"{n} {state}" for state, n in counts.items()) or "nothing has begun yet"
+        )
         return
     if ray and workers > 1:
         raise CdmlLabError("--workers is for this machine, --ray for a cluster: give one of them")

@@ -9,13 +9,20 @@ from cdmllab.errors import CdmlLabError
 
 
 def train(
-    preset: Annotated[str, typer.Argument(help="A preset's name, see `cdmllab presets`, or a YAML file.")] = "",
+    preset: Annotated[
+        str, typer.Argument(help="A preset's name, see `cdmllab presets`, or a YAML file.")
+    ] = "",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as loss.margin_rad=0.45.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as loss.margin_rad=0.45."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run that was stopped.")] = None,
-    redo: Annotated[bool, typer.Option("--redo", help="Train again what is finished already.")] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Continue a run that was stopped.")
+    ] = None,
+    redo: Annotated[
+        bool, typer.Option("--redo", help="Train again what is finished already.")
+    ] = False,
 ) -> None:
     """Train as a preset says, into a folder of runs/ ($CDMLLAB_RUNS).
 
@@ -29,14 +36,18 @@ def train(
     if (resume is None) == (preset == ""):
         raise CdmlLabError("name a preset (`cdmllab presets` lists them), or --resume a run")
     if resume is not None and (settings or seed is not None or redo):
-        raise CdmlLabError("a run goes on with its own config: --set, --seed and --redo are for a new one")
+        raise CdmlLabError(
+            "a run goes on with its own config: --set, --seed and --redo are for a new one"
+        )
     try:
         with console.talking() as (tell, progress):
             if resume is not None:
                 done = training.resume(resume, tell, progress)
             else:
                 chosen = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
-                done = training.train(presets.load(preset, chosen), redo=redo, tell=tell, progress=progress)
+                done = training.train(
+                    presets.load(preset, chosen), redo=redo, tell=tell, progress=progress
+                )
     except CdmlLabError:
         raise
     except ValueError as error:
@@ -45,7 +56,9 @@ def train(
 
 
 def presets() -> None:
-    """List the presets: data, loss, backbone, whether the data is there, and which validation sets are not."""
+    """List the presets: data, loss, backbone, whether the data is there, and which validation sets
+    are not.
+    """
     from cdmllab.training import datasets
     from cdmllab.training import presets as all_presets
 
@@ -56,6 +69,7 @@ def presets() -> None:
         set_ = Path(config.data.options.get("folder", config.data.name)).name.removesuffix("_112")
         absent = ", ".join(config.watch.missing())
         line = (
-            f"{name:34} {set_:10} {config.loss.name:14} {config.backbone.name:14} {'missing' if missing else 'there':7}"
+            f"{name:34} {set_:10} {config.loss.name:14} {config.backbone.name:14} "
+            f"{'missing' if missing else 'there':7}"
         )
         typer.echo(f"{line}  {f'missing: {absent}' if absent else ''}".rstrip())

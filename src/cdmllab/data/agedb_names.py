@@ -1,8 +1,10 @@
-"""The names in AgeDB's protocol file, read in a process of its own: ``python -m cdmllab.data.agedb_names``.
+"""The names in AgeDB's protocol file, read in a process of its own:
+``python -m cdmllab.data.agedb_names``.
 
-SciPy's reader of MATLAB files believes their lengths and types, and a damaged file can make it touch memory that is not
-its own, which ends Python without an exception. So whoever imports this module does not read such a file, but starts
-this process, with limits on time and memory, and gives it the file's content.
+SciPy's reader of MATLAB files believes their lengths and types, and a damaged file can make it
+touch memory that is not its own, which ends Python without an exception. So whoever imports this
+module does not read such a file, but starts this process, with limits on time and memory, and gives
+it the file's content.
 """
 
 import io
@@ -29,18 +31,23 @@ def read(content: bytes, where: str) -> Names:
 
     Raises
     ------
-    DataError : it is no MATLAB file, or one of another form; also where reading it crashes, or takes too long
+    DataError : it is no MATLAB file, or one of another form; also where reading it crashes, or
+    takes too long
     """
     require("analysis", "AgeDB's protocol file", "scipy")
     try:
-        done = subprocess.run(COMMAND, input=content, capture_output=True, timeout=TIME_S, check=False)
+        done = subprocess.run(
+            COMMAND, input=content, capture_output=True, timeout=TIME_S, check=False
+        )
         code = done.returncode
     except subprocess.TimeoutExpired:
         code = -signal.SIGXCPU
     if code == -signal.SIGXCPU:
         raise DataError(f"{where} is no protocol file of AgeDB: reading it takes too long")
     if code:
-        raise DataError(f"{where} is no protocol file of AgeDB: it is so damaged that its reader crashes")
+        raise DataError(
+            f"{where} is no protocol file of AgeDB: it is so damaged that its reader crashes"
+        )
     told = json.loads(done.stdout)
     if isinstance(told, str):
         raise DataError(f"{where} is no protocol file of AgeDB ({told})")
@@ -68,7 +75,10 @@ def _names(content: bytes) -> Names:
         pictures = _innermost(splits[fold, 0], 2)
         if pictures.size > 2 * MOST_PAIRS:
             raise ValueError("it has too many pairs")
-        names = [[str(_innermost(pictures[row, k], 1)[0]) for row in range(2)] for k in range(pictures.shape[1])]
+        names = [
+            [str(_innermost(pictures[row, k], 1)[0]) for row in range(2)]
+            for k in range(pictures.shape[1])
+        ]
         found.append([(first, second) for first, second in names])
     return found
 
@@ -83,7 +93,9 @@ def _innermost(cell: Any, ndim: int) -> Any:
             break
         inner = inner.reshape(-1)[0]
     if inner.ndim != ndim or inner.size == 0:
-        raise ValueError(f"an array of {ndim} dimensions is wanted, this one has shape {inner.shape}")
+        raise ValueError(
+            f"an array of {ndim} dimensions is wanted, this one has shape {inner.shape}"
+        )
     return inner
 
 

@@ -1,4 +1,6 @@
-"""Alignment: move five landmarks of a face to where the network expects them, by a similarity transform."""
+"""Alignment: move five landmarks of a face to where the network expects them, by a similarity
+transform.
+"""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,9 +18,16 @@ from cdmllab.errors import DataError, plain, reader
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 
-# Left eye, right eye, nose, left and right corner of the mouth (as seen), x and y in a picture of 112 x 112.
+# Left eye, right eye, nose, left and right corner of the mouth (as seen), x and y in a picture of
+# 112 x 112.
 TEMPLATE_112 = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ]
 )
 
 _LARGEST = 4 << 30  # bytes of a file; that of six million images has half of it
@@ -29,8 +38,9 @@ _HINT = "; a name with spaces must be in double quotes or followed by a tab"
 def template(size: int, square: Square | None = None) -> Floats:
     """Where the landmarks go in a square picture of `size` pixels, shape (5, 2).
 
-    InsightFace's rule: a multiple of 128 scales the 112 template by size / 128 and moves it 8 such pixels to the
-    right. Every other size scales it by size / 112; InsightFace itself knows only multiples of 112 there.
+    InsightFace's rule: a multiple of 128 scales the 112 template by size / 128 and moves it 8 such
+    pixels to the right. Every other size scales it by size / 112; InsightFace itself knows only
+    multiples of 112 there.
 
     With `square`, a part of the 112 x 112 pixels (left, top, right, bottom), that part fills the
     image.
@@ -46,7 +56,8 @@ def template(size: int, square: Square | None = None) -> Floats:
 
 
 def similarity(source: ArrayLike, target: ArrayLike) -> Floats:
-    """The rotation, scale and shift that bring points nearest to others (least squares), shape (2, 3).
+    """The rotation, scale and shift that bring points nearest to others (least squares), shape (2,
+    3).
 
     Source: Umeyama 1991, eq. 40-43, in the plane; mirror images are not produced.
 
@@ -60,7 +71,9 @@ def similarity(source: ArrayLike, target: ArrayLike) -> Floats:
     """
     s, t = np.asarray(source, dtype=np.float64), np.asarray(target, dtype=np.float64)
     if s.shape != t.shape or s.ndim != 2 or s.shape[1] != 2 or len(s) < 2:
-        raise ValueError(f"source and target must have one shape (k, 2), k >= 2, got {s.shape} and {t.shape}")
+        raise ValueError(
+            f"source and target must have one shape (k, 2), k >= 2, got {s.shape} and {t.shape}"
+        )
     if not (np.isfinite(s).all() and np.isfinite(t).all()):
         raise ValueError("a landmark is not finite")
     centred_s, centred_t = s - s.mean(0), t - t.mean(0)
@@ -75,7 +88,8 @@ def similarity(source: ArrayLike, target: ArrayLike) -> Floats:
 
 
 def warp(pixels: Pixels, transform: ArrayLike, size: int) -> Pixels:
-    """Move a picture by a transform (2, 3) of its pixel centres into a square of `size`; outside is black.
+    """Move a picture by a transform (2, 3) of its pixel centres into a square of `size`; outside is
+    black.
 
     Pixel (0, 0) has its centre at coordinate (0, 0), as in OpenCV. Sampling is bilinear.
     """
@@ -84,11 +98,15 @@ def warp(pixels: Pixels, transform: ArrayLike, size: int) -> Pixels:
     half = 0.5  # Pillow counts from the corner of a pixel
     back = (a, b, c + half - half * (a + b), d, e, f + half - half * (d + e))
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    moved = np.asarray(image.transform((size, size), Image.Transform.AFFINE, back, Image.Resampling.BILINEAR))
+    moved = np.asarray(
+        image.transform((size, size), Image.Transform.AFFINE, back, Image.Resampling.BILINEAR)
+    )
     return moved if moved.ndim == 3 else moved[..., None]
 
 
-def align(pixels: Pixels, landmarks: ArrayLike, size: int = 112, square: Square | None = None) -> Pixels:
+def align(
+    pixels: Pixels, landmarks: ArrayLike, size: int = 112, square: Square | None = None
+) -> Pixels:
     """The aligned face, or a part of it as in `template`: uint8 of shape (size, size, channels).
 
     Parameters
@@ -109,14 +127,16 @@ def read_landmarks(path: Path | str) -> dict[str, Floats]:
 
     Parameters
     ----------
-    path : a file of lines ``name x1 y1 ... x5 y5`` (a score may follow), in which a name with spaces is in double
-        quotes or followed by a tab; or a folder with one file an image, ``Name_0001_5loc_attri.txt`` as in CALFW and
-        CPLFW, of five lines ``x y``: there the name is the image's file name without its ending
+    path : a file of lines ``name x1 y1 ... x5 y5`` (a score may follow), in which a name with
+    spaces is in double
+        quotes or followed by a tab; or a folder with one file an image,
+        ``Name_0001_5loc_attri.txt`` as in CALFW and CPLFW, of five lines ``x y``: there the name is
+        the image's file name without its ending
 
     Returns
     -------
-    names as `cdmllab._util.files.printable` gives them, with x and y in pixels of the upright image, as detectors that
-    read with OpenCV write them
+    names as `cdmllab._util.files.printable` gives them, with x and y in pixels of the upright
+    image, as detectors that read with OpenCV write them
 
     Raises
     ------
@@ -128,14 +148,18 @@ def read_landmarks(path: Path | str) -> dict[str, Floats]:
     first: dict[str, str] = {}  # where each name is
     for name, points, where in rows:
         if name in found:
-            raise DataError(f"{where}: the landmarks of {plain(name, 100)} are also in {first[name]}")
+            raise DataError(
+                f"{where}: the landmarks of {plain(name, 100)} are also in {first[name]}"
+            )
         found[name], first[name] = _points(points, where, hint), where
     if not found:
         raise DataError(f"{path} holds no landmarks")
     return found
 
 
-def landmarks_by_image(names: Iterable[str], known: Mapping[str, Floats], where: Path | str) -> dict[str, Floats]:
+def landmarks_by_image(
+    names: Iterable[str], known: Mapping[str, Floats], where: Path | str
+) -> dict[str, Floats]:
     """The landmarks of images, found by path or by file name, each with or without its ending.
 
     Parameters
@@ -146,24 +170,36 @@ def landmarks_by_image(names: Iterable[str], known: Mapping[str, Floats], where:
 
     Raises
     ------
-    DataError : one entry of `known` fits two images: a file name without a folder where two people have such a file
+    DataError : one entry of `known` fits two images: a file name without a folder where two people
+    have such a file
     """
     found: dict[str, Floats] = {}
     taken: dict[str, str] = {}
     for name in names:
         path = PurePosixPath(name)
-        key = next((key for key in (name, str(path.with_suffix("")), path.name, path.stem) if key in known), None)
+        key = next(
+            (
+                key
+                for key in (name, str(path.with_suffix("")), path.name, path.stem)
+                if key in known
+            ),
+            None,
+        )
         if key is None:
             continue
         if taken.get(key, name) != name:
-            raise DataError(f"{where}: {key!r} fits both {taken[key]} and {name}, write the path of each")
+            raise DataError(
+                f"{where}: {key!r} fits both {taken[key]} and {name}, write the path of each"
+            )
         taken[key], found[name] = name, known[key]
     return found
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
     """Name, numbers and place of each line of a file."""
-    text = files.read_bytes(path, "a readable file of landmarks", at_most=_LARGEST).removeprefix(b"\xef\xbb\xbf")
+    text = files.read_bytes(path, "a readable file of landmarks", at_most=_LARGEST).removeprefix(
+        b"\xef\xbb\xbf"
+    )
     for number, raw in enumerate(text.split(b"\n"), start=1):
         line = os.fsdecode(raw).strip()  # names as the file system has them, UTF-8 or not
         if not line:
@@ -178,7 +214,9 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _folder_rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    """The same of a folder with one file an image; files that a Mac adds (``._name``) are passed over."""
+    """The same of a folder with one file an image; files that a Mac adds (``._name``) are passed
+    over.
+    """
     for file in sorted(path.glob("*.txt")):
         if not file.name.startswith("."):
             yield (

@@ -1,7 +1,7 @@
 """Reading zip and tar archives from strangers.
 
-No member may leave the folder it is unpacked into, take the place of another, or be larger than its archive makes
-credible: a few megabytes can announce terabytes, and hold them too.
+No member may leave the folder it is unpacked into, take the place of another, or be larger than its
+archive makes credible: a few megabytes can announce terabytes, and hold them too.
 """
 
 import bz2
@@ -26,7 +26,11 @@ _RATIO = 100  # how many times larger than the archive they may be beyond that
 _HEAD_BYTES = 4096
 _IN_MEMORY = 64 << 20  # bytes of a member that is read as a whole
 _LONGEST_NAME, _LONGEST_PART, _DEEPEST = 1000, 255, 64  # characters, bytes, folders
-_COMPRESSED: dict[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+_COMPRESSED: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+}
 
 
 class _Member(NamedTuple):
@@ -35,8 +39,11 @@ class _Member(NamedTuple):
     open: Callable[[], IO[bytes]]
 
 
-def members(path: Path | str, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, bytes]]:
-    """Names, printable, and contents of the files in an archive (zip, tar, tar.gz, ...), in its order.
+def members(
+    path: Path | str, wanted: Callable[[str], bool] = lambda name: True
+) -> Iterator[tuple[str, bytes]]:
+    """Names, printable, and contents of the files in an archive (zip, tar, tar.gz, ...), in its
+    order.
 
     Parameters
     ----------
@@ -45,7 +52,8 @@ def members(path: Path | str, wanted: Callable[[str], bool] = lambda name: True)
 
     Raises
     ------
-    DataError : no archive, a damaged one, a password, a link, two members of one name, a name that leads outside, or
+    DataError : no archive, a damaged one, a password, a link, two members of one name, a name that
+    leads outside, or
         members far larger than the archive
     """
     for member in _members(Path(path)):
@@ -58,12 +66,17 @@ def members(path: Path | str, wanted: Callable[[str], bool] = lambda name: True)
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a member is hidden, or what a Mac adds: ``__MACOSX``, and a ``._`` twin of every file."""
+    """Whether a member is hidden, or what a Mac adds: ``__MACOSX``, and a ``._`` twin of every
+    file.
+    """
     return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
-def extract(path: Path | str, into: Path | str, *, progress: Callable[[int], None] | None = None) -> int:
-    """Unpack an archive; files that are there already with the right size are kept, so it can be resumed.
+def extract(
+    path: Path | str, into: Path | str, *, progress: Callable[[int], None] | None = None
+) -> int:
+    """Unpack an archive; files that are there already with the right size are kept, so it can be
+    resumed.
 
     Parameters
     ----------
@@ -102,7 +115,10 @@ def _blocks(member: _Member, where: str) -> Iterator[bytes]:
                 block = stream.read(_BLOCK_BYTES)
             left -= len(block)
             if left < 0 or (not block and left):
-                raise DataError(f"{where}: the archive is damaged (it has not the {member.size:,} bytes it announces)")
+                raise DataError(
+                    f"{where}: the archive is damaged (it has not the {member.size:,} bytes it "
+                    f"announces)"
+                )
             if not block:
                 return
             yield block
@@ -131,12 +147,20 @@ def _members(path: Path) -> Iterator[_Member]:
         seen: set[str] = set()
         total = 0
         for member in _zip(file, path) if is_zip else _tar(file, head, path):
-            if member.name in seen or any(str(above) in seen for above in PurePosixPath(member.name).parents):
-                raise DataError(f"{path} is refused: it has {plain(member.name, 100)} twice, or in place of a folder")
+            if member.name in seen or any(
+                str(above) in seen for above in PurePosixPath(member.name).parents
+            ):
+                raise DataError(
+                    f"{path} is refused: it has {plain(member.name, 100)} twice, or in place of a "
+                    f"folder"
+                )
             seen.add(member.name)
             total += member.size
             if total > max(_ROOM, _RATIO * size):
-                raise DataError(f"{path} is refused: its {size:,} bytes hold more than {total:,}, too many to be real")
+                raise DataError(
+                    f"{path} is refused: its {size:,} bytes hold more than {total:,}, too many to "
+                    f"be real"
+                )
             yield member
 
 
@@ -150,9 +174,13 @@ def _zip(file: IO[bytes], path: Path) -> Iterator[_Member]:
                 continue
             name = _file_name(member.filename, path)
             if member.flag_bits & 1:
-                raise DataError(f"{path}, {plain(name, 100)}: it is locked with a password; unpack it by hand")
+                raise DataError(
+                    f"{path}, {plain(name, 100)}: it is locked with a password; unpack it by hand"
+                )
             if stat.S_ISLNK(member.external_attr >> 16):
-                raise DataError(f"{path}, {plain(name, 100)}: it is a link or a device, only files are unpacked")
+                raise DataError(
+                    f"{path}, {plain(name, 100)}: it is a link or a device, only files are unpacked"
+                )
             yield _Member(name, member.file_size, partial(archive.open, member))
 
 
@@ -182,9 +210,13 @@ def _tar(file: IO[bytes], head: bytes, path: Path) -> Iterator[_Member]:
                 continue
             name = _file_name(member.name, path)
             if member.size < 0:
-                raise DataError(f"{path} is refused: {plain(name, 100)} announces {member.size:,} bytes")
+                raise DataError(
+                    f"{path} is refused: {plain(name, 100)} announces {member.size:,} bytes"
+                )
             if not member.isfile():
-                raise DataError(f"{path}, {plain(name, 100)}: it is a link or a device, only files are unpacked")
+                raise DataError(
+                    f"{path}, {plain(name, 100)}: it is a link or a device, only files are unpacked"
+                )
             yield _Member(name, member.size, partial(_extracted, archive, member))
 
 
@@ -207,7 +239,10 @@ class Bounded:
 
     def seek(self, position: int) -> int:
         if position > self._most:
-            raise DataError(f"{self._path} is refused: it holds more than {self._most:,} bytes, too many to be real")
+            raise DataError(
+                f"{self._path} is refused: it holds more than {self._most:,} bytes, too many to "
+                f"be real"
+            )
         return self._stream.seek(position)
 
 
@@ -219,15 +254,23 @@ def _extracted(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 
 def _inside(name: str, path: Path) -> str:
-    """A member's name, seen to stay inside the folder it is unpacked into; empty for that folder itself."""
+    """A member's name, seen to stay inside the folder it is unpacked into; empty for that folder
+    itself.
+    """
     if leads_outside(name):
         said = plain(name, 100)
-        raise DataError(f"{path} is refused: its member {said!r} leads outside the folder it would be unpacked into")
+        raise DataError(
+            f"{path} is refused: its member {said!r} leads outside the folder it would be "
+            f"unpacked into"
+        )
     slashed = name.replace("\\", "/")
     parts = PurePosixPath(slashed).parts
     longest = max((len(part.encode("utf-8", "surrogatepass")) for part in parts), default=0)
     if len(slashed) > _LONGEST_NAME or longest > _LONGEST_PART or len(parts) > _DEEPEST:
-        raise DataError(f"{path} is refused: the name of its member {plain(name, 60)!r} is too long for a file system")
+        raise DataError(
+            f"{path} is refused: the name of its member {plain(name, 60)!r} is too long for a "
+            f"file system"
+        )
     return "/".join(parts)
 
 

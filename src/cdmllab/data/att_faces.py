@@ -1,8 +1,9 @@
-"""The Database of Faces of AT&T Laboratories Cambridge: 40 people x 10 grey pictures, 92 x 112 pixels.
+"""The Database of Faces of AT&T Laboratories Cambridge: 40 people x 10 grey pictures, 92 x 112
+pixels.
 
 Found in the data folders as ``att_faces/s1/1.pgm`` .., or as ``att_faces.zip``; scikit-learn's
-`fetch_olivetti_faces` has the same people at 64 x 64. When using these pictures, credit AT&T Laboratories
-Cambridge. Source: Samaria and Harter 1994.
+`fetch_olivetti_faces` has the same people at 64 x 64. When using these pictures, credit AT&T
+Laboratories Cambridge. Source: Samaria and Harter 1994.
 """
 
 import numpy as np
@@ -20,7 +21,8 @@ from cdmllab.errors import DataError, optional
 
 FOLDS = 10
 HOW = (
-    "The AT&T faces are not there: `python data_scripts/att_faces.py` says where to get them; they go to att_faces/ "
+    "The AT&T faces are not there: `python data_scripts/att_faces.py` says where to get them; "
+    "they go to att_faces/ "
     f"of a data folder (${paths.VARIABLE}, or data/)"
 )
 
@@ -68,13 +70,17 @@ def from_scikit_learn(data_home: str | None = None, *, download: bool = True) ->
     try:
         fetched = fetch_olivetti_faces(data_home=data_home, download_if_missing=download)
     except OSError as error:
-        raise DataError(f"scikit-learn has no Olivetti faces stored and could not get them ({error})") from error
+        raise DataError(
+            f"scikit-learn has no Olivetti faces stored and could not get them ({error})"
+        ) from error
     images = np.round(fetched.images * 255.0).astype(np.uint8)[..., None]
     return ArraySet(images, fetched.target, 40, [f"s{k + 1}" for k in range(40)])
 
 
 def pairs(faces: ArraySet, per_fold: int = 150, seed: int = 0) -> Pairs:
-    """Ten folds of four people each, nobody in two: `per_fold` genuine (of 180) and as many impostor pairs."""
+    """Ten folds of four people each, nobody in two: `per_fold` genuine (of 180) and as many
+    impostor pairs.
+    """
     return disjoint_pairs(faces.labels, per_fold, FOLDS, seed)
 
 

@@ -1,8 +1,8 @@
 """Verification bins: InsightFace's ``lfw.bin`` and its like, and the same as a plain ``.npz``.
 
-A bin is a pickle of (2 P pictures, P times whether the pair shows one person); the pictures are JPEG bytes or
-pixels, the pairs of the ten folds stand one after the other. An ``.npz`` of ours holds the JPEG
-bytes end to end with their lengths, and is read without unpickling.
+A bin is a pickle of (2 P pictures, P times whether the pair shows one person); the pictures are
+JPEG bytes or pixels, the pairs of the ten folds stand one after the other. An ``.npz`` of ours
+holds the JPEG bytes end to end with their lengths, and is read without unpickling.
 """
 
 import pickle
@@ -46,12 +46,17 @@ class Bin(NamedTuple):
                 refuse_bomb(str(self.path), len(self.images) * x.size, self._stored)
                 pixels = np.empty((len(self.images), *x.shape), dtype=np.uint8)
             if x.shape != pixels.shape[1:]:
-                raise DataError(f"{self.path}, picture {k}: its shape is {x.shape}, others have {pixels.shape[1:]}")
+                raise DataError(
+                    f"{self.path}, picture {k}: its shape is {x.shape}, others have "
+                    f"{pixels.shape[1:]}"
+                )
             pixels[k] = x
         return np.empty((0, 0, 0, 3), dtype=np.uint8) if pixels is None else pixels
 
     def _stored(self) -> int:
-        """Bytes of all pictures as they are stored; one that is there more than once counts once."""
+        """Bytes of all pictures as they are stored; one that is there more than once counts
+        once.
+        """
         once = {id(image): image for image in self.images}.values()
         return sum(len(image) if isinstance(image, bytes) else image.nbytes for image in once)
 
@@ -64,7 +69,9 @@ class Bin(NamedTuple):
         if colour == "RGB" and image.shape[2] == 1:
             return np.repeat(image, 3, axis=2)
         if colour == "GRAY" and image.shape[2] == 3:
-            raise DataError(f"{self.path}, picture {k}: it is stored as colour pixels, grey ones are wanted")
+            raise DataError(
+                f"{self.path}, picture {k}: it is stored as colour pixels, grey ones are wanted"
+            )
         return image
 
     def pairs(self, folds: int = FOLDS) -> Pairs:
@@ -96,7 +103,8 @@ def in_order(same: ArrayLike, folds: int, where: str) -> Pairs:
 
 @reader("a readable bin")
 def read(path: Path | str) -> Bin:
-    """Read a ``.bin`` (restricted unpickling, see `cdmllab.data.safepickle`) or an ``.npz`` of ours.
+    """Read a ``.bin`` (restricted unpickling, see `cdmllab.data.safepickle`) or an ``.npz`` of
+    ours.
 
     Raises
     ------
@@ -121,13 +129,21 @@ def read(path: Path | str) -> Bin:
     if not isinstance(loaded, tuple | list) or len(loaded) != 2:
         raise DataError(f"{path} must hold (pictures, issame), it holds {type(loaded).__name__}")
     pictures, same = (safepickle.array(part) for part in loaded)
-    if not isinstance(pictures, list | tuple | np.ndarray) or not isinstance(same, list | tuple | np.ndarray):
+    if not isinstance(pictures, list | tuple | np.ndarray) or not isinstance(
+        same, list | tuple | np.ndarray
+    ):
         raise DataError(f"{path} must hold two lists, (pictures, issame)")
     images = [_image(picture, path, k) for k, picture in enumerate(pictures)]
     return _checked(Bin(images, _flags(same, path), path))
 
 
-def write(path: Path | str, images: Sequence[bytes | NDArray[np.uint8]], same: ArrayLike, *, quality: int = 95) -> None:
+def write(
+    path: Path | str,
+    images: Sequence[bytes | NDArray[np.uint8]],
+    same: ArrayLike,
+    *,
+    quality: int = 95,
+) -> None:
     """Write a bin that InsightFace reads too; pixels are encoded as JPEG.
 
     Parameters
@@ -144,7 +160,9 @@ def write(path: Path | str, images: Sequence[bytes | NDArray[np.uint8]], same: A
 
 
 def write_npz(path: Path | str, source: Bin) -> None:
-    """Write a bin as ``.npz``: arrays ``jpeg`` (all bytes end to end), ``length`` and ``same``; no pickle in it."""
+    """Write a bin as ``.npz``: arrays ``jpeg`` (all bytes end to end), ``length`` and ``same``; no
+    pickle in it.
+    """
     jpegs = [image if isinstance(image, bytes) else encode_jpeg(image) for image in source.images]
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(
@@ -160,16 +178,26 @@ def _read_npz(path: Path) -> Bin:
         with npz.opened(path) as arrays:
             jpeg, length, same = (arrays[key] for key in KEYS)
     except DataError as error:
-        raise DataError(f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({error})") from error
+        raise DataError(
+            f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({error})"
+        ) from error
     if jpeg.dtype != np.uint8 or jpeg.ndim != 1 or same.ndim != 1:
         raise DataError(f"{path}: jpeg must be bytes in a row, and same a list")
-    if length.ndim != 1 or length.dtype.kind not in "iu" or ((length < 0) | (length > jpeg.size)).any():
+    if (
+        length.ndim != 1
+        or length.dtype.kind not in "iu"
+        or ((length < 0) | (length > jpeg.size)).any()
+    ):
         raise DataError(f"{path}: the lengths of its pictures must be from 0 to {jpeg.size:,}")
     if length.sum() != jpeg.size:
-        raise DataError(f"{path}: the lengths of its pictures do not add up to the {jpeg.size:,} bytes it holds")
+        raise DataError(
+            f"{path}: the lengths of its pictures do not add up to the {jpeg.size:,} bytes it holds"
+        )
     ends = np.cumsum(length)
     data = jpeg.tobytes()
-    images: list[bytes | NDArray[np.uint8]] = [data[e - n : e] for e, n in zip(ends, length, strict=True)]
+    images: list[bytes | NDArray[np.uint8]] = [
+        data[e - n : e] for e, n in zip(ends, length, strict=True)
+    ]
     return _checked(Bin(images, _flags(same, path), path))
 
 
@@ -195,7 +223,9 @@ def _flags(same: Any, path: Path) -> NDArray[np.bool_]:
     for k, flag in enumerate(same):
         value = safepickle.array(flag)
         if not isinstance(value, bool | int | np.bool_ | np.integer) or value not in (0, 1):
-            raise DataError(f"{path}, pair {k}: issame must be true or false, it is {safepickle.shown(value)}")
+            raise DataError(
+                f"{path}, pair {k}: issame must be true or false, it is {safepickle.shown(value)}"
+            )
         flags.append(bool(value))
     return np.array(flags, dtype=bool)
 
@@ -207,4 +237,7 @@ def _checked(found: Bin) -> Bin:
 
 def _fitting(pictures: int, pairs: int, where: str) -> None:
     if pictures != 2 * pairs or pairs == 0:
-        raise DataError(f"{where}: {pictures:,} pictures and {pairs:,} pairs do not fit, a pair has two pictures")
+        raise DataError(
+            f"{where}: {pictures:,} pictures and {pairs:,} pairs do not fit, a pair has two "
+            f"pictures"
+        )

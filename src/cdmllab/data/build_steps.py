@@ -27,11 +27,14 @@ from cdmllab.errors import DataError
 SIZE = 112  # pixels
 
 
-def pair_list_bin(job: Job, name: str, listed: PairList, root: Path, landmarks: Path | None = None) -> Path:
+def pair_list_bin(
+    job: Job, name: str, listed: PairList, root: Path, landmarks: Path | None = None
+) -> Path:
     """Make ``verification/<name>.bin`` from a pair list over files below `root`.
 
-    Pictures are aligned where there are landmarks; without any, those that are not 112 x 112 already are cut to
-    the square in their middle, and this is said: published numbers need aligned faces.
+    Pictures are aligned where there are landmarks; without any, those that are not 112 x 112
+    already are cut to the square in their middle, and this is said: published numbers need aligned
+    faces.
     """
 
     def write(target: Path) -> None:
@@ -66,7 +69,9 @@ def count_pack(path: Path) -> dict[str, int]:
 
 
 def training_pack(job: Job, name: str, pack: str, folder: str, *archives: str) -> Path:
-    """A training set: an InsightFace pack that is there is checked; from identity folders one is made."""
+    """A training set: an InsightFace pack that is there is checked; from identity folders one is
+    made.
+    """
     there = job.have(f"{pack}/train.rec")
     if there is None and (zipped := job.have(f"{pack}.zip")) is not None:
         there = job.folder(pack, zipped.name) / "train.rec"
@@ -88,7 +93,9 @@ def training_pack(job: Job, name: str, pack: str, folder: str, *archives: str) -
 
 
 def lfw_pack(job: Job, archive: Path, pair_file: Path) -> None:
-    """LFW at 112 x 112: a pack of everybody, the people to leave out for each fold, and the bin of View 2."""
+    """LFW at 112 x 112: a pack of everybody, the people to leave out for each fold, and the bin of
+    View 2.
+    """
     memory: list[tuple[lfw.Faces, Pairs]] = []
     colour: Colour = "GRAY" if archive.name.startswith("lfwa") else "RGB"
 
@@ -125,7 +132,9 @@ def lfw_pack(job: Job, archive: Path, pair_file: Path) -> None:
 
 
 def gallery_bin(job: Job, name: str, root: Path, seed: int = 0, per_fold: int = 300) -> Path:
-    """A bin from identity folders without a protocol: pairs of a gallery picture and a probe, seeded."""
+    """A bin from identity folders without a protocol: pairs of a gallery picture and a probe,
+    seeded.
+    """
 
     def write(target: Path) -> None:
         found = listing(root, min_pictures=2)
@@ -143,7 +152,9 @@ def gallery_bin(job: Job, name: str, root: Path, seed: int = 0, per_fold: int = 
 
 
 def calfw_bin(job: Job, name: Literal["calfw", "cplfw"], landmarks: str) -> None:
-    """CALFW's and CPLFW's bin, from ``<name>/images`` or ``<name>/<name>.zip``; `landmarks` is their folder there."""
+    """CALFW's and CPLFW's bin, from ``<name>/images`` or ``<name>/<name>.zip``; `landmarks` is
+    their folder there.
+    """
     images = job.folder(f"{name}/images", f"{name}/{name}.zip")
     file = f"pairs_{name.upper()}.txt"
     pairs = job.need(f"{name}/{file}", f"{name}/{name}/{file}")
@@ -162,8 +173,15 @@ def ijb_check(job: Job, name: Literal["ijbb", "ijbc"]) -> None:
         found = ijb.load(root, name)
         missing = [file for file in found.names if not (root / "loose_crop" / file).is_file()]
         if missing:
-            raise DataError(f"{root / 'loose_crop' / missing[0]} is missing ({len(missing):,} of {len(found):,} are)")
-        return {"pictures": len(found), "templates": len(found.template_ids), "pairs": len(found.pairs.same)}
+            raise DataError(
+                f"{root / 'loose_crop' / missing[0]} is missing ({len(missing):,} of "
+                f"{len(found):,} are)"
+            )
+        return {
+            "pictures": len(found),
+            "templates": len(found.template_ids),
+            "pairs": len(found.pairs.same),
+        }
 
     job.verify(name, count)
 
@@ -194,7 +212,9 @@ def _face(file: Path, name: str, known: Mapping[str, NDArray[np.float64]] | None
         raise DataError(f"{file}: {error}") from error
 
 
-def _side_by_side(faces: Mapping[int, bytes] | list[bytes], pairs: Pairs) -> list[bytes | NDArray[np.uint8]]:
+def _side_by_side(
+    faces: Mapping[int, bytes] | list[bytes], pairs: Pairs
+) -> list[bytes | NDArray[np.uint8]]:
     """The two pictures of each pair one after the other, as a bin has them."""
     rows = np.stack([pairs.first, pairs.second], axis=1).reshape(-1).tolist()
     return [faces[row] for row in rows]

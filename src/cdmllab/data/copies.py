@@ -2,8 +2,8 @@
 
 One name is not one file. Three public ``cfp_fp.bin`` give the same AdaFace checkpoint 97.66, 99.24
 and 99.34 %. The hash of the file recognises a copy at once; the digest of decoded pixels and labels
-stays the same when a copy is pickled anew or turned into an ``.npz``, and so tells new data from new
-packaging. A register of both is below; digests are added when somebody has decoded the copy.
+stays the same when a copy is pickled anew or turned into an ``.npz``, and so tells new data from
+new packaging. A register of both is below; digests are added when somebody has decoded the copy.
 """
 
 import hashlib
@@ -29,13 +29,32 @@ class Copy(NamedTuple):
 
 
 REGISTER: tuple[Copy, ...] = (
-    Copy("cfp_fp", "76306c78", None, None, "one AdaFace checkpoint reaches 97.66 % on it, 1.6 points less than on "
-         "the two other public copies", True),
-    Copy("cfp_fp", "a8754ddf9729a014438d00908a1dc2fe2dbdfb59db9d19a714251c2f814a94ad", 76_454_058, None,
-         "the copy of gaunernst/face-recognition-eval; one AdaFace checkpoint reaches 99.24 % on it", False),
-    Copy("cfp_fp", "d47cdcfe71efe12ff34438fa2254472f144eaa6f22f8ae7e210410c885fa2e43", 79_602_255, None,
-         "one AdaFace checkpoint reaches 99.34 % on it", False),
-)  # fmt: skip
+    Copy(
+        "cfp_fp",
+        "76306c78",
+        None,
+        None,
+        "one AdaFace checkpoint reaches 97.66 % on it, 1.6 points less than on "
+        "the two other public copies",
+        True,
+    ),
+    Copy(
+        "cfp_fp",
+        "a8754ddf9729a014438d00908a1dc2fe2dbdfb59db9d19a714251c2f814a94ad",
+        76_454_058,
+        None,
+        "the copy of gaunernst/face-recognition-eval; one AdaFace checkpoint reaches 99.24 % on it",
+        False,
+    ),
+    Copy(
+        "cfp_fp",
+        "d47cdcfe71efe12ff34438fa2254472f144eaa6f22f8ae7e210410c885fa2e43",
+        79_602_255,
+        None,
+        "one AdaFace checkpoint reaches 99.34 % on it",
+        False,
+    ),
+)
 
 
 class ContentDigest:
@@ -62,7 +81,9 @@ class ContentDigest:
 
 
 def content(images: Iterable[NDArray[np.uint8]], labels: ArrayLike) -> str:
-    """The digest of images, each (height, width, 1 or 3), and their labels; for bins, whether pairs are genuine."""
+    """The digest of images, each (height, width, 1 or 3), and their labels; for bins, whether pairs
+    are genuine.
+    """
     found = ContentDigest()
     for image in images:
         found.add(image)
@@ -85,10 +106,16 @@ def find(file_digest: str | None = None, content_digest: str | None = None) -> C
 
 
 def words(path: Path, file_digest: str, content_digest: str | None) -> str:
-    """What is known of a copy, in a sentence; of one that is unknown, whether others of its name are known."""
+    """What is known of a copy, in a sentence; of one that is unknown, whether others of its name
+    are known.
+    """
     copy = find(file_digest, content_digest)
     if copy is not None:
         packed = "" if file_digest.startswith(copy.sha256) else ", packed anew"
         return f"{'ODD, ' if copy.odd else ''}{copy.name} {copy.sha256[:8]}{packed}: {copy.note}"
     known = sum(one.name == path.stem for one in REGISTER)
-    return f"unknown; it is none of the {known} known copies of {path.stem}" if known else "none of its name is known"
+    return (
+        f"unknown; it is none of the {known} known copies of {path.stem}"
+        if known
+        else "none of its name is known"
+    )

@@ -27,7 +27,10 @@ def crop(pixels: Pixels, box: Box) -> Pixels:
     out = np.zeros((box.bottom - box.top, box.right - box.left, channels), dtype=np.uint8)
     top, left = max(box.top, 0), max(box.left, 0)
     inside = pixels[top : min(box.bottom, height), left : min(box.right, width)]
-    out[top - box.top : top - box.top + len(inside), left - box.left : left - box.left + inside.shape[1]] = inside
+    out[
+        top - box.top : top - box.top + len(inside),
+        left - box.left : left - box.left + inside.shape[1],
+    ] = inside
     return out
 
 

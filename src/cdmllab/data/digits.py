@@ -1,7 +1,7 @@
 """scikit-learn's handwritten digits as an open-set identity problem.
 
-1,797 real digits, 8 x 8 pixels, part of scikit-learn itself: the smallest honest stand-in for faces. A class
-of digit plays the part of an identity.
+1,797 real digits, 8 x 8 pixels, part of scikit-learn itself: the smallest honest stand-in for
+faces. A class of digit plays the part of an identity.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,9 @@ def load(classes: Iterable[int] = range(10)) -> Digits:
     if len(wanted) < 2 or len(set(wanted)) != len(wanted) or not set(wanted) <= set(range(10)):
         raise ValueError(f"classes must be two or more different digits from 0 to 9, got {wanted}")
     with optional("analysis", "the handwritten digits"):
-        from sklearn.datasets import load_digits  # takes seconds; who reads other data starts sooner
+        from sklearn.datasets import (
+            load_digits,
+        )  # takes seconds; who reads other data starts sooner
 
     raw, target = load_digits(return_X_y=True)
     keep = np.isin(target, wanted)

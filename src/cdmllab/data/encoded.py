@@ -1,4 +1,6 @@
-"""What training sets of stored images share, whatever container they are in: rows decoded when they are read."""
+"""What training sets of stored images share, whatever container they are in: rows decoded when they
+are read.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +17,12 @@ Stored = bytes | memoryview
 
 
 def read_rows(
-    rows: ArrayLike, image: Callable[[int], Stored], where: Callable[[int], str], path: Path, colour: Colour, fast: bool
+    rows: ArrayLike,
+    image: Callable[[int], Stored],
+    where: Callable[[int], str],
+    path: Path,
+    colour: Colour,
+    fast: bool,
 ) -> NDArray[np.uint8]:
     """Decode the images of some rows: uint8 of shape (rows, height, width, 1 or 3).
 
@@ -56,7 +63,9 @@ class EncodedSet:
     colour, fast : as of `cdmllab.data.packs.Pack`
     """
 
-    def __init__(self, path: Path, labels: ArrayLike, *, colour: Colour = "RGB", fast: bool = False) -> None:
+    def __init__(
+        self, path: Path, labels: ArrayLike, *, colour: Colour = "RGB", fast: bool = False
+    ) -> None:
         self.path = path
         self.labels = checked(labels, None, str(path))
         if len(self.labels) == 0:
@@ -69,7 +78,10 @@ class EncodedSet:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.path}: {len(self):,} images of {self.num_identities:,} identities)"
+        return (
+            f"{type(self).__name__}({self.path}: {len(self):,} images of {self.num_identities:,} "
+            f"identities)"
+        )
 
     def image(self, row: int) -> Stored:
         """The image of a row as it is stored."""
@@ -86,6 +98,8 @@ class EncodedSet:
 
 
 def numbered(names: Sequence[str]) -> NDArray[np.int64]:
-    """Labels of people that are given by name: numbers from 0, in the order of their first images."""
+    """Labels of people that are given by name: numbers from 0, in the order of their first
+    images.
+    """
     number: dict[str, int] = {}
     return np.array([number.setdefault(name, len(number)) for name in names], dtype=np.int64)

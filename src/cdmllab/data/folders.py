@@ -1,4 +1,6 @@
-"""Identity folders: one folder a person, pictures inside; the form most data sets are handed out in."""
+"""Identity folders: one folder a person, pictures inside; the form most data sets are handed out
+in.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -31,7 +33,8 @@ class Listing(NamedTuple):
 
 
 def listing(root: Path | str, *, min_pictures: int = 1, ignore: Iterable[str] = ()) -> Listing:
-    """List the images of every identity below `root`; folders may be nested, each with images is an identity.
+    """List the images of every identity below `root`; folders may be nested, each with images is an
+    identity.
 
     Parameters
     ----------
@@ -60,7 +63,9 @@ def listing(root: Path | str, *, min_pictures: int = 1, ignore: Iterable[str] = 
     if not files:
         instead = "".join(f"; left out {line}" for line in summary(left_out)[:1])
         raise DataError(f"{root} holds no folders of pictures ({', '.join(SUFFIXES)}){instead}")
-    return Listing(root, tuple(names), tuple(files), np.array(labels, dtype=np.int64), tuple(left_out))
+    return Listing(
+        root, tuple(names), tuple(files), np.array(labels, dtype=np.int64), tuple(left_out)
+    )
 
 
 def below(path: Path, root: Path) -> str:
@@ -79,7 +84,8 @@ def load(
 
     Parameters
     ----------
-    fit : applied to each picture (height, width, channels), to bring all to one size; see `cdmllab.data.crop`
+    fit : applied to each picture (height, width, channels), to bring all to one size; see
+    `cdmllab.data.crop`
 
     Raises
     ------
@@ -91,11 +97,15 @@ def load(
         pixels = decode(stored(file), str(file), colour=colour)
         pictures.append(pixels if fit is None else fit(pixels))
         if pictures[-1].shape != pictures[0].shape:
-            raise DataError(f"{file}: its shape is {pictures[-1].shape}, the first has {pictures[0].shape}")
+            raise DataError(
+                f"{file}: its shape is {pictures[-1].shape}, the first has {pictures[0].shape}"
+            )
     return ArraySet(np.stack(pictures), found.labels, found.num_identities, found.names)
 
 
-def save(root: Path | str, images: NDArray[np.uint8], labels: ArrayLike, names: Sequence[str] = ()) -> None:
+def save(
+    root: Path | str, images: NDArray[np.uint8], labels: ArrayLike, names: Sequence[str] = ()
+) -> None:
     """Write pictures as PNG into identity folders, ``<name of the identity>/000.png`` ...
 
     Parameters

@@ -1,4 +1,6 @@
-"""Protocols over data sets that come without one: people parted into folds, galleries and probes, pairs drawn."""
+"""Protocols over data sets that come without one: people parted into folds, galleries and probes,
+pairs drawn.
+"""
 
 from typing import NamedTuple
 
@@ -20,7 +22,8 @@ class GalleryProbes(NamedTuple):
 
 
 def folds(labels: ArrayLike, count: int = 10, seed: int = 0) -> Rows:
-    """The fold of each picture, shape (n,): people are dealt to `count` folds, so no person is in two.
+    """The fold of each picture, shape (n,): people are dealt to `count` folds, so no person is in
+    two.
 
     Raises
     ------
@@ -46,14 +49,18 @@ def disjoint_pairs(labels: ArrayLike, per_fold: int, count: int = 10, seed: int 
     for k in range(count):
         rows = np.flatnonzero(fold == k)
         drawn = pairs.sample(ids[rows], per_fold, 1, seed=seed + k)
-        found.append(Pairs(rows[drawn.first], rows[drawn.second], drawn.same, np.full(2 * per_fold, k)))
+        found.append(
+            Pairs(rows[drawn.first], rows[drawn.second], drawn.same, np.full(2 * per_fold, k))
+        )
     return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
 def gallery_and_probes(labels: ArrayLike, per_identity: int = 1, seed: int = 0) -> GalleryProbes:
-    """`per_identity` pictures of each person for the gallery, drawn at random, all others as probes.
+    """`per_identity` pictures of each person for the gallery, drawn at random, all others as
+    probes.
 
-    A person with no more than `per_identity` pictures is in the gallery only: a stranger to no probe.
+    A person with no more than `per_identity` pictures is in the gallery only: a stranger to no
+    probe.
     """
     ids = np.asarray(labels)
     shuffled = np.random.default_rng(seed).permutation(len(ids))
@@ -83,7 +90,16 @@ def gallery_pairs(
             i, j = np.nonzero(alike == same)
             if len(i) < per_fold:
                 kind = "genuine" if same else "impostor"
-                raise ValueError(f"fold {k}: {per_fold} {kind} pairs are wanted, there are only {len(i)}")
+                raise ValueError(
+                    f"fold {k}: {per_fold} {kind} pairs are wanted, there are only {len(i)}"
+                )
             chosen = rng.choice(len(i), per_fold, replace=False)
-            found.append(Pairs(gallery[i[chosen]], probes[j[chosen]], np.full(per_fold, same), np.full(per_fold, k)))
+            found.append(
+                Pairs(
+                    gallery[i[chosen]],
+                    probes[j[chosen]],
+                    np.full(per_fold, same),
+                    np.full(per_fold, k),
+                )
+            )
     return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))

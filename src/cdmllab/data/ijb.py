@@ -1,4 +1,6 @@
-"""IJB-B and IJB-C: the meta files, and the pictures of their templates. Pooling them is `cdmllab.metrics`."""
+"""IJB-B and IJB-C: the meta files, and the pictures of their templates. Pooling them is
+`cdmllab.metrics`.
+"""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +20,9 @@ LANDMARK_COLUMNS = 11  # x1 y1 ... x5 y5 score
 
 
 class Media(NamedTuple):
-    """``ijbX_face_tid_mid.txt``: which picture belongs to which template and which medium (photo or video)."""
+    """``ijbX_face_tid_mid.txt``: which picture belongs to which template and which medium (photo or
+    video).
+    """
 
     names: tuple[str, ...]  # [n]
     template: NDArray[np.int64]  # [n] template number as in the file
@@ -48,7 +52,9 @@ class TemplateSet(NamedTuple):
     def __len__(self) -> int:
         return len(self.names)
 
-    def read(self, rows: ArrayLike, size: int = 112, square: Square | None = None) -> NDArray[np.uint8]:
+    def read(
+        self, rows: ArrayLike, size: int = 112, square: Square | None = None
+    ) -> NDArray[np.uint8]:
         """The aligned faces of some images, uint8 of shape (rows, size, size, 3).
 
         With `square`, a part of each, see `cdmllab.data.align.template`.
@@ -62,7 +68,9 @@ class TemplateSet(NamedTuple):
         for k, row in enumerate(wanted):
             file = self.root / "loose_crop" / self.names[row]
             if not file.is_file():
-                raise DataError(f"{file} is missing, it is picture {row} of template {self.template[row]}")
+                raise DataError(
+                    f"{file} is missing, it is picture {row} of template {self.template[row]}"
+                )
             out[k] = align(decode(stored(file), str(file)), self.points[row], size, square)
         return out
 
@@ -86,9 +94,17 @@ def load(root: Path | str, name: str) -> TemplateSet:
     marks = read_landmarks(meta / f"{name}_name_5pts_score.txt")
     first, second, same = read_pairs(meta / f"{name}_template_pair_label.txt")
     if media.names != marks.names:
-        row = next((k for k, pair in enumerate(zip(media.names, marks.names, strict=False)) if len(set(pair)) > 1), -1)
+        row = next(
+            (
+                k
+                for k, pair in enumerate(zip(media.names, marks.names, strict=False))
+                if len(set(pair)) > 1
+            ),
+            -1,
+        )
         raise DataError(
-            f"{meta}: the lists of media ({len(media.names):,} rows) and of landmarks ({len(marks.names):,}) differ, "
+            f"{meta}: the lists of media ({len(media.names):,} rows) and of landmarks "
+            f"({len(marks.names):,}) differ, "
             f"first in row {row + 1 if row >= 0 else min(len(media.names), len(marks.names)) + 1}"
         )
     ids, rows = np.unique(media.template, return_inverse=True)
@@ -97,11 +113,21 @@ def load(root: Path | str, name: str) -> TemplateSet:
         at = np.minimum(np.searchsorted(ids, column), len(ids) - 1)
         strange = np.flatnonzero(ids[at] != column)
         if len(strange):
-            raise DataError(f"{meta}: pair {strange[0]} names template {column[strange[0]]}, which has no picture")
+            raise DataError(
+                f"{meta}: pair {strange[0]} names template {column[strange[0]]}, which has no "
+                f"picture"
+            )
         ends.append(at.astype(np.int64))
     pairs = Pairs(ends[0], ends[1], same, np.zeros(len(same), dtype=np.int64))
     return TemplateSet(
-        Path(root), media.names, marks.points, marks.detector_score, rows.astype(np.int64), media.media, ids, pairs
+        Path(root),
+        media.names,
+        marks.points,
+        marks.detector_score,
+        rows.astype(np.int64),
+        media.media,
+        ids,
+        pairs,
     )
 
 
@@ -114,9 +140,13 @@ def read_media(path: Path) -> Media:
     DataError : a row of another form
     """
     names, numbers = _named_rows(path, 2)
-    odd = np.flatnonzero((np.abs(numbers) >= 2**53).any(axis=1) | (numbers != np.round(numbers)).any(axis=1))
+    odd = np.flatnonzero(
+        (np.abs(numbers) >= 2**53).any(axis=1) | (numbers != np.round(numbers)).any(axis=1)
+    )
     if len(odd):
-        raise DataError(f"{path}, row {odd[0] + 1}: the numbers of a template and of a medium are whole")
+        raise DataError(
+            f"{path}, row {odd[0] + 1}: the numbers of a template and of a medium are whole"
+        )
     return Media(names, numbers[:, 0].astype(np.int64), numbers[:, 1].astype(np.int64))
 
 
@@ -132,13 +162,16 @@ def read_landmarks(path: Path) -> Landmarks:
     points = numbers[:, :10].reshape(-1, 5, 2)
     together = np.flatnonzero(np.ptp(points, axis=1).max(axis=1) < 1e-6)
     if len(together):
-        raise DataError(f"{path}, row {together[0] + 1}: the landmarks of {names[together[0]]} all coincide")
+        raise DataError(
+            f"{path}, row {together[0] + 1}: the landmarks of {names[together[0]]} all coincide"
+        )
     return Landmarks(names, points, numbers[:, 10])
 
 
 @reader("a readable list of pairs")
 def read_pairs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Rows ``template template label``: two columns of template numbers and whether they are one person.
+    """Rows ``template template label``: two columns of template numbers and whether they are one
+    person.
 
     Raises
     ------
@@ -151,10 +184,14 @@ def read_pairs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArra
     except (ValueError, OverflowError) as error:
         raise DataError(f"{path}: three whole numbers a row are wanted ({error})") from error
     if table.shape[1] != 3:
-        raise DataError(f"{path}: three whole numbers a row are wanted, these rows have {table.shape[1]}")
+        raise DataError(
+            f"{path}: three whole numbers a row are wanted, these rows have {table.shape[1]}"
+        )
     odd = np.flatnonzero((table[:, 2] != 0) & (table[:, 2] != 1))
     if len(odd):
-        raise DataError(f"{path}, row {odd[0] + 1}: the label must be 0 or 1, it is {table[odd[0], 2]}")
+        raise DataError(
+            f"{path}, row {odd[0] + 1}: the label must be 0 or 1, it is {table[odd[0], 2]}"
+        )
     return table[:, 0].copy(), table[:, 1].copy(), table[:, 2] == 1
 
 
@@ -164,11 +201,16 @@ def _named_rows(path: Path, columns: int) -> tuple[tuple[str, ...], NDArray[np.f
     rows = [line.split() for line in text.splitlines() if line.strip()]
     for k, row in enumerate(rows):
         if len(row) != columns + 1:
-            raise DataError(f"{path}, row {k + 1}: a name and {columns} numbers are wanted, here are {len(row)} fields")
+            raise DataError(
+                f"{path}, row {k + 1}: a name and {columns} numbers are wanted, here are "
+                f"{len(row)} fields"
+            )
     try:
         numbers = np.array([row[1:] for row in rows], dtype=np.float64)
     except ValueError as error:
-        raise DataError(f"{path}: a name and {columns} numbers a row are wanted ({error})") from None
+        raise DataError(
+            f"{path}: a name and {columns} numbers a row are wanted ({error})"
+        ) from None
     bad = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
     if len(bad):
         raise DataError(f"{path}, row {bad[0] + 1}: a number is not finite")

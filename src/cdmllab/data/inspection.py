@@ -32,17 +32,22 @@ class Findings(NamedTuple):
 
 
 def inspect(
-    path: Path | str, *, quick: bool = False, ignore: Iterable[str] = (), progress: Progress | None = None
+    path: Path | str,
+    *,
+    quick: bool = False,
+    ignore: Iterable[str] = (),
+    progress: Progress | None = None,
 ) -> Findings:
     """Look over a pack (folder or ``.rec``), a bin (``.bin`` or ``.npz``) or an identity folder.
 
-    Damage that stops the reading is a problem like others, so this raises only for what is none of the three.
+    Damage that stops the reading is a problem like others, so this raises only for what is none of
+    the three.
 
     Parameters
     ----------
-    quick : do not decode the images
-    ignore : patterns of files and folders of an identity folder to leave out, see `cdmllab.data.walk.walk`
-    progress : called with images looked at and images in all
+    quick : do not decode the images ignore : patterns of files and folders of an identity folder to
+    leave out, see `cdmllab.data.walk.walk` progress : called with images looked at and images in
+    all
 
     Raises
     ------
@@ -74,12 +79,16 @@ def inspect(
     except DataError as error:
         found.problems.append(str(error))
     except OSError as error:
-        found.problems.append(f"{error.filename or path} cannot be read ({error.strerror or error})")
+        found.problems.append(
+            f"{error.filename or path} cannot be read ({error.strerror or error})"
+        )
     return found
 
 
 def write_report(path: Path | str, found: Findings) -> None:
-    """Write all that was found as JSON, every unread image and every file left out with its reason."""
+    """Write all that was found as JSON, every unread image and every file left out with its
+    reason.
+    """
     told = {**found._asdict(), "left_out": {item.name: item.why for item in found.left_out}}
     write_text(path, json.dumps(told, indent=1) + "\n")
 
@@ -113,7 +122,10 @@ class _Look(NamedTuple):
             problems.append(f"{len(gaps):,} identities have no picture, the first is {gaps[0]}")
         said = read_property(folder / "property")
         if said is not None and pack.header and said.num_identities != pack.num_identities:
-            problems.append(f"property says {said.num_identities:,} identities, the header {pack.num_identities:,}")
+            problems.append(
+                f"property says {said.num_identities:,} identities, the header "
+                f"{pack.num_identities:,}"
+            )
         if said is not None and said.images not in (None, len(pack)):
             problems.append(f"property says {said.images:,} images, there are {len(pack):,}")
         problems += pack_checks.ranges(pack)
@@ -129,7 +141,9 @@ class _Look(NamedTuple):
             return decode(image, where, strict=True, upright=False)
 
         expected = (said.height, said.width) if said else None
-        digest = self._images(read, lambda row: _record(pack, row), len(pack), expected, labels=pack.labels)
+        digest = self._images(
+            read, lambda row: _record(pack, row), len(pack), expected, labels=pack.labels
+        )
         self._copy(pack.path, digest)
         problems += _not_upright(turned)
 
@@ -143,12 +157,16 @@ class _Look(NamedTuple):
         stored = sum(isinstance(image, bytes) for image in found.images)
         facts["stored as"] = "JPEG" if stored == count else f"pixels ({count - stored:,})"
         if len(found.same) % bins.FOLDS:
-            problems.append(f"{len(found.same):,} pairs cannot be parted into {bins.FOLDS} equal folds")
+            problems.append(
+                f"{len(found.same):,} pairs cannot be parted into {bins.FOLDS} equal folds"
+            )
         else:
             by_fold = found.same.reshape(bins.FOLDS, -1).sum(axis=1)
             if (by_fold * 2 != len(found.same) // bins.FOLDS).any():
                 counts = ", ".join(str(count) for count in by_fold)
-                problems.append(f"a fold does not have as many genuine as impostor pairs (genuine: {counts})")
+                problems.append(
+                    f"a fold does not have as many genuine as impostor pairs (genuine: {counts})"
+                )
         turned: list[str] = []
 
         def read(k: int) -> NDArray[np.uint8]:
@@ -192,7 +210,8 @@ class _Look(NamedTuple):
     ) -> str | None:
         """Decode all images, unless the look is quick, and compare their sizes.
 
-        Returns the digest of pixels and labels, where there are labels and every image can be decoded.
+        Returns the digest of pixels and labels, where there are labels and every image can be
+        decoded.
         """
         if self.quick:
             return None
@@ -218,7 +237,10 @@ class _Look(NamedTuple):
         facts["decoded"] = f"{count - len(unread):,} of {count:,}"
         problems += pack_checks.shortened(list(unread.values()), "pictures")
         if expected and any(size != expected for size in sizes):
-            problems.append(f"property says {expected[1]} x {expected[0]} pixels, there are pictures of other sizes")
+            problems.append(
+                f"property says {expected[1]} x {expected[0]} pixels, there are pictures of other "
+                f"sizes"
+            )
         elif one_size and len(sizes) > 1:
             problems.append(f"the pictures have {len(sizes)} different sizes")
         return None if unread or content is None or labels is None else content.finish(labels)
@@ -242,7 +264,8 @@ def _not_upright(names: list[str]) -> list[str]:
     if not names:
         return []
     return [
-        f"{len(names):,} images carry an EXIF orientation, the first is {names[0]}: stored in a pack or bin, it is "
+        f"{len(names):,} images carry an EXIF orientation, the first is {names[0]}: stored in a "
+        f"pack or bin, it is "
         "ignored by some programs and followed by others; make it anew from the original files"
     ]
 
@@ -250,7 +273,9 @@ def _not_upright(names: list[str]) -> list[str]:
 def _packing(path: Path) -> dict[str, str]:
     """What the report of our own packer says was left out."""
     report = read_json(path) if path.is_file() else None
-    skipped, left_out = (report.get(key) if isinstance(report, dict) else None for key in ("skipped", "left_out"))
+    skipped, left_out = (
+        report.get(key) if isinstance(report, dict) else None for key in ("skipped", "left_out")
+    )
     if not isinstance(skipped, dict) or not isinstance(left_out, dict):
         return {}
     return {"when packed": f"{len(skipped):,} images skipped, {len(left_out):,} files left out"}

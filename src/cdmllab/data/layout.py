@@ -15,7 +15,8 @@ class Field(NamedTuple):
 
 
 def fields(data: bytes) -> list[Field]:
-    """The fields of image records from the start of a ``.rec`` file, as far as `data` reaches; whole files or pieces.
+    """The fields of image records from the start of a ``.rec`` file, as far as `data` reaches;
+    whole files or pieces.
 
     The first bytes of a continued part (kind 2 or 3) belong to its picture.
     """
@@ -23,7 +24,10 @@ def fields(data: bytes) -> list[Field]:
     position = 0
     while position < len(data):
         word = int.from_bytes(data[position + 4 : position + 8], "little")
-        found += [Field("magic", position, position + 4), Field("length", position + 4, position + 8)]
+        found += [
+            Field("magic", position, position + 4),
+            Field("length", position + 4, position + 8),
+        ]
         start, end = position + 8, position + 8 + (word & LONGEST)
         if word >> 29 in (WHOLE, FIRST) and end - start >= HEADER_BYTES:
             count = int.from_bytes(data[start : start + 4], "little")

@@ -9,7 +9,7 @@ unpacked. The pairs are ``pairs.txt`` or ``pairs.csv``, which Kaggle's zip holds
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,8 +29,8 @@ ARCHIVES = (
     *("lfw/lfwa.tar.gz", "lfw/lfw-deepfunneled.tgz", "lfw/lfw-funneled.tgz", "lfw/lfw.tgz"),
     *("lfw/lfw-dataset.zip", "lfw/archive.zip"),
 )
-# Unpacked. ``lfw`` itself may hold the people, or what a mirror put there; the last two are those of
-# scikit-learn and torchvision.
+# Unpacked. ``lfw`` itself may hold the people, or what a mirror put there; the last two are those
+# of scikit-learn and torchvision.
 FOLDERS = (
     *("lfw/lfwa", "lfw/lfw-deepfunneled", "lfw/lfw_funneled", "lfw/lfw-funneled", "lfw/lfw", "lfw"),
     *("lfw_home", "lfw-py"),
@@ -40,11 +40,13 @@ VIEWS = {
     "1-train": ("lfw/pairsDevTrain.txt", "lfw_home/pairsDevTrain.txt", "lfw-py/pairsDevTrain.txt"),
     "1-test": ("lfw/pairsDevTest.txt", "lfw_home/pairsDevTest.txt", "lfw-py/pairsDevTest.txt"),
 }
-# The square of the 250 x 250 picture that puts eyes and mouth of LFW-a's mean face where the 112 template wants them.
+# The square of the 250 x 250 picture that puts eyes and mouth of LFW-a's mean face where the 112
+# template wants them.
 FACE = Box(58, 50, 192, 184)
 FOLDS = "folds.json"  # beside the pack that `data_scripts/lfw.py` makes
 HOW = (
-    "LFW is not there: put lfwa.tar.gz (or lfw-deepfunneled.tgz, lfw-funneled.tgz, lfw.tgz, Kaggle's "
+    "LFW is not there: put lfwa.tar.gz (or lfw-deepfunneled.tgz, lfw-funneled.tgz, lfw.tgz, "
+    "Kaggle's "
     "archive.zip, or one of them unpacked) and pairs.txt into lfw/ of a data folder "
     f"(${paths.VARIABLE}, or data/); "
     "`python data_scripts/lfw.py --dry-run` says where to get them"
@@ -59,7 +61,9 @@ def box(square: Square) -> Box:
 class Faces(ArraySet):
     """The images of LFW in memory; row k is the image ``files[k]``, ``Name/Name_0001.jpg``."""
 
-    def __init__(self, images: NDArray[np.uint8], labels: ArrayLike, names: list[str], numbers: list[int]) -> None:
+    def __init__(
+        self, images: NDArray[np.uint8], labels: ArrayLike, names: list[str], numbers: list[int]
+    ) -> None:
         super().__init__(images, labels, len(names), names)
         self.files = tuple(
             f"{names[label]}/{names[label]}_{number:04d}.jpg"
@@ -96,7 +100,11 @@ def missing() -> str:
 
 
 def pictures(
-    path: Path | None = None, *, size: tuple[int, int] = (112, 112), box: Box = FACE, colour: Colour = "GRAY"
+    path: Path | None = None,
+    *,
+    size: tuple[int, int] = (112, 112),
+    box: Box = FACE,
+    colour: Colour = "GRAY",
 ) -> Faces:
     """All images in memory, ordered by person, people in alphabetical order: `names` are theirs.
 
@@ -122,7 +130,10 @@ def pictures(
             raise DataError(f"{path}: {name} is not named as LFW's images are, Name_0001.jpg")
         key = named[0], int(named[1])
         if key in found:
-            raise DataError(f"{path} holds {named[0]}_{named[1]}.jpg twice: it may hold two versions of LFW; name one")
+            raise DataError(
+                f"{path} holds {named[0]}_{named[1]}.jpg twice: it may hold two versions of LFW; "
+                f"name one"
+            )
         pixels = decode(content, f"{path}, {name}", colour=colour)
         found[key] = resize(crop(pixels, box), *size)
     if not found:
@@ -131,11 +142,15 @@ def pictures(
     people = sorted({person for person, _ in keys}, key=natural)
     label = {person: k for k, person in enumerate(people)}
     labels = np.array([label[person] for person, _ in keys])
-    return Faces(np.stack([found[key] for key in keys]), labels, people, [number for _, number in keys])
+    return Faces(
+        np.stack([found[key] for key in keys]), labels, people, [number for _, number in keys]
+    )
 
 
 class Files(Protocol):
-    """Rows that each stand for a file of LFW, in the order of `pictures`: its images, or what was made of them."""
+    """Rows that each stand for a file of LFW, in the order of `pictures`: its images, or what was
+    made of them.
+    """
 
     @property
     def files(self) -> Sequence[str]:
@@ -150,14 +165,16 @@ class Labels(Protocol):
         """The person of each row."""
 
 
-def pairs(faces: Files, view: Literal["2", "1-train", "1-test"] = "2", path: Path | None = None) -> Pairs:
+def pairs(
+    faces: Files, view: Literal["2", "1-train", "1-test"] = "2", path: Path | None = None
+) -> Pairs:
     """A view's pairs as rows of `faces`.
 
     Parameters
     ----------
-    faces : as `pictures` gives them, or features of them
-    view : ``"2"`` for the ten folds that are reported, ``"1-train"`` and ``"1-test"`` for choosing settings
-    path : the pair file, or an archive that holds it; default: the view's own in the data folders
+    faces : as `pictures` gives them, or features of them view : ``"2"`` for the ten folds that are
+    reported, ``"1-train"`` and ``"1-test"`` for choosing settings path : the pair file, or an
+    archive that holds it; default: the view's own in the data folders
 
     Raises
     ------
@@ -178,18 +195,23 @@ def pairs(faces: Files, view: Literal["2", "1-train", "1-test"] = "2", path: Pat
 def people_in(faces: Labels, protocol: Pairs, fold: int) -> NDArray[np.int64]:
     """The identities that a fold's pairs show."""
     chosen = protocol.fold == fold
-    return np.unique(faces.labels[np.concatenate([protocol.first[chosen], protocol.second[chosen]])])
+    return np.unique(
+        faces.labels[np.concatenate([protocol.first[chosen], protocol.second[chosen]])]
+    )
 
 
 def training_part(faces: ArraySet, protocol: Pairs, *folds: int) -> Subset:
     """What may be trained on when `folds` are tested: everybody that none of their pairs shows."""
     if not folds or not set(folds) <= set(protocol.fold.tolist()):
-        raise ValueError(f"folds must be some of {sorted(set(protocol.fold.tolist()))}, got {folds}")
+        raise ValueError(
+            f"folds must be some of {sorted(set(protocol.fold.tolist()))}, got {folds}"
+        )
     return without(faces, np.concatenate([people_in(faces, protocol, fold) for fold in folds]))
 
 
 def people_left_out(pack: Path | str, *folds: int) -> NDArray[np.int64]:
-    """The identities of the pack ``lfw_112`` that the pairs of some folds show; see `cdmllab.data.sets.without`.
+    """The identities of the pack ``lfw_112`` that the pairs of some folds show; see
+    `cdmllab.data.sets.without`.
 
     Raises
     ------
@@ -198,11 +220,14 @@ def people_left_out(pack: Path | str, *folds: int) -> NDArray[np.int64]:
     path = Path(pack) / FOLDS
     if not path.is_file():
         raise DataError(f"{path} does not exist: `python data_scripts/lfw.py` makes it")
-    told = read_record(path).get("identities_in_pairs")
+    people: Any = read_record(path).get("identities_in_pairs")
     try:
-        return np.unique(np.concatenate([np.array(told[str(fold)], dtype=np.int64) for fold in folds]))  # type: ignore[index]
+        chosen = [np.array(people[str(fold)], dtype=np.int64) for fold in folds]
+        return np.unique(np.concatenate(chosen))
     except (KeyError, ValueError, TypeError, OverflowError) as error:
-        raise DataError(f"{path} does not tell the people of the folds {folds} ({error!r})") from None
+        raise DataError(
+            f"{path} does not list the people of the folds {folds} ({error!r})"
+        ) from None
 
 
 def digest(place: Path) -> str:
@@ -229,7 +254,9 @@ def _contents(place: Path) -> Iterator[tuple[str, bytes]]:
         for file in _files(place):
             yield below(file, place), stored(file)
     else:
-        yield from members(place, lambda name: name.lower().endswith((".jpg", ".jpeg")) and not is_clutter(name))
+        yield from members(
+            place, lambda name: name.lower().endswith((".jpg", ".jpeg")) and not is_clutter(name)
+        )
 
 
 def _inside(place: Path, view: str) -> bytes | None:

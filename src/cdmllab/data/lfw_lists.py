@@ -12,7 +12,8 @@ from cdmllab.errors import DataError, reader
 
 @reader("a readable list of pairs")
 def lfw(path: Path | str, content: bytes | None = None) -> PairList:
-    """LFW's pairs: ``pairs.txt`` (View 2), ``pairsDevTrain.txt`` and its like (View 1), or ``pairs.csv``.
+    """LFW's pairs: ``pairs.txt`` (View 2), ``pairsDevTrain.txt`` and its like (View 1), or
+    ``pairs.csv``.
 
     The first line of a text counts folds and pairs, ``10<TAB>300``, or pairs only, of one fold; in
     each fold come the genuine pairs, ``name n m``, then as many impostor pairs, ``name n name m``.
@@ -45,7 +46,8 @@ def _text(rows: list[str], path: Path) -> list[Pair]:
     folds, per_fold = (1, int(header[0])) if len(header) == 1 else (int(header[0]), int(header[1]))
     if len(rows) - 1 != 2 * folds * per_fold:
         raise DataError(
-            f"{path}: {folds} folds of {per_fold} + {per_fold} pairs are announced, {len(rows) - 1:,} lines follow"
+            f"{path}: {folds} folds of {per_fold} + {per_fold} pairs are announced, "
+            f"{len(rows) - 1:,} lines follow"
         )
     found = []
     for k, line in enumerate(rows[1:]):
@@ -65,7 +67,9 @@ def _kaggle(rows: list[str], path: Path) -> list[Pair]:
     for number, row in _cells(rows, path):
         pair = _pair([cell.strip() for cell in row if cell.strip()], fold)
         if pair is None:
-            raise DataError(f"{path}, row {number}: `name,n,m,` or `name,n,name,m` is wanted, not {row!r:.80}")
+            raise DataError(
+                f"{path}, row {number}: `name,n,m,` or `name,n,name,m` is wanted, not {row!r:.80}"
+            )
         if pair.same and found and not found[-1].same:
             fold += 1
             pair = pair._replace(fold=fold)
@@ -93,7 +97,10 @@ def _table(rows: list[str], header: list[str], path: Path) -> list[Pair]:
         names = [image(cells.get(key, "")) for key in ("image_a", "image_b")]
         fold, same = cells.get("fold_id", ""), cells.get("is_same", "")
         if None in names or not is_number(fold) or int(fold) < 1 or same not in ("0", "1"):
-            raise DataError(f"{path}, row {number}: a fold from 1, 0 or 1, and two images are wanted, not {row!r:.80}")
+            raise DataError(
+                f"{path}, row {number}: a fold from 1, 0 or 1, and two images are wanted, not "
+                f"{row!r:.80}"
+            )
         first, second = (_name(*name) for name in names if name is not None)
         found.append(Pair(first, second, same == "1", int(fold) - 1))
     return found
@@ -108,7 +115,9 @@ def _cells(rows: list[str], path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def image(name: str) -> tuple[str, str] | None:
-    """Person and number of an image, from a path that ends in ``Name_0001.jpg``; None for any other."""
+    """Person and number of an image, from a path that ends in ``Name_0001.jpg``; None for any
+    other.
+    """
     found = re.fullmatch(r"(.+)_([0-9]{4})\.jpe?g", PurePosixPath(name).name, re.IGNORECASE)
     return (found[1], found[2]) if found else None
 

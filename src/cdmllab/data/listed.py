@@ -34,7 +34,10 @@ class PairList(NamedTuple):
             if not file.is_file():
                 pair = int(np.flatnonzero((self.pairs.first == k) | (self.pairs.second == k))[0])
                 missing = sum(not other.is_file() for other in files)
-                raise DataError(f"{self.source}, pair {pair}: {file} is missing ({missing:,} of {len(files):,} are)")
+                raise DataError(
+                    f"{self.source}, pair {pair}: {file} is missing ({missing:,} of "
+                    f"{len(files):,} are)"
+                )
         return files
 
 
@@ -60,7 +63,10 @@ def listed(found: Sequence[Pair], path: Path) -> PairList:
         for name in (pair.first, pair.second):
             refuse_outside(name, path)
     position: dict[str, int] = {}
-    rows = [(position.setdefault(p.first, len(position)), position.setdefault(p.second, len(position))) for p in found]
+    rows = [
+        (position.setdefault(p.first, len(position)), position.setdefault(p.second, len(position)))
+        for p in found
+    ]
     first, second = np.array(rows, dtype=np.int64).T
     same = np.array([pair.same for pair in found])
     fold = np.array([pair.fold for pair in found], dtype=np.int64)
@@ -89,7 +95,9 @@ def lines(path: Path | str, content: bytes | None = None) -> list[str]:
     ------
     DataError : it does not exist, is empty, or is no text
     """
-    data = files.read_bytes(path, "a readable list", at_most=LARGEST) if content is None else content
+    data = (
+        files.read_bytes(path, "a readable list", at_most=LARGEST) if content is None else content
+    )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -101,17 +109,27 @@ def lines(path: Path | str, content: bytes | None = None) -> list[str]:
 
 
 def is_number(field: str) -> bool:
-    """Whether a field is a plain number of at most eight digits; superscripts and others than 0 to 9 are none."""
+    """Whether a field is a plain number of at most eight digits; superscripts and others than 0 to
+    9 are none.
+    """
     return field.isascii() and field.isdecimal() and len(field) < 9
 
 
 def refuse_outside(name: str, path: Path) -> None:
-    """See that a name in a list is a path below the data set's folder, and not one to some other file of the user.
+    """See that a name in a list is a path below the data set's folder, and not one to some other
+    file of the user.
 
     Raises
     ------
     DataError : it is not
     """
     nothing = not PurePosixPath(name.replace("\\", "/")).parts
-    if nothing or files.leads_outside(name) or len(name) > _LONGEST or any(ord(character) < 32 for character in name):
-        raise DataError(f"{path} names {plain(name, 80)!r}, which is no image below the data set's folder")
+    if (
+        nothing
+        or files.leads_outside(name)
+        or len(name) > _LONGEST
+        or any(ord(character) < 32 for character in name)
+    ):
+        raise DataError(
+            f"{path} names {plain(name, 80)!r}, which is no image below the data set's folder"
+        )

@@ -1,12 +1,14 @@
-"""LMDB environments of images, in the two layouts that are met; needs lmdb, which the extra ``formats`` brings.
+"""LMDB environments of images, in the two layouts that are met; needs lmdb, which the extra
+``formats`` brings.
 
-- ``num-samples``, ``image-000000001`` .. and ``label-000000001`` .. (text recognition's layout), counted from 1;
+- ``num-samples``, ``image-000000001`` .. and ``label-000000001`` .. (text recognition's layout),
+  counted from 1;
 - ``__len__``, ``__keys__`` and by key a pickled (image bytes, label), as folder2lmdb writes them
   (https://github.com/Lyken17/Efficient-PyTorch); read by the restricted unpickler.
 
-LMDB maps its file into memory and believes what it finds there: a damaged file ends Python without an
-exception. So a process of its own, ``python -m cdmllab.data.lmdb_sets PATH``, goes through all entries
-first; where it comes to no harm, reading the same entries does not either.
+LMDB maps its file into memory and believes what it finds there: a damaged file ends Python without
+an exception. So a process of its own, ``python -m cdmllab.data.lmdb_sets PATH``, goes through all
+entries first; where it comes to no harm, reading the same entries does not either.
 """
 
 import resource
@@ -80,7 +82,10 @@ class LmdbSet(EncodedSet):
     def _label(self, key: bytes, path: Path) -> int:
         said = self._get(key)
         if said is None or not said.strip().isdigit():
-            raise DataError(f"{path}, {key.decode()}: a label is a whole number, and this is {(said or b'')[:20]!r}")
+            raise DataError(
+                f"{path}, {key.decode()}: a label is a whole number, and this is "
+                f"{(said or b'')[:20]!r}"
+            )
         return int(said)
 
     def _sample(self, key: bytes, path: Path) -> tuple[bytes, int]:
@@ -106,7 +111,14 @@ class LmdbSet(EncodedSet):
 
 
 def _opened(lmdb: Any, path: Path) -> Any:
-    return lmdb.open(str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False, max_spare_txns=64)
+    return lmdb.open(
+        str(path),
+        subdir=path.is_dir(),
+        readonly=True,
+        lock=False,
+        readahead=False,
+        max_spare_txns=64,
+    )
 
 
 def _check(path: Path) -> None:

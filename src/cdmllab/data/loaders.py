@@ -1,4 +1,6 @@
-"""Batches of a training set: a seeded order that does not depend on the workers, resumable at every batch."""
+"""Batches of a training set: a seeded order that does not depend on the workers, resumable at every
+batch.
+"""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -30,24 +32,22 @@ class ImageBatch(NamedTuple):
 class Loader:
     """Iterate once for the rest of one epoch; iterate again for the next one.
 
-    Decoding and augmentation run in threads (decoders let go of Python's lock). The order, and what is drawn for
-    augmentation, follow from seed, epoch and place in the epoch alone. Pictures that do not fill a last batch
-    are left out of that epoch.
+    Decoding and augmentation run in threads (decoders let go of Python's lock). The order, and what
+    is drawn for augmentation, follow from seed, epoch and place in the epoch alone. Pictures that
+    do not fill a last batch are left out of that epoch.
 
     Parameters
     ----------
-    source : what to read
-    batch_size : pictures a batch, on each process
-    seed : of order and augmentation
-    workers : threads; 0 reads in the calling one
-    augmentation : ``"none"``, ``"flip"``, ``"document"``, or an `Augmentation`
-    device : where batches end; on any but the CPU they are augmented there, a batch at a time
-    num_identities : what a config expects; labels are checked against it
-    per_identity : at most so many pictures of each identity an epoch, drawn anew every epoch
-    rank, world_size : this process and how many there are; all see different parts of the same order
-    shuffle : ``False`` keeps the set's order
-    nvjpeg : decode a batch at a time on the GPU, in colour, from a source that has its pictures as JPEG (`Pack`); the
-        pixels differ from the CPU's by a few grey levels. For loops of your own: no config asks for it
+    source : what to read batch_size : pictures a batch, on each process seed : of order and
+    augmentation workers : threads; 0 reads in the calling one augmentation : ``"none"``,
+    ``"flip"``, ``"document"``, or an `Augmentation` device : where batches end; on any but the CPU
+    they are augmented there, a batch at a time num_identities : what a config expects; labels are
+    checked against it per_identity : at most so many pictures of each identity an epoch, drawn anew
+    every epoch rank, world_size : this process and how many there are; all see different parts of
+    the same order shuffle : ``False`` keeps the set's order nvjpeg : decode a batch at a time on
+    the GPU, in colour, from a source that has its pictures as JPEG (`Pack`); the
+        pixels differ from the CPU's by a few grey levels. For loops of your own: no config asks for
+        it
 
     Raises
     ------
@@ -93,14 +93,24 @@ class Loader:
         self.source, self.batch_size, self.seed, self.workers = source, batch_size, seed, workers
         self.augmentation = transforms.named(augmentation)
         self.device = torch.device(device)
-        self.per_identity, self.rank, self.world_size, self.shuffle = per_identity, rank, world_size, shuffle
-        self.labels = torch.from_numpy(checked(source.labels, num_identities or source.num_identities, repr(source)))
+        self.per_identity, self.rank, self.world_size, self.shuffle = (
+            per_identity,
+            rank,
+            world_size,
+            shuffle,
+        )
+        self.labels = torch.from_numpy(
+            checked(source.labels, num_identities or source.num_identities, repr(source))
+        )
         counts = np.bincount(source.labels, minlength=1)
-        self.pictures = int((counts if per_identity is None else np.minimum(counts, per_identity)).sum())
+        self.pictures = int(
+            (counts if per_identity is None else np.minimum(counts, per_identity)).sum()
+        )
         self.epoch = self.position = 0  # of the next picture, counted over all processes
         if len(self) == 0:
             raise ValueError(
-                f"{self.pictures:,} pictures an epoch do not fill one batch of {batch_size:,} on {world_size} processes"
+                f"{self.pictures:,} pictures an epoch do not fill one batch of {batch_size:,} on "
+                f"{world_size} processes"
             )
 
     def __len__(self) -> int:
@@ -118,7 +128,9 @@ class Loader:
         mine = [order[s + self.rank * self.batch_size :][: self.batch_size] for s in starts]
         keys: list[Key] = [(self.seed, epoch, s, self.rank) for s in starts]
         for start, key, batch in zip(starts, keys, self._read_ahead(mine, keys), strict=True):
-            self.epoch, self.position = (epoch + 1, 0) if start == starts[-1] else (epoch, start + step)
+            self.epoch, self.position = (
+                (epoch + 1, 0) if start == starts[-1] else (epoch, start + step)
+            )
             yield self._placed(batch, key)
         if not starts:
             self.epoch, self.position = epoch + 1, 0
@@ -134,7 +146,9 @@ class Loader:
         return order if self.shuffle else np.sort(order)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the next batch starts, as plain values; batches read ahead but not handed out do not count."""
+        """Where the next batch starts, as plain values; batches read ahead but not handed out do
+        not count.
+        """
         return {
             "seed": self.seed,
             "epoch": self.epoch,
@@ -144,7 +158,8 @@ class Loader:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where another loader stopped, also with another batch size, workers or number of processes.
+        """Go on where another loader stopped, also with another batch size, workers or number of
+        processes.
 
         Raises
         ------
@@ -153,13 +168,20 @@ class Loader:
         own = self.state_dict()
         for key in ("seed", "pictures", "per_identity"):
             if state.get(key) != own[key]:
-                raise ValueError(f"the state is of a loader with {key} {state.get(key)}, this one has {own[key]}")
+                raise ValueError(
+                    f"the state is of a loader with {key} {state.get(key)}, this one has {own[key]}"
+                )
         epoch, position = int(state["epoch"]), int(state["position"])
         if epoch < 0 or not 0 <= position <= self.pictures:
-            raise ValueError(f"there is no picture {position:,} of epoch {epoch:,}: an epoch has {self.pictures:,}")
+            raise ValueError(
+                f"there is no picture {position:,} of epoch {epoch:,}: an epoch has "
+                f"{self.pictures:,}"
+            )
         self.epoch, self.position = epoch, position
 
-    def _read_ahead(self, batches: list[NDArray[np.int64]], keys: list[Key]) -> Iterator[ImageBatch]:
+    def _read_ahead(
+        self, batches: list[NDArray[np.int64]], keys: list[Key]
+    ) -> Iterator[ImageBatch]:
         if self.workers == 0:
             yield from map(self._read, batches, keys)
             return
@@ -179,18 +201,26 @@ class Loader:
         chosen = torch.from_numpy(rows)
         if self.nvjpeg:
             jpegs = [self.source.image(row) for row in rows.tolist()]  # type: ignore[attr-defined]
-            decoded = decode_batch_cuda(jpegs, f"{self.source!r}, rows {rows.tolist()}", self.device)
+            decoded = decode_batch_cuda(
+                jpegs, f"{self.source!r}, rows {rows.tolist()}", self.device
+            )
             for row, picture in zip(rows.tolist(), decoded, strict=True):
                 if picture.shape != decoded[0].shape:
-                    raise other_size(f"{self.source!r}, row {row}", picture.shape[1:], decoded[0].shape[1:])
+                    raise other_size(
+                        f"{self.source!r}, row {row}", picture.shape[1:], decoded[0].shape[1:]
+                    )
             return ImageBatch(torch.stack(decoded), self.labels[chosen], chosen)
         pixels = self.source.read(rows)
         if self.device.type != "cpu":
             raw = torch.from_numpy(pixels)
-            return ImageBatch(raw.pin_memory() if self.device.type == "cuda" else raw, self.labels[chosen], chosen)
+            return ImageBatch(
+                raw.pin_memory() if self.device.type == "cuda" else raw, self.labels[chosen], chosen
+            )
         images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
         if self.augmentation != Augmentation():
-            images = transforms.apply_each(images, transforms.draw(self.augmentation, len(rows), *key))
+            images = transforms.apply_each(
+                images, transforms.draw(self.augmentation, len(rows), *key)
+            )
         return ImageBatch(images, self.labels[chosen], chosen)
 
     def _placed(self, batch: ImageBatch, key: Key) -> ImageBatch:

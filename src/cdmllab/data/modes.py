@@ -1,4 +1,6 @@
-"""From the mode in which Pillow opens an image to pixels of 8 bits; the rules are in `cdmllab.data.decode.decode`."""
+"""From the mode in which Pillow opens an image to pixels of 8 bits; the rules are in
+`cdmllab.data.decode.decode`.
+"""
 
 from typing import Literal
 
@@ -13,17 +15,22 @@ _DIRECT = {"1", "L", "P", "RGB"}  # modes that Pillow converts to grey in one st
 
 
 def to_uint8(image: Image.Image, colour: Colour) -> Pixels:
-    """The pixels of a loaded image, of shape (height, width, 3), or (height, width, 1) for ``"GRAY"``.
+    """The pixels of a loaded image, of shape (height, width, 3), or (height, width, 1) for
+    ``"GRAY"``.
 
     Raises
     ------
-    ValueError : a mode without a range that says what white is, or an image that is transparent all over
+    ValueError : a mode without a range that says what white is, or an image that is transparent all
+    over
     """
     if image.mode == "I" or image.mode.startswith("I;16"):
         levels = _top_byte(image)[..., None]
         return levels if colour == "GRAY" else np.repeat(levels, 3, axis=2)
     if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers without a white level: store it with 8 or 16 bits")
+        raise ValueError(
+            "its pixels are floating-point numbers without a white level: store it with 8 or 16 "
+            "bits"
+        )
     if image.has_transparency_data:
         image = _over_black(image)
     if image.mode not in _DIRECT:
@@ -40,7 +47,9 @@ def _top_byte(image: Image.Image) -> NDArray[np.uint8]:
     elif image.format == "PPM":  # whatever its largest level, Pillow scales it to 65,535
         bits = 16
     else:
-        raise ValueError("its pixels are whole numbers of no known range: store it with 8 or 16 bits")
+        raise ValueError(
+            "its pixels are whole numbers of no known range: store it with 8 or 16 bits"
+        )
     deep = np.asarray(image).astype(np.int32)
     levels = (deep >> bits - 8).astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts those of 8 bits, and leaves these

@@ -1,4 +1,6 @@
-"""NumPy's ``.npz`` files, as others may have made or damaged them: plain arrays, no larger than they say they are."""
+"""NumPy's ``.npz`` files, as others may have made or damaged them: plain arrays, no larger than
+they say they are.
+"""
 
 import zipfile
 from collections.abc import Iterator
@@ -18,7 +20,10 @@ _MEMBERS = 1000
 _ROOM = 64 << 20  # bytes that an array may have however well it was compressed
 _RATIO = 100  # how many times larger than in the file it may be beyond that
 _CHUNK = 1 << 20
-_READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 class Arrays:
@@ -43,24 +48,33 @@ class Arrays:
 
     def _read(self, name: str, kinds: str, wanted: str) -> NDArray[Any]:
         if name not in self._members:
-            raise DataError(f"{self._path} has no array {name!r}; it has {plain(', '.join(self.files), 80) or 'none'}")
+            raise DataError(
+                f"{self._path} has no array {name!r}; it has "
+                f"{plain(', '.join(self.files), 80) or 'none'}"
+            )
         member, where = self._members[name], f"{self._path}, array {plain(name, 40)}"
         if member.flag_bits & 1:
             raise DataError(f"{where} is encrypted")
         if member.file_size > max(_ROOM, _RATIO * member.compress_size):
             raise DataError(
-                f"{where} has {member.file_size:,} bytes, packed into {member.compress_size:,}: too many to be real"
+                f"{where} has {member.file_size:,} bytes, packed into {member.compress_size:,}: "
+                f"too many to be real"
             )
         with self._archive.open(member) as stream:
             version = np.lib.format.read_magic(stream)
             if version not in _READ_HEADER:
-                raise DataError(f"{where} is of NPY version {version}, which plain arrays do not need")
+                raise DataError(
+                    f"{where} is of NPY version {version}, which plain arrays do not need"
+                )
             shape, by_columns, dtype = _READ_HEADER[version](stream)
             if dtype.kind not in kinds:
                 raise DataError(f"{where} holds {plain(dtype, 40)}: {wanted} wanted")
             size = prod(shape) * dtype.itemsize
             if min(shape, default=0) < 0 or stream.tell() + size != member.file_size:
-                raise DataError(f"{where} promises {plain(shape, 60)} {dtype}, and has {member.file_size:,} bytes")
+                raise DataError(
+                    f"{where} promises {plain(shape, 60)} {dtype}, and has {member.file_size:,} "
+                    f"bytes"
+                )
             flat = np.empty(prod(shape), dtype)
             into = flat.view(np.uint8).data if size else memoryview(b"")
             while into:
@@ -78,8 +92,8 @@ def opened(path: Path) -> Iterator[Arrays]:
 
     Raises
     ------
-    MissingError : there is no such file
-    DataError : it is damaged, or holds anything but arrays of numbers; also while the block reads one
+    MissingError : there is no such file DataError : it is damaged, or holds anything but arrays of
+    numbers; also while the block reads one
     """
     with (
         reading(path, "a readable .npz file"),

@@ -1,8 +1,9 @@
-"""Omniglot: handwritten characters of 50 alphabets, 20 drawings each, as an open-set identity problem.
+"""Omniglot: handwritten characters of 50 alphabets, 20 drawings each, as an open-set identity
+problem.
 
-A character is an identity: train on the characters of some alphabets, verify on others. Found in the data
-folders as torchvision lays it out, ``omniglot-py/images_background_small1.zip`` and its like, or unpacked.
-Source: Lake, Salakhutdinov and Tenenbaum 2015; MIT licence.
+A character is an identity: train on the characters of some alphabets, verify on others. Found in
+the data folders as torchvision lays it out, ``omniglot-py/images_background_small1.zip`` and its
+like, or unpacked. Source: Lake, Salakhutdinov and Tenenbaum 2015; MIT licence.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,9 +20,15 @@ from cdmllab.data.sets import ArraySet
 from cdmllab.data.walk import natural
 from cdmllab.errors import DataError
 
-PARTS = ("images_background", "images_evaluation", "images_background_small1", "images_background_small2")
+PARTS = (
+    "images_background",
+    "images_evaluation",
+    "images_background_small1",
+    "images_background_small2",
+)
 HOW = (
-    "Omniglot is not there: `python data_scripts/omniglot.py` downloads it into omniglot-py/ of a data folder "
+    "Omniglot is not there: `python data_scripts/omniglot.py` downloads it into omniglot-py/ of a "
+    "data folder "
     f"(${paths.VARIABLE}, or data/)"
 )
 
@@ -49,7 +56,8 @@ def load(
     size: int = 28,
     path: Path | None = None,
 ) -> ArraySet:
-    """Drawings in memory, white ink on black, uint8 (n, size, size, 1); `names` are ``Alphabet/character01``.
+    """Drawings in memory, white ink on black, uint8 (n, size, size, 1); `names` are
+    ``Alphabet/character01``.
 
     Parameters
     ----------
@@ -64,7 +72,9 @@ def load(
     """
     taken, left = None if only is None else set(only), set(without)
     if taken is not None and (missing := sorted(taken - set(alphabets(part, path)))):
-        raise DataError(f"{part} has no alphabet {missing[0]!r}; it has: {', '.join(alphabets(part, path))}")
+        raise DataError(
+            f"{part} has no alphabet {missing[0]!r}; it has: {', '.join(alphabets(part, path))}"
+        )
     found = []
     for name, content in _drawings(part, path):
         alphabet = name.split("/")[0]
@@ -101,7 +111,11 @@ def _drawings(part: str, path: Path | None) -> Iterator[tuple[str, bytes]]:
         for file in listing(place).files:
             yield below(file, place), stored(file)
     else:
-        for name, content in members(place, lambda name: name.endswith(".png") and not is_clutter(name)):
+        for name, content in members(
+            place, lambda name: name.endswith(".png") and not is_clutter(name)
+        ):
             if name.count("/") < 2:
-                raise DataError(f"{place}: {name} is not in the folders of an alphabet and a character")
+                raise DataError(
+                    f"{place}: {name} is not in the folders of an alphabet and a character"
+                )
             yield name.split("/", 1)[1], content

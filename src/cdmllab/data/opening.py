@@ -1,4 +1,6 @@
-"""Any training set that is stored in a file or folder, opened by what it is: one interface for every format."""
+"""Any training set that is stored in a file or folder, opened by what it is: one interface for
+every format.
+"""
 
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from cdmllab.errors import DataError
 
 
 class FolderSet(EncodedSet):
-    """A folder with one folder of images a person, read when they are needed; `cdmllab.data.folders.load` reads all.
+    """A folder with one folder of images a person, read when they are needed;
+    `cdmllab.data.folders.load` reads all.
 
     Images are not turned by their EXIF orientation: `cdmllab pack` does that once.
     """
@@ -33,7 +36,8 @@ class FolderSet(EncodedSet):
 
 
 def open_set(path: Path | str, *, colour: Colour = "RGB") -> TrainingSet:
-    """Open a pack (RecordIO), WebDataset shards, Parquet files, an LMDB environment, or a folder of people.
+    """Open a pack (RecordIO), WebDataset shards, Parquet files, an LMDB environment, or a folder of
+    people.
 
     Raises
     ------
@@ -46,13 +50,17 @@ def open_set(path: Path | str, *, colour: Colour = "RGB") -> TrainingSet:
         return Pack(path, colour=colour)
     if path.name.endswith(webdataset.ENDINGS) or _holds(path, *webdataset.ENDINGS):
         return webdataset.WebDataset(path, colour=colour)
-    if path.suffix == ".parquet" or (path.is_dir() and next(path.rglob("*.parquet"), None) is not None):
+    if path.suffix == ".parquet" or (
+        path.is_dir() and next(path.rglob("*.parquet"), None) is not None
+    ):
         return parquet.ParquetSet(path, colour=colour)
     if lmdb_sets.is_environment(path):
         return lmdb_sets.LmdbSet(path, colour=colour)
     if path.is_dir():
         return FolderSet(path, colour=colour)
-    raise DataError(f"{path} is no training set: neither a pack, shards, Parquet, LMDB nor a folder of people")
+    raise DataError(
+        f"{path} is no training set: neither a pack, shards, Parquet, LMDB nor a folder of people"
+    )
 
 
 def _holds(path: Path, *endings: str) -> bool:

@@ -1,7 +1,7 @@
 """EXIF orientation: how a camera was held, and the pixels turned accordingly.
 
-A phone stores the sensor's rows as they come and notes in the tag ``Orientation`` (0x0112) how to turn them.
-Source: Exif 2.32 (CIPA DC-008), 4.6.4, and TIFF 6.0 for the layout of the tag.
+A phone stores the sensor's rows as they come and notes in the tag ``Orientation`` (0x0112) how to
+turn them. Source: Exif 2.32 (CIPA DC-008), 4.6.4, and TIFF 6.0 for the layout of the tag.
 """
 
 import struct
@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]  # [height, width, channels]
 UPRIGHT = 1
 _TAG = 0x0112
-_VALUE = {1: "B", 3: "H", 4: "I"}  # TIFF types BYTE, SHORT, LONG; the standard wants SHORT, some cameras differ
+_VALUE = {
+    1: "B",
+    3: "H",
+    4: "I",
+}  # TIFF types BYTE, SHORT, LONG; the standard wants SHORT, some cameras differ
 _PREFIX = b"Exif\0\0"
 _START_OF_SCAN, _APP1 = 0xDA, 0xE1
 
 
 def of_jpeg(data: bytes | memoryview) -> int:
-    """The orientation that a JPEG's EXIF asks for, 1 (upright) to 8; 1 where it says nothing readable."""
+    """The orientation that a JPEG's EXIF asks for, 1 (upright) to 8; 1 where it says nothing
+    readable.
+    """
     position = 2  # behind the marker that every JPEG begins with
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
@@ -35,7 +41,9 @@ def of_jpeg(data: bytes | memoryview) -> int:
 
 
 def of_exif(exif: bytes) -> int:
-    """The orientation in a block of EXIF, with or without its prefix ``Exif``; 1 where it says nothing readable."""
+    """The orientation in a block of EXIF, with or without its prefix ``Exif``; 1 where it says
+    nothing readable.
+    """
     tiff = exif.removeprefix(_PREFIX)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:

@@ -1,4 +1,6 @@
-"""What `cdmllab inspect` compares in a pack: the index with the records, the ranges with the labels, the checksums."""
+"""What `cdmllab inspect` compares in a pack: the index with the records, the ranges with the
+labels, the checksums.
+"""
 
 import zlib
 from collections.abc import Sequence
@@ -26,7 +28,8 @@ def index(pack: Pack) -> list[str]:
     name, found = pack.path.with_suffix(".idx").name, []
     if len(missing):
         found.append(
-            f"{name} misses {len(missing):,} of the {len(starts):,} records that {pack.path.name} holds, "
+            f"{name} misses {len(missing):,} of the {len(starts):,} records that {pack.path.name} "
+            f"holds, "
             f"the first at byte {missing[0]:,}"
         )
     if (times > 1).any():
@@ -57,13 +60,16 @@ def ranges(pack: Pack) -> list[str]:
         else:
             numbers = ", ".join(f"{number:.15g}" for number in said[label])
             found.append(
-                f"record {keys[label]} gives identity {label} the range [{numbers}], not {wanted[label].tolist()}"
+                f"record {keys[label]} gives identity {label} the range [{numbers}], not "
+                f"{wanted[label].tolist()}"
             )
     return shortened(found, "identity records")
 
 
 def spans(labels: NDArray[np.int64], identities: int) -> NDArray[np.int64]:
-    """The keys of each identity's images, [first, last + 1), shape (identities, 2); zeros where it has none."""
+    """The keys of each identity's images, [first, last + 1), shape (identities, 2); zeros where it
+    has none.
+    """
     rows = np.arange(len(labels))
     span = np.zeros((identities, 2), dtype=np.int64)
     span[labels[::-1], 0] = rows[::-1] + 1  # of several rows the one that is assigned last stays
@@ -74,10 +80,12 @@ def spans(labels: NDArray[np.int64], identities: int) -> NDArray[np.int64]:
 def differ(said: ArrayLike, wanted: ArrayLike) -> NDArray[np.bool_]:
     """Which ranges (n, 2) are not the wanted ones, shape (n,), as far as float32 can tell.
 
-    A pack stores them as float32, in which whole numbers above 2^24 = 16,777,216 are rounded to even ones: there a
-    sound pack says 16,777,220 for 16,777,219.
+    A pack stores them as float32, in which whole numbers above 2^24 = 16,777,216 are rounded to
+    even ones: there a sound pack says 16,777,220 for 16,777,219.
     """
-    wrong: NDArray[np.bool_] = (np.asarray(said, np.float32) != np.asarray(wanted, np.float32)).any(axis=1)
+    wrong: NDArray[np.bool_] = (np.asarray(said, np.float32) != np.asarray(wanted, np.float32)).any(
+        axis=1
+    )
     return wrong
 
 
@@ -85,7 +93,9 @@ def checksums(pack: Pack, path: Path) -> list[str]:
     """Whether the records are those that the packer wrote, by its file of CRC-32."""
     whole = path.stat().st_size % 4 == 0
     said = (
-        np.frombuffer(files.read_bytes(path, "a readable file of checksums", at_most=1 << 30), dtype="<u4")
+        np.frombuffer(
+            files.read_bytes(path, "a readable file of checksums", at_most=1 << 30), dtype="<u4"
+        )
         if whole
         else np.zeros(0, "<u4")
     )

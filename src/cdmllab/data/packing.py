@@ -1,8 +1,9 @@
-"""Make an InsightFace pack from identity folders: parallel, resumable, with a report of what was skipped.
+"""Make an InsightFace pack from identity folders: parallel, resumable, with a report of what was
+skipped.
 
 The pack grows in a folder ``<name>.partial`` beside its place. Every finished picture is a line of
-``journal.jsonl``, written after its record; a stopped packing goes on from the last whole line. A pack that is
-there already is replaced in the end and not before.
+``journal.jsonl``, written after its record; a stopped packing goes on from the last whole line. A
+pack that is there already is replaced in the end and not before.
 """
 
 import hashlib
@@ -40,9 +41,13 @@ class Settings(NamedTuple):
     size: int = 112  # pixels
     quality: int = 95  # of JPEGs that are encoded anew
     min_pictures: int = 1  # identities with fewer are left out
-    landmarks: Path | None = None  # see `cdmllab.data.align.read_landmarks`; with it images are aligned
+    landmarks: Path | None = (
+        None  # see `cdmllab.data.align.read_landmarks`; with it images are aligned
+    )
     keep_bytes: bool = True  # an upright colour JPEG of the right size is stored as it is
-    ignore: tuple[str, ...] = ()  # patterns of files and folders to leave out, see `cdmllab.data.walk.walk`
+    ignore: tuple[
+        str, ...
+    ] = ()  # patterns of files and folders to leave out, see `cdmllab.data.walk.walk`
 
 
 class Report(NamedTuple):
@@ -65,10 +70,11 @@ def pack(
 ) -> Report:
     """Pack the identity folders below `source` into the folder `target`.
 
-    An upright colour JPEG that has the right size already is kept byte for byte; every other image is turned upright
-    by its EXIF, aligned by its landmarks, or else cut to the square in its middle, resized and encoded. Identities
-    that end without an image are left out, so labels have no gaps. ``report.json`` in the pack names every image that
-    could not be packed and every file that was not read, with the reason.
+    An upright colour JPEG that has the right size already is kept byte for byte; every other image
+    is turned upright by its EXIF, aligned by its landmarks, or else cut to the square in its
+    middle, resized and encoded. Identities that end without an image are left out, so labels have
+    no gaps. ``report.json`` in the pack names every image that could not be packed and every file
+    that was not read, with the reason.
 
     Parameters
     ----------
@@ -77,9 +83,9 @@ def pack(
 
     Raises
     ------
-    DataError : nothing to pack, `target` exists and is no pack, or landmarks that fit several images
-    CdmlLabError : another process packs at `target`
-    OSError : no space left, no permission; what was at `target` stays
+    DataError : nothing to pack, `target` exists and is no pack, or landmarks that fit several
+    images CdmlLabError : another process packs at `target` OSError : no space left, no permission;
+    what was at `target` stays
     """
     source, target = Path(source), Path(target)
     with claimed(target):
@@ -87,9 +93,15 @@ def pack(
 
 
 def _pack(
-    source: Path, target: Path, settings: Settings, workers: int, progress: Callable[[int, int], None] | None
+    source: Path,
+    target: Path,
+    settings: Settings,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
 ) -> Report:
-    if target.exists() and not (target.is_dir() and ((target / "train.rec").exists() or not any(target.iterdir()))):
+    if target.exists() and not (
+        target.is_dir() and ((target / "train.rec").exists() or not any(target.iterdir()))
+    ):
         raise DataError(f"{target} exists and is no pack: it is not replaced")
     found = listing(source, min_pictures=settings.min_pictures, ignore=settings.ignore)
     names = [below(file, source) for file in found.files]
@@ -101,7 +113,9 @@ def _pack(
         if writer.names != names[:resumed]:
             raise DataError(f"{growing} holds another packing: remove it and pack again")
         one = partial(_record, found, names, settings, landmarks)
-        for k, (jpeg, problem) in enumerate(_in_order(one, range(resumed, total), workers), start=resumed):
+        for k, (jpeg, problem) in enumerate(
+            _in_order(one, range(resumed, total), workers), start=resumed
+        ):
             if jpeg is None:
                 writer.skip(names[k], problem)
             else:
@@ -109,9 +123,13 @@ def _pack(
             if progress is not None:
                 progress(k + 1, total)
         if not writer.pictures:
-            raise DataError(f"{source}: none of the {total:,} pictures can be packed; {writer.first_problem}")
+            raise DataError(
+                f"{source}: none of the {total:,} pictures can be packed; {writer.first_problem}"
+            )
         writer.finish(settings.size)
-        report = Report(writer.pictures, writer.identities, dict(writer.skipped), resumed, found.left_out)
+        report = Report(
+            writer.pictures, writer.identities, dict(writer.skipped), resumed, found.left_out
+        )
     write_text(growing / REPORT, json.dumps(_told(report, source), indent=1) + "\n")
     replace_folder(growing, target)
     (target / PLAN).unlink()  # only now: until the pack stands there, a stopped packing can go on
@@ -120,7 +138,9 @@ def _pack(
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Put the folder `new` in the place of `target`; the old one goes when the new one stands there."""
+    """Put the folder `new` in the place of `target`; the old one goes when the new one stands
+    there.
+    """
     old = target.with_name(f"{target.name}.old")
     if old.exists():  # an earlier replacing was stopped, before or after the new one stood there
         shutil.rmtree(old) if target.exists() else old.rename(target)
@@ -161,7 +181,9 @@ def _plan(found: Listing, settings: Settings) -> str:
 
 
 def _landmarks(path: Path, names: list[str], found: Listing) -> dict[str, NDArray[np.float64]]:
-    """Landmarks by image; a row without a folder must not fit somebody with too few images either."""
+    """Landmarks by image; a row without a folder must not fit somebody with too few images
+    either.
+    """
     others = [item.name for item in found.left_out if item.why == FEW]
     return landmarks_by_image([*names, *others], read_landmarks(path), path)
 
@@ -173,7 +195,11 @@ def _told(report: Report, source: Path) -> dict[str, object]:
 
 
 def _record(
-    found: Listing, names: list[str], settings: Settings, landmarks: Mapping[str, NDArray[np.float64]] | None, k: int
+    found: Listing,
+    names: list[str],
+    settings: Settings,
+    landmarks: Mapping[str, NDArray[np.float64]] | None,
+    k: int,
 ) -> tuple[bytes | None, str]:
     """The JPEG of one picture, or why there is none."""
     file = found.files[k]
@@ -185,7 +211,11 @@ def _record(
             if points is None:
                 return None, "there are no landmarks for it"
             pixels = align(pixels, points, settings.size)
-        elif settings.keep_bytes and pixels.shape[:2] == (settings.size, settings.size) and _keepable(data):
+        elif (
+            settings.keep_bytes
+            and pixels.shape[:2] == (settings.size, settings.size)
+            and _keepable(data)
+        ):
             return data, ""
         else:
             pixels = centre_square(pixels, settings.size)
@@ -197,7 +227,9 @@ def _record(
 
 
 def _keepable(data: bytes) -> bool:
-    """A colour JPEG that every reader shows alike: one with an orientation other than upright, they do not."""
+    """A colour JPEG that every reader shows alike: one with an orientation other than upright, they
+    do not.
+    """
     if data[:3] != b"\xff\xd8\xff" or orientation.of_jpeg(data) != orientation.UPRIGHT:
         return False
     try:

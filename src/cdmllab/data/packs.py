@@ -1,8 +1,8 @@
 """InsightFace packs: ``train.rec`` with ``train.idx`` and ``property``, read without mxnet.
 
-Record 0 may be a header, flag 2 and labels [N + 1, N + 1 + identities]; then the pictures are keys 1 .. N, and
-the records N + 1 .. tell the range [start, end) of each identity. Packs made by im2rec have no header: there
-every record is a picture.
+Record 0 may be a header, flag 2 and labels [N + 1, N + 1 + identities]; then the pictures are keys
+1 .. N, and the records N + 1 .. tell the range [start, end) of each identity. Packs made by im2rec
+have no header: there every record is a picture.
 """
 
 import re
@@ -48,12 +48,18 @@ class Pack:
 
     Raises
     ------
-    DataError : no pack, a damaged one, or labels that are no whole numbers in 0 .. num_identities - 1
+    DataError : no pack, a damaged one, or labels that are no whole numbers in 0 .. num_identities -
+    1
     """
 
     @reader("a readable pack")
     def __init__(
-        self, path: Path | str, *, num_identities: int | None = None, colour: Colour = "RGB", fast: bool = False
+        self,
+        path: Path | str,
+        *,
+        num_identities: int | None = None,
+        colour: Colour = "RGB",
+        fast: bool = False,
     ) -> None:
         self.path = rec_file(Path(path))
         index = self.path.with_suffix(".idx")
@@ -68,9 +74,15 @@ class Pack:
         self.property = read_property(self.path.parent / "property")
         self.records = self._pictures()  # [n] record of each row
         raw = self._raw_labels()
-        said = self.header[1] - self.header[0] if self.header else self.property and self.property.num_identities
+        said = (
+            self.header[1] - self.header[0]
+            if self.header
+            else self.property and self.property.num_identities
+        )
         if said is not None and said > len(self.file) + _MANY:
-            raise DataError(f"{self.path} announces {said:,} identities, and has {len(self.file):,} records")
+            raise DataError(
+                f"{self.path} announces {said:,} identities, and has {len(self.file):,} records"
+            )
         if num_identities is not None and said is not None and said > num_identities:
             raise DataError(f"{self.path} has {said:,} identities, {num_identities:,} are expected")
         self.labels = checked(raw, num_identities or said, str(self.path))
@@ -114,7 +126,10 @@ class Pack:
         if record.flag == 0 or len(record.image):
             return None
         if record.flag < 2 or not np.isfinite(record.labels[:2]).all():
-            raise DataError(f"{self.path}, record 0: a header has two numbers, this one has {record.labels.tolist()}")
+            raise DataError(
+                f"{self.path}, record 0: a header has two numbers, this one has "
+                f"{record.labels.tolist()}"
+            )
         first, end = (int(label) for label in record.labels[:2])
         if not 1 <= first <= end <= first + LARGEST_LABEL:
             raise DataError(f"{self.path}, record 0: a header of {first}, {end} makes no sense")
@@ -129,7 +144,10 @@ class Pack:
             at = int(np.searchsorted(ordered, key))
             if at == len(ordered) or ordered[at] != key:
                 return False
-            return len(records.unpack(self.file[int(order[at])], f"{self.path}, record {key}").image) == 0
+            return (
+                len(records.unpack(self.file[int(order[at])], f"{self.path}, record {key}").image)
+                == 0
+            )
 
         return exact_header(first, end, int(ordered[-1]), is_range)
 
@@ -141,31 +159,45 @@ class Pack:
         first = self.header[0]
         chosen = order[(ordered >= 1) & (ordered < first)]
         if len(chosen) != first - 1:
-            raise DataError(f"{self.path}: its header announces {first - 1:,} pictures, there are {len(chosen):,}")
+            raise DataError(
+                f"{self.path}: its header announces {first - 1:,} pictures, there are "
+                f"{len(chosen):,}"
+            )
         return chosen
 
     def _raw_labels(self) -> NDArray[np.float64]:
-        """First label of each picture, straight from the mapped words where the record allows it."""
+        """First label of each picture, straight from the mapped words where the record
+        allows it.
+        """
         words, starts = self.file.words, self.file.offsets[self.records] // 4
         labels = np.empty(len(starts), dtype=np.float64)
         plain = self.file.in_one_part()[self.records] & (words[starts + 1] >= records.HEADER_BYTES)
-        at = starts[plain] + 2  # the payload: flag, label, two ids of two words, then more labels or the picture
+        at = (
+            starts[plain] + 2
+        )  # the payload: flag, label, two ids of two words, then more labels or the picture
         count = words[at].astype(np.int64)
         room = words[starts[plain] + 1] > records.HEADER_BYTES + 4 * count
         picture = np.minimum(at + 6 + count, len(words) - 1)
         read = (count == 0) | ((count < 16) & room & (words[picture] & 0xFFFFFF == _JPEG))
-        labels[np.flatnonzero(plain)[read]] = words[(at + np.where(count == 0, 1, 6))[read]].view("<f4")
+        labels[np.flatnonzero(plain)[read]] = words[(at + np.where(count == 0, 1, 6))[read]].view(
+            "<f4"
+        )
         plain[plain] = read
         for row in np.flatnonzero(~plain).tolist():
-            labels[row] = records.unpack(self.file[int(self.records[row])], self._where(row)).labels[0]
+            labels[row] = records.unpack(
+                self.file[int(self.records[row])], self._where(row)
+            ).labels[0]
         return labels
 
 
-def exact_header(first: int, end: int, largest: int, is_range: Callable[[int], bool]) -> tuple[int, int]:
+def exact_header(
+    first: int, end: int, largest: int, is_range: Callable[[int], bool]
+) -> tuple[int, int]:
     """The header's numbers N + 1 and N + 1 + identities, undoing the rounding to float32.
 
-    Whole numbers are exact in float32 up to 2^24 = 16,777,216, and only every second one above. So the header of 17
-    million images may be off by one; readers that believe it miss the last image, or take a range for one.
+    Whole numbers are exact in float32 up to 2^24 = 16,777,216, and only every second one above. So
+    the header of 17 million images may be off by one; readers that believe it miss the last image,
+    or take a range for one.
 
     Parameters
     ----------
@@ -182,7 +214,9 @@ def _alike(number: int) -> list[int]:
     if not LARGEST_LABEL <= number < 2**31:
         return [number]
     step = int(np.spacing(np.float32(number)))
-    return [k for k in range(number - step, number + step + 1) if np.float32(k) == np.float32(number)]
+    return [
+        k for k in range(number - step, number + step + 1) if np.float32(k) == np.float32(number)
+    ]
 
 
 def rec_file(path: Path) -> Path:
@@ -200,15 +234,17 @@ def rec_file(path: Path) -> Path:
     if (path / "train.rec") in found:
         return path / "train.rec"
     if len(found) != 1:
-        raise DataError(f"{path} is no pack: it holds {len(found)} .rec files, and none is train.rec")
+        raise DataError(
+            f"{path} is no pack: it holds {len(found)} .rec files, and none is train.rec"
+        )
     return found[0]
 
 
 def read_property(path: Path) -> Property | None:
     """Identities and image size from a ``property`` file; None if there is none.
 
-    The first line reads ``identities,height,width``. InsightFace's ``RecBuilder`` writes the number of images on a
-    second, ``rec2shufrec.py`` more lines behind that one, which are passed over.
+    The first line reads ``identities,height,width``. InsightFace's ``RecBuilder`` writes the number
+    of images on a second, ``rec2shufrec.py`` more lines behind that one, which are passed over.
 
     Raises
     ------
@@ -226,6 +262,8 @@ def read_property(path: Path) -> Property | None:
     if min(identities, height, width) < 1:
         raise DataError(f"{path} reads {first[:60]!r}: none of the three can be below 1")
     if identities > LARGEST_LABEL or max(height, width) > _LARGEST_SIDE:
-        raise DataError(f"{path} reads {first[:60]!r}: no pack has as many identities, or pixels a side")
+        raise DataError(
+            f"{path} reads {first[:60]!r}: no pack has as many identities, or pixels a side"
+        )
     count = more[0].strip() if more else ""
     return Property(identities, height, width, int(count) if _NUMBER.fullmatch(count) else None)

@@ -1,8 +1,9 @@
-"""Write an InsightFace pack record by record, so that a stop at any moment loses one picture at most.
+"""Write an InsightFace pack record by record, so that a stop at any moment loses one picture at
+most.
 
-Beside ``train.rec``, ``train.idx`` and ``property`` there are ``identities.txt`` (one name a line, in the order of
-the labels) and ``train.crc`` (CRC-32 of each record as u32, in the order of the keys), which other readers pass
-over and `cdmllab inspect` checks.
+Beside ``train.rec``, ``train.idx`` and ``property`` there are ``identities.txt`` (one name a line,
+in the order of the labels) and ``train.crc`` (CRC-32 of each record as u32, in the order of the
+keys), which other readers pass over and `cdmllab inspect` checks.
 """
 
 import json
@@ -76,7 +77,12 @@ class PackWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         for file in (self._file, self._journal):
             try:
                 file.close()  # writes what is left, so a full disk speaks up here too
@@ -106,12 +112,22 @@ class PackWriter:
 
     def add(self, name: str, identity: str, jpeg: bytes) -> None:
         """Write one picture; those of one identity come one after the other."""
-        label = len(self._identities) - (bool(self._identities) and self._identities[-1] == identity)
+        label = len(self._identities) - (
+            bool(self._identities) and self._identities[-1] == identity
+        )
         payload = records.pack(float(label), jpeg, id_=self.pictures + 1)
         offset, checksum = self._writer.write(payload), zlib.crc32(payload)
         self._file.flush()
         self._note(name, identity, offset, checksum)
-        self._log({"file": name, "identity": identity, "offset": offset, "end": self._writer.position, "crc": checksum})
+        self._log(
+            {
+                "file": name,
+                "identity": identity,
+                "offset": offset,
+                "end": self._writer.position,
+                "crc": checksum,
+            }
+        )
 
     def skip(self, name: str, why: str) -> None:
         """Note that a picture is left out."""
@@ -128,9 +144,14 @@ class PackWriter:
         """
         count, identities = self.pictures, self.identities
         if count + 1 + identities > LARGEST_LABEL:
-            raise DataError(f"{count:,} pictures are too many for a pack, whose header counts up to {LARGEST_LABEL:,}")
+            raise DataError(
+                f"{count:,} pictures are too many for a pack, whose header counts up to "
+                f"{LARGEST_LABEL:,}"
+            )
         ends = [*self._starts[1:], count + 1]
-        ranges = [records.pack([float(a), float(b)]) for a, b in zip(self._starts, ends, strict=True)]
+        ranges = [
+            records.pack([float(a), float(b)]) for a, b in zip(self._starts, ends, strict=True)
+        ]
         offsets = [self._writer.write(payload) for payload in ranges]
         header = records.pack([count + 1.0, count + 1.0 + identities])
         self._file.seek(0)
@@ -140,7 +161,11 @@ class PackWriter:
         keys = np.arange(1 + count + identities)
         with replacing(self.folder / "train.idx") as temporary:
             write_index(temporary, keys, np.array([0, *self._offsets, *offsets]))
-        checksums = [zlib.crc32(header), *self._checksums, *(zlib.crc32(payload) for payload in ranges)]
+        checksums = [
+            zlib.crc32(header),
+            *self._checksums,
+            *(zlib.crc32(payload) for payload in ranges),
+        ]
         with replacing(self.folder / CHECKSUMS) as temporary:
             temporary.write_bytes(np.array(checksums, dtype="<u4").tobytes())
         write_text(self.folder / "property", f"{identities},{size},{size}\n")
@@ -159,7 +184,9 @@ class PackWriter:
         self._journal.flush()
 
     def _recall(self, journal: Path, size: int) -> tuple[int, int]:
-        """Take up what the journal tells of; returns the bytes of it that hold, and of the record file."""
+        """Take up what the journal tells of; returns the bytes of it that hold, and of the record
+        file.
+        """
         kept, end = 0, 0
         if not journal.is_file():
             return kept, end

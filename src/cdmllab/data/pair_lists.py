@@ -1,4 +1,6 @@
-"""The pair files of LFW, CFP, AgeDB-30, CALFW and CPLFW, read into names of pictures and `Pairs` over them."""
+"""The pair files of LFW, CFP, AgeDB-30, CALFW and CPLFW, read into names of pictures and `Pairs`
+over them.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +16,11 @@ __all__ = ["PairList", "agedb", "calfw", "cfp", "lfw"]
 
 
 def cfp(protocol: Path | str, kind: str) -> PairList:
-    """CFP's ``Protocol`` folder, frontal-frontal (``"FF"``) or frontal-profile (``"FP"``): 10 folds.
+    """CFP's ``Protocol`` folder, frontal-frontal (``"FF"``) or frontal-profile (``"FP"``): 10
+    folds.
 
-    ``Pair_list_F.txt`` and ``_P.txt`` number the pictures from 1, ``Split/FP/01/same.txt`` has lines ``i,j``;
-    in FP, i is a frontal picture and j a profile.
+    ``Pair_list_F.txt`` and ``_P.txt`` number the pictures from 1, ``Split/FP/01/same.txt`` has
+    lines ``i,j``; in FP, i is a frontal picture and j a profile.
 
     Raises
     ------
@@ -41,11 +44,14 @@ def _cfp(protocol: Path, kind: str) -> PairList:
             for number, line in enumerate(lines(file), start=1):
                 fields = [field.strip() for field in line.split(",")]
                 i, j = (
-                    (int(field) for field in fields) if len(fields) == 2 and all(map(is_number, fields)) else (-1, -1)
+                    (int(field) for field in fields)
+                    if len(fields) == 2 and all(map(is_number, fields))
+                    else (-1, -1)
                 )
                 if i not in frontal or j not in second:
                     raise DataError(
-                        f"{file}, line {number}: two numbers of the picture lists are wanted, not {line[:60]!r}"
+                        f"{file}, line {number}: two numbers of the picture lists are wanted, not "
+                        f"{line[:60]!r}"
                     )
                 found.append(Pair(frontal[i], second[j], same, fold))
     return listed(by_fold(found, protocol / "Split" / kind), protocol / "Split" / kind)
@@ -53,7 +59,8 @@ def _cfp(protocol: Path, kind: str) -> PairList:
 
 @reader("a protocol file of AgeDB")
 def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".jpg") -> PairList:
-    """AgeDB's ``04_FINAL_protocol_30_years.mat``: its ``splits``, a cell of 10 folds of 2 x 600 pictures.
+    """AgeDB's ``04_FINAL_protocol_30_years.mat``: its ``splits``, a cell of 10 folds of 2 x 600
+    pictures.
 
     A pair is genuine when both names begin with the same person, up to the first underscore.
 
@@ -69,7 +76,10 @@ def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".
     content = files.read_bytes(path, "a protocol file of AgeDB", at_most=agedb_names.MOST_BYTES)
     found = [
         Pair(
-            f"{folder}/{first}{suffix}", f"{folder}/{second}{suffix}", first.split("_")[0] == second.split("_")[0], fold
+            f"{folder}/{first}{suffix}",
+            f"{folder}/{second}{suffix}",
+            first.split("_")[0] == second.split("_")[0],
+            fold,
         )
         for fold, pairs in enumerate(agedb_names.read(content, str(path)))
         for first, second in pairs
@@ -81,8 +91,8 @@ def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".
 def calfw(path: Path | str, folder: str = "") -> PairList:
     """CALFW's and CPLFW's lists: two lines ``picture token`` a pair; token 0 is an impostor pair.
 
-    In CALFW the token of a genuine pair is its fold, 1 to 10; the impostor pairs, and all pairs where the tokens
-    are only 0 and 1 (CPLFW), are in the ten folds in the order of the file, see
+    In CALFW the token of a genuine pair is its fold, 1 to 10; the impostor pairs, and all pairs
+    where the tokens are only 0 and 1 (CPLFW), are in the ten folds in the order of the file, see
     `cdmllab.data.pairs.in_folds`.
 
     Parameters
@@ -101,12 +111,18 @@ def calfw(path: Path | str, folder: str = "") -> PairList:
     for k in range(0, len(rows), 2):
         (first, token), (second, other) = _two(rows[k], path, k), _two(rows[k + 1], path, k + 1)
         if token != other:
-            raise DataError(f"{path}, lines {k + 1} and {k + 2}: a pair has one token, here are {token} and {other}")
+            raise DataError(
+                f"{path}, lines {k + 1} and {k + 2}: a pair has one token, here are {token} and "
+                f"{other}"
+            )
         found.append((first, second, token))
         counts[token > 0] += 1
     with_folds = max(token for _, _, token in found) > 1
     try:
-        folds = [in_folds(counts[same], 10) if not (same and with_folds) else None for same in (False, True)]
+        folds = [
+            in_folds(counts[same], 10) if not (same and with_folds) else None
+            for same in (False, True)
+        ]
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
     seen, pairs = [0, 0], []
@@ -132,5 +148,7 @@ def _cfp_numbered(path: Path) -> dict[int, str]:
 
 def _two(fields: Sequence[str], path: Path, row: int) -> tuple[str, int]:
     if len(fields) != 2 or not is_number(fields[1]):
-        raise DataError(f"{path}, line {row + 1}: `picture token` is wanted, not {' '.join(fields)[:60]!r}")
+        raise DataError(
+            f"{path}, line {row + 1}: `picture token` is wanted, not {' '.join(fields)[:60]!r}"
+        )
     return fields[0], int(fields[1])

@@ -18,8 +18,8 @@ class Pairs(NamedTuple):
 def sample(labels: ArrayLike, per_fold: int = 300, folds: int = 10, seed: int = 0) -> Pairs:
     """Draw a protocol of LFW's shape: in each fold `per_fold` genuine and as many impostor pairs.
 
-    No pair occurs twice, in either order. Genuine pairs are drawn evenly over identities as far as they have
-    pairs left; impostor pairs evenly over pictures.
+    No pair occurs twice, in either order. Genuine pairs are drawn evenly over identities as far as
+    they have pairs left; impostor pairs evenly over pictures.
 
     Parameters
     ----------

@@ -1,8 +1,10 @@
-"""Parquet files of the Hugging Face hub: a column of images (``{bytes, path}``) and one of labels, or a table of pairs.
+"""Parquet files of the Hugging Face hub: a column of images (``{bytes, path}``) and one of labels,
+or a table of pairs.
 
-Needs pyarrow, which the extra ``formats`` brings. Parquet keeps rows in groups that are read as a whole. The groups
-used last are kept, so reading in order is fast; for training in random order `cdmllab pack` makes a pack.
-Source: https://huggingface.co/docs/datasets/main/en/about_dataset_features, the feature ``Image``.
+Needs pyarrow, which the extra ``formats`` brings. Parquet keeps rows in groups that are read as a
+whole. The groups used last are kept, so reading in order is fast; for training in random order
+`cdmllab pack` makes a pack. Source:
+https://huggingface.co/docs/datasets/main/en/about_dataset_features, the feature ``Image``.
 """
 
 import threading
@@ -59,8 +61,13 @@ class ParquetSet(EncodedSet):
             if group not in self._kept:
                 number, within, _ = self._groups[group]
                 table = self._files[number].read_row_group(within, columns=[self._column])
-                self._kept[group] = [_bytes(value, self.where(row)) for value in table[self._column].to_pylist()]
-                while len(self._kept) > 1 and sum(sum(map(len, kept)) for kept in self._kept.values()) > KEPT_BYTES:
+                self._kept[group] = [
+                    _bytes(value, self.where(row)) for value in table[self._column].to_pylist()
+                ]
+                while (
+                    len(self._kept) > 1
+                    and sum(sum(map(len, kept)) for kept in self._kept.values()) > KEPT_BYTES
+                ):
                     self._kept.popitem(last=False)
             self._kept.move_to_end(group)
             return self._kept[group][row - self._groups[group][2]]
@@ -81,7 +88,9 @@ def pairs(path: Path | str) -> bins.Bin:
     for file in files(path):
         table = _library().read_table(file)
         columns = [_named(table.column_names, known, path) for known in (FIRST, SECOND, SAME)]
-        for one, other, label in zip(*(table[column].to_pylist() for column in columns), strict=True):
+        for one, other, label in zip(
+            *(table[column].to_pylist() for column in columns), strict=True
+        ):
             images += [_bytes(one, str(file)), _bytes(other, str(file))]
             same.append(bool(label))
     return bins.Bin(images, np.array(same, dtype=bool), path)
@@ -118,5 +127,7 @@ def _named(names: list[str], known: tuple[str, ...], path: Path) -> str:
 def _bytes(value: Any, where: str) -> bytes:
     found = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(found, bytes):
-        raise DataError(f"{where}: an image is stored as bytes, or as a struct with bytes, and this is neither")
+        raise DataError(
+            f"{where}: an image is stored as bytes, or as a struct with bytes, and this is neither"
+        )
     return found

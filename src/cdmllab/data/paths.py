@@ -1,4 +1,6 @@
-"""Where data sets are: the folders of $CDMLLAB_DATA, then ``data`` here, then ``data`` in the repository."""
+"""Where data sets are: the folders of $CDMLLAB_DATA, then ``data`` here, then ``data`` in the
+repository.
+"""
 
 import os
 from collections.abc import Iterator
@@ -21,19 +23,28 @@ def roots() -> tuple[Path, ...]:
 
 
 def find(*names: str) -> Path | None:
-    """The first existing file or folder of these names (``lfw/pairs.txt``), looked for in every data folder."""
-    return next((folder / name for folder, name in _places(names) if (folder / name).exists()), None)
+    """The first existing file or folder of these names (``lfw/pairs.txt``), looked for in every
+    data folder.
+    """
+    return next(
+        (folder / name for folder, name in _places(names) if (folder / name).exists()), None
+    )
 
 
 def to_write() -> Path:
-    """The folder that prepared data goes to: the first of $CDMLLAB_DATA that can be written, else ``data`` here."""
+    """The folder that prepared data goes to: the first of $CDMLLAB_DATA that can be written, else
+    ``data`` here.
+    """
     named = (Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part)
     return next((folder for folder in named if os.access(folder, os.W_OK)), Path("data"))
 
 
 def searched() -> str:
     """The data folders as words, for a message that something is missing."""
-    return ", ".join(str(folder) for folder in roots()) or f"neither ${VARIABLE} nor data/ names a folder that exists"
+    return (
+        ", ".join(str(folder) for folder in roots())
+        or f"neither ${VARIABLE} nor data/ names a folder that exists"
+    )
 
 
 def _own() -> tuple[Path, ...]:

@@ -1,8 +1,9 @@
 """A perceptual hash: images that look alike have hashes that differ in few bits.
 
-256 signs of differences between neighbours of a 16 x 17 grey thumbnail (a difference hash, after N. Krawetz,
-https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html). It hardly notices a new size, another
-JPEG quality or a change of brightness. Aligned faces are alike in their coarse parts, so 64 bits are too few for them.
+256 signs of differences between neighbours of a 16 x 17 grey thumbnail (a difference hash, after N.
+Krawetz, https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html). It
+hardly notices a new size, another JPEG quality or a change of brightness. Aligned faces are alike
+in their coarse parts, so 64 bits are too few for them.
 """
 
 from typing import NamedTuple
@@ -33,16 +34,22 @@ def hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     ValueError : another type or shape
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
-        raise ValueError(f"images must be uint8 of shape (n, height, width, 1 or 3), got {images.dtype} {images.shape}")
+        raise ValueError(
+            f"images must be uint8 of shape (n, height, width, 1 or 3), got {images.dtype} "
+            f"{images.shape}"
+        )
     x = torch.from_numpy(np.ascontiguousarray(images)).float()
     grey = x[..., 0] if images.shape[3] == 1 else (x * torch.tensor(_GREY)).sum(dim=3)
-    small = torch.nn.functional.interpolate(grey[:, None], size=(_ROWS, _COLUMNS), mode="area")[:, 0]
+    small = torch.nn.functional.interpolate(grey[:, None], size=(_ROWS, _COLUMNS), mode="area")[
+        :, 0
+    ]
     signs = (small[:, :, 1:] > small[:, :, :-1]).reshape(len(images), -1).numpy()
     return np.packbits(signs, axis=1).view(np.uint64)
 
 
 def near(first: NDArray[np.uint64], second: NDArray[np.uint64], bits: int) -> Near:
-    """All pairs of a hash of the first set and one of the second that differ in at most so many bits.
+    """All pairs of a hash of the first set and one of the second that differ in at most so many
+    bits.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """The few instructions of a pickle that plain values and arrays have need of, and none else.
 
-They build lists, tuples, whole numbers, text and bytes, and call functions of a given table. Nothing that was built is
-ever hashed, compared or shown, since a few hundred bytes can describe a tuple that takes a year to hash. Lengths are
-compared with what is left of the file before memory is taken for them.
+They build lists, tuples, whole numbers, text and bytes, and call functions of a given table.
+Nothing that was built is ever hashed, compared or shown, since a few hundred bytes can describe a
+tuple that takes a year to hash. Lengths are compared with what is left of the file before memory is
+taken for them.
 
 Source: CPython, ``pickletools.py``, which documents every instruction.
 """
@@ -19,7 +20,9 @@ from cdmllab.data import sniff
 MOST = 1_000_000  # instructions; a bin of 12,000 images has 30,000, one of as many arrays 200,000
 _LONGEST_NUMBER, _LONGEST_NAME, _MOST_GIVEN = 24, 100, 8
 _INTEGER = re.compile(rb"-?[0-9]{1,20}")
-_QUOTED = re.compile(rb"""(?s:(['"])((?:[^\\]|\\[\\'"nrt]|\\x[0-9a-f]{2})*)\1)""")  # as Python 2 writes a text
+_QUOTED = re.compile(
+    rb"""(?s:(['"])((?:[^\\]|\\[\\'"nrt]|\\x[0-9a-f]{2})*)\1)"""
+)  # as Python 2 writes a text
 _NOT_BUILT = {
     **dict.fromkeys(b"}dus", "a dictionary"),
     **dict.fromkeys(b"\x8f\x90\x91", "a set"),
@@ -40,8 +43,8 @@ class Machine:
 
     Parameters
     ----------
-    data : the pickle
-    allowed : what stands in for a name, by module and name; its values are called with whatever the pickle gives
+    data : the pickle allowed : what stands in for a name, by module and name; its values are called
+    with whatever the pickle gives
         them. A pickle can change only objects with a method ``build``, by it
     """
 
@@ -66,7 +69,9 @@ class Machine:
             step = _STEPS.get(code)
             if step is not None:
                 step(self)
-            elif code in _NOT_BUILT and not sniff.hint(self._data):  # the letters of a text are instructions too
+            elif code in _NOT_BUILT and not sniff.hint(
+                self._data
+            ):  # the letters of a text are instructions too
                 raise Refused(f"it holds {_NOT_BUILT[code]}, which no bin does")
             else:
                 raise ValueError(f"the byte 0x{code:02x} is no instruction of a pickle")
@@ -111,7 +116,9 @@ class Machine:
 
     def _integer_line(self) -> None:
         line = self._line(_LONGEST_NUMBER)
-        self._push({b"00": False, b"01": True}[line] if line in (b"00", b"01") else self._number(line))
+        self._push(
+            {b"00": False, b"01": True}[line] if line in (b"00", b"01") else self._number(line)
+        )
 
     def _long(self) -> None:
         count = self._read("<B")
@@ -194,17 +201,26 @@ def _steps() -> dict[int, Callable[[Machine], object]]:
         b"I": Machine._integer_line,
         b"L": Machine._long_line,
         b"\x8a": Machine._long,
-        **{code: partial(Machine._integer, form=form) for code, form in ((b"J", "<i"), (b"K", "<B"), (b"M", "<H"))},
+        **{
+            code: partial(Machine._integer, form=form)
+            for code, form in ((b"J", "<i"), (b"K", "<B"), (b"M", "<H"))
+        },
         b"S": Machine._quoted_line,
         b"V": Machine._text_line,
         **{code: partial(Machine._bytes, form="<B") for code in (b"U", b"C")},
         b"T": partial(Machine._bytes, form="<i"),
         b"B": partial(Machine._bytes, form="<I"),
         **{code: partial(Machine._bytes, form="<Q") for code in (b"\x8e", b"\x96")},
-        **{code: partial(Machine._text, form=form) for code, form in ((b"\x8c", "<B"), (b"X", "<I"), (b"\x8d", "<Q"))},
+        **{
+            code: partial(Machine._text, form=form)
+            for code, form in ((b"\x8c", "<B"), (b"X", "<I"), (b"\x8d", "<Q"))
+        },
         b")": lambda it: it._push(()),
         b"t": lambda it: it._push(tuple(it._marked())),
-        **{code: partial(Machine._tuple, count=n) for code, n in ((b"\x85", 1), (b"\x86", 2), (b"\x87", 3))},
+        **{
+            code: partial(Machine._tuple, count=n)
+            for code, n in ((b"\x85", 1), (b"\x86", 2), (b"\x87", 3))
+        },
         b"]": lambda it: it._push([]),
         b"l": lambda it: it._push(it._marked()),
         b"a": lambda it: it._extend([it._stack.pop()]),

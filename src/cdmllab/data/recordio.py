@@ -1,9 +1,10 @@
-"""RecordIO, the container of MXNet's data packs: records one after the other, each led by a magic word.
+"""RecordIO, the container of MXNet's data packs: records one after the other, each led by a magic
+word.
 
-A record is u32 magic, u32 ``part << 29 | length``, the payload, zeros up to a multiple of 4; all little-endian.
-A payload that holds the magic word at a multiple of 4 is cut there: the word is left out, and the reader puts
-it back. So the magic word, at a multiple of 4 in the file, is always the start of a part.
-Source: dmlc-core, ``recordio.h``.
+A record is u32 magic, u32 ``part << 29 | length``, the payload, zeros up to a multiple of 4; all
+little-endian. A payload that holds the magic word at a multiple of 4 is cut there: the word is left
+out, and the reader puts it back. So the magic word, at a multiple of 4 in the file, is always the
+start of a part. Source: dmlc-core, ``recordio.h``.
 """
 
 import mmap
@@ -23,7 +24,9 @@ MAGIC = 0xCED7230A
 WORD = struct.pack("<I", MAGIC)
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 LONGEST = 2**29 - 1  # bytes of one part
-_MOST_PARTS = 100_000  # of a record; an image of random bytes has one in every four thousand million
+_MOST_PARTS = (
+    100_000  # of a record; an image of random bytes has one in every four thousand million
+)
 _LARGEST_INDEX = 4 << 30  # bytes
 _HEADER = struct.Struct("<II")
 
@@ -38,7 +41,8 @@ class RecordFile:
 
     Raises
     ------
-    DataError : the file is empty, or damaged where it was looked at: the sentence names record and byte
+    DataError : the file is empty, or damaged where it was looked at: the sentence names record and
+    byte
     """
 
     def __init__(self, path: Path | str, offsets: NDArray[np.int64] | None = None) -> None:
@@ -49,7 +53,9 @@ class RecordFile:
                 raise DataError(f"{self.path} is empty")
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._view = memoryview(self._map)
-        self.words: NDArray[np.uint32] = np.frombuffer(self._view[: self.size // 4 * 4], dtype="<u4")  # [size / 4]
+        self.words: NDArray[np.uint32] = np.frombuffer(
+            self._view[: self.size // 4 * 4], dtype="<u4"
+        )  # [size / 4]
         self.offsets = scan(self._view, self.path) if offsets is None else self._checked(offsets)
         self._starts: list[int] = self.offsets.tolist()
 
@@ -70,13 +76,19 @@ class RecordFile:
         for record, start in enumerate(self._starts):
             magic, word = unpack(mapped, start)
             end = start + 8 + (word & LONGEST)
-            yield view[start + 8 : end] if magic == MAGIC and word <= LONGEST and end <= size else self[record]
+            yield (
+                view[start + 8 : end]
+                if magic == MAGIC and word <= LONGEST and end <= size
+                else self[record]
+            )
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path, NDArray[np.int64]]]:
         return type(self), (self.path, self.offsets)
 
     def in_one_part(self) -> NDArray[np.bool_]:
-        """Which records lie in one part, so that their words stand in `words` one after the other; shape (n,)."""
+        """Which records lie in one part, so that their words stand in `words` one after the other;
+        shape (n,).
+        """
         whole: NDArray[np.bool_] = self.words[self.offsets // 4 + 1] >> 29 == WHOLE
         return whole
 
@@ -90,7 +102,9 @@ class RecordFile:
         return scan(self._view, self.path)
 
     def _checked(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Offsets from an index, each seen to be the start of a record that ends inside the file."""
+        """Offsets from an index, each seen to be the start of a record that ends inside the
+        file.
+        """
         starts = np.asarray(offsets, dtype=np.int64)
         outside = (starts < 0) | (starts + 8 > self.size) | (starts % 4 != 0)
         if outside.any():
@@ -145,12 +159,19 @@ def parts(data: memoryview, start: int, path: Path, record: int) -> tuple[list[m
         part, length = word >> 29, word & LONGEST
         if magic != MAGIC:
             hint = sniff.hint(data[position : position + sniff.HEAD_BYTES])
-            raise DataError(f"{where}: the magic word 0x{MAGIC:x} is wanted, 0x{magic:x} stands there{hint}")
+            raise DataError(
+                f"{where}: the magic word 0x{MAGIC:x} is wanted, 0x{magic:x} stands there{hint}"
+            )
         if part not in ((WHOLE, FIRST) if not found else (MIDDLE, LAST)):
-            raise DataError(f"{where}: a part of kind {part} cannot stand {'first' if not found else 'after another'}")
+            raise DataError(
+                f"{where}: a part of kind {part} cannot stand "
+                f"{'first' if not found else 'after another'}"
+            )
         end = position + 8 + length
         if end > size:
-            raise DataError(f"{where}: its length of {length:,} bytes reaches {end - size:,} bytes past the end")
+            raise DataError(
+                f"{where}: its length of {length:,} bytes reaches {end - size:,} bytes past the end"
+            )
         if len(found) == _MOST_PARTS:
             raise DataError(f"{where}: the record has more than {_MOST_PARTS:,} parts")
         found.append(data[position + 8 : end])
@@ -174,10 +195,17 @@ def frame(payload: bytes | memoryview) -> bytes:
         cuts = (np.flatnonzero(np.frombuffer(data, "<u4", len(data) // 4) == MAGIC) * 4).tolist()
     pieces, start = [], 0
     for cut in cuts:
-        pieces += [_HEADER.pack(MAGIC, (MIDDLE if start else FIRST) << 29 | cut - start), data[start:cut]]
+        pieces += [
+            _HEADER.pack(MAGIC, (MIDDLE if start else FIRST) << 29 | cut - start),
+            data[start:cut],
+        ]
         start = cut + 4
     last = data[start:]
-    pieces += [_HEADER.pack(MAGIC, (LAST if start else WHOLE) << 29 | len(last)), last, b"\0" * (-len(last) % 4)]
+    pieces += [
+        _HEADER.pack(MAGIC, (LAST if start else WHOLE) << 29 | len(last)),
+        last,
+        b"\0" * (-len(last) % 4),
+    ]
     return b"".join(pieces)
 
 
@@ -198,7 +226,8 @@ class RecordWriter:
 
 @reader("a readable index")
 def read_index(path: Path | str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Keys and offsets of an ``.idx`` file (lines ``key<TAB>offset``), each of shape (n,), in the file's order.
+    """Keys and offsets of an ``.idx`` file (lines ``key<TAB>offset``), each of shape (n,), in the
+    file's order.
 
     Raises
     ------
@@ -214,7 +243,14 @@ def read_index(path: Path | str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     except (ValueError, OverflowError):
         table = np.zeros(0, dtype=np.int64)
     if table.ndim != 2 or table.shape[1] != 2 or table.min() < 0:
-        bad = next((number for number, line in enumerate(lines, 1) if line.strip() and not _is_index_line(line)), 1)
+        bad = next(
+            (
+                number
+                for number, line in enumerate(lines, 1)
+                if line.strip() and not _is_index_line(line)
+            ),
+            1,
+        )
         said = f"{lines[bad - 1][:60]!r}{sniff.hint(data)}"
         raise DataError(f"{path}, line {bad}: `key<TAB>offset` is wanted, not {said}") from None
     keys, offsets = table.T
@@ -228,7 +264,10 @@ def read_index(path: Path | str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def write_index(path: Path, keys: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
     """Write an ``.idx`` file: one ``key<TAB>offset`` a line."""
     with path.open("w", encoding="ascii", newline="\n") as file:
-        file.writelines(f"{key}\t{offset}\n" for key, offset in zip(keys.tolist(), offsets.tolist(), strict=True))
+        file.writelines(
+            f"{key}\t{offset}\n"
+            for key, offset in zip(keys.tolist(), offsets.tolist(), strict=True)
+        )
 
 
 def _is_index_line(line: bytes) -> bool:

@@ -1,7 +1,8 @@
-"""Image records: the payload of a RecordIO record in MXNet's packs, a header of 24 bytes and then the picture.
+"""Image records: the payload of a RecordIO record in MXNet's packs, a header of 24 bytes and then
+the picture.
 
-u32 flag, f32 label, u64 id, u64 id2, little-endian; flag n > 0 says that n labels follow, as float32, or as
-float64 from one legacy packer. Source: MXNet, ``recordio.py``.
+u32 flag, f32 label, u64 id, u64 id2, little-endian; flag n > 0 says that n labels follow, as
+float32, or as float64 from one legacy packer. Source: MXNet, ``recordio.py``.
 """
 
 import struct
@@ -36,20 +37,28 @@ def unpack(payload: memoryview, where: str) -> ImageRecord:
     DataError : shorter than its header and labels
     """
     if len(payload) < HEADER_BYTES:
-        raise DataError(f"{where}: {len(payload)} bytes are too few for the header of {HEADER_BYTES}")
+        raise DataError(
+            f"{where}: {len(payload)} bytes are too few for the header of {HEADER_BYTES}"
+        )
     flag, label, id_, id2 = _HEADER.unpack_from(payload)
     rest = payload[HEADER_BYTES:]
     if flag == 0:
         return ImageRecord(0, np.array([label], dtype=np.float64), id_, id2, rest)
     if 4 * flag > len(rest):
-        raise DataError(f"{where}: it announces {flag:,} labels, and only {len(rest):,} bytes follow")
+        raise DataError(
+            f"{where}: it announces {flag:,} labels, and only {len(rest):,} bytes follow"
+        )
     dtype, width = ("<f8", 8) if _are_float64(rest, flag) else ("<f4", 4)
     labels = np.frombuffer(rest, dtype=dtype, count=flag).astype(np.float64)
     return ImageRecord(flag, labels, id_, id2, rest[width * flag :])
 
 
-def pack(labels: float | Sequence[float], image: bytes | memoryview = b"", *, id_: int = 0, id2: int = 0) -> bytes:
-    """The payload of one record: a single label stands in the header, several follow it as float32."""
+def pack(
+    labels: float | Sequence[float], image: bytes | memoryview = b"", *, id_: int = 0, id2: int = 0
+) -> bytes:
+    """The payload of one record: a single label stands in the header, several follow it as
+    float32.
+    """
     if isinstance(labels, int | float):
         return _HEADER.pack(0, float(labels), id_, id2) + bytes(image)
     many = np.asarray(labels, dtype="<f4")
@@ -57,7 +66,9 @@ def pack(labels: float | Sequence[float], image: bytes | memoryview = b"", *, id
 
 
 def _are_float64(rest: memoryview, count: int) -> bool:
-    """Whether the picture, or the record's end, comes after `count` labels of 8 bytes rather than of 4."""
+    """Whether the picture, or the record's end, comes after `count` labels of 8 bytes rather than
+    of 4.
+    """
     if len(rest) == 4 * count or len(rest) < 8 * count:
         return False
     if len(rest) == 8 * count:

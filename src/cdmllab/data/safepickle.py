@@ -1,8 +1,9 @@
 """Unpickle arrays and nothing else.
 
-A pickle is a program; loading one runs it. Here it may name the functions that a pickled numpy array needs, and gets
-stand-ins of ours for them, in a machine of ours: what is read is lists, tuples, whole numbers, text, bytes and arrays.
-Anything else is refused when it is met, before anything of it runs.
+A pickle is a program; loading one runs it. Here it may name the functions that a pickled numpy
+array needs, and gets stand-ins of ours for them, in a machine of ours: what is read is lists,
+tuples, whole numbers, text, bytes and arrays. Anything else is refused when it is met, before
+anything of it runs.
 
 Source: NumPy, ``array_reduce`` in ``methods.c`` and ``_frombuffer`` in ``numeric.py``.
 """
@@ -30,13 +31,17 @@ class _Dtype:
     """Stand-in for numpy.dtype: numbers and booleans only."""
 
     def __init__(self, code: Any, *_: Any) -> None:
-        self.dtype = np.dtype(_one_of(_DTYPE, code, "it has an array that is not of numbers or booleans, but of"))
+        self.dtype = np.dtype(
+            _one_of(_DTYPE, code, "it has an array that is not of numbers or booleans, but of")
+        )
 
     def build(self, state: Any) -> None:
         """Take the byte order."""
         if type(state) is not tuple or len(state) < 2:
             raise Refused("the type of an array has a state of another form")
-        self.dtype = np.dtype(_one_of(_ORDER, state[1], "there is no byte order") + self.dtype.str[1:])
+        self.dtype = np.dtype(
+            _one_of(_ORDER, state[1], "there is no byte order") + self.dtype.str[1:]
+        )
 
 
 class _Array:
@@ -53,14 +58,20 @@ class _Array:
 
     def fill(self, shape: Any, dtype: Any, data: Any, order: Any) -> None:
         """See that the content has exactly the bytes of shape and type."""
-        if type(shape) is not tuple or len(shape) > _DIMENSIONS or not all(type(n) is int and n >= 0 for n in shape):
+        if (
+            type(shape) is not tuple
+            or len(shape) > _DIMENSIONS
+            or not all(type(n) is int and n >= 0 for n in shape)
+        ):
             raise Refused(f"the shape of an array is at most {_DIMENSIONS} whole numbers")
         if type(dtype) is not _Dtype or type(data) is not bytes:
             raise Refused("an array is of numbers or booleans, and has them as bytes")
         if prod(shape) * dtype.dtype.itemsize != len(data):
             raise Refused(f"an array of shape {plain(shape, 80)} does not have {len(data):,} bytes")
         by_columns = type(order) is str and order == "F"
-        self.value = np.frombuffer(data, dtype=dtype.dtype).reshape(shape, order="F" if by_columns else "C")
+        self.value = np.frombuffer(data, dtype=dtype.dtype).reshape(
+            shape, order="F" if by_columns else "C"
+        )
 
 
 class _NdarrayType:
@@ -101,7 +112,8 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 def loads(data: bytes, where: str) -> Any:
-    """What a pickle holds: lists, tuples, whole numbers, text, bytes, and arrays, for which see `array`.
+    """What a pickle holds: lists, tuples, whole numbers, text, bytes, and arrays, for which see
+    `array`.
 
     Pickles of Python 2 and 3 are read, in every protocol; text of Python 2 becomes bytes.
 
@@ -115,7 +127,9 @@ def loads(data: bytes, where: str) -> Any:
     except Refused as error:
         raise DataError(f"{where} is refused, and nothing of it was run: {plain(error)}") from error
     except Exception as error:
-        raise DataError(f"{where} is no readable pickle{sniff.hint(data) or f' ({cause(error)})'}") from error
+        raise DataError(
+            f"{where} is no readable pickle{sniff.hint(data) or f' ({cause(error)})'}"
+        ) from error
     return loaded
 
 
@@ -130,10 +144,14 @@ def shown(value: Any) -> str:
 
 
 def _refuse_deep(loaded: Any) -> None:
-    """Lists and tuples that hold each other, however often one of them is met, are counted once a level."""
+    """Lists and tuples that hold each other, however often one of them is met, are counted once a
+    level.
+    """
     level = [loaded] if type(loaded) in (list, tuple) else []
     for _ in range(_DEEPEST):
-        inside = {id(value): value for holder in level for value in holder if type(value) in (list, tuple)}
+        inside = {
+            id(value): value for holder in level for value in holder if type(value) in (list, tuple)
+        }
         level = list(inside.values())
         if not level:
             return
@@ -144,5 +162,8 @@ def _one_of(allowed: re.Pattern[str], value: Any, complaint: str) -> str:
     """A short text of an allowed form; Python 2 has it as bytes."""
     text = value.decode("latin1") if type(value) is bytes and len(value) < 100 else value
     if type(text) is not str or not allowed.fullmatch(text):
-        raise Refused(f"{complaint} {plain(repr(text[:40]), 60) if type(text) is str else f'a {type(value).__name__}'}")
+        raise Refused(
+            f"{complaint} "
+            f"{plain(repr(text[:40]), 60) if type(text) is str else f'a {type(value).__name__}'}"
+        )
     return text

@@ -1,4 +1,6 @@
-"""What the scripts of ``data_scripts/`` share: find what is there, check it, make what is not, count the result."""
+"""What the scripts of ``data_scripts/`` share: find what is there, check it, make what is not,
+count the result.
+"""
 
 import argparse
 import hashlib
@@ -79,7 +81,13 @@ class Job:
         other_counts: bool = False,
         fetch: bool = False,
     ) -> None:
-        self.manifest, self.out, self.dry_run, self.workers, self.fetch = manifest, out, dry_run, workers, fetch
+        self.manifest, self.out, self.dry_run, self.workers, self.fetch = (
+            manifest,
+            out,
+            dry_run,
+            workers,
+            fetch,
+        )
         self._other_counts = other_counts
         self._missing = False
 
@@ -102,7 +110,10 @@ class Job:
             return found
         m, wanted = self.manifest, " or ".join(names)
         ask = ", by request: a person has to ask for it" if m.by_request else ""
-        sentence = f"{wanted} is missing (looked in {paths.searched()}); {m.title} comes from {m.source}{ask}"
+        sentence = (
+            f"{wanted} is missing (looked in {paths.searched()}); {m.title} comes from "
+            f"{m.source}{ask}"
+        )
         if not self.dry_run:
             raise DataError(f"{sentence}; licence: {m.licence}")
         self.say(f"missing: {sentence}")
@@ -110,12 +121,15 @@ class Job:
         return self.out / names[0]
 
     def have(self, *names: str) -> Path | None:
-        """The first of some files or folders in the data folders or among what was made; None if there is none."""
+        """The first of some files or folders in the data folders or among what was made; None if
+        there is none.
+        """
         made = next((self.out / name for name in names if (self.out / name).exists()), None)
         return made or paths.find(*names)
 
     def download(self, name: str) -> None:
-        """Fetch the files of a set of the table of mirrors that are in no data folder; see `cdmllab.data.fetching`.
+        """Fetch the files of a set of the table of mirrors that are in no data folder; see
+        `cdmllab.data.fetching`.
 
         Raises
         ------
@@ -137,26 +151,37 @@ class Job:
         ------
         DataError : another size or SHA-256
         """
-        known = next((f for name, f in self.manifest.files.items() if path.as_posix().endswith(name)), None)
+        known = next(
+            (f for name, f in self.manifest.files.items() if path.as_posix().endswith(name)), None
+        )
         if known is None or not path.is_file() or self._other_counts:
             return
-        if path.suffix == ".txt":  # git and editors on Windows change its line ends, and nothing else
+        if (
+            path.suffix == ".txt"
+        ):  # git and editors on Windows change its line ends, and nothing else
             content = path.read_bytes().replace(b"\r\n", b"\n")
             size, digest = len(content), hashlib.sha256(content).hexdigest()
         else:
             size, digest = path.stat().st_size, None
         if size != known.bytes:
-            raise DataError(f"{path} has {size:,} bytes, {known.bytes:,} are expected: the download is not complete")
+            raise DataError(
+                f"{path} has {size:,} bytes, {known.bytes:,} are expected: the download is not "
+                f"complete"
+            )
         if self.dry_run:
             return
         if digest is None:
             digest = sha256(path)
         if digest != known.sha256:
-            raise DataError(f"{path} has SHA-256 {digest}, {known.sha256} is expected: it is not the file handed out")
+            raise DataError(
+                f"{path} has SHA-256 {digest}, {known.sha256} is expected: it is not the file "
+                f"handed out"
+            )
         self.say(f"checked {path}")
 
     def folder(self, name: str, *packed: str) -> Path:
-        """A folder, or else the archive that holds it, unpacked below `out`; `name` is below the data folder.
+        """A folder, or else the archive that holds it, unpacked below `out`; `name` is below the
+        data folder.
 
         Raises
         ------
@@ -165,7 +190,12 @@ class Job:
         """
         archive, into = self.have(*packed), self.out / Path(name).parts[0]
         stamp = into / f".{archive.name}.unpacked" if archive else None
-        unpacked = archive and stamp and stamp.is_file() and stamp.read_text(encoding="ascii") == _size(archive)
+        unpacked = (
+            archive
+            and stamp
+            and stamp.is_file()
+            and stamp.read_text(encoding="ascii") == _size(archive)
+        )
         if archive is None or stamp is None or (not unpacked and self.have(name) is not None):
             return self.need(name, *packed)
         if self.dry_run and not unpacked:
@@ -178,15 +208,22 @@ class Job:
             with claimed(into):
                 archives.extract(archive, into)
                 write_text(stamp, _size(archive))
-        inside = next((p for p in (*into.rglob(Path(name).name), self.out / name) if p.is_dir()), None)
+        inside = next(
+            (p for p in (*into.rglob(Path(name).name), self.out / name) if p.is_dir()), None
+        )
         if inside is None:
-            raise DataError(f"{archive} was unpacked, and there is no folder {Path(name).name} in it")
+            raise DataError(
+                f"{archive} was unpacked, and there is no folder {Path(name).name} in it"
+            )
         return inside
 
-    def make(self, name: str, action: Callable[[Path], None], count: Callable[[Path], Mapping[str, int]]) -> Path:
+    def make(
+        self, name: str, action: Callable[[Path], None], count: Callable[[Path], Mapping[str, int]]
+    ) -> Path:
         """Make ``out / name`` if it is not there, and compare its counts with the manifest's.
 
-        `action` writes to the path it is given and leaves nothing half-written; `count` reads it back.
+        `action` writes to the path it is given and leaves nothing half-written; `count` reads it
+        back.
 
         Raises
         ------
@@ -198,7 +235,10 @@ class Job:
             if target.exists():
                 self.say(f"there already: {target}")
             else:
-                self.say(f"would make {target}" + (", once what is missing is there" if self._missing else ""))
+                self.say(
+                    f"would make {target}"
+                    + (", once what is missing is there" if self._missing else "")
+                )
             return target
         with claimed(target):
             if not target.exists():
@@ -234,7 +274,11 @@ def _size(path: Path) -> str:
 
 
 def main(
-    script: str, make: Callable[[Job], None], arguments: list[str] | None = None, *, fetches: bool = False
+    script: str,
+    make: Callable[[Job], None],
+    arguments: list[str] | None = None,
+    *,
+    fetches: bool = False,
 ) -> None:
     """The command line of a data script.
 
@@ -248,18 +292,35 @@ def main(
     print_anything()
     path = Path(script)
     parser = argparse.ArgumentParser(description=make.__doc__)
-    parser.add_argument("--to", type=Path, default=None, metavar="FOLDER", help="where made things go (default: data)")
-    parser.add_argument("--dry-run", action="store_true", help="tell what is there and what would be done")
+    parser.add_argument(
+        "--to",
+        type=Path,
+        default=None,
+        metavar="FOLDER",
+        help="where made things go (default: data)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="tell what is there and what would be done"
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads")
-    parser.add_argument("--other-counts", action="store_true", help="accept another version of the data set")
+    parser.add_argument(
+        "--other-counts", action="store_true", help="accept another version of the data set"
+    )
     if fetches:
         parser.add_argument("--fetch", action="store_true", help="download what is missing")
     given = parser.parse_args(arguments)
     try:
         manifest = Manifest.read(path.parent / "manifests" / f"{path.stem}.json")
-        print(f"{manifest.title}. Licence: {manifest.licence}\nSource: {manifest.source}\nCite: {manifest.cite}")
+        print(
+            f"{manifest.title}. Licence: {manifest.licence}\nSource: {manifest.source}\nCite: "
+            f"{manifest.cite}"
+        )
         out = given.to or paths.to_write()
-        options = {"dry_run": given.dry_run, "workers": given.workers, "other_counts": given.other_counts}
+        options = {
+            "dry_run": given.dry_run,
+            "workers": given.workers,
+            "other_counts": given.other_counts,
+        }
         make(Job(manifest, out, fetch=fetches and given.fetch, **options))
     except CdmlLabError as error:
         print(f"{path.name}: {error}", file=sys.stderr)

@@ -1,4 +1,6 @@
-"""Training sets: pictures with identities, read by row numbers. Everything that is trained on has this shape."""
+"""Training sets: pictures with identities, read by row numbers. Everything that is trained on has
+this shape.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +31,9 @@ class TrainingSet(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, rows: ArrayLike) -> Pixels:
-        """The pictures of some rows, in their order: uint8 of shape (rows, height, width, 1 or 3), RGB."""
+        """The pictures of some rows, in their order: uint8 of shape (rows, height, width, 1 or 3),
+        RGB.
+        """
 
 
 class ArraySet:
@@ -44,16 +48,23 @@ class ArraySet:
     """
 
     def __init__(
-        self, images: Pixels, labels: ArrayLike, num_identities: int | None = None, names: Sequence[str] = ()
+        self,
+        images: Pixels,
+        labels: ArrayLike,
+        num_identities: int | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
             raise ValueError(
-                f"images must be uint8 of shape (n, height, width, 1 or 3), got {images.dtype} {images.shape}"
+                f"images must be uint8 of shape (n, height, width, 1 or 3), got {images.dtype} "
+                f"{images.shape}"
             )
         self.images = images
         self.labels = checked(labels, num_identities, "the labels")
         if len(self.labels) != len(images):
-            raise ValueError(f"{len(images):,} images and {len(self.labels):,} labels do not belong together")
+            raise ValueError(
+                f"{len(images):,} images and {len(self.labels):,} labels do not belong together"
+            )
         self.num_identities = num_identities or int(self.labels.max(initial=-1)) + 1
         self.names = tuple(names)
 
@@ -61,7 +72,10 @@ class ArraySet:
         return len(self.images)
 
     def __repr__(self) -> str:
-        return f"ArraySet({len(self):,} pictures of {self.num_identities:,} identities, {self.images.shape[1:]})"
+        return (
+            f"ArraySet({len(self):,} pictures of {self.num_identities:,} identities, "
+            f"{self.images.shape[1:]})"
+        )
 
     def read(self, rows: ArrayLike) -> Pixels:
         chosen: Pixels = self.images[np.asarray(rows, dtype=np.int64)]
@@ -69,7 +83,8 @@ class ArraySet:
 
 
 class Subset:
-    """Some rows of a training set; the identities that are left are counted anew from 0, in their old order.
+    """Some rows of a training set; the identities that are left are counted anew from 0, in their
+    old order.
 
     Attributes
     ----------
@@ -81,7 +96,10 @@ class Subset:
         self.whole = whole
         self.rows = np.asarray(rows, dtype=np.int64)
         if len(self.rows) and not 0 <= self.rows.min() <= self.rows.max() < len(whole):
-            raise ValueError(f"the rows must lie in 0 .. {len(whole) - 1}, got {self.rows.min()} .. {self.rows.max()}")
+            raise ValueError(
+                f"the rows must lie in 0 .. {len(whole) - 1}, got {self.rows.min()} .. "
+                f"{self.rows.max()}"
+            )
         self.identities, labels = np.unique(whole.labels[self.rows], return_inverse=True)
         self.labels = labels.astype(np.int64)
         self.num_identities = len(self.identities)
@@ -90,7 +108,10 @@ class Subset:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        return f"Subset({len(self):,} pictures of {self.num_identities:,} identities of {self.whole!r})"
+        return (
+            f"Subset({len(self):,} pictures of {self.num_identities:,} identities of "
+            f"{self.whole!r})"
+        )
 
     def read(self, rows: ArrayLike) -> Pixels:
         return self.whole.read(self.rows[np.asarray(rows, dtype=np.int64)])
@@ -108,13 +129,17 @@ def at_least(whole: TrainingSet, pictures: int) -> Subset:
 
 
 def at_most(whole: TrainingSet, pictures: int, seed: int = 0) -> Subset:
-    """At most `pictures` of every identity, drawn at random where there are more; the order stays."""
+    """At most `pictures` of every identity, drawn at random where there are more; the order
+    stays.
+    """
     order = np.random.default_rng(seed).permutation(len(whole))
     return Subset(whole, np.sort(order[occurrence(whole.labels[order]) < pictures]))
 
 
 def occurrence(labels: ArrayLike) -> Labels:
-    """How many of the same label stand before each, shape (n,): 0 for the first, 1 for the second."""
+    """How many of the same label stand before each, shape (n,): 0 for the first, 1 for the
+    second.
+    """
     given = np.asarray(labels)
     order = np.argsort(given, kind="stable")
     ordered = given[order]
@@ -124,7 +149,11 @@ def occurrence(labels: ArrayLike) -> Labels:
 
 
 def decoded(
-    whole: TrainingSet, path: Path | str, *, batch: int = 256, progress: Callable[[int], None] | None = None
+    whole: TrainingSet,
+    path: Path | str,
+    *,
+    batch: int = 256,
+    progress: Callable[[int], None] | None = None,
 ) -> ArraySet:
     """Decode a whole set once into an array file, and read it from there ever after.
 
@@ -154,7 +183,9 @@ def decoded(
             pixels.flush()
     kept = np.load(target, mmap_mode="r", allow_pickle=False)
     if kept.shape != shape or kept.dtype != np.uint8:
-        raise DataError(f"{target} holds {kept.dtype} {kept.shape}, this set needs uint8 {shape}: remove it")
+        raise DataError(
+            f"{target} holds {kept.dtype} {kept.shape}, this set needs uint8 {shape}: remove it"
+        )
     some = np.linspace(0, len(whole) - 1, min(len(whole), 16), dtype=np.int64)
     if not np.array_equal(kept[some], whole.read(some)):
         raise DataError(f"{target} holds other pictures than this set: remove it")
@@ -171,7 +202,9 @@ def checked(labels: ArrayLike, num_identities: int | None, where: str) -> Labels
     given = np.asarray(labels)
     wrong = np.zeros(given.shape, dtype=bool)
     if given.dtype.kind == "f":
-        wrong = ~(np.abs(given) <= LARGEST_LABEL) | (given != np.round(given))  # also NaN and infinity
+        wrong = ~(np.abs(given) <= LARGEST_LABEL) | (
+            given != np.round(given)
+        )  # also NaN and infinity
     whole = np.where(wrong, -1, given).astype(np.int64)
     wrong |= whole < 0
     if num_identities is not None:
@@ -180,5 +213,7 @@ def checked(labels: ArrayLike, num_identities: int | None, where: str) -> Labels
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         allowed = f"0 .. {(num_identities or LARGEST_LABEL + 1) - 1:,}"
-        raise DataError(f"{where}: label {given[row]:g} of picture {row} is not a whole number in {allowed}")
+        raise DataError(
+            f"{where}: label {given[row]:g} of picture {row} is not a whole number in {allowed}"
+        )
     return whole

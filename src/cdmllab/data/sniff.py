@@ -1,7 +1,9 @@
-"""What a file is that was saved under the wrong name: the first guess when a reader meets bytes it cannot read.
+"""What a file is that was saved under the wrong name: the first guess when a reader meets bytes it
+cannot read.
 
-Downloads fail in a few familiar ways. A website answers with an HTML page, a storage server with an error in JSON
-or XML, `git clone` leaves a Git LFS pointer, an archive keeps its compression, a phone writes HEIC into a ``.jpg``.
+Downloads fail in a few familiar ways. A website answers with an HTML page, a storage server with an
+error in JSON or XML, `git clone` leaves a Git LFS pointer, an archive keeps its compression, a
+phone writes HEIC into a ``.jpg``.
 """
 
 HEAD_BYTES = 512  # of a file, enough for every guess below
@@ -28,7 +30,11 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # offset, bytes there, what
     (4, b"ftypavi", "an AVIF image, which this build of Pillow cannot read"),
     (4, b"ftypcrx", "a camera's raw image: convert it to JPEG or PNG"),
     (4, b"ftyp", "a video"),
-    (0, b"version https://git-lfs.github.com/", "a Git LFS pointer: `git lfs pull` fetches the file itself"),
+    (
+        0,
+        b"version https://git-lfs.github.com/",
+        "a Git LFS pointer: `git lfs pull` fetches the file itself",
+    ),
     (0, b"/annex/objects/", "a git-annex pointer: `git annex get` fetches the file itself"),
 )
 _TEXTS: tuple[tuple[bytes, str], ...] = (  # how a text begins, in lower case
@@ -42,7 +48,8 @@ _TEXTS: tuple[tuple[bytes, str], ...] = (  # how a text begins, in lower case
 
 
 def what(data: bytes | memoryview) -> str:
-    """What a file seems to be, to follow "it is": ``an HTML page, ...``; empty when there is no guess.
+    """What a file seems to be, to follow "it is": ``an HTML page, ...``; empty when there is no
+    guess.
 
     Parameters
     ----------
@@ -58,7 +65,9 @@ def what(data: bytes | memoryview) -> str:
 
 
 def hint(data: bytes | memoryview) -> str:
-    """The guess as the end of a sentence, ``: it is an HTML page, ...``; empty when there is none."""
+    """The guess as the end of a sentence, ``: it is an HTML page, ...``; empty when there
+    is none.
+    """
     guess = what(data)
     return f": it is {guess}" if guess else ""
 

@@ -1,7 +1,9 @@
 """Augmentation: flip, crop, colour jitter and rotation, drawn from a seed and then applied.
 
-What is drawn (`draw`) is parted from how it is applied: to one picture after the other with torchvision
-(`apply_each`, the readable one, for the CPU), or to a whole batch at once (`apply_batch`, for the GPU).
+What is drawn (`draw`) is parted from how it is applied: to one picture after the other with
+torchvision
+(`apply_each`, the readable one, for the CPU), or to a whole batch at once (`apply_batch`, for
+the GPU).
 """
 
 from dataclasses import dataclass
@@ -48,7 +50,8 @@ AUGMENTATIONS = {
     "none": Augmentation(),
     "flip": Augmentation(flip=0.5),  # what the public code does
     "small": Augmentation(flip=0.5, crop_px=2),  # for pictures of 32 to 64 pixels
-    # The document names the four changes and the angle; the sizes of crop and jitter are our choice.
+    # The document names the four changes and the angle; the sizes of crop and jitter are our
+    # choice.
     "document": Augmentation(
         flip=0.5, crop_px=8, brightness=0.2, contrast=0.2, saturation=0.2, rotation_deg=10.0
     ),
@@ -83,12 +86,16 @@ def named(augmentation: str | Augmentation) -> Augmentation:
     if isinstance(augmentation, Augmentation):
         return augmentation
     if augmentation not in AUGMENTATIONS:
-        raise ValueError(f"unknown augmentation {augmentation!r}; there are: {', '.join(AUGMENTATIONS)}")
+        raise ValueError(
+            f"unknown augmentation {augmentation!r}; there are: {', '.join(AUGMENTATIONS)}"
+        )
     return AUGMENTATIONS[augmentation]
 
 
 def draw(augmentation: Augmentation, count: int, *key: int) -> AugmentationDraw:
-    """AugmentationDraw for `count` pictures; the same key (seed, epoch, place in the epoch) draws the same."""
+    """AugmentationDraw for `count` pictures; the same key (seed, epoch, place in the epoch) draws
+    the same.
+    """
     a, rng = augmentation, np.random.default_rng(key)
     u = torch.from_numpy(rng.random((5, count), dtype=np.float32))
     shift = rng.integers(-a.crop_px, a.crop_px + 1, size=(count, 2))
@@ -104,8 +111,12 @@ def draw(augmentation: Augmentation, count: int, *key: int) -> AugmentationDraw:
 
 
 def apply_each(images: Tensor, drawn: AugmentationDraw) -> Tensor:
-    """Apply with torchvision, picture by picture; uint8 [b, 1 or 3, h, w] to the same. The CPU's way."""
-    from torchvision.transforms import InterpolationMode  # takes seconds; who augments nothing starts sooner
+    """Apply with torchvision, picture by picture; uint8 [b, 1 or 3, h, w] to the same. The CPU's
+    way.
+    """
+    from torchvision.transforms import (
+        InterpolationMode,
+    )  # takes seconds; who augments nothing starts sooner
     from torchvision.transforms.v2 import functional as tv
 
     out = torch.empty_like(images)
@@ -130,7 +141,8 @@ def apply_each(images: Tensor, drawn: AugmentationDraw) -> Tensor:
 def apply_batch(images: Tensor, drawn: AugmentationDraw) -> Tensor:
     """Apply to a batch at once, on its device; equal to `apply_each` up to rounding (a grey level).
 
-    What was drawn lies on the CPU: whether a change is wanted is asked there, so that a GPU is never waited for.
+    What was drawn lies on the CPU: whether a change is wanted is asked there, so that a GPU is
+    never waited for.
     """
     changes = (bool((part != neutral).any()) for part, neutral in zip(drawn, _NEUTRAL, strict=True))
     flip, shift, *colour, rotation = changes
@@ -162,7 +174,9 @@ def _per_image(values: Tensor) -> Tensor:
 
 def _blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
     f = _per_image(factor)
-    return (f * x + (1.0 - f) * other).clamp(0.0, 255.0).floor()  # whole grey levels, as torchvision has them
+    return (
+        (f * x + (1.0 - f) * other).clamp(0.0, 255.0).floor()
+    )  # whole grey levels, as torchvision has them
 
 
 def _grey(x: Tensor) -> Tensor:
@@ -183,10 +197,14 @@ def _shifted(x: Tensor, shift_px: Tensor, pad: int) -> Tensor:
 
 
 def _rotated(x: Tensor, angle_deg: Tensor) -> Tensor:
-    """Bilinear, black outside; the grid is in pixels of half the width, so a picture may be oblong."""
+    """Bilinear, black outside; the grid is in pixels of half the width, so a picture may be
+    oblong.
+    """
     h, w = x.shape[2:]
     a = torch.deg2rad(angle_deg.to(torch.float32))
     cos, sin, zero = a.cos(), a.sin(), torch.zeros_like(a)
-    theta = torch.stack([torch.stack([cos, -sin * h / w, zero], 1), torch.stack([sin * w / h, cos, zero], 1)], 1)
+    theta = torch.stack(
+        [torch.stack([cos, -sin * h / w, zero], 1), torch.stack([sin * w / h, cos, zero], 1)], 1
+    )
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -35,7 +35,9 @@ TABLE = {
 
 
 class VerificationSet(NamedTuple):
-    """Pictures and the pairs over them; `copy` says which of the files of this name it is, see `copy_of`."""
+    """Pictures and the pairs over them; `copy` says which of the files of this name it is, see
+    `copy_of`.
+    """
 
     name: str
     images: NDArray[np.uint8]  # [n, height, width, 1 or 3], RGB
@@ -61,8 +63,8 @@ def names() -> tuple[str, ...]:
 def available(name: str) -> Availability:
     """Look for a set in the data folders.
 
-    A bin is looked for in ``verification/``, in the folder itself, and in every pack's folder, where
-    InsightFace puts it; as ``.bin`` or ``.npz``.
+    A bin is looked for in ``verification/``, in the folder itself, and in every pack's folder,
+    where InsightFace puts it; as ``.bin`` or ``.npz``.
 
     Raises
     ------
@@ -74,9 +76,16 @@ def available(name: str) -> Availability:
         path = paths.find(f"{name}/{pairs}", f"{name.upper()}/{pairs}")
         path = path and path.parents[1]
     else:
-        path = paths.find(*(f"{place}{name}{end}" for place in ("verification/", "") for end in (".bin", ".npz")))
-        path = path or next((file for root in paths.roots() for file in sorted(root.glob(f"*/{name}.bin"))), None)
-    how = f"{known.title} is not there (looked in {paths.searched()}): `python data_scripts/{known.script}` makes it"
+        path = paths.find(
+            *(f"{place}{name}{end}" for place in ("verification/", "") for end in (".bin", ".npz"))
+        )
+        path = path or next(
+            (file for root in paths.roots() for file in sorted(root.glob(f"*/{name}.bin"))), None
+        )
+    how = (
+        f"{known.title} is not there (looked in {paths.searched()}): `python "
+        f"data_scripts/{known.script}` makes it"
+    )
     return Availability(path, "" if path else how)
 
 
@@ -96,14 +105,19 @@ def load(name: str, colour: Colour = "RGB") -> VerificationSet:
 
 
 def copy_of(found: bins.Bin, images: NDArray[np.uint8]) -> dict[str, str]:
-    """Which copy a bin is: its digests, and what the register knows of it; see `cdmllab.data.copies`.
+    """Which copy a bin is: its digests, and what the register knows of it; see
+    `cdmllab.data.copies`.
 
     Parameters
     ----------
     images : as `found.decoded` gives them
     """
     file, content = sha256(found.path), copies.content(images, found.same)
-    return {"file_sha256": file, "content_sha256": content, "known": copies.words(found.path, file, content)}
+    return {
+        "file_sha256": file,
+        "content_sha256": content,
+        "known": copies.words(found.path, file, content),
+    }
 
 
 def load_templates(name: str) -> ijb.TemplateSet:

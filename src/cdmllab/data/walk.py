@@ -1,7 +1,8 @@
 """Walk a folder of people: which files are images, and what is left out and why.
 
-Tools that follow every link and take every folder make people of thumbnails, and many of one when a link leads back
-up. Here nothing is followed, nothing is read that programs left lying about, and everything left out has a reason.
+Tools that follow every link and take every folder make people of thumbnails, and many of one when a
+link leads back up. Here nothing is followed, nothing is read that programs left lying about, and
+everything left out has a reason.
 """
 
 import os
@@ -17,16 +18,44 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".webp", ".gif"),
     *(".avif", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".pbm", ".pgm", ".ppm", ".pnm"),
 )
-"""Endings of files that are read, in any case: what `cdmllab.data.decode.FORMATS` are saved under."""
+"""Endings of files that are read, in any case: what `cdmllab.data.decode.FORMATS` are saved under.
+"""
 
 NOT_READ = (
-    *(".heic", ".heif", ".hif", ".jxl", ".jxr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"),
-    *(".rw2", ".raw", ".psd", ".xcf", ".tga", ".pcx", ".ico", ".svg", ".eps", ".exr", ".hdr", ".pfm"),
+    *(
+        ".heic",
+        ".heif",
+        ".hif",
+        ".jxl",
+        ".jxr",
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+        ".raf",
+        ".orf",
+    ),
+    *(
+        ".rw2",
+        ".raw",
+        ".psd",
+        ".xcf",
+        ".tga",
+        ".pcx",
+        ".ico",
+        ".svg",
+        ".eps",
+        ".exr",
+        ".hdr",
+        ".pfm",
+    ),
 )
 """Endings of images that are not read: a person who has only these is missing from the data."""
 
 IGNORED = (
-    ".*",  # hidden: .git, .thumbnails, .DS_Store, QNAP's .@__thumb, and ._1.jpg beside 1.jpg from a Mac
+    # hidden: .git, .thumbnails, .DS_Store, QNAP's .@__thumb, and ._1.jpg next to 1.jpg from a Mac
+    ".*",
     "__MACOSX",  # the same in zip archives from a Mac
     "Thumbs.db",  # Windows
     "ehthumbs*.db",
@@ -44,7 +73,9 @@ IGNORED = (
     "lost+found",
     "__pycache__",
 )
-"""Patterns of files and folders that programs leave lying about; upper and lower case count as the same."""
+"""Patterns of files and folders that programs leave lying about; upper and lower case count as the
+same.
+"""
 
 LINK = "a link, not followed (`cp -rL` copies what it leads to)"
 FEW = "the person has fewer images than asked for"
@@ -69,12 +100,13 @@ class Folder(NamedTuple):
 def walk(root: Path, ignore: Iterable[str] = ()) -> tuple[list[Folder], list[LeftOut]]:
     """All folders with images below `root`, each before those inside it, and what is left out.
 
-    Links are not followed, wherever they lead: one to a folder above would multiply people, one to another
-    place would bring in what is not part of the set. `root` itself may be a link.
+    Links are not followed, wherever they lead: one to a folder above would multiply people, one to
+    another place would bring in what is not part of the set. `root` itself may be a link.
 
     Parameters
     ----------
-    ignore : patterns as of a shell (``*``, ``?``, ``[a-z]``), in addition to `IGNORED`, for a name or for a path
+    ignore : patterns as of a shell (``*``, ``?``, ``[a-z]``), in addition to `IGNORED`, for a name
+    or for a path
         below `root`; upper and lower case count as the same
 
     Raises
@@ -93,7 +125,9 @@ def walk(root: Path, ignore: Iterable[str] = ()) -> tuple[list[Folder], list[Lef
         except OSError as error:
             if not below:
                 raise
-            left.append(LeftOut(printable(below), f"the folder cannot be read ({error.strerror})", False))
+            left.append(
+                LeftOut(printable(below), f"the folder cannot be read ({error.strerror})", False)
+            )
             continue
         images, inside = [], []
         for entry in entries:
@@ -116,7 +150,9 @@ def walk(root: Path, ignore: Iterable[str] = ()) -> tuple[list[Folder], list[Lef
 
 
 def summary(left: Iterable[LeftOut]) -> list[str]:
-    """What was left out, a line for each reason, the most frequent first: ``3 (p1/a.heic, ...): .heic images ...``."""
+    """What was left out, a line for each reason, the most frequent first:
+    ``3 (p1/a.heic, ...): .heic images ...``.
+    """
     groups: dict[str, list[str]] = {}
     for item in left:
         groups.setdefault(item.why, []).append(item.name)
@@ -144,8 +180,12 @@ class _Ignore:
         return next(p for p, each in self._each if each.match(name) or each.match(below))
 
 
-def _reason(entry: os.DirEntry[str], name: str, ignored: _Ignore, *, top: bool) -> tuple[str, bool] | None:
-    """Why an entry is left out, and whether that is harmless; None for folders to walk and for images."""
+def _reason(
+    entry: os.DirEntry[str], name: str, ignored: _Ignore, *, top: bool
+) -> tuple[str, bool] | None:
+    """Why an entry is left out, and whether that is harmless; None for folders to walk and for
+    images.
+    """
     pattern = ignored(entry.name, name.rstrip("/"))
     if pattern is not None:
         return f"ignored ({pattern})", True

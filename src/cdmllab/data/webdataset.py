@@ -1,4 +1,5 @@
-"""WebDataset shards: tar files in which ``<key>.jpg`` and ``<key>.cls`` (the label in ASCII) are one sample.
+"""WebDataset shards: tar files in which ``<key>.jpg`` and ``<key>.cls`` (the label in ASCII) are
+one sample.
 
 An index of where each image begins is built once, shard by shard, and kept next to the shards, so
 that rows can be read in any order. A ``.tar.gz`` cannot be read in any order: each is unpacked to a
@@ -40,12 +41,13 @@ class _Place(NamedTuple):
 
 
 class WebDataset(EncodedSet):
-    """A folder of shards (or one shard) as a training set; rows are in the order of the shards' names.
+    """A folder of shards (or one shard) as a training set; rows are in the order of the shards'
+    names.
 
     Raises
     ------
-    DataError : no shards, a damaged one, a sample without its label or image; the shard and the key are named
-    CdmlLabError : another process builds the index
+    DataError : no shards, a damaged one, a sample without its label or image; the shard and the key
+    are named CdmlLabError : another process builds the index
     """
 
     @reader("readable WebDataset shards")
@@ -60,7 +62,11 @@ class WebDataset(EncodedSet):
             sizes += place.sizes
             labels += place.labels
             shard_of += [k] * len(place.labels)
-        self._offsets, self._sizes, self._shard_of = np.array(offsets), np.array(sizes), np.array(shard_of)
+        self._offsets, self._sizes, self._shard_of = (
+            np.array(offsets),
+            np.array(sizes),
+            np.array(shard_of),
+        )
         self._open: dict[int, int] = {}
         self._lock = threading.Lock()
         super().__init__(path, np.array(labels, dtype=np.int64), colour=colour, fast=fast)
@@ -99,7 +105,9 @@ def shards(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    found = [file for file in path.iterdir() if file.name.endswith(ENDINGS)] if path.is_dir() else []
+    found = (
+        [file for file in path.iterdir() if file.name.endswith(ENDINGS)] if path.is_dir() else []
+    )
     if not found:
         raise DataError(f"{path} holds no shards ({', '.join(ENDINGS)})")
     return sorted(found, key=lambda file: natural(file.name))
@@ -136,7 +144,9 @@ def _unpack(shard: Path, tar: Path, most: int) -> None:
         while block := source.read(1 << 20):
             left -= len(block)
             if left < 0:
-                raise DataError(f"{shard} is refused: it holds more than {most:,} bytes, too many to be real")
+                raise DataError(
+                    f"{shard} is refused: it holds more than {most:,} bytes, too many to be real"
+                )
             target.write(block)
 
 
@@ -155,18 +165,26 @@ def _samples(tar: Path) -> _Place:
             key, ending = str(name.with_suffix("")), name.suffix.lower()
             if ending in _IMAGES:
                 if not 0 <= member.size <= _LARGEST:
-                    raise DataError(f"{tar}, {plain(name, 80)} has {member.size:,} bytes; {_LARGEST:,} are allowed")
+                    raise DataError(
+                        f"{tar}, {plain(name, 80)} has {member.size:,} bytes; {_LARGEST:,} are "
+                        f"allowed"
+                    )
                 images[key] = (member.offset_data, member.size)
             elif ending == ".cls":
                 stream = archive.extractfile(member)
                 said = b"" if stream is None else stream.read(_LONGEST_LABEL + 1).strip()
                 if not said.isdigit() or len(said) > _LONGEST_LABEL:
-                    raise DataError(f"{tar}, {plain(name, 80)}: a label is a whole number, and this is {said[:20]!r}")
+                    raise DataError(
+                        f"{tar}, {plain(name, 80)}: a label is a whole number, and this is "
+                        f"{said[:20]!r}"
+                    )
                 labels[key] = int(said)
     for one, other, what in ((images, labels, "label (.cls)"), (labels, images, "image")):
         for key in one:
             if key not in other:
                 raise DataError(f"{tar}: sample {plain(key, 80)} has no {what}")
     return _Place(
-        [offset for offset, _ in images.values()], [size for _, size in images.values()], [labels[k] for k in images]
+        [offset for offset, _ in images.values()],
+        [size for _, size in images.values()],
+        [labels[k] for k in images],
     )

@@ -42,14 +42,15 @@ def judge(
     prepare: Callable[[Tensor], Tensor] | Mapping[str, Any] = insightface_input,
     redo: bool = False,
 ) -> tuple[Evaluation, Protocol, bool]:
-    """Evaluate a network by a protocol into `folder`, or read what stands there of the same network and settings.
+    """Evaluate a network by a protocol into `folder`, or read what stands there of the same network
+    and settings.
 
     Parameters
     ----------
-    backbone : from pictures to embeddings; its attribute ``size``, if there is one, chooses the size of the pictures
-    name : of a protocol or of a file, see `protocols.load`
-    folder : where the two files go
-    prepare : what turns uint8 pictures into the network's input: a preprocessing, see `cdmllab.preprocessing.check`;
+    backbone : from pictures to embeddings; its attribute ``size``, if there is one, chooses the
+    size of the pictures name : of a protocol or of a file, see `protocols.load` folder : where the
+    two files go prepare : what turns uint8 pictures into the network's input: a preprocessing, see
+    `cdmllab.preprocessing.check`;
         or a function, which is taken to be the same as the last time
     redo : evaluate again in any case
 
@@ -76,19 +77,31 @@ def judge(
     if path.is_file() and not redo:
         with suppress(ValueError):  # damaged: it is measured again
             found = Evaluation.read(path)
-            if found.measures.get("made_with") == key and found.measures.get("protocol") == protocol.name:
+            if (
+                found.measures.get("made_with") == key
+                and found.measures.get("protocol") == protocol.name
+            ):
                 return found, protocol, True
     if isinstance(prepare, Mapping):
         prepare = partial(preprocessing.apply, preprocessing=prepare)
-    embeddings = embed(backbone, protocol.images, settings.batch_size, flip=flip, prepare=prepare).numpy()
-    done = evaluate(embeddings, protocol, flip=flip, replicates=settings.replicates, seed=settings.seed)
-    done = done.with_measures(nuisances=by_nuisance(done, protocol), made_with=key, copy=protocol.copy)
+    embeddings = embed(
+        backbone, protocol.images, settings.batch_size, flip=flip, prepare=prepare
+    ).numpy()
+    done = evaluate(
+        embeddings, protocol, flip=flip, replicates=settings.replicates, seed=settings.seed
+    )
+    done = done.with_measures(
+        nuisances=by_nuisance(done, protocol), made_with=key, copy=protocol.copy
+    )
     done.write(folder)
     return done, protocol, False
 
 
 def decide(
-    evaluation: Evaluation, validation: Evaluation, far: float, people: calibration.People | None = None
+    evaluation: Evaluation,
+    validation: Evaluation,
+    far: float,
+    people: calibration.People | None = None,
 ) -> Evaluation:
     """Judge by the threshold that has a wanted FAR on the pairs of another protocol.
 
@@ -105,7 +118,9 @@ def decide(
     """
     source = validation.measures["protocol"]
     if source == evaluation.measures["protocol"]:
-        raise ValueError(f"a threshold chosen on {source} cannot be judged on it: name another protocol")
+        raise ValueError(
+            f"a threshold chosen on {source} cannot be judged on it: name another protocol"
+        )
     threshold = calibration.threshold_at_far(validation.scores, validation.same, far)
     said = calibration.decide(evaluation.scores, evaluation.same, threshold, people=people)
     rates = {
@@ -120,8 +135,8 @@ def decide(
 def by_nuisance(evaluation: Evaluation, protocol: Protocol, bins: int = 6) -> dict[str, Any]:
     """Error rates against each nuisance that the protocol knows; genuine and impostor pairs apart.
 
-    For each nuisance by the larger of the two pictures' and by how far they are apart. Empty for templates, and for a
-    nuisance that no picture has.
+    For each nuisance by the larger of the two pictures' and by how far they are apart. Empty for
+    templates, and for a nuisance that no picture has.
     """
     tables: dict[str, Any] = {}
     who = protocol.people()
@@ -134,14 +149,20 @@ def by_nuisance(evaluation: Evaluation, protocol: Protocol, bins: int = 6) -> di
             table: dict[str, Any] = {"edges": edges.tolist()}
             for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
                 people = None if who is None else (who[0][rows], who[1][rows])
-                found = error_rates.by_nuisance(evaluation.wrong[rows], of_pair[rows], edges, people=people)
-                table[kind] = {key: _plain(values) for key, values in found._asdict().items() if key != "edges"}
+                found = error_rates.by_nuisance(
+                    evaluation.wrong[rows], of_pair[rows], edges, people=people
+                )
+                table[kind] = {
+                    key: _plain(values) for key, values in found._asdict().items() if key != "edges"
+                }
             tables.setdefault(name, {})[how] = table
     return tables
 
 
 def digest(backbone: nn.Module) -> str:
-    """SHA-256 over a network's parameters and buffers: the same weights, the same digest, in whatever file."""
+    """SHA-256 over a network's parameters and buffers: the same weights, the same digest, in
+    whatever file.
+    """
     found = hashlib.sha256()
     for name, tensor in backbone.state_dict().items():
         found.update(name.encode())

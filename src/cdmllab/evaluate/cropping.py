@@ -40,7 +40,10 @@ class Cropped:
         whole = self._whole.read(rows)
         height, width = whole.shape[1:3]
         if height != width:
-            raise ValueError(f"a part of an aligned face is wanted, and images of {height} x {width} are not square")
+            raise ValueError(
+                f"a part of an aligned face is wanted, and images of {height} x {width} are not "
+                f"square"
+            )
         box = part_of(Box(0, 0, width, height), self._square)
         return np.stack([resize(crop(image, box), self._size, self._size) for image in whole])
 
@@ -70,6 +73,7 @@ def refuse(protocol: str, square: Square | None) -> None:
     """
     if square is not None:
         raise CdmlLabError(
-            f"the network sees the square {', '.join(f'{end:g}' for end in square)} of an aligned face, and protocol "
+            f"the network sees the square {', '.join(f'{end:g}' for end in square)} of an aligned "
+            f"face, and protocol "
             f"{protocol} does not show faces that are aligned"
         )

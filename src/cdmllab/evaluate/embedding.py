@@ -16,11 +16,15 @@ class Pictures(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
-        """The pictures of some rows, in their order: uint8 of shape (rows, height, width, 1 or 3), RGB."""
+        """The pictures of some rows, in their order: uint8 of shape (rows, height, width, 1 or 3),
+        RGB.
+        """
 
 
 def insightface_input(pictures: Tensor) -> Tensor:
-    """uint8 pictures to the input of insightface's networks and ours: (x / 255 - 0.5) / 0.5, float32."""
+    """uint8 pictures to the input of insightface's networks and ours: (x / 255 - 0.5) / 0.5,
+    float32.
+    """
     return (pictures.float() / 255.0 - 0.5) / 0.5
 
 
@@ -37,12 +41,13 @@ def embed(
 
     Parameters
     ----------
-    backbone : a network from pictures (b, channels, height, width) to embeddings (b, d); left in evaluation mode
-    images : a float tensor (n, channels, height, width), taken as it is; or uint8 pictures, as such a tensor or read
+    backbone : a network from pictures (b, channels, height, width) to embeddings (b, d); left in
+    evaluation mode images : a float tensor (n, channels, height, width), taken as it is; or uint8
+    pictures, as such a tensor or read
         portion by portion, which `prepare` turns into the network's input
-    batch_size : pictures at a time
-    flip : add the embedding of the mirrored picture to each, the field's test-time augmentation
-    prepare : uint8 (b, channels, height, width) to float; a network trained on another input needs another one
+    batch_size : pictures at a time flip : add the embedding of the mirrored picture to each, the
+    field's test-time augmentation prepare : uint8 (b, channels, height, width) to float; a network
+    trained on another input needs another one
 
     Raises
     ------

@@ -20,8 +20,8 @@ from cdmllab.metrics import verification
 class Evaluation:
     """The scores of a protocol's pairs, and what was measured on them.
 
-    `measures` is what ``<name>.json`` holds; the arrays go to ``<name>.npz``. (Not Parquet: three columns, read back
-    by what reads everything else here, are not worth a package of 100 MB.)
+    `measures` is what ``<name>.json`` holds; the arrays go to ``<name>.npz``. (Not Parquet: three
+    columns, read back by what reads everything else here, are not worth a package of 100 MB.)
     """
 
     name: str  # of the files: the protocol's, and "__flip" with the mirrored pictures added
@@ -31,7 +31,9 @@ class Evaluation:
     measures: Mapping[str, Any]
 
     def write(self, folder: Path | str) -> Path:
-        """Write both files, the ``.json`` last, so that where it stands the other stands too; returns its path."""
+        """Write both files, the ``.json`` last, so that where it stands the other stands too;
+        returns its path.
+        """
         path = Path(folder) / f"{self.name}.json"
         with replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, scores=self.scores, is_same=self.same, fold=self.fold)
@@ -57,7 +59,8 @@ class Evaluation:
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
-        """Which pairs are judged wrongly, shape (p,): each by the threshold that is best on the other folds.
+        """Which pairs are judged wrongly, shape (p,): each by the threshold that is best on the
+        other folds.
 
         Without folds, by the threshold that is best on all.
         """
@@ -76,7 +79,8 @@ class Evaluation:
 def file_name(protocol: str, flip: bool) -> str:
     """What an evaluation's files are called: the protocol's name without slashes.
 
-    Of a protocol that is a file, the file's name and some digits of its path's SHA-256: others may be called alike.
+    Of a protocol that is a file, the file's name and some digits of its path's SHA-256: others may
+    be called alike.
     """
     name, path = protocol.replace("/", "-"), Path(protocol)
     if path.suffix:

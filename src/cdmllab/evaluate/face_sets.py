@@ -27,7 +27,9 @@ def pairs(name: str, size: int | None, square: Square | None = None) -> Protocol
     """
     found = verification.load(name)
     if square is not None:
-        return cropped(Protocol(name, InMemory(found.images), found.pairs, copy=found.copy), square, size)
+        return cropped(
+            Protocol(name, InMemory(found.images), found.pairs, copy=found.copy), square, size
+        )
     return Protocol(name, InMemory(_scaled(found.images, size)), found.pairs, copy=found.copy)
 
 
@@ -46,10 +48,17 @@ class _Aligned:
 
     @property
     def content(self) -> tuple[NDArray[np.generic], ...]:
-        """Names, points, and the size of each file: half a million are too many to read for a digest."""
+        """Names, points, and the size of each file: half a million are too many to read for a
+        digest.
+        """
         files = (self._found.root / "loose_crop" / name for name in self._found.names)
         sizes = [file.stat().st_size if file.is_file() else -1 for file in files]
-        return np.array(self._found.names), self._found.points, np.array(sizes), np.array(self._square or ())
+        return (
+            np.array(self._found.names),
+            self._found.points,
+            np.array(sizes),
+            np.array(self._square or ()),
+        )
 
     def __len__(self) -> int:
         return len(self._found)
@@ -61,7 +70,8 @@ class _Aligned:
 def lfw_archive(
     name: str, view: str, folds: tuple[int, ...], size: int | None, square: Square | None = None
 ) -> Protocol:
-    """LFW from its archive of pictures: some folds of View 2, or View 1; all pictures that the pairs show, in grey.
+    """LFW from its archive of pictures: some folds of View 2, or View 1; all pictures that the
+    pairs show, in grey.
 
     Raises
     ------
@@ -101,7 +111,9 @@ def _of_some(name: str, faces: ArraySet, listed: Pairs) -> Protocol:
     shown, rows = np.unique(np.concatenate([listed.first, listed.second]), return_inverse=True)
     first, second = np.split(rows, 2)
     chosen = listed._replace(first=first, second=second)
-    return Protocol(name, InMemory(faces.read(shown)), chosen, faces.labels[shown], names=tuple(faces.names))
+    return Protocol(
+        name, InMemory(faces.read(shown)), chosen, faces.labels[shown], names=tuple(faces.names)
+    )
 
 
 def _scaled(images: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:

@@ -58,7 +58,11 @@ class Features:
 
 
 def of_lfw(
-    backbone: nn.Module, prepare: Mapping[str, Any], *, batch_size: int = 256, folder: Path | None = None
+    backbone: nn.Module,
+    prepare: Mapping[str, Any],
+    *,
+    batch_size: int = 256,
+    folder: Path | None = None,
 ) -> Features:
     """The embeddings of all images, computed once for each network, preprocessing and archive.
 
@@ -115,9 +119,17 @@ def read(path: Path) -> Features:
         said = preprocessing.check(json.loads(str(a["preprocessing"])))
     except ValueError as error:
         raise DataError(f"{path} holds no features: {error}") from error
-    for key, dimensions in (("plain", 2), ("mirrored", 2), ("labels", 1), ("files", 1), ("names", 1)):
+    for key, dimensions in (
+        ("plain", 2),
+        ("mirrored", 2),
+        ("labels", 1),
+        ("files", 1),
+        ("names", 1),
+    ):
         if a[key].ndim != dimensions:
-            raise DataError(f"{path} is damaged: {key} must have {dimensions} dimensions, and has {a[key].ndim}")
+            raise DataError(
+                f"{path} is damaged: {key} must have {dimensions} dimensions, and has {a[key].ndim}"
+            )
     n = len(a["labels"])
     for key in ("plain", "mirrored", "files"):
         if len(a[key]) != n:
@@ -125,9 +137,15 @@ def read(path: Path) -> Features:
     if not (np.isfinite(a["plain"]).all() and np.isfinite(a["mirrored"]).all()):
         raise DataError(f"{path} has an embedding that is not finite")
     return Features(
-        a["plain"], a["mirrored"], a["labels"], tuple(a["files"].tolist()), tuple(a["names"].tolist()),
-        str(a["network_sha256"]), str(a["images_sha256"]), said,
-    )  # fmt: skip
+        a["plain"],
+        a["mirrored"],
+        a["labels"],
+        tuple(a["files"].tolist()),
+        tuple(a["names"].tolist()),
+        str(a["network_sha256"]),
+        str(a["images_sha256"]),
+        said,
+    )
 
 
 def images_digest(prepare: Mapping[str, Any]) -> str:
@@ -140,6 +158,8 @@ def images_digest(prepare: Mapping[str, Any]) -> str:
     path = lfw.archive()
     if path is None:
         raise DataError(lfw.HOW)
-    found = hashlib.sha256(repr((lfw.box(preprocessing.crop_of(prepare)), prepare["size"])).encode())
+    found = hashlib.sha256(
+        repr((lfw.box(preprocessing.crop_of(prepare)), prepare["size"])).encode()
+    )
     found.update(lfw.digest(path).encode())
     return found.hexdigest()

@@ -23,18 +23,28 @@ with optional("plots", "a figure"):
 
 
 def write(evaluation: Evaluation, protocol: Protocol, folder: Path) -> list[Path]:
-    """Draw ROC and scores, the worst pairs, and error rates against each known nuisance; returns the SVG files."""
+    """Draw ROC and scores, the worst pairs, and error rates against each known nuisance; returns
+    the SVG files.
+    """
     drawn = {"roc": _roc(evaluation)}
     if protocol.templates is None:
         drawn["worst"] = _worst(evaluation, protocol)
         for name, values in protocol.nuisances.items():
             if values.max() > values.min():
-                drawn["by_" + re.sub(r"\W", "_", name.split(" (")[0])] = _by_nuisance(evaluation, protocol, name)
+                drawn["by_" + re.sub(r"\W", "_", name.split(" (")[0])] = _by_nuisance(
+                    evaluation, protocol, name
+                )
     paths = []
     for word, figure in drawn.items():
         path = folder / f"{evaluation.name}__{word}.svg"
         with replacing(path) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None}, facecolor="white", bbox_inches="tight")
+            figure.savefig(
+                temporary,
+                format="svg",
+                metadata={"Date": None},
+                facecolor="white",
+                bbox_inches="tight",
+            )
         plt.close(figure)
         paths.append(path)
     return paths
@@ -51,7 +61,9 @@ def _roc(evaluation: Evaluation) -> Figure:
 def _worst(evaluation: Evaluation, protocol: Protocol, count: int = 16) -> Figure:
     figure, axes = plots.figure(2, width=9.0, height=4.6)
     found = error_rates.worst(evaluation.scores, evaluation.same, count)
-    for ax, rows, title in zip(axes, found, ("genuine, least alike", "impostor, most alike"), strict=True):
+    for ax, rows, title in zip(
+        axes, found, ("genuine, least alike", "impostor, most alike"), strict=True
+    ):
         one, other = (_shown(protocol.images, side[rows]) for side in protocol.pairs[:2])
         plots.error_sheet(ax, one, other, evaluation.scores[rows], columns=4, title=title)
     return figure
@@ -65,7 +77,9 @@ def _by_nuisance(evaluation: Evaluation, protocol: Protocol, name: str) -> Figur
         edges = np.histogram_bin_edges(of_pair, 6)
         for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
             people = None if who is None else (who[0][rows], who[1][rows])
-            found = error_rates.by_nuisance(evaluation.wrong[rows], of_pair[rows], edges, people=people)
+            found = error_rates.by_nuisance(
+                evaluation.wrong[rows], of_pair[rows], edges, people=people
+            )
             plots.error_rates(ax, found, name=kind, nuisance=f"{name}: {_WORDS[how]}")
     axes[0].legend()
     return figure
@@ -75,7 +89,9 @@ _WORDS: dict[Together, str] = {"larger": "the larger of the two", "apart": "how 
 
 
 def _shown(images: Tensor | Pictures, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Some pictures in [-1, 1], (n, channels, height, width); photographs always in colour, so not drawn as ink."""
+    """Some pictures in [-1, 1], (n, channels, height, width); photographs always in colour, so not
+    drawn as ink.
+    """
     if isinstance(images, Tensor):
         x = images[rows].numpy().astype(np.float64)
         if images.is_floating_point():

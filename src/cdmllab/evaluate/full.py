@@ -10,7 +10,15 @@ from cdmllab.data.pairs import Pairs
 from cdmllab.evaluate.evaluation import Evaluation, file_name
 from cdmllab.evaluate.identify import identify
 from cdmllab.evaluate.protocol import Protocol
-from cdmllab.metrics import bootstrap, fixed_grid, nearest_far, ranked, scoring, templates, verification
+from cdmllab.metrics import (
+    bootstrap,
+    fixed_grid,
+    nearest_far,
+    ranked,
+    scoring,
+    templates,
+    verification,
+)
 from cdmllab.runs import provenance
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -29,20 +37,18 @@ def evaluate(
 ) -> Evaluation:
     """Measure embeddings of shape (n, d) by a protocol of n pictures.
 
-    Accuracy over folds and TAR at each FAR that the pairs can resolve, both by the exact rule and by
-    arcface_torch's, AUC and EER, with bootstrap intervals over identities, and 1:N identification with the same
-    pictures. Where identities are unknown or fewer than ten the intervals are over pairs, and say so: they are too
-    narrow.
+    Accuracy over folds and TAR at each FAR that the pairs can resolve, both by the exact rule and
+    by arcface_torch's, AUC and EER, with bootstrap intervals over identities, and 1:N
+    identification with the same pictures. Where identities are unknown or fewer than ten the
+    intervals are over pairs, and say so: they are too narrow.
 
     Parameters
     ----------
-    embeddings : any length; where there are templates the length weighs
-    protocol : see `cdmllab.evaluate.protocols`
-    flip : whether the mirrored pictures were added; kept in the record
-    fars : FARs at which the TAR is wanted; for those below the resolution the record says why there is none
-    replicates : of the bootstrap; 0 for no intervals; fewer are drawn where there are millions of pairs
-    confidence : of the intervals
-    seed : of the bootstrap
+    embeddings : any length; where there are templates the length weighs protocol : see
+    `cdmllab.evaluate.protocols` flip : whether the mirrored pictures were added; kept in the record
+    fars : FARs at which the TAR is wanted; for those below the resolution the record says why there
+    is none replicates : of the bootstrap; 0 for no intervals; fewer are drawn where there are
+    millions of pairs confidence : of the intervals seed : of the bootstrap
 
     Raises
     ------
@@ -54,7 +60,8 @@ def evaluate(
     >>> import torch
     >>> from cdmllab.data import pairs
     >>> who = np.repeat(np.arange(3), 4)
-    >>> protocol = Protocol("three people", torch.zeros(12, 1, 8, 8), pairs.every(who), identity=who)
+    >>> images = torch.zeros(12, 1, 8, 8)
+    >>> protocol = Protocol("three people", images, pairs.every(who), identity=who)
     >>> done = evaluate(np.eye(3)[who], protocol, replicates=0)
     >>> len(done.scores), done.measures["auc"]["value"]
     (66, 1.0)
@@ -84,7 +91,11 @@ def evaluate(
             fars=within,
             **settings,  # type: ignore[arg-type]
         )
-        about_intervals = {**settings, "over": "pairs" if identities is None else "identities", "note": note}
+        about_intervals = {
+            **settings,
+            "over": "pairs" if identities is None else "identities",
+            "note": note,
+        }
 
     def told(name: str, value: float) -> dict[str, Any]:
         return {"value": value, "interval": list(spread[name][:2]) if name in spread else None}
@@ -101,7 +112,11 @@ def evaluate(
         "tar_at_far": [
             _at(far, by_kind, told)
             if far in within
-            else {"far": far, "value": None, "reason": f"{impostors:,} impostor pairs cannot resolve it"}
+            else {
+                "far": far,
+                "value": None,
+                "reason": f"{impostors:,} impostor pairs cannot resolve it",
+            }
             for far in fars
         ],
         "intervals": about_intervals,
@@ -110,14 +125,18 @@ def evaluate(
     }
     if folded:
         exact = verification.fold_accuracy(scores, same, fold)
-        measures["accuracy"] = told("accuracy", exact.mean) | _over_folds(exact, scores, protocol.pairs)
+        measures["accuracy"] = told("accuracy", exact.mean) | _over_folds(
+            exact, scores, protocol.pairs
+        )
     return Evaluation(file_name(protocol.name, flip), scores, same, fold, measures)
 
 
 def glance(embeddings: ArrayLike, protocol: Protocol) -> dict[str, float]:
-    """``accuracy`` over the folds, where there is more than one, and ``auc`` of a protocol; pictures or templates.
+    """``accuracy`` over the folds, where there is more than one, and ``auc`` of a protocol;
+    pictures or templates.
 
-    With one fold there is no other to choose the threshold on, and so no accuracy. Errors as `evaluate`.
+    With one fold there is no other to choose the threshold on, and so no accuracy. Errors as
+    `evaluate`.
     """
     compared = _compared(embeddings, protocol)
     same, fold = protocol.pairs.same, protocol.pairs.fold
@@ -145,7 +164,9 @@ def _compared(embeddings: ArrayLike, protocol: Protocol) -> _Compared:
     return _Compared(pooled.embeddings, pooled.rows(p.first), pooled.rows(p.second), "template")
 
 
-def _at(far: float, by_kind: ranked.Ranked, told: Callable[[str, float], dict[str, Any]]) -> dict[str, Any]:
+def _at(
+    far: float, by_kind: ranked.Ranked, told: Callable[[str, float], dict[str, Any]]
+) -> dict[str, Any]:
     """TAR and threshold at a FAR by the exact rule, and arcface_torch's rule beside it."""
     tar, nearest = ranked.tar_at_far(by_kind, far), nearest_far.tar_at_far(by_kind, far)
     return {
@@ -160,9 +181,13 @@ def _at(far: float, by_kind: ranked.Ranked, told: Callable[[str, float], dict[st
     }
 
 
-def _over_folds(exact: verification.FoldAccuracy, scores: NDArray[np.float64], pairs: Pairs) -> dict[str, Any]:
+def _over_folds(
+    exact: verification.FoldAccuracy, scores: NDArray[np.float64], pairs: Pairs
+) -> dict[str, Any]:
     """Each fold by the exact rule, and arcface_torch's rule beside it."""
-    grid = fixed_grid.fold_accuracy(scoring.convert(scores, "cosine", "squared_l2"), pairs.same, pairs.fold)
+    grid = fixed_grid.fold_accuracy(
+        scoring.convert(scores, "cosine", "squared_l2"), pairs.same, pairs.fold
+    )
     return {
         "std_over_folds": exact.std,
         "per_fold": exact.per_fold.tolist(),
@@ -200,5 +225,8 @@ def _identities(
     pair = own[compared.first], own[compared.second]
     people = len(np.unique(np.concatenate(pair)))
     if people < bootstrap.FEWEST_IDENTITIES:
-        return None, f"there are only {people} identities, so the intervals are over pairs, and too narrow"
+        return (
+            None,
+            f"there are only {people} identities, so the intervals are over pairs, and too narrow",
+        )
     return pair, ""

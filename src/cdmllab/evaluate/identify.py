@@ -14,8 +14,9 @@ FPIRS = (0.01, 0.1)
 def identify(embeddings: NDArray[np.floating], identity: NDArray[np.int64]) -> dict[str, Any]:
     """Search everybody's pictures in a gallery of half of the people.
 
-    Every second identity with two entries or more is enrolled with its first entry; its other entries are probes with
-    a mate, and all entries of the identities that are not enrolled are probes without one.
+    Every second identity with two entries or more is enrolled with its first entry; its other
+    entries are probes with a mate, and all entries of the identities that are not enrolled are
+    probes without one.
 
     Parameters
     ----------
@@ -24,16 +25,22 @@ def identify(embeddings: NDArray[np.floating], identity: NDArray[np.int64]) -> d
 
     Returns
     -------
-    Sizes, rank-k rates and TPIR at each FPIR that the probes can resolve; ``{"reason": ...}`` where nobody has a mate.
+    Sizes, rank-k rates and TPIR at each FPIR that the probes can resolve; ``{"reason": ...}`` where
+    nobody has a mate.
     """
     _, first, counts = np.unique(identity, return_index=True, return_counts=True)
     several = np.flatnonzero(counts > 1)
     enrolled = several[::2]
     if len(enrolled) < 2:
-        return {"reason": f"a gallery needs two identities with several pictures, and there are {len(several)} such"}
+        return {
+            "reason": f"a gallery needs two identities with several pictures, and there are "
+            f"{len(several)} such"
+        }
     gallery = first[enrolled]
     probes = np.setdiff1d(np.arange(len(identity)), gallery)
-    found = identification.search(embeddings[gallery], identity[gallery], embeddings[probes], identity[probes])
+    found = identification.search(
+        embeddings[gallery], identity[gallery], embeddings[probes], identity[probes]
+    )
     rates = identification.cmc(found, min(max(RANKS), len(gallery)))
     strangers = int((~found.mated).sum())
     return {

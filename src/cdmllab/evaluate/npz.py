@@ -14,12 +14,13 @@ _WANTED, _IF_THERE = ("images", "first", "second", "same"), ("fold", "identity")
 
 
 def read(path: Path) -> Protocol:
-    """A protocol from arrays: ``images``, ``first``, ``second`` and ``same``; ``fold`` and ``identity`` if there are.
+    """A protocol from arrays: ``images``, ``first``, ``second`` and ``same``; ``fold`` and
+    ``identity`` if there are.
 
     Or a bin that `cdmllab unpickle` turned into arrays.
 
-    ``images`` are uint8 pictures, shape (n, height, width, 1 or 3); the others as in `Protocol`. Without folds all
-    pairs are one, and no accuracy over folds is measured.
+    ``images`` are uint8 pictures, shape (n, height, width, 1 or 3); the others as in `Protocol`.
+    Without folds all pairs are one, and no accuracy over folds is measured.
 
     Raises
     ------
@@ -30,18 +31,26 @@ def read(path: Path) -> Protocol:
         arrays = (
             {}
             if is_bin
-            else {key: stored[key] for key in (*_WANTED, *_IF_THERE) if key in stored.files or key in _WANTED}
+            else {
+                key: stored[key]
+                for key in (*_WANTED, *_IF_THERE)
+                if key in stored.files or key in _WANTED
+            }
         )
     if is_bin:
         return bin_file(path)
     images, same = arrays["images"], arrays["same"]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
         raise DataError(
-            f"{path}: images must be uint8 of shape (n, height, width, 1 or 3), got {images.dtype} {images.shape}"
+            f"{path}: images must be uint8 of shape (n, height, width, 1 or 3), got "
+            f"{images.dtype} {images.shape}"
         )
     for key, values in arrays.items():
         if key != "images" and (values.ndim != 1 or values.dtype.kind not in "biu"):
-            raise DataError(f"{path}: {key} must be whole numbers of shape (n,), got {values.dtype} {values.shape}")
+            raise DataError(
+                f"{path}: {key} must be whole numbers of shape (n,), got {values.dtype} "
+                f"{values.shape}"
+            )
     fold = arrays.get("fold", np.zeros(len(same), dtype=np.int64))
     with reading(path, "a protocol"):
         try:
@@ -60,7 +69,9 @@ def bin_file(path: Path) -> Protocol:
     """
     found = bins.read(path)
     images = found.decoded("RGB")
-    return Protocol(str(path), InMemory(images), found.pairs(), copy=verification.copy_of(found, images))
+    return Protocol(
+        str(path), InMemory(images), found.pairs(), copy=verification.copy_of(found, images)
+    )
 
 
 class InMemory:

@@ -23,9 +23,9 @@ from cdmllab.evaluate.npz import InMemory
 from cdmllab.evaluate.protocol import Protocol
 from cdmllab.metrics import scoring, verification
 
-# Of 256, in which hashes may differ where nothing confirms them. In a world of the face lab 36 bits find 96 of 100
-# altered copies (another quality, size or brightness, mirrored, cut by a pixel) and 1 of 240 images of strangers;
-# 40 bits find 99 and 4.
+# Of 256, in which hashes may differ where nothing confirms them. In a world of the face lab 36 bits
+# find 96 of 100 altered copies (another quality, size or brightness, mirrored, cut by a pixel) and
+# 1 of 240 images of strangers; 40 bits find 99 and 4.
 ALONE_BITS = 36
 WIDE_BITS = 64  # where a network does
 COSINE = 0.8  # from which on embeddings confirm a pair
@@ -38,12 +38,11 @@ class Overlap(NamedTuple):
 
     Attributes
     ----------
-    people : names of both, as the protocol has them
-    trained, judged : rows of near-duplicates, in the training set and in the protocol; shapes (m,)
-    bits : in which their hashes differ, shape (m,)
-    cosines : of their embeddings, shape (m,); None without a network
-    touched : which images of the protocol are duplicates, or show a shared person; shape (n,)
-    accuracy : over the folds, on all pairs, on those without, and their numbers; None without a network
+    people : names of both, as the protocol has them trained, judged : rows of near-duplicates, in
+    the training set and in the protocol; shapes (m,) bits : in which their hashes differ, shape
+    (m,) cosines : of their embeddings, shape (m,); None without a network touched : which images of
+    the protocol are duplicates, or show a shared person; shape (n,) accuracy : over the folds, on
+    all pairs, on those without, and their numbers; None without a network
     """
 
     people: tuple[str, ...]
@@ -61,7 +60,9 @@ class Overlap(NamedTuple):
             "duplicates": [
                 {"trained_row": int(t), "protocol_row": int(j), "bits": int(b)}
                 | ({} if self.cosines is None else {"cosine": round(float(self.cosines[k]), 4)})
-                for k, (t, j, b) in enumerate(zip(self.trained, self.judged, self.bits, strict=True))
+                for k, (t, j, b) in enumerate(
+                    zip(self.trained, self.judged, self.bits, strict=True)
+                )
             ],
             "images_touched": int(self.touched.sum()),
             "images": len(self.touched),
@@ -84,17 +85,18 @@ def find(
 
     Parameters
     ----------
-    names : of the training set's people
-    backbone, prepare : a network and its preprocessing, to confirm duplicates and to measure accuracies
-    bits : in which the hashes of duplicates may differ, of 256
-    progress : called with images hashed and all of them
+    names : of the training set's people backbone, prepare : a network and its preprocessing, to
+    confirm duplicates and to measure accuracies bits : in which the hashes of duplicates may
+    differ, of 256 progress : called with images hashed and all of them
 
     Raises
     ------
     ValueError : images of the protocol that are not read as uint8
     """
     if not hasattr(protocol.images, "read"):
-        raise ValueError(f"{protocol.name} keeps its images as numbers: no duplicates can be looked for")
+        raise ValueError(
+            f"{protocol.name} keeps its images as numbers: no duplicates can be looked for"
+        )
     judged_images: Pictures = protocol.images
     allowed = bits if bits is not None else ALONE_BITS if backbone is None else WIDE_BITS
     total = len(source) + len(judged_images)
@@ -133,7 +135,9 @@ def _hashed(
     return np.concatenate(plain), np.concatenate(mirrored)
 
 
-def _once(first: NDArray[np.int64], second: NDArray[np.int64], bits: NDArray[np.int64]) -> perceptual.Near:
+def _once(
+    first: NDArray[np.int64], second: NDArray[np.int64], bits: NDArray[np.int64]
+) -> perceptual.Near:
     """Each pair once, with its fewest bits, in order."""
     order = np.lexsort((bits, second, first))
     first, second, bits = first[order], second[order], bits[order]
@@ -145,7 +149,9 @@ def _once(first: NDArray[np.int64], second: NDArray[np.int64], bits: NDArray[np.
 def _cosines(
     source: TrainingSet, images: Pictures, pairs: perceptual.Near, backbone: nn.Module, use: Any
 ) -> NDArray[np.float64]:
-    """Of the embeddings of suggested pairs, each the larger of the image's and its mirror image's."""
+    """Of the embeddings of suggested pairs, each the larger of the image's and its mirror
+    image's.
+    """
     if len(pairs.first) == 0:
         return np.zeros(0)
     size = getattr(backbone, "size", None)
@@ -153,13 +159,17 @@ def _cosines(
     others, right = np.unique(pairs.second, return_inverse=True)
     trained = _embedded(source.read(rows), backbone, use, size)
     shown = images.read(others)
-    both = [_embedded(x, backbone, use, size) for x in (shown, np.ascontiguousarray(shown[:, :, ::-1]))]
+    both = [
+        _embedded(x, backbone, use, size) for x in (shown, np.ascontiguousarray(shown[:, :, ::-1]))
+    ]
     plain, mirrored = ((trained[left] * one[right]).sum(axis=1) for one in both)
     larger: NDArray[np.float64] = np.maximum(plain, mirrored)
     return larger
 
 
-def _embedded(images: NDArray[np.uint8], backbone: nn.Module, use: Any, size: int | None) -> NDArray[np.float64]:
+def _embedded(
+    images: NDArray[np.uint8], backbone: nn.Module, use: Any, size: int | None
+) -> NDArray[np.float64]:
     if size is not None and images.shape[1:3] != (size, size):
         images = np.stack([resize(image, size, size) for image in images])
     found = embed(backbone, InMemory(images), prepare=use).double().numpy()
@@ -190,7 +200,11 @@ def _accuracy(
     scores = scoring.cosines(embeddings, pairs.first, pairs.second)
     clean = ~(touched[pairs.first] | touched[pairs.second])
     found = {"pairs": float(len(clean)), "pairs_without": float(clean.sum())}
-    for name, some in (("all", np.ones(len(clean), dtype=bool)), ("without", clean), ("only", ~clean)):
+    for name, some in (
+        ("all", np.ones(len(clean), dtype=bool)),
+        ("without", clean),
+        ("only", ~clean),
+    ):
         same, fold = pairs.same[some], pairs.fold[some]
         enough = all(same[fold == f].any() and (~same[fold == f]).any() for f in np.unique(fold))
         if len(np.unique(fold)) > 1 and enough:

@@ -29,7 +29,8 @@ class Protocol:
 
     Raises
     ------
-    ValueError : no pairs, pairs of one kind only, or arrays that do not fit the n pictures; the protocol is named
+    ValueError : no pairs, pairs of one kind only, or arrays that do not fit the n pictures; the
+    protocol is named
     """
 
     name: str
@@ -39,8 +40,12 @@ class Protocol:
     templates: TemplateList | None = None
     mirror: bool = True  # does a mirrored picture show the same identity?
     names: tuple[str, ...] = ()  # of the identities, where they have names
-    copy: Mapping[str, str] | None = None  # which file it was read from: digests, and the name of a known copy
-    nuisances: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # each [n], "yaw (degrees)" and the like
+    copy: Mapping[str, str] | None = (
+        None  # which file it was read from: digests, and the name of a known copy
+    )
+    nuisances: Mapping[str, NDArray[np.float64]] = field(
+        default_factory=dict
+    )  # each [n], "yaw (degrees)" and the like
 
     def __post_init__(self) -> None:
         n, p = len(self.images), len(self.pairs.same)
@@ -48,24 +53,34 @@ class Protocol:
             raise ValueError(f"protocol {self.name} has no pairs")
         if self.pairs.same.all() or not self.pairs.same.any():
             kind = "genuine" if self.pairs.same[0] else "impostor"
-            raise ValueError(f"all {p:,} pairs of protocol {self.name} are {kind}: both kinds are needed")
+            raise ValueError(
+                f"all {p:,} pairs of protocol {self.name} are {kind}: both kinds are needed"
+            )
         for key, array in zip(Pairs._fields, self.pairs, strict=True):
             if array.shape != (p,):
-                raise ValueError(f"protocol {self.name}: {key} must have shape ({p},), got {array.shape}")
+                raise ValueError(
+                    f"protocol {self.name}: {key} must have shape ({p},), got {array.shape}"
+                )
         per_picture = {"identity": self.identity, **self.nuisances}
         per_picture |= self.templates._asdict() if self.templates is not None else {}
         for key, values in per_picture.items():
             if values is not None and values.shape != (n,):
-                raise ValueError(f"protocol {self.name}: {key} must have shape ({n},), got {values.shape}")
+                raise ValueError(
+                    f"protocol {self.name}: {key} must have shape ({n},), got {values.shape}"
+                )
         rows = np.stack(self.pairs[:2])
         beyond = rows[(rows < 0) | (rows >= n)]
         if self.templates is None and len(beyond):
-            raise ValueError(f"protocol {self.name}: a pair names picture {beyond[0]}, and there are only {n}")
+            raise ValueError(
+                f"protocol {self.name}: a pair names picture {beyond[0]}, and there are only {n}"
+            )
 
     def people(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """Who is compared in each pair: the identities of the first and of the second side, each of shape (p,).
+        """Who is compared in each pair: the identities of the first and of the second side, each of
+        shape (p,).
 
-        None where the protocol does not know. Intervals of shares of pairs need it, see `calibration.rates`.
+        None where the protocol does not know. Intervals of shares of pairs need it, see
+        `calibration.rates`.
         """
         if self.identity is None:
             return None
@@ -77,10 +92,24 @@ class Protocol:
         return first, second
 
     def digest(self) -> str:
-        """SHA-256 over all that is judged; pictures that are not in memory count by the `content` they tell."""
-        found = hashlib.sha256(f"{self.name}: {len(self.images)} pictures, {', '.join(self.nuisances)}".encode())
-        content = (self.images,) if isinstance(self.images, Tensor) else getattr(self.images, "content", ())
-        for part in (*self.pairs, self.identity, *(self.templates or ()), *self.nuisances.values(), *content):
+        """SHA-256 over all that is judged; pictures that are not in memory count by the `content`
+        they tell.
+        """
+        found = hashlib.sha256(
+            f"{self.name}: {len(self.images)} pictures, {', '.join(self.nuisances)}".encode()
+        )
+        content = (
+            (self.images,)
+            if isinstance(self.images, Tensor)
+            else getattr(self.images, "content", ())
+        )
+        for part in (
+            *self.pairs,
+            self.identity,
+            *(self.templates or ()),
+            *self.nuisances.values(),
+            *content,
+        ):
             array = np.ascontiguousarray([] if part is None else part)
             found.update(f"{array.dtype} {array.shape}".encode())
             found.update(array.reshape(-1).view(np.uint8).data)
@@ -102,6 +131,8 @@ class Protocol:
             known = ", ".join(self.nuisances) or "none"
             raise ValueError(f"protocol {self.name} has no nuisance {name!r}; it has {known}")
         if self.templates is not None:
-            raise ValueError(f"the pairs of protocol {self.name} are of templates, and nuisances are of pictures")
+            raise ValueError(
+                f"the pairs of protocol {self.name} are of templates, and nuisances are of pictures"
+            )
         one, other = self.nuisances[name][self.pairs.first], self.nuisances[name][self.pairs.second]
         return np.abs(one - other) if how == "apart" else np.maximum(np.abs(one), np.abs(other))

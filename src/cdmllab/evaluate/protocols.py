@@ -24,7 +24,10 @@ Loader = Callable[[int | None, Square | None], Protocol]
 """From the size in pixels of the network's input (None: the protocol's own) and the part of a face
 that it sees (None: all of it) to the protocol."""
 
-PLAIN_WITHOUT = ("restyling", "roll")  # what real benchmarks align away, or what is not the same face at all
+PLAIN_WITHOUT = (
+    "restyling",
+    "roll",
+)  # what real benchmarks align away, or what is not the same face at all
 
 
 def _there() -> str:
@@ -36,7 +39,9 @@ class ProtocolEntry(NamedTuple):
 
     about: str
     load: Loader
-    missing: Callable[[], str] = _there  # a sentence that says how to get it, empty when it is there
+    missing: Callable[[], str] = (
+        _there  # a sentence that says how to get it, empty when it is there
+    )
 
 
 def names() -> tuple[str, ...]:
@@ -50,14 +55,17 @@ def about(name: str) -> str:
 
 
 def missing(name: str) -> str:
-    """How to get what a protocol, or a file that is one, needs and is not there, in a sentence; empty when it is."""
+    """How to get what a protocol, or a file that is one, needs and is not there, in a sentence;
+    empty when it is.
+    """
     if name in _TABLE:
         return _TABLE[name].missing()
     return "" if Path(name).is_file() else f"{name} does not exist"
 
 
 def matching(patterns: Iterable[str]) -> list[str]:
-    """The names that some patterns stand for (``lab/*``); files stay as they are. No name comes twice.
+    """The names that some patterns stand for (``lab/*``); files stay as they are. No name comes
+    twice.
 
     Raises
     ------
@@ -66,21 +74,27 @@ def matching(patterns: Iterable[str]) -> list[str]:
     found: list[str] = []
     for pattern in patterns:
         if len(pattern) > _LONGEST:
-            raise CdmlLabError(f"the name of a protocol has at most {_LONGEST} characters, got {plain(pattern, 60)}")
+            raise CdmlLabError(
+                f"the name of a protocol has at most {_LONGEST} characters, got "
+                f"{plain(pattern, 60)}"
+            )
         some = [name for name in _TABLE if fnmatchcase(name, pattern)]
         if not some and Path(pattern).suffix in _READERS:
             some = [pattern]
         if not some:
             hint = did_you_mean(pattern, _TABLE)
             raise CdmlLabError(
-                f"there is no protocol {plain(pattern, 60)!r}{hint}; there are {', '.join(_TABLE)}, "
+                f"there is no protocol {plain(pattern, 60)!r}{hint}; there are "
+                f"{', '.join(_TABLE)}, "
                 f"and {' and '.join(_READERS)} files"
             )
         found += some
     return list(dict.fromkeys(found))
 
 
-def load(name: str, size: int | None = None, world: int = 0, square: Square | None = None) -> Protocol:
+def load(
+    name: str, size: int | None = None, world: int = 0, square: Square | None = None
+) -> Protocol:
     """Load a protocol, or a file of pictures and pairs.
 
     Parameters
@@ -97,7 +111,9 @@ def load(name: str, size: int | None = None, world: int = 0, square: Square | No
     """
     square = None if square == WHOLE else square
     if world and not in_lab(name):
-        raise CdmlLabError(f"only the face lab has more than one world: {name} cannot be drawn from world {world}")
+        raise CdmlLabError(
+            f"only the face lab has more than one world: {name} cannot be drawn from world {world}"
+        )
     if in_lab(name):
         prefix, recipe = name.split("/")
         return _lab(prefix, recipe, size, square, world)
@@ -128,17 +144,23 @@ def in_lab(name: str) -> bool:
     return name in _TABLE and name.split("/")[0] in _LAB
 
 
-def _lab(prefix: str, recipe: str, size: int | None, square: Square | None = None, world: int = 0) -> Protocol:
+def _lab(
+    prefix: str, recipe: str, size: int | None, square: Square | None = None, world: int = 0
+) -> Protocol:
     whole = size or FACE_PX
     if square is not None:
         whole = min(max(side_of_whole(square, whole), SIZES[0]), SIZES[1])
     drawn = lab.load(recipe, size=whole, seed=world, **_LAB[prefix])
     nuisances = {
-        f"{factor} ({about.unit})" if about.unit else factor: drawn.nuisances.values[factor].double().numpy()
+        f"{factor} ({about.unit})" if about.unit else factor: drawn.nuisances.values[factor]
+        .double()
+        .numpy()
         for factor, about in FACTORS.items()
     }
     templates = None if drawn.templates is None else TemplateList(*drawn.templates)
-    shown = Protocol(f"{prefix}/{recipe}", drawn, drawn.pairs, drawn.identity, templates, nuisances=nuisances)
+    shown = Protocol(
+        f"{prefix}/{recipe}", drawn, drawn.pairs, drawn.identity, templates, nuisances=nuisances
+    )
     return cropped(shown, square, size)
 
 
@@ -168,27 +190,41 @@ _LAB: dict[str, dict[str, Any]] = {
 }
 
 _TABLE: dict[str, ProtocolEntry] = {
-    "digits/known": ProtocolEntry("held-out pictures of the digits 0 to 6, 6,000 pairs", _digits_known),
+    "digits/known": ProtocolEntry(
+        "held-out pictures of the digits 0 to 6, 6,000 pairs", _digits_known
+    ),
     "digits/strangers": ProtocolEntry(
         "the digits 7, 8 and 9, for networks that were trained without them", _digits_strangers
     ),
     **{name: _verification(name, known) for name, known in verification.TABLE.items()},
     "lfw/view2": _lfw("LFW from its archive, all ten folds", "lfw/view2", "2"),
     "lfw/folds0-4": _lfw(
-        "its folds 0 to 4, for networks trained without their people", "lfw/folds0-4", "2", (0, 1, 2, 3, 4)
+        "its folds 0 to 4, for networks trained without their people",
+        "lfw/folds0-4",
+        "2",
+        (0, 1, 2, 3, 4),
     ),
     "lfw/folds5-9": _lfw("its folds 5 to 9, likewise", "lfw/folds5-9", "2", (5, 6, 7, 8, 9)),
     "lfw/view1": _lfw("its View 1, for choosing settings", "lfw/view1", "1-test"),
     "att_faces": ProtocolEntry(
-        "AT&T's faces, 40 people in 10 folds", partial(face_sets.att, "att_faces"), att_faces.missing
+        "AT&T's faces, 40 people in 10 folds",
+        partial(face_sets.att, "att_faces"),
+        att_faces.missing,
     ),
     "omniglot/strangers": ProtocolEntry(
         "characters of alphabets that are not in Omniglot's first small set",
-        partial(face_sets.handwriting, "omniglot/strangers", "images_background_small2", ("Greek", "Latin")),
+        partial(
+            face_sets.handwriting,
+            "omniglot/strangers",
+            "images_background_small2",
+            ("Greek", "Latin"),
+        ),
         partial(omniglot.missing, "images_background_small2"),
     ),
     **{
-        f"{prefix}/{recipe}": ProtocolEntry(_about_lab(prefix, recipe), partial(_lab, prefix, recipe))
+        f"{prefix}/{recipe}": ProtocolEntry(
+            _about_lab(prefix, recipe), partial(_lab, prefix, recipe)
+        )
         for prefix, options in _LAB.items()
         for recipe in lab.names()
         if recipe != lab.TEMPLATES or set(options) <= {"part"}

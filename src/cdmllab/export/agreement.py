@@ -12,12 +12,16 @@ from cdmllab.data.pairs import Pairs
 from cdmllab.errors import CdmlLabError
 
 Floats = NDArray[np.float32]
-Embed = Callable[[Floats], Floats]  # pictures [b, channels, size, size], normalised, to embeddings [b, d]
+Embed = Callable[
+    [Floats], Floats
+]  # pictures [b, channels, size, size], normalised, to embeddings [b, d]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """One runtime beside PyTorch: how alike the embeddings are, and what that does to verification."""
+    """One runtime beside PyTorch: how alike the embeddings are, and what that does to
+    verification.
+    """
 
     faces_cosine_min: float
     faces_cosine_mean: float
@@ -37,7 +41,8 @@ class Agreement:
         return {**asdict(self), "drop_points": self.drop_points}
 
     def require(self, *, cosine_min: float, cosine_mean: float, drop_points: float) -> None:
-        """Refuse a file that differs too much; cosines are those on face-lab pictures, and `cosine_min` on noise too.
+        """Refuse a file that differs too much; cosines are those on face-lab pictures, and
+        `cosine_min` on noise too.
 
         Raises
         ------
@@ -49,7 +54,10 @@ class Agreement:
             ("mean cosine on face-lab pictures", self.faces_cosine_mean, cosine_mean),
         ):
             if not got >= limit:  # also when it is NaN
-                raise CdmlLabError(f"the exported file does not agree with PyTorch: {name} {got:.5f} is below {limit}")
+                raise CdmlLabError(
+                    f"the exported file does not agree with PyTorch: {name} {got:.5f} is below "
+                    f"{limit}"
+                )
         if self.drop_points > drop_points:
             before, after = 100 * self.accuracy_before, 100 * self.accuracy_after
             raise CdmlLabError(
@@ -67,7 +75,9 @@ def compare(before: tuple[Floats, Floats], after: tuple[Floats, Floats], pairs: 
     """
     for one, other in zip(before, after, strict=True):
         if one.shape != other.shape:
-            raise CdmlLabError(f"the exported file gives embeddings of shape {other.shape}, PyTorch {one.shape}")
+            raise CdmlLabError(
+                f"the exported file gives embeddings of shape {other.shape}, PyTorch {one.shape}"
+            )
     try:
         accuracies = [evaluate.verify(e, pairs).accuracy.mean for e in (before[0], after[0])]
     except ValueError as error:
@@ -88,5 +98,7 @@ def compare(before: tuple[Floats, Floats], after: tuple[Floats, Floats], pairs: 
 def cosines(one: Floats, other: Floats) -> NDArray[np.float64]:
     """Cosine of each row of one with the same row of the other; shapes (n, d), (n, d) to (n,)."""
     a, b = one.astype(np.float64), other.astype(np.float64)
-    found: NDArray[np.float64] = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    found: NDArray[np.float64] = (
+        (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    )
     return found

@@ -32,7 +32,8 @@ def write(
     results: Sequence[Result],
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write ``model.safetensors`` and ``README.md`` into `folder`; the same input gives the same bytes.
+    """Write ``model.safetensors`` and ``README.md`` into `folder`; the same input gives the same
+    bytes.
 
     Parameters
     ----------
@@ -46,7 +47,9 @@ def write(
     with replacing(folder / MODEL) as temporary:
         temporary.write_bytes(release.read_bytes())
     head = _front_matter(title, said, trained_on, results)
-    table = "\n".join(f"| {r.protocol} | {r.accuracy:.2f} | {r.standard_error:.2f} |" for r in results)
+    table = "\n".join(
+        f"| {r.protocol} | {r.accuracy:.2f} | {r.standard_error:.2f} |" for r in results
+    )
     listed = "\n".join(f"- {note}" for note in notes) or "- none is known"
     text = f"""---
 {yaml.safe_dump(head, sort_keys=False, allow_unicode=True).rstrip()}
@@ -62,8 +65,8 @@ def write(
 |---|---|---|
 {table}
 
-Accuracy is 10-fold, each fold with the threshold that is best on the nine others; the embedding of the mirrored
-image is added where a mirrored image shows the same person.
+Accuracy is 10-fold, each fold with the threshold that is best on the nine others; the
+embedding of the mirrored image is added where a mirrored image shows the same person.
 
 ## Use
 
@@ -84,7 +87,8 @@ threshold on data like yours: `cdmllab evaluate --threshold-from`.
 ## Known deviations and limits
 
 {listed}
-- Recognising people without their consent is forbidden in many places, and error rates differ between groups of people.
+- Recognising people without their consent is forbidden in many places, and error rates differ
+  between groups of people.
 """
     write_text(folder / CARD, text)
     return folder / CARD
@@ -104,13 +108,19 @@ def push(folder: Path, repository: str, *, private: bool = True) -> str:
     try:
         hub = HfApi(library_name="cdmllab")
         hub.create_repo(repository, private=private, exist_ok=True)
-        done = hub.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=[CARD, MODEL])
+        done = hub.upload_folder(
+            repo_id=repository, folder_path=folder, allow_patterns=[CARD, MODEL]
+        )
     except Exception as error:
-        raise CdmlLabError(f"the hub did not take {folder} as {repository}: {cause(error)}") from error
+        raise CdmlLabError(
+            f"the hub did not take {folder} as {repository}: {cause(error)}"
+        ) from error
     return str(done.repo_url if hasattr(done, "repo_url") else done)
 
 
-def _front_matter(title: str, said: weights.Release, trained_on: str, results: Sequence[Result]) -> Mapping[str, Any]:
+def _front_matter(
+    title: str, said: weights.Release, trained_on: str, results: Sequence[Result]
+) -> Mapping[str, Any]:
     loss = said.config.get("loss", {}).get("name", "")
     return {
         "license": "other",
@@ -125,7 +135,13 @@ def _front_matter(title: str, said: weights.Release, trained_on: str, results: S
                     {
                         "task": {"type": "face-verification", "name": "Face verification"},
                         "dataset": {"name": r.protocol, "type": r.protocol.replace("/", "-")},
-                        "metrics": [{"type": "accuracy", "name": "10-fold accuracy, %", "value": round(r.accuracy, 3)}],
+                        "metrics": [
+                            {
+                                "type": "accuracy",
+                                "name": "10-fold accuracy, %",
+                                "value": round(r.accuracy, 3),
+                            }
+                        ],
                     }
                     for r in results
                 ],

@@ -20,7 +20,8 @@ _BATCH = 32
 class ExportCheck:
     """Face-lab pictures with a protocol, random pixels, and what PyTorch makes of them.
 
-    Called with another runtime it says how far the two agree. That runtime is fed as insightface feeds its models.
+    Called with another runtime it says how far the two agree. That runtime is fed as insightface
+    feeds its models.
 
     Raises
     ------
@@ -39,14 +40,20 @@ class ExportCheck:
         self._before = self._each(self._own(given))
 
     def __call__(self, embed: Embed) -> Agreement:
-        return compare(self._before, self._each(lambda part: embed(self._plain(part))), self.protocol.pairs)
+        return compare(
+            self._before, self._each(lambda part: embed(self._plain(part))), self.protocol.pairs
+        )
 
     def calibration(self) -> Floats:
         """Pictures of other people, as the file wants them."""
-        return self._plain(pictures.calibration(_CALIBRATION_PICTURES, self._usual["size"], self._seed))
+        return self._plain(
+            pictures.calibration(_CALIBRATION_PICTURES, self._usual["size"], self._seed)
+        )
 
     def _each(self, embed: Callable[[Tensor], Floats]) -> tuple[Floats, Floats]:
-        faces, noise = (np.concatenate([embed(p) for p in some.split(_BATCH)]) for some in self._pictures)
+        faces, noise = (
+            np.concatenate([embed(p) for p in some.split(_BATCH)]) for some in self._pictures
+        )
         return faces, noise
 
     def _plain(self, part: Tensor) -> Floats:

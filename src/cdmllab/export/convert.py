@@ -16,8 +16,12 @@ from cdmllab.runs import provenance
 
 Kind = Literal["onnx", "openvino"]
 _SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "openvino": ".xml"}
-_NEEDED = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "openvino": ("onnx", "onnxruntime", "onnxscript", "openvino")}
-# A float32 file may differ in the rounding of sums; a quantised one is judged by what it does to accuracy.
+_NEEDED = {
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "openvino": ("onnx", "onnxruntime", "onnxscript", "openvino"),
+}
+# A float32 file may differ in the rounding of sums; a quantised one is judged by what it does to
+# accuracy.
 _EXACT = {"cosine_min": 0.9999, "cosine_mean": 0.9999}
 _ROUGH = {"cosine_min": 0.0, "cosine_mean": 0.95}
 
@@ -42,7 +46,8 @@ def export(
     threads: int = 1,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Exported:
-    """Write a backbone for another runtime, if it computes the same there; else raise and leave nothing.
+    """Write a backbone for another runtime, if it computes the same there; else raise and leave
+    nothing.
 
     Parameters
     ----------
@@ -58,7 +63,8 @@ def export(
 
     Raises
     ------
-    CdmlLabError : something that is needed is not installed, the source cannot be read, the file does not agree, or
+    CdmlLabError : something that is needed is not installed, the source cannot be read, the file
+    does not agree, or
         another process exports to the same place
     """
     require_packages(to)
@@ -73,7 +79,9 @@ def export(
         return _export(given, wish, target, identities, seed)
 
 
-def _export(given: source.ExportSource, wish: "_Wish", target: Path, identities: int, seed: int) -> Exported:
+def _export(
+    given: source.ExportSource, wish: "_Wish", target: Path, identities: int, seed: int
+) -> Exported:
     wish.tell("drawing face-lab pictures")
     check = ExportCheck(given, identities, seed)
     with workshop(target.parent, ".export-") as folder:
@@ -85,7 +93,11 @@ def _export(given: source.ExportSource, wish: "_Wish", target: Path, identities:
         "options": given.options,
         "input": usual(given.preprocessing),
         "trained_at": given.git_commit,
-        "protocol": {"identities": identities, "pairs": len(check.protocol.pairs.same), "seed": seed},
+        "protocol": {
+            "identities": identities,
+            "pairs": len(check.protocol.pairs.same),
+            "seed": seed,
+        },
         "agreement": {name: one.plain() for name, one in found.items()},
         **provenance(),
     }
@@ -94,9 +106,15 @@ def _export(given: source.ExportSource, wish: "_Wish", target: Path, identities:
 
 
 def destination(path: Path, to: Kind, *, int8: bool = False) -> Path:
-    """Where the model's file goes unless another place is named: beside a release, or into a run's ``export``."""
+    """Where the model's file goes unless another place is named: beside a release, or into a run's
+    ``export``.
+    """
     ending = f"{'-int8' if int8 else ''}{_SUFFIXES[to]}"
-    return path / f"export/backbone{ending}" if path.is_dir() else path.with_name(f"{path.stem}{ending}")
+    return (
+        path / f"export/backbone{ending}"
+        if path.is_dir()
+        else path.with_name(f"{path.stem}{ending}")
+    )
 
 
 class _Wish(NamedTuple):
@@ -112,7 +130,9 @@ class _Wish(NamedTuple):
 def _make(
     given: source.ExportSource, wish: _Wish, check: ExportCheck, folder: Path
 ) -> tuple[Path, dict[str, Agreement]]:
-    """Write and check step by step; the last file made, and the agreement of each way of running it."""
+    """Write and check step by step; the last file made, and the agreement of each way of running
+    it.
+    """
     from cdmllab.export import onnx_file
 
     exact, rough = ({**limits, "drop_points": wish.max_drop_points} for limits in (_EXACT, _ROUGH))

@@ -1,4 +1,6 @@
-"""Static int8 quantisation of an ONNX file with ONNX Runtime: one scale an output channel, calibrated on pictures."""
+"""Static int8 quantisation of an ONNX file with ONNX Runtime: one scale an output channel,
+calibrated on pictures.
+"""
 
 import logging
 from pathlib import Path
@@ -22,7 +24,9 @@ _BATCH = 8
 
 class _Pictures(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, pictures: Floats) -> None:
-        self._batches = iter([{INPUT: pictures[k : k + _BATCH]} for k in range(0, len(pictures), _BATCH)])
+        self._batches = iter(
+            [{INPUT: pictures[k : k + _BATCH]} for k in range(0, len(pictures), _BATCH)]
+        )
 
     def get_next(self) -> dict[str, Floats] | None:
         return next(self._batches, None)
@@ -31,7 +35,8 @@ class _Pictures(CalibrationDataReader):  # type: ignore[misc]
 def write(full: Path, path: Path, pictures: Floats) -> None:
     """Quantise the linear layer and the convolutions of the float32 file `full`, but for the first.
 
-    The first works on the pixels themselves and does next to none of the products: it is not worth its error.
+    The first works on the pixels themselves and does next to none of the products: it is not worth
+    its error.
 
     Parameters
     ----------
@@ -50,7 +55,9 @@ def write(full: Path, path: Path, pictures: Floats) -> None:
             _Pictures(pictures),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Gemm"],
-            nodes_to_exclude=[next(node.name for node in said.graph.node if node.op_type == "Conv")],
+            nodes_to_exclude=[
+                next(node.name for node in said.graph.node if node.op_type == "Conv")
+            ],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

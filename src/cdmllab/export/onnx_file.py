@@ -1,8 +1,8 @@
 """A backbone as an ONNX file that can stand in for one of insightface's recognition models.
 
-insightface takes the input's size from the file, feeds RGB as (x - 127.5) / 127.5 unless the file begins with a
-subtraction and a multiplication by their old names, and wants one output. So the file takes that input whatever the
-network was trained with: what differs is made up for inside.
+insightface takes the input's size from the file, feeds RGB as (x - 127.5) / 127.5 unless the file
+begins with a subtraction and a multiplication by their old names, and wants one output. So the file
+takes that input whatever the network was trained with: what differs is made up for inside.
 """
 
 import json
@@ -29,7 +29,9 @@ INPUT, OUTPUT = "data", "embedding"
 
 
 class Standardised(nn.Module):
-    """A backbone behind insightface's input: RGB (or grey) in [-1, 1], turned into what the network wants."""
+    """A backbone behind insightface's input: RGB (or grey) in [-1, 1], turned into what the network
+    wants.
+    """
 
     scale: Tensor
     shift: Tensor
@@ -104,6 +106,14 @@ def runtime(path: Path, threads: int = 1) -> Embed:
 def _forget_the_way(model: onnx.ModelProto) -> None:
     """Take out the exporter's notes on source lines: they hold paths of this machine."""
     graph = model.graph
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    for part in (
+        model,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+    ):
         part.doc_string = ""
         part.ClearField("metadata_props")

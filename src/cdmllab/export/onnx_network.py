@@ -59,7 +59,9 @@ class OnnxNetwork(nn.Module):
         ValueError : ONNX Runtime fails, or gives something else than one embedding an image
         """
         step = self.batch or max(len(images), 1)
-        parts = [self._run(images[start : start + step], step) for start in range(0, len(images), step)]
+        parts = [
+            self._run(images[start : start + step], step) for start in range(0, len(images), step)
+        ]
         return torch.cat(parts)
 
     def _run(self, images: Tensor, step: int) -> Tensor:
@@ -69,9 +71,14 @@ class OnnxNetwork(nn.Module):
         try:
             (found,) = self._session.run([self._output], {self._input: x})
         except Exception as error:  # ONNX Runtime has a dozen kinds
-            raise ValueError(f"ONNX Runtime cannot run it on {len(x)} images: {_one_line(error)}") from error
+            raise ValueError(
+                f"ONNX Runtime cannot run it on {len(x)} images: {_one_line(error)}"
+            ) from error
         if found.ndim != 2 or len(found) != len(x):
-            raise ValueError(f"it gives {_sides(found.shape)} numbers for {len(x)} images, not one embedding each")
+            raise ValueError(
+                f"it gives {_sides(found.shape)} numbers for {len(x)} images, not one embedding "
+                f"each"
+            )
         return torch.from_numpy(found[: len(images)].astype(np.float32))
 
 
@@ -93,7 +100,8 @@ def _ends(path: Path, session: Any) -> tuple[Any, Any]:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
         raise CdmlLabError(
-            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; a recognition model has one of each"
+            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; a recognition model has "
+            f"one of each"
         )
     return inputs[0], outputs[0]
 
@@ -101,13 +109,21 @@ def _ends(path: Path, session: Any) -> tuple[Any, Any]:
 def _shape(path: Path, given: Any) -> tuple[int | None, int, int]:
     """The batch (None for any), the channels, and the side in pixels."""
     shape = given.shape
-    if given.type not in _TYPES or len(shape) != 4 or shape[1] not in (1, 3) or shape[2] != shape[3]:
+    if (
+        given.type not in _TYPES
+        or len(shape) != 4
+        or shape[1] not in (1, 3)
+        or shape[2] != shape[3]
+    ):
         raise CdmlLabError(
-            f"{path} takes {given.type} of shape {_sides(shape)}; a recognition model takes float images "
+            f"{path} takes {given.type} of shape {_sides(shape)}; a recognition model takes float "
+            f"images "
             "of shape batch x 1 or 3 x side x side"
         )
     if not isinstance(shape[2], int):
-        raise CdmlLabError(f"{path} takes images of any size and does not say which it was trained on")
+        raise CdmlLabError(
+            f"{path} takes images of any size and does not say which it was trained on"
+        )
     return shape[0] if isinstance(shape[0], int) else None, shape[1], shape[2]
 
 
@@ -125,12 +141,17 @@ def _preprocessing(path: Path, graph: Any, session: Any, channels: int, size: in
         except (TypeError, ValueError) as error:
             raise CdmlLabError(f"{path}: what it says of its input is broken: {error}") from error
         if plain["size"] != size or channels_of(plain) != channels:
-            raise CdmlLabError(f"{path} takes {channels} x {size} x {size}, and says of its input {said}")
+            raise CdmlLabError(
+                f"{path} takes {channels} x {size} x {size}, and says of its input {said}"
+            )
         return plain
     if channels != 3:
         raise CdmlLabError(f"{path} takes grey images and does not say how they are normalised")
     first = [node.name for node in graph.node[:_FIRST_NODES]]
-    inside = all(any(name.startswith(kind) for name in first) for kind in (("Sub", "_minus"), ("Mul", "_mul")))
+    inside = all(
+        any(name.startswith(kind) for name in first)
+        for kind in (("Sub", "_minus"), ("Mul", "_mul"))
+    )
     own = {"mean": [0.0] * 3, "std": [1.0 / 255.0] * 3} if inside else {}
     return {**INSIGHTFACE, "size": size, **own}
 
@@ -138,10 +159,16 @@ def _preprocessing(path: Path, graph: Any, session: Any, channels: int, size: in
 def _digest(path: Path, graph: Any) -> Tensor:
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-    outside = {ExternalDataInfo(tensor).location for tensor in graph.initializer if uses_external_data(tensor)}
+    outside = {
+        ExternalDataInfo(tensor).location
+        for tensor in graph.initializer
+        if uses_external_data(tensor)
+    }
     for name in sorted(outside):
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise DataError(f"{path} keeps weights in {plain(name, 80)!r}, which is not below its folder")
+            raise DataError(
+                f"{path} keeps weights in {plain(name, 80)!r}, which is not below its folder"
+            )
     found = hashlib.sha256()
     for file in (path, *(path.parent / name for name in sorted(outside))):
         found.update(read_bytes(file, "a file of weights", at_most=_LARGEST))

@@ -18,8 +18,14 @@ def write(full: Path, path: Path) -> None:
 
 
 def runtime(path: Path, precision: Literal["f32", "bf16"] = "f32", threads: int = 1) -> Embed:
-    """The file (.xml or .onnx) in OpenVINO on the CPU; bf16 is fast where the processor multiplies in it."""
-    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    """The file (.xml or .onnx) in OpenVINO on the CPU; bf16 is fast where the processor multiplies
+    in it.
+    """
+    settings = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+    }
     core = openvino.Core()
     request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
 

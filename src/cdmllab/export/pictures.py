@@ -14,8 +14,12 @@ from cdmllab.faces.world import RESERVED
 STRENGTH = 0.65  # of the nuisances: neither easy nor hopeless
 PICTURES_EACH = 6
 FOLDS = 10
-_JUDGED = RESERVED + 400_000  # people of the protocol: beyond those of `cdmllab.faces.protocols`, never trained on
-_CALIBRATION = RESERVED - 100_000  # like people to train on, and beyond those of worlds that begin at 0
+_JUDGED = (
+    RESERVED + 400_000
+)  # people of the protocol: beyond those of `cdmllab.faces.protocols`, never trained on
+_CALIBRATION = (
+    RESERVED - 100_000
+)  # like people to train on, and beyond those of worlds that begin at 0
 
 
 class Protocol(NamedTuple):
@@ -26,7 +30,8 @@ class Protocol(NamedTuple):
 
 
 def protocol(identities: int, size: int, seed: int = 0) -> Protocol:
-    """Six pictures of each identity and as many pairs as they give: ten folds, half of each genuine.
+    """Six pictures of each identity and as many pairs as they give: ten folds, half of each
+    genuine.
 
     Raises
     ------
@@ -43,7 +48,9 @@ def protocol(identities: int, size: int, seed: int = 0) -> Protocol:
 
 def calibration(count: int, size: int, seed: int = 0) -> Tensor:
     """Pictures of `count` people who are in no protocol; uint8 of shape (count, 3, size, size)."""
-    return _render(_CALIBRATION + torch.arange(count), torch.zeros(count, dtype=torch.int64), size, seed)
+    return _render(
+        _CALIBRATION + torch.arange(count), torch.zeros(count, dtype=torch.int64), size, seed
+    )
 
 
 def noise(count: int, size: int, seed: int = 0) -> Tensor:
@@ -59,5 +66,7 @@ def _render(who: Tensor, index: Tensor, size: int, seed: int) -> Tensor:
     drawn = faces.render(who, index=index, size=possible, strength=STRENGTH, seed=seed)
     if drawn.shape[-1] == size:
         return drawn
-    scaled = F.interpolate(drawn.float(), size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    scaled = F.interpolate(
+        drawn.float(), size=(size, size), mode="bilinear", antialias=True, align_corners=False
+    )
     return scaled.round().clamp(0, 255).to(torch.uint8)

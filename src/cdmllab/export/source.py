@@ -33,7 +33,9 @@ def read(path: Path) -> ExportSource:
     if not path.exists():
         raise CdmlLabError(f"there is neither a run nor a file {path}")
     net, said = weights.load_release(_released(path) if path.is_dir() else path)
-    return ExportSource(net, said.name, said.options, said.preprocessing, said.config, said.git_commit)
+    return ExportSource(
+        net, said.name, said.options, said.preprocessing, said.config, said.git_commit
+    )
 
 
 def _released(folder: Path) -> Path:
@@ -72,10 +74,14 @@ def from_checkpoint(path: Path, name: str, preprocessing: dict[str, Any]) -> Exp
     state, origin = checkpoints.recognise(path)
     fitting = name or checkpoints.guess(state)
     if not fitting:
-        raise CdmlLabError(f"{path} fits none of {', '.join(backbones.names())}; --name tells how it differs from one")
+        raise CdmlLabError(
+            f"{path} fits none of {', '.join(backbones.names())}; --name tells how it differs "
+            f"from one"
+        )
     if origin.preprocessing is None and "channels" not in preprocessing:
         raise CdmlLabError(
-            f"{path} holds {origin.name} and does not say whose: AdaFace feeds its networks BGR, CVLface RGB; "
+            f"{path} holds {origin.name} and does not say whose: AdaFace feeds its networks BGR, "
+            f"CVLface RGB; "
             "--channels says which"
         )
     usual = origin.preprocessing or INSIGHTFACE
@@ -87,6 +93,9 @@ def from_checkpoint(path: Path, name: str, preprocessing: dict[str, Any]) -> Exp
     except ValueError as error:
         raise CdmlLabError(str(error)) from error
     if channels_of(used) != net.channels:
-        raise CdmlLabError(f"{path}: {fitting} takes {net.channels} channels, and --channels says {used['channels']}")
+        raise CdmlLabError(
+            f"{path}: {fitting} takes {net.channels} channels, and --channels says "
+            f"{used['channels']}"
+        )
     options = weights.implied(fitting, origin)
     return ExportSource(net, fitting, options, used, {}, runs.provenance()["git_commit"] or "")

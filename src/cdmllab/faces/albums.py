@@ -18,7 +18,14 @@ class Album(NamedTuple):
 
 
 def album(
-    people: int, each: int, *, first: int = 0, start: int = 0, size: int = 32, strength: float = 0.5, seed: int = 0
+    people: int,
+    each: int,
+    *,
+    first: int = 0,
+    start: int = 0,
+    size: int = 32,
+    strength: float = 0.5,
+    seed: int = 0,
 ) -> Album:
     """Draw an album.
 

@@ -14,7 +14,9 @@ TOP = -0.40  # no part of neck and shoulders is higher in the picture
 
 
 class Loft(NamedTuple):
-    """Where level rays meet a lofted body: point (x, y, z) and normal in its frame, depth and cover, all (b, h, w)."""
+    """Where level rays meet a lofted body: point (x, y, z) and normal in its frame, depth and
+    cover, all (b, h, w).
+    """
 
     x: Tensor
     y: Tensor
@@ -25,11 +27,20 @@ class Loft(NamedTuple):
 
 
 def loft(
-    X: Tensor, y: Tensor, turn: Tensor, wide: Tensor, deep: Tensor, back: Tensor | float, slope: Tensor, pixel: float
+    X: Tensor,
+    y: Tensor,
+    turn: Tensor,
+    wide: Tensor,
+    deep: Tensor,
+    back: Tensor | float,
+    slope: Tensor,
+    pixel: float,
 ) -> Loft:
-    """A body of half width `wide` and half depth `deep` at height y, its middle at z = `back`, turned by `turn` (b,).
+    """A body of half width `wide` and half depth `deep` at height y, its middle at z = `back`,
+    turned by `turn` (b,).
 
-    `turn` is in radians, `slope` how fast the width grows upwards; all but `turn` is (b, h, w) or broadcasts to it.
+    `turn` is in radians, `slope` how fast the width grows upwards; all but `turn` is (b, h, w) or
+    broadcasts to it.
     """
     c, s = plane(turn.cos()), plane(turn.sin())
     iw, ie = 1.0 / (wide * wide), 1.0 / (deep * deep)
@@ -50,7 +61,9 @@ def loft(
 def torso(
     X: Tensor, Y: Tensor, turn: Tensor, t: Traits, pose: Pose, cloth: Tensor, pixel: float
 ) -> tuple[Loft, Tensor]:
-    """Neck and shoulders in picture coordinates, and their linear albedo (b, 3, h, w); `cloth` (b, 4): colour, cut."""
+    """Neck and shoulders in picture coordinates, and their linear albedo (b, 3, h, w); `cloth` (b,
+    4): colour, cut.
+    """
     male = t["male"]
     neck = plane(0.325 + 0.075 * male + 0.014 * t["neck_width"])
     y = Y.expand(len(male), -1, X.shape[-1])
@@ -66,26 +79,36 @@ def torso(
     front = smooth(body.z * 2.5 + 0.6)
     # Muscles from the ear to the hollow of the throat, the hollow itself and the larynx.
     muscle = (
-        stripe(body.x.abs() - 0.07 - 0.52 * (y + 1.16).clamp(min=0.0), 0.03, 0.07) * smooth((y + 1.22) * 12.0) * front
+        stripe(body.x.abs() - 0.07 - 0.52 * (y + 1.16).clamp(min=0.0), 0.03, 0.07)
+        * smooth((y + 1.22) * 12.0)
+        * front
     )
     tint(albedo, torch.tensor([1.14, 1.13, 1.12], device=X.device), muscle * 0.8)
     tint(
-        albedo, torch.tensor([0.66, 0.58, 0.56], device=X.device), spot(body.x * 13.0, (y + 1.165) * 17.0) * front * 0.9
+        albedo,
+        torch.tensor([0.66, 0.58, 0.56], device=X.device),
+        spot(body.x * 13.0, (y + 1.165) * 17.0) * front * 0.9,
     )
     tint(
         albedo,
         torch.tensor([0.78, 0.72, 0.70], device=X.device),
-        stripe(y + 1.06 + 0.03 * torch.cos(body.x * 9.0), 0.004, 0.02) * front * plane(0.3 + 0.6 * pose["age"]),
+        stripe(y + 1.06 + 0.03 * torch.cos(body.x * 9.0), 0.004, 0.02)
+        * front
+        * plane(0.3 + 0.6 * pose["age"]),
     )
     cut = plane(cloth[:, 3])
     deepness = torch.where(
-        cut > 0.62, 0.17 * (1.0 - body.x.abs() * 2.6).clamp(min=0.0), 0.05 * (1.0 - (body.x * 2.6) ** 2).clamp(min=0.0)
+        cut > 0.62,
+        0.17 * (1.0 - body.x.abs() * 2.6).clamp(min=0.0),
+        0.05 * (1.0 - (body.x * 2.6) ** 2).clamp(min=0.0),
     )
     collar = -1.115 - deepness * (body.z > -0.1) + torch.where(cut < 0.25, 0.06, 0.0)
     edge = y - collar
     weave = 1.0 + 0.05 * noise(body.x * 0.5, y * 0.4)
     lay(albedo, cloth[:, :3, None, None] * weave[:, None], inside(edge, pixel))
-    tint(albedo, torch.tensor([0.62, 0.62, 0.64], device=X.device), stripe(edge + 0.045, 0.006, 0.02))
+    tint(
+        albedo, torch.tensor([0.62, 0.62, 0.64], device=X.device), stripe(edge + 0.045, 0.006, 0.02)
+    )
     tint(
         albedo,
         torch.tensor([0.55, 0.48, 0.46], device=X.device),
@@ -95,9 +118,17 @@ def torso(
 
 
 def curtain(
-    X: Tensor, Y: Tensor, turn: Tensor, t: Traits, style: dict[str, Tensor], age: Tensor, pixel: float
+    X: Tensor,
+    Y: Tensor,
+    turn: Tensor,
+    t: Traits,
+    style: dict[str, Tensor],
+    age: Tensor,
+    pixel: float,
 ) -> tuple[Loft, Tensor, Tensor]:
-    """Hanging hair in the frame of the head (upright): body, linear colour (b, 3, h, w), cover with the far side."""
+    """Hanging hair in the frame of the head (upright): body, linear colour (b, 3, h, w), cover with
+    the far side.
+    """
     y = Y.expand(len(age), *X.shape[1:])
     curl = plane(style["curl"])
     phase = plane(t["hair_curl"]) * 3.0
@@ -117,7 +148,9 @@ def curtain(
     ) * fineness(pixel)
     # Open in front: below the jaw it hangs to both sides of the neck.
     gap = 0.40 + 0.10 * smooth((-0.80 - y) * 2.0) + 0.03 * wave
-    front = inside(hair.x.abs() - gap, 0.06) * smooth((hair.z + 0.30) * 6.0) * smooth((-0.30 - y) * 4.0)
+    front = (
+        inside(hair.x.abs() - gap, 0.06) * smooth((hair.z + 0.30) * 6.0) * smooth((-0.30 - y) * 4.0)
+    )
     outline = (
         hair.cover
         * inside(y - 0.44, 0.1)

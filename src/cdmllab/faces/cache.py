@@ -1,7 +1,9 @@
-"""A world's pictures in a memory map: rendered in parallel, resumed after a kill, checked when opened.
+"""A world's pictures in a memory map: rendered in parallel, resumed after a kill, checked when
+opened.
 
-A cache is a folder of three files: ``world.json`` (what the pixels follow from), ``pictures.u8`` (uint8, picture after
-picture, height x width x RGB) and ``done.jsonl`` (one line for each finished chunk, with its CRC-32).
+A cache is a folder of three files: ``world.json`` (what the pixels follow from), ``pictures.u8``
+(uint8, picture after picture, height x width x RGB) and ``done.jsonl`` (one line for each finished
+chunk, with its CRC-32).
 """
 
 import json
@@ -10,7 +12,13 @@ import shutil
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -96,7 +104,8 @@ class CachedWorld(Generic[W]):
         for number, rows in enumerate(_chunks(self.world)):
             if zlib.crc32(self._pictures[rows].tobytes()) != done.get(number):
                 raise CdmlLabError(
-                    f"{self.folder / PICTURES}: pictures {rows.start} to {rows.stop - 1} are not what was rendered: "
+                    f"{self.folder / PICTURES}: pictures {rows.start} to {rows.stop - 1} are not "
+                    f"what was rendered: "
                     f"remove the folder and render again"
                 )
 
@@ -115,7 +124,9 @@ def fill(
     try:
         lock.acquire(timeout=patience_s)
     except Timeout:
-        raise CdmlLabError(f"{folder} is being filled by another process: wait for it to end") from None
+        raise CdmlLabError(
+            f"{folder} is being filled by another process: wait for it to end"
+        ) from None
     with lock:
         _claim(world, folder)
         path, total = folder / PICTURES, int(np.prod(_shape(world)))
@@ -144,7 +155,8 @@ def _claim(world: World, folder: Path) -> None:
         strangers = sorted(p.name for p in folder.iterdir() if p.name != ".lock")
         if strangers:
             raise CdmlLabError(
-                f"{folder} is not a world's cache and not empty (it holds {strangers[0]}): name another one"
+                f"{folder} is not a world's cache and not empty (it holds {strangers[0]}): name "
+                f"another one"
             )
         write_text(path, json.dumps(world.parameters, indent=1) + "\n")
         return
@@ -155,12 +167,15 @@ def _claim(world: World, folder: Path) -> None:
     for name, wanted in world.parameters.items():
         if found.get(name) != wanted:
             raise CdmlLabError(
-                f"{folder} is the cache of another world: its {name} is {plain(found.get(name), 60)}, not {wanted}"
+                f"{folder} is the cache of another world: its {name} is "
+                f"{plain(found.get(name), 60)}, not {wanted}"
             )
 
 
 def _finished(world: World, folder: Path) -> dict[int, int]:
-    """Checksum of every chunk that is whole; what lies past the end of a truncated file does not count."""
+    """Checksum of every chunk that is whole; what lies past the end of a truncated file does not
+    count.
+    """
     path, pictures = folder / DONE, folder / PICTURES
     if not path.exists() or not pictures.exists():
         return {}
@@ -169,7 +184,12 @@ def _finished(world: World, folder: Path) -> dict[int, int]:
     done = {}
     for entry in read_journal(path):  # a line cut short by a kill is no record
         number, checksum = entry.get("chunk"), entry.get("crc32")
-        if type(number) is int and type(checksum) is int and 0 <= number < len(ends) and ends[number] <= length:
+        if (
+            type(number) is int
+            and type(checksum) is int
+            and 0 <= number < len(ends)
+            and ends[number] <= length
+        ):
             done[number] = checksum
     return done
 
@@ -180,11 +200,14 @@ def _line(number: int, checksum: int) -> str:
 
 def _make_room(path: Path, total: int) -> None:
     have = path.stat().st_size if path.exists() else 0
-    used = path.stat().st_blocks * 512 if have else 0  # a file may have its length before it has its blocks
+    used = (
+        path.stat().st_blocks * 512 if have else 0
+    )  # a file may have its length before it has its blocks
     free = shutil.disk_usage(path.parent).free
     if total - used + _SPARE > free:
         raise CdmlLabError(
-            f"{path} needs {(total - used) / 1e9:.1f} GB more, and only {free / 1e9:.1f} GB are free on this disk: "
+            f"{path} needs {(total - used) / 1e9:.1f} GB more, and only {free / 1e9:.1f} GB are "
+            f"free on this disk: "
             "choose a smaller world or size, or another folder"
         )
     with path.open("ab") as file:
@@ -192,7 +215,11 @@ def _make_room(path: Path, total: int) -> None:
 
 
 def _render(
-    world: World, folder: Path, missing: list[int], workers: int, progress: Callable[[int, int], None] | None
+    world: World,
+    folder: Path,
+    missing: list[int],
+    workers: int,
+    progress: Callable[[int, int], None] | None,
 ) -> None:
     chunks = list(_chunks(world))
     ready = len(world) - sum(chunks[number].stop - chunks[number].start for number in missing)
@@ -209,7 +236,9 @@ def _render(
             writing: deque[tuple[int, Future[int]]] = deque()
             for number in missing:
                 pixels = world.read(_rows(chunks[number]))
-                writing.append((number, writers.submit(_write_chunk, world, folder, chunks[number], pixels)))
+                writing.append(
+                    (number, writers.submit(_write_chunk, world, folder, chunks[number], pixels))
+                )
                 if len(writing) > _WRITERS:
                     done, future = writing.popleft()
                     finished(done, future.result())
@@ -221,15 +250,20 @@ def _render(
             finished(number, _render_chunk(world, folder, chunks[number]))
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(missing)), context, initializer=_start_worker) as pool:
-        waiting: dict[Future[int], int] = {pool.submit(_render_chunk, world, folder, chunks[n]): n for n in missing}
+    with ProcessPoolExecutor(
+        min(workers, len(missing)), context, initializer=_start_worker
+    ) as pool:
+        waiting: dict[Future[int], int] = {
+            pool.submit(_render_chunk, world, folder, chunks[n]): n for n in missing
+        }
         try:
             while waiting:
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     finished(waiting.pop(future), future.result())
         except BrokenProcessPool:
             raise CdmlLabError(
-                f"a process that rendered into {folder} has ended: it was killed, the memory did not suffice, "
+                f"a process that rendered into {folder} has ended: it was killed, the memory did "
+                f"not suffice, "
                 f"or your script starts its work outside its main guard. In that case {GUARD}"
             ) from None
         except BaseException:
@@ -262,9 +296,13 @@ def _probe(cached: CachedWorld[Any]) -> None:
     """Render a few pictures again: a cache of another renderer must not pass for this one's."""
     rows = np.unique(np.linspace(0, len(cached) - 1, _PROBES).astype(np.int64))
     kept, fresh = cached.read(rows), cached.world.read(rows)
-    off = np.abs(kept.astype(np.int16) - fresh).reshape(len(rows), -1).mean(axis=1)  # devices differ a little
+    off = (
+        np.abs(kept.astype(np.int16) - fresh).reshape(len(rows), -1).mean(axis=1)
+    )  # devices differ a little
     if off.max() > 0.5:
         raise CdmlLabError(
-            f"{cached.folder} was rendered by another version: picture {rows[off.argmax()]} differs by "
-            f"{off.max():.1f} levels a pixel from what is rendered now; remove the folder and render again"
+            f"{cached.folder} was rendered by another version: picture {rows[off.argmax()]} "
+            f"differs by "
+            f"{off.max():.1f} levels a pixel from what is rendered now; remove the folder and "
+            f"render again"
         )

@@ -11,7 +11,8 @@ _WARM = (0.40, 0.0, -0.65)  # stops, at full cast
 def develop(linear: Tensor, exposure: Tensor, cast: Tensor) -> Tensor:
     """Linear colours to display colours in [0, 1], with a soft shoulder.
 
-    An exposure of 1 is 1.4 stops brighter, of -1 2.2 stops darker; a cast of 1 is lamplight, of -1 deep shade.
+    An exposure of 1 is 1.4 stops brighter, of -1 2.2 stops darker; a cast of 1 is lamplight, of -1
+    deep shade.
     """
     stops = torch.where(exposure > 0, 1.4, 2.2) * exposure
     channels = stops[:, None] + cast[:, None] * torch.tensor(_WARM, device=cast.device)

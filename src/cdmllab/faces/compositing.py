@@ -1,4 +1,6 @@
-"""Brushes: soft shapes from signed distances, a pixel wide at the edge, and colours laid over each other."""
+"""Brushes: soft shapes from signed distances, a pixel wide at the edge, and colours laid over each
+other.
+"""
 
 import functools
 
@@ -14,15 +16,19 @@ def plane(x: Tensor) -> Tensor:
 
 
 def inside(distance: Tensor, soft: float) -> Tensor:
-    """Share of a pixel inside a shape, from the signed distance (negative inside) and the width of the edge."""
+    """Share of a pixel inside a shape, from the signed distance (negative inside) and the width of
+    the edge.
+    """
     return (distance * (-1.0 / soft) + 0.5).clamp_(0.0, 1.0)
 
 
 def stripe(distance: Tensor, half: Tensor | float, soft: float) -> Tensor:
-    """Share of a pixel inside a band |distance| < half; a band thinner than a pixel grows pale instead of thicker."""
-    return ((half - distance) * (1.0 / soft) + 0.5).clamp_(0.0, 1.0) - ((-half - distance) * (1.0 / soft) + 0.5).clamp_(
-        0.0, 1.0
-    )
+    """Share of a pixel inside a band |distance| < half; a band thinner than a pixel grows pale
+    instead of thicker.
+    """
+    return ((half - distance) * (1.0 / soft) + 0.5).clamp_(0.0, 1.0) - (
+        (-half - distance) * (1.0 / soft) + 0.5
+    ).clamp_(0.0, 1.0)
 
 
 def spot(u: Tensor, v: Tensor) -> Tensor:
@@ -37,14 +43,20 @@ def smooth(x: Tensor) -> Tensor:
 
 
 def lay(picture: Tensor, colour: Tensor, cover: Tensor) -> None:
-    """Lay a colour over a picture (b, 3, h, w), in place: colour (b, 3) or (b, 3, h, w), cover (b, h, w)."""
+    """Lay a colour over a picture (b, 3, h, w), in place: colour (b, 3) or (b, 3, h, w), cover (b,
+    h, w).
+    """
     picture.lerp_(colour[:, :, None, None] if colour.ndim == 2 else colour, cover[:, None])
 
 
 def tint(picture: Tensor, colour: Tensor, cover: Tensor) -> None:
     """Multiply a picture by a colour (3,) or (b, 3) where `cover` (b, h, w) is 1, in place."""
     colour = colour.expand(picture.shape[0], 3)
-    picture.mul_(torch.addcmul(torch.ones((), device=cover.device), (colour - 1.0)[:, :, None, None], cover[:, None]))
+    picture.mul_(
+        torch.addcmul(
+            torch.ones((), device=cover.device), (colour - 1.0)[:, :, None, None], cover[:, None]
+        )
+    )
 
 
 @functools.lru_cache(maxsize=8)
@@ -52,9 +64,13 @@ def value_noise(device: torch.device) -> Tensor:
     """Three octaves of smooth noise around 0, of shape (1, 1, 256, 256), that tiles."""
     total = torch.zeros(1, 1, 256, 256)
     for octave, cells in enumerate((64, 128, 256)):
-        lattice = hashing.uniform(hashing.key(77, octave, torch.arange(cells)), cells)[None, None] - 0.5
+        lattice = (
+            hashing.uniform(hashing.key(77, octave, torch.arange(cells)), cells)[None, None] - 0.5
+        )
         lattice = torch.nn.functional.pad(lattice, (2, 2, 2, 2), mode="circular")
-        fine = torch.nn.functional.interpolate(lattice, scale_factor=256 // cells, mode="bicubic", align_corners=False)
+        fine = torch.nn.functional.interpolate(
+            lattice, scale_factor=256 // cells, mode="bicubic", align_corners=False
+        )
         edge = 2 * (256 // cells)
         total += fine[:, :, edge:-edge, edge:-edge] * 0.6**octave
     return (total / total.std()).to(device)
@@ -64,4 +80,6 @@ def noise(u: Tensor, v: Tensor) -> Tensor:
     """Smooth noise of variance 1 at coordinates (b, h, w) whose unit is one tile of 64 cells."""
     at = torch.stack([u - u.floor(), v - v.floor()], dim=-1) * 2.0 - 1.0
     texture = value_noise(u.device).expand(u.shape[0], 1, 256, 256)
-    return torch.nn.functional.grid_sample(texture, at, "bilinear", "border", align_corners=False)[:, 0]
+    return torch.nn.functional.grid_sample(texture, at, "bilinear", "border", align_corners=False)[
+        :, 0
+    ]

@@ -1,8 +1,9 @@
-"""The truth about difficulty: how far each nuisance moves the score of a trained network, and who is mislabelled.
+"""The truth about difficulty: how far each nuisance moves the score of a trained network, and who
+is mislabelled.
 
-Difficulty is measured, not decreed. A network looks at people as they are and again with one factor turned up; the mean
-loss of cosine, over strengths, is that factor's response. The difficulty of a picture is what its own nuisances cost by
-these responses, added up.
+Difficulty is measured, not decreed. A network looks at people as they are and again with one factor
+turned up; the mean loss of cosine, over strengths, is that factor's response. The difficulty of a
+picture is what its own nuisances cost by these responses, added up.
 """
 
 import functools
@@ -31,7 +32,9 @@ _FROM = RESERVED + 400_000  # people that no world and no protocol shows
 
 
 class Responses(NamedTuple):
-    """Mean loss of cosine at each of `STRENGTHS`, by factor, the first is 0; and over how many people the mean is."""
+    """Mean loss of cosine at each of `STRENGTHS`, by factor, the first is 0; and over how many
+    people the mean is.
+    """
 
     lost: dict[str, Floats]
     people: int
@@ -42,14 +45,20 @@ class Responses(NamedTuple):
         return cls({name: np.asarray(values[name], dtype=np.float64) for name in FACTORS}, people)
 
     def parts(self, nuisances: Nuisances) -> Floats:
-        """What each nuisance of each picture costs, in cosine; shape (b, len(FACTORS)), in the order of `FACTORS`."""
+        """What each nuisance of each picture costs, in cosine; shape (b, len(FACTORS)), in the
+        order of `FACTORS`.
+        """
         strengths = nuisances.strengths().double().cpu().numpy()
-        costs = [np.interp(strengths[:, i], STRENGTHS, self.lost[name]) for i, name in enumerate(FACTORS)]
+        costs = [
+            np.interp(strengths[:, i], STRENGTHS, self.lost[name]) for i, name in enumerate(FACTORS)
+        ]
         found: Floats = np.stack(costs, axis=1)
         return found
 
     def difficulty(self, nuisances: Nuisances) -> Floats:
-        """What the nuisances of each picture cost together, in cosine; shape (b,), 0 for a perfect picture."""
+        """What the nuisances of each picture cost together, in cosine; shape (b,), 0 for a perfect
+        picture.
+        """
         total = np.zeros(len(nuisances.keys))
         for cost in self.parts(nuisances).T:
             total += cost
@@ -89,18 +98,24 @@ def measure(embed: Embed, *, size: int, people: int = 200, seed: int = 0) -> Res
 
 @functools.cache
 def known() -> Responses:
-    """The responses that come with the package, measured with its small network on the lab's faces at 32 px."""
+    """The responses that come with the package, measured with its small network on the lab's faces
+    at 32 px.
+    """
     record = json.loads((files("cdmllab.faces") / "responses.json").read_text(encoding="utf-8"))
     return Responses.parse(record["lost"], record["people"])
 
 
-def of(world: FaceWorld, rows: ArrayLike | None = None, responses: Responses | None = None) -> Floats:
+def of(
+    world: FaceWorld, rows: ArrayLike | None = None, responses: Responses | None = None
+) -> Floats:
     """The difficulty of a world's pictures, in cosine; shape (rows,)."""
     chosen = np.arange(len(world)) if rows is None else rows
     return (responses or known()).difficulty(world.nuisances(chosen))
 
 
-def variance_shares(world: FaceWorld, rows: ArrayLike, responses: Responses | None = None) -> dict[str, float]:
+def variance_shares(
+    world: FaceWorld, rows: ArrayLike, responses: Responses | None = None
+) -> dict[str, float]:
     """Which nuisances the difficulty of a world's pictures varies with.
 
     Parameters
@@ -111,8 +126,8 @@ def variance_shares(world: FaceWorld, rows: ArrayLike, responses: Responses | No
 
     Returns
     -------
-    By factor, the largest first, its covariance with the difficulty over the variance of the difficulty; they add
-    up to 1.
+    By factor, the largest first, its covariance with the difficulty over the variance of the
+    difficulty; they add up to 1.
 
     Raises
     ------
@@ -124,17 +139,20 @@ def variance_shares(world: FaceWorld, rows: ArrayLike, responses: Responses | No
     variance = float((total**2).mean())
     if variance == 0.0:
         raise ValueError("these pictures are all equally hard: there is no variance to share out")
-    shares = {name: float((parts[:, i] * total).mean()) / variance for i, name in enumerate(FACTORS)}
+    shares = {
+        name: float((parts[:, i] * total).mean()) / variance for i, name in enumerate(FACTORS)
+    }
     return dict(sorted(shares.items(), key=lambda share: -share[1]))
 
 
 def easiness(difficulty: ArrayLike, mislabelled: ArrayLike | None = None) -> Tensor:
-    """Difficulty as the signed easiness of an oracle margin: even over [-1, 1] by rank, the easiest at 1.
+    """Difficulty as the signed easiness of an oracle margin: even over [-1, 1] by rank, the easiest
+    at 1.
 
     Parameters
     ----------
-    difficulty : shape (n,)
-    mislabelled : shape (n,), pictures that count as hardest of all whatever they show; None for none
+    difficulty : shape (n,) mislabelled : shape (n,), pictures that count as hardest of all whatever
+    they show; None for none
     """
     d = np.asarray(difficulty, dtype=np.float64)
     if mislabelled is not None:
@@ -147,7 +165,8 @@ def easiness(difficulty: ArrayLike, mislabelled: ArrayLike | None = None) -> Ten
 
 
 def rank_correlation(score: ArrayLike, truth: ArrayLike) -> float:
-    """Spearman's correlation of a loss's difficulty score with the true difficulty, both of shape (n,).
+    """Spearman's correlation of a loss's difficulty score with the true difficulty, both of shape
+    (n,).
 
     0 where one of the two is the same for all, and orders nothing.
 
@@ -165,7 +184,8 @@ def rank_correlation(score: ArrayLike, truth: ArrayLike) -> float:
 
 
 def mislabel_auc(score: ArrayLike, mislabelled: ArrayLike) -> float:
-    """How well a difficulty score finds wrong labels: the chance that a wrong one scores higher than a right one.
+    """How well a difficulty score finds wrong labels: the chance that a wrong one scores higher
+    than a right one.
 
     Raises
     ------
@@ -183,8 +203,13 @@ def mislabel_auc(score: ArrayLike, mislabelled: ArrayLike) -> float:
 def _paired(score: ArrayLike, truth: ArrayLike) -> tuple[Floats, Floats]:
     s, t = np.asarray(score, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     if s.ndim != 1 or s.shape != t.shape or len(s) < 3:
-        raise ValueError(f"score and truth must both have shape (n,) with n of 3 or more, got {s.shape} and {t.shape}")
+        raise ValueError(
+            f"score and truth must both have shape (n,) with n of 3 or more, got {s.shape} and "
+            f"{t.shape}"
+        )
     bad = np.flatnonzero(~np.isfinite(s))
     if len(bad):
-        raise ValueError(f"the score of picture {bad[0]} is {s[bad[0]]} ({len(bad)} such of {len(s)})")
+        raise ValueError(
+            f"the score of picture {bad[0]} is {s[bad[0]]} ({len(bad)} such of {len(s)})"
+        )
     return s, t

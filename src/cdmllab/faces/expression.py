@@ -5,7 +5,8 @@ from torch import Tensor
 
 KINDS = ("smile", "laugh", "surprise", "anger", "sadness")
 _PARTS = ("smile", "corner", "open", "teeth", "widen", "brow", "furrow", "lids")
-# One row for each kind: cheeks up, mouth corners, mouth open, teeth, mouth wider, brows, inner brows, eyes open.
+# One row for each kind: cheeks up, mouth corners, mouth open, teeth, mouth wider, brows, inner
+# brows, eyes open.
 _TABLE = (
     (0.9, 0.050, 0.10, 0.6, 0.16, 0.1, 0.0, -0.20),
     (1.2, 0.065, 0.62, 1.0, 0.20, 0.3, 0.0, -0.36),

@@ -10,19 +10,33 @@ from cdmllab.faces.identity import Traits
 
 
 def paint(
-    albedo: Tensor, gloss: Tensor, x: Tensor, y: Tensor, front: Tensor, t: Traits, pose: Pose, pixel: float
+    albedo: Tensor,
+    gloss: Tensor,
+    x: Tensor,
+    y: Tensor,
+    front: Tensor,
+    t: Traits,
+    pose: Pose,
+    pixel: float,
 ) -> Tensor:
-    """Paint eyes and brows over `albedo` (b, 3, h, w, linear) in place and return the highlights, (b, h, w).
+    """Paint eyes and brows over `albedo` (b, 3, h, w, linear) in place and return the highlights,
+    (b, h, w).
 
-    x, y: the point in the plane of the face; front: 1 where the surface faces forward; gloss (b, h, w) is dimmed
-    where hair covers the skin.
+    x, y: the point in the plane of the face; front: 1 where the surface faces forward; gloss (b, h,
+    w) is dimmed where hair covers the skin.
     """
     side = torch.sign(x)
     ex, ey = head.eye_centre(t)
     wide = plane(0.141 + 0.012 * t["eye_size"] - 0.010 * (t["male"] - 0.5))
     opened = 1.0 + pose["lids"]
     tall = plane(
-        (0.061 + 0.009 * t["eye_open"] + 0.005 * t["eye_size"] - 0.010 * (t["male"] - 0.5) - 0.006 * pose["age"])
+        (
+            0.061
+            + 0.009 * t["eye_open"]
+            + 0.005 * t["eye_size"]
+            - 0.010 * (t["male"] - 0.5)
+            - 0.006 * pose["age"]
+        )
         * opened
     )
     u = (x.abs() - plane(ex)) / wide
@@ -40,13 +54,29 @@ def paint(
 
     # The skin around: socket tone, crease, bags.
     near = spot(u * 0.80, (w - 0.02) * 9.0) * front
-    tint(albedo, _rgb(albedo, 0.80, 0.68, 0.66), near * plane(0.40 + 0.14 * t["eye_depth"].clamp(-1, 2) * 0.5))
+    tint(
+        albedo,
+        _rgb(albedo, 0.80, 0.68, 0.66),
+        near * plane(0.40 + 0.14 * t["eye_depth"].clamp(-1, 2) * 0.5),
+    )
     shadow_make_up = plane((0.35 - t["male"]).clamp(min=0.0)) * (w > upper).float()
-    tint(albedo, _rgb(albedo, 0.70, 0.55, 0.55), shadow_make_up * spot(u * 0.9, (w - upper - 0.03) * 22.0) * front)
+    tint(
+        albedo,
+        _rgb(albedo, 0.70, 0.55, 0.55),
+        shadow_make_up * spot(u * 0.9, (w - upper - 0.03) * 22.0) * front,
+    )
     within = inside((u.abs() - 1.05) * wide, 0.05) * front
     crease_gap = plane(0.026 + 0.006 * t["eye_crease"] + 0.004 * t["eye_open"])
-    crease = stripe(above - crease_gap * (0.55 + 0.45 * arch), 0.0065, soft) * within * smooth(arch * 2.0)
-    tint(albedo, _rgb(albedo, 0.55, 0.42, 0.38), crease * plane((0.75 + 0.2 * t["eye_crease"]).clamp(0.15, 1.0)))
+    crease = (
+        stripe(above - crease_gap * (0.55 + 0.45 * arch), 0.0065, soft)
+        * within
+        * smooth(arch * 2.0)
+    )
+    tint(
+        albedo,
+        _rgb(albedo, 0.55, 0.42, 0.38),
+        crease * plane((0.75 + 0.2 * t["eye_crease"]).clamp(0.15, 1.0)),
+    )
     bag = stripe(below - 0.045, 0.010, 0.03) * within * arch
     tint(
         albedo,
@@ -71,17 +101,23 @@ def paint(
     tint(albedo, _rgb(albedo, 0.22, 0.22, 0.25), eye * smooth((depth - 0.62) * 2.6) * 0.85)
     glow = eye * spot(ix / radius * 1.5, (iy / radius + 0.45) * 1.9)
     lay(albedo, (iris * 2.2 + 0.02).clamp(max=0.9), glow * 0.55)
-    lay(albedo, _rgb(albedo, 0.006, 0.005, 0.006).expand(len(x), 3), open_ * inside(r - 0.43 * radius, soft))
+    lay(
+        albedo,
+        _rgb(albedo, 0.006, 0.005, 0.006).expand(len(x), 3),
+        open_ * inside(r - 0.43 * radius, soft),
+    )
     tint(albedo, _rgb(albedo, 0.36, 0.32, 0.32), open_ * smooth(1.0 + above * 26.0))
 
     # Lashes: a dark line that thickens outwards; lighter below.
     lash = t["hair"] * t["hair"] * 0.12 + 0.004
     female = 1.0 - t["male"]
-    line = stripe(above - 0.004, plane(0.0058 + 0.0085 * female) * (1.0 + 0.35 * u), pixel) * inside(
-        beside - 0.012, 0.02
-    )
+    line = stripe(
+        above - 0.004, plane(0.0058 + 0.0085 * female) * (1.0 + 0.35 * u), pixel
+    ) * inside(beside - 0.012, 0.02)
     lay(albedo, lash, line * front * 0.92)
-    wing = stripe(w - upper - 0.004 - (u - 0.95).clamp(min=0.0) * 0.06, plane(0.008 * female) * 1.0, soft)
+    wing = stripe(
+        w - upper - 0.004 - (u - 0.95).clamp(min=0.0) * 0.06, plane(0.008 * female) * 1.0, soft
+    )
     lay(albedo, lash, wing * inside((u - 1.10).abs() * wide - 0.018, 0.02) * front * 0.8)
     rim = stripe(below - 0.003, 0.0045, pixel) * inside(beside, 0.02)
     lay(albedo, lash * 4.0 + 0.03, rim * front * plane(0.30 + 0.25 * female))
@@ -89,15 +125,26 @@ def paint(
     # Brows: tapered to the temple, hairs leaning outwards.
     _brows(albedo, x, y, u, side, front, t, pose, pixel, wide, ex)
     gloss.mul_(1.0 - 0.7 * open_)
-    shine = inside(((ix * side + 0.018) ** 2 + (iy - 0.020) ** 2).sqrt() - 0.0125, max(pixel * 0.8, 0.012))
+    shine = inside(
+        ((ix * side + 0.018) ** 2 + (iy - 0.020) ** 2).sqrt() - 0.0125, max(pixel * 0.8, 0.012)
+    )
     faint = inside(((ix * side - 0.020) ** 2 + (iy + 0.020) ** 2).sqrt() - 0.007, max(pixel, 0.015))
     return (shine * 0.85 + faint * 0.22) * eye
 
 
 def _brows(
-    albedo: Tensor, x: Tensor, y: Tensor, u: Tensor, side: Tensor, front: Tensor, t: Traits, pose: Pose, pixel: float,
-    wide: Tensor, ex: Tensor,
-) -> None:  # fmt: skip
+    albedo: Tensor,
+    x: Tensor,
+    y: Tensor,
+    u: Tensor,
+    side: Tensor,
+    front: Tensor,
+    t: Traits,
+    pose: Pose,
+    pixel: float,
+    wide: Tensor,
+    ex: Tensor,
+) -> None:
     male = t["male"]
     height = plane(0.158 + 0.018 * t["brow_height"] - 0.026 * male + 0.038 * pose["brow"])
     height = height + side * plane(0.005 * t["asymmetry"])
@@ -106,19 +153,30 @@ def _brows(
     tilt = plane(0.016 * t["brow_tilt"] + 0.004)
     arch = plane(0.036 + 0.013 * t["brow_arch"] - 0.020 * male)
     middle = (
-        height + tilt * q - arch * (q - 0.25) ** 2 + plane(pose["furrow"]) * (0.030 * (1.0 - q).clamp(min=0.0) - 0.02)
+        height
+        + tilt * q
+        - arch * (q - 0.25) ** 2
+        + plane(pose["furrow"]) * (0.030 * (1.0 - q).clamp(min=0.0) - 0.02)
     )
     thick = plane((0.0170 + 0.0060 * t["brow_thick"] + 0.011 * male).clamp(min=0.009))
-    taper = thick * (1.0 - 0.62 * smooth((q + 0.1) * 0.85)) * (0.80 + 0.20 * smooth((q + 1.0) * 2.0))
+    taper = (
+        thick * (1.0 - 0.62 * smooth((q + 0.1) * 0.85)) * (0.80 + 0.20 * smooth((q + 1.0) * 2.0))
+    )
     off = y - middle
-    hairs = torch.sin((q * 34.0 - off * 190.0) + 2.0 * torch.sin(q * 9.0)) * (0.003 if pixel < 0.035 else 0.0)
-    cover = stripe(off + hairs, taper, max(pixel, 0.016)) * inside((q.abs() - 1.0) * half, 0.05) * front
+    hairs = torch.sin((q * 34.0 - off * 190.0) + 2.0 * torch.sin(q * 9.0)) * (
+        0.003 if pixel < 0.035 else 0.0
+    )
+    cover = (
+        stripe(off + hairs, taper, max(pixel, 0.016)) * inside((q.abs() - 1.0) * half, 0.05) * front
+    )
     grey = plane(smooth((pose["age"] - 0.45) * 1.6) * 0.6)[:, None, :, :]
     colour = (t["hair"] * t["hair"] * (0.55 + 0.1 * t["brow_colour"][:, None])).clamp(0.004, 1.0)
     strong = plane((0.80 + 0.08 * t["brow_thick"]).clamp(0.55, 0.95))
     lay(
         albedo,
-        torch.lerp(colour[:, :, None, None], torch.full_like(colour, 0.36)[:, :, None, None], grey).expand_as(albedo),
+        torch.lerp(
+            colour[:, :, None, None], torch.full_like(colour, 0.36)[:, :, None, None], grey
+        ).expand_as(albedo),
         cover * strong,
     )
 

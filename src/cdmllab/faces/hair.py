@@ -1,4 +1,6 @@
-"""Hair: a shell that rises from a soft hairline over the skull, and a curtain that hangs behind the face."""
+"""Hair: a shell that rises from a soft hairline over the skull, and a curtain that hangs behind the
+face.
+"""
 
 import math
 from typing import NamedTuple
@@ -32,16 +34,34 @@ class Style(NamedTuple):
 
 _STYLES = {
     "bald": Style(140.0, -6.0, -30.0, 0.0, 0.012, 20.0, 0.0, 0.0, 0.5, 0.7, 0.0, 0.8, -0.6, 0.05),
-    "receding": Style(53.0, -8.0, -32.0, 0.035, 0.030, 25.0, 0.0, 0.0, 0.5, 0.7, 0.0, 0.8, -0.6, 0.07),
-    "crop": Style(38.5, -10.0, -33.0, 0.045, 0.022, 22.0, 0.0, 0.25, 0.5, 0.7, 0.0, 0.8, -0.6, 0.045),
-    "short": Style(37.0, -12.0, -35.0, 0.135, 0.045, 24.0, 2.0, 0.15, 0.5, 0.7, 0.1, 0.8, -0.6, 0.07),
-    "side_part": Style(37.0, -12.0, -35.0, 0.155, 0.045, 20.0, 7.0, 0.0, 0.5, 0.7, 0.42, 0.85, 0.25, 0.06),
-    "fringe": Style(21.0, -16.0, -38.0, 0.12, 0.075, 11.0, 2.5, 0.0, 0.5, 0.7, 0.0, 0.9, -0.3, 0.10),
-    "bob": Style(36.0, -44.0, -50.0, 0.12, 0.10, 16.0, 6.0, 0.0, -0.78, 0.80, 0.25, 0.9, 0.30, 0.06),
-    "long": Style(39.0, -46.0, -55.0, 0.10, 0.085, 18.0, 3.0, 0.1, -1.60, 0.78, 0.05, 0.92, 0.35, 0.06),
-    "curly": Style(35.0, -40.0, -50.0, 0.17, 0.14, 16.0, 2.0, 0.8, -0.95, 0.88, 0.1, 0.9, 0.1, 0.09),
+    "receding": Style(
+        53.0, -8.0, -32.0, 0.035, 0.030, 25.0, 0.0, 0.0, 0.5, 0.7, 0.0, 0.8, -0.6, 0.07
+    ),
+    "crop": Style(
+        38.5, -10.0, -33.0, 0.045, 0.022, 22.0, 0.0, 0.25, 0.5, 0.7, 0.0, 0.8, -0.6, 0.045
+    ),
+    "short": Style(
+        37.0, -12.0, -35.0, 0.135, 0.045, 24.0, 2.0, 0.15, 0.5, 0.7, 0.1, 0.8, -0.6, 0.07
+    ),
+    "side_part": Style(
+        37.0, -12.0, -35.0, 0.155, 0.045, 20.0, 7.0, 0.0, 0.5, 0.7, 0.42, 0.85, 0.25, 0.06
+    ),
+    "fringe": Style(
+        21.0, -16.0, -38.0, 0.12, 0.075, 11.0, 2.5, 0.0, 0.5, 0.7, 0.0, 0.9, -0.3, 0.10
+    ),
+    "bob": Style(
+        36.0, -44.0, -50.0, 0.12, 0.10, 16.0, 6.0, 0.0, -0.78, 0.80, 0.25, 0.9, 0.30, 0.06
+    ),
+    "long": Style(
+        39.0, -46.0, -55.0, 0.10, 0.085, 18.0, 3.0, 0.1, -1.60, 0.78, 0.05, 0.92, 0.35, 0.06
+    ),
+    "curly": Style(
+        35.0, -40.0, -50.0, 0.17, 0.14, 16.0, 2.0, 0.8, -0.95, 0.88, 0.1, 0.9, 0.1, 0.09
+    ),
     "afro": Style(37.0, -10.0, -40.0, 0.235, 0.20, 17.0, 0.0, 1.0, 0.5, 0.9, 0.0, 0.9, 0.0, 0.05),
-    "bun": Style(41.0, -10.0, -34.0, 0.055, 0.030, 18.0, 0.0, 0.0, 0.5, 0.7, 0.0, 0.75, -0.66, 0.06),
+    "bun": Style(
+        41.0, -10.0, -34.0, 0.055, 0.030, 18.0, 0.0, 0.0, 0.5, 0.7, 0.0, 0.75, -0.66, 0.06
+    ),
 }
 
 
@@ -51,7 +71,9 @@ def styles(t: Traits) -> dict[str, Tensor]:
     return dict(zip(Style._fields, table[t["style"]].unbind(1), strict=True))
 
 
-def shell(t: Traits, style: dict[str, Tensor], age: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
+def shell(
+    t: Traits, style: dict[str, Tensor], age: Tensor, rows: int, columns: int
+) -> tuple[Tensor, Tensor]:
     """Thickness of the hair and the hair field, both (b, rows, columns).
 
     The field is the angle in radians from the hairline, positive where hair grows.
@@ -64,7 +86,9 @@ def shell(t: Traits, style: dict[str, Tensor], age: Tensor, rows: int, columns: 
     side = torch.sign(plane(t["part_side"]))
     male = plane(t["male"])
     thin = plane(age) * male * smooth(plane(t["hairline"]) + 0.6)
-    front = plane(style["front"] * degree) + 0.045 * plane(t["hairline"].clamp(-1.0, 1.5)) + 0.16 * thin
+    front = (
+        plane(style["front"] * degree) + 0.045 * plane(t["hairline"].clamp(-1.0, 1.5)) + 0.16 * thin
+    )
     front = front - plane(style["sweep"] * degree) * side * torch.sin(turn * 1.6)
     # Bays over the temples, deeper with age in men, a slight peak in the middle.
     bay = (0.06 + 0.10 * thin + 0.05 * male) * torch.exp(-(((away - 0.55) / 0.24) ** 2))
@@ -87,7 +111,8 @@ def shell(t: Traits, style: dict[str, Tensor], age: Tensor, rows: int, columns: 
     # A bald head keeps a wreath.
     bare = plane((style["front"] > 90.0).float())
     wreath = torch.minimum(
-        (away - 1.25) * 0.8, torch.minimum(elevation + 0.5, 0.42 + 0.1 * plane(t["hairline"]) - elevation)
+        (away - 1.25) * 0.8,
+        torch.minimum(elevation + 0.5, 0.42 + 0.1 * plane(t["hairline"]) - elevation),
     )
     field = torch.lerp(field, wreath, bare)
     over = smooth((elevation - 0.15) / 0.75)
@@ -107,7 +132,9 @@ def shell(t: Traits, style: dict[str, Tensor], age: Tensor, rows: int, columns: 
 
 
 class Strands(NamedTuple):
-    """Hair at pixels: linear colour (b, 3, h, w) and highlight, and the coordinates' noise, both (b, h, w)."""
+    """Hair at pixels: linear colour (b, 3, h, w) and highlight, and the coordinates' noise, both
+    (b, h, w).
+    """
 
     colour: Tensor
     shine: Tensor
@@ -118,7 +145,9 @@ def strands(
     t: Traits, style: dict[str, Tensor], age: Tensor, point: tuple[Tensor, Tensor, Tensor],
     normal: tuple[Tensor, Tensor, Tensor], half: Tensor, pixel: float,
 ) -> Strands:  # fmt: skip
-    """Colour and highlight of hair at points of the shell; `half` (b, 3) is the half vector of light and view."""
+    """Colour and highlight of hair at points of the shell; `half` (b, 3) is the half vector of
+    light and view.
+    """
     side = torch.sign(t["part_side"])
     pole = torch.stack([style["pole_x"] * side, style["pole_y"], style["pole_z"]], 1)
     pole = pole / pole.norm(dim=1, keepdim=True)
@@ -126,13 +155,19 @@ def strands(
     first = first / first.norm(dim=1, keepdim=True)
     second = torch.linalg.cross(pole, first)
     x, y, z = point
-    a, b, c = (plane(e[:, 0]) * x + plane(e[:, 1]) * y + plane(e[:, 2]) * z for e in (first, second, pole))
+    a, b, c = (
+        plane(e[:, 0]) * x + plane(e[:, 1]) * y + plane(e[:, 2]) * z for e in (first, second, pole)
+    )
     turn = torch.atan2(a, b)
     curl = plane(style["curl"])
-    wavy = turn + 0.05 * torch.sin(c * 7.0 + turn * 3.0) + 0.16 * curl * torch.sin(c * 16.0 + turn * 5.0)
-    grain = noise(wavy * 0.42 + plane(t["hair_curl"]), c * (0.05 + 0.30 * curl) + plane(t["hair_volume"])) * fineness(
-        pixel
+    wavy = (
+        turn
+        + 0.05 * torch.sin(c * 7.0 + turn * 3.0)
+        + 0.16 * curl * torch.sin(c * 16.0 + turn * 5.0)
     )
+    grain = noise(
+        wavy * 0.42 + plane(t["hair_curl"]), c * (0.05 + 0.30 * curl) + plane(t["hair_volume"])
+    ) * fineness(pixel)
     # Along the strand: away from the pole, within the surface.
     nx, ny, nz = normal
     np = nx * plane(pole[:, 0]) + ny * plane(pole[:, 1]) + nz * plane(pole[:, 2])
@@ -150,7 +185,9 @@ def fineness(pixel: float) -> float:
 
 
 def tone(t: Traits, age: Tensor, grain: Tensor) -> Tensor:
-    """Linear colour of hair (b, 3, h, w) with the grain (b, h, w) of its strands, greying with age."""
+    """Linear colour of hair (b, 3, h, w) with the grain (b, h, w) of its strands, greying
+    with age.
+    """
     colour = t["hair"] * t["hair"]
     grey = smooth((age - 0.22 + 0.1 * t["hair_melanin"].clamp(-1.0, 1.0)) * 1.25)
     silver = torch.tensor([[0.33, 0.325, 0.32]], device=age.device)

@@ -1,7 +1,8 @@
 """Random numbers without a random state: a counter-based integer hash.
 
-Every number is a pure function of its counters, so the same picture comes out of any batch, process and device.
-The mixer is the finaliser of SplitMix64 (G. Steele et al., "Fast splittable pseudorandom number generators", 2014).
+Every number is a pure function of its counters, so the same picture comes out of any batch, process
+and device. The mixer is the finaliser of SplitMix64 (G. Steele et al., "Fast splittable
+pseudorandom number generators", 2014).
 """
 
 import torch
@@ -26,7 +27,9 @@ def mix(x: Tensor) -> Tensor:
 
 
 def key(*counters: Tensor | int) -> Tensor:
-    """One int64 key for each combination of counters, which broadcast against each other; order matters."""
+    """One int64 key for each combination of counters, which broadcast against each other; order
+    matters.
+    """
     state = torch.zeros((), dtype=torch.int64)
     for counter in counters:
         number = torch.as_tensor(counter, dtype=torch.int64)
@@ -35,7 +38,9 @@ def key(*counters: Tensor | int) -> Tensor:
 
 
 def uniform(keys: Tensor, numbers: int) -> Tensor:
-    """Numbers in (0, 1) with 24 random bits: shape (b, numbers), float32, from keys of shape (b,)."""
+    """Numbers in (0, 1) with 24 random bits: shape (b, numbers), float32, from keys of
+    shape (b,).
+    """
     lanes = torch.arange(1, numbers + 1, dtype=torch.int64, device=keys.device)
     bits = _shift(mix(keys[:, None] + lanes * _GOLDEN), 40)
     drawn: Tensor = (bits.to(torch.float32) + 0.5) / (1 << 24)
@@ -49,7 +54,8 @@ def normal(keys: Tensor, numbers: int, bound: float = 2.5) -> Tensor:
 
 
 def pixel_noise(keys: Tensor, channels: int, height: int, width: int) -> Tensor:
-    """Noise of mean 0 and variance 1 (triangular) for every pixel: shape (b, channels, height, width).
+    """Noise of mean 0 and variance 1 (triangular) for every pixel: shape (b, channels, height,
+    width).
 
     A 32-bit hash is enough here and several times faster.
     """

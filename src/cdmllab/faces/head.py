@@ -1,4 +1,6 @@
-"""The shape of a head: the mean radius plus separable Gaussian bumps, one matrix product for each head."""
+"""The shape of a head: the mean radius plus separable Gaussian bumps, one matrix product for each
+head.
+"""
 
 from dataclasses import dataclass
 
@@ -15,8 +17,9 @@ Pose = dict[str, Tensor]  # the parts of an expression and the age, each of shap
 class HeadShape:
     """Direction textures of b heads.
 
-    ``radius`` of shape (b, 1, rows, columns); ``detail`` of shape (b, 4, rows, columns): the slopes of the radius along
-    the azimuth and along v, the cavity (how far a point lies below its surroundings) and the hair field.
+    ``radius`` of shape (b, 1, rows, columns); ``detail`` of shape (b, 4, rows, columns): the slopes
+    of the radius along the azimuth and along v, the cavity (how far a point lies below its
+    surroundings) and the hair field.
     """
 
     radius: Tensor
@@ -44,12 +47,15 @@ class Bumps:
     ) -> None:
         """A bump of `height` at the direction of (x, y, z), with standard deviations in head units.
 
-        `wide` is the width towards the middle of the face and `outer` away from it; `pair` adds the mirror image.
+        `wide` is the width towards the middle of the face and `outer` away from it; `pair` adds the
+        mirror image.
         """
         down = up if down is None else down
         outer = wide if outer is None else outer
-        row = [torch.as_tensor(n, dtype=torch.float32, device=self.device).expand(self.batch) for n in
-               (x, y, z, wide, outer, up, down, height)]  # fmt: skip
+        row = [
+            torch.as_tensor(n, dtype=torch.float32, device=self.device).expand(self.batch)
+            for n in (x, y, z, wide, outer, up, down, height)
+        ]
         self.rows.append(row)
         if pair:
             self.rows.append([-row[0], row[1], row[2], row[4], row[3], row[5], row[6], row[7]])
@@ -81,25 +87,67 @@ def bumps(t: Traits, pose: Pose) -> Bumps:
     b.add(0.0, -0.90, 0.80, 0.11, 0.085, 0.045 + 0.012 * t["chin_length"])
     b.add(0.0, -0.93, 0.80, 0.02, 0.05, -0.03 * (t["chin_cleft"] - 0.9).clamp(0.0, 1.0))
     b.add(0.0, -0.775, 0.80, 0.13, 0.045, -0.03)
-    b.add(0.46, -0.20, 0.60, 0.13, 0.085, 0.035 + 0.016 * t["cheekbone"] + 0.035 * pose["smile"], pair=True)
-    b.add(0.42, -0.48, 0.62, 0.16, 0.15, 0.030 * t["cheek_full"] - 0.028 * age - 0.01 * male, pair=True)
+    b.add(
+        0.46,
+        -0.20,
+        0.60,
+        0.13,
+        0.085,
+        0.035 + 0.016 * t["cheekbone"] + 0.035 * pose["smile"],
+        pair=True,
+    )
+    b.add(
+        0.42,
+        -0.48,
+        0.62,
+        0.16,
+        0.15,
+        0.030 * t["cheek_full"] - 0.028 * age - 0.01 * male,
+        pair=True,
+    )
     b.add(0.66, 0.20, 0.30, 0.14, 0.20, -0.02 + 0.015 * t["temple"], pair=True)
     b.add(0.0, 0.52, 0.74, 0.36, 0.20, 0.03 * t["forehead"] - 0.03 * male)
     b.add(0.46, -0.80, 0.48, 0.11, 0.11, 0.05 * age, pair=True)
     # Brow ridge, sockets, lids
     b.add(ex, 0.165, 0.78, 0.16, 0.055, 0.022 + 0.014 * t["brow_ridge"] + 0.045 * male, pair=True)
     b.add(0.0, 0.17, 0.84, 0.09, 0.07, 0.02 + 0.01 * t["brow_ridge"] + 0.02 * male)
-    b.add(ex - 0.02, ey + 0.02, 0.72, 0.12, 0.10, -0.062 - 0.014 * t["eye_depth"] - 0.01 * age, pair=True)
+    b.add(
+        ex - 0.02,
+        ey + 0.02,
+        0.72,
+        0.12,
+        0.10,
+        -0.062 - 0.014 * t["eye_depth"] - 0.01 * age,
+        pair=True,
+    )
     b.add(ex, ey - 0.005, 0.70, 0.095, 0.070, 0.036 + 0.006 * t["eye_size"], pair=True)
-    b.add(ex, ey - 0.13, 0.72, 0.10, 0.030, 0.012 * (t["eye_bags"] - 0.3).clamp(0.0, 2.0) + 0.022 * age, pair=True)
+    b.add(
+        ex,
+        ey - 0.13,
+        0.72,
+        0.10,
+        0.030,
+        0.012 * (t["eye_bags"] - 0.3).clamp(0.0, 2.0) + 0.022 * age,
+        pair=True,
+    )
     # Nose
     tip_y = nose_tip(t)
     wing = nose_wing(t)
     depth = 0.198 + 0.026 * t["nose_depth"] + 0.03 * male
     crook = 0.008 * t["nose_crook"]
     b.add(crook, tip_y + 0.30, 0.82, 0.055, 0.11, 0.055 + 0.026 * t["nose_bridge"], down=0.12)
-    b.add(crook, tip_y + 0.13, 0.85, 0.062, 0.10, 0.60 * depth + 0.014 * t["nose_bridge"], down=0.09)
-    b.add(0.0, tip_y, 0.86, 0.070 + 0.006 * t["nose_width"], 0.085, 0.88 * depth, down=0.048 - 0.006 * t["nose_tip"])
+    b.add(
+        crook, tip_y + 0.13, 0.85, 0.062, 0.10, 0.60 * depth + 0.014 * t["nose_bridge"], down=0.09
+    )
+    b.add(
+        0.0,
+        tip_y,
+        0.86,
+        0.070 + 0.006 * t["nose_width"],
+        0.085,
+        0.88 * depth,
+        down=0.048 - 0.006 * t["nose_tip"],
+    )
     b.add(wing, tip_y - 0.025, 0.83, 0.048, 0.050, 0.34 * depth, down=0.040, pair=True)
     b.add(0.0, tip_y - 0.065, 0.86, 0.035, 0.03, 0.22 * depth, down=0.03)
     b.add(0.055, tip_y - 0.075, 0.90, 0.024, 0.016, -0.035, down=0.014, pair=True)
@@ -111,7 +159,9 @@ def bumps(t: Traits, pose: Pose) -> Bumps:
     b.add(0.045, my + 0.04, 0.85, 0.055, 0.030, 0.24 * full_u + 0.012, outer=0.11, pair=True)
     b.add(0.0, my - 0.055 - 0.10 * opening, 0.85, 0.115, 0.036, 0.42 * full_l + 0.008)
     b.add(0.0, my - 0.05 * opening, 0.85, 0.14, 0.010 + 0.05 * opening, -0.02 - 0.05 * opening)
-    b.add(half + 0.03, my + pose["corner"], 0.74, 0.04, 0.05, -0.022 - 0.02 * pose["smile"], pair=True)
+    b.add(
+        half + 0.03, my + pose["corner"], 0.74, 0.04, 0.05, -0.022 - 0.02 * pose["smile"], pair=True
+    )
     b.add(0.0, my + 0.13, 0.86, 0.024, 0.045, -0.014 - 0.006 * t["philtrum"])
     b.add(0.0, -1.0, 0.70, 0.25, 0.10, 0.06 * opening)
     # Folds from the nose to the mouth
@@ -156,13 +206,19 @@ def lip_heights(t: Traits, age: Tensor) -> tuple[Tensor, Tensor]:
     return (0.060 + 0.015 * t["lip_upper"]) * thin, (0.080 + 0.017 * t["lip_lower"]) * thin
 
 
-def build(t: Traits, pose: Pose, shell: Tensor, field: Tensor, rows: int, columns: int) -> HeadShape:
-    """Textures of the heads: mean shape, bumps, and the `shell` of hair on top, both (b, rows, columns)."""
+def build(
+    t: Traits, pose: Pose, shell: Tensor, field: Tensor, rows: int, columns: int
+) -> HeadShape:
+    """Textures of the heads: mean shape, bumps, and the `shell` of hair on top, both (b, rows,
+    columns).
+    """
     device = shell.device
     v, azimuth = template.grid(rows, columns, device)
     across = ((1.0 - v * v)[:, None] * azimuth.sin() ** 2)[None]
     scale = 1.0 + _plane(0.042 * t["face_width"] + 0.03 * (t["male"] - 0.5)) * across
-    scale = scale + _plane(0.030 * t["face_length"] + 0.02 * (t["male"] - 0.5)) * (v * v)[None, :, None]
+    scale = (
+        scale + _plane(0.030 * t["face_length"] + 0.02 * (t["male"] - 0.5)) * (v * v)[None, :, None]
+    )
     skin = template.mean_radius(rows, columns, device) * scale + bumps(t, pose).on(v, azimuth)
     radius = skin + shell
     d_s = torch.nn.functional.pad(
@@ -171,7 +227,12 @@ def build(t: Traits, pose: Pose, shell: Tensor, field: Tensor, rows: int, column
     d_v = (radius[:, 2:] - radius[:, :-2]) * (0.25 * (rows - 1))
     d_v = torch.cat([d_v[:, :1], d_v, d_v[:, -1:]], dim=1)
     d_azimuth = d_s * (0.5 * torch.cos(0.5 * azimuth))
-    soft = torch.nn.functional.avg_pool2d(radius[:, None], (9, 9) if rows > 80 else (5, 5), 1,
-                                          (4, 4) if rows > 80 else (2, 2), count_include_pad=False)[:, 0]  # fmt: skip
+    soft = torch.nn.functional.avg_pool2d(
+        radius[:, None],
+        (9, 9) if rows > 80 else (5, 5),
+        1,
+        (4, 4) if rows > 80 else (2, 2),
+        count_include_pad=False,
+    )[:, 0]
     detail = torch.stack([d_azimuth, d_v, soft - radius, field], dim=1)
     return HeadShape(radius[:, None], detail)

@@ -1,4 +1,6 @@
-"""Who a face is: a latent vector from the hash of (world seed, identity), and the traits it stands for."""
+"""Who a face is: a latent vector from the hash of (world seed, identity), and the traits it stands
+for.
+"""
 
 import torch
 from torch import Tensor
@@ -7,18 +9,86 @@ from cdmllab.faces import hashing
 
 # The order is part of the format: a new latent goes to the end.
 LATENTS = (
-    "sex", "melanin", "undertone", "hair_melanin", "hair_red", "iris_hue", "iris_shade", "face_width", "face_length",
-    "jaw_width", "chin_width", "chin_length", "cheekbone", "cheek_full", "forehead", "brow_ridge", "eye_spacing",
-    "eye_size", "eye_open", "eye_tilt", "eye_crease", "eye_depth", "brow_height", "brow_thick", "brow_tilt",
-    "brow_arch", "nose_length", "nose_width", "nose_bridge", "nose_tip", "nose_depth", "mouth_width", "lip_upper",
-    "lip_lower", "mouth_height", "lip_colour", "ear_size", "ear_angle", "hair_style", "hair_length", "hairline",
-    "hair_volume", "hair_curl", "part_side", "beard", "beard_shape", "freckles", "moles", "mole_x1", "mole_y1",
-    "mole_x2", "mole_y2", "mole_x3", "mole_y3", "blush", "asymmetry", "philtrum", "neck_width", "temple", "eye_bags",
-    "mouth_corner", "chin_cleft", "nose_crook", "brow_colour",
-)  # fmt: skip
+    "sex",
+    "melanin",
+    "undertone",
+    "hair_melanin",
+    "hair_red",
+    "iris_hue",
+    "iris_shade",
+    "face_width",
+    "face_length",
+    "jaw_width",
+    "chin_width",
+    "chin_length",
+    "cheekbone",
+    "cheek_full",
+    "forehead",
+    "brow_ridge",
+    "eye_spacing",
+    "eye_size",
+    "eye_open",
+    "eye_tilt",
+    "eye_crease",
+    "eye_depth",
+    "brow_height",
+    "brow_thick",
+    "brow_tilt",
+    "brow_arch",
+    "nose_length",
+    "nose_width",
+    "nose_bridge",
+    "nose_tip",
+    "nose_depth",
+    "mouth_width",
+    "lip_upper",
+    "lip_lower",
+    "mouth_height",
+    "lip_colour",
+    "ear_size",
+    "ear_angle",
+    "hair_style",
+    "hair_length",
+    "hairline",
+    "hair_volume",
+    "hair_curl",
+    "part_side",
+    "beard",
+    "beard_shape",
+    "freckles",
+    "moles",
+    "mole_x1",
+    "mole_y1",
+    "mole_x2",
+    "mole_y2",
+    "mole_x3",
+    "mole_y3",
+    "blush",
+    "asymmetry",
+    "philtrum",
+    "neck_width",
+    "temple",
+    "eye_bags",
+    "mouth_corner",
+    "chin_cleft",
+    "nose_crook",
+    "brow_colour",
+)
 
 # Hair styles with their weights for a male and a female face.
-STYLES = ("bald", "receding", "crop", "short", "side_part", "fringe", "bob", "long", "curly", "afro", "bun")
+STYLES = (
+    "bald",
+    "receding",
+    "crop",
+    "short",
+    "side_part",
+    "fringe",
+    "bob",
+    "long",
+    "curly",
+    "afro",
+    "bun",
+)
 _MALE = (7, 9, 18, 20, 18, 6, 0, 4, 10, 6, 2)
 _FEMALE = (0, 0, 2, 6, 6, 14, 16, 24, 12, 6, 14)
 
@@ -51,19 +121,31 @@ Traits = dict[str, Tensor]
 
 
 def latents(seed: int, numbers: Tensor) -> Tensor:
-    """Latent vectors, standard normal, of shape (b, len(LATENTS)), for identity numbers of shape (b,)."""
+    """Latent vectors, standard normal, of shape (b, len(LATENTS)), for identity numbers of shape
+    (b,).
+    """
     return hashing.normal(hashing.key(seed, 0x1DE47, numbers), len(LATENTS), 2.2)
 
 
 # What a visit to the hairdresser changes.
-_STYLED = ("hair_melanin", "hair_red", "hair_style", "hair_length", "hair_volume", "hair_curl", "part_side", "beard",
-           "beard_shape")  # fmt: skip
+_STYLED = (
+    "hair_melanin",
+    "hair_red",
+    "hair_style",
+    "hair_length",
+    "hair_volume",
+    "hair_curl",
+    "part_side",
+    "beard",
+    "beard_shape",
+)
 
 
 def restyled(vectors: Tensor, strength: Tensor, keys: Tensor) -> Tensor:
     """The same people with other hair and beards: latents of shape (b, len(LATENTS)).
 
-    `strength` (b,) in [0, 1] says how far hair latents move to a draw of their own, from `keys` (b,).
+    `strength` (b,) in [0, 1] says how far hair latents move to a draw of their own, from `keys`
+    (b,).
     """
     rows = (strength > 0).nonzero()[:, 0]
     if len(rows) == 0:
@@ -78,7 +160,9 @@ def restyled(vectors: Tensor, strength: Tensor, keys: Tensor) -> Tensor:
 
 
 def ramp(table: tuple[tuple[float, ...], ...], at: Tensor) -> Tensor:
-    """Colours read off a table by linear interpolation: shape (b, 3) for `at` of shape (b,) in [0, 1]."""
+    """Colours read off a table by linear interpolation: shape (b, 3) for `at` of shape (b,) in [0,
+    1].
+    """
     colours = torch.tensor(table, device=at.device)
     place = at.clamp(0.0, 1.0) * (len(table) - 1)
     low = place.floor().clamp(max=len(table) - 2)
@@ -93,16 +177,18 @@ def _portion(z: Tensor) -> Tensor:
 def traits(vectors: Tensor) -> Traits:
     """Named traits from latent vectors of shape (b, len(LATENTS)).
 
-    Most keep their latent value; the ones that go together in people are joined here: dark skin with dark hair and
-    eyes, beards with male faces, styles with sex.
+    Most keep their latent value; the ones that go together in people are joined here: dark skin
+    with dark hair and eyes, beards with male faces, styles with sex.
 
     Returns
     -------
-    dict of tensors of shape (b,), and (b, 3) for the colours (sRGB): every name of `LATENTS`, and ``male`` in
-    [0, 1], ``style`` (an index into `STYLES`), ``skin``, ``hair``, ``iris``.
+    dict of tensors of shape (b,), and (b, 3) for the colours (sRGB): every name of `LATENTS`, and
+    ``male`` in [0, 1], ``style`` (an index into `STYLES`), ``skin``, ``hair``, ``iris``.
     """
     if vectors.ndim != 2 or vectors.shape[1] != len(LATENTS):
-        raise ValueError(f"identity latents have shape (b, {len(LATENTS)}), got {tuple(vectors.shape)}")
+        raise ValueError(
+            f"identity latents have shape (b, {len(LATENTS)}), got {tuple(vectors.shape)}"
+        )
     t: Traits = dict(zip(LATENTS, vectors.float().unbind(1), strict=True))
     male = torch.sigmoid(4.0 * t["sex"])
     t["male"] = male
@@ -115,9 +201,13 @@ def traits(vectors: Tensor) -> Traits:
     red = ((t["hair_red"] - 0.9) * 1.6).clamp(0.0, 1.0) * (1.0 - melanin * 1.6).clamp(0.0, 1.0)
     auburn = torch.tensor([0.60, 0.29, 0.13], device=male.device)
     t["hair"] = torch.lerp(ramp(_HAIR, dark), auburn.expand(len(male), 3), red[:, None] * 0.9)
-    brown = torch.maximum(_portion(t["iris_hue"] + 0.7 * t["melanin"] + 0.3), (melanin * 1.7 - 0.4).clamp(0.0, 1.0))
+    brown = torch.maximum(
+        _portion(t["iris_hue"] + 0.7 * t["melanin"] + 0.3), (melanin * 1.7 - 0.4).clamp(0.0, 1.0)
+    )
     t["iris"] = ramp(_IRIS, brown) * (1.0 + 0.1 * t["iris_shade"][:, None])
-    t["freckles"] = ((t["freckles"] + 0.5 * red - 0.7) * 0.8).clamp(0.0, 1.0) * (1.0 - melanin).clamp(0.0, 1.0)
+    t["freckles"] = ((t["freckles"] + 0.5 * red - 0.7) * 0.8).clamp(0.0, 1.0) * (
+        1.0 - melanin
+    ).clamp(0.0, 1.0)
     t["beard"] = ((t["beard"] + 0.35) * 0.8).clamp(0.0, 1.0) * ((male - 0.6) * 2.5).clamp(0.0, 1.0)
     weights = [torch.tensor(w, device=male.device).float() for w in (_MALE, _FEMALE)]
     shares = [(w / w.sum()).cumsum(0) for w in weights]

@@ -9,7 +9,9 @@ from cdmllab.faces.compositing import plane, smooth
 
 
 class Lamp(NamedTuple):
-    """Light on b pictures: direction and half vector (b, 3) in picture space, brightness of key and sky, (b,)."""
+    """Light on b pictures: direction and half vector (b, 3) in picture space, brightness of key and
+    sky, (b,).
+    """
 
     direction: Tensor
     half: Tensor
@@ -24,7 +26,9 @@ WRAP_PLAIN = (0.25, 0.25, 0.25)
 
 
 def lamp(azimuth: Tensor, contrast: Tensor, details: Tensor) -> Lamp:
-    """A lamp at an azimuth in degrees; details of shape (b, 2) choose its everyday side and its height."""
+    """A lamp at an azimuth in degrees; details of shape (b, 2) choose its everyday side and its
+    height.
+    """
     home = torch.where(details[:, 0] < 0.5, -1.0, 1.0) * 22.0
     turn = (home * (1.0 - azimuth.abs() / 90.0) + azimuth) * (torch.pi / 180.0)
     rise = 0.42 + 0.42 * details[:, 1]
@@ -40,19 +44,27 @@ def turned(vector: Tensor, right: Tensor, up: Tensor, towards: Tensor) -> Tensor
 
 
 def shade(
-    albedo: Tensor, normal: tuple[Tensor, Tensor, Tensor], lamp: Lamp, direction: Tensor, sky_up: Tensor,
-    open_: Tensor, lit: Tensor, wrap: tuple[float, float, float],
-) -> Tensor:  # fmt: skip
+    albedo: Tensor,
+    normal: tuple[Tensor, Tensor, Tensor],
+    lamp: Lamp,
+    direction: Tensor,
+    sky_up: Tensor,
+    open_: Tensor,
+    lit: Tensor,
+    wrap: tuple[float, float, float],
+) -> Tensor:
     """Light an albedo (b, 3, h, w): new tensor.
 
-    direction, sky_up: the lamp and the vertical in the frame of the normals, (b, 3); open_: share of the sky seen and
-    lit: share of the lamp seen, both (b, h, w).
+    direction, sky_up: the lamp and the vertical in the frame of the normals, (b, 3); open_: share
+    of the sky seen and lit: share of the lamp seen, both (b, h, w).
     """
     facing = _dot(normal, direction)
     sky = (0.80 + 0.20 * _dot(normal, sky_up)) * open_ * plane(lamp.sky)
     out = torch.empty_like(albedo)
     for i, w in enumerate(wrap):
-        bright = ((facing + w) * (1.0 / (1.0 + w))).clamp_(min=0.0) * lit * (plane(lamp.key) * _KEY[i])
+        bright = (
+            ((facing + w) * (1.0 / (1.0 + w))).clamp_(min=0.0) * lit * (plane(lamp.key) * _KEY[i])
+        )
         torch.mul(albedo[:, i], bright.add_(sky, alpha=_SKY[i]), out=out[:, i])
     return out
 
@@ -69,7 +81,11 @@ def edge_glow(facing_view: Tensor) -> Tensor:
 
 
 def _dot(normal: tuple[Tensor, Tensor, Tensor], direction: Tensor) -> Tensor:
-    return normal[0] * plane(direction[:, 0]) + normal[1] * plane(direction[:, 1]) + normal[2] * plane(direction[:, 2])
+    return (
+        normal[0] * plane(direction[:, 0])
+        + normal[1] * plane(direction[:, 1])
+        + normal[2] * plane(direction[:, 2])
+    )
 
 
 dot = _dot

@@ -1,4 +1,6 @@
-"""What a picture adds to a face: factors of known strength, from the hash of (world seed, identity, index)."""
+"""What a picture adds to a face: factors of known strength, from the hash of (world seed, identity,
+index).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +13,9 @@ from cdmllab.faces import hashing
 
 @dataclass(frozen=True)
 class Factor:
-    """One nuisance factor: its limits, in its unit, and how often and how far a world at full strength turns it up."""
+    """One nuisance factor: its limits, in its unit, and how often and how far a world at full
+    strength turns it up.
+    """
 
     low: float
     high: float
@@ -39,15 +43,17 @@ FACTORS: dict[str, Factor] = {
     "restyling": Factor(0.0, 1.0, 1.0, 0.6),
     "colour_cast": Factor(-1.0, 1.0, 1.0, 1.0),
 }
-DETAILS = 24  # free choices that have no strength: which expression, what the bar looks like, the background
+# free choices that have no strength: which expression, what the bar looks like, the background
+DETAILS = 24
 
 
 @dataclass(frozen=True)
 class Nuisances:
     """The nuisances of b pictures.
 
-    ``values`` maps every factor to a tensor of shape (b,) in the factor's own unit; ``details`` of shape
-    (b, DETAILS) in (0, 1) are choices without a strength; ``keys`` of shape (b,) seed the pixel noise.
+    ``values`` maps every factor to a tensor of shape (b,) in the factor's own unit; ``details`` of
+    shape (b, DETAILS) in (0, 1) are choices without a strength; ``keys`` of shape (b,) seed the
+    pixel noise.
     """
 
     values: dict[str, Tensor]
@@ -55,8 +61,12 @@ class Nuisances:
     keys: Tensor
 
     def strengths(self) -> Tensor:
-        """Strength of every factor in [0, 1]: shape (b, len(FACTORS)), in the order of `FACTORS`."""
-        return torch.stack([self.values[name].abs() / factor.high for name, factor in FACTORS.items()], dim=1)
+        """Strength of every factor in [0, 1]: shape (b, len(FACTORS)), in the order of
+        `FACTORS`.
+        """
+        return torch.stack(
+            [self.values[name].abs() / factor.high for name, factor in FACTORS.items()], dim=1
+        )
 
     def pick(self, rows: Tensor | slice) -> "Nuisances":
         """The nuisances of some of the pictures."""
@@ -73,7 +83,9 @@ def check_factors(factors: Mapping[str, object]) -> None:
     """Refuse a factor that does not exist, naming those that do."""
     for name in factors:
         if name not in FACTORS:
-            raise ValueError(f"unknown nuisance factor {name!r}; the factors are {', '.join(FACTORS)}")
+            raise ValueError(
+                f"unknown nuisance factor {name!r}; the factors are {', '.join(FACTORS)}"
+            )
 
 
 def nuisances(
@@ -83,8 +95,9 @@ def nuisances(
 
     Parameters
     ----------
-    strength : how far the drawn nuisances reach, in [0, 1]; 0 is a frontal, sharp, evenly lit picture
-    factors : values that replace the drawn ones, in the unit of `FACTORS`: a number or a tensor of shape (b,)
+    strength : how far the drawn nuisances reach, in [0, 1]; 0 is a frontal, sharp, evenly lit
+    picture factors : values that replace the drawn ones, in the unit of `FACTORS`: a number or a
+    tensor of shape (b,)
 
     Raises
     ------
@@ -113,5 +126,8 @@ def _by_hand(name: str, factor: Factor, given: float | Tensor, keys: Tensor) -> 
     wrong = ~((value >= factor.low) & (value <= factor.high))
     if bool(wrong.any()):
         unit = f" {factor.unit}" if factor.unit else ""
-        raise ValueError(f"{name} must lie in [{factor.low:g}, {factor.high:g}]{unit}, got {float(value[wrong][0]):g}")
+        raise ValueError(
+            f"{name} must lie in [{factor.low:g}, {factor.high:g}]{unit}, got "
+            f"{float(value[wrong][0]):g}"
+        )
     return value

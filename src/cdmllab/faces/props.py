@@ -10,7 +10,13 @@ from cdmllab.faces.raymarch import Camera
 
 
 def ear(
-    side: float, scene: Tensor, nearest: Tensor, camera: Camera, lamp: light.Lamp, t: Traits, style: dict[str, Tensor]
+    side: float,
+    scene: Tensor,
+    nearest: Tensor,
+    camera: Camera,
+    lamp: light.Lamp,
+    t: Traits,
+    style: dict[str, Tensor],
 ) -> None:
     """A flat ellipsoid that stands off the head, with the hollow painted in; drawn in place.
 
@@ -22,7 +28,12 @@ def ear(
     hidden = plane((style["side"] < -30.0).float() * 1.0)
     frame = (camera.right, camera.up, camera.towards)
     centre = torch.stack(
-        [side * (0.685 + 0.022 * t["face_width"] + 0.05 * flare), 0.0 * one - 0.13, 0.0 * one - 0.10], 1
+        [
+            side * (0.685 + 0.022 * t["face_width"] + 0.05 * flare),
+            0.0 * one - 0.13,
+            0.0 * one - 0.10,
+        ],
+        1,
     )
     back = torch.stack([side * flare.sin(), 0.16 * one, -flare.cos()], 1)
     back = back / back.norm(dim=1, keepdim=True)
@@ -41,7 +52,10 @@ def ear(
     q = [f + t_hit * r for f, r in zip(foot, ray, strict=True)]
     narrow = plane(0.05 + 0.07 * (axes[2] * camera.towards).sum(1).abs() * 0.042)
     cover = inside((k.sqrt() - 1.0) * narrow, camera.pixel) * (1.0 - hidden)
-    normal = [plane(axes[0][:, i]) * q[0] + plane(axes[1][:, i]) * q[1] + plane(axes[2][:, i]) * q[2] for i in range(3)]
+    normal = [
+        plane(axes[0][:, i]) * q[0] + plane(axes[1][:, i]) * q[1] + plane(axes[2][:, i]) * q[2]
+        for i in range(3)
+    ]
     length = (normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2).clamp(min=1e-9).rsqrt()
     n = (normal[0] * length, normal[1] * length, normal[2] * length)
     skin = t["skin"] * t["skin"] * torch.tensor([[1.0, 0.88, 0.86]], device=one.device)
@@ -50,7 +64,11 @@ def ear(
     outer = (u * u + w * w).sqrt()
     groove = stripe(outer - 0.72, 0.10, 0.16) * smooth((w + 0.55) * 2.0) * smooth((u + 0.4) * 2.0)
     hollow = spot((u + 0.18) * 2.6, (w + 0.02) * 2.4)
-    tint(albedo, torch.tensor([0.62, 0.48, 0.45], device=one.device), (groove * 0.75 + hollow).clamp(max=1.0))
+    tint(
+        albedo,
+        torch.tensor([0.62, 0.48, 0.45], device=one.device),
+        (groove * 0.75 + hollow).clamp(max=1.0),
+    )
     tint(
         albedo,
         torch.tensor([1.12, 1.05, 1.04], device=one.device),
@@ -58,7 +76,14 @@ def ear(
     )
     lit = torch.ones_like(k)
     colour = light.shade(
-        albedo, n, lamp, light.turned(lamp.direction, *frame), camera.up, lit * 0.9, lit * 0.85, light.WRAP_SKIN
+        albedo,
+        n,
+        lamp,
+        light.turned(lamp.direction, *frame),
+        camera.up,
+        lit * 0.9,
+        lit * 0.85,
+        light.WRAP_SKIN,
     )
     depth = -t_hit
     seen = cover * ((depth - nearest) * 40.0 + 0.5).clamp(0.0, 1.0)
@@ -67,7 +92,9 @@ def ear(
 
 
 def glasses(scene: Tensor, nearest: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:
-    """Glasses in the space of the head: frames first, lenses darken as strength grows past a third; in place."""
+    """Glasses in the space of the head: frames first, lenses darken as strength grows past a third;
+    in place.
+    """
     z_front = 0.90
     eye = torch.eye(3, device=strength.device)
     fx, fy, fz = (camera.affine(eye[i].expand_as(camera.right)) for i in range(3))
@@ -85,12 +112,16 @@ def glasses(scene: Tensor, nearest: Tensor, camera: Camera, strength: Tensor, d:
     half_w, half_h = 0.215, 0.125 + 0.045 * shape
     round_ = 0.07 + 0.07 * shape
     qx, qy = u.abs() - half_w + round_, w.abs() - half_h + round_
-    lens = (qx.clamp(min=0.0) ** 2 + qy.clamp(min=0.0) ** 2).sqrt() + torch.maximum(qx, qy).clamp(max=0.0) - round_
+    lens = (
+        (qx.clamp(min=0.0) ** 2 + qy.clamp(min=0.0) ** 2).sqrt()
+        + torch.maximum(qx, qy).clamp(max=0.0)
+        - round_
+    )
     width = 0.011 + 0.016 * plane(d[:, 1])
     frame = stripe(lens, width, camera.pixel)
-    bridge = stripe(w - 0.045 - 0.25 * (0.085 - x.abs()).clamp(min=0.0), width, camera.pixel) * inside(
-        x.abs() - 0.09, camera.pixel
-    )
+    bridge = stripe(
+        w - 0.045 - 0.25 * (0.085 - x.abs()).clamp(min=0.0), width, camera.pixel
+    ) * inside(x.abs() - 0.09, camera.pixel)
     facing = (dz.abs() > 0.10).float()
     near = ((-t_hit - nearest) * 30.0 + 1.0).clamp(0.0, 1.0) * facing
     dark = torch.lerp(
@@ -107,21 +138,30 @@ def glasses(scene: Tensor, nearest: Tensor, camera: Camera, strength: Tensor, d:
     right, up = camera.right, camera.up
     for side in (-1.0, 1.0):
         ends = [
-            torch.tensor([side * px, 0.03, pz], device=d.device) for px, pz in ((0.515, z_front - 0.05), (0.73, -0.05))
+            torch.tensor([side * px, 0.03, pz], device=d.device)
+            for px, pz in ((0.515, z_front - 0.05), (0.73, -0.05))
         ]
         a, b = ([((e - camera.origin) * axis).sum(1) for axis in (right, up)] for e in ends)
         ax, ay, bx, by = (plane(v) for v in (*a, *b))
         ex, ey = bx - ax, by - ay
-        along = (((camera.X - ax) * ex + (camera.Y - ay) * ey) / (ex * ex + ey * ey).clamp(min=1e-4)).clamp(0.0, 1.0)
+        along = (
+            ((camera.X - ax) * ex + (camera.Y - ay) * ey) / (ex * ex + ey * ey).clamp(min=1e-4)
+        ).clamp(0.0, 1.0)
         distance = ((camera.X - ax - along * ex) ** 2 + (camera.Y - ay - along * ey) ** 2).sqrt()
         za, zb = (plane(((e - camera.origin) * camera.towards).sum(1)) for e in ends)
         depth = za + along * (zb - za) + 0.10
-        arm = inside(distance - width * 0.9, camera.pixel) * ((depth - nearest) * 30.0 + 0.5).clamp(0.0, 1.0)
+        arm = inside(distance - width * 0.9, camera.pixel) * ((depth - nearest) * 30.0 + 0.5).clamp(
+            0.0, 1.0
+        )
         lay(scene, dark, arm * worn)
 
 
-def mask(albedo: Tensor, x: Tensor, y: Tensor, z: Tensor, strength: Tensor, d: Tensor, pixel: float) -> Tensor:
-    """A cloth that climbs from the chin to the nose as strength grows, painted in place; its cover, (b, h, w)."""
+def mask(
+    albedo: Tensor, x: Tensor, y: Tensor, z: Tensor, strength: Tensor, d: Tensor, pixel: float
+) -> Tensor:
+    """A cloth that climbs from the chin to the nose as strength grows, painted in place; its cover,
+    (b, h, w).
+    """
     if not bool((strength > 0).any()):
         return torch.zeros_like(x)
     on = plane(strength)
@@ -130,7 +170,8 @@ def mask(albedo: Tensor, x: Tensor, y: Tensor, z: Tensor, strength: Tensor, d: T
     edge = y - top
     cover = inside(edge, pixel) * side * (on > 0)
     tones = torch.tensor(
-        [[0.42, 0.62, 0.74], [0.80, 0.80, 0.80], [0.035, 0.035, 0.04], [0.30, 0.42, 0.34]], device=x.device
+        [[0.42, 0.62, 0.74], [0.80, 0.80, 0.80], [0.035, 0.035, 0.04], [0.30, 0.42, 0.34]],
+        device=x.device,
     )
     colour = tones[(d[:, 0] * 4).long().clamp(max=3)]
     lay(albedo, colour, cover)
@@ -138,15 +179,23 @@ def mask(albedo: Tensor, x: Tensor, y: Tensor, z: Tensor, strength: Tensor, d: T
     for below in (0.16, 0.30, 0.44):
         pleats = pleats + stripe(edge + below - 0.03 * x * x, 0.006, 0.03)
     tint(albedo, torch.tensor([0.70, 0.72, 0.75], device=x.device), pleats * cover * 0.8)
-    tint(albedo, torch.tensor([0.82, 0.83, 0.85], device=x.device), stripe(edge + 0.03, 0.005, 0.02) * cover)
-    strap = torch.minimum((y - 0.35 * (x.abs() - 0.56) - top + 0.05).abs(), (y + 0.75 - 0.75 * (x.abs() - 0.56)).abs())
+    tint(
+        albedo,
+        torch.tensor([0.82, 0.83, 0.85], device=x.device),
+        stripe(edge + 0.03, 0.005, 0.02) * cover,
+    )
+    strap = torch.minimum(
+        (y - 0.35 * (x.abs() - 0.56) - top + 0.05).abs(), (y + 0.75 - 0.75 * (x.abs() - 0.56)).abs()
+    )
     strap = inside(strap - 0.010, pixel) * (x.abs() > 0.5) * (z > -0.1) * smooth(on * 4.0)
     lay(albedo, torch.full_like(colour, 0.75), strap)
     return cover
 
 
 def hand(scene: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:
-    """A hand or a bar that enters the picture from one side and covers more as strength grows; in place."""
+    """A hand or a bar that enters the picture from one side and covers more as strength grows; in
+    place.
+    """
     side = torch.where(d[:, 0] < 0.5, -1.0, 1.0)
     X, Y = camera.X * plane(side), camera.Y
     on = plane(strength)
@@ -164,7 +213,11 @@ def hand(scene: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:
     )
     paint = torch.tensor([[0.25, 0.42, 0.50]], device=d.device) * (0.3 + 1.2 * d[:, 5:6])
     round_ = (1.0 - (across / (0.05 + 0.30 * on)) ** 2).clamp(min=0.0).sqrt()
-    lay(scene, paint[:, :, None, None] * (0.45 + 0.55 * round_)[:, None], inside(bar, camera.pixel) * is_bar * (on > 0))
+    lay(
+        scene,
+        paint[:, :, None, None] * (0.45 + 0.55 * round_)[:, None],
+        inside(bar, camera.pixel) * is_bar * (on > 0),
+    )
     rest = (1.0 - is_bar) * (on > 0)
     for finger, length in ((-0.27, 0.74), (-0.09, 0.96), (0.09, 1.0), (0.27, 0.86)):
         base = -reach * length - 0.05
@@ -173,7 +226,9 @@ def hand(scene: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:
         distance = (dx * dx + off * off).sqrt() - 0.088
         bulge = (1.0 - ((distance + 0.088) / 0.088) ** 2).clamp(min=0.0).sqrt()
         knuckle = (
-            1.0 - 0.22 * stripe(along - base - 0.30, 0.008, 0.03) - 0.22 * stripe(along - base - 0.55, 0.008, 0.03)
+            1.0
+            - 0.22 * stripe(along - base - 0.30, 0.008, 0.03)
+            - 0.22 * stripe(along - base - 0.55, 0.008, 0.03)
         )
         colour = skin[:, :, None, None] * ((0.42 + 0.50 * bulge) * knuckle)[:, None]
         lay(scene, colour, inside(distance, camera.pixel) * rest)

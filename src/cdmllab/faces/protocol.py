@@ -32,9 +32,15 @@ class LabProtocol:
     """
 
     def __init__(
-        self, name: str, size: int, latents: Tensor, nuisances: Nuisances, who: NDArray[np.int64], pairs: Pairs,
+        self,
+        name: str,
+        size: int,
+        latents: Tensor,
+        nuisances: Nuisances,
+        who: NDArray[np.int64],
+        pairs: Pairs,
         templates: Template | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.name, self.size = name, size
         self.identity, self.nuisances, self.pairs, self.templates = who, nuisances, pairs, templates
         self._latents = latents
@@ -50,8 +56,15 @@ class LabProtocol:
         return self._pictures.nbytes
 
     def __repr__(self) -> str:
-        what = "pictures" if self.templates is None else f"pictures in {self.templates.template.max() + 1:,} templates"
-        return f"LabProtocol({self.name}: {len(self.pairs.same):,} pairs of {len(self):,} {what}, {self.size} px)"
+        what = (
+            "pictures"
+            if self.templates is None
+            else f"pictures in {self.templates.template.max() + 1:,} templates"
+        )
+        return (
+            f"LabProtocol({self.name}: {len(self.pairs.same):,} pairs of {len(self):,} {what}, "
+            f"{self.size} px)"
+        )
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
         """The pictures of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""
@@ -59,7 +72,9 @@ class LabProtocol:
         missing = np.unique(wanted[~self._drawn[wanted]])
         if len(missing):
             rows_, device = torch.from_numpy(missing), fastest()
-            drawn = render_latents(self._latents[rows_].to(device), self.nuisances.pick(rows_).to(device), self.size)
+            drawn = render_latents(
+                self._latents[rows_].to(device), self.nuisances.pick(rows_).to(device), self.size
+            )
             self._pictures[missing] = drawn.permute(0, 2, 3, 1).cpu().numpy()
             self._drawn[missing] = True
         chosen: NDArray[np.uint8] = self._pictures[wanted]

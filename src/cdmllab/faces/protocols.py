@@ -1,4 +1,5 @@
-"""Protocols on faces that nobody has trained on, in the shapes of the published ones, with known nuisances.
+"""Protocols on faces that nobody has trained on, in the shapes of the published ones, with known
+nuisances.
 
 All people come from the numbers that `FaceWorld` keeps back.
 """
@@ -12,7 +13,17 @@ from cdmllab.faces.protocol import LabProtocol
 from cdmllab.faces.recipes import RECIPES, ProtocolRecipe, compose
 from cdmllab.faces.world import RESERVED
 
-__all__ = ["KEPT_BYTES", "TEMPLATES", "Part", "ProtocolRecipe", "about", "compose", "forget", "load", "names"]
+__all__ = [
+    "KEPT_BYTES",
+    "TEMPLATES",
+    "Part",
+    "ProtocolRecipe",
+    "about",
+    "compose",
+    "forget",
+    "load",
+    "names",
+]
 
 Part = Literal["test", "validation"]
 
@@ -42,16 +53,15 @@ def load(
     every_pair: bool = False,
     without: tuple[str, ...] = (),
 ) -> LabProtocol:
-    """Draw a protocol, or take it from those that were asked for last, which are kept up to 512 MiB of pictures.
+    """Draw a protocol, or take it from those that were asked for last, which are kept up to 512 MiB
+    of pictures.
 
     Parameters
     ----------
-    name : one of `names()`
-    size : of the pictures, in pixels
-    seed : the world's
-    part : ``"test"``, or ``"validation"`` for choosing settings: other people, same recipe
-    every_pair : compare all images of a fold instead of a balanced sample, for FARs of 1e-3 and 1e-4
-    without : nuisance factors that are switched off
+    name : one of `names()` size : of the pictures, in pixels seed : the world's part : ``"test"``,
+    or ``"validation"`` for choosing settings: other people, same recipe every_pair : compare all
+    images of a fold instead of a balanced sample, for FARs of 1e-3 and 1e-4 without : nuisance
+    factors that are switched off
 
     Raises
     ------
@@ -60,9 +70,13 @@ def load(
     _check(name)
     nuisance.check_factors(dict.fromkeys(without))
     if name == TEMPLATES and (every_pair or without):
-        raise ValueError(f"the protocol {TEMPLATES!r} compares templates: it has neither every_pair nor without")
+        raise ValueError(
+            f"the protocol {TEMPLATES!r} compares templates: it has neither every_pair nor without"
+        )
     if part not in get_args(Part):
-        raise ValueError(f"part must be one of {', '.join(map(repr, get_args(Part)))}; got {part!r}")
+        raise ValueError(
+            f"part must be one of {', '.join(map(repr, get_args(Part)))}; got {part!r}"
+        )
     key = (name, size, seed, part, every_pair, without)
     found = _kept.pop(key, None) or _made(name, size, seed, part, every_pair, without)
     _kept[key] = found  # as the newest
@@ -76,7 +90,9 @@ def forget() -> None:
     _kept.clear()
 
 
-def _made(name: str, size: int, seed: int, part: Part, every_pair: bool, without: tuple[str, ...]) -> LabProtocol:
+def _made(
+    name: str, size: int, seed: int, part: Part, every_pair: bool, without: tuple[str, ...]
+) -> LabProtocol:
     if name == TEMPLATES:
         return templates.draw(size, seed, _PARTS[part])
     recipe = replace(RECIPES[name], per_fold=None) if every_pair else RECIPES[name]
@@ -85,4 +101,7 @@ def _made(name: str, size: int, seed: int, part: Part, every_pair: bool, without
 
 def _check(name: str) -> None:
     if name not in names():
-        raise ValueError(f"unknown lab protocol {name!r}{did_you_mean(name, names())}; there are: {', '.join(names())}")
+        raise ValueError(
+            f"unknown lab protocol {name!r}{did_you_mean(name, names())}; there are: "
+            f"{', '.join(names())}"
+        )

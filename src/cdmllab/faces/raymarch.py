@@ -21,9 +21,9 @@ _CAREFUL = 0.6
 class Camera:
     """Where the rays of b pictures run, in head space.
 
-    The ray of the pixel at (X, Y) is ``right X + up Y + origin - t towards``; all of shape (b, 3). ``X`` and ``Y``
-    are the pixel centres, of shapes (1, 1, w) and (1, h, 1), or with b in front in a window; ``pixel`` is the width
-    of one.
+    The ray of the pixel at (X, Y) is ``right X + up Y + origin - t towards``; all of shape (b, 3).
+    ``X`` and ``Y`` are the pixel centres, of shapes (1, 1, w) and (1, h, 1), or with b in front in
+    a window; ``pixel`` is the width of one.
     """
 
     right: Tensor
@@ -36,11 +36,15 @@ class Camera:
 
     def rows(self, which: Tensor) -> "Camera":
         """The cameras of some of the pictures."""
-        right, up, towards, origin = (part[which] for part in (self.right, self.up, self.towards, self.origin))
+        right, up, towards, origin = (
+            part[which] for part in (self.right, self.up, self.towards, self.origin)
+        )
         return Camera(right, up, towards, origin, self.X, self.Y, self.pixel)
 
     def window(self, point: tuple[float, float, float], reach: float) -> "tuple[Window, Camera]":
-        """The square of each picture within `reach` of a point of the head, and the cameras that see only that."""
+        """The square of each picture within `reach` of a point of the head, and the cameras that
+        see only that.
+        """
         size = self.X.shape[2]
         side = min(size, int(2.0 * reach / self.pixel) + 2)
         away = torch.tensor(point, device=self.origin.device) - self.origin
@@ -57,7 +61,9 @@ class Camera:
     def affine(self, direction: Tensor, offset: Tensor | float = 0.0) -> Tensor:
         """``direction . p + offset`` for the foot of every ray: shape (b, h, w) from (b, 3)."""
         a, b, c = (_plane((direction * part).sum(1)) for part in (self.right, self.up, self.origin))
-        return a * self.X + (b * self.Y + (c + (_plane(offset) if isinstance(offset, Tensor) else offset)))
+        return a * self.X + (
+            b * self.Y + (c + (_plane(offset) if isinstance(offset, Tensor) else offset))
+        )
 
 
 class Window(NamedTuple):
@@ -69,7 +75,9 @@ class Window(NamedTuple):
     def cut(self, pictures: Tensor) -> Tensor:
         """What (b, h, w) or (b, 3, h, w) shows in the window: a copy."""
         return (
-            pictures.movedim(-3, -1)[self._places()].movedim(-1, 1) if pictures.ndim == 4 else pictures[self._places()]
+            pictures.movedim(-3, -1)[self._places()].movedim(-1, 1)
+            if pictures.ndim == 4
+            else pictures[self._places()]
         )
 
     def put(self, pictures: Tensor, part: Tensor) -> None:
@@ -89,10 +97,13 @@ def _plane(x: Tensor) -> Tensor:
 
 
 def camera(yaw: Tensor, pitch: Tensor, roll: Tensor, size: int) -> Camera:
-    """The camera for head angles in degrees, each of shape (b,); positive: towards the right, down, clockwise."""
+    """The camera for head angles in degrees, each of shape (b,); positive: towards the right, down,
+    clockwise.
+    """
     y, p, r = (a * (torch.pi / 180.0) for a in (yaw, pitch, roll))
     cy, sy, cp, sp, cr, sr = y.cos(), y.sin(), p.cos(), p.sin(), r.cos(), r.sin()
-    # Rows of the rotation that takes head space to the picture: turn (yaw), then nod (pitch), then tilt (roll).
+    # Rows of the rotation that takes head space to the picture: turn (yaw), then nod (pitch), then
+    # tilt (roll).
     row_x = torch.stack([cy, torch.zeros_like(cy), sy], 1)
     row_y = torch.stack([sp * sy, cp, -sp * cy], 1)
     row_z = torch.stack([-cp * sy, sp, cp * cy], 1)
@@ -102,15 +113,23 @@ def camera(yaw: Tensor, pitch: Tensor, roll: Tensor, size: int) -> Camera:
     pivot = torch.tensor([0.0, -0.30, 0.03], device=yaw.device)
     # The pivot stays where it is in the picture; the view is centred a little below the eyes.
     origin = pivot - up * (pivot[1] + 0.03)
-    return Camera(right, up, row_z, origin, ticks[None, None, :], -ticks[None, :, None], 2.0 * HALF_VIEW / size)
+    return Camera(
+        right,
+        up,
+        row_z,
+        origin,
+        ticks[None, None, :],
+        -ticks[None, :, None],
+        2.0 * HALF_VIEW / size,
+    )
 
 
 @dataclass(frozen=True)
 class Hit:
     """Where the rays meet the heads, every field of shape (b, h, w).
 
-    x, y, z: the point in head space; nx, ny, nz: the normal there; depth: along the view, larger is nearer; cover:
-    the share of the pixel that the head fills; cavity and field: from `Head.detail`.
+    x, y, z: the point in head space; nx, ny, nz: the normal there; depth: along the view, larger is
+    nearer; cover: the share of the pixel that the head fills; cavity and field: from `Head.detail`.
     """
 
     x: Tensor
@@ -127,7 +146,9 @@ class Hit:
 
 def sample(texture: Tensor, s: Tensor, v: Tensor) -> Tensor:
     """Read (b, c, rows, columns) at directions s, v of shape (b, h, w): shape (b, c, h, w)."""
-    return F.grid_sample(texture, torch.stack([s, v], dim=-1), "bilinear", "border", align_corners=True)
+    return F.grid_sample(
+        texture, torch.stack([s, v], dim=-1), "bilinear", "border", align_corners=True
+    )
 
 
 def directions(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -189,7 +210,9 @@ def _axes(c: Camera) -> list[Tensor]:
 
 
 def shadow(head: HeadShape, hit: Hit, light: Tensor) -> Tensor:
-    """How much of a light in direction (b, 3) reaches each point past the head itself, in [0, 1], softly: (b, h, w)."""
+    """How much of a light in direction (b, 3) reaches each point past the head itself, in [0, 1],
+    softly: (b, h, w).
+    """
     lx, ly, lz = (_plane(light[:, i]) for i in range(3))
     open_ = torch.ones_like(hit.x)
     for far_t, hardness in ((0.05, 9.0), (0.11, 6.0), (0.20, 4.0), (0.36, 3.0)):

@@ -1,7 +1,7 @@
 """What the pairs of a protocol look like, and a protocol drawn from such a recipe.
 
-A recipe says what two pictures of a pair look like and how alike the two people of an impostor pair are; everything
-else follows from the seed.
+A recipe says what two pictures of a pair look like and how alike the two people of an impostor pair
+are; everything else follows from the seed.
 """
 
 import zlib
@@ -31,13 +31,13 @@ class ProtocolRecipe:
 
     Attributes
     ----------
-    about : half a sentence
-    per_fold : genuine pairs in each of 10 folds, and as many impostor pairs; None compares every first image of a
+    about : half a sentence per_fold : genuine pairs in each of 10 folds, and as many impostor
+    pairs; None compares every first image of a
         fold with every second one, which is what a low FAR needs
-    strength : of the nuisances that no range sets
-    first, second : ranges of factors in the first and in the second picture of every pair; both None for alike
-    pictures : of each person in each of the two kinds
-    lookalike : how alike the people of an impostor pair are: correlation of their latents, in [0, 1)
+    strength : of the nuisances that no range sets first, second : ranges of factors in the first
+    and in the second picture of every pair; both None for alike pictures : of each person in each
+    of the two kinds lookalike : how alike the people of an impostor pair are: correlation of their
+    latents, in [0, 1)
     """
 
     about: str
@@ -54,7 +54,9 @@ _CALM: dict[str, Range] = {"yaw": (0.0, 12.0), "mask": (0.0, 0.0), "occlusion": 
 RECIPES: dict[str, ProtocolRecipe] = {
     "lfw": ProtocolRecipe("everyday pictures, as in LFW", strength=0.45, pictures=5),
     "cfp_ff": ProtocolRecipe("frontal against frontal, as in CFP-FF", 350, 0.25, _CALM, pictures=5),
-    "cfp_fp": ProtocolRecipe("frontal against profile, as in CFP-FP", 350, 0.25, _CALM, _CALM | {"yaw": (60.0, 90.0)}),
+    "cfp_fp": ProtocolRecipe(
+        "frontal against profile, as in CFP-FP", 350, 0.25, _CALM, _CALM | {"yaw": (60.0, 90.0)}
+    ),
     "agedb_30": ProtocolRecipe(
         "young against old, as in AgeDB-30", 300, 0.35, {"age": (0.0, 0.35)}, {"age": (0.85, 1.0)}
     ),
@@ -76,7 +78,11 @@ RECIPES: dict[str, ProtocolRecipe] = {
         "frontal against a yaw of 0 to 90 degrees", 300, 0.25, _CALM, _CALM | {"yaw": (0.0, 90.0)}
     ),
     "dose_age": ProtocolRecipe(
-        "young against an age of 0 to 1", 300, 0.25, _CALM | {"age": (0.0, 0.0)}, _CALM | {"age": (0.0, 1.0)}
+        "young against an age of 0 to 1",
+        300,
+        0.25,
+        _CALM | {"age": (0.0, 0.0)},
+        _CALM | {"age": (0.0, 1.0)},
     ),
     "dose_occlusion": ProtocolRecipe(
         "free against an occlusion of 0 to 1", 300, 0.25, _CALM, _CALM | {"occlusion": (0.0, 1.0)}
@@ -93,8 +99,8 @@ def compose(
     people: int = RESERVED,
     without: tuple[str, ...] = (),
 ) -> LabProtocol:
-    """A protocol from a recipe of your own; `people` is the number of the first person, `without` as in
-    `cdmllab.faces.protocols.load`.
+    """A protocol from a recipe of your own; `people` is the number of the first person, `without`
+    as in `cdmllab.faces.protocols.load`.
     """
     kinds = [recipe.first] if recipe.second is None else [recipe.first, recipe.second]
     cast = FOLDS * PEOPLE
@@ -121,7 +127,12 @@ def compose(
 
 
 def _draw(
-    seed: int, who: Tensor, index: Tensor, strength: float, ranges: Sequence[Mapping[str, Range]], group: Tensor
+    seed: int,
+    who: Tensor,
+    index: Tensor,
+    strength: float,
+    ranges: Sequence[Mapping[str, Range]],
+    group: Tensor,
 ) -> Nuisances:
     """Nuisances of a strength, with each group's ranges put in their place."""
     n = nuisance.nuisances(seed, who, index, strength=strength)
@@ -145,7 +156,9 @@ def _has_sides(ranges: Sequence[Mapping[str, Range]], name: str) -> bool:
 
 
 def _pair(person: NDArray[np.int64], recipe: ProtocolRecipe, kinds: int, seed: int) -> Pairs:
-    """Pairs within each fold; `person` of shape (groups, people, pictures) fixes what the row numbers are."""
+    """Pairs within each fold; `person` of shape (groups, people, pictures) fixes what the row
+    numbers are.
+    """
     rows = np.arange(person.size).reshape(person.shape)
     if recipe.per_fold is None:
         return _every_pair(person, rows, kinds)
@@ -160,7 +173,8 @@ def _pair(person: NDArray[np.int64], recipe: ProtocolRecipe, kinds: int, seed: i
     each = recipe.per_fold // PEOPLE
     if each * PEOPLE != recipe.per_fold or each > len(i):
         raise ValueError(
-            f"per_fold must be a multiple of {PEOPLE} and at most {PEOPLE * len(i)} with {k} pictures a person, "
+            f"per_fold must be a multiple of {PEOPLE} and at most {PEOPLE * len(i)} with {k} "
+            f"pictures a person, "
             f"got {recipe.per_fold}"
         )
     first, second, same, fold = [], [], [], []
@@ -170,7 +184,8 @@ def _pair(person: NDArray[np.int64], recipe: ProtocolRecipe, kinds: int, seed: i
             chosen = rng.permutation(len(i))[:each]
             first += [*a[p, i[chosen]]]
             second += [*b[p, j[chosen]]]
-        # Round the circle by different steps of less than half of it: always somebody else, no pair twice.
+        # Round the circle by different steps of less than half of it: always somebody else, no pair
+        # twice.
         circle = rng.permutation(cast)
         steps = rng.permutation(np.arange(1, PEOPLE // 2))[:each]
         for at, p in enumerate(circle):
@@ -187,7 +202,9 @@ def _pair(person: NDArray[np.int64], recipe: ProtocolRecipe, kinds: int, seed: i
 
 
 def _every_pair(person: NDArray[np.int64], rows: NDArray[np.int64], kinds: int) -> Pairs:
-    """All pairs of a first and a second image of each fold; lookalikes are further second images."""
+    """All pairs of a first and a second image of each fold; lookalikes are further second
+    images.
+    """
     folds = []
     for f in range(FOLDS):
         cast = slice(f * PEOPLE, (f + 1) * PEOPLE)

@@ -31,7 +31,8 @@ _CHUNK_PIXELS = {"cpu": 100_000, "cuda": 6_500_000}
 def fastest() -> torch.device:
     """Where pictures are drawn soonest: on a CUDA device if there is one.
 
-    Its pixels differ from the CPU's by less than a tenth of a grey level on the mean; single ones, at edges, by more.
+    Its pixels differ from the CPU's by less than a tenth of a grey level on the mean; single ones,
+    at edges, by more.
     """
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -48,21 +49,24 @@ def render(
 ) -> Tensor:
     """Pictures of identities: uint8 of shape (b, 3, size, size), RGB.
 
-    The same (seed, identity, index, size) with the same strength and factors gives the same pixels in any batch.
+    The same (seed, identity, index, size) with the same strength and factors gives the same pixels
+    in any batch.
 
     Parameters
     ----------
-    identities, index : non-negative whole numbers, one or b of each; they broadcast against each other
-    seed : the world's seed
-    size : width and height in pixels, in [32, 224]
-    strength : how far the drawn nuisances reach, in [0, 1]
-    factors : nuisances set by hand, see `nuisance.FACTORS`: ``yaw=40, age=0.8``; a number or a tensor of shape (b,)
+    identities, index : non-negative whole numbers, one or b of each; they broadcast against each
+    other seed : the world's seed size : width and height in pixels, in [32, 224] strength : how far
+    the drawn nuisances reach, in [0, 1] factors : nuisances set by hand, see `nuisance.FACTORS`:
+    ``yaw=40, age=0.8``; a number or a tensor of shape (b,)
 
     Raises
     ------
-    ValueError for a size, a strength, an identity or a factor out of range, and for a factor that does not exist.
+    ValueError for a size, a strength, an identity or a factor out of range, and for a factor that
+    does not exist.
     """
-    who, which = torch.broadcast_tensors(_numbers("identities", identities, device), _numbers("index", index, device))
+    who, which = torch.broadcast_tensors(
+        _numbers("identities", identities, device), _numbers("index", index, device)
+    )
     given = nuisance.nuisances(seed, who, which, strength=strength, **factors)
     return render_latents(identity.latents(seed, who), given, size)
 
@@ -70,34 +74,51 @@ def render(
 def relief(identity_number: int, *, seed: int = 0, size: int = 112) -> Tensor:
     """The shape of a head: distance from the centre, in half head heights, in every direction.
 
-    Shape (rows, columns): rows by the sine of the elevation from -1 to 1, columns by the sine of half the azimuth.
+    Shape (rows, columns): rows by the sine of the elevation from -1 to 1, columns by the sine of
+    half the azimuth.
     """
     vectors = identity.latents(seed, _numbers("identities", identity_number, "cpu"))
     t, still = identity.traits(vectors), torch.zeros(1)
     pose = expression.parts(still, still) | {"age": still}
     rows, columns = template.texture_size(size)
-    return head.build(t, pose, *hair.shell(t, hair.styles(t), still, rows, columns), rows, columns).radius[0, 0]
+    return head.build(
+        t, pose, *hair.shell(t, hair.styles(t), still, rows, columns), rows, columns
+    ).radius[0, 0]
 
 
 def render_latents(latents: Tensor, nuisances: Nuisances, size: int = 112) -> Tensor:
-    """Pictures of latent vectors of shape (b, len(LATENTS)) under b nuisances: uint8 of shape (b, 3, size, size)."""
+    """Pictures of latent vectors of shape (b, len(LATENTS)) under b nuisances: uint8 of shape (b,
+    3, size, size).
+    """
     if not (isinstance(size, int) and SIZES[0] <= size <= SIZES[1]):
-        raise ValueError(f"size must be a whole number of pixels in [{SIZES[0]}, {SIZES[1]}], got {size}")
+        raise ValueError(
+            f"size must be a whole number of pixels in [{SIZES[0]}, {SIZES[1]}], got {size}"
+        )
     if len(latents) != len(nuisances.keys):
-        raise ValueError(f"{len(latents)} latent vectors do not match {len(nuisances.keys)} nuisances")
+        raise ValueError(
+            f"{len(latents)} latent vectors do not match {len(nuisances.keys)} nuisances"
+        )
     step = max(1, _CHUNK_PIXELS.get(latents.device.type, 100_000) // (size * size))
     out = torch.empty(len(latents), 3, size, size, dtype=torch.uint8, device=latents.device)
     with torch.no_grad():
         for start in range(0, len(latents), step):
-            part = _draw(latents[start : start + step], nuisances.pick(slice(start, start + step)), size)
+            part = _draw(
+                latents[start : start + step], nuisances.pick(slice(start, start + step)), size
+            )
             out[start : start + step] = (part * 255.0 + 0.5).to(torch.uint8)
     return out
 
 
 def _numbers(name: str, given: int | Sequence[int] | Tensor, device: str | torch.device) -> Tensor:
     numbers = torch.as_tensor(given, device=device)
-    if numbers.is_floating_point() or numbers.ndim > 1 or (numbers.numel() and int(numbers.min()) < 0):
-        raise ValueError(f"{name} must be a non-negative whole number or a flat list of them, got {given}")
+    if (
+        numbers.is_floating_point()
+        or numbers.ndim > 1
+        or (numbers.numel() and int(numbers.min()) < 0)
+    ):
+        raise ValueError(
+            f"{name} must be a non-negative whole number or a flat list of them, got {given}"
+        )
     return numbers.to(torch.int64).reshape(-1)
 
 
@@ -122,7 +143,9 @@ def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
         layer, depth = scene[some], nearest[some]
         lights = light.Lamp(*(part[some] for part in lamp))
         theirs = [{name: part[some] for name, part in table.items()} for table in (value, t, style)]
-        _curtain(layer, depth, camera, lights, turn[some], theirs[0], theirs[1], theirs[2], age[some])
+        _curtain(
+            layer, depth, camera, lights, turn[some], theirs[0], theirs[1], theirs[2], age[some]
+        )
         scene[some], nearest[some] = layer, depth
 
     rows, columns = template.texture_size(size)
@@ -138,7 +161,9 @@ def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
     some = value["glasses"].nonzero()[:, 0]
     if len(some):
         part = scene[some]
-        props.glasses(part, nearest[some], camera.rows(some), value["glasses"][some], d[some, 13:16])
+        props.glasses(
+            part, nearest[some], camera.rows(some), value["glasses"][some], d[some, 13:16]
+        )
         scene[some] = part
     some = value["occlusion"].nonzero()[:, 0]
     if len(some):
@@ -147,7 +172,9 @@ def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
         scene[some] = part
     picture = camera_effects.develop(scene, value["exposure"], value["colour_cast"])
     return camera_effects.grain(
-        camera_effects.soften(picture, value["blur"], value["low_resolution"]), value["noise"], n.keys
+        camera_effects.soften(picture, value["blur"], value["low_resolution"]),
+        value["noise"],
+        n.keys,
     )
 
 
@@ -160,7 +187,9 @@ def _background(d: Tensor, X: Tensor, Y: Tensor) -> Tensor:
     share = smooth(0.5 + 0.32 * (X * plane(d[:, 3] - 0.5) * 2.0 + Y * plane(d[:, 4])))
     out = torch.lerp(other[:, :, None, None], base[:, :, None, None], share[:, None])
     for k in (5, 6):
-        glow = spot((X - plane(d[:, k] * 3.0 - 1.5)) * 1.3, (Y - plane(d[:, 12 - k] * 1.6 - 0.4)) * 1.3)
+        glow = spot(
+            (X - plane(d[:, k] * 3.0 - 1.5)) * 1.3, (Y - plane(d[:, 12 - k] * 1.6 - 0.4)) * 1.3
+        )
         out = out * (1.0 + (0.28 if k == 5 else -0.22) * glow[:, None])
     return out
 
@@ -173,29 +202,53 @@ def _over(scene: Tensor, nearest: Tensor, colour: Tensor, cover: Tensor, depth: 
 
 
 def _torso(
-    scene: Tensor, nearest: Tensor, camera: raymarch.Camera, lamp: light.Lamp, turn: Tensor, t: identity.Traits,
-    pose: head.Pose, d: Tensor,
-) -> None:  # fmt: skip
+    scene: Tensor,
+    nearest: Tensor,
+    camera: raymarch.Camera,
+    lamp: light.Lamp,
+    turn: Tensor,
+    t: identity.Traits,
+    pose: head.Pose,
+    d: Tensor,
+) -> None:
     hue = d[:, 22:23] * (2.0 * torch.pi) + torch.tensor([0.0, 2.1, 4.2], device=d.device)
     cloth = (0.03 + 0.42 * d[:, 23:24] ** 1.6) * (1.0 + 0.42 * torch.cos(hue))
     cloth = torch.cat([cloth, d[:, 21:22]], 1)
     half_turn = 0.55 * turn
     shape, albedo = body.torso(camera.X, camera.Y - 0.03, half_turn, t, pose, cloth, camera.pixel)
     c, s, zero = half_turn.cos(), half_turn.sin(), torch.zeros_like(turn)
-    frame = (torch.stack([c, zero, s], 1), torch.stack([zero, zero + 1.0, zero], 1), torch.stack([-s, zero, c], 1))
+    frame = (
+        torch.stack([c, zero, s], 1),
+        torch.stack([zero, zero + 1.0, zero], 1),
+        torch.stack([-s, zero, c], 1),
+    )
     # The chin keeps light and sky from the neck.
     under = smooth((-0.72 - shape.y) * 2.1) * 0.72 + 0.28
     lit = under * smooth((-0.80 - shape.y) * 2.6 + 0.12)
     colour = light.shade(
-        albedo, shape.normal, lamp, light.turned(lamp.direction, *frame), frame[1], under, lit, light.WRAP_SKIN
+        albedo,
+        shape.normal,
+        lamp,
+        light.turned(lamp.direction, *frame),
+        frame[1],
+        under,
+        lit,
+        light.WRAP_SKIN,
     )
     _over(scene, nearest, colour, shape.cover, shape.depth - 0.02)
 
 
 def _curtain(
-    scene: Tensor, nearest: Tensor, camera: raymarch.Camera, lamp: light.Lamp, turn: Tensor, value: dict[str, Tensor],
-    t: identity.Traits, style: dict[str, Tensor], age: Tensor,
-) -> None:  # fmt: skip
+    scene: Tensor,
+    nearest: Tensor,
+    camera: raymarch.Camera,
+    lamp: light.Lamp,
+    turn: Tensor,
+    value: dict[str, Tensor],
+    t: identity.Traits,
+    style: dict[str, Tensor],
+    age: Tensor,
+) -> None:
     roll = value["roll"] * (torch.pi / 180.0)
     c, s = plane(roll.cos()), plane(roll.sin())
     X, Y = camera.X, camera.Y + 0.27
@@ -203,22 +256,39 @@ def _curtain(
     across, along = X * c - Y * s, X * s + Y * c - 0.30 + sink
     shape, colour, outline = body.curtain(across, along, turn, t, style, age, camera.pixel)
     cy, sy, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
-    frame = (torch.stack([cy, zero, sy], 1), torch.stack([zero, zero + 1.0, zero], 1), torch.stack([-sy, zero, cy], 1))
+    frame = (
+        torch.stack([cy, zero, sy], 1),
+        torch.stack([zero, zero + 1.0, zero], 1),
+        torch.stack([-sy, zero, cy], 1),
+    )
     direction, half = light.turned(lamp.direction, *frame), light.turned(lamp.half, *frame)
     ny, hn = shape.normal[1], light.dot(shape.normal, half)
     along_strand = plane(half[:, 1]) - ny * hn
     shine = torch.exp(-(along_strand - 0.12).square() * 30.0) * hn.clamp(min=0.0)
     lit = smooth(shape.y * 0.5 + 1.05)
-    colour = light.shade(colour, shape.normal, lamp, direction, frame[1], lit, lit, light.WRAP_PLAIN)
-    _over(scene, nearest, colour * 0.30, outline, torch.full_like(shape.depth, -0.9))  # its inside, behind the neck
+    colour = light.shade(
+        colour, shape.normal, lamp, direction, frame[1], lit, lit, light.WRAP_PLAIN
+    )
+    _over(
+        scene, nearest, colour * 0.30, outline, torch.full_like(shape.depth, -0.9)
+    )  # its inside, behind the neck
     colour = colour + (colour * 1.1 + 0.010) * (shine * (1.0 - plane(style["curl"]) * 0.6))[:, None]
     _over(scene, nearest, colour, shape.cover, shape.depth)
 
 
 def _head(
-    scene: Tensor, nearest: Tensor, camera: raymarch.Camera, lamp: light.Lamp, shape: head.HeadShape, hit: raymarch.Hit,
-    t: identity.Traits, pose: head.Pose, style: dict[str, Tensor], value: dict[str, Tensor], d: Tensor,
-) -> None:  # fmt: skip
+    scene: Tensor,
+    nearest: Tensor,
+    camera: raymarch.Camera,
+    lamp: light.Lamp,
+    shape: head.HeadShape,
+    hit: raymarch.Hit,
+    t: identity.Traits,
+    pose: head.Pose,
+    style: dict[str, Tensor],
+    value: dict[str, Tensor],
+    d: Tensor,
+) -> None:
     frame = (camera.right, camera.up, camera.towards)
     direction, half = light.turned(lamp.direction, *frame), light.turned(lamp.half, *frame)
     normal = (hit.nx, hit.ny, hit.nz)
@@ -230,7 +300,9 @@ def _head(
     at, _ = camera.window((0.0, 0.07, 0.75), 0.70)
     skin_part, oily_part = at.cut(albedo), at.cut(oily)
     sparkle = torch.zeros_like(x)
-    shine = eyes.paint(skin_part, oily_part, at.cut(x), at.cut(y), at.cut(front), t, pose, camera.pixel)
+    shine = eyes.paint(
+        skin_part, oily_part, at.cut(x), at.cut(y), at.cut(front), t, pose, camera.pixel
+    )
     for whole, part in ((albedo, skin_part), (oily, oily_part), (sparkle, shine)):
         at.put(whole, part)
     cloth = props.mask(albedo, x, y, z, value["mask"], d[:, 13:16], camera.pixel)
@@ -241,20 +313,32 @@ def _head(
     tint_under = smooth((hit.field + 0.16) * 6.0) * (1.0 - covered)
     albedo.mul_((1.0 - 0.30 * tint_under)[:, None])
     lay(albedo, lock.colour, covered)
-    open_ = (1.0 - 7.0 * hit.cavity.clamp(min=0.0) + 3.0 * hit.cavity.clamp(max=0.0).abs().clamp(max=0.03)).clamp(
-        0.25, 1.1
-    )
+    open_ = (
+        1.0
+        - 7.0 * hit.cavity.clamp(min=0.0)
+        + 3.0 * hit.cavity.clamp(max=0.0).abs().clamp(max=0.03)
+    ).clamp(0.25, 1.1)
     lit = raymarch.shadow(shape, hit, direction)
     colour = light.shade(
-        albedo, normal, lamp, direction, camera.up, open_, lit * (0.55 + 0.45 * open_), light.WRAP_SKIN
+        albedo,
+        normal,
+        lamp,
+        direction,
+        camera.up,
+        open_,
+        lit * (0.55 + 0.45 * open_),
+        light.WRAP_SKIN,
     )
     key = plane(lamp.key) * lit
     bare = (1.0 - covered) * key
-    shine = light.gloss(normal, half, 20.0) * (0.060 * oily + 0.05 * wet) + light.gloss(normal, half, 90.0) * (
-        0.03 * oily + 0.14 * wet
-    )
+    shine = light.gloss(normal, half, 20.0) * (0.060 * oily + 0.05 * wet) + light.gloss(
+        normal, half, 90.0
+    ) * (0.03 * oily + 0.14 * wet)
     rim = light.edge_glow(light.dot(normal, camera.towards))
-    colour = colour + (bare * shine + sparkle * (1.0 - covered) * (1.0 - cloth) * (0.35 + 0.65 * lit))[:, None]
+    colour = (
+        colour
+        + (bare * shine + sparkle * (1.0 - covered) * (1.0 - cloth) * (0.35 + 0.65 * lit))[:, None]
+    )
     colour = colour * (1.0 + (0.12 * rim)[:, None])
     colour = colour + (lock.colour * 0.95 + 0.020) * (lock.shine * covered * key)[:, None]
     _over(scene, nearest, colour, hit.cover, hit.depth)

@@ -1,7 +1,8 @@
 """The mean head: a skull ellipsoid joined to a face, as a radius over directions.
 
-A direction is (s, v): s = sin(azimuth / 2) in [-1, 1], 0 in front and +-1 at the back, which spends more texels on the
-face than on the nape; v = sin(elevation) in [-1, 1]. Lengths are in half head heights: chin at y = -1, crown at +1.
+A direction is (s, v): s = sin(azimuth / 2) in [-1, 1], 0 in front and +-1 at the back, which spends
+more texels on the face than on the nape; v = sin(elevation) in [-1, 1]. Lengths are in half head
+heights: chin at y = -1, crown at +1.
 """
 
 import functools
@@ -21,7 +22,9 @@ def texture_size(size: int) -> tuple[int, int]:
 
 
 def grid(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Sines of elevation, shape (rows,), and azimuths in radians, shape (columns,), of the texels, ends included."""
+    """Sines of elevation, shape (rows,), and azimuths in radians, shape (columns,), of the texels,
+    ends included.
+    """
     v = torch.linspace(-1.0, 1.0, rows, device=device)
     s = torch.linspace(-1.0, 1.0, columns, device=device)
     return v, 2.0 * torch.asin(s.clamp(-1.0, 1.0))
@@ -52,7 +55,9 @@ def mean_radius(rows: int, columns: int, device: torch.device) -> Tensor:
     # The skull: |(p - centre) / axes| = 1, solved for p = t d.
     axes, centre = (0.695, 0.80, 0.90), (0.0, 0.205, -0.045)
     way = torch.stack([x, y, z]) / torch.tensor(axes, dtype=v.dtype)[:, None, None]
-    middle = (torch.tensor(centre, dtype=v.dtype) / torch.tensor(axes, dtype=v.dtype))[:, None, None]
+    middle = (torch.tensor(centre, dtype=v.dtype) / torch.tensor(axes, dtype=v.dtype))[
+        :, None, None
+    ]
     a, b = (way * way).sum(0), (way * middle).sum(0)
     c = (middle * middle).sum() - 1.0
     skull = (b + (b * b - a * c).sqrt()) / a

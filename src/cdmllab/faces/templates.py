@@ -1,4 +1,6 @@
-"""The template protocol of the lab, in IJB's shape: every template holds 1 to 5 hard pictures of 1 to 3 media."""
+"""The template protocol of the lab, in IJB's shape: every template holds 1 to 5 hard pictures of 1
+to 3 media.
+"""
 
 from dataclasses import replace
 
@@ -23,7 +25,9 @@ def draw(size: int, seed: int, people: int) -> LabProtocol:
     """The protocol over people numbered from `people`; see `cdmllab.faces.protocols.load`."""
     templates = np.arange(PEOPLE * EACH)
     owner = templates // EACH + people + _FROM
-    shape = hashing.uniform(hashing.key(seed, 0x7E3, torch.from_numpy(templates + people)), 2).numpy()
+    shape = hashing.uniform(
+        hashing.key(seed, 0x7E3, torch.from_numpy(templates + people)), 2
+    ).numpy()
     pictures = 1 + (shape[:, 0] * 5).astype(np.int64)
     media = np.minimum(1 + (shape[:, 1] * 3).astype(np.int64), pictures)
     template = np.repeat(templates, pictures)
@@ -31,7 +35,9 @@ def draw(size: int, seed: int, people: int) -> LabProtocol:
     medium = place % media[template]
 
     who = torch.from_numpy(owner[template])
-    n = _frames(seed, who, torch.from_numpy(template), torch.from_numpy(medium), torch.from_numpy(place))
+    n = _frames(
+        seed, who, torch.from_numpy(template), torch.from_numpy(medium), torch.from_numpy(place)
+    )
     chosen = Template(template, medium, detector_score(n))
     return LabProtocol(NAME, size, identity.latents(seed, who), n, who.numpy(), _pair(seed), chosen)
 
@@ -46,7 +52,9 @@ def detector_score(n: Nuisances) -> NDArray[np.float64]:
 
 
 def _frames(seed: int, who: Tensor, template: Tensor, medium: Tensor, place: Tensor) -> Nuisances:
-    """Pictures of one medium share all but pose, expression and noise, which move a little from frame to frame."""
+    """Pictures of one medium share all but pose, expression and noise, which move a little from
+    frame to frame.
+    """
     shared = template * 8 + medium + (1 << 33)
     n = nuisance.nuisances(seed, who, shared, strength=STRENGTH)
     moved = hashing.uniform(hashing.key(seed, 0xF4A, who, shared, place), 3) - 0.5

@@ -21,8 +21,9 @@ RESERVED = 1_000_000
 class FaceWorld:
     """Pictures of `num_identities` people, rendered when they are read.
 
-    It has the shape of every training set (`cdmllab.data.sets.TrainingSet`): ``labels``, ``num_identities``, ``len``
-    and ``read(rows)``. Row r is picture r mod `images_per_identity` of identity r div `images_per_identity`.
+    It has the shape of every training set (`cdmllab.data.sets.TrainingSet`): ``labels``,
+    ``num_identities``, ``len`` and ``read(rows)``. Row r is picture r mod `images_per_identity` of
+    identity r div `images_per_identity`.
 
     Parameters
     ----------
@@ -83,7 +84,8 @@ class FaceWorld:
                 raise ValueError(f"{name} must lie in [0, 1], got {share}")
         if not 0 <= first <= first + num_identities <= RESERVED:
             raise ValueError(
-                f"identities {first:,} to {first + num_identities - 1:,} leave the range 0 to {RESERVED - 1:,}; "
+                f"identities {first:,} to {first + num_identities - 1:,} leave the range 0 to "
+                f"{RESERVED - 1:,}; "
                 "those above are kept for protocols"
             )
         self.num_identities, self.images_per_identity = num_identities, images_per_identity
@@ -98,16 +100,26 @@ class FaceWorld:
         noise = f", {self.label_noise:.0%} wrong labels" if self.label_noise else ""
         noise += f", without {' and '.join(self.without)}" if self.without else ""
         return (
-            f"FaceWorld({len(self):,} pictures of {self.num_identities:,} identities, {self.size} px, "
+            f"FaceWorld({len(self):,} pictures of {self.num_identities:,} identities, {self.size} "
+            f"px, "
             f"strength {self.strength:g}{noise}, seed {self.seed})"
         )
 
     @property
     def parameters(self) -> dict[str, int | float | list[str]]:
         """What the pixels and labels follow from."""
-        names = ("num_identities", "images_per_identity", "size", "strength", "label_noise", "seed", "first")
+        names = (
+            "num_identities",
+            "images_per_identity",
+            "size",
+            "strength",
+            "label_noise",
+            "seed",
+            "first",
+        )
         found = {name: getattr(self, name) for name in names}
-        # Only where it says something: caches and run records that are older than this option stay valid.
+        # Only where it says something: caches and run records that are older than this option stay
+        # valid.
         return found | ({"without": list(self.without)} if self.without else {})
 
     @functools.cached_property
@@ -134,7 +146,9 @@ class FaceWorld:
         """What was added to the faces of some rows."""
         who, index = self._counters(rows)
         off = dict.fromkeys(self.without, 0.0)
-        return nuisance.nuisances(self.seed, who.to(self.device), index.to(self.device), strength=self.strength, **off)
+        return nuisance.nuisances(
+            self.seed, who.to(self.device), index.to(self.device), strength=self.strength, **off
+        )
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
         """The pictures of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""
@@ -152,7 +166,8 @@ class FaceWorld:
         progress: Callable[[int, int], None] | None = None,
         patience_s: float = 0.0,
     ) -> CachedWorld["FaceWorld"]:
-        """Render every picture once into a memory map, and read it from there; goes on where it was stopped.
+        """Render every picture once into a memory map, and read it from there; goes on where it was
+        stopped.
 
         Parameters
         ----------
@@ -163,14 +178,23 @@ class FaceWorld:
 
         Raises
         ------
-        CdmlLabError : too little space on the disk (told before any work), the folder is the cache of another world, or
+        CdmlLabError : too little space on the disk (told before any work), the folder is the cache
+        of another world, or
             another process still fills it
         """
-        return fill(self, Path(folder), (os.cpu_count() or 1) if workers is None else workers, progress, patience_s)
+        return fill(
+            self,
+            Path(folder),
+            (os.cpu_count() or 1) if workers is None else workers,
+            progress,
+            patience_s,
+        )
 
     def _counters(self, rows: ArrayLike) -> tuple[Tensor, Tensor]:
         chosen = np.atleast_1d(np.asarray(rows, dtype=np.int64))
         if len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(self):
-            raise ValueError(f"rows must lie in 0 .. {len(self) - 1}, got {chosen.min()} .. {chosen.max()}")
+            raise ValueError(
+                f"rows must lie in 0 .. {len(self) - 1}, got {chosen.min()} .. {chosen.max()}"
+            )
         who = torch.from_numpy(chosen // self.images_per_identity + self.first)
         return who, torch.from_numpy(chosen % self.images_per_identity)

@@ -56,19 +56,21 @@ def create(
 
     Parameters
     ----------
-    loss : one of `names()` or of `cdmllab.margins.recipes()`, or a loss of your own
-    embedding_dim, num_identities, scale, learn_scale, keep_logits, centre_init,
-    interclass_filtering_threshold : see `MarginHead`
-    backend : ``"dense"``, the readable reference; ``"blocked"``, fast and small; or ``"sharded"``, the blocked one with
+    loss : one of `names()` or of `cdmllab.margins.recipes()`, or a loss of your own embedding_dim,
+    num_identities, scale, learn_scale, keep_logits, centre_init, interclass_filtering_threshold :
+    see `MarginHead` backend : ``"dense"``, the readable reference; ``"blocked"``, fast and small;
+    or ``"sharded"``, the blocked one with
         its class centres shared out over the ranks of torch.distributed
     block, products, compiled : of the blocked and the sharded backend, see `BlockedHead`
-    sample_rate, sample_seed : of the sharded backend, see `ShardedHead`
-    policy : options of a loss that is named, see `cdmllab.margins.options(name)`; a pair loss (``"triplet"``,
-        ``"contrastive"``, ``"circle"``, from pytorch-metric-learning) has these only, and no scale or backend
+    sample_rate, sample_seed : of the sharded backend, see `ShardedHead` policy : options of a loss
+    that is named, see `cdmllab.margins.options(name)`; a pair loss (``"triplet"``,
+        ``"contrastive"``, ``"circle"``, from pytorch-metric-learning) has these only, and no scale
+        or backend
 
     Raises
     ------
-    ValueError : unknown name, backend or option, a value out of range, or options for a loss that is made already
+    ValueError : unknown name, backend or option, a value out of range, or options for a loss that
+    is made already
 
     Examples
     --------
@@ -102,14 +104,20 @@ def create(
         defaults = inspect.signature(create).parameters
         for key, given in of_centres.items():
             if given != defaults[key].default:
-                raise ValueError(f"{loss} compares pairs of embeddings, without class centres: it has no {key}")
+                raise ValueError(
+                    f"{loss} compares pairs of embeddings, without class centres: it has no {key}"
+                )
         return PairHead(loss, embedding_dim=embedding_dim, num_identities=num_identities, **policy)
     if isinstance(loss, MarginPolicy):
         if policy:
-            raise ValueError(f"{type(loss).__name__} is made already: give it {', '.join(policy)} itself")
+            raise ValueError(
+                f"{type(loss).__name__} is made already: give it {', '.join(policy)} itself"
+            )
         made, name = loss, loss.name or type(loss).__name__
     else:
-        made = margins.create(loss, num_identities=num_identities, embedding_dim=embedding_dim, **policy)
+        made = margins.create(
+            loss, num_identities=num_identities, embedding_dim=embedding_dim, **policy
+        )
         name = loss
     common: dict[str, Any] = {
         "name": name,
@@ -129,7 +137,9 @@ def create(
         raise ValueError("sample_rate and sample_seed are options of backend='sharded'")
     if backend == "dense":
         if block is not None or products != "float32" or compiled is not None:
-            raise ValueError("block, products and compiled are options of backend='blocked' and 'sharded'")
+            raise ValueError(
+                "block, products and compiled are options of backend='blocked' and 'sharded'"
+            )
         return DenseHead(made, **common)
     kind = BlockedHead if backend == "blocked" else ShardedHead
     return kind(made, block=block, products=products, compiled=compiled, **common)

@@ -65,7 +65,9 @@ class Logits(NamedTuple):
     pick: Tensor | None  # [b, n] which of the K centres is the nearest
 
 
-def block_logits(scaled: Tensor, part: Tensor, inverse: Tensor | None, bias: Tensor | None, plan: BlockPlan) -> Logits:
+def block_logits(
+    scaled: Tensor, part: Tensor, inverse: Tensor | None, bias: Tensor | None, plan: BlockPlan
+) -> Logits:
     """The plain logits of a block, in a tensor of its own.
 
     Parameters
@@ -87,7 +89,9 @@ def block_logits(scaled: Tensor, part: Tensor, inverse: Tensor | None, bias: Ten
 
 
 def filtered(z: Tensor, plan: BlockPlan) -> tuple[Tensor, Tensor | None]:
-    """Logits (b, n) with those above the threshold set to 0, in a new tensor, and which these are."""
+    """Logits (b, n) with those above the threshold set to 0, in a new tensor, and which
+    these are.
+    """
     if not plan.threshold:
         return z, None
     above = z > plan.threshold * plan.scale

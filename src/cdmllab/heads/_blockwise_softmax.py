@@ -40,7 +40,9 @@ class Negatives(NamedTuple):
     reduced: Tensor  # [b] N_i
     target: Tensor  # [b] as in `Plan`, with a gradient
     hardest: Tensor  # [b] largest cosine, if the policy wants it
-    hard_sum: Tensor  # [b] sum of the cosines of hard negatives, if the policy wants it; no gradient
+    hard_sum: (
+        Tensor  # [b] sum of the cosines of hard negatives, if the policy wants it; no gradient
+    )
     hard_count: Tensor  # [b] and how many they are
 
     @property
@@ -143,7 +145,9 @@ class _Negatives(torch.autograd.Function):
         # The buffer is the caller's too: saved so, it makes autograd complain where the caller has
         # changed it.
         buffer = plan.logits if k == 1 else None
-        ctx.save_for_backward(x, centres, bias, scale, reduced, hardest.row, hardest.weight, buffer, *learnt)
+        ctx.save_for_backward(
+            x, centres, bias, scale, reduced, hardest.row, hardest.weight, buffer, *learnt
+        )
         ctx.plan = replace(plan, logits=None)
         ctx.mark_non_differentiable(hard_sum, hard_count)
         return reduced, plan.target.clone(), hardest.value / s, hard_sum, hard_count
@@ -156,7 +160,9 @@ class _Negatives(torch.autograd.Function):
             return _backward(ctx, *grads[:3])
 
 
-def _backward(ctx: Any, g: Tensor, g_target: Tensor, g_hardest: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(
+    ctx: Any, g: Tensor, g_target: Tensor, g_hardest: Tensor
+) -> tuple[Tensor | None, ...]:
     x, centres, bias, scale, reduced, hardest, hardest_weight, logits, *learnt = ctx.saved_tensors
     plan: BlockPlan = ctx.plan
     policy, s, k = plan.policy, plan.scale, plan.policy.centres_per_identity
@@ -217,7 +223,9 @@ class _Pulls:
             with torch.enable_grad():
                 cosines = (z / plan.scale).detach().requires_grad_()
                 changed = plan.policy.negatives(cosines, plan.batch)
-                (slope,) = torch.autograd.grad(changed.sum(), cosines, retain_graph=bool(self.learnt))
+                (slope,) = torch.autograd.grad(
+                    changed.sum(), cosines, retain_graph=bool(self.learnt)
+                )
             z = changed.detach() * plan.scale
         if plan.sums:
             a = self._of_losses(z, block)
@@ -263,7 +271,9 @@ def _pull_block(
     d_part: Tensor,
     plan: BlockPlan,
 ) -> None:
-    """The two products of a block: adds to `d_x` what is still to be weighted, and fills `d_part`."""
+    """The two products of a block: adds to `d_x` what is still to be weighted, and fills
+    `d_part`.
+    """
     if inverse is not None:
         a *= inverse
     if plan.products == d_x.dtype:

@@ -10,7 +10,9 @@ from torch.autograd.function import once_differentiable
 
 
 class Ranks(NamedTuple):
-    """The default process group of torch.distributed as one process sees it; alone where there is none."""
+    """The default process group of torch.distributed as one process sees it; alone where there is
+    none.
+    """
 
     rank: int
     size: int
@@ -22,7 +24,8 @@ class Ranks(NamedTuple):
         return cls(dist.get_rank(), dist.get_world_size()) if together else cls(0, 1)
 
     def share(self, count: int, rank: int | None = None) -> range:
-        """Which of `count` things a rank holds (this one, unless told): equal runs, the last ones shorter or empty.
+        """Which of `count` things a rank holds (this one, unless told): equal runs, the last ones
+        shorter or empty.
 
         The rule of torch.chunk, and so of a DTensor with ``Shard(0)``.
         """
@@ -46,7 +49,9 @@ class Ranks(NamedTuple):
         return result
 
     def gathered(self, values: Tensor) -> Tensor:
-        """The rows of all ranks, one rank after the other; shape (b, ...) on each to (size b, ...)."""
+        """The rows of all ranks, one rank after the other; shape (b, ...) on each to (size
+        b, ...).
+        """
         if self.size == 1:
             return values
         result = values.new_empty(self.size * len(values), *values.shape[1:])
@@ -63,8 +68,8 @@ class Ranks(NamedTuple):
 
         Parameters
         ----------
-        values : the rows of all ranks, the columns that this one holds; shape (size b, len(share(count)))
-        count : how many columns there are on all ranks together
+        values : the rows of all ranks, the columns that this one holds; shape (size b,
+        len(share(count))) count : how many columns there are on all ranks together
 
         Returns
         -------
@@ -76,13 +81,19 @@ class Ranks(NamedTuple):
         widths = [len(self.share(count, rank)) for rank in range(self.size)]
         received = values.new_empty(b * count)
         dist.all_to_all_single(
-            received, values.contiguous().flatten(), [b * width for width in widths], [b * values.shape[1]] * self.size
+            received,
+            values.contiguous().flatten(),
+            [b * width for width in widths],
+            [b * values.shape[1]] * self.size,
         )
         parts = received.split([b * width for width in widths])
-        return torch.cat([part.view(b, width) for part, width in zip(parts, widths, strict=True)], dim=1)
+        return torch.cat(
+            [part.view(b, width) for part, width in zip(parts, widths, strict=True)], dim=1
+        )
 
     def agree(self, complaint: str | None, about: str, device: torch.device) -> None:
-        """Raise the same error on every rank if one has a complaint, or if what they are about to do differs.
+        """Raise the same error on every rank if one has a complaint, or if what they are about to
+        do differs.
 
         A rank that stopped alone would leave the others waiting.
 
@@ -110,7 +121,9 @@ class Ranks(NamedTuple):
         if complaints:
             raise ValueError("; ".join(complaints))
         other = next(i for i, (_, text) in enumerate(said) if text != said[0][1])
-        raise ValueError(f"the ranks disagree: rank 0 has {said[0][1]}, rank {other} has {said[other][1]}")
+        raise ValueError(
+            f"the ranks disagree: rank 0 has {said[0][1]}, rank {other} has {said[other][1]}"
+        )
 
 
 class _Gathered(torch.autograd.Function):
@@ -129,8 +142,8 @@ class _Gathered(torch.autograd.Function):
 def gather(values: Tensor, ranks: Ranks) -> Tensor:
     """`Ranks.gathered` with a gradient: this rank's rows of it, times the number of ranks.
 
-    It is for what every rank computes alike from all rows, up to one loss. A gradient so scaled is right once the
-    ranks' gradients are averaged, which DistributedDataParallel does.
+    It is for what every rank computes alike from all rows, up to one loss. A gradient so scaled is
+    right once the ranks' gradients are averaged, which DistributedDataParallel does.
     """
     result: Tensor = _Gathered.apply(values, ranks)
     return result
@@ -150,7 +163,8 @@ class _OwnRows(torch.autograd.Function):
 
 
 def own_rows(values: Tensor, ranks: Ranks) -> Tensor:
-    """`Ranks.own` with a gradient, of rows that every rank has computed alike, for losses that differ by rank.
+    """`Ranks.own` with a gradient, of rows that every rank has computed alike, for losses that
+    differ by rank.
 
     What is differentiated is the mean over ranks of what each makes of its rows, as
     DistributedDataParallel has it.
@@ -169,17 +183,22 @@ class _Shared(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         needed = ctx.needs_input_grad[1:]
-        return None, *(ctx.ranks.total(g) if wanted else None for g, wanted in zip(grads, needed, strict=True))
+        return None, *(
+            ctx.ranks.total(g) if wanted else None for g, wanted in zip(grads, needed, strict=True)
+        )
 
 
 def shared(ranks: Ranks, *values: Tensor) -> tuple[Tensor, ...]:
-    """What is the same on all ranks, unchanged, for a use that differs: the gradients of all of them are added up."""
+    """What is the same on all ranks, unchanged, for a use that differs: the gradients of all of
+    them are added up.
+    """
     result: tuple[Tensor, ...] = _Shared.apply(ranks, *values)
     return result
 
 
 class CombinedNegatives(torch.autograd.Function):
-    """What the ranks found out about the negatives of the same samples, put together; and its gradient, shared out.
+    """What the ranks found out about the negatives of the same samples, put together; and its
+    gradient, shared out.
 
     d log(sum_r exp(n_r)) / d n_r = exp(n_r - n); where the negatives' losses are added up, 1. The
     target cosine is the holder's, the hardest negative belongs to the rank that has it (if several
@@ -202,7 +221,9 @@ class CombinedNegatives(torch.autograd.Function):
         shift = highest.nan_to_num(neginf=0.0)  # a draw may hold nothing but the own class
         part = reduced if sums else torch.exp(reduced - shift)
         has_it = (hardest == hardest_of_all).to(hardest.dtype)
-        total, holders, hard_sum, hard_count = ranks.total(torch.stack([part, has_it, hard_sum, hard_count]))
+        total, holders, hard_sum, hard_count = ranks.total(
+            torch.stack([part, has_it, hard_sum, hard_count])
+        )
         if sums:
             whole, share = total, torch.ones_like(total)
         else:

@@ -1,4 +1,6 @@
-"""Random numbers that belong to identities, not to ranks, and the draw of identities that count in a step."""
+"""Random numbers that belong to identities, not to ranks, and the draw of identities that count in
+a step.
+"""
 
 from collections.abc import Callable
 
@@ -11,7 +13,10 @@ BLOCK = 4096  # identities that share a generator
 
 
 def by_identity(
-    held: range, key: tuple[int, ...], draw: Callable[[np.random.Generator], NDArray[np.float32]], width: int
+    held: range,
+    key: tuple[int, ...],
+    draw: Callable[[np.random.Generator], NDArray[np.float32]],
+    width: int,
 ) -> Tensor:
     """What is drawn for the identities in `held`, the same however identities are shared out.
 
@@ -29,20 +34,29 @@ def by_identity(
     result = torch.empty(len(held), width, dtype=torch.float32)
     for block in range(held.start // BLOCK, -(-held.stop // BLOCK)) if held else ():
         here = range(max(held.start, block * BLOCK), min(held.stop, (block + 1) * BLOCK))
-        values = draw(np.random.default_rng([*key, block]))[here.start - block * BLOCK : here.stop - block * BLOCK]
+        values = draw(np.random.default_rng([*key, block]))[
+            here.start - block * BLOCK : here.stop - block * BLOCK
+        ]
         result[here.start - held.start : here.stop - held.start] = torch.from_numpy(values)
     return result
 
 
 def first_centres(held: range, seed: int, dim: int, per_identity: int, shrink: float) -> Tensor:
-    """Class centres to start from: standard normal coordinates divided by `shrink`; shape (len(held) K, d)."""
+    """Class centres to start from: standard normal coordinates divided by `shrink`; shape
+    (len(held) K, d).
+    """
     width = per_identity * dim
-    drawn = by_identity(held, (seed,), lambda g: g.standard_normal((BLOCK, width), dtype=np.float32), width)
+    drawn = by_identity(
+        held, (seed,), lambda g: g.standard_normal((BLOCK, width), dtype=np.float32), width
+    )
     return drawn.div_(shrink).view(-1, dim).to(torch.get_default_dtype())
 
 
-def drawn(labels: Tensor, held: range, num_identities: int, rate: float, key: tuple[int, ...]) -> Tensor:
-    """Which of the identities in `held` count for a batch: those in the batch, and others by chance.
+def drawn(
+    labels: Tensor, held: range, num_identities: int, rate: float, key: tuple[int, ...]
+) -> Tensor:
+    """Which of the identities in `held` count for a batch: those in the batch, and others by
+    chance.
 
     The chance is such that `rate` x `num_identities` are to be expected; if the batch has as many,
     there are no others. arcface_torch's Partial FC draws an exact number instead: int(rate x those
@@ -63,7 +77,10 @@ def drawn(labels: Tensor, held: range, num_identities: int, rate: float, key: tu
     present = labels.unique()
     others = num_identities - len(present)
     chance = max(rate * num_identities - len(present), 0.0) / max(others, 1)
-    counts = by_identity(held, key, lambda g: g.random((BLOCK, 1), dtype=np.float32), 1).squeeze(1) < chance
+    counts = (
+        by_identity(held, key, lambda g: g.random((BLOCK, 1), dtype=np.float32), 1).squeeze(1)
+        < chance
+    )
     counts = counts.to(labels.device)
     counts[present[(present >= held.start) & (present < held.stop)] - held.start] = True
     return counts.nonzero().squeeze(1)

@@ -76,7 +76,9 @@ class MarginHead(Head):
             ("num_identities", num_identities, 2),
         ):
             if not isinstance(value, int) or value < least:
-                raise ValueError(f"{what} must be a whole number of at least {least}, got {value!r}")
+                raise ValueError(
+                    f"{what} must be a whole number of at least {least}, got {value!r}"
+                )
         if not isinstance(scale, int | float) or not (scale > 0.0 and math.isfinite(scale)):
             raise ValueError(f"scale must be a positive number, got {scale!r}")
         check_choice("centre_init", centre_init, get_args(CentreInit))
@@ -97,13 +99,17 @@ class MarginHead(Head):
         self._numbers: dict[str, tuple[Tensor, int, float]] = {}
 
     def _first_centres(self) -> Tensor:
-        """Where the class centres start, shape (c K, d); the K centres of an identity follow one another."""
+        """Where the class centres start, shape (c K, d); the K centres of an identity follow one
+        another.
+        """
         rows = self.num_identities * self.policy.centres_per_identity
         return torch.randn(rows, self.embedding_dim) / self._shrink
 
     @property
     def _shrink(self) -> float:
-        """What standard normal coordinates are divided by to become those of a first class centre."""
+        """What standard normal coordinates are divided by to become those of a first class
+        centre.
+        """
         return math.sqrt(self.embedding_dim) if self.centre_init == "unit" else 100.0
 
     def set_progress(self, progress: float) -> None:
@@ -115,7 +121,9 @@ class MarginHead(Head):
         self._numbers["progress"] = (self.progress, self.progress._version, value)
 
     def _number(self, name: str, scalar: Tensor) -> float:
-        """A scalar tensor's value, asked of the device only when it has changed: the answer keeps a GPU waiting."""
+        """A scalar tensor's value, asked of the device only when it has changed: the answer keeps a
+        GPU waiting.
+        """
         if scalar.requires_grad:  # learned: it changes with every step
             return float(scalar.detach())
         known = self._numbers.get(name)
@@ -128,10 +136,12 @@ class MarginHead(Head):
 
         Parameters
         ----------
-        embeddings : Tensor of shape (b, d), any float dtype; worked on in float32 (float64 stays), whatever
+        embeddings : Tensor of shape (b, d), any float dtype; worked on in float32 (float64 stays),
+        whatever
             autocast is on
         labels : integer Tensor, array or list of shape (b,) or (b, 1); -1 ignores a sample
-        known_easiness : the true easiness of each sample, shape (b,), in [-1, 1], for an oracle margin
+        known_easiness : the true easiness of each sample, shape (b,), in [-1, 1], for an oracle
+        margin
 
         Raises
         ------
@@ -141,10 +151,14 @@ class MarginHead(Head):
         with torch.autocast(self.centres.device.type, enabled=False):
             return self._output(*self._checked(embeddings, labels, known_easiness))
 
-    def _checked(self, embeddings: Tensor, labels: Any, known_easiness: Any) -> tuple[Samples, Centres]:
+    def _checked(
+        self, embeddings: Tensor, labels: Any, known_easiness: Any
+    ) -> tuple[Samples, Centres]:
         dtype = check_embeddings(embeddings, self.embedding_dim, self.centres.device)
         centres, usual = as_usual(self.centres, self.bias, dtype, self.policy.uses_cosine)
-        samples, all_usual = check_batch(embeddings, labels, known_easiness, self.num_identities, usual)
+        samples, all_usual = check_batch(
+            embeddings, labels, known_easiness, self.num_identities, usual
+        )
         return samples, centres if all_usual else rescued(centres, self.identities_here)
 
     @property
@@ -189,7 +203,9 @@ class MarginHead(Head):
         afterwards = bool(policy.statistics) and not policy.changes_negatives
         if self.training and (policy.sets_scale or not afterwards):
             with torch.no_grad():
-                policy.observe(self._look(started, keep=False).batch if afterwards else started.batch)
+                policy.observe(
+                    self._look(started, keep=False).batch if afterwards else started.batch
+                )
         seen = self._look(started, keep=self.keep_logits)
         if self.training and afterwards and not policy.sets_scale:
             with torch.no_grad():
@@ -230,7 +246,9 @@ class MarginHead(Head):
 
     @torch.no_grad()
     def directions(self) -> Tensor:
-        """The class centres at length 1, shape (c, K, d), detached; of a sharded head those held here."""
+        """The class centres at length 1, shape (c, K, d), detached; of a sharded head those held
+        here.
+        """
         return self.whole(unit(self.centres.detach()))
 
     def whole(self, part: Tensor) -> Tensor:
@@ -240,14 +258,21 @@ class MarginHead(Head):
 
     @torch.no_grad()
     def nearest(self, embeddings: Tensor, block: int = 8192) -> Tensor:
-        """The identity whose class centre is nearest (for plain softmax, whose logit is largest); (b, d) to (b,)."""
+        """The identity whose class centre is nearest (for plain softmax, whose logit is largest);
+        (b, d) to (b,).
+        """
         return self._nearest_here(embeddings, block)[1]
 
     def _nearest_here(self, embeddings: Tensor, block: int) -> tuple[Tensor, Tensor]:
-        """Of the centres in `self.centres`: the largest cosine (or logit) and its identity; (b, d) to (b,), (b,)."""
+        """Of the centres in `self.centres`: the largest cosine (or logit) and its identity; (b, d)
+        to (b,), (b,).
+        """
         k = self.policy.centres_per_identity
         x = embeddings.detach().to(self.centres.dtype)
-        best, which = x.new_full((len(x),), -torch.inf), torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        best, which = (
+            x.new_full((len(x),), -torch.inf),
+            torch.zeros(len(x), dtype=torch.int64, device=x.device),
+        )
         for first in range(0, len(self.centres), block * k):
             part = self.centres[first : first + block * k]
             products = x @ (part if self.bias is not None else unit(part)).T
@@ -261,7 +286,8 @@ class MarginHead(Head):
     def extra_repr(self) -> str:
         scale = f", scale {float(self.scale):g}" if self.policy.uses_cosine else ""
         return (
-            f"{self.name}, {self.backend}: {self.embedding_dim}-d embeddings, {self.num_identities:,} identities{scale}"
+            f"{self.name}, {self.backend}: {self.embedding_dim}-d embeddings, "
+            f"{self.num_identities:,} identities{scale}"
         )
 
     def __repr__(self) -> str:

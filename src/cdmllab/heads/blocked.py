@@ -1,9 +1,10 @@
 """The fast head: the loss and gradients of the dense one, a block of class centres at a time.
 
 For sample i with positive logit z_y a softmax loss is ``log(exp(z_y) + exp(N_i)) - z_y``, where N_i
-is the logarithm of the sum of the exponentials of all *other* logits. Only N needs the b x c matrix,
-and `cdmllab.heads._blockwise_softmax` goes over it in blocks. All else, the margin included, is a
-handful of tensors of shape (b,) and stays with autograd: a loss is written once for both heads.
+is the logarithm of the sum of the exponentials of all *other* logits. Only N needs the b x c
+matrix, and `cdmllab.heads._blockwise_softmax` goes over it in blocks. All else, the margin
+included, is a handful of tensors of shape (b,) and stays with autograd: a loss is written once for
+both heads.
 """
 
 from dataclasses import replace
@@ -22,7 +23,10 @@ from cdmllab.heads.checks import Centres, Samples
 from cdmllab.heads.output import Seen, Started
 from cdmllab.margins import Batch, MarginPolicy
 
-CELLS = {"cpu": 2**18, "cuda": 2**25}  # of a block of logits: what stays in a cache, what fills a GPU
+CELLS = {
+    "cpu": 2**18,
+    "cuda": 2**25,
+}  # of a block of logits: what stays in a cache, what fills a GPU
 
 
 class Work(NamedTuple):
@@ -38,10 +42,10 @@ class BlockedHead(MarginHead):
 
     Parameters
     ----------
-    block : identities a block; None chooses by batch and device
-    products : dtype of the matrix products, ``"float32"`` or ``"bfloat16"``; sums and all else stay wide
-    compiled : run the elementwise parts through torch.compile; None does on CUDA, where it pays soonest
-    others : as for `MarginHead`
+    block : identities a block; None chooses by batch and device products : dtype of the matrix
+    products, ``"float32"`` or ``"bfloat16"``; sums and all else stay wide compiled : run the
+    elementwise parts through torch.compile; None does on CUDA, where it pays soonest others : as
+    for `MarginHead`
     """
 
     backend = "blocked"
@@ -90,8 +94,12 @@ class BlockedHead(MarginHead):
             batch = replace(batch, negative_partition=plain.reduced.detach())
         return Seen(batch, found.target, found.reduced, logits)
 
-    def _reduce(self, started: Started, keep: bool = False, plainly: bool = False) -> tuple[Negatives, Tensor | None]:
-        """The negatives, reduced as the policy wants it or `plainly`; with `keep`, the logits [n, c]."""
+    def _reduce(
+        self, started: Started, keep: bool = False, plainly: bool = False
+    ) -> tuple[Negatives, Tensor | None]:
+        """The negatives, reduced as the policy wants it or `plainly`; with `keep`, the logits [n,
+        c].
+        """
         batch, (x, positive, centres) = started
         target = batch.target_cos
         if centres.bias is not None:
@@ -122,7 +130,9 @@ class BlockedHead(MarginHead):
             target=target,
             positive=positive,
             holds_all=self.holds_all,
-            inverse=None if lengths is None else torch.where(lengths > 0.0, lengths.reciprocal(), 0.0),
+            inverse=None
+            if lengths is None
+            else torch.where(lengths > 0.0, lengths.reciprocal(), 0.0),
             scale=self._number("scale", self.policy.current_scale(self.scale)),
             threshold=self.interclass_filtering_threshold,
             block=self.block or max(CELLS.get(device, CELLS["cpu"]) // max(len(target), 1), 1),

@@ -38,7 +38,9 @@ class Samples(NamedTuple):
         return Samples(self.embeddings[rows], self.labels[rows], known, False)
 
 
-def check_embeddings(embeddings: Any, embedding_dim: int, device: torch.device | None = None) -> torch.dtype:
+def check_embeddings(
+    embeddings: Any, embedding_dim: int, device: torch.device | None = None
+) -> torch.dtype:
     """The dtype that a head computes in: float64 for float64 embeddings, float32 for all others.
 
     Raises
@@ -90,7 +92,9 @@ def check_batch(
     wrong = (labels < IGNORE) | (labels >= num_identities)
     bad = ~torch.isfinite(embeddings).all(dim=1) & (labels != IGNORE)
     flags = [(wrong | bad).any(), (labels == IGNORE).any()]
-    some_wrong, some_ignored, *told = torch.stack(flags if also is None else [*flags, also]).tolist()
+    some_wrong, some_ignored, *told = torch.stack(
+        flags if also is None else [*flags, also]
+    ).tolist()
     if some_wrong:
         if bool(wrong.any()):
             i = int(wrong.nonzero()[0])
@@ -105,7 +109,9 @@ def check_batch(
     return Samples(x, labels, known, some_ignored), all(told)
 
 
-def as_usual(centres: Tensor, bias: Tensor | None, dtype: torch.dtype, cosines: bool) -> tuple[Centres, Tensor]:
+def as_usual(
+    centres: Tensor, bias: Tensor | None, dtype: torch.dtype, cosines: bool
+) -> tuple[Centres, Tensor]:
     """The class centres in a dtype, and a scalar condition: they can be computed with as they are.
 
     With `cosines`, their lengths may be squared and divided by, or are 0; else nothing is NaN or
@@ -124,7 +130,8 @@ def as_usual(centres: Tensor, bias: Tensor | None, dtype: torch.dtype, cosines: 
 
 
 def rescued(centres: Centres, identities: range) -> Centres:
-    """Class centres that are too long or too short to be squared, at length 1: with the same cosines.
+    """Class centres that are too long or too short to be squared, at length 1: with the same
+    cosines.
 
     Parameters
     ----------
@@ -141,7 +148,9 @@ def rescued(centres: Centres, identities: range) -> Centres:
     if bool(bad.any()):
         i = identities[int(bad.nonzero()[0]) * len(identities) // len(bad)]
         count = int(bad.sum())
-        raise ValueError(f"the class centre of identity {i} holds NaN or infinity ({count} such centres)")
+        raise ValueError(
+            f"the class centre of identity {i} holds NaN or infinity ({count} such centres)"
+        )
     rows = unit(centres.rows)
     return Centres(rows, None, torch.linalg.vector_norm(rows.detach(), dim=1))
 
@@ -150,7 +159,9 @@ def check_policy(policy: MarginPolicy, name: str, filters: bool) -> None:
     """Raise a ValueError if a head cannot give the policy what it asks for."""
     for statistic in policy.statistics:
         if statistic not in get_args(Statistic):
-            raise ValueError(f"{name} asks for {statistic!r}; a head knows {', '.join(get_args(Statistic))}")
+            raise ValueError(
+                f"{name} asks for {statistic!r}; a head knows {', '.join(get_args(Statistic))}"
+            )
     check_choice(f"{name}.reduction", policy.reduction, get_args(Reduction))
     if not policy.uses_cosine and (policy.statistics or policy.changes_negatives or filters):
         raise ValueError(
@@ -165,13 +176,19 @@ def _tensor(name: str, values: Any, device: torch.device) -> Tensor:
         if values.device != device:
             raise ValueError(f"{name} are on {values.device} and the embeddings on {device}")
         return values
-    if isinstance(values, str) or not (isinstance(values, Sequence) or hasattr(values, "__array__")):
+    if isinstance(values, str) or not (
+        isinstance(values, Sequence) or hasattr(values, "__array__")
+    ):
         kind = type(values).__name__
         raise ValueError(f"{name} must be a Tensor, an array or a list of numbers, got {kind}")
     try:
-        return torch.from_numpy(np.array(values, order="C")).to(device)  # a copy, so that any strides do
+        return torch.from_numpy(np.array(values, order="C")).to(
+            device
+        )  # a copy, so that any strides do
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"{name} must be a Tensor, an array or a list of numbers; these are not") from None
+        raise ValueError(
+            f"{name} must be a Tensor, an array or a list of numbers; these are not"
+        ) from None
 
 
 def _known(known_easiness: Any, embeddings: Tensor) -> Tensor:
@@ -183,5 +200,7 @@ def _known(known_easiness: Any, embeddings: Tensor) -> Tensor:
     wrong = ~((known >= -1.0) & (known <= 1.0))
     if bool(wrong.any()):
         i = int(wrong.nonzero()[0])
-        raise ValueError(f"the known easiness of sample {i} is {float(known[i]):g}: it must lie in [-1, 1]")
+        raise ValueError(
+            f"the known easiness of sample {i} is {float(known[i]):g}: it must lie in [-1, 1]"
+        )
     return known.to(embeddings)

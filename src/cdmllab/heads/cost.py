@@ -1,7 +1,8 @@
-"""What a head costs on paper: memory, products and traffic of a training step, for any number of identities and ranks.
+"""What a head costs on paper: memory, products and traffic of a training step, for any number of
+identities and ranks.
 
-Counted are the tensors that grow with identities or samples, in float32; how the counts compare with what a machine
-takes is measured by `cdmllab bench heads` and `heads_sharded`.
+Counted are the tensors that grow with identities or samples, in float32; how the counts compare
+with what a machine takes is measured by `cdmllab bench heads` and `heads_sharded`.
 """
 
 from typing import Literal, NamedTuple
@@ -43,25 +44,31 @@ def cost(
     keep: Literal["block", "matrix"] = "block",
     block_cells: int = CELLS,
 ) -> HeadCost:
-    """Count a step of a head whose class centres are shared out over ranks, as `ShardedHead` does it.
+    """Count a step of a head whose class centres are shared out over ranks, as `ShardedHead` does
+    it.
 
     Parameters
     ----------
-    num_identities : c
-    batch : samples of each rank; every rank sees the embeddings of all
-    ranks : among which the centres are dealt out; the one with most of them is counted
-    sample_rate : share of the identities that count in a step (Partial FC); those of the batch always do
-    embedding_dim : d
-    keep : ``"block"``, the blocked head, which has one block of logits at a time and computes each twice; or
-        ``"matrix"``, one matrix of all logits, kept for the way back. Plain tensor operations have several of those.
+    num_identities : c batch : samples of each rank; every rank sees the embeddings of all ranks :
+    among which the centres are dealt out; the one with most of them is counted sample_rate : share
+    of the identities that count in a step (Partial FC); those of the batch always do embedding_dim
+    : d keep : ``"block"``, the blocked head, which has one block of logits at a time and computes
+    each twice; or
+        ``"matrix"``, one matrix of all logits, kept for the way back. Plain tensor operations have
+        several of those.
     block_cells : logits of a block
 
     Raises
     ------
     ValueError : a number out of range
     """
-    for name, value in (("num_identities", num_identities), ("batch", batch), ("ranks", ranks),
-                        ("embedding_dim", embedding_dim), ("block_cells", block_cells)):  # fmt: skip
+    for name, value in (
+        ("num_identities", num_identities),
+        ("batch", batch),
+        ("ranks", ranks),
+        ("embedding_dim", embedding_dim),
+        ("block_cells", block_cells),
+    ):
         if value < 1:
             raise ValueError(f"{name} must be 1 or more, got {value}")
     if not 0.0 < sample_rate <= 1.0:
@@ -72,7 +79,10 @@ def cost(
     samples = batch * ranks
     counted = held
     if sample_rate < 1.0:
-        counted = min(held, -(-max(round(sample_rate * num_identities), min(samples, num_identities)) // ranks))
+        counted = min(
+            held,
+            -(-max(round(sample_rate * num_identities), min(samples, num_identities)) // ranks),
+        )
     row = BYTES * embedding_dim
     cells = samples * counted
     return HeadCost(
@@ -83,14 +93,17 @@ def cost(
         logits=BYTES * (cells if keep == "matrix" else min(max(block_cells, samples), cells)),
         embeddings=2 * samples * row,
         products=(3 if keep == "matrix" else 4) * cells * embedding_dim,
-        traffic=_gathered(batch * row, ranks) + all_reduced(samples * row, ranks) + _statistics(samples, ranks),
+        traffic=_gathered(batch * row, ranks)
+        + all_reduced(samples * row, ranks)
+        + _statistics(samples, ranks),
     )
 
 
 def all_reduced(size: int, ranks: int) -> int:
     """Bytes that each rank sends until all have the sum of `size` bytes over ranks, in a ring.
 
-    So much a data-parallel copy of all centres would cost every step: ``all_reduced(4 c d, ranks)``.
+    So much a data-parallel copy of all centres would cost every step:
+    ``all_reduced(4 c d, ranks)``.
     """
     return 2 * (ranks - 1) * size // ranks
 
@@ -101,5 +114,7 @@ def _gathered(size: int, ranks: int) -> int:
 
 
 def _statistics(samples: int, ranks: int) -> int:
-    """Target, partition, its maximum and the hardest negative: seven numbers a sample, and its label."""
+    """Target, partition, its maximum and the hardest negative: seven numbers a sample, and its
+    label.
+    """
     return all_reduced(7 * BYTES * samples, ranks) + _gathered(8 * samples // ranks, ranks)

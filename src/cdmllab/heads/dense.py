@@ -12,7 +12,9 @@ from cdmllab.margins import Batch
 
 
 class DenseHead(MarginHead):
-    """The loss over the whole matrix of s x cosine, with a margin on the target: the book's reference."""
+    """The loss over the whole matrix of s x cosine, with a margin on the target: the book's
+    reference.
+    """
 
     backend = "dense"
 
@@ -22,7 +24,9 @@ class DenseHead(MarginHead):
         cosines = cosines.unflatten(1, (self.num_identities, k)).amax(dim=2)
         target_cos = cosines.gather(1, labels.unsqueeze(1)).squeeze(1)  # [n]
         progress = self._number("progress", self.progress)
-        batch = Batch(labels, target_cos, x.norm(dim=1), progress, unit(x.detach()), samples.known_easiness)
+        batch = Batch(
+            labels, target_cos, x.norm(dim=1), progress, unit(x.detach()), samples.known_easiness
+        )
         linear = None if centres.bias is None else x @ centres.rows.T + centres.bias
         return Started(batch, (cosines, linear))
 

@@ -28,7 +28,9 @@ class Head(nn.Module):
         """How much of the training is done, in [0, 1]; a loss without a schedule ignores it."""
 
     def nearest(self, embeddings: Tensor) -> Tensor | None:
-        """The identity whose class centre is nearest, (b, d) to (b,); None without class centres."""
+        """The identity whose class centre is nearest, (b, d) to (b,); None without class
+        centres.
+        """
         return None
 
     def directions(self) -> Tensor:
@@ -41,7 +43,9 @@ class Head(nn.Module):
         raise ValueError(f"{self.name} compares pairs of embeddings: it has no class centres")
 
     def sharded_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters of which each rank holds a part, by name; the others are whole on every rank."""
+        """The parameters of which each rank holds a part, by name; the others are whole on every
+        rank.
+        """
         return {}
 
     def whole(self, part: Tensor) -> Tensor:

@@ -18,7 +18,9 @@ class Seen(NamedTuple):
     """The same after a look at the negatives."""
 
     batch: Batch  # with the statistics that the policy wants
-    target: Tensor  # [n] cosine to the positive centre with its gradient; for plain softmax the logit
+    target: (
+        Tensor  # [n] cosine to the positive centre with its gradient; for plain softmax the logit
+    )
     negatives: Tensor  # [n] what the logits of the negatives are reduced to, see `MarginPolicy`
     logits: Tensor | None  # [n, c] before the margin, detached
 

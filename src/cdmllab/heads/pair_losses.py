@@ -13,7 +13,8 @@ from cdmllab.heads.output import HeadOutput
 with optional("pairs", "a loss over pairs of embeddings"):
     from pytorch_metric_learning import losses
 
-# The defaults are those of the papers' face experiments; names and meaning of the options are the library's.
+# The defaults are those of the papers' face experiments; names and meaning of the options are the
+# library's.
 _TABLE: dict[str, tuple[type[nn.Module], dict[str, float]]] = {
     "triplet": (losses.TripletMarginLoss, {"margin": 0.35}),
     "contrastive": (losses.ContrastiveLoss, {"pos_margin": 0.0, "neg_margin": 1.0}),
@@ -37,7 +38,9 @@ class PairHead(Head):
     ValueError : an option the loss does not have
     """
 
-    def __init__(self, name: str, *, embedding_dim: int, num_identities: int, **options: Any) -> None:
+    def __init__(
+        self, name: str, *, embedding_dim: int, num_identities: int, **options: Any
+    ) -> None:
         super().__init__()
         kind, defaults = _TABLE[name]
         for key in options:

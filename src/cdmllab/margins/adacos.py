@@ -14,8 +14,8 @@ from cdmllab.margins.registry import register
 class AdaCos(MarginPolicy):
     """s = log(B_avg) / cos(min(pi/4, median theta)) (Zhang et al., 2019, arXiv 1905.00292_).
 
-    B_avg is the batch mean of the sum over negatives of exp(s cos theta_j) at the scale before. It starts at
-    sqrt(2) log(c - 1) and replaces the head's scale; we keep it at 1 or above.
+    B_avg is the batch mean of the sum over negatives of exp(s cos theta_j) at the scale before. It
+    starts at sqrt(2) log(c - 1) and replaces the head's scale; we keep it at 1 or above.
 
     Parameters
     ----------
@@ -28,7 +28,9 @@ class AdaCos(MarginPolicy):
 
     scale: Tensor
 
-    def __init__(self, *, num_identities: int, dynamic: bool = True, gradient: Gradient = "exact") -> None:
+    def __init__(
+        self, *, num_identities: int, dynamic: bool = True, gradient: Gradient = "exact"
+    ) -> None:
         super().__init__(gradient=gradient)
         self.dynamic = dynamic
         self.statistics: tuple[Statistic, ...] = ("negative_partition",) if dynamic else ()

@@ -12,9 +12,10 @@ from cdmllab.margins.registry import register
 class AdaFace(AngularMargin):
     """cos(theta - m z) - (m + m z) (Kim et al., 2022, arXiv 2204.00964_).
 
-    z is the length of the embedding standardised, times h, clipped to [-1, 1], and detached: z = -1 (low quality) is
-    ArcFace, 0 is CosFace, 1 emphasises hard samples. Mean and standard deviation of the length are running values,
-    updated before use with the weight that the authors' code gives the newest batch.
+    z is the length of the embedding standardised, times h, clipped to [-1, 1], and detached: z = -1
+    (low quality) is ArcFace, 0 is CosFace, 1 emphasises hard samples. Mean and standard deviation
+    of the length are running values, updated before use with the weight that the authors' code
+    gives the newest batch.
 
     Parameters
     ----------
@@ -51,7 +52,9 @@ class AdaFace(AngularMargin):
 
     @torch.no_grad()
     def observe(self, batch: Batch) -> None:
-        """Take the batch's mean and (unbiased) standard deviation of the length into the running ones."""
+        """Take the batch's mean and (unbiased) standard deviation of the length into the running
+        ones.
+        """
         if len(batch.embedding_norm) < 2:  # one sample has no spread
             return
         lengths = batch.embedding_norm.clamp(1e-3, 100.0)
@@ -66,7 +69,9 @@ class AdaFace(AngularMargin):
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta - m z) - (m + m z); shape (b,) to (b,)."""
         z = self.quality(batch).to(target_cos.dtype)
-        angular, additive = (self.in_force(m, target_cos) for m in (-self.margin * z, self.margin * (1.0 + z)))
+        angular, additive = (
+            self.in_force(m, target_cos) for m in (-self.margin * z, self.margin * (1.0 + z))
+        )
         return add_angle(target_cos, angular, self.beyond_pi) - additive
 
     def describe(self) -> str:

@@ -1,4 +1,6 @@
-"""The angular margin itself: cos(m1 theta + m2) - m3, what to do beyond pi, and where to leave it out."""
+"""The angular margin itself: cos(m1 theta + m2) - m3, what to do beyond pi, and where to leave it
+out.
+"""
 
 import math
 from typing import Literal, get_args
@@ -26,7 +28,11 @@ class AngularMargin(MarginPolicy):
     """
 
     def __init__(
-        self, *, beyond_pi: BeyondPi = "linear", easy_margin: bool = False, gradient: Gradient = "exact"
+        self,
+        *,
+        beyond_pi: BeyondPi = "linear",
+        easy_margin: bool = False,
+        gradient: Gradient = "exact",
     ) -> None:
         super().__init__(gradient=gradient)
         check_choice("beyond_pi", beyond_pi, get_args(BeyondPi))
@@ -36,7 +42,9 @@ class AngularMargin(MarginPolicy):
         self.easy_margin = easy_margin
 
     def in_force(self, margin: Tensor, target_cos: Tensor) -> Tensor:
-        """The margin of each sample, 0 where `easy_margin` leaves it out; shapes (b,), (b,) to (b,)."""
+        """The margin of each sample, 0 where `easy_margin` leaves it out; shapes (b,), (b,) to
+        (b,).
+        """
         return torch.where(target_cos > 0.0, margin, 0.0) if self.easy_margin else margin
 
     def exception(self) -> str:
@@ -59,8 +67,8 @@ def add_angle(cosines: Tensor, margin_rad: Tensor, beyond_pi: BeyondPi = "linear
 
     Parameters
     ----------
-    cosines : Tensor of shape (b,)
-    margin_rad : Tensor of shape (b,), in (-pi, pi); with a negative one (AdaFace has them) cos(theta + m) ends at
+    cosines : Tensor of shape (b,) margin_rad : Tensor of shape (b,), in (-pi, pi); with a negative
+    one (AdaFace has them) cos(theta + m) ends at
         1, where theta + m is 0, unless `beyond_pi` is ``"none"``
 
     Returns
@@ -87,10 +95,12 @@ def combined(
     m3: float = 0.0,
     beyond_pi: BeyondPi = "linear",
 ) -> Tensor:
-    """cos(m1 theta + m2) - m3 (ArcFace, equation 4): SphereFace's, ArcFace's and CosFace's margin in one.
+    """cos(m1 theta + m2) - m3 (ArcFace, equation 4): SphereFace's, ArcFace's and CosFace's margin
+    in one.
 
-    With ``beyond_pi="linear"`` the part past pi is ``c - d sin d - m3``, d the push at the angle where
-    m1 theta + m2 reaches pi; for m1 = 1 that is c - m2 sin m2 - m3. With ``"plain"`` it is c - m3.
+    With ``beyond_pi="linear"`` the part past pi is ``c - d sin d - m3``, d the push at the angle
+    where m1 theta + m2 reaches pi; for m1 = 1 that is c - m2 sin m2 - m3. With ``"plain"`` it is
+    c - m3.
 
     Parameters
     ----------

@@ -49,7 +49,9 @@ class ArcFace(AngularMargin):
 
     def margin_rad(self, batch: Batch) -> Tensor:
         """The margin of each sample; shape (b,), radians."""
-        return self.in_force(torch.full_like(batch.target_cos, self.base_margin_rad), batch.target_cos)
+        return self.in_force(
+            torch.full_like(batch.target_cos, self.base_margin_rad), batch.target_cos
+        )
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta + m); shape (b,) to (b,)."""
@@ -57,4 +59,7 @@ class ArcFace(AngularMargin):
 
     def describe(self) -> str:
         degrees = math.degrees(self.base_margin_rad)
-        return f"cos(θ + m), m = {self.base_margin_rad:g} rad ({degrees:.1f}°) for every sample{self.exception()}"
+        return (
+            f"cos(θ + m), m = {self.base_margin_rad:g} rad ({degrees:.1f}°) for every "
+            f"sample{self.exception()}"
+        )

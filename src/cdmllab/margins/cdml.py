@@ -22,7 +22,8 @@ Shape = Literal["step", "linear"]
 Favour = Literal["easy", "hard"]
 Schedule = Literal["constant", "linear", "cosine"]
 
-# What both forms of the public code share: the plain formula past pi, a guard, and a full derivative.
+# What both forms of the public code share: the plain formula past pi, a guard, and a full
+# derivative.
 _PUBLIC: dict[str, object] = {
     "shape": "linear",
     "favour": "hard",
@@ -34,7 +35,8 @@ _PUBLIC: dict[str, object] = {
 
 @register("cdml", year=2025)
 class CDML(AngularMargin):
-    """cos(theta + m_i) with m_i = m_base (1 + alpha e_i), e_i the signed easiness of sample i in [-1, 1].
+    """cos(theta + m_i) with m_i = m_base (1 + alpha e_i), e_i the signed easiness of sample i in
+    [-1, 1].
 
     The defaults are those of the page of the method's authors (DATN_): base margin 0.49, easy
     samples times 1.2, hard ones times 0.8.
@@ -42,22 +44,24 @@ class CDML(AngularMargin):
 
     Parameters
     ----------
-    margin_rad : m_base in radians, in [0, pi)
-    alpha : how far the margin moves, in [0, 1]; 0 is ArcFace
-    easiness : what e_i looks at, see `cdmllab.easiness`: ``"similarity"`` to the own class centre, the
-        ``"gap"`` to the best foreign centre, or that gap in angles; ``"known"`` takes the truth that the head is
-        given with the batch: an oracle, and the bound of what any score could do
-    pivot : the easiness that counts as neither easy nor hard, in (-1, 1); None takes 0.5 for similarity (the
+    margin_rad : m_base in radians, in [0, pi) alpha : how far the margin moves, in [0, 1]; 0 is
+    ArcFace easiness : what e_i looks at, see `cdmllab.easiness`: ``"similarity"`` to the own class
+    centre, the
+        ``"gap"`` to the best foreign centre, or that gap in angles; ``"known"`` takes the truth
+        that the head is given with the batch: an oracle, and the bound of what any score could do
+    pivot : the easiness that counts as neither easy nor hard, in (-1, 1); None takes 0.5 for
+    similarity (the
         document gives no number; 60 degrees is ours) and 0 for the others; 0 is neutral
-    shape : ``"step"`` uses the sign of e_i alone, ``"linear"`` its value
-    favour : who gets the larger margin: ``"easy"`` (the document) or ``"hard"`` (the public code)
-    schedule : how alpha grows with training progress: ``"constant"`` (neutral), ``"linear"``, ``"cosine"``
-    class_weight : share of the identity's running easiness in e_i, in [0, 1]; 0 is neutral
-    num_identities : needed when `class_weight` > 0
-    match_mean : shift all margins of a batch so that their mean is `margin_rad`, before
+    shape : ``"step"`` uses the sign of e_i alone, ``"linear"`` its value favour : who gets the
+    larger margin: ``"easy"`` (the document) or ``"hard"`` (the public code) schedule : how alpha
+    grows with training progress: ``"constant"`` (neutral), ``"linear"``, ``"cosine"`` class_weight
+    : share of the identity's running easiness in e_i, in [0, 1]; 0 is neutral num_identities :
+    needed when `class_weight` > 0 match_mean : shift all margins of a batch so that their mean is
+    `margin_rad`, before
         `easy_margin` leaves any out; False is neutral
-    never_above : keep the target at or below the plain cosine (the public code's guard); False is neutral
-    detach_margin : treat m_i as a constant in the gradient; False differentiates through e_i too (the public
+    never_above : keep the target at or below the plain cosine (the public code's guard); False is
+    neutral detach_margin : treat m_i as a constant in the gradient; False differentiates through
+    e_i too (the public
         code), which has an effect only where e_i is continuous, with ``shape="linear"``
     beyond_pi, easy_margin, gradient : as for ArcFace
 
@@ -106,9 +110,15 @@ class CDML(AngularMargin):
         self.class_easiness: ClassEasiness | None = None
         if class_weight > 0.0:
             if num_identities is None:
-                raise ValueError("class_weight > 0 keeps one number an identity: give num_identities")
+                raise ValueError(
+                    "class_weight > 0 keeps one number an identity: give num_identities"
+                )
             self.class_easiness = ClassEasiness(num_identities)
-        self.match_mean, self.never_above, self.detach_margin = match_mean, never_above, detach_margin
+        self.match_mean, self.never_above, self.detach_margin = (
+            match_mean,
+            never_above,
+            detach_margin,
+        )
 
     @classmethod
     def document(cls, **changes: object) -> Self:
@@ -117,23 +127,38 @@ class CDML(AngularMargin):
 
     @classmethod
     def public_gap(cls, m2: float = 0.5, alpha: float = 0.1, **changes: object) -> Self:
-        """The public code's gap form, m_i = m2 + alpha (1 - (cos_y - max cos_j)): hard samples larger.
+        """The public code's gap form, m_i = m2 + alpha (1 - (cos_y - max cos_j)): hard samples
+        larger.
 
         In the terms of this class: m_base = m2 + alpha and a relative step of 2 alpha / m_base.
         """
         base = m2 + alpha
-        options = {"margin_rad": base, "alpha": 2.0 * alpha / base, "easiness": "gap", **_PUBLIC, **changes}
+        options = {
+            "margin_rad": base,
+            "alpha": 2.0 * alpha / base,
+            "easiness": "gap",
+            **_PUBLIC,
+            **changes,
+        }
         return cls(**options)  # type: ignore[arg-type]
 
     @classmethod
     def public_angle_gap(cls, m2: float = 0.5, alpha: float = 0.1, **changes: object) -> Self:
-        """The public code's angular form, m_i = m2 + alpha clip(pi/2 - (theta_neg - theta_y), 0, pi/3).
+        """The public code's angular form, m_i = m2 + alpha clip(pi/2 - (theta_neg - theta_y), 0,
+        pi/3).
 
-        In the terms of this class: m_base = m2 + alpha pi/6 and a relative step of (alpha pi/6) / m_base.
+        In the terms of this class: m_base = m2 + alpha pi/6 and a relative step of (alpha pi/6) /
+        m_base.
         """
         half = alpha * math.pi / 6.0
         base = m2 + half
-        options = {"margin_rad": base, "alpha": half / base, "easiness": "angle_gap", **_PUBLIC, **changes}
+        options = {
+            "margin_rad": base,
+            "alpha": half / base,
+            "easiness": "angle_gap",
+            **_PUBLIC,
+            **changes,
+        }
         return cls(**options)  # type: ignore[arg-type]
 
     def current_alpha(self, progress: float) -> float:
@@ -148,14 +173,17 @@ class CDML(AngularMargin):
         if self.kind == "known":
             if batch.known_easiness is None:
                 raise ValueError(
-                    "easiness='known' needs the true easiness of each sample: head(embeddings, labels, truth)"
+                    "easiness='known' needs the true easiness of each sample: head(embeddings, "
+                    "labels, truth)"
                 )
             raw = batch.known_easiness
         elif self.kind == "similarity":
             raw = easiness_from_similarity(batch.target_cos)
         else:
             if batch.hardest_negative is None:
-                raise ValueError(f"easiness={self.kind!r} needs batch.hardest_negative, which is None")
+                raise ValueError(
+                    f"easiness={self.kind!r} needs batch.hardest_negative, which is None"
+                )
             score = easiness_from_gap if self.kind == "gap" else easiness_from_angle_gap
             raw = score(batch.target_cos, batch.hardest_negative)
         return recentre(raw, self.pivot)
@@ -200,9 +228,12 @@ class CDML(AngularMargin):
         }[self.kind]
         low, high = (self.base_margin_rad * (1.0 + sign * self.alpha) for sign in (-1.0, 1.0))
         parts = [
-            f"cos(θ + m_i), m_i = {self.base_margin_rad:g} (1 {'+' if self.favour == 'easy' else '-'} "
-            f"{self.alpha:.3g} e_i) rad, from {low:.3g} to {high:.3g}; {self.favour} samples get the larger",
-            f"e_i: {self.shape} in the {what}" + (f", neutral at {self.pivot:g}" if self.pivot else ""),
+            f"cos(θ + m_i), m_i = {self.base_margin_rad:g} (1 "
+            f"{'+' if self.favour == 'easy' else '-'} "
+            f"{self.alpha:.3g} e_i) rad, from {low:.3g} to {high:.3g}; {self.favour} samples get "
+            f"the larger",
+            f"e_i: {self.shape} in the {what}"
+            + (f", neutral at {self.pivot:g}" if self.pivot else ""),
         ]
         if self.schedule != "constant":
             parts.append(f"alpha grows with training progress ({self.schedule})")

@@ -11,10 +11,11 @@ from cdmllab.margins.registry import register
 
 @register("curricularface", year=2020)
 class CurricularFace(ArcFace):
-    """cos(theta + m) on the target; cos_j (t + cos_j) for negatives above it (Huang et al., 2020, arXiv 2004.00288_).
+    """cos(theta + m) on the target; cos_j (t + cos_j) for negatives above it (Huang et al., 2020,
+    arXiv 2004.00288_).
 
-    t is the running mean of the target cosine (equation 9), 0 at the start: hard negatives count little at first
-    and more than they are in the end.
+    t is the running mean of the target cosine (equation 9), 0 at the start: hard negatives count
+    little at first and more than they are in the end.
 
     Parameters
     ----------
@@ -36,14 +37,18 @@ class CurricularFace(ArcFace):
         easy_margin: bool = False,
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(margin_rad=margin_rad, beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
+        super().__init__(
+            margin_rad=margin_rad, beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient
+        )
         check_range("momentum", momentum, 0.0, 1.0)
         self.momentum = momentum
         self.register_buffer("t", torch.zeros(()))
 
     @torch.no_grad()
     def observe(self, batch: Batch) -> None:
-        """t <- (1 - momentum) t + momentum mean(cos theta_y), before the batch uses it, as in the authors' code."""
+        """t <- (1 - momentum) t + momentum mean(cos theta_y), before the batch uses it, as in the
+        authors' code.
+        """
         if len(batch.target_cos):
             self.t.lerp_(batch.target_cos.mean().to(self.t.dtype), self.momentum)
 
@@ -54,4 +59,7 @@ class CurricularFace(ArcFace):
         return torch.where(cosines > level, cosines * (self.t.to(cosines.dtype) + cosines), cosines)
 
     def describe(self) -> str:
-        return f"{super().describe()}; negatives above it count cos_j (t + cos_j), t now {float(self.t):.3g}"
+        return (
+            f"{super().describe()}; negatives above it count cos_j (t + cos_j), t now "
+            f"{float(self.t):.3g}"
+        )

@@ -17,15 +17,16 @@ class ElasticFace(AngularMargin):
 
     Equations 6 and 7 of Boutros et al., 2022, arXiv 2109.09416_.
 
-    ``plus=True`` hands the drawn margins out by difficulty, the largest to the smallest target cosine, as the paper
-    says. (The authors' code gathers where it would have to scatter, which leaves the hand-out random.) The draws
-    depend on `seed` and on the number of training batches seen, so they survive ``state_dict``.
+    ``plus=True`` hands the drawn margins out by difficulty, the largest to the smallest target
+    cosine, as the paper says. (The authors' code gathers where it would have to scatter, which
+    leaves the hand-out random.) The draws depend on `seed` and on the number of training batches
+    seen, so they survive ``state_dict``.
 
     Parameters
     ----------
-    margin_rad : mean of the angular margin (ElasticFace-Arc); None for ElasticFace-Cos
-    margin_cos : mean of the cosine margin (ElasticFace-Cos; the paper has 0.35); None for ElasticFace-Arc
-    sigma : standard deviation, in the unit of the margin; 0 is ArcFace or CosFace. The default,
+    margin_rad : mean of the angular margin (ElasticFace-Arc); None for ElasticFace-Cos margin_cos :
+    mean of the cosine margin (ElasticFace-Cos; the paper has 0.35); None for ElasticFace-Arc sigma
+    : standard deviation, in the unit of the margin; 0 is ArcFace or CosFace. The default,
         0.05, is what the authors train with (config.py_); the default of the loss in their code is
         0.0125.
     plus : see above
@@ -74,7 +75,9 @@ class ElasticFace(AngularMargin):
         noise = torch.from_numpy(generator.standard_normal(len(cosines))).to(cosines)
         if self.plus:
             hardest_first = cosines.argsort()
-            noise = torch.empty_like(noise).index_copy_(0, hardest_first, noise.sort(descending=True).values)
+            noise = torch.empty_like(noise).index_copy_(
+                0, hardest_first, noise.sort(descending=True).values
+            )
         mean = self.mean_rad if self.mean_rad is not None else self.mean_cos
         return (mean or 0.0) + self.sigma * noise
 
@@ -91,6 +94,10 @@ class ElasticFace(AngularMargin):
         return add_angle(target_cos, self.margin_rad(batch), self.beyond_pi)
 
     def describe(self) -> str:
-        form, mean = ("cos(θ + m_i)", self.mean_rad) if self.mean_rad is not None else ("cos θ - m_i", self.mean_cos)
+        form, mean = (
+            ("cos(θ + m_i)", self.mean_rad)
+            if self.mean_rad is not None
+            else ("cos θ - m_i", self.mean_cos)
+        )
         order = ", the largest to the hardest" if self.plus else ""
         return f"{form}, m_i drawn from N({mean:g}, {self.sigma:g}²){order}{self.exception()}"

@@ -12,22 +12,21 @@ from cdmllab.margins.registry import register
 
 @register("kappaface", year=2022)
 class KappaFace(AngularMargin):
-    """cos(theta + m0 psi_y), psi = gamma w_size + (1 - gamma) w_kappa (Oinar et al., 2023, arXiv 2201.07394_).
+    """cos(theta + m0 psi_y), psi = gamma w_size + (1 - gamma) w_kappa (Oinar et al., 2023, arXiv
+    2201.07394_).
 
-    w_kappa = 1 - sigmoid(T kappa~), kappa~ the concentration kappa = r (d - r^2) / (1 - r^2) of the identity's
-    embeddings (equations 5 and 6), standardised over identities; w_size = (cos(pi n / max n) + 1) / 2 for an
-    identity seen n times. The paper keeps every embedding of an epoch; here r is the length of a running mean of
-    unit embeddings, one vector an identity. Until an identity has been seen twice its w_kappa is 1/2, and until
-    two have been, psi is 1 for all. (The authors' code swaps the roles of gamma and 1 - gamma.)
+    w_kappa = 1 - sigmoid(T kappa~), kappa~ the concentration kappa = r (d - r^2) / (1 - r^2) of the
+    identity's embeddings (equations 5 and 6), standardised over identities; w_size = (cos(pi n /
+    max n) + 1) / 2 for an identity seen n times. The paper keeps every embedding of an epoch; here
+    r is the length of a running mean of unit embeddings, one vector an identity. Until an identity
+    has been seen twice its w_kappa is 1/2, and until two have been, psi is 1 for all. (The authors'
+    code swaps the roles of gamma and 1 - gamma.)
 
     Parameters
     ----------
-    num_identities, embedding_dim : c and d
-    margin_rad : m0, radians
-    temperature : T
-    gamma : share of the size term, in [0, 1]
-    momentum : weight of the newest embedding in the running mean, once more than 1 / momentum were seen
-    beyond_pi, easy_margin, gradient : as for ArcFace
+    num_identities, embedding_dim : c and d margin_rad : m0, radians temperature : T gamma : share
+    of the size term, in [0, 1] momentum : weight of the newest embedding in the running mean, once
+    more than 1 / momentum were seen beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _2201.07394: https://arxiv.org/abs/2201.07394
     """
@@ -99,5 +98,6 @@ class KappaFace(AngularMargin):
     def describe(self) -> str:
         return (
             f"cos(θ + m_y), m_y = {self.base_margin_rad:g} × ({self.gamma:g} w_size + "
-            f"{1.0 - self.gamma:g} w_kappa): scattered or rare identities get the larger{self.exception()}"
+            f"{1.0 - self.gamma:g} w_kappa): scattered or rare identities get the "
+            f"larger{self.exception()}"
         )

@@ -9,11 +9,13 @@ from cdmllab.margins.registry import register
 
 @register("magface", year=2021)
 class MagFace(AngularMargin):
-    """cos(theta + m(a)), m linear in the length a, plus lambda_g g(a) (Meng et al., 2021, arXiv 2103.06627_).
+    """cos(theta + m(a)), m linear in the length a, plus lambda_g g(a) (Meng et al., 2021, arXiv
+    2103.06627_).
 
-    m rises from `low_margin_rad` at length `low` to `high_margin_rad` at length `high`; g(a) = 1/a + a/high^2 pulls
-    lengths up. The length is not detached: both m and g teach it, but only between `low` and `high`, as in the
-    authors' code (with straight-through gradients only g does). Their code's low margin is 0.45, the paper's 0.4.
+    m rises from `low_margin_rad` at length `low` to `high_margin_rad` at length `high`; and g(a) =
+    1/a + a/high^2 pulls lengths up. The length is not detached: both m and g teach it, but only
+    between `low` and `high`, as in the authors' code (with straight-through gradients only g does).
+    Their code's low margin is 0.45, the paper's 0.4.
 
     The authors trained with ``easy_margin=True``, the default of both their heads (magface.py_,
     parallel_maglinear.py); the paper's equation applies the margin everywhere, and so does the
@@ -55,7 +57,9 @@ class MagFace(AngularMargin):
 
     def margin_rad(self, batch: Batch) -> Tensor:
         """m(a) of each sample; shape (b,), radians."""
-        share = (batch.embedding_norm.clamp(self.low, self.high) - self.low) / (self.high - self.low)
+        share = (batch.embedding_norm.clamp(self.low, self.high) - self.low) / (
+            self.high - self.low
+        )
         margin = self.low_margin_rad + (self.high_margin_rad - self.low_margin_rad) * share
         return self.in_force(margin, batch.target_cos)
 
@@ -73,6 +77,7 @@ class MagFace(AngularMargin):
     def describe(self) -> str:
         return (
             f"cos(θ + m(a)), m from {self.low_margin_rad:g} rad at length {self.low:g} "
-            f"to {self.high_margin_rad:g} at {self.high:g}; plus {self.lambda_g:g} (1/a + a/{self.high:g}²)"
+            f"to {self.high_margin_rad:g} at {self.high:g}; plus {self.lambda_g:g} (1/a + "
+            f"a/{self.high:g}²)"
             f"{self.exception()}"
         )

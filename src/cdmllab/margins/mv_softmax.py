@@ -14,7 +14,8 @@ Reweight = Literal["adaptive", "fixed"]
 
 @register("mv_softmax", year=2019, label="MV-Softmax")
 class MVSoftmax(AngularMargin):
-    """Negatives above the margined target become (t + 1) cos_j + t (Wang et al., 2020, arXiv 1912.00833_).
+    """Negatives above the margined target become (t + 1) cos_j + t (Wang et al., 2020, arXiv
+    1912.00833_).
 
     With ``reweight="fixed"`` they become cos_j + t.
 
@@ -61,18 +62,27 @@ class MVSoftmax(AngularMargin):
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta + margin_rad) - margin_cos; shape (b,) to (b,)."""
         angular, additive = (
-            self.in_force(torch.full_like(target_cos, margin), target_cos) for margin in (self.m2, self.margin_cos)
+            self.in_force(torch.full_like(target_cos, margin), target_cos)
+            for margin in (self.m2, self.margin_cos)
         )
         return add_angle(target_cos, angular, self.beyond_pi) - additive
 
     def negatives(self, cosines: Tensor, batch: Batch) -> Tensor:
         """Raised where they beat the margined target; shape (b, c) to (b, c)."""
         own = batch.target_cos.detach()
-        level = (add_angle(own, torch.full_like(own, self.m2), "none") - self.margin_cos).unsqueeze(1)
-        raised = (self.t + 1.0) * cosines + self.t if self.reweight == "adaptive" else cosines + self.t
+        level = (add_angle(own, torch.full_like(own, self.m2), "none") - self.margin_cos).unsqueeze(
+            1
+        )
+        raised = (
+            (self.t + 1.0) * cosines + self.t if self.reweight == "adaptive" else cosines + self.t
+        )
         return torch.where(cosines > level, raised, cosines)
 
     def describe(self) -> str:
         margin = f"cos(θ + {self.m2:g}) - {self.margin_cos:g}"
-        raised = f"{self.t + 1.0:g} cos_j + {self.t:g}" if self.reweight == "adaptive" else f"cos_j + {self.t:g}"
+        raised = (
+            f"{self.t + 1.0:g} cos_j + {self.t:g}"
+            if self.reweight == "adaptive"
+            else f"cos_j + {self.t:g}"
+        )
         return f"{margin}; negatives above it count {raised}{self.exception()}"

@@ -12,7 +12,8 @@ from cdmllab.margins.registry import register
 
 @register("npcface", year=2020)
 class NPCFace(AngularMargin):
-    """cos(theta + m_i), m_i = m0 + m1 x mean cosine of the hard negatives (Zeng et al., 2020, arXiv 2007.10172_).
+    """cos(theta + m_i), m_i = m0 + m1 x mean cosine of the hard negatives (Zeng et al., 2020, arXiv
+    2007.10172_).
 
     A negative is hard when cos_j > cos(theta_y + `hard_rad`). Which are hard, and m_i, are
     constants in the gradient. The defaults, and t cos_j + a for a hard negative, are those of the
@@ -77,6 +78,7 @@ class NPCFace(AngularMargin):
 
     def describe(self) -> str:
         return (
-            f"cos(θ + m_i), m_i = {self.base_margin_rad:g} + {self.slope_rad:g} × mean hard negative; "
+            f"cos(θ + m_i), m_i = {self.base_margin_rad:g} + {self.slope_rad:g} × mean hard "
+            f"negative; "
             f"hard negatives count {self.t:g} cos_j + {self.a:g}{self.exception()}"
         )

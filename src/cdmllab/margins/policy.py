@@ -17,7 +17,9 @@ Statistic = Literal["hardest_negative", "hard_negative_mean", "negative_partitio
 
 @dataclass(frozen=True)
 class Batch:
-    """What a head tells a policy about the batch it is working on; b samples, ignored ones left out."""
+    """What a head tells a policy about the batch it is working on; b samples, ignored ones left
+    out.
+    """
 
     labels: Tensor  # [b] int64, the identity of each sample
     target_cos: Tensor  # [b] cosine to the own class centre
@@ -27,8 +29,12 @@ class Batch:
     known_easiness: Tensor | None = None  # [b] the truth, in [-1, 1], where somebody knows it
     # What the policy asks for in `statistics`:
     hardest_negative: Tensor | None = None  # [b] largest cosine to a foreign centre
-    hard_negative_mean: Tensor | None = None  # [b] mean cosine over `hard` negatives, 0 without any; no gradient
-    negative_partition: Tensor | None = None  # [b] log sum over negatives of exp(scale x cosine); no gradient
+    hard_negative_mean: Tensor | None = (
+        None  # [b] mean cosine over `hard` negatives, 0 without any; no gradient
+    )
+    negative_partition: Tensor | None = (
+        None  # [b] log sum over negatives of exp(scale x cosine); no gradient
+    )
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -101,7 +107,9 @@ class MarginPolicy(nn.Module):
 
         Elementwise; may use the loss's own parameters.
         """
-        raise NotImplementedError(f"{type(self).__name__} sums over negatives without a negative_loss")
+        raise NotImplementedError(
+            f"{type(self).__name__} sums over negatives without a negative_loss"
+        )
 
     def sample_loss(self, positive_logit: Tensor, negatives: Tensor) -> Tensor:
         """The loss of each sample; shapes (b,), (b,) to (b,). By default that of a softmax.
@@ -111,7 +119,8 @@ class MarginPolicy(nn.Module):
         positive_logit : scale x margined cosine
         negatives : what the logits of all negatives are reduced to
         """
-        # -log(e^y / (e^y + e^n)); above 40 the 1 in log(1 + e^x) no longer counts, in float64 either.
+        # -log(e^y / (e^y + e^n)); above 40 the 1 in log(1 + e^x) no longer counts, in float64
+        # either.
         return F.softplus(negatives - positive_logit, threshold=40.0)
 
     def hard(self, cosines: Tensor, batch: Batch) -> Tensor:
@@ -126,9 +135,13 @@ class MarginPolicy(nn.Module):
         """
 
     def as_now(self) -> Self:
-        """A copy whose buffers stay as they are now: for a backward pass that other batches may come before."""
+        """A copy whose buffers stay as they are now: for a backward pass that other batches may
+        come before.
+        """
         kept = copy.copy(self)
-        kept._buffers = {name: None if value is None else value.clone() for name, value in self._buffers.items()}
+        kept._buffers = {
+            name: None if value is None else value.clone() for name, value in self._buffers.items()
+        }
         return kept
 
     @property

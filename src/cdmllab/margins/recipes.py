@@ -38,11 +38,16 @@ def arcface_torch(*, margin_list: Sequence[float] = (1.0, 0.5, 0.0)) -> MarginPo
     try:
         m1, m2, m3 = (float(m) for m in margin_list)
     except (TypeError, ValueError):
-        raise ValueError(f"margin_list must be three numbers, m1, m2 and m3; got {margin_list!r}") from None
+        raise ValueError(
+            f"margin_list must be three numbers, m1, m2 and m3; got {margin_list!r}"
+        ) from None
     if not all(math.isfinite(m) for m in (m1, m2, m3)):
         raise ValueError(f"margin_list must be three finite numbers; got {margin_list!r}")
     if m3 > 0.0:
         return CosFace(margin_cos=m3)
     if m1 == 1.0 and m3 == 0.0:
         return ArcFace(margin_rad=m2, beyond_pi="none", gradient="straight_through")
-    raise ValueError(f"arcface_torch has no loss for margin_list ({m1:g}, {m2:g}, {m3:g}): m1 is 1 or m3 above 0 there")
+    raise ValueError(
+        f"arcface_torch has no loss for margin_list ({m1:g}, {m2:g}, {m3:g}): m1 is 1 or m3 above "
+        f"0 there"
+    )

@@ -32,8 +32,8 @@ _RECIPES: dict[str, Callable[..., MarginPolicy]] = {}
 def register(name: str, *, year: int, label: str | None = None) -> Callable[[P], P]:
     """Decorate a loss: `create`, presets, tables, figures and widgets then know it by this name.
 
-    A package of your own lists the module of its losses under the entry points ``cdmllab.margins``, and
-    ``cdmllab train`` finds them too::
+    A package of your own lists the module of its losses under the entry points ``cdmllab.margins``,
+    and ``cdmllab train`` finds them too::
 
         [project.entry-points."cdmllab.margins"]
         mine = "my_package.losses"
@@ -65,7 +65,9 @@ def register(name: str, *, year: int, label: str | None = None) -> Callable[[P],
         other = _LOSSES.get(name)
         taken = other.build if other else _RECIPES.get(name)
         if taken and (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
-            raise ValueError(f"the loss {name!r} is {taken.__module__}.{taken.__qualname__} already")
+            raise ValueError(
+                f"the loss {name!r} is {taken.__module__}.{taken.__qualname__} already"
+            )
         kind.name = name
         _LOSSES[name] = _Loss(kind, year, label or kind.__name__)
         return kind
@@ -74,7 +76,9 @@ def register(name: str, *, year: int, label: str | None = None) -> Callable[[P],
 
 
 def recipe(name: str) -> Callable[[R], R]:
-    """Decorate a function that builds one of the losses from the arguments of other people's code."""
+    """Decorate a function that builds one of the losses from the arguments of other
+    people's code.
+    """
 
     def decorate(build: R) -> R:
         _RECIPES[name] = build
@@ -95,15 +99,22 @@ def label(name: str) -> str:
 
 
 def recipes() -> tuple[str, ...]:
-    """Further names that `create` knows: one of the losses, by the arguments of other people's code."""
+    """Further names that `create` knows: one of the losses, by the arguments of other people's
+    code.
+    """
     return tuple(_RECIPES)
 
 
 def builder(name: str) -> Callable[..., MarginPolicy]:
     """The class of a loss, or the function of a recipe."""
-    known: dict[str, Callable[..., MarginPolicy]] = {**{key: _LOSSES[key].build for key in names()}, **_RECIPES}
+    known: dict[str, Callable[..., MarginPolicy]] = {
+        **{key: _LOSSES[key].build for key in names()},
+        **_RECIPES,
+    }
     if name not in known:
-        raise ValueError(f"unknown loss {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
+        raise ValueError(
+            f"unknown loss {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}"
+        )
     return known[name]
 
 
@@ -120,7 +131,11 @@ def options(name: str) -> dict[str, object]:
 
 
 def create(
-    name: str, *, num_identities: int | None = None, embedding_dim: int | None = None, **chosen: object
+    name: str,
+    *,
+    num_identities: int | None = None,
+    embedding_dim: int | None = None,
+    **chosen: object,
 ) -> MarginPolicy:
     """Build the loss called `name`.
 
@@ -146,7 +161,10 @@ def create(
     known = options(name)
     for key in chosen:
         if key not in known:
-            raise ValueError(f"{name} has no option {key!r}{did_you_mean(key, known)}; it has: {', '.join(known)}")
+            raise ValueError(
+                f"{name} has no option {key!r}{did_you_mean(key, known)}; it has: "
+                f"{', '.join(known)}"
+            )
     sizes = {"num_identities": num_identities, "embedding_dim": embedding_dim}
     wanted = inspect.signature(build).parameters
     for key, value in sizes.items():
@@ -163,4 +181,6 @@ def _load_plugins() -> None:
             entry.load()
         except Exception as error:
             source = entry.dist.name if entry.dist else entry.value
-            raise CdmlLabError(f"the losses of {source} ({entry.value}) cannot be imported: {error}") from error
+            raise CdmlLabError(
+                f"the losses of {source} ({entry.value}) cannot be imported: {error}"
+            ) from error

@@ -12,17 +12,18 @@ from cdmllab.margins.registry import register
 
 @register("sphereface", year=2017)
 class SphereFace(MarginPolicy):
-    """psi(theta) = (-1)^k cos(m theta) - 2k, k = floor(m theta / pi) (Liu et al., 2017, arXiv 1704.08063_).
+    """psi(theta) = (-1)^k cos(m theta) - 2k, k = floor(m theta / pi) (Liu et al., 2017, arXiv
+    1704.08063_).
 
     The target is (lambda cos theta + psi) / (1 + lambda); lambda falls from `anneal_from` as
-    ``anneal_from / (1 + anneal_rate step)`` down to `anneal_to`, as in the authors' code. The original keeps the
-    embedding's length as the scale; here all losses have the head's scale.
+    ``anneal_from / (1 + anneal_rate step)`` down to `anneal_to`, as in the authors' code. The
+    original keeps the embedding's length as the scale; here all losses have the head's scale.
 
     Parameters
     ----------
-    factor : m, in [1, 8]; the paper has 4, ArcFace's table 2 has 1.35
-    anneal_from, anneal_to, anneal_rate : the schedule of lambda; ``anneal_from=0, anneal_to=0`` is psi alone
-    gradient : see `MarginPolicy`
+    factor : m, in [1, 8]; the paper has 4, ArcFace's table 2 has 1.35 anneal_from, anneal_to,
+    anneal_rate : the schedule of lambda; ``anneal_from=0, anneal_to=0`` is psi alone gradient : see
+    `MarginPolicy`
 
     .. _1704.08063: https://arxiv.org/abs/1704.08063
     """
@@ -64,5 +65,9 @@ class SphereFace(MarginPolicy):
         return (self.softening * target_cos + psi) / (1.0 + self.softening)
 
     def describe(self) -> str:
-        annealed = f", softened by λ from {self.anneal_from:g} to {self.anneal_to:g}" if self.anneal_from else ""
+        annealed = (
+            f", softened by λ from {self.anneal_from:g} to {self.anneal_to:g}"
+            if self.anneal_from
+            else ""
+        )
         return f"cos({self.factor:g} θ), continued so that it keeps falling{annealed}"

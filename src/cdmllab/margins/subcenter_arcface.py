@@ -29,10 +29,14 @@ class SubcenterArcFace(ArcFace):
         easy_margin: bool = False,
         gradient: Gradient = "exact",
     ) -> None:
-        super().__init__(margin_rad=margin_rad, beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
+        super().__init__(
+            margin_rad=margin_rad, beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient
+        )
         if centres_per_identity < 1:
             raise ValueError(f"centres_per_identity must be at least 1, got {centres_per_identity}")
         self.centres_per_identity = centres_per_identity
 
     def describe(self) -> str:
-        return f"{super().describe()}; the nearest of {self.centres_per_identity} centres an identity"
+        return (
+            f"{super().describe()}; the nearest of {self.centres_per_identity} centres an identity"
+        )

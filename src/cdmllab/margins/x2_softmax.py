@@ -28,7 +28,9 @@ class X2Softmax(MarginPolicy):
     .. _code: https://github.com/XieZixiUSTC/X2-Softmax/blob/760588da3740f66be328a99e7008458dae342c7d/loss.py
     """
 
-    def __init__(self, *, a: float = -0.9, h: float = 0.0, k: float = 0.65, gradient: Gradient = "exact") -> None:
+    def __init__(
+        self, *, a: float = -0.9, h: float = 0.0, k: float = 0.65, gradient: Gradient = "exact"
+    ) -> None:
         super().__init__(gradient=gradient)
         check_range("a", a, -10.0, 0.0)
         check_range("h", h, -math.pi, 0.0)

@@ -1,14 +1,16 @@
 """Intervals for verification measures, by resampling identities.
 
-Pairs are not independent: ten pairs with one easy person in them say less than ten pairs of twenty people. So it
-is people who are drawn, with replacement, as often as there are: a person drawn w times gives each genuine pair of
-theirs the weight w, and an impostor pair has the product of its two people's weights. Everything is measured anew
-with the weights, thresholds and folds' thresholds included.
+Pairs are not independent: ten pairs with one easy person in them say less than ten pairs of twenty
+people. So it is people who are drawn, with replacement, as often as there are: a person drawn w
+times gives each genuine pair of theirs the weight w, and an impostor pair has the product of its
+two people's weights. Everything is measured anew with the weights, thresholds and folds' thresholds
+included.
 
-This is the pigeonhole bootstrap (Owen, Annals of Applied Statistics 1, 2007) with both factors the same people; no
-bootstrap is exact here, and this one is mildly conservative (Owen and Eckles, Annals of Applied Statistics 6, 2012).
-Its place among others for face verification: Fogliato, Patil and Perona, arXiv:2306.01198. Drawing pairs instead
-gives intervals that are far too narrow where people differ; the tests measure how often either holds the truth.
+This is the pigeonhole bootstrap (Owen, Annals of Applied Statistics 1, 2007) with both factors the
+same people; no bootstrap is exact here, and this one is mildly conservative (Owen and Eckles,
+Annals of Applied Statistics 6, 2012). Its place among others for face verification: Fogliato, Patil
+and Perona, arXiv:2306.01198. Drawing pairs instead gives intervals that are far too narrow where
+people differ; the tests measure how often either holds the truth.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +23,9 @@ from cdmllab.metrics import weighted
 from cdmllab.metrics.ranked import allowed, check
 
 Floats = NDArray[np.float64]
-Draw = Callable[[np.random.Generator, int], Floats]  # (source of chance, r) to weights of shape (r, p)
+Draw = Callable[
+    [np.random.Generator, int], Floats
+]  # (source of chance, r) to weights of shape (r, p)
 
 FEWEST_IDENTITIES = 10
 _CELLS = 4_000_000  # replicates x pairs weighed at one time
@@ -46,15 +50,14 @@ def intervals(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Percentile intervals of ``"auc"``, ``"eer"``, and, with folds, ``"accuracy"``; and for each of `fars` of
-    ``"tar@<far>"``, of the score that is the threshold then, ``"threshold@<far>"``, and of the TAR by the rule of
-    `nearest_far`, ``"nearest_tar@<far>"``.
+    """Percentile intervals of ``"auc"``, ``"eer"``, and, with folds, ``"accuracy"``; and for each
+    of `fars` of ``"tar@<far>"``, of the score that is the threshold then, ``"threshold@<far>"``,
+    and of the TAR by the rule of `nearest_far`, ``"nearest_tar@<far>"``.
 
     Parameters
     ----------
-    scores, same : shape (p,)
-    fold : shape (p,); None leaves the accuracy out
-    identities : the identity of the first and of the second picture of each pair, each of shape (p,); None draws
+    scores, same : shape (p,) fold : shape (p,); None leaves the accuracy out identities : the
+    identity of the first and of the second picture of each pair, each of shape (p,); None draws
         pairs instead, for comparison and for pairs of unknown people
     fars : FARs at which the TAR is wanted
     replicates : how often to draw
@@ -63,13 +66,17 @@ def intervals(
 
     Raises
     ------
-    ValueError : as `ranked.check` and `ranked.allowed`; identities that contradict `same`, fewer than 10 of them
+    ValueError : as `ranked.check` and `ranked.allowed`; identities that contradict `same`, fewer
+    than 10 of them
     """
     s, y = check(scores, same)
     for far in fars:
         allowed(far, int((~y).sum()))
     if replicates < 2 or not 0.0 < confidence < 1.0:
-        raise ValueError(f"replicates must be 2 or more and confidence in (0, 1), got {replicates} and {confidence}")
+        raise ValueError(
+            f"replicates must be 2 or more and confidence in (0, 1), got {replicates} and "
+            f"{confidence}"
+        )
     order = np.argsort(-s, kind="stable")
     s, y = s[order], y[order]
     draw = _pairs(len(s)) if identities is None else _people(*identities, order, y)
@@ -97,7 +104,8 @@ def shares(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> list[Interval]:
-    """Percentile intervals of shares of pairs, such as a FAR or the error rate in each bin of a nuisance.
+    """Percentile intervals of shares of pairs, such as a FAR or the error rate in each bin of a
+    nuisance.
 
     Parameters
     ----------
@@ -108,8 +116,8 @@ def shares(
 
     Returns
     -------
-    One interval for each part. Where no pair of a part is a hit, or all are, it has no width: drawing people cannot
-    show what was never seen.
+    One interval for each part. Where no pair of a part is a hit, or all are, it has no width:
+    drawing people cannot show what was never seen.
 
     Raises
     ------
@@ -135,13 +143,19 @@ def shares(
         drawn = rng.multinomial(n, np.full(n, 1.0 / n), size=size).astype(np.float64)
         w = drawn[:, one] * np.where(one == other, 1.0, drawn[:, other])
         with np.errstate(invalid="ignore"):  # a draw without the people of a part: NaN
-            found.append(np.add.reduceat(w * hits, starts, axis=1) / np.add.reduceat(w * total, starts, axis=1))
+            found.append(
+                np.add.reduceat(w * hits, starts, axis=1)
+                / np.add.reduceat(w * total, starts, axis=1)
+            )
     tails = [50.0 * (1.0 - confidence), 50.0 * (1.0 + confidence)]
     return [_interval(values, tails) for values in np.concatenate(found).T]
 
 
 def _too_few(people: int) -> str:
-    return f"an interval over identities needs {FEWEST_IDENTITIES} of them or more, these pairs have {people}"
+    return (
+        f"an interval over identities needs {FEWEST_IDENTITIES} of them or more, these pairs have "
+        f"{people}"
+    )
 
 
 def _interval(values: Floats, tails: list[float]) -> Interval:
@@ -155,7 +169,9 @@ def _portions(total: int, size: int) -> Iterator[int]:
         total -= size
 
 
-def _people(first: ArrayLike, second: ArrayLike, order: NDArray[np.int64], same: NDArray[np.bool_]) -> Draw:
+def _people(
+    first: ArrayLike, second: ArrayLike, order: NDArray[np.int64], same: NDArray[np.bool_]
+) -> Draw:
     """Weights of pairs, in `order`, from draws of people."""
     a, b = np.asarray(first), np.asarray(second)
     if a.shape != same.shape or b.shape != same.shape:
@@ -185,6 +201,10 @@ def _pairs(count: int) -> Draw:
     def draw(rng: np.random.Generator, replicates: int) -> Floats:
         drawn = rng.integers(0, count, size=(replicates, count))
         drawn += np.arange(replicates)[:, None] * count
-        return np.bincount(drawn.ravel(), minlength=replicates * count).reshape(replicates, count).astype(np.float64)
+        return (
+            np.bincount(drawn.ravel(), minlength=replicates * count)
+            .reshape(replicates, count)
+            .astype(np.float64)
+        )
 
     return draw

@@ -1,6 +1,8 @@
-"""From a score to a decision: a threshold for a wanted FAR, rates with intervals, and scores as probabilities.
+"""From a score to a decision: a threshold for a wanted FAR, rates with intervals, and scores as
+probabilities.
 
-A threshold is chosen on one set of pairs and judged on another: on its own set it looks better than it is.
+A threshold is chosen on one set of pairs and judged on another: on its own set it looks better than
+it is.
 """
 
 from statistics import NormalDist
@@ -35,10 +37,11 @@ class Decision(NamedTuple):
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
-    """A share with Wilson's score interval (JASA 22, 1927): sensible also for 0 of n, where the plain one is empty.
+    """A share with Wilson's score interval (JASA 22, 1927): sensible also for 0 of n, where the
+    plain one is empty.
 
-    It takes trials for independent. Pairs that share people are not, so for them it is the least there is; `rates`
-    draws people.
+    It takes trials for independent. Pairs that share people are not, so for them it is the least
+    there is; `rates` draws people.
 
     Examples
     --------
@@ -58,18 +61,25 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
 
 
 def rates(
-    hit: ArrayLike, part: ArrayLike, people: People | None, *, confidence: float = 0.95, replicates: int = 1000
+    hit: ArrayLike,
+    part: ArrayLike,
+    people: People | None,
+    *,
+    confidence: float = 0.95,
+    replicates: int = 1000,
 ) -> list[Rate]:
-    """The share of hits in each part of some pairs, with an interval that knows who is in which pair.
+    """The share of hits in each part of some pairs, with an interval that knows who is in which
+    pair.
 
-    People are drawn, not pairs (`bootstrap.shares`). That says nothing where no pair is a hit, or all are, so the
-    interval is never narrower than `wilson`'s, which is right if all pairs are of different people.
+    People are drawn, not pairs (`bootstrap.shares`). That says nothing where no pair is a hit, or
+    all are, so the interval is never narrower than `wilson`'s, which is right if all pairs are of
+    different people.
 
     Parameters
     ----------
-    hit : True for the pairs that count, shape (p,)
-    part : to which part each pair belongs, 0, 1, ...; shape (p,); every part has a pair
-    people : who is compared; None, or fewer than 10 people, leaves `wilson`, which is too narrow then
+    hit : True for the pairs that count, shape (p,) part : to which part each pair belongs, 0, 1,
+    ...; shape (p,); every part has a pair people : who is compared; None, or fewer than 10 people,
+    leaves `wilson`, which is too narrow then
     """
     h, k = np.asarray(hit).astype(bool), np.asarray(part)
     plain = [wilson(int(h[k == n].sum()), int((k == n).sum()), confidence) for n in np.unique(k)]
@@ -83,7 +93,8 @@ def rates(
 
 
 def threshold_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
-    """The threshold for a wanted FAR, half-way between the last impostor let in and the first kept out.
+    """The threshold for a wanted FAR, half-way between the last impostor let in and the first kept
+    out.
 
     Call it on validation pairs, then `decide` on test pairs.
 
@@ -109,21 +120,32 @@ def threshold_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
 
 
 def decide(
-    scores: ArrayLike, same: ArrayLike, threshold: float, confidence: float = 0.95, *, people: People | None = None
+    scores: ArrayLike,
+    same: ArrayLike,
+    threshold: float,
+    confidence: float = 0.95,
+    *,
+    people: People | None = None,
 ) -> Decision:
-    """FAR and TAR of a threshold that was chosen elsewhere, with the intervals of `rates`; errors as `ranked.check`."""
+    """FAR and TAR of a threshold that was chosen elsewhere, with the intervals of `rates`; errors
+    as `ranked.check`.
+    """
     s, y = check(scores, same)
     return Decision(float(threshold), *rates(s >= threshold, y, people, confidence=confidence))
 
 
 class Calibrator(NamedTuple):
-    """Scores as log likelihood ratios: log P(score | genuine) - log P(score | impostor) = slope x score + offset."""
+    """Scores as log likelihood ratios: log P(score | genuine) - log P(score | impostor) = slope x
+    score + offset.
+    """
 
     slope: float
     offset: float
 
     def log_likelihood_ratio(self, scores: ArrayLike) -> Floats:
-        """Natural logarithm; above 0 speaks for a genuine pair, whatever share of pairs is genuine."""
+        """Natural logarithm; above 0 speaks for a genuine pair, whatever share of pairs is
+        genuine.
+        """
         return self.slope * np.asarray(scores, dtype=np.float64) + self.offset
 
     def probability(self, scores: ArrayLike, prior: float = 0.5) -> Floats:
@@ -136,8 +158,9 @@ class Calibrator(NamedTuple):
 def fit_calibrator(scores: ArrayLike, same: ArrayLike, iterations: int = 100) -> Calibrator:
     """Fit a `Calibrator` by logistic regression in which both kinds of pairs weigh the same.
 
-    Newton's steps on standardised scores, with a hundredth of a pair as penalty on the slope: scores that are told
-    apart without an error would else make it infinite. (Van Leeuwen and Brümmer, LNCS 4343, 2007.)
+    Newton's steps on standardised scores, with a hundredth of a pair as penalty on the slope:
+    scores that are told apart without an error would else make it infinite. (Van Leeuwen and
+    Brümmer, LNCS 4343, 2007.)
 
     Raises
     ------
@@ -178,7 +201,8 @@ class Reliability(NamedTuple):
 def reliability(
     probability: ArrayLike, same: ArrayLike, bins: int = 10, *, people: People | None = None
 ) -> Reliability:
-    """Compare probabilities with what happened, in `bins` bins of as many pairs each; intervals as `rates`.
+    """Compare probabilities with what happened, in `bins` bins of as many pairs each; intervals as
+    `rates`.
 
     Raises
     ------

@@ -47,13 +47,18 @@ class Binned(NamedTuple):
 
 
 def by_nuisance(
-    wrong: ArrayLike, nuisance: ArrayLike, bins: int | ArrayLike = 8, *, people: People | None = None
+    wrong: ArrayLike,
+    nuisance: ArrayLike,
+    bins: int | ArrayLike = 8,
+    *,
+    people: People | None = None,
 ) -> Binned:
     """How often pairs are judged wrongly, against a known property of the pair.
 
     Parameters
     ----------
-    wrong : True where a pair is judged wrongly, shape (p,); pass genuine and impostor pairs apart, since most
+    wrong : True where a pair is judged wrongly, shape (p,); pass genuine and impostor pairs apart,
+    since most
         nuisances make both less alike, which is an error for one kind only
     nuisance : a number for each pair, shape (p,), such as the larger yaw of the two pictures
     bins : how many, of equal width over the range; or their edges, rising, shape (k + 1,)
@@ -65,12 +70,20 @@ def by_nuisance(
     """
     w, x = np.asarray(wrong).astype(bool), np.asarray(nuisance, dtype=np.float64)
     if w.ndim != 1 or w.shape != x.shape:
-        raise ValueError(f"wrong and nuisance must both have shape (p,), got {w.shape} and {x.shape}")
+        raise ValueError(
+            f"wrong and nuisance must both have shape (p,), got {w.shape} and {x.shape}"
+        )
     if len(w) == 0:
         raise ValueError("there are no pairs")
     if not np.isfinite(x).all():
-        raise ValueError(f"the nuisance of pair {int(np.flatnonzero(~np.isfinite(x))[0])} is not finite")
-    edges = np.histogram_bin_edges(x, bins) if isinstance(bins, int) else np.asarray(bins, dtype=np.float64)
+        raise ValueError(
+            f"the nuisance of pair {int(np.flatnonzero(~np.isfinite(x))[0])} is not finite"
+        )
+    edges = (
+        np.histogram_bin_edges(x, bins)
+        if isinstance(bins, int)
+        else np.asarray(bins, dtype=np.float64)
+    )
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0.0).all():
         raise ValueError("the edges of bins must rise, and be two or more")
     k = len(edges) - 1
@@ -79,6 +92,8 @@ def by_nuisance(
     pairs = np.bincount(at[inside], minlength=k)
     found = np.full((k, 3), np.nan)
     if inside.any():
-        who = None if people is None else tuple(np.asarray(side)[inside] for side in people)
-        found[pairs > 0] = [rate[:3] for rate in rates(w[inside], at[inside], who)]  # type: ignore[arg-type]
+        who = None
+        if people is not None:
+            who = (np.asarray(people[0])[inside], np.asarray(people[1])[inside])
+        found[pairs > 0] = [rate[:3] for rate in rates(w[inside], at[inside], who)]
     return Binned(edges, found[:, 0], found[:, 1], found[:, 2], pairs)

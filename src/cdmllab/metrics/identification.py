@@ -1,7 +1,8 @@
 """Identification, 1:N: who of a gallery is this, if it is anybody of it.
 
-Closed set: every probe has a mate in the gallery, and rank k is the share of probes whose mate is among the k best
-scores. Open set: some probes have none, and an answer counts only above a threshold. Terms as in ISO/IEC 19795-1.
+Closed set: every probe has a mate in the gallery, and rank k is the share of probes whose mate is
+among the k best scores. Open set: some probes have none, and an answer counts only above a
+threshold. Terms as in ISO/IEC 19795-1.
 """
 
 from typing import NamedTuple
@@ -31,10 +32,13 @@ class Search(NamedTuple):
         return self.rank > 0
 
 
-def search(gallery: ArrayLike, gallery_identity: ArrayLike, probes: ArrayLike, probe_identity: ArrayLike) -> Search:
+def search(
+    gallery: ArrayLike, gallery_identity: ArrayLike, probes: ArrayLike, probe_identity: ArrayLike
+) -> Search:
     """Compare every probe with every entry of the gallery, by cosine, a block of probes at a time.
 
-    A tie counts against the mate, so that a network that maps all pictures to one point ranks last, not first.
+    A tie counts against the mate, so that a network that maps all pictures to one point ranks last,
+    not first.
 
     Parameters
     ----------
@@ -45,28 +49,38 @@ def search(gallery: ArrayLike, gallery_identity: ArrayLike, probes: ArrayLike, p
 
     Raises
     ------
-    ValueError : an identity twice in the gallery (pool its pictures first), fewer than two entries, no probes, shapes
+    ValueError : an identity twice in the gallery (pool its pictures first), fewer than two entries,
+    no probes, shapes
         that differ, embeddings that are zero or not finite
     """
     g, q = unit(gallery, "gallery entry"), unit(probes, "probe")
     gid, pid = np.asarray(gallery_identity), np.asarray(probe_identity)
     if gid.shape != (len(g),) or pid.shape != (len(q),) or g.shape[1] != q.shape[1]:
         raise ValueError(
-            "gallery (g, d), gallery_identity (g,), probes (p, d) and probe_identity (p,) do not fit: "
+            "gallery (g, d), gallery_identity (g,), probes (p, d) and probe_identity (p,) do not "
+            "fit: "
             f"got {g.shape}, {gid.shape}, {q.shape} and {pid.shape}"
         )
     if len(g) < 2 or len(q) == 0:
-        raise ValueError(f"a search needs two gallery entries and a probe, got {len(g)} and {len(q)}")
+        raise ValueError(
+            f"a search needs two gallery entries and a probe, got {len(g)} and {len(q)}"
+        )
     order = np.argsort(gid, kind="stable")
     rising = gid[order]
     twice = np.flatnonzero(rising[1:] == rising[:-1])
     if len(twice):
         one, other = order[twice[0]], order[twice[0] + 1]
-        raise ValueError(f"the gallery holds identity {gid[one]} twice, as entries {one} and {other}")
+        raise ValueError(
+            f"the gallery holds identity {gid[one]} twice, as entries {one} and {other}"
+        )
     at = np.minimum(np.searchsorted(rising, pid), len(g) - 1)
     mate = np.where(rising[at] == pid, order[at], -1)
 
-    mate_score, other_score, rank = np.full(len(q), -np.inf), np.empty(len(q)), np.zeros(len(q), dtype=np.int64)
+    mate_score, other_score, rank = (
+        np.full(len(q), -np.inf),
+        np.empty(len(q)),
+        np.zeros(len(q), dtype=np.int64),
+    )
     height = max(1, _BLOCK_BYTES // (8 * len(g)))
     for start in range(0, len(q), height):
         part = slice(start, start + height)
@@ -82,7 +96,8 @@ def search(gallery: ArrayLike, gallery_identity: ArrayLike, probes: ArrayLike, p
 
 
 def cmc(found: Search, ranks: int = 20) -> Floats:
-    """Cumulative match characteristic: rank-1 to rank-`ranks` rates over the mated probes, shape (ranks,).
+    """Cumulative match characteristic: rank-1 to rank-`ranks` rates over the mated probes, shape
+    (ranks,).
 
     Raises
     ------
@@ -123,7 +138,8 @@ def tpir_at_fpir(found: Search, fpir: float) -> OpenSet:
 
     Raises
     ------
-    ValueError : every probe or no probe has a mate, or an FPIR that the probes without one cannot resolve
+    ValueError : every probe or no probe has a mate, or an FPIR that the probes without one cannot
+    resolve
     """
     rank = _mated_ranks(found)
     strangers = np.sort(found.other_score[~found.mated])

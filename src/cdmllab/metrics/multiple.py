@@ -1,4 +1,6 @@
-"""Several comparisons at a time: p-values that keep the chance of a single false finding at the level of one test."""
+"""Several comparisons at a time: p-values that keep the chance of a single false finding at the
+level of one test.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,9 +11,10 @@ Floats = NDArray[np.float64]
 def holm(p_values: ArrayLike) -> Floats:
     """Holm's adjusted p-values.
 
-    Calling a difference found where its adjusted p-value is at most 0.05 keeps the chance of any false finding in the
-    family at 5 % or less, however the comparisons depend on each other (Holm, Scandinavian Journal of Statistics 6,
-    1979, pages 65 to 70, https://www.jstor.org/stable/4615733). A comparison of its own keeps its p-value.
+    Calling a difference found where its adjusted p-value is at most 0.05 keeps the chance of any
+    false finding in the family at 5 % or less, however the comparisons depend on each other (Holm,
+    Scandinavian Journal of Statistics 6, 1979, pages 65 to 70,
+    https://www.jstor.org/stable/4615733). A comparison of its own keeps its p-value.
 
     Parameters
     ----------
@@ -19,8 +22,8 @@ def holm(p_values: ArrayLike) -> Floats:
 
     Returns
     -------
-    Array of shape (m,), in the same order: the k-th smallest is multiplied by m - k + 1, is never below that of a
-    smaller p-value, and never above 1.
+    Array of shape (m,), in the same order: the k-th smallest is multiplied by m - k + 1, is never
+    below that of a smaller p-value, and never above 1.
 
     Raises
     ------

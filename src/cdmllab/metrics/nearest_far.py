@@ -1,13 +1,15 @@
-"""TAR at a FAR by the rule of the public IJB scripts, to compare with numbers that were measured by it.
+"""TAR at a FAR by the rule of the public IJB scripts, for comparison with published numbers.
 
 arcface_torch's `eval_ijbc.py
-<https://github.com/deepinsight/insightface/blob/master/recognition/arcface_torch/eval_ijbc.py>`_ takes the point of
-scikit-learn's ROC curve whose FAR is *nearest* to the wanted one, even where it is above it. The exact rule,
-`ranked.tar_at_far`, never exceeds the wanted FAR. With millions of impostor pairs the two differ by little; with a
-thousand, and a FAR of 0.001, the nearest point may have twice that FAR.
+<https://github.com/deepinsight/insightface/blob/master/recognition/arcface_torch/eval_ijbc.py>`_
+takes the point of scikit-learn's ROC curve whose FAR is *nearest* to the wanted one, even where it
+is above it. The exact rule, `ranked.tar_at_far`, never exceeds the wanted FAR. With millions of
+impostor pairs the two differ by little; with a thousand, and a FAR of 0.001, the nearest point may
+have twice that FAR.
 
-The curve keeps its corners only: scikit-learn drops a threshold that adds as many genuine and as many impostor pairs
-as the threshold before it did. What is nearest therefore depends on what was dropped.
+The curve keeps its corners only: scikit-learn drops a threshold that adds as many genuine and as
+many impostor pairs as the threshold before it did. What is nearest therefore depends on what was
+dropped.
 """
 
 from collections.abc import Sequence
@@ -30,7 +32,8 @@ class Nearest(NamedTuple):
 
 
 def tar_at_far(ranked: Ranked, far: float) -> Nearest:
-    """The TAR at the nearest FAR; of two that are equally near the larger, and there the largest TAR.
+    """The TAR at the nearest FAR; of two that are equally near the larger, and there the largest
+    TAR.
 
     Only a window of the sorted scores is looked at, wide enough to hold a corner on either side.
 
@@ -56,8 +59,8 @@ def weighted(impostors: Floats, genuine: Floats, fars: Sequence[float]) -> Float
 
     Parameters
     ----------
-    impostors, genuine : weight accepted at each threshold, by falling threshold, shape (r, k) for r sets of weights
-    fars : f wanted FARs
+    impostors, genuine : weight accepted at each threshold, by falling threshold, shape (r, k) for r
+    sets of weights fars : f wanted FARs
 
     Returns
     -------
@@ -66,7 +69,9 @@ def weighted(impostors: Floats, genuine: Floats, fars: Sequence[float]) -> Float
     tars = np.full((len(fars), len(impostors)), np.nan)
     for row, accepted in enumerate(np.stack([impostors, genuine], axis=1)):
         if accepted[:, -1].min() > 0.0:
-            moves = np.diff(accepted, axis=1, prepend=0.0).any(axis=0)  # pairs without weight are no point of the curve
+            moves = np.diff(accepted, axis=1, prepend=0.0).any(
+                axis=0
+            )  # pairs without weight are no point of the curve
             points = accepted[:, moves]
             far, tar = _from_zero(points[:, _corners(points)]) / accepted[:, -1:]
             tars[:, row] = [tar[_nearest(far, wanted)] for wanted in fars]
@@ -74,8 +79,8 @@ def weighted(impostors: Floats, genuine: Floats, fars: Sequence[float]) -> Float
 
 
 def _window(ranked: Ranked, first: int, last: int) -> tuple[Floats, bool]:
-    """The curve's points between two impostor pairs, counted from the best-scored one: accepted impostor and genuine
-    pairs at each, shape (2, k); and whether that is the whole curve.
+    """The curve's points between two impostor pairs, counted from the best-scored one: accepted
+    impostor and genuine pairs at each, shape (2, k); and whether that is the whole curve.
     """
     impostor = ranked.impostor
     top, end = first < 0, last >= len(impostor)
@@ -93,7 +98,9 @@ def _window(ranked: Ranked, first: int, last: int) -> tuple[Floats, bool]:
 
 
 def _corners(points: Floats) -> NDArray[np.bool_]:
-    """Which of k points scikit-learn keeps: both ends, and where the step changes; (2, k) to (k,)."""
+    """Which of k points scikit-learn keeps: both ends, and where the step changes; (2, k)
+    to (k,).
+    """
     kept = np.ones(points.shape[1], dtype=bool)
     kept[1:-1] = np.diff(points, 2, axis=1).any(axis=0)
     return kept

@@ -1,7 +1,8 @@
 """Rates from sorted scores: FAR, TAR, AUC and EER, exact, for ten pairs or for ten million.
 
-Genuine and impostor scores are sorted apart, which needs no argument sort, and every rate is then a search. The
-ROC is a staircase; its corners stand at the genuine scores, few even where impostors are many.
+Genuine and impostor scores are sorted apart, which needs no argument sort, and every rate is then a
+search. The ROC is a staircase; its corners stand at the genuine scores, few even where impostors
+are many.
 """
 
 from bisect import bisect_left
@@ -87,7 +88,8 @@ def tar_at_far(ranked: Ranked, far: float) -> float:
 
 
 def lowest_accepted(ranked: Ranked, far: float) -> float:
-    """The lowest score, of either kind, that is accepted where the TAR is `tar_at_far`; errors as `allowed`.
+    """The lowest score, of either kind, that is accepted where the TAR is `tar_at_far`; errors as
+    `allowed`.
 
     As a threshold it gives just that TAR. Where nobody can be accepted it lies above every score.
     """
@@ -101,7 +103,9 @@ def lowest_accepted(ranked: Ranked, far: float) -> float:
 
 def _above(ranked: Ranked, score: float) -> Floats:
     """The next score of each kind above one; there may be none."""
-    return np.concatenate([values[np.searchsorted(values, score, side="right") :][:1] for values in ranked])
+    return np.concatenate(
+        [values[np.searchsorted(values, score, side="right") :][:1] for values in ranked]
+    )
 
 
 def resolved(fars: Sequence[float], impostors: int) -> tuple[float, ...]:
@@ -110,33 +114,45 @@ def resolved(fars: Sequence[float], impostors: int) -> tuple[float, ...]:
 
 
 def auc(ranked: Ranked) -> float:
-    """Area under the ROC: the chance that a genuine pair outscores an impostor pair, ties counted half."""
+    """Area under the ROC: the chance that a genuine pair outscores an impostor pair, ties counted
+    half.
+    """
     below = np.searchsorted(ranked.impostor, ranked.genuine, side="left")
     ties = np.searchsorted(ranked.impostor, ranked.genuine, side="right") - below
     return float((below.sum() + ties.sum() / 2.0) / (len(ranked.genuine) * len(ranked.impostor)))
 
 
 def eer(ranked: Ranked) -> float:
-    """Equal error rate: where FAR = 1 - TAR, on the straight line between the two points of the ROC around it."""
+    """Equal error rate: where FAR = 1 - TAR, on the straight line between the two points of the ROC
+    around it.
+    """
 
     def gap(threshold: float) -> float:  # falls from 1 to -1 as the threshold rises
         return float(ranked.far(threshold) - (1.0 - ranked.tar(threshold)))
 
     def last(values: Floats) -> float:
-        """The highest of the scores whose gap is not negative; the lowest of a kind always is one."""
-        return float(values[bisect_left(values, True, key=lambda threshold: gap(threshold) < 0.0) - 1])
+        """The highest of the scores whose gap is not negative; the lowest of a kind always
+        is one.
+        """
+        return float(
+            values[bisect_left(values, True, key=lambda threshold: gap(threshold) < 0.0) - 1]
+        )
 
     at = max(map(last, ranked))
     nexts = _above(ranked, at)
     far, low = float(ranked.far(at)), gap(at)
     if low == 0.0:
         return far
-    far_above, high = (float(ranked.far(nexts.min())), gap(nexts.min())) if len(nexts) else (0.0, -1.0)
+    far_above, high = (
+        (float(ranked.far(nexts.min())), gap(nexts.min())) if len(nexts) else (0.0, -1.0)
+    )
     return far_above + high / (high - low) * (far - far_above)
 
 
 def corners(ranked: Ranked) -> tuple[Floats, Floats]:
-    """FAR and TAR at the corners of the ROC's staircase, from (0, 0) to (1, 1): a step at each genuine score."""
+    """FAR and TAR at the corners of the ROC's staircase, from (0, 0) to (1, 1): a step at each
+    genuine score.
+    """
     thresholds = np.unique(ranked.genuine)[::-1]
     far = np.concatenate([[0.0], ranked.far(thresholds), [1.0]])
     tar = np.concatenate([[0.0], ranked.tar(thresholds), [1.0]])

@@ -1,7 +1,7 @@
 """Scores of pairs: cosines in bounded memory, and the four scales the field tells them in.
 
-A score is higher the more alike two pictures are. Distances are lower instead, and papers mix them; `convert`
-goes from any scale to any other.
+A score is higher the more alike two pictures are. Distances are lower instead, and papers mix them;
+`convert` goes from any scale to any other.
 """
 
 from typing import Literal, NoReturn, get_args
@@ -23,7 +23,8 @@ def unit(embeddings: ArrayLike, what: str = "picture") -> Floats:
 
     Raises
     ------
-    ValueError : another shape, or an embedding that is zero or not finite, by its row; `what` names the rows
+    ValueError : another shape, or an embedding that is zero or not finite, by its row; `what` names
+    the rows
     """
     e = _table(embeddings).astype(np.float64)
     squared = np.einsum("nd,nd->n", e, e)
@@ -33,16 +34,20 @@ def unit(embeddings: ArrayLike, what: str = "picture") -> Floats:
     return e
 
 
-def cosines(embeddings: ArrayLike, first: ArrayLike, second: ArrayLike, *, what: str = "picture") -> Floats:
+def cosines(
+    embeddings: ArrayLike, first: ArrayLike, second: ArrayLike, *, what: str = "picture"
+) -> Floats:
     """Cosine of each pair of rows: embeddings (n, d), `first` and `second` (p,), to (p,).
 
-    Nothing of shape (p, d) is ever made. Where the pairs fill a good part of the table of all their rows, as IJB's
-    do, blocks of that table are computed whole and the pairs read from them; elsewhere pairs are gathered in
-    portions that fit a core's cache. Products and sums are in float64 whatever the embeddings are in.
+    Nothing of shape (p, d) is ever made. Where the pairs fill a good part of the table of all their
+    rows, as IJB's do, blocks of that table are computed whole and the pairs read from them;
+    elsewhere pairs are gathered in portions that fit a core's cache. Products and sums are in
+    float64 whatever the embeddings are in.
 
     Raises
     ------
-    ValueError : as `unit`, for the rows that are compared; no pairs; a pair that names a row which does not exist
+    ValueError : as `unit`, for the rows that are compared; no pairs; a pair that names a row which
+    does not exist
     """
     e = _table(embeddings)
     a, b = _rows(first, second, len(e), what)
@@ -87,8 +92,8 @@ def _tabulated(e: Floats, a: Ints, b: Ints, rows: Ints, columns: Ints) -> Floats
 def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
     """Scores or thresholds from one scale to another.
 
-    The scales are ``"cosine"`` c; ``"cosine_distance"`` 1 - c; ``"squared_l2"`` of unit vectors, 2 - 2c; and
-    ``"angle_rad"``, arccos c. On the last three, lower means more alike.
+    The scales are ``"cosine"`` c; ``"cosine_distance"`` 1 - c; ``"squared_l2"`` of unit vectors,
+    2 - 2c; and ``"angle_rad"``, arccos c. On the last three, lower means more alike.
 
     Raises
     ------
@@ -105,12 +110,22 @@ def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
         if scale not in get_args(Scale):
             raise ValueError(f"unknown scale {scale!r}; there are: {', '.join(get_args(Scale))}")
     x = np.asarray(values, dtype=np.float64)
-    ends = {"cosine": (-1.0, 1.0), "cosine_distance": (0.0, 2.0), "squared_l2": (0.0, 4.0), "angle_rad": (0.0, np.pi)}
+    ends = {
+        "cosine": (-1.0, 1.0),
+        "cosine_distance": (0.0, 2.0),
+        "squared_l2": (0.0, 4.0),
+        "angle_rad": (0.0, np.pi),
+    }
     low, high = ends[given]
     wrong = x[~((x >= low - 1e-6) & (x <= high + 1e-6))]
     if wrong.size:
         raise ValueError(f"{given} lies in [{low:g}, {high:.4g}], got {wrong.flat[0]:g}")
-    c = {"cosine": x, "cosine_distance": 1.0 - x, "squared_l2": 1.0 - x / 2.0, "angle_rad": np.cos(x)}[given]
+    c = {
+        "cosine": x,
+        "cosine_distance": 1.0 - x,
+        "squared_l2": 1.0 - x / 2.0,
+        "angle_rad": np.cos(x),
+    }[given]
     converted: dict[Scale, Floats] = {
         "cosine": c,
         "cosine_distance": 1.0 - c,

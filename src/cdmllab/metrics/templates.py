@@ -1,4 +1,6 @@
-"""Templates: several pictures of one person, of one or more media, pooled into one embedding (IJB's protocol)."""
+"""Templates: several pictures of one person, of one or more media, pooled into one embedding (IJB's
+protocol).
+"""
 
 from typing import NamedTuple
 
@@ -40,27 +42,31 @@ def pool(
     *,
     keep_length: bool = True,
 ) -> PooledTemplates:
-    """Pool pictures to templates: weigh, average within each medium, add up the media, scale to length 1.
+    """Pool pictures to templates: weigh, average within each medium, add up the media, scale to
+    length 1.
 
-    A video gives hundreds of frames and a photograph one: averaging within a medium first lets both count once.
-    This is the pipeline of the public IJB evaluations, whose embeddings are sums over the two mirrorings.
+    A video gives hundreds of frames and a photograph one: averaging within a medium first lets both
+    count once. This is the pipeline of the public IJB evaluations, whose embeddings are sums over
+    the two mirrorings.
 
     Parameters
     ----------
-    embeddings : shape (n, d), one a picture
-    template : shape (n,), number of the template a picture belongs to
-    media : shape (n,), number of the medium within it
-    detector_score : shape (n,), weight of each picture, not negative; None weighs all alike
-    keep_length : let a long embedding count for more, as the public evaluations do; False scales each to length 1
+    embeddings : shape (n, d), one a picture template : shape (n,), number of the template a picture
+    belongs to media : shape (n,), number of the medium within it detector_score : shape (n,),
+    weight of each picture, not negative; None weighs all alike keep_length : let a long embedding
+    count for more, as the public evaluations do; False scales each to length 1
 
     Raises
     ------
-    ValueError : shapes that differ, no pictures, a picture without media (a negative number), embeddings or weights
+    ValueError : shapes that differ, no pictures, a picture without media (a negative number),
+    embeddings or weights
         that are not finite, and a template whose pictures add up to zero
     """
     e = np.asarray(embeddings)
     tid, mid = np.asarray(template), np.asarray(media)
-    weight = np.ones(len(e)) if detector_score is None else np.asarray(detector_score, dtype=np.float64)
+    weight = (
+        np.ones(len(e)) if detector_score is None else np.asarray(detector_score, dtype=np.float64)
+    )
     if e.ndim != 2 or not tid.shape == mid.shape == weight.shape == (len(e),):
         raise ValueError(
             "embeddings must have shape (n, d), template, media and detector_score (n,), "
@@ -69,10 +75,14 @@ def pool(
     if len(e) == 0:
         raise ValueError("there are no pictures to pool")
     if (mid < 0).any():
-        raise ValueError(f"picture {int(np.flatnonzero(mid < 0)[0])} has no media: its number is negative")
+        raise ValueError(
+            f"picture {int(np.flatnonzero(mid < 0)[0])} has no media: its number is negative"
+        )
     bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0.0)))
     if len(bad):
-        raise ValueError(f"the detector score of picture {bad[0]} is {weight[bad[0]]}: it must not be negative")
+        raise ValueError(
+            f"the detector score of picture {bad[0]} is {weight[bad[0]]}: it must not be negative"
+        )
 
     order = np.lexsort((mid, tid))
     t, m = tid[order], mid[order]
@@ -82,12 +92,16 @@ def pool(
     pooled = np.empty((len(starts), e.shape[1]))
     first = 0
     while first < len(starts):
-        last = max(first + 1, int(np.searchsorted(starts, starts[first] + _PICTURES, side="right")) - 1)
+        last = max(
+            first + 1, int(np.searchsorted(starts, starts[first] + _PICTURES, side="right")) - 1
+        )
         begin, end = starts[first], starts[last] if last < len(starts) else len(e)
         rows = order[begin:end]
         x = _weighed(e, rows, weight, keep_length)
         medium = np.flatnonzero(new_medium[begin:end])
-        means = np.add.reduceat(x, medium, axis=0) / np.diff(np.append(medium, end - begin))[:, None]
+        means = (
+            np.add.reduceat(x, medium, axis=0) / np.diff(np.append(medium, end - begin))[:, None]
+        )
         own = np.searchsorted(medium, starts[first:last] - begin)
         pooled[first:last] = np.add.reduceat(means, own, axis=0)
         first = last

@@ -1,7 +1,8 @@
-"""Verification: is it the same person? ROC, accuracy over folds, TAR at a FAR; exact, from the scores.
+"""Verification: is it the same person? ROC, accuracy over folds, TAR at a FAR; exact, from the
+scores.
 
-A score is higher the more alike two pictures are. A pair is accepted when score >= threshold. FAR is the
-share of impostor pairs accepted, TAR the share of genuine pairs accepted.
+A score is higher the more alike two pictures are. A pair is accepted when score >= threshold. FAR
+is the share of impostor pairs accepted, TAR the share of genuine pairs accepted.
 """
 
 from typing import NamedTuple
@@ -16,7 +17,9 @@ Floats = NDArray[np.float64]
 
 
 class Roc(NamedTuple):
-    """Every operating point there is: one for each different score, from "accept none" to "accept all"."""
+    """Every operating point there is: one for each different score, from "accept none" to "accept
+    all".
+    """
 
     threshold: Floats  # [k] falling, the first is infinity
     far: Floats  # [k] rising from 0 to 1
@@ -56,7 +59,8 @@ def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
 
 
 def auc(scores: ArrayLike, same: ArrayLike) -> float:
-    """Area under the ROC: the chance that a genuine pair outscores an impostor pair, ties counted half.
+    """Area under the ROC: the chance that a genuine pair outscores an impostor pair, ties counted
+    half.
 
     Examples
     --------
@@ -82,7 +86,8 @@ def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
 
     Raises
     ------
-    ValueError : `far` below 1 / (number of impostor pairs), which these pairs cannot resolve, or above 1
+    ValueError : `far` below 1 / (number of impostor pairs), which these pairs cannot resolve, or
+    above 1
 
     Examples
     --------

@@ -1,6 +1,8 @@
-"""Verification measures of weighted pairs, for many sets of weights at a time: what a bootstrap repeats.
+"""Verification measures of weighted pairs, for many sets of weights at a time: what a bootstrap
+repeats.
 
-Pairs come sorted, the most alike first. With all weights 1 each measure equals its plain form in `verification`.
+Pairs come sorted, the most alike first. With all weights 1 each measure equals its plain form in
+`verification`.
 """
 
 from collections.abc import Sequence
@@ -13,14 +15,17 @@ from cdmllab.metrics import nearest_far
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_EXACT, _STEPS = 200_000, 20_000  # thresholds read one by one from the top, and steps through all below
+_EXACT, _STEPS = (
+    200_000,
+    20_000,
+)  # thresholds read one by one from the top, and steps through all below
 
 
 class WeightedCurve:
     """The ROC of p pairs by falling score.
 
-    Up to 200,000 pairs every threshold is read. Of more, the highest 200,000 scores are, where small FARs are
-    decided, and 20,000 thresholds spread over the others.
+    Up to 200,000 pairs every threshold is read. Of more, the highest 200,000 scores are, where
+    small FARs are decided, and 20,000 thresholds spread over the others.
 
     Parameters
     ----------
@@ -35,15 +40,20 @@ class WeightedCurve:
         self._starts = np.concatenate([starts[starts < _EXACT], thinned])
         self._same = same
         ends = np.append(self._starts[1:], len(falling))
-        self._lowest = np.append(np.nextafter(falling[0], np.inf), falling[ends - 1])  # accepted at each point
+        self._lowest = np.append(
+            np.nextafter(falling[0], np.inf), falling[ends - 1]
+        )  # accepted at each point
 
     def measures(self, weights: Floats, fars: Sequence[float] = ()) -> dict[str, Floats]:
-        """``"auc"``, ``"eer"``, ``"tar@<far>"``, ``"threshold@<far>"`` and, by the rule of `nearest_far`,
-        ``"nearest_tar@<far>"`` for weights (r, p), each of shape (r,).
+        """``"auc"``, ``"eer"``, ``"tar@<far>"``, ``"threshold@<far>"`` and, by the rule of
+        `nearest_far`, ``"nearest_tar@<far>"`` for weights (r, p), each of shape (r,).
 
         NaN where a set of weights leaves only one kind of pairs.
         """
-        impostors, genuine = self._accepted(~self._same * weights), self._accepted(self._same * weights)
+        impostors, genuine = (
+            self._accepted(~self._same * weights),
+            self._accepted(self._same * weights),
+        )
         far, tar = _rates(impostors), _rates(genuine)
         rows = np.arange(len(weights))
         values: dict[str, Floats] = {"auc": np.asarray(np.trapezoid(tar, far, axis=1))}
@@ -94,7 +104,9 @@ class Folds:
             self._parts.append((rest, sign, starts, edges, own, falling[own], same[own]))
 
     def accuracy(self, weights: Floats) -> Floats:
-        """Mean over folds for weights of shape (r, p); a fold without any weight is left out. Shape (r,)."""
+        """Mean over folds for weights of shape (r, p); a fold without any weight is left out. Shape
+        (r,).
+        """
         per_fold = np.empty((len(weights), len(self._parts)))
         nothing = np.zeros((len(weights), 1))
         for k, (rest, sign, starts, edges, own, falling, same) in enumerate(self._parts):

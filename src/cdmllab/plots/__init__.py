@@ -6,11 +6,22 @@ with optional("plots", "a figure"):
     from cdmllab.margins import label
     from cdmllab.plots.contact import Drawing, contact_sheet
     from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, target_logits
-    from cdmllab.plots.easiness import by_label, colour_bar, easiness_map, guess_against_truth, sample_paths
+    from cdmllab.plots.easiness import (
+        by_label,
+        colour_bar,
+        easiness_map,
+        guess_against_truth,
+        sample_paths,
+    )
     from cdmllab.plots.error_analysis import error_rates, error_sheet
     from cdmllab.plots.faces import relief, response_curves
     from cdmllab.plots.gradients import Line, degrees_axis, lines, pull_arrows
-    from cdmllab.plots.hypersphere import flat_map, margins_against_difficulty, neighbour_angles, spectra
+    from cdmllab.plots.hypersphere import (
+        flat_map,
+        margins_against_difficulty,
+        neighbour_angles,
+        spectra,
+    )
     from cdmllab.plots.large import MeasuredHead, against_identities, measured_heads
     from cdmllab.plots.layout import byte_layout, landmarks
     from cdmllab.plots.networks import costs, latencies, receptive_fields, residual_block, shares

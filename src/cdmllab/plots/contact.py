@@ -34,24 +34,25 @@ def contact_sheet(
     gap: int = 3,
     quality: int = 88,
 ) -> Drawing:
-    """Photographs row by row: one JPEG inside a drawing whose labels stay text, in the colours of the page.
+    """Photographs row by row: one JPEG inside a drawing whose labels stay text, in the colours of
+    the page.
 
     Parameters
     ----------
-    images : uint8, shape (n, height, width, 3)
-    columns : pictures a row
-    rows : a label for each row, on its left
-    heads : a label for each column, above
-    shown : width of a picture on the page, in CSS pixels; None takes half its own, sharp on dense screens
-    gap : between pictures, in pixels of theirs
-    quality : of the JPEG
+    images : uint8, shape (n, height, width, 3) columns : pictures a row rows : a label for each
+    row, on its left heads : a label for each column, above shown : width of a picture on the page,
+    in CSS pixels; None takes half its own, sharp on dense screens gap : between pictures, in pixels
+    of theirs quality : of the JPEG
 
     Raises
     ------
     ValueError : images of another form, or labels that do not fit the rows or columns
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or not len(images):
-        raise ValueError(f"images must be uint8 of shape (n, height, width, 3), got {images.dtype} {images.shape}")
+        raise ValueError(
+            f"images must be uint8 of shape (n, height, width, 3), got {images.dtype} "
+            f"{images.shape}"
+        )
     n, h, w, _ = images.shape
     lines = -(-n // columns)
     for labels, count, what in ((rows, lines, "rows"), (heads, columns, "columns")):
@@ -74,16 +75,19 @@ def contact_sheet(
         for k in range(n)
     )
     text = [
-        f'<text x="{left - 8:.1f}" y="{top + (i + 0.5) * step_y + 4:.1f}" text-anchor="end">{escape(label)}</text>'
+        f'<text x="{left - 8:.1f}" y="{top + (i + 0.5) * step_y + 4:.1f}" '
+        f'text-anchor="end">{escape(label)}</text>'
         for i, label in enumerate(rows)
     ]
     text += [
-        f'<text x="{left + (i + 0.5) * step_x:.1f}" y="{_TEXT:.1f}" text-anchor="middle">{escape(label)}</text>'
+        f'<text x="{left + (i + 0.5) * step_x:.1f}" y="{_TEXT:.1f}" '
+        f'text-anchor="middle">{escape(label)}</text>'
         for i, label in enumerate(heads)
     ]
     return Drawing(
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.2f} {height:.2f}" font-family="system-ui, sans-serif" font-size="{_TEXT}" fill="{INK}">'
+        f'viewBox="0 0 {width:.2f} {height:.2f}" font-family="system-ui, sans-serif" '
+        f'font-size="{_TEXT}" fill="{INK}">'
         f'<clipPath id="cells">{cells}</clipPath>'
         f'<image x="{left:.2f}" y="{top}" width="{width - left:.2f}" height="{height - top:.2f}" '
         f'clip-path="url(#cells)" href="data:image/jpeg;base64,{_jpeg(page, quality)}"/>'

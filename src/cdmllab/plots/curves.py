@@ -38,7 +38,9 @@ def target_logits(ax: Axes, policies: Mapping[str, MarginPolicy], scale: float =
 
 
 def margin_costs(ax: Axes, policies: Mapping[str, MarginPolicy]) -> None:
-    """What each loss takes from the cosine, cos(theta) - psi(theta); arguments as for `target_logits`."""
+    """What each loss takes from the cosine, cos(theta) - psi(theta); arguments as for
+    `target_logits`.
+    """
     theta, cosines = _angles()
     for name, policy in policies.items():
         ax.plot(
@@ -52,7 +54,8 @@ def margin_costs(ax: Axes, policies: Mapping[str, MarginPolicy]) -> None:
 
 
 def decision_regions(ax: Axes, policy: MarginPolicy, *, name: str, first: bool = True) -> None:
-    """Where a training sample of class 1 or of class 2 is satisfied, in the plane of their two angles.
+    """Where a training sample of class 1 or of class 2 is satisfied, in the plane of their two
+    angles.
 
     Parameters
     ----------
@@ -89,24 +92,28 @@ def _target(policy: MarginPolicy, cosines: Tensor) -> Tensor:
 
 
 def _angle_axis(ax: Axes) -> None:
-    ax.set(xlabel="angle θ to the own class centre (degrees)", xlim=(0, 180), xticks=range(0, 181, 30))
+    ax.set(
+        xlabel="angle θ to the own class centre (degrees)", xlim=(0, 180), xticks=range(0, 181, 30)
+    )
 
 
 def angle_histogram(
-    ax: Axes, scores: ArrayLike, same: ArrayLike, *, bins: int = 60, chance_dim: int | None = None, title: str = "",
+    ax: Axes,
+    scores: ArrayLike,
+    same: ArrayLike,
+    *,
+    bins: int = 60,
+    chance_dim: int | None = None,
+    title: str = "",
     legend: bool = True,
-) -> None:  # fmt: skip
+) -> None:
     """Angles between the two pictures of genuine and of impostor pairs, as densities.
 
     Parameters
     ----------
-    ax : where to draw
-    scores : cosines, shape (p,)
-    same : True for genuine pairs, shape (p,)
-    bins : over 0 to 180 degrees
-    chance_dim : draw the density of random directions in so many dimensions, dashed; None draws none
-    legend : whether to say which is which
-    title : stands above
+    ax : where to draw scores : cosines, shape (p,) same : True for genuine pairs, shape (p,) bins :
+    over 0 to 180 degrees chance_dim : draw the density of random directions in so many dimensions,
+    dashed; None draws none legend : whether to say which is which title : stands above
     """
     degrees = np.degrees(np.arccos(np.clip(np.asarray(scores, dtype=np.float64), -1.0, 1.0)))
     is_same = np.asarray(same, dtype=bool)
@@ -114,7 +121,14 @@ def angle_histogram(
     kinds = {"genuine": (is_same, GENUINE), "impostor": (~is_same, IMPOSTOR)}
     densities(ax, degrees, kinds, edges, alpha=0.35)
     if chance_dim is not None:
-        ax.plot(edges, chance_density(edges, chance_dim), color=INK, lw=1.0, ls=(0, (3, 2)), label="chance")
+        ax.plot(
+            edges,
+            chance_density(edges, chance_dim),
+            color=INK,
+            lw=1.0,
+            ls=(0, (3, 2)),
+            label="chance",
+        )
     ax.set(xlabel="angle of the pair (degrees)", xlim=(0, 180), xticks=range(0, 181, 45), yticks=[])
     ax.grid(visible=False)
     ax.spines["left"].set_visible(False)

@@ -30,7 +30,14 @@ def densities(
     v = np.asarray(values, dtype=np.float64)
     for name, (rows, shade) in groups.items():
         seaborn.histplot(
-            x=v[rows], bins=np.asarray(edges).tolist(), stat="density", element="step", color=shade, alpha=alpha,
-            linewidth=1.4, label=name, ax=ax,
-        )  # fmt: skip
+            x=v[rows],
+            bins=np.asarray(edges).tolist(),
+            stat="density",
+            element="step",
+            color=shade,
+            alpha=alpha,
+            linewidth=1.4,
+            label=name,
+            ax=ax,
+        )
     ax.set(xlabel="", ylabel="")

@@ -12,21 +12,28 @@ from cdmllab.plots.style import INK, colour
 
 
 def error_sheet(
-    ax: Axes, first: ArrayLike, second: ArrayLike, scores: ArrayLike, *, columns: int = 4, title: str = ""
+    ax: Axes,
+    first: ArrayLike,
+    second: ArrayLike,
+    scores: ArrayLike,
+    *,
+    columns: int = 4,
+    title: str = "",
 ) -> None:
     """Pairs of pictures side by side, the score of each below it.
 
     Parameters
     ----------
-    ax : where to draw; its frame is removed
-    first, second : pictures in [-1, 1], shape (n, channels, height, width), channels 1 (drawn as ink) or 3
-    scores : cosine of each pair, shape (n,)
-    columns : pairs a row
-    title : stands above
+    ax : where to draw; its frame is removed first, second : pictures in [-1, 1], shape (n,
+    channels, height, width), channels 1 (drawn as ink) or 3 scores : cosine of each pair, shape
+    (n,) columns : pairs a row title : stands above
     """
     a, b, s = (np.asarray(x, dtype=np.float64) for x in (first, second, scores))
     if a.shape != b.shape or a.ndim != 4 or s.shape != (len(a),):
-        raise ValueError(f"first and second (n, c, h, w) and scores (n,) do not fit: {a.shape}, {b.shape}, {s.shape}")
+        raise ValueError(
+            f"first and second (n, c, h, w) and scores (n,) do not fit: {a.shape}, {b.shape}, "
+            f"{s.shape}"
+        )
     if len(a) == 0:
         raise ValueError("there are no pairs to draw")
     n, channels, height, width = a.shape
@@ -58,9 +65,15 @@ def error_rates(ax: Axes, found: Binned, *, name: str, nuisance: str) -> None:
     """
     middle = (found.edges[:-1] + found.edges[1:]) / 2.0
     full = found.pairs > 0
-    ax.fill_between(middle[full], found.low[full], found.high[full], color=colour(name), alpha=0.2, lw=0)
+    ax.fill_between(
+        middle[full], found.low[full], found.high[full], color=colour(name), alpha=0.2, lw=0
+    )
     ax.plot(middle[full], found.rate[full], color=colour(name), label=label(name), marker="o", ms=4)
     top = max(float(found.high[full].max()), 0.0 if len(ax.lines) == 1 else ax.get_ylim()[1])
-    ax.set(xlabel=nuisance, xlim=(found.edges[0], found.edges[-1]), ylim=(0.0, min(1.02, max(top, 0.01) + 0.01)))
+    ax.set(
+        xlabel=nuisance,
+        xlim=(found.edges[0], found.edges[-1]),
+        ylim=(0.0, min(1.02, max(top, 0.01) + 0.01)),
+    )
     ax.set_ylabel("wrongly judged")
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

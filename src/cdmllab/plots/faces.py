@@ -14,16 +14,26 @@ def relief(ax: Axes, radius: ArrayLike) -> None:
 
     Parameters
     ----------
-    radius : shape (rows, columns), from nape to nape and from below to above, as `cdmllab.faces.relief` gives it
+    radius : shape (rows, columns), from nape to nape and from below to above, as
+    `cdmllab.faces.relief` gives it
     """
-    ax.imshow(np.asarray(radius), origin="lower", extent=(-1.0, 1.0, -1.0, 1.0), aspect="auto", cmap="cividis")
+    ax.imshow(
+        np.asarray(radius),
+        origin="lower",
+        extent=(-1.0, 1.0, -1.0, 1.0),
+        aspect="auto",
+        cmap="cividis",
+    )
     ax.set_xticks([-1.0, -(0.5**0.5), 0.0, 0.5**0.5, 1.0], ["back", "-90°", "front", "90°", "back"])
     ax.set_yticks([-1.0, 0.0, 1.0], ["below", "level", "above"])
     ax.grid(False)
 
 
-def response_curves(ax: Axes, strengths: Sequence[float], lost: Mapping[str, ArrayLike], named: int = 6) -> None:
-    """How much cosine each nuisance costs at rising strength; the costliest are named, the others stay pale.
+def response_curves(
+    ax: Axes, strengths: Sequence[float], lost: Mapping[str, ArrayLike], named: int = 6
+) -> None:
+    """How much cosine each nuisance costs at rising strength; the costliest are named, the others
+    stay pale.
 
     Parameters
     ----------
@@ -44,8 +54,15 @@ def response_curves(ax: Axes, strengths: Sequence[float], lost: Mapping[str, Arr
     level = np.inf
     for end, name, colour in ends:  # from the top: no label closer than a line to the one above
         level = min(end, level - room)
-        ax.annotate(name.replace("_", " "), (1.0, end), (1.03, level), color=colour, va="center", fontsize=8.5,
-                    annotation_clip=False)  # fmt: skip
+        ax.annotate(
+            name.replace("_", " "),
+            (1.0, end),
+            (1.03, level),
+            color=colour,
+            va="center",
+            fontsize=8.5,
+            annotation_clip=False,
+        )
     ax.set_xlim(0.0, 1.0)
     ax.set_ylim(bottom=min(0.0, min(float(np.min(np.asarray(v))) for v in lost.values())))
     ax.set_xlabel("strength of the nuisance")

@@ -12,7 +12,9 @@ from cdmllab.plots.style import GRID, INK, PAPER, colour
 
 
 class Line(NamedTuple):
-    """One line of a figure: its label, the loss that gives it its colour, its heights, and its dashes."""
+    """One line of a figure: its label, the loss that gives it its colour, its heights, and its
+    dashes.
+    """
 
     label: str
     loss: str
@@ -56,17 +58,25 @@ def lines(
         )
     ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(places[0], places[-1]))
     if legend == "above":
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(drawn), columnspacing=1.2)
+        ax.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(drawn), columnspacing=1.2
+        )
     else:
         ax.legend()
 
 
 def degrees_axis(ax: Axes, *, stop: int = 180, step: int = 30) -> None:
     """An axis of angles to the own class centre, in degrees."""
-    ax.set(xlabel="angle θ to the own class centre (degrees)", xlim=(0, stop), xticks=range(0, stop + 1, step))
+    ax.set(
+        xlabel="angle θ to the own class centre (degrees)",
+        xlim=(0, stop),
+        xticks=range(0, stop + 1, step),
+    )
 
 
-def pull_arrows(ax: Axes, angle_rad: ArrayLike, pull: ArrayLike, *, loss: str, longest: float, title: str = "") -> None:
+def pull_arrows(
+    ax: Axes, angle_rad: ArrayLike, pull: ArrayLike, *, loss: str, longest: float, title: str = ""
+) -> None:
     """Samples on an arc, each with an arrow along the sphere as long as its loss pulls.
 
     Parameters
@@ -83,14 +93,30 @@ def pull_arrows(ax: Axes, angle_rad: ArrayLike, pull: ArrayLike, *, loss: str, l
     ax.plot(np.sin(arc), np.cos(arc), color=GRID, lw=1.0, zorder=1)
     ax.plot([0.0, 0.0], [0.0, 1.0], color=GRID, lw=0.8, zorder=1)
     ax.plot(0.0, 1.0, "o", ms=9, mfc=PAPER, mec=colour(loss), mew=2.2, zorder=4)
-    ax.annotate("class centre", (0.0, 1.0), (-6, 6), textcoords="offset points", ha="right", fontsize=8.5)
+    ax.annotate(
+        "class centre", (0.0, 1.0), (-6, 6), textcoords="offset points", ha="right", fontsize=8.5
+    )
     for t, f in zip(theta, force, strict=True):
         x, y, length = np.sin(t), np.cos(t), 0.2 * f / longest
         ax.plot(x, y, "o", ms=4.5, color=INK, zorder=3)
         if abs(length) > 0.01:
-            arrow = {"arrowstyle": "-|>", "color": colour(loss), "lw": 1.6, "shrinkA": 0.0, "shrinkB": 0.0}
+            arrow = {
+                "arrowstyle": "-|>",
+                "color": colour(loss),
+                "lw": 1.6,
+                "shrinkA": 0.0,
+                "shrinkB": 0.0,
+            }
             ax.annotate("", (x - y * length, y + x * length), (x, y), arrowprops=arrow, zorder=2)
-        ax.text(1.13 * x, 1.13 * y, f"{np.degrees(t):.0f}°", ha="center", va="center", fontsize=7.5, color=INK)
+        ax.text(
+            1.13 * x,
+            1.13 * y,
+            f"{np.degrees(t):.0f}°",
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            color=INK,
+        )
     ax.set(xlim=(-0.45, 1.25), ylim=(-0.6, 1.15), aspect="equal")
     ax.axis("off")
     ax.set_title(title, loc="center")

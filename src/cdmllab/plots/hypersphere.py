@@ -1,4 +1,6 @@
-"""The hypersphere, by what can be drawn of it: flat maps, angles to neighbours, margins, and the dimensions in use."""
+"""The hypersphere, by what can be drawn of it: flat maps, angles to neighbours, margins, and the
+dimensions in use.
+"""
 
 from collections.abc import Mapping
 
@@ -14,15 +16,15 @@ from cdmllab.plots.style import IDENTITY_COLOURS, INK, PAPER, colour
 _MARKERS = "os^D"
 
 
-def flat_map(ax: Axes, points: ArrayLike, labels: ArrayLike | None = None, *, title: str = "") -> None:
+def flat_map(
+    ax: Axes, points: ArrayLike, labels: ArrayLike | None = None, *, title: str = ""
+) -> None:
     """Points of a map, told apart by identity; its axes mean nothing, so none are drawn.
 
     Parameters
     ----------
-    ax : where to draw
-    points : shape (n, 2)
-    labels : shape (n,); up to forty identities have a colour and a marker of their own. None draws all alike
-    title : stands above
+    ax : where to draw points : shape (n, 2) labels : shape (n,); up to forty identities have a
+    colour and a marker of their own. None draws all alike title : stands above
     """
     p = np.asarray(points, dtype=np.float64)
     if labels is None:
@@ -30,7 +32,10 @@ def flat_map(ax: Axes, points: ArrayLike, labels: ArrayLike | None = None, *, ti
     else:
         who = np.unique(np.asarray(labels), return_inverse=True)[1]
         for k in range(who.max() + 1):
-            marker, shade = _MARKERS[k // len(IDENTITY_COLOURS) % 4], IDENTITY_COLOURS[k % len(IDENTITY_COLOURS)]
+            marker, shade = (
+                _MARKERS[k // len(IDENTITY_COLOURS) % 4],
+                IDENTITY_COLOURS[k % len(IDENTITY_COLOURS)],
+            )
             ax.plot(*p[who == k].T, marker, color=shade, ms=4.2, mew=0.4, mec=PAPER, alpha=0.9)
     ax.set(xticks=[], yticks=[], title=title)
     ax.set_aspect("equal", adjustable="datalim")
@@ -39,14 +44,17 @@ def flat_map(ax: Axes, points: ArrayLike, labels: ArrayLike | None = None, *, ti
         ax.spines[side].set_visible(False)
 
 
-def neighbour_angles(ax: Axes, groups: Mapping[str, ArrayLike], *, bound_deg: float | None = None) -> None:
-    """How near the nearest other class centre is: the share of centres that have none nearer than each angle.
+def neighbour_angles(
+    ax: Axes, groups: Mapping[str, ArrayLike], *, bound_deg: float | None = None
+) -> None:
+    """How near the nearest other class centre is: the share of centres that have none nearer than
+    each angle.
 
     Parameters
     ----------
-    ax : where to draw
-    groups : by name, angles in degrees, shape (c,); a loss has its colour, references are dashed in ink
-    bound_deg : an angle that no arrangement can exceed; None draws none
+    ax : where to draw groups : by name, angles in degrees, shape (c,); a loss has its colour,
+    references are dashed in ink bound_deg : an angle that no arrangement can exceed; None draws
+    none
     """
     dashes = iter(("--", ":", "-."))
     for name, angles in groups.items():
@@ -56,27 +64,46 @@ def neighbour_angles(ax: Axes, groups: Mapping[str, ArrayLike], *, bound_deg: fl
                 ls=next(dashes) if shade == INK else "-")  # fmt: skip
     if bound_deg is not None:
         ax.axvline(bound_deg, color=INK, lw=0.8)
-        ax.annotate(f"bound {bound_deg:.1f}°", (bound_deg, 1.0), (-3, -2), xycoords=("data", "axes fraction"),
-                    textcoords="offset points", ha="right", va="top", fontsize=8, rotation=90)  # fmt: skip
-    ax.set(xlabel="angle to the nearest other centre (degrees)", ylabel="share of the centres", ylim=(0.0, 1.03))
+        ax.annotate(
+            f"bound {bound_deg:.1f}°",
+            (bound_deg, 1.0),
+            (-3, -2),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=8,
+            rotation=90,
+        )
+    ax.set(
+        xlabel="angle to the nearest other centre (degrees)",
+        ylabel="share of the centres",
+        ylim=(0.0, 1.03),
+    )
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.legend(loc="upper left")
 
 
-def spectra(ax: Axes, shares: Mapping[str, ArrayLike], *, styles: Mapping[str, str] | None = None) -> None:
+def spectra(
+    ax: Axes, shares: Mapping[str, ArrayLike], *, styles: Mapping[str, str] | None = None
+) -> None:
     """How much of the variance the first k principal directions hold, a line for each name.
 
     Parameters
     ----------
-    ax : where to draw
-    shares : by name, falling shares of the variance, shape (d,)
-    styles : dashes by name; "-" where there is none. The first word of a name, in lower case, gives the colour
+    ax : where to draw shares : by name, falling shares of the variance, shape (d,) styles : dashes
+    by name; "-" where there is none. The first word of a name, in lower case, gives the colour
     """
     for name, of in shares.items():
         p = np.asarray(of, dtype=np.float64)
         loss = name.split(",")[0].lower()
-        ax.plot(np.arange(1, len(p) + 1), np.cumsum(p), color=colour(loss), ls=(styles or {}).get(name, "-"),
-                label=name)  # fmt: skip
+        ax.plot(
+            np.arange(1, len(p) + 1),
+            np.cumsum(p),
+            color=colour(loss),
+            ls=(styles or {}).get(name, "-"),
+            label=name,
+        )
     ax.set(xlabel="principal directions", ylabel="share of the variance", ylim=(0.0, 1.03))
     ax.set_xlim(left=1)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -84,9 +111,16 @@ def spectra(ax: Axes, shares: Mapping[str, ArrayLike], *, styles: Mapping[str, s
 
 
 def margins_against_difficulty(
-    ax: Axes, difficulty: ArrayLike, margin_rad: ArrayLike, wrong: ArrayLike, *, base_rad: float, bins: int = 10
+    ax: Axes,
+    difficulty: ArrayLike,
+    margin_rad: ArrayLike,
+    wrong: ArrayLike,
+    *,
+    base_rad: float,
+    bins: int = 10,
 ) -> None:
-    """The margin of single samples against their known difficulty, a dot for each; a line through medians.
+    """The margin of single samples against their known difficulty, a dot for each; a line through
+    medians.
 
     Parameters
     ----------

@@ -35,12 +35,10 @@ def against_identities(
 
     Parameters
     ----------
-    ax : where to draw
-    identities : shape (n,)
-    lines : by name, counted values, shape (n,)
-    ylabel : what they are, with unit
-    limits : by name, a value that something can hold, drawn across
-    dots : identities and values that were measured, shape (k,) each, by the name of a line, or by a name of their own
+    ax : where to draw identities : shape (n,) lines : by name, counted values, shape (n,) ylabel :
+    what they are, with unit limits : by name, a value that something can hold, drawn across dots :
+    identities and values that were measured, shape (k,) each, by the name of a line, or by a name
+    of their own
     """
     for k, (name, values) in enumerate(lines.items()):
         shade = IDENTITY_COLOURS[k % len(IDENTITY_COLOURS)]
@@ -49,7 +47,14 @@ def against_identities(
             ax.plot(*dots[name], "o", color=shade, ms=5)
     for k, (name, (x, y)) in enumerate((dots or {}).items()):
         if name not in lines:
-            ax.plot(x, y, "s", color=IDENTITY_COLOURS[(len(lines) + k) % len(IDENTITY_COLOURS)], ms=5, label=name)
+            ax.plot(
+                x,
+                y,
+                "s",
+                color=IDENTITY_COLOURS[(len(lines) + k) % len(IDENTITY_COLOURS)],
+                ms=5,
+                label=name,
+            )
     left = float(np.min(np.asarray(identities)))
     for name, value in (limits or {}).items():
         ax.axhline(value, color=INK, lw=0.8, ls=(0, (2, 3)))
@@ -61,8 +66,12 @@ def against_identities(
     ax.legend(fontsize=8)
 
 
-def measured_heads(ax: Axes, heads: Sequence[MeasuredHead], *, first: bool = True, title: str = "") -> None:
-    """Heads by time and memory, each a multiple of what no head can do without: the nearer to (1, 1) the better.
+def measured_heads(
+    ax: Axes, heads: Sequence[MeasuredHead], *, first: bool = True, title: str = ""
+) -> None:
+    """Heads by time and memory, each as a multiple of what no head can do without.
+
+    The nearer a head lies to (1, 1), the better.
 
     Parameters
     ----------

@@ -22,7 +22,9 @@ KINDS = {
 _WORDS = {"length": "part, length", "ids": "id, id2", "labels": "more labels"}
 
 
-def byte_layout(ax: Axes, data: bytes, fields: Sequence[tuple[str, int, int]], *, columns: int = 16) -> None:
+def byte_layout(
+    ax: Axes, data: bytes, fields: Sequence[tuple[str, int, int]], *, columns: int = 16
+) -> None:
     """Draw bytes in hexadecimal, `columns` a row, in the colour of the field they belong to.
 
     Parameters
@@ -38,19 +40,39 @@ def byte_layout(ax: Axes, data: bytes, fields: Sequence[tuple[str, int, int]], *
     """
     unknown = sorted({kind for kind, _, _ in fields} - set(KINDS))
     if unknown:
-        raise ValueError(f"there is no colour for bytes of kind {unknown[0]!r}; there are: {', '.join(KINDS)}")
+        raise ValueError(
+            f"there is no colour for bytes of kind {unknown[0]!r}; there are: {', '.join(KINDS)}"
+        )
     for kind, start, end in fields:
         for k in range(start, min(end, len(data))):
             x, y = k % columns, k // columns
-            ax.add_patch(Rectangle((x, y), 1, 1, facecolor=KINDS[kind], alpha=0.3, edgecolor=GRID, linewidth=0.6))
-            ax.text(x + 0.5, y + 0.53, f"{data[k]:02x}", ha="center", va="center", fontsize=7.5, color=INK,
-                    family="DejaVu Sans Mono")  # fmt: skip
+            ax.add_patch(
+                Rectangle(
+                    (x, y), 1, 1, facecolor=KINDS[kind], alpha=0.3, edgecolor=GRID, linewidth=0.6
+                )
+            )
+            ax.text(
+                x + 0.5,
+                y + 0.53,
+                f"{data[k]:02x}",
+                ha="center",
+                va="center",
+                fontsize=7.5,
+                color=INK,
+                family="DejaVu Sans Mono",
+            )
     rows = -(-len(data) // columns)
     for row in range(rows):
-        ax.text(-0.3, row + 0.53, str(row * columns), ha="right", va="center", fontsize=7.5, color=INK)
+        ax.text(
+            -0.3, row + 0.53, str(row * columns), ha="right", va="center", fontsize=7.5, color=INK
+        )
     seen = dict.fromkeys(kind for kind, _, _ in fields)
-    handles = [Patch(facecolor=KINDS[kind], alpha=0.5, label=_WORDS.get(kind, kind)) for kind in seen]
-    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, columnspacing=1.2)
+    handles = [
+        Patch(facecolor=KINDS[kind], alpha=0.5, label=_WORDS.get(kind, kind)) for kind in seen
+    ]
+    ax.legend(
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, columnspacing=1.2
+    )
     ax.set_xlim(-1.6, columns)
     ax.set_ylim(rows, 0)
     ax.axis("off")
@@ -60,7 +82,17 @@ def landmarks(ax: Axes, image: ArrayLike, points: ArrayLike, *, title: str = "")
     """Draw a picture (height, width, 3), uint8, with numbered landmarks, shape (k, 2), on it."""
     ax.imshow(np.asarray(image))
     for number, (x, y) in enumerate(np.asarray(points), start=1):
-        ax.plot(x, y, "o", color="#d9542b", markersize=4.5, markeredgecolor="white", markeredgewidth=0.7)
-        ax.annotate(str(number), (x, y), (4, 3), textcoords="offset points", fontsize=8, color="white", weight="bold")
+        ax.plot(
+            x, y, "o", color="#d9542b", markersize=4.5, markeredgecolor="white", markeredgewidth=0.7
+        )
+        ax.annotate(
+            str(number),
+            (x, y),
+            (4, 3),
+            textcoords="offset points",
+            fontsize=8,
+            color="white",
+            weight="bold",
+        )
     ax.axis("off")
     ax.set_title(title)

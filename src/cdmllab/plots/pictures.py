@@ -40,13 +40,21 @@ def pictures(ax: Axes, images: ArrayLike, *, columns: int, title: str = "") -> N
     columns : pictures a row
     title : stands above
     """
-    ax.imshow(coloured(sheet(images, columns)), cmap="gray_r", vmin=-1.0, vmax=1.0, interpolation="nearest")
+    ax.imshow(
+        coloured(sheet(images, columns)),
+        cmap="gray_r",
+        vmin=-1.0,
+        vmax=1.0,
+        interpolation="nearest",
+    )
     ax.axis("off")
     ax.set_title(title)
 
 
 def coloured(page: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A page of colours in [-1, 1] as red, green, blue and opacity in [0, 1], clear where it is NaN; grey as it is."""
+    """A page of colours in [-1, 1] as red, green, blue and opacity in [0, 1], clear where it is
+    NaN; grey as it is.
+    """
     if page.ndim == 2:
         return page
     alpha = np.isfinite(page[..., :1]).astype(np.float64)

@@ -13,7 +13,9 @@ Floats = NDArray[np.float64]
 
 
 def view(elevation_deg: float, azimuth_deg: float) -> Floats:
-    """The rotation that turns the globe towards the reader; rows are right, up and towards; shape (3, 3)."""
+    """The rotation that turns the globe towards the reader; rows are right, up and towards; shape
+    (3, 3).
+    """
     e, a = math.radians(elevation_deg), math.radians(azimuth_deg)
     towards = [math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e)]
     right = [-math.sin(a), math.cos(a), 0.0]
@@ -48,18 +50,17 @@ def sphere(
 
     Parameters
     ----------
-    ax : where to draw; its frame is removed
-    points : unit vectors, shape (n, 3)
-    labels : identity of each, shape (n,), counted from 0
-    centres : class centres, unit vectors of shape (c, 3), drawn as rings
-    names : what to write beside each centre, c of them
-    view_deg : elevation and azimuth of the reader, degrees; None looks where most centres (or points) are
-    colours : colour of each identity
-    title : stands above the globe
+    ax : where to draw; its frame is removed points : unit vectors, shape (n, 3) labels : identity
+    of each, shape (n,), counted from 0 centres : class centres, unit vectors of shape (c, 3), drawn
+    as rings names : what to write beside each centre, c of them view_deg : elevation and azimuth of
+    the reader, degrees; None looks where most centres (or points) are colours : colour of each
+    identity title : stands above the globe
     """
     p, ids = np.asarray(points, dtype=np.float64), np.asarray(labels)
     if p.ndim != 2 or p.shape[1] != 3 or len(p) != len(ids):
-        raise ValueError(f"points must have shape (n, 3) with n labels, got {p.shape} and {ids.shape}")
+        raise ValueError(
+            f"points must have shape (n, 3) with n labels, got {p.shape} and {ids.shape}"
+        )
     rotation = view(*(view_deg or facing(p if centres is None else centres)))
     p = p @ rotation.T
     _globe(ax, rotation)
@@ -81,13 +82,32 @@ def sphere(
         for k, (x, y, z) in enumerate(c):
             alpha = 1.0 if z >= 0 else 0.35
             ring = colours[k % len(colours)]
-            ax.plot(x, y, "o", ms=8, mfc=PAPER, mec=ring, mew=2.0, alpha=alpha, zorder=6 if z >= 0 else 2)
+            ax.plot(
+                x,
+                y,
+                "o",
+                ms=8,
+                mfc=PAPER,
+                mec=ring,
+                mew=2.0,
+                alpha=alpha,
+                zorder=6 if z >= 0 else 2,
+            )
             if names is not None:
                 length = max(math.hypot(x, y), 1e-6)
                 reach = 1.13 if length > 0.45 else 1.0
                 at = (x / length * reach, y / length * reach) if reach > 1.0 else (x, y + 0.14)
-                ax.text(*at, names[k], color=ring, ha="center", va="center", fontsize=9, fontweight="bold",
-                        alpha=alpha, zorder=7)  # fmt: skip
+                ax.text(
+                    *at,
+                    names[k],
+                    color=ring,
+                    ha="center",
+                    va="center",
+                    fontsize=9,
+                    fontweight="bold",
+                    alpha=alpha,
+                    zorder=7,
+                )
     ax.set_title(title, loc="center")
 
 
@@ -96,7 +116,10 @@ def _globe(ax: Axes, rotation: Floats) -> None:
     t = np.linspace(0.0, 2.0 * math.pi, 181)
     ax.plot(np.cos(t), np.sin(t), color=INK, lw=1.0, zorder=3, solid_capstyle="round")
     circles = [
-        np.stack([np.cos(t) * math.cos(lat), np.sin(t) * math.cos(lat), np.full_like(t, math.sin(lat))], axis=1)
+        np.stack(
+            [np.cos(t) * math.cos(lat), np.sin(t) * math.cos(lat), np.full_like(t, math.sin(lat))],
+            axis=1,
+        )
         for lat in np.radians([-60, -30, 0, 30, 60])
     ]
     circles += [
@@ -107,6 +130,8 @@ def _globe(ax: Axes, rotation: Floats) -> None:
         q = circle @ rotation.T
         for front in (False, True):
             shown = np.where(((q[:, 2] >= 0.0) == front)[:, None], q, np.nan)
-            ax.plot(shown[:, 0], shown[:, 1], color=GRID, lw=0.7, alpha=1.0 if front else 0.4, zorder=0)
+            ax.plot(
+                shown[:, 0], shown[:, 1], color=GRID, lw=0.7, alpha=1.0 if front else 0.4, zorder=0
+            )
     ax.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal")
     ax.axis("off")

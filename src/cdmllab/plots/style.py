@@ -1,7 +1,7 @@
 """The look of every figure: one palette, no chart junk, the same in light and in dark.
 
-Figures are drawn on nothing (transparent) with three stand-in colours, INK, GRID and PAPER; the site's
-extension replaces them in the SVG by those of the page's theme.
+Figures are drawn on nothing (transparent) with three stand-in colours, INK, GRID and PAPER; the
+site's extension replaces them in the SVG by those of the page's theme.
 """
 
 from typing import Any
@@ -23,7 +23,8 @@ COLOURS = {
     "combined": "#c08a1e",
 }
 
-# Ten identities told apart, also by readers with a colour vision deficiency (after Okabe and Ito, and Tol).
+# Ten identities told apart, also by readers with a colour vision deficiency (after Okabe and Ito,
+# and Tol).
 IDENTITY_COLOURS = (
     "#0072b2",
     "#e69f00",
@@ -77,10 +78,13 @@ def colour(name: str) -> str:
     return {"genuine": GENUINE, "impostor": IMPOSTOR, **COLOURS}.get(name, INK)
 
 
-def figure(columns: int = 1, *, width: float = 7.2, height: float = 2.8) -> tuple[Figure, list[Axes]]:
+def figure(
+    columns: int = 1, *, width: float = 7.2, height: float = 2.8
+) -> tuple[Figure, list[Axes]]:
     """A figure in the book's style with its axes in a row; width and height in inches.
 
-    The style is switched on for the rest of the process, since notebooks draw later than they build.
+    The style is switched on for the rest of the process, since notebooks draw later than they
+    build.
     """
     mpl.rcParams.update(RC)  # type: ignore[arg-type]
     if "inline" in mpl.get_backend():
@@ -89,5 +93,7 @@ def figure(columns: int = 1, *, width: float = 7.2, height: float = 2.8) -> tupl
         set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches="tight")
     import matplotlib.pyplot as plt
 
-    drawn, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", squeeze=False)
+    drawn, axes = plt.subplots(
+        1, columns, figsize=(width, height), layout="constrained", squeeze=False
+    )
     return drawn, list(axes[0])

@@ -1,4 +1,6 @@
-"""What trainings tell: curves with their spread over seeds, and differences with their intervals."""
+"""What trainings tell: curves with their spread over seeds, and differences with their
+intervals.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -15,7 +17,12 @@ Curve = tuple[ArrayLike, ArrayLike, ArrayLike]
 
 
 def training_curves(
-    ax: Axes, curves: Mapping[str, Curve], *, ylabel: str, colours: Mapping[str, str] | None = None, scale: float = 1.0
+    ax: Axes,
+    curves: Mapping[str, Curve],
+    *,
+    ylabel: str,
+    colours: Mapping[str, str] | None = None,
+    scale: float = 1.0,
 ) -> None:
     """A quantity against the steps of training, a line for each name with a band of one spread.
 
@@ -32,7 +39,9 @@ def training_curves(
         shade = (colours or {}).get(name) or GROUPS.get(name) or colour(name)
         ax.plot(x, scale * y, color=shade, label=label(name))
         if np.any(s > 0):
-            ax.fill_between(x, scale * (y - s), scale * (y + s), color=shade, alpha=0.18, linewidth=0)
+            ax.fill_between(
+                x, scale * (y - s), scale * (y + s), color=shade, alpha=0.18, linewidth=0
+            )
     ax.set(xlabel="step", ylabel=ylabel)
     ax.margins(x=0.01)
 
@@ -49,16 +58,25 @@ def differences(
 
     Parameters
     ----------
-    ax : where to draw
-    rows : by label the mean, and the low and the high end of its interval
-    clear : labels of the rows that are found to differ, for which the dot is full; rows drawn together are several
+    ax : where to draw rows : by label the mean, and the low and the high end of its interval clear
+    : labels of the rows that are found to differ, for which the dot is full; rows drawn together
+    are several
         comparisons, so an interval without zero is not enough
     unit : of the axis
     scale : what the values are multiplied by
     """
     for at, (name, (mean, low, high)) in enumerate(rows.items()):
-        ax.plot([scale * low, scale * high], [at, at], color=INK, linewidth=1.4, solid_capstyle="butt")
-        ax.plot(scale * mean, at, "o", color=INK, markersize=5, fillstyle="full" if name in clear else "none")
+        ax.plot(
+            [scale * low, scale * high], [at, at], color=INK, linewidth=1.4, solid_capstyle="butt"
+        )
+        ax.plot(
+            scale * mean,
+            at,
+            "o",
+            color=INK,
+            markersize=5,
+            fillstyle="full" if name in clear else "none",
+        )
     ax.axvline(0.0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     ax.set_yticks(range(len(rows)), list(rows))
     ax.set_ylim(len(rows) - 0.5, -0.5)
@@ -66,8 +84,11 @@ def differences(
     ax.grid(visible=False, axis="y")
 
 
-def sample_margins(ax: Axes, step: ArrayLike, low: ArrayLike, middle: ArrayLike, high: ArrayLike, name: str) -> None:
-    """How a quantity is spread over the samples of a batch, step by step: a band from `low` to `high` quantile.
+def sample_margins(
+    ax: Axes, step: ArrayLike, low: ArrayLike, middle: ArrayLike, high: ArrayLike, name: str
+) -> None:
+    """How a quantity is spread over the samples of a batch, step by step: a band from `low` to
+    `high` quantile.
 
     Parameters
     ----------
@@ -93,7 +114,14 @@ def accuracy_bars(ax: Axes, names: Sequence[str], values: Sequence[ArrayLike]) -
     """
     for at, (name, of) in enumerate(zip(names, values, strict=True)):
         dots = 100.0 * np.asarray(of, dtype=np.float64)
-        ax.plot(at + np.linspace(-0.18, 0.18, len(dots)), dots, "o", color=colour(name), alpha=0.75, markersize=4.5)
+        ax.plot(
+            at + np.linspace(-0.18, 0.18, len(dots)),
+            dots,
+            "o",
+            color=colour(name),
+            alpha=0.75,
+            markersize=4.5,
+        )
         ax.plot([at - 0.32, at + 0.32], [dots.mean()] * 2, color=colour(name), linewidth=2.2)
     ax.set_xticks(range(len(names)), [label(name) for name in names])
     ax.set_ylabel("accuracy (%)")

@@ -1,4 +1,6 @@
-"""Verification and identification: ROC, scores with a threshold, CMC, and how honest probabilities are."""
+"""Verification and identification: ROC, scores with a threshold, CMC, and how honest probabilities
+are.
+"""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,15 +15,19 @@ from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour
 
 
 def roc_curve(ax: Axes, scores: ArrayLike, same: ArrayLike, *, name: str) -> None:
-    """TAR against FAR on a logarithmic axis, down to one impostor pair; `name` gives colour and label.
+    """TAR against FAR on a logarithmic axis, down to one impostor pair; `name` gives colour and
+    label.
 
-    A curve ends at a FAR of one impostor pair in all: what the pairs cannot resolve is not drawn. Several curves can
-    share the axes, which then reach as far down as the largest set of pairs does.
+    A curve ends at a FAR of one impostor pair in all: what the pairs cannot resolve is not drawn.
+    Several curves can share the axes, which then reach as far down as the largest set of pairs
+    does.
     """
     by_kind = ranked.rank(scores, same)
     far, tar = ranked.corners(by_kind)
     finest = 1.0 / len(by_kind.impostor)
-    end = int(np.searchsorted(far, finest * (1.0 + 1e-12), side="right")) - 1  # the last corner of at most one pair
+    end = (
+        int(np.searchsorted(far, finest * (1.0 + 1e-12), side="right")) - 1
+    )  # the last corner of at most one pair
     far, tar = np.append(finest, far[end + 1 :]), np.append(tar[end], tar[end + 1 :])
     left = min(finest, ax.get_xlim()[0]) if ax.lines else finest
     ax.step(far, tar, where="post", color=colour(name), label=label(name))
@@ -31,7 +37,13 @@ def roc_curve(ax: Axes, scores: ArrayLike, same: ArrayLike, *, name: str) -> Non
 
 
 def score_histogram(
-    ax: Axes, scores: ArrayLike, same: ArrayLike, *, threshold: float | None = None, bins: int = 80, title: str = ""
+    ax: Axes,
+    scores: ArrayLike,
+    same: ArrayLike,
+    *,
+    threshold: float | None = None,
+    bins: int = 80,
+    title: str = "",
 ) -> None:
     """Cosines of genuine and of impostor pairs as densities, what is judged wrongly in full colour.
 
@@ -58,8 +70,16 @@ def score_histogram(
     ax.set_ylim(0.0, 1.1 * ax.get_ylim()[1])  # room for the threshold's number
     if threshold is not None:
         ax.axvline(threshold, color=INK, lw=1.0, ls=(0, (4, 3)))
-        ax.annotate(f"{threshold:.3f}", (threshold, 1.0), (3, -2), xycoords=("data", "axes fraction"),
-                    textcoords="offset points", va="top", color=INK, fontsize=8.5)  # fmt: skip
+        ax.annotate(
+            f"{threshold:.3f}",
+            (threshold, 1.0),
+            (3, -2),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            va="top",
+            color=INK,
+            fontsize=8.5,
+        )
     ax.set(xlabel="cosine of the pair", yticks=[], title=title)
     ax.grid(visible=False)
     ax.spines["left"].set_visible(False)
@@ -78,11 +98,22 @@ def cmc_curve(ax: Axes, rates: ArrayLike, *, name: str) -> None:
 
 
 def reliability_curve(ax: Axes, found: Reliability, *, name: str) -> None:
-    """Observed against stated probability with intervals; on the dashed line the probabilities are honest."""
+    """Observed against stated probability with intervals; on the dashed line the probabilities are
+    honest.
+    """
     if not ax.lines:
         ax.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=(0, (3, 3)))
     gaps = [found.observed - found.low, found.high - found.observed]
-    ax.errorbar(found.stated, found.observed, gaps, color=colour(name), label=label(name), marker="o", ms=4, lw=1.4)
+    ax.errorbar(
+        found.stated,
+        found.observed,
+        gaps,
+        color=colour(name),
+        label=label(name),
+        marker="o",
+        ms=4,
+        lw=1.4,
+    )
     ax.set(xlabel="stated probability", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     ax.set_ylabel("genuine pairs")
     for axis in (ax.xaxis, ax.yaxis):

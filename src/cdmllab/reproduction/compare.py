@@ -32,7 +32,9 @@ class Compared(NamedTuple):
         return self.difference / sqrt(self.ours_se**2 + self.published_se**2)
 
 
-def compare(row: ReproducibleRow, measures: Mapping[str, Mapping[str, Any]]) -> tuple[Compared, ...]:
+def compare(
+    row: ReproducibleRow, measures: Mapping[str, Mapping[str, Any]]
+) -> tuple[Compared, ...]:
     """Every published protocol next to our measures of it, as `cdmllab.evaluate` gives them.
 
     The standard error of ours is that over the folds. That of the published number is its +- over
@@ -45,7 +47,10 @@ def compare(row: ReproducibleRow, measures: Mapping[str, Mapping[str, Any]]) -> 
     for protocol, value in row.published.items():
         accuracy = measures[protocol]["accuracy"]
         ours = 100.0 * accuracy["value"]
-        own = max(100.0 * accuracy["std_over_folds"] / sqrt(len(accuracy["per_fold"])), _least(row.pairs[protocol]))
+        own = max(
+            100.0 * accuracy["std_over_folds"] / sqrt(len(accuracy["per_fold"])),
+            _least(row.pairs[protocol]),
+        )
         found.append((protocol, value, published_se(row, protocol), ours, own))
     p = holm([erfc(abs(o - v) / sqrt(a * a + b * b) / sqrt(2.0)) for _, v, a, o, b in found])
     return tuple(Compared(*one, float(q)) for one, q in zip(found, p, strict=True))
@@ -69,10 +74,13 @@ def verdict(compared: Sequence[Compared]) -> str:
     most = f"{_points(largest)} on {largest.protocol}, {abs(largest.errors):.1f} standard errors"
     if not apart:
         return (
-            f"Reproduced within the errors: no protocol differs from the published number by more than chance explains "
+            f"Reproduced within the errors: no protocol differs from the published number by more "
+            f"than chance explains "
             f"(the largest difference: {most}). One training cannot show that the two are equal."
         )
-    lower, higher = ([one for one in apart if (one.difference < 0) is sign] for sign in (True, False))
+    lower, higher = (
+        [one for one in apart if (one.difference < 0) is sign] for sign in (True, False)
+    )
     parts = [
         f"ours is {word} on {', '.join(f'{one.protocol} ({_points(one)})' for one in some)}"
         for word, some in (("lower", lower), ("higher", higher))
@@ -81,8 +89,10 @@ def verdict(compared: Sequence[Compared]) -> str:
     same = len(compared) - len(apart)
     rest = f"; {same} of {len(compared)} protocols do not differ" if same else ""
     return (
-        f"{'Not reproduced' if lower else 'Above the published numbers'}: {' and '.join(parts)}{rest} "
-        f"(Holm's adjusted p at most {LEVEL:g}). The known deviations are listed below; another seed may move ours too."
+        f"{'Not reproduced' if lower else 'Above the published numbers'}: "
+        f"{' and '.join(parts)}{rest} "
+        f"(Holm's adjusted p at most {LEVEL:g}). The known deviations are listed below; another "
+        f"seed may move ours too."
     )
 
 
@@ -92,7 +102,8 @@ def lines(compared: Sequence[Compared]) -> list[str]:
     return [
         head,
         *(
-            f"{c.protocol:12} {c.published:8.2f} ± {c.published_se:5.2f} {c.ours:8.2f} ± {c.ours_se:5.2f} "
+            f"{c.protocol:12} {c.published:8.2f} ± {c.published_se:5.2f} {c.ours:8.2f} ± "
+            f"{c.ours_se:5.2f} "
             f"{c.difference:+11.2f} {c.errors:+8.1f}"
             for c in compared
         ),

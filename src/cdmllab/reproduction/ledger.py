@@ -20,7 +20,8 @@ def write(done: Reproduced, made: RowPlan, folder: Path | None = None) -> Path:
     run: Run = done.run
     kept: dict[str, Any] = json.loads((done.folder / COMPARISON).read_text(encoding="utf-8"))
     record = {
-        "command": f"cdmllab reproduce {done.row.name} --recipe {done.row.recipe} --seed {made.config.seed} --record",
+        "command": f"cdmllab reproduce {done.row.name} --recipe {done.row.recipe} --seed "
+        f"{made.config.seed} --record",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         **kept,
         "config": plain_config(made.config.flat()),

@@ -80,7 +80,11 @@ def wanted(row: ReproducibleRow, sets: Sets) -> tuple[Wanted, ...]:
     found = []
     for name in row.sets:
         about = sets.get(name)
-        some = tuple(f for f in about.files if not f.path.endswith(".bin") or Path(f.path).stem in row.protocols)
+        some = tuple(
+            f
+            for f in about.files
+            if not f.path.endswith(".bin") or Path(f.path).stem in row.protocols
+        )
         found.append(Wanted(name, about, some))
     return tuple(found)
 
@@ -92,32 +96,48 @@ def configure(row: ReproducibleRow, options: Options) -> tuple[Config, tuple[str
     if config.device == "cuda" and not torch.cuda.is_available():
         speed = config.speed.model_copy(update={"precision": "auto", "compiled": False})
         config = config.changed(device="cpu", threads=os.cpu_count() or 1, speed=speed)
-        changes.append("trained on the CPU, in the precision that is fastest there, and not in float16 on a GPU")
+        changes.append(
+            "trained on the CPU, in the precision that is fastest there, and not in float16 on a "
+            "GPU"
+        )
     if options.processes > 1:
         if config.batch_size % options.processes:
-            raise ValueError(f"batches of {config.batch_size} cannot be shared out over {options.processes} processes")
-        speed = config.speed.model_copy(update={"precision": "bfloat16" if config.device == "cuda" else "float32"})
+            raise ValueError(
+                f"batches of {config.batch_size} cannot be shared out over {options.processes} "
+                f"processes"
+            )
+        speed = config.speed.model_copy(
+            update={"precision": "bfloat16" if config.device == "cuda" else "float32"}
+        )
         size = config.batch_size // options.processes
         config = config.changed(
-            batch_size=size, speed=speed, loss={**config.loss.model_dump(mode="json"), "backend": "sharded"}
+            batch_size=size,
+            speed=speed,
+            loss={**config.loss.model_dump(mode="json"), "backend": "sharded"},
         )
         changes.append(
-            f"{options.processes} processes with {size} images each share a batch and the class centres; batch "
+            f"{options.processes} processes with {size} images each share a batch and the class "
+            f"centres; batch "
             "normalisation sees the images of one process"
         )
     return config, tuple(changes)
 
 
 def make(
-    row: ReproducibleRow, sets: Sets, folder: Path, work: Path, options: Options, kept: Timed | None = None
+    row: ReproducibleRow,
+    sets: Sets,
+    folder: Path,
+    work: Path,
+    options: Options,
+    kept: Timed | None = None,
 ) -> RowPlan:
-    """Work out what a row costs; the probe of the training takes `options.probe_s` seconds and a little more.
+    """Work out what a row costs; the probe of the training takes `options.probe_s` seconds and a
+    little more.
 
     Parameters
     ----------
-    folder : of the data
-    work : where the training is written
-    kept : what an earlier call has measured; used as it is where it is of the same training on the same device
+    folder : of the data work : where the training is written kept : what an earlier call has
+    measured; used as it is where it is of the same training on the same device
     """
     config, changes = configure(row, options)
     needed = wanted(row, sets)
@@ -143,20 +163,33 @@ def make(
         threads = torch.get_num_threads()
         torch.set_num_threads(config.threads)  # as training and evaluation will have them
         train_s = images * config.epochs / (seen.images_per_s * options.processes)
-        drawn_per_s = _rendering(net.size) if in_lab or any(map(protocols.in_lab, row.protocols)) else 1.0
+        drawn_per_s = (
+            _rendering(net.size) if in_lab or any(map(protocols.in_lab, row.protocols)) else 1.0
+        )
         renderers = 1 if torch.cuda.is_available() else (os.cpu_count() or 1)  # fill the cache
         render_s = images / (drawn_per_s * renderers) + _starting() if in_lab else 0.0
-        timed = Timed(key, render_s, train_s, _evaluating(row, config, seen, net.size, drawn_per_s), seen)
+        timed = Timed(
+            key, render_s, train_s, _evaluating(row, config, seen, net.size, drawn_per_s), seen
+        )
         torch.set_num_threads(threads)
     fetch = sum(fetching.missing_bytes(file, folder) for one in needed for file in one.files)
-    unpack = sum(f.size for one in needed for f in one.files if f.unpack and not (folder / f.unpack).exists())
+    unpack = sum(
+        f.size for one in needed for f in one.files if f.unpack and not (folder / f.unpack).exists()
+    )
     parameters = sum(p.numel() for p in net.parameters()) + identities * net.embedding_dim
     rendered = images * net.size * net.size * 3 if in_lab else 0
     disk = fetch + unpack + rendered + 4 * _STATES * parameters
     return RowPlan(
-        config, changes, needed, fetch, disk, min(fetching.free_bytes(folder), fetching.free_bytes(work)), images,
-        timed, hours(row, images, config.epochs),
-    )  # fmt: skip
+        config,
+        changes,
+        needed,
+        fetch,
+        disk,
+        min(fetching.free_bytes(folder), fetching.free_bytes(work)),
+        images,
+        timed,
+        hours(row, images, config.epochs),
+    )
 
 
 def lines(row: ReproducibleRow, plan: RowPlan) -> list[str]:
@@ -173,23 +206,34 @@ def lines(row: ReproducibleRow, plan: RowPlan) -> list[str]:
             f"         homes: {one.about.reported}",
         ]
     told.append(
-        f"fetch    {_size(plan.fetch_bytes)}; disk {_size(plan.disk_bytes)} needed, {_size(plan.free_bytes)} free"
+        f"fetch    {_size(plan.fetch_bytes)}; disk {_size(plan.disk_bytes)} needed, "
+        f"{_size(plan.free_bytes)} free"
     )
     p, device = plan.timed.probe, plan.config.device
     waits = f"{p.steps} steps timed, {p.data_wait:.0%} of the time waiting for data"
     told.append(
-        f"time     {_long(plan.timed.train_s)} of training here ({plan.config.epochs} epochs of {plan.images:,} images "
+        f"time     {_long(plan.timed.train_s)} of training here ({plan.config.epochs} epochs of "
+        f"{plan.images:,} images "
         f"at {p.images_per_s:,.0f} a second on {device}, {waits})"
     )
     more = [f"{_long(plan.timed.render_s)} of rendering"] if plan.timed.render_s else []
     told.append(
-        f"         {' and '.join([*more, f'{_long(plan.timed.evaluate_s)} of evaluation'])}; the download comes on top"
+        f"         {' and '.join([*more, f'{_long(plan.timed.evaluate_s)} of evaluation'])}; the "
+        f"download comes on top"
     )
-    total = f" of {torch.cuda.get_device_properties(0).total_memory / 2**20:,.0f}" if device == "cuda" else ""
-    told.append(f"memory   {p.peak_mib:,.0f}{total} MiB of {'the GPU' if device == 'cuda' else 'this process'}")
+    total = (
+        f" of {torch.cuda.get_device_properties(0).total_memory / 2**20:,.0f}"
+        if device == "cuda"
+        else ""
+    )
+    told.append(
+        f"memory   {p.peak_mib:,.0f}{total} MiB of "
+        f"{'the GPU' if device == 'cuda' else 'this process'}"
+    )
     if plan.recorded_h is not None and row.measured is not None:
         told.append(
-            f"recorded about {plan.recorded_h:.1f} h at the speed of {row.measured.record}: {row.measured.note}"
+            f"recorded about {plan.recorded_h:.1f} h at the speed of {row.measured.record}: "
+            f"{row.measured.note}"
         )
     told += [f"note     {note}" for note in row.notes]
     told += [f"differs  {deviation}" for deviation in (*row.deviations, *plan.deviations)]
@@ -228,13 +272,17 @@ def _rendering(size: int) -> float:
 
 
 def _starting() -> float:
-    """Seconds until a new process has imported what renders, as each of those that fill a cache has to."""
+    """Seconds until a new process has imported what renders, as each of those that fill a cache has
+    to.
+    """
     began = perf_counter()
     subprocess.run([sys.executable, "-c", "import cdmllab.faces"], check=True)
     return perf_counter() - began
 
 
-def _evaluating(row: ReproducibleRow, config: Config, seen: Probe, size: int, drawn_per_s: float) -> float:
+def _evaluating(
+    row: ReproducibleRow, config: Config, seen: Probe, size: int, drawn_per_s: float
+) -> float:
     """Seconds for all protocols: images drawn or read, embedded twice, and pairs resampled."""
     total = 0.0
     for name in row.protocols:
@@ -245,7 +293,9 @@ def _evaluating(row: ReproducibleRow, config: Config, seen: Probe, size: int, dr
             total += images / drawn_per_s
             began = perf_counter()
             rng = np.random.default_rng(0)
-            evaluate(rng.normal(size=(images, config.backbone.embedding_dim)), drawn, replicates=200)
+            evaluate(
+                rng.normal(size=(images, config.backbone.embedding_dim)), drawn, replicates=200
+            )
             total += 5.0 * (perf_counter() - began)
         total += 2 * images / seen.judged_per_s
     return total

@@ -1,7 +1,8 @@
-"""The rows that can be reproduced: preset, data, protocols, published numbers, and what is known to differ.
+"""The rows that can be reproduced: preset, data, protocols, published numbers, and what is known to
+differ.
 
-They follow from the published tables (`cdmllab.results.published`); a row of those that has a preset
-by two recipes is one row with two recipes here.
+They follow from the published tables (`cdmllab.results.published`); a row of those that has a
+preset by two recipes is one row with two recipes here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,19 +15,31 @@ from cdmllab import results
 from cdmllab.errors import CdmlLabError, did_you_mean
 from cdmllab.results import published
 
-PAIRS = {"lfw": 6000, "cfp_fp": 7000, "cfp_ff": 7000, "calfw": 6000, "cplfw": 6000, "agedb_30": 6000}
+PAIRS = {
+    "lfw": 6000,
+    "cfp_fp": 7000,
+    "cfp_ff": 7000,
+    "calfw": 6000,
+    "cplfw": 6000,
+    "agedb_30": 6000,
+}
 DEMO = "demo"
-_DEMO_PAIRS = {"lab/lfw": 6000}  # one protocol: rendering the faces of another takes as long as the training
+_DEMO_PAIRS = {
+    "lab/lfw": 6000
+}  # one protocol: rendering the faces of another takes as long as the training
 _SETS = {"CASIA-WebFace": "casia_webface", "MS1MV3": "ms1mv3"}
 _BINS = "face_bins"
 
 _UNKNOWN = {
     "document": (
-        "the document names neither the margin's gradient nor how class centres start: both are arcface_torch's here",
-        "the document does not say of what its +- is: it is read as the standard deviation over ten folds",
+        "the document names neither the margin's gradient nor how class centres start: both are "
+        "arcface_torch's here",
+        "the document does not say of what its +- is: it is read as the standard deviation over "
+        "ten folds",
     ),
     "public": (
-        "the public code and the document differ in schedule, augmentation and margin: this is the code's recipe",
+        "the public code and the document differ in schedule, augmentation and margin: this is "
+        "the code's recipe",
     ),
     "arcface": ("the ArcFace paper does not say how many trainings its numbers are the mean of",),
 }
@@ -48,13 +61,11 @@ class ReproducibleRow(BaseModel):
 
     Attributes
     ----------
-    name : as the command takes it
-    recipe : whose recipe the preset follows
-    published : accuracy in percent by protocol
-    spread : the +- that the source gives, in percent; None entries are left out
-    pairs : of each protocol
-    sets : what is fetched, by the names of the table of mirrors; evaluation files only as far as they are needed
-    spread_is : what the source says the spread is of: ``"folds"``, or ``"seeds"`` in our own records
+    name : as the command takes it recipe : whose recipe the preset follows published : accuracy in
+    percent by protocol spread : the +- that the source gives, in percent; None entries are left out
+    pairs : of each protocol sets : what is fetched, by the names of the table of mirrors;
+    evaluation files only as far as they are needed spread_is : what the source says the spread is
+    of: ``"folds"``, or ``"seeds"`` in our own records
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,7 +93,9 @@ class ReproducibleRow(BaseModel):
 
 @cache
 def table() -> tuple[ReproducibleRow, ...]:
-    """Every row and recipe, the demonstration first; it has a row where the repository's results are there."""
+    """Every row and recipe, the demonstration first; it has a row where the repository's results
+    are there.
+    """
     found = [_demo()] if _recorded() else []
     for row in published.ROWS:
         for recipe, preset in (("document", row.preset), ("public", row.public_preset)):
@@ -112,12 +125,17 @@ def find(name: str, recipe: str | None = None) -> ReproducibleRow:
     chosen = [row for row in rows if row.recipe == recipe]
     if not chosen:
         known = ", ".join(row.recipe for row in rows)
-        raise CdmlLabError(f"{name} has no recipe {recipe!r}{did_you_mean(recipe, known.split(', '))}; it has: {known}")
+        raise CdmlLabError(
+            f"{name} has no recipe {recipe!r}{did_you_mean(recipe, known.split(', '))}; it has: "
+            f"{known}"
+        )
     return chosen[0]
 
 
 def hours(row: ReproducibleRow, images: int, epochs: int) -> float | None:
-    """How long the recorded training would have taken with so many images and epochs; None without a record."""
+    """How long the recorded training would have taken with so many images and epochs; None without
+    a record.
+    """
     if row.measured is None or not _recorded():
         return None
     for group in _groups(row.measured.record):
@@ -153,7 +171,8 @@ def _row(row: published.Row, recipe: str, preset: str) -> ReproducibleRow:
     notes = []
     if any(t.preset == preset for t in published.TEMPLATES):
         notes.append(
-            "its published numbers on IJB-B and IJB-C are not compared: NIST ended their distribution on "
+            "its published numbers on IJB-B and IJB-C are not compared: NIST ended their "
+            "distribution on "
             "14 March 2023; whoever has them can judge the network with `cdmllab evaluate`"
         )
     return ReproducibleRow(
@@ -196,7 +215,8 @@ def _demo() -> ReproducibleRow:
     seeds = min(map(len, values.values()))
     means = {name: sum(some) / len(some) for name, some in values.items()}
     spreads = {
-        name: (sum((x - means[name]) ** 2 for x in some) / (len(some) - 1)) ** 0.5 for name, some in values.items()
+        name: (sum((x - means[name]) ** 2 for x in some) / (len(some) - 1)) ** 0.5
+        for name, some in values.items()
     }
     return ReproducibleRow(
         name=DEMO,

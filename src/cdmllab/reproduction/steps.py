@@ -1,8 +1,9 @@
-"""A row from its plan to its verdict, step by step; each is skipped when it is done, and goes on when it was stopped.
+"""A row from its plan to its verdict, step by step; each is skipped when it is done, and goes on
+when it was stopped.
 
-What a step leaves is checked by the step itself: a fetched file by its receipt, a pack by its count,
-a training by its run folder, an evaluation by the digests in it. ``state.json`` keeps what a person
-has consented to, the estimate, and how long each step took.
+What a step leaves is checked by the step itself: a fetched file by its receipt, a pack by its
+count, a training by its run folder, an evaluation by the digests in it. ``state.json`` keeps what a
+person has consented to, the estimate, and how long each step took.
 """
 
 import json
@@ -62,9 +63,15 @@ class RowWork:
         self.row, self.seed = row, seed
         self.folder = (within or runs.root()) / "reproduce" / f"{name}__s{seed}"
         self.state: dict[str, Any] = {"accepted": [], "seconds": {}, "estimate": {}, "timed": []}
-        with suppress(DataError):  # there is none yet, or a kill spoilt it: nothing but times is lost
+        with suppress(
+            DataError
+        ):  # there is none yet, or a kill spoilt it: nothing but times is lost
             kept = read_record(self.folder / STATE)
-            self.state |= {key: kept[key] for key in self.state if isinstance(kept.get(key), type(self.state[key]))}
+            self.state |= {
+                key: kept[key]
+                for key in self.state
+                if isinstance(kept.get(key), type(self.state[key]))
+            }
 
     def keep(self) -> None:
         """Write the state."""
@@ -91,13 +98,18 @@ class RowWork:
             self.keep()
 
 
-def missing_consent(row: ReproducibleRow, work: RowWork, sets: Sets, folder: Path) -> list[plan.Wanted]:
+def missing_consent(
+    row: ReproducibleRow, work: RowWork, sets: Sets, folder: Path
+) -> list[plan.Wanted]:
     """The sets whose terms nobody has accepted, and of which something would be fetched."""
     return [
         one
         for one in plan.wanted(row, sets)
         if one.name not in work.state["accepted"]
-        and any(fetching.missing_bytes(file, folder) or not (folder / file.path).exists() for file in one.files)
+        and any(
+            fetching.missing_bytes(file, folder) or not (folder / file.path).exists()
+            for file in one.files
+        )
         and not _unpacked(one, folder)
     ]
 
@@ -146,7 +158,12 @@ def carry_out(
         with work.timed("fetch"):
             for file in one.files:
                 got = fetching.fetch(
-                    file, data, page=one.about.page, patience=patience, tell=_indented(tell), progress=progress
+                    file,
+                    data,
+                    page=one.about.page,
+                    patience=patience,
+                    tell=_indented(tell),
+                    progress=progress,
                 )
                 tell(f"fetch: {file.path} {'is there' if got.was_there else f'from {got.mirror}'}")
     if not made.wanted:
@@ -164,14 +181,24 @@ def carry_out(
     compared = compare.compare(row, measures)
     said = compare.verdict(compared)
     _card(work, made, run, compared)
-    write_text(work.folder / COMPARISON, json.dumps(comparison(row, made, compared, said, measures), indent=1) + "\n")
-    tell(f"compare: written to {work.folder / COMPARISON}, model card and weights to {work.folder / RELEASE}")
+    write_text(
+        work.folder / COMPARISON,
+        json.dumps(comparison(row, made, compared, said, measures), indent=1) + "\n",
+    )
+    tell(
+        f"compare: written to {work.folder / COMPARISON}, model card and weights to "
+        f"{work.folder / RELEASE}"
+    )
     seconds, estimate = work.state["seconds"], work.state["estimate"]
     return Reproduced(row, run, compared, said, work.folder, seconds, estimate)
 
 
 def comparison(
-    row: ReproducibleRow, made: RowPlan, compared: tuple[Compared, ...], said: str, measures: Mapping[str, Any]
+    row: ReproducibleRow,
+    made: RowPlan,
+    compared: tuple[Compared, ...],
+    said: str,
+    measures: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What is kept of a comparison: the same training gives the same bytes."""
     return {
@@ -183,10 +210,15 @@ def comparison(
         "deviations": [*row.deviations, *made.deviations],
         "protocols": [
             {
-                **{key: round(value, 6) if isinstance(value, float) else value for key, value in c._asdict().items()},
+                **{
+                    key: round(value, 6) if isinstance(value, float) else value
+                    for key, value in c._asdict().items()
+                },
                 "difference": round(c.difference, 6),
                 "standard_errors": round(c.errors, 6),
-                "per_fold": [round(value, 6) for value in measures[c.protocol]["accuracy"]["per_fold"]],
+                "per_fold": [
+                    round(value, 6) for value in measures[c.protocol]["accuracy"]["per_fold"]
+                ],
                 "copy": measures[c.protocol].get("copy"),
             }
             for c in compared
@@ -197,14 +229,16 @@ def comparison(
 def _unpacked(one: plan.Wanted, data: Path) -> bool:
     """Whether all of a set is there in its final form, so that an archive is no longer needed."""
     return all(
-        (data / f.unpack / (f.holds or "")).is_file() if f.unpack else (data / f.path).exists() for f in one.files
+        (data / f.unpack / (f.holds or "")).is_file() if f.unpack else (data / f.path).exists()
+        for f in one.files
     )
 
 
 def _room(made: RowPlan, data: Path) -> None:
     if made.disk_bytes > made.free_bytes:
         raise CdmlLabError(
-            f"{made.disk_bytes / 1e9:,.1f} GB of disk are needed for {data}, and {made.free_bytes / 1e9:,.1f} GB are "
+            f"{made.disk_bytes / 1e9:,.1f} GB of disk are needed for {data}, and "
+            f"{made.free_bytes / 1e9:,.1f} GB are "
             "free: nothing was begun"
         )
 
@@ -217,7 +251,10 @@ def _prepare(made: RowPlan, data: Path, tell: Tell) -> None:
         if one.about.folder is not None:
             pack = Pack(data / one.about.folder)
             count(one.about, pack)
-            tell(f"prepare: {pack.path.parent} holds {len(pack):,} images of {pack.num_identities:,} identities")
+            tell(
+                f"prepare: {pack.path.parent} holds {len(pack):,} images of "
+                f"{pack.num_identities:,} identities"
+            )
     if not made.wanted:
         tell("prepare: the faces are rendered once, when the training begins")
 
@@ -232,7 +269,9 @@ def _train(work: RowWork, made: RowPlan, options: Options, tell: Tell) -> Run:
         _torchrun(work, made, options.processes, within)
         done = next(Run.finished(config.flat(), within=within), None)
     if done is None:
-        raise CdmlLabError(f"the training of {options.processes} processes left no finished run in {within}")
+        raise CdmlLabError(
+            f"the training of {options.processes} processes left no finished run in {within}"
+        )
     return done
 
 
@@ -243,13 +282,23 @@ def _torchrun(work: RowWork, made: RowPlan, processes: int, within: Path) -> Non
     file = work.folder / "config.yaml"
     write_text(file, yaml.safe_dump(config, sort_keys=False))
     what = ["--resume", str(begun[-1].folder)] if begun else [str(file)]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(processes),
+    ]
     ended = subprocess.run(
-        [*command, "-m", "cdmllab", "train", *what], check=False, env={**os.environ, "CDMLLAB_RUNS": str(within)}
+        [*command, "-m", "cdmllab", "train", *what],
+        check=False,
+        env={**os.environ, "CDMLLAB_RUNS": str(within)},
     )
     if ended.returncode:
         raise CdmlLabError(
-            f"the training of {processes} processes ended with code {ended.returncode}; what it printed says why, and "
+            f"the training of {processes} processes ended with code {ended.returncode}; what it "
+            f"printed says why, and "
             "the same command goes on"
         )
 
@@ -261,7 +310,9 @@ def _evaluate(work: RowWork, made: RowPlan, run: Run, tell: Tell) -> dict[str, M
     for name in work.row.protocols:
         if how := protocols.missing(name):
             raise CdmlLabError(how)
-        done, _, before = cached.judge(backbone, name, run.folder / "eval", prepare=said.preprocessing)
+        done, _, before = cached.judge(
+            backbone, name, run.folder / "eval", prepare=said.preprocessing
+        )
         found[name] = done.measures
         tell(f"evaluate: {name}{' (done before)' if before else ''}")
     return found
@@ -273,7 +324,8 @@ def _card(work: RowWork, made: RowPlan, run: Run, compared: tuple[Compared, ...]
         released(run),
         work.folder / RELEASE,
         title=f"{row.title}, reproduced",
-        about=f"Trained by the {row.recipe} recipe with cdmllab (preset {row.preset}, seed {work.seed}), to repeat a "
+        about=f"Trained by the {row.recipe} recipe with cdmllab (preset {row.preset}, seed "
+        f"{work.seed}), to repeat a "
         f"row published by {row.source}.",
         trained_on=training[0].title if training else "Rendered faces of people who do not exist",
         terms=training[0].licence if training else "MIT",

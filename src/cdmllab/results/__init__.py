@@ -1,4 +1,6 @@
-"""Measured and published numbers: the files of ``results/`` read, checked, and put together for the book."""
+"""Measured and published numbers: the files of ``results/`` read, checked, and put together for the
+book.
+"""
 
 from cdmllab.results.store import benchmark, folder, load
 

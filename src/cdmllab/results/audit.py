@@ -1,4 +1,6 @@
-"""Whether the numbers in ``results/`` can be trusted: where each comes from, and whether the book cites only these."""
+"""Whether the numbers in ``results/`` can be trusted: where each comes from, and whether the book
+cites only these.
+"""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +34,8 @@ def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[st
     """
     where = folder or results.folder()
     pages = book or where.parent / "book"
-    kinds = ("records", "chapters", "sweeps", "sweeps not run", "citations", "commits in this history")
+    kinds = ("records", "chapters", "sweeps", "sweeps not run", "citations", "commits in this "
+                                                                             "history")
     seen: dict[str, list[str]] = {kind: [] for kind in kinds}
     faults: list[str] = []
     history = _History(where)
@@ -60,7 +63,8 @@ def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[st
             with reading(path, "a notebook with its provenance"):
                 told = dict(read_json(path)["metadata"]["cdmllab"]["provenance"])
         except CdmlLabError:
-            faults.append(f"{name} does not say where it comes from: write it with `cdmllab book run`")
+            faults.append(f"{name} does not say where it comes from: write it with `cdmllab book "
+                          f"run`")
             continue
         faults += [f"{name}: {fault}" for fault in _provenance(told)]
         faults += [f"{name}: {fault}" for fault in history.faults(told)]
@@ -110,16 +114,23 @@ class _History:
                 self._known[sha] = (
                     bool(_SHA.fullmatch(sha)) and git("cat-file", "-t", sha, within=self._where) == "commit"
                 )
-        return [f"commit {sha[:12]} is not in this history" for sha in named if not self._known[sha]]
+        return [f"commit {sha[:12]} is not in this "
+                f"history" for sha in named if not self._known[sha]]
 
 
 def _mutation(record: dict[str, Any]) -> Iterator[str]:
     """What is missing in a mutation score, see ``tests/mutation/measure.py``."""
     survivors = record["survivors"]
     if record["killed"] + len(survivors) != record["mutants"]:
-        yield f"{record['killed']} killed and {len(survivors)} survivors are not {record['mutants']} mutants"
+        yield (
+            f"{record['killed']} killed and {len(survivors)} survivors are not "
+            f"{record['mutants']} mutants"
+        )
     if record["killed"] < LEAST_KILLED * record["mutants"]:
-        yield f"the tests kill {record['killed']} of {record['mutants']} mutants, fewer than {LEAST_KILLED:.0%}"
+        yield (
+            f"the tests kill {record['killed']} of {record['mutants']} mutants, fewer than "
+            f"{LEAST_KILLED:.0%}"
+        )
     for one in survivors:
         if not one["reason"]:
             yield f"no reason is given why {one['function']} may read {one['to']!r}"

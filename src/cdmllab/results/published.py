@@ -1,8 +1,10 @@
-"""The published accuracies, as their sources print them: to be shown beside what we ran, never mixed with it.
+"""The published accuracies, as their sources print them: to be shown beside what we ran, never
+mixed with it.
 
-"document" is the method's own page of results, "arcface" table 2 of the ArcFace paper, "arcface_torch" and "adaface"
-the read-me files of those repositories. What others reached with LFW's pictures alone stands on LFW's page of results.
-The tables of backbones stand in `cdmllab.results.published_backbones`.
+"document" is the method's own page of results, "arcface" table 2 of the ArcFace paper,
+"arcface_torch" and "adaface" the read-me files of those repositories. What others reached with
+LFW's pictures alone stands on LFW's page of results. The tables of backbones stand in
+`cdmllab.results.published_backbones`.
 """
 
 from collections.abc import Mapping
@@ -111,7 +113,9 @@ IJBC_R100_ARCFACE_MS1MV2: tuple[float, ...] = (95.6, 96.03, 96.28, 96.37)
 
 
 class AloneRow(NamedTuple):
-    """Accuracy on LFW's View 2 of a method with no labels but LFW's, as its page of results prints it."""
+    """Accuracy on LFW's View 2 of a method with no labels but LFW's, as its page of results prints
+    it.
+    """
 
     method: str
     setting: Literal["restricted", "unrestricted"]  # pairs only; or names as well, as in our trainings
@@ -137,8 +141,10 @@ LFW_ALONE: tuple[AloneRow, ...] = (
     AloneRow("HPEN, HD-Gabor, Joint Bayesian", "unrestricted", 95.25, 0.36),
     AloneRow("MDML-DCPs", "unrestricted", 95.58, 0.34),
 )
-"""Rows of https://umass-vis-lfw.github.io/results.html, from eigenfaces to the highest accuracy of each setting.
+"""Rows of https://umass-vis-lfw.github.io/results.html, from eigenfaces to the highest accuracy of
+each setting.
 
-The restricted ones are its "no outside data"; the unrestricted ones its "label-free outside data": learnt from LFW's
-names, with an alignment or landmarks that were fitted elsewhere. The page has no unrestricted row without those.
+The restricted ones are its "no outside data"; the unrestricted ones its "label-free outside data":
+learnt from LFW's names, with an alignment or landmarks that were fitted elsewhere. The page has no
+unrestricted row without those.
 """

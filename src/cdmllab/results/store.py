@@ -1,4 +1,6 @@
-"""Measured results: small files that runs have written into ``results/`` and that the book's tables read."""
+"""Measured results: small files that runs have written into ``results/`` and that the book's tables
+read.
+"""
 
 import os
 from pathlib import Path
@@ -18,12 +20,14 @@ def folder() -> Path:
     given = os.environ.get("CDMLLAB_RESULTS")
     found = Path(given) if given else Path(__file__).resolve().parents[3] / "results"
     if not found.is_dir():
-        raise CdmlLabError(f"there is no folder of results at {found}; they are part of the repository")
+        raise CdmlLabError(f"there is no folder of results at {found}; they are part of the "
+                           f"repository")
     return found
 
 
 def load(name: str, within: Path | None = None) -> dict[str, Any]:
-    """One record, by its path in the folder without ``.json``: ``load("lab/protocols")``; `within` is another folder.
+    """One record, by its path in the folder without ``.json``: ``load("lab/protocols")``; `within`
+    is another folder.
 
     Raises
     ------

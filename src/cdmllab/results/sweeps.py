@@ -1,4 +1,6 @@
-"""Reading what sweeps have recorded: numbers by arm and seed, paired differences, and whether all of it is in order."""
+"""Reading what sweeps have recorded: numbers by arm and seed, paired differences, and whether all
+of it is in order.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,11 +32,14 @@ class Difference(NamedTuple):
     n: int
     detectable: float  # the least true difference that n pairs find with a power of 80 %
     p: float  # two-sided
-    p_family: float | None = None  # adjusted for the family it is part of, see `family`; None where it stands alone
+    # adjusted for the family it is part of, see `family`; None where it stands alone
+    p_family: float | None = None
 
     @property
     def verdict(self) -> Literal["higher", "lower", "not told apart"]:
-        """Which side of zero it lies on: by its interval alone, or in a family by the adjusted p-value, at 5 %."""
+        """Which side of zero it lies on: by its interval alone, or in a family by the adjusted
+        p-value, at 5 %.
+        """
         if self.p_family is None:
             return "higher" if self.low > 0 else "lower" if self.high < 0 else "not told apart"
         if self.p_family > 0.05:
@@ -63,7 +68,8 @@ class Difference(NamedTuple):
 
     def told(self, unit: str = "", scale: float = 100.0) -> str:
         """As ``+0.12 [-0.30, +0.54] points``."""
-        mean, low, high = (round(scale * value, 2) + 0.0 for value in (self.mean, self.low, self.high))  # no -0.00
+        # no -0.00
+        mean, low, high = (round(scale * value, 2) + 0.0 for value in (self.mean, self.low, self.high))
         numbers = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
         return f"{numbers} {unit}".strip()
 
@@ -105,7 +111,8 @@ def pairs_for_equivalence(sd: float, bound: float, power: float = 0.8) -> int:
     ValueError : a number out of range
     """
     if not (sd >= 0.0 and bound > 0.0 and 0.0 < power < 1.0):
-        raise ValueError(f"sd must be 0 or more, bound above 0 and power in (0, 1); got {sd}, {bound}, {power}")
+        raise ValueError(f"sd must be 0 or more, bound above 0 and power in (0, 1); got {sd}, {bound}, "
+                         f"{power}")
     from scipy import stats
 
     n = 2
@@ -114,11 +121,13 @@ def pairs_for_equivalence(sd: float, bound: float, power: float = 0.8) -> int:
         if 2.0 * float(stats.t.cdf(reach, n - 1)) - 1.0 >= power:
             return n
         n += 1
-    raise ValueError(f"no number of pairs below {n:,} shows equivalence within {bound:g} at a spread of {sd:g}")
+    raise ValueError(f"no number of pairs below {n:,} shows equivalence within {bound:g} at a spread of "
+                     f"{sd:g}")
 
 
 class Recorded:
-    """A sweep's record, by name: ``Recorded("lab_main").values("compare", "cdml_easy", "lab/lfw")``.
+    """A sweep's record, by name:
+    ``Recorded("lab_main").values("compare", "cdml_easy", "lab/lfw")``.
 
     Raises
     ------
@@ -154,7 +163,8 @@ class Recorded:
         for run in sorted(self._group(stage, arm)["runs"], key=lambda run: run["seed"]):
             for name in names:
                 if name not in run["measures"]:
-                    raise CdmlLabError(f"sweep {self.name}, stage {stage}: {arm} was not judged by {name!r}"
+                    raise CdmlLabError(f"sweep {self.name}, stage {stage}: {arm} was not judged by "
+                                       f"{name!r}"
                                        f"{did_you_mean(name, run['measures'])}")  # fmt: skip
             rows.append([run["measures"][name][measure] for name in names])
         found: Floats = np.array(rows, dtype=np.float64).mean(axis=1)
@@ -165,17 +175,21 @@ class Recorded:
         for run in self._group(stage, arm)["runs"]:
             if run["seed"] == seed and protocol in run["per_fold"]:
                 return list(run["per_fold"][protocol])
-        raise CdmlLabError(f"sweep {self.name}, stage {stage}: {arm}, seed {seed} has no folds of {protocol!r}")
+        raise CdmlLabError(f"sweep {self.name}, stage {stage}: {arm}, seed {seed} has no folds of "
+                           f"{protocol!r}")
 
     def curve(self, stage: str, arm: str, key: str) -> tuple[Floats, Floats, Floats]:
         """Steps, and the mean and the spread over seeds of a metric."""
         found = self._group(stage, arm)["curves"].get(key)
         if found is None:
-            raise CdmlLabError(f"sweep {self.name} keeps no curve {key!r} of {arm}; `curves:` in its spec lists them")
+            raise CdmlLabError(f"sweep {self.name} keeps no curve {key!r} of {arm}; `curves:` in its spec lists "
+                               f"them")
         return np.array(found["step"], float), np.array(found["mean"], float), np.array(found["sd"], float)
 
     def beside(self, stage: str, arm: str, other: str, key: str) -> tuple[Floats, Floats, Floats]:
-        """Steps, and an arm's mean of a metric minus another's; the spread of that was not kept, and is 0 here."""
+        """Steps, and an arm's mean of a metric minus another's; the spread of that was not kept,
+        and is 0 here.
+        """
         (step, mean, _), (_, base, _) = self.curve(stage, arm, key), self.curve(stage, other, key)
         return step, mean - base, np.zeros_like(mean)
 
@@ -207,7 +221,8 @@ class Recorded:
             if found["stage"] == stage:
                 return dict(found)
         names = [found["stage"] for found in self.record["stages"]]
-        raise CdmlLabError(f"sweep {self.name} has no stage {stage!r}{did_you_mean(stage, names)}; it has {names}")
+        raise CdmlLabError(f"sweep {self.name} has no stage {stage!r}{did_you_mean(stage, names)}; it has "
+                           f"{names}")
 
     def _group(self, stage: str, arm: str) -> dict[str, Any]:
         groups = [group for group in self._stage(stage)["groups"] if group["arm"] == arm]
@@ -216,11 +231,13 @@ class Recorded:
         if not groups:
             hint = did_you_mean(arm, self.arms(stage))
             raise CdmlLabError(f"sweep {self.name}, stage {stage}: there is no arm {arm!r}{hint}")
-        raise CdmlLabError(f"sweep {self.name}, stage {stage}: {arm} was tried at {len(groups)} points; see `chosen`")
+        raise CdmlLabError(f"sweep {self.name}, stage {stage}: {arm} was tried at {len(groups)} points; see "
+                           f"`chosen`")
 
 
 def paired(one: Floats, other: Floats, confidence: float = 0.95, power: float = 0.8) -> Difference:
-    """Mean of one - other over pairs, with Student's interval, p-value and the difference that n pairs can detect.
+    """Mean of one - other over pairs, with Student's interval, p-value and the difference that n
+    pairs can detect.
 
     Parameters
     ----------
@@ -231,7 +248,8 @@ def paired(one: Floats, other: Floats, confidence: float = 0.95, power: float = 
     ValueError : fewer than two pairs, or shapes that differ
     """
     if one.shape != other.shape or one.ndim != 1 or len(one) < 2:
-        raise ValueError(f"pairs need two values or more on both sides, got {one.shape} and {other.shape}")
+        raise ValueError(f"pairs need two values or more on both sides, got {one.shape} and "
+                         f"{other.shape}")
     with optional("analysis", "a paired comparison"):
         from scipy import optimize, stats  # takes seconds, and sweeps at work do without it
 
@@ -240,16 +258,19 @@ def paired(one: Floats, other: Floats, confidence: float = 0.95, power: float = 
     error = sd / math.sqrt(n)
     t = float(stats.t.ppf(0.5 + confidence / 2, n - 1))
     p = float(2 * stats.t.sf(abs(d.mean()) / error, n - 1)) if error > 0 else float(d.mean() == 0)
-    shift = optimize.brentq(lambda nc: stats.nct.sf(t, n - 1, nc) - power, 0.0, 100.0 * t)  # of t, in standard errors
+    # of t, in standard errors
+    shift = optimize.brentq(lambda nc: stats.nct.sf(t, n - 1, nc) - power, 0.0, 100.0 * t)
     detectable = float(shift) * error
     return Difference(float(d.mean()), float(d.mean()) - t * error, float(d.mean()) + t * error, sd, n, detectable, p)
 
 
 def family(differences: Mapping[Name, Difference]) -> dict[Name, Difference]:
-    """Differences that are looked at together, each with Holm's adjusted p-value, which decides its verdict.
+    """Differences that are looked at together, each with Holm's adjusted p-value, which decides its
+    verdict.
 
-    This is the book's one rule for several comparisons: the differences of a table or a figure are a family. Their
-    intervals stay those of single differences. Two arms that did the same to the last bit are no test.
+    This is the book's one rule for several comparisons: the differences of a table or a figure are
+    a family. Their intervals stay those of single differences. Two arms that did the same to the
+    last bit are no test.
     """
     tested = {name: d.p for name, d in differences.items() if d.sd > 0 or d.mean != 0}
     adjusted = dict(zip(tested, holm(list(tested.values())).tolist(), strict=True)) if tested else {}
@@ -257,7 +278,8 @@ def family(differences: Mapping[Name, Difference]) -> dict[Name, Difference]:
 
 
 def trained_as_published(preset: str, folder: Path | None = None) -> dict[str, Floats]:
-    """What recorded runs of a preset measured, by protocol and measure; empty where nobody has run it as it is.
+    """What recorded runs of a preset measured, by protocol and measure; empty where nobody has run
+    it as it is.
 
     Runs of sweeps, and those of `cdmllab reproduce --record`.
 
@@ -285,7 +307,9 @@ def _collect(measures: Mapping[str, Mapping[str, float]], found: dict[str, list[
 
 
 def faults(name: str, folder: Path | None = None) -> list[str]:
-    """What is not in order with a sweep's record, each in a sentence: a run missing, dirty, or of another config."""
+    """What is not in order with a sweep's record, each in a sentence: a run missing, dirty, or of
+    another config.
+    """
     where = folder or results.folder()
     path = where / f"sweeps/{name}.json"
     told, wanted = results.load(f"sweeps/{name}", where), spec.load(path.with_suffix(".yaml"))
@@ -309,10 +333,12 @@ def faults(name: str, folder: Path | None = None) -> list[str]:
             group, run = runs.pop(key)
             found += [f"{path.name}: {task.name}: {fault}" for fault in _faults(task, group, run)]
             earlier[stage].append(Done(task, run["run"], run["measures"]))
-        found += [f"{path.name}: {stage}/{arm}, seed {seed} is not in the spec" for arm, _, seed in runs]
+        found += [f"{path.name}: {stage}/{arm}, seed {seed} is not in the "
+                  f"spec" for arm, _, seed in runs]
         computed = {str(run.get("precision")) for group in kept[stage]["groups"] for run in group["runs"]}
         if len(computed) > 1:
-            found.append(f"{path.name}: the runs of stage {stage} were computed in {' and in '.join(sorted(computed))}")
+            found.append(f"{path.name}: the runs of stage {stage} were computed in "
+                         f"{' and in '.join(sorted(computed))}")
         if found:
             return found  # later stages follow from this one
     return found
@@ -325,9 +351,11 @@ def _faults(task: Any, group: Mapping[str, Any], run: Mapping[str, Any]) -> list
     elif run.get("git_dirty") is not False:
         faults.append(f"run {run['run']} was made with changes that are not committed")
     elif run.get("citable") is False:
-        faults.append(f"run {run['run']} is marked as not citable: it was begun at an unknown commit")
+        faults.append(f"run {run['run']} is marked as not citable: it was begun at an unknown "
+                      f"commit")
     if group.get("flip", task.flip) is not task.flip:  # older records do not say
-        faults.append(f"run {run['run']} was judged with flip {group['flip']}, and the spec says {task.flip} now")
+        faults.append(f"run {run['run']} was judged with flip {group['flip']}, and the spec says "
+                      f"{task.flip} now")
     for protocol in task.protocols:
         if protocol not in run["measures"]:
             faults.append(f"run {run['run']} was not judged by {protocol}")
@@ -337,4 +365,5 @@ def _faults(task: Any, group: Mapping[str, Any], run: Mapping[str, Any]) -> list
         same = config == wanted or Config.parse(config) == Config.parse(wanted)
     except ValueError as error:
         return [*faults, f"its config is no config today: {error}"]
-    return faults if same else [*faults, f"run {run['run']} is of another config than the spec says now"]
+    return faults if same else [*faults, f"run {run['run']} is of another config than the spec says "
+                                         f"now"]

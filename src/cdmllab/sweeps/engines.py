@@ -1,4 +1,6 @@
-"""Where the tasks of a sweep are done: processes of this machine, or the workers of a Ray cluster."""
+"""Where the tasks of a sweep are done: processes of this machine, or the workers of a Ray
+cluster.
+"""
 
 import multiprocessing
 import os
@@ -49,11 +51,15 @@ class Local:
         """Begin a task."""
         process = self._idle.get()
         future = process.submit(carry_out, task, self.within)
-        future.add_done_callback(lambda done: self._idle.put(self._process() if _failed(done) else process))
+        future.add_done_callback(
+            lambda done: self._idle.put(self._process() if _failed(done) else process)
+        )
         return future
 
     def close(self) -> None:
-        """End the processes. Those at work are asked to stop, so that their runs say that they did."""
+        """End the processes. Those at work are asked to stop, so that their runs say that
+        they did.
+        """
         idle = set()
         while not self._idle.empty():
             idle.add(self._idle.get())
@@ -64,16 +70,19 @@ class Local:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _process(self) -> ProcessPoolExecutor:
-        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent)
+        pool = ProcessPoolExecutor(
+            1, multiprocessing.get_context("spawn"), initializer=end_with_parent
+        )
         self._started.append(pool)
         return pool
 
 
 class Ray:
-    """The workers of a Ray cluster; each task takes as many cores as its config has threads, and a GPU if it says cuda.
+    """The workers of a Ray cluster; each task takes as many cores as its config has threads, and a
+    GPU if it says cuda.
 
-    The folders of runs and data have to be the same ones, by the same paths, on all machines. Retries are the sweep's,
-    so Ray itself makes none.
+    The folders of runs and data have to be the same ones, by the same paths, on all machines.
+    Retries are the sweep's, so Ray itself makes none.
     """
 
     def __init__(self, ray: Any, within: Path | None) -> None:
@@ -83,8 +92,13 @@ class Ray:
 
     def submit(self, task: Task) -> "Future[Outcome]":
         """Begin a task, or leave it with Ray until there is room."""
-        needs = {"num_cpus": task.config["threads"], "num_gpus": 1 if task.config["device"] == "cuda" else 0}
-        done: Future[Outcome] = self._remote.options(name=task.name, **needs).remote(task, self.within).future()
+        needs = {
+            "num_cpus": task.config["threads"],
+            "num_gpus": 1 if task.config["device"] == "cuda" else 0,
+        }
+        done: Future[Outcome] = (
+            self._remote.options(name=task.name, **needs).remote(task, self.within).future()
+        )
         return done
 
 
@@ -128,7 +142,9 @@ def _carry_out(task: Task, within: str) -> Outcome:
 
 
 def died(error: BaseException | None) -> bool:
-    """Whether what ended a task is the death of its process or machine, not the task's own failure."""
+    """Whether what ended a task is the death of its process or machine, not the task's own
+    failure.
+    """
     if "ray" in sys.modules and isinstance(error, _ray_deaths()):
         return True
     return isinstance(error, BrokenProcessPool)
@@ -137,7 +153,13 @@ def died(error: BaseException | None) -> bool:
 def _ray_deaths() -> tuple[type[BaseException], ...]:
     from ray import exceptions as e
 
-    return e.WorkerCrashedError, e.NodeDiedError, e.LocalRayletDiedError, e.ObjectLostError, e.OutOfMemoryError
+    return (
+        e.WorkerCrashedError,
+        e.NodeDiedError,
+        e.LocalRayletDiedError,
+        e.ObjectLostError,
+        e.OutOfMemoryError,
+    )
 
 
 def _failed(done: "Future[Outcome]") -> bool:
@@ -145,7 +167,9 @@ def _failed(done: "Future[Outcome]") -> bool:
 
 
 def _environment(within: Path | None) -> dict[str, str]:
-    """What the workers have to know of this process: its folders of runs and data, from wherever they look."""
+    """What the workers have to know of this process: its folders of runs and data, from wherever
+    they look.
+    """
     told = {"CDMLLAB_RUNS": str((within or root()).resolve())}
     if folders := os.environ.get(paths.VARIABLE):
         told[paths.VARIABLE] = os.pathsep.join(

@@ -47,9 +47,13 @@ def tasks(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> list[Task
         called = "/".join(part for part in (preset if len(stage.presets) > 1 else "", arm) if part)
         for point in stage.points(arm):
             try:
-                config = presets.load(preset, [spec.settings, stage.settings, *layers, point]).flat()
+                config = presets.load(
+                    preset, [spec.settings, stage.settings, *layers, point]
+                ).flat()
             except CdmlLabError as error:
-                raise CdmlLabError(f"sweep {spec.name}, stage {name}, {called or preset}: {error}") from None
+                raise CdmlLabError(
+                    f"sweep {spec.name}, stage {name}, {called or preset}: {error}"
+                ) from None
             if stage.world_per_seed and config["data"]["name"] != "lab":
                 raise CdmlLabError(
                     f"sweep {spec.name}, stage {name}: world_per_seed needs data from the lab, got "
@@ -62,12 +66,25 @@ def tasks(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> list[Task
                 world = seed if stage.world_per_seed else 0
                 if stage.start_from is not None:
                     own["start_from"] = _start(earlier[stage.start_from], arm, seed)
-                found.append(Task(name, called, point, seed, own, stage.protocols, stage.flip, stage.export, world))
+                found.append(
+                    Task(
+                        name,
+                        called,
+                        point,
+                        seed,
+                        own,
+                        stage.protocols,
+                        stage.flip,
+                        stage.export,
+                        world,
+                    )
+                )
     return found
 
 
 def best(stage: Stage, done: list[Done]) -> dict[str, Best]:
-    """The best point of each arm, and its value: the stage's measure, averaged over its protocols and seeds.
+    """The best point of each arm, and its value: the stage's measure, averaged over its protocols
+    and seeds.
 
     Raises
     ------
@@ -75,7 +92,9 @@ def best(stage: Stage, done: list[Done]) -> dict[str, Best]:
     """
     arms = list(dict.fromkeys(one.task.arm for one in done))
     means = {arm: [_mean(stage, done, arm, point) for point in stage.points(arm)] for arm in arms}
-    common = [stage.sign * mean(at) for at in zip(*means.values(), strict=stage.choose_for == "all")]
+    common = [
+        stage.sign * mean(at) for at in zip(*means.values(), strict=stage.choose_for == "all")
+    ]
     chosen = {}
     for arm, values in means.items():
         order = common if stage.choose_for == "all" else [stage.sign * value for value in values]
@@ -102,7 +121,10 @@ def _mean(stage: Stage, done: list[Done], arm: str, point: Settings) -> float:
             continue
         for protocol, measures in one.measures.items():
             if stage.choose_by not in measures:
-                raise CdmlLabError(f"stage {one.task.stage}: {protocol} has no {stage.choose_by}: choose_by another")
+                raise CdmlLabError(
+                    f"stage {one.task.stage}: {protocol} has no {stage.choose_by}: choose_by "
+                    f"another"
+                )
             values.append(measures[stage.choose_by])
     return mean(values)
 
@@ -132,7 +154,8 @@ def _start(done: list[Done], arm: str, seed: int) -> str:
         if one.task.arm == wanted and one.task.seed == seed:
             return one.run
     raise CdmlLabError(
-        f"no run to start from for arm {arm!r}, seed {seed}: there are the arms {', '.join(sorted(arms))}"
+        f"no run to start from for arm {arm!r}, seed {seed}: there are the arms "
+        f"{', '.join(sorted(arms))}"
     )
 
 

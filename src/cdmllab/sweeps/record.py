@@ -1,4 +1,6 @@
-"""What a finished sweep leaves in ``results/``: every number the book prints of it, and where it came from."""
+"""What a finished sweep leaves in ``results/``: every number the book prints of it, and where it
+came from.
+"""
 
 import json
 from collections.abc import Mapping
@@ -32,7 +34,9 @@ _PROVENANCE = (
 
 
 def of(spec: Spec, found: Mapping[str, list[Done]]) -> dict[str, Any]:
-    """A record: by stage what was chosen, and by arm and point the config with one entry for every seed."""
+    """A record: by stage what was chosen, and by arm and point the config with one entry for every
+    seed.
+    """
     stages = []
     for name, done in found.items():
         groups: dict[tuple[str, str], dict[str, Any]] = {}
@@ -40,13 +44,22 @@ def of(spec: Spec, found: Mapping[str, list[Done]]) -> dict[str, Any]:
             key = (one.task.arm, json.dumps(one.task.point))
             if key not in groups:
                 config = plain_config(one.task.config)
-                of_task = {"arm": one.task.arm, "point": one.task.point, "config": config, "flip": one.task.flip}
+                of_task = {
+                    "arm": one.task.arm,
+                    "point": one.task.point,
+                    "config": config,
+                    "flip": one.task.flip,
+                }
                 groups[key] = {**of_task, "done": []}
             groups[key]["done"].append(one)
         for group in groups.values():
             runs = group.pop("done")
             group |= {"curves": _curves(spec, runs), "runs": [_run(one) for one in runs]}
-        chosen = {arm: best._asdict() for arm, best in expand.chosen(spec.stages[name], done).items() if best.point}
+        chosen = {
+            arm: best._asdict()
+            for arm, best in expand.chosen(spec.stages[name], done).items()
+            if best.point
+        }
         stages.append({"stage": name, "chosen": chosen, "groups": list(groups.values())})
     return {
         "sweep": spec.name,
@@ -58,7 +71,8 @@ def of(spec: Spec, found: Mapping[str, list[Done]]) -> dict[str, Any]:
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config without what differs between seeds: the seed, the folder of the network to start from, and the world.
+    """A config without what differs between seeds: the seed, the folder of the network to start
+    from, and the world.
 
     Only a stage with `world_per_seed` gives its data a world of the run's own seed.
     """
@@ -69,7 +83,9 @@ def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def comparable(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A record's config in any precision, where ``"auto"`` is wanted: older presets named the one that it means now."""
+    """A record's config in any precision, where ``"auto"`` is wanted: older presets named the one
+    that it means now.
+    """
     if wanted["speed"]["precision"] != "auto":
         return recorded
     return {**recorded, "speed": {**recorded.get("speed", {}), "precision": "auto"}}
@@ -80,7 +96,10 @@ def write(record: Mapping[str, Any], path: Path) -> None:
     head = {key: value for key, value in record.items() if key != "stages"}
     lines = [json.dumps(head, indent=1)[:-2] + ',\n "stages": [']
     for n, stage in enumerate(record["stages"]):
-        lines.append(f'  {{"stage": {json.dumps(stage["stage"])}, "chosen": {json.dumps(stage["chosen"])}, "groups": [')
+        lines.append(
+            f'  {{"stage": {json.dumps(stage["stage"])}, "chosen": {json.dumps(stage["chosen"])}, '
+            f'"groups": ['
+        )
         for m, group in enumerate(stage["groups"]):
             told = {key: value for key, value in group.items() if key != "runs"}
             lines.append(f'   {json.dumps(told)[:-1]}, "runs": [')
@@ -99,10 +118,13 @@ def _run(done: Done) -> dict[str, Any]:
     run = Run.open(done.run)
     told = provenance_of(run)
     begun = (
-        {} if done.task.config["start_from"] is None else {"started_from": Path(done.task.config["start_from"]).name}
+        {}
+        if done.task.config["start_from"] is None
+        else {"started_from": Path(done.task.config["start_from"]).name}
     )
     measures = {
-        protocol: {name: round(value, 5) for name, value in of.items()} for protocol, of in done.measures.items()
+        protocol: {name: round(value, 5) for name, value in of.items()}
+        for protocol, of in done.measures.items()
     }
     return {
         "seed": done.task.seed,
@@ -119,7 +141,9 @@ def _rounded(per_fold: Mapping[str, list[float]]) -> dict[str, list[float]]:
 
 
 def _curves(spec: Spec, done: list[Done]) -> dict[str, dict[str, list[float]]]:
-    """Some points of each curve the spec asks for, the first and the last among them: mean and spread over seeds."""
+    """Some points of each curve the spec asks for, the first and the last among them: mean and
+    spread over seeds.
+    """
     found: dict[str, dict[str, list[float]]] = {}
     metrics = [Run.open(one.run).metrics() for one in done]
     for key in spec.curves:

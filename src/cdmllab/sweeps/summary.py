@@ -7,7 +7,9 @@ from cdmllab.sweeps.spec import Spec
 
 
 def summary(spec: Spec, name: str, done: list[Done]) -> list[str]:
-    """Lines of text: a row for every arm and point, mean and spread over seeds of the measure the stage chooses by."""
+    """Lines of text: a row for every arm and point, mean and spread over seeds of the measure the
+    stage chooses by.
+    """
     stage = spec.stages[name]
     groups: dict[tuple[str, str], list[Done]] = {}
     for one in done:
@@ -22,6 +24,10 @@ def summary(spec: Spec, name: str, done: list[Done]) -> list[str]:
             values = [100 * one.measures[protocol][stage.choose_by] for one in runs]
             spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
             cells.append(f"{protocol} {mean(values):.2f}{spread}")
-        mark = "  <- best of this arm" if len(groups) > len({arm for arm, _ in groups}) and key in best else ""
+        mark = (
+            "  <- best of this arm"
+            if len(groups) > len({arm for arm, _ in groups}) and key in best
+            else ""
+        )
         lines.append(f"  {' '.join(part for part in key if part):40} {'  '.join(cells)}{mark}")
     return lines

@@ -51,8 +51,8 @@ class Sweep:
 
     Parameters
     ----------
-    spec : see `cdmllab.sweeps.load`
-    within : the folder of runs; default `cdmllab.runs.root()`. The states are kept in its ``sweeps/<name>``
+    spec : see `cdmllab.sweeps.load` within : the folder of runs; default `cdmllab.runs.root()`. The
+    states are kept in its ``sweeps/<name>``
     """
 
     def __init__(self, spec: Spec, within: Path | None = None) -> None:
@@ -62,18 +62,24 @@ class Sweep:
         self._today: dict[str, dict[str, Any]] = {}  # fingerprints of data, each made once
 
     def rows(self) -> list[TaskState]:
-        """Every task that is known by now, in order; tasks of later stages are known when their stage begins."""
+        """Every task that is known by now, in order; tasks of later stages are known when their
+        stage begins.
+        """
         return list(self._rows.values())
 
-    def run(self, engine: Engine, tell: Callable[[str], None] = lambda _: None) -> dict[str, list[Done]]:
+    def run(
+        self, engine: Engine, tell: Callable[[str], None] = lambda _: None
+    ) -> dict[str, list[Done]]:
         """Do what is not done yet; by stage, what is finished.
 
-        A task whose process dies is begun again as often as the spec says; one that fails by itself is not, for it
-        would fail again. The others go on, and the next stage waits until the failed ones are mended.
+        A task whose process dies is begun again as often as the spec says; one that fails by itself
+        is not, for it would fail again. The others go on, and the next stage waits until the failed
+        ones are mended.
 
         Raises
         ------
-        CdmlLabError : data is missing, another sweep works in this folder, or tasks failed; the first is named
+        CdmlLabError : data is missing, another sweep works in this folder, or tasks failed; the
+        first is named
         """
         refuse_while_imported("Sweep.run")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -81,13 +87,18 @@ class Sweep:
             with FileLock(self.folder / ".lock").acquire(timeout=0):
                 return self._stages(engine, tell)
         except Timeout:
-            raise CdmlLabError(f"another process runs this sweep in {self.folder}: wait for it to end") from None
+            raise CdmlLabError(
+                f"another process runs this sweep in {self.folder}: wait for it to end"
+            ) from None
 
     def _stages(self, engine: Engine, tell: Callable[[str], None]) -> dict[str, list[Done]]:
         self._today.clear()
-        # Whoever was running when the sweep was killed is begun again; with the lock held nobody is running now.
+        # Whoever was running when the sweep was killed is begun again; with the lock held nobody is
+        # running now.
         for row in self._read().values():
-            self._rows[row.task] = replace(row, state="waiting", attempts=0) if row.state == "running" else row
+            self._rows[row.task] = (
+                replace(row, state="waiting", attempts=0) if row.state == "running" else row
+            )
         done: dict[str, list[Done]] = {}
         for name in self.spec.stages:
             tasks = expand.tasks(self.spec, name, done)
@@ -100,8 +111,10 @@ class Sweep:
             failed = [task for task in left if self._rows[task.name].state == "failed"]
             if failed:
                 raise CdmlLabError(
-                    f"stage {name}: {len(failed)} of {len(tasks)} trainings failed, the first is {failed[0].name}: "
-                    f"{self._rows[failed[0].name].error}; the same command goes on when that is mended"
+                    f"stage {name}: {len(failed)} of {len(tasks)} trainings failed, the first is "
+                    f"{failed[0].name}: "
+                    f"{self._rows[failed[0].name].error}; the same command goes on when that is "
+                    f"mended"
                 )
             done[name] = [self._done(task) for task in tasks]
         return done
@@ -143,27 +156,46 @@ class Sweep:
         if error is None:
             said = future.result()
             return TaskState(
-                task.name, "finished", attempts, round(seconds, 1), said.run, said.evaluations, said.exports
+                task.name,
+                "finished",
+                attempts,
+                round(seconds, 1),
+                said.run,
+                said.evaluations,
+                said.exports,
             )
         told = f"{type(error).__name__}: {error}".splitlines()[0]
         if isinstance(error, BrokenProcessPool):
-            told = f"its process was killed, or the memory did not suffice; if a script runs the sweep, {GUARD}"
+            told = (
+                f"its process was killed, or the memory did not suffice; if a script runs the "
+                f"sweep, {GUARD}"
+            )
         again = engines.died(error) and attempts <= self.spec.retries
-        return TaskState(task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=told)
+        return TaskState(
+            task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=told
+        )
 
     def _is_done(self, task: Task) -> bool:
         row = self._rows.get(task.name)
         if row is None or row.state != "finished" or row.run is None:
             return False
-        if not set(task.protocols) <= set(row.evaluations) or not set(task.export) <= set(row.exports):
+        if not set(task.protocols) <= set(row.evaluations) or not set(task.export) <= set(
+            row.exports
+        ):
             return False
-        if not all(Path(path).is_file() for path in (*row.evaluations.values(), *row.exports.values())):
+        if not all(
+            Path(path).is_file() for path in (*row.evaluations.values(), *row.exports.values())
+        ):
             return False
         try:
             if any(told["flip"] is not task.flip for told in evaluated(row).values()):
                 return False
             run = Run.open(row.run)
-            return run.status == "finished" and run.config == task.config and not self._is_stale(run, task)
+            return (
+                run.status == "finished"
+                and run.config == task.config
+                and not self._is_stale(run, task)
+            )
         except (ValueError, KeyError):
             return False
 
@@ -198,8 +230,14 @@ class Sweep:
         try:
             rows = _ROWS.validate_json(read_bytes(path, "readable JSON"))
         except ValueError as error:
-            said = yaml_header.complaint(error, "it") if isinstance(error, ValidationError) else cause(error)
-            raise CdmlLabError(f"{path} cannot be read ({said}): remove it; finished runs are found again") from None
+            said = (
+                yaml_header.complaint(error, "it")
+                if isinstance(error, ValidationError)
+                else cause(error)
+            )
+            raise CdmlLabError(
+                f"{path} cannot be read ({said}): remove it; finished runs are found again"
+            ) from None
         return {row.task: row for row in rows}
 
 

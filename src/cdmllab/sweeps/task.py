@@ -44,12 +44,20 @@ class Outcome(NamedTuple):
     exports: dict[str, str]  # by format, the path of the model
 
 
-def carry_out(task: Task, within: Path | None = None, tell: Callable[[str], None] | None = None) -> Outcome:
-    """Train, judge and export, skipping what is done; a run that stopped goes on, on the same data."""
+def carry_out(
+    task: Task, within: Path | None = None, tell: Callable[[str], None] | None = None
+) -> Outcome:
+    """Train, judge and export, skipping what is done; a run that stopped goes on, on the
+    same data.
+    """
     config = Config.parse(task.config)
     begun = _unfinished(config, within)
     try:
-        trained = training.resume(begun.folder, tell) if begun else training.train(config, within=within, tell=tell)
+        trained = (
+            training.resume(begun.folder, tell)
+            if begun
+            else training.train(config, within=within, tell=tell)
+        )
     except OtherDataError as error:
         if tell is not None:
             tell(f"{error}. A new run is made")
@@ -61,14 +69,22 @@ def carry_out(task: Task, within: Path | None = None, tell: Callable[[str], None
     evaluations, backbone = {}, trained.backbone.to(config.device)
     for name in task.protocols:
         done, _, _ = cached.judge(
-            backbone, name, folder / "eval", settings, prepare=standard(backbone.channels, backbone.size)
+            backbone,
+            name,
+            folder / "eval",
+            settings,
+            prepare=standard(backbone.channels, backbone.size),
         )
         evaluations[name] = str(folder / "eval" / f"{done.name}.json")
-    return Outcome(str(folder), evaluations, {kind: str(_export(folder, kind, tell)) for kind in task.export})
+    return Outcome(
+        str(folder), evaluations, {kind: str(_export(folder, kind, tell)) for kind in task.export}
+    )
 
 
 def _unfinished(config: Config, within: Path | None) -> Run | None:
-    """The newest run of this config that stopped on its way, unless a finished one is there or somebody works in it."""
+    """The newest run of this config that stopped on its way, unless a finished one is there or
+    somebody works in it.
+    """
     wanted = config.flat()
     if next(Run.finished(wanted, within=within, tell=_quietly), None) is not None:
         return None

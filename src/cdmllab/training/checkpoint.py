@@ -1,8 +1,10 @@
-"""Checkpoints: written aside, renamed when whole, checked before they are read; on any number of processes.
+"""Checkpoints: written aside, renamed when whole, checked before they are read; on any number of
+processes.
 
-A checkpoint is a folder ``checkpoints/step-00001200`` of safetensors and JSON, see `cdmllab.training.shards`, with
-``files.json``, which has the length and CRC-32 of every file. Checksums find damage; safety does not depend on them,
-since whoever writes a file can write its checksum too.
+A checkpoint is a folder ``checkpoints/step-00001200`` of safetensors and JSON, see
+`cdmllab.training.shards`, with ``files.json``, which has the length and CRC-32 of every file.
+Checksums find damage; safety does not depend on them, since whoever writes a file can write its
+checksum too.
 """
 
 import os
@@ -58,7 +60,8 @@ def write(target: Path, state: State) -> None:
 
     Raises
     ------
-    CdmlLabError, OSError : the disk does not take it; all ranks raise the same, and `target` is as it was
+    CdmlLabError, OSError : the disk does not take it; all ranks raise the same, and `target` is as
+    it was
     """
     aside = target.with_name(f".{target.name}.tmp")
     with _together():
@@ -89,7 +92,10 @@ def read(folder: Path, state: State) -> None:
     with _together():
         problem = damage(folder, shards.nbytes(state)) if _first() else ""
         if problem == OLD:
-            raise DataError(f"{folder}: {OLD}; train again with --redo, or evaluate and export the network beside it")
+            raise DataError(
+                f"{folder}: {OLD}; train again with --redo, or evaluate and export the network "
+                f"beside it"
+            )
         if problem:
             raise DataError(f"{folder} is damaged ({problem})")
     with _together():
@@ -97,13 +103,16 @@ def read(folder: Path, state: State) -> None:
 
 
 def load(run: Path, state: State, tell: Callable[[str], None]) -> int | None:
-    """Fill `state` in place from the newest whole checkpoint; its step, or None where there is none.
+    """Fill `state` in place from the newest whole checkpoint; its step, or None where there is
+    none.
 
-    A checkpoint that is damaged is passed over, and `tell` is told which and why. Every rank calls it.
+    A checkpoint that is damaged is passed over, and `tell` is told which and why. Every rank calls
+    it.
 
     Raises
     ------
-    CdmlLabError : there are checkpoints, and all are damaged or of an old format; or the newest is of another state
+    CdmlLabError : there are checkpoints, and all are damaged or of an old format; or the newest is
+    of another state
     """
     chosen: list[str | None] = [None]
     with _together():
@@ -121,7 +130,11 @@ def load(run: Path, state: State, tell: Callable[[str], None]) -> int | None:
 def steps(run: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
     found = (run / FOLDER).glob("step-*")
-    kept = [path for path in found if _STEP.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
+    kept = [
+        path
+        for path in found
+        if _STEP.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    ]
     return sorted(kept, key=lambda path: int(path.name.removeprefix("step-")))
 
 
@@ -149,7 +162,10 @@ def damage(folder: Path, expected: int | None = None) -> str:
         return f"{shards.INDEX} is missing"
     if expected is not None and sum(one.bytes for one in sums.values()) > 2 * expected + _SPARE:
         return "its files are far larger than what they should hold"
-    return next((problem for name, wanted in sums.items() if (problem := _changed(folder / name, wanted))), "")
+    return next(
+        (problem for name, wanted in sums.items() if (problem := _changed(folder / name, wanted))),
+        "",
+    )
 
 
 def _newest(run: Path, expected: int, tell: Callable[[str], None]) -> str | None:
@@ -160,7 +176,10 @@ def _newest(run: Path, expected: int, tell: Callable[[str], None]) -> str | None
         if not problem:
             return folder.name
         problems.add(problem)
-        tell(f"{folder} is {'not read' if problem == OLD else 'damaged'} ({problem}): falling back to the one before")
+        tell(
+            f"{folder} is {'not read' if problem == OLD else 'damaged'} ({problem}): falling back "
+            f"to the one before"
+        )
     if problems == {OLD}:
         raise DataError(f"{run / FOLDER}: {OLD}; remove that folder, and the run starts anew")
     if found:
@@ -195,7 +214,8 @@ def _first() -> bool:
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """What fails on one rank fails on all, in the same words: a rank that stopped alone would leave others waiting.
+    """What fails on one rank fails on all, in the same words: a rank that stopped alone would leave
+    others waiting.
 
     All ranks are at the same place when the block ends. In one process an error passes as it is.
     """

@@ -57,7 +57,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 _MOST_PARAMETERS = 2_000_000_000
 
 Protocols = Annotated[tuple[str, ...], AfterValidator(_matching)]
-"""Names of protocols, files that are some, and patterns (``lab/*``), which become the names they stand for."""
+"""Names of protocols, files that are some, and patterns (``lab/*``), which become the names they
+stand for.
+"""
 
 
 class Named(ConfigSection):
@@ -76,7 +78,8 @@ class Named(ConfigSection):
 class DataConfig(Named):
     """What is trained on, see `cdmllab.training.datasets`, and how it is read.
 
-    `per_identity` caps the pictures of each identity an epoch; `workers` are threads that read ahead.
+    `per_identity` caps the pictures of each identity an epoch; `workers` are threads that read
+    ahead.
     """
 
     augmentation: str = "none"
@@ -89,7 +92,10 @@ class DataConfig(Named):
             datasets.check(self.name, self.options)
         if self.augmentation not in AUGMENTATIONS:
             hint = did_you_mean(self.augmentation, AUGMENTATIONS)
-            raise ValueError(f"unknown augmentation {self.augmentation!r}{hint}; there are: {', '.join(AUGMENTATIONS)}")
+            raise ValueError(
+                f"unknown augmentation {self.augmentation!r}{hint}; there are: "
+                f"{', '.join(AUGMENTATIONS)}"
+            )
         return self
 
 
@@ -103,7 +109,9 @@ class BackboneConfig(Named):
         with _buildable(), torch.device("meta"):
             numbers = sum(parameter.numel() for parameter in self.build().parameters())
         if numbers > _MOST_PARAMETERS:
-            raise ValueError(f"a network of {numbers:,} parameters; {_MOST_PARAMETERS:,} are allowed")
+            raise ValueError(
+                f"a network of {numbers:,} parameters; {_MOST_PARAMETERS:,} are allowed"
+            )
         return self
 
     def build(self) -> backbones.Backbone:
@@ -112,7 +120,9 @@ class BackboneConfig(Named):
 
 
 class LossConfig(Named):
-    """The loss and its scale; further keys are the options of `cdmllab.heads.create` and of the loss itself."""
+    """The loss and its scale; further keys are the options of `cdmllab.heads.create` and of the
+    loss itself.
+    """
 
     scale: PositiveFloat = 64.0
 
@@ -126,7 +136,9 @@ class LossConfig(Named):
         return self
 
     def build(self, *, embedding_dim: int, num_identities: int, seed: int = 0) -> "Head":
-        """A new head, from `cdmllab.heads.create`; `seed` is of its draws where the options give none."""
+        """A new head, from `cdmllab.heads.create`; `seed` is of its draws where the options give
+        none.
+        """
         seeds: dict[str, Any] = {}
         if self.name in margins.names() and "seed" in margins.options(self.name):
             seeds["seed"] = seed
@@ -139,9 +151,9 @@ class LossConfig(Named):
 class OptimiserConfig(ConfigSection):
     """Stochastic gradient descent with momentum, and how its learning rate runs.
 
-    `schedule` is ``"multistep"`` (times `gamma` at every one of `milestones`, epochs), ``"polynomial"`` (down to 0 with
-    `power`) or ``"cosine"``. With `reference_batch` the rate is for batches of that size and is scaled in
-    proportion to the effective one (Goyal et al., 2017).
+    `schedule` is ``"multistep"`` (times `gamma` at every one of `milestones`, epochs),
+    ``"polynomial"`` (down to 0 with `power`) or ``"cosine"``. With `reference_batch` the rate is
+    for batches of that size and is scaled in proportion to the effective one (Goyal et al., 2017).
     """
 
     lr: PositiveFloat = 0.1
@@ -160,14 +172,17 @@ class OptimiserConfig(ConfigSection):
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"milestones must rise, got {list(self.milestones)}")
         if self.milestones and self.schedule != "multistep":
-            raise ValueError(f"milestones belong to schedule 'multistep', and this one is {self.schedule!r}")
+            raise ValueError(
+                f"milestones belong to schedule 'multistep', and this one is {self.schedule!r}"
+            )
         return self
 
 
 class SpeedConfig(ConfigSection):
     """Ways to compute the same thing faster, see `cdmllab.backbones.Backbone.speed_up`.
 
-    Precision ``"auto"`` is `cdmllab.backbones.fast_precision` of the device; the run's record says which it was.
+    Precision ``"auto"`` is `cdmllab.backbones.fast_precision` of the device; the run's record says
+    which it was.
     """
 
     precision: backbones.Precision | Literal["auto"] = "float32"
@@ -182,15 +197,17 @@ class SpeedConfig(ConfigSection):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.checkpointing and self.compiled:
-            raise ValueError("checkpointing and compiled exclude each other: the compiler plans memory by itself")
+            raise ValueError(
+                "checkpointing and compiled exclude each other: the compiler plans memory by itself"
+            )
         return self
 
 
 class WatchConfig(ConfigSection):
     """What is written while it runs, every so many steps.
 
-    Metrics, checkpoints, validation on `protocols`; on a world of the face lab also what is truly hard, see
-    `cdmllab.training.difficulty_probe`.
+    Metrics, checkpoints, validation on `protocols`; on a world of the face lab also what is truly
+    hard, see `cdmllab.training.difficulty_probe`.
     """
 
     log_every: PositiveInt = 20
@@ -224,7 +241,9 @@ class Config(ConfigSection):
     epochs: PositiveInt
     batch_size: int = Field(default=128, ge=2, description="of each process")
     accumulate: PositiveInt = 1
-    start_from: str | None = Field(default=None, description="a run's folder or a released file: its weights to begin")
+    start_from: str | None = Field(
+        default=None, description="a run's folder or a released file: its weights to begin"
+    )
     speed: SpeedConfig = SpeedConfig()
     watch: WatchConfig = WatchConfig()
     device: Literal["cpu", "cuda"] = "cpu"
@@ -241,9 +260,14 @@ class Config(ConfigSection):
     def _together(self) -> Self:
         late = [m for m in self.optimiser.milestones if m >= self.epochs]
         if late:
-            raise ValueError(f"milestone {late[0]} lies past the end: there are {self.epochs} epochs")
+            raise ValueError(
+                f"milestone {late[0]} lies past the end: there are {self.epochs} epochs"
+            )
         if self.optimiser.warmup_epochs >= self.epochs:
-            raise ValueError(f"a warm-up of {self.optimiser.warmup_epochs:g} epochs leaves nothing of {self.epochs}")
+            raise ValueError(
+                f"a warm-up of {self.optimiser.warmup_epochs:g} epochs leaves nothing of "
+                f"{self.epochs}"
+            )
         return self
 
     @classmethod
@@ -258,12 +282,17 @@ class Config(ConfigSection):
 
     def changed(self, **settings: Any) -> Self:
         """A copy with other values for some top-level settings, checked like a new one."""
-        plain = {k: v.model_dump(mode="json") if isinstance(v, BaseModel) else v for k, v in settings.items()}
+        plain = {
+            k: v.model_dump(mode="json") if isinstance(v, BaseModel) else v
+            for k, v in settings.items()
+        }
         return self.parse(self.flat() | plain)
 
     def in_precision(self, precision: backbones.Precision) -> Self:
         """A copy that is computed in this precision."""
-        return self.model_copy(update={"speed": self.speed.model_copy(update={"precision": precision})})
+        return self.model_copy(
+            update={"speed": self.speed.model_copy(update={"precision": precision})}
+        )
 
     def flat(self) -> dict[str, Any]:
         """Every setting as plain values, defaults included: what the run folder keeps."""

@@ -1,4 +1,6 @@
-"""Where training pictures come from, by the name a config gives: each a `cdmllab.data.sets.TrainingSet`."""
+"""Where training pictures come from, by the name a config gives: each a
+`cdmllab.data.sets.TrainingSet`.
+"""
 
 import functools
 import hashlib
@@ -26,11 +28,15 @@ class DataSource(NamedTuple):
 
     about: str
     load: Callable[..., TrainingSet]
-    missing: Callable[..., str]  # same options; a sentence that says how to get it, empty when it is there
+    missing: Callable[
+        ..., str
+    ]  # same options; a sentence that says how to get it, empty when it is there
     look: Callable[..., TrainingSet] | None = None  # same options, as `load` but without long work
 
 
-def _digits(classes: Sequence[int] = range(7), held_out: float = 0.25, split_seed: int = 0) -> TrainingSet:
+def _digits(
+    classes: Sequence[int] = range(7), held_out: float = 0.25, split_seed: int = 0
+) -> TrainingSet:
     """The part of scikit-learn's digits to train on; see `cdmllab.data.digits.split`."""
     kept, _ = digits.split(digits.load(classes), held_out, split_seed)
     levels = ((kept.images + 1.0) * 127.5).round().to(torch.uint8)
@@ -75,7 +81,9 @@ def _pack(folder: str) -> TrainingSet:
 
 
 def _stored(folder: str) -> TrainingSet:
-    """Whatever is stored at a path or under a name in a data folder, see `cdmllab.data.opening.open_set`."""
+    """Whatever is stored at a path or under a name in a data folder, see
+    `cdmllab.data.opening.open_set`.
+    """
     return open_set(_place(folder))
 
 
@@ -84,13 +92,19 @@ def _folder(folder: str, min_pictures: int = 1) -> TrainingSet:
     return folders.load(_place(folder), min_pictures=min_pictures)
 
 
-def _lfw(without_folds: Sequence[int] = (0,), size: int = 112, min_pictures: int = 2) -> TrainingSet:
-    """People of LFW-a that no pair of some folds of View 2 shows, with at least so many pictures."""
+def _lfw(
+    without_folds: Sequence[int] = (0,), size: int = 112, min_pictures: int = 2
+) -> TrainingSet:
+    """People of LFW-a that no pair of some folds of View 2 shows, with at least so many
+    pictures.
+    """
     faces = lfw.pictures(size=(size, size))
     return at_least(lfw.training_part(faces, lfw.pairs(faces), *without_folds), min_pictures)
 
 
-def _omniglot(part: str = "images_background_small1", without: Sequence[str] = (), size: int = 32) -> TrainingSet:
+def _omniglot(
+    part: str = "images_background_small1", without: Sequence[str] = (), size: int = 32
+) -> TrainingSet:
     """Handwritten characters of some alphabets."""
     return omniglot.load(part, without=without, size=size)
 
@@ -121,7 +135,9 @@ def _missing(folder: str, **_: Any) -> str:
     how = "" if made is None else f": `python data_scripts/{made.script}.py` makes it"
     if made is not None and made.pack:
         how += f", or put InsightFace's pack {made.pack} there"
-    return f"{folder} is in no data folder (looked in {paths.searched()}), nor in the current one{how}"
+    return (
+        f"{folder} is in no data folder (looked in {paths.searched()}), nor in the current one{how}"
+    )
 
 
 class _Made(NamedTuple):
@@ -156,7 +172,9 @@ _TABLE: dict[str, DataSource] = {
     "lfw": DataSource("LFW-a, without the people of some folds", _lfw, _missing_lfw),
     "omniglot": DataSource("handwritten characters", _omniglot, _missing_omniglot),
     "pack": DataSource("an InsightFace pack", _pack, _missing),
-    "stored": DataSource("a pack, WebDataset shards, Parquet, LMDB or a folder, read as it is", _stored, _missing),
+    "stored": DataSource(
+        "a pack, WebDataset shards, Parquet, LMDB or a folder, read as it is", _stored, _missing
+    ),
     "folder": DataSource("a folder of identities", _folder, _missing),
 }
 
@@ -164,12 +182,15 @@ _TABLE: dict[str, DataSource] = {
 def check(name: str, options: Mapping[str, Any]) -> None:
     """Raise a ValueError for a source or an option that does not exist."""
     if name not in _TABLE:
-        raise ValueError(f"unknown data {name!r}{did_you_mean(name, _TABLE)}; there is: {', '.join(_TABLE)}")
+        raise ValueError(
+            f"unknown data {name!r}{did_you_mean(name, _TABLE)}; there is: {', '.join(_TABLE)}"
+        )
     known = inspect.signature(_TABLE[name].load).parameters
     for key in options:
         if key not in known:
             raise ValueError(
-                f"data {name!r} has no option {key!r}{did_you_mean(key, known)}; it has: {', '.join(known)}"
+                f"data {name!r} has no option {key!r}{did_you_mean(key, known)}; it has: "
+                f"{', '.join(known)}"
             )
     checks.check(_TABLE[name].load, options)
     for key, parameter in known.items():
@@ -203,7 +224,8 @@ def missing(name: str, options: Mapping[str, Any]) -> str:
 
 
 def known_easiness(source: TrainingSet) -> Tensor:
-    """The true easiness of every picture, shape (n,), in [-1, 1]: for an oracle margin; the lab alone knows it.
+    """The true easiness of every picture, shape (n,), in [-1, 1]: for an oracle margin; the lab
+    alone knows it.
 
     Raises
     ------
@@ -211,6 +233,7 @@ def known_easiness(source: TrainingSet) -> Tensor:
     """
     if not isinstance(source, CachedWorld):
         raise DataError(
-            f"easiness 'known' needs a world of the face lab, and {source!r} does not know its own difficulty"
+            f"easiness 'known' needs a world of the face lab, and {source!r} does not know its "
+            f"own difficulty"
         )
     return difficulty.easiness(difficulty.of(source.world), source.mislabelled)

@@ -1,4 +1,6 @@
-"""Easiness scores against the truth: a world of the face lab knows which pictures are hard, and which mislabelled."""
+"""Easiness scores against the truth: a world of the face lab knows which pictures are hard, and
+which mislabelled.
+"""
 
 import numpy as np
 import torch
@@ -22,7 +24,8 @@ SCORES = ("similarity", "gap", "angle_gap")
 
 
 class Truth:
-    """Some pictures of a training set whose difficulty is known, looked at again and again while it is trained on.
+    """Some pictures of a training set whose difficulty is known, looked at again and again while it
+    is trained on.
 
     Parameters
     ----------
@@ -38,23 +41,30 @@ class Truth:
     def __init__(self, source: TrainingSet, prepare: Prepare, pictures: int = PICTURES) -> None:
         if not isinstance(source, CachedWorld):
             raise DataError(
-                f"watch.truth_every needs a world of the face lab, and {source!r} does not know what is hard"
+                f"watch.truth_every needs a world of the face lab, and {source!r} does not know "
+                f"what is hard"
             )
-        self.rows = np.unique(np.linspace(0, len(source) - 1, min(pictures, len(source))).astype(np.int64))
+        self.rows = np.unique(
+            np.linspace(0, len(source) - 1, min(pictures, len(source))).astype(np.int64)
+        )
         self.prepare = prepare
         self.pictures = torch.from_numpy(source.read(self.rows)).permute(0, 3, 1, 2).contiguous()
         self.labels = torch.from_numpy(source.labels[self.rows])
         self.easiness = datasets.known_easiness(source)[torch.from_numpy(self.rows)]
         self.difficulty = difficulty.of(source.world, self.rows)
         self.wrong = source.mislabelled[self.rows]
-        third = np.digitize(self.difficulty, np.quantile(self.difficulty[~self.wrong], [1 / 3, 2 / 3]))
+        third = np.digitize(
+            self.difficulty, np.quantile(self.difficulty[~self.wrong], [1 / 3, 2 / 3])
+        )
         self.groups = {name: (third == n) & ~self.wrong for n, name in enumerate(THIRDS)}
         if self.wrong.any():
             self.groups["mislabelled"] = self.wrong
 
     @torch.no_grad()
     def scores(self, backbone: Backbone, head: Head) -> dict[str, Tensor]:
-        """Each easiness score of the pictures, and their ``margin_rad`` and ``angle_deg``; shape (pictures,) each."""
+        """Each easiness score of the pictures, and their ``margin_rad`` and ``angle_deg``; shape
+        (pictures,) each.
+        """
         centres = head.directions()  # [c, K, d]
         e = embed(backbone, self.pictures, prepare=self.prepare).to(centres.device)
         labels = self.labels.to(e.device)
@@ -72,19 +82,26 @@ class Truth:
         return {name: values.double().cpu() for name, values in found.items()}
 
     def look(self, backbone: Backbone, head: Head) -> dict[str, float]:
-        """How well each easiness score orders the pictures, and what margin and angle hard and easy ones have.
+        """How well each easiness score orders the pictures, and what margin and angle hard and easy
+        ones have.
 
-        ``truth/<score>`` is Spearman's correlation of 1 - score with the known difficulty over rightly labelled
-        pictures, ``truth/<score>_auc`` how well 1 - score finds wrong labels; ``truth/margin_rad_<group>`` and
-        ``truth/angle_deg_<group>`` are means over the easy, middling and hard third, and the mislabelled.
+        ``truth/<score>`` is Spearman's correlation of 1 - score with the known difficulty over
+        rightly labelled pictures, ``truth/<score>_auc`` how well 1 - score finds wrong labels;
+        ``truth/margin_rad_<group>`` and ``truth/angle_deg_<group>`` are means over the easy,
+        middling and hard third, and the mislabelled.
         """
         found = self.scores(backbone, head)
         told: dict[str, float] = {}
         for name in SCORES:
             score = -found[name].numpy()
-            told[f"truth/{name}"] = difficulty.rank_correlation(score[~self.wrong], self.difficulty[~self.wrong])
+            told[f"truth/{name}"] = difficulty.rank_correlation(
+                score[~self.wrong], self.difficulty[~self.wrong]
+            )
             if self.wrong.any():
                 told[f"truth/{name}_auc"] = difficulty.mislabel_auc(score, self.wrong)
         for what in ("margin_rad", "angle_deg"):
-            told |= {f"truth/{what}_{name}": float(found[what][rows].mean()) for name, rows in self.groups.items()}
+            told |= {
+                f"truth/{what}_{name}": float(found[what][rows].mean())
+                for name, rows in self.groups.items()
+            }
         return told

@@ -1,4 +1,6 @@
-"""A run that has left the finite numbers: what is kept of the moment, and what probably went wrong."""
+"""A run that has left the finite numbers: what is kept of the moment, and what probably
+went wrong.
+"""
 
 import json
 from pathlib import Path
@@ -18,9 +20,19 @@ class DivergenceError(CdmlLabError, FloatingPointError):
 
 
 def stop(
-    run: Path, what: str, *, step: int, epoch: int, lr: float, precision: str, rows: Tensor, embeddings: Tensor,
-    parameters: dict[str, nn.Parameter], images: Tensor, gradient_norm: float | None,
-) -> DivergenceError:  # fmt: skip
+    run: Path,
+    what: str,
+    *,
+    step: int,
+    epoch: int,
+    lr: float,
+    precision: str,
+    rows: Tensor,
+    embeddings: Tensor,
+    parameters: dict[str, nn.Parameter],
+    images: Tensor,
+    gradient_norm: float | None,
+) -> DivergenceError:
     """Write the diagnosis into the run's folder; the error to raise."""
     broken = [name for name, p in parameters.items() if not torch.isfinite(p).all()]
     bad = (~torch.isfinite(embeddings.detach())).any(dim=1)
@@ -34,13 +46,16 @@ def stop(
         "rows": rows.tolist(),
         "pixels": [float(images.float().min()), float(images.float().max())],
         "embeddings_not_finite": int(bad.sum()),
-        "largest_embedding": float(embeddings.detach().nan_to_num(posinf=0.0, neginf=0.0).abs().max()),
+        "largest_embedding": float(
+            embeddings.detach().nan_to_num(posinf=0.0, neginf=0.0).abs().max()
+        ),
         "parameters_not_finite": broken,
     }
     facts["likely_cause"] = _cause(facts)
     write_text(run / FILE, json.dumps(facts, indent=1) + "\n")
     return DivergenceError(
-        f"{what} at step {step} (epoch {epoch}), in a batch of {len(rows)} pictures from row {int(rows[0])}; "
+        f"{what} at step {step} (epoch {epoch}), in a batch of {len(rows)} pictures from row "
+        f"{int(rows[0])}; "
         f"likely cause: {facts['likely_cause']}; more in {run / FILE}"
     )
 
@@ -50,7 +65,8 @@ def _cause(facts: dict[str, Any]) -> str:
         norm = facts["gradient_norm_of_the_step_before"]
         before = f" (the gradient's norm was {norm:.3g})" if norm is not None else ""
         return (
-            f"the step before left {facts['parameters_not_finite'][0]} without a finite value{before}: "
+            f"the step before left {facts['parameters_not_finite'][0]} without a finite "
+            f"value{before}: "
             f"a learning rate of {facts['lr']:g} is too high, or wants a warm-up or clip_norm"
         )
     if facts["precision"] == "float16":

@@ -74,9 +74,14 @@ def finished(wanted: Config, within: Path | None, tell: Tell) -> Run | None:
             return run
         changed = inputs.difference(run.record.get("data", {}), now)
         if changed:
-            tell(f"{about}, but its data has changed since, the difference: {changed}. A new run is made")
+            tell(
+                f"{about}, but its data has changed since, the difference: {changed}. A new run "
+                f"is made"
+            )
             continue
-        tell(about if changed == "" else f"{about}; whether its data has changed since is not known")
+        tell(
+            about if changed == "" else f"{about}; whether its data has changed since is not known"
+        )
         return run
     return None
 

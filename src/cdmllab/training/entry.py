@@ -33,7 +33,9 @@ class NoDeviceError(CdmlLabError, RuntimeError):
 
 
 class Trained(NamedTuple):
-    """A run with its network and head (the class centres, for all but pair losses), in evaluation mode."""
+    """A run with its network and head (the class centres, for all but pair losses), in evaluation
+    mode.
+    """
 
     run: Run
     backbone: Backbone
@@ -54,13 +56,12 @@ def train(
 
     Parameters
     ----------
-    config : the whole of what is to be done
-    within : the folder of runs; default `cdmllab.runs.root()`
-    redo : train again even if a finished run with this config exists
-    resume : a run that did not finish, to be continued from its newest checkpoint; `config` is then its own
-    tell : called with a line now and then
-    progress : called with the steps done, all of them, and a line; None tells the line
-    at_epoch : called before the first epoch and after each with the epochs done, the network and the head, both in
+    config : the whole of what is to be done within : the folder of runs; default
+    `cdmllab.runs.root()` redo : train again even if a finished run with this config exists resume :
+    a run that did not finish, to be continued from its newest checkpoint; `config` is then its own
+    tell : called with a line now and then progress : called with the steps done, all of them, and a
+    line; None tells the line at_epoch : called before the first epoch and after each with the
+    epochs done, the network and the head, both in
         evaluation mode, see `cdmllab.training.Snapshots`; not for a run that is found finished
 
     Raises
@@ -70,7 +71,8 @@ def train(
     CdmlLabError : the data is missing (and how to get it), or not what `resume` was begun on, or
         nothing can be learnt from it; another process works in the run's folder; one of several
         processes that train together ended; a script calls this outside its main guard
-    DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a FloatingPointError too. The run
+    DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a
+    FloatingPointError too. The run
         is marked as failed, and a diagnosis lies in its folder
 
     Examples
@@ -94,7 +96,9 @@ def train(
     say = tell or _silent
     refuse_while_imported("training.train")
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise NoDeviceError("the config asks for device 'cuda', and this machine has no CUDA device")
+        raise NoDeviceError(
+            "the config asks for device 'cuda', and this machine has no CUDA device"
+        )
     done = None if redo or resume else earlier.finished(config, within, say)
     if done is not None:
         return load(done)
@@ -103,7 +107,9 @@ def train(
     try:
         with place(config.device) as here, torch.random.fork_rng():
             if at_epoch is not None and here.world_size > 1:
-                raise ValueError("at_epoch looks at the whole network: it needs a training in one process")
+                raise ValueError(
+                    "at_epoch looks at the whole network: it needs a training in one process"
+                )
             if not here.first:
                 say, progress = _silent, None
             _check(config, here)
@@ -120,7 +126,9 @@ def train(
                 run = resume or _begin(config, within, here)
                 with holding.held(run, here, again=resume is not None):
                     # A run that goes on elsewhere keeps the precision that it was begun in.
-                    precision = here.agree(run.record.get("precision") or config.speed.on(here.device))
+                    precision = here.agree(
+                        run.record.get("precision") or config.speed.on(here.device)
+                    )
                     if here.first:
                         run.note(data=data, precision=precision)
                     _fit(run, config.in_precision(precision), source, here, say, progress, at_epoch)
@@ -129,7 +137,9 @@ def train(
     return load(run)
 
 
-def resume(folder: Path | str, tell: Tell | None = None, progress: Progress | None = None) -> Trained:
+def resume(
+    folder: Path | str, tell: Tell | None = None, progress: Progress | None = None
+) -> Trained:
     """Continue a run that was stopped; a finished one is loaded as it is.
 
     Raises
@@ -180,7 +190,9 @@ def released(run: Run) -> Path:
 
 
 def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:
-    """From uint8 pictures to this network's input: the field's normalisation, at its size and channels."""
+    """From uint8 pictures to this network's input: the field's normalisation, at its size and
+    channels.
+    """
     return partial(apply, preprocessing=standard(backbone.channels, backbone.size))
 
 
@@ -203,7 +215,11 @@ def _source(config: Config, say: Tell) -> TrainingSet:
 
 
 def _begin(config: Config, within: Path | None, here: Place) -> Run:
-    made = Run.create(config.name, config.seed, config.flat(), within=within).folder if here.first else Path()
+    made = (
+        Run.create(config.name, config.seed, config.flat(), within=within).folder
+        if here.first
+        else Path()
+    )
     return Run.open(here.agree(str(made)))
 
 
@@ -219,7 +235,9 @@ def _fit(
     torch.manual_seed(config.seed)
     backbone = config.backbone.build()
     head = config.loss.build(
-        embedding_dim=config.backbone.embedding_dim, num_identities=source.num_identities, seed=config.seed
+        embedding_dim=config.backbone.embedding_dim,
+        num_identities=source.num_identities,
+        seed=config.seed,
     )
     if config.start_from is not None:
         backbone.load_state_dict(_weights(Path(config.start_from)).state_dict())
@@ -234,7 +252,8 @@ def _fit(
         run.drop_metrics_after(trainer.taken)
     say(
         f"{run.folder.name}: {len(source):,} pictures of {source.num_identities:,} identities; "
-        f"{trainer.steps:,} steps of {trainer.effective_batch:,} pictures, learning rate {trainer.lr():g}"
+        f"{trainer.steps:,} steps of {trainer.effective_batch:,} pictures, learning rate "
+        f"{trainer.lr():g}"
     )
     recorder = Recorder(run, trainer, say, progress)
     backbone.train()
@@ -253,7 +272,11 @@ def _fit(
         keep(run, config, backbone)
         run.finish(
             num_identities=source.num_identities,
-            **({"gpu": torch.cuda.get_device_name(here.device)} if here.device.type == "cuda" else {}),
+            **(
+                {"gpu": torch.cuda.get_device_name(here.device)}
+                if here.device.type == "cuda"
+                else {}
+            ),
             train_seconds=round(trainer.seconds(), 1),
         )
         shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
@@ -269,15 +292,21 @@ def _check(config: Config, here: Place) -> None:
         raise CdmlLabError(f"watch.protocols asks for {name}: {how}")
     no_pairs = (*margins.names(), *margins.recipes())
     if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in no_pairs):
-        raise CdmlLabError("watch.truth_every looks at all class centres: one process, and no pair loss")
+        raise CdmlLabError(
+            "watch.truth_every looks at all class centres: one process, and no pair loss"
+        )
     if here.world_size == 1:
         return
     if config.loss.options.get("backend") != "sharded":
         raise CdmlLabError(
-            f"{here.world_size} processes share the class centres: set loss.backend=sharded (pair losses train in one)"
+            f"{here.world_size} processes share the class centres: set loss.backend=sharded (pair "
+            f"losses train in one)"
         )
     if config.speed.precision == "float16":
-        raise CdmlLabError("several processes train in float32 or bfloat16: float16's skipped steps are not agreed on")
+        raise CdmlLabError(
+            "several processes train in float32 or bfloat16: float16's skipped steps are not "
+            "agreed on"
+        )
 
 
 def keep(run: Run, config: Config, backbone: Backbone) -> None:

@@ -1,4 +1,6 @@
-"""Who trains what: one process at a time for each config and in each run's folder, and how its work ended."""
+"""Who trains what: one process at a time for each config and in each run's folder, and how its work
+ended.
+"""
 
 import hashlib
 import json
@@ -24,7 +26,8 @@ _LOCKS = ".locks"  # in the folder of runs, with a file for each config
 def claimed(
     config: Config, within: Path | None, here: Place, tell: Callable[[str], None], *, wait: bool
 ) -> Iterator[bool]:
-    """Be the only process that trains this config in a folder of runs; whether another had to be waited for.
+    """Be the only process that trains this config in a folder of runs; whether another had to be
+    waited for.
 
     Parameters
     ----------
@@ -79,9 +82,13 @@ def held(run: Run, here: Place, *, again: bool) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise CdmlLabError(f"another process is training in {run.folder}: wait for it to end") from None
+            raise CdmlLabError(
+                f"another process is training in {run.folder}: wait for it to end"
+            ) from None
     try:
-        if here.first and again:  # a killed run's record says that it runs; the code may be another all the same
+        if (
+            here.first and again
+        ):  # a killed run's record says that it runs; the code may be another all the same
             run.restart()
             clear_leftovers([*run.folder.iterdir(), *run.folder.glob(f"{checkpoint.FOLDER}/.*")])
         yield
@@ -113,5 +120,7 @@ def _ended(run: Run, error: BaseException) -> None:
     said = plain(f"{type(error).__name__}: {error}", 1000)
     try:
         run.finish("stopped" if asked else "failed", error=said)
-    except KeyboardInterrupt:  # a whole group of processes that is told to end hears it more than once
+    except (
+        KeyboardInterrupt
+    ):  # a whole group of processes that is told to end hears it more than once
         run.finish("stopped", error=said)

@@ -80,7 +80,11 @@ def difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
         return ", ".join(counts)
     changed = [
         what
-        for key, what in ((_LABELS, "labels"), (_IMAGES, "images"), (_START, "the weights in start_from"))
+        for key, what in (
+            (_LABELS, "labels"),
+            (_IMAGES, "images"),
+            (_START, "the weights in start_from"),
+        )
         if key in both and kept[key] != now[key]
     ]
     if _MEANS in both and not np.allclose(kept[_MEANS], now[_MEANS], rtol=0.0, atol=_LEVELS):

@@ -6,7 +6,9 @@ from numpy.typing import ArrayLike
 from cdmllab.errors import CdmlLabError
 
 
-def check(labels: ArrayLike, *, batch_size: int, per_identity: int | None, pair_loss: str | None) -> str:
+def check(
+    labels: ArrayLike, *, batch_size: int, per_identity: int | None, pair_loss: str | None
+) -> str:
     """Refuse data from which the loss cannot be learnt.
 
     Parameters
@@ -25,10 +27,13 @@ def check(labels: ArrayLike, *, batch_size: int, per_identity: int | None, pair_
     CdmlLabError : fewer than two identities; or a pair loss, and no identity has two images
     """
     counts = np.bincount(np.asarray(labels, dtype=np.int64))
-    counts = counts[counts > 0] if per_identity is None else np.minimum(counts[counts > 0], per_identity)
+    counts = (
+        counts[counts > 0] if per_identity is None else np.minimum(counts[counts > 0], per_identity)
+    )
     if len(counts) < 2:
         raise CdmlLabError(
-            "all images are of one identity, so the loss is 0 from the start: training needs two identities or more"
+            "all images are of one identity, so the loss is 0 from the start: training needs two "
+            "identities or more"
         )
     if pair_loss is None:
         return ""
@@ -43,6 +48,7 @@ def check(labels: ArrayLike, *, batch_size: int, per_identity: int | None, pair_
     if pairs >= 1.0:
         return ""
     return (
-        f"a batch of {batch_size} images holds {pairs:.2g} pairs of one identity on average, and {pair_loss} "
+        f"a batch of {batch_size} images holds {pairs:.2g} pairs of one identity on average, and "
+        f"{pair_loss} "
         "learns nothing from the others: raise batch_size, or train on fewer identities"
     )

@@ -60,12 +60,19 @@ class Trainer:
             self._known_easiness = datasets.known_easiness(source).to(place.device)
         self.steps_an_epoch = len(self.loader) // config.accumulate
         if self.steps_an_epoch == 0:
-            raise ValueError(f"an epoch has {len(self.loader)} batches, fewer than the {config.accumulate} of one step")
+            raise ValueError(
+                f"an epoch has {len(self.loader)} batches, fewer than the {config.accumulate} of "
+                f"one step"
+            )
         self.steps = config.epochs * self.steps_an_epoch
         self.effective_batch = config.batch_size * config.accumulate * place.world_size
         o = config.optimiser
-        self.optimiser = SGD(self.parameters().values(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay)
-        self.scaler = torch.amp.GradScaler(place.device.type, enabled=config.speed.precision == "float16")
+        self.optimiser = SGD(
+            self.parameters().values(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
+        )
+        self.scaler = torch.amp.GradScaler(
+            place.device.type, enabled=config.speed.precision == "float16"
+        )
         self.step, self._offset = 0, 0
         self.gradient_norm: float | None = None
         self.clock = step_metrics.Clock()
@@ -74,7 +81,11 @@ class Trainer:
     def parameters(self) -> dict[str, nn.Parameter]:
         """Every parameter by its name."""
         parts = {"backbone": self.backbone, "head": self.head}
-        return {f"{part}.{name}": p for part, module in parts.items() for name, p in module.named_parameters()}
+        return {
+            f"{part}.{name}": p
+            for part, module in parts.items()
+            for name, p in module.named_parameters()
+        }
 
     @property
     def epoch(self) -> int:
@@ -85,7 +96,8 @@ class Trainer:
     def taken(self) -> int:
         """Steps really taken, what metrics and checkpoints are named by; it never goes back.
 
-        Other than `step`, by which the schedule runs, once a run has gone on with another number of ranks.
+        Other than `step`, by which the schedule runs, once a run has gone on with another number of
+        ranks.
         """
         return self.step + self._offset
 
@@ -95,17 +107,25 @@ class Trainer:
         return self.steps + self._offset
 
     def seconds(self) -> float:
-        """Spent on training so far, in all the processes that had a part in it one after the other."""
+        """Spent on training so far, in all the processes that had a part in it one after
+        the other.
+        """
         return self._before + perf_counter() - self._began
 
     def lr(self) -> float:
         """The learning rate of the next step."""
         return learning_rate(
-            self.config.optimiser, self.step, self.steps_an_epoch, self.config.epochs, self.effective_batch
+            self.config.optimiser,
+            self.step,
+            self.steps_an_epoch,
+            self.config.epochs,
+            self.effective_batch,
         )
 
     def go(self) -> Iterator[tuple[ImageBatch, HeadOutput, Tensor]]:
-        """Train to the end; yields the last batch of every step, what the head said, and the embeddings."""
+        """Train to the end; yields the last batch of every step, what the head said, and the
+        embeddings.
+        """
         while self.step < self.steps:
             waiting: list[ImageBatch] = []
             start = perf_counter()
@@ -130,7 +150,8 @@ class Trainer:
                 embeddings = self.network(self.prepare(batch.images))
                 out = self._loss(batch, embeddings)
                 self.scaler.scale(out.loss / len(batches)).backward()
-            # Looked at when the way back is under way, so that a GPU has work while the answer comes.
+            # Looked at when the way back is under way, so that a GPU has work while the answer
+            # comes.
             if not torch.isfinite(out.loss):
                 raise self._diverged(f"the loss is {float(out.loss)}", batch, embeddings)
         if self.config.optimiser.clip_norm is not None:
@@ -157,10 +178,14 @@ class Trainer:
         return out
 
     def _clip(self, limit: float) -> float:
-        """Shorten the gradient of all parameters together, over all ranks, to `limit`; its length before."""
+        """Shorten the gradient of all parameters together, over all ranks, to `limit`; its length
+        before.
+        """
         parameters = [p for p in self.parameters().values() if p.grad is not None]
         shards = list(self.head.sharded_parameters().values())
-        whole = [p.grad for p in parameters if p.grad is not None and all(p is not s for s in shards)]
+        whole = [
+            p.grad for p in parameters if p.grad is not None and all(p is not s for s in shards)
+        ]
         total = nn.utils.get_total_norm(whole)
         if shards:
             gradients = [self.head.whole(p.grad) for p in shards if p.grad is not None]
@@ -203,7 +228,9 @@ class Trainer:
             at_epoch(self.epoch, self.backbone, self.head)
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on; tensors are the live ones, so that loading fills them in place."""
+        """All that the next step depends on; tensors are the live ones, so that loading fills them
+        in place.
+        """
         return {
             "backbone": self.backbone.state_dict(),
             "head": sharded_state_dict(self.head, self.optimiser),
@@ -228,7 +255,9 @@ class Trainer:
             torch.set_rng_state(state["random"]["cpu"])
             self.place.set_random_state(state["random"])
             # On another number of ranks a step has another size: count from the end of the epoch.
-            self.step = (self.loader.epoch + 1) * self.steps_an_epoch - self.loader.left // self.config.accumulate
+            self.step = (
+                self.loader.epoch + 1
+            ) * self.steps_an_epoch - self.loader.left // self.config.accumulate
             if not 0 <= self.step <= self.steps:
                 raise ValueError(f"it is at step {self.step:,}, and there are {self.steps:,}")
         self._offset = taken - self.step

@@ -1,7 +1,8 @@
-"""Presets: experiments with their promise, as YAML files beside this module; one level of ``base:``.
+"""Presets: experiments with their promise, as YAML files beside this module; one level of
+``base:``.
 
-A preset's first lines are comments that say what it is, its command, its cost and what to expect. Files that begin with
-an underscore are bases only.
+A preset's first lines are comments that say what it is, its command, its cost and what to expect.
+Files that begin with an underscore are bases only.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,11 @@ FOLDER = Path(__file__).resolve().with_name("presets")
 
 def names() -> tuple[str, ...]:
     """The presets there are, as ``lab/cpu/arcface``."""
-    files = (file.relative_to(FOLDER).with_suffix("") for file in FOLDER.rglob("*.yaml") if file.name[0] != "_")
+    files = (
+        file.relative_to(FOLDER).with_suffix("")
+        for file in FOLDER.rglob("*.yaml")
+        if file.name[0] != "_"
+    )
     return tuple(sorted(file.as_posix() for file in files))
 
 
@@ -35,7 +40,8 @@ def load(name: str, settings: Iterable[str | Mapping[str, Any]] = ()) -> Config:
 
     Raises
     ------
-    CdmlLabError : no such preset, YAML that cannot be read, an unknown key or a value out of range; the key is named
+    CdmlLabError : no such preset, YAML that cannot be read, an unknown key or a value out of range;
+    the key is named
     """
     path = _path(name)
     with reading(path, "a usable preset"):
@@ -74,7 +80,9 @@ def header(name: str) -> dict[str, str]:
 
 
 def differing(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
-    """Every key in which two configs of unlike name differ, with both values; a dash where one does not set it."""
+    """Every key in which two configs of unlike name differ, with both values; a dash where one does
+    not set it.
+    """
     a, b, found = one.flat(), other.flat(), []
     for section in dict.fromkeys((*a, *b)):
         x, y = a.get(section, "–"), b.get(section, "–")
@@ -89,7 +97,9 @@ def differing(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
 def _parsed(setting: str) -> tuple[str, Any]:
     key, separator, text = setting.partition("=")
     if not separator:
-        raise CdmlLabError(f"a setting is written key=value, as loss.margin_rad=0.45; got {setting!r}")
+        raise CdmlLabError(
+            f"a setting is written key=value, as loss.margin_rad=0.45; got {setting!r}"
+        )
     return key, parse_yaml(text, f"the setting {setting!r}")
 
 
@@ -98,7 +108,9 @@ def _path(name: str) -> Path:
         return FOLDER / f"{name}.yaml"
     if Path(name).suffix in (".yaml", ".yml"):
         return Path(name)
-    raise CdmlLabError(f"there is no preset {name!r}{did_you_mean(name, names())}; `cdmllab presets` lists them")
+    raise CdmlLabError(
+        f"there is no preset {name!r}{did_you_mean(name, names())}; `cdmllab presets` lists them"
+    )
 
 
 def _called(path: Path) -> str:
@@ -109,7 +121,9 @@ def _called(path: Path) -> str:
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """The values above win; a section with another `name` replaces the one below, whose options are not its own."""
+    """The values above win; a section with another `name` replaces the one below, whose options are
+    not its own.
+    """
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)

@@ -42,10 +42,13 @@ class StandIn:
 
     Parameters
     ----------
-    encoded : keep JPEGs and decode them anew each time, as a pack; else pixels, as a world of the face lab
+    encoded : keep JPEGs and decode them anew each time, as a pack; else pixels, as a world of the
+    face lab
     """
 
-    def __init__(self, images: int, identities: int, size: int, channels: int = 3, *, encoded: bool = True) -> None:
+    def __init__(
+        self, images: int, identities: int, size: int, channels: int = 3, *, encoded: bool = True
+    ) -> None:
         self.num_identities = identities
         self.labels: NDArray[np.int64] = np.arange(images, dtype=np.int64) % identities
         self._drawn = FaceWorld(_DRAWN, 1, size=size).read(np.arange(_DRAWN))[..., :channels]
@@ -61,7 +64,9 @@ class StandIn:
         if not self._jpegs:
             kept: NDArray[np.uint8] = self._drawn[some]
             return kept
-        return np.stack([decode(self._jpegs[k], f"face {k}", colour=self._colour) for k in some.tolist()])
+        return np.stack(
+            [decode(self._jpegs[k], f"face {k}", colour=self._colour) for k in some.tolist()]
+        )
 
 
 def probe(config: Config, source: TrainingSet, seconds: float = 30.0) -> Probe:
@@ -85,7 +90,8 @@ def probe(config: Config, source: TrainingSet, seconds: float = 30.0) -> Probe:
             return _timed(config, source, Run(Path(folder)), here, seconds)
     except torch.cuda.OutOfMemoryError as error:
         raise CdmlLabError(
-            f"batches of {config.batch_size} of this training do not fit into the memory of {here.device}: "
+            f"batches of {config.batch_size} of this training do not fit into the memory of "
+            f"{here.device}: "
             "a smaller batch_size with accumulate, or speed.checkpointing, needs less"
         ) from error
     finally:
@@ -97,7 +103,9 @@ def _timed(config: Config, source: TrainingSet, run: Run, here: Place, seconds: 
     net = config.backbone.build().to(here.device)
     backbone = net.speed_up(**config.in_precision(config.speed.on(here.device)).speed.model_dump())
     head: Any = config.loss.build(
-        embedding_dim=config.backbone.embedding_dim, num_identities=source.num_identities, seed=config.seed
+        embedding_dim=config.backbone.embedding_dim,
+        num_identities=source.num_identities,
+        seed=config.seed,
     )
     trainer = Trainer(run, config, source, backbone, head.to(here.device), prepare(backbone), here)
     backbone.train()
@@ -117,7 +125,13 @@ def _timed(config: Config, source: TrainingSet, run: Run, here: Place, seconds: 
     passed = max(perf_counter() - since, 1e-9)
     look = trainer.clock.look()
     peak = step_metrics.peak_mib(here.device)
-    return Probe(timed * trainer.effective_batch / passed, _judging(trainer, here), look["data_wait"], peak, timed)
+    return Probe(
+        timed * trainer.effective_batch / passed,
+        _judging(trainer, here),
+        look["data_wait"],
+        peak,
+        timed,
+    )
 
 
 def _judging(trainer: Trainer, here: Place) -> float:

@@ -1,4 +1,5 @@
-"""A linear map of finished embeddings, trained with any loss in seconds: the smallest real training.
+"""A linear map of finished embeddings, trained with any loss in seconds: the smallest real
+training.
 
 The network that made the embeddings stays as it is. What a loss does to strong features of real
 faces can so be repeated a hundred times, where a network would be trained once.
@@ -34,7 +35,9 @@ class ProjectionRecipe:
 
 
 class Epoch(NamedTuple):
-    """What the margin did in an epoch: means over its samples, easy and hard by their target cosine."""
+    """What the margin did in an epoch: means over its samples, easy and hard by their target
+    cosine.
+    """
 
     loss: float
     margin_rad: float
@@ -93,7 +96,9 @@ def project(
     options = dict(loss)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        head = heads.create(options.pop("name"), embedding_dim=d, num_identities=num_identities, **options)
+        head = heads.create(
+            options.pop("name"), embedding_dim=d, num_identities=num_identities, **options
+        )
         layer = nn.Linear(d, d, bias=False)
         nn.init.eye_(layer.weight)
         optimiser = torch.optim.SGD(
@@ -110,7 +115,9 @@ def project(
             for number, rows in enumerate(order):
                 step = epoch * steps + number
                 for group in optimiser.param_groups:
-                    group["lr"] = learning_rate(recipe.optimiser, step, steps, recipe.epochs, recipe.batch_size)
+                    group["lr"] = learning_rate(
+                        recipe.optimiser, step, steps, recipe.epochs, recipe.batch_size
+                    )
                 head.set_progress(step / (steps * recipe.epochs))
                 shown = torch.randint(len(views), (len(rows),))
                 out = head(layer(stacked[shown, rows]), y[rows])

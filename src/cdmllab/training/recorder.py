@@ -22,7 +22,8 @@ Progress = Callable[[int, int, str], None]
 
 
 class Recorder:
-    """Follows a trainer from step to step, as `config.watch` says; the first of several processes writes.
+    """Follows a trainer from step to step, as `config.watch` says; the first of several processes
+    writes.
 
     Parameters
     ----------
@@ -31,12 +32,16 @@ class Recorder:
     progress : is called when metrics are written; None says a line instead
     """
 
-    def __init__(self, run: Run, trainer: Trainer, say: Tell, progress: Progress | None = None) -> None:
+    def __init__(
+        self, run: Run, trainer: Trainer, say: Tell, progress: Progress | None = None
+    ) -> None:
         self.run, self.trainer, self.say = run, trainer, say
         self.progress = progress or (lambda _, __, line: say(line))
         self.watch, self.first = trainer.config.watch, trainer.place.first
         self._board = _board(run) if self.watch.tensorboard and self.first else None
-        self._truth = Truth(trainer.loader.source, trainer.prepare) if self.watch.truth_every else None
+        self._truth = (
+            Truth(trainer.loader.source, trainer.prepare) if self.watch.truth_every else None
+        )
         self._started, self._from = perf_counter(), trainer.step
 
     def step(self, batch: ImageBatch, out: HeadOutput, embeddings: Tensor) -> None:
@@ -44,9 +49,17 @@ class Recorder:
         at, last = self.trainer.taken, self.trainer.step == self.trainer.steps
         if at % self.watch.log_every == 0 or last or at == 1:
             self._metrics(batch, out, embeddings)
-        if self.watch.validate_every and (at % self.watch.validate_every == 0 or last) and self.first:
+        if (
+            self.watch.validate_every
+            and (at % self.watch.validate_every == 0 or last)
+            and self.first
+        ):
             self._validate()
-        if self._truth is not None and (at % (self.watch.truth_every or 1) == 0 or last or at == 1) and self.first:
+        if (
+            self._truth is not None
+            and (at % (self.watch.truth_every or 1) == 0 or last or at == 1)
+            and self.first
+        ):
             self._look(self._truth)
         if at % self.watch.checkpoint_every == 0 and not last:
             checkpoint.save(self.run.folder, at, self.trainer.state(), self.watch.keep)
@@ -87,7 +100,9 @@ class Recorder:
                 embeddings = evaluate.embed(t.backbone, protocol.images, prepare=t.prepare)
                 judged = glance(embeddings.numpy(), protocol)
                 told |= {f"{name}/{measure}": value for measure, value in judged.items()}
-                accuracy = f"accuracy {100 * judged['accuracy']:.2f} %, " if "accuracy" in judged else ""
+                accuracy = (
+                    f"accuracy {100 * judged['accuracy']:.2f} %, " if "accuracy" in judged else ""
+                )
                 self.say(f"step {t.taken:,}  {name}: {accuracy}AUC {judged['auc']:.4f}")
         self.run.log(**told)
 

@@ -1,4 +1,6 @@
-"""The learning rate at every step, as a function of the step alone: nothing to save, nothing to resume."""
+"""The learning rate at every step, as a function of the step alone: nothing to save, nothing to
+resume.
+"""
 
 import math
 

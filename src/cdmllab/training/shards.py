@@ -1,12 +1,13 @@
-"""The state of a training as safetensors and JSON: each rank writes its rows, any number of ranks reads them.
+"""The state of a training as safetensors and JSON: each rank writes its rows, any number of ranks
+reads them.
 
 A folder holds ``state.json``, with the plain values and the type, shape and split of every tensor,
-and ``rank-00000.safetensors`` and so on with the rows. Nothing in it is a pickle, so reading it runs
-nothing; and nothing in it is believed: a state that is filled takes what it asks for, of exactly its
-own type and shape.
+and ``rank-00000.safetensors`` and so on with the rows. Nothing in it is a pickle, so reading it
+runs nothing; and nothing in it is believed: a state that is filled takes what it asks for, of
+exactly its own type and shape.
 
-``torch.distributed.checkpoint`` has a writer and a reader for safetensors too. They take tensors only,
-and the reader fills whatever the files happen to cover, without a word about gaps.
+``torch.distributed.checkpoint`` has a writer and a reader for safetensors too. They take tensors
+only, and the reader fills whatever the files happen to cover, without a word about gaps.
 """
 
 import os
@@ -29,14 +30,20 @@ from cdmllab.training import yaml_header
 
 FORMAT: Final = "cdmllab-state-1"
 INDEX = "state.json"
-_LARGEST = 8 << 20  # bytes of a JSON file; a network of a thousand tensors needs a quarter of a million
+_LARGEST = (
+    8 << 20
+)  # bytes of a JSON file; a network of a thousand tensors needs a quarter of a million
 NAMES = re.compile(r"state\.json|rank-[0-9]{5}\.safetensors")
 """What a file of such a folder can be called."""
 
 State = dict[str, Any]
-"""Tensors, DTensors with ``Shard(0)`` and plain values (numbers, text, true, false, None), in any depth of dicts."""
+"""Tensors, DTensors with ``Shard(0)`` and plain values (numbers, text, true, false, None), in any
+depth of dicts.
+"""
 
-_Number = Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[float, Field(allow_inf_nan=False)]
+_Number = (
+    Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[float, Field(allow_inf_nan=False)]
+)
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -74,12 +81,18 @@ def parsed(path: Path, model: type[Model]) -> Model:
         try:
             return model.model_validate_json(text)
         except ValidationError as error:
-            raise DataError(plain(f"{plain(path, 200)}: {yaml_header.complaint(error, 'the file')}")) from error
+            raise DataError(
+                plain(f"{plain(path, 200)}: {yaml_header.complaint(error, 'the file')}")
+            ) from error
 
 
 def nbytes(state: State) -> int:
     """Bytes of all tensors of a state, on all ranks together."""
-    return sum(value.numel() * value.element_size() for *_, value in _leaves(state) if isinstance(value, Tensor))
+    return sum(
+        value.numel() * value.element_size()
+        for *_, value in _leaves(state)
+        if isinstance(value, Tensor)
+    )
 
 
 @torch.no_grad()
@@ -99,7 +112,10 @@ def write(folder: Path, state: State) -> None:
             continue
         share, rows, here = _share(value, ranks), None, ranks.rank == 0
         if share is not None:
-            rows, here = [len(ranks.share(len(value), rank)) for rank in range(ranks.size)], len(share) > 0
+            rows, here = (
+                [len(ranks.share(len(value), rank)) for rank in range(ranks.size)],
+                len(share) > 0,
+            )
         entries[name] = TensorEntry(dtype=_dtype(value), shape=list(value.shape), rows=rows)
         if here:
             mine[name] = _local(value).contiguous()
@@ -111,7 +127,10 @@ def write(folder: Path, state: State) -> None:
             raise CdmlLabError(f"{path} could not be written: {cause(error)}") from error
         sync(path)
     if ranks.rank == 0:
-        write_text(folder / INDEX, Index(format=FORMAT, plain=values, tensors=entries).model_dump_json(indent=1) + "\n")
+        write_text(
+            folder / INDEX,
+            Index(format=FORMAT, plain=values, tensors=entries).model_dump_json(indent=1) + "\n",
+        )
         sync(folder / INDEX)
 
 
@@ -143,13 +162,17 @@ def read(folder: Path, state: State) -> None:
                     inside[key] = _value(value, name, index, folder)
 
 
-def _fill(tensor: Tensor, name: str, index: Index, share: range | None, source: Any, folder: Path) -> None:
+def _fill(
+    tensor: Tensor, name: str, index: Index, share: range | None, source: Any, folder: Path
+) -> None:
     entry = index.tensors.get(name)
     if entry is None:
         raise DataError(f"{folder} does not hold {name}")
     if (entry.dtype, entry.shape) != (_dtype(tensor), list(tensor.shape)):
         there = f"{plain(entry.dtype, 20)} {plain(entry.shape, 60)}"
-        raise DataError(f"{folder}: {name} is {there}, and should be {_dtype(tensor)} {list(tensor.shape)}")
+        raise DataError(
+            f"{folder}: {name} is {there}, and should be {_dtype(tensor)} {list(tensor.shape)}"
+        )
     target = _local(tensor)
     if not tensor.ndim:
         target.copy_(_checked(source(0).get_tensor(name), target, folder / _file(0), name))
@@ -165,7 +188,11 @@ def _fill(tensor: Tensor, name: str, index: Index, share: range | None, source: 
             if part.get_shape() != [count, *tensor.shape[1:]]:
                 raise DataError(f"{folder / _file(rank)}: {name} has the shape {part.get_shape()}")
             into = target[here.start - want.start : here.stop - want.start]
-            into.copy_(_checked(part[here.start - first : here.stop - first], into, folder / _file(rank), name))
+            into.copy_(
+                _checked(
+                    part[here.start - first : here.stop - first], into, folder / _file(rank), name
+                )
+            )
         first += count
 
 
@@ -181,12 +208,16 @@ def _value(old: Any, name: str, index: Index, folder: Path) -> Any:
         raise DataError(f"{folder} does not hold {name}")
     new = index.plain[name]
     if type(new) is not type(old) and None not in (old, new):
-        raise DataError(f"{folder}: {name} is a {type(new).__name__}, and should be a {type(old).__name__}")
+        raise DataError(
+            f"{folder}: {name} is a {type(new).__name__}, and should be a {type(old).__name__}"
+        )
     return new
 
 
 def _leaves(state: State, above: str = "") -> Iterator[tuple[State, str, str, Any]]:
-    """Every value of a state that is no dict: the dict it is in, its key there, its name, and the value itself."""
+    """Every value of a state that is no dict: the dict it is in, its key there, its name, and the
+    value itself.
+    """
     for key, value in state.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{above}{key}/")
@@ -201,7 +232,10 @@ def _share(tensor: Tensor, ranks: Ranks) -> range | None:
         return None
     share = ranks.share(len(tensor))
     if len(placements) != 1 or not placements[0].is_shard(0) or len(_local(tensor)) != len(share):
-        raise ValueError(f"only tensors that all ranks have alike or split by rows can be stored, got {placements}")
+        raise ValueError(
+            f"only tensors that all ranks have alike or split by rows can be stored, got "
+            f"{placements}"
+        )
     return share
 
 

@@ -14,8 +14,9 @@ from cdmllab.heads import Head
 class Snapshots:
     """Embeddings, class centres and margins after chosen epochs: give it to `train` as `at_epoch`.
 
-    Afterwards ``epochs`` says which were seen, k of them, and there are ``points`` of shape (k, n, d) and ``centres``
-    (k, c, d), of length 1, and ``margin_rad`` (k, n), what the loss would give each picture; float32.
+    Afterwards ``epochs`` lists the k epochs seen. ``points`` has shape (k, n, d), ``centres``
+    (k, c, d), both of length 1, and ``margin_rad`` (k, n) is the margin the loss would give each
+    image. All are float32.
 
     Parameters
     ----------

@@ -36,30 +36,41 @@ class Clock:
         return told
 
 
-def measures(out: HeadOutput, embeddings: Tensor, nearest: Tensor | None, labels: Tensor) -> dict[str, float]:
+def measures(
+    out: HeadOutput, embeddings: Tensor, nearest: Tensor | None, labels: Tensor
+) -> dict[str, float]:
     """Numbers of one batch; quantiles are those of the samples of the batch.
 
     Parameters
     ----------
-    out : of the head, b samples
-    embeddings : shape (b, d), before normalisation
-    nearest : the identity whose class centre is nearest, shape (b,); None where there are no centres
-    labels : shape (b,)
+    out : of the head, b samples embeddings : shape (b, d), before normalisation nearest : the
+    identity whose class centre is nearest, shape (b,); None where there are no centres labels :
+    shape (b,)
     """
-    told = {"loss": float(out.loss.detach()), "embedding_norm": float(embeddings.detach().float().norm(dim=1).mean())}
+    told = {
+        "loss": float(out.loss.detach()),
+        "embedding_norm": float(embeddings.detach().float().norm(dim=1).mean()),
+    }
     if nearest is None:
         return told
     told["accuracy"] = float((nearest == labels).float().mean())
     told["target_cos"] = float(out.target_cos.mean())
     told["margin_rad"] = float(out.margin_rad.mean())
-    spread = {"target_angle_deg": torch.rad2deg(angle(out.target_cos)), "margin_rad": out.margin_rad}
+    spread = {
+        "target_angle_deg": torch.rad2deg(angle(out.target_cos)),
+        "margin_rad": out.margin_rad,
+    }
     if out.easiness is not None:
         told["easiness"] = float(out.easiness.mean())
-        told["easy_share"] = float((out.easiness > 0.0).float().mean())  # how many take the margin of easy samples
+        told["easy_share"] = float(
+            (out.easiness > 0.0).float().mean()
+        )  # how many take the margin of easy samples
         spread["easiness"] = out.easiness
     points = out.target_cos.new_tensor(QUANTILES)
     for name, values in spread.items():
-        for q, value in zip(QUANTILES, values.float().quantile(points.float()).tolist(), strict=True):
+        for q, value in zip(
+            QUANTILES, values.float().quantile(points.float()).tolist(), strict=True
+        ):
             told[f"{name}_p{round(100 * q)}"] = value
     return told
 

@@ -1,4 +1,6 @@
-"""YAML files that say what they are: presets and sweeps, read and complained about in the same words."""
+"""YAML files that say what they are: presets and sweeps, read and complained about in the same
+words.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def header(path: Path) -> dict[str, str]:
-    """What the comments at the top promise: ``about``, and if they are there ``command``, ``cost`` and ``expect``.
+    """What the comments at the top promise: ``about``, and if they are there ``command``, ``cost``
+    and ``expect``.
 
     A line that begins with three spaces more goes on with the one above it.
     """
@@ -39,7 +42,9 @@ def header(path: Path) -> dict[str, str]:
 
 
 def complaint(error: ValidationError, whole: str) -> str:
-    """The first thing that is wrong, with its key; `whole` stands for the key where all of it is wrong."""
+    """The first thing that is wrong, with its key; `whole` stands for the key where all of it is
+    wrong.
+    """
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = plain(".".join(str(part) for part in first["loc"]), 100) or whole
     more = f" (and {error.error_count() - 1:,} more)" if error.error_count() > 1 else ""

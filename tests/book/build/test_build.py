@@ -27,7 +27,9 @@ def no_site(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site, "build", lambda layout: 0)
 
 
-def test_build_runs_again_only_what_changed_and_says_why(built: Book, progress: Progress, said: io.StringIO) -> None:
+def test_build_runs_again_only_what_changed_and_says_why(
+    built: Book, progress: Progress, said: io.StringIO
+) -> None:
     assert build(built, progress=progress) == []
     built.edit("src/cdmllab/beta/inner.py", "2 * x", "3 * x")
     assert build(built, progress=progress) == ["02_second"]
@@ -36,8 +38,15 @@ def test_build_runs_again_only_what_changed_and_says_why(built: Book, progress: 
     built.edit("results/numbers.json", "1", "2")
     assert build(built, progress=progress) == ["01_first"]
     assert built.executions() == ["02_second 0", "01_first 0 1.0"]
-    reasons = [line for line in said.getvalue().splitlines() if line.startswith("0") and line.endswith("changed")]
-    assert reasons == ["02_second: cdmllab.beta.inner changed", "01_first: results/numbers.json changed"]
+    reasons = [
+        line
+        for line in said.getvalue().splitlines()
+        if line.startswith("0") and line.endswith("changed")
+    ]
+    assert reasons == [
+        "02_second: cdmllab.beta.inner changed",
+        "01_first: results/numbers.json changed",
+    ]
 
 
 def test_build_with_other_parameters_runs_again_then_back(built: Book, progress: Progress) -> None:
@@ -48,32 +57,44 @@ def test_build_with_other_parameters_runs_again_then_back(built: Book, progress:
 
 
 def test_build_with_an_unknown_parameter_runs_nothing(built: Book, progress: Progress) -> None:
-    with pytest.raises(CdmlLabError, match="chapter 02_second has no parameter 'rate'; it has profile, seed"):
+    with pytest.raises(
+        CdmlLabError, match="chapter 02_second has no parameter 'rate'; it has profile, seed"
+    ):
         build(built, given={"rate": "2"}, progress=progress)
     assert built.executions() == []
 
 
-def test_build_removes_the_output_of_a_chapter_that_is_no_more(built: Book, progress: Progress) -> None:
+def test_build_removes_the_output_of_a_chapter_that_is_no_more(
+    built: Book, progress: Progress
+) -> None:
     built.source("02_second").unlink()
     build(built, progress=progress)
     assert not built.output("02_second").exists()
     assert not built.notebook("02_second").exists()
 
 
-def test_build_of_one_chapter_leaves_the_site_waiting(book: Book, progress: Progress, said: io.StringIO) -> None:
+def test_build_of_one_chapter_leaves_the_site_waiting(
+    book: Book, progress: Progress, said: io.StringIO
+) -> None:
     assert build(book, only=["01"], progress=progress) == ["01_first"]
     assert said.getvalue().splitlines()[-1] == "site: not built, it waits for 02_second"
-    with pytest.raises(CdmlLabError, match="the site needs chapter 02_second, which has not been run"):
+    with pytest.raises(
+        CdmlLabError, match="the site needs chapter 02_second, which has not been run"
+    ):
         build(book, execute=False, progress=progress)
 
 
-def test_build_needs_every_chapter_in_the_table_of_contents(built: Book, progress: Progress) -> None:
+def test_build_needs_every_chapter_in_the_table_of_contents(
+    built: Book, progress: Progress
+) -> None:
     built.edit("book/_toc.yml", "  - file: executed/02_second\n", "")
     with pytest.raises(CdmlLabError, match=r"book/_toc\.yml does not list executed/02_second"):
         build(built, progress=progress)
 
 
-def test_build_stops_at_a_failing_chapter_and_goes_on_there(built: Book, progress: Progress) -> None:
+def test_build_stops_at_a_failing_chapter_and_goes_on_there(
+    built: Book, progress: Progress
+) -> None:
     built.edit("book/chapters/01_first.py", "VALUE + seed", "VALUE + 1")
     built.edit("book/chapters/02_second.py", "double(seed", "1 / 0, double(seed")
     with pytest.raises(CdmlLabError, match=r"chapter 02_second, cell 3 of 3 .* ZeroDivisionError"):
@@ -83,19 +104,30 @@ def test_build_stops_at_a_failing_chapter_and_goes_on_there(built: Book, progres
 
 
 def test_chapters_run_at_the_same_time(book: Book, progress: Progress) -> None:
-    wait = "while not Path('{}').exists():\n    pass\nPath('{}').touch()\n"  # each waits for what the other does
-    book.edit("book/chapters/01_first.py", "VALUE + seed", f"Path('one').touch()\n{wait.format('two', 'three')}VALUE")
+    # each waits for what the other does
+    wait = "while not Path('{}').exists():\n    pass\nPath('{}').touch()\n"
+    book.edit(
+        "book/chapters/01_first.py",
+        "VALUE + seed",
+        f"Path('one').touch()\n{wait.format('two', 'three')}VALUE",
+    )
     book.edit("book/chapters/02_second.py", "print(", f"{wait.format('one', 'two')}print(")
     assert build(book, jobs=2, timeout_s=LIMIT_S, progress=progress) == ["01_first", "02_second"]
     assert sorted(book.executions()) == ["01_first 0 1.0", "02_second 0"]
     assert build(book, jobs=2, progress=progress) == []
 
 
-def test_chapters_that_share_a_gpu_run_one_at_a_time(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chapters_that_share_a_gpu_run_one_at_a_time(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
     monkeypatch.chdir(book.root)
     monkeypatch.setattr(module, "build", lambda layout, **options: asked.append(options["jobs"]))
-    for profile in (["--profile", "gpu"], ["-p", "profile", "gpu"], ["-p", "profile", "gpu", "--jobs", "3"]):
+    for profile in (
+        ["--profile", "gpu"],
+        ["-p", "profile", "gpu"],
+        ["-p", "profile", "gpu", "--jobs", "3"],
+    ):
         assert CliRunner().invoke(app, ["book", "build", *profile]).exit_code == 0
     assert asked == [1, 1, 3]
 
@@ -109,10 +141,14 @@ def test_a_chapter_that_fails_lets_those_at_work_end(book: Book, progress: Progr
     assert build(book, jobs=2, progress=progress) == ["01_first"]
 
 
-def test_build_names_a_cell_that_does_not_parse_before_anything_is_written(built: Book, progress: Progress) -> None:
+def test_build_names_a_cell_that_does_not_parse_before_anything_is_written(
+    built: Book, progress: Progress
+) -> None:
     before = built.notebook("01_first").read_bytes()
     built.edit("book/chapters/01_first.py", "VALUE + seed", "VALUE + + (seed")
-    with pytest.raises(CdmlLabError, match=r"chapter 01_first, cell \d+, line \d+ does not parse: "):
+    with pytest.raises(
+        CdmlLabError, match=r"chapter 01_first, cell \d+, line \d+ does not parse: "
+    ):
         build(built, progress=progress)
     assert built.notebook("01_first").read_bytes() == before
 
@@ -134,10 +170,14 @@ def _interruptible() -> None:
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
-def test_build_that_was_stopped_resumes(book: Book, progress: Progress, stop: signal.Signals, jobs: str) -> None:
+def test_build_that_was_stopped_resumes(
+    book: Book, progress: Progress, stop: signal.Signals, jobs: str
+) -> None:
     pause = book.root / "pause"
     pause.touch()
-    book.edit("book/chapters/02_second.py", "print(", "while Path('pause').exists():\n    pass\nprint(")
+    book.edit(
+        "book/chapters/02_second.py", "print(", "while Path('pause').exists():\n    pass\nprint("
+    )
     process = subprocess.Popen(
         [*COMMAND, "--jobs", jobs],
         cwd=book.root,

@@ -23,7 +23,9 @@ def run(book: Book, progress: Progress):
 
     def run(*, timeout_s: int = LIMIT_S, **given: object) -> list[list[dict]]:
         step = chapters.plan(book, "01_first", given)
-        chapters.run(step, book, book.output("01_first"), ["test"], timeout_s=timeout_s, progress=progress)
+        chapters.run(
+            step, book, book.output("01_first"), ["test"], timeout_s=timeout_s, progress=progress
+        )
         return [cell.get("outputs", []) for cell in read_notebook(book.output("01_first")).cells]
 
     return run
@@ -43,7 +45,9 @@ def test_execute_twice_gives_the_same_bytes(book: Book, run) -> None:
     )
     book.edit("book/chapters/01_first.py", CELL, drawing)
     outputs = run()[3]
-    assert {"image/svg+xml", "image/png"} <= {kind for output in outputs for kind in output.get("data", {})}
+    assert {"image/svg+xml", "image/png"} <= {
+        kind for output in outputs for kind in output.get("data", {})
+    }
     first = book.output("01_first").read_bytes()
     run()
     assert book.output("01_first").read_bytes() == first
@@ -60,7 +64,13 @@ def test_execute_uses_this_interpreter_in_the_root_with_this_tree(book: Book, ru
     )
     value = eval(run()[3][0]["data"]["text/plain"])
     backend = "module://matplotlib_inline.backend_inline"
-    assert value == (sys.executable, str(book.root), str(book.package / "__init__.py"), backend, "0")
+    assert value == (
+        sys.executable,
+        str(book.root),
+        str(book.package / "__init__.py"),
+        backend,
+        "0",
+    )
 
 
 def test_execute_injects_what_differs_from_the_defaults(book: Book, run) -> None:
@@ -89,14 +99,20 @@ def test_execute_tells_of_each_cell(book: Book, run, said: io.StringIO) -> None:
     run(seed=2)
     lines = said.getvalue().splitlines()
     assert lines[0] == "01_first: test"
-    assert [line.split()[:2] for line in lines[1:-1]] == [["cell", f"{number}/4"] for number in (2, 3, 4)]
+    assert [line.split()[:2] for line in lines[1:-1]] == [
+        ["cell", f"{number}/4"] for number in (2, 3, 4)
+    ]
     assert lines[-1].startswith("01_first: 4 cells in ")
 
 
 @pytest.mark.parametrize(
     ("source", "timeout_s", "sentence"),
     [
-        ("\n1 / 0  # oh", LIMIT_S, r"cell 4 of 4 \(`with Path.*`\): ZeroDivisionError: division by zero"),
+        (
+            "\n1 / 0  # oh",
+            LIMIT_S,
+            r"cell 4 of 4 \(`with Path.*`\): ZeroDivisionError: division by zero",
+        ),
         ("import time; time.sleep(60)", 1, r"cell 4 of 4 .*: took longer than 1 s"),
         ("import os; os.kill(os.getpid(), 9)", LIMIT_S, r"cell 4 of 4 .*: the kernel died"),
         (
@@ -123,8 +139,15 @@ def test_execute_failure_is_one_sentence_and_keeps_the_previous_output(
 
 
 def test_execute_names_a_cell_before_the_last(book: Book, run) -> None:
-    book.edit("book/chapters/01_first.py", "from cdmllab.alpha import VALUE", "from cdmllab.alpha import NOTHING")
-    with pytest.raises(ChapterError, match=r"cell 3 of 4 \(`from pathlib import Path`\): ImportError: cannot import"):
+    book.edit(
+        "book/chapters/01_first.py",
+        "from cdmllab.alpha import VALUE",
+        "from cdmllab.alpha import NOTHING",
+    )
+    with pytest.raises(
+        ChapterError,
+        match=r"cell 3 of 4 \(`from pathlib import Path`\): ImportError: cannot import",
+    ):
         run()
 
 
@@ -145,7 +168,9 @@ def test_execute_removes_the_failed_notebook_after_success(book: Book, run) -> N
 
 
 @pytest.mark.parametrize("failures", [2, 3])
-def test_a_kernel_that_does_not_start_is_started_again_twice(book: Book, run, monkeypatch, failures: int) -> None:
+def test_a_kernel_that_does_not_start_is_started_again_twice(
+    book: Book, run, monkeypatch, failures: int
+) -> None:
     """Another program may take a port between its being chosen and being bound."""
     start, tries = papermill.execute_notebook, []
 
@@ -160,7 +185,9 @@ def test_a_kernel_that_does_not_start_is_started_again_twice(book: Book, run, mo
         run()
         assert book.executions() == ["01_first 0 1.0"]
     else:
-        with pytest.raises(ChapterError, match="chapter 01_first, the kernel did not start: Kernel died before"):
+        with pytest.raises(
+            ChapterError, match="chapter 01_first, the kernel did not start: Kernel died before"
+        ):
             run()
     assert len(tries) == 3
 

@@ -33,7 +33,8 @@ def test_reach_follows_every_kind_of_import(tmp_path: Path) -> None:
             "a.py": "def f():\n    from . import b\n",
             "b.py": "from .sub.inner import x\nimport numpy.linalg\n",
             "sub/__init__.py": "",
-            "sub/inner.py": "from ..c import *\nimport json\nNAME = 'cdmllab.d'\nOTHER = 'cdmllab.nothing'\n",
+            "sub/inner.py": "from ..c import *\nimport json\nNAME = 'cdmllab.d'\nOTHER = "
+            "'cdmllab.nothing'\n",
             "c.py": "import sklearn.datasets as s\n",
             "d.py": "",
             "e.py": "",
@@ -107,7 +108,9 @@ def test_changes_name_what_changed_and_only_for_who_reaches_it(
     assert changes(before[1], of(book, "02_second")) == second
 
 
-def test_changes_tell_of_parameters_versions_and_new_files(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_tell_of_parameters_versions_and_new_files(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = of(book, "01_first", seed=1)
     (book.root / "results/more.json").write_text("[]", encoding="utf-8")
     monkeypatch.setattr(module, "versions", lambda _: {"numpy": "9"})
@@ -119,7 +122,9 @@ def test_changes_tell_of_parameters_versions_and_new_files(book: Book, monkeypat
     assert changes(None, before) == ["never run"]
 
 
-def test_fingerprint_of_a_large_file_is_its_size_and_time(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_of_a_large_file_is_its_size_and_time(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "LARGE_BYTES", 2)
     before = of(book, "01_first")
     os.utime(book.root / "results/numbers.json", ns=(1, 1))

@@ -33,7 +33,11 @@ C_LOCALE = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE"
 
 def run(book: Book, **environment: str) -> "subprocess.CompletedProcess[bytes]":
     book.source("01_first").write_text(DRAWN, encoding="utf-8")
-    inherited = {key: value for key, value in os.environ.items() if key not in ("MPLCONFIGDIR", "XDG_CACHE_HOME")}
+    inherited = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("MPLCONFIGDIR", "XDG_CACHE_HOME")
+    }
     return subprocess.run(
         [sys.executable, "-m", "cdmllab", "book", "run", "01_first", "--output", "out.ipynb"],
         cwd=book.root,
@@ -43,8 +47,12 @@ def run(book: Book, **environment: str) -> "subprocess.CompletedProcess[bytes]":
     )
 
 
-@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "latin-1"}, C_LOCALE], ids=["latin-1", "C locale"])
-def test_a_chapter_runs_where_its_characters_cannot_be_printed(book: Book, environment: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "environment", [{"PYTHONIOENCODING": "latin-1"}, C_LOCALE], ids=["latin-1", "C locale"]
+)
+def test_a_chapter_runs_where_its_characters_cannot_be_printed(
+    book: Book, environment: dict[str, str]
+) -> None:
     done = run(book, **environment)
     assert done.returncode == 0, done.stderr
     assert b"\\u2192" in done.stdout  # the arrow in the cell's title

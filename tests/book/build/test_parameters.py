@@ -57,7 +57,13 @@ def test_resolve_turns_texts_into_the_type_of_the_default(
 
 @pytest.mark.parametrize(
     ("default", "text", "expected"),
-    [(True, "no", False), ([1], "[2, 3]", [2, 3]), (None, "3", 3), (None, "adam", "adam"), ("a", "3", "3")],
+    [
+        (True, "no", False),
+        ([1], "[2, 3]", [2, 3]),
+        (None, "3", 3),
+        (None, "adam", "adam"),
+        ("a", "3", "3"),
+    ],
 )
 def test_resolve_reads_every_type(default: object, text: str, expected: object) -> None:
     known = {"profile": Parameter("profile", "cpu", "x"), "it": Parameter("it", default, "x")}
@@ -67,12 +73,15 @@ def test_resolve_reads_every_type(default: object, text: str, expected: object) 
 def test_resolve_unknown_name_suggests_a_known_one(book: Book) -> None:
     with pytest.raises(
         CdmlLabError,
-        match=r"^chapter 01_first has no parameter 'sede' \(did you mean 'seed'\?\); it has profile, seed, ",
+        match=r"^chapter 01_first has no parameter 'sede' \(did you mean 'seed'\?\); it has "
+        r"profile, seed, ",
     ):
         resolve("01_first", parameters(book), {"sede": 1})
 
 
 @pytest.mark.parametrize("wrong", ["fast", "1.5", 1.5, True, None, [1]])
 def test_resolve_refuses_another_type(book: Book, wrong: object) -> None:
-    with pytest.raises(CdmlLabError, match=r"chapter 01_first: parameter 'seed' is an int, as in 0; .* is not"):
+    with pytest.raises(
+        CdmlLabError, match=r"chapter 01_first: parameter 'seed' is an int, as in 0; .* is not"
+    ):
         resolve("01_first", parameters(book), {"seed": wrong})

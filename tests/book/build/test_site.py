@@ -15,7 +15,8 @@ from cdmllab.errors import CdmlLabError
 
 PAGES = {
     "a.html": '<script src="_static/x.js"></script><a href="https://example.org">out</a>',
-    "b/c.html": '<link rel="canonical" href="https://example.org"/><img src="data:image/png;base64,AA"/>',
+    "b/c.html": '<link rel="canonical" href="https://example.org"/><img '
+    'src="data:image/png;base64,AA"/>',
     "_static/x.css": "@import 'y.css'; p { background: url(z.png) }",
 }
 LOADS = {
@@ -58,7 +59,8 @@ def test_external_loads_reads_style_sheets(tmp_path: Path) -> None:
 
 def test_complaints_tell_file_line_and_cell_once() -> None:
     log = plain(
-        "reading...\x1b[2K\r\x1b[91m/tree/book/index.md:3: WARNING: no such thing [myst.xref]\x1b[39m\n"
+        "reading...\x1b[2K\r\x1b[91m/tree/book/index.md:3: WARNING: no such thing "
+        "[myst.xref]\x1b[39m\n"
         "/tree/book/index.md:3: WARNING: no such thing [myst.xref]\n"
         "/tree/book/executed/01_a.ipynb:40002: ERROR: bad directive\n"
         "/tree/book/_toc.yml: WARNING: lonely\n"
@@ -84,7 +86,9 @@ def test_site_opens_without_a_network(built_once: Book) -> None:
     for word in ("require.js", "html-manager", "thebe", "cdn."):
         assert word not in page
     search = (built_once.html / "_static/documentation_options.js").read_text(encoding="utf-8")
-    assert "SHOW_SEARCH_SUMMARY: false" in search  # summaries are fetched, which browsers forbid on file://
+    assert (
+        "SHOW_SEARCH_SUMMARY: false" in search
+    )  # summaries are fetched, which browsers forbid on file://
 
 
 def test_site_is_not_built_again_when_nothing_changed(
@@ -142,14 +146,18 @@ def test_site_with_a_broken_reference_is_refused_and_the_old_one_stays(built: Bo
 def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Pages in the place of what jupyter-book would write."""
     pages = dict(PAGES)
-    monkeypatch.setattr(site, "_run_jupyter_book", lambda _, folder: write(folder / "_build/html", pages))
+    monkeypatch.setattr(
+        site, "_run_jupyter_book", lambda _, folder: write(folder / "_build/html", pages)
+    )
     return pages
 
 
 def test_site_that_loads_from_elsewhere_is_refused(book: Book, fake: dict[str, str]) -> None:
     book.build.mkdir()
     fake["d.html"] = LOADS["script"]
-    with pytest.raises(site.SiteError, match=r"1 things from elsewhere, the first in d\.html: https://cdn"):
+    with pytest.raises(
+        site.SiteError, match=r"1 things from elsewhere, the first in d\.html: https://cdn"
+    ):
         site.build(book)
     assert not book.html.exists()
 
@@ -163,7 +171,9 @@ def test_site_takes_the_place_of_the_old_one_whole(book: Book, fake: dict[str, s
     assert [path.name for path in book.build.iterdir()] == ["html"]
 
 
-def test_site_comes_back_after_a_build_killed_between_two_renames(book: Book, fake: dict[str, str]) -> None:
+def test_site_comes_back_after_a_build_killed_between_two_renames(
+    book: Book, fake: dict[str, str]
+) -> None:
     write(book.build / site.PREVIOUS, {"old.html": "old"})
     write(book.build / ".staging-1", {"x": ""})
     fake["a.html"] = LOADS["script"]

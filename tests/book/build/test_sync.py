@@ -73,7 +73,9 @@ def test_sync_keeps_edits_that_only_the_notebook_has(book: Book) -> None:
     sync(book)
     edit_cell(book, "01_first", 2, "mine = 1")
     assert kinds(book) == {"01_first": "edited"}
-    with pytest.raises(CdmlLabError, match=r"notebooks/01_first\.ipynb has edits .* \(first in cell 3\)"):
+    with pytest.raises(
+        CdmlLabError, match=r"notebooks/01_first\.ipynb has edits .* \(first in cell 3\)"
+    ):
         sync(book)
     assert read_notebook(book.notebook("01_first")).cells[2].source == "mine = 1"
 
@@ -94,7 +96,9 @@ def test_sync_refuses_to_choose_between_two_edits(book: Book) -> None:
     edit_cell(book, "01_first", 2, "mine = 1")
     book.edit("book/chapters/01_first.py", "VALUE + seed", "VALUE + 1")
     before = book.source("01_first").read_bytes()
-    with pytest.raises(CdmlLabError, match=r"01_first\.ipynb was edited, and so was book/chapters/01_first\.py"):
+    with pytest.raises(
+        CdmlLabError, match=r"01_first\.ipynb was edited, and so was book/chapters/01_first\.py"
+    ):
         sync(book, take_edits=True)
     assert book.source("01_first").read_bytes() == before
     assert read_notebook(book.notebook("01_first")).cells[2].source == "mine = 1"
@@ -129,8 +133,14 @@ def test_cell_ids_of_equal_cells_differ(book: Book) -> None:
 
 
 def test_chapter_with_unknown_cell_metadata_is_refused(book: Book) -> None:
-    book.edit("book/chapters/02_second.py", '# %% tags=["parameters"]', '# %% tags=["parameters"] colour="red"')
-    with pytest.raises(CdmlLabError, match=r"02_second\.py, cell 2: unknown cell metadata 'colour'"):
+    book.edit(
+        "book/chapters/02_second.py",
+        '# %% tags=["parameters"]',
+        '# %% tags=["parameters"] colour="red"',
+    )
+    with pytest.raises(
+        CdmlLabError, match=r"02_second\.py, cell 2: unknown cell metadata 'colour'"
+    ):
         sync(book)
 
 
@@ -147,7 +157,9 @@ def lab(book: Book) -> LargeFileManager:
     return build_sync_jupytext_contents_manager_class(LargeFileManager)(root_dir=str(book.root))
 
 
-def test_saving_a_notebook_in_jupyterlab_updates_its_chapter(book: Book, lab: LargeFileManager) -> None:
+def test_saving_a_notebook_in_jupyterlab_updates_its_chapter(
+    book: Book, lab: LargeFileManager
+) -> None:
     content = lab.get("notebooks/01_first.ipynb")["content"]
     content["cells"][2]["source"] += "\nadded = 1"
     content["cells"][2]["metadata"].update(editable=True, slideshow={"slide_type": "skip"})
@@ -163,7 +175,9 @@ def test_saving_a_notebook_in_jupyterlab_updates_its_chapter(book: Book, lab: La
     assert read_notebook(book.notebook("01_first")).cells[2].source.endswith("added = 1")
 
 
-def test_saving_a_chapter_in_jupyterlab_updates_its_notebook(book: Book, lab: LargeFileManager) -> None:
+def test_saving_a_chapter_in_jupyterlab_updates_its_notebook(
+    book: Book, lab: LargeFileManager
+) -> None:
     content = lab.get("book/chapters/02_second.py")["content"]
     content["cells"][0]["source"] = "# Twice"
     lab.save({"type": "notebook", "content": content}, "book/chapters/02_second.py")
@@ -174,7 +188,9 @@ def test_saving_a_chapter_in_jupyterlab_updates_its_notebook(book: Book, lab: La
     assert check(book).problems == []
 
 
-def test_jupyterlab_opens_a_notebook_after_its_chapter_was_edited(book: Book, lab: LargeFileManager) -> None:
+def test_jupyterlab_opens_a_notebook_after_its_chapter_was_edited(
+    book: Book, lab: LargeFileManager
+) -> None:
     book.edit("book/chapters/02_second.py", "# Second", "# Twice")
     sync(book)
     assert lab.get("notebooks/02_second.ipynb")["content"]["cells"][0]["source"] == "# Twice"
@@ -201,7 +217,9 @@ seed
 
 @pytest.fixture
 def quirky(book: Book) -> LargeFileManager:
-    """JupyterLab's way to open a file; the chapter's text is not what jupytext itself would write."""
+    """JupyterLab's way to open a file; the chapter's text is not what jupytext itself would
+    write.
+    """
     manager = build_sync_jupytext_contents_manager_class(LargeFileManager)()
     manager.root_dir = str(book.root)
     book.source("01_first").write_text(FULL_OF_QUIRKS, encoding="utf-8")
@@ -215,13 +233,17 @@ def age(book: Book, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("path", ["book/chapters/01_first.py", "notebooks/01_first.ipynb"])
-def test_after_a_sync_jupyterlab_opens_chapter_and_notebook(book: Book, quirky: LargeFileManager, path: str) -> None:
+def test_after_a_sync_jupyterlab_opens_chapter_and_notebook(
+    book: Book, quirky: LargeFileManager, path: str
+) -> None:
     age(book, 3600)
     assert "01_first" in sync(book).written
     assert quirky.get(path)["type"] == "notebook"
 
 
-def test_a_sync_mends_a_notebook_that_is_in_step_and_newer(book: Book, quirky: LargeFileManager) -> None:
+def test_a_sync_mends_a_notebook_that_is_in_step_and_newer(
+    book: Book, quirky: LargeFileManager
+) -> None:
     """As git leaves it when it has brought a newer notebook of the same contents."""
     sync(book)
     age(book, 3600)
@@ -241,7 +263,9 @@ def test_what_was_saved_in_jupyterlab_opens_again(book: Book, quirky: LargeFileM
     age(book, 3600)
     sync(book)
     model = quirky.get("book/chapters/01_first.py")
-    quirky.save({key: model[key] for key in ("type", "content", "format")}, "book/chapters/01_first.py")
+    quirky.save(
+        {key: model[key] for key in ("type", "content", "format")}, "book/chapters/01_first.py"
+    )
     sync(book)
     assert quirky.get("notebooks/01_first.ipynb")["type"] == "notebook"
     assert quirky.get("book/chapters/01_first.py")["type"] == "notebook"

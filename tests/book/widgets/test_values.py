@@ -12,7 +12,15 @@ from PIL import Image
 from tests.book.examples import example
 
 from cdmllab import faces
-from cdmllab.book.widgets import CdmlAtWork, DecisionBoundary, FaceLab, Hypersphere, TargetLogit, Threshold, unpacked
+from cdmllab.book.widgets import (
+    CdmlAtWork,
+    DecisionBoundary,
+    FaceLab,
+    Hypersphere,
+    TargetLogit,
+    Threshold,
+    unpacked,
+)
 from cdmllab.book.widgets.cdml_at_work import ANGLES_DEG
 from cdmllab.book.widgets.face_lab import AXES, SHAPE
 from cdmllab.book.widgets.target_logit import OPTIONS
@@ -21,9 +29,17 @@ from cdmllab.margins.adaface import AdaFace
 
 
 def head_of(policy, centres, scale):
-    """The readable head with these class centres, which the losses' own copies repeat; float64, not training."""
+    """The readable head with these class centres, which the losses' own copies repeat; float64, not
+    training.
+    """
     copies = policy.centres_per_identity
-    head = DenseHead(policy, name="test", embedding_dim=centres.shape[1], num_identities=len(centres), scale=scale)
+    head = DenseHead(
+        policy,
+        name="test",
+        embedding_dim=centres.shape[1],
+        num_identities=len(centres),
+        scale=scale,
+    )
     head.centres.data = centres.repeat_interleave(copies, dim=0)
     return head.double().eval()
 
@@ -37,12 +53,24 @@ def at(*degrees):
 @pytest.mark.parametrize("negative_deg", [90.0, 65.0])
 @pytest.mark.parametrize("loss", OPTIONS)
 def test_explorer_loss_is_the_heads(loss, negative_deg):
-    chosen = TargetLogit(loss=loss, identities=10, negative_deg=negative_deg, s=20.0, quality=0.5, boost=0.3, draw=1.5)
+    chosen = TargetLogit(
+        loss=loss,
+        identities=10,
+        negative_deg=negative_deg,
+        s=20.0,
+        quality=0.5,
+        boost=0.3,
+        draw=1.5,
+    )
     policy = chosen.policy()
     for theta_deg in (12.0, 61.0, 95.0, 170.0):
         # The other centres are so turned around the embedding that all have the same angle to it.
         own, other, embedding = at(0.0), at(theta_deg + negative_deg), at(theta_deg)
-        length = 50.0 + chosen.quality / policy.h * (1.0 + 1e-3) if isinstance(policy, AdaFace) else chosen.length
+        length = (
+            50.0 + chosen.quality / policy.h * (1.0 + 1e-3)
+            if isinstance(policy, AdaFace)
+            else chosen.length
+        )
         head = head_of(policy, torch.cat([own, other.expand(9, 3)]), chosen.s)
         expected = head(length * embedding, torch.tensor([0])).loss.item()
         assert chosen.curves([theta_deg]).loss[0] == pytest.approx(expected, rel=1e-6, abs=1e-9)
@@ -52,7 +80,9 @@ def test_explorer_loss_is_the_heads(loss, negative_deg):
 def test_explorer_pull_is_the_slope_of_the_loss(loss):
     chosen = TargetLogit(loss=loss, s=16.0)
     angles, step = np.array([20.3, 52.1, 77.7, 100.9, 160.2]), 1e-4
-    slopes = (chosen.curves(angles + step).loss - chosen.curves(angles - step).loss) / (2 * math.radians(step))
+    slopes = (chosen.curves(angles + step).loss - chosen.curves(angles - step).loss) / (
+        2 * math.radians(step)
+    )
     np.testing.assert_allclose(chosen.curves(angles).pull, slopes, rtol=1e-5, atol=1e-7)
 
 
@@ -64,7 +94,9 @@ def test_explorer_pull_at_the_centre_is_what_arcface_keeps():
 
 
 def test_explorer_gradients_differ_as_the_literature_says():
-    ratio = np.divide(*TargetLogit(loss="arcface", s=1.0).curves(np.rad2deg(np.arccos([0.8, 0.5, 0.1, -0.5])))[3:])
+    ratio = np.divide(
+        *TargetLogit(loss="arcface", s=1.0).curves(np.rad2deg(np.arccos([0.8, 0.5, 0.1, -0.5])))[3:]
+    )
     np.testing.assert_allclose(ratio, [1.517, 1.154, 0.926, 0.601], atol=5e-4)
     exact, straight = TargetLogit(loss="cosface").curves([10.0, 80.0])[3:]
     np.testing.assert_array_equal(exact, straight)
@@ -79,16 +111,23 @@ def test_explorer_refuses_a_loss_without_a_target_curve():
 def test_strip_of_arcface_is_its_margin(separation):
     chosen = DecisionBoundary(loss="arcface", m2=0.4, separation_deg=separation)
     assert chosen.strip_deg() == pytest.approx(math.degrees(0.4), abs=1e-6)
-    assert chosen.boundaries_deg() == pytest.approx([(separation - math.degrees(0.4)) / 2] * 2, abs=1e-6)
+    assert chosen.boundaries_deg() == pytest.approx(
+        [(separation - math.degrees(0.4)) / 2] * 2, abs=1e-6
+    )
 
 
 def test_strips_of_the_others_follow_their_formulas():
     a = math.radians(90.0)
     assert DecisionBoundary(loss="normface").strip_deg() == pytest.approx(0.0, abs=1e-6)
-    # cos x - m = cos(a - x): with x = a / 2 - d the left side less the right is 2 sin(a / 2) sin(d) - m
+    # cos x - m = cos(a - x): with x = a / 2 - d the left side less the right is
+    # 2 sin(a / 2) sin(d) - m
     d = math.asin(0.35 / (2.0 * math.sin(a / 2.0)))
-    assert DecisionBoundary(loss="cosface").strip_deg() == pytest.approx(2.0 * math.degrees(d), abs=1e-6)
-    assert DecisionBoundary(loss="sphereface").boundaries_deg()[0] == pytest.approx(90.0 / 2.35, abs=1e-6)
+    assert DecisionBoundary(loss="cosface").strip_deg() == pytest.approx(
+        2.0 * math.degrees(d), abs=1e-6
+    )
+    assert DecisionBoundary(loss="sphereface").boundaries_deg()[0] == pytest.approx(
+        90.0 / 2.35, abs=1e-6
+    )
     # r cos x = cos(a - x) is tan x = (r - cos a) / sin a
     reach = math.degrees(math.atan2(1.6 - math.cos(a), math.sin(a)))
     assert DecisionBoundary(loss="softmax", ratio=1.6).boundaries_deg() == pytest.approx(
@@ -138,15 +177,21 @@ def test_batch_without_alpha_is_arcfaces():
 
 
 def test_batch_has_the_sample_that_is_looked_at():
-    with pytest.raises(traitlets.TraitError, match=f"sample is 30, and there are {len(ANGLES_DEG)}"):
+    with pytest.raises(
+        traitlets.TraitError, match=f"sample is 30, and there are {len(ANGLES_DEG)}"
+    ):
         CdmlAtWork(sample=30)
 
 
 def test_look_at_points_on_their_centres():
     centres = np.eye(3)[None]
-    globe = Hypersphere.of(np.eye(3)[None], [0, 1, 2], centres, [[0.1, 0.2, 0.3]], epochs=[4], names=["a", "b", "c"])
+    globe = Hypersphere.of(
+        np.eye(3)[None], [0, 1, 2], centres, [[0.1, 0.2, 0.3]], epochs=[4], names=["a", "b", "c"]
+    )
     assert globe.look() == pytest.approx((0.0, 90.0, 0.2, 1.0), abs=1e-6)
-    turned = Hypersphere.of(np.eye(3)[None], [1, 2, 0], centres, [[0.0] * 3], epochs=[4], names=["a", "b", "c"])
+    turned = Hypersphere.of(
+        np.eye(3)[None], [1, 2, 0], centres, [[0.0] * 3], epochs=[4], names=["a", "b", "c"]
+    )
     assert turned.look() == pytest.approx((90.0, 90.0, 0.0, 0.0), abs=1e-6)
 
 
@@ -159,7 +204,12 @@ def test_look_at_points_on_their_centres():
     ],
 )
 def test_sphere_refuses_what_does_not_fit(changes, words):
-    given = {"points": np.eye(3)[None], "labels": [0, 1, 2], "centres": np.eye(3)[None], "margin_rad": np.ones((1, 3))}
+    given = {
+        "points": np.eye(3)[None],
+        "labels": [0, 1, 2],
+        "centres": np.eye(3)[None],
+        "margin_rad": np.ones((1, 3)),
+    }
     with pytest.raises(ValueError, match=words):
         Hypersphere.of(**{**given, **changes}, epochs=[1], names=["a", "b", "c"])
 
@@ -188,12 +238,22 @@ def test_enrolled_frame_has_the_full_score():
 
 def test_sprite_has_each_frame_in_its_place():
     face = example("face_lab")
-    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(face.sprite))).convert("RGB"), dtype=float)
+    sheet = np.asarray(
+        Image.open(io.BytesIO(base64.b64decode(face.sprite))).convert("RGB"), dtype=float
+    )
     size = sheet.shape[1] // face.columns
     for at_axes in ((6, 0, 1, 0), (0, 2, 0, 1), (12, 1, 2, 2)):
-        yaw, age, light, occlusion = (steps[k] for steps, k in zip(AXES.values(), at_axes, strict=True))
+        yaw, age, light, occlusion = (
+            steps[k] for steps, k in zip(AXES.values(), at_axes, strict=True)
+        )
         drawn = faces.render(
-            3, size=size, yaw=yaw, age=age, light_azimuth=light, contrast=0.7 * abs(light) / 75.0, occlusion=occlusion
+            3,
+            size=size,
+            yaw=yaw,
+            age=age,
+            light_azimuth=light,
+            contrast=0.7 * abs(light) / 75.0,
+            occlusion=occlusion,
         )[0].permute(1, 2, 0)
         row, column = divmod(int(np.ravel_multi_index(at_axes, SHAPE)), face.columns)
         frame = sheet[row * size : (row + 1) * size, column * size : (column + 1) * size]

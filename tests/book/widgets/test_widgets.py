@@ -32,7 +32,12 @@ def test_every_script_of_the_package_is_a_listed_widget():
 @pytest.mark.parametrize("name", widgets.names())
 def test_source_stands_alone_and_exports_once(name):
     text = widgets.source(name)
-    assert re.findall(r"^\s*import\b|\bimport\s*\(|\brequire\s*\(|https?://(?!www\.w3\.org/)", text, re.M) == []
+    assert (
+        re.findall(
+            r"^\s*import\b|\bimport\s*\(|\brequire\s*\(|https?://(?!www\.w3\.org/)", text, re.M
+        )
+        == []
+    )
     assert re.findall(r"^export .*", text, re.M) == ["export default { render };"]
 
 
@@ -55,7 +60,9 @@ def test_widget_says_itself_in_html(name):
 def test_state_is_what_the_widget_declares():
     state = TargetLogit(m2=0.3).state()
     assert state["m2"] == 0.3
-    assert state.keys() == set(re.findall(r"^    (\w+) = traitlets", inspect.getsource(TargetLogit), re.M))
+    assert state.keys() == set(
+        re.findall(r"^    (\w+) = traitlets", inspect.getsource(TargetLogit), re.M)
+    )
 
 
 def test_repr_of_a_widget_with_data_is_short():
@@ -85,7 +92,9 @@ def test_widget_refuses_an_unknown_name():
 
 
 def test_widget_with_data_cannot_do_without():
-    with pytest.raises(TypeError, match=r"Threshold shows what a run has found: give it genuine, impostor"):
+    with pytest.raises(
+        TypeError, match=r"Threshold shows what a run has found: give it genuine, impostor"
+    ):
         Threshold()
 
 

@@ -9,15 +9,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in to download</body></html>"
+PAGE = (
+    b"<!DOCTYPE html><html><head><title>Sign in</title></head>"
+    b"<body>Please sign in to download</body></html>"
+)
 
 
 class Mirror:
-    """Files by path, and for each a list of faults: one for each request, the last of them for all that follow.
+    """Files by path, and for each a list of faults: one for each request, the last of them for all
+    that follow.
 
-    A fault is a name, or a name with a number: ``("cut", 100)`` closes after 100 bytes, ``("trickle", 0.1)`` sends a
-    byte every so many seconds, ``("longer", 10)`` and ``("shorter", 10)`` lie about the size, ``("status", 503)``
-    answers with it; ``page``, ``stall``, ``redirect``, ``loop``, ``gone``, ``changes`` (and with a number is cut),
+    A fault is a name, or a name with a number: ``("cut", 100)`` closes after 100 bytes,
+    ``("trickle", 0.1)`` sends a byte every so many seconds, ``("longer", 10)`` and
+    ``("shorter", 10)`` lie about the size, ``("status", 503)`` answers with it; ``page``,
+    ``stall``, ``redirect``, ``loop``, ``gone``, ``changes`` (and with a number is cut),
     ``no range``, ``wrong range``, ``wrong byte`` and ``zeros`` speak for themselves.
     """
 
@@ -118,7 +123,9 @@ class Mirror:
             self._send(request, sent[: int(amount)], sent, 206 if start else 200, headers, body)
             return
         if name == "longer":
-            self._send(request, sent, sent + bytes(int(amount)), 206 if start else 200, headers, body)
+            self._send(
+                request, sent, sent + bytes(int(amount)), 206 if start else 200, headers, body
+            )
             return
         if name == "shorter":
             self._send(request, sent, sent[: -int(amount)], 206 if start else 200, headers, body)
@@ -127,9 +134,15 @@ class Mirror:
         self._send(request, sent, sent, 206 if start else 200, headers, body, pause)
 
     def _send(
-        self, request: BaseHTTPRequestHandler, sent: bytes, announced: bytes, status: int, headers: dict[str, str],
-        body: bool, pause: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        request: BaseHTTPRequestHandler,
+        sent: bytes,
+        announced: bytes,
+        status: int,
+        headers: dict[str, str],
+        body: bool,
+        pause: float = 0.0,
+    ) -> None:
         request.send_response(status)
         for key, value in ({"Content-Type": "application/octet-stream"} | headers).items():
             request.send_header(key, value)
@@ -147,7 +160,9 @@ class Mirror:
         except ConnectionError:
             pass
 
-    def _short(self, request: BaseHTTPRequestHandler, status: int, headers: dict[str, str] | None = None) -> None:
+    def _short(
+        self, request: BaseHTTPRequestHandler, status: int, headers: dict[str, str] | None = None
+    ) -> None:
         request.send_response(status)
         for key, value in (headers or {}).items():
             request.send_header(key, value)
@@ -160,7 +175,9 @@ class Mirror:
 def serving() -> Iterator[Mirror]:
     """A mirror that answers within the block."""
     mirror = Mirror()
-    thread = threading.Thread(target=mirror.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=mirror.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield mirror

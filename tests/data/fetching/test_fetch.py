@@ -1,4 +1,6 @@
-"""Downloads from a mirror that does everything wrong: the right file in the end, or a sentence; never half a file."""
+"""Downloads from a mirror that does everything wrong: the right file in the end, or a sentence;
+never half a file.
+"""
 
 import hashlib
 import multiprocessing
@@ -25,7 +27,9 @@ PAGE = "https://example.org/by-hand"
 
 
 def wanted(*urls, sha=SHA, size=50_000):
-    return Wanted(path="sets/faces.zip", bytes=size, sha256=sha, mirrors=tuple(Home(url=url) for url in urls))
+    return Wanted(
+        path="sets/faces.zip", bytes=size, sha256=sha, mirrors=tuple(Home(url=url) for url in urls)
+    )
 
 
 def get(file, folder, **options):
@@ -33,7 +37,9 @@ def get(file, folder, **options):
 
 
 def left(folder):
-    return sorted(path.name for path in (folder / "sets").iterdir() if not path.name.startswith("."))
+    return sorted(
+        path.name for path in (folder / "sets").iterdir() if not path.name.startswith(".")
+    )
 
 
 @pytest.fixture
@@ -44,7 +50,12 @@ def url(mirror):
 
 def test_fetch_gives_the_file_and_asks_nobody_the_next_time(mirror, url, tmp_path):
     done = get(wanted(url), tmp_path)
-    assert (done.path.read_bytes(), done.sha256, done.mirror, done.was_there) == (CONTENT, SHA, url, False)
+    assert (done.path.read_bytes(), done.sha256, done.mirror, done.was_there) == (
+        CONTENT,
+        SHA,
+        url,
+        False,
+    )
     assert left(tmp_path) == ["faces.zip"]
     again = get(wanted(url), tmp_path)
     assert (again.sha256, again.was_there, len(mirror.asked)) == (SHA, True, 1)
@@ -86,7 +97,9 @@ def test_fetch_begins_anew_when_the_file_changed_in_mid_download(mirror, url, tm
 
 def test_fetch_gives_up_on_a_file_that_changes_all_the_time(mirror, url, tmp_path):
     mirror.faults["/faces.zip"] = [("changes", 20_000)]
-    with pytest.raises(DataError, match=r"it was cut after 20,000 of 50,000 bytes, 3 times|changed in mid-download"):
+    with pytest.raises(
+        DataError, match=r"it was cut after 20,000 of 50,000 bytes, 3 times|changed in mid-download"
+    ):
         get(wanted(url, sha=None), tmp_path)
     assert len(mirror.asked) < 20
     assert not (tmp_path / "sets/faces.zip").exists()
@@ -103,18 +116,25 @@ def test_fetch_gives_up_on_a_file_that_changes_all_the_time(mirror, url, tmp_pat
         (("longer", 10), "it offers 50,010 bytes, 50,000 are expected"),
         (("trickle", 0.05), r"it sent \d+ bytes in 0.5 s, 3 times"),
         ("stall", "nothing arrived for 0.5 s, 3 times"),
-        ("wrong byte", f"its SHA-256 is [0-9a-f]{{64}}, {SHA} is expected; kept aside as faces.zip.wrong-"),
+        (
+            "wrong byte",
+            f"its SHA-256 is [0-9a-f]{{64}}, {SHA} is expected; kept aside as faces.zip.wrong-",
+        ),
         (("status", 500), "it answers 500 Internal Server Error, 3 times"),
         (("cut", 0), "it was cut after 0 of 50,000 bytes, 3 times"),
     ],
     ids=str,
 )
-def test_fetch_goes_to_the_next_mirror_and_says_why_the_first_was_no_good(mirror, url, tmp_path, fault, sentence):
+def test_fetch_goes_to_the_next_mirror_and_says_why_the_first_was_no_good(
+    mirror, url, tmp_path, fault, sentence
+):
     mirror.faults["/faces.zip"] = [fault]
     mirror.files["/second.zip"] = CONTENT
     with pytest.raises(DataError, match=sentence) as refused:
         get(wanted(url), tmp_path)
-    assert str(refused.value).endswith(f"By hand it can be had at {PAGE}: put it there as {tmp_path}/sets/faces.zip")
+    assert str(refused.value).endswith(
+        f"By hand it can be had at {PAGE}: put it there as {tmp_path}/sets/faces.zip"
+    )
     assert not (tmp_path / "sets/faces.zip").exists()
     done = get(wanted(url, f"{mirror.url}/second.zip"), tmp_path)
     assert (done.path.read_bytes(), done.mirror) == (CONTENT, f"{mirror.url}/second.zip")
@@ -132,7 +152,9 @@ def test_fetch_without_a_known_hash_still_refuses_what_is_no_file(mirror, url, t
 
 
 def test_fetch_does_not_take_a_beginning_from_elsewhere_for_its_own(mirror, url, tmp_path):
-    """Two mirrors with other files of one size: the beginning of the one and the end of the other are neither."""
+    """Two mirrors with other files of one size: the beginning of the one and the end of the other
+    are neither.
+    """
     other = bytes(255 - byte for byte in CONTENT)
     mirror.files["/other.zip"] = other
     mirror.faults["/other.zip"] = [("cut", 20_000), ("cut", 0)]
@@ -151,14 +173,18 @@ def test_fetch_goes_on_at_another_mirror_where_the_hash_is_known(mirror, url, tm
 
 def test_fetch_refuses_a_range_that_it_did_not_ask_for(mirror, url, tmp_path):
     mirror.faults["/faces.zip"] = [("cut", 20_000), "wrong range"]
-    with pytest.raises(DataError, match="asked for the bytes from 20,000 on, it answers bytes 0-49999/50000"):
+    with pytest.raises(
+        DataError, match="asked for the bytes from 20,000 on, it answers bytes 0-49999/50000"
+    ):
         get(wanted(url), tmp_path)
 
 
 def test_fetch_names_a_file_that_is_there_and_another(url, tmp_path):
     (tmp_path / "sets").mkdir()
     (tmp_path / "sets/faces.zip").write_bytes(b"mine")
-    with pytest.raises(DataError, match=r"faces\.zip has 4 bytes, 50,000 are expected: move it away"):
+    with pytest.raises(
+        DataError, match=r"faces\.zip has 4 bytes, 50,000 are expected: move it away"
+    ):
         get(wanted(url), tmp_path)
     (tmp_path / "sets/faces.zip").write_bytes(bytes(len(CONTENT)))
     with pytest.raises(DataError, match=r"faces\.zip has SHA-256 .*: move it away"):
@@ -167,10 +193,15 @@ def test_fetch_names_a_file_that_is_there_and_another(url, tmp_path):
     assert get(wanted(url), tmp_path).was_there
 
 
-def test_fetch_says_before_the_first_byte_that_the_disk_is_too_small(mirror, url, tmp_path, monkeypatch):
+def test_fetch_says_before_the_first_byte_that_the_disk_is_too_small(
+    mirror, url, tmp_path, monkeypatch
+):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 40_000, 40_000))
-    with pytest.raises(CdmlLabError, match=r"needs 50,000 bytes more, and its disk has 40,000 free: nothing was fetch"):
+    with pytest.raises(
+        CdmlLabError,
+        match=r"needs 50,000 bytes more, and its disk has 40,000 free: nothing was fetch",
+    ):
         get(wanted(url), tmp_path)
     assert mirror.asked == []
     assert left(tmp_path) == []
@@ -180,14 +211,22 @@ def test_fetch_is_done_by_one_process_at_a_time(url, tmp_path):
     (tmp_path / "sets").mkdir()
     with (
         FileLock(tmp_path / "sets/.faces.zip.lock"),
-        pytest.raises(CdmlLabError, match=r"another process is building .*faces\.zip: wait for it to end"),
+        pytest.raises(
+            CdmlLabError, match=r"another process is building .*faces\.zip: wait for it to end"
+        ),
     ):
         get(wanted(url), tmp_path)
 
 
 @pytest.mark.parametrize("package", ["huggingface_hub", "gdown"])
-def test_mirror_whose_client_is_missing_is_passed_over_in_a_sentence(url, tmp_path, monkeypatch, package):
-    home = {"huggingface": "who/faces", "path": "a.bin"} if package == "huggingface_hub" else {"google_drive": "abc"}
+def test_mirror_whose_client_is_missing_is_passed_over_in_a_sentence(
+    url, tmp_path, monkeypatch, package
+):
+    home = (
+        {"huggingface": "who/faces", "path": "a.bin"}
+        if package == "huggingface_hub"
+        else {"google_drive": "abc"}
+    )
     monkeypatch.setitem(sys.modules, package, None)
     said = []
     file = Wanted(path="sets/faces.zip", sha256=SHA, mirrors=(Home(**home), Home(url=url)))
@@ -199,7 +238,11 @@ def test_hub_client_fetches_from_the_hub(mirror, tmp_path, monkeypatch):
     pytest.importorskip("huggingface_hub")
     monkeypatch.setenv("HF_ENDPOINT", mirror.url)
     mirror.files["/datasets/who/faces/resolve/main/in/lfw.bin"] = CONTENT
-    file = Wanted(path="sets/faces.zip", sha256=SHA, mirrors=(Home(huggingface="who/faces", path="in/lfw.bin"),))
+    file = Wanted(
+        path="sets/faces.zip",
+        sha256=SHA,
+        mirrors=(Home(huggingface="who/faces", path="in/lfw.bin"),),
+    )
     assert get(file, tmp_path).path.read_bytes() == CONTENT
     assert left(tmp_path) == ["faces.zip"]
     gone = Wanted(path="sets/gone.zip", mirrors=(Home(huggingface="who/faces", path="gone.bin"),))
@@ -219,7 +262,9 @@ def test_drive_client_fetches_past_the_page_of_confirmation(mirror, tmp_path, mo
 
 
 def work(url, folder):
-    fetch(wanted(url), folder, patience=Patience(stall_s=60, least_bytes=1, attempts=3, pause_s=0.0))
+    fetch(
+        wanted(url), folder, patience=Patience(stall_s=60, least_bytes=1, attempts=3, pause_s=0.0)
+    )
 
 
 def test_fetch_killed_in_mid_download_goes_on(mirror, url, tmp_path):

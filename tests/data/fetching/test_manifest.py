@@ -33,7 +33,10 @@ def test_sizes_and_hashes_are_those_reported():
         ("sets: {a: {titel: x}}", "sets.a"),
         ("{FILE: {path: ../up, mirrors: []}}", "leads out of the data folder"),
         ("{FILE: {path: a, mirrors: [{url: ftp://x}]}}", "no http or https address"),
-        ("{FILE: {path: a, mirrors: [{url: 'http://x', google_drive: y}]}}", "has one of url, huggingface"),
+        (
+            "{FILE: {path: a, mirrors: [{url: 'http://x', google_drive: y}]}}",
+            "has one of url, huggingface",
+        ),
         ("{FILE: {path: a, mirrors: [{huggingface: a/b}]}}", "path belongs to huggingface"),
         ("{FILE: {path: a, sha256: abc}}", "String should match pattern"),
         ("{FILE: {path: a, unpack: b}}", "unpack and holds go together"),
@@ -43,12 +46,17 @@ def test_sizes_and_hashes_are_those_reported():
 def test_what_is_wrong_in_a_table_is_named(tmp_path, text, sentence):
     if "FILE" in text:
         file = text.removeprefix("{FILE: ").removesuffix("}")
-        text = f"sets: {{a: {{title: t, licence: l, history: h, page: p, reported: r, files: [{file}]}}}}"
+        text = (
+            f"sets: {{a: {{title: t, licence: l, history: h, page: p, reported: r, files: "
+            f"[{file}]}}}}"
+        )
     (tmp_path / "mirrors.yaml").write_text(text)
     with pytest.raises(DataError, match=sentence):
         manifest.read(tmp_path / "mirrors.yaml")
 
 
 def test_unknown_set_names_the_nearest():
-    with pytest.raises(DataError, match=r"no data set 'casia_webfaces' \(did you mean 'casia_webface'\?\)"):
+    with pytest.raises(
+        DataError, match=r"no data set 'casia_webfaces' \(did you mean 'casia_webface'\?\)"
+    ):
         known().get("casia_webfaces")

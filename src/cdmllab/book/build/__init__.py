@@ -1,4 +1,6 @@
-"""From chapters to a site: `book/chapters` -> `notebooks` -> `book/executed` -> `book/_build/html`."""
+"""From chapters to a site: `book/chapters` -> `notebooks` -> `book/executed` ->
+`book/_build/html`.
+"""
 
 from cdmllab.errors import require
 

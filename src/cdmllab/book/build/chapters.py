@@ -18,7 +18,9 @@ from cdmllab.errors import CdmlLabError
 
 @dataclass(frozen=True)
 class Plan:
-    """One chapter as it should be run, and why its output does not do; no reason means that it does."""
+    """One chapter as it should be run, and why its output does not do; no reason means that it
+    does.
+    """
 
     chapter: str
     notebook: NotebookNode
@@ -30,7 +32,11 @@ class Plan:
     @property
     def given(self) -> dict[str, Any]:
         """The parameters that differ from the chapter's own."""
-        return {name: value for name, value in self.parameters.items() if value != self.declared[name].default}
+        return {
+            name: value
+            for name, value in self.parameters.items()
+            if value != self.declared[name].default
+        }
 
 
 def plan(layout: Layout, chapter: str, given: Mapping[str, Any]) -> Plan:
@@ -44,7 +50,9 @@ def plan(layout: Layout, chapter: str, given: Mapping[str, Any]) -> Plan:
     parameters = declared(chapter, notebook)
     values = resolve(chapter, parameters, given)
     now = fingerprint(layout, chapter, notebook, values)
-    return Plan(chapter, notebook, parameters, values, now, changes(_recorded(layout.output(chapter)), now))
+    return Plan(
+        chapter, notebook, parameters, values, now, changes(_recorded(layout.output(chapter)), now)
+    )
 
 
 def run(
@@ -76,7 +84,11 @@ def run(
         step.notebook,
         output,
         given=step.given,
-        record=lambda: {"fingerprint": step.fingerprint, "parameters": dict(step.parameters), **told_by()},
+        record=lambda: {
+            "fingerprint": step.fingerprint,
+            "parameters": dict(step.parameters),
+            **told_by(),
+        },
         timeout_s=timeout_s,
         progress=progress,
     )

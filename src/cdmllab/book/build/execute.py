@@ -1,4 +1,6 @@
-"""Running one chapter: every cell, in order, without an error and without a warning, or not at all."""
+"""Running one chapter: every cell, in order, without an error and without a warning, or not
+at all.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -76,8 +78,8 @@ def execute(
 ) -> None:
     """Run a chapter's notebook in the repository root and write it, with outputs, to `output`.
 
-    `output` appears in one step, when everything went well. Otherwise it stays as it was, and what was run is
-    kept for reading at `layout.failed(chapter)`.
+    `output` appears in one step, when everything went well. Otherwise it stays as it was, and what
+    was run is kept for reading at `layout.failed(chapter)`.
 
     Parameters
     ----------
@@ -87,10 +89,15 @@ def execute(
 
     Raises
     ------
-    ChapterError : a cell raised, wrote to stderr (unless tagged ``allow-stderr``), was not run, or took too
+    ChapterError : a cell raised, wrote to stderr (unless tagged ``allow-stderr``), was not run, or
+    took too
         long; or the kernel died
     """
-    tagged = [index for index, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
+    tagged = [
+        index
+        for index, cell in enumerate(notebook.cells)
+        if "parameters" in cell.metadata.get("tags", [])
+    ]
     watch = _Watch(progress, len(notebook.cells), tagged[0] + 1 if given and tagged else None)
     failed = layout.failed(chapter)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -150,10 +157,14 @@ def _run(
             raise _StoppedError(f"{place}: took longer than {timeout_s} s") from error
         except DeadKernelError as error:
             place = watch.where(watch.index, watch.source)
-            raise _StoppedError(f"{place}: the kernel died, out of memory or killed from outside") from error
+            raise _StoppedError(
+                f"{place}: the kernel died, out of memory or killed from outside"
+            ) from error
         except RuntimeError as error:
             if not left:
-                raise _StoppedError(f"the kernel did not start: {shorten(str(error), 200)}") from error
+                raise _StoppedError(
+                    f"the kernel did not start: {shorten(str(error), 200)}"
+                ) from error
 
 
 def _refuse_defects(executed: NotebookNode, watch: _Watch) -> None:
@@ -165,8 +176,14 @@ def _refuse_defects(executed: NotebookNode, watch: _Watch) -> None:
         for output in cell.outputs:
             if output.output_type == "error":
                 raise _StoppedError(f"{place}: {output.ename}: {shorten(output.evalue, 200)}")
-            if output.output_type == "stream" and output.name == "stderr" and ALLOW_STDERR not in tags:
+            if (
+                output.output_type == "stream"
+                and output.name == "stderr"
+                and ALLOW_STDERR not in tags
+            ):
                 said = shorten(output.text, 200)
-                raise _StoppedError(f"{place}: wrote to stderr: {said} (if meant, tag it {ALLOW_STDERR!r})")
+                raise _StoppedError(
+                    f"{place}: wrote to stderr: {said} (if meant, tag it {ALLOW_STDERR!r})"
+                )
         if cell.execution_count is None and SKIP not in tags:
             raise _StoppedError(f"{place}: was not run")

@@ -24,11 +24,13 @@ LARGE_BYTES = 8 * 2**20
 _MAGIC = re.compile(r"^(\s*)[%!].*$", re.MULTILINE)
 
 
-def fingerprint(layout: Layout, chapter: str, notebook: NotebookNode, parameters: Mapping[str, Any]) -> Fingerprint:
+def fingerprint(
+    layout: Layout, chapter: str, notebook: NotebookNode, parameters: Mapping[str, Any]
+) -> Fingerprint:
     """The parts a chapter depends on: text, parameters, the code it can reach, versions, and data.
 
-    Data are the files that match the globs in the chapter's header, ``cdmllab: {data: ["results/*.json"]}``,
-    from the repository root.
+    Data are the files that match the globs in the chapter's header,
+    ``cdmllab: {data: ["results/*.json"]}``, from the repository root.
 
     Raises
     ------
@@ -40,8 +42,12 @@ def fingerprint(layout: Layout, chapter: str, notebook: NotebookNode, parameters
         "runner": RUNNER,
         "source": _digest(as_text(notebook).encode()),
         "parameters": dict(parameters),
-        "code": {name: hash_file(path) for name, path in sorted({**found.modules, **found.data}.items())},
-        "data": {layout.show(path): hash_file(path) for path in _data_files(layout, chapter, notebook)},
+        "code": {
+            name: hash_file(path) for name, path in sorted({**found.modules, **found.data}.items())
+        },
+        "data": {
+            layout.show(path): hash_file(path) for path in _data_files(layout, chapter, notebook)
+        },
         "versions": {
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             **versions(found.third_party),
@@ -58,10 +64,16 @@ def changes(old: Fingerprint | None, new: Fingerprint) -> list[str]:
         found.append("the way chapters are run changed")
     if old.get("source") != new["source"]:
         found.append("source changed")
-    found += [f"parameter {key}: {was!r} -> {now!r}" for key, was, now in _differences(old, new, "parameters")]
+    found += [
+        f"parameter {key}: {was!r} -> {now!r}"
+        for key, was, now in _differences(old, new, "parameters")
+    ]
     found += [f"{key} {_change(was, now)}" for key, was, now in _differences(old, new, "code")]
     found += [f"{key} {_change(was, now)}" for key, was, now in _differences(old, new, "data")]
-    found += [f"{key} {was or 'absent'} -> {now or 'absent'}" for key, was, now in _differences(old, new, "versions")]
+    found += [
+        f"{key} {was or 'absent'} -> {now or 'absent'}"
+        for key, was, now in _differences(old, new, "versions")
+    ]
     return found
 
 
@@ -99,7 +111,8 @@ def _parsed(chapter: str, notebook: NotebookNode) -> list[str]:
                 ast.parse(source)
             except SyntaxError as error:
                 raise CdmlLabError(
-                    f"chapter {chapter}, cell {number}, line {error.lineno} does not parse: {error.msg}"
+                    f"chapter {chapter}, cell {number}, line {error.lineno} does not parse: "
+                    f"{error.msg}"
                 ) from error
             sources.append(source)
     return sources
@@ -108,12 +121,21 @@ def _parsed(chapter: str, notebook: NotebookNode) -> list[str]:
 def _data_files(layout: Layout, chapter: str, notebook: NotebookNode) -> list[Path]:
     header = notebook.metadata.get("cdmllab", {})
     globs = header.get("data", []) if isinstance(header, dict) else None
-    if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs) or set(header) - {"data"}:
-        raise CdmlLabError(f"chapter {chapter}: its header may say `cdmllab: {{data: [GLOB, ...]}}`, not {header!r}")
+    if (
+        not isinstance(globs, list)
+        or not all(isinstance(glob, str) for glob in globs)
+        or set(header) - {"data"}
+    ):
+        raise CdmlLabError(
+            f"chapter {chapter}: its header may say `cdmllab: {{data: [GLOB, ...]}}`, not "
+            f"{header!r}"
+        )
     try:
         return sorted({path for glob in globs for path in layout.root.glob(glob) if path.is_file()})
     except (ValueError, NotImplementedError) as error:
-        raise CdmlLabError(f"chapter {chapter}: its header's data globs {globs} are wrong: {error}") from error
+        raise CdmlLabError(
+            f"chapter {chapter}: its header's data globs {globs} are wrong: {error}"
+        ) from error
 
 
 def _differences(old: Fingerprint, new: Fingerprint, part: str) -> Iterator[tuple[str, Any, Any]]:

@@ -1,7 +1,9 @@
-"""What code can reach by its imports: modules of the package, their data files, third-party packages.
+"""What code can reach by its imports: modules of the package, their data files, third-party
+packages.
 
-grimp would read the package's imports ten times as fast, but it finds packages by name only, in this process, while a
-book may lie in any folder; and what cells import and the names in strings have to be read from the syntax in any case.
+grimp would read the package's imports ten times as fast, but it finds packages by name only, in
+this process, while a book may lie in any folder; and what cells import and the names in strings
+have to be read from the syntax in any case.
 """
 
 import ast
@@ -27,9 +29,10 @@ class Reach:
 def reach(sources: Iterable[str], package: Path) -> Reach:
     """Follow the imports of some code through a package.
 
-    Imports within functions count, and so does a plain string that is the full name of a module.
-    A module brings the packages it lies in, and a package its files that are not Python. The root package
-    counts only where something of its own is imported: it must not join everything to everything.
+    Imports within functions count, and so does a plain string that is the full name of a module. A
+    module brings the packages it lies in, and a package its files that are not Python. The root
+    package counts only where something of its own is imported: it must not join everything to
+    everything.
 
     Parameters
     ----------
@@ -53,7 +56,12 @@ def reach(sources: Iterable[str], package: Path) -> Reach:
             found.modules[module] = path
             is_package = path.name == "__init__.py"
             if is_package and module != package.name:
-                found.data.update({file.relative_to(package.parent).as_posix(): file for file in _data(path.parent)})
+                found.data.update(
+                    {
+                        file.relative_to(package.parent).as_posix(): file
+                        for file in _data(path.parent)
+                    }
+                )
             inside = module if is_package else module.rpartition(".")[0]
             waiting += _imported(path.read_text(encoding="utf-8"), inside, package)
     found.third_party -= sys.stdlib_module_names
@@ -61,7 +69,9 @@ def reach(sources: Iterable[str], package: Path) -> Reach:
 
 
 def _imported(source: str, inside: str, package: Path) -> Iterator[str]:
-    """The dotted names that code in the package `inside` imports; the last part may be a module's own."""
+    """The dotted names that code in the package `inside` imports; the last part may be a module's
+    own.
+    """
     imports, texts = _names(source)
     for level, module, name in imports:
         parents = inside.split(".")
@@ -74,7 +84,9 @@ def _imported(source: str, inside: str, package: Path) -> Iterator[str]:
 
 @cache  # every chapter reaches the same modules, and parsing them all takes a second
 def _names(source: str) -> tuple[list[tuple[int, str | None, str]], list[str]]:
-    """What code names: its imports, as (dots, from where, name), and its strings with a dot and no space."""
+    """What code names: its imports, as (dots, from where, name), and its strings with a dot and no
+    space.
+    """
     try:
         tree = ast.parse(source)
     except SyntaxError:
@@ -115,7 +127,9 @@ def _locate(module: str, package: Path) -> Path | None:
 
 
 def _data(folder: Path) -> Iterator[Path]:
-    """The files of a package that are not Python, also in plain folders below, but not in packages below."""
+    """The files of a package that are not Python, also in plain folders below, but not in packages
+    below.
+    """
     for path in sorted(folder.iterdir()):
         if path.name.startswith((".", "__pycache__")):
             continue

@@ -77,7 +77,9 @@ def _can_write(folder: Path) -> bool:
 
 
 def manager_class(variables: Mapping[str, str]) -> type[AsyncKernelManager]:
-    """A kernel manager that starts this interpreter, whatever kernel is installed as ``python3``."""
+    """A kernel manager that starts this interpreter, whatever kernel is installed as
+    ``python3``.
+    """
     spec = KernelSpec(**get_kernel_dict(["--log-level=CRITICAL"]), env=dict(variables))
 
     class ThisInterpreter(AsyncKernelManager):

@@ -33,7 +33,8 @@ class Layout:
             if (folder / "_config.yml").is_file() and (folder / "book/_toc.yml").is_file():
                 return cls(folder)
         raise CdmlLabError(
-            f"{start} is not inside the book's tree: neither it nor a folder above it has _config.yml and book/_toc.yml"
+            f"{start} is not inside the book's tree: neither it nor a folder above it has "
+            f"_config.yml and book/_toc.yml"
         )
 
     @property
@@ -94,9 +95,13 @@ class Layout:
         numbers: dict[str, str] = {}
         for name in names:
             if not _NAME.fullmatch(name):
-                raise CdmlLabError(f"book/chapters/{name}.py is not called NN_name.py, as in 01_sphere.py")
+                raise CdmlLabError(
+                    f"book/chapters/{name}.py is not called NN_name.py, as in 01_sphere.py"
+                )
             if name[:2] in numbers:
-                raise CdmlLabError(f"two chapters have the number {name[:2]}: {numbers[name[:2]]} and {name}")
+                raise CdmlLabError(
+                    f"two chapters have the number {name[:2]}: {numbers[name[:2]]} and {name}"
+                )
             numbers[name[:2]] = name
         return names
 
@@ -132,4 +137,6 @@ class Layout:
 
     def show(self, path: Path) -> str:
         """A path as told to the user: from the root, with forward slashes."""
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        return (
+            path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        )

@@ -27,7 +27,9 @@ def building(layout: Layout) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         who = holder.read_text(encoding="utf-8") if holder.is_file() else "unknown"
-        raise CdmlLabError(f"another build is at work in this tree ({who}): wait for it to end") from None
+        raise CdmlLabError(
+            f"another build is at work in this tree ({who}): wait for it to end"
+        ) from None
     try:
         write_text(holder, f"process {os.getpid()}, since {datetime.now():%H:%M:%S}")
         yield

@@ -16,7 +16,8 @@ _ADDRESS = re.compile(r"(?<= at )0x[0-9a-fA-F]+")
 def normalise(executed: NotebookNode) -> NotebookNode:
     """A copy without times, widget state and memory addresses: two runs of a chapter give the same.
 
-    A widget's output keeps its other forms (``text/html``, ``text/plain``), from which the site draws it.
+    A widget's output keeps its other forms (``text/html``, ``text/plain``), from which the site
+    draws it.
     """
     notebook = copy.deepcopy(executed)
     notebook.metadata = {"kernelspec": dict(KERNEL), "language_info": {"name": "python"}}
@@ -43,4 +44,6 @@ def _output(output: NotebookNode) -> NotebookNode | None:
 
 
 def _without_addresses(kind: str, value: Any) -> Any:
-    return _ADDRESS.sub("0x0", value) if kind.startswith("text/") and isinstance(value, str) else value
+    return (
+        _ADDRESS.sub("0x0", value) if kind.startswith("text/") and isinstance(value, str) else value
+    )

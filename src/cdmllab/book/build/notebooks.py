@@ -12,7 +12,8 @@ from nbformat import NotebookNode
 
 from cdmllab.errors import CdmlLabError
 
-# What a chapter may say beside its text; jupytext.toml keeps the same, so that JupyterLab adds nothing else.
+# What a chapter may say beside its text; jupytext.toml keeps the same, so that JupyterLab adds
+# nothing else.
 CELL_METADATA = ("mystnb", "tags")
 NOTEBOOK_METADATA = ("cdmllab",)
 FORMAT = "py:percent"
@@ -31,7 +32,9 @@ def read_chapter(path: Path) -> NotebookNode:
     try:
         parsed = jupytext.reads(path.read_text(encoding="utf-8"), fmt=FORMAT)
     except Exception as error:
-        raise CdmlLabError(f"{path.name} cannot be read as a chapter (py:percent): {error}") from error
+        raise CdmlLabError(
+            f"{path.name} cannot be read as a chapter (py:percent): {error}"
+        ) from error
     for number, cell in enumerate(parsed.cells, start=1):
         unknown = sorted(set(cell.metadata) - {*CELL_METADATA, "lines_to_next_cell"})
         if unknown:
@@ -44,11 +47,18 @@ def read_chapter(path: Path) -> NotebookNode:
 
 def canonical(notebook: NotebookNode) -> NotebookNode:
     """A notebook's text alone, in a new notebook: no outputs, no foreign metadata, fixed ids."""
-    metadata = {key: notebook.metadata[key] for key in NOTEBOOK_METADATA if key in notebook.metadata}
+    metadata = {
+        key: notebook.metadata[key] for key in NOTEBOOK_METADATA if key in notebook.metadata
+    }
     metadata.update(kernelspec=dict(KERNEL), language_info={"name": "python"})
     cells = []
     for cell, cell_id in zip(notebook.cells, cell_ids(notebook), strict=True):
-        fresh = {"id": cell_id, "cell_type": cell.cell_type, "source": cell.source, "metadata": kept(cell)}
+        fresh = {
+            "id": cell_id,
+            "cell_type": cell.cell_type,
+            "source": cell.source,
+            "metadata": kept(cell),
+        }
         if cell.cell_type == "code":
             fresh.update(execution_count=None, outputs=[])
         cells.append(fresh)
@@ -58,7 +68,9 @@ def canonical(notebook: NotebookNode) -> NotebookNode:
 
 
 def cell_ids(notebook: NotebookNode) -> list[str]:
-    """An id for each cell, from its content: a new cell leaves the others' alone. Equal cells are counted."""
+    """An id for each cell, from its content: a new cell leaves the others' alone. Equal cells are
+    counted.
+    """
     seen: Counter[str] = Counter()
     ids = []
     for content in contents(notebook):
@@ -71,13 +83,19 @@ def cell_ids(notebook: NotebookNode) -> list[str]:
 def contents(notebook: NotebookNode) -> list[Content]:
     """What an author wrote in each cell."""
     return [
-        (cell.cell_type, cell.source.rstrip(), json.dumps(kept(cell), sort_keys=True, ensure_ascii=False))
+        (
+            cell.cell_type,
+            cell.source.rstrip(),
+            json.dumps(kept(cell), sort_keys=True, ensure_ascii=False),
+        )
         for cell in notebook.cells
     ]
 
 
 def is_generated(notebook: NotebookNode) -> bool:
-    """Whether no cell was written by hand since the notebook was generated: each id follows from its cell."""
+    """Whether no cell was written by hand since the notebook was generated: each id follows from
+    its cell.
+    """
     return [cell.get("id") for cell in notebook.cells] == cell_ids(notebook)
 
 

@@ -1,11 +1,14 @@
-"""Whether built pages stay within their folder: opened from a file, they ask no network for anything."""
+"""Whether built pages stay within their folder: opened from a file, they ask no network for
+anything.
+"""
 
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-# The attributes by which a page loads something without being asked; a link to follow is the reader's choice.
+# The attributes by which a page loads something without being asked; a link to follow is the
+# reader's choice.
 _LOADS = {
     "audio": ("src",),
     "embed": ("src",),
@@ -21,21 +24,35 @@ _LOADS = {
     "use": ("href", "xlink:href"),
     "video": ("src", "poster"),
 }
-_HARMLESS_LINKS = {"author", "canonical", "help", "license", "me", "next", "prev", "search", "index"}
+_HARMLESS_LINKS = {
+    "author",
+    "canonical",
+    "help",
+    "license",
+    "me",
+    "next",
+    "prev",
+    "search",
+    "index",
+}
 _REMOTE = re.compile(r"\s*(?:https?:|wss?:|ftp:|//)[^\s\"')]*", re.IGNORECASE)
 _CSS_LOAD = re.compile(r"(?:url\(|@import)\s*[\"']?\s*((?:https?:|//)[^\s\"')]+)", re.IGNORECASE)
 _JS_IMPORT = re.compile(r"\b(?:from|import)\s*\(?\s*[\"']((?:https?:)?//[^\"']+)[\"']")
 
 
 def external_loads(site: Path) -> list[str]:
-    """What the pages and style sheets below a folder would fetch from elsewhere: ``page: address``."""
+    """What the pages and style sheets below a folder would fetch from elsewhere:
+    ``page: address``.
+    """
     found = []
     for path in sorted(site.rglob("*")):
         if path.suffix not in (".html", ".css"):
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
         addresses = _page(text) if path.suffix == ".html" else _CSS_LOAD.findall(text)
-        found += [f"{path.relative_to(site).as_posix()}: {address.strip()}" for address in addresses]
+        found += [
+            f"{path.relative_to(site).as_posix()}: {address.strip()}" for address in addresses
+        ]
     return found
 
 

@@ -16,7 +16,9 @@ MOST = 4  # a chapter can take 3 GiB
 
 
 def jobs_here(profile: str) -> int:
-    """How many chapters at a time this machine takes: one a core and four at most; one where they share a GPU."""
+    """How many chapters at a time this machine takes: one a core and four at most; one where they
+    share a GPU.
+    """
     return 1 if profile == "gpu" else min(MOST, os.cpu_count() or 1)
 
 
@@ -53,7 +55,9 @@ def run_all(
             while waiting or running:
                 while waiting and len(running) < jobs:
                     chapter = waiting.pop(0)
-                    running.add(workers.submit(_work, layout, chapter, given, due[chapter], timeout_s))
+                    running.add(
+                        workers.submit(_work, layout, chapter, given, due[chapter], timeout_s)
+                    )
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()
@@ -73,11 +77,15 @@ def _run(
     timeout_s: int,
 ) -> None:
     step = chapters.plan(layout, chapter, given)
-    chapters.run(step, layout, layout.output(chapter), reasons, timeout_s=timeout_s, progress=progress)
+    chapters.run(
+        step, layout, layout.output(chapter), reasons, timeout_s=timeout_s, progress=progress
+    )
 
 
 def _begin() -> None:
-    """Hear of Ctrl-C once, from the parent, and only while there is a kernel to end and a folder to clear."""
+    """Hear of Ctrl-C once, from the parent, and only while there is a kernel to end and a folder to
+    clear.
+    """
     end_with_parent()
     print_anything()
     os.setsid()

@@ -27,53 +27,70 @@ class Parameter:
 
 
 def declared(chapter: str, notebook: NotebookNode) -> dict[str, Parameter]:
-    """Read the cell tagged ``parameters``: plain literals, each with a comment that says what it is for.
+    """Read the cell tagged ``parameters``: plain literals, each with a comment that says what it is
+    for.
 
     Raises
     ------
-    CdmlLabError : there is not exactly one such cell, a line is not ``name = literal  # help``, or one of
+    CdmlLabError : there is not exactly one such cell, a line is not ``name = literal  # help``, or
+    one of
         `REQUIRED` is missing
     """
     cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
-        raise CdmlLabError(f"chapter {chapter} has {len(cells)} cells tagged 'parameters'; it needs exactly one")
+        raise CdmlLabError(
+            f"chapter {chapter} has {len(cells)} cells tagged 'parameters'; it needs exactly one"
+        )
     source = cells[0].source
     try:
         statements = ast.parse(source).body
     except SyntaxError as error:
-        raise CdmlLabError(f"chapter {chapter}: its parameters cell has a syntax error, {error}") from error
+        raise CdmlLabError(
+            f"chapter {chapter}: its parameters cell has a syntax error, {error}"
+        ) from error
     comments = _comments(source)
     found = {}
     for statement in statements:
         parameter = _parameter(statement, comments)
         if parameter is None:
             line = source.splitlines()[statement.lineno - 1]
-            raise CdmlLabError(f"chapter {chapter}: the parameters cell needs `name = literal  # help`, not `{line}`")
+            raise CdmlLabError(
+                f"chapter {chapter}: the parameters cell needs `name = literal  # help`, not "
+                f"`{line}`"
+            )
         found[parameter.name] = parameter
     for name in REQUIRED:
         if name not in found:
             raise CdmlLabError(
-                f"chapter {chapter} has no parameter {name!r}: every chapter needs {' and '.join(REQUIRED)}"
+                f"chapter {chapter} has no parameter {name!r}: every chapter needs "
+                f"{' and '.join(REQUIRED)}"
             )
     _check_profile(chapter, found["profile"].default)
     return found
 
 
-def resolve(chapter: str, parameters: Mapping[str, Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(
+    chapter: str, parameters: Mapping[str, Parameter], given: Mapping[str, Any]
+) -> dict[str, Any]:
     """Every parameter's value: the given one, turned into the type of the default, or the default.
 
-    A text, as typed on the command line, is read by the type of the default: ``"3"`` is 3 for an integer.
+    A text, as typed on the command line, is read by the type of the default: ``"3"`` is 3 for an
+    integer.
 
     Raises
     ------
-    CdmlLabError : a name that the chapter does not have, or a value of another type than the default
+    CdmlLabError : a name that the chapter does not have, or a value of another type than the
+    default
     """
     for name in given:
         if name not in parameters:
             hint = did_you_mean(name, parameters)
-            raise CdmlLabError(f"chapter {chapter} has no parameter {name!r}{hint}; it has {', '.join(parameters)}")
+            raise CdmlLabError(
+                f"chapter {chapter} has no parameter {name!r}{hint}; it has {', '.join(parameters)}"
+            )
     values = {
-        name: _convert(chapter, parameter, given.get(name, parameter.default)) for name, parameter in parameters.items()
+        name: _convert(chapter, parameter, given.get(name, parameter.default))
+        for name, parameter in parameters.items()
     }
     _check_profile(chapter, values["profile"])
     return values
@@ -82,7 +99,11 @@ def resolve(chapter: str, parameters: Mapping[str, Parameter], given: Mapping[st
 def _comments(source: str) -> dict[int, str]:
     """The comment on each line."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    return {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokens
+        if token.type == tokenize.COMMENT
+    }
 
 
 def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter | None:
@@ -96,7 +117,9 @@ def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter | 
             return None
     try:
         default = ast.literal_eval(value)
-        plain = json.loads(json.dumps(default)) == default  # no tuple, set or bytes: papermill cannot pass them on
+        plain = (
+            json.loads(json.dumps(default)) == default
+        )  # no tuple, set or bytes: papermill cannot pass them on
     except (ValueError, TypeError):
         return None
     return Parameter(name, default, help_text) if plain and help_text else None
@@ -134,7 +157,9 @@ def _read(text: str, kind: type) -> Any:
 
 def _check_profile(chapter: str, profile: object) -> None:
     if profile not in PROFILES:
-        raise CdmlLabError(f"chapter {chapter}: profile is one of {', '.join(PROFILES)}; {profile!r} is not")
+        raise CdmlLabError(
+            f"chapter {chapter}: profile is one of {', '.join(PROFILES)}; {profile!r} is not"
+        )
 
 
 def _article(noun: str) -> str:

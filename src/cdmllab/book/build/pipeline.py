@@ -22,17 +22,16 @@ def build(
     timeout_s: int = 900,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Bring the notebooks, their outputs and the site up to date; the chapters that were run are returned.
+    """Bring the notebooks, their outputs and the site up to date; the chapters that were run are
+    returned.
 
     Each chapter is kept as soon as it is done, so a build that was stopped goes on where it was.
 
     Parameters
     ----------
-    given : parameters for every chapter that is run
-    only : the chapters to run, by name or number (default: all); the site waits until all have been run once
-    force : run and build also what is up to date
-    execute : whether to run chapters at all
-    jobs : chapters that are run at a time
+    given : parameters for every chapter that is run only : the chapters to run, by name or number
+    (default: all); the site waits until all have been run once force : run and build also what is
+    up to date execute : whether to run chapters at all jobs : chapters that are run at a time
     timeout_s : limit for each cell; 0 is none
 
     Raises
@@ -54,7 +53,9 @@ def build(
                 due[plan.chapter] = reasons
             else:
                 progress.line(f"{plan.chapter}: up to date")
-        parallel.run_all(layout, due, given or {}, jobs=jobs, timeout_s=timeout_s, progress=progress)
+        parallel.run_all(
+            layout, due, given or {}, jobs=jobs, timeout_s=timeout_s, progress=progress
+        )
         waiting = [name for name in names if not layout.output(name).is_file()]
         if only and waiting:
             progress.line(f"site: not built, it waits for {', '.join(waiting)}")

@@ -10,7 +10,8 @@ class Progress:
 
     Parameters
     ----------
-    chapter : the chapter whose cells are told, where several are run at a time; a terminal then has no lines of cells
+    chapter : the chapter whose cells are told, where several are run at a time; a terminal then has
+    no lines of cells
     """
 
     def __init__(self, stream: TextIO | None = None, chapter: str = "") -> None:
@@ -43,7 +44,10 @@ class Progress:
     def cell_ends(self, number: int, of: int, title: str) -> None:
         """A cell is done."""
         if self._tells_cells:
-            text = f"  {self._prefix}cell {number}/{of}  {_seconds(monotonic() - self._cell_started)}  {title}"
+            text = (
+                f"  {self._prefix}cell {number}/{of}  "
+                f"{_seconds(monotonic() - self._cell_started)}  {title}"
+            )
             self._write(text, end="" if self._in_place else "\n")
 
     def clear(self) -> None:
@@ -52,7 +56,9 @@ class Progress:
             self._write("")
 
     def _write(self, text: str, end: str = "") -> None:
-        self._stream.write(("\r\x1b[2K" if self._in_place else "") + text + end)  # in one piece: others write too
+        self._stream.write(
+            ("\r\x1b[2K" if self._in_place else "") + text + end
+        )  # in one piece: others write too
         self._stream.flush()
 
 

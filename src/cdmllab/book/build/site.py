@@ -22,7 +22,14 @@ from cdmllab.errors import CdmlLabError
 RECORD = ".inputs.json"  # in the site: what it was made from
 STAGING = ".staging-"
 PREVIOUS = "html.previous"
-TOOLS = ("jupyter-book", "myst-nb", "pydata-sphinx-theme", "sphinx", "sphinx-book-theme", "sphinx-design")
+TOOLS = (
+    "jupyter-book",
+    "myst-nb",
+    "pydata-sphinx-theme",
+    "sphinx",
+    "sphinx-book-theme",
+    "sphinx-design",
+)
 # Generated, or an input only by way of the executed notebooks.
 _NOT_INPUTS = {"_build", "chapters", "executed", "__pycache__"}
 
@@ -40,7 +47,10 @@ def reasons(layout: Layout) -> list[str]:
     if not (layout.html / "index.html").is_file():
         return ["its first page is gone"]
     new = _inputs(layout)
-    words = {key: "is new" if key not in old else "is gone" if key not in new else "changed" for key in {*old, *new}}
+    words = {
+        key: "is new" if key not in old else "is gone" if key not in new else "changed"
+        for key in {*old, *new}
+    }
     return [f"{key} {words[key]}" for key in sorted(words) if old.get(key) != new.get(key)]
 
 
@@ -67,11 +77,15 @@ def check_pages(layout: Layout, chapters: Sequence[str]) -> None:
     check_listed(layout, chapters)
     for chapter in chapters:
         if not layout.output(chapter).is_file():
-            raise SiteError(f"the site needs chapter {chapter}, which has not been run: `cdmllab book build` runs it")
+            raise SiteError(
+                f"the site needs chapter {chapter}, which has not been run: `cdmllab book build` "
+                f"runs it"
+            )
 
 
 def build(layout: Layout) -> int:
-    """Build the site from nothing and put it in the place of the old one; the number of pages is returned.
+    """Build the site from nothing and put it in the place of the old one; the number of pages is
+    returned.
 
     Raises
     ------
@@ -96,7 +110,15 @@ def build(layout: Layout) -> int:
 def _run_jupyter_book(layout: Layout, output: Path) -> None:
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command += ["build", str(layout.book)]
-    command += ["--path-output", str(output), "--config", str(layout.config), "-W", "-n", "--keep-going"]
+    command += [
+        "--path-output",
+        str(output),
+        "--config",
+        str(layout.config),
+        "-W",
+        "-n",
+        "--keep-going",
+    ]
     path = [str(layout.package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {
         **os.environ,
@@ -106,10 +128,17 @@ def _run_jupyter_book(layout: Layout, output: Path) -> None:
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONUTF8": "1",
     }
-    own = output / layout.log.name  # the jupyter-book of a killed build may still be writing to its own
+    own = (
+        output / layout.log.name
+    )  # the jupyter-book of a killed build may still be writing to its own
     with own.open("w", encoding="utf-8") as log:
         done = subprocess.run(
-            command, cwd=layout.root, env=variables, stdout=log, stderr=subprocess.STDOUT, check=False
+            command,
+            cwd=layout.root,
+            env=variables,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
     text = plain(own.read_text(encoding="utf-8", errors="replace"))
     write_text(layout.log, text)
@@ -125,7 +154,11 @@ def _inputs(layout: Layout) -> dict[str, str]:
     """Everything the site is made from, with its state."""
     files = [layout.config, *_files_below(layout.book), *map(layout.output, layout.chapters())]
     files += _files_below(layout.root / "results")  # what tables on pages may read
-    files += [path for path in (layout.package / "book/widgets").glob("*") if path.suffix in (".css", ".js")]
+    files += [
+        path
+        for path in (layout.package / "book/widgets").glob("*")
+        if path.suffix in (".css", ".js")
+    ]
     extensions = [path.read_text(encoding="utf-8") for path in (layout.book / "_ext").glob("*.py")]
     code = reach(extensions, layout.package)
     files += [*code.modules.values(), *code.data.values()]

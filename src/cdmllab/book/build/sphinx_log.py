@@ -5,11 +5,13 @@ from pathlib import Path
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _COMPLAINT = re.compile(
-    r"^(?:(?P<file>[^\s:][^:\n]*):(?:(?P<line>\d+):)? )?(?:WARNING|ERROR|CRITICAL|SEVERE): (?P<text>.+)$"
+    r"^(?:(?P<file>[^\s:][^:\n]*):(?:(?P<line>\d+):)? )?(?:WARNING|ERROR|CRITICAL|SEVERE): "
+    r"(?P<text>.+)$"
 )
 # Said by jupyter-book without its being a warning to Sphinx, or to end a build that cannot go on.
 _OTHERS = re.compile(
-    r"^(?:.*Validation errors in config|Extension error.*|(?:Configuration|Theme) error|Exception occurred):$"
+    r"^(?:.*Validation errors in config|Extension error.*|(?:Configuration|Theme) error|Exception "
+    r"occurred):$"
 )
 _CELL = 10_000  # myst-nb counts the lines of a cell from (its number x 10000)
 

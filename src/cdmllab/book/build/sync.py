@@ -58,7 +58,8 @@ def sync(layout: Layout, *, take_edits: bool = False) -> Changes:
 
     Raises
     ------
-    CdmlLabError : a notebook has edits that its chapter lacks and `take_edits` is off, or the chapter was edited as
+    CdmlLabError : a notebook has edits that its chapter lacks and `take_edits` is off, or the
+    chapter was edited as
         well; nothing is written
     """
     problems = check(layout).problems
@@ -117,20 +118,28 @@ def _problem(layout: Layout, name: str) -> Problem | None:
         return Problem(
             name,
             "edited",
-            f"{shown} has edits that {layout.show(source)} lacks{_first_edit(notebook)}: take them into "
-            "the chapter with `cdmllab book sync --take-edits`, or delete the notebook to drop them",
+            f"{shown} has edits that {layout.show(source)} lacks{_first_edit(notebook)}: take "
+            f"them into "
+            "the chapter with `cdmllab book sync --take-edits`, or delete the notebook to drop "
+            "them",
         )
     if wanted is None:
         return Problem(name, "orphan", f"{shown} has no chapter: `cdmllab book sync` removes it")
     if any(cell.get("outputs") for cell in notebook.cells):
-        return Problem(name, "outputs", f"{shown} contains outputs: clear them with `cdmllab book sync`")
+        return Problem(
+            name, "outputs", f"{shown} contains outputs: clear them with `cdmllab book sync`"
+        )
     if path.read_text(encoding="utf-8") != notebooks.as_text(wanted):
-        return Problem(name, "stale", f"{shown} differs from its chapter: renew it with `cdmllab book sync`")
+        return Problem(
+            name, "stale", f"{shown} differs from its chapter: renew it with `cdmllab book sync`"
+        )
     return None
 
 
 def _refuse_two_edits(layout: Layout, name: str) -> None:
-    """A notebook's cells keep the ids of the chapter they were generated from; see that it is still that chapter."""
+    """A notebook's cells keep the ids of the chapter they were generated from; see that it is still
+    that chapter.
+    """
     source = layout.source(name)
     if not source.is_file():
         return
@@ -138,18 +147,23 @@ def _refuse_two_edits(layout: Layout, name: str) -> None:
     chapter = notebooks.read_chapter(source)
     changed = [
         number
-        for number, (cell, cell_id) in enumerate(zip(chapter.cells, notebooks.cell_ids(chapter), strict=True), start=1)
+        for number, (cell, cell_id) in enumerate(
+            zip(chapter.cells, notebooks.cell_ids(chapter), strict=True), start=1
+        )
         if cell_id not in kept
     ]
     if changed:
         raise CdmlLabError(
-            f"{layout.show(layout.notebook(name))} was edited, and so was {layout.show(source)} (its cell {changed[0]} "
+            f"{layout.show(layout.notebook(name))} was edited, and so was {layout.show(source)} "
+            f"(its cell {changed[0]} "
             "is not in the notebook): bring the edits together by hand, then delete the notebook"
         )
 
 
 def _first_edit(notebook: NotebookNode) -> str:
-    for number, (cell, cell_id) in enumerate(zip(notebook.cells, notebooks.cell_ids(notebook), strict=True), start=1):
+    for number, (cell, cell_id) in enumerate(
+        zip(notebook.cells, notebooks.cell_ids(notebook), strict=True), start=1
+    ):
         if cell.get("id") != cell_id:
             return f" (first in cell {number})"
     return ""

@@ -7,7 +7,8 @@ from typing import Any
 
 __all__ = ["check", "judge", "names"]
 
-# A checker takes the answer and returns None if it is right, else a sentence that helps. Each chapter has a module.
+# A checker takes the answer and returns None if it is right, else a sentence that helps. Each
+# chapter has a module.
 _CHECKERS: dict[str, Callable[[Any], str | None]] = {
     exercise: checker
     for found in pkgutil.iter_modules(__path__)

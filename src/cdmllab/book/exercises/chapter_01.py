@@ -47,9 +47,16 @@ def _threshold(answer: Any) -> str | None:
     wrong = sum((score >= answer) != same for score, same in _SIX_PAIRS)
     if wrong == 1:
         return None
-    return f"At {answer:g}, {wrong} of the six pairs are judged wrongly; a better threshold errs only once."
+    return (
+        f"At {answer:g}, {wrong} of the six pairs are judged wrongly; a better threshold errs "
+        f"only once."
+    )
 
 
 _SIX_PAIRS = ((0.9, True), (0.8, True), (0.7, True), (0.75, False), (0.6, False), (0.1, False))
 
-CHECKERS: dict[str, Callable[[Any], str | None]] = {"1.1": _angle, "1.2": _cosine_matrix, "1.3": _threshold}
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
+    "1.1": _angle,
+    "1.2": _cosine_matrix,
+    "1.3": _threshold,
+}

@@ -31,7 +31,9 @@ def _near_equal(answer: Any) -> str | None:
     if abs(difference) < 0.01 and 0.0 <= answer <= 151.0:
         return None
     larger = "ArcFace" if difference > 0 else "CosFace"
-    return f"At {answer:g} degrees the target logit of {larger} is larger by {abs(difference):.3f} s."
+    return (
+        f"At {answer:g} degrees the target logit of {larger} is larger by {abs(difference):.3f} s."
+    )
 
 
 def _target(answer: Any) -> str | None:
@@ -42,10 +44,16 @@ def _target(answer: Any) -> str | None:
         got = torch.as_tensor(answer(cosines.clone(), 0.5))
     want = combined(cosines, m2=0.5, beyond_pi="none")
     if got.shape != want.shape:
-        return f"For {len(want)} cosines the result must have shape ({len(want)},); it is {tuple(got.shape)}."
+        return (
+            f"For {len(want)} cosines the result must have shape ({len(want)},); it is "
+            f"{tuple(got.shape)}."
+        )
     if torch.allclose(got.double(), want, atol=1e-6):
         if called.names & {"acos", "arccos"}:
-            return "The values are right, but an arc cosine is taken on the way; the addition theorem needs none."
+            return (
+                "The values are right, but an arc cosine is taken on the way; the addition "
+                "theorem needs none."
+            )
         return None
     if torch.allclose(got.double(), combined(cosines, m2=-0.5, beyond_pi="none"), atol=1e-6):
         return "The sign of the margin is turned round: the target angle must grow."
@@ -58,4 +66,8 @@ def _limit(answer: Any) -> str | None:
     return number(answer, math.degrees(math.pi - 0.5), tolerance=0.1, unit="degrees")
 
 
-CHECKERS: dict[str, Callable[[Any], str | None]] = {"2.1": _near_equal, "2.2": _target, "2.3": _limit}
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
+    "2.1": _near_equal,
+    "2.2": _target,
+    "2.3": _limit,
+}

@@ -63,17 +63,26 @@ def _finite(answer: Any) -> str | None:
     (slope,) = torch.autograd.grad(answer(leaf, 0.5).sum(), leaf)
     theta = torch.acos(inside)
     if not torch.allclose(slope, torch.sin(theta + 0.5) / torch.sin(theta), rtol=0.05, atol=0.01):
-        return "The gradient inside is that of another function: it should be sin(theta + m) / sin(theta)."
+        return (
+            "The gradient inside is that of another function: it should be sin(theta + m) / "
+            "sin(theta)."
+        )
     for dtype in (torch.float32, torch.float64):
         eps = torch.finfo(dtype).eps
         for c in (1.0, -1.0, 1.0 + eps, -1.0 - eps):
             leaf = torch.tensor([c], dtype=dtype, requires_grad=True)
             value = answer(leaf, 0.5)
             if not bool(torch.isfinite(value).all()):
-                return f"At c = {c:.17g} in {str(dtype).removeprefix('torch.')} the value is {float(value):g}."
+                return (
+                    f"At c = {c:.17g} in {str(dtype).removeprefix('torch.')} the value is "
+                    f"{float(value):g}."
+                )
             (slope,) = torch.autograd.grad(value.sum(), leaf)
             if not bool(torch.isfinite(slope).all()):
-                return f"At c = {c:.17g} in {str(dtype).removeprefix('torch.')} the gradient is {float(slope):g}."
+                return (
+                    f"At c = {c:.17g} in {str(dtype).removeprefix('torch.')} the gradient is "
+                    f"{float(slope):g}."
+                )
     return None
 
 

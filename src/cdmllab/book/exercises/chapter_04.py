@@ -22,7 +22,10 @@ def _two_margins(answer: Any) -> str | None:
     if math.isclose(near, HARD, abs_tol=5e-4) and math.isclose(far, EASY, abs_tol=5e-4):
         return "That is the other sign: in the document easy samples get the larger margin."
     if near == far:
-        return "The two differ: the pivot is at 60 degrees, and the two angles lie on either side of it."
+        return (
+            "The two differ: the pivot is at 60 degrees, and the two angles lie on either side "
+            "of it."
+        )
     return "The easy one gets 1.2 and the hard one 0.8 times the base margin of 0.49."
 
 
@@ -48,7 +51,10 @@ def _matched(answer: Any) -> str | None:
     mean = float(got.double().mean())
     if not math.isclose(mean, 0.5, abs_tol=1e-6):
         return f"The mean margin is {mean:.4f}, and should be the base margin of 0.5."
-    return "The mean is right; but the margins have to differ by alpha times the base margin for each unit of e."
+    return (
+        "The mean is right; but the margins have to differ by alpha times the base margin for "
+        "each unit of e."
+    )
 
 
 def _fair(answer: Any) -> str | None:
@@ -67,16 +73,30 @@ def _options(answer: Any) -> str | None:
     policy = margins.create("cdml", num_identities=2, **answer)
     assert isinstance(policy, margins.CDML)
     if policy.kind == "known":
-        return "The truth about a sample is an oracle's to know; name one of the chapter's three scores, or none."
+        return (
+            "The truth about a sample is an oracle's to know; name one of the chapter's three "
+            "scores, or none."
+        )
     # Leads of 75 to 45 degrees over the best foreign centre: no score is clipped.
     own_deg = torch.tensor([10.0, 20.0, 30.0, 40.0], dtype=torch.float64)
-    own, foreign = (torch.cos(torch.deg2rad(deg)) for deg in (own_deg, torch.full_like(own_deg, 85.0)))
-    batch = margins.Batch(torch.zeros(4, dtype=torch.int64), own, torch.ones(4), progress=1.0, hardest_negative=foreign)
+    own, foreign = (
+        torch.cos(torch.deg2rad(deg)) for deg in (own_deg, torch.full_like(own_deg, 85.0))
+    )
+    batch = margins.Batch(
+        torch.zeros(4, dtype=torch.int64),
+        own,
+        torch.ones(4),
+        progress=1.0,
+        hardest_negative=foreign,
+    )
     margin_rad = policy.margin_rad(batch)
     if not math.isclose(float(margin_rad.mean()), 0.5, abs_tol=1e-9):
         return f"On four samples the mean margin is {float(margin_rad.mean()):.3f}."
     if len(margin_rad.unique()) < len(own):
-        return "Samples of different easiness get the same margin: the step is still in it, or alpha is 0."
+        return (
+            "Samples of different easiness get the same margin: the step is still in it, or "
+            "alpha is 0."
+        )
     if not bool((margin_rad.diff() > 0).all()):
         return "Easy samples get the larger margin."
     return None

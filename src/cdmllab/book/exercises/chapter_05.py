@@ -25,7 +25,10 @@ def _suspects(answer: Any) -> str | None:
         right = np.sort(np.argsort(easiness)[: round(share * n)])
         got = np.asarray(answer(easiness, share))
         if got.shape != right.shape:
-            return f"Of {n} pictures and a share of {share} come {len(right)} rows, not an answer of shape {got.shape}."
+            return (
+                f"Of {n} pictures and a share of {share} come {len(right)} rows, not an answer of "
+                f"shape {got.shape}."
+            )
         if np.array_equal(np.sort(got), np.sort(np.argsort(-easiness)[: len(right)])):
             return "Those are the easiest; a wrong label looks hard."
         if not np.array_equal(np.sort(got), right):
@@ -37,10 +40,17 @@ def _suspects(answer: Any) -> str | None:
 
 def _precision(answer: Any) -> str | None:
     if answer == 0.9:
-        return "That is the recall: how many of the wrong labels were found. Of what was removed, how much was wrong?"
+        return (
+            "That is the recall: how many of the wrong labels were found. Of what was removed, "
+            "how much was wrong?"
+        )
     if is_number(answer) and abs(answer - 0.55) < 0.01:
         return "That is the share of what was removed that was right."
     return number(answer, 0.45, tolerance=0.005)
 
 
-CHECKERS: dict[str, Callable[[Any], str | None]] = {"5.1": _spearman, "5.2": _suspects, "5.3": _precision}
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
+    "5.1": _spearman,
+    "5.2": _suspects,
+    "5.3": _precision,
+}

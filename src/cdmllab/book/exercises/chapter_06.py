@@ -17,7 +17,10 @@ def _distance(answer: Any) -> str | None:
     if is_number(answer) and abs(answer - 128.0) < 0.5:
         return "That is the distance of strangers: a lookalike shares a part of the latent."
     if is_number(answer) and min(abs(answer - 85.2), abs(answer - 121.7)) < 1.0:
-        return "That is with the cut at 2.2, which takes a part of the spread; the question is without."
+        return (
+            "That is with the cut at 2.2, which takes a part of the spread; the question is "
+            "without."
+        )
     return number(answer, 89.6, tolerance=0.1, unit="")
 
 
@@ -28,7 +31,10 @@ def _difficulty(answer: Any) -> str | None:
     rng = np.random.default_rng(6)
     for _ in range(20):
         strengths = {name: float(rng.random()) for name in rng.permutation(list(FACTORS))[:5]}
-        want = sum(np.interp(s, difficulty.STRENGTHS, responses.lost[name]) for name, s in strengths.items())
+        want = sum(
+            np.interp(s, difficulty.STRENGTHS, responses.lost[name])
+            for name, s in strengths.items()
+        )
         got = float(answer(dict(strengths)))
         if abs(got - want) > 1e-6:
             told = ", ".join(f"{name} {s:.2f}" for name, s in strengths.items())
@@ -36,4 +42,8 @@ def _difficulty(answer: Any) -> str | None:
     return None
 
 
-CHECKERS: dict[str, Callable[[Any], str | None]] = {"6.1": _wrong_labels, "6.2": _distance, "6.3": _difficulty}
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
+    "6.1": _wrong_labels,
+    "6.2": _distance,
+    "6.3": _difficulty,
+}

@@ -40,7 +40,9 @@ def _parts(answer: Any) -> str | None:
         if got == right:
             continue
         if got == payload.count(WORD) + 1:
-            return f"For {payload!r} there are {right}: the magic word counts only at a multiple of 4."
+            return (
+                f"For {payload!r} there are {right}: the magic word counts only at a multiple of 4."
+            )
         if got == right - 1:
             return f"For {payload!r} there are {right}: n cuts make n + 1 parts."
         return f"For {payload!r} there are {right} parts, not {got!r}."
@@ -56,10 +58,17 @@ def _training_rows(answer: Any) -> str | None:
     if got == [6, 7, 8]:
         return None
     if set(got) == set(range(9)) - {0, 1, 2, 5}:
-        return "The pictures of the pairs are left out, but other pictures of the same people are still in."
+        return (
+            "The pictures of the pairs are left out, but other pictures of the same people are "
+            "still in."
+        )
     if set(got) & {0, 1, 2, 3, 4, 5}:
         return f"Row {min(got)} shows somebody whom the pairs show too."
     return f"Rows {sorted({6, 7, 8} - set(got))} show nobody of the pairs, and are missing."
 
 
-CHECKERS: dict[str, Callable[[Any], str | None]] = {"7.1": _bytes_in_file, "7.2": _parts, "7.3": _training_rows}
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
+    "7.1": _bytes_in_file,
+    "7.2": _parts,
+    "7.3": _training_rows,
+}

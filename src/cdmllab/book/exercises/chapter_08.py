@@ -19,7 +19,10 @@ def _linear_parameters(answer: Any) -> str | None:
     if answer == right - 512:
         return "Almost: the layer also has a bias for each of its 512 outputs."
     if answer in (256 * 49 * 512 + 512, 256 * 49 * 512):
-        return "That is the layer for 112 pixels: 128 pixels, halved four times, leave a larger map than 7 x 7."
+        return (
+            "That is the layer for 112 pixels: 128 pixels, halved four times, leave a larger map "
+            "than 7 x 7."
+        )
     return f"{answer:,} is too {'large' if answer > right else 'small'}."
 
 
@@ -32,12 +35,15 @@ def _products(answer: Any) -> str | None:
         got = answer(width_in, width_out, kernel, side, groups)
         if got == right:
             continue
-        case = f"For {width_in} to {width_out} channels, kernel {kernel}, side {side}, groups {groups}"
+        case = (
+            f"For {width_in} to {width_out} channels, kernel {kernel}, side {side}, groups {groups}"
+        )
         if got == 2 * right:
             return f"{case} you count additions too: a multiply-accumulate is one."
         if got == right * groups:
             return (
-                f"{case} each output channel sees its own group only, {width_in // groups} of the {width_in} channels."
+                f"{case} each output channel sees its own group only, {width_in // groups} of the "
+                f"{width_in} channels."
             )
         return f"{case} there are {right:,} products, not {got!r}."
     return None
@@ -66,9 +72,14 @@ def _small_and_plain(answer: Any) -> str | None:
         return f"Only downsample and flatten may change, not {', '.join(sorted(changed))}."
     cost = complexity.cost(backbones.create("r18_lite", **answer))
     if cost.parameters >= _LIMIT_PARAMETERS:
-        return f"That network has {cost.parameters:,} parameters; what holds most of them in r18_lite?"
+        return (
+            f"That network has {cost.parameters:,} parameters; what holds most of them in r18_lite?"
+        )
     if cost.macs >= _LIMIT_MACS:
-        return f"Few parameters, but {cost.gmacs:.3f} G products; these are saved where maps are large."
+        return (
+            f"Few parameters, but {cost.gmacs:.3f} G products; these are saved where maps are "
+            f"large."
+        )
     return None
 
 

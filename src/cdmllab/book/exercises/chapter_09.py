@@ -25,7 +25,11 @@ def _rate(answer: Any) -> str | None:
         got = answer(epoch)
         if not math.isclose(got, right, rel_tol=1e-6):
             late = math.isclose(got, right * 10, rel_tol=1e-6) and epoch in (15, 25, 35)
-            hint = " Epochs count from 0: a milestone is the first epoch of the smaller rate." if late else ""
+            hint = (
+                " Epochs count from 0: a milestone is the first epoch of the smaller rate."
+                if late
+                else ""
+            )
             return f"In epoch {epoch} the rate is {right:g}, not {got:g}.{hint}"
     return None
 

@@ -39,14 +39,20 @@ def _nearest(answer: Any) -> str | None:
     np.fill_diagonal(products, -np.inf)
     if np.allclose(got, np.degrees(np.arccos(products.max(axis=1).clip(-1, 1))), atol=1e-4):
         return "The lengths of the centres are still in the products: scale each to length 1 first."
-    return f"The first centre has its nearest at {want[0]:.1f} degrees, your function says {got[0]:.1f}."
+    return (
+        f"The first centre has its nearest at {want[0]:.1f} degrees, your function says "
+        f"{got[0]:.1f}."
+    )
 
 
 def _scatter(answer: Any) -> str | None:
     right = math.degrees(1 / math.sqrt(512))
     problem = number(answer, right, tolerance=0.03, unit="degrees")
     if problem and number(answer, 1 / math.sqrt(512), tolerance=1e-3) is None:
-        return "That is the standard deviation of the cosine, or of the angle in radians; degrees are wanted."
+        return (
+            "That is the standard deviation of the cosine, or of the angle in radians; degrees "
+            "are wanted."
+        )
     if problem and number(answer, math.degrees(1 / 512), tolerance=1e-3) is None:
         return "The variance of the cosine is 1 / d; the standard deviation is its root."
     return problem
@@ -56,7 +62,9 @@ def _dimensions(answer: Any) -> str | None:
     if not callable(answer):
         return "A function of embeddings [n, d] is wanted."
     rng = np.random.default_rng(10)
-    x = (rng.normal(size=(60, 5)) * np.array([3, 2, 1, 0.3, 0.1]) + 2.0) * rng.uniform(1, 5, (60, 1))
+    x = (rng.normal(size=(60, 5)) * np.array([3, 2, 1, 0.3, 0.1]) + 2.0) * rng.uniform(
+        1, 5, (60, 1)
+    )
     got, want = float(answer(x.copy())), sphere.effective_dim(sphere.spectrum(x))
     if math.isclose(got, want, rel_tol=1e-4):
         return None
@@ -64,7 +72,11 @@ def _dimensions(answer: Any) -> str | None:
     for told, points, power in (
         ("The mean direction has not been taken away.", unit, 2),
         ("The lengths of the embeddings are still in it.", x - x.mean(axis=0), 2),
-        ("The shares are those of singular values; a variance is their square.", unit - unit.mean(axis=0), 1),
+        (
+            "The shares are those of singular values; a variance is their square.",
+            unit - unit.mean(axis=0),
+            1,
+        ),
     ):
         share = np.linalg.svd(points, compute_uv=False) ** power
         if math.isclose(got, share.sum() ** 2 / (share**2).sum(), rel_tol=1e-4):

@@ -23,14 +23,23 @@ def _tar_at_far(answer: Any) -> str | None:
         return "A function of genuine scores, impostor scores and a FAR is wanted."
     rng = np.random.default_rng(11)
     for decimals, which in ((6, ""), (1, " where scores are tied")):
-        genuine, impostor = np.round(rng.normal(1.0, 1.0, 300), decimals), np.round(rng.normal(size=200), decimals)
+        genuine, impostor = (
+            np.round(rng.normal(1.0, 1.0, 300), decimals),
+            np.round(rng.normal(size=200), decimals),
+        )
         sorted_scores = ranked.Ranked(np.sort(genuine), np.sort(impostor))
         for far in (0.005, 0.0125, 0.1, 0.5):
-            got, want = float(answer(genuine.copy(), impostor.copy(), far)), ranked.tar_at_far(sorted_scores, far)
+            got, want = (
+                float(answer(genuine.copy(), impostor.copy(), far)),
+                ranked.tar_at_far(sorted_scores, far),
+            )
             if abs(got - want) < 1e-9:
                 continue
             much = "lets too many in" if got > want else "lets fewer in than it may"
-            return f"At a FAR of {far:g} your function gives {got:.4f} instead of {want:.4f}{which}: it {much}."
+            return (
+                f"At a FAR of {far:g} your function gives {got:.4f} instead of {want:.4f}{which}: "
+                f"it {much}."
+            )
     return None
 
 

@@ -11,7 +11,10 @@ from cdmllab.book.exercises.common import number
 
 def _standard_error(answer: Any) -> str | None:
     if answer == 0.046:
-        return "The error of a mean falls with the square root of the number of folds, not with the number."
+        return (
+            "The error of a mean falls with the square root of the number of folds, not with the "
+            "number."
+        )
     return number(answer, 0.46 / math.sqrt(10), tolerance=2e-3, unit="points")
 
 
@@ -36,9 +39,18 @@ def _verdict(answer: Any) -> str | None:
         if got == right:
             continue
         if right == "not told apart":
-            return f"Differences with an interval from {low:.4f} to {high:.4f} hold zero: they are not told apart."
-        return f"Differences with an interval from {low:.4f} to {high:.4f} are {right}, not {got!r}."
+            return (
+                f"Differences with an interval from {low:.4f} to {high:.4f} hold zero: they are "
+                f"not told apart."
+            )
+        return (
+            f"Differences with an interval from {low:.4f} to {high:.4f} are {right}, not {got!r}."
+        )
     return None
 
 
-CHECKERS: dict[str, Callable[[Any], str | None]] = {"12.1": _standard_error, "12.2": _seeds, "12.3": _verdict}
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
+    "12.1": _standard_error,
+    "12.2": _seeds,
+    "12.3": _verdict,
+}

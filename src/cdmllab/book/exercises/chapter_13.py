@@ -16,7 +16,9 @@ def _gap_margin(answer: Any) -> str | None:
     if answer == 0.5:
         return "The score is below zero here, and this form has no floor: it takes something away."
     if answer in (0.588, 0.392):
-        return "That is the document's form, 0.49 times 1.2 or 0.8. The public one adds 0.1 h to 0.5."
+        return (
+            "That is the document's form, 0.49 times 1.2 or 0.8. The public one adds 0.1 h to 0.5."
+        )
     return number(answer, 0.48, tolerance=5e-4, unit="radians")
 
 
@@ -34,15 +36,27 @@ def _fair(answer: Any) -> str | None:
         return "A function of a policy and a batch is wanted."
     generator = torch.Generator().manual_seed(0)
     cosines = torch.rand(50, generator=generator) * 2 - 1
-    batch = Batch(torch.zeros(50, dtype=torch.long), cosines, torch.ones(50), hardest_negative=torch.full((50,), 0.2))
+    batch = Batch(
+        torch.zeros(50, dtype=torch.long),
+        cosines,
+        torch.ones(50),
+        hardest_negative=torch.full((50,), 0.2),
+    )
     for policy in (CDML(shape="linear"), CDML.public_gap()):
         right = float(policy.margin_rad(batch).mean())
         got = float(answer(policy, batch))
         if abs(got - policy.base_margin_rad) < 1e-6:
-            return "That is the base margin; the mean over the batch lies elsewhere, which is the point."
+            return (
+                "That is the base margin; the mean over the batch lies elsewhere, which is the "
+                "point."
+            )
         if abs(got - right) > 1e-5:
             return f"On some batch the mean margin is {right:.4f}, and the function says {got:.4f}."
     return None
 
 
-CHECKERS: dict[str, Callable[[Any], str | None]] = {"13.1": _gap_margin, "13.2": _angle, "13.3": _fair}
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
+    "13.1": _gap_margin,
+    "13.2": _angle,
+    "13.3": _fair,
+}

@@ -35,13 +35,22 @@ def _combined(answer: Any) -> str | None:
         got = torch.as_tensor(answer(highest.clone(), total.clone())).double()
         want = torch.logsumexp(z.transpose(0, 1).flatten(1), dim=1)
         if got.shape != want.shape:
-            return f"For 4 ranks and 5 samples the result must have shape (5,); it is {tuple(got.shape)}."
+            return (
+                f"For 4 ranks and 5 samples the result must have shape (5,); it is "
+                f"{tuple(got.shape)}."
+            )
         if not torch.isfinite(got).all():
-            return f"The result is not finite{where}: take the highest maximum off before an exponential."
+            return (
+                f"The result is not finite{where}: take the highest maximum off before an "
+                f"exponential."
+            )
         if torch.allclose(got, want):
             continue
         if torch.allclose(got, total.sum(dim=0).log()):
-            return "Each rank has taken its own maximum off; that has to be put right before totals are added."
+            return (
+                "Each rank has taken its own maximum off; that has to be put right before totals "
+                "are added."
+            )
         return f"The first sample should have {float(want[0]):.3f}{where}, not {float(got[0]):.3f}."
     return None
 
@@ -57,13 +66,20 @@ def _missing(answer: Any) -> str | None:
 
 def _input(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of uint8 pictures [b, 3, h, w] and what a file says of its input is wanted."
-    pictures = torch.randint(256, (2, 3, 4, 4), generator=torch.Generator().manual_seed(14), dtype=torch.uint8)
+        return (
+            "A function of uint8 pictures [b, 3, h, w] and what a file says of its input is wanted."
+        )
+    pictures = torch.randint(
+        256, (2, 3, 4, 4), generator=torch.Generator().manual_seed(14), dtype=torch.uint8
+    )
     kinds = {"insightface": preprocessing.INSIGHTFACE, "AdaFace": preprocessing.ADAFACE,
              "MagFace": preprocessing.MAGFACE}  # fmt: skip
     for name, said in kinds.items():
         told = {**said, "size": 4}
-        got, want = torch.as_tensor(answer(pictures.clone(), dict(told))), preprocessing.apply(pictures, told)
+        got, want = (
+            torch.as_tensor(answer(pictures.clone(), dict(told))),
+            preprocessing.apply(pictures, told),
+        )
         if got.shape != want.shape:
             return f"The shape must stay {tuple(want.shape)}; it is {tuple(got.shape)}."
         if torch.allclose(got.float(), want, atol=1e-5):
@@ -72,7 +88,10 @@ def _input(answer: Any) -> str | None:
             return f"For {name}'s networks red and blue are the wrong way round."
         largest = float(got.float().abs().max())
         if largest > 10.0:
-            return f"For {name}'s networks your numbers reach {largest:.0f}: mean and std are for pixels in [0, 1]."
+            return (
+                f"For {name}'s networks your numbers reach {largest:.0f}: mean and std are for "
+                f"pixels in [0, 1]."
+            )
         return f"For {name}'s networks the numbers differ from (x / 255 - mean) / std."
     return None
 

@@ -1,8 +1,9 @@
 """Widgets: each one JavaScript source, live in Jupyter and static in the book.
 
-To add one: write ``<name>.js`` (no imports, one ``export default { render }``, built from `_kit.js` and the parts that
-its class names, such as `_margins.js`) and a `Widget` subclass with the same name, and list the class here. The class
-has a method that gives the same numbers from the package, which the tests compare with the page.
+To add one: write ``<name>.js`` (no imports, one ``export default { render }``, built from `_kit.js`
+and the parts that its class names, such as `_margins.js`) and a `Widget` subclass with the same
+name, and list the class here. The class has a method that gives the same numbers from the package,
+which the tests compare with the page.
 """
 
 from cdmllab.errors import optional
@@ -17,7 +18,8 @@ with optional("book", "a widget"):
     from cdmllab.book.widgets.threshold import Threshold
 
 WIDGETS: dict[str, type[Widget]] = {
-    widget.name: widget for widget in (TargetLogit, DecisionBoundary, CdmlAtWork, Hypersphere, Threshold, FaceLab)
+    widget.name: widget
+    for widget in (TargetLogit, DecisionBoundary, CdmlAtWork, Hypersphere, Threshold, FaceLab)
 }
 
 

@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 class Widget(anywidget.AnyWidget):
     """An anywidget that also says what it is in plain HTML, for pages without a kernel.
 
-    A subclass says its `name`, that of its JavaScript file, the `parts` that this is built from besides the kit, and
-    the `fallback` a reader without JavaScript sees; its state are the traits it tags with ``sync=True``. A widget that
-    shows what a run has found cannot do without `needs`; its class has a method that makes them.
+    A subclass says its `name`, that of its JavaScript file, the `parts` that this is built from
+    besides the kit, and the `fallback` a reader without JavaScript sees; its state are the traits
+    it tags with ``sync=True``. A widget that shows what a run has found cannot do without `needs`;
+    its class has a method that makes them.
     """
 
     name: ClassVar[str]
@@ -26,21 +27,29 @@ class Widget(anywidget.AnyWidget):
     needs: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        if "name" in cls.__dict__:  # traitlets derives a class per instance, without a name of its own
+        if (
+            "name" in cls.__dict__
+        ):  # traitlets derives a class per instance, without a name of its own
             cls._esm = cls.source()
         super().__init_subclass__(**kwargs)
 
     def __init__(self, **values: Any) -> None:
         if unknown := values.keys() - self.trait_names():
             known = ", ".join(self.state_traits())
-            raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}; it has {known}")
+            raise TypeError(
+                f"{type(self).__name__} has no {', '.join(sorted(unknown))}; it has {known}"
+            )
         if missing := [name for name in self.needs if name not in values]:
-            raise TypeError(f"{type(self).__name__} shows what a run has found: give it {', '.join(missing)}")
+            raise TypeError(
+                f"{type(self).__name__} shows what a run has found: give it {', '.join(missing)}"
+            )
         super().__init__(**values)
 
     @classmethod
     def source(cls) -> str:
-        """The widget's JavaScript, kit first: a module without imports and with one default export."""
+        """The widget's JavaScript, kit first: a module without imports and with one default
+        export.
+        """
         folder = resources.files("cdmllab.book.widgets")
         files = ("_kit", *(f"_{part}" for part in cls.parts), cls.name)
         return "\n".join((folder / f"{file}.js").read_text(encoding="utf-8") for file in files)

@@ -23,35 +23,35 @@ class AtWork(NamedTuple):
     easiness: Floats
     margin_rad: Floats
     loss: Floats
-    pull: Floats  # the derivative of the loss by the angle, in 1 / rad: positive is towards the class centre
+    # the derivative of the loss by the angle, in 1 / rad: positive is towards the class centre
+    pull: Floats
     arcface_pull: Floats  # the same with the base margin for all
 
 
 class CdmlAtWork(Widget):
     """Samples of one identity on the arc from their class centre to the nearest foreign one.
 
-    All other class centres stand at a right angle to the samples. The pull is that of the own class centre: gradients
-    are exact, with the margin (the package's default) and the foreign centre's logit held constant.
+    All other class centres stand at a right angle to the samples. The pull is that of the own class
+    centre: gradients are exact, with the margin (the package's default) and the foreign centre's
+    logit held constant.
 
     Parameters
     ----------
-    margin_rad : the base margin, radians, in [0, 1]
-    alpha : how far the margin moves, in [0, 1]
-    favour, shape, schedule, match_mean : see `cdmllab.margins.cdml.CDML`
-    easiness : one of `EASINESS`
-    progress : of the training, in [0, 1]
-    s : scale, in [1, 64]
-    identities : how many class centres there are
-    negative_deg : from the own to the foreign class centre, degrees, in [60, 180]
-    angles_deg : of the samples to their class centre, degrees, in [0.5, 179.5] (the cosine is flat at the ends)
-    sample : which of them is looked at, from 1
+    margin_rad : the base margin, radians, in [0, 1] alpha : how far the margin moves, in [0, 1]
+    favour, shape, schedule, match_mean : see `cdmllab.margins.cdml.CDML` easiness : one of
+    `EASINESS` progress : of the training, in [0, 1] s : scale, in [1, 64] identities : how many
+    class centres there are negative_deg : from the own to the foreign class centre, degrees, in
+    [60, 180] angles_deg : of the samples to their class centre, degrees, in [0.5, 179.5] (the
+    cosine is flat at the ends) sample : which of them is looked at, from 1
     """
 
     name = "cdml_at_work"
     parts = ("margins",)
     fallback = (
-        "Interactive figure: a batch of samples from easy to hard, the margin that CDML gives to each and the pull of "
-        "its gradient, with sliders for alpha, favour, easiness and training progress. It needs JavaScript."
+        "Interactive figure: a batch of samples from easy to hard, the margin that CDML gives to "
+        "each and the pull of "
+        "its gradient, with sliders for alpha, favour, easiness and training progress. It needs "
+        "JavaScript."
     )
 
     margin_rad = traitlets.Float(0.49, min=0.0, max=1.0).tag(sync=True)
@@ -65,13 +65,17 @@ class CdmlAtWork(Widget):
     s = traitlets.Float(64.0, min=1.0, max=64.0).tag(sync=True)
     identities = traitlets.Enum(IDENTITIES, default_value=10_000).tag(sync=True)
     negative_deg = traitlets.Float(110.0, min=60.0, max=180.0).tag(sync=True)
-    angles_deg = traitlets.List(traitlets.Float(min=0.5, max=179.5), ANGLES_DEG, minlen=1, maxlen=40).tag(sync=True)
+    angles_deg = traitlets.List(
+        traitlets.Float(min=0.5, max=179.5), ANGLES_DEG, minlen=1, maxlen=40
+    ).tag(sync=True)
     sample = traitlets.Int(4, min=1).tag(sync=True)
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
         if self.sample > len(self.angles_deg):
-            raise traitlets.TraitError(f"sample is {self.sample}, and there are {len(self.angles_deg)}")
+            raise traitlets.TraitError(
+                f"sample is {self.sample}, and there are {len(self.angles_deg)}"
+            )
 
     def policy(self, alpha: float | None = None) -> CDML:
         """The loss as the package has it; with another alpha than the widget's, if one is given."""
@@ -102,7 +106,9 @@ class CdmlAtWork(Widget):
         if self.identities > 2:
             nearest = nearest.clamp_min(0.0)
         labels, length = torch.zeros(len(theta), dtype=torch.int64), torch.ones_like(theta)
-        return Batch(labels, torch.cos(theta), length, progress=self.progress, hardest_negative=nearest)
+        return Batch(
+            labels, torch.cos(theta), length, progress=self.progress, hardest_negative=nearest
+        )
 
     def _foreign(self, theta: torch.Tensor) -> torch.Tensor:
         """Cosine to the foreign class centre."""
@@ -112,8 +118,12 @@ class CdmlAtWork(Widget):
         theta = theta.clone().requires_grad_()
         batch = self._batch(theta)
         target = loss.margined(batch.target_cos, batch)
-        others = torch.full_like(theta, math.log(self.identities - 2) if self.identities > 2 else -math.inf)
-        logits = torch.stack([self.s * target, self.s * self._foreign(theta).detach(), others], dim=1)
+        others = torch.full_like(
+            theta, math.log(self.identities - 2) if self.identities > 2 else -math.inf
+        )
+        logits = torch.stack(
+            [self.s * target, self.s * self._foreign(theta).detach(), others], dim=1
+        )
         sample_loss = torch.nn.functional.cross_entropy(logits, batch.labels, reduction="none")
         (slope,) = torch.autograd.grad(sample_loss.sum(), theta)
         return sample_loss, slope

@@ -20,11 +20,12 @@ STEPS = 720  # in which a boundary is looked for before it is halved down to
 
 
 class DecisionBoundary(Widget):
-    """A circle with two class centres, the parts where a sample of each is satisfied, and a sample to move.
+    """A circle with two class centres, the parts where a sample of each is satisfied, and a sample
+    to move.
 
-    A sample of class 1 is satisfied where its target logit, with the margin, is the larger: psi(theta_1) >
-    cos(theta_2). Softmax has no margin, but lengths. Positions are degrees clockwise from the middle of the centres,
-    which stand at minus and plus half the separation.
+    A sample of class 1 is satisfied where its target logit, with the margin, is the larger:
+    psi(theta_1) > cos(theta_2). Softmax has no margin, but lengths. Positions are degrees clockwise
+    from the middle of the centres, which stand at minus and plus half the separation.
 
     Parameters
     ----------
@@ -42,8 +43,10 @@ class DecisionBoundary(Widget):
     name = "decision_boundary"
     parts = ("margins",)
     fallback = (
-        "Interactive figure: two class centres on a circle, and the parts of it where a training sample of each class "
-        "is satisfied under softmax, NormFace, SphereFace, CosFace, ArcFace and CDML. It needs JavaScript."
+        "Interactive figure: two class centres on a circle, and the parts of it where a training "
+        "sample of each class "
+        "is satisfied under softmax, NormFace, SphereFace, CosFace, ArcFace and CDML. It needs "
+        "JavaScript."
     )
 
     loss = traitlets.Enum(LOSSES, default_value="arcface").tag(sync=True)
@@ -64,19 +67,27 @@ class DecisionBoundary(Widget):
             "sphereface": {"factor": self.m1, "anneal_from": 0.0, "anneal_to": 0.0},
             "cosface": {"margin_cos": self.m3},
             "arcface": {"margin_rad": self.m2},
-            "cdml": {"margin_rad": self.m2, "alpha": self.alpha, "shape": self.shape, "favour": self.favour},
+            "cdml": {
+                "margin_rad": self.m2,
+                "alpha": self.alpha,
+                "shape": self.shape,
+                "favour": self.favour,
+            },
         }
         return margins.create(self.loss, **options.get(self.loss, {}))
 
     def angles_deg(self, position_deg: ArrayLike) -> Floats:
-        """From places on the circle, shape (...), to both class centres: degrees in [0, 180], shape (..., 2)."""
+        """From places on the circle, shape (...), to both class centres: degrees in [0, 180], shape
+        (..., 2).
+        """
         half = self.separation_deg / 2.0
         away = np.asarray(position_deg, dtype=np.float64)[..., None] - np.array([-half, half])
         angles: Floats = np.abs((away + 180.0) % 360.0 - 180.0)
         return angles
 
     def leads(self, position_deg: ArrayLike) -> Floats:
-        """By how much a sample of class 1, and one of class 2, is satisfied at places of shape (...); shape (..., 2).
+        """By how much a sample of class 1, and one of class 2, is satisfied at places of shape
+        (...); shape (..., 2).
 
         In cosine; for softmax in logits over the lengths of embedding and class centre 2.
         """
@@ -93,7 +104,8 @@ class DecisionBoundary(Widget):
         return found
 
     def boundaries_deg(self) -> tuple[float | None, float | None]:
-        """How far from its class centre, towards the other one, a sample of each class is satisfied, degrees.
+        """How far from its class centre, towards the other one, a sample of each class is
+        satisfied, degrees.
 
         None where it is not even at the class centre itself.
         """
@@ -103,7 +115,9 @@ class DecisionBoundary(Widget):
         return first, second
 
     def strip_deg(self) -> float | None:
-        """The width of the part between the class centres where nobody is satisfied, degrees; None without one."""
+        """The width of the part between the class centres where nobody is satisfied, degrees; None
+        without one.
+        """
         first, second = self.boundaries_deg()
         return None if first is None or second is None else self.separation_deg - first - second
 

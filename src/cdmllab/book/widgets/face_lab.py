@@ -31,38 +31,43 @@ _STRANGERS = 1_000_000  # from here on, people that no world shows
 
 
 class FaceLab(Widget):
-    """A rendered face whose pose, age, light and occlusion the reader turns, and its score to the enrolled picture.
+    """A rendered face whose pose, age, light and occlusion the reader turns, and its score to the
+    enrolled picture.
 
-    Made by `FaceLab.rendered`: the frames are drawn and scored once, and the page only chooses among them.
+    Made by `FaceLab.rendered`: the frames are drawn and scored once, and the page only chooses
+    among them.
 
     Parameters
     ----------
-    sprite : all frames as one WebP picture, base64, row by row of `columns`, in the order of `AXES`, the last fastest
-    scores : packed cosines to the enrolled picture, of `SHAPE`
-    axes : the steps of each nuisance, as `AXES`
-    columns : frames a row of the sprite
-    threshold : the cosine that one stranger in a hundred reaches
-    yaw, age, light, occlusion : which step is shown
-    follows : the nuisance over which the curve of scores is drawn
+    sprite : all frames as one WebP picture, base64, row by row of `columns`, in the order of
+    `AXES`, the last fastest scores : packed cosines to the enrolled picture, of `SHAPE` axes : the
+    steps of each nuisance, as `AXES` columns : frames a row of the sprite threshold : the cosine
+    that one stranger in a hundred reaches yaw, age, light, occlusion : which step is shown follows
+    : the nuisance over which the curve of scores is drawn
     """
 
     name = "face_lab"
     fallback = (
-        "Interactive figure: a rendered face whose pose, age, light and occlusion can be turned, with the score of a "
+        "Interactive figure: a rendered face whose pose, age, light and occlusion can be turned, "
+        "with the score of a "
         "network to the enrolled picture of the same person. It needs JavaScript."
     )
     needs: ClassVar[tuple[str, ...]] = ("sprite", "scores", "columns", "threshold")
 
     sprite = traitlets.Unicode().tag(sync=True)
     scores = traitlets.Unicode().tag(sync=True)
-    axes = traitlets.Dict(default_value={name: list(steps) for name, steps in AXES.items()}).tag(sync=True)
+    axes = traitlets.Dict(default_value={name: list(steps) for name, steps in AXES.items()}).tag(
+        sync=True
+    )
     columns = traitlets.Int(min=1).tag(sync=True)
     threshold = traitlets.Float().tag(sync=True)
     yaw = traitlets.Int(SHAPE[0] // 2, min=0, max=SHAPE[0] - 1).tag(sync=True)
     age = traitlets.Int(0, min=0, max=SHAPE[1] - 1).tag(sync=True)
     light = traitlets.Int(SHAPE[2] // 2, min=0, max=SHAPE[2] - 1).tag(sync=True)
     occlusion = traitlets.Int(0, min=0, max=SHAPE[3] - 1).tag(sync=True)
-    follows = traitlets.Enum(("yaw", "age", "light", "occlusion"), default_value="yaw").tag(sync=True)
+    follows = traitlets.Enum(("yaw", "age", "light", "occlusion"), default_value="yaw").tag(
+        sync=True
+    )
 
     @classmethod
     def rendered(
@@ -89,7 +94,9 @@ class FaceLab(Widget):
         quality : of the WebP picture
         values : further values of the widget
         """
-        yaw, age, light, occlusion = torch.cartesian_prod(*(torch.tensor(steps) for steps in AXES.values())).T
+        yaw, age, light, occlusion = torch.cartesian_prod(
+            *(torch.tensor(steps) for steps in AXES.values())
+        ).T
         given = {"yaw": yaw, "age": age, "light_azimuth": light, "occlusion": occlusion}
         given["contrast"] = _CONTRAST * light.abs() / light.abs().max()
 

@@ -37,10 +37,18 @@ class Hypersphere(Widget):
 
     name = "hypersphere"
     fallback = (
-        "Interactive figure: embeddings of a trained network as points on a sphere to turn, coloured by identity or by "
+        "Interactive figure: embeddings of a trained network as points on a sphere to turn, "
+        "coloured by identity or by "
         "margin, epoch by epoch. It needs JavaScript."
     )
-    needs: ClassVar[tuple[str, ...]] = ("points", "centres", "margin_rad", "labels", "names", "epochs")
+    needs: ClassVar[tuple[str, ...]] = (
+        "points",
+        "centres",
+        "margin_rad",
+        "labels",
+        "names",
+        "epochs",
+    )
 
     points = traitlets.Unicode().tag(sync=True)
     centres = traitlets.Unicode().tag(sync=True)
@@ -88,7 +96,8 @@ class Hypersphere(Widget):
         for name, (part, shape) in wanted.items():
             if part.shape != shape:
                 raise ValueError(
-                    f"{name} must have shape {shape} for {k} epochs, {n} labels, {c} names; got {part.shape}"
+                    f"{name} must have shape {shape} for {k} epochs, {n} labels, {c} names; got "
+                    f"{part.shape}"
                 )
         if n and not 0 <= who.min() <= who.max() < c:
             raise ValueError(f"labels must lie in 0 .. {c - 1}, got {who.min()} .. {who.max()}")

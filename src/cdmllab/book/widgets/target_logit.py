@@ -40,7 +40,13 @@ _WRITTEN: dict[str, dict[str, str]] = {
     "adaface": {"m2": "margin"},
     "elasticface": {"m2": "margin_rad"},
     "kappaface": {"m2": "margin_rad"},
-    "cdml": {"m2": "margin_rad", "alpha": "alpha", "easiness": "easiness", "shape": "shape", "favour": "favour"},
+    "cdml": {
+        "m2": "margin_rad",
+        "alpha": "alpha",
+        "easiness": "easiness",
+        "shape": "shape",
+        "favour": "favour",
+    },
 }
 
 
@@ -56,7 +62,11 @@ SAMPLED = tuple(name for name in margins.names() if name not in _WRITTEN and _ca
 OPTIONS: dict[str, dict[str, str]] = {**_WRITTEN, **{name: {} for name in SAMPLED}}
 IDENTITIES = (2, 10, 100, 1_000, 10_000, 100_000)
 _BeyondPi = Literal["linear", "clip", "none"]  # the rules that it draws
-EASINESS: tuple[Easiness, ...] = ("similarity", "gap", "angle_gap")  # what can be seen from two angles
+EASINESS: tuple[Easiness, ...] = (
+    "similarity",
+    "gap",
+    "angle_gap",
+)  # what can be seen from two angles
 _FLAT = 1e-4  # radians from 0 and pi in which the slope of the cosine is too small to divide by
 _MEAN_LENGTH = 50.0  # AdaFace's; any will do, its z is set
 
@@ -67,16 +77,17 @@ class Curves(NamedTuple):
     psi: Floats  # the target cosine after the margin
     logit: Floats  # s psi
     loss: Floats
-    pull: Floats  # the derivative of the loss by the angle, in 1 / rad: positive is towards the class centre
+    # the derivative of the loss by the angle, in 1 / rad: positive is towards the class centre
+    pull: Floats
     pull_straight_through: Floats  # the same with d(target)/d(cosine) = 1
 
 
 class TargetLogit(Widget):
     """Target logit, loss and gradient of every margin softmax over the angle, beside NormFace's.
 
-    The sample stands at an angle to its class centre, and all other centres at one and the same angle to it. Every
-    value can be set from Python and changes when the reader moves a control; what is not given begins with the
-    default of the loss.
+    The sample stands at an angle to its class centre, and all other centres at one and the same
+    angle to it. Every value can be set from Python and changes when the reader moves a control;
+    what is not given begins with the default of the loss.
 
     Parameters
     ----------
@@ -102,7 +113,8 @@ class TargetLogit(Widget):
     name = "target_logit"
     parts = ("margins", "losses")
     fallback = (
-        "Interactive figure: target logit, loss and gradient of a margin softmax against the angle to the class "
+        "Interactive figure: target logit, loss and gradient of a margin softmax against the "
+        "angle to the class "
         "centre, with sliders for its margins and the scale. It needs JavaScript."
     )
 
@@ -174,7 +186,9 @@ class TargetLogit(Widget):
         return Curves(*(part.numpy() for part in (psi, scale * psi, loss, pull, straight)))
 
     def _pull(self, theta: Tensor, gradient: Gradient) -> Tensor:
-        """The derivative by the angle; at 0 and pi, where the cosine is flat, the limit of what is beside."""
+        """The derivative by the angle; at 0 and pi, where the cosine is flat, the limit of what is
+        beside.
+        """
         inside = theta.clamp(_FLAT, math.pi - _FLAT)
         beside, further = (self._measured(at, gradient)[2] for at in (inside, 2.0 * inside - theta))
         return torch.where(inside == theta, beside, 2.0 * beside - further)
@@ -197,8 +211,15 @@ class TargetLogit(Widget):
     def _batch(self, policy: MarginPolicy, cosines: Tensor, other: Tensor) -> Batch:
         length = torch.full_like(other[:, 0], self.length)
         if isinstance(policy, AdaFace):
-            length = _MEAN_LENGTH + self.quality / policy.h * (policy.std.double() + 1e-3).expand_as(length)
-        batch = Batch(torch.zeros(len(cosines), dtype=torch.int64), cosines, length, hardest_negative=other[:, 0])
+            length = _MEAN_LENGTH + self.quality / policy.h * (
+                policy.std.double() + 1e-3
+            ).expand_as(length)
+        batch = Batch(
+            torch.zeros(len(cosines), dtype=torch.int64),
+            cosines,
+            length,
+            hardest_negative=other[:, 0],
+        )
         hard = torch.where(policy.hard(other, batch), other, 0.0)[:, 0]
         return replace(batch, hard_negative_mean=hard)
 
@@ -232,7 +253,9 @@ def _create(name: str, gradient: Gradient, **sizes: Any) -> MarginPolicy:
 class _Drawn(ElasticFace):
     """ElasticFace with one and the same draw, in standard deviations, for all samples."""
 
-    def __init__(self, margin_rad: float, draw: float, *, beyond_pi: _BeyondPi, gradient: Gradient) -> None:
+    def __init__(
+        self, margin_rad: float, draw: float, *, beyond_pi: _BeyondPi, gradient: Gradient
+    ) -> None:
         super().__init__(margin_rad=margin_rad, beyond_pi=beyond_pi, gradient=gradient)
         self._drawn = margin_rad + self.sigma * draw
 

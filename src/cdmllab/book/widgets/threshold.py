@@ -22,7 +22,8 @@ class Rates(NamedTuple):
 
 
 class Threshold(Widget):
-    """Histograms of genuine and impostor scores with a threshold to move; its point on the ROC moves along.
+    """Histograms of genuine and impostor scores with a threshold to move; its point on the ROC
+    moves along.
 
     Made by `Threshold.of`.
 
@@ -36,7 +37,8 @@ class Threshold(Widget):
 
     name = "threshold"
     fallback = (
-        "Interactive figure: histograms of genuine and impostor scores with a threshold to move, its error rates, and "
+        "Interactive figure: histograms of genuine and impostor scores with a threshold to move, "
+        "its error rates, and "
         "its point on the ROC. It needs JavaScript."
     )
     needs: ClassVar[tuple[str, ...]] = ("genuine", "impostor")
@@ -76,7 +78,9 @@ class Threshold(Widget):
 
     def ranked(self) -> Ranked:
         """The scores of both kinds of pairs, rising."""
-        return Ranked(*(unpacked(text).astype(np.float64) for text in (self.genuine, self.impostor)))
+        return Ranked(
+            *(unpacked(text).astype(np.float64) for text in (self.genuine, self.impostor))
+        )
 
     def rates(self, threshold: float | None = None) -> Rates:
         """What a threshold does; None takes the widget's."""

@@ -1,4 +1,6 @@
-"""Data sets from their mirrors: what is known of them, and a download that survives whatever a network does."""
+"""Data sets from their mirrors: what is known of them, and a download that survives whatever a
+network does.
+"""
 
 from cdmllab.data.fetching.files import Fetched, fetch, free_bytes, missing_bytes
 from cdmllab.data.fetching.http import PATIENT, Patience, Progress

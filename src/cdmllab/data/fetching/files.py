@@ -1,4 +1,6 @@
-"""A file from the first mirror that gives it: locked, resumed, checked, and named only when it is whole."""
+"""A file from the first mirror that gives it: locked, resumed, checked, and named only when it is
+whole.
+"""
 
 import json
 import shutil
@@ -54,7 +56,8 @@ def fetch(
     Raises
     ------
     DataError : no mirror gives it, each with its reason; or what is there is another file
-    CdmlLabError : another process fetches it, or there is too little space, said before the first byte
+    CdmlLabError : another process fetches it, or there is too little space, said before the first
+    byte
     """
     target, say = folder / file.path, tell or (lambda _: None)
     with claimed(target):
@@ -100,12 +103,21 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(place).free
 
 
-def _from(mirror: Mirror, file: RemoteFile, part: Path, patience: Patience, progress: Progress | None) -> str:
+def _from(
+    mirror: Mirror, file: RemoteFile, part: Path, patience: Patience, progress: Progress | None
+) -> str:
     """The whole file in `part`, checked; its SHA-256."""
     known = file.sha256 is not None
     for again in (False, True):
         mixed = part.exists() and known
-        homes.get(mirror, part, expected=file.bytes, any_origin=known, patience=patience, progress=progress)
+        homes.get(
+            mirror,
+            part,
+            expected=file.bytes,
+            any_origin=known,
+            patience=patience,
+            progress=progress,
+        )
         try:
             return _checked(file, part)
         except MirrorError:
@@ -144,10 +156,16 @@ def _there(file: RemoteFile, target: Path) -> Fetched:
     with suppress(DataError):
         kept = read_record(_receipt(target))
     digest = kept.get("sha256")
-    if kept.get("bytes") == about.st_size and kept.get("mtime_ns") == about.st_mtime_ns and isinstance(digest, str):
+    if (
+        kept.get("bytes") == about.st_size
+        and kept.get("mtime_ns") == about.st_mtime_ns
+        and isinstance(digest, str)
+    ):
         return Fetched(target, digest, str(kept.get("mirror", "")), True)
     if file.bytes is not None and about.st_size != file.bytes:
-        raise DataError(f"{target} has {about.st_size:,} bytes, {file.bytes:,} are expected: move it away")
+        raise DataError(
+            f"{target} has {about.st_size:,} bytes, {file.bytes:,} are expected: move it away"
+        )
     digest = sha256(target)
     if file.sha256 is not None and digest != file.sha256:
         raise DataError(f"{target} has SHA-256 {digest}, {file.sha256} is expected: move it away")
@@ -159,7 +177,10 @@ def _room(file: RemoteFile, target: Path, part: Path) -> None:
     wanted = file.size - (part.stat().st_size if part.exists() else 0)
     free = free_bytes(target.parent)
     if wanted > 0 and free < wanted + SPARE_BYTES:
-        raise CdmlLabError(f"{target} needs {wanted:,} bytes more, and its disk has {free:,} free: nothing was fetched")
+        raise CdmlLabError(
+            f"{target} needs {wanted:,} bytes more, and its disk has {free:,} free: nothing was "
+            f"fetched"
+        )
 
 
 def _receipt(target: Path) -> Path:

@@ -1,4 +1,5 @@
-"""Homes that have a client of their own: the Hugging Face hub and Google Drive; both clients are optional.
+"""Homes that have a client of their own: the Hugging Face hub and Google Drive; both clients are
+optional.
 
 They belong to the extra ``fetch``. They are imported when a mirror needs them, and where one is
 missing the mirror is passed over with a sentence that names it.
@@ -42,7 +43,9 @@ def get(
 
 
 def _hub(mirror: Mirror, part: Path) -> None:
-    """The hub's client keeps its own half-finished files, in a folder next to `part`, and resumes them."""
+    """The hub's client keeps its own half-finished files, in a folder next to `part`, and resumes
+    them.
+    """
     try:
         import huggingface_hub
     except ImportError:
@@ -68,7 +71,9 @@ def _hub(mirror: Mirror, part: Path) -> None:
 
 
 def _drive(mirror: Mirror, part: Path, patience: Patience, progress: Progress | None) -> None:
-    """gdown finds the way past Drive's page of confirmation, and resumes its own half-finished file."""
+    """gdown finds the way past Drive's page of confirmation, and resumes its own half-finished
+    file.
+    """
     try:
         import gdown
     except ImportError:
@@ -94,4 +99,6 @@ def _drive(mirror: Mirror, part: Path, patience: Patience, progress: Progress | 
 def _of_network(error: OSError) -> bool:
     """Whether an error is of the connection: those of the package requests are OSErrors too."""
     requests = sys.modules.get("requests")
-    return isinstance(error, ConnectionError) or (requests is not None and isinstance(error, requests.RequestException))
+    return isinstance(error, ConnectionError) or (
+        requests is not None and isinstance(error, requests.RequestException)
+    )

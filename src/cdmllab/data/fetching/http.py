@@ -1,7 +1,9 @@
-"""One address to one ``.part`` file: resumed where it was cut, begun anew where the file has changed.
+"""One address to one ``.part`` file: resumed where it was cut, begun anew where the file has
+changed.
 
 A resumed request carries ``Range`` and, where the server gave a validator, ``If-Range`` (RFC 9110,
-sections 13.1.5 and 14.2): a file that was changed since arrives whole, and the old bytes are dropped.
+sections 13.1.5 and 14.2): a file that was changed since arrives whole, and the old bytes are
+dropped.
 """
 
 import http.client
@@ -24,7 +26,15 @@ Progress = Callable[[int, int | None], None]
 """Called with the bytes there and all of them; None where the server does not say how many."""
 
 _CHUNK = 1 << 18
-_AGAIN = (408, 425, 429, 500, 502, 503, 504)  # statuses after which the same question may be answered
+_AGAIN = (
+    408,
+    425,
+    429,
+    500,
+    502,
+    503,
+    504,
+)  # statuses after which the same question may be answered
 _LONGEST_PAUSE_S = 60.0
 
 
@@ -64,7 +74,9 @@ class _ChangedError(_CutError):
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follow redirects, but never from an encrypted address to one that is not."""
 
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             raise MirrorError(f"it redirects from https to {plain(newurl, 100)}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -83,9 +95,9 @@ def download(
 
     Parameters
     ----------
-    part : may hold a beginning; what else is known of it is in ``<part>.json`` next to it
-    expected : bytes it has to have
-    any_origin : go on also from a beginning that another address gave; for files whose hash is checked
+    part : may hold a beginning; what else is known of it is in ``<part>.json`` next to it expected
+    : bytes it has to have any_origin : go on also from a beginning that another address gave; for
+    files whose hash is checked
 
     Raises
     ------
@@ -107,7 +119,12 @@ def download(
 
 
 def _once(
-    url: str, part: Path, expected: int | None, any_origin: bool, patience: Patience, progress: Progress | None
+    url: str,
+    part: Path,
+    expected: int | None,
+    any_origin: bool,
+    patience: Patience,
+    progress: Progress | None,
 ) -> None:
     note = part.with_name(f"{part.name}.json")
     have, known = _size(part), _read(note)
@@ -125,22 +142,33 @@ def _once(
             headers["If-Range"] = validator
     opener = urllib.request.build_opener(_Redirects)
     try:
-        with opener.open(urllib.request.Request(url, headers=headers), timeout=patience.stall_s) as answer:
+        with opener.open(
+            urllib.request.Request(url, headers=headers), timeout=patience.stall_s
+        ) as answer:
             start, total = _range(answer, have)
             now = _validator(answer.headers)
-            if start and ((validator and now and now != validator) or known.get("total") not in (None, total)):
+            if start and (
+                (validator and now and now != validator) or known.get("total") not in (None, total)
+            ):
                 _forget(part, note)
                 raise _ChangedError("the file was changed in mid-download")
             _refuse_page(answer.headers.get_content_type(), part.name)
             if expected is not None and total is not None and total != expected:
                 raise MirrorError(f"it offers {total:,} bytes, {expected:,} are expected")
             if start == 0:
-                _forget(part, note)  # in this order: a kill in between leaves a file that is begun anew
+                _forget(
+                    part, note
+                )  # in this order: a kill in between leaves a file that is begun anew
             write_text(note, json.dumps({"url": url, "validator": now, "total": total}))
             _take(answer, part, start, total, expected, patience, progress)
     except urllib.error.HTTPError as error:
         _answered(error, part, note, have)
-    except (TimeoutError, ConnectionError, http.client.HTTPException, urllib.error.URLError) as error:
+    except (
+        TimeoutError,
+        ConnectionError,
+        http.client.HTTPException,
+        urllib.error.URLError,
+    ) as error:
         raise _CutError(_why(error, patience)) from error
 
 
@@ -186,7 +214,10 @@ def _range(answer: Any, have: int) -> tuple[int, int | None]:
     unit, _, rest = said.partition(" ")
     place, _, total = rest.partition("/")
     if unit != "bytes" or place.split("-")[0] != str(have):
-        raise MirrorError(f"asked for the bytes from {have:,} on, it answers {plain(said or 'without a range', 60)}")
+        raise MirrorError(
+            f"asked for the bytes from {have:,} on, it answers "
+            f"{plain(said or 'without a range', 60)}"
+        )
     return have, int(total) if total.isdigit() else None
 
 
@@ -215,7 +246,10 @@ def _why(error: Exception, patience: Patience) -> str:
         return "its address cannot be found"
     if isinstance(inner, ConnectionRefusedError):
         return "it refuses the connection"
-    return f"the connection failed: {cause(inner, 100) if isinstance(inner, BaseException) else plain(inner, 100)}"
+    return (
+        f"the connection failed: "
+        f"{cause(inner, 100) if isinstance(inner, BaseException) else plain(inner, 100)}"
+    )
 
 
 def _refuse_page(kind: str, name: str) -> None:

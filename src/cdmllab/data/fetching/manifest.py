@@ -1,4 +1,5 @@
-"""Where data sets can be had: homes, sizes, hashes, licences, as others report them; typed and validated.
+"""Where data sets can be had: homes, sizes, hashes, licences, as others report them; typed and
+validated.
 
 The table is ``mirrors.yaml`` beside this module. It records what public pages and repositories say,
 and the month in which they were read. A mirror listed there may be gone by the time you ask it.
@@ -132,7 +133,9 @@ class Sets(_Part):
         """
         if name not in self.sets:
             hint = did_you_mean(name, self.sets)
-            raise DataError(f"there is no data set {name!r}{hint}; there are: {', '.join(self.sets)}")
+            raise DataError(
+                f"there is no data set {name!r}{hint}; there are: {', '.join(self.sets)}"
+            )
         return self.sets[name]
 
 

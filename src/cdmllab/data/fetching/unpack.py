@@ -1,4 +1,6 @@
-"""What was fetched, made ready to be read: archives unpacked, worlds of the face lab rendered, counts compared."""
+"""What was fetched, made ready to be read: archives unpacked, worlds of the face lab rendered,
+counts compared.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -29,7 +31,8 @@ def unpack(file: RemoteFile, folder: Path, say: Callable[[str], None]) -> bool:
             return False
         if target.exists():
             raise DataError(
-                f"{target} is there without {file.holds}: move it away, and {archive.name} is unpacked again"
+                f"{target} is there without {file.holds}: move it away, and {archive.name} is "
+                f"unpacked again"
             )
         say(f"unpacking {archive}")
         growing = target.with_name(f".{target.name}.unpacking")
@@ -54,7 +57,11 @@ def count(wanted: Set, pack: Pack) -> None:
         ("identities", pack.num_identities, wanted.identities),
     ):
         if allowed is not None and not allowed[0] <= number <= allowed[1]:
-            told = f"{allowed[0]:,}" if allowed[0] == allowed[1] else f"{allowed[0]:,} to {allowed[1]:,}"
+            told = (
+                f"{allowed[0]:,}"
+                if allowed[0] == allowed[1]
+                else f"{allowed[0]:,} to {allowed[1]:,}"
+            )
             raise DataError(f"{pack.path} has {number:,} {what}, and {wanted.title} has {told}")
     if len(gaps := pack.gaps()):
         raise DataError(f"{pack.path}: identity {gaps[0]} has no image ({len(gaps):,} such)")
