@@ -1,11 +1,11 @@
-"""Backbones, one picture and sixty-four: ways to run them beside eager PyTorch in float32.
+"""Backbones, one image and sixty-four: ways to run them beside eager PyTorch in float32.
 
     cdmllab bench backbones [--rounds N] [--quick] [--models NAME ...] [--batches N ...]
 
 All ways of one network run in one process, one round after the other, and R18 in eager float32 with
 them: so there is a ratio to the network's own eager float32, and one to R18. One thread. ONNX
 Runtime and OpenVINO read the files that `cdmllab export` writes. Each way's embeddings are compared
-with eager float32 on face-lab pictures.
+with eager float32 on face-lab images.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from common import interleaved, write
 
 from cdmllab import backbones, preprocessing
 from cdmllab.backbones import Backbone, complexity
-from cdmllab.export import int8, onnx_file, openvino_ir, pictures
+from cdmllab.export import images, int8, onnx_file, openvino_ir
 from cdmllab.export.agreement import Embed, Floats, cosines
 from cdmllab.export.source import ExportSource
 from cdmllab.results import published_backbones
@@ -38,7 +38,7 @@ WARM_UP_BATCHES = 10
 
 
 def network(name: str, shown: torch.Tensor) -> Backbone:
-    """Random weights, with running means that fit face-lab pictures, so that no number
+    """Random weights, with running means that fit face-lab images, so that no number
     overflows.
     """
     torch.manual_seed(0)
@@ -50,7 +50,7 @@ def network(name: str, shown: torch.Tensor) -> Backbone:
 
 
 def ways(net: Backbone, name: str, folder: Path, shown: torch.Tensor) -> dict[str, Embed]:
-    """Every way to run one network: a function from pictures [b, 3, 112, 112] to embeddings [b,
+    """Every way to run one network: a function from images [b, 3, 112, 112] to embeddings [b,
     512].
     """
     out: dict[str, Embed] = {
@@ -89,7 +89,7 @@ def measure(
     row = published_backbones.TABLE[name]
     with TemporaryDirectory() as folder:
         running = ways(net, name, Path(folder), shown)
-        # one at a time: a compiled network is compiled anew for another number of pictures
+        # one at a time: a compiled network is compiled anew for another number of images
         few = {
             way: np.concatenate([embed(x[None].numpy()) for x in shown[:8]])
             for way, embed in running.items()
@@ -140,7 +140,7 @@ def show(result: dict[str, object]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument(
-        "--rounds", type=int, default=7, help="of single pictures; of batches half as many"
+        "--rounds", type=int, default=7, help="of single images; of batches half as many"
     )
     parser.add_argument(
         "--models",
@@ -150,13 +150,13 @@ def main() -> None:
     )
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 64])
     parser.add_argument(
-        "--quick", action="store_true", help="two models, one picture, nothing written"
+        "--quick", action="store_true", help="two models, one image, nothing written"
     )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     models, batches = (QUICK, [1]) if chosen.quick else (chosen.models, chosen.batches)
     used = preprocessing.standard(3, 112)
-    shown = preprocessing.apply(pictures.calibration(80, 112), used)
+    shown = preprocessing.apply(images.calibration(80, 112), used)
     yardstick = in_torch("r18", network("r18", shown))
     results = []
     for name in models:

@@ -1,4 +1,4 @@
-"""Data: reading records, decoding pictures, and the whole way to a batch, beside peers in one run.
+"""Data: reading records, decoding images, and the whole way to a batch, beside peers in one run.
 
     cdmllab bench data [--rounds N] [--quick] [--mxnet PYTHON]
 
@@ -6,7 +6,7 @@ Records are 112 x 112 JPEGs in a pack made for the run: of LFW when it is in a d
 synthetic. mxnet's own reader takes part when a Python that has it is named; it reads the same file
 in a process of its own, in the same rounds. Everything runs on one core, with one thread. The peer
 of the pipeline is what most codes do: a data set whose ``__getitem__`` decodes with PIL, flips, and
-normalises one picture, collated by torch's DataLoader.
+normalises one image, collated by torch's DataLoader.
 """
 
 import argparse
@@ -50,13 +50,13 @@ for line in sys.stdin:
 """
 
 
-def make_pack(folder: Path, pictures: int) -> str:
-    """Write a pack of `pictures` JPEGs; returns what they show."""
+def make_pack(folder: Path, images: int) -> str:
+    """Write a pack of `images` JPEGs; returns what they show."""
     if lfw.available():
-        faces, shown = lfw.pictures(colour="RGB").images[:pictures], "LFW at 112 x 112"
+        faces, shown = lfw.images(colour="RGB").images[:images], "LFW at 112 x 112"
     else:
         rng, shown = np.random.default_rng(0), "synthetic, 112 x 112"
-        coarse = rng.integers(0, 256, (pictures, 14, 14, 3), dtype=np.uint8)
+        coarse = rng.integers(0, 256, (images, 14, 14, 3), dtype=np.uint8)
         faces = np.stack(
             [
                 np.asarray(Image.fromarray(c).resize((112, 112), Image.Resampling.BICUBIC))
@@ -64,14 +64,14 @@ def make_pack(folder: Path, pictures: int) -> str:
             ]
         )
     with PackWriter(folder) as writer:
-        for k in range(pictures):
+        for k in range(images):
             writer.add(str(k), f"person {k // 20}", encode_jpeg(faces[k % len(faces)]))
         writer.finish(112)
     return shown
 
 
 class PerSample(Dataset[tuple[Tensor, int]]):
-    """The peer: PIL, then torchvision, one picture at a time."""
+    """The peer: PIL, then torchvision, one image at a time."""
 
     def __init__(self, pack: Pack) -> None:
         self.pack, self.labels = pack, pack.labels.tolist()
@@ -88,10 +88,8 @@ class PerSample(Dataset[tuple[Tensor, int]]):
         return len(self.pack)
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
-        picture: Tensor = self.transform(
-            Image.open(io.BytesIO(self.pack.image(row))).convert("RGB")
-        )
-        return picture, self.labels[row]
+        image: Tensor = self.transform(Image.open(io.BytesIO(self.pack.image(row))).convert("RGB"))
+        return image, self.labels[row]
 
 
 def every_record(file: RecordFile, passes: int) -> int:
@@ -150,7 +148,7 @@ class Mxnet:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="few pictures, and no result is kept")
+    parser.add_argument("--quick", action="store_true", help="few images, and no result is kept")
     parser.add_argument(
         "--mxnet",
         metavar="PYTHON",
@@ -159,10 +157,10 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
-        folder, pictures = Path(name), 1_024 if chosen.quick else 4_096
-        shown = make_pack(folder, pictures)
+        folder, images = Path(name), 1_024 if chosen.quick else 4_096
+        shown = make_pack(folder, images)
         pack = Pack(folder)
-        file, jpegs, passes = pack.file, [bytes(pack.image(k)) for k in range(pictures)], 20
+        file, jpegs, passes = pack.file, [bytes(pack.image(k)) for k in range(images)], 20
         peers: dict[str, Callable[[], object]] = {}
         if chosen.mxnet:
             peers["mxnet, read_idx"] = Mxnet(chosen.mxnet, folder)
@@ -189,15 +187,15 @@ def main() -> None:
         if torch.cuda.is_available():
             cases["decode: nvJPEG, a batch"] = lambda: [
                 decode_batch_cuda(jpegs[k : k + BATCH], "benchmark")
-                for k in range(0, pictures, BATCH)
+                for k in range(0, images, BATCH)
             ]
         seconds = interleaved(cases, chosen.rounds)
         for peer in peers.values():
             peer.close()  # type: ignore[attr-defined]
-        records, batches = len(file), pictures // BATCH * BATCH
+        records, batches = len(file), images // BATCH * BATCH
         done = {
             name: records * passes if "views" in name else batches if "pipeline" in name else
-            pictures if "decode" in name else records
+            images if "decode" in name else records
             for name in cases
         }  # fmt: skip
         per_second = {name: done[name] / value for name, value in seconds.items()}
@@ -229,9 +227,9 @@ def main() -> None:
         print(f"  {name:44} {value:6.2f} x")
     print(f"  pixels equal to PIL's to the bit: {equal}")
     result = {
-        "pictures": pictures,
+        "images": images,
         "shown": shown,
-        "mean_bytes": round(sum(map(len, jpegs)) / pictures),
+        "mean_bytes": round(sum(map(len, jpegs)) / images),
         "bit_equal_to_pil": equal,
         "per_second": {name: round(value, 1) for name, value in per_second.items()},
         "ratios": {name: round(value, 3) for name, value in ratios.items()},

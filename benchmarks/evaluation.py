@@ -44,7 +44,7 @@ class Data(NamedTuple):
 
 
 def lfw_like() -> Data:
-    """6,000 pairs of 12,000 pictures as they stand in a ``.bin``: every second pair genuine,
+    """6,000 pairs of 12,000 images as they stand in a ``.bin``: every second pair genuine,
     accuracy about 95 %.
     """
     rng = np.random.default_rng(0)

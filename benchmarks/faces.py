@@ -1,4 +1,4 @@
-"""The face lab's speed: pictures a second, on all cores together and on one, or on the GPU.
+"""The face lab's speed: images a second, on all cores together and on one, or on the GPU.
 
     cdmllab bench faces [--rounds N] [--casia]
 
@@ -24,33 +24,33 @@ from cdmllab.faces.cache import PARAMETERS, CachedWorld
 from cdmllab.training import datasets, presets
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-SIZES = {32: 1024, 64: 512, 112: 192, 224: 48}  # pictures a portion, of one process
+SIZES = {32: 1024, 64: 512, 112: 192, 224: 48}  # images a portion, of one process
 
 
-def portion(size: int, first: int, pictures: int) -> float:
-    """Seconds for some pictures, in a process with one thread."""
+def portion(size: int, first: int, images: int) -> float:
+    """Seconds for some images, in a process with one thread."""
     torch.set_num_threads(1)
     world = FaceWorld(100_000, 4, size=size, device=DEVICE)
     world.read(np.arange(8))  # tables are made on the first call
     start = perf_counter()
-    world.read(np.arange(first, first + pictures))
+    world.read(np.arange(first, first + images))
     if DEVICE == "cuda":
         torch.cuda.synchronize()
     return perf_counter() - start
 
 
 def measure(pool: ProcessPoolExecutor, workers: int, size: int, rounds: int) -> float:
-    """Median pictures a second of `workers` processes together; the slowest process counts."""
-    pictures = SIZES[size] * (16 if DEVICE == "cuda" else 1)
+    """Median images a second of `workers` processes together; the slowest process counts."""
+    images = SIZES[size] * (16 if DEVICE == "cuda" else 1)
     rates = []
     for round_ in range(rounds + 1):
         jobs = [
-            pool.submit(portion, size, (round_ * workers + w) * pictures, pictures)
+            pool.submit(portion, size, (round_ * workers + w) * images, images)
             for w in range(workers)
         ]
         seconds = max(job.result() for job in jobs)
         if round_:
-            rates.append(workers * pictures / seconds)
+            rates.append(workers * images / seconds)
     return statistics.median(rates)
 
 
@@ -65,7 +65,7 @@ def casia() -> dict[str, float]:
             f"{world.folder} held this world already, or a part of it: remove it to time how long "
             f"it takes"
         )
-    return {"pictures": len(world), "seconds": round(seconds, 1)}
+    return {"images": len(world), "seconds": round(seconds, 1)}
 
 
 def main() -> None:
@@ -85,10 +85,8 @@ def main() -> None:
             rows.append(
                 {"size": size, "one_process": round(alone, 1), "all_cores": round(together, 1)}
             )
-            print(
-                f"{size:4} px  {alone:8.0f} pictures/s in one process, {together:8.0f} in {cores}"
-            )
-    values = {"processes": cores, "strength": 0.65, "pictures_per_s": rows}
+            print(f"{size:4} px  {alone:8.0f} images/s in one process, {together:8.0f} in {cores}")
+    values = {"processes": cores, "strength": 0.65, "images_per_s": rows}
     if chosen.casia:
         values["casia_shaped_world"] = casia()
         print(values["casia_shaped_world"])

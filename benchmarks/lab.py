@@ -42,9 +42,9 @@ def judge(embeddings: NDArray[np.float64], protocol: evaluate.Protocol) -> float
 
 
 def raw_pixels(protocol: evaluate.Protocol) -> NDArray[np.float64]:
-    """Grey pixels, the mean taken off each picture: what every network has to beat."""
-    pictures = protocol.images.read(np.arange(len(protocol.images)))  # type: ignore[union-attr]
-    grey = pictures.astype(np.float64).mean(axis=3).reshape(len(pictures), -1)
+    """Grey pixels, the mean taken off each image: what every network has to beat."""
+    images = protocol.images.read(np.arange(len(protocol.images)))  # type: ignore[union-attr]
+    grey = images.astype(np.float64).mean(axis=3).reshape(len(images), -1)
     return grey - grey.mean(axis=1, keepdims=True)
 
 
@@ -109,9 +109,9 @@ def main() -> None:
     feed = prepare(first.backbone)
 
     @torch.no_grad()
-    def embed(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         out: NDArray[np.float32] = first.backbone(
-            feed(torch.from_numpy(pictures).permute(0, 3, 1, 2))
+            feed(torch.from_numpy(images).permute(0, 3, 1, 2))
         ).numpy()
         return out
 

@@ -27,20 +27,20 @@ HALVES = {"lfw/folds0-4": (0, 1, 2, 3, 4), "lfw/folds5-9": (5, 6, 7, 8, 9)}
 Floats = NDArray[np.float64]
 
 
-def rows(pictures: NDArray[np.uint8]) -> Floats:
-    """Pictures [n, h, w, 1] as rows of length h w, each with mean 0 and spread 1: light does not
+def rows(images: NDArray[np.uint8]) -> Floats:
+    """Images [n, h, w, 1] as rows of length h w, each with mean 0 and spread 1: light does not
     count.
     """
-    x = pictures.reshape(len(pictures), -1).astype(np.float64)
+    x = images.reshape(len(images), -1).astype(np.float64)
     x -= x.mean(axis=1, keepdims=True)
     found: Floats = x / x.std(axis=1, keepdims=True).clip(1e-6)
     return found
 
 
 def embeddings(protocol: protocols.Protocol, folds: tuple[int, ...]) -> dict[str, Any]:
-    """Each baseline's embeddings of the pictures of a half, which has these folds."""
+    """Each baseline's embeddings of the images of a half, which has these folds."""
     shown = protocol.images.read(np.arange(len(protocol.images)))  # type: ignore[union-attr]
-    faces = lfw.pictures(size=(SIZE, SIZE))
+    faces = lfw.images(size=(SIZE, SIZE))
     others = lfw.training_part(faces, lfw.pairs(faces), *folds)
     fitted = PCA(COMPONENTS, whiten=True, random_state=SEED).fit(
         rows(others.read(np.arange(len(others))))

@@ -3,9 +3,9 @@ of arcface_torch's.
 
     cdmllab bench training [--rounds N] [--batch N] [--models NAME ...]
 
-Pictures are random and already in memory: what is measured is network, head and optimiser, at
+Images are random and already in memory: what is measured is network, head and optimiser, at
 10,575 identities. The peer computes as arcface_torch does: the trunk under float16 autocast
-(bfloat16 on a CPU, which has no fast float16), pictures plane by plane, a dense head with the
+(bfloat16 on a CPU, which has no fast float16), images plane by plane, a dense head with the
 margin in place, gradients clipped at 5. On a CPU one thread.
 """
 
@@ -50,8 +50,8 @@ class Ours:
         parameters = [*self.backbone.parameters(), *self.head.parameters()]
         self.optimiser = torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, weight_decay=5e-4)
 
-    def __call__(self, pictures: Tensor, labels: Tensor) -> None:
-        self.head(self.backbone(pictures), labels).loss.backward()
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        self.head(self.backbone(images), labels).loss.backward()
         self.optimiser.step()
         self.optimiser.zero_grad()
 
@@ -72,8 +72,8 @@ class Peer:
         self.optimiser = torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, weight_decay=5e-4)
         self.scaler = torch.amp.GradScaler(DEVICE, enabled=DEVICE == "cuda")
 
-    def __call__(self, pictures: Tensor, labels: Tensor) -> None:
-        self.scaler.scale(self.head(self.backbone(pictures), labels)).backward()
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        self.scaler.scale(self.head(self.backbone(images), labels)).backward()
         self.scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(self.backbone.parameters(), 5.0)
         self.scaler.step(self.optimiser)
@@ -84,7 +84,7 @@ class Peer:
 def measure(name: str, batch: int, rounds: int) -> dict[str, object]:
     torch.compiler.reset()
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.randn(batch, 3, SIZE, SIZE, generator=generator).to(DEVICE)
+    images = torch.randn(batch, 3, SIZE, SIZE, generator=generator).to(DEVICE)
     labels = torch.randint(IDENTITIES, (batch,), generator=generator).to(DEVICE)
     steps: dict[str, Callable[[Tensor, Tensor], None]] = {
         way: Ours(name, **speed) for way, speed in WAYS.items()
@@ -92,7 +92,7 @@ def measure(name: str, batch: int, rounds: int) -> dict[str, object]:
     steps[PEER] = Peer(name)
     print(f"{name}, batch {batch}", file=sys.stderr)
     seconds = interleaved(
-        {way: partial(step, pictures, labels) for way, step in steps.items()}, rounds
+        {way: partial(step, images, labels) for way, step in steps.items()}, rounds
     )
     return {
         "backbone": name,

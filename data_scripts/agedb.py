@@ -11,7 +11,7 @@ from cdmllab.data import build_steps, pair_lists, script_job
 
 
 def make(job: script_job.Job) -> None:
-    """AgeDB-30: protocol and pictures to verification/agedb_30.bin."""
+    """AgeDB-30: protocol and images to verification/agedb_30.bin."""
     protocol = job.need("agedb/04_FINAL_protocol_30_years.mat")
     images = job.need("agedb/03_Protocol_Images")
     if job.dry_run and not protocol.exists():

@@ -2,7 +2,7 @@
 
     python data_scripts/att_faces.py [--dry-run]
 
-Wants ``att_faces`` with one folder a person (s1 .. s40) of PGM pictures, or ``att_faces.zip``. The
+Wants ``att_faces`` with one folder a person (s1 .. s40) of PGM images, or ``att_faces.zip``. The
 originals have 92 x 112 pixels; smaller copies are told.
 """
 
@@ -27,7 +27,7 @@ def make(job: script_job.Job) -> None:
 
 def _count() -> dict[str, int]:
     faces = att_faces.load()
-    return {"pictures": len(faces), "identities": faces.num_identities}
+    return {"images": len(faces), "identities": faces.num_identities}
 
 
 if __name__ == "__main__":

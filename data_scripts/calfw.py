@@ -3,7 +3,7 @@
     python data_scripts/calfw.py [--to FOLDER] [--dry-run]
 
 Wants ``calfw/pairs_CALFW.txt`` and ``calfw/images``, or ``calfw/calfw.zip``; rar archives are
-unpacked by hand. With ``calfw/CA_landmarks`` (one file a picture, as handed out) or
+unpacked by hand. With ``calfw/CA_landmarks`` (one file an image, as handed out) or
 ``calfw/landmarks.txt`` the faces are aligned.
 """
 
@@ -11,7 +11,7 @@ from cdmllab.data import build_steps, script_job
 
 
 def make(job: script_job.Job) -> None:
-    """CALFW: pair list and pictures to verification/calfw.bin."""
+    """CALFW: pair list and images to verification/calfw.bin."""
     build_steps.calfw_bin(job, "calfw", landmarks="CA_landmarks")
 
 

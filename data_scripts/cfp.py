@@ -11,7 +11,7 @@ from cdmllab.data import build_steps, pair_lists, script_job
 
 
 def make(job: script_job.Job) -> None:
-    """CFP: protocol and pictures to verification/cfp_ff.bin and cfp_fp.bin."""
+    """CFP: protocol and images to verification/cfp_ff.bin and cfp_fp.bin."""
     protocol = job.folder("cfp/Protocol", "cfp/cfp-dataset.zip")
     images = job.folder("cfp/Data/Images", "cfp/cfp-dataset.zip")
     marks = job.have("cfp/landmarks.txt")

@@ -3,7 +3,7 @@
     python data_scripts/cplfw.py [--to FOLDER] [--dry-run]
 
 Wants ``cplfw/pairs_CPLFW.txt`` and ``cplfw/images``, or ``cplfw/cplfw.zip``; rar archives are
-unpacked by hand. With ``cplfw/CP_landmarks`` (one file a picture, as handed out) or
+unpacked by hand. With ``cplfw/CP_landmarks`` (one file an image, as handed out) or
 ``cplfw/landmarks.txt`` the faces are aligned.
 """
 
@@ -11,7 +11,7 @@ from cdmllab.data import build_steps, script_job
 
 
 def make(job: script_job.Job) -> None:
-    """CPLFW: pair list and pictures to verification/cplfw.bin."""
+    """CPLFW: pair list and images to verification/cplfw.bin."""
     build_steps.calfw_bin(job, "cplfw", landmarks="CP_landmarks")
 
 

@@ -1,9 +1,9 @@
-"""VN-Celeb: a bin of seeded pairs, a gallery picture against a probe.
+"""VN-Celeb: a bin of seeded pairs, a gallery image against a probe.
 
     python data_scripts/vn_celeb.py [--to FOLDER] [--dry-run]
 
-Wants ``vn_celeb/images`` with one folder a person, or ``vn_celeb/vn_celeb.zip``. One picture of
-each person is the gallery's, the others are probes; no picture is both, and no person is in two
+Wants ``vn_celeb/images`` with one folder a person, or ``vn_celeb/vn_celeb.zip``. One image of
+each person is the gallery's, the others are probes; no image is both, and no person is in two
 folds. With ``vn_celeb/landmarks.txt``
 (lines ``person/file.jpg x1 y1 ... x5 y5``) the faces are aligned.
 """

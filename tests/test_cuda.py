@@ -81,7 +81,7 @@ def test_networks_agree_with_the_cpu(name):
     assert torch.cosine_similarity(quick, want).min() > 0.99
 
 
-def test_pictures_agree_with_the_cpu_whoever_draws_them(tmp_path, monkeypatch):
+def test_images_agree_with_the_cpu_whoever_draws_them(tmp_path, monkeypatch):
     rows = np.arange(40)
     worlds = [FaceWorld(10, 60, size=64, device=device) for device in ("cpu", "cuda")]
     cpu, gpu = (world.read(rows).astype(int) for world in worlds)

@@ -5,33 +5,33 @@ from cdmllab import preprocessing
 from cdmllab.preprocessing import INSIGHTFACE
 
 
-def picture(*colour):
+def image(*colour):
     return torch.tensor(colour, dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 4, 4)
 
 
 def test_insightface_takes_rgb_to_minus_one_to_one():
-    out = preprocessing.apply(picture(0, 255, 51), INSIGHTFACE | {"size": 4})
+    out = preprocessing.apply(image(0, 255, 51), INSIGHTFACE | {"size": 4})
     torch.testing.assert_close(out[0, :, 0, 0], torch.tensor([-1.0, 1.0, -0.6]))
 
 
 def test_bgr_turns_the_channels_before_the_mean_is_taken():
     given = {"channels": "BGR", "mean": [0.0, 0.1, 0.2], "std": 0.5, "size": 4}
-    out = preprocessing.apply(picture(255, 0, 51), given)
+    out = preprocessing.apply(image(255, 0, 51), given)
     torch.testing.assert_close(out[0, :, 0, 0], torch.tensor([0.4, -0.2, 1.6]))
 
 
 def test_grey_weighs_the_colours():
-    out = preprocessing.apply(picture(255, 0, 0), preprocessing.standard(1, 4))
+    out = preprocessing.apply(image(255, 0, 0), preprocessing.standard(1, 4))
     assert out.shape == (1, 1, 4, 4)
     assert out[0, 0, 0, 0].item() == pytest.approx(2 * 0.299 - 1)
-    white = preprocessing.apply(picture(255, 255, 255), preprocessing.standard(1, 4))
+    white = preprocessing.apply(image(255, 255, 255), preprocessing.standard(1, 4))
     assert white.max().item() == pytest.approx(1.0)
 
 
-def test_apply_leaves_the_pictures_as_they_were():
-    x = picture(1, 2, 3).clone()
+def test_apply_leaves_the_images_as_they_were():
+    x = image(1, 2, 3).clone()
     preprocessing.apply(x, INSIGHTFACE | {"size": 4})
-    assert torch.equal(x, picture(1, 2, 3))
+    assert torch.equal(x, image(1, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_nonsense_is_refused(change, said):
         preprocessing.check(INSIGHTFACE | change)
 
 
-def test_a_colour_network_sees_grey_pictures_three_times():
+def test_a_colour_network_sees_grey_images_three_times():
     grey = torch.full((1, 1, 4, 4), 51, dtype=torch.uint8)
     out = preprocessing.apply(grey, INSIGHTFACE | {"size": 4})
     torch.testing.assert_close(out, torch.full((1, 3, 4, 4), -0.6))
@@ -79,7 +79,7 @@ def test_another_preprocessing_is_told_with_what_differs():
         preprocessing.require(INSIGHTFACE, preprocessing.ADAFACE, "the config")
 
 
-def test_pictures_of_another_kind_are_refused():
+def test_images_of_another_kind_are_refused():
     with pytest.raises(
         ValueError, match=r"uint8 of shape \(b, 1 or 3, 112, 112\), got torch.float32"
     ):

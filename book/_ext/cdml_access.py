@@ -10,7 +10,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 REPLACED = {
-    # A button is called what stands on it, "Search Ctrl+K"; the pictures on another say no more
+    # A button is called what stands on it, "Search Ctrl+K"; the images on another say no more
     # than its label.
     'title="Search" aria-label="Search" data-bs-placement': 'title="Search" data-bs-placement',
     'data-mode="light" title="Light"': 'data-mode="light"',

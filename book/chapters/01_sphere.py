@@ -40,11 +40,11 @@ lab = session.start(profile, seed)
 # %% [markdown]
 # ## The question
 #
-# Two pictures lie before us. Do they show the same person? We cannot train a classifier for this:
+# Two images lie before us. Do they show the same person? We cannot train a classifier for this:
 # the people will be strangers, met for the first time on the day the system is used. What we can
-# train is a *ruler*. A network $f$ turns a picture into a point, its **{term}`embedding`**
-# $\mathbf x = f(\text{picture}) \in \mathbb R^d$, and the closer two points are, the more alike we
-# call the pictures.
+# train is a *ruler*. A network $f$ turns an image into a point, its **{term}`embedding`**
+# $\mathbf x = f(\text{image}) \in \mathbb R^d$, and the closer two points are, the more alike we
+# call the images.
 #
 # Faces come in chapter 6. Here the "people" are digits: small, real, and quick to train on. Seven
 # digits, 0 to 6, are the {term}`identities <identity>` the network learns from. Digits 7, 8 and 9
@@ -59,7 +59,7 @@ session.tell(
     n_strangers=len(strangers.labels),
 )
 
-# %% mystnb={"figure": {"caption": "The three parts of the data: digits to train on, new pictures of the same digits, and digits the network never sees in training.", "name": "fig-digits"}, "image": {"alt": "Three sheets of handwritten digits, eight by eight pixels each"}}
+# %% mystnb={"figure": {"caption": "The three parts of the data: digits to train on, new images of the same digits, and digits the network never sees in training.", "name": "fig-digits"}, "image": {"alt": "Three sheets of handwritten digits, eight by eight pixels each"}}
 fig, axes = plots.figure(3, width=7.2, height=1.5)
 for ax, part, title in zip(
     axes,
@@ -67,10 +67,10 @@ for ax, part, title in zip(
     ("train", "held out", "strangers"),
     strict=True,
 ):
-    plots.pictures(ax, part.images[:21], columns=7, title=title)
+    plots.images(ax, part.images[:21], columns=7, title=title)
 
 # %% [markdown]
-# There are {glue:text}`n_train` digits to train on, {glue:text}`n_held_out` held-out pictures of
+# There are {glue:text}`n_train` digits to train on, {glue:text}`n_held_out` held-out images of
 # the same seven digits, and {glue:text}`n_strangers` strangers.
 #
 # ## Only the direction counts
@@ -172,13 +172,13 @@ trained = {
 
 # %% [markdown]
 # The embedding has three numbers, so that we can look at all of it; a face network has 512. The
-# recipe is the same for all losses: the same network, the same start, the same order of pictures.
+# recipe is the same for all losses: the same network, the same start, the same order of images.
 #
 # ## Three spheres
 #
-# We embed the *held-out* digits: pictures the network has not seen, of identities it has.
+# We embed the *held-out* digits: images the network has not seen, of identities it has.
 
-# %% mystnb={"figure": {"caption": "Held-out digits on the unit sphere after training with each loss, one point a picture, coloured by digit. Rings are the class centres; what lies behind the globe is pale. Same network, same start, same data order.", "name": "fig-spheres"}, "image": {"alt": "One globe a loss, each with clusters of coloured points around ringed class centres; the globes look much alike"}}
+# %% mystnb={"figure": {"caption": "Held-out digits on the unit sphere after training with each loss, one point an image, coloured by digit. Rings are the class centres; what lies behind the globe is pale. Same network, same start, same data order.", "name": "fig-spheres"}, "image": {"alt": "One globe a loss, each with clusters of coloured points around ringed class centres; the globes look much alike"}}
 fig, axes = plots.figure(len(losses), width=7.6, height=2.7)
 for ax, (name, runs) in zip(axes, trained.items(), strict=True):
     points = unit(embed(runs[0].backbone, held_out.images))
@@ -229,7 +229,7 @@ glue("widget-hypersphere", globe)
 # pair two identities. All pairs of held-out digits give two histograms. A ruler is good when they
 # do not overlap.
 
-# %% mystnb={"figure": {"caption": "Angles of all genuine and impostor pairs of held-out digits, as densities. Known identities, new pictures.", "name": "fig-angles"}, "image": {"alt": "One pair of histograms a loss; genuine angles lie mostly below 45 degrees, impostor angles mostly above"}}
+# %% mystnb={"figure": {"caption": "Angles of all genuine and impostor pairs of held-out digits, as densities. Known identities, new images.", "name": "fig-angles"}, "image": {"alt": "One pair of histograms a loss; genuine angles lie mostly below 45 degrees, impostor angles mostly above"}}
 all_pairs = pairs.every(held_out.labels)
 fig, axes = plots.figure(len(losses), width=7.6, height=2.0)
 for ax, (name, runs) in zip(axes, trained.items(), strict=True):
@@ -250,7 +250,7 @@ for ax, (name, runs) in zip(axes, trained.items(), strict=True):
 # Now the question we started with. Digits 7, 8 and 9 took no part in the training. We draw 6,000
 # pairs of them, half of them genuine, in ten folds. (LFW's folds share no people; with three digits
 # ours have to.) Beside the trained embeddings stands the humblest ruler there is: the cosine of the
-# raw pixels, the mean picture taken away. And since three dimensions are few, we train ArcFace once
+# raw pixels, the mean image taken away. And since three dimensions are few, we train ArcFace once
 # more with thirty-two.
 
 # %%
@@ -269,7 +269,7 @@ protocols = {
         pairs.sample(strangers.labels, per_fold=300, seed=0),
     ),
 }
-mean_picture = known.images.mean(0)
+mean_image = known.images.mean(0)
 accuracy = {
     (name, which): [
         evaluate.verify(embed(t.backbone, part.images), drawn).accuracy.mean
@@ -281,7 +281,7 @@ accuracy = {
 accuracy |= {
     ("raw pixels", which): [
         evaluate.verify(
-            (part.images - mean_picture).flatten(1), drawn
+            (part.images - mean_image).flatten(1), drawn
         ).accuracy.mean
     ]
     for which, (part, drawn) in protocols.items()
@@ -296,7 +296,7 @@ rows = [
     for name in ["raw pixels", *losses, *wide]
 ]
 session.Table(
-    ["accuracy in %, 10 folds", "known digits, new pictures", "strangers"], rows
+    ["accuracy in %, 10 folds", "known digits, new images", "strangers"], rows
 )
 
 # %% tags=["remove-input"]
@@ -349,7 +349,7 @@ session.tell(
 #
 # :::{admonition} Where we deviate
 # :class: note
-# Real systems use 512 dimensions, scale 64 and half a million pictures or more. Three seeds cannot
+# Real systems use 512 dimensions, scale 64 and half a million images or more. Three seeds cannot
 # rank losses that are a point apart, and these losses were not tuned alike: ArcFace has a margin of
 # 0.5 for all samples, while CDML's easy ones have 0.588, and at the end of the training nearly all
 # samples are easy (the mean margin of the last batches is {glue:text}`margin_at_the_end:.3f`). A
@@ -409,7 +409,7 @@ exercises.check("1.3", None)
 #
 # ## Recap
 #
-# - An embedding is a point that stands for a picture; we keep its direction, so it lies on a
+# - An embedding is a point that stands for an image; we keep its direction, so it lies on a
 #   sphere.
 # - Softmax settles matters by lengths and angles, ArcFace by angles with a handicap $m$, CDML with
 #   a handicap $m_i$ that follows the easiness of the sample.

@@ -42,7 +42,7 @@ lab = session.start(profile, seed)
 # %% [markdown]
 # ## Four factors
 #
-# What does a margin *do*? It does nothing to a picture at test time, when it is gone. All it ever
+# What does a margin *do*? It does nothing to an image at test time, when it is gone. All it ever
 # does is to change a gradient during training, so that is where to look.
 #
 # Take one sample with embedding $\mathbf x$ and identity $y$, write $c_j = \cos\theta_j$ for its

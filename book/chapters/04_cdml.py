@@ -44,7 +44,7 @@ lab = session.start(profile, seed)
 # ## One margin for all?
 #
 # ArcFace asks the same of every sample: come closer to your own class centre than to any other, by
-# $m$. A sharp frontal picture can do that. A profile in the dark perhaps cannot, and a picture with
+# $m$. A sharp frontal image can do that. A profile in the dark perhaps cannot, and an image with
 # the wrong name on it should not. So let the margin depend on the sample. In which direction? There
 # are two opinions, and both are reasonable:
 #
@@ -159,10 +159,10 @@ session.tell(pull_easy=promoted[0].item(), pull_hard=promoted[1].item())
 fig, axes = plots.figure(3, width=7.8, height=2.7)
 for ax, kind in zip(axes, ("similarity", "gap", "angle_gap"), strict=True):
     policy = margins.create("cdml", easiness=kind)
-    picture = plots.easiness_map(
+    image = plots.easiness_map(
         ax, kind, pivot=policy.pivot, title=kind, first=ax is axes[0]
     )
-plots.colour_bar(axes[2], picture)
+plots.colour_bar(axes[2], image)
 
 # %% [markdown]
 # The similarity looks at the own class centre alone. The gap asks who leads: with the pivot at 0 a
@@ -445,12 +445,12 @@ session.tell(by_heart=by_heart.item())
 # %% [markdown]
 # {numref}`fig-margin-paths` shows {glue:text}`n_right` right and {glue:text}`n_wrong` wrong labels.
 # After three epochs their median margins are {glue:text}`right_third:.3f` and
-# {glue:text}`wrong_third:.3f`: to a score made of cosines, a picture with a wrong name *is* the
-# hardest picture there is, and easy-larger gives it the smaller margin. That is less to reach, not
+# {glue:text}`wrong_third:.3f`: to a score made of cosines, an image with a wrong name *is* the
+# hardest image there is, and easy-larger gives it the smaller margin. That is less to reach, not
 # less force: at their median angle of {glue:text}`wrong_angle:.0f` degrees, {numref}`fig-signs`
 # says, the smaller margin even pulls a little harder.
 #
-# By the end the network has learnt {glue:text}`by_heart:.0%` of the lies by heart: those pictures
+# By the end the network has learnt {glue:text}`by_heart:.0%` of the lies by heart: those images
 # are nearest to the class centre of their wrong name. The median margin of all wrong labels is then
 # {glue:text}`wrong_last:.3f`, that of the others {glue:text}`right_last:.3f`. A dynamic margin
 # measures what the network finds hard *now*, not what is hard; chapter 5 takes the two apart.
@@ -485,7 +485,7 @@ for digit in range(7):
     rows.append(
         [digit, int(own.sum()), f"{angles[own].mean():.1f}", f"{shared:.4f}"]
     )
-session.Table(["digit", "pictures", "mean angle (degrees)", "margin (rad)"], rows)
+session.Table(["digit", "images", "mean angle (degrees)", "margin (rad)"], rows)
 
 # %% tags=["remove-input"]
 session.tell(
@@ -496,7 +496,7 @@ session.tell(
 # %% [markdown]
 # The largest and the smallest of these margins are {glue:text}`class_spread:.3f` radians apart, of
 # the {glue:text}`class_room:.3f` that $\alpha$ allows: a mean over a class is much the same for all
-# classes when each has its share of easy and hard pictures. The class term is made for data whose
+# classes when each has its share of easy and hard images. The class term is made for data whose
 # classes differ, as people with ten passport photographs and people with ten snapshots do.
 #
 # ## The mean margin
@@ -563,7 +563,7 @@ session.tell(
 # things.
 #
 # - {term}`MagFace` {cite}`meng2021magface` and {term}`AdaFace` {cite}`kim2022adaface` look at the
-#   length of the embedding, which they take for the quality of the picture.
+#   length of the embedding, which they take for the quality of the image.
 # - {term}`KappaFace` {cite}`oinar2023kappaface` looks at the identity: how scattered, and how
 #   frequent.
 # - {term}`NPCFace` {cite}`zeng2020npcface` looks at the hard negatives.
@@ -666,7 +666,7 @@ for key, name in (
 #
 # So among these losses CDML's easy-larger form is the odd one out: the others that set an angle by
 # the cosine give *hard* samples more. MagFace comes nearest in spirit: where long embeddings are
-# good pictures, the easy ones get the larger margin.
+# good images, the easy ones get the larger margin.
 #
 # :::{admonition} Where we deviate
 # :class: note

@@ -8,7 +8,7 @@
 # :::{admonition} After this chapter you can
 # :class: tip
 # - say how well an easiness score follows what is truly hard, early and late in a training;
-# - tell a hard picture from a wrong label, and say when in a training a score can;
+# - tell a hard image from a wrong label, and say when in a training a score can;
 # - say what a perfect reading of difficulty would have gained here, from an oracle;
 # - predict what a margin that favours hard samples does when labels are wrong.
 # :::
@@ -59,8 +59,8 @@ shades = {
 # ## A guess and its truth
 #
 # A small network learns {glue:text}`people` people with ArcFace. Then we look at 2,000 of its own
-# training pictures, at the easiness that each score gives them, and at their known difficulty: how
-# far the picture's nuisances turn an embedding away, in cosine.
+# training images, at the easiness that each score gives them, and at their known difficulty: how
+# far the image's nuisances turn an embedding away, in cosine.
 
 # %%
 settings = {
@@ -94,7 +94,7 @@ session.tell(
 # somebody back from the hairdresser, and only then one of a turned head. On photographs the shares
 # would be others, and what this chapter finds about difficulty is about this one.
 
-# %% mystnb={"figure": {"caption": "Left: easiness by similarity against known difficulty, a dot for each picture; wrong labels in red. Right: how the easiness is spread over rightly and wrongly labelled pictures.", "name": "fig-guess"}, "image": {"alt": "A cloud of dots over difficulty, those of wrong labels in red; beside it two histograms"}}
+# %% mystnb={"figure": {"caption": "Left: easiness by similarity against known difficulty, a dot for each image; wrong labels in red. Right: how the easiness is spread over rightly and wrongly labelled images.", "name": "fig-guess"}, "image": {"alt": "A cloud of dots over difficulty, those of wrong labels in red; beside it two histograms"}}
 fig, axes = plots.figure(2, width=7.4, height=2.9)
 plots.guess_against_truth(
     axes[0], found["similarity"], truth.difficulty, truth.wrong
@@ -115,9 +115,9 @@ session.tell(
 )
 
 # %% [markdown]
-# Over rightly labelled pictures the rank correlation of difficulty and *1 − easiness* is
+# Over rightly labelled images the rank correlation of difficulty and *1 − easiness* is
 # {glue:text}`own_rho:.2f`; 1 would be perfect order, 0 none. The score sees something else as well.
-# Take a picture with a wrong label and one with a right label: the wrong one has the lower easiness
+# Take an image with a wrong label and one with a right label: the wrong one has the lower easiness
 # with a chance of {glue:text}`own_auc:.0%`, where a coin would have half. (This chance is the **AUC**,
 # the area under the ROC curve of {doc}`chapter 11 </executed/11_verification>`.)
 #
@@ -128,7 +128,7 @@ session.tell(
 # hard alike, and with the mean held it is ArcFace.) The sweep `lab_main` looked once an epoch, in
 # {glue:text}`seeds` seeds:
 
-# %% mystnb={"figure": {"caption": "ArcFace trainings, mean and spread over seeds. Left: rank correlation of each score with the known difficulty, over rightly labelled pictures. Right: how well each score finds wrong labels; 0.5 is chance.", "name": "fig-truth-curves"}, "image": {"alt": "Two panels of two rising curves each"}}
+# %% mystnb={"figure": {"caption": "ArcFace trainings, mean and spread over seeds. Left: rank correlation of each score with the known difficulty, over rightly labelled images. Right: how well each score finds wrong labels; 0.5 is chance.", "name": "fig-truth-curves"}, "image": {"alt": "Two panels of two rising curves each"}}
 fig, axes = plots.figure(2, width=7.4, height=2.8)
 for ax, ending, ylabel in (
     (axes[0], "", "rank correlation with truth"),
@@ -166,19 +166,19 @@ session.tell(
 # {glue:text}`similarity_first:.2f`, the gap's {glue:text}`gap_first:.2f`; in the end they reach
 # {glue:text}`similarity_last:.2f` and {glue:text}`gap_last:.2f`. Wrong labels are found with an AUC
 # of {glue:text}`gap_auc_first:.2f` at first and {glue:text}`gap_auc_last:.2f` in the end. A third
-# score, the gap in angles, is cut off where a picture leads by less than 30 degrees; in this sweep
-# that was every picture at every look, so it ordered nothing (its correlation in the end:
+# score, the gap in angles, is cut off where an image leads by less than 30 degrees; in this sweep
+# that was every image at every look, so it ordered nothing (its correlation in the end:
 # {glue:text}`angle_gap_last:.2f`).
 #
 # How sure is a score of what is wrong, beside what is hard? On one scale: in the training on the
-# spot, a picture of the hard third has the lower easiness than one of the easy third with a chance
+# spot, an image of the hard third has the lower easiness than one of the easy third with a chance
 # of {glue:text}`hard_auc:.0%`, a wrong label than a right one with {glue:text}`own_auc:.0%`, and a
 # wrong label than a right one of the hard third with {glue:text}`wrong_hard_auc:.0%`.
 #
 # That is no accident. A restyled face is still the face of its person, and the network pulls it in:
 # in `lab_main` ArcFace ends with the easy third at {glue:text}`deg_easy:.0f` degrees from their
 # centres, the hard third at {glue:text}`deg_hard:.0f`, wrong labels at {glue:text}`deg_wrong:.0f`.
-# A picture with a wrong label is pulled by most of the others of its true person to one place, and
+# An image with a wrong label is pulled by most of the others of its true person to one place, and
 # by its label to another. **Label noise is the strongest difficulty there is**, and late in a
 # training it stands apart even from what is hard. Early it does so less, and a margin that only
 # asks on which side of its pivot a score lies treats both alike.
@@ -191,7 +191,7 @@ session.tell(
 # the more hard larger loses. The sweep `lab_noise` trained with 0, 5, 10 and 20 % of the labels
 # wrong ({glue:text}`own_noise:.0%` in `lab_main`), at a margin of {glue:text}`noise_margin` rad and
 # scale {glue:text}`noise_scale`, {glue:text}`noise_seeds` seeds each. The **oracle** knows in place
-# of the guess which half of the pictures is the harder one, all wrong labels among it.
+# of the guess which half of the images is the harder one, all wrong labels among it.
 
 # %% mystnb={"figure": {"caption": "Accuracy, mean of three protocols, against the share of wrong labels: difference to ArcFace in points, with a band of one standard error over seeds.", "name": "fig-noise"}, "image": {"alt": "Three curves around zero over label noise from 0 to 20 percent"}}
 levels = {0: "noise_0", 5: "noise_5", 10: "noise_10", 20: "noise_20"}
@@ -252,7 +252,7 @@ session.Table(
 #
 # Would a better guess help? The oracle gives the easier half the larger margin, a fifth up and
 # down, and it does so from the first step on, while CDML's own score is silent until samples pass
-# its pivot. So it tests a true *step* that acts all the way. It does not use *how* hard a picture
+# its pivot. So it tests a true *step* that acts all the way. It does not use *how* hard an image
 # is, nor set wrong labels apart from hard ones. In `lab_main` (margin {glue:text}`main_margin` rad,
 # scale {glue:text}`main_scale`), mean of the six named protocols:
 
@@ -322,7 +322,7 @@ plots.differences(
 #
 # ## Exercises
 #
-# **5.1** Four pictures have the easiness 0.9, 0.7, 0.4, 0.1 and the known difficulty 0.1, 0.3, 0.2,
+# **5.1** Four images have the easiness 0.9, 0.7, 0.4, 0.1 and the known difficulty 0.1, 0.3, 0.2,
 # 0.6. What is Spearman's rank correlation of 1 − easiness and difficulty?
 
 # %%
@@ -337,7 +337,7 @@ exercises.check("5.1", None)
 # </details>
 #
 # **5.2** Write a function `suspects(easiness, share)` that returns the rows, in rising order, of
-# the given share of pictures that look most like wrong labels.
+# the given share of images that look most like wrong labels.
 
 # %%
 exercises.check("5.2", None)
@@ -353,7 +353,7 @@ exercises.check("5.2", None)
 #
 # </details>
 #
-# **5.3** In a set with 10 % wrong labels somebody removes the 20 % of pictures with the lowest
+# **5.3** In a set with 10 % wrong labels somebody removes the 20 % of images with the lowest
 # easiness, and calls the rest clean. Of all wrong labels 90 % are among what was removed. What is
 # the precision of the removal, the share of it that was truly wrong?
 
@@ -363,9 +363,9 @@ exercises.check("5.3", None)
 # %% [markdown]
 # <details><summary>Solution 5.3</summary>
 #
-# 0.9 · 10 % of all pictures, of the 20 % that were removed: 0.45. More than one half was out of
+# 0.9 · 10 % of all images, of the 20 % that were removed: 0.45. More than one half was out of
 # reach, since twice as many went as were wrong. A score can be nearly always right about a pair of
-# pictures and still throw away more good ones than bad.
+# images and still throw away more good ones than bad.
 #
 # </details>
 #
@@ -375,7 +375,7 @@ exercises.check("5.3", None)
 #   reaches a rank correlation of {glue:text}`similarity_last:.2f`, from
 #   {glue:text}`similarity_first:.2f` at step {glue:text}`first_step`. The gap in angles, cut off at
 #   30 degrees, ordered nothing in trainings as short as these.
-# - *Hard or wrong?* Late in a training a wrong label stands behind even the hard pictures, and the
+# - *Hard or wrong?* Late in a training a wrong label stands behind even the hard images, and the
 #   score finds it; early less so. The margin's step asks only for the side of a pivot, and treats
 #   both alike.
 # - *The oracle:* a true step, acting from the start, differs from ArcFace by

@@ -10,19 +10,19 @@
 # - say what rendered faces can tell that photographs cannot;
 # - draw any person under any nuisance, and know the strength of each;
 # - say what each of the lab's protocols tests, and how hard it is for a small network;
-# - read from a network's responses what makes a picture hard for it.
+# - read from a network's responses what makes an image hard for it.
 # :::
 #
 # :::{admonition} What you need
 # :class: note
-# Chapter 2. The chapter renders about 1,400 pictures: half a minute on one core. Nothing is trained
+# Chapter 2. The chapter renders about 1,400 images: half a minute on one core. Nothing is trained
 # here; the table of the networks' accuracies comes from runs kept in `results/`.
 # :::
 
 # %% tags=["parameters"]
 profile = "cpu"  # "cpu" or "gpu": where to render
 seed = 0  # of the world: another seed, other people
-size = 112  # pixels of the pictures shown, 32 to 224
+size = 112  # pixels of the images shown, 32 to 224
 people = 40  # on the first contact sheet
 strength = 0.65  # of the nuisances in the training mix, 0 to 1
 
@@ -45,12 +45,12 @@ lab = session.start(profile, seed)
 # ## Why faces that nobody has
 #
 # CDML lets the margin follow the difficulty of each sample. Does its score measure difficulty? On
-# photographs nobody can say, since no data set knows how hard each of its pictures is, or which of
+# photographs nobody can say, since no data set knows how hard each of its images is, or which of
 # its labels are wrong. And face data has a second trouble: the large sets were collected without
 # asking the people in them, and several have been withdrawn.
 #
 # So the book has a laboratory. Its people are drawn from a hash, its camera is a page of
-# arithmetic, and everything about a picture is known: who it is, how far the head is turned, how
+# arithmetic, and everything about an image is known: who it is, how far the head is turned, how
 # old, how lit, how hidden, and whether the label is a lie. **Nobody's face is in it.** What is
 # learnt here must still be checked on real people. Chapter 10 can look at photographs (its
 # parameter `real_faces`), and chapter 12 has measurements on them; but a question about difficulty
@@ -92,7 +92,7 @@ rows = [
 session.Table(["latent", "person 7,341"], rows)
 
 # %% [markdown]
-# ## How a head becomes a picture
+# ## How a head becomes an image
 #
 # A head is **star-shaped**: seen from its middle, there is one surface point in every direction. So
 # its shape is a function $R$ of azimuth $a$ and of $v$, the sine of the elevation, and it is the
@@ -127,14 +127,14 @@ turned = (
 plots.contact_sheet(turned, columns=9, shown=76)
 
 # %% [markdown]
-# ## What a picture adds
+# ## What an image adds
 #
-# A picture is an identity *and* what happened to it that day. The lab knows sixteen such **{term}`nuisances <nuisance>`**,
+# An image is an identity *and* what happened to it that day. The lab knows sixteen such **{term}`nuisances <nuisance>`**,
 # each with a value in its own unit: degrees for angles, else a number up to 1. Its *strength* is
 # the share of the limit, from 0 to 1: a head that is turned by 45 degrees has a yaw of strength
 # 0.5. They come from a second hash, of (seed, identity, index), or are set by hand.
 
-# %% mystnb={"figure": {"caption": "One nuisance a row at rising strength, one person a row.", "name": "fig-factors"}, "image": {"alt": "Sixteen rows of six pictures: yaw, pitch, roll, light from the side, contrast, expression, age, glasses, mask, occlusion, blur, noise, exposure, low resolution, other hair, colour of the light"}}
+# %% mystnb={"figure": {"caption": "One nuisance a row at rising strength, one person a row.", "name": "fig-factors"}, "image": {"alt": "Sixteen rows of six images: yaw, pitch, roll, light from the side, contrast, expression, age, glasses, mask, occlusion, blur, noise, exposure, low resolution, other hair, colour of the light"}}
 steps = torch.linspace(0.0, 1.0, 6)
 beside = {"light_azimuth": {"contrast": 0.6}}
 shown = [
@@ -167,7 +167,7 @@ plots.contact_sheet(
 #
 # ## A world
 #
-# A **{term}`world`** is so many people with so many pictures each: a training set like any other,
+# A **{term}`world`** is so many people with so many images each: a training set like any other,
 # and one that knows its wrong labels. It renders when it is read, or once into a memory map that
 # survives being killed. In the package it is a
 # {py:class}`faces.FaceWorld <cdmllab.faces.FaceWorld>`.
@@ -182,13 +182,13 @@ session.tell(wrong=wrong, expected=expected, sigmas=(wrong - expected) / spread)
 world
 
 # %% [markdown]
-# Of its 16,000 pictures {glue:text}`wrong` carry the name of somebody else.
+# Of its 16,000 images {glue:text}`wrong` carry the name of somebody else.
 # {glue:text}`expected:.0f` are expected, and the draw is {glue:text}`sigmas:+.1f` standard
 # deviations off. (For seed 0 that is a rare draw and nothing else: the next eleven seeds give from
-# 463 to 509.) {numref}`fig-mix` shows what a network is trained on: not many of these pictures
+# 463 to 509.) {numref}`fig-mix` shows what a network is trained on: not many of these images
 # would make a good passport.
 
-# %% mystnb={"figure": {"caption": "The training mix: five people, eight pictures each, nuisances as they are drawn.", "name": "fig-mix"}, "image": {"alt": "Five rows of eight pictures; in each row one person appears turned, lit, blurred, hidden and restyled in many ways"}}
+# %% mystnb={"figure": {"caption": "The training mix: five people, eight images each, nuisances as they are drawn.", "name": "fig-mix"}, "image": {"alt": "Five rows of eight images; in each row one person appears turned, lit, blurred, hidden and restyled in many ways"}}
 some = np.concatenate(
     [np.arange(who * 16, who * 16 + 8) for who in (0, 5, 11, 23, 42)]
 )
@@ -206,7 +206,7 @@ plots.contact_sheet(
 # genuine, half impostor, in ten folds that share nobody. Three more, `dose_*`, have that shape too
 # and turn one nuisance up, from nothing to its limit. The tenth, `ijb`, compares templates, and has
 # a rate of its own. All people of the ten are kept out of every world. Two settings make the pairs
-# what they are: the nuisances of the first and of the second picture of a pair, and how alike the
+# what they are: the nuisances of the first and of the second image of a pair, and how alike the
 # two people of an impostor pair are. A **{term}`lookalike`** of a person with latent $\mathbf z$ is
 #
 # ```{math}
@@ -221,7 +221,7 @@ pairs = {
     name: protocols.load(name, size=64, seed=seed) for name in protocols.names()
 }
 session.Table(
-    ["protocol", "compares", "pairs", "pictures"],
+    ["protocol", "compares", "pairs", "images"],
     [
         [
             f"`lab/{n}`",
@@ -292,12 +292,12 @@ session.tell(seeds=record["seeds"], pixels=record["size"])
 #
 # It would be easy to *decree* a difficulty: half the yaw plus a third of the blur. We measure it. A
 # network looks at {glue:text}`looked_at` people as they are, and again with one nuisance turned up;
-# what the cosine loses on average is that nuisance's **response**. The difficulty of a picture is
+# what the cosine loses on average is that nuisance's **response**. The difficulty of an image is
 # then what its own nuisances cost, added up:
 #
 # ```{math}
 # :label: eq-difficulty
-# d(\text{picture}) = \sum_{f} \Delta_f\big(s_f(\text{picture})\big), \qquad
+# d(\text{image}) = \sum_{f} \Delta_f\big(s_f(\text{image})\big), \qquad
 # \Delta_f(s) = 1 - \mathbb E_{\text{people}} \cos\big(\mathbf x_{\text{neutral}},\, \mathbf x_{f = s}\big) .
 # ```
 
@@ -340,7 +340,7 @@ session.tell(
 # {glue:text}`restyled_easy:.0%`. So the lab's *hard* is first of all other hair and another beard.
 # Remember that whenever this book says "hard".
 #
-# Averages hide much. Here is one person, and what that same network says to each picture: its
+# Averages hide much. Here is one person, and what that same network says to each image: its
 # cosine to the enrolled one, against what one stranger in a hundred reaches. Turn the head, make
 # the person older, put a hand in front of the face, and look for pairs of nuisances that cost more
 # together than each alone.
@@ -351,8 +351,8 @@ network, said = weights.load_release(
 )
 
 
-def look(pictures: np.ndarray) -> torch.Tensor:
-    stack = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+def look(images: np.ndarray) -> torch.Tensor:
+    stack = torch.from_numpy(images).permute(0, 3, 1, 2)
     return evaluate.embed(network, apply(stack, said.preprocessing))
 
 
@@ -363,11 +363,11 @@ glue("widget-face-lab", face)
 # The frames were rendered and scored when this chapter ran; the page only chooses among them.
 #
 # The sum is a model: two nuisances together may cost more or less than both alone. It is enough to
-# rank pictures, and chapter 5 uses it for that: does the easiness that CDML computes from cosines
+# rank images, and chapter 5 uses it for that: does the easiness that CDML computes from cosines
 # follow this truth, and would CDML gain if it knew the truth? The package has both,
 # `difficulty.rank_correlation`, and CDML with `easiness="known"`.
 
-# %% mystnb={"figure": {"caption": "Pictures of the training mix in the order of their difficulty, from the easiest to the hardest of 2,000.", "name": "fig-order"}, "image": {"alt": "Two rows of nine faces, the easiest at the upper left and the hardest at the lower right; blurred ones are among the easy ones, and the lower row has more changed hair and beards, glasses, masks and turned heads"}}
+# %% mystnb={"figure": {"caption": "Images of the training mix in the order of their difficulty, from the easiest to the hardest of 2,000.", "name": "fig-order"}, "image": {"alt": "Two rows of nine faces, the easiest at the upper left and the hardest at the lower right; blurred ones are among the easy ones, and the lower row has more changed hair and beards, glasses, masks and turned heads"}}
 plots.contact_sheet(
     world.read(sample[order[np.linspace(0, 1_999, 18).astype(int)]]),
     columns=9,
@@ -386,8 +386,8 @@ plots.contact_sheet(
 #
 # ## Exercises
 #
-# **6.1** A world has 1,000 people with 16 pictures each and 5 per cent {term}`label noise`. How
-# many pictures carry a wrong name, in expectation?
+# **6.1** A world has 1,000 people with 16 images each and 5 per cent {term}`label noise`. How
+# many images carry a wrong name, in expectation?
 
 # %%
 exercises.check("6.1", None)
@@ -415,7 +415,7 @@ exercises.check("6.2", None)
 #
 # </details>
 #
-# **6.3** Write a function of the strengths of a picture, a dictionary from factor to strength (from
+# **6.3** Write a function of the strengths of an image, a dictionary from factor to strength (from
 # 0 to 1, not degrees), that returns its difficulty by the responses above. `difficulty.STRENGTHS`
 # are the places where they were measured, with straight lines between.
 
@@ -435,7 +435,7 @@ exercises.check("6.3", None)
 #   from a hash.
 # - Any person can be drawn under any nuisance by `faces.render(who, yaw=40, age=0.8)`; how strong
 #   each is belongs to the data.
-# - The protocols test mild pictures, poses, ages, alike impostors and templates, on people that no
+# - The protocols test mild images, poses, ages, alike impostors and templates, on people that no
 #   world shows.
 # - Difficulty is measured as a network's response, not decreed: {glue:text}`costliest` cost it the
 #   most cosine. In the training mix {glue:text}`varies_restyling:.0%` of its variance is restyling.

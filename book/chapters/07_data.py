@@ -12,7 +12,7 @@
 # - make a pack from folders of faces, look it over, and read it without mxnet;
 # - say why a verification bin must never be unpickled freely;
 # - align a face by five landmarks;
-# - follow a picture from its bytes to the tensor that a network sees, and repeat every random step.
+# - follow an image from its bytes to the tensor that a network sees, and repeat every random step.
 # :::
 #
 # :::{admonition} What you need
@@ -26,7 +26,7 @@
 profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
 seed = 0  # of the faces, the order and the augmentation
 people = 6  # identities in the pack
-pictures = 6  # pictures of each
+images = 6  # images of each
 
 # %%
 import shutil
@@ -61,25 +61,25 @@ lab = session.start(profile, seed)
 # %% [markdown]
 # ## Why not simply folders?
 #
-# Face data sets come as folders: one for each person, pictures inside. MS1MV3 has five million of
+# Face data sets come as folders: one for each person, images inside. MS1MV3 has five million of
 # them. Opening five million small files in random order, epoch after epoch, is slower than decoding
-# them. So the field packs all pictures into one file, one after the other, and keeps a list of
+# them. So the field packs all images into one file, one after the other, and keeps a list of
 # where each begins. The format that stuck is MXNet's **RecordIO**, in the arrangement that
 # InsightFace gave it {cite}`guo2021insightface`; MXNet itself is retired.
 #
 # We draw some people and save them as folders, as a data set would arrive.
 
 # %%
-who = torch.arange(people).repeat_interleave(pictures)
-index = torch.arange(pictures).repeat(people)
+who = torch.arange(people).repeat_interleave(images)
+index = torch.arange(images).repeat(people)
 drawn = faces.render(who, index=index, seed=seed, size=112, strength=0.5)
 drawn = drawn.permute(0, 2, 3, 1).numpy()
 folders.save(lab.runs / "faces", drawn, who)
 
-# %% mystnb={"figure": {"caption": "The pictures in the folders: each row a person.", "name": "fig-packed-faces"}, "image": {"alt": "Rows of drawn faces, six pictures a person, with different light, pose and expression"}}
+# %% mystnb={"figure": {"caption": "The images in the folders: each row a person.", "name": "fig-packed-faces"}, "image": {"alt": "Rows of drawn faces, six images a person, with different light, pose and expression"}}
 fig, (ax,) = plots.figure(width=5.2, height=3.6)
-shown = drawn[: 4 * pictures].transpose(0, 3, 1, 2) / 127.5 - 1.0
-plots.pictures(ax, shown, columns=pictures)
+shown = drawn[: 4 * images].transpose(0, 3, 1, 2) / 127.5 - 1.0
+plots.images(ax, shown, columns=images)
 
 # %% [markdown]
 # One call makes a {term}`pack` of them; on the command line it is `cdmllab pack faces pack`. It
@@ -91,7 +91,7 @@ plots.pictures(ax, shown, columns=pictures)
     b"\xff\xd8\xff, not really"
 )
 report = packing.pack(lab.runs / "faces", lab.runs / "pack")
-print(report.pictures, "pictures of", report.identities, "identities")
+print(report.images, "images of", report.identities, "identities")
 for name, why in report.skipped.items():
     print(f"skipped {name}: {why[:60]}")
 
@@ -111,16 +111,16 @@ session.Table(
 # A {term}`record` is two words of four bytes, then the payload, then zeros up to a multiple of
 # four. The first word is always the same, the **magic word** `ced7230a`; in the file, least byte
 # first, `0a 23 d7 ce`. The second holds the length and, in its upper three bits, which part of a
-# record this is. The payload of a picture begins with 24 bytes: a flag, the label as a float, and
+# record this is. The payload of an image begins with 24 bytes: a flag, the label as a float, and
 # two numbers that may identify it.
 
-# %% mystnb={"figure": {"caption": "The first bytes of the pack. Record 0 is InsightFace's header: its flag says that two labels follow. They are the number of the first record behind the pictures, and that number plus the people. Record 1 is a picture: label 0, and a JPEG, which begins with ff d8.", "name": "fig-bytes"}, "image": {"alt": "A table of bytes in hexadecimal, sixteen a row, coloured by meaning: magic word, length, flag, label, ids, more labels, picture"}}
+# %% mystnb={"figure": {"caption": "The first bytes of the pack. Record 0 is InsightFace's header: its flag says that two labels follow. They are the number of the first record behind the images, and that number plus the people. Record 1 is an image: label 0, and a JPEG, which begins with ff d8.", "name": "fig-bytes"}, "image": {"alt": "A table of bytes in hexadecimal, sixteen a row, coloured by meaning: magic word, length, flag, label, ids, more labels, image"}}
 start = (lab.runs / "pack/train.rec").read_bytes()[:96]
 fig, (ax,) = plots.figure(width=7.2, height=2.9)
 plots.byte_layout(ax, start, layout.fields(start))
 
 # %% [markdown]
-# What if a picture itself contains the magic word? Then a reader that lost its place could take it
+# What if an image itself contains the magic word? Then a reader that lost its place could take it
 # for a start. The writer forbids it: wherever the word stands in the payload at a multiple of four,
 # it ends the part there, *leaves the word out*, and starts another part. The reader puts the word
 # back in between. So at a multiple of four in the file, the magic word is always the beginning of a
@@ -149,7 +149,7 @@ session.tell(
 
 # %%
 pack = Pack(lab.runs / "pack")
-print(pack.num_identities, "identities, labels", pack.labels[: 2 * pictures])
+print(pack.num_identities, "identities, labels", pack.labels[: 2 * images])
 view = pack.image(0)
 print(
     type(view).__name__,
@@ -168,7 +168,7 @@ bool((scanned.offsets == pack.file.offsets).all())
 
 # %% [markdown]
 # Lengths and labels are also where damage shows. `cdmllab inspect` looks a pack over from end to
-# end. We turn one byte in the middle of one picture, on a copy:
+# end. We turn one byte in the middle of one image, on a copy:
 
 # %%
 shutil.copytree(lab.runs / "pack", lab.runs / "damaged")
@@ -242,7 +242,7 @@ plots.landmarks(
 #
 # ## From bytes to a tensor
 #
-# A decoded picture is a table of whole numbers from 0 to 255, rows of pixels of red, green and
+# A decoded image is a table of whole numbers from 0 to 255, rows of pixels of red, green and
 # blue. Networks want float numbers around zero, and authors differ in how they make them. A
 # {py:class}`Loader <cdmllab.data.loaders.Loader>` keeps the whole numbers and leaves that step for
 # later.
@@ -260,11 +260,11 @@ for name, how in {
     rows.append(
         [name, how["channels"], f"{how['mean'][0]:g}, {how['std'][0]:g}", first]
     )
-session.Table(["code", "order", "mean, std", "one pixel of one picture"], rows)
+session.Table(["code", "order", "mean, std", "one pixel of one image"], rows)
 
 # %% [markdown]
 # It is a frequent cause of "I cannot reproduce the accuracy": red and blue swapped, or twice the
-# scale. So the preprocessing is a value of its own; it is stored with every network, and pictures
+# scale. So the preprocessing is a value of its own; it is stored with every network, and images
 # are prepared by what the network brings along. Where two meet, they are compared:
 
 # %%
@@ -287,7 +287,7 @@ for name in ("flip", "document"):
     chosen = transforms.draw(transforms.named(name), 8, seed, len(strips))
     strips.append(transforms.apply_each(one, chosen))
 fig, (ax,) = plots.figure(width=7.2, height=2.0)
-plots.pictures(ax, torch.cat(strips) / 127.5 - 1.0, columns=8)
+plots.images(ax, torch.cat(strips) / 127.5 - 1.0, columns=8)
 
 # %% [markdown]
 # What is *drawn* is parted from how it is *applied*: the draw depends on the seed, the epoch and
@@ -351,19 +351,19 @@ speeds
 #
 # ## Real data
 #
-# Labeled Faces in the Wild is the data set that most of the others copy: 13,233 pictures of 5,749
-# people, most with one picture and one with 530. Its **View 2** has ten folds of 300 genuine and
+# Labeled Faces in the Wild is the data set that most of the others copy: 13,233 images of 5,749
+# people, most with one image and one with 530. Its **View 2** has ten folds of 300 genuine and
 # 300 impostor pairs. To train on LFW itself and test on a fold, everybody in that fold's pairs has
-# to be left out: *everybody*, with all pictures, not only the pictures in the pairs.
+# to be left out: *everybody*, with all images, not only the images in the pairs.
 
 # %%
 sets = {}
 if lfw.available():
-    real = lfw.pictures(size=(28, 28))
+    real = lfw.images(size=(28, 28))
     sets["LFW, View 2"] = real, lfw.pairs(real)
     part = lfw.training_part(*sets["LFW, View 2"], 0)
     single = int((np.bincount(real.labels) == 1).sum())
-    print(f"LFW: {len(real):,} pictures, {single:,} people with one")
+    print(f"LFW: {len(real):,} images, {single:,} people with one")
     print(
         f"to test fold 0, train on {len(part):,} of {part.num_identities:,} people"
     )
@@ -407,12 +407,12 @@ session.Table(
 #
 # ## Where we deviate
 #
-# - AgeDB-30 has 6,000 pairs of 12,000 pictures; the document gives 12,000 as the number of pairs.
+# - AgeDB-30 has 6,000 pairs of 12,000 images; the document gives 12,000 as the number of pairs.
 # - The document says "random cropping" and "color jittering" without sizes. We pad by 8 pixels and
 #   crop, and draw the factors of brightness, contrast and saturation from 0.8 to 1.2.
 #   `augmentation="flip"` is what the public code does.
-# - VN-Celeb has no published protocol, and in the public code gallery pictures are among the
-#   probes. We draw a seeded one in which no picture is both.
+# - VN-Celeb has no published protocol, and in the public code gallery images are among the
+#   probes. We draw a seeded one in which no image is both.
 #
 # ## Exercises
 #
@@ -443,7 +443,7 @@ exercises.check("7.2", None)
 #
 # </details>
 #
-# **7.3** Write a function of the labels of all pictures and of the two columns of row numbers of a
+# **7.3** Write a function of the labels of all images and of the two columns of row numbers of a
 # fold's pairs. It returns the rows that may be trained on when this fold is tested.
 
 # %%
@@ -452,7 +452,7 @@ exercises.check("7.3", None)
 # %% [markdown]
 # <details><summary>Solution 7.3</summary>
 #
-# People are left out, not pictures:
+# People are left out, not images:
 # `lambda labels, a, b: np.flatnonzero(~np.isin(labels, labels[np.concatenate([a, b])]))`.
 #
 # </details>

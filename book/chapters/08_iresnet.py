@@ -8,7 +8,7 @@
 # :::{admonition} After this chapter you can
 # :class: tip
 # - draw the block that nearly all published face recognisers are stacked from;
-# - count parameters and products by hand, and say which of them depth, width and picture size move;
+# - count parameters and products by hand, and say which of them depth, width and image size move;
 # - tell which way of making a network smaller saves what, and which only seems to;
 # - choose a backbone for a machine from measured times.
 # :::
@@ -61,9 +61,9 @@ plots.residual_block(ax)
 
 # %%
 net = nets["r18_lite"].eval()
-pictures = torch.zeros(2, 3, 112, 112)
-print("last map", tuple(net.trunk(pictures).shape))
-print("embedding", tuple(net(pictures).shape))
+images = torch.zeros(2, 3, 112, 112)
+print("last map", tuple(net.trunk(images).shape))
+print("embedding", tuple(net(images).shape))
 
 # %% [markdown]
 # ## The published table, counted again
@@ -157,7 +157,7 @@ session.tell(
 #
 # ## Where the cost sits
 
-# %% mystnb={"figure": {"caption": "Shares of the parameters (left) and of the products (right) of a picture, by part of the network.", "name": "fig-cost-shares"}, "image": {"alt": "Stacked bars for r18, r100, r18_lite and r100_lite; the linear layer is most of the parameters of r18_lite and next to nothing of its products"}}
+# %% mystnb={"figure": {"caption": "Shares of the parameters (left) and of the products (right) of an image, by part of the network.", "name": "fig-cost-shares"}, "image": {"alt": "Stacked bars for r18, r100, r18_lite and r100_lite; the linear layer is most of the parameters of r18_lite and next to nothing of its products"}}
 parts = ["conv1", "layer1", "layer2", "layer3", "layer4", "fc"]
 words = ["stem", "stage 1", "stage 2", "stage 3", "stage 4", "linear layer"]
 shown = {
@@ -193,7 +193,7 @@ session.tell(
 # quadruple from one stage to the next. The linear layer, at the very end, holds
 # {glue:text}`lite_linear:.0f` % of r18_lite's parameters and does one product with each.
 #
-# A larger picture has larger maps. With 128 pixels a side instead of 112, r18_lite does
+# A larger image has larger maps. With 128 pixels a side instead of 112, r18_lite does
 # {glue:text}`larger_macs:.2f` times the products, as the area says. No convolution has a parameter
 # more; only the linear layer reads a larger map, and the network goes from
 # {glue:text}`lite_parameters:.1f` to {glue:text}`larger_parameters:.1f` million parameters.
@@ -274,7 +274,7 @@ session.tell(linear=linear / base.parameters, model=model)
 #
 # ## How far it sees
 #
-# One number of the last map depends on a patch of the picture, its **receptive field**. Each
+# One number of the last map depends on a patch of the image, its **receptive field**. Each
 # convolution widens it by $(k - 1)$ times the distance in pixels between two neighbours of its
 # input map:
 #
@@ -317,7 +317,7 @@ if missing := [name for name in TABLE if name not in ways["eager"]]:
 if len(ways) == 1:
     print("`cdmllab bench backbones` measures the other ways to run them.")
 
-# %% mystnb={"figure": {"caption": "Time of one picture, by network and way of running it, on one thread. \"published\" are the milliseconds of the published table as ratios to its own R18.", "name": "fig-latency"}, "image": {"alt": "For each of nine networks a row of markers on a logarithmic time axis"}}
+# %% mystnb={"figure": {"caption": "Time of one image, by network and way of running it, on one thread. \"published\" are the milliseconds of the published table as ratios to its own R18.", "name": "fig-latency"}, "image": {"alt": "For each of nine networks a row of markers on a logarithmic time axis"}}
 unit = TABLE["r18"].cpu_ms
 published = {
     "published": {name: row.cpu_ms / unit for name, row in TABLE.items()}
@@ -330,7 +330,7 @@ plots.latencies(ax, ways | published)
 # as a warning that a table of milliseconds is about a machine as much as about a network.
 #
 # Two of the Lite networks in numbers: how many times as fast as eager PyTorch in float32 each way
-# is, for one picture and, where that was measured, for 64 at once.
+# is, for one image and, where that was measured, for 64 at once.
 
 # %%
 batches = latency.batches(record)
@@ -347,7 +347,7 @@ session.Table(
 # %% [markdown]
 # The ways in float32 compute the same function, so what they gain is free. bfloat16 and int8 round,
 # and the processor has units for either. A batch helps bfloat16 further, because a weight fetched
-# once serves 64 pictures. What ONNX Runtime gains over eager PyTorch in float32 shrinks with a
+# once serves 64 images. What ONNX Runtime gains over eager PyTorch in float32 shrinks with a
 # batch, and int8, which runs there too, shrinks with it.
 #
 # How to get there: `cdmllab export RUN --to onnx` writes a file for ONNX Runtime, with `--int8` a
@@ -419,7 +419,7 @@ session.tell(
 #
 # ## Exercises
 #
-# **8.1** How many parameters does the linear layer of r18_lite have for pictures of 128 x 128
+# **8.1** How many parameters does the linear layer of r18_lite have for images of 128 x 128
 # pixels, bias and all?
 
 # %%
@@ -497,7 +497,7 @@ exercises.check("8.4", None)
 #   counts. The lightweight network is r18_lite with separable convolutions and a narrower last
 #   stage. Separable blocks and bottlenecks save products and leave the linear layer, where most of
 #   r18_lite's parameters are; one number a channel does the reverse.
-# - Products go with the area of the picture. Of the parameters only the linear layer's do.
+# - Products go with the area of the image. Of the parameters only the linear layer's do.
 # - Milliseconds belong to a network, a library and a machine together: measure them together.
 #
 # ## References

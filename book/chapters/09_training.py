@@ -25,7 +25,7 @@ profile = "cpu"  # "cpu" or "gpu"
 seed = 0  # of data order, first weights and augmentation
 loss = "cdml"  # any of `cdmllab.margins`, or triplet, contrastive, circle
 backbone = "small"  # or an IResNet, which wants 112 pixels: set size, and a GPU
-size = 32  # of the pictures, in pixels
+size = 32  # of the images, in pixels
 identities = 100  # people of the world that is trained on
 
 # %%
@@ -73,11 +73,11 @@ print(document.data.augmentation, "|", document.loss)
 
 # %% [markdown]
 # This is the document's recipe for CASIA-WebFace. **Stochastic gradient descent** with momentum
-# walks downhill on the mean loss of 128 pictures at a time. The **learning rate** begins at 0.1 and
+# walks downhill on the mean loss of 128 images at a time. The **learning rate** begins at 0.1 and
 # drops to a tenth at three *milestones*: large steps to find the valley, small ones to settle. **Weight
 # decay** pulls every weight, class centres too, gently to zero; since only directions count in a
 # margin loss, what it really sets is how fast a direction can still turn. **Augmentation** shows
-# each picture a little differently every time, so that pixels cannot be learnt by heart. Two lines
+# each image a little differently every time, so that pixels cannot be learnt by heart. Two lines
 # are idle here: a *warm-up* would let the rate rise at first, and *clip_norm* shorten a gradient
 # that is too long. All inputs of a config are checked before anything runs, and a wrong one is told
 # by its key:
@@ -137,7 +137,7 @@ session.tell(
 # | `margin_rad`, `easiness`, with their `p10` to `p90` | the margin each sample was given, and the score it was given by |
 # | `embedding_norm` | mean length of the embeddings before they are normalised; it says how fast they can still turn |
 # | `lr`, `gradient_norm` | the learning rate of the step; the length of the gradient, where it is clipped |
-# | `images_per_s`, `data_wait`, `peak_mib` | pictures a second, the share of the time spent waiting for them, the most memory so far |
+# | `images_per_s`, `data_wait`, `peak_mib` | images a second, the share of the time spent waiting for them, the most memory so far |
 # | `truth/…` | what only the face lab knows, see {doc}`chapter 5 </executed/05_difficulty>` |
 #
 # The most telling one is the **target angle**, between an embedding and its class centre. In a
@@ -229,10 +229,10 @@ session.tell(
 # %% [markdown]
 # CDML's lines start on zero: no sample is nearer to its centre than the pivot of 60 degrees yet,
 # all count as hard, and with the mean held that is ArcFace. What the four do differently shows when
-# the samples are parted by what we know about them. The face lab knows which pictures are hard and
+# the samples are parted by what we know about them. The face lab knows which images are hard and
 # which carry a wrong label ({doc}`chapter 6 </executed/06_faces>`):
 
-# %% mystnb={"figure": {"caption": "Mean margin of the easy and the hard third of the pictures, and of the mislabelled ones, as CDML sees them while it trains. Left: easy samples get the larger margin; right: hard ones.", "name": "fig-margins-by-truth"}, "image": {"alt": "Two panels of three curves; on the left easy pictures rise above hard and mislabelled ones as training goes on, on the right the order is reversed"}}
+# %% mystnb={"figure": {"caption": "Mean margin of the easy and the hard third of the images, and of the mislabelled ones, as CDML sees them while it trains. Left: easy samples get the larger margin; right: hard ones.", "name": "fig-margins-by-truth"}, "image": {"alt": "Two panels of three curves; on the left easy images rise above hard and mislabelled ones as training goes on, on the right the order is reversed"}}
 fig, axes = plots.figure(2, width=7.4, height=2.7)
 for ax, arm in zip(axes, ("cdml_easy", "cdml_hard"), strict=True):
     groups = {
@@ -243,7 +243,7 @@ for ax, arm in zip(axes, ("cdml_easy", "cdml_hard"), strict=True):
     ax.set_title(words[arm])
 _ = axes[0].legend()
 
-# %% mystnb={"figure": {"caption": "Mean target angle of the easy third, the hard third and the mislabelled pictures while they train, beside ArcFace's: below zero they are nearer to their class centre than under ArcFace.", "name": "fig-angles-by-truth"}, "image": {"alt": "Three panels of three curves each, a few degrees around zero"}}
+# %% mystnb={"figure": {"caption": "Mean target angle of the easy third, the hard third and the mislabelled images while they train, beside ArcFace's: below zero they are nearer to their class centre than under ArcFace.", "name": "fig-angles-by-truth"}, "image": {"alt": "Three panels of three curves each, a few degrees around zero"}}
 fig, axes = plots.figure(3, width=7.6, height=2.6)
 for ax, group in zip(axes, ("easy", "hard", "mislabelled"), strict=True):
     key = f"truth/angle_deg_{group}"
@@ -283,8 +283,8 @@ for group in ("easy", "hard", "mislabelled"):
     )
 
 # %% [markdown]
-# At the end ArcFace holds easy pictures at {glue:text}`arc_easy:.1f` degrees from their centre,
-# hard ones at {glue:text}`arc_hard:.1f`, and pictures with a wrong label at
+# At the end ArcFace holds easy images at {glue:text}`arc_easy:.1f` degrees from their centre,
+# hard ones at {glue:text}`arc_hard:.1f`, and images with a wrong label at
 # {glue:text}`arc_mislabelled:.1f`. With the larger margin for easy samples these three end at
 # {glue:text}`easy_easy:+.2f`, {glue:text}`easy_hard:+.2f` and {glue:text}`easy_mislabelled:+.2f`
 # degrees beside that; with the larger margin for hard ones at {glue:text}`hard_easy:+.2f`,
@@ -338,7 +338,7 @@ session.tell(
 #
 # The network is small, the table of class centres is not: at 512 numbers each, ten million
 # identities take 20 GB, and momentum and gradient as much again each. So the two are spread in
-# different ways. Every process has the whole network and its own pictures, and the gradients of the
+# different ways. Every process has the whole network and its own images, and the gradients of the
 # network are averaged (`DistributedDataParallel`). The class centres are **sharded**: every process
 # keeps a part of them, sees the embeddings of all, and the sums under the softmax are added up.
 #
@@ -350,7 +350,7 @@ session.tell(
 # The loss is the one of a single process to five digits, for every margin, because what a margin
 # needs to know, the hardest negative or the easiness, is found across all shards. With
 # `--set loss.sample_rate=0.1` a step looks at a tenth of the negatives only (Partial FC,
-# {cite}`an2021partialfc`). Four processes see four times as many pictures a step;
+# {cite}`an2021partialfc`). Four processes see four times as many images a step;
 # `optimiser.reference_batch` scales the learning rate in proportion {cite}`goyal2017accurate`. The
 # document also names `DataParallel`. That is one process that drives several GPUs, copies the
 # network to each of them at every step, and collects all logits on the first; PyTorch itself
@@ -383,7 +383,7 @@ session.tell(
 #
 # ## Exercises
 #
-# **9.1** InsightFace's pack of CASIA-WebFace has 490,623 pictures. How many steps is the document's
+# **9.1** InsightFace's pack of CASIA-WebFace has 490,623 images. How many steps is the document's
 # recipe, 40 epochs of batches of 128, when a last incomplete batch is left out of every epoch?
 
 # %%
@@ -433,7 +433,7 @@ exercises.check("9.3", None)
 #   the truth.
 # - A killed run goes on from its last checkpoint, on the CPU to the same bits, and on another
 #   number of processes.
-# - Pictures are shared out by averaging gradients, class centres by sharding; sweeps share out
+# - Images are shared out by averaging gradients, class centres by sharding; sweeps share out
 #   whole trainings.
 #
 # ## References

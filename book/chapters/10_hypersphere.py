@@ -7,8 +7,8 @@
 #
 # :::{admonition} After this chapter you can
 # :class: tip
-# - say what of an embedding a picture can show, and what a flattened one invents;
-# - read the angles between pictures of one person and of two, of people the network knows and of
+# - say what of an embedding an image can show, and what a flattened one invents;
+# - read the angles between images of one person and of two, of people the network knows and of
 #   strangers, beside chance;
 # - find the samples to which a dynamic margin gave most and least, and look at them;
 # - say how evenly class centres lie on the sphere, beside chance and beside the best there can be;
@@ -26,7 +26,7 @@
 profile = "cpu"  # "cpu", or "gpu" to train on CUDA where there is a device
 seed = 0  # of data order, first weights, and everything random
 people = 100  # of the world that the 64-d networks are trained on
-strength = 0.4  # of the nuisances in all their pictures, 0 to 1
+strength = 0.4  # of the nuisances in all their images, 0 to 1
 epochs = 8  # of those three trainings
 real_faces = False  # also measure LFW-a, if its archive is in a data folder
 
@@ -54,7 +54,7 @@ lab = session.start(profile, seed)
 # ## Three dimensions: all there is
 #
 # An embedding with three numbers can be seen whole. Chapter 1 did that with digits; here are ten
-# people of the face lab, and three losses. The pictures on the globes are new ones of the same ten
+# people of the face lab, and three losses. The images on the globes are new ones of the same ten
 # people.
 
 # %%
@@ -89,7 +89,7 @@ losses = {
     "cdml": {**graded, "scale": ten.loss.scale},
 }
 
-new = 100  # numbers of pictures from here on; none of them is trained on
+new = 100  # numbers of images from here on; none of them is trained on
 shown, shown_who, _ = faces.album(10, 20, start=new, strength=0.3)
 seen = {
     name: Snapshots(
@@ -100,7 +100,7 @@ seen = {
 for name, loss in losses.items():
     training.train(ten.changed(loss=loss), within=lab.runs, at_epoch=seen[name])
 
-# %% mystnb={"figure": {"caption": "New pictures of ten people on the unit sphere, after training with each loss; rings are the class centres, what lies behind the globe is pale.", "name": "fig-three-spheres"}, "image": {"alt": "Three globes with ten clusters of coloured points each around ringed class centres, more or less evenly spread"}}
+# %% mystnb={"figure": {"caption": "New images of ten people on the unit sphere, after training with each loss; rings are the class centres, what lies behind the globe is pale.", "name": "fig-three-spheres"}, "image": {"alt": "Three globes with ten clusters of coloured points each around ringed class centres, more or less evenly spread"}}
 fig, axes = plots.figure(3, width=7.6, height=2.7)
 for ax, (name, found) in zip(axes, seen.items(), strict=True):
     plots.sphere(
@@ -113,7 +113,7 @@ for ax, (name, found) in zip(axes, seen.items(), strict=True):
     )
 
 # %% [markdown]
-# Two things can be read off a globe, and both are angles. How far is a picture from its class
+# Two things can be read off a globe, and both are angles. How far is an image from its class
 # centre? How far is a class centre from the nearest other one? The second question has a best
 # answer. Ten points on a sphere cannot all be far from each other, and the most even way to put
 # them, found by letting them repel each other, is the last row.
@@ -135,7 +135,7 @@ rows += [
 session.Table(
     [
         "degrees",
-        "picture to its centre, mean",
+        "image to its centre, mean",
         "centre to the nearest other, mean",
         "the nearest two",
     ],
@@ -150,7 +150,7 @@ session.tell(even_ten=float(even.min()))
 # dimensions are crowded; what that costs strangers stood in chapter 1.
 #
 # The third globe is yours. Go through the epochs, and colour the points by margin. CDML's is linear
-# here, so every picture has a margin of its own: large where the embedding lies near its class
+# here, so every image has a margin of its own: large where the embedding lies near its class
 # centre.
 
 # %%
@@ -244,9 +244,9 @@ parts = {
     for part, first in (("people it knows", 0), ("strangers", 10_000))
 }
 embedded = {
-    (name, part): evaluate.embed(t.backbone, pictures)
+    (name, part): evaluate.embed(t.backbone, images)
     for name, t in trained.items()
-    for part, (pictures, *_) in parts.items()
+    for part, (images, *_) in parts.items()
 }
 compared = {
     part: pairs.every(album.identity.numpy()) for part, album in parts.items()
@@ -258,7 +258,7 @@ scores = {
 # %% tags=["remove-input"]
 session.tell(people=people)
 
-# %% mystnb={"figure": {"caption": "People the network was trained on, in new pictures: angles of genuine and impostor pairs. Dashed: random directions in 64 dimensions.", "name": "fig-angles-known"}, "image": {"alt": "One panel a loss with two histograms; impostor angles lie around 90 degrees and are spread wider than the dashed curve, genuine ones are broad and further left"}}
+# %% mystnb={"figure": {"caption": "People the network was trained on, in new images: angles of genuine and impostor pairs. Dashed: random directions in 64 dimensions.", "name": "fig-angles-known"}, "image": {"alt": "One panel a loss with two histograms; impostor angles lie around 90 degrees and are spread wider than the dashed curve, genuine ones are broad and further left"}}
 fig, axes = plots.figure(3, width=7.6, height=2.1)
 for ax, name in zip(axes, trained, strict=True):
     key = name, "people it knows"
@@ -313,7 +313,7 @@ session.tell(
 #   deviation of {glue:text}`impostor_sd:.1f` degrees, random directions
 #   {glue:text}`chance_sd_64:.1f`. The network does not put people anywhere on the sphere: it uses
 #   fewer directions than it has. How many, we count below.
-# - **Genuine pairs are far from 0.** Two pictures that stand 40 degrees from their class centre, in
+# - **Genuine pairs are far from 0.** Two images that stand 40 degrees from their class centre, in
 #   directions of their own, are $\arccos(\cos^2 40°) \approx 54$ degrees from each other. That is
 #   enough, if impostors are further away.
 #
@@ -328,18 +328,18 @@ session.tell(
 # Sixty-four dimensions have to lose something on paper. **Principal components** keep the two
 # directions with most of the variance and drop the rest: a shadow. **{term}`UMAP`**
 # {cite}`mcinnes2018umap` asks only that each point stay with its nearest neighbours, and moves the
-# points in the plane until most do. Here are twenty strangers, twelve pictures each, embedded by
+# points in the plane until most do. Here are twenty strangers, twelve images each, embedded by
 # the lab's released network.
 
 # %%
 network, said = weights.load_release(
     results.folder() / "models/lab_small.safetensors"
 )
-pictures, twenty, _ = faces.album(20, 12, first=20_000, start=new)
-cloud = evaluate.embed(network, pictures).numpy()
+images, twenty, _ = faces.album(20, 12, first=20_000, start=new)
+cloud = evaluate.embed(network, images).numpy()
 flat = {"PCA": projection.pca(cloud), "UMAP": projection.umap(cloud, seed=seed)}
 
-# %% mystnb={"figure": {"caption": "Twenty strangers, twelve pictures each, a colour and a marker for each person: the shadow of 64 dimensions on two, and UMAP's map.", "name": "fig-maps"}, "image": {"alt": "On the left one cloud in which people overlap; on the right separate islands, most of them of one person"}}
+# %% mystnb={"figure": {"caption": "Twenty strangers, twelve images each, a colour and a marker for each person: the shadow of 64 dimensions on two, and UMAP's map.", "name": "fig-maps"}, "image": {"alt": "On the left one cloud in which people overlap; on the right separate islands, most of them of one person"}}
 fig, axes = plots.figure(2, width=7.4, height=3.4)
 for ax, (name, points) in zip(axes, flat.items(), strict=True):
     plots.flat_map(ax, points, twenty, title=name)
@@ -408,21 +408,21 @@ session.tell(
 # Clusters are counted by HDBSCAN {cite}`campello2013hdbscan`, which may also answer "none".
 #
 # **What UMAP keeps** are neighbours: {glue:text}`kept_umap:.0%` of them, against
-# {glue:text}`kept_pca:.0%` in the shadow. If two pictures lie side by side on its map, they
+# {glue:text}`kept_pca:.0%` in the shadow. If two images lie side by side on its map, they
 # probably do on the sphere. **What it invents** is empty space. In the random points HDBSCAN finds
 # {glue:text}`none_there` clusters, on the map with three neighbours {glue:text}`invented_few`: it
 # makes dense what is a little denser, and water between. Sizes, gaps and densities on such a map
 # are UMAP's own. The order of distances *between* people is kept with a correlation of
 # {glue:text}`order_umap:.2f` (in the shadow {glue:text}`order_pca:.2f`), and part of that is due to
 # where the map began: ours starts from the principal components, as
-# {cite:t}`kobak2021initialization` advise. So use it to find mislabelled pictures and strange
+# {cite:t}`kobak2021initialization` advise. So use it to find mislabelled images and strange
 # neighbours. Do not measure on it, and do not compare two losses by how clean their maps look:
 # chapter 11 has the numbers for that, chapter 12 the comparison.
 #
 # ## Margins, sample by sample
 #
-# CDML gave each training picture a margin. The face lab knows how hard each picture is, and which
-# labels are wrong. One figure puts the two together, for {glue:text}`looked_at` pictures of the
+# CDML gave each training image a margin. The face lab knows how hard each image is, and which
+# labels are wrong. One figure puts the two together, for {glue:text}`looked_at` images of the
 # training set after the last epoch:
 
 # %%
@@ -431,7 +431,7 @@ cdml = trained["cdml"]
 truth = Truth(source, training.prepare(cdml.backbone))
 margin = truth.scores(cdml.backbone, cdml.head)["margin_rad"].numpy()
 
-# %% mystnb={"figure": {"caption": "Margins of single training pictures after the training, against their known difficulty. The line joins the medians of tenths of the rightly labelled ones; dashed is the base margin.", "name": "fig-margin-difficulty"}, "image": {"alt": "A cloud of dots that falls slightly to the right, and red dots of wrong labels far below it"}}
+# %% mystnb={"figure": {"caption": "Margins of single training images after the training, against their known difficulty. The line joins the medians of tenths of the rightly labelled ones; dashed is the base margin.", "name": "fig-margin-difficulty"}, "image": {"alt": "A cloud of dots that falls slightly to the right, and red dots of wrong labels far below it"}}
 fig, (ax,) = plots.figure(width=6.4, height=3.0)
 plots.margins_against_difficulty(
     ax, truth.difficulty, margin, truth.wrong, base_rad=graded["margin_rad"]
@@ -448,17 +448,17 @@ session.tell(
 )
 
 # %% [markdown]
-# Among rightly labelled pictures the rank correlation of margin and ease is
+# Among rightly labelled images the rank correlation of margin and ease is
 # {glue:text}`margin_order:.2f`; their mean margin is {glue:text}`margin_right:.3f`, that of the
-# wrongly labelled ones {glue:text}`margin_wrong:.3f`. And since these are pictures, we can simply
+# wrongly labelled ones {glue:text}`margin_wrong:.3f`. And since these are images, we can simply
 # look at the ends of the order.
 
-# %% mystnb={"figure": {"caption": "Training pictures by the margin that CDML gave them at the end. Those in the last row carry the name of somebody else.", "name": "fig-margin-ends"}, "image": {"alt": "Three rows of ten rendered faces; faces with striking features in the first, turned ones and more common ones in the second, and in the third wrongly labelled ones that look like any other"}}
+# %% mystnb={"figure": {"caption": "Training images by the margin that CDML gave them at the end. Those in the last row carry the name of somebody else.", "name": "fig-margin-ends"}, "image": {"alt": "Three rows of ten rendered faces; faces with striking features in the first, turned ones and more common ones in the second, and in the third wrongly labelled ones that look like any other"}}
 by_margin = np.argsort(margin)
 hard, wrong = (by_margin[k[by_margin]][:10] for k in (right, truth.wrong))
 ends = np.concatenate([by_margin[::-1][:10], hard, wrong])
 plots.contact_sheet(
-    truth.pictures[ends].permute(0, 2, 3, 1).contiguous().numpy(),
+    truth.images[ends].permute(0, 2, 3, 1).contiguous().numpy(),
     columns=10,
     rows=["largest margin", "smallest, right label", "smallest, wrong label"],
     shown=56,
@@ -467,7 +467,7 @@ plots.contact_sheet(
 # %% [markdown]
 # The first two rows are not quite what one would call easy and hard. A beard or a bald head is
 # known through any blur, and a face in good light may be like too many others: the margin follows
-# what the *network* finds hard. In the last row nothing is wrong with the pictures, only with their
+# what the *network* finds hard. In the last row nothing is wrong with the images, only with their
 # labels. Chapter 5 asks what that does to a loss.
 #
 # ## How even are the class centres?
@@ -518,7 +518,7 @@ for name, angles in (nearest | references).items():
 # ArcFace, at {glue:text}`nearest_cdml:.1f` with CDML and at {glue:text}`nearest_softmax:.1f` with
 # softmax; random directions have it at {glue:text}`nearest_random:.1f`, and the most even
 # arrangement found at {glue:text}`nearest_most:.1f`. A loss whose number is below that of chance
-# has centres that are *less* even than chance. No loss asks them to be even: it asks that pictures
+# has centres that are *less* even than chance. No loss asks them to be even: it asks that images
 # be nearer to their own centre than to any other, and people who look alike get centres that are
 # alike. If strangers are to profit, they should. Who are the nearest ones?
 
@@ -583,7 +583,7 @@ for name, t in trained.items():
         sphere.spectrum(t.head.centres)
     )
 released = sphere.effective_dim(
-    sphere.spectrum(evaluate.embed(network, parts["strangers"].pictures))
+    sphere.spectrum(evaluate.embed(network, parts["strangers"].images))
 )
 columns = [*parts, "class centres"]
 rows = [
@@ -609,7 +609,7 @@ session.tell(
 # strangers. The equal error rates beside these are {glue:text}`eer_strangers:.1%` and
 # {glue:text}`eer_softmax:.1%`: how many are in use does not say alone who errs less, for directions
 # are room, not skill. And the released network, which learnt from ten times as many people and
-# harder pictures, has {glue:text}`dim_released:.0f` for the same strangers. A rendered face of 32
+# harder images, has {glue:text}`dim_released:.0f` for the same strangers. A rendered face of 32
 # pixels may not have more to tell.
 #
 # This is the spread of the impostor angles in other words. If embeddings have no common direction,
@@ -632,7 +632,7 @@ session.tell(
 
 # %%
 if real_faces and lfw.available():
-    album = lfw.pictures(size=(32, 32))
+    album = lfw.images(size=(32, 32))
     judged = lfw.pairs(album)
     real = evaluate.embed(
         network, album, prepare=lambda x: apply(x, said.preprocessing)
@@ -736,8 +736,8 @@ exercises.check("10.4", None)
 # - Impostor pairs average about 90 degrees whatever the loss. Their spread, which is the number of
 #   dimensions in use in other words, makes the false accepts; how near genuine pairs stand decides
 #   how many of them one has to put up with.
-# - UMAP keeps neighbours and invents gaps. It is for finding pictures, not for measuring.
-# - A dynamic margin can be looked at: sort the samples by it. At the hard end stand hard pictures
+# - UMAP keeps neighbours and invents gaps. It is for finding images, not for measuring.
+# - A dynamic margin can be looked at: sort the samples by it. At the hard end stand hard images
 #   and wrong labels.
 # - Class centres can be compared with chance and with the most even arrangement; dimensions in use
 #   can be counted.

@@ -11,13 +11,13 @@
 #   FARs a list can resolve;
 # - put an interval on each number, over people and not over pairs, and check that it is honest;
 # - choose a threshold on some people and state what it does to others;
-# - pool pictures to templates, search a gallery, and find out under which conditions a network
+# - pool images to templates, search a gallery, and find out under which conditions a network
 #   errs.
 # :::
 #
 # :::{admonition} What you need
 # :class: note
-# Chapter 1. The pictures are rendered here, of people who do not exist, and the ruler is two linear
+# Chapter 1. The images are rendered here, of people who do not exist, and the ruler is two linear
 # maps. All of it takes about a minute on a CPU. The numbers on real faces come from runs kept in
 # `results/`.
 # :::
@@ -59,7 +59,7 @@ lab = session.start(profile, seed)
 #
 # This chapter is about judging a ruler, not about making one, so we take a humble one that needs no
 # training loop: **Fisherfaces** {cite}`belhumeur1997fisherfaces`. Principal components reduce the
-# pixels to 100 numbers, and a linear discriminant turns those so that pictures of one person fall
+# pixels to 100 numbers, and a linear discriminant turns those so that images of one person fall
 # together. It learns from some people and is judged on others, as any face recogniser is.
 
 # %%
@@ -74,9 +74,9 @@ ruler = make_pipeline(
 ).fit(pixels, who.numpy())
 embeddings = ruler.transform(other_pixels)
 
-# %% mystnb={"figure": {"caption": "Strangers, one a row of five pictures: pose, light, age, glasses, blur and noise change, the person does not.", "name": "fig-strangers"}, "image": {"alt": "Rendered faces, each person five times under different conditions"}}
+# %% mystnb={"figure": {"caption": "Strangers, one a row of five images: pose, light, age, glasses, blur and noise change, the person does not.", "name": "fig-strangers"}, "image": {"alt": "Rendered faces, each person five times under different conditions"}}
 fig, axes = plots.figure(1, width=7.2, height=2.5)
-plots.pictures(axes[0], strangers[:30] / 127.5 - 1.0, columns=10)
+plots.images(axes[0], strangers[:30] / 127.5 - 1.0, columns=10)
 
 # %% [markdown]
 # ## Pairs and folds
@@ -106,7 +106,7 @@ plots.score_histogram(axes[0], scores, same, threshold=best)
 # %% [markdown]
 # Move the threshold, and see what it costs. To the left impostors are let in: the **false accept
 # rate** (FAR) rises. To the right genuine pairs are refused: the **{term}`false reject rate <FRR>`**
-# (FRR) rises. Accuracy counts both errors alike, and is flat where it is best. The other picture is
+# (FRR) rises. Accuracy counts both errors alike, and is flat where it is best. The other image is
 # the ROC, to which the next section comes back.
 
 # %%
@@ -342,10 +342,10 @@ session.tell(calibration_error=honest.error)
 #
 # ## Templates
 #
-# IJB does not compare pictures but **{term}`templates <template>`**: one or more photographs and
-# videos of one person, pooled to one embedding. Frames of one video are nearly the same picture, so
+# IJB does not compare images but **{term}`templates <template>`**: one or more photographs and
+# videos of one person, pooled to one embedding. Frames of one video are nearly the same image, so
 # they are averaged first; each {term}`medium <media>` then counts once, and the sum is scaled to
-# length 1. A detector's confidence can weigh the pictures.
+# length 1. A detector's confidence can weigh the images.
 
 # %%
 which = np.arange(len(stranger)) % 5
@@ -358,7 +358,7 @@ for each in (1, 2):
     s = ranked.rank(evaluate.scores(pooled.embeddings, among), among.same)
     tars = [f"{ranked.tar_at_far(s, f):.1%}" for f in fars[1:]]
     rows.append([each, *tars])
-session.Table(["pictures a template", *(f"TAR@{f:g}" for f in fars[1:])], rows)
+session.Table(["images a template", *(f"TAR@{f:g}" for f in fars[1:])], rows)
 
 # %% [markdown]
 # ## One among many
@@ -370,7 +370,7 @@ session.Table(["pictures a template", *(f"TAR@{f:g}" for f in fars[1:])], rows)
 # strangers who get an answer (**{term}`FPIR`**).
 
 # %%
-enrolled = ~is_validation & (which < 2)  # two pictures each of the test people
+enrolled = ~is_validation & (which < 2)  # two images each of the test people
 gallery = templates.pool(
     embeddings[enrolled], stranger[enrolled], which[enrolled]
 )
@@ -392,7 +392,7 @@ session.tell(
 
 # %% mystnb={"figure": {"caption": "Cumulative match characteristic: the share of probes whose mate is among the k best of the gallery.", "name": "fig-cmc"}, "image": {"alt": "A rising curve over the ranks 1 to 20"}}
 fig, axes = plots.figure(1, width=5.4, height=2.6)
-plots.cmc_curve(axes[0], rates, name="two pictures a person")
+plots.cmc_curve(axes[0], rates, name="two images a person")
 
 # %% [markdown]
 # In a gallery of {glue:text}`gallery` people the mate comes first for {glue:text}`rank_1:.1%` of
@@ -412,11 +412,11 @@ for ax, k, title in zip(axes, worst, ("genuine", "impostor"), strict=True):
     plots.error_sheet(ax, one, two, scores[k], columns=3, title=title)
 
 # %% [markdown]
-# The people of this chapter are rendered, so we *know* the conditions of each picture, and can
-# count errors against them. Genuine and impostor pairs go apart, because what makes pictures less
+# The people of this chapter are rendered, so we *know* the conditions of each image, and can
+# count errors against them. Genuine and impostor pairs go apart, because what makes images less
 # alike is an error for one kind only.
 
-# %% mystnb={"figure": {"caption": "Share of wrong judgements against the larger yaw of the two pictures, and against how far the two are apart; each pair is judged by the threshold of the other folds. Bands are 95 % intervals that draw people.", "name": "fig-yaw"}, "image": {"alt": "Two panels with a curve for genuine and one for impostor pairs, both with wide bands that overlap; that of genuine pairs rises to the right"}}
+# %% mystnb={"figure": {"caption": "Share of wrong judgements against the larger yaw of the two images, and against how far the two are apart; each pair is judged by the threshold of the other folds. Bands are 95 % intervals that draw people.", "name": "fig-yaw"}, "image": {"alt": "Two panels with a curve for genuine and one for impostor pairs, both with wide bands that overlap; that of genuine pairs rises to the right"}}
 fig, axes = plots.figure(2, width=7.6, height=2.8)
 for ax, how in zip(axes, ("larger", "apart"), strict=True):
     of_pair = protocol.nuisance_of_pairs("yaw (degrees)", how)
@@ -458,7 +458,7 @@ for name, quarter in (("turned", turned), ("frontal", frontal)):
 # ## On real faces
 #
 # LFW's 6,000 pairs are the field's own, and its folds share no people.
-# {doc}`Chapter 12 </executed/12_reproduction>` trains on LFW-a's pictures, without the people of
+# {doc}`Chapter 12 </executed/12_reproduction>` trains on LFW-a's images, without the people of
 # the folds that judge. Here are the ten folds, a dot each, by four rulers: raw pixels; their
 # principal components; and ArcFace twice, a small network at 48 pixels and r18_lite at 112, with
 # the mean of two seeds as dots.
@@ -575,7 +575,7 @@ exercises.check("11.3", None)
 # </details>
 #
 # **11.4** Write a function of embeddings `e` of shape `[n, d]` and media numbers `m` of shape `[n]`
-# that pools the pictures of *one* template, all of the same weight.
+# that pools the images of *one* template, all of the same weight.
 
 # %%
 exercises.check("11.4", None)
@@ -602,7 +602,7 @@ exercises.check("11.4", None)
 # - People are drawn, not pairs; drawing pairs makes intervals that are too narrow.
 # - A threshold is chosen on validation people and judged on others.
 # - Templates average within media first; a gallery gives strangers many chances.
-# - Look at the worst pairs, and count errors against what you know about the pictures.
+# - Look at the worst pairs, and count errors against what you know about the images.
 #
 # ## References
 #

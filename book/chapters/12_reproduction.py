@@ -56,7 +56,7 @@ named = [
 # {glue:text}`pairs` pairs of rows that differ in the loss alone; of their {glue:text}`pair_values`
 # accuracies CDML's is the higher one in {glue:text}`pair_higher`, each from a single training as
 # far as anybody tells. We asked in a place where everything else can be held equal: the face lab,
-# one network, the same pictures in the same order and the same first weights for every loss, scale
+# one network, the same images in the same order and the same first weights for every loss, scale
 # and margin chosen on other people for all losses together, the mean margin held equal in every
 # batch. What is left between two trainings of one seed is the loss.
 
@@ -445,7 +445,7 @@ session.tell(
 #
 # ## Three times as long
 #
-# After eight epochs, at the margin of {glue:text}`margin` rad, half of ArcFace's training pictures
+# After eight epochs, at the margin of {glue:text}`margin` rad, half of ArcFace's training images
 # are still {glue:text}`wide:.0f` degrees or more from their class centre. Perhaps a margin by
 # difficulty needs patience? The same arms at the document's margin and scale
 # {glue:text}`long_scale`, with 24 epochs:
@@ -497,8 +497,8 @@ session.tell(
 #
 # ## Real faces
 #
-# LFW-a has 13,233 pictures of 5,749 people, most of them with a single one. We train on its own
-# pictures alone, in grey, in two halves: one network without the people of folds 0 to 4 is judged
+# LFW-a has 13,233 images of 5,749 people, most of them with a single one. We train on its own
+# images alone, in grey, in two halves: one network without the people of folds 0 to 4 is judged
 # by those folds, another one by the others. So each of the 6,000 official pairs is judged once, by
 # a network that has seen neither of its people. The small network sees them at 48 pixels, on a CPU;
 # r18_lite at 112, on a GPU.
@@ -636,7 +636,7 @@ session.tell(
 #
 # From scratch means {glue:text}`scratch_epochs` epochs. Those from the lab had
 # {glue:text}`tuned_epochs`, after a training on its rendered faces of {glue:text}`lab_epochs`
-# epochs with more pictures in each, so the two do not compare at equal cost. r18_lite, a larger
+# epochs with more images in each, so the two do not compare at equal cost. r18_lite, a larger
 # network, had {glue:text}`gpu_scratch_epochs` from scratch, and {glue:text}`gpu_tuned_epochs` after
 # one epoch on a world of CASIA-WebFace's size, which is no tuned schedule either. Before they saw a
 # photograph the lab-trained networks reached {glue:text}`zero_lfw:.1f` and, r18_lite,
@@ -679,7 +679,7 @@ session.Table(
 #
 # ## At full size, and a trap
 #
-# CASIA-WebFace has 10,575 people. A world of as many, {glue:text}`full_pictures` pictures of 112
+# CASIA-WebFace has 10,575 people. A world of as many, {glue:text}`full_images` images of 112
 # pixels, was rendered on a GPU, and r18_lite trained on it with ArcFace at a margin of 0.5 and
 # CDML, easy larger, at 0.49, both at scale 64. The document's recipe was cut short:
 # {glue:text}`full_epochs` epochs of batches of {glue:text}`full_batch`, a learning rate of
@@ -704,7 +704,7 @@ def arm_of(sweep, loss):
 
 
 full_config = full.config("compare", arm_of(full, "arcface"))
-full_pictures = (
+full_images = (
     full_config["data"]["num_identities"]
     * full_config["data"]["images_per_identity"]
 )
@@ -748,7 +748,7 @@ times = {
     for name, sweep in {"full": full, **straight}.items()
 }
 session.tell(
-    full_pictures=f"{full_pictures:,}",
+    full_images=f"{full_images:,}",
     full_gpu=full.trained()["processors"][0],
     through_gpu=through.trained()["processors"][0],
     full_epochs=full_config["epochs"],
@@ -974,7 +974,7 @@ session.tell(
 # Omniglot's characters: we train on the five alphabets of its first small set, and judge on the
 # alphabets of its second that are not in the first, with {glue:text}`letters_seeds` seeds, a margin
 # of {glue:text}`letters_margin` rad and scale {glue:text}`letters_scale`. In the end ArcFace has
-# {glue:text}`letters_fit:.0f` % of its training pictures right.
+# {glue:text}`letters_fit:.0f` % of its training images right.
 
 # %% tags=["hide-input"]
 letters = Recorded("omniglot")
@@ -1204,7 +1204,7 @@ session.tell(agreeing=sum(row[-1] == "yes" for row in exact), compared=len(exact
 #
 # No face data set of the published tables may be handed on, so a fresh copy of this book cannot
 # train their rows; it can train all of them on the day the data is there. What we ran are
-# demonstrations: small pictures, a small network, rendered faces and LFW-a on two CPU cores; and on
+# demonstrations: small images, a small network, rendered faces and LFW-a on two CPU cores; and on
 # one GPU r18_lite and r50_lite, two epochs at full size, and LFW-a with r18_lite. Not measured:
 # more than one seed at full size, a recipe to its end there, and several GPUs.
 #

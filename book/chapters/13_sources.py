@@ -347,7 +347,7 @@ session.tell(
 # ({doc}`chapter 12 </executed/12_reproduction>`).
 # Identical to ArcFace, to the last bit: {glue:text}`same`, since a score that says the same of
 # every sample moves no margin when the mean is held. The {glue:text}`trained_runs` trainings ran on
-# {glue:text}`trained_where`, with small pictures and a small network. The order of readings may be
+# {glue:text}`trained_where`, with small images and a small network. The order of readings may be
 # another at full size.
 #
 # ## Rows that repeat, columns that may be swapped
@@ -419,7 +419,7 @@ session.tell(
 #
 # | | one source | another |
 # |---|---|---|
-# | AgeDB-30 | 12,000 pairs (document) | 6,000 pairs, and 12,000 pictures (the set itself) |
+# | AgeDB-30 | 12,000 pairs (document) | 6,000 pairs, and 12,000 images (the set itself) |
 # | VN-Celeb | 1,131 identities, more than 18,000 images (document) | 1,020 people, 23,105 images (the public set of that name) |
 # | R18 to R100 | all parameters | |
 # | the Lite networks | | only trained parameters: 512 fewer (chapter 8) |
@@ -431,7 +431,7 @@ session.tell(
 #
 # **The sources.** The public code recommends 0.705. It is a cosine *distance*, and the middle
 # between two means, 0.452 of genuine and 0.958 of impostor pairs. They were measured with another
-# network's weights, on inputs scaled to $[0, 1]$, and with gallery pictures among the probes.
+# network's weights, on inputs scaled to $[0, 1]$, and with gallery images among the probes.
 #
 # **What we did.** A threshold belongs to a network, and comes from validation pairs and a wanted
 # FAR (chapter 11). Scales convert into each other:

@@ -197,7 +197,7 @@ session.tell(
 # %%
 benchmark_tables.report("heads")
 
-# %% mystnb={"figure": {"caption": "The same table as a picture: heads by time and peak memory, for a batch against the identities of CASIA-WebFace and of MS1MV3. Filled: ours.", "name": "fig-heads"}, "image": {"alt": "Two panels of markers; all filled dots but one near the lower left corner, the open squares further right and above, and our dense head, filled too, at the upper right"}}
+# %% mystnb={"figure": {"caption": "The same table as an image: heads by time and peak memory, for a batch against the identities of CASIA-WebFace and of MS1MV3. Filled: ours.", "name": "fig-heads"}, "image": {"alt": "Two panels of markers; all filled dots but one near the lower left corner, the open squares further right and above, and our dense head, filled too, at the upper right"}}
 record = results.benchmark("heads")
 if record is not None:
     fig, axes = plots.figure(len(record["shapes"]), width=7.8, height=3.2)
@@ -545,13 +545,13 @@ for key in ("cpu", "cuda"):
 #
 # ## A training step
 #
-# The head is one part; how many pictures a second go through backbone, head and optimiser?
+# The head is one part; how many images a second go through backbone, head and optimiser?
 
 # %%
 benchmark_tables.report("training")
 
 # %% [markdown]
-# And on a GPU, where pictures with their channels together in memory and a compiled network pay
+# And on a GPU, where images with their channels together in memory and a compiled network pay
 # most:
 
 # %%
@@ -560,8 +560,8 @@ benchmark_tables.report("training", "cuda")
 # %% [markdown]
 # ## Shipping a network
 #
-# At test time the head is gone. What is left is a function from pictures to embeddings, and three
-# things that belong to it: how a picture becomes its input, which threshold its scores want, and a
+# At test time the head is gone. What is left is a function from images to embeddings, and three
+# things that belong to it: how an image becomes its input, which threshold its scores want, and a
 # proof that the file computes what the network did.
 #
 # **The input.** insightface's networks take RGB in $[-1, 1]$; AdaFace's take BGR; MagFace's take
@@ -748,8 +748,8 @@ session.Table(
 #    the table for a given budget.
 # 2. **Take the largest network that fits**, then try its int8 file, and keep it if your own pairs
 #    say so.
-# 3. **Look at your hard pictures.** Frontal pairs are nearly solved by all of these and tell
-#    little; poses and templates are harder. Judge on pictures like your users'.
+# 3. **Look at your hard images.** Frontal pairs are nearly solved by all of these and tell
+#    little; poses and templates are harder. Judge on images like your users'.
 # 4. **Choose the threshold on your own people**, for the FAR you can live with, with enough
 #    impostor pairs to see it
 #    (chapter 11).
@@ -808,7 +808,7 @@ exercises.check("14.3", None)
 #
 # </details>
 #
-# **14.4** Write a function of uint8 pictures, RGB, shape `[b, 3, h, w]`, and of what a file says of
+# **14.4** Write a function of uint8 images, RGB, shape `[b, 3, h, w]`, and of what a file says of
 # its input, a dictionary with `channels`, `mean` and `std` (for pixels in $[0, 1]$), that returns
 # the input as the network wants it.
 

@@ -1,4 +1,4 @@
-"""How a picture becomes a network's input: kept beside the weights, since networks differ in it."""
+"""How an image becomes a network's input: kept beside the weights, since networks differ in it."""
 
 import math
 from collections.abc import Mapping
@@ -110,35 +110,34 @@ def usual(given: Mapping[str, Any]) -> Preprocessing:
     return standard(channels_of(plain), plain["size"]) | kept
 
 
-def apply(pictures: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
-    """uint8 pictures, RGB or grey, to a network's float32 input (b, channels, size, size).
+def apply(images: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
+    """uint8 images, RGB or grey, to a network's float32 input (b, channels, size, size).
 
-    A grey network sees the luminance of colour pictures, a colour network grey pictures three
+    A grey network sees the luminance of colour images, a colour network grey images three
     times.
 
     Parameters
     ----------
-    pictures : uint8, shape (b, 1 or 3, size, size)
+    images : uint8, shape (b, 1 or 3, size, size)
     preprocessing : see `check`
 
     Raises
     ------
-    ValueError : pictures of another type or size
+    ValueError : images of another type or size
     """
     plain = check(preprocessing)
     size, wants = plain["size"], channels_of(plain)
-    shape = tuple(pictures.shape)
+    shape = tuple(images.shape)
     if (
-        pictures.dtype != torch.uint8
+        images.dtype != torch.uint8
         or len(shape) != 4
         or shape[1] not in (1, 3)
         or shape[2:] != (size, size)
     ):
         raise ValueError(
-            f"pictures must be uint8 of shape (b, 1 or 3, {size}, {size}), got {pictures.dtype} "
-            f"{shape}"
+            f"images must be uint8 of shape (b, 1 or 3, {size}, {size}), got {images.dtype} {shape}"
         )
-    scaled = pictures.float() / 255.0
+    scaled = images.float() / 255.0
     if wants == 1 and shape[1] == 3:
         scaled = (scaled * scaled.new_tensor(_GREY).view(3, 1, 1)).sum(1, keepdim=True)
     if wants == 3 and shape[1] == 1:

@@ -20,21 +20,21 @@ VARIANTS = list(
 )
 
 
-def pictures(net, count=3):
+def images(net, count=3):
     return torch.randn(
         count, net.channels, net.size, net.size, generator=torch.Generator().manual_seed(1)
     )
 
 
 @pytest.mark.parametrize("name", backbones.names())
-def test_default_output_is_one_finite_embedding_a_picture(name):
+def test_default_output_is_one_finite_embedding_an_image(name):
     torch.manual_seed(0)
     net = backbones.create(name).eval()
     size, dim = {"small": (32, 64), "dlib_resnet": (150, 128)}.get(name, (112, 512))
     assert (net.size, net.channels, net.embedding_dim) == (size, 3, dim)
     net.train()
     with torch.no_grad():
-        out = net(pictures(net, 2))
+        out = net(images(net, 2))
     assert out.shape == (2, dim)
     assert torch.isfinite(out).all()
     assert out.norm(dim=1).min() > 0
@@ -43,7 +43,7 @@ def test_default_output_is_one_finite_embedding_a_picture(name):
 def test_embeddings_in_training_have_unit_variance():
     """The last normalisation's gain stays 1: the mean squared length is d whatever came before."""
     net = backbones.create("r18_lite", **TINY | {"embedding_dim": 32})
-    out = net(5.0 * pictures(net, 64))
+    out = net(5.0 * images(net, 64))
     assert torch.isclose(out.square().sum(1).mean(), torch.tensor(32.0), rtol=1e-2)
     assert not net.features.weight.requires_grad
 
@@ -53,7 +53,7 @@ def test_evaluation_does_not_depend_on_the_batch_or_on_dropout(name):
     torch.manual_seed(0)
     extra = {"dropout": 0.4} if name != "small" else {}
     net = backbones.create(name, **EVERY[name], **extra)
-    x = pictures(net)
+    x = images(net)
     net.train()(x)
     net.eval()
     torch.testing.assert_close(net(x), net(x), rtol=0, atol=0)
@@ -66,7 +66,7 @@ def test_training_is_the_same_from_the_same_seed(name):
     for _ in range(2):
         torch.manual_seed(3)
         net = backbones.create(name, **EVERY[name])
-        outs.append(net(pictures(net)))
+        outs.append(net(images(net)))
     assert torch.equal(*outs)
 
 
@@ -84,7 +84,7 @@ def test_every_variant_trains(block, downsample, flatten):
     for norm in net.modules():
         if isinstance(norm, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             norm.momentum = 1.0
-    x = pictures(net).double()
+    x = images(net).double()
     net(x)
     out = net.eval()(x)
     (
@@ -95,15 +95,15 @@ def test_every_variant_trains(block, downsample, flatten):
     }
     assert min(largest.values()) > 1e-3, largest
     net.float()
-    assert net.trunk(pictures(net)).shape == (3, 32, 2, 2)
+    assert net.trunk(images(net)).shape == (3, 32, 2, 2)
 
 
 @pytest.mark.parametrize("size", [16, 20, 112, 127])
 @pytest.mark.parametrize("name", ["r18_lite", "lightweight", "ir_18"])
 def test_other_sizes_are_halved_rounding_up(name, size):
     net = backbones.create(name, size=size, embedding_dim=4).eval()
-    assert net.trunk(pictures(net, 1)).shape[-1] == -(-size // 16)
-    assert net(pictures(net, 1)).shape == (1, 4)
+    assert net.trunk(images(net, 1)).shape[-1] == -(-size // 16)
+    assert net(images(net, 1)).shape == (1, 4)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_other_sizes_are_halved_rounding_up(name, size):
                                                                                        r"32\)"),
      ((3, 32, 32), r"got \(3, 32, 32\)")],
 )  # fmt: skip
-def test_other_pictures_are_refused(shape, said):
+def test_other_images_are_refused(shape, said):
     with pytest.raises(ValueError, match=said):
         backbones.create("r18_lite", **TINY)(torch.zeros(shape))
 

@@ -26,11 +26,11 @@ def net(request):
     made = backbones.create(request.param, **OPTIONS[request.param])
     with torch.no_grad():
         for _ in range(20):
-            made(pictures(made))  # running means that fit
+            made(images(made))  # running means that fit
     return made
 
 
-def pictures(net):
+def images(net):
     x = torch.randn(8, 3, net.size, net.size, generator=torch.Generator().manual_seed(2))
     return x.to(next(net.parameters()).dtype)
 
@@ -38,7 +38,7 @@ def pictures(net):
 def step(net, **options):
     """Embeddings, gradients and state after one training step of a copy."""
     twin = copy.deepcopy(net).speed_up(**options).train()
-    out = twin(pictures(net))
+    out = twin(images(net))
     weights = torch.linspace(-1, 1, out.numel()).view_as(out)
     (out * weights).sum().backward()
     grads = {name: p.grad for name, p in twin.named_parameters() if p.grad is not None}
@@ -79,7 +79,7 @@ def test_embeddings_agree_with_plain_float32(net, precision, channels_last):
     net.eval()
     fast = copy.deepcopy(net).speed_up(precision=precision, channels_last=channels_last)
     with torch.no_grad():
-        got, want = fast(pictures(net)), net(pictures(net))
+        got, want = fast(images(net)), net(images(net))
     assert got.dtype == torch.float32
     assert error(got, want) < TOLERANCE[precision]
     if precision != "float32":
@@ -116,7 +116,7 @@ def test_checkpointing_keeps_less():
         with torch.autograd.graph.saved_tensors_hooks(
             lambda t: kept.append(t.numel()) or t, lambda t: t
         ):
-            twin(pictures(net))
+            twin(images(net))
         return sum(kept)
 
     assert saved(checkpointing=True) < 0.5 * saved()
@@ -130,7 +130,7 @@ def test_outer_autocast_leaves_the_output_part_in_float32(net):
         lambda _, inputs, out: inside.update(fc=(inputs[0].dtype, out.dtype))
     )
     with torch.autocast("cpu", torch.bfloat16):
-        out = net(pictures(net))
+        out = net(images(net))
     assert inside["fc"] == (torch.float32, torch.float32)
     assert out.dtype == torch.float32
 
@@ -140,15 +140,15 @@ def test_compiled_agrees_and_keeps_the_names_of_parameters():
     net = backbones.create("small", width=4, embedding_dim=8, size=8).eval()
     fast = copy.deepcopy(net).speed_up(compiled=True, channels_last=True)
     with torch.no_grad():
-        assert error(fast(pictures(net)), net(pictures(net))) < 1e-5
+        assert error(fast(images(net)), net(images(net))) < 1e-5
     assert list(fast.state_dict()) == list(net.state_dict())
 
 
 def test_speed_up_without_options_undoes_the_last_one():
     net = backbones.create("small", width=4).eval()
-    want = net(pictures(net))
+    want = net(images(net))
     net.speed_up(precision="bfloat16", channels_last=True).speed_up()
-    assert torch.equal(net(pictures(net)), want)
+    assert torch.equal(net(images(net)), want)
 
 
 @pytest.mark.parametrize(

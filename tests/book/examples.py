@@ -40,5 +40,5 @@ def threshold() -> Threshold:
 def face_lab() -> FaceLab:
     """Frames that are compared by their pixels."""
     return FaceLab.rendered(
-        lambda pictures: pictures.reshape(len(pictures), -1) - 128.0, shown_size=32, strangers=20
+        lambda images: images.reshape(len(images), -1) - 128.0, shown_size=32, strangers=20
     )

@@ -76,14 +76,14 @@ EVALUATION = {
     }
 }  # fmt: skip
 DATA = {
-    "pictures": 8192, "mean_bytes": 4723, "shown": "LFW at 112 x 112", "bit_equal_to_pil": True,
+    "images": 8192, "mean_bytes": 4723, "shown": "LFW at 112 x 112", "bit_equal_to_pil": True,
     "ratios": {"decoding, ours to PIL": 1.968}, "per_second": {"decode: PIL": 6127.2},
 }  # fmt: skip
 FACES = {
     "processes": 2,
     "strength": 0.65,
-    "pictures_per_s": [{"size": 32, "one_process": 500.0, "all_cores": 975.0}],
-    "casia_shaped_world": {"pictures": 497_025, "seconds": 4200.0},
+    "images_per_s": [{"size": 32, "one_process": 500.0, "all_cores": 975.0}],
+    "casia_shaped_world": {"images": 497_025, "seconds": 4200.0},
 }
 RECORDS = {
     "heads": (HEADS, ["| ours, buffer | 1.73 | 1.58 | 32 |", "10,575 identities", "30 ms"]),

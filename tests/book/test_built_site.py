@@ -96,13 +96,13 @@ def test_every_figure_is_drawn_in_the_page(visits):
 
 
 def test_no_page_is_heavy(pages):
-    """With the pictures it has outside itself; scripts and styles are loaded once for all pages."""
+    """With the images it has outside itself; scripts and styles are loaded once for all pages."""
     for path in pages:
         text = path.read_text(encoding="utf-8")
-        pictures = [
+        images = [
             path.parent / name for name in re.findall(r'<img[^>]* src="(?!data:)([^"?]+)', text)
         ]
-        weight = path.stat().st_size + sum(picture.stat().st_size for picture in pictures)
+        weight = path.stat().st_size + sum(image.stat().st_size for image in images)
         assert weight < LARGEST_PAGE_BYTES, f"{path.name} weighs {weight / 1e6:.1f} MB"
 
 

@@ -270,7 +270,7 @@ WRONG = {
     "7.3": [
         (
             lambda y, a, b: np.setdiff1d(np.arange(len(y)), [*a, *b]),
-            "other pictures of the same people",
+            "other images of the same people",
         ),
         (lambda y, a, b: np.arange(len(y)), "Row 0 shows somebody"),
         (lambda y, a, b: [6], "[7, 8]"),

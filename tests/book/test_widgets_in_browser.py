@@ -145,15 +145,15 @@ def test_widget_tells_a_screen_reader(open_page, all_widgets, name):
         assert place.locator(".cdw").get_attribute("aria-label")
         for control in place.locator("input, select").all():
             assert control.evaluate("e => e.labels.length") == 1
-        pictures = place.locator("[role=img]")
-        for picture in pictures.all():
-            assert picture.evaluate(
+        images = place.locator("[role=img]")
+        for image in images.all():
+            assert image.evaluate(
                 "e => e.getAttribute('aria-label') || e.querySelector('title').textContent"
             )
-        picture = place.locator("svg[role=img]").first
-        before = picture.locator("desc").text_content()
+        image = place.locator("svg[role=img]").first
+        before = image.locator("desc").text_content()
         drag(page, place.locator(HANDLES[name][0]), 60)
-        described = picture.locator("desc").text_content()
+        described = image.locator("desc").text_content()
         assert described != before
         spoken = place.locator("[aria-live=polite]").element_handle()
         page.wait_for_function(

@@ -233,7 +233,7 @@ def drawn_shares(place: Locator, css: str, edges: np.ndarray) -> np.ndarray:
 
 
 def face_lab(page: Page) -> None:
-    """The picture that is shown is the right frame, and its score and those beside it are the
+    """The image that is shown is the right frame, and its score and those beside it are the
     network's.
     """
     now = twin(page, "face_lab")

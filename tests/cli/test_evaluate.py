@@ -75,8 +75,8 @@ def test_what_is_done_is_not_done_again(run, monkeypatch):
 
 def test_another_preprocessing_or_set_of_the_same_name_is_judged_again(data, tmp_path):
     def make(seed):
-        pictures = list(np.random.default_rng(seed).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8))
-        bins.write(data / "lfw.bin", pictures, [True, False] * 10)
+        images = list(np.random.default_rng(seed).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8))
+        bins.write(data / "lfw.bin", images, [True, False] * 10)
 
     make(0)
     torch.manual_seed(0)
@@ -166,13 +166,13 @@ def test_mistakes_are_told_in_one_sentence(run, args, said):
     assert result.stderr.count("\n") == 1
 
 
-def test_pictures_the_network_does_not_take_are_told(run, tmp_path):
+def test_images_the_network_does_not_take_are_told(run, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 9, 9, 1), dtype=np.uint8)
     np.savez(tmp_path / "nine.npz", images=pixels, first=[0, 1], second=[2, 3], same=[True, False])
     result = command(run.folder, "--protocol", tmp_path / "nine.npz")
     assert result.exit_code == 1
     assert (
-        "pictures must be uint8 of shape (b, 1 or 3, 8, 8), got torch.uint8 (4, 1, 9, 9)"
+        "images must be uint8 of shape (b, 1 or 3, 8, 8), got torch.uint8 (4, 1, 9, 9)"
         in result.stderr
     )
 

@@ -12,7 +12,7 @@ from cdmllab.data.recordio import frame
 
 
 def pixels(seed: int, size: int | tuple[int, int] = 16, channels: int = 3) -> np.ndarray:
-    """A smooth random picture, uint8 (height, width, channels)."""
+    """A smooth random image, uint8 (height, width, channels)."""
     height, width = (size, size) if isinstance(size, int) else size
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] / max(height, width)
@@ -34,7 +34,7 @@ def jpeg(
 def folder(
     root: Path, people: Sequence[int] = (3, 2, 4), size: int = 16, suffix: str = ".jpg"
 ) -> Path:
-    """Identity folders ``p0/0.jpg`` ..; `people` counts the pictures of each."""
+    """Identity folders ``p0/0.jpg`` ..; `people` counts the images of each."""
     for person, count in enumerate(people):
         (root / f"p{person}").mkdir(parents=True)
         for k in range(count):

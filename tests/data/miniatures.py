@@ -41,7 +41,7 @@ def lfw(root: Path, archive: str = "lfwa.tar.gz", inside: str = "lfwa", mode: st
 
 
 def cfp(root: Path) -> Path:
-    """Two people: four frontal and two profile pictures each, ten folds, in a zip as it is handed
+    """Two people: four frontal and two profile images each, ten folds, in a zip as it is handed
     out.
     """
     with zipfile.ZipFile(_made(root / "cfp") / "cfp-dataset.zip", "w") as z:
@@ -80,7 +80,7 @@ def agedb(root: Path) -> Path:
 
 
 def calfw(root: Path, name: str = "calfw", with_folds: bool = True) -> Path:
-    """With one landmark file a picture, as handed out."""
+    """With one landmark file an image, as handed out."""
     lines, kind = calfw_lines(with_folds=with_folds), name.upper()
     marks = _made(root / name / f"{name[:2].upper()}_landmarks")
     for number, line in enumerate(lines):
@@ -107,7 +107,7 @@ def ijbc(root: Path) -> Path:
 
 
 def vn_celeb(root: Path) -> Path:
-    """40 people of 16 pictures: with four people a fold and a gallery of one there are pairs enough
+    """40 people of 16 images: with four people a fold and a gallery of one there are pairs enough
     for 30 + 30.
     """
     folder(root / "vn_celeb/images", [16] * 40, suffix=".png")

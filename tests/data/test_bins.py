@@ -147,11 +147,11 @@ def test_pickle_that_wants_endless_memory_is_an_error():
 
 BAD = {
     "no list": ({"a": 1}, r"nothing of it was run: it holds a dictionary, which no bin does"),
-    "three": ((IMAGES, SAME, 3), r"must hold \(pictures, issame\)"),
-    "odd": ((IMAGES[:3], [True]), "3 pictures and 1 pairs do not fit"),
-    "few": (([], []), "0 pictures and 0 pairs"),
+    "three": ((IMAGES, SAME, 3), r"must hold \(images, issame\)"),
+    "odd": ((IMAGES[:3], [True]), "3 images and 1 pairs do not fit"),
+    "few": (([], []), "0 images and 0 pairs"),
     "flag": ((IMAGES[:2], [2]), "pair 0: issame must be true or false, it is 2"),
-    "text": ((["a", "b"], [True]), "picture 0: JPEG bytes or a uint8 array is wanted, this is str"),
+    "text": ((["a", "b"], [True]), "image 0: JPEG bytes or a uint8 array is wanted, this is str"),
     "float": (([np.zeros((4, 4, 3))] * 2, [True]), r"this is float64 \(4, 4, 3\)"),
 }
 
@@ -242,9 +242,10 @@ def test_inspect_tells_what_is_wrong_with_a_bin(tmp_path):
     found = inspect(dump(tmp_path / "a.bin", (images, [True] * 20)))
     assert found.facts["pairs"] == "20 (20 genuine, 0 impostor)"
     assert any("genuine: 2, 2" in problem for problem in found.problems)
-    assert [
-        k for k in (38, 39) if any(f"picture {k}" in problem for problem in found.problems)
-    ] == [38, 39]
+    assert [k for k in (38, 39) if any(f"image {k}" in problem for problem in found.problems)] == [
+        38,
+        39,
+    ]
     assert inspect(dump(tmp_path / "b.bin", (IMAGES, SAME))).problems == []
 
 

@@ -78,7 +78,7 @@ def test_inspect_names_the_copy_and_warns_of_an_odd_one(tmp_path, monkeypatch):
 def test_inspect_gives_a_pack_its_digest(tmp_path):
     pack = write_pack(tmp_path / "pack", [0, 0, 1], images=FACES[:3])
     found = inspection.inspect(pack).facts
-    decoded = [bins.Bin(FACES[:3], np.array([]), pack).picture(k) for k in range(3)]
+    decoded = [bins.Bin(FACES[:3], np.array([]), pack).image(k) for k in range(3)]
     assert found["pixels and labels SHA-256"] == copies.content(decoded, [0, 0, 1])
     assert "pixels and labels SHA-256" not in inspection.inspect(pack, quick=True).facts
 

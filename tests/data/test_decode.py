@@ -59,7 +59,7 @@ def test_views_are_decoded_without_a_copy_of_the_file():
 BAD = {
     "empty": (b"", "the record is empty"),
     "text": (
-        b"hello, this is no picture",
+        b"hello, this is no image",
         "cannot be decoded .*it is a text that begins with 'hello, this",
     ),
     "page": (b"<!DOCTYPE html><html>", "cannot be decoded .*it is an HTML page"),
@@ -77,14 +77,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_is_no_picture_is_told_with_its_place(kind):
+def test_what_is_no_image_is_told_with_its_place(kind):
     data, said = BAD[kind]
     with pytest.raises(DataError, match=said) as caught:
         decode(data, "a.rec, record 7")
     assert str(caught.value).startswith("a.rec, record 7: ")
 
 
-def test_huge_pictures_are_refused_before_they_are_decoded():
+def test_huge_images_are_refused_before_they_are_decoded():
     header = bytearray(KINDS["jpeg"])
     at = header.index(b"\xff\xc0") + 5
     header[at : at + 4] = b"\xff\xff\xff\xff"
@@ -94,7 +94,7 @@ def test_huge_pictures_are_refused_before_they_are_decoded():
 
 def test_strict_refuses_damage_that_pillow_passes_over():
     data = bytearray(jpeg(3, 64))
-    data[len(data) // 2] = 0xFF  # a marker in the middle of the picture
+    data[len(data) // 2] = 0xFF  # a marker in the middle of the image
     data[len(data) // 2 + 1] = 0xD3
     decode(bytes(data), "here")
     with pytest.raises(DataError, match="cannot be decoded"):
@@ -102,7 +102,7 @@ def test_strict_refuses_damage_that_pillow_passes_over():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_encoded_pictures_come_back_nearly(channels):
+def test_encoded_images_come_back_nearly(channels):
     x = pixels(5, 32, channels)
     back = decode(encode_jpeg(x, 95), "here", colour="GRAY" if channels == 1 else "RGB")
     assert back.shape == x.shape

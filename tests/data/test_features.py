@@ -34,7 +34,7 @@ def test_features_are_the_embeddings_of_each_file(faces):
     )
     assert found.names == tuple(f"Person_{k:02d}" for k in range(20))
     assert (len(found), found.num_identities) == (60, 20)
-    shown = lfw.pictures(size=(16, 16), box=lfw.box(tuple(USED["crop"]))).images[5:6]
+    shown = lfw.images(size=(16, 16), box=lfw.box(tuple(USED["crop"]))).images[5:6]
     x = preprocessing.apply(torch.from_numpy(shown).permute(0, 3, 1, 2), USED)
     with torch.no_grad():
         np.testing.assert_allclose(found.plain[5], net(x)[0], atol=1e-5)

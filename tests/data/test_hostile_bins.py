@@ -173,13 +173,13 @@ def test_text_of_python_2_is_read_as_bytes():
     assert safepickle.loads(b"(" + lines + b"l.", "here") == texts
 
 
-def test_pictures_that_promise_terabytes_are_refused(tmp_path):
+def test_images_that_promise_terabytes_are_refused(tmp_path):
     """Ten thousand times the same image, which is large and small when stored."""
     one = jpeg(0, 16)
     wide = bins.encode_jpeg(np.zeros((6000, 6000, 3), np.uint8), 1)
     (tmp_path / "a.bin").write_bytes(pickle.dumps(([wide] * 10_000, [True] * 5000)))
     with pytest.raises(
-        DataError, match=r"bytes would become pictures of 1,080,000,000,000: too many to be real"
+        DataError, match=r"bytes would become images of 1,080,000,000,000: too many to be real"
     ):
         bins.read(tmp_path / "a.bin").decoded()
     (tmp_path / "b.bin").write_bytes(pickle.dumps(([one] * 10_000, [True] * 5000)))

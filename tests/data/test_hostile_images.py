@@ -42,7 +42,7 @@ def ghostscript(tmp_path, monkeypatch):
 
 def test_postscript_named_as_a_jpeg_starts_no_ghostscript(tmp_path, ghostscript):
     with pytest.raises(
-        DataError, match=r"here: the picture cannot be decoded .*begins with '%!PS-Adobe-3.0"
+        DataError, match=r"here: the image cannot be decoded .*begins with '%!PS-Adobe-3.0"
     ):
         decode(EPS, "here")
     source = folder(tmp_path / "src", (2, 2))
@@ -63,7 +63,7 @@ def progressive(scans, size):
 def test_a_jpeg_that_draws_its_pixels_hundreds_of_times_is_refused(monkeypatch):
     with pytest.raises(
         DataError,
-        match=r"here: the picture cannot be decoded .309 scans of 40 x 40 pixels are too many",
+        match=r"here: the image cannot be decoded .309 scans of 40 x 40 pixels are too many",
     ):
         decode(progressive(300, (40, 40)), "here")
     assert decode(progressive(20, (40, 40)), "here").shape == (40, 40, 3)
@@ -128,5 +128,5 @@ def test_whatever_a_decoder_raises_is_one_sentence(monkeypatch, error):
         raise error
 
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fail)
-    with pytest.raises(DataError, match=r"here: the picture cannot be decoded \(.+\)"):
+    with pytest.raises(DataError, match=r"here: the image cannot be decoded \(.+\)"):
         decode(stored("PNG"), "here")

@@ -13,7 +13,7 @@ MARKS = TEMPLATE_112 * 1.1 + 4
 
 
 def miniature(root: Path, name: str = "ijbc") -> Path:
-    """Five pictures, templates 7 (two photos), 3 (a video of two frames) and 90 (one photo)."""
+    """Five images, templates 7 (two photos), 3 (a video of two frames) and 90 (one photo)."""
     rows = [("1.jpg", 7, 1), ("2.jpg", 7, 2), ("3.jpg", 3, 5), ("4.jpg", 3, 5), ("5.jpg", 90, 6)]
     meta = root / "meta"
     meta.mkdir(parents=True)
@@ -30,7 +30,7 @@ def miniature(root: Path, name: str = "ijbc") -> Path:
 
 
 def together(text: str) -> str:
-    """The points of the third picture in one place."""
+    """The points of the third image in one place."""
     rows = [line.split() for line in text.splitlines()]
     rows[2][1:11] = ["60.0"] * 10
     return "".join(" ".join(row) + "\n" for row in rows)
@@ -48,7 +48,7 @@ def test_meta_files_become_rows(tmp_path, name):
     assert np.allclose(found.detector_score, [0.1, 0.2, 0.3, 0.4, 0.5])
 
 
-def test_pictures_are_aligned(tmp_path):
+def test_images_are_aligned(tmp_path):
     found = ijb.load(miniature(tmp_path), "ijbc")
     faces = found.read([3, 0], size=112)
     assert faces.shape == (2, 112, 112, 3)
@@ -61,7 +61,7 @@ def test_pictures_are_aligned(tmp_path):
         (
             "template_pair_label",
             lambda t: t + "8 3 1\n",
-            "pair 2 names template 8, which has no picture",
+            "pair 2 names template 8, which has no image",
         ),
         (
             "template_pair_label",
@@ -93,7 +93,7 @@ def test_meta_files_of_another_form_are_refused(tmp_path, file, change, said):
 def test_missing_files_are_named(tmp_path):
     found = ijb.load(miniature(tmp_path), "ijbc")
     (tmp_path / "loose_crop/4.jpg").unlink()
-    with pytest.raises(DataError, match=r"4\.jpg is missing, it is picture 3"):
+    with pytest.raises(DataError, match=r"4\.jpg is missing, it is image 3"):
         found.read([3])
     (tmp_path / "meta/ijbc_name_5pts_score.txt").unlink()
     with pytest.raises(DataError, match=r"ijbc_name_5pts_score\.txt does not exist"):

@@ -25,9 +25,9 @@ def test_pack_is_described(tmp_path):
         "records": "10",
         "header record": "yes",
         "index": "yes",
-        "pictures": "6",
+        "images": "6",
         "identities": "3",
-        "pictures an identity": "1 to 3, median 2",
+        "images an identity": "1 to 3, median 2",
         "sizes": "16 x 16 (6)",
         "decoded": "6 of 6",
     }
@@ -37,20 +37,20 @@ def test_pack_is_described(tmp_path):
 PROBLEMS = {
     "undecodable": (
         lambda p: write_pack(p, (0, 1), images=[jpeg(0), b"\xff\xd8\xffno"]),
-        "record 2: the picture",
+        "record 2: the image",
     ),
     "sizes": (
         lambda p: write_pack(p, (0, 1), images=[jpeg(0), jpeg(1, 20)]),
-        "pictures of other sizes",
+        "images of other sizes",
     ),
-    "gap": (lambda p: write_pack(p, (0, 2)), "1 identities have no picture, the first is 1"),
+    "gap": (lambda p: write_pack(p, (0, 2)), "1 identities have no image, the first is 1"),
     "cut": (lambda p: _cut(write_pack(p, index=False)), "past the end|ends inside"),
     "property": (lambda p: _property(write_pack(p)), "property says 7 identities, the header 3"),
     "range": (
         lambda p: _range(write_pack(p)),
         r"record 8 gives identity 1 the range \[3, 9\], not \[3, 6\]",
     ),
-    "label": (lambda p: write_pack(p, (0, 1.5), header=False), r"label 1\.5 of picture 1"),
+    "label": (lambda p: write_pack(p, (0, 1.5), header=False), r"label 1\.5 of image 1"),
     "index": (
         lambda p: _index(write_pack(p, header=False), -2),
         r"train\.idx misses 2 of the 6 records that train\.rec",
@@ -146,7 +146,7 @@ def test_quick_does_not_decode(tmp_path):
     assert "decoded" not in inspect(root, quick=True).facts
 
 
-def test_folder_is_described_and_loose_pictures_are_told(tmp_path):
+def test_folder_is_described_and_loose_images_are_told(tmp_path):
     root = folder(tmp_path / "f")
     (root / "p0/0.jpg").write_bytes(b"x")
     (root / "lost.jpg").write_bytes(jpeg(1))
@@ -163,13 +163,13 @@ def test_long_lists_are_cut(tmp_path):
     root = folder(tmp_path / "f", (30,))
     for file in (root / "p0").iterdir():
         file.write_bytes(b"x")
-    assert inspect(root).problems[-1] == "... and 10 more pictures"
+    assert inspect(root).problems[-1] == "... and 10 more images"
 
 
 def test_unpickle_turns_a_bin_into_an_archive(tmp_path):
     bins.write(tmp_path / "a.bin", [jpeg(k) for k in range(4)], [True, False])
     result = CliRunner().invoke(app, ["unpickle", str(tmp_path / "a.bin"), str(tmp_path / "a.npz")])
-    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'a.npz'}: 4 pictures, 2 pairs\n")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'a.npz'}: 4 images, 2 pairs\n")
     assert bins.read(tmp_path / "a.npz").images == bins.read(tmp_path / "a.bin").images
     assert "must end in .npz" in CliRunner().invoke(app, ["unpickle", "a.bin", "b.bin"]).stderr
 
@@ -218,7 +218,7 @@ def test_bin_with_an_exif_orientation_is_reported(tmp_path):
     assert [
         p
         for p in inspect(tmp_path / "a.bin").problems
-        if "10 images carry an EXIF orientation, the first is picture 2" in p
+        if "10 images carry an EXIF orientation, the first is image 2" in p
     ]
 
 
@@ -256,7 +256,7 @@ def test_report_holds_everything_uncut(tmp_path):
         "p0/b.raw": "ignored (b.*)",
     }
     assert said["kind"] == "folder"
-    assert said["problems"][-1] == "... and 10 more pictures"
+    assert said["problems"][-1] == "... and 10 more images"
 
 
 def test_file_of_a_pack_that_cannot_be_read_is_a_problem_like_others(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from cdmllab.data.layout import fields
 from cdmllab.data.recordio import WORD, frame
 
 
-def test_fields_of_a_header_and_a_picture():
+def test_fields_of_a_header_and_an_image():
     data = frame(records.pack([1.0, 2.0])) + frame(records.pack(0.0, b"\xff\xd8\xffabcdefg"))
     assert [(f.kind, f.start, f.end) for f in fields(data)] == [
         ("magic", 0, 4),
@@ -19,7 +19,7 @@ def test_fields_of_a_header_and_a_picture():
         ("flag", 48, 52),
         ("label", 52, 56),
         ("ids", 56, 72),
-        ("picture", 72, 82),
+        ("image", 72, 82),
         ("padding", 82, 84),
     ]
 
@@ -37,6 +37,6 @@ def test_fields_cover_every_byte_once_also_of_a_piece():
         assert found[-1].end == cut
 
 
-def test_continued_parts_hold_picture_only():
+def test_continued_parts_hold_image_only():
     kinds = [f.kind for f in fields(frame(b"abcd" + WORD + b"efg"))]
-    assert kinds == ["magic", "length", "picture", "magic", "length", "picture", "padding"]
+    assert kinds == ["magic", "length", "image", "magic", "length", "image", "padding"]

@@ -29,7 +29,7 @@ SIZE = (8, 8)
 def whole(data):
     """The miniature as its authors packed it; images and pairs as read from there."""
     miniatures.lfw(data, "lfw-deepfunneled.tgz", "lfw-deepfunneled", "RGB")
-    faces = lfw.pictures(size=SIZE, colour="RGB")
+    faces = lfw.images(size=SIZE, colour="RGB")
     return faces, lfw.pairs(faces)
 
 
@@ -43,7 +43,7 @@ def same(one, other):
 
 
 def again(**options):
-    faces = lfw.pictures(size=SIZE, colour="RGB", **options)
+    faces = lfw.images(size=SIZE, colour="RGB", **options)
     return faces, lfw.pairs(faces)
 
 
@@ -233,7 +233,7 @@ def test_two_versions_side_by_side_are_refused(data, whole):
     unpack(data, data / "lfw/first")
     shutil.copytree(data / "lfw/first", data / "lfw/second")
     with pytest.raises(DataError, match=r"holds Person_\d\d_000\d\.jpg twice"):
-        lfw.pictures(size=SIZE)
+        lfw.images(size=SIZE)
 
 
 def test_an_image_with_another_name_is_named(data, whole):
@@ -242,7 +242,7 @@ def test_an_image_with_another_name_is_named(data, whole):
     with pytest.raises(
         DataError, match=r"Person_00/portrait\.jpg is not named as LFW's images are"
     ):
-        lfw.pictures(size=SIZE)
+        lfw.images(size=SIZE)
 
 
 # The lists.
@@ -369,4 +369,4 @@ def test_what_is_missing_names_every_form(data):
     assert paths.VARIABLE in lfw.missing()
     miniatures.lfw(data)
     with pytest.raises(DataError, match=r"lfw/pairsDevTrain\.txt is missing"):
-        lfw.pairs(lfw.pictures(size=SIZE), "1-train")
+        lfw.pairs(lfw.images(size=SIZE), "1-train")

@@ -25,7 +25,7 @@ def flat(lists):
     return list(chain.from_iterable(lists))
 
 
-def test_batches_hold_the_pictures_of_their_rows():
+def test_batches_hold_the_images_of_their_rows():
     for batch in Loader(SET, 8):
         assert batch.images.shape == (8, 3, 12, 12)
         assert batch.images.dtype == torch.uint8
@@ -33,7 +33,7 @@ def test_batches_hold_the_pictures_of_their_rows():
         assert np.array_equal(batch.images.permute(0, 2, 3, 1).numpy(), SET.images[batch.rows])
 
 
-def test_an_epoch_shows_each_picture_once_and_the_next_another_order():
+def test_an_epoch_shows_each_image_once_and_the_next_another_order():
     loader = Loader(SET, 5, seed=3)
     assert len(loader) == 11
     first, second = flat(rows(loader)), flat(rows(loader))
@@ -117,13 +117,13 @@ def test_state_of_another_set_is_refused():
     with pytest.raises(ValueError, match="seed 0, this one has 1"):
         Loader(SET, 6, seed=1).load_state_dict(Loader(SET, 6).state_dict())
     other = ArraySet(SET.images[:50], LABELS[:50])
-    with pytest.raises(ValueError, match="pictures 50, this one has 55"):
+    with pytest.raises(ValueError, match="images 50, this one has 55"):
         Loader(SET, 6).load_state_dict(Loader(other, 6).state_dict())
 
 
-def test_cap_holds_in_each_epoch_with_other_pictures():
+def test_cap_holds_in_each_epoch_with_other_images():
     loader = Loader(SET, 4, per_identity=3)
-    assert loader.pictures == 1 + 2 + 3 * 8
+    assert loader.images == 1 + 2 + 3 * 8
     epochs = [loader.order(epoch) for epoch in range(5)]
     for order in epochs:
         assert np.bincount(LABELS[order]).tolist() == [1, 2, *[3] * 8]
@@ -138,11 +138,11 @@ def test_error_of_a_worker_arrives_and_threads_end():
     class Broken(ArraySet):
         def read(self, chosen):
             if 17 in chosen:
-                raise DataError("picture 17 is broken")
+                raise DataError("image 17 is broken")
             return super().read(chosen)
 
     for workers in (0, 2):
-        with pytest.raises(DataError, match="picture 17 is broken"):
+        with pytest.raises(DataError, match="image 17 is broken"):
             list(Loader(Broken(SET.images, LABELS), 5, workers=workers))
     assert not [t for t in threading.enumerate() if t.name.startswith("cdmllab-loader")]
 
@@ -155,7 +155,7 @@ def test_threads_end_when_the_reader_stops_early():
 
 
 def test_labels_are_checked_against_the_config():
-    with pytest.raises(DataError, match=r"label 5 of picture 15 is not a whole number in 0 \.\. 4"):
+    with pytest.raises(DataError, match=r"label 5 of image 15 is not a whole number in 0 \.\. 4"):
         Loader(SET, 5, num_identities=5)
 
 
@@ -191,7 +191,7 @@ def test_batches_end_on_the_gpu_nearly_as_on_the_cpu():
         assert (cpu.images.int() - gpu.images.cpu().int()).abs().float().mean() < 1.0
 
 
-def test_nvjpeg_refuses_grey_and_names_a_picture_of_another_size(tmp_path, monkeypatch):
+def test_nvjpeg_refuses_grey_and_names_an_image_of_another_size(tmp_path, monkeypatch):
     root = write_pack(tmp_path / "p")
     with pytest.raises(ValueError, match=r"in colour, and Pack\(.* is read in grey"):
         Loader(Pack(root, colour="GRAY"), 3, device="cuda", nvjpeg=True)
@@ -200,7 +200,7 @@ def test_nvjpeg_refuses_grey_and_names_a_picture_of_another_size(tmp_path, monke
         loaders, "decode_batch_cuda", lambda *_: [torch.zeros(size) for size in sizes]
     )
     loader = Loader(Pack(root), 3, device="cuda", nvjpeg=True)
-    with pytest.raises(DataError, match=r"row 4: the picture is 9 x 6 pixels, others are 8 x 8"):
+    with pytest.raises(DataError, match=r"row 4: the image is 9 x 6 pixels, others are 8 x 8"):
         loader._read(np.array([1, 0, 4]), (0, 0, 0, 0))
 
 

@@ -30,11 +30,11 @@ def contents(root):
     return {name: (root / name).read_bytes() for name in FILES}
 
 
-def test_pack_holds_the_pictures_of_the_folders_in_order(tmp_path):
+def test_pack_holds_the_images_of_the_folders_in_order(tmp_path):
     source = folder(tmp_path / "src")
     report = pack(source, tmp_path / "dst", SMALL)
     packed = Pack(tmp_path / "dst")
-    assert (report.pictures, report.identities, report.skipped) == (9, 3, {})
+    assert (report.images, report.identities, report.skipped) == (9, 3, {})
     assert packed.labels.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2]
     assert bytes(packed.image(4)) == (source / "p1/1.jpg").read_bytes()
     assert (tmp_path / "dst/identities.txt").read_text() == "p0\np1\np2\n"
@@ -74,9 +74,9 @@ def test_landmarks_align_and_their_absence_is_a_reason(tmp_path):
     assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - wanted).max() < 12
 
 
-def test_bad_pictures_are_skipped_with_the_reason_and_leave_no_gap(tmp_path):
+def test_bad_images_are_skipped_with_the_reason_and_leave_no_gap(tmp_path):
     source = folder(tmp_path / "src", (2, 2, 2))
-    (source / "p1/0.jpg").write_bytes(b"not a picture")
+    (source / "p1/0.jpg").write_bytes(b"not an image")
     (source / "p1/1.jpg").write_bytes(jpeg(1)[:200])
     Image.fromarray(pixels(0, 16)[:1, :1]).save(source / "p0/2.png")
     (source / "p0/3.jpg").touch()
@@ -84,7 +84,7 @@ def test_bad_pictures_are_skipped_with_the_reason_and_leave_no_gap(tmp_path):
     assert sorted(report.skipped) == ["p0/2.png", "p0/3.jpg", "p1/0.jpg", "p1/1.jpg"]
     assert "1 x 1 pixels" in report.skipped["p0/2.png"]
     assert "empty" in report.skipped["p0/3.jpg"]
-    assert (report.pictures, report.identities) == (4, 2)
+    assert (report.images, report.identities) == (4, 2)
     assert Pack(tmp_path / "dst").labels.tolist() == [0, 0, 1, 1]
     assert json.loads((tmp_path / "dst/report.json").read_text())["skipped"] == report.skipped
 
@@ -105,7 +105,7 @@ class StopHere(Exception):  # noqa: N818  (no error, a stop)
 @pytest.mark.parametrize("at", [1, 4, 9])
 def test_stopped_packing_goes_on_to_the_same_pack(tmp_path, at):
     source = folder(tmp_path / "src")
-    (source / "p0/1.jpg").write_bytes(b"no picture")
+    (source / "p0/1.jpg").write_bytes(b"no image")
     pack(source, tmp_path / "whole", SMALL)
 
     def stop(done: int, total: int) -> None:
@@ -201,7 +201,7 @@ def test_full_disk_leaves_the_old_pack(tmp_path, monkeypatch):
     assert result.exit_code == 1
     assert result.stderr == "cdmllab: No space left on device: train.rec\n"
     assert contents(tmp_path / "dst") == before
-    assert pack(source, tmp_path / "dst", SMALL).pictures == 10
+    assert pack(source, tmp_path / "dst", SMALL).images == 10
     assert not (tmp_path / "dst.old").exists()
 
 
@@ -218,10 +218,10 @@ def test_nothing_to_pack_is_an_error(tmp_path):
     with pytest.raises(DataError, match="is no folder"):
         pack(tmp_path / "none", tmp_path / "dst")
     (tmp_path / "src/a").mkdir(parents=True)
-    with pytest.raises(DataError, match="holds no folders of pictures"):
+    with pytest.raises(DataError, match="holds no folders of images"):
         pack(tmp_path / "src", tmp_path / "dst")
     (tmp_path / "src/a/1.jpg").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"none of the 1 pictures can be packed; a/1\.jpg"):
+    with pytest.raises(DataError, match=r"none of the 1 images can be packed; a/1\.jpg"):
         pack(tmp_path / "src", tmp_path / "dst")
 
 
@@ -232,11 +232,11 @@ def test_commands_pack_and_inspect(tmp_path):
         app, ["pack", str(source), str(tmp_path / "dst"), "--size", "16", "--workers", "0"]
     )
     assert run.exit_code == 0, run.output
-    assert "8 pictures of 3 identities" in run.stdout
+    assert "8 images of 3 identities" in run.stdout
     assert "skipped p0/0.jpg" in run.stderr
     good = CliRunner().invoke(app, ["inspect", str(tmp_path / "dst")])
     assert good.exit_code == 0
-    assert "pictures: 8" in good.stdout
+    assert "images: 8" in good.stdout
     assert "checksums: checked" in good.stdout
     data = bytearray((tmp_path / "dst/train.rec").read_bytes())
     data[200] ^= 255
@@ -349,7 +349,7 @@ def test_landmarks_that_fit_two_people_stop_the_packing(tmp_path):
         "0.jpg " + " ".join(str(v) for v in TEMPLATE_112.reshape(-1)) + "\n"
     )
     for few in (1, 2):  # also when the other has too few images to be packed
-        settings = Settings(landmarks=tmp_path / "marks.txt", min_pictures=few)
+        settings = Settings(landmarks=tmp_path / "marks.txt", min_images=few)
         with pytest.raises(
             DataError, match=r"marks\.txt: '0\.jpg' fits both p0/0\.jpg and p1/0\.jpg"
         ):
@@ -376,8 +376,8 @@ def test_report_names_everything_that_was_not_read(tmp_path):
     (source / "p1/a.heic").write_bytes(b"x")
     (source / "p1/old_0.jpg").write_bytes(jpeg(5))
     (source / "lost.jpg").write_bytes(jpeg(6))
-    report = pack(source, tmp_path / "dst", SMALL._replace(ignore=("old_*",), min_pictures=2))
-    assert (report.pictures, report.identities) == (2, 1)
+    report = pack(source, tmp_path / "dst", SMALL._replace(ignore=("old_*",), min_images=2))
+    assert (report.images, report.identities) == (2, 1)
     said = json.loads((tmp_path / "dst/report.json").read_text())
     assert said["left_out"] == {
         "lost.jpg": walk.LOOSE,
@@ -411,7 +411,7 @@ def test_command_reports_what_was_left_out(tmp_path):
     assert run.exit_code == 0, run.output
     assert "left out 3 (p1/0.heic, ...): .heic images are not read\n" in run.stderr
     assert "left out 1 (p1/raw.png): ignored (raw.*)\n" in run.stderr
-    assert "0 pictures skipped, 4 files and folders left out, see " in run.stderr
+    assert "0 images skipped, 4 files and folders left out, see " in run.stderr
 
 
 def strange_names(root):
@@ -437,7 +437,7 @@ def test_names_that_are_no_utf8_are_packed_and_stay_one_line_each(tmp_path):
             progress=lambda done, total: (_ for _ in ()).throw(StopHere),
         )
     report = pack(source, tmp_path / "dst", SMALL)
-    assert (report.resumed, report.pictures, report.identities) == (1, 4, 4)
+    assert (report.resumed, report.images, report.identities) == (1, 4, 4)
     names = (tmp_path / "dst/identities.txt").read_text(encoding="utf-8").split("\n")
     assert sorted(names) == ["", "José", "M\\xfcller", "a\\\\x0ab", "a\\x0ab"]
     assert list(json.loads((tmp_path / "dst/report.json").read_text())["skipped"]) == [
@@ -452,7 +452,7 @@ def test_commands_print_names_that_are_no_utf8(tmp_path):
     (source / os.fsdecode(b"M\xfcller") / "bad.jpg").write_bytes(b"x")
     environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:strict"}
     for arguments, code, said in (
-        (["pack", source, target, "--size", "16"], 0, r"\xfd: 4 pictures of 4 identities"),
+        (["pack", source, target, "--size", "16"], 0, r"\xfd: 4 images of 4 identities"),
         (["inspect", source], 1, r"\xfc: folder"),
     ):
         done = subprocess.run(
@@ -477,5 +477,5 @@ def test_unreadable_images_are_skipped_and_inspected_alike(tmp_path, monkeypatch
     assert found.problems == ["p0/1.jpg: it cannot be read (Permission denied)"]
     assert found.facts["decoded"] == "3 of 4"
     report = pack(source, tmp_path / "dst", SMALL)
-    assert report.pictures == 3
+    assert report.images == 3
     assert "Permission denied" in report.skipped["p0/1.jpg"]

@@ -84,7 +84,7 @@ def test_image_records_come_back(labels, rest, number):
     assert (single.flag, single.labels.tolist(), bytes(single.image)) == (0, labels[:1], image)
 
 
-def test_picture_that_holds_the_magic_word_is_put_together(tmp_path):
+def test_image_that_holds_the_magic_word_is_put_together(tmp_path):
     from cdmllab.data.recordio import WORD
 
     image = jpeg(1)
@@ -101,11 +101,11 @@ def test_picture_that_holds_the_magic_word_is_put_together(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        ((0, float("nan"), 1), "label nan of picture 1"),
-        ((0, 1.5, 1), r"label 1\.5 of picture 1"),
-        ((0, -1, 1), "label -1 of picture 1"),
-        ((float("inf"), 0, 1), "label inf of picture 0"),
-        ((0, 3e9, 1), r"label 3e\+09 of picture 1 is not a whole number in 0 \.\. 16,777,216"),
+        ((0, float("nan"), 1), "label nan of image 1"),
+        ((0, 1.5, 1), r"label 1\.5 of image 1"),
+        ((0, -1, 1), "label -1 of image 1"),
+        ((float("inf"), 0, 1), "label inf of image 0"),
+        ((0, 3e9, 1), r"label 3e\+09 of image 1 is not a whole number in 0 \.\. 16,777,216"),
     ],
 )
 def test_labels_that_are_no_identities_are_named(tmp_path, labels, said):
@@ -143,20 +143,20 @@ def test_labels_are_checked_against_the_expected_number(tmp_path):
     (root / "property").unlink()
     headless = write_pack(tmp_path / "q", header=False)
     (headless / "property").unlink()
-    with pytest.raises(DataError, match=r"label 2 of picture 5 is not a whole number in 0 \.\. 1"):
+    with pytest.raises(DataError, match=r"label 2 of image 5 is not a whole number in 0 \.\. 1"):
         Pack(headless, num_identities=2)
 
 
 def test_label_gaps_are_found(tmp_path):
     root = write_pack(tmp_path / "p", (0, 0, 2))
     assert Pack(root).gaps().tolist() == [1]
-    assert any("1 identities have no picture, the first is 1" in p for p in inspect(root).problems)
+    assert any("1 identities have no image, the first is 1" in p for p in inspect(root).problems)
 
 
-def test_pictures_of_different_sizes_are_named(tmp_path):
+def test_images_of_different_sizes_are_named(tmp_path):
     root = write_pack(tmp_path / "p", (0, 1), images=[jpeg(0, 16), jpeg(1, (12, 16))])
     with pytest.raises(
-        DataError, match="record 2: the picture is 16 x 12 pixels, others are 16 x 16"
+        DataError, match="record 2: the image is 16 x 12 pixels, others are 16 x 16"
     ):
         Pack(root).read([0, 1])
 
@@ -197,12 +197,12 @@ def test_what_is_no_pack_is_told(tmp_path):
         Pack(tmp_path)
 
 
-def test_header_that_announces_other_pictures_is_refused(tmp_path):
+def test_header_that_announces_other_images_is_refused(tmp_path):
     root = write_pack(tmp_path / "p", index=False)
     data = (root / "train.rec").read_bytes()
     old, new = frame(records.pack([7.0, 10.0])), frame(records.pack([70.0, 73.0]))
     (root / "train.rec").write_bytes(data.replace(old, new))
-    with pytest.raises(DataError, match="announces 69 pictures, there are 9"):
+    with pytest.raises(DataError, match="announces 69 images, there are 9"):
         Pack(root)
 
 

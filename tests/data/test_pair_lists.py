@@ -227,7 +227,7 @@ def test_cplfw_with_a_number_of_pairs_that_tens_do_not_divide(tmp_path):
             lambda lines: ["A_0_1.jpg 2", *lines[1:]],
             "lines 1 and 2: a pair has one token, here are 2 and 1",
         ),
-        (lambda lines: ["A_0_1.jpg", *lines[1:]], "line 1: `picture token` is wanted"),
+        (lambda lines: ["A_0_1.jpg", *lines[1:]], "line 1: `image token` is wanted"),
         (lambda lines: lines[:-2], "9 pairs do not fill 10 folds"),
     ],
 )

@@ -18,7 +18,7 @@ def need(present: bool, how: str) -> pytest.MarkDecorator:
 
 def test_lfw_miniature_is_read_and_its_pairs_are_right(data):
     miniatures.lfw(data)
-    faces = lfw.pictures(size=(48, 40), box=Box(75, 72, 175, 192))
+    faces = lfw.images(size=(48, 40), box=Box(75, 72, 175, 192))
     assert faces.images.shape == (60, 48, 40, 1)
     assert faces.names[0] == "Person_00"
     pairs = lfw.pairs(faces)
@@ -30,9 +30,9 @@ def test_lfw_miniature_is_read_and_its_pairs_are_right(data):
         lfw.training_part(faces, pairs, 10)
 
 
-def test_lfw_pairs_that_name_a_missing_picture_are_told(data):
+def test_lfw_pairs_that_name_a_missing_image_are_told(data):
     miniatures.lfw(data)
-    faces = lfw.pictures(size=(8, 8))
+    faces = lfw.images(size=(8, 8))
     text = (data / "lfw/pairs.txt").read_text()
     (data / "lfw/pairs.txt").write_text(text.replace("Person_00\t1\t3", "Person_00\t1\t4"))
     with pytest.raises(
@@ -43,7 +43,7 @@ def test_lfw_pairs_that_name_a_missing_picture_are_told(data):
 
 def test_what_is_missing_tells_how_to_get_it(data):
     for call, script in (
-        (lfw.pictures, "lfw.py"),
+        (lfw.images, "lfw.py"),
         (omniglot.load, "omniglot.py"),
         (att_faces.load, "att_faces.py"),
     ):
@@ -88,7 +88,7 @@ def test_att_folds_share_no_people(data):
 
 @need(lfw.available(), lfw.HOW)
 def test_lfw_as_it_is():
-    faces = lfw.pictures(size=(48, 40), box=Box(75, 72, 175, 192))
+    faces = lfw.images(size=(48, 40), box=Box(75, 72, 175, 192))
     counts = np.bincount(faces.labels)
     assert (len(faces), faces.num_identities, (counts > 1).sum(), counts.max()) == (
         13_233,

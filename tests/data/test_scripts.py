@@ -128,7 +128,7 @@ def test_counts_of_another_version_are_refused(name, data, tmp_path, capsys):
     assert re.search(r"--other-counts accepts it|are expected", capsys.readouterr().err)
 
 
-def test_landmarks_that_cannot_align_are_told_with_their_picture(data, tmp_path, capsys):
+def test_landmarks_that_cannot_align_are_told_with_their_image(data, tmp_path, capsys):
     miniatures.calfw(data)
     marks = sorted((data / "calfw/CA_landmarks").glob("*.txt"))[2]
     marks.write_text("60 60\n" * 5)
@@ -180,7 +180,7 @@ def test_lfw_pack_tells_who_must_not_be_trained_on(data, tmp_path):
 def test_colour_archives_of_lfw_are_taken_too(data, tmp_path, archive, inside):
     miniatures.lfw(data, archive, inside, "RGB")
     run("lfw", "--to", str(tmp_path / "out"), "--other-counts")
-    image = bins.read(tmp_path / "out/verification/lfw.bin").picture(0)
+    image = bins.read(tmp_path / "out/verification/lfw.bin").image(0)
     assert np.ptp(image.astype(int), axis=2).max() > 50
 
 
@@ -200,9 +200,9 @@ def test_landmarks_of_calfw_align_its_faces(data, tmp_path, capsys):
         file.unlink()
     (data / "calfw/CA_landmarks").rmdir()
     run("calfw", "--to", str(tmp_path / "b"), "--other-counts")
-    assert "pictures are cut to their middle, not aligned" in capsys.readouterr().out
+    assert "images are cut to their middle, not aligned" in capsys.readouterr().out
     aligned, cut = (
-        bins.read(tmp_path / f"{x}/verification/calfw.bin").picture(0).astype(int) for x in "ab"
+        bins.read(tmp_path / f"{x}/verification/calfw.bin").image(0).astype(int) for x in "ab"
     )
     assert np.abs(aligned - cut).mean() > 5
 
@@ -278,7 +278,7 @@ def test_pack_in_an_archive_is_unpacked_once(data, tmp_path, capsys, nested):
         run("ms1mv3", "--to", str(tmp_path / "out"), "--other-counts")
         out = capsys.readouterr().out
         assert ("unpacking" in out) == said
-        assert "ms1mv3_112: 6 pictures, 3 identities" in out
+        assert "ms1mv3_112: 6 images, 3 identities" in out
 
 
 def test_folders_in_an_archive_become_a_pack(data, tmp_path):
@@ -304,7 +304,7 @@ def test_what_a_script_leaves_out_is_told(data, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "left out 1 (p0/@eaDir/): ignored (@eaDir)\n" in out
     assert "left out 1 (p1/a.heic): .heic images are not read\n" in out
-    assert "casia_webface_112: 9 pictures, 3 identities" in out
+    assert "casia_webface_112: 9 images, 3 identities" in out
 
 
 @pytest.mark.parametrize("size", [112, 120])
@@ -320,6 +320,6 @@ def test_sideways_images_stand_upright_in_a_bin(data, tmp_path, size):
     for file in (data / "calfw/images").iterdir():
         Image.fromarray(np.rot90(shown, -1)).save(file, exif=exif)
     run("calfw", "--to", str(tmp_path / "out"), "--other-counts")
-    pixels = bins.read(tmp_path / "out/verification/calfw.bin").picture(0)
+    pixels = bins.read(tmp_path / "out/verification/calfw.bin").image(0)
     assert pixels[:50].min() > 200
     assert pixels[-50:].max() < 40

@@ -32,7 +32,7 @@ def test_occurrence_counts_equal_labels_before():
     assert occurrence([5, 2, 5, 5, 2]).tolist() == [0, 0, 1, 2, 1]
 
 
-def test_at_least_and_at_most_count_pictures():
+def test_at_least_and_at_most_count_images():
     whole = ArraySet(IMAGES, LABELS)
     assert at_least(whole, 2).identities.tolist() == [0, 2]
     few = at_most(whole, 2, seed=3)
@@ -56,7 +56,7 @@ def test_arrays_of_another_form_are_refused(images, labels):
 
 
 def test_labels_out_of_range_are_named():
-    with pytest.raises(DataError, match=r"label 2 of picture 0 is not a whole number in 0 \.\. 1"):
+    with pytest.raises(DataError, match=r"label 2 of image 0 is not a whole number in 0 \.\. 1"):
         ArraySet(IMAGES, LABELS, num_identities=2)
 
 
@@ -78,7 +78,7 @@ def test_decoded_file_of_another_set_is_refused(tmp_path):
     with pytest.raises(DataError, match="remove it"):
         decoded(ArraySet(IMAGES, LABELS), tmp_path / "x.npy")
     np.save(tmp_path / "y.npy", IMAGES[::-1])
-    with pytest.raises(DataError, match="holds other pictures"):
+    with pytest.raises(DataError, match="holds other images"):
         decoded(ArraySet(IMAGES, LABELS), tmp_path / "y.npy")
 
 
@@ -93,7 +93,7 @@ def test_interrupted_decoding_leaves_no_file(tmp_path):
 
 def test_folders_are_read_in_natural_order(tmp_path):
     root = folder(tmp_path / "f", [1] * 11)
-    (root / "p1/note.txt").write_text("no picture")
+    (root / "p1/note.txt").write_text("no image")
     (root / ".hidden").mkdir()
     found = folders.listing(root)
     assert found.names[:3] == ("p0", "p1", "p2")
@@ -105,7 +105,7 @@ def test_nested_folders_are_identities_by_their_path(tmp_path):
     folder(tmp_path / "f/greek", (2, 1))
     folder(tmp_path / "f/latin", (1,))
     assert folders.listing(tmp_path / "f").names == ("greek/p0", "greek/p1", "latin/p0")
-    assert folders.listing(tmp_path / "f", min_pictures=2).names == ("greek/p0",)
+    assert folders.listing(tmp_path / "f", min_images=2).names == ("greek/p0",)
 
 
 def test_folder_of_different_sizes_needs_a_fit(tmp_path):
@@ -116,7 +116,7 @@ def test_folder_of_different_sizes_needs_a_fit(tmp_path):
     assert folders.load(tmp_path / "f", fit=lambda x: resize(x, 8, 8)).images.shape == (2, 8, 8, 3)
 
 
-def test_crop_is_black_outside_the_picture():
+def test_crop_is_black_outside_the_image():
     x = pixels(1, 6)
     out = crop(x, Box(-2, 3, 4, 8))
     assert out.shape == (5, 6, 3)

@@ -82,7 +82,7 @@ def test_rotation_is_counter_clockwise(apply):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(24, 20), (20, 20)])
-def test_whole_batch_equals_picture_by_picture_up_to_rounding(size, channels):
+def test_whole_batch_equals_image_by_image_up_to_rounding(size, channels):
     x = batch(size, channels)
     d = draw(AUGMENTATIONS["document"], 16, 7)
     difference = (apply_each(x, d).int() - apply_batch(x, d).int()).abs()

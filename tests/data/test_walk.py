@@ -170,7 +170,7 @@ def test_folders_deeper_than_python_calls_itself_are_walked(tmp_path):
 
 def test_people_with_few_images_are_reported(tmp_path):
     root = folder(tmp_path / "f", (3, 1, 2))
-    found = folders.listing(root, min_pictures=2)
+    found = folders.listing(root, min_images=2)
     assert found.names == ("p0", "p2")
     assert [(item.name, item.why) for item in found.left_out] == [("p1/0.jpg", walk.FEW)]
 
@@ -180,7 +180,7 @@ def test_folder_without_images_says_what_it_holds_instead(tmp_path):
         put(tmp_path / f"p{k}/1.heic")
     with pytest.raises(
         DataError,
-        match=r"holds no folders of pictures .*; left out 3 \(p0/1\.heic, \.\.\.\): \.heic images "
+        match=r"holds no folders of images .*; left out 3 \(p0/1\.heic, \.\.\.\): \.heic images "
         r"are not read",
     ):
         folders.listing(tmp_path)

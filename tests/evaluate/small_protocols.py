@@ -15,12 +15,12 @@ class Flat(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(1))
 
-    def forward(self, pictures):
-        return self.scale * pictures.flatten(1)
+    def forward(self, images):
+        return self.scale * images.flatten(1)
 
 
 def people(count=20, each=6, seed=0, noise=0.8):
-    """Pictures (n, 1, 4, 4) of `count` people, with how noisy each one is, and who is on it."""
+    """Images (n, 1, 4, 4) of `count` people, with how noisy each one is, and who is on it."""
     rng = np.random.default_rng(seed)
     identity = np.repeat(np.arange(count), each)
     strength = rng.uniform(0, 2 * noise, len(identity))

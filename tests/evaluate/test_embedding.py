@@ -7,7 +7,7 @@ from cdmllab import evaluate
 
 
 class Stored:
-    """uint8 pictures, which counts how many are read at a time."""
+    """uint8 images, which counts how many are read at a time."""
 
     def __init__(self, n=10):
         self.pixels = np.random.default_rng(0).integers(0, 256, (n, 4, 5, 3), dtype=np.uint8)
@@ -21,7 +21,7 @@ class Stored:
         return self.pixels[rows]
 
 
-def test_stored_pictures_are_read_in_portions_and_prepared():
+def test_stored_images_are_read_in_portions_and_prepared():
     stored = Stored()
     got = evaluate.embed(Flat(), stored, batch_size=4)
     assert stored.asked == [4, 4, 2]
@@ -29,7 +29,7 @@ def test_stored_pictures_are_read_in_portions_and_prepared():
     np.testing.assert_allclose(got, want.reshape(10, -1), atol=1e-6)
 
 
-def test_uint8_tensor_and_stored_pictures_give_the_same():
+def test_uint8_tensor_and_stored_images_give_the_same():
     stored = Stored()
     tensor = torch.from_numpy(stored.pixels.transpose(0, 3, 1, 2).copy())
     assert torch.equal(evaluate.embed(Flat(), stored), evaluate.embed(Flat(), tensor))
@@ -40,13 +40,13 @@ def test_a_network_of_another_input_prepares_it_another_way():
     assert got.min() >= 0.0
 
 
-def test_flip_adds_the_mirrored_picture_and_undoes_itself():
+def test_flip_adds_the_mirrored_image_and_undoes_itself():
     x = torch.randn(6, 1, 4, 4)
     got = evaluate.embed(Flat(), x, flip=True)
     assert torch.equal(got, evaluate.embed(Flat(), x) + evaluate.embed(Flat(), x.flip(-1)))
     assert torch.equal(got, evaluate.embed(Flat(), x.flip(-1), flip=True))
 
 
-def test_embed_refuses_no_pictures():
-    with pytest.raises(ValueError, match="no pictures to embed"):
+def test_embed_refuses_no_images():
+    with pytest.raises(ValueError, match="no images to embed"):
         evaluate.embed(Flat(), torch.zeros(0, 1, 4, 4))

@@ -32,7 +32,7 @@ def test_evaluation_holds_the_measures_of_the_metrics():
     assert m["accuracy"]["per_fold"] == exact.per_fold.tolist()
     assert m["accuracy"]["arcface_torch_rule"]["value"] == grid.mean
     assert m["accuracy"]["arcface_torch_rule"]["difference"] == grid.mean - exact.mean
-    assert (m["genuine_pairs"], m["impostor_pairs"], m["pictures"]) == (100, 100, 120)
+    assert (m["genuine_pairs"], m["impostor_pairs"], m["images"]) == (100, 100, 120)
     assert m["auc"]["value"] == verification.auc(scores, p.pairs.same)
     assert m["eer"]["value"] == verification.eer(scores, p.pairs.same)
     own = p.identity[p.pairs.first], p.identity[p.pairs.second]
@@ -76,10 +76,10 @@ def test_templates_are_pooled_before_they_are_compared():
     assert got.measures["auc"]["value"] > alone.measures["auc"]["value"]
 
 
-def test_pair_of_a_template_without_a_picture_is_named():
+def test_pair_of_a_template_without_an_image_is_named():
     p = templates()
     p = templates(pairs=p.pairs._replace(second=np.where(p.pairs.second == 39, 77, p.pairs.second)))
-    with pytest.raises(ValueError, match="template 77 is asked for, and it has no picture"):
+    with pytest.raises(ValueError, match="template 77 is asked for, and it has no image"):
         evaluate.evaluate(embedded(p), p)
 
 
@@ -109,7 +109,7 @@ def test_evaluation_without_replicates_has_no_intervals():
         (lambda e: e[:50], r"embeddings must have shape \(120, d\), got \(50, 16\)"),
         (
             lambda e: np.where(np.arange(120)[:, None] == 8, np.nan, e),
-            "picture 8 is zero or not finite",
+            "image 8 is zero or not finite",
         ),
     ],
 )

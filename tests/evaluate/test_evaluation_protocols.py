@@ -64,7 +64,7 @@ def test_the_lab_offers_every_pair_and_plain_faces():
     assert not every.nuisances["roll (degrees)"].any()
     assert (
         protocols.about("lab-plain-all/lfw")
-        == "everyday pictures, as in LFW, every pair, without restyling and roll"
+        == "everyday images, as in LFW, every pair, without restyling and roll"
     )
     assert not [name for name in protocols.names() if name in ("lab-all/ijb", "lab-plain/ijb")]
 
@@ -84,9 +84,9 @@ PAIRS = protocol().pairs
         ({"pairs": subset(PAIRS, ~PAIRS.same)}, "all 100 pairs of protocol people are impostor"),
         (
             {"pairs": PAIRS._replace(first=PAIRS.first + 100)},
-            "a pair names picture 1[2-9][0-9], and there are only 120",
+            "a pair names image 1[2-9][0-9], and there are only 120",
         ),
-        ({"pairs": PAIRS._replace(second=PAIRS.second - 119)}, "a pair names picture -[0-9]+, and"),
+        ({"pairs": PAIRS._replace(second=PAIRS.second - 119)}, "a pair names image -[0-9]+, and"),
         (
             {"pairs": PAIRS._replace(fold=np.zeros(3, int))},
             r"fold must have shape \(200,\), got \(3,\)",
@@ -127,7 +127,7 @@ def arrays(**changes):
     } | changes
 
 
-def test_npz_of_pictures_and_pairs_is_a_protocol(tmp_path):
+def test_npz_of_images_and_pairs_is_a_protocol(tmp_path):
     np.savez(tmp_path / "own.npz", **arrays(fold=np.array([0, 1, 0, 1]), identity=np.arange(6) % 2))
     found = protocols.load(str(tmp_path / "own.npz"))
     np.testing.assert_array_equal(found.images.read([1, 4]), arrays()["images"][[1, 4]])
@@ -146,7 +146,7 @@ def test_npz_of_pictures_and_pairs_is_a_protocol(tmp_path):
         ({"images": np.zeros((6, 4, 4, 3))}, "images must be uint8"),
         ({"same": np.ones(4, dtype=np.int64)}, "all 4 pairs of protocol .*own.npz are genuine"),
         ({"same": np.ones(4)}, "same must be whole numbers of shape .n,., got float64"),
-        ({"second": np.arange(4) + 9}, "a pair names picture 9, and there are only 6"),
+        ({"second": np.arange(4) + 9}, "a pair names image 9, and there are only 6"),
     ],
 )
 def test_npz_that_is_no_protocol_is_named(tmp_path, changes, said):
@@ -164,7 +164,7 @@ def test_file_that_is_no_npz_is_named(tmp_path):
         protocols.load(str(tmp_path / "text.npz"))
 
 
-def test_digest_changes_with_the_pictures_and_with_all_that_is_known_of_them():
+def test_digest_changes_with_the_images_and_with_all_that_is_known_of_them():
     one, same = protocol(), protocol()
     assert one.digest() == same.digest()
     others = [
@@ -179,8 +179,8 @@ def test_digest_changes_with_the_pictures_and_with_all_that_is_known_of_them():
 
 def test_a_bin_is_a_protocol(tmp_path):
     rng = np.random.default_rng(3)
-    pictures = list(rng.integers(0, 256, (40, 16, 16, 3), dtype=np.uint8))
-    bins.write(tmp_path / "own.bin", pictures, [True, False] * 10)
+    images = list(rng.integers(0, 256, (40, 16, 16, 3), dtype=np.uint8))
+    bins.write(tmp_path / "own.bin", images, [True, False] * 10)
     found = protocols.load(str(tmp_path / "own.bin"))
     assert len(found.images) == 40
     assert found.pairs.same.tolist() == [True, False] * 10

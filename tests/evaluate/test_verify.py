@@ -48,11 +48,11 @@ def test_a_glance_pools_templates_as_the_evaluation_does():
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda e: e[:40], "name picture 4[0-9], and there are only 40"),
-        (lambda e: np.where(np.arange(48)[:, None] == 7, 0.0, e), "embedding of picture 7 is zero"),
+        (lambda e: e[:40], "name image 4[0-9], and there are only 40"),
+        (lambda e: np.where(np.arange(48)[:, None] == 7, 0.0, e), "embedding of image 7 is zero"),
         (
             lambda e: np.where(np.arange(48)[:, None] == 9, np.nan, e),
-            "picture 9 is zero or not finite",
+            "image 9 is zero or not finite",
         ),
         (lambda e: e[:, 0], r"shape \(n, d\)"),
     ],

@@ -4,7 +4,7 @@ import pytest
 from cdmllab import faces
 from cdmllab.data import pairs
 from cdmllab.errors import CdmlLabError
-from cdmllab.export import pictures
+from cdmllab.export import images
 from cdmllab.export.agreement import compare
 from cdmllab.faces.world import RESERVED
 
@@ -24,7 +24,7 @@ def test_the_same_embeddings_agree_wholly_whatever_their_length():
     same.require(**LIMITS)
 
 
-def test_one_wrong_picture_is_found():
+def test_one_wrong_image_is_found():
     spoilt = FACES.copy()
     spoilt[17] = -spoilt[17]
     found = compare((FACES, NOISE), (spoilt, NOISE), PAIRS)
@@ -55,7 +55,7 @@ def test_lost_accuracy_is_told_in_points():
         ((FACES[:, :4], NOISE), r"shape \(48, 4\), PyTorch \(48, 8\)"),
         (
             (np.full_like(FACES, np.nan), NOISE),
-            "cannot be compared: the embedding of picture 0 is zero or not finite",
+            "cannot be compared: the embedding of image 0 is zero or not finite",
         ),
     ],
 )
@@ -66,13 +66,13 @@ def test_embeddings_of_another_kind_are_refused(after, said):
 
 def test_protocol_is_of_lfws_shape_and_the_same_from_the_same_seed():
     one, again, other = (
-        pictures.protocol(4, 32),
-        pictures.protocol(4, 32),
-        pictures.protocol(4, 32, seed=1),
+        images.protocol(4, 32),
+        images.protocol(4, 32),
+        images.protocol(4, 32, seed=1),
     )
-    assert one.pictures.shape == (24, 3, 32, 32)
-    assert np.array_equal(one.pictures, again.pictures)
-    assert not np.array_equal(one.pictures, other.pictures)
+    assert one.images.shape == (24, 3, 32, 32)
+    assert np.array_equal(one.images, again.images)
+    assert not np.array_equal(one.images, other.images)
     assert one.pairs.same.sum() * 2 == len(one.pairs.same) == 120
     assert set(one.pairs.fold) == set(range(10))
     person = np.arange(24) // 6
@@ -82,9 +82,9 @@ def test_protocol_is_of_lfws_shape_and_the_same_from_the_same_seed():
 def test_the_protocol_judges_people_who_are_in_nothing_else(monkeypatch):
     """Not those of worlds to train on, of lab/* and lab-validation/*, nor of the calibration."""
     rendered = []
-    monkeypatch.setattr(pictures, "_render", lambda who, *rest: rendered.append(set(who.tolist())))
-    pictures.protocol(100, 32)
-    pictures.calibration(256, 32)
+    monkeypatch.setattr(images, "_render", lambda who, *rest: rendered.append(set(who.tolist())))
+    images.protocol(100, 32)
+    images.calibration(256, 32)
     judged, calibrated = rendered
     assert len(judged) == 100
     for part in ("test", "validation"):
@@ -95,7 +95,7 @@ def test_the_protocol_judges_people_who_are_in_nothing_else(monkeypatch):
 
 
 @pytest.mark.parametrize("size", [8, 32, 250])
-def test_calibration_pictures_have_the_size_asked_for(size):
-    drawn = pictures.calibration(2, size)
+def test_calibration_images_have_the_size_asked_for(size):
+    drawn = images.calibration(2, size)
     assert drawn.shape == (2, 3, size, size)
     assert drawn.float().std() > 10

@@ -9,7 +9,7 @@ from cdmllab import backbones, errors, preprocessing
 from cdmllab._util.build_lock import claimed
 from cdmllab.backbones import weights
 from cdmllab.errors import CdmlLabError
-from cdmllab.export import convert, pictures, source
+from cdmllab.export import convert, images, source
 from cdmllab.export.agreement import cosines
 
 onnx = pytest.importorskip("onnx")
@@ -40,7 +40,7 @@ def test_onnx_file_agrees_and_says_so(exported):
     assert (
         agreement.accuracy_before > 0.7
     )  # the net has learnt something, so that a loss would show
-    assert told == ["drawing face-lab pictures", "writing ONNX, opset 18"]
+    assert told == ["drawing face-lab images", "writing ONNX, opset 18"]
     model, report = done.files
     assert sorted(file.name for file in model.parent.iterdir()) == ["small.onnx", "small.onnx.json"]
     record = json.loads(report.read_text())
@@ -52,7 +52,7 @@ def test_onnx_file_agrees_and_says_so(exported):
 def test_onnx_file_takes_a_batch_of_any_size(exported, release):
     net, said = weights.load_release(release)
     embed = onnx_file.runtime(exported[0].files[0])
-    x = preprocessing.apply(pictures.calibration(7, 32), said.preprocessing)
+    x = preprocessing.apply(images.calibration(7, 32), said.preprocessing)
     with torch.no_grad():
         want = net(x).numpy()
     for count in (1, 2, 7):
@@ -103,7 +103,7 @@ def test_other_preprocessing_is_made_up_for_inside_the_file(tmp_path, used):
     used = preprocessing.check(used)
     given = source.ExportSource(net.eval(), "small", {}, used, {}, "")
     onnx_file.write(given, tmp_path / "a.onnx")
-    shown = pictures.noise(5, 16)
+    shown = images.noise(5, 16)
     with torch.no_grad():
         want = net(preprocessing.apply(shown, used)).numpy()
     got = onnx_file.runtime(tmp_path / "a.onnx")(
@@ -183,7 +183,7 @@ def test_a_file_that_does_not_agree_is_not_kept(release, tmp_path, monkeypatch):
 
 
 def test_a_quantised_file_that_loses_too_much_is_not_kept(release, tmp_path, monkeypatch):
-    """Calibrated on pictures of almost no contrast, it cuts off everything else."""
+    """Calibrated on images of almost no contrast, it cuts off everything else."""
     honest = int8.write
     monkeypatch.setattr(int8, "write", lambda full, path, shown: honest(full, path, 0.02 * shown))
     with pytest.raises(

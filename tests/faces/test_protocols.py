@@ -67,7 +67,7 @@ def test_protocols_are_kept_up_to_so_many_bytes(monkeypatch):
 
 
 @pytest.mark.parametrize("name", protocols.names())
-def test_the_seed_fixes_pictures_and_pairs(name):
+def test_the_seed_fixes_images_and_pairs(name):
     protocols.forget()
     one = protocols.load(name, size=32)
     protocols.forget()
@@ -112,7 +112,7 @@ def test_dose_pairs_cover_the_whole_range():
 
 def test_lookalikes_have_the_latent_correlation_asked_for():
     for share in (0.0, 0.3, 0.6):
-        recipe = protocols.ProtocolRecipe("test", pictures=4, lookalike=share or 1e-9)
+        recipe = protocols.ProtocolRecipe("test", images=4, lookalike=share or 1e-9)
         p = protocols.compose("test", recipe, size=32)
         impostors = ~p.pairs.same
         first, second = p._latents[p.pairs.first[impostors]], p._latents[p.pairs.second[impostors]]
@@ -120,7 +120,7 @@ def test_lookalikes_have_the_latent_correlation_asked_for():
         assert abs(correlation - share) < 0.02
 
 
-def test_templates_hold_one_to_five_pictures_of_known_media():
+def test_templates_hold_one_to_five_images_of_known_media():
     p = protocols.load("ijb", size=32)
     counts = np.bincount(p.templates.template)
     assert (counts.min(), counts.max()) == (1, 5)
@@ -158,8 +158,8 @@ def test_frames_of_one_medium_share_light_and_age():
             "per_fold must be a multiple of 50",
         ),
         (
-            lambda: protocols.compose("x", protocols.ProtocolRecipe("x", 300, pictures=2)),
-            "at most 50 with 2 pictures",
+            lambda: protocols.compose("x", protocols.ProtocolRecipe("x", 300, images=2)),
+            "at most 50 with 2 images",
         ),
         (
             lambda: protocols.compose("x", protocols.ProtocolRecipe("x", first={"yawn": (0, 1)})),
@@ -172,7 +172,7 @@ def test_nonsense_is_refused(call, sentence):
         call()
 
 
-def test_pictures_are_those_of_the_renderer():
+def test_images_are_those_of_the_renderer():
     p = protocols.load("lfw", size=32)
     n = p.nuisances.pick(torch.tensor([7]))
     drawn = faces.render_latents(faces.latents(0, torch.tensor([int(p.identity[7])])), n, 32)
@@ -180,10 +180,10 @@ def test_pictures_are_those_of_the_renderer():
 
 
 @pytest.mark.parametrize("name", ["cfp_fp", "ijb"])
-def test_no_picture_is_blank(name):
+def test_no_image_is_blank(name):
     p = protocols.load(name, size=32)
-    pictures = p.read(np.arange(len(p)))
-    assert pictures.reshape(len(p), -1).std(axis=1).min() > 3
+    images = p.read(np.arange(len(p)))
+    assert images.reshape(len(p), -1).std(axis=1).min() > 3
 
 
 @pytest.mark.parametrize(

@@ -47,13 +47,13 @@ def test_render_leaves_the_global_random_state_alone():
 
 @pytest.mark.parametrize("size", [32, 33, 64, 224])
 def test_render_gives_bytes_of_the_size_asked_for(size):
-    pictures = faces.render([0, 1], size=size)
-    assert pictures.shape == (2, 3, size, size)
-    assert pictures.dtype == torch.uint8
-    assert pictures.float().std() > 10
+    images = faces.render([0, 1], size=size)
+    assert images.shape == (2, 3, size, size)
+    assert images.dtype == torch.uint8
+    assert images.float().std() > 10
 
 
-def test_seed_identity_and_index_each_change_the_picture():
+def test_seed_identity_and_index_each_change_the_image():
     start = faces.render(3, index=0, size=48, strength=0.5)
     assert _distance(start, faces.render(3, index=0, size=48, strength=0.5, seed=1)) > 3
     assert _distance(start, faces.render(4, index=0, size=48, strength=0.5)) > 3
@@ -61,8 +61,8 @@ def test_seed_identity_and_index_each_change_the_picture():
 
 
 @pytest.mark.parametrize("name", list(faces.FACTORS))
-def test_every_factor_moves_the_picture_further_with_strength(name):
-    """Mean distance to the neutral picture over 12 people rises with every step of the factor."""
+def test_every_factor_moves_the_image_further_with_strength(name):
+    """Mean distance to the neutral image over 12 people rises with every step of the factor."""
     people = torch.arange(12)
     other = {"contrast": 0.5} if name == "light_azimuth" else {}
     steps = [
@@ -97,9 +97,9 @@ def test_drawn_strengths_lie_within_the_world_strength():
     assert strengths.max() <= 0.6 + 1e-6
 
 
-def _descriptor(pictures):
+def _descriptor(images):
     """Mean colours of 10 x 10 parts of the face."""
-    return F.avg_pool2d(pictures.float()[:, :, 10:54, 12:52], 4).flatten(1)
+    return F.avg_pool2d(images.float()[:, :, 10:54, 12:52], 4).flatten(1)
 
 
 def test_identity_outweighs_mild_nuisances():
@@ -155,11 +155,11 @@ def test_bad_input_is_refused_in_a_sentence(call, sentence):
         call()
 
 
-def test_an_album_has_the_pictures_of_each_person_together():
+def test_an_album_has_the_images_of_each_person_together():
     found = faces.album(3, 4, first=50, start=10, size=32, strength=0.4, seed=2)
     assert found.identity.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert torch.equal(
-        found.pictures[5], faces.render(51, index=11, seed=2, size=32, strength=0.4)[0]
+        found.images[5], faces.render(51, index=11, seed=2, size=32, strength=0.4)[0]
     )
     drawn = faces.nuisances(2, torch.tensor([51]), torch.tensor([11]), strength=0.4)
     assert torch.equal(found.nuisances.details[5:6], drawn.details)

@@ -55,9 +55,9 @@ def test_restyling_is_what_the_labs_difficulty_varies_with():
     assert shares["roll"] < 0.03
 
 
-def grey(pictures):
+def grey(images):
     """Raw pixels as a network: what turns, hides or darkens a face moves them."""
-    x = pictures.astype(np.float64).mean(axis=3).reshape(len(pictures), -1)
+    x = images.astype(np.float64).mean(axis=3).reshape(len(images), -1)
     return x - x.mean(axis=1, keepdims=True)
 
 
@@ -104,7 +104,7 @@ def test_rank_correlation_and_auc_know_their_extremes():
         (lambda: difficulty.rank_correlation([1, 2], [1, 2]), "n of 3 or more"),
         (
             lambda: difficulty.rank_correlation([1, np.nan, 2], [1, 2, 3]),
-            "the score of picture 1 is nan",
+            "the score of image 1 is nan",
         ),
         (lambda: difficulty.mislabel_auc([1, 2, 3], [0, 0, 0]), "one kind only"),
     ],

@@ -29,7 +29,7 @@ def test_world_reads_what_render_draws():
     np.testing.assert_array_equal(read, drawn.permute(0, 2, 3, 1).numpy())
 
 
-def test_world_labels_every_picture_of_a_person_alike():
+def test_world_labels_every_image_of_a_person_alike():
     world = small()
     assert len(world) == 800
     np.testing.assert_array_equal(np.bincount(world.labels), np.full(40, 20))
@@ -138,12 +138,12 @@ def test_the_cache_of_another_renderer_is_refused(tmp_path):
         small().cached(tmp_path / "w", workers=1)
 
 
-def test_verify_finds_a_changed_picture(tmp_path):
+def test_verify_finds_a_changed_image(tmp_path):
     cached = small().cached(tmp_path / "w", workers=1)
     np.memmap(tmp_path / "w" / cache.PICTURES, np.uint8, "r+", shape=(800, 32, 32, 3))[
         600, 0, 0, 0
     ] ^= 1
-    with pytest.raises(CdmlLabError, match="pictures 512 to 799 are not what was rendered"):
+    with pytest.raises(CdmlLabError, match="images 512 to 799 are not what was rendered"):
         cached.verify()
 
 

@@ -101,7 +101,7 @@ class Training:
 
 
 class Packing:
-    """Six hundred pictures into RecordIO."""
+    """Six hundred images into RecordIO."""
 
     name = "packing"
 

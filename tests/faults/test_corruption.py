@@ -142,14 +142,14 @@ def test_damaged_side_files_of_a_pack(pack, wrong, name, damage):
     assert f"wrong: {pack}" in wrong(pack)
 
 
-def test_changed_pictures_of_a_world_are_not_trained_on(tmp_path, told, well, monkeypatch):
+def test_changed_images_of_a_world_are_not_trained_on(tmp_path, told, well, monkeypatch):
     monkeypatch.setenv("CDMLLAB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "data"))
     small = ["--set", "data.num_identities=8", "--set", "epochs=1", "--set", "batch_size=32"]
     well("train", "lab/cpu/arcface", *small)
-    (pictures,) = (tmp_path / "data").rglob("pictures.u8")
-    pictures.write_bytes(pictures.read_bytes()[::-1])
-    assert str(pictures.parent) in told("train", "lab/cpu/arcface", *small, "--redo")
+    (images,) = (tmp_path / "data").rglob("images.u8")
+    images.write_bytes(images.read_bytes()[::-1])
+    assert str(images.parent) in told("train", "lab/cpu/arcface", *small, "--redo")
 
 
 @any_damage

@@ -36,7 +36,7 @@ def _pixels(seed: int, side: int = _SIDE) -> np.ndarray:
     )
 
 
-def picture(
+def image(
     kind: str = "JPEG", mode: str = "RGB", seed: int = 0, side: int = _SIDE, **options: Any
 ) -> bytes:
     stream = io.BytesIO()
@@ -51,7 +51,7 @@ def _often(jpeg: bytes, scans: int) -> bytes:
 
 
 def _png_of(width: int, height: int) -> bytes:
-    good = picture("PNG")
+    good = image("PNG")
     at = good.index(b"IHDR") + 4
     return good[:at] + struct.pack(">II", width, height) + good[at + 8 :]
 
@@ -60,19 +60,17 @@ def images() -> list[Files]:
     exif = Image.Exif()
     exif[0x0112] = 6
     found = [
-        picture(exif=exif),
-        picture(progressive=True),
-        picture(mode="L"),
-        picture(mode="CMYK"),
-        *(picture("PNG", mode) for mode in ("RGB", "RGBA", "P", "LA", "1", "I;16")),
-        *(picture("TIFF", mode) for mode in ("RGB", "I;16", "F", "L")),
-        *(picture("TIFF", compression=how) for how in ("tiff_lzw", "tiff_adobe_deflate", "jpeg")),
-        *(picture(kind) for kind in ("BMP", "WEBP", "PPM", "JPEG2000", "AVIF")),
-        picture(
-            "GIF", "P", save_all=True, append_images=[Image.fromarray(_pixels(1)).convert("P")]
-        ),
-        picture("MPO", save_all=True, append_images=[Image.fromarray(_pixels(1))]),
-        _often(picture(progressive=True), 400),
+        image(exif=exif),
+        image(progressive=True),
+        image(mode="L"),
+        image(mode="CMYK"),
+        *(image("PNG", mode) for mode in ("RGB", "RGBA", "P", "LA", "1", "I;16")),
+        *(image("TIFF", mode) for mode in ("RGB", "I;16", "F", "L")),
+        *(image("TIFF", compression=how) for how in ("tiff_lzw", "tiff_adobe_deflate", "jpeg")),
+        *(image(kind) for kind in ("BMP", "WEBP", "PPM", "JPEG2000", "AVIF")),
+        image("GIF", "P", save_all=True, append_images=[Image.fromarray(_pixels(1)).convert("P")]),
+        image("MPO", save_all=True, append_images=[Image.fromarray(_pixels(1))]),
+        _often(image(progressive=True), 400),
         _png_of(60_000, 60_000),
         _png_of(7_000, 7_000),
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n",
@@ -83,7 +81,7 @@ def images() -> list[Files]:
 
 
 def bins() -> list[Files]:
-    jpegs = [picture(seed=k, side=8) for k in range(4)]
+    jpegs = [image(seed=k, side=8) for k in range(4)]
     rows = [np.frombuffer(jpeg, np.uint8) for jpeg in jpegs]
     flags = [np.bool_(True), np.bool_(False)]
     text = b"".join(b"T" + struct.pack("<i", len(jpeg)) + jpeg for jpeg in jpegs)
@@ -105,7 +103,7 @@ def bins() -> list[Files]:
         b"I" + b"9" * 5000 + b"\n.",
         b"cnumpy\ndtype\n(U\x08(1,,2)f4K\x00K\x01tR.",
         b"cos\nsystem\n(S'true'\ntR.",
-        pickle.dumps(([picture(side=4000, quality=1)] * 10_000, [True] * 5000)),
+        pickle.dumps(([image(side=4000, quality=1)] * 10_000, [True] * 5000)),
     ]
     found = [{"x.bin": content} for content in (*good, *bad)]
     length = np.array([len(jpeg) for jpeg in jpegs])
@@ -121,13 +119,13 @@ def bins() -> list[Files]:
 
 
 def _pack(labels: list[float], *, header: bool = True, index: bool = True) -> Files:
-    pictures = [records.pack(label, picture(seed=k, side=8)) for k, label in enumerate(labels)]
+    images = [records.pack(label, image(seed=k, side=8)) for k, label in enumerate(labels)]
     count, people = len(labels), int(max(labels)) + 1
     if header:
         first = records.pack([count + 1.0, count + 1.0 + people])
-        pictures = [first, *pictures, *(records.pack([k + 1.0, k + 2.0]) for k in range(people))]
+        images = [first, *images, *(records.pack([k + 1.0, k + 2.0]) for k in range(people))]
     data, lines = b"", ""
-    for key, payload in enumerate(pictures):
+    for key, payload in enumerate(images):
         lines += f"{key}\t{len(data)}\n"
         data += frame(payload)
     found = {"p/train.rec": data, "p/property": f"{people},8,8\n{count}\n".encode()}
@@ -147,7 +145,7 @@ def packs() -> list[Files]:
         bare | {"p/property": b"1000000000000,112,112"},
         bare | {"p/property": b"9" * 5000 + b",112,112"},
         bare | {"p/property": "\u00b2,8,8\n\u00b2".encode()},
-        {"p/train.rec": frame(long) + frame(records.pack(0.0, picture()))},
+        {"p/train.rec": frame(long) + frame(records.pack(0.0, image()))},
         {"p/train.rec": frame(records.pack([1e38, 1e38]))},
         {
             "p/train.rec": struct.pack("<II", MAGIC, 1 << 29)
@@ -157,8 +155,8 @@ def packs() -> list[Files]:
         good | {"p/train.idx": b"9" * 5000 + b"\t0\n"},
         good | {"p/train.idx": b"0\n" * 8},
         good | {"p/report.json": b'{"skipped": 3, "left_out": null}'},
-        {"p/a/1.jpg": picture(), "p/b/2.jpg": picture("PNG"), "p/b/\udc80.jpg": b"x"},
-        {"p/a\nb/1.jpg": picture(), "p/b/x.txt": b"x"},
+        {"p/a/1.jpg": image(), "p/b/2.jpg": image("PNG"), "p/b/\udc80.jpg": b"x"},
+        {"p/a\nb/1.jpg": image(), "p/b/x.txt": b"x"},
     ]
 
 
@@ -184,9 +182,9 @@ def _zip(*members: tuple[str, bytes]) -> bytes:
 
 def archives() -> list[Files]:
     plain = _tar(
-        ("a", b"", {"type": tarfile.DIRTYPE}), ("a/1.jpg", picture(), {}), ("b" * 150, b"b", {})
+        ("a", b"", {"type": tarfile.DIRTYPE}), ("a/1.jpg", image(), {}), ("b" * 150, b"b", {})
     )
-    whole = _zip(("a/", b""), ("a/1.jpg", picture()), ("b.txt", b"text"))
+    whole = _zip(("a/", b""), ("a/1.jpg", image()), ("b.txt", b"text"))
     link = {"type": tarfile.SYMTYPE, "linkname": "/etc"}
     bad = [
         *(_tar((name, b"x", {})) for name in (".", "../x", "/x", "a/../../x", "a\nb")),
@@ -216,13 +214,13 @@ def shards() -> list[Files]:
         return _tar(*((f"{key}.{end}", content, {}) for key, image, label in samples
                       for end, content in (("jpg", image), ("cls", label))))  # fmt: skip
 
-    good = shard(("000", picture(), b"0"), ("001", picture(seed=1), b"1"))
+    good = shard(("000", image(), b"0"), ("001", image(seed=1), b"1"))
     bad = [
-        shard(("000", picture(), b"9" * 5000)),
-        shard(("000", picture(), b"9" * 18)),
-        shard(("000", picture(), "\u00b2".encode())),
-        shard(("000", picture(), b"-1")),
-        _tar(("a.jpg", picture(), {})),
+        shard(("000", image(), b"9" * 5000)),
+        shard(("000", image(), b"9" * 18)),
+        shard(("000", image(), "\u00b2".encode())),
+        shard(("000", image(), b"-1")),
+        _tar(("a.jpg", image(), {})),
         _tar(("a.cls", b"0", {})),
         _tar(("a.jpg", b"", {"size": 1 << 50}), ("a.cls", b"0", {})),
         _tar(("a.jpg", b"", {"size": -512}), ("a.cls", b"0", {})),
@@ -244,7 +242,7 @@ def _parquet(columns: dict[str, list[Any]]) -> bytes:
 
 
 def _stored(count: int) -> list[dict[str, Any]]:
-    return [{"bytes": picture(seed=k), "path": f"{k}.jpg"} for k in range(count)]
+    return [{"bytes": image(seed=k), "path": f"{k}.jpg"} for k in range(count)]
 
 
 def parquet_sets() -> list[Files]:
@@ -286,9 +284,9 @@ def lmdbs() -> list[Files]:
 
     counted = {b"num-samples": b"2"}
     for k in (1, 2):
-        counted |= {b"image-%09d" % k: picture(seed=k), b"label-%09d" % k: b"%d" % (k - 1)}
+        counted |= {b"image-%09d" % k: image(seed=k), b"label-%09d" % k: b"%d" % (k - 1)}
     listed = {b"__len__": pickle.dumps(2), b"__keys__": pickle.dumps([b"a", b"b"])}
-    listed |= {key: pickle.dumps((picture(seed=k), k)) for k, key in enumerate((b"a", b"b"))}
+    listed |= {key: pickle.dumps((image(seed=k), k)) for k, key in enumerate((b"a", b"b"))}
     bad = [
         counted | {b"num-samples": b"9" * 18},
         counted | {b"label-000000001": b"9" * 18},

@@ -248,15 +248,15 @@ def arrays(**values: Any) -> bytes:
 
 
 def npz_protocols() -> list[Files]:
-    pictures = np.zeros((4, 8, 8, 1), np.uint8)
-    good = {"images": pictures, "first": [0, 1], "second": [2, 3], "same": [True, False]}
+    images = np.zeros((4, 8, 8, 1), np.uint8)
+    good = {"images": images, "first": [0, 1], "second": [2, 3], "same": [True, False]}
     claims = "{'descr': '%s', 'fortran_order': False, 'shape': %s}"
     found = [
         arrays(**good),
         arrays(**good, fold=[0, 1], identity=[0, 0, 0, 1]),
         arrays(**good | {"first": [0, 10**12]}),
         arrays(**good | {"first": [0.5, np.nan]}),
-        arrays(**good | {"images": pictures.astype(object)}),
+        arrays(**good | {"images": images.astype(object)}),
         *(
             _npz(images=_npy(claims % (kind, shape)), first=b"", second=b"", same=b"")
             for kind, shape in (

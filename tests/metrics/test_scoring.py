@@ -122,8 +122,8 @@ def test_convert_refuses_what_no_pair_can_have():
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        ([0], [60], "name picture 60, and there are only 60"),
-        ([-1], [0], "name picture -1"),
+        ([0], [60], "name image 60, and there are only 60"),
+        ([-1], [0], "name image -1"),
         ([], [], "there are no pairs"),
         ([0, 1], [0], r"shape \(p,\)"),
     ],
@@ -140,7 +140,7 @@ def test_pairs_that_do_not_fit_are_named(first, second, said):
 def test_rows_without_a_direction_are_counted(bad, said):
     e = np.ones((10, 3))
     e[bad] = 0.0
-    with pytest.raises(ValueError, match=f"picture {min(bad)} is zero or not finite{said}"):
+    with pytest.raises(ValueError, match=f"image {min(bad)} is zero or not finite{said}"):
         scoring.unit(e)
 
 

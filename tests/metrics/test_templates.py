@@ -52,7 +52,7 @@ def test_rows_of_template_numbers():
     assert got.rows([24, 0, 3]).tolist() == [8, 0, 1]
     for missing in (4, -1, 99):
         with pytest.raises(
-            ValueError, match=f"template {missing} is asked for, and it has no picture"
+            ValueError, match=f"template {missing} is asked for, and it has no image"
         ):
             got.rows([0, missing])
 
@@ -68,14 +68,14 @@ def changed(array, at, value):
     [
         (
             lambda e, t, m, w: (changed(e, (7, 0), np.nan), t, m, w),
-            "picture 7 is zero or not finite",
+            "image 7 is zero or not finite",
         ),
-        (lambda e, t, m, w: (e, t, changed(m, 5, -1), w), "picture 5 has no media"),
-        (lambda e, t, m, w: (e, t, m, changed(w, 3, -0.5)), "detector score of picture 3 is -0.5"),
-        (lambda e, t, m, w: (e, t, m, changed(w, 3, np.nan)), "detector score of picture 3 is nan"),
-        (lambda e, t, m, w: (e[:0], t[:0], m[:0], w[:0]), "no pictures to pool"),
+        (lambda e, t, m, w: (e, t, changed(m, 5, -1), w), "image 5 has no media"),
+        (lambda e, t, m, w: (e, t, m, changed(w, 3, -0.5)), "detector score of image 3 is -0.5"),
+        (lambda e, t, m, w: (e, t, m, changed(w, 3, np.nan)), "detector score of image 3 is nan"),
+        (lambda e, t, m, w: (e[:0], t[:0], m[:0], w[:0]), "no images to pool"),
         (lambda e, t, m, w: (e, t[1:], m, w), r"template, media and detector_score \(n,\)"),
-        (lambda e, t, m, w: (e, t, m, 0.0 * w), "pictures of template 0 add up to zero"),
+        (lambda e, t, m, w: (e, t, m, 0.0 * w), "images of template 0 add up to zero"),
     ],
 )
 def test_pool_names_what_is_wrong(change, said):
@@ -83,11 +83,11 @@ def test_pool_names_what_is_wrong(change, said):
         templates.pool(*change(*draw()))
 
 
-def test_a_picture_may_weigh_nothing_and_be_short_of_a_direction():
+def test_an_image_may_weigh_nothing_and_be_short_of_a_direction():
     e, t = np.array([[1.0, 2.0], [3.0, 0.0], [0.0, 0.0]]), np.zeros(3, int)
     got = templates.pool(e, t, np.arange(3), [1.0, 0.0, 1.0])
     np.testing.assert_allclose(got.embeddings, [[1 / np.sqrt(5), 2 / np.sqrt(5)]])
-    with pytest.raises(ValueError, match="embedding of picture 2 is zero or not finite"):
+    with pytest.raises(ValueError, match="embedding of image 2 is zero or not finite"):
         templates.pool(e, t, np.arange(3), keep_length=False)
 
 
@@ -99,7 +99,7 @@ def test_media_of_one_number_in_two_templates_are_two():
     np.testing.assert_allclose(got.embeddings, [[np.sqrt(0.5)] * 2, [0.0, 1.0]])
 
 
-def test_without_detector_scores_all_pictures_weigh_alike():
+def test_without_detector_scores_all_images_weigh_alike():
     e, t, m, _ = draw()
     alike = templates.pool(e, t, m, np.full(len(e), 3.0))
     np.testing.assert_allclose(templates.pool(e, t, m).embeddings, alike.embeddings)

@@ -32,7 +32,7 @@ def test_costs_join_a_family_and_name_every_network():
     assert "0.3" in [tick.get_text() for tick in ax.get_yticklabels()]
 
 
-def test_receptive_fields_are_drawn_against_the_picture():
+def test_receptive_fields_are_drawn_against_the_image():
     _, (ax,) = plots.figure()
     plots.receptive_fields(ax, {"r18": [3, 15, 39]}, ["stem", "1", "2"], size=112)
     assert list(ax.lines[0].get_ydata()) == [3, 15, 39]

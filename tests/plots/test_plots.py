@@ -10,7 +10,7 @@ from PIL import Image
 
 from cdmllab import geometry, margins, plots
 from cdmllab.plots import style
-from cdmllab.plots.pictures import sheet
+from cdmllab.plots.images import sheet
 from cdmllab.plots.sphere import facing, view
 
 
@@ -112,19 +112,19 @@ def test_loss_colours_stand_out_in_light_and_in_dark(name):
 
 def test_byte_layout_writes_each_byte_in_its_place():
     _, (ax,) = plots.figure()
-    plots.byte_layout(ax, bytes([0x0A, 0xFF, 7]), [("magic", 0, 2), ("picture", 2, 3)], columns=2)
+    plots.byte_layout(ax, bytes([0x0A, 0xFF, 7]), [("magic", 0, 2), ("image", 2, 3)], columns=2)
     written = {
         tuple(np.floor(text.get_position())): text.get_text()
         for text in ax.texts
         if len(text.get_text()) == 2
     }
     assert written == {(0, 0): "0a", (1, 0): "ff", (0, 1): "07"}
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["magic", "picture"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["magic", "image"]
     with pytest.raises(ValueError, match="no colour for bytes of kind 'secret'"):
         plots.byte_layout(ax, b"a", [("secret", 0, 1)])
 
 
-def test_landmarks_stand_on_the_picture():
+def test_landmarks_stand_on_the_image():
     _, (ax,) = plots.figure()
     plots.landmarks(ax, np.zeros((9, 9, 3), np.uint8), [[2, 3], [4, 5]])
     assert [tuple(line.get_xydata()[0]) for line in ax.lines] == [(2, 3), (4, 5)]
@@ -132,9 +132,9 @@ def test_landmarks_stand_on_the_picture():
 
 def test_contact_sheet_is_one_jpeg_with_labels_as_text():
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (5, 16, 12, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (5, 16, 12, 3), dtype=np.uint8)
     svg = plots.contact_sheet(
-        pictures, 3, rows=["a & b", "c"], heads=["0", "1", "2"], shown=24
+        images, 3, rows=["a & b", "c"], heads=["0", "1", "2"], shown=24
     )._repr_svg_()
     root = ET.fromstring(svg)
     space = "{http://www.w3.org/2000/svg}"
@@ -144,7 +144,7 @@ def test_contact_sheet_is_one_jpeg_with_labels_as_text():
     page = Image.open(io.BytesIO(base64.b64decode(image.get("href").split(",")[1])))
     assert page.size == (3 * 15 - 3, 2 * 19 - 3)
     first = np.asarray(page)[:16, :12].astype(int)
-    assert np.abs(first - pictures[0]).mean() < 20  # JPEG of noise
+    assert np.abs(first - images[0]).mean() < 20  # JPEG of noise
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from cdmllab import plots
 from cdmllab.metrics import calibration, error_rates, ranked
 from cdmllab.plots import style
-from cdmllab.plots.pictures import coloured
+from cdmllab.plots.images import coloured
 
 
 def draw(n=400, seed=0):
@@ -145,7 +145,7 @@ def test_error_rates_leave_empty_bins_out():
     assert ax.get_ylim()[1] >= 1.0
 
 
-def test_coloured_is_clear_where_there_is_no_picture():
+def test_coloured_is_clear_where_there_is_no_image():
     page = np.full((1, 2, 3), np.nan)
     page[0, 0] = 0.0
     assert coloured(page).tolist() == [[[0.5, 0.5, 0.5, 1.0], [0.0, 0.0, 0.0, 0.0]]]

@@ -162,7 +162,7 @@ def test_an_evaluation_that_is_gone_is_made_again(tmp_path):
     assert len(list(Run.list(tmp_path))) == 2
 
 
-def test_mirrored_pictures_asked_for_later_are_judged_again(finished, tmp_path):
+def test_mirrored_images_asked_for_later_are_judged_again(finished, tmp_path):
     plain = {"protocols": ["digits/known"], "seeds": 1}
     first = Sweep(load(written(tmp_path, stages={"one": plain})), tmp_path).run(Here(tmp_path))[
         "one"

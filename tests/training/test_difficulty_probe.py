@@ -62,7 +62,7 @@ def test_looking_does_not_move_the_training(lab, folder, tmp_path):
 
 
 def test_a_head_that_knows_gets_full_marks(lab):
-    """Embeddings that lie the further from their centre the harder the picture is: the scores must
+    """Embeddings that lie the further from their centre the harder the image is: the scores must
     see it.
     """
     source = datasets.load("lab", lab.data.options)
@@ -76,7 +76,7 @@ def test_a_head_that_knows_gets_full_marks(lab):
             super().__init__()
             self.weight = torch.nn.Parameter(torch.zeros(1))
 
-        def forward(self, pictures):
+        def forward(self, images):
             centres = torch.nn.functional.normalize(head.centres)
             true = torch.from_numpy(source.true_labels[truth.rows])
             away = torch.nn.functional.normalize(torch.randn(len(true), 16, generator=rng), dim=1)

@@ -55,16 +55,16 @@ def test_finished_run_is_returned_unless_redone(tmp_path):
 
 def test_load_gives_the_same_embeddings(tmp_path):
     trained = train(config(), within=tmp_path)
-    pictures = torch.randn(5, 1, 8, 8)
+    images = torch.randn(5, 1, 8, 8)
     again = load(Run.open(trained.run.folder))
-    assert torch.equal(embed(again.backbone, pictures), embed(trained.backbone, pictures))
+    assert torch.equal(embed(again.backbone, images), embed(trained.backbone, images))
 
 
 def test_embed_does_not_depend_on_the_batch_size(tmp_path):
     trained = train(config(), within=tmp_path)
-    pictures = torch.randn(7, 1, 8, 8)
+    images = torch.randn(7, 1, 8, 8)
     torch.testing.assert_close(
-        embed(trained.backbone, pictures), embed(trained.backbone, pictures, batch_size=2)
+        embed(trained.backbone, images), embed(trained.backbone, images, batch_size=2)
     )
 
 

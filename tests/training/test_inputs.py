@@ -149,13 +149,13 @@ def test_records_of_earlier_versions_are_compared_as_far_as_they_go():
     labels = np.arange(100) % 5
     rows = np.unique(np.linspace(0, 99, 64).astype(np.int64))
     digest = hashlib.sha256(labels.astype("<i8").tobytes() + images[rows].tobytes()).hexdigest()
-    old = {"pictures": 100, "identities": 5, "sha256": digest}
+    old = {"images": 100, "identities": 5, "sha256": digest}
     assert difference(old, fingerprint(ArraySet(images, labels))) == ""
     assert difference(old, fingerprint(ArraySet(images, labels[::-1].copy()))) == "labels or images"
     assert difference({}, fingerprint(ArraySet(images, labels))) is None
     assert (
         difference(
-            {"pictures": 12, "identities": 3, "sha256": "0"}, fingerprint(FaceWorld(3, 4, size=32))
+            {"images": 12, "identities": 3, "sha256": "0"}, fingerprint(FaceWorld(3, 4, size=32))
         )
         is None
     )

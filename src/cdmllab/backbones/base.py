@@ -44,7 +44,7 @@ class Backbone(nn.Module):
     ----------
     embedding_dim : d
     size : height and width of the input in pixels
-    channels : 1 for grey pictures, 3 for colour
+    channels : 1 for grey images, 3 for colour
     sizes : smallest and largest size this network takes
     """
 
@@ -56,7 +56,7 @@ class Backbone(nn.Module):
             raise ValueError(f"embedding_dim must be at least 1, got {embedding_dim}")
         if not sizes[0] <= size <= sizes[1]:
             raise ValueError(
-                f"this network takes pictures of {sizes[0]} to {sizes[1]} pixels, got size={size}"
+                f"this network takes images of {sizes[0]} to {sizes[1]} pixels, got size={size}"
             )
         if channels not in (1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
@@ -64,7 +64,7 @@ class Backbone(nn.Module):
         self._precision: Precision = "float32"
         self._channels_last = self._checkpointing = False
 
-    def trunk(self, pictures: Tensor) -> Tensor:
+    def trunk(self, images: Tensor) -> Tensor:
         """Shape (b, channels, size, size) to a map of features (b, width, h, w)."""
         raise NotImplementedError
 
@@ -72,27 +72,27 @@ class Backbone(nn.Module):
         """A map of features (b, width, h, w) to embeddings (b, embedding_dim)."""
         raise NotImplementedError
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Embeddings, not yet normalised.
 
         Parameters
         ----------
-        pictures : Tensor of shape (b, channels, size, size)
+        images : Tensor of shape (b, channels, size, size)
 
         Returns
         -------
         Tensor of shape (b, embedding_dim), in the precision of the parameters also under autocast.
         """
         c, s = self.channels, self.size
-        if pictures.ndim != 4 or pictures.shape[1:] != (c, s, s):
+        if images.ndim != 4 or images.shape[1:] != (c, s, s):
             raise ValueError(
-                f"pictures must have shape (b, {c}, {s}, {s}), got {tuple(pictures.shape)}"
+                f"images must have shape (b, {c}, {s}, {s}), got {tuple(images.shape)}"
             )
         order = torch.channels_last if self._channels_last else torch.contiguous_format
-        pictures = pictures.contiguous(memory_format=order)
-        dtype, device = _DTYPES[self._precision], pictures.device.type
+        images = images.contiguous(memory_format=order)
+        dtype, device = _DTYPES[self._precision], images.device.type
         with torch.autocast(device, dtype) if dtype else nullcontext():
-            maps = self.trunk(pictures)
+            maps = self.trunk(images)
         with (
             torch.autocast(device, enabled=False)
             if torch.amp.is_autocast_available(device)

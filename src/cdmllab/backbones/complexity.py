@@ -11,7 +11,7 @@ from cdmllab.backbones.base import Backbone
 
 
 class Layer(NamedTuple):
-    """One layer without parts of its own, for one picture."""
+    """One layer without parts of its own, for one image."""
 
     name: str  # its path in the network, "layer1.0.conv1"
     kind: str  # its class, "Conv2d"
@@ -19,12 +19,12 @@ class Layer(NamedTuple):
     macs: int  # multiply-accumulates of convolutions and linear layers; 0 for others
     outputs: int  # numbers it gives
     side: int  # height of its output map, 1 after flattening
-    # side in pixels of what one number of its output depends on, as if pictures had no edge
+    # side in pixels of what one number of its output depends on, as if images had no edge
     receptive_field: int
 
 
 class Cost(NamedTuple):
-    """The sums over a network, for one picture."""
+    """The sums over a network, for one image."""
 
     parameters: int
     trained_parameters: int  # without those that are kept fixed

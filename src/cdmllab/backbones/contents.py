@@ -55,7 +55,7 @@ def check_tensors(tensors: Mapping[Any, Any], path: Path | str) -> None:
 
 
 def check_input(net: Backbone, preprocessing: Preprocessing, path: Path | str) -> None:
-    """Refuse a release whose pictures are made for another network, or by numbers that are none.
+    """Refuse a release whose images are made for another network, or by numbers that are none.
 
     Raises
     ------

@@ -112,8 +112,8 @@ class DlibResNet(Backbone):
         )
         self.fc = nn.Linear(widths[-1], embedding_dim, bias=False)
 
-    def trunk(self, pictures: Tensor) -> Tensor:
-        x = F.max_pool2d(F.relu(self.stem(pictures)), 3, stride=2)
+    def trunk(self, images: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.stem(images)), 3, stride=2)
         for block in self.blocks.values():
             x = self._block(block, x)
         return x

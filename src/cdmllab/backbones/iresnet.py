@@ -78,7 +78,7 @@ class IResNet(Backbone):
     Parameters
     ----------
     depths : blocks of each of the four stages embedding_dim : d size : height and width of the
-    input in pixels, 16 to 448 channels : 1 for grey pictures, 3 for colour width : channels of the
+    input in pixels, 16 to 448 channels : 1 for grey images, 3 for colour width : channels of the
     stem and of the first stage; the published networks have 64, the Lite ones 32 last_width :
     channels of the last stage; None for 8 times `width`, as published dropout : share of features
     dropped before the linear layer, in training block : kind of block, see `Block` downsample :
@@ -159,8 +159,8 @@ class IResNet(Backbone):
             elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.eps = norm_eps
 
-    def trunk(self, pictures: Tensor) -> Tensor:
-        x = self.prelu(self.bn1(self.conv1(pictures)))
+    def trunk(self, images: Tensor) -> Tensor:
+        x = self.prelu(self.bn1(self.conv1(images)))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:
                 x = self._block(block, x)

@@ -98,8 +98,8 @@ class IRNet(Backbone):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def trunk(self, pictures: Tensor) -> Tensor:
-        x = self.input_layer(pictures)
+    def trunk(self, images: Tensor) -> Tensor:
+        x = self.input_layer(images)
         for block in self.body:
             x = self._block(block, x)
         maps: Tensor = self.output_layer[0](x)

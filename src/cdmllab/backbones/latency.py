@@ -14,7 +14,7 @@ from cdmllab.backbones import complexity
 
 
 def measure(names: Sequence[str], rounds: int = 3) -> dict[str, Any]:
-    """One picture in eager float32, in the form of the benchmark's record but without its other
+    """One image in eager float32, in the form of the benchmark's record but without its other
     ways.
 
     Parameters
@@ -73,7 +73,7 @@ def by_way(
 
 
 def milliseconds(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Time of one picture, as of one spell of the machine: every ratio to R18, times the record's
+    """Time of one image, as of one spell of the machine: every ratio to R18, times the record's
     median R18.
 
     The networks of a record are measured one after another, each beside R18, and a network's own

@@ -1,4 +1,4 @@
-"""A small residual network for small pictures: the one the CPU chapters train."""
+"""A small residual network for small images: the one the CPU chapters train."""
 
 from torch import Tensor, nn
 
@@ -39,7 +39,7 @@ class SmallNet(Backbone):
     ----------
     embedding_dim : d
     size : height and width of the input in pixels, 8 to 224
-    channels : 1 for grey pictures, 3 for colour
+    channels : 1 for grey images, 3 for colour
     width : channels of the stem; each block doubles them, up to 4 x `width`
     """
 
@@ -63,8 +63,8 @@ class SmallNet(Backbone):
         self.fc = nn.Linear(now * side * side, embedding_dim)
         self.features = nn.BatchNorm1d(embedding_dim, affine=False)
 
-    def trunk(self, pictures: Tensor) -> Tensor:
-        x = self.stem(pictures)
+    def trunk(self, images: Tensor) -> Tensor:
+        x = self.stem(images)
         for block in self.blocks:
             x = self._block(block, x)
         maps: Tensor = self.bn(x)

@@ -148,7 +148,7 @@ def _evaluation(record: Record) -> Iterator[Captioned]:
 def _data(record: Record) -> Iterator[Captioned]:
     exact = "equal to PIL's to the bit" if record["bit_equal_to_pil"] else "not equal to PIL's"
     yield Captioned(
-        f"{record['pictures']:,} JPEGs of {record['mean_bytes']:,} bytes: {record['shown']}. Our "
+        f"{record['images']:,} JPEGs of {record['mean_bytes']:,} bytes: {record['shown']}. Our "
         f"pixels are {exact}.",
         Table(
             ["speed of", "ratio"],
@@ -176,7 +176,7 @@ def _backbones(record: Record) -> Iterator[Captioned]:
             for k, way in enumerate(models[0]["ways"])
             if k
         ]
-        said = "One picture" if batch == 1 else f"{batch} pictures at a time"
+        said = "One image" if batch == 1 else f"{batch} images at a time"
         yield Captioned(
             f"{said}: the time of eager float32 as a multiple of R18's, then how many times "
             f"faster other ways are.",
@@ -202,7 +202,7 @@ def _training(record: Record) -> Iterator[Captioned]:
         yield Captioned(
             f"{of['backbone']}, batches of {of['batch']}, {record['identities']:,} identities:",
             Table(
-                ["way", "speed / arcface_torch's", "speed / eager float32", "pictures a second"],
+                ["way", "speed / arcface_torch's", "speed / eager float32", "images a second"],
                 rows,
             ),
         )
@@ -218,20 +218,20 @@ def _faces(record: Record) -> Iterator[Captioned]:
             f"{row['all_cores']:,.0f}",
             f"{row['all_cores'] / row['one_process']:.2f} of {n}",
         ]
-        for row in record["pictures_per_s"]
+        for row in record["images_per_s"]
     ]
     shown = slice(None if n > 1 else 2)  # one process beside itself says nothing
     yield Captioned(
-        f"Pictures of the training mix, strength {record['strength']:g}:",
+        f"Images of the training mix, strength {record['strength']:g}:",
         Table(columns[shown], [row[shown] for row in rows]),
     )
     if "casia_shaped_world" in record:
         world = record["casia_shaped_world"]
         yield Captioned(
-            f"A world of {world['pictures']:,} pictures took {world['seconds']:.0f} s.",
+            f"A world of {world['images']:,} images took {world['seconds']:.0f} s.",
             Table(
-                ["pictures", "a second"],
-                [[f"{world['pictures']:,}", f"{world['pictures'] / world['seconds']:,.0f}"]],
+                ["images", "a second"],
+                [[f"{world['images']:,}", f"{world['images'] / world['seconds']:,.0f}"]],
             ),
         )
 
@@ -252,8 +252,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         _heads_sharded,
     ),
     "training": Benchmark(
-        "How many pictures a second go through network, head and optimiser?",
-        "a model of arcface_torch's step: half precision, pictures plane by plane, a dense head, "
+        "How many images a second go through network, head and optimiser?",
+        "a model of arcface_torch's step: half precision, images plane by plane, a dense head, "
         "clipped gradients.",
         "not measured. It would be the network's products at the speed of one large matrix "
         "product.",
@@ -273,8 +273,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "data": Benchmark(
         "How fast do records become batches?",
-        "mxnet's reader, PIL, torchvision, and a data set that decodes one picture at a time.",
-        "equal pixels; and no more pictures a second than a training step can take are of any use.",
+        "mxnet's reader, PIL, torchvision, and a data set that decodes one image at a time.",
+        "equal pixels; and no more images a second than a training step can take are of any use.",
         _data,
     ),
     "faces": Benchmark(

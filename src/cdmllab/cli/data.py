@@ -21,18 +21,18 @@ _IGNORE = typer.Option(
 
 def pack(
     source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="A folder with one folder of pictures a person.")
+        Path, typer.Argument(metavar="SRC", help="A folder with one folder of images a person.")
     ],
     target: Annotated[
         Path, typer.Argument(metavar="DST", help="The pack's folder; an older pack is replaced.")
     ],
     size: Annotated[
-        int, typer.Option(min=8, metavar="PIXELS", help="Height and width of the pictures.")
+        int, typer.Option(min=8, metavar="PIXELS", help="Height and width of the images.")
     ] = 112,
     quality: Annotated[
         int, typer.Option(min=1, max=100, help="Of JPEGs that are encoded anew.")
     ] = 95,
-    min_pictures: Annotated[int, typer.Option(min=1, help="Leave out people with fewer.")] = 1,
+    min_images: Annotated[int, typer.Option(min=1, help="Leave out people with fewer.")] = 1,
     landmarks: Annotated[
         Path | None,
         typer.Option(
@@ -54,23 +54,21 @@ def pack(
     from cdmllab.data import packing
 
     settings = packing.Settings(
-        size, quality, min_pictures, landmarks, not reencode, tuple(ignore or ())
+        size, quality, min_images, landmarks, not reencode, tuple(ignore or ())
     )
     threads = packing.default_workers() if workers is None else workers
     with _bar("packing") as progress:
         report = packing.pack(source, target, settings, workers=threads, progress=progress)
     resumed = f", {report.resumed:,} of them done before" if report.resumed else ""
     shown = printable(str(target))
-    typer.echo(
-        f"{shown}: {report.pictures:,} pictures of {report.identities:,} identities{resumed}"
-    )
+    typer.echo(f"{shown}: {report.images:,} images of {report.identities:,} identities{resumed}")
     for name, why in list(report.skipped.items())[:10]:
         typer.echo(f"skipped {name}: {why}", err=True)
     for line in summary(report.left_out):
         typer.echo(f"left out {line}", err=True)
     if report.skipped or report.left_out:
         counts = (
-            f"{len(report.skipped):,} pictures skipped, {len(report.left_out):,} files and "
+            f"{len(report.skipped):,} images skipped, {len(report.left_out):,} files and "
             f"folders left out"
         )
         typer.echo(f"{counts}, see {printable(str(target / packing.REPORT))}", err=True)
@@ -81,7 +79,7 @@ def inspect(
         Path,
         typer.Argument(metavar="FILE", help="A pack, a bin (.bin, .npz) or an identity folder."),
     ],
-    quick: Annotated[bool, typer.Option("--quick", help="Do not decode the pictures.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not decode the images.")] = False,
     ignore: Annotated[list[str] | None, _IGNORE] = None,
     report: Annotated[
         Path | None,
@@ -103,7 +101,7 @@ def inspect(
         typer.echo(f"wrong: {problem}", err=True)
     if found.problems:
         raise typer.Exit(1)
-    typer.echo("  all well" + (", pictures not decoded" if quick else ""))
+    typer.echo("  all well" + (", images not decoded" if quick else ""))
 
 
 def convert(
@@ -117,7 +115,7 @@ def convert(
         raise CdmlLabError(f"the file to write must end in .npz, {target} does not")
     found = bins.read(source)
     bins.write_npz(target, found)
-    typer.echo(f"{target}: {len(found.images):,} pictures, {len(found.same):,} pairs")
+    typer.echo(f"{target}: {len(found.images):,} images, {len(found.same):,} pairs")
 
 
 @contextmanager

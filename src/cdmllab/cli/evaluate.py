@@ -33,7 +33,7 @@ def evaluate(
         typer.Option(
             "--flip/--no-flip",
             show_default="where it makes sense",
-            help="Add the mirrored pictures' embeddings.",
+            help="Add the mirrored images' embeddings.",
         ),
     ] = None,
     threshold_from: Annotated[
@@ -50,7 +50,7 @@ def evaluate(
     figures: Annotated[
         bool, typer.Option("--figures", help="Draw ROC, worst pairs, errors by nuisance: SVG.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 512,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 512,
     device: Annotated[
         str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")
     ] = "cpu",

@@ -24,7 +24,7 @@ def export(
     ],
     to: Annotated[Literal["onnx", "openvino"], typer.Option(help="For which runtime.")] = "onnx",
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise, calibrated on face-lab pictures.")
+        bool, typer.Option("--int8", help="Quantise, calibrated on face-lab images.")
     ] = False,
     output: Annotated[
         Path | None,
@@ -36,7 +36,7 @@ def export(
     max_drop: Annotated[
         float, typer.Option(help="Percentage points of accuracy that may be lost.")
     ] = 0.5,
-    seed: Annotated[int, typer.Option(help="Of the face-lab pictures.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the face-lab images.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads to use.")] = 1,
 ) -> None:
     """Write a trained backbone for another runtime, checked against PyTorch."""

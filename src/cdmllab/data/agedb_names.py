@@ -72,12 +72,12 @@ def _names(content: bytes) -> Names:
     splits = loadmat(io.BytesIO(content))["splits"]
     found: Names = []
     for fold in range(splits.shape[0]):
-        pictures = _innermost(splits[fold, 0], 2)
-        if pictures.size > 2 * MOST_PAIRS:
+        images = _innermost(splits[fold, 0], 2)
+        if images.size > 2 * MOST_PAIRS:
             raise ValueError("it has too many pairs")
         names = [
-            [str(_innermost(pictures[row, k], 1)[0]) for row in range(2)]
-            for k in range(pictures.shape[1])
+            [str(_innermost(images[row, k], 1)[0]) for row in range(2)]
+            for k in range(images.shape[1])
         ]
         found.append([(first, second) for first, second in names])
     return found

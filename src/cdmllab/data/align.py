@@ -18,7 +18,7 @@ from cdmllab.errors import DataError, plain, reader
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 
-# Left eye, right eye, nose, left and right corner of the mouth (as seen), x and y in a picture of
+# Left eye, right eye, nose, left and right corner of the mouth (as seen), x and y in an image of
 # 112 x 112.
 TEMPLATE_112 = np.array(
     [
@@ -36,7 +36,7 @@ _HINT = "; a name with spaces must be in double quotes or followed by a tab"
 
 
 def template(size: int, square: Square | None = None) -> Floats:
-    """Where the landmarks go in a square picture of `size` pixels, shape (5, 2).
+    """Where the landmarks go in a square image of `size` pixels, shape (5, 2).
 
     InsightFace's rule: a multiple of 128 scales the 112 template by size / 128 and moves it 8 such
     pixels to the right. Every other size scales it by size / 112; InsightFace itself knows only
@@ -88,7 +88,7 @@ def similarity(source: ArrayLike, target: ArrayLike) -> Floats:
 
 
 def warp(pixels: Pixels, transform: ArrayLike, size: int) -> Pixels:
-    """Move a picture by a transform (2, 3) of its pixel centres into a square of `size`; outside is
+    """Move an image by a transform (2, 3) of its pixel centres into a square of `size`; outside is
     black.
 
     Pixel (0, 0) has its centre at coordinate (0, 0), as in OpenCV. Sampling is bilinear.

@@ -1,8 +1,8 @@
-"""The Database of Faces of AT&T Laboratories Cambridge: 40 people x 10 grey pictures, 92 x 112
+"""The Database of Faces of AT&T Laboratories Cambridge: 40 people x 10 grey images, 92 x 112
 pixels.
 
 Found in the data folders as ``att_faces/s1/1.pgm`` .., or as ``att_faces.zip``; scikit-learn's
-`fetch_olivetti_faces` has the same people at 64 x 64. When using these pictures, credit AT&T
+`fetch_olivetti_faces` has the same people at 64 x 64. When using these images, credit AT&T
 Laboratories Cambridge. Source: Samaria and Harter 1994.
 """
 
@@ -28,7 +28,7 @@ HOW = (
 
 
 def available() -> bool:
-    """Whether the pictures are there."""
+    """Whether the images are there."""
     return paths.find("att_faces", "att_faces.zip") is not None
 
 
@@ -38,7 +38,7 @@ def missing() -> str:
 
 
 def load(size: tuple[int, int] = (112, 92)) -> ArraySet:
-    """All pictures in memory, person by person; `size` is height and width in pixels.
+    """All images in memory, person by person; `size` is height and width in pixels.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def load(size: tuple[int, int] = (112, 92)) -> ArraySet:
 
 
 def stored_size() -> tuple[int, int]:
-    """Height and width of the first picture as it is stored; (112, 92) in the originals."""
+    """Height and width of the first image as it is stored; (112, 92) in the originals."""
     name, data = _files()[0]
     height, width, _ = decode(data, name, colour="GRAY").shape
     return height, width

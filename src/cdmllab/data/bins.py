@@ -1,6 +1,6 @@
 """Verification bins: InsightFace's ``lfw.bin`` and its like, and the same as a plain ``.npz``.
 
-A bin is a pickle of (2 P pictures, P times whether the pair shows one person); the pictures are
+A bin is a pickle of (2 P images, P times whether the pair shows one person); the images are
 JPEG bytes or pixels, the pairs of the ten folds stand one after the other. An ``.npz`` of ours
 holds the JPEG bytes end to end with their lengths, and is read without unpickling.
 """
@@ -26,51 +26,51 @@ KEYS = ("jpeg", "length", "same")
 
 
 class Bin(NamedTuple):
-    """2 P pictures and P pairs; pair k compares pictures 2 k and 2 k + 1."""
+    """2 P images and P pairs; pair k compares images 2 k and 2 k + 1."""
 
     images: list[bytes | NDArray[np.uint8]]  # [2 P] JPEG bytes, or pixels [height, width, 1 or 3]
     same: NDArray[np.bool_]  # [P]
     path: Path
 
     def decoded(self, colour: Colour = "RGB") -> NDArray[np.uint8]:
-        """All pictures: uint8 of shape (2 P, height, width, 1 or 3).
+        """All images: uint8 of shape (2 P, height, width, 1 or 3).
 
         Raises
         ------
-        DataError : a picture that cannot be decoded, or of another size than the first
+        DataError : an image that cannot be decoded, or of another size than the first
         """
         pixels: NDArray[np.uint8] | None = None
         for k in range(len(self.images)):
-            x = self.picture(k, colour)
+            x = self.image(k, colour)
             if pixels is None:
                 refuse_bomb(str(self.path), len(self.images) * x.size, self._stored)
                 pixels = np.empty((len(self.images), *x.shape), dtype=np.uint8)
             if x.shape != pixels.shape[1:]:
                 raise DataError(
-                    f"{self.path}, picture {k}: its shape is {x.shape}, others have "
+                    f"{self.path}, image {k}: its shape is {x.shape}, others have "
                     f"{pixels.shape[1:]}"
                 )
             pixels[k] = x
         return np.empty((0, 0, 0, 3), dtype=np.uint8) if pixels is None else pixels
 
     def _stored(self) -> int:
-        """Bytes of all pictures as they are stored; one that is there more than once counts
+        """Bytes of all images as they are stored; one that is there more than once counts
         once.
         """
         once = {id(image): image for image in self.images}.values()
         return sum(len(image) if isinstance(image, bytes) else image.nbytes for image in once)
 
-    def picture(self, k: int, colour: Colour = "RGB", *, strict: bool = False) -> NDArray[np.uint8]:
-        """The pixels of picture k; `strict` as in `cdmllab.data.decode.decode`."""
+    def image(self, k: int, colour: Colour = "RGB", *, strict: bool = False) -> NDArray[np.uint8]:
+        """The pixels of image k; `strict` as in `cdmllab.data.decode.decode`."""
         image = self.images[k]
         if isinstance(image, bytes):
-            where = f"{self.path}, picture {k}"
+            where = f"{self.path}, image {k}"
             return decode(image, where, colour=colour, strict=strict, upright=False)
         if colour == "RGB" and image.shape[2] == 1:
             return np.repeat(image, 3, axis=2)
         if colour == "GRAY" and image.shape[2] == 3:
             raise DataError(
-                f"{self.path}, picture {k}: it is stored as colour pixels, grey ones are wanted"
+                f"{self.path}, image {k}: it is stored as colour pixels, grey ones are wanted"
             )
         return image
 
@@ -127,13 +127,13 @@ def read(path: Path | str) -> Bin:
         return _read_npz(path)
     loaded = safepickle.loads(data, str(path))
     if not isinstance(loaded, tuple | list) or len(loaded) != 2:
-        raise DataError(f"{path} must hold (pictures, issame), it holds {type(loaded).__name__}")
-    pictures, same = (safepickle.array(part) for part in loaded)
-    if not isinstance(pictures, list | tuple | np.ndarray) or not isinstance(
+        raise DataError(f"{path} must hold (images, issame), it holds {type(loaded).__name__}")
+    stored, same = (safepickle.array(part) for part in loaded)
+    if not isinstance(stored, list | tuple | np.ndarray) or not isinstance(
         same, list | tuple | np.ndarray
     ):
-        raise DataError(f"{path} must hold two lists, (pictures, issame)")
-    images = [_image(picture, path, k) for k, picture in enumerate(pictures)]
+        raise DataError(f"{path} must hold two lists, (images, issame)")
+    images = [_image(image, path, k) for k, image in enumerate(stored)]
     return _checked(Bin(images, _flags(same, path), path))
 
 
@@ -148,7 +148,7 @@ def write(
 
     Parameters
     ----------
-    images : 2 P pictures, JPEG bytes or pixels of shape (height, width, 1 or 3)
+    images : 2 P images, JPEG bytes or pixels of shape (height, width, 1 or 3)
     same : shape (P,)
     quality : of the JPEGs made of pixels
     """
@@ -188,10 +188,10 @@ def _read_npz(path: Path) -> Bin:
         or length.dtype.kind not in "iu"
         or ((length < 0) | (length > jpeg.size)).any()
     ):
-        raise DataError(f"{path}: the lengths of its pictures must be from 0 to {jpeg.size:,}")
+        raise DataError(f"{path}: the lengths of its images must be from 0 to {jpeg.size:,}")
     if length.sum() != jpeg.size:
         raise DataError(
-            f"{path}: the lengths of its pictures do not add up to the {jpeg.size:,} bytes it holds"
+            f"{path}: the lengths of its images do not add up to the {jpeg.size:,} bytes it holds"
         )
     ends = np.cumsum(length)
     data = jpeg.tobytes()
@@ -201,8 +201,8 @@ def _read_npz(path: Path) -> Bin:
     return _checked(Bin(images, _flags(same, path), path))
 
 
-def _image(picture: Any, path: Path, k: int) -> bytes | NDArray[np.uint8]:
-    x = safepickle.array(picture)
+def _image(image: Any, path: Path, k: int) -> bytes | NDArray[np.uint8]:
+    x = safepickle.array(image)
     if isinstance(x, bytes):
         return x
     if isinstance(x, np.ndarray) and x.dtype == np.uint8:
@@ -215,7 +215,7 @@ def _image(picture: Any, path: Path, k: int) -> bytes | NDArray[np.uint8]:
         if x.ndim == 3 and x.shape[0] == 3:
             return x.transpose(1, 2, 0)
     kind = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
-    raise DataError(f"{path}, picture {k}: JPEG bytes or a uint8 array is wanted, this is {kind}")
+    raise DataError(f"{path}, image {k}: JPEG bytes or a uint8 array is wanted, this is {kind}")
 
 
 def _flags(same: Any, path: Path) -> NDArray[np.bool_]:
@@ -235,9 +235,8 @@ def _checked(found: Bin) -> Bin:
     return found
 
 
-def _fitting(pictures: int, pairs: int, where: str) -> None:
-    if pictures != 2 * pairs or pairs == 0:
+def _fitting(images: int, pairs: int, where: str) -> None:
+    if images != 2 * pairs or pairs == 0:
         raise DataError(
-            f"{where}: {pictures:,} pictures and {pairs:,} pairs do not fit, a pair has two "
-            f"pictures"
+            f"{where}: {images:,} images and {pairs:,} pairs do not fit, a pair has two images"
         )

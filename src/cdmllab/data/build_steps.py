@@ -32,7 +32,7 @@ def pair_list_bin(
 ) -> Path:
     """Make ``verification/<name>.bin`` from a pair list over files below `root`.
 
-    Pictures are aligned where there are landmarks; without any, those that are not 112 x 112
+    Images are aligned where there are landmarks; without any, those that are not 112 x 112
     already are cut to the square in their middle, and this is said: published numbers need aligned
     faces.
     """
@@ -42,7 +42,7 @@ def pair_list_bin(
         names = [below(file, root) for file in files]
         known = _landmarks(landmarks, names)
         if known is None:
-            job.say("no landmarks: pictures are cut to their middle, not aligned")
+            job.say("no landmarks: images are cut to their middle, not aligned")
         jpegs = [_face(file, name, known) for file, name in zip(files, names, strict=True)]
         bins.write(target, _side_by_side(jpegs, listed.pairs), listed.pairs.same)
 
@@ -56,16 +56,16 @@ def count_bin(path: Path) -> dict[str, int]:
 
 
 def count_pack(path: Path) -> dict[str, int]:
-    """Pictures and identities of a pack, seen to have no gaps.
+    """Images and identities of a pack, seen to have no gaps.
 
     Raises
     ------
-    DataError : an identity without a picture
+    DataError : an identity without an image
     """
     pack = Pack(path)
     if len(gaps := pack.gaps()):
-        raise DataError(f"{path}: identity {gaps[0]} has no picture ({len(gaps):,} such)")
-    return {"pictures": len(pack), "identities": pack.num_identities}
+        raise DataError(f"{path}: identity {gaps[0]} has no image ({len(gaps):,} such)")
+    return {"images": len(pack), "identities": pack.num_identities}
 
 
 def training_pack(job: Job, name: str, pack: str, folder: str, *archives: str) -> Path:
@@ -87,7 +87,7 @@ def training_pack(job: Job, name: str, pack: str, folder: str, *archives: str) -
         report = packing.pack(source, target, settings, workers=job.workers)
         _say_left_out(job, report.left_out)
         if report.skipped:
-            job.say(f"{len(report.skipped):,} pictures skipped, see {target / packing.REPORT}")
+            job.say(f"{len(report.skipped):,} images skipped, see {target / packing.REPORT}")
 
     return job.make(name, write, count_pack)
 
@@ -101,30 +101,30 @@ def lfw_pack(job: Job, archive: Path, pair_file: Path) -> None:
 
     def faces() -> tuple[lfw.Faces, Pairs]:
         if not memory:
-            pictures = lfw.pictures(archive, size=(SIZE, SIZE), colour=colour)
-            memory.append((pictures, lfw.pairs(pictures, path=pair_file)))
+            images = lfw.images(archive, size=(SIZE, SIZE), colour=colour)
+            memory.append((images, lfw.pairs(images, path=pair_file)))
         return memory[0]
 
     def write_pack(target: Path) -> None:
-        pictures, pairs = faces()
+        shown, pairs = faces()
         growing = target.with_name(target.name + ".partial")
         if growing.exists():
             shutil.rmtree(growing)
         growing.mkdir(parents=True)
         with PackWriter(growing) as writer:
-            for row in range(len(pictures)):
-                person = pictures.names[pictures.labels[row]]
-                writer.add(f"{person}/{row}", person, encode_jpeg(pictures.images[row]))
+            for row in range(len(shown)):
+                person = shown.names[shown.labels[row]]
+                writer.add(f"{person}/{row}", person, encode_jpeg(shown.images[row]))
             writer.finish(SIZE)
-        folds = {str(fold): lfw.people_in(pictures, pairs, fold).tolist() for fold in range(10)}
+        folds = {str(fold): lfw.people_in(shown, pairs, fold).tolist() for fold in range(10)}
         write_text(growing / lfw.FOLDS, json.dumps({"identities_in_pairs": folds}) + "\n")
         (growing / JOURNAL).unlink()
         packing.replace_folder(growing, target)
 
     def write_bin(target: Path) -> None:
-        pictures, pairs = faces()
+        shown, pairs = faces()
         rows = np.unique(np.concatenate([pairs.first, pairs.second])).tolist()
-        jpegs = {row: encode_jpeg(pictures.images[row]) for row in rows}
+        jpegs = {row: encode_jpeg(shown.images[row]) for row in rows}
         bins.write(target, _side_by_side(jpegs, pairs), pairs.same)
 
     job.make("lfw_112", write_pack, count_pack)
@@ -132,12 +132,12 @@ def lfw_pack(job: Job, archive: Path, pair_file: Path) -> None:
 
 
 def gallery_bin(job: Job, name: str, root: Path, seed: int = 0, per_fold: int = 300) -> Path:
-    """A bin from identity folders without a protocol: pairs of a gallery picture and a probe,
+    """A bin from identity folders without a protocol: pairs of a gallery image and a probe,
     seeded.
     """
 
     def write(target: Path) -> None:
-        found = listing(root, min_pictures=2)
+        found = listing(root, min_images=2)
         _say_left_out(job, found.left_out)
         marks = root.parent / "landmarks.txt"
         names = [below(file, root) for file in found.files]
@@ -166,7 +166,7 @@ def calfw_bin(job: Job, name: Literal["calfw", "cplfw"], landmarks: str) -> None
 
 
 def ijb_check(job: Job, name: Literal["ijbb", "ijbc"]) -> None:
-    """See that meta files and pictures of IJB-B or IJB-C are whole and belong together."""
+    """See that meta files and images of IJB-B or IJB-C are whole and belong together."""
     root = job.need(name, name.upper())
 
     def count() -> dict[str, int]:
@@ -178,7 +178,7 @@ def ijb_check(job: Job, name: Literal["ijbb", "ijbc"]) -> None:
                 f"{len(found):,} are)"
             )
         return {
-            "pictures": len(found),
+            "images": len(found),
             "templates": len(found.template_ids),
             "pairs": len(found.pairs.same),
         }
@@ -215,6 +215,6 @@ def _face(file: Path, name: str, known: Mapping[str, NDArray[np.float64]] | None
 def _side_by_side(
     faces: Mapping[int, bytes] | list[bytes], pairs: Pairs
 ) -> list[bytes | NDArray[np.uint8]]:
-    """The two pictures of each pair one after the other, as a bin has them."""
+    """The two images of each pair one after the other, as a bin has them."""
     rows = np.stack([pairs.first, pairs.second], axis=1).reshape(-1).tolist()
     return [faces[row] for row in rows]

@@ -92,7 +92,7 @@ def content(images: Iterable[NDArray[np.uint8]], labels: ArrayLike) -> str:
 
 def of_bin(found: bins.Bin) -> str:
     """The digest of a verification bin's pixels and labels."""
-    return content((found.picture(k) for k in range(len(found.images))), found.same)
+    return content((found.image(k) for k in range(len(found.images))), found.same)
 
 
 def find(file_digest: str | None = None, content_digest: str | None = None) -> Copy | None:

@@ -1,4 +1,4 @@
-"""Bring a picture to the size of a network's input."""
+"""Bring an image to the size of a network's input."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ FACE_PX = 112
 
 
 class Box(NamedTuple):
-    """A rectangle of a picture in pixels; right and bottom are the first column and row outside."""
+    """A rectangle of an image in pixels; right and bottom are the first column and row outside."""
 
     left: int
     top: int
@@ -22,7 +22,7 @@ class Box(NamedTuple):
 
 
 def crop(pixels: Pixels, box: Box) -> Pixels:
-    """Cut a box out; what lies outside the picture is black."""
+    """Cut a box out; what lies outside the image is black."""
     height, width, channels = pixels.shape
     out = np.zeros((box.bottom - box.top, box.right - box.left, channels), dtype=np.uint8)
     top, left = max(box.top, 0), max(box.left, 0)
@@ -49,7 +49,7 @@ def part_of(face: Box, square: Square) -> Box:
 
 
 def resize(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Resample to a size; areas are averaged when a picture is made smaller, none is skipped."""
+    """Resample to a size; areas are averaged when an image is made smaller, none is skipped."""
     if pixels.shape[:2] == (height, width):
         return pixels
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

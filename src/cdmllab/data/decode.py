@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Bytes = bytes | memoryview
-LARGEST_PX = 50_000_000  # of a picture that we are ready to decode
+LARGEST_PX = 50_000_000  # of an image that we are ready to decode
 LARGEST_BYTES = 256 << 20  # of its file
 SMALLEST_SIDE_PX = 2
 MOST_SCANS = 100  # of a progressive JPEG; programs write about ten
 MOST_DRAWN_PX = 2_000_000_000  # pixels by scans: two seconds
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # of a JPEG, but for those inside the pixels
-_ROOM = 1 << 30  # bytes that pictures may take however small they are stored
+_ROOM = 1 << 30  # bytes that images may take however small they are stored
 _RATIO = (
     100  # how many times larger than stored they may be beyond that; faces are ten to thirty times
 )
@@ -97,7 +97,7 @@ def decode(
         megapixels, or a JPEG that draws its pixels more than 100 times; nothing else is raised
     """
     if len(data) == 0:
-        raise DataError(f"{where}: there is no picture, the record is empty")
+        raise DataError(f"{where}: there is no image, the record is empty")
     try:
         if bytes(data[:3]) == b"\xff\xd8\xff":
             pixels = _jpeg(data, colour, fast, strict)
@@ -106,18 +106,18 @@ def decode(
             pixels, exif = _pillow(data, colour)
             turn = orientation.of_exif(exif) if upright else orientation.UPRIGHT
     except Exception as error:  # decoders raise anything
-        raise DataError(f"{where}: the picture cannot be decoded ({cause(error)})") from error
+        raise DataError(f"{where}: the image cannot be decoded ({cause(error)})") from error
     if min(pixels.shape[:2]) < SMALLEST_SIDE_PX:
         raise DataError(
-            f"{where}: a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels is no face"
+            f"{where}: an image of {pixels.shape[1]} x {pixels.shape[0]} pixels is no face"
         )
     return pixels if turn == orientation.UPRIGHT else orientation.upright(pixels, turn)
 
 
 def other_size(where: str, size: Sequence[int], first: Sequence[int]) -> DataError:
-    """For a picture among others of another size; both as (height, width)."""
+    """For an image among others of another size; both as (height, width)."""
     found, wanted = (f"{width} x {height}" for height, width in (size, first))
-    return DataError(f"{where}: the picture is {found} pixels, others are {wanted}")
+    return DataError(f"{where}: the image is {found} pixels, others are {wanted}")
 
 
 def stored(path: Path) -> bytes:
@@ -133,7 +133,7 @@ def stored(path: Path) -> bytes:
 
 
 def refuse_bomb(where: str, nbytes: int, stored: Callable[[], int]) -> None:
-    """See that the memory for many pictures is in proportion to what is stored of them.
+    """See that the memory for many images is in proportion to what is stored of them.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def refuse_bomb(where: str, nbytes: int, stored: Callable[[], int]) -> None:
     """
     if nbytes > _ROOM and nbytes > _RATIO * stored():
         raise DataError(
-            f"{where}: {stored():,} bytes would become pictures of {nbytes:,}: too many to be real"
+            f"{where}: {stored():,} bytes would become images of {nbytes:,}: too many to be real"
         )
 
 
@@ -181,7 +181,7 @@ def decode_batch_cuda(
         decoded: list[Tensor] = decode_jpeg(buffers, mode=ImageReadMode.RGB, device=device)
     except RuntimeError as error:
         raise DataError(
-            f"{where}: nvJPEG cannot decode a picture of this batch ({error})"
+            f"{where}: nvJPEG cannot decode an image of this batch ({error})"
         ) from error
     return decoded
 

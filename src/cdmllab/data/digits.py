@@ -15,7 +15,7 @@ from cdmllab.errors import optional
 
 
 class Digits(NamedTuple):
-    """Pictures of some classes, with labels counted from 0 in the order of `classes`."""
+    """Images of some classes, with labels counted from 0 in the order of `classes`."""
 
     images: Tensor  # [n, 1, 8, 8] float32 in [-1, 1]
     labels: Tensor  # [n] int64, 0 .. len(classes) - 1
@@ -46,7 +46,7 @@ def load(classes: Iterable[int] = range(10)) -> Digits:
 
 
 def split(digits: Digits, held_out: float = 0.25, seed: int = 0) -> tuple[Digits, Digits]:
-    """Part the pictures of every class at random: (to train on, held out).
+    """Part the images of every class at random: (to train on, held out).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Identity folders: one folder a person, pictures inside; the form most data sets are handed out
+"""Identity folders: one folder a person, images inside; the form most data sets are handed out
 in.
 """
 
@@ -32,14 +32,14 @@ class Listing(NamedTuple):
         return len(self.names)
 
 
-def listing(root: Path | str, *, min_pictures: int = 1, ignore: Iterable[str] = ()) -> Listing:
+def listing(root: Path | str, *, min_images: int = 1, ignore: Iterable[str] = ()) -> Listing:
     """List the images of every identity below `root`; folders may be nested, each with images is an
     identity.
 
     Parameters
     ----------
     root : the folder of folders
-    min_pictures : identities with fewer are left out
+    min_images : identities with fewer are left out
     ignore : patterns of files and folders to leave out, see `cdmllab.data.walk.walk`
 
     Raises
@@ -54,7 +54,7 @@ def listing(root: Path | str, *, min_pictures: int = 1, ignore: Iterable[str] = 
     labels: list[int] = []
     found, left_out = walk(root, ignore)
     for folder in found:
-        if len(folder.images) < min_pictures:
+        if len(folder.images) < min_images:
             left_out += [LeftOut(below(file, root), FEW, True) for file in folder.images]
             continue
         labels += [len(names)] * len(folder.images)
@@ -62,7 +62,7 @@ def listing(root: Path | str, *, min_pictures: int = 1, ignore: Iterable[str] = 
         names.append(below(folder.path, root))
     if not files:
         instead = "".join(f"; left out {line}" for line in summary(left_out)[:1])
-        raise DataError(f"{root} holds no folders of pictures ({', '.join(SUFFIXES)}){instead}")
+        raise DataError(f"{root} holds no folders of images ({', '.join(SUFFIXES)}){instead}")
     return Listing(
         root, tuple(names), tuple(files), np.array(labels, dtype=np.int64), tuple(left_out)
     )
@@ -78,35 +78,35 @@ def load(
     *,
     colour: Colour = "RGB",
     fit: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
-    min_pictures: int = 1,
+    min_images: int = 1,
 ) -> ArraySet:
     """An identity folder in memory. For large ones make a pack: `cdmllab pack`.
 
     Parameters
     ----------
-    fit : applied to each picture (height, width, channels), to bring all to one size; see
+    fit : applied to each image (height, width, channels), to bring all to one size; see
     `cdmllab.data.crop`
 
     Raises
     ------
-    DataError : as `listing`; a picture that cannot be decoded, or of another size than the first
+    DataError : as `listing`; an image that cannot be decoded, or of another size than the first
     """
-    found = listing(root, min_pictures=min_pictures)
-    pictures = []
+    found = listing(root, min_images=min_images)
+    images = []
     for file in found.files:
         pixels = decode(stored(file), str(file), colour=colour)
-        pictures.append(pixels if fit is None else fit(pixels))
-        if pictures[-1].shape != pictures[0].shape:
+        images.append(pixels if fit is None else fit(pixels))
+        if images[-1].shape != images[0].shape:
             raise DataError(
-                f"{file}: its shape is {pictures[-1].shape}, the first has {pictures[0].shape}"
+                f"{file}: its shape is {images[-1].shape}, the first has {images[0].shape}"
             )
-    return ArraySet(np.stack(pictures), found.labels, found.num_identities, found.names)
+    return ArraySet(np.stack(images), found.labels, found.num_identities, found.names)
 
 
 def save(
     root: Path | str, images: NDArray[np.uint8], labels: ArrayLike, names: Sequence[str] = ()
 ) -> None:
-    """Write pictures as PNG into identity folders, ``<name of the identity>/000.png`` ...
+    """Write images as PNG into identity folders, ``<name of the identity>/000.png`` ...
 
     Parameters
     ----------

@@ -15,14 +15,14 @@ Rows = NDArray[np.int64]
 
 
 class GalleryProbes(NamedTuple):
-    """Pictures that are known beforehand and pictures that come later; none is in both."""
+    """Images that are known beforehand and images that come later; none is in both."""
 
     gallery: Rows
     probes: Rows
 
 
 def folds(labels: ArrayLike, count: int = 10, seed: int = 0) -> Rows:
-    """The fold of each picture, shape (n,): people are dealt to `count` folds, so no person is in
+    """The fold of each image, shape (n,): people are dealt to `count` folds, so no person is in
     two.
 
     Raises
@@ -56,10 +56,10 @@ def disjoint_pairs(labels: ArrayLike, per_fold: int, count: int = 10, seed: int 
 
 
 def gallery_and_probes(labels: ArrayLike, per_identity: int = 1, seed: int = 0) -> GalleryProbes:
-    """`per_identity` pictures of each person for the gallery, drawn at random, all others as
+    """`per_identity` images of each person for the gallery, drawn at random, all others as
     probes.
 
-    A person with no more than `per_identity` pictures is in the gallery only: a stranger to no
+    A person with no more than `per_identity` images is in the gallery only: a stranger to no
     probe.
     """
     ids = np.asarray(labels)
@@ -71,7 +71,7 @@ def gallery_and_probes(labels: ArrayLike, per_identity: int = 1, seed: int = 0) 
 def gallery_pairs(
     labels: ArrayLike, split: GalleryProbes, per_fold: int = 300, count: int = 10, seed: int = 0
 ) -> Pairs:
-    """Pairs of a gallery picture (first) and a probe (second), in folds disjoint in people.
+    """Pairs of a gallery image (first) and a probe (second), in folds disjoint in people.
 
     In each fold `per_fold` genuine and as many impostor pairs; no pair occurs twice.
 

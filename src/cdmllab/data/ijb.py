@@ -1,4 +1,4 @@
-"""IJB-B and IJB-C: the meta files, and the pictures of their templates. Pooling them is
+"""IJB-B and IJB-C: the meta files, and the images of their templates. Pooling them is
 `cdmllab.metrics`.
 """
 
@@ -20,7 +20,7 @@ LANDMARK_COLUMNS = 11  # x1 y1 ... x5 y5 score
 
 
 class Media(NamedTuple):
-    """``ijbX_face_tid_mid.txt``: which picture belongs to which template and which medium (photo or
+    """``ijbX_face_tid_mid.txt``: which image belongs to which template and which medium (photo or
     video).
     """
 
@@ -38,13 +38,13 @@ class Landmarks(NamedTuple):
 
 
 class TemplateSet(NamedTuple):
-    """A template protocol: n pictures in t templates, and pairs of templates."""
+    """A template protocol: n images in t templates, and pairs of templates."""
 
     root: Path
     names: tuple[str, ...]  # [n] files in loose_crop
     points: NDArray[np.float64]  # [n, 5, 2]
     detector_score: NDArray[np.float64]  # [n]
-    template: NDArray[np.int64]  # [n] row of the picture's template, 0 .. t - 1
+    template: NDArray[np.int64]  # [n] row of the image's template, 0 .. t - 1
     media: NDArray[np.int64]  # [n]
     template_ids: NDArray[np.int64]  # [t] the number of each template row in the files
     pairs: Pairs  # over template rows, one fold
@@ -61,7 +61,7 @@ class TemplateSet(NamedTuple):
 
         Raises
         ------
-        DataError : a picture is missing or cannot be decoded
+        DataError : an image is missing or cannot be decoded
         """
         wanted = np.atleast_1d(np.asarray(rows, dtype=np.int64)).tolist()
         out = np.empty((len(wanted), size, size, 3), dtype=np.uint8)
@@ -69,7 +69,7 @@ class TemplateSet(NamedTuple):
             file = self.root / "loose_crop" / self.names[row]
             if not file.is_file():
                 raise DataError(
-                    f"{file} is missing, it is picture {row} of template {self.template[row]}"
+                    f"{file} is missing, it is image {row} of template {self.template[row]}"
                 )
             out[k] = align(decode(stored(file), str(file)), self.points[row], size, square)
         return out
@@ -114,8 +114,7 @@ def load(root: Path | str, name: str) -> TemplateSet:
         strange = np.flatnonzero(ids[at] != column)
         if len(strange):
             raise DataError(
-                f"{meta}: pair {strange[0]} names template {column[strange[0]]}, which has no "
-                f"picture"
+                f"{meta}: pair {strange[0]} names template {column[strange[0]]}, which has no image"
             )
         ends.append(at.astype(np.int64))
     pairs = Pairs(ends[0], ends[1], same, np.zeros(len(same), dtype=np.int64))

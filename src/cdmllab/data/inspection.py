@@ -108,7 +108,7 @@ class _Look(NamedTuple):
         facts["records"] = f"{len(pack.file):,}"
         facts["header record"] = "yes" if pack.header else "no (as im2rec packs)"
         facts["index"] = "yes" if indexed else "no, the file was scanned"
-        facts["pictures"] = f"{len(pack):,}"
+        facts["images"] = f"{len(pack):,}"
         facts["identities"] = f"{pack.num_identities:,}"
         facts |= _spread(np.bincount(pack.labels, minlength=pack.num_identities))
         facts |= _packing(folder / REPORT)
@@ -119,7 +119,7 @@ class _Look(NamedTuple):
                 problems.append(str(error))
         gaps = pack.gaps()
         if len(gaps):
-            problems.append(f"{len(gaps):,} identities have no picture, the first is {gaps[0]}")
+            problems.append(f"{len(gaps):,} identities have no image, the first is {gaps[0]}")
         said = read_property(folder / "property")
         if said is not None and pack.header and said.num_identities != pack.num_identities:
             problems.append(
@@ -152,7 +152,7 @@ class _Look(NamedTuple):
         found = bins.read(path)
         count = len(found.images)
         genuine, impostor = int(found.same.sum()), int((~found.same).sum())
-        facts["pictures"] = f"{count:,}"
+        facts["images"] = f"{count:,}"
         facts["pairs"] = f"{len(found.same):,} ({genuine:,} genuine, {impostor:,} impostor)"
         stored = sum(isinstance(image, bytes) for image in found.images)
         facts["stored as"] = "JPEG" if stored == count else f"pixels ({count - stored:,})"
@@ -172,16 +172,16 @@ class _Look(NamedTuple):
         def read(k: int) -> NDArray[np.uint8]:
             image = found.images[k]
             if isinstance(image, bytes) and orientation.of_jpeg(image) != orientation.UPRIGHT:
-                turned.append(f"picture {k}")
-            return found.picture(k, strict=True)
+                turned.append(f"image {k}")
+            return found.image(k, strict=True)
 
-        self._copy(path, self._images(read, lambda k: f"picture {k}", count, labels=found.same))
+        self._copy(path, self._images(read, lambda k: f"image {k}", count, labels=found.same))
         problems += _not_upright(turned)
 
     def folder(self, path: Path, ignore: Iterable[str]) -> None:
         facts = self.found.facts
         found = listing(path, ignore=ignore)
-        facts["pictures"] = f"{len(found.files):,}"
+        facts["images"] = f"{len(found.files):,}"
         facts["identities"] = f"{found.num_identities:,}"
         facts |= _spread(np.bincount(found.labels))
         self.found.left_out.extend(found.left_out)
@@ -235,14 +235,14 @@ class _Look(NamedTuple):
         first = ", ".join(f"{w} x {h} ({n:,})" for (h, w), n in ordered[:4])
         facts["sizes"] = first + (" ..." if len(sizes) > 4 else "")
         facts["decoded"] = f"{count - len(unread):,} of {count:,}"
-        problems += pack_checks.shortened(list(unread.values()), "pictures")
+        problems += pack_checks.shortened(list(unread.values()), "images")
         if expected and any(size != expected for size in sizes):
             problems.append(
-                f"property says {expected[1]} x {expected[0]} pixels, there are pictures of other "
+                f"property says {expected[1]} x {expected[0]} pixels, there are images of other "
                 f"sizes"
             )
         elif one_size and len(sizes) > 1:
-            problems.append(f"the pictures have {len(sizes)} different sizes")
+            problems.append(f"the images have {len(sizes)} different sizes")
         return None if unread or content is None or labels is None else content.finish(labels)
 
     def _copy(self, path: Path, digest: str | None) -> None:
@@ -285,4 +285,4 @@ def _spread(counts: NDArray[np.int64]) -> dict[str, str]:
     if len(counts) == 0:
         return {}
     median = float(np.median(counts))
-    return {"pictures an identity": f"{counts.min():,} to {counts.max():,}, median {median:g}"}
+    return {"images an identity": f"{counts.min():,} to {counts.max():,}, median {median:g}"}

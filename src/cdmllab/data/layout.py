@@ -9,7 +9,7 @@ from cdmllab.data.records import HEADER_BYTES
 class Field(NamedTuple):
     """A run of bytes with one meaning."""
 
-    kind: str  # "magic", "length", "flag", "label", "ids", "labels", "picture" or "padding"
+    kind: str  # "magic", "length", "flag", "label", "ids", "labels", "image" or "padding"
     start: int
     end: int
 
@@ -18,7 +18,7 @@ def fields(data: bytes) -> list[Field]:
     """The fields of image records from the start of a ``.rec`` file, as far as `data` reaches;
     whole files or pieces.
 
-    The first bytes of a continued part (kind 2 or 3) belong to its picture.
+    The first bytes of a continued part (kind 2 or 3) belong to its image.
     """
     found: list[Field] = []
     position = 0
@@ -40,6 +40,6 @@ def fields(data: bytes) -> list[Field]:
             ]
             start = min(at + 4 * count, end)
         position = end + 3 & ~3
-        found += [Field("picture", start, end), Field("padding", end, position)]
+        found += [Field("image", start, end), Field("padding", end, position)]
     cut = (Field(kind, start, min(end, len(data))) for kind, start, end in found)
     return [field for field in cut if field.end > field.start]

@@ -40,7 +40,7 @@ VIEWS = {
     "1-train": ("lfw/pairsDevTrain.txt", "lfw_home/pairsDevTrain.txt", "lfw-py/pairsDevTrain.txt"),
     "1-test": ("lfw/pairsDevTest.txt", "lfw_home/pairsDevTest.txt", "lfw-py/pairsDevTest.txt"),
 }
-# The square of the 250 x 250 picture that puts eyes and mouth of LFW-a's mean face where the 112
+# The square of the 250 x 250 image that puts eyes and mouth of LFW-a's mean face where the 112
 # template wants them.
 FACE = Box(58, 50, 192, 184)
 FOLDS = "folds.json"  # beside the pack that `data_scripts/lfw.py` makes
@@ -99,7 +99,7 @@ def missing() -> str:
     return "" if available() else HOW
 
 
-def pictures(
+def images(
     path: Path | None = None,
     *,
     size: tuple[int, int] = (112, 112),
@@ -148,7 +148,7 @@ def pictures(
 
 
 class Files(Protocol):
-    """Rows that each stand for a file of LFW, in the order of `pictures`: its images, or what was
+    """Rows that each stand for a file of LFW, in the order of `images`: its images, or what was
     made of them.
     """
 
@@ -172,7 +172,7 @@ def pairs(
 
     Parameters
     ----------
-    faces : as `pictures` gives them, or features of them view : ``"2"`` for the ten folds that are
+    faces : as `images` gives them, or features of them view : ``"2"`` for the ten folds that are
     reported, ``"1-train"`` and ``"1-test"`` for choosing settings path : the pair file, or an
     archive that holds it; default: the view's own in the data folders
 

@@ -16,9 +16,9 @@ _LONGEST = 1000  # characters of a name
 
 
 class PairList(NamedTuple):
-    """A protocol over pictures that are still files."""
+    """A protocol over images that are still files."""
 
-    names: tuple[str, ...]  # [n] each picture once, a path below the data set's folder
+    names: tuple[str, ...]  # [n] each image once, a path below the data set's folder
     pairs: Pairs
     source: Path
 

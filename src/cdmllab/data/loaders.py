@@ -22,7 +22,7 @@ AHEAD = 2  # batches each worker may have ready
 
 
 class ImageBatch(NamedTuple):
-    """Pictures with their identities."""
+    """Images with their identities."""
 
     images: Tensor  # [b, 1 or 3, height, width] uint8
     labels: Tensor  # [b] int64
@@ -33,26 +33,26 @@ class Loader:
     """Iterate once for the rest of one epoch; iterate again for the next one.
 
     Decoding and augmentation run in threads (decoders let go of Python's lock). The order, and what
-    is drawn for augmentation, follow from seed, epoch and place in the epoch alone. Pictures that
+    is drawn for augmentation, follow from seed, epoch and place in the epoch alone. Images that
     do not fill a last batch are left out of that epoch.
 
     Parameters
     ----------
-    source : what to read batch_size : pictures a batch, on each process seed : of order and
+    source : what to read batch_size : images a batch, on each process seed : of order and
     augmentation workers : threads; 0 reads in the calling one augmentation : ``"none"``,
     ``"flip"``, ``"document"``, or an `Augmentation` device : where batches end; on any but the CPU
     they are augmented there, a batch at a time num_identities : what a config expects; labels are
-    checked against it per_identity : at most so many pictures of each identity an epoch, drawn anew
+    checked against it per_identity : at most so many images of each identity an epoch, drawn anew
     every epoch rank, world_size : this process and how many there are; all see different parts of
     the same order shuffle : ``False`` keeps the set's order nvjpeg : decode a batch at a time on
-    the GPU, in colour, from a source that has its pictures as JPEG (`Pack`); the
+    the GPU, in colour, from a source that has its images as JPEG (`Pack`); the
         pixels differ from the CPU's by a few grey levels. For loops of your own: no config asks for
         it
 
     Raises
     ------
-    DataError : a label out of range; pictures of several sizes in a batch
-    ValueError : options out of range, or fewer pictures than one batch of all processes
+    DataError : a label out of range; images of several sizes in a batch
+    ValueError : options out of range, or fewer images than one batch of all processes
 
     Examples
     --------
@@ -103,24 +103,24 @@ class Loader:
             checked(source.labels, num_identities or source.num_identities, repr(source))
         )
         counts = np.bincount(source.labels, minlength=1)
-        self.pictures = int(
+        self.images = int(
             (counts if per_identity is None else np.minimum(counts, per_identity)).sum()
         )
-        self.epoch = self.position = 0  # of the next picture, counted over all processes
+        self.epoch = self.position = 0  # of the next image, counted over all processes
         if len(self) == 0:
             raise ValueError(
-                f"{self.pictures:,} pictures an epoch do not fill one batch of {batch_size:,} on "
+                f"{self.images:,} images an epoch do not fill one batch of {batch_size:,} on "
                 f"{world_size} processes"
             )
 
     def __len__(self) -> int:
         """Batches a full epoch."""
-        return self.pictures // (self.batch_size * self.world_size)
+        return self.images // (self.batch_size * self.world_size)
 
     @property
     def left(self) -> int:
         """Full batches until the end of the epoch."""
-        return (self.pictures - self.position) // (self.batch_size * self.world_size)
+        return (self.images - self.position) // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[ImageBatch]:
         order, step = self.order(self.epoch), self.batch_size * self.world_size
@@ -153,7 +153,7 @@ class Loader:
             "seed": self.seed,
             "epoch": self.epoch,
             "position": self.position,
-            "pictures": self.pictures,
+            "images": self.images,
             "per_identity": self.per_identity,
         }
 
@@ -166,16 +166,15 @@ class Loader:
         ValueError : the state is of another seed or training set, or lies outside of it
         """
         own = self.state_dict()
-        for key in ("seed", "pictures", "per_identity"):
+        for key in ("seed", "images", "per_identity"):
             if state.get(key) != own[key]:
                 raise ValueError(
                     f"the state is of a loader with {key} {state.get(key)}, this one has {own[key]}"
                 )
         epoch, position = int(state["epoch"]), int(state["position"])
-        if epoch < 0 or not 0 <= position <= self.pictures:
+        if epoch < 0 or not 0 <= position <= self.images:
             raise ValueError(
-                f"there is no picture {position:,} of epoch {epoch:,}: an epoch has "
-                f"{self.pictures:,}"
+                f"there is no image {position:,} of epoch {epoch:,}: an epoch has {self.images:,}"
             )
         self.epoch, self.position = epoch, position
 
@@ -204,10 +203,10 @@ class Loader:
             decoded = decode_batch_cuda(
                 jpegs, f"{self.source!r}, rows {rows.tolist()}", self.device
             )
-            for row, picture in zip(rows.tolist(), decoded, strict=True):
-                if picture.shape != decoded[0].shape:
+            for row, image in zip(rows.tolist(), decoded, strict=True):
+                if image.shape != decoded[0].shape:
                     raise other_size(
-                        f"{self.source!r}, row {row}", picture.shape[1:], decoded[0].shape[1:]
+                        f"{self.source!r}, row {row}", image.shape[1:], decoded[0].shape[1:]
                     )
             return ImageBatch(torch.stack(decoded), self.labels[chosen], chosen)
         pixels = self.source.read(rows)

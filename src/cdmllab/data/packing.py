@@ -1,7 +1,7 @@
 """Make an InsightFace pack from identity folders: parallel, resumable, with a report of what was
 skipped.
 
-The pack grows in a folder ``<name>.partial`` beside its place. Every finished picture is a line of
+The pack grows in a folder ``<name>.partial`` beside its place. Every finished image is a line of
 ``journal.jsonl``, written after its record; a stopped packing goes on from the last whole line. A
 pack that is there already is replaced in the end and not before.
 """
@@ -36,11 +36,11 @@ PLAN, REPORT = "plan.txt", "report.json"
 
 
 class Settings(NamedTuple):
-    """How pictures become records."""
+    """How images become records."""
 
     size: int = 112  # pixels
     quality: int = 95  # of JPEGs that are encoded anew
-    min_pictures: int = 1  # identities with fewer are left out
+    min_images: int = 1  # identities with fewer are left out
     landmarks: Path | None = (
         None  # see `cdmllab.data.align.read_landmarks`; with it images are aligned
     )
@@ -53,10 +53,10 @@ class Settings(NamedTuple):
 class Report(NamedTuple):
     """What a packing did."""
 
-    pictures: int
+    images: int
     identities: int
     skipped: Mapping[str, str]  # image that could not be packed -> why
-    resumed: int  # pictures that an earlier, stopped packing had dealt with
+    resumed: int  # images that an earlier, stopped packing had dealt with
     left_out: tuple[LeftOut, ...]  # files and folders that were not read
 
 
@@ -79,7 +79,7 @@ def pack(
     Parameters
     ----------
     workers : threads; 0 does all in the calling one
-    progress : called with pictures done and pictures in all
+    progress : called with images done and images in all
 
     Raises
     ------
@@ -103,7 +103,7 @@ def _pack(
         target.is_dir() and ((target / "train.rec").exists() or not any(target.iterdir()))
     ):
         raise DataError(f"{target} exists and is no pack: it is not replaced")
-    found = listing(source, min_pictures=settings.min_pictures, ignore=settings.ignore)
+    found = listing(source, min_images=settings.min_images, ignore=settings.ignore)
     names = [below(file, source) for file in found.files]
     landmarks = _landmarks(settings.landmarks, names, found) if settings.landmarks else None
     growing = target.with_name(target.name + ".partial")
@@ -122,13 +122,13 @@ def _pack(
                 writer.add(names[k], found.names[found.labels[k]], jpeg)
             if progress is not None:
                 progress(k + 1, total)
-        if not writer.pictures:
+        if not writer.images:
             raise DataError(
-                f"{source}: none of the {total:,} pictures can be packed; {writer.first_problem}"
+                f"{source}: none of the {total:,} images can be packed; {writer.first_problem}"
             )
         writer.finish(settings.size)
         report = Report(
-            writer.pictures, writer.identities, dict(writer.skipped), resumed, found.left_out
+            writer.images, writer.identities, dict(writer.skipped), resumed, found.left_out
         )
     write_text(growing / REPORT, json.dumps(_told(report, source), indent=1) + "\n")
     replace_folder(growing, target)
@@ -201,7 +201,7 @@ def _record(
     landmarks: Mapping[str, NDArray[np.float64]] | None,
     k: int,
 ) -> tuple[bytes | None, str]:
-    """The JPEG of one picture, or why there is none."""
+    """The JPEG of one image, or why there is none."""
     file = found.files[k]
     try:
         data = stored(file)

@@ -1,8 +1,8 @@
 """InsightFace packs: ``train.rec`` with ``train.idx`` and ``property``, read without mxnet.
 
-Record 0 may be a header, flag 2 and labels [N + 1, N + 1 + identities]; then the pictures are keys
+Record 0 may be a header, flag 2 and labels [N + 1, N + 1 + identities]; then the images are keys
 1 .. N, and the records N + 1 .. tell the range [start, end) of each identity. Packs made by im2rec
-have no header: there every record is a picture.
+have no header: there every record is an image.
 """
 
 import re
@@ -37,7 +37,7 @@ class Property(NamedTuple):
 
 
 class Pack:
-    """A training set in an InsightFace pack; pictures are decoded when they are read.
+    """A training set in an InsightFace pack; images are decoded when they are read.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Pack:
             self.keys = np.arange(len(self.file))
         self.header = self._header()
         self.property = read_property(self.path.parent / "property")
-        self.records = self._pictures()  # [n] record of each row
+        self.records = self._images()  # [n] record of each row
         raw = self._raw_labels()
         said = (
             self.header[1] - self.header[0]
@@ -94,24 +94,24 @@ class Pack:
         return len(self.records)
 
     def __repr__(self) -> str:
-        return f"Pack({self.path}: {len(self):,} pictures of {self.num_identities:,} identities)"
+        return f"Pack({self.path}: {len(self):,} images of {self.num_identities:,} identities)"
 
     def image(self, row: int) -> memoryview:
-        """The picture of a row as it is stored, a view into the file."""
+        """The image of a row as it is stored, a view into the file."""
         record = int(self.records[row])
         return records.unpack(self.file[record], self._where(row)).image
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
-        """Decode the pictures of some rows: uint8 of shape (rows, height, width, 1 or 3).
+        """Decode the images of some rows: uint8 of shape (rows, height, width, 1 or 3).
 
         Raises
         ------
-        DataError : a picture that cannot be decoded or has another size than the first
+        DataError : an image that cannot be decoded or has another size than the first
         """
         return read_rows(rows, self.image, self._where, self.path, self.colour, self._fast)
 
     def gaps(self) -> NDArray[np.int64]:
-        """Identities without a picture."""
+        """Identities without an image."""
         return np.flatnonzero(np.bincount(self.labels, minlength=self.num_identities) == 0)
 
     def _where(self, row: int) -> str:
@@ -151,7 +151,7 @@ class Pack:
 
         return exact_header(first, end, int(ordered[-1]), is_range)
 
-    def _pictures(self) -> NDArray[np.int64]:
+    def _images(self) -> NDArray[np.int64]:
         if self.header is None:
             return np.argsort(self.keys, kind="stable")
         order = np.argsort(self.keys, kind="stable")
@@ -160,13 +160,12 @@ class Pack:
         chosen = order[(ordered >= 1) & (ordered < first)]
         if len(chosen) != first - 1:
             raise DataError(
-                f"{self.path}: its header announces {first - 1:,} pictures, there are "
-                f"{len(chosen):,}"
+                f"{self.path}: its header announces {first - 1:,} images, there are {len(chosen):,}"
             )
         return chosen
 
     def _raw_labels(self) -> NDArray[np.float64]:
-        """First label of each picture, straight from the mapped words where the record
+        """First label of each image, straight from the mapped words where the record
         allows it.
         """
         words, starts = self.file.words, self.file.offsets[self.records] // 4
@@ -174,11 +173,11 @@ class Pack:
         plain = self.file.in_one_part()[self.records] & (words[starts + 1] >= records.HEADER_BYTES)
         at = (
             starts[plain] + 2
-        )  # the payload: flag, label, two ids of two words, then more labels or the picture
+        )  # the payload: flag, label, two ids of two words, then more labels or the image
         count = words[at].astype(np.int64)
         room = words[starts[plain] + 1] > records.HEADER_BYTES + 4 * count
-        picture = np.minimum(at + 6 + count, len(words) - 1)
-        read = (count == 0) | ((count < 16) & room & (words[picture] & 0xFFFFFF == _JPEG))
+        image = np.minimum(at + 6 + count, len(words) - 1)
+        read = (count == 0) | ((count < 16) & room & (words[image] & 0xFFFFFF == _JPEG))
         labels[np.flatnonzero(plain)[read]] = words[(at + np.where(count == 0, 1, 6))[read]].view(
             "<f4"
         )

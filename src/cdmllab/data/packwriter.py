@@ -1,4 +1,4 @@
-"""Write an InsightFace pack record by record, so that a stop at any moment loses one picture at
+"""Write an InsightFace pack record by record, so that a stop at any moment loses one image at
 most.
 
 Beside ``train.rec``, ``train.idx`` and ``property`` there are ``identities.txt`` (one name a line,
@@ -28,7 +28,7 @@ _START = len(frame(records.pack([0.0, 0.0])))  # the header record's place, fill
 
 
 class _Line(BaseModel):
-    """Of the journal: a picture that was written, or skipped."""
+    """Of the journal: an image that was written, or skipped."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -53,8 +53,8 @@ class PackWriter:
 
     Attributes
     ----------
-    names : every source picture dealt with, written or skipped, in order
-    skipped : source picture -> why
+    names : every source image dealt with, written or skipped, in order
+    skipped : source image -> why
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,7 +62,7 @@ class PackWriter:
         self.names: list[str] = []
         self.skipped: dict[str, str] = {}
         self._offsets, self._checksums = array("q"), array("L")
-        self._starts: list[int] = []  # key of the first picture of each identity
+        self._starts: list[int] = []  # key of the first image of each identity
         self._identities: list[str] = []
         rec, journal = folder / "train.rec", folder / JOURNAL
         kept, end = self._recall(journal, rec.stat().st_size if rec.is_file() else 0)
@@ -92,12 +92,12 @@ class PackWriter:
 
     @property
     def dealt_with(self) -> int:
-        """Source pictures written or skipped."""
+        """Source images written or skipped."""
         return len(self.names)
 
     @property
-    def pictures(self) -> int:
-        """Pictures in the pack."""
+    def images(self) -> int:
+        """Images in the pack."""
         return len(self._offsets)
 
     @property
@@ -107,15 +107,15 @@ class PackWriter:
 
     @property
     def first_problem(self) -> str:
-        """The first picture that was skipped, and why."""
+        """The first image that was skipped, and why."""
         return next((f"{name}: {why}" for name, why in self.skipped.items()), "there was none")
 
     def add(self, name: str, identity: str, jpeg: bytes) -> None:
-        """Write one picture; those of one identity come one after the other."""
+        """Write one image; those of one identity come one after the other."""
         label = len(self._identities) - (
             bool(self._identities) and self._identities[-1] == identity
         )
-        payload = records.pack(float(label), jpeg, id_=self.pictures + 1)
+        payload = records.pack(float(label), jpeg, id_=self.images + 1)
         offset, checksum = self._writer.write(payload), zlib.crc32(payload)
         self._file.flush()
         self._note(name, identity, offset, checksum)
@@ -130,7 +130,7 @@ class PackWriter:
         )
 
     def skip(self, name: str, why: str) -> None:
-        """Note that a picture is left out."""
+        """Note that an image is left out."""
         self.names.append(name)
         self.skipped[name] = why
         self._log({"file": name, "skipped": why, "end": self._writer.position})
@@ -140,12 +140,12 @@ class PackWriter:
 
         Raises
         ------
-        DataError : more pictures than labels of float32 can count
+        DataError : more images than labels of float32 can count
         """
-        count, identities = self.pictures, self.identities
+        count, identities = self.images, self.identities
         if count + 1 + identities > LARGEST_LABEL:
             raise DataError(
-                f"{count:,} pictures are too many for a pack, whose header counts up to "
+                f"{count:,} images are too many for a pack, whose header counts up to "
                 f"{LARGEST_LABEL:,}"
             )
         ends = [*self._starts[1:], count + 1]

@@ -1,4 +1,4 @@
-"""The pair files of LFW, CFP, AgeDB-30, CALFW and CPLFW, read into names of pictures and `Pairs`
+"""The pair files of LFW, CFP, AgeDB-30, CALFW and CPLFW, read into names of images and `Pairs`
 over them.
 """
 
@@ -19,8 +19,8 @@ def cfp(protocol: Path | str, kind: str) -> PairList:
     """CFP's ``Protocol`` folder, frontal-frontal (``"FF"``) or frontal-profile (``"FP"``): 10
     folds.
 
-    ``Pair_list_F.txt`` and ``_P.txt`` number the pictures from 1, ``Split/FP/01/same.txt`` has
-    lines ``i,j``; in FP, i is a frontal picture and j a profile.
+    ``Pair_list_F.txt`` and ``_P.txt`` number the images from 1, ``Split/FP/01/same.txt`` has
+    lines ``i,j``; in FP, i is a frontal image and j a profile.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def _cfp(protocol: Path, kind: str) -> PairList:
                 )
                 if i not in frontal or j not in second:
                     raise DataError(
-                        f"{file}, line {number}: two numbers of the picture lists are wanted, not "
+                        f"{file}, line {number}: two numbers of the image lists are wanted, not "
                         f"{line[:60]!r}"
                     )
                 found.append(Pair(frontal[i], second[j], same, fold))
@@ -60,7 +60,7 @@ def _cfp(protocol: Path, kind: str) -> PairList:
 @reader("a protocol file of AgeDB")
 def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".jpg") -> PairList:
     """AgeDB's ``04_FINAL_protocol_30_years.mat``: its ``splits``, a cell of 10 folds of 2 x 600
-    pictures.
+    images.
 
     A pair is genuine when both names begin with the same person, up to the first underscore.
 
@@ -89,7 +89,7 @@ def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".
 
 @reader("a readable list of pairs")
 def calfw(path: Path | str, folder: str = "") -> PairList:
-    """CALFW's and CPLFW's lists: two lines ``picture token`` a pair; token 0 is an impostor pair.
+    """CALFW's and CPLFW's lists: two lines ``image token`` a pair; token 0 is an impostor pair.
 
     In CALFW the token of a genuine pair is its fold, 1 to 10; the impostor pairs, and all pairs
     where the tokens are only 0 and 1 (CPLFW), are in the ten folds in the order of the file, see
@@ -149,6 +149,6 @@ def _cfp_numbered(path: Path) -> dict[int, str]:
 def _two(fields: Sequence[str], path: Path, row: int) -> tuple[str, int]:
     if len(fields) != 2 or not is_number(fields[1]):
         raise DataError(
-            f"{path}, line {row + 1}: `picture token` is wanted, not {' '.join(fields)[:60]!r}"
+            f"{path}, line {row + 1}: `image token` is wanted, not {' '.join(fields)[:60]!r}"
         )
     return fields[0], int(fields[1])

@@ -1,4 +1,4 @@
-"""Verification pairs: which two pictures are compared, and in which fold."""
+"""Verification pairs: which two images are compared, and in which fold."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class Pairs(NamedTuple):
-    """A verification protocol; p pairs of row numbers into the pictures."""
+    """A verification protocol; p pairs of row numbers into the images."""
 
     first: NDArray[np.int64]  # [p]
     second: NDArray[np.int64]  # [p]
@@ -19,18 +19,18 @@ def sample(labels: ArrayLike, per_fold: int = 300, folds: int = 10, seed: int = 
     """Draw a protocol of LFW's shape: in each fold `per_fold` genuine and as many impostor pairs.
 
     No pair occurs twice, in either order. Genuine pairs are drawn evenly over identities as far as
-    they have pairs left; impostor pairs evenly over pictures.
+    they have pairs left; impostor pairs evenly over images.
 
     Parameters
     ----------
-    labels : identity of each picture, shape (n,)
+    labels : identity of each image, shape (n,)
     per_fold : genuine pairs a fold, and impostor pairs a fold
     folds : how many folds
     seed : the same seed gives the same pairs
 
     Raises
     ------
-    ValueError : when the pictures have fewer different pairs than are wanted
+    ValueError : when the images have fewer different pairs than are wanted
 
     Examples
     --------
@@ -70,7 +70,7 @@ def in_folds(count: int, folds: int) -> NDArray[np.int64]:
 
 
 def every(labels: ArrayLike) -> Pairs:
-    """All n (n - 1) / 2 pairs of n pictures, in one fold: for histograms and exact ROC curves."""
+    """All n (n - 1) / 2 pairs of n images, in one fold: for histograms and exact ROC curves."""
     ids = np.asarray(labels)
     first, second = np.triu_indices(len(ids), k=1)
     return Pairs(first, second, ids[first] == ids[second], np.zeros(len(first), dtype=np.int64))
@@ -87,7 +87,7 @@ def _genuine(ids: NDArray[np.int64], wanted: int, rng: np.random.Generator) -> N
             queues.append(np.stack([members[i[order]], members[j[order]]], axis=1))
     have = sum(map(len, queues))
     if have < wanted:
-        raise ValueError(f"{wanted:,} genuine pairs are wanted, the pictures have only {have:,}")
+        raise ValueError(f"{wanted:,} genuine pairs are wanted, the images have only {have:,}")
     ranked = np.concatenate(queues)
     turn = np.concatenate([np.arange(len(q)) + rng.random(len(q)) for q in queues])
     chosen: NDArray[np.int64] = ranked[np.argsort(turn, kind="stable")[:wanted]]
@@ -99,7 +99,7 @@ def _impostor(ids: NDArray[np.int64], wanted: int, rng: np.random.Generator) -> 
     counts = np.unique(ids, return_counts=True)[1]
     have = (n * n - int((counts * counts).sum())) // 2
     if have < wanted:
-        raise ValueError(f"{wanted:,} impostor pairs are wanted, the pictures have only {have:,}")
+        raise ValueError(f"{wanted:,} impostor pairs are wanted, the images have only {have:,}")
     seen: dict[tuple[int, int], None] = {}
     while len(seen) < wanted:
         a, b = rng.integers(0, n, size=(2, 2 * wanted))

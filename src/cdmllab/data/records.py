@@ -1,5 +1,5 @@
 """Image records: the payload of a RecordIO record in MXNet's packs, a header of 24 bytes and then
-the picture.
+the image.
 
 u32 flag, f32 label, u64 id, u64 id2, little-endian; flag n > 0 says that n labels follow, as
 float32, or as float64 from one legacy packer. Source: MXNet, ``recordio.py``.
@@ -26,7 +26,7 @@ class ImageRecord(NamedTuple):
     labels: NDArray[np.float64]  # [max(flag, 1)]
     id: int
     id2: int
-    image: memoryview  # the picture's bytes, JPEG as a rule; empty in records without one
+    image: memoryview  # the image's bytes, JPEG as a rule; empty in records without one
 
 
 def unpack(payload: memoryview, where: str) -> ImageRecord:
@@ -66,15 +66,15 @@ def pack(
 
 
 def _are_float64(rest: memoryview, count: int) -> bool:
-    """Whether the picture, or the record's end, comes after `count` labels of 8 bytes rather than
+    """Whether the image, or the record's end, comes after `count` labels of 8 bytes rather than
     of 4.
     """
     if len(rest) == 4 * count or len(rest) < 8 * count:
         return False
     if len(rest) == 8 * count:
-        return not _starts_picture(rest[4 * count :])
-    return _starts_picture(rest[8 * count :]) and not _starts_picture(rest[4 * count :])
+        return not _starts_image(rest[4 * count :])
+    return _starts_image(rest[8 * count :]) and not _starts_image(rest[4 * count :])
 
 
-def _starts_picture(data: memoryview) -> bool:
+def _starts_image(data: memoryview) -> bool:
     return bytes(data[:4]).startswith(_PICTURES)

@@ -1,4 +1,4 @@
-"""Training sets: pictures with identities, read by row numbers. Everything that is trained on has
+"""Training sets: images with identities, read by row numbers. Everything that is trained on has
 this shape.
 """
 
@@ -18,7 +18,7 @@ LARGEST_LABEL = 2**24  # whole numbers up to here are exact in float32, the type
 
 
 class TrainingSet(Protocol):
-    """n pictures of one size with labels 0 .. num_identities - 1."""
+    """n images of one size with labels 0 .. num_identities - 1."""
 
     @property
     def num_identities(self) -> int:
@@ -26,18 +26,18 @@ class TrainingSet(Protocol):
 
     @property
     def labels(self) -> Labels:
-        """The identity of each picture, shape (n,)."""
+        """The identity of each image, shape (n,)."""
 
     def __len__(self) -> int: ...
 
     def read(self, rows: ArrayLike) -> Pixels:
-        """The pictures of some rows, in their order: uint8 of shape (rows, height, width, 1 or 3),
+        """The images of some rows, in their order: uint8 of shape (rows, height, width, 1 or 3),
         RGB.
         """
 
 
 class ArraySet:
-    """Pictures in memory, or in a mapped array file.
+    """Images in memory, or in a mapped array file.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class ArraySet:
 
     def __repr__(self) -> str:
         return (
-            f"ArraySet({len(self):,} pictures of {self.num_identities:,} identities, "
+            f"ArraySet({len(self):,} images of {self.num_identities:,} identities, "
             f"{self.images.shape[1:]})"
         )
 
@@ -109,8 +109,7 @@ class Subset:
 
     def __repr__(self) -> str:
         return (
-            f"Subset({len(self):,} pictures of {self.num_identities:,} identities of "
-            f"{self.whole!r})"
+            f"Subset({len(self):,} images of {self.num_identities:,} identities of {self.whole!r})"
         )
 
     def read(self, rows: ArrayLike) -> Pixels:
@@ -118,22 +117,22 @@ class Subset:
 
 
 def without(whole: TrainingSet, identities: ArrayLike) -> Subset:
-    """All pictures but those of some identities: what may be trained on when these are tested."""
+    """All images but those of some identities: what may be trained on when these are tested."""
     return Subset(whole, np.flatnonzero(~np.isin(whole.labels, np.asarray(identities))))
 
 
-def at_least(whole: TrainingSet, pictures: int) -> Subset:
-    """The identities that have `pictures` or more."""
+def at_least(whole: TrainingSet, images: int) -> Subset:
+    """The identities that have `images` or more."""
     counts = np.bincount(whole.labels, minlength=whole.num_identities)
-    return Subset(whole, np.flatnonzero(counts[whole.labels] >= pictures))
+    return Subset(whole, np.flatnonzero(counts[whole.labels] >= images))
 
 
-def at_most(whole: TrainingSet, pictures: int, seed: int = 0) -> Subset:
-    """At most `pictures` of every identity, drawn at random where there are more; the order
+def at_most(whole: TrainingSet, images: int, seed: int = 0) -> Subset:
+    """At most `images` of every identity, drawn at random where there are more; the order
     stays.
     """
     order = np.random.default_rng(seed).permutation(len(whole))
-    return Subset(whole, np.sort(order[occurrence(whole.labels[order]) < pictures]))
+    return Subset(whole, np.sort(order[occurrence(whole.labels[order]) < images]))
 
 
 def occurrence(labels: ArrayLike) -> Labels:
@@ -157,13 +156,13 @@ def decoded(
 ) -> ArraySet:
     """Decode a whole set once into an array file, and read it from there ever after.
 
-    A 112 x 112 colour picture takes 37,632 bytes: CASIA-WebFace 18.5 GB, MS1MV3 195 GB.
+    A 112 x 112 colour image takes 37,632 bytes: CASIA-WebFace 18.5 GB, MS1MV3 195 GB.
 
     Parameters
     ----------
-    path : the ``.npy`` file; used as it is when its shape and a sample of its pictures are right
-    batch : pictures decoded at a time
-    progress : called with the number of pictures done
+    path : the ``.npy`` file; used as it is when its shape and a sample of its images are right
+    batch : images decoded at a time
+    progress : called with the number of images done
 
     Raises
     ------
@@ -188,7 +187,7 @@ def decoded(
         )
     some = np.linspace(0, len(whole) - 1, min(len(whole), 16), dtype=np.int64)
     if not np.array_equal(kept[some], whole.read(some)):
-        raise DataError(f"{target} holds other pictures than this set: remove it")
+        raise DataError(f"{target} holds other images than this set: remove it")
     return ArraySet(kept, whole.labels, whole.num_identities)
 
 
@@ -214,6 +213,6 @@ def checked(labels: ArrayLike, num_identities: int | None, where: str) -> Labels
         row = int(np.flatnonzero(wrong)[0])
         allowed = f"0 .. {(num_identities or LARGEST_LABEL + 1) - 1:,}"
         raise DataError(
-            f"{where}: label {given[row]:g} of picture {row} is not a whole number in {allowed}"
+            f"{where}: label {given[row]:g} of image {row} is not a whole number in {allowed}"
         )
     return whole

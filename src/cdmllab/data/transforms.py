@@ -1,6 +1,6 @@
 """Augmentation: flip, crop, colour jitter and rotation, drawn from a seed and then applied.
 
-What is drawn (`draw`) is parted from how it is applied: to one picture after the other with
+What is drawn (`draw`) is parted from how it is applied: to one image after the other with
 torchvision
 (`apply_each`, the readable one, for the CPU), or to a whole batch at once (`apply_batch`, for
 the GPU).
@@ -24,7 +24,7 @@ class Augmentation:
     Parameters
     ----------
     flip : chance of a mirror image
-    crop_px : the picture is padded by so many black pixels and cut out again at a random place
+    crop_px : the image is padded by so many black pixels and cut out again at a random place
     brightness, contrast, saturation : factors are drawn from [1 - x, 1 + x]
     rotation_deg : angles are drawn from [-x, x]
     """
@@ -49,7 +49,7 @@ class Augmentation:
 AUGMENTATIONS = {
     "none": Augmentation(),
     "flip": Augmentation(flip=0.5),  # what the public code does
-    "small": Augmentation(flip=0.5, crop_px=2),  # for pictures of 32 to 64 pixels
+    "small": Augmentation(flip=0.5, crop_px=2),  # for images of 32 to 64 pixels
     # The document names the four changes and the angle; the sizes of crop and jitter are our
     # choice.
     "document": Augmentation(
@@ -59,7 +59,7 @@ AUGMENTATIONS = {
 
 
 class AugmentationDraw(NamedTuple):
-    """What happens to each picture of a batch."""
+    """What happens to each image of a batch."""
 
     flip: Tensor  # [b] bool
     shift_px: Tensor  # [b, 2] int64, the window's move to the right and down
@@ -93,7 +93,7 @@ def named(augmentation: str | Augmentation) -> Augmentation:
 
 
 def draw(augmentation: Augmentation, count: int, *key: int) -> AugmentationDraw:
-    """AugmentationDraw for `count` pictures; the same key (seed, epoch, place in the epoch) draws
+    """AugmentationDraw for `count` images; the same key (seed, epoch, place in the epoch) draws
     the same.
     """
     a, rng = augmentation, np.random.default_rng(key)
@@ -111,7 +111,7 @@ def draw(augmentation: Augmentation, count: int, *key: int) -> AugmentationDraw:
 
 
 def apply_each(images: Tensor, drawn: AugmentationDraw) -> Tensor:
-    """Apply with torchvision, picture by picture; uint8 [b, 1 or 3, h, w] to the same. The CPU's
+    """Apply with torchvision, image by image; uint8 [b, 1 or 3, h, w] to the same. The CPU's
     way.
     """
     from torchvision.transforms import (
@@ -197,7 +197,7 @@ def _shifted(x: Tensor, shift_px: Tensor, pad: int) -> Tensor:
 
 
 def _rotated(x: Tensor, angle_deg: Tensor) -> Tensor:
-    """Bilinear, black outside; the grid is in pixels of half the width, so a picture may be
+    """Bilinear, black outside; the grid is in pixels of half the width, so an image may be
     oblong.
     """
     h, w = x.shape[2:]

@@ -35,7 +35,7 @@ TABLE = {
 
 
 class VerificationSet(NamedTuple):
-    """Pictures and the pairs over them; `copy` says which of the files of this name it is, see
+    """Images and the pairs over them; `copy` says which of the files of this name it is, see
     `copy_of`.
     """
 
@@ -121,7 +121,7 @@ def copy_of(found: bins.Bin, images: NDArray[np.uint8]) -> dict[str, str]:
 
 
 def load_templates(name: str) -> ijb.TemplateSet:
-    """Read the meta files of IJB-B or IJB-C; pictures are read when they are asked for.
+    """Read the meta files of IJB-B or IJB-C; images are read when they are asked for.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def load_templates(name: str) -> ijb.TemplateSet:
     DataError : it is not there, and how to get it; or it is damaged
     """
     if _known(name).kind == "pairs":
-        raise ValueError(f"{name} compares pictures: load({name!r}) reads it")
+        raise ValueError(f"{name} compares images: load({name!r}) reads it")
     return ijb.load(_place(name), name)
 
 

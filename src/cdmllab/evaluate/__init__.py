@@ -1,7 +1,7 @@
 """Embeddings and a protocol in, measures out."""
 
 from cdmllab.evaluate import protocols
-from cdmllab.evaluate.embedding import Pictures, embed, insightface_input
+from cdmllab.evaluate.embedding import Images, embed, insightface_input
 from cdmllab.evaluate.evaluation import Evaluation
 from cdmllab.evaluate.full import FARS, evaluate
 from cdmllab.evaluate.protocol import Protocol, TemplateList
@@ -10,7 +10,7 @@ from cdmllab.evaluate.quick import Verification, scores, verify
 __all__ = [
     "FARS",
     "Evaluation",
-    "Pictures",
+    "Images",
     "Protocol",
     "TemplateList",
     "Verification",

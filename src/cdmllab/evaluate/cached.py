@@ -47,9 +47,9 @@ def judge(
 
     Parameters
     ----------
-    backbone : from pictures to embeddings; its attribute ``size``, if there is one, chooses the
-    size of the pictures name : of a protocol or of a file, see `protocols.load` folder : where the
-    two files go prepare : what turns uint8 pictures into the network's input: a preprocessing, see
+    backbone : from images to embeddings; its attribute ``size``, if there is one, chooses the
+    size of the images name : of a protocol or of a file, see `protocols.load` folder : where the
+    two files go prepare : what turns uint8 images into the network's input: a preprocessing, see
     `cdmllab.preprocessing.check`;
         or a function, which is taken to be the same as the last time
     redo : evaluate again in any case
@@ -60,7 +60,7 @@ def judge(
 
     Raises
     ------
-    ValueError : pictures the network does not take, embeddings that are not finite; as `evaluate`
+    ValueError : images the network does not take, embeddings that are not finite; as `evaluate`
     CdmlLabError : as `protocols.load`
     """
     square = preprocessing.crop_of(prepare) if isinstance(prepare, Mapping) else preprocessing.WHOLE
@@ -135,8 +135,8 @@ def decide(
 def by_nuisance(evaluation: Evaluation, protocol: Protocol, bins: int = 6) -> dict[str, Any]:
     """Error rates against each nuisance that the protocol knows; genuine and impostor pairs apart.
 
-    For each nuisance by the larger of the two pictures' and by how far they are apart. Empty for
-    templates, and for a nuisance that no picture has.
+    For each nuisance by the larger of the two images' and by how far they are apart. Empty for
+    templates, and for a nuisance that no image has.
     """
     tables: dict[str, Any] = {}
     who = protocol.people()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cdmllab.data.crop import FACE_PX, Box, Square, crop, part_of, resize
 from cdmllab.errors import CdmlLabError
-from cdmllab.evaluate.embedding import Pictures
+from cdmllab.evaluate.embedding import Images
 from cdmllab.evaluate.protocol import Protocol
 
 
@@ -23,7 +23,7 @@ class Cropped:
     size : in pixels
     """
 
-    def __init__(self, whole: Pictures, square: Square, size: int) -> None:
+    def __init__(self, whole: Images, square: Square, size: int) -> None:
         self._whole, self._square, self._size = whole, square, size
         self.content = (*getattr(whole, "content", ()), np.array([*square, size]))
 

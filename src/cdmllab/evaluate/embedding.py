@@ -1,4 +1,4 @@
-"""Embeddings of many pictures, with or without the mirrored ones."""
+"""Embeddings of many images, with or without the mirrored ones."""
 
 from collections.abc import Callable
 from itertools import chain
@@ -10,51 +10,51 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 
-class Pictures(Protocol):
-    """n pictures that are read when they are needed."""
+class Images(Protocol):
+    """n images that are read when they are needed."""
 
     def __len__(self) -> int: ...
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
-        """The pictures of some rows, in their order: uint8 of shape (rows, height, width, 1 or 3),
+        """The images of some rows, in their order: uint8 of shape (rows, height, width, 1 or 3),
         RGB.
         """
 
 
-def insightface_input(pictures: Tensor) -> Tensor:
-    """uint8 pictures to the input of insightface's networks and ours: (x / 255 - 0.5) / 0.5,
+def insightface_input(images: Tensor) -> Tensor:
+    """uint8 images to the input of insightface's networks and ours: (x / 255 - 0.5) / 0.5,
     float32.
     """
-    return (pictures.float() / 255.0 - 0.5) / 0.5
+    return (images.float() / 255.0 - 0.5) / 0.5
 
 
 @torch.no_grad()
 def embed(
     backbone: nn.Module,
-    images: Tensor | Pictures,
+    images: Tensor | Images,
     batch_size: int = 512,
     *,
     flip: bool = False,
     prepare: Callable[[Tensor], Tensor] = insightface_input,
 ) -> Tensor:
-    """Embeddings of n pictures, not normalised, on the CPU: float32 of shape (n, d).
+    """Embeddings of n images, not normalised, on the CPU: float32 of shape (n, d).
 
     Parameters
     ----------
-    backbone : a network from pictures (b, channels, height, width) to embeddings (b, d); left in
+    backbone : a network from images (b, channels, height, width) to embeddings (b, d); left in
     evaluation mode images : a float tensor (n, channels, height, width), taken as it is; or uint8
-    pictures, as such a tensor or read
+    images, as such a tensor or read
         portion by portion, which `prepare` turns into the network's input
-    batch_size : pictures at a time flip : add the embedding of the mirrored picture to each, the
+    batch_size : images at a time flip : add the embedding of the mirrored image to each, the
     field's test-time augmentation prepare : uint8 (b, channels, height, width) to float; a network
     trained on another input needs another one
 
     Raises
     ------
-    ValueError : no pictures
+    ValueError : no images
     """
     if len(images) == 0:
-        raise ValueError("there are no pictures to embed")
+        raise ValueError("there are no images to embed")
     device = next(chain(backbone.parameters(), backbone.buffers())).device
     backbone.eval()
     parts = []
@@ -68,7 +68,7 @@ def embed(
     return torch.cat(parts)
 
 
-def _part(images: Tensor | Pictures, start: int, stop: int) -> Tensor:
+def _part(images: Tensor | Images, start: int, stop: int) -> Tensor:
     if isinstance(images, Tensor):
         return images[start:stop]
     return torch.from_numpy(images.read(np.arange(start, stop))).permute(0, 3, 1, 2).contiguous()

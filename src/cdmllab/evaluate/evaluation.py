@@ -24,7 +24,7 @@ class Evaluation:
     columns, read back by what reads everything else here, are not worth a package of 100 MB.)
     """
 
-    name: str  # of the files: the protocol's, and "__flip" with the mirrored pictures added
+    name: str  # of the files: the protocol's, and "__flip" with the mirrored images added
     scores: NDArray[np.float64]  # [p] cosine
     same: NDArray[np.bool_]  # [p]
     fold: NDArray[np.int64]  # [p]

@@ -1,4 +1,4 @@
-"""Protocols on real pictures, from the data folders: LFW and its like, AT&T's faces, Omniglot."""
+"""Protocols on real images, from the data folders: LFW and its like, AT&T's faces, Omniglot."""
 
 import functools
 from pathlib import Path
@@ -41,7 +41,7 @@ def templates(name: str, size: int | None, square: Square | None = None) -> Prot
 
 
 class _Aligned:
-    """The faces of IJB at one size, as `Pictures`."""
+    """The faces of IJB at one size, as `Images`."""
 
     def __init__(self, found: ijb.TemplateSet, size: int, square: Square | None) -> None:
         self._found, self._size, self._square = found, size, square
@@ -70,7 +70,7 @@ class _Aligned:
 def lfw_archive(
     name: str, view: str, folds: tuple[int, ...], size: int | None, square: Square | None = None
 ) -> Protocol:
-    """LFW from its archive of pictures: some folds of View 2, or View 1; all pictures that the
+    """LFW from its archive of images: some folds of View 2, or View 1; all images that the
     pairs show, in grey.
 
     Raises
@@ -103,11 +103,11 @@ def handwriting(
 
 @functools.lru_cache(maxsize=2)
 def _lfw(archive: Path | None, size: int, square: Square) -> lfw.Faces:
-    return lfw.pictures(archive, size=(size, size), box=lfw.box(square))
+    return lfw.images(archive, size=(size, size), box=lfw.box(square))
 
 
 def _of_some(name: str, faces: ArraySet, listed: Pairs) -> Protocol:
-    """A protocol over the pictures that the pairs show, and no others."""
+    """A protocol over the images that the pairs show, and no others."""
     shown, rows = np.unique(np.concatenate([listed.first, listed.second]), return_inverse=True)
     first, second = np.split(rows, 2)
     chosen = listed._replace(first=first, second=second)
@@ -119,4 +119,4 @@ def _of_some(name: str, faces: ArraySet, listed: Pairs) -> Protocol:
 def _scaled(images: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
     if size is None or images.shape[1:3] == (size, size):
         return images
-    return np.stack([resize(picture, size, size) for picture in images])
+    return np.stack([resize(image, size, size) for image in images])

@@ -28,7 +28,7 @@ _TEXTS = ("files", "names", "network_sha256", "images_sha256", "preprocessing")
 
 @dataclass(frozen=True)
 class Features:
-    """n embeddings as the network gives them, not normalised, in the order of `lfw.pictures`.
+    """n embeddings as the network gives them, not normalised, in the order of `lfw.images`.
 
     `lfw.pairs(features)` gives View 2 as rows of these arrays, `lfw.people_in` a fold's people.
     """
@@ -91,7 +91,7 @@ def of_lfw(
             return found
 
     size = plain["size"]
-    faces = lfw.pictures(size=(size, size), box=lfw.box(preprocessing.crop_of(plain)))
+    faces = lfw.images(size=(size, size), box=lfw.box(preprocessing.crop_of(plain)))
     use = partial(preprocessing.apply, preprocessing=plain)
     one, other = (
         embed(backbone, InMemory(images), batch_size, prepare=use).numpy()

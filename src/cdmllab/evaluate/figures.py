@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cdmllab._util.files import replacing
 from cdmllab.errors import optional
-from cdmllab.evaluate.embedding import Pictures
+from cdmllab.evaluate.embedding import Images
 from cdmllab.evaluate.evaluation import Evaluation
 from cdmllab.evaluate.protocol import Protocol, Together
 from cdmllab.metrics import error_rates, verification
@@ -88,8 +88,8 @@ def _by_nuisance(evaluation: Evaluation, protocol: Protocol, name: str) -> Figur
 _WORDS: dict[Together, str] = {"larger": "the larger of the two", "apart": "how far apart"}
 
 
-def _shown(images: Tensor | Pictures, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Some pictures in [-1, 1], (n, channels, height, width); photographs always in colour, so not
+def _shown(images: Tensor | Images, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Some images in [-1, 1], (n, channels, height, width); photographs always in colour, so not
     drawn as ink.
     """
     if isinstance(images, Tensor):

@@ -35,24 +35,24 @@ def evaluate(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Evaluation:
-    """Measure embeddings of shape (n, d) by a protocol of n pictures.
+    """Measure embeddings of shape (n, d) by a protocol of n images.
 
     Accuracy over folds and TAR at each FAR that the pairs can resolve, both by the exact rule and
     by arcface_torch's, AUC and EER, with bootstrap intervals over identities, and 1:N
-    identification with the same pictures. Where identities are unknown or fewer than ten the
+    identification with the same images. Where identities are unknown or fewer than ten the
     intervals are over pairs, and say so: they are too narrow.
 
     Parameters
     ----------
     embeddings : any length; where there are templates the length weighs protocol : see
-    `cdmllab.evaluate.protocols` flip : whether the mirrored pictures were added; kept in the record
+    `cdmllab.evaluate.protocols` flip : whether the mirrored images were added; kept in the record
     fars : FARs at which the TAR is wanted; for those below the resolution the record says why there
     is none replicates : of the bootstrap; 0 for no intervals; fewer are drawn where there are
     millions of pairs confidence : of the intervals seed : of the bootstrap
 
     Raises
     ------
-    ValueError : embeddings that do not fit, are zero or not finite; a template without a picture
+    ValueError : embeddings that do not fit, are zero or not finite; a template without an image
 
     Examples
     --------
@@ -103,7 +103,7 @@ def evaluate(
     measures = {
         "protocol": protocol.name,
         "flip": flip,
-        "pictures": len(protocol.images),
+        "images": len(protocol.images),
         "genuine_pairs": len(by_kind.genuine),
         "impostor_pairs": impostors,
         "accuracy": None,
@@ -133,7 +133,7 @@ def evaluate(
 
 def glance(embeddings: ArrayLike, protocol: Protocol) -> dict[str, float]:
     """``accuracy`` over the folds, where there is more than one, and ``auc`` of a protocol;
-    pictures or templates.
+    images or templates.
 
     With one fold there is no other to choose the threshold on, and so no accuracy. Errors as
     `evaluate`.
@@ -148,7 +148,7 @@ def glance(embeddings: ArrayLike, protocol: Protocol) -> dict[str, float]:
 
 
 class _Compared(NamedTuple):
-    embeddings: NDArray[np.floating]  # [m, d] of pictures or of templates
+    embeddings: NDArray[np.floating]  # [m, d] of images or of templates
     first: NDArray[np.int64]  # [p] rows of them
     second: NDArray[np.int64]
     what: str
@@ -159,7 +159,7 @@ def _compared(embeddings: ArrayLike, protocol: Protocol) -> _Compared:
     if e.ndim != 2 or len(e) != len(protocol.images):
         raise ValueError(f"embeddings must have shape ({len(protocol.images)}, d), got {e.shape}")
     if protocol.templates is None:
-        return _Compared(e, p.first, p.second, "picture")
+        return _Compared(e, p.first, p.second, "image")
     pooled = templates.pool(e, *protocol.templates)
     return _Compared(pooled.embeddings, pooled.rows(p.first), pooled.rows(p.second), "template")
 
@@ -208,7 +208,7 @@ def _identification(protocol: Protocol, compared: _Compared) -> dict[str, Any]:
 
 
 def _who(protocol: Protocol, identity: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The identity of every picture, or of every template where there are templates."""
+    """The identity of every image, or of every template where there are templates."""
     if protocol.templates is None:
         return identity
     _, start = np.unique(protocol.templates.template, return_index=True)

@@ -1,4 +1,4 @@
-"""1:N identification with the pictures of a verification protocol."""
+"""1:N identification with the images of a verification protocol."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ FPIRS = (0.01, 0.1)
 
 
 def identify(embeddings: NDArray[np.floating], identity: NDArray[np.int64]) -> dict[str, Any]:
-    """Search everybody's pictures in a gallery of half of the people.
+    """Search everybody's images in a gallery of half of the people.
 
     Every second identity with two entries or more is enrolled with its first entry; its other
     entries are probes with a mate, and all entries of the identities that are not enrolled are
@@ -20,7 +20,7 @@ def identify(embeddings: NDArray[np.floating], identity: NDArray[np.int64]) -> d
 
     Parameters
     ----------
-    embeddings : of pictures or templates, shape (n, d)
+    embeddings : of images or templates, shape (n, d)
     identity : shape (n,)
 
     Returns
@@ -33,7 +33,7 @@ def identify(embeddings: NDArray[np.floating], identity: NDArray[np.int64]) -> d
     enrolled = several[::2]
     if len(enrolled) < 2:
         return {
-            "reason": f"a gallery needs two identities with several pictures, and there are "
+            "reason": f"a gallery needs two identities with several images, and there are "
             f"{len(several)} such"
         }
     gallery = first[enrolled]

@@ -19,7 +19,7 @@ def read(path: Path) -> Protocol:
 
     Or a bin that `cdmllab unpickle` turned into arrays.
 
-    ``images`` are uint8 pictures, shape (n, height, width, 1 or 3); the others as in `Protocol`.
+    ``images`` are uint8 images, shape (n, height, width, 1 or 3); the others as in `Protocol`.
     Without folds all pairs are one, and no accuracy over folds is measured.
 
     Raises
@@ -61,7 +61,7 @@ def read(path: Path) -> Protocol:
 
 
 def bin_file(path: Path) -> Protocol:
-    """A verification bin, its pictures as they are.
+    """A verification bin, its images as they are.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def bin_file(path: Path) -> Protocol:
 
 
 class InMemory:
-    """An array as `Pictures`."""
+    """An array as `Images`."""
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
         self.content = (images,)

@@ -18,7 +18,7 @@ from cdmllab import preprocessing
 from cdmllab.data import perceptual
 from cdmllab.data.crop import resize
 from cdmllab.data.sets import TrainingSet
-from cdmllab.evaluate.embedding import Pictures, embed
+from cdmllab.evaluate.embedding import Images, embed
 from cdmllab.evaluate.npz import InMemory
 from cdmllab.evaluate.protocol import Protocol
 from cdmllab.metrics import scoring, verification
@@ -97,7 +97,7 @@ def find(
         raise ValueError(
             f"{protocol.name} keeps its images as numbers: no duplicates can be looked for"
         )
-    judged_images: Pictures = protocol.images
+    judged_images: Images = protocol.images
     allowed = bits if bits is not None else ALONE_BITS if backbone is None else WIDE_BITS
     total = len(source) + len(judged_images)
     ours = _hashed(judged_images, total, 0, progress)
@@ -122,7 +122,7 @@ def plain_name(name: str) -> str:
 
 
 def _hashed(
-    images: Pictures | TrainingSet, total: int, before: int, progress: Progress | None
+    images: Images | TrainingSet, total: int, before: int, progress: Progress | None
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Hashes of all images, and of their mirror images."""
     plain, mirrored = [], []
@@ -147,7 +147,7 @@ def _once(
 
 
 def _cosines(
-    source: TrainingSet, images: Pictures, pairs: perceptual.Near, backbone: nn.Module, use: Any
+    source: TrainingSet, images: Images, pairs: perceptual.Near, backbone: nn.Module, use: Any
 ) -> NDArray[np.float64]:
     """Of the embeddings of suggested pairs, each the larger of the image's and its mirror
     image's.

@@ -1,4 +1,4 @@
-"""A protocol: which pictures are compared, and what is known about them."""
+"""A protocol: which images are compared, and what is known about them."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cdmllab.data.pairs import Pairs
-from cdmllab.evaluate.embedding import Pictures
+from cdmllab.evaluate.embedding import Images
 
 Together = Literal["larger", "apart"]
 
 
 class TemplateList(NamedTuple):
-    """Which pictures are pooled to a template, see `cdmllab.metrics.templates.pool`; n pictures."""
+    """Which images are pooled to a template, see `cdmllab.metrics.templates.pool`; n images."""
 
     template: NDArray[np.int64]  # [n]
     media: NDArray[np.int64]  # [n]
@@ -25,20 +25,20 @@ class TemplateList(NamedTuple):
 
 @dataclass(frozen=True)
 class Protocol:
-    """Pictures, and the pairs of them that are to be judged.
+    """Images, and the pairs of them that are to be judged.
 
     Raises
     ------
-    ValueError : no pairs, pairs of one kind only, or arrays that do not fit the n pictures; the
+    ValueError : no pairs, pairs of one kind only, or arrays that do not fit the n images; the
     protocol is named
     """
 
     name: str
-    images: Tensor | Pictures  # [n], as `cdmllab.evaluate.embed` takes them
-    pairs: Pairs  # of rows of the pictures, or of template numbers where there are templates
+    images: Tensor | Images  # [n], as `cdmllab.evaluate.embed` takes them
+    pairs: Pairs  # of rows of the images, or of template numbers where there are templates
     identity: NDArray[np.int64] | None = None  # [n] who is shown; intervals over identities need it
     templates: TemplateList | None = None
-    mirror: bool = True  # does a mirrored picture show the same identity?
+    mirror: bool = True  # does a mirrored image show the same identity?
     names: tuple[str, ...] = ()  # of the identities, where they have names
     copy: Mapping[str, str] | None = (
         None  # which file it was read from: digests, and the name of a known copy
@@ -61,9 +61,9 @@ class Protocol:
                 raise ValueError(
                     f"protocol {self.name}: {key} must have shape ({p},), got {array.shape}"
                 )
-        per_picture = {"identity": self.identity, **self.nuisances}
-        per_picture |= self.templates._asdict() if self.templates is not None else {}
-        for key, values in per_picture.items():
+        per_image = {"identity": self.identity, **self.nuisances}
+        per_image |= self.templates._asdict() if self.templates is not None else {}
+        for key, values in per_image.items():
             if values is not None and values.shape != (n,):
                 raise ValueError(
                     f"protocol {self.name}: {key} must have shape ({n},), got {values.shape}"
@@ -72,7 +72,7 @@ class Protocol:
         beyond = rows[(rows < 0) | (rows >= n)]
         if self.templates is None and len(beyond):
             raise ValueError(
-                f"protocol {self.name}: a pair names picture {beyond[0]}, and there are only {n}"
+                f"protocol {self.name}: a pair names image {beyond[0]}, and there are only {n}"
             )
 
     def people(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
@@ -92,11 +92,11 @@ class Protocol:
         return first, second
 
     def digest(self) -> str:
-        """SHA-256 over all that is judged; pictures that are not in memory count by the `content`
+        """SHA-256 over all that is judged; images that are not in memory count by the `content`
         they tell.
         """
         found = hashlib.sha256(
-            f"{self.name}: {len(self.images)} pictures, {', '.join(self.nuisances)}".encode()
+            f"{self.name}: {len(self.images)} images, {', '.join(self.nuisances)}".encode()
         )
         content = (
             (self.images,)
@@ -116,7 +116,7 @@ class Protocol:
         return found.hexdigest()
 
     def nuisance_of_pairs(self, name: str, how: Together = "larger") -> NDArray[np.float64]:
-        """A nuisance of both pictures of each pair as one number, shape (p,), whatever the sign.
+        """A nuisance of both images of each pair as one number, shape (p,), whatever the sign.
 
         Parameters
         ----------
@@ -132,7 +132,7 @@ class Protocol:
             raise ValueError(f"protocol {self.name} has no nuisance {name!r}; it has {known}")
         if self.templates is not None:
             raise ValueError(
-                f"the pairs of protocol {self.name} are of templates, and nuisances are of pictures"
+                f"the pairs of protocol {self.name} are of templates, and nuisances are of images"
             )
         one, other = self.nuisances[name][self.pairs.first], self.nuisances[name][self.pairs.second]
         return np.abs(one - other) if how == "apart" else np.maximum(np.abs(one), np.abs(other))

@@ -95,12 +95,12 @@ def matching(patterns: Iterable[str]) -> list[str]:
 def load(
     name: str, size: int | None = None, world: int = 0, square: Square | None = None
 ) -> Protocol:
-    """Load a protocol, or a file of pictures and pairs.
+    """Load a protocol, or a file of images and pairs.
 
     Parameters
     ----------
     name : as in `names`, or the path of an ``.npz`` file, see `cdmllab.evaluate.npz`
-    size : of the pictures in pixels, for protocols that come in more than one
+    size : of the images in pixels, for protocols that come in more than one
     world : seed of the face lab's people, for its protocols; another seed, other people
     square : the part of an aligned face that the network sees, see `preprocessing.crop_of`
 
@@ -191,7 +191,7 @@ _LAB: dict[str, dict[str, Any]] = {
 
 _TABLE: dict[str, ProtocolEntry] = {
     "digits/known": ProtocolEntry(
-        "held-out pictures of the digits 0 to 6, 6,000 pairs", _digits_known
+        "held-out images of the digits 0 to 6, 6,000 pairs", _digits_known
     ),
     "digits/strangers": ProtocolEntry(
         "the digits 7, 8 and 9, for networks that were trained without them", _digits_strangers

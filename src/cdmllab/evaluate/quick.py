@@ -22,7 +22,7 @@ def scores(embeddings: ArrayLike, pairs: Pairs) -> NDArray[np.float64]:
 
     Raises
     ------
-    ValueError : a pair names a picture that has no embedding, or an embedding is zero or not finite
+    ValueError : a pair names an image that has no embedding, or an embedding is zero or not finite
     """
     return scoring.cosines(embeddings, pairs.first, pairs.second)
 

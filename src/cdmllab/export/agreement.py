@@ -14,7 +14,7 @@ from cdmllab.errors import CdmlLabError
 Floats = NDArray[np.float32]
 Embed = Callable[
     [Floats], Floats
-]  # pictures [b, channels, size, size], normalised, to embeddings [b, d]
+]  # images [b, channels, size, size], normalised, to embeddings [b, d]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Agreement:
         return {**asdict(self), "drop_points": self.drop_points}
 
     def require(self, *, cosine_min: float, cosine_mean: float, drop_points: float) -> None:
-        """Refuse a file that differs too much; cosines are those on face-lab pictures, and
+        """Refuse a file that differs too much; cosines are those on face-lab images, and
         `cosine_min` on noise too.
 
         Raises
@@ -51,7 +51,7 @@ class Agreement:
         least = min(self.faces_cosine_min, self.noise_cosine_min)
         for name, got, limit in (
             ("smallest cosine", least, cosine_min),
-            ("mean cosine on face-lab pictures", self.faces_cosine_mean, cosine_mean),
+            ("mean cosine on face-lab images", self.faces_cosine_mean, cosine_mean),
         ):
             if not got >= limit:  # also when it is NaN
                 raise CdmlLabError(
@@ -67,7 +67,7 @@ class Agreement:
 
 
 def compare(before: tuple[Floats, Floats], after: tuple[Floats, Floats], pairs: Pairs) -> Agreement:
-    """Two runtimes' embeddings, each of face-lab pictures and of noise, shapes (n, d) and (k, d).
+    """Two runtimes' embeddings, each of face-lab images and of noise, shapes (n, d) and (k, d).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""PyTorch and another runtime on the same pictures."""
+"""PyTorch and another runtime on the same images."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cdmllab import preprocessing
 from cdmllab.errors import CdmlLabError
-from cdmllab.export import pictures
+from cdmllab.export import images
 from cdmllab.export.agreement import Agreement, Embed, Floats, compare
 from cdmllab.export.source import ExportSource
 
@@ -18,7 +18,7 @@ _BATCH = 32
 
 
 class ExportCheck:
-    """Face-lab pictures with a protocol, random pixels, and what PyTorch makes of them.
+    """Face-lab images with a protocol, random pixels, and what PyTorch makes of them.
 
     Called with another runtime it says how far the two agree. That runtime is fed as insightface
     feeds its models.
@@ -33,10 +33,10 @@ class ExportCheck:
         self._usual = preprocessing.standard(given.net.channels, size)
         self._seed = seed
         try:
-            self.protocol = pictures.protocol(identities, size, seed)
+            self.protocol = images.protocol(identities, size, seed)
         except ValueError as error:
             raise CdmlLabError(str(error)) from error
-        self._pictures = (self.protocol.pictures, pictures.noise(_NOISE_PICTURES, size, seed))
+        self._images = (self.protocol.images, images.noise(_NOISE_PICTURES, size, seed))
         self._before = self._each(self._own(given))
 
     def __call__(self, embed: Embed) -> Agreement:
@@ -45,14 +45,14 @@ class ExportCheck:
         )
 
     def calibration(self) -> Floats:
-        """Pictures of other people, as the file wants them."""
+        """Images of other people, as the file wants them."""
         return self._plain(
-            pictures.calibration(_CALIBRATION_PICTURES, self._usual["size"], self._seed)
+            images.calibration(_CALIBRATION_PICTURES, self._usual["size"], self._seed)
         )
 
     def _each(self, embed: Callable[[Tensor], Floats]) -> tuple[Floats, Floats]:
         faces, noise = (
-            np.concatenate([embed(p) for p in some.split(_BATCH)]) for some in self._pictures
+            np.concatenate([embed(p) for p in some.split(_BATCH)]) for some in self._images
         )
         return faces, noise
 

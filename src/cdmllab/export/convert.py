@@ -54,10 +54,10 @@ def export(
     path : a run's folder or a release
     to : ``"onnx"``, one file; ``"openvino"``, an .xml and a .bin
     output : the model's file; None puts it beside the release, or into the run's folder ``export``
-    int8 : quantise, calibrated on face-lab pictures; with ``to="onnx"``
+    int8 : quantise, calibrated on face-lab images; with ``to="onnx"``
     identities : people in the face-lab protocol that accuracies are measured on
     max_drop_points : verification accuracy that may be lost, in percentage points
-    seed : of the pictures and pairs
+    seed : of the images and pairs
     threads : of the runtimes that are compared; torch keeps its own setting
     tell : is called with a line before each slow step
 
@@ -82,7 +82,7 @@ def export(
 def _export(
     given: source.ExportSource, wish: "_Wish", target: Path, identities: int, seed: int
 ) -> Exported:
-    wish.tell("drawing face-lab pictures")
+    wish.tell("drawing face-lab images")
     check = ExportCheck(given, identities, seed)
     with workshop(target.parent, ".export-") as folder:
         made, found = _make(given, wish, check, folder)

@@ -1,5 +1,5 @@
 """Static int8 quantisation of an ONNX file with ONNX Runtime: one scale an output channel,
-calibrated on pictures.
+calibrated on images.
 """
 
 import logging
@@ -22,17 +22,17 @@ with optional("export", "an int8 file"):
 _BATCH = 8
 
 
-class _Pictures(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, pictures: Floats) -> None:
+class _Images(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, images: Floats) -> None:
         self._batches = iter(
-            [{INPUT: pictures[k : k + _BATCH]} for k in range(0, len(pictures), _BATCH)]
+            [{INPUT: images[k : k + _BATCH]} for k in range(0, len(images), _BATCH)]
         )
 
     def get_next(self) -> dict[str, Floats] | None:
         return next(self._batches, None)
 
 
-def write(full: Path, path: Path, pictures: Floats) -> None:
+def write(full: Path, path: Path, images: Floats) -> None:
     """Quantise the linear layer and the convolutions of the float32 file `full`, but for the first.
 
     The first works on the pixels themselves and does next to none of the products: it is not worth
@@ -42,7 +42,7 @@ def write(full: Path, path: Path, pictures: Floats) -> None:
     ----------
     full : an ONNX file of `onnx_file.write`
     path : where to write
-    pictures : to calibrate with, normalised, shape (n, channels, size, size)
+    images : to calibrate with, normalised, shape (n, channels, size, size)
     """
     said = onnx.load(full)
     logger = logging.getLogger()
@@ -52,7 +52,7 @@ def write(full: Path, path: Path, pictures: Floats) -> None:
         quantize_static(
             str(full),
             str(path),
-            _Pictures(pictures),
+            _Images(images),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Gemm"],
             nodes_to_exclude=[

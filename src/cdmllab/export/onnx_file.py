@@ -96,8 +96,8 @@ def runtime(path: Path, threads: int = 1) -> Embed:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def embed(pictures: Floats) -> Floats:
-        out: Floats = np.asarray(session.run([OUTPUT], {INPUT: pictures})[0], dtype=np.float32)
+    def embed(images: Floats) -> Floats:
+        out: Floats = np.asarray(session.run([OUTPUT], {INPUT: images})[0], dtype=np.float32)
         return out
 
     return embed

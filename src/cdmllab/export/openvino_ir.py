@@ -29,8 +29,8 @@ def runtime(path: Path, precision: Literal["f32", "bf16"] = "f32", threads: int 
     core = openvino.Core()
     request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
 
-    def embed(pictures: Floats) -> Floats:
-        out: Floats = np.array(request.infer({0: pictures})[0], dtype=np.float32)
+    def embed(images: Floats) -> Floats:
+        out: Floats = np.array(request.infer({0: images})[0], dtype=np.float32)
         return out
 
     return embed

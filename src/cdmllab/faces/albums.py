@@ -1,4 +1,4 @@
-"""So many pictures of so many people, to look at and to judge by."""
+"""So many images of so many people, to look at and to judge by."""
 
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ from cdmllab.faces.render import render
 
 
 class Album(NamedTuple):
-    """n pictures, those of a person one after the other."""
+    """n images, those of a person one after the other."""
 
-    pictures: Tensor  # uint8 [n, 3, size, size], RGB
+    images: Tensor  # uint8 [n, 3, size, size], RGB
     identity: Tensor  # int64 [n] counted from 0
     nuisances: Nuisances
 
@@ -31,9 +31,9 @@ def album(
 
     Parameters
     ----------
-    people, each : how many people, how many pictures of each
+    people, each : how many people, how many images of each
     first : number of the first person; a world that is trained on has those from 0
-    start : number of everybody's first picture; a world has those from 0
+    start : number of everybody's first image; a world has those from 0
     size, strength, seed : as for `render`
 
     Raises
@@ -42,5 +42,5 @@ def album(
     """
     identity = torch.arange(people).repeat_interleave(each)
     index = start + torch.arange(each).repeat(people)
-    pictures = render(first + identity, index=index, seed=seed, size=size, strength=strength)
-    return Album(pictures, identity, nuisances(seed, first + identity, index, strength=strength))
+    images = render(first + identity, index=index, seed=seed, size=size, strength=strength)
+    return Album(images, identity, nuisances(seed, first + identity, index, strength=strength))

@@ -10,7 +10,7 @@ from cdmllab.faces.hair import fineness, tone
 from cdmllab.faces.head import Pose
 from cdmllab.faces.identity import Traits
 
-TOP = -0.40  # no part of neck and shoulders is higher in the picture
+TOP = -0.40  # no part of neck and shoulders is higher in the image
 
 
 class Loft(NamedTuple):
@@ -61,7 +61,7 @@ def loft(
 def torso(
     X: Tensor, Y: Tensor, turn: Tensor, t: Traits, pose: Pose, cloth: Tensor, pixel: float
 ) -> tuple[Loft, Tensor]:
-    """Neck and shoulders in picture coordinates, and their linear albedo (b, 3, h, w); `cloth` (b,
+    """Neck and shoulders in image coordinates, and their linear albedo (b, 3, h, w); `cloth` (b,
     4): colour, cut.
     """
     male = t["male"]

@@ -1,8 +1,8 @@
-"""A world's pictures in a memory map: rendered in parallel, resumed after a kill, checked when
+"""A world's images in a memory map: rendered in parallel, resumed after a kill, checked when
 opened.
 
-A cache is a folder of three files: ``world.json`` (what the pixels follow from), ``pictures.u8``
-(uint8, picture after picture, height x width x RGB) and ``done.jsonl`` (one line for each finished
+A cache is a folder of three files: ``world.json`` (what the pixels follow from), ``images.u8``
+(uint8, image after image, height x width x RGB) and ``done.jsonl`` (one line for each finished
 chunk, with its CRC-32).
 """
 
@@ -32,8 +32,8 @@ from cdmllab._util.files import append_line, read_journal, read_record, write_te
 from cdmllab._util.processes import GUARD, end_with_parent, refuse_while_imported
 from cdmllab.errors import CdmlLabError, DataError, plain
 
-PARAMETERS, PICTURES, DONE = "world.json", "pictures.u8", "done.jsonl"
-CHUNK = 512  # pictures; what a kill can cost
+PARAMETERS, PICTURES, DONE = "world.json", "images.u8", "done.jsonl"
+CHUNK = 512  # images; what a kill can cost
 _SPARE = 64 << 20  # left free on the disk
 _PROBES = 3
 _WRITERS = 4  # threads, beside a device that draws
@@ -42,11 +42,11 @@ Pixels = NDArray[np.uint8]
 
 
 class World(Protocol):
-    """What the cache asks of a world of n pictures; see `cdmllab.faces.FaceWorld`."""
+    """What the cache asks of a world of n images; see `cdmllab.faces.FaceWorld`."""
 
-    size: int  # of the pictures, in pixels
+    size: int  # of the images, in pixels
     num_identities: int
-    device: torch.device  # where pictures are rendered
+    device: torch.device  # where images are rendered
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -67,20 +67,20 @@ class World(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
-        """The pictures of some rows."""
+        """The images of some rows."""
 
 
 W = TypeVar("W", bound=World)
 
 
 class CachedWorld(Generic[W]):
-    """A rendered world: a `FaceWorld` in all it knows, but pictures come from the disk."""
+    """A rendered world: a `FaceWorld` in all it knows, but images come from the disk."""
 
     def __init__(self, world: W, folder: Path) -> None:
         self.world, self.folder = world, folder
         self.num_identities, self.labels = world.num_identities, world.labels
         self.true_labels, self.mislabelled = world.true_labels, world.mislabelled
-        self._pictures = np.memmap(folder / PICTURES, np.uint8, "r", shape=_shape(world))
+        self._images = np.memmap(folder / PICTURES, np.uint8, "r", shape=_shape(world))
 
     def __len__(self) -> int:
         return len(self.world)
@@ -89,22 +89,22 @@ class CachedWorld(Generic[W]):
         return f"Cached{self.world!r}"
 
     def read(self, rows: ArrayLike) -> Pixels:
-        """The pictures of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""
-        chosen: Pixels = self._pictures[np.atleast_1d(np.asarray(rows, dtype=np.int64))]
+        """The images of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""
+        chosen: Pixels = self._images[np.atleast_1d(np.asarray(rows, dtype=np.int64))]
         return chosen
 
     def verify(self) -> None:
-        """Read every picture and compare with the checksums written beside them.
+        """Read every image and compare with the checksums written beside them.
 
         Raises
         ------
-        CdmlLabError : naming the first pictures that have changed
+        CdmlLabError : naming the first images that have changed
         """
         done = _finished(self.world, self.folder)
         for number, rows in enumerate(_chunks(self.world)):
-            if zlib.crc32(self._pictures[rows].tobytes()) != done.get(number):
+            if zlib.crc32(self._images[rows].tobytes()) != done.get(number):
                 raise CdmlLabError(
-                    f"{self.folder / PICTURES}: pictures {rows.start} to {rows.stop - 1} are not "
+                    f"{self.folder / PICTURES}: images {rows.start} to {rows.stop - 1} are not "
                     f"what was rendered: "
                     f"remove the folder and render again"
                 )
@@ -176,11 +176,11 @@ def _finished(world: World, folder: Path) -> dict[int, int]:
     """Checksum of every chunk that is whole; what lies past the end of a truncated file does not
     count.
     """
-    path, pictures = folder / DONE, folder / PICTURES
-    if not path.exists() or not pictures.exists():
+    path, images = folder / DONE, folder / PICTURES
+    if not path.exists() or not images.exists():
         return {}
-    length, picture = pictures.stat().st_size, 3 * world.size * world.size
-    ends = [rows.stop * picture for rows in _chunks(world)]
+    length, image = images.stat().st_size, 3 * world.size * world.size
+    ends = [rows.stop * image for rows in _chunks(world)]
     done = {}
     for entry in read_journal(path):  # a line cut short by a kill is no record
         number, checksum = entry.get("chunk"), entry.get("crc32")
@@ -293,7 +293,7 @@ def _write_chunk(world: World, folder: Path, rows: slice, pixels: Pixels) -> int
 
 
 def _probe(cached: CachedWorld[Any]) -> None:
-    """Render a few pictures again: a cache of another renderer must not pass for this one's."""
+    """Render a few images again: a cache of another renderer must not pass for this one's."""
     rows = np.unique(np.linspace(0, len(cached) - 1, _PROBES).astype(np.int64))
     kept, fresh = cached.read(rows), cached.world.read(rows)
     off = (
@@ -301,7 +301,7 @@ def _probe(cached: CachedWorld[Any]) -> None:
     )  # devices differ a little
     if off.max() > 0.5:
         raise CdmlLabError(
-            f"{cached.folder} was rendered by another version: picture {rows[off.argmax()]} "
+            f"{cached.folder} was rendered by another version: image {rows[off.argmax()]} "
             f"differs by "
             f"{off.max():.1f} levels a pixel from what is rendered now; remove the folder and "
             f"render again"

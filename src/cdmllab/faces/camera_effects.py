@@ -38,23 +38,23 @@ def optics(blur: Tensor, low_resolution: Tensor, size: int) -> Tensor:
     return rise @ (down @ kernel)
 
 
-def soften(picture: Tensor, blur: Tensor, low_resolution: Tensor) -> Tensor:
-    """Blur and coarsen pictures (b, 3, s, s); a picture with neither comes back as it is."""
+def soften(image: Tensor, blur: Tensor, low_resolution: Tensor) -> Tensor:
+    """Blur and coarsen images (b, 3, s, s); an image with neither comes back as it is."""
     rows = ((blur > 0) | (low_resolution > 0)).nonzero()[:, 0]
     if len(rows) == 0:
-        return picture
-    matrix = optics(blur[rows], low_resolution[rows], picture.shape[-1])[:, None]
-    out = picture.clone()
-    out[rows] = matrix @ picture[rows] @ matrix.transpose(2, 3)
+        return image
+    matrix = optics(blur[rows], low_resolution[rows], image.shape[-1])[:, None]
+    out = image.clone()
+    out[rows] = matrix @ image[rows] @ matrix.transpose(2, 3)
     return out
 
 
-def grain(picture: Tensor, noise: Tensor, keys: Tensor) -> Tensor:
-    """Add pixel noise with a standard deviation of up to 0.115 to pictures (b, 3, h, w)."""
+def grain(image: Tensor, noise: Tensor, keys: Tensor) -> Tensor:
+    """Add pixel noise with a standard deviation of up to 0.115 to images (b, 3, h, w)."""
     rows = (noise > 0).nonzero()[:, 0]
     if len(rows) == 0:
-        return picture
-    out = picture.clone()
-    speckle = hashing.pixel_noise(keys[rows], *picture.shape[1:])
-    out[rows] = (picture[rows] + 0.115 * noise[rows, None, None, None] * speckle).clamp_(0.0, 1.0)
+        return image
+    out = image.clone()
+    speckle = hashing.pixel_noise(keys[rows], *image.shape[1:])
+    out[rows] = (image[rows] + 0.115 * noise[rows, None, None, None] * speckle).clamp_(0.0, 1.0)
     return out

@@ -42,17 +42,17 @@ def smooth(x: Tensor) -> Tensor:
     return x * x * (3.0 - 2.0 * x)
 
 
-def lay(picture: Tensor, colour: Tensor, cover: Tensor) -> None:
-    """Lay a colour over a picture (b, 3, h, w), in place: colour (b, 3) or (b, 3, h, w), cover (b,
+def lay(image: Tensor, colour: Tensor, cover: Tensor) -> None:
+    """Lay a colour over an image (b, 3, h, w), in place: colour (b, 3) or (b, 3, h, w), cover (b,
     h, w).
     """
-    picture.lerp_(colour[:, :, None, None] if colour.ndim == 2 else colour, cover[:, None])
+    image.lerp_(colour[:, :, None, None] if colour.ndim == 2 else colour, cover[:, None])
 
 
-def tint(picture: Tensor, colour: Tensor, cover: Tensor) -> None:
-    """Multiply a picture by a colour (3,) or (b, 3) where `cover` (b, h, w) is 1, in place."""
-    colour = colour.expand(picture.shape[0], 3)
-    picture.mul_(
+def tint(image: Tensor, colour: Tensor, cover: Tensor) -> None:
+    """Multiply an image by a colour (3,) or (b, 3) where `cover` (b, h, w) is 1, in place."""
+    colour = colour.expand(image.shape[0], 3)
+    image.mul_(
         torch.addcmul(
             torch.ones((), device=cover.device), (colour - 1.0)[:, :, None, None], cover[:, None]
         )

@@ -2,8 +2,8 @@
 is mislabelled.
 
 Difficulty is measured, not decreed. A network looks at people as they are and again with one factor
-turned up; the mean loss of cosine, over strengths, is that factor's response. The difficulty of a
-picture is what its own nuisances cost by these responses, added up.
+turned up; the mean loss of cosine, over strengths, is that factor's response. The difficulty of an
+image is what its own nuisances cost by these responses, added up.
 """
 
 import functools
@@ -25,7 +25,7 @@ from cdmllab.faces.world import RESERVED, FaceWorld
 
 Floats = NDArray[np.float64]
 Embed = Callable[[NDArray[np.uint8]], ArrayLike]
-"""From pictures, uint8 (n, size, size, 3), to embeddings (n, d) of any length."""
+"""From images, uint8 (n, size, size, 3), to embeddings (n, d) of any length."""
 
 STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _FROM = RESERVED + 400_000  # people that no world and no protocol shows
@@ -45,7 +45,7 @@ class Responses(NamedTuple):
         return cls({name: np.asarray(values[name], dtype=np.float64) for name in FACTORS}, people)
 
     def parts(self, nuisances: Nuisances) -> Floats:
-        """What each nuisance of each picture costs, in cosine; shape (b, len(FACTORS)), in the
+        """What each nuisance of each image costs, in cosine; shape (b, len(FACTORS)), in the
         order of `FACTORS`.
         """
         strengths = nuisances.strengths().double().cpu().numpy()
@@ -56,8 +56,8 @@ class Responses(NamedTuple):
         return found
 
     def difficulty(self, nuisances: Nuisances) -> Floats:
-        """What the nuisances of each picture cost together, in cosine; shape (b,), 0 for a perfect
-        picture.
+        """What the nuisances of each image cost together, in cosine; shape (b,), 0 for a perfect
+        image.
         """
         total = np.zeros(len(nuisances.keys))
         for cost in self.parts(nuisances).T:
@@ -71,7 +71,7 @@ def measure(embed: Embed, *, size: int, people: int = 200, seed: int = 0) -> Res
     Parameters
     ----------
     embed : the network
-    size : of the pictures it takes
+    size : of the images it takes
     people : how many to average over; nobody of a world or a protocol is among them
     seed : the world's
 
@@ -108,7 +108,7 @@ def known() -> Responses:
 def of(
     world: FaceWorld, rows: ArrayLike | None = None, responses: Responses | None = None
 ) -> Floats:
-    """The difficulty of a world's pictures, in cosine; shape (rows,)."""
+    """The difficulty of a world's images, in cosine; shape (rows,)."""
     chosen = np.arange(len(world)) if rows is None else rows
     return (responses or known()).difficulty(world.nuisances(chosen))
 
@@ -116,11 +116,11 @@ def of(
 def variance_shares(
     world: FaceWorld, rows: ArrayLike, responses: Responses | None = None
 ) -> dict[str, float]:
-    """Which nuisances the difficulty of a world's pictures varies with.
+    """Which nuisances the difficulty of a world's images varies with.
 
     Parameters
     ----------
-    world : whose pictures
+    world : whose images
     rows : which of them, two or more
     responses : of a network; default `known`
 
@@ -131,14 +131,14 @@ def variance_shares(
 
     Raises
     ------
-    ValueError : all these pictures are equally hard
+    ValueError : all these images are equally hard
     """
     parts = (responses or known()).parts(world.nuisances(np.asarray(rows)))
     parts = parts - parts.mean(axis=0)
     total = parts.sum(axis=1)
     variance = float((total**2).mean())
     if variance == 0.0:
-        raise ValueError("these pictures are all equally hard: there is no variance to share out")
+        raise ValueError("these images are all equally hard: there is no variance to share out")
     shares = {
         name: float((parts[:, i] * total).mean()) / variance for i, name in enumerate(FACTORS)
     }
@@ -151,7 +151,7 @@ def easiness(difficulty: ArrayLike, mislabelled: ArrayLike | None = None) -> Ten
 
     Parameters
     ----------
-    difficulty : shape (n,) mislabelled : shape (n,), pictures that count as hardest of all whatever
+    difficulty : shape (n,) mislabelled : shape (n,), images that count as hardest of all whatever
     they show; None for none
     """
     d = np.asarray(difficulty, dtype=np.float64)
@@ -172,7 +172,7 @@ def rank_correlation(score: ArrayLike, truth: ArrayLike) -> float:
 
     Raises
     ------
-    ValueError : shapes that differ, fewer than three pictures, or a score that is not finite
+    ValueError : shapes that differ, fewer than three images, or a score that is not finite
     """
     with optional("analysis", "a rank correlation"):
         from scipy.stats import spearmanr  # takes seconds, and rendering does without it
@@ -210,6 +210,6 @@ def _paired(score: ArrayLike, truth: ArrayLike) -> tuple[Floats, Floats]:
     bad = np.flatnonzero(~np.isfinite(s))
     if len(bad):
         raise ValueError(
-            f"the score of picture {bad[0]} is {s[bad[0]]} ({len(bad)} such of {len(s)})"
+            f"the score of image {bad[0]} is {s[bad[0]]} ({len(bad)} such of {len(s)})"
         )
     return s, t

@@ -1,6 +1,6 @@
 """Random numbers without a random state: a counter-based integer hash.
 
-Every number is a pure function of its counters, so the same picture comes out of any batch, process
+Every number is a pure function of its counters, so the same image comes out of any batch, process
 and device. The mixer is the finaliser of SplitMix64 (G. Steele et al., "Fast splittable
 pseudorandom number generators", 2014).
 """

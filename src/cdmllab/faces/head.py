@@ -176,7 +176,7 @@ def _plane(x: Tensor) -> Tensor:
 
 
 def eye_centre(t: Traits) -> tuple[Tensor, Tensor]:
-    """Where the right-hand eye of the picture is: x and y, each of shape (b,)."""
+    """Where the right-hand eye of the image is: x and y, each of shape (b,)."""
     return 0.282 + 0.021 * t["eye_spacing"], torch.full_like(t["male"], 0.015)
 
 

@@ -9,7 +9,7 @@ from cdmllab.faces.compositing import plane, smooth
 
 
 class Lamp(NamedTuple):
-    """Light on b pictures: direction and half vector (b, 3) in picture space, brightness of key and
+    """Light on b images: direction and half vector (b, 3) in image space, brightness of key and
     sky, (b,).
     """
 
@@ -39,7 +39,7 @@ def lamp(azimuth: Tensor, contrast: Tensor, details: Tensor) -> Lamp:
 
 
 def turned(vector: Tensor, right: Tensor, up: Tensor, towards: Tensor) -> Tensor:
-    """A picture-space vector in another frame; all (b, 3)."""
+    """An image-space vector in another frame; all (b, 3)."""
     return vector[:, :1] * right + vector[:, 1:2] * up + vector[:, 2:] * towards
 
 

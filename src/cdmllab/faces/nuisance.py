@@ -1,4 +1,4 @@
-"""What a picture adds to a face: factors of known strength, from the hash of (world seed, identity,
+"""What an image adds to a face: factors of known strength, from the hash of (world seed, identity,
 index).
 """
 
@@ -49,7 +49,7 @@ DETAILS = 24
 
 @dataclass(frozen=True)
 class Nuisances:
-    """The nuisances of b pictures.
+    """The nuisances of b images.
 
     ``values`` maps every factor to a tensor of shape (b,) in the factor's own unit; ``details`` of
     shape (b, DETAILS) in (0, 1) are choices without a strength; ``keys`` of shape (b,) seed the
@@ -69,7 +69,7 @@ class Nuisances:
         )
 
     def pick(self, rows: Tensor | slice) -> "Nuisances":
-        """The nuisances of some of the pictures."""
+        """The nuisances of some of the images."""
         values = {name: value[rows] for name, value in self.values.items()}
         return Nuisances(values, self.details[rows], self.keys[rows])
 
@@ -91,12 +91,12 @@ def check_factors(factors: Mapping[str, object]) -> None:
 def nuisances(
     seed: int, identity: Tensor, index: Tensor, *, strength: float = 0.0, **factors: float | Tensor
 ) -> Nuisances:
-    """The nuisances of pictures `index` of `identity`, both int64 of shape (b,).
+    """The nuisances of images `index` of `identity`, both int64 of shape (b,).
 
     Parameters
     ----------
     strength : how far the drawn nuisances reach, in [0, 1]; 0 is a frontal, sharp, evenly lit
-    picture factors : values that replace the drawn ones, in the unit of `FACTORS`: a number or a
+    image factors : values that replace the drawn ones, in the unit of `FACTORS`: a number or a
     tensor of shape (b,)
 
     Raises

@@ -20,7 +20,7 @@ def ear(
 ) -> None:
     """A flat ellipsoid that stands off the head, with the hollow painted in; drawn in place.
 
-    side: 1 for the ear on the right of a frontal picture, -1 for the other.
+    side: 1 for the ear on the right of a frontal image, -1 for the other.
     """
     one = torch.ones_like(t["male"])
     flare = 0.50 + 0.12 * t["ear_angle"]
@@ -193,7 +193,7 @@ def mask(
 
 
 def hand(scene: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:
-    """A hand or a bar that enters the picture from one side and covers more as strength grows; in
+    """A hand or a bar that enters the image from one side and covers more as strength grows; in
     place.
     """
     side = torch.where(d[:, 0] < 0.5, -1.0, 1.0)

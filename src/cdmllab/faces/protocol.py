@@ -1,4 +1,4 @@
-"""Pictures that are compared, rendered when they are first looked at."""
+"""Images that are compared, rendered when they are first looked at."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from cdmllab.faces.render import fastest, render_latents
 
 
 class Template(NamedTuple):
-    """Which pictures are pooled, as `cdmllab.metrics.templates.pool` takes it; n pictures."""
+    """Which images are pooled, as `cdmllab.metrics.templates.pool` takes it; n images."""
 
     template: NDArray[np.int64]  # [n]
     media: NDArray[np.int64]  # [n]
@@ -21,14 +21,14 @@ class Template(NamedTuple):
 
 
 class LabProtocol:
-    """n pictures, rendered when first read and then kept, and pairs of them (or of templates).
+    """n images, rendered when first read and then kept, and pairs of them (or of templates).
 
     Attributes
     ----------
     identity : who is shown, shape (n,)
     nuisances : what was added to each face, see `cdmllab.faces.nuisance`
-    pairs : row numbers of pictures, or numbers of templates
-    templates : None, or which pictures are pooled
+    pairs : row numbers of images, or numbers of templates
+    templates : None, or which images are pooled
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class LabProtocol:
         self.name, self.size = name, size
         self.identity, self.nuisances, self.pairs, self.templates = who, nuisances, pairs, templates
         self._latents = latents
-        self._pictures = np.zeros((len(who), size, size, 3), dtype=np.uint8)
+        self._images = np.zeros((len(who), size, size, 3), dtype=np.uint8)
         self._drawn = np.zeros(len(who), dtype=bool)
 
     def __len__(self) -> int:
@@ -52,14 +52,14 @@ class LabProtocol:
 
     @property
     def nbytes(self) -> int:
-        """Of the pictures once all are rendered."""
-        return self._pictures.nbytes
+        """Of the images once all are rendered."""
+        return self._images.nbytes
 
     def __repr__(self) -> str:
         what = (
-            "pictures"
+            "images"
             if self.templates is None
-            else f"pictures in {self.templates.template.max() + 1:,} templates"
+            else f"images in {self.templates.template.max() + 1:,} templates"
         )
         return (
             f"LabProtocol({self.name}: {len(self.pairs.same):,} pairs of {len(self):,} {what}, "
@@ -67,7 +67,7 @@ class LabProtocol:
         )
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
-        """The pictures of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""
+        """The images of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""
         wanted = np.atleast_1d(np.asarray(rows, dtype=np.int64))
         missing = np.unique(wanted[~self._drawn[wanted]])
         if len(missing):
@@ -75,7 +75,7 @@ class LabProtocol:
             drawn = render_latents(
                 self._latents[rows_].to(device), self.nuisances.pick(rows_).to(device), self.size
             )
-            self._pictures[missing] = drawn.permute(0, 2, 3, 1).cpu().numpy()
+            self._images[missing] = drawn.permute(0, 2, 3, 1).cpu().numpy()
             self._drawn[missing] = True
-        chosen: NDArray[np.uint8] = self._pictures[wanted]
+        chosen: NDArray[np.uint8] = self._images[wanted]
         return chosen

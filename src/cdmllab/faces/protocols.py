@@ -54,11 +54,11 @@ def load(
     without: tuple[str, ...] = (),
 ) -> LabProtocol:
     """Draw a protocol, or take it from those that were asked for last, which are kept up to 512 MiB
-    of pictures.
+    of images.
 
     Parameters
     ----------
-    name : one of `names()` size : of the pictures, in pixels seed : the world's part : ``"test"``,
+    name : one of `names()` size : of the images, in pixels seed : the world's part : ``"test"``,
     or ``"validation"`` for choosing settings: other people, same recipe every_pair : compare all
     images of a fold instead of a balanced sample, for FARs of 1e-3 and 1e-4 without : nuisance
     factors that are switched off

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from cdmllab.faces.head import HeadShape
 
-HALF_VIEW = 1.30  # half the width of the picture, in half head heights
+HALF_VIEW = 1.30  # half the width of the image, in half head heights
 _STEPS = 9
 _STRIDE = 0.8  # below 1, because |p| - R overstates the distance where R is steep
 
@@ -19,7 +19,7 @@ _CAREFUL = 0.6
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the rays of b pictures run, in head space.
+    """Where the rays of b images run, in head space.
 
     The ray of the pixel at (X, Y) is ``right X + up Y + origin - t towards``; all of shape (b, 3).
     ``X`` and ``Y`` are the pixel centres, of shapes (1, 1, w) and (1, h, 1), or with b in front in
@@ -35,14 +35,14 @@ class Camera:
     pixel: float
 
     def rows(self, which: Tensor) -> "Camera":
-        """The cameras of some of the pictures."""
+        """The cameras of some of the images."""
         right, up, towards, origin = (
             part[which] for part in (self.right, self.up, self.towards, self.origin)
         )
         return Camera(right, up, towards, origin, self.X, self.Y, self.pixel)
 
     def window(self, point: tuple[float, float, float], reach: float) -> "tuple[Window, Camera]":
-        """The square of each picture within `reach` of a point of the head, and the cameras that
+        """The square of each image within `reach` of a point of the head, and the cameras that
         see only that.
         """
         size = self.X.shape[2]
@@ -67,29 +67,29 @@ class Camera:
 
 
 class Window(NamedTuple):
-    """A square of its own place in each picture; numbers of shape (b, side)."""
+    """A square of its own place in each image; numbers of shape (b, side)."""
 
     rows: Tensor
     columns: Tensor
 
-    def cut(self, pictures: Tensor) -> Tensor:
+    def cut(self, images: Tensor) -> Tensor:
         """What (b, h, w) or (b, 3, h, w) shows in the window: a copy."""
         return (
-            pictures.movedim(-3, -1)[self._places()].movedim(-1, 1)
-            if pictures.ndim == 4
-            else pictures[self._places()]
+            images.movedim(-3, -1)[self._places()].movedim(-1, 1)
+            if images.ndim == 4
+            else images[self._places()]
         )
 
-    def put(self, pictures: Tensor, part: Tensor) -> None:
+    def put(self, images: Tensor, part: Tensor) -> None:
         """The reverse of `cut`, in place."""
-        if pictures.ndim == 4:
-            pictures.movedim(1, -1)[self._places()] = part.movedim(1, -1)
+        if images.ndim == 4:
+            images.movedim(1, -1)[self._places()] = part.movedim(1, -1)
         else:
-            pictures[self._places()] = part
+            images[self._places()] = part
 
     def _places(self) -> tuple[Tensor, Tensor, Tensor]:
-        picture = torch.arange(len(self.rows), device=self.rows.device)[:, None, None]
-        return picture, self.rows[:, :, None], self.columns[:, None, :]
+        image = torch.arange(len(self.rows), device=self.rows.device)[:, None, None]
+        return image, self.rows[:, :, None], self.columns[:, None, :]
 
 
 def _plane(x: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def camera(yaw: Tensor, pitch: Tensor, roll: Tensor, size: int) -> Camera:
     """
     y, p, r = (a * (torch.pi / 180.0) for a in (yaw, pitch, roll))
     cy, sy, cp, sp, cr, sr = y.cos(), y.sin(), p.cos(), p.sin(), r.cos(), r.sin()
-    # Rows of the rotation that takes head space to the picture: turn (yaw), then nod (pitch), then
+    # Rows of the rotation that takes head space to the image: turn (yaw), then nod (pitch), then
     # tilt (roll).
     row_x = torch.stack([cy, torch.zeros_like(cy), sy], 1)
     row_y = torch.stack([sp * sy, cp, -sp * cy], 1)
@@ -111,7 +111,7 @@ def camera(yaw: Tensor, pitch: Tensor, roll: Tensor, size: int) -> Camera:
     up = -sr[:, None] * row_x + cr[:, None] * row_y
     ticks = ((torch.arange(size, device=yaw.device) + 0.5) / size * 2.0 - 1.0) * HALF_VIEW
     pivot = torch.tensor([0.0, -0.30, 0.03], device=yaw.device)
-    # The pivot stays where it is in the picture; the view is centred a little below the eyes.
+    # The pivot stays where it is in the image; the view is centred a little below the eyes.
     origin = pivot - up * (pivot[1] + 0.03)
     return Camera(
         right,

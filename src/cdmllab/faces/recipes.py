@@ -1,6 +1,6 @@
 """What the pairs of a protocol look like, and a protocol drawn from such a recipe.
 
-A recipe says what two pictures of a pair look like and how alike the two people of an impostor pair
+A recipe says what two images of a pair look like and how alike the two people of an impostor pair
 are; everything else follows from the seed.
 """
 
@@ -35,7 +35,7 @@ class ProtocolRecipe:
     pairs; None compares every first image of a
         fold with every second one, which is what a low FAR needs
     strength : of the nuisances that no range sets first, second : ranges of factors in the first
-    and in the second picture of every pair; both None for alike pictures : of each person in each
+    and in the second image of every pair; both None for alike images : of each person in each
     of the two kinds lookalike : how alike the people of an impostor pair are: correlation of their
     latents, in [0, 1)
     """
@@ -45,15 +45,15 @@ class ProtocolRecipe:
     strength: float = 0.5
     first: Mapping[str, Range] = field(default_factory=dict)
     second: Mapping[str, Range] | None = None
-    pictures: int = 3
+    images: int = 3
     lookalike: float = 0.0
 
 
 _CALM: dict[str, Range] = {"yaw": (0.0, 12.0), "mask": (0.0, 0.0), "occlusion": (0.0, 0.0)}
 
 RECIPES: dict[str, ProtocolRecipe] = {
-    "lfw": ProtocolRecipe("everyday pictures, as in LFW", strength=0.45, pictures=5),
-    "cfp_ff": ProtocolRecipe("frontal against frontal, as in CFP-FF", 350, 0.25, _CALM, pictures=5),
+    "lfw": ProtocolRecipe("everyday images, as in LFW", strength=0.45, images=5),
+    "cfp_ff": ProtocolRecipe("frontal against frontal, as in CFP-FF", 350, 0.25, _CALM, images=5),
     "cfp_fp": ProtocolRecipe(
         "frontal against profile, as in CFP-FP", 350, 0.25, _CALM, _CALM | {"yaw": (60.0, 90.0)}
     ),
@@ -104,15 +104,15 @@ def compose(
     """
     kinds = [recipe.first] if recipe.second is None else [recipe.first, recipe.second]
     cast = FOLDS * PEOPLE
-    # Groups of pictures: each kind of the people, then the second kind of their lookalikes.
+    # Groups of images: each kind of the people, then the second kind of their lookalikes.
     groups = [(kind, 0) for kind in range(len(kinds))]
     if recipe.lookalike:
         groups.append((len(kinds) - 1, _SIBLINGS))
-    k = recipe.pictures
+    k = recipe.images
     person = np.tile(np.repeat(np.arange(cast), k), len(groups))
     group = np.repeat(np.arange(len(groups)), cast * k)
     who = torch.from_numpy(person + people + np.array([shift for _, shift in groups])[group])
-    tag = zlib.crc32(name.encode())  # protocols share people, not pictures
+    tag = zlib.crc32(name.encode())  # protocols share people, not images
     index = torch.from_numpy(np.tile(np.arange(k), len(groups) * cast) + 10 * group) + tag
     ranges = [{**kinds[kind], **dict.fromkeys(without, (0.0, 0.0))} for kind, _ in groups]
     n = _draw(seed, who, index, recipe.strength, ranges, torch.from_numpy(group))
@@ -156,7 +156,7 @@ def _has_sides(ranges: Sequence[Mapping[str, Range]], name: str) -> bool:
 
 
 def _pair(person: NDArray[np.int64], recipe: ProtocolRecipe, kinds: int, seed: int) -> Pairs:
-    """Pairs within each fold; `person` of shape (groups, people, pictures) fixes what the row
+    """Pairs within each fold; `person` of shape (groups, people, images) fixes what the row
     numbers are.
     """
     rows = np.arange(person.size).reshape(person.shape)
@@ -165,7 +165,7 @@ def _pair(person: NDArray[np.int64], recipe: ProtocolRecipe, kinds: int, seed: i
     rng = np.random.default_rng((seed, 0xFA1B))
     a, b = rows[0], rows[kinds - 1]
     impostors = rows[-1] if recipe.lookalike else None
-    k = recipe.pictures
+    k = recipe.images
     if kinds == 1:
         i, j = np.triu_indices(k, k=1)
     else:
@@ -174,7 +174,7 @@ def _pair(person: NDArray[np.int64], recipe: ProtocolRecipe, kinds: int, seed: i
     if each * PEOPLE != recipe.per_fold or each > len(i):
         raise ValueError(
             f"per_fold must be a multiple of {PEOPLE} and at most {PEOPLE * len(i)} with {k} "
-            f"pictures a person, "
+            f"images a person, "
             f"got {recipe.per_fold}"
         )
     first, second, same, fold = [], [], [], []

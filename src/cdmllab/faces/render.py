@@ -1,4 +1,4 @@
-"""From identities and nuisances to pictures."""
+"""From identities and nuisances to images."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ _CHUNK_PIXELS = {"cpu": 100_000, "cuda": 6_500_000}
 
 
 def fastest() -> torch.device:
-    """Where pictures are drawn soonest: on a CUDA device if there is one.
+    """Where images are drawn soonest: on a CUDA device if there is one.
 
     Its pixels differ from the CPU's by less than a tenth of a grey level on the mean; single ones,
     at edges, by more.
@@ -47,7 +47,7 @@ def render(
     device: str | torch.device = "cpu",
     **factors: float | Tensor,
 ) -> Tensor:
-    """Pictures of identities: uint8 of shape (b, 3, size, size), RGB.
+    """Images of identities: uint8 of shape (b, 3, size, size), RGB.
 
     The same (seed, identity, index, size) with the same strength and factors gives the same pixels
     in any batch.
@@ -87,7 +87,7 @@ def relief(identity_number: int, *, seed: int = 0, size: int = 112) -> Tensor:
 
 
 def render_latents(latents: Tensor, nuisances: Nuisances, size: int = 112) -> Tensor:
-    """Pictures of latent vectors of shape (b, len(LATENTS)) under b nuisances: uint8 of shape (b,
+    """Images of latent vectors of shape (b, len(LATENTS)) under b nuisances: uint8 of shape (b,
     3, size, size).
     """
     if not (isinstance(size, int) and SIZES[0] <= size <= SIZES[1]):
@@ -170,9 +170,9 @@ def _draw(latents: Tensor, n: Nuisances, size: int) -> Tensor:
         part = scene[some]
         props.hand(part, camera.rows(some), value["occlusion"][some], d[some, 16:22])
         scene[some] = part
-    picture = camera_effects.develop(scene, value["exposure"], value["colour_cast"])
+    image = camera_effects.develop(scene, value["exposure"], value["colour_cast"])
     return camera_effects.grain(
-        camera_effects.soften(picture, value["blur"], value["low_resolution"]),
+        camera_effects.soften(image, value["blur"], value["low_resolution"]),
         value["noise"],
         n.keys,
     )

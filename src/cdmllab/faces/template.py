@@ -17,7 +17,7 @@ _DEPTH = (0.60, 0.73, 0.80, 0.825, 0.80, 0.83, 0.84, 0.82, 0.80, 0.84, 0.865, 0.
 
 
 def texture_size(size: int) -> tuple[int, int]:
-    """Rows (v) and columns (s) of the direction textures for a picture `size`."""
+    """Rows (v) and columns (s) of the direction textures for an image `size`."""
     return (64, 80) if size <= 48 else (112, 144)
 
 

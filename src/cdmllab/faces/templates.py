@@ -1,4 +1,4 @@
-"""The template protocol of the lab, in IJB's shape: every template holds 1 to 5 hard pictures of 1
+"""The template protocol of the lab, in IJB's shape: every template holds 1 to 5 hard images of 1
 to 3 media.
 """
 
@@ -14,7 +14,7 @@ from cdmllab.faces import hashing, identity, nuisance
 from cdmllab.faces.nuisance import Nuisances
 from cdmllab.faces.protocol import LabProtocol, Template
 
-NAME, ABOUT = "ijb", "templates of 1 to 5 hard pictures, as in IJB"
+NAME, ABOUT = "ijb", "templates of 1 to 5 hard images, as in IJB"
 PEOPLE, EACH = 400, 3  # templates a person
 STRENGTH = 0.75
 IMPOSTORS = 60_000
@@ -28,10 +28,10 @@ def draw(size: int, seed: int, people: int) -> LabProtocol:
     shape = hashing.uniform(
         hashing.key(seed, 0x7E3, torch.from_numpy(templates + people)), 2
     ).numpy()
-    pictures = 1 + (shape[:, 0] * 5).astype(np.int64)
-    media = np.minimum(1 + (shape[:, 1] * 3).astype(np.int64), pictures)
-    template = np.repeat(templates, pictures)
-    place = np.arange(len(template)) - np.repeat(np.cumsum(pictures) - pictures, pictures)
+    images = 1 + (shape[:, 0] * 5).astype(np.int64)
+    media = np.minimum(1 + (shape[:, 1] * 3).astype(np.int64), images)
+    template = np.repeat(templates, images)
+    place = np.arange(len(template)) - np.repeat(np.cumsum(images) - images, images)
     medium = place % media[template]
 
     who = torch.from_numpy(owner[template])
@@ -43,7 +43,7 @@ def draw(size: int, seed: int, people: int) -> LabProtocol:
 
 
 def detector_score(n: Nuisances) -> NDArray[np.float64]:
-    """A face detector's confidence in (0, 1]: lower for pictures that show less of a face."""
+    """A face detector's confidence in (0, 1]: lower for images that show less of a face."""
     hidden = sum(n.values[name] for name in ("mask", "occlusion", "blur", "low_resolution"))
     assert isinstance(hidden, Tensor)
     turned = n.values["yaw"].abs() / 90.0
@@ -52,7 +52,7 @@ def detector_score(n: Nuisances) -> NDArray[np.float64]:
 
 
 def _frames(seed: int, who: Tensor, template: Tensor, medium: Tensor, place: Tensor) -> Nuisances:
-    """Pictures of one medium share all but pose, expression and noise, which move a little from
+    """Images of one medium share all but pose, expression and noise, which move a little from
     frame to frame.
     """
     shared = template * 8 + medium + (1 << 33)

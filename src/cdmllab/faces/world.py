@@ -19,18 +19,18 @@ RESERVED = 1_000_000
 
 
 class FaceWorld:
-    """Pictures of `num_identities` people, rendered when they are read.
+    """Images of `num_identities` people, rendered when they are read.
 
     It has the shape of every training set (`cdmllab.data.sets.TrainingSet`): ``labels``,
-    ``num_identities``, ``len`` and ``read(rows)``. Row r is picture r mod `images_per_identity` of
+    ``num_identities``, ``len`` and ``read(rows)``. Row r is image r mod `images_per_identity` of
     identity r div `images_per_identity`.
 
     Parameters
     ----------
-    num_identities, images_per_identity : how many people, how many pictures of each
+    num_identities, images_per_identity : how many people, how many images of each
     size : width and height in pixels, in [32, 224]
     strength : how far the nuisances reach, in [0, 1]
-    label_noise : share of pictures that carry the label of somebody else, in [0, 1]
+    label_noise : share of images that carry the label of somebody else, in [0, 1]
     seed : another seed, other people
     first : number of the first identity; worlds whose ranges do not meet share nobody
     without : nuisance factors that are switched off, see `cdmllab.faces.FACTORS`
@@ -100,7 +100,7 @@ class FaceWorld:
         noise = f", {self.label_noise:.0%} wrong labels" if self.label_noise else ""
         noise += f", without {' and '.join(self.without)}" if self.without else ""
         return (
-            f"FaceWorld({len(self):,} pictures of {self.num_identities:,} identities, {self.size} "
+            f"FaceWorld({len(self):,} images of {self.num_identities:,} identities, {self.size} "
             f"px, "
             f"strength {self.strength:g}{noise}, seed {self.seed})"
         )
@@ -138,7 +138,7 @@ class FaceWorld:
 
     @property
     def mislabelled(self) -> NDArray[np.bool_]:
-        """Which pictures carry a wrong label; shape (n,)."""
+        """Which images carry a wrong label; shape (n,)."""
         different: NDArray[np.bool_] = self.labels != self.true_labels
         return different
 
@@ -151,11 +151,11 @@ class FaceWorld:
         )
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
-        """The pictures of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""
+        """The images of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""
         who, _ = self._counters(rows)
         vectors = identity.latents(self.seed, who.to(self.device))
-        pictures = render_latents(vectors, self.nuisances(rows), self.size)
-        channels_last: NDArray[np.uint8] = pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        images = render_latents(vectors, self.nuisances(rows), self.size)
+        channels_last: NDArray[np.uint8] = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return channels_last
 
     def cached(
@@ -166,14 +166,14 @@ class FaceWorld:
         progress: Callable[[int, int], None] | None = None,
         patience_s: float = 0.0,
     ) -> CachedWorld["FaceWorld"]:
-        """Render every picture once into a memory map, and read it from there; goes on where it was
+        """Render every image once into a memory map, and read it from there; goes on where it was
         stopped.
 
         Parameters
         ----------
         folder : of the cache; made if need be
         workers : processes that render; None takes one a core, a world on a GPU always has one
-        progress : called with the pictures done and all of them
+        progress : called with the images done and all of them
         patience_s : how long to wait for another process that fills this cache, in seconds
 
         Raises

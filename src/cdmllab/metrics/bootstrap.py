@@ -57,7 +57,7 @@ def intervals(
     Parameters
     ----------
     scores, same : shape (p,) fold : shape (p,); None leaves the accuracy out identities : the
-    identity of the first and of the second picture of each pair, each of shape (p,); None draws
+    identity of the first and of the second image of each pair, each of shape (p,); None draws
         pairs instead, for comparison and for pairs of unknown people
     fars : FARs at which the TAR is wanted
     replicates : how often to draw

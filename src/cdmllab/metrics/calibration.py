@@ -16,7 +16,7 @@ from cdmllab.metrics.ranked import allowed, check, rank
 
 Floats = NDArray[np.float64]
 People = tuple[ArrayLike, ArrayLike]
-"""The identity of the first and of the second picture of each pair, each of shape (p,)."""
+"""The identity of the first and of the second image of each pair, each of shape (p,)."""
 
 
 class Rate(NamedTuple):

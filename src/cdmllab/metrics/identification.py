@@ -37,7 +37,7 @@ def search(
 ) -> Search:
     """Compare every probe with every entry of the gallery, by cosine, a block of probes at a time.
 
-    A tie counts against the mate, so that a network that maps all pictures to one point ranks last,
+    A tie counts against the mate, so that a network that maps all images to one point ranks last,
     not first.
 
     Parameters
@@ -49,7 +49,7 @@ def search(
 
     Raises
     ------
-    ValueError : an identity twice in the gallery (pool its pictures first), fewer than two entries,
+    ValueError : an identity twice in the gallery (pool its images first), fewer than two entries,
     no probes, shapes
         that differ, embeddings that are zero or not finite
     """

@@ -1,6 +1,6 @@
 """Scores of pairs: cosines in bounded memory, and the four scales the field tells them in.
 
-A score is higher the more alike two pictures are. Distances are lower instead, and papers mix them;
+A score is higher the more alike two images are. Distances are lower instead, and papers mix them;
 `convert` goes from any scale to any other.
 """
 
@@ -18,7 +18,7 @@ _ROWS = 64  # pairs gathered at one time: both sides stay in a core's cache
 _GRAM_FROM = 1 / 50  # a gathered pair costs about as much as 50 cells of a matrix product
 
 
-def unit(embeddings: ArrayLike, what: str = "picture") -> Floats:
+def unit(embeddings: ArrayLike, what: str = "image") -> Floats:
     """Embeddings of shape (n, d), any length, scaled to length 1.
 
     Raises
@@ -35,7 +35,7 @@ def unit(embeddings: ArrayLike, what: str = "picture") -> Floats:
 
 
 def cosines(
-    embeddings: ArrayLike, first: ArrayLike, second: ArrayLike, *, what: str = "picture"
+    embeddings: ArrayLike, first: ArrayLike, second: ArrayLike, *, what: str = "image"
 ) -> Floats:
     """Cosine of each pair of rows: embeddings (n, d), `first` and `second` (p,), to (p,).
 

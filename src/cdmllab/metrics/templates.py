@@ -1,4 +1,4 @@
-"""Templates: several pictures of one person, of one or more media, pooled into one embedding (IJB's
+"""Templates: several images of one person, of one or more media, pooled into one embedding (IJB's
 protocol).
 """
 
@@ -24,13 +24,13 @@ class PooledTemplates(NamedTuple):
 
         Raises
         ------
-        ValueError : a template that has no picture
+        ValueError : a template that has no image
         """
         wanted = np.asarray(numbers)
         at = np.minimum(np.searchsorted(self.number, wanted), len(self.number) - 1)
         missing = np.flatnonzero(self.number[at] != wanted)
         if len(missing):
-            raise ValueError(f"template {wanted[missing[0]]} is asked for, and it has no picture")
+            raise ValueError(f"template {wanted[missing[0]]} is asked for, and it has no image")
         return at
 
 
@@ -42,7 +42,7 @@ def pool(
     *,
     keep_length: bool = True,
 ) -> PooledTemplates:
-    """Pool pictures to templates: weigh, average within each medium, add up the media, scale to
+    """Pool images to templates: weigh, average within each medium, add up the media, scale to
     length 1.
 
     A video gives hundreds of frames and a photograph one: averaging within a medium first lets both
@@ -51,16 +51,16 @@ def pool(
 
     Parameters
     ----------
-    embeddings : shape (n, d), one a picture template : shape (n,), number of the template a picture
+    embeddings : shape (n, d), one an image template : shape (n,), number of the template an image
     belongs to media : shape (n,), number of the medium within it detector_score : shape (n,),
-    weight of each picture, not negative; None weighs all alike keep_length : let a long embedding
+    weight of each image, not negative; None weighs all alike keep_length : let a long embedding
     count for more, as the public evaluations do; False scales each to length 1
 
     Raises
     ------
-    ValueError : shapes that differ, no pictures, a picture without media (a negative number),
+    ValueError : shapes that differ, no images, an image without media (a negative number),
     embeddings or weights
-        that are not finite, and a template whose pictures add up to zero
+        that are not finite, and a template whose images add up to zero
     """
     e = np.asarray(embeddings)
     tid, mid = np.asarray(template), np.asarray(media)
@@ -73,15 +73,15 @@ def pool(
             f"got {e.shape}, {tid.shape}, {mid.shape} and {weight.shape}"
         )
     if len(e) == 0:
-        raise ValueError("there are no pictures to pool")
+        raise ValueError("there are no images to pool")
     if (mid < 0).any():
         raise ValueError(
-            f"picture {int(np.flatnonzero(mid < 0)[0])} has no media: its number is negative"
+            f"image {int(np.flatnonzero(mid < 0)[0])} has no media: its number is negative"
         )
     bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0.0)))
     if len(bad):
         raise ValueError(
-            f"the detector score of picture {bad[0]} is {weight[bad[0]]}: it must not be negative"
+            f"the detector score of image {bad[0]} is {weight[bad[0]]}: it must not be negative"
         )
 
     order = np.lexsort((mid, tid))
@@ -108,7 +108,7 @@ def pool(
     length = np.linalg.norm(pooled, axis=1)
     empty = np.flatnonzero(length == 0.0)
     if len(empty):
-        raise ValueError(f"the pictures of template {t[starts[empty[0]]]} add up to zero")
+        raise ValueError(f"the images of template {t[starts[empty[0]]]} add up to zero")
     return PooledTemplates(t[starts].astype(np.int64), pooled / length[:, None])
 
 
@@ -117,7 +117,7 @@ def _weighed(e: NDArray[np.floating], rows: Ints, weight: Floats, keep_length: b
     length = np.linalg.norm(x, axis=1)
     bad = np.flatnonzero(~(np.isfinite(length) & (keep_length | (length > 0.0))))
     if len(bad):
-        raise ValueError(f"the embedding of picture {rows[bad[0]]} is zero or not finite")
+        raise ValueError(f"the embedding of image {rows[bad[0]]} is zero or not finite")
     factor = weight[rows] if keep_length else weight[rows] / length
     scaled: Floats = x * factor[:, None]
     return scaled

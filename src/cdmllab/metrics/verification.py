@@ -1,7 +1,7 @@
 """Verification: is it the same person? ROC, accuracy over folds, TAR at a FAR; exact, from the
 scores.
 
-A score is higher the more alike two pictures are. A pair is accepted when score >= threshold. FAR
+A score is higher the more alike two images are. A pair is accepted when score >= threshold. FAR
 is the share of impostor pairs accepted, TAR the share of genuine pairs accepted.
 """
 

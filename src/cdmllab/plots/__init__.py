@@ -22,10 +22,10 @@ with optional("plots", "a figure"):
         neighbour_angles,
         spectra,
     )
+    from cdmllab.plots.images import images
     from cdmllab.plots.large import MeasuredHead, against_identities, measured_heads
     from cdmllab.plots.layout import byte_layout, landmarks
     from cdmllab.plots.networks import costs, latencies, receptive_fields, residual_block, shares
-    from cdmllab.plots.pictures import pictures
     from cdmllab.plots.sphere import facing, sphere
     from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure
     from cdmllab.plots.training import (
@@ -62,6 +62,7 @@ __all__ = [
     "figure",
     "flat_map",
     "guess_against_truth",
+    "images",
     "label",
     "landmarks",
     "latencies",
@@ -70,7 +71,6 @@ __all__ = [
     "margins_against_difficulty",
     "measured_heads",
     "neighbour_angles",
-    "pictures",
     "pull_arrows",
     "receptive_fields",
     "reliability_curve",

@@ -39,9 +39,9 @@ def contact_sheet(
 
     Parameters
     ----------
-    images : uint8, shape (n, height, width, 3) columns : pictures a row rows : a label for each
-    row, on its left heads : a label for each column, above shown : width of a picture on the page,
-    in CSS pixels; None takes half its own, sharp on dense screens gap : between pictures, in pixels
+    images : uint8, shape (n, height, width, 3) columns : images a row rows : a label for each
+    row, on its left heads : a label for each column, above shown : width of an image on the page,
+    in CSS pixels; None takes half its own, sharp on dense screens gap : between images, in pixels
     of theirs quality : of the JPEG
 
     Raises
@@ -68,7 +68,7 @@ def contact_sheet(
     for k in range(n):
         y, x = k // columns * (h + gap), k % columns * (w + gap)
         page[y : y + h, x : x + w] = images[k]
-    # Gaps are cut out, so that the page shows between the pictures whatever its colour.
+    # Gaps are cut out, so that the page shows between the images whatever its colour.
     cells = "".join(
         f'<rect x="{left + k % columns * step_x:.2f}" y="{top + k // columns * step_y:.2f}" '
         f'width="{w * unit:.2f}" height="{h * unit:.2f}" rx="2"/>'

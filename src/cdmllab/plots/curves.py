@@ -107,7 +107,7 @@ def angle_histogram(
     title: str = "",
     legend: bool = True,
 ) -> None:
-    """Angles between the two pictures of genuine and of impostor pairs, as densities.
+    """Angles between the two images of genuine and of impostor pairs, as densities.
 
     Parameters
     ----------

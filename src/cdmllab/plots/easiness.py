@@ -39,7 +39,7 @@ def easiness_map(
 
     Returns
     -------
-    The picture, for a colour bar from -1 (hard) to 1 (easy).
+    The image, for a colour bar from -1 (hard) to 1 (easy).
     """
     own, foreign = torch.meshgrid(
         torch.linspace(0, 120, 121), torch.linspace(0, 120, 121), indexing="xy"
@@ -106,14 +106,14 @@ def sample_paths(
 def guess_against_truth(
     ax: Axes, easiness: ArrayLike, difficulty: ArrayLike, wrong: ArrayLike
 ) -> None:
-    """A score's easiness against the known difficulty, a dot for each picture; wrong labels stand
+    """A score's easiness against the known difficulty, a dot for each image; wrong labels stand
     out.
 
     Parameters
     ----------
     ax : where to draw
     easiness, difficulty : shape (n,)
-    wrong : which pictures carry a wrong label, shape (n,)
+    wrong : which images carry a wrong label, shape (n,)
     """
     against_difficulty(ax, difficulty, easiness, wrong, alpha=0.55)
     ax.set_ylabel("easiness")
@@ -125,7 +125,7 @@ def guess_against_truth(
 def against_difficulty(
     ax: Axes, difficulty: ArrayLike, values: ArrayLike, wrong: ArrayLike, *, alpha: float
 ) -> None:
-    """Values of single pictures against their known difficulty, a dot for each; shapes (n,). Wrong
+    """Values of single images against their known difficulty, a dot for each; shapes (n,). Wrong
     labels stand out.
     """
     d, v, w = np.asarray(difficulty), np.asarray(values), np.asarray(wrong, dtype=bool)
@@ -144,7 +144,7 @@ def against_difficulty(
 
 
 def by_label(ax: Axes, easiness: ArrayLike, wrong: ArrayLike, bins: int = 40) -> None:
-    """How easiness is spread over rightly and over wrongly labelled pictures, as densities; shapes
+    """How easiness is spread over rightly and over wrongly labelled images, as densities; shapes
     (n,).
     """
     e, w = np.asarray(easiness), np.asarray(wrong, dtype=bool)
@@ -154,8 +154,8 @@ def by_label(ax: Axes, easiness: ArrayLike, wrong: ArrayLike, bins: int = 40) ->
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
-def colour_bar(ax: Axes, picture: AxesImage) -> None:
+def colour_bar(ax: Axes, image: AxesImage) -> None:
     """The scale of an easiness map, beside it."""
-    bar = ax.figure.colorbar(picture, ax=ax, ticks=[-1, 0, 1], shrink=0.8)
+    bar = ax.figure.colorbar(image, ax=ax, ticks=[-1, 0, 1], shrink=0.8)
     bar.set_ticklabels(["hard", "0", "easy"])
     bar.outline.set_edgecolor(INK)

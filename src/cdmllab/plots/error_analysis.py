@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from cdmllab.margins import label
 from cdmllab.metrics.error_rates import Binned
-from cdmllab.plots.pictures import coloured, sheet
+from cdmllab.plots.images import coloured, sheet
 from cdmllab.plots.style import INK, colour
 
 
@@ -20,11 +20,11 @@ def error_sheet(
     columns: int = 4,
     title: str = "",
 ) -> None:
-    """Pairs of pictures side by side, the score of each below it.
+    """Pairs of images side by side, the score of each below it.
 
     Parameters
     ----------
-    ax : where to draw; its frame is removed first, second : pictures in [-1, 1], shape (n,
+    ax : where to draw; its frame is removed first, second : images in [-1, 1], shape (n,
     channels, height, width), channels 1 (drawn as ink) or 3 scores : cosine of each pair, shape
     (n,) columns : pairs a row title : stands above
     """
@@ -39,7 +39,7 @@ def error_sheet(
     n, channels, height, width = a.shape
     both = np.full((n, channels, height, 2 * width + 1), np.nan)
     both[..., :width], both[..., width + 1 :] = a, b
-    gap = max(5, round(0.22 * height))  # room for the score, also below the smallest pictures
+    gap = max(5, round(0.22 * height))  # room for the score, also below the smallest images
     page = sheet(both, columns, gap)
     rows = -(-n // columns)
     page = np.concatenate([page, np.full((gap, *page.shape[1:]), np.nan)])

@@ -16,7 +16,7 @@ KINDS = {
     "label": "#2a9d7f",
     "ids": "#4a97cf",
     "labels": "#2a9d7f",
-    "picture": "#b86bb0",
+    "image": "#b86bb0",
     "padding": "#7d828a",
 }
 _WORDS = {"length": "part, length", "ids": "id, id2", "labels": "more labels"}
@@ -79,7 +79,7 @@ def byte_layout(
 
 
 def landmarks(ax: Axes, image: ArrayLike, points: ArrayLike, *, title: str = "") -> None:
-    """Draw a picture (height, width, 3), uint8, with numbered landmarks, shape (k, 2), on it."""
+    """Draw an image (height, width, 3), uint8, with numbered landmarks, shape (k, 2), on it."""
     ax.imshow(np.asarray(image))
     for number, (x, y) in enumerate(np.asarray(points), start=1):
         ax.plot(

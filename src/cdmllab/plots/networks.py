@@ -112,7 +112,7 @@ def costs(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
         xscale="log",
         yscale="log",
         xlabel="parameters (millions)",
-        ylabel="products a picture (10⁹)",
+        ylabel="products an image (10⁹)",
     )
     lowest, highest = min(x for x, _ in points.values()), max(x for x, _ in points.values())
     ax.set_xlim(0.75 * lowest, 1.7 * highest)
@@ -124,7 +124,7 @@ def costs(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
 def receptive_fields(
     ax: Axes, fields: Mapping[str, Sequence[float]], places: Sequence[str], size: int
 ) -> None:
-    """Side in pixels of what one number depends on, after each place of a network; the picture's
+    """Side in pixels of what one number depends on, after each place of a network; the image's
     side dashed.
     """
     for k, (name, values) in enumerate(fields.items()):
@@ -132,7 +132,7 @@ def receptive_fields(
             range(len(places)), values, f"{_MARKERS[k]}-", color=IDENTITY_COLOURS[k], label=name
         )
     ax.axhline(size, color=INK, lw=0.9, ls=(0, (4, 3)))
-    ax.text(-0.1, size * 1.08, f"the picture: {size} pixels", fontsize=8, color=INK)
+    ax.text(-0.1, size * 1.08, f"the image: {size} pixels", fontsize=8, color=INK)
     ax.set(
         yscale="log",
         ylabel="receptive field (pixels)",
@@ -167,7 +167,7 @@ def latencies(
         xscale="log",
         yticks=range(len(names)),
         yticklabels=names,
-        xlabel=f"time of a picture (1 = {unit})",
+        xlabel=f"time of an image (1 = {unit})",
     )
     ax.invert_yaxis()
     _plain(ax.xaxis, (0.01, 0.03, 0.1, 0.3, 1, 3, 10))

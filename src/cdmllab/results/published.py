@@ -3,7 +3,7 @@ mixed with it.
 
 "document" is the method's own page of results, "arcface" table 2 of the ArcFace paper,
 "arcface_torch" and "adaface" the read-me files of those repositories. What others reached with
-LFW's pictures alone stands on LFW's page of results. The tables of backbones stand in
+LFW's images alone stands on LFW's page of results. The tables of backbones stand in
 `cdmllab.results.published_backbones`.
 """
 

@@ -66,7 +66,7 @@ class Stage(SpecSection):
     of its own seeds : how many, counted from 0, or a list of them world_per_seed : every seed
     trains on, and is judged by, a face lab world of its own, so that intervals cover
         the choice of people too
-    protocols : what every network is judged by, after training flip : add the mirrored pictures'
+    protocols : what every network is judged by, after training flip : add the mirrored images'
     embeddings choose_by : the measure, averaged over protocols and seeds, that says which point and
     arm is best choose_for : ``"each"`` arm its best point, or one point for ``"all"``, the best on
     average over the arms tuned_by : an earlier stage; each arm takes its best point of the grid

@@ -78,7 +78,7 @@ class Named(ConfigSection):
 class DataConfig(Named):
     """What is trained on, see `cdmllab.training.datasets`, and how it is read.
 
-    `per_identity` caps the pictures of each identity an epoch; `workers` are threads that read
+    `per_identity` caps the images of each identity an epoch; `workers` are threads that read
     ahead.
     """
 

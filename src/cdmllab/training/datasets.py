@@ -1,4 +1,4 @@
-"""Where training pictures come from, by the name a config gives: each a
+"""Where training images come from, by the name a config gives: each a
 `cdmllab.data.sets.TrainingSet`.
 """
 
@@ -87,19 +87,17 @@ def _stored(folder: str) -> TrainingSet:
     return open_set(_place(folder))
 
 
-def _folder(folder: str, min_pictures: int = 1) -> TrainingSet:
+def _folder(folder: str, min_images: int = 1) -> TrainingSet:
     """A folder of identities: a path, or a name in a data folder."""
-    return folders.load(_place(folder), min_pictures=min_pictures)
+    return folders.load(_place(folder), min_images=min_images)
 
 
-def _lfw(
-    without_folds: Sequence[int] = (0,), size: int = 112, min_pictures: int = 2
-) -> TrainingSet:
+def _lfw(without_folds: Sequence[int] = (0,), size: int = 112, min_images: int = 2) -> TrainingSet:
     """People of LFW-a that no pair of some folds of View 2 shows, with at least so many
-    pictures.
+    images.
     """
-    faces = lfw.pictures(size=(size, size))
-    return at_least(lfw.training_part(faces, lfw.pairs(faces), *without_folds), min_pictures)
+    faces = lfw.images(size=(size, size))
+    return at_least(lfw.training_part(faces, lfw.pairs(faces), *without_folds), min_images)
 
 
 def _omniglot(
@@ -224,7 +222,7 @@ def missing(name: str, options: Mapping[str, Any]) -> str:
 
 
 def known_easiness(source: TrainingSet) -> Tensor:
-    """The true easiness of every picture, shape (n,), in [-1, 1]: for an oracle margin; the lab
+    """The true easiness of every image, shape (n,), in [-1, 1]: for an oracle margin; the lab
     alone knows it.
 
     Raises

@@ -1,4 +1,4 @@
-"""Easiness scores against the truth: a world of the face lab knows which pictures are hard, and
+"""Easiness scores against the truth: a world of the face lab knows which images are hard, and
 which mislabelled.
 """
 
@@ -24,31 +24,31 @@ SCORES = ("similarity", "gap", "angle_gap")
 
 
 class Truth:
-    """Some pictures of a training set whose difficulty is known, looked at again and again while it
+    """Some images of a training set whose difficulty is known, looked at again and again while it
     is trained on.
 
     Parameters
     ----------
     source : a world of the face lab
-    prepare : from uint8 pictures to the network's input
-    pictures : how many, evenly spread over the set
+    prepare : from uint8 images to the network's input
+    images : how many, evenly spread over the set
 
     Raises
     ------
     DataError : the source does not know
     """
 
-    def __init__(self, source: TrainingSet, prepare: Prepare, pictures: int = PICTURES) -> None:
+    def __init__(self, source: TrainingSet, prepare: Prepare, images: int = PICTURES) -> None:
         if not isinstance(source, CachedWorld):
             raise DataError(
                 f"watch.truth_every needs a world of the face lab, and {source!r} does not know "
                 f"what is hard"
             )
         self.rows = np.unique(
-            np.linspace(0, len(source) - 1, min(pictures, len(source))).astype(np.int64)
+            np.linspace(0, len(source) - 1, min(images, len(source))).astype(np.int64)
         )
         self.prepare = prepare
-        self.pictures = torch.from_numpy(source.read(self.rows)).permute(0, 3, 1, 2).contiguous()
+        self.images = torch.from_numpy(source.read(self.rows)).permute(0, 3, 1, 2).contiguous()
         self.labels = torch.from_numpy(source.labels[self.rows])
         self.easiness = datasets.known_easiness(source)[torch.from_numpy(self.rows)]
         self.difficulty = difficulty.of(source.world, self.rows)
@@ -62,11 +62,11 @@ class Truth:
 
     @torch.no_grad()
     def scores(self, backbone: Backbone, head: Head) -> dict[str, Tensor]:
-        """Each easiness score of the pictures, and their ``margin_rad`` and ``angle_deg``; shape
-        (pictures,) each.
+        """Each easiness score of the images, and their ``margin_rad`` and ``angle_deg``; shape
+        (images,) each.
         """
         centres = head.directions()  # [c, K, d]
-        e = embed(backbone, self.pictures, prepare=self.prepare).to(centres.device)
+        e = embed(backbone, self.images, prepare=self.prepare).to(centres.device)
         labels = self.labels.to(e.device)
         out = head(e, labels, known_easiness=self.easiness.to(e.device))
         cosines = cosine(e, centres.flatten(0, 1)).unflatten(1, centres.shape[:2]).amax(dim=2)
@@ -82,11 +82,11 @@ class Truth:
         return {name: values.double().cpu() for name, values in found.items()}
 
     def look(self, backbone: Backbone, head: Head) -> dict[str, float]:
-        """How well each easiness score orders the pictures, and what margin and angle hard and easy
+        """How well each easiness score orders the images, and what margin and angle hard and easy
         ones have.
 
         ``truth/<score>`` is Spearman's correlation of 1 - score with the known difficulty over
-        rightly labelled pictures, ``truth/<score>_auc`` how well 1 - score finds wrong labels;
+        rightly labelled images, ``truth/<score>_auc`` how well 1 - score finds wrong labels;
         ``truth/margin_rad_<group>`` and ``truth/angle_deg_<group>`` are means over the easy,
         middling and hard third, and the mislabelled.
         """

@@ -54,7 +54,7 @@ def stop(
     facts["likely_cause"] = _cause(facts)
     write_text(run / FILE, json.dumps(facts, indent=1) + "\n")
     return DivergenceError(
-        f"{what} at step {step} (epoch {epoch}), in a batch of {len(rows)} pictures from row "
+        f"{what} at step {step} (epoch {epoch}), in a batch of {len(rows)} images from row "
         f"{int(rows[0])}; "
         f"likely cause: {facts['likely_cause']}; more in {run / FILE}"
     )

@@ -190,7 +190,7 @@ def released(run: Run) -> Path:
 
 
 def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:
-    """From uint8 pictures to this network's input: the field's normalisation, at its size and
+    """From uint8 images to this network's input: the field's normalisation, at its size and
     channels.
     """
     return partial(apply, preprocessing=standard(backbone.channels, backbone.size))
@@ -251,8 +251,8 @@ def _fit(
     if here.first:
         run.drop_metrics_after(trainer.taken)
     say(
-        f"{run.folder.name}: {len(source):,} pictures of {source.num_identities:,} identities; "
-        f"{trainer.steps:,} steps of {trainer.effective_batch:,} pictures, learning rate "
+        f"{run.folder.name}: {len(source):,} images of {source.num_identities:,} identities; "
+        f"{trainer.steps:,} steps of {trainer.effective_batch:,} images, learning rate "
         f"{trainer.lr():g}"
     )
     recorder = Recorder(run, trainer, say, progress)

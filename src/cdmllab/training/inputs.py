@@ -44,7 +44,7 @@ def fingerprint(source: TrainingSet, start_from: Path | None = None) -> dict[str
     n = len(source)
     labels = np.ascontiguousarray(source.labels, dtype=np.int64)
     found: dict[str, Any] = {
-        "pictures": n,
+        "images": n,
         "identities": source.num_identities,
         _LABELS: hashlib.sha256(labels.tobytes()).hexdigest(),
     }
@@ -73,7 +73,7 @@ def difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     both = [key for key in kept if key in now]
     counts = [
         f"{now[key]:,} {what} instead of {kept[key]:,}"
-        for key, what in (("pictures", "images"), ("identities", "identities"))
+        for key, what in (("images", "images"), ("identities", "identities"))
         if key in both and kept[key] != now[key]
     ]
     if counts:

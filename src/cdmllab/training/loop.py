@@ -31,9 +31,9 @@ class Trainer:
     Parameters
     ----------
     run, config : what is trained, and where it is written
-    source : the pictures
+    source : the images
     backbone, head : new ones, on the device
-    prepare : from uint8 pictures to the network's input
+    prepare : from uint8 images to the network's input
     place : which process this is
     """
 

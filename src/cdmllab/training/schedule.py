@@ -17,7 +17,7 @@ def learning_rate(
     optimiser : the config's part
     step : counted from 0
     steps_an_epoch, epochs : of the whole run
-    effective_batch : pictures a step, over all processes and accumulated batches
+    effective_batch : images a step, over all processes and accumulated batches
     """
     o = optimiser
     rate = o.lr * (effective_batch / o.reference_batch if o.reference_batch else 1.0)

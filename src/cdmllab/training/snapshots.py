@@ -1,4 +1,4 @@
-"""What a network makes of some pictures as its training goes on."""
+"""What a network makes of some images as its training goes on."""
 
 from collections.abc import Iterable
 

@@ -14,24 +14,24 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 
 class Clock:
-    """Pictures a second and the share of the time spent waiting for data, since the last look."""
+    """Images a second and the share of the time spent waiting for data, since the last look."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         """Start counting."""
-        self._since, self._waited, self._pictures = perf_counter(), 0.0, 0
+        self._since, self._waited, self._images = perf_counter(), 0.0, 0
 
-    def waited(self, seconds: float, pictures: int) -> None:
+    def waited(self, seconds: float, images: int) -> None:
         """A batch has arrived."""
         self._waited += seconds
-        self._pictures += pictures
+        self._images += images
 
     def look(self) -> dict[str, float]:
         """The two numbers; starts counting anew."""
         passed = max(perf_counter() - self._since, 1e-9)
-        told = {"images_per_s": self._pictures / passed, "data_wait": self._waited / passed}
+        told = {"images_per_s": self._images / passed, "data_wait": self._waited / passed}
         self.reset()
         return told
 

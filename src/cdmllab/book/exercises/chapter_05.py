@@ -26,13 +26,13 @@ def _suspects(answer: Any) -> str | None:
         got = np.asarray(answer(easiness, share))
         if got.shape != right.shape:
             return (
-                f"Of {n} pictures and a share of {share} come {len(right)} rows, not an answer of "
+                f"Of {n} images and a share of {share} come {len(right)} rows, not an answer of "
                 f"shape {got.shape}."
             )
         if np.array_equal(np.sort(got), np.sort(np.argsort(-easiness)[: len(right)])):
             return "Those are the easiest; a wrong label looks hard."
         if not np.array_equal(np.sort(got), right):
-            return "These are not the pictures with the lowest easiness."
+            return "These are not the images with the lowest easiness."
         if not np.array_equal(got, right):
             return "The right rows, but they should come in rising order."
     return None

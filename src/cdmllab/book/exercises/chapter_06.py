@@ -10,7 +10,7 @@ from cdmllab.faces import FACTORS, difficulty
 
 
 def _wrong_labels(answer: Any) -> str | None:
-    return number(answer, 800.0, tolerance=0.5, unit="pictures")
+    return number(answer, 800.0, tolerance=0.5, unit="images")
 
 
 def _distance(answer: Any) -> str | None:

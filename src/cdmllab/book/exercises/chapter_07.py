@@ -59,7 +59,7 @@ def _training_rows(answer: Any) -> str | None:
         return None
     if set(got) == set(range(9)) - {0, 1, 2, 5}:
         return (
-            "The pictures of the pairs are left out, but other pictures of the same people are "
+            "The images of the pairs are left out, but other images of the same people are "
             "still in."
         )
     if set(got) & {0, 1, 2, 3, 4, 5}:

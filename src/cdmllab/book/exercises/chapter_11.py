@@ -67,7 +67,7 @@ def _pool(answer: Any) -> str | None:
         return "The direction is right; the length must be 1."
     mean = e.mean(axis=0)
     if np.allclose(got / np.linalg.norm(got), mean / np.linalg.norm(mean)):
-        return "All pictures weigh the same here; each medium must, so average within it first."
+        return "All images weigh the same here; each medium must, so average within it first."
     return "The values differ from the direction of the sum of the media's means."
 
 

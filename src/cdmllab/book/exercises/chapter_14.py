@@ -67,9 +67,9 @@ def _missing(answer: Any) -> str | None:
 def _input(answer: Any) -> str | None:
     if not callable(answer):
         return (
-            "A function of uint8 pictures [b, 3, h, w] and what a file says of its input is wanted."
+            "A function of uint8 images [b, 3, h, w] and what a file says of its input is wanted."
         )
-    pictures = torch.randint(
+    images = torch.randint(
         256, (2, 3, 4, 4), generator=torch.Generator().manual_seed(14), dtype=torch.uint8
     )
     kinds = {"insightface": preprocessing.INSIGHTFACE, "AdaFace": preprocessing.ADAFACE,
@@ -77,8 +77,8 @@ def _input(answer: Any) -> str | None:
     for name, said in kinds.items():
         told = {**said, "size": 4}
         got, want = (
-            torch.as_tensor(answer(pictures.clone(), dict(told))),
-            preprocessing.apply(pictures, told),
+            torch.as_tensor(answer(images.clone(), dict(told))),
+            preprocessing.apply(images, told),
         )
         if got.shape != want.shape:
             return f"The shape must stay {tuple(want.shape)}; it is {tuple(got.shape)}."

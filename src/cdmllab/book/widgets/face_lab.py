@@ -1,4 +1,4 @@
-"""One person of the face lab under nuisances to turn, and what a network says to each picture."""
+"""One person of the face lab under nuisances to turn, and what a network says to each image."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ from cdmllab.book.widgets.base import Widget, packed, unpacked
 
 Floats = NDArray[np.float64]
 Embed = Callable[[NDArray[np.uint8]], ArrayLike]
-"""From pictures, uint8 (n, size, size, 3), to embeddings (n, d) of any length."""
+"""From images, uint8 (n, size, size, 3), to embeddings (n, d) of any length."""
 
 # The steps of each nuisance. Light from the side comes with contrast, else it would not show.
 AXES: dict[str, tuple[float, ...]] = {
@@ -32,15 +32,15 @@ _STRANGERS = 1_000_000  # from here on, people that no world shows
 
 class FaceLab(Widget):
     """A rendered face whose pose, age, light and occlusion the reader turns, and its score to the
-    enrolled picture.
+    enrolled image.
 
     Made by `FaceLab.rendered`: the frames are drawn and scored once, and the page only chooses
     among them.
 
     Parameters
     ----------
-    sprite : all frames as one WebP picture, base64, row by row of `columns`, in the order of
-    `AXES`, the last fastest scores : packed cosines to the enrolled picture, of `SHAPE` axes : the
+    sprite : all frames as one WebP image, base64, row by row of `columns`, in the order of
+    `AXES`, the last fastest scores : packed cosines to the enrolled image, of `SHAPE` axes : the
     steps of each nuisance, as `AXES` columns : frames a row of the sprite threshold : the cosine
     that one stranger in a hundred reaches yaw, age, light, occlusion : which step is shown follows
     : the nuisance over which the curve of scores is drawn
@@ -50,7 +50,7 @@ class FaceLab(Widget):
     fallback = (
         "Interactive figure: a rendered face whose pose, age, light and occlusion can be turned, "
         "with the score of a "
-        "network to the enrolled picture of the same person. It needs JavaScript."
+        "network to the enrolled image of the same person. It needs JavaScript."
     )
     needs: ClassVar[tuple[str, ...]] = ("sprite", "scores", "columns", "threshold")
 
@@ -88,10 +88,10 @@ class FaceLab(Widget):
         ----------
         embed : the network
         person, seed : who, and of which world
-        input_size : of the pictures that the network takes, pixels
+        input_size : of the images that the network takes, pixels
         shown_size : of the frames on the page, pixels
         strangers : how many other people say what a high score is
-        quality : of the WebP picture
+        quality : of the WebP image
         values : further values of the widget
         """
         yaw, age, light, occlusion = torch.cartesian_prod(
@@ -101,8 +101,8 @@ class FaceLab(Widget):
         given["contrast"] = _CONTRAST * light.abs() / light.abs().max()
 
         def draw(size: int) -> NDArray[np.uint8]:
-            pictures = faces.render([person] * len(yaw), seed=seed, size=size, **given)
-            frames: NDArray[np.uint8] = pictures.permute(0, 2, 3, 1).numpy()
+            images = faces.render([person] * len(yaw), seed=seed, size=size, **given)
+            frames: NDArray[np.uint8] = images.permute(0, 2, 3, 1).numpy()
             return frames
 
         others = faces.render(torch.arange(strangers) + _STRANGERS, seed=seed, size=input_size)
@@ -119,7 +119,7 @@ class FaceLab(Widget):
         return cls(**{**own, **values})
 
     def score(self) -> float:
-        """The cosine of the frame that is shown to the enrolled picture."""
+        """The cosine of the frame that is shown to the enrolled image."""
         return float(unpacked(self.scores, *SHAPE)[self.yaw, self.age, self.light, self.occlusion])
 
 

@@ -1,4 +1,4 @@
-"""The sphere on which a network puts its pictures, epoch by epoch."""
+"""The sphere on which a network puts its images, epoch by epoch."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Self

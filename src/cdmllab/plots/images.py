@@ -1,4 +1,4 @@
-"""Sheets of pictures."""
+"""Sheets of images."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -6,13 +6,13 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def sheet(images: ArrayLike, columns: int, gap: int = 1) -> NDArray[np.float64]:
-    """Lay pictures out row by row, a gap of NaN (drawn as nothing) between them.
+    """Lay images out row by row, a gap of NaN (drawn as nothing) between them.
 
     Parameters
     ----------
     images : shape (n, channels, height, width), channels 1 or 3
-    columns : pictures a row
-    gap : pixels between pictures
+    columns : images a row
+    gap : pixels between images
 
     Returns
     -------
@@ -30,14 +30,14 @@ def sheet(images: ArrayLike, columns: int, gap: int = 1) -> NDArray[np.float64]:
     return page[..., 0] if channels == 1 else page
 
 
-def pictures(ax: Axes, images: ArrayLike, *, columns: int, title: str = "") -> None:
-    """Draw pictures in [-1, 1] as a sheet; grey ones dark on light, as ink on paper.
+def images(ax: Axes, images: ArrayLike, *, columns: int, title: str = "") -> None:
+    """Draw images in [-1, 1] as a sheet; grey ones dark on light, as ink on paper.
 
     Parameters
     ----------
     ax : where to draw; its frame is removed
     images : shape (n, channels, height, width), channels 1 or 3
-    columns : pictures a row
+    columns : images a row
     title : stands above
     """
     ax.imshow(

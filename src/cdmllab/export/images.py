@@ -1,4 +1,4 @@
-"""Face-lab pictures to calibrate with, and a face-lab protocol to compare accuracies on."""
+"""Face-lab images to calibrate with, and a face-lab protocol to compare accuracies on."""
 
 from typing import NamedTuple
 
@@ -23,14 +23,14 @@ _CALIBRATION = (
 
 
 class Protocol(NamedTuple):
-    """Pictures of people and the pairs of them that are compared."""
+    """Images of people and the pairs of them that are compared."""
 
-    pictures: Tensor  # [n, 3, size, size] uint8, RGB
+    images: Tensor  # [n, 3, size, size] uint8, RGB
     pairs: Pairs
 
 
 def protocol(identities: int, size: int, seed: int = 0) -> Protocol:
-    """Six pictures of each identity and as many pairs as they give: ten folds, half of each
+    """Six images of each identity and as many pairs as they give: ten folds, half of each
     genuine.
 
     Raises
@@ -47,7 +47,7 @@ def protocol(identities: int, size: int, seed: int = 0) -> Protocol:
 
 
 def calibration(count: int, size: int, seed: int = 0) -> Tensor:
-    """Pictures of `count` people who are in no protocol; uint8 of shape (count, 3, size, size)."""
+    """Images of `count` people who are in no protocol; uint8 of shape (count, 3, size, size)."""
     return _render(
         _CALIBRATION + torch.arange(count), torch.zeros(count, dtype=torch.int64), size, seed
     )
