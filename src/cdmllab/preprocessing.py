@@ -41,10 +41,9 @@ def check(given: Mapping[str, Any]) -> Preprocessing:
     Parameters
     ----------
     given : ``channels`` (RGB, BGR or grey), ``mean`` and ``std`` on pixels scaled to [0, 1], one
-    number or one for
-        each channel, ``size`` in pixels; and ``crop`` for a network that sees another part of a
-        face than ArcFace's: left, top, right and bottom of a square, in pixels of the 112 x 112
-        image that `cdmllab.data.align` makes. The square may reach beyond that image
+        number or one for each channel, ``size`` in pixels; and ``crop`` for a network that sees
+        another part of a face than ArcFace's: left, top, right and bottom of a square, in pixels of
+        the 112 x 112 image that `cdmllab.data.align` makes. The square may reach beyond that image
 
     Raises
     ------

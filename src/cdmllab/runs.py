@@ -185,7 +185,7 @@ class Run:
         Raises
         ------
         DataError : a line that is not JSON of names and numbers; a last line cut short by a kill is
-        left out
+            left out
         """
         rows = [row for row in self._rows(strict=True) if row is not None]
         keys = dict.fromkeys(key for row in rows for key in row)

@@ -43,8 +43,10 @@ def fuzz(
 
     Parameters
     ----------
-    counts, seed : of the inputs workers : readers that work at the same time kept : a file that
-    keeps what readers are done with; those of the same commit and inputs are taken from it
+    counts, seed : of the inputs
+    workers : readers that work at the same time
+    kept : a file that keeps what readers are done with; those of the same commit and inputs are
+        taken from it
     """
     of = [provenance()["git_commit"], seed, counts]
     rows = list(read_journal(kept)) if kept is not None and kept.is_file() else []

@@ -42,8 +42,7 @@ class Reader(NamedTuple):
     Attributes
     ----------
     seeds : what it can read, each time as the files of a folder; and crafted ones that it must
-    refuse. The first is
-        good
+        refuse. The first is good
     read : is given the folder
     after : is given the folder before it is read, for what has to fit the other files
     weight : its share of the inputs, beside others; the slower a reader, the smaller

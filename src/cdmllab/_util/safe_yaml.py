@@ -80,7 +80,7 @@ def parse(text: str | bytes, where: str) -> Any:
     Raises
     ------
     DataError : it is not YAML, or holds other things, or is too large, too deep or grows too much
-    by its aliases
+        by its aliases
     """
     if len(text) > LARGEST:
         raise DataError(

@@ -34,8 +34,10 @@ def umap(embeddings: ArrayLike, *, neighbours: int = 15, seed: int = 0) -> Float
 
     Parameters
     ----------
-    embeddings : shape (n, d) neighbours : how many of its nearest each point is to stay near; fewer
-    tear the map into more pieces seed : the same seed gives the same map on the same machine
+    embeddings : shape (n, d)
+    neighbours : how many of its nearest each point is to stay near; fewer tear the map into more
+        pieces
+    seed : the same seed gives the same map on the same machine
     """
     with warnings.catch_warnings(), optional("analysis", "UMAP"):
         warnings.simplefilter("ignore", ImportWarning)  # of a part of it that wants TensorFlow
@@ -69,7 +71,8 @@ def order_kept(embeddings: ArrayLike, flat: ArrayLike, labels: ArrayLike) -> flo
     Parameters
     ----------
     embeddings, flat : shapes (n, d) and (n, 2); people are compared by their means, by angle and on
-    the map straight labels : who is shown, shape (n,); three people or more
+        the map straight
+    labels : who is shown, shape (n,); three people or more
     """
     y = np.asarray(labels)
     people = np.unique(y)

@@ -53,9 +53,9 @@ def mixed_derivatives(
 
     Parameters
     ----------
-    policy : the loss cosines : Tensor of shape (c,) in float64, c of 2 or more: one sample's, the
-    own class first; the second is the
-        other one
+    policy : the loss
+    cosines : Tensor of shape (c,) in float64, c of 2 or more: one sample's, the own class first;
+        the second is the other one
     scale : s
 
     Returns

@@ -114,11 +114,12 @@ class Backbone(nn.Module):
         Parameters
         ----------
         precision : of the trunk's products, by autocast; the output part stays in the parameters'
-        precision channels_last : keep the channels of a pixel together in memory, which the fast
-        convolutions want; networks so
-            narrow that oneDNN computes them wrongly that way stay as they are
+            precision
+        channels_last : keep the channels of a pixel together in memory, which the fast convolutions
+            want; networks so narrow that oneDNN computes them wrongly that way stay as they are
         checkpointing : in training keep only the input of every block and compute the rest again on
-        the way back compiled : let torch.compile fuse what it can; the first call takes long
+            the way back
+        compiled : let torch.compile fuse what it can; the first call takes long
 
         Raises
         ------

@@ -26,10 +26,10 @@ class IResNetBlock(nn.Module):
 
     Parameters
     ----------
-    width_in, width_out : channels stride : 2 halves the map; then, and where the width changes, the
-    input passes a 1x1 convolution kind : ``"separable"`` makes each 3x3 convolution a depthwise and
-    a 1x1 one; ``"bottleneck"`` does one 3x3
-        convolution at half the width between two 1x1 ones
+    width_in, width_out : channels
+    stride : 2 halves the map; then, and where the width changes, the input passes a 1x1 convolution
+    kind : ``"separable"`` makes each 3x3 convolution a depthwise and a 1x1 one; ``"bottleneck"``
+        does one 3x3 convolution at half the width between two 1x1 ones
     early : stride in the first convolution instead of the second
     """
 
@@ -77,17 +77,20 @@ class IResNet(Backbone):
 
     Parameters
     ----------
-    depths : blocks of each of the four stages embedding_dim : d size : height and width of the
-    input in pixels, 16 to 448 channels : 1 for grey images, 3 for colour width : channels of the
-    stem and of the first stage; the published networks have 64, the Lite ones 32 last_width :
-    channels of the last stage; None for 8 times `width`, as published dropout : share of features
-    dropped before the linear layer, in training block : kind of block, see `Block` downsample :
-    where the size is halved: ``"late"``, in the last 3x3 convolution of a stage's first block, as
-        published; ``"early"``, in its first convolution; ``"stem"``, the first halving already in
-        the stem
+    depths : blocks of each of the four stages
+    embedding_dim : d
+    size : height and width of the input in pixels, 16 to 448
+    channels : 1 for grey images, 3 for colour
+    width : channels of the stem and of the first stage; the published networks have 64, the Lite
+        ones 32
+    last_width : channels of the last stage; None for 8 times `width`, as published
+    dropout : share of features dropped before the linear layer, in training
+    block : kind of block, see `Block`
+    downsample : where the size is halved: ``"late"``, in the last 3x3 convolution of a stage's
+        first block, as published; ``"early"``, in its first convolution; ``"stem"``, the first
+        halving already in the stem
     flatten : what the linear layer sees: ``"all"`` of the last map, as published; ``"depthwise"``,
-    one number a
-        channel, a learnt weighting of its places
+        one number a channel, a learnt weighting of its places
     norm_eps : added to the variance in every normalisation. arcface_torch has 1e-5; MagFace's
         networks have 2e-5 and are the same function otherwise
         (https://github.com/IrvingMeng/MagFace/blob/main/models/iresnet.py)

@@ -41,10 +41,10 @@ def load(name: str, path: Path | str, **options: object) -> Backbone:
     Parameters
     ----------
     name, options : as for `cdmllab.backbones.create`; MagFace's eps is set unless `norm_eps` is
-    given path : a checkpoint of arcface_torch, MagFace, AdaFace or CVLface (``.pth``, ``.pt``,
-    ``.ckpt``),
-        also in half precision or inside a training checkpoint; or a ``.safetensors`` file. The
-        input that it expects is reported by `cdmllab.backbones.checkpoints.recognise`
+        given
+    path : a checkpoint of arcface_torch, MagFace, AdaFace or CVLface (``.pth``, ``.pt``,
+        ``.ckpt``), also in half precision or inside a training checkpoint; or a ``.safetensors``
+        file. The input that it expects is reported by `cdmllab.backbones.checkpoints.recognise`
 
     Raises
     ------
@@ -145,9 +145,9 @@ def save_release(
 
     Raises
     ------
-    CdmlLabError : the network's numbers cannot work, see `cdmllab.backbones.soundness` ValueError :
-    another ending, `name` and `options` do not build this network, or a number too large for
-    float16
+    CdmlLabError : the network's numbers cannot work, see `cdmllab.backbones.soundness`
+    ValueError : another ending, `name` and `options` do not build this network, or a number too
+        large for float16
     """
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"a release is a .safetensors file, got {path}")

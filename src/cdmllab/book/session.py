@@ -70,8 +70,7 @@ def start(profile: str, seed: int) -> Lab:
     Raises
     ------
     ValueError : a profile that does not exist, or a parameter the notebook does not have (papermill
-    itself
-        would only log it and run on with the default)
+        itself would only log it and run on with the default)
     """
     _refuse_unknown_parameters()
     if profile not in get_args(Profile):

@@ -32,7 +32,7 @@ def read(content: bytes, where: str) -> Names:
     Raises
     ------
     DataError : it is no MATLAB file, or one of another form; also where reading it crashes, or
-    takes too long
+        takes too long
     """
     require("analysis", "AgeDB's protocol file", "scipy")
     try:

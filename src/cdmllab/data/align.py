@@ -128,8 +128,7 @@ def read_landmarks(path: Path | str) -> dict[str, Floats]:
     Parameters
     ----------
     path : a file of lines ``name x1 y1 ... x5 y5`` (a score may follow), in which a name with
-    spaces is in double
-        quotes or followed by a tab; or a folder with one file an image,
+        spaces is in double quotes or followed by a tab; or a folder with one file an image,
         ``Name_0001_5loc_attri.txt`` as in CALFW and CPLFW, of five lines ``x y``: there the name is
         the image's file name without its ending
 
@@ -171,7 +170,7 @@ def landmarks_by_image(
     Raises
     ------
     DataError : one entry of `known` fits two images: a file name without a folder where two people
-    have such a file
+        have such a file
     """
     found: dict[str, Floats] = {}
     taken: dict[str, str] = {}

@@ -53,8 +53,7 @@ def members(
     Raises
     ------
     DataError : no archive, a damaged one, a password, a link, two members of one name, a name that
-    leads outside, or
-        members far larger than the archive
+        leads outside, or members far larger than the archive
     """
     for member in _members(Path(path)):
         name = printable(member.name)

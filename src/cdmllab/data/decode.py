@@ -85,16 +85,18 @@ def decode(
 
     Parameters
     ----------
-    data : the bytes of an image in one of `FORMATS` where : file and record, named in errors fast :
-    quicker inverse cosine transform and chroma upsampling for JPEG, a few grey levels off Pillow's
-    strict : refuse also a JPEG with damage that Pillow passes over in silence upright : turn the
-    pixels as the EXIF says
+    data : the bytes of an image in one of `FORMATS`
+    where : file and record, named in errors
+    fast : quicker inverse cosine transform and chroma upsampling for JPEG, a few grey levels off
+        Pillow's
+    strict : refuse also a JPEG with damage that Pillow passes over in silence
+    upright : turn the pixels as the EXIF says
 
     Raises
     ------
     DataError : the bytes are no image, or one cut short, of a refused mode, under 2 pixels a side
-    or over 50
-        megapixels, or a JPEG that draws its pixels more than 100 times; nothing else is raised
+        or over 50 megapixels, or a JPEG that draws its pixels more than 100 times; nothing else is
+        raised
     """
     if len(data) == 0:
         raise DataError(f"{where}: there is no image, the record is empty")

@@ -85,7 +85,7 @@ def load(
     Parameters
     ----------
     fit : applied to each image (height, width, channels), to bring all to one size; see
-    `cdmllab.data.crop`
+        `cdmllab.data.crop`
 
     Raises
     ------

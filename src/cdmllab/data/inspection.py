@@ -45,9 +45,10 @@ def inspect(
 
     Parameters
     ----------
-    quick : do not decode the images ignore : patterns of files and folders of an identity folder to
-    leave out, see `cdmllab.data.walk.walk` progress : called with images looked at and images in
-    all
+    quick : do not decode the images
+    ignore : patterns of files and folders of an identity folder to leave out, see
+        `cdmllab.data.walk.walk`
+    progress : called with images looked at and images in all
 
     Raises
     ------

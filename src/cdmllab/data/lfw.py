@@ -172,9 +172,10 @@ def pairs(
 
     Parameters
     ----------
-    faces : as `images` gives them, or features of them view : ``"2"`` for the ten folds that are
-    reported, ``"1-train"`` and ``"1-test"`` for choosing settings path : the pair file, or an
-    archive that holds it; default: the view's own in the data folders
+    faces : as `images` gives them, or features of them
+    view : ``"2"`` for the ten folds that are reported, ``"1-train"`` and ``"1-test"`` for choosing
+        settings
+    path : the pair file, or an archive that holds it; default: the view's own in the data folders
 
     Raises
     ------

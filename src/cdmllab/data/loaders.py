@@ -38,16 +38,20 @@ class Loader:
 
     Parameters
     ----------
-    source : what to read batch_size : images a batch, on each process seed : of order and
-    augmentation workers : threads; 0 reads in the calling one augmentation : ``"none"``,
-    ``"flip"``, ``"document"``, or an `Augmentation` device : where batches end; on any but the CPU
-    they are augmented there, a batch at a time num_identities : what a config expects; labels are
-    checked against it per_identity : at most so many images of each identity an epoch, drawn anew
-    every epoch rank, world_size : this process and how many there are; all see different parts of
-    the same order shuffle : ``False`` keeps the set's order nvjpeg : decode a batch at a time on
-    the GPU, in colour, from a source that has its images as JPEG (`Pack`); the
-        pixels differ from the CPU's by a few grey levels. For loops of your own: no config asks for
-        it
+    source : what to read
+    batch_size : images a batch, on each process
+    seed : of order and augmentation
+    workers : threads; 0 reads in the calling one
+    augmentation : ``"none"``, ``"flip"``, ``"document"``, or an `Augmentation`
+    device : where batches end; on any but the CPU they are augmented there, a batch at a time
+    num_identities : what a config expects; labels are checked against it
+    per_identity : at most so many images of each identity an epoch, drawn anew every epoch
+    rank, world_size : this process and how many there are; all see different parts of the same
+        order
+    shuffle : ``False`` keeps the set's order
+    nvjpeg : decode a batch at a time on the GPU, in colour, from a source that has its images as
+        JPEG (`Pack`); the pixels differ from the CPU's by a few grey levels. For loops of your own:
+        no config asks for it
 
     Raises
     ------

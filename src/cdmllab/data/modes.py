@@ -21,7 +21,7 @@ def to_uint8(image: Image.Image, colour: Colour) -> Pixels:
     Raises
     ------
     ValueError : a mode without a range that says what white is, or an image that is transparent all
-    over
+        over
     """
     if image.mode == "I" or image.mode.startswith("I;16"):
         levels = _top_byte(image)[..., None]

@@ -92,8 +92,9 @@ def opened(path: Path) -> Iterator[Arrays]:
 
     Raises
     ------
-    MissingError : there is no such file DataError : it is damaged, or holds anything but arrays of
-    numbers; also while the block reads one
+    MissingError : there is no such file
+    DataError : it is damaged, or holds anything but arrays of numbers; also while the block reads
+        one
     """
     with (
         reading(path, "a readable .npz file"),

@@ -84,8 +84,9 @@ def pack(
     Raises
     ------
     DataError : nothing to pack, `target` exists and is no pack, or landmarks that fit several
-    images CdmlLabError : another process packs at `target` OSError : no space left, no permission;
-    what was at `target` stays
+        images
+    CdmlLabError : another process packs at `target`
+    OSError : no space left, no permission; what was at `target` stays
     """
     source, target = Path(source), Path(target)
     with claimed(target):

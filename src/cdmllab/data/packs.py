@@ -49,7 +49,7 @@ class Pack:
     Raises
     ------
     DataError : no pack, a damaged one, or labels that are no whole numbers in 0 .. num_identities -
-    1
+        1
     """
 
     @reader("a readable pack")

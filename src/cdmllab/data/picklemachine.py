@@ -43,9 +43,9 @@ class Machine:
 
     Parameters
     ----------
-    data : the pickle allowed : what stands in for a name, by module and name; its values are called
-    with whatever the pickle gives
-        them. A pickle can change only objects with a method ``build``, by it
+    data : the pickle
+    allowed : what stands in for a name, by module and name; its values are called with whatever the
+        pickle gives them. A pickle can change only objects with a method ``build``, by it
     """
 
     def __init__(self, data: bytes, allowed: Mapping[tuple[str, str], Callable[..., Any]]) -> None:

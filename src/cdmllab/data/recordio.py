@@ -42,7 +42,7 @@ class RecordFile:
     Raises
     ------
     DataError : the file is empty, or damaged where it was looked at: the sentence names record and
-    byte
+        byte
     """
 
     def __init__(self, path: Path | str, offsets: NDArray[np.int64] | None = None) -> None:

@@ -106,8 +106,7 @@ def walk(root: Path, ignore: Iterable[str] = ()) -> tuple[list[Folder], list[Lef
     Parameters
     ----------
     ignore : patterns as of a shell (``*``, ``?``, ``[a-z]``), in addition to `IGNORED`, for a name
-    or for a path
-        below `root`; upper and lower case count as the same
+        or for a path below `root`; upper and lower case count as the same
 
     Raises
     ------

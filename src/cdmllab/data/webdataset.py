@@ -47,7 +47,8 @@ class WebDataset(EncodedSet):
     Raises
     ------
     DataError : no shards, a damaged one, a sample without its label or image; the shard and the key
-    are named CdmlLabError : another process builds the index
+        are named
+    CdmlLabError : another process builds the index
     """
 
     @reader("readable WebDataset shards")

@@ -48,10 +48,11 @@ def judge(
     Parameters
     ----------
     backbone : from images to embeddings; its attribute ``size``, if there is one, chooses the
-    size of the images name : of a protocol or of a file, see `protocols.load` folder : where the
-    two files go prepare : what turns uint8 images into the network's input: a preprocessing, see
-    `cdmllab.preprocessing.check`;
-        or a function, which is taken to be the same as the last time
+        size of the images
+    name : of a protocol or of a file, see `protocols.load`
+    folder : where the two files go
+    prepare : what turns uint8 images into the network's input: a preprocessing, see
+        `cdmllab.preprocessing.check`; or a function, which is taken to be the same as the last time
     redo : evaluate again in any case
 
     Returns

@@ -42,12 +42,13 @@ def embed(
     Parameters
     ----------
     backbone : a network from images (b, channels, height, width) to embeddings (b, d); left in
-    evaluation mode images : a float tensor (n, channels, height, width), taken as it is; or uint8
-    images, as such a tensor or read
-        portion by portion, which `prepare` turns into the network's input
-    batch_size : images at a time flip : add the embedding of the mirrored image to each, the
-    field's test-time augmentation prepare : uint8 (b, channels, height, width) to float; a network
-    trained on another input needs another one
+        evaluation mode
+    images : a float tensor (n, channels, height, width), taken as it is; or uint8 images, as such
+        a tensor or read portion by portion, which `prepare` turns into the network's input
+    batch_size : images at a time
+    flip : add the embedding of the mirrored image to each, the field's test-time augmentation
+    prepare : uint8 (b, channels, height, width) to float; a network trained on another input needs
+        another one
 
     Raises
     ------

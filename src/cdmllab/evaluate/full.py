@@ -44,11 +44,15 @@ def evaluate(
 
     Parameters
     ----------
-    embeddings : any length; where there are templates the length weighs protocol : see
-    `cdmllab.evaluate.protocols` flip : whether the mirrored images were added; kept in the record
+    embeddings : any length; where there are templates the length weighs
+    protocol : see `cdmllab.evaluate.protocols`
+    flip : whether the mirrored images were added; kept in the record
     fars : FARs at which the TAR is wanted; for those below the resolution the record says why there
-    is none replicates : of the bootstrap; 0 for no intervals; fewer are drawn where there are
-    millions of pairs confidence : of the intervals seed : of the bootstrap
+        is none
+    replicates : of the bootstrap; 0 for no intervals; fewer are drawn where there are millions of
+        pairs
+    confidence : of the intervals
+    seed : of the bootstrap
 
     Raises
     ------

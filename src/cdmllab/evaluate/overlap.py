@@ -38,11 +38,13 @@ class Overlap(NamedTuple):
 
     Attributes
     ----------
-    people : names of both, as the protocol has them trained, judged : rows of near-duplicates, in
-    the training set and in the protocol; shapes (m,) bits : in which their hashes differ, shape
-    (m,) cosines : of their embeddings, shape (m,); None without a network touched : which images of
-    the protocol are duplicates, or show a shared person; shape (n,) accuracy : over the folds, on
-    all pairs, on those without, and their numbers; None without a network
+    people : names of both, as the protocol has them
+    trained, judged : rows of near-duplicates, in the training set and in the protocol; shapes (m,)
+    bits : in which their hashes differ, shape (m,)
+    cosines : of their embeddings, shape (m,); None without a network
+    touched : which images of the protocol are duplicates, or show a shared person; shape (n,)
+    accuracy : over the folds, on all pairs, on those without, and their numbers; None without a
+        network
     """
 
     people: tuple[str, ...]
@@ -85,9 +87,11 @@ def find(
 
     Parameters
     ----------
-    names : of the training set's people backbone, prepare : a network and its preprocessing, to
-    confirm duplicates and to measure accuracies bits : in which the hashes of duplicates may
-    differ, of 256 progress : called with images hashed and all of them
+    names : of the training set's people
+    backbone, prepare : a network and its preprocessing, to confirm duplicates and to measure
+        accuracies
+    bits : in which the hashes of duplicates may differ, of 256
+    progress : called with images hashed and all of them
 
     Raises
     ------

@@ -30,7 +30,7 @@ class Protocol:
     Raises
     ------
     ValueError : no pairs, pairs of one kind only, or arrays that do not fit the n images; the
-    protocol is named
+        protocol is named
     """
 
     name: str

@@ -64,8 +64,7 @@ def export(
     Raises
     ------
     CdmlLabError : something that is needed is not installed, the source cannot be read, the file
-    does not agree, or
-        another process exports to the same place
+        does not agree, or another process exports to the same place
     """
     require_packages(to)
     if int8 and to != "onnx":

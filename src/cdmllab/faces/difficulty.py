@@ -151,8 +151,9 @@ def easiness(difficulty: ArrayLike, mislabelled: ArrayLike | None = None) -> Ten
 
     Parameters
     ----------
-    difficulty : shape (n,) mislabelled : shape (n,), images that count as hardest of all whatever
-    they show; None for none
+    difficulty : shape (n,)
+    mislabelled : shape (n,), images that count as hardest of all whatever they show; None for
+        none
     """
     d = np.asarray(difficulty, dtype=np.float64)
     if mislabelled is not None:

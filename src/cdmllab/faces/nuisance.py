@@ -96,8 +96,9 @@ def nuisances(
     Parameters
     ----------
     strength : how far the drawn nuisances reach, in [0, 1]; 0 is a frontal, sharp, evenly lit
-    image factors : values that replace the drawn ones, in the unit of `FACTORS`: a number or a
-    tensor of shape (b,)
+        image
+    factors : values that replace the drawn ones, in the unit of `FACTORS`: a number or a tensor of
+        shape (b,)
 
     Raises
     ------

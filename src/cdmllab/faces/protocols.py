@@ -58,10 +58,13 @@ def load(
 
     Parameters
     ----------
-    name : one of `names()` size : of the images, in pixels seed : the world's part : ``"test"``,
-    or ``"validation"`` for choosing settings: other people, same recipe every_pair : compare all
-    images of a fold instead of a balanced sample, for FARs of 1e-3 and 1e-4 without : nuisance
-    factors that are switched off
+    name : one of `names()`
+    size : of the images, in pixels
+    seed : the world's
+    part : ``"test"``, or ``"validation"`` for choosing settings: other people, same recipe
+    every_pair : compare all images of a fold instead of a balanced sample, for FARs of 1e-3 and
+        1e-4
+    without : nuisance factors that are switched off
 
     Raises
     ------

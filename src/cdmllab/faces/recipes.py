@@ -31,13 +31,15 @@ class ProtocolRecipe:
 
     Attributes
     ----------
-    about : half a sentence per_fold : genuine pairs in each of 10 folds, and as many impostor
-    pairs; None compares every first image of a
-        fold with every second one, which is what a low FAR needs
-    strength : of the nuisances that no range sets first, second : ranges of factors in the first
-    and in the second image of every pair; both None for alike images : of each person in each
-    of the two kinds lookalike : how alike the people of an impostor pair are: correlation of their
-    latents, in [0, 1)
+    about : half a sentence
+    per_fold : genuine pairs in each of 10 folds, and as many impostor pairs; None compares every
+        first image of a fold with every second one, which is what a low FAR needs
+    strength : of the nuisances that no range sets
+    first, second : ranges of factors in the first and in the second image of every pair; both
+        None for alike
+    images : of each person in each of the two kinds
+    lookalike : how alike the people of an impostor pair are: correlation of their latents, in
+        [0, 1)
     """
 
     about: str

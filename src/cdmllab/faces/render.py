@@ -55,9 +55,12 @@ def render(
     Parameters
     ----------
     identities, index : non-negative whole numbers, one or b of each; they broadcast against each
-    other seed : the world's seed size : width and height in pixels, in [32, 224] strength : how far
-    the drawn nuisances reach, in [0, 1] factors : nuisances set by hand, see `nuisance.FACTORS`:
-    ``yaw=40, age=0.8``; a number or a tensor of shape (b,)
+        other
+    seed : the world's seed
+    size : width and height in pixels, in [32, 224]
+    strength : how far the drawn nuisances reach, in [0, 1]
+    factors : nuisances set by hand, see `nuisance.FACTORS`: ``yaw=40, age=0.8``; a number or a
+        tensor of shape (b,)
 
     Raises
     ------

@@ -179,8 +179,7 @@ class FaceWorld:
         Raises
         ------
         CdmlLabError : too little space on the disk (told before any work), the folder is the cache
-        of another world, or
-            another process still fills it
+            of another world, or another process still fills it
         """
         return fill(
             self,

@@ -56,21 +56,21 @@ def create(
 
     Parameters
     ----------
-    loss : one of `names()` or of `cdmllab.margins.recipes()`, or a loss of your own embedding_dim,
-    num_identities, scale, learn_scale, keep_logits, centre_init, interclass_filtering_threshold :
-    see `MarginHead` backend : ``"dense"``, the readable reference; ``"blocked"``, fast and small;
-    or ``"sharded"``, the blocked one with
-        its class centres shared out over the ranks of torch.distributed
+    loss : one of `names()` or of `cdmllab.margins.recipes()`, or a loss of your own
+    embedding_dim, num_identities, scale, learn_scale, keep_logits, centre_init,
+    interclass_filtering_threshold : see `MarginHead`
+    backend : ``"dense"``, the readable reference; ``"blocked"``, fast and small; or ``"sharded"``,
+        the blocked one with its class centres shared out over the ranks of torch.distributed
     block, products, compiled : of the blocked and the sharded backend, see `BlockedHead`
-    sample_rate, sample_seed : of the sharded backend, see `ShardedHead` policy : options of a loss
-    that is named, see `cdmllab.margins.options(name)`; a pair loss (``"triplet"``,
-        ``"contrastive"``, ``"circle"``, from pytorch-metric-learning) has these only, and no scale
-        or backend
+    sample_rate, sample_seed : of the sharded backend, see `ShardedHead`
+    policy : options of a loss that is named, see `cdmllab.margins.options(name)`; a pair loss
+        (``"triplet"``, ``"contrastive"``, ``"circle"``, from pytorch-metric-learning) has these
+        only, and no scale or backend
 
     Raises
     ------
     ValueError : unknown name, backend or option, a value out of range, or options for a loss that
-    is made already
+        is made already
 
     Examples
     --------

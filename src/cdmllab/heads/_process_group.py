@@ -69,7 +69,8 @@ class Ranks(NamedTuple):
         Parameters
         ----------
         values : the rows of all ranks, the columns that this one holds; shape (size b,
-        len(share(count))) count : how many columns there are on all ranks together
+            len(share(count)))
+        count : how many columns there are on all ranks together
 
         Returns
         -------

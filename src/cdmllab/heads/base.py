@@ -137,11 +137,10 @@ class MarginHead(Head):
         Parameters
         ----------
         embeddings : Tensor of shape (b, d), any float dtype; worked on in float32 (float64 stays),
-        whatever
-            autocast is on
+            whatever autocast is on
         labels : integer Tensor, array or list of shape (b,) or (b, 1); -1 ignores a sample
         known_easiness : the true easiness of each sample, shape (b,), in [-1, 1], for an oracle
-        margin
+            margin
 
         Raises
         ------

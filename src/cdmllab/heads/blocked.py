@@ -42,10 +42,12 @@ class BlockedHead(MarginHead):
 
     Parameters
     ----------
-    block : identities a block; None chooses by batch and device products : dtype of the matrix
-    products, ``"float32"`` or ``"bfloat16"``; sums and all else stay wide compiled : run the
-    elementwise parts through torch.compile; None does on CUDA, where it pays soonest others : as
-    for `MarginHead`
+    block : identities a block; None chooses by batch and device
+    products : dtype of the matrix products, ``"float32"`` or ``"bfloat16"``; sums and all else stay
+        wide
+    compiled : run the elementwise parts through torch.compile; None does on CUDA, where it pays
+        soonest
+    others : as for `MarginHead`
     """
 
     backend = "blocked"

@@ -21,10 +21,10 @@ def sharded_state_dict(head: Head, optimiser: SGD | None = None) -> dict[str, Te
 
     Parameters
     ----------
-    head : of any backend optimiser : the SGD that trains the head, alone or among other things; its
-    momentum (not its learning rate) comes
-        along as ``momentum.<parameter>``. A momentum buffer that SGD has not made yet is made here,
-        of zeros, with which the next step is the same.
+    head : of any backend
+    optimiser : the SGD that trains the head, alone or among other things; its momentum (not its
+        learning rate) comes along as ``momentum.<parameter>``. A momentum buffer that SGD has not
+        made yet is made here, of zeros, with which the next step is the same.
 
     Returns
     -------

@@ -49,13 +49,15 @@ def cost(
 
     Parameters
     ----------
-    num_identities : c batch : samples of each rank; every rank sees the embeddings of all ranks :
-    among which the centres are dealt out; the one with most of them is counted sample_rate : share
-    of the identities that count in a step (Partial FC); those of the batch always do embedding_dim
-    : d keep : ``"block"``, the blocked head, which has one block of logits at a time and computes
-    each twice; or
-        ``"matrix"``, one matrix of all logits, kept for the way back. Plain tensor operations have
-        several of those.
+    num_identities : c
+    batch : samples of each rank; every rank sees the embeddings of all
+    ranks : among which the centres are dealt out; the one with most of them is counted
+    sample_rate : share of the identities that count in a step (Partial FC); those of the batch
+        always do
+    embedding_dim : d
+    keep : ``"block"``, the blocked head, which has one block of logits at a time and computes each
+        twice; or ``"matrix"``, one matrix of all logits, kept for the way back. Plain tensor
+        operations have several of those.
     block_cells : logits of a block
 
     Raises

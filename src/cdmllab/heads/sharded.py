@@ -54,18 +54,16 @@ class ShardedHead(BlockedHead):
 
     Parameters
     ----------
-    sample_rate : share of the identities that count in a training step, in (0, 1] sample_seed : of
-    the draw, which depends on it and on the number of training batches so far, but not on the
-    number
-        of ranks
+    sample_rate : share of the identities that count in a training step, in (0, 1]
+    sample_seed : of the draw, which depends on it and on the number of training batches so far, but
+        not on the number of ranks
     others : as for `BlockedHead`
 
     Raises
     ------
     ValueError : in the constructor, `sample_rate` or `sample_seed` out of range; in a call, on
-    every rank alike, what
-        is wrong with one rank's batch, batches that differ in size, kind or mode, or another
-        process group than the one that the head was built in
+        every rank alike, what is wrong with one rank's batch, batches that differ in size, kind or
+        mode, or another process group than the one that the head was built in
     """
 
     backend = "sharded"

@@ -67,9 +67,9 @@ def add_angle(cosines: Tensor, margin_rad: Tensor, beyond_pi: BeyondPi = "linear
 
     Parameters
     ----------
-    cosines : Tensor of shape (b,) margin_rad : Tensor of shape (b,), in (-pi, pi); with a negative
-    one (AdaFace has them) cos(theta + m) ends at
-        1, where theta + m is 0, unless `beyond_pi` is ``"none"``
+    cosines : Tensor of shape (b,)
+    margin_rad : Tensor of shape (b,), in (-pi, pi); with a negative one (AdaFace has them)
+        cos(theta + m) ends at 1, where theta + m is 0, unless `beyond_pi` is ``"none"``
 
     Returns
     -------

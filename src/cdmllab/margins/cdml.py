@@ -44,25 +44,26 @@ class CDML(AngularMargin):
 
     Parameters
     ----------
-    margin_rad : m_base in radians, in [0, pi) alpha : how far the margin moves, in [0, 1]; 0 is
-    ArcFace easiness : what e_i looks at, see `cdmllab.easiness`: ``"similarity"`` to the own class
-    centre, the
-        ``"gap"`` to the best foreign centre, or that gap in angles; ``"known"`` takes the truth
+    margin_rad : m_base in radians, in [0, pi)
+    alpha : how far the margin moves, in [0, 1]; 0 is ArcFace
+    easiness : what e_i looks at, see `cdmllab.easiness`: ``"similarity"`` to the own class centre,
+        the ``"gap"`` to the best foreign centre, or that gap in angles; ``"known"`` takes the truth
         that the head is given with the batch: an oracle, and the bound of what any score could do
     pivot : the easiness that counts as neither easy nor hard, in (-1, 1); None takes 0.5 for
-    similarity (the
-        document gives no number; 60 degrees is ours) and 0 for the others; 0 is neutral
-    shape : ``"step"`` uses the sign of e_i alone, ``"linear"`` its value favour : who gets the
-    larger margin: ``"easy"`` (the document) or ``"hard"`` (the public code) schedule : how alpha
-    grows with training progress: ``"constant"`` (neutral), ``"linear"``, ``"cosine"`` class_weight
-    : share of the identity's running easiness in e_i, in [0, 1]; 0 is neutral num_identities :
-    needed when `class_weight` > 0 match_mean : shift all margins of a batch so that their mean is
-    `margin_rad`, before
+        similarity (the document gives no number; 60 degrees is ours) and 0 for the others; 0 is
+        neutral
+    shape : ``"step"`` uses the sign of e_i alone, ``"linear"`` its value
+    favour : who gets the larger margin: ``"easy"`` (the document) or ``"hard"`` (the public code)
+    schedule : how alpha grows with training progress: ``"constant"`` (neutral), ``"linear"``,
+        ``"cosine"``
+    class_weight : share of the identity's running easiness in e_i, in [0, 1]; 0 is neutral
+    num_identities : needed when `class_weight` > 0
+    match_mean : shift all margins of a batch so that their mean is `margin_rad`, before
         `easy_margin` leaves any out; False is neutral
     never_above : keep the target at or below the plain cosine (the public code's guard); False is
-    neutral detach_margin : treat m_i as a constant in the gradient; False differentiates through
-    e_i too (the public
-        code), which has an effect only where e_i is continuous, with ``shape="linear"``
+        neutral
+    detach_margin : treat m_i as a constant in the gradient; False differentiates through e_i too
+        (the public code), which has an effect only where e_i is continuous, with ``shape="linear"``
     beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _DATN: https://github.com/nhatky160103/DATN

@@ -24,9 +24,10 @@ class ElasticFace(AngularMargin):
 
     Parameters
     ----------
-    margin_rad : mean of the angular margin (ElasticFace-Arc); None for ElasticFace-Cos margin_cos :
-    mean of the cosine margin (ElasticFace-Cos; the paper has 0.35); None for ElasticFace-Arc sigma
-    : standard deviation, in the unit of the margin; 0 is ArcFace or CosFace. The default,
+    margin_rad : mean of the angular margin (ElasticFace-Arc); None for ElasticFace-Cos
+    margin_cos : mean of the cosine margin (ElasticFace-Cos; the paper has 0.35); None for
+        ElasticFace-Arc
+    sigma : standard deviation, in the unit of the margin; 0 is ArcFace or CosFace. The default,
         0.05, is what the authors train with (config.py_); the default of the loss in their code is
         0.0125.
     plus : see above

@@ -24,9 +24,13 @@ class KappaFace(AngularMargin):
 
     Parameters
     ----------
-    num_identities, embedding_dim : c and d margin_rad : m0, radians temperature : T gamma : share
-    of the size term, in [0, 1] momentum : weight of the newest embedding in the running mean, once
-    more than 1 / momentum were seen beyond_pi, easy_margin, gradient : as for ArcFace
+    num_identities, embedding_dim : c and d
+    margin_rad : m0, radians
+    temperature : T
+    gamma : share of the size term, in [0, 1]
+    momentum : weight of the newest embedding in the running mean, once more than 1 / momentum were
+        seen
+    beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _2201.07394: https://arxiv.org/abs/2201.07394
     """

@@ -21,9 +21,10 @@ class SphereFace(MarginPolicy):
 
     Parameters
     ----------
-    factor : m, in [1, 8]; the paper has 4, ArcFace's table 2 has 1.35 anneal_from, anneal_to,
-    anneal_rate : the schedule of lambda; ``anneal_from=0, anneal_to=0`` is psi alone gradient : see
-    `MarginPolicy`
+    factor : m, in [1, 8]; the paper has 4, ArcFace's table 2 has 1.35
+    anneal_from, anneal_to, anneal_rate : the schedule of lambda; ``anneal_from=0, anneal_to=0`` is
+        psi alone
+    gradient : see `MarginPolicy`
 
     .. _1704.08063: https://arxiv.org/abs/1704.08063
     """

@@ -56,9 +56,10 @@ def intervals(
 
     Parameters
     ----------
-    scores, same : shape (p,) fold : shape (p,); None leaves the accuracy out identities : the
-    identity of the first and of the second image of each pair, each of shape (p,); None draws
-        pairs instead, for comparison and for pairs of unknown people
+    scores, same : shape (p,)
+    fold : shape (p,); None leaves the accuracy out
+    identities : the identity of the first and of the second image of each pair, each of shape
+        (p,); None draws pairs instead, for comparison and for pairs of unknown people
     fars : FARs at which the TAR is wanted
     replicates : how often to draw
     confidence : of the interval
@@ -67,7 +68,7 @@ def intervals(
     Raises
     ------
     ValueError : as `ranked.check` and `ranked.allowed`; identities that contradict `same`, fewer
-    than 10 of them
+        than 10 of them
     """
     s, y = check(scores, same)
     for far in fars:

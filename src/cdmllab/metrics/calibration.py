@@ -77,9 +77,10 @@ def rates(
 
     Parameters
     ----------
-    hit : True for the pairs that count, shape (p,) part : to which part each pair belongs, 0, 1,
-    ...; shape (p,); every part has a pair people : who is compared; None, or fewer than 10 people,
-    leaves `wilson`, which is too narrow then
+    hit : True for the pairs that count, shape (p,)
+    part : to which part each pair belongs, 0, 1, ...; shape (p,); every part has a pair
+    people : who is compared; None, or fewer than 10 people, leaves `wilson`, which is too narrow
+        then
     """
     h, k = np.asarray(hit).astype(bool), np.asarray(part)
     plain = [wilson(int(h[k == n].sum()), int((k == n).sum()), confidence) for n in np.unique(k)]

@@ -58,8 +58,7 @@ def by_nuisance(
     Parameters
     ----------
     wrong : True where a pair is judged wrongly, shape (p,); pass genuine and impostor pairs apart,
-    since most
-        nuisances make both less alike, which is an error for one kind only
+        since most nuisances make both less alike, which is an error for one kind only
     nuisance : a number for each pair, shape (p,), such as the larger yaw of the two images
     bins : how many, of equal width over the range; or their edges, rising, shape (k + 1,)
     people : who is compared in each pair, for intervals that draw people, see `calibration.rates`

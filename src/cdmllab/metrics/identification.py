@@ -50,8 +50,7 @@ def search(
     Raises
     ------
     ValueError : an identity twice in the gallery (pool its images first), fewer than two entries,
-    no probes, shapes
-        that differ, embeddings that are zero or not finite
+        no probes, shapes that differ, embeddings that are zero or not finite
     """
     g, q = unit(gallery, "gallery entry"), unit(probes, "probe")
     gid, pid = np.asarray(gallery_identity), np.asarray(probe_identity)
@@ -139,7 +138,7 @@ def tpir_at_fpir(found: Search, fpir: float) -> OpenSet:
     Raises
     ------
     ValueError : every probe or no probe has a mate, or an FPIR that the probes without one cannot
-    resolve
+        resolve
     """
     rank = _mated_ranks(found)
     strangers = np.sort(found.other_score[~found.mated])

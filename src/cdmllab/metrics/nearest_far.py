@@ -60,7 +60,8 @@ def weighted(impostors: Floats, genuine: Floats, fars: Sequence[float]) -> Float
     Parameters
     ----------
     impostors, genuine : weight accepted at each threshold, by falling threshold, shape (r, k) for r
-    sets of weights fars : f wanted FARs
+        sets of weights
+    fars : f wanted FARs
 
     Returns
     -------

@@ -24,7 +24,7 @@ def unit(embeddings: ArrayLike, what: str = "image") -> Floats:
     Raises
     ------
     ValueError : another shape, or an embedding that is zero or not finite, by its row; `what` names
-    the rows
+        the rows
     """
     e = _table(embeddings).astype(np.float64)
     squared = np.einsum("nd,nd->n", e, e)
@@ -47,7 +47,7 @@ def cosines(
     Raises
     ------
     ValueError : as `unit`, for the rows that are compared; no pairs; a pair that names a row which
-    does not exist
+        does not exist
     """
     e = _table(embeddings)
     a, b = _rows(first, second, len(e), what)

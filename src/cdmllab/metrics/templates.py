@@ -51,16 +51,17 @@ def pool(
 
     Parameters
     ----------
-    embeddings : shape (n, d), one an image template : shape (n,), number of the template an image
-    belongs to media : shape (n,), number of the medium within it detector_score : shape (n,),
-    weight of each image, not negative; None weighs all alike keep_length : let a long embedding
-    count for more, as the public evaluations do; False scales each to length 1
+    embeddings : shape (n, d), one an image
+    template : shape (n,), number of the template an image belongs to
+    media : shape (n,), number of the medium within it
+    detector_score : shape (n,), weight of each image, not negative; None weighs all alike
+    keep_length : let a long embedding count for more, as the public evaluations do; False scales
+        each to length 1
 
     Raises
     ------
     ValueError : shapes that differ, no images, an image without media (a negative number),
-    embeddings or weights
-        that are not finite, and a template whose images add up to zero
+        embeddings or weights that are not finite, and a template whose images add up to zero
     """
     e = np.asarray(embeddings)
     tid, mid = np.asarray(template), np.asarray(media)

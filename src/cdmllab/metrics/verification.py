@@ -87,7 +87,7 @@ def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
     Raises
     ------
     ValueError : `far` below 1 / (number of impostor pairs), which these pairs cannot resolve, or
-    above 1
+        above 1
 
     Examples
     --------

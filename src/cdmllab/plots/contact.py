@@ -39,10 +39,14 @@ def contact_sheet(
 
     Parameters
     ----------
-    images : uint8, shape (n, height, width, 3) columns : images a row rows : a label for each
-    row, on its left heads : a label for each column, above shown : width of an image on the page,
-    in CSS pixels; None takes half its own, sharp on dense screens gap : between images, in pixels
-    of theirs quality : of the JPEG
+    images : uint8, shape (n, height, width, 3)
+    columns : images a row
+    rows : a label for each row, on its left
+    heads : a label for each column, above
+    shown : width of an image on the page, in CSS pixels; None takes half its own, sharp on dense
+        screens
+    gap : between images, in pixels of theirs
+    quality : of the JPEG
 
     Raises
     ------

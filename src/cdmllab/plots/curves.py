@@ -111,9 +111,14 @@ def angle_histogram(
 
     Parameters
     ----------
-    ax : where to draw scores : cosines, shape (p,) same : True for genuine pairs, shape (p,) bins :
-    over 0 to 180 degrees chance_dim : draw the density of random directions in so many dimensions,
-    dashed; None draws none legend : whether to say which is which title : stands above
+    ax : where to draw
+    scores : cosines, shape (p,)
+    same : True for genuine pairs, shape (p,)
+    bins : over 0 to 180 degrees
+    chance_dim : draw the density of random directions in so many dimensions, dashed; None draws
+        none
+    legend : whether to say which is which
+    title : stands above
     """
     degrees = np.degrees(np.arccos(np.clip(np.asarray(scores, dtype=np.float64), -1.0, 1.0)))
     is_same = np.asarray(same, dtype=bool)

@@ -24,9 +24,12 @@ def error_sheet(
 
     Parameters
     ----------
-    ax : where to draw; its frame is removed first, second : images in [-1, 1], shape (n,
-    channels, height, width), channels 1 (drawn as ink) or 3 scores : cosine of each pair, shape
-    (n,) columns : pairs a row title : stands above
+    ax : where to draw; its frame is removed
+    first, second : images in [-1, 1], shape (n, channels, height, width), channels 1 (drawn as
+        ink) or 3
+    scores : cosine of each pair, shape (n,)
+    columns : pairs a row
+    title : stands above
     """
     a, b, s = (np.asarray(x, dtype=np.float64) for x in (first, second, scores))
     if a.shape != b.shape or a.ndim != 4 or s.shape != (len(a),):

@@ -15,7 +15,7 @@ def relief(ax: Axes, radius: ArrayLike) -> None:
     Parameters
     ----------
     radius : shape (rows, columns), from nape to nape and from below to above, as
-    `cdmllab.faces.relief` gives it
+        `cdmllab.faces.relief` gives it
     """
     ax.imshow(
         np.asarray(radius),

@@ -23,8 +23,11 @@ def flat_map(
 
     Parameters
     ----------
-    ax : where to draw points : shape (n, 2) labels : shape (n,); up to forty identities have a
-    colour and a marker of their own. None draws all alike title : stands above
+    ax : where to draw
+    points : shape (n, 2)
+    labels : shape (n,); up to forty identities have a colour and a marker of their own. None draws
+        all alike
+    title : stands above
     """
     p = np.asarray(points, dtype=np.float64)
     if labels is None:
@@ -52,9 +55,10 @@ def neighbour_angles(
 
     Parameters
     ----------
-    ax : where to draw groups : by name, angles in degrees, shape (c,); a loss has its colour,
-    references are dashed in ink bound_deg : an angle that no arrangement can exceed; None draws
-    none
+    ax : where to draw
+    groups : by name, angles in degrees, shape (c,); a loss has its colour, references are dashed in
+        ink
+    bound_deg : an angle that no arrangement can exceed; None draws none
     """
     dashes = iter(("--", ":", "-."))
     for name, angles in groups.items():
@@ -91,8 +95,10 @@ def spectra(
 
     Parameters
     ----------
-    ax : where to draw shares : by name, falling shares of the variance, shape (d,) styles : dashes
-    by name; "-" where there is none. The first word of a name, in lower case, gives the colour
+    ax : where to draw
+    shares : by name, falling shares of the variance, shape (d,)
+    styles : dashes by name; "-" where there is none. The first word of a name, in lower case, gives
+        the colour
     """
     for name, of in shares.items():
         p = np.asarray(of, dtype=np.float64)

@@ -35,10 +35,13 @@ def against_identities(
 
     Parameters
     ----------
-    ax : where to draw identities : shape (n,) lines : by name, counted values, shape (n,) ylabel :
-    what they are, with unit limits : by name, a value that something can hold, drawn across dots :
-    identities and values that were measured, shape (k,) each, by the name of a line, or by a name
-    of their own
+    ax : where to draw
+    identities : shape (n,)
+    lines : by name, counted values, shape (n,)
+    ylabel : what they are, with unit
+    limits : by name, a value that something can hold, drawn across
+    dots : identities and values that were measured, shape (k,) each, by the name of a line, or by a
+        name of their own
     """
     for k, (name, values) in enumerate(lines.items()):
         shade = IDENTITY_COLOURS[k % len(IDENTITY_COLOURS)]

@@ -50,11 +50,15 @@ def sphere(
 
     Parameters
     ----------
-    ax : where to draw; its frame is removed points : unit vectors, shape (n, 3) labels : identity
-    of each, shape (n,), counted from 0 centres : class centres, unit vectors of shape (c, 3), drawn
-    as rings names : what to write beside each centre, c of them view_deg : elevation and azimuth of
-    the reader, degrees; None looks where most centres (or points) are colours : colour of each
-    identity title : stands above the globe
+    ax : where to draw; its frame is removed
+    points : unit vectors, shape (n, 3)
+    labels : identity of each, shape (n,), counted from 0
+    centres : class centres, unit vectors of shape (c, 3), drawn as rings
+    names : what to write beside each centre, c of them
+    view_deg : elevation and azimuth of the reader, degrees; None looks where most centres (or
+        points) are
+    colours : colour of each identity
+    title : stands above the globe
     """
     p, ids = np.asarray(points, dtype=np.float64), np.asarray(labels)
     if p.ndim != 2 or p.shape[1] != 3 or len(p) != len(ids):

@@ -58,10 +58,10 @@ def differences(
 
     Parameters
     ----------
-    ax : where to draw rows : by label the mean, and the low and the high end of its interval clear
-    : labels of the rows that are found to differ, for which the dot is full; rows drawn together
-    are several
-        comparisons, so an interval without zero is not enough
+    ax : where to draw
+    rows : by label the mean, and the low and the high end of its interval
+    clear : labels of the rows that are found to differ, for which the dot is full; rows drawn
+        together are several comparisons, so an interval without zero is not enough
     unit : of the axis
     scale : what the values are multiplied by
     """

@@ -136,8 +136,10 @@ def make(
 
     Parameters
     ----------
-    folder : of the data work : where the training is written kept : what an earlier call has
-    measured; used as it is where it is of the same training on the same device
+    folder : of the data
+    work : where the training is written
+    kept : what an earlier call has measured; used as it is where it is of the same training on the
+        same device
     """
     config, changes = configure(row, options)
     needed = wanted(row, sets)

@@ -61,11 +61,15 @@ class ReproducibleRow(BaseModel):
 
     Attributes
     ----------
-    name : as the command takes it recipe : whose recipe the preset follows published : accuracy in
-    percent by protocol spread : the +- that the source gives, in percent; None entries are left out
-    pairs : of each protocol sets : what is fetched, by the names of the table of mirrors;
-    evaluation files only as far as they are needed spread_is : what the source says the spread is
-    of: ``"folds"``, or ``"seeds"`` in our own records
+    name : as the command takes it
+    recipe : whose recipe the preset follows
+    published : accuracy in percent by protocol
+    spread : the +- that the source gives, in percent; None entries are left out
+    pairs : of each protocol
+    sets : what is fetched, by the names of the table of mirrors; evaluation files only as far as
+        they are needed
+    spread_is : what the source says the spread is of: ``"folds"``, or ``"seeds"`` in our own
+        records
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -60,20 +60,25 @@ class Stage(SpecSection):
     Attributes
     ----------
     presets : what is trained; none takes the sweep's own; later stages can build on a stage of one
-    only settings : changes to every training, with keys as ``optimiser.lr`` arms : by name, the
-    changes that make each arm; none takes those of the stage that `tuned_by` or `winner_of` names
-    grid : by key, the values to try; every arm meets every combination grids : by arm, further keys
-    of its own seeds : how many, counted from 0, or a list of them world_per_seed : every seed
-    trains on, and is judged by, a face lab world of its own, so that intervals cover
-        the choice of people too
-    protocols : what every network is judged by, after training flip : add the mirrored images'
-    embeddings choose_by : the measure, averaged over protocols and seeds, that says which point and
-    arm is best choose_for : ``"each"`` arm its best point, or one point for ``"all"``, the best on
-    average over the arms tuned_by : an earlier stage; each arm takes its best point of the grid
-    there winner_of : an earlier stage; only its best arm, at its best point, is trained start_from
-    : an earlier stage with as many seeds, whose networks (of the only arm, or of the arm of the
-    same
-        name) give the weights to begin with
+        only
+    settings : changes to every training, with keys as ``optimiser.lr``
+    arms : by name, the changes that make each arm; none takes those of the stage that `tuned_by` or
+        `winner_of` names
+    grid : by key, the values to try; every arm meets every combination
+    grids : by arm, further keys of its own
+    seeds : how many, counted from 0, or a list of them
+    world_per_seed : every seed trains on, and is judged by, a face lab world of its own, so that
+        intervals cover the choice of people too
+    protocols : what every network is judged by, after training
+    flip : add the mirrored images' embeddings
+    choose_by : the measure, averaged over protocols and seeds, that says which point and arm is
+        best
+    choose_for : ``"each"`` arm its best point, or one point for ``"all"``, the best on average over
+        the arms
+    tuned_by : an earlier stage; each arm takes its best point of the grid there
+    winner_of : an earlier stage; only its best arm, at its best point, is trained
+    start_from : an earlier stage with as many seeds, whose networks (of the only arm, or of the arm
+        of the same name) give the weights to begin with
     export : formats that every network is exported to
     """
 
@@ -215,7 +220,7 @@ def load(path: Path | str) -> Spec:
     Raises
     ------
     CdmlLabError : the file cannot be read, or a key, preset or protocol is unknown; file and key
-    are named
+        are named
     """
     path = Path(path)
     with reading(path, "a usable sweep"):

@@ -51,8 +51,9 @@ class Sweep:
 
     Parameters
     ----------
-    spec : see `cdmllab.sweeps.load` within : the folder of runs; default `cdmllab.runs.root()`. The
-    states are kept in its ``sweeps/<name>``
+    spec : see `cdmllab.sweeps.load`
+    within : the folder of runs; default `cdmllab.runs.root()`. The states are kept in its
+        ``sweeps/<name>``
     """
 
     def __init__(self, spec: Spec, within: Path | None = None) -> None:
@@ -79,7 +80,7 @@ class Sweep:
         Raises
         ------
         CdmlLabError : data is missing, another sweep works in this folder, or tasks failed; the
-        first is named
+            first is named
         """
         refuse_while_imported("Sweep.run")
         self.folder.mkdir(parents=True, exist_ok=True)

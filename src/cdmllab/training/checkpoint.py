@@ -61,7 +61,7 @@ def write(target: Path, state: State) -> None:
     Raises
     ------
     CdmlLabError, OSError : the disk does not take it; all ranks raise the same, and `target` is as
-    it was
+        it was
     """
     aside = target.with_name(f".{target.name}.tmp")
     with _together():
@@ -112,7 +112,7 @@ def load(run: Path, state: State, tell: Callable[[str], None]) -> int | None:
     Raises
     ------
     CdmlLabError : there are checkpoints, and all are damaged or of an old format; or the newest is
-    of another state
+        of another state
     """
     chosen: list[str | None] = [None]
     with _together():

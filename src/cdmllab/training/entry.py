@@ -56,13 +56,16 @@ def train(
 
     Parameters
     ----------
-    config : the whole of what is to be done within : the folder of runs; default
-    `cdmllab.runs.root()` redo : train again even if a finished run with this config exists resume :
-    a run that did not finish, to be continued from its newest checkpoint; `config` is then its own
-    tell : called with a line now and then progress : called with the steps done, all of them, and a
-    line; None tells the line at_epoch : called before the first epoch and after each with the
-    epochs done, the network and the head, both in
-        evaluation mode, see `cdmllab.training.Snapshots`; not for a run that is found finished
+    config : the whole of what is to be done
+    within : the folder of runs; default `cdmllab.runs.root()`
+    redo : train again even if a finished run with this config exists
+    resume : a run that did not finish, to be continued from its newest checkpoint; `config` is then
+        its own
+    tell : called with a line now and then
+    progress : called with the steps done, all of them, and a line; None tells the line
+    at_epoch : called before the first epoch and after each with the epochs done, the network and
+        the head, both in evaluation mode, see `cdmllab.training.Snapshots`; not for a run that is
+        found finished
 
     Raises
     ------
@@ -72,8 +75,7 @@ def train(
         nothing can be learnt from it; another process works in the run's folder; one of several
         processes that train together ended; a script calls this outside its main guard
     DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a
-    FloatingPointError too. The run
-        is marked as failed, and a diagnosis lies in its folder
+        FloatingPointError too. The run is marked as failed, and a diagnosis lies in its folder
 
     Examples
     --------

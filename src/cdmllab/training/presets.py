@@ -41,7 +41,7 @@ def load(name: str, settings: Iterable[str | Mapping[str, Any]] = ()) -> Config:
     Raises
     ------
     CdmlLabError : no such preset, YAML that cannot be read, an unknown key or a value out of range;
-    the key is named
+        the key is named
     """
     path = _path(name)
     with reading(path, "a usable preset"):

@@ -43,7 +43,7 @@ class StandIn:
     Parameters
     ----------
     encoded : keep JPEGs and decode them anew each time, as a pack; else pixels, as a world of the
-    face lab
+        face lab
     """
 
     def __init__(

@@ -43,9 +43,11 @@ def measures(
 
     Parameters
     ----------
-    out : of the head, b samples embeddings : shape (b, d), before normalisation nearest : the
-    identity whose class centre is nearest, shape (b,); None where there are no centres labels :
-    shape (b,)
+    out : of the head, b samples
+    embeddings : shape (b, d), before normalisation
+    nearest : the identity whose class centre is nearest, shape (b,); None where there are no
+        centres
+    labels : shape (b,)
     """
     told = {
         "loss": float(out.loss.detach()),

@@ -90,8 +90,7 @@ def execute(
     Raises
     ------
     ChapterError : a cell raised, wrote to stderr (unless tagged ``allow-stderr``), was not run, or
-    took too
-        long; or the kernel died
+        took too long; or the kernel died
     """
     tagged = [
         index

@@ -33,8 +33,7 @@ def declared(chapter: str, notebook: NotebookNode) -> dict[str, Parameter]:
     Raises
     ------
     CdmlLabError : there is not exactly one such cell, a line is not ``name = literal  # help``, or
-    one of
-        `REQUIRED` is missing
+        one of `REQUIRED` is missing
     """
     cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
@@ -80,7 +79,7 @@ def resolve(
     Raises
     ------
     CdmlLabError : a name that the chapter does not have, or a value of another type than the
-    default
+        default
     """
     for name in given:
         if name not in parameters:

@@ -29,9 +29,12 @@ def build(
 
     Parameters
     ----------
-    given : parameters for every chapter that is run only : the chapters to run, by name or number
-    (default: all); the site waits until all have been run once force : run and build also what is
-    up to date execute : whether to run chapters at all jobs : chapters that are run at a time
+    given : parameters for every chapter that is run
+    only : the chapters to run, by name or number (default: all); the site waits until all have been
+        run once
+    force : run and build also what is up to date
+    execute : whether to run chapters at all
+    jobs : chapters that are run at a time
     timeout_s : limit for each cell; 0 is none
 
     Raises

@@ -11,7 +11,7 @@ class Progress:
     Parameters
     ----------
     chapter : the chapter whose cells are told, where several are run at a time; a terminal then has
-    no lines of cells
+        no lines of cells
     """
 
     def __init__(self, stream: TextIO | None = None, chapter: str = "") -> None:

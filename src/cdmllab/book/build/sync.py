@@ -59,8 +59,7 @@ def sync(layout: Layout, *, take_edits: bool = False) -> Changes:
     Raises
     ------
     CdmlLabError : a notebook has edits that its chapter lacks and `take_edits` is off, or the
-    chapter was edited as
-        well; nothing is written
+        chapter was edited as well; nothing is written
     """
     problems = check(layout).problems
     edited = [problem for problem in problems if problem.kind == "edited"]

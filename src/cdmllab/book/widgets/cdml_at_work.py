@@ -37,12 +37,17 @@ class CdmlAtWork(Widget):
 
     Parameters
     ----------
-    margin_rad : the base margin, radians, in [0, 1] alpha : how far the margin moves, in [0, 1]
-    favour, shape, schedule, match_mean : see `cdmllab.margins.cdml.CDML` easiness : one of
-    `EASINESS` progress : of the training, in [0, 1] s : scale, in [1, 64] identities : how many
-    class centres there are negative_deg : from the own to the foreign class centre, degrees, in
-    [60, 180] angles_deg : of the samples to their class centre, degrees, in [0.5, 179.5] (the
-    cosine is flat at the ends) sample : which of them is looked at, from 1
+    margin_rad : the base margin, radians, in [0, 1]
+    alpha : how far the margin moves, in [0, 1]
+    favour, shape, schedule, match_mean : see `cdmllab.margins.cdml.CDML`
+    easiness : one of `EASINESS`
+    progress : of the training, in [0, 1]
+    s : scale, in [1, 64]
+    identities : how many class centres there are
+    negative_deg : from the own to the foreign class centre, degrees, in [60, 180]
+    angles_deg : of the samples to their class centre, degrees, in [0.5, 179.5] (the cosine is flat
+        at the ends)
+    sample : which of them is looked at, from 1
     """
 
     name = "cdml_at_work"

@@ -40,10 +40,13 @@ class FaceLab(Widget):
     Parameters
     ----------
     sprite : all frames as one WebP image, base64, row by row of `columns`, in the order of
-    `AXES`, the last fastest scores : packed cosines to the enrolled image, of `SHAPE` axes : the
-    steps of each nuisance, as `AXES` columns : frames a row of the sprite threshold : the cosine
-    that one stranger in a hundred reaches yaw, age, light, occlusion : which step is shown follows
-    : the nuisance over which the curve of scores is drawn
+        `AXES`, the last fastest
+    scores : packed cosines to the enrolled image, of `SHAPE`
+    axes : the steps of each nuisance, as `AXES`
+    columns : frames a row of the sprite
+    threshold : the cosine that one stranger in a hundred reaches
+    yaw, age, light, occlusion : which step is shown
+    follows : the nuisance over which the curve of scores is drawn
     """
 
     name = "face_lab"

@@ -57,7 +57,7 @@ def fetch(
     ------
     DataError : no mirror gives it, each with its reason; or what is there is another file
     CdmlLabError : another process fetches it, or there is too little space, said before the first
-    byte
+        byte
     """
     target, say = folder / file.path, tell or (lambda _: None)
     with claimed(target):

@@ -95,9 +95,10 @@ def download(
 
     Parameters
     ----------
-    part : may hold a beginning; what else is known of it is in ``<part>.json`` next to it expected
-    : bytes it has to have any_origin : go on also from a beginning that another address gave; for
-    files whose hash is checked
+    part : may hold a beginning; what else is known of it is in ``<part>.json`` next to it
+    expected : bytes it has to have
+    any_origin : go on also from a beginning that another address gave; for files whose hash is
+        checked
 
     Raises
     ------
