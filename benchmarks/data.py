@@ -181,7 +181,9 @@ def main() -> None:
             "pipeline: ours, fast": partial(
                 ours, Loader(Pack(folder, fast=True), BATCH, augmentation="flip")
             ),
-            "pipeline: ours, document": partial(ours, Loader(pack, BATCH, augmentation="document")),
+            "pipeline: ours, document": partial(
+                ours, Loader(pack, BATCH, augmentation="datn_page")
+            ),
             **peers,
         }
         if torch.cuda.is_available():

@@ -97,7 +97,7 @@ def test_images_agree_with_the_cpu_whoever_draws_them(tmp_path, monkeypatch):
 
 def test_augmentation_does_not_wait_for_the_device():
     images = torch.randint(256, (16, 3, 48, 48), dtype=torch.uint8)
-    drawn = transforms.draw(transforms.AUGMENTATIONS["document"], 16, 0)
+    drawn = transforms.draw(transforms.AUGMENTATIONS["datn_page"], 16, 0)
     there = images.cuda()
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -1,4 +1,4 @@
-"""What presets promise, as they say themselves: ``{cdml-presets} lab/gpu/* casia/document/*``."""
+"""What presets promise, as they say themselves: ``{cdml-presets} lab/gpu/* casia/datn_page/*``."""
 
 import re
 from fnmatch import fnmatch

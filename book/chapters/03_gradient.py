@@ -603,7 +603,7 @@ easy = {"shape": "linear", "alpha": 0.2}
 span = theta[80:1041]
 kinds = {
     "easy larger": lambda d: margins.create("cdml", detach_margin=d, **easy),
-    "hard larger": lambda d: margins.CDML.public_gap(detach_margin=d),
+    "hard larger": lambda d: margins.CDML.datn_code_gap(detach_margin=d),
 }
 effect = {}
 for ax, (title, make) in zip(axes, kinds.items(), strict=True):
@@ -641,7 +641,7 @@ both = margins.Batch(
     torch.ones(1),
     hardest_negative=c[1:],
 )
-gap = margins.CDML.public_gap(detach_margin=False)
+gap = margins.CDML.datn_code_gap(detach_margin=False)
 (g,) = torch.autograd.grad(gap.target(c[:1], both).sum(), c)
 session.tell(
     gap_own=g[0].item(),
@@ -664,7 +664,7 @@ session.tell(
 # :class: note
 # The default of ArcFace and CDML in this book is the exact gradient with `"linear"` beyond $\pi$
 # and a margin held constant. `gradient="straight_through", beyond_pi="none"` is arcface_torch's
-# ArcFace since December 2022; `CDML.public_gap()` and `CDML.public_angle_gap()` are the public CDML
+# ArcFace since December 2022; `CDML.datn_code_gap()` and `CDML.datn_code_angle_gap()` are the public CDML
 # code's forms, differentiated fully. In that code the ArcFace beside them is straight-through, so a
 # comparison of the two mixes the margin with the gradient. What this page computes without a word
 # about precision is in float64; training works in float32.

@@ -204,9 +204,9 @@ batch = margins.Batch(
 )
 lead = torch.acos(foreign) - torch.acos(own)
 public = {
-    "public_gap": (margins.CDML.public_gap(), 0.5 + 0.1 * (1 - own + foreign)),
+    "public_gap": (margins.CDML.datn_code_gap(), 0.5 + 0.1 * (1 - own + foreign)),
     "public_angle_gap": (
-        margins.CDML.public_angle_gap(),
+        margins.CDML.datn_code_angle_gap(),
         0.5 + 0.1 * (math.pi / 2 - lead).clamp(0, math.pi / 3),
     ),
 }
@@ -676,10 +676,10 @@ for key, name in (
 #
 # | reading | in this package |
 # |---|---|
-# | the document, text and diagram | `CDML.document()`, the defaults |
+# | the document, text and diagram | `CDML.datn_page()`, the defaults |
 # | the document's formula with a difficulty that rises | `favour="hard"` |
-# | the public code's gap form | `CDML.public_gap()` |
-# | the public code's angular form | `CDML.public_angle_gap()` |
+# | the public code's gap form | `CDML.datn_code_gap()` |
+# | the public code's angular form | `CDML.datn_code_angle_gap()` |
 # | the committed configurations, whose $\alpha$ is 0 | `alpha=0`: ArcFace |
 # | a fair comparison with ArcFace | `match_mean=True` |
 #

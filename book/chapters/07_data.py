@@ -283,7 +283,7 @@ except ValueError as error:
 # %% mystnb={"figure": {"caption": "One face eight times. Above: the public code's augmentation, a flip or nothing. Below: the document's, with sizes of crop and jitter that are our choice.", "name": "fig-augmentation"}, "image": {"alt": "Two rows of the same face: in the upper row mirrored or not, in the lower also shifted, tilted, brighter or darker"}}
 one = torch.from_numpy(drawn[:1].transpose(0, 3, 1, 2)).expand(8, -1, -1, -1)
 strips = []
-for name in ("flip", "document"):
+for name in ("flip", "datn_page"):
     chosen = transforms.draw(transforms.named(name), 8, seed, len(strips))
     strips.append(transforms.apply_each(one, chosen))
 fig, (ax,) = plots.figure(width=7.2, height=2.0)
@@ -300,7 +300,7 @@ plots.images(ax, torch.cat(strips) / 127.5 - 1.0, columns=8)
 # stopped half-way, its state handed to another loader.
 
 # %%
-options = {"batch_size": 4, "seed": seed, "augmentation": "document"}
+options = {"batch_size": 4, "seed": seed, "augmentation": "datn_page"}
 alone = list(Loader(pack, **options))
 three = list(Loader(pack, **options, workers=3))
 

@@ -60,13 +60,13 @@ shades = {
 # are there, row by row, and can be run on the day its data is there:
 
 # %%
-for name in ("casia/document/r50_lite_cdml", "lab/cpu/arcface"):
+for name in ("casia/datn_page/r50_lite_cdml", "lab/cpu/arcface"):
     print(
         f"{name}\n  {presets.header(name)['about']}\n  {presets.header(name)['expect']}"
     )
 
 # %%
-document = presets.load("casia/document/r50_lite_cdml")
+document = presets.load("casia/datn_page/r50_lite_cdml")
 print(document.optimiser)
 print(document.epochs, "epochs of batches of", document.batch_size)
 print(document.data.augmentation, "|", document.loss)
@@ -343,7 +343,7 @@ session.tell(
 # keeps a part of them, sees the embeddings of all, and the sums under the softmax are added up.
 #
 # ```bash
-# torchrun --nproc-per-node 4 -m cdmllab train casia/document/r50_lite_cdml \
+# torchrun --nproc-per-node 4 -m cdmllab train casia/datn_page/r50_lite_cdml \
 #     --set loss.backend=sharded --set speed.precision=bfloat16
 # ```
 #

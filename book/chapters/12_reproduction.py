@@ -95,7 +95,7 @@ differing = [
     (row, other)
     for row in published.ROWS
     for other in published.ROWS
-    if row.source == other.source == "document"
+    if row.source == other.source == "datn_page"
     and (row.loss, other.loss) == ("CDML", "ArcFace")
     and (row.trained_on, row.backbone) == (other.trained_on, other.backbone)
 ]
@@ -1062,7 +1062,7 @@ session.Table(
     [
         [f"`cdmllab train {name}`", f"{row.trained_on}, {row.backbone}, {row.loss}", needs(name), run_by_us(name)]
         for row in published.ROWS
-        for name in (row.preset, row.public_preset)
+        for name in (row.preset, row.datn_code_preset)
         if name
     ],
 )  # fmt: skip

@@ -96,7 +96,7 @@ session.Table(
 # **What we did.** All three are `CDML`, as {doc}`chapter 4 </executed/04_cdml>` shows. For
 # comparisons `match_mean=True` holds the batch's mean margin at the base.
 #
-# **The option.** `CDML.public_gap()`, `CDML.public_angle_gap()`, both with the guard,
+# **The option.** `CDML.datn_code_gap()`, `CDML.datn_code_angle_gap()`, both with the guard,
 # `never_above=True`; `match_mean=False`.
 
 # %%
@@ -117,9 +117,9 @@ for name, (own, foreign) in stages.items():
         hardest_negative=h,
     )
     forms = (
-        margins.CDML.document(),
-        margins.CDML.public_gap(),
-        margins.CDML.public_angle_gap(),
+        margins.CDML.datn_page(),
+        margins.CDML.datn_code_gap(),
+        margins.CDML.datn_code_angle_gap(),
     )
     rows.append(
         [name, *(f"{float(form.margin_rad(at).mean()):.3f}" for form in forms)]
@@ -211,8 +211,8 @@ def slope(policy, cosine, foreign=0.2):
 forms = {
     "ArcFace, straight-through": margins.ArcFace(gradient="straight_through"),
     "ArcFace, exact": margins.ArcFace(),
-    "public gap form, in full": margins.CDML.public_gap(),
-    "public gap form, margin detached": margins.CDML.public_gap(
+    "public gap form, in full": margins.CDML.datn_code_gap(),
+    "public gap form, margin detached": margins.CDML.datn_code_gap(
         detach_margin=True
     ),
 }
@@ -244,7 +244,7 @@ session.Table(
 # %%
 document, public = (
     presets.load(f"casia/{recipe}/r50_lite_cdml")
-    for recipe in ("document", "public")
+    for recipe in ("datn_page", "datn_code")
 )
 session.Table(
     ["key", "document", "public code"], presets.differing(document, public)
@@ -383,7 +383,7 @@ session.tell(rows=len(casia_r50))
 own_rows = [
     row
     for row in published.ROWS
-    if row.source == "document" and row not in casia_r50
+    if row.source == "datn_page" and row not in casia_r50
 ]
 session.Table(
     ["the document's other rows", "CFP-FP", "AgeDB-30", "CFP-FP − AgeDB-30"],

@@ -697,7 +697,7 @@ for key, name in (
 # %%
 record = results.benchmark("backbones") or latency.measure(list(TABLE))
 milliseconds = latency.by_way(record, "ms")
-best = {row.backbone: row for row in ROWS if row.source == "document"}
+best = {row.backbone: row for row in ROWS if row.source == "datn_page"}
 best |= {
     r.backbone: r for r in ROWS if r.trained_on == "MS1MV3" and "CDML" in r.loss
 }

@@ -68,7 +68,7 @@ def test_training_command_names_a_preset_and_settings_it_has(words):
 
 def test_presets_say_what_they_cost_and_what_to_expect(build_miniature):
     folder, warnings = build_miniature(
-        page="# A page\n\n```{cdml-presets} casia/document/r18*\n```"
+        page="# A page\n\n```{cdml-presets} casia/datn_page/r18*\n```"
     )
     assert warnings == ""
     rows = re.findall(r"<tr.*?</tr>", (folder / "page.html").read_text(encoding="utf-8"), re.S)
@@ -76,7 +76,7 @@ def test_presets_say_what_they_cost_and_what_to_expect(build_miniature):
         [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
         for row in rows
     ]
-    names = [name for name in presets.names() if name.startswith("casia/document/r18")]
+    names = [name for name in presets.names() if name.startswith("casia/datn_page/r18")]
     told = [(name, presets.header(name)) for name in names]
     assert len(told) >= 2
     assert cells == [

@@ -65,7 +65,7 @@ def test_training_for_days_on_the_cpu_is_asked_about(run, data):
     ("words", "sentence"),
     [
         (["casia/r50_lite_cmdl"], "did you mean 'casia/r50_lite_cdml'?"),
-        (["casia/r50_lite_cdml", "--recipe", "pubic"], "did you mean 'public'?"),
+        (["casia/r50_lite_cdml", "--recipe", "datn_cod"], "did you mean 'datn_code'?"),
         (["casia/r50_lite_cdml", "--accept-terms", "casia"], "there is no data set 'casia'"),
         (
             ["casia/r50_lite_cdml", "--processes", "3"],

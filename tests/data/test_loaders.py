@@ -42,7 +42,7 @@ def test_an_epoch_shows_each_image_once_and_the_next_another_order():
     assert flat(rows(Loader(SET, 5, seed=4))) != first
 
 
-@pytest.mark.parametrize("augmentation", ["none", "document"])
+@pytest.mark.parametrize("augmentation", ["none", "datn_page"])
 def test_workers_change_nothing(augmentation):
     loaders = [Loader(SET, 6, seed=1, workers=w, augmentation=augmentation) for w in (0, 1, 4)]
     for epoch in range(2):
@@ -107,7 +107,7 @@ def test_augmentation_is_drawn_anew_for_every_seed_epoch_place_and_process():
     batches = []
     for seed in range(2):
         for rank in range(2):
-            loader = Loader(one, 6, seed=seed, rank=rank, world_size=2, augmentation="document")
+            loader = Loader(one, 6, seed=seed, rank=rank, world_size=2, augmentation="datn_page")
             batches += [batch.images for _ in range(2) for batch in loader]
     assert len(batches) == 2 * 2 * 2 * 4  # seeds, processes, epochs, places
     assert len({batch.numpy().tobytes() for batch in batches}) == len(batches)
@@ -185,7 +185,7 @@ def test_batches_are_turned_once_for_any_device():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_batches_end_on_the_gpu_nearly_as_on_the_cpu():
-    pair = (Loader(SET, 6, augmentation="document", device=d, workers=2) for d in ("cpu", "cuda"))
+    pair = (Loader(SET, 6, augmentation="datn_page", device=d, workers=2) for d in ("cpu", "cuda"))
     for cpu, gpu in zip(*pair, strict=True):
         assert gpu.images.device.type == gpu.labels.device.type == "cuda"
         assert (cpu.images.int() - gpu.images.cpu().int()).abs().float().mean() < 1.0

@@ -84,7 +84,7 @@ def test_rotation_is_counter_clockwise(apply):
 @pytest.mark.parametrize("size", [(24, 20), (20, 20)])
 def test_whole_batch_equals_image_by_image_up_to_rounding(size, channels):
     x = batch(size, channels)
-    d = draw(AUGMENTATIONS["document"], 16, 7)
+    d = draw(AUGMENTATIONS["datn_page"], 16, 7)
     difference = (apply_each(x, d).int() - apply_batch(x, d).int()).abs()
     assert difference.max() <= 2
     assert difference.float().mean() < 0.05
@@ -94,7 +94,7 @@ def test_whole_batch_equals_image_by_image_up_to_rounding(size, channels):
 def test_arguments_are_not_changed(apply):
     x = batch()
     kept = x.clone()
-    d = draw(AUGMENTATIONS["document"], 16, 1)
+    d = draw(AUGMENTATIONS["datn_page"], 16, 1)
     copies = [part.clone() for part in d]
     apply(x, d)
     assert torch.equal(x, kept)
@@ -102,7 +102,7 @@ def test_arguments_are_not_changed(apply):
 
 
 def test_draw_follows_its_key_and_stays_in_range():
-    a = AUGMENTATIONS["document"]
+    a = AUGMENTATIONS["datn_page"]
     first, again, other = (draw(a, 5000, *key) for key in ((1, 2), (1, 2), (1, 3)))
     assert all(torch.equal(x, y) for x, y in zip(first, again, strict=True))
     assert not torch.equal(first.rotation_deg, other.rotation_deg)
@@ -115,7 +115,7 @@ def test_draw_follows_its_key_and_stays_in_range():
 
 
 def test_each_change_is_drawn_independently_of_the_others():
-    d = draw(AUGMENTATIONS["document"], 5000, 1)
+    d = draw(AUGMENTATIONS["datn_page"], 5000, 1)
     series = [d.flip, *d.shift_px.T, d.brightness, d.contrast, d.saturation, d.rotation_deg]
     correlation = np.corrcoef(np.stack([values.double() for values in series]))
     assert np.abs(correlation - np.eye(7)).max() < 0.06  # four standard errors of independent draws

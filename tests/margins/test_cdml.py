@@ -25,17 +25,17 @@ def near(got, want):
 
 def test_document_gives_easy_samples_the_larger_margin():
     # 0.49 x 1.2 above the pivot of 0.5, 0.49 x 0.8 below, 0.49 on it.
-    near(CDML.document().margin_rad(batch([0.9, 0.1, 0.5])), [0.588, 0.392, 0.49])
+    near(CDML.datn_page().margin_rad(batch([0.9, 0.1, 0.5])), [0.588, 0.392, 0.49])
 
 
 def test_public_gap_is_m2_plus_alpha_times_hardness():
     # h = 1 - (cos_y - max cos): 1 - 0.6 = 0.4 and 1 - (-0.4) = 1.4; m = 0.5 + 0.1 h.
-    margins = CDML.public_gap().margin_rad(batch([0.8, 0.1], [0.2, 0.5]))
+    margins = CDML.datn_code_gap().margin_rad(batch([0.8, 0.1], [0.2, 0.5]))
     near(margins, [0.54, 0.64])
 
 
 def test_public_gap_spans_point_four_to_point_eight():
-    near(CDML.public_gap().margin_rad(batch([1.0, -1.0], [-1.0, 1.0])), [0.4, 0.8])
+    near(CDML.datn_code_gap().margin_rad(batch([1.0, -1.0], [-1.0, 1.0])), [0.4, 0.8])
 
 
 def test_public_angle_gap_is_m2_plus_alpha_times_clipped_hardness():
@@ -43,14 +43,14 @@ def test_public_angle_gap_is_m2_plus_alpha_times_clipped_hardness():
     # degrees.
     own = [math.cos(math.radians(20))] * 3
     other = [math.cos(math.radians(20 + lead)) for lead in (100, 60, 20)]
-    margins = CDML.public_angle_gap().margin_rad(batch(own, other))
+    margins = CDML.datn_code_angle_gap().margin_rad(batch(own, other))
     near(margins, [0.5, 0.5 + 0.1 * math.pi / 6, 0.5 + 0.1 * math.pi / 3])
 
 
 def test_public_guard_keeps_the_target_at_or_below_the_cosine():
-    policy = CDML.public_gap()
+    policy = CDML.datn_code_gap()
     b = batch([-0.999], [0.9])
-    plain = CDML.public_gap(never_above=False).target(b.target_cos, b)
+    plain = CDML.datn_code_gap(never_above=False).target(b.target_cos, b)
     assert plain > b.target_cos  # past pi the formula rises again
     assert torch.equal(policy.target(b.target_cos, b), b.target_cos)
 

@@ -218,7 +218,7 @@ def test_public_forms_of_cdml_have_the_public_codes_numbers():
     differentiated.
     """
     b = a_batch()
-    for form in (margins.CDML.public_gap, margins.CDML.public_angle_gap):
+    for form in (margins.CDML.datn_code_gap, margins.CDML.datn_code_angle_gap):
         plain, spelt_out = form(), form(m2=0.5, alpha=0.1)
         assert torch.equal(plain.margin_rad(b), spelt_out.margin_rad(b))
         assert (plain.beyond_pi, plain.never_above, plain.detach_margin) == ("none", True, False)

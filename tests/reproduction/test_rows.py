@@ -16,7 +16,7 @@ LFW = {"value": 0.9900, "std_over_folds": 0.004, "per_fold": [0.99] * 10}
 
 
 def test_every_published_row_with_a_preset_is_there_by_each_recipe():
-    wanted = [p for row in published.ROWS for p in (row.preset, row.public_preset) if p]
+    wanted = [p for row in published.ROWS for p in (row.preset, row.datn_code_preset) if p]
     assert len(wanted) == 28
     assert [row.preset for row in table() if row.name != "demo"] == wanted
     for row in table():
@@ -26,9 +26,9 @@ def test_every_published_row_with_a_preset_is_there_by_each_recipe():
 
 
 def test_row_is_found_by_its_name_recipe_or_preset():
-    assert find("casia/r50_lite_cdml").preset == "casia/document/r50_lite_cdml"
-    assert find("casia/r50_lite_cdml", "public").preset == "casia/public/r50_lite_cdml"
-    assert find("casia/public/r50_lite_cdml").recipe == "public"
+    assert find("casia/r50_lite_cdml").preset == "casia/datn_page/r50_lite_cdml"
+    assert find("casia/r50_lite_cdml", "datn_code").preset == "casia/datn_code/r50_lite_cdml"
+    assert find("casia/datn_code/r50_lite_cdml").recipe == "datn_code"
     assert names()[0] == "demo"
 
 
@@ -42,10 +42,10 @@ def test_row_is_found_by_its_name_recipe_or_preset():
         ),
         (
             "casia/r50_softmax",
-            "public",
-            r"casia/r50_softmax has no recipe 'public'; it has: document",
+            "datn_code",
+            r"casia/r50_softmax has no recipe 'datn_code'; it has: datn_page",
         ),
-        ("casia/r50_lite_cdml", "pubic", r"no recipe 'pubic' \(did you mean 'public'\?\)"),
+        ("casia/r50_lite_cdml", "datn_cod", r"no recipe 'datn_cod' \(did you mean 'datn_code'\?\)"),
     ],
 )
 def test_unknown_row_names_the_nearest(name, recipe, sentence):

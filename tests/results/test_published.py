@@ -11,7 +11,7 @@ def test_every_row_has_its_numbers():
     assert len(published.ROWS) == 22
     by_source = [row.source for row in published.ROWS]
     assert {source: by_source.count(source) for source in set(by_source)} == {
-        "document": 10,
+        "datn_page": 10,
         "arcface": 11,
         "adaface": 1,
     }
@@ -22,7 +22,7 @@ def test_every_row_has_its_numbers():
 
 
 def test_every_published_training_has_a_preset_and_every_preset_a_row():
-    told = {name for row in published.ROWS for name in (row.preset, row.public_preset) if name}
+    told = {name for row in published.ROWS for name in (row.preset, row.datn_code_preset) if name}
     known = {name for name in presets.names() if name.startswith(("casia/", "ms1mv3/"))}
     assert told == known
 
@@ -30,7 +30,7 @@ def test_every_published_training_has_a_preset_and_every_preset_a_row():
 @pytest.mark.parametrize("row", [row for row in published.ROWS if row.preset], ids=lambda row: row.preset)
 def test_headers_promise_what_was_published(row):
     wanted = " / ".join(f"{row.accuracy[name]:.2f}" for name in ("lfw", "cfp_fp", "agedb_30"))
-    for name in filter(None, (row.preset, row.public_preset)):
+    for name in filter(None, (row.preset, row.datn_code_preset)):
         assert wanted in presets.header(name)["expect"]
         assert presets.load(name).backbone.name == row.backbone
 

@@ -128,11 +128,11 @@ def test_the_winner_goes_on_alone(tmp_path, measure, wanted):
 
 
 def test_several_presets_name_the_tasks(tmp_path):
-    large = {"presets": ["ms1mv3/document/r50_lite_cdml", "ms1mv3/document/r100_lite_cdml"]}
+    large = {"presets": ["ms1mv3/datn_page/r50_lite_cdml", "ms1mv3/datn_page/r100_lite_cdml"]}
     spec = load(written(tmp_path, settings={}, stages={"large": large}))
     assert [task.name for task in expand.tasks(spec, "large", {})] == [
-        "large/ms1mv3/document/r50_lite_cdml/s0",
-        "large/ms1mv3/document/r100_lite_cdml/s0",
+        "large/ms1mv3/datn_page/r50_lite_cdml/s0",
+        "large/ms1mv3/datn_page/r100_lite_cdml/s0",
     ]
 
 

@@ -239,7 +239,7 @@ def test_missing_data_is_told_before_any_work(tmp_path, monkeypatch):
         written(
             tmp_path,
             settings={},
-            stages={"one": {}, "two": {"presets": ["casia/document/r50_cdml"]}},
+            stages={"one": {}, "two": {"presets": ["casia/datn_page/r50_cdml"]}},
         )
     )
     engine = Here(tmp_path)

@@ -15,14 +15,14 @@ def test_every_preset_is_counted():
         group = name.rsplit("/", 1)[0]
         groups[group] = groups.get(group, 0) + 1
     assert groups == {
-        "casia/document": 16,
-        "casia/public": 4,
+        "casia/datn_page": 16,
+        "casia/datn_code": 4,
         "lab/cpu": 4,
         "lab/gpu": 4,
         "lfw/cpu": 4,
         "lfw/gpu": 2,
-        "ms1mv3/document": 4,
-        "ms1mv3/public": 4,
+        "ms1mv3/datn_page": 4,
+        "ms1mv3/datn_code": 4,
     }
 
 
@@ -51,7 +51,7 @@ def test_every_preset_builds_and_keeps_its_promise_in_its_header(name):
 
 def test_the_recipes_are_those_of_the_sources():
     document, public = (
-        presets.load(f"casia/{recipe}/r18_lite_cdml") for recipe in ("document", "public")
+        presets.load(f"casia/{recipe}/r18_lite_cdml") for recipe in ("datn_page", "datn_code")
     )
     o = document.optimiser
     assert (o.lr, o.momentum, o.weight_decay, o.milestones, o.gamma) == (
@@ -64,7 +64,7 @@ def test_the_recipes_are_those_of_the_sources():
     assert (document.epochs, document.batch_size, document.data.augmentation) == (
         40,
         128,
-        "document",
+        "datn_page",
     )
     assert document.loss.options["margin_rad"] == 0.49
     assert (public.epochs, public.optimiser.schedule, public.data.augmentation) == (
@@ -72,18 +72,18 @@ def test_the_recipes_are_those_of_the_sources():
         "polynomial",
         "flip",
     )
-    large = presets.load("ms1mv3/document/r100_cdml")
+    large = presets.load("ms1mv3/datn_page/r100_cdml")
     assert (large.epochs, large.batch_size, large.optimiser.milestones) == (25, 256, (10, 18, 22))
 
 
-def test_public_presets_use_the_public_gap_form():
+def test_datn_code_presets_use_the_public_gap_form():
     """m_i = 0.5 + 0.1 h written as a base of 0.6 and a relative step of 1/3."""
     from cdmllab.margins import CDML, create, options
 
-    preset = presets.load("casia/public/r18_lite_cdml").loss.options
+    preset = presets.load("casia/datn_code/r18_lite_cdml").loss.options
     built, wanted = (
         create("cdml", **{k: v for k, v in preset.items() if k in options("cdml")}),
-        CDML.public_gap(),
+        CDML.datn_code_gap(),
     )
     assert built.base_margin_rad == pytest.approx(wanted.base_margin_rad)
     assert built.alpha == pytest.approx(wanted.alpha)
@@ -103,12 +103,12 @@ def test_public_presets_use_the_public_gap_form():
 @pytest.mark.parametrize(
     "name",
     [
-        "casia/public/r18_lite_arcface",
-        "casia/public/r50_lite_arcface",
-        "ms1mv3/public/r100_arcface",
+        "casia/datn_code/r18_lite_arcface",
+        "casia/datn_code/r50_lite_arcface",
+        "ms1mv3/datn_code/r100_arcface",
     ],
 )
-def test_public_presets_use_the_public_gradient_of_arcface(name):
+def test_datn_code_presets_use_the_public_gradient_of_arcface(name):
     """arcface_torch computes the margin without autograd, and lets the cosine rise again past 180
     degrees.
     """
@@ -220,7 +220,7 @@ def test_a_file_of_ones_own_is_a_preset(tmp_path):
 
 def test_what_two_presets_differ_in_names_every_key_of_either():
     one, other = (
-        presets.load(f"casia/{recipe}/r50_lite_cdml") for recipe in ("document", "public")
+        presets.load(f"casia/{recipe}/r50_lite_cdml") for recipe in ("datn_page", "datn_code")
     )
     found = {key: (a, b) for key, a, b in presets.differing(one, other)}
     assert found["loss.margin_rad"] == (0.49, 0.6)

@@ -24,7 +24,7 @@ def reproduce(
     recipe: Annotated[
         str | None,
         typer.Option(
-            metavar="document|public", show_default="the row's first", help="Whose recipe."
+            metavar="datn_page|datn_code", show_default="the row's first", help="Whose recipe."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the training.")] = 0,

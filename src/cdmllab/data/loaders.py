@@ -42,7 +42,7 @@ class Loader:
     batch_size : images a batch, on each process
     seed : of order and augmentation
     workers : threads; 0 reads in the calling one
-    augmentation : ``"none"``, ``"flip"``, ``"document"``, or an `Augmentation`
+    augmentation : ``"none"``, ``"flip"``, ``"datn_page"``, or an `Augmentation`
     device : where batches end; on any but the CPU they are augmented there, a batch at a time
     num_identities : what a config expects; labels are checked against it
     per_identity : at most so many images of each identity an epoch, drawn anew every epoch

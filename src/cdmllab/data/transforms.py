@@ -52,7 +52,7 @@ AUGMENTATIONS = {
     "small": Augmentation(flip=0.5, crop_px=2),  # for images of 32 to 64 pixels
     # The document names the four changes and the angle; the sizes of crop and jitter are our
     # choice.
-    "document": Augmentation(
+    "datn_page": Augmentation(
         flip=0.5, crop_px=8, brightness=0.2, contrast=0.2, saturation=0.2, rotation_deg=10.0
     ),
 }  # fmt: skip

@@ -22,9 +22,9 @@ Shape = Literal["step", "linear"]
 Favour = Literal["easy", "hard"]
 Schedule = Literal["constant", "linear", "cosine"]
 
-# What both forms of the public code share: the plain formula past pi, a guard, and a full
+# What both forms of DATN's code share: the plain formula past pi, a guard, and a full
 # derivative.
-_PUBLIC: dict[str, object] = {
+_DATN_CODE: dict[str, object] = {
     "shape": "linear",
     "favour": "hard",
     "beyond_pi": "none",
@@ -38,9 +38,10 @@ class CDML(AngularMargin):
     """cos(theta + m_i) with m_i = m_base (1 + alpha e_i), e_i the signed easiness of sample i in
     [-1, 1].
 
-    The defaults are those of the page of the method's authors (DATN_): base margin 0.49, easy
-    samples times 1.2, hard ones times 0.8.
-    Every part can be switched off, and with ``alpha=0`` what is left is ArcFace to the bit.
+    The method has one source, the repository DATN_, whose results page (here ``datn_page``) and
+    whose code (``datn_code``) disagree; there is a constructor for each. The defaults follow the
+    page: base margin 0.49, easy samples times 1.2, hard ones times 0.8. Every part can be switched
+    off, and ``alpha=0`` is ArcFace to the bit.
 
     Parameters
     ----------
@@ -50,20 +51,20 @@ class CDML(AngularMargin):
         the ``"gap"`` to the best foreign centre, or that gap in angles; ``"known"`` takes the truth
         that the head is given with the batch: an oracle, and the bound of what any score could do
     pivot : the easiness that counts as neither easy nor hard, in (-1, 1); None takes 0.5 for
-        similarity (the document gives no number; 60 degrees is ours) and 0 for the others; 0 is
+        similarity (the page gives no number; 60 degrees is ours) and 0 for the others; 0 is
         neutral
     shape : ``"step"`` uses the sign of e_i alone, ``"linear"`` its value
-    favour : who gets the larger margin: ``"easy"`` (the document) or ``"hard"`` (the public code)
+    favour : who gets the larger margin: ``"easy"`` (DATN's page) or ``"hard"`` (DATN's code)
     schedule : how alpha grows with training progress: ``"constant"`` (neutral), ``"linear"``,
         ``"cosine"``
     class_weight : share of the identity's running easiness in e_i, in [0, 1]; 0 is neutral
     num_identities : needed when `class_weight` > 0
     match_mean : shift all margins of a batch so that their mean is `margin_rad`, before
         `easy_margin` leaves any out; False is neutral
-    never_above : keep the target at or below the plain cosine (the public code's guard); False is
+    never_above : keep the target at or below the plain cosine (the guard of DATN's code); False is
         neutral
     detach_margin : treat m_i as a constant in the gradient; False differentiates through e_i too
-        (the public code), which has an effect only where e_i is continuous, with ``shape="linear"``
+        (DATN's code), which has an effect only where e_i is continuous, with ``shape="linear"``
     beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _DATN: https://github.com/nhatky160103/DATN
@@ -122,13 +123,13 @@ class CDML(AngularMargin):
         )
 
     @classmethod
-    def document(cls, **changes: object) -> Self:
-        """The source document's text and diagram: m 0.49, easy samples x 1.2, hard ones x 0.8."""
+    def datn_page(cls, **changes: object) -> Self:
+        """Text and diagram of DATN's page: m 0.49, easy samples x 1.2, hard ones x 0.8."""
         return cls(**changes)  # type: ignore[arg-type]
 
     @classmethod
-    def public_gap(cls, m2: float = 0.5, alpha: float = 0.1, **changes: object) -> Self:
-        """The public code's gap form, m_i = m2 + alpha (1 - (cos_y - max cos_j)): hard samples
+    def datn_code_gap(cls, m2: float = 0.5, alpha: float = 0.1, **changes: object) -> Self:
+        """The gap form of DATN's code, m_i = m2 + alpha (1 - (cos_y - max cos_j)): hard samples
         larger.
 
         In the terms of this class: m_base = m2 + alpha and a relative step of 2 alpha / m_base.
@@ -138,14 +139,14 @@ class CDML(AngularMargin):
             "margin_rad": base,
             "alpha": 2.0 * alpha / base,
             "easiness": "gap",
-            **_PUBLIC,
+            **_DATN_CODE,
             **changes,
         }
         return cls(**options)  # type: ignore[arg-type]
 
     @classmethod
-    def public_angle_gap(cls, m2: float = 0.5, alpha: float = 0.1, **changes: object) -> Self:
-        """The public code's angular form, m_i = m2 + alpha clip(pi/2 - (theta_neg - theta_y), 0,
+    def datn_code_angle_gap(cls, m2: float = 0.5, alpha: float = 0.1, **changes: object) -> Self:
+        """The angular form of DATN's code, m_i = m2 + alpha clip(pi/2 - (theta_neg - theta_y), 0,
         pi/3).
 
         In the terms of this class: m_base = m2 + alpha pi/6 and a relative step of (alpha pi/6) /
@@ -157,7 +158,7 @@ class CDML(AngularMargin):
             "margin_rad": base,
             "alpha": half / base,
             "easiness": "angle_gap",
-            **_PUBLIC,
+            **_DATN_CODE,
             **changes,
         }
         return cls(**options)  # type: ignore[arg-type]

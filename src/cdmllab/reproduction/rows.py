@@ -31,13 +31,13 @@ _SETS = {"CASIA-WebFace": "casia_webface", "MS1MV3": "ms1mv3"}
 _BINS = "face_bins"
 
 _UNKNOWN = {
-    "document": (
+    "datn_page": (
         "the document names neither the margin's gradient nor how class centres start: both are "
         "arcface_torch's here",
         "the document does not say of what its +- is: it is read as the standard deviation over "
         "ten folds",
     ),
-    "public": (
+    "datn_code": (
         "the public code and the document differ in schedule, augmentation and margin: this is "
         "the code's recipe",
     ),
@@ -102,7 +102,7 @@ def table() -> tuple[ReproducibleRow, ...]:
     """
     found = [_demo()] if _recorded() else []
     for row in published.ROWS:
-        for recipe, preset in (("document", row.preset), ("public", row.public_preset)):
+        for recipe, preset in (("datn_page", row.preset), ("datn_code", row.datn_code_preset)):
             if preset is not None:
                 found.append(_row(row, recipe, preset))
     return tuple(found)
@@ -167,9 +167,9 @@ def _groups(record: str) -> Sequence[Mapping[str, Any]]:
 
 def _row(row: published.Row, recipe: str, preset: str) -> ReproducibleRow:
     data, _, last = preset.split("/")
-    deviations = [*_UNKNOWN["public" if recipe == "public" else "document"][:1], _COPIES]
+    deviations = [*_UNKNOWN["datn_code" if recipe == "datn_code" else "datn_page"][:1], _COPIES]
     if row.spread:
-        deviations.append(_UNKNOWN["document"][1])
+        deviations.append(_UNKNOWN["datn_page"][1])
     if row.source == "arcface":
         deviations.append(_UNKNOWN["arcface"][0])
     notes = []

@@ -1,16 +1,16 @@
-"""The published accuracies, as their sources print them: to be shown beside what we ran, never
-mixed with it.
+"""The published accuracies, as their sources print them.
 
-"document" is the method's own page of results, "arcface" table 2 of the ArcFace paper,
-"arcface_torch" and "adaface" the read-me files of those repositories. What others reached with
-LFW's images alone stands on LFW's page of results. The tables of backbones stand in
+They are shown next to what we measured and never mixed with it. "datn_page" is the results page
+of CDML's authors (https://github.com/nhatky160103/DATN), "arcface" is table 2 of the ArcFace
+paper, "arcface_torch" and "adaface" are the READMEs of those repositories. Accuracies that others
+reached with LFW's images alone are from LFW's results page. Published tables of backbones are in
 `cdmllab.results.published_backbones`.
 """
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-Source = Literal["document", "arcface", "arcface_torch", "adaface"]
+Source = Literal["datn_page", "arcface", "arcface_torch", "adaface"]
 PROTOCOLS = ("lfw", "cfp_fp", "cfp_ff", "calfw", "cplfw", "agedb_30")
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -27,7 +27,7 @@ class Row(NamedTuple):
     spread : the +- that the source gives, percent; the sources do not say of what
     source : where it is printed
     preset : ours that trains it, None where the source says too little for one
-    public_preset : the same by the recipe of the public code
+    datn_code_preset : the same by the recipe of the public code
     """
 
     trained_on: str
@@ -37,43 +37,43 @@ class Row(NamedTuple):
     spread: Mapping[str, float]
     source: Source
     preset: str | None
-    public_preset: str | None = None
+    datn_code_preset: str | None = None
 
 
-def _document(
+def _datn_page(
     trained_on: str, backbone: str, loss: str, values: tuple[float | None, ...], spread: tuple[float, ...], preset: str,
     public: bool = True,
 ) -> Row:  # fmt: skip
     accuracy = {name: value for name, value in zip(PROTOCOLS, values, strict=True) if value is not None}
     spreads = dict(zip(PROTOCOLS, spread, strict=True)) if spread else {}
     data = {"CASIA-WebFace": "casia", "MS1MV3": "ms1mv3"}[trained_on]
-    own = f"{data}/document/{preset}" if preset else None
-    other = f"{data}/public/{preset}" if preset and public else None
-    return Row(trained_on, backbone, loss, accuracy, spreads, "document", own, other)
+    own = f"{data}/datn_page/{preset}" if preset else None
+    other = f"{data}/datn_code/{preset}" if preset and public else None
+    return Row(trained_on, backbone, loss, accuracy, spreads, "datn_page", own, other)
 
 
 def _casia_r50(loss: str, values: tuple[float, float, float], preset: str, source: Source = "arcface") -> Row:
     accuracy = dict(zip(("lfw", "cfp_fp", "agedb_30"), values, strict=True))
-    return Row("CASIA-WebFace", "r50", loss, accuracy, {}, source, f"casia/document/{preset}")
+    return Row("CASIA-WebFace", "r50", loss, accuracy, {}, source, f"casia/datn_page/{preset}")
 
 
 ROWS: tuple[Row, ...] = (
-    _document("CASIA-WebFace", "r18_lite", "ArcFace", (99.08, 91.24, 99.14, 92.63, 85.13, 92.12),
+    _datn_page("CASIA-WebFace", "r18_lite", "ArcFace", (99.08, 91.24, 99.14, 92.63, 85.13, 92.12),
               (0.46, 1.31, 0.28, 1.15, 1.78, 1.19), "r18_lite_arcface"),
-    _document("CASIA-WebFace", "r18_lite", "CDML", (98.92, 92.34, 99.10, 92.27, 85.48, 92.22),
+    _datn_page("CASIA-WebFace", "r18_lite", "CDML", (98.92, 92.34, 99.10, 92.27, 85.48, 92.22),
               (0.51, 1.21, 0.35, 1.42, 2.49, 2.09), "r18_lite_cdml"),
-    _document("CASIA-WebFace", "r50_lite", "ArcFace", (98.88, 92.57, 99.06, 91.77, 86.57, 90.88),
+    _datn_page("CASIA-WebFace", "r50_lite", "ArcFace", (98.88, 92.57, 99.06, 91.77, 86.57, 90.88),
               (0.57, 1.39, 0.50, 1.00, 2.04, 2.10), "r50_lite_arcface"),
-    _document("CASIA-WebFace", "r50_lite", "CDML", (99.17, 94.14, 99.31, 92.78, 88.08, 93.85),
+    _datn_page("CASIA-WebFace", "r50_lite", "CDML", (99.17, 94.14, 99.31, 92.78, 88.08, 93.85),
               (0.39, 1.29, 0.50, 1.12, 1.89, 1.26), "r50_lite_cdml"),
-    _document("MS1MV3", "r50_lite", "CDML", (99.47, 92.87, 99.57, 95.32, 88.83, 96.35),
+    _datn_page("MS1MV3", "r50_lite", "CDML", (99.47, 92.87, 99.57, 95.32, 88.83, 96.35),
               (0.37, 1.41, 0.34, 1.02, 1.63, 0.94), "r50_lite_cdml"),
-    _document("MS1MV3", "r100_lite", "CDML", (99.67, 92.83, 99.63, 95.10, 89.08, 95.95),
+    _datn_page("MS1MV3", "r100_lite", "CDML", (99.67, 92.83, 99.63, 95.10, 89.08, 95.95),
               (0.27, 1.92, 0.31, 1.27, 1.85, 0.91), "r100_lite_cdml"),
-    _document("MS1MV3", "r100", "CDML", (99.85, 98.94, None, 96.05, 94.08, 97.75), (), "r100_cdml"),
-    _document("MS1MV3", "r100", "ArcFace", (99.83, 98.79, None, 96.02, 93.21, 98.23), (), "r100_arcface"),
-    _document("MS1MV3", "lightweight", "CDML, distilled", (99.76, 97.98, None, 95.55, 92.48, 97.03), (), "", False),
-    _casia_r50("CDML, m 0.49", (99.58, 93.86, 96.62), "r50_cdml", "document"),
+    _datn_page("MS1MV3", "r100", "CDML", (99.85, 98.94, None, 96.05, 94.08, 97.75), (), "r100_cdml"),
+    _datn_page("MS1MV3", "r100", "ArcFace", (99.83, 98.79, None, 96.02, 93.21, 98.23), (), "r100_arcface"),
+    _datn_page("MS1MV3", "lightweight", "CDML, distilled", (99.76, 97.98, None, 95.55, 92.48, 97.03), (), "", False),
+    _casia_r50("CDML, m 0.49", (99.58, 93.86, 96.62), "r50_cdml", "datn_page"),
     _casia_r50("ArcFace, m 0.40", (99.53, 95.41, 94.98), "r50_arcface_040"),
     _casia_r50("ArcFace, m 0.45", (99.46, 95.47, 94.93), "r50_arcface_045"),
     _casia_r50("ArcFace, m 0.50", (99.53, 95.56, 95.15), "r50_arcface_050"),
@@ -100,10 +100,10 @@ class TemplateRow(NamedTuple):
 
 
 TEMPLATES: tuple[TemplateRow, ...] = (
-    TemplateRow("r50_lite", "ijbb", (36.11, 83.61, 90.83, 94.35, 96.81, 98.49), "ms1mv3/document/r50_lite_cdml"),
-    TemplateRow("r100_lite", "ijbb", (36.85, 83.57, 91.15, 94.30, 96.87, 98.33), "ms1mv3/document/r100_lite_cdml"),
-    TemplateRow("r50_lite", "ijbc", (83.78, 89.42, 93.15, 95.64, 97.65, 98.88), "ms1mv3/document/r50_lite_cdml"),
-    TemplateRow("r100_lite", "ijbc", (83.06, 89.50, 93.13, 95.56, 97.59, 98.82), "ms1mv3/document/r100_lite_cdml"),
+    TemplateRow("r50_lite", "ijbb", (36.11, 83.61, 90.83, 94.35, 96.81, 98.49), "ms1mv3/datn_page/r50_lite_cdml"),
+    TemplateRow("r100_lite", "ijbb", (36.85, 83.57, 91.15, 94.30, 96.87, 98.33), "ms1mv3/datn_page/r100_lite_cdml"),
+    TemplateRow("r50_lite", "ijbc", (83.78, 89.42, 93.15, 95.64, 97.65, 98.88), "ms1mv3/datn_page/r50_lite_cdml"),
+    TemplateRow("r100_lite", "ijbc", (83.06, 89.50, 93.13, 95.56, 97.59, 98.82), "ms1mv3/datn_page/r100_lite_cdml"),
 )
 
 IJBC_R100_ARCFACE: dict[str, float] = {"document, MS1MV3": 96.83, "arcface_torch, MS1MV3": 96.85}

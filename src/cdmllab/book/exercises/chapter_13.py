@@ -42,7 +42,7 @@ def _fair(answer: Any) -> str | None:
         torch.ones(50),
         hardest_negative=torch.full((50,), 0.2),
     )
-    for policy in (CDML(shape="linear"), CDML.public_gap()):
+    for policy in (CDML(shape="linear"), CDML.datn_code_gap()):
         right = float(policy.margin_rad(batch).mean())
         got = float(answer(policy, batch))
         if abs(got - policy.base_margin_rad) < 1e-6:
