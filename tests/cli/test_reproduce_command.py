@@ -22,7 +22,7 @@ def test_without_a_row_all_are_listed(run):
     listed = [line.split()[0] for line in done.output.splitlines()[1:-1]]
     assert listed == list(names())
     (line,) = (line for line in done.output.splitlines() if line.startswith("casia/r50_lite_cdml"))
-    assert "document, public" in line
+    assert "datn_page, datn_code" in line
     assert "1.7 h" in line
 
 

@@ -43,7 +43,7 @@ def test_row_is_found_by_its_name_recipe_or_preset():
         (
             "casia/r50_softmax",
             "datn_code",
-            r"casia/r50_softmax has no recipe 'datn_code'; it has: datn_page",
+            r"casia/r50_softmax has no recipe 'datn_code' .*; it has: datn_page",
         ),
         ("casia/r50_lite_cdml", "datn_cod", r"no recipe 'datn_cod' \(did you mean 'datn_code'\?\)"),
     ],
