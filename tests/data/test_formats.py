@@ -124,8 +124,8 @@ def test_parquet_without_its_columns_names_those_it_has(tmp_path):
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet as files
 
-    files.write_table(pa.table({"image": [b"x"], "label": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="has no column image or img or jpg; it has: image, label"):
+    files.write_table(pa.table({"photo": [b"x"], "label": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="has no column image or img or jpg; it has: photo, label"):
         open_set(tmp_path / "a.parquet")
 
 

@@ -144,7 +144,7 @@ def test_omniglot_is_downloaded_from_its_mirror_and_counted(data, tmp_path, caps
     with serving() as mirror:
         mirror.files["/small1.zip"] = file.read_bytes()
         home = fetching.Mirror(url=f"{mirror.url}/small1.zip")
-        wanted = fetching.File(path="omniglot-py/images_background_small1.zip", mirrors=(home,))
+        wanted = fetching.RemoteFile(path="omniglot-py/images_background_small1.zip", mirrors=(home,))
         about = fetching.known().get("omniglot").model_copy(update={"files": (wanted,)})
         monkeypatch.setattr(fetching, "known", lambda: fetching.Sets(sets={"omniglot": about}))
         run("omniglot", "--to", str(data), "--other-counts", "--dry-run")
@@ -169,7 +169,7 @@ def test_lfw_pack_tells_who_must_not_be_trained_on(data, tmp_path):
     part = without(pack, people_left_out(pack.path.parent, 0, 9))
     assert part.num_identities == 16
     assert part.read([0]).shape == (1, 112, 112, 3)
-    with pytest.raises(DataError, match=r"does not tell the people of the folds \(10,\)"):
+    with pytest.raises(DataError, match=r"does not list the people of the folds \(10,\)"):
         people_left_out(pack.path.parent, 10)
 
 

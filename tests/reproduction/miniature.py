@@ -64,7 +64,7 @@ def make(folder: Path, mirror: Mirror) -> Made:
         )
         sha = hashlib.sha256(content).hexdigest()
         files.append(
-            fetching.File(path=path, bytes=len(content), sha256=sha, mirrors=homes, **more)
+            fetching.RemoteFile(path=path, bytes=len(content), sha256=sha, mirrors=homes, **more)
         )
     terms = {
         "licence": "to be tried",
