@@ -13,7 +13,8 @@ from tests.waiting import until
 from cdmllab._util.build_lock import claimed
 from cdmllab.data import packing
 from cdmllab.data.inspection import inspect
-from cdmllab.data.script_job import Job, Manifest
+from cdmllab.data.registry import DataSet
+from cdmllab.data.script_job import Job
 from cdmllab.errors import CdmlLabError
 
 SLOW = """
@@ -126,8 +127,8 @@ def test_half_written_files_of_a_target_go_and_others_stay(tmp_path):
 
 
 def job(tmp_path):
-    texts = dict.fromkeys(("title", "source", "licence", "cite"), "x")
-    return Job(Manifest(name="x", by_request=False, **texts), tmp_path)
+    texts = dict.fromkeys(("name", "title", "label", "contents", "source", "licence"), "x")
+    return Job(DataSet(needs={"images": ("x/y", "x.zip")}, **texts), tmp_path)
 
 
 def write(it):
@@ -137,7 +138,7 @@ def write(it):
 def unpack(it):
     with zipfile.ZipFile(it.out / "x.zip", "w") as archive:
         archive.writestr("x/y/z", "z")
-    return it.folder("x/y", "x.zip")
+    return it.folder("images")
 
 
 @pytest.mark.parametrize("made", [write, unpack])

@@ -15,9 +15,10 @@ import pytest
 from tests.data import miniatures
 from tests.data.making import jpeg
 
-from cdmllab.data import att_faces, lfw, omniglot, pair_lists, paths, script_job
+from cdmllab.data import att_faces, lfw, omniglot, pair_lists, paths, registry, script_job
 from cdmllab.data.archives import extract, is_clutter
-from cdmllab.data.script_job import File, Job, Manifest
+from cdmllab.data.registry import RemoteFile
+from cdmllab.data.script_job import Job
 from cdmllab.errors import DataError
 from cdmllab.training import datasets
 
@@ -255,13 +256,13 @@ def test_windows_ends_of_lines_and_a_byte_order_mark_change_nothing(data, whole)
 
 
 def test_a_text_with_windows_ends_of_lines_is_the_file_handed_out(tmp_path, capsys):
-    """Its manifest knows the size and the digest with plain ends."""
+    """The registry has the size and the digest with plain ends."""
     import hashlib
 
     content = miniatures.lfw_pairs().encode()
-    known = {"lfw/pairs.txt": File(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))}
-    fields = {"title": "x", "source": "x", "licence": "x", "by_request": False, "cite": "x"}
-    job = Job(Manifest(name="x", files=known, **fields), tmp_path)
+    digest = hashlib.sha256(content).hexdigest()
+    known = RemoteFile(path="lfw/pairs.txt", sha256=digest, bytes=len(content))
+    job = Job(registry.get("lfw").model_copy(update={"files": (known,)}), tmp_path)
     path = tmp_path / "lfw/pairs.txt"
     path.parent.mkdir()
     for ends in (b"\n", b"\r\n"):
@@ -323,7 +324,7 @@ def test_a_table_of_another_form_is_named_by_its_row(tmp_path, text, said):
         pair_lists.lfw(tmp_path / "pairs.csv")
 
 
-# The script and its manifest.
+# The script and the registry.
 
 
 def script():
@@ -342,14 +343,13 @@ def test_the_script_takes_kaggles_zip(data, whole, tmp_path, capsys):
     assert "verification/lfw.bin: 20 pairs, 10 genuine pairs" in capsys.readouterr().out
 
 
-def test_the_manifest_knows_what_scikit_learn_fetches():
+def test_registry_has_the_files_that_scikit_learn_fetches():
     from sklearn.datasets import _lfw
 
-    manifest = Manifest.read(SCRIPTS / "manifests/lfw.json")
+    files = {file.path: file for file in registry.get("lfw").files}
     for remote in (_lfw.ARCHIVE, _lfw.FUNNELED_ARCHIVE, *_lfw.TARGETS):
-        assert manifest.files[f"lfw/{remote.filename}"].sha256 == remote.checksum
-        assert remote.url.rsplit("/", 1)[1] in manifest.source
-    assert "ndownloader.figshare.com" in manifest.source
+        assert files[f"lfw/{remote.filename}"].sha256 == remote.checksum
+        assert remote.url in registry.get("lfw").source
 
 
 def test_the_dead_address_is_named_nowhere():
@@ -357,10 +357,11 @@ def test_the_dead_address_is_named_nowhere():
     for path in [
         *root.glob("data_scripts/**/*"),
         *root.glob("src/**/*.py"),
+        *root.glob("src/**/*.yaml"),
         *root.glob("book/*.md"),
         root / "README.md",
     ]:
-        if path.is_file() and path.suffix in (".py", ".json", ".md"):
+        if path.is_file() and path.suffix in (".py", ".yaml", ".md"):
             assert "vis-www" not in path.read_text(encoding="utf-8"), path
 
 

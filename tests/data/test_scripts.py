@@ -1,7 +1,6 @@
 """The data scripts on a miniature of each data set in its true layout."""
 
 import importlib.util
-import json
 import re
 from pathlib import Path
 
@@ -12,11 +11,10 @@ from tests.data import miniatures
 from tests.data.fetching.mirror_server import serving
 from tests.data.making import folder, write_pack
 
-from cdmllab.data import bins, build_steps, fetching, script_job, verification
+from cdmllab.data import bins, build_steps, fetching, registry, script_job, verification
 from cdmllab.data.inspection import inspect
 from cdmllab.data.lfw import people_left_out
 from cdmllab.data.packs import Pack
-from cdmllab.data.script_job import Manifest
 from cdmllab.data.sets import without
 from cdmllab.errors import DataError
 from cdmllab.export import convert
@@ -69,16 +67,10 @@ def tree(root: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def test_every_script_is_tested_and_has_its_manifest():
-    assert (
-        set(MAKES) == set(NAMES) == {path.stem for path in (SCRIPTS / "manifests").glob("*.json")}
-    )
+def test_every_script_is_tested():
+    assert set(MAKES) == set(NAMES)
     for name in NAMES:
-        manifest = Manifest.read(SCRIPTS / f"manifests/{name}.json")
-        assert manifest.name == name
-        assert manifest.licence
-        assert manifest.source
-        assert set(MAKES[name]) <= set(manifest.counts)
+        assert set(MAKES[name]) <= set(registry.get(name).makes)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -114,9 +106,9 @@ def test_what_is_missing_is_told_with_its_source(name, data, tmp_path, capsys):
         run(name, "--to", str(tmp_path / "out"))
     assert stopped.value.code == 1
     said = capsys.readouterr().err
-    manifest = Manifest.read(SCRIPTS / f"manifests/{name}.json")
-    assert f"{manifest.title} comes from {manifest.source}" in said
-    assert ("by request" in said) == (manifest.by_request or "by request" in manifest.source)
+    data_set = registry.get(name)
+    assert f"{data_set.title} comes from {data_set.plain_source}" in said
+    assert ("by request" in said) == data_set.by_request
     assert not (tmp_path / "out").exists()
 
 
@@ -144,9 +136,9 @@ def test_omniglot_is_downloaded_from_its_mirror_and_counted(data, tmp_path, caps
     with serving() as mirror:
         mirror.files["/small1.zip"] = file.read_bytes()
         home = fetching.Mirror(url=f"{mirror.url}/small1.zip")
-        wanted = fetching.File(path="omniglot-py/images_background_small1.zip", mirrors=(home,))
-        about = fetching.known().get("omniglot").model_copy(update={"files": (wanted,)})
-        monkeypatch.setattr(fetching, "known", lambda: fetching.Sets(sets={"omniglot": about}))
+        remote = fetching.RemoteFile(path=f"omniglot-py/{file.name}", mirrors=(home,))
+        data_set = registry.get("omniglot").model_copy(update={"files": (remote,)})
+        monkeypatch.setattr(registry, "get", lambda name: data_set)
         run("omniglot", "--to", str(data), "--other-counts", "--dry-run")
         assert mirror.asked == []
         run("omniglot", "--to", str(data), "--other-counts")
@@ -169,7 +161,7 @@ def test_lfw_pack_tells_who_must_not_be_trained_on(data, tmp_path):
     part = without(pack, people_left_out(pack.path.parent, 0, 9))
     assert part.num_identities == 16
     assert part.read([0]).shape == (1, 112, 112, 3)
-    with pytest.raises(DataError, match=r"does not tell the people of the folds \(10,\)"):
+    with pytest.raises(DataError, match=r"does not list the people of the folds \(10,\)"):
         people_left_out(pack.path.parent, 10)
 
 
@@ -256,14 +248,6 @@ def test_stopped_script_leaves_nothing_half_made_and_goes_on(data, tmp_path, mon
     assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
     run("agedb", "--to", str(tmp_path / "out"), "--other-counts")
     assert len(bins.read(tmp_path / "out/verification/agedb_30.bin").same) == 20
-
-
-def test_manifest_of_another_form_is_refused(tmp_path):
-    (tmp_path / "m.json").write_text(json.dumps({"name": "x"}))
-    with pytest.raises(DataError, match=r"m\.json, title: Field required"):
-        Manifest.read(tmp_path / "m.json")
-    with pytest.raises(DataError, match="does not exist"):
-        Manifest.read(tmp_path / "n.json")
 
 
 @pytest.mark.parametrize("nested", [True, False])

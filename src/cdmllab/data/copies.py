@@ -3,7 +3,8 @@
 One name is not one file. Three public ``cfp_fp.bin`` give the same AdaFace checkpoint 97.66, 99.24
 and 99.34 %. The hash of the file recognises a copy at once; the digest of decoded pixels and labels
 stays the same when a copy is pickled anew or turned into an ``.npz``, and so tells new data from
-new packaging. A register of both is below; digests are added when somebody has decoded the copy.
+new packaging. The registry of data sets has both; digests are added when somebody has decoded the
+copy.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab.data import bins
+from cdmllab.data import bins, registry
 
 
 class Copy(NamedTuple):
@@ -28,32 +29,11 @@ class Copy(NamedTuple):
     odd: bool  # it gives other numbers than most
 
 
-REGISTER: tuple[Copy, ...] = (
-    Copy(
-        "cfp_fp",
-        "76306c78",
-        None,
-        None,
-        "one AdaFace checkpoint reaches 97.66 % on it, 1.6 points less than on "
-        "the two other public copies",
-        True,
-    ),
-    Copy(
-        "cfp_fp",
-        "a8754ddf9729a014438d00908a1dc2fe2dbdfb59db9d19a714251c2f814a94ad",
-        76_454_058,
-        None,
-        "the copy of gaunernst/face-recognition-eval; one AdaFace checkpoint reaches 99.24 % on it",
-        False,
-    ),
-    Copy(
-        "cfp_fp",
-        "d47cdcfe71efe12ff34438fa2254472f144eaa6f22f8ae7e210410c885fa2e43",
-        79_602_255,
-        None,
-        "one AdaFace checkpoint reaches 99.34 % on it",
-        False,
-    ),
+REGISTER: tuple[Copy, ...] = tuple(
+    Copy(name, **copy.model_dump())
+    for data_set in registry.load().sets.values()
+    for name, known in data_set.copies.items()
+    for copy in known
 )
 
 

@@ -15,9 +15,8 @@ import pytest
 from filelock import FileLock
 from tests import waiting
 
-from cdmllab.data.fetching import File as Wanted
 from cdmllab.data.fetching import Mirror as Home
-from cdmllab.data.fetching import Patience, fetch, files
+from cdmllab.data.fetching import Patience, RemoteFile, fetch, files
 from cdmllab.errors import CdmlLabError, DataError
 
 CONTENT = np.random.default_rng(7).integers(0, 256, 50_000, dtype=np.uint8).tobytes()
@@ -27,7 +26,7 @@ PAGE = "https://example.org/by-hand"
 
 
 def wanted(*urls, sha=SHA, size=50_000):
-    return Wanted(
+    return RemoteFile(
         path="sets/faces.zip", bytes=size, sha256=sha, mirrors=tuple(Home(url=url) for url in urls)
     )
 
@@ -229,7 +228,7 @@ def test_mirror_whose_client_is_missing_is_passed_over_in_a_sentence(
     )
     monkeypatch.setitem(sys.modules, package, None)
     said = []
-    file = Wanted(path="sets/faces.zip", sha256=SHA, mirrors=(Home(**home), Home(url=url)))
+    file = RemoteFile(path="sets/faces.zip", sha256=SHA, mirrors=(Home(**home), Home(url=url)))
     assert get(file, tmp_path, tell=said.append).sha256 == SHA
     assert f"it needs the package {package}, and pip install 'cdmllab[fetch]' brings it" in said[1]
 
@@ -238,14 +237,16 @@ def test_hub_client_fetches_from_the_hub(mirror, tmp_path, monkeypatch):
     pytest.importorskip("huggingface_hub")
     monkeypatch.setenv("HF_ENDPOINT", mirror.url)
     mirror.files["/datasets/who/faces/resolve/main/in/lfw.bin"] = CONTENT
-    file = Wanted(
+    file = RemoteFile(
         path="sets/faces.zip",
         sha256=SHA,
         mirrors=(Home(huggingface="who/faces", path="in/lfw.bin"),),
     )
     assert get(file, tmp_path).path.read_bytes() == CONTENT
     assert left(tmp_path) == ["faces.zip"]
-    gone = Wanted(path="sets/gone.zip", mirrors=(Home(huggingface="who/faces", path="gone.bin"),))
+    gone = RemoteFile(
+        path="sets/gone.zip", mirrors=(Home(huggingface="who/faces", path="gone.bin"),)
+    )
     with pytest.raises(DataError, match=r"gone\.zip could not be fetched"):
         get(gone, tmp_path)
 
@@ -254,9 +255,9 @@ def test_drive_client_fetches_past_the_page_of_confirmation(mirror, tmp_path, mo
     pytest.importorskip("gdown")
     monkeypatch.setenv("CDMLLAB_GOOGLE_DRIVE", mirror.url)
     mirror.files["/uc/abc"] = CONTENT
-    file = Wanted(path="sets/faces.zip", sha256=SHA, mirrors=(Home(google_drive="abc"),))
+    file = RemoteFile(path="sets/faces.zip", sha256=SHA, mirrors=(Home(google_drive="abc"),))
     assert get(file, tmp_path).path.read_bytes() == CONTENT
-    gone = Wanted(path="sets/gone.zip", mirrors=(Home(google_drive="gone"),))
+    gone = RemoteFile(path="sets/gone.zip", mirrors=(Home(google_drive="gone"),))
     with pytest.raises(DataError, match=r"gone\.zip could not be fetched \(Google Drive gone: "):
         get(gone, tmp_path)
 
