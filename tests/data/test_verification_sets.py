@@ -35,7 +35,7 @@ def test_bins_are_found_where_they_are_made_and_where_insightface_puts_them(data
     assert result.scores.shape == (20,)
 
 
-def test_what_is_not_there_tells_its_script(data):
+def test_missing_set_names_its_script(data):
     found = verification.available("agedb_30")
     assert not found
     assert "python data_scripts/agedb.py" in found.how
@@ -56,7 +56,7 @@ def test_template_sets_are_loaded(data):
         verification.load_templates("lfw")
 
 
-def test_unknown_name_is_told():
+def test_unknown_name_is_refused():
     with pytest.raises(ValueError, match="unknown verification set 'megaface'; there are: lfw"):
         verification.load("megaface")
 

@@ -58,7 +58,7 @@ class Arrays:
         if member.file_size > max(_ROOM, _RATIO * member.compress_size):
             raise DataError(
                 f"{where} has {member.file_size:,} bytes, packed into {member.compress_size:,}: "
-                f"too many to be real"
+                f"implausible"
             )
         with self._archive.open(member) as stream:
             version = np.lib.format.read_magic(stream)
