@@ -170,7 +170,7 @@ def test_empty_missing_and_cut_bins_are_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         bins.read(tmp_path / "b.bin")
     (tmp_path / "c.bin").write_bytes(pickle.dumps((IMAGES, SAME))[:-50])
-    with pytest.raises(DataError, match="no readable pickle"):
+    with pytest.raises(DataError, match="not a readable pickle"):
         bins.read(tmp_path / "c.bin")
 
 
@@ -184,10 +184,13 @@ def zipped(name: str) -> bytes:
 SAVED_AS_BIN = {
     "html": (
         b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded",
-        "no readable pickle: it is an HTML page",
+        "not a readable pickle: it is an HTML page",
     ),
-    "json": (b'{"error": {"code": 403}}', "no readable pickle: it is a JSON text"),
-    "sentence": (b"Not Found\n", "no readable pickle: it is a text that begins with 'Not Found'"),
+    "json": (b'{"error": {"code": 403}}', "not a readable pickle: it is a JSON text"),
+    "sentence": (
+        b"Not Found\n",
+        "not a readable pickle: it is a text that begins with 'Not Found'",
+    ),
     "git lfs": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n",
         "it is a Git LFS pointer",
@@ -202,7 +205,7 @@ SAVED_AS_BIN = {
     "image": (IMAGES[0], "it is a JPEG image"),
     "other bytes": (
         b"\x01\x02\x03\x04",
-        r"no readable pickle \(the byte 0x01 is no instruction of a pickle\)",
+        r"not a readable pickle \(the byte 0x01 is no instruction of a pickle\)",
     ),
 }
 

@@ -30,7 +30,7 @@ def written(path, content):
 )
 def test_index_of_other_numbers_is_refused_by_its_line(tmp_path, line):
     path = written(tmp_path / "x.idx", line + b"\n" + line + b"\n")
-    with pytest.raises(DataError, match=r"x\.idx, line 1: `key<TAB>offset` is wanted") as caught:
+    with pytest.raises(DataError, match=r"x\.idx, line 1: expected `key<TAB>offset`") as caught:
         read_index(path)
     assert len(str(caught.value)) < 300
 
@@ -101,15 +101,15 @@ OUTSIDE = [
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_names_that_lead_out_of_the_data_set_are_refused(tmp_path, name):
     calfw = [f"{name if k == 0 else k}.jpg {k // 20}" for k in range(40)]
-    with pytest.raises(DataError, match=r"which is no image below|is wanted"):
+    with pytest.raises(DataError, match=r"which is not an image below|expected"):
         pair_lists.calfw(written(tmp_path / "calfw.txt", "\n".join(calfw)))
-    with pytest.raises(DataError, match=r"which is no image below|fields"):
+    with pytest.raises(DataError, match=r"which is not an image below|fields"):
         ijb.read_media(written(tmp_path / "media.txt", f"1.jpg 1 1\n{name} 2 2\n"))
     for k, line in enumerate(("1 1.jpg", f"1 ../{name}")):
         written(tmp_path / f"cfp/Pair_list_{'PF'[k]}.txt", line)
     for which in ("same", "diff"):
         written(tmp_path / f"cfp/Split/FP/01/{which}.txt", "1,1")
-    with pytest.raises(DataError, match=r"which is no image below"):
+    with pytest.raises(DataError, match=r"which is not an image below"):
         pair_lists.cfp(tmp_path / "cfp", "FP")
 
 

@@ -53,15 +53,15 @@ PROBLEMS = {
     "label": (lambda p: write_pack(p, (0, 1.5), header=False), r"label 1\.5 of image 1"),
     "index": (
         lambda p: _index(write_pack(p, header=False), -2),
-        r"train\.idx misses 2 of the 6 records that train\.rec",
+        r"train\.idx lacks 2 of the 6 records of train\.rec",
     ),
     "index of ranges": (
         lambda p: _index(write_pack(p), -1),
-        "train.idx misses 1 of the 10 records",
+        "train.idx lacks 1 of the 10 records",
     ),
     "index in the middle": (
         lambda p: _index(write_pack(p, header=False), 2),
-        "misses 4 .* the first at byte",
+        "lacks 4 .* the first at byte",
     ),
     "record under two keys": (
         lambda p: _twice(write_pack(p, header=False)),

@@ -304,7 +304,7 @@ def test_shuffled_table_still_gives_ten_folds(tmp_path):
     [
         (
             "name,imagenum1,imagenum2,\nA,1,two,",
-            r"row 2: `name,n,m,` or `name,n,name,m` is wanted, not \['A', '1', 'two'",
+            r"row 2: expected `name,n,m,` or `name,n,name,m`, got \['A', '1', 'two'",
         ),
         ("name,imagenum1,imagenum2,\nA,1,2,\nA,1", r"row 3"),
         ("name,imagenum1,imagenum2,", "0 pairs do not fill 10 folds"),
@@ -315,7 +315,7 @@ def test_shuffled_table_still_gives_ten_folds(tmp_path):
         ("fold_id,is_same,image_a,image_b", "names no pairs"),
         ("fold_id,is_same,image_a,image_b\n2,1,A_0001.jpg,A_0002.jpg", "fold 1 of 2 has no pairs"),
         ("10\t0", "names no pairs"),
-        ("²\t1", "line 1: `folds pairs` is wanted"),
+        ("²\t1", "line 1: expected `folds pairs`"),
     ],
 )
 def test_malformed_table_is_named_by_its_row(tmp_path, text, message):

@@ -265,9 +265,7 @@ def test_unfinished_download_of_a_pack_is_named(tmp_path):
     pack = Pack(root)
     data, end = pack.path.read_bytes(), int(pack.file.offsets[3])
     (root / "train.rec").write_bytes(data[:end].ljust(len(data), b"\0"))
-    with pytest.raises(
-        DataError, match=r"record 3, byte .* 0x0 stands there: it is nothing but zeros"
-    ):
+    with pytest.raises(DataError, match=r"record 3, byte .* got 0x0: it is nothing but zeros"):
         Pack(root)
 
 

@@ -49,10 +49,10 @@ def test_lfw_view_1_is_one_fold(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (("x\t1", "A\t1\t2"), "line 1: `folds pairs` is wanted"),
-        (LFW[:-1], r"2 folds of 1 \+ 1 pairs are announced, 3 lines follow"),
-        ((*LFW[:3], "C\t1\tD\t2", LFW[4]), "line 4: `name n m` is wanted here"),
-        ((*LFW[:4], "C\t1\t2"), "line 5: `name n name m` is wanted here"),
+        (("x\t1", "A\t1\t2"), "line 1: expected `folds pairs`"),
+        (LFW[:-1], r"2 folds of 1 \+ 1 pairs are declared, 3 lines follow"),
+        ((*LFW[:3], "C\t1\tD\t2", LFW[4]), "line 4: expected `name n m`"),
+        ((*LFW[:4], "C\t1\t2"), "line 5: expected `name n name m`"),
         ((*LFW[:3], "C\tone\t2", LFW[4]), "line 4"),
         ((), "is empty"),
     ],
@@ -220,12 +220,12 @@ def test_cplfw_with_a_number_of_pairs_that_tens_do_not_divide(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda lines: lines[:-1], "39 lines are no whole number of pairs"),
+        (lambda lines: lines[:-1], "39 lines are not a whole number of pairs"),
         (
             lambda lines: ["A_0_1.jpg 2", *lines[1:]],
             "lines 1 and 2: a pair has one token, here are 2 and 1",
         ),
-        (lambda lines: ["A_0_1.jpg", *lines[1:]], "line 1: `image token` is wanted"),
+        (lambda lines: ["A_0_1.jpg", *lines[1:]], "line 1: expected `image token`"),
         (lambda lines: lines[:-2], "9 pairs do not fill 10 folds"),
     ],
 )
@@ -247,5 +247,5 @@ def test_pairs_of_missing_files_are_named(tmp_path):
 
 def test_list_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "p.txt").write_bytes(b"10\t300\n\xff\xfe\xfa")
-    with pytest.raises(DataError, match="is no text"):
+    with pytest.raises(DataError, match="is not text"):
         pair_lists.lfw(tmp_path / "p.txt")

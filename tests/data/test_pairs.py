@@ -43,7 +43,9 @@ def test_sample_depends_on_the_seed_alone():
     ("labels", "message"), [([0, 0, 1], "genuine"), ([0] * 20 + [1], "impostor")]
 )
 def test_sample_refuses_too_few_pairs(labels, message):
-    with pytest.raises(ValueError, match=f"30 {message} pairs are wanted, the images have only"):
+    with pytest.raises(
+        ValueError, match=f"30 {message} pairs are needed, but the images have only"
+    ):
         pairs.sample(labels, per_fold=10, folds=3)
 
 

@@ -101,7 +101,7 @@ DAMAGE = {
     "long": (lambda d: d[:20] + b"\xff\xff\xff\x1f" + d[24:], r"record 1, byte 16.*past the end"),
     "middle first": (
         lambda d: d[:20] + b"\x05\0\0\x40" + d[24:],
-        r"record 1, byte 16.*kind 2 cannot stand first",
+        r"record 1, byte 16.*kind 2 cannot be the first",
     ),
     "never ends": (lambda d: d[:20] + b"\x05\0\0\x20" + d[24:], r"record 1, byte 32.*ends inside"),
     "unknown part": (lambda d: d[:20] + b"\x05\0\0\xe0" + d[24:], r"kind 7"),
@@ -140,7 +140,7 @@ def test_index_that_points_elsewhere_is_refused(tmp_path, offset):
         ("0\t0\n1 x\n", "line 2"),
         ("0\t0\n1\n", "line 2"),
         ("0\t0\t0\n", "line 1"),
-        ("0\t0\n0\t16\n", "key 0 stands there twice"),
+        ("0\t0\n0\t16\n", "key 0 occurs twice"),
         ("", "empty"),
         ("0\t99999999999999999999\n", "line 1"),
     ],

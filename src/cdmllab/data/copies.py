@@ -2,9 +2,9 @@
 
 One name is not one file. Three public ``cfp_fp.bin`` give the same AdaFace checkpoint 97.66, 99.24
 and 99.34 %. The hash of the file recognises a copy at once; the digest of decoded pixels and labels
-stays the same when a copy is pickled anew or turned into an ``.npz``, and so tells new data from
-new packaging. The registry of data sets has both; digests are added when somebody has decoded the
-copy.
+stays the same when a copy is pickled again or converted to ``.npz``, and so distinguishes new data
+from new packaging. The registry of data sets has both; digests are added when somebody has decoded
+the copy.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from cdmllab.data import bins, registry
 
 
 class Copy(NamedTuple):
-    """A copy that is known."""
+    """A known copy."""
 
     name: str  # of the set, as its file is called
     sha256: str  # of the file; a beginning of eight digits or more where no more is reported
@@ -49,21 +49,19 @@ class ContentDigest:
         self._found = hashlib.sha256()
 
     def add(self, pixels: NDArray[np.uint8]) -> None:
-        """One image, shape (height, width, 1 or 3); grey counts as three equal channels."""
+        """Add an image of shape (height, width, 1 or 3); grey counts as three equal channels."""
         rgb = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
         self._found.update(f"{rgb.shape[0]}x{rgb.shape[1]}".encode())
         self._found.update(np.ascontiguousarray(rgb).tobytes())
 
     def finish(self, labels: ArrayLike) -> str:
-        """The digest; nothing can be added after that."""
+        """Add the labels and return the digest."""
         self._found.update(np.asarray(labels, dtype="<i8").tobytes())
         return self._found.hexdigest()
 
 
 def content(images: Iterable[NDArray[np.uint8]], labels: ArrayLike) -> str:
-    """The digest of images, each (height, width, 1 or 3), and their labels; for bins, whether pairs
-    are genuine.
-    """
+    """The digest of images, each (height, width, 1 or 3), and labels; in bins, the pairs' flags."""
     found = ContentDigest()
     for image in images:
         found.add(image)
@@ -86,9 +84,7 @@ def find(file_digest: str | None = None, content_digest: str | None = None) -> C
 
 
 def words(path: Path, file_digest: str, content_digest: str | None) -> str:
-    """What is known of a copy, in a sentence; of one that is unknown, whether others of its name
-    are known.
-    """
+    """What is known of a copy, for a message; of an unknown one, whether others are known."""
     copy = find(file_digest, content_digest)
     if copy is not None:
         packed = "" if file_digest.startswith(copy.sha256) else ", packed anew"
