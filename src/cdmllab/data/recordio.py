@@ -2,7 +2,7 @@
 
 A record is u32 magic, u32 ``part << 29 | length``, the payload, and zeros up to a multiple of 4,
 all little-endian. A payload with the magic word at a multiple of 4 is split there: the word is
-dropped, and the reader puts it back. So an aligned magic word in the file is always the start of a part.
+dropped, and the reader puts it back. So an aligned magic word in the file always starts a part.
 Source: dmlc-core, ``recordio.h``.
 """
 
