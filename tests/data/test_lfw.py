@@ -308,7 +308,10 @@ def test_shuffled_table_still_gives_ten_folds(tmp_path):
         ),
         ("name,imagenum1,imagenum2,\nA,1,2,\nA,1", r"row 3"),
         ("name,imagenum1,imagenum2,", "0 pairs do not fill 10 folds"),
-        ("fold_id,is_same,image_a,image_b\n0,1,A_0001.jpg,A_0002.jpg", "row 2: expected a fold from 1"),
+        (
+            "fold_id,is_same,image_a,image_b\n0,1,A_0001.jpg,A_0002.jpg",
+            "row 2: expected a fold from 1",
+        ),
         ("fold_id,is_same,image_a,image_b\n1,2,A_0001.jpg,A_0002.jpg", "row 2"),
         ("fold_id,is_same,image_a,image_b\n1,1,A.jpg,A_0002.jpg", "row 2"),
         ("fold_id,is_same,image_a,image_b\n1,1", "row 2"),
