@@ -1,9 +1,8 @@
-"""The AT&T Database of Faces: see that it is whole.
+"""Check that the AT&T Database of Faces is complete.
 
     python data_scripts/att_faces.py [--dry-run]
 
-Wants ``att_faces`` with one folder a person (s1 .. s40) of PGM images, or ``att_faces.zip``. The
-originals have 92 x 112 pixels; smaller copies are told.
+The originals have 92 x 112 pixels; smaller copies are reported.
 """
 
 from cdmllab.data import att_faces, script_job
@@ -13,8 +12,7 @@ ORIGINAL = (112, 92)  # height and width, pixels
 
 def make(job: script_job.Job) -> None:
     """AT&T faces: count them."""
-    place = job.need("att_faces", "att_faces.zip")
-    if not place.exists():
+    if not job.need("images").exists():
         return
     size = att_faces.stored_size()
     if size != ORIGINAL:

@@ -1,10 +1,9 @@
-"""CALFW: its bin.
+"""Make the verification bin of CALFW.
 
     python data_scripts/calfw.py [--to FOLDER] [--dry-run]
 
-Wants ``calfw/pairs_CALFW.txt`` and ``calfw/images``, or ``calfw/calfw.zip``; rar archives are
-unpacked by hand. With ``calfw/CA_landmarks`` (one file an image, as handed out) or
-``calfw/landmarks.txt`` the faces are aligned.
+Faces are aligned where landmarks are found, else cropped to the middle. ``--dry-run`` lists the
+files that it needs.
 """
 
 from cdmllab.data import build_steps, script_job
@@ -12,7 +11,7 @@ from cdmllab.data import build_steps, script_job
 
 def make(job: script_job.Job) -> None:
     """CALFW: pair list and images to verification/calfw.bin."""
-    build_steps.calfw_bin(job, "calfw", landmarks="CA_landmarks")
+    build_steps.calfw_bin(job)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""CASIA-WebFace: a pack at 112 x 112.
+"""Check InsightFace's pack of CASIA-WebFace, or make a pack at 112 x 112 from identity folders.
 
     python data_scripts/casia_webface.py [--to FOLDER] [--dry-run] [--workers N]
 
-Takes InsightFace's pack ``faces_webface_112x112`` (folder or zip) as it is; from ``CASIA-WebFace``
-(one folder a person) it makes ``casia_webface_112``, aligned with ``CASIA-WebFace/landmarks.txt``
-if that is there.
+A pack that is there, as a folder or as a zip, is counted and left as it is. Otherwise the folders
+become ``casia_webface_112``, aligned where there are landmarks.
 """
 
 from cdmllab.data import build_steps, script_job
@@ -12,14 +11,7 @@ from cdmllab.data import build_steps, script_job
 
 def make(job: script_job.Job) -> None:
     """CASIA-WebFace: check the pack, or make casia_webface_112/ from folders."""
-    build_steps.training_pack(
-        job,
-        "casia_webface_112",
-        "faces_webface_112x112",
-        "CASIA-WebFace",
-        "CASIA-WebFace.zip",
-        "CASIA-WebFace.tar.gz",
-    )
+    build_steps.training_pack(job)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
-"""CFP: the bins of the frontal-frontal and the frontal-profile protocol.
+"""Make the verification bins of CFP: frontal-frontal and frontal-profile.
 
     python data_scripts/cfp.py [--to FOLDER] [--dry-run]
 
-Wants ``cfp/Protocol`` and ``cfp/Data/Images``, or ``cfp/cfp-dataset.zip`` with both. With
-``cfp/landmarks.txt``
-(lines ``Data/Images/001/frontal/01.jpg x1 y1 ... x5 y5``) the faces are aligned.
+Faces are aligned where there are landmarks.
 """
 
 from cdmllab.data import build_steps, pair_lists, script_job
@@ -12,9 +10,9 @@ from cdmllab.data import build_steps, pair_lists, script_job
 
 def make(job: script_job.Job) -> None:
     """CFP: protocol and images to verification/cfp_ff.bin and cfp_fp.bin."""
-    protocol = job.folder("cfp/Protocol", "cfp/cfp-dataset.zip")
-    images = job.folder("cfp/Data/Images", "cfp/cfp-dataset.zip")
-    marks = job.have("cfp/landmarks.txt")
+    protocol = job.folder("protocol")
+    images = job.folder("images")
+    marks = job.have("landmarks")
     for kind, name in (("FF", "cfp_ff"), ("FP", "cfp_fp")):
         if job.dry_run and not protocol.exists():
             job.say(f"would make verification/{name}.bin")

@@ -1,10 +1,9 @@
-"""CPLFW: its bin.
+"""Make the verification bin of CPLFW.
 
     python data_scripts/cplfw.py [--to FOLDER] [--dry-run]
 
-Wants ``cplfw/pairs_CPLFW.txt`` and ``cplfw/images``, or ``cplfw/cplfw.zip``; rar archives are
-unpacked by hand. With ``cplfw/CP_landmarks`` (one file an image, as handed out) or
-``cplfw/landmarks.txt`` the faces are aligned.
+Faces are aligned where landmarks are found, else cropped to the middle. ``--dry-run`` lists the
+files that it needs.
 """
 
 from cdmllab.data import build_steps, script_job
@@ -12,7 +11,7 @@ from cdmllab.data import build_steps, script_job
 
 def make(job: script_job.Job) -> None:
     """CPLFW: pair list and images to verification/cplfw.bin."""
-    build_steps.calfw_bin(job, "cplfw", landmarks="CP_landmarks")
+    build_steps.calfw_bin(job)
 
 
 if __name__ == "__main__":

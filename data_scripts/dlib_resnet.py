@@ -1,11 +1,10 @@
-"""dlib's face recognition network, whose accuracy on LFW is known: the pipeline's positive control.
+"""Convert dlib's face network, whose accuracy on LFW is known: the pipeline's positive control.
 
     python data_scripts/dlib_resnet.py [--to FOLDER] [--dry-run] [--fetch]
 
-Wants ``dlib_resnet/vladmandic-face-api-1.7.15.tgz``, as ``npm pack @vladmandic/face-api@1.7.15``
-downloads it; with ``--fetch`` the script runs that command itself. Writes the network as a release,
-``dlib_resnet/dlib_resnet.safetensors``, and, where cdmllab's ``export`` extra is installed, as
-``dlib_resnet/dlib_resnet.onnx``.
+It needs the tarball that ``npm pack @vladmandic/face-api@1.7.15`` downloads; ``--fetch`` runs that
+command. It writes the network as a release, ``dlib_resnet/dlib_resnet.safetensors``, and, if
+cdmllab's ``export`` extra is installed, as ``dlib_resnet/dlib_resnet.onnx``.
 """
 
 import shutil
@@ -21,7 +20,6 @@ from cdmllab.export import convert
 
 NAME = "dlib_resnet"
 PACKAGE = "@vladmandic/face-api@1.7.15"
-TARBALL = f"{NAME}/vladmandic-face-api-1.7.15.tgz"
 BIN, MANIFEST = (
     f"package/model/face_recognition_model{end}" for end in (".bin", "-weights_manifest.json")
 )  # inside the tarball
@@ -30,9 +28,9 @@ PEOPLE = 20  # of the face lab, on whom the ONNX file is compared with PyTorch
 
 def make(job: script_job.Job) -> None:
     """dlib's network: npm's tarball to a release and an ONNX file."""
-    if job.fetch and job.have(TARBALL) is None:
+    if job.fetch and job.have("package") is None:
         _download(job)
-    tarball = job.need(TARBALL)
+    tarball = job.need("package")
     job.check(tarball)
     release = job.make(
         f"{NAME}/{NAME}.safetensors", lambda target: _convert(job, tarball, target), _count
@@ -47,7 +45,7 @@ def make(job: script_job.Job) -> None:
 
 def _download(job: script_job.Job) -> None:
     """npm's own client fetches the package; none of its scripts is run."""
-    target = job.out / TARBALL
+    target = job.out / job.data_set.places("package")[0]
     if job.dry_run:
         job.say(f"would run npm pack {PACKAGE} for {target}")
         return

@@ -1,17 +1,14 @@
-"""IJB-B: see that meta files and loose crops are whole; they are read as they are.
+"""Check that the meta files and loose crops of IJB-B are complete; they are read in place.
 
-    python data_scripts/ijbb.py [--dry-run]
-
-Wants ``ijbb/meta/ijbb_face_tid_mid.txt``, ``ijbb_template_pair_label.txt``,
-``ijbb_name_5pts_score.txt`` and ``ijbb/loose_crop``, as InsightFace's evaluation has them.
+python data_scripts/ijbb.py [--dry-run]
 """
 
 from cdmllab.data import build_steps, script_job
 
 
 def make(job: script_job.Job) -> None:
-    """IJB-B: check ijbb/meta and ijbb/loose_crop."""
-    build_steps.ijb_check(job, "ijbb")
+    """IJB-B: check meta and loose_crop."""
+    build_steps.ijb_check(job)
 
 
 if __name__ == "__main__":

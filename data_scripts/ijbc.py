@@ -1,17 +1,14 @@
-"""IJB-C: see that meta files and loose crops are whole; they are read as they are.
+"""Check that the meta files and loose crops of IJB-C are complete; they are read in place.
 
-    python data_scripts/ijbc.py [--dry-run]
-
-Wants ``ijbc/meta/ijbc_face_tid_mid.txt``, ``ijbc_template_pair_label.txt``,
-``ijbc_name_5pts_score.txt`` and ``ijbc/loose_crop``, as InsightFace's evaluation has them.
+python data_scripts/ijbc.py [--dry-run]
 """
 
 from cdmllab.data import build_steps, script_job
 
 
 def make(job: script_job.Job) -> None:
-    """IJB-C: check ijbc/meta and ijbc/loose_crop."""
-    build_steps.ijb_check(job, "ijbc")
+    """IJB-C: check meta and loose_crop."""
+    build_steps.ijb_check(job)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""LFW: a pack of everybody at 112 x 112 with the people of each fold, and the bin of View 2.
+"""Make a pack of all of LFW at 112 x 112, the people of each fold, and the bin of View 2.
 
     python data_scripts/lfw.py [--to FOLDER] [--dry-run] [--fetch]
 
-Wants ``lfw/lfwa.tar.gz`` (LFW-a, grey), or in colour ``lfw/lfw-deepfunneled.tgz``,
-``lfw-funneled.tgz``, ``lfw.tgz`` or Kaggle's ``archive.zip``, or one of them unpacked below
-``lfw/``; and ``lfw/pairs.txt`` or ``pairs.csv``, which Kaggle's zip holds. ``lfw_112/folds.json``
-names the people in the pairs of each fold, who must not be trained on when that fold is tested.
-With ``--fetch`` the funneled images and ``pairs.txt`` are downloaded where there are none.
+The images are LFW-a's grey ones or any colour archive; ``--dry-run`` lists them all.
+``lfw_112/folds.json`` names the people in the pairs of each fold, who must not be in the training
+set when that fold is the test set. ``--fetch`` downloads the funneled images and ``pairs.txt`` if
+images or pairs are missing.
 """
 
 from cdmllab.data import build_steps, lfw, script_job
@@ -15,13 +14,13 @@ from cdmllab.data import build_steps, lfw, script_job
 def make(job: script_job.Job) -> None:
     """LFW: archive and pairs.txt to lfw_112/ and verification/lfw.bin."""
     if job.fetch and (lfw.archive() is None or lfw.pair_file() is None):
-        job.download("lfw")
-    found = {"images": lfw.archive(), "pairs": lfw.pair_file()}
-    for what, place in found.items():
-        if place is not None:
-            job.say(f"found {what} in {place}")
-    archive = found["images"] or job.need(*lfw.ARCHIVES)
-    pairs = found["pairs"] or job.need(*lfw.VIEWS["2"])
+        job.download()
+    inputs = {"images": lfw.archive(), "pairs": lfw.pair_file()}
+    for role, path in inputs.items():
+        if path is not None:
+            job.say(f"found {role} in {path}")
+    archive = inputs["images"] or job.need("images")
+    pairs = inputs["pairs"] or job.need("pairs")
     job.check(archive)
     job.check(pairs)
     build_steps.lfw_pack(job, archive, pairs)

@@ -1,11 +1,9 @@
-"""VN-Celeb: a bin of seeded pairs, a gallery image against a probe.
+"""Make a verification bin of VN-Celeb: seeded pairs of a gallery image and a probe.
 
     python data_scripts/vn_celeb.py [--to FOLDER] [--dry-run]
 
-Wants ``vn_celeb/images`` with one folder a person, or ``vn_celeb/vn_celeb.zip``. One image of
-each person is the gallery's, the others are probes; no image is both, and no person is in two
-folds. With ``vn_celeb/landmarks.txt``
-(lines ``person/file.jpg x1 y1 ... x5 y5``) the faces are aligned.
+One image of each person belongs to the gallery and the others are probes, so that no image is both.
+No person is in two folds. Faces are aligned where there are landmarks.
 """
 
 from cdmllab.data import build_steps, script_job
@@ -13,7 +11,7 @@ from cdmllab.data import build_steps, script_job
 
 def make(job: script_job.Job) -> None:
     """VN-Celeb: identity folders to verification/vn_celeb.bin."""
-    build_steps.gallery_bin(job, "vn_celeb", job.folder("vn_celeb/images", "vn_celeb/vn_celeb.zip"))
+    build_steps.gallery_bin(job, "vn_celeb", job.folder("images"))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def test_apply_leaves_the_images_as_they_were():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"channels": "RGBA"}, "one of RGB, BGR, grey, got 'RGBA'"),
         ({"mean": [0.5, 0.5]}, "mean must be one number or 3"),
@@ -44,16 +44,16 @@ def test_apply_leaves_the_images_as_they_were():
         ({"size": 1.5}, "size must be a number of pixels"),
         (
             {"gamma": 1},
-            "has the keys channels, mean, std, size, and perhaps crop, got .*size, gamma",
+            "needs the keys channels, mean, std, size and may have crop, got .*size, gamma",
         ),
     ],
 )
-def test_nonsense_is_refused(change, said):
-    with pytest.raises(ValueError, match=said):
+def test_nonsense_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
         preprocessing.check(INSIGHTFACE | change)
 
 
-def test_a_colour_network_sees_grey_images_three_times():
+def test_colour_network_sees_grey_images_three_times():
     grey = torch.full((1, 1, 4, 4), 51, dtype=torch.uint8)
     out = preprocessing.apply(grey, INSIGHTFACE | {"size": 4})
     torch.testing.assert_close(out, torch.full((1, 3, 4, 4), -0.6))
@@ -71,7 +71,7 @@ def test_public_checkpoints_preprocessings_are_their_formulas():
     )
 
 
-def test_another_preprocessing_is_told_with_what_differs():
+def test_different_preprocessing_is_named_by_its_differences():
     preprocessing.require(INSIGHTFACE, {**INSIGHTFACE, "mean": 0.5}, "the config")
     with pytest.raises(
         ValueError, match=r"the config has another preprocessing .*: channels BGR instead of RGB"
@@ -79,7 +79,7 @@ def test_another_preprocessing_is_told_with_what_differs():
         preprocessing.require(INSIGHTFACE, preprocessing.ADAFACE, "the config")
 
 
-def test_images_of_another_kind_are_refused():
+def test_images_of_another_type_or_shape_are_refused():
     with pytest.raises(
         ValueError, match=r"uint8 of shape \(b, 1 or 3, 112, 112\), got torch.float32"
     ):

@@ -1,4 +1,4 @@
-"""Which commit a result is said to come from: git is believed only where it tracks the package."""
+"""The commit of a result: git is trusted only where it tracks the package."""
 
 import shutil
 import subprocess
@@ -44,28 +44,28 @@ def told():
 NOTHING = ("unknown", None, False)
 
 
-def test_a_clean_checkout_names_its_commit_and_may_be_cited(checkout):
+def test_clean_checkout_names_its_commit_and_may_be_cited(checkout):
     head = subprocess.check_output(
         ["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True
     ).strip()
     assert told() == (head, False, True)
 
 
-def test_a_measurement_does_not_make_the_next_one_dirty_and_code_does(checkout):
+def test_measurement_does_not_make_the_next_one_dirty_and_code_does(checkout):
     (checkout / "results/benchmarks/heads-cpu.json").write_text("2")
     assert told()[1:] == (False, True)
     (checkout / "src/cdmllab/provenance.py").write_text("2")
     assert told()[1:] == (True, False)
 
 
-def test_a_copy_without_git_knows_nothing_unless_it_is_told(tmp_path, monkeypatch):
+def test_copy_without_git_is_unknown_unless_its_commit_is_given(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "__file__", str(tmp_path / "provenance.py"))
     assert told() == NOTHING
     monkeypatch.setenv("CDMLLAB_COMMIT", "0123abc")
     assert told() == ("0123abc", False, True)
 
 
-def test_a_checkout_of_somebody_else_is_not_clean_but_unknown(checkout, monkeypatch):
+def test_checkout_of_another_owner_is_unknown_rather_than_clean(checkout, monkeypatch):
     """As in a container that mounts it: git refuses to read it, and says so with an error."""
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(checkout / "none"))
@@ -74,7 +74,7 @@ def test_a_checkout_of_somebody_else_is_not_clean_but_unknown(checkout, monkeypa
     assert told() == NOTHING
 
 
-def test_a_package_inside_another_repository_does_not_take_its_commit(checkout, monkeypatch):
+def test_package_inside_another_repository_does_not_take_its_commit(checkout, monkeypatch):
     """As in ``.venv/lib/.../site-packages`` below a project of one's own, ignored or just not
     added.
     """
@@ -86,7 +86,7 @@ def test_a_package_inside_another_repository_does_not_take_its_commit(checkout, 
     assert told() == NOTHING
 
 
-def test_a_repository_without_a_commit_is_unknown(tmp_path, monkeypatch):
+def test_repository_without_a_commit_is_unknown(tmp_path, monkeypatch):
     code = tmp_path / "provenance.py"
     code.write_text("1")
     git(tmp_path, "init", "-q")
@@ -95,13 +95,13 @@ def test_a_repository_without_a_commit_is_unknown(tmp_path, monkeypatch):
     assert told() == NOTHING
 
 
-def test_a_machine_without_git_is_unknown(checkout, monkeypatch):
+def test_machine_without_git_is_unknown(checkout, monkeypatch):
     monkeypatch.setenv("PATH", str(checkout / "empty"))
     assert shutil.which("git") is None
     assert told() == NOTHING
 
 
-def test_inside_a_hook_of_another_repository_the_packages_own_is_asked(
+def test_hook_of_another_repository_does_not_change_the_commit(
     checkout, tmp_path_factory, monkeypatch
 ):
     other = tmp_path_factory.mktemp("other")

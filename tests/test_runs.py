@@ -13,7 +13,7 @@ def finished(tmp_path, seed=0, **config):
     return run
 
 
-def test_run_folder_tells_what_it_is(tmp_path):
+def test_run_folder_describes_itself(tmp_path):
     run = Run.create(
         "lab/try", 3, {"lr": 0.1, "steps": (1, 2)} | {"steps": [1, 2]}, within=tmp_path
     )
@@ -34,7 +34,7 @@ def test_metrics_come_back_as_columns(tmp_path):
     assert np.isnan(m["accuracy"][0])
 
 
-def test_a_last_line_cut_short_is_left_out(tmp_path):
+def test_incomplete_last_line_is_ignored(tmp_path):
     run = Run.create("a", 0, {}, within=tmp_path)
     run.log(step=1)
     with (run.folder / "metrics.jsonl").open("a") as stream:
@@ -42,14 +42,14 @@ def test_a_last_line_cut_short_is_left_out(tmp_path):
     assert run.metrics()["step"].tolist() == [1]
 
 
-def test_a_broken_line_in_the_middle_is_named(tmp_path):
+def test_broken_line_in_the_middle_is_named(tmp_path):
     run = Run.create("a", 0, {}, within=tmp_path)
     (run.folder / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 is not JSON"):
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 is not a JSON object"):
         run.metrics()
 
 
-def test_find_wants_the_same_config_and_a_finished_run(tmp_path):
+def test_find_needs_the_same_config_and_a_finished_run(tmp_path):
     Run.create("a", 0, {"seed": 0, "lr": 0.1}, within=tmp_path)
     assert Run.find({"seed": 0, "lr": 0.1}, within=tmp_path) is None
     run = finished(tmp_path, lr=0.1)
@@ -84,7 +84,7 @@ def test_finish_keeps_where_the_run_came_from(tmp_path):
     assert after["ended"] > before["started"]
 
 
-def test_a_run_that_goes_on_stays_dirty_keeps_its_commits_and_forgets_its_error(
+def test_run_that_goes_on_stays_dirty_keeps_its_commits_and_forgets_its_error(
     tmp_path, monkeypatch
 ):
     told = {"git_commit": "a", "git_dirty": True, "citable": False}
@@ -101,7 +101,7 @@ def test_a_run_that_goes_on_stays_dirty_keeps_its_commits_and_forgets_its_error(
     assert run.record["earlier_commits"] == ["a"]
 
 
-def test_a_run_begun_at_an_unknown_commit_stays_uncitable(tmp_path, monkeypatch):
+def test_run_begun_at_an_unknown_commit_stays_uncitable(tmp_path, monkeypatch):
     told = {"git_commit": "unknown", "git_dirty": None, "citable": False}
     monkeypatch.setattr(runs, "provenance", lambda: dict(told))
     run = Run.create("a", 0, {}, within=tmp_path)
@@ -111,9 +111,7 @@ def test_a_run_begun_at_an_unknown_commit_stays_uncitable(tmp_path, monkeypatch)
     assert (run.record["git_dirty"], run.record["citable"]) == (False, False)
 
 
-def test_a_clean_run_that_goes_on_stays_citable_also_one_of_an_earlier_version(
-    tmp_path, monkeypatch
-):
+def test_clean_run_that_goes_on_stays_citable_also_one_of_an_earlier_version(tmp_path, monkeypatch):
     clean = {"git_commit": "b", "git_dirty": False, "citable": True}
     monkeypatch.setattr(runs, "provenance", lambda: dict(clean))
     run = Run.create("a", 0, {}, within=tmp_path)
@@ -131,7 +129,7 @@ def test_a_clean_run_that_goes_on_stays_citable_also_one_of_an_earlier_version(
 @pytest.mark.parametrize(
     "content", ["", "{}", "[]", "null", '"finished"', '{"status": 3}', b"\xff\xfe", None]
 )
-def test_what_is_not_a_run_is_passed_over_with_a_sentence(tmp_path, content):
+def test_folder_that_is_not_a_run_is_skipped_with_a_message(tmp_path, content):
     """A folder that another program has left among the runs; None is a folder of that name."""
     run = finished(tmp_path, lr=0.1)
     stranger = tmp_path / "another__program"
@@ -147,12 +145,12 @@ def test_what_is_not_a_run_is_passed_over_with_a_sentence(tmp_path, content):
     assert [found.folder for found in Run.list(tmp_path, told.append)] == [run.folder]
     assert len(told) == 1
     assert str(stranger) in told[0]
-    with pytest.warns(UserWarning, match="another__program is passed over, it is not a run"):
+    with pytest.warns(UserWarning, match="skipped .*another__program, which is not a run"):
         assert Run.find({"seed": 0, "lr": 0.1}, within=tmp_path).folder == run.folder
 
 
 @pytest.mark.parametrize("content", [None, "", "- 1", "a: [", b"\xff"])
-def test_a_record_without_a_readable_config_is_passed_over_too(tmp_path, content):
+def test_record_without_a_readable_config_is_skipped_too(tmp_path, content):
     run, broken = finished(tmp_path), finished(tmp_path)
     (broken.folder / "config.yaml").unlink()
     if content is not None:
@@ -189,7 +187,7 @@ def test_every_name_makes_a_folder_inside_the_runs(tmp_path, name, begins):
     assert folder.name.startswith(begins)
 
 
-def test_finding_a_run_reads_each_once_and_sees_what_has_changed(tmp_path, monkeypatch):
+def test_finding_a_run_reads_each_once_and_notices_changes(tmp_path, monkeypatch):
     """A sweep of a thousand runs asks a thousand times; reading YAML is what takes the time."""
     read = []
     monkeypatch.setattr(runs, "read_yaml", lambda path: read.append(path) or {"seed": -1})

@@ -12,6 +12,7 @@ import cdml_api
 import cdml_benchmarks
 import cdml_breaks
 import cdml_chapters
+import cdml_datasets
 import cdml_figures
 import cdml_gpu
 import cdml_presets
@@ -25,6 +26,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     cdml_benchmarks.setup(app)
     cdml_breaks.setup(app)
     cdml_chapters.setup(app)
+    cdml_datasets.setup(app)
     cdml_gpu.setup(app)
     cdml_presets.setup(app)
     cdml_solutions.setup(app)

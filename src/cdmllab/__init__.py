@@ -12,7 +12,7 @@ __all__ = ["backbones", "data", "evaluate", "faces", "heads", "margins", "metric
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import a room when it is first asked for: `import cdmllab` alone takes no time."""
+    """Import a subpackage on first use, so that `import cdmllab` alone takes no time."""
     if name in __all__:
         return importlib.import_module(f"cdmllab.{name}")
     raise AttributeError(f"module 'cdmllab' has no attribute {name!r}")

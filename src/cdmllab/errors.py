@@ -1,6 +1,4 @@
-"""The errors for what a user can put right, the boundary that turns every other one into them, and
-hints for names.
-"""
+"""Errors that a user can fix, and the boundary that turns other exceptions into one of them."""
 
 import difflib
 import functools
@@ -14,11 +12,11 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LONGEST = 300  # characters of a sentence about something foreign
-LONGEST_OWN = 1000  # of a complaint of ours, of which a list of names may be a part
+LONGEST = 300  # characters of a message about untrusted input
+LONGEST_OWN = 1000  # of our own messages, which may contain a list of names
 
 _NOT_FAULTS = (KeyboardInterrupt, SystemExit, GeneratorExit)
-_WORDS = {  # errors whose own text is empty or says nothing to a user
+_WORDS = {  # errors whose own text is empty or means nothing to a user
     RecursionError: "it is nested too deeply",
     MemoryError: "it asks for more memory than there is",
     UnicodeDecodeError: "it is not UTF-8",
@@ -26,13 +24,11 @@ _WORDS = {  # errors whose own text is empty or says nothing to a user
 
 
 class CdmlLabError(Exception):
-    """A mistake of use, or a run that failed, told in one sentence, without a traceback."""
+    """A usage error or a failed run, reported in one sentence without a traceback."""
 
 
 class DataError(CdmlLabError, ValueError):
-    """A data file that is missing or is not what it should be; the sentence names the file, and the
-    record or row.
-    """
+    """A missing or malformed data file; the message names the file, and the record or row."""
 
 
 class MissingError(DataError, FileNotFoundError):
@@ -40,19 +36,17 @@ class MissingError(DataError, FileNotFoundError):
 
 
 class MissingPackageError(CdmlLabError, ImportError):
-    """A package that only some uses need and that is not installed; the sentence names its
-    extra.
-    """
+    """An optional package that is not installed; the message names the extra that has it."""
 
 
 @contextmanager
 def optional(extra: str, what: str) -> Iterator[None]:
-    """Import packages of an extra: if one is missing, report the command that installs it.
+    """Import packages of an extra; if one is missing, name the command that installs it.
 
     Parameters
     ----------
     extra : a key of ``project.optional-dependencies`` in ``pyproject.toml``, as ``"plots"``
-    what : needs them, the beginning of a sentence, as ``"a figure"``
+    what : what needs them, as the beginning of a sentence: ``"a figure"``
 
     Raises
     ------
@@ -68,7 +62,7 @@ def optional(extra: str, what: str) -> Iterator[None]:
 
 
 def require(extra: str, what: str, *modules: str) -> None:
-    """As `optional`, but for modules that need not be imported yet: they are only looked for."""
+    """As `optional`, but only check that the modules exist, without importing them."""
     for module in modules:
         if find_spec(module) is None:
             raise _missing(extra, what, module)
@@ -83,17 +77,16 @@ def _missing(extra: str, what: str, package: str) -> MissingPackageError:
 
 @contextmanager
 def reading(path: Path | str, what: str) -> Iterator[None]:
-    """Read something foreign: whatever goes wrong inside is a `DataError` of at most `LONGEST`
-    characters.
+    """Turn whatever goes wrong while reading untrusted input into a `DataError`.
 
-    The project's own errors pass as they are unless they are very long, as do interrupts. Every
-    other exception, whatever its base class, becomes a `DataError` that is raised from it, so that
-    a reader cannot leak what a library underneath happens to raise.
+    Its message has at most `LONGEST` characters. The project's own errors pass through unless they
+    are very long, and so do interrupts. Every other exception, whatever its base class, becomes a
+    `DataError` raised from it, so that callers need not know what the libraries underneath raise.
 
     Parameters
     ----------
     path : of the file or folder
-    what : it should be, as ``"a readable release"``
+    what : what it should be, as ``"a readable release"``
 
     Raises
     ------
@@ -110,15 +103,14 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
         raise DataError(plain(error, LONGEST_OWN)) from error
     except FileNotFoundError as error:
         raise MissingError(f"{plain(error.filename or path, 200)} does not exist") from error
-    except BaseException as error:  # Rust's panics are no Exception, nor are some errors of torch
-        place = (
-            error.filename if isinstance(error, OSError) and error.filename else path
-        )  # a file in a folder
+    except BaseException as error:  # panics in Rust and some errors of torch are not Exceptions
+        # The path may be a folder, of which an OSError names the file.
+        place = error.filename if isinstance(error, OSError) and error.filename else path
         raise DataError(plain(f"{plain(place, 200)} is not {what}: {cause(error)}")) from error
 
 
 def reader(what: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Make a function that has a parameter ``path`` read within `reading`, see there."""
+    """Run a function with a parameter ``path`` inside `reading`."""
 
     def wrap(function: Callable[P, T]) -> Callable[P, T]:
         signature = inspect.signature(function)
@@ -134,43 +126,42 @@ def reader(what: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
 
 def cause(error: BaseException, longest: int = LONGEST) -> str:
-    """What an exception says, on one line of at most so many characters; its kind, where it says
-    nothing.
-    """
+    """The message of an exception on one line, or its type where it has none."""
     for kind, words in _WORDS.items():
         if isinstance(error, kind):
             return words
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     try:
-        said = str(error)
-    except Exception:  # its text is made of what was read
-        said = ""
-    if isinstance(error, CdmlLabError | ValueError) and said:
-        return plain(said, longest)
-    return plain(f"{said} ({type(error).__name__})" if said else type(error).__name__, longest)
+        message = str(error)
+    except Exception:  # the text is built from the input, and building it may fail
+        message = ""
+    if isinstance(error, CdmlLabError | ValueError) and message:
+        return plain(message, longest)
+    return plain(
+        f"{message} ({type(error).__name__})" if message else type(error).__name__, longest
+    )
 
 
 def plain(text: object, longest: int = LONGEST) -> str:
-    """A text on one line, fit for any terminal: what cannot be printed is escaped, a long one loses
-    its middle.
+    """Text on one line, safe for any terminal.
+
+    Unprintable characters are escaped, and the middle of a long text is cut out.
     """
-    said = str(text)
-    if len(said) > longest:
-        said = f"{said[: longest // 2]} ... {said[-(longest // 2) :]}"
-    said = " ".join(said.split())
-    if not said.isprintable():
-        said = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in said)
+    line = str(text)
+    if len(line) > longest:
+        line = f"{line[: longest // 2]} ... {line[-(longest // 2) :]}"
+    line = " ".join(line.split())
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     return (
-        said
-        if len(said) <= longest
-        else f"{said[: (longest - 5) // 2]} ... {said[-((longest - 5) // 2) :]}"
+        line
+        if len(line) <= longest
+        else f"{line[: (longest - 5) // 2]} ... {line[-((longest - 5) // 2) :]}"
     )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'arcface'?)`` where a known name is near, else nothing: to follow a wrong
-    name.
-    """
+    """A hint like `` (did you mean 'arcface'?)``; empty if no known name is close."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,4 +1,4 @@
-"""How an image becomes a network's input: kept beside the weights, since networks differ in it."""
+"""How an image becomes a network's input; stored with the weights, because networks differ."""
 
 import math
 from collections.abc import Mapping
@@ -29,14 +29,14 @@ _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as image libraries have it
 
 
 def standard(channels: int, size: int) -> Preprocessing:
-    """insightface's, for a network with this input."""
+    """insightface's preprocessing for a network with this input."""
     if channels == 3:
         return {**INSIGHTFACE, "size": size}
     return {"channels": "grey", "mean": [0.5], "std": [0.5], "size": size}
 
 
 def check(given: Mapping[str, Any]) -> Preprocessing:
-    """The same, complete and in its plain form.
+    """A checked copy, complete and in its plain form.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def check(given: Mapping[str, Any]) -> Preprocessing:
     """
     if set(given) - {"crop"} != set(INSIGHTFACE):
         raise ValueError(
-            f"preprocessing has the keys {', '.join(INSIGHTFACE)}, and perhaps crop, got "
+            f"preprocessing needs the keys {', '.join(INSIGHTFACE)} and may have crop, got "
             f"{', '.join(map(str, given))}"
         )
     if given["channels"] not in ORDERS:
@@ -80,7 +80,7 @@ def crop_of(given: Mapping[str, Any]) -> tuple[float, float, float, float]:
 
     Raises
     ------
-    ValueError : no four finite numbers, or they do not bound a square
+    ValueError : not four finite numbers, or not a square
     """
     crop = given.get("crop", WHOLE)
     if not isinstance(crop, list | tuple) or len(crop) != 4:
@@ -98,7 +98,7 @@ def crop_of(given: Mapping[str, Any]) -> tuple[float, float, float, float]:
 
 
 def channels_of(given: Mapping[str, Any]) -> int:
-    """How many channels a network's input has: 1 for grey, 3 for colour."""
+    """The channels of a network's input: 1 for grey, 3 for colour."""
     return 1 if given["channels"] == "grey" else 3
 
 
@@ -110,10 +110,9 @@ def usual(given: Mapping[str, Any]) -> Preprocessing:
 
 
 def apply(images: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
-    """uint8 images, RGB or grey, to a network's float32 input (b, channels, size, size).
+    """Turn uint8 images into a network's float32 input, shape (b, channels, size, size).
 
-    A grey network sees the luminance of colour images, a colour network grey images three
-    times.
+    A grey network gets the luminance of colour images, a colour network three copies of a grey one.
 
     Parameters
     ----------
@@ -125,7 +124,7 @@ def apply(images: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
     ValueError : images of another type or size
     """
     plain = check(preprocessing)
-    size, wants = plain["size"], channels_of(plain)
+    size, channels = plain["size"], channels_of(plain)
     shape = tuple(images.shape)
     if (
         images.dtype != torch.uint8
@@ -137,9 +136,9 @@ def apply(images: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
             f"images must be uint8 of shape (b, 1 or 3, {size}, {size}), got {images.dtype} {shape}"
         )
     scaled = images.float() / 255.0
-    if wants == 1 and shape[1] == 3:
+    if channels == 1 and shape[1] == 3:
         scaled = (scaled * scaled.new_tensor(_GREY).view(3, 1, 1)).sum(1, keepdim=True)
-    if wants == 3 and shape[1] == 1:
+    if channels == 3 and shape[1] == 1:
         scaled = scaled.expand(-1, 3, -1, -1)
     if plain["channels"] == "BGR":
         scaled = scaled.flip(1)
@@ -148,12 +147,16 @@ def apply(images: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
 
 
 def require(wanted: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
-    """Raise a ValueError, naming `where` the second comes from and in what it differs, unless both
-    are the same.
+    """Check that two preprocessings are the same.
+
+    Raises
+    ------
+    ValueError : they differ; the message names `where` the second one comes from and the keys
     """
     a, b = ({**check(some), "crop": list(crop_of(some))} for some in (wanted, given))
-    told = "; ".join(f"{key} {b[key]} instead of {a[key]}" for key in a if a[key] != b[key])
-    if told:
+    differences = [f"{key} {b[key]} instead of {a[key]}" for key in a if a[key] != b[key]]
+    if differences:
         raise ValueError(
-            f"{where} has another preprocessing than the network was trained with: {told}"
+            f"{where} has another preprocessing than the network was trained with: "
+            f"{'; '.join(differences)}"
         )

@@ -1,4 +1,4 @@
-"""Where a result comes from: which commit of this package, which versions, which machine."""
+"""Where a result comes from: the commit of this package, versions, and the machine."""
 
 import os
 import platform
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 UNKNOWN = "unknown"
-# Benchmark records, one written after the other, do not change what the next one measures.
+# Benchmark records are written one after another; they must not make the next one "dirty".
 _NOT_CODE = (":(exclude,top)results/benchmarks",)
-# Set inside git's own hooks; they would point every call at the repository the hook runs in.
+# Git sets these inside hooks, where they would point every call at the hook's own repository.
 _OF_A_HOOK = (
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"),
     *("GIT_COMMON_DIR", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"),
@@ -18,13 +18,13 @@ _OF_A_HOOK = (
 
 
 def provenance() -> dict[str, Any]:
-    """Commit and whether the code differs from it, versions, machine and processor.
+    """The commit and whether the code differs from it, versions, machine and processor.
 
-    Git is trusted only where it tracks this file: in another project's repository, in a checkout
-    that git refuses to read because somebody else owns it, and in a copy without ``.git``, the
-    commit is ``"unknown"`` and ``git_dirty`` is None. There $CDMLLAB_COMMIT may name the commit
-    that was copied; it is taken on trust. ``citable`` is true where the commit is known and nothing
-    has been changed since.
+    Git is trusted only if it tracks this file. In another project's repository, in a checkout that
+    git refuses to read because of its owner, and in a copy without ``.git``, the commit is
+    ``"unknown"`` and ``git_dirty`` is None. There $CDMLLAB_COMMIT may name the commit that was
+    copied, which is not verified. ``citable`` means that the commit is known and the code unchanged
+    since.
     """
     versions = {"python": platform.python_version()}
     for package in ("cdmllab", "torch", "torchvision", "numpy"):
@@ -44,12 +44,12 @@ def provenance() -> dict[str, Any]:
 
 
 def is_unknown(commit: object) -> bool:
-    """Whether a record's commit says nothing; records of earlier versions have None there."""
+    """Whether a record has no usable commit; earlier versions wrote None."""
     return commit in (None, "", UNKNOWN)
 
 
 def processor() -> str:
-    """The CPU's name, and how many there are."""
+    """The name of the CPU and the number of its logical cores."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -61,7 +61,7 @@ def processor() -> str:
 
 
 def git(*arguments: str, within: Path | None = None) -> str | None:
-    """Output of a git command in a folder, by default the package's own; None on an error."""
+    """The output of a git command in a folder (default: the package's own); None if it fails."""
     where = within or Path(__file__).resolve().parent
     environment = {key: value for key, value in os.environ.items() if key not in _OF_A_HOOK}
     try:
@@ -79,18 +79,16 @@ def git(*arguments: str, within: Path | None = None) -> str | None:
 
 
 def tracks(path: Path) -> bool:
-    """Whether git can be asked about a file, and knows it."""
+    """Whether git works here and tracks a file."""
     return git("ls-files", "--error-unmatch", "--", path.name, within=path.parent) is not None
 
 
 def _code() -> tuple[str, bool | None]:
-    """The commit of the code that runs, and whether it differs from it; None where that is
-    unknown.
-    """
+    """The commit of the running code, and whether the code differs from it (None if unknown)."""
     if tracks(Path(__file__).resolve()):
         head = git("rev-parse", "HEAD")
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *_NOT_CODE)
         if head and changed is not None:
             return head, bool(changed)
-    told = os.environ.get("CDMLLAB_COMMIT")
-    return (told, False) if told else (UNKNOWN, None)
+    named = os.environ.get("CDMLLAB_COMMIT")
+    return (named, False) if named else (UNKNOWN, None)

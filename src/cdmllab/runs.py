@@ -1,6 +1,4 @@
-"""A run is a folder anyone can read: its config, where it came from, and its metrics line
-by line.
-"""
+"""Run folders that anyone can read: the config, its provenance, and metrics as JSON lines."""
 
 import hashlib
 import json
@@ -33,10 +31,9 @@ __all__ = ["CONFIG", "METRICS", "RECORD", "Run", "git", "processor", "provenance
 
 CONFIG, RECORD, METRICS = "config.yaml", "run.json", "metrics.jsonl"
 _CONFIG_SHA256 = "config_sha256"
-_LOOKED_AT: dict[
-    Path, tuple[list[tuple[int, int, int]], str, dict[str, Any]]
-] = {}  # by a run's folder
-_NAME_BYTES = 120  # of a run's name within its folder's; file systems take 255 for the whole
+# By folder: the state of its files when they were read, the status, and the config.
+_CACHE: dict[Path, tuple[list[tuple[int, int, int]], str, dict[str, Any]]] = {}
+_NAME_BYTES = 120  # of the config's name in a folder's name, which file systems limit to 255
 
 
 def root() -> Path:
@@ -45,12 +42,11 @@ def root() -> Path:
 
 
 class Run:
-    """One run's folder. `create` starts one, `open` reads one, `find` looks for one that is
-    finished.
+    """The folder of one run: `create` starts one, `open` reads one, `find` finds a finished one.
 
-    The folder holds ``config.yaml`` (flattened), ``run.json`` (status, provenance, fingerprint of
-    the data, the config once more as it was at the start) and ``metrics.jsonl`` (append only, one
-    JSON object a line).
+    It contains ``config.yaml`` (flattened), ``run.json`` (status, provenance, fingerprint of the
+    data, and a copy of the config as it was at the start) and ``metrics.jsonl`` (append-only, one
+    JSON object per line).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,7 +87,7 @@ class Run:
 
     @classmethod
     def find(cls, config: Mapping[str, Any], *, within: Path | None = None) -> Self | None:
-        """The newest finished run with exactly this config, if there is one."""
+        """The newest finished run with exactly this config, or None."""
         return next(cls.finished(config, within=within), None)
 
     @classmethod
@@ -103,9 +99,9 @@ class Run:
         tell: Callable[[str], None] | None = None,
     ) -> Iterator[Self]:
         """Every finished run with exactly this config, newest first; `tell` as in `list`."""
-        wanted = json.loads(json.dumps(dict(config)))
+        expected = json.loads(json.dumps(dict(config)))  # tuples become lists, as in the record
         for run in reversed(list(cls.list(within, tell))):
-            if run._looked_at() == ("finished", wanted):
+            if run._status_and_config() == ("finished", expected):
                 yield run
 
     @classmethod
@@ -114,28 +110,30 @@ class Run:
     ) -> Iterator[Self]:
         """Every run in a folder, oldest first.
 
-        A folder whose ``run.json`` or ``config.yaml`` is not that of a run is passed over; `tell`
-        is called with a sentence about it, by default `warnings.warn`.
+        A folder whose ``run.json`` or ``config.yaml`` is not that of a run is skipped; `tell` is
+        called with a message about it, by default `warnings.warn`.
         """
         folders = (within or root()).glob(f"*/{RECORD}")
         for record in sorted(folders, key=lambda path: path.parent.name.rsplit("__", 1)[-1]):
             run = cls(record.parent)
             try:
-                run._looked_at()
+                run._status_and_config()
             except (ValueError, OSError) as error:
-                sentence = f"{run.folder} is passed over, it is not a run: {error}"
-                tell(sentence) if tell else warnings.warn(sentence, stacklevel=2)
+                message = f"skipped {run.folder}, which is not a run: {error}"
+                tell(message) if tell else warnings.warn(message, stacklevel=2)
                 continue
             yield run
 
-    def _looked_at(self) -> tuple[str, dict[str, Any]]:
-        """Status and config. They are read once for as long as the files do not change: a sweep
-        asks every run for every task. A config as it was at the start is in the record too, where
-        it is read in a hundredth of the time.
+    def _status_and_config(self) -> tuple[str, dict[str, Any]]:
+        """Status and config, cached until the files change.
+
+        A sweep reads every run for each of its tasks. The record also has a copy of the config,
+        because JSON is read about a hundred times faster than YAML; it is used as long as the
+        hash shows that ``config.yaml`` has not been edited.
         """
         files = [(self.folder / name).stat() for name in (RECORD, CONFIG)]
-        as_they_are = [(file.st_ino, file.st_size, file.st_mtime_ns) for file in files]
-        if self.folder not in _LOOKED_AT or _LOOKED_AT[self.folder][0] != as_they_are:
+        state = [(file.st_ino, file.st_size, file.st_mtime_ns) for file in files]
+        if self.folder not in _CACHE or _CACHE[self.folder][0] != state:
             record, text = (
                 self.record,
                 read_bytes(self.folder / CONFIG, "readable YAML", at_most=safe_yaml.LARGEST),
@@ -145,16 +143,16 @@ class Run:
                 _CONFIG_SHA256
             ):
                 config = kept
-            _LOOKED_AT[self.folder] = (
-                as_they_are,
+            _CACHE[self.folder] = (
+                state,
                 self.status,
                 self.config if config is None else config,
             )
-        return _LOOKED_AT[self.folder][1:]
+        return _CACHE[self.folder][1:]
 
     @property
     def config(self) -> dict[str, Any]:
-        """The flattened config the run was started with."""
+        """The flattened config that the run was started with."""
         return read_yaml(self.folder / CONFIG)
 
     @property
@@ -180,12 +178,12 @@ class Run:
         append_line(self.folder / METRICS, json.dumps(values))
 
     def metrics(self) -> dict[str, NDArray[np.float64]]:
-        """All metrics as columns; NaN where a line has no such value.
+        """All metrics as columns, with NaN where a line lacks the value.
 
         Raises
         ------
-        DataError : a line that is not JSON of names and numbers; a last line cut short by a kill is
-            left out
+        DataError : a line is not a JSON object of names and numbers; an incomplete last line, which
+            a killed process leaves, is ignored instead
         """
         rows = [row for row in self._rows(strict=True) if row is not None]
         keys = dict.fromkeys(key for row in rows for key in row)
@@ -194,8 +192,9 @@ class Run:
         }
 
     def drop_metrics_after(self, step: int) -> None:
-        """Forget the lines of later steps, which a resumed run writes again; and a last line cut
-        short by a kill.
+        """Remove the lines of later steps, which a resumed run writes again.
+
+        An incomplete last line, which a killed process leaves, is removed too.
         """
         if not (self.folder / METRICS).exists():
             return
@@ -207,7 +206,7 @@ class Run:
         write_text(self.folder / METRICS, "".join(f"{json.dumps(row)}\n" for row in kept))
 
     def _rows(self, *, strict: bool) -> Iterator[dict[str, float] | None]:
-        """The lines of the metrics; where one is something else an error, or None."""
+        """The lines of the metrics; a malformed one is an error if `strict`, else None."""
         path = self.folder / METRICS
         lines = (
             read_bytes(path, "readable metrics", at_most=LARGEST_JOURNAL).split(b"\n")
@@ -221,16 +220,16 @@ class Run:
                 row = None
             if isinstance(row, dict) and all(_is_number(value) for value in row.values()):
                 yield row
-            elif line and strict and number < len(lines):  # the last one has no end
+            elif line and strict and number < len(lines):  # the last one may be incomplete
                 raise DataError(
-                    f"{path}, line {number} is not JSON of names and numbers: "
+                    f"{path}, line {number} is not a JSON object of names and numbers: "
                     f"{plain(line[:60], 80)}"
                 )
 
     def restart(self) -> None:
-        """Write into the record that the run goes on, with the code of today.
+        """Record that the run continues, with the code as it is now.
 
-        Commits before it are kept in ``earlier_commits``; what was not citable stays so.
+        Earlier commits are kept in ``earlier_commits``; a run that was not citable stays so.
         """
         old, now = self.record, provenance()
         kept = {key: value for key, value in old.items() if key not in ("error", "ended")}
@@ -244,11 +243,11 @@ class Run:
         self._write({**kept, "status": "running", **now})
 
     def note(self, **facts: object) -> None:
-        """Add to the record."""
+        """Add facts to the record."""
         self._write({**self.record, **facts})
 
     def finish(self, status: str = "finished", **facts: object) -> None:
-        """Write the end into the record."""
+        """Record the final status and the time."""
         ended = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         self.note(status=status, ended=ended, **facts)
 
@@ -257,13 +256,13 @@ class Run:
 
 
 def _is_number(value: object) -> bool:
-    """Whether JSON's value is a number that an array can hold, or none at all."""
+    """Whether a JSON value is null or a number that fits into an array."""
     return (
         value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
     )
 
 
 def _as_file_name(name: str) -> str:
-    """A config's name as part of a folder's: no separators, no control characters, not too long."""
+    """A config's name made safe for a folder's: no separators or control characters, and short."""
     plain = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "-", name).lstrip(".-") or "run"
     return plain.encode()[:_NAME_BYTES].decode(errors="ignore")

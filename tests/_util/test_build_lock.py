@@ -13,7 +13,8 @@ from tests.waiting import until
 from cdmllab._util.build_lock import claimed
 from cdmllab.data import packing
 from cdmllab.data.inspection import inspect
-from cdmllab.data.script_job import Job, Manifest
+from cdmllab.data.registry import DataSet
+from cdmllab.data.script_job import Job
 from cdmllab.errors import CdmlLabError
 
 SLOW = """
@@ -51,7 +52,7 @@ def slowly(tmp_path):
     return first, go_on
 
 
-def test_the_second_of_two_packings_at_one_target_is_refused_and_the_first_is_whole(tmp_path):
+def test_second_of_two_packings_at_one_target_is_refused_and_the_first_is_whole(tmp_path):
     packing.pack(people(tmp_path / "old", 2), tmp_path / "dst", packing.Settings(size=16))
     first, go_on = slowly(tmp_path)
     command = [
@@ -85,7 +86,7 @@ def test_the_second_of_two_packings_at_one_target_is_refused_and_the_first_is_wh
     ]
 
 
-def test_a_killed_packing_holds_nobody_up_and_leaves_nothing_in_the_pack(tmp_path):
+def test_killed_packing_blocks_nobody_and_leaves_nothing_in_the_pack(tmp_path):
     first, _ = slowly(tmp_path)
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -94,27 +95,27 @@ def test_a_killed_packing_holds_nobody_up_and_leaves_nothing_in_the_pack(tmp_pat
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_a_target_is_claimed_once_by_each_thread(tmp_path):
-    said = []
+def test_target_is_claimed_once_by_each_thread(tmp_path):
+    message = []
 
     def other():
         try:
             with claimed(tmp_path / "x"):
                 pass
         except CdmlLabError as error:
-            said.append(str(error))
+            message.append(str(error))
 
     with claimed(tmp_path / "x"), claimed(tmp_path / "x"), claimed(tmp_path / "y"):
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
-    assert said == [f"another process is building {tmp_path / 'x'}: wait for it to end"]
+    assert message == [f"another process is building {tmp_path / 'x'}: wait for it to end"]
     other()
-    assert len(said) == 1
+    assert len(message) == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_half_written_files_of_a_target_go_and_others_stay(tmp_path):
+def test_claim_removes_half_written_files_of_its_target_only(tmp_path):
     for name in (".a.bin.0a1b2c3d.tmp", ".a.bin.mine.tmp", ".b.bin.0a1b2c3d.tmp"):
         (tmp_path / name).write_text("half")
     with claimed(tmp_path / "a.bin"):
@@ -126,8 +127,8 @@ def test_half_written_files_of_a_target_go_and_others_stay(tmp_path):
 
 
 def job(tmp_path):
-    texts = dict.fromkeys(("title", "source", "licence", "cite"), "x")
-    return Job(Manifest(name="x", by_request=False, **texts), tmp_path)
+    texts = dict.fromkeys(("name", "title", "label", "contents", "source", "licence"), "x")
+    return Job(DataSet(needs={"images": ("x/y", "x.zip")}, **texts), tmp_path)
 
 
 def write(it):
@@ -137,11 +138,11 @@ def write(it):
 def unpack(it):
     with zipfile.ZipFile(it.out / "x.zip", "w") as archive:
         archive.writestr("x/y/z", "z")
-    return it.folder("x/y", "x.zip")
+    return it.folder("images")
 
 
 @pytest.mark.parametrize("made", [write, unpack])
-def test_a_script_does_not_make_what_another_process_is_making(tmp_path, made):
+def test_script_does_not_make_what_another_process_is_making(tmp_path, made):
     script = "import sys; from pathlib import Path; from cdmllab._util.build_lock import claimed\n"
     script += "with claimed(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(

@@ -52,7 +52,7 @@ def deep(n=0):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_nobody_foresaw_is_one_sentence_and_a_file(monkeypatch, tmp_path, error):
+def test_unexpected_error_is_one_sentence_and_a_traceback_file(monkeypatch, tmp_path, error):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     done = fails(monkeypatch, error)
     assert done.exit_code == 1
@@ -69,14 +69,14 @@ def test_what_nobody_foresaw_is_one_sentence_and_a_file(monkeypatch, tmp_path, e
 
 
 @pytest.mark.parametrize("where", ["/proc", "/nowhere/at/all"])
-def test_where_nothing_can_be_written_the_sentence_says_so(monkeypatch, where):
+def test_message_says_when_no_traceback_can_be_written(monkeypatch, where):
     monkeypatch.setattr(tempfile, "tempdir", where)
     done = fails(monkeypatch, ZeroDivisionError("division by zero"))
     sentence = "failed unexpectedly: division by zero (ZeroDivisionError); its details could not be"
     assert done.stderr.startswith(f"cdmllab: {sentence}")
 
 
-def test_a_traceback_is_written_once(tmp_path):
+def test_traceback_is_written_once(tmp_path):
     error = ZeroDivisionError()
     first = failures.keep_traceback(error, tmp_path)
     assert failures.keep_traceback(error, Path("/elsewhere")) == first
@@ -91,7 +91,7 @@ def test_long_complaints_of_ours_are_cut_and_stay_on_their_line(monkeypatch):
     assert len(done.stderr) < 1100
 
 
-def test_a_disk_that_is_full_is_named_without_details(monkeypatch, tmp_path):
+def test_disk_that_is_full_is_named_without_details(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     done = fails(monkeypatch, OSError(28, "No space left on device", "a/b"))
     assert done.stderr == "cdmllab: No space left on device: a/b\n"
@@ -103,7 +103,7 @@ def run(script, **options):
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
-def test_when_nobody_reads_any_more_the_command_ends_quietly():
+def test_command_ends_quietly_when_its_reader_has_gone():
     """The pipe is closed before anything is printed, which `| head` does a little later."""
     script = (
         "import os; r, w = os.pipe(); os.close(r); os.dup2(w, 1); sys.argv = ['cdmllab', "
@@ -113,18 +113,18 @@ def test_when_nobody_reads_any_more_the_command_ends_quietly():
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_another_broken_pipe_is_not_taken_for_that(monkeypatch):
+def test_other_broken_pipes_are_still_errors(monkeypatch):
     done = fails(monkeypatch, BrokenPipeError(32, "Broken pipe"))
     assert (done.exit_code, done.stderr) == (1, "cdmllab: Broken pipe\n")
 
 
-def test_without_a_stdout_commands_do_their_work():
+def test_commands_work_without_a_stdout():
     done = run("sys.stdout = None; sys.argv = ['cdmllab', 'evaluate']; app()")
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (OverflowError("too large"), "too large (OverflowError)"),
         (MemoryError(), "it asks for more memory than there is"),
@@ -137,17 +137,17 @@ def test_without_a_stdout_commands_do_their_work():
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_reading_lets_nothing_out_but_data_errors(error, said):
+def test_reading_raises_only_data_errors(error, message):
     with (
         pytest.raises(DataError, match=r"^a/b\.x is not a readable thing: ") as caught,
         reading("a/b.x", "a readable thing"),
     ):
         raise error
-    assert str(caught.value).endswith(said)
+    assert str(caught.value).endswith(message)
     assert caught.value.__cause__ is error
 
 
-def test_a_file_in_a_folder_is_named_rather_than_the_folder():
+def test_file_in_a_folder_is_named_rather_than_the_folder():
     with (
         pytest.raises(DataError, match=r"^a/c is not a readable thing: Permission denied$"),
         reading("a", "a readable thing"),
@@ -155,14 +155,14 @@ def test_a_file_in_a_folder_is_named_rather_than_the_folder():
         raise PermissionError(13, "Permission denied", "a/c")
 
 
-def test_reading_keeps_our_own_words_and_interrupts():
+def test_reading_passes_on_own_errors_and_interrupts():
     for error in (CdmlLabError("ours"), DataError("ours"), KeyboardInterrupt(), SystemExit(3)):
         with pytest.raises(type(error)) as caught, reading("a", "b"):
             raise error
         assert caught.value is error
 
 
-def test_what_is_missing_is_a_data_error_and_a_file_not_found():
+def test_missing_file_is_a_data_error_and_a_file_not_found_error():
     with (
         pytest.raises(MissingError, match=r"^/no/such does not exist$") as caught,
         reading("x", "text"),
@@ -172,7 +172,7 @@ def test_what_is_missing_is_a_data_error_and_a_file_not_found():
     assert isinstance(caught.value, DataError)
 
 
-def test_sentences_are_short_whatever_they_quote():
+def test_messages_are_short_whatever_they_quote():
     with pytest.raises(DataError) as caught, reading("p/" * 5000, "text"):
         raise ValueError("v" * 100_000)
     assert len(str(caught.value)) <= 300
@@ -181,6 +181,6 @@ def test_sentences_are_short_whatever_they_quote():
     assert plain("é 日本") == "é 日本"
 
 
-def test_recursion_that_ends_in_a_reader_is_a_sentence():
+def test_recursion_error_in_a_reader_is_one_sentence():
     with pytest.raises(DataError, match="it is nested too deeply"), reading("a", "text"):
         deep()

@@ -27,13 +27,13 @@ def test_replacing_keeps_the_old_file_after_an_error(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_append_line_adds_whole_lines(tmp_path):
+def test_append_line_adds_complete_lines(tmp_path):
     for k in range(3):
         files.append_line(tmp_path / "log", f"line {k}")
     assert (tmp_path / "log").read_text() == "line 0\nline 1\nline 2\n"
 
 
-def test_a_line_that_the_disk_takes_in_parts_is_whole(tmp_path, monkeypatch):
+def test_line_written_in_parts_is_complete(tmp_path, monkeypatch):
     """As a nearly full disk, or a signal, makes it: write() takes three bytes at a time."""
     write = os.write
     monkeypatch.setattr(
@@ -44,7 +44,7 @@ def test_a_line_that_the_disk_takes_in_parts_is_whole(tmp_path, monkeypatch):
     assert (tmp_path / "log").read_text() == "first\nsecond line\n"
 
 
-def test_a_line_that_the_disk_does_not_take_leaves_none_of_it(tmp_path, monkeypatch):
+def test_failed_line_leaves_nothing(tmp_path, monkeypatch):
     files.append_line(tmp_path / "log", "first")
     write, left = os.write, [4]
 
@@ -96,7 +96,7 @@ def long_number(path):
 
 @pytest.mark.parametrize("make", [pipe, zero, huge, folder, nothing, not_text, deep, long_number])
 @pytest.mark.parametrize("read", [files.read_json, files.read_record, files.read_yaml])
-def test_what_is_no_readable_file_is_one_sentence_that_names_it(tmp_path, make, read):
+def test_unreadable_file_is_named_in_one_sentence(tmp_path, make, read):
     path = tmp_path / "x"
     make(path)
     with pytest.raises(DataError) as caught:
@@ -106,7 +106,7 @@ def test_what_is_no_readable_file_is_one_sentence_that_names_it(tmp_path, make, 
     assert isinstance(caught.value, MissingError) is (make is nothing)
 
 
-def test_a_link_is_followed_where_links_are_allowed(tmp_path):
+def test_link_is_followed_where_links_are_allowed(tmp_path):
     (tmp_path / "x").write_text("{}")
     (tmp_path / "y").symlink_to(tmp_path / "x")
     assert files.read_json(tmp_path / "y") == {}
@@ -117,13 +117,13 @@ def test_a_link_is_followed_where_links_are_allowed(tmp_path):
         pass
 
 
-def test_a_record_holds_keys_and_values(tmp_path):
+def test_record_must_contain_keys_and_values(tmp_path):
     (tmp_path / "x").write_text("[1]")
-    with pytest.raises(DataError, match="x must hold keys and values, and holds a list"):
+    with pytest.raises(DataError, match="x must contain keys and values, not a list"):
         files.read_record(tmp_path / "x")
 
 
-def test_a_journal_gives_its_records_and_passes_over_the_rest(tmp_path):
+def test_journal_returns_its_records_and_skips_malformed_lines(tmp_path):
     lines = [
         b'{"a": 1}',
         b"3",
@@ -140,12 +140,12 @@ def test_a_journal_gives_its_records_and_passes_over_the_rest(tmp_path):
     assert list(files.read_journal(tmp_path / "x")) == [{"a": 1}, {"a": 2}]
 
 
-def test_a_line_longer_than_any_record_is_passed_over(tmp_path):
+def test_overlong_journal_line_is_skipped(tmp_path):
     (tmp_path / "x").write_text(json.dumps({"a": "x" * files.LONGEST_LINE}) + '\n{"a": 1}\n')
     assert list(files.read_journal(tmp_path / "x")) == [{"a": 1}]
 
 
-def test_a_workshop_is_gone_at_the_end_and_takes_old_ones_along(tmp_path):
+def test_workshop_is_removed_at_the_end_with_old_ones(tmp_path):
     left, busy, new = (tmp_path / f".work-{name}" for name in ("left", "busy", "new"))
     for old in (left, busy, new):
         old.mkdir()

@@ -17,7 +17,7 @@ def test_peak_is_the_most_at_one_time():
     assert peak.mib == 5.0
 
 
-def test_views_and_in_place_changes_take_nothing_and_what_was_there_does_not_count():
+def test_views_in_place_changes_and_earlier_tensors_do_not_count():
     before = torch.ones(8 * MIB)
     with TensorPeak() as peak:
         before.mul_(2.0)
@@ -27,7 +27,7 @@ def test_views_and_in_place_changes_take_nothing_and_what_was_there_does_not_cou
     assert peak.mib == 0.0
 
 
-def test_what_the_way_back_needs_stays_until_it_was_gone():
+def test_tensors_saved_for_backward_count_until_they_are_freed():
     x = torch.ones(MIB, requires_grad=True)
     with TensorPeak() as peak:
         y = (x.exp() * 2.0).exp()  # keeps both exponentials; the product is gone

@@ -69,7 +69,7 @@ def _two_cores():
         pytest.skip("on one core nothing is rendered by other processes")
 
 
-def test_a_training_outside_the_main_guard_is_refused_with_the_reason(tmp_path):
+def test_training_outside_the_main_guard_is_refused_with_the_reason(tmp_path):
     done = run(tmp_path, TRAIN + "training.train(config)\n")
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
@@ -79,14 +79,14 @@ def test_a_training_outside_the_main_guard_is_refused_with_the_reason(tmp_path):
     assert not (tmp_path / "runs").exists()  # no run, and none from the workers
 
 
-def test_the_same_training_under_its_guard_runs(tmp_path):
+def test_same_training_under_its_guard_runs(tmp_path):
     done = run(tmp_path, TRAIN + GUARDED)
     assert done.returncode == 0, done.stderr
     (only,) = Run.list(tmp_path / "runs")
     assert only.status == "finished"
 
 
-def test_a_sweep_outside_the_main_guard_is_refused_with_the_reason(tmp_path):
+def test_sweep_outside_the_main_guard_is_refused_with_the_reason(tmp_path):
     (tmp_path / "one.yaml").write_text(SPEC)
     done = run(tmp_path, SWEEP)
     assert done.returncode != 0

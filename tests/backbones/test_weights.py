@@ -211,7 +211,7 @@ def test_files_that_are_no_release_are_told_apart(tmp_path, net):
         ),
         (
             {"preprocessing": {"channels": "RGB"}},
-            "has the keys channels, mean, std, size, and perhaps crop, got channels",
+            "needs the keys channels, mean, std, size and may have crop, got channels",
         ),
         (
             {"preprocessing": preprocessing.INSIGHTFACE},

@@ -61,7 +61,7 @@ def test_warp_turns_about_pixel_centres():
     assert np.array_equal(out, np.rot90(x, -1))
 
 
-def test_aligned_landmarks_stand_on_the_template():
+def test_aligned_landmarks_match_the_template():
     """White dots at the landmarks of a turned and scaled face come to lie where the template has
     them.
     """
@@ -81,15 +81,15 @@ def test_aligned_landmarks_stand_on_the_template():
 
 
 @pytest.mark.parametrize(
-    ("marks", "said"),
+    ("marks", "message"),
     [
         (np.zeros((5, 2)), "all coincide"),
         (np.full((5, 2), np.nan), "not finite"),
-        (np.zeros((4, 2)), "one shape"),
+        (np.zeros((4, 2)), "share a shape"),
     ],
 )
-def test_landmarks_that_make_no_face_are_refused(marks, said):
-    with pytest.raises(ValueError, match=said):
+def test_landmarks_that_make_no_face_are_refused(marks, message):
+    with pytest.raises(ValueError, match=message):
         align(pixels(1, 20), marks)
 
 
@@ -140,11 +140,11 @@ def test_names_with_spaces_are_quoted_or_followed_by_a_tab(tmp_path, line):
 
 
 def test_name_with_spaces_alone_is_refused_with_the_remedy(tmp_path):
-    said = (
-        r"marks\.txt, line 3: five points .*; a name with spaces must be in double quotes "
+    message = (
+        r"marks\.txt, line 3: expected five points .*; a name with spaces must be in double quotes "
         "or followed by a tab"
     )
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read(tmp_path, f"B/2.jpg {NUMBERS}\n\nAnn Lee/1.jpg {NUMBERS}\n")
 
 
@@ -153,8 +153,8 @@ def test_names_that_are_no_utf8_are_read_as_the_file_system_has_them(tmp_path):
 
 
 def test_image_with_two_rows_is_refused(tmp_path):
-    said = r"marks\.txt, line 4: the landmarks of A/1\.jpg are also in .*marks\.txt, line 1"
-    with pytest.raises(DataError, match=said):
+    message = r"marks\.txt, line 4: the landmarks of A/1\.jpg are also in .*marks\.txt, line 1"
+    with pytest.raises(DataError, match=message):
         read(tmp_path, f"A/1.jpg {NUMBERS}\n\nB/1.jpg {NUMBERS}\nA/1.jpg {NUMBERS}\n")
     (tmp_path / "each").mkdir()
     for name in ("A_0001_5loc_attri.txt", "A_0001.txt"):
@@ -166,7 +166,7 @@ def test_image_with_two_rows_is_refused(tmp_path):
         read_landmarks(tmp_path / "each")
 
 
-def test_files_that_a_mac_adds_to_a_folder_of_landmarks_are_passed_over(tmp_path):
+def test_macos_files_in_a_folder_of_landmarks_are_skipped(tmp_path):
     (tmp_path / "A_0001.txt").write_text("0 1\n2 3\n4 5\n6 7\n8 9\n")
     (tmp_path / "._A_0001.txt").write_bytes(b"\0\5\x16\7\xff")
     assert list(read_landmarks(tmp_path)) == ["A_0001"]
@@ -176,7 +176,7 @@ def test_files_that_a_mac_adds_to_a_folder_of_landmarks_are_passed_over(tmp_path
 def test_file_name_that_fits_two_people_is_refused(key):
     known = {key: TEMPLATE_112}
     assert list(landmarks_by_image(["A/1.jpg", "B/2.jpg"], known, "marks.txt")) == ["A/1.jpg"]
-    with pytest.raises(DataError, match=rf"marks\.txt: '{key}' fits both A/1\.jpg and B/1\.jpg"):
+    with pytest.raises(DataError, match=rf"marks\.txt: '{key}' matches both A/1\.jpg and B/1\.jpg"):
         landmarks_by_image(["A/1.jpg", "B/1.jpg"], known, "marks.txt")
 
 

@@ -87,7 +87,7 @@ def test_pairs_are_in_folds_one_after_the_other():
     assert np.bincount(pairs.fold).tolist() == [2] * 10
 
 
-def test_a_bin_with_an_odd_number_of_pairs_has_folds_all_the_same(tmp_path):
+def test_bin_with_an_odd_number_of_pairs_has_folds_all_the_same(tmp_path):
     bins.write(tmp_path / "a.bin", [IMAGES[0]] * 46, [True, False] * 11 + [True])
     assert np.bincount(bins.read(tmp_path / "a.bin").pairs().fold).tolist() == [3, 3, 3] + [2] * 7
     with pytest.raises(DataError, match="here: 9 pairs do not fill 10 folds"):
@@ -147,19 +147,19 @@ def test_pickle_that_wants_endless_memory_is_an_error():
 
 BAD = {
     "no list": ({"a": 1}, r"nothing of it was run: it holds a dictionary, which no bin does"),
-    "three": ((IMAGES, SAME, 3), r"must hold \(images, issame\)"),
-    "odd": ((IMAGES[:3], [True]), "3 images and 1 pairs do not fit"),
-    "few": (([], []), "0 images and 0 pairs"),
-    "flag": ((IMAGES[:2], [2]), "pair 0: issame must be true or false, it is 2"),
-    "text": ((["a", "b"], [True]), "image 0: JPEG bytes or a uint8 array is wanted, this is str"),
-    "float": (([np.zeros((4, 4, 3))] * 2, [True]), r"this is float64 \(4, 4, 3\)"),
+    "three": ((IMAGES, SAME, 3), r"must contain \(images, issame\)"),
+    "odd": ((IMAGES[:3], [True]), "3 images do not match 1 pairs"),
+    "few": (([], []), "0 images do not match 0 pairs"),
+    "flag": ((IMAGES[:2], [2]), "pair 0: issame must be true or false, got 2"),
+    "text": ((["a", "b"], [True]), "image 0: expected JPEG bytes or a uint8 array, got str"),
+    "float": (([np.zeros((4, 4, 3))] * 2, [True]), r"got float64 \(4, 4, 3\)"),
 }
 
 
 @pytest.mark.parametrize("kind", BAD)
 def test_bins_of_another_form_are_refused(tmp_path, kind):
-    value, said = BAD[kind]
-    with pytest.raises(DataError, match=said):
+    value, message = BAD[kind]
+    with pytest.raises(DataError, match=message):
         bins.read(dump(tmp_path / "a.bin", value))
 
 
@@ -170,7 +170,7 @@ def test_empty_missing_and_cut_bins_are_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         bins.read(tmp_path / "b.bin")
     (tmp_path / "c.bin").write_bytes(pickle.dumps((IMAGES, SAME))[:-50])
-    with pytest.raises(DataError, match="no readable pickle"):
+    with pytest.raises(DataError, match="not a readable pickle"):
         bins.read(tmp_path / "c.bin")
 
 
@@ -184,34 +184,37 @@ def zipped(name: str) -> bytes:
 SAVED_AS_BIN = {
     "html": (
         b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded",
-        "no readable pickle: it is an HTML page",
+        "not a readable pickle: it is an HTML page",
     ),
-    "json": (b'{"error": {"code": 403}}', "no readable pickle: it is a JSON text"),
-    "sentence": (b"Not Found\n", "no readable pickle: it is a text that begins with 'Not Found'"),
+    "json": (b'{"error": {"code": 403}}', "not a readable pickle: it is a JSON text"),
+    "sentence": (
+        b"Not Found\n",
+        "not a readable pickle: it is a text that begins with 'Not Found'",
+    ),
     "git lfs": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n",
         "it is a Git LFS pointer",
     ),
     "gzip": (gzip.compress(pickle.dumps((IMAGES, SAME))), "it is a gzip file: unpack it first"),
-    "zip": (zipped("lfw.bin"), "no readable bin: the arrays jpeg, length and same are wanted"),
+    "zip": (zipped("lfw.bin"), "not a readable bin: expected the arrays jpeg, length and same"),
     "checkpoint": (
         zipped("archive/data.pkl"),
-        "no readable bin: the arrays jpeg, length and same are wanted",
+        "not a readable bin: expected the arrays jpeg, length and same",
     ),
     "zeros": (bytes(2000), "it is nothing but zeros, as an unfinished download leaves them"),
     "image": (IMAGES[0], "it is a JPEG image"),
     "other bytes": (
         b"\x01\x02\x03\x04",
-        r"no readable pickle \(the byte 0x01 is no instruction of a pickle\)",
+        r"not a readable pickle \(the byte 0x01 is no instruction of a pickle\)",
     ),
 }
 
 
 @pytest.mark.parametrize("kind", SAVED_AS_BIN)
 def test_files_saved_as_a_bin_are_named(tmp_path, kind):
-    data, said = SAVED_AS_BIN[kind]
+    data, message = SAVED_AS_BIN[kind]
     (tmp_path / "lfw.bin").write_bytes(data)
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         bins.read(tmp_path / "lfw.bin")
     assert str(caught.value).startswith(str(tmp_path / "lfw.bin"))
     assert inspect(tmp_path / "lfw.bin").problems == [str(caught.value)]
@@ -222,7 +225,7 @@ def test_damaged_archives_are_refused(tmp_path):
     bins.write_npz(tmp_path / "a.npz", bins.read(tmp_path / "a.bin"))
     data = (tmp_path / "a.npz").read_bytes()
     (tmp_path / "b.npz").write_bytes(data[: len(data) // 2])
-    with pytest.raises(DataError, match="no readable bin"):
+    with pytest.raises(DataError, match="not a readable bin"):
         bins.read(tmp_path / "b.npz")
     np.savez(
         tmp_path / "c.npz",
@@ -230,14 +233,14 @@ def test_damaged_archives_are_refused(tmp_path):
         length=np.array([4, 4]),
         same=np.array([True]),
     )
-    with pytest.raises(DataError, match="do not add up to the 9 bytes"):
+    with pytest.raises(DataError, match="do not add up to its 9 bytes"):
         bins.read(tmp_path / "c.npz")
     np.savez(tmp_path / "d.npz", jpeg=np.zeros(9, np.uint8))
-    with pytest.raises(DataError, match="the arrays jpeg, length and same are wanted"):
+    with pytest.raises(DataError, match="expected the arrays jpeg, length and same"):
         bins.read(tmp_path / "d.npz")
 
 
-def test_inspect_tells_what_is_wrong_with_a_bin(tmp_path):
+def test_inspect_reports_problems_of_a_bin(tmp_path):
     images = [*IMAGES[:38], b"\xff\xd8\xffno", IMAGES[0][:-100]]
     found = inspect(dump(tmp_path / "a.bin", (images, [True] * 20)))
     assert found.facts["pairs"] == "20 (20 genuine, 0 impostor)"

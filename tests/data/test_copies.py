@@ -36,7 +36,7 @@ def test_digest_survives_packing_anew_and_notices_each_change(tmp_path):
         assert copies.of_bin(bins.read(write(tmp_path / f"d{k}.bin", **changed))) != first
 
 
-def test_digest_is_that_of_the_pixels_by_hand():
+def test_digest_equals_a_hash_of_the_pixels():
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     wanted = hashlib.sha256(
         b"2x2" + image.tobytes() + np.array([1], dtype="<i8").tobytes()

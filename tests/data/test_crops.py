@@ -31,7 +31,7 @@ def test_crops_of_known_networks_are_known_pixels_of_lfw():
     assert part_of(Box(0, 0, 224, 224), (10.0, 20.0, 60.0, 70.0)) == Box(20, 40, 120, 140)
 
 
-def test_a_crop_is_kept_in_its_plain_form_and_the_whole_face_is_none():
+def test_crop_is_kept_in_its_plain_form_and_the_whole_face_is_none():
     assert preprocessing.check(INSIGHTFACE | {"crop": (0, 0, 112, 112)}) == INSIGHTFACE
     assert preprocessing.check(INSIGHTFACE | {"crop": (1, -2, 101, 98)})["crop"] == [
         1.0,
@@ -48,7 +48,7 @@ def test_a_crop_is_kept_in_its_plain_form_and_the_whole_face_is_none():
 
 
 @pytest.mark.parametrize(
-    ("crop", "said"),
+    ("crop", "message"),
     [
         ((0, 0, 100, 90), "crop must be a square, got 100 x 90 pixels"),
         ((50, 50, 50, 50), "crop must be a square, got 0 x 0 pixels"),
@@ -60,8 +60,8 @@ def test_a_crop_is_kept_in_its_plain_form_and_the_whole_face_is_none():
         ((0, 0, "112", 112), "crop must be four finite numbers"),
     ],
 )
-def test_what_is_no_crop_is_refused(crop, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_crop_is_refused(crop, message):
+    with pytest.raises(ValueError, match=message):
         preprocessing.check(INSIGHTFACE | {"crop": crop})
 
 
@@ -72,7 +72,7 @@ def test_another_crop_is_another_preprocessing():
         preprocessing.require(INSIGHTFACE | {"crop": SQUARE}, INSIGHTFACE, "the config")
 
 
-def test_a_release_keeps_its_crop(tmp_path):
+def test_release_keeps_its_crop(tmp_path):
     net = backbones.create("small", size=16, width=4).eval()
     given = {**preprocessing.standard(3, 16), "crop": list(SQUARE)}
     weights.save_release(
@@ -124,7 +124,7 @@ def test_sets_that_are_aligned_already_are_cut_and_black_outside(data):
     assert len(digests) == 3
 
 
-def test_the_lab_is_drawn_large_enough_for_its_part():
+def test_lab_is_drawn_large_enough_for_its_part():
     assert side_of_whole(SQUARE, 150) == 165
     square = (16.0, 24.0, 72.0, 80.0)
     part, whole = protocols.load("lab/lfw", 32, square=square), protocols.load("lab/lfw", 64)
@@ -154,7 +154,7 @@ def test_ijb_is_aligned_to_the_part(data):
 @pytest.mark.parametrize(
     "name", ["digits/known", "digits/strangers", "att_faces", "omniglot/strangers"]
 )
-def test_what_is_no_aligned_face_has_no_parts(name):
+def test_unaligned_protocols_refuse_a_crop(name):
     with pytest.raises(
         CdmlLabError,
         match=f"sees the square 5, 21.75, 107, 123.75 .* protocol {name} does not show",
@@ -162,12 +162,12 @@ def test_what_is_no_aligned_face_has_no_parts(name):
         protocols.load(name, 32, square=SQUARE)
 
 
-def test_the_whole_face_as_a_crop_is_no_crop():
+def test_whole_face_as_a_crop_is_no_crop():
     plain = protocols.load("digits/known", 8)
     assert protocols.load("digits/known", 8, square=WHOLE).digest() == plain.digest()
 
 
-def test_images_that_are_not_square_are_told(tmp_path):
+def test_non_square_images_are_reported(tmp_path):
     pixels = np.zeros((4, 12, 10, 1), dtype=np.uint8)
     np.savez(tmp_path / "own.npz", images=pixels, first=[0, 1], second=[2, 3], same=[True, False])
     images = protocols.load(str(tmp_path / "own.npz"), 16, square=SQUARE).images

@@ -70,16 +70,16 @@ BAD = {
     "cut": (KINDS["jpeg"][:-200], "cannot be decoded"),
     "cut in the header": (KINDS["jpeg"][:30], "cannot be decoded"),
     "cut png": (KINDS["png"][:-300], "cannot be decoded"),
-    "one pixel": (stored(FACE.crop((0, 0, 1, 1)), "PNG"), "1 x 1 pixels is no face"),
-    "a line": (stored(FACE.crop((0, 0, 20, 1)), "JPEG"), "20 x 1 pixels is no face"),
+    "one pixel": (stored(FACE.crop((0, 0, 1, 1)), "PNG"), "1 x 1 pixels is too small"),
+    "a line": (stored(FACE.crop((0, 0, 20, 1)), "JPEG"), "20 x 1 pixels is too small"),
     "only a marker": (b"\xff\xd8\xff", "cannot be decoded"),
 }
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_is_no_image_is_told_with_its_place(kind):
-    data, said = BAD[kind]
-    with pytest.raises(DataError, match=said) as caught:
+def test_undecodable_image_is_named_with_its_position(kind):
+    data, message = BAD[kind]
+    with pytest.raises(DataError, match=message) as caught:
         decode(data, "a.rec, record 7")
     assert str(caught.value).startswith("a.rec, record 7: ")
 

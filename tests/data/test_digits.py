@@ -12,7 +12,7 @@ def test_load_gives_all_1797_real_digits():
     assert d.labels.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
 
 
-def test_load_numbers_classes_in_the_order_asked_for():
+def test_load_numbers_classes_in_the_given_order():
     d = digits.load([9, 7])
     assert d.classes == (9, 7)
     assert d.labels.bincount().tolist() == [180, 179]

@@ -44,9 +44,9 @@ def npm(folder, script, monkeypatch):
 def test_release_holds_the_packages_weights(run, data, capsys):
     meant = face_api_package.tarball(data / TARBALL)
     run()
-    said = capsys.readouterr().out
-    assert "117 tensors, 5,614,592 parameters" in said
-    assert "no ONNX file: this export needs onnx_that_is_nowhere, which is not installed" in said
+    message = capsys.readouterr().out
+    assert "117 tensors, 5,614,592 parameters" in message
+    assert "no ONNX file: this export needs onnx_that_is_nowhere, which is not installed" in message
     net, release = weights.load_release(data / "dlib_resnet/dlib_resnet.safetensors")
     assert release.preprocessing == PREPROCESSING
     assert (release.name, release.options) == ("dlib_resnet", {})
@@ -72,12 +72,12 @@ def test_onnx_file_is_made_too(run, data, monkeypatch):
     monkeypatch.setenv("CDMLLAB_DATA", str(data))
     face_api_package.tarball(data / TARBALL)
     run()
-    net, said = weights.load_release(data / "dlib_resnet/dlib_resnet.safetensors")
+    net, message = weights.load_release(data / "dlib_resnet/dlib_resnet.safetensors")
     network = OnnxNetwork(data / "dlib_resnet/dlib_resnet.onnx")
     assert network.preprocessing["crop"] == PREPROCESSING["crop"]
     assert network.size == 150
     x = torch.rand(2, 3, 150, 150)
-    mean = torch.tensor(said.preprocessing["mean"]).view(3, 1, 1)
+    mean = torch.tensor(message.preprocessing["mean"]).view(3, 1, 1)
     with torch.no_grad():
         torch.testing.assert_close(network((x - 0.5) / 0.5), net(x - mean), rtol=1e-3, atol=1e-4)
 
@@ -106,7 +106,7 @@ def test_package_is_fetched_by_npm_only_when_asked(run, data, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "message"),
     [
         ("echo 'npm error network' >&2; echo 'npm error E404' >&2; exit "
          "1", "could not fetch .*: npm error "
@@ -114,18 +114,18 @@ def test_package_is_fetched_by_npm_only_when_asked(run, data, tmp_path, monkeypa
         ("exit 0", "could not fetch @vladmandic/face-api@1.7.15: it left no file"),
     ],
 )  # fmt: skip
-def test_npm_that_fails_is_told_and_leaves_nothing(
-    run, data, tmp_path, monkeypatch, capsys, script, said
+def test_npm_failure_is_reported_and_leaves_nothing(
+    run, data, tmp_path, monkeypatch, capsys, script, message
 ):
     npm(tmp_path / "bin", script, monkeypatch)
     with pytest.raises(SystemExit):
         run("--fetch")
     told = capsys.readouterr().err
-    assert re.search(said, told)
+    assert re.search(message, told)
     assert list((data / "dlib_resnet").iterdir()) == []
 
 
-def test_a_machine_without_npm_is_told(run, tmp_path, monkeypatch, capsys):
+def test_missing_npm_is_reported(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SystemExit):
         run("--fetch")
@@ -139,7 +139,7 @@ def test_another_package_is_refused_by_its_hash(run, data, capsys):
     assert "bytes, 12,677,476 are expected" in capsys.readouterr().err
 
 
-def test_what_is_inside_is_checked_by_its_own_hash(run, data, monkeypatch, capsys):
+def test_members_are_checked_by_their_own_hashes(run, data, monkeypatch, capsys):
     face_api_package.tarball(data / TARBALL)
     known = script_job.Job.check
     monkeypatch.setattr(
@@ -154,10 +154,10 @@ def test_what_is_inside_is_checked_by_its_own_hash(run, data, monkeypatch, capsy
 
 
 @pytest.mark.parametrize("inside", [face_api_package.BIN, face_api_package.MANIFEST])
-def test_a_package_without_the_model_is_told(run, data, capsys, inside):
+def test_package_without_the_model_is_refused(run, data, capsys, inside):
     face_api_package.tarball(data / TARBALL, leave_out=[inside])
     with pytest.raises(SystemExit):
         run()
-    said = capsys.readouterr().err
-    assert Path(inside).name in said
+    message = capsys.readouterr().err
+    assert Path(inside).name in message
     assert not (data / "dlib_resnet/dlib_resnet.safetensors").exists()

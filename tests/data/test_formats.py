@@ -96,9 +96,9 @@ def test_shards_are_indexed_once_and_again_where_one_has_changed(
         ({"1.cls": b"3"}, "sample 1 has no image"),
         (
             {"1.jpg": making.jpeg(1), "1.cls": b"Anna"},
-            "a label is a whole number, and this is b'Anna'",
+            "a label must be a whole number, got b'Anna'",
         ),
-        ({"readme.txt": b"x"}, "holds no images with labels"),
+        ({"readme.txt": b"x"}, "contains no images with labels"),
     ],
 )
 def test_shard_with_half_a_sample_is_named(members, sentence, tmp_path):
@@ -153,9 +153,9 @@ def test_lmdb_of_another_layout_is_refused(tmp_path):
         open_set(tmp_path / "other")
 
 
-def test_what_is_no_training_set_is_refused(tmp_path):
+def test_file_that_is_not_a_training_set_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(DataError, match=r"a\.txt is no training set"):
+    with pytest.raises(DataError, match=r"a\.txt is not a training set"):
         open_set(tmp_path / "a.txt")
     with pytest.raises(DataError, match="does not exist"):
         open_set(tmp_path / "gone")

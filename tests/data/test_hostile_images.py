@@ -60,7 +60,7 @@ def progressive(scans, size):
     return data[:last] + data[last:-2] * scans + data[-2:]
 
 
-def test_a_jpeg_that_draws_its_pixels_hundreds_of_times_is_refused(monkeypatch):
+def test_jpeg_that_draws_its_pixels_hundreds_of_times_is_refused(monkeypatch):
     with pytest.raises(
         DataError,
         match=r"here: the image cannot be decoded .309 scans of 40 x 40 pixels are too many",
@@ -72,7 +72,7 @@ def test_a_jpeg_that_draws_its_pixels_hundreds_of_times_is_refused(monkeypatch):
         decode(progressive(20, (40, 40)), "here")
 
 
-def test_a_jpeg_of_many_scans_in_another_way_is_refused_too():
+def test_jpeg_of_many_scans_in_another_way_is_refused_too():
     data = stored("JPEG", "CMYK", progressive=True)  # which Pillow decodes
     last = data.rindex(b"\xff\xda")
     with pytest.raises(DataError, match="scans of 33 x 40 pixels are too many"):
@@ -123,7 +123,7 @@ def test_too_many_pixels_are_refused_and_no_filter_of_warnings_is_touched(monkey
     "error",
     [IndexError("x"), ZeroDivisionError(), AssertionError("x"), RecursionError(), KeyError("x")],
 )
-def test_whatever_a_decoder_raises_is_one_sentence(monkeypatch, error):
+def test_any_decoder_error_becomes_one_sentence(monkeypatch, error):
     def fail(self):
         raise error
 

@@ -11,7 +11,7 @@ def test_folds_share_no_people():
     assert all(len(set(fold[k == LABELS])) == 1 for k in range(30))
     assert sorted(np.bincount([fold[k == LABELS][0] for k in range(30)])) == [4, 4, 4, 4, 4, 5, 5]
     assert not np.array_equal(fold, identity_protocols.folds(LABELS, 7, seed=2))
-    with pytest.raises(ValueError, match="3 people cannot be parted into 4 folds"):
+    with pytest.raises(ValueError, match="3 people cannot be split into 4 folds"):
         identity_protocols.folds([0, 1, 2], 4)
 
 
@@ -50,7 +50,7 @@ def test_gallery_pairs_compare_gallery_and_probe_within_a_fold():
     assert len(set(zip(p.first, p.second, strict=True))) == 150
 
 
-def test_too_few_pairs_are_told():
+def test_too_few_pairs_are_refused():
     split = identity_protocols.gallery_and_probes([0, 0, 1, 1, 2, 2], 1)
-    with pytest.raises(ValueError, match="5 genuine pairs are wanted, there are only 1"):
+    with pytest.raises(ValueError, match="5 genuine pairs are needed, but there are only 1"):
         identity_protocols.gallery_pairs([0, 0, 1, 1, 2, 2], split, per_fold=5, count=3)

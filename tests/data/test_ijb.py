@@ -56,7 +56,7 @@ def test_images_are_aligned(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "said"),
+    ("file", "change", "message"),
     [
         (
             "template_pair_label",
@@ -83,10 +83,10 @@ def test_images_are_aligned(tmp_path):
         ("name_5pts_score", together, r"score\.txt, row 3: the landmarks of 3\.jpg all coincide"),
     ],
 )
-def test_meta_files_of_another_form_are_refused(tmp_path, file, change, said):
+def test_meta_files_of_another_form_are_refused(tmp_path, file, change, message):
     path = miniature(tmp_path) / f"meta/ijbc_{file}.txt"
     path.write_text(change(path.read_text()))
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         ijb.load(tmp_path, "ijbc")
 
 

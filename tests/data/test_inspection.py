@@ -53,15 +53,15 @@ PROBLEMS = {
     "label": (lambda p: write_pack(p, (0, 1.5), header=False), r"label 1\.5 of image 1"),
     "index": (
         lambda p: _index(write_pack(p, header=False), -2),
-        r"train\.idx misses 2 of the 6 records that train\.rec",
+        r"train\.idx lacks 2 of the 6 records of train\.rec",
     ),
     "index of ranges": (
         lambda p: _index(write_pack(p), -1),
-        "train.idx misses 1 of the 10 records",
+        "train.idx lacks 1 of the 10 records",
     ),
     "index in the middle": (
         lambda p: _index(write_pack(p, header=False), 2),
-        "misses 4 .* the first at byte",
+        "lacks 4 .* the first at byte",
     ),
     "record under two keys": (
         lambda p: _twice(write_pack(p, header=False)),
@@ -132,12 +132,12 @@ def _checksums(root):
 
 
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_what_is_wrong_with_a_pack_is_told_and_fails(tmp_path, kind):
-    make, said = PROBLEMS[kind]
+def test_inspect_reports_problems_of_a_pack_and_fails(tmp_path, kind):
+    make, message = PROBLEMS[kind]
     result = CliRunner().invoke(app, ["inspect", str(make(tmp_path / "p"))])
     assert result.exit_code == 1
     problems = [line for line in result.stderr.splitlines() if line.startswith("wrong: ")]
-    assert any(re.search(said, problem) for problem in problems), result.stderr
+    assert any(re.search(message, problem) for problem in problems), result.stderr
 
 
 def test_quick_does_not_decode(tmp_path):
@@ -146,7 +146,7 @@ def test_quick_does_not_decode(tmp_path):
     assert "decoded" not in inspect(root, quick=True).facts
 
 
-def test_folder_is_described_and_loose_images_are_told(tmp_path):
+def test_folder_is_described_and_loose_images_are_reported(tmp_path):
     root = folder(tmp_path / "f")
     (root / "p0/0.jpg").write_bytes(b"x")
     (root / "lost.jpg").write_bytes(jpeg(1))
@@ -187,12 +187,12 @@ def test_ranges_above_the_limit_of_float32_are_compared_as_it_rounds_them():
     pack rounds them.
     """
     exact = np.array([[2**24 - 3, 2**24 - 1], [2**24 + 1, 2**24 + 3], [17_091_601, 17_091_658]])
-    said = np.float32(exact).astype(np.float64)
-    assert said.tolist() == [[16777213, 16777215], [16777216, 16777220], [17091600, 17091658]]
-    assert not pack_checks.differ(said, exact).any()
+    stored = np.float32(exact).astype(np.float64)
+    assert stored.tolist() == [[16777213, 16777215], [16777216, 16777220], [17091600, 17091658]]
+    assert not pack_checks.differ(stored, exact).any()
     assert not pack_checks.differ(exact, exact).any()  # from the packer that writes float64
     for change in ([0, 2], [-2, 0]):
-        assert pack_checks.differ(said + np.array(change), exact).all()
+        assert pack_checks.differ(stored + np.array(change), exact).all()
     assert pack_checks.differ(exact[:1] + 1, exact[:1]).all()  # exact below the limit
 
 
@@ -249,14 +249,14 @@ def test_report_holds_everything_uncut(tmp_path):
     report = tmp_path / "report.json"
     command = ["inspect", str(root), "--report", str(report), "--ignore", "b.*"]
     assert CliRunner().invoke(app, command).exit_code == 1
-    said = json.loads(report.read_text())
-    assert len(said["unread"]) == 30
-    assert said["left_out"] == {
+    written = json.loads(report.read_text())
+    assert len(written["unread"]) == 30
+    assert written["left_out"] == {
         "p0/a.heic": ".heic images are not read",
         "p0/b.raw": "ignored (b.*)",
     }
-    assert said["kind"] == "folder"
-    assert said["problems"][-1] == "... and 10 more images"
+    assert written["kind"] == "folder"
+    assert written["problems"][-1] == "... and 10 more images"
 
 
 def test_file_of_a_pack_that_cannot_be_read_is_a_problem_like_others(tmp_path, monkeypatch):

@@ -15,9 +15,10 @@ import pytest
 from tests.data import miniatures
 from tests.data.making import jpeg
 
-from cdmllab.data import att_faces, lfw, omniglot, pair_lists, paths, script_job
+from cdmllab.data import att_faces, lfw, omniglot, pair_lists, paths, registry, script_job
 from cdmllab.data.archives import extract, is_clutter
-from cdmllab.data.script_job import File, Job, Manifest
+from cdmllab.data.registry import RemoteFile
+from cdmllab.data.script_job import Job
 from cdmllab.errors import DataError
 from cdmllab.training import datasets
 
@@ -56,7 +57,7 @@ def unpack(data, into):
 
 
 @pytest.mark.parametrize("name", [name for name in lfw.FOLDERS if name != "lfw"])
-def test_an_unpacked_folder_is_as_good_as_its_archive(data, whole, name):
+def test_unpacked_folder_is_as_good_as_its_archive(data, whole, name):
     (data / name).parent.mkdir(exist_ok=True)
     unpack(data, data / name)
     assert lfw.archive() == data / name
@@ -64,7 +65,7 @@ def test_an_unpacked_folder_is_as_good_as_its_archive(data, whole, name):
     same(whole, again())
 
 
-def test_people_may_lie_in_the_folder_itself(data, whole):
+def test_people_may_be_in_the_lfw_folder_itself(data, whole):
     unpack(data, data / "people")
     for person in (data / "people").iterdir():
         person.rename(data / "lfw" / person.name)
@@ -72,7 +73,7 @@ def test_people_may_lie_in_the_folder_itself(data, whole):
     same(whole, again())
 
 
-def test_a_folder_with_pairs_alone_is_no_lfw(data):
+def test_folder_with_pairs_alone_is_no_lfw(data):
     (data / "lfw").mkdir()
     (data / "lfw/pairs.txt").write_text(miniatures.lfw_pairs())
     assert lfw.archive() is None
@@ -117,7 +118,7 @@ def test_kaggles_zip_unpacked(data, whole):
     same(whole, again())
 
 
-def test_a_mirror_that_deals_the_images_to_numbered_folders(data, whole):
+def test_mirror_that_deals_the_images_to_numbered_folders(data, whole):
     """As on Hugging Face: ``train/images/000/Name_0001.jpg``, and a table with the columns of its
     own.
     """
@@ -155,12 +156,12 @@ def with_mac_files(path):
                 tar.addfile(member, io.BytesIO(data))
 
 
-def test_what_a_mac_adds_to_an_archive_is_passed_over(data, whole):
+def test_macos_files_in_an_archive_are_skipped(data, whole):
     with_mac_files(data / "lfw/lfw-deepfunneled.tgz")
     same(whole, again())
 
 
-def test_what_a_mac_adds_to_a_folder_is_passed_over(data, whole):
+def test_macos_files_in_a_folder_are_skipped(data, whole):
     unpack(data, data / "lfw/lfw-deepfunneled")
     for file in list((data / "lfw/lfw-deepfunneled").rglob("*.jpg")):
         file.with_name(f"._{file.name}").write_bytes(b"\0\5\x16\7")
@@ -207,7 +208,7 @@ def test_clutter_is_known_by_its_name(name, clutter):
     assert is_clutter(name) is clutter
 
 
-def test_a_missing_image_does_not_shift_the_ones_after_it(data, whole):
+def test_missing_image_does_not_shift_the_ones_after_it(data, whole):
     """Person_00 without its second image: pairs of the third must not become pairs of another."""
     unpack(data, data / "lfw/lfw")
     (data / "lfw/lfw/Person_00/Person_00_0002.jpg").unlink()
@@ -236,7 +237,7 @@ def test_two_versions_side_by_side_are_refused(data, whole):
         lfw.images(size=SIZE)
 
 
-def test_an_image_with_another_name_is_named(data, whole):
+def test_image_with_another_name_is_named(data, whole):
     unpack(data, data / "lfw/lfw")
     (data / "lfw/lfw/Person_00/portrait.jpg").write_bytes(jpeg(1))
     with pytest.raises(
@@ -248,20 +249,20 @@ def test_an_image_with_another_name_is_named(data, whole):
 # The lists.
 
 
-def test_windows_ends_of_lines_and_a_byte_order_mark_change_nothing(data, whole):
+def test_windows_line_endings_and_byte_order_mark_change_nothing(data, whole):
     text = (data / "lfw/pairs.txt").read_text()
     (data / "lfw/pairs.txt").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     same(whole, again())
 
 
-def test_a_text_with_windows_ends_of_lines_is_the_file_handed_out(tmp_path, capsys):
-    """Its manifest knows the size and the digest with plain ends."""
+def test_text_with_windows_line_endings_passes_the_check(tmp_path, capsys):
+    """The registry has the size and the digest with plain ends."""
     import hashlib
 
     content = miniatures.lfw_pairs().encode()
-    known = {"lfw/pairs.txt": File(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))}
-    fields = {"title": "x", "source": "x", "licence": "x", "by_request": False, "cite": "x"}
-    job = Job(Manifest(name="x", files=known, **fields), tmp_path)
+    digest = hashlib.sha256(content).hexdigest()
+    known = RemoteFile(path="lfw/pairs.txt", sha256=digest, bytes=len(content))
+    job = Job(registry.get("lfw").model_copy(update={"files": (known,)}), tmp_path)
     path = tmp_path / "lfw/pairs.txt"
     path.parent.mkdir()
     for ends in (b"\n", b"\r\n"):
@@ -284,7 +285,7 @@ def told(listed):
     ]
 
 
-def test_a_table_whose_rows_are_in_another_order_is_in_ten_folds_all_the_same(tmp_path):
+def test_shuffled_table_still_gives_ten_folds(tmp_path):
     plain = tmp_path / "pairs.txt"
     plain.write_text(miniatures.lfw_pairs())
     header, *rows = kaggle_pairs().splitlines()
@@ -299,31 +300,34 @@ def test_a_table_whose_rows_are_in_another_order_is_in_ten_folds_all_the_same(tm
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "name,imagenum1,imagenum2,\nA,1,two,",
-            r"row 2: `name,n,m,` or `name,n,name,m` is wanted, not \['A', '1', 'two'",
+            r"row 2: expected `name,n,m,` or `name,n,name,m`, got \['A', '1', 'two'",
         ),
         ("name,imagenum1,imagenum2,\nA,1,2,\nA,1", r"row 3"),
         ("name,imagenum1,imagenum2,", "0 pairs do not fill 10 folds"),
-        ("fold_id,is_same,image_a,image_b\n0,1,A_0001.jpg,A_0002.jpg", "row 2: a fold from 1"),
+        (
+            "fold_id,is_same,image_a,image_b\n0,1,A_0001.jpg,A_0002.jpg",
+            "row 2: expected a fold from 1",
+        ),
         ("fold_id,is_same,image_a,image_b\n1,2,A_0001.jpg,A_0002.jpg", "row 2"),
         ("fold_id,is_same,image_a,image_b\n1,1,A.jpg,A_0002.jpg", "row 2"),
         ("fold_id,is_same,image_a,image_b\n1,1", "row 2"),
         ("fold_id,is_same,image_a,image_b", "names no pairs"),
         ("fold_id,is_same,image_a,image_b\n2,1,A_0001.jpg,A_0002.jpg", "fold 1 of 2 has no pairs"),
         ("10\t0", "names no pairs"),
-        ("²\t1", "line 1: `folds pairs` is wanted"),
+        ("²\t1", "line 1: expected `folds pairs`"),
     ],
 )
-def test_a_table_of_another_form_is_named_by_its_row(tmp_path, text, said):
+def test_malformed_table_is_named_by_its_row(tmp_path, text, message):
     (tmp_path / "pairs.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match=rf"pairs\.csv.*{said}"):
+    with pytest.raises(DataError, match=rf"pairs\.csv.*{message}"):
         pair_lists.lfw(tmp_path / "pairs.csv")
 
 
-# The script and its manifest.
+# The script and the registry.
 
 
 def script():
@@ -335,36 +339,36 @@ def script():
     return module
 
 
-def test_the_script_takes_kaggles_zip(data, whole, tmp_path, capsys):
+def test_script_takes_kaggles_zip(data, whole, tmp_path, capsys):
     kaggle_zip(data, "archive.zip")
     module = script()
     script_job.main(module.__file__, module.make, ["--to", str(tmp_path / "out"), "--other-counts"])
     assert "verification/lfw.bin: 20 pairs, 10 genuine pairs" in capsys.readouterr().out
 
 
-def test_the_manifest_knows_what_scikit_learn_fetches():
+def test_registry_has_the_files_that_scikit_learn_fetches():
     from sklearn.datasets import _lfw
 
-    manifest = Manifest.read(SCRIPTS / "manifests/lfw.json")
+    files = {file.path: file for file in registry.get("lfw").files}
     for remote in (_lfw.ARCHIVE, _lfw.FUNNELED_ARCHIVE, *_lfw.TARGETS):
-        assert manifest.files[f"lfw/{remote.filename}"].sha256 == remote.checksum
-        assert remote.url.rsplit("/", 1)[1] in manifest.source
-    assert "ndownloader.figshare.com" in manifest.source
+        assert files[f"lfw/{remote.filename}"].sha256 == remote.checksum
+        assert remote.url in registry.get("lfw").source
 
 
-def test_the_dead_address_is_named_nowhere():
+def test_dead_address_is_named_nowhere():
     root = SCRIPTS.parent
     for path in [
         *root.glob("data_scripts/**/*"),
         *root.glob("src/**/*.py"),
+        *root.glob("src/**/*.yaml"),
         *root.glob("book/*.md"),
         root / "README.md",
     ]:
-        if path.is_file() and path.suffix in (".py", ".json", ".md"):
+        if path.is_file() and path.suffix in (".py", ".yaml", ".md"):
             assert "vis-www" not in path.read_text(encoding="utf-8"), path
 
 
-def test_what_is_missing_names_every_form(data):
+def test_missing_lfw_message_names_every_form(data):
     assert "archive.zip" in lfw.missing()
     assert paths.VARIABLE in lfw.missing()
     miniatures.lfw(data)

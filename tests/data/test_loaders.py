@@ -33,7 +33,7 @@ def test_batches_hold_the_images_of_their_rows():
         assert np.array_equal(batch.images.permute(0, 2, 3, 1).numpy(), SET.images[batch.rows])
 
 
-def test_an_epoch_shows_each_image_once_and_the_next_another_order():
+def test_epoch_shows_each_image_once_and_the_next_another_order():
     loader = Loader(SET, 5, seed=3)
     assert len(loader) == 11
     first, second = flat(rows(loader)), flat(rows(loader))
@@ -160,7 +160,7 @@ def test_labels_are_checked_against_the_config():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"batch_size": 0}, "1 or more"),
         ({"batch_size": 5, "workers": -1}, "0 or more"),
@@ -170,8 +170,8 @@ def test_labels_are_checked_against_the_config():
         ({"batch_size": 5, "augmentation": "mosaic"}, "unknown augmentation 'mosaic'"),
     ],
 )
-def test_options_out_of_range_are_refused(options, said):
-    with pytest.raises(ValueError, match=said):
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
         Loader(SET, **options)
 
 
@@ -200,7 +200,7 @@ def test_nvjpeg_refuses_grey_and_names_an_image_of_another_size(tmp_path, monkey
         loaders, "decode_batch_cuda", lambda *_: [torch.zeros(size) for size in sizes]
     )
     loader = Loader(Pack(root), 3, device="cuda", nvjpeg=True)
-    with pytest.raises(DataError, match=r"row 4: the image is 9 x 6 pixels, others are 8 x 8"):
+    with pytest.raises(DataError, match=r"row 4: the image has 9 x 6 pixels, others have 8 x 8"):
         loader._read(np.array([1, 0, 4]), (0, 0, 0, 0))
 
 

@@ -139,8 +139,8 @@ REFUSED = {
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.parametrize("colour", ["RGB", "GRAY"])
 def test_modes_without_a_white_level_are_refused_by_name(kind, colour):
-    data, said = REFUSED[kind]
-    with pytest.raises(DataError, match=said) as caught:
+    data, message = REFUSED[kind]
+    with pytest.raises(DataError, match=message) as caught:
         decode(data, "p1/a.tif", colour=colour)
     assert str(caught.value).startswith("p1/a.tif: ")
 

@@ -81,15 +81,15 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_members_that_are_no_plain_arrays_are_refused_by_name(tmp_path, name):
-    content, said = BAD[name]
+    content, message = BAD[name]
     path = archive(tmp_path / "x.npz", [("a.npy", content)])
-    with pytest.raises(DataError, match=said) as caught, npz.opened(path) as found:
+    with pytest.raises(DataError, match=message) as caught, npz.opened(path) as found:
         found["a"]
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) <= 300
 
 
-def test_a_bomb_is_refused_before_it_goes_off(tmp_path):
+def test_bomb_is_refused_before_decoding(tmp_path):
     """A gigabyte of zeros in a megabyte."""
     content = header("{'descr': '|u1', 'fortran_order': False, 'shape': (1073741824,)}")
     path = tmp_path / "x.npz"
@@ -102,7 +102,7 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path):
             stream.write(bytes(1 << 20))
     assert path.stat().st_size < 2 << 20
     tracemalloc.start()
-    with pytest.raises(DataError, match="too many to be real"), npz.opened(path) as found:
+    with pytest.raises(DataError, match="implausible"), npz.opened(path) as found:
         found["a"]
     assert tracemalloc.get_traced_memory()[1] < 32 << 20
     tracemalloc.stop()
@@ -117,7 +117,7 @@ def test_two_arrays_of_one_name_are_refused(tmp_path):
         pass
 
 
-def test_an_encrypted_member_is_refused(tmp_path):
+def test_encrypted_member_is_refused(tmp_path):
     path = archive(tmp_path / "x.npz", [("a.npy", member(np.zeros(1)))])
     content = path.read_bytes()
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
@@ -128,7 +128,7 @@ def test_an_encrypted_member_is_refused(tmp_path):
         found["a"]
 
 
-def test_a_changed_bit_is_found(tmp_path):
+def test_changed_bit_is_detected(tmp_path):
     path = archive(tmp_path / "x.npz", [("a.npy", member(np.arange(100.0)))])
     content = bytearray(path.read_bytes())
     content[300] ^= 1
@@ -137,7 +137,7 @@ def test_a_changed_bit_is_found(tmp_path):
         found["a"]
 
 
-def test_what_is_missing_is_said_to_be(tmp_path):
+def test_missing_array_is_named(tmp_path):
     with pytest.raises(MissingError, match="does not exist"), npz.opened(tmp_path / "x.npz"):
         pass
     np.savez(tmp_path / "x.npz", a=1, b=2)

@@ -215,10 +215,10 @@ def test_target_that_is_no_pack_is_not_touched(tmp_path):
 
 
 def test_nothing_to_pack_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         pack(tmp_path / "none", tmp_path / "dst")
     (tmp_path / "src/a").mkdir(parents=True)
-    with pytest.raises(DataError, match="holds no folders of images"):
+    with pytest.raises(DataError, match="contains no folders of images"):
         pack(tmp_path / "src", tmp_path / "dst")
     (tmp_path / "src/a/1.jpg").write_bytes(b"x")
     with pytest.raises(DataError, match=r"none of the 1 images can be packed; a/1\.jpg"):
@@ -246,7 +246,7 @@ def test_commands_pack_and_inspect(tmp_path):
     assert "wrong: record 1 does not have the checksum" in bad.stderr
 
 
-def test_kept_bytes_are_kept_and_reencoding_is_told(tmp_path):
+def test_kept_bytes_are_kept_and_reencoding_is_reported(tmp_path):
     source = folder(tmp_path / "src", (1,))
     pack(source, tmp_path / "kept", SMALL)
     pack(source, tmp_path / "new", Settings(size=16, quality=50, keep_bytes=False))
@@ -257,7 +257,7 @@ def test_kept_bytes_are_kept_and_reencoding_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("target_stands", [True, False])
-def test_a_pack_whose_replacing_was_stopped_is_replaced(tmp_path, target_stands):
+def test_pack_whose_replacing_was_stopped_is_replaced(tmp_path, target_stands):
     """Stopped while the old pack is removed, or between the two renamings."""
     source = folder(tmp_path / "src")
     pack(source, tmp_path / "wanted", SMALL)
@@ -270,7 +270,7 @@ def test_a_pack_whose_replacing_was_stopped_is_replaced(tmp_path, target_stands)
     assert not (tmp_path / "dst.old").exists()
 
 
-def test_a_pack_that_cannot_take_its_place_is_not_made_again(tmp_path, monkeypatch):
+def test_pack_that_cannot_take_its_place_is_not_made_again(tmp_path, monkeypatch):
     source = folder(tmp_path / "src")
 
     def refuse(new, target):
@@ -351,7 +351,7 @@ def test_landmarks_that_fit_two_people_stop_the_packing(tmp_path):
     for few in (1, 2):  # also when the other has too few images to be packed
         settings = Settings(landmarks=tmp_path / "marks.txt", min_images=few)
         with pytest.raises(
-            DataError, match=r"marks\.txt: '0\.jpg' fits both p0/0\.jpg and p1/0\.jpg"
+            DataError, match=r"marks\.txt: '0\.jpg' matches both p0/0\.jpg and p1/0\.jpg"
         ):
             pack(source, tmp_path / "dst", settings)
 
@@ -378,8 +378,8 @@ def test_report_names_everything_that_was_not_read(tmp_path):
     (source / "lost.jpg").write_bytes(jpeg(6))
     report = pack(source, tmp_path / "dst", SMALL._replace(ignore=("old_*",), min_images=2))
     assert (report.images, report.identities) == (2, 1)
-    said = json.loads((tmp_path / "dst/report.json").read_text())
-    assert said["left_out"] == {
+    report = json.loads((tmp_path / "dst/report.json").read_text())
+    assert report["left_out"] == {
         "lost.jpg": walk.LOOSE,
         "p0/Thumbs.db": "ignored (Thumbs.db)",
         "p0/again": walk.LINK,
@@ -387,7 +387,7 @@ def test_report_names_everything_that_was_not_read(tmp_path):
         "p1/a.heic": ".heic images are not read",
         "p1/old_0.jpg": "ignored (old_*)",
     }
-    assert said["skipped"] == {}
+    assert report["skipped"] == {}
     assert inspect(tmp_path / "dst").facts["when packed"] == "0 images skipped, 6 files left out"
 
 
@@ -451,7 +451,7 @@ def test_commands_print_names_that_are_no_utf8(tmp_path):
     source, target = strange_names(tmp_path / os.fsdecode(b"\xfc")), tmp_path / os.fsdecode(b"\xfd")
     (source / os.fsdecode(b"M\xfcller") / "bad.jpg").write_bytes(b"x")
     environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:strict"}
-    for arguments, code, said in (
+    for arguments, code, message in (
         (["pack", source, target, "--size", "16"], 0, r"\xfd: 4 images of 4 identities"),
         (["inspect", source], 1, r"\xfc: folder"),
     ):
@@ -459,7 +459,7 @@ def test_commands_print_names_that_are_no_utf8(tmp_path):
             [sys.executable, "-m", "cdmllab", *arguments], capture_output=True, env=environment
         )
         assert done.returncode == code, done.stderr
-        assert said in done.stdout.decode()
+        assert message in done.stdout.decode()
         assert code == 0 or rb"M\xfcller/bad.jpg" in done.stderr
 
 

@@ -99,7 +99,7 @@ def test_image_that_holds_the_magic_word_is_put_together(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message"),
     [
         ((0, float("nan"), 1), "label nan of image 1"),
         ((0, 1.5, 1), r"label 1\.5 of image 1"),
@@ -108,13 +108,13 @@ def test_image_that_holds_the_magic_word_is_put_together(tmp_path):
         ((0, 3e9, 1), r"label 3e\+09 of image 1 is not a whole number in 0 \.\. 16,777,216"),
     ],
 )
-def test_labels_that_are_no_identities_are_named(tmp_path, labels, said):
+def test_labels_that_are_no_identities_are_named(tmp_path, labels, message):
     root = (
         write_pack(tmp_path / "p", labels, header=False)
         if np.isfinite(labels).all() and max(labels) < 9
         else _raw(tmp_path, labels)
     )
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         Pack(root)
 
 
@@ -126,7 +126,7 @@ def _raw(tmp_path: Path, labels: tuple[float, ...]) -> Path:
 
 
 @pytest.mark.parametrize("id2", [0, 0xFFD8FF << 32])
-def test_last_record_that_ends_where_its_labels_should_stand_is_named(tmp_path, id2):
+def test_truncated_last_record_is_named(tmp_path, id2):
     cut = records.pack([0.0, 1.0], id2=id2)[: records.HEADER_BYTES]
     (tmp_path / "train.rec").write_bytes(frame(records.pack(0.0, jpeg(0))) + frame(cut))
     with pytest.raises(
@@ -156,7 +156,7 @@ def test_label_gaps_are_found(tmp_path):
 def test_images_of_different_sizes_are_named(tmp_path):
     root = write_pack(tmp_path / "p", (0, 1), images=[jpeg(0, 16), jpeg(1, (12, 16))])
     with pytest.raises(
-        DataError, match="record 2: the image is 16 x 12 pixels, others are 16 x 16"
+        DataError, match="record 2: the image has 16 x 12 pixels, others have 16 x 16"
     ):
         Pack(root).read([0, 1])
 
@@ -190,14 +190,14 @@ def test_property_of_another_form_is_refused(tmp_path, text):
         Pack(root)
 
 
-def test_what_is_no_pack_is_told(tmp_path):
+def test_path_that_is_not_a_pack_is_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         Pack(tmp_path / "none")
     with pytest.raises(DataError, match=r"holds 0 \.rec files"):
         Pack(tmp_path)
 
 
-def test_header_that_announces_other_images_is_refused(tmp_path):
+def test_header_with_a_wrong_image_count_is_refused(tmp_path):
     root = write_pack(tmp_path / "p", index=False)
     data = (root / "train.rec").read_bytes()
     old, new = frame(records.pack([7.0, 10.0])), frame(records.pack([70.0, 73.0]))
@@ -215,8 +215,8 @@ def test_header_beyond_float32_is_made_exact_from_the_records(images, identities
     ranges begin.
     """
     first, end = images + 1, images + 1 + identities
-    said = (int(np.float32(number)) for number in (first, end))
-    assert exact_header(*said, largest=end - 1, is_range=lambda key: first <= key < end) == (
+    rounded = (int(np.float32(number)) for number in (first, end))
+    assert exact_header(*rounded, largest=end - 1, is_range=lambda key: first <= key < end) == (
         first,
         end,
     )
@@ -252,10 +252,10 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_files_saved_under_a_wrong_name_are_named(tmp_path, name):
-    data, said = WRONG[name]
+    data, message = WRONG[name]
     root = write_pack(tmp_path / "p", index=name == "train.idx")
     (root / name).write_bytes(data)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         Pack(root)
 
 
@@ -265,9 +265,7 @@ def test_unfinished_download_of_a_pack_is_named(tmp_path):
     pack = Pack(root)
     data, end = pack.path.read_bytes(), int(pack.file.offsets[3])
     (root / "train.rec").write_bytes(data[:end].ljust(len(data), b"\0"))
-    with pytest.raises(
-        DataError, match=r"record 3, byte .* 0x0 stands there: it is nothing but zeros"
-    ):
+    with pytest.raises(DataError, match=r"record 3, byte .* got 0x0: it is nothing but zeros"):
         Pack(root)
 
 

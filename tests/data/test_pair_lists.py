@@ -36,7 +36,7 @@ def test_lfw_view_2_is_read_in_folds(tmp_path):
     ]
 
 
-def test_a_list_may_be_named_by_text(tmp_path):
+def test_list_may_be_named_by_text(tmp_path):
     path = text(tmp_path / "pairs.txt", *LFW)
     assert pair_lists.lfw(str(path)).names == pair_lists.lfw(path).names
 
@@ -47,18 +47,18 @@ def test_lfw_view_1_is_one_fold(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
-        (("x\t1", "A\t1\t2"), "line 1: `folds pairs` is wanted"),
-        (LFW[:-1], r"2 folds of 1 \+ 1 pairs are announced, 3 lines follow"),
-        ((*LFW[:3], "C\t1\tD\t2", LFW[4]), "line 4: `name n m` is wanted here"),
-        ((*LFW[:4], "C\t1\t2"), "line 5: `name n name m` is wanted here"),
+        (("x\t1", "A\t1\t2"), "line 1: expected `folds pairs`"),
+        (LFW[:-1], r"2 folds of 1 \+ 1 pairs are declared, 3 lines follow"),
+        ((*LFW[:3], "C\t1\tD\t2", LFW[4]), "line 4: expected `name n m`"),
+        ((*LFW[:4], "C\t1\t2"), "line 5: expected `name n name m`"),
         ((*LFW[:3], "C\tone\t2", LFW[4]), "line 4"),
         ((), "is empty"),
     ],
 )
-def test_lfw_lists_of_another_form_are_refused(tmp_path, lines, said):
-    with pytest.raises(DataError, match=said):
+def test_lfw_lists_of_another_form_are_refused(tmp_path, lines, message):
+    with pytest.raises(DataError, match=message):
         pair_lists.lfw(text(tmp_path / "pairs.txt", *lines))
 
 
@@ -150,19 +150,19 @@ def test_agedb_files_of_another_form_are_refused(tmp_path):
         1,
     ]
     savemat(tmp_path / "b.mat", {"other": np.zeros(3)})
-    with pytest.raises(DataError, match="no protocol file of AgeDB"):
+    with pytest.raises(DataError, match="not a protocol file of AgeDB"):
         pair_lists.agedb(tmp_path / "b.mat")
     savemat(tmp_path / "c.mat", {"splits": np.zeros((3, 1))})
-    with pytest.raises(DataError, match="no protocol file of AgeDB"):
+    with pytest.raises(DataError, match="not a protocol file of AgeDB"):
         pair_lists.agedb(tmp_path / "c.mat")
     text(tmp_path / "d.mat", "not a MATLAB file, only text")
-    with pytest.raises(DataError, match="no protocol file of AgeDB"):
+    with pytest.raises(DataError, match="not a protocol file of AgeDB"):
         pair_lists.agedb(tmp_path / "d.mat")
     with pytest.raises(DataError, match="does not exist"):
         pair_lists.agedb(tmp_path / "e.mat")
 
 
-def test_a_file_that_crashes_its_reader_is_refused_in_a_sentence(tmp_path):
+def test_file_that_crashes_its_reader_is_refused(tmp_path):
     """One byte of it, a type that MATLAB does not have, makes SciPy touch memory that is not its
     own.
     """
@@ -172,7 +172,7 @@ def test_a_file_that_crashes_its_reader_is_refused_in_a_sentence(tmp_path):
     path.write_bytes(content)
     with pytest.raises(
         DataError,
-        match=r"a\.mat is no protocol file of AgeDB: it is so damaged that its reader crashes",
+        match=r"a\.mat is not a protocol file of AgeDB: it is so damaged that reading it crashes",
     ):
         pair_lists.agedb(path)
 
@@ -181,9 +181,7 @@ def test_a_file_that_crashes_its_reader_is_refused_in_a_sentence(tmp_path):
     ("before", "time_s"),
     [("import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 2))", 100), ("", 2)],
 )
-def test_a_file_whose_reading_does_not_end_is_refused_in_a_sentence(
-    tmp_path, monkeypatch, before, time_s
-):
+def test_file_that_hangs_its_reader_is_refused(tmp_path, monkeypatch, before, time_s):
     """By the processor's time, and by the clock's."""
     monkeypatch.setattr(
         agedb_names, "COMMAND", (sys.executable, "-c", f"{before}\nwhile True: pass")
@@ -220,23 +218,23 @@ def test_cplfw_with_a_number_of_pairs_that_tens_do_not_divide(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (lambda lines: lines[:-1], "39 lines are no whole number of pairs"),
+        (lambda lines: lines[:-1], "39 lines are not a whole number of pairs"),
         (
             lambda lines: ["A_0_1.jpg 2", *lines[1:]],
             "lines 1 and 2: a pair has one token, here are 2 and 1",
         ),
-        (lambda lines: ["A_0_1.jpg", *lines[1:]], "line 1: `image token` is wanted"),
+        (lambda lines: ["A_0_1.jpg", *lines[1:]], "line 1: expected `image token`"),
         (lambda lines: lines[:-2], "9 pairs do not fill 10 folds"),
     ],
 )
-def test_calfw_lists_of_another_form_are_refused(tmp_path, change, said):
-    with pytest.raises(DataError, match=said):
+def test_calfw_lists_of_another_form_are_refused(tmp_path, change, message):
+    with pytest.raises(DataError, match=message):
         pair_lists.calfw(text(tmp_path / "p.txt", *change(calfw_lines())))
 
 
-def test_pairs_that_name_missing_files_are_told(tmp_path):
+def test_pairs_of_missing_files_are_named(tmp_path):
     listed = pair_lists.lfw(text(tmp_path / "pairs.txt", *LFW))
     for name in listed.names[:4]:
         text(tmp_path / "lfw" / name)
@@ -247,7 +245,7 @@ def test_pairs_that_name_missing_files_are_told(tmp_path):
     assert listed.found_below(tmp_path / "lfw")[5] == tmp_path / "lfw/D/D_0001.jpg"
 
 
-def test_a_list_that_is_no_text_is_refused(tmp_path):
+def test_list_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "p.txt").write_bytes(b"10\t300\n\xff\xfe\xfa")
-    with pytest.raises(DataError, match="is no text"):
+    with pytest.raises(DataError, match="is not text"):
         pair_lists.lfw(tmp_path / "p.txt")

@@ -39,9 +39,13 @@ def test_sample_depends_on_the_seed_alone():
     assert not np.array_equal(a.first, c.first)
 
 
-@pytest.mark.parametrize(("labels", "said"), [([0, 0, 1], "genuine"), ([0] * 20 + [1], "impostor")])
-def test_sample_says_when_there_are_too_few(labels, said):
-    with pytest.raises(ValueError, match=f"30 {said} pairs are wanted, the images have only"):
+@pytest.mark.parametrize(
+    ("labels", "message"), [([0, 0, 1], "genuine"), ([0] * 20 + [1], "impostor")]
+)
+def test_sample_refuses_too_few_pairs(labels, message):
+    with pytest.raises(
+        ValueError, match=f"30 {message} pairs are needed, but the images have only"
+    ):
         pairs.sample(labels, per_fold=10, folds=3)
 
 

@@ -24,14 +24,14 @@ RELEASE = "dlib_resnet/dlib_resnet.safetensors"
 @pytest.mark.skipif(
     paths.find(RELEASE) is None, reason="data_scripts/dlib_resnet.py makes the network"
 )
-def test_a_known_network_gets_its_known_accuracy(tmp_path):
+def test_known_network_gets_its_known_accuracy(tmp_path):
     """dlib's network on LFW-a, grey, its own crop, with the mirrored images: 98.45 +- 0.34 %.
 
     Another program measured that first. dlib's 99.38 % is with its own detector and in colour.
     """
-    net, said = weights.load_release(paths.find(RELEASE))
+    net, release = weights.load_release(paths.find(RELEASE))
     settings = cached.Settings(replicates=0, batch_size=64)
-    done, _, _ = cached.judge(net, "lfw/view2", tmp_path, settings, prepare=said.preprocessing)
+    done, _, _ = cached.judge(net, "lfw/view2", tmp_path, settings, prepare=release.preprocessing)
     m = done.measures
     tar = {at["far"]: at["value"] for at in m["tar_at_far"]}
     assert m["flip"]
@@ -45,7 +45,7 @@ def test_a_known_network_gets_its_known_accuracy(tmp_path):
         np.testing.assert_allclose(done.scores[rows], kept["cosines"][kind], atol=1e-3)
 
 
-def test_the_benchmark_writes_a_record_of_every_pair(data, tmp_path, monkeypatch):
+def test_benchmark_writes_a_record_of_every_pair(data, tmp_path, monkeypatch):
     """On a miniature of LFW and random weights: its form, and that its parts belong together."""
     miniatures.lfw(data)
     manifest, _ = face_api_package.write(tmp_path)

@@ -30,7 +30,7 @@ def test_lfw_miniature_is_read_and_its_pairs_are_right(data):
         lfw.training_part(faces, pairs, 10)
 
 
-def test_lfw_pairs_that_name_a_missing_image_are_told(data):
+def test_lfw_pair_of_a_missing_image_is_named(data):
     miniatures.lfw(data)
     faces = lfw.images(size=(8, 8))
     text = (data / "lfw/pairs.txt").read_text()
@@ -41,7 +41,7 @@ def test_lfw_pairs_that_name_a_missing_image_are_told(data):
         lfw.pairs(faces)
 
 
-def test_what_is_missing_tells_how_to_get_it(data):
+def test_missing_lfw_message_says_how_to_get_it(data):
     for call, script in (
         (lfw.images, "lfw.py"),
         (omniglot.load, "omniglot.py"),

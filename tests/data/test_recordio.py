@@ -67,12 +67,12 @@ def test_frame_splits_at_an_aligned_magic_word_and_drops_it():
     assert frame(b"head" + WORD + b"xy") == first + b"head" + last + b"xy\0\0"
 
 
-def test_frame_keeps_a_magic_word_beside_a_multiple_of_four():
+def test_frame_keeps_an_unaligned_magic_word():
     payload = b"a" + WORD + b"bcd"
     assert frame(payload) == struct.pack("<II", MAGIC, 8) + payload
 
 
-def test_magic_word_stands_at_starts_of_parts_only(tmp_path):
+def test_aligned_magic_word_is_only_at_starts_of_parts(tmp_path):
     path = tmp_path / "a.rec"
     write(path, [WORD * 3, b"ab" + WORD * 2, b"abcd" + WORD])
     words = np.frombuffer(path.read_bytes(), "<u4")
@@ -101,7 +101,7 @@ DAMAGE = {
     "long": (lambda d: d[:20] + b"\xff\xff\xff\x1f" + d[24:], r"record 1, byte 16.*past the end"),
     "middle first": (
         lambda d: d[:20] + b"\x05\0\0\x40" + d[24:],
-        r"record 1, byte 16.*kind 2 cannot stand first",
+        r"record 1, byte 16.*kind 2 cannot be the first",
     ),
     "never ends": (lambda d: d[:20] + b"\x05\0\0\x20" + d[24:], r"record 1, byte 32.*ends inside"),
     "unknown part": (lambda d: d[:20] + b"\x05\0\0\xe0" + d[24:], r"kind 7"),
@@ -109,12 +109,12 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damage_is_told_with_record_and_byte(tmp_path, kind):
-    damage, said = DAMAGE[kind]
+def test_damage_is_named_with_record_and_byte(tmp_path, kind):
+    damage, message = DAMAGE[kind]
     path = tmp_path / "a.rec"
     write(path, [b"abcde", b"fghij"])
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         RecordFile(path)
     assert str(path) in str(caught.value)
     with pytest.raises(DataError, match="record 1"):
@@ -135,19 +135,19 @@ def test_index_that_points_elsewhere_is_refused(tmp_path, offset):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("0\t0\n1 x\n", "line 2"),
         ("0\t0\n1\n", "line 2"),
         ("0\t0\t0\n", "line 1"),
-        ("0\t0\n0\t16\n", "key 0 stands there twice"),
+        ("0\t0\n0\t16\n", "key 0 occurs twice"),
         ("", "empty"),
         ("0\t99999999999999999999\n", "line 1"),
     ],
 )
-def test_index_of_another_form_is_refused(tmp_path, text, said):
+def test_index_of_another_form_is_refused(tmp_path, text, message):
     (tmp_path / "a.idx").write_text(text)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_index(tmp_path / "a.idx")
 
 
@@ -157,7 +157,7 @@ def test_index_comes_back(tmp_path):
     assert (keys.tolist(), offsets.tolist()) == ([2, 0], [0, 16])
 
 
-def test_a_payload_that_is_too_long_is_refused():
+def test_payload_that_is_too_long_is_refused():
     class Long(bytes):
         def __len__(self) -> int:
             return 2**29
@@ -168,7 +168,7 @@ def test_a_payload_that_is_too_long_is_refused():
 
 @settings(max_examples=300)
 @given(data=st.data())
-def test_mutated_files_give_an_error_or_records_that_stand_in_them(tmp_path_factory, data):
+def test_mutated_files_give_an_error_or_records_of_the_file(tmp_path_factory, data):
     payloads = data.draw(PAYLOADS)
     path = tmp_path_factory.mktemp("rec") / "a.rec"
     write(path, payloads)

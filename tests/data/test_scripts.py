@@ -1,7 +1,6 @@
 """The data scripts on a miniature of each data set in its true layout."""
 
 import importlib.util
-import json
 import re
 from pathlib import Path
 
@@ -12,11 +11,10 @@ from tests.data import miniatures
 from tests.data.fetching.mirror_server import serving
 from tests.data.making import folder, write_pack
 
-from cdmllab.data import bins, build_steps, fetching, script_job, verification
+from cdmllab.data import bins, build_steps, fetching, registry, script_job, verification
 from cdmllab.data.inspection import inspect
 from cdmllab.data.lfw import people_left_out
 from cdmllab.data.packs import Pack
-from cdmllab.data.script_job import Manifest
 from cdmllab.data.sets import without
 from cdmllab.errors import DataError
 from cdmllab.export import convert
@@ -69,16 +67,10 @@ def tree(root: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def test_every_script_is_tested_and_has_its_manifest():
-    assert (
-        set(MAKES) == set(NAMES) == {path.stem for path in (SCRIPTS / "manifests").glob("*.json")}
-    )
+def test_every_script_is_tested():
+    assert set(MAKES) == set(NAMES)
     for name in NAMES:
-        manifest = Manifest.read(SCRIPTS / f"manifests/{name}.json")
-        assert manifest.name == name
-        assert manifest.licence
-        assert manifest.source
-        assert set(MAKES[name]) <= set(manifest.counts)
+        assert set(MAKES[name]) <= set(registry.get(name).makes)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -95,28 +87,28 @@ def test_script_makes_its_files_once_and_they_are_sound(name, data, tmp_path, ca
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_dry_run_tells_and_writes_nothing(name, data, tmp_path, capsys):
+def test_dry_run_reports_and_writes_nothing(name, data, tmp_path, capsys):
     getattr(miniatures, name)(data)
     before = tree(data)
     run(name, "--to", str(tmp_path / "out"), "--dry-run", "--other-counts")
     assert not (tmp_path / "out").exists()
     assert tree(data) == before
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for made in MAKES[name]:
-        assert re.search(rf"would make .*{re.escape(made)}", said)
+        assert re.search(rf"would make .*{re.escape(made)}", output)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "omniglot"])
-def test_what_is_missing_is_told_with_its_source(name, data, tmp_path, capsys):
+def test_missing_input_is_named_with_its_source(name, data, tmp_path, capsys):
     run(name, "--to", str(tmp_path / "out"), "--dry-run")
     assert "is missing" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stopped:
         run(name, "--to", str(tmp_path / "out"))
     assert stopped.value.code == 1
-    said = capsys.readouterr().err
-    manifest = Manifest.read(SCRIPTS / f"manifests/{name}.json")
-    assert f"{manifest.title} comes from {manifest.source}" in said
-    assert ("by request" in said) == (manifest.by_request or "by request" in manifest.source)
+    message = capsys.readouterr().err
+    data_set = registry.get(name)
+    assert f"{data_set.title} comes from {data_set.plain_source}" in message
+    assert ("by request" in message) == data_set.by_request
     assert not (tmp_path / "out").exists()
 
 
@@ -128,7 +120,7 @@ def test_counts_of_another_version_are_refused(name, data, tmp_path, capsys):
     assert re.search(r"--other-counts accepts it|are expected", capsys.readouterr().err)
 
 
-def test_landmarks_that_cannot_align_are_told_with_their_image(data, tmp_path, capsys):
+def test_degenerate_landmarks_are_named_with_their_image(data, tmp_path, capsys):
     miniatures.calfw(data)
     marks = sorted((data / "calfw/CA_landmarks").glob("*.txt"))[2]
     marks.write_text("60 60\n" * 5)
@@ -144,9 +136,9 @@ def test_omniglot_is_downloaded_from_its_mirror_and_counted(data, tmp_path, caps
     with serving() as mirror:
         mirror.files["/small1.zip"] = file.read_bytes()
         home = fetching.Mirror(url=f"{mirror.url}/small1.zip")
-        wanted = fetching.RemoteFile(path="omniglot-py/images_background_small1.zip", mirrors=(home,))
-        about = fetching.known().get("omniglot").model_copy(update={"files": (wanted,)})
-        monkeypatch.setattr(fetching, "known", lambda: fetching.Sets(sets={"omniglot": about}))
+        remote = fetching.RemoteFile(path=f"omniglot-py/{file.name}", mirrors=(home,))
+        data_set = registry.get("omniglot").model_copy(update={"files": (remote,)})
+        monkeypatch.setattr(registry, "get", lambda name: data_set)
         run("omniglot", "--to", str(data), "--other-counts", "--dry-run")
         assert mirror.asked == []
         run("omniglot", "--to", str(data), "--other-counts")
@@ -160,7 +152,7 @@ def test_omniglot_is_counted_where_it_was_downloaded_to(data, tmp_path, capsys):
     assert "images_background_small1: 5 characters, 20 drawings" in capsys.readouterr().out
 
 
-def test_lfw_pack_tells_who_must_not_be_trained_on(data, tmp_path):
+def test_lfw_pack_lists_who_must_not_be_trained_on(data, tmp_path):
     miniatures.lfw(data)
     run("lfw", "--to", str(tmp_path / "out"), "--other-counts")
     pack = Pack(tmp_path / "out/lfw_112")
@@ -224,7 +216,7 @@ def test_pack_of_another_maker_is_checked(data, tmp_path, capsys):
     assert "train.rec" in capsys.readouterr().err
 
 
-def test_incomplete_download_is_told(data, capsys):
+def test_incomplete_download_is_reported(data, capsys):
     miniatures.lfw(data)
     with pytest.raises(SystemExit):
         run("lfw")
@@ -243,7 +235,7 @@ def test_archive_that_leads_outside_is_refused(data, tmp_path, capsys):
     assert not list(tmp_path.rglob("evil.txt"))
 
 
-def test_stopped_script_leaves_nothing_half_made_and_goes_on(data, tmp_path, monkeypatch, capsys):
+def test_stopped_script_leaves_nothing_unfinished_and_resumes(data, tmp_path, monkeypatch, capsys):
     miniatures.agedb(data)
     with monkeypatch.context() as patched:
         patched.setattr(
@@ -258,14 +250,6 @@ def test_stopped_script_leaves_nothing_half_made_and_goes_on(data, tmp_path, mon
     assert len(bins.read(tmp_path / "out/verification/agedb_30.bin").same) == 20
 
 
-def test_manifest_of_another_form_is_refused(tmp_path):
-    (tmp_path / "m.json").write_text(json.dumps({"name": "x"}))
-    with pytest.raises(DataError, match=r"m\.json, title: Field required"):
-        Manifest.read(tmp_path / "m.json")
-    with pytest.raises(DataError, match="does not exist"):
-        Manifest.read(tmp_path / "n.json")
-
-
 @pytest.mark.parametrize("nested", [True, False])
 def test_pack_in_an_archive_is_unpacked_once(data, tmp_path, capsys, nested):
     import zipfile
@@ -274,10 +258,10 @@ def test_pack_in_an_archive_is_unpacked_once(data, tmp_path, capsys, nested):
     with zipfile.ZipFile(data / "ms1m-retinaface-t1.zip", "w") as z:
         for file in made.iterdir():
             z.write(file, f"ms1m-retinaface-t1/{file.name}" if nested else file.name)
-    for said in (True, False):
+    for expected in (True, False):
         run("ms1mv3", "--to", str(tmp_path / "out"), "--other-counts")
         out = capsys.readouterr().out
-        assert ("unpacking" in out) == said
+        assert ("unpacking" in out) == expected
         assert "ms1mv3_112: 6 images, 3 identities" in out
 
 
@@ -294,7 +278,7 @@ def test_folders_in_an_archive_become_a_pack(data, tmp_path):
     assert (packed.path.parent / "identities.txt").read_text() == "p0\np1\n"
 
 
-def test_what_a_script_leaves_out_is_told(data, tmp_path, capsys):
+def test_files_left_out_by_a_script_are_reported(data, tmp_path, capsys):
     miniatures.casia_webface(data)
     source = data / "CASIA-WebFace"
     (source / "p0/@eaDir").mkdir()
@@ -308,7 +292,7 @@ def test_what_a_script_leaves_out_is_told(data, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("size", [112, 120])
-def test_sideways_images_stand_upright_in_a_bin(data, tmp_path, size):
+def test_sideways_images_are_upright_in_a_bin(data, tmp_path, size):
     miniatures.calfw(data)
     for file in (data / "calfw/CA_landmarks").iterdir():
         file.unlink()

@@ -78,7 +78,7 @@ def test_decoded_file_of_another_set_is_refused(tmp_path):
     with pytest.raises(DataError, match="remove it"):
         decoded(ArraySet(IMAGES, LABELS), tmp_path / "x.npy")
     np.save(tmp_path / "y.npy", IMAGES[::-1])
-    with pytest.raises(DataError, match="holds other images"):
+    with pytest.raises(DataError, match="contains other images"):
         decoded(ArraySet(IMAGES, LABELS), tmp_path / "y.npy")
 
 

@@ -66,6 +66,6 @@ def test_no_guess_is_made_about_other_bytes(data):
     assert sniff.what(data) == sniff.hint(data) == ""
 
 
-def test_a_long_text_is_quoted_by_its_beginning():
+def test_long_text_is_quoted_by_its_beginning():
     assert len(sniff.what(b"word " * 500)) < 120
     assert "\n" not in sniff.what(b"one\ntwo\n")

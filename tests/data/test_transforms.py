@@ -138,7 +138,7 @@ def test_factors_fill_their_range_and_no_other_change_is_drawn(change):
     assert not drawn.shift_px.any()
 
 
-def test_flip_is_what_the_public_code_does():
+def test_flip_matches_the_public_code():
     d = draw(named("flip"), 100, 0)
     assert not d.shift_px.any()
     assert (d.brightness == 1).all()

@@ -70,7 +70,7 @@ LEFT_LYING = [
 
 
 @pytest.mark.parametrize("name", LEFT_LYING)
-def test_what_programs_leave_lying_about_makes_no_person(tmp_path, name):
+def test_clutter_of_programs_makes_no_identity(tmp_path, name):
     root = folder(tmp_path / "f", (1, 1))
     put(root / name, jpeg(0))
     found, out = walk.walk(root)
@@ -175,12 +175,12 @@ def test_people_with_few_images_are_reported(tmp_path):
     assert [(item.name, item.why) for item in found.left_out] == [("p1/0.jpg", walk.FEW)]
 
 
-def test_folder_without_images_says_what_it_holds_instead(tmp_path):
+def test_folder_without_images_reports_its_contents(tmp_path):
     for k in range(3):
         put(tmp_path / f"p{k}/1.heic")
     with pytest.raises(
         DataError,
-        match=r"holds no folders of images .*; left out 3 \(p0/1\.heic, \.\.\.\): \.heic images "
+        match=r"contains no folders of images .*; left out 3 \(p0/1\.heic, \.\.\.\): \.heic images "
         r"are not read",
     ):
         folders.listing(tmp_path)

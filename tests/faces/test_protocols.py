@@ -23,7 +23,7 @@ def test_protocols_have_the_published_shape_and_balanced_folds(name):
 
 
 @pytest.mark.parametrize("name", PAIRED)
-def test_pairs_say_the_truth_and_none_comes_twice(name):
+def test_pairs_are_correct_and_unique(name):
     p = protocols.load(name, size=32)
     np.testing.assert_array_equal(
         p.identity[p.pairs.first] == p.identity[p.pairs.second], p.pairs.same
@@ -37,7 +37,7 @@ def test_pairs_say_the_truth_and_none_comes_twice(name):
 
 
 @pytest.mark.parametrize("name", PAIRED)
-def test_folds_share_nobody(name):
+def test_folds_share_no_people(name):
     p = protocols.load(name, size=32)
     both = np.concatenate([p.identity[p.pairs.first], p.identity[p.pairs.second]]) % 100_000
     fold = np.concatenate([p.pairs.fold, p.pairs.fold])
@@ -67,7 +67,7 @@ def test_protocols_are_kept_up_to_so_many_bytes(monkeypatch):
 
 
 @pytest.mark.parametrize("name", protocols.names())
-def test_the_seed_fixes_images_and_pairs(name):
+def test_seed_fixes_images_and_pairs(name):
     protocols.forget()
     one = protocols.load(name, size=32)
     protocols.forget()
@@ -110,7 +110,7 @@ def test_dose_pairs_cover_the_whole_range():
     assert counts.min() > 800
 
 
-def test_lookalikes_have_the_latent_correlation_asked_for():
+def test_lookalikes_have_the_given_latent_correlation():
     for share in (0.0, 0.3, 0.6):
         recipe = protocols.ProtocolRecipe("test", images=4, lookalike=share or 1e-9)
         p = protocols.compose("test", recipe, size=32)
@@ -120,7 +120,7 @@ def test_lookalikes_have_the_latent_correlation_asked_for():
         assert abs(correlation - share) < 0.02
 
 
-def test_templates_hold_one_to_five_images_of_known_media():
+def test_templates_have_one_to_five_images_of_known_media():
     p = protocols.load("ijb", size=32)
     counts = np.bincount(p.templates.template)
     assert (counts.min(), counts.max()) == (1, 5)
@@ -213,7 +213,7 @@ def test_every_pair_keeps_lookalikes_as_impostors():
     )  # every first image against every image of the person's lookalike
 
 
-def test_a_factor_that_is_switched_off_leaves_the_others_as_they_were():
+def test_factor_that_is_switched_off_leaves_the_others_as_they_were():
     full, plain = (
         protocols.load("lfw", size=32, without=off) for off in ((), ("restyling", "roll"))
     )

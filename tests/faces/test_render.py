@@ -46,7 +46,7 @@ def test_render_leaves_the_global_random_state_alone():
 
 
 @pytest.mark.parametrize("size", [32, 33, 64, 224])
-def test_render_gives_bytes_of_the_size_asked_for(size):
+def test_render_returns_bytes_of_the_given_size(size):
     images = faces.render([0, 1], size=size)
     assert images.shape == (2, 3, size, size)
     assert images.dtype == torch.uint8
@@ -79,7 +79,7 @@ def test_neutral_factors_change_nothing():
     assert torch.equal(plain, faces.render(WHO, size=48, **dict.fromkeys(faces.FACTORS, 0.0)))
 
 
-def test_factors_set_by_hand_replace_the_drawn_ones_only():
+def test_given_factors_replace_only_the_drawn_ones():
     who, index = torch.tensor([5, 6]), torch.tensor([1, 2])
     drawn = faces.nuisances(0, who, index, strength=0.8)
     given = faces.nuisances(0, who, index, strength=0.8, yaw=40.0)
@@ -150,12 +150,12 @@ def test_latents_are_standard_normal_and_traits_plausible():
         ),
     ],
 )
-def test_bad_input_is_refused_in_a_sentence(call, sentence):
+def test_invalid_input_is_refused(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
 
 
-def test_an_album_has_the_images_of_each_person_together():
+def test_album_has_the_images_of_each_person_together():
     found = faces.album(3, 4, first=50, start=10, size=32, strength=0.4, seed=2)
     assert found.identity.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert torch.equal(

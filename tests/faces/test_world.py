@@ -36,7 +36,7 @@ def test_world_labels_every_image_of_a_person_alike():
     assert not world.mislabelled.any()
 
 
-def test_label_noise_is_known_and_of_the_rate_asked_for():
+def test_label_noise_is_known_and_has_the_given_rate():
     world = small(num_identities=500, label_noise=0.1)
     wrong = world.mislabelled
     assert abs(wrong.mean() - 0.1) < 3 * (0.1 * 0.9 / len(world)) ** 0.5
@@ -57,7 +57,7 @@ def test_worlds_with_other_seeds_show_other_people():
     assert np.abs(small().read(0).astype(int) - small(seed=1).read(0)).mean() > 5
 
 
-def test_cache_holds_what_the_world_draws(tmp_path):
+def test_cache_contains_the_images_of_the_world(tmp_path):
     world = small(label_noise=0.2)
     steps = []
     cached = world.cached(
@@ -77,13 +77,13 @@ def test_processes_render_the_same_cache(tmp_path):
     np.testing.assert_array_equal(one.read(np.arange(800)), two.read(np.arange(800)))
 
 
-def test_a_finished_cache_is_not_rendered_again(tmp_path, monkeypatch):
+def test_finished_cache_is_not_rendered_again(tmp_path, monkeypatch):
     small().cached(tmp_path / "w", workers=1)
     monkeypatch.setattr(cache, "_render", lambda *_: pytest.fail("rendered again"))
     small().cached(tmp_path / "w", workers=1)
 
 
-def test_a_truncated_cache_is_completed(tmp_path):
+def test_truncated_cache_is_completed(tmp_path):
     whole = small().cached(tmp_path / "w", workers=1).read(np.arange(800))
     path = tmp_path / "w" / cache.PICTURES
     os.truncate(path, path.stat().st_size - 1000)
@@ -95,7 +95,7 @@ def test_a_truncated_cache_is_completed(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_render_goes_on(tmp_path, workers):
+def test_killed_render_resumes(tmp_path, workers):
     code = (
         "import torch; torch.set_num_threads(1); from cdmllab import faces;"
         f"faces.FaceWorld(100, 40, size=32).cached({str(tmp_path / 'w')!r}, workers={workers})"
@@ -122,13 +122,13 @@ def test_a_killed_render_goes_on(tmp_path, workers):
     ("changes", "sentence"),
     [({"strength": 0.5}, "its strength is 0.65, not 0.5"), ({"seed": 2}, "its seed is 0, not 2")],
 )
-def test_the_cache_of_another_world_is_refused(tmp_path, changes, sentence):
+def test_cache_of_another_world_is_refused(tmp_path, changes, sentence):
     small().cached(tmp_path / "w", workers=1)
     with pytest.raises(CdmlLabError, match=sentence):
         small(**changes).cached(tmp_path / "w", workers=1)
 
 
-def test_the_cache_of_another_renderer_is_refused(tmp_path):
+def test_cache_of_another_renderer_is_refused(tmp_path):
     small().cached(tmp_path / "w", workers=1)
     path = tmp_path / "w" / cache.PICTURES
     pixels = np.memmap(path, np.uint8, "r+")
@@ -147,26 +147,26 @@ def test_verify_finds_a_changed_image(tmp_path):
         cached.verify()
 
 
-def test_a_full_disk_is_told_before_any_work(tmp_path, monkeypatch):
+def test_full_disk_is_reported_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10_000})())
     monkeypatch.setattr(cache, "_render", lambda *_: pytest.fail("work was begun"))
     with pytest.raises(CdmlLabError, match=r"needs 0\.0 GB more, and only 0\.0 GB are free"):
         small().cached(tmp_path / "w", workers=1)
 
 
-def test_a_folder_with_other_files_is_refused(tmp_path):
+def test_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(CdmlLabError, match=r"not empty \(it holds thesis.tex\)"):
         small().cached(tmp_path, workers=1)
 
 
-def test_a_damaged_parameter_file_is_named(tmp_path):
+def test_damaged_parameter_file_is_named(tmp_path):
     (tmp_path / cache.PARAMETERS).write_text("{")
     with pytest.raises(CdmlLabError, match=r"world\.json is not readable JSON"):
         small().cached(tmp_path, workers=1)
 
 
-def test_a_cut_line_of_the_record_does_not_count(tmp_path):
+def test_cut_line_of_the_record_does_not_count(tmp_path):
     world = small()
     world.cached(tmp_path, workers=1)
     done = tmp_path / cache.DONE
@@ -188,7 +188,7 @@ def test_a_cut_line_of_the_record_does_not_count(tmp_path):
         ({"first": RESERVED}, "those above are kept for protocols"),
     ],
 )
-def test_a_world_that_cannot_be_is_refused(changes, sentence):
+def test_impossible_world_is_refused(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         small(**changes)
 
@@ -198,7 +198,7 @@ def test_rows_out_of_range_are_refused():
         small().read([0, 800])
 
 
-def test_a_world_can_do_without_a_factor(tmp_path):
+def test_world_can_do_without_a_factor(tmp_path):
     full, plain = small(), small(without=["restyling", "roll"])
     rows = np.arange(200)
     assert not plain.nuisances(rows).values["restyling"].any()

@@ -78,7 +78,7 @@ def test_damaged_network_of_a_run(run, told, damage):
         (flip, ".npz"),
     ],
 )
-def test_a_damaged_evaluation_is_measured_again(run, well, damage, end):
+def test_damaged_evaluation_is_measured_again(run, well, damage, end):
     judge = ("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
     well(*judge)
     path = run / f"eval/digits-known{end}"
@@ -123,14 +123,14 @@ def wrong(invoke):
 
 
 @any_damage
-def test_damaged_pack_is_told_and_never_read(pack, wrong, damage):
+def test_damaged_pack_is_reported_and_never_read(pack, wrong, damage):
     damage(pack / "train.rec")
     assert f"wrong: {pack / 'train.rec'}" in wrong(pack)
     with pytest.raises(DataError, match=r"train\.rec"):
         Pack(pack).read([301])
 
 
-def test_a_flipped_bit_in_a_pack_is_found(pack, wrong):
+def test_flipped_bit_in_a_pack_is_detected(pack, wrong):
     flip(pack / "train.rec")
     assert "wrong: record 300 does not have the checksum it was written with" in wrong(pack)
 
@@ -185,7 +185,7 @@ def test_damaged_notebook_or_table_of_contents(told, book, where, damage):
 
 
 @any_damage
-def test_a_damaged_executed_chapter_is_run_again(book, damage):
+def test_damaged_executed_chapter_is_run_again(book, damage):
     path = book.layout.output("01_first")
     wanted = path.read_bytes()
     damage(path)

@@ -88,7 +88,7 @@ def test_training_into_a_read_only_folder(disk, told, recipe, monkeypatch):
     assert READ_ONLY in told("train", recipe)
 
 
-def test_going_on_in_a_read_only_folder_changes_nothing(disk, told):
+def test_resuming_in_a_read_only_folder_changes_nothing(disk, told):
     Training(disk.folder / "runs").work()
     (run,) = runs.Run.list(disk.folder / "runs")
     record = run.record
@@ -109,9 +109,9 @@ def test_building_a_read_only_book(disk, invoke, monkeypatch):
     book = write_book(disk.folder / "book")
     disk.protect()
     monkeypatch.chdir(book.root)
-    said = invoke(1, "book", "build").stderr
-    assert said.startswith("cdmllab: ")
-    assert READ_ONLY in said
+    message = invoke(1, "book", "build").stderr
+    assert message.startswith("cdmllab: ")
+    assert READ_ONLY in message
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def content(tmp_path):
     assert not marker.exists()
 
 
-def test_the_pickle_would_run(tmp_path):
+def test_pickle_would_run(tmp_path):
     """Else no test below could fail."""
     import pickle
 
@@ -81,14 +81,14 @@ def test_the_pickle_would_run(tmp_path):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_going_on_with_a_foreign_run(run, told, content, layout):
+def test_resuming_an_untrusted_run(run, told, content, layout):
     hostile.stopped(run)
     layout(run / "checkpoints/step-00000005", content)
     assert str(run / "checkpoints") in told("train", "--resume", run)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_loading_a_foreign_run(run, content, layout):
+def test_loading_an_untrusted_run(run, content, layout):
     layout(run / "head", content)
     with pytest.raises(CdmlLabError) as caught:
         training.load(runs.Run.open(run))
@@ -97,7 +97,7 @@ def test_loading_a_foreign_run(run, content, layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_training_what_a_foreign_run_has_finished(run, recipe, told, content, layout):
+def test_training_what_an_untrusted_run_has_finished(run, recipe, told, content, layout):
     """The preset's user never named this run: it lies in the folder of runs, and has the preset's
     config.
     """
@@ -105,7 +105,7 @@ def test_training_what_a_foreign_run_has_finished(run, recipe, told, content, la
     assert str(run / "head") in told("train", recipe)
 
 
-def test_an_old_format_says_what_to_do(run, recipe, told, well, content):
+def test_old_format_says_what_to_do(run, recipe, told, well, content):
     hostile.old_format(run / "head", content)
     assert "train again with --redo, or evaluate and export the network beside it" in told(
         "train", recipe
@@ -114,7 +114,7 @@ def test_an_old_format_says_what_to_do(run, recipe, told, well, content):
     well("weights", "convert", run, run.parent / "net.safetensors")
 
 
-def test_an_old_checkpoint_says_what_to_do(run, told, well, content):
+def test_old_checkpoint_says_what_to_do(run, told, well, content):
     hostile.stopped(run)
     hostile.old_format(run / "checkpoints/step-00000005", content)
     assert "remove that folder, and the run starts anew" in told("train", "--resume", run)
@@ -123,14 +123,16 @@ def test_an_old_checkpoint_says_what_to_do(run, told, well, content):
 
 
 @pytest.mark.parametrize("name", ["run.json", "config.yaml"])
-def test_going_on_with_a_foreign_record(run, told, content, name):
+def test_resuming_an_untrusted_record(run, told, content, name):
     hostile.stopped(run)
     (run / name).write_bytes(content)
     assert str(run / name) in told("train", "--resume", run)
 
 
 @pytest.mark.parametrize("name", ["run.json", "backbone.safetensors"])
-def test_a_foreign_network_is_not_judged_exported_or_begun_from(run, recipe, told, content, name):
+def test_untrusted_network_is_not_evaluated_exported_or_trained_from(
+    run, recipe, told, content, name
+):
     (run / name).write_bytes(content)
     recipe.write_text(yaml.safe_dump({**RECIPE, "start_from": str(run), "seed": 7}))
     assert str(run / name) in told("evaluate", run, "--protocol", "digits/known")
@@ -141,7 +143,7 @@ def test_a_foreign_network_is_not_judged_exported_or_begun_from(run, recipe, tol
 
 
 @pytest.mark.parametrize("end", [".json", ".npz"])
-def test_an_evaluation_that_is_a_pickle_is_measured_again(run, well, content, end):
+def test_evaluation_that_is_a_pickle_is_measured_again(run, well, content, end):
     judge = ("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
     well(*judge)
     path = run / f"eval/digits-known{end}"

@@ -7,13 +7,13 @@ from cdmllab import results
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
-def test_a_job_that_is_killed_now_and_then_ends_the_same(tmp_path, job):
+def test_job_that_is_killed_now_and_then_ends_the_same(tmp_path, job):
     found = survive(job, tmp_path, kills=3, seed=1)
     assert found["kills"] == 3
     assert found["ends"] == found["equal ends"] >= 1
 
 
-def test_the_report_tells_of_fifty_kills_each():
+def test_report_counts_fifty_kills_per_job():
     jobs = results.load("faults/kills", REPOSITORY / "results")["jobs"]
     assert {job.name for job in JOBS} == set(jobs)
     assert all(

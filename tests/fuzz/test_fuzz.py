@@ -22,7 +22,7 @@ def _server():
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_damaged_files_are_read_or_refused_in_a_sentence(name):
+def test_damaged_files_are_read_or_refused_in_one_sentence(name):
     inputs = len(REAL[name].seeds()) + round(EACH * min(1.0, REAL[name].weight))
     tally = harness.run(name, "tests.fuzz.readers", range(inputs), seed=1)
     assert tally.faults == []
@@ -69,13 +69,13 @@ def wrapped():
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_the_harness_sees_what_it_looks_for(name):
+def test_harness_sees_what_it_looks_for(name):
     inputs = 1 if name == "hang" else 2
     tally = harness.run(name, __name__, range(inputs), seed=0, cpu_s=1.0, memory_mib=1024)
     assert tally.kinds == {name.split()[0]: inputs}
 
 
-def test_an_input_can_be_made_again(tmp_path):
+def test_input_can_be_made_again(tmp_path):
     for number in range(20):
         for copy in ("a", "b"):
             harness.make("JSON", REAL["JSON"], 3, number, tmp_path / f"{number}/{copy}")
@@ -85,7 +85,7 @@ def test_an_input_can_be_made_again(tmp_path):
         assert [file.read_bytes() for file in one] == [file.read_bytes() for file in other]
 
 
-def test_what_was_stopped_goes_on_with_the_next_reader(tmp_path, monkeypatch):
+def test_stopped_fuzzing_resumes_with_the_next_reader(tmp_path, monkeypatch):
     """A tally that is kept is taken as it is, of the same inputs only."""
     kept, asked = tmp_path / "kept.jsonl", []
 
@@ -103,7 +103,7 @@ def test_what_was_stopped_goes_on_with_the_next_reader(tmp_path, monkeypatch):
     assert asked == ["JSON", "YAML"] * 2
 
 
-def test_the_report_tells_of_a_hundred_thousand_inputs_without_a_fault():
+def test_report_counts_a_hundred_thousand_inputs_without_a_fault():
     folder = fuzz.REPOSITORY / "results"
     if not (folder / "faults/fuzz.json").is_file():
         pytest.skip("`make fuzz` has not written its report yet")

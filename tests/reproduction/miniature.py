@@ -15,6 +15,7 @@ from tests.data.making import write_pack
 from cdmllab.data import bins, fetching
 from cdmllab.data.decode import encode_jpeg
 from cdmllab.data.pairs import sample
+from cdmllab.data.registry import DataSet, Registry
 from cdmllab.faces import FaceWorld
 from cdmllab.reproduction import ReproducibleRow
 
@@ -31,10 +32,10 @@ RECIPE = {
 
 
 class Made(NamedTuple):
-    """A row, and the table of its mirrors."""
+    """A row, and the registry that has its data sets."""
 
     row: ReproducibleRow
-    sets: fetching.Sets
+    sets: Registry
 
 
 def make(folder: Path, mirror: Mirror) -> Made:
@@ -69,20 +70,24 @@ def make(folder: Path, mirror: Mirror) -> Made:
     terms = {
         "licence": "to be tried",
         "history": "rendered",
-        "page": "https://example.org",
+        "contents": "some faces",
+        "source": "[a page](https://example.org)",
         "reported": "here",
     }
     count = PEOPLE * EACH
     sets = {
-        "mini": fetching.Set(
+        "mini": DataSet(
+            name="mini",
             title="a world",
+            label="world",
             files=tuple(files[:1]),
-            folder="mini_pack",
-            identities=(PEOPLE,) * 2,
-            images=(count,) * 2,
+            pack="mini_pack",
+            makes={"mini_112": {"identities": PEOPLE, "images": count}},
             **terms,
         ),
-        "mini_bins": fetching.Set(title="bins", files=tuple(files[1:]), **terms),
+        "mini_bins": DataSet(
+            name="mini_bins", title="bins", label="bins", files=tuple(files[1:]), **terms
+        ),
     }
     row = ReproducibleRow(
         name="mini",
@@ -95,4 +100,4 @@ def make(folder: Path, mirror: Mirror) -> Made:
         sets=("mini", "mini_bins"),
         deviations=("it is small",),
     )
-    return Made(row, fetching.Sets(sets=sets))
+    return Made(row, Registry(sets=sets))

@@ -122,14 +122,14 @@ def test_real_row_starts_without_a_network_and_says_where_a_person_gets_its_data
     data, tmp_path, monkeypatch
 ):
     """Closed: every address is one that nobody answers on."""
-    from cdmllab.data import fetching
+    from cdmllab.data import registry
     from cdmllab.reproduction import find
 
     monkeypatch.setenv("CDMLLAB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("CDMLLAB_GOOGLE_DRIVE", "http://127.0.0.1:9")
     row = find("casia/r50_lite_cdml")
     work = steps.RowWork(row, 0)
-    made = planned(row, fetching.known(), data, work.folder)
+    made = planned(row, registry.load(), data, work.folder)
     with pytest.raises(
         DataError, match=r"faces_webface_112x112\.zip could not be .*\(Google Drive .*By hand"
     ):
@@ -150,9 +150,9 @@ def test_nothing_is_begun_where_the_disk_is_too_small(mini, data, mirror):
 
 
 def test_pack_of_another_size_is_refused(mini, data):
-    other = mini.sets.sets["mini"].model_copy(update={"images": (999, 999)})
+    other = mini.sets.sets["mini"].model_copy(update={"makes": {"mini_112": {"images": 999}}})
     sets = mini.sets.model_copy(update={"sets": {**mini.sets.sets, "mini": other}})
-    with pytest.raises(DataError, match="has 128 images, and a world has 999"):
+    with pytest.raises(DataError, match="has 128 images, expected 999 for a world"):
         go(mini._replace(sets=sets), data)
 
 
@@ -181,7 +181,7 @@ def test_plan_says_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_p
     assert made.images == 128
     for word in (
         "licence: to be tried",
-        "history: rendered",
+        "history: some faces; rendered",
         "fetch ",
         "MiB",
         "differs  it is small",

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cdmllab.data import fetching
+from cdmllab.data import registry
 from cdmllab.errors import CdmlLabError
 from cdmllab.reproduction import compare, find, names, table
 from cdmllab.results import published
@@ -22,7 +22,7 @@ def test_every_published_row_with_a_preset_is_there_by_each_recipe():
     for row in table():
         assert presets.load(row.preset).name == row.preset
         assert set(row.pairs) >= set(row.protocols)
-        assert all(fetching.known().get(name) for name in row.sets)
+        assert all(registry.get(name) for name in row.sets)
 
 
 def test_row_is_found_by_its_name_recipe_or_preset():

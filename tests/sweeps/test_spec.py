@@ -200,7 +200,7 @@ def test_files_that_are_no_spec(tmp_path):
     with pytest.raises(CdmlLabError, match="does not exist"):
         load(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- 1")
-    with pytest.raises(CdmlLabError, match=r"list\.yaml must hold keys and values"):
+    with pytest.raises(CdmlLabError, match=r"list\.yaml must contain keys and values"):
         load(tmp_path / "list.yaml")
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(CdmlLabError, match=r"bad\.yaml is not readable YAML"):

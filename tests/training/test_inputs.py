@@ -321,12 +321,12 @@ def test_an_edited_config_is_refused_by_key(begun, change, said):
     ("text", "said"),
     [
         ("epochs: [", r"config\.yaml is not readable YAML"),
-        ("- 1", r"config\.yaml must hold keys and values"),
+        ("- 1", r"config\.yaml must contain keys and values"),
         (yaml.safe_dump({**PLAIN, "epoch": 3}), r"config\.yaml.*epoch"),
         (yaml.safe_dump({**PLAIN, "epochs": "many"}), r"config\.yaml.*epochs"),
         (yaml.safe_dump({**PLAIN}) + "\nseed: 2026-01-01\n", r"config\.yaml.*seed"),
         (yaml.safe_dump({**PLAIN, "loss": 3}), r"config\.yaml.*loss"),
-        ("", r"config\.yaml must hold keys and values"),
+        ("", r"config\.yaml must contain keys and values"),
     ],
 )
 def test_a_config_that_is_none_any_more_is_named(begun, text, said):

@@ -1,4 +1,4 @@
-"""One process at a time builds at a place."""
+"""A lock that lets one process at a time build a file or folder."""
 
 import glob
 from collections.abc import Iterator
@@ -13,16 +13,15 @@ from cdmllab.errors import CdmlLabError, plain
 
 @contextmanager
 def claimed(target: Path) -> Iterator[None]:
-    """Be the only one who builds the file or folder `target`; a thread that holds it may claim it
-    again.
+    """Claim the file or folder `target` for building; a thread may claim again what it holds.
 
-    While it is held, a hidden file next to the target is locked. The lock ends with the process,
-    however that ends; the file goes with the block, or with the next one after a kill, as do files
-    that were half-written.
+    The claim is a lock on a hidden file next to the target, which the system releases however the
+    process ends. The file is removed with the block. After a kill the next claim removes it, and
+    half-written files with it.
 
     Raises
     ------
-    CdmlLabError : another process, or another thread, builds there
+    CdmlLabError : another process or thread is building it
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     file = target.parent.resolve() / f".{target.name}.lock"
@@ -38,7 +37,6 @@ def claimed(target: Path) -> Iterator[None]:
         yield
     finally:
         if lock.lock_counter == 1:
-            file.unlink(
-                missing_ok=True
-            )  # whoever has it open sees that it is gone, and locks a new one
+            # Removed before the release: a waiting process that has it open notices and reopens.
+            file.unlink(missing_ok=True)
         lock.release()

@@ -1,4 +1,4 @@
-"""What a command says when it fails: one sentence, and where the rest can be read."""
+"""What a command prints when it fails: one sentence, and where the traceback is kept."""
 
 import sys
 import tempfile
@@ -8,13 +8,11 @@ from pathlib import Path
 from cdmllab.errors import LONGEST, LONGEST_OWN, CdmlLabError, cause, plain
 
 _BEGIN = "failed unexpectedly: "
-_TRACEBACK = 1 << 20  # characters; the text of an error may be made of what was read
+_TRACEBACK = 1 << 20  # characters; the text of an error may be built from the input
 
 
 def sentence(error: BaseException) -> str:
-    """What to tell the user: the complaint itself, or that something unexpected happened and where
-    it is written.
-    """
+    """The message for the user; for an unexpected error, with the file that has the traceback."""
     if isinstance(error, CdmlLabError):
         return plain(error, LONGEST_OWN)
     if isinstance(error, OSError) and error.strerror:
@@ -27,18 +25,17 @@ def sentence(error: BaseException) -> str:
         if path
         else "its details could not be written to a file"
     )
-    room = LONGEST - len(_BEGIN) - len(where) - 15  # for what the command line puts before it
+    room = LONGEST - len(_BEGIN) - len(where) - 15  # for the prefix of the command line
     return f"{_BEGIN}{cause(error, room)}; {where}"
 
 
 def keep_traceback(error: BaseException, folder: Path | None) -> Path | None:
-    """Write an error's traceback into a folder, once; its file, or None where it could not be
-    written.
+    """Write the traceback of an error into a folder, once; None if it cannot be written.
 
     Parameters
     ----------
-    error : a later call with the same one gives the file of the first
-    folder : that is there; None writes nothing
+    error : a later call with the same error returns the file of the first
+    folder : an existing one; None writes nothing
     """
     known: Path | None = getattr(error, "_cdmllab_traceback", None)
     if known is not None or folder is None:

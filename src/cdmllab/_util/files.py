@@ -1,6 +1,4 @@
-"""Writing files so that a reader never meets half of one, and reading what anybody may have written
-or damaged.
-"""
+"""Write files atomically, and read files that anybody may have written or damaged."""
 
 import hashlib
 import json
@@ -25,15 +23,14 @@ from cdmllab.errors import DataError, plain, reading
 _AT_WORK, _NEW_S = ".lock", 60.0
 _LEFT = re.compile(r"\..+\.([0-9a-f]{8}\.)?tmp")
 LARGEST_JOURNAL, LONGEST_LINE = 256 << 20, 1 << 20  # bytes
-LARGEST_TEXT = 32 << 20  # bytes of a JSON or text file that is read as a whole
+LARGEST_TEXT = 32 << 20  # bytes of a JSON or text file that is read into memory
 
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it over `path` when the block ends without an
-    error.
+    """Yield a temporary path next to `path`, and rename it to `path` when the block succeeds.
 
-    After an error the temporary file is removed and `path` is as it was.
+    After an error the temporary file is removed and `path` is unchanged.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -46,37 +43,35 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 def clear_leftovers(paths: Iterable[Path]) -> None:
-    """Remove those files and folders that a killed process had half-written; nobody else may be at
-    work on them.
-    """
+    """Remove what a killed process left half-written; no other process may be writing there."""
     for path in paths:
         if _LEFT.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def sha256(path: Path) -> str:
-    """Of a file's bytes, read bit by bit."""
+    """The SHA-256 of a file, which is read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Replace the text file at `path` in one step (UTF-8)."""
+    """Write a UTF-8 text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def append_line(path: Path | str, line: str) -> None:
-    """Append one line, whole or not at all: a kill or a full disk leaves whole lines only.
+    """Append one line or nothing: a full disk leaves only complete lines.
 
-    The file has one writer at a time.
+    The file must have one writer at a time.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         before = os.fstat(descriptor).st_size
         left = memoryview((line + "\n").encode())
         try:
-            while left:  # a nearly full disk takes a part, and says so only when it is asked again
+            while left:  # a nearly full disk writes a part, and fails only on the next call
                 left = left[os.write(descriptor, left) :]
         except BaseException:
             os.ftruncate(descriptor, before)
@@ -87,10 +82,10 @@ def append_line(path: Path | str, line: str) -> None:
 
 @contextmanager
 def workshop(parent: Path, prefix: str) -> Iterator[Path]:
-    """A temporary folder in `parent`; those of the same prefix that killed processes left go first.
+    """A temporary folder in `parent`; leftovers of killed processes with that prefix are removed.
 
-    Whoever is at work holds a lock in his folder; a new one, which may not have it yet, is left
-    alone.
+    A running process holds a lock in its folder. A folder younger than a minute may not have its
+    lock yet and is left alone.
     """
     for old in parent.glob(f"{prefix}*"):
         lock = FileLock(old / _AT_WORK)
@@ -104,11 +99,10 @@ def workshop(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def printable(name: str) -> str:
-    r"""A file name as text for any file or screen: valid UTF-8, one line, and different for
-    different names.
+    r"""A file name as valid UTF-8 on one line; different names stay different.
 
-    File systems keep bytes. What is no UTF-8 becomes ``\xfc``, a line break ``\x0a``, a backslash
-    two.
+    File systems store bytes. One that is not UTF-8 becomes ``\xfc``, a line break ``\x0a``, and a
+    backslash is doubled.
     """
     if name.isprintable() and "\\" not in name:
         return name
@@ -116,14 +110,14 @@ def printable(name: str) -> str:
 
 
 def leads_outside(name: str) -> bool:
-    """Whether a name from a stranger is no path below a folder, on this system or on Windows."""
+    """Whether an untrusted name leads out of a folder, on this system or on Windows."""
     slashed = name.replace("\\", "/")
     parts = PurePosixPath(slashed).parts
     return slashed.startswith("/") or ".." in parts or ":" in "".join(parts[:1]) or "\0" in slashed
 
 
 def sync(path: Path | str) -> None:
-    """Have the disk keep a file or folder before anything else happens."""
+    """Flush a file or folder to the disk before going on."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -133,29 +127,28 @@ def sync(path: Path | str) -> None:
 
 @contextmanager
 def opened(path: Path | str, *, at_most: int, links: bool = True) -> Iterator[BinaryIO]:
-    """Open a plain file for reading, never a device, a pipe or a folder, which might not end.
+    """Open a regular file for reading; never a device or a pipe, whose content might not end.
 
     Parameters
     ----------
     path : of the file
     at_most : bytes it may have
-    links : whether a symbolic link is followed, to a plain file
+    links : whether to follow a symbolic link to a regular file
 
     Raises
     ------
-    DataError : it is something else, or larger
-    OSError : there is no such file, or it cannot be opened
+    DataError : it is not a regular file, or is larger
+    OSError : it does not exist or cannot be opened
     """
     follow = 0 if links else os.O_NOFOLLOW
     if not links and Path(path).is_symlink():
-        raise DataError(f"{plain(path, 200)} is a link, and no plain file")
-    descriptor = os.open(
-        path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow
-    )  # a pipe would wait for a writer
+        raise DataError(f"{plain(path, 200)} is a link, not a regular file")
+    # Without O_NONBLOCK, opening a pipe would wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow)
     try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
-            raise DataError(f"{plain(path, 200)} is no plain file")
+            raise DataError(f"{plain(path, 200)} is not a regular file")
         if about.st_size > at_most:
             raise DataError(
                 f"{plain(path, 200)} has {about.st_size:,} bytes; {at_most:,} are allowed"
@@ -171,18 +164,19 @@ def opened(path: Path | str, *, at_most: int, links: bool = True) -> Iterator[Bi
 def read_bytes(
     path: Path | str, what: str, *, at_most: int = LARGEST_TEXT, links: bool = True
 ) -> bytes:
-    """The content of a plain file; `what` it should be is for the complaint, `links` as in
-    `opened`.
+    """The content of a regular file; `links` as in `opened`.
+
+    `what` is what the file should be, for errors.
 
     Raises
     ------
     MissingError : there is no such file
-    DataError : it cannot be read, is no plain file, or has more than `at_most` bytes
+    DataError : it cannot be read, is not a regular file, or has more than `at_most` bytes
     """
     with reading(path, what), opened(path, at_most=at_most, links=links) as stream:
-        said = os.fstat(stream.fileno()).st_size
-        content = stream.read(said + 1)  # what is asked for is what Python takes memory for
-        if len(content) > said:  # some files have more than they say
+        size = os.fstat(stream.fileno()).st_size
+        content = stream.read(size + 1)  # read() allocates what it is asked for
+        if len(content) > size:  # files in /proc report a size of 0
             content += stream.read(at_most + 1)
         if len(content) > at_most:
             raise DataError(
@@ -192,14 +186,14 @@ def read_bytes(
 
 
 def read_text(path: Path | str, what: str, *, at_most: int = LARGEST_TEXT) -> str:
-    """The content of a plain file in UTF-8; raises as `read_bytes`."""
+    """The text of a regular UTF-8 file; raises as `read_bytes`."""
     content = read_bytes(path, what, at_most=at_most)
     with reading(path, what):
         return content.decode()
 
 
 def read_json(path: Path | str) -> Any:
-    """What a JSON file holds.
+    """The content of a JSON file.
 
     Raises
     ------
@@ -215,7 +209,7 @@ def _escaped(character: str) -> str:
     code = ord(character)
     if character == "\\":
         return "\\\\"
-    if 0xDC80 <= code <= 0xDCFF:  # how Python carries a byte that is no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # a surrogate, by which Python represents a byte that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
         return f"\\x{code:02x}" if code < 128 else f"\\u{code:04x}"
@@ -228,21 +222,20 @@ def read_record(path: Path | str) -> dict[str, Any]:
     Raises
     ------
     MissingError : there is no such file
-    DataError : it is not JSON in UTF-8, holds something else, or cannot be read
+    DataError : it is not a JSON object in UTF-8, or cannot be read
     """
     record = read_json(path)
     if not isinstance(record, dict):
         raise DataError(
-            f"{plain(path, 200)} must hold keys and values, and holds a {type(record).__name__}"
+            f"{plain(path, 200)} must contain keys and values, not a {type(record).__name__}"
         )
     return record
 
 
 def read_journal(path: Path | str) -> Iterator[dict[str, Any]]:
-    """The records of a file with a JSON object on each line; lines that are something else are
-    passed over.
+    """The records of a file with one JSON object per line; malformed lines are skipped.
 
-    A kill may cut the last line short, and whoever wrote the file may have written anything.
+    A killed process may leave an incomplete last line.
 
     Raises
     ------
@@ -259,8 +252,7 @@ def read_journal(path: Path | str) -> Iterator[dict[str, Any]]:
 
 
 def parse_yaml(text: str | bytes, where: str) -> Any:
-    """What a text in YAML says, see `cdmllab._util.safe_yaml`; `where` it stands is for the
-    complaint.
+    """Parse YAML by `cdmllab._util.safe_yaml`; `where` the text comes from is named in errors.
 
     Raises
     ------
@@ -279,5 +271,5 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     """
     values = parse_yaml(read_bytes(path, "readable YAML", at_most=safe_yaml.LARGEST), str(path))
     if not isinstance(values, dict):
-        raise DataError(f"{plain(path, 200)} must hold keys and values")
+        raise DataError(f"{plain(path, 200)} must contain keys and values")
     return values

@@ -1,6 +1,4 @@
-"""How much memory tensors take while something runs: counted, not read off the machine, so the same
-everywhere.
-"""
+"""The peak memory of tensors, counted rather than measured, and so the same on every machine."""
 
 import weakref
 from collections.abc import Iterator
@@ -14,11 +12,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 
 class TensorPeak(TorchDispatchMode):
-    """Counts the bytes of the tensors made within its ``with`` block: the most that are there at
-    one time.
+    """Count the bytes of tensors created within its ``with`` block, and keep the peak.
 
-    Forward and backward passes count, inside custom functions too. What was there before does not
-    count, nor what an operation needs within itself, nor what compiled code allocates.
+    Forward and backward passes count, also inside custom functions. Not counted are earlier
+    tensors, the internal buffers of operations, and the allocations of compiled code.
 
     Examples
     --------

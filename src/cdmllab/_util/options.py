@@ -1,6 +1,4 @@
-"""Options that come from a file, checked against the function that takes them: a wrong type is
-named by its key.
-"""
+"""Check options from a file against the annotations of the function that takes them."""
 
 import inspect
 import json
@@ -19,52 +17,49 @@ from pydantic import (
 from cdmllab.errors import plain
 
 MOST = 10_000_000
-"""The largest whole number that is not a seed: a width or count beyond it fills any memory."""
+"""The largest integer option but for seeds: a larger width or count would fill any memory."""
 
 
 def check(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Refuse options of another type than the function's annotations say, and numbers beyond all
-    measure.
+    """Refuse options whose type differs from the annotation, and absurdly large numbers.
 
-    Names that the function does not have are left to it.
+    Names that are not parameters are left to the function itself.
 
     Parameters
     ----------
     function : a function, a class or a `functools.partial` of one
-    options : by name, as JSON or YAML gives them
+    options : by name, as parsed from JSON or YAML
 
     Raises
     ------
-    ValueError : naming the option, what it should be and what it is
+    ValueError : names the option, what was expected and what was given
     """
     kinds = _kinds(getattr(function, "func", function))
     for key, value in options.items():
         if isinstance(value, int) and abs(value) > MOST and not key.endswith("seed"):
-            raise ValueError(
-                f"option {key!r} is {plain(value, 40)}, and no more than {MOST:,} is allowed"
-            )
+            raise ValueError(f"option {key!r} is {plain(value, 40)}; at most {MOST:,} is allowed")
         if key not in kinds:
             continue
         try:
             kinds[key].validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
-            said = error.errors(include_url=False, include_context=False, include_input=False)[0][
-                "msg"
-            ]
+            message = error.errors(include_url=False, include_context=False, include_input=False)[
+                0
+            ]["msg"]
             raise ValueError(
-                f"option {key!r}: {said}, got {plain(json.dumps(value), 60)}"
+                f"option {key!r}: {message}, got {plain(json.dumps(value), 60)}"
             ) from None
 
 
 @cache
 def _kinds(function: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
-    """By name, what checks a value against the annotation; without those that are no plain
-    values.
-    """
-    found = {}
+    """A validator for each parameter; those whose annotation is not a plain type are left out."""
+    adapters = {}
     for key, parameter in inspect.signature(function).parameters.items():
         try:
-            found[key] = TypeAdapter(parameter.annotation, config=ConfigDict(allow_inf_nan=False))
+            adapters[key] = TypeAdapter(
+                parameter.annotation, config=ConfigDict(allow_inf_nan=False)
+            )
         except (PydanticSchemaGenerationError, PydanticUserError):
             continue
-    return found
+    return adapters

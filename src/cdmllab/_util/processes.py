@@ -1,4 +1,4 @@
-"""What the processes that do our work have in common: how they end."""
+"""How the processes of this package end: signals, exit codes, closed pipes."""
 
 import io
 import multiprocessing
@@ -16,7 +16,7 @@ from typing import Any
 from cdmllab.errors import CdmlLabError
 
 GUARD = 'put the call under `if __name__ == "__main__":`'
-_PATIENCE_S = 10.0  # for tidying up after the first signal; later ones are meant to end it at once
+_PATIENCE_S = 10.0  # to clean up after the first signal; a later one ends the process at once
 
 
 class Stopped(KeyboardInterrupt):
@@ -28,17 +28,16 @@ class Stopped(KeyboardInterrupt):
 
 
 def exit_code(error: KeyboardInterrupt) -> int:
-    """What a shell expects of a process that a signal ended: 128 and the signal's number."""
+    """The exit code of a process that a signal ended, by the shell's convention: 128 + number."""
     return 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP raise `Stopped`, so that what is under way is left in
-    order.
+    """Within the block, SIGTERM and SIGHUP raise `Stopped`, so that work is cleaned up.
 
-    A signal that is ignored already, as under ``nohup``, stays ignored. In another than the main
-    thread nothing changes.
+    A signal that is already ignored, as under ``nohup``, stays ignored. Outside the main thread
+    nothing changes, because only there can handlers be set.
     """
     before = stop_on_signals()
     try:
@@ -49,7 +48,7 @@ def stoppable() -> Iterator[None]:
 
 
 def stop_on_signals() -> dict[int, Any]:
-    """As `stoppable`, for good: for a process that has nothing else to do. The handlers before."""
+    """As `stoppable`, but permanently; returns the previous handlers."""
     before: dict[int, Any] = {}
     if threading.current_thread() is not threading.main_thread():
         return before
@@ -70,9 +69,10 @@ def stop_on_signals() -> dict[int, Any]:
 
 
 def print_anything() -> None:
-    r"""Let no character stop a command: what the output's encoding lacks is printed as ``\u2026``.
+    r"""Print characters that the output's encoding lacks as escapes such as ``\u2026``.
 
-    So it is under latin-1 and the C locale, and everywhere for file names that are not UTF-8.
+    Without this, a command would fail under latin-1 or the C locale, and anywhere for file names
+    that are not UTF-8.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -80,10 +80,9 @@ def print_anything() -> None:
 
 
 def end_with_parent() -> None:
-    """Called first in a child process: when its parent is killed it ends too, as if it were killed
-    with it.
+    """End this child process when its parent is killed; call it first in the child.
 
-    A signal that asks it to end raises `Stopped`.
+    SIGTERM and SIGHUP raise `Stopped`.
     """
     stop_on_signals()
     parent = multiprocessing.parent_process()
@@ -97,9 +96,7 @@ def end_with_parent() -> None:
 
 
 def nobody_reads() -> bool:
-    """Whether what this process prints goes to a pipe that was closed at the other end, as by
-    ``| head``.
-    """
+    """Whether the output is a pipe whose reader has closed it, as ``| head`` does."""
     import select
 
     try:
@@ -111,17 +108,17 @@ def nobody_reads() -> bool:
 
 
 def print_nowhere() -> None:
-    """Drop what is still to be printed; Python would complain about it when it ends."""
+    """Discard remaining output, about which Python would complain when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
 
 
 def refuse_while_imported(what: str) -> None:
-    """Refuse work that a script without a main guard begins again in each of its worker processes.
+    """Refuse work that a script without a main guard repeats in each of its worker processes.
 
-    A worker process first imports the script that started it. What the script does outside
-    ``if __name__ == "__main__":`` is then done again, there.
+    A worker process first imports the script that started it, and so runs everything outside
+    ``if __name__ == "__main__":`` again.
 
     Raises
     ------

@@ -1,6 +1,4 @@
-"""YAML from anybody, in bounded time and memory: plain values only, no more of them than a config
-can need.
-"""
+"""Parse untrusted YAML in bounded time and memory: plain values only, and not too many."""
 
 import re
 from typing import Any
@@ -9,11 +7,11 @@ import yaml
 
 from cdmllab.errors import DataError, cause, plain
 
-LARGEST = 128 << 10  # bytes of a file; PyYAML may take a second for ten thousand of them
-DEEPEST = 40  # lists and mappings within each other
+LARGEST = 128 << 10  # bytes of a file; PyYAML may need a second per ten thousand
+DEEPEST = 40  # nested lists and mappings
 MOST_WRITTEN = 20_000  # values in the text
-MOST = 100_000  # values, once every alias is replaced by what it stands for
-LONGEST_NUMBER = 40  # characters; Python's whole numbers have no end, and take ever longer to read
+MOST = 100_000  # values, with every alias expanded
+LONGEST_NUMBER = 40  # characters; Python's integers are unbounded, and parsing time is quadratic
 
 _PREFIX = "tag:yaml.org,2002:"
 _NUMBERS = {f"{_PREFIX}int", f"{_PREFIX}float"}
@@ -23,8 +21,9 @@ _PLAIN = {
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader for plain values: dates are text, ``1e-3`` a number, each key is text
-    and comes once.
+    """PyYAML's safe loader for plain values, with unique text keys.
+
+    Unlike PyYAML's own, it reads dates as text and ``1e-3`` as a number.
     """
 
     yaml_implicit_resolvers = {  # noqa: RUF012  as in the class above
@@ -34,9 +33,7 @@ class _Loader(yaml.SafeLoader):
     depth = written = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """A node of the document; what no config needs ends the reading before it costs
-        anything.
-        """
+        """Compose a node; refuse what no config needs before it takes time or memory."""
         self.depth += 1
         self.written += 1
         if self.depth > DEEPEST:
@@ -54,7 +51,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def get_single_node(self) -> Any:
-        """The document, if it stays small when its aliases are replaced."""
+        """The document, if it stays small when its aliases are expanded."""
         node = super().get_single_node()
         if node is not None:
             _size(node, {})
@@ -69,18 +66,16 @@ _Loader.add_implicit_resolver(
 
 
 def parse(text: str | bytes, where: str) -> Any:
-    """What a text in YAML says: mappings with text for keys, lists, text, numbers, true and false,
-    null.
+    """Parse YAML of mappings with text keys, lists, text, numbers, booleans and null.
 
     Parameters
     ----------
     text : in UTF-8
-    where : it is, for the complaint
+    where : the text comes from, named in errors
 
     Raises
     ------
-    DataError : it is not YAML, or holds other things, or is too large, too deep or grows too much
-        by its aliases
+    DataError : not YAML, other values, or too large, too deep, or with too many aliased values
     """
     if len(text) > LARGEST:
         raise DataError(
@@ -95,7 +90,7 @@ def parse(text: str | bytes, where: str) -> Any:
         raise DataError(
             plain(f"{plain(where, 200)} is not readable YAML: {error.problem}{line}")
         ) from error
-    except Exception as error:  # PyYAML lets out what Python raises beneath it
+    except Exception as error:  # PyYAML does not wrap what Python raises
         raise DataError(
             plain(f"{plain(where, 200)} is not readable YAML: {cause(error)}")
         ) from error
@@ -111,24 +106,26 @@ def _check_keys(node: yaml.MappingNode) -> None:
         if key.tag == f"{_PREFIX}merge":
             continue
         if not isinstance(key, yaml.ScalarNode) or key.tag != f"{_PREFIX}str":
-            shown = (
+            label = (
                 plain(key.value, 40) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
             )
-            raise _refused(f"the key {shown} is not text: quote it", key)
+            raise _refused(f"the key {label} is not text: quote it", key)
         if key.value in seen:
-            raise _refused(f"the key {plain(key.value, 60)} is there twice", key)
+            raise _refused(f"the key {plain(key.value, 60)} occurs twice", key)
         seen.add(key.value)
 
 
 def _size(node: yaml.Node, known: dict[int, int | None]) -> int:
-    """How many values a node stands for; `known` has the nodes counted so far, None while one is
-    being counted.
+    """The number of values of a node, with aliases expanded.
+
+    `known` has the nodes counted so far, with None while one is being counted, which is how an
+    alias to its own ancestor is found.
     """
     if id(node) in known:
-        found = known[id(node)]
-        if found is None:
-            raise _refused("an alias stands for what it is a part of", node)
-        return found
+        count = known[id(node)]
+        if count is None:
+            raise _refused("an alias refers to a node that contains it", node)
+        return count
     known[id(node)] = None
     total = 1
     if isinstance(node, yaml.SequenceNode):

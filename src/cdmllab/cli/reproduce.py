@@ -104,14 +104,14 @@ def _list() -> None:
 
 
 def _plan(row: "ReproducibleRow", work: "RowWork", options: "Options") -> "tuple[RowPlan, Path]":
-    from cdmllab.data import fetching, paths
+    from cdmllab.data import paths, registry
     from cdmllab.reproduction import plan
 
     data = paths.to_write()
     kept = work.measured
     if kept is None:
         typer.echo(f"measuring {options.probe_s:g} s of this training on this machine ...")
-    made = plan.make(row, fetching.known(), data, work.folder, options, kept)
+    made = plan.make(row, registry.load(), data, work.folder, options, kept)
     for line in plan.lines(row, made):
         typer.echo(line)
     return made, data
@@ -126,15 +126,15 @@ def _consent(
     on_cpu: bool,
 ) -> None:
     """Ask a person, or refuse where there is none."""
-    from cdmllab.data import fetching
+    from cdmllab.data import registry
     from cdmllab.reproduction import steps
     from cdmllab.training import presets
 
     for name in accepted:
-        fetching.known().get(name)
+        registry.get(name)
     missing = [
         one
-        for one in steps.missing_consent(row, work, fetching.known(), data)
+        for one in steps.missing_consent(row, work, registry.load(), data)
         if one.name not in accepted
     ]
     asks = sys.stdin is not None and sys.stdin.isatty()

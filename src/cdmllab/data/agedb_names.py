@@ -1,10 +1,8 @@
-"""The names in AgeDB's protocol file, read in a process of its own:
-``python -m cdmllab.data.agedb_names``.
+"""The names in AgeDB's protocol file, read in a separate process.
 
-SciPy's reader of MATLAB files believes their lengths and types, and a damaged file can make it
-touch memory that is not its own, which ends Python without an exception. So whoever imports this
-module does not read such a file, but starts this process, with limits on time and memory, and gives
-it the file's content.
+SciPy's reader of MATLAB files trusts the lengths and types in them. A damaged file can make it
+access invalid memory, which kills Python without an exception. So `read` passes the content to
+``python -m cdmllab.data.agedb_names``, which has limits on time and memory.
 """
 
 import io
@@ -17,9 +15,9 @@ from typing import Any
 
 from cdmllab.errors import DataError, cause, plain, require
 
-MOST_BYTES = 64 << 20  # of a file; AgeDB's own has a few hundred thousand
+MOST_BYTES = 64 << 20  # of a file; AgeDB's own has a few hundred thousand bytes
 MOST_PAIRS = 1_000_000
-CPU_S, TIME_S, MEMORY = 30, 300, 4 << 30  # the other time is by the clock, on a busy machine
+CPU_S, TIME_S, MEMORY = 30, 300, 4 << 30  # TIME_S is wall-clock time, for busy machines
 COMMAND = (sys.executable, "-P", "-m", "cdmllab.data.agedb_names")
 
 Names = list[list[tuple[str, str]]]
@@ -31,8 +29,7 @@ def read(content: bytes, where: str) -> Names:
 
     Raises
     ------
-    DataError : it is no MATLAB file, or one of another form; also where reading it crashes, or
-        takes too long
+    DataError : it is not a MATLAB file of this form, or reading it crashes or takes too long
     """
     require("analysis", "AgeDB's protocol file", "scipy")
     try:
@@ -43,34 +40,34 @@ def read(content: bytes, where: str) -> Names:
     except subprocess.TimeoutExpired:
         code = -signal.SIGXCPU
     if code == -signal.SIGXCPU:
-        raise DataError(f"{where} is no protocol file of AgeDB: reading it takes too long")
+        raise DataError(f"{where} is not a protocol file of AgeDB: reading it takes too long")
     if code:
         raise DataError(
-            f"{where} is no protocol file of AgeDB: it is so damaged that its reader crashes"
+            f"{where} is not a protocol file of AgeDB: it is so damaged that reading it crashes"
         )
-    told = json.loads(done.stdout)
-    if isinstance(told, str):
-        raise DataError(f"{where} is no protocol file of AgeDB ({told})")
-    return [[(first, second) for first, second in fold] for fold in told]
+    names = json.loads(done.stdout)
+    if isinstance(names, str):  # an error message
+        raise DataError(f"{where} is not a protocol file of AgeDB ({names})")
+    return [[(first, second) for first, second in fold] for fold in names]
 
 
 def main() -> None:
-    """Read a file from the standard input; write its names, or a complaint, as JSON."""
+    """Read a file from standard input; write its names, or an error message, as JSON."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 1))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
-        told: Names | str = _names(sys.stdin.buffer.read())
+        result: Names | str = _names(sys.stdin.buffer.read())
     except Exception as error:
-        told = plain(f"{type(error).__name__}: {cause(error)}", 200)
-    print(json.dumps(told))
+        result = plain(f"{type(error).__name__}: {cause(error)}", 200)
+    print(json.dumps(result))
 
 
 def _names(content: bytes) -> Names:
     from scipy.io import loadmat
 
     splits = loadmat(io.BytesIO(content))["splits"]
-    found: Names = []
+    names_by_fold: Names = []
     for fold in range(splits.shape[0]):
         images = _innermost(splits[fold, 0], 2)
         if images.size > 2 * MOST_PAIRS:
@@ -79,12 +76,12 @@ def _names(content: bytes) -> Names:
             [str(_innermost(images[row, k], 1)[0]) for row in range(2)]
             for k in range(images.shape[1])
         ]
-        found.append([(first, second) for first, second in names])
-    return found
+        names_by_fold.append([(first, second) for first, second in names])
+    return names_by_fold
 
 
 def _innermost(cell: Any, ndim: int) -> Any:
-    """Unwrap MATLAB's cells and structs of one element until an array with content is reached."""
+    """Unwrap MATLAB's cells and structs of one element until an array with content is left."""
     inner = cell
     for _ in range(8):
         if inner.dtype.names:
@@ -93,9 +90,7 @@ def _innermost(cell: Any, ndim: int) -> Any:
             break
         inner = inner.reshape(-1)[0]
     if inner.ndim != ndim or inner.size == 0:
-        raise ValueError(
-            f"an array of {ndim} dimensions is wanted, this one has shape {inner.shape}"
-        )
+        raise ValueError(f"expected an array of {ndim} dimensions, got shape {inner.shape}")
     return inner
 
 

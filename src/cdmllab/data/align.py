@@ -1,6 +1,4 @@
-"""Alignment: move five landmarks of a face to where the network expects them, by a similarity
-transform.
-"""
+"""Align a face: a similarity transform moves five landmarks to where the network expects them."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,8 +16,8 @@ from cdmllab.errors import DataError, plain, reader
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 
-# Left eye, right eye, nose, left and right corner of the mouth (as seen), x and y in an image of
-# 112 x 112.
+# Left eye, right eye, nose, left and right corner of the mouth (as seen by the viewer): x and y in
+# an image of 112 x 112 pixels.
 TEMPLATE_112 = np.array(
     [
         [38.2946, 51.6963],
@@ -30,7 +28,7 @@ TEMPLATE_112 = np.array(
     ]
 )
 
-_LARGEST = 4 << 30  # bytes of a file; that of six million images has half of it
+_LARGEST = 4 << 30  # bytes of a file; the landmarks of six million images take half of it
 _SUFFIX = "_5loc_attri"
 _HINT = "; a name with spaces must be in double quotes or followed by a tab"
 
@@ -38,28 +36,26 @@ _HINT = "; a name with spaces must be in double quotes or followed by a tab"
 def template(size: int, square: Square | None = None) -> Floats:
     """Where the landmarks go in a square image of `size` pixels, shape (5, 2).
 
-    InsightFace's rule: a multiple of 128 scales the 112 template by size / 128 and moves it 8 such
-    pixels to the right. Every other size scales it by size / 112; InsightFace itself knows only
-    multiples of 112 there.
+    This is InsightFace's rule: a multiple of 128 scales the 112 template by size / 128 and moves it
+    8 such pixels to the right. Every other size scales it by size / 112; InsightFace itself allows
+    only multiples of 112 there.
 
-    With `square`, a part of the 112 x 112 pixels (left, top, right, bottom), that part fills the
-    image.
+    With `square` (left, top, right, bottom in the 112 x 112 pixels), that part fills the image.
     """
     if size < 8:
         raise ValueError(f"a face of {size} pixels is too small to align")
     if square is not None:
-        shown: Floats = (TEMPLATE_112 - square[:2]) * (size / (square[2] - square[0]))
-        return shown
+        scaled: Floats = (TEMPLATE_112 - square[:2]) * (size / (square[2] - square[0]))
+        return scaled
     right_px, unit = (8.0, 128) if size % 128 == 0 else (0.0, 112)
     points: Floats = (TEMPLATE_112 + np.array([right_px, 0.0])) * (size / unit)
     return points
 
 
 def similarity(source: ArrayLike, target: ArrayLike) -> Floats:
-    """The rotation, scale and shift that bring points nearest to others (least squares), shape (2,
-    3).
+    """The least-squares rotation, scale and shift from points to others, shape (2, 3).
 
-    Source: Umeyama 1991, eq. 40-43, in the plane; mirror images are not produced.
+    Source: Umeyama 1991, eq. 40-43, in the plane, without reflections.
 
     Parameters
     ----------
@@ -72,7 +68,7 @@ def similarity(source: ArrayLike, target: ArrayLike) -> Floats:
     s, t = np.asarray(source, dtype=np.float64), np.asarray(target, dtype=np.float64)
     if s.shape != t.shape or s.ndim != 2 or s.shape[1] != 2 or len(s) < 2:
         raise ValueError(
-            f"source and target must have one shape (k, 2), k >= 2, got {s.shape} and {t.shape}"
+            f"source and target must share a shape (k, 2), k >= 2, got {s.shape} and {t.shape}"
         )
     if not (np.isfinite(s).all() and np.isfinite(t).all()):
         raise ValueError("a landmark is not finite")
@@ -88,14 +84,15 @@ def similarity(source: ArrayLike, target: ArrayLike) -> Floats:
 
 
 def warp(pixels: Pixels, transform: ArrayLike, size: int) -> Pixels:
-    """Move an image by a transform (2, 3) of its pixel centres into a square of `size`; outside is
-    black.
+    """Move an image by a transform (2, 3) of its pixel centres into a square of `size` pixels.
 
+    Whatever lies outside the image is black.
     Pixel (0, 0) has its centre at coordinate (0, 0), as in OpenCV. Sampling is bilinear.
     """
-    whole = np.vstack([np.asarray(transform, dtype=np.float64), [0.0, 0.0, 1.0]])
-    (a, b, c), (d, e, f), _ = np.linalg.inv(whole)
-    half = 0.5  # Pillow counts from the corner of a pixel
+    matrix = np.vstack([np.asarray(transform, dtype=np.float64), [0.0, 0.0, 1.0]])
+    (a, b, c), (d, e, f), _ = np.linalg.inv(matrix)
+    # Pillow wants the map from output to input, in coordinates that count from a pixel's corner.
+    half = 0.5
     back = (a, b, c + half - half * (a + b), d, e, f + half - half * (d + e))
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     moved = np.asarray(
@@ -128,49 +125,49 @@ def read_landmarks(path: Path | str) -> dict[str, Floats]:
     Parameters
     ----------
     path : a file of lines ``name x1 y1 ... x5 y5`` (a score may follow), in which a name with
-        spaces is in double quotes or followed by a tab; or a folder with one file an image,
-        ``Name_0001_5loc_attri.txt`` as in CALFW and CPLFW, of five lines ``x y``: there the name is
-        the image's file name without its ending
+        spaces is in double quotes or followed by a tab; or a folder with one file per image, as in
+        CALFW and CPLFW: ``Name_0001_5loc_attri.txt`` with five lines ``x y``, where the name is the
+        image's file name without its extension
 
     Returns
     -------
-    names as `cdmllab._util.files.printable` gives them, with x and y in pixels of the upright
-    image, as detectors that read with OpenCV write them
+    by names as `cdmllab._util.files.printable` writes them: x and y in pixels of the upright image,
+    which is what detectors that read with OpenCV write
 
     Raises
     ------
-    DataError : a line of another form, a name that occurs twice, or nothing in it
+    DataError : a malformed line, a name that occurs twice, or an empty file
     """
     path = Path(path)
     rows, hint = (_folder_rows(path), "") if path.is_dir() else (_rows(path), _HINT)
-    found: dict[str, Floats] = {}
-    first: dict[str, str] = {}  # where each name is
+    landmarks: dict[str, Floats] = {}
+    first: dict[str, str] = {}  # the file and line of each name
     for name, points, where in rows:
-        if name in found:
+        if name in landmarks:
             raise DataError(
                 f"{where}: the landmarks of {plain(name, 100)} are also in {first[name]}"
             )
-        found[name], first[name] = _points(points, where, hint), where
-    if not found:
-        raise DataError(f"{path} holds no landmarks")
-    return found
+        landmarks[name], first[name] = _points(points, where, hint), where
+    if not landmarks:
+        raise DataError(f"{path} contains no landmarks")
+    return landmarks
 
 
 def landmarks_by_image(
     names: Iterable[str], known: Mapping[str, Floats], where: Path | str
 ) -> dict[str, Floats]:
-    """The landmarks of images, found by path or by file name, each with or without its ending.
+    """Look up the landmarks of images by path or file name, with or without the extension.
 
     Parameters
     ----------
     names : of all images, printable and with slashes; those without landmarks are not in the result
-    known : as `read_landmarks` gives them
+    known : as `read_landmarks` returns them
     where : the file or folder of landmarks, named in errors
 
     Raises
     ------
-    DataError : one entry of `known` fits two images: a file name without a folder where two people
-        have such a file
+    DataError : an entry of `known` matches two images, because it is a file name without a folder
+        that two people have
     """
     found: dict[str, Floats] = {}
     taken: dict[str, str] = {}
@@ -188,19 +185,19 @@ def landmarks_by_image(
             continue
         if taken.get(key, name) != name:
             raise DataError(
-                f"{where}: {key!r} fits both {taken[key]} and {name}, write the path of each"
+                f"{where}: {key!r} matches both {taken[key]} and {name}: write the path of each"
             )
         taken[key], found[name] = name, known[key]
     return found
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Name, numbers and place of each line of a file."""
+    """Name, numbers, and file and line, for each line of a file."""
     text = files.read_bytes(path, "a readable file of landmarks", at_most=_LARGEST).removeprefix(
         b"\xef\xbb\xbf"
     )
     for number, raw in enumerate(text.split(b"\n"), start=1):
-        line = os.fsdecode(raw).strip()  # names as the file system has them, UTF-8 or not
+        line = os.fsdecode(raw).strip()  # as file names are decoded, UTF-8 or not
         if not line:
             continue
         if line.startswith('"') and '"' in line[1:]:
@@ -213,9 +210,7 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _folder_rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    """The same of a folder with one file an image; files that a Mac adds (``._name``) are passed
-    over.
-    """
+    """As `_rows`, for a folder with one file per image; macOS's ``._name`` files are skipped."""
     for file in sorted(path.glob("*.txt")):
         if not file.name.startswith("."):
             yield (
@@ -228,8 +223,8 @@ def _folder_rows(path: Path) -> Iterator[tuple[str, str, str]]:
 def _points(text: str, where: str, hint: str) -> Floats:
     try:
         values = [float(field) for field in text.split()]
-    except ValueError:  # also of so many digits that Python does not read them
+    except ValueError:  # also for numbers with more digits than Python parses
         values = []
     if len(values) not in (10, 11) or not np.isfinite(values).all():
-        raise DataError(f"{where}: five points x y are wanted, not {text[:80]!r}{hint}")
+        raise DataError(f"{where}: expected five points x y, got {text[:80]!r}{hint}")
     return np.array(values[:10]).reshape(5, 2)

@@ -1,7 +1,7 @@
-"""Reading zip and tar archives from strangers.
+"""Read untrusted zip and tar archives.
 
-No member may leave the folder it is unpacked into, take the place of another, or be larger than its
-archive makes credible: a few megabytes can announce terabytes, and hold them too.
+No member may be written outside the target folder, replace another one, or be implausibly large for
+the size of the archive: a few megabytes can declare terabytes, and can even contain them.
 """
 
 import bz2
@@ -21,10 +21,10 @@ from cdmllab.errors import CdmlLabError, DataError, cause, plain
 
 _BLOCK_BYTES = 2**20
 _LARGEST = 1 << 42  # bytes of an archive
-_ROOM = 256 << 20  # bytes that all members may have together however well they are compressed
-_RATIO = 100  # how many times larger than the archive they may be beyond that
+_ROOM = 256 << 20  # bytes that all members together may have at any compression ratio
+_RATIO = 100  # above that, the largest compression ratio that is believed
 _HEAD_BYTES = 4096
-_IN_MEMORY = 64 << 20  # bytes of a member that is read as a whole
+_IN_MEMORY = 64 << 20  # bytes of a member that is read into memory
 _LONGEST_NAME, _LONGEST_PART, _DEEPEST = 1000, 255, 64  # characters, bytes, folders
 _COMPRESSED: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -42,18 +42,17 @@ class _Member(NamedTuple):
 def members(
     path: Path | str, wanted: Callable[[str], bool] = lambda name: True
 ) -> Iterator[tuple[str, bytes]]:
-    """Names, printable, and contents of the files in an archive (zip, tar, tar.gz, ...), in its
-    order.
+    """The printable names and contents of the files in a zip or tar archive, in its order.
 
     Parameters
     ----------
     path : the archive
-    wanted : told each name; files for which it is false are passed over
+    wanted : called with each name; files for which it returns False are skipped
 
     Raises
     ------
-    DataError : no archive, a damaged one, a password, a link, two members of one name, a name that
-        leads outside, or members far larger than the archive
+    DataError : not an archive, a damaged one, a password, a link, two members of the same name, a
+        name that leads outside, or members far larger than the archive
     """
     for member in _members(Path(path)):
         name = printable(member.name)
@@ -65,17 +64,14 @@ def members(
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a member is hidden, or what a Mac adds: ``__MACOSX``, and a ``._`` twin of every
-    file.
-    """
+    """Whether a member is hidden, or one of those that macOS adds: ``__MACOSX``, ``._name``."""
     return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
 def extract(
     path: Path | str, into: Path | str, *, progress: Callable[[int], None] | None = None
 ) -> int:
-    """Unpack an archive; files that are there already with the right size are kept, so it can be
-    resumed.
+    """Unpack an archive; existing files of the right size are kept, so it can be resumed.
 
     Parameters
     ----------
@@ -104,19 +100,19 @@ def extract(
 
 
 def _blocks(member: _Member, where: str) -> Iterator[bytes]:
-    """The content of a member, bit by bit."""
-    with _damage_told(where):
+    """The content of a member, block by block."""
+    with _damage_reported(where):
         stream = member.open()
     with stream:
         left = member.size
         while True:
-            with _damage_told(where):
+            with _damage_reported(where):
                 block = stream.read(_BLOCK_BYTES)
             left -= len(block)
             if left < 0 or (not block and left):
                 raise DataError(
-                    f"{where}: the archive is damaged (it has not the {member.size:,} bytes it "
-                    f"announces)"
+                    f"{where}: the archive is damaged (it does not have the {member.size:,} "
+                    f"bytes that it declares)"
                 )
             if not block:
                 return
@@ -124,12 +120,12 @@ def _blocks(member: _Member, where: str) -> Iterator[bytes]:
 
 
 @contextmanager
-def _damage_told(where: str) -> Iterator[None]:
+def _damage_reported(where: str) -> Iterator[None]:
     try:
         yield
     except CdmlLabError:
         raise
-    except Exception as error:  # which kind depends on where the damage is
+    except Exception as error:  # the type depends on where the damage is
         raise DataError(f"{where}: the archive is damaged ({cause(error, 150)})") from error
 
 
@@ -137,7 +133,7 @@ def _members(path: Path) -> Iterator[_Member]:
     if not path.is_file():
         raise DataError(f"{path} does not exist")
     with opened(path, at_most=_LARGEST) as file:
-        with _damage_told(str(path)):
+        with _damage_reported(str(path)):
             head = file.read(_HEAD_BYTES)
             is_tar = head[257:262] == b"ustar" or head.startswith(tuple(_COMPRESSED))
             is_zip = head[:2] == b"PK" or (not is_tar and zipfile.is_zipfile(file))
@@ -150,21 +146,21 @@ def _members(path: Path) -> Iterator[_Member]:
                 str(above) in seen for above in PurePosixPath(member.name).parents
             ):
                 raise DataError(
-                    f"{path} is refused: it has {plain(member.name, 100)} twice, or in place of a "
-                    f"folder"
+                    f"{path} is refused: it has {plain(member.name, 100)} twice, or as both "
+                    f"a file and a folder"
                 )
             seen.add(member.name)
             total += member.size
             if total > max(_ROOM, _RATIO * size):
                 raise DataError(
-                    f"{path} is refused: its {size:,} bytes hold more than {total:,}, too many to "
-                    f"be real"
+                    f"{path} is refused: its {size:,} bytes unpack to over {total:,}, "
+                    f"which is implausible"
                 )
             yield member
 
 
 def _zip(file: IO[bytes], path: Path) -> Iterator[_Member]:
-    with _damage_told(str(path)):
+    with _damage_reported(str(path)):
         archive = zipfile.ZipFile(file)
     with archive:
         for member in archive.infolist():
@@ -174,19 +170,19 @@ def _zip(file: IO[bytes], path: Path) -> Iterator[_Member]:
             name = _file_name(member.filename, path)
             if member.flag_bits & 1:
                 raise DataError(
-                    f"{path}, {plain(name, 100)}: it is locked with a password; unpack it by hand"
+                    f"{path}, {plain(name, 100)}: it is locked with a password; unpack it yourself"
                 )
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise DataError(
-                    f"{path}, {plain(name, 100)}: it is a link or a device, only files are unpacked"
+                    f"{path}, {plain(name, 100)}: only files are unpacked, it is a link or a device"
                 )
             yield _Member(name, member.file_size, partial(archive.open, member))
 
 
 def _tar(file: IO[bytes], head: bytes, path: Path) -> Iterator[_Member]:
     kind = next((kind for start, kind in _COMPRESSED.items() if head.startswith(start)), None)
-    with _damage_told(str(path)):
-        if kind is lzma.open:  # which takes as much memory as the file asks for
+    with _damage_reported(str(path)):
+        if kind is lzma.open:  # it allocates as much memory as the file declares, unless limited
             lzma.LZMADecompressor(memlimit=_ROOM).decompress(head, 1)
         size = file.seek(0, 2)
         file.seek(0)
@@ -198,8 +194,8 @@ def _tar(file: IO[bytes], head: bytes, path: Path) -> Iterator[_Member]:
                 raise DataError(f"{path} is neither a zip nor a tar archive") from None
             raise
     with archive:
-        while True:  # without its list of members, of which there may be millions
-            with _damage_told(str(path)):
+        while True:  # not by getmembers(): there may be millions, all kept in memory
+            with _damage_reported(str(path)):
                 member = archive.next()
                 archive.members.clear()  # type: ignore[attr-defined]
             if member is None:
@@ -210,22 +206,22 @@ def _tar(file: IO[bytes], head: bytes, path: Path) -> Iterator[_Member]:
             name = _file_name(member.name, path)
             if member.size < 0:
                 raise DataError(
-                    f"{path} is refused: {plain(name, 100)} announces {member.size:,} bytes"
+                    f"{path} is refused: {plain(name, 100)} declares {member.size:,} bytes"
                 )
             if not member.isfile():
                 raise DataError(
-                    f"{path}, {plain(name, 100)}: it is a link or a device, only files are unpacked"
+                    f"{path}, {plain(name, 100)}: only files are unpacked, it is a link or a device"
                 )
             yield _Member(name, member.size, partial(_extracted, archive, member))
 
 
 def credible(size: int) -> int:
-    """The most bytes that a compressed file of `size` bytes may hold."""
+    """The most bytes that a compressed file of `size` bytes may unpack to."""
     return max(2 * _ROOM, _RATIO * size)
 
 
 class Bounded:
-    """What tarfile reads from. By itself it takes memory for whatever length a header announces."""
+    """A stream for tarfile, which would allocate whatever length a header declares."""
 
     def __init__(self, stream: IO[bytes], most: int, path: Path) -> None:
         self._stream, self._most, self._path = stream, most, path
@@ -233,14 +229,14 @@ class Bounded:
 
     def read(self, count: int = -1) -> bytes:
         if not 0 <= count <= _BLOCK_BYTES:
-            raise DataError(f"{self._path} is refused: it announces {count:,} bytes of metadata")
+            raise DataError(f"{self._path} is refused: it declares {count:,} bytes of metadata")
         return self._stream.read(count)
 
     def seek(self, position: int) -> int:
         if position > self._most:
             raise DataError(
-                f"{self._path} is refused: it holds more than {self._most:,} bytes, too many to "
-                f"be real"
+                f"{self._path} is refused: it unpacks to over {self._most:,} bytes, "
+                f"which is implausible"
             )
         return self._stream.seek(position)
 
@@ -248,19 +244,15 @@ class Bounded:
 def _extracted(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     stream = archive.extractfile(member)
     if stream is None:
-        raise tarfile.TarError("it is no file")
+        raise tarfile.TarError("it is not a file")
     return stream
 
 
 def _inside(name: str, path: Path) -> str:
-    """A member's name, seen to stay inside the folder it is unpacked into; empty for that folder
-    itself.
-    """
+    """A member's name, checked to stay inside the target folder; empty for that folder itself."""
     if leads_outside(name):
-        said = plain(name, 100)
         raise DataError(
-            f"{path} is refused: its member {said!r} leads outside the folder it would be "
-            f"unpacked into"
+            f"{path} is refused: its member {plain(name, 100)!r} leads outside the target folder"
         )
     slashed = name.replace("\\", "/")
     parts = PurePosixPath(slashed).parts

@@ -8,7 +8,7 @@ Laboratories Cambridge. Source: Samaria and Harter 1994.
 
 import numpy as np
 
-from cdmllab.data import paths
+from cdmllab.data import paths, registry
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import resize
 from cdmllab.data.decode import decode, stored
@@ -20,16 +20,13 @@ from cdmllab.data.walk import natural
 from cdmllab.errors import DataError, optional
 
 FOLDS = 10
-HOW = (
-    "The AT&T faces are not there: `python data_scripts/att_faces.py` says where to get them; "
-    "they go to att_faces/ "
-    f"of a data folder (${paths.VARIABLE}, or data/)"
-)
+_PLACES = registry.get("att_faces").places("images")
+HOW = registry.get("att_faces").how
 
 
 def available() -> bool:
     """Whether the images are there."""
-    return paths.find("att_faces", "att_faces.zip") is not None
+    return paths.find(*_PLACES) is not None
 
 
 def missing() -> str:
@@ -86,7 +83,7 @@ def pairs(faces: ArraySet, per_fold: int = 150, seed: int = 0) -> Pairs:
 
 def _files() -> list[tuple[str, bytes]]:
     """``s1/1.pgm`` and content, in natural order."""
-    place = paths.find("att_faces", "att_faces.zip")
+    place = paths.find(*_PLACES)
     if place is None:
         raise DataError(HOW)
     if place.is_dir():

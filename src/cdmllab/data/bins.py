@@ -1,8 +1,8 @@
-"""Verification bins: InsightFace's ``lfw.bin`` and its like, and the same as a plain ``.npz``.
+"""Verification bins: InsightFace's ``lfw.bin`` and others like it, and the same as plain ``.npz``.
 
-A bin is a pickle of (2 P images, P times whether the pair shows one person); the images are
-JPEG bytes or pixels, the pairs of the ten folds stand one after the other. An ``.npz`` of ours
-holds the JPEG bytes end to end with their lengths, and is read without unpickling.
+A bin is a pickle of two lists: 2 P images, as JPEG bytes or pixels, and P flags for whether a pair
+is of the same person. The pairs of the ten folds follow one another. Our ``.npz`` files contain the
+concatenated JPEG bytes and their lengths, and are read without unpickling.
 """
 
 import pickle
@@ -37,7 +37,7 @@ class Bin(NamedTuple):
 
         Raises
         ------
-        DataError : an image that cannot be decoded, or of another size than the first
+        DataError : an image cannot be decoded, or differs in size from the first
         """
         pixels: NDArray[np.uint8] | None = None
         for k in range(len(self.images)):
@@ -47,16 +47,14 @@ class Bin(NamedTuple):
                 pixels = np.empty((len(self.images), *x.shape), dtype=np.uint8)
             if x.shape != pixels.shape[1:]:
                 raise DataError(
-                    f"{self.path}, image {k}: its shape is {x.shape}, others have "
+                    f"{self.path}, image {k}: its shape is {x.shape}, that of others "
                     f"{pixels.shape[1:]}"
                 )
             pixels[k] = x
         return np.empty((0, 0, 0, 3), dtype=np.uint8) if pixels is None else pixels
 
     def _stored(self) -> int:
-        """Bytes of all images as they are stored; one that is there more than once counts
-        once.
-        """
+        """Bytes of all stored images; an object that is listed repeatedly counts once."""
         once = {id(image): image for image in self.images}.values()
         return sum(len(image) if isinstance(image, bytes) else image.nbytes for image in once)
 
@@ -69,9 +67,7 @@ class Bin(NamedTuple):
         if colour == "RGB" and image.shape[2] == 1:
             return np.repeat(image, 3, axis=2)
         if colour == "GRAY" and image.shape[2] == 3:
-            raise DataError(
-                f"{self.path}, image {k}: it is stored as colour pixels, grey ones are wanted"
-            )
+            raise DataError(f"{self.path}, image {k}: it is stored in colour, expected grey")
         return image
 
     def pairs(self, folds: int = FOLDS) -> Pairs:
@@ -85,9 +81,9 @@ class Bin(NamedTuple):
 
 
 def in_order(same: ArrayLike, folds: int, where: str) -> Pairs:
-    """P pairs of 2 P images, the two of a pair next to each other, in folds one after the other.
+    """P pairs of 2 P images: pair k is images 2 k and 2 k + 1, and the folds follow one another.
 
-    The folds are as equal as can be, see `cdmllab.data.pairs.in_folds`.
+    The folds are as equal as possible, see `cdmllab.data.pairs.in_folds`.
 
     Raises
     ------
@@ -103,20 +99,19 @@ def in_order(same: ArrayLike, folds: int, where: str) -> Pairs:
 
 @reader("a readable bin")
 def read(path: Path | str) -> Bin:
-    """Read a ``.bin`` (restricted unpickling, see `cdmllab.data.safepickle`) or an ``.npz`` of
-    ours.
+    """Read a ``.bin``, by restricted unpickling (`cdmllab.data.safepickle`), or our ``.npz``.
 
     Raises
     ------
-    DataError : refused, damaged, or counts that do not fit
+    DataError : refused or damaged, or the counts do not match
 
     Examples
     --------
     >>> import numpy as np
     >>> black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
     >>> write("two.bin", [black, black, black, white], same=[True, False])
-    >>> found = read("two.bin")
-    >>> found.same.tolist(), found.decoded().shape
+    >>> stored = read("two.bin")
+    >>> stored.same.tolist(), stored.decoded().shape
     ([True, False], (4, 8, 8, 3))
     """
     path = Path(path)
@@ -127,12 +122,12 @@ def read(path: Path | str) -> Bin:
         return _read_npz(path)
     loaded = safepickle.loads(data, str(path))
     if not isinstance(loaded, tuple | list) or len(loaded) != 2:
-        raise DataError(f"{path} must hold (images, issame), it holds {type(loaded).__name__}")
+        raise DataError(f"{path} must contain (images, issame), got {type(loaded).__name__}")
     stored, same = (safepickle.array(part) for part in loaded)
     if not isinstance(stored, list | tuple | np.ndarray) or not isinstance(
         same, list | tuple | np.ndarray
     ):
-        raise DataError(f"{path} must hold two lists, (images, issame)")
+        raise DataError(f"{path} must contain two lists, (images, issame)")
     images = [_image(image, path, k) for k, image in enumerate(stored)]
     return _checked(Bin(images, _flags(same, path), path))
 
@@ -144,13 +139,13 @@ def write(
     *,
     quality: int = 95,
 ) -> None:
-    """Write a bin that InsightFace reads too; pixels are encoded as JPEG.
+    """Write a bin that InsightFace can read too; pixels are encoded as JPEG.
 
     Parameters
     ----------
     images : 2 P images, JPEG bytes or pixels of shape (height, width, 1 or 3)
     same : shape (P,)
-    quality : of the JPEGs made of pixels
+    quality : of the JPEGs that pixels are encoded to
     """
     flags = [bool(s) for s in np.asarray(same)]
     _fitting(len(images), len(flags), str(path))
@@ -160,8 +155,9 @@ def write(
 
 
 def write_npz(path: Path | str, source: Bin) -> None:
-    """Write a bin as ``.npz``: arrays ``jpeg`` (all bytes end to end), ``length`` and ``same``; no
-    pickle in it.
+    """Write a bin as ``.npz`` without pickles.
+
+    Its arrays are ``jpeg`` (all bytes concatenated), ``length`` and ``same``.
     """
     jpegs = [image if isinstance(image, bytes) else encode_jpeg(image) for image in source.images]
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -179,10 +175,10 @@ def _read_npz(path: Path) -> Bin:
             jpeg, length, same = (arrays[key] for key in KEYS)
     except DataError as error:
         raise DataError(
-            f"{path} is no readable bin: the arrays jpeg, length and same are wanted ({error})"
+            f"{path} is not a readable bin: expected the arrays jpeg, length and same ({error})"
         ) from error
     if jpeg.dtype != np.uint8 or jpeg.ndim != 1 or same.ndim != 1:
-        raise DataError(f"{path}: jpeg must be bytes in a row, and same a list")
+        raise DataError(f"{path}: jpeg must be an array of bytes, and same a list")
     if (
         length.ndim != 1
         or length.dtype.kind not in "iu"
@@ -191,7 +187,7 @@ def _read_npz(path: Path) -> Bin:
         raise DataError(f"{path}: the lengths of its images must be from 0 to {jpeg.size:,}")
     if length.sum() != jpeg.size:
         raise DataError(
-            f"{path}: the lengths of its images do not add up to the {jpeg.size:,} bytes it holds"
+            f"{path}: the lengths of its images do not add up to its {jpeg.size:,} bytes"
         )
     ends = np.cumsum(length)
     data = jpeg.tobytes()
@@ -215,7 +211,7 @@ def _image(image: Any, path: Path, k: int) -> bytes | NDArray[np.uint8]:
         if x.ndim == 3 and x.shape[0] == 3:
             return x.transpose(1, 2, 0)
     kind = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
-    raise DataError(f"{path}, image {k}: JPEG bytes or a uint8 array is wanted, this is {kind}")
+    raise DataError(f"{path}, image {k}: expected JPEG bytes or a uint8 array, got {kind}")
 
 
 def _flags(same: Any, path: Path) -> NDArray[np.bool_]:
@@ -224,19 +220,19 @@ def _flags(same: Any, path: Path) -> NDArray[np.bool_]:
         value = safepickle.array(flag)
         if not isinstance(value, bool | int | np.bool_ | np.integer) or value not in (0, 1):
             raise DataError(
-                f"{path}, pair {k}: issame must be true or false, it is {safepickle.shown(value)}"
+                f"{path}, pair {k}: issame must be true or false, got {safepickle.shown(value)}"
             )
         flags.append(bool(value))
     return np.array(flags, dtype=bool)
 
 
-def _checked(found: Bin) -> Bin:
-    _fitting(len(found.images), len(found.same), str(found.path))
-    return found
+def _checked(loaded: Bin) -> Bin:
+    _fitting(len(loaded.images), len(loaded.same), str(loaded.path))
+    return loaded
 
 
 def _fitting(images: int, pairs: int, where: str) -> None:
     if images != 2 * pairs or pairs == 0:
         raise DataError(
-            f"{where}: {images:,} images and {pairs:,} pairs do not fit, a pair has two images"
+            f"{where}: {images:,} images do not match {pairs:,} pairs of two images each"
         )

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,19 +67,19 @@ def count_pack(path: Path) -> dict[str, int]:
     return {"images": len(pack), "identities": pack.num_identities}
 
 
-def training_pack(job: Job, name: str, pack: str, folder: str, *archives: str) -> Path:
-    """A training set: an InsightFace pack that is there is checked; from identity folders one is
-    made.
+def training_pack(job: Job) -> Path:
+    """A training set: InsightFace's pack is checked if it is there, else one is made.
+
+    It is made from the identity folders under the name of the registry's first output.
     """
-    there = job.have(f"{pack}/train.rec")
-    if there is None and (zipped := job.have(f"{pack}.zip")) is not None:
-        there = job.folder(pack, zipped.name) / "train.rec"
-    if there is not None:
-        job.say(f"found {there}")
-        job.verify(name, lambda: count_pack(there))
-        return there.parent
-    source = job.folder(folder, *archives)
-    marks = job.have(f"{folder}/landmarks.txt", f"{folder}_landmarks.txt")
+    (name,) = job.data_set.makes
+    handed_out = job.find_pack()
+    if handed_out is not None:
+        job.say(f"found {handed_out}")
+        job.verify(name, lambda: count_pack(handed_out))
+        return handed_out.parent
+    source = job.folder("images")
+    marks = job.have("landmarks")
 
     def write(target: Path) -> None:
         settings = packing.Settings(SIZE, landmarks=marks)
@@ -151,23 +150,20 @@ def gallery_bin(job: Job, name: str, root: Path, seed: int = 0, per_fold: int = 
     return job.make(f"verification/{name}.bin", write, count_bin)
 
 
-def calfw_bin(job: Job, name: Literal["calfw", "cplfw"], landmarks: str) -> None:
-    """CALFW's and CPLFW's bin, from ``<name>/images`` or ``<name>/<name>.zip``; `landmarks` is
-    their folder there.
-    """
-    images = job.folder(f"{name}/images", f"{name}/{name}.zip")
-    file = f"pairs_{name.upper()}.txt"
-    pairs = job.need(f"{name}/{file}", f"{name}/{name}/{file}")
+def calfw_bin(job: Job) -> None:
+    """The bin of CALFW or CPLFW, whose files have the same form."""
+    name = job.data_set.name
+    images = job.folder("images")
+    pairs = job.need("pairs")
     if job.dry_run and not pairs.exists():
         job.say(f"would make verification/{name}.bin")
         return
-    marks = job.have(f"{name}/landmarks.txt", f"{name}/{landmarks}", f"{name}/{name}/{landmarks}")
-    pair_list_bin(job, name, pair_lists.calfw(pairs), images, marks)
+    pair_list_bin(job, name, pair_lists.calfw(pairs), images, job.have("landmarks"))
 
 
-def ijb_check(job: Job, name: Literal["ijbb", "ijbc"]) -> None:
-    """See that meta files and images of IJB-B or IJB-C are whole and belong together."""
-    root = job.need(name, name.upper())
+def ijb_check(job: Job) -> None:
+    """Check that meta files and images of IJB-B or IJB-C are complete and belong together."""
+    name, root = job.data_set.name, job.need("folder")
 
     def count() -> dict[str, int]:
         found = ijb.load(root, name)

@@ -2,8 +2,9 @@
 
 One name is not one file. Three public ``cfp_fp.bin`` give the same AdaFace checkpoint 97.66, 99.24
 and 99.34 %. The hash of the file recognises a copy at once; the digest of decoded pixels and labels
-stays the same when a copy is pickled anew or turned into an ``.npz``, and so tells new data from
-new packaging. A register of both is below; digests are added when somebody has decoded the copy.
+stays the same when a copy is pickled again or converted to ``.npz``, and so distinguishes new data
+from new packaging. The registry of data sets has both; digests are added when somebody has decoded
+the copy.
 """
 
 import hashlib
@@ -14,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab.data import bins
+from cdmllab.data import bins, registry
 
 
 class Copy(NamedTuple):
-    """A copy that is known."""
+    """A known copy."""
 
     name: str  # of the set, as its file is called
     sha256: str  # of the file; a beginning of eight digits or more where no more is reported
@@ -28,32 +29,11 @@ class Copy(NamedTuple):
     odd: bool  # it gives other numbers than most
 
 
-REGISTER: tuple[Copy, ...] = (
-    Copy(
-        "cfp_fp",
-        "76306c78",
-        None,
-        None,
-        "one AdaFace checkpoint reaches 97.66 % on it, 1.6 points less than on "
-        "the two other public copies",
-        True,
-    ),
-    Copy(
-        "cfp_fp",
-        "a8754ddf9729a014438d00908a1dc2fe2dbdfb59db9d19a714251c2f814a94ad",
-        76_454_058,
-        None,
-        "the copy of gaunernst/face-recognition-eval; one AdaFace checkpoint reaches 99.24 % on it",
-        False,
-    ),
-    Copy(
-        "cfp_fp",
-        "d47cdcfe71efe12ff34438fa2254472f144eaa6f22f8ae7e210410c885fa2e43",
-        79_602_255,
-        None,
-        "one AdaFace checkpoint reaches 99.34 % on it",
-        False,
-    ),
+REGISTER: tuple[Copy, ...] = tuple(
+    Copy(name, **copy.model_dump())
+    for data_set in registry.load().sets.values()
+    for name, known in data_set.copies.items()
+    for copy in known
 )
 
 
@@ -69,21 +49,19 @@ class ContentDigest:
         self._found = hashlib.sha256()
 
     def add(self, pixels: NDArray[np.uint8]) -> None:
-        """One image, shape (height, width, 1 or 3); grey counts as three equal channels."""
+        """Add an image of shape (height, width, 1 or 3); grey counts as three equal channels."""
         rgb = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
         self._found.update(f"{rgb.shape[0]}x{rgb.shape[1]}".encode())
         self._found.update(np.ascontiguousarray(rgb).tobytes())
 
     def finish(self, labels: ArrayLike) -> str:
-        """The digest; nothing can be added after that."""
+        """Add the labels and return the digest."""
         self._found.update(np.asarray(labels, dtype="<i8").tobytes())
         return self._found.hexdigest()
 
 
 def content(images: Iterable[NDArray[np.uint8]], labels: ArrayLike) -> str:
-    """The digest of images, each (height, width, 1 or 3), and their labels; for bins, whether pairs
-    are genuine.
-    """
+    """The digest of images, each (height, width, 1 or 3), and labels; in bins, the pairs' flags."""
     found = ContentDigest()
     for image in images:
         found.add(image)
@@ -106,9 +84,7 @@ def find(file_digest: str | None = None, content_digest: str | None = None) -> C
 
 
 def words(path: Path, file_digest: str, content_digest: str | None) -> str:
-    """What is known of a copy, in a sentence; of one that is unknown, whether others of its name
-    are known.
-    """
+    """What is known of a copy, for a message; of an unknown one, whether others are known."""
     copy = find(file_digest, content_digest)
     if copy is not None:
         packed = "" if file_digest.startswith(copy.sha256) else ", packed anew"

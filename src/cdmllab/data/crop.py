@@ -22,7 +22,7 @@ class Box(NamedTuple):
 
 
 def crop(pixels: Pixels, box: Box) -> Pixels:
-    """Cut a box out; what lies outside the image is black."""
+    """Cut out a box; whatever lies outside the image is black."""
     height, width, channels = pixels.shape
     out = np.zeros((box.bottom - box.top, box.right - box.left, channels), dtype=np.uint8)
     top, left = max(box.top, 0), max(box.left, 0)
@@ -35,7 +35,7 @@ def crop(pixels: Pixels, box: Box) -> Pixels:
 
 
 def part_of(face: Box, square: Square) -> Box:
-    """Where an image shows a part of an aligned face, to the nearest pixel.
+    """The box of an image that shows a part of an aligned face, to the nearest pixel.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def part_of(face: Box, square: Square) -> Box:
 
 
 def resize(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Resample to a size; areas are averaged when an image is made smaller, none is skipped."""
+    """Resample to a size; Pillow averages areas when it shrinks, so no pixel is skipped."""
     if pixels.shape[:2] == (height, width):
         return pixels
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

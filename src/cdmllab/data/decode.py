@@ -1,6 +1,4 @@
-"""Images from bytes and back: JPEG with simplejpeg, all else with Pillow; 8-bit pixels are Pillow's
-to the bit.
-"""
+"""Decode and encode images: JPEG with simplejpeg, others with Pillow, bit-identical to Pillow."""
 
 import io
 import re
@@ -27,18 +25,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Bytes = bytes | memoryview
-LARGEST_PX = 50_000_000  # of an image that we are ready to decode
+LARGEST_PX = 50_000_000  # of an image that is decoded
 LARGEST_BYTES = 256 << 20  # of its file
 SMALLEST_SIDE_PX = 2
-MOST_SCANS = 100  # of a progressive JPEG; programs write about ten
-MOST_DRAWN_PX = 2_000_000_000  # pixels by scans: two seconds
-_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # of a JPEG, but for those inside the pixels
-_ROOM = 1 << 30  # bytes that images may take however small they are stored
-_RATIO = (
-    100  # how many times larger than stored they may be beyond that; faces are ten to thirty times
-)
-# Formats that say by their first bytes what they are, and that Pillow reads without another
-# program.
+MOST_SCANS = 100  # of a progressive JPEG; encoders write about ten
+MOST_DRAWN_PX = 2_000_000_000  # pixels x scans, about two seconds of decoding
+_MARKER = re.compile(
+    rb"\xff+([\x01-\xcf\xd8-\xfe])"
+)  # of a JPEG, except those inside the entropy-coded data
+_ROOM = 1 << 30  # bytes that images may take at any compression ratio
+_RATIO = 100  # above that, the largest ratio that is believed; faces compress ten- to thirtyfold
+# Formats that their first bytes identify, and that Pillow reads without an external program.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "AVIF", "TIFF", "PPM", "JPEG2000")
 
 
@@ -51,55 +48,56 @@ def decode(
     strict: bool = False,
     upright: bool = True,
 ) -> Pixels:
-    """The pixels of an image, uint8 of shape (height, width, 3), or (height, width, 1) for
-    ``"GRAY"``.
+    """Decode an image to uint8 of shape (height, width, 3), or (height, width, 1) for ``"GRAY"``.
 
-    **Modes.** What the pixels mean depends on the mode in which Pillow opens the image. None is
+    **Modes.** What the pixels mean depends on the mode in which Pillow opens the image. Nothing is
     clipped:
 
     ==============================  ================================================================
     mode                            rule
     ==============================  ================================================================
-    ``L``, ``RGB`` as they are; colour of 16 bits comes as its upper 8, as in OpenCV ``1`` black and
-    white become 0 and 255 ``P`` each pixel's colour is looked up in the palette ``I;16`` (PNG,
-    TIFF, JPEG the upper 8 of the 16 bits, or of the 12 that a TIFF announces, as 2000), ``I`` of a
-    PGM in OpenCV; a TIFF in which 0 is white is inverted ``I`` (TIFF, signed or 32-bit) refused:
-    nothing says which number is white ``F`` refused for the same reason; OpenCV refuses it too
-    ``LA``, ``PA``, ``RGBA``, a blended with black; refused if no pixel shows transparent colour
-    (tRNS, GIF) ``CMYK``, ``YCbCr``, ``HSV``, converted by Pillow; in a JPEG, CMYK is taken as
-    inverted, as ``LAB`` Adobe writes it and OpenCV reads it
+    ``L``, ``RGB``                  as they are; colour of 16 bits keeps its upper 8, as in OpenCV
+    ``1``                           black and white become 0 and 255
+    ``P``                           each pixel's colour is looked up in the palette
+    ``I;16`` (PNG, TIFF, JPEG       the upper 8 of the 16 bits, or of the 12 that a TIFF declares,
+    2000), ``I`` of a PGM           as in OpenCV; a TIFF in which 0 is white is inverted
+    ``I`` (TIFF, signed or 32-bit)  refused: nothing defines which value is white
+    ``F``                           refused for the same reason, as in OpenCV
+    ``LA``, ``PA``, ``RGBA``, a     blended with black; refused if every pixel is transparent
+    transparent colour (tRNS, GIF)
+    ``CMYK``, ``YCbCr``, ``HSV``,   converted by Pillow; CMYK in a JPEG is taken as inverted, as
+    ``LAB``                         Adobe writes it and OpenCV reads it
     ==============================  ================================================================
 
-    Transparent pixels become black because the colour stored below them is not meant to be seen: it
-    may be the background that somebody removed, or whatever the program left there, and an
-    embedding must depend on neither. Black is what alignment puts outside an image, so networks
-    know it. OpenCV and torchvision show the colour below. Of an animation or a document of several
-    pages the first is taken; colour profiles (ICC) are not applied, as nowhere in the field.
+    Transparent pixels become black because the colour stored under them is not meant to be seen. It
+    may be a background that somebody removed, or whatever the program left there, and an embedding
+    must depend on neither. Black is what alignment puts outside an image, so networks have seen it.
+    OpenCV and torchvision keep the colour underneath. Animations and documents give their first
+    page. Colour profiles (ICC) are not applied, as is usual in the field.
 
-    **Orientation.** A phone stores an image as its sensor saw it, with a tag in the EXIF that says
-    how to turn it. Files are turned upright. Records of packs and bins must be decoded with
-    ``upright=False``: there Pillow, TurboJPEG and nvJPEG, and so most loaders, ignore the tag,
-    while OpenCV (MXNet decodes with it) and DALI follow it. Such a record looks different in
-    different programs: `cdmllab pack` never stores one, `cdmllab inspect` reports it. (In a TIFF
-    the tag is part of the format, and Pillow always turns.)
+    **Orientation.** A phone stores an image as its sensor saw it, with an EXIF tag for how to turn
+    it. Files are turned upright. Records of packs and bins must be decoded with ``upright=False``:
+    there Pillow, TurboJPEG and nvJPEG, and so most loaders, ignore the tag, while OpenCV (which
+    MXNet decodes with) and DALI follow it. Because such a record looks different in different
+    programs, `cdmllab pack` never stores one and `cdmllab inspect` reports it. (In a TIFF the tag
+    is part of the format, and Pillow always turns.)
 
     Parameters
     ----------
     data : the bytes of an image in one of `FORMATS`
     where : file and record, named in errors
-    fast : quicker inverse cosine transform and chroma upsampling for JPEG, a few grey levels off
+    fast : faster inverse cosine transform and chroma upsampling for JPEG, a few grey levels off
         Pillow's
-    strict : refuse also a JPEG with damage that Pillow passes over in silence
-    upright : turn the pixels as the EXIF says
+    strict : also refuse a JPEG with damage that Pillow silently ignores
+    upright : turn the pixels as the EXIF tag says
 
     Raises
     ------
-    DataError : the bytes are no image, or one cut short, of a refused mode, under 2 pixels a side
-        or over 50 megapixels, or a JPEG that draws its pixels more than 100 times; nothing else is
-        raised
+    DataError : not an image, a truncated one, a refused mode, a side under 2 pixels, over 50
+        megapixels, or a JPEG of more than 100 scans; nothing else is raised
     """
     if len(data) == 0:
-        raise DataError(f"{where}: there is no image, the record is empty")
+        raise DataError(f"{where}: the record is empty, it has no image")
     try:
         if bytes(data[:3]) == b"\xff\xd8\xff":
             pixels = _jpeg(data, colour, fast, strict)
@@ -107,19 +105,19 @@ def decode(
         else:
             pixels, exif = _pillow(data, colour)
             turn = orientation.of_exif(exif) if upright else orientation.UPRIGHT
-    except Exception as error:  # decoders raise anything
+    except Exception as error:  # decoders raise all kinds of exceptions
         raise DataError(f"{where}: the image cannot be decoded ({cause(error)})") from error
     if min(pixels.shape[:2]) < SMALLEST_SIDE_PX:
         raise DataError(
-            f"{where}: an image of {pixels.shape[1]} x {pixels.shape[0]} pixels is no face"
+            f"{where}: an image of {pixels.shape[1]} x {pixels.shape[0]} pixels is too small"
         )
     return pixels if turn == orientation.UPRIGHT else orientation.upright(pixels, turn)
 
 
 def other_size(where: str, size: Sequence[int], first: Sequence[int]) -> DataError:
-    """For an image among others of another size; both as (height, width)."""
-    found, wanted = (f"{width} x {height}" for height, width in (size, first))
-    return DataError(f"{where}: the image is {found} pixels, others are {wanted}")
+    """The error for an image of another size than the first; both sizes are (height, width)."""
+    own, others = (f"{width} x {height}" for height, width in (size, first))
+    return DataError(f"{where}: the image has {own} pixels, others have {others}")
 
 
 def stored(path: Path) -> bytes:
@@ -127,7 +125,7 @@ def stored(path: Path) -> bytes:
 
     Raises
     ------
-    DataError : it is no plain file, or one of more than 256 MiB
+    DataError : it is not a regular file, or has more than 256 MiB
     OSError : it cannot be read
     """
     with opened(path, at_most=LARGEST_BYTES) as file:
@@ -135,21 +133,21 @@ def stored(path: Path) -> bytes:
 
 
 def refuse_bomb(where: str, nbytes: int, stored: Callable[[], int]) -> None:
-    """See that the memory for many images is in proportion to what is stored of them.
+    """Check that the memory for decoded images is in proportion to their stored size.
 
     Parameters
     ----------
     where : named in errors
-    nbytes : that they would take when decoded
-    stored : counts the bytes that hold them
+    nbytes : the size of the decoded images
+    stored : counts the stored bytes; called only if `nbytes` is large
 
     Raises
     ------
-    DataError : it is not
+    DataError : a ratio that no real image has
     """
     if nbytes > _ROOM and nbytes > _RATIO * stored():
         raise DataError(
-            f"{where}: {stored():,} bytes would become images of {nbytes:,}: too many to be real"
+            f"{where}: {stored():,} bytes would decode to {nbytes:,}, which is implausible"
         )
 
 
@@ -168,14 +166,15 @@ def encode_jpeg(pixels: Pixels, quality: int = 95) -> bytes:
 def decode_batch_cuda(
     images: Sequence[Bytes], where: str, device: "torch.device | str" = "cuda"
 ) -> "list[Tensor]":
-    """Decode JPEGs on the GPU (nvJPEG), each to uint8 [3, height, width] there; not bit-equal to
-    Pillow.
+    """Decode JPEGs on the GPU with nvJPEG, each to uint8 [3, height, width] on that device.
+
+    The pixels are not bit-identical to Pillow's.
 
     Raises
     ------
-    DataError : nvJPEG refuses one of them; decode those on the CPU
+    DataError : nvJPEG cannot decode one of them; decode those on the CPU
     """
-    import torch  # packing and checking do without it, and so start sooner
+    import torch  # imported late: packing and checking do not need it
     from torchvision.io import ImageReadMode, decode_jpeg
 
     buffers = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in images]
@@ -206,56 +205,48 @@ def _jpeg(data: Bytes, colour: Colour, fast: bool, strict: bool) -> Pixels:
     except ValueError:
         if strict:
             raise
-    return _pillow(data, colour)[
-        0
-    ]  # its weights for grey, its way from CMYK, its patience with small damage
+    # Colour to grey, CMYK and slightly damaged files: as Pillow does it.
+    return _pillow(data, colour)[0]
 
 
 def _pillow(data: Bytes, colour: Colour) -> tuple[Pixels, bytes]:
     """Pixels and EXIF."""
     image = _opened(data)
     _refuse_costly(data, image.height, image.width)
-    image.load()  # a PNG may have its EXIF behind the pixels
+    image.load()  # reads all of it: a PNG may have its EXIF after the pixels
     return modes.to_uint8(image, colour), image.info.get("exif", b"")
 
 
 def _opened(data: Bytes) -> Image.Image:
-    """An image of which only the header is read yet.
+    """Open an image and read only its header.
 
-    `PIL.Image.open` does the same and warns of large images; to make its warning an error one has
-    to change filters that all threads share.
+    `PIL.Image.open` does the same but warns about large images. Turning that warning into an error
+    would mean changing the warning filters, which all threads share.
     """
     stream, head = io.BytesIO(data), bytes(data[:16])
     for name in _formats():
         factory, accept = Image.OPEN[name]
         if accept is None or accept(head) is True:
             stream.seek(0)
-            with suppress(
-                SyntaxError, IndexError, TypeError, struct.error
-            ):  # how a plugin says that it is not its own
+            # These errors are how a plugin reports that the format is not its own.
+            with suppress(SyntaxError, IndexError, TypeError, struct.error):
                 return factory(stream, "")
-    raise ValueError(f"it is {sniff.what(data) or 'of no known format'}")
+    raise ValueError(f"it is {sniff.what(data) or 'of an unknown format'}")
 
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that this Pillow knows: AVIF came with 11.3."""
+    """Those of `FORMATS` that this version of Pillow has: AVIF came with 11.3."""
     Image.preinit()
-    for name in (
-        "WebP",
-        "Avif",
-        "Tiff",
-        "Jpeg2K",
-    ):  # `Image.init` would load forty, and takes its time
+    # `Image.init` would load about forty plugins, which is slow.
+    for name in ("WebP", "Avif", "Tiff", "Jpeg2K"):
         with suppress(ImportError):
             import_module(f"PIL.{name}ImagePlugin")
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _refuse_costly(data: Bytes, height: int, width: int) -> None:
-    """See that an image has no more pixels than we are ready to decode, and that a JPEG does not
-    draw them often.
-    """
+    """Refuse images with too many pixels, and JPEGs with too many scans over them."""
     if height * width > LARGEST_PX:
         raise ValueError(f"{width} x {height} pixels are too many")
     if bytes(data[:2]) == b"\xff\xd8":
@@ -266,13 +257,14 @@ def _refuse_costly(data: Bytes, height: int, width: int) -> None:
 
 
 def _scans(jpeg: bytes) -> int:
-    """How often the pixels of a JPEG are drawn or refined, its metadata and what follows its end
-    left out.
-    """
-    count, found = 0, _MARKER.search(jpeg, 2)
-    while found is not None and found[1] != b"\xd9":  # the end of the image
-        count += found[1] == b"\xda"
-        at = found.end()
-        length = 0 if found[1] in (b"\x01", b"\xd8") else int.from_bytes(jpeg[at : at + 2], "big")
-        found = _MARKER.search(jpeg, at + length)
+    """The number of scans of a JPEG, not counting any in its metadata or after its end."""
+    count, marker = 0, _MARKER.search(jpeg, 2)
+    while marker is not None and marker[1] != b"\xd9":  # end of image
+        count += marker[1] == b"\xda"  # start of scan
+        end = marker.end()
+        # A segment begins with its length, so that markers inside it are skipped.
+        length = (
+            0 if marker[1] in (b"\x01", b"\xd8") else int.from_bytes(jpeg[end : end + 2], "big")
+        )
+        marker = _MARKER.search(jpeg, end + length)
     return count

@@ -1,7 +1,7 @@
 """scikit-learn's handwritten digits as an open-set identity problem.
 
-1,797 real digits, 8 x 8 pixels, part of scikit-learn itself: the smallest honest stand-in for
-faces. A class of digit plays the part of an identity.
+1,797 real digits, 8 x 8 pixels, shipped with scikit-learn: the smallest honest stand-in for
+faces. Each digit is an identity.
 """
 
 from collections.abc import Iterable
@@ -27,15 +27,13 @@ def load(classes: Iterable[int] = range(10)) -> Digits:
 
     Raises
     ------
-    ValueError : a class that is not a digit, or given twice, or fewer than two
+    ValueError : a class is not a digit or is repeated, or there are fewer than two
     """
     wanted = tuple(classes)
     if len(wanted) < 2 or len(set(wanted)) != len(wanted) or not set(wanted) <= set(range(10)):
         raise ValueError(f"classes must be two or more different digits from 0 to 9, got {wanted}")
     with optional("analysis", "the handwritten digits"):
-        from sklearn.datasets import (
-            load_digits,
-        )  # takes seconds; who reads other data starts sooner
+        from sklearn.datasets import load_digits  # imported late: it takes seconds
 
     raw, target = load_digits(return_X_y=True)
     keep = np.isin(target, wanted)
@@ -46,16 +44,16 @@ def load(classes: Iterable[int] = range(10)) -> Digits:
 
 
 def split(digits: Digits, held_out: float = 0.25, seed: int = 0) -> tuple[Digits, Digits]:
-    """Part the images of every class at random: (to train on, held out).
+    """Split the images of every class at random into a training part and a held-out part.
 
     Parameters
     ----------
-    digits : what to part
+    digits : what to split
     held_out : share of each class to hold out, in (0, 1)
     seed : the same seed gives the same parts
     """
     if not 0.0 < held_out < 1.0:
-        raise ValueError(f"held_out must lie strictly between 0 and 1, got {held_out}")
+        raise ValueError(f"held_out must be strictly between 0 and 1, got {held_out}")
     generator = torch.Generator().manual_seed(seed)
     out = torch.zeros(len(digits.labels), dtype=torch.bool)
     for label in range(len(digits.classes)):

@@ -1,6 +1,4 @@
-"""What training sets of stored images share, whatever container they are in: rows decoded when they
-are read.
-"""
+"""Training sets of encoded images, in any container, that are decoded when they are read."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,20 +26,20 @@ def read_rows(
 
     Parameters
     ----------
-    image : from a row to its bytes, JPEG or another format
-    where : from a row to the words that name it in an error
+    image : from a row to its bytes, as JPEG or in another format
+    where : from a row to how it is named in an error
 
     Raises
     ------
-    DataError : an image that cannot be decoded or has another size than the first
+    DataError : an image cannot be decoded, or differs in size from the first
     """
-    wanted = np.atleast_1d(np.asarray(rows, dtype=np.int64)).tolist()
+    chosen = np.atleast_1d(np.asarray(rows, dtype=np.int64)).tolist()
     images: NDArray[np.uint8] | None = None
-    for k, row in enumerate(wanted):
+    for k, row in enumerate(chosen):
         pixels = decode(image(row), where(row), colour=colour, fast=fast, upright=False)
         if images is None:
-            refuse_bomb(str(path), len(wanted) * pixels.size, partial(_stored, wanted, image))
-            images = np.empty((len(wanted), *pixels.shape), dtype=np.uint8)
+            refuse_bomb(str(path), len(chosen) * pixels.size, partial(_stored, chosen, image))
+            images = np.empty((len(chosen), *pixels.shape), dtype=np.uint8)
         if pixels.shape != images.shape[1:]:
             raise other_size(where(row), pixels.shape[:2], images.shape[1:3])
         images[k] = pixels
@@ -49,12 +47,12 @@ def read_rows(
 
 
 def _stored(rows: list[int], image: Callable[[int], Stored]) -> int:
-    """Bytes of the images of some rows."""
+    """The stored bytes of the images of some rows."""
     return sum(len(image(row)) for row in set(rows))
 
 
 class EncodedSet:
-    """A training set of stored images; a container says where the bytes of a row are.
+    """A training set of encoded images; a subclass returns the bytes of a row.
 
     Parameters
     ----------
@@ -69,7 +67,7 @@ class EncodedSet:
         self.path = path
         self.labels = checked(labels, None, str(path))
         if len(self.labels) == 0:
-            raise DataError(f"{path} holds no images with labels")
+            raise DataError(f"{path} contains no images with labels")
         self.num_identities = int(self.labels.max()) + 1
         self.colour: Colour = colour
         self._fast = fast
@@ -84,11 +82,11 @@ class EncodedSet:
         )
 
     def image(self, row: int) -> Stored:
-        """The image of a row as it is stored."""
+        """The encoded image of a row."""
         raise NotImplementedError
 
     def where(self, row: int) -> str:
-        """The words that name a row in an error."""
+        """How a row is named in an error."""
         return f"{self.path}, row {row}"
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
@@ -98,8 +96,6 @@ class EncodedSet:
 
 
 def numbered(names: Sequence[str]) -> NDArray[np.int64]:
-    """Labels of people that are given by name: numbers from 0, in the order of their first
-    images.
-    """
+    """Labels from 0 for people that are given by name, in the order of their first images."""
     number: dict[str, int] = {}
     return np.array([number.setdefault(name, len(number)) for name in names], dtype=np.int64)

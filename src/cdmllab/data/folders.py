@@ -1,6 +1,4 @@
-"""Identity folders: one folder a person, images inside; the form most data sets are handed out
-in.
-"""
+"""Identity folders: one folder of images per person, as most data sets are published."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,7 +16,7 @@ from cdmllab.errors import DataError
 
 
 class Listing(NamedTuple):
-    """What an identity folder holds, in natural order (s2 before s10)."""
+    """The contents of an identity folder, in natural order (s2 before s10)."""
 
     root: Path
     names: tuple[str, ...]  # of the identities, printable
@@ -28,13 +26,14 @@ class Listing(NamedTuple):
 
     @property
     def num_identities(self) -> int:
-        """How many identities."""
+        """The number of identities."""
         return len(self.names)
 
 
 def listing(root: Path | str, *, min_images: int = 1, ignore: Iterable[str] = ()) -> Listing:
-    """List the images of every identity below `root`; folders may be nested, each with images is an
-    identity.
+    """List the images of every identity below `root`.
+
+    Folders may be nested; each folder that has images is an identity.
 
     Parameters
     ----------
@@ -44,16 +43,16 @@ def listing(root: Path | str, *, min_images: int = 1, ignore: Iterable[str] = ()
 
     Raises
     ------
-    DataError : no folder, or no images in folders; the sentence says what is there instead
+    DataError : not a folder, or no images in its folders; the message names what was left out
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"{root} is no folder")
+        raise DataError(f"{root} is not a folder")
     names: list[str] = []
     files: list[Path] = []
     labels: list[int] = []
-    found, left_out = walk(root, ignore)
-    for folder in found:
+    folders, left_out = walk(root, ignore)
+    for folder in folders:
         if len(folder.images) < min_images:
             left_out += [LeftOut(below(file, root), FEW, True) for file in folder.images]
             continue
@@ -62,7 +61,7 @@ def listing(root: Path | str, *, min_images: int = 1, ignore: Iterable[str] = ()
         names.append(below(folder.path, root))
     if not files:
         instead = "".join(f"; left out {line}" for line in summary(left_out)[:1])
-        raise DataError(f"{root} holds no folders of images ({', '.join(SUFFIXES)}){instead}")
+        raise DataError(f"{root} contains no folders of images ({', '.join(SUFFIXES)}){instead}")
     return Listing(
         root, tuple(names), tuple(files), np.array(labels, dtype=np.int64), tuple(left_out)
     )
@@ -80,27 +79,27 @@ def load(
     fit: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
     min_images: int = 1,
 ) -> ArraySet:
-    """An identity folder in memory. For large ones make a pack: `cdmllab pack`.
+    """Load an identity folder into memory; for a large one, make a pack with `cdmllab pack`.
 
     Parameters
     ----------
-    fit : applied to each image (height, width, channels), to bring all to one size; see
+    fit : applied to each image (height, width, channels), to make all the same size; see
         `cdmllab.data.crop`
 
     Raises
     ------
-    DataError : as `listing`; an image that cannot be decoded, or of another size than the first
+    DataError : as `listing`; an image cannot be decoded, or differs in size from the first
     """
-    found = listing(root, min_images=min_images)
+    contents = listing(root, min_images=min_images)
     images = []
-    for file in found.files:
+    for file in contents.files:
         pixels = decode(stored(file), str(file), colour=colour)
         images.append(pixels if fit is None else fit(pixels))
         if images[-1].shape != images[0].shape:
             raise DataError(
-                f"{file}: its shape is {images[-1].shape}, the first has {images[0].shape}"
+                f"{file}: its shape is {images[-1].shape}, that of the first {images[0].shape}"
             )
-    return ArraySet(np.stack(images), found.labels, found.num_identities, found.names)
+    return ArraySet(np.stack(images), contents.labels, contents.num_identities, contents.names)
 
 
 def save(

@@ -1,6 +1,4 @@
-"""Protocols over data sets that come without one: people parted into folds, galleries and probes,
-pairs drawn.
-"""
+"""Protocols for data sets that come without one: folds of people, galleries, probes and pairs."""
 
 from typing import NamedTuple
 
@@ -15,15 +13,14 @@ Rows = NDArray[np.int64]
 
 
 class GalleryProbes(NamedTuple):
-    """Images that are known beforehand and images that come later; none is in both."""
+    """Enrolled images and images to recognise; no image is both."""
 
     gallery: Rows
     probes: Rows
 
 
 def folds(labels: ArrayLike, count: int = 10, seed: int = 0) -> Rows:
-    """The fold of each image, shape (n,): people are dealt to `count` folds, so no person is in
-    two.
+    """The fold of each image, shape (n,): people are dealt to folds, so that nobody is in two.
 
     Raises
     ------
@@ -31,13 +28,15 @@ def folds(labels: ArrayLike, count: int = 10, seed: int = 0) -> Rows:
     """
     people, inverse = np.unique(np.asarray(labels), return_inverse=True)
     if len(people) < count:
-        raise ValueError(f"{len(people)} people cannot be parted into {count} folds")
+        raise ValueError(f"{len(people)} people cannot be split into {count} folds")
     dealt: Rows = np.random.default_rng(seed).permutation(len(people)) % count
     return dealt[inverse]
 
 
 def disjoint_pairs(labels: ArrayLike, per_fold: int, count: int = 10, seed: int = 0) -> Pairs:
-    """In each of `count` folds, disjoint in people, `per_fold` genuine and as many impostor pairs.
+    """Draw `per_fold` genuine and as many impostor pairs in each of `count` folds.
+
+    No person is in two folds.
 
     Raises
     ------
@@ -56,11 +55,9 @@ def disjoint_pairs(labels: ArrayLike, per_fold: int, count: int = 10, seed: int 
 
 
 def gallery_and_probes(labels: ArrayLike, per_identity: int = 1, seed: int = 0) -> GalleryProbes:
-    """`per_identity` images of each person for the gallery, drawn at random, all others as
-    probes.
+    """Draw `per_identity` images of each person for the gallery; all others are probes.
 
-    A person with no more than `per_identity` images is in the gallery only: a stranger to no
-    probe.
+    A person with no more images than that is in the gallery only.
     """
     ids = np.asarray(labels)
     shuffled = np.random.default_rng(seed).permutation(len(ids))
@@ -71,7 +68,7 @@ def gallery_and_probes(labels: ArrayLike, per_identity: int = 1, seed: int = 0) 
 def gallery_pairs(
     labels: ArrayLike, split: GalleryProbes, per_fold: int = 300, count: int = 10, seed: int = 0
 ) -> Pairs:
-    """Pairs of a gallery image (first) and a probe (second), in folds disjoint in people.
+    """Pairs of a gallery image (first) and a probe (second), in folds that share no people.
 
     In each fold `per_fold` genuine and as many impostor pairs; no pair occurs twice.
 
@@ -91,7 +88,7 @@ def gallery_pairs(
             if len(i) < per_fold:
                 kind = "genuine" if same else "impostor"
                 raise ValueError(
-                    f"fold {k}: {per_fold} {kind} pairs are wanted, there are only {len(i)}"
+                    f"fold {k}: {per_fold} {kind} pairs are needed, but there are only {len(i)}"
                 )
             chosen = rng.choice(len(i), per_fold, replace=False)
             found.append(

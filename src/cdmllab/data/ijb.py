@@ -1,6 +1,4 @@
-"""IJB-B and IJB-C: the meta files, and the images of their templates. Pooling them is
-`cdmllab.metrics`.
-"""
+"""IJB-B and IJB-C: the meta files and the images of their templates."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -20,9 +18,7 @@ LANDMARK_COLUMNS = 11  # x1 y1 ... x5 y5 score
 
 
 class Media(NamedTuple):
-    """``ijbX_face_tid_mid.txt``: which image belongs to which template and which medium (photo or
-    video).
-    """
+    """``ijbX_face_tid_mid.txt``: the template and the medium (photo or video) of each image."""
 
     names: tuple[str, ...]  # [n]
     template: NDArray[np.int64]  # [n] template number as in the file
@@ -30,7 +26,7 @@ class Media(NamedTuple):
 
 
 class Landmarks(NamedTuple):
-    """``ijbX_name_5pts_score.txt``: five points in each loose crop, and the detector's score."""
+    """``ijbX_name_5pts_score.txt``: landmarks in each loose crop, and the detector's score."""
 
     names: tuple[str, ...]  # [n]
     points: NDArray[np.float64]  # [n, 5, 2]
@@ -80,12 +76,12 @@ def load(root: Path | str, name: str) -> TemplateSet:
 
     Parameters
     ----------
-    root : the folder that holds ``meta`` and ``loose_crop``
+    root : the folder with ``meta`` and ``loose_crop``
     name : ``"ijbb"`` or ``"ijbc"``
 
     Raises
     ------
-    DataError : a file is missing or of another form, or they do not belong together
+    DataError : a file is missing or malformed, or they do not match
     """
     if name not in ("ijbb", "ijbc"):
         raise ValueError(f"name must be 'ijbb' or 'ijbc', got {name!r}")
@@ -136,7 +132,7 @@ def read_media(path: Path) -> Media:
 
     Raises
     ------
-    DataError : a row of another form
+    DataError : a malformed row
     """
     names, numbers = _named_rows(path, 2)
     odd = np.flatnonzero(
@@ -155,7 +151,7 @@ def read_landmarks(path: Path) -> Landmarks:
 
     Raises
     ------
-    DataError : a row of another form, or with all its points in one place
+    DataError : a malformed row, or one whose points all coincide
     """
     names, numbers = _named_rows(path, LANDMARK_COLUMNS)
     points = numbers[:, :10].reshape(-1, 5, 2)
@@ -169,12 +165,11 @@ def read_landmarks(path: Path) -> Landmarks:
 
 @reader("a readable list of pairs")
 def read_pairs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Rows ``template template label``: two columns of template numbers and whether they are one
-    person.
+    """Rows ``template template label``: two template numbers, and whether they are one person.
 
     Raises
     ------
-    DataError : a row of another form
+    DataError : a malformed row
     """
     _present(path)
     try:

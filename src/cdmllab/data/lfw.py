@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cdmllab._util.files import read_record, sha256
-from cdmllab.data import lfw_lists, paths
+from cdmllab.data import lfw_lists, paths, registry
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import Box, Square, crop, part_of, resize
 from cdmllab.data.decode import Colour, decode, stored
@@ -25,10 +25,8 @@ from cdmllab.data.sets import ArraySet, Subset, without
 from cdmllab.data.walk import natural
 from cdmllab.errors import DataError
 
-ARCHIVES = (
-    *("lfw/lfwa.tar.gz", "lfw/lfw-deepfunneled.tgz", "lfw/lfw-funneled.tgz", "lfw/lfw.tgz"),
-    *("lfw/lfw-dataset.zip", "lfw/archive.zip"),
-)
+_ENTRY = registry.get("lfw")
+ARCHIVES = _ENTRY.places("images")
 # Unpacked. ``lfw`` itself may hold the people, or what a mirror put there; the last two are those
 # of scikit-learn and torchvision.
 FOLDERS = (
@@ -36,21 +34,15 @@ FOLDERS = (
     *("lfw_home", "lfw-py"),
 )
 VIEWS = {
-    "2": ("lfw/pairs.txt", "lfw/pairs.csv", "lfw_home/pairs.txt", "lfw-py/pairs.txt"),
-    "1-train": ("lfw/pairsDevTrain.txt", "lfw_home/pairsDevTrain.txt", "lfw-py/pairsDevTrain.txt"),
-    "1-test": ("lfw/pairsDevTest.txt", "lfw_home/pairsDevTest.txt", "lfw-py/pairsDevTest.txt"),
+    "2": _ENTRY.places("pairs"),
+    "1-train": _ENTRY.places("View 1, training"),
+    "1-test": _ENTRY.places("View 1, test"),
 }
 # The square of the 250 x 250 image that puts eyes and mouth of LFW-a's mean face where the 112
 # template wants them.
 FACE = Box(58, 50, 192, 184)
 FOLDS = "folds.json"  # beside the pack that `data_scripts/lfw.py` makes
-HOW = (
-    "LFW is not there: put lfwa.tar.gz (or lfw-deepfunneled.tgz, lfw-funneled.tgz, lfw.tgz, "
-    "Kaggle's "
-    "archive.zip, or one of them unpacked) and pairs.txt into lfw/ of a data folder "
-    f"(${paths.VARIABLE}, or data/); "
-    "`python data_scripts/lfw.py --dry-run` says where to get them"
-)
+HOW = _ENTRY.how
 
 
 def box(square: Square) -> Box:
@@ -220,7 +212,7 @@ def people_left_out(pack: Path | str, *folds: int) -> NDArray[np.int64]:
     """
     path = Path(pack) / FOLDS
     if not path.is_file():
-        raise DataError(f"{path} does not exist: `python data_scripts/lfw.py` makes it")
+        raise DataError(f"{path} does not exist: `{_ENTRY.command}` makes it")
     people: Any = read_record(path).get("identities_in_pairs")
     try:
         chosen = [np.array(people[str(fold)], dtype=np.int64) for fold in folds]

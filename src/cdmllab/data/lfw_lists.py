@@ -1,4 +1,4 @@
-"""The pair files of LFW: the text its authors gave out, and the tables that mirrors made of it."""
+"""The pair files of LFW: its authors' text, and the tables that mirrors made of it."""
 
 import csv
 import re
@@ -12,23 +12,23 @@ from cdmllab.errors import DataError, reader
 
 @reader("a readable list of pairs")
 def lfw(path: Path | str, content: bytes | None = None) -> PairList:
-    """LFW's pairs: ``pairs.txt`` (View 2), ``pairsDevTrain.txt`` and its like (View 1), or
-    ``pairs.csv``.
+    """LFW's pairs: ``pairs.txt`` (View 2), ``pairsDevTrain.txt`` (View 1) or ``pairs.csv``.
 
-    The first line of a text counts folds and pairs, ``10<TAB>300``, or pairs only, of one fold; in
-    each fold come the genuine pairs, ``name n m``, then as many impostor pairs, ``name n name m``.
+    The first line of a text has the numbers of folds and pairs, ``10<TAB>300``, or only that of the
+    pairs of a single fold. Each fold has genuine pairs, ``name n m``, and then as many impostor
+    pairs, ``name n name m``.
 
-    Two tables are about: Kaggle's (``name,imagenum1,imagenum2,``) has the rows of ``pairs.txt``
-    without its first line, and one with the columns ``fold_id``, ``is_same``, ``image_a`` and
-    ``image_b``.
+    Two tables are in circulation: Kaggle's (``name,imagenum1,imagenum2,``) has the rows of
+    ``pairs.txt`` without its first line, and another has the columns ``fold_id``, ``is_same``,
+    ``image_a`` and ``image_b``.
 
     Parameters
     ----------
-    content : of the file, where it is part of an archive
+    content : of the file, if it is inside an archive
 
     Raises
     ------
-    DataError : naming the line that is of another form, or a fold with too few pairs
+    DataError : names the malformed line, or a fold with too few pairs
     """
     path, rows = Path(path), lines(path, content)
     header = [field.strip() for field in rows[0].split(",")]
@@ -42,11 +42,11 @@ def lfw(path: Path | str, content: bytes | None = None) -> PairList:
 def _text(rows: list[str], path: Path) -> list[Pair]:
     header = rows[0].split()
     if not 1 <= len(header) <= 2 or not all(is_number(field) for field in header):
-        raise DataError(f"{path}, line 1: `folds pairs` is wanted, not {rows[0][:60]!r}")
+        raise DataError(f"{path}, line 1: expected `folds pairs`, got {rows[0][:60]!r}")
     folds, per_fold = (1, int(header[0])) if len(header) == 1 else (int(header[0]), int(header[1]))
     if len(rows) - 1 != 2 * folds * per_fold:
         raise DataError(
-            f"{path}: {folds} folds of {per_fold} + {per_fold} pairs are announced, "
+            f"{path}: {folds} folds of {per_fold} + {per_fold} pairs are declared, "
             f"{len(rows) - 1:,} lines follow"
         )
     found = []
@@ -55,7 +55,7 @@ def _text(rows: list[str], path: Path) -> list[Pair]:
         pair = _pair([field.strip() for field in fields], k // (2 * per_fold))
         if pair is None or pair.same is not same:
             form = "name n m" if same else "name n name m"
-            raise DataError(f"{path}, line {k + 2}: `{form}` is wanted here, not {line[:80]!r}")
+            raise DataError(f"{path}, line {k + 2}: expected `{form}`, got {line[:80]!r}")
         found.append(pair)
     return found
 
@@ -68,7 +68,7 @@ def _kaggle(rows: list[str], path: Path) -> list[Pair]:
         pair = _pair([cell.strip() for cell in row if cell.strip()], fold)
         if pair is None:
             raise DataError(
-                f"{path}, row {number}: `name,n,m,` or `name,n,name,m` is wanted, not {row!r:.80}"
+                f"{path}, row {number}: expected `name,n,m,` or `name,n,name,m`, got {row!r:.80}"
             )
         if pair.same and found and not found[-1].same:
             fold += 1
@@ -78,7 +78,7 @@ def _kaggle(rows: list[str], path: Path) -> list[Pair]:
 
 
 def _in_ten(found: list[Pair], path: Path) -> list[Pair]:
-    """The pairs as they are if they make ten folds, else dealt to ten, see `pairs.in_folds`."""
+    """The pairs unchanged if they have ten folds, else dealt to ten by `pairs.in_folds`."""
     if found and found[-1].fold == 9:
         return found
     kinds = [[pair for pair in found if pair.same is same] for same in (True, False)]
@@ -98,7 +98,7 @@ def _table(rows: list[str], header: list[str], path: Path) -> list[Pair]:
         fold, same = cells.get("fold_id", ""), cells.get("is_same", "")
         if None in names or not is_number(fold) or int(fold) < 1 or same not in ("0", "1"):
             raise DataError(
-                f"{path}, row {number}: a fold from 1, 0 or 1, and two images are wanted, not "
+                f"{path}, row {number}: expected a fold from 1, 0 or 1, and two images, got "
                 f"{row!r:.80}"
             )
         first, second = (_name(*name) for name in names if name is not None)
@@ -111,13 +111,11 @@ def _cells(rows: list[str], path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         yield from enumerate(csv.reader(rows[1:]), start=2)
     except csv.Error as error:
-        raise DataError(f"{path} is no readable table ({error})") from None
+        raise DataError(f"{path} is not a readable table ({error})") from None
 
 
 def image(name: str) -> tuple[str, str] | None:
-    """Person and number of an image, from a path that ends in ``Name_0001.jpg``; None for any
-    other.
-    """
+    """Person and number from a path that ends in ``Name_0001.jpg``; None for any other."""
     found = re.fullmatch(r"(.+)_([0-9]{4})\.jpe?g", PurePosixPath(name).name, re.IGNORECASE)
     return (found[1], found[2]) if found else None
 

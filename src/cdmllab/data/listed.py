@@ -1,4 +1,4 @@
-"""What all lists of pairs share: images by name, and `Pairs` over them."""
+"""Lists of pairs of image names: what all their readers share."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ _LONGEST = 1000  # characters of a name
 
 
 class PairList(NamedTuple):
-    """A protocol over images that are still files."""
+    """A protocol over image files that are not read yet."""
 
-    names: tuple[str, ...]  # [n] each image once, a path below the data set's folder
+    names: tuple[str, ...]  # [n] unique paths below the data set's folder
     pairs: Pairs
     source: Path
 
@@ -51,11 +51,11 @@ class Pair(NamedTuple):
 
 
 def listed(found: Sequence[Pair], path: Path) -> PairList:
-    """Pairs by name, with each image counted once.
+    """Number the images of pairs, each image once.
 
     Raises
     ------
-    DataError : no pairs, or a name that is no path below a folder
+    DataError : no pairs, or a name that leads out of the folder
     """
     if not found:
         raise DataError(f"{path} names no pairs")
@@ -74,7 +74,7 @@ def listed(found: Sequence[Pair], path: Path) -> PairList:
 
 
 def by_fold(found: Sequence[Pair], path: Path) -> Sequence[Pair]:
-    """The pairs fold by fold, the genuine ones of a fold first; folds may differ in size.
+    """Sort pairs by fold, the genuine ones of a fold first; folds may differ in size.
 
     Raises
     ------
@@ -89,11 +89,11 @@ def by_fold(found: Sequence[Pair], path: Path) -> Sequence[Pair]:
 
 
 def lines(path: Path | str, content: bytes | None = None) -> list[str]:
-    """The lines of a text file that are not blank; `content` is read in its place.
+    """The non-blank lines of a text file, or of `content` in its place.
 
     Raises
     ------
-    DataError : it does not exist, is empty, or is no text
+    DataError : it does not exist, is empty, or is not text
     """
     data = (
         files.read_bytes(path, "a readable list", at_most=LARGEST) if content is None else content
@@ -101,7 +101,7 @@ def lines(path: Path | str, content: bytes | None = None) -> list[str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text ({error.reason} at byte {error.start})") from None
+        raise DataError(f"{path} is not text ({error.reason} at byte {error.start})") from None
     found = [line.strip() for line in text.splitlines() if line.strip()]
     if not found:
         raise DataError(f"{path} is empty")
@@ -109,19 +109,16 @@ def lines(path: Path | str, content: bytes | None = None) -> list[str]:
 
 
 def is_number(field: str) -> bool:
-    """Whether a field is a plain number of at most eight digits; superscripts and others than 0 to
-    9 are none.
-    """
+    """Whether a field is a number of at most eight digits 0 to 9; superscripts do not count."""
     return field.isascii() and field.isdecimal() and len(field) < 9
 
 
 def refuse_outside(name: str, path: Path) -> None:
-    """See that a name in a list is a path below the data set's folder, and not one to some other
-    file of the user.
+    """Refuse a name in a list that leads out of the data set's folder, to other files of the user.
 
     Raises
     ------
-    DataError : it is not
+    DataError : it does
     """
     nothing = not PurePosixPath(name.replace("\\", "/")).parts
     if (
@@ -131,5 +128,5 @@ def refuse_outside(name: str, path: Path) -> None:
         or any(ord(character) < 32 for character in name)
     ):
         raise DataError(
-            f"{path} names {plain(name, 80)!r}, which is no image below the data set's folder"
+            f"{path} names {plain(name, 80)!r}, which is not an image below the data set's folder"
         )

@@ -1,14 +1,13 @@
-"""LMDB environments of images, in the two layouts that are met; needs lmdb, which the extra
-``formats`` brings.
+"""LMDB environments of images, in the two usual layouts; needs the extra ``formats``.
 
 - ``num-samples``, ``image-000000001`` .. and ``label-000000001`` .. (text recognition's layout),
   counted from 1;
 - ``__len__``, ``__keys__`` and by key a pickled (image bytes, label), as folder2lmdb writes them
   (https://github.com/Lyken17/Efficient-PyTorch); read by the restricted unpickler.
 
-LMDB maps its file into memory and believes what it finds there: a damaged file ends Python without
-an exception. So a process of its own, ``python -m cdmllab.data.lmdb_sets PATH``, goes through all
-entries first; where it comes to no harm, reading the same entries does not either.
+LMDB maps its file into memory and trusts it, so a damaged file kills Python without an exception.
+Therefore a separate process, ``python -m cdmllab.data.lmdb_sets PATH``, reads all entries first. If
+it survives, so does reading the same entries here.
 """
 
 import resource
@@ -34,7 +33,7 @@ class LmdbSet(EncodedSet):
 
     Raises
     ------
-    DataError : no environment, or neither of the two layouts; a sample that is missing
+    DataError : not an environment of one of the two layouts, or a sample is missing
     MissingPackageError : lmdb is not installed
     """
 
@@ -61,7 +60,7 @@ class LmdbSet(EncodedSet):
         super().__init__(path, np.array(labels, dtype=np.int64), colour=colour, fast=fast)
 
     def image(self, row: int) -> bytes:
-        """The image of a row as it is stored."""
+        """The encoded image of a row."""
         key = self._keys[row]
         if self._pickled:
             return self._sample(key, self.path)[0]
@@ -71,7 +70,7 @@ class LmdbSet(EncodedSet):
         return found
 
     def where(self, row: int) -> str:
-        """The words that name a row in an error."""
+        """How a row is named in an error."""
         return f"{self.path}, {self._keys[row].decode(errors='replace')}"
 
     def _get(self, key: bytes) -> bytes | None:
@@ -80,19 +79,19 @@ class LmdbSet(EncodedSet):
             return found
 
     def _label(self, key: bytes, path: Path) -> int:
-        said = self._get(key)
-        if said is None or not said.strip().isdigit():
+        label = self._get(key)
+        if label is None or not label.strip().isdigit():
             raise DataError(
-                f"{path}, {key.decode()}: a label is a whole number, and this is "
-                f"{(said or b'')[:20]!r}"
+                f"{path}, {key.decode()}: a label must be a whole number, got "
+                f"{(label or b'')[:20]!r}"
             )
-        return int(said)
+        return int(label)
 
     def _sample(self, key: bytes, path: Path) -> tuple[bytes, int]:
         where = f"{path}, {key.decode(errors='replace')}"
         stored = self._get(key)
         if stored is None:
-            raise DataError(f"{where} is in __keys__ and nowhere else")
+            raise DataError(f"{where} is in __keys__ but has no sample")
         sample = safepickle.loads(stored, where)
         if (
             not isinstance(sample, tuple | list)
@@ -100,7 +99,7 @@ class LmdbSet(EncodedSet):
             or not isinstance(sample[0], bytes)
             or not isinstance(sample[1], int)
         ):
-            raise DataError(f"{where} must hold (image bytes, label)")
+            raise DataError(f"{where} must contain (image bytes, label)")
         return sample[0], sample[1]
 
     @staticmethod
@@ -122,22 +121,22 @@ def _opened(lmdb: Any, path: Path) -> Any:
 
 
 def _check(path: Path) -> None:
-    """Go through all entries in a process of its own.
+    """Read all entries in a separate process.
 
     Raises
     ------
-    DataError : it crashes, or the entries do not end
+    DataError : it crashes or fails
     """
     done = subprocess.run([*_COMMAND, str(path)], capture_output=True, text=True, check=False)
     if done.returncode < 0:
         raise DataError(f"{path} is so damaged that the reader of LMDB files crashes")
     if done.returncode:
-        reason = plain((done.stderr.strip().splitlines() or ["without a word"])[-1], 150)
-        raise DataError(f"{path} is no readable LMDB environment: {reason}")
+        reason = plain((done.stderr.strip().splitlines() or ["no message"])[-1], 150)
+        raise DataError(f"{path} is not a readable LMDB environment: {reason}")
 
 
 def main() -> None:
-    """Touch both ends of every key and value of the environment that is named."""
+    """Touch both ends of every key and value of an environment."""
     import lmdb
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,6 +1,4 @@
-"""Batches of a training set: a seeded order that does not depend on the workers, resumable at every
-batch.
-"""
+"""Batches of a training set, in a seeded order that is the same for any number of workers."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -17,8 +15,8 @@ from cdmllab.data.decode import decode_batch_cuda, other_size
 from cdmllab.data.sets import TrainingSet, checked, occurrence
 from cdmllab.data.transforms import Augmentation
 
-Key = tuple[int, ...]  # seed, epoch, place in the epoch, rank
-AHEAD = 2  # batches each worker may have ready
+Key = tuple[int, ...]  # seed, epoch, position in the epoch, rank
+AHEAD = 2  # batches that each worker may have ready
 
 
 class ImageBatch(NamedTuple):
@@ -30,33 +28,34 @@ class ImageBatch(NamedTuple):
 
 
 class Loader:
-    """Iterate once for the rest of one epoch; iterate again for the next one.
+    """Iterate over the batches of a training set.
 
-    Decoding and augmentation run in threads (decoders let go of Python's lock). The order, and what
-    is drawn for augmentation, follow from seed, epoch and place in the epoch alone. Images that
-    do not fill a last batch are left out of that epoch.
+    An iteration gives the rest of an epoch, and the next iteration the next epoch.
+
+    Decoding and augmentation run in threads, because decoders release Python's lock. The order and
+    the augmentation depend only on seed, epoch and position in the epoch. Images that do not fill a
+    last batch are left out of that epoch. A loader can be resumed at every batch.
 
     Parameters
     ----------
     source : what to read
-    batch_size : images a batch, on each process
+    batch_size : images per batch, on each process
     seed : of order and augmentation
-    workers : threads; 0 reads in the calling one
+    workers : threads; 0 reads in the calling thread
     augmentation : ``"none"``, ``"flip"``, ``"datn_page"``, or an `Augmentation`
-    device : where batches end; on any but the CPU they are augmented there, a batch at a time
-    num_identities : what a config expects; labels are checked against it
-    per_identity : at most so many images of each identity an epoch, drawn anew every epoch
-    rank, world_size : this process and how many there are; all see different parts of the same
-        order
-    shuffle : ``False`` keeps the set's order
+    device : of the batches; on any but the CPU they are augmented there, a batch at a time
+    num_identities : that a config expects; labels are checked against it
+    per_identity : at most so many images of each identity per epoch, drawn anew every epoch
+    rank, world_size : this process, and the number of processes; they share out one order
+    shuffle : ``False`` keeps the order of the set
     nvjpeg : decode a batch at a time on the GPU, in colour, from a source that has its images as
-        JPEG (`Pack`); the pixels differ from the CPU's by a few grey levels. For loops of your own:
-        no config asks for it
+        JPEG (`Pack`); the pixels differ from the CPU's by a few grey levels. For your own
+        loops: no config uses it
 
     Raises
     ------
-    DataError : a label out of range; images of several sizes in a batch
-    ValueError : options out of range, or fewer images than one batch of all processes
+    DataError : a label is out of range, or the images of a batch differ in size
+    ValueError : an option is out of range, or there are fewer images than one batch needs
 
     Examples
     --------
@@ -118,7 +117,7 @@ class Loader:
             )
 
     def __len__(self) -> int:
-        """Batches a full epoch."""
+        """Batches per epoch."""
         return self.images // (self.batch_size * self.world_size)
 
     @property
@@ -140,7 +139,7 @@ class Loader:
             self.epoch, self.position = epoch + 1, 0
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The rows of an epoch, of all processes, in the order in which they are read."""
+        """The rows of an epoch, of all processes, in reading order."""
         if not self.shuffle and self.per_identity is None:
             return np.arange(len(self.source))
         rng = np.random.default_rng((self.seed, epoch))
@@ -150,9 +149,7 @@ class Loader:
         return order if self.shuffle else np.sort(order)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the next batch starts, as plain values; batches read ahead but not handed out do
-        not count.
-        """
+        """Where the next batch starts, as plain values; batches read ahead do not count."""
         return {
             "seed": self.seed,
             "epoch": self.epoch,
@@ -162,12 +159,11 @@ class Loader:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where another loader stopped, also with another batch size, workers or number of
-        processes.
+        """Continue where another loader stopped; batch size, workers and processes may differ.
 
         Raises
         ------
-        ValueError : the state is of another seed or training set, or lies outside of it
+        ValueError : the state belongs to another seed or training set, or is out of range
         """
         own = self.state_dict()
         for key in ("seed", "images", "per_identity"):
@@ -230,7 +226,9 @@ class Loader:
         if self.device.type == "cpu":
             return batch
         moved = ImageBatch(*(part.to(self.device, non_blocking=True) for part in batch))
-        if not self.nvjpeg:  # as they lie on the disk, to be turned where that is quick
+        if (
+            not self.nvjpeg
+        ):  # moved in the disk's layout, and transposed on the device, where that is fast
             moved = moved._replace(images=moved.images.permute(0, 3, 1, 2).contiguous())
         if self.augmentation == Augmentation():
             return moved

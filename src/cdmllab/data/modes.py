@@ -1,6 +1,4 @@
-"""From the mode in which Pillow opens an image to pixels of 8 bits; the rules are in
-`cdmllab.data.decode.decode`.
-"""
+"""Convert Pillow's image modes to 8-bit pixels, by the rules in `cdmllab.data.decode.decode`."""
 
 from typing import Literal
 
@@ -15,13 +13,11 @@ _DIRECT = {"1", "L", "P", "RGB"}  # modes that Pillow converts to grey in one st
 
 
 def to_uint8(image: Image.Image, colour: Colour) -> Pixels:
-    """The pixels of a loaded image, of shape (height, width, 3), or (height, width, 1) for
-    ``"GRAY"``.
+    """The pixels of a loaded image: (height, width, 3), or (height, width, 1) for ``"GRAY"``.
 
     Raises
     ------
-    ValueError : a mode without a range that says what white is, or an image that is transparent all
-        over
+    ValueError : a mode that does not define white, or an image that is fully transparent
     """
     if image.mode == "I" or image.mode.startswith("I;16"):
         levels = _top_byte(image)[..., None]
@@ -44,7 +40,7 @@ def _top_byte(image: Image.Image) -> NDArray[np.uint8]:
     tags = getattr(image, "tag_v2", {})
     if image.mode != "I":
         bits = int(np.ravel(tags.get(_BITS_PER_SAMPLE, 16))[0])
-    elif image.format == "PPM":  # whatever its largest level, Pillow scales it to 65,535
+    elif image.format == "PPM":  # Pillow scales its largest level, whatever it is, to 65,535
         bits = 16
     else:
         raise ValueError(
@@ -52,7 +48,7 @@ def _top_byte(image: Image.Image) -> NDArray[np.uint8]:
         )
     deep = np.asarray(image).astype(np.int32)
     levels = (deep >> bits - 8).astype(np.uint8)
-    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts those of 8 bits, and leaves these
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts 8-bit images only
         levels = 255 - levels
     if "transparency" in image.info:
         levels[deep == image.info["transparency"]] = 0

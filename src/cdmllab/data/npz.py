@@ -1,6 +1,4 @@
-"""NumPy's ``.npz`` files, as others may have made or damaged them: plain arrays, no larger than
-they say they are.
-"""
+"""Read untrusted ``.npz`` files of NumPy: plain arrays of a plausible size."""
 
 import zipfile
 from collections.abc import Iterator
@@ -17,8 +15,8 @@ from cdmllab.errors import DataError, plain, reading
 
 _LARGEST = 1 << 40  # bytes of a file
 _MEMBERS = 1000
-_ROOM = 64 << 20  # bytes that an array may have however well it was compressed
-_RATIO = 100  # how many times larger than in the file it may be beyond that
+_ROOM = 64 << 20  # bytes that an array may have at any compression ratio
+_RATIO = 100  # above that, the largest compression ratio that is believed
 _CHUNK = 1 << 20
 _READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -27,7 +25,7 @@ _READ_HEADER = {
 
 
 class Arrays:
-    """The arrays of a file by name, read when they are asked for; ``files`` has the names."""
+    """The arrays of a file by name, read on access; ``files`` has the names."""
 
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
         self._archive, self._path = archive, path
@@ -58,7 +56,7 @@ class Arrays:
         if member.file_size > max(_ROOM, _RATIO * member.compress_size):
             raise DataError(
                 f"{where} has {member.file_size:,} bytes, packed into {member.compress_size:,}: "
-                f"too many to be real"
+                f"implausible"
             )
         with self._archive.open(member) as stream:
             version = np.lib.format.read_magic(stream)
@@ -82,19 +80,19 @@ class Arrays:
                 into[: len(content)], into = content, into[len(content) :]
                 if not content:
                     raise DataError(f"{where} ends early")
-            stream.read(1)  # the end, where the checksum is looked at
+            stream.read(1)  # reaching the end makes zipfile verify the checksum
         return flat.reshape(shape, order="F" if by_columns else "C")
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Arrays]:
-    """The arrays of a file by name, read when they are asked for.
+    """The arrays of a file by name, read on access.
 
     Raises
     ------
     MissingError : there is no such file
-    DataError : it is damaged, or holds anything but arrays of numbers; also while the block reads
-        one
+    DataError : it is damaged, or has anything but arrays of numbers; also raised when the block
+        reads one
     """
     with (
         reading(path, "a readable .npz file"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cdmllab.data import paths
+from cdmllab.data import paths, registry
 from cdmllab.data.archives import is_clutter, members
 from cdmllab.data.crop import resize
 from cdmllab.data.decode import decode, stored
@@ -20,17 +20,9 @@ from cdmllab.data.sets import ArraySet
 from cdmllab.data.walk import natural
 from cdmllab.errors import DataError
 
-PARTS = (
-    "images_background",
-    "images_evaluation",
-    "images_background_small1",
-    "images_background_small2",
-)
-HOW = (
-    "Omniglot is not there: `python data_scripts/omniglot.py` downloads it into omniglot-py/ of a "
-    "data folder "
-    f"(${paths.VARIABLE}, or data/)"
-)
+_ENTRY = registry.get("omniglot")
+PARTS = tuple(_ENTRY.optional)
+HOW = _ENTRY.how
 
 
 def available(part: str = "images_background_small1") -> bool:
@@ -97,9 +89,9 @@ def _place(part: str) -> Path | None:
     return paths.find(*places(part))
 
 
-def places(part: str) -> tuple[str, str]:
+def places(part: str) -> tuple[str, ...]:
     """Where a part is below a data folder, unpacked and zipped."""
-    return f"omniglot-py/{part}", f"omniglot-py/{part}.zip"
+    return _ENTRY.places(part)
 
 
 def _drawings(part: str, path: Path | None) -> Iterator[tuple[str, bytes]]:

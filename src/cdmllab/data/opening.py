@@ -1,6 +1,4 @@
-"""Any training set that is stored in a file or folder, opened by what it is: one interface for
-every format.
-"""
+"""Open a stored training set of any format."""
 
 from pathlib import Path
 
@@ -15,10 +13,10 @@ from cdmllab.errors import DataError
 
 
 class FolderSet(EncodedSet):
-    """A folder with one folder of images a person, read when they are needed;
-    `cdmllab.data.folders.load` reads all.
+    """A folder with one folder of images per person, read on access.
 
-    Images are not turned by their EXIF orientation: `cdmllab pack` does that once.
+    `cdmllab.data.folders.load` reads all into memory. Images are not turned by their EXIF
+    orientation here; `cdmllab pack` does that once.
     """
 
     def __init__(self, path: Path | str, *, colour: Colour = "RGB", fast: bool = False) -> None:
@@ -27,21 +25,20 @@ class FolderSet(EncodedSet):
         super().__init__(Path(path), np.asarray(found.labels), colour=colour, fast=fast)
 
     def image(self, row: int) -> bytes:
-        """The image of a row as it is stored."""
+        """The encoded image of a row."""
         return bytes(stored(self.files[row]))
 
     def where(self, row: int) -> str:
-        """The words that name a row in an error."""
+        """How a row is named in an error."""
         return str(self.files[row])
 
 
 def open_set(path: Path | str, *, colour: Colour = "RGB") -> TrainingSet:
-    """Open a pack (RecordIO), WebDataset shards, Parquet files, an LMDB environment, or a folder of
-    people.
+    """Open a pack, WebDataset shards, Parquet files, an LMDB environment or a folder of people.
 
     Raises
     ------
-    DataError : it does not exist or is none of these; and as the reader of its format
+    DataError : it does not exist or is none of these, or its reader refuses it
     """
     path = Path(path)
     if not path.exists():
@@ -59,7 +56,7 @@ def open_set(path: Path | str, *, colour: Colour = "RGB") -> TrainingSet:
     if path.is_dir():
         return FolderSet(path, colour=colour)
     raise DataError(
-        f"{path} is no training set: neither a pack, shards, Parquet, LMDB nor a folder of people"
+        f"{path} is not a training set: neither a pack, shards, Parquet, LMDB nor identity folders"
     )
 
 

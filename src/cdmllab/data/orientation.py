@@ -1,4 +1,4 @@
-"""EXIF orientation: how a camera was held, and the pixels turned accordingly.
+"""EXIF orientation: read the tag, and turn pixels accordingly.
 
 A phone stores the sensor's rows as they come and notes in the tag ``Orientation`` (0x0112) how to
 turn them. Source: Exif 2.32 (CIPA DC-008), 4.6.4, and TIFF 6.0 for the layout of the tag.
@@ -16,19 +16,17 @@ _VALUE = {
     1: "B",
     3: "H",
     4: "I",
-}  # TIFF types BYTE, SHORT, LONG; the standard wants SHORT, some cameras differ
+}  # TIFF types BYTE, SHORT, LONG; the standard requires SHORT, but some cameras differ
 _PREFIX = b"Exif\0\0"
 _START_OF_SCAN, _APP1 = 0xDA, 0xE1
 
 
 def of_jpeg(data: bytes | memoryview) -> int:
-    """The orientation that a JPEG's EXIF asks for, 1 (upright) to 8; 1 where it says nothing
-    readable.
-    """
-    position = 2  # behind the marker that every JPEG begins with
+    """The orientation in a JPEG's EXIF, 1 (upright) to 8; 1 if there is none that can be read."""
+    position = 2  # after the marker that every JPEG begins with
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
-        if marker == 0xFF:  # a byte to fill up
+        if marker == 0xFF:  # a fill byte
             position += 1
             continue
         if marker == _START_OF_SCAN:
@@ -41,9 +39,7 @@ def of_jpeg(data: bytes | memoryview) -> int:
 
 
 def of_exif(exif: bytes) -> int:
-    """The orientation in a block of EXIF, with or without its prefix ``Exif``; 1 where it says
-    nothing readable.
-    """
+    """The orientation in an EXIF block, with or without its prefix; 1 if none can be read."""
     tiff = exif.removeprefix(_PREFIX)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:
@@ -57,12 +53,12 @@ def of_exif(exif: bytes) -> int:
                 (value,) = struct.unpack_from(order + _VALUE[kind], tiff, entry + 8)
                 return int(value) if 1 <= value <= 8 else UPRIGHT
     except struct.error:
-        pass  # cut short or damaged: no reader makes more of it
+        pass  # truncated or damaged: other readers ignore it too
     return UPRIGHT
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn and mirror pixels (height, width, channels) as an orientation of 1 to 8 asks for."""
+    """Turn and mirror pixels (height, width, channels) by an orientation of 1 to 8."""
     turned = {
         1: pixels,
         2: pixels[:, ::-1],

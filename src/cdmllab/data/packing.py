@@ -1,9 +1,8 @@
-"""Make an InsightFace pack from identity folders: parallel, resumable, with a report of what was
-skipped.
+"""Make an InsightFace pack from identity folders: parallel, resumable, with a report.
 
-The pack grows in a folder ``<name>.partial`` beside its place. Every finished image is a line of
-``journal.jsonl``, written after its record; a stopped packing goes on from the last whole line. A
-pack that is there already is replaced in the end and not before.
+The pack grows in a folder ``<name>.partial`` next to its target. Every finished image is a line of
+``journal.jsonl``, written after its record, and a stopped packing resumes after the last complete
+line. An existing pack is replaced at the end and not before.
 """
 
 import hashlib
@@ -39,7 +38,7 @@ class Settings(NamedTuple):
     """How images become records."""
 
     size: int = 112  # pixels
-    quality: int = 95  # of JPEGs that are encoded anew
+    quality: int = 95  # of JPEGs that are re-encoded
     min_images: int = 1  # identities with fewer are left out
     landmarks: Path | None = (
         None  # see `cdmllab.data.align.read_landmarks`; with it images are aligned
@@ -51,12 +50,12 @@ class Settings(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a packing did."""
+    """The result of a packing."""
 
     images: int
     identities: int
     skipped: Mapping[str, str]  # image that could not be packed -> why
-    resumed: int  # images that an earlier, stopped packing had dealt with
+    resumed: int  # images that an earlier, stopped packing had finished
     left_out: tuple[LeftOut, ...]  # files and folders that were not read
 
 
@@ -70,23 +69,24 @@ def pack(
 ) -> Report:
     """Pack the identity folders below `source` into the folder `target`.
 
-    An upright colour JPEG that has the right size already is kept byte for byte; every other image
-    is turned upright by its EXIF, aligned by its landmarks, or else cut to the square in its
-    middle, resized and encoded. Identities that end without an image are left out, so labels have
-    no gaps. ``report.json`` in the pack names every image that could not be packed and every file
-    that was not read, with the reason.
+    An upright colour JPEG of the right size is kept byte for byte. Every other image is turned
+    upright by its EXIF tag, aligned by its landmarks or else cropped to the square in its middle,
+    resized and encoded. Identities without any image are left out, so labels have no gaps.
+
+    ``report.json`` in the pack names every image that could not be packed and every file that was
+    not read, with the reason.
 
     Parameters
     ----------
-    workers : threads; 0 does all in the calling one
+    workers : threads; 0 works in the calling thread
     progress : called with images done and images in all
 
     Raises
     ------
-    DataError : nothing to pack, `target` exists and is no pack, or landmarks that fit several
+    DataError : nothing to pack, `target` exists and is not a pack, or landmarks that match several
         images
     CdmlLabError : another process packs at `target`
-    OSError : no space left, no permission; what was at `target` stays
+    OSError : no space left or no permission; an existing `target` is unchanged
     """
     source, target = Path(source), Path(target)
     with claimed(target):
@@ -131,19 +131,17 @@ def _pack(
         report = Report(
             writer.images, writer.identities, dict(writer.skipped), resumed, found.left_out
         )
-    write_text(growing / REPORT, json.dumps(_told(report, source), indent=1) + "\n")
+    write_text(growing / REPORT, json.dumps(_as_json(report, source), indent=1) + "\n")
     replace_folder(growing, target)
-    (target / PLAN).unlink()  # only now: until the pack stands there, a stopped packing can go on
+    (target / PLAN).unlink()  # only now: until the pack is in place, a stopped packing can resume
     (target / JOURNAL).unlink()
     return report
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Put the folder `new` in the place of `target`; the old one goes when the new one stands
-    there.
-    """
+    """Replace the folder `target` by `new`; the old one is removed once the new one is in place."""
     old = target.with_name(f"{target.name}.old")
-    if old.exists():  # an earlier replacing was stopped, before or after the new one stood there
+    if old.exists():  # an earlier replacement was stopped, before or after the new one was moved
         shutil.rmtree(old) if target.exists() else old.rename(target)
     if not target.exists():
         new.rename(target)
@@ -158,7 +156,7 @@ def replace_folder(new: Path, target: Path) -> None:
 
 
 def _begin(growing: Path, plan: str) -> None:
-    """Keep a stopped packing with the same plan; clear away any other."""
+    """Keep a stopped packing with the same plan; remove any other."""
     kept = growing / PLAN
     if not kept.is_file() or kept.read_bytes() != plan.encode():
         if growing.exists():
@@ -169,28 +167,29 @@ def _begin(growing: Path, plan: str) -> None:
 
 
 def _plan(found: Listing, settings: Settings) -> str:
-    """A digest of everything that decides what the pack will hold."""
+    """A digest of everything that the content of the pack depends on."""
     digest = hashlib.sha256(repr(settings._replace(landmarks=None)).encode())
     for file in (*([settings.landmarks] if settings.landmarks else []), *found.files):
         digest.update(os.fsencode(file))
         try:
             stat = file.stat()
             digest.update(f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-        except OSError:  # packing it will say why
+        except OSError:  # packing it will report why
             digest.update(b"\0unreadable\n")
     return digest.hexdigest()
 
 
 def _landmarks(path: Path, names: list[str], found: Listing) -> dict[str, NDArray[np.float64]]:
-    """Landmarks by image; a row without a folder must not fit somebody with too few images
-    either.
+    """Landmarks by image.
+
+    People with too few images count too: a file name without a folder must not match one of theirs.
     """
     others = [item.name for item in found.left_out if item.why == FEW]
     return landmarks_by_image([*names, *others], read_landmarks(path), path)
 
 
-def _told(report: Report, source: Path) -> dict[str, object]:
-    """What ``report.json`` says."""
+def _as_json(report: Report, source: Path) -> dict[str, object]:
+    """The content of ``report.json``."""
     left_out = {item.name: item.why for item in report.left_out}
     return {**report._asdict(), "left_out": left_out, "source": printable(source.name)}
 
@@ -202,7 +201,7 @@ def _record(
     landmarks: Mapping[str, NDArray[np.float64]] | None,
     k: int,
 ) -> tuple[bytes | None, str]:
-    """The JPEG of one image, or why there is none."""
+    """The JPEG of one image, or None and the reason."""
     file = found.files[k]
     try:
         data = stored(file)
@@ -228,9 +227,7 @@ def _record(
 
 
 def _keepable(data: bytes) -> bool:
-    """A colour JPEG that every reader shows alike: one with an orientation other than upright, they
-    do not.
-    """
+    """Whether it is a colour JPEG that looks the same in every reader: upright, and YCbCr."""
     if data[:3] != b"\xff\xd8\xff" or orientation.of_jpeg(data) != orientation.UPRIGHT:
         return False
     try:
@@ -259,5 +256,5 @@ def _in_order(
 
 
 def default_workers() -> int:
-    """Threads for packing: one for each core."""
+    """Threads for packing: one per core."""
     return os.cpu_count() or 1

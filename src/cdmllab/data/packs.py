@@ -1,8 +1,8 @@
 """InsightFace packs: ``train.rec`` with ``train.idx`` and ``property``, read without mxnet.
 
 Record 0 may be a header, flag 2 and labels [N + 1, N + 1 + identities]; then the images are keys
-1 .. N, and the records N + 1 .. tell the range [start, end) of each identity. Packs made by im2rec
-have no header: there every record is an image.
+1 .. N, and the records from N + 1 have the range [start, end) of each identity. Packs made by
+im2rec have no header, and every record is an image.
 """
 
 import re
@@ -23,12 +23,12 @@ from cdmllab.errors import DataError, reader
 
 _NUMBER = re.compile("-?[0-9]{1,18}", re.ASCII)
 _LARGEST_PROPERTY, _LARGEST_SIDE = 1 << 20, 65_535  # bytes of the file, pixels
-_MANY = 1000  # more identities than records that a pack may announce, for its index may miss some
+_MANY = 1000  # how many more identities than records a pack may declare: its index may lack some
 _JPEG = 0xFFD8FF  # how a JPEG starts, read as a little-endian word
 
 
 class Property(NamedTuple):
-    """What the ``property`` file says."""
+    """The content of the ``property`` file."""
 
     num_identities: int
     height: int
@@ -42,14 +42,14 @@ class Pack:
     Parameters
     ----------
     path : the pack's folder, or its ``.rec`` file
-    num_identities : how many are expected, for instance by a config; default: what the pack says
+    num_identities : expected number, for instance by a config; default: that of the pack
     colour : ``"RGB"`` or ``"GRAY"``
-    fast : quicker decoding, not equal to Pillow's to the bit
+    fast : faster decoding, not bit-identical to Pillow's
 
     Raises
     ------
-    DataError : no pack, a damaged one, or labels that are no whole numbers in 0 .. num_identities -
-        1
+    DataError : not a pack, a damaged one, or labels that are not integers in
+        0 .. num_identities - 1
     """
 
     @reader("a readable pack")
@@ -74,19 +74,21 @@ class Pack:
         self.property = read_property(self.path.parent / "property")
         self.records = self._images()  # [n] record of each row
         raw = self._raw_labels()
-        said = (
+        declared = (
             self.header[1] - self.header[0]
             if self.header
             else self.property and self.property.num_identities
         )
-        if said is not None and said > len(self.file) + _MANY:
+        if declared is not None and declared > len(self.file) + _MANY:
             raise DataError(
-                f"{self.path} announces {said:,} identities, and has {len(self.file):,} records"
+                f"{self.path} announces {declared:,} identities, and has {len(self.file):,} records"
             )
-        if num_identities is not None and said is not None and said > num_identities:
-            raise DataError(f"{self.path} has {said:,} identities, {num_identities:,} are expected")
-        self.labels = checked(raw, num_identities or said, str(self.path))
-        self.num_identities = num_identities or said or int(self.labels.max(initial=-1)) + 1
+        if num_identities is not None and declared is not None and declared > num_identities:
+            raise DataError(
+                f"{self.path} has {declared:,} identities, {num_identities:,} are expected"
+            )
+        self.labels = checked(raw, num_identities or declared, str(self.path))
+        self.num_identities = num_identities or declared or int(self.labels.max(initial=-1)) + 1
         self.colour: Colour = colour
         self._fast = fast
 
@@ -97,7 +99,7 @@ class Pack:
         return f"Pack({self.path}: {len(self):,} images of {self.num_identities:,} identities)"
 
     def image(self, row: int) -> memoryview:
-        """The image of a row as it is stored, a view into the file."""
+        """The encoded image of a row, a view into the file."""
         record = int(self.records[row])
         return records.unpack(self.file[record], self._where(row)).image
 
@@ -106,7 +108,7 @@ class Pack:
 
         Raises
         ------
-        DataError : an image that cannot be decoded or has another size than the first
+        DataError : an image cannot be decoded, or differs in size from the first
         """
         return read_rows(rows, self.image, self._where, self.path, self.colour, self._fast)
 
@@ -165,15 +167,16 @@ class Pack:
         return chosen
 
     def _raw_labels(self) -> NDArray[np.float64]:
-        """First label of each image, straight from the mapped words where the record
-        allows it.
+        """The first label of each image, read from the mapped words where the record allows it.
+
+        Unpacking millions of records one by one would take minutes. The words suffice where a
+        record is in one part, and has its label in the header or clearly before a JPEG.
         """
         words, starts = self.file.words, self.file.offsets[self.records] // 4
         labels = np.empty(len(starts), dtype=np.float64)
         plain = self.file.in_one_part()[self.records] & (words[starts + 1] >= records.HEADER_BYTES)
-        at = (
-            starts[plain] + 2
-        )  # the payload: flag, label, two ids of two words, then more labels or the image
+        # The payload in words: flag, label, two ids of two words, then more labels or the image.
+        at = starts[plain] + 2
         count = words[at].astype(np.int64)
         room = words[starts[plain] + 1] > records.HEADER_BYTES + 4 * count
         image = np.minimum(at + 6 + count, len(words) - 1)
@@ -194,13 +197,13 @@ def exact_header(
 ) -> tuple[int, int]:
     """The header's numbers N + 1 and N + 1 + identities, undoing the rounding to float32.
 
-    Whole numbers are exact in float32 up to 2^24 = 16,777,216, and only every second one above. So
-    the header of 17 million images may be off by one; readers that believe it miss the last image,
-    or take a range for one.
+    Integers are exact in float32 up to 2^24 = 16,777,216, and only every second one above. So the
+    header of 17 million images may be off by one, and readers that trust it miss the last image or
+    take a range for an image.
 
     Parameters
     ----------
-    first, end : as the header says
+    first, end : as in the header
     largest : the largest key in the pack
     is_range : whether a key's record is the range of an identity, which has no image
     """
@@ -209,7 +212,7 @@ def exact_header(
 
 
 def _alike(number: int) -> list[int]:
-    """All whole numbers that become the same in float32, in order."""
+    """All integers that are rounded to the same float32, in order."""
     if not LARGEST_LABEL <= number < 2**31:
         return [number]
     step = int(np.spacing(np.float32(number)))
@@ -219,11 +222,11 @@ def _alike(number: int) -> list[int]:
 
 
 def rec_file(path: Path) -> Path:
-    """The ``.rec`` file that a path means: itself, or the one in the folder.
+    """The ``.rec`` file of a path: itself, or the one in the folder.
 
     Raises
     ------
-    DataError : there is none, or there are several and none is ``train.rec``
+    DataError : there is none, or several of which none is ``train.rec``
     """
     if path.is_file():
         return path
@@ -242,12 +245,12 @@ def rec_file(path: Path) -> Path:
 def read_property(path: Path) -> Property | None:
     """Identities and image size from a ``property`` file; None if there is none.
 
-    The first line reads ``identities,height,width``. InsightFace's ``RecBuilder`` writes the number
-    of images on a second, ``rec2shufrec.py`` more lines behind that one, which are passed over.
+    The first line is ``identities,height,width``. InsightFace's ``RecBuilder`` writes the number of
+    images on a second line, and ``rec2shufrec.py`` more lines after it, which are ignored.
 
     Raises
     ------
-    DataError : the first line reads otherwise
+    DataError : the first line has another form
     """
     if not path.is_file():
         return None

@@ -1,9 +1,8 @@
-"""Write an InsightFace pack record by record, so that a stop at any moment loses one image at
-most.
+"""Write an InsightFace pack record by record, so that a stop loses one image at most.
 
-Beside ``train.rec``, ``train.idx`` and ``property`` there are ``identities.txt`` (one name a line,
-in the order of the labels) and ``train.crc`` (CRC-32 of each record as u32, in the order of the
-keys), which other readers pass over and `cdmllab inspect` checks.
+In addition to ``train.rec``, ``train.idx`` and ``property`` it writes ``identities.txt`` (one name
+per line, in the order of the labels) and ``train.crc`` (CRC-32 of each record as u32, in the order
+of the keys). Other readers ignore both; `cdmllab inspect` checks the second.
 """
 
 import json
@@ -24,11 +23,11 @@ from cdmllab.data.sets import LARGEST_LABEL
 from cdmllab.errors import DataError
 
 JOURNAL, CHECKSUMS, NAMES = "journal.jsonl", "train.crc", "identities.txt"
-_START = len(frame(records.pack([0.0, 0.0])))  # the header record's place, filled in at the end
+_START = len(frame(records.pack([0.0, 0.0])))  # space for the header record, which is written last
 
 
 class _Line(BaseModel):
-    """Of the journal: an image that was written, or skipped."""
+    """A line of the journal: an image that was written or skipped."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -41,7 +40,7 @@ class _Line(BaseModel):
 
     @classmethod
     def read(cls, line: bytes) -> Self | None:
-        """What a line says; None where it is none."""
+        """Parse a line; None if it is malformed."""
         try:
             return cls.model_validate_json(line)
         except ValidationError:
@@ -49,11 +48,11 @@ class _Line(BaseModel):
 
 
 class PackWriter:
-    """Open a folder to write a pack in, or to go on with one; use it in a ``with`` block.
+    """Start or resume a pack in a folder; use it in a ``with`` block.
 
     Attributes
     ----------
-    names : every source image dealt with, written or skipped, in order
+    names : every source image that was written or skipped, in order
     skipped : source image -> why
     """
 
@@ -85,7 +84,7 @@ class PackWriter:
     ) -> None:
         for file in (self._file, self._journal):
             try:
-                file.close()  # writes what is left, so a full disk speaks up here too
+                file.close()  # flushes, so a full disk may fail here too
             except OSError:
                 if kind is None:
                     raise
@@ -111,7 +110,7 @@ class PackWriter:
         return next((f"{name}: {why}" for name, why in self.skipped.items()), "there was none")
 
     def add(self, name: str, identity: str, jpeg: bytes) -> None:
-        """Write one image; those of one identity come one after the other."""
+        """Write one image; the images of an identity must come one after another."""
         label = len(self._identities) - (
             bool(self._identities) and self._identities[-1] == identity
         )
@@ -130,7 +129,7 @@ class PackWriter:
         )
 
     def skip(self, name: str, why: str) -> None:
-        """Note that an image is left out."""
+        """Record that an image is left out."""
         self.names.append(name)
         self.skipped[name] = why
         self._log({"file": name, "skipped": why, "end": self._writer.position})
@@ -140,7 +139,7 @@ class PackWriter:
 
         Raises
         ------
-        DataError : more images than labels of float32 can count
+        DataError : more images than a float32 label can count
         """
         count, identities = self.images, self.identities
         if count + 1 + identities > LARGEST_LABEL:
@@ -184,22 +183,23 @@ class PackWriter:
         self._journal.flush()
 
     def _recall(self, journal: Path, size: int) -> tuple[int, int]:
-        """Take up what the journal tells of; returns the bytes of it that hold, and of the record
-        file.
+        """Resume from the journal; returns the valid bytes of it and of the record file.
+
+        Reading stops at the first line that is incomplete, or beyond the end of the record file.
         """
         kept, end = 0, 0
         if not journal.is_file():
             return kept, end
         for line in journal.read_bytes().splitlines(keepends=True):
-            told = _Line.read(line)
-            if told is None or not line.endswith(b"\n") or not end <= told.end <= size:
+            entry = _Line.read(line)
+            if entry is None or not line.endswith(b"\n") or not end <= entry.end <= size:
                 break
-            if told.skipped is not None:
-                self.names.append(told.file)
-                self.skipped[told.file] = told.skipped
-            elif told.identity is None or told.offset is None or told.crc is None:
+            if entry.skipped is not None:
+                self.names.append(entry.file)
+                self.skipped[entry.file] = entry.skipped
+            elif entry.identity is None or entry.offset is None or entry.crc is None:
                 break
             else:
-                self._note(told.file, told.identity, told.offset, told.crc)
-            kept, end = kept + len(line), told.end
+                self._note(entry.file, entry.identity, entry.offset, entry.crc)
+            kept, end = kept + len(line), entry.end
         return kept, end

@@ -1,6 +1,4 @@
-"""The pair files of LFW, CFP, AgeDB-30, CALFW and CPLFW, read into names of images and `Pairs`
-over them.
-"""
+"""Readers of the pair files of LFW, CFP, AgeDB-30, CALFW and CPLFW."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +14,14 @@ __all__ = ["PairList", "agedb", "calfw", "cfp", "lfw"]
 
 
 def cfp(protocol: Path | str, kind: str) -> PairList:
-    """CFP's ``Protocol`` folder, frontal-frontal (``"FF"``) or frontal-profile (``"FP"``): 10
-    folds.
+    """The 10 folds of CFP's ``Protocol`` folder, ``"FF"`` or ``"FP"`` (frontal-profile).
 
     ``Pair_list_F.txt`` and ``_P.txt`` number the images from 1, ``Split/FP/01/same.txt`` has
     lines ``i,j``; in FP, i is a frontal image and j a profile.
 
     Raises
     ------
-    DataError : a file is missing, a line is of another form, or a number is not in the list
+    DataError : a file is missing, a line is malformed, or a number is not in the list
     """
     if kind not in ("FF", "FP"):
         raise ValueError(f"kind must be 'FF' or 'FP', got {kind!r}")
@@ -37,7 +34,7 @@ def _cfp(protocol: Path, kind: str) -> PairList:
     second = frontal if kind == "FF" else _cfp_numbered(protocol / "Pair_list_P.txt")
     folders = sorted(folder for folder in (protocol / "Split" / kind).glob("*") if folder.is_dir())
     if not folders:
-        raise DataError(f"{protocol / 'Split' / kind} holds no folds")
+        raise DataError(f"{protocol / 'Split' / kind} contains no folds")
     found = []
     for fold, folder in enumerate(folders):
         for file, same in ((folder / "same.txt", True), (folder / "diff.txt", False)):
@@ -50,7 +47,7 @@ def _cfp(protocol: Path, kind: str) -> PairList:
                 )
                 if i not in frontal or j not in second:
                     raise DataError(
-                        f"{file}, line {number}: two numbers of the image lists are wanted, not "
+                        f"{file}, line {number}: expected two numbers of the image lists, got "
                         f"{line[:60]!r}"
                     )
                 found.append(Pair(frontal[i], second[j], same, fold))
@@ -59,10 +56,10 @@ def _cfp(protocol: Path, kind: str) -> PairList:
 
 @reader("a protocol file of AgeDB")
 def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".jpg") -> PairList:
-    """AgeDB's ``04_FINAL_protocol_30_years.mat``: its ``splits``, a cell of 10 folds of 2 x 600
-    images.
+    """The pairs of AgeDB's ``04_FINAL_protocol_30_years.mat``.
 
-    A pair is genuine when both names begin with the same person, up to the first underscore.
+    Its ``splits`` is a cell of 10 folds of 2 x 600 images. A pair is genuine when both names
+    begin with the same person, up to the first underscore.
 
     Parameters
     ----------
@@ -70,7 +67,7 @@ def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".
 
     Raises
     ------
-    DataError : no MATLAB file, or one of another form
+    DataError : not a MATLAB file of this form
     """
     path = Path(path)
     content = files.read_bytes(path, "a protocol file of AgeDB", at_most=agedb_names.MOST_BYTES)
@@ -89,7 +86,7 @@ def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".
 
 @reader("a readable list of pairs")
 def calfw(path: Path | str, folder: str = "") -> PairList:
-    """CALFW's and CPLFW's lists: two lines ``image token`` a pair; token 0 is an impostor pair.
+    """CALFW's and CPLFW's lists: two lines ``image token`` per pair; token 0 is an impostor pair.
 
     In CALFW the token of a genuine pair is its fold, 1 to 10; the impostor pairs, and all pairs
     where the tokens are only 0 and 1 (CPLFW), are in the ten folds in the order of the file, see
@@ -101,12 +98,12 @@ def calfw(path: Path | str, folder: str = "") -> PairList:
 
     Raises
     ------
-    DataError : a line of another form, tokens that differ within a pair, or fewer pairs of a kind
-        than folds
+    DataError : a malformed line, tokens that differ within a pair, or fewer pairs of a kind than
+        folds
     """
     path, rows = Path(path), [line.rsplit(None, 1) for line in lines(path)]
     if len(rows) % 2:
-        raise DataError(f"{path}: {len(rows):,} lines are no whole number of pairs, a pair has two")
+        raise DataError(f"{path}: {len(rows):,} lines are not a whole number of pairs of two lines")
     found, counts = [], [0, 0]
     for k in range(0, len(rows), 2):
         (first, token), (second, other) = _two(rows[k], path, k), _two(rows[k + 1], path, k + 1)
@@ -141,7 +138,7 @@ def _cfp_numbered(path: Path) -> dict[int, str]:
     for number, line in enumerate(lines(path), start=1):
         fields = line.split(None, 1)
         if len(fields) != 2 or not is_number(fields[0]):
-            raise DataError(f"{path}, line {number}: `number path` is wanted, not {line[:60]!r}")
+            raise DataError(f"{path}, line {number}: expected `number path`, got {line[:60]!r}")
         names[int(fields[0])] = fields[1].strip().removeprefix("../")
     return names
 
@@ -149,6 +146,6 @@ def _cfp_numbered(path: Path) -> dict[int, str]:
 def _two(fields: Sequence[str], path: Path, row: int) -> tuple[str, int]:
     if len(fields) != 2 or not is_number(fields[1]):
         raise DataError(
-            f"{path}, line {row + 1}: `image token` is wanted, not {' '.join(fields)[:60]!r}"
+            f"{path}, line {row + 1}: expected `image token`, got {' '.join(fields)[:60]!r}"
         )
     return fields[0], int(fields[1])

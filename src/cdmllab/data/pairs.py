@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class Pairs(NamedTuple):
-    """A verification protocol; p pairs of row numbers into the images."""
+    """A verification protocol: p pairs of rows of the images."""
 
     first: NDArray[np.int64]  # [p]
     second: NDArray[np.int64]  # [p]
@@ -19,18 +19,18 @@ def sample(labels: ArrayLike, per_fold: int = 300, folds: int = 10, seed: int = 
     """Draw a protocol of LFW's shape: in each fold `per_fold` genuine and as many impostor pairs.
 
     No pair occurs twice, in either order. Genuine pairs are drawn evenly over identities as far as
-    they have pairs left; impostor pairs evenly over images.
+    they available pairs left; impostor pairs evenly over images.
 
     Parameters
     ----------
     labels : identity of each image, shape (n,)
-    per_fold : genuine pairs a fold, and impostor pairs a fold
-    folds : how many folds
+    per_fold : genuine pairs per fold, and as many impostor pairs
+    folds : number of folds
     seed : the same seed gives the same pairs
 
     Raises
     ------
-    ValueError : when the images have fewer different pairs than are wanted
+    ValueError : the images available fewer distinct pairs than that
 
     Examples
     --------
@@ -41,23 +41,22 @@ def sample(labels: ArrayLike, per_fold: int = 300, folds: int = 10, seed: int = 
     (np.int64(6), 12, 6)
     """
     ids = np.asarray(labels)
-    wanted = per_fold * folds
+    needed = per_fold * folds
     rng = np.random.default_rng(seed)
-    genuine = _genuine(ids, wanted, rng)
-    impostor = _impostor(ids, wanted, rng)
-    fold = np.arange(wanted) // per_fold
+    genuine = _genuine(ids, needed, rng)
+    impostor = _impostor(ids, needed, rng)
+    fold = np.arange(needed) // per_fold
     both = np.concatenate([genuine, impostor])
-    same = np.repeat([True, False], wanted)
+    same = np.repeat([True, False], needed)
     order = np.argsort(np.concatenate([fold, fold]), kind="stable")
     return Pairs(both[order, 0], both[order, 1], same[order], np.concatenate([fold, fold])[order])
 
 
 def in_folds(count: int, folds: int) -> NDArray[np.int64]:
-    """The fold of each of `count` pairs in a list: folds one after the other, as equal as can be.
+    """The fold of each of `count` pairs in a list: consecutive folds, as equal as possible.
 
-    Where `count` is no multiple of `folds` the first ones have one pair more. That is
-    scikit-learn's ``KFold`` without shuffling, by which arcface_torch and FaceNet's code cut their
-    lists.
+    If `count` is not a multiple of `folds`, the first ones available one pair more. This is
+    scikit-learn's ``KFold`` without shuffling, which arcface_torch and FaceNet's code use.
 
     Raises
     ------
@@ -70,14 +69,14 @@ def in_folds(count: int, folds: int) -> NDArray[np.int64]:
 
 
 def every(labels: ArrayLike) -> Pairs:
-    """All n (n - 1) / 2 pairs of n images, in one fold: for histograms and exact ROC curves."""
+    """All n (n - 1) / 2 pairs of n images in one fold, for histograms and exact ROC curves."""
     ids = np.asarray(labels)
     first, second = np.triu_indices(len(ids), k=1)
     return Pairs(first, second, ids[first] == ids[second], np.zeros(len(first), dtype=np.int64))
 
 
-def _genuine(ids: NDArray[np.int64], wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Round after round one unused genuine pair of every identity, so that each counts alike."""
+def _genuine(ids: NDArray[np.int64], needed: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw in rounds one unused genuine pair of every identity, so that all count equally."""
     queues = []
     for identity in np.unique(ids):
         members = np.flatnonzero(ids == identity)
@@ -85,25 +84,29 @@ def _genuine(ids: NDArray[np.int64], wanted: int, rng: np.random.Generator) -> N
             i, j = np.triu_indices(len(members), k=1)
             order = rng.permutation(len(i))
             queues.append(np.stack([members[i[order]], members[j[order]]], axis=1))
-    have = sum(map(len, queues))
-    if have < wanted:
-        raise ValueError(f"{wanted:,} genuine pairs are wanted, the images have only {have:,}")
+    available = sum(map(len, queues))
+    if available < needed:
+        raise ValueError(
+            f"{needed:,} genuine pairs are needed, but the images available only {available:,}"
+        )
     ranked = np.concatenate(queues)
     turn = np.concatenate([np.arange(len(q)) + rng.random(len(q)) for q in queues])
-    chosen: NDArray[np.int64] = ranked[np.argsort(turn, kind="stable")[:wanted]]
+    chosen: NDArray[np.int64] = ranked[np.argsort(turn, kind="stable")[:needed]]
     return rng.permutation(chosen)
 
 
-def _impostor(ids: NDArray[np.int64], wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _impostor(ids: NDArray[np.int64], needed: int, rng: np.random.Generator) -> NDArray[np.int64]:
     n = len(ids)
     counts = np.unique(ids, return_counts=True)[1]
-    have = (n * n - int((counts * counts).sum())) // 2
-    if have < wanted:
-        raise ValueError(f"{wanted:,} impostor pairs are wanted, the images have only {have:,}")
+    available = (n * n - int((counts * counts).sum())) // 2
+    if available < needed:
+        raise ValueError(
+            f"{needed:,} impostor pairs are needed, but the images available only {available:,}"
+        )
     seen: dict[tuple[int, int], None] = {}
-    while len(seen) < wanted:
-        a, b = rng.integers(0, n, size=(2, 2 * wanted))
+    while len(seen) < needed:
+        a, b = rng.integers(0, n, size=(2, 2 * needed))
         different = ids[a] != ids[b]
         for i, j in zip(np.minimum(a, b)[different], np.maximum(a, b)[different], strict=True):
             seen[int(i), int(j)] = None
-    return np.array(list(seen)[:wanted], dtype=np.int64)
+    return np.array(list(seen)[:needed], dtype=np.int64)

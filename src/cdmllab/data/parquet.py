@@ -1,9 +1,8 @@
-"""Parquet files of the Hugging Face hub: a column of images (``{bytes, path}``) and one of labels,
-or a table of pairs.
+"""Parquet files of the Hugging Face hub: images (``{bytes, path}``) with labels, or pairs.
 
-Needs pyarrow, which the extra ``formats`` brings. Parquet keeps rows in groups that are read as a
-whole. The groups used last are kept, so reading in order is fast; for training in random order
-`cdmllab pack` makes a pack. Source:
+Needs pyarrow, from the extra ``formats``. Parquet reads rows in whole groups. The groups used last
+are cached, so reading in order is fast; for training in random order, make a pack with
+`cdmllab pack`. Source:
 https://huggingface.co/docs/datasets/main/en/about_dataset_features, the feature ``Image``.
 """
 
@@ -31,7 +30,7 @@ class ParquetSet(EncodedSet):
 
     Raises
     ------
-    DataError : no files, or columns that are missing; the file is named
+    DataError : no files, or missing columns; the file is named
     MissingPackageError : pyarrow is not installed
     """
 
@@ -55,7 +54,7 @@ class ParquetSet(EncodedSet):
         super().__init__(path, known, colour=colour, fast=fast)
 
     def image(self, row: int) -> bytes:
-        """The image of a row as it is stored."""
+        """The encoded image of a row."""
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         with self._lock:
             if group not in self._kept:
@@ -75,7 +74,7 @@ class ParquetSet(EncodedSet):
 
 @reader("a readable table of pairs")
 def pairs(path: Path | str) -> bins.Bin:
-    """A table of pairs, two columns of images and whether they show one person, as a bin.
+    """A table of pairs as a bin: two columns of images, and one for whether they are one person.
 
     Raises
     ------
@@ -97,7 +96,7 @@ def pairs(path: Path | str) -> bins.Bin:
 
 
 def files(path: Path) -> list[Path]:
-    """The ``.parquet`` files of a folder and below it, in natural order; a file is one by itself.
+    """The ``.parquet`` files below a folder, in natural order, or a single file.
 
     Raises
     ------

@@ -1,9 +1,8 @@
-"""The few instructions of a pickle that plain values and arrays have need of, and none else.
+"""A minimal pickle interpreter: only the instructions that plain values and arrays need.
 
-They build lists, tuples, whole numbers, text and bytes, and call functions of a given table.
-Nothing that was built is ever hashed, compared or shown, since a few hundred bytes can describe a
-tuple that takes a year to hash. Lengths are compared with what is left of the file before memory is
-taken for them.
+They build lists, tuples, integers, text and bytes, and call functions of a given table. No value is
+ever hashed, compared or printed, because a few hundred bytes can describe a tuple that takes a year
+to hash. Lengths are compared with the rest of the file before memory is allocated for them.
 
 Source: CPython, ``pickletools.py``, which documents every instruction.
 """
@@ -35,17 +34,17 @@ _NOT_BUILT = {
 
 
 class Refused(Exception):  # noqa: N818  (it says what happens)
-    """A pickle asks for something that is not on the list."""
+    """A pickle asks for something that is not allowed."""
 
 
 class Machine:
-    """A pickle, the stack of what was built from it, and the memo of what can be asked for again.
+    """A pickle being interpreted, with its stack and its memo of values for reuse.
 
     Parameters
     ----------
     data : the pickle
-    allowed : what stands in for a name, by module and name; its values are called with whatever the
-        pickle gives them. A pickle can change only objects with a method ``build``, by it
+    allowed : the stand-in for each (module, name); it is called with whatever arguments the pickle
+        gives. A pickle can change only objects with a method ``build``, through it
     """
 
     def __init__(self, data: bytes, allowed: Mapping[tuple[str, str], Callable[..., Any]]) -> None:
@@ -55,7 +54,7 @@ class Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self) -> Any:
-        """Follow the instructions to the end.
+        """Run the instructions to the end.
 
         Raises
         ------
@@ -99,7 +98,7 @@ class Machine:
         return int(line)
 
     def _marked(self) -> list[Any]:
-        """What was put on the stack since the last mark."""
+        """Pop what was pushed since the last mark."""
         mark = self._marks.pop()
         found = self._stack[mark:]
         del self._stack[mark:]

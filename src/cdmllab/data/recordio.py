@@ -1,10 +1,9 @@
-"""RecordIO, the container of MXNet's data packs: records one after the other, each led by a magic
-word.
+"""RecordIO, the container of MXNet's packs: a sequence of records that begin with a magic word.
 
-A record is u32 magic, u32 ``part << 29 | length``, the payload, zeros up to a multiple of 4; all
-little-endian. A payload that holds the magic word at a multiple of 4 is cut there: the word is left
-out, and the reader puts it back. So the magic word, at a multiple of 4 in the file, is always the
-start of a part. Source: dmlc-core, ``recordio.h``.
+A record is u32 magic, u32 ``part << 29 | length``, the payload, and zeros up to a multiple of 4,
+all little-endian. A payload with the magic word at a multiple of 4 is split there: the word is
+dropped, and the reader puts it back. So an aligned magic word in the file always starts a part.
+Source: dmlc-core, ``recordio.h``.
 """
 
 import mmap
@@ -24,9 +23,7 @@ MAGIC = 0xCED7230A
 WORD = struct.pack("<I", MAGIC)
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 LONGEST = 2**29 - 1  # bytes of one part
-_MOST_PARTS = (
-    100_000  # of a record; an image of random bytes has one in every four thousand million
-)
+_MOST_PARTS = 100_000  # of a record; random bytes contain the word once in 2^32 words
 _LARGEST_INDEX = 4 << 30  # bytes
 _HEADER = struct.Struct("<II")
 
@@ -37,12 +34,11 @@ class RecordFile:
     Parameters
     ----------
     path : the ``.rec`` file
-    offsets : where the records start, shape (n,), from an index; without it the file is scanned
+    offsets : where the records start, shape (n,), from an index; None scans the file
 
     Raises
     ------
-    DataError : the file is empty, or damaged where it was looked at: the sentence names record and
-        byte
+    DataError : the file is empty, or damaged where it was read; the message names record and byte
     """
 
     def __init__(self, path: Path | str, offsets: NDArray[np.int64] | None = None) -> None:
@@ -63,7 +59,7 @@ class RecordFile:
         return len(self._starts)
 
     def __getitem__(self, record: int) -> memoryview:
-        """The payload of one record; of a record in one part, a view into the mapped file."""
+        """The payload of one record; if it is in one part, a view into the mapped file."""
         start = self._starts[record]
         magic, word = _HEADER.unpack_from(self._map, start)
         end = start + 8 + (word & LONGEST)
@@ -86,14 +82,12 @@ class RecordFile:
         return type(self), (self.path, self.offsets)
 
     def in_one_part(self) -> NDArray[np.bool_]:
-        """Which records lie in one part, so that their words stand in `words` one after the other;
-        shape (n,).
-        """
-        whole: NDArray[np.bool_] = self.words[self.offsets // 4 + 1] >> 29 == WHOLE
-        return whole
+        """Which records are in one part, and so contiguous in `words`; shape (n,)."""
+        single: NDArray[np.bool_] = self.words[self.offsets // 4 + 1] >> 29 == WHOLE
+        return single
 
     def scan(self) -> NDArray[np.int64]:
-        """Where the records start by their own lengths, whatever an index says; shape (n,).
+        """Where the records start by their own lengths, ignoring any index; shape (n,).
 
         Raises
         ------
@@ -102,16 +96,14 @@ class RecordFile:
         return scan(self._view, self.path)
 
     def _checked(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Offsets from an index, each seen to be the start of a record that ends inside the
-        file.
-        """
+        """Offsets from an index, each checked to start a record that ends inside the file."""
         starts = np.asarray(offsets, dtype=np.int64)
         outside = (starts < 0) | (starts + 8 > self.size) | (starts % 4 != 0)
         if outside.any():
             record = int(np.flatnonzero(outside)[0])
             raise DataError(
                 f"{self.path}: the index puts record {record} at byte {starts[record]:,}, "
-                f"which is no start of a record in a file of {self.size:,} bytes"
+                f"which is not the start of a record in a file of {self.size:,} bytes"
             )
         word = self.words[starts // 4 + 1]
         wrong = (self.words[starts // 4] != MAGIC) | (word >> 29 >= MIDDLE)
@@ -123,7 +115,7 @@ class RecordFile:
 
 
 def scan(data: memoryview, path: Path) -> NDArray[np.int64]:
-    """Where the records start, shape (n,): reads the headers only, one after the other.
+    """Where the records start, shape (n,); only the headers are read.
 
     Raises
     ------
@@ -147,7 +139,7 @@ def parts(data: memoryview, start: int, path: Path, record: int) -> tuple[list[m
 
     Raises
     ------
-    DataError : no magic word, a length past the end, or parts in a wrong order
+    DataError : no magic word, a length past the end, or parts in the wrong order
     """
     found: list[memoryview] = []
     position, size = start, len(data)
@@ -159,13 +151,11 @@ def parts(data: memoryview, start: int, path: Path, record: int) -> tuple[list[m
         part, length = word >> 29, word & LONGEST
         if magic != MAGIC:
             hint = sniff.hint(data[position : position + sniff.HEAD_BYTES])
-            raise DataError(
-                f"{where}: the magic word 0x{MAGIC:x} is wanted, 0x{magic:x} stands there{hint}"
-            )
+            raise DataError(f"{where}: expected the magic word 0x{MAGIC:x}, got 0x{magic:x}{hint}")
         if part not in ((WHOLE, FIRST) if not found else (MIDDLE, LAST)):
             raise DataError(
-                f"{where}: a part of kind {part} cannot stand "
-                f"{'first' if not found else 'after another'}"
+                f"{where}: a part of kind {part} cannot be "
+                f"{'the first' if not found else 'after another'}"
             )
         end = position + 8 + length
         if end > size:
@@ -181,14 +171,14 @@ def parts(data: memoryview, start: int, path: Path, record: int) -> tuple[list[m
 
 
 def frame(payload: bytes | memoryview) -> bytes:
-    """One record as it stands in the file: headers, parts, padding.
+    """The bytes of one record in the file: headers, parts, padding.
 
     Raises
     ------
     ValueError : a payload over 2^29 - 1 bytes
     """
     if len(payload) > LONGEST:
-        raise ValueError(f"a record may hold {LONGEST:,} bytes, this payload has {len(payload):,}")
+        raise ValueError(f"a record may have {LONGEST:,} bytes, this payload has {len(payload):,}")
     data = bytes(payload)
     cuts: list[int] = []
     if WORD in data:
@@ -226,12 +216,13 @@ class RecordWriter:
 
 @reader("a readable index")
 def read_index(path: Path | str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Keys and offsets of an ``.idx`` file (lines ``key<TAB>offset``), each of shape (n,), in the
-    file's order.
+    """Keys and offsets of an ``.idx`` file of lines ``key<TAB>offset``, each of shape (n,).
+
+    They are in the order of the file.
 
     Raises
     ------
-    DataError : a line of another form, or a key twice
+    DataError : a malformed line, or a repeated key
     """
     data = files.read_bytes(path, "a readable index", at_most=_LARGEST_INDEX)
     lines = data.splitlines()
@@ -251,18 +242,18 @@ def read_index(path: Path | str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
             ),
             1,
         )
-        said = f"{lines[bad - 1][:60]!r}{sniff.hint(data)}"
-        raise DataError(f"{path}, line {bad}: `key<TAB>offset` is wanted, not {said}") from None
+        line = f"{lines[bad - 1][:60]!r}{sniff.hint(data)}"
+        raise DataError(f"{path}, line {bad}: expected `key<TAB>offset`, got {line}") from None
     keys, offsets = table.T
     ordered = np.sort(keys)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(twice):
-        raise DataError(f"{path}: key {twice[0]} stands there twice")
+        raise DataError(f"{path}: key {twice[0]} occurs twice")
     return keys, offsets
 
 
 def write_index(path: Path, keys: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
-    """Write an ``.idx`` file: one ``key<TAB>offset`` a line."""
+    """Write an ``.idx`` file, one ``key<TAB>offset`` per line."""
     with path.open("w", encoding="ascii", newline="\n") as file:
         file.writelines(
             f"{key}\t{offset}\n"

@@ -1,8 +1,8 @@
-"""Image records: the payload of a RecordIO record in MXNet's packs, a header of 24 bytes and then
-the image.
+"""Image records: the payload of a RecordIO record in MXNet's packs.
 
-u32 flag, f32 label, u64 id, u64 id2, little-endian; flag n > 0 says that n labels follow, as
-float32, or as float64 from one legacy packer. Source: MXNet, ``recordio.py``.
+A header of 24 bytes comes before the image: u32 flag, f32 label, u64 id, u64 id2, little-endian. A
+flag n > 0 means that n labels follow it, as float32, or as float64 from one legacy packer. Source:
+MXNet, ``recordio.py``.
 """
 
 import struct
@@ -16,21 +16,21 @@ from cdmllab.errors import DataError
 
 _HEADER = struct.Struct("<IfQQ")
 HEADER_BYTES = _HEADER.size
-_PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"RIFF", b"GIF8")
+_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"RIFF", b"GIF8")
 
 
 class ImageRecord(NamedTuple):
-    """One record taken apart."""
+    """The fields of one record."""
 
-    flag: int  # number of labels behind the header; 0: the label stands in it
+    flag: int  # number of labels after the header; 0: the label is in it
     labels: NDArray[np.float64]  # [max(flag, 1)]
     id: int
     id2: int
-    image: memoryview  # the image's bytes, JPEG as a rule; empty in records without one
+    image: memoryview  # encoded, usually JPEG; empty in records without an image
 
 
 def unpack(payload: memoryview, where: str) -> ImageRecord:
-    """Take a payload apart; `where` (file and record) is named in errors.
+    """Unpack a payload; `where` (file and record) is named in errors.
 
     Raises
     ------
@@ -56,9 +56,7 @@ def unpack(payload: memoryview, where: str) -> ImageRecord:
 def pack(
     labels: float | Sequence[float], image: bytes | memoryview = b"", *, id_: int = 0, id2: int = 0
 ) -> bytes:
-    """The payload of one record: a single label stands in the header, several follow it as
-    float32.
-    """
+    """The payload of one record: a single label in the header, or several float32 after it."""
     if isinstance(labels, int | float):
         return _HEADER.pack(0, float(labels), id_, id2) + bytes(image)
     many = np.asarray(labels, dtype="<f4")
@@ -66,9 +64,7 @@ def pack(
 
 
 def _are_float64(rest: memoryview, count: int) -> bool:
-    """Whether the image, or the record's end, comes after `count` labels of 8 bytes rather than
-    of 4.
-    """
+    """Whether the labels have 8 bytes each, judged by where the image or the record's end is."""
     if len(rest) == 4 * count or len(rest) < 8 * count:
         return False
     if len(rest) == 8 * count:
@@ -77,4 +73,4 @@ def _are_float64(rest: memoryview, count: int) -> bool:
 
 
 def _starts_image(data: memoryview) -> bool:
-    return bytes(data[:4]).startswith(_PICTURES)
+    return bytes(data[:4]).startswith(_IMAGE_STARTS)

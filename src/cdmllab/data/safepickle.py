@@ -1,9 +1,8 @@
-"""Unpickle arrays and nothing else.
+"""Unpickle plain values and arrays, and nothing else.
 
-A pickle is a program; loading one runs it. Here it may name the functions that a pickled numpy
-array needs, and gets stand-ins of ours for them, in a machine of ours: what is read is lists,
-tuples, whole numbers, text, bytes and arrays. Anything else is refused when it is met, before
-anything of it runs.
+A pickle is a program, and loading it runs it. Here an interpreter of our own runs it, in which the
+functions that a pickled numpy array needs are replaced by stand-ins. The result can have lists,
+tuples, integers, text, bytes and arrays. Anything else is refused before any of it runs.
 
 Source: NumPy, ``array_reduce`` in ``methods.c`` and ``_frombuffer`` in ``numeric.py``.
 """
@@ -45,7 +44,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stand-in for an array being built; `value` is the array once its content has come."""
+    """Stand-in for an array being built; `value` is the array once it has its content."""
 
     value: NDArray[Any]
 
@@ -57,7 +56,7 @@ class _Array:
         self.fill(shape, dtype, data, "F" if by_columns is True or by_columns == 1 else "C")
 
     def fill(self, shape: Any, dtype: Any, data: Any, order: Any) -> None:
-        """See that the content has exactly the bytes of shape and type."""
+        """Set the content, checked to have exactly the bytes of its shape and type."""
         if (
             type(shape) is not tuple
             or len(shape) > _DIMENSIONS
@@ -112,8 +111,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 def loads(data: bytes, where: str) -> Any:
-    """What a pickle holds: lists, tuples, whole numbers, text, bytes, and arrays, for which see
-    `array`.
+    """Load the lists, tuples, integers, text and bytes of a pickle; for its arrays see `array`.
 
     Pickles of Python 2 and 3 are read, in every protocol; text of Python 2 becomes bytes.
 
@@ -128,7 +126,7 @@ def loads(data: bytes, where: str) -> Any:
         raise DataError(f"{where} is refused, and nothing of it was run: {plain(error)}") from error
     except Exception as error:
         raise DataError(
-            f"{where} is no readable pickle{sniff.hint(data) or f' ({cause(error)})'}"
+            f"{where} is not a readable pickle{sniff.hint(data) or f' ({cause(error)})'}"
         ) from error
     return loaded
 
@@ -139,13 +137,14 @@ def array(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value from a pickle in a few words: short ones as they are, of others the kind."""
+    """A value from a pickle for a message: integers and booleans themselves, else the type."""
     return repr(value) if type(value) in (int, bool) else f"a {type(value).__name__}"
 
 
 def _refuse_deep(loaded: Any) -> None:
-    """Lists and tuples that hold each other, however often one of them is met, are counted once a
-    level.
+    """Refuse deeply nested lists and tuples.
+
+    Each is visited once per level, because shared ones could make a tree of exponential size.
     """
     level = [loaded] if type(loaded) in (list, tuple) else []
     for _ in range(_DEEPEST):
@@ -158,12 +157,12 @@ def _refuse_deep(loaded: Any) -> None:
     raise Refused(f"its lists are nested more than {_DEEPEST} deep")
 
 
-def _one_of(allowed: re.Pattern[str], value: Any, complaint: str) -> str:
-    """A short text of an allowed form; Python 2 has it as bytes."""
+def _one_of(allowed: re.Pattern[str], value: Any, problem: str) -> str:
+    """A short text of an allowed form; in pickles of Python 2 it is bytes."""
     text = value.decode("latin1") if type(value) is bytes and len(value) < 100 else value
     if type(text) is not str or not allowed.fullmatch(text):
         raise Refused(
-            f"{complaint} "
+            f"{problem} "
             f"{plain(repr(text[:40]), 60) if type(text) is str else f'a {type(value).__name__}'}"
         )
     return text

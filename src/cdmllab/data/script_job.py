@@ -7,57 +7,13 @@ import hashlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cdmllab._util.build_lock import claimed
 from cdmllab._util.files import sha256, write_text
 from cdmllab._util.processes import print_anything
-from cdmllab.data import archives, fetching, paths
+from cdmllab.data import archives, fetching, paths, registry
+from cdmllab.data.registry import DataSet
 from cdmllab.errors import CdmlLabError, DataError
-
-Counts = dict[str, int | tuple[int, int]]  # a number, or the least and the most
-
-
-class File(BaseModel):
-    """A file as it is handed out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sha256: str
-    bytes: int
-
-
-class Manifest(BaseModel):
-    """What a data set is, where it comes from, and what must come out: one JSON file each."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    title: str
-    source: str  # where to get it
-    licence: str
-    by_request: bool  # a form has to be filled in, or an account made
-    cite: str
-    files: dict[str, File] = {}
-    counts: dict[str, Counts] = {}  # of each thing that is made or checked
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read one.
-
-        Raises
-        ------
-        DataError : it is missing or not of this form
-        """
-        try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise DataError(f"{path} does not exist") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise DataError(f"{path}, {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 class Job:
@@ -73,7 +29,7 @@ class Job:
 
     def __init__(
         self,
-        manifest: Manifest,
+        data_set: DataSet,
         out: Path,
         *,
         dry_run: bool = False,
@@ -81,13 +37,8 @@ class Job:
         other_counts: bool = False,
         fetch: bool = False,
     ) -> None:
-        self.manifest, self.out, self.dry_run, self.workers, self.fetch = (
-            manifest,
-            out,
-            dry_run,
-            workers,
-            fetch,
-        )
+        self.data_set, self.out, self.dry_run = data_set, out, dry_run
+        self.workers, self.fetch = workers, fetch
         self._other_counts = other_counts
         self._missing = False
 
@@ -95,65 +46,58 @@ class Job:
         """Print one line."""
         print(sentence, flush=True)
 
-    def need(self, *names: str) -> Path:
-        """The first of some files or folders in the data folders.
+    def need(self, role: str) -> Path:
+        """The first of the files or folders that the registry names for a role.
 
-        In a dry run a path that does not exist is returned for what is missing, and told.
-
-        Raises
-        ------
-        DataError : none is there; the sentence says where to get it
-        """
-        found = self.have(*names)
-        if found is not None:
-            self.say(f"found {found}")
-            return found
-        m, wanted = self.manifest, " or ".join(names)
-        ask = ", by request: a person has to ask for it" if m.by_request else ""
-        sentence = (
-            f"{wanted} is missing (looked in {paths.searched()}); {m.title} comes from "
-            f"{m.source}{ask}"
-        )
-        if not self.dry_run:
-            raise DataError(f"{sentence}; licence: {m.licence}")
-        self.say(f"missing: {sentence}")
-        self._missing = True
-        return self.out / names[0]
-
-    def have(self, *names: str) -> Path | None:
-        """The first of some files or folders in the data folders or among what was made; None if
-        there is none.
-        """
-        made = next((self.out / name for name in names if (self.out / name).exists()), None)
-        return made or paths.find(*names)
-
-    def download(self, name: str) -> None:
-        """Fetch the files of a set of the table of mirrors that are in no data folder; see
-        `cdmllab.data.fetching`.
+        In a dry run a missing file is reported, and its path is returned though it does not exist.
 
         Raises
         ------
-        DataError : no mirror gives a file; the sentence says where a person can get it
+        DataError : there is none; the message says where to get it
         """
-        wanted = fetching.known().get(name)
-        for file in wanted.files:
-            if self.have(file.path) is not None:
+        return self._need(self.data_set.places(role))
+
+    def have(self, role: str) -> Path | None:
+        """As `need`, but None where there is none of them."""
+        return self.find(*self.data_set.places(role))
+
+    def find(self, *names: str) -> Path | None:
+        """The first existing of some files or folders, in the output folder or the data folders."""
+        outputs = (self.out / name for name in names)
+        return next((path for path in outputs if path.exists()), None) or paths.find(*names)
+
+    def find_pack(self) -> Path | None:
+        """The ``train.rec`` of InsightFace's pack of the same data, unpacked if it is a zip."""
+        pack = str(self.data_set.pack)
+        records = self.find(f"{pack}/train.rec")
+        if records is None and self.find(f"{pack}.zip") is not None:
+            return self._folder(pack, f"{pack}.zip") / "train.rec"
+        return records
+
+    def download(self) -> None:
+        """Fetch the files of this set that have a mirror and are in no data folder.
+
+        Raises
+        ------
+        DataError : no mirror gives a file; the message says where a person can get it
+        """
+        for file in self.data_set.downloads:
+            if self.find(file.path) is not None:
                 continue
             if self.dry_run:
                 self.say(f"would download {self.out / file.path}, {file.size:,} bytes")
             else:
-                fetching.fetch(file, self.out, page=wanted.page, tell=self.say)
+                fetching.fetch(file, self.out, page=self.data_set.page, tell=self.say)
 
     def check(self, path: Path) -> None:
-        """Compare a file with the one the manifest knows by that name, if it knows one.
+        """Compare a file with the registry's size and SHA-256 of that name, if it has them.
 
         Raises
         ------
         DataError : another size or SHA-256
         """
-        known = next(
-            (f for name, f in self.manifest.files.items() if path.as_posix().endswith(name)), None
-        )
+        named = (file for file in self.data_set.files if path.as_posix().endswith(file.path))
+        known = next((file for file in named if file.sha256 is not None), None)
         if known is None or not path.is_file() or self._other_counts:
             return
         if (
@@ -179,48 +123,22 @@ class Job:
             )
         self.say(f"checked {path}")
 
-    def folder(self, name: str, *packed: str) -> Path:
-        """A folder, or else the archive that holds it, unpacked below `out`; `name` is below the
-        data folder.
+    def folder(self, role: str) -> Path:
+        """A folder, or else the archive that has it, unpacked below `out`.
+
+        The registry names the folder first for that role, and then the archives.
 
         Raises
         ------
-        DataError : neither is there, or the archive does not hold the folder
+        DataError : neither is there, or the folder is not in the archive
         CdmlLabError : another process unpacks it
         """
-        archive, into = self.have(*packed), self.out / Path(name).parts[0]
-        stamp = into / f".{archive.name}.unpacked" if archive else None
-        unpacked = (
-            archive
-            and stamp
-            and stamp.is_file()
-            and stamp.read_text(encoding="ascii") == _size(archive)
-        )
-        if archive is None or stamp is None or (not unpacked and self.have(name) is not None):
-            return self.need(name, *packed)
-        if self.dry_run and not unpacked:
-            self.say(f"would unpack {archive} into {into}")
-            self._missing = True
-            return self.out / name
-        if not unpacked:
-            self.check(archive)
-            self.say(f"unpacking {archive} into {into}")
-            with claimed(into):
-                archives.extract(archive, into)
-                write_text(stamp, _size(archive))
-        inside = next(
-            (p for p in (*into.rglob(Path(name).name), self.out / name) if p.is_dir()), None
-        )
-        if inside is None:
-            raise DataError(
-                f"{archive} was unpacked, and there is no folder {Path(name).name} in it"
-            )
-        return inside
+        return self._folder(*self.data_set.places(role))
 
     def make(
         self, name: str, action: Callable[[Path], None], count: Callable[[Path], Mapping[str, int]]
     ) -> Path:
-        """Make ``out / name`` if it is not there, and compare its counts with the manifest's.
+        """Make ``out / name`` if it is not there, and compare its counts with the registry's.
 
         `action` writes to the path it is given and leaves nothing half-written; `count` reads it
         back.
@@ -248,7 +166,7 @@ class Job:
         return target
 
     def verify(self, name: str, count: Callable[[], Mapping[str, int]]) -> None:
-        """Compare counts with those the manifest has for `name`.
+        """Compare counts with those the registry has for `name`.
 
         Raises
         ------
@@ -259,14 +177,61 @@ class Job:
             return
         counts = count()
         self.say(f"{name}: " + ", ".join(f"{value:,} {key}" for key, value in counts.items()))
-        for key, wanted in self.manifest.counts.get(name, {}).items():
-            low, high = (wanted, wanted) if isinstance(wanted, int) else wanted
-            if not low <= counts.get(key, -1) <= high and not self._other_counts:
-                told = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        for key, limits in self.data_set.counts(name).items():
+            if not limits[0] <= counts.get(key, -1) <= limits[1] and not self._other_counts:
                 raise DataError(
-                    f"{name} has {counts.get(key, 0):,} {key}, {self.manifest.title} has {told}; "
-                    "if yours is another version, --other-counts accepts it"
+                    f"{name} has {counts.get(key, 0):,} {key}, expected {registry.span(limits)} "
+                    f"for {self.data_set.title}; if yours is another version, --other-counts "
+                    f"accepts it"
                 )
+
+    def _need(self, names: tuple[str, ...]) -> Path:
+        path = self.find(*names)
+        if path is not None:
+            self.say(f"found {path}")
+            return path
+        source = self.data_set.plain_source
+        if self.data_set.by_request:
+            source += ", by request: a person has to ask for it"
+        message = (
+            f"{' or '.join(names)} is missing (looked in {paths.searched()}); "
+            f"{self.data_set.title} comes from {source}"
+        )
+        if not self.dry_run:
+            raise DataError(f"{message}; licence: {self.data_set.licence}")
+        self.say(f"missing: {message}")
+        self._missing = True
+        return self.out / names[0]
+
+    def _folder(self, name: str, *packed: str) -> Path:
+        archive, into = self.find(*packed), self.out / Path(name).parts[0]
+        stamp = into / f".{archive.name}.unpacked" if archive else None
+        unpacked = (
+            archive
+            and stamp
+            and stamp.is_file()
+            and stamp.read_text(encoding="ascii") == _size(archive)
+        )
+        if archive is None or stamp is None or (not unpacked and self.find(name) is not None):
+            return self._need((name, *packed))
+        if self.dry_run and not unpacked:
+            self.say(f"would unpack {archive} into {into}")
+            self._missing = True
+            return self.out / name
+        if not unpacked:
+            self.check(archive)
+            self.say(f"unpacking {archive} into {into}")
+            with claimed(into):
+                archives.extract(archive, into)
+                write_text(stamp, _size(archive))
+        inside = next(
+            (p for p in (*into.rglob(Path(name).name), self.out / name) if p.is_dir()), None
+        )
+        if inside is None:
+            raise DataError(
+                f"{archive} was unpacked, and there is no folder {Path(name).name} in it"
+            )
+        return inside
 
 
 def _size(path: Path) -> str:
@@ -284,7 +249,7 @@ def main(
 
     Parameters
     ----------
-    script : its ``__file__``
+    script : its ``__file__``, named after the data set in the registry
     make : what it does
     arguments : of the command line; default: the process's own
     fetches : whether it can download, and so has the option ``--fetch``
@@ -310,18 +275,16 @@ def main(
         parser.add_argument("--fetch", action="store_true", help="download what is missing")
     given = parser.parse_args(arguments)
     try:
-        manifest = Manifest.read(path.parent / "manifests" / f"{path.stem}.json")
-        print(
-            f"{manifest.title}. Licence: {manifest.licence}\nSource: {manifest.source}\nCite: "
-            f"{manifest.cite}"
-        )
+        data_set = registry.get(path.stem)
+        print(f"{data_set.title}. Licence: {data_set.licence}")
+        print(f"Source: {data_set.plain_source}\nCite: {data_set.cite}")
         out = given.to or paths.to_write()
         options = {
             "dry_run": given.dry_run,
             "workers": given.workers,
             "other_counts": given.other_counts,
         }
-        make(Job(manifest, out, fetch=fetches and given.fetch, **options))
+        make(Job(data_set, out, fetch=fetches and given.fetch, **options))
     except CdmlLabError as error:
         print(f"{path.name}: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -1,6 +1,4 @@
-"""Training sets: images with identities, read by row numbers. Everything that is trained on has
-this shape.
-"""
+"""Training sets: images with identities, read by row number."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +20,7 @@ class TrainingSet(Protocol):
 
     @property
     def num_identities(self) -> int:
-        """How many identities there are."""
+        """The number of identities."""
 
     @property
     def labels(self) -> Labels:
@@ -31,9 +29,7 @@ class TrainingSet(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, rows: ArrayLike) -> Pixels:
-        """The images of some rows, in their order: uint8 of shape (rows, height, width, 1 or 3),
-        RGB.
-        """
+        """The images of some rows, in that order: uint8 (rows, height, width, 1 or 3), RGB."""
 
 
 class ArraySet:
@@ -44,7 +40,7 @@ class ArraySet:
     images : uint8, shape (n, height, width, 1 or 3)
     labels : shape (n,)
     num_identities : default: the largest label + 1
-    names : of the identities, if they have any
+    names : of the identities, if they have names
     """
 
     def __init__(
@@ -62,9 +58,7 @@ class ArraySet:
         self.images = images
         self.labels = checked(labels, num_identities, "the labels")
         if len(self.labels) != len(images):
-            raise ValueError(
-                f"{len(images):,} images and {len(self.labels):,} labels do not belong together"
-            )
+            raise ValueError(f"{len(images):,} images and {len(self.labels):,} labels do not match")
         self.num_identities = num_identities or int(self.labels.max(initial=-1)) + 1
         self.names = tuple(names)
 
@@ -83,12 +77,11 @@ class ArraySet:
 
 
 class Subset:
-    """Some rows of a training set; the identities that are left are counted anew from 0, in their
-    old order.
+    """Some rows of a training set; the remaining identities are renumbered from 0 in their order.
 
     Attributes
     ----------
-    rows : into the whole set, shape (n,)
+    rows : of the original set, shape (n,)
     identities : the old label of each new one, shape (num_identities,)
     """
 
@@ -117,28 +110,24 @@ class Subset:
 
 
 def without(whole: TrainingSet, identities: ArrayLike) -> Subset:
-    """All images but those of some identities: what may be trained on when these are tested."""
+    """All images but those of some identities, for training when these are in the test set."""
     return Subset(whole, np.flatnonzero(~np.isin(whole.labels, np.asarray(identities))))
 
 
 def at_least(whole: TrainingSet, images: int) -> Subset:
-    """The identities that have `images` or more."""
+    """The identities with at least `images` images."""
     counts = np.bincount(whole.labels, minlength=whole.num_identities)
     return Subset(whole, np.flatnonzero(counts[whole.labels] >= images))
 
 
 def at_most(whole: TrainingSet, images: int, seed: int = 0) -> Subset:
-    """At most `images` of every identity, drawn at random where there are more; the order
-    stays.
-    """
+    """At most `images` random images of every identity, in the original order."""
     order = np.random.default_rng(seed).permutation(len(whole))
     return Subset(whole, np.sort(order[occurrence(whole.labels[order]) < images]))
 
 
 def occurrence(labels: ArrayLike) -> Labels:
-    """How many of the same label stand before each, shape (n,): 0 for the first, 1 for the
-    second.
-    """
+    """How often each label has occurred before, shape (n,): 0 the first time, then 1."""
     given = np.asarray(labels)
     order = np.argsort(given, kind="stable")
     ordered = given[order]
@@ -154,19 +143,19 @@ def decoded(
     batch: int = 256,
     progress: Callable[[int], None] | None = None,
 ) -> ArraySet:
-    """Decode a whole set once into an array file, and read it from there ever after.
+    """Decode a set once into an array file, and read it from there from then on.
 
     A 112 x 112 colour image takes 37,632 bytes: CASIA-WebFace 18.5 GB, MS1MV3 195 GB.
 
     Parameters
     ----------
-    path : the ``.npy`` file; used as it is when its shape and a sample of its images are right
+    path : the ``.npy`` file; reused if its shape and a sample of its images match
     batch : images decoded at a time
     progress : called with the number of images done
 
     Raises
     ------
-    DataError : the file at `path` is of another set
+    DataError : the file at `path` belongs to another set
     """
     target = Path(path)
     first = whole.read(np.arange(min(1, len(whole))))
@@ -183,20 +172,20 @@ def decoded(
     kept = np.load(target, mmap_mode="r", allow_pickle=False)
     if kept.shape != shape or kept.dtype != np.uint8:
         raise DataError(
-            f"{target} holds {kept.dtype} {kept.shape}, this set needs uint8 {shape}: remove it"
+            f"{target} contains {kept.dtype} {kept.shape}, this set needs uint8 {shape}: remove it"
         )
     some = np.linspace(0, len(whole) - 1, min(len(whole), 16), dtype=np.int64)
     if not np.array_equal(kept[some], whole.read(some)):
-        raise DataError(f"{target} holds other images than this set: remove it")
+        raise DataError(f"{target} contains other images than this set: remove it")
     return ArraySet(kept, whole.labels, whole.num_identities)
 
 
 def checked(labels: ArrayLike, num_identities: int | None, where: str) -> Labels:
-    """Labels as int64, each seen to be a whole number in 0 .. num_identities - 1.
+    """Labels as int64, each checked to be an integer in 0 .. num_identities - 1.
 
     Raises
     ------
-    DataError : naming the first label that is not
+    DataError : names the first label that is not
     """
     given = np.asarray(labels)
     wrong = np.zeros(given.shape, dtype=bool)

@@ -1,15 +1,14 @@
-"""What a file is that was saved under the wrong name: the first guess when a reader meets bytes it
-cannot read.
+"""Guess what a file with the wrong name really is, for error messages.
 
-Downloads fail in a few familiar ways. A website answers with an HTML page, a storage server with an
-error in JSON or XML, `git clone` leaves a Git LFS pointer, an archive keeps its compression, a
+Downloads fail in a few familiar ways: a website answers with an HTML page, a storage server with an
+error in JSON or XML, `git clone` leaves a Git LFS pointer, an archive is still compressed, or a
 phone writes HEIC into a ``.jpg``.
 """
 
 HEAD_BYTES = 512  # of a file, enough for every guess below
-_SHOWN = 60  # characters of a text that are quoted
+_QUOTED = 60  # characters of a text that are quoted
 
-_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # offset, bytes there, what the file is
+_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # offset, bytes there, name of the format
     (0, b"\x1f\x8b", "a gzip file: unpack it first"),
     (0, b"BZh", "a bzip2 file: unpack it first"),
     (0, b"\xfd7zXZ\0", "an xz file: unpack it first"),
@@ -37,7 +36,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # offset, bytes there, what
     ),
     (0, b"/annex/objects/", "a git-annex pointer: `git annex get` fetches the file itself"),
 )
-_TEXTS: tuple[tuple[bytes, str], ...] = (  # how a text begins, in lower case
+_TEXTS: tuple[tuple[bytes, str], ...] = (  # beginning of the text in lower case, name of the format
     (b"<!doctype html", "an HTML page, saved in place of the download"),
     (b"<html", "an HTML page, saved in place of the download"),
     (b"<head", "an HTML page, saved in place of the download"),
@@ -48,8 +47,7 @@ _TEXTS: tuple[tuple[bytes, str], ...] = (  # how a text begins, in lower case
 
 
 def what(data: bytes | memoryview) -> str:
-    """What a file seems to be, to follow "it is": ``an HTML page, ...``; empty when there is no
-    guess.
+    """A guess that completes "it is", as ``an HTML page, ...``; empty if there is none.
 
     Parameters
     ----------
@@ -65,18 +63,16 @@ def what(data: bytes | memoryview) -> str:
 
 
 def hint(data: bytes | memoryview) -> str:
-    """The guess as the end of a sentence, ``: it is an HTML page, ...``; empty when there
-    is none.
-    """
+    """The guess as the end of a message, ``: it is an HTML page, ...``, or nothing."""
     guess = what(data)
     return f": it is {guess}" if guess else ""
 
 
 def _text(head: bytes) -> str:
-    """What kind of text it is, with its beginning; empty for what is no text."""
+    """The kind of text, with its beginning; empty if it is not text."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    shown = start[:_SHOWN].decode("utf-8", "replace").splitlines()[0] if start else ""
-    if not shown.isprintable() or len(shown) < 2 or b"\0" in head or "\ufffd" in shown[:-1]:
+    line = start[:_QUOTED].decode("utf-8", "replace").splitlines()[0] if start else ""
+    if not line.isprintable() or len(line) < 2 or b"\0" in head or "\ufffd" in line[:-1]:
         return ""
     kind = next((kind for begin, kind in _TEXTS if start.lower().startswith(begin)), "a text")
-    return f"{kind} that begins with {shown!r}"
+    return f"{kind} that begins with {line!r}"

@@ -1,9 +1,7 @@
 """Augmentation: flip, crop, colour jitter and rotation, drawn from a seed and then applied.
 
-What is drawn (`draw`) is parted from how it is applied: to one image after the other with
-torchvision
-(`apply_each`, the readable one, for the CPU), or to a whole batch at once (`apply_batch`, for
-the GPU).
+Drawing (`draw`) is separate from applying: image by image with torchvision (`apply_each`, the
+readable one, for the CPU), or a batch at a time (`apply_batch`, for the GPU).
 """
 
 from dataclasses import dataclass
@@ -19,12 +17,12 @@ _LUMA = (0.2989, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far each change may go; 0 switches it off.
+    """The range of each change; 0 turns it off.
 
     Parameters
     ----------
-    flip : chance of a mirror image
-    crop_px : the image is padded by so many black pixels and cut out again at a random place
+    flip : probability of a mirror image
+    crop_px : pad by so many black pixels, then crop at a random place
     brightness, contrast, saturation : factors are drawn from [1 - x, 1 + x]
     rotation_deg : angles are drawn from [-x, x]
     """
@@ -48,10 +46,9 @@ class Augmentation:
 
 AUGMENTATIONS = {
     "none": Augmentation(),
-    "flip": Augmentation(flip=0.5),  # what the public code does
+    "flip": Augmentation(flip=0.5),  # as in DATN's code
     "small": Augmentation(flip=0.5, crop_px=2),  # for images of 32 to 64 pixels
-    # The document names the four changes and the angle; the sizes of crop and jitter are our
-    # choice.
+    # DATN's page names the four changes and the angle; the sizes of crop and jitter are ours.
     "datn_page": Augmentation(
         flip=0.5, crop_px=8, brightness=0.2, contrast=0.2, saturation=0.2, rotation_deg=10.0
     ),
@@ -59,7 +56,7 @@ AUGMENTATIONS = {
 
 
 class AugmentationDraw(NamedTuple):
-    """What happens to each image of a batch."""
+    """The changes of each image of a batch."""
 
     flip: Tensor  # [b] bool
     shift_px: Tensor  # [b, 2] int64, the window's move to the right and down
@@ -69,11 +66,11 @@ class AugmentationDraw(NamedTuple):
     rotation_deg: Tensor  # [b], counter-clockwise
 
     def to(self, device: torch.device | str) -> "AugmentationDraw":
-        """The same on another device, which is not waited for."""
+        """A copy on another device, without waiting for it."""
         return AugmentationDraw(*(part.to(device, non_blocking=True) for part in self))
 
 
-_NEUTRAL = (False, 0, 1.0, 1.0, 1.0, 0.0)  # what a draw leaves as it is, field by field
+_NEUTRAL = (False, 0, 1.0, 1.0, 1.0, 0.0)  # the value of each field that changes nothing
 
 
 def named(augmentation: str | Augmentation) -> Augmentation:
@@ -93,9 +90,7 @@ def named(augmentation: str | Augmentation) -> Augmentation:
 
 
 def draw(augmentation: Augmentation, count: int, *key: int) -> AugmentationDraw:
-    """AugmentationDraw for `count` images; the same key (seed, epoch, place in the epoch) draws
-    the same.
-    """
+    """Draw the changes of `count` images; they follow from the key (seed, epoch, position)."""
     a, rng = augmentation, np.random.default_rng(key)
     u = torch.from_numpy(rng.random((5, count), dtype=np.float32))
     shift = rng.integers(-a.crop_px, a.crop_px + 1, size=(count, 2))
@@ -111,12 +106,9 @@ def draw(augmentation: Augmentation, count: int, *key: int) -> AugmentationDraw:
 
 
 def apply_each(images: Tensor, drawn: AugmentationDraw) -> Tensor:
-    """Apply with torchvision, image by image; uint8 [b, 1 or 3, h, w] to the same. The CPU's
-    way.
-    """
-    from torchvision.transforms import (
-        InterpolationMode,
-    )  # takes seconds; who augments nothing starts sooner
+    """Apply image by image with torchvision, to uint8 [b, 1 or 3, h, w]; for the CPU."""
+    # Imported late, because it takes seconds.
+    from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional as tv
 
     out = torch.empty_like(images)
@@ -139,10 +131,10 @@ def apply_each(images: Tensor, drawn: AugmentationDraw) -> Tensor:
 
 
 def apply_batch(images: Tensor, drawn: AugmentationDraw) -> Tensor:
-    """Apply to a batch at once, on its device; equal to `apply_each` up to rounding (a grey level).
+    """Apply to a batch at once, on its device; equal to `apply_each` up to one grey level.
 
-    What was drawn lies on the CPU: whether a change is wanted is asked there, so that a GPU is
-    never waited for.
+    The draws are on the CPU. Whether any image needs a change is decided there, so that nothing
+    waits for the GPU.
     """
     changes = (bool((part != neutral).any()) for part, neutral in zip(drawn, _NEUTRAL, strict=True))
     flip, shift, *colour, rotation = changes
@@ -174,9 +166,8 @@ def _per_image(values: Tensor) -> Tensor:
 
 def _blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
     f = _per_image(factor)
-    return (
-        (f * x + (1.0 - f) * other).clamp(0.0, 255.0).floor()
-    )  # whole grey levels, as torchvision has them
+    # torchvision truncates to whole grey levels after each change.
+    return (f * x + (1.0 - f) * other).clamp(0.0, 255.0).floor()
 
 
 def _grey(x: Tensor) -> Tensor:
@@ -187,7 +178,7 @@ def _grey(x: Tensor) -> Tensor:
 
 
 def _shifted(x: Tensor, shift_px: Tensor, pad: int) -> Tensor:
-    """Moved by at most `pad` pixels, black where nothing is."""
+    """Shift by at most `pad` pixels; what comes from outside is black."""
     b, c, h, w = x.shape
     padded = F.pad(x, (pad, pad, pad, pad))
     columns = torch.arange(w, device=x.device) + shift_px[:, :1] + pad  # [b, w]
@@ -197,8 +188,10 @@ def _shifted(x: Tensor, shift_px: Tensor, pad: int) -> Tensor:
 
 
 def _rotated(x: Tensor, angle_deg: Tensor) -> Tensor:
-    """Bilinear, black outside; the grid is in pixels of half the width, so an image may be
-    oblong.
+    """Rotate bilinearly, black outside.
+
+    The grid's unit is half the width or height, so the ratios h / w undo the stretch of an image
+    that is not square.
     """
     h, w = x.shape[2:]
     a = torch.deg2rad(angle_deg.to(torch.float32))

@@ -1,37 +1,23 @@
 """Verification sets by name: where they are, whether they are there, and who makes them."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdmllab._util.files import sha256
-from cdmllab.data import bins, copies, ijb, paths
+from cdmllab.data import bins, copies, ijb, paths, registry
 from cdmllab.data.decode import Colour
 from cdmllab.data.pairs import Pairs
+from cdmllab.data.registry import DataSet, VerificationProtocol
 from cdmllab.errors import DataError
 
-
-class Known(NamedTuple):
-    """One line of the table."""
-
-    title: str
-    kind: Literal["pairs", "templates"]
-    script: str  # in data_scripts/
-
-
 TABLE = {
-    "lfw": Known("LFW, View 2", "pairs", "lfw.py"),
-    "cfp_fp": Known("CFP, frontal-profile", "pairs", "cfp.py"),
-    "cfp_ff": Known("CFP, frontal-frontal", "pairs", "cfp.py"),
-    "agedb_30": Known("AgeDB-30", "pairs", "agedb.py"),
-    "calfw": Known("CALFW", "pairs", "calfw.py"),
-    "cplfw": Known("CPLFW", "pairs", "cplfw.py"),
-    "ijbb": Known("IJB-B, 1:1 verification", "templates", "ijbb.py"),
-    "ijbc": Known("IJB-C, 1:1 verification", "templates", "ijbc.py"),
-    "vn_celeb": Known("VN-Celeb, gallery against probes", "pairs", "vn_celeb.py"),
-}
+    name: (protocol, one)
+    for one in registry.load().sets.values()
+    for name, protocol in one.protocols.items()
+}  # name of the protocol -> its entry, and the data set that it belongs to
 
 
 class VerificationSet(NamedTuple):
@@ -70,8 +56,8 @@ def available(name: str) -> Availability:
     ------
     ValueError : there is no set of that name
     """
-    known = _known(name)
-    if known.kind == "templates":
+    protocol, data_set = _known(name)
+    if protocol.kind == "templates":
         pairs = f"meta/{name}_template_pair_label.txt"
         path = paths.find(f"{name}/{pairs}", f"{name.upper()}/{pairs}")
         path = path and path.parents[1]
@@ -82,10 +68,8 @@ def available(name: str) -> Availability:
         path = path or next(
             (file for root in paths.roots() for file in sorted(root.glob(f"*/{name}.bin"))), None
         )
-    how = (
-        f"{known.title} is not there (looked in {paths.searched()}): `python "
-        f"data_scripts/{known.script}` makes it"
-    )
+    does = "makes it" if data_set.makes else "says where to get it"
+    how = f"{protocol.title} is missing (looked in {paths.searched()}): `{data_set.command}` {does}"
     return Availability(path, "" if path else how)
 
 
@@ -97,7 +81,7 @@ def load(name: str, colour: Colour = "RGB") -> VerificationSet:
     ValueError : there is no set of that name, or it is one of templates, see `load_templates`
     DataError : it is not there, and how to get it; or it is damaged
     """
-    if _known(name).kind == "templates":
+    if _known(name)[0].kind == "templates":
         raise ValueError(f"{name} compares templates: load_templates({name!r}) reads it")
     found = bins.read(_place(name))
     images = found.decoded(colour)
@@ -128,12 +112,12 @@ def load_templates(name: str) -> ijb.TemplateSet:
     ValueError : there is no set of that name, or it is one of pairs, see `load`
     DataError : it is not there, and how to get it; or it is damaged
     """
-    if _known(name).kind == "pairs":
+    if _known(name)[0].kind == "pairs":
         raise ValueError(f"{name} compares images: load({name!r}) reads it")
     return ijb.load(_place(name), name)
 
 
-def _known(name: str) -> Known:
+def _known(name: str) -> tuple[VerificationProtocol, DataSet]:
     if name not in TABLE:
         raise ValueError(f"unknown verification set {name!r}; there are: {', '.join(TABLE)}")
     return TABLE[name]

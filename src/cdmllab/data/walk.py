@@ -1,4 +1,4 @@
-"""Walk a folder of people: which files are images, and what is left out and why.
+"""Walk a folder of people: find the images, and record what is left out and why.
 
 Tools that follow every link and take every folder make people of thumbnails, and many of one when a
 link leads back up. Here nothing is followed, nothing is read that programs left lying about, and
@@ -18,8 +18,7 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".webp", ".gif"),
     *(".avif", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".pbm", ".pgm", ".ppm", ".pnm"),
 )
-"""Endings of files that are read, in any case: what `cdmllab.data.decode.FORMATS` are saved under.
-"""
+"""Extensions of files that are read, in any case: those of `cdmllab.data.decode.FORMATS`."""
 
 NOT_READ = (
     *(
@@ -51,7 +50,7 @@ NOT_READ = (
         ".pfm",
     ),
 )
-"""Endings of images that are not read: a person who has only these is missing from the data."""
+"""Extensions of images that are not read: a person with only these is missing from the data."""
 
 IGNORED = (
     # hidden: .git, .thumbnails, .DS_Store, QNAP's .@__thumb, and ._1.jpg next to 1.jpg from a Mac
@@ -73,9 +72,7 @@ IGNORED = (
     "lost+found",
     "__pycache__",
 )
-"""Patterns of files and folders that programs leave lying about; upper and lower case count as the
-same.
-"""
+"""Patterns, in any case, of files and folders that programs leave behind."""
 
 LINK = "a link, not followed (`cp -rL` copies what it leads to)"
 FEW = "the person has fewer images than asked for"
@@ -87,7 +84,7 @@ class LeftOut(NamedTuple):
 
     name: str  # below the root, printable; a folder's ends in /
     why: str
-    harmless: bool  # nothing that could be an image of a person
+    harmless: bool  # it cannot be an image of a person
 
 
 class Folder(NamedTuple):
@@ -98,15 +95,15 @@ class Folder(NamedTuple):
 
 
 def walk(root: Path, ignore: Iterable[str] = ()) -> tuple[list[Folder], list[LeftOut]]:
-    """All folders with images below `root`, each before those inside it, and what is left out.
+    """All folders with images below `root`, parents first, and what is left out.
 
-    Links are not followed, wherever they lead: one to a folder above would multiply people, one to
-    another place would bring in what is not part of the set. `root` itself may be a link.
+    Links are not followed: one to a parent folder would multiply people, and one to another place
+    would add files that are not part of the set. `root` itself may be a link.
 
     Parameters
     ----------
-    ignore : patterns as of a shell (``*``, ``?``, ``[a-z]``), in addition to `IGNORED`, for a name
-        or for a path below `root`; upper and lower case count as the same
+    ignore : shell patterns (``*``, ``?``, ``[a-z]``) in addition to `IGNORED`, for a name or a path
+        below `root`, in any case
 
     Raises
     ------
@@ -149,9 +146,7 @@ def walk(root: Path, ignore: Iterable[str] = ()) -> tuple[list[Folder], list[Lef
 
 
 def summary(left: Iterable[LeftOut]) -> list[str]:
-    """What was left out, a line for each reason, the most frequent first:
-    ``3 (p1/a.heic, ...): .heic images ...``.
-    """
+    """A line per reason, most frequent first, as ``3 (p1/a.heic, ...): .heic images ...``."""
     groups: dict[str, list[str]] = {}
     for item in left:
         groups.setdefault(item.why, []).append(item.name)
@@ -166,14 +161,14 @@ def natural(path: Path | str) -> tuple[tuple[int, int, str], ...]:
 
 
 class _Ignore:
-    """The patterns as one expression, for it is asked about every file of millions."""
+    """All patterns as one regular expression, because there may be millions of files."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._each = [(p, re.compile(translate(p.strip("/")), re.IGNORECASE)) for p in patterns]
         self._any = re.compile("|".join(each.pattern for _, each in self._each), re.IGNORECASE)
 
     def __call__(self, name: str, below: str) -> str | None:
-        """The first pattern that fits a name or its path below the root."""
+        """The first pattern that matches a name or its path below the root."""
         if not (self._any.match(name) or self._any.match(below)):
             return None
         return next(p for p, each in self._each if each.match(name) or each.match(below))
@@ -182,9 +177,7 @@ class _Ignore:
 def _reason(
     entry: os.DirEntry[str], name: str, ignored: _Ignore, *, top: bool
 ) -> tuple[str, bool] | None:
-    """Why an entry is left out, and whether that is harmless; None for folders to walk and for
-    images.
-    """
+    """Why an entry is left out, and whether that is harmless; None for folders and images."""
     pattern = ignored(entry.name, name.rstrip("/"))
     if pattern is not None:
         return f"ignored ({pattern})", True

@@ -1,9 +1,8 @@
-"""WebDataset shards: tar files in which ``<key>.jpg`` and ``<key>.cls`` (the label in ASCII) are
-one sample.
+"""WebDataset shards: tar files whose samples are ``<key>.jpg`` and ``<key>.cls``, an ASCII label.
 
-An index of where each image begins is built once, shard by shard, and kept next to the shards, so
-that rows can be read in any order. A ``.tar.gz`` cannot be read in any order: each is unpacked to a
-``.tar`` once, in the folder of the index. JPEGs hardly shrink, so both take about the same space.
+An index of where each image begins is built once per shard and kept next to the shards, so that
+rows can be read in any order. A ``.tar.gz`` does not allow that, so it is unpacked once to a
+``.tar`` in the folder of the index. JPEGs hardly compress, so both take about the same space.
 Source: https://github.com/webdataset/webdataset; the tar format: POSIX.1-2001, pax.
 """
 
@@ -33,7 +32,7 @@ _LARGEST = 64 << 20  # bytes of an image
 
 
 class _Place(NamedTuple):
-    """Where the samples of one shard are."""
+    """The index of one shard."""
 
     offsets: list[int]
     sizes: list[int]
@@ -41,13 +40,11 @@ class _Place(NamedTuple):
 
 
 class WebDataset(EncodedSet):
-    """A folder of shards (or one shard) as a training set; rows are in the order of the shards'
-    names.
+    """A folder of shards, or one shard, as a training set, in the order of the shards' names.
 
     Raises
     ------
-    DataError : no shards, a damaged one, a sample without its label or image; the shard and the key
-        are named
+    DataError : no shards, a damaged one, or a sample without label or image, named by shard and key
     CdmlLabError : another process builds the index
     """
 
@@ -73,7 +70,7 @@ class WebDataset(EncodedSet):
         super().__init__(path, np.array(labels, dtype=np.int64), colour=colour, fast=fast)
 
     def image(self, row: int) -> bytes:
-        """The image of a row as it is stored."""
+        """The encoded image of a row."""
         size = int(self._sizes[row])
         found = os.pread(self._descriptor(int(self._shard_of[row])), size, int(self._offsets[row]))
         if len(found) != size:
@@ -81,13 +78,13 @@ class WebDataset(EncodedSet):
         return found
 
     def where(self, row: int) -> str:
-        """The words that name a row in an error."""
+        """How a row is named in an error."""
         return f"{self._shards[int(self._shard_of[row])]}, byte {self._offsets[row]}"
 
     def _descriptor(self, shard: int) -> int:
         with self._lock:
             if shard not in self._open:
-                if len(self._open) >= 256:  # files that a process may have open are counted
+                if len(self._open) >= 256:  # a process may have a limited number of open files
                     os.close(self._open.pop(next(iter(self._open))))
                 self._open[shard] = os.open(self._shards[shard], os.O_RDONLY | os.O_CLOEXEC)
             return self._open[shard]
@@ -98,7 +95,7 @@ class WebDataset(EncodedSet):
 
 
 def shards(path: Path) -> list[Path]:
-    """The shards of a folder, in natural order; a file is one by itself.
+    """The shards of a folder, in natural order; a file is a single shard.
 
     Raises
     ------
@@ -115,7 +112,7 @@ def shards(path: Path) -> list[Path]:
 
 
 def _indexed(shard: Path) -> tuple[Path, _Place]:
-    """The plain tar of a shard, and where its samples are; from the index, or into it."""
+    """The uncompressed tar of a shard and its index, which is built if needed."""
     about = shard.stat()
     stamp = {"bytes": about.st_size, "mtime_ns": about.st_mtime_ns}
     kept = shard.parent / INDEX / f"{shard.name}.json"
@@ -139,25 +136,25 @@ def _indexed(shard: Path) -> tuple[Path, _Place]:
 
 
 def _unpack(shard: Path, tar: Path, most: int) -> None:
-    """Write what a compressed shard holds, if that is no more than it can credibly be."""
+    """Unpack a compressed shard, unless it is implausibly large."""
     left = most
     with gzip.open(shard) as source, tar.open("wb") as target:
         while block := source.read(1 << 20):
             left -= len(block)
             if left < 0:
                 raise DataError(
-                    f"{shard} is refused: it holds more than {most:,} bytes, too many to be real"
+                    f"{shard} is refused: it unpacks to over {most:,} bytes, which is implausible"
                 )
             target.write(block)
 
 
 def _samples(tar: Path) -> _Place:
-    """Where each image is, with its label; in the order of the images."""
+    """The index of a tar: place and label of each image, in the order of the images."""
     images: dict[str, tuple[int, int]] = {}
     labels: dict[str, int] = {}
     with tar.open("rb") as file:
         content = cast(Any, Bounded(file, tar.stat().st_size, tar))
-        archive = tarfile.open(fileobj=content, mode="r:")  # noqa: SIM115  (it holds nothing of its own)
+        archive = tarfile.open(fileobj=content, mode="r:")  # noqa: SIM115  (it owns no file)
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]
             if not member.isreg():
@@ -173,13 +170,13 @@ def _samples(tar: Path) -> _Place:
                 images[key] = (member.offset_data, member.size)
             elif ending == ".cls":
                 stream = archive.extractfile(member)
-                said = b"" if stream is None else stream.read(_LONGEST_LABEL + 1).strip()
-                if not said.isdigit() or len(said) > _LONGEST_LABEL:
+                label = b"" if stream is None else stream.read(_LONGEST_LABEL + 1).strip()
+                if not label.isdigit() or len(label) > _LONGEST_LABEL:
                     raise DataError(
-                        f"{tar}, {plain(name, 80)}: a label is a whole number, and this is "
-                        f"{said[:20]!r}"
+                        f"{tar}, {plain(name, 80)}: a label must be a whole number, got "
+                        f"{label[:20]!r}"
                     )
-                labels[key] = int(said)
+                labels[key] = int(label)
     for one, other, what in ((images, labels, "label (.cls)"), (labels, images, "image")):
         for key in one:
             if key not in other:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from cdmllab.data import att_faces, digits, lfw, omniglot, pairs, verification
 from cdmllab.data.crop import FACE_PX, Square
+from cdmllab.data.registry import VerificationProtocol
 from cdmllab.errors import CdmlLabError, did_you_mean, plain
 from cdmllab.evaluate import face_sets, npz
 from cdmllab.evaluate.cropping import cropped, refuse, side_of_whole
@@ -170,7 +171,7 @@ def _about_lab(prefix: str, recipe: str) -> str:
     return lab.about(recipe) + "".join(notes)
 
 
-def _verification(name: str, known: verification.Known) -> ProtocolEntry:
+def _verification(name: str, known: VerificationProtocol) -> ProtocolEntry:
     load = face_sets.pairs if known.kind == "pairs" else face_sets.templates
     return ProtocolEntry(known.title, partial(load, name), lambda: verification.available(name).how)
 
@@ -196,7 +197,7 @@ _TABLE: dict[str, ProtocolEntry] = {
     "digits/strangers": ProtocolEntry(
         "the digits 7, 8 and 9, for networks that were trained without them", _digits_strangers
     ),
-    **{name: _verification(name, known) for name, known in verification.TABLE.items()},
+    **{name: _verification(name, known) for name, (known, _) in verification.TABLE.items()},
     "lfw/view2": _lfw("LFW from its archive, all ten folds", "lfw/view2", "2"),
     "lfw/folds0-4": _lfw(
         "its folds 0 to 4, for networks trained without their people",

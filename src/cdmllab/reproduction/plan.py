@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cdmllab.data import fetching
-from cdmllab.data.fetching import RemoteFile, Set, Sets
+from cdmllab.data.registry import DataSet, Registry, RemoteFile
 from cdmllab.evaluate import evaluate, protocols
 from cdmllab.reproduction.rows import ReproducibleRow, hours
 from cdmllab.training import Config, datasets, presets
@@ -42,7 +42,7 @@ class Wanted(NamedTuple):
     """A set and those of its files that a row needs."""
 
     name: str
-    about: Set
+    about: DataSet
     files: tuple[RemoteFile, ...]
 
 
@@ -75,14 +75,14 @@ class RowPlan(NamedTuple):
         return self.timed.render_s + self.timed.train_s + self.timed.evaluate_s
 
 
-def wanted(row: ReproducibleRow, sets: Sets) -> tuple[Wanted, ...]:
+def wanted(row: ReproducibleRow, sets: Registry) -> tuple[Wanted, ...]:
     """The sets of a row; of the verification bins those of its own protocols."""
     found = []
     for name in row.sets:
         about = sets.get(name)
         some = tuple(
             f
-            for f in about.files
+            for f in about.downloads
             if not f.path.endswith(".bin") or Path(f.path).stem in row.protocols
         )
         found.append(Wanted(name, about, some))
@@ -125,7 +125,7 @@ def configure(row: ReproducibleRow, options: Options) -> tuple[Config, tuple[str
 
 def make(
     row: ReproducibleRow,
-    sets: Sets,
+    sets: Registry,
     folder: Path,
     work: Path,
     options: Options,
@@ -204,7 +204,7 @@ def lines(row: ReproducibleRow, plan: RowPlan) -> list[str]:
         told += [
             f"data     {one.name}: {one.about.title}",
             f"         licence: {one.about.licence}",
-            f"         history: {one.about.history}",
+            f"         history: {one.about.contents}; {one.about.history}",
             f"         homes: {one.about.reported}",
         ]
     told.append(
@@ -252,8 +252,9 @@ def _numbers(row: ReproducibleRow) -> str:
 def _reported(needed: tuple[Wanted, ...]) -> tuple[int, int]:
     """Images and identities of the training set that is still to be fetched."""
     for one in needed:
-        if one.about.images is not None and one.about.identities is not None:
-            return sum(one.about.images) // 2, one.about.identities[0]
+        images, identities = one.about.pack_count("images"), one.about.pack_count("identities")
+        if images is not None and identities is not None:
+            return sum(images) // 2, identities[0]
     raise AssertionError("a row whose data is missing fetches a set with images and identities")
 
 

@@ -12,22 +12,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from cdmllab import results
+from cdmllab.data import registry
 from cdmllab.errors import CdmlLabError, did_you_mean
 from cdmllab.results import published
 
-PAIRS = {
-    "lfw": 6000,
-    "cfp_fp": 7000,
-    "cfp_ff": 7000,
-    "calfw": 6000,
-    "cplfw": 6000,
-    "agedb_30": 6000,
-}
 DEMO = "demo"
 _DEMO_PAIRS = {
     "lab/lfw": 6000
 }  # one protocol: rendering the faces of another takes as long as the training
-_SETS = {"CASIA-WebFace": "casia_webface", "MS1MV3": "ms1mv3"}
 _BINS = "face_bins"
 
 _UNKNOWN = {
@@ -66,7 +58,7 @@ class ReproducibleRow(BaseModel):
     published : accuracy in percent by protocol
     spread : the +- that the source gives, in percent; None entries are left out
     pairs : of each protocol
-    sets : what is fetched, by the names of the table of mirrors; evaluation files only as far as
+    sets : what is fetched, by their names in the registry; evaluation files only as far as
         they are needed
     spread_is : what the source says the spread is of: ``"folds"``, or ``"seeds"`` in our own
         records
@@ -187,12 +179,25 @@ def _row(row: published.Row, recipe: str, preset: str) -> ReproducibleRow:
         source=row.source,
         published=row.accuracy,
         spread=row.spread,
-        pairs={name: PAIRS[name] for name in row.accuracy},
-        sets=(_SETS[row.trained_on], _BINS),
+        pairs={name: _pairs(name) for name in row.accuracy},
+        sets=(_training_set(row.trained_on), _BINS),
         deviations=tuple(deviations),
         notes=tuple(notes),
         measured=_measured(row),
     )
+
+
+def _pairs(protocol: str) -> int:
+    """How many pairs a protocol has."""
+    file = f"verification/{protocol}.bin"
+    data_set = registry.load().maker(file)
+    assert data_set is not None, f"no data set makes {file}"
+    return data_set.counts(file)["pairs"][0]
+
+
+def _training_set(label: str) -> str:
+    """The name of a training set by its label in the published tables."""
+    return next(one.name for one in registry.load().sets.values() if one.label == label)
 
 
 def _measured(row: published.Row) -> MeasuredCost | None:

@@ -23,9 +23,10 @@ from cdmllab import runs
 from cdmllab._util.files import read_record, write_text
 from cdmllab.backbones import weights
 from cdmllab.data import fetching
-from cdmllab.data.fetching import PATIENT, Patience, Progress, Sets
+from cdmllab.data.fetching import PATIENT, Patience, Progress
 from cdmllab.data.fetching.unpack import count, unpack
 from cdmllab.data.packs import Pack
+from cdmllab.data.registry import Registry
 from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.evaluate import cached, protocols
 from cdmllab.export import card
@@ -99,7 +100,7 @@ class RowWork:
 
 
 def missing_consent(
-    row: ReproducibleRow, work: RowWork, sets: Sets, folder: Path
+    row: ReproducibleRow, work: RowWork, sets: Registry, folder: Path
 ) -> list[plan.Wanted]:
     """The sets whose terms nobody has accepted, and of which something would be fetched."""
     return [
@@ -248,8 +249,8 @@ def _prepare(made: RowPlan, data: Path, tell: Tell) -> None:
         for file in one.files:
             if unpack(file, data, _indented(tell)):
                 tell(f"prepare: unpacked {file.path}")
-        if one.about.folder is not None:
-            pack = Pack(data / one.about.folder)
+        if one.about.pack is not None:
+            pack = Pack(data / one.about.pack)
             count(one.about, pack)
             tell(
                 f"prepare: {pack.path.parent} holds {len(pack):,} images of "
@@ -319,7 +320,7 @@ def _evaluate(work: RowWork, made: RowPlan, run: Run, tell: Tell) -> dict[str, M
 
 
 def _card(work: RowWork, made: RowPlan, run: Run, compared: tuple[Compared, ...]) -> None:
-    row, training = work.row, [one.about for one in made.wanted if one.about.folder]
+    row, training = work.row, [one.about for one in made.wanted if one.about.pack]
     card.write(
         released(run),
         work.folder / RELEASE,

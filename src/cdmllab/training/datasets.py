@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cdmllab._util import options as checks
-from cdmllab.data import digits, folders, lfw, omniglot, paths
+from cdmllab.data import digits, folders, lfw, omniglot, paths, registry
 from cdmllab.data.opening import open_set
 from cdmllab.data.packs import Pack
 from cdmllab.data.sets import ArraySet, TrainingSet, at_least
@@ -119,8 +119,8 @@ def _find(folder: str) -> Path | None:
     path = Path(folder).expanduser()
     if path.is_absolute():
         return path if path.exists() else None
-    made = _MADE.get(folder)
-    below = paths.find(folder, *([made.pack] if made and made.pack else []))
+    maker = registry.load().maker(folder)
+    below = paths.find(folder, *([maker.pack] if maker and maker.pack else []))
     return below or (path if path.exists() else None)
 
 
@@ -129,27 +129,13 @@ def _missing(folder: str, **_: Any) -> str:
         return ""
     if Path(folder).expanduser().is_absolute():
         return f"{folder} does not exist"
-    made = _MADE.get(folder)
-    how = "" if made is None else f": `python data_scripts/{made.script}.py` makes it"
-    if made is not None and made.pack:
-        how += f", or put InsightFace's pack {made.pack} there"
+    maker = registry.load().maker(folder)
+    how = "" if maker is None else f": `{maker.command}` makes it"
+    if maker is not None and maker.pack:
+        how += f", or put InsightFace's pack {maker.pack} there"
     return (
         f"{folder} is in no data folder (looked in {paths.searched()}), nor in the current one{how}"
     )
-
-
-class _Made(NamedTuple):
-    """What a data script makes, and the pack of the same data that is handed out."""
-
-    script: str
-    pack: str
-
-
-_MADE = {
-    "casia_webface_112": _Made("casia_webface", "faces_webface_112x112"),
-    "ms1mv3_112": _Made("ms1mv3", "ms1m-retinaface-t1"),
-    "lfw_112": _Made("lfw", ""),
-}
 
 
 def _there(**_: Any) -> str:

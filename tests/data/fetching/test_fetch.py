@@ -15,9 +15,8 @@ import pytest
 from filelock import FileLock
 from tests import waiting
 
-from cdmllab.data.fetching import File as Wanted
 from cdmllab.data.fetching import Mirror as Home
-from cdmllab.data.fetching import Patience, fetch, files
+from cdmllab.data.fetching import Patience, RemoteFile, fetch, files
 from cdmllab.errors import CdmlLabError, DataError
 
 CONTENT = np.random.default_rng(7).integers(0, 256, 50_000, dtype=np.uint8).tobytes()
@@ -27,7 +26,7 @@ PAGE = "https://example.org/by-hand"
 
 
 def wanted(*urls, sha=SHA, size=50_000):
-    return Wanted(
+    return RemoteFile(
         path="sets/faces.zip", bytes=size, sha256=sha, mirrors=tuple(Home(url=url) for url in urls)
     )
 
@@ -48,7 +47,7 @@ def url(mirror):
     return f"{mirror.url}/faces.zip"
 
 
-def test_fetch_gives_the_file_and_asks_nobody_the_next_time(mirror, url, tmp_path):
+def test_fetch_returns_the_file_and_makes_no_second_request(mirror, url, tmp_path):
     done = get(wanted(url), tmp_path)
     assert (done.path.read_bytes(), done.sha256, done.mirror, done.was_there) == (
         CONTENT,
@@ -81,21 +80,21 @@ def test_fetch_survives(mirror, url, tmp_path, faults):
     assert left(tmp_path) == ["faces.zip"]
 
 
-def test_fetch_goes_on_where_it_was_cut(mirror, url, tmp_path):
+def test_fetch_resumes_where_it_was_cut(mirror, url, tmp_path):
     mirror.faults["/faces.zip"] = [("cut", 20_000), None]
     get(wanted(url), tmp_path)
     assert mirror.ranges() == ["", "bytes=20000-"]
     assert mirror.asked[1][2]["If-Range"].startswith('"')
 
 
-def test_fetch_begins_anew_when_the_file_changed_in_mid_download(mirror, url, tmp_path):
+def test_fetch_restarts_when_the_file_changed_in_mid_download(mirror, url, tmp_path):
     mirror.files["/faces.zip"] = bytes(reversed(CONTENT))
     mirror.faults["/faces.zip"] = [("cut", 20_000), "changes", None]
     done = get(wanted(url, sha=None), tmp_path)
     assert done.path.read_bytes() == CONTENT  # all of the new file, and nothing of the old one
 
 
-def test_fetch_gives_up_on_a_file_that_changes_all_the_time(mirror, url, tmp_path):
+def test_fetch_gives_up_on_a_file_that_keeps_changing(mirror, url, tmp_path):
     mirror.faults["/faces.zip"] = [("changes", 20_000)]
     with pytest.raises(
         DataError, match=r"it was cut after 20,000 of 50,000 bytes, 3 times|changed in mid-download"
@@ -125,9 +124,7 @@ def test_fetch_gives_up_on_a_file_that_changes_all_the_time(mirror, url, tmp_pat
     ],
     ids=str,
 )
-def test_fetch_goes_to_the_next_mirror_and_says_why_the_first_was_no_good(
-    mirror, url, tmp_path, fault, sentence
-):
+def test_fetch_falls_back_to_the_next_mirror_and_says_why(mirror, url, tmp_path, fault, sentence):
     mirror.faults["/faces.zip"] = [fault]
     mirror.files["/second.zip"] = CONTENT
     with pytest.raises(DataError, match=sentence) as refused:
@@ -141,7 +138,7 @@ def test_fetch_goes_to_the_next_mirror_and_says_why_the_first_was_no_good(
     assert all(name == "faces.zip" or ".wrong-" in name for name in left(tmp_path))
 
 
-def test_fetch_without_a_known_hash_still_refuses_what_is_no_file(mirror, url, tmp_path):
+def test_fetch_without_a_known_hash_still_refuses_an_error_page(mirror, url, tmp_path):
     unknown = wanted(url, sha=None, size=None)
     for fault, sentence in [("hidden page", "an HTML page"), ("zeros", "nothing but zeros")]:
         mirror.faults["/faces.zip"] = [fault]
@@ -151,7 +148,7 @@ def test_fetch_without_a_known_hash_still_refuses_what_is_no_file(mirror, url, t
     assert get(unknown, tmp_path).sha256 == SHA
 
 
-def test_fetch_does_not_take_a_beginning_from_elsewhere_for_its_own(mirror, url, tmp_path):
+def test_fetch_does_not_resume_a_part_from_another_mirror(mirror, url, tmp_path):
     """Two mirrors with other files of one size: the beginning of the one and the end of the other
     are neither.
     """
@@ -164,7 +161,7 @@ def test_fetch_does_not_take_a_beginning_from_elsewhere_for_its_own(mirror, url,
     assert get(wanted(*both), tmp_path / "b").path.read_bytes() == CONTENT
 
 
-def test_fetch_goes_on_at_another_mirror_where_the_hash_is_known(mirror, url, tmp_path):
+def test_fetch_resumes_at_another_mirror_if_the_hash_is_known(mirror, url, tmp_path):
     mirror.files["/twin.zip"] = CONTENT
     mirror.faults["/twin.zip"] = [("cut", 20_000), ("cut", 0)]
     assert get(wanted(f"{mirror.url}/twin.zip", url), tmp_path).path.read_bytes() == CONTENT
@@ -179,7 +176,7 @@ def test_fetch_refuses_a_range_that_it_did_not_ask_for(mirror, url, tmp_path):
         get(wanted(url), tmp_path)
 
 
-def test_fetch_names_a_file_that_is_there_and_another(url, tmp_path):
+def test_fetch_names_an_existing_file_that_differs(url, tmp_path):
     (tmp_path / "sets").mkdir()
     (tmp_path / "sets/faces.zip").write_bytes(b"mine")
     with pytest.raises(
@@ -219,33 +216,35 @@ def test_fetch_is_done_by_one_process_at_a_time(url, tmp_path):
 
 
 @pytest.mark.parametrize("package", ["huggingface_hub", "gdown"])
-def test_mirror_whose_client_is_missing_is_passed_over_in_a_sentence(
-    url, tmp_path, monkeypatch, package
-):
+def test_mirror_without_its_client_is_skipped_with_a_message(url, tmp_path, monkeypatch, package):
     home = (
         {"huggingface": "who/faces", "path": "a.bin"}
         if package == "huggingface_hub"
         else {"google_drive": "abc"}
     )
     monkeypatch.setitem(sys.modules, package, None)
-    said = []
-    file = Wanted(path="sets/faces.zip", sha256=SHA, mirrors=(Home(**home), Home(url=url)))
-    assert get(file, tmp_path, tell=said.append).sha256 == SHA
-    assert f"it needs the package {package}, and pip install 'cdmllab[fetch]' brings it" in said[1]
+    messages = []
+    file = RemoteFile(path="sets/faces.zip", sha256=SHA, mirrors=(Home(**home), Home(url=url)))
+    assert get(file, tmp_path, tell=messages.append).sha256 == SHA
+    assert (
+        f"it needs the package {package}, and pip install 'cdmllab[fetch]' brings it" in messages[1]
+    )
 
 
 def test_hub_client_fetches_from_the_hub(mirror, tmp_path, monkeypatch):
     pytest.importorskip("huggingface_hub")
     monkeypatch.setenv("HF_ENDPOINT", mirror.url)
     mirror.files["/datasets/who/faces/resolve/main/in/lfw.bin"] = CONTENT
-    file = Wanted(
+    file = RemoteFile(
         path="sets/faces.zip",
         sha256=SHA,
         mirrors=(Home(huggingface="who/faces", path="in/lfw.bin"),),
     )
     assert get(file, tmp_path).path.read_bytes() == CONTENT
     assert left(tmp_path) == ["faces.zip"]
-    gone = Wanted(path="sets/gone.zip", mirrors=(Home(huggingface="who/faces", path="gone.bin"),))
+    gone = RemoteFile(
+        path="sets/gone.zip", mirrors=(Home(huggingface="who/faces", path="gone.bin"),)
+    )
     with pytest.raises(DataError, match=r"gone\.zip could not be fetched"):
         get(gone, tmp_path)
 
@@ -254,9 +253,9 @@ def test_drive_client_fetches_past_the_page_of_confirmation(mirror, tmp_path, mo
     pytest.importorskip("gdown")
     monkeypatch.setenv("CDMLLAB_GOOGLE_DRIVE", mirror.url)
     mirror.files["/uc/abc"] = CONTENT
-    file = Wanted(path="sets/faces.zip", sha256=SHA, mirrors=(Home(google_drive="abc"),))
+    file = RemoteFile(path="sets/faces.zip", sha256=SHA, mirrors=(Home(google_drive="abc"),))
     assert get(file, tmp_path).path.read_bytes() == CONTENT
-    gone = Wanted(path="sets/gone.zip", mirrors=(Home(google_drive="gone"),))
+    gone = RemoteFile(path="sets/gone.zip", mirrors=(Home(google_drive="gone"),))
     with pytest.raises(DataError, match=r"gone\.zip could not be fetched \(Google Drive gone: "):
         get(gone, tmp_path)
 

@@ -1,10 +1,8 @@
-"""Data sets from their mirrors: what is known of them, and a download that survives whatever a
-network does.
-"""
+"""Downloads that survive whatever a network does, checked against the registry of data sets."""
 
 from cdmllab.data.fetching.files import Fetched, fetch, free_bytes, missing_bytes
 from cdmllab.data.fetching.http import PATIENT, Patience, Progress
-from cdmllab.data.fetching.manifest import Mirror, RemoteFile, Set, Sets, known
+from cdmllab.data.registry import Mirror, RemoteFile
 
 __all__ = [
     "PATIENT",
@@ -13,10 +11,7 @@ __all__ = [
     "Patience",
     "Progress",
     "RemoteFile",
-    "Set",
-    "Sets",
     "fetch",
     "free_bytes",
-    "known",
     "missing_bytes",
 ]

@@ -15,7 +15,7 @@ from cdmllab._util.files import read_record, sha256, sync, write_text
 from cdmllab.data import sniff
 from cdmllab.data.fetching import homes
 from cdmllab.data.fetching.http import PATIENT, MirrorError, Patience, Progress
-from cdmllab.data.fetching.manifest import Mirror, RemoteFile
+from cdmllab.data.registry import Mirror, RemoteFile
 from cdmllab.errors import CdmlLabError, DataError
 
 SPARE_BYTES = 64 << 20  # that a download leaves on the disk
@@ -47,7 +47,7 @@ def fetch(
 
     Parameters
     ----------
-    file : as the table of mirrors has it
+    file : as the registry has it
     folder : the data folder
     page : where a person can get the file, for when no mirror gives it
     tell : called with a line now and then

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cdmllab.data.fetching.http import PATIENT, MirrorError, Patience, Progress, download
-from cdmllab.data.fetching.manifest import Mirror
+from cdmllab.data.registry import Mirror
 from cdmllab.errors import cause
 
 EXTRA = "pip install 'cdmllab[fetch]' brings it"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cdmllab._util.build_lock import claimed
 from cdmllab.data import archives
-from cdmllab.data.fetching.manifest import RemoteFile, Set
 from cdmllab.data.packs import Pack
+from cdmllab.data.registry import DataSet, RemoteFile, span
 from cdmllab.errors import DataError
 
 
@@ -45,23 +45,18 @@ def unpack(file: RemoteFile, folder: Path, say: Callable[[str], None]) -> bool:
     return True
 
 
-def count(wanted: Set, pack: Pack) -> None:
-    """Compare a pack with what the table says of its set.
+def count(data_set: DataSet, pack: Pack) -> None:
+    """Compare a fetched pack with the counts that the registry expects.
 
     Raises
     ------
     DataError : another number of images or identities; an identity without an image
     """
-    for what, number, allowed in (
-        ("images", len(pack), wanted.images),
-        ("identities", pack.num_identities, wanted.identities),
-    ):
-        if allowed is not None and not allowed[0] <= number <= allowed[1]:
-            told = (
-                f"{allowed[0]:,}"
-                if allowed[0] == allowed[1]
-                else f"{allowed[0]:,} to {allowed[1]:,}"
+    for what, number in (("images", len(pack)), ("identities", pack.num_identities)):
+        expected = data_set.pack_count(what)
+        if expected is not None and not expected[0] <= number <= expected[1]:
+            raise DataError(
+                f"{pack.path} has {number:,} {what}, expected {span(expected)} for {data_set.title}"
             )
-            raise DataError(f"{pack.path} has {number:,} {what}, and {wanted.title} has {told}")
     if len(gaps := pack.gaps()):
         raise DataError(f"{pack.path}: identity {gaps[0]} has no image ({len(gaps):,} such)")
