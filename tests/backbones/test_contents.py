@@ -33,14 +33,14 @@ def release(path, tensors=None, **said):
     return path
 
 
-def test_the_release_of_these_tests_is_sound(tmp_path):
+def test_release_of_these_tests_is_valid(tmp_path):
     assert weights.load_release(release(tmp_path / "a.safetensors"))[0].embedding_dim == 8
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"options": LITTLE | {"width": 20_000}}, "of the wrong shape"),
+        ({"options": LITTLE | {"width": 20_000}}, "wrong shape"),
         (
             {"options": LITTLE | {"embedding_dim": 2_000_000_000}},
             "'embedding_dim' is 2000000000, and no more than",
@@ -56,14 +56,14 @@ def test_the_release_of_these_tests_is_sound(tmp_path):
         ({"name": "../../x" * 5000}, "unknown backbone"),
         (
             {"preprocessing": INPUT | {"size": 1_000_000_000}},
-            "gives 1 x 1000000000 pixels, and the network takes 1 x 8",
+            "gives 1 x 1000000000 pixels, but the network takes 1 x 8",
         ),
         ({"preprocessing": INPUT | {"mean": [float("nan")]}}, "not finite"),
         ({"preprocessing": 3}, "a.safetensors"),
         ({"preprocessing": INPUT | {"std": "ab"}}, "a.safetensors"),
         (
             {"tensors": {"net": torch.zeros(1)}},
-            "a layout that is not known: its first keys are net",
+            "an unknown layout: its first keys are net",
         ),
     ],
 )
@@ -80,18 +80,18 @@ def test_releases_that_promise_too_much_are_a_sentence(tmp_path, change, sentenc
 @pytest.mark.parametrize(
     ("state", "sentence"),
     [
-        ({1: torch.zeros(2)}, "names of tensors must be text|not a state dict"),
+        ({1: torch.zeros(2)}, "names of tensors must be text|not contain a state dict"),
         (
             {"a": torch.zeros(1, dtype=torch.float16).expand(10**12)},
-            "promises 1,000,000,000,000 numbers",
+            "claims 1,000,000,000,000 values",
         ),
-        ({"a": torch.zeros(2, 2).to_sparse()}, "no plain tensor"),
-        ({"a": torch.zeros(2, dtype=torch.complex64)}, "holds complex64"),
+        ({"a": torch.zeros(2, 2).to_sparse()}, "not a plain tensor"),
+        ({"a": torch.zeros(2, dtype=torch.complex64)}, "has the type complex64"),
         ({"a": torch.zeros(2, device="meta")}, "a.pth"),
-        ({"a" * 100_000: torch.zeros(1).expand(10**9)}, "promises"),
+        ({"a" * 100_000: torch.zeros(1).expand(10**9)}, "claims"),
     ],
 )
-def test_tensors_that_are_not_what_they_promise_are_refused(tmp_path, state, sentence):
+def test_tensors_unlike_their_data_are_rejected(tmp_path, state, sentence):
     torch.save(state, tmp_path / "a.pth")
     with pytest.raises(CdmlLabError, match=sentence) as caught:
         checkpoints.read(tmp_path / "a.pth")
@@ -124,7 +124,7 @@ def test_an_archive_that_is_compressed_is_refused(tmp_path):
         for member in old.infolist():
             new.writestr(member.filename, old.read(member))
     assert path.stat().st_size < 100_000
-    with pytest.raises(DataError, match="is compressed, which torch's own files are not"):
+    with pytest.raises(DataError, match="is compressed, which files written by torch never are"):
         checkpoints.read(path)
 
 

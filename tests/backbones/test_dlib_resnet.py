@@ -92,12 +92,12 @@ def changed(package, folder, change):
         (lambda w: w[2].update(name="conv32_down/scale/gains"),
          "lacks 1 of 117 tensors, the first is conv32_down/scale/weights"),
         (lambda w: w.append({"name": "fc2", "shape": [0], "dtype": "float32"}),
-         "has fc2, which is no tensor of dlib's network"),
+         "has fc2, which is not a tensor of dlib's network"),
         (lambda w: w[-1].update(shape=[128, 256]),
-         r"fc is float32 of shape \(128, 256\), float32 \(256, 128\) is expected"),
+         r"fc is float32 of shape \(128, 256\), expected float32 of shape \(256, 128\)"),
         (lambda w: w[0].update(shape=[3, 7, 7, 32]),
-         r"conv32_down/conv/filters is float32 of shape \(3, 7, 7, 32\), float32 \(7, 7, 3, 32\) "
-         r"is expected"),
+         r"conv32_down/conv/filters is float32 of shape \(3, 7, 7, 32\), expected float32 of shape "
+         r"\(7, 7, 3, 32\)"),
         (lambda w: w[1].update(quantization={"dtype": "uint8", "scale": 1e300, "min": 0.0}),
          "conv32_down/conv/bias has a value that is not finite"),
     ],

@@ -169,8 +169,7 @@ def test_an_unknown_layout_is_refused_with_its_first_keys_and_the_known_ones(tmp
         weights.load("r18", tmp_path / "a.pth")
     said = str(caught.value)
     assert (
-        "a.pth has a layout that is not known: its first keys are module.layers.0.layers.0.weight, "
-        in said
+        "a.pth has an unknown layout: its first keys are module.layers.0.layers.0.weight, " in said
     )
     for known in (
         "arcface_torch's and MagFace's IResNets (conv1,",
@@ -184,7 +183,7 @@ def test_two_networks_in_one_file_are_refused(tmp_path, iresnet):
     torch.save(under("student.", iresnet) | under("teacher.", iresnet), tmp_path / "a.pth")
     with pytest.raises(
         CdmlLabError,
-        match=r"a\.pth holds 2 networks, whose keys begin with 'student\.' and 'teacher\.'",
+        match=r"a\.pth contains 2 networks, whose keys begin with 'student\.' and 'teacher\.'",
     ):
         checkpoints.read(tmp_path / "a.pth")
 

@@ -40,7 +40,7 @@ def test_a_value_that_is_no_number_is_named(tensor, value):
 def test_a_negative_variance_gives_no_numbers_and_is_named():
     broken = network(VARIANCE, -1.0)
     assert torch.isnan(broken(torch.zeros(1, 1, 8, 8))).any()
-    with pytest.raises(CdmlLabError, match=f"{VARIANCE} holds negative variances"):
+    with pytest.raises(CdmlLabError, match=f"{VARIANCE} contains negative variances"):
         soundness.check(broken.state_dict(), "a file")
 
 

@@ -47,17 +47,17 @@ def test_labels_may_be_an_array_or_a_list(form, backend):
         (lambda x, y: (x, 3), "labels must be a Tensor, an array or a list of numbers, got int"),
         (
             lambda x, y: (x, list("012345")),
-            "labels must be a Tensor, an array or a list of numbers; these are not",
+            "labels must be a Tensor, an array or a list of numbers, but cannot be converted",
         ),
         (
             lambda x, y: (x, [[0], [1, 2]]),
-            "labels must be a Tensor, an array or a list of numbers; these are not",
+            "labels must be a Tensor, an array or a list of numbers, but cannot be converted",
         ),
         (lambda x, y: (x, y.double().numpy()), "labels must be integers, got torch.float64"),
         (lambda x, y: (x, [True] * 6), "labels must be integers, got torch.bool"),
         (lambda x, y: (x, [0, 1, 2, 3, 9, 5]), "label 9 of sample 4 is out of range"),
         (lambda x, y: (x, [0, 1]), r"labels must have shape \(6,\) or \(6, 1\), got \(2,\)"),
-        (lambda x, y: (x, y.to("meta")), "labels are on meta and the embeddings on cpu"),
+        (lambda x, y: (x, y.to("meta")), "labels are on meta, but the embeddings on cpu"),
         (lambda x, y: (x.numpy(), y), "embeddings must be a Tensor, got ndarray"),
     ],
 )
@@ -147,7 +147,8 @@ def test_centres_that_are_no_numbers_raise_in_training_and_in_evaluation(bad, na
     identity = 1 if name == "subcenter_arcface" else 5  # three centres an identity
     for mode in (True, False):
         with pytest.raises(
-            ValueError, match=rf"class centre of identity {identity} holds NaN or infinity \(1 such"
+            ValueError,
+            match=rf"class centre of identity {identity} contains NaN or infinity \(1 centre",
         ):
             head.train(mode)(x, y)
 
@@ -157,7 +158,7 @@ def test_a_bias_that_is_no_number_raises(backend):
     head, (x, y) = make("softmax", backend), data()
     with torch.no_grad():
         head.bias[7] = torch.nan
-    with pytest.raises(ValueError, match="class centre of identity 7 holds NaN or infinity"):
+    with pytest.raises(ValueError, match="class centre of identity 7 contains NaN or infinity"):
         head(x, y)
 
 
@@ -212,10 +213,10 @@ class Wants(MarginPolicy):
     [
         (
             Wants(statistics=("softest_negative",)),
-            "asks for 'softest_negative'; a head knows hardest",
+            "requests the statistic 'softest_negative'; a head provides hardest",
         ),
-        (Wants(False, True), "wanting has logits without cosines"),
-        (Wants(False, False, ("hardest_negative",)), "wanting has logits without cosines"),
+        (Wants(False, True), "the logits of wanting are not cosines"),
+        (Wants(False, False, ("hardest_negative",)), "the logits of wanting are not cosines"),
     ],
 )
 def test_a_policy_that_asks_for_the_impossible_is_refused(policy, sentence):

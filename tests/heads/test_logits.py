@@ -163,7 +163,7 @@ def test_a_threshold_out_of_range_is_refused(value):
 
 def test_a_threshold_needs_cosines():
     with pytest.raises(
-        ValueError, match="softmax has logits without cosines: no statistics of negatives"
+        ValueError, match="the logits of softmax are not cosines, so it cannot have statistics"
     ):
         circle_head("dense", 0.5, "softmax")
     with pytest.raises(

@@ -292,7 +292,7 @@ def test_momentum_is_saved_from_the_start_and_without_dampening_only():
     heads.sharded_state_dict(fresh, trained)
     assert torch.equal(work.learn(fresh, trained, range(3)), work.learn(other, untouched, range(3)))
     damped = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, dampening=0.5)
-    with pytest.raises(ValueError, match=r"without dampening only, got dampening 0\.5"):
+    with pytest.raises(ValueError, match=r"only if dampening is 0, got dampening 0\.5"):
         heads.sharded_state_dict(head, damped)
 
 
@@ -378,7 +378,7 @@ def test_plain_logits_of_all_ranks_have_all_columns(found, name, size):
         ("uneven", "the ranks disagree: rank 0 has 2 embeddings of torch.float64 for logits"),
         (
             "gradient",
-            "rank {last}: a sharded head's logits have no gradient: call them under "
+            "rank {last}: the logits of a sharded head have no gradient: call it under "
             "torch.no_grad()",
         ),
         ("shape", "rank {last}: embeddings must have shape (b, 5)"),
@@ -405,8 +405,8 @@ def test_very_long_centres_of_one_rank_are_right_and_nan_is_told_to_all(found, s
     near(got[-held:].double() * 1e25, d_centres[-held:].double() * 1e25, 1e-5)
     said = [rank["said"] for rank in ranks]
     assert (
-        f"rank {size - 1}: the class centre of identity {C - 1} holds NaN or infinity (1 such "
-        f"centres)" in said[0]
+        f"rank {size - 1}: the class centre of identity {C - 1} contains NaN or infinity (1 "
+        f"centres do)" in said[0]
     )
     assert said == [said[0]] * size
 
@@ -420,7 +420,7 @@ def test_very_long_centres_of_one_rank_are_right_and_nan_is_told_to_all(found, s
             "rank {last}: label 10 of sample 2 is out of range: allowed are 0 to 9, and -1 to "
             "ignore a sample",
         ),
-        ("nan", "rank {last}: the embedding of sample 1 holds NaN or infinity"),
+        ("nan", "rank {last}: the embedding of sample 1 contains NaN or infinity"),
         ("array", "rank {last}: embeddings must be a Tensor, got ndarray"),
         ("words", "rank {last}: labels must be a Tensor, an array or a list of numbers, got str"),
         ("both", "rank 0: embeddings must have shape (b, 5)"),
@@ -458,7 +458,7 @@ def test_ranks_go_on_after_bad_input(found, size):
 
 def test_a_head_built_before_the_process_group_is_refused(found):
     for rank, results in enumerate(found[0][3]):
-        sentence = f"the head was built for rank 0 of 1 and is called on rank {rank} of 3"
+        sentence = f"the head was built for rank 0 of 1 but called on rank {rank} of 3"
         assert sentence in results["built too early"]
 
 
@@ -468,7 +468,7 @@ def test_a_head_built_before_the_process_group_is_refused(found):
         ({"sample_rate": 0.0}, r"sample_rate must lie in \(0, 1\], got 0.0"),
         ({"sample_rate": 1.5}, r"sample_rate must lie in \(0, 1\], got 1.5"),
         ({"sample_rate": "half"}, r"sample_rate must lie in \(0, 1\], got 'half'"),
-        ({"sample_seed": -1}, "sample_seed must be a whole number from 0 up, got -1"),
+        ({"sample_seed": -1}, "sample_seed must be a non-negative integer, got -1"),
         (
             {"backend": "blocked", "sample_rate": 0.5},
             "sample_rate and sample_seed are options of backend='sharded'",
@@ -486,4 +486,4 @@ def test_repr_says_what_is_held_here():
     head = heads.create(
         "cdml", embedding_dim=4, num_identities=1_000, backend="sharded", sample_rate=0.1
     )
-    assert "1,000 on rank 0 of 1, 0.1 of them a step" in repr(head)
+    assert "1,000 on rank 0 of 1, 0.1 of them per step" in repr(head)

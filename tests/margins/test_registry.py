@@ -117,7 +117,7 @@ def test_a_loss_without_a_name_is_known_by_its_class():
         pass
 
     assert heads.create(Mine(), embedding_dim=4, num_identities=3).name == "Mine"
-    with pytest.raises(ValueError, match="Mine is made already: give it margin_rad itself"):
+    with pytest.raises(ValueError, match="already an instance of Mine: pass margin_rad to"):
         heads.create(Mine(), embedding_dim=4, num_identities=3, margin_rad=0.5)
 
 
