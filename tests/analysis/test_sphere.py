@@ -83,11 +83,11 @@ def test_effective_dimension_lies_between_one_and_all():
     ("call", "sentence"),
     [
         (lambda: sphere.nearest_deg([[1.0, 0.0]]), r"points must have shape \(n, d\)"),
-        (lambda: sphere.bound_deg(1, 3), "2 points and 2 dimensions"),
-        (lambda: sphere.chance_density([90.0], 1), "2 dimensions or more"),
+        (lambda: sphere.bound_deg(1, 3), "at least 2 points and 2 dimensions"),
+        (lambda: sphere.chance_density([90.0], 1), "at least 2 dimensions"),
         (lambda: sphere.spectrum(np.ones(3)), r"embeddings must have shape \(n, d\)"),
     ],
 )
-def test_what_makes_no_sense_is_refused(call, sentence):
+def test_invalid_arguments_are_rejected(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()

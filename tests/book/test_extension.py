@@ -55,7 +55,7 @@ MISTAKES = {
     "```{cdml-widget} target_logit\n:m1: "
     "99\n```": "'m1' trait of a TargetLogit instance should not be",
     "```{cdml-widget} target_logit\n:s: big\n```": "could not convert string to float",
-    "```{cdml-widget} threshold\n```": "Threshold shows what a run has found: give it genuine, "
+    "```{cdml-widget} threshold\n```": "Threshold shows results of a run and needs genuine, "
     "impostor",
     '<div class="cdml-widget" data-widget="gone"></div>': "unknown widget 'gone'",
 }

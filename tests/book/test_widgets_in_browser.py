@@ -229,7 +229,7 @@ def test_marks_stand_out_from_the_widget(open_page, all_widgets, theme):
             assert contrast(hexadecimal(colour), hexadecimal(paper)) >= 3, css
         assert (
             widget(page, "threshold")
-            .get_by_text("wrong at this threshold", exact=True)
+            .get_by_text("errors at this threshold", exact=True)
             .is_visible()
         )
 
@@ -351,10 +351,10 @@ def test_margins_at_work_equal_python(open_page, all_widgets, easiness):
 def test_training_plays_to_its_end(open_page, all_widgets):
     with open_page(all_widgets) as page:
         place = widget(page, "hypersphere")
-        place.get_by_role("button", name="Play the training").click()
+        place.get_by_role("button", name="Play training").click()
         assert twin(page, "hypersphere").frame == 0  # it stood at the end, and begins anew
         place.get_by_role("button", name="Stop").wait_for()
-        place.get_by_role("button", name="Play the training").wait_for(timeout=10_000)
+        place.get_by_role("button", name="Play training").wait_for(timeout=10_000)
         assert twin(page, "hypersphere").frame == 2
         CHECKS["hypersphere"](page)
 

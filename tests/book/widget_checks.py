@@ -101,7 +101,7 @@ def decision_boundary(page: Page) -> None:
         "theta1": written(angles[0], 1, "°"),
         "theta2": written(angles[1], 1, "°"),
         "lead": written(lead, 4),
-        "verdict": "satisfied" if lead > 0 else "pulled on",
+        "verdict": "satisfied" if lead > 0 else "not satisfied",
         "boundary1": "nowhere" if first is None else written(first, 2, "°"),
         "boundary2": "nowhere" if second is None else written(second, 2, "°"),
         "strip": "–" if strip is None else written(strip, 2, "°"),
@@ -267,7 +267,7 @@ def face_lab(page: Page) -> None:
         "score": written(score, 3),
         "lost": written(1 - score, 3),
         "threshold": written(now.threshold, 3),
-        "verdict": "accepted" if score >= now.threshold else "refused",
+        "verdict": "accepted" if score >= now.threshold else "rejected",
     }
 
 

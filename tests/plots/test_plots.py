@@ -155,7 +155,7 @@ def test_contact_sheet_is_one_jpeg_with_labels_as_text():
             {},
             r"images must be uint8 of shape \(n, height, width, 3\), got float64",
         ),
-        (np.zeros((2, 8, 8, 3), np.uint8), {"rows": ["a"]}, "1 labels do not fit 2 rows"),
+        (np.zeros((2, 8, 8, 3), np.uint8), {"rows": ["a"]}, "there are 1 labels for 2 rows"),
     ],
 )
 def test_contact_sheet_refuses_what_does_not_fit(images, options, sentence):

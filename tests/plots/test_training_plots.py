@@ -57,4 +57,4 @@ def test_wrong_labels_stand_out():
     plots.guess_against_truth(axes[0], easiness, difficulty, wrong)
     assert [len(line.get_xdata()) for line in axes[0].lines] == [2, 1]
     plots.by_label(axes[1], easiness, wrong, bins=4)
-    assert axes[1].get_legend_handles_labels()[1] == ["right label", "wrong label"]
+    assert axes[1].get_legend_handles_labels()[1] == ["correct label", "wrong label"]

@@ -126,7 +126,7 @@ def test_error_sheet_of_colour_keeps_its_colours():
 @pytest.mark.parametrize(
     ("shapes", "said"),
     [
-        (((2, 1, 4, 4), (3, 1, 4, 4), 2), "do not fit"),
+        (((2, 1, 4, 4), (3, 1, 4, 4), 2), "must have shape"),
         (((0, 1, 4, 4), (0, 1, 4, 4), 0), "no pairs to draw"),
     ],
 )

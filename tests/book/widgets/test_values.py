@@ -178,7 +178,7 @@ def test_batch_without_alpha_is_arcfaces():
 
 def test_batch_has_the_sample_that_is_looked_at():
     with pytest.raises(
-        traitlets.TraitError, match=f"sample is 30, and there are {len(ANGLES_DEG)}"
+        traitlets.TraitError, match=f"sample is 30, but there are only {len(ANGLES_DEG)}"
     ):
         CdmlAtWork(sample=30)
 

@@ -87,13 +87,13 @@ def test_widget_refuses_a_value_out_of_range(values):
 
 
 def test_widget_refuses_an_unknown_name():
-    with pytest.raises(TypeError, match=r"TargetLogit has no m4; it has .*m3"):
+    with pytest.raises(TypeError, match=r"TargetLogit has no value m4; it has .*m3"):
         TargetLogit(m4=1.0)
 
 
 def test_widget_with_data_cannot_do_without():
     with pytest.raises(
-        TypeError, match=r"Threshold shows what a run has found: give it genuine, impostor"
+        TypeError, match=r"Threshold shows results of a run and needs genuine, impostor"
     ):
         Threshold()
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from cdmllab.book.exercises.common import number
 
-
 UNDECIDED = "not told apart"  # the word of `cdmllab.results.sweeps`
 
 
