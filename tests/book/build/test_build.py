@@ -77,7 +77,7 @@ def test_build_of_one_chapter_leaves_the_site_waiting(
     book: Book, progress: Progress, said: io.StringIO
 ) -> None:
     assert build(book, only=["01"], progress=progress) == ["01_first"]
-    assert said.getvalue().splitlines()[-1] == "site: not built, it waits for 02_second"
+    assert said.getvalue().splitlines()[-1] == "site: not built; not yet run: 02_second"
     with pytest.raises(
         CdmlLabError, match="the site needs chapter 02_second, which has not been run"
     ):
@@ -207,7 +207,7 @@ def test_build_refuses_while_another_is_at_work(book: Book, progress: Progress) 
     with building(book):
         run = subprocess.run(COMMAND, cwd=book.root, capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert run.stderr.startswith("cdmllab: another build is at work in this tree (process ")
+    assert run.stderr.startswith("cdmllab: another build is running in this repository (process ")
     assert run.stderr.count("\n") == 1
     with building(book):
         pass

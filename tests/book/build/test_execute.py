@@ -132,7 +132,7 @@ def test_execute_failure_is_one_sentence_and_keeps_the_previous_output(
     book.edit("book/chapters/01_first.py", CELL, source)
     with pytest.raises(ChapterError, match=rf"^chapter 01_first, {sentence}[^\n]*$") as caught:
         run(timeout_s=timeout_s, seed=5)
-    assert str(caught.value).endswith("what was run is in book/_build/failed/01_first.ipynb")
+    assert str(caught.value).endswith("the partial notebook is book/_build/failed/01_first.ipynb")
     assert book.output("01_first").read_text(encoding="utf-8") == "previous"
     assert left_over(book) == {"01_first.ipynb"}
     assert "seed = 5" in book.failed("01_first").read_text(encoding="utf-8")

@@ -142,5 +142,5 @@ def test_fingerprint_passes_over_magics(book: Book) -> None:
 
 def test_fingerprint_refuses_another_header(book: Book) -> None:
     book.edit("book/chapters/01_first.py", 'data: ["results/*.json"]', "files: [x]")
-    with pytest.raises(CdmlLabError, match="chapter 01_first: its header may say"):
+    with pytest.raises(CdmlLabError, match="chapter 01_first: the header must have the form"):
         of(book, "01_first")
