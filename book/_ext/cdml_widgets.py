@@ -1,7 +1,8 @@
 """Widgets in the built site: the directive, and the scripts on the pages that need them.
 
-A browser refuses module imports on file://, so each widget's module is wrapped as a classic script
-that hands its `render` to the host, which gives it a model made from the element's data-state.
+Browsers do not allow module imports on file://, so each widget's module is wrapped in a classic
+script that passes its `render` to the host. The host creates the model from the element's
+data-state.
 """
 
 import re
@@ -23,10 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 class WidgetDirective(SphinxDirective):
-    """``{cdml-widget} name`` with the state to begin with as options."""
+    """``{cdml-widget} name`` with the initial state as options."""
 
     required_arguments = 1
-    option_spec = {  # noqa: RUF012  (docutils wants a plain class attribute)
+    option_spec = {  # noqa: RUF012  (docutils needs a plain class attribute)
         option: directives.unchanged_required
         for widget in widgets.WIDGETS.values()
         for option in widget.state_traits()
@@ -43,7 +44,7 @@ class WidgetDirective(SphinxDirective):
 
 
 def static_html(name: str, options: dict[str, str]) -> str:
-    """The element of a widget; ValueError for a name, an option or a value that there is not."""
+    """The HTML of a widget; raises ValueError for an unknown name, option or value."""
     if name not in widgets.WIDGETS:
         raise ValueError(f"unknown widget {name!r}; there are {', '.join(widgets.names())}")
     widget = widgets.WIDGETS[name]

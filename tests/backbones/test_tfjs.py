@@ -130,7 +130,7 @@ W = entry("w", [2])
         (
             one(entry("w", [2], "int32", to="uint8", scale=1.0, min=0.0)),
             bytes(2),
-            "w is int32, and only float32",
+            "w is quantised int32: only float32",
         ),
         ([{"paths": ["a.bin"]}], b"", r"at 0\.weights: Field required"),
         (
@@ -156,7 +156,7 @@ W = entry("w", [2])
         (one(paths=["b.bin"]), b"", r"b\.bin does not exist, but is listed in manifest\.json"),
     ],
 )
-def test_what_is_wrong_is_told(tmp_path, manifest, content, said):
+def test_invalid_manifest_is_reported(tmp_path, manifest, content, said):
     with pytest.raises(DataError, match=said) as told:
         tfjs.read(write(tmp_path, manifest, a=content))
     assert str(tmp_path) in str(told.value)

@@ -145,8 +145,8 @@ class _Evil:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (pickle.dumps({"w": _Evil()}), "not a checkpoint, or contains objects other than tensors"),
-        (b"nothing", "not a checkpoint, or contains objects other than tensors"),
+        (pickle.dumps({"w": _Evil()}), "is not a checkpoint, or contains objects other than tensors"),
+        (b"nothing", "is not a checkpoint, or contains objects other than tensors"),
         ({"weight": 3}, "does not contain a state dict"),
         ({}, "does not contain a state dict"),
         ([torch.zeros(2)], "does not contain a state dict"),
@@ -158,7 +158,7 @@ def test_anything_but_tensors_is_refused_and_named(tmp_path, capsys, content, sa
         path.write_bytes(content)
     else:
         torch.save(content, path)
-    with pytest.raises(CdmlLabError, match=rf"bad\.pth is {said}"):
+    with pytest.raises(CdmlLabError, match=rf"bad\.pth {message}"):
         checkpoints.read(path)
     assert "ran" not in capsys.readouterr().out
 
@@ -190,7 +190,7 @@ def test_files_that_are_no_release_are_told_apart(tmp_path, net):
     )
     with pytest.raises(CdmlLabError, match="metadata is incomplete or invalid: 'options'"):
         weights.load_release(tmp_path / "c.safetensors")
-    with pytest.raises(CdmlLabError, match=r"those are \.safetensors"):
+    with pytest.raises(CdmlLabError, match=r"which is a \.safetensors"):
         weights.load_release(tmp_path / "d.pth")
 
 
@@ -198,14 +198,14 @@ def test_files_that_are_no_release_are_told_apart(tmp_path, net):
     ("change", "said"),
     [
         ({"options": {}}, "r18_lite with options {} does not build this network: wrong shape"),
-        ({"name": "r34_lite"}, "another network: missing layer1.2.bn1.weight"),
+        ({"name": "r34_lite"}, "does not build this network: missing layer1.2.bn1.weight"),
         (
             {"options": LITTLE | {"norm_eps": 2e-5}},
-            r"another network: bn1 is .*eps=1e-05.* instead of .*eps=2e-05",
+            r"does not build this network: bn1 is .*eps=1e-05.* instead of .*eps=2e-05",
         ),
         (
             {"options": LITTLE | {"downsample": "early"}},
-            r"another network: layer1\.0\.conv1 is .*stride=\(1, 1\).* instead of .*stride=\(2, "
+            r"does not build this network: layer1\.0\.conv1 is .*stride=\(1, 1\).* instead of .*stride=\(2, "
             r"2\)",
         ),
         (

@@ -31,7 +31,7 @@ def test_directive_prints_the_tables_and_refuses_what_is_not_there(build_miniatu
     for record in found:
         ratio = record["shapes"]["casia"]["heads"][0]["ratio_to_limit"]
         assert f'<td class="text-right"><p>{ratio:.2f}</p></td>' in text
-    assert "cdml-benchmark: there is no benchmark called tails" in warnings
+    assert "cdml-benchmark: there is no benchmark named tails" in warnings
 
 
 @pytest.mark.book

@@ -80,7 +80,7 @@ def test_presets_say_what_they_cost_and_what_to_expect(build_miniature):
     told = [(name, presets.header(name)) for name in names]
     assert len(told) >= 2
     assert cells == [
-        ["preset", "cost", "what to expect"],
+        ["preset", "cost", "expected result"],
         *([name, h["cost"], h["expect"]] for name, h in told),
     ]
 

@@ -165,7 +165,7 @@ def test_a_foreign_safetensors_file_is_a_checkpoint(tmp_path):
         ),
         (
             ["weights", "convert", "part.pth", "b.safetensors", "--name", "r18"],
-            "not hold the weights of r18: missing",
+            "not contain the weights of r18: missing",
         ),
         (
             ["weights", "convert", "a.safetensors", "b.pth", "--mean", "0"],

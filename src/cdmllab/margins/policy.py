@@ -26,12 +26,9 @@ class Batch:
     unit_embeddings: Tensor | None = None  # [b, d]
     known_easiness: Tensor | None = None  # [b] the true easiness, in [-1, 1], if it is known
     # Only if the policy requests them in `statistics`:
-    # [b] largest cosine to a negative centre
-    hardest_negative: Tensor | None = None
-    # [b] mean cosine over the `hard` negatives, 0 without any; no gradient
-    hard_negative_mean: Tensor | None = None
-    # [b] log of the sum over negatives of exp(scale x cosine); no gradient
-    negative_partition: Tensor | None = None
+    hardest_negative: Tensor | None = None  # [b] largest cosine to a negative centre
+    hard_negative_mean: Tensor | None = None  # [b] mean cosine over `hard` negatives, detached
+    negative_partition: Tensor | None = None  # [b] log-sum-exp of scale x cosine, detached
 
 
 class _StraightThrough(torch.autograd.Function):
