@@ -96,7 +96,7 @@ def test_stages_add_up_to_the_whole():
         complexity.stages(net, ["layer5"])
 
 
-def test_receptive_field_is_what_the_gradient_reaches():
+def test_receptive_field_equals_the_reach_of_the_gradient():
     """All weights positive, all normalisations neutral: the middle output's gradient covers its
     receptive field.
     """
@@ -134,14 +134,14 @@ TECHNIQUES = [
 
 
 @pytest.mark.parametrize(("options", "parameters", "macs"), TECHNIQUES)
-def test_techniques_save_what_they_are_for(costs, options, parameters, macs):
+def test_techniques_reduce_parameters_and_macs(costs, options, parameters, macs):
     plain, own = costs["r18_lite"], complexity.cost(backbones.create("r18_lite", **options))
     assert math.isclose(own.parameters / plain.parameters, parameters, abs_tol=2e-3)
     assert math.isclose(own.macs / plain.macs, macs, abs_tol=2e-3)
 
 
 @pytest.mark.parametrize("name", ["small", "lightweight", "r18_lite", "ir_18", "dlib_resnet"])
-def test_macs_are_half_of_what_torch_counts_as_operations(name):
+def test_macs_are_half_of_the_operations_counted_by_torch(name):
     net = backbones.create(name).eval()
     with FlopCounterMode(display=False) as counter:
         copy.deepcopy(net).to("meta")(

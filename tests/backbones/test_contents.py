@@ -18,12 +18,13 @@ LITTLE = {"embedding_dim": 8, "size": 8, "channels": 1, "width": 4}
 INPUT = {"channels": "grey", "mean": [0.5], "std": [0.5], "size": 8}
 
 
-def release(path, tensors=None, **said):
+def release(path, tensors=None, **changes):
     """A release, its metadata changed."""
-    told = {"name": "small", "options": LITTLE, "preprocessing": INPUT, "config": {}} | said
+    metadata = {"name": "small", "options": LITTLE, "preprocessing": INPUT, "config": {}} | changes
     net = backbones.create("small", **LITTLE)
     plain = {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in metadata.items()
     }
     save_file(
         tensors or net.state_dict(),
@@ -101,20 +102,20 @@ def test_tensors_unlike_their_data_are_rejected(tmp_path, state, sentence):
 def test_views_of_a_larger_tensor_are_read_as_they_are(tmp_path):
     """Transposed and narrowed: strides of their own, and no more numbers than there are."""
     state = backbones.create("small", **LITTLE).state_dict()
-    wanted = {name: tensor.clone() for name, tensor in state.items()}
+    expected = {name: tensor.clone() for name, tensor in state.items()}
     for name, tensor in state.items():
         if tensor.ndim == 4:
             state[name] = tensor.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
         elif tensor.ndim == 1:
             state[name] = torch.cat([tensor, tensor])[: len(tensor)]
     torch.save(state, tmp_path / "a.pth")
-    found = checkpoints.read(tmp_path / "a.pth")
-    assert found.keys() == wanted.keys()
-    for name, tensor in found.items():
-        assert torch.equal(tensor, wanted[name])
+    result = checkpoints.read(tmp_path / "a.pth")
+    assert result.keys() == expected.keys()
+    for name, tensor in result.items():
+        assert torch.equal(tensor, expected[name])
 
 
-def test_an_archive_that_is_compressed_is_refused(tmp_path):
+def test_compressed_archive_is_rejected(tmp_path):
     torch.save({"a": torch.zeros(10_000_000)}, tmp_path / "plain.pth")
     path = tmp_path / "a.pth"
     with (
@@ -128,7 +129,7 @@ def test_an_archive_that_is_compressed_is_refused(tmp_path):
         checkpoints.read(path)
 
 
-def test_a_pickle_that_asks_for_memory_is_refused(tmp_path):
+def test_pickle_that_requests_memory_is_rejected(tmp_path):
     path = tmp_path / "a.pth"
     path.write_bytes(pickle.PROTO + b"\x02" + b"]" + b"r\xff\xff\xff\x7f" + b"0" * 3 + b".")
     with pytest.raises(CdmlLabError, match=r"a\.pth is not a checkpoint"):

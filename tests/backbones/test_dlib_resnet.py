@@ -65,12 +65,12 @@ def test_preprocessing_is_dlibs():
     )
 
 
-def test_network_is_released_and_read_back_to_the_bit(package, tmp_path):
+def test_network_is_released_and_read_back_bit_for_bit(package, tmp_path):
     net = dlib_resnet.from_face_api(package[0])
     path = tmp_path / "public.safetensors"
     weights.save_release(net, path, name="dlib_resnet", preprocessing=dlib_resnet.PREPROCESSING)
-    again, said = weights.load_release(path)
-    assert said.preprocessing == dlib_resnet.PREPROCESSING
+    again, metadata = weights.load_release(path)
+    assert metadata.preprocessing == dlib_resnet.PREPROCESSING
     x = torch.randn(1, 3, 150, 150)
     assert torch.equal(again(x), net(x))
 
@@ -87,7 +87,7 @@ def changed(package, folder, change):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda w: w[2].update(name="conv32_down/scale/gains"),
          "lacks 1 of 117 tensors, the first is conv32_down/scale/weights"),
@@ -103,6 +103,6 @@ def changed(package, folder, change):
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
-def test_a_file_of_another_network_is_named_by_its_tensor(package, tmp_path, change, said):
-    with pytest.raises(DataError, match=f"{package[0].name}.*{said}"):
+def test_file_of_another_network_is_named_by_its_tensor(package, tmp_path, change, message):
+    with pytest.raises(DataError, match=f"{package[0].name}.*{message}"):
         dlib_resnet.from_face_api(changed(package, tmp_path, change))

@@ -33,8 +33,8 @@ def test_milliseconds_are_of_one_spell():
             )
         ]
     }  # R18 took 60, 80 and 70 ms beside them
-    found = latency.milliseconds(record)["eager"]
-    assert {name: round(ms, 6) for name, ms in found.items()} == {
+    result = latency.milliseconds(record)["eager"]
+    assert {name: round(ms, 6) for name, ms in result.items()} == {
         "r18": 70.0,
         "r50_lite": 70.0,
         "lightweight": 7.0,

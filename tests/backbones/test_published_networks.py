@@ -59,9 +59,9 @@ def embeddings(name, **options):
     return torch.cat([out[:, [0, 100, 511]], out.norm(dim=1, keepdim=True)], 1)
 
 
-def close(found, wanted):
+def close(result, expected):
     torch.testing.assert_close(
-        found, torch.tensor(wanted, dtype=torch.float64), rtol=1e-9, atol=1e-11
+        result, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-11
     )
 
 
@@ -78,5 +78,5 @@ def test_magfaces_eps_shows_in_the_embeddings():
 
 
 def test_adafaces_pair_is_direction_and_length_of_the_embeddings():
-    found = embeddings("ir_18")
-    close(torch.cat([found[:, :3] / found[:, 3:], found[:, 3:]], 1), ADAFACE)
+    result = embeddings("ir_18")
+    close(torch.cat([result[:, :3] / result[:, 3:], result[:, 3:]], 1), ADAFACE)

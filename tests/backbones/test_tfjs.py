@@ -27,7 +27,7 @@ def entry(name, shape, dtype="float32", to=None, **how):
     )
 
 
-def test_numbers_of_every_type_are_what_they_stand_for(tmp_path):
+def test_values_of_every_type_are_decoded(tmp_path):
     tensors = [
         entry("plain", [2]),
         entry("bytes", [3], to="uint8", scale=0.5, min=-1.0),
@@ -45,7 +45,7 @@ def test_numbers_of_every_type_are_what_they_stand_for(tmp_path):
         + bytes([0, 1])
         + struct.pack("<f", 9.0)
     )
-    found = tfjs.read(write(tmp_path, [{"paths": ["a.bin"], "weights": tensors}], a=content))
+    result = tfjs.read(write(tmp_path, [{"paths": ["a.bin"], "weights": tensors}], a=content))
     want = {
         "plain": [1.5, -2.0],
         "bytes": [-1.0, 0.0, 126.5],
@@ -56,8 +56,8 @@ def test_numbers_of_every_type_are_what_they_stand_for(tmp_path):
         "none": [],
         "one": 9.0,
     }
-    assert {name: values.tolist() for name, values in found.items()} == want
-    assert [values.dtype.name for values in found.values()] == ["float32"] * 4 + [
+    assert {name: values.tolist() for name, values in result.items()} == want
+    assert [values.dtype.name for values in result.values()] == ["float32"] * 4 + [
         "int32",
         "bool",
     ] + ["float32"] * 2
@@ -66,7 +66,7 @@ def test_numbers_of_every_type_are_what_they_stand_for(tmp_path):
 def test_quantised_numbers_are_rounded_once(tmp_path):
     """JavaScript computes in double precision; in single precision these would differ."""
     how = {"to": "uint8", "scale": 0.0005260649557207145, "min": -0.07101876902229645}
-    found = tfjs.read(
+    result = tfjs.read(
         write(
             tmp_path,
             [{"paths": ["a.bin"], "weights": [entry("w", [256], **how)]}],
@@ -74,9 +74,9 @@ def test_quantised_numbers_are_rounded_once(tmp_path):
         )
     )
     want = [np.float32(q * how["scale"] + how["min"]) for q in range(256)]
-    assert found["w"].tolist() == [float(v) for v in want]
+    assert result["w"].tolist() == [float(v) for v in want]
     single = np.arange(256, dtype=np.float32) * np.float32(how["scale"]) + np.float32(how["min"])
-    assert (single != found["w"]).any()
+    assert (single != result["w"]).any()
 
 
 def test_groups_and_shards_are_joined_in_order(tmp_path):
@@ -85,9 +85,9 @@ def test_groups_and_shards_are_joined_in_order(tmp_path):
         {"paths": ["c.bin"], "weights": [entry("two", [1])]},
     ]
     whole = struct.pack("<2f", 1.0, 2.0)
-    found = tfjs.read(write(tmp_path, groups, a=whole[:3], b=whole[3:], c=struct.pack("<f", 3.0)))
-    assert found["one"].tolist() == [[1.0, 2.0]]
-    assert found["two"].tolist() == [3.0]
+    result = tfjs.read(write(tmp_path, groups, a=whole[:3], b=whole[3:], c=struct.pack("<f", 3.0)))
+    assert result["one"].tolist() == [[1.0, 2.0]]
+    assert result["two"].tolist() == [3.0]
 
 
 def one(*tensors, paths=("a.bin",)):
@@ -99,7 +99,7 @@ W = entry("w", [2])
 
 
 @pytest.mark.parametrize(
-    ("manifest", "content", "said"),
+    ("manifest", "content", "message"),
     [
         (
             one(W),
@@ -156,13 +156,13 @@ W = entry("w", [2])
         (one(paths=["b.bin"]), b"", r"b\.bin does not exist, but is listed in manifest\.json"),
     ],
 )
-def test_invalid_manifest_is_reported(tmp_path, manifest, content, said):
-    with pytest.raises(DataError, match=said) as told:
+def test_invalid_manifest_is_reported(tmp_path, manifest, content, message):
+    with pytest.raises(DataError, match=message) as caught:
         tfjs.read(write(tmp_path, manifest, a=content))
-    assert str(tmp_path) in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_missing_manifest_is_told(tmp_path):
+def test_missing_manifest_is_reported(tmp_path):
     with pytest.raises(DataError, match=r"gone\.json does not exist"):
         tfjs.read(tmp_path / "gone.json")

@@ -18,6 +18,6 @@ def faults(page: Page) -> list[str]:
     """What axe finds, one line an element."""
     page.wait_for_load_state("networkidle")
     page.add_script_tag(path=AXE)
-    found = page.evaluate(RUN)
-    assert found["rules"] > 10  # it did look
-    return found["faults"]
+    result = page.evaluate(RUN)
+    assert result["rules"] > 10  # it did look
+    return result["faults"]

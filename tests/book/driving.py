@@ -20,9 +20,9 @@ HANDLES = {
 
 def widget(page: Page, name: str) -> Locator:
     """The first widget of that name, once it is drawn."""
-    found = page.locator(f".cdml-widget[data-widget={name}]").first
-    found.locator("svg path, svg circle").first.wait_for(state="attached")
-    return found
+    result = page.locator(f".cdml-widget[data-widget={name}]").first
+    result.locator("svg path, svg circle").first.wait_for(state="attached")
+    return result
 
 
 def twin(page: Page, name: str) -> Widget:

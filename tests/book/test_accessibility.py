@@ -8,7 +8,7 @@ from tests.book.access import faults
 SCREENS = pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (390, "dark")])
 
 
-def test_axe_finds_what_is_wrong(open_page, tmp_path):
+def test_axe_finds_violations(open_page, tmp_path):
     bad = tmp_path / "bad.html"
     bad.write_text(
         "<!doctype html><html "

@@ -16,19 +16,19 @@ def test_page_has_every_benchmark_once():
     assert sorted(asked) == sorted(benchmark_tables.BENCHMARKS)
 
 
-def test_directive_prints_the_tables_and_refuses_what_is_not_there(build_miniature):
+def test_directive_prints_the_tables_and_warns_about_unknown_names(build_miniature):
     folder, warnings = build_miniature(
         page="# A page\n\n```{cdml-benchmark} heads\n```\n\n```{cdml-benchmark} tails\n```\n"
     )
     text = (folder / "page.html").read_text(encoding="utf-8")
-    found = [
+    result = [
         record
         for device in benchmark_tables.DEVICES
         if (record := results.benchmark("heads", device)) is not None
     ]
-    assert found
-    assert text.count("<table") == sum(len(record["shapes"]) for record in found)
-    for record in found:
+    assert result
+    assert text.count("<table") == sum(len(record["shapes"]) for record in result)
+    for record in result:
         ratio = record["shapes"]["casia"]["heads"][0]["ratio_to_limit"]
         assert f'<td class="text-right"><p>{ratio:.2f}</p></td>' in text
     assert "cdml-benchmark: there is no benchmark named tails" in warnings

@@ -93,7 +93,7 @@ def test_figures_without_a_text_are_warnings(other_pages):
         assert [line for line in warnings if words in line and "two.md" in line], name
 
 
-def test_drawing_keeps_embedded_pixels_and_asked_width(cdml_svg):
+def test_drawing_keeps_embedded_pixels_and_the_requested_width(cdml_svg):
     pixels = '<image xlink:href="data:image/png;base64,AAAA" width="10" height="10"/>'
     space = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     text = cdml_svg.inline(
@@ -139,11 +139,11 @@ def test_wrong_widgets_are_warnings(other_pages):
 
 def test_formulas_stay_beside_the_signs_that_touch_them(other_pages):
     text = (other_pages[0] / "glued.html").read_text(encoding="utf-8")
-    found = re.findall(
+    result = re.findall(
         r'<span class="cdml-unbroken">([^<]*)<span class="math[^>]*>([^<]*)</span>([^<]*)</span>',
         text,
     )
-    assert [(before, formula.strip("\\()"), after) for before, formula, after in found] == [
+    assert [(before, formula.strip("\\()"), after) for before, formula, after in result] == [
         ("(", "x", "),"),
         ("", "y", "."),
     ]

@@ -36,7 +36,7 @@ def test_style_sheet_has_the_colours_of_the_figures(palettes):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_colours_stand_out_from_the_page(palettes, theme):
+def test_colours_have_contrast_with_the_page(palettes, theme):
     colours = palettes[theme]
     for name in style.COLOURS:
         assert contrast(colours[name], colours["paper"]) >= 3, name

@@ -139,7 +139,7 @@ def test_keyboard_moves_every_control(open_page, widget_page, name):
 
 
 @each_widget
-def test_widget_tells_a_screen_reader(open_page, all_widgets, name):
+def test_widget_describes_itself_to_a_screen_reader(open_page, all_widgets, name):
     with open_page(all_widgets) as page:
         place = widget(page, name)
         assert place.locator(".cdw").get_attribute("aria-label")
@@ -161,7 +161,7 @@ def test_widget_tells_a_screen_reader(open_page, all_widgets, name):
         )
 
 
-def test_screen_reader_is_told_nothing_before_something_moves(open_page, all_widgets):
+def test_screen_reader_is_silent_before_something_moves(open_page, all_widgets):
     with open_page(all_widgets) as page:
         for name in widgets.names():
             widget(page, name)
@@ -207,15 +207,15 @@ def test_controls_keep_their_keys_and_leave_the_others(open_page, all_widgets):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_marks_stand_out_from_the_widget(open_page, all_widgets, theme):
+def test_marks_have_contrast_with_the_widget(open_page, all_widgets, theme):
     marks = [("threshold", f".th-{kind}", "stroke") for kind in ("genuine", "impostor")]
     marks += [("threshold", f".th-wrong-{kind}", "fill") for kind in ("genuine", "impostor")]
     marks += [("hypersphere", ".hs-point", "stroke"), ("hypersphere", ".hs-rim", "fill")]
     with open_page(all_widgets, theme=theme) as page:
         for name, css, what in marks:
-            found = widget(page, name).locator(css)
+            result = widget(page, name).locator(css)
             assert (
-                found.evaluate_all(
+                result.evaluate_all(
                     "all => Math.max(...all.map((e) => getComputedStyle(e).opacity))"
                 )
                 == 1
@@ -225,7 +225,7 @@ def test_marks_stand_out_from_the_widget(open_page, all_widgets, theme):
                 .locator(".cdw")
                 .evaluate("e => getComputedStyle(e).backgroundColor")
             )
-            colour = found.first.evaluate("(e, what) => getComputedStyle(e)[what]", what)
+            colour = result.first.evaluate("(e, what) => getComputedStyle(e)[what]", what)
             assert contrast(hexadecimal(colour), hexadecimal(paper)) >= 3, css
         assert (
             widget(page, "threshold")
@@ -417,7 +417,7 @@ def test_ids_of_a_page_are_different(open_page, all_widgets):
         assert len(ids) == len(set(ids)) > 50
 
 
-def test_without_scripts_a_sentence_stands_there(open_page, all_widgets):
+def test_without_scripts_the_fallback_text_is_shown(open_page, all_widgets):
     with open_page(all_widgets, scripts=False) as page:
         texts = page.locator(".cdml-widget").all_inner_texts()
         assert len(texts) == len(widgets.names())

@@ -36,10 +36,10 @@ class Probe(MarginPolicy):
         return cosines > batch.target_cos.detach().unsqueeze(1) - 0.6
 
     def observe(self, batch):
-        found = {"target_cos": batch.target_cos, "embedding_norm": batch.embedding_norm}
-        found |= {name: getattr(batch, name) for name in STATISTICS}
+        result = {"target_cos": batch.target_cos, "embedding_norm": batch.embedding_norm}
+        result |= {name: getattr(batch, name) for name in STATISTICS}
         self.observed.append(
-            {name: None if t is None else t.detach().clone() for name, t in found.items()}
+            {name: None if t is None else t.detach().clone() for name, t in result.items()}
         )
         known = [t.mean() for t in self.observed[-1].values() if t is not None]
         self.level.lerp_(torch.stack(known).mean().to(self.level) / 40.0, 0.5)

@@ -124,15 +124,15 @@ def filtered(rank, size, folder):
 
 def plain_logits(rank, size, folder):
     x, _ = (part(values, rank, size) for values in batch())
-    found = {
+    result = {
         name: make(name, "sharded", IDENTITIES).logits(x)
         for name in ("softmax", "arcface", "subcenter_arcface")
     }
     head, last = make("arcface", "sharded", IDENTITIES), rank == size - 1
-    found["uneven"] = _complaint(lambda: head.logits(x[: 1 if rank else 2]))
-    found["gradient"] = _complaint(lambda: head.logits(x.clone().requires_grad_(last)))
-    found["shape"] = _complaint(lambda: head.logits(x[:, :4] if last else x))
-    return found
+    result["uneven"] = _complaint(lambda: head.logits(x[: 1 if rank else 2]))
+    result["gradient"] = _complaint(lambda: head.logits(x.clone().requires_grad_(last)))
+    result["shape"] = _complaint(lambda: head.logits(x[:, :4] if last else x))
+    return result
 
 
 def odd_centres(rank, size, folder):
@@ -150,7 +150,7 @@ def odd_centres(rank, size, folder):
         "loss": out.loss.detach(),
         "d_x": d_x,
         "d_centres": d_centres,
-        "said": _complaint(lambda: spoilt(x, y)),
+        "message": _complaint(lambda: spoilt(x, y)),
     }
 
 
@@ -211,14 +211,14 @@ def ignored(rank, size, folder):
 
 def first_centres(rank, size, folder):
     """By `centre_init`, the centres that a rank holds and their number."""
-    found = {}
+    result = {}
     for init in ("unit", "normal_0.01"):
         torch.manual_seed(5)
         big = heads.create(
             "arcface", embedding_dim=2, num_identities=10_001, backend="sharded", centre_init=init
         )
-        found[init] = big.centres.detach(), len(big.held)
-    return found
+        result[init] = big.centres.detach(), len(big.held)
+    return result
 
 
 class Net(nn.Module):
@@ -296,14 +296,14 @@ def norms(rank, size, folder):
 
 def nearest(rank, size, folder):
     x, _ = (part(values, rank, size) for values in tied_batch())
-    found = {}
+    result = {}
     for name in ("softmax", "arcface", "subcenter_arcface"):
         head = make(name, "sharded", IDENTITIES)
         if name == "arcface":
             tie(head)
-        found[name] = head.nearest(x)
-    found["uneven"] = _complaint(lambda: head.nearest(x[: 1 if rank else 2]))
-    return found
+        result[name] = head.nearest(x)
+    result["uneven"] = _complaint(lambda: head.nearest(x[: 1 if rank else 2]))
+    return result
 
 
 def _complaint(call: Callable[[], object]) -> str:
@@ -337,8 +337,8 @@ def refused(rank, size, folder):
         "mode": lambda: head.train(not last)(x, y),
         "identities": lambda: narrower(x, y),
     }
-    said = {name: _complaint(case) for name, case in cases.items()}
-    return said, head.train()(x, y).loss.detach()
+    messages = {name: _complaint(case) for name, case in cases.items()}
+    return messages, head.train()(x, y).loss.detach()
 
 
 SCENARIOS = (

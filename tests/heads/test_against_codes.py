@@ -95,7 +95,7 @@ def test_loss_and_gradients_are_those_of_the_code(name, options, loss, on_x, on_
     )
 
 
-def test_arcface_torch_is_what_its_options_say():
+def test_arcface_torch_follows_its_margin_list():
     """cos(theta + 0.5) with a slope of 1, also past pi - 0.5, where it rises again."""
     policy = margins.arcface_torch(margin_list=[1.0, 0.5, 0.0])
     theta = torch.tensor([0.3, 1.0, 3.0], dtype=torch.float64)
@@ -132,6 +132,6 @@ def test_arcface_torch_is_a_name_for_configs_too():
         ((1.0, 4.0, 0.0), r"margin_rad must lie in \[0, 3.14159\]"),
     ],
 )
-def test_a_margin_list_without_a_loss_is_refused(given, sentence):
+def test_margin_list_without_a_loss_is_rejected(given, sentence):
     with pytest.raises(ValueError, match=sentence):
         margins.arcface_torch(margin_list=given)

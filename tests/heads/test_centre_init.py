@@ -39,14 +39,14 @@ def test_both_ways_draw_the_same_directions(backend):
     torch.testing.assert_close(small, unit * 0.01 * math.sqrt(64))
 
 
-def test_the_default_is_the_one_of_all_recorded_sweeps():
-    found = centres("dense")
+def test_default_is_the_one_of_all_recorded_sweeps():
+    result = centres("dense")
     torch.manual_seed(0)
-    assert torch.equal(found, torch.randn(200, 512) / math.sqrt(512))
+    assert torch.equal(result, torch.randn(200, 512) / math.sqrt(512))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_short_centre_turns_farther_in_one_step(backend):
+def test_short_centre_turns_farther_in_one_step(backend):
     """A step of SGD turns a centre by lr |force| / length^2, where the cosine, and so the force, is
     the same.
     """
@@ -73,7 +73,7 @@ def test_a_short_centre_turns_farther_in_one_step(backend):
     )
 
 
-def test_an_unknown_way_is_refused_by_name():
+def test_unknown_centre_init_is_rejected_by_name():
     with pytest.raises(
         ValueError, match=r"centre_init must be one of 'unit', 'normal_0.01'; got 'xavier'"
     ):

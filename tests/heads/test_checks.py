@@ -61,7 +61,7 @@ def test_labels_may_be_an_array_or_a_list(form, backend):
         (lambda x, y: (x.numpy(), y), "embeddings must be a Tensor, got ndarray"),
     ],
 )
-def test_what_is_no_label_is_named(change, sentence, backend):
+def test_invalid_label_is_named(change, sentence, backend):
     pair = {"embedding_dim": 5, "num_identities": 9}
     head = heads.create("triplet", **pair) if backend == "triplet" else make("arcface", backend)
     with pytest.raises(ValueError, match=sentence):
@@ -75,7 +75,7 @@ def test_embeddings_of_another_device_are_named():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_empty_list_is_an_empty_batch(backend):
+def test_empty_list_is_an_empty_batch(backend):
     out = make("arcface", backend)(torch.zeros(0, 5, dtype=torch.float64), [])
     assert out.loss == 0.0
     assert out.sample_loss.shape == (0,)
@@ -107,7 +107,7 @@ LENGTHS = [1e-30, 1e-18, 1e-12, 1.0, 1e15, 1e18, 1e21, 1e37]
     ],
 )
 @pytest.mark.parametrize("length", LENGTHS)
-def test_the_length_of_class_centres_makes_no_difference(length, name, options, backend):
+def test_length_of_class_centres_makes_no_difference(length, name, options, backend):
     """Cosines, and the gradient of the embeddings, are the same; that of a centre is divided by its
     length.
 
@@ -154,7 +154,7 @@ def test_centres_that_are_no_numbers_raise_in_training_and_in_evaluation(bad, na
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_bias_that_is_no_number_raises(backend):
+def test_nan_bias_raises(backend):
     head, (x, y) = make("softmax", backend), data()
     with torch.no_grad():
         head.bias[7] = torch.nan
@@ -163,7 +163,7 @@ def test_a_bias_that_is_no_number_raises(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_long_centres_of_plain_softmax_are_what_they_are(backend):
+def test_long_centres_of_plain_softmax_keep_their_length(backend):
     head, (x, y) = make("softmax", backend, dtype=torch.float32), data(dtype=torch.float32)
     x, centres = x * 1e-24, head.centres.detach() * 1e25
     with torch.no_grad():
@@ -174,7 +174,7 @@ def test_long_centres_of_plain_softmax_are_what_they_are(backend):
 
 @pytest.mark.parametrize("backend", ["blocked", "sharded"])
 @pytest.mark.parametrize("scale", [69.0, 71.0, 85.0, 100.0, 300.0])
-def test_a_large_scale_does_not_overflow(scale, backend):
+def test_large_scale_does_not_overflow(scale, backend):
     """exp(89) is more than a float32 holds, and 10^8 times exp(71) too: beyond 70 a maximum is
     taken off.
     """
@@ -219,6 +219,6 @@ class Wants(MarginPolicy):
         (Wants(False, False, ("hardest_negative",)), "the logits of wanting are not cosines"),
     ],
 )
-def test_a_policy_that_asks_for_the_impossible_is_refused(policy, sentence):
+def test_policy_with_impossible_requests_is_rejected(policy, sentence):
     with pytest.raises(ValueError, match=sentence):
         heads.DenseHead(policy, name="wanting", embedding_dim=4, num_identities=3)

@@ -57,17 +57,17 @@ def test_easy_margin_leaves_cosines_of_zero_and_below_as_they_are(name, options,
     plain, eased = (
         make(name, easy_margin=easy, gradient=gradient, **options) for easy in (False, True)
     )
-    found = []
+    result = []
     for policy in (plain, eased):
         cosines = torch.tensor(COSINES, dtype=torch.float64, requires_grad=True)
         lengths = torch.full((8,), 60.0, dtype=torch.float64, requires_grad=True)
         target = policy.margined(cosines, batch(cosines, lengths))
         slopes = torch.autograd.grad(target.sum(), [cosines, lengths], allow_unused=True)
-        found.append(
+        result.append(
             (target.detach(), slopes[0], slopes[1], policy.margin_rad(batch(cosines.detach())))
         )
     (everywhere, slope, by_length, margin), (target, eased_slope, eased_by_length, eased_margin) = (
-        found
+        result
     )
     assert torch.equal(target[:3], everywhere[:3])
     assert torch.equal(target[3:], torch.tensor(COSINES[3:], dtype=torch.float64))
@@ -107,7 +107,7 @@ def test_easy_margin_by_hand(name, options, half):
 
 
 @pytest.mark.parametrize("name", ["curricularface", "mv_softmax", "npcface"])
-def test_what_a_hard_negative_is_does_not_depend_on_the_rules_for_the_target(name):
+def test_hard_negatives_do_not_depend_on_the_rules_for_the_target(name):
     """All three codes compare negatives with the plain formula, whatever becomes of the target.
 
     Past pi - m that is higher than what ``"linear"`` makes of the target, and at 120 degrees lower
@@ -141,7 +141,7 @@ def test_beyond_pi_plain_by_hand():
 
 
 @pytest.mark.parametrize(("c", "m"), [(0.99, -0.5), (math.cos(0.5) + 1e-4, -0.5), (1.0, -1e-3)])
-def test_a_negative_margin_ends_at_a_cosine_of_one(c, m):
+def test_negative_margin_ends_at_a_cosine_of_one(c, m):
     """AdaFace's margins may be negative: theta + m < 0 would otherwise make a better angle worth
     less.
     """
@@ -154,7 +154,7 @@ def test_a_negative_margin_ends_at_a_cosine_of_one(c, m):
     assert math.cos(theta + m) < 1.0 - 1e-8
 
 
-def test_a_negative_margin_counts_where_the_angle_allows_it():
+def test_negative_margin_counts_where_the_angle_allows_it():
     got = add_angle(torch.tensor([math.cos(1.0)]).double(), torch.tensor([-0.5]).double())
     torch.testing.assert_close(got, torch.tensor([math.cos(0.5)], dtype=torch.float64))
 

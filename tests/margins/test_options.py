@@ -170,14 +170,14 @@ def test_defaults_are_those_of_the_source(name):
 @pytest.mark.parametrize(
     ("name", "option", "low", "high"), RANGES, ids=[f"{r[0]}-{r[1]}" for r in RANGES]
 )
-def test_an_option_is_taken_up_to_both_ends_of_its_range_and_no_further(name, option, low, high):
+def test_option_is_taken_up_to_both_ends_of_its_range_and_no_further(name, option, low, high):
     for value in (low, high):
         if math.isfinite(value):
             margins.create(name, **SIZES, **{option: value})
-    said = f"^(anneal_from|high_margin_rad|{option}) must lie in \\["
+    message = f"^(anneal_from|high_margin_rad|{option}) must lie in \\["
     for beyond in (low - 1e-3, high + 1e-3, math.nan):
         if not math.isinf(beyond):
-            with pytest.raises(ValueError, match=said):
+            with pytest.raises(ValueError, match=message):
                 margins.create(name, **SIZES, **{option: beyond})
 
 
@@ -208,7 +208,7 @@ def test_elasticface_takes_a_cosine_margin_in_its_range():
         ("cdml", "schedule"),
     ],
 )
-def test_a_choice_that_does_not_exist_is_refused_by_its_option(name, option):
+def test_choice_that_does_not_exist_is_rejected_by_its_option(name, option):
     with pytest.raises(ValueError, match=f"^{option} must be one of '.*'; got 'other'$"):
         margins.create(name, **SIZES, **{option: "other"})
 

@@ -31,7 +31,7 @@ def test_legend_can_be_above_the_lines():
     ).y0 == pytest.approx(1.0)
 
 
-def test_degrees_axis_ends_where_it_is_told():
+def test_degrees_axis_ends_at_stop():
     _, (ax,) = plots.figure()
     plots.degrees_axis(ax, stop=120, step=40)
     assert ax.get_xticks().tolist() == [0, 40, 80, 120]

@@ -51,7 +51,7 @@ def test_accuracies_show_every_seed_and_the_mean():
     assert [t.get_text() for t in ax.get_xticklabels()] == ["ArcFace", "CDML"]
 
 
-def test_wrong_labels_stand_out():
+def test_wrong_labels_are_highlighted():
     _, axes = plots.figure(2)
     easiness, difficulty, wrong = [0.9, 0.5, -0.2], [0.1, 0.2, 0.3], [False, False, True]
     plots.guess_against_truth(axes[0], easiness, difficulty, wrong)

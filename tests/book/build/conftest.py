@@ -33,11 +33,11 @@ def built(built_once: Book, tmp_path: Path) -> Book:
 
 
 @pytest.fixture
-def said() -> io.StringIO:
+def printed() -> io.StringIO:
     """What the progress says."""
     return io.StringIO()
 
 
 @pytest.fixture
-def progress(said: io.StringIO) -> Progress:
-    return Progress(said)
+def progress(printed: io.StringIO) -> Progress:
+    return Progress(printed)

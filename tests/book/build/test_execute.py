@@ -95,9 +95,9 @@ def test_execute_keeps_a_widget_only_in_its_static_forms(book: Book, run) -> Non
     assert "widgets" not in read_notebook(book.output("01_first")).metadata
 
 
-def test_execute_tells_of_each_cell(book: Book, run, said: io.StringIO) -> None:
+def test_execute_reports_each_cell(book: Book, run, printed: io.StringIO) -> None:
     run(seed=2)
-    lines = said.getvalue().splitlines()
+    lines = printed.getvalue().splitlines()
     assert lines[0] == "01_first: test"
     assert [line.split()[:2] for line in lines[1:-1]] == [
         ["cell", f"{number}/4"] for number in (2, 3, 4)
@@ -168,7 +168,7 @@ def test_execute_removes_the_failed_notebook_after_success(book: Book, run) -> N
 
 
 @pytest.mark.parametrize("failures", [2, 3])
-def test_a_kernel_that_does_not_start_is_started_again_twice(
+def test_kernel_that_does_not_start_is_started_again_twice(
     book: Book, run, monkeypatch, failures: int
 ) -> None:
     """Another program may take a port between its being chosen and being bound."""

@@ -47,9 +47,9 @@ def test_external_loads_leave_links_and_local_files_alone(tmp_path: Path) -> Non
 @pytest.mark.parametrize("load", LOADS.values(), ids=LOADS)
 def test_external_loads_finds(tmp_path: Path, load: str) -> None:
     write(tmp_path, {**PAGES, "b/d.html": f"<html><body>{load}</body></html>"})
-    (found,) = external_loads(tmp_path)
-    assert found.startswith("b/d.html: ")
-    assert "example.org" in found
+    (result,) = external_loads(tmp_path)
+    assert result.startswith("b/d.html: ")
+    assert "example.org" in result
 
 
 def test_external_loads_reads_style_sheets(tmp_path: Path) -> None:

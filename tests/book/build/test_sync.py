@@ -91,7 +91,7 @@ def test_sync_takes_edits_into_the_chapter(book: Book) -> None:
     assert check(book).problems == []
 
 
-def test_sync_refuses_to_choose_between_two_edits(book: Book) -> None:
+def test_sync_does_not_choose_between_two_edits(book: Book) -> None:
     sync(book)
     edit_cell(book, "01_first", 2, "mine = 1")
     book.edit("book/chapters/01_first.py", "VALUE + seed", "VALUE + 1")
@@ -132,7 +132,7 @@ def test_cell_ids_of_equal_cells_differ(book: Book) -> None:
     assert second == f"{first}-2"
 
 
-def test_chapter_with_unknown_cell_metadata_is_refused(book: Book) -> None:
+def test_chapter_with_unknown_cell_metadata_is_rejected(book: Book) -> None:
     book.edit(
         "book/chapters/02_second.py",
         '# %% tags=["parameters"]',
@@ -241,7 +241,7 @@ def test_after_a_sync_jupyterlab_opens_chapter_and_notebook(
     assert quirky.get(path)["type"] == "notebook"
 
 
-def test_a_sync_mends_a_notebook_that_is_in_step_and_newer(
+def test_sync_mends_a_notebook_that_is_in_step_and_newer(
     book: Book, quirky: LargeFileManager
 ) -> None:
     """As git leaves it when it has brought a newer notebook of the same contents."""
@@ -253,13 +253,13 @@ def test_a_sync_mends_a_notebook_that_is_in_step_and_newer(
     assert quirky.get("book/chapters/01_first.py")["type"] == "notebook"
 
 
-def test_a_fresh_checkout_opens_without_a_sync(book: Book, quirky: LargeFileManager) -> None:
+def test_fresh_checkout_opens_without_a_sync(book: Book, quirky: LargeFileManager) -> None:
     sync(book)
     age(book, 20)
     assert quirky.get("book/chapters/01_first.py")["type"] == "notebook"
 
 
-def test_what_was_saved_in_jupyterlab_opens_again(book: Book, quirky: LargeFileManager) -> None:
+def test_notebook_saved_in_jupyterlab_opens_again(book: Book, quirky: LargeFileManager) -> None:
     age(book, 3600)
     sync(book)
     model = quirky.get("book/chapters/01_first.py")
