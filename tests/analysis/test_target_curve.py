@@ -1,4 +1,4 @@
-"""A loss looked at without a head: targets, slopes, pulls, and what happens at the poles."""
+"""Losses without a head: targets, slopes, gradients, and the behaviour at the poles."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Files that promise more than they hold: refused before memory is taken for it."""
+"""Files that claim more data than they contain are rejected before memory is allocated."""
 
 import json
 import pickle
@@ -19,7 +19,7 @@ INPUT = {"channels": "grey", "mean": [0.5], "std": [0.5], "size": 8}
 
 
 def release(path, tensors=None, **changes):
-    """A release, its metadata changed."""
+    """A release with changed metadata."""
     metadata = {"name": "small", "options": LITTLE, "preprocessing": INPUT, "config": {}} | changes
     net = backbones.create("small", **LITTLE)
     plain = {
@@ -100,7 +100,7 @@ def test_tensors_unlike_their_data_are_rejected(tmp_path, state, sentence):
 
 
 def test_views_of_a_larger_tensor_are_read_as_they_are(tmp_path):
-    """Transposed and narrowed: strides of their own, and no more numbers than there are."""
+    """Transposed and narrowed tensors have other strides, but fit into their storage."""
     state = backbones.create("small", **LITTLE).state_dict()
     expected = {name: tensor.clone() for name, tensor in state.items()}
     for name, tensor in state.items():

@@ -1,4 +1,4 @@
-"""dlib's network beside its definition, and the reading of face-api's files."""
+"""dlib's network against its definition, and the reader of face-api's files."""
 
 import json
 
@@ -14,7 +14,7 @@ from cdmllab.errors import DataError
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """A package with quantised and float32 tensors, as in the real one, and what it means."""
+    """A package with quantised and float32 tensors, as in the real one, and its values."""
     return face_api_package.write(tmp_path_factory.mktemp("package"))
 
 

@@ -1,9 +1,8 @@
-"""Our networks beside the code they are built from: names, counts and outputs, kept from runs of
-that code.
+"""Our networks against the original code: names, counts and outputs, recorded from runs of it.
 
-The weights and images are `layout.by_formula` and `layout.images_by_formula`, in float64, so that a
-value of theirs can be written down here. On random weights in float32 outputs and gradients were
-equal to the bit.
+The weights and images are `layout.by_formula` and `layout.images_by_formula`, in float64, so that
+the recorded values can be reproduced. On random weights in float32, outputs and gradients were
+equal bit for bit.
 """
 
 from functools import cache

@@ -1,4 +1,4 @@
-"""Weights that cannot work are refused by name, wherever they come from."""
+"""Unusable weights are rejected by name, whatever their source."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ SMALL = {"embedding_dim": 4, "size": 8, "channels": 1, "width": 8}
 
 
 def network(name=None, value=torch.nan):
-    """A small network; one value of the tensor `name` is another."""
+    """A small network with one changed value in the tensor `name`."""
     net = backbones.create("small", **SMALL).eval()
     if name is not None:
         net.state_dict()[name].view(-1)[1] = value

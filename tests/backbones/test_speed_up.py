@@ -1,4 +1,4 @@
-"""Faster ways to the same numbers, each beside plain float32."""
+"""Faster ways to compute the same function, each against plain float32."""
 
 import copy
 import subprocess
@@ -107,7 +107,7 @@ def test_bfloat16_gradients_point_the_same_way():
 
 
 def test_checkpointing_keeps_less():
-    """What the graph holds between forward and backward pass, counted in numbers saved."""
+    """The number of values that the graph saves between forward and backward pass."""
     torch.manual_seed(0)
     net = backbones.create("r50", width=4, embedding_dim=4, size=64)
 
@@ -170,9 +170,7 @@ def test_channels_come_last_unless_the_network_is_too_narrow(width, kept):
 
 
 def test_narrow_networks_get_the_gradients_of_wider_arithmetic():
-    """In float32 with channels last; in a process of its own, which the fault of oneDNN would end
-    or hang.
-    """
+    """In float32 with channels last, in a process that oneDNN's bug may crash or hang."""
     code = """
 import torch
 from cdmllab import backbones

@@ -1,4 +1,4 @@
-"""TensorFlow.js's weights: every type of number by hand, and files that lie."""
+"""TensorFlow.js's weights: every data type, and manifests that do not match their files."""
 
 import json
 import struct

@@ -1,6 +1,4 @@
-"""Widgets and figures for readers who listen to a page, or use a keyboard; test_built_site asks of
-every page.
-"""
+"""Accessibility of widgets and figures; test_built_site checks every page."""
 
 import pytest
 from tests.book.access import faults

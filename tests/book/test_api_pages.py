@@ -1,4 +1,4 @@
-"""The reference has every public name, and its docstrings become what a reader sees."""
+"""The reference has every public name, and docstrings are rendered correctly."""
 
 import importlib
 import re
@@ -19,7 +19,7 @@ def cdml_api(monkeypatch, pytestconfig):
 
 @pytest.fixture
 def modules(pytestconfig):
-    """The modules that each page describes."""
+    """The modules documented on each page."""
     pages = (pytestconfig.rootpath / "book/api").glob("*.md")
     result = {
         page.stem: re.search(r"```\{cdml-api\} (.+)", page.read_text())[1].split() for page in pages
@@ -30,7 +30,7 @@ def modules(pytestconfig):
 
 
 def anchors(cdml_api, modules):
-    """The full names that pages describe."""
+    """The full names documented on the pages."""
     result = set()
     for module in (module for page in modules.values() for module in page):
         names = re.findall(

@@ -1,4 +1,4 @@
-"""The page of benchmarks shows each of them, with what is in its file or that there is none."""
+"""The page of benchmarks shows the record of each, or how to create it."""
 
 import re
 from pathlib import Path

@@ -25,9 +25,7 @@ INK = "() => getComputedStyle(document.documentElement).getPropertyValue('--cdml
 
 
 class Visit(NamedTuple):
-    """What was seen of a page that was opened, with nothing fetched from elsewhere and no complaint
-    in the console.
-    """
+    """The observations on an opened page, without fetches and without console messages."""
 
     name: str
     cut: list[str]  # formulas within a line that are wider than it
@@ -40,7 +38,7 @@ class Visit(NamedTuple):
 
 @pytest.fixture(scope="module")
 def pages(site: Path) -> list[Path]:
-    """Every page of the book; the theme keeps a template of its own among the static files."""
+    """Every page of the book, without the theme's template among the static files."""
     result = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
     assert len(result) >= 4
     return result
@@ -52,7 +50,7 @@ def pages(site: Path) -> list[Path]:
     ids=["narrow-dark", "wide-light"],
 )
 def visits(request, open_page, pages) -> list[Visit]:
-    """Every page is opened once on a screen; what the tests ask is asked then."""
+    """Open every page once per screen size and collect the observations for all tests."""
     width, height, theme = request.param
     seen = []
     for path in pages:
@@ -96,7 +94,7 @@ def test_every_figure_is_drawn_in_the_page(visits):
 
 
 def test_no_page_is_heavy(pages):
-    """With the images it has outside itself; scripts and styles are loaded once for all pages."""
+    """The size of a page with its images; scripts and styles are loaded once for all pages."""
     for path in pages:
         text = path.read_text(encoding="utf-8")
         images = [

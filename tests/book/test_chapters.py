@@ -1,6 +1,4 @@
-"""What holds for all chapters together: glossary terms, solutions, numbers, links between
-chapters.
-"""
+"""Checks across chapters: glossary terms, solutions, numbers, and links between chapters."""
 
 import re
 from pathlib import Path
@@ -17,7 +15,7 @@ from cdmllab.training import presets
 BOOK = Path(__file__).parents[2] / "book"
 CHAPTERS = sorted((BOOK / "chapters").glob("*.py"))
 TERM = re.compile(r"\{term\}`(?:[^`<]*<([^`>]+)>|([^`<]+))`")
-# The words that names in the package are made of.
+# The words in the names of the package.
 VOCABULARY = """\
 embedding, identity, class centre, cosine, target, scale, logit, margin, margin policy, easiness,
 difficulty, hardest negative, genuine pair, impostor pair, fold, score, threshold, TAR@FAR,

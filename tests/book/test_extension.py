@@ -1,4 +1,4 @@
-"""What the book's Sphinx extension makes of pages and notebooks."""
+"""The output of the book's Sphinx extension for pages and notebooks."""
 
 import re
 
@@ -66,9 +66,7 @@ TABLE = "| a |\n|---|\n| `do x_y/z` |\n\nOutside `x/z`."
 
 @pytest.fixture(scope="module")
 def other_pages(build_miniature):
-    """A miniature with pages that hold the faults, the formulas and the table above, and its lines
-    of warning.
-    """
+    """A miniature with the faulty pages, formulas and table above, and its warnings."""
     wrong = "\n\n".join(MISTAKES)
     folder, warnings = build_miniature(
         page=f"# Widgets\n\n{wrong}",

@@ -1,4 +1,4 @@
-"""The commands of the page for GPU boxes are ones that the package understands."""
+"""The commands on the page for GPU machines are valid commands of the package."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def commands() -> list[list[str]]:
-    """Every shell command of the page, in words."""
+    """Every shell command of the page, split into words."""
     page = (ROOT / "book/gpu.md").read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [
         line

@@ -1,6 +1,4 @@
-"""One palette: the style sheet, the figures, the extension and the widgets name the same
-colours.
-"""
+"""The style sheet, figures, extension and widgets use the same palette."""
 
 import re
 
@@ -55,7 +53,7 @@ def test_extension_knows_the_colours_of_the_figures(pytestconfig, monkeypatch):
 
 @pytest.mark.parametrize("name", widgets.names())
 def test_widgets_fall_back_to_the_same_colours(name):
-    """The kit writes a loss and its colour beside each other: "cosface", "#2a9d7f"."""
+    """In the kit a loss and its colour are next to each other: "cosface", "#2a9d7f"."""
     pairs = re.findall(r'"(\w+)", "(#\w{6})"', widgets.source(name))
     assert dict(pairs) == style.COLOURS
 

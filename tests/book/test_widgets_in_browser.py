@@ -1,6 +1,4 @@
-"""The static widgets on built pages, moved by mouse, keyboard and finger, against the package's
-numbers.
-"""
+"""The static widgets, operated by mouse, keyboard and finger, against the package's values."""
 
 from pathlib import Path
 
@@ -19,7 +17,7 @@ each_widget = pytest.mark.parametrize("name", widgets.names())
 
 @pytest.fixture(params=["miniature", pytest.param("site", marks=pytest.mark.book)])
 def widget_page(request: pytest.FixtureRequest) -> Path:
-    """A built page with every widget: of the miniature, and of the book."""
+    """A built page with every widget, from the miniature and from the book."""
     folder: Path = request.getfixturevalue(request.param)
     return folder / "widgets.html"
 

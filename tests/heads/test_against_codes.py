@@ -1,9 +1,8 @@
-"""Losses and gradients that other people's public code has on one batch, written down once from
-running it.
+"""Losses and gradients of other people's public code on one batch, recorded from a run of it.
 
-`LOSS`, the gradient on the first coordinate of each embedding (times 100) and on the second one of
-each class centre, in double precision, at scale 8. The batch has target cosines of 0.81, -0.86,
-0.67, -0.40, 0.34 and 0.84.
+The values are the loss, the gradient of the first coordinate of each embedding (times 100) and that
+of the second coordinate of each class centre, in double precision, at scale 8. The batch has target
+cosines of 0.81, -0.86, 0.67, -0.40, 0.34 and 0.84.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""pytorch-metric-learning computes the same where it has the same loss."""
+"""Agreement with pytorch-metric-learning on the losses that both have."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a head accepts as labels, and class centres that are very long, very short or no numbers."""
+"""Valid and invalid labels, and class centres that are very long, very short or not finite."""
 
 import numpy as np
 import pytest
@@ -108,11 +108,10 @@ LENGTHS = [1e-30, 1e-18, 1e-12, 1.0, 1e15, 1e18, 1e21, 1e37]
 )
 @pytest.mark.parametrize("length", LENGTHS)
 def test_length_of_class_centres_makes_no_difference(length, name, options, backend):
-    """Cosines, and the gradient of the embeddings, are the same; that of a centre is divided by its
-    length.
+    """Scaling a centre keeps cosines and embedding gradients, and divides its own gradient.
 
-    The squares of 2e19 and of 1e-23 are no longer float32 numbers; a centre of 1e-30 counts as
-    zero, as `unit` has it.
+    The squares of 2e19 and of 1e-23 are outside the range of float32; a centre of 1e-30 counts
+    as zero, as in `unit`.
     """
     x, y = data(dtype=torch.float32)
     head = make(name, backend, dtype=torch.float32, **options)
@@ -144,7 +143,7 @@ def test_centres_that_are_no_numbers_raise_in_training_and_in_evaluation(bad, na
     head, (x, y) = make(name, backend, dtype=torch.float32), data(dtype=torch.float32)
     with torch.no_grad():
         head.centres[5, 2] = bad
-    identity = 1 if name == "subcenter_arcface" else 5  # three centres an identity
+    identity = 1 if name == "subcenter_arcface" else 5  # three centres per identity
     for mode in (True, False):
         with pytest.raises(
             ValueError,
@@ -175,9 +174,7 @@ def test_long_centres_of_plain_softmax_keep_their_length(backend):
 @pytest.mark.parametrize("backend", ["blocked", "sharded"])
 @pytest.mark.parametrize("scale", [69.0, 71.0, 85.0, 100.0, 300.0])
 def test_large_scale_does_not_overflow(scale, backend):
-    """exp(89) is more than a float32 holds, and 10^8 times exp(71) too: beyond 70 a maximum is
-    taken off.
-    """
+    """exp(89) and 10^8 exp(71) overflow float32, so above a scale of 70 a maximum is subtracted."""
     size = {"embedding_dim": 4, "num_identities": 50, "scale": scale}
     torch.manual_seed(0)
     head, exact = (
@@ -197,7 +194,7 @@ def test_large_scale_does_not_overflow(scale, backend):
 
 
 class Wants(MarginPolicy):
-    """A loss that asks for what no head can give."""
+    """A loss that requests something that no head can provide."""
 
     def __init__(self, uses_cosine=True, changes_negatives=False, statistics=()):
         super().__init__()

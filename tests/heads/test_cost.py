@@ -10,7 +10,7 @@ SMALL = {"batch": BATCH, "embedding_dim": DIM, "block_cells": 2**18}
 
 
 def peak_bytes(**options):
-    """Bytes of tensors at the worst moment of a step, beyond the class centres."""
+    """Peak bytes of tensors during a step, without the class centres."""
     torch.manual_seed(0)
     head = heads.create("arcface", embedding_dim=DIM, num_identities=IDENTITIES, **options)
     x, y = torch.randn(BATCH, DIM, requires_grad=True), torch.arange(BATCH)

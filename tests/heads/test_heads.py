@@ -1,4 +1,4 @@
-"""Both heads, every loss: against the oracle, against each other, and at the edges."""
+"""All heads and losses: against the oracle, against each other, and in edge cases."""
 
 import math
 
@@ -71,7 +71,7 @@ def test_blocked_equals_dense_in_loss_gradients_and_state(
             )
 
 
-# What a loss keeps constant in its gradient has to be constant for the numerical one too.
+# Whatever a loss detaches has to be constant for the numerical gradient as well.
 FROZEN = {
     "adaface": {"h": 0.0},
     "npcface": {"margin_slope_rad": 0.0},
@@ -129,8 +129,8 @@ def test_loss_and_gradients_are_finite_at_the_edges(name, dtype, backend):
     rows = torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, 0, 0]])
     with torch.no_grad():
         head.centres.copy_(rows.repeat_interleave(head.policy.centres_per_identity, dim=0))
-    # On the own centre, opposite to it, on a foreign one, zero, and with a zero class centre; the
-    # last is repeated.
+    # On the target centre, opposite to it, on a negative one, zero, and with a zero class centre;
+    # the last is repeated.
     x = torch.tensor(
         [[2.0, 0, 0], [2, 0, 0], [2, 0, 0], [0, 0, 0], [1, 1, 1], [1, 1, 1]], dtype=dtype
     )
@@ -233,9 +233,7 @@ def test_logits_are_the_plain_ones_and_only_on_request(backend):
     "name", ["curricularface", "mv_softmax", "npcface"]
 )  # those that change negatives
 def test_batch_that_comes_between_does_not_change_the_gradient(name):
-    """Two forward passes in training before one backward pass: the dense head's graph remembers, so
-    must the walk.
-    """
+    """Two forward passes before a backward pass: each backend keeps the statistics of its own."""
     result = []
     for backend in ("dense", "blocked"):
         head = make(name, backend).train()
@@ -346,7 +344,7 @@ def test_float16_scale_never_overflows():
 @given(
     st.integers(1, 7), st.integers(2, 12), st.integers(1, 6), st.integers(1, 14), st.integers(0, 99)
 )
-@example(b=4, c=2, d=2, block=1, seed=42)  # an embedding on its own class centre
+@example(b=4, c=2, d=2, block=1, seed=42)  # an embedding on its target centre
 def test_shapes_and_block_sizes_make_no_difference(b, c, d, block, seed):
     x, y = data(b, c, d, seed)
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Logits without labels, and negatives that are left out as the same person under another label."""
+"""Logits without labels, and interclass filtering of negatives."""
 
 import math
 
@@ -103,9 +103,7 @@ def circle_head(backend, threshold, name="normface", **options):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_negative_above_the_threshold_counts_as_a_right_angle(backend):
-    """A sample of identity 0 at 5 degrees: identity 1 is at 15 degrees, cos 0.966, and is left out
-    at 0.9.
-    """
+    """For a sample of identity 0 at 5 degrees, identity 1 at cos 15° = 0.966 is filtered at 0.9."""
     head, x, y = circle_head(backend, 0.9), at(5), torch.tensor([0])
     out, (d_x, d_centres, *_) = gradients(head, x, y)
     c = [math.cos(math.radians(d)) for d in (5, 15, 75, 195)]

@@ -1,4 +1,4 @@
-"""A policy observes a training batch once, and the same in every backend, whatever it asks for."""
+"""A policy observes each training batch once, with the same statistics in every backend."""
 
 import pytest
 import torch

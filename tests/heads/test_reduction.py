@@ -1,4 +1,4 @@
-"""A loss that is no softmax: what the negatives add up to is the policy's own choice."""
+"""Losses that are not a softmax: the policy chooses how its negatives are reduced."""
 
 import math
 
@@ -13,7 +13,7 @@ from cdmllab.margins import MarginPolicy
 
 
 class OneVsAll(MarginPolicy):
-    """Asks of every identity "is it this one?", with a learnt threshold."""
+    """A one-vs-all loss with a learnt threshold."""
 
     reduction = "sum"
 

@@ -1,6 +1,4 @@
-"""`sample_loss` carries the gradient: weighted losses, hard samples, and ignored ones that hold
-NaN.
-"""
+"""`sample_loss` has a gradient: weighted losses, hard samples, and NaN for ignored samples."""
 
 import pytest
 import torch

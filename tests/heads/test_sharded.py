@@ -1,4 +1,4 @@
-"""Two and three processes that share a head, against one process that has all of it."""
+"""A head that is split over two and three processes, against the full head in one process."""
 
 import multiprocessing
 
@@ -23,9 +23,7 @@ IMPORTS = ["cdmllab.training", "torch._dynamo", "torch.distributed.tensor"]
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    """What all ranks found: by the number of ranks a list over ranks; and the folder of their
-    checkpoints.
-    """
+    """The results of all ranks, by the number of ranks, and the folder of their checkpoints."""
     folder = tmp_path_factory.mktemp("ranks")
     multiprocessing.get_context("forkserver").set_forkserver_preload(IMPORTS)
     results = {}
@@ -44,7 +42,7 @@ def near(got, want, tolerance):
 
 
 def compare(ranks, head, x, y, tolerance=1e-10):
-    """What all ranks found in `three_steps` is what one head finds with the whole batch."""
+    """The results of `three_steps` on all ranks equal those of one head with the full batch."""
     want = work.three_steps(head, x, y)
     near(torch.cat([rank["d_x"] for rank in ranks]) / len(ranks), want["d_x"], tolerance)
     for name, grad in want["grads"].items():
@@ -324,9 +322,7 @@ def test_nearest_searches_the_centres_of_all_ranks(result, size, name):
 @pytest.mark.parametrize("also_mean", [False, True])
 @pytest.mark.parametrize("i", range(len(work.WEIGHTED)), ids=[name for name, _ in work.WEIGHTED])
 def test_weighted_losses_of_the_ranks_count_as_their_mean(result, i, also_mean, size):
-    """Each rank weighs the losses of its own samples; what is differentiated is the mean of what
-    they make of it.
-    """
+    """Each rank weights its own samples; the mean of the ranks' losses is differentiated."""
     name, options = work.WEIGHTED[i]
     kind = "sharded" if "sample_rate" in options else "dense"
     want = work.weighted_step(

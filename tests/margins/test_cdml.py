@@ -1,4 +1,4 @@
-"""CDML: m_i = m_base (1 + alpha e_i), worked by hand for each reading of the sources."""
+"""CDML: m_i = m_base (1 + alpha e_i), against manual calculations for each source."""
 
 import math
 

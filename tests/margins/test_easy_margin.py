@@ -1,4 +1,4 @@
-"""Where a margin is left out: `easy_margin`, and `beyond_pi="plain"`, worked by hand."""
+"""Samples without a margin: `easy_margin` and `beyond_pi="plain"`, against manual calculations."""
 
 import math
 
@@ -108,10 +108,10 @@ def test_easy_margin_by_hand(name, options, half):
 
 @pytest.mark.parametrize("name", ["curricularface", "mv_softmax", "npcface"])
 def test_hard_negatives_do_not_depend_on_the_rules_for_the_target(name):
-    """All three codes compare negatives with the plain formula, whatever becomes of the target.
+    """All three authors' codes compare negatives with the plain formula, regardless of the target.
 
-    Past pi - m that is higher than what ``"linear"`` makes of the target, and at 120 degrees lower
-    than the plain cosine that `easy_margin` leaves.
+    Past pi - m the formula is above the target of ``"linear"``, and at 120 degrees it is below
+    the plain cosine of `easy_margin`.
     """
     options = {"margin_cos": 0.0, "margin_rad": 0.5} if name == "mv_softmax" else {}
     theta = torch.tensor([math.radians(120.0), 3.0], dtype=torch.float64)
@@ -126,9 +126,7 @@ def test_hard_negatives_do_not_depend_on_the_rules_for_the_target(name):
 
 
 def test_beyond_pi_plain_by_hand():
-    """m = 0.5: up to 151.35 degrees cos(theta + m), from there on the cosine itself, with its slope
-    of 1.
-    """
+    """For m = 0.5 it is cos(theta + m) up to 151.35 degrees, then the plain cosine."""
     theta = torch.tensor([1.0, math.pi - 0.501, math.pi - 0.499, 3.0], dtype=torch.float64)
     cosines = torch.cos(theta).requires_grad_()
     target = add_angle(cosines, torch.full_like(theta, 0.5), "plain")
@@ -142,9 +140,7 @@ def test_beyond_pi_plain_by_hand():
 
 @pytest.mark.parametrize(("c", "m"), [(0.99, -0.5), (math.cos(0.5) + 1e-4, -0.5), (1.0, -1e-3)])
 def test_negative_margin_ends_at_a_cosine_of_one(c, m):
-    """AdaFace's margins may be negative: theta + m < 0 would otherwise make a better angle worth
-    less.
-    """
+    """With AdaFace's negative margins, theta + m < 0 would otherwise penalise a better angle."""
     cosine, margin = torch.tensor([c], dtype=torch.float64), torch.tensor([m], dtype=torch.float64)
     theta = math.acos(c)
     assert theta + m < 0.0

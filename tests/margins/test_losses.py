@@ -1,4 +1,4 @@
-"""What is peculiar to single losses, worked by hand; the common part is in tests/heads."""
+"""Properties of single losses, against manual calculations; common ones are in tests/heads."""
 
 import math
 

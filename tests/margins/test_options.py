@@ -1,4 +1,4 @@
-"""Every option of a loss: its default, spelt out, and the range in which it may lie."""
+"""The default and the allowed range of every option of a loss."""
 
 import math
 
@@ -11,8 +11,8 @@ from cdmllab.margins.policy import check_range
 
 SIZES = {"num_identities": 10, "embedding_dim": 4}
 
-# What a loss does without options, as its paper or its authors' code has it. Where it has an easy
-# margin, it is off.
+# The defaults of each loss, which are those of its paper or of its authors' code, except that the
+# easy margin is off.
 DEFAULTS = {
     "sphereface": {"factor": 4.0, "anneal_from": 1000.0, "anneal_to": 5.0, "anneal_rate": 0.12},
     "cosface": {"margin_cos": 0.35},
@@ -131,7 +131,7 @@ def a_batch(n=8, seed=0):
 
 
 def behaviour(policy):
-    """All that a head sees of a loss, over three batches."""
+    """Everything that a head uses of a loss, over three batches."""
     torch.manual_seed(1)
     cosines = torch.linspace(-0.95, 0.95, 8 * 5, dtype=torch.float64).reshape(8, 5)
     seen = []
@@ -214,9 +214,7 @@ def test_choice_that_does_not_exist_is_rejected_by_its_option(name, option):
 
 
 def test_public_forms_of_cdml_have_the_public_codes_numbers():
-    """m2 = 0.5 and alpha = 0.1, the plain formula past pi, the guard, and a margin that is
-    differentiated.
-    """
+    """m2 = 0.5, alpha = 0.1, the plain formula past pi, the guard, and a differentiated margin."""
     b = a_batch()
     for form in (margins.CDML.datn_code_gap, margins.CDML.datn_code_angle_gap):
         plain, spelt_out = form(), form(m2=0.5, alpha=0.1)

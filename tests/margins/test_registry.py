@@ -1,4 +1,4 @@
-"""Losses that register themselves, here and in other people's packages."""
+"""Registration of losses, in this package and in plugins."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ def losses(monkeypatch):
 
 @pytest.fixture
 def installed(tmp_path) -> Path:
-    """A folder with a package that brings a loss, as pip installs it."""
+    """A folder with a plugin package that provides a loss, as installed by pip."""
     folder = tmp_path / "site"
     (folder / "halves-1.0.dist-info").mkdir(parents=True)
     (folder / "halves.py").write_text(PACKAGE)

@@ -1,6 +1,4 @@
-"""Targets, negatives and regularisers of single samples, computed by hand from each loss's own
-formula.
-"""
+"""Targets, negatives and regularisers of single samples, calculated manually from the formulas."""
 
 import math
 
@@ -82,9 +80,7 @@ def test_npcface_hard_negatives_are_those_above_the_cosine_half_a_radian_away():
 
 
 def test_hard_negatives_past_pi_follow_the_plain_formula():
-    """Where theta + hard_rad passes pi the cosine rises again: that level, not a continued one, is
-    the authors'.
-    """
+    """Past theta + hard_rad = pi the authors use the plain formula, which rises again."""
     level = math.cos(3.0 + 0.5)
     for name in ("npcface", "curricularface"):
         policy = margins.create(name)
@@ -232,7 +228,7 @@ def test_price_of_a_margin_by_hand():
     theta = torch.tensor([0.7], dtype=torch.float64)
     got = alike(margins.create("cosface"), theta, scale=8.0, num_identities=5)
     assert math.isclose(float(got.loss), math.log(1.0 + 4.0 * math.exp(8.0 * 0.35)), rel_tol=1e-9)
-    assert abs(float(got.slope)) < 1e-12  # the same price at every angle
+    assert abs(float(got.slope)) < 1e-12  # the same cost at every angle
     arc = alike(margins.create("arcface"), theta, scale=8.0, num_identities=5)
     rest = 4.0 * math.exp(8.0 * (math.cos(0.7) - math.cos(1.2)))
     assert math.isclose(float(arc.loss), math.log(1.0 + rest), rel_tol=1e-9)

@@ -1,6 +1,4 @@
-"""What is written of mutants, and what the ledger says of it. No mutant runs here: `measure.py`
-runs them.
-"""
+"""The records of mutants and their audit. No mutant runs here; `measure.py` runs them."""
 
 import json
 

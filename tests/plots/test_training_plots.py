@@ -26,7 +26,7 @@ def test_differences_are_filled_where_the_family_has_them_clear():
     rows = {"a": (0.01, 0.005, 0.015), "b": (0.0, -0.01, 0.01), "c": (-0.02, -0.03, -0.01)}
     plots.differences(
         ax, rows, clear=["c"]
-    )  # the interval of a leaves zero out too, but a is one of three
+    )  # the interval of a also excludes zero, but a is one of three comparisons
     dots = [line for line in ax.lines if line.get_marker() == "o"]
     assert [dot.get_fillstyle() for dot in dots] == ["none", "none", "full"]
     assert [float(dot.get_xdata()[0]) for dot in dots] == [1.0, 0.0, -2.0]

@@ -31,9 +31,7 @@ def test_roc_curves_share_an_axis_down_to_the_finest():
 
 
 def test_roc_curves_end_where_one_impostor_pair_is_left():
-    """However far the axes reach for another curve: nothing is drawn at FARs that the pairs cannot
-    resolve.
-    """
+    """A curve ends at the smallest FAR that its pairs resolve, however far the axes extend."""
     _, (ax,) = plots.figure()
     for n in (4000, 100):
         scores, same = draw(n, seed=1)

@@ -1,4 +1,4 @@
-"""Doing what is due, and nothing else."""
+"""The build does only what is necessary."""
 
 import io
 import signal
@@ -23,7 +23,7 @@ COMMAND = [sys.executable, "-m", "cdmllab", "book", "build"]
 
 @pytest.fixture(autouse=True)
 def no_site(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The site is left out here."""
+    """Skip the site in this test."""
     monkeypatch.setattr(site, "build", lambda layout: 0)
 
 
@@ -102,7 +102,7 @@ def test_build_stops_at_a_failing_chapter_and_resumes_there(
 
 
 def test_chapters_run_at_the_same_time(book: Book, progress: Progress) -> None:
-    # each waits for what the other does
+    # each waits for the other
     wait = "while not Path('{}').exists():\n    pass\nPath('{}').touch()\n"
     book.edit(
         "book/chapters/01_first.py",
@@ -162,7 +162,7 @@ def test_failed_run_is_not_part_of_the_site(built: Book, progress: Progress) -> 
 
 
 def _interruptible() -> None:
-    """A shell's background job ignores Ctrl-C, and so would what it starts."""
+    """A background job of a shell ignores Ctrl-C, and so would its child processes."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -19,7 +19,7 @@ CELL = "VALUE + seed"
 
 @pytest.fixture
 def run(book: Book, progress: Progress):
-    """Run the first chapter and give its outputs, cell by cell."""
+    """Run the first chapter and return its outputs by cell."""
 
     def run(*, timeout_s: int = LIMIT_S, **given: object) -> list[list[dict]]:
         step = chapters.plan(book, "01_first", given)
@@ -32,7 +32,7 @@ def run(book: Book, progress: Progress):
 
 
 def left_over(book: Book) -> set[str]:
-    """What lies in the folder of outputs."""
+    """The files in the folder of outputs."""
     return {path.name for path in book.executed.iterdir()}
 
 
@@ -171,7 +171,7 @@ def test_execute_removes_the_failed_notebook_after_success(book: Book, run) -> N
 def test_kernel_that_does_not_start_is_started_again_twice(
     book: Book, run, monkeypatch, failures: int
 ) -> None:
-    """Another program may take a port between its being chosen and being bound."""
+    """Another program may take a port after it was chosen and before it is bound."""
     start, tries = papermill.execute_notebook, []
 
     def unlucky(*arguments, **options):

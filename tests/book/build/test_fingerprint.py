@@ -1,4 +1,4 @@
-"""What a chapter depends on, and how a change is told."""
+"""The fingerprint of a chapter's inputs, and the names of its changes."""
 
 import os
 from pathlib import Path

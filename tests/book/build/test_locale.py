@@ -62,7 +62,7 @@ def test_chapter_runs_where_its_characters_cannot_be_printed(
 
 
 def test_chapter_runs_with_a_home_that_cannot_be_written(book: Book) -> None:
-    """`/dev/null` is no folder, so nothing can be made in it by anybody."""
+    """`/dev/null` is not a folder, so no user can create files in it."""
     done = run(book, HOME="/dev/null")
     assert done.returncode == 0, done.stderr
     assert any("image/svg+xml" in output.data or "image/png" in output.data

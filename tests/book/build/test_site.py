@@ -1,4 +1,4 @@
-"""The site: whole or not at all, and nothing from elsewhere."""
+"""The site is replaced in one step, and loads nothing over the network."""
 
 import json
 from pathlib import Path
@@ -144,7 +144,7 @@ def test_site_with_a_broken_reference_is_rejected_and_the_old_one_kept(built: Bo
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Pages in the place of what jupyter-book would write."""
+    """Pages that replace the output of jupyter-book."""
     pages = dict(PAGES)
     monkeypatch.setattr(
         site, "_run_jupyter_book", lambda _, folder: write(folder / "_build/html", pages)

@@ -1,4 +1,4 @@
-"""Chapters and notebooks in step."""
+"""Chapters and notebooks stay in sync."""
 
 import os
 import tomllib
@@ -27,7 +27,7 @@ def kinds(book: Book) -> dict[str, str]:
 
 
 def edit_cell(book: Book, chapter: str, index: int, source: str) -> None:
-    """As an editor does that knows nothing of chapters: the cell keeps its id."""
+    """Edit a cell as an editor without knowledge of chapters would: the cell keeps its id."""
     notebook = read_notebook(book.notebook(chapter))
     notebook.cells[index].source = source
     book.notebook(chapter).write_text(nbformat.writes(notebook), encoding="utf-8")
@@ -152,7 +152,7 @@ def test_jupytext_keeps_the_metadata_that_chapters_have() -> None:
 
 @pytest.fixture
 def lab(book: Book) -> LargeFileManager:
-    """What JupyterLab opens and saves files with."""
+    """JupyterLab's contents manager, which opens and saves files."""
     sync(book)
     return build_sync_jupytext_contents_manager_class(LargeFileManager)(root_dir=str(book.root))
 
@@ -217,9 +217,7 @@ seed
 
 @pytest.fixture
 def quirky(book: Book) -> LargeFileManager:
-    """JupyterLab's way to open a file; the chapter's text is not what jupytext itself would
-    write.
-    """
+    """JupyterLab's contents manager, with a chapter in another style than jupytext's."""
     manager = build_sync_jupytext_contents_manager_class(LargeFileManager)()
     manager.root_dir = str(book.root)
     book.source("01_first").write_text(FULL_OF_QUIRKS, encoding="utf-8")
@@ -244,7 +242,7 @@ def test_after_a_sync_jupyterlab_opens_chapter_and_notebook(
 def test_sync_mends_a_notebook_that_is_in_step_and_newer(
     book: Book, quirky: LargeFileManager
 ) -> None:
-    """As git leaves it when it has brought a newer notebook of the same contents."""
+    """The state after git has checked out a newer notebook with the same contents."""
     sync(book)
     age(book, 3600)
     with pytest.raises(HTTPError, match="is more recent than book/chapters/01_first"):

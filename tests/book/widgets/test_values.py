@@ -1,4 +1,4 @@
-"""The numbers behind the widgets, against heads, closed forms and finite differences."""
+"""The values behind the widgets, against heads, closed forms and finite differences."""
 
 import base64
 import io
@@ -29,9 +29,7 @@ from cdmllab.margins.adaface import AdaFace
 
 
 def head_of(policy, centres, scale):
-    """The readable head with these class centres, which the losses' own copies repeat; float64, not
-    training.
-    """
+    """The dense head with these class centres, repeated K times, in float64 evaluation."""
     copies = policy.centres_per_identity
     head = DenseHead(
         policy,
