@@ -37,24 +37,24 @@ QUICK = ["r18_lite", "r50_lite"]
 WARM_UP_BATCHES = 10
 
 
-def network(name: str, shown: torch.Tensor) -> Backbone:
+def network(name: str, samples: torch.Tensor) -> Backbone:
     """A network with random weights, and running statistics of face-lab images against overflow."""
     torch.manual_seed(0)
     net = backbones.create(name).train()
     with torch.no_grad():
-        for part in shown.split(len(shown) // WARM_UP_BATCHES):
+        for part in samples.split(len(samples) // WARM_UP_BATCHES):
             net(part)
     return net.eval()
 
 
-def ways(net: Backbone, name: str, folder: Path, shown: torch.Tensor) -> dict[str, Embed]:
+def ways(net: Backbone, name: str, folder: Path, samples: torch.Tensor) -> dict[str, Embed]:
     """All ways of running a network, as functions from images [b, 3, 112, 112] to embeddings."""
     out: dict[str, Embed] = {
         way: in_torch(name, net, **options) for way, options in TORCH_WAYS.items()
     }
     full, quantised = folder / f"{name}.onnx", folder / f"{name}-int8.onnx"
     onnx_file.write(ExportSource(net, name, {}, preprocessing.standard(3, net.size), {}, ""), full)
-    int8.write(full, quantised, shown[:64].numpy())
+    int8.write(full, quantised, samples[:64].numpy())
     out["onnxruntime"] = onnx_file.runtime(full)
     out["onnxruntime, int8"] = onnx_file.runtime(quantised)
     out["openvino"] = openvino_ir.runtime(full)
@@ -77,23 +77,23 @@ def in_torch(name: str, net: Backbone, **options: object) -> Embed:
 
 
 def measure(
-    name: str, batches: list[int], rounds: int, yardstick: Embed, shown: torch.Tensor
+    name: str, batches: list[int], rounds: int, yardstick: Embed, samples: torch.Tensor
 ) -> dict[str, object]:
     # The compiled forms of previous networks would count towards dynamo's limit.
     torch.compiler.reset()
-    net = network(name, shown)
+    net = network(name, samples)
     row = published_backbones.TABLE[name]
     with TemporaryDirectory() as folder:
-        running = ways(net, name, Path(folder), shown)
+        running = ways(net, name, Path(folder), samples)
         # One image at a time: another batch size would compile the network again.
         few = {
-            way: np.concatenate([embed(x[None].numpy()) for x in shown[:8]])
+            way: np.concatenate([embed(x[None].numpy()) for x in samples[:8]])
             for way, embed in running.items()
         }
         agreement = {way: float(cosines(e, few[REFERENCE]).min()) for way, e in few.items()}
         times = {}
         for batch in batches:
-            x = np.ascontiguousarray(shown[:1].expand(batch, -1, -1, -1).numpy())
+            x = np.ascontiguousarray(samples[:1].expand(batch, -1, -1, -1).numpy())
             cases: dict[str, Callable[[], object]] = {YARDSTICK: partial(yardstick, x)}
             cases |= {way: partial(embed, x) for way, embed in running.items()}
             print(f"{name}, batch {batch}", file=sys.stderr)
@@ -152,11 +152,11 @@ def main() -> None:
     torch.set_num_threads(1)
     models, batches = (QUICK, [1]) if chosen.quick else (chosen.models, chosen.batches)
     used = preprocessing.standard(3, 112)
-    shown = preprocessing.apply(images.calibration(80, 112), used)
-    yardstick = in_torch("r18", network("r18", shown))
+    samples = preprocessing.apply(images.calibration(80, 112), used)
+    yardstick = in_torch("r18", network("r18", samples))
     results = []
     for name in models:
-        results.append(measure(name, batches, chosen.rounds, yardstick, shown))
+        results.append(measure(name, batches, chosen.rounds, yardstick, samples))
         show(results[-1])
     complete = models == list(published_backbones.TABLE) and 1 in batches
     if complete:

@@ -53,9 +53,9 @@ for line in sys.stdin:
 def make_pack(folder: Path, images: int) -> str:
     """Write a pack of `images` JPEGs and return a description of their content."""
     if lfw.available():
-        faces, shown = lfw.images(colour="RGB").images[:images], "LFW at 112 x 112"
+        faces, content = lfw.images(colour="RGB").images[:images], "LFW at 112 x 112"
     else:
-        rng, shown = np.random.default_rng(0), "synthetic, 112 x 112"
+        rng, content = np.random.default_rng(0), "synthetic, 112 x 112"
         coarse = rng.integers(0, 256, (images, 14, 14, 3), dtype=np.uint8)
         faces = np.stack(
             [
@@ -67,7 +67,7 @@ def make_pack(folder: Path, images: int) -> str:
         for k in range(images):
             writer.add(str(k), f"person {k // 20}", encode_jpeg(faces[k % len(faces)]))
         writer.finish(112)
-    return shown
+    return content
 
 
 class PerSample(Dataset[tuple[Tensor, int]]):
@@ -158,7 +158,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder, images = Path(name), 1_024 if chosen.quick else 4_096
-        shown = make_pack(folder, images)
+        content = make_pack(folder, images)
         pack = Pack(folder)
         file, jpegs, passes = pack.file, [bytes(pack.image(k)) for k in range(images)], 20
         peers: dict[str, Callable[[], object]] = {}
@@ -230,7 +230,7 @@ def main() -> None:
     print(f"  pixels equal to PIL's bit for bit: {equal}")
     result = {
         "images": images,
-        "shown": shown,
+        "shown": content,
         "mean_bytes": round(sum(map(len, jpegs)) / images),
         "bit_equal_to_pil": equal,
         "per_second": {name: round(value, 1) for name, value in per_second.items()},

@@ -37,7 +37,7 @@ def rows(images: NDArray[np.uint8]) -> Floats:
 
 def embeddings(protocol: protocols.Protocol, folds: tuple[int, ...]) -> dict[str, Any]:
     """Each baseline's embeddings of the images of a half with the given folds."""
-    shown = protocol.images.read(np.arange(len(protocol.images)))  # type: ignore[union-attr]
+    pixels = protocol.images.read(np.arange(len(protocol.images)))  # type: ignore[union-attr]
     faces = lfw.images(size=(SIZE, SIZE))
     others = lfw.training_part(faces, lfw.pairs(faces), *folds)
     fitted = PCA(COMPONENTS, whiten=True, random_state=SEED).fit(
@@ -46,8 +46,8 @@ def embeddings(protocol: protocols.Protocol, folds: tuple[int, ...]) -> dict[str
     torch.manual_seed(SEED)
     untrained = backbones.create("small", embedding_dim=128, size=SIZE, channels=1)
     return {
-        "raw pixels": rows(shown),
-        f"principal components, {COMPONENTS}, whitened": fitted.transform(rows(shown)),
+        "raw pixels": rows(pixels),
+        f"principal components, {COMPONENTS}, whitened": fitted.transform(rows(pixels)),
         "untrained network": evaluate.embed(untrained, protocol.images, prepare=prepare(untrained))
         .double()
         .numpy(),

@@ -46,10 +46,12 @@ PUBLISHED = {
 }
 
 
-def at_published_threshold(found: features.Features) -> dict[str, Any]:
+def at_published_threshold(extracted: features.Features) -> dict[str, Any]:
     """FAR and TAR if pairs are accepted below the distance in dlib's example."""
-    listed = lfw.pairs(found)
-    distance = np.linalg.norm(found.plain[listed.first] - found.plain[listed.second], axis=1)
+    listed = lfw.pairs(extracted)
+    distance = np.linalg.norm(
+        extracted.plain[listed.first] - extracted.plain[listed.second], axis=1
+    )
     decision = calibration.decide(-distance.astype(np.float64), listed.same, -0.6)
     return {
         "far": decision.far.value,
@@ -84,15 +86,15 @@ def other_crops(net: Backbone, given: dict[str, Any], own: Evaluation) -> Iterat
         square = preprocessing.crop_of(used)
         done = own
         if crop is not None:
-            shown = protocols.load(PROTOCOL, SIZE, square=square)
+            cropped = protocols.load(PROTOCOL, SIZE, square=square)
             e = embed(
                 net,
-                shown.images,
+                cropped.images,
                 BATCH,
                 flip=True,
                 prepare=lambda x, used=used: preprocessing.apply(x, used),
             )
-            done = evaluate(e.numpy(), shown, flip=True, replicates=0)
+            done = evaluate(e.numpy(), cropped, flip=True, replicates=0)
         m = done.measures
         tar = next(at["value"] for at in m["tar_at_far"] if at["far"] == 1e-3)
         row = {
@@ -118,12 +120,12 @@ def main() -> None:
     net, metadata = weights.load_release(path)
     used = metadata.preprocessing
 
-    found = features.of_lfw(net, used, batch_size=BATCH)
-    listed = lfw.pairs(found)
-    shown = np.unique(np.concatenate([listed.first, listed.second]))
+    extracted = features.of_lfw(net, used, batch_size=BATCH)
+    listed = lfw.pairs(extracted)
+    rows = np.unique(np.concatenate([listed.first, listed.second]))
     protocol = protocols.load(PROTOCOL, SIZE, square=preprocessing.crop_of(used))
-    done = evaluate(found.flip_sum[shown], protocol, flip=True)
-    assert np.allclose(done.scores, scores(found.flip_sum, listed), atol=1e-6)
+    done = evaluate(extracted.flip_sum[rows], protocol, flip=True)
+    assert np.allclose(done.scores, scores(extracted.flip_sum, listed), atol=1e-6)
 
     own = {key: value for key, value in done.measures.items() if key not in runs.provenance()}
     cosines = {
@@ -135,17 +137,17 @@ def main() -> None:
         "network": {
             "backbone": metadata.name,
             "release": path.name,
-            "weights_sha256": found.network_sha256,
+            "weights_sha256": extracted.network_sha256,
         },
-        "images_sha256": found.images_sha256,
+        "images_sha256": extracted.images_sha256,
         "preprocessing": used,
         **runs.provenance(),
         "published": PUBLISHED,
         "evaluation": own,
         "wrong_pairs": int(done.wrong.sum()),
-        "at_published_threshold": at_published_threshold(found),
+        "at_published_threshold": at_published_threshold(extracted),
         "crops": list(other_crops(net, used, done)),
-        "worst": worst(done, found.files, listed[:2]),
+        "worst": worst(done, extracted.files, listed[:2]),
         "cosines": cosines,
     }
     text = json.dumps({**record, "cosines": dict.fromkeys(cosines, None)}, indent=1)

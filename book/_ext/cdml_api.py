@@ -204,7 +204,7 @@ def _space(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def _resolve(
-    app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: nodes.Element
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
 ) -> nodes.Element | None:
     """Resolve references to public classes by their short name; leave unknown names as code."""
     if node.get("refdomain") != "py" or not node.get("refdoc", "").startswith(PAGES):
@@ -217,9 +217,9 @@ def _resolve(
     if len(candidates) == 1 and name[:1].isupper():
         entry = domain.objects[candidates[0]]
         return make_refnode(
-            app.builder, node["refdoc"], entry.docname, entry.node_id, [shown], candidates[0]
+            app.builder, node["refdoc"], entry.docname, entry.node_id, [content], candidates[0]
         )
-    return shown
+    return content
 
 
 def _configure(app: Sphinx, config: Config) -> None:

@@ -97,10 +97,10 @@ def write_scripts(app: Sphinx) -> None:
 def add_scripts(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    wanted = set(re.findall(r'class="cdml-widget" data-widget="([^"]*)"', context.get("body", "")))
-    for unknown in sorted(wanted - set(widgets.names())):
+    used = set(re.findall(r'class="cdml-widget" data-widget="([^"]*)"', context.get("body", "")))
+    for unknown in sorted(used - set(widgets.names())):
         logger.warning("unknown widget %r", unknown, location=page, type="cdml")
-    known = sorted(wanted & set(widgets.names()))
+    known = sorted(used & set(widgets.names()))
     for script in ["host", *known] if known else []:
         app.add_js_file(f"widgets/{script}.js", loading_method="defer")
 

@@ -47,7 +47,7 @@ def test_default_is_the_one_of_all_recorded_sweeps():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_short_centre_turns_farther_in_one_step(backend):
-    """For equal cosines the gradient is equal: a step of SGD turns a centre by lr |g| / length^2."""
+    """For equal cosines the gradient is equal: SGD turns a centre by lr |g| / length^2."""
     turned = []
     for init in ("unit", "normal_0.01"):
         torch.manual_seed(0)

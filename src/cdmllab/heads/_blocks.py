@@ -74,7 +74,7 @@ def block_logits(
 
     Parameters
     ----------
-    scaled : scale x embedding, in the dtype of the products, shape (b, d)
+    scaled : scale x embedding, in the dtype of the matrix products, shape (b, d)
     part : the centres of the block, shape (n K, d)
     inverse : 1 / length of each centre, shape (n K,); None for plain softmax
     bias : shape (n,), for plain softmax only

@@ -52,8 +52,8 @@ const losses = (() => {
       note: "A negative above cos(\u03b8 + 0.5) is hard and becomes 1.1 cos \u03b8\u2c7c + 0.2.",
       target: (theta, v, n) => {
         const hard = npcHard(theta, n);
-        const found = addAngle(theta, v.m2 + Math.min(0.2, v.m2) * (hard ? cos(n) : 0), v.beyond_pi);
-        return { ...found, branch: `${found.branch} ${hard}` };
+        const margined = addAngle(theta, v.m2 + Math.min(0.2, v.m2) * (hard ? cos(n) : 0), v.beyond_pi);
+        return { ...margined, branch: `${margined.branch} ${hard}` };
       },
       negative: (theta, v, n) => (npcHard(theta, n) ? raised(1.1 * cos(n) + 0.2, true) : raised(cos(n), false)) },
     magface: { label: "MagFace", values: { beyond_pi: "linear" },
@@ -73,8 +73,8 @@ const losses = (() => {
       beyond_pi: "linear" }, formula: "cos(\u03b8 + m), m = m\u2082 (1 \u00b1 \u03b1 e)",
       target: (theta, v, n) => {
         const { m, branch } = cdmlMargin(theta, v, n);
-        const found = addAngle(theta, m, v.beyond_pi);
-        return { ...found, branch: `${found.branch} ${branch}` };
+        const margined = addAngle(theta, m, v.beyond_pi);
+        return { ...margined, branch: `${margined.branch} ${branch}` };
       } },
   };
 

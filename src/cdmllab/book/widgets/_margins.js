@@ -64,7 +64,7 @@ const margins = (() => {
 
   // The intervals in which a function of the angle changes its tag, narrowed by bisection.
   const edges = (tag, from, to, steps) => {
-    const found = [];
+    const intervals = [];
     for (let i = 0; i < steps; i += 1) {
       let [a, b] = [from + ((to - from) * i) / steps, from + ((to - from) * (i + 1)) / steps];
       const first = tag(a);
@@ -73,9 +73,9 @@ const margins = (() => {
         const middle = (a + b) / 2;
         if (tag(middle) === first) a = middle; else b = middle;
       }
-      found.push([a, b]);
+      intervals.push([a, b]);
     }
-    return found;
+    return intervals;
   };
 
   // The numbers of identities to choose from, as in cdmllab.book.widgets.target_logit.IDENTITIES, with their texts.

@@ -57,8 +57,8 @@ const circle = (v) => {
   const boundary = (k) => {
     const lead = (off) => leads(k ? half - off : off - half)[k] > 0;
     if (!lead(0)) return null;
-    const found = margins.edges(lead, 0, v.separation_deg, 720);
-    return found.length ? found[0][0] : v.separation_deg;
+    const edges = margins.edges(lead, 0, v.separation_deg, 720);
+    return edges.length ? edges[0][0] : v.separation_deg;
   };
   // The arcs of the circle on which class k is satisfied: [from, to] pairs, degrees.
   const parts = (k) => {

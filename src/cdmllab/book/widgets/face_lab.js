@@ -25,7 +25,7 @@ function render({ model, el }) {
   const [grid, scores, columns] = [model.get("axes"), kit.floats(model.get("scores")), model.get("columns")];
   const steps = AXES.map(({ key }) => grid[key]);
   const frame = (at) => at.reduce((index, k, axis) => index * steps[axis].length + k, 0);
-  const shown = () => AXES.map(({ name }) => model.get(name));
+  const selected = () => AXES.map(({ name }) => model.get(name));
   const enrolled = steps.map((values) => values.indexOf(0));
 
   const root = kit.root(el, "Face lab", STYLE);
@@ -59,7 +59,7 @@ function render({ model, el }) {
       0, 0, size, size);
     canvas.dataset.frame = index;
   };
-  sprite.onload = () => { paint(canvases[0], frame(enrolled)); paint(canvases[1], frame(shown())); };
+  sprite.onload = () => { paint(canvases[0], frame(enrolled)); paint(canvases[1], frame(selected())); };
   sprite.src = `data:image/webp;base64,${model.get("sprite")}`;
 
   kit.draggable(canvases[1], (px) => {
@@ -76,7 +76,7 @@ function render({ model, el }) {
 
   const draw = (width) => {
     [...sliders, follows].forEach((control) => control.update());
-    const at = shown();
+    const at = selected();
     const i = AXES.findIndex(({ name }) => name === model.get("follows"));
     const along = steps[i].map((value, k) => [value, scores[frame(at.map((old, axis) => (axis === i ? k : old)))]]);
     const [score, threshold] = [scores[frame(at)], model.get("threshold")];

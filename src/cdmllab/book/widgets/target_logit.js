@@ -105,13 +105,13 @@ function arrow(box, state, { effective: gap }, x, y) {
   const { svg, number } = kit;
   const xEnd = box.toX(state.theta_deg + gap / DEGREE);
   const tip = xEnd > x ? -7 : 7;
-  const beside = (at, anchor) => svg("text", { x: at, y: y - 7, "text-anchor": anchor, class: "cdw-halo" },
+  const degrees = (at, anchor) => svg("text", { x: at, y: y - 7, "text-anchor": anchor, class: "cdw-halo" },
     `${number(gap / DEGREE, 1)}\u00b0`);
   return [
     svg("path", { d: `M${x},${y}H${xEnd}m${tip},-4l${-tip},4l${tip},4`, fill: "none", stroke: "var(--w-ink)",
       "stroke-width": 2, "stroke-linejoin": "round" }),
     // Next to the tip, outside both curves; near the edge of the frame there is room only on the other side.
-    xEnd > x && xEnd < box.right - 56 ? beside(xEnd + 8, "start") : beside(Math.min(x, xEnd) - 14, "end")];
+    xEnd > x && xEnd < box.right - 56 ? degrees(xEnd + 8, "start") : degrees(Math.min(x, xEnd) - 14, "end")];
 }
 
 function render({ model, el }) {

@@ -132,8 +132,8 @@ function render({ model, el }) {
     const xTicks = log ? Array.from({ length: Math.floor(-x0) + 1 }, (_, k) => -k).reverse() : [0, 0.25, 0.5, 0.75, 1];
     // A logarithmic curve ends at one impostor pair: smaller FARs cannot be resolved.
     const from = log ? roc.findLastIndex(([far]) => far <= smallest) : 0;
-    const shown = log ? [[smallest, roc[from][1]], ...roc.slice(from + 1)] : roc;
-    const stairs = shown.flatMap(([far, tar], k) => (k ? [[x(far), shown[k - 1][1]], [x(far), tar]] : [[x(far), tar]]));
+    const visible = log ? [[smallest, roc[from][1]], ...roc.slice(from + 1)] : roc;
+    const stairs = visible.flatMap(([far, tar], k) => (k ? [[x(far), visible[k - 1][1]], [x(far), tar]] : [[x(far), tar]]));
     pictures[1].layer.replaceChildren(
       frame.axes(xTicks, [0, 0.5, 1], "FAR", "TAR", (v) => (log ? String(10 ** v) : String(v)), (v) => number(v, 1)),
       frame.curve([stairs], { class: "th-roc", stroke: kit.colour("cdml"), "stroke-width": 2.5,
