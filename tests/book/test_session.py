@@ -28,7 +28,7 @@ def test_start_says_when_there_is_no_gpu(monkeypatch, capsys):
     lab = session.start("gpu", 7)
     assert lab.device == "cpu"
     assert lab.runs.is_dir()
-    assert "no CUDA device: running on the CPU" in capsys.readouterr().out
+    assert "no CUDA device was found: running on the CPU" in capsys.readouterr().out
 
 
 def test_table_is_markdown():

@@ -58,7 +58,7 @@ def test_logits_of_a_sharded_head_would_lose_a_gradient_and_say_so():
     head, (x, _) = make("arcface", "sharded"), data()
     assert not head.logits(x).requires_grad
     with pytest.raises(
-        ValueError, match=r"logits have no gradient: call them under torch\.no_grad\(\)"
+        ValueError, match=r"sharded head have no gradient: call it under torch\.no_grad\(\)"
     ):
         head.logits(x.requires_grad_())
     with torch.no_grad():

@@ -120,7 +120,7 @@ def test_byte_layout_writes_each_byte_in_its_place():
     }
     assert written == {(0, 0): "0a", (1, 0): "ff", (0, 1): "07"}
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["magic", "image"]
-    with pytest.raises(ValueError, match="no colour for bytes of kind 'secret'"):
+    with pytest.raises(ValueError, match="unknown kind of field 'secret'"):
         plots.byte_layout(ax, b"a", [("secret", 0, 1)])
 
 
