@@ -400,7 +400,7 @@ def test_repr_describes_the_head():
         ({"backend": "sparse"}, "unknown backend 'sparse'"),
         ({"scale": 0.0}, "scale must be a positive number"),
         ({"scale": "64"}, "scale must be a positive number, got '64'"),
-        ({"embedding_dim": 4.5}, "embedding_dim must be a whole number"),
+        ({"embedding_dim": 4.5}, "embedding_dim must be an integer"),
         ({"num_identities": 1}, "num_identities must be an integer of at least 2"),
         ({"block": 5}, "options of backend='blocked'"),
         ({"backend": "blocked", "block": 0}, "block must be at least 1"),

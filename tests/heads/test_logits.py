@@ -54,7 +54,7 @@ def test_cross_entropy_of_the_logits_is_the_loss_without_a_margin(name, backend)
         torch.testing.assert_close(got, expected)
 
 
-def test_logits_of_a_sharded_head_would_lose_a_gradient_and_say_so():
+def test_logits_of_a_sharded_head_reject_a_gradient():
     head, (x, _) = make("arcface", "sharded"), data()
     assert not head.logits(x).requires_grad
     with pytest.raises(

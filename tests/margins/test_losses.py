@@ -157,7 +157,7 @@ def test_elasticface_plus_gives_the_hardest_the_largest():
 
 
 @pytest.mark.parametrize("given", [{"margin_cos": 0.3}, {"margin_rad": None}])
-def test_elasticface_wants_one_margin(given):
+def test_elasticface_needs_exactly_one_margin(given):
     with pytest.raises(ValueError, match="give either margin_rad or margin_cos"):
         margins.create("elasticface", **given)
 
