@@ -15,8 +15,9 @@ class CurricularFace(ArcFace):
 
     The method is of Huang et al., 2020, arXiv 2004.00288_. t is the running mean of the target
     cosine (equation 9) and starts at 0: hard negatives are weakened at first, and strengthened
-    later, once t + cos_j exceeds 1. As in the authors' code (`CurricularFace`_), t is updated
-    before the batch uses it, and the target continues linearly past pi.
+    later, once t + cos_j exceeds 1. As in the authors' code (metrics.py_), t is updated before the
+    batch uses it, the target continues linearly past pi, and the level that a hard negative exceeds
+    is the plain cos(theta_y + m).
 
     Parameters
     ----------
@@ -24,7 +25,7 @@ class CurricularFace(ArcFace):
     margin_rad, beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _2004.00288: https://arxiv.org/abs/2004.00288
-    .. _CurricularFace: https://github.com/HuangYG123/CurricularFace/blob/master/head/metrics.py
+    .. _metrics.py: https://github.com/HuangYG123/CurricularFace/blob/master/head/metrics.py
     """
 
     changes_negatives = True

@@ -15,11 +15,12 @@ from cdmllab.margins.registry import register
 class ElasticFace(AngularMargin):
     """cos(theta + m_i) or cos(theta) - m_i, with m_i drawn from N(m, sigma^2) for every sample.
 
-    These are equations 6 and 7 of Boutros et al., 2022, arXiv 2109.09416_.
+    These are equations 6 and 7 of Boutros et al., 2022, arXiv 2109.09416_. The authors' code
+    (losses.py_) applies the plain formula past pi, ``beyond_pi="none"``.
 
     ``plus=True`` assigns the drawn margins by difficulty, the largest to the smallest target
-    cosine, as in the paper. (The authors' code, losses.py_, uses a gather where the paper's rule
-    needs a scatter, so its assignment is random.) The margins depend on `seed` and on the number of
+    cosine, as in the paper. (The authors' code uses a gather where the paper's rule needs a
+    scatter, so its assignment is random.) The margins depend on `seed` and on the number of
     training batches so far, which is in ``state_dict``: a resumed run draws the same.
 
     Parameters
