@@ -38,7 +38,7 @@ WARM_UP_BATCHES = 10
 
 
 def network(name: str, samples: torch.Tensor) -> Backbone:
-    """A network with random weights, and running statistics of face-lab images against overflow."""
+    """A network with random weights, and running statistics that prevent overflow."""
     torch.manual_seed(0)
     net = backbones.create(name).train()
     with torch.no_grad():

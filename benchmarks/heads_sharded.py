@@ -39,7 +39,7 @@ CASES = {
 
 
 def case(name: str, shape: str, rank: int, device: str) -> Callable[[], None]:
-    """One step of a case on this rank; a no-op on the rank that the blocked head does not use."""
+    """One step of a case on this rank; a no-op if the blocked head does not use the rank."""
     b, c = SHAPES[shape]
     if name == BLOCKED and rank:
         return lambda: None
@@ -61,7 +61,7 @@ def case(name: str, shape: str, rank: int, device: str) -> Callable[[], None]:
 
 
 def work(rank: int, folder: Path, shape: str, rounds: int) -> None:
-    """Measure all cases on one rank: times, or memory with 0 rounds; rank 0 writes the results."""
+    """Measure times, or memory with 0 rounds, on one rank; rank 0 writes the results."""
     torch.set_num_threads(1)
     device = f"cuda:{rank}" if torch.cuda.device_count() >= RANKS else "cpu"
     if device != "cpu":

@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 
 
 def rows(images: NDArray[np.uint8]) -> Floats:
-    """Images [n, h, w, 1] as rows of length h w, standardised against differences in lighting."""
+    """Images [n, h, w, 1] as rows of length h w, standardised to remove lighting."""
     x = images.reshape(len(images), -1).astype(np.float64)
     x -= x.mean(axis=1, keepdims=True)
     standard: Floats = x / x.std(axis=1, keepdims=True).clip(1e-6)

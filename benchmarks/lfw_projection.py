@@ -108,14 +108,14 @@ class Data:
         return (self.features.plain[rows], self.features.mirrored[rows]), labels
 
     def all_pairs(self, half: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """The test images of a half, and which of their pairs, by `triu_indices`, are genuine."""
+        """The test images of a half, and which of their pairs (`triu_indices`) are genuine."""
         rows = np.flatnonzero(self.tested[half])
         who = self.features.labels[rows]
         return rows, (who[:, None] == who[None, :])[np.triu_indices(len(rows), 1)]
 
 
 def tar_at(scores: NDArray[np.float32], same: NDArray[np.bool_]) -> dict[float, float]:
-    """The exact TAR at each of `FARS` for millions of pairs, without sorting the genuine ones."""
+    """The exact TAR at each of `FARS`, without sorting millions of genuine scores."""
     impostor = scores[~same]
     accepted = {far: ranked.allowed(far, len(impostor)) for far in FARS}
     count = max(accepted.values()) + 1
@@ -124,9 +124,10 @@ def tar_at(scores: NDArray[np.float32], same: NDArray[np.bool_]) -> dict[float, 
 
 
 def judged(data: Data, embeddings: list[NDArray[np.float32]]) -> dict[str, float]:
-    """Accuracy and AUC on View 2's folds, and TAR over all pairs of test images; means of halves.
+    """Accuracy and AUC on View 2's folds, and TAR over all pairs of test images.
 
-    Each half has its own map, so thresholds are chosen within a half.
+    The values are means of both halves. Each half has its own map, so thresholds are chosen
+    within a half.
     """
     measures: dict[str, list[float]] = {
         "accuracy": [],

@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class BenchmarkDirective(SphinxDirective):
-    """Question, peer, limit and tables of a benchmark, or a note that it has not been measured."""
+    """Question, peer, limit and tables of a benchmark, or a note if it was not measured."""
 
     required_arguments = 1
 

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def inline_figures(app: Sphinx, doctree: nodes.document, page: str) -> None:
-    """Replace every SVG image of a page by its drawing; the figure keeps its caption and number."""
+    """Replace every SVG image of a page by its drawing; figures keep caption and number."""
     if app.builder.format != "html":
         return
     for number, image in enumerate(list(doctree.findall(nodes.image)), 1):

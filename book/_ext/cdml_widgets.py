@@ -62,9 +62,7 @@ def static_html(name: str, options: dict[str, str]) -> str:
 
 
 def classic_script(name: str) -> str:
-    """The widget's module as a script for file://: the same text, its default export returned to
-    the host.
-    """
+    """The widget's module as a classic script that returns its default export to the host."""
     body, exports = re.subn(
         r"^export default ", "return ", widgets.source(name), flags=re.MULTILINE
     )
@@ -74,9 +72,7 @@ def classic_script(name: str) -> str:
 
 
 def no_kernel_output(app: Sphinx, config: Any) -> None:
-    """Keep myst-nb from choosing a widget's live view, and from loading Jupyter's manager
-    for it.
-    """
+    """Keep myst-nb from using a widget's live view and loading Jupyter's widget manager."""
     config.nb_ipywidgets_js = {}
     config.nb_mime_priority_overrides = [
         *config.nb_mime_priority_overrides,

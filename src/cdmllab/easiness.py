@@ -1,4 +1,4 @@
-"""Easiness: how easy a sample is, as a signed score in [-1, 1], and its running mean per identity.
+"""Easiness of samples as a signed score in [-1, 1], and its running mean per identity.
 
 +1 is the easiest possible sample, -1 the hardest, and 0 is neutral. The scores differ in whether
 they use the target centre only or the hardest negative as well, the negative centre with the

@@ -70,7 +70,7 @@ def sine(cosines: Tensor) -> Tensor:
 
 
 def angle(cosines: Tensor) -> Tensor:
-    """Angle in radians, in [0, pi], from a cosine, with a finite slope everywhere (see `sine`)."""
+    """Angle in radians, in [0, pi], from a cosine; its slope is finite, as in `sine`."""
     return torch.atan2(sine(cosines), cosines.clamp(-1.0, 1.0))
 
 

@@ -1,4 +1,4 @@
-"""The numerics of cos(theta + m) at theta = 0 and pi, where the arc cosine has infinite slope."""
+"""Numerics of cos(theta + m) at theta = 0 and pi, where the arc cosine has infinite slope."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -69,7 +69,7 @@ def neighbours_kept(embeddings: ArrayLike, flat: ArrayLike, k: int = 10) -> floa
 
 
 def order_kept(embeddings: ArrayLike, flat: ArrayLike, labels: ArrayLike) -> float:
-    """Spearman's correlation between the distances of people before the projection and on the map.
+    """Spearman's correlation between people's distances before the projection and on the map.
 
     Each person is represented by the mean of its points; distances are cosine distances before the
     projection and Euclidean ones on the map.

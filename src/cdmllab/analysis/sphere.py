@@ -42,7 +42,7 @@ def nearest_deg(points: ArrayLike) -> Floats:
 
 
 def bound_deg(count: int, dim: int) -> float:
-    """An upper bound, in degrees, on the smallest angle between `count` points in `dim` dimensions.
+    """An upper bound, in degrees, on the smallest angle of `count` points in `dim` dimensions.
 
     R. A. Rankin, 1955, https://doi.org/10.1017/S2040618500033219. Up to ``dim + 1`` points can form
     a simplex, which reaches the bound arccos(-1 / (count - 1)). Among more points there are always
@@ -137,7 +137,7 @@ def spectrum(embeddings: ArrayLike) -> Floats:
 
 
 def effective_dim(shares: ArrayLike) -> float:
-    """The effective number of dimensions, 1 / (sum of squared shares); between 1 and len(shares).
+    """The effective number of dimensions, 1 / (sum of squared shares).
 
     It is the participation ratio: the number of equal shares with the same sum of squares.
     """

@@ -86,7 +86,7 @@ def pull(
     num_identities: int,
     other_cos: float = 0.0,
 ) -> Tensor:
-    """dL/d(theta), the gradient of a sample's loss with respect to its angle to the target centre.
+    """dL/d(theta), the gradient of a loss with respect to the angle to the target centre.
 
     The negative centres all have the same cosine, which is constant.
 
@@ -121,7 +121,7 @@ class Alike(NamedTuple):
 
 
 def alike(policy: MarginPolicy, angle_rad: Tensor, *, scale: float, num_identities: int) -> Alike:
-    """The cost of the margin alone: the loss of samples with the same angle to every class centre.
+    """The cost of the margin alone: the loss at equal angles to all class centres.
 
     Such embeddings do not distinguish the identities, so the loss in excess of log(num_identities)
     is due to the margin. Where it has a slope, it moves all embeddings towards all centres at once,

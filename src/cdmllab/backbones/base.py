@@ -115,7 +115,7 @@ class Backbone(nn.Module):
         checkpointing: bool = False,
         compiled: bool = False,
     ) -> Self:
-        """Choose how to compute the same function; sets all four options and returns the network.
+        """Choose how to compute the same function; sets all four options and returns itself.
 
         Parameters
         ----------

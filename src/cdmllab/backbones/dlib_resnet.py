@@ -79,7 +79,7 @@ class DlibBlock(nn.Module):
         self.conv2 = _convolution(width_out, width_out, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape (b, width_in, h, w) to (b, width_out, h, w), or h // 2 and w // 2 if it halves."""
+        """Shape (b, width_in, h, w) to (b, width_out, h, w); h and w are halved if `halve` is set."""
         y: Tensor = self.conv2(F.relu(self.conv1(x)))
         if self.halve:
             x = F.pad(F.avg_pool2d(x, 2), (0, 0, 0, 0, 0, self.added))
@@ -88,7 +88,7 @@ class DlibBlock(nn.Module):
 
 
 class DlibResNet(Backbone):
-    """A 7x7 stem with max pooling, 14 residual blocks, global average pooling and a linear layer.
+    """A 7x7 stem with max pooling, 14 residual blocks, average pooling and a linear layer.
 
     It has no BatchNorm, so do not expect it to train well from random weights; `from_face_api`
     reads the public weights.

@@ -1,4 +1,4 @@
-"""Latency of networks, from a record of `cdmllab bench backbones` or from a short measurement."""
+"""Latency of networks, from a record of `cdmllab bench backbones` or a short measurement."""
 
 import statistics
 import time
@@ -74,7 +74,7 @@ def by_way(
 
 
 def milliseconds(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Latency of one image in milliseconds: each ratio to R18, times the record's median for R18.
+    """Latency of one image in milliseconds: each ratio to R18, times the median of R18.
 
     The networks of a record are measured one after another, each together with R18. A network's own
     milliseconds may be from a time when the machine was slower than for another network; the ratio
@@ -97,7 +97,7 @@ def batches(record: Mapping[str, Any]) -> list[int]:
 def largest_within(
     times: Mapping[str, float], products: Mapping[str, float], limit: float
 ) -> str | None:
-    """The network with the most MACs among those within the time `limit`; None if all are slower.
+    """The network with the most MACs that stays within `limit`; None if all are slower.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A check that a network's parameters are usable, against diverged training and damaged files."""
+"""A check that parameters are usable, against diverged training and damaged files."""
 
 from collections.abc import Mapping
 

@@ -34,7 +34,7 @@ class Benchmark(NamedTuple):
 
 
 class BenchmarkReport(NamedTuple):
-    """A benchmark's record in Markdown, for Jupyter and the book, or a note that it is missing."""
+    """A benchmark's record in Markdown for Jupyter and the book, or a note without one."""
 
     name: str
     record: Record | None

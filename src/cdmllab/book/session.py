@@ -1,4 +1,4 @@
-"""The session of a chapter's notebook: parameters, device, scratch folder, tables and wording."""
+"""The session of a notebook: parameters, device, scratch folder, tables and wording."""
 
 import ast
 import os
@@ -117,7 +117,7 @@ def p_value(p: float) -> str:
 
 
 def beside(a: float, b: float, more: str = "above", less: str = "below") -> str:
-    """The word that compares `a` with `b` in a chapter's prose: "above", "below" or "level with".
+    """The word that compares `a` with `b` in prose: "above", "below" or "level with".
 
     With it a sentence stays true whatever the results of a run are.
     """

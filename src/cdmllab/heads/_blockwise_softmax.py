@@ -288,7 +288,7 @@ def _multiply_block(
     d_part: Tensor,
     plan: BlockPlan,
 ) -> None:
-    """The two matrix products of a block: add to `d_x`, before its weights, and fill `d_part`."""
+    """The two matrix products of a block: add to `d_x`, unweighted, and fill `d_part`."""
     if inverse is not None:
         a *= inverse
     if plan.products == d_x.dtype:
@@ -312,7 +312,7 @@ def _add_cells(
     d_x: Tensor,
     d_centres: Tensor,
 ) -> None:
-    """Add the gradient of one cosine (or inner product) per sample, with the centre in `rows`."""
+    """Add the gradient of one cosine (or inner product) per sample, to the centre in `rows`."""
     part, d_part = centres[rows], g.unsqueeze(1) * x
     if inverse is not None:
         shrink = inverse[rows].unsqueeze(1)

@@ -32,7 +32,7 @@ def _add_up_in_place(z: Tensor) -> Tensor:
 
 
 def _accumulate(z: Tensor, largest: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
-    """Add a block of logits [b, n] to the running maximum [b] and sum of exp(logit - maximum) [b].
+    """Add a block of logits [b, n] to the running maximum and sum of exp(logit - maximum), [b].
 
     When the maximum rises, the old sum is rescaled to it (Milakov and Gimelshein, algorithm 3,
     https://arxiv.org/abs/1805.02867).

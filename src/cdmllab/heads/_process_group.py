@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 
 class Ranks(NamedTuple):
-    """One process's view of torch.distributed's default process group; rank 0 of 1 without one."""
+    """One process's view of torch.distributed's default group; rank 0 of 1 without a group."""
 
     rank: int
     size: int
@@ -164,7 +164,7 @@ class _OwnRows(torch.autograd.Function):
 
 
 def own_rows(values: Tensor, ranks: Ranks) -> Tensor:
-    """`Ranks.own` with a gradient, for rows that every rank computed alike and losses that differ.
+    """`Ranks.own` with a gradient, for rows computed alike on all ranks, but different losses.
 
     The quantity that is differentiated is the mean of the ranks' losses, as under
     DistributedDataParallel.
@@ -195,7 +195,7 @@ def shared(ranks: Ranks, *values: Tensor) -> tuple[Tensor, ...]:
 
 
 class CombinedNegatives(torch.autograd.Function):
-    """Combine the ranks' reductions of the negatives of the same samples, and split the gradient.
+    """Combine the ranks' reductions of the same samples' negatives, and split the gradient.
 
     With N_r the reduction on rank r and N = log(sum_r exp(N_r)), dN / dN_r = exp(N_r - N); where
     the negatives' losses are summed it is 1. The gradient of the target cosine goes to the rank

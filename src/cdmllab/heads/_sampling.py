@@ -1,4 +1,4 @@
-"""Random numbers tied to identities rather than ranks, and the sampling of identities per step."""
+"""Random numbers tied to identities, not to ranks, and the sampling of identities per step."""
 
 from collections.abc import Callable
 

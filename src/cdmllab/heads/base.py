@@ -97,7 +97,7 @@ class MarginHead(Head):
         self._numbers: dict[str, tuple[Tensor, int, float]] = {}
 
     def _first_centres(self) -> Tensor:
-        """Initial class centres, shape (c K, d); the K centres of an identity are consecutive."""
+        """Initial class centres, shape (c K, d), with the K centres of an identity together."""
         rows = self.num_identities * self.policy.centres_per_identity
         return torch.randn(rows, self.embedding_dim) / self._shrink
 

@@ -116,5 +116,5 @@ def _gathered(size: int, ranks: int) -> int:
 
 
 def _statistics(samples: int, ranks: int) -> int:
-    """Bytes that each rank sends for the seven float32 statistics and the label of each sample."""
+    """Bytes that each rank sends for seven float32 statistics and the label of each sample."""
     return all_reduced(7 * BYTES * samples, ranks) + _gathered(8 * samples // ranks, ranks)

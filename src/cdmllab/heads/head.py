@@ -41,7 +41,7 @@ class Head(nn.Module):
         raise ValueError(f"{self.name} compares pairs of embeddings: it has no class centres")
 
     def sharded_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters that are split over ranks, by name; the others are equal on all ranks."""
+        """The parameters that are split over ranks, by name; all others are replicated."""
         return {}
 
     def whole(self, part: Tensor) -> Tensor:

@@ -249,7 +249,7 @@ class ShardedHead(BlockedHead):
     def _reduce(
         self, started: Started, keep: bool = False, plainly: bool = False
     ) -> tuple[Negatives, Tensor | None]:
-        """As in `BlockedHead`, for the samples of all ranks; the logits cover this rank's centres.
+        """As in `BlockedHead`, for the samples of all ranks and the centres of this one.
 
         The scale and the policy's parameters are used by every rank with different negatives, so
         `shared` adds up their gradients.
@@ -278,7 +278,7 @@ class ShardedHead(BlockedHead):
 
     @torch.no_grad()
     def _positive(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine to the positive centre, on all ranks, and its row, -1 except where it is held."""
+        """Cosine to the positive centre, and its row, which is -1 on all ranks but one."""
         here = (labels >= self.held.start) & (labels < self.held.stop)
         target_cos, rows = directions.new_zeros(len(labels)), torch.full_like(labels, -1)
         cosines, held_rows = super()._positive(directions[here], labels[here] - self.held.start)

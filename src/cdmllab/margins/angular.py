@@ -1,4 +1,4 @@
-"""The angular margin cos(m1 theta + m2) - m3, its continuation beyond pi, and the easy margin."""
+"""The angular margin cos(m1 theta + m2) - m3, its form beyond pi, and the easy margin."""
 
 import math
 from typing import Literal, get_args

@@ -1,4 +1,4 @@
-"""MV-Softmax: misclassified samples weigh more, because negatives above the target are raised."""
+"""MV-Softmax: negatives above the target are raised, so misclassified samples weigh more."""
 
 from typing import Literal, get_args
 

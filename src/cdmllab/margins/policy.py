@@ -124,7 +124,7 @@ class MarginPolicy(nn.Module):
         return torch.zeros_like(cosines, dtype=torch.bool)
 
     def observe(self, batch: Batch) -> None:
-        """Update running statistics; the head calls this once per training batch, before `target`.
+        """Update running statistics; called once per training batch, before `target`.
 
         The batch contains the statistics that the loss requests, unless the loss changes negatives:
         in that case the call comes before the negatives are computed, and the statistics are None.
@@ -192,6 +192,6 @@ def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Raise a ValueError unless `value` is a number with low <= value <= high (NaN fails too)."""
+    """Raise a ValueError unless `value` is a number in [low, high]; NaN is rejected as well."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise ValueError(f"{name} must lie in [{low:g}, {high:g}]; got {value!r}")

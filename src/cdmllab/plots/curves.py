@@ -55,7 +55,7 @@ def margin_costs(ax: Axes, policies: Mapping[str, MarginPolicy]) -> None:
 
 
 def decision_regions(ax: Axes, policy: MarginPolicy, *, name: str, first: bool = True) -> None:
-    """Shade where a training sample of class 1 or 2 is satisfied, in the plane of its two angles.
+    """Shade where a training sample of class 1 or 2 is satisfied, in the plane of its angles.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ def sample_paths(
     shown: int = 30,
     ylabel: str = "",
 ) -> None:
-    """Plot single samples over the epochs as thin lines, and each group's median as a thick line.
+    """Plot single samples over the epochs as thin lines, and the groups' medians as thick ones.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def guess_against_truth(
 def against_difficulty(
     ax: Axes, difficulty: ArrayLike, values: ArrayLike, wrong: ArrayLike, *, alpha: float
 ) -> None:
-    """Plot values of images against their known difficulty, with wrong labels highlighted; (n,)."""
+    """Plot values of images against their difficulty, with wrong labels highlighted; (n,)."""
     d, v, w = np.asarray(difficulty), np.asarray(values), np.asarray(wrong, dtype=bool)
     ax.plot(
         d[~w],

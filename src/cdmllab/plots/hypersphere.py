@@ -48,7 +48,7 @@ def flat_map(
 def neighbour_angles(
     ax: Axes, groups: Mapping[str, ArrayLike], *, bound_deg: float | None = None
 ) -> None:
-    """Plot the distribution function of the angle from each class centre to its nearest neighbour.
+    """Plot the distribution function of the angles from class centres to nearest neighbours.
 
     Parameters
     ----------

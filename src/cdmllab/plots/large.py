@@ -1,4 +1,4 @@
-"""Large heads: their cost as the number of identities grows, and measurements of several heads."""
+"""Large heads: cost as the number of identities grows, and measurements of several heads."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

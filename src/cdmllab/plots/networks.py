@@ -122,7 +122,7 @@ def costs(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
 def receptive_fields(
     ax: Axes, fields: Mapping[str, Sequence[float]], places: Sequence[str], size: int
 ) -> None:
-    """Plot the receptive field, in pixels, after each part of a network, and the image's side."""
+    """Plot the receptive field after each part of a network, in pixels, and the image size."""
     for k, (name, values) in enumerate(fields.items()):
         ax.plot(
             range(len(places)), values, f"{_MARKERS[k]}-", color=IDENTITY_COLOURS[k], label=name

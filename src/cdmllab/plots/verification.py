@@ -1,4 +1,4 @@
-"""Verification and identification: ROC, score histograms, CMC and reliability of probabilities."""
+"""Verification and identification: ROC, score histograms, CMC and reliability curves."""
 
 import numpy as np
 from matplotlib.axes import Axes

@@ -18,7 +18,7 @@ from cdmllab.errors import CdmlLabError
 
 @dataclass(frozen=True)
 class Plan:
-    """A chapter as it would be run, with the reasons to run it; none if its output is current."""
+    """A chapter as it would be run, and the reasons to run it; none if it is up to date."""
 
     chapter: str
     notebook: NotebookNode

@@ -167,7 +167,7 @@ def _run(
 
 
 def _reject_defects(executed: NotebookNode, watch: _Watch) -> None:
-    """Raise for the defects that papermill accepts: cells not run after an exit, and warnings."""
+    """Reject defects that papermill accepts: cells not run after an exit, and warnings."""
     for index, cell in enumerate(executed.cells):
         if cell.cell_type != "code" or not cell.source.strip():
             continue

@@ -57,7 +57,7 @@ def fingerprint(
 
 
 def changes(old: Fingerprint | None, new: Fingerprint) -> list[str]:
-    """The reasons to run a chapter with the fingerprint `old` again, a phrase for each change."""
+    """The reasons to rerun a chapter with the fingerprint `old`, a phrase for each change."""
     if old is None:
         return ["never run"]
     reasons = []

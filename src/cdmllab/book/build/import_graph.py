@@ -84,7 +84,7 @@ def _imported(source: str, inside: str, package: Path) -> Iterator[str]:
 
 @cache  # every chapter reaches the same modules, and parsing them all takes a second
 def _names(source: str) -> tuple[list[tuple[int, str | None, str]], list[str]]:
-    """The imports of some code, as (level, module, name), and its strings that may name modules."""
+    """The imports of code, as (level, module, name), and strings that may name modules."""
     try:
         tree = ast.parse(source)
     except SyntaxError:

@@ -78,7 +78,7 @@ def _can_write(folder: Path) -> bool:
 
 
 def manager_class(variables: Mapping[str, str]) -> type[AsyncKernelManager]:
-    """A kernel manager that starts this interpreter, whatever ``python3`` kernel is installed."""
+    """A kernel manager that starts this interpreter, whatever kernels are installed."""
     spec = KernelSpec(**get_kernel_dict(["--log-level=CRITICAL"]), env=dict(variables))
 
     class ThisInterpreter(AsyncKernelManager):

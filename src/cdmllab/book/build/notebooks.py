@@ -68,7 +68,7 @@ def canonical(notebook: NotebookNode) -> NotebookNode:
 
 
 def cell_ids(notebook: NotebookNode) -> list[str]:
-    """An id for each cell, derived from its content, so that a new cell does not change the others.
+    """An id for each cell, derived from its content, so that new cells change no others.
 
     Repeated cells get a counter.
     """

@@ -19,7 +19,7 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of a chapter's parameters cell: ``seed = 0  # where every random number starts``."""
+    """One line of the parameters cell: ``seed = 0  # where every random number starts``."""
 
     name: str
     default: Any
@@ -70,7 +70,7 @@ def declared(chapter: str, notebook: NotebookNode) -> dict[str, Parameter]:
 def resolve(
     chapter: str, parameters: Mapping[str, Parameter], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The value of every parameter: the given one, converted to the default's type, or the default.
+    """The value of every parameter: the given one, in the default's type, or the default.
 
     A string from the command line is parsed according to the type of the default: ``"3"`` becomes
     3 for an integer.

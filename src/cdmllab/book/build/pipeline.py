@@ -1,4 +1,4 @@
-"""The full build, chapters -> notebooks -> executed notebooks -> site, skipping what is current."""
+"""The full build, from chapters to notebooks, outputs and site, skipping what is current."""
 
 from collections.abc import Mapping, Sequence
 from time import monotonic
@@ -22,7 +22,7 @@ def build(
     timeout_s: int = 900,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Bring notebooks, outputs and site up to date; return the names of the chapters that were run.
+    """Bring notebooks, outputs and site up to date; return the chapters that were run.
 
     Each output is stored as soon as its chapter has finished, so an interrupted build resumes where
     it stopped.

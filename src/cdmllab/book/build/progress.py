@@ -6,7 +6,7 @@ from typing import TextIO
 
 
 class Progress:
-    """Prints the progress of chapters and cells; on a terminal the cell's line is updated in place.
+    """Prints the progress of chapters and cells; a terminal's cell line is updated in place.
 
     Parameters
     ----------

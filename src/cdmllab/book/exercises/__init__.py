@@ -1,4 +1,4 @@
-"""Checkers for the exercises: they accept correct answers and explain what is wrong with others."""
+"""Checkers for the exercises, which accept correct answers and explain mistakes."""
 
 import pkgutil
 from collections.abc import Callable

@@ -46,7 +46,7 @@ class Widget(anywidget.AnyWidget):
 
     @classmethod
     def source(cls) -> str:
-        """The widget's JavaScript, kit first: a module with one default export and no imports."""
+        """The widget's JavaScript, kit first: a module with one default export, no imports."""
         folder = resources.files("cdmllab.book.widgets")
         files = ("_kit", *(f"_{part}" for part in cls.parts), cls.name)
         return "\n".join((folder / f"{file}.js").read_text(encoding="utf-8") for file in files)

@@ -30,7 +30,7 @@ class AtWork(NamedTuple):
 
 
 class CdmlAtWork(Widget):
-    """Samples of one identity on the arc from their target centre to the nearest negative centre.
+    """Samples of one identity on the arc from their target to the nearest negative centre.
 
     All other class centres are at a right angle to the samples. The gradient is that of the target
     logit: it is exact, with the margin (as by default in the package) and the negative's logit

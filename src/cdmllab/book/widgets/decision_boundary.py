@@ -76,7 +76,7 @@ class DecisionBoundary(Widget):
         return margins.create(self.loss, **options.get(self.loss, {}))
 
     def angles_deg(self, position_deg: ArrayLike) -> Floats:
-        """Angles of positions (...) to both class centres, degrees in [0, 180]; shape (..., 2)."""
+        """Angles of positions (...) to both centres, degrees in [0, 180]; shape (..., 2)."""
         half = self.separation_deg / 2.0
         offset = np.asarray(position_deg, dtype=np.float64)[..., None] - np.array([-half, half])
         angles: Floats = np.abs((offset + 180.0) % 360.0 - 180.0)
@@ -106,7 +106,7 @@ class DecisionBoundary(Widget):
         return result
 
     def boundaries_deg(self) -> tuple[float | None, float | None]:
-        """How far from its centre, towards the other, a sample of each class is satisfied, degrees.
+        """How far from its centre a sample of each class is satisfied, degrees.
 
         None if it is not satisfied even at the class centre itself.
         """

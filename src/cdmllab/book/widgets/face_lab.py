@@ -1,4 +1,4 @@
-"""One person of the face lab under adjustable nuisances, with a network's score of each image."""
+"""One person of the face lab under adjustable nuisances, with a network's scores."""
 
 import base64
 import io
@@ -31,7 +31,7 @@ _STRANGERS = 1_000_000  # first number of people who occur in no world
 
 
 class FaceLab(Widget):
-    """A rendered face with adjustable pose, age, light and occlusion, scored against an enrolment.
+    """A rendered face with adjustable pose, age, light and occlusion, and its score.
 
     Created by `FaceLab.rendered`: all frames are rendered and scored once, and the page only
     selects one of them.

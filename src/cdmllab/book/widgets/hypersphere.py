@@ -20,7 +20,7 @@ class Look(NamedTuple):
 
 
 class Hypersphere(Widget):
-    """Unit embeddings in three dimensions on a rotatable globe, after several epochs of training.
+    """Unit embeddings in three dimensions on a rotatable globe, epoch by epoch.
 
     Created by `Hypersphere.of`.
 

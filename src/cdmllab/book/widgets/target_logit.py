@@ -1,4 +1,4 @@
-"""The target-logit explorer: a loss's target logit, loss and gradient as functions of the angle."""
+"""The target-logit explorer: target logit, loss and gradient as functions of the angle."""
 
 import math
 from dataclasses import replace
