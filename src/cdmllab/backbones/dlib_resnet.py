@@ -79,7 +79,7 @@ class DlibBlock(nn.Module):
         self.conv2 = _convolution(width_out, width_out, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape (b, width_in, h, w) to (b, width_out, h, w); h and w are halved if `halve` is set."""
+        """Shape (b, width_in, h, w) to (b, width_out, h, w), or h and w halved if `halve`."""
         y: Tensor = self.conv2(F.relu(self.conv1(x)))
         if self.halve:
             x = F.pad(F.avg_pool2d(x, 2), (0, 0, 0, 0, 0, self.added))

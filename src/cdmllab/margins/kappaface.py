@@ -14,7 +14,7 @@ from cdmllab.margins.registry import register
 class KappaFace(AngularMargin):
     """cos(theta + m0 psi_y) on the target, with psi = gamma w_size + (1 - gamma) w_kappa.
 
-    The method is of Oinar et al., 2023, arXiv 2201.07394_. For an identity seen n times,
+    The method is of Oinar et al., 2023, arXiv 2201.07394_. For an identity seen n times::
 
         w_size  = (cos(pi n / max n) + 1) / 2
         w_kappa = 1 - sigmoid(T kappa~)
