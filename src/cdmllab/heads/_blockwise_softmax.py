@@ -6,7 +6,8 @@ of identity j, and s is the scale. The *positive* (or target) centre of sample i
 
     z_ij = s h(cos theta_ij),    cos theta_ij = x_i . w_j,
 
-where h is the loss's change of the negatives, for most losses the identity.
+where h, with the derivative h', is the loss's change of the negatives, for most losses the
+identity. With K centres per identity, w_j is the one that is nearest to x_i.
 
 Loss. The negatives of a sample enter its loss through one number only,
 
