@@ -1,11 +1,11 @@
-"""Backbones, one image and sixty-four: ways to run them beside eager PyTorch in float32.
+"""Backbones, with one image and with sixty-four: ways of running them, against eager float32.
 
     cdmllab bench backbones [--rounds N] [--quick] [--models NAME ...] [--batches N ...]
 
-All ways of one network run in one process, one round after the other, and R18 in eager float32 with
-them: so there is a ratio to the network's own eager float32, and one to R18. One thread. ONNX
-Runtime and OpenVINO read the files that `cdmllab export` writes. Each way's embeddings are compared
-with eager float32 on face-lab images.
+All ways of running a network are measured in one process, in interleaved rounds, together with R18
+in eager float32. This gives a ratio to the network's own eager float32, and one to R18. One thread
+is used. ONNX Runtime and OpenVINO read the files that `cdmllab export` writes. The embeddings of
+each way are compared with eager float32 on face-lab images.
 """
 
 import argparse
@@ -37,28 +37,24 @@ QUICK = ["r18_lite", "r50_lite"]
 WARM_UP_BATCHES = 10
 
 
-def network(name: str, shown: torch.Tensor) -> Backbone:
-    """Random weights, with running means that fit face-lab images, so that no number
-    overflows.
-    """
+def network(name: str, samples: torch.Tensor) -> Backbone:
+    """A network with random weights, and running statistics that prevent overflow."""
     torch.manual_seed(0)
     net = backbones.create(name).train()
     with torch.no_grad():
-        for part in shown.split(len(shown) // WARM_UP_BATCHES):
+        for part in samples.split(len(samples) // WARM_UP_BATCHES):
             net(part)
     return net.eval()
 
 
-def ways(net: Backbone, name: str, folder: Path, shown: torch.Tensor) -> dict[str, Embed]:
-    """Every way to run one network: a function from images [b, 3, 112, 112] to embeddings [b,
-    512].
-    """
+def ways(net: Backbone, name: str, folder: Path, samples: torch.Tensor) -> dict[str, Embed]:
+    """All ways of running a network, as functions from images [b, 3, 112, 112] to embeddings."""
     out: dict[str, Embed] = {
         way: in_torch(name, net, **options) for way, options in TORCH_WAYS.items()
     }
     full, quantised = folder / f"{name}.onnx", folder / f"{name}-int8.onnx"
     onnx_file.write(ExportSource(net, name, {}, preprocessing.standard(3, net.size), {}, ""), full)
-    int8.write(full, quantised, shown[:64].numpy())
+    int8.write(full, quantised, samples[:64].numpy())
     out["onnxruntime"] = onnx_file.runtime(full)
     out["onnxruntime, int8"] = onnx_file.runtime(quantised)
     out["openvino"] = openvino_ir.runtime(full)
@@ -81,23 +77,23 @@ def in_torch(name: str, net: Backbone, **options: object) -> Embed:
 
 
 def measure(
-    name: str, batches: list[int], rounds: int, yardstick: Embed, shown: torch.Tensor
+    name: str, batches: list[int], rounds: int, yardstick: Embed, samples: torch.Tensor
 ) -> dict[str, object]:
-    # compiled forms of the networks before this one count towards dynamo's limit
+    # The compiled forms of previous networks would count towards dynamo's limit.
     torch.compiler.reset()
-    net = network(name, shown)
+    net = network(name, samples)
     row = published_backbones.TABLE[name]
     with TemporaryDirectory() as folder:
-        running = ways(net, name, Path(folder), shown)
-        # one at a time: a compiled network is compiled anew for another number of images
+        running = ways(net, name, Path(folder), samples)
+        # One image at a time: another batch size would compile the network again.
         few = {
-            way: np.concatenate([embed(x[None].numpy()) for x in shown[:8]])
+            way: np.concatenate([embed(x[None].numpy()) for x in samples[:8]])
             for way, embed in running.items()
         }
-        agreement = {way: float(cosines(found, few[REFERENCE]).min()) for way, found in few.items()}
+        agreement = {way: float(cosines(e, few[REFERENCE]).min()) for way, e in few.items()}
         times = {}
         for batch in batches:
-            x = np.ascontiguousarray(shown[:1].expand(batch, -1, -1, -1).numpy())
+            x = np.ascontiguousarray(samples[:1].expand(batch, -1, -1, -1).numpy())
             cases: dict[str, Callable[[], object]] = {YARDSTICK: partial(yardstick, x)}
             cases |= {way: partial(embed, x) for way, embed in running.items()}
             print(f"{name}, batch {batch}", file=sys.stderr)
@@ -127,20 +123,20 @@ def measure(
 
 def show(result: dict[str, object]) -> None:
     name, published_ratio = result["backbone"], result["published_ratio_to_r18"]
-    print(f"\n{name}: {result['gmacs']:.3f} G products; published ratio to R18 {published_ratio}")
+    print(f"\n{name}: {result['gmacs']:.3f} GMACs; published ratio to R18 {published_ratio}")
     for way in result["ways"]:  # type: ignore[attr-defined]
         print(f"  {way['way']:20} cosine >= {way['cosine_min']:.4f}", end="")
-        for key, of in way.items():
+        for key, times in way.items():
             if key.startswith("batch"):
-                ratios = f"{of['speed_up']:5.2f} x eager, {of['ratio_to_r18']:6.3f} x R18"
-                print(f"   {key.replace('_', ' ')}: {of['ms']:9.2f} ms, {ratios}", end="")
+                ratios = f"{times['speed_up']:5.2f} x eager, {times['ratio_to_r18']:6.3f} x R18"
+                print(f"   {key.replace('_', ' ')}: {times['ms']:9.2f} ms, {ratios}", end="")
         print()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument(
-        "--rounds", type=int, default=7, help="of single images; of batches half as many"
+        "--rounds", type=int, default=7, help="rounds of single images; half as many of batches"
     )
     parser.add_argument(
         "--models",
@@ -150,20 +146,20 @@ def main() -> None:
     )
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 64])
     parser.add_argument(
-        "--quick", action="store_true", help="two models, one image, nothing written"
+        "--quick", action="store_true", help="two models, one image; the result is not saved"
     )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     models, batches = (QUICK, [1]) if chosen.quick else (chosen.models, chosen.batches)
     used = preprocessing.standard(3, 112)
-    shown = preprocessing.apply(images.calibration(80, 112), used)
-    yardstick = in_torch("r18", network("r18", shown))
+    samples = preprocessing.apply(images.calibration(80, 112), used)
+    yardstick = in_torch("r18", network("r18", samples))
     results = []
     for name in models:
-        results.append(measure(name, batches, chosen.rounds, yardstick, shown))
+        results.append(measure(name, batches, chosen.rounds, yardstick, samples))
         show(results[-1])
-    whole = models == list(published_backbones.TABLE) and 1 in batches
-    if whole:
+    complete = models == list(published_backbones.TABLE) and 1 in batches
+    if complete:
         print(
             f"\nwritten to {write('backbones', {'rounds': chosen.rounds, 'models': results})}",
             file=sys.stderr,

@@ -1,6 +1,4 @@
-"""What the benchmarks share: interleaved timing, peak memory in a fresh process, and the record of
-a run.
-"""
+"""Helpers of the benchmarks: interleaved timing, peak memory in a fresh process, and records."""
 
 import json
 import os
@@ -28,11 +26,11 @@ Cases = Mapping[str, Callable[[], object]]
 
 
 def interleaved(cases: Cases, rounds: int, warm_up: Cases | None = None) -> dict[str, float]:
-    """Median seconds of each case; one round runs every case once, so that a noisy spell hits all
-    alike.
+    """Median seconds of each case.
 
-    Before the first, what is in `warm_up` runs once and is not counted: by default the cases
-    themselves.
+    Each round runs every case once, so that other load on the machine affects all cases alike.
+    Before the first round the cases in `warm_up`, by default all cases, run once without being
+    timed.
     """
     for case in (warm_up or cases).values():
         case()
@@ -49,8 +47,9 @@ def interleaved(cases: Cases, rounds: int, warm_up: Cases | None = None) -> dict
 
 
 def peak_mib(script: str, *arguments: str) -> float:
-    """What `script` prints last, as MiB, when run in a process of its own."""
-    # Every large tensor a mapping of its own, gone when freed: what is measured is what is held.
+    """Run `script` in a fresh process and return the number that it prints last, in MiB."""
+    # Give every large tensor its own mapping, which is returned to the system when it is freed, so
+    # that the measured memory is the memory in use.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
     done = subprocess.run(
         [sys.executable, script, *arguments],
@@ -63,9 +62,7 @@ def peak_mib(script: str, *arguments: str) -> float:
 
 
 class Peak:
-    """Memory above what was there at the start, in MiB: of the process (Linux), or of the CUDA
-    device.
-    """
+    """Peak memory above that at the start, in MiB, of the process (Linux) or the CUDA device."""
 
     def __enter__(self) -> "Peak":
         if torch.cuda.is_available():
@@ -86,7 +83,7 @@ class Peak:
 
 
 def write(name: str, values: Mapping[str, Any]) -> Path:
-    """Keep a run's values with their provenance in ``results/benchmarks/<name>-<device>.json``."""
+    """Save a run's values and provenance to ``results/benchmarks/<name>-<device>.json``."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     path = RESULTS / f"{name}-{device}.json"
     record = {
@@ -104,7 +101,7 @@ def write(name: str, values: Mapping[str, Any]) -> Path:
 
 
 def _command(name: str) -> str:
-    """As it was called, but files without their folders."""
+    """The command line, with files named without their folders."""
     return " ".join(["cdmllab bench", name, *(Path(argument).name for argument in sys.argv[1:])])
 
 
@@ -117,4 +114,4 @@ def _status_mib(key: str) -> float:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(key):
             return int(line.split()[1]) / 1024
-    raise RuntimeError(f"/proc/self/status has no {key}: peak memory can be measured on Linux only")
+    raise RuntimeError(f"/proc/self/status has no {key}: peak memory is measured on Linux only")

@@ -1,12 +1,12 @@
-"""Data: reading records, decoding images, and the whole way to a batch, beside peers in one run.
+"""Data: reading records, decoding images, and the full pipeline to a batch, against peers.
 
     cdmllab bench data [--rounds N] [--quick] [--mxnet PYTHON]
 
-Records are 112 x 112 JPEGs in a pack made for the run: of LFW when it is in a data folder, else
-synthetic. mxnet's own reader takes part when a Python that has it is named; it reads the same file
-in a process of its own, in the same rounds. Everything runs on one core, with one thread. The peer
-of the pipeline is what most codes do: a data set whose ``__getitem__`` decodes with PIL, flips, and
-normalises one image, collated by torch's DataLoader.
+The records are 112 x 112 JPEGs in a pack created for the run, from LFW if it is in a data folder,
+otherwise synthetic. mxnet's own reader is measured if a Python with mxnet is given; it reads the
+same file in its own process, in the same rounds. Everything runs on one core, with one thread. The
+pipeline's peer is the usual one: a data set whose ``__getitem__`` decodes an image with PIL, flips
+and normalises it, collated by torch's DataLoader.
 """
 
 import argparse
@@ -51,11 +51,11 @@ for line in sys.stdin:
 
 
 def make_pack(folder: Path, images: int) -> str:
-    """Write a pack of `images` JPEGs; returns what they show."""
+    """Write a pack of `images` JPEGs and return a description of their content."""
     if lfw.available():
-        faces, shown = lfw.images(colour="RGB").images[:images], "LFW at 112 x 112"
+        faces, content = lfw.images(colour="RGB").images[:images], "LFW at 112 x 112"
     else:
-        rng, shown = np.random.default_rng(0), "synthetic, 112 x 112"
+        rng, content = np.random.default_rng(0), "synthetic, 112 x 112"
         coarse = rng.integers(0, 256, (images, 14, 14, 3), dtype=np.uint8)
         faces = np.stack(
             [
@@ -67,7 +67,7 @@ def make_pack(folder: Path, images: int) -> str:
         for k in range(images):
             writer.add(str(k), f"person {k // 20}", encode_jpeg(faces[k % len(faces)]))
         writer.finish(112)
-    return shown
+    return content
 
 
 class PerSample(Dataset[tuple[Tensor, int]]):
@@ -148,17 +148,17 @@ class Mxnet:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="few images, and no result is kept")
+    parser.add_argument("--quick", action="store_true", help="few images; the result is not saved")
     parser.add_argument(
         "--mxnet",
         metavar="PYTHON",
-        help="a Python that has mxnet, to measure its reader beside ours",
+        help="a Python with mxnet, to measure its reader as well",
     )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder, images = Path(name), 1_024 if chosen.quick else 4_096
-        shown = make_pack(folder, images)
+        content = make_pack(folder, images)
         pack = Pack(folder)
         file, jpegs, passes = pack.file, [bytes(pack.image(k)) for k in range(images)], 20
         peers: dict[str, Callable[[], object]] = {}
@@ -224,13 +224,13 @@ def main() -> None:
                 per_second["records: views, by number"] / mxnet
             )
     for case, value in per_second.items():
-        print(f"  {case:32} {value:12,.0f} a second")
+        print(f"  {case:32} {value:12,.0f} per second")
     for name, value in ratios.items():
         print(f"  {name:44} {value:6.2f} x")
-    print(f"  pixels equal to PIL's to the bit: {equal}")
+    print(f"  pixels equal to PIL's bit for bit: {equal}")
     result = {
         "images": images,
-        "shown": shown,
+        "shown": content,
         "mean_bytes": round(sum(map(len, jpegs)) / images),
         "bit_equal_to_pil": equal,
         "per_second": {name: round(value, 1) for name, value in per_second.items()},

@@ -1,13 +1,12 @@
-"""Verification and IJB-C's 15.66 million pairs: ours beside what the field runs, as ratios, with
-equal numbers.
+"""Verification and IJB-C's 15.66 million pairs: speed against common code, with equal results.
 
     cdmllab bench evaluation [--rounds N] [--quick]
 
-The peers are models of arcface_torch's evaluation. For 6,000 pairs: ten folds of 400 thresholds for
-the accuracy, each counted anew, and ten of 4,000 for a TAR that nothing prints. For IJB-C: the
-embeddings of 100,000 pairs gathered at a time, in float64, then scikit-learn's ROC. All start from
-float32 embeddings of any length and run on one thread in one process; peak memory is measured in a
-fresh process for each, above embeddings and pairs.
+The peers are models of arcface_torch's evaluation. For 6,000 pairs it counts 400 thresholds in each
+of ten folds for the accuracy, and 4,000 thresholds in each for a TAR that is never printed. For
+IJB-C it gathers the embeddings of 100,000 pairs at a time in float64 and then calls scikit-learn's
+ROC. All start from float32 embeddings of any length and run on one thread in one process; peak
+memory above embeddings and pairs is measured in a fresh process for each.
 """
 
 import argparse
@@ -44,9 +43,7 @@ class Data(NamedTuple):
 
 
 def lfw_like() -> Data:
-    """6,000 pairs of 12,000 images as they stand in a ``.bin``: every second pair genuine,
-    accuracy about 95 %.
-    """
+    """6,000 pairs of 12,000 images as in a ``.bin``: half genuine, accuracy about 95 %."""
     rng = np.random.default_rng(0)
     same = np.arange(PAIRS) // (PAIRS // FOLDS // 2) % 2 == 0
     e = rng.standard_normal((IMAGES, DIM), dtype=np.float32)
@@ -55,8 +52,9 @@ def lfw_like() -> Data:
 
 
 def ijbc_like(share: float) -> Data:
-    """Gallery templates against probes, sorted by gallery template; `share` of IJB-C's pairs, all
-    genuine ones.
+    """A share of IJB-C's pairs of gallery and probe templates, sorted by gallery template.
+
+    All genuine pairs are included.
     """
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((GALLERY, DIM), dtype=np.float32)
@@ -64,10 +62,10 @@ def ijbc_like(share: float) -> Data:
     hard = rng.uniform(0.5, 6.0, (GALLERY + PROBES, 1)).astype(np.float32)
     e = centres[subject] + hard * rng.standard_normal((GALLERY + PROBES, DIM), dtype=np.float32)
     genuine = (subject[GALLERY:] * PROBES + np.arange(PROBES))[None]
-    wanted = round(share * IJBC_PAIRS)
-    drawn = rng.integers(0, GALLERY * PROBES, round(1.3 * wanted))
+    count = round(share * IJBC_PAIRS)
+    drawn = rng.integers(0, GALLERY * PROBES, round(1.3 * count))
     others = np.setdiff1d(drawn, genuine)
-    others = rng.permutation(others)[: wanted - PROBES]
+    others = rng.permutation(others)[: count - PROBES]
     cells = np.sort(np.concatenate([genuine[0], others]))
     first, second = cells // PROBES, cells % PROBES + GALLERY
     return Data(e, first, second, subject[first] == subject[second])
@@ -85,38 +83,34 @@ def counts(accepted: Array, truth: Array) -> tuple[float, float, float]:
 
 
 def accuracy_loop(data: Data) -> tuple[float, float]:
-    """A model of its accuracy: for each fold 400 thresholds on the other nine, and 400 on
-    the fold.
-    """
+    """A model of arcface_torch's accuracy: 400 thresholds on nine folds, and on the tenth."""
     e = normalize(data.embeddings.astype(np.float64))
     distance = np.sum(np.square(np.subtract(e[0::2], e[1::2])), 1)
     grid, accuracy = np.arange(0, 4, 0.01), np.zeros(FOLDS)
     tar, far = np.zeros((FOLDS, len(grid))), np.zeros((FOLDS, len(grid)))
     for k, (train, test) in enumerate(KFold(FOLDS, shuffle=False).split(np.arange(PAIRS))):
-        found = [counts(np.less(distance[train], t), data.same[train])[2] for t in grid]
+        trained = [counts(np.less(distance[train], t), data.same[train])[2] for t in grid]
         for i, t in enumerate(grid):
             tar[k, i], far[k, i], _ = counts(np.less(distance[test], t), data.same[test])
-        accuracy[k] = counts(np.less(distance[test], grid[np.argmax(found)]), data.same[test])[2]
+        accuracy[k] = counts(np.less(distance[test], grid[np.argmax(trained)]), data.same[test])[2]
     return float(np.mean(accuracy)), float(np.std(accuracy))
 
 
 def both_loops(data: Data) -> tuple[float, float]:
-    """A model of all it runs: the same, and the TAR at a FAR of 0.001 from 4,000 thresholds a fold,
-    not printed.
-    """
+    """A model of its full evaluation: the accuracy, and an unprinted TAR at a FAR of 0.001."""
     result = accuracy_loop(data)
     e = normalize(data.embeddings.astype(np.float64))
     distance = np.sum(np.square(np.subtract(e[0::2], e[1::2])), 1)
     grid = np.arange(0, 4, 0.001)
     for train, test in KFold(FOLDS, shuffle=False).split(np.arange(PAIRS)):
-        found = np.zeros(len(grid))
+        far = np.zeros(len(grid))
         for i, t in enumerate(grid):
             accepted, truth = np.less(distance[train], t), data.same[train]
             np.sum(np.logical_and(accepted, truth))
             impostors_in = np.sum(np.logical_and(accepted, np.logical_not(truth)))
             np.sum(truth)
-            found[i] = float(impostors_in) / float(np.sum(np.logical_not(truth)))
-        np.less(distance[test], np.interp(0.001, found, grid))
+            far[i] = float(impostors_in) / float(np.sum(np.logical_not(truth)))
+        np.less(distance[test], np.interp(0.001, far, grid))
     return result
 
 
@@ -132,9 +126,7 @@ def ours_exact(data: Data) -> tuple[float, float]:
 
 
 def gathered(data: Data, batch: int = 100_000) -> Array:
-    """A model of the public IJB scripts: the embeddings of a batch of pairs are gathered and
-    multiplied.
-    """
+    """A model of the public IJB scripts, which gather and multiply the embeddings of pairs."""
     e = normalize(data.embeddings.astype(np.float64))
     scores = np.zeros(len(data.first))
     for start in range(0, len(scores), batch):
@@ -145,13 +137,13 @@ def gathered(data: Data, batch: int = 100_000) -> Array:
 
 def gathered_roc(data: Data) -> list[float]:
     far, tar, _ = roc_curve(data.same, gathered(data))
-    return [float(tar[np.flatnonzero(far <= wanted)[-1]]) for wanted in FARS]
+    return [float(tar[np.flatnonzero(far <= limit)[-1]]) for limit in FARS]
 
 
 def ours_roc(data: Data) -> list[float]:
     scores = scoring.cosines(data.embeddings, data.first, data.second, what="template")
     by_kind = ranked.rank(scores, data.same)
-    return [ranked.tar_at_far(by_kind, wanted) for wanted in FARS]
+    return [ranked.tar_at_far(by_kind, far) for far in FARS]
 
 
 def in_other_order(data: Data) -> Data:
@@ -181,7 +173,7 @@ def memory(name: str, case: str, share: float) -> float:
 
 
 def measured(name: str, rounds: int, share: float) -> dict[str, Any]:
-    """Times, results and peaks of one table; it stops where the numbers are not equal."""
+    """Times, results and memory peaks of one table; exits if the results are not equal."""
     data = data_of(name, share)
     cases: dict[str, Callable[[], object]] = {
         case: partial(run, data) for case, run in CASES[name].items()
@@ -191,7 +183,7 @@ def measured(name: str, rounds: int, share: float) -> dict[str, Any]:
         cases["ours, exact rule"] = partial(ours_exact, data)
     else:
         cases["ours, pairs in no order"] = partial(ours_roc, in_other_order(data))
-        few = ijbc_like(0.1)  # all of them would take a minute and more
+        few = ijbc_like(0.1)  # a warm-up with all pairs would take more than a minute
         warm_up = {case: partial(run, few) for case, run in CASES[name].items()}
     results: dict[str, Any] = {}
 
@@ -202,7 +194,7 @@ def measured(name: str, rounds: int, share: float) -> dict[str, Any]:
     for case in CASES[name]:
         if results[case] != results["ours"]:
             raise SystemExit(
-                f"{name}: the numbers differ, {results[case]} ({case}) and {results['ours']} (ours)"
+                f"{name}: the results differ: {results[case]} ({case}), {results['ours']} (ours)"
             )
     rows = [
         {
@@ -235,7 +227,7 @@ def measured(name: str, rounds: int, share: float) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument(
-        "--rounds", type=int, default=5, help="of the 6,000 pairs; the millions run once"
+        "--rounds", type=int, default=5, help="rounds of the 6,000 pairs; IJB-C runs once"
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of IJB-C's pairs")
     parser.add_argument(

@@ -1,10 +1,10 @@
-"""The face lab's speed: images a second, on all cores together and on one, or on the GPU.
+"""The face lab's speed in images per second, on one core and on all cores, or on the GPU.
 
     cdmllab bench faces [--rounds N] [--casia]
 
-Each size is rendered at the strength of the training mix, so that its props and blurs take part.
-Processes render side by side, one thread each, as `FaceWorld.cached` does. ``--casia`` renders the
-world of the presets ``lab/gpu/*``, of the size of CASIA-WebFace, to where they look for it.
+Each size is rendered at the strength of the training mix, including its props and blurs. Processes
+render in parallel, one thread each, as in `FaceWorld.cached`. ``--casia`` renders the world of the
+presets ``lab/gpu/*``, which has the size of CASIA-WebFace, in the folder where they expect it.
 """
 
 import argparse
@@ -24,14 +24,14 @@ from cdmllab.faces.cache import PARAMETERS, CachedWorld
 from cdmllab.training import datasets, presets
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-SIZES = {32: 1024, 64: 512, 112: 192, 224: 48}  # images a portion, of one process
+SIZES = {32: 1024, 64: 512, 112: 192, 224: 48}  # images per portion of one process
 
 
 def portion(size: int, first: int, images: int) -> float:
-    """Seconds for some images, in a process with one thread."""
+    """Seconds for rendering some images in a process with one thread."""
     torch.set_num_threads(1)
     world = FaceWorld(100_000, 4, size=size, device=DEVICE)
-    world.read(np.arange(8))  # tables are made on the first call
+    world.read(np.arange(8))  # the first call builds tables
     start = perf_counter()
     world.read(np.arange(first, first + images))
     if DEVICE == "cuda":
@@ -40,7 +40,7 @@ def portion(size: int, first: int, images: int) -> float:
 
 
 def measure(pool: ProcessPoolExecutor, workers: int, size: int, rounds: int) -> float:
-    """Median images a second of `workers` processes together; the slowest process counts."""
+    """Median images per second of `workers` processes together, by the slowest process."""
     images = SIZES[size] * (16 if DEVICE == "cuda" else 1)
     rates = []
     for round_ in range(rounds + 1):
@@ -62,8 +62,8 @@ def casia() -> dict[str, float]:
     assert isinstance(world, CachedWorld)
     if (world.folder / PARAMETERS).stat().st_mtime < began - 1.0:
         sys.exit(
-            f"{world.folder} held this world already, or a part of it: remove it to time how long "
-            f"it takes"
+            f"{world.folder} already contains this world or a part of it: remove it to measure the "
+            f"time"
         )
     return {"images": len(world), "seconds": round(seconds, 1)}
 
@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--casia", action="store_true", help="also a world of CASIA-WebFace's size, 18.7 GB"
+        "--casia", action="store_true", help="also render a world of CASIA-WebFace's size, 18.7 GB"
     )
     chosen = parser.parse_args()
     torch.set_num_threads(1)

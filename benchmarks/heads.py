@@ -1,11 +1,10 @@
-"""Margin heads, forward and backward: ours beside their peers, as ratios to the three bare matrix
-products.
+"""Margin heads, forward and backward: ours and their peers, as ratios to three matrix products.
 
     cdmllab bench heads [--rounds N] [--quick]
 
-The limit is what no head can do without: x Wᵀ, G W and Gᵀ x, into memory that is there already. All
-run in one process, one round after the other; memory is measured above inputs and weights, on a CPU
-in a fresh process for each. On a GPU a million identities take part as well.
+The limit is the minimum that every head needs: the matrix products x Wᵀ, G W and Gᵀ x, into
+preallocated memory. All heads run in one process, in interleaved rounds. Memory is measured above
+inputs and weights, on a CPU in a fresh process for each head. A GPU also runs a million identities.
 """
 
 import argparse
@@ -84,9 +83,8 @@ def inputs(shape: str) -> tuple[Tensor, Tensor]:
 def step(module: nn.Module, x: Tensor, y: Tensor) -> None:
     module(x.detach().requires_grad_(), y).backward()
     for parameter in module.parameters():
-        parameter.grad = (
-            None  # ten heads of a million identities fit side by side, their gradients do not
-        )
+        # The centres of ten heads with a million identities fit in memory, their gradients do not.
+        parameter.grad = None
 
 
 def limit(shape: str) -> Callable[[], None]:
@@ -103,7 +101,7 @@ def limit(shape: str) -> Callable[[], None]:
 
 
 def gradient_error(shape: str) -> float:
-    """Relative error of the bf16 products' centre gradient against the same head in float32."""
+    """Relative error of the centres' gradient with bf16 matrix products, against float32."""
     grads = []
     for name in ("ours, recomputing", "ours, bf16 products"):
         torch.manual_seed(1)
@@ -114,7 +112,7 @@ def gradient_error(shape: str) -> float:
 
 
 def made(name: str, identities: int) -> nn.Module:
-    """A head, its centres drawn where they are to be."""
+    """A head, with its centres initialised on the device."""
     with torch.device(DEVICE):
         return MAKERS[name](identities)
 
@@ -122,23 +120,21 @@ def made(name: str, identities: int) -> nn.Module:
 def memory(shape: str, name: str) -> float:
     module = made(name, SHAPES[shape][1])
     x, y = inputs(shape)
-    step(module, x[:2], y[:2])  # libraries allocate their own on the first call
+    step(module, x[:2], y[:2])  # libraries allocate workspaces on the first call
     with Peak() as peak:
         step(module, x, y)
     return peak.mib
 
 
 def apart(shape: str, name: str) -> float:
-    """On a GPU the same; on a CPU in a process of its own, since there the memory is the
-    process's.
-    """
+    """Measure the memory, on a CPU in a fresh process, whose memory is measured there."""
     return memory(shape, name) if DEVICE == "cuda" else peak_mib(__file__, "--memory", shape, name)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="the small shape only")
+    parser.add_argument("--quick", action="store_true", help="small shape only; nothing is saved")
     parser.add_argument("--memory", nargs=2, metavar=("SHAPE", "NAME"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -154,9 +150,8 @@ def main() -> None:
             torch.manual_seed(1)
             cases[name] = partial(step, made(name, c), x, y)
         seconds = interleaved(cases, chosen.rounds)
-        with ThreadPoolExecutor(
-            1 if DEVICE == "cuda" else 2
-        ) as pool:  # only the times have to be taken alone
+        # Memory, unlike time, can be measured for two heads at once.
+        with ThreadPoolExecutor(1 if DEVICE == "cuda" else 2) as pool:
             peaks = dict(zip(MAKERS, pool.map(partial(apart, shape), MAKERS), strict=True))
         rows = [
             {
@@ -166,7 +161,7 @@ def main() -> None:
             }
             for name in MAKERS
         ]
-        cases.clear()  # and their centres
+        cases.clear()  # frees the centres
         table[shape] = {
             "batch": b,
             "identities": c,

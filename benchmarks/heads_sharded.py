@@ -1,12 +1,11 @@
-"""The sharded head on two ranks, forward and backward, as ratios to the blocked head on one of
-them.
+"""The sharded head on two ranks, forward and backward, as ratios to the blocked head on one.
 
     cdmllab bench heads_sharded [--rounds N] [--quick]
 
-Both see the same batch: the ranks of the sharded head have half of it each, and half of the class
-centres. All run in one pair of processes, one round after the other; while the first rank runs the
-blocked head, the second waits. On CUDA each rank has a device of its own; where there are fewer
-devices, the ranks are two CPU processes.
+Both heads see the same batch; each rank of the sharded head has half of it, and half of the class
+centres. All cases run in the same two processes, in interleaved rounds; while the first rank runs
+the blocked head, the second waits. With two CUDA devices each rank has one; otherwise the ranks are
+two CPU processes.
 """
 
 import argparse
@@ -40,7 +39,7 @@ CASES = {
 
 
 def case(name: str, shape: str, rank: int, device: str) -> Callable[[], None]:
-    """One step of a case on this rank; none for a rank that the blocked head leaves alone."""
+    """One step of a case on this rank; a no-op if the blocked head does not use the rank."""
     b, c = SHAPES[shape]
     if name == BLOCKED and rank:
         return lambda: None
@@ -56,13 +55,13 @@ def case(name: str, shape: str, rank: int, device: str) -> Callable[[], None]:
         head.zero_grad()
         head(x.detach().requires_grad_(), y).loss.backward()
 
-    step(x[:2], y[:2])  # libraries allocate their own on the first call
+    step(x[:2], y[:2])  # libraries allocate workspaces on the first call
     head.zero_grad()
     return step
 
 
 def work(rank: int, folder: Path, shape: str, rounds: int) -> None:
-    """One rank: time all cases (0 rounds: measure memory); the first rank writes what it found."""
+    """Measure times, or memory with 0 rounds, on one rank; rank 0 writes the results."""
     torch.set_num_threads(1)
     device = f"cuda:{rank}" if torch.cuda.device_count() >= RANKS else "cpu"
     if device != "cpu":
@@ -75,14 +74,12 @@ def work(rank: int, folder: Path, shape: str, rounds: int) -> None:
         timeout=timedelta(minutes=10),
     )
     if rounds:
-        with contextlib.redirect_stderr(
-            io.StringIO() if rank else sys.stderr
-        ):  # one rank tells how far they are
-            found = interleaved({name: case(name, shape, rank, device) for name in CASES}, rounds)
+        with contextlib.redirect_stderr(io.StringIO() if rank else sys.stderr):  # one progress only
+            result = interleaved({name: case(name, shape, rank, device) for name in CASES}, rounds)
     else:
-        found = {name: _peak_mib(case(name, shape, rank, device)) for name in CASES}
+        result = {name: _peak_mib(case(name, shape, rank, device)) for name in CASES}
     if rank == 0:
-        write_text(folder / f"{shape}-{rounds}.json", json.dumps(found))
+        write_text(folder / f"{shape}-{rounds}.json", json.dumps(result))
     dist.barrier()
     dist.destroy_process_group()
 
@@ -95,17 +92,17 @@ def _peak_mib(step: Callable[[], None]) -> float:
 
 def measured(folder: Path, shape: str, rounds: int) -> dict[str, float]:
     mp.spawn(work, (folder, shape, rounds), nprocs=RANKS)
-    found: dict[str, float] = json.loads((folder / f"{shape}-{rounds}.json").read_text())
-    return found
+    result: dict[str, float] = json.loads((folder / f"{shape}-{rounds}.json").read_text())
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="the small shape only")
+    parser.add_argument("--quick", action="store_true", help="small shape only; nothing is saved")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    # Every large tensor a mapping of its own, gone when freed: what is measured is what is held.
+    # See `common.peak_mib`: freed memory has to be returned to the system.
     os.environ |= {
         "OMP_NUM_THREADS": "1",
         "MALLOC_MMAP_THRESHOLD_": "65536",
@@ -144,7 +141,7 @@ def main() -> None:
             for row in rows:
                 print(
                     f"  {row['head']:28} {row['ratio_to_blocked']:6.2f} x blocked "
-                    f"{row['peak_mib']:8.1f} MiB a rank"
+                    f"{row['peak_mib']:8.1f} MiB per rank"
                 )
     if not chosen.quick:
         print(f"\nwritten to {write('heads_sharded', {'shapes': table})}", file=sys.stderr)

@@ -1,11 +1,11 @@
-"""The lab's yardstick: a small network on the lab's protocols, three seeds, raw pixels beside it.
+"""The lab's baseline: a small network with three seeds on the lab's protocols, and raw pixels.
 
     cdmllab bench lab [--seeds N]
 
-Trains the preset lab/cpu/arcface for each seed (or finds the runs), judges them, and writes
-``results/lab/protocols.json``; with seed 0 also the released network
+It trains the preset lab/cpu/arcface for each seed (or reuses finished runs), evaluates the
+networks, and writes ``results/lab/protocols.json``. From seed 0 it also writes the released network
 ``results/models/lab_small.safetensors`` and its responses to every nuisance, which the package
-keeps as ``src/cdmllab/faces/responses.json``.
+includes as ``src/cdmllab/faces/responses.json``.
 """
 
 import argparse
@@ -30,7 +30,7 @@ PRESET, SIZE = "lab/cpu/arcface", 32
 
 
 def judge(embeddings: NDArray[np.float64], protocol: evaluate.Protocol) -> float:
-    """Accuracy over folds; for templates the TAR at a FAR of 1e-3."""
+    """The accuracy over folds, or for templates the TAR at a FAR of 1e-3."""
     if protocol.templates is None:
         return float(evaluate.verify(embeddings, protocol.pairs).accuracy.mean)
     pooled = templates.pool(embeddings, *protocol.templates)
@@ -42,14 +42,10 @@ def judge(embeddings: NDArray[np.float64], protocol: evaluate.Protocol) -> float
 
 
 def raw_pixels(protocol: evaluate.Protocol) -> NDArray[np.float64]:
-    """Grey pixels, the mean taken off each image: what every network has to beat."""
+    """Grey pixels minus the mean of each image: the baseline that every network has to beat."""
     images = protocol.images.read(np.arange(len(protocol.images)))  # type: ignore[union-attr]
     grey = images.astype(np.float64).mean(axis=3).reshape(len(images), -1)
     return grey - grey.mean(axis=1, keepdims=True)
-
-
-def tell(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def main() -> None:
@@ -68,7 +64,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name in [n for n in evaluate.protocols.names() if n.startswith("lab/")]:
         protocol = evaluate.protocols.load(name, SIZE)
-        found = []
+        values = []
         for one in trained:
             e = (
                 evaluate.embed(
@@ -77,12 +73,12 @@ def main() -> None:
                 .double()
                 .numpy()
             )
-            found.append(round(judge(e, protocol), 5))
+            values.append(round(judge(e, protocol), 5))
         rows.append(
             {
                 "protocol": name,
                 "measure": "accuracy" if protocol.templates is None else "TAR at FAR 1e-3",
-                "network": found,
+                "network": values,
                 "raw_pixels": round(judge(raw_pixels(protocol), protocol), 5),
             }
         )
@@ -104,8 +100,8 @@ def main() -> None:
 
     first = trained[0]
     model = ROOT / "results/models/lab_small.safetensors"
-    said = weights.release(first.run.folder / BACKBONE)
-    weights.save_release(first.backbone, model, **said._asdict(), half=True)
+    metadata = weights.release(first.run.folder / BACKBONE)
+    weights.save_release(first.backbone, model, **metadata._asdict(), half=True)
     feed = prepare(first.backbone)
 
     @torch.no_grad()
@@ -117,14 +113,14 @@ def main() -> None:
 
     responses = difficulty.measure(embed, size=SIZE, people=400)
     lost = {name: [round(v, 5) for v in values.tolist()] for name, values in responses.lost.items()}
-    told = {
+    measured = {
         **source,
         "network": model.name,
         "people": 400,
         "strengths": difficulty.STRENGTHS,
         "lost": lost,
     }
-    write_text(ROOT / "src/cdmllab/faces/responses.json", json.dumps(told, indent=1) + "\n")
+    write_text(ROOT / "src/cdmllab/faces/responses.json", json.dumps(measured, indent=1) + "\n")
 
 
 if __name__ == "__main__":

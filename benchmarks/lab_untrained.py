@@ -1,9 +1,8 @@
-"""What networks that have learnt nothing reach on the lab's protocols: the floor of chapter 12's
-trap.
+"""Untrained networks on the lab's protocols: the baseline for the collapse in chapter 12.
 
     cdmllab bench lab_untrained [--seeds N]
 
-The network of the sweep results/sweeps/lab_trap.yaml, with its first weights. Writes
+The network is that of the sweep results/sweeps/lab_trap.yaml, with its initial weights. It writes
 ``results/lab/untrained.json``.
 """
 
@@ -31,13 +30,13 @@ def main() -> None:
     rows = []
     for name in PROTOCOLS:
         protocol = protocols.load(name, network["size"])
-        found = []
+        values = []
         for seed in range(chosen.seeds):
             torch.manual_seed(seed)
             net = backbones.create(**network)
             e = evaluate.embed(net, protocol.images, prepare=prepare(net)).double().numpy()
-            found.append(round(float(evaluate.verify(e, protocol.pairs).accuracy.mean), 5))
-        rows.append({"protocol": name, "measure": "accuracy", "network": found})
+            values.append(round(float(evaluate.verify(e, protocol.pairs).accuracy.mean), 5))
+        rows.append({"protocol": name, "measure": "accuracy", "network": values})
         print(rows[-1])
     record = {
         "command": "cdmllab bench lab_untrained",

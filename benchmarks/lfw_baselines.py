@@ -1,10 +1,10 @@
-"""What needs no margin loss on LFW-a: raw pixels, whitened principal components, an untrained
-network.
+"""Baselines on LFW-a: raw pixels, whitened principal components and an untrained network.
 
     cdmllab bench lfw_baselines
 
-All ten folds of View 2, in the two halves of the sweep results/sweeps/lfw.yaml: what is fitted is
-fitted on people whom no pair of the half that judges shows. Writes ``results/lfw/baselines.json``.
+They use all ten folds of View 2, in the two halves of the sweep results/sweeps/lfw.yaml: whatever
+is fitted is fitted on people who are in no pair of the half that is evaluated. It writes
+``results/lfw/baselines.json``.
 """
 
 import json
@@ -28,18 +28,16 @@ Floats = NDArray[np.float64]
 
 
 def rows(images: NDArray[np.uint8]) -> Floats:
-    """Images [n, h, w, 1] as rows of length h w, each with mean 0 and spread 1: light does not
-    count.
-    """
+    """Images [n, h, w, 1] as rows of length h w, standardised to remove lighting."""
     x = images.reshape(len(images), -1).astype(np.float64)
     x -= x.mean(axis=1, keepdims=True)
-    found: Floats = x / x.std(axis=1, keepdims=True).clip(1e-6)
-    return found
+    standard: Floats = x / x.std(axis=1, keepdims=True).clip(1e-6)
+    return standard
 
 
 def embeddings(protocol: protocols.Protocol, folds: tuple[int, ...]) -> dict[str, Any]:
-    """Each baseline's embeddings of the images of a half, which has these folds."""
-    shown = protocol.images.read(np.arange(len(protocol.images)))  # type: ignore[union-attr]
+    """Each baseline's embeddings of the images of a half with the given folds."""
+    pixels = protocol.images.read(np.arange(len(protocol.images)))  # type: ignore[union-attr]
     faces = lfw.images(size=(SIZE, SIZE))
     others = lfw.training_part(faces, lfw.pairs(faces), *folds)
     fitted = PCA(COMPONENTS, whiten=True, random_state=SEED).fit(
@@ -48,8 +46,8 @@ def embeddings(protocol: protocols.Protocol, folds: tuple[int, ...]) -> dict[str
     torch.manual_seed(SEED)
     untrained = backbones.create("small", embedding_dim=128, size=SIZE, channels=1)
     return {
-        "raw pixels": rows(shown),
-        f"principal components, {COMPONENTS}, whitened": fitted.transform(rows(shown)),
+        "raw pixels": rows(pixels),
+        f"principal components, {COMPONENTS}, whitened": fitted.transform(rows(pixels)),
         "untrained network": evaluate.embed(untrained, protocol.images, prepare=prepare(untrained))
         .double()
         .numpy(),
@@ -58,13 +56,13 @@ def embeddings(protocol: protocols.Protocol, folds: tuple[int, ...]) -> dict[str
 
 def main() -> None:
     torch.set_num_threads(1)
-    found: dict[str, list[float]] = {}
+    accuracies: dict[str, list[float]] = {}
     aucs: dict[str, list[float]] = {}
     for name, folds in HALVES.items():
         protocol = protocols.load(name, SIZE)
         for baseline, e in embeddings(protocol, folds).items():
             judged = evaluate.verify(e, protocol.pairs)
-            found.setdefault(baseline, []).extend(float(a) for a in judged.accuracy.per_fold)
+            accuracies.setdefault(baseline, []).extend(float(a) for a in judged.accuracy.per_fold)
             aucs.setdefault(baseline, []).append(judged.auc)
     table = [
         {
@@ -73,7 +71,7 @@ def main() -> None:
             "per_fold": per_fold,
             "auc_of_halves": aucs[name],
         }
-        for name, per_fold in found.items()
+        for name, per_fold in accuracies.items()
     ]
     for row in table:
         print(f"{row['baseline']:40} {100 * row['accuracy']:.2f} %")  # type: ignore[operator]

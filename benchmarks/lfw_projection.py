@@ -1,15 +1,14 @@
-"""Margins on strong features of real faces: a linear map of a public network's embeddings, trained
-with every arm.
+"""Margins on strong features of real faces: linear maps of a public network's embeddings.
 
     cdmllab bench lfw_projection --stage screen
     cdmllab bench lfw_projection --stage compare --scale 16
 
-Wants LFW-a and what `data_scripts/dlib_resnet.py` makes. For each half of View 2's folds the map is
-trained on the people whom no pair of that half shows (and of whom there are two images), and tested
-on that half. ``screen`` looks for a
-scale at which the fixed margin itself pays; ``compare`` runs all arms of
-``results/plans/cdml_vs_arcface.md`` there. A stopped run goes on at the same commit; what it found
-goes to ``results/lfw/projection_<stage>.json``.
+It needs LFW-a and the network from `data_scripts/dlib_resnet.py`. For each half of View 2's folds
+the map is trained on people who are in no pair of that half and have at least two images, and
+tested on that half. ``screen`` searches for a scale at which the fixed margin itself improves the
+results; ``compare`` runs all arms of ``results/plans/cdml_vs_arcface.md`` at that scale. An
+interrupted run resumes at the same commit. The results are written to
+``results/lfw/projection_<stage>.json``.
 """
 
 import argparse
@@ -42,7 +41,7 @@ SCALES = (8.0, 12.0, 16.0, 24.0, 32.0, 64.0)
 
 
 def screening() -> dict[str, dict[str, Any]]:
-    """No margin and the fixed one at each scale, with both gradients."""
+    """No margin and the fixed margin at each scale, with both gradients."""
     arms: dict[str, dict[str, Any]] = {"softmax": {"name": "softmax"}}
     for s in SCALES:
         arcface = {"name": "arcface", "margin_rad": MARGIN, "scale": s}
@@ -53,7 +52,7 @@ def screening() -> dict[str, dict[str, Any]]:
 
 
 def comparison(scale: float, gradient: str, dose: float) -> dict[str, dict[str, Any]]:
-    """The arms of the plan but the oracles, for nobody knows how hard a photograph is."""
+    """The arms of the plan without the oracles: the difficulty of photographs is unknown."""
     common = {"scale": scale, "gradient": gradient, "margin_rad": MARGIN}
     cdml = {"name": "cdml", **common}
     matched = {**cdml, "match_mean": True}
@@ -85,42 +84,38 @@ def comparison(scale: float, gradient: str, dose: float) -> dict[str, dict[str, 
 
 
 class Data:
-    """Features, and what each half is trained and tested on."""
+    """Features, and the training and test sets of each half."""
 
     def __init__(self) -> None:
         path = paths.find(RELEASE)
         if path is None:
             raise DataError(
-                f"{RELEASE} is not there: `python data_scripts/dlib_resnet.py` makes it"
+                f"{RELEASE} does not exist: create it with `python data_scripts/dlib_resnet.py`"
             )
-        net, said = weights.load_release(path)
-        self.found = features.of_lfw(net, said.preprocessing, batch_size=BATCH)
-        self.pairs = lfw.pairs(self.found)
+        net, metadata = weights.load_release(path)
+        self.features = features.of_lfw(net, metadata.preprocessing, batch_size=BATCH)
+        self.pairs = lfw.pairs(self.features)
         self.tested = []
         for folds in HALVES:
-            people = [lfw.people_in(self.found, self.pairs, fold) for fold in folds]
-            self.tested.append(np.isin(self.found.labels, np.concatenate(people)))
+            people = [lfw.people_in(self.features, self.pairs, fold) for fold in folds]
+            self.tested.append(np.isin(self.features.labels, np.concatenate(people)))
         self.every = [self.all_pairs(half) for half in range(len(HALVES))]
 
     def training(self, half: int) -> tuple[tuple[NDArray[np.float32], ...], NDArray[np.int64]]:
-        """Both views and the labels of those whom this half does not test, and who are there twice
-        or more.
-        """
-        rows = ~self.tested[half] & (np.bincount(self.found.labels)[self.found.labels] > 1)
-        labels = np.unique(self.found.labels[rows], return_inverse=True)[1].astype(np.int64)
-        return (self.found.plain[rows], self.found.mirrored[rows]), labels
+        """Both views and the labels of the people who are not tested and have several images."""
+        rows = ~self.tested[half] & (np.bincount(self.features.labels)[self.features.labels] > 1)
+        labels = np.unique(self.features.labels[rows], return_inverse=True)[1].astype(np.int64)
+        return (self.features.plain[rows], self.features.mirrored[rows]), labels
 
     def all_pairs(self, half: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """The images that a half tests, and which of all pairs of them show one person, as
-        `triu_indices` has them.
-        """
+        """The test images of a half, and which of their pairs (`triu_indices`) are genuine."""
         rows = np.flatnonzero(self.tested[half])
-        who = self.found.labels[rows]
+        who = self.features.labels[rows]
         return rows, (who[:, None] == who[None, :])[np.triu_indices(len(rows), 1)]
 
 
 def tar_at(scores: NDArray[np.float32], same: NDArray[np.bool_]) -> dict[float, float]:
-    """TAR at each of `FARS` of millions of pairs: exact, and without sorting the genuine ones."""
+    """The exact TAR at each of `FARS`, without sorting millions of genuine scores."""
     impostor = scores[~same]
     accepted = {far: ranked.allowed(far, len(impostor)) for far in FARS}
     count = max(accepted.values()) + 1
@@ -129,12 +124,12 @@ def tar_at(scores: NDArray[np.float32], same: NDArray[np.bool_]) -> dict[float, 
 
 
 def judged(data: Data, embeddings: list[NDArray[np.float32]]) -> dict[str, float]:
-    """Accuracy and AUC of View 2's folds, and TAR over all pairs of the tested images: means of
-    both halves.
+    """Accuracy and AUC on View 2's folds, and TAR over all pairs of test images.
 
-    Each half has a map of its own, so that thresholds are chosen within a half.
+    The values are means of both halves. Each half has its own map, so thresholds are chosen
+    within a half.
     """
-    found: dict[str, list[float]] = {
+    measures: dict[str, list[float]] = {
         "accuracy": [],
         "auc": [],
         **{f"tar@{far:g}": [] for far in FARS},
@@ -143,24 +138,23 @@ def judged(data: Data, embeddings: list[NDArray[np.float32]]) -> dict[str, float
         own = np.isin(data.pairs.fold, HALVES[half])
         same, fold = data.pairs.same[own], data.pairs.fold[own]
         scores = scoring.cosines(e, data.pairs.first[own], data.pairs.second[own])
-        found["accuracy"].append(verification.fold_accuracy(scores, same, fold).mean)
-        found["auc"].append(verification.auc(scores, same))
+        measures["accuracy"].append(verification.fold_accuracy(scores, same, fold).mean)
+        measures["auc"].append(verification.auc(scores, same))
         rows, alike = data.every[half]
         x = e[rows] / np.linalg.norm(e[rows], axis=1, keepdims=True)
         for far, tar in tar_at((x @ x.T)[np.triu_indices(len(rows), 1)], alike).items():
-            found[f"tar@{far:g}"].append(tar)
-    return {name: float(np.mean(values)) for name, values in found.items()}
+            measures[f"tar@{far:g}"].append(tar)
+    return {name: float(np.mean(values)) for name, values in measures.items()}
 
 
 def one(data: Data, loss: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Train both halves and judge them."""
+    """Train and evaluate both halves."""
     start, embeddings, courses = perf_counter(), [], []
-    both = data.found.flip_sum
+    both = data.features.flip_sum
     for half in range(len(HALVES)):
         views, labels = data.training(half)
-        done = project(
-            views, labels, {**loss, "backend": "blocked"}, seed=seed
-        )  # as dense, and faster
+        # The blocked backend computes the same loss as the dense one, but faster.
+        done = project(views, labels, {**loss, "backend": "blocked"}, seed=seed)
         embeddings.append(done.of(both))
         courses.append(np.array(done.epochs))
     keys = ("loss", "margin_rad", "margin_easy_rad", "margin_hard_rad", "easy_share")
@@ -181,31 +175,31 @@ def one(data: Data, loss: dict[str, Any], seed: int) -> dict[str, Any]:
 def work(
     data: Data, arms: dict[str, dict[str, Any]], seeds: range, journal: Path
 ) -> dict[str, list[dict[str, Any]]]:
-    """All arms, seed by seed; what the journal holds is not done again."""
-    found: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
+    """Run all arms, seed by seed, except the runs that are already in the journal."""
+    finished: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
     for arm, loss, run in _kept(journal):
         if arms.get(arm) == loss:
-            found[arm].append(run)
+            finished[arm].append(run)
     for seed in seeds:
         for arm, loss in arms.items():
-            if any(run["seed"] == seed for run in found[arm]):
+            if any(run["seed"] == seed for run in finished[arm]):
                 continue
             run = one(data, loss, seed)
             append_line(journal, json.dumps({"arm": arm, "loss": loss, "run": run}))
-            found[arm].append(run)
+            finished[arm].append(run)
             m = run["measures"]
             print(
                 f"seed {seed}  {arm:22} {100 * m['accuracy']:.2f} %  TAR {m['tar@0.001']:.4f}  "
                 f"{run['seconds']:.1f} s",
                 flush=True,
             )
-    return {arm: sorted(rows, key=lambda run: run["seed"]) for arm, rows in found.items()}
+    return {arm: sorted(rows, key=lambda run: run["seed"]) for arm, rows in finished.items()}
 
 
 def _kept(journal: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     for line in journal.read_text().splitlines() if journal.is_file() else ():
-        told = json.loads(line)
-        yield told["arm"], told["loss"], told["run"]
+        entry = json.loads(line)
+        yield entry["arm"], entry["loss"], entry["run"]
 
 
 def main() -> None:
@@ -219,7 +213,7 @@ def main() -> None:
         default=MARGIN,
         help="mean margin that cdml_document realised, radians",
     )
-    parser.add_argument("--seeds", type=int, help="fewer than the plan says, to try it out")
+    parser.add_argument("--seeds", type=int, help="fewer seeds than in the plan, for a trial")
     given = parser.parse_args()
     torch.set_num_threads(1)
     provenance = runs.provenance()
@@ -236,16 +230,16 @@ def main() -> None:
         runs.root() / "lfw_projection" / f"{given.stage}-{str(provenance['git_commit'])[:12]}.jsonl"
     )
     journal.parent.mkdir(parents=True, exist_ok=True)
-    untrained = judged(data, [data.found.flip_sum] * len(HALVES))
+    untrained = judged(data, [data.features.flip_sum] * len(HALVES))
     print("untrained", untrained, flush=True)
-    found = work(data, arms, seeds, journal)
+    runs_by_arm = work(data, arms, seeds, journal)
     record = {
         "command": f"cdmllab bench lfw_projection --stage {given.stage}",
-        "network_sha256": data.found.network_sha256,
-        "images_sha256": data.found.images_sha256,
+        "network_sha256": data.features.network_sha256,
+        "images_sha256": data.features.images_sha256,
         **provenance,
         "untrained": {key: round(value, 6) for key, value in untrained.items()},
-        "arms": {arm: {"loss": arms[arm], "runs": found[arm]} for arm in arms},
+        "arms": {arm: {"loss": arms[arm], "runs": runs_by_arm[arm]} for arm in arms},
     }
     write_text(ROOT / f"results/lfw/projection_{given.stage}.json", json.dumps(record) + "\n")
 

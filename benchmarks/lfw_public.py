@@ -1,10 +1,11 @@
-"""A network that others trained, judged on LFW-a: the positive control of our pipeline.
+"""A public pretrained network on LFW-a: the positive control of our evaluation.
 
     cdmllab bench lfw_public
 
-Wants LFW-a and what `data_scripts/dlib_resnet.py` makes. Writes ``results/lfw/public_resnet.json``:
-the evaluation of View 2, the cosine of every pair, the pairs that are worst, and what other crops
-of the same images give. The embeddings of all images are kept in the data folder's ``features``.
+It needs LFW-a and the network from `data_scripts/dlib_resnet.py`, and writes
+``results/lfw/public_resnet.json``: the evaluation on View 2, the cosine of every pair, the worst
+pairs, and the results for other crops of the same images. The embeddings of all images are stored
+in the data folder's ``features``.
 """
 
 import json
@@ -45,14 +46,16 @@ PUBLISHED = {
 }
 
 
-def at_published_threshold(found: features.Features) -> dict[str, Any]:
-    """FAR and TAR where a pair is accepted below the distance that dlib's example names."""
-    listed = lfw.pairs(found)
-    distance = np.linalg.norm(found.plain[listed.first] - found.plain[listed.second], axis=1)
-    said = calibration.decide(-distance.astype(np.float64), listed.same, -0.6)
+def at_published_threshold(extracted: features.Features) -> dict[str, Any]:
+    """FAR and TAR if pairs are accepted below the distance in dlib's example."""
+    listed = lfw.pairs(extracted)
+    distance = np.linalg.norm(
+        extracted.plain[listed.first] - extracted.plain[listed.second], axis=1
+    )
+    decision = calibration.decide(-distance.astype(np.float64), listed.same, -0.6)
     return {
-        "far": said.far.value,
-        "tar": said.tar.value,
+        "far": decision.far.value,
+        "tar": decision.tar.value,
         "accuracy": float(((distance < 0.6) == listed.same).mean()),
     }
 
@@ -60,8 +63,8 @@ def at_published_threshold(found: features.Features) -> dict[str, Any]:
 def worst(
     done: Evaluation, files: Sequence[str], pairs: tuple[NDArray[np.int64], NDArray[np.int64]]
 ) -> dict[str, Any]:
-    """The pairs furthest on the wrong side, by their place in View 2's list and their files."""
-    found = error_rates.worst(done.scores, done.same, WORST)
+    """The worst errors, by their position in View 2's list and with their files."""
+    errors = error_rates.worst(done.scores, done.same, WORST)
     return {
         kind: [
             {
@@ -72,26 +75,26 @@ def worst(
             }
             for k in rows.tolist()
         ]
-        for kind, rows in found._asdict().items()
+        for kind, rows in errors._asdict().items()
     }
 
 
 def other_crops(net: Backbone, given: dict[str, Any], own: Evaluation) -> Iterator[dict[str, Any]]:
-    """Accuracy and AUC of the same network on other squares of the same images."""
+    """Accuracy and AUC of the same network on other crops of the same images."""
     for name, crop in CROPS.items():
         used = preprocessing.check(given if crop is None else given | {"crop": crop})
         square = preprocessing.crop_of(used)
         done = own
         if crop is not None:
-            shown = protocols.load(PROTOCOL, SIZE, square=square)
+            cropped = protocols.load(PROTOCOL, SIZE, square=square)
             e = embed(
                 net,
-                shown.images,
+                cropped.images,
                 BATCH,
                 flip=True,
                 prepare=lambda x, used=used: preprocessing.apply(x, used),
             )
-            done = evaluate(e.numpy(), shown, flip=True, replicates=0)
+            done = evaluate(e.numpy(), cropped, flip=True, replicates=0)
         m = done.measures
         tar = next(at["value"] for at in m["tar_at_far"] if at["far"] == 1e-3)
         row = {
@@ -111,16 +114,18 @@ def main() -> None:
     torch.set_num_threads(1)
     path = paths.find(RELEASE)
     if path is None:
-        raise DataError(f"{RELEASE} is not there: `python data_scripts/dlib_resnet.py` makes it")
-    net, said = weights.load_release(path)
-    used = said.preprocessing
+        raise DataError(
+            f"{RELEASE} does not exist: create it with `python data_scripts/dlib_resnet.py`"
+        )
+    net, metadata = weights.load_release(path)
+    used = metadata.preprocessing
 
-    found = features.of_lfw(net, used, batch_size=BATCH)
-    listed = lfw.pairs(found)
-    shown = np.unique(np.concatenate([listed.first, listed.second]))
+    extracted = features.of_lfw(net, used, batch_size=BATCH)
+    listed = lfw.pairs(extracted)
+    rows = np.unique(np.concatenate([listed.first, listed.second]))
     protocol = protocols.load(PROTOCOL, SIZE, square=preprocessing.crop_of(used))
-    done = evaluate(found.flip_sum[shown], protocol, flip=True)
-    assert np.allclose(done.scores, scores(found.flip_sum, listed), atol=1e-6)
+    done = evaluate(extracted.flip_sum[rows], protocol, flip=True)
+    assert np.allclose(done.scores, scores(extracted.flip_sum, listed), atol=1e-6)
 
     own = {key: value for key, value in done.measures.items() if key not in runs.provenance()}
     cosines = {
@@ -130,23 +135,23 @@ def main() -> None:
     record = {
         "command": "cdmllab bench lfw_public",
         "network": {
-            "backbone": said.name,
+            "backbone": metadata.name,
             "release": path.name,
-            "weights_sha256": found.network_sha256,
+            "weights_sha256": extracted.network_sha256,
         },
-        "images_sha256": found.images_sha256,
+        "images_sha256": extracted.images_sha256,
         "preprocessing": used,
         **runs.provenance(),
         "published": PUBLISHED,
         "evaluation": own,
         "wrong_pairs": int(done.wrong.sum()),
-        "at_published_threshold": at_published_threshold(found),
+        "at_published_threshold": at_published_threshold(extracted),
         "crops": list(other_crops(net, used, done)),
-        "worst": worst(done, found.files, listed[:2]),
+        "worst": worst(done, extracted.files, listed[:2]),
         "cosines": cosines,
     }
     text = json.dumps({**record, "cosines": dict.fromkeys(cosines, None)}, indent=1)
-    for kind, values in cosines.items():  # each on one line, not on 3,000
+    for kind, values in cosines.items():  # on one line each instead of 3,000
         text = text.replace(f'"{kind}": null', f'"{kind}": {json.dumps(values)}')
     write_text(ROOT / "results/lfw/public_resnet.json", text + "\n")
 

@@ -1,4 +1,4 @@
-"""Models of what others run, to be measured beside ours."""
+"""Models of other implementations, for comparison with ours."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ DIM, SCALE, MARGIN_RAD = 512, 64.0, 0.5
 
 
 class Textbook(nn.Module):
-    """ArcFace as tutorials write it: normalise, arc cosine, one-hot, cross entropy."""
+    """ArcFace as in tutorials: normalisation, arc cosine, one-hot labels, cross-entropy."""
 
     def __init__(self, identities: int) -> None:
         super().__init__()
@@ -22,9 +22,7 @@ class Textbook(nn.Module):
 
 
 class StraightThroughDense(Textbook):
-    """A model of arcface_torch's path on one device: margin under no_grad, written into the logits
-    in place.
-    """
+    """A model of arcface_torch on one device: the margin under no_grad, in place."""
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         logits = F.linear(F.normalize(x), F.normalize(self.weight)).clamp(-1, 1)

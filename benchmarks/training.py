@@ -1,12 +1,11 @@
-"""One training step, forward to optimiser: ours in several modes beside eager float32 and a model
-of arcface_torch's.
+"""One training step, from forward pass to optimiser: our modes and a model of arcface_torch.
 
     cdmllab bench training [--rounds N] [--batch N] [--models NAME ...]
 
-Images are random and already in memory: what is measured is network, head and optimiser, at
+The images are random and already in memory, so the time is that of network, head and optimiser, for
 10,575 identities. The peer computes as arcface_torch does: the trunk under float16 autocast
-(bfloat16 on a CPU, which has no fast float16), images plane by plane, a dense head with the
-margin in place, gradients clipped at 5. On a CPU one thread.
+(bfloat16 on a CPU, which has no fast float16), channels-first images, a dense head with the margin
+in place, and gradients clipped at 5. One thread is used on a CPU.
 """
 
 import argparse
@@ -37,7 +36,7 @@ DEFAULTS = {"cpu": (["r18_lite", "r50"], 32), "cuda": (["r18_lite", "r50"], 512)
 
 
 class Ours:
-    """Backbone, blocked head and SGD, as `cdmllab train` puts them together."""
+    """Backbone, blocked head and SGD, combined as in `cdmllab train`."""
 
     def __init__(self, name: str, **speed: object) -> None:
         torch.manual_seed(0)
@@ -57,9 +56,7 @@ class Ours:
 
 
 class Peer:
-    """A model of arcface_torch's step: half precision, plane by plane, dense head, scaler and
-    clipping.
-    """
+    """A model of arcface_torch's step: half precision, channels first, dense head, clipping."""
 
     def __init__(self, name: str) -> None:
         torch.manual_seed(0)

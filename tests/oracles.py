@@ -1,6 +1,4 @@
-"""Slow, obvious versions of what the package does fast: written from the equations, one number at a
-time.
-"""
+"""Slow but obvious versions of fast functions, written from the equations with plain loops."""
 
 import math
 from collections.abc import Sequence
@@ -35,9 +33,7 @@ def loss_of(
     centres: Sequence[Sequence[Vector]],
     scale: float,
 ) -> list[float]:
-    """Sample losses of the first training batch of a loss at its defaults; `centres` has K vectors
-    an identity.
-    """
+    """Sample losses of a loss with default options on its first batch; K centres per identity."""
     n = len(embeddings)
     cosines = [[max(cosine(x, w) for w in group) for group in centres] for x in embeddings]
     own = [row[y] for row, y in zip(cosines, labels, strict=True)]
@@ -126,7 +122,7 @@ def loss_of(
 def fold_accuracy(
     scores: Sequence[float], same: Sequence[bool], fold: Sequence[int]
 ) -> list[list[float]]:
-    """Accuracies of each fold, one for every threshold that is best on the others."""
+    """Accuracies of each fold, one for every threshold that is optimal on the other folds."""
     values = sorted(set(scores))
     edges = [
         values[0] - 1.0,

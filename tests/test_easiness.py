@@ -30,7 +30,7 @@ def test_recentre_keeps_the_ends_and_moves_the_middle(pivot):
     torch.testing.assert_close(moved, torch.tensor([-1.0, 0.0, 1.0]))
 
 
-def test_recentre_refuses_a_pivot_at_the_end():
+def test_recentre_rejects_a_pivot_at_the_end():
     with pytest.raises(ValueError, match="strictly between"):
         easiness.recentre(torch.zeros(1), 1.0)
 

@@ -1,7 +1,6 @@
-"""What the theme's pages lack for readers who listen to them or use a keyboard, put right in the
-finished files.
+"""Accessibility fixes of the theme's finished pages, for screen readers and keyboards.
 
-The rest, which depends on the width of the screen, is in ``_static/cdml.js``.
+Fixes that depend on the width of the screen are in ``_static/cdml.js``.
 """
 
 import re
@@ -10,21 +9,20 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 REPLACED = {
-    # A button is called what stands on it, "Search Ctrl+K"; the images on another say no more
-    # than its label.
+    # A button's visible text, "Search Ctrl+K", is its name; the icons of the next repeat its label.
     'title="Search" aria-label="Search" data-bs-placement': 'title="Search" data-bs-placement',
     'data-mode="light" title="Light"': 'data-mode="light"',
     'data-mode="dark"  title="Dark"': 'data-mode="dark"',
     'data-mode="auto"  title="System Settings"': 'data-mode="auto"',
-    # What a folded cell's line says, it says itself: "Show code cell source".
+    # The visible text of a folded cell, "Show code cell source", is its name.
     '<summary aria-label="Toggle hidden content">': "<summary>",
-    # The arrow that unfolds a page's own pages in the table of contents has no name.
+    # The arrow that unfolds a page in the table of contents has no name.
     '<summary><span class="toctree-toggle"': '<summary aria-label="Pages below this one"><span '
     'class="toctree-toggle"',
-    # A list has items; "doc-biblioentry" was one in a version of the standard that is no more.
+    # A list needs list items; the role "doc-biblioentry" has been removed from the standard.
     'role="doc-biblioentry"': 'role="listitem"',
 }
-# A signature of several lines is a list within the term of another list, which HTML does not allow.
+# A signature of several lines is a list inside the term of another list, which HTML forbids.
 _SIGNATURE = re.compile(r'(?<=<dt class="sig ).*?(?=</dt>)', re.DOTALL)
 _LINES = {
     "<dl>": '<span class="sig-lines">',
@@ -34,17 +32,18 @@ _LINES = {
 }
 
 
-def put_right(app: Sphinx, error: Exception | None) -> None:
+def fix_pages(app: Sphinx, error: Exception | None) -> None:
+    """Apply the fixes to all pages of a successful HTML build."""
     if error is not None or app.builder.format != "html":
         return
     for page in Path(app.outdir).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        better = text
+        fixed = text
         for old, new in REPLACED.items():
-            better = better.replace(old, new)
-        better = _SIGNATURE.sub(_lines, better)
-        if better != text:
-            page.write_text(better, encoding="utf-8")
+            fixed = fixed.replace(old, new)
+        fixed = _SIGNATURE.sub(_lines, fixed)
+        if fixed != text:
+            page.write_text(fixed, encoding="utf-8")
 
 
 def _lines(signature: re.Match[str]) -> str:
@@ -55,4 +54,4 @@ def _lines(signature: re.Match[str]) -> str:
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("build-finished", put_right)
+    app.connect("build-finished", fix_pages)

@@ -1,10 +1,9 @@
-"""The package's reference: ``{cdml-api} cdmllab.heads`` describes every public name of a module
-from its docstrings.
+"""The package's reference: ``{cdml-api} cdmllab.heads`` documents a module's public names.
 
-The docstrings have sections as NumPy's do, but what follows a parameter's colon is a sentence and
-not a type, so they are turned into Sphinx's fields here. Fields of named tuples and dataclasses are
-described by the comments behind them. Names in backticks become links where the reference has them,
-and code elsewhere.
+The docstrings have NumPy's sections, but a parameter's colon is followed by a description and not
+by a type, so they are converted to Sphinx's fields here. The fields of named tuples and dataclasses
+are documented by their trailing comments. Names in backticks become links if the reference has
+them, and code otherwise.
 """
 
 import ast
@@ -39,7 +38,7 @@ _FIELD = re.compile(r"^    (\w+): [^#\n]*?  # (.+(?:\n    # .+)*)$", re.MULTILIN
 
 
 class ApiDirective(SphinxDirective):
-    """What modules make public; several modules get a heading each."""
+    """The public names of modules; several modules get a heading each."""
 
     required_arguments = 1
     final_argument_whitespace = True
@@ -52,27 +51,25 @@ class ApiDirective(SphinxDirective):
             if len(modules) > 1:
                 text += f"## {module.__name__.removeprefix('cdmllab.')}\n\n"
             lines = [f".. automodule:: {module.__name__}", "   :no-members:", ""]
-            if len(modules) == 1:  # the page introduces it
+            if len(modules) == 1:  # the page itself introduces the module
                 lines = [f".. py:module:: {module.__name__}", ""]
             text += "\n".join(["```{eval-rst}", *lines, *described(module), "```\n\n"])
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
 def public(module: ModuleType) -> list[str]:
-    """The names of a module's `__all__`; without one, of the functions and classes defined
-    in it.
-    """
-    own = [
+    """The names in a module's `__all__`, or without one, its public functions and classes."""
+    defined = [
         name
         for name, value in vars(module).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
         and (inspect.isfunction(value) or inspect.isclass(value))
     ]  # fmt: skip
-    return list(getattr(module, "__all__", own))
+    return list(getattr(module, "__all__", defined))
 
 
 def described(module: ModuleType) -> Iterator[str]:
-    """reStructuredText: a table of a module's names, and each of them."""
+    """The reStructuredText of a module: a table of its names, then each name."""
     path = module.__name__
     functions, classes, rest = [], [], []
     for name in public(module):
@@ -99,22 +96,21 @@ def described(module: ModuleType) -> Iterator[str]:
 
 
 def _constant(module: ModuleType, name: str) -> str:
-    """What a constant's comment or docstring says, or else what it is."""
+    """A constant's comment or docstring, and its value if that is short."""
     tree = ast.parse(inspect.getsource(module))
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
             return _constant(import_module(node.module), name)
     source = inspect.getsource(module)
-    said = re.search(rf"^{name}\b.*?(?:  # (.+)|\n\"\"\"(.+?)\"\"\")$", source, re.MULTILINE)
-    value = getattr(module, name)
-    shown = repr(value)
-    shown = f"``{shown}``" if len(shown) < 100 else ""
-    words = (said[1] or said[2]).strip() if said else ""
-    return " ".join(_linked(part) for part in (f"{words}." if words else "", shown) if part)
+    comment = re.search(rf"^{name}\b.*?(?:  # (.+)|\n\"\"\"(.+?)\"\"\")$", source, re.MULTILINE)
+    value = repr(getattr(module, name))
+    code = f"``{value}``" if len(value) < 100 else ""
+    text = (comment[1] or comment[2]).strip() if comment else ""
+    return " ".join(_linked(part) for part in (f"{text}." if text else "", code) if part)
 
 
 def fields(lines: list[str]) -> list[str]:
-    """A docstring of the project's form, in reStructuredText: its sections become fields."""
+    """Convert a docstring of the project's form to reStructuredText with fields."""
     lines = _with_links(lines)
     out: list[str] = []
     kind, entry = None, ""
@@ -128,9 +124,8 @@ def fields(lines: list[str]) -> list[str]:
             entry = f"{entry} {line}".strip()
             names, colon, text = entry.partition(" : ")
             if colon:
-                joined = re.sub(
-                    r",\s*", f",{_SPACE}", names
-                )  # what is before a space would be a type
+                # Sphinx would take what precedes a space for a type.
+                joined = re.sub(r",\s*", f",{_SPACE}", names)
                 out.append(f":{_SECTIONS[kind]} {joined}: {_linked(text)}")
                 entry = ""
         elif kind == "Returns" and line and not line.startswith(" "):
@@ -141,10 +136,11 @@ def fields(lines: list[str]) -> list[str]:
 
 
 def _with_links(lines: list[str]) -> list[str]:
-    """Links where their names are: within a page of Markdown, targets at a docstring's end are not
-    found.
+    """Replace references to link targets by inline links.
+
+    Within a page of Markdown, Sphinx does not find the targets at the end of a docstring.
     """
-    urls = dict(found.groups() for line in lines if (found := _TARGET.match(line)))
+    urls = dict(target.groups() for line in lines if (target := _TARGET.match(line)))
     names = "|".join(map(re.escape, urls))
     used = re.compile(rf"`({names})`_(?!_)|\b({names})_\b")
     kept = [line for line in lines if not _TARGET.match(line)]
@@ -154,14 +150,14 @@ def _with_links(lines: list[str]) -> list[str]:
 
 
 def _linked(line: str) -> str:
-    """Names in single backticks as references, whatever else is in them as code."""
+    """Turn names in single backticks into references, and anything else in them into code."""
     return _TICKED.sub(
         lambda m: f":py:obj:`{m[1]}`" if re.fullmatch(r"[\w.]+", m[1]) else f"``{m[1]}``", line
     )
 
 
-def _comment(said: str) -> str:
-    return _linked(re.sub(r"\s+(?:# )?", " ", said)).replace("|", "\\|").replace("*", "\\*")
+def _comment(text: str) -> str:
+    return _linked(re.sub(r"\s+(?:# )?", " ", text)).replace("|", "\\|").replace("*", "\\*")
 
 
 def _process(
@@ -169,15 +165,15 @@ def _process(
 ) -> None:
     new = fields(lines)
     if what == "class" and (is_dataclass(value) or hasattr(value, "_fields")):
-        found = _FIELD.findall(inspect.getsource(value))
-        new += ["", *(f":ivar {key}: {_comment(said)}" for key, said in found), ""]
+        comments = _FIELD.findall(inspect.getsource(value))
+        new += ["", *(f":ivar {key}: {_comment(text)}" for key, text in comments), ""]
     lines[:] = new
 
 
 def _skip(
     app: Sphinx, what: str, name: str, value: object, skip: bool, options: object
 ) -> bool | None:
-    """Fields of named tuples have a docstring that says nothing."""
+    """Skip the fields of named tuples, whose automatic docstrings are not informative."""
     return True if type(value).__name__ == "_tuplegetter" else None
 
 
@@ -190,9 +186,7 @@ def _short(
     given: str | None,
     gives: str | None,
 ) -> tuple[str | None, str | None]:
-    """NumPy's types of arrays, and functions as defaults, by the names that the source has for
-    them.
-    """
+    """Shorten NumPy's array types, and functions as defaults, to their names in the source."""
 
     def short(text: str | None) -> str | None:
         text = text and _ARRAY.sub(r"NDArray[\1]", text.replace(_ARRAY_LIKE, "ArrayLike"))
@@ -210,28 +204,26 @@ def _space(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def _resolve(
-    app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: nodes.Element
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
 ) -> nodes.Element | None:
-    """A name of a docstring or an annotation that the reference does not have is plain code, not a
-    broken link.
-    """
+    """Resolve references to public classes by their short name; leave unknown names as code."""
     if node.get("refdomain") != "py" or not node.get("refdoc", "").startswith(PAGES):
         return None
     domain = env.get_domain("py")
     name = node["reftarget"].rpartition(".")[2]
-    found = [
+    candidates = [
         full for full in domain.objects if full.rpartition(".")[2] == name and full.count(".") == 2
     ]
-    if len(found) == 1 and name[:1].isupper():
-        entry = domain.objects[found[0]]
+    if len(candidates) == 1 and name[:1].isupper():
+        entry = domain.objects[candidates[0]]
         return make_refnode(
-            app.builder, node["refdoc"], entry.docname, entry.node_id, [shown], found[0]
+            app.builder, node["refdoc"], entry.docname, entry.node_id, [content], candidates[0]
         )
-    return shown
+    return content
 
 
 def _configure(app: Sphinx, config: Config) -> None:
-    # Not autodoc_preserve_defaults: it changes the signatures that widgets read.
+    # autodoc_preserve_defaults stays off, because it changes the signatures that widgets read.
     config.autodoc_member_order = "bysource"
     config.autodoc_typehints_format = "short"
 

@@ -1,6 +1,4 @@
-"""What a benchmark found, read from ``results/benchmarks`` when the page is built:
-``{cdml-benchmark} heads``.
-"""
+"""The results of a benchmark, read from ``results/benchmarks``: ``{cdml-benchmark} heads``."""
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -13,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class BenchmarkDirective(SphinxDirective):
-    """Question, peer, limit and the tables of a benchmark; or that it has not been measured."""
+    """Question, peer, limit and tables of a benchmark, or a note if it was not measured."""
 
     required_arguments = 1
 
@@ -21,7 +19,7 @@ class BenchmarkDirective(SphinxDirective):
         name = self.arguments[0]
         if name not in benchmark_tables.BENCHMARKS:
             logger.warning(
-                "cdml-benchmark: there is no benchmark called %s",
+                "cdml-benchmark: there is no benchmark named %s",
                 name,
                 location=self.get_location(),
             )

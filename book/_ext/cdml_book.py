@@ -1,10 +1,11 @@
-"""The book's own Sphinx extension: widgets that move without a kernel, figures that follow the
-theme, lines that end well, access for all, chapters that know their numbers, tables of what was
-measured, chapters run on a GPU, all solutions on one page, and the package's reference.
+"""The book's Sphinx extension, which loads all the others.
+
+They provide widgets that work without a kernel, figures in the colours of the theme, good line
+breaks, accessibility, numbered and linked chapters, tables of benchmarks and presets, chapters run
+on a GPU, a page of all solutions, and the package's reference.
 
 A widget in a page is ``{cdml-widget} target_logit`` with its state as options (``:m2: 0.5``), or
-the output of a notebook cell. A figure is any SVG image of a page. Both work from a file, without a
-network.
+the output of a notebook cell. A figure is any SVG image of a page. Both work offline, from a file.
 """
 
 import cdml_access

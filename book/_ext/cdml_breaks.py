@@ -1,4 +1,4 @@
-"""Where a line may end: not between a formula and its comma, but within a long name in a table."""
+"""Line breaks: none between a formula and its comma, but allowed within long names in tables."""
 
 import re
 
@@ -12,11 +12,9 @@ _CLOSES = re.compile(r"^[^\w\s(\[“‘]+")
 
 
 class Unbroken(SphinxTransform):
-    """Put a formula and the signs that touch it into an element of their own, which has one
-    line.
-    """
+    """Wrap a formula and the punctuation that touches it in an element that is not broken."""
 
-    default_priority = 880  # after quotation marks got their curves
+    default_priority = 880  # after quotation marks have been made typographic
 
     def apply(self, **kwargs: object) -> None:
         for formula in list(self.document.findall(nodes.math)):
@@ -30,7 +28,7 @@ class Unbroken(SphinxTransform):
 
 
 def _cut(parent: nodes.Element, at: int, signs: re.Pattern[str]) -> str:
-    """Take what matches out of the text at a place; nothing where there is no text."""
+    """Cut the matching punctuation out of a parent's text child; empty if there is none."""
     text = parent.children[at] if 0 <= at < len(parent.children) else None
     match = signs.search(text) if isinstance(text, nodes.Text) else None
     if match is None:
@@ -40,7 +38,7 @@ def _cut(parent: nodes.Element, at: int, signs: re.Pattern[str]) -> str:
 
 
 class Parted(SphinxTransform):
-    """Let a name in code end a line after a slash, a dot or the like, if it stands in a table."""
+    """Allow line breaks after slashes, dots and the like in code within tables."""
 
     default_priority = Unbroken.default_priority
 

@@ -1,4 +1,4 @@
-"""Chapters know their numbers: in their titles, and where prose says "chapter 7"."""
+"""Numbers of chapters in their titles, and links where prose says "chapter 7"."""
 
 import re
 
@@ -8,7 +8,7 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
 _PAGE = re.compile(r"(?:.*/)?(\d\d)_\w+")
-_SAID = re.compile(r"\b([Cc]hapter\s(\d{1,2}))\b")
+_MENTION = re.compile(r"\b([Cc]hapter\s(\d{1,2}))\b")
 _NOT_PROSE = (
     nodes.title,
     nodes.reference,
@@ -26,18 +26,18 @@ def number(page: str) -> int | None:
 
 
 class NumberedTitle(SphinxTransform):
-    """Begin the title of a chapter with its number."""
+    """Prefix the title of a chapter with its number."""
 
     default_priority = 300
 
     def apply(self, **kwargs: object) -> None:
-        own, title = number(self.env.docname), self.document.next_node(nodes.title)
-        if own is not None and title is not None:
-            title.insert(0, nodes.Text(f"{own}. "))
+        chapter, title = number(self.env.docname), self.document.next_node(nodes.title)
+        if chapter is not None and title is not None:
+            title.insert(0, nodes.Text(f"{chapter}. "))
 
 
 class ChapterLinks(SphinxTransform):
-    """Link "chapter 7" in prose to that chapter, if the book has it and this is not it."""
+    """Link "chapter 7" in prose to that chapter, if it exists and is not the current page."""
 
     default_priority = 310
 
@@ -54,20 +54,20 @@ class ChapterLinks(SphinxTransform):
             ):
                 continue
             children = _joined(parent)
-            if any(isinstance(child, nodes.Text) and _SAID.search(child) for child in children):
+            if any(isinstance(child, nodes.Text) and _MENTION.search(child) for child in children):
                 parent.children = []
                 parent.extend(new for child in children for new in _linked(child, pages))
 
 
 def _above(node: nodes.Node) -> list[nodes.Node]:
-    found = []
+    ancestors = []
     while (node := node.parent) is not None:
-        found.append(node)
-    return found
+        ancestors.append(node)
+    return ancestors
 
 
 def _joined(parent: nodes.Element) -> list[nodes.Node]:
-    """The children, with texts that follow one another (a line's end parts them) as one."""
+    """The children, with consecutive texts, which are split at line ends, joined into one."""
     result: list[nodes.Node] = []
     for child in parent.children:
         if result and isinstance(child, nodes.Text) and isinstance(result[-1], nodes.Text):
@@ -81,18 +81,19 @@ def _linked(node: nodes.Node, pages: dict[int, str]) -> list[nodes.Node]:
     if not isinstance(node, nodes.Text):
         return [node]
     result: list[nodes.Node] = []
-    parts = _SAID.split(str(node))  # text, what was said, its number, text, ...
-    for text, said, digits in zip(parts[0::3], [*parts[1::3], ""], [*parts[2::3], ""], strict=True):
+    parts = _MENTION.split(str(node))  # text, mention, its number, text, ...
+    mentions, numbers = [*parts[1::3], ""], [*parts[2::3], ""]
+    for text, mention, digits in zip(parts[0::3], mentions, numbers, strict=True):
         if text:
             result.append(nodes.Text(text))
-        if not said:
+        if not mention:
             continue
         if int(digits) not in pages:
-            result.append(nodes.Text(said))
+            result.append(nodes.Text(mention))
             continue
         link = addnodes.pending_xref(
             "",
-            nodes.inline("", said),
+            nodes.inline("", mention),
             refdomain="std",
             reftype="doc",
             reftarget=f"/{pages[int(digits)]}",

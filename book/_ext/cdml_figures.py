@@ -1,6 +1,4 @@
-"""SVG figures as part of the page, so that their ink, grid and paper follow the light or dark
-theme.
-"""
+"""SVG figures inlined in the page, so that their colours follow the light or dark theme."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -20,9 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def inline_figures(app: Sphinx, doctree: nodes.document, page: str) -> None:
-    """Replace every SVG image of a page by the drawing itself; captions and numbers stay with the
-    figure.
-    """
+    """Replace every SVG image of a page by its drawing; figures keep caption and number."""
     if app.builder.format != "html":
         return
     for number, image in enumerate(list(doctree.findall(nodes.image)), 1):
@@ -35,7 +31,7 @@ def inline_figures(app: Sphinx, doctree: nodes.document, page: str) -> None:
             )
         except ET.ParseError as error:
             logger.warning(
-                "%s is not an SVG that can be read: %s",
+                "%s is not a readable SVG: %s",
                 path.name,
                 error,
                 location=page,
@@ -46,22 +42,20 @@ def inline_figures(app: Sphinx, doctree: nodes.document, page: str) -> None:
 
 
 class Glue(PasteAnyDirective):
-    """myst-nb's ``{glue}``, which tells with ``:alt:`` what a drawing of another page shows."""
+    """myst-nb's ``{glue}`` with an ``:alt:`` text for a drawing of another page."""
 
     option_spec = {**PasteAnyDirective.option_spec, "alt": directives.unchanged_required}  # noqa: RUF012
 
     def run(self) -> list[nodes.Node]:
-        made = super().run()
-        for node in made:
+        result = super().run()
+        for node in result:
             if isinstance(node, PendingGlueReference) and "alt" in self.options:
                 node["alt"] = self.options["alt"]
-        return made
+        return result
 
 
 class GluedDrawings(SphinxPostTransform):
-    """Show a drawing glued in another page; myst-nb would show its plain text, knowing no SVG
-    there.
-    """
+    """Insert drawings glued in another page, which myst-nb would replace by their plain text."""
 
     default_priority = 4  # before myst-nb's own
     formats = ("html",)
@@ -76,32 +70,28 @@ class GluedDrawings(SphinxPostTransform):
                 .get("image/svg+xml")
             )
             if text and node.gtype != "text":
-                said = label(node, self.env.docname)
-                node.replace_self(
-                    nodes.raw("", inline(text, f"glue{number}-", said), format="html")
-                )
+                alt = label(node, self.env.docname)
+                node.replace_self(nodes.raw("", inline(text, f"glue{number}-", alt), format="html"))
 
 
 def label(node: nodes.Element, page: str) -> str:
-    """What a screen reader says: the alt text, else the caption; a drawing without either is a
-    warning.
-    """
+    """The text for screen readers: the alt text or the caption; warns if there is neither."""
     caption = (
         node.parent.next_node(nodes.caption) if isinstance(node.parent, nodes.figure) else None
     )
-    said = node.get("alt") or (caption.astext() if caption else "")
-    if not said:
+    text = node.get("alt") or (caption.astext() if caption else "")
+    if not text:
         name = node.get("key") or node.get("uri")
         logger.warning(
             "the drawing %s has neither a caption nor an alt text", name, location=page, type="cdml"
         )
-    return said or "Figure"
+    return text or "Figure"
 
 
 def width(image: nodes.image) -> str | None:
-    """The width the page asks for, as CSS."""
-    asked = image.get("width")
-    return f"{asked}px" if asked and re.fullmatch(r"[\d.]+", asked) else asked
+    """The width set in the page, as CSS."""
+    value = image.get("width")
+    return f"{value}px" if value and re.fullmatch(r"[\d.]+", value) else value
 
 
 def setup(app: Sphinx) -> None:

@@ -1,5 +1,6 @@
-"""Chapters run on a GPU, kept in ``results/gpu``: ``{cdml-gpu-chapters}``, and
-``{cdml-gpu-figure} 09_training``.
+"""Chapters run on a GPU, from ``results/gpu``: their table, and single figures.
+
+The directives are ``{cdml-gpu-chapters}`` and ``{cdml-gpu-figure} 09_training``.
 """
 
 from pathlib import Path
@@ -19,22 +20,23 @@ logger = logging.getLogger(__name__)
 
 
 class ChaptersDirective(SphinxDirective):
-    """A table of the notebooks: the command of each, the GPU, how long it took, and the file."""
+    """A table of the notebooks, with the command, GPU, duration and file of each."""
 
     def run(self) -> list[nodes.Node]:
         lines = ["| chapter | command | on | seconds | notebook |", "|---|---|---|--:|---|"]
         for path in sorted((results.folder() / "gpu").glob("*.ipynb")):
-            told = read(path, self)["metadata"]["cdmllab"]["provenance"]
+            provenance = read(path, self)["metadata"]["cdmllab"]["provenance"]
             number, file = int(path.stem.split("_")[0]), f"../results/gpu/{path.name}"
             lines.append(
-                f"| {{doc}}`{number} <executed/{path.stem}>` | `{told['command']}` | {told['gpu']} "
-                f"| {told['wall_s']:.0f} | {{download}}`{path.name} <{file}>` |"
+                f"| {{doc}}`{number} <executed/{path.stem}>` | `{provenance['command']}` "
+                f"| {provenance['gpu']} | {provenance['wall_s']:.0f} "
+                f"| {{download}}`{path.name} <{file}>` |"
             )
         return self.parse_text_to_nodes("\n".join(lines))
 
 
 class FigureDirective(SphinxDirective):
-    """The first drawing of a notebook; the content is its caption."""
+    """The first drawing of a notebook; the directive's content is its caption."""
 
     required_arguments = 1
     has_content = True
@@ -45,7 +47,7 @@ class FigureDirective(SphinxDirective):
         path = results.folder() / "gpu" / f"{name}.ipynb"
         if not path.is_file() or "alt" not in self.options:
             logger.warning(
-                "cdml-gpu-figure: %s is missing, or has no :alt:",
+                "cdml-gpu-figure: %s is missing, or the directive has no :alt:",
                 path,
                 location=self.get_location(),
             )
@@ -66,7 +68,7 @@ class FigureDirective(SphinxDirective):
 
 
 def read(path: Path, directive: SphinxDirective) -> Any:
-    """A notebook; the page is built anew when it changes."""
+    """Read a notebook and make the page depend on it."""
     directive.env.note_dependency(str(path))
     return read_json(path)
 

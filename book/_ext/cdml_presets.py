@@ -1,4 +1,4 @@
-"""What presets promise, as they say themselves: ``{cdml-presets} lab/gpu/* casia/datn_page/*``."""
+"""Cost and expectation of presets, from their headers: ``{cdml-presets} lab/gpu/* casia/*``."""
 
 import re
 from fnmatch import fnmatch
@@ -14,23 +14,23 @@ logger = logging.getLogger(__name__)
 
 
 class PresetsDirective(SphinxDirective):
-    """A table of the presets that match some patterns: what they cost and what to expect."""
+    """A table of the presets that match some patterns, with their cost and expected result."""
 
     required_arguments = 1
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        lines = ["| preset | cost | what to expect |", "|---|---|---|"]
+        lines = ["| preset | cost | expected result |", "|---|---|---|"]
         for pattern in self.arguments[0].split():
             matching = [name for name in presets.names() if fnmatch(name, pattern)]
             if not matching:
                 logger.warning(
-                    "cdml-presets: no preset is called %s", pattern, location=self.get_location()
+                    "cdml-presets: no preset matches %s", pattern, location=self.get_location()
                 )
             for name in matching:
-                told = presets.header(name)
+                header = presets.header(name)
                 cost, expect = (
-                    re.sub(r"(--[\w-]+)", r"`\1`", told[key]) for key in ("cost", "expect")
+                    re.sub(r"(--[\w-]+)", r"`\1`", header[key]) for key in ("cost", "expect")
                 )
                 lines.append(f"| `{name}` | {cost} | {expect} |")
         return self.parse_text_to_nodes("\n".join(lines))

@@ -1,4 +1,4 @@
-"""All solutions on one page, read from the chapters as they were run: ``{cdml-solutions}``."""
+"""All solutions on one page, read from the executed chapters: ``{cdml-solutions}``."""
 
 import json
 import re
@@ -59,11 +59,11 @@ def solved(notebook: dict) -> tuple[str, list[Solved]]:
     )
     prose = "\n\n".join(cells)
     title = re.search(r"^# (.+)$", prose, re.MULTILINE)
-    found = [
+    exercises = [
         Solved(m["name"], m["question"].strip(), m["solution"].strip())
         for m in _EXERCISE.finditer(prose)
     ]
-    return title[1] if title else "", found
+    return title[1] if title else "", exercises
 
 
 def _as_markdown(exercise: Solved) -> str:

@@ -1,13 +1,12 @@
-"""One SVG file made fit to stand inside a page: themed colours, its own ids, the width of the
-column.
-"""
+"""Preparation of an SVG file for a page: themed colours, unique ids, and a responsive width."""
 
 import re
 import xml.etree.ElementTree as ET
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
-# The stand-ins of cdmllab.plots.style and the colours of the losses, by their name in cdml.css.
+# The placeholder colours of cdmllab.plots.style and the losses' colours, with their names in
+# cdml.css.
 THEME = {
     "#1b2330": "ink",
     "#c9ced6": "grid",
@@ -22,21 +21,20 @@ THEME = {
 }
 _COLOUR = re.compile("|".join(THEME), re.IGNORECASE)
 _REFERENCE = re.compile(r"url\(\s*['\"]?#([^)'\"]+)['\"]?\s*\)")
-_EVERYTHING = re.compile(
-    r"\s*\*\s*\{([^{}]*)\}\s*"
-)  # matplotlib's only rule; it would hold for the page
+# matplotlib's only CSS rule, which would apply to the full page.
+_EVERYTHING = re.compile(r"\s*\*\s*\{([^{}]*)\}\s*")
 _PX = {"": 1.0, "px": 1.0, "pt": 4 / 3, "in": 96.0, "mm": 96 / 25.4, "cm": 96 / 2.54}
 
 
 def inline(text: str, prefix: str, label: str, width: str | None = None) -> str:
-    """The drawing as an element of an HTML page.
+    """Convert a drawing to an element of an HTML page.
 
     Parameters
     ----------
-    text : an SVG file
-    prefix : put before every id, so that the figures of a page do not share them
-    label : for a screen reader
-    width : in CSS; the drawing's own when None. It never exceeds the column.
+    text : content of an SVG file
+    prefix : prefix of every id, so that the figures of a page do not share ids
+    label : text for screen readers
+    width : CSS width; None means the drawing's own. It never exceeds that of the column.
     """
     root = ET.fromstring(text)
     natural = _pixels(root.get("width")), _pixels(root.get("height"))
@@ -58,7 +56,7 @@ def inline(text: str, prefix: str, label: str, width: str | None = None) -> str:
 
 
 def _own_style(root: ET.Element) -> str:
-    """Take out metadata and the rule for everything; give the rule's declarations back."""
+    """Remove metadata and the rule for all elements; return the declarations of the rule."""
     style = ""
     for parent in list(root.iter()):
         for child in list(parent):

@@ -1,7 +1,8 @@
 """Widgets in the built site: the directive, and the scripts on the pages that need them.
 
-A browser refuses module imports on file://, so each widget's module is wrapped as a classic script
-that hands its `render` to the host, which gives it a model made from the element's data-state.
+Browsers do not allow module imports on file://, so each widget's module is wrapped in a classic
+script that passes its `render` to the host. The host creates the model from the element's
+data-state.
 """
 
 import re
@@ -23,10 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 class WidgetDirective(SphinxDirective):
-    """``{cdml-widget} name`` with the state to begin with as options."""
+    """``{cdml-widget} name`` with the initial state as options."""
 
     required_arguments = 1
-    option_spec = {  # noqa: RUF012  (docutils wants a plain class attribute)
+    option_spec = {  # noqa: RUF012  (docutils needs a plain class attribute)
         option: directives.unchanged_required
         for widget in widgets.WIDGETS.values()
         for option in widget.state_traits()
@@ -43,7 +44,7 @@ class WidgetDirective(SphinxDirective):
 
 
 def static_html(name: str, options: dict[str, str]) -> str:
-    """The element of a widget; ValueError for a name, an option or a value that there is not."""
+    """The HTML of a widget; raises ValueError for an unknown name, option or value."""
     if name not in widgets.WIDGETS:
         raise ValueError(f"unknown widget {name!r}; there are {', '.join(widgets.names())}")
     widget = widgets.WIDGETS[name]
@@ -61,9 +62,7 @@ def static_html(name: str, options: dict[str, str]) -> str:
 
 
 def classic_script(name: str) -> str:
-    """The widget's module as a script for file://: the same text, its default export returned to
-    the host.
-    """
+    """The widget's module as a classic script that returns its default export to the host."""
     body, exports = re.subn(
         r"^export default ", "return ", widgets.source(name), flags=re.MULTILINE
     )
@@ -73,9 +72,7 @@ def classic_script(name: str) -> str:
 
 
 def no_kernel_output(app: Sphinx, config: Any) -> None:
-    """Keep myst-nb from choosing a widget's live view, and from loading Jupyter's manager
-    for it.
-    """
+    """Keep myst-nb from using a widget's live view and loading Jupyter's widget manager."""
     config.nb_ipywidgets_js = {}
     config.nb_mime_priority_overrides = [
         *config.nb_mime_priority_overrides,
@@ -96,10 +93,10 @@ def write_scripts(app: Sphinx) -> None:
 def add_scripts(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    wanted = set(re.findall(r'class="cdml-widget" data-widget="([^"]*)"', context.get("body", "")))
-    for unknown in sorted(wanted - set(widgets.names())):
+    used = set(re.findall(r'class="cdml-widget" data-widget="([^"]*)"', context.get("body", "")))
+    for unknown in sorted(used - set(widgets.names())):
         logger.warning("unknown widget %r", unknown, location=page, type="cdml")
-    known = sorted(wanted & set(widgets.names()))
+    known = sorted(used & set(widgets.names()))
     for script in ["host", *known] if known else []:
         app.add_js_file(f"widgets/{script}.js", loading_method="defer")
 

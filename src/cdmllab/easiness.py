@@ -1,8 +1,8 @@
-"""Easiness: how easy a sample is, as a signed score in [-1, 1], and the running statistics behind
-it.
+"""Easiness of samples as a signed score in [-1, 1], and its running mean per identity.
 
-+1 is the easiest sample there can be, -1 the hardest, 0 neither. The three scores differ in what
-they look at; all are computed from cosines alone, so any margin head can use them.
++1 is the easiest possible sample, -1 the hardest, and 0 is neutral. The scores differ in whether
+they use the target centre only or the hardest negative as well, the negative centre with the
+largest cosine. All are computed from cosines alone, so any margin head can use them.
 """
 
 import math
@@ -16,29 +16,28 @@ KINDS = ("similarity", "gap", "angle_gap")
 
 
 def easiness_from_similarity(target_cos: Tensor) -> Tensor:
-    """The cosine to the sample's own class centre, as it is; shape (b,) to (b,).
+    """The cosine to the target centre, unchanged; shape (b,) to (b,).
 
-    The document's score: "similarity to class center", high is easy.
+    This is the score of DATN's page, "similarity to class center", where high means easy.
     """
     return target_cos.clamp(-1.0, 1.0)
 
 
 def easiness_from_gap(target_cos: Tensor, hardest_negative: Tensor) -> Tensor:
-    """Half the lead of the own class centre over the best foreign one: (cos_y - max_{j != y} cos_j)
-    / 2.
+    """Half the target's lead over the hardest negative, e = (cos_y - max_{j != y} cos_j) / 2.
 
-    The public code's hardness h = 1 - (cos_y - max cos_j) in [-1, 3] is 1 - 2 e. Shapes (b,), (b,)
-    to (b,).
+    Shapes (b,), (b,) to (b,). DATN's code uses the hardness h = 1 - (cos_y - max_{j != y} cos_j),
+    in [-1, 3], which is 1 - 2 e.
     """
     return ((target_cos - hardest_negative) / 2.0).clamp(-1.0, 1.0)
 
 
 def easiness_from_angle_gap(target_cos: Tensor, hardest_negative: Tensor) -> Tensor:
-    """The same lead measured in angles: (theta_neg - theta_y - pi/3) / (pi/6), clipped to [-1, 1].
+    """The lead in angles, e = (theta_neg - theta_y - pi/3) / (pi/6), clipped to [-1, 1].
 
-    +1 where the nearest foreign centre is at least 90 degrees further away than the own one, -1
-    where it is 30 degrees or less. The public code's angular hardness h = clip(pi/2 - (theta_neg -
-    theta_y), 0, pi/3) is (1 - e) pi/6. Shapes (b,), (b,) to (b,).
+    Shapes (b,), (b,) to (b,). The score is +1 if the hardest negative is at least 90 degrees
+    further away than the target centre, and -1 if it is at most 30 degrees further away. DATN's
+    code uses the hardness h = clip(pi/2 - (theta_neg - theta_y), 0, pi/3), which is (1 - e) pi/6.
     """
     lead = angle(hardest_negative) - angle(target_cos)
     return ((lead - math.pi / 3.0) / (math.pi / 6.0)).clamp(-1.0, 1.0)
@@ -47,12 +46,16 @@ def easiness_from_angle_gap(target_cos: Tensor, hardest_negative: Tensor) -> Ten
 def recentre(easiness: Tensor, pivot: float) -> Tensor:
     """Move the neutral point of a score from 0 to `pivot`, keeping the ends.
 
-    The scores -1, pivot and 1 become -1, 0 and 1.
+    The map is piecewise linear: -1, pivot and 1 become -1, 0 and 1.
 
     Parameters
     ----------
     easiness : Tensor of any shape, in [-1, 1]
     pivot : the score that counts as neither easy nor hard, in (-1, 1); 0 changes nothing
+
+    Raises
+    ------
+    ValueError : `pivot` is out of range
     """
     if not -1.0 < pivot < 1.0:
         raise ValueError(f"pivot must lie strictly between -1 and 1, got {pivot}")
@@ -63,14 +66,19 @@ def recentre(easiness: Tensor, pivot: float) -> Tensor:
 
 
 class ClassEasiness(nn.Module):
-    """A running mean of easiness for every identity: how easy its samples have been so far.
+    """A running mean of easiness for every identity.
+
+    The state is one buffer of shape (num_identities,), with 0 (neutral) for identities that have
+    not been seen yet.
 
     Parameters
     ----------
-    num_identities : how many identities there are
+    num_identities : number of identities
     momentum : weight of the newest batch, in (0, 1]
 
-    The state is one buffer of shape (num_identities,), zero (neutral) for an identity not yet seen.
+    Raises
+    ------
+    ValueError : `momentum` is out of range
     """
 
     mean: Tensor
@@ -84,8 +92,9 @@ class ClassEasiness(nn.Module):
 
     @torch.no_grad()
     def update(self, labels: Tensor, easiness: Tensor) -> None:
-        """Take in one batch: labels of shape (b,), easiness of shape (b,). Each identity moves
-        once.
+        """Update with one batch: labels of shape (b,), easiness of shape (b,).
+
+        An identity with several samples in the batch is updated once, with their mean.
         """
         identities, position = labels.unique(return_inverse=True)
         total = torch.zeros(len(identities), dtype=self.mean.dtype, device=self.mean.device)

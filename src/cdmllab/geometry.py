@@ -1,8 +1,7 @@
 """Unit vectors, cosines, angles, and points on the sphere.
 
-Everything that follows lives on the unit hypersphere, so the few operations here are written to
-stay finite where the textbook forms are not: a zero vector has gradient 0, and the sine and the
-angle have a finite slope where the cosine is exactly +1 or -1.
+The operations stay finite where the textbook formulas do not: a zero vector has gradient 0, and the
+sine and the angle have a finite slope where the cosine is exactly +1 or -1.
 """
 
 import math
@@ -12,27 +11,27 @@ from torch import Tensor
 
 
 def unit(vectors: Tensor, dim: int = -1) -> Tensor:
-    """Scale vectors to length 1; a zero vector stays zero and passes no gradient.
+    """Scale vectors to length 1; a zero vector stays zero and has gradient 0.
 
     Parameters
     ----------
     vectors : Tensor of any shape, floating point
-    dim : the axis that holds the coordinates
+    dim : the axis of the coordinates
 
     Returns
     -------
     Tensor of the same shape and dtype.
     """
-    # The plain form x / max(|x|, 1e-12) sends a gradient of 1e12 to a zero vector.
+    # The usual form x / max(|x|, 1e-12) gives a zero vector a gradient of 1e12.
     limits = torch.finfo(vectors.dtype)
-    # The root keeps gradients in range; float16 reaches so little below 1 that its root would take
-    # 0.007 for zero.
+    # A vector counts as zero below this length. The square root keeps the gradient, 1 / length, in
+    # range. In float16 the root would be 0.008, too long to be zero.
     tiny = limits.tiny if vectors.dtype == torch.float16 else limits.tiny**0.5
     largest = vectors.detach().abs().amax(dim=dim, keepdim=True)
     is_zero = largest <= tiny
-    scaled = vectors / torch.where(
-        is_zero, 1.0, largest
-    )  # keeps the squares of fp16 values in range
+    # Dividing by the largest coordinate first keeps the squares in range, also in float16. The
+    # quotient does not depend on `largest`, so it can be detached.
+    scaled = vectors / torch.where(is_zero, 1.0, largest)
     squares = torch.where(is_zero, 1.0, (scaled * scaled).sum(dim=dim, keepdim=True))
     return torch.where(is_zero, 0.0, scaled / squares.sqrt())
 
@@ -53,30 +52,35 @@ def cosine(vectors: Tensor, centres: Tensor) -> Tensor:
 
 
 def sine(cosines: Tensor) -> Tensor:
-    """``sin(theta) >= 0`` from ``cos(theta)``, with a finite slope at cos = +-1.
+    """``sin(theta) >= 0`` from ``c = cos(theta)``, with a finite slope at c = +-1.
 
-    Exact for every floating-point cosine but +-1 itself and its nearest neighbour, where the square
-    root is replaced by a straight line through 0, of slope ``-2 c / sqrt(eps)`` instead of
-    infinite. Values beyond +-1, which rounding produces, count as +-1; at exactly +-1 the slope is
-    that of the line or 0, as PyTorch's version has the derivative of ``clamp`` at its bounds.
+    The result is exact for every floating-point cosine except +-1 and its nearest neighbour. There
+    the square root is replaced by a straight line through 0, with the slope ``-2 c / sqrt(eps)``
+    instead of an infinite one. Values beyond +-1, which occur by rounding, count as +-1; at exactly
+    +-1 the slope is that of the line or 0, depending on how the version of PyTorch defines the
+    derivative of ``clamp`` at its bounds.
     """
     eps = torch.finfo(cosines.dtype).eps
     c = cosines.clamp(-1.0, 1.0)
     squared = 1.0 - c * c
     inside = squared > eps
+    # The inner `where` keeps sqrt away from 0: its infinite slope times the 0 of the outer `where`
+    # would be NaN.
     return torch.where(inside, torch.where(inside, squared, eps).sqrt(), squared / math.sqrt(eps))
 
 
 def angle(cosines: Tensor) -> Tensor:
-    """Angle in radians, in [0, pi], from a cosine; a finite slope everywhere (see `sine`)."""
+    """Angle in radians, in [0, pi], from a cosine; its slope is finite, as in `sine`."""
     return torch.atan2(sine(cosines), cosines.clamp(-1.0, 1.0))
 
 
 def angle_between(a: Tensor, b: Tensor) -> Tensor:
-    """Angle in radians between vectors, accurate for tiny and for almost opposite angles.
+    """Angle in radians between vectors, accurate also near 0 and pi.
 
-    Uses ``2 atan2(|u - v|, |u + v|)`` for unit vectors u and v (W. Kahan, "How futile are mindless
-    assessments of roundoff", section 12), where the arc cosine loses half of the digits.
+    For unit vectors u and v it is ``2 atan2(|u - v|, |u + v|)`` (W. Kahan, "How Futile are Mindless
+    Assessments of Roundoff in Floating-Point Computation?", section 12,
+    https://people.eecs.berkeley.edu/~wkahan/Mindless.pdf). The arc cosine loses half of the digits
+    there.
 
     Parameters
     ----------
@@ -91,14 +95,13 @@ def angle_between(a: Tensor, b: Tensor) -> Tensor:
 
 
 def point_at(centre: Tensor, direction: Tensor, angle_rad: Tensor | float) -> Tensor:
-    """The point reached from a unit `centre` by walking `angle_rad` along the sphere towards
-    `direction`.
+    """The point at `angle_rad` from a unit `centre`, along the great circle towards `direction`.
 
     Parameters
     ----------
     centre : Tensor of shape (..., d), unit length
     direction : Tensor of shape (..., d), not parallel to `centre`
-    angle_rad : Tensor of shape (...) or a number
+    angle_rad : Tensor of shape (...) or a float, radians
 
     Returns
     -------
@@ -110,9 +113,8 @@ def point_at(centre: Tensor, direction: Tensor, angle_rad: Tensor | float) -> Te
 
 
 def cap_boundary(centre: Tensor, angle_rad: float, points: int = 181) -> Tensor:
-    """The circle of points at `angle_rad` from a unit `centre` of shape (3,); shape (points, 3),
-    closed.
-    """
+    """The closed circle at `angle_rad` from a unit `centre` of shape (3,); shape (points, 3)."""
+    # The coordinate axis furthest from `centre` is never parallel to it.
     helper = torch.eye(3, dtype=centre.dtype)[centre.abs().argmin()]
     e1 = unit(helper - (helper @ centre) * centre)
     e2 = torch.linalg.cross(centre, e1)
@@ -123,9 +125,7 @@ def cap_boundary(centre: Tensor, angle_rad: float, points: int = 181) -> Tensor:
 
 
 def fibonacci_sphere(points: int) -> Tensor:
-    """Evenly spread unit vectors, shape (points, 3), float64: the golden-angle spiral from pole to
-    pole.
-    """
+    """Evenly spread unit vectors on a golden-angle spiral; shape (points, 3), float64."""
     if points < 1:
         raise ValueError(f"fibonacci_sphere needs at least 1 point, got {points}")
     i = torch.arange(points, dtype=torch.float64)

@@ -58,7 +58,7 @@ def test_order_kept_sees_a_map_that_is_turned_round():
     assert projection.order_kept(circle, circle, who) == pytest.approx(1.0)
     swapped = circle[np.repeat([0, 3, 1, 2], 3)]
     assert projection.order_kept(circle, swapped, who) < 0.5
-    with pytest.raises(ValueError, match="three people or more"):
+    with pytest.raises(ValueError, match="at least three people"):
         projection.order_kept(circle[:6], circle[:6], who[:6])
 
 

@@ -18,16 +18,16 @@ BEST_DEG = {
 
 @pytest.mark.parametrize("count", BEST_DEG)
 def test_most_even_points_are_the_known_ones(count):
-    found = sphere.nearest_deg(sphere.most_even(count, 3))
-    assert found.min() == pytest.approx(BEST_DEG[count], abs=0.15)
-    assert found.min() <= BEST_DEG[count] + 1e-3
+    result = sphere.nearest_deg(sphere.most_even(count, 3))
+    assert result.min() == pytest.approx(BEST_DEG[count], abs=0.15)
+    assert result.min() <= BEST_DEG[count] + 1e-3
 
 
 @pytest.mark.parametrize(("count", "dim"), [(3, 8), (6, 5), (9, 8)])
 def test_few_points_form_the_simplex_of_the_bound(count, dim):
-    found = sphere.nearest_deg(sphere.most_even(count, dim))
+    result = sphere.nearest_deg(sphere.most_even(count, dim))
     assert sphere.bound_deg(count, dim) == pytest.approx(math.degrees(math.acos(-1 / (count - 1))))
-    np.testing.assert_allclose(found, sphere.bound_deg(count, dim), atol=0.1)
+    np.testing.assert_allclose(result, sphere.bound_deg(count, dim), atol=0.1)
 
 
 def test_more_than_a_simplex_cannot_pass_a_right_angle():
@@ -83,11 +83,11 @@ def test_effective_dimension_lies_between_one_and_all():
     ("call", "sentence"),
     [
         (lambda: sphere.nearest_deg([[1.0, 0.0]]), r"points must have shape \(n, d\)"),
-        (lambda: sphere.bound_deg(1, 3), "2 points and 2 dimensions"),
-        (lambda: sphere.chance_density([90.0], 1), "2 dimensions or more"),
+        (lambda: sphere.bound_deg(1, 3), "at least 2 points and 2 dimensions"),
+        (lambda: sphere.chance_density([90.0], 1), "at least 2 dimensions"),
         (lambda: sphere.spectrum(np.ones(3)), r"embeddings must have shape \(n, d\)"),
     ],
 )
-def test_what_makes_no_sense_is_refused(call, sentence):
+def test_invalid_arguments_are_rejected(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()

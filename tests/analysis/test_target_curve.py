@@ -1,4 +1,4 @@
-"""A loss looked at without a head: targets, slopes, pulls, and what happens at the poles."""
+"""Losses without a head: targets, slopes, gradients, and the behaviour at the poles."""
 
 import math
 
@@ -108,7 +108,7 @@ def test_survey_sees_the_textbook_form_fail_wherever_the_cosine_is_one_or_more()
     assert seen.nan_gradients == seen.above_one + seen.exactly_one
 
 
-def test_the_price_of_a_margin_is_the_loss_of_a_head_whose_centres_all_agree():
+def test_price_of_a_margin_is_the_loss_of_a_head_whose_centres_all_agree():
     head = heads.create(
         "arcface", embedding_dim=2, num_identities=50, scale=64.0, margin_rad=0.5
     ).double()
@@ -116,13 +116,13 @@ def test_the_price_of_a_margin_is_the_loss_of_a_head_whose_centres_all_agree():
         head.centres.copy_(torch.tensor([1.0, 0.0], dtype=torch.float64).expand(50, 2))
     theta = torch.tensor([0.3, 1.0, math.pi / 2, 2.9], dtype=torch.float64)
     at = torch.stack([theta.cos(), theta.sin()], dim=1)
-    wanted = torch.stack([head(x[None], torch.tensor([3])).loss for x in at])
-    found = alike(head.policy, theta, scale=64.0, num_identities=50)
-    torch.testing.assert_close(found.loss, wanted.detach())
+    expected = torch.stack([head(x[None], torch.tensor([3])).loss for x in at])
+    result = alike(head.policy, theta, scale=64.0, num_identities=50)
+    torch.testing.assert_close(result.loss, expected.detach())
     through = alike(
         margins.create("arcface", gradient="straight_through"), theta, scale=64.0, num_identities=50
     )
-    assert found.slope[2] == pytest.approx(64.0 * (math.cos(0.5) - 1.0))
+    assert result.slope[2] == pytest.approx(64.0 * (math.cos(0.5) - 1.0))
     torch.testing.assert_close(through.slope, torch.zeros_like(theta), atol=1e-9, rtol=0.0)
     level = alike(margins.create("cosface"), theta[:3], scale=64.0, num_identities=50)
     assert torch.allclose(level.loss, level.loss[:1])

@@ -30,7 +30,7 @@ def shapes():
 
 
 def tensors(seed=0):
-    """Random weights with which signals neither die nor grow through the network."""
+    """Random weights that keep the scale of signals through the network."""
     rng = np.random.default_rng(seed)
     out = {}
     for name, shape in shapes().items():
@@ -44,7 +44,7 @@ def tensors(seed=0):
 
 
 def encoded(weights, quantised=lambda name: True):
-    """Manifest and bytes of a group; and what the bytes mean, decoded here."""
+    """The manifest and bytes of a group, and the values that the bytes encode."""
     entries, content, meant = [], b"", {}
     for name, values in weights.items():
         entry = {"name": name, "shape": list(values.shape), "dtype": "float32"}
@@ -71,7 +71,7 @@ def write(folder, quantised=lambda name: not name.startswith("conv64"), seed=0):
 
 
 def tarball(path, seed=0, leave_out=()):
-    """The package as npm hands it out."""
+    """The package in npm's format."""
     manifest, content, meant = encoded(tensors(seed))
     files = {"package/package.json": b"{}", BIN: content, MANIFEST: json.dumps(manifest).encode()}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def _convolution(name, side, width_in, width_out):
 
 
 def _windows(x, side, stride):
-    """[h, w, c] to [h', w', c, side, side]; what does not fill a window is left out."""
+    """[h, w, c] to [h', w', c, side, side], without incomplete windows."""
     return np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(0, 1))[
         ::stride, ::stride
     ]

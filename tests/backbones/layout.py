@@ -1,6 +1,4 @@
-"""arcface_torch's IResNet told apart from ours: its parameter names, and its forward pass, from a
-state dict alone.
-"""
+"""arcface_torch's IResNet, independent of ours: parameter names and a forward pass."""
 
 import hashlib
 

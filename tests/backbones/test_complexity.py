@@ -48,9 +48,7 @@ def test_gflops_are_those_of_ptflops_to_the_unit(costs, name):
 
 
 def test_lightweight_is_counted_as_its_file_counts_it(costs):
-    """Plain multiply-accumulates; its size has the buffers in it, 19.43004608154297 in the file's
-    own count.
-    """
+    """The published lightweight network; its size of 19.43004608154297 includes buffers."""
     own, row = costs["lightweight"], published_backbones.TABLE["lightweight"]
     assert (own.parameters, own.macs) == (5_086_432, 98_297_920)
     assert round(own.gmacs, 3) == row.gflops == 0.098
@@ -61,9 +59,7 @@ def test_lightweight_is_counted_as_its_file_counts_it(costs):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_sizes_are_the_published_but_for_two(costs, name):
-    """35.70 and 130.20 do not follow from the published counts; the other seven are within
-    rounding.
-    """
+    """35.70 and 130.20 do not follow from the published counts; the other seven agree."""
     row = published_backbones.TABLE[name]
     difference = abs(costs[name].size_mib(row.sized) - row.size_mib)
     assert (difference > 0.01) == (name in ("r18_lite", "r34"))
@@ -96,7 +92,7 @@ def test_stages_add_up_to_the_whole():
         complexity.stages(net, ["layer5"])
 
 
-def test_receptive_field_is_what_the_gradient_reaches():
+def test_receptive_field_equals_the_reach_of_the_gradient():
     """All weights positive, all normalisations neutral: the middle output's gradient covers its
     receptive field.
     """
@@ -122,7 +118,7 @@ def test_counting_changes_nothing():
     assert not any(module._forward_hooks for module in net.modules())
 
 
-# Each technique against the plain Lite network: the share of parameters and of products that stays.
+# Each technique against the plain Lite network: the remaining share of parameters and MACs.
 TECHNIQUES = [
     ({"width": 16}, 0.424, 0.257),
     ({"block": "separable"}, 0.737, 0.161),
@@ -134,14 +130,14 @@ TECHNIQUES = [
 
 
 @pytest.mark.parametrize(("options", "parameters", "macs"), TECHNIQUES)
-def test_techniques_save_what_they_are_for(costs, options, parameters, macs):
+def test_techniques_reduce_parameters_and_macs(costs, options, parameters, macs):
     plain, own = costs["r18_lite"], complexity.cost(backbones.create("r18_lite", **options))
     assert math.isclose(own.parameters / plain.parameters, parameters, abs_tol=2e-3)
     assert math.isclose(own.macs / plain.macs, macs, abs_tol=2e-3)
 
 
 @pytest.mark.parametrize("name", ["small", "lightweight", "r18_lite", "ir_18", "dlib_resnet"])
-def test_macs_are_half_of_what_torch_counts_as_operations(name):
+def test_macs_are_half_of_the_operations_counted_by_torch(name):
     net = backbones.create(name).eval()
     with FlopCounterMode(display=False) as counter:
         copy.deepcopy(net).to("meta")(

@@ -1,4 +1,4 @@
-"""Files that promise more than they hold: refused before memory is taken for it."""
+"""Files that claim more data than they contain are rejected before memory is allocated."""
 
 import json
 import pickle
@@ -18,12 +18,13 @@ LITTLE = {"embedding_dim": 8, "size": 8, "channels": 1, "width": 4}
 INPUT = {"channels": "grey", "mean": [0.5], "std": [0.5], "size": 8}
 
 
-def release(path, tensors=None, **said):
-    """A release, its metadata changed."""
-    told = {"name": "small", "options": LITTLE, "preprocessing": INPUT, "config": {}} | said
+def release(path, tensors=None, **changes):
+    """A release with changed metadata."""
+    metadata = {"name": "small", "options": LITTLE, "preprocessing": INPUT, "config": {}} | changes
     net = backbones.create("small", **LITTLE)
     plain = {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in metadata.items()
     }
     save_file(
         tensors or net.state_dict(),
@@ -33,14 +34,14 @@ def release(path, tensors=None, **said):
     return path
 
 
-def test_the_release_of_these_tests_is_sound(tmp_path):
+def test_release_of_these_tests_is_valid(tmp_path):
     assert weights.load_release(release(tmp_path / "a.safetensors"))[0].embedding_dim == 8
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"options": LITTLE | {"width": 20_000}}, "of the wrong shape"),
+        ({"options": LITTLE | {"width": 20_000}}, "wrong shape"),
         (
             {"options": LITTLE | {"embedding_dim": 2_000_000_000}},
             "'embedding_dim' is 2000000000, and no more than",
@@ -56,14 +57,14 @@ def test_the_release_of_these_tests_is_sound(tmp_path):
         ({"name": "../../x" * 5000}, "unknown backbone"),
         (
             {"preprocessing": INPUT | {"size": 1_000_000_000}},
-            "gives 1 x 1000000000 pixels, and the network takes 1 x 8",
+            "gives 1 x 1000000000 pixels, but the network takes 1 x 8",
         ),
         ({"preprocessing": INPUT | {"mean": [float("nan")]}}, "not finite"),
         ({"preprocessing": 3}, "a.safetensors"),
         ({"preprocessing": INPUT | {"std": "ab"}}, "a.safetensors"),
         (
             {"tensors": {"net": torch.zeros(1)}},
-            "a layout that is not known: its first keys are net",
+            "an unknown layout: its first keys are net",
         ),
     ],
 )
@@ -80,18 +81,18 @@ def test_releases_that_promise_too_much_are_a_sentence(tmp_path, change, sentenc
 @pytest.mark.parametrize(
     ("state", "sentence"),
     [
-        ({1: torch.zeros(2)}, "names of tensors must be text|not a state dict"),
+        ({1: torch.zeros(2)}, "names of tensors must be text|not contain a state dict"),
         (
             {"a": torch.zeros(1, dtype=torch.float16).expand(10**12)},
-            "promises 1,000,000,000,000 numbers",
+            "claims 1,000,000,000,000 values",
         ),
-        ({"a": torch.zeros(2, 2).to_sparse()}, "no plain tensor"),
-        ({"a": torch.zeros(2, dtype=torch.complex64)}, "holds complex64"),
+        ({"a": torch.zeros(2, 2).to_sparse()}, "not a plain tensor"),
+        ({"a": torch.zeros(2, dtype=torch.complex64)}, "has the type complex64"),
         ({"a": torch.zeros(2, device="meta")}, "a.pth"),
-        ({"a" * 100_000: torch.zeros(1).expand(10**9)}, "promises"),
+        ({"a" * 100_000: torch.zeros(1).expand(10**9)}, "claims"),
     ],
 )
-def test_tensors_that_are_not_what_they_promise_are_refused(tmp_path, state, sentence):
+def test_tensors_unlike_their_data_are_rejected(tmp_path, state, sentence):
     torch.save(state, tmp_path / "a.pth")
     with pytest.raises(CdmlLabError, match=sentence) as caught:
         checkpoints.read(tmp_path / "a.pth")
@@ -99,22 +100,22 @@ def test_tensors_that_are_not_what_they_promise_are_refused(tmp_path, state, sen
 
 
 def test_views_of_a_larger_tensor_are_read_as_they_are(tmp_path):
-    """Transposed and narrowed: strides of their own, and no more numbers than there are."""
+    """Transposed and narrowed tensors have other strides, but fit into their storage."""
     state = backbones.create("small", **LITTLE).state_dict()
-    wanted = {name: tensor.clone() for name, tensor in state.items()}
+    expected = {name: tensor.clone() for name, tensor in state.items()}
     for name, tensor in state.items():
         if tensor.ndim == 4:
             state[name] = tensor.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
         elif tensor.ndim == 1:
             state[name] = torch.cat([tensor, tensor])[: len(tensor)]
     torch.save(state, tmp_path / "a.pth")
-    found = checkpoints.read(tmp_path / "a.pth")
-    assert found.keys() == wanted.keys()
-    for name, tensor in found.items():
-        assert torch.equal(tensor, wanted[name])
+    result = checkpoints.read(tmp_path / "a.pth")
+    assert result.keys() == expected.keys()
+    for name, tensor in result.items():
+        assert torch.equal(tensor, expected[name])
 
 
-def test_an_archive_that_is_compressed_is_refused(tmp_path):
+def test_compressed_archive_is_rejected(tmp_path):
     torch.save({"a": torch.zeros(10_000_000)}, tmp_path / "plain.pth")
     path = tmp_path / "a.pth"
     with (
@@ -124,11 +125,11 @@ def test_an_archive_that_is_compressed_is_refused(tmp_path):
         for member in old.infolist():
             new.writestr(member.filename, old.read(member))
     assert path.stat().st_size < 100_000
-    with pytest.raises(DataError, match="is compressed, which torch's own files are not"):
+    with pytest.raises(DataError, match="is compressed, which files written by torch never are"):
         checkpoints.read(path)
 
 
-def test_a_pickle_that_asks_for_memory_is_refused(tmp_path):
+def test_pickle_that_requests_memory_is_rejected(tmp_path):
     path = tmp_path / "a.pth"
     path.write_bytes(pickle.PROTO + b"\x02" + b"]" + b"r\xff\xff\xff\x7f" + b"0" * 3 + b".")
     with pytest.raises(CdmlLabError, match=r"a\.pth is not a checkpoint"):

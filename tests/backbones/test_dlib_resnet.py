@@ -1,4 +1,4 @@
-"""dlib's network beside its definition, and the reading of face-api's files."""
+"""dlib's network against its definition, and the reader of face-api's files."""
 
 import json
 
@@ -14,7 +14,7 @@ from cdmllab.errors import DataError
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """A package with quantised and float32 tensors, as in the real one, and what it means."""
+    """A package with quantised and float32 tensors, as in the real one, and its values."""
     return face_api_package.write(tmp_path_factory.mktemp("package"))
 
 
@@ -65,12 +65,12 @@ def test_preprocessing_is_dlibs():
     )
 
 
-def test_network_is_released_and_read_back_to_the_bit(package, tmp_path):
+def test_network_is_released_and_read_back_bit_for_bit(package, tmp_path):
     net = dlib_resnet.from_face_api(package[0])
     path = tmp_path / "public.safetensors"
     weights.save_release(net, path, name="dlib_resnet", preprocessing=dlib_resnet.PREPROCESSING)
-    again, said = weights.load_release(path)
-    assert said.preprocessing == dlib_resnet.PREPROCESSING
+    again, metadata = weights.load_release(path)
+    assert metadata.preprocessing == dlib_resnet.PREPROCESSING
     x = torch.randn(1, 3, 150, 150)
     assert torch.equal(again(x), net(x))
 
@@ -87,22 +87,22 @@ def changed(package, folder, change):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda w: w[2].update(name="conv32_down/scale/gains"),
          "lacks 1 of 117 tensors, the first is conv32_down/scale/weights"),
         (lambda w: w.append({"name": "fc2", "shape": [0], "dtype": "float32"}),
-         "has fc2, which is no tensor of dlib's network"),
+         "has fc2, which is not a tensor of dlib's network"),
         (lambda w: w[-1].update(shape=[128, 256]),
-         r"fc is float32 of shape \(128, 256\), float32 \(256, 128\) is expected"),
+         r"fc is float32 of shape \(128, 256\), expected float32 of shape \(256, 128\)"),
         (lambda w: w[0].update(shape=[3, 7, 7, 32]),
-         r"conv32_down/conv/filters is float32 of shape \(3, 7, 7, 32\), float32 \(7, 7, 3, 32\) "
-         r"is expected"),
+         r"conv32_down/conv/filters is float32 of shape \(3, 7, 7, 32\), expected float32 of shape "
+         r"\(7, 7, 3, 32\)"),
         (lambda w: w[1].update(quantization={"dtype": "uint8", "scale": 1e300, "min": 0.0}),
          "conv32_down/conv/bias has a value that is not finite"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
-def test_a_file_of_another_network_is_named_by_its_tensor(package, tmp_path, change, said):
-    with pytest.raises(DataError, match=f"{package[0].name}.*{said}"):
+def test_file_of_another_network_is_named_by_its_tensor(package, tmp_path, change, message):
+    with pytest.raises(DataError, match=f"{package[0].name}.*{message}"):
         dlib_resnet.from_face_api(changed(package, tmp_path, change))

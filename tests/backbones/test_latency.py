@@ -32,9 +32,9 @@ def test_milliseconds_are_of_one_spell():
                 ("lightweight", 7.0, 0.1),
             )
         ]
-    }  # R18 took 60, 80 and 70 ms beside them
-    found = latency.milliseconds(record)["eager"]
-    assert {name: round(ms, 6) for name, ms in found.items()} == {
+    }  # R18 took 60, 80 and 70 ms in the same rounds
+    result = latency.milliseconds(record)["eager"]
+    assert {name: round(ms, 6) for name, ms in result.items()} == {
         "r18": 70.0,
         "r50_lite": 70.0,
         "lightweight": 7.0,
@@ -59,5 +59,5 @@ def test_measure_gives_a_record_of_the_benchmarks_form():
     assert model["backbone"] == "small"
     assert (
         latency.by_way(record)["eager"]["small"] < 1.0
-    )  # of R18, which has a hundred times its products
+    )  # of R18, which has a hundred times its MACs
     assert model["ways"][0]["batch_1"]["ms"] > 0

@@ -99,19 +99,19 @@ def test_iresnets_are_read_with_the_eps_and_the_input_of_their_code(tmp_path, ir
     assert {m.eps for m in net.modules() if hasattr(m, "eps")} == {eps}
     with torch.no_grad():
         out = net(IMAGES)
-    wanted = layout.forward(iresnet, IMAGES, eps=eps)
-    torch.testing.assert_close(out, wanted, rtol=1e-5, atol=1e-6)
+    expected = layout.forward(iresnet, IMAGES, eps=eps)
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-6)
     assert (
         out.norm(dim=1) - 1.0
     ).abs().min() > 0.1  # the length, MagFace's measure of quality, is kept
 
 
-def test_an_eps_that_is_asked_for_is_taken(tmp_path, iresnet):
+def test_explicit_eps_is_used(tmp_path, iresnet):
     torch.save(magface(iresnet), tmp_path / "a.pth")
     assert weights.load("r18", tmp_path / "a.pth", **LITTLE, norm_eps=1e-5).bn1.eps == 1e-5
 
 
-def test_a_gain_behind_the_prefix_of_dataparallel_is_not_magfaces(tmp_path, iresnet):
+def test_gain_behind_the_prefix_of_dataparallel_is_not_magfaces(tmp_path, iresnet):
     """arcface_torch's own last layer is called features: module.features.weight is its gain."""
     torch.save(under("module.", iresnet), tmp_path / "a.pth")
     state, origin = checkpoints.recognise(tmp_path / "a.pth")
@@ -133,14 +133,14 @@ def irnet_files(folder: Path, state):
 )  # fmt: skip
 def test_irnets_are_read_with_the_input_of_their_code(tmp_path, irnet, file, origin, preprocessing):
     irnet_files(tmp_path, irnet)
-    found = checkpoints.recognise(tmp_path / file)
-    assert (found.origin.name, found.origin.preprocessing) == (origin, preprocessing)
-    assert found.state.keys() == irnet.keys()
+    result = checkpoints.recognise(tmp_path / file)
+    assert (result.origin.name, result.origin.preprocessing) == (origin, preprocessing)
+    assert result.state.keys() == irnet.keys()
     net = weights.load("ir_18", tmp_path / file, **LITTLE)
     assert all(torch.equal(value, irnet[key]) for key, value in net.state_dict().items())
 
 
-def test_the_channels_of_cvlface_are_those_of_the_file_next_to_it(tmp_path, irnet):
+def test_channels_of_cvlface_are_those_of_the_file_next_to_it(tmp_path, irnet):
     irnet_files(tmp_path, irnet)
     (tmp_path / "cvlface.yaml").write_text("name: ir50\ncolor_space: BGR\n")
     assert checkpoints.recognise(tmp_path / "cvlface.pt").origin.preprocessing["channels"] == "BGR"
@@ -154,7 +154,7 @@ def test_the_channels_of_cvlface_are_those_of_the_file_next_to_it(tmp_path, irne
         checkpoints.recognise(tmp_path / "cvlface.pt")
 
 
-def test_an_unknown_layout_is_refused_with_its_first_keys_and_the_known_ones(tmp_path):
+def test_unknown_layout_is_rejected_with_its_first_keys_and_the_known_ones(tmp_path):
     """arcface_torch's MobileFaceNet."""
     names = (
         "layers.0.layers.0.weight",
@@ -167,31 +167,29 @@ def test_an_unknown_layout_is_refused_with_its_first_keys_and_the_known_ones(tmp
     )
     with pytest.raises(CdmlLabError) as caught:
         weights.load("r18", tmp_path / "a.pth")
-    said = str(caught.value)
+    message = str(caught.value)
     assert (
-        "a.pth has a layout that is not known: its first keys are module.layers.0.layers.0.weight, "
-        in said
+        "a.pth has an unknown layout: its first keys are module.layers.0.layers.0.weight, "
+        in message
     )
     for known in (
         "arcface_torch's and MagFace's IResNets (conv1,",
         "AdaFace's and CVLface's IR-nets (input_layer,",
     ):
-        assert known in said
-    assert "\n" not in said
+        assert known in message
+    assert "\n" not in message
 
 
-def test_two_networks_in_one_file_are_refused(tmp_path, iresnet):
+def test_two_networks_in_one_file_are_rejected(tmp_path, iresnet):
     torch.save(under("student.", iresnet) | under("teacher.", iresnet), tmp_path / "a.pth")
     with pytest.raises(
         CdmlLabError,
-        match=r"a\.pth holds 2 networks, whose keys begin with 'student\.' and 'teacher\.'",
+        match=r"a\.pth contains 2 networks, whose keys begin with 'student\.' and 'teacher\.'",
     ):
         checkpoints.read(tmp_path / "a.pth")
 
 
-def test_what_trainers_keep_next_to_the_weights_is_passed_over_and_not_imported(
-    tmp_path, irnet, monkeypatch
-):
+def test_objects_of_trainers_are_ignored_and_not_imported(tmp_path, irnet, monkeypatch):
     """Old PyTorch Lightning keeps the callbacks' classes as keys; others their settings and
     scores.
     """
@@ -209,7 +207,7 @@ def test_what_trainers_keep_next_to_the_weights_is_passed_over_and_not_imported(
     assert "pytorch_lightning" not in sys.modules
 
 
-def test_a_magface_network_is_written_so_that_its_eps_is_known(tmp_path, iresnet):
+def test_magface_network_is_written_so_that_its_eps_is_known(tmp_path, iresnet):
     torch.save(magface(iresnet), tmp_path / "a.pth")
     checkpoints.save(weights.load("r18", tmp_path / "a.pth", **LITTLE), tmp_path / "b.pth")
     plain = torch.load(tmp_path / "b.pth", weights_only=True)

@@ -107,19 +107,19 @@ def test_other_sizes_are_halved_rounding_up(name, size):
 
 
 @pytest.mark.parametrize(
-    ("shape", "said"),
+    ("shape", "message"),
     [((2, 3, 112, 112), r"\(b, 3, 32, 32\), got \(2, 3, 112, "
                         r"112\)"), ((2, 1, 32, 32), r"got \(2, 1, 32, "
                                                                                        r"32\)"),
      ((3, 32, 32), r"got \(3, 32, 32\)")],
 )  # fmt: skip
-def test_other_images_are_refused(shape, said):
-    with pytest.raises(ValueError, match=said):
+def test_other_images_are_rejected(shape, message):
+    with pytest.raises(ValueError, match=message):
         backbones.create("r18_lite", **TINY)(torch.zeros(shape))
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("r17", {}, r"unknown backbone 'r17' \(did you mean 'r1.*'\?\); there are: r18"),
         ("r50-lite", {}, r"unknown backbone 'r50-lite' \(did you mean 'r50_lite'\?\); there are"),
@@ -150,6 +150,6 @@ def test_other_images_are_refused(shape, said):
         ("ir_50", {"size": 8}, "16 to 448 pixels, got size=8"),
     ],
 )
-def test_nonsense_is_refused(name, options, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_options_are_rejected(name, options, message):
+    with pytest.raises(ValueError, match=message):
         backbones.create(name, **options)

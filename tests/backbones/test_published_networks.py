@@ -1,9 +1,8 @@
-"""Our networks beside the code they are built from: names, counts and outputs, kept from runs of
-that code.
+"""Our networks against the original code: names, counts and outputs, recorded from runs of it.
 
-The weights and images are `layout.by_formula` and `layout.images_by_formula`, in float64, so that a
-value of theirs can be written down here. On random weights in float32 outputs and gradients were
-equal to the bit.
+The weights and images are `layout.by_formula` and `layout.images_by_formula`, in float64, so that
+the recorded values can be reproduced. On random weights in float32, outputs and gradients were
+equal bit for bit.
 """
 
 from functools import cache
@@ -59,9 +58,9 @@ def embeddings(name, **options):
     return torch.cat([out[:, [0, 100, 511]], out.norm(dim=1, keepdim=True)], 1)
 
 
-def close(found, wanted):
+def close(result, expected):
     torch.testing.assert_close(
-        found, torch.tensor(wanted, dtype=torch.float64), rtol=1e-9, atol=1e-11
+        result, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-11
     )
 
 
@@ -78,5 +77,5 @@ def test_magfaces_eps_shows_in_the_embeddings():
 
 
 def test_adafaces_pair_is_direction_and_length_of_the_embeddings():
-    found = embeddings("ir_18")
-    close(torch.cat([found[:, :3] / found[:, 3:], found[:, 3:]], 1), ADAFACE)
+    result = embeddings("ir_18")
+    close(torch.cat([result[:, :3] / result[:, 3:], result[:, 3:]], 1), ADAFACE)

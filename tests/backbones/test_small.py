@@ -18,15 +18,15 @@ def test_small_in_evaluation_does_not_depend_on_the_batch():
     torch.testing.assert_close(net(x)[2:3], net(x[2:3]))
 
 
-def test_small_refuses_another_size():
+def test_small_rejects_another_size():
     net = backbones.create("small", size=8, channels=1)
     with pytest.raises(ValueError, match=r"\(b, 1, 8, 8\), got \(2, 1, 9, 9\)"):
         net(torch.zeros(2, 1, 9, 9))
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [({"size": 4}, "8 to 224"), ({"channels": 2}, "1 .grey. or 3")]
+    ("options", "message"), [({"size": 4}, "8 to 224"), ({"channels": 2}, "1 .grey. or 3")]
 )
-def test_small_refuses_nonsense(options, said):
-    with pytest.raises(ValueError, match=said):
+def test_small_rejects_invalid_options(options, message):
+    with pytest.raises(ValueError, match=message):
         backbones.create("small", **options)

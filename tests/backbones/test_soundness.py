@@ -1,4 +1,4 @@
-"""Weights that cannot work are refused by name, wherever they come from."""
+"""Unusable weights are rejected by name, whatever their source."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ SMALL = {"embedding_dim": 4, "size": 8, "channels": 1, "width": 8}
 
 
 def network(name=None, value=torch.nan):
-    """A small network; one value of the tensor `name` is another."""
+    """A small network with one changed value in the tensor `name`."""
     net = backbones.create("small", **SMALL).eval()
     if name is not None:
         net.state_dict()[name].view(-1)[1] = value
@@ -30,17 +30,17 @@ WEIGHT, VARIANCE = last(network(), ".weight"), last(network(), "running_var")
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("tensor", [WEIGHT, VARIANCE])
-def test_a_value_that_is_no_number_is_named(tensor, value):
+def test_nan_value_is_named(tensor, value):
     with pytest.raises(
         CdmlLabError, match=rf"a file: 1 of the [\d,]+ values of {tensor} are NaN or infinite"
     ):
         soundness.check(network(tensor, value).state_dict(), "a file")
 
 
-def test_a_negative_variance_gives_no_numbers_and_is_named():
+def test_negative_variance_gives_no_numbers_and_is_named():
     broken = network(VARIANCE, -1.0)
     assert torch.isnan(broken(torch.zeros(1, 1, 8, 8))).any()
-    with pytest.raises(CdmlLabError, match=f"{VARIANCE} holds negative variances"):
+    with pytest.raises(CdmlLabError, match=f"{VARIANCE} contains negative variances"):
         soundness.check(broken.state_dict(), "a file")
 
 
@@ -66,7 +66,7 @@ def test_convert_writes_nothing_of_such_a_checkpoint(tmp_path, ending):
     assert not (tmp_path / f"new{ending}").exists()
 
 
-def test_a_release_with_such_weights_is_neither_written_nor_read(tmp_path):
+def test_release_with_such_weights_is_neither_written_nor_read(tmp_path):
     with pytest.raises(CdmlLabError, match="are NaN or infinite"):
         weights.save_release(
             network(WEIGHT), tmp_path / "new.safetensors", name="small", options=SMALL

@@ -1,4 +1,4 @@
-"""Faster ways to the same numbers, each beside plain float32."""
+"""Faster ways to compute the same function, each against plain float32."""
 
 import copy
 import subprocess
@@ -58,13 +58,13 @@ def error(got, want):
     [({"amx_bf16": True}, "bfloat16"), ({"avx512_bf16": True, "amx_bf16": False}, "bfloat16"),
      ({"avx2": True, "avx512_f": True, "avx512_bf16": False}, "float32"), ({}, "float32")],
 )  # fmt: skip
-def test_a_processor_is_asked_what_it_multiplies_fast(monkeypatch, features, fast):
+def test_fast_precision_follows_the_processor(monkeypatch, features, fast):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
     assert backbones.fast_precision(torch.device("cpu")) == fast
 
 
 @pytest.mark.parametrize(("able", "fast"), [(True, "bfloat16"), (False, "float32")])
-def test_a_gpu_is_asked_without_what_it_emulates(monkeypatch, able, fast):
+def test_fast_precision_ignores_emulation_on_a_gpu(monkeypatch, able, fast):
     monkeypatch.setattr(
         torch.cuda,
         "is_bf16_supported",
@@ -87,7 +87,7 @@ def test_embeddings_agree_with_plain_float32(net, precision, channels_last):
 
 
 @pytest.mark.parametrize("options", [{"channels_last": True}, {"checkpointing": True}], ids=str)
-def test_a_training_step_is_the_plain_one(net, options):
+def test_training_step_is_the_plain_one(net, options):
     """In float64, where the order of sums does not show."""
     out, grads, state = step(net.double())
     fast_out, fast_grads, fast_state = step(net, **options)
@@ -107,7 +107,7 @@ def test_bfloat16_gradients_point_the_same_way():
 
 
 def test_checkpointing_keeps_less():
-    """What the graph holds between forward and backward pass, counted in numbers saved."""
+    """The number of values that the graph saves between forward and backward pass."""
     torch.manual_seed(0)
     net = backbones.create("r50", width=4, embedding_dim=4, size=64)
 
@@ -152,12 +152,12 @@ def test_speed_up_without_options_undoes_the_last_one():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [({"precision": "int8"}, "one of float32, bfloat16, float16, got 'int8'"),
      ({"checkpointing": True, "compiled": True}, "exclude each other")],
 )  # fmt: skip
-def test_nonsense_is_refused(options, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_options_are_rejected(options, message):
+    with pytest.raises(ValueError, match=message):
         backbones.create("small").speed_up(**options)
 
 
@@ -170,9 +170,7 @@ def test_channels_come_last_unless_the_network_is_too_narrow(width, kept):
 
 
 def test_narrow_networks_get_the_gradients_of_wider_arithmetic():
-    """In float32 with channels last; in a process of its own, which the fault of oneDNN would end
-    or hang.
-    """
+    """In float32 with channels last, in a process that oneDNN's bug may crash or hang."""
     code = """
 import torch
 from cdmllab import backbones

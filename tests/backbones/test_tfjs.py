@@ -1,4 +1,4 @@
-"""TensorFlow.js's weights: every type of number by hand, and files that lie."""
+"""TensorFlow.js's weights: every data type, and manifests that do not match their files."""
 
 import json
 import struct
@@ -27,7 +27,7 @@ def entry(name, shape, dtype="float32", to=None, **how):
     )
 
 
-def test_numbers_of_every_type_are_what_they_stand_for(tmp_path):
+def test_values_of_every_type_are_decoded(tmp_path):
     tensors = [
         entry("plain", [2]),
         entry("bytes", [3], to="uint8", scale=0.5, min=-1.0),
@@ -45,7 +45,7 @@ def test_numbers_of_every_type_are_what_they_stand_for(tmp_path):
         + bytes([0, 1])
         + struct.pack("<f", 9.0)
     )
-    found = tfjs.read(write(tmp_path, [{"paths": ["a.bin"], "weights": tensors}], a=content))
+    result = tfjs.read(write(tmp_path, [{"paths": ["a.bin"], "weights": tensors}], a=content))
     want = {
         "plain": [1.5, -2.0],
         "bytes": [-1.0, 0.0, 126.5],
@@ -56,8 +56,8 @@ def test_numbers_of_every_type_are_what_they_stand_for(tmp_path):
         "none": [],
         "one": 9.0,
     }
-    assert {name: values.tolist() for name, values in found.items()} == want
-    assert [values.dtype.name for values in found.values()] == ["float32"] * 4 + [
+    assert {name: values.tolist() for name, values in result.items()} == want
+    assert [values.dtype.name for values in result.values()] == ["float32"] * 4 + [
         "int32",
         "bool",
     ] + ["float32"] * 2
@@ -66,7 +66,7 @@ def test_numbers_of_every_type_are_what_they_stand_for(tmp_path):
 def test_quantised_numbers_are_rounded_once(tmp_path):
     """JavaScript computes in double precision; in single precision these would differ."""
     how = {"to": "uint8", "scale": 0.0005260649557207145, "min": -0.07101876902229645}
-    found = tfjs.read(
+    result = tfjs.read(
         write(
             tmp_path,
             [{"paths": ["a.bin"], "weights": [entry("w", [256], **how)]}],
@@ -74,9 +74,9 @@ def test_quantised_numbers_are_rounded_once(tmp_path):
         )
     )
     want = [np.float32(q * how["scale"] + how["min"]) for q in range(256)]
-    assert found["w"].tolist() == [float(v) for v in want]
+    assert result["w"].tolist() == [float(v) for v in want]
     single = np.arange(256, dtype=np.float32) * np.float32(how["scale"]) + np.float32(how["min"])
-    assert (single != found["w"]).any()
+    assert (single != result["w"]).any()
 
 
 def test_groups_and_shards_are_joined_in_order(tmp_path):
@@ -85,9 +85,9 @@ def test_groups_and_shards_are_joined_in_order(tmp_path):
         {"paths": ["c.bin"], "weights": [entry("two", [1])]},
     ]
     whole = struct.pack("<2f", 1.0, 2.0)
-    found = tfjs.read(write(tmp_path, groups, a=whole[:3], b=whole[3:], c=struct.pack("<f", 3.0)))
-    assert found["one"].tolist() == [[1.0, 2.0]]
-    assert found["two"].tolist() == [3.0]
+    result = tfjs.read(write(tmp_path, groups, a=whole[:3], b=whole[3:], c=struct.pack("<f", 3.0)))
+    assert result["one"].tolist() == [[1.0, 2.0]]
+    assert result["two"].tolist() == [3.0]
 
 
 def one(*tensors, paths=("a.bin",)):
@@ -99,15 +99,15 @@ W = entry("w", [2])
 
 
 @pytest.mark.parametrize(
-    ("manifest", "content", "said"),
+    ("manifest", "content", "message"),
     [
         (
             one(W),
             bytes(7),
-            r"w needs 8 bytes of a\.bin, and only 7 are left: the file is cut short",
+            r"w needs 8 bytes of a\.bin, but only 7 are left: the file is truncated",
         ),
-        (one(W), bytes(9), r"a\.bin has 9 bytes, its tensors need only 8"),
-        (one(W, W), bytes(16), "has two tensors w"),
+        (one(W), bytes(9), r"a\.bin has 9 bytes, but its tensors need only 8"),
+        (one(W, W), bytes(16), "has two tensors named w"),
         (one(entry("w", [10**9, 10**9])), bytes(8), "w needs 4,000,000,000,000,000,000 bytes"),
         (one(entry("w", [-2])), bytes(8), r"at 0\.weights\.0\.shape\.0: .*greater than or equal"),
         (one(entry("w", [2.5])), bytes(8), r"at 0\.weights\.0\.shape\.0: .*integer"),
@@ -130,31 +130,39 @@ W = entry("w", [2])
         (
             one(entry("w", [2], "int32", to="uint8", scale=1.0, min=0.0)),
             bytes(2),
-            "w is int32, and only float32",
+            "w is quantised int32: only float32",
         ),
         ([{"paths": ["a.bin"]}], b"", r"at 0\.weights: Field required"),
-        ({"weights": []}, b"", "is no manifest of weights: Input should be a valid (list|array)"),
-        ("{", b"", "is no manifest of weights: Invalid JSON"),
-        ("[" * 100_000, b"", "is no manifest of weights: Invalid JSON"),
-        (one(paths=["../a.bin"]), b"", r"names a file '\.\./a\.bin', which is not next to it"),
+        (
+            {"weights": []},
+            b"",
+            "is not a manifest of weights: Input should be a valid (list|array)",
+        ),
+        ("{", b"", "is not a manifest of weights: Invalid JSON"),
+        ("[" * 100_000, b"", "is not a manifest of weights: Invalid JSON"),
+        (
+            one(paths=["../a.bin"]),
+            b"",
+            r"names the file '\.\./a\.bin', which is not in the same folder",
+        ),
         (
             one(paths=["/etc/hostname"]),
             b"",
-            "names a file '/etc/hostname', which is not next to it",
+            "names the file '/etc/hostname', which is not in the same folder",
         ),
-        (one(paths=["..\\a.bin"]), b"", "names a file .*, which is not next to it"),
-        (one(paths=[""]), b"", "names a file '', which is not next to it"),
-        (one(paths=["a\0.bin"]), b"", "names a file .*, which is not next to it"),
-        (one(paths=["b.bin"]), b"", r"b\.bin does not exist, and manifest\.json names it"),
+        (one(paths=["..\\a.bin"]), b"", "names the file .*, which is not in the same folder"),
+        (one(paths=[""]), b"", "names the file '', which is not in the same folder"),
+        (one(paths=["a\0.bin"]), b"", "names the file .*, which is not in the same folder"),
+        (one(paths=["b.bin"]), b"", r"b\.bin does not exist, but is listed in manifest\.json"),
     ],
 )
-def test_what_is_wrong_is_told(tmp_path, manifest, content, said):
-    with pytest.raises(DataError, match=said) as told:
+def test_invalid_manifest_is_reported(tmp_path, manifest, content, message):
+    with pytest.raises(DataError, match=message) as caught:
         tfjs.read(write(tmp_path, manifest, a=content))
-    assert str(tmp_path) in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_missing_manifest_is_told(tmp_path):
+def test_missing_manifest_is_reported(tmp_path):
     with pytest.raises(DataError, match=r"gone\.json does not exist"):
         tfjs.read(tmp_path / "gone.json")

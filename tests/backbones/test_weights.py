@@ -31,7 +31,7 @@ def test_names_and_shapes_are_arcface_torchs(name, width):
 
 @pytest.mark.parametrize("inside", [None, "state_dict_backbone", "state_dict"])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module."])
-def test_public_checkpoint_computes_what_it_did(tmp_path, public, prefix, inside):
+def test_public_checkpoint_reproduces_its_embeddings(tmp_path, public, prefix, inside):
     state = {f"{prefix}{key}": value for key, value in public.items()}
     torch.save({inside: state, "epoch": 3} if inside else state, tmp_path / "public.pth")
     net = weights.load("r18", tmp_path / "public.pth", **LITTLE)
@@ -60,7 +60,7 @@ def test_checkpoint_without_batch_counts_is_taken(tmp_path, public):
     )
 
 
-def test_what_is_written_is_read_back_to_the_bit(tmp_path, net):
+def test_checkpoint_is_read_back_bit_for_bit(tmp_path, net):
     checkpoints.save(net, tmp_path / "own.pth")
     plain = torch.load(tmp_path / "own.pth", weights_only=True)
     assert list(plain) == list(net.state_dict())
@@ -70,7 +70,7 @@ def test_what_is_written_is_read_back_to_the_bit(tmp_path, net):
     )
 
 
-def test_release_says_what_it_is_and_builds_itself(tmp_path, net):
+def test_release_describes_and_rebuilds_itself(tmp_path, net):
     path = tmp_path / "net.safetensors"
     used = preprocessing.INSIGHTFACE | {"channels": "BGR", "size": 32}
     weights.save_release(
@@ -82,8 +82,8 @@ def test_release_says_what_it_is_and_builds_itself(tmp_path, net):
         config={"lr": 0.1},
         git_commit="ab",
     )
-    again, said = weights.load_release(path)
-    assert said == weights.Release("r18_lite", LITTLE, used, {"lr": 0.1}, "ab")
+    again, metadata = weights.load_release(path)
+    assert metadata == weights.Release("r18_lite", LITTLE, used, {"lr": 0.1}, "ab")
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(net(x), again(x))
     assert torch.equal(weights.load("r18_lite", path, **LITTLE)(x), net(x))
@@ -104,26 +104,26 @@ def test_half_release_is_half_the_size_and_nearly_the_same(tmp_path, net):
         assert torch.cosine_similarity(net(x), again(x)).min() > 0.9999
 
 
-def test_half_release_refuses_what_overflows(tmp_path, net):
+def test_half_release_rejects_overflow(tmp_path, net):
     with torch.no_grad():
         net.bn2.running_var.fill_(1e5)
-    with pytest.raises(ValueError, match=r"bn2\.running_var does not fit into float16"):
+    with pytest.raises(ValueError, match=r"bn2\.running_var has values too large for float16"):
         weights.save_release(
             net, tmp_path / "a.safetensors", name="r18_lite", options=LITTLE, half=True
         )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_architecture_is_told_with_the_one_that_fits(tmp_path):
+def test_another_architecture_is_reported_with_the_one_that_fits(tmp_path):
     checkpoints.save(backbones.create("r34_lite"), tmp_path / "a.pth")
     with pytest.raises(CdmlLabError) as caught:
         weights.load("r18_lite", tmp_path / "a.pth")
-    said = str(caught.value)
+    message = str(caught.value)
     assert (
-        "a.pth does not hold the weights of r18_lite (it fits r34_lite): not of this network "
-        "layer1.2.bn1." in said
+        "a.pth does not contain the weights of r18_lite (it fits r34_lite): unexpected "
+        "layer1.2.bn1." in message
     )
-    assert "and " in said
+    assert "and " in message
 
 
 def test_missing_and_misshapen_keys_are_named(tmp_path, public):
@@ -132,9 +132,8 @@ def test_missing_and_misshapen_keys_are_named(tmp_path, public):
     torch.save(broken, tmp_path / "a.pth")
     with pytest.raises(CdmlLabError) as caught:
         weights.load("r18", tmp_path / "a.pth", **LITTLE)
-    assert (
-        "missing layer2.0.prelu.weight; of the wrong shape fc.weight is 8x16 instead of 8x128"
-        in str(caught.value)
+    assert "missing layer2.0.prelu.weight; wrong shape: fc.weight is 8x16 instead of 8x128" in str(
+        caught.value
     )
 
 
@@ -144,36 +143,39 @@ class _Evil:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
-        (pickle.dumps({"w": _Evil()}), "not a checkpoint, or holds more than tensors"),
-        (b"nothing", "not a checkpoint, or holds more than tensors"),
-        ({"weight": 3}, "not a state dict"),
-        ({}, "not a state dict"),
-        ([torch.zeros(2)], "not a state dict"),
+        (
+            pickle.dumps({"w": _Evil()}),
+            "is not a checkpoint, or contains objects other than tensors",
+        ),
+        (b"nothing", "is not a checkpoint, or contains objects other than tensors"),
+        ({"weight": 3}, "does not contain a state dict"),
+        ({}, "does not contain a state dict"),
+        ([torch.zeros(2)], "does not contain a state dict"),
     ],
 )
-def test_anything_but_tensors_is_refused_and_named(tmp_path, capsys, content, said):
+def test_file_with_other_objects_than_tensors_is_rejected(tmp_path, capsys, content, message):
     path = tmp_path / "bad.pth"
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
         torch.save(content, path)
-    with pytest.raises(CdmlLabError, match=rf"bad\.pth is {said}"):
+    with pytest.raises(CdmlLabError, match=rf"bad\.pth {message}"):
         checkpoints.read(path)
     assert "ran" not in capsys.readouterr().out
 
 
-def test_torch_archive_that_runs_code_is_refused(tmp_path, capsys):
+def test_torch_archive_that_runs_code_is_rejected(tmp_path, capsys):
     buffer = io.BytesIO()
     torch.save({"w": _Evil()}, buffer)
     (tmp_path / "bad.pth").write_bytes(buffer.getvalue())
-    with pytest.raises(CdmlLabError, match="holds more than tensors"):
+    with pytest.raises(CdmlLabError, match="contains objects other than tensors"):
         checkpoints.read(tmp_path / "bad.pth")
     assert capsys.readouterr().out == ""
 
 
-def test_files_that_are_no_release_are_told_apart(tmp_path, net):
+def test_each_invalid_release_has_its_own_message(tmp_path, net):
     from safetensors.torch import save_file
 
     with pytest.raises(CdmlLabError, match=r"there is no file .*none\.pth"):
@@ -182,32 +184,32 @@ def test_files_that_are_no_release_are_told_apart(tmp_path, net):
     with pytest.raises(CdmlLabError, match=r"a\.safetensors is not readable as safetensors"):
         weights.load_release(tmp_path / "a.safetensors")
     save_file({"a": torch.zeros(1)}, tmp_path / "b.safetensors")
-    with pytest.raises(CdmlLabError, match="not released by cdmllab"):
+    with pytest.raises(CdmlLabError, match="not a release of cdmllab"):
         weights.load_release(tmp_path / "b.safetensors")
     save_file(
         {"a": torch.zeros(1)},
         tmp_path / "c.safetensors",
         metadata={"format": weights.FORMAT, "name": "r18"},
     )
-    with pytest.raises(CdmlLabError, match="metadata is incomplete or broken: 'options'"):
+    with pytest.raises(CdmlLabError, match="metadata is incomplete or invalid: 'options'"):
         weights.load_release(tmp_path / "c.safetensors")
-    with pytest.raises(CdmlLabError, match=r"those are \.safetensors"):
+    with pytest.raises(CdmlLabError, match=r"which is a \.safetensors"):
         weights.load_release(tmp_path / "d.pth")
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ({"options": {}}, "r18_lite with options {} is another network: of the wrong shape"),
-        ({"name": "r34_lite"}, "another network: missing layer1.2.bn1.weight"),
+        ({"options": {}}, "r18_lite with options {} does not build this network: wrong shape"),
+        ({"name": "r34_lite"}, "does not build this network: missing layer1.2.bn1.weight"),
         (
             {"options": LITTLE | {"norm_eps": 2e-5}},
-            r"another network: bn1 is .*eps=1e-05.* instead of .*eps=2e-05",
+            r"does not build this network: bn1 is .*eps=1e-05.* instead of .*eps=2e-05",
         ),
         (
             {"options": LITTLE | {"downsample": "early"}},
-            r"another network: layer1\.0\.conv1 is .*stride=\(1, 1\).* instead of .*stride=\(2, "
-            r"2\)",
+            r"does not build this network: layer1\.0\.conv1 is .*stride=\(1, 1\).* "
+            r"instead of .*stride=\(2, 2\)",
         ),
         (
             {"preprocessing": {"channels": "RGB"}},
@@ -215,12 +217,12 @@ def test_files_that_are_no_release_are_told_apart(tmp_path, net):
         ),
         (
             {"preprocessing": preprocessing.INSIGHTFACE},
-            "takes 3 x 32 x 32, its preprocessing gives",
+            "takes 3 x 32 x 32, but its preprocessing gives",
         ),
     ],
 )
-def test_a_release_that_would_not_load_is_not_written(tmp_path, net, change, said):
-    with pytest.raises(ValueError, match=said):
+def test_release_that_would_not_load_is_not_written(tmp_path, net, change, message):
+    with pytest.raises(ValueError, match=message):
         weights.save_release(
             net, tmp_path / "a.safetensors", **{"name": "r18_lite", "options": LITTLE} | change
         )
@@ -234,7 +236,7 @@ def test_guess_finds_each_backbone():
         assert checkpoints.guess(backbones.create("r18_lite", embedding_dim=7).state_dict()) is None
 
 
-def test_a_release_has_the_same_bytes_each_time(tmp_path):
+def test_release_has_the_same_bytes_each_time(tmp_path):
     """safetensors itself writes metadata in the order of a hash table, which is another one for
     each file.
     """
@@ -245,6 +247,6 @@ def test_a_release_has_the_same_bytes_each_time(tmp_path):
             net, file, name="r18_lite", options=LITTLE, config={"lr": 0.1}, git_commit="ä"
         )
     assert len({file.read_bytes() for file in files}) == 1
-    read, said = weights.load_release(files[0])
-    assert said.git_commit == "ä"
+    read, metadata = weights.load_release(files[0])
+    assert metadata.git_commit == "ä"
     assert torch.equal(read.state_dict()["conv1.weight"], net.state_dict()["conv1.weight"])

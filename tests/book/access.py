@@ -1,4 +1,4 @@
-"""What axe-core finds on a page for readers who listen to it, or use a keyboard."""
+"""The violations that axe-core finds on a page, for screen readers and keyboards."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ RUN = """async () => {
 
 
 def faults(page: Page) -> list[str]:
-    """What axe finds, one line an element."""
+    """The violations found by axe, one line per element."""
     page.wait_for_load_state("networkidle")
     page.add_script_tag(path=AXE)
-    found = page.evaluate(RUN)
-    assert found["rules"] > 10  # it did look
-    return found["faults"]
+    result = page.evaluate(RUN)
+    assert result["rules"] > 10  # a sign that axe ran
+    return result["faults"]

@@ -45,9 +45,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def open_page(browser: Browser) -> OpenPage:
-    """Opens a file in a window of its own, and sees that nothing is fetched from elsewhere or
-    complains.
-    """
+    """Opens a file in a new window and checks that nothing is fetched or reported."""
 
     @contextmanager
     def open_page(
@@ -95,7 +93,7 @@ def open_page(browser: Browser) -> OpenPage:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the real book, built from what has changed."""
+    """The folder of the real book, rebuilt if necessary."""
     command = [sys.executable, "-m", "cdmllab", "book", "build"]
     with FileLock(
         tmp_path_factory.getbasetemp().parent / "site.lock"
@@ -107,9 +105,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def build_miniature(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, str]]:
-    """Builds a small project with the book's extension: the folder of its pages, and what it
-    warned.
-    """
+    """Builds a small project with the book's extension; returns its folder and warnings."""
 
     def build(**pages: str) -> tuple[Path, str]:
         folder = tmp_path_factory.mktemp("miniature")

@@ -17,7 +17,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def hexadecimal(colour: str) -> str:
-    """A colour as the browser says it, "rgb(217, 84, 43)", as "#d9542b"."""
+    """Converts a colour from the browser's form, "rgb(217, 84, 43)", to "#d9542b"."""
     red, green, blue = (
         int(part) for part in re.fullmatch(r"rgb\((\d+), (\d+), (\d+)\)", colour).groups()
     )

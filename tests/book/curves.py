@@ -7,7 +7,7 @@ from playwright.sync_api import Locator
 
 
 def drawn_pieces(path: Locator) -> list[tuple[np.ndarray, np.ndarray]]:
-    """x and y of each piece of a curve, from its path and the frame written on it."""
+    """x and y of each piece of a curve, from its path and the frame in its attributes."""
     box = {key: float(value) for key, value in path.evaluate("e => ({...e.dataset})").items()}
     pieces = []
     for piece in path.get_attribute("d").split("M")[1:]:

@@ -1,4 +1,4 @@
-"""Hands on a widget of a built page, and its Python twin with the same values."""
+"""Operate a widget of a built page, and create its Python twin with the same values."""
 
 from playwright.sync_api import Locator, Page
 
@@ -7,7 +7,7 @@ from cdmllab.book.widgets import Widget
 
 READ = "(e, names) => Object.fromEntries(names.map(name => [name, e.cdmlModel.get(name)]))"
 
-# What a reader takes hold of in each widget, and the values that the drag below changes.
+# The handle of each widget, and the values that dragging it changes.
 HANDLES = {
     "target_logit": (".tl-marker", {"theta_deg"}),
     "decision_boundary": (".db-sample", {"position_deg"}),
@@ -19,10 +19,10 @@ HANDLES = {
 
 
 def widget(page: Page, name: str) -> Locator:
-    """The first widget of that name, once it is drawn."""
-    found = page.locator(f".cdml-widget[data-widget={name}]").first
-    found.locator("svg path, svg circle").first.wait_for(state="attached")
-    return found
+    """The first widget of that name, after it has been drawn."""
+    result = page.locator(f".cdml-widget[data-widget={name}]").first
+    result.locator("svg path, svg circle").first.wait_for(state="attached")
+    return result
 
 
 def twin(page: Page, name: str) -> Widget:
@@ -49,7 +49,7 @@ def choose(page: Page, name: str, value: str, text: str) -> None:
 
 
 def drag(page: Page, where: Locator, across: float, down: float = 0.0) -> None:
-    """Press the mouse on the middle of something, move it, and let go."""
+    """Press the mouse in the middle of an element, move it, and release it."""
     where.scroll_into_view_if_needed()
     box = where.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -60,7 +60,7 @@ def drag(page: Page, where: Locator, across: float, down: float = 0.0) -> None:
 
 
 def swipe(page: Page, where: Locator, across: float, down: float = 0.0, share: float = 0.5) -> None:
-    """The same with a finger, put down at some share of the width."""
+    """The same with a finger, at some share of the element's width."""
     where.evaluate("e => e.scrollIntoView({ block: 'center', behavior: 'instant' })")
     box = where.bounding_box()
     x, y = box["x"] + share * box["width"], box["y"] + box["height"] / 2
@@ -75,13 +75,13 @@ def swipe(page: Page, where: Locator, across: float, down: float = 0.0, share: f
 
 
 def readout(page: Page, name: str) -> dict[str, str]:
-    """The numbers as written."""
+    """The displayed numbers."""
     cells = widget(page, name).locator("dd").all()
     return {cell.get_attribute("data-value"): cell.inner_text() for cell in cells}
 
 
 def written(value: float, digits: int, unit: str = "") -> str:
-    """A number as the kit writes it."""
+    """A number in the kit's format."""
     text = f"{value:.{digits}f}"
     return (
         text.replace("-", "") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")

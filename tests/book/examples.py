@@ -16,7 +16,7 @@ def example(name: str) -> Widget:
 
 
 def hypersphere() -> Hypersphere:
-    """Thirty points of three identities that gather in three epochs."""
+    """Thirty points of three identities that cluster over three epochs."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), 10)
     centres = np.stack([np.eye(3)] * 3)
@@ -38,7 +38,7 @@ def threshold() -> Threshold:
 
 
 def face_lab() -> FaceLab:
-    """Frames that are compared by their pixels."""
+    """Frames that can be identified by their pixels."""
     return FaceLab.rendered(
         lambda images: images.reshape(len(images), -1) - 128.0, shown_size=32, strangers=20
     )

@@ -1,6 +1,4 @@
-"""A small book with one of each: pages with widgets and a figure, notebooks with both as
-outputs.
-"""
+"""A small book: pages with widgets and a figure, and notebooks with both as outputs."""
 
 import io
 from pathlib import Path
@@ -108,9 +106,7 @@ def drawing() -> str:
 
 
 def notebook() -> nbformat.NotebookNode:
-    """Two cells with a figure, one that glues it, one with a widget as Jupyter leaves it, live view
-    too.
-    """
+    """Cells with a figure, with a glued figure, and with a widget including its live view."""
     v4 = nbformat.v4
     figure = {"image/svg+xml": drawing(), "text/plain": "<Figure>"}
     record = "application/papermill.record/"
@@ -138,7 +134,7 @@ def all_widgets() -> nbformat.NotebookNode:
 
 
 def executed(title: str, outputs: list[nbformat.NotebookNode]) -> nbformat.NotebookNode:
-    """A notebook with one cell for each output, as Jupyter leaves it."""
+    """A notebook with one cell for each output, as saved by Jupyter."""
     v4 = nbformat.v4
     cells = [v4.new_markdown_cell(title)]
     alt = {"mystnb": {"image": {"alt": "A line that goes up"}}}

@@ -1,6 +1,4 @@
-"""Widgets and figures for readers who listen to a page, or use a keyboard; test_built_site asks of
-every page.
-"""
+"""Accessibility of widgets and figures; test_built_site checks every page."""
 
 import pytest
 from tests.book.access import faults
@@ -8,7 +6,7 @@ from tests.book.access import faults
 SCREENS = pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (390, "dark")])
 
 
-def test_axe_finds_what_is_wrong(open_page, tmp_path):
+def test_axe_finds_violations(open_page, tmp_path):
     bad = tmp_path / "bad.html"
     bad.write_text(
         "<!doctype html><html "

@@ -1,4 +1,4 @@
-"""The reference has every public name, and its docstrings become what a reader sees."""
+"""The reference has every public name, and docstrings are rendered correctly."""
 
 import importlib
 import re
@@ -19,27 +19,27 @@ def cdml_api(monkeypatch, pytestconfig):
 
 @pytest.fixture
 def modules(pytestconfig):
-    """The modules that each page describes."""
+    """The modules documented on each page."""
     pages = (pytestconfig.rootpath / "book/api").glob("*.md")
-    found = {
+    result = {
         page.stem: re.search(r"```\{cdml-api\} (.+)", page.read_text())[1].split() for page in pages
     }
     return {
-        page: [importlib.import_module(name) for name in names] for page, names in found.items()
+        page: [importlib.import_module(name) for name in names] for page, names in result.items()
     }
 
 
 def anchors(cdml_api, modules):
-    """The full names that pages describe."""
-    found = set()
+    """The full names documented on the pages."""
+    result = set()
     for module in (module for page in modules.values() for module in page):
         names = re.findall(
             r"^\.\. (?:auto\w+|py:\w+):: (\S+)$", "\n".join(cdml_api.described(module)), re.M
         )
-        found |= {
+        result |= {
             name if name.startswith("cdmllab.") else f"{module.__name__}.{name}" for name in names
         }
-    return found
+    return result
 
 
 def test_every_public_module_has_a_page_in_the_table_of_contents(modules, pytestconfig):
@@ -65,7 +65,7 @@ def test_every_public_name_is_described(cdml_api, modules):
             assert f"{module.__name__}.{name}" in described
 
 
-def test_chapters_link_to_what_is_described(cdml_api, modules, pytestconfig):
+def test_chapters_link_only_to_documented_names(cdml_api, modules, pytestconfig):
     described = anchors(cdml_api, modules)
     linked = {
         name
@@ -124,10 +124,10 @@ def test_signatures_use_the_names_of_the_source(cdml_api):
 def test_built_pages_have_an_anchor_for_every_name(cdml_api, modules, site):
     for page, described in modules.items():
         text = (site / f"api/{page}.html").read_text(encoding="utf-8")
-        wanted = anchors(cdml_api, {page: described}) - {module.__name__ for module in described}
+        expected = anchors(cdml_api, {page: described}) - {module.__name__ for module in described}
         missing = {
             name
-            for name in wanted
+            for name in expected
             if f'id="{name}"' not in text and f'id="module-{name}"' not in text
         }
         assert not missing

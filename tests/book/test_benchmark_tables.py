@@ -97,7 +97,7 @@ RECORDS = {
         EVALUATION,
         ["| a loop | 1.25 | 70.1 | 50 |", "| ours | 0.018 | 1 |  |", "6,000 pairs"],
     ),
-    "data": (DATA, ["| decoding, ours to PIL | 1.97 |", "| decode: PIL | 6,127 |", "to the bit"]),
+    "data": (DATA, ["| decoding, ours to PIL | 1.97 |", "| decode: PIL | 6,127 |", "bit for bit"]),
     "faces": (
         FACES,
         ["| 32\N{NO-BREAK SPACE}px | 500 | 975 | 1.95 of 2 |", "| 497,025 | 118 |", "4200 s"],
@@ -107,7 +107,7 @@ RECORDS = {
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch):
-    """Keeps a record as `cdmllab bench` does."""
+    """Writes a record as `cdmllab bench` does."""
     monkeypatch.setenv("CDMLLAB_RESULTS", str(tmp_path))
     (tmp_path / "benchmarks").mkdir()
 
@@ -123,12 +123,12 @@ def test_every_benchmark_of_speed_has_its_tables():
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_a_record_becomes_tables_that_name_machine_date_commit_and_command(kept, name):
-    record, wanted = RECORDS[name]
+def test_report_has_tables_and_names_machine_date_commit_and_command(kept, name):
+    record, expected = RECORDS[name]
     kept(name, record)
     text = benchmark_tables.report(name)._repr_markdown_()
     for words in (
-        *wanted,
+        *expected,
         "2026-01-02",
         "in 2 minutes",
         "Some CPU x 2",
@@ -139,23 +139,23 @@ def test_a_record_becomes_tables_that_name_machine_date_commit_and_command(kept,
         assert words in text, words
 
 
-def test_what_a_record_leaves_out_is_named_with_the_reason(kept):
+def test_report_names_what_was_not_measured_with_the_reason(kept):
     kept("backbones", BACKBONES | {"left_out": {"r34": "measured on another network"}})
     assert (
         benchmark_tables.report("backbones")
         ._repr_markdown_()
-        .endswith("Left out: r34, measured on another network.")
+        .endswith("Not measured: r34, measured on another network.")
     )
 
 
 @pytest.mark.parametrize("name", benchmark_tables.BENCHMARKS)
-def test_what_has_no_record_says_so_and_how_to_make_one(kept, name):
+def test_missing_record_is_reported_with_the_command_that_creates_it(kept, name):
     assert (
         benchmark_tables.report(name)._repr_markdown_()
-        == f"Not measured yet: `cdmllab bench {name}` does it."
+        == f"Not measured yet; run `cdmllab bench {name}`."
     )
     page = benchmark_tables.page(name)
-    assert page.endswith(f"Not measured yet: `cdmllab bench {name}` does it.")
+    assert page.endswith(f"Not measured yet; run `cdmllab bench {name}`.")
     assert benchmark_tables.BENCHMARKS[name].peer in page
 
 
@@ -168,12 +168,12 @@ def test_records_of_the_repository_are_read(name):
     assert "nan" not in text.lower().replace("arcface_torch", "")
 
 
-def test_a_page_has_the_records_of_both_devices(kept):
+def test_page_has_the_records_of_both_devices(kept):
     kept("heads", HEADS)
     kept("heads", {**HEADS, "device": "Some GPU", "git_dirty": True}, "cuda")
     page = benchmark_tables.page("heads")
     assert page.index("Some CPU") < page.index("Some GPU")
-    assert page.count("not committed") == 1
+    assert page.count("uncommitted") == 1
 
 
 def test_unknown_benchmark_is_named_with_the_nearest():

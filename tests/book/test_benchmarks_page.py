@@ -1,4 +1,4 @@
-"""The page of benchmarks shows each of them, with what is in its file or that there is none."""
+"""The page of benchmarks shows the record of each, or how to create it."""
 
 import re
 from pathlib import Path
@@ -16,22 +16,22 @@ def test_page_has_every_benchmark_once():
     assert sorted(asked) == sorted(benchmark_tables.BENCHMARKS)
 
 
-def test_directive_prints_the_tables_and_refuses_what_is_not_there(build_miniature):
+def test_directive_prints_the_tables_and_warns_about_unknown_names(build_miniature):
     folder, warnings = build_miniature(
         page="# A page\n\n```{cdml-benchmark} heads\n```\n\n```{cdml-benchmark} tails\n```\n"
     )
     text = (folder / "page.html").read_text(encoding="utf-8")
-    found = [
+    result = [
         record
         for device in benchmark_tables.DEVICES
         if (record := results.benchmark("heads", device)) is not None
     ]
-    assert found
-    assert text.count("<table") == sum(len(record["shapes"]) for record in found)
-    for record in found:
+    assert result
+    assert text.count("<table") == sum(len(record["shapes"]) for record in result)
+    for record in result:
         ratio = record["shapes"]["casia"]["heads"][0]["ratio_to_limit"]
         assert f'<td class="text-right"><p>{ratio:.2f}</p></td>' in text
-    assert "cdml-benchmark: there is no benchmark called tails" in warnings
+    assert "cdml-benchmark: there is no benchmark named tails" in warnings
 
 
 @pytest.mark.book
@@ -41,7 +41,8 @@ def test_built_page_has_a_table_or_the_command_for_each(site):
         record = results.benchmark(name) or results.benchmark(name, "cuda")
         if record is None:
             assert re.search(
-                rf"Not measured yet: <code[^>]*><span[^>]*>cdmllab</span> <span[^>]*>bench</span> "
+                rf"Not measured yet; run <code[^>]*><span[^>]*>cdmllab</span> "
+                rf"<span[^>]*>bench</span> "
                 rf"<span[^>]*>{name}</span></code>",
                 text,
             )

@@ -25,9 +25,7 @@ INK = "() => getComputedStyle(document.documentElement).getPropertyValue('--cdml
 
 
 class Visit(NamedTuple):
-    """What was seen of a page that was opened, with nothing fetched from elsewhere and no complaint
-    in the console.
-    """
+    """The observations on an opened page, without fetches and without console messages."""
 
     name: str
     cut: list[str]  # formulas within a line that are wider than it
@@ -40,10 +38,10 @@ class Visit(NamedTuple):
 
 @pytest.fixture(scope="module")
 def pages(site: Path) -> list[Path]:
-    """Every page of the book; the theme keeps a template of its own among the static files."""
-    found = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
-    assert len(found) >= 4
-    return found
+    """Every page of the book, without the theme's template among the static files."""
+    result = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
+    assert len(result) >= 4
+    return result
 
 
 @pytest.fixture(
@@ -52,7 +50,7 @@ def pages(site: Path) -> list[Path]:
     ids=["narrow-dark", "wide-light"],
 )
 def visits(request, open_page, pages) -> list[Visit]:
-    """Every page is opened once on a screen; what the tests ask is asked then."""
+    """Open every page once per screen size and collect the observations for all tests."""
     width, height, theme = request.param
     seen = []
     for path in pages:
@@ -96,7 +94,7 @@ def test_every_figure_is_drawn_in_the_page(visits):
 
 
 def test_no_page_is_heavy(pages):
-    """With the images it has outside itself; scripts and styles are loaded once for all pages."""
+    """The size of a page with its images; scripts and styles are loaded once for all pages."""
     for path in pages:
         text = path.read_text(encoding="utf-8")
         images = [
@@ -106,13 +104,13 @@ def test_no_page_is_heavy(pages):
         assert weight < LARGEST_PAGE_BYTES, f"{path.name} weighs {weight / 1e6:.1f} MB"
 
 
-def test_no_page_shows_an_object_for_what_it_means(pages):
+def test_no_page_shows_the_repr_of_an_object(pages):
     for path in pages:
         text = re.sub(r"<[^>]+>", "", path.read_text(encoding="utf-8"))
         assert not re.search(r"&lt;[\w.]+ (object|at 0x)", text), path.name
 
 
-def test_the_first_page_answers_the_question(site):
+def test_first_page_answers_the_question(site):
     text = " ".join(
         re.sub(r"<[^>]+>", "", (site / "index.html").read_text(encoding="utf-8")).split()
     )
@@ -121,15 +119,15 @@ def test_the_first_page_answers_the_question(site):
     )
 
 
-def test_the_gpu_page_shows_the_chapters_that_ran_there(site):
+def test_gpu_page_shows_the_chapters_that_ran_there(site):
     page = (site / "gpu.html").read_text(encoding="utf-8")
     rows = [re.sub(r"<[^>]+>", "", row).split() for row in re.findall(r"<tr.*?</tr>", page, re.S)]
     kept = sorted((results.folder() / "gpu").glob("*.ipynb"))
     assert kept
     for path in kept:
-        told = read_json(path)["metadata"]["cdmllab"]["provenance"]
+        provenance = read_json(path)["metadata"]["cdmllab"]["provenance"]
         (row,) = [row for row in rows if path.name in row]
-        assert " ".join([told["command"], told["gpu"]]) in " ".join(row)
+        assert " ".join([provenance["command"], provenance["gpu"]]) in " ".join(row)
         (link,) = re.findall(rf'href="(_downloads/[^"]+/{path.name})"', page)
         assert (site / link).read_bytes() == path.read_bytes()
     assert "cdml-figure" in page

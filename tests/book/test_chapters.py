@@ -1,6 +1,4 @@
-"""What holds for all chapters together: glossary terms, solutions, numbers, links between
-chapters.
-"""
+"""Checks across chapters: glossary terms, solutions, numbers, and links between chapters."""
 
 import re
 from pathlib import Path
@@ -17,7 +15,7 @@ from cdmllab.training import presets
 BOOK = Path(__file__).parents[2] / "book"
 CHAPTERS = sorted((BOOK / "chapters").glob("*.py"))
 TERM = re.compile(r"\{term\}`(?:[^`<]*<([^`>]+)>|([^`<]+))`")
-# The words that names in the package are made of.
+# The words in the names of the package.
 VOCABULARY = """\
 embedding, identity, class centre, cosine, target, scale, logit, margin, margin policy, easiness,
 difficulty, hardest negative, genuine pair, impostor pair, fold, score, threshold, TAR@FAR,
@@ -36,16 +34,16 @@ def terms() -> set[str]:
 
 def used() -> list[tuple[str, str]]:
     pages = [*CHAPTERS, *(path for path in BOOK.glob("*.md") if path.stem != "glossary")]
-    found = []
+    result = []
     for path in pages:
         text = re.sub(r"\n# ", "\n", path.read_text(encoding="utf-8"))
-        found += [(path.stem, " ".join((m[1] or m[2]).split())) for m in TERM.finditer(text)]
-    return found
+        result += [(path.stem, " ".join((m[1] or m[2]).split())) for m in TERM.finditer(text)]
+    return result
 
 
 def test_glossary_has_the_vocabulary_and_every_term_that_is_used():
-    wanted = {" ".join(word.split()) for word in VOCABULARY.split(",")}
-    assert wanted <= terms()
+    expected = {" ".join(word.split()) for word in VOCABULARY.split(",")}
+    assert expected <= terms()
     assert {term for _, term in used()} <= terms()
 
 
@@ -54,14 +52,14 @@ def test_every_glossary_term_is_used_in_the_book():
 
 
 def test_solutions_are_found_for_every_exercise_with_a_checker():
-    found = []
+    result = []
     for path in CHAPTERS:
         title, solutions = solved(read_chapter(path))
         assert title
         assert all(s.question and s.solution and "<details>" not in s.question for s in solutions)
-        found += [s.name for s in solutions]
-    assert len(found) == len(set(found))
-    assert set(found) == set(exercises.names())
+        result += [s.name for s in solutions]
+    assert len(result) == len(set(result))
+    assert set(result) == set(exercises.names())
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -115,7 +113,7 @@ def test_titles_carry_numbers_and_prose_links_to_chapters_that_exist(build_minia
         name: page[page.index("<article") : page.index("</article>")] for name, page in text.items()
     }
     links = {
-        name: [(to, " ".join(said.split())) for to, said in LINK.findall(page)]
+        name: [(to, " ".join(text.split())) for to, text in LINK.findall(page)]
         for name, page in article.items()
     }
     assert "<h1>3. The third<" in article["03_third"]
@@ -130,19 +128,19 @@ def test_titles_carry_numbers_and_prose_links_to_chapters_that_exist(build_minia
 @pytest.mark.book
 def test_solutions_page_has_every_exercise_with_a_checker(site):
     text = (site / "solutions.html").read_text(encoding="utf-8")
-    found = re.findall(r"<p class=\"admonition-title\">Solution ([\d.]+)</p>", text)
-    assert sorted(found) == sorted(exercises.names())
+    result = re.findall(r"<p class=\"admonition-title\">Solution ([\d.]+)</p>", text)
+    assert sorted(result) == sorted(exercises.names())
 
 
 @pytest.mark.book
-def test_gpu_page_tells_each_presets_cost_in_its_own_words(site):
+def test_gpu_page_quotes_each_presets_cost(site):
     text = (site / "gpu.html").read_text(encoding="utf-8")
     first = re.findall(r"<tr[^>]*><td><p><code[^>]*>(.+?)</code></p></td>", text)
-    told = [re.sub(r"<[^>]+>", "", code) for code in first]
-    wanted = [
+    commands = [re.sub(r"<[^>]+>", "", code) for code in first]
+    expected = [
         name
         for name in presets.names()
         if name.startswith(("lab/gpu", "lfw/gpu", "casia/doc", "ms1mv3/doc"))
     ]
-    assert sorted(told) == sorted(wanted)
-    assert all(presets.header(name)["cost"] in text for name in wanted)
+    assert sorted(commands) == sorted(expected)
+    assert all(presets.header(name)["cost"] in text for name in expected)

@@ -27,17 +27,17 @@ def nearest(w):
     return np.degrees(np.arccos(cosines.max(axis=1).clip(-1, 1)))
 
 
-def prepared(x, said):
-    x = x.flip(1) if said["channels"] == "BGR" else x
-    mean, std = (torch.tensor(said[key]).view(-1, 1, 1) for key in ("mean", "std"))
+def prepared(x, kind):
+    x = x.flip(1) if kind["channels"] == "BGR" else x
+    mean, std = (torch.tensor(kind[key]).view(-1, 1, 1) for key in ("mean", "std"))
     return (x / 255 - mean) / std
 
 
 def receptive_field(layers):
-    seen, step = 1, 1
+    field, jump = 1, 1
     for kernel, stride in layers:
-        seen, step = seen + (kernel - 1) * step, step * stride
-    return seen
+        field, jump = field + (kernel - 1) * jump, jump * stride
+    return field
 
 
 RIGHT = {
@@ -136,7 +136,12 @@ RIGHT = {
     "14.4": [prepared],
 }
 WRONG = {
-    "1.1": [(0.6435, "radians"), (0.8, "cosine"), (50.0, "too large"), ("37", "number")],
+    "1.1": [
+        (0.6435, "radians"),
+        (0.8, "That is the cosine"),
+        (50.0, "too large"),
+        ("37", "number"),
+    ],
     "1.2": [
         (lambda x, w: x @ w.T, "lengths"),
         (lambda x, w: x @ F.normalize(w).T, "embeddings do not"),
@@ -149,7 +154,7 @@ WRONG = {
     "2.1": [(60.0, "CosFace is larger"), (5.0, "ArcFace is larger")],
     "2.2": [
         (lambda c, m: c - m, "CosFace"),
-        (lambda c, m: torch.cos(torch.acos(c) - m), "turned round"),
+        (lambda c, m: torch.cos(torch.acos(c) - m), "reversed"),
         (lambda c, m: torch.cos(torch.acos(c) + m), "arc cosine"),
         (lambda c, m: (c.arccos() + m).cos(), "arc cosine"),
         (lambda c, m: c[:3], "shape"),
@@ -160,11 +165,16 @@ WRONG = {
     "5.2": [
         (lambda e, s: np.sort(np.argsort(-e)[: round(s * len(e))]), "easiest"),
         (lambda e, s: [0], "shape"),
-        (lambda e, s: np.argsort(e)[: round(s * len(e))], "rising order"),
+        (lambda e, s: np.argsort(e)[: round(s * len(e))], "ascending order"),
         (2, "function"),
         (lambda e, s: np.arange(round(s * len(e))), "lowest easiness"),
     ],
-    "5.3": [(0.9, "recall"), (0.55, "was right"), (0.95, "too large"), ("precision", "number")],
+    "5.3": [
+        (0.9, "recall"),
+        (0.55, "whose label was right"),
+        (0.95, "too large"),
+        ("precision", "number"),
+    ],
     "9.1": [
         (3832, "one epoch"),
         (153_320, "every single epoch"),
@@ -180,14 +190,14 @@ WRONG = {
     "12.1": [(0.046, "square root"), (0.46, "too large")],
     "12.2": [(7, "the square"), (50, "too large")],
     "12.3": [
-        (lambda d: "higher" if d.mean() > 0 else "lower", "hold zero"),
-        (lambda d: "not told apart", "are higher"),
+        (lambda d: "higher" if d.mean() > 0 else "lower", "contains zero"),
+        (lambda d: "not told apart", "are 'higher'"),
         ("higher", "function"),
     ],
     "13.1": [
         (0.62, "one minus the gap"),
         (0.5, "no floor"),
-        (0.588, "document's form"),
+        (0.588, "DATN's page"),
         (0.6, "too large"),
         ("0.48", "number"),
     ],
@@ -198,14 +208,14 @@ WRONG = {
         (0.5, "function"),
     ],
     "3.1": [
-        (1 / 1.1543, "turned round"),
+        (1 / 1.1543, "inverse ratio"),
         (math.cos(math.pi / 3 + 0.5) / 0.5, "cosines"),
         (2.0, "too large"),
         ("1.15", "number"),
     ],
     "3.2": [(77.53, "theta + m"), (53.0, "too large"), (0.85, "too small")],
     "3.3": [
-        (lambda x, g: g / x.norm(dim=1, keepdim=True), "part along x"),
+        (lambda x, g: g / x.norm(dim=1, keepdim=True), "component along x"),
         (
             lambda x, g: g - (g * F.normalize(x)).sum(1, keepdim=True) * F.normalize(x),
             "length of x",
@@ -221,16 +231,16 @@ WRONG = {
             lambda c, m: c + (torch.cos(torch.acos(c.clamp(-1, 1)) + m) - c).detach(),
             "of another function",
         ),
-        (lambda c, m: c - m, "also where nothing"),
+        (lambda c, m: c - m, "well inside"),
         (0, "function"),
     ],
     "4.1": [
-        ((0.392, 0.588), "other sign"),
+        ((0.392, 0.588), "opposite sign"),
         ((0.49, 0.49), "either side"),
         ((0.6, 0.4), "1.2"),
         (0.588, "pair"),
     ],
-    "4.2": [(0.53, "less the lead"), (0.7, "That is h"), (0.1, "too small"), ("h", "number")],
+    "4.2": [(0.53, "minus the gap"), (0.7, "That is h"), (0.1, "too small"), ("h", "number")],
     "4.3": [
         (lambda e, m, alpha: m * (1 + alpha * e), "mean margin is 0.526"),
         (lambda e, m, alpha: m + alpha * (e - e.mean()), "mean is right"),
@@ -241,13 +251,13 @@ WRONG = {
     "4.5": [
         ({"favour": "hard", "shape": "linear", "margin_rad": 0.5}, "mean margin is"),
         ({"favour": "hard", "match_mean": True, "margin_rad": 0.5}, "same margin"),
-        ({"shape": "linear", "match_mean": True, "margin_rad": 0.5}, "Easy samples"),
+        ({"shape": "linear", "match_mean": True, "margin_rad": 0.5}, "easy samples"),
         ({"favour": "hard", "shape": "linear", "match_mean": True, "easiness": "known"}, "oracle"),
         ({"favor": "hard"}, "ValueError"),
         ("hard", "dictionary"),
     ],
     "6.1": [(80, "too small"), ("800", "number")],
-    "6.2": [(128.0, "strangers"), (85.2, "without"), (64, "too small")],
+    "6.2": [(128.0, "strangers"), (85.2, "truncation"), (64, "too small")],
     "6.3": [
         (lambda s: 0.0, "add up to"),
         (lambda s: sum(s.values()), "add up to"),
@@ -263,7 +273,7 @@ WRONG = {
     ],
     "7.2": [
         (lambda p: p.count(WORD) + 1, "only at a multiple of 4"),
-        (lambda p: 7, "parts, not 7"),
+        (lambda p: 7, "part, not 7"),
         (lambda p: sum(p[k : k + 4] == WORD for k in range(0, len(p), 4)), "n + 1 parts"),
         (2, "function"),
     ],
@@ -272,7 +282,7 @@ WRONG = {
             lambda y, a, b: np.setdiff1d(np.arange(len(y)), [*a, *b]),
             "other images of the same people",
         ),
-        (lambda y, a, b: np.arange(len(y)), "Row 0 shows somebody"),
+        (lambda y, a, b: np.arange(len(y)), "Row 0 shows a person"),
         (lambda y, a, b: [6], "[7, 8]"),
         (3, "function"),
     ],
@@ -285,14 +295,18 @@ WRONG = {
         (lambda g, i, far: (g > np.quantile(i, 1 - far)).mean(), "instead of"),
         (
             lambda g, i, far: (g >= np.sort(i)[::-1][int(far * len(i))]).mean(),
-            "where scores are tied",
+            "for tied scores",
         ),
         (0.5, "function"),
     ],
-    "11.3": [(0.62, "cosine distance"), (1 - 1.24**2 / 2, "squared already"), (1.0, "too large")],
+    "11.3": [
+        (0.62, "cosine distance"),
+        (1 - 1.24**2 / 2, "already the squared distance"),
+        (1.0, "too large"),
+    ],
     "11.4": [
         (lambda e, m: e.mean(0) / np.linalg.norm(e.mean(0)), "average within it first"),
-        (lambda e, m: sum(e[m == k].mean(0) for k in np.unique(m)), "length must be 1"),
+        (lambda e, m: sum(e[m == k].mean(0) for k in np.unique(m)), "length should be 1"),
         (lambda e, m: e, "shape"),
         (lambda e, m: e[0] / np.linalg.norm(e[0]), "differ"),
         (1, "function"),
@@ -306,7 +320,7 @@ WRONG = {
     "8.2": [
         (lambda i, o, k, s, g: 2 * o * s * s * k * k * i // g, "additions"),
         (lambda i, o, k, s, g: o * s * s * k * k * i, "own group"),
-        (lambda i, o, k, s, g: 0, "10,838,016 products, not 0"),
+        (lambda i, o, k, s, g: 0, "10,838,016 multiply-accumulates, not 0"),
         (7, "function"),
     ],
     "8.3": [
@@ -314,8 +328,8 @@ WRONG = {
         ("x", "function"),
     ],
     "8.4": [
-        ({"flatten": "depthwise"}, "G products"),
-        ({"downsample": "early"}, "parameters; what holds"),
+        ({"flatten": "depthwise"}, "GMACs"),
+        ({"downsample": "early"}, "parameters; which layer"),
         ({"width": 16}, "not width"),
         ("stem", "dictionary"),
         ({"flatten": "no"}, "ValueError"),
@@ -328,18 +342,18 @@ WRONG = {
     ],
     "10.2": [
         (0.0442, "standard deviation of the cosine"),
-        (0.1119, "is its root"),
+        (0.1119, "is its square root"),
         (5.0, "too large"),
     ],
     "10.3": [
-        (lambda w: np.zeros(7), "leave the diagonal out"),
+        (lambda w: np.zeros(7), "exclude the diagonal"),
         (lambda w: np.radians(nearest(w)), "radians"),
         (
             lambda w: np.degrees(np.arccos((w @ w.T - 1e9 * np.eye(7)).max(axis=1).clip(-1, 1))),
             "lengths",
         ),
         (lambda w: w, "shape"),
-        (lambda w: nearest(w) + 1, "your function says"),
+        (lambda w: nearest(w) + 1, "your function returns"),
         (3, "function"),
     ],
     "10.4": [
@@ -351,29 +365,29 @@ WRONG = {
     ],
     "14.1": [
         (19.07, "centres alone"),
-        (38.15, "three of the same size"),
+        (38.15, "three tensors of the same size"),
         (61.44, "gigabytes"),
         (1.0, "too small"),
     ],
     "14.2": [
-        (lambda highest, total: total.sum(0).log(), "put right before"),
+        (lambda highest, total: total.sum(0).log(), "correct for that before"),
         (lambda highest, total: (total * highest.exp()).sum(0).log(), "not finite"),
         (lambda highest, total: highest + total.log(), "shape"),
         (lambda highest, total: highest.amax(0), "first sample"),
         (1, "function"),
     ],
-    "14.3": [(-2.3026, "*lower*"), (1.0, "powers of ten"), (9.0, "too large")],
+    "14.3": [(-2.3026, "*lower*"), (1.0, "base ten"), (9.0, "too large")],
     "14.4": [
         (
-            lambda x, said: prepared(x, {**said, "channels": "RGB"}),
-            "AdaFace's networks red and blue",
+            lambda x, kind: prepared(x, {**kind, "channels": "RGB"}),
+            "AdaFace's networks red and blue are swapped",
         ),
-        (lambda x, said: prepared(255 * x.float(), said), "pixels in [0, 1]"),
+        (lambda x, kind: prepared(255 * x.float(), kind), "pixels in [0, 1]"),
         (
-            lambda x, said: prepared(x, {**said, "mean": [0.5] * 3, "std": [0.5] * 3}),
+            lambda x, kind: prepared(x, {**kind, "mean": [0.5] * 3, "std": [0.5] * 3}),
             "MagFace's networks the",
         ),
-        (lambda x, said: x[0], "shape"),
+        (lambda x, kind: x[0], "shape"),
         (1, "function"),
     ],
 }
@@ -388,17 +402,17 @@ def test_every_exercise_is_tested_both_ways():
 )
 def test_right_answers_are_accepted(name, answer, capsys):
     exercises.check(name, answer)
-    assert capsys.readouterr().out == f"Exercise {name}: right.\n"
+    assert capsys.readouterr().out == f"Exercise {name}: correct, well done!\n"
 
 
 @pytest.mark.parametrize(
-    ("name", "answer", "said"), [(n, a, s) for n, pairs in WRONG.items() for a, s in pairs]
+    ("name", "answer", "hint"), [(n, a, s) for n, pairs in WRONG.items() for a, s in pairs]
 )
-def test_wrong_answers_are_explained(name, answer, said):
-    assert said.replace("\\", "") in exercises.judge(name, answer)
+def test_wrong_answers_are_explained(name, answer, hint):
+    assert hint.replace("\\", "") in exercises.judge(name, answer)
 
 
-def test_no_answer_yet_is_no_mistake(capsys):
+def test_missing_answer_is_not_a_mistake(capsys):
     exercises.check("1.1", None)
     assert "waiting" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""What the book's Sphinx extension makes of pages and notebooks."""
+"""The output of the book's Sphinx extension for pages and notebooks."""
 
 import re
 
@@ -55,7 +55,7 @@ MISTAKES = {
     "```{cdml-widget} target_logit\n:m1: "
     "99\n```": "'m1' trait of a TargetLogit instance should not be",
     "```{cdml-widget} target_logit\n:s: big\n```": "could not convert string to float",
-    "```{cdml-widget} threshold\n```": "Threshold shows what a run has found: give it genuine, "
+    "```{cdml-widget} threshold\n```": "Threshold shows results of a run and needs genuine, "
     "impostor",
     '<div class="cdml-widget" data-widget="gone"></div>': "unknown widget 'gone'",
 }
@@ -66,9 +66,7 @@ TABLE = "| a |\n|---|\n| `do x_y/z` |\n\nOutside `x/z`."
 
 @pytest.fixture(scope="module")
 def other_pages(build_miniature):
-    """A miniature with pages that hold the faults, the formulas and the table above, and its lines
-    of warning.
-    """
+    """A miniature with the faulty pages, formulas and table above, and its warnings."""
     wrong = "\n\n".join(MISTAKES)
     folder, warnings = build_miniature(
         page=f"# Widgets\n\n{wrong}",
@@ -93,7 +91,7 @@ def test_figures_without_a_text_are_warnings(other_pages):
         assert [line for line in warnings if words in line and "two.md" in line], name
 
 
-def test_drawing_keeps_embedded_pixels_and_asked_width(cdml_svg):
+def test_drawing_keeps_embedded_pixels_and_the_requested_width(cdml_svg):
     pixels = '<image xlink:href="data:image/png;base64,AAAA" width="10" height="10"/>'
     space = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     text = cdml_svg.inline(
@@ -139,11 +137,11 @@ def test_wrong_widgets_are_warnings(other_pages):
 
 def test_formulas_stay_beside_the_signs_that_touch_them(other_pages):
     text = (other_pages[0] / "glued.html").read_text(encoding="utf-8")
-    found = re.findall(
+    result = re.findall(
         r'<span class="cdml-unbroken">([^<]*)<span class="math[^>]*>([^<]*)</span>([^<]*)</span>',
         text,
     )
-    assert [(before, formula.strip("\\()"), after) for before, formula, after in found] == [
+    assert [(before, formula.strip("\\()"), after) for before, formula, after in result] == [
         ("(", "x", "),"),
         ("", "y", "."),
     ]

@@ -1,4 +1,4 @@
-"""The commands of the page for GPU boxes are ones that the package understands."""
+"""The commands on the page for GPU machines are valid commands of the package."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def commands() -> list[list[str]]:
-    """Every shell command of the page, in words."""
+    """Every shell command of the page, split into words."""
     page = (ROOT / "book/gpu.md").read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [
         line
@@ -25,17 +25,17 @@ def commands() -> list[list[str]]:
 
 
 def of_package() -> list[list[str]]:
-    found = []
+    result = []
     for words in commands():
         for k, word in enumerate(words):
             if word == "cdmllab" and (k == 0 or words[k - 1] == "-m"):
-                found.append(words[k + 1 :])
-    return found
+                result.append(words[k + 1 :])
+    return result
 
 
 def test_page_has_commands_of_each_kind():
-    told = {words[0] for words in of_package()}
-    assert told == {
+    commands = {words[0] for words in of_package()}
+    assert commands == {
         "book",
         "bench",
         "evaluate",
@@ -66,7 +66,7 @@ def test_training_command_names_a_preset_and_settings_it_has(words):
     assert config.device == "cuda"
 
 
-def test_presets_say_what_they_cost_and_what_to_expect(build_miniature):
+def test_presets_table_has_cost_and_expected_result(build_miniature):
     folder, warnings = build_miniature(
         page="# A page\n\n```{cdml-presets} casia/datn_page/r18*\n```"
     )
@@ -77,11 +77,11 @@ def test_presets_say_what_they_cost_and_what_to_expect(build_miniature):
         for row in rows
     ]
     names = [name for name in presets.names() if name.startswith("casia/datn_page/r18")]
-    told = [(name, presets.header(name)) for name in names]
-    assert len(told) >= 2
+    headers = [(name, presets.header(name)) for name in names]
+    assert len(headers) >= 2
     assert cells == [
-        ["preset", "cost", "what to expect"],
-        *([name, h["cost"], h["expect"]] for name, h in told),
+        ["preset", "cost", "expected result"],
+        *([name, h["cost"], h["expect"]] for name, h in headers),
     ]
 
 

@@ -1,6 +1,4 @@
-"""One palette: the style sheet, the figures, the extension and the widgets name the same
-colours.
-"""
+"""The style sheet, figures, extension and widgets use the same palette."""
 
 import re
 
@@ -36,7 +34,7 @@ def test_style_sheet_has_the_colours_of_the_figures(palettes):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_colours_stand_out_from_the_page(palettes, theme):
+def test_colours_have_contrast_with_the_page(palettes, theme):
     colours = palettes[theme]
     for name in style.COLOURS:
         assert contrast(colours[name], colours["paper"]) >= 3, name
@@ -55,7 +53,7 @@ def test_extension_knows_the_colours_of_the_figures(pytestconfig, monkeypatch):
 
 @pytest.mark.parametrize("name", widgets.names())
 def test_widgets_fall_back_to_the_same_colours(name):
-    """The kit writes a loss and its colour beside each other: "cosface", "#2a9d7f"."""
+    """In the kit a loss and its colour are next to each other: "cosface", "#2a9d7f"."""
     pairs = re.findall(r'"(\w+)", "(#\w{6})"', widgets.source(name))
     assert dict(pairs) == style.COLOURS
 

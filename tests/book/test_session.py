@@ -7,9 +7,9 @@ from cdmllab.book import session
 PARAMETERS = 'profile = "cpu"  # where\nseed = 0\nloss = "cdml"'
 
 
-def test_unknown_injected_parameter_is_found_with_the_nearest():
-    found = session.unknown_parameters([PARAMETERS, "# Parameters\nsed = 1\nloss = 'arcface'"])
-    assert found == {"sed": " (did you mean 'seed'?)"}
+def test_unknown_injected_parameter_is_reported_with_the_nearest():
+    result = session.unknown_parameters([PARAMETERS, "# Parameters\nsed = 1\nloss = 'arcface'"])
+    assert result == {"sed": " (did you mean 'seed'?)"}
 
 
 def test_known_injected_parameters_pass():
@@ -18,7 +18,7 @@ def test_known_injected_parameters_pass():
     assert session.unknown_parameters(["%matplotlib inline", PARAMETERS]) == {}
 
 
-def test_start_refuses_an_unknown_profile():
+def test_start_rejects_an_unknown_profile():
     with pytest.raises(ValueError, match="profile must be 'cpu' or 'gpu'"):
         session.start("tpu", 0)
 
@@ -28,7 +28,7 @@ def test_start_says_when_there_is_no_gpu(monkeypatch, capsys):
     lab = session.start("gpu", 7)
     assert lab.device == "cpu"
     assert lab.runs.is_dir()
-    assert "no CUDA device: running on the CPU" in capsys.readouterr().out
+    assert "no CUDA device was found: running on the CPU" in capsys.readouterr().out
 
 
 def test_table_is_markdown():
@@ -74,7 +74,7 @@ def test_beside_says_which_of_two_numbers_is_the_larger():
     assert session.beside(2, 1, "slower than", "faster than") == "slower than"
 
 
-def test_a_notebook_computes_with_one_thread_unless_told(monkeypatch):
+def test_notebook_uses_one_thread_by_default(monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", (seen := []).append)
     session.start("cpu", 0)
     monkeypatch.setenv("CDMLLAB_THREADS", "4")
@@ -82,7 +82,7 @@ def test_a_notebook_computes_with_one_thread_unless_told(monkeypatch):
     assert seen == [1, 4]
 
 
-def test_what_is_told_to_the_prose_is_plain(monkeypatch):
+def test_values_for_the_prose_are_plain(monkeypatch):
     kept = {}
     monkeypatch.setattr(
         "myst_nb.glue", lambda name, value, display: kept.update({name: (value, display)})

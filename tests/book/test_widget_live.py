@@ -1,6 +1,4 @@
-"""The same source as JupyterLab runs it: imported as a module, with a model of anywidget's
-shape.
-"""
+"""The same source as in JupyterLab: imported as a module, with a model like anywidget's."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,4 @@
-"""The static widgets on built pages, moved by mouse, keyboard and finger, against the package's
-numbers.
-"""
+"""The static widgets, operated by mouse, keyboard and finger, against the package's values."""
 
 from pathlib import Path
 
@@ -19,7 +17,7 @@ each_widget = pytest.mark.parametrize("name", widgets.names())
 
 @pytest.fixture(params=["miniature", pytest.param("site", marks=pytest.mark.book)])
 def widget_page(request: pytest.FixtureRequest) -> Path:
-    """A built page with every widget: of the miniature, and of the book."""
+    """A built page with every widget, from the miniature and from the book."""
     folder: Path = request.getfixturevalue(request.param)
     return folder / "widgets.html"
 
@@ -139,7 +137,7 @@ def test_keyboard_moves_every_control(open_page, widget_page, name):
 
 
 @each_widget
-def test_widget_tells_a_screen_reader(open_page, all_widgets, name):
+def test_widget_describes_itself_to_a_screen_reader(open_page, all_widgets, name):
     with open_page(all_widgets) as page:
         place = widget(page, name)
         assert place.locator(".cdw").get_attribute("aria-label")
@@ -161,7 +159,7 @@ def test_widget_tells_a_screen_reader(open_page, all_widgets, name):
         )
 
 
-def test_screen_reader_is_told_nothing_before_something_moves(open_page, all_widgets):
+def test_screen_reader_is_silent_before_something_moves(open_page, all_widgets):
     with open_page(all_widgets) as page:
         for name in widgets.names():
             widget(page, name)
@@ -207,15 +205,15 @@ def test_controls_keep_their_keys_and_leave_the_others(open_page, all_widgets):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_marks_stand_out_from_the_widget(open_page, all_widgets, theme):
+def test_marks_have_contrast_with_the_widget(open_page, all_widgets, theme):
     marks = [("threshold", f".th-{kind}", "stroke") for kind in ("genuine", "impostor")]
     marks += [("threshold", f".th-wrong-{kind}", "fill") for kind in ("genuine", "impostor")]
     marks += [("hypersphere", ".hs-point", "stroke"), ("hypersphere", ".hs-rim", "fill")]
     with open_page(all_widgets, theme=theme) as page:
         for name, css, what in marks:
-            found = widget(page, name).locator(css)
+            result = widget(page, name).locator(css)
             assert (
-                found.evaluate_all(
+                result.evaluate_all(
                     "all => Math.max(...all.map((e) => getComputedStyle(e).opacity))"
                 )
                 == 1
@@ -225,11 +223,11 @@ def test_marks_stand_out_from_the_widget(open_page, all_widgets, theme):
                 .locator(".cdw")
                 .evaluate("e => getComputedStyle(e).backgroundColor")
             )
-            colour = found.first.evaluate("(e, what) => getComputedStyle(e)[what]", what)
+            colour = result.first.evaluate("(e, what) => getComputedStyle(e)[what]", what)
             assert contrast(hexadecimal(colour), hexadecimal(paper)) >= 3, css
         assert (
             widget(page, "threshold")
-            .get_by_text("wrong at this threshold", exact=True)
+            .get_by_text("errors at this threshold", exact=True)
             .is_visible()
         )
 
@@ -351,10 +349,10 @@ def test_margins_at_work_equal_python(open_page, all_widgets, easiness):
 def test_training_plays_to_its_end(open_page, all_widgets):
     with open_page(all_widgets) as page:
         place = widget(page, "hypersphere")
-        place.get_by_role("button", name="Play the training").click()
+        place.get_by_role("button", name="Play training").click()
         assert twin(page, "hypersphere").frame == 0  # it stood at the end, and begins anew
         place.get_by_role("button", name="Stop").wait_for()
-        place.get_by_role("button", name="Play the training").wait_for(timeout=10_000)
+        place.get_by_role("button", name="Play training").wait_for(timeout=10_000)
         assert twin(page, "hypersphere").frame == 2
         CHECKS["hypersphere"](page)
 
@@ -417,7 +415,7 @@ def test_ids_of_a_page_are_different(open_page, all_widgets):
         assert len(ids) == len(set(ids)) > 50
 
 
-def test_without_scripts_a_sentence_stands_there(open_page, all_widgets):
+def test_without_scripts_the_fallback_text_is_shown(open_page, all_widgets):
     with open_page(all_widgets, scripts=False) as page:
         texts = page.locator(".cdml-widget").all_inner_texts()
         assert len(texts) == len(widgets.names())

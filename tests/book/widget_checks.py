@@ -1,4 +1,4 @@
-"""What a widget shows, against the package: one check for each, for whatever values it has now."""
+"""The displayed values of each widget, for its current state, against the package."""
 
 import base64
 import io
@@ -30,9 +30,7 @@ BELOW = "below \N{MINUS SIGN}1"
 
 
 def target_logit(page: Page) -> None:
-    """Each curve to 1e-5 of its unit (read from paths of seven decimals of a pixel), the numbers as
-    written.
-    """
+    """Check the curves to 1e-5 of their unit, from paths with seven decimals, and the readout."""
     now = twin(page, "target_logit")
     assert isinstance(now, TargetLogit)
     names = {"logit": ["logit"], "loss": ["loss"], "gradient": ["pull", "pull_straight_through"]}[
@@ -79,7 +77,7 @@ def target_logit(page: Page) -> None:
 
 
 def decision_boundary(page: Page) -> None:
-    """The coloured parts of the circle, to a millionth of a degree, and the numbers as written."""
+    """Check the coloured arcs of the circle to a millionth of a degree, and the readout."""
     now = twin(page, "decision_boundary")
     assert isinstance(now, DecisionBoundary)
     places = np.linspace(-179.9, 179.9, 361)
@@ -101,7 +99,7 @@ def decision_boundary(page: Page) -> None:
         "theta1": written(angles[0], 1, "°"),
         "theta2": written(angles[1], 1, "°"),
         "lead": written(lead, 4),
-        "verdict": "satisfied" if lead > 0 else "pulled on",
+        "verdict": "satisfied" if lead > 0 else "not satisfied",
         "boundary1": "nowhere" if first is None else written(first, 2, "°"),
         "boundary2": "nowhere" if second is None else written(second, 2, "°"),
         "strip": "–" if strip is None else written(strip, 2, "°"),
@@ -109,7 +107,7 @@ def decision_boundary(page: Page) -> None:
 
 
 def cdml_at_work(page: Page) -> None:
-    """Margin and pull of every sample to 1e-9, the numbers of one as written."""
+    """Check margin and gradient of every sample to 1e-9, and the readout of one."""
     now = twin(page, "cdml_at_work")
     assert isinstance(now, CdmlAtWork)
     batch = now.batch()
@@ -134,9 +132,7 @@ def cdml_at_work(page: Page) -> None:
 
 
 def hypersphere(page: Page) -> None:
-    """Where the points stand, to a thousandth of a pixel, their colours, and the numbers as
-    written.
-    """
+    """Check the positions of points to a thousandth of a pixel, their colours, and the readout."""
     now = twin(page, "hypersphere")
     assert isinstance(now, Hypersphere)
     place = widget(page, "hypersphere")
@@ -175,9 +171,7 @@ def hypersphere(page: Page) -> None:
 
 
 def threshold(page: Page) -> None:
-    """The point on the ROC and the rates as the package has them, the ROC's corners and both
-    histograms to 1e-6.
-    """
+    """Check the ROC point and rates, and the ROC's corners and both histograms to 1e-6."""
     now = twin(page, "threshold")
     assert isinstance(now, Threshold)
     place, rates, scores = widget(page, "threshold"), now.rates(), now.ranked()
@@ -221,7 +215,7 @@ def threshold(page: Page) -> None:
 
 
 def drawn_shares(place: Locator, css: str, edges: np.ndarray) -> np.ndarray:
-    """The height of a drawn histogram in each bin; every step goes from an edge to the next."""
+    """The height of a drawn histogram in each bin; every step spans one bin."""
     shares = np.zeros(len(edges) - 1)
     for x, y in drawn_pieces(place.locator(css)):
         for left, right, height in zip(x[1:-1:2], x[2:-1:2], y[1:-1:2], strict=True):
@@ -233,9 +227,7 @@ def drawn_shares(place: Locator, css: str, edges: np.ndarray) -> np.ndarray:
 
 
 def face_lab(page: Page) -> None:
-    """The image that is shown is the right frame, and its score and those beside it are the
-    network's.
-    """
+    """Check the displayed frame, its score and those of its neighbours against the network's."""
     now = twin(page, "face_lab")
     assert isinstance(now, FaceLab)
     place = widget(page, "face_lab")
@@ -267,7 +259,7 @@ def face_lab(page: Page) -> None:
         "score": written(score, 3),
         "lost": written(1 - score, 3),
         "threshold": written(now.threshold, 3),
-        "verdict": "accepted" if score >= now.threshold else "refused",
+        "verdict": "accepted" if score >= now.threshold else "rejected",
     }
 
 

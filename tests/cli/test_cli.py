@@ -56,7 +56,7 @@ def test_user_error_is_one_sentence_without_a_traceback(
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["book", "build"])
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"cdmllab: {tmp_path} is not inside the book's tree")
+    assert result.stderr.startswith(f"cdmllab: {tmp_path} is not inside the book's repository")
     assert result.stderr.count("\n") == 1
 
 

@@ -147,7 +147,7 @@ def test_a_foreign_safetensors_file_is_a_checkpoint(tmp_path):
     ("arguments", "said"),
     [
         (["export", "nowhere"], "there is neither a run nor a file nowhere"),
-        (["export", "a.pth"], "a.pth is no release"),
+        (["export", "a.pth"], "a.pth is not a release"),
         (["export", "folder"], "folder is not a run: it has no config.yaml"),
         (
             ["weights", "convert", "a.pth", "b.onnx"],
@@ -156,7 +156,7 @@ def test_a_foreign_safetensors_file_is_a_checkpoint(tmp_path):
         (["weights", "convert", "a.pth", "b.pth", "--half"], "--half is for releases"),
         (
             ["weights", "convert", "a.pth", "b.safetensors"],
-            "a.pth has a layout that is not known: its first keys are weight",
+            "a.pth has an unknown layout: its first keys are weight",
         ),
         (["weights", "convert", "part.pth", "b.safetensors"], "part.pth fits none of r18, r34"),
         (
@@ -165,7 +165,7 @@ def test_a_foreign_safetensors_file_is_a_checkpoint(tmp_path):
         ),
         (
             ["weights", "convert", "part.pth", "b.safetensors", "--name", "r18"],
-            "not hold the weights of r18: missing",
+            "not contain the weights of r18: missing",
         ),
         (
             ["weights", "convert", "a.safetensors", "b.pth", "--mean", "0"],
@@ -180,7 +180,7 @@ def test_a_foreign_safetensors_file_is_a_checkpoint(tmp_path):
             "--channels is for checkpoints",
         ),
         (["weights", "convert", "none.pth", "b.safetensors"], "there is no file none.pth"),
-        (["weights", "show", "a.pth"], "a.pth is no release"),
+        (["weights", "show", "a.pth"], "a.pth is not a release"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(tmp_path, monkeypatch, arguments, said):

@@ -1,4 +1,4 @@
-"""Losses made up to try every combination of what a policy may ask of a head."""
+"""Synthetic losses for every combination of what a policy may request from a head."""
 
 from itertools import combinations, product
 
@@ -20,7 +20,7 @@ SCALE = 8.0
 
 
 class Probe(MarginPolicy):
-    """Uses all that it asks for, and notes down what it observes."""
+    """A loss that uses everything it requests, and records what it observes."""
 
     def __init__(self, statistics, changes_negatives, centres_per_identity, reduction):
         super().__init__()
@@ -36,10 +36,10 @@ class Probe(MarginPolicy):
         return cosines > batch.target_cos.detach().unsqueeze(1) - 0.6
 
     def observe(self, batch):
-        found = {"target_cos": batch.target_cos, "embedding_norm": batch.embedding_norm}
-        found |= {name: getattr(batch, name) for name in STATISTICS}
+        result = {"target_cos": batch.target_cos, "embedding_norm": batch.embedding_norm}
+        result |= {name: getattr(batch, name) for name in STATISTICS}
         self.observed.append(
-            {name: None if t is None else t.detach().clone() for name, t in found.items()}
+            {name: None if t is None else t.detach().clone() for name, t in result.items()}
         )
         known = [t.mean() for t in self.observed[-1].values() if t is not None]
         self.level.lerp_(torch.stack(known).mean().to(self.level) / 40.0, 0.5)
@@ -69,14 +69,14 @@ class Probe(MarginPolicy):
 
 
 class ScalingProbe(Probe):
-    """One that sets the scale by what it observes."""
+    """A loss that derives the scale from its observations."""
 
     def current_scale(self, scale):
         return (scale * (1.0 + self.level)).to(scale.dtype)
 
 
 def probe_head(backend, combination, c, d=5, **options):
-    """A head with the policy of a combination; the same class centres for all backends."""
+    """A head with the policy of a combination, and the same class centres for all backends."""
     statistics, changes, scales, k, reduction = combination
     policy = (ScalingProbe if scales else Probe)(statistics, changes, k, reduction)
     if backend != "dense":
@@ -91,7 +91,7 @@ def probe_head(backend, combination, c, d=5, **options):
 
 
 def steps(head, x, y, count=2):
-    """Losses, gradients and state after some training steps, and all that was observed."""
+    """Losses, gradients and state after some training steps, and all observations."""
     for _ in range(count):
         head.zero_grad()
         leaf = x.clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""What the processes of the sharded head's tests do; `test_sharded.py` looks at what they found."""
+"""The work of the processes in the sharded head's tests; `test_sharded.py` checks the results."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -46,7 +46,7 @@ def part(values, rank, size):
 
 
 def three_steps(head, x, y):
-    """The last of three forward and backward passes, between which running statistics move on."""
+    """The last of three forward and backward passes, between which running statistics change."""
     head.set_progress(0.5)
     for _ in range(3):
         head.zero_grad()
@@ -88,7 +88,7 @@ WEIGHTS = torch.linspace(0.0, 2.0, BATCH, dtype=torch.float64)
 
 
 def weighted_step(head, x, y, weights, also_mean=False):
-    """Gradients of the weighted sum of the samples that count, divided by the size of the batch."""
+    """Gradients of the weighted sum over the samples not ignored, divided by the batch size."""
     x = x.clone().requires_grad_()
     out, kept = head(x, y), y != -1
     loss = (weights[kept] * out.sample_loss[kept]).sum() / len(x)
@@ -124,15 +124,15 @@ def filtered(rank, size, folder):
 
 def plain_logits(rank, size, folder):
     x, _ = (part(values, rank, size) for values in batch())
-    found = {
+    result = {
         name: make(name, "sharded", IDENTITIES).logits(x)
         for name in ("softmax", "arcface", "subcenter_arcface")
     }
     head, last = make("arcface", "sharded", IDENTITIES), rank == size - 1
-    found["uneven"] = _complaint(lambda: head.logits(x[: 1 if rank else 2]))
-    found["gradient"] = _complaint(lambda: head.logits(x.clone().requires_grad_(last)))
-    found["shape"] = _complaint(lambda: head.logits(x[:, :4] if last else x))
-    return found
+    result["uneven"] = _complaint(lambda: head.logits(x[: 1 if rank else 2]))
+    result["gradient"] = _complaint(lambda: head.logits(x.clone().requires_grad_(last)))
+    result["shape"] = _complaint(lambda: head.logits(x[:, :4] if last else x))
+    return result
 
 
 def odd_centres(rank, size, folder):
@@ -150,12 +150,12 @@ def odd_centres(rank, size, folder):
         "loss": out.loss.detach(),
         "d_x": d_x,
         "d_centres": d_centres,
-        "said": _complaint(lambda: spoilt(x, y)),
+        "message": _complaint(lambda: spoilt(x, y)),
     }
 
 
 def few_identities(rank, size, folder):
-    """Fewer identities than ranks, where there are three: one holds nothing."""
+    """Fewer identities than ranks, so that one of three ranks has none."""
     results = {}
     for name in ("softmax", "subcenter_arcface", "cdml", "npcface"):
         options = {"easiness": "gap"} if name == "cdml" else {}
@@ -210,19 +210,19 @@ def ignored(rank, size, folder):
 
 
 def first_centres(rank, size, folder):
-    """By `centre_init`, the centres that a rank holds and their number."""
-    found = {}
+    """The class centres of a rank and their number, by `centre_init`."""
+    result = {}
     for init in ("unit", "normal_0.01"):
         torch.manual_seed(5)
         big = heads.create(
             "arcface", embedding_dim=2, num_identities=10_001, backend="sharded", centre_init=init
         )
-        found[init] = big.centres.detach(), len(big.held)
-    return found
+        result[init] = big.centres.detach(), len(big.held)
+    return result
 
 
 class Net(nn.Module):
-    """A network whose embeddings have lengths that MagFace's margin follows."""
+    """A network whose embeddings have lengths in the range of MagFace's margin."""
 
     def __init__(self):
         super().__init__()
@@ -235,7 +235,7 @@ class Net(nn.Module):
 
 
 def train(network, head, steps, rank=0, size=1):
-    """SGD on network and head; the weights at the end."""
+    """Train network and head with SGD and return the final weights."""
     optimiser = SGD(
         [*network.parameters(), *head.parameters()], lr=0.05, momentum=0.9, weight_decay=5e-4
     )
@@ -269,7 +269,7 @@ def learn(head, optimiser, steps, rank=0, size=1):
 
 
 def resumed(rank, size, folder):
-    """Two steps from where the run before stopped, if there was one; saved again for the next."""
+    """Two steps from the checkpoint of the previous run, if any; saves one for the next run."""
     first, before = {2: (0, None), 1: (2, 2), 3: (4, 1)}[size]
     losses = []
     for i, (name, options) in enumerate(SAVED):
@@ -296,14 +296,14 @@ def norms(rank, size, folder):
 
 def nearest(rank, size, folder):
     x, _ = (part(values, rank, size) for values in tied_batch())
-    found = {}
+    result = {}
     for name in ("softmax", "arcface", "subcenter_arcface"):
         head = make(name, "sharded", IDENTITIES)
         if name == "arcface":
             tie(head)
-        found[name] = head.nearest(x)
-    found["uneven"] = _complaint(lambda: head.nearest(x[: 1 if rank else 2]))
-    return found
+        result[name] = head.nearest(x)
+    result["uneven"] = _complaint(lambda: head.nearest(x[: 1 if rank else 2]))
+    return result
 
 
 def _complaint(call: Callable[[], object]) -> str:
@@ -337,8 +337,8 @@ def refused(rank, size, folder):
         "mode": lambda: head.train(not last)(x, y),
         "identities": lambda: narrower(x, y),
     }
-    said = {name: _complaint(case) for name, case in cases.items()}
-    return said, head.train()(x, y).loss.detach()
+    messages = {name: _complaint(case) for name, case in cases.items()}
+    return messages, head.train()(x, y).loss.detach()
 
 
 SCENARIOS = (
@@ -363,7 +363,7 @@ SCENARIOS = (
 
 
 def work(rank: int, size: int, folder: Path) -> None:
-    """One process: every scenario, its results in ``folder/<size>-<rank>.pt``."""
+    """Run every scenario in one process, with results in ``folder/<size>-<rank>.pt``."""
     torch.set_num_threads(1)
     early = make("arcface", "sharded", IDENTITIES)
     dist.init_process_group(

@@ -1,9 +1,8 @@
-"""Losses and gradients that other people's public code has on one batch, written down once from
-running it.
+"""Losses and gradients of other people's public code on one batch, recorded from a run of it.
 
-`LOSS`, the gradient on the first coordinate of each embedding (times 100) and on the second one of
-each class centre, in double precision, at scale 8. The batch has target cosines of 0.81, -0.86,
-0.67, -0.40, 0.34 and 0.84.
+The values are the loss, the gradient of the first coordinate of each embedding (times 100) and that
+of the second coordinate of each class centre, in double precision, at scale 8. The batch has target
+cosines of 0.81, -0.86, 0.67, -0.40, 0.34 and 0.84.
 """
 
 import math
@@ -95,7 +94,7 @@ def test_loss_and_gradients_are_those_of_the_code(name, options, loss, on_x, on_
     )
 
 
-def test_arcface_torch_is_what_its_options_say():
+def test_arcface_torch_follows_its_margin_list():
     """cos(theta + 0.5) with a slope of 1, also past pi - 0.5, where it rises again."""
     policy = margins.arcface_torch(margin_list=[1.0, 0.5, 0.0])
     theta = torch.tensor([0.3, 1.0, 3.0], dtype=torch.float64)
@@ -122,8 +121,7 @@ def test_arcface_torch_is_a_name_for_configs_too():
     [
         (
             (1.35, 0.0, 0.0),
-            r"arcface_torch has no loss for margin_list \(1.35, 0, 0\): m1 is 1 or m3 above 0 "
-            r"there",
+            r"arcface_torch has no loss for margin_list \(1.35, 0, 0\): it needs m1 = 1 and m3 = 0",
         ),
         ((1.0, 0.5, -0.1), "arcface_torch has no loss for margin_list"),
         ((1.0, 0.5), r"margin_list must be three numbers, m1, m2 and m3; got \(1.0, 0.5\)"),
@@ -133,6 +131,6 @@ def test_arcface_torch_is_a_name_for_configs_too():
         ((1.0, 4.0, 0.0), r"margin_rad must lie in \[0, 3.14159\]"),
     ],
 )
-def test_a_margin_list_without_a_loss_is_refused(given, sentence):
+def test_margin_list_without_a_loss_is_rejected(given, sentence):
     with pytest.raises(ValueError, match=sentence):
         margins.arcface_torch(margin_list=given)

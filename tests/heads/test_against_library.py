@@ -1,4 +1,4 @@
-"""pytorch-metric-learning computes the same where it has the same loss."""
+"""Agreement with pytorch-metric-learning on the losses that both have."""
 
 import math
 
@@ -81,7 +81,7 @@ def test_pair_losses_leave_ignored_samples_out():
     torch.testing.assert_close(head(x, hole).loss, head(x[kept], y[kept]).loss)
 
 
-def test_pair_losses_refuse_other_options():
+def test_pair_losses_reject_other_options():
     with pytest.raises(ValueError, match="triplet has no option 'margin_rad'; it has: margin"):
         heads.create("triplet", embedding_dim=D, num_identities=C, margin_rad=0.5)
 
@@ -100,7 +100,7 @@ def test_pair_losses_refuse_other_options():
         {"sample_seed": 1},
     ],
 )
-def test_pair_losses_refuse_what_only_class_centres_have(option):
+def test_pair_losses_reject_options_of_class_centres(option):
     with pytest.raises(ValueError, match=f"without class centres: it has no {next(iter(option))}"):
         heads.create("triplet", embedding_dim=D, num_identities=C, **option)
 

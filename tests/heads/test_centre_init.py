@@ -1,6 +1,4 @@
-"""How class centres start: at a length of about 1, or as arcface_torch and ArcFace's MXNet code
-draw them.
-"""
+"""Initial class centres: of length about 1, or as in arcface_torch and ArcFace's MXNet code."""
 
 import math
 
@@ -25,8 +23,10 @@ def centres(backend, dim=512, name="arcface", **options):
     ("options", "length"), [({}, 1.0), ({"centre_init": "normal_0.01"}, 0.2263)]
 )
 def test_first_centres_have_the_length_of_their_source(backend, options, length):
-    """0.2263 is 0.01 sqrt(512); a length scatters by 1/sqrt(2 * 512) = 3 % of itself, the mean of
-    200 by 0.2 %.
+    """The expected length is 0.01 sqrt(512) = 0.2263.
+
+    The relative standard deviation of a length is 1/sqrt(2 * 512) = 3 %, that of the mean of
+    200 is 0.2 %.
     """
     rows = centres(backend, **options)
     assert float(rows.norm(dim=1).mean()) == pytest.approx(length, rel=0.01)
@@ -39,17 +39,15 @@ def test_both_ways_draw_the_same_directions(backend):
     torch.testing.assert_close(small, unit * 0.01 * math.sqrt(64))
 
 
-def test_the_default_is_the_one_of_all_recorded_sweeps():
-    found = centres("dense")
+def test_default_is_the_one_of_all_recorded_sweeps():
+    result = centres("dense")
     torch.manual_seed(0)
-    assert torch.equal(found, torch.randn(200, 512) / math.sqrt(512))
+    assert torch.equal(result, torch.randn(200, 512) / math.sqrt(512))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_short_centre_turns_farther_in_one_step(backend):
-    """A step of SGD turns a centre by lr |force| / length^2, where the cosine, and so the force, is
-    the same.
-    """
+def test_short_centre_turns_farther_in_one_step(backend):
+    """For equal cosines the gradient is equal: SGD turns a centre by lr |g| / length^2."""
     turned = []
     for init in ("unit", "normal_0.01"):
         torch.manual_seed(0)
@@ -73,7 +71,7 @@ def test_a_short_centre_turns_farther_in_one_step(backend):
     )
 
 
-def test_an_unknown_way_is_refused_by_name():
+def test_unknown_centre_init_is_rejected_by_name():
     with pytest.raises(
         ValueError, match=r"centre_init must be one of 'unit', 'normal_0.01'; got 'xavier'"
     ):
@@ -88,9 +86,7 @@ def test_an_unknown_way_is_refused_by_name():
     "name", [name for name in presets.names() if name.startswith(("casia", "ms1mv3"))]
 )
 def test_presets_of_published_rows_start_as_the_code_behind_them(name):
-    """Both recipes come from arcface_torch's training; the lab's and LFW's presets keep what was
-    recorded with them.
-    """
+    """Recipes of arcface_torch use its initialisation; the lab's and LFW's presets keep theirs."""
     loss = presets.load(name).loss
     assert loss.options.get("centre_init") == (None if loss.name == "triplet" else "normal_0.01")
 

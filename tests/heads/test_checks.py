@@ -1,4 +1,4 @@
-"""What a head accepts as labels, and class centres that are very long, very short or no numbers."""
+"""Valid and invalid labels, and class centres that are very long, very short or not finite."""
 
 import numpy as np
 import pytest
@@ -47,21 +47,21 @@ def test_labels_may_be_an_array_or_a_list(form, backend):
         (lambda x, y: (x, 3), "labels must be a Tensor, an array or a list of numbers, got int"),
         (
             lambda x, y: (x, list("012345")),
-            "labels must be a Tensor, an array or a list of numbers; these are not",
+            "labels must be a Tensor, an array or a list of numbers, but cannot be converted",
         ),
         (
             lambda x, y: (x, [[0], [1, 2]]),
-            "labels must be a Tensor, an array or a list of numbers; these are not",
+            "labels must be a Tensor, an array or a list of numbers, but cannot be converted",
         ),
         (lambda x, y: (x, y.double().numpy()), "labels must be integers, got torch.float64"),
         (lambda x, y: (x, [True] * 6), "labels must be integers, got torch.bool"),
         (lambda x, y: (x, [0, 1, 2, 3, 9, 5]), "label 9 of sample 4 is out of range"),
         (lambda x, y: (x, [0, 1]), r"labels must have shape \(6,\) or \(6, 1\), got \(2,\)"),
-        (lambda x, y: (x, y.to("meta")), "labels are on meta and the embeddings on cpu"),
+        (lambda x, y: (x, y.to("meta")), "labels are on meta, but the embeddings on cpu"),
         (lambda x, y: (x.numpy(), y), "embeddings must be a Tensor, got ndarray"),
     ],
 )
-def test_what_is_no_label_is_named(change, sentence, backend):
+def test_invalid_label_is_named(change, sentence, backend):
     pair = {"embedding_dim": 5, "num_identities": 9}
     head = heads.create("triplet", **pair) if backend == "triplet" else make("arcface", backend)
     with pytest.raises(ValueError, match=sentence):
@@ -75,7 +75,7 @@ def test_embeddings_of_another_device_are_named():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_empty_list_is_an_empty_batch(backend):
+def test_empty_list_is_an_empty_batch(backend):
     out = make("arcface", backend)(torch.zeros(0, 5, dtype=torch.float64), [])
     assert out.loss == 0.0
     assert out.sample_loss.shape == (0,)
@@ -107,12 +107,11 @@ LENGTHS = [1e-30, 1e-18, 1e-12, 1.0, 1e15, 1e18, 1e21, 1e37]
     ],
 )
 @pytest.mark.parametrize("length", LENGTHS)
-def test_the_length_of_class_centres_makes_no_difference(length, name, options, backend):
-    """Cosines, and the gradient of the embeddings, are the same; that of a centre is divided by its
-    length.
+def test_length_of_class_centres_makes_no_difference(length, name, options, backend):
+    """Scaling a centre keeps cosines and embedding gradients, and divides its own gradient.
 
-    The squares of 2e19 and of 1e-23 are no longer float32 numbers; a centre of 1e-30 counts as
-    zero, as `unit` has it.
+    The squares of 2e19 and of 1e-23 are outside the range of float32; a centre of 1e-30 counts
+    as zero, as in `unit`.
     """
     x, y = data(dtype=torch.float32)
     head = make(name, backend, dtype=torch.float32, **options)
@@ -144,25 +143,26 @@ def test_centres_that_are_no_numbers_raise_in_training_and_in_evaluation(bad, na
     head, (x, y) = make(name, backend, dtype=torch.float32), data(dtype=torch.float32)
     with torch.no_grad():
         head.centres[5, 2] = bad
-    identity = 1 if name == "subcenter_arcface" else 5  # three centres an identity
+    identity = 1 if name == "subcenter_arcface" else 5  # three centres per identity
     for mode in (True, False):
         with pytest.raises(
-            ValueError, match=rf"class centre of identity {identity} holds NaN or infinity \(1 such"
+            ValueError,
+            match=rf"class centre of identity {identity} contains NaN or infinity \(1 centre",
         ):
             head.train(mode)(x, y)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_bias_that_is_no_number_raises(backend):
+def test_nan_bias_raises(backend):
     head, (x, y) = make("softmax", backend), data()
     with torch.no_grad():
         head.bias[7] = torch.nan
-    with pytest.raises(ValueError, match="class centre of identity 7 holds NaN or infinity"):
+    with pytest.raises(ValueError, match="class centre of identity 7 contains NaN or infinity"):
         head(x, y)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_long_centres_of_plain_softmax_are_what_they_are(backend):
+def test_long_centres_of_plain_softmax_keep_their_length(backend):
     head, (x, y) = make("softmax", backend, dtype=torch.float32), data(dtype=torch.float32)
     x, centres = x * 1e-24, head.centres.detach() * 1e25
     with torch.no_grad():
@@ -173,10 +173,8 @@ def test_long_centres_of_plain_softmax_are_what_they_are(backend):
 
 @pytest.mark.parametrize("backend", ["blocked", "sharded"])
 @pytest.mark.parametrize("scale", [69.0, 71.0, 85.0, 100.0, 300.0])
-def test_a_large_scale_does_not_overflow(scale, backend):
-    """exp(89) is more than a float32 holds, and 10^8 times exp(71) too: beyond 70 a maximum is
-    taken off.
-    """
+def test_large_scale_does_not_overflow(scale, backend):
+    """exp(89) and 10^8 exp(71) overflow float32, so above a scale of 70 a maximum is subtracted."""
     size = {"embedding_dim": 4, "num_identities": 50, "scale": scale}
     torch.manual_seed(0)
     head, exact = (
@@ -196,7 +194,7 @@ def test_a_large_scale_does_not_overflow(scale, backend):
 
 
 class Wants(MarginPolicy):
-    """A loss that asks for what no head can give."""
+    """A loss that requests something that no head can provide."""
 
     def __init__(self, uses_cosine=True, changes_negatives=False, statistics=()):
         super().__init__()
@@ -212,12 +210,12 @@ class Wants(MarginPolicy):
     [
         (
             Wants(statistics=("softest_negative",)),
-            "asks for 'softest_negative'; a head knows hardest",
+            "requests the statistic 'softest_negative'; a head provides hardest",
         ),
-        (Wants(False, True), "wanting has logits without cosines"),
-        (Wants(False, False, ("hardest_negative",)), "wanting has logits without cosines"),
+        (Wants(False, True), "the logits of wanting are not cosines"),
+        (Wants(False, False, ("hardest_negative",)), "the logits of wanting are not cosines"),
     ],
 )
-def test_a_policy_that_asks_for_the_impossible_is_refused(policy, sentence):
+def test_policy_with_impossible_requests_is_rejected(policy, sentence):
     with pytest.raises(ValueError, match=sentence):
         heads.DenseHead(policy, name="wanting", embedding_dim=4, num_identities=3)

@@ -10,7 +10,7 @@ SMALL = {"batch": BATCH, "embedding_dim": DIM, "block_cells": 2**18}
 
 
 def peak_bytes(**options):
-    """Bytes of tensors at the worst moment of a step, beyond the class centres."""
+    """Peak bytes of tensors during a step, without the class centres."""
     torch.manual_seed(0)
     head = heads.create("arcface", embedding_dim=DIM, num_identities=IDENTITIES, **options)
     x, y = torch.randn(BATCH, DIM, requires_grad=True), torch.arange(BATCH)
@@ -20,11 +20,11 @@ def peak_bytes(**options):
 
 
 @pytest.mark.parametrize("keep", ["block", "matrix"])
-def test_blocked_head_holds_what_is_counted_and_little_more(keep):
+def test_blocked_head_allocates_the_counted_memory_and_little_more(keep):
     counted = cost(IDENTITIES, keep=keep, **SMALL)
-    wanted = counted.memory - counted.centres - counted.momentum
+    expected = counted.memory - counted.centres - counted.momentum
     measured = peak_bytes(backend="blocked", keep_logits=keep == "matrix")
-    assert wanted <= measured <= wanted + 3 * BYTES * 2**18 + BYTES * IDENTITIES * 2
+    assert expected <= measured <= expected + 3 * BYTES * 2**18 + BYTES * IDENTITIES * 2
 
 
 def test_drawn_centres_are_counted():
@@ -34,7 +34,7 @@ def test_drawn_centres_are_counted():
     assert counted.gradient + counted.drawn <= measured
 
 
-def test_dense_head_holds_several_matrices():
+def test_dense_head_allocates_several_matrices():
     one = BATCH * IDENTITIES * BYTES
     assert peak_bytes(backend="dense") > 4 * one
 
@@ -49,7 +49,7 @@ def test_centres_gradient_and_momentum_are_dealt_out_and_logits_are_not():
     assert four.products == alone.products
 
 
-def test_the_fullest_rank_is_counted():
+def test_fullest_rank_is_counted():
     assert cost(10, batch=1, ranks=4).centres == 3 * 512 * 4
 
 
@@ -87,6 +87,6 @@ def test_sampling_divides_products_and_keeps_the_batch():
         ({"keep": "all"}, "keep must be 'block' or 'matrix', got 'all'"),
     ],
 )
-def test_numbers_out_of_range_are_refused(wrong, sentence):
+def test_numbers_out_of_range_are_rejected(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         cost(**{"num_identities": 10, "batch": 1, **wrong})

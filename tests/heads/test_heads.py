@@ -1,4 +1,4 @@
-"""Both heads, every loss: against the oracle, against each other, and at the edges."""
+"""All heads and losses: against the oracle, against each other, and in edge cases."""
 
 import math
 
@@ -71,7 +71,7 @@ def test_blocked_equals_dense_in_loss_gradients_and_state(
             )
 
 
-# What a loss keeps constant in its gradient has to be constant for the numerical one too.
+# Whatever a loss detaches has to be constant for the numerical gradient as well.
 FROZEN = {
     "adaface": {"h": 0.0},
     "npcface": {"margin_slope_rad": 0.0},
@@ -129,8 +129,8 @@ def test_loss_and_gradients_are_finite_at_the_edges(name, dtype, backend):
     rows = torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, 0, 0]])
     with torch.no_grad():
         head.centres.copy_(rows.repeat_interleave(head.policy.centres_per_identity, dim=0))
-    # On the own centre, opposite to it, on a foreign one, zero, and with a zero class centre; the
-    # last is repeated.
+    # On the target centre, opposite to it, on a negative one, zero, and with a zero class centre;
+    # the last is repeated.
     x = torch.tensor(
         [[2.0, 0, 0], [2, 0, 0], [2, 0, 0], [0, 0, 0], [1, 1, 1], [1, 1, 1]], dtype=dtype
     )
@@ -145,7 +145,7 @@ def test_loss_and_gradients_are_finite_at_the_edges(name, dtype, backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", margins.names())
-def test_a_batch_of_one_works(name, backend):
+def test_batch_of_one_works(name, backend):
     out, grads = gradients(make(name, backend), *(t[:1] for t in data()))
     assert torch.isfinite(out.loss)
     assert all(torch.isfinite(g).all() for g in grads)
@@ -179,28 +179,28 @@ def test_labels_of_shape_b_1_count_as_b():
 
 @pytest.mark.parametrize("backend", [*BACKENDS, "triplet"])
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             lambda x, y: (x, y.index_fill(0, torch.tensor([2]), 9)),
             "label 9 of sample 2 is out of range",
         ),
         (lambda x, y: (x, y.index_fill(0, torch.tensor([3]), -2)), "label -2 of sample 3"),
-        (lambda x, y: (x.index_fill(0, torch.tensor([4]), torch.nan), y), "sample 4 holds NaN"),
+        (lambda x, y: (x.index_fill(0, torch.tensor([4]), torch.nan), y), "sample 4 contains NaN"),
         (lambda x, y: (x[:, :4], y), r"shape \(b, 5\), got \(6, 4\)"),
         (lambda x, y: (x, y[:5]), r"shape \(6,\) or \(6, 1\)"),
         (lambda x, y: (x, y.double()), "labels must be integers"),
         (lambda x, y: (x.long(), y), "floating point"),
     ],
 )
-def test_bad_input_is_named(change, said, backend):
+def test_bad_input_is_named(change, message, backend):
     pair = backend == "triplet"
     head = (
         heads.create("triplet", embedding_dim=5, num_identities=9)
         if pair
         else make(backend=backend)
     )
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         head(*change(*data()))
 
 
@@ -232,11 +232,9 @@ def test_logits_are_the_plain_ones_and_only_on_request(backend):
 @pytest.mark.parametrize(
     "name", ["curricularface", "mv_softmax", "npcface"]
 )  # those that change negatives
-def test_a_batch_that_comes_between_does_not_change_the_gradient(name):
-    """Two forward passes in training before one backward pass: the dense head's graph remembers, so
-    must the walk.
-    """
-    found = []
+def test_batch_that_comes_between_does_not_change_the_gradient(name):
+    """Two forward passes before a backward pass: each backend keeps the statistics of its own."""
+    result = []
     for backend in ("dense", "blocked"):
         head = make(name, backend).train()
         x, y = data()
@@ -244,8 +242,8 @@ def test_a_batch_that_comes_between_does_not_change_the_gradient(name):
         x.requires_grad_()
         first = head(x, y)
         head(other, labels)
-        found.append(torch.autograd.grad(first.loss, [x, head.centres]))
-    for a, b in zip(*found, strict=True):
+        result.append(torch.autograd.grad(first.loss, [x, head.centres]))
+    for a, b in zip(*result, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
@@ -346,7 +344,7 @@ def test_float16_scale_never_overflows():
 @given(
     st.integers(1, 7), st.integers(2, 12), st.integers(1, 6), st.integers(1, 14), st.integers(0, 99)
 )
-@example(b=4, c=2, d=2, block=1, seed=42)  # an embedding on its own class centre
+@example(b=4, c=2, d=2, block=1, seed=42)  # an embedding on its target centre
 def test_shapes_and_block_sizes_make_no_difference(b, c, d, block, seed):
     x, y = data(b, c, d, seed)
     torch.manual_seed(seed)
@@ -373,7 +371,7 @@ def test_shapes_and_block_sizes_make_no_difference(b, c, d, block, seed):
 
 @settings(max_examples=30)
 @given(st.integers(1, 7), st.integers(2, 9), st.integers(1, 6), st.integers(0, 99))
-def test_a_margin_never_lowers_the_loss(b, c, d, seed):
+def test_margin_never_lowers_the_loss(b, c, d, seed):
     x, y = data(b, c, d, seed)
     torch.manual_seed(seed)
     plain = heads.create("normface", embedding_dim=d, num_identities=c, scale=8.0).double()
@@ -383,7 +381,7 @@ def test_a_margin_never_lowers_the_loss(b, c, d, seed):
         assert (head(x, y).sample_loss >= plain(x, y).sample_loss - 1e-9).all()
 
 
-def test_repr_tells_a_person_what_it_is():
+def test_repr_describes_the_head():
     text = repr(heads.create("cdml", embedding_dim=512, num_identities=1000))
     for part in (
         "cdml",
@@ -397,20 +395,20 @@ def test_repr_tells_a_person_what_it_is():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"backend": "sparse"}, "unknown backend 'sparse'"),
         ({"scale": 0.0}, "scale must be a positive number"),
         ({"scale": "64"}, "scale must be a positive number, got '64'"),
-        ({"embedding_dim": 4.5}, "embedding_dim must be a whole number"),
-        ({"num_identities": 1}, "num_identities must be a whole number of at least 2"),
+        ({"embedding_dim": 4.5}, "embedding_dim must be an integer"),
+        ({"num_identities": 1}, "num_identities must be an integer of at least 2"),
         ({"block": 5}, "options of backend='blocked'"),
         ({"backend": "blocked", "block": 0}, "block must be at least 1"),
         ({"backend": "blocked", "products": "int8"}, "products must be 'float32' or 'bfloat16'"),
     ],
 )
-def test_bad_construction_is_named(options, said):
-    with pytest.raises(ValueError, match=said):
+def test_bad_construction_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
         heads.create("arcface", **{"embedding_dim": 4, "num_identities": 3, **options})
 
 
@@ -440,7 +438,7 @@ def test_known_easiness_reaches_the_loss_and_leaves_ignored_samples_out(backend)
         (torch.tensor([math.nan, 0.0]), "the known easiness of sample 0 is nan"),
     ],
 )
-def test_known_easiness_that_cannot_be_is_refused(known, sentence):
+def test_impossible_known_easiness_is_rejected(known, sentence):
     head = heads.create("cdml", embedding_dim=8, num_identities=5, easiness="known")
     with pytest.raises(ValueError, match=sentence):
         head(torch.randn(2, 8), torch.tensor([0, 1]), known)

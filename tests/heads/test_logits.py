@@ -1,4 +1,4 @@
-"""Logits without labels, and negatives that are left out as the same person under another label."""
+"""Logits without labels, and interclass filtering of negatives."""
 
 import math
 
@@ -19,11 +19,11 @@ def by_hand(x, centre):
 @pytest.mark.parametrize("name", ["arcface", "subcenter_arcface", "adacos", "liarcface"])
 def test_logits_are_the_scale_times_the_largest_cosine_of_each_identity(name, backend):
     head, (x, _) = make(name, backend), data()
-    found = head.logits(x)
+    result = head.logits(x)
     scale = float(head.policy.current_scale(head.scale))
     groups = head.centres.detach().unflatten(0, (9, -1))
     want = [[scale * max(by_hand(e, w) for w in group) for group in groups] for e in x]
-    torch.testing.assert_close(found.detach(), torch.tensor(want, dtype=torch.float64))
+    torch.testing.assert_close(result.detach(), torch.tensor(want, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -54,11 +54,11 @@ def test_cross_entropy_of_the_logits_is_the_loss_without_a_margin(name, backend)
         torch.testing.assert_close(got, expected)
 
 
-def test_logits_of_a_sharded_head_would_lose_a_gradient_and_say_so():
+def test_logits_of_a_sharded_head_reject_a_gradient():
     head, (x, _) = make("arcface", "sharded"), data()
     assert not head.logits(x).requires_grad
     with pytest.raises(
-        ValueError, match=r"logits have no gradient: call them under torch\.no_grad\(\)"
+        ValueError, match=r"sharded head have no gradient: call it under torch\.no_grad\(\)"
     ):
         head.logits(x.requires_grad_())
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_logits_of_a_sharded_head_would_lose_a_gradient_and_say_so():
         (lambda x: x.long(), "embeddings must be floating point, got torch.int64"),
     ],
 )
-def test_logits_of_bad_embeddings_are_refused(change, sentence, backend):
+def test_logits_of_bad_embeddings_are_rejected(change, sentence, backend):
     with pytest.raises(ValueError, match=sentence):
         make("arcface", backend).logits(change(data()[0]))
 
@@ -102,10 +102,8 @@ def circle_head(backend, threshold, name="normface", **options):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_negative_above_the_threshold_counts_as_a_right_angle(backend):
-    """A sample of identity 0 at 5 degrees: identity 1 is at 15 degrees, cos 0.966, and is left out
-    at 0.9.
-    """
+def test_negative_above_the_threshold_counts_as_a_right_angle(backend):
+    """For a sample of identity 0 at 5 degrees, identity 1 at cos 15° = 0.966 is filtered at 0.9."""
     head, x, y = circle_head(backend, 0.9), at(5), torch.tensor([0])
     out, (d_x, d_centres, *_) = gradients(head, x, y)
     c = [math.cos(math.radians(d)) for d in (5, 15, 75, 195)]
@@ -123,7 +121,7 @@ def test_a_negative_above_the_threshold_counts_as_a_right_angle(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_positive_centre_is_never_left_out(backend):
+def test_positive_centre_is_never_left_out(backend):
     x, y = at(1, 79), torch.tensor([0, 2])
     filtered, free = circle_head(backend, 0.99), circle_head(backend, 0.0)
     assert torch.equal(filtered(x, y).sample_loss, free(x, y).sample_loss)
@@ -131,7 +129,7 @@ def test_the_positive_centre_is_never_left_out(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_statistics_see_what_is_left(backend):
+def test_statistics_see_the_filtered_negatives(backend):
     """The hardest negative of the sample at 5 degrees is then the centre at 75 degrees."""
     head = circle_head(backend, 0.9, "cdml", easiness="gap", shape="linear")
     want = (math.cos(math.radians(5)) - math.cos(math.radians(75))) / 2
@@ -156,14 +154,14 @@ def test_kept_logits_are_unfiltered(backend):
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, "0.3", math.nan])
-def test_a_threshold_out_of_range_is_refused(value):
+def test_threshold_out_of_range_is_rejected(value):
     with pytest.raises(ValueError, match=r"interclass_filtering_threshold must lie in \[0, 1\]"):
         circle_head("dense", value)
 
 
-def test_a_threshold_needs_cosines():
+def test_threshold_needs_cosines():
     with pytest.raises(
-        ValueError, match="softmax has logits without cosines: no statistics of negatives"
+        ValueError, match="the logits of softmax are not cosines, so it cannot have statistics"
     ):
         circle_head("dense", 0.5, "softmax")
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""A policy observes a training batch once, and the same in every backend, whatever it asks for."""
+"""A policy observes each training batch once, with the same statistics in every backend."""
 
 import pytest
 import torch
@@ -20,19 +20,19 @@ def expected(head, x, y, scale):
     """The statistics of a batch, from the matrix of cosines."""
     rows = cosine(x, head.centres.detach())
     rows = rows.unflatten(1, (C, head.policy.centres_per_identity)).amax(dim=2)
-    found = {name: [] for name in STATISTICS}
+    result = {name: [] for name in STATISTICS}
     for row, label in zip(rows.tolist(), y.tolist(), strict=True):
         others = torch.tensor([c for j, c in enumerate(row) if j != label], dtype=torch.float64)
         hard = [c for c in others.tolist() if c > row[label] - 0.6]
-        found["hardest_negative"].append(float(others.max()))
-        found["hard_negative_mean"].append(sum(hard) / len(hard) if hard else 0.0)
-        found["negative_partition"].append(float((scale * others).exp().sum().log()))
-    return {name: torch.tensor(values, dtype=torch.float64) for name, values in found.items()}
+        result["hardest_negative"].append(float(others.max()))
+        result["hard_negative_mean"].append(sum(hard) / len(hard) if hard else 0.0)
+        result["negative_partition"].append(float((scale * others).exp().sum().log()))
+    return {name: torch.tensor(values, dtype=torch.float64) for name, values in result.items()}
 
 
 @pytest.mark.parametrize("backend", ["dense", "blocked", "sharded"])
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
-def test_observe_comes_once_a_batch_with_the_statistics_asked_for(combination, backend):
+def test_observe_is_called_once_per_batch_with_the_requested_statistics(combination, backend):
     statistics, changes, *_ = combination
     x, y = batch()
     kept = y != -1

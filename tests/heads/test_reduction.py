@@ -1,4 +1,4 @@
-"""A loss that is no softmax: what the negatives add up to is the policy's own choice."""
+"""Losses that are not a softmax: the policy chooses how its negatives are reduced."""
 
 import math
 
@@ -13,7 +13,7 @@ from cdmllab.margins import MarginPolicy
 
 
 class OneVsAll(MarginPolicy):
-    """Asks of every identity "is it this one?", with a learnt threshold."""
+    """A one-vs-all loss with a learnt threshold."""
 
     reduction = "sum"
 
@@ -47,7 +47,7 @@ def make(backend, c, **options):
 
 
 @pytest.mark.parametrize("backend", ["dense", "blocked", "sharded"])
-def test_the_loss_of_two_identities_is_the_one_worked_by_hand(backend):
+def test_loss_of_two_identities_is_the_one_worked_by_hand(backend):
     head = make(backend, 2)
     with torch.no_grad():
         head.centres.copy_(torch.tensor([[2.0, 0.0, 0.0], [0.0, 5.0, 0.0]], dtype=torch.float64))
@@ -85,7 +85,7 @@ def test_gradients_agree_with_differences(backend):
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-10, atol=1e-12)
 
 
-def test_a_threshold_that_changed_before_the_backward_pass_is_an_error():
+def test_threshold_that_changed_before_the_backward_pass_is_an_error():
     head = make("blocked", 5)
     out = head(*data(4, 5, 3))
     with torch.no_grad():
@@ -94,15 +94,13 @@ def test_a_threshold_that_changed_before_the_backward_pass_is_an_error():
         out.loss.backward()
 
 
-def test_one_that_sums_says_what_it_lacks():
+def test_sum_without_negative_loss_is_reported():
     head = heads.create(WithoutNegatives(), embedding_dim=3, num_identities=5)
-    with pytest.raises(
-        NotImplementedError, match="WithoutNegatives sums over negatives without a negative_loss"
-    ):
+    with pytest.raises(NotImplementedError, match="but does not define negative_loss"):
         head(*data(4, 5, 3, dtype=torch.float32))
 
 
-def test_an_unknown_reduction_is_refused():
+def test_unknown_reduction_is_rejected():
     with pytest.raises(
         ValueError,
         match=r"UnknownReduction\.reduction must be one of 'logsumexp', 'sum'; got 'mean'",

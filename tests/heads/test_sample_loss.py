@@ -1,6 +1,4 @@
-"""`sample_loss` carries the gradient: weighted losses, hard samples, and ignored ones that hold
-NaN.
-"""
+"""`sample_loss` has a gradient: weighted losses, hard samples, and NaN for ignored samples."""
 
 import pytest
 import torch
@@ -16,7 +14,7 @@ WEIGHTS = torch.tensor([0.0, 0.5, 1.0, 2.0, 0.25, 3.0], dtype=torch.float64)
 
 def oracle_gradient(name, x, y, centres, weights, step=1e-6):
     """Central differences of the weighted mean of the oracle's sample losses; shape of x."""
-    rows, found = x.tolist(), torch.zeros_like(x)
+    rows, result = x.tolist(), torch.zeros_like(x)
     for i, row in enumerate(rows):
         for j, value in enumerate(row):
             ends = []
@@ -28,8 +26,8 @@ def oracle_gradient(name, x, y, centres, weights, step=1e-6):
                     / len(losses)
                 )
             row[j] = value
-            found[i, j] = (ends[1] - ends[0]) / (2 * step)
-    return found
+            result[i, j] = (ends[1] - ends[0]) / (2 * step)
+    return result
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -65,20 +63,20 @@ def test_plain_mean_of_the_sample_losses_is_the_loss_with_its_gradient(name, bac
 def test_weighted_losses_are_the_same_in_every_backend(name, backend):
     x, y = data()
     y[4] = -1
-    found = []
+    result = []
     for kind in ("dense", backend):
         head, leaf = make(name, kind, learn_scale=name != "softmax"), x.clone().requires_grad_()
         out, kept = head(leaf, y), y != -1
         (WEIGHTS[kept] * out.sample_loss[kept]).sum().backward()
-        found.append([leaf.grad, *(p.grad for p in head.parameters())])
-    for got, want in zip(found[1], found[0], strict=True):
+        result.append([leaf.grad, *(p.grad for p in head.parameters())])
+    for got, want in zip(result[1], result[0], strict=True):
         assert (got is None) == (want is None)
         if got is not None:
             torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_hardest_samples_alone_are_a_batch_of_their_own(backend):
+def test_hardest_samples_alone_are_a_batch_of_their_own(backend):
     x, y = data()
     y[1] = -1
     head, leaf, kept = make("arcface", backend), x.clone().requires_grad_(), y != -1
@@ -110,7 +108,7 @@ def test_ignored_samples_hold_nan_and_leave_learned_weights_alone(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_an_ignored_sample_may_be_nan(backend, bad):
+def test_ignored_sample_may_be_nan(backend, bad):
     x, y = data()
     y[2] = -1
     spoilt = x.clone()
@@ -125,7 +123,7 @@ def test_an_ignored_sample_may_be_nan(backend, bad):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_rest_of_the_output_is_detached(backend):
+def test_rest_of_the_output_is_detached(backend):
     x, y = data()
     out = make("cdml", backend, keep_logits=True)(x.requires_grad_(), y)
     assert out.loss.requires_grad

@@ -1,4 +1,4 @@
-"""Two and three processes that share a head, against one process that has all of it."""
+"""A head that is split over two and three processes, against the full head in one process."""
 
 import multiprocessing
 
@@ -22,10 +22,8 @@ IMPORTS = ["cdmllab.training", "torch._dynamo", "torch.distributed.tensor"]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    """What all ranks found: by the number of ranks a list over ranks; and the folder of their
-    checkpoints.
-    """
+def result(tmp_path_factory):
+    """The results of all ranks, by the number of ranks, and the folder of their checkpoints."""
     folder = tmp_path_factory.mktemp("ranks")
     multiprocessing.get_context("forkserver").set_forkserver_preload(IMPORTS)
     results = {}
@@ -44,7 +42,7 @@ def near(got, want, tolerance):
 
 
 def compare(ranks, head, x, y, tolerance=1e-10):
-    """What all ranks found in `three_steps` is what one head finds with the whole batch."""
+    """The results of `three_steps` on all ranks equal those of one head with the full batch."""
     want = work.three_steps(head, x, y)
     near(torch.cat([rank["d_x"] for rank in ranks]) / len(ranks), want["d_x"], tolerance)
     for name, grad in want["grads"].items():
@@ -71,12 +69,12 @@ def compare(ranks, head, x, y, tolerance=1e-10):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("i", range(len(VARIANTS)), ids=IDS)
-def test_sharded_equals_dense_in_loss_gradients_and_state(found, i, dtype, tolerance, size):
+def test_sharded_equals_dense_in_loss_gradients_and_state(result, i, dtype, tolerance, size):
     name, options = VARIANTS[i]
     keep = dtype == torch.float64
     head = make(name, "dense", C, dtype=dtype, keep_logits=keep, **options)
     compare(
-        [rank["every_loss"][i, dtype] for rank in found[0][size]],
+        [rank["every_loss"][i, dtype] for rank in result[0][size]],
         head,
         *work.batch(dtype),
         tolerance,
@@ -84,8 +82,8 @@ def test_sharded_equals_dense_in_loss_gradients_and_state(found, i, dtype, toler
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_every_rank_has_stays_the_same_to_the_bit(found, size):
-    first, *others = found[0][size]
+def test_unsharded_state_is_bit_identical_on_all_ranks(result, size):
+    first, *others = result[0][size]
     compared = 0
     for case, mine in first["every_loss"].items():
         for other in others:
@@ -99,7 +97,7 @@ def test_what_every_rank_has_stays_the_same_to_the_bit(found, size):
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=IDS)
-def test_alone_it_equals_the_blocked_head_to_the_bit(name, options):
+def test_alone_it_equals_the_blocked_head_bit_for_bit(name, options):
     x, y = work.batch()
     blocked, sharded = (
         work.three_steps(make(name, backend, C, keep_logits=True, **options), x, y)
@@ -109,45 +107,45 @@ def test_alone_it_equals_the_blocked_head_to_the_bit(name, options):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_ranks_without_identities_do_their_part(found, size):
+def test_ranks_without_identities_take_part(result, size):
     for name in ("softmax", "subcenter_arcface", "cdml", "npcface"):
         options = {"easiness": "gap"} if name == "cdml" else {}
         head = make(name, "dense", 2, keep_logits=True, **options)
-        ranks = [rank["few_identities"][name] for rank in found[0][size]]
+        ranks = [rank["few_identities"][name] for rank in result[0][size]]
         assert [len(rank["grads"]["centres"]) for rank in ranks][2:] in ([], [0])
         compare(ranks, head, *work.batch(c=2))
-    for rank in found[0][size]:
+    for rank in result[0][size]:
         before, after = rank["few_identities_saved"]
         assert torch.equal(before, after)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_hardest_negative_that_two_ranks_have_counts_once(found, size):
+def test_hardest_negative_tied_on_two_ranks_counts_once(result, size):
     head, (x, y) = make("cdml", "dense", C, keep_logits=True, **work.TIED), work.tied_batch()
     work.tie(head)
     others = head.eval()(x, y).logits.scatter(1, y.clamp_min(0).unsqueeze(1), -torch.inf)
     assert others[7].argmax() == 0
     assert others[7, 0] == others[7, C - 1]
     head.keep_logits = False
-    compare([rank["tied"] for rank in found[0][size]], head.train(), x, y)
+    compare([rank["tied"] for rank in result[0][size]], head.train(), x, y)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_ignored_samples_count_on_no_rank(found, size):
+def test_ignored_samples_count_on_no_rank(result, size):
     x, y = work.batch()
     some = y.clone()
     some[: len(y) // size] = -1
     compare(
-        [rank["ignored"][0] for rank in found[0][size]], make("cdml", c=C, easiness="gap"), x, some
+        [rank["ignored"][0] for rank in result[0][size]], make("cdml", c=C, easiness="gap"), x, some
     )
-    none = [rank["ignored"][1] for rank in found[0][size]]
+    none = [rank["ignored"][1] for rank in result[0][size]]
     compare(none, make("cdml", c=C, easiness="gap"), x, torch.full_like(y, -1))
     assert none[0]["out"]["loss"] == 0
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_distributed_network_learns_what_one_process_learns(found, size):
-    ranks = [rank["with_a_network"] for rank in found[0][size]]
+def test_distributed_training_equals_that_of_one_process(result, size):
+    ranks = [rank["with_a_network"] for rank in result[0][size]]
     want = work.train(work.Net(), make("magface", "dense", C, learn_scale=True), 3)
     assert not torch.allclose(want["network"], next(work.Net().parameters()), atol=1e-3)
     for rank in ranks:
@@ -157,11 +155,11 @@ def test_a_distributed_network_learns_what_one_process_learns(found, size):
 
 
 @pytest.mark.parametrize(("init", "mean_square"), [("unit", 1.0), ("normal_0.01", 2 * 0.01**2)])
-def test_first_centres_do_not_depend_on_the_number_of_ranks(found, init, mean_square):
+def test_initial_centres_do_not_depend_on_the_number_of_ranks(result, init, mean_square):
     centres, held = work.first_centres(0, 1, None)[init]
     assert held == len(centres) == 10_001 > 2 * BLOCK
     for size in SIZES:
-        parts, counts = zip(*(rank["first_centres"][init] for rank in found[0][size]), strict=True)
+        parts, counts = zip(*(rank["first_centres"][init] for rank in result[0][size]), strict=True)
         assert max(counts) == -(-10_001 // size)
         assert torch.equal(torch.cat(parts), centres)
     assert float(centres.norm(dim=1).square().mean()) == pytest.approx(mean_square, rel=0.05)
@@ -179,14 +177,14 @@ def test_first_centres_follow_torchs_seed():
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("i", range(len(work.SAMPLED)), ids=[name for name, _ in work.SAMPLED])
-def test_samples_are_the_same_on_any_number_of_ranks(found, i, size):
+def test_samples_are_the_same_on_any_number_of_ranks(result, i, size):
     name, options = work.SAMPLED[i]
     head = make(name, "sharded", C, keep_logits=True, **options)
-    compare([rank["sampled"][i] for rank in found[0][size]], head, *work.batch())
+    compare([rank["sampled"][i] for rank in result[0][size]], head, *work.batch())
 
 
 @pytest.mark.parametrize("name", ["softmax", "arcface", "subcenter_arcface", "cdml", "npcface"])
-def test_a_sampled_step_is_a_full_step_among_those_drawn(name):
+def test_sampled_step_is_a_full_step_among_those_drawn(name):
     options = {"easiness": "gap"} if name == "cdml" else {}
     sampled = make(name, "sharded", C, sample_rate=0.6, keep_logits=True, **options)
     x, y = data(4, C)
@@ -211,7 +209,7 @@ def test_a_sampled_step_is_a_full_step_among_those_drawn(name):
     assert bool((got[rest] == 0.0).all())
 
 
-def test_sample_rate_one_is_the_full_head_to_the_bit():
+def test_sample_rate_one_is_the_full_head_bit_for_bit():
     x, y = work.batch()
     full = work.three_steps(make("cdml", "blocked", C), x, y)
     sampled = work.three_steps(make("cdml", "sharded", C, sample_rate=1.0, sample_seed=3), x, y)
@@ -225,7 +223,7 @@ def test_evaluation_looks_at_all_centres_and_draws_nothing():
     assert head.draws == 0
 
 
-def test_drawn_holds_the_batch_and_as_many_others_as_the_rate_leaves():
+def test_sample_has_the_batch_and_others_up_to_the_rate():
     labels = torch.tensor([3, 9_999, 3, 5_000])
     draws = [drawn(labels, range(10_000), 10_000, 0.1, (0, step)) for step in range(20)]
     for draw in draws:
@@ -243,7 +241,7 @@ def test_drawn_of_a_batch_beyond_the_rate_is_the_batch():
 
 
 @pytest.mark.parametrize("name", ["arcface", "cdml", "adacos", "npcface", "softmax"])
-def test_a_draw_of_nothing_but_the_own_class_is_no_loss(name):
+def test_sample_of_only_the_target_gives_no_loss(name):
     options = (
         {"easiness": "gap", "shape": "linear", "detach_margin": False} if name == "cdml" else {}
     )
@@ -254,8 +252,8 @@ def test_a_draw_of_nothing_but_the_own_class_is_no_loss(name):
     assert all(bool((grad == 0).all()) for grad in grads)
 
 
-def test_checkpoint_of_two_ranks_goes_on_with_one_and_then_three(found):
-    results, _ = found
+def test_checkpoint_of_two_ranks_resumes_on_one_and_then_three(result):
+    results, _ = result
     for i, (name, options) in enumerate(work.SAVED):
         head, optimiser = work.learner(name, options)
         for start, size in ((0, 2), (2, 1), (4, 3)):
@@ -265,13 +263,13 @@ def test_checkpoint_of_two_ranks_goes_on_with_one_and_then_three(found):
 
 
 @pytest.mark.parametrize("backend", ["dense", "blocked"])
-def test_checkpoint_of_three_ranks_loads_into_other_backends(found, backend):
+def test_checkpoint_of_three_ranks_loads_into_other_backends(result, backend):
     for i, (name, options) in enumerate(work.SAVED):
         plain = {key: value for key, value in options.items() if not key.startswith("sample")}
         want, optimiser = work.learner(name, options)
         work.learn(want, optimiser, range(6))
         head = make(name, backend, C, **plain)
-        checkpoint.read(found[1] / f"3/{i}", {"head": heads.sharded_state_dict(head)})
+        checkpoint.read(result[1] / f"3/{i}", {"head": heads.sharded_state_dict(head)})
         x, y = work.batch()
         near(head.eval()(x, y).loss, want.eval()(x, y).loss, 1e-10)
 
@@ -292,16 +290,16 @@ def test_momentum_is_saved_from_the_start_and_without_dampening_only():
     heads.sharded_state_dict(fresh, trained)
     assert torch.equal(work.learn(fresh, trained, range(3)), work.learn(other, untouched, range(3)))
     damped = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, dampening=0.5)
-    with pytest.raises(ValueError, match=r"without dampening only, got dampening 0\.5"):
+    with pytest.raises(ValueError, match=r"only if dampening is 0, got dampening 0\.5"):
         heads.sharded_state_dict(head, damped)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_whole_gives_the_norm_over_all_ranks(found, size):
+def test_whole_gives_the_norm_over_all_ranks(result, size):
     head = make("softmax", "dense", C)
     gradients(head, *work.batch())
     want = torch.nn.utils.get_total_norm([head.centres.grad, head.bias.grad])
-    for rank in found[0][size]:
+    for rank in result[0][size]:
         norm, shapes = rank["norms"]
         near(norm, want, 1e-10)
         assert shapes == [(C, 1, 5), (C,)]
@@ -309,13 +307,13 @@ def test_whole_gives_the_norm_over_all_ranks(found, size):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", ["softmax", "arcface", "subcenter_arcface"])
-def test_nearest_looks_at_the_centres_of_all_ranks(found, size, name):
+def test_nearest_searches_the_centres_of_all_ranks(result, size, name):
     head, (x, y) = make(name, "dense", C, keep_logits=True).eval(), work.tied_batch()
     if name == "arcface":
         work.tie(head)
     want = head(x, y.clamp_min(0)).logits.argmax(dim=1)
     assert len(want.unique()) > 3
-    ranks = [rank["nearest"] for rank in found[0][size]]
+    ranks = [rank["nearest"] for rank in result[0][size]]
     assert torch.equal(torch.cat([rank[name] for rank in ranks]), want)
     assert "the ranks disagree: rank 0 has 2 embeddings" in ranks[-1]["uneven"]
 
@@ -323,16 +321,14 @@ def test_nearest_looks_at_the_centres_of_all_ranks(found, size, name):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("also_mean", [False, True])
 @pytest.mark.parametrize("i", range(len(work.WEIGHTED)), ids=[name for name, _ in work.WEIGHTED])
-def test_weighted_losses_of_the_ranks_count_as_their_mean(found, i, also_mean, size):
-    """Each rank weighs the losses of its own samples; what is differentiated is the mean of what
-    they make of it.
-    """
+def test_weighted_losses_of_the_ranks_count_as_their_mean(result, i, also_mean, size):
+    """Each rank weights its own samples; the mean of the ranks' losses is differentiated."""
     name, options = work.WEIGHTED[i]
     kind = "sharded" if "sample_rate" in options else "dense"
     want = work.weighted_step(
         make(name, kind, C, **options), *work.batch(), work.WEIGHTS, also_mean
     )
-    ranks = [rank["weighted"][2 * i + also_mean] for rank in found[0][size]]
+    ranks = [rank["weighted"][2 * i + also_mean] for rank in result[0][size]]
     near(torch.stack([rank["loss"] for rank in ranks]).mean(), want["loss"], 1e-10)
     near(torch.cat([rank["d_x"] for rank in ranks]) / size, want["d_x"], 1e-10)
     assert float(want["d_x"].norm()) > 1e-3
@@ -344,10 +340,10 @@ def test_weighted_losses_of_the_ranks_count_as_their_mean(found, i, also_mean, s
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scenario", ["observed", "filtered"])
 @pytest.mark.parametrize("i", range(len(COMBINATIONS)), ids=map(str, COMBINATIONS))
-def test_every_combination_of_flags_is_the_same_on_several_ranks(found, i, scenario, size):
+def test_every_combination_of_flags_is_the_same_on_several_ranks(result, i, scenario, size):
     options = {} if scenario == "observed" else {"interclass_filtering_threshold": 0.4}
     want = steps(probe_head("dense", COMBINATIONS[i], C, **options), *work.batch())
-    ranks = [rank[scenario][i] for rank in found[0][size]]
+    ranks = [rank[scenario][i] for rank in result[0][size]]
     whole = {"loss": ranks[0]["loss"], "d_x": torch.cat([rank["d_x"] for rank in ranks]) / size}
     whole |= {
         key: torch.cat([rank[key] for rank in ranks]) for key in ("sample_loss", "margin_rad")
@@ -365,9 +361,9 @@ def test_every_combination_of_flags_is_the_same_on_several_ranks(found, i, scena
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", ["softmax", "arcface", "subcenter_arcface"])
-def test_plain_logits_of_all_ranks_have_all_columns(found, name, size):
+def test_plain_logits_of_all_ranks_have_all_columns(result, name, size):
     x, _ = work.batch()
-    got = torch.cat([rank["plain_logits"][name] for rank in found[0][size]])
+    got = torch.cat([rank["plain_logits"][name] for rank in result[0][size]])
     torch.testing.assert_close(got, make(name, "dense", C).logits(x).detach())
 
 
@@ -378,21 +374,21 @@ def test_plain_logits_of_all_ranks_have_all_columns(found, name, size):
         ("uneven", "the ranks disagree: rank 0 has 2 embeddings of torch.float64 for logits"),
         (
             "gradient",
-            "rank {last}: a sharded head's logits have no gradient: call them under "
+            "rank {last}: the logits of a sharded head have no gradient: call it under "
             "torch.no_grad()",
         ),
         ("shape", "rank {last}: embeddings must have shape (b, 5)"),
     ],
 )
-def test_plain_logits_that_one_rank_cannot_have_are_refused_on_all(found, case, sentence, size):
-    said = [rank["plain_logits"][case] for rank in found[0][size]]
-    assert sentence.format(last=size - 1) in said[0]
-    assert said == [said[0]] * size
+def test_invalid_logits_call_of_one_rank_is_rejected_on_all(result, case, sentence, size):
+    messages = [rank["plain_logits"][case] for rank in result[0][size]]
+    assert sentence.format(last=size - 1) in messages[0]
+    assert messages == [messages[0]] * size
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_very_long_centres_of_one_rank_are_right_and_nan_is_told_to_all(found, size):
-    ranks = [rank["odd_centres"] for rank in found[0][size]]
+def test_very_long_centres_of_one_rank_are_right_and_nan_is_reported_on_all(result, size):
+    ranks = [rank["odd_centres"] for rank in result[0][size]]
     held = len(ranks[-1]["d_centres"])
     head = make("cdml", "dense", C, dtype=torch.float32, easiness="gap")
     with torch.no_grad():
@@ -403,12 +399,12 @@ def test_very_long_centres_of_one_rank_are_right_and_nan_is_told_to_all(found, s
     got = torch.cat([rank["d_centres"] for rank in ranks])
     near(got[:-held], d_centres[:-held], 1e-5)
     near(got[-held:].double() * 1e25, d_centres[-held:].double() * 1e25, 1e-5)
-    said = [rank["said"] for rank in ranks]
+    messages = [rank["message"] for rank in ranks]
     assert (
-        f"rank {size - 1}: the class centre of identity {C - 1} holds NaN or infinity (1 such "
-        f"centres)" in said[0]
+        f"rank {size - 1}: the class centre of identity {C - 1} contains NaN or infinity (1 "
+        f"centres do)" in messages[0]
     )
-    assert said == [said[0]] * size
+    assert messages == [messages[0]] * size
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -420,7 +416,7 @@ def test_very_long_centres_of_one_rank_are_right_and_nan_is_told_to_all(found, s
             "rank {last}: label 10 of sample 2 is out of range: allowed are 0 to 9, and -1 to "
             "ignore a sample",
         ),
-        ("nan", "rank {last}: the embedding of sample 1 holds NaN or infinity"),
+        ("nan", "rank {last}: the embedding of sample 1 contains NaN or infinity"),
         ("array", "rank {last}: embeddings must be a Tensor, got ndarray"),
         ("words", "rank {last}: labels must be a Tensor, an array or a list of numbers, got str"),
         ("both", "rank 0: embeddings must have shape (b, 5)"),
@@ -443,22 +439,22 @@ def test_very_long_centres_of_one_rank_are_right_and_nan_is_told_to_all(found, s
         ("identities", "the ranks disagree: rank 0 has 10 identities in training"),
     ],
 )
-def test_bad_input_of_one_rank_is_told_to_all_and_keeps_nobody_waiting(found, size, case, sentence):
-    said = [rank["refused"][0][case] for rank in found[0][size]]
-    assert sentence.format(last=size - 1, b=work.BATCH // size) in said[0]
-    assert said == [said[0]] * size
+def test_bad_input_of_one_rank_is_reported_on_all_without_waiting(result, size, case, sentence):
+    messages = [rank["refused"][0][case] for rank in result[0][size]]
+    assert sentence.format(last=size - 1, b=work.BATCH // size) in messages[0]
+    assert messages == [messages[0]] * size
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_ranks_go_on_after_bad_input(found, size):
+def test_ranks_continue_after_bad_input(result, size):
     want = make("arcface", "dense", C)(*work.batch()).loss
-    for rank in found[0][size]:
+    for rank in result[0][size]:
         near(rank["refused"][1], want, 1e-10)
 
 
-def test_a_head_built_before_the_process_group_is_refused(found):
-    for rank, results in enumerate(found[0][3]):
-        sentence = f"the head was built for rank 0 of 1 and is called on rank {rank} of 3"
+def test_head_built_before_the_process_group_is_rejected(result):
+    for rank, results in enumerate(result[0][3]):
+        sentence = f"the head was built for rank 0 of 1 but called on rank {rank} of 3"
         assert sentence in results["built too early"]
 
 
@@ -468,7 +464,7 @@ def test_a_head_built_before_the_process_group_is_refused(found):
         ({"sample_rate": 0.0}, r"sample_rate must lie in \(0, 1\], got 0.0"),
         ({"sample_rate": 1.5}, r"sample_rate must lie in \(0, 1\], got 1.5"),
         ({"sample_rate": "half"}, r"sample_rate must lie in \(0, 1\], got 'half'"),
-        ({"sample_seed": -1}, "sample_seed must be a whole number from 0 up, got -1"),
+        ({"sample_seed": -1}, "sample_seed must be a non-negative integer, got -1"),
         (
             {"backend": "blocked", "sample_rate": 0.5},
             "sample_rate and sample_seed are options of backend='sharded'",
@@ -482,8 +478,8 @@ def test_bad_sampling_is_named(options, sentence):
         )
 
 
-def test_repr_says_what_is_held_here():
+def test_repr_names_the_identities_of_the_rank():
     head = heads.create(
         "cdml", embedding_dim=4, num_identities=1_000, backend="sharded", sample_rate=0.1
     )
-    assert "1,000 on rank 0 of 1, 0.1 of them a step" in repr(head)
+    assert "1,000 on rank 0 of 1, 0.1 of them per step" in repr(head)

@@ -32,9 +32,7 @@ def data(b=6, c=9, d=5, seed=0, dtype=torch.float64):
 
 
 def make(name="arcface", backend="dense", c=9, d=5, scale=8.0, dtype=torch.float64, **options):
-    """A head whose first class centres point near the first embeddings, so that angles of all sizes
-    occur.
-    """
+    """A head whose first class centres are near the first embeddings, so that all angles occur."""
     if backend != "dense":
         options = {"block": 4, **options}  # three blocks, the last one short
     generator = torch.Generator().manual_seed(3)

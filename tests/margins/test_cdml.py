@@ -1,4 +1,4 @@
-"""CDML: m_i = m_base (1 + alpha e_i), worked by hand for each reading of the sources."""
+"""CDML: m_i = m_base (1 + alpha e_i), against manual calculations for each source."""
 
 import math
 
@@ -58,7 +58,7 @@ def test_public_guard_keeps_the_target_at_or_below_the_cosine():
 @pytest.mark.parametrize("gradient", ["exact", "straight_through"])
 @pytest.mark.parametrize("beyond_pi", ["linear", "clip", "none"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_cdml_alpha_zero_is_arcface_to_the_bit(gradient, beyond_pi, dtype):
+def test_cdml_alpha_zero_is_arcface_bit_for_bit(gradient, beyond_pi, dtype):
     c = torch.linspace(-1, 1, 501, dtype=dtype)
     hardest = c.flip(0)
     results = []
@@ -130,7 +130,7 @@ def test_class_weight_zero_keeps_no_state():
     assert list(CDML(class_weight=0.1, num_identities=5).state_dict()) == ["class_easiness.mean"]
 
 
-def test_match_mean_holds_the_batch_mean_at_the_base():
+def test_match_mean_keeps_the_batch_mean_at_the_base():
     b = batch([0.9, 0.8, 0.7, 0.1])
     free, matched = CDML().margin_rad(b), CDML(match_mean=True).margin_rad(b)
     assert abs(float(free.mean()) - 0.49) > 0.04
@@ -153,17 +153,17 @@ def test_detached_margin_is_a_constant_in_the_gradient():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [({"easiness": "mood"}, "easiness must be one of"), ({"alpha": 2.0}, r"alpha must lie in \[0, "
                                                                          r"1\]"),
      ({"class_weight": 0.5}, "num_identities"), ({"margin_rad": -0.1}, "margin_rad must lie")],
 )  # fmt: skip
-def test_nonsense_is_refused(options, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_options_are_rejected(options, message):
+    with pytest.raises(ValueError, match=message):
         CDML(**options)
 
 
-def test_gap_without_negatives_says_what_is_missing():
+def test_gap_without_negatives_names_the_missing_statistic():
     with pytest.raises(ValueError, match=r"needs batch\.hardest_negative"):
         CDML(easiness="gap").margin_rad(batch([0.5]))
 

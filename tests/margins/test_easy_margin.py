@@ -1,4 +1,4 @@
-"""Where a margin is left out: `easy_margin`, and `beyond_pi="plain"`, worked by hand."""
+"""Samples without a margin: `easy_margin` and `beyond_pi="plain"`, against manual calculations."""
 
 import math
 
@@ -57,17 +57,17 @@ def test_easy_margin_leaves_cosines_of_zero_and_below_as_they_are(name, options,
     plain, eased = (
         make(name, easy_margin=easy, gradient=gradient, **options) for easy in (False, True)
     )
-    found = []
+    result = []
     for policy in (plain, eased):
         cosines = torch.tensor(COSINES, dtype=torch.float64, requires_grad=True)
         lengths = torch.full((8,), 60.0, dtype=torch.float64, requires_grad=True)
         target = policy.margined(cosines, batch(cosines, lengths))
         slopes = torch.autograd.grad(target.sum(), [cosines, lengths], allow_unused=True)
-        found.append(
+        result.append(
             (target.detach(), slopes[0], slopes[1], policy.margin_rad(batch(cosines.detach())))
         )
     (everywhere, slope, by_length, margin), (target, eased_slope, eased_by_length, eased_margin) = (
-        found
+        result
     )
     assert torch.equal(target[:3], everywhere[:3])
     assert torch.equal(target[3:], torch.tensor(COSINES[3:], dtype=torch.float64))
@@ -107,11 +107,11 @@ def test_easy_margin_by_hand(name, options, half):
 
 
 @pytest.mark.parametrize("name", ["curricularface", "mv_softmax", "npcface"])
-def test_what_a_hard_negative_is_does_not_depend_on_the_rules_for_the_target(name):
-    """All three codes compare negatives with the plain formula, whatever becomes of the target.
+def test_hard_negatives_do_not_depend_on_the_rules_for_the_target(name):
+    """All three authors' codes compare negatives with the plain formula, regardless of the target.
 
-    Past pi - m that is higher than what ``"linear"`` makes of the target, and at 120 degrees lower
-    than the plain cosine that `easy_margin` leaves.
+    Past pi - m the formula is above the target of ``"linear"``, and at 120 degrees it is below
+    the plain cosine of `easy_margin`.
     """
     options = {"margin_cos": 0.0, "margin_rad": 0.5} if name == "mv_softmax" else {}
     theta = torch.tensor([math.radians(120.0), 3.0], dtype=torch.float64)
@@ -126,9 +126,7 @@ def test_what_a_hard_negative_is_does_not_depend_on_the_rules_for_the_target(nam
 
 
 def test_beyond_pi_plain_by_hand():
-    """m = 0.5: up to 151.35 degrees cos(theta + m), from there on the cosine itself, with its slope
-    of 1.
-    """
+    """For m = 0.5 it is cos(theta + m) up to 151.35 degrees, then the plain cosine."""
     theta = torch.tensor([1.0, math.pi - 0.501, math.pi - 0.499, 3.0], dtype=torch.float64)
     cosines = torch.cos(theta).requires_grad_()
     target = add_angle(cosines, torch.full_like(theta, 0.5), "plain")
@@ -141,10 +139,8 @@ def test_beyond_pi_plain_by_hand():
 
 
 @pytest.mark.parametrize(("c", "m"), [(0.99, -0.5), (math.cos(0.5) + 1e-4, -0.5), (1.0, -1e-3)])
-def test_a_negative_margin_ends_at_a_cosine_of_one(c, m):
-    """AdaFace's margins may be negative: theta + m < 0 would otherwise make a better angle worth
-    less.
-    """
+def test_negative_margin_ends_at_a_cosine_of_one(c, m):
+    """With AdaFace's negative margins, theta + m < 0 would otherwise penalise a better angle."""
     cosine, margin = torch.tensor([c], dtype=torch.float64), torch.tensor([m], dtype=torch.float64)
     theta = math.acos(c)
     assert theta + m < 0.0
@@ -154,7 +150,7 @@ def test_a_negative_margin_ends_at_a_cosine_of_one(c, m):
     assert math.cos(theta + m) < 1.0 - 1e-8
 
 
-def test_a_negative_margin_counts_where_the_angle_allows_it():
+def test_negative_margin_counts_where_the_angle_allows_it():
     got = add_angle(torch.tensor([math.cos(1.0)]).double(), torch.tensor([-0.5]).double())
     torch.testing.assert_close(got, torch.tensor([math.cos(0.5)], dtype=torch.float64))
 

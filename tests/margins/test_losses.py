@@ -1,4 +1,4 @@
-"""What is peculiar to single losses, worked by hand; the common part is in tests/heads."""
+"""Properties of single losses, against manual calculations; common ones are in tests/heads."""
 
 import math
 
@@ -72,7 +72,7 @@ def test_curricularface_t_is_the_running_mean_of_the_target_cosine():
     assert math.isclose(float(policy.t), 0.99 * 0.004 + 0.01, rel_tol=1e-6)
 
 
-def test_curricularface_changes_only_what_beats_the_margined_target():
+def test_curricularface_changes_only_negatives_above_the_margined_target():
     policy = margins.create("curricularface", margin_rad=0.5)
     policy.t.fill_(0.3)
     level = math.cos(math.acos(0.6) + 0.5)
@@ -126,7 +126,7 @@ def test_adaface_takes_one_hundredth_of_the_batch():
     assert torch.isfinite(policy.std)
 
 
-def test_elasticface_draws_have_the_mean_and_the_spread_asked_for():
+def test_elasticface_margins_have_the_requested_mean_and_deviation():
     policy = margins.create("elasticface", margin_rad=0.5, sigma=0.05)
     draws = policy.draws(batch(torch.zeros(40_000)))
     assert math.isclose(float(draws.mean()), 0.5, abs_tol=1e-3)
@@ -157,8 +157,8 @@ def test_elasticface_plus_gives_the_hardest_the_largest():
 
 
 @pytest.mark.parametrize("given", [{"margin_cos": 0.3}, {"margin_rad": None}])
-def test_elasticface_wants_one_margin(given):
-    with pytest.raises(ValueError, match="give margin_rad or margin_cos"):
+def test_elasticface_needs_exactly_one_margin(given):
+    with pytest.raises(ValueError, match="give either margin_rad or margin_cos"):
         margins.create("elasticface", **given)
 
 
@@ -194,7 +194,7 @@ def test_kappaface_mean_is_the_plain_mean_at_first():
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("cosface", {"margin_cos": -0.1}, r"margin_cos must lie in \[0, 2\]"),
         ("sphereface", {"factor": 0.5}, "factor must lie"),
@@ -210,6 +210,6 @@ def test_kappaface_mean_is_the_plain_mean_at_first():
         ("arcface", {"margin_rad": "0.5"}, "margin_rad must lie"),
     ],
 )
-def test_nonsense_is_refused(name, options, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_options_are_rejected(name, options, message):
+    with pytest.raises(ValueError, match=message):
         margins.create(name, **options)

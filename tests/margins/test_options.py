@@ -1,4 +1,4 @@
-"""Every option of a loss: its default, spelt out, and the range in which it may lie."""
+"""The default and the allowed range of every option of a loss."""
 
 import math
 
@@ -11,8 +11,8 @@ from cdmllab.margins.policy import check_range
 
 SIZES = {"num_identities": 10, "embedding_dim": 4}
 
-# What a loss does without options, as its paper or its authors' code has it. Where it has an easy
-# margin, it is off.
+# The defaults of each loss, which are those of its paper or of its authors' code, except that the
+# easy margin is off.
 DEFAULTS = {
     "sphereface": {"factor": 4.0, "anneal_from": 1000.0, "anneal_to": 5.0, "anneal_rate": 0.12},
     "cosface": {"margin_cos": 0.35},
@@ -131,7 +131,7 @@ def a_batch(n=8, seed=0):
 
 
 def behaviour(policy):
-    """All that a head sees of a loss, over three batches."""
+    """Everything that a head uses of a loss, over three batches."""
     torch.manual_seed(1)
     cosines = torch.linspace(-0.95, 0.95, 8 * 5, dtype=torch.float64).reshape(8, 5)
     seen = []
@@ -170,14 +170,14 @@ def test_defaults_are_those_of_the_source(name):
 @pytest.mark.parametrize(
     ("name", "option", "low", "high"), RANGES, ids=[f"{r[0]}-{r[1]}" for r in RANGES]
 )
-def test_an_option_is_taken_up_to_both_ends_of_its_range_and_no_further(name, option, low, high):
+def test_option_is_taken_up_to_both_ends_of_its_range_and_no_further(name, option, low, high):
     for value in (low, high):
         if math.isfinite(value):
             margins.create(name, **SIZES, **{option: value})
-    said = f"^(anneal_from|high_margin_rad|{option}) must lie in \\["
+    message = f"^(anneal_from|high_margin_rad|{option}) must lie in \\["
     for beyond in (low - 1e-3, high + 1e-3, math.nan):
         if not math.isinf(beyond):
-            with pytest.raises(ValueError, match=said):
+            with pytest.raises(ValueError, match=message):
                 margins.create(name, **SIZES, **{option: beyond})
 
 
@@ -208,15 +208,13 @@ def test_elasticface_takes_a_cosine_margin_in_its_range():
         ("cdml", "schedule"),
     ],
 )
-def test_a_choice_that_does_not_exist_is_refused_by_its_option(name, option):
+def test_choice_that_does_not_exist_is_rejected_by_its_option(name, option):
     with pytest.raises(ValueError, match=f"^{option} must be one of '.*'; got 'other'$"):
         margins.create(name, **SIZES, **{option: "other"})
 
 
 def test_public_forms_of_cdml_have_the_public_codes_numbers():
-    """m2 = 0.5 and alpha = 0.1, the plain formula past pi, the guard, and a margin that is
-    differentiated.
-    """
+    """m2 = 0.5, alpha = 0.1, the plain formula past pi, the guard, and a differentiated margin."""
     b = a_batch()
     for form in (margins.CDML.datn_code_gap, margins.CDML.datn_code_angle_gap):
         plain, spelt_out = form(), form(m2=0.5, alpha=0.1)

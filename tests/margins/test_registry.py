@@ -1,4 +1,4 @@
-"""Losses that register themselves, here and in other people's packages."""
+"""Registration of losses, in this package and in plugins."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ def losses(monkeypatch):
 
 @pytest.fixture
 def installed(tmp_path) -> Path:
-    """A folder with a package that brings a loss, as pip installs it."""
+    """A folder with a plugin package that provides a loss, as installed by pip."""
     folder = tmp_path / "site"
     (folder / "halves-1.0.dist-info").mkdir(parents=True)
     (folder / "halves.py").write_text(PACKAGE)
@@ -73,7 +73,7 @@ def test_names_are_by_year():
     )
 
 
-def test_a_registered_loss_is_a_loss_like_the_others(losses):
+def test_registered_loss_is_a_loss_like_the_others(losses):
     @margins.register("halfway", year=2019)
     class Halfway(margins.MarginPolicy):
         def target(self, target_cos, batch):
@@ -85,7 +85,7 @@ def test_a_registered_loss_is_a_loss_like_the_others(losses):
     assert head.name == "halfway"
 
 
-def test_a_name_that_is_taken_is_refused(losses):
+def test_taken_name_is_rejected(losses):
     with pytest.raises(
         ValueError, match=r"the loss 'arcface' is cdmllab.margins.arcface.ArcFace already"
     ):
@@ -100,7 +100,7 @@ def test_a_name_that_is_taken_is_refused(losses):
 
 
 @pytest.mark.parametrize("backend", ["dense", "blocked", "sharded"])
-def test_a_head_takes_a_loss_that_is_made(backend):
+def test_head_accepts_an_instance_of_a_loss(backend):
     size = {"embedding_dim": 8, "num_identities": 5, "scale": 16.0, "backend": backend}
     mine, named = (
         heads.create(margins.ArcFace(margin_rad=0.3), **size),
@@ -112,16 +112,16 @@ def test_a_head_takes_a_loss_that_is_made(backend):
     assert mine.name == "arcface"
 
 
-def test_a_loss_without_a_name_is_known_by_its_class():
+def test_loss_without_a_name_is_known_by_its_class():
     class Mine(margins.MarginPolicy):
         pass
 
     assert heads.create(Mine(), embedding_dim=4, num_identities=3).name == "Mine"
-    with pytest.raises(ValueError, match="Mine is made already: give it margin_rad itself"):
+    with pytest.raises(ValueError, match="already an instance of Mine: pass margin_rad to"):
         heads.create(Mine(), embedding_dim=4, num_identities=3, margin_rad=0.5)
 
 
-def test_the_command_line_trains_with_a_loss_of_another_package(tmp_path, installed):
+def test_command_line_trains_with_a_loss_of_another_package(tmp_path, installed):
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(CONFIG))
     path = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "CDMLLAB_RUNS": str(tmp_path / "runs")}
@@ -133,7 +133,7 @@ def test_the_command_line_trains_with_a_loss_of_another_package(tmp_path, instal
     assert run.config["loss"] == {"name": "halfway", "scale": 16.0, "share": 0.9}
 
 
-def test_a_package_that_cannot_be_imported_is_named(installed):
+def test_package_that_cannot_be_imported_is_named(installed):
     (installed / "halves.py").write_text("import nothing_of_this_name\n")
     path = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-c", "from cdmllab import margins; margins.names()"]

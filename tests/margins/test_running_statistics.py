@@ -1,4 +1,4 @@
-"""What the losses remember from batch to batch, worked by hand."""
+"""The running statistics of the losses, against manual calculations."""
 
 import math
 
@@ -60,9 +60,7 @@ def test_adacos_scale_stays_at_one_or_above():
 
 
 def test_kappaface_momentum_compounds_over_the_samples_of_a_batch():
-    """After 1,000 samples three more weigh 1 - 0.95^3, as if each had come in a batch of
-    its own.
-    """
+    """After 1,000 samples three more have the weight 1 - 0.95^3, as if in separate batches."""
     together, one_by_one = (
         margins.create("kappaface", num_identities=1, embedding_dim=2) for _ in range(2)
     )

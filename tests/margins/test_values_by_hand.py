@@ -1,6 +1,4 @@
-"""Targets, negatives and regularisers of single samples, computed by hand from each loss's own
-formula.
-"""
+"""Targets, negatives and regularisers of single samples, calculated manually from the formulas."""
 
 import math
 
@@ -81,10 +79,8 @@ def test_npcface_hard_negatives_are_those_above_the_cosine_half_a_radian_away():
         policy.margin_rad(one(0.5))
 
 
-def test_hard_negatives_past_pi_are_told_by_the_plain_formula():
-    """Where theta + hard_rad passes pi the cosine rises again: that level, not a continued one, is
-    the authors'.
-    """
+def test_hard_negatives_past_pi_follow_the_plain_formula():
+    """Past theta + hard_rad = pi the authors use the plain formula, which rises again."""
     level = math.cos(3.0 + 0.5)
     for name in ("npcface", "curricularface"):
         policy = margins.create(name)
@@ -138,13 +134,13 @@ def test_elasticface_target_takes_its_draw_from_the_angle_or_the_cosine():
     assert math.isclose(float(cos.margin_rad(b)), math.acos(math.cos(1.0) - k) - 1.0, rel_tol=1e-6)
 
 
-def test_the_margin_of_a_loss_without_angles_is_how_far_its_target_is_turned():
+def test_margin_of_a_loss_without_angles_is_how_far_its_target_is_turned():
     assert float(margins.create("normface").margin_rad(one(0.3))) == 0.0
     turned = margins.create("cosface").margin_rad(one(0.5))
     assert math.isclose(float(turned), math.acos(0.15) - math.acos(0.5), rel_tol=1e-6)
 
 
-def test_a_copy_for_the_backward_pass_keeps_its_state():
+def test_copy_for_the_backward_pass_keeps_its_state():
     policy = margins.create("curricularface", momentum=1.0)
     policy.observe(one(0.25))
     kept = policy.as_now()
@@ -228,11 +224,11 @@ def test_pull_by_hand(other):
     assert math.isclose(float(got), 8.0 * rest / (own + rest) * math.sin(1.2), rel_tol=1e-9)
 
 
-def test_the_price_of_a_margin_by_hand():
+def test_price_of_a_margin_by_hand():
     theta = torch.tensor([0.7], dtype=torch.float64)
     got = alike(margins.create("cosface"), theta, scale=8.0, num_identities=5)
     assert math.isclose(float(got.loss), math.log(1.0 + 4.0 * math.exp(8.0 * 0.35)), rel_tol=1e-9)
-    assert abs(float(got.slope)) < 1e-12  # the same price at every angle
+    assert abs(float(got.slope)) < 1e-12  # the same cost at every angle
     arc = alike(margins.create("arcface"), theta, scale=8.0, num_identities=5)
     rest = 4.0 * math.exp(8.0 * (math.cos(0.7) - math.cos(1.2)))
     assert math.isclose(float(arc.loss), math.log(1.0 + rest), rel_tol=1e-9)

@@ -1,17 +1,18 @@
-"""How many small changes of the maths the tests notice: mutation scores, into
-``results/mutation/``.
+"""Measure how many small changes of the maths the tests notice, into ``results/mutation/``.
 
-    python -m tests.mutation.measure metrics # a package, with its record: see PACKAGES python -m
-    tests.mutation.measure --only 'cdmllab.metrics.ranked.*' # some mutants, printed and not
-    recorded python -m tests.mutation.measure --missed 'cdmllab.metrics.*' # of these, those that
-    nothing has killed yet
+    # one of PACKAGES, with its record
+    python -m tests.mutation.measure metrics
+    # some mutants, printed and not recorded
+    python -m tests.mutation.measure --only 'cdmllab.metrics.ranked.*'
+    # only those of them that no test has killed yet
+    python -m tests.mutation.measure --missed 'cdmllab.metrics.*'
 
-mutmut (https://mutmut.readthedocs.io) makes the mutants, finds the tests that reach each function
+mutmut (https://mutmut.readthedocs.io) creates the mutants, finds the tests that reach each function
 and forks a process for each mutant. It would also start pytest in each of them, which takes ten
-times as long as most tests: here pytest collects the tests once, and each process runs those it
-needs, the quickest first, until one fails.
+times as long as most tests. Here pytest collects the tests once, and each process runs the tests it
+needs, the fastest first, until one fails.
 
-A mutant that survives needs a test that kills it, or its reason in ``survivors.yaml``.
+A surviving mutant needs a test that kills it, or a reason in ``survivors.yaml``.
 """
 
 import argparse
@@ -35,30 +36,30 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 WHY = Path(__file__).with_name("survivors.yaml")
-# Tests that start processes or draw for minutes. Each would run for every mutant that it reaches.
+# Tests that start processes or sample for minutes. They would run for every mutant they reach.
 SLOW = {
     "tests/metrics/test_bootstrap.py": [
         "test_intervals_over_identities_hold_the_truth_and_those_over_pairs_do_not"
     ],
     "tests/heads/test_sharded.py": [
         "test_sharded_equals_dense_in_loss_gradients_and_state",
-        "test_what_every_rank_has_stays_the_same_to_the_bit",
-        "test_ranks_without_identities_do_their_part",
-        "test_a_hardest_negative_that_two_ranks_have_counts_once",
+        "test_unsharded_state_is_bit_identical_on_all_ranks",
+        "test_ranks_without_identities_take_part",
+        "test_hardest_negative_tied_on_two_ranks_counts_once",
         "test_ignored_samples_count_on_no_rank",
-        "test_a_distributed_network_learns_what_one_process_learns",
-        "test_first_centres_do_not_depend_on_the_number_of_ranks",
+        "test_distributed_training_equals_that_of_one_process",
+        "test_initial_centres_do_not_depend_on_the_number_of_ranks",
         "test_samples_are_the_same_on_any_number_of_ranks",
-        "test_checkpoint_of_two_ranks_goes_on_with_one_and_then_three",
+        "test_checkpoint_of_two_ranks_resumes_on_one_and_then_three",
         "test_checkpoint_of_three_ranks_loads_into_other_backends",
         "test_whole_gives_the_norm_over_all_ranks",
-        "test_nearest_looks_at_the_centres_of_all_ranks",
-        "test_bad_input_of_one_rank_is_told_to_all_and_keeps_nobody_waiting",
-        "test_ranks_go_on_after_bad_input",
-        "test_a_head_built_before_the_process_group_is_refused",
+        "test_nearest_searches_the_centres_of_all_ranks",
+        "test_bad_input_of_one_rank_is_reported_on_all_without_waiting",
+        "test_ranks_continue_after_bad_input",
+        "test_head_built_before_the_process_group_is_rejected",
     ],
 }
-# The folders and files whose tests look for the mutants of each package.
+# The folders and files with the tests for each package's mutants.
 PACKAGES = {
     "metrics": ["tests/metrics"],
     "margins": [
@@ -77,7 +78,7 @@ NOTICED = ("killed", "timeout")
 
 
 def main() -> None:
-    """Run the mutants of some packages, and write a record for each."""
+    """Run the mutants of some packages and write a record for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)}; default all"
@@ -110,17 +111,16 @@ def main() -> None:
             names = [name for _, name, status in statuses(pattern) if status not in NOTICED]
         if names:
             run(pattern.split(".")[1], names, given.children)
-        for line in told(pattern):
+        for line in outcomes(pattern):
             print(line)
     if given.only or given.missed:
         return
     from cdmllab._util.files import write_text
     from cdmllab.runs import provenance
 
-    shutil.rmtree(
-        ROOT / "mutants", ignore_errors=True
-    )  # what is recorded is from this code and these settings
-    origin = provenance()  # before any record is written
+    # A record must not contain results of older code or settings.
+    shutil.rmtree(ROOT / "mutants", ignore_errors=True)
+    origin = provenance()  # before any record is written, which would make the tree dirty
     failed = False
     for package in packages:
         start = time.monotonic()
@@ -148,13 +148,13 @@ def main() -> None:
 
 
 def selected(package: str) -> list[str]:
-    """What pytest is told to collect for a package."""
+    """The arguments of pytest that select the tests of a package."""
     without = [f"--deselect={file}::{name}" for file, names in SLOW.items() for name in names]
     return [*PACKAGES[package], *without]
 
 
 def run(package: str, names: list[str], children: int) -> None:
-    """Have mutmut make the mutants of all packages and test those called `names`."""
+    """Let mutmut create the mutants of all packages and test those in `names`."""
     import mutmut.__main__ as mutmut
 
     config = mutmut.config()
@@ -175,11 +175,11 @@ def _tests() -> type:
         session: pytest.Session | None = None
 
         def warm_up(self) -> None:
-            """Nothing: the session is open."""
+            """Do nothing, because the session is already open."""
 
         def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
-            wanted, seconds = set(tests), state().duration_by_test
-            items = [item for item in Tests.session.items if item.nodeid in wanted]
+            selected, seconds = set(tests), state().duration_by_test
+            items = [item for item in Tests.session.items if item.nodeid in selected]
             items.sort(key=lambda item: seconds.get(item.nodeid, 0.0))
             os.chdir("mutants")
             for item, following in pairwise([*items, None]):
@@ -196,9 +196,7 @@ def _server() -> type:
     from mutmut.workers.isolation import ForkServerRunner
 
     class Server(ForkServerRunner):
-        """Forks the mutants' processes from inside pytest's own loop over tests, which it
-        replaces.
-        """
+        """Forks the mutants' processes from inside pytest's loop over tests, which it replaces."""
 
         def _forkserver_main(self, work_fd: int, result_fd: int) -> None:
             self._pipes = work_fd, result_fd
@@ -232,18 +230,18 @@ def _server() -> type:
             return True
 
         def run_clean_tests(self, tests: Iterable[str]) -> int:
-            """The server runs them, in the way in which it runs a mutant's."""
+            """Report success: the server runs them itself, in `pytest_runtestloop`."""
             return 0
 
         def run_forced_fail(self) -> int:
-            """A mutant would fail: many do."""
+            """Report a failure: that tests can fail shows in the mutants themselves."""
             return 1
 
     return Server
 
 
 def statuses(pattern: str) -> Iterator[tuple[Path, str, str]]:
-    """File, name and status of the mutants that fit a pattern."""
+    """File, name and status of the mutants that match a pattern."""
     from mutmut.__main__ import walk_mutatable_files
     from mutmut.mutation.data import SourceFileMutationData
     from mutmut.stats import status_by_exit_code
@@ -257,9 +255,7 @@ def statuses(pattern: str) -> Iterator[tuple[Path, str, str]]:
 
 
 def verdicts(pattern: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Name, status and changed lines of the mutants that fit a pattern; no lines of those that were
-    noticed.
-    """
+    """Name, status and changed lines of the matching mutants; no lines for noticed ones."""
     from mutmut.__main__ import get_diff_for_mutant
 
     for path, name, status in statuses(pattern):
@@ -271,38 +267,38 @@ def verdicts(pattern: str) -> Iterator[tuple[str, str, list[str]]]:
         )
 
 
-def told(pattern: str) -> Iterator[str]:
-    """What became of some mutants, for a reader."""
-    found = list(verdicts(pattern))
-    for name, status, lines in found:
+def outcomes(pattern: str) -> Iterator[str]:
+    """A readable list of the survivors among some mutants, and their number."""
+    mutants = list(verdicts(pattern))
+    for name, status, lines in mutants:
         if status not in NOTICED:
             yield "\n".join([f"{name}: {status}", *lines])
-    yield f"{sum(status in NOTICED for _, status, _ in found)} of {len(found)} killed"
+    yield f"{sum(status in NOTICED for _, status, _ in mutants)} of {len(mutants)} killed"
 
 
 def summary(
-    package: str, found: list[tuple[str, str, list[str]]], why: list[dict[str, str]]
+    package: str, result: list[tuple[str, str, list[str]]], why: list[dict[str, str]]
 ) -> dict[str, Any]:
-    """The record of a package: counts in all and by module, and every survivor with its reason.
+    """The record of a package: total counts, counts by module, and survivors with their reasons.
 
     Parameters
     ----------
-    found : as `verdicts` gives them
-    why : rules that give survivors their reason, see ``survivors.yaml``
+    result : the mutants as returned by `verdicts`
+    why : rules with the reasons of survivors, see ``survivors.yaml``
     """
     modules: dict[str, dict[str, int]] = {}
     survivors = []
-    for name, status, lines in found:
+    for name, status, lines in result:
         module, mangled = name.rsplit("__mutmut_", 1)[0].rsplit(
             ".", 1
         )  # x_function or xǁClassǁmethod
         function = ".".join(
             [module, *mangled.removeprefix("x").removeprefix("_").split("ǁ")]
         ).replace("..", ".")
-        of = modules.setdefault(function.split(".")[2], {"mutants": 0, "killed": 0})
-        of["mutants"] += 1
+        counts = modules.setdefault(function.split(".")[2], {"mutants": 0, "killed": 0})
+        counts["mutants"] += 1
         if status in NOTICED:
-            of["killed"] += 1
+            counts["killed"] += 1
             continue
         old, new = (
             " ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+"
@@ -314,7 +310,9 @@ def summary(
             if all(re.search(rule.get(key, ""), change[key]) for key in change)
         )
         survivors.append({**change, "status": status, "reason": next(fitting, "")})
-    mutants, killed = (sum(of[key] for of in modules.values()) for key in ("mutants", "killed"))
+    mutants, killed = (
+        sum(counts[key] for counts in modules.values()) for key in ("mutants", "killed")
+    )
     return {
         "package": f"cdmllab.{package}",
         "tests": PACKAGES[package],
@@ -327,7 +325,7 @@ def summary(
         "not_mutated": NOT_MUTATED,
         "mutants": mutants,
         "killed": killed,
-        "of_them_timed_out": sum(status == "timeout" for _, status, _ in found),
+        "of_them_timed_out": sum(status == "timeout" for _, status, _ in result),
         "score": round(killed / mutants, 4),
         "modules": modules,
         "survivors": survivors,

@@ -1,6 +1,4 @@
-"""What is written of mutants, and what the ledger says of it. No mutant runs here: `measure.py`
-runs them.
-"""
+"""The records of mutants and their audit. No mutant runs here; `measure.py` runs them."""
 
 import json
 
@@ -86,7 +84,7 @@ def test_tests_that_are_named_exist(pytestconfig):
         assert [name for name in names if f"def {name}(" not in text] == []
 
 
-def test_every_rule_has_a_reason_and_says_what_it_covers():
+def test_every_rule_has_a_reason_and_a_pattern():
     rules = yaml.safe_load(WHY_FILE.read_text(encoding="utf-8"))
     assert len(rules) > 5
     for rule in rules:

@@ -23,7 +23,7 @@ def test_lines_leave_jumps_open_and_have_the_colour_of_their_loss():
     assert ax.get_xlim() == (0, 3)
 
 
-def test_legend_can_stand_above_the_lines():
+def test_legend_can_be_above_the_lines():
     _, (ax,) = plots.figure()
     plots.lines(ax, [0, 1], [plots.Line("a", "cdml", [0, 1])], xlabel="", ylabel="", legend="above")
     assert ax.get_legend().get_bbox_to_anchor().transformed(
@@ -31,7 +31,7 @@ def test_legend_can_stand_above_the_lines():
     ).y0 == pytest.approx(1.0)
 
 
-def test_degrees_axis_ends_where_it_is_told():
+def test_degrees_axis_ends_at_stop():
     _, (ax,) = plots.figure()
     plots.degrees_axis(ax, stop=120, step=40)
     assert ax.get_xticks().tolist() == [0, 40, 80, 120]
@@ -49,14 +49,14 @@ def test_pull_arrows_point_to_the_class_centre_unless_pushed_away():
 
 
 @pytest.mark.parametrize(
-    ("kind", "pivot", "own", "foreign", "e"),
+    ("kind", "pivot", "target", "negative", "e"),
     [("similarity", 0.5, 60, 90, 0.0), ("gap", 0.0, 0, 90, 0.5), ("angle_gap", 0.0, 0, 90, 1.0)],
 )
-def test_easiness_map_holds_the_scores_at_their_angles(kind, pivot, own, foreign, e):
+def test_easiness_map_has_the_scores_at_their_angles(kind, pivot, target, negative, e):
     _, (ax,) = plots.figure()
-    shown = plots.easiness_map(ax, kind, pivot=pivot, title=kind)
-    assert np.isclose(shown.get_array()[foreign, own], e, atol=1e-6)
-    plots.colour_bar(ax, shown)
+    image = plots.easiness_map(ax, kind, pivot=pivot, title=kind)
+    assert np.isclose(image.get_array()[negative, target], e, atol=1e-6)
+    plots.colour_bar(ax, image)
 
 
 def test_sample_paths_draw_some_of_each_group_and_its_median():

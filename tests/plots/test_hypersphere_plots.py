@@ -20,7 +20,7 @@ def test_flat_map_without_labels_is_one_kind_of_dot():
     assert [len(line.get_xdata()) for line in ax.lines] == [4]
 
 
-def test_neighbour_angles_are_shares_and_the_bound_stands_in_its_place():
+def test_neighbour_angles_are_shares_and_the_bound_is_drawn():
     _, (ax,) = plots.figure()
     plots.neighbour_angles(
         ax, {"arcface": [50.0, 40.0, 60.0, 70.0], "random": [30.0]}, bound_deg=90.0

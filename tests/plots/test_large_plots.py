@@ -4,7 +4,7 @@ from cdmllab import plots
 from cdmllab.plots.large import short
 
 
-def test_costs_stand_against_identities_with_what_was_measured():
+def test_costs_are_drawn_against_identities_with_measurements():
     _, (ax,) = plots.figure()
     plots.against_identities(
         ax,
@@ -38,7 +38,8 @@ def test_measured_heads_are_filled_where_they_are_ours():
 
 
 @pytest.mark.parametrize(
-    ("number", "told"), [(950, "950"), (10_000, "10k"), (2.5e6, "2.5M"), (1e8, "100M"), (3e9, "3G")]
+    ("number", "expected"),
+    [(950, "950"), (10_000, "10k"), (2.5e6, "2.5M"), (1e8, "100M"), (3e9, "3G")],
 )
-def test_short_numbers(number, told):
-    assert short(number) == told
+def test_short_numbers(number, expected):
+    assert short(number) == expected

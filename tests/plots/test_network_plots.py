@@ -5,7 +5,7 @@ from cdmllab import plots
 from cdmllab.plots import networks
 
 
-def test_family_is_told_by_the_name():
+def test_family_follows_from_the_name():
     assert [networks.family(n) for n in ("r18", "r100_lite", "lightweight")] == [
         "full",
         "lite",
@@ -39,7 +39,7 @@ def test_receptive_fields_are_drawn_against_the_image():
     assert set(ax.lines[1].get_ydata()) == {112}
 
 
-def test_latencies_leave_out_what_was_not_measured():
+def test_latencies_skip_missing_measurements():
     _, (ax,) = plots.figure()
     plots.latencies(ax, {"eager": {"r18": 1.0, "r50": 2.2}, "int8": {"r50": 1.1}})
     dots = [line for line in ax.lines if line.get_linestyle() == "None"]

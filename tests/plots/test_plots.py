@@ -19,7 +19,7 @@ def svg(fig, path):
     return path.read_text()
 
 
-def test_figures_are_the_same_to_the_byte_and_use_the_stand_in_colours(tmp_path):
+def test_figures_are_reproducible_and_use_the_placeholder_colours(tmp_path):
     texts = []
     for k in range(2):
         fig, (ax,) = plots.figure()
@@ -74,7 +74,7 @@ def test_sphere_draws_every_point_and_centre():
     assert [t.get_text() for t in ax.texts] == ["a", "b", "c"]
 
 
-def test_sphere_refuses_other_dimensions():
+def test_sphere_rejects_other_dimensions():
     _, (ax,) = plots.figure()
     with pytest.raises(ValueError, match=r"shape \(n, 3\)"):
         plots.sphere(ax, np.ones((4, 2)), np.zeros(4), view_deg=(0, 0))
@@ -103,7 +103,7 @@ def luminance(colour):
 
 
 @pytest.mark.parametrize("name", plots.COLOURS)
-def test_loss_colours_stand_out_in_light_and_in_dark(name):
+def test_loss_colours_have_contrast_on_light_and_dark(name):
     assert re.fullmatch("#[0-9a-f]{6}", plots.COLOURS[name])
     own = luminance(plots.COLOURS[name]) + 0.05
     assert 1.05 / own >= 3.0
@@ -120,11 +120,11 @@ def test_byte_layout_writes_each_byte_in_its_place():
     }
     assert written == {(0, 0): "0a", (1, 0): "ff", (0, 1): "07"}
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["magic", "image"]
-    with pytest.raises(ValueError, match="no colour for bytes of kind 'secret'"):
+    with pytest.raises(ValueError, match="unknown kind of field 'secret'"):
         plots.byte_layout(ax, b"a", [("secret", 0, 1)])
 
 
-def test_landmarks_stand_on_the_image():
+def test_landmarks_are_drawn_on_the_image():
     _, (ax,) = plots.figure()
     plots.landmarks(ax, np.zeros((9, 9, 3), np.uint8), [[2, 3], [4, 5]])
     assert [tuple(line.get_xydata()[0]) for line in ax.lines] == [(2, 3), (4, 5)]
@@ -155,10 +155,10 @@ def test_contact_sheet_is_one_jpeg_with_labels_as_text():
             {},
             r"images must be uint8 of shape \(n, height, width, 3\), got float64",
         ),
-        (np.zeros((2, 8, 8, 3), np.uint8), {"rows": ["a"]}, "1 labels do not fit 2 rows"),
+        (np.zeros((2, 8, 8, 3), np.uint8), {"rows": ["a"]}, "there are 1 labels for 2 rows"),
     ],
 )
-def test_contact_sheet_refuses_what_does_not_fit(images, options, sentence):
+def test_contact_sheet_rejects_invalid_input(images, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         plots.contact_sheet(images, 1, **options)
 

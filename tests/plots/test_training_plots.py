@@ -26,7 +26,7 @@ def test_differences_are_filled_where_the_family_has_them_clear():
     rows = {"a": (0.01, 0.005, 0.015), "b": (0.0, -0.01, 0.01), "c": (-0.02, -0.03, -0.01)}
     plots.differences(
         ax, rows, clear=["c"]
-    )  # the interval of a leaves zero out too, but a is one of three
+    )  # the interval of a also excludes zero, but a is one of three comparisons
     dots = [line for line in ax.lines if line.get_marker() == "o"]
     assert [dot.get_fillstyle() for dot in dots] == ["none", "none", "full"]
     assert [float(dot.get_xdata()[0]) for dot in dots] == [1.0, 0.0, -2.0]
@@ -51,10 +51,10 @@ def test_accuracies_show_every_seed_and_the_mean():
     assert [t.get_text() for t in ax.get_xticklabels()] == ["ArcFace", "CDML"]
 
 
-def test_wrong_labels_stand_out():
+def test_wrong_labels_are_highlighted():
     _, axes = plots.figure(2)
     easiness, difficulty, wrong = [0.9, 0.5, -0.2], [0.1, 0.2, 0.3], [False, False, True]
     plots.guess_against_truth(axes[0], easiness, difficulty, wrong)
     assert [len(line.get_xdata()) for line in axes[0].lines] == [2, 1]
     plots.by_label(axes[1], easiness, wrong, bins=4)
-    assert axes[1].get_legend_handles_labels()[1] == ["right label", "wrong label"]
+    assert axes[1].get_legend_handles_labels()[1] == ["correct label", "wrong label"]

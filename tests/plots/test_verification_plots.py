@@ -31,9 +31,7 @@ def test_roc_curves_share_an_axis_down_to_the_finest():
 
 
 def test_roc_curves_end_where_one_impostor_pair_is_left():
-    """However far the axes reach for another curve: nothing is drawn at FARs that the pairs cannot
-    resolve.
-    """
+    """A curve ends at the smallest FAR that its pairs resolve, however far the axes extend."""
     _, (ax,) = plots.figure()
     for n in (4000, 100):
         scores, same = draw(n, seed=1)
@@ -58,7 +56,7 @@ def area(outline):
     return abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2
 
 
-def test_score_histogram_fills_what_is_judged_wrongly():
+def test_score_histogram_fills_the_errors():
     scores, same = draw()
     _, (ax,) = plots.figure()
     plots.score_histogram(ax, scores, same, threshold=0.31, bins=30)
@@ -89,14 +87,14 @@ def test_cmc_curve_starts_at_rank_one_and_shows_every_curve():
 
 def test_reliability_curve_draws_the_bins_on_a_diagonal():
     scores, same = draw(2000)
-    found = calibration.reliability(
+    result = calibration.reliability(
         calibration.fit_calibrator(scores, same).probability(scores), same, 5
     )
     _, (ax,) = plots.figure()
-    plots.reliability_curve(ax, found, name="cdml")
+    plots.reliability_curve(ax, result, name="cdml")
     assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
     np.testing.assert_allclose(
-        ax.lines[1].get_xydata(), np.stack([found.stated, found.observed], 1)
+        ax.lines[1].get_xydata(), np.stack([result.stated, result.observed], 1)
     )
 
 
@@ -124,28 +122,28 @@ def test_error_sheet_of_colour_keeps_its_colours():
 
 
 @pytest.mark.parametrize(
-    ("shapes", "said"),
+    ("shapes", "message"),
     [
-        (((2, 1, 4, 4), (3, 1, 4, 4), 2), "do not fit"),
+        (((2, 1, 4, 4), (3, 1, 4, 4), 2), "must have shape"),
         (((0, 1, 4, 4), (0, 1, 4, 4), 0), "no pairs to draw"),
     ],
 )
-def test_error_sheet_names_what_is_wrong(shapes, said):
+def test_error_sheet_reports_invalid_input(shapes, message):
     _, (ax,) = plots.figure()
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         plots.error_sheet(ax, np.zeros(shapes[0]), np.zeros(shapes[1]), np.zeros(shapes[2]))
 
 
 def test_error_rates_leave_empty_bins_out():
-    found = error_rates.by_nuisance([True, False, True], [0.0, 1.0, 25.0], [0.0, 10.0, 20.0, 30.0])
+    result = error_rates.by_nuisance([True, False, True], [0.0, 1.0, 25.0], [0.0, 10.0, 20.0, 30.0])
     _, (ax,) = plots.figure()
-    plots.error_rates(ax, found, name="cdml", nuisance="yaw (degrees)")
+    plots.error_rates(ax, result, name="cdml", nuisance="yaw (degrees)")
     assert ax.lines[0].get_xydata().tolist() == [[5.0, 0.5], [25.0, 1.0]]
     assert ax.get_xlabel() == "yaw (degrees)"
     assert ax.get_ylim()[1] >= 1.0
 
 
-def test_coloured_is_clear_where_there_is_no_image():
+def test_coloured_is_transparent_outside_the_images():
     page = np.full((1, 2, 3), np.nan)
     page[0, 0] = 0.0
     assert coloured(page).tolist() == [[[0.5, 0.5, 0.5, 1.0], [0.0, 0.0, 0.0, 0.0]]]

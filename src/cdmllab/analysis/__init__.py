@@ -1,3 +1,1 @@
-"""What embeddings and losses look like: points on the sphere, maps of them, curves over the
-angle.
-"""
+"""Analysis of embeddings and losses: geometry on the sphere, projections, and target curves."""

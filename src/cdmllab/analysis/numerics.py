@@ -1,6 +1,4 @@
-"""What becomes of cos(theta + m) where theta is 0 or pi: the arc cosine's slope there is
-infinite.
-"""
+"""Numerics of cos(theta + m) at theta = 0 and pi, where the arc cosine has infinite slope."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,13 +9,13 @@ from torch import Tensor
 
 
 class Survey(NamedTuple):
-    """How many of some samples came out how."""
+    """Counts of exceptional values among the samples."""
 
     samples: int
     exactly_one: int  # |cosine| is 1
     above_one: int  # |cosine| was rounded to more than 1
     nan_targets: int
-    nan_gradients: int  # on the embedding
+    nan_gradients: int  # gradients with respect to the embedding
 
 
 def survey(
@@ -29,19 +27,18 @@ def survey(
     opposite: bool = False,
     seed: int = 0,
 ) -> Survey:
-    """Put random embeddings on their own class centres and see what the target and its gradient
-    are.
+    """Place random embeddings on their target centres and count NaN targets and gradients.
 
-    Embedding, class centre, cosine and target are all computed in `dtype`, as under a careless
-    autocast.
+    Embeddings, centres, cosines and targets are all computed in `dtype`, as they would be under a
+    careless autocast.
 
     Parameters
     ----------
-    target : the way to compute the margined cosine: shape (n,) to (n,)
-    dtype : floating point
+    target : the implementation of the margined cosine to test, shape (n,) to (n,)
+    dtype : a floating-point type
     samples, embedding_dim : n and d
-    opposite : put the class centres at 180 degrees instead
-    seed : of the embeddings
+    opposite : place the centres at 180 degrees instead
+    seed : seed of the embeddings
     """
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(samples, embedding_dim, generator=generator).to(dtype).requires_grad_()
@@ -49,11 +46,11 @@ def survey(
     cosines = (F.normalize(x) * centres).sum(dim=1)
     margined = target(cosines)
     (gradient,) = torch.autograd.grad(margined.sum(), x)
-    size = cosines.detach().abs()
+    magnitude = cosines.detach().abs()
     return Survey(
         samples,
-        int((size == 1.0).sum()),
-        int((size > 1.0).sum()),
+        int((magnitude == 1.0).sum()),
+        int((magnitude > 1.0).sum()),
         int(margined.isnan().sum()),
         int(gradient.isnan().any(dim=1).sum()),
     )

@@ -1,6 +1,4 @@
-"""Embeddings flattened to the plane, and what was kept of them: neighbours, distances between
-people, clusters.
-"""
+"""Projections of embeddings to the plane, and how well they keep neighbours and distances."""
 
 import warnings
 
@@ -22,39 +20,44 @@ Floats = NDArray[np.float64]
 
 
 def pca(embeddings: ArrayLike) -> Floats:
-    """The two principal directions: the flat shadow with most of the variance; shape (n, d) to (n,
-    2).
-    """
-    shadow: Floats = PCA(2, svd_solver="full").fit_transform(directions(embeddings))
-    return shadow
+    """Project onto the two principal directions; shape (n, d) to (n, 2)."""
+    flat: Floats = PCA(2, svd_solver="full").fit_transform(directions(embeddings))
+    return flat
 
 
 def umap(embeddings: ArrayLike, *, neighbours: int = 15, seed: int = 0) -> Floats:
-    """UMAP's map (McInnes et al., 2018) by cosine, begun from PCA; shape (n, d) to (n, 2).
+    """Project with UMAP by cosine, initialised with PCA; shape (n, d) to (n, 2).
+
+    McInnes et al., 2018, https://arxiv.org/abs/1802.03426.
 
     Parameters
     ----------
     embeddings : shape (n, d)
-    neighbours : how many of its nearest each point is to stay near; fewer tear the map into more
-        pieces
+    neighbours : number of nearest neighbours that each point should stay close to; with fewer of
+        them the map breaks into more pieces
     seed : the same seed gives the same map on the same machine
     """
     with warnings.catch_warnings(), optional("analysis", "UMAP"):
-        warnings.simplefilter("ignore", ImportWarning)  # of a part of it that wants TensorFlow
+        warnings.simplefilter("ignore", ImportWarning)  # from its optional part for TensorFlow
         from umap import UMAP
 
-    made = UMAP(n_neighbors=neighbours, metric="cosine", init="pca", random_state=seed, n_jobs=1)
+    model = UMAP(n_neighbors=neighbours, metric="cosine", init="pca", random_state=seed, n_jobs=1)
     threads = torch.get_num_threads()
     try:
-        flat: Floats = np.asarray(made.fit_transform(directions(embeddings)), dtype=np.float64)
+        flat: Floats = np.asarray(model.fit_transform(directions(embeddings)), dtype=np.float64)
     finally:
-        torch.set_num_threads(threads)  # numba takes all cores, and torch has the same OpenMP
+        # numba switches OpenMP to all cores, and torch uses the same OpenMP.
+        torch.set_num_threads(threads)
     return flat
 
 
 def neighbours_kept(embeddings: ArrayLike, flat: ArrayLike, k: int = 10) -> float:
-    """Which share of the `k` nearest of each point, by angle, are among its `k` nearest on
-    the map.
+    """The share of each point's `k` nearest neighbours, by angle, that are still so on the map.
+
+    Parameters
+    ----------
+    embeddings, flat : shapes (n, d) and (n, 2)
+    k : number of neighbours, less than n
     """
     before, after = (
         _nearest(directions(embeddings), k),
@@ -66,48 +69,55 @@ def neighbours_kept(embeddings: ArrayLike, flat: ArrayLike, k: int = 10) -> floa
 
 
 def order_kept(embeddings: ArrayLike, flat: ArrayLike, labels: ArrayLike) -> float:
-    """Spearman's correlation of how far people are from each other, before and on the map.
+    """Spearman's correlation between people's distances before the projection and on the map.
+
+    Each person is represented by the mean of its points; distances are cosine distances before the
+    projection and Euclidean ones on the map.
 
     Parameters
     ----------
-    embeddings, flat : shapes (n, d) and (n, 2); people are compared by their means, by angle and on
-        the map straight
-    labels : who is shown, shape (n,); three people or more
+    embeddings, flat : shapes (n, d) and (n, 2)
+    labels : the person of each point, shape (n,); at least three people
+
+    Raises
+    ------
+    ValueError : fewer than three people
     """
     y = np.asarray(labels)
     people = np.unique(y)
     if len(people) < 3:
-        raise ValueError(f"an order of distances needs three people or more, got {len(people)}")
-    apart = []
+        raise ValueError(f"an order of distances needs at least three people, got {len(people)}")
+    distances = []
     for points, metric in (
         (directions(embeddings), "cosine"),
         (np.asarray(flat, dtype=np.float64), "euclidean"),
     ):
         means = np.stack([points[y == person].mean(axis=0) for person in people])
-        apart.append(pdist(means, metric))
-    return float(spearmanr(*apart).statistic)
+        distances.append(pdist(means, metric))
+    return float(spearmanr(*distances).statistic)
 
 
 def clusters(points: ArrayLike, least: int = 8) -> int:
-    """How many clusters HDBSCAN (Campello et al., 2013) sees in points of shape (n, d), of `least`
-    points or more.
+    """The number of clusters of at least `least` points that HDBSCAN finds in points (n, d).
+
+    Campello et al., 2013, https://doi.org/10.1007/978-3-642-37456-2_14.
     """
-    found = HDBSCAN(min_cluster_size=least, copy=True).fit_predict(
+    labels = HDBSCAN(min_cluster_size=least, copy=True).fit_predict(
         np.asarray(points, dtype=np.float64)
     )
-    return len(set(found.tolist()) - {-1})
+    return len(set(labels.tolist()) - {-1})  # -1 marks points that are in no cluster
 
 
 def directions(embeddings: ArrayLike) -> Floats:
-    """Embeddings at length 1; shape (n, d)."""
-    at_one: Floats = unit(torch.as_tensor(embeddings).detach().double()).numpy()
-    return at_one
+    """Embeddings scaled to length 1; shape (n, d)."""
+    normalised: Floats = unit(torch.as_tensor(embeddings).detach().double()).numpy()
+    return normalised
 
 
 def _nearest(points: Floats, k: int) -> NDArray[np.int64]:
     if len(points) <= k:
         raise ValueError(f"{k} neighbours need more than {k} points, got {len(points)}")
-    found: NDArray[np.int64] = (
+    neighbours: NDArray[np.int64] = (
         NearestNeighbors(n_neighbors=k).fit(points).kneighbors(return_distance=False)
     )
-    return found
+    return neighbours

@@ -1,8 +1,7 @@
-"""How points lie on the sphere: how near their neighbours are, how even they could lie, how many
-dimensions they use.
+"""The arrangement of points on the sphere: nearest neighbours, bounds, and dimensions in use.
 
-Two references stand beside a learned arrangement: directions drawn at random, and the most even
-arrangement there is.
+A learned arrangement can be compared with two references: random directions, and the most even
+arrangement that an optimiser finds.
 """
 
 import math
@@ -18,19 +17,23 @@ Floats = NDArray[np.float64]
 
 
 def nearest_deg(points: ArrayLike) -> Floats:
-    """The angle of each point to the nearest other one, degrees.
+    """The angle from each point to its nearest neighbour, degrees.
 
     Parameters
     ----------
-    points : shape (n, d), of any length; n of 2 or more
+    points : shape (n, d), of any length; n at least 2
 
     Returns
     -------
     Array of shape (n,).
+
+    Raises
+    ------
+    ValueError : the points have another shape
     """
     p = torch.as_tensor(points).detach().double()
     if p.ndim != 2 or len(p) < 2:
-        raise ValueError(f"points must have shape (n, d) with n of 2 or more, got {tuple(p.shape)}")
+        raise ValueError(f"points must have shape (n, d) with n at least 2, got {tuple(p.shape)}")
     cosines = unit(p) @ unit(p).T
     nearest: Floats = torch.rad2deg(
         torch.acos(cosines.fill_diagonal_(-1.0).amax(dim=1).clamp(-1.0, 1.0))
@@ -39,40 +42,44 @@ def nearest_deg(points: ArrayLike) -> Floats:
 
 
 def bound_deg(count: int, dim: int) -> float:
-    """An angle, degrees, that the nearest two of `count` points in `dim` dimensions cannot exceed
-    (Rankin, 1955).
+    """An upper bound, in degrees, on the smallest angle of `count` points in `dim` dimensions.
 
-    Up to ``dim + 1`` points can form a simplex, and the bound is reached: arccos(-1 / (count - 1)).
-    Of more, two are always within 90 degrees, which can be reached by up to ``2 dim`` points.
+    R. A. Rankin, 1955, https://doi.org/10.1017/S2040618500033219. Up to ``dim + 1`` points can form
+    a simplex, which reaches the bound arccos(-1 / (count - 1)). Among more points there are always
+    two within 90 degrees of each other, a bound that up to ``2 dim`` points can reach.
+
+    Raises
+    ------
+    ValueError : fewer than 2 points or 2 dimensions
     """
     if count < 2 or dim < 2:
-        raise ValueError(f"a bound needs 2 points and 2 dimensions or more, got {count} and {dim}")
+        raise ValueError(f"a bound needs at least 2 points and 2 dimensions, got {count} and {dim}")
     return math.degrees(math.acos(-1.0 / (count - 1))) if count <= dim + 1 else 90.0
 
 
 def at_random(count: int, dim: int, *, seed: int = 0) -> Tensor:
-    """Directions drawn evenly from the sphere; shape (count, dim), float64."""
+    """Random directions, uniform on the sphere; shape (count, dim), float64."""
     generator = torch.Generator().manual_seed(seed)
     return unit(torch.randn(count, dim, generator=generator, dtype=torch.float64))
 
 
 def most_even(count: int, dim: int, *, seed: int = 0, steps: int = 1200) -> Tensor:
-    """Points that an optimiser has pushed as far apart as it could; shape (count, dim), float64.
+    """Points that an optimiser has spread as evenly as it could; shape (count, dim), float64.
 
-    They repel each other, at first all, in the end only nearest neighbours: minimised is log sum
-    exp(k cos), with k rising from step to step. There is no promise that nothing is more even; for
-    the platonic solids it finds them.
+    It minimises log sum exp(k cos) over all pairs of points, where k rises from step to step: at
+    first all points repel each other, in the end only nearest neighbours. The result need not be
+    the optimum, but the optimiser does find the platonic solids.
 
     Parameters
     ----------
-    count, dim : how many points in how many dimensions
-    seed : of the directions that are begun with
-    steps : of the optimiser
+    count, dim : number of points and of dimensions
+    seed : seed of the initial directions
+    steps : steps of the optimiser
     """
     with torch.enable_grad():
         x = at_random(count, dim, seed=seed).requires_grad_()
         optimiser = torch.optim.Adam([x])
-        itself = torch.full((count,), math.inf, dtype=torch.float64).diag()
+        itself = torch.full((count,), math.inf, dtype=torch.float64).diag()  # exp(-inf) = 0
         for step in range(steps):
             share = step / max(steps - 1, 1)
             sharpness = 4.0 * 500.0**share
@@ -88,16 +95,20 @@ def most_even(count: int, dim: int, *, seed: int = 0, steps: int = 1200) -> Tens
 def chance_density(angle_deg: ArrayLike, dim: int) -> Floats:
     """The density, per degree, of the angle between two random directions in `dim` dimensions.
 
-    It is proportional to sin(angle)^(dim - 2): around 90 degrees, and the narrower the more
+    It is proportional to sin(angle)^(dim - 2): a peak at 90 degrees, which is narrower the more
     dimensions there are.
 
     Parameters
     ----------
     angle_deg : shape (n,), degrees in [0, 180]
-    dim : 2 or more
+    dim : number of dimensions, at least 2
+
+    Raises
+    ------
+    ValueError : fewer than 2 dimensions
     """
     if dim < 2:
-        raise ValueError(f"directions need 2 dimensions or more, got {dim}")
+        raise ValueError(f"directions need at least 2 dimensions, got {dim}")
     theta = np.radians(np.asarray(angle_deg, dtype=np.float64))
     scale = math.exp(math.lgamma(dim / 2) - math.lgamma((dim - 1) / 2)) / math.sqrt(math.pi)
     density: Floats = scale * np.sin(theta) ** (dim - 2) * math.pi / 180.0
@@ -105,17 +116,20 @@ def chance_density(angle_deg: ArrayLike, dim: int) -> Floats:
 
 
 def spectrum(embeddings: ArrayLike) -> Floats:
-    """Which share of the variance of directions lies along each principal direction, falling; shape
-    (min(n, d),).
+    """The share of the variance along each principal direction, descending; shape (min(n, d),).
 
     Parameters
     ----------
-    embeddings : shape (n, d); lengths are dropped, and the mean direction is taken away
+    embeddings : shape (n, d); they are normalised, and their mean direction is subtracted
+
+    Raises
+    ------
+    ValueError : the embeddings have another shape
     """
     x = unit(torch.as_tensor(embeddings).detach().double())
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(
-            f"embeddings must have shape (n, d) with n of 2 or more, got {tuple(x.shape)}"
+            f"embeddings must have shape (n, d) with n at least 2, got {tuple(x.shape)}"
         )
     variance = torch.linalg.svdvals(x - x.mean(dim=0)).square()
     shares: Floats = (variance / variance.sum()).numpy()
@@ -123,8 +137,9 @@ def spectrum(embeddings: ArrayLike) -> Floats:
 
 
 def effective_dim(shares: ArrayLike) -> float:
-    """How many equal shares would be as spread out as these: 1 / sum of squares, between 1 and
-    their number.
+    """The effective number of dimensions, 1 / (sum of squared shares).
+
+    It is the participation ratio: the number of equal shares with the same sum of squares.
     """
     p = np.asarray(shares, dtype=np.float64)
     return float(1.0 / np.square(p / p.sum()).sum())

@@ -1,6 +1,4 @@
-"""A loss looked at without a head: its target, the slope of that, and how hard it pulls a sample to
-its centre.
-"""
+"""A loss without a head: its target, its slope, and the gradient with respect to the angle."""
 
 import math
 from typing import NamedTuple
@@ -13,26 +11,26 @@ from cdmllab.margins.policy import Batch, MarginPolicy
 
 
 class TargetCurve(NamedTuple):
-    """What a loss makes of n target cosines."""
+    """A loss's target and its slope at n target cosines."""
 
     target: Tensor  # [n] after the margin
-    slope: Tensor  # [n] d(target)/d(cosine), as the loss passes it on to the network
+    slope: Tensor  # [n] d(target)/d(cosine), as the loss passes it to the network
 
 
 def target_curve(
     policy: MarginPolicy, cosines: Tensor, *, hardest_negative: float = 0.0, progress: float = 0.0
 ) -> TargetCurve:
-    """Target and slope of samples at the given cosines to their own class centre.
+    """Target and slope of samples with the given target cosines.
 
-    Where the margins of a batch hang together (``match_mean``), the slope is that of all targets'
-    sum.
+    If the margins of a batch depend on each other (``match_mean``), the slope is that of the sum of
+    all targets.
 
     Parameters
     ----------
     policy : the loss
-    cosines : Tensor of shape (n,)
-    hardest_negative : cosine to the best foreign centre, the same for all samples
-    progress : how much of the training is done, in [0, 1]
+    cosines : cosines to the target centre, Tensor of shape (n,)
+    hardest_negative : cosine to the hardest negative, the same for all samples
+    progress : completed share of the training, in [0, 1]
     """
     c = cosines.detach().requires_grad_()
     with torch.enable_grad():
@@ -44,18 +42,19 @@ def target_curve(
 def mixed_derivatives(
     policy: MarginPolicy, cosines: Tensor, *, scale: float
 ) -> tuple[float, float]:
-    """How the gradient that a loss passes on changes: that by the own cosine with another cosine,
-    and the reverse.
+    """The mixed derivatives dg_y / dc_j and dg_j / dc_y of the gradient that a loss passes on.
 
-    A gradient of anything has the two equal. For a margin softmax they are -s^2 p_y p_j and -s^2
-    p_y p_j psi'(c_y), so a straight-through gradient, which leaves psi' out of itself and not of
-    the probabilities, is no gradient of any function of the cosines.
+    g_y and g_j are the gradients with respect to the target cosine c_y and a negative's cosine c_j.
+    If g is the gradient of some function, the two derivatives are equal. For a margin softmax with
+    the straight-through gradient they are -s^2 p_y p_j and -s^2 p_y p_j psi'(c_y): psi' is missing
+    in g_y, but not in the probabilities. The straight-through gradient is therefore not the
+    gradient of any function of the cosines.
 
     Parameters
     ----------
     policy : the loss
-    cosines : Tensor of shape (c,) in float64, c of 2 or more: one sample's, the own class first;
-        the second is the other one
+    cosines : cosines of one sample, Tensor of shape (c,) in float64 with c at least 2: first that
+        of the target, then those of the negatives, the first of which is j
     scale : s
 
     Returns
@@ -73,8 +72,10 @@ def mixed_derivatives(
             return torch.autograd.grad(loss, c)[0]
 
     step = 1e-5 * torch.eye(len(cosines), dtype=cosines.dtype)
-    by_own, by_other = ((gradient(cosines + h) - gradient(cosines - h)) / 2e-5 for h in step[:2])
-    return by_other[0].item(), by_own[1].item()
+    by_target, by_negative = (
+        (gradient(cosines + h) - gradient(cosines - h)) / 2e-5 for h in step[:2]
+    )
+    return by_negative[0].item(), by_target[1].item()
 
 
 def pull(
@@ -85,22 +86,22 @@ def pull(
     num_identities: int,
     other_cos: float = 0.0,
 ) -> Tensor:
-    """dL/d(theta): by how much the loss of a sample falls for each radian it comes closer to its
-    class centre.
+    """dL/d(theta), the gradient of a loss with respect to the angle to the target centre.
 
-    The other class centres all stand at one cosine, and stay there.
+    The negative centres all have the same cosine, which is constant.
 
     Parameters
     ----------
     policy : the loss
-    angle_rad : Tensor of shape (n,), angles to the own class centre, radians
+    angle_rad : angles to the target centre, Tensor of shape (n,), radians
     scale : s
     num_identities : c
-    other_cos : the cosine to each of the c - 1 other class centres
+    other_cos : the cosine to each of the c - 1 negative centres
 
     Returns
     -------
-    Tensor of shape (n,); negative where the loss pushes the sample away.
+    Tensor of shape (n,), per radian; positive where a step of descent turns the sample towards its
+    target centre, negative where it turns it away.
     """
     theta = angle_rad.detach().requires_grad_()
     with torch.enable_grad():
@@ -112,20 +113,19 @@ def pull(
 
 
 class Alike(NamedTuple):
-    """What a loss makes of n samples that stand at one angle to all class centres."""
+    """The loss of n samples that have the same angle to all class centres."""
 
     loss: Tensor  # [n]
-    # [n] d(loss)/d(theta) with all angles moved together, as the loss passes it on; per radian
+    # [n] d(loss)/d(theta) with all angles changing together, as the loss passes it on; per radian
     slope: Tensor
 
 
 def alike(policy: MarginPolicy, angle_rad: Tensor, *, scale: float, num_identities: int) -> Alike:
-    """The price of the margin alone: the loss of samples that have the same angle to every class
-    centre.
+    """The cost of the margin alone: the loss at equal angles to all class centres.
 
-    Nobody is told from anybody there, so what is left of the loss beyond log(num_identities) is the
-    margin's doing, and where it slopes it moves all embeddings towards all centres at once, or away
-    from them.
+    Such embeddings do not distinguish the identities, so the loss in excess of log(num_identities)
+    is due to the margin. Where it has a slope, it moves all embeddings towards all centres at once,
+    or away from them.
 
     Parameters
     ----------

@@ -26,19 +26,19 @@ _TABLE: dict[str, Callable[..., Backbone]] = {
     **{f"{name}_lite": partial(IResNet, depths, width=32) for name, depths in DEPTHS.items()},
     "lightweight": Lightweight,
     "small": SmallNet,
-    # AdaFace's and CVLface's, by their names: what they call 101 has the blocks of r100.
+    # The networks of AdaFace and CVLface, under their names: their ir_101 has the blocks of r100.
     **{f"ir_{number}": partial(IRNet, DEPTHS[like]) for number, like in _IR_NETS.items()},
-    "dlib_resnet": DlibResNet,  # for public weights: it sees 150 pixels and gives 128 dimensions
+    "dlib_resnet": DlibResNet,  # for public weights, made for 150 pixels and 128 dimensions
 }
 
 
 def names() -> tuple[str, ...]:
-    """The backbones there are."""
+    """The names of all backbones."""
     return tuple(_TABLE)
 
 
 def options(name: str) -> tuple[str, ...]:
-    """The options of a backbone.
+    """The names of a backbone's options.
 
     Raises
     ------
@@ -51,13 +51,14 @@ def options(name: str) -> tuple[str, ...]:
 
 
 def create(name: str, **given: object) -> Backbone:
-    """Build a backbone: 112 x 112 pixels, 3 channels, 512 dimensions, unless options say otherwise.
+    """Build a backbone, by default for images of 3 x 112 x 112 pixels and 512 dimensions.
 
     Parameters
     ----------
-    name : one of `names()`; ``_lite`` is half the width, ``ir_`` the nets of AdaFace and CVLface.
-        ``small`` is for 32 pixels and 64 dimensions
-    given : options, as in the network's class: `embedding_dim`, `size`, `channels` in all
+    name : one of `names()`. The ``_lite`` networks have half the width; the ``ir_`` networks are
+        those of AdaFace and CVLface. By default ``small`` takes 32 pixels and has 64 dimensions,
+        ``dlib_resnet`` 150 pixels and 128 dimensions
+    given : options of the network's class; all have `embedding_dim`, `size` and `channels`
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What all backbones share: the check of the input, and ways to compute the same thing faster."""
+"""The base of all backbones: the check of the input, and ways to compute faster."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 Precision = Literal["float32", "bfloat16", "float16"]
-"""What the products of a trunk can be computed in."""
+"""The precisions that a trunk's convolutions can be computed in."""
 _DTYPES: dict[str, torch.dtype | None] = {
     "float32": None,
     "bfloat16": torch.bfloat16,
@@ -18,25 +18,24 @@ _DTYPES: dict[str, torch.dtype | None] = {
 
 
 def fast_precision(device: torch.device) -> Precision:
-    """``"bfloat16"`` where the device multiplies it in hardware, ``"float32"`` elsewhere.
+    """``"bfloat16"`` if the device supports it in hardware, otherwise ``"float32"``.
 
-    A processor without AMX or AVX512-BF16 computes bfloat16 ten times slower than float32.
+    A processor without AMX or AVX512-BF16 computes in bfloat16 ten times slower than in float32.
     """
     if device.type == "cuda":
-        able = torch.cuda.is_bf16_supported(including_emulation=False)
+        supported = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
         features: Mapping[str, Any] = (
             torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         )
-        able = any(features.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+        supported = any(features.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
     else:
-        able = False
-    return "bfloat16" if able else "float32"
+        supported = False
+    return "bfloat16" if supported else "float32"
 
 
 class Backbone(nn.Module):
-    """A trunk of convolutions down to a small map of features, and an output part that makes the
-    embedding of it.
+    """A convolutional trunk that ends in a small feature map, and an output that embeds the map.
 
     Subclasses define `trunk` and `output`.
 
@@ -45,7 +44,11 @@ class Backbone(nn.Module):
     embedding_dim : d
     size : height and width of the input in pixels
     channels : 1 for grey images, 3 for colour
-    sizes : smallest and largest size this network takes
+    sizes : smallest and largest size that this network accepts
+
+    Raises
+    ------
+    ValueError : a value is out of range
     """
 
     def __init__(
@@ -65,15 +68,15 @@ class Backbone(nn.Module):
         self._channels_last = self._checkpointing = False
 
     def trunk(self, images: Tensor) -> Tensor:
-        """Shape (b, channels, size, size) to a map of features (b, width, h, w)."""
+        """Images (b, channels, size, size) to feature maps (b, width, h, w)."""
         raise NotImplementedError
 
     def output(self, maps: Tensor) -> Tensor:
-        """A map of features (b, width, h, w) to embeddings (b, embedding_dim)."""
+        """Feature maps (b, width, h, w) to embeddings (b, embedding_dim)."""
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embeddings, not yet normalised.
+        """Compute embeddings, not normalised.
 
         Parameters
         ----------
@@ -82,6 +85,10 @@ class Backbone(nn.Module):
         Returns
         -------
         Tensor of shape (b, embedding_dim), in the precision of the parameters also under autocast.
+
+        Raises
+        ------
+        ValueError : the images have another shape
         """
         c, s = self.channels, self.size
         if images.ndim != 4 or images.shape[1:] != (c, s, s):
@@ -108,28 +115,28 @@ class Backbone(nn.Module):
         checkpointing: bool = False,
         compiled: bool = False,
     ) -> Self:
-        """Compute the same function in another way; sets all four, in place, and returns the
-        network.
+        """Choose how to compute the same function; sets all four options and returns itself.
 
         Parameters
         ----------
-        precision : of the trunk's products, by autocast; the output part stays in the parameters'
-            precision
-        channels_last : keep the channels of a pixel together in memory, which the fast convolutions
-            want; networks so narrow that oneDNN computes them wrongly that way stay as they are
-        checkpointing : in training keep only the input of every block and compute the rest again on
-            the way back
-        compiled : let torch.compile fuse what it can; the first call takes long
+        precision : autocast precision of the trunk; the output part is computed in the precision of
+            the parameters
+        channels_last : keep the channels of a pixel next to each other in memory, the layout of the
+            fast convolutions. It is ignored for networks that are so narrow that oneDNN computes
+            them wrongly in this layout
+        checkpointing : in training keep only the input of every block, and compute the rest again
+            in the backward pass
+        compiled : run the network through torch.compile; the first call takes long
 
         Raises
         ------
-        ValueError : a precision that does not exist, or checkpointing together with compiling
+        ValueError : unknown precision, or checkpointing together with compiling
         """
         if precision not in _DTYPES:
             raise ValueError(f"precision must be one of {', '.join(_DTYPES)}, got {precision!r}")
         if checkpointing and compiled:
             raise ValueError(
-                "checkpointing and compiled exclude each other: the compiler plans memory by itself"
+                "checkpointing and compiled exclude each other: the compiler plans memory itself"
             )
         channels_last = channels_last and not _too_narrow(self)
         self._precision, self._channels_last, self._checkpointing = (
@@ -144,26 +151,26 @@ class Backbone(nn.Module):
         return self
 
     def _block(self, block: nn.Module, x: Tensor) -> Tensor:
-        """Run one block, checkpointed if asked for; shape as the block has it."""
+        """Run one block, with checkpointing if it is enabled; shapes as for the block."""
         if self._checkpointing and self.training and torch.is_grad_enabled():
-            again = (nullcontext(), _statistics_kept(block))
-            out: Tensor = checkpoint(block, x, use_reentrant=False, context_fn=lambda: again)
+            contexts = (nullcontext(), _statistics_kept(block))  # forward, recomputation
+            out: Tensor = checkpoint(block, x, use_reentrant=False, context_fn=lambda: contexts)
         else:
             out = block(x)
         return out
 
     def _parameter_dtype(self) -> torch.dtype:
-        # Of the first running mean: the replicas of nn.DataParallel have buffers but no parameters.
+        # Taken from a buffer, the first running mean: the replicas of nn.DataParallel have no
+        # parameters.
         return next(self.buffers()).dtype
 
 
 def _too_narrow(network: nn.Module) -> bool:
-    """Whether a strided 1x1 convolution reads fewer channels than a vector register holds, 16 with
-    AVX-512.
+    """Whether a strided 1x1 convolution has fewer than 16 input channels, an AVX-512 register.
 
-    On its way back oneDNN then writes past its workspace if the channels come last: wrong
-    gradients, a crash, or threads that wait for ever
-    (https://github.com/uxlfoundation/oneDNN/issues/6035; torch 2.15 on CPUs has the fault).
+    In the channels-last layout oneDNN's backward pass then writes past its workspace: wrong
+    gradients, a crash, or threads that never return
+    (https://github.com/uxlfoundation/oneDNN/issues/6035; torch 2.15 has the bug on CPUs).
     """
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     return any(
@@ -173,7 +180,7 @@ def _too_narrow(network: nn.Module) -> bool:
 
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    """While a block is computed again its running means must not move a second time."""
+    """Freeze the running statistics of a block while checkpointing computes it a second time."""
     norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

@@ -1,4 +1,4 @@
-"""Checkpoints of the field's training codes: read, written, and matched with a network."""
+"""Checkpoints of common training codes: reading, writing, and matching them with a network."""
 
 import io
 import warnings
@@ -19,10 +19,11 @@ from cdmllab.backbones.base import Backbone
 from cdmllab.errors import CdmlLabError, reader
 
 State = layouts.State
-# Where a training checkpoint keeps its network.
+# Keys under which training checkpoints store the network.
 _INSIDE = ("state_dict_backbone", "backbone", "state_dict", "model", "model_state_dict", "net")
-# Trainers keep these next to the weights: settings, callbacks, scores. None of them is imported.
-_PASSED_OVER = (
+# Packages whose objects (settings, callbacks, scores) trainers store next to the weights. They are
+# replaced by `_Inert`, and none of these packages is imported.
+_IGNORED = (
     "pytorch_lightning.",
     "lightning.",
     "lightning_fabric.",
@@ -33,17 +34,17 @@ _PASSED_OVER = (
 
 
 class Checkpoint(NamedTuple):
-    """A network's tensors by its own names, floating ones in float32, and whose code wrote them."""
+    """A network's tensors under its own names, in float32, and the code that wrote them."""
 
     state: State
     origin: layouts.Origin
 
 
 def save(net: Backbone, path: Path | str) -> None:
-    """Write the bare state dict, as arcface_torch keeps its released models.
+    """Write the bare state dict, which is the format of arcface_torch's released models.
 
-    A network with MagFace's eps is written as MagFace's code keeps its own: a bare state dict would
-    be read with another eps.
+    A network with MagFace's eps is written in the format of MagFace's code instead: a bare state
+    dict would be read with another eps.
     """
     state: dict[str, Any] = {key: value.contiguous() for key, value in net.state_dict().items()}
     if getattr(net, "norm_eps", None) == layouts.MAGFACE_EPS:
@@ -51,37 +52,37 @@ def save(net: Backbone, path: Path | str) -> None:
             "state_dict": {layouts.MAGFACE_PREFIX + key: value for key, value in state.items()}
         }
     with replacing(path) as temporary:
-        content = io.BytesIO()  # torch would tell a full disk as an error of its own making
+        content = io.BytesIO()  # torch would hide a full disk behind an error of its own
         torch.save(state, content)
         temporary.write_bytes(content.getbuffer())
 
 
 @reader("a readable checkpoint")
 def read(path: Path | str) -> State:
-    """The tensors of the network in a file, see `recognise`."""
+    """Read the tensors of the network in a file, see `recognise`."""
     return recognise(path).state
 
 
 def recognise(path: Path | str) -> Checkpoint:
-    """The network in a file of arcface_torch, MagFace, AdaFace, CVLface or this package.
+    """Read the network in a file of arcface_torch, MagFace, AdaFace, CVLface or this package.
 
-    Heads and the like are left out. No code in the file is run.
+    Everything else in the file, such as a head, is ignored. No code in the file is run.
 
     Raises
     ------
-    CdmlLabError : the file cannot be read, may hold code, holds no network of a known layout, or
-        more than one
+    CdmlLabError : the file cannot be read, may contain code, or contains no network of a known
+        layout or more than one
     """
     if not Path(path).is_file():
         raise CdmlLabError(f"there is no file {path}")
     if Path(path).suffix == ".safetensors":
         with opened(path) as file:
-            found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
     else:
         contents.check_archive(path)
-        found = _inside(_loaded(path), path)
-    contents.check_tensors(found, path)
-    state, origin = layouts.network(found, path)
+        tensors = _inside(_loaded(path), path)
+    contents.check_tensors(tensors, path)
+    state, origin = layouts.network(tensors, path)
     return Checkpoint(
         {
             key: value.float() if value.is_floating_point() else value
@@ -92,34 +93,33 @@ def recognise(path: Path | str) -> Checkpoint:
 
 
 def mismatch(net: Backbone, state: Mapping[str, Tensor]) -> str | None:
-    """Which keys of a state are missing, of the wrong shape or not of this network; None if it
-    fits.
-    """
-    own = net.state_dict()
-    optional = {
-        key for key in own if key.endswith("num_batches_tracked")
-    }  # old checkpoints have none
+    """Describe how a state differs from a network's in keys and shapes; None if it fits."""
+    expected = net.state_dict()
+    # Checkpoints of old versions of PyTorch do not have these.
+    optional = {key for key in expected if key.endswith("num_batches_tracked")}
     parts = []
-    missing = [key for key in own if key not in state and key not in optional]
+    missing = [key for key in expected if key not in state and key not in optional]
     if missing:
         parts.append(f"missing {_some(missing)}")
-    wrong = [key for key in own if key in state and state[key].shape != own[key].shape]
+    wrong = [key for key in expected if key in state and state[key].shape != expected[key].shape]
     if wrong:
-        shapes = [f"{key} is {_shape(state[key])} instead of {_shape(own[key])}" for key in wrong]
-        parts.append(f"of the wrong shape {_some(shapes)}")
-    foreign = [key for key in state if key not in own]
-    if foreign:
-        parts.append(f"not of this network {_some(foreign)}")
+        shapes = [
+            f"{key} is {_shape(state[key])} instead of {_shape(expected[key])}" for key in wrong
+        ]
+        parts.append(f"wrong shape: {_some(shapes)}")
+    unexpected = [key for key in state if key not in expected]
+    if unexpected:
+        parts.append(f"unexpected {_some(unexpected)}")
     return "; ".join(parts) or None
 
 
 def guess(state: Mapping[str, Tensor]) -> str | None:
-    """The backbone, with its default options, that a state fits; None if there is none."""
+    """The name of the backbone, with default options, that a state fits; None without one."""
     return next((name for name in backbones.names() if mismatch(_twin(name), state) is None), None)
 
 
 def opened(path: Path | str) -> Any:
-    """A safetensors file, for reading."""
+    """Open a safetensors file for reading."""
     try:
         return safe_open(str(path), framework="pt")
     except (OSError, SafetensorError) as error:
@@ -128,13 +128,13 @@ def opened(path: Path | str) -> Any:
 
 @cache
 def _twin(name: str) -> Backbone:
-    """A backbone without numbers, for its names and shapes."""
+    """A backbone on the meta device, for its names and shapes only."""
     with torch.device("meta"):
         return backbones.create(name)
 
 
 class _Inert(dict[Any, Any]):
-    """Stands for what is passed over: takes what a pickle gives it, and does nothing with it."""
+    """A replacement for ignored objects: accepts any state from a pickle and does nothing."""
 
     __hash__ = object.__hash__  # type: ignore[assignment]
 
@@ -147,21 +147,21 @@ class _Inert(dict[Any, Any]):
 def _loaded(path: Path | str) -> object:
     try:
         names = get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # torch has a dozen kinds; whether the file can be read turns out below
+    except Exception:  # torch raises a dozen kinds of errors; `torch.load` below reports them
         names = []
-    inert: list[Any] = [(_Inert, name) for name in names if name.startswith(_PASSED_OVER)]
+    inert: list[Any] = [(_Inert, name) for name in names if name.startswith(_IGNORED)]
     try:
         with warnings.catch_warnings(action="ignore"), safe_globals(inert):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # its words tell the user to switch the guard off
+    except Exception as error:  # torch's own message recommends to switch the protection off
         raise CdmlLabError(
-            f"{path} is not a checkpoint, or holds more than tensors, which could run code when "
-            f"read"
+            f"{path} is not a checkpoint, or contains objects other than tensors, which could run "
+            f"code when read"
         ) from error
 
 
 def _inside(loaded: object, path: Path | str) -> State:
-    """The state dict itself, or the one within a training checkpoint."""
+    """The state dict in a loaded file, which may be a training checkpoint around it."""
     for key in _INSIDE:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
@@ -173,7 +173,9 @@ def _inside(loaded: object, path: Path | str) -> State:
             isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
         )
     ):
-        raise CdmlLabError(f"{path} is not a state dict: names of parameters with a tensor each")
+        raise CdmlLabError(
+            f"{path} does not contain a state dict, which maps names of parameters to tensors"
+        )
     return cast(State, loaded)
 
 

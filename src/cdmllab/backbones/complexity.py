@@ -1,4 +1,4 @@
-"""What a network costs: parameters, products, activations, and how far it sees, layer by layer."""
+"""The cost of a network, layer by layer: parameters, MACs, activations and receptive fields."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -11,52 +11,54 @@ from cdmllab.backbones.base import Backbone
 
 
 class Layer(NamedTuple):
-    """One layer without parts of its own, for one image."""
+    """The cost of one leaf layer, for one image."""
 
-    name: str  # its path in the network, "layer1.0.conv1"
-    kind: str  # its class, "Conv2d"
+    name: str  # path in the network, such as "layer1.0.conv1"
+    kind: str  # class, such as "Conv2d"
     parameters: int
     macs: int  # multiply-accumulates of convolutions and linear layers; 0 for others
-    outputs: int  # numbers it gives
-    side: int  # height of its output map, 1 after flattening
-    # side in pixels of what one number of its output depends on, as if images had no edge
+    outputs: int  # number of output values
+    side: int  # height of the output map, 1 after flattening
+    # side, in pixels, of the square of the input that one output depends on, without borders
     receptive_field: int
 
 
 class Cost(NamedTuple):
-    """The sums over a network, for one image."""
+    """The cost of a network for one image."""
 
     parameters: int
-    trained_parameters: int  # without those that are kept fixed
-    macs: int
-    norm_outputs: int  # numbers that BatchNorms give
-    prelu_outputs: int  # numbers that PReLUs give
-    biases: int  # added by linear layers
-    buffers: int  # running means and variances, and a count for each BatchNorm
-    activations: int  # numbers that convolutions and linear layers give
+    trained_parameters: int  # without frozen ones
+    macs: int  # multiply-accumulates
+    norm_outputs: int  # output values of BatchNorms
+    prelu_outputs: int  # output values of PReLUs
+    biases: int  # biases of linear layers
+    buffers: int  # running means and variances, and a counter for each BatchNorm
+    activations: int  # output values of convolutions and linear layers
 
     @property
     def gmacs(self) -> float:
-        """10^9 multiply-accumulates."""
+        """Billions of multiply-accumulates (10^9 MACs)."""
         return self.macs / 1e9
 
     @property
     def published_gflops(self) -> float:
-        """As ptflops 0.7.5 counts, which the method's repository calls.
+        """The GFLOPs of the method's published table, as counted by ptflops 0.7.5.
 
-        Multiply-accumulates and biases, 2 operations for each number of a BatchNorm, and 2 for each
-        of a PReLU, which ptflops counts as a layer and once more as a function. The table prints
-        this for the eight IResNets. Source:
+        ptflops counts the multiply-accumulates and biases, 2 operations for each output of a
+        BatchNorm, and 2 for each output of a PReLU, which it counts both as a layer and as a
+        function. The published table has these numbers for the eight IResNets. Source:
         https://github.com/nhatky160103/DATN/blob/2bc8c12/models/Recognition/Arcface_torch/flops.py
         """
         return (self.macs + self.biases + 2 * self.norm_outputs + 2 * self.prelu_outputs) / 1e9
 
     def size_mib(self, counted: str = "all", bytes_each: int = 4) -> float:
-        """In MiB, with `bytes_each` number.
+        """Size in MiB.
 
         Parameters
         ----------
-        counted : "all" parameters, the "trained" ones, or "buffers", which is all and the buffers
+        counted : "all" parameters, only the "trained" ones, or "buffers" for all parameters and the
+            buffers
+        bytes_each : bytes per value
         """
         numbers = {
             "all": self.parameters,
@@ -67,7 +69,7 @@ class Cost(NamedTuple):
 
 
 def cost(net: Backbone) -> Cost:
-    """Count a network; nothing is computed."""
+    """Count the cost of a network, on the meta device: nothing is computed."""
     parts = layers(net)
     return Cost(
         parameters=sum(p.numel() for p in net.parameters()),
@@ -84,21 +86,21 @@ def cost(net: Backbone) -> Cost:
 
 
 def layers(net: Backbone) -> list[Layer]:
-    """Every layer in the order it is run.
+    """List all leaf layers in the order of execution.
 
-    The receptive field is that of the longest way to a layer: 1 + the sum of (kernel - 1) x step
-    over the convolutions before it, where a step is the distance in pixels of two neighbours on the
-    map.
+    The receptive field is that of the longest path to a layer: 1 + the sum of (kernel - 1) x jump
+    over the convolutions on it, where the jump is the distance in input pixels between neighbours
+    on a convolution's input map.
     """
     twin = copy.deepcopy(net).to("meta", torch.float32).eval().speed_up()  # shapes only
-    found: list[Layer] = []
+    result: list[Layer] = []
 
     def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-            seen = found[-1].receptive_field if found else 1
+            field = result[-1].receptive_field if result else 1
             if isinstance(module, nn.Conv2d):
-                seen += (module.kernel_size[0] - 1) * -(-net.size // inputs[0].shape[-1])
-            found.append(
+                field += (module.kernel_size[0] - 1) * -(-net.size // inputs[0].shape[-1])
+            result.append(
                 Layer(
                     name,
                     type(module).__name__,
@@ -106,7 +108,7 @@ def layers(net: Backbone) -> list[Layer]:
                     _macs(module, out),
                     out[0].numel(),
                     out.shape[-1] if out.ndim == 4 else 1,
-                    seen,
+                    field,
                 )
             )
 
@@ -116,21 +118,28 @@ def layers(net: Backbone) -> list[Layer]:
         if not list(module.children()):
             module.register_forward_hook(note(name))
     twin(torch.zeros(1, net.channels, net.size, net.size, device="meta"))
-    return found
+    return result
 
 
 def stages(net: Backbone, prefixes: Sequence[str]) -> list[tuple[int, int, int]]:
-    """(parameters, multiply-accumulates, receptive field at the end) of the layers whose name
-    begins so.
+    """Parameters, MACs and final receptive field of the layers under each name prefix.
+
+    Raises
+    ------
+    ValueError : the network has no layer with one of the prefixes
     """
     parts = layers(net)
     out = []
     for prefix in prefixes:
-        own = [layer for layer in parts if f"{layer.name}.".startswith(f"{prefix}.")]
-        if not own:
+        stage = [layer for layer in parts if f"{layer.name}.".startswith(f"{prefix}.")]
+        if not stage:
             raise ValueError(f"the network has no layer whose name begins with {prefix!r}")
         out.append(
-            (sum(p.parameters for p in own), sum(p.macs for p in own), own[-1].receptive_field)
+            (
+                sum(layer.parameters for layer in stage),
+                sum(layer.macs for layer in stage),
+                stage[-1].receptive_field,
+            )
         )
     return out
 

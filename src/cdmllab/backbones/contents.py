@@ -1,4 +1,4 @@
-"""Whether tensors from a file are what they promise, before anything is allocated for them."""
+"""Checks of tensors from untrusted files, before any memory is allocated for them."""
 
 import math
 import zipfile
@@ -26,10 +26,9 @@ _TYPES = (
 
 
 def check_tensors(tensors: Mapping[Any, Any], path: Path | str) -> None:
-    """Refuse tensors that say they are larger than what the file holds of them, and names that are
-    no text.
+    """Reject tensors that are larger than their data in the file, and names that are not text.
 
-    A tensor of stride 0 takes a few bytes in a file and any number in memory once it is converted.
+    A tensor with stride 0 needs a few bytes in a file, but any amount of memory once converted.
 
     Raises
     ------
@@ -40,32 +39,34 @@ def check_tensors(tensors: Mapping[Any, Any], path: Path | str) -> None:
             raise DataError(
                 f"{path}: the names of tensors must be text, got {plain(repr(name), 40)}"
             )
-        shown = f"{path}: {plain(name, 60)}"
+        label = f"{path}: {plain(name, 60)}"
         if not isinstance(tensor, Tensor):
-            raise DataError(f"{shown} is no tensor")
+            raise DataError(f"{label} is not a tensor")
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            raise DataError(f"{shown} is no plain tensor")
+            raise DataError(f"{label} is not a plain tensor")
         if tensor.dtype not in _TYPES:
             raise DataError(
-                f"{shown} holds {str(tensor.dtype).removeprefix('torch.')}, which no network here "
-                f"has"
+                f"{label} has the type {str(tensor.dtype).removeprefix('torch.')}, which no "
+                f"network here uses"
             )
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise DataError(f"{shown} promises {tensor.numel():,} numbers, and the file has fewer")
+            raise DataError(
+                f"{label} claims {tensor.numel():,} values, but the file contains fewer"
+            )
 
 
 def check_input(net: Backbone, preprocessing: Preprocessing, path: Path | str) -> None:
-    """Refuse a release whose images are made for another network, or by numbers that are none.
+    """Reject a release whose preprocessing does not fit its network or is not finite.
 
     Raises
     ------
-    DataError : says what it is
+    DataError : naming the file and the values that do not fit
     """
     channels = channels_of(preprocessing)
     if (preprocessing["size"], channels) != (net.size, net.channels):
         given = f"{channels} x {plain(preprocessing['size'], 20)} pixels"
         raise DataError(
-            f"{path}: its preprocessing gives {given}, and the network takes {net.channels} x "
+            f"{path}: its preprocessing gives {given}, but the network takes {net.channels} x "
             f"{net.size}"
         )
     if not all(math.isfinite(number) for key in ("mean", "std") for number in preprocessing[key]):
@@ -73,8 +74,9 @@ def check_input(net: Backbone, preprocessing: Preprocessing, path: Path | str) -
 
 
 def check_archive(path: Path | str) -> None:
-    """Refuse a ``.pth`` file, which is a zip, that holds more than its own size: torch never
-    compresses.
+    """Reject a ``.pth`` file, which is a zip archive, with compressed members.
+
+    torch never compresses them, and a small compressed file could fill the memory.
 
     Raises
     ------
@@ -89,6 +91,6 @@ def check_archive(path: Path | str) -> None:
                 or member.file_size != member.compress_size
             ):
                 raise DataError(
-                    f"{path}: {plain(member.filename, 60)} is compressed, which torch's own files "
-                    f"are not"
+                    f"{path}: {plain(member.filename, 60)} is compressed, which files written by "
+                    f"torch never are"
                 )

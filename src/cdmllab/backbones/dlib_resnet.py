@@ -1,6 +1,6 @@
-"""dlib's metric-learning ResNet, a network that others trained: 99.38 % on LFW as published.
+"""dlib's metric-learning ResNet, a public pretrained network with a published 99.38 % on LFW.
 
-29 convolutions, 128 dimensions. Sources: the definition in dlib's example,
+It has 29 convolutions and 128 dimensions. Sources: the definition in dlib's example,
 https://github.com/davisking/dlib/blob/master/examples/dnn_face_recognition_ex.cpp; the page of
 the weights, https://github.com/davisking/dlib-models; and the port that quantised them,
 https://github.com/vladmandic/face-api/tree/master/src/faceRecognitionNet.
@@ -22,18 +22,18 @@ from cdmllab.errors import DataError
 from cdmllab.preprocessing import Preprocessing
 
 SIZES = (103, 448)  # below 103 pixels the last convolution would not fit on its map
-# Residual blocks in their order, by face-api's names, and their channels; "down" halves the map.
+# Residual blocks in order, with face-api's names and their channels; "down" halves the map.
 BLOCKS = {
     "32_1": 32, "32_2": 32, "32_3": 32,
     "64_down": 64, "64_1": 64, "64_2": 64, "64_3": 64,
     "128_down": 128, "128_1": 128, "128_2": 128,
     "256_down": 256, "256_1": 256, "256_2": 256, "256_down_out": 256,
 }  # fmt: skip
-_MEAN = (122.782, 117.001, 104.298)  # of the pixels, RGB
+_MEAN = (122.782, 117.001, 104.298)  # of the pixels of dlib's training set, RGB
 
-# dlib's own template shows a smaller square than ArcFace's, further down. This one is LFW-a's
-# pixels 64 to 186 across and 76 to 198 down; by the eyes of dlib's template it would be 65.5 to
-# 185.9 and 73.9 to 194.3.
+# The square of dlib's own template is smaller than ArcFace's and lies further down. The crop below
+# covers LFW-a's pixels 64 to 186 across and 76 to 198 down; aligned to the eyes of dlib's template
+# it would be 65.5 to 185.9 and 73.9 to 194.3.
 PREPROCESSING: Preprocessing = {
     "channels": "RGB",
     "mean": [value / 255.0 for value in _MEAN],
@@ -44,14 +44,14 @@ PREPROCESSING: Preprocessing = {
 
 
 class Affine(nn.Module):
-    """A gain and a shift for each channel: what dlib leaves of a BatchNorm once it is trained."""
+    """A gain and a shift for each channel, to which dlib reduces a trained BatchNorm."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape (b, width, h, w), kept."""
+        """Shape (b, width, h, w) to the same shape."""
         scaled: Tensor = x * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
         return scaled
 
@@ -62,9 +62,9 @@ class Affine(nn.Module):
 class DlibBlock(nn.Module):
     """Two 3x3 convolutions, each followed by an `Affine`, plus the input, then a ReLU.
 
-    Where the map is halved, the first convolution has stride 2 and no padding, and the input is
-    averaged over 2 x 2 places. Zeros are added for the channels that the input lacks, and for the
-    last row and column of the convolutions' output, which are missing where the side is even.
+    In a block that halves the map, the first convolution has stride 2 and no padding, and the input
+    is averaged over 2 x 2 pixels. Zeros pad the channels that the input lacks, and the last row and
+    column of the convolutions' output, which are missing if the side is even.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class DlibBlock(nn.Module):
         self.conv2 = _convolution(width_out, width_out, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape (b, width_in, h, w) to (b, width_out, h, w), halved rounding down."""
+        """Shape (b, width_in, h, w) to (b, width_out, h, w), or h and w halved if `halve`."""
         y: Tensor = self.conv2(F.relu(self.conv1(x)))
         if self.halve:
             x = F.pad(F.avg_pool2d(x, 2), (0, 0, 0, 0, 0, self.added))
@@ -88,10 +88,10 @@ class DlibBlock(nn.Module):
 
 
 class DlibResNet(Backbone):
-    """A 7x7 stem with a max pool, 14 residual blocks, the mean over places, and a linear layer.
+    """A 7x7 stem with max pooling, 14 residual blocks, average pooling and a linear layer.
 
     It has no BatchNorm, so do not expect it to train well from random weights; `from_face_api`
-    reads the public ones.
+    reads the public weights.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class DlibResNet(Backbone):
 
 
 def from_face_api(manifest: Path | str) -> DlibResNet:
-    """The network with the weights of face-api's ``face_recognition_model``, in evaluation mode.
+    """Load the weights of face-api's ``face_recognition_model``; returns it in evaluation mode.
 
     Parameters
     ----------
@@ -135,20 +135,20 @@ def from_face_api(manifest: Path | str) -> DlibResNet:
 
     Raises
     ------
-    DataError : the files cannot be read, or a tensor is missing, has another shape, is not finite
-        or is not known
+    DataError : the files cannot be read, or a tensor is missing or unknown, has another shape or is
+        not finite
     """
     net = DlibResNet()
-    found, names = tfjs.read(manifest), _face_api_names()
-    if missing := [name for name in names if name not in found]:
+    tensors, names = tfjs.read(manifest), _face_api_names()
+    if missing := [name for name in names if name not in tensors]:
         raise DataError(
             f"{manifest} lacks {len(missing)} of {len(names)} tensors, the first is {missing[0]}"
         )
-    if unknown := [name for name in found if name not in names]:
-        raise DataError(f"{manifest} has {unknown[0]}, which is no tensor of dlib's network")
-    own = net.state_dict()
+    if unknown := [name for name in tensors if name not in names]:
+        raise DataError(f"{manifest} has {unknown[0]}, which is not a tensor of dlib's network")
+    expected = net.state_dict()
     net.load_state_dict(
-        {key: _moved(found, name, own[key], manifest) for name, key in names.items()}
+        {key: _permuted(tensors, name, expected[key], manifest) for name, key in names.items()}
     )
     return net.eval()
 
@@ -161,30 +161,31 @@ def _convolution(
 
 
 def _face_api_names() -> dict[str, str]:
-    """Our name of each tensor of face-api's file."""
+    """Our name for each tensor of face-api's file."""
     parts = {"conv/filters": "conv.weight", "conv/bias": "conv.bias",
              "scale/weights": "affine.weight", "scale/biases": "affine.bias"}  # fmt: skip
-    places = {"conv32_down": "stem"}
-    places |= {
+    modules = {"conv32_down": "stem"}
+    modules |= {
         f"conv{block}/{conv}": f"blocks.{block}.{conv}"
         for block in BLOCKS
         for conv in ("conv1", "conv2")
     }
-    names = {f"{a}/{x}": f"{b}.{y}" for a, b in places.items() for x, y in parts.items()}
+    names = {f"{a}/{x}": f"{b}.{y}" for a, b in modules.items() for x, y in parts.items()}
     return names | {"fc": "fc.weight"}
 
 
-def _moved(
-    found: Mapping[str, NDArray[np.generic]], name: str, own: Tensor, where: Path | str
+def _permuted(
+    tensors: Mapping[str, NDArray[np.generic]], name: str, ours: Tensor, path: Path | str
 ) -> Tensor:
-    """A tensor of the file with its axes as PyTorch has them: outputs first."""
-    order = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[own.ndim]
-    given = found[name]
-    wanted = tuple(own.shape[order.index(axis)] for axis in range(own.ndim))
-    if given.shape != wanted or given.dtype != np.float32:
+    """A tensor of the file with its axes in PyTorch's order: TensorFlow has the outputs last."""
+    order = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[ours.ndim]
+    values = tensors[name]
+    expected = tuple(ours.shape[order.index(axis)] for axis in range(ours.ndim))
+    if values.shape != expected or values.dtype != np.float32:
         raise DataError(
-            f"{where}: {name} is {given.dtype} of shape {given.shape}, float32 {wanted} is expected"
+            f"{path}: {name} is {values.dtype} of shape {values.shape}, expected float32 of shape "
+            f"{expected}"
         )
-    if not np.isfinite(given).all():
-        raise DataError(f"{where}: {name} has a value that is not finite")
-    return torch.from_numpy(np.ascontiguousarray(given.transpose(order)))
+    if not np.isfinite(values).all():
+        raise DataError(f"{path}: {name} has a value that is not finite")
+    return torch.from_numpy(np.ascontiguousarray(values.transpose(order)))

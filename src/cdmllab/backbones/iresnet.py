@@ -1,8 +1,8 @@
-"""IResNet: the residual network of ArcFace's authors, and the ways to make it smaller.
+"""IResNet: the residual network of ArcFace's authors, and smaller variants of it.
 
-J. Deng et al., "ArcFace", CVPR 2019, section 3.1. The names of all parameters are those of the
-authors' PyTorch code
-(arcface_torch), so that public checkpoints load. The Lite networks are the same at half the width.
+J. Deng et al., "ArcFace", CVPR 2019, section 3.1, https://arxiv.org/abs/1801.07698. All parameters
+have the names of the authors' PyTorch code (arcface_torch), so that public checkpoints load. The
+Lite networks are the same at half the width.
 """
 
 from collections.abc import Sequence
@@ -22,15 +22,16 @@ SIZES = (16, 448)
 
 
 class IResNetBlock(nn.Module):
-    """bn - conv 3x3 - bn - prelu - conv 3x3 - bn, plus the input: no activation after the sum.
+    """bn - conv 3x3 - bn - prelu - conv 3x3 - bn, plus the input, without a final activation.
 
     Parameters
     ----------
     width_in, width_out : channels
-    stride : 2 halves the map; then, and where the width changes, the input passes a 1x1 convolution
-    kind : ``"separable"`` makes each 3x3 convolution a depthwise and a 1x1 one; ``"bottleneck"``
-        does one 3x3 convolution at half the width between two 1x1 ones
-    early : stride in the first convolution instead of the second
+    stride : 2 halves the map; the input then passes through a 1x1 convolution, as it does if the
+        width changes
+    kind : ``"separable"`` replaces each 3x3 convolution by a depthwise and a 1x1 convolution;
+        ``"bottleneck"`` has one 3x3 convolution at half the width between two 1x1 convolutions
+    early : use the stride in the first convolution instead of the second
     """
 
     downsample: nn.Sequential | None
@@ -72,28 +73,31 @@ class IResNetBlock(nn.Module):
 
 
 class IResNet(Backbone):
-    """A stem at full size, four stages that each halve the map and double the width, and a linear
-    layer.
+    """A stem at full size, four stages that halve the map and double the width, a linear layer.
 
     Parameters
     ----------
-    depths : blocks of each of the four stages
+    depths : number of blocks in each of the four stages
     embedding_dim : d
     size : height and width of the input in pixels, 16 to 448
     channels : 1 for grey images, 3 for colour
-    width : channels of the stem and of the first stage; the published networks have 64, the Lite
-        ones 32
+    width : channels of the stem and of the first stage; 64 in the published networks, 32 in the
+        Lite networks
     last_width : channels of the last stage; None for 8 times `width`, as published
     dropout : share of features dropped before the linear layer, in training
-    block : kind of block, see `Block`
+    block : kind of block, see `IResNetBlock`
     downsample : where the size is halved: ``"late"``, in the last 3x3 convolution of a stage's
-        first block, as published; ``"early"``, in its first convolution; ``"stem"``, the first
-        halving already in the stem
-    flatten : what the linear layer sees: ``"all"`` of the last map, as published; ``"depthwise"``,
-        one number a channel, a learnt weighting of its places
-    norm_eps : added to the variance in every normalisation. arcface_torch has 1e-5; MagFace's
-        networks have 2e-5 and are the same function otherwise
+        first block, as published; ``"early"``, in its first convolution; ``"stem"``, already in the
+        stem for the first halving
+    flatten : input of the linear layer: ``"all"``, the full last map, as published;
+        ``"depthwise"``, one value per channel, a learnt weighted sum over its pixels
+    norm_eps : added to the variance in every normalisation; 1e-5 in arcface_torch. MagFace's
+        networks have 2e-5 and are otherwise the same function
         (https://github.com/IrvingMeng/MagFace/blob/main/models/iresnet.py)
+
+    Raises
+    ------
+    ValueError : an option is out of range
     """
 
     layer1: nn.Sequential
@@ -128,7 +132,7 @@ class IResNet(Backbone):
                 )
         if len(depths) != 4 or min(depths) < 1:
             raise ValueError(
-                f"depths must be four numbers of blocks, one at least in each stage, got "
+                f"depths must be the numbers of blocks in four stages, each at least 1, got "
                 f"{tuple(depths)}"
             )
         widths = [width, 2 * width, 4 * width, 8 * width if last_width is None else last_width]
@@ -155,9 +159,8 @@ class IResNet(Backbone):
         self.fc = nn.Linear(now * side * side if flatten == "all" else now, embedding_dim)
         self.features = unit_gain_norm(embedding_dim)
         for module in self.modules():
-            if (
-                isinstance(module, nn.Conv2d) and not module.weight.is_meta
-            ):  # on meta there is nothing to draw
+            # arcface_torch's initialisation; a network on the meta device has no values to set.
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
                 nn.init.normal_(module.weight, 0.0, 0.1)
             elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.eps = norm_eps

@@ -1,12 +1,12 @@
-"""IR-nets: the residual networks of AdaFace and CVLface, under their own parameter names.
+"""IR-nets: the residual networks of AdaFace and CVLface, with their parameter names.
 
-They are IResNets but for two details. Where a block halves the map at equal width, its shortcut
-takes every second place instead of a 1x1 convolution. And the last normalisation has neither gain
+They differ from IResNets in two details. If a block halves the map at equal width, its shortcut
+takes every second pixel instead of a 1x1 convolution; and the last normalisation has neither gain
 nor shift.
 
-AdaFace (https://github.com/mk-minchul/AdaFace/blob/master/net.py) returns a pair, the embedding
-divided by its length and that length. This network returns the embedding itself, as CVLface's does
-(https://github.com/mk-minchul/CVLface): its length, AdaFace's measure of image quality, is
+AdaFace (https://github.com/mk-minchul/AdaFace/blob/master/net.py) returns a pair: the embedding
+divided by its length, and that length. This network returns the embedding itself, as CVLface's does
+(https://github.com/mk-minchul/CVLface). Its length, AdaFace's measure of image quality, is
 ``embedding.norm(dim=1)``.
 """
 
@@ -27,7 +27,8 @@ class IRBlock(nn.Module):
         super().__init__()
         self.shortcut_layer: nn.Module
         if width_in == width_out:
-            self.shortcut_layer = nn.MaxPool2d(1, stride)  # every second place, or all of them
+            # With a 1x1 window this only selects pixels: every second one, or all at stride 1.
+            self.shortcut_layer = nn.MaxPool2d(1, stride)
         else:
             self.shortcut_layer = shortcut(width_in, width_out, stride)
         self.res_layer = nn.Sequential(
@@ -50,12 +51,16 @@ class IRNet(Backbone):
 
     Parameters
     ----------
-    depths : blocks of each of the four stages
+    depths : number of blocks in each of the four stages
     embedding_dim : d
     size : height and width of the input in pixels, 16 to 448
     channels : 1 for grey images, 3 for colour
-    width : channels of the stem and of the first stage, doubled by each stage after it
+    width : channels of the stem and of the first stage; each further stage doubles them
     dropout : share of features dropped before the linear layer, in training
+
+    Raises
+    ------
+    ValueError : an option is out of range
     """
 
     def __init__(
@@ -71,7 +76,8 @@ class IRNet(Backbone):
         super().__init__(embedding_dim, size, channels, SIZES)
         if len(depths) != 4 or min(depths) < 1:
             raise ValueError(
-                f"depths must be four numbers of blocks, at least one each, got {tuple(depths)}"
+                f"depths must be the numbers of blocks in four stages, each at least 1, got "
+                f"{tuple(depths)}"
             )
         if width < 1:
             raise ValueError(f"width must be a positive number of channels, got {width}")

@@ -1,6 +1,4 @@
-"""How long networks take: the kept measurements of `cdmllab bench backbones`, read, or a short one
-made here.
-"""
+"""Latency of networks, from a record of `cdmllab bench backbones` or a short measurement."""
 
 import statistics
 import time
@@ -14,13 +12,15 @@ from cdmllab.backbones import complexity
 
 
 def measure(names: Sequence[str], rounds: int = 3) -> dict[str, Any]:
-    """One image in eager float32, in the form of the benchmark's record but without its other
-    ways.
+    """Measure the latency of one image, in eager float32.
+
+    The result has the form of the benchmark's record, without its other ways of running.
 
     Parameters
     ----------
-    names : backbones; r18, the unit, is measured with them
-    rounds : each runs every network once, so that a noisy spell hits all alike; the median counts
+    names : backbones to measure; r18, the unit of the ratios, is always measured as well
+    rounds : number of rounds, of which the median is reported. Each round runs every network once,
+        so that other load on the machine affects all networks alike
     """
     nets = {name: backbones.create(name).eval() for name in dict.fromkeys(["r18", *names])}
     seconds: dict[str, list[float]] = {name: [] for name in nets}
@@ -30,11 +30,11 @@ def measure(names: Sequence[str], rounds: int = 3) -> dict[str, Any]:
                 x = torch.zeros(1, net.channels, net.size, net.size)
                 start = time.perf_counter()
                 net(x)
-                if round_:  # the first is the warm-up
+                if round_:  # the first round is the warm-up
                     seconds[name].append(time.perf_counter() - start)
     median = {name: statistics.median(values) for name, values in seconds.items()}
     return {
-        "device": "this machine, just now",
+        "device": "this machine, measured just now",
         "models": [
             {
                 "backbone": name,
@@ -58,12 +58,13 @@ def measure(names: Sequence[str], rounds: int = 3) -> dict[str, Any]:
 def by_way(
     record: Mapping[str, Any], key: str = "ratio_to_r18", batch: int = 1
 ) -> dict[str, dict[str, float]]:
-    """One number of a record for each way of running, for each backbone.
+    """One value of a record for each way of running and each backbone.
 
     Parameters
     ----------
-    record : of the benchmark, or of `measure`
-    key : ``"ms"`` for the whole batch, ``"speed_up"`` over eager float32, or ``"ratio_to_r18"``
+    record : from the benchmark, or from `measure`
+    key : ``"ms"`` for the full batch, ``"speed_up"`` over eager float32, or ``"ratio_to_r18"``
+    batch : batch size
     """
     table: dict[str, dict[str, float]] = {}
     for model in record["models"]:
@@ -73,11 +74,11 @@ def by_way(
 
 
 def milliseconds(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Time of one image, as of one spell of the machine: every ratio to R18, times the record's
-    median R18.
+    """Latency of one image in milliseconds: each ratio to R18, times the median of R18.
 
-    The networks of a record are measured one after another, each beside R18, and a network's own
-    milliseconds may be of a slower spell than another's.
+    The networks of a record are measured one after another, each together with R18. A network's own
+    milliseconds may be from a time when the machine was slower than for another network; the ratio
+    is not affected.
     """
     every = [way["batch_1"] for model in record["models"] for way in model["ways"]]
     r18 = statistics.median(one["ms"] / one["ratio_to_r18"] for one in every)
@@ -88,7 +89,7 @@ def milliseconds(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def batches(record: Mapping[str, Any]) -> list[int]:
-    """The batch sizes that a record holds."""
+    """The batch sizes in a record."""
     way = record["models"][0]["ways"][0]
     return sorted(int(key.removeprefix("batch_")) for key in way if key.startswith("batch_"))
 
@@ -96,8 +97,13 @@ def batches(record: Mapping[str, Any]) -> list[int]:
 def largest_within(
     times: Mapping[str, float], products: Mapping[str, float], limit: float
 ) -> str | None:
-    """The network with most products among those that take no longer than `limit`; None if all are
-    slower.
+    """The network with the most MACs that stays within `limit`; None if all are slower.
+
+    Parameters
+    ----------
+    times : time of each network
+    products : multiply-accumulates (MACs) of each network
+    limit : in the unit of `times`
     """
     fitting = [name for name, value in times.items() if value <= limit]
     return max(fitting, key=products.__getitem__, default=None)

@@ -1,4 +1,4 @@
-"""Layers that more than one backbone is made of."""
+"""Layers shared by several backbones."""
 
 from collections import OrderedDict
 
@@ -10,7 +10,8 @@ def conv3x3(
 ) -> nn.Module:
     """A 3x3 convolution that keeps the size at stride 1.
 
-    Separable: one 3x3 filter for each channel (``depthwise``), then a 1x1 mix (``pointwise``).
+    With `separable` it is one 3x3 filter per channel (``depthwise``), followed by a 1x1 convolution
+    (``pointwise``).
     """
     if not separable:
         return nn.Conv2d(width_in, width_out, 3, stride=stride, padding=1, bias=False)
@@ -22,23 +23,21 @@ def conv3x3(
 
 
 def shortcut(width_in: int, width_out: int, stride: int) -> nn.Sequential:
-    """What a block's input passes to fit its output: a 1x1 convolution and a normalisation."""
+    """A 1x1 convolution and a normalisation that match a block's input to its output."""
     return nn.Sequential(
         nn.Conv2d(width_in, width_out, 1, stride, bias=False), nn.BatchNorm2d(width_out)
     )
 
 
 def global_depthwise(width: int, side: int) -> nn.Sequential:
-    """One number a channel, a learnt weighting of its places: (b, width, side, side) to (b,
-    width).
-    """
+    """A learnt weighted sum over each channel's pixels: (b, width, side, side) to (b, width)."""
     return nn.Sequential(
         nn.Conv2d(width, width, side, groups=width, bias=False), nn.BatchNorm2d(width), nn.Flatten()
     )
 
 
 def unit_gain_norm(embedding_dim: int) -> nn.BatchNorm1d:
-    """The last normalisation: its gain is a parameter that stays 1, its shift is learnt."""
+    """The last normalisation, with a learnt shift and a gain that is a parameter frozen at 1."""
     norm = nn.BatchNorm1d(embedding_dim)
     nn.init.ones_(norm.weight)
     norm.weight.requires_grad_(False)

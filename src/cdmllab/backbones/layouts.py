@@ -1,12 +1,12 @@
-"""How training codes name the parameters of a network, and what else one must know to run it.
+"""Checkpoint layouts of common training codes, and the preprocessing that their networks expect.
 
-A checkpoint holds names and tensors alone. Whose code wrote it shows in the prefixes of the names:
+A checkpoint contains only names and tensors. The prefixes of the names show which code wrote it:
 
 - arcface_torch: the bare names of an IResNet, or those behind a wrapper's ``module.``
 - MagFace: ``features.module.`` or ``module.features.`` before the names of an IResNet, whose
   normalisations have an eps of 2e-5; BGR, x / 255
   (https://github.com/IrvingMeng/MagFace/blob/main/inference/network_inf.py)
-- AdaFace: ``model.`` before the names of an IR-net, beside a ``head.``
+- AdaFace: ``model.`` before the names of an IR-net, next to keys that begin with ``head.``
   (https://github.com/mk-minchul/AdaFace/blob/master/inference.py); BGR, (x / 255 - 0.5) / 0.5
 - CVLface: ``net.`` or ``model.net.`` before the names of an IR-net or IResNet; RGB unless the
   ``model.yaml`` that it writes next to the weights says BGR, (x / 255 - 0.5) / 0.5
@@ -26,7 +26,7 @@ from cdmllab.preprocessing import ADAFACE, CVLFACE, INSIGHTFACE, MAGFACE, Prepro
 State = dict[str, Tensor]
 MAGFACE_EPS = 2e-5
 MAGFACE_PREFIX = "features.module."
-# Two names that together identify a kind of network, whatever stands before both.
+# Two names that together identify a kind of network, whatever the prefix before both.
 _KINDS = {
     "IResNet": ("conv1.weight", "layer1.0.bn1.weight"),
     "IR-net": ("input_layer.0.weight", "body.0.res_layer.0.weight"),
@@ -43,45 +43,46 @@ _KNOWN = (
 
 
 class Origin(NamedTuple):
-    """Whose code wrote a checkpoint, as far as its names show, and what follows for the network."""
+    """The code that wrote a checkpoint, judged by its names, and what this implies."""
 
     name: str
-    options: dict[str, Any]  # of `cdmllab.backbones.create`, which no tensor shows
-    preprocessing: Preprocessing | None  # None where the names leave it open
+    options: dict[str, Any]  # of `cdmllab.backbones.create`, if the tensors do not determine them
+    preprocessing: Preprocessing | None  # None if the names do not determine it
 
 
 def network(state: Mapping[str, Tensor], path: Path | str) -> tuple[State, Origin]:
-    """The one network in a state, under its own names, and where it comes from.
+    """Extract the network in a state, under its own names, and its origin.
 
-    Heads and the like are left out.
+    Everything else, such as a head, is ignored.
 
     Parameters
     ----------
-    state : tensors by name, as the file has them
-    path : the file, named in complaints; CVLface's ``model.yaml`` is looked for next to it
+    state : the tensors of the file by name
+    path : the file, for error messages; CVLface's ``model.yaml`` is searched next to it
 
     Raises
     ------
     CdmlLabError : no network of a known layout, or more than one
     """
-    found = [
+    networks = [
         (key.removesuffix(first), kind)
         for kind, (first, second) in _KINDS.items()
         for key in state
         if key == first or key.endswith(f".{first}")
         if key.removesuffix(first) + second in state
     ]
-    if not found:
+    if not networks:
         keys = ", ".join(list(state)[:4])
         raise CdmlLabError(
-            f"{path} has a layout that is not known: its first keys are {keys}; known are {_KNOWN}"
+            f"{path} has an unknown layout: its first keys are {keys}; known layouts are {_KNOWN}"
         )
-    if len(found) > 1:
-        places = " and ".join(repr(prefix) for prefix, _ in found)
+    if len(networks) > 1:
+        prefixes = " and ".join(repr(prefix) for prefix, _ in networks)
         raise CdmlLabError(
-            f"{path} holds {len(found)} networks, whose keys begin with {places}: keep one of them"
+            f"{path} contains {len(networks)} networks, whose keys begin with {prefixes}: keep one "
+            f"of them"
         )
-    ((prefix, kind),) = found
+    ((prefix, kind),) = networks
     inside = {
         key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
     }
@@ -103,13 +104,13 @@ def _origin(kind: str, prefix: str, state: Mapping[str, Tensor], path: Path) -> 
 
 
 def _colours(path: Path) -> str:
-    """RGB or BGR, from the file that CVLface writes next to the weights; RGB if there is none."""
-    for beside in (path.with_suffix(".yaml"), path.parent / "pretrained_model/model.yaml"):
-        if beside.is_file():
-            colours = read_yaml(beside).get("color_space")
+    """RGB or BGR, from the file that CVLface writes next to the weights; RGB without one."""
+    for config in (path.with_suffix(".yaml"), path.parent / "pretrained_model/model.yaml"):
+        if config.is_file():
+            colours = read_yaml(config).get("color_space")
             if colours not in ("RGB", "BGR"):
                 raise CdmlLabError(
-                    f"{beside}: color_space must be RGB or BGR, got {plain(repr(colours), 60)}"
+                    f"{config}: color_space must be RGB or BGR, got {plain(repr(colours), 60)}"
                 )
             return str(colours)
     return "RGB"

@@ -1,7 +1,6 @@
-"""The published lightweight network: r18_lite with separable convolutions and a narrower last
-stage.
+"""The published lightweight network: a separable r18_lite with a narrower last stage.
 
-Built from the file in the method's repository, down to the names of its parameters:
+It follows the file in the method's repository, including the names of its parameters:
 https://github.com/nhatky160103/DATN/blob/2bc8c12/models/Recognition/Arcface_torch/backbones/iresnet_lightweight.py
 """
 
@@ -11,10 +10,11 @@ DEPTHS = (2, 2, 2, 2)
 
 
 class Lightweight(IResNet):
-    """A separable IResNet of 18 layers, whose stages have 32, 64, 128 and 192 channels.
+    """A separable IResNet of 18 layers with stages of 32, 64, 128 and 192 channels.
 
-    Every 3x3 convolution of a block is a depthwise and a 1x1 one; stem, shortcuts and the linear
-    layer are those of r18_lite, except that the last stage has 192 channels instead of 256.
+    Every 3x3 convolution of a block is a depthwise and a 1x1 convolution. The stem, the shortcuts
+    and the linear layer are those of r18_lite, except that the last stage has 192 channels instead
+    of 256.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A small residual network for small images: the one the CPU chapters train."""
+"""A small residual network for small images, which the chapters train on a CPU."""
 
 from torch import Tensor, nn
 
@@ -9,9 +9,7 @@ SIZES = (8, 224)
 
 
 class SmallBlock(nn.Module):
-    """bn - conv - bn - prelu - conv (stride 2) - bn, plus a shortcut: IResNet's block, always
-    halving.
-    """
+    """IResNet's block with stride 2: bn - conv - bn - prelu - conv - bn, plus a shortcut."""
 
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
@@ -32,8 +30,7 @@ class SmallBlock(nn.Module):
 
 
 class SmallNet(Backbone):
-    """A stem, one halving block after another down to at most 4 x 4, then a linear layer to the
-    embedding.
+    """A stem, blocks that halve the map until it is at most 4 x 4, and a linear layer.
 
     Parameters
     ----------

@@ -1,6 +1,4 @@
-"""Whether a network's numbers can work at all: a broken training or a damaged file leaves
-others.
-"""
+"""A check that parameters are usable, against diverged training and damaged files."""
 
 from collections.abc import Mapping
 
@@ -11,16 +9,16 @@ from cdmllab.errors import CdmlLabError
 
 
 def check(state: Mapping[str, Tensor], where: object) -> None:
-    """See that every embedding of a network can be a number.
+    """Check that a network's parameters are finite and its running variances not negative.
 
     Parameters
     ----------
     state : the network's parameters and buffers by name
-    where : the file, for the complaint
+    where : the file, for the error message
 
     Raises
     ------
-    CdmlLabError : a tensor with NaN or infinite values, or a negative variance; the first is named
+    CdmlLabError : naming the first tensor with NaN, infinite values or a negative variance
     """
     for name, tensor in state.items():
         if not tensor.is_floating_point():
@@ -29,11 +27,10 @@ def check(state: Mapping[str, Tensor], where: object) -> None:
         if wrong:
             raise CdmlLabError(
                 f"{where}: {wrong:,} of the {tensor.numel():,} values of {name} are NaN or "
-                f"infinite,"
-                " so no embedding of this network would be a number"
+                f"infinite, so the network cannot compute embeddings"
             )
         if name.endswith("running_var") and (tensor < 0).any():
             raise CdmlLabError(
-                f"{where}: {name} holds negative variances, so no embedding of this network would "
-                f"be a number"
+                f"{where}: {name} contains negative variances, so the network cannot compute "
+                f"embeddings"
             )

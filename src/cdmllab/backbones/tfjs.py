@@ -1,8 +1,8 @@
-"""Weights in TensorFlow.js's format: a manifest in JSON, with files of plain or quantised numbers.
+"""Weights in TensorFlow.js's format: a JSON manifest, and files of plain or quantised values.
 
-The manifest is a list of groups. The files of a group, joined, are the numbers of its tensors, one
-tensor after the other, little-endian. A quantised number q means q x scale + min. Source:
-https://github.com/tensorflow/tfjs/blob/master/tfjs-core/src/io/io_utils.ts.
+The manifest is a list of groups. The concatenated files of a group contain the values of its
+tensors, one tensor after the other, little-endian. A quantised value q stands for q x scale + min.
+Source: https://github.com/tensorflow/tfjs/blob/master/tfjs-core/src/io/io_utils.ts.
 """
 
 import math
@@ -25,7 +25,7 @@ from cdmllab._util import files
 from cdmllab.errors import DataError, MissingError, reader
 
 Array = NDArray[np.generic]
-_LARGEST = 8 << 30  # bytes of a file
+_LARGEST = 8 << 30  # bytes; larger files are rejected
 _STORED = {
     "float32": "<f4",
     "int32": "<i4",
@@ -37,7 +37,7 @@ _STORED = {
 
 
 class Quantisation(BaseModel):
-    """How a tensor's numbers were made smaller; float16 has neither scale nor min."""
+    """How a tensor was quantised; float16 has neither scale nor min."""
 
     model_config = ConfigDict(strict=True)
 
@@ -65,17 +65,19 @@ class Weight(BaseModel):
     @model_validator(mode="after")
     def _of_floats(self) -> "Weight":
         if self.quantization is not None and self.dtype != "float32":
-            raise ValueError(f"{self.name} is {self.dtype}, and only float32 is read quantised")
+            raise ValueError(
+                f"{self.name} is quantised {self.dtype}: only float32 can be quantised"
+            )
         return self
 
     @property
     def stored(self) -> np.dtype[np.generic]:
-        """The type of its numbers in the file."""
+        """The type of its values in the file."""
         return np.dtype(_STORED[self.quantization.dtype if self.quantization else self.dtype])
 
     @property
     def size(self) -> int:
-        """Bytes in the file."""
+        """Its size in the file, in bytes."""
         return math.prod(self.shape) * self.stored.itemsize
 
 
@@ -90,36 +92,38 @@ class Group(BaseModel):
 
 @reader("a manifest of weights")
 def read(path: Path | str) -> dict[str, Array]:
-    """All tensors by name, in the file's order, quantised ones in float32; axes as in TensorFlow.
+    """Read all tensors by name, in the order of the file, with TensorFlow's order of axes.
+
+    Quantised tensors are returned in float32.
 
     Raises
     ------
-    DataError : a file is missing, the manifest has another form, a name comes twice, or there are
+    DataError : a file is missing, the manifest is invalid, a name occurs twice, or the files have
         more or fewer bytes than the tensors need
     """
     path = Path(path)
-    found: dict[str, Array] = {}
+    tensors: dict[str, Array] = {}
     for group in _groups(path):
         content = b"".join(_file(path, name) for name in group.paths)
         start = 0
         for weight in group.weights:
-            if weight.name in found:
-                raise DataError(f"{path} has two tensors {weight.name}")
+            if weight.name in tensors:
+                raise DataError(f"{path} has two tensors named {weight.name}")
             part = content[start : start + weight.size]
             if len(part) < weight.size:
                 raise DataError(
                     f"{path}: {weight.name} needs {weight.size:,} bytes of "
-                    f"{', '.join(group.paths)}, "
-                    f"and only {len(part):,} are left: the file is cut short"
+                    f"{', '.join(group.paths)}, but only {len(part):,} are left: the file is "
+                    f"truncated"
                 )
-            found[weight.name] = _numbers(weight, part)
+            tensors[weight.name] = _values(weight, part)
             start += weight.size
         if start != len(content):
             raise DataError(
-                f"{path}: {', '.join(group.paths)} has {len(content):,} bytes, its tensors need "
-                f"only {start:,}"
+                f"{path}: {', '.join(group.paths)} has {len(content):,} bytes, but its tensors "
+                f"need only {start:,}"
             )
-    return found
+    return tensors
 
 
 def _groups(path: Path) -> list[Group]:
@@ -131,27 +135,27 @@ def _groups(path: Path) -> list[Group]:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise DataError(
-            f"{path} is no manifest of weights{f', at {place}' if place else ''}: {first['msg']}"
+            f"{path} is not a manifest of weights{f', at {place}' if place else ''}: {first['msg']}"
         ) from None
 
 
 def _file(manifest: Path, name: str) -> bytes:
     if PurePosixPath(name).name != name or name in ("", "..") or set(name) & set("\\:\0"):
-        raise DataError(f"{manifest} names a file {name!r}, which is not next to it")
+        raise DataError(f"{manifest} names the file {name!r}, which is not in the same folder")
     try:
         return files.read_bytes(manifest.parent / name, "a file of weights", at_most=_LARGEST)
     except MissingError:
         raise DataError(
-            f"{manifest.parent / name} does not exist, and {manifest.name} names it"
+            f"{manifest.parent / name} does not exist, but is listed in {manifest.name}"
         ) from None
 
 
-def _numbers(weight: Weight, part: bytes) -> Array:
+def _values(weight: Weight, part: bytes) -> Array:
     stored = np.frombuffer(part, weight.stored).reshape(weight.shape)
     how = weight.quantization
     if how is None:
         return stored.astype(weight.dtype)
     if how.scale is None or how.min is None:
         return stored.astype(np.float32)
-    # In double precision and rounded once, as JavaScript computes.
+    # In double precision and rounded once, like the numbers of JavaScript.
     return (stored.astype(np.float64) * how.scale + how.min).astype(np.float32)

@@ -1,8 +1,8 @@
 """Our backbones in timm: import this module, then ``timm.create_model("cdmllab_r50_lite")``.
 
-timm's own options mean what they mean there: `num_classes` is the length of the embedding,
-`in_chans` the channels, `img_size` the size. Further options are those of the network's class. timm
-is no dependency of this package.
+timm's own options are translated: `num_classes` is the embedding dimension, `in_chans` the number
+of channels, and `img_size` the size. Further options are those of the network's class. timm is not
+a dependency of this package.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ default_cfgs = {
     }
     for name in backbones.names()
 }
-__all__ = ["PREFIX"]  # timm adds a name for each backbone
+__all__ = ["PREFIX"]  # `register_model` adds the name of each backbone
 
 
 def _register(name: str) -> None:

@@ -1,1 +1,1 @@
-"""The book's own code: exercises, widgets, what its notebooks start with, and how it is built."""
+"""The book's own code: exercises, widgets, sessions of notebooks, and the build."""

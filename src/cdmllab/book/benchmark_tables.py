@@ -1,7 +1,6 @@
-"""What `cdmllab bench` has found, as tables: for each benchmark its question, its peer, its limit,
-and the rows.
+"""The results of `cdmllab bench` as tables, with each benchmark's question, peer and limit.
 
-The book's page of benchmarks and its chapters print these; the numbers come from
+The book's page of benchmarks and its chapters print them; the numbers are read from
 ``results/benchmarks/``.
 """
 
@@ -26,36 +25,34 @@ class Captioned(NamedTuple):
 
 
 class Benchmark(NamedTuple):
-    """One of the measurements in ``benchmarks/``."""
+    """The description of one of the scripts in ``benchmarks/``."""
 
     question: str
-    peer: str
-    limit: str
+    peer: str  # the implementation that ours is compared with
+    limit: str  # the bound that no implementation can beat
     tables: Callable[[Record], Iterator[Captioned]]
 
 
 class BenchmarkReport(NamedTuple):
-    """A benchmark's record for Jupyter and the book, in Markdown; says so where it has not been
-    measured.
-    """
+    """A benchmark's record in Markdown for Jupyter and the book, or a note without one."""
 
     name: str
     record: Record | None
 
     def _repr_markdown_(self) -> str:
         if self.record is None:
-            return f"Not measured yet: `cdmllab bench {self.name}` does it."
-        parts = [_came_from(self.record)]
+            return f"Not measured yet; run `cdmllab bench {self.name}`."
+        parts = [_provenance(self.record)]
         for caption, table in BENCHMARKS[self.name].tables(self.record):
             parts += [caption, table._repr_markdown_()]
         parts += [
-            f"Left out: {name}, {why}." for name, why in self.record.get("left_out", {}).items()
+            f"Not measured: {name}, {why}." for name, why in self.record.get("left_out", {}).items()
         ]
         return "\n\n".join(parts)
 
 
 def report(name: str, device: Device = "cpu") -> BenchmarkReport:
-    """What a benchmark found on a kind of device.
+    """The results of a benchmark on a kind of device.
 
     Raises
     ------
@@ -63,41 +60,39 @@ def report(name: str, device: Device = "cpu") -> BenchmarkReport:
     """
     if name not in BENCHMARKS:
         raise ValueError(
-            f"unknown benchmark {name!r}{did_you_mean(name, BENCHMARKS)}; there is: "
+            f"unknown benchmark {name!r}{did_you_mean(name, BENCHMARKS)}: choose from "
             f"{', '.join(BENCHMARKS)}"
         )
     return BenchmarkReport(name, results.benchmark(name, device))
 
 
 def page(name: str) -> str:
-    """All there is to say of a benchmark, in Markdown: what it asks, then every record, or that
-    there is none.
-    """
+    """The section of a benchmark in Markdown: its question, peer and limit, and every record."""
     about = BENCHMARKS[name]
-    found = [one for device in DEVICES if (one := report(name, device)).record is not None]
-    told = [one._repr_markdown_() for one in found or [BenchmarkReport(name, None)]]
+    measured = [one for device in DEVICES if (one := report(name, device)).record is not None]
+    sections = [one._repr_markdown_() for one in measured or [BenchmarkReport(name, None)]]
     return "\n\n".join(
-        [about.question, f"- **Peer:** {about.peer}\n- **Limit:** {about.limit}", *told]
+        [about.question, f"- **Peer:** {about.peer}\n- **Limit:** {about.limit}", *sections]
     )
 
 
-def _came_from(record: Record) -> str:
+def _provenance(record: Record) -> str:
     threads = int(record["threads"])
-    dirty = ", with changes that are not committed" if record["git_dirty"] else ""
+    dirty = ", with uncommitted changes" if record["git_dirty"] else ""
     minutes = round(record.get("wall_s", 0) / 60)
     took = f", in {minutes} minute{'s' if minutes > 1 else ''}" if minutes else ""
     commit = str(record["git_commit"] or "unknown")[:10]
     return (
         f"Measured on {record['date']}{took}: {record['device']}, {threads} "
         f"thread{'s' if threads > 1 else ''}, "
-        f"PyTorch {record['versions']['torch']}, commit `{commit}`{dirty}. Again: "
-        f"`{record['command']}`"
+        f"PyTorch {record['versions']['torch']}, commit `{commit}`{dirty}. To repeat it, run "
+        f"`{record['command']}`."
     )
 
 
 def _heads(record: Record) -> Iterator[Captioned]:
-    for of in record["shapes"].values():
-        gradient = of["centre_gradient_mib"]
+    for shape in record["shapes"].values():
+        gradient = shape["centre_gradient_mib"]
         rows = [
             [
                 row["head"],
@@ -105,12 +100,12 @@ def _heads(record: Record) -> Iterator[Captioned]:
                 f"{row['peak_mib'] / gradient:.2f}",
                 f"{row['peak_mib']:,.0f}",
             ]
-            for row in of["heads"]
+            for row in shape["heads"]
         ]
         yield Captioned(
-            f"{of['batch']} embeddings of {of['dim']} numbers, {of['identities']:,} identities. "
-            f"Three products take "
-            f"{of['limit_ms']:g} ms, the gradient of the centres {gradient:g} MiB.",
+            f"{shape['batch']} embeddings of {shape['dim']} dimensions, {shape['identities']:,} "
+            f"identities. Three matrix products take {shape['limit_ms']:g} ms; the gradient of the "
+            f"centres needs {gradient:g} MiB.",
             Table(
                 ["head", "time / limit", "peak memory / gradient of the centres", "peak MiB"], rows
             ),
@@ -118,35 +113,35 @@ def _heads(record: Record) -> Iterator[Captioned]:
 
 
 def _heads_sharded(record: Record) -> Iterator[Captioned]:
-    for of in record["shapes"].values():
+    for shape in record["shapes"].values():
         rows = [
             [row["head"], f"{row['ratio_to_blocked']:.2f}", f"{row['peak_mib']:,.0f}"]
-            for row in of["heads"]
+            for row in shape["heads"]
         ]
         yield Captioned(
-            f"{of['batch']} embeddings of {of['dim']} numbers in all, {of['identities']:,} "
-            f"identities, {of['ranks']} "
-            f"ranks. The blocked head alone takes {of['blocked_ms']:g} ms.",
-            Table(["head", "time / blocked head on one rank", "peak MiB of a rank"], rows),
+            f"{shape['batch']} embeddings of {shape['dim']} dimensions in total, "
+            f"{shape['identities']:,} identities, {shape['ranks']} ranks. The blocked head alone "
+            f"takes {shape['blocked_ms']:g} ms.",
+            Table(["head", "time / blocked head on one rank", "peak MiB per rank"], rows),
         )
 
 
 def _evaluation(record: Record) -> Iterator[Captioned]:
-    for of in record["tables"].values():
+    for table in record["tables"].values():
         rows = [
             [row["case"], f"{row['seconds']:.3g}", f"{row['ours_is_faster']:g}",
              "" if row["peak_mib"] is None else f"{row['peak_mib']:,}"]
-            for row in of["cases"]
+            for row in table["cases"]
         ]  # fmt: skip
         yield Captioned(
-            f"{of['pairs']:,} pairs of embeddings of {of['dim']} numbers, {of['input_mib']:,} MiB "
-            f"of input.",
+            f"{table['pairs']:,} pairs of embeddings of {table['dim']} dimensions, "
+            f"{table['input_mib']:,} MiB of input.",
             Table(["way", "seconds", "time / ours", "peak MiB"], rows),
         )
 
 
 def _data(record: Record) -> Iterator[Captioned]:
-    exact = "equal to PIL's to the bit" if record["bit_equal_to_pil"] else "not equal to PIL's"
+    exact = "equal to PIL's bit for bit" if record["bit_equal_to_pil"] else "not equal to PIL's"
     yield Captioned(
         f"{record['images']:,} JPEGs of {record['mean_bytes']:,} bytes: {record['shown']}. Our "
         f"pixels are {exact}.",
@@ -156,9 +151,9 @@ def _data(record: Record) -> Iterator[Captioned]:
         ),
     )
     yield Captioned(
-        "What the ratios are made of:",
+        "The speeds behind the ratios:",
         Table(
-            ["way", "a second"],
+            ["way", "per second"],
             [[name, f"{value:,.0f}"] for name, value in record["per_second"].items()],
         ),
     )
@@ -169,40 +164,44 @@ def _backbones(record: Record) -> Iterator[Captioned]:
     for batch in latency.batches(record):
         key = f"batch_{batch}"
         rows = [
-            ["eager, time / R18's", *(f"{of['ways'][0][key]['ratio_to_r18']:.2f}" for of in models)]
+            [
+                "eager, time / R18's",
+                *(f"{model['ways'][0][key]['ratio_to_r18']:.2f}" for model in models),
+            ]
         ]
         rows += [
-            [way["way"], *(f"{of['ways'][k][key]['speed_up']:.2f}" for of in models)]
+            [way["way"], *(f"{model['ways'][k][key]['speed_up']:.2f}" for model in models)]
             for k, way in enumerate(models[0]["ways"])
             if k
         ]
-        said = "One image" if batch == 1 else f"{batch} images at a time"
+        images = "One image" if batch == 1 else f"{batch} images at a time"
         yield Captioned(
-            f"{said}: the time of eager float32 as a multiple of R18's, then how many times "
-            f"faster other ways are.",
-            Table(["way", *(of["backbone"].replace("_", " ") for of in models)], rows),
+            f"{images}: the time of eager float32 as a multiple of R18's, then the speed-up of the "
+            f"other ways.",
+            Table(["way", *(model["backbone"].replace("_", " ") for model in models)], rows),
         )
     least = {
-        way["way"]: min(of["ways"][k]["cosine_min"] for of in models)
+        way["way"]: min(model["ways"][k]["cosine_min"] for model in models)
         for k, way in enumerate(models[0]["ways"])
     }
     yield Captioned(
-        "The smallest cosine between an embedding and that of eager float32, over all networks:",
+        "The smallest cosine to the embedding of eager float32, over all networks:",
         Table(["way", "cosine"], [[way, f"{cosine:.4f}"] for way, cosine in least.items()]),
     )
 
 
 def _training(record: Record) -> Iterator[Captioned]:
-    for of in record["models"]:
+    for model in record["models"]:
         rows = [
             [way["way"], f"{way['ratio_to_arcface_torch']:.2f}", f"{way['ratio_to_eager']:.2f}",
              f"{way['images_per_s']:,.1f}"]
-            for way in of["ways"]
+            for way in model["ways"]
         ]  # fmt: skip
         yield Captioned(
-            f"{of['backbone']}, batches of {of['batch']}, {record['identities']:,} identities:",
+            f"{model['backbone']}, batches of {model['batch']}, {record['identities']:,} "
+            f"identities:",
             Table(
-                ["way", "speed / arcface_torch's", "speed / eager float32", "images a second"],
+                ["way", "speed / arcface_torch's", "speed / eager float32", "images per second"],
                 rows,
             ),
         )
@@ -210,7 +209,9 @@ def _training(record: Record) -> Iterator[Captioned]:
 
 def _faces(record: Record) -> Iterator[Captioned]:
     n = record["processes"]
-    columns = ["size", "one process, a second", f"{n} processes, a second", "all processes / one"]
+    columns = [
+        "size", "one process, per second", f"{n} processes, per second", "all processes / one"
+    ]  # fmt: skip
     rows = [
         [
             f"{row['size']}\N{NO-BREAK SPACE}px",
@@ -220,17 +221,17 @@ def _faces(record: Record) -> Iterator[Captioned]:
         ]
         for row in record["images_per_s"]
     ]
-    shown = slice(None if n > 1 else 2)  # one process beside itself says nothing
+    kept = slice(None if n > 1 else 2)  # with a single process there is nothing to compare
     yield Captioned(
         f"Images of the training mix, strength {record['strength']:g}:",
-        Table(columns[shown], [row[shown] for row in rows]),
+        Table(columns[kept], [row[kept] for row in rows]),
     )
     if "casia_shaped_world" in record:
         world = record["casia_shaped_world"]
         yield Captioned(
             f"A world of {world['images']:,} images took {world['seconds']:.0f} s.",
             Table(
-                ["images", "a second"],
+                ["images", "per second"],
                 [[f"{world['images']:,}", f"{world['images'] / world['seconds']:,.0f}"]],
             ),
         )
@@ -238,49 +239,50 @@ def _faces(record: Record) -> Iterator[Captioned]:
 
 BENCHMARKS: dict[str, Benchmark] = {
     "heads": Benchmark(
-        "How much does a head cost, forward and backward, beside what no head can do without?",
-        "pytorch-metric-learning's ArcFace, the textbook form, and a model of arcface_torch's.",
-        "three bare matrix products into memory that is there already; in memory, the gradient of "
-        "the class centres.",
+        "How much does a head cost, forward and backward, compared with the minimum that every "
+        "head needs?",
+        "pytorch-metric-learning's ArcFace, the textbook implementation, and a model of "
+        "arcface_torch's.",
+        "in time, three matrix products into preallocated memory; in memory, the gradient of the "
+        "class centres.",
         _heads,
     ),
     "heads_sharded": Benchmark(
-        "What does it cost to share the class centres out, and what does it save?",
-        "the blocked head on one rank, with the whole batch.",
-        "half the time and half the memory, on two ranks with a core each and nothing to say to "
-        "each other.",
+        "What does splitting the class centres over ranks cost, and what does it save?",
+        "the blocked head on one rank, with the full batch.",
+        "half the time and half the memory, for two ranks with one core each and no communication.",
         _heads_sharded,
     ),
     "training": Benchmark(
-        "How many images a second go through network, head and optimiser?",
-        "a model of arcface_torch's step: half precision, images plane by plane, a dense head, "
+        "How many images per second pass through network, head and optimiser?",
+        "a model of arcface_torch's step: half precision, channels-first images, a dense head and "
         "clipped gradients.",
-        "not measured. It would be the network's products at the speed of one large matrix "
-        "product.",
+        "not measured. It would be the network's multiply-accumulates at the speed of one large "
+        "matrix product.",
         _training,
     ),
     "backbones": Benchmark(
         "How fast are the nine networks, in eight ways of running them?",
         "eager PyTorch in float32, on the same network in the same process.",
-        "the embeddings may not change: the smallest cosine to eager float32 stands below.",
+        "the embeddings must not change: the smallest cosine to eager float32 is given below.",
         _backbones,
     ),
     "evaluation": Benchmark(
-        "How long does it take to judge 6,000 pairs, and the 15.66 million of IJB-C?",
+        "How long does it take to evaluate 6,000 pairs, and the 15.66 million pairs of IJB-C?",
         "models of arcface_torch's loops and of the public IJB scripts with scikit-learn's ROC.",
-        "equal numbers: the benchmark stops where ours and theirs differ.",
+        "equal results: the benchmark stops if ours and theirs differ.",
         _evaluation,
     ),
     "data": Benchmark(
         "How fast do records become batches?",
         "mxnet's reader, PIL, torchvision, and a data set that decodes one image at a time.",
-        "equal pixels; and no more images a second than a training step can take are of any use.",
+        "equal pixels; and more images per second than a training step can use are of no benefit.",
         _data,
     ),
     "faces": Benchmark(
-        "How many faces can be rendered a second?",
-        "there is none that we know of; one process beside all.",
-        "as many times one process as there are processes.",
+        "How many faces can be rendered per second?",
+        "none that we know of; one process is compared with all.",
+        "the speed of one process times the number of processes.",
         _faces,
     ),
 }

@@ -1,6 +1,4 @@
-"""What every chapter's notebook starts with: its parameters checked, a device, a place for its
-runs.
-"""
+"""The session of a notebook: parameters, device, scratch folder, tables and wording."""
 
 import ast
 import os
@@ -20,18 +18,16 @@ Profile = Literal["cpu", "gpu"]
 
 
 class Lab(NamedTuple):
-    """Where a notebook runs."""
+    """The environment of a notebook."""
 
     profile: Profile
     seed: int
     device: Literal["cpu", "cuda"]
-    runs: Path  # a folder of its own for training runs, gone when the kernel ends
+    runs: Path  # temporary folder for training runs, removed when the kernel ends
 
 
 class Table(NamedTuple):
-    """A small table that Jupyter and the book render from Markdown; columns of numbers are flush
-    right.
-    """
+    """A small table, rendered as Markdown by Jupyter and the book; numbers are right-aligned."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -45,34 +41,33 @@ class Table(NamedTuple):
         return "\n".join("| " + " | ".join(map(_in_table, line)) + " |" for line in lines)
 
     def _is_numbers(self, column: int) -> bool:
-        """Whether what stands in a column begins with a number, or is empty or a dash."""
+        """Whether every cell of a column begins with a number, is empty or is a dash."""
         cells = [str(row[column]) for row in self.rows]
         return any(cells) and all(re.match(r"[<+\-−]?\d|[-–]?$", cell) for cell in cells)
 
 
 def _in_table(cell: object) -> str:
-    """A float with six digits; a spread is not parted from its sign."""
+    """Format a cell: floats with six digits, and no line break after a plus-minus sign."""
     text = f"{cell:g}" if isinstance(cell, float) else str(cell)
     return text.replace("± ", "±\N{NO-BREAK SPACE}")
 
 
 def start(profile: str, seed: int) -> Lab:
-    """Check what papermill injected, pick the device, and say so in one line; torch gets one
-    thread.
+    """Check the injected parameters, choose the device, and print both in one line.
 
-    $CDMLLAB_THREADS raises the number of threads.
+    torch uses one thread, or as many as $CDMLLAB_THREADS says.
 
     Parameters
     ----------
-    profile : ``"cpu"``, or ``"gpu"`` to use CUDA where there is a device
-    seed : of everything random in the notebook
+    profile : ``"cpu"``, or ``"gpu"`` to use CUDA if there is a device
+    seed : seed of everything random in the notebook
 
     Raises
     ------
-    ValueError : a profile that does not exist, or a parameter the notebook does not have (papermill
-        itself would only log it and run on with the default)
+    ValueError : unknown profile, or a parameter that the notebook does not have (papermill only
+        logs a warning and continues with the default)
     """
-    _refuse_unknown_parameters()
+    _reject_unknown_parameters()
     if profile not in get_args(Profile):
         raise ValueError(f"profile must be 'cpu' or 'gpu', got {profile!r}")
     device: Literal["cpu", "cuda"] = "cpu"
@@ -82,10 +77,7 @@ def start(profile: str, seed: int) -> Lab:
         device = "cuda"
         print(f"Profile gpu, seed {seed}, on {torch.cuda.get_device_name()}.")
     else:
-        print(
-            f"Profile gpu was asked for, seed {seed}, but there is no CUDA device: running on the "
-            f"CPU."
-        )
+        print(f"Profile gpu, seed {seed}, but no CUDA device was found: running on the CPU.")
     # On a busy machine two threads wait for each other far longer than they compute.
     torch.set_num_threads(int(os.environ.get("CDMLLAB_THREADS", "1")))
     scratch = tempfile.TemporaryDirectory(prefix="cdmllab-runs-")
@@ -93,15 +85,16 @@ def start(profile: str, seed: int) -> Lab:
     return Lab("gpu" if profile == "gpu" else "cpu", seed, device, Path(scratch.name))
 
 
-_SCRATCH: list[tempfile.TemporaryDirectory[str]] = []  # alive as long as the kernel
+_SCRATCH: list[tempfile.TemporaryDirectory[str]] = []  # keeps the folders until the kernel ends
 
 
 def tell(**values: object) -> None:
-    """Keep values for a chapter's prose, which names them as ``{glue:text}`name:.2f```; numbers
-    become plain ones.
+    """Store values for a chapter's prose, which refers to them as ``{glue:text}`name:.2f```.
+
+    Scalars of NumPy and PyTorch are converted to Python numbers.
     """
     with optional("book", "a value in a chapter's prose"):
-        from myst_nb import glue  # there to write the book with, not to use the package
+        from myst_nb import glue  # needed for building the book only
 
     for name, value in values.items():
         plain = value.item() if isinstance(value, np.generic | torch.Tensor) else value
@@ -109,8 +102,9 @@ def tell(**values: object) -> None:
 
 
 def mean_sd(values: Sequence[float]) -> str:
-    """Shares as per cent for a table: "97.3 ± 0.4", mean and sample standard deviation; one value
-    alone.
+    """Format shares as per cent for a table: mean and sample standard deviation, "97.3 ± 0.4".
+
+    A single value has no standard deviation.
     """
     percent = [100.0 * v for v in values]
     mean = statistics.fmean(percent)
@@ -118,24 +112,24 @@ def mean_sd(values: Sequence[float]) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value for a table, with three digits; what would be 0.000 is "<0.001"."""
+    """Format a p-value for a table with three digits; "<0.001" instead of 0.000."""
     return f"{p:.3f}" if p >= 0.0005 else "<0.001"
 
 
 def beside(a: float, b: float, more: str = "above", less: str = "below") -> str:
-    """How `a` stands to `b`, for a sentence that is true whatever a run gives: "above", "below" or
-    "level with" it.
+    """The word that compares `a` with `b` in prose: "above", "below" or "level with".
+
+    With it a sentence stays true whatever the results of a run are.
     """
     return more if a > b else less if a < b else "level with"
 
 
 def unknown_parameters(cells: Iterable[str]) -> dict[str, str]:
-    """Names that papermill's injected cell sets and the cell before it does not, with a hint at a
-    known one.
+    """Names assigned in papermill's injected cell but not before it, with a spelling suggestion.
 
     Parameters
     ----------
-    cells : the sources of the code cells run so far; the injected one starts with ``# Parameters``
+    cells : sources of the code cells run so far; the injected cell starts with ``# Parameters``
     """
     known: set[str] = set()
     for source in cells:
@@ -146,7 +140,7 @@ def unknown_parameters(cells: Iterable[str]) -> dict[str, str]:
     return {}
 
 
-def _refuse_unknown_parameters() -> None:
+def _reject_unknown_parameters() -> None:
     try:
         from IPython.core.getipython import get_ipython
     except ImportError:
@@ -161,7 +155,7 @@ def _refuse_unknown_parameters() -> None:
 def _assigned(source: str) -> list[str]:
     try:
         body = ast.parse(source).body
-    except SyntaxError:  # a cell with a %magic sets no parameter
+    except SyntaxError:  # a cell with a %magic cannot be parsed, and sets no parameter
         return []
     targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
     targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]

@@ -102,7 +102,7 @@ def run(
         [f"to {layout.show(target)}"],
         timeout_s=timeout,
         progress=Progress(),
-        told_by=lambda: {"provenance": _provenance(chapter, step.given, perf_counter() - began)},
+        extra=lambda: {"provenance": _provenance(chapter, step.given, perf_counter() - began)},
     )
 
 

@@ -1,4 +1,4 @@
-"""Margin heads: class centres plus a loss, ready to train with."""
+"""Margin heads: class centres plus a loss, ready for training."""
 
 import inspect
 from typing import Any, Literal
@@ -30,7 +30,7 @@ _PAIR_LOSSES = ("triplet", "contrastive", "circle")
 
 
 def names() -> tuple[str, ...]:
-    """Every loss `create` knows: the margin softmaxes, then the pair losses."""
+    """The names of all losses that `create` accepts: margin softmax losses, then pair losses."""
     return (*margins.names(), *_PAIR_LOSSES)
 
 
@@ -52,25 +52,26 @@ def create(
     sample_seed: int = 0,
     **policy: object,
 ) -> Head:
-    """Build a head with a loss, by its name or as it is.
+    """Build a head for a loss, given by name or as an instance.
 
     Parameters
     ----------
-    loss : one of `names()` or of `cdmllab.margins.recipes()`, or a loss of your own
+    loss : one of `names()` or of `cdmllab.margins.recipes()`, or an instance of `MarginPolicy`
     embedding_dim, num_identities, scale, learn_scale, keep_logits, centre_init,
     interclass_filtering_threshold : see `MarginHead`
-    backend : ``"dense"``, the readable reference; ``"blocked"``, fast and small; or ``"sharded"``,
-        the blocked one with its class centres shared out over the ranks of torch.distributed
-    block, products, compiled : of the blocked and the sharded backend, see `BlockedHead`
-    sample_rate, sample_seed : of the sharded backend, see `ShardedHead`
-    policy : options of a loss that is named, see `cdmllab.margins.options(name)`; a pair loss
-        (``"triplet"``, ``"contrastive"``, ``"circle"``, from pytorch-metric-learning) has these
-        only, and no scale or backend
+    backend : ``"dense"``, the readable reference; ``"blocked"``, which is fast and needs little
+        memory; or ``"sharded"``, the blocked head with its class centres split over the ranks of
+        torch.distributed
+    block, products, compiled : for the blocked and the sharded backend, see `BlockedHead`
+    sample_rate, sample_seed : for the sharded backend, see `ShardedHead`
+    policy : options of a loss given by name, see `cdmllab.margins.options(name)`; a pair loss
+        (``"triplet"``, ``"contrastive"``, ``"circle"``, from pytorch-metric-learning) has only
+        these, and no scale or backend
 
     Raises
     ------
     ValueError : unknown name, backend or option, a value out of range, or options for a loss that
-        is made already
+        is given as an instance
 
     Examples
     --------
@@ -88,7 +89,7 @@ def create(
     if loss in _PAIR_LOSSES:
         from cdmllab.heads.pair_losses import PairHead  # the library takes a while to import
 
-        of_centres = {
+        centre_options = {
             "scale": scale,
             "learn_scale": learn_scale,
             "keep_logits": keep_logits,
@@ -102,8 +103,8 @@ def create(
             "sample_seed": sample_seed,
         }
         defaults = inspect.signature(create).parameters
-        for key, given in of_centres.items():
-            if given != defaults[key].default:
+        for key, value in centre_options.items():
+            if value != defaults[key].default:
                 raise ValueError(
                     f"{loss} compares pairs of embeddings, without class centres: it has no {key}"
                 )
@@ -111,11 +112,12 @@ def create(
     if isinstance(loss, MarginPolicy):
         if policy:
             raise ValueError(
-                f"{type(loss).__name__} is made already: give it {', '.join(policy)} itself"
+                f"the loss is already an instance of {type(loss).__name__}: pass "
+                f"{', '.join(policy)} to its constructor instead"
             )
-        made, name = loss, loss.name or type(loss).__name__
+        instance, name = loss, loss.name or type(loss).__name__
     else:
-        made = margins.create(
+        instance = margins.create(
             loss, num_identities=num_identities, embedding_dim=embedding_dim, **policy
         )
         name = loss
@@ -130,7 +132,7 @@ def create(
         "interclass_filtering_threshold": interclass_filtering_threshold,
     }
     if backend not in ("dense", "blocked", "sharded"):
-        raise ValueError(f"unknown backend {backend!r}; there are: 'dense', 'blocked', 'sharded'")
+        raise ValueError(f"unknown backend {backend!r}: choose 'dense', 'blocked' or 'sharded'")
     if backend == "sharded":
         common |= {"sample_rate": sample_rate, "sample_seed": sample_seed}
     elif sample_rate != 1.0 or sample_seed:
@@ -140,6 +142,6 @@ def create(
             raise ValueError(
                 "block, products and compiled are options of backend='blocked' and 'sharded'"
             )
-        return DenseHead(made, **common)
+        return DenseHead(instance, **common)
     kind = BlockedHead if backend == "blocked" else ShardedHead
-    return kind(made, block=block, products=products, compiled=compiled, **common)
+    return kind(instance, block=block, products=products, compiled=compiled, **common)

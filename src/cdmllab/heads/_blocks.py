@@ -1,4 +1,4 @@
-"""The blocks of class centres that a blockwise loss goes through, and the logits of one block."""
+"""How a blockwise loss splits the class centres into blocks, and the logits of one block."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,41 +14,43 @@ from cdmllab.margins import Batch, MarginPolicy
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """What is the same for all blocks."""
+    """Everything that all blocks of one call have in common."""
 
-    policy: MarginPolicy  # with buffers that no later batch changes, if it changes negatives
-    changes: bool  # whether the policy changes the negatives' cosines this time
-    sums: bool  # whether the negatives' own losses are added up, instead of their exponentials
-    batch: Batch  # what `policy.negatives` may look at, detached
+    policy: MarginPolicy  # if it changes negatives, a copy whose buffers no later batch updates
+    changes: bool  # whether the policy changes the negatives' cosines in this call
+    sums: bool  # add up the negatives' own losses (reduction "sum") instead of exponentials
+    batch: Batch  # passed to `policy.negatives`, detached
     target: Tensor  # [b] cosine to the positive centre (for plain softmax: its logit)
-    positive: Tensor  # [b] row of the positive centre, -1 where that is not among these centres
+    positive: Tensor  # [b] row of the positive centre, -1 if another rank has it
     holds_all: bool  # no row in `positive` is -1
     inverse: Tensor | None  # [c K] 1 / length of each centre, 0 for a zero one; None: plain softmax
     scale: float
-    threshold: float  # negatives with a larger cosine count as a cosine of 0; 0: there are none
-    block: int  # identities a block
+    threshold: float  # negatives with a larger cosine are set to a cosine of 0; 0: no filtering
+    block: int  # identities per block
     products: torch.dtype  # of the matrix products; sums are kept in the embeddings' own dtype
-    logits: Tensor | None  # [b, c] to hold the plain logits, instead of computing them twice
+    logits: Tensor | None  # [b, c] buffer for the plain logits, to avoid computing them twice
     kernels: Elementwise
 
 
 class Block(NamedTuple):
-    """Where one block of b x n logits is."""
+    """The position of one block of b x n logits."""
 
-    columns: slice  # of the identities
-    rows: slice  # of the centres
-    positive: tuple[Tensor, Tensor]  # cells of this block that belong to a positive centre
+    columns: slice  # of the matrix of logits: its identities
+    rows: slice  # of the matrix of centres, K for each identity
+    positive: tuple[Tensor, Tensor]  # (samples, columns) of the positive centres in this block
 
 
 def blocks(identities: int, plan: BlockPlan) -> Iterator[Block]:
-    """All blocks, one after the other."""
+    """Iterate over all blocks in order."""
     k = plan.policy.centres_per_identity
     labels = plan.positive.div(k, rounding_mode="floor")
-    # As on a GPU, which would have to answer where blocks end.
+    # With a single block there is nothing to search for. This spares a GPU the synchronisation
+    # that `tolist` below would cost it.
     if plan.holds_all and identities <= plan.block:
         cells = (torch.arange(len(labels), device=labels.device), labels)
         yield Block(slice(0, identities), slice(0, identities * k), cells)
         return
+    # Sorting the labels once lets each block find its own positive centres as one slice.
     order = labels.argsort()
     edges = [*range(0, identities, plan.block), identities]
     at = torch.searchsorted(labels[order], torch.tensor(edges, device=labels.device)).tolist()
@@ -62,19 +64,20 @@ class Logits(NamedTuple):
     """The logits of a block before the margin."""
 
     plain: Tensor  # [b, n] scale x cosine
-    pick: Tensor | None  # [b, n] which of the K centres is the nearest
+    pick: Tensor | None  # [b, n] index of the nearest of the K centres
 
 
 def block_logits(
     scaled: Tensor, part: Tensor, inverse: Tensor | None, bias: Tensor | None, plan: BlockPlan
 ) -> Logits:
-    """The plain logits of a block, in a tensor of its own.
+    """Compute the plain logits of a block, in a new tensor.
 
     Parameters
     ----------
-    scaled : scale x embedding, in the dtype of the products, shape (b, d)
+    scaled : scale x embedding, in the dtype of the matrix products, shape (b, d)
     part : the centres of the block, shape (n K, d)
-    inverse : 1 / length of each, shape (n K,); None for plain softmax, which has a `bias` (n,)
+    inverse : 1 / length of each centre, shape (n K,); None for plain softmax
+    bias : shape (n,), for plain softmax only
     """
     plain = scaled @ part.to(scaled.dtype).T
     if inverse is None:
@@ -89,9 +92,7 @@ def block_logits(
 
 
 def filtered(z: Tensor, plan: BlockPlan) -> tuple[Tensor, Tensor | None]:
-    """Logits (b, n) with those above the threshold set to 0, in a new tensor, and which
-    these are.
-    """
+    """Set logits (b, n) above the threshold to 0, in a new tensor; also return their mask."""
     if not plan.threshold:
         return z, None
     above = z > plan.threshold * plan.scale

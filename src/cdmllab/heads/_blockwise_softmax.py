@@ -1,24 +1,40 @@
-"""What the negatives of each sample add up to, block by block, and its gradient.
+"""The softmax over negative centres, computed block by block, and its gradients.
 
-Negatives of a sample are all identities but its own. With x_i the unit embedding of sample i, w_j
-the unit class centre of identity j and s the scale, the logit of a negative is
-z_ij = s g(x_i . w_j), where g is the loss's change of negatives (mostly none). Each sample's
-negatives are reduced to one number:
+Notation: x_i is the unit embedding of sample i and y_i its identity, w_j is the unit class centre
+of identity j, and s is the scale. The *positive* (or target) centre of sample i is w_{y_i}. Its
+*negatives* are all the other centres, j != y_i, with the logits
 
-    logsumexp   N_i = log(sum_j exp(z_ij))      a_ij = dN_i / dz_ij = exp(z_ij - N_i)
-    sum         N_i = sum_j f(z_ij)             a_ij = f'(z_ij)
+    z_ij = s h(cos theta_ij),    cos theta_ij = x_i . w_j,
 
-with f the policy's `negative_loss`. The forward pass keeps running sums only: of exp(z - m) with m
-the running maximum, the streaming softmax of Milakov and Gimelshein (arXiv 1805.02867), or of
-exp(z) alone where the scale is so small that it cannot overflow. The backward pass computes each
-block of z again (or reads it from a buffer of logits) and adds up, with g_i = dL / dN_i,
+where h, with the derivative h', is the loss's change of the negatives, for most losses the
+identity. With K centres per identity, w_j is the one that is nearest to x_i.
 
-    dL / dx_i = sum_j g_i s a_ij g'_ij w_j      dL / dw_j = sum_i g_i s a_ij g'_ij x_i
-    dL / ds   = sum_ij g_i a_ij z_ij / s
+Loss. The negatives of a sample enter its loss through one number only,
 
-of which, for a centre c_j = |c_j| w_j, only the part at a right angle to it counts, over |c_j|.
-Two kinds of single cells are treated apart: the positive centre's, which has a margin, and that of
-the hardest negative, where a loss looks at it.
+    logsumexp   N_i = log sum_{j != y_i} exp(z_ij)      a_ij = dN_i / dz_ij = exp(z_ij - N_i)
+    sum         N_i = sum_{j != y_i} f(z_ij)            a_ij = dN_i / dz_ij = f'(z_ij)
+
+with f the policy's `negative_loss`. For a softmax loss, with the logit of the positive centre after
+the margin, t_i = s cos(theta_i + m), the rest is
+
+    L_i = -log(exp(t_i) / (exp(t_i) + exp(N_i))) = log(1 + exp(N_i - t_i)).
+
+Gradients. Autograd differentiates L_i with respect to t_i and N_i; this module continues from
+g_i = dL / dN_i to the embeddings, the centres and the scale:
+
+    dL / dx_i = s sum_{j != y_i} g_i a_ij h'_ij w_j
+    dL / dw_j = s sum_{i: y_i != j} g_i a_ij h'_ij x_i
+    dL / ds   = sum_i sum_{j != y_i} g_i a_ij z_ij / s
+
+A centre is stored unnormalised, c_j = |c_j| w_j, so its gradient is the component of dL / dw_j
+that is orthogonal to w_j, divided by |c_j|. Two cosines per sample have a gradient of their own,
+which is added separately: that of the positive centre, because of the margin, and that of the
+hardest negative, if the loss depends on it.
+
+Memory. The forward pass keeps running sums only: of exp(z - m), with m the running maximum (the
+streaming softmax of Milakov and Gimelshein, https://arxiv.org/abs/1805.02867), or of exp(z) where
+the scale is too small for it to overflow. The backward pass computes each block of z again, or
+reads it from a buffer of logits if the caller asked for one.
 """
 
 from dataclasses import replace
@@ -30,20 +46,19 @@ from torch.autograd.function import once_differentiable
 
 from cdmllab.heads._blocks import Block, BlockPlan, block_logits, blocks, filtered
 
-# Up to this scale exp(logit) and its sum over 10^8 identities stay within float32.
+# Up to this scale exp(logit) and its sum over 10^8 identities stay within the range of float32:
+# e^70 x 10^8 is about 2.5e38, below the largest number, 3.4e38.
 SAFE_SCALE = 70.0
 
 
 class Negatives(NamedTuple):
-    """What is found out about the negatives of each sample."""
+    """The negatives of each sample, reduced to a few numbers."""
 
     reduced: Tensor  # [b] N_i
-    target: Tensor  # [b] as in `Plan`, with a gradient
-    hardest: Tensor  # [b] largest cosine, if the policy wants it
-    hard_sum: (
-        Tensor  # [b] sum of the cosines of hard negatives, if the policy wants it; no gradient
-    )
-    hard_count: Tensor  # [b] and how many they are
+    target: Tensor  # [b] as in `BlockPlan`, with a gradient
+    hardest: Tensor  # [b] largest cosine, if the policy uses it
+    hard_sum: Tensor  # [b] sum of the hard negatives' cosines, if the policy uses it; no gradient
+    hard_count: Tensor  # [b] number of hard negatives
 
     @property
     def hard_mean(self) -> Tensor:
@@ -63,27 +78,27 @@ def negatives(
 
     Parameters
     ----------
-    x : unit embeddings, shape (b, d); for plain softmax as they are
-    centres : shape (c K, d), of lengths that can be squared
+    x : unit embeddings, shape (b, d); unnormalised for plain softmax
+    centres : shape (c K, d), with lengths whose squares neither overflow nor underflow
     bias : shape (c,), for plain softmax only
     scale : scalar
-    learnt : the policy's parameters, to which a gradient goes if they change the negatives
-    plan : see `Plan`
+    learnt : the policy's own parameters, which receive a gradient if they change the negatives
+    plan : see `BlockPlan`
     """
     return Negatives(*_Negatives.apply(x, centres, bias, scale, plan, *learnt))
 
 
 class _Hardest:
-    """The largest negative cosine of each sample so far, and where it is."""
+    """The hardest negative of each sample so far: its logit and the row of its centre."""
 
     def __init__(self, x: Tensor, plan: BlockPlan) -> None:
-        self.value = x.new_full((len(x),), -torch.inf)  # [b] a logit
-        self.row = torch.zeros_like(plan.positive)  # [b] of the centres
-        self.weight = x.new_ones(len(x))  # [b] of its gradient: 0 where it is a filtered one
+        self.value = x.new_full((len(x),), -torch.inf)  # [b] its logit
+        self.row = torch.zeros_like(plan.positive)  # [b] row of its centre
+        self.weight = x.new_ones(len(x))  # [b] factor on its gradient: 0 if it was filtered
         self.k = plan.policy.centres_per_identity
 
     def update(self, z: Tensor, pick: Tensor | None, above: Tensor | None, block: Block) -> None:
-        """Take in logits (b, n), which of the K centres they are of, and which are filtered."""
+        """Update with a block of logits (b, n), `pick` naming the nearest of K centres."""
         best = z.max(dim=1)
         at = best.indices.unsqueeze(1)
         row = (best.indices + block.columns.start) * self.k
@@ -109,6 +124,7 @@ class _Negatives(torch.autograd.Function):
         *learnt: Tensor,
     ) -> tuple[Tensor, ...]:
         policy, s, k = plan.policy, plan.scale, plan.policy.centres_per_identity
+        # Without a change of the negatives |z| <= s, so a small scale needs no running maximum.
         safe = plan.sums or (policy.uses_cosine and not plan.changes and s <= SAFE_SCALE)
         largest = None if safe else x.new_full((len(x),), -torch.inf)
         total, hard_sum, hard_count = (x.new_zeros(len(x)) for _ in range(3))
@@ -120,7 +136,7 @@ class _Negatives(torch.autograd.Function):
             if plan.logits is not None:
                 plan.logits[:, block.columns] = z
             z, above = filtered(z, plan)
-            z[block.positive] = -torch.inf
+            z[block.positive] = -torch.inf  # exp(-inf) = 0: the positive is not a negative
             if "hardest_negative" in policy.statistics:
                 hardest.update(z, pick, above, block)
             if "hard_negative_mean" in policy.statistics:
@@ -142,8 +158,8 @@ class _Negatives(torch.autograd.Function):
         reduced = total
         if not plan.sums:
             reduced = total.log() if largest is None else total.log() + largest
-        # The buffer is the caller's too: saved so, it makes autograd complain where the caller has
-        # changed it.
+        # The caller receives this buffer as well. Saving it through autograd means that a caller
+        # who changes it in place gets an error, not a wrong gradient.
         buffer = plan.logits if k == 1 else None
         ctx.save_for_backward(
             x, centres, bias, scale, reduced, hardest.row, hardest.weight, buffer, *learnt
@@ -166,7 +182,8 @@ def _backward(
     x, centres, bias, scale, reduced, hardest, hardest_weight, logits, *learnt = ctx.saved_tensors
     plan: BlockPlan = ctx.plan
     policy, s, k = plan.policy, plan.scale, plan.policy.centres_per_identity
-    # What a row of cells has in common is multiplied in where a row is one number, not a thousand.
+    # g_i s is common to a whole row of cells: multiplying the embedding by it, here and after the
+    # loop, saves one multiplication per cell of the b x c matrix.
     weight = (g * (s if policy.uses_cosine else 1.0)).unsqueeze(1)
     scaled = (x * s if policy.uses_cosine else x).to(plan.products)
     weighted = (x * weight).to(plan.products)
@@ -174,33 +191,33 @@ def _backward(
     d_bias = None if bias is None else torch.empty_like(bias)
     d_scale = torch.zeros_like(scale) if ctx.needs_input_grad[3] else None
     d_learnt = [torch.zeros_like(p) for p in learnt]
-    pulls = _Pulls(plan, reduced.detach(), g, d_scale, d_learnt)
+    cells = _CellGradients(plan, reduced.detach(), g, d_scale, d_learnt)
     for block in blocks(len(centres) // k, plan):
         part, inverse = centres[block.rows], _at(plan.inverse, block.rows)
         if logits is not None:
             z, pick = logits[:, block.columns], None
         else:
             z, pick = block_logits(scaled, part, inverse, _at(bias, block.columns), plan)
-        a = pulls.of(z, block, shared=logits is not None)
-        if pick is not None:
+        a = cells.of(z, block, shared=logits is not None)
+        if pick is not None:  # only the nearest of the K centres receives the gradient
             a = a.new_zeros(*a.shape, k).scatter_(2, pick.unsqueeze(2), a.unsqueeze(2)).flatten(1)
         if d_bias is not None:
             torch.mv(a.T, g, out=d_bias[block.columns])
-        _pull_block(a, part, inverse, weighted, d_x, d_centres[block.rows], plan)
+        _multiply_block(a, part, inverse, weighted, d_x, d_centres[block.rows], plan)
     d_x *= weight
     if len(centres):  # a shard may be empty
-        rows = plan.positive.clamp_min(0)  # where it is -1, `g_target` is 0
-        _pull_cells(rows, g_target, x, centres, plan.inverse, d_x, d_centres)
+        rows = plan.positive.clamp_min(0)  # any row will do for -1, where `g_target` is 0
+        _add_cells(rows, g_target, x, centres, plan.inverse, d_x, d_centres)
         if d_bias is not None:
             d_bias.index_add_(0, rows, g_target)
         if "hardest_negative" in policy.statistics:
-            force = g_hardest * hardest_weight
-            _pull_cells(hardest, force, x, centres, plan.inverse, d_x, d_centres)
+            g_hardest = g_hardest * hardest_weight
+            _add_cells(hardest, g_hardest, x, centres, plan.inverse, d_x, d_centres)
     return d_x, d_centres, d_bias, d_scale, None, *d_learnt
 
 
-class _Pulls:
-    """How hard each cell of a block is pulled, a_ij g'_ij; adds up what scale and policy learn."""
+class _CellGradients:
+    """The factor a_ij h'_ij of each cell; accumulates the gradients of scale and policy."""
 
     def __init__(
         self,
@@ -211,11 +228,12 @@ class _Pulls:
         d_learnt: list[Tensor],
     ) -> None:
         self.plan, self.reduced, self.g, self.d_scale = plan, reduced, g, d_scale
-        # What autograd finds in the policy's own hooks; `learnt` may be views of them.
+        # The policy's hooks are differentiated with respect to these parameters themselves;
+        # the tensors passed to `negatives` as `learnt` may be views of them.
         self.learnt, self.d_learnt = list(plan.policy.parameters()), d_learnt
 
     def of(self, z: Tensor, block: Block, shared: bool) -> Tensor:
-        """Of logits (b, n) before any change, which may be used up unless they are `shared`."""
+        """a_ij h'_ij for unchanged logits (b, n), which are overwritten unless `shared`."""
         plan = self.plan
         z, above = filtered(z, plan)
         changed = slope = None
@@ -230,7 +248,7 @@ class _Pulls:
         if plan.sums:
             a = self._of_losses(z, block)
         else:
-            a = plan.kernels.pull(z, self.reduced, shared or self.d_scale is not None)
+            a = plan.kernels.softmax(z, self.reduced, shared or self.d_scale is not None)
         a[block.positive] = 0.0
         if self.d_scale is not None:
             self.d_scale += (a * z).sum(dim=1) @ self.g / plan.scale
@@ -247,22 +265,22 @@ class _Pulls:
             z = z.detach().requires_grad_()
             losses = self.plan.policy.negative_loss(z)
             (slope,) = torch.autograd.grad(losses.sum(), z, retain_graph=bool(self.learnt))
-        force = self.g.unsqueeze(1).expand_as(losses).clone()
-        force[block.positive] = 0.0
-        self._learn(losses, force)
+        upstream = self.g.unsqueeze(1).expand_as(losses).clone()
+        upstream[block.positive] = 0.0
+        self._learn(losses, upstream)
         return slope
 
-    def _learn(self, values: Tensor | None, force: Tensor) -> None:
-        """Add what flows back from some values, pulled by `force`, to the policy's parameters."""
+    def _learn(self, values: Tensor | None, upstream: Tensor) -> None:
+        """Backpropagate `upstream`, the gradient of `values`, to the policy's parameters."""
         if not self.learnt or values is None or not values.requires_grad:
             return
-        found = torch.autograd.grad(values, self.learnt, force, allow_unused=True)
-        for total, part in zip(self.d_learnt, found, strict=True):
+        grads = torch.autograd.grad(values, self.learnt, upstream, allow_unused=True)
+        for total, part in zip(self.d_learnt, grads, strict=True):
             if part is not None:
                 total += part
 
 
-def _pull_block(
+def _multiply_block(
     a: Tensor,
     part: Tensor,
     inverse: Tensor | None,
@@ -271,9 +289,7 @@ def _pull_block(
     d_part: Tensor,
     plan: BlockPlan,
 ) -> None:
-    """The two products of a block: adds to `d_x` what is still to be weighted, and fills
-    `d_part`.
-    """
+    """The two matrix products of a block: add to `d_x`, unweighted, and fill `d_part`."""
     if inverse is not None:
         a *= inverse
     if plan.products == d_x.dtype:
@@ -283,28 +299,28 @@ def _pull_block(
         a = a.to(plan.products)
         d_x += a @ part.to(plan.products)
         d_part.copy_(a.T @ weighted)
-    if inverse is not None:  # only what turns a centre counts, not what lengthens it
+    if inverse is not None:  # remove the component along the centre: cosines ignore its length
         along = torch.linalg.vecdot(d_part, part) * inverse.square()
         d_part.addcmul_(part, along.unsqueeze(1), value=-1.0)
 
 
-def _pull_cells(
+def _add_cells(
     rows: Tensor,
-    pull: Tensor,
+    g: Tensor,
     x: Tensor,
     centres: Tensor,
     inverse: Tensor | None,
     d_x: Tensor,
     d_centres: Tensor,
 ) -> None:
-    """Add the gradient of one cosine (or product) of each sample, with the centre in `rows`."""
-    part, force = centres[rows], pull.unsqueeze(1) * x
+    """Add the gradient of one cosine (or inner product) per sample, to the centre in `rows`."""
+    part, d_part = centres[rows], g.unsqueeze(1) * x
     if inverse is not None:
         shrink = inverse[rows].unsqueeze(1)
         part = part * shrink
-        force = (force - part * torch.linalg.vecdot(force, part).unsqueeze(1)) * shrink
-    d_x.addcmul_(pull.unsqueeze(1), part)
-    d_centres.index_add_(0, rows, force)
+        d_part = (d_part - part * torch.linalg.vecdot(d_part, part).unsqueeze(1)) * shrink
+    d_x.addcmul_(g.unsqueeze(1), part)
+    d_centres.index_add_(0, rows, d_part)  # samples of one identity share a row: add, not assign
 
 
 def _at(values: Tensor | None, rows: slice) -> Tensor | None:

@@ -1,8 +1,8 @@
-"""The elementwise parts of the blocked head, plain or compiled into one pass over a block each.
+"""The elementwise operations of the blocked head, each plain or compiled into a single pass.
 
-Plain, they take about a tenth of the time of the matrix products on a CPU, and more on a GPU, whose
-products are faster than its memory. Compiling removes most of that and takes half a minute once, so
-it is the default on CUDA.
+Uncompiled, they take about a tenth of the time of the matrix products on a CPU, and more on a GPU,
+where they are limited by memory bandwidth. Compiling removes most of that and takes half a minute
+once, so it is the default on CUDA.
 """
 
 import warnings
@@ -15,11 +15,11 @@ from torch import Tensor
 
 
 class Elementwise(NamedTuple):
-    """The parts; those that sum up may use up the block of logits they are given."""
+    """The operations; `add_up` and `accumulate` may overwrite the block of logits."""
 
     add_up: Callable[[Tensor], Tensor]
     accumulate: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    pull: Callable[[Tensor, Tensor, bool], Tensor]
+    softmax: Callable[[Tensor, Tensor, bool], Tensor]
 
 
 def _add_up(z: Tensor) -> Tensor:
@@ -32,11 +32,15 @@ def _add_up_in_place(z: Tensor) -> Tensor:
 
 
 def _accumulate(z: Tensor, largest: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
-    """Take a block of logits [b, n] into the running maximum [b] and the sum of exp(logit -
-    maximum) [b].
+    """Add a block of logits [b, n] to the running maximum and sum of exp(logit - maximum), [b].
+
+    When the maximum rises, the old sum is rescaled to it (Milakov and Gimelshein, algorithm 3,
+    https://arxiv.org/abs/1805.02867).
     """
     highest = torch.maximum(largest, z.amax(dim=1))
-    shift = highest.nan_to_num(neginf=0.0)  # a block may hold nothing but the own class
+    # A block may contain nothing but the positive centre: its maximum is -inf, and
+    # exp(-inf - (-inf)) would be NaN.
+    shift = highest.nan_to_num(neginf=0.0)
     return highest, total * torch.exp(largest - shift) + torch.exp(z - shift.unsqueeze(1)).sum(
         dim=1
     )
@@ -50,44 +54,42 @@ def _accumulate_in_place(z: Tensor, largest: Tensor, total: Tensor) -> tuple[Ten
     )
 
 
-def _pull(z: Tensor, partition: Tensor, keep: bool) -> Tensor:
-    """The softmax over the negatives, a block of it: how hard each is pushed away; [b, n], [b] to
-    [b, n].
+def _softmax(z: Tensor, partition: Tensor, keep: bool) -> Tensor:
+    """A block of the softmax over the negatives, exp(z - N); shapes [b, n], [b] to [b, n].
 
-    Without `keep` it may use up the block.
+    It may overwrite the block of logits unless `keep` is True.
     """
     return torch.exp(z - partition.unsqueeze(1))
 
 
-def _pull_in_place(z: Tensor, partition: Tensor, keep: bool) -> Tensor:
+def _softmax_in_place(z: Tensor, partition: Tensor, keep: bool) -> Tensor:
     rest = z - partition.unsqueeze(1) if keep else z.sub_(partition.unsqueeze(1))
     return rest.exp_()
 
 
-PLAIN = Elementwise(_add_up_in_place, _accumulate_in_place, _pull_in_place)
+PLAIN = Elementwise(_add_up_in_place, _accumulate_in_place, _softmax_in_place)
 
 
 @cache
 def compiled(device_type: str) -> Elementwise:
-    """The parts through torch.compile; the plain ones, with a warning, where there is no working
-    compiler.
-    """
+    """The operations through torch.compile, or, with a warning, the plain ones if that fails."""
     parts = Elementwise(
         torch.compile(_add_up, dynamic=True),
         torch.compile(_accumulate, dynamic=True),
-        torch.compile(_pull, dynamic=True),
+        torch.compile(_softmax, dynamic=True),
     )
+    # torch.compile is lazy: a missing compiler only shows when a function is called.
     z, row = torch.zeros(4, 8, device=device_type), torch.zeros(4, device=device_type)
     try:
         parts.add_up(z)
         parts.accumulate(z, row, row)
-        parts.pull(z, row, True)
-    except (
-        Exception
-    ) as error:  # compilers fail in many ways, and none of them matters to the result
+        parts.softmax(z, row, True)
+    except Exception as error:  # compilers fail in many ways; the plain operations always work
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         warnings.warn(
-            f"the head's elementwise parts run uncompiled: {reason}", RuntimeWarning, stacklevel=2
+            f"the head's elementwise operations run uncompiled: {reason}",
+            RuntimeWarning,
+            stacklevel=2,
         )
         return PLAIN
     return parts

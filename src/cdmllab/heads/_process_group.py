@@ -1,4 +1,4 @@
-"""The processes that share a head: who holds which identities, and what they tell each other."""
+"""The processes that share a head: which identities each one holds, and how they communicate."""
 
 import zlib
 from typing import Any, NamedTuple
@@ -10,24 +10,22 @@ from torch.autograd.function import once_differentiable
 
 
 class Ranks(NamedTuple):
-    """The default process group of torch.distributed as one process sees it; alone where there is
-    none.
-    """
+    """One process's view of torch.distributed's default group; rank 0 of 1 without a group."""
 
     rank: int
     size: int
 
     @classmethod
     def current(cls) -> "Ranks":
-        """As things are now."""
-        together = dist.is_available() and dist.is_initialized()
-        return cls(dist.get_rank(), dist.get_world_size()) if together else cls(0, 1)
+        """The process group at this moment."""
+        grouped = dist.is_available() and dist.is_initialized()
+        return cls(dist.get_rank(), dist.get_world_size()) if grouped else cls(0, 1)
 
     def share(self, count: int, rank: int | None = None) -> range:
-        """Which of `count` things a rank holds (this one, unless told): equal runs, the last ones
-        shorter or empty.
+        """The contiguous range of `count` items that a rank holds; by default this rank.
 
-        The rule of torch.chunk, and so of a DTensor with ``Shard(0)``.
+        All ranges have the same length, except that the last ones may be shorter or empty: the
+        rule of torch.chunk, and so of a DTensor with ``Shard(0)``.
         """
         each = -(-count // self.size)
         first = min(each * (self.rank if rank is None else rank), count)
@@ -49,9 +47,7 @@ class Ranks(NamedTuple):
         return result
 
     def gathered(self, values: Tensor) -> Tensor:
-        """The rows of all ranks, one rank after the other; shape (b, ...) on each to (size
-        b, ...).
-        """
+        """The rows of all ranks in rank order; shape (b, ...) on each to (size b, ...)."""
         if self.size == 1:
             return values
         result = values.new_empty(self.size * len(values), *values.shape[1:])
@@ -64,13 +60,13 @@ class Ranks(NamedTuple):
         return values[self.rank * each : (self.rank + 1) * each]
 
     def columns_of_own(self, values: Tensor, count: int) -> Tensor:
-        """Of a matrix that is split by columns, this rank's rows with all columns.
+        """All columns of this rank's rows, for a matrix that is split by columns over ranks.
 
         Parameters
         ----------
-        values : the rows of all ranks, the columns that this one holds; shape (size b,
+        values : the rows of all ranks, with the columns that this rank holds; shape (size b,
             len(share(count)))
-        count : how many columns there are on all ranks together
+        count : number of columns on all ranks together
 
         Returns
         -------
@@ -93,37 +89,41 @@ class Ranks(NamedTuple):
         )
 
     def agree(self, complaint: str | None, about: str, device: torch.device) -> None:
-        """Raise the same error on every rank if one has a complaint, or if what they are about to
-        do differs.
+        """Raise the same error on every rank if one reports a problem, or if the ranks disagree.
 
-        A rank that stopped alone would leave the others waiting.
+        A rank that raised alone would leave the others waiting in the next collective operation.
 
         Parameters
         ----------
-        complaint : what is wrong on this rank, None if nothing is
-        about : what has to be the same, in words
-        device : where the process group can send from
+        complaint : the error message of this rank, None if all is well
+        about : a description that has to be the same on all ranks
+        device : a device that the process group can send from
 
         Raises
         ------
-        ValueError : naming the rank
+        ValueError : with the number of the rank
         """
         if self.size == 1:
             if complaint is not None:
                 raise ValueError(complaint)
             return
+        # A flag and a checksum are cheap to exchange in every step; the texts, which need pickling,
+        # are exchanged only after something went wrong.
         mine = torch.tensor([complaint is not None, zlib.crc32(about.encode())], device=device)
-        told = self.gathered(mine.unsqueeze(0)).tolist()
-        if told == [[0, told[0][1]]] * self.size:
+        flags = self.gathered(mine.unsqueeze(0)).tolist()
+        if flags == [[0, flags[0][1]]] * self.size:
             return
-        said: list[tuple[str | None, str]] = [(None, "")] * self.size
-        dist.all_gather_object(said, (complaint, about))
-        complaints = [f"rank {i}: {text}" for i, (text, _) in enumerate(said) if text is not None]
+        reports: list[tuple[str | None, str]] = [(None, "")] * self.size
+        dist.all_gather_object(reports, (complaint, about))
+        complaints = [
+            f"rank {i}: {text}" for i, (text, _) in enumerate(reports) if text is not None
+        ]
         if complaints:
             raise ValueError("; ".join(complaints))
-        other = next(i for i, (_, text) in enumerate(said) if text != said[0][1])
+        first = reports[0][1]
+        other = next(i for i, (_, text) in enumerate(reports) if text != first)
         raise ValueError(
-            f"the ranks disagree: rank 0 has {said[0][1]}, rank {other} has {said[other][1]}"
+            f"the ranks disagree: rank 0 has {first}, rank {other} has {reports[other][1]}"
         )
 
 
@@ -143,8 +143,8 @@ class _Gathered(torch.autograd.Function):
 def gather(values: Tensor, ranks: Ranks) -> Tensor:
     """`Ranks.gathered` with a gradient: this rank's rows of it, times the number of ranks.
 
-    It is for what every rank computes alike from all rows, up to one loss. A gradient so scaled is
-    right once the ranks' gradients are averaged, which DistributedDataParallel does.
+    For computations that every rank repeats identically from all rows, up to one common loss. The
+    factor makes the gradient right after DistributedDataParallel has averaged it over ranks.
     """
     result: Tensor = _Gathered.apply(values, ranks)
     return result
@@ -164,11 +164,10 @@ class _OwnRows(torch.autograd.Function):
 
 
 def own_rows(values: Tensor, ranks: Ranks) -> Tensor:
-    """`Ranks.own` with a gradient, of rows that every rank has computed alike, for losses that
-    differ by rank.
+    """`Ranks.own` with a gradient, for rows computed alike on all ranks, but different losses.
 
-    What is differentiated is the mean over ranks of what each makes of its rows, as
-    DistributedDataParallel has it.
+    The quantity that is differentiated is the mean of the ranks' losses, as under
+    DistributedDataParallel.
     """
     result: Tensor = _OwnRows.apply(values, ranks)
     return result
@@ -185,25 +184,23 @@ class _Shared(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         needed = ctx.needs_input_grad[1:]
         return None, *(
-            ctx.ranks.total(g) if wanted else None for g, wanted in zip(grads, needed, strict=True)
+            ctx.ranks.total(g) if need else None for g, need in zip(grads, needed, strict=True)
         )
 
 
 def shared(ranks: Ranks, *values: Tensor) -> tuple[Tensor, ...]:
-    """What is the same on all ranks, unchanged, for a use that differs: the gradients of all of
-    them are added up.
-    """
+    """Tensors that are equal on all ranks but used differently: their gradients are summed."""
     result: tuple[Tensor, ...] = _Shared.apply(ranks, *values)
     return result
 
 
 class CombinedNegatives(torch.autograd.Function):
-    """What the ranks found out about the negatives of the same samples, put together; and its
-    gradient, shared out.
+    """Combine the ranks' reductions of the same samples' negatives, and split the gradient.
 
-    d log(sum_r exp(n_r)) / d n_r = exp(n_r - n); where the negatives' losses are added up, 1. The
-    target cosine is the holder's, the hardest negative belongs to the rank that has it (if several
-    have, to each in part).
+    With N_r the reduction on rank r and N = log(sum_r exp(N_r)), dN / dN_r = exp(N_r - N); where
+    the negatives' losses are summed it is 1. The gradient of the target cosine goes to the rank
+    that holds the positive centre, that of the hardest negative to the rank that holds that
+    negative, in equal parts if several ranks tie.
     """
 
     @staticmethod
@@ -219,20 +216,20 @@ class CombinedNegatives(torch.autograd.Function):
         ranks: Ranks,
     ) -> tuple[Tensor, ...]:
         highest, hardest_of_all = ranks.largest(torch.stack([reduced, hardest]))
-        shift = highest.nan_to_num(neginf=0.0)  # a draw may hold nothing but the own class
+        shift = highest.nan_to_num(neginf=0.0)  # -inf: a sample without a single negative
         part = reduced if sums else torch.exp(reduced - shift)
         has_it = (hardest == hardest_of_all).to(hardest.dtype)
         total, holders, hard_sum, hard_count = ranks.total(
             torch.stack([part, has_it, hard_sum, hard_count])
         )
         if sums:
-            whole, share = total, torch.ones_like(total)
+            combined, share = total, torch.ones_like(total)
         else:
-            whole = total.log() + shift
-            share = torch.where(total > 0.0, torch.exp(reduced - whole), 0.0)
+            combined = total.log() + shift
+            share = torch.where(total > 0.0, torch.exp(reduced - combined), 0.0)
         ctx.save_for_backward(share, here, has_it / holders)
         ctx.mark_non_differentiable(hard_sum, hard_count)
-        return whole, target.clone(), hardest_of_all, hard_sum, hard_count
+        return combined, target.clone(), hardest_of_all, hard_sum, hard_count
 
     @staticmethod
     @once_differentiable

@@ -1,6 +1,4 @@
-"""Random numbers that belong to identities, not to ranks, and the draw of identities that count in
-a step.
-"""
+"""Random numbers tied to identities, not to ranks, and the sampling of identities per step."""
 
 from collections.abc import Callable
 
@@ -9,7 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BLOCK = 4096  # identities that share a generator
+# Identities that share a generator. A rank draws whole blocks and keeps its part, so the numbers of
+# an identity do not depend on how many ranks there are.
+BLOCK = 4096
 
 
 def by_identity(
@@ -18,14 +18,14 @@ def by_identity(
     draw: Callable[[np.random.Generator], NDArray[np.float32]],
     width: int,
 ) -> Tensor:
-    """What is drawn for the identities in `held`, the same however identities are shared out.
+    """Draw random numbers for the identities in `held`, however these are split over ranks.
 
     Parameters
     ----------
     held : the identities
-    key : chooses the stream of numbers
-    draw : from a generator to an array of shape (BLOCK, width)
-    width : numbers an identity
+    key : seeds the stream of random numbers
+    draw : maps a generator to an array of shape (BLOCK, width)
+    width : random numbers per identity
 
     Returns
     -------
@@ -42,9 +42,7 @@ def by_identity(
 
 
 def first_centres(held: range, seed: int, dim: int, per_identity: int, shrink: float) -> Tensor:
-    """Class centres to start from: standard normal coordinates divided by `shrink`; shape
-    (len(held) K, d).
-    """
+    """Initial class centres, standard normal divided by `shrink`; shape (len(held) K, d)."""
     width = per_identity * dim
     drawn = by_identity(
         held, (seed,), lambda g: g.standard_normal((BLOCK, width), dtype=np.float32), width
@@ -55,32 +53,32 @@ def first_centres(held: range, seed: int, dim: int, per_identity: int, shrink: f
 def drawn(
     labels: Tensor, held: range, num_identities: int, rate: float, key: tuple[int, ...]
 ) -> Tensor:
-    """Which of the identities in `held` count for a batch: those in the batch, and others by
-    chance.
+    """Sample the identities of one step: those in the batch, and a random choice of the others.
 
-    The chance is such that `rate` x `num_identities` are to be expected; if the batch has as many,
-    there are no others. arcface_torch's Partial FC draws an exact number instead: int(rate x those
-    a rank holds) on every rank, the batch's included. Here the number varies (1,000 of 10,000 by
-    about 30), and in exchange the draw does not depend on how identities are shared out over ranks.
+    Each of the others is kept with the probability that makes `rate` x `num_identities` the
+    expected total; if the batch alone has that many, none is kept. arcface_torch's Partial FC_
+    draws an exact number instead: int(rate x identities of the rank) on every rank, those of the
+    batch included. Here the number varies (1,000 of 10,000 by about 30), and in exchange the sample
+    does not depend on how the identities are split over ranks.
+
+    .. _FC: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_torch/partial_fc_v2.py
 
     Parameters
     ----------
-    labels : of the batch on all ranks, shape (n,)
-    held : the identities to choose from
-    num_identities, rate : as said; `rate` in (0, 1]
-    key : chooses the draw
+    labels : labels of the batch on all ranks, shape (n,)
+    held : the identities to sample from
+    num_identities : identities on all ranks
+    rate : expected share of them, in (0, 1]
+    key : seeds the sample
 
     Returns
     -------
-    int64 Tensor of shape (m,), ascending, counted from the first in `held`.
+    int64 Tensor of shape (m,), ascending, relative to the first identity in `held`.
     """
     present = labels.unique()
     others = num_identities - len(present)
     chance = max(rate * num_identities - len(present), 0.0) / max(others, 1)
-    counts = (
-        by_identity(held, key, lambda g: g.random((BLOCK, 1), dtype=np.float32), 1).squeeze(1)
-        < chance
-    )
-    counts = counts.to(labels.device)
-    counts[present[(present >= held.start) & (present < held.stop)] - held.start] = True
-    return counts.nonzero().squeeze(1)
+    uniform = by_identity(held, key, lambda g: g.random((BLOCK, 1), dtype=np.float32), 1)
+    chosen = (uniform.squeeze(1) < chance).to(labels.device)
+    chosen[present[(present >= held.start) & (present < held.stop)] - held.start] = True
+    return chosen.nonzero().squeeze(1)

@@ -1,4 +1,4 @@
-"""What every head shares: class centres, the order of a step, and the output."""
+"""The base of all margin heads: class centres, the order of a training step, and the output."""
 
 import math
 from typing import Any, Literal, get_args
@@ -26,7 +26,7 @@ CentreInit = Literal["unit", "normal_0.01"]
 
 
 class MarginHead(Head):
-    """Class centres and a margin policy: embeddings and labels in, a loss out.
+    """Class centres and a margin policy: takes embeddings and labels, returns a loss.
 
     Parameters
     ----------
@@ -34,21 +34,21 @@ class MarginHead(Head):
     embedding_dim : d
     num_identities : c
     scale : s in logit = s x cosine
-    learn_scale : make s a parameter (NormFace's choice), starting at `scale`
+    learn_scale : make s a trainable parameter (as NormFace does), starting at `scale`
     keep_logits : also return the plain logits [b, c], detached, for accuracy and plots
-    centre_init : how the class centres are drawn, every coordinate from a normal distribution with
-        mean 0: ``"unit"`` with a standard deviation of 1/sqrt(d), for a length of about 1 whatever
-        d is; ``"normal_0.01"`` with 0.01, for a length of 0.226 at d = 512. The latter is what
-        arcface_torch_ does, and before it the MXNet_ code of ArcFace's authors. The length of a
-        centre does not change its cosines, but a step of SGD turns a centre of length 0.226 about
-        twenty times (1 / 0.226^2) as far as one of length 1.
-    interclass_filtering_threshold : arcface_torch's option of this name. A negative whose cosine is
-        above it counts as a cosine of 0, without a gradient, for it may be the same person under
-        another label. The loss's own change of negatives and its statistics see the 0. In [0, 1];
-        0 filters nothing.
+    centre_init : the standard deviation of the normal distribution with mean 0 from which every
+        coordinate of a class centre is drawn: ``"unit"`` uses 1/sqrt(d), which gives a length of
+        about 1 for any d; ``"normal_0.01"`` uses 0.01, which gives a length of 0.226 at d = 512.
+        arcface_torch_ does the latter, and so did the earlier MXNet_ code of ArcFace's authors. The
+        length of a centre does not change its cosines, but one step of SGD turns a centre of length
+        0.226 about twenty times (1 / 0.226^2) as far as a centre of length 1.
+    interclass_filtering_threshold : arcface_torch's option of the same name. A negative whose
+        cosine is above it is set to a cosine of 0, without a gradient, because it may be the same
+        person under another label. The loss's own change of the negatives and its statistics see
+        the 0. In [0, 1]; 0 disables the filter.
 
-    `progress` in [0, 1] reports to scheduled losses how much of the training is done; the training
-    loop sets it.
+    `progress` in [0, 1] is the completed share of the training, for losses with a schedule; the
+    training loop sets it.
 
     .. _arcface_torch: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_torch/partial_fc_v2.py
     .. _MXNet: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_mxnet/train.py
@@ -71,14 +71,12 @@ class MarginHead(Head):
         interclass_filtering_threshold: float = 0.0,
     ) -> None:
         super().__init__()
-        for what, value, least in (
+        for option, value, least in (
             ("embedding_dim", embedding_dim, 1),
             ("num_identities", num_identities, 2),
         ):
             if not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"{what} must be a whole number of at least {least}, got {value!r}"
-                )
+                raise ValueError(f"{option} must be an integer of at least {least}, got {value!r}")
         if not isinstance(scale, int | float) or not (scale > 0.0 and math.isfinite(scale)):
             raise ValueError(f"scale must be a positive number, got {scale!r}")
         check_choice("centre_init", centre_init, get_args(CentreInit))
@@ -99,21 +97,17 @@ class MarginHead(Head):
         self._numbers: dict[str, tuple[Tensor, int, float]] = {}
 
     def _first_centres(self) -> Tensor:
-        """Where the class centres start, shape (c K, d); the K centres of an identity follow one
-        another.
-        """
+        """Initial class centres, shape (c K, d), with the K centres of an identity together."""
         rows = self.num_identities * self.policy.centres_per_identity
         return torch.randn(rows, self.embedding_dim) / self._shrink
 
     @property
     def _shrink(self) -> float:
-        """What standard normal coordinates are divided by to become those of a first class
-        centre.
-        """
+        """The divisor that turns standard normal coordinates into those of an initial centre."""
         return math.sqrt(self.embedding_dim) if self.centre_init == "unit" else 100.0
 
     def set_progress(self, progress: float) -> None:
-        """Tell scheduled losses how much of the training is done, in [0, 1]."""
+        """Set the completed share of the training, in [0, 1], for losses with a schedule."""
         if not 0.0 <= progress <= 1.0:
             raise ValueError(f"progress must lie in [0, 1], got {progress}")
         self.progress.fill_(progress)
@@ -121,10 +115,12 @@ class MarginHead(Head):
         self._numbers["progress"] = (self.progress, self.progress._version, value)
 
     def _number(self, name: str, scalar: Tensor) -> float:
-        """A scalar tensor's value, asked of the device only when it has changed: the answer keeps a
-        GPU waiting.
+        """The value of a scalar tensor, read from the device only after it has changed.
+
+        Reading from a GPU waits for all its pending work. `_version` counts the in-place changes of
+        a tensor, so it is a cheap test for a change.
         """
-        if scalar.requires_grad:  # learned: it changes with every step
+        if scalar.requires_grad:  # a learned scalar changes with every step
             return float(scalar.detach())
         known = self._numbers.get(name)
         if known is None or known[0] is not scalar or known[1] != scalar._version:
@@ -136,16 +132,16 @@ class MarginHead(Head):
 
         Parameters
         ----------
-        embeddings : Tensor of shape (b, d), any float dtype; worked on in float32 (float64 stays),
-            whatever autocast is on
+        embeddings : Tensor of shape (b, d), any float dtype; the loss is computed in float32 (in
+            float64 for float64), also under autocast
         labels : integer Tensor, array or list of shape (b,) or (b, 1); -1 ignores a sample
         known_easiness : the true easiness of each sample, shape (b,), in [-1, 1], for an oracle
             margin
 
         Raises
         ------
-        ValueError : naming the sample and what was expected, or the identity whose class centre is
-            NaN or infinite
+        ValueError : the batch is invalid (naming the sample and what was expected), or the class
+            centre of an identity contains NaN or infinity
         """
         with torch.autocast(self.centres.device.type, enabled=False):
             return self._output(*self._checked(embeddings, labels, known_easiness))
@@ -190,12 +186,12 @@ class MarginHead(Head):
         )
 
     def losses(self, samples: Samples, centres: Centres) -> tuple[Tensor, Seen]:
-        """Loss of each of n samples, none ignored, and what was seen on the way.
+        """Loss of each of n samples, none of them ignored, and the intermediate results.
 
-        Here alone is decided when a policy observes a training batch: once, before its `target` and
-        its scale are asked for, and with the statistics that it wants. A policy that changes
-        negatives observes before any negative is looked at, and so without statistics. A policy
-        that sets the scale by its statistics costs a second look at the negatives.
+        This method alone decides when a policy observes a training batch: once, before its `target`
+        and its scale are used, and with the statistics that it requests. A policy that changes
+        negatives observes before any negative is computed, and therefore without statistics. A
+        policy that derives the scale from its statistics costs a second pass over the negatives.
         """
         policy = self.policy
         started = self._start(samples, centres)
@@ -223,15 +219,15 @@ class MarginHead(Head):
         raise NotImplementedError
 
     def _look(self, started: Started, keep: bool) -> Seen:
-        """Find out about the negatives, at the scale of now; the logits only with `keep`."""
+        """Reduce the negatives at the current scale; keep the logits only with `keep`."""
         raise NotImplementedError
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Logits without labels and without a margin, scale x cosine; shape (b, d) to (b, c).
 
-        Of several centres an identity the nearest counts; for plain softmax it is w.x + b.
-        Differentiable in embeddings, class centres and a learned scale. All b x c logits are in
-        memory at once.
+        With several centres per identity the nearest one counts; for plain softmax the logit is
+        w.x + b. Differentiable with respect to embeddings, class centres and a learned scale. All
+        b x c logits are in memory at once.
         """
         dtype = check_embeddings(embeddings, self.embedding_dim, self.centres.device)
         with torch.autocast(self.centres.device.type, enabled=False):
@@ -245,27 +241,27 @@ class MarginHead(Head):
 
     @torch.no_grad()
     def directions(self) -> Tensor:
-        """The class centres at length 1, shape (c, K, d), detached; of a sharded head those held
-        here.
+        """The class centres at length 1, detached; shape (c, K, d).
+
+        A sharded head returns those that this rank holds.
         """
         return self.whole(unit(self.centres.detach()))
 
     def whole(self, part: Tensor) -> Tensor:
-        """Class centres as (c, K, d), a bias as it is; a view."""
+        """A view of class centres as (c, K, d); a bias stays as it is."""
         k = self.policy.centres_per_identity
         return part if part.ndim == 1 else part.view(-1, k, self.embedding_dim)
 
     @torch.no_grad()
     def nearest(self, embeddings: Tensor, block: int = 8192) -> Tensor:
-        """The identity whose class centre is nearest (for plain softmax, whose logit is largest);
-        (b, d) to (b,).
+        """The identity with the nearest class centre; shape (b, d) to (b,).
+
+        For plain softmax it is the identity with the largest logit.
         """
         return self._nearest_here(embeddings, block)[1]
 
     def _nearest_here(self, embeddings: Tensor, block: int) -> tuple[Tensor, Tensor]:
-        """Of the centres in `self.centres`: the largest cosine (or logit) and its identity; (b, d)
-        to (b,), (b,).
-        """
+        """The largest cosine (or logit) among `self.centres` and its identity; (b,) each."""
         k = self.policy.centres_per_identity
         x = embeddings.detach().to(self.centres.dtype)
         best, which = (
@@ -274,10 +270,10 @@ class MarginHead(Head):
         )
         for first in range(0, len(self.centres), block * k):
             part = self.centres[first : first + block * k]
-            products = x @ (part if self.bias is not None else unit(part)).T
+            scores = x @ (part if self.bias is not None else unit(part)).T
             if self.bias is not None:
-                products += self.bias[first : first + block]
-            top = products.max(dim=1)
+                scores += self.bias[first : first + block]
+            top = scores.max(dim=1)
             which = torch.where(top.values > best, (top.indices + first) // k, which)
             best = torch.maximum(best, top.values)
         return best, which

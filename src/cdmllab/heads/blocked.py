@@ -1,10 +1,13 @@
-"""The fast head: the loss and gradients of the dense one, a block of class centres at a time.
+"""The fast head: loss and gradients of the dense head, one block of class centres at a time.
 
-For sample i with positive logit z_y a softmax loss is ``log(exp(z_y) + exp(N_i)) - z_y``, where N_i
-is the logarithm of the sum of the exponentials of all *other* logits. Only N needs the b x c
-matrix, and `cdmllab.heads._blockwise_softmax` goes over it in blocks. All else, the margin
-included, is a handful of tensors of shape (b,) and stays with autograd: a loss is written once for
-both heads.
+For sample i with target logit t_i, after the margin, a softmax loss is
+
+    L_i = log(exp(t_i) + exp(N_i)) - t_i,    N_i = log sum_{j != y_i} exp(z_ij),
+
+where z_ij are the logits of its negatives, the centres of all other identities. Only N_i involves
+the b x c matrix of logits, and `cdmllab.heads._blockwise_softmax` computes it in blocks, with its
+gradients. Everything else, the margin included, is a handful of tensors of shape (b,) and is left
+to autograd, so that a loss is written once for all heads.
 """
 
 from dataclasses import replace
@@ -23,35 +26,35 @@ from cdmllab.heads.checks import Centres, Samples
 from cdmllab.heads.output import Seen, Started
 from cdmllab.margins import Batch, MarginPolicy
 
-CELLS = {
-    "cpu": 2**18,
-    "cuda": 2**25,
-}  # of a block of logits: what stays in a cache, what fills a GPU
+# Logits in a block: 1 MiB of float32 stays in a CPU's cache, 128 MiB keeps a GPU busy.
+CELLS = {"cpu": 2**18, "cuda": 2**25}
 
 
 class Work(NamedTuple):
-    """What the blocked head goes on with."""
+    """The state that the blocked head keeps between `_start` and `_look`."""
 
-    x: Tensor  # [n, d] unit embeddings; for plain softmax as they are
-    positive: Tensor  # [n] row of the positive centre, -1 where it is not here
+    x: Tensor  # [n, d] unit embeddings; unnormalised for plain softmax
+    positive: Tensor  # [n] row of the positive centre, -1 if another rank has it
     centres: Centres
 
 
 class BlockedHead(MarginHead):
-    """Never holds more than one block of logits, or one b x c buffer with ``keep_logits=True``.
+    """A head with one block of logits in memory at a time.
+
+    With ``keep_logits=True`` it also has one b x c buffer.
 
     Parameters
     ----------
-    block : identities a block; None chooses by batch and device
-    products : dtype of the matrix products, ``"float32"`` or ``"bfloat16"``; sums and all else stay
-        wide
-    compiled : run the elementwise parts through torch.compile; None does on CUDA, where it pays
-        soonest
+    block : identities per block; None chooses a size by batch and device
+    products : dtype of the matrix products, ``"float32"`` or ``"bfloat16"``; sums and everything
+        else stay in float32 (or float64)
+    compiled : run the elementwise operations through torch.compile; None does so on CUDA only,
+        where it pays off soonest
     others : as for `MarginHead`
     """
 
     backend = "blocked"
-    holds_all = True  # every sample's positive centre is here
+    holds_all = True  # this process has every sample's positive centre
 
     def __init__(
         self,
@@ -81,26 +84,30 @@ class BlockedHead(MarginHead):
 
     def _look(self, started: Started, keep: bool) -> Seen:
         policy, batch = self.policy, started.batch
-        found, logits = self._reduce(started, keep)
+        reduced, logits = self._reduce(started, keep)
         if policy.uses_cosine:
-            batch = replace(batch, target_cos=found.target)
+            batch = replace(batch, target_cos=reduced.target)
         if "hardest_negative" in policy.statistics:
-            batch = replace(batch, hardest_negative=found.hardest)
+            batch = replace(batch, hardest_negative=reduced.hardest)
         if "hard_negative_mean" in policy.statistics:
-            batch = replace(batch, hard_negative_mean=found.hard_mean)
+            batch = replace(batch, hard_negative_mean=reduced.hard_mean)
         if "negative_partition" in policy.statistics:
-            plain = found
+            plain = reduced
+            # The statistic is of the plain logits; a loss that changes or sums the negatives
+            # reduces something else, so a second pass is needed.
             if policy.changes_negatives or policy.reduction != "logsumexp":
                 with torch.no_grad():
                     plain, _ = self._reduce(started, plainly=True)
             batch = replace(batch, negative_partition=plain.reduced.detach())
-        return Seen(batch, found.target, found.reduced, logits)
+        return Seen(batch, reduced.target, reduced.reduced, logits)
 
     def _reduce(
         self, started: Started, keep: bool = False, plainly: bool = False
     ) -> tuple[Negatives, Tensor | None]:
-        """The negatives, reduced as the policy wants it or `plainly`; with `keep`, the logits [n,
-        c].
+        """Reduce the negatives; `keep` also returns the plain logits, shape (n, c).
+
+        The policy decides how the negatives are changed and reduced. `plainly` ignores it and takes
+        the logsumexp of the plain logits.
         """
         batch, (x, positive, centres) = started
         target = batch.target_cos
@@ -123,7 +130,7 @@ class BlockedHead(MarginHead):
     ) -> BlockPlan:
         device, dtype, lengths = target.device.type, target.dtype, centres.lengths
         changes = self.policy.changes_negatives and not plainly
-        wanted = device == "cuda" if self.compiled is None else self.compiled
+        compiled = device == "cuda" if self.compiled is None else self.compiled
         return BlockPlan(
             policy=self.policy.as_now() if changes else self.policy,
             changes=changes,
@@ -140,20 +147,20 @@ class BlockedHead(MarginHead):
             block=self.block or max(CELLS.get(device, CELLS["cpu"]) // max(len(target), 1), 1),
             products=dtype if self.products == "float32" else torch.bfloat16,
             logits=logits,
-            kernels=compiled_kernels(device) if wanted else PLAIN,
+            kernels=compiled_kernels(device) if compiled else PLAIN,
         )
 
     @torch.no_grad()
     def _positive(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine to the positive centre, the nearest of K, and its row; always in wide products."""
+        """Cosine to the positive centre, the nearest of K, and its row; never in bfloat16."""
         k = self.policy.centres_per_identity
-        own = self.centres.to(directions.dtype).unflatten(0, (-1, k))[labels]  # [n, K, d]
-        nearest = torch.linalg.vecdot(directions.unsqueeze(1), unit(own)).max(dim=1)
+        targets = self.centres.to(directions.dtype).unflatten(0, (-1, k))[labels]  # [n, K, d]
+        nearest = torch.linalg.vecdot(directions.unsqueeze(1), unit(targets)).max(dim=1)
         return nearest.values, labels * k + nearest.indices
 
 
 @torch.no_grad()
 def positive_logit(x: Tensor, centres: Tensor, bias: Tensor, positive: Tensor) -> Tensor:
-    """Plain softmax's logit of the positive centres: (n, d) and their rows (n,) to (n,)."""
+    """The positive logit of plain softmax; embeddings (n, d) and rows (n,) to (n,)."""
     logit: Tensor = torch.linalg.vecdot(x, centres[positive]) + bias[positive]
     return logit

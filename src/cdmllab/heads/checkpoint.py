@@ -1,4 +1,4 @@
-"""A head's state in a form that is stored by some number of ranks and read by another."""
+"""A head's state in a form that can be saved by one number of ranks and loaded by another."""
 
 from collections.abc import Iterator
 
@@ -10,31 +10,31 @@ from cdmllab.heads.head import Head
 
 
 def sharded_state_dict(head: Head, optimiser: SGD | None = None) -> dict[str, Tensor]:
-    """Views of everything a head (and its momentum) has learnt, to save from and to load into.
+    """Views of the state of a head and its momentum, to save from and to load into.
 
-    ``checkpoint.write(folder, {"head": sharded_state_dict(head, optimiser)})`` writes it, each rank
-    its part; ``checkpoint.read`` of the same expression on another number of ranks fills head and
-    optimiser in place, and nothing is left to do. `checkpoint` is `cdmllab.training.checkpoint`;
-    ``torch.distributed.checkpoint`` takes the same dict, but what it reads can run code. All
-    backends have the same keys and shapes, so that what a sharded head saved loads into a dense
-    one; a head that samples has the key ``draws`` besides.
+    ``checkpoint.write(folder, {"head": sharded_state_dict(head, optimiser)})`` saves it, each rank
+    its own part; ``checkpoint.read`` of the same expression on any number of ranks fills head and
+    optimiser in place. Here `checkpoint` is `cdmllab.training.checkpoint`;
+    ``torch.distributed.checkpoint`` accepts the same dict, but reading an untrusted file with it
+    can run code. All backends have the same keys and shapes, so the state of a sharded head loads
+    into a dense one; a head that samples identities has the additional key ``draws``.
 
     Parameters
     ----------
     head : of any backend
-    optimiser : the SGD that trains the head, alone or among other things; its momentum (not its
-        learning rate) comes along as ``momentum.<parameter>``. A momentum buffer that SGD has not
-        made yet is made here, of zeros, with which the next step is the same.
+    optimiser : the SGD that trains the head, and possibly other modules; its momentum (not its
+        learning rate) is included as ``momentum.<parameter>``. A momentum buffer that SGD has not
+        created yet is created here with zeros, which does not change the next step.
 
     Returns
     -------
     dict of Tensors that share memory with head and optimiser. Class centres and their momentum have
-    shape (c, K, d), bias (c,); under a process group those of a sharded head are DTensors with
-    ``Shard(0)``, each rank holding its own part; the rest is the same on every rank.
+    shape (c, K, d), the bias (c,); under a process group those of a sharded head are DTensors with
+    ``Shard(0)``, of which each rank has its own part; the rest is the same on every rank.
 
     Raises
     ------
-    ValueError : SGD with dampening, which treats a first step differently
+    ValueError : SGD has dampening, which treats the first step differently
     """
 
     def whole(name: str, value: Tensor) -> Tensor:
@@ -47,12 +47,13 @@ def sharded_state_dict(head: Head, optimiser: SGD | None = None) -> dict[str, Te
 
 
 def momenta(module: nn.Module, optimiser: SGD) -> Iterator[tuple[str, Tensor]]:
-    """The momentum of each parameter of a module, by its name; zeros, with which a step is the
-    same, before the first.
+    """The momentum buffer of each parameter of a module, with the parameter's name.
+
+    Before the first step the buffers are created with zeros, which does not change that step.
 
     Raises
     ------
-    ValueError : SGD with dampening, which treats a first step differently
+    ValueError : SGD has dampening, which treats the first step differently
     """
     names = {parameter: name for name, parameter in module.named_parameters()}
     for group in optimiser.param_groups:
@@ -61,7 +62,8 @@ def momenta(module: nn.Module, optimiser: SGD) -> Iterator[tuple[str, Tensor]]:
         ]
         if mine and group["dampening"]:
             raise ValueError(
-                f"momentum can be saved without dampening only, got dampening {group['dampening']}"
+                "the momentum of SGD can be saved only if dampening is 0, got dampening "
+                f"{group['dampening']}"
             )
         for parameter in mine:
             kept = optimiser.state[parameter]

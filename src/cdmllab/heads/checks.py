@@ -1,4 +1,4 @@
-"""What a head asks of a batch and of its own class centres before it computes anything."""
+"""The checks of a head on a batch and on its class centres, before anything is computed."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args
@@ -14,10 +14,10 @@ IGNORE = -1
 
 
 class Centres(NamedTuple):
-    """The class centres of a call, in the dtype that it is computed in."""
+    """The class centres of one call, in the dtype of its computation."""
 
     rows: Tensor  # [c K, d] with a gradient
-    bias: Tensor | None  # [c] of plain softmax
+    bias: Tensor | None  # [c] for plain softmax only
     lengths: Tensor | None  # [c K] of the rows, without a gradient; None for plain softmax
 
 
@@ -27,10 +27,10 @@ class Samples(NamedTuple):
     embeddings: Tensor  # [b, d] float32 or float64
     labels: Tensor  # [b] int64
     known_easiness: Tensor | None  # [b]
-    some_ignored: bool  # whether some labels may be IGNORE
+    some_ignored: bool  # False: no label is IGNORE
 
     def kept(self) -> "Samples":
-        """Those that are not ignored."""
+        """The samples that are not ignored."""
         if not self.some_ignored:
             return self
         rows = self.labels != IGNORE
@@ -41,12 +41,11 @@ class Samples(NamedTuple):
 def check_embeddings(
     embeddings: Any, embedding_dim: int, device: torch.device | None = None
 ) -> torch.dtype:
-    """The dtype that a head computes in: float64 for float64 embeddings, float32 for all others.
+    """Check embeddings and return the dtype to compute in: float64 for float64, else float32.
 
     Raises
     ------
-    ValueError : no floating-point Tensor of shape (b, embedding_dim) on that device, if one is
-        named
+    ValueError : not a floating-point Tensor of shape (b, embedding_dim), or not on `device`
     """
     if not isinstance(embeddings, Tensor):
         raise ValueError(f"embeddings must be a Tensor, got {type(embeddings).__name__}")
@@ -72,15 +71,15 @@ def check_batch(
     Parameters
     ----------
     labels, known_easiness : Tensors, arrays or lists
-    also : a scalar condition to read in the same look at the device
+    also : a scalar condition to read from the device together with the flags of the batch
 
     Returns
     -------
-    The batch, and the value of `also` (True where there is none).
+    The batch, and the value of `also` (True if it is None).
 
     Raises
     ------
-    ValueError : saying what is wrong, and with which sample
+    ValueError : naming the sample and what is wrong with it
     """
     b = len(embeddings)
     labels = _tensor("labels", labels, embeddings.device)
@@ -91,8 +90,10 @@ def check_batch(
     labels = labels.reshape(b).long()
     wrong = (labels < IGNORE) | (labels >= num_identities)
     bad = ~torch.isfinite(embeddings).all(dim=1) & (labels != IGNORE)
+    # Reading from a GPU waits for all its pending work, so all flags are read at once, and the
+    # details only if there is an error to report.
     flags = [(wrong | bad).any(), (labels == IGNORE).any()]
-    some_wrong, some_ignored, *told = torch.stack(
+    some_wrong, some_ignored, *others = torch.stack(
         flags if also is None else [*flags, also]
     ).tolist()
     if some_wrong:
@@ -103,19 +104,21 @@ def check_batch(
                 f"{num_identities - 1}, and {IGNORE} to ignore a sample"
             )
         i, count = int(bad.nonzero()[0]), int(bad.sum())
-        raise ValueError(f"the embedding of sample {i} holds NaN or infinity ({count} such of {b})")
+        raise ValueError(
+            f"the embedding of sample {i} contains NaN or infinity ({count} of {b} samples do)"
+        )
     x = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
     known = None if known_easiness is None else _known(known_easiness, x)
-    return Samples(x, labels, known, some_ignored), all(told)
+    return Samples(x, labels, known, some_ignored), all(others)
 
 
 def as_usual(
     centres: Tensor, bias: Tensor | None, dtype: torch.dtype, cosines: bool
 ) -> tuple[Centres, Tensor]:
-    """The class centres in a dtype, and a scalar condition: they can be computed with as they are.
+    """The class centres in a dtype, and a scalar condition: they can be used without rescaling.
 
-    With `cosines`, their lengths may be squared and divided by, or are 0; else nothing is NaN or
-    infinite.
+    With `cosines` the condition is that every length is 0, or can be squared and divided by without
+    overflow or underflow; otherwise that no value is NaN or infinite.
     """
     rows = centres.to(dtype)
     if not cosines:
@@ -123,24 +126,26 @@ def as_usual(
         finite = torch.linalg.vector_norm(rows.detach(), ord=torch.inf, dim=1).isfinite().all()
         return Centres(rows, bias, None), finite if bias is None else finite & bias.isfinite().all()
     lengths = torch.linalg.vector_norm(rows.detach(), dim=1)
-    # 3e15 in float32: squares and their inverses stay normal numbers, which GPUs do not flush to 0.
+    # 3e15 in float32: squares and their inverses stay normal numbers. GPUs may flush subnormal
+    # ones to 0.
     limit = torch.finfo(dtype).max ** 0.4
     usual = (lengths == 0.0) | ((lengths > 1.0 / limit) & (lengths < limit))
     return Centres(rows, None, lengths), usual.all()
 
 
 def rescued(centres: Centres, identities: range) -> Centres:
-    """Class centres that are too long or too short to be squared, at length 1: with the same
-    cosines.
+    """Rescale class centres that are too long or too short to be squared to length 1.
+
+    Their cosines do not change.
 
     Parameters
     ----------
-    centres : as `as_usual` has them
-    identities : whose they are
+    centres : as returned by `as_usual`
+    identities : the identities that they belong to
 
     Raises
     ------
-    ValueError : naming an identity whose class centre holds NaN or infinity
+    ValueError : the class centre of an identity, which is named, contains NaN or infinity
     """
     bad = ~torch.isfinite(centres.rows.detach()).all(dim=1)
     if centres.bias is not None:
@@ -149,32 +154,33 @@ def rescued(centres: Centres, identities: range) -> Centres:
         i = identities[int(bad.nonzero()[0]) * len(identities) // len(bad)]
         count = int(bad.sum())
         raise ValueError(
-            f"the class centre of identity {i} holds NaN or infinity ({count} such centres)"
+            f"the class centre of identity {i} contains NaN or infinity ({count} centres do)"
         )
     rows = unit(centres.rows)
     return Centres(rows, None, torch.linalg.vector_norm(rows.detach(), dim=1))
 
 
 def check_policy(policy: MarginPolicy, name: str, filters: bool) -> None:
-    """Raise a ValueError if a head cannot give the policy what it asks for."""
+    """Raise a ValueError if a head cannot provide what the policy requests."""
     for statistic in policy.statistics:
         if statistic not in get_args(Statistic):
             raise ValueError(
-                f"{name} asks for {statistic!r}; a head knows {', '.join(get_args(Statistic))}"
+                f"{name} requests the statistic {statistic!r}; a head provides "
+                f"{', '.join(get_args(Statistic))}"
             )
     check_choice(f"{name}.reduction", policy.reduction, get_args(Reduction))
     if not policy.uses_cosine and (policy.statistics or policy.changes_negatives or filters):
         raise ValueError(
-            f"{name} has logits without cosines: no statistics of negatives, no change of them and "
-            "no interclass_filtering_threshold"
+            f"the logits of {name} are not cosines, so it cannot have statistics of negatives, "
+            "change negatives or use interclass_filtering_threshold"
         )
 
 
 def _tensor(name: str, values: Any, device: torch.device) -> Tensor:
-    """A Tensor as it is; a list or an array as a Tensor on the device."""
+    """Return a Tensor unchanged, and a list or an array as a Tensor on the device."""
     if isinstance(values, Tensor):
         if values.device != device:
-            raise ValueError(f"{name} are on {values.device} and the embeddings on {device}")
+            raise ValueError(f"{name} are on {values.device}, but the embeddings on {device}")
         return values
     if isinstance(values, str) or not (
         isinstance(values, Sequence) or hasattr(values, "__array__")
@@ -182,17 +188,16 @@ def _tensor(name: str, values: Any, device: torch.device) -> Tensor:
         kind = type(values).__name__
         raise ValueError(f"{name} must be a Tensor, an array or a list of numbers, got {kind}")
     try:
-        return torch.from_numpy(np.array(values, order="C")).to(
-            device
-        )  # a copy, so that any strides do
+        # A contiguous copy: `from_numpy` rejects arrays with negative strides.
+        return torch.from_numpy(np.array(values, order="C")).to(device)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
-            f"{name} must be a Tensor, an array or a list of numbers; these are not"
+            f"{name} must be a Tensor, an array or a list of numbers, but cannot be converted"
         ) from None
 
 
 def _known(known_easiness: Any, embeddings: Tensor) -> Tensor:
-    """Known easiness (b,) in the embeddings' dtype, or a ValueError that says what is wrong."""
+    """Check the known easiness of a batch; shape (b,), in the embeddings' dtype."""
     known = _tensor("known_easiness", known_easiness, embeddings.device)
     b = len(embeddings)
     if known.shape != (b,):

@@ -1,36 +1,35 @@
-"""What a head costs on paper: memory, products and traffic of a training step, for any number of
-identities and ranks.
+"""The cost of a head's training step on paper: memory, multiply-accumulates and traffic.
 
-Counted are the tensors that grow with identities or samples, in float32; how the counts compare
-with what a machine takes is measured by `cdmllab bench heads` and `heads_sharded`.
+The counts cover the tensors that grow with the number of identities or samples, in float32.
+`cdmllab bench heads` and `cdmllab bench heads_sharded` compare them with measurements.
 """
 
 from typing import Literal, NamedTuple
 
 BYTES = 4  # of a float32
-CELLS = 2**25  # of a block of logits on a GPU, see `cdmllab.heads.blocked`
+CELLS = 2**25  # logits in a block on a GPU, see `cdmllab.heads.blocked`
 
 
 class HeadCost(NamedTuple):
-    """Of one rank, for one training step of SGD with momentum; all but `products` in bytes."""
+    """The cost of a training step on one rank, for SGD with momentum; in bytes, unless noted."""
 
     centres: int  # the class centres that the rank holds
-    gradient: int  # of these
-    momentum: int  # of these
-    drawn: int  # copies of the drawn centres, and their gradient; 0 where all count
-    logits: int  # the largest piece of the matrix of logits that is there at a time
-    embeddings: int  # those of all ranks, and their gradient
-    products: int  # multiply-accumulates
-    traffic: int  # what the rank sends, as a ring does it
+    gradient: int  # their gradient
+    momentum: int  # their momentum
+    drawn: int  # copies of the sampled centres, and their gradient; 0 without sampling
+    logits: int  # the largest part of the matrix of logits that is in memory at a time
+    embeddings: int  # the embeddings of all ranks, and their gradient
+    products: int  # multiply-accumulates (MACs), a count
+    traffic: int  # sent by the rank, with ring algorithms
 
     @property
     def memory(self) -> int:
-        """All that is there at the same time."""
+        """Peak memory: everything that is allocated at the same time."""
         return self.kept + self.drawn + self.logits + self.embeddings
 
     @property
     def kept(self) -> int:
-        """What stays from step to step, and the gradient: no way of computing does without it."""
+        """Centres, their gradient and momentum, which every implementation needs."""
         return self.centres + self.gradient + self.momentum
 
 
@@ -44,25 +43,24 @@ def cost(
     keep: Literal["block", "matrix"] = "block",
     block_cells: int = CELLS,
 ) -> HeadCost:
-    """Count a step of a head whose class centres are shared out over ranks, as `ShardedHead` does
-    it.
+    """Count a step of a head whose class centres are split over ranks, as in `ShardedHead`.
 
     Parameters
     ----------
     num_identities : c
-    batch : samples of each rank; every rank sees the embeddings of all
-    ranks : among which the centres are dealt out; the one with most of them is counted
-    sample_rate : share of the identities that count in a step (Partial FC); those of the batch
-        always do
+    batch : samples per rank; every rank sees the embeddings of all
+    ranks : number of ranks that share the centres; the cost is that of the rank with most of them
+    sample_rate : share of the identities that a step uses (Partial FC); those of the batch are
+        always used
     embedding_dim : d
     keep : ``"block"``, the blocked head, which has one block of logits at a time and computes each
-        twice; or ``"matrix"``, one matrix of all logits, kept for the way back. Plain tensor
-        operations have several of those.
-    block_cells : logits of a block
+        twice; or ``"matrix"``, one matrix of all logits, kept for the backward pass. Plain tensor
+        operations keep several of those.
+    block_cells : logits in a block
 
     Raises
     ------
-    ValueError : a number out of range
+    ValueError : a value is out of range
     """
     for name, value in (
         ("num_identities", num_identities),
@@ -77,7 +75,7 @@ def cost(
         raise ValueError(f"sample_rate must lie in (0, 1], got {sample_rate}")
     if keep not in ("block", "matrix"):
         raise ValueError(f"keep must be 'block' or 'matrix', got {keep!r}")
-    held = -(-num_identities // ranks)
+    held = -(-num_identities // ranks)  # rounded up
     samples = batch * ranks
     counted = held
     if sample_rate < 1.0:
@@ -87,6 +85,8 @@ def cost(
         )
     row = BYTES * embedding_dim
     cells = samples * counted
+    # Matrix products of b x c x d MACs: the logits (twice if they are not kept), the gradient of
+    # the embeddings and the gradient of the centres.
     return HeadCost(
         centres=held * row,
         gradient=held * row,
@@ -102,21 +102,19 @@ def cost(
 
 
 def all_reduced(size: int, ranks: int) -> int:
-    """Bytes that each rank sends until all have the sum of `size` bytes over ranks, in a ring.
+    """Bytes that each rank sends in a ring all-reduce of `size` bytes.
 
-    So much a data-parallel copy of all centres would cost every step:
-    ``all_reduced(4 c d, ranks)``.
+    For comparison: keeping a copy of all centres on every rank, as data-parallel training does,
+    would cost ``all_reduced(4 c d, ranks)`` in every step.
     """
     return 2 * (ranks - 1) * size // ranks
 
 
 def _gathered(size: int, ranks: int) -> int:
-    """Bytes that each rank sends until all have the `size` bytes of everyone."""
+    """Bytes that each rank sends in a ring all-gather of `size` bytes per rank."""
     return (ranks - 1) * size
 
 
 def _statistics(samples: int, ranks: int) -> int:
-    """Target, partition, its maximum and the hardest negative: seven numbers a sample, and its
-    label.
-    """
+    """Bytes that each rank sends for seven float32 statistics and the label of each sample."""
     return all_reduced(7 * BYTES * samples, ranks) + _gathered(8 * samples // ranks, ranks)

@@ -1,4 +1,16 @@
-"""The readable head: plain autograd over the whole matrix of cosines."""
+"""The reference head: plain autograd over the full matrix of cosines.
+
+For sample i with identity y_i, embedding x_i and class centres w_j, cos theta_ij is the cosine of
+x_i and w_j. The *positive* (target) centre is w_{y_i}, the *negatives* are all other centres:
+
+    t_i  = s cos(theta_{i,y_i} + m)               the target logit, after the loss's margin
+    z_ij = s h(cos theta_ij),  j != y_i           the negatives, changed by h in some losses
+    N_i  = log sum_{j != y_i} exp(z_ij)           (or a sum of losses, see `MarginPolicy.reduction`)
+    L_i  = log(1 + exp(N_i - t_i))
+
+The blocked and the sharded head compute the same loss and, with a gradient of their own, the same
+derivatives; the tests compare them with this one.
+"""
 
 from dataclasses import replace
 
@@ -12,8 +24,9 @@ from cdmllab.margins import Batch
 
 
 class DenseHead(MarginHead):
-    """The loss over the whole matrix of s x cosine, with a margin on the target: the book's
-    reference.
+    """The loss over the full matrix of s x cosine, with a margin on the target.
+
+    This is the reference that the book explains.
     """
 
     backend = "dense"
@@ -41,6 +54,7 @@ class DenseHead(MarginHead):
         logits = (scale * cosines).detach() if keep else None
         if self.interclass_filtering_threshold:
             cosines = cosines.masked_fill(cosines > self.interclass_filtering_threshold, 0.0)
+        # exp(-inf) = 0 removes the positive from sums, and -inf is never a maximum.
         others = cosines.scatter(1, positive, -torch.inf)
         for name in policy.statistics:
             if name == "hardest_negative":

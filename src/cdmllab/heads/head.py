@@ -1,4 +1,4 @@
-"""What a training loop may ask of any head, whether it has class centres or compares pairs."""
+"""The interface of all heads, with class centres or without, for the training loop."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from cdmllab.heads.output import HeadOutput
 
 
 class Head(nn.Module):
-    """Base of all heads: embeddings and labels in, a loss out.
+    """Base of all heads: takes embeddings and labels, returns a loss.
 
     Attributes
     ----------
     name : the loss, for messages and file names
-    embedding_dim, num_identities : what a batch is checked against
+    embedding_dim, num_identities : the sizes that a batch is checked against
     """
 
     name: str
@@ -25,12 +25,10 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def set_progress(self, progress: float) -> None:
-        """How much of the training is done, in [0, 1]; a loss without a schedule ignores it."""
+        """Set the completed share of the training, in [0, 1]; ignored without a schedule."""
 
     def nearest(self, embeddings: Tensor) -> Tensor | None:
-        """The identity whose class centre is nearest, (b, d) to (b,); None without class
-        centres.
-        """
+        """The identity with the nearest class centre, (b, d) to (b,); None without centres."""
         return None
 
     def directions(self) -> Tensor:
@@ -43,11 +41,9 @@ class Head(nn.Module):
         raise ValueError(f"{self.name} compares pairs of embeddings: it has no class centres")
 
     def sharded_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters of which each rank holds a part, by name; the others are whole on every
-        rank.
-        """
+        """The parameters that are split over ranks, by name; all others are replicated."""
         return {}
 
     def whole(self, part: Tensor) -> Tensor:
-        """A sharded parameter, or a tensor of its shape, as a part of the whole."""
+        """A sharded parameter, or a tensor of its shape, as a part of the full tensor."""
         return part

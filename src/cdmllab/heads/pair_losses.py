@@ -13,8 +13,8 @@ from cdmllab.heads.output import HeadOutput
 with optional("pairs", "a loss over pairs of embeddings"):
     from pytorch_metric_learning import losses
 
-# The defaults are those of the papers' face experiments; names and meaning of the options are the
-# library's.
+# The defaults are those of the papers' face experiments; the names and meanings of the options are
+# the library's.
 _TABLE: dict[str, tuple[type[nn.Module], dict[str, float]]] = {
     "triplet": (losses.TripletMarginLoss, {"margin": 0.35}),
     "contrastive": (losses.ContrastiveLoss, {"pos_margin": 0.0, "neg_margin": 1.0}),
@@ -23,19 +23,19 @@ _TABLE: dict[str, tuple[type[nn.Module], dict[str, float]]] = {
 
 
 class PairHead(Head):
-    """A pair loss as a head: no class centres, no cosine to them, only the loss.
+    """A pair loss as a head, without class centres.
 
-    Distances are taken between unit embeddings. A batch needs identities that occur twice.
+    Distances are between unit embeddings. A batch needs identities that occur at least twice.
 
     Parameters
     ----------
     name : ``"triplet"``, ``"contrastive"`` or ``"circle"``
-    embedding_dim, num_identities : what a batch is checked against
-    options : of the library's loss; unknown ones are an error
+    embedding_dim, num_identities : the sizes that a batch is checked against
+    options : options of the library's loss
 
     Raises
     ------
-    ValueError : an option the loss does not have
+    ValueError : the loss has no such option
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class PairHead(Head):
         self.loss = kind(**self.options)
 
     def forward(self, embeddings: Tensor, labels: Any) -> HeadOutput:
-        """Loss of a batch, see `MarginHead.forward`; all that is per sample is NaN."""
+        """Loss of a batch, see `MarginHead.forward`; all per-sample tensors are NaN."""
         check_embeddings(embeddings, self.embedding_dim)
         with torch.autocast(embeddings.device.type, enabled=False):
             samples, _ = check_batch(embeddings, labels, None, self.num_identities)

@@ -1,9 +1,13 @@
-"""The head for many identities: class centres shared out over processes, none of which holds them
-all.
+"""The head for many identities: class centres are split over processes.
 
-Every rank sees the embeddings of all ranks, goes over its own centres as the blocked head does, and
-the ranks add up what they found. What is left, the margin included, are tensors of shape (b,),
-which every rank computes alike.
+Every rank sees the embeddings of all ranks, reduces the negatives among its own centres as the
+blocked head does, and the ranks combine their results: with N_ir the log-sum-exp over the negatives
+of sample i on rank r,
+
+    N_i = log sum_r exp(N_ir),    dN_i / dN_ir = exp(N_ir - N_i).
+
+Everything else, the margin included, consists of tensors of shape (b,), which every rank computes
+identically.
 """
 
 from typing import Any
@@ -22,48 +26,51 @@ from cdmllab.margins import MarginPolicy
 
 
 class ShardedHead(BlockedHead):
-    """One loss over the batches of all ranks, each of which holds a run of the class centres.
+    """One loss over the batches of all ranks, each of which holds some of the class centres.
 
-    The ranks are those of torch.distributed's default process group, from gloo on CPUs or nccl on
-    CUDA; without one the head is alone and equals the blocked head. Every rank calls the head with
-    a batch of its own, all of one size. `HeadOutput.loss` is the mean over all ranks' samples, the
-    same on each; the tensors per sample are those of the rank's own, and `logits` has all
-    identities.
+    The ranks are those of torch.distributed's default process group, with the gloo backend on CPUs
+    or nccl on CUDA; without a process group the head equals the blocked head. Every rank calls the
+    head with a batch of its own, all of the same size. `HeadOutput.loss` is the mean over the
+    samples of all ranks, the same on each; the per-sample tensors are those of the rank's own
+    samples, and `logits` covers all identities.
 
-    A loss that you make of `sample_loss` is one for the rank's own samples, and their mean over
-    ranks is differentiated, as under DistributedDataParallel. Every rank has to make one and call
-    `backward`.
+    A loss that you derive from `sample_loss` covers the rank's own samples, and the mean of the
+    ranks' losses is differentiated, as under DistributedDataParallel. Every rank has to compute one
+    and call `backward`.
 
-    `centres` (and plain softmax's `bias`) are this rank's part alone: leave the head out of
-    DistributedDataParallel, which would average them. Their gradients are complete. What every rank
-    has whole, a learnt scale and the loss's running statistics (those it keeps for each identity
-    too), changes alike on all. The gradient that leaves towards the embeddings is *size* times the
-    derivative of the loss, *size* the number of ranks: after DistributedDataParallel has averaged
-    the backbone's gradients over ranks they are those of one process with the whole batch. To clip
-    by the norm of all gradients, see `whole`. To save and load, see
+    `centres` (and plain softmax's `bias`) are this rank's part only, with complete gradients: do
+    not wrap the head in DistributedDataParallel, which would average them. Whatever is not split (a
+    learnt scale, and the loss's running statistics, even those for each identity) changes
+    identically on all ranks. The gradient with respect to the embeddings is the derivative of the
+    loss times the number of ranks: once DistributedDataParallel has averaged the backbone's
+    gradients over ranks, they equal those of one process with the full batch. To clip by the norm
+    of all gradients, see `whole`. To save and load, see
     `cdmllab.heads.checkpoint.sharded_state_dict`.
 
-    With ``sample_rate`` below 1 a training step looks at some of the centres only, Partial FC (An
-    et al., "Killing two birds with one stone", 2022): those of the identities in the batch, and
-    others by chance. Evaluation looks at all. A centre that is not drawn has gradient 0, and the
-    optimiser treats it so: SGD's momentum moves it on, weight decay shortens it, which does not
-    turn it. A logit that was not computed is -inf.
+    With ``sample_rate`` below 1 a training step uses only some of the centres: those of the
+    identities in the batch, and a random sample of the others (Partial FC: An et al., "Killing Two
+    Birds with One Stone", 2022, arXiv 2203.15565_). Evaluation uses all. A centre that was not
+    sampled has gradient 0, which the optimiser treats like any other gradient: SGD's momentum keeps
+    moving it, and weight decay shortens it without turning it. A logit that was not computed is
+    -inf.
 
-    Centres start from torch's random state, on any number of ranks the same if that is seeded alike
-    on every rank.
+    Centres are initialised from torch's random state; if it is seeded identically on every rank,
+    they are the same for any number of ranks.
 
     Parameters
     ----------
-    sample_rate : share of the identities that count in a training step, in (0, 1]
-    sample_seed : of the draw, which depends on it and on the number of training batches so far, but
-        not on the number of ranks
+    sample_rate : share of the identities used in a training step, in (0, 1]
+    sample_seed : seed of the sampling, which also depends on the number of training batches so far,
+        but not on the number of ranks
     others : as for `BlockedHead`
 
     Raises
     ------
-    ValueError : in the constructor, `sample_rate` or `sample_seed` out of range; in a call, on
-        every rank alike, what is wrong with one rank's batch, batches that differ in size, kind or
-        mode, or another process group than the one that the head was built in
+    ValueError : in the constructor, `sample_rate` or `sample_seed` is out of range; in a call, the
+        batch of any rank is invalid, the batches differ in size, dtype or mode, or the process
+        group is not the one that the head was built in. All ranks raise the same error.
+
+    .. _2203.15565: https://arxiv.org/abs/2203.15565
     """
 
     backend = "sharded"
@@ -81,7 +88,7 @@ class ShardedHead(BlockedHead):
         if not isinstance(sample_rate, int | float) or not 0.0 < sample_rate <= 1.0:
             raise ValueError(f"sample_rate must lie in (0, 1], got {sample_rate!r}")
         if not isinstance(sample_seed, int) or sample_seed < 0:
-            raise ValueError(f"sample_seed must be a whole number from 0 up, got {sample_seed!r}")
+            raise ValueError(f"sample_seed must be a non-negative integer, got {sample_seed!r}")
         super().__init__(policy, **options)
         self.ranks = Ranks.current()
         self.held = self.ranks.share(self.num_identities)
@@ -101,13 +108,14 @@ class ShardedHead(BlockedHead):
         return self.held
 
     def forward(self, embeddings: Tensor, labels: Any, known_easiness: Any = None) -> HeadOutput:
-        """Loss of the batches of all ranks; arguments as for `MarginHead.forward`, of this rank's
-        samples.
+        """Loss over the batches of all ranks.
+
+        The arguments are as for `MarginHead.forward`, for this rank's samples.
         """
         ranks = self.ranks
         if Ranks.current() != ranks:
             raise ValueError(
-                f"the head was built for rank {ranks.rank} of {ranks.size} and is called on rank "
+                f"the head was built for rank {ranks.rank} of {ranks.size} but called on rank "
                 f"{Ranks.current().rank} of {Ranks.current().size}: build it after "
                 f"init_process_group"
             )
@@ -118,7 +126,7 @@ class ShardedHead(BlockedHead):
                 embeddings=gather(mine.embeddings, ranks),
                 labels=ranks.gathered(mine.labels),
                 known_easiness=None if known is None else ranks.gathered(known),
-                some_ignored=True,  # on another rank, perhaps
+                some_ignored=True,  # possibly on another rank
             )
             out = self._output(everyone, centres)
         return HeadOutput(
@@ -136,10 +144,10 @@ class ShardedHead(BlockedHead):
         self, embeddings: Tensor, labels: Any, known_easiness: Any
     ) -> tuple[Samples, Centres]:
         """A checked batch and class centres, or the same error on all ranks."""
-        found, complaint, about = None, None, ""
+        checked, complaint, about = None, None, ""
         try:
-            found = self._checked(embeddings, labels, known_easiness)
-            x = found[0].embeddings
+            checked = self._checked(embeddings, labels, known_easiness)
+            x = checked[0].embeddings
             differentiated = torch.is_grad_enabled() and x.requires_grad
             about = (
                 f"{self.num_identities:,} identities in "
@@ -150,26 +158,26 @@ class ShardedHead(BlockedHead):
         except ValueError as error:
             complaint = str(error)
         self.ranks.agree(complaint, about, self.centres.device)
-        assert found is not None
-        return found
+        assert checked is not None
+        return checked
 
     def logits(self, embeddings: Tensor) -> Tensor:
-        """As in `MarginHead`, with all identities' columns, (b, d) to (b, c), but without a
-        gradient.
+        """Logits for all identities, without a gradient; shape (b, d) to (b, c).
 
-        Every rank calls it, with as many embeddings of its own, and for a moment holds the logits
-        of all ranks' samples to its part of the class centres.
+        Otherwise as in `MarginHead`. Every rank has to call it, with the same number of embeddings,
+        and temporarily holds the logits of all ranks' samples for its own class centres.
 
         Raises
         ------
-        ValueError : on every rank alike; also if a gradient would be lost
+        ValueError : the embeddings are invalid or differ in number between ranks, or have a
+            gradient, which would be lost. All ranks raise the same error.
         """
         ranks, complaint, about = self.ranks, None, ""
         try:
             check_embeddings(embeddings, self.embedding_dim, self.centres.device)
             if torch.is_grad_enabled() and embeddings.requires_grad:
                 raise ValueError(
-                    "a sharded head's logits have no gradient: call them under torch.no_grad()"
+                    "the logits of a sharded head have no gradient: call it under torch.no_grad()"
                 )
             about = f"{len(embeddings)} embeddings of {embeddings.dtype} for logits"
         except ValueError as error:
@@ -181,8 +189,9 @@ class ShardedHead(BlockedHead):
 
     @torch.no_grad()
     def nearest(self, embeddings: Tensor, block: int = 8192) -> Tensor:
-        """As in `MarginHead`, among the centres of all ranks: every rank calls it, with as many
-        embeddings.
+        """As in `MarginHead`, among the centres of all ranks.
+
+        Every rank has to call it, with the same number of embeddings.
         """
         ranks = self.ranks
         ranks.agree(
@@ -193,19 +202,19 @@ class ShardedHead(BlockedHead):
         best, which = self._nearest_here(ranks.gathered(embeddings.detach()), block)
         beaten = best < ranks.largest(best)
         which = torch.where(beaten, self.num_identities, which + self.held.start)
-        return ranks.own(-ranks.largest(-which))  # of equal ones the first
+        return ranks.own(-ranks.largest(-which))  # the minimum over ranks: the first of a tie
 
     def sharded_parameters(self) -> dict[str, nn.Parameter]:
         """The class centres, and the bias of plain softmax."""
-        found = {"centres": self.centres, "bias": self.bias}
-        return {name: value for name, value in found.items() if value is not None}
+        parameters = {"centres": self.centres, "bias": self.bias}
+        return {name: value for name, value in parameters.items() if value is not None}
 
     def whole(self, part: Tensor) -> Tensor:
-        """A tensor of the shape of `centres` or `bias`, such as a gradient, as this rank's part of
-        the whole.
+        """View a tensor shaped like `centres` or `bias` as this rank's part of the full tensor.
 
-        Under a process group a DTensor with ``Shard(0)``, of shape (c, K, d) or (c,), that shares
-        memory with `part`; else a plain view.
+        The tensor may be a gradient, for example. Under a process group the result is a DTensor
+        with ``Shard(0)``, of shape (c, K, d) or (c,), that shares memory with `part`; otherwise it
+        is a plain view.
         ``torch.nn.utils.get_total_norm([head.whole(head.centres.grad)]).full_tensor()`` is the norm
         over all ranks.
         """
@@ -240,8 +249,10 @@ class ShardedHead(BlockedHead):
     def _reduce(
         self, started: Started, keep: bool = False, plainly: bool = False
     ) -> tuple[Negatives, Tensor | None]:
-        """As in `BlockedHead`, of all ranks' samples; the logits are those to this rank's
-        centres.
+        """As in `BlockedHead`, for the samples of all ranks and the centres of this one.
+
+        The scale and the policy's parameters are used by every rank with different negatives, so
+        `shared` adds up their gradients.
         """
         batch, (x, positive, centres) = started
         scale = self.policy.current_scale(self.scale).to(x.dtype)
@@ -259,35 +270,31 @@ class ShardedHead(BlockedHead):
             target = self.ranks.total(target)
         logits = x.new_empty(len(x), len(centres.rows) // k) if keep else None
         plan = self._plan(target, batch, positive, centres, logits, plainly)
-        found = negatives(x, centres.rows, centres.bias, scale, tuple(learnt), plan)
+        partial = negatives(x, centres.rows, centres.bias, scale, tuple(learnt), plan)
         if logits is not None and chosen is not None:
             everyone = logits.new_full((len(x), len(self.held)), -torch.inf)
             logits = everyone.index_copy_(1, chosen, logits)
-        return Negatives(*CombinedNegatives.apply(*found, here, plan.sums, self.ranks)), logits
+        return Negatives(*CombinedNegatives.apply(*partial, here, plan.sums, self.ranks)), logits
 
     @torch.no_grad()
     def _positive(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine to the positive centre, on every rank; its row, on the rank that holds it,
-        else -1.
-        """
+        """Cosine to the positive centre, and its row, which is -1 on all ranks but one."""
         here = (labels >= self.held.start) & (labels < self.held.stop)
         target_cos, rows = directions.new_zeros(len(labels)), torch.full_like(labels, -1)
-        found = super()._positive(directions[here], labels[here] - self.held.start)
-        target_cos[here], rows[here] = found
+        cosines, held_rows = super()._positive(directions[here], labels[here] - self.held.start)
+        target_cos[here], rows[here] = cosines, held_rows
         return self.ranks.total(target_cos), rows
 
     def extra_repr(self) -> str:
-        some = f", {self.sample_rate:g} of them a step" if self.sample_rate < 1.0 else ""
+        sampled = f", {self.sample_rate:g} of them per step" if self.sample_rate < 1.0 else ""
         return (
             f"{super().extra_repr()}; {len(self.held):,} on rank {self.ranks.rank} of "
-            f"{self.ranks.size}{some}"
+            f"{self.ranks.size}{sampled}"
         )
 
 
 def _among(centres: Centres, chosen: Tensor, k: int) -> Centres:
-    """The class centres of some identities; `chosen` of shape (m,) counts from the first
-    one here.
-    """
+    """Select the class centres of the identities in `chosen`, relative to this rank's first."""
 
     def pick(rows: Tensor) -> Tensor:
         picked: Tensor = rows.unflatten(0, (-1, k))[chosen].flatten(0, 1)

@@ -1,4 +1,4 @@
-"""Margin softmax losses: one short module each, which registers its loss by name."""
+"""Margin softmax losses, each in a short module that registers it by name."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""AdaCos: no margin, but a scale that follows the batch."""
+"""AdaCos: no margin, but a scale that adapts to each batch."""
 
 import math
 
@@ -12,15 +12,17 @@ from cdmllab.margins.registry import register
 
 @register("adacos", year=2019)
 class AdaCos(MarginPolicy):
-    """s = log(B_avg) / cos(min(pi/4, median theta)) (Zhang et al., 2019, arXiv 1905.00292_).
+    """s = log(B_avg) / cos(min(pi/4, median theta_y)) (Zhang et al., 2019, arXiv 1905.00292_).
 
-    B_avg is the batch mean of the sum over negatives of exp(s cos theta_j) at the scale before. It
-    starts at sqrt(2) log(c - 1) and replaces the head's scale; we keep it at 1 or above.
+    B_avg is the batch mean of sum_{j != y} exp(s' cos theta_j), the sum over negatives at the
+    previous scale s'. The scale starts at sqrt(2) log(c - 1) and replaces the head's; we never let
+    it fall below 1.
 
     Parameters
     ----------
     num_identities : c
-    dynamic : False keeps the scale where it starts, the paper's fixed AdaCos
+    dynamic : update the scale with every batch; False keeps its initial value, which is the
+        paper's fixed AdaCos
     gradient : see `MarginPolicy`
 
     .. _1905.00292: https://arxiv.org/abs/1905.00292
@@ -38,18 +40,19 @@ class AdaCos(MarginPolicy):
         self.register_buffer("scale", torch.tensor(start))
 
     def current_scale(self, scale: Tensor) -> Tensor:
-        """The running scale; the head's is not used."""
+        """The running scale, which replaces the head's; a scalar tensor."""
         return self.scale
 
     @torch.no_grad()
     def observe(self, batch: Batch) -> None:
-        """Take the batch's median angle and its mean sum over negatives into the scale."""
+        """Set the scale from the batch's median target angle and mean sum over negatives."""
         if not self.dynamic or not len(batch.target_cos) or batch.negative_partition is None:
             return
+        # The logarithm of the mean of exp(partition): the sums themselves could overflow.
         log_average = batch.negative_partition.logsumexp(dim=0) - math.log(len(batch.target_cos))
         median = angle(batch.target_cos).median().clamp_max(math.pi / 4.0)
         self.scale.copy_((log_average / torch.cos(median)).clamp_min(1.0))
 
     def describe(self) -> str:
-        follows = "follows the batch" if self.dynamic else "stays there"
-        return f"cos θ without a margin; the scale starts at {float(self.scale):.3g} and {follows}"
+        follows = "adapts to each batch" if self.dynamic else "stays fixed"
+        return f"cos θ without a margin; the scale is {float(self.scale):.3g} and {follows}"

@@ -1,4 +1,4 @@
-"""AdaFace: the length of the embedding stands for image quality, and bends the margin."""
+"""AdaFace: the length of the embedding, a proxy for image quality, sets the kind of margin."""
 
 import torch
 from torch import Tensor
@@ -10,23 +10,24 @@ from cdmllab.margins.registry import register
 
 @register("adaface", year=2022)
 class AdaFace(AngularMargin):
-    """cos(theta - m z) - (m + m z) (Kim et al., 2022, arXiv 2204.00964_).
+    """cos(theta - m z) - (m + m z) on the target (Kim et al., 2022, arXiv 2204.00964_).
 
-    z is the length of the embedding standardised, times h, clipped to [-1, 1], and detached: z = -1
-    (low quality) is ArcFace, 0 is CosFace, 1 emphasises hard samples. Mean and standard deviation
-    of the length are running values, updated before use with the weight that the authors' code
-    gives the newest batch.
+    z = clip(h (length - mean) / std, -1, 1), without a gradient, is the standardised length of the
+    embedding: z = -1 (low quality) gives ArcFace, 0 gives CosFace, and 1 emphasises hard samples.
+    The mean and standard deviation are running statistics, updated before they are used; the
+    default `momentum` is that of the authors' code (head.py_).
 
     Parameters
     ----------
-    margin : m, used as an angle (rad) and as a cosine alike
+    margin : m, which is used both as an angle (radians) and as a cosine
     h : how strongly the length counts; 0 is CosFace with margin m
-    momentum : weight of the newest batch in the running values
+    momentum : weight of the newest batch in the running statistics
     beyond_pi : as for ArcFace; the authors' code clips
     easy_margin : as for ArcFace, for both terms of the margin; the authors' code has no such option
     gradient : see `MarginPolicy`
 
     .. _2204.00964: https://arxiv.org/abs/2204.00964
+    .. _head.py: https://github.com/mk-minchul/AdaFace/blob/master/head.py
     """
 
     mean: Tensor
@@ -52,10 +53,8 @@ class AdaFace(AngularMargin):
 
     @torch.no_grad()
     def observe(self, batch: Batch) -> None:
-        """Take the batch's mean and (unbiased) standard deviation of the length into the running
-        ones.
-        """
-        if len(batch.embedding_norm) < 2:  # one sample has no spread
+        """Update the running mean and (unbiased) standard deviation of the embedding length."""
+        if len(batch.embedding_norm) < 2:  # a single sample has no standard deviation
             return
         lengths = batch.embedding_norm.clamp(1e-3, 100.0)
         self.mean.lerp_(lengths.mean().to(self.mean.dtype), self.momentum)

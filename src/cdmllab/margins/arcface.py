@@ -1,4 +1,4 @@
-"""ArcFace: one additive angular margin for all samples."""
+"""ArcFace: the same additive angular margin for all samples."""
 
 import math
 
@@ -14,16 +14,18 @@ from cdmllab.margins.registry import register
 class ArcFace(AngularMargin):
     """cos(theta + m) on the target (Deng et al., 2019, arXiv 1801.07698_, equation 3).
 
-    The public codes differ past theta = pi - m and in the gradient. The authors' first code (MXNet,
-    2018_) continues linearly and offers `easy_margin` as an option; their later one
-    (arcface_mxnet_) applies the plain formula, ``beyond_pi="none"``; both differentiate exactly.
-    arcface_torch_ applies the plain formula straight through; `cdmllab.margins.arcface_torch`
-    builds that one. The popular ronghuaiyang_ has the options of the first.
+    Public implementations differ past theta = pi - m and in the gradient. The authors' first code
+    (MXNet, 2018_) continues linearly and offers `easy_margin` as an option; their later MXNet code
+    (arcface_mxnet_) applies the plain formula, ``beyond_pi="none"``; both use the exact gradient.
+    arcface_torch_ applies the plain formula with the straight-through gradient, which is the loss
+    that `cdmllab.margins.arcface_torch` builds. The popular code of ronghuaiyang_ has the same
+    options as the first.
 
     Parameters
     ----------
     margin_rad : m in radians, in [0, pi)
-    beyond_pi : the target past theta = pi - m, see `cdmllab.margins.angular.add_angle`
+    beyond_pi : the rule for the target past theta = pi - m, see
+        `cdmllab.margins.angular.add_angle`
     easy_margin : apply the margin only to positive target cosines, see
         `cdmllab.margins.angular.AngularMargin`
     gradient : see `MarginPolicy`

@@ -22,8 +22,8 @@ Shape = Literal["step", "linear"]
 Favour = Literal["easy", "hard"]
 Schedule = Literal["constant", "linear", "cosine"]
 
-# What both forms of DATN's code share: the plain formula past pi, a guard, and a full
-# derivative.
+# Options shared by both forms of DATN's code: the plain formula past pi, a guard that keeps the
+# target at or below the plain cosine, and the full derivative through the margin.
 _DATN_CODE: dict[str, object] = {
     "shape": "linear",
     "favour": "hard",
@@ -35,36 +35,38 @@ _DATN_CODE: dict[str, object] = {
 
 @register("cdml", year=2025)
 class CDML(AngularMargin):
-    """cos(theta + m_i) with m_i = m_base (1 + alpha e_i), e_i the signed easiness of sample i in
-    [-1, 1].
+    """cos(theta + m_i) with m_i = m_base (1 + alpha e_i), where e_i in [-1, 1] is easiness.
 
-    The method has one source, the repository DATN_, whose results page (here ``datn_page``) and
-    whose code (``datn_code``) disagree; there is a constructor for each. The defaults follow the
-    page: base margin 0.49, easy samples times 1.2, hard ones times 0.8. Every part can be switched
-    off, and ``alpha=0`` is ArcFace to the bit.
+    The method has a single source, the repository DATN_, whose results page (here ``datn_page``)
+    and code (``datn_code``) disagree; each has its own constructors. The defaults follow the page:
+    a base margin of 0.49, multiplied by 1.2 for easy samples and by 0.8 for hard ones. The code
+    gives hard samples the larger margin. Every part can be switched off, and ``alpha=0`` is
+    ArcFace bit for bit.
 
     Parameters
     ----------
     margin_rad : m_base in radians, in [0, pi)
-    alpha : how far the margin moves, in [0, 1]; 0 is ArcFace
-    easiness : what e_i looks at, see `cdmllab.easiness`: ``"similarity"`` to the own class centre,
-        the ``"gap"`` to the best foreign centre, or that gap in angles; ``"known"`` takes the truth
-        that the head is given with the batch: an oracle, and the bound of what any score could do
-    pivot : the easiness that counts as neither easy nor hard, in (-1, 1); None takes 0.5 for
-        similarity (the page gives no number; 60 degrees is ours) and 0 for the others; 0 is
-        neutral
-    shape : ``"step"`` uses the sign of e_i alone, ``"linear"`` its value
-    favour : who gets the larger margin: ``"easy"`` (DATN's page) or ``"hard"`` (DATN's code)
-    schedule : how alpha grows with training progress: ``"constant"`` (neutral), ``"linear"``,
+    alpha : how far the margin deviates from m_base, relative to it, in [0, 1]; 0 is ArcFace
+    easiness : the score e_i, see `cdmllab.easiness`: ``"similarity"`` to the target centre,
+        the ``"gap"`` to the hardest negative, or that gap in angles (``"angle_gap"``); ``"known"``
+        is the true easiness, passed to the head with the batch: an oracle, which bounds what any
+        score could achieve
+    pivot : the easiness that counts as neither easy nor hard, in (-1, 1); None chooses 0.5 for
+        similarity (60 degrees, our choice, since the page gives no value) and 0 for the others; 0
+        has no effect
+    shape : ``"step"`` uses the sign of e_i only, ``"linear"`` its value
+    favour : which samples get the larger margin: ``"easy"`` (DATN's page) or ``"hard"`` (DATN's
+        code)
+    schedule : how alpha grows with training progress: ``"constant"`` (no effect), ``"linear"`` or
         ``"cosine"``
-    class_weight : share of the identity's running easiness in e_i, in [0, 1]; 0 is neutral
-    num_identities : needed when `class_weight` > 0
+    class_weight : weight of the identity's running easiness in e_i, in [0, 1]; 0 has no effect
+    num_identities : required if `class_weight` > 0
     match_mean : shift all margins of a batch so that their mean is `margin_rad`, before
-        `easy_margin` leaves any out; False is neutral
-    never_above : keep the target at or below the plain cosine (the guard of DATN's code); False is
-        neutral
-    detach_margin : treat m_i as a constant in the gradient; False differentiates through e_i too
-        (DATN's code), which has an effect only where e_i is continuous, with ``shape="linear"``
+        `easy_margin` sets any to 0; False has no effect
+    never_above : keep the target at or below the plain cosine (the guard of DATN's code); False has
+        no effect
+    detach_margin : treat m_i as a constant in the gradient; False also differentiates through e_i
+        (DATN's code), which matters only if e_i is continuous, that is, with ``shape="linear"``
     beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _DATN: https://github.com/nhatky160103/DATN
@@ -113,7 +115,8 @@ class CDML(AngularMargin):
         if class_weight > 0.0:
             if num_identities is None:
                 raise ValueError(
-                    "class_weight > 0 keeps one number an identity: give num_identities"
+                    "class_weight > 0 keeps a running easiness for each identity: pass "
+                    "num_identities"
                 )
             self.class_easiness = ClassEasiness(num_identities)
         self.match_mean, self.never_above, self.detach_margin = (
@@ -124,15 +127,15 @@ class CDML(AngularMargin):
 
     @classmethod
     def datn_page(cls, **changes: object) -> Self:
-        """Text and diagram of DATN's page: m 0.49, easy samples x 1.2, hard ones x 0.8."""
+        """The loss of DATN's page (text and diagram): m 0.49, x 1.2 if easy, x 0.8 if hard."""
         return cls(**changes)  # type: ignore[arg-type]
 
     @classmethod
     def datn_code_gap(cls, m2: float = 0.5, alpha: float = 0.1, **changes: object) -> Self:
-        """The gap form of DATN's code, m_i = m2 + alpha (1 - (cos_y - max cos_j)): hard samples
-        larger.
+        """The gap form of DATN's code, m_i = m2 + alpha (1 - (cos_y - max_{j != y} cos_j)).
 
-        In the terms of this class: m_base = m2 + alpha and a relative step of 2 alpha / m_base.
+        Hard samples get the larger margin. In the terms of this class, m_base = m2 + alpha and the
+        relative deviation is 2 alpha / m_base.
         """
         base = m2 + alpha
         options = {
@@ -146,11 +149,11 @@ class CDML(AngularMargin):
 
     @classmethod
     def datn_code_angle_gap(cls, m2: float = 0.5, alpha: float = 0.1, **changes: object) -> Self:
-        """The angular form of DATN's code, m_i = m2 + alpha clip(pi/2 - (theta_neg - theta_y), 0,
-        pi/3).
+        """The angular form of DATN's code, m_i = m2 + alpha clip(pi/2 - gap, 0, pi/3).
 
-        In the terms of this class: m_base = m2 + alpha pi/6 and a relative step of (alpha pi/6) /
-        m_base.
+        The gap is theta_neg - theta_y, with theta_neg the angle to the hardest negative. In the
+        terms of this class, m_base = m2 + alpha pi/6 and the relative deviation is
+        (alpha pi/6) / m_base.
         """
         half = alpha * math.pi / 6.0
         base = m2 + half
@@ -171,12 +174,12 @@ class CDML(AngularMargin):
             return self.alpha * 0.5 * (1.0 - math.cos(math.pi * progress))
         return self.alpha
 
-    def _own_easiness(self, batch: Batch) -> Tensor:
+    def _sample_easiness(self, batch: Batch) -> Tensor:
         if self.kind == "known":
             if batch.known_easiness is None:
                 raise ValueError(
-                    "easiness='known' needs the true easiness of each sample: head(embeddings, "
-                    "labels, truth)"
+                    "easiness='known' needs the true easiness of each sample: call "
+                    "head(embeddings, labels, known_easiness)"
                 )
             raw = batch.known_easiness
         elif self.kind == "similarity":
@@ -191,19 +194,20 @@ class CDML(AngularMargin):
         return recentre(raw, self.pivot)
 
     def easiness(self, batch: Batch) -> Tensor:
-        """e_i before the step, the class term mixed in; shape (b,), in [-1, 1]."""
-        own = self._own_easiness(batch)
+        """e_i including the class term, before `shape` is applied; shape (b,), in [-1, 1]."""
+        sample = self._sample_easiness(batch)
         if self.class_easiness is None:
-            return own
-        return torch.lerp(own, self.class_easiness(batch.labels).to(own.dtype), self.class_weight)
+            return sample
+        by_class = self.class_easiness(batch.labels).to(sample.dtype)
+        return torch.lerp(sample, by_class, self.class_weight)
 
     def observe(self, batch: Batch) -> None:
-        """Take the batch into the running easiness of its identities."""
+        """Update the running easiness of the batch's identities."""
         if self.class_easiness is not None:
-            self.class_easiness.update(batch.labels, self._own_easiness(batch))
+            self.class_easiness.update(batch.labels, self._sample_easiness(batch))
 
     def margin_rad(self, batch: Batch) -> Tensor:
-        """m_i = m_base (1 + alpha e_i), sign and step applied; shape (b,), radians."""
+        """m_i = m_base (1 + alpha e_i), with `shape` and `favour`; shape (b,), radians."""
         e = self.easiness(batch)
         if self.detach_margin:
             e = e.detach()
@@ -218,23 +222,23 @@ class CDML(AngularMargin):
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta + m_i); shape (b,) to (b,)."""
-        pushed = add_angle(target_cos, self.margin_rad(batch), self.beyond_pi)
-        return torch.minimum(pushed, target_cos) if self.never_above else pushed
+        margined = add_angle(target_cos, self.margin_rad(batch), self.beyond_pi)
+        return torch.minimum(margined, target_cos) if self.never_above else margined
 
     def describe(self) -> str:
-        what = {
-            "similarity": "similarity to the own class centre",
-            "gap": "gap to the hardest foreign centre",
-            "angle_gap": "angle gap to the hardest foreign centre",
-            "known": "truth that comes with the batch",
+        score = {
+            "similarity": "similarity to the target centre",
+            "gap": "gap to the hardest negative",
+            "angle_gap": "angle gap to the hardest negative",
+            "known": "true easiness, known with the batch",
         }[self.kind]
         low, high = (self.base_margin_rad * (1.0 + sign * self.alpha) for sign in (-1.0, 1.0))
         parts = [
             f"cos(θ + m_i), m_i = {self.base_margin_rad:g} (1 "
             f"{'+' if self.favour == 'easy' else '-'} "
             f"{self.alpha:.3g} e_i) rad, from {low:.3g} to {high:.3g}; {self.favour} samples get "
-            f"the larger",
-            f"e_i: {self.shape} in the {what}"
+            f"the larger margin",
+            f"e_i: {self.shape} in the {score}"
             + (f", neutral at {self.pivot:g}" if self.pivot else ""),
         ]
         if self.schedule != "constant":
@@ -242,5 +246,5 @@ class CDML(AngularMargin):
         if self.class_weight:
             parts.append(f"{self.class_weight:.0%} of e_i is the identity's running easiness")
         if self.match_mean:
-            parts.append("batch-mean margin held at the base")
+            parts.append("the mean margin of a batch is kept at the base")
         return "; ".join(parts) + self.exception()

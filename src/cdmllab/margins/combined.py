@@ -1,4 +1,4 @@
-"""The combined margin: SphereFace's, ArcFace's and CosFace's in one formula."""
+"""The combined margin: SphereFace, ArcFace and CosFace in one formula."""
 
 import math
 
@@ -12,25 +12,24 @@ from cdmllab.margins.registry import register
 
 @register("combined", year=2018)
 class Combined(AngularMargin):
-    """cos(m1 theta + m2) - m3 on the target.
+    """cos(m1 theta + m2) - m3 on the target (Deng et al., 2019, arXiv 1801.07698_, equation 4).
 
-    Equation 4 of ArcFace (Deng et al., 2019, arXiv 1801.07698_).
-
-    The ArcFace paper's two settings are CM1 (1, 0.3, 0.2), the default here, and CM2 (0.9, 0.4,
-    0.15). The authors' MXNet code applies the plain formula, ``beyond_pi="none"``, with its exact
-    gradient. arcface_torch does not have this loss: where m3 is set it drops m1 and m2, see
-    `cdmllab.margins.arcface_torch`.
+    The ArcFace paper uses two settings, CM1 (1, 0.3, 0.2), which is the default here, and CM2 (0.9,
+    0.4, 0.15). The authors' MXNet code (arcface_mxnet_) applies the plain formula,
+    ``beyond_pi="none"``, with its exact gradient. arcface_torch does not implement this loss: if m3
+    is set it ignores m1 and m2, see `cdmllab.margins.arcface_torch`.
 
     Parameters
     ----------
     m1 : factor on the angle, in [0.5, 4]
-    margin_rad : m2, added to the angle, radians
-    margin_cos : m3, subtracted from the cosine
+    margin_rad : m2, the angle to add, radians
+    margin_cos : m3, the cosine to subtract
     beyond_pi : see `cdmllab.margins.angular.combined`
     easy_margin : as for ArcFace, for all three parts of the margin
     gradient : see `MarginPolicy`
 
     .. _1801.07698: https://arxiv.org/abs/1801.07698
+    .. _arcface_mxnet: https://github.com/deepinsight/insightface/blob/master/recognition/arcface_mxnet/train.py
     """
 
     def __init__(
@@ -51,8 +50,8 @@ class Combined(AngularMargin):
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(m1 theta + m2) - m3; shape (b,) to (b,)."""
-        pushed = combined(target_cos, self.m1, self.m2, self.m3, self.beyond_pi)
-        return torch.where(target_cos > 0.0, pushed, target_cos) if self.easy_margin else pushed
+        margined = combined(target_cos, self.m1, self.m2, self.m3, self.beyond_pi)
+        return torch.where(target_cos > 0.0, margined, target_cos) if self.easy_margin else margined
 
     def describe(self) -> str:
         return f"cos({self.m1:g} θ + {self.m2:g}) - {self.m3:g}{self.exception()}"

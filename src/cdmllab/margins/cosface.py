@@ -1,4 +1,4 @@
-"""CosFace: one margin taken from the cosine of all samples."""
+"""CosFace: the same margin subtracted from the target cosine of all samples."""
 
 from torch import Tensor
 
@@ -14,8 +14,8 @@ class CosFace(MarginPolicy):
 
     Parameters
     ----------
-    margin_cos : m, in [0, 2]; arcface_torch has 0.4
-    gradient : see `MarginPolicy`; both kinds are the same here, since d(c - m)/dc is 1
+    margin_cos : m, in [0, 2]; arcface_torch uses 0.4
+    gradient : see `MarginPolicy`; it makes no difference here, since d(c - m)/dc = 1
 
     .. _1801.09414: https://arxiv.org/abs/1801.09414
     .. _1801.05599: https://arxiv.org/abs/1801.05599

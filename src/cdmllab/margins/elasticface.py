@@ -1,4 +1,4 @@
-"""ElasticFace: the margin is drawn anew for every sample."""
+"""ElasticFace: a random margin for every sample."""
 
 import math
 
@@ -13,28 +13,30 @@ from cdmllab.margins.registry import register
 
 @register("elasticface", year=2021)
 class ElasticFace(AngularMargin):
-    """ArcFace or CosFace with m_i from a normal distribution.
+    """cos(theta + m_i) or cos(theta) - m_i, with m_i drawn from N(m, sigma^2) for every sample.
 
-    Equations 6 and 7 of Boutros et al., 2022, arXiv 2109.09416_.
+    These are equations 6 and 7 of Boutros et al., 2022, arXiv 2109.09416_. The authors' code
+    (losses.py_) applies the plain formula past pi, ``beyond_pi="none"``.
 
-    ``plus=True`` hands the drawn margins out by difficulty, the largest to the smallest target
-    cosine, as the paper says. (The authors' code gathers where it would have to scatter, which
-    leaves the hand-out random.) The draws depend on `seed` and on the number of training batches
-    seen, so they survive ``state_dict``.
+    ``plus=True`` assigns the drawn margins by difficulty, the largest to the smallest target
+    cosine, as in the paper. (The authors' code uses a gather where the paper's rule needs a
+    scatter, so its assignment is random.) The margins depend on `seed` and on the number of
+    training batches so far, which is in ``state_dict``: a resumed run draws the same.
 
     Parameters
     ----------
     margin_rad : mean of the angular margin (ElasticFace-Arc); None for ElasticFace-Cos
-    margin_cos : mean of the cosine margin (ElasticFace-Cos; the paper has 0.35); None for
+    margin_cos : mean of the cosine margin (ElasticFace-Cos; 0.35 in the paper); None for
         ElasticFace-Arc
     sigma : standard deviation, in the unit of the margin; 0 is ArcFace or CosFace. The default,
-        0.05, is what the authors train with (config.py_); the default of the loss in their code is
-        0.0125.
+        0.05, is the value that the authors train with (config.py_); the default of the loss in
+        their code is 0.0125.
     plus : see above
-    seed : of the draws
+    seed : seed of the random margins
     beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _config.py: https://github.com/fdbtrs/ElasticFace/blob/main/config/config.py
+    .. _losses.py: https://github.com/fdbtrs/ElasticFace/blob/main/utils/losses.py
     .. _2109.09416: https://arxiv.org/abs/2109.09416
     """
 
@@ -54,9 +56,9 @@ class ElasticFace(AngularMargin):
     ) -> None:
         super().__init__(beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
         if margin_rad is not None and margin_cos is not None:
-            raise ValueError("give margin_rad or margin_cos, and None for the other")
+            raise ValueError("give either margin_rad or margin_cos, and None for the other")
         if margin_rad is None and margin_cos is None:
-            raise ValueError("give margin_rad or margin_cos; both are None")
+            raise ValueError("give either margin_rad or margin_cos; both are None")
         check_range("margin_rad", margin_rad or 0.0, 0.0, math.pi)
         check_range("margin_cos", margin_cos or 0.0, 0.0, 2.0)
         check_range("sigma", sigma, 0.0, 1.0)
@@ -65,12 +67,12 @@ class ElasticFace(AngularMargin):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def observe(self, batch: Batch) -> None:
-        """Count the batch: the next draws are others."""
+        """Count the batch, so that the next one gets different margins."""
         self.step += 1
 
     @torch.no_grad()
     def draws(self, batch: Batch) -> Tensor:
-        """The margins of a batch, in the loss's unit; shape (b,)."""
+        """The random margins of a batch, in the unit of the margin; shape (b,)."""
         cosines = batch.target_cos.detach()
         generator = np.random.default_rng([self.seed, int(self.step)])
         noise = torch.from_numpy(generator.standard_normal(len(cosines))).to(cosines)
@@ -83,7 +85,7 @@ class ElasticFace(AngularMargin):
         return (mean or 0.0) + self.sigma * noise
 
     def margin_rad(self, batch: Batch) -> Tensor:
-        """The angle by which each target is pushed back; shape (b,), radians."""
+        """The angle that the margin adds to each target; shape (b,), radians."""
         if self.mean_rad is None:
             return super().margin_rad(batch)
         return self.in_force(self.draws(batch), batch.target_cos)
@@ -100,5 +102,5 @@ class ElasticFace(AngularMargin):
             if self.mean_rad is not None
             else ("cos θ - m_i", self.mean_cos)
         )
-        order = ", the largest to the hardest" if self.plus else ""
+        order = ", the largest for the hardest samples" if self.plus else ""
         return f"{form}, m_i drawn from N({mean:g}, {self.sigma:g}²){order}{self.exception()}"

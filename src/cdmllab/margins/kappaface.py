@@ -1,4 +1,4 @@
-"""KappaFace: identities whose embeddings scatter, or that are rare, get the larger margin."""
+"""KappaFace: identities that are rare, or whose embeddings scatter, get a larger margin."""
 
 import math
 
@@ -12,24 +12,27 @@ from cdmllab.margins.registry import register
 
 @register("kappaface", year=2022)
 class KappaFace(AngularMargin):
-    """cos(theta + m0 psi_y), psi = gamma w_size + (1 - gamma) w_kappa (Oinar et al., 2023, arXiv
-    2201.07394_).
+    """cos(theta + m0 psi_y) on the target, with psi = gamma w_size + (1 - gamma) w_kappa.
 
-    w_kappa = 1 - sigmoid(T kappa~), kappa~ the concentration kappa = r (d - r^2) / (1 - r^2) of the
-    identity's embeddings (equations 5 and 6), standardised over identities; w_size = (cos(pi n /
-    max n) + 1) / 2 for an identity seen n times. The paper keeps every embedding of an epoch; here
-    r is the length of a running mean of unit embeddings, one vector an identity. Until an identity
-    has been seen twice its w_kappa is 1/2, and until two have been, psi is 1 for all. (The authors'
-    code swaps the roles of gamma and 1 - gamma.)
+    The method is of Oinar et al., 2023, arXiv 2201.07394_. For an identity seen n times::
+
+        w_size  = (cos(pi n / max n) + 1) / 2
+        w_kappa = 1 - sigmoid(T kappa~)
+
+    where kappa~ is the concentration kappa = r (d - r^2) / (1 - r^2) of its embeddings (equations 5
+    and 6), standardised over identities. The paper stores every embedding of an epoch; here r is
+    the length of a running mean of unit embeddings, one vector per identity. While an identity has
+    been seen fewer than two times its w_kappa is 1/2, and while there are fewer than two such
+    identities psi is 1 for all. (The authors' code swaps gamma and 1 - gamma.)
 
     Parameters
     ----------
     num_identities, embedding_dim : c and d
     margin_rad : m0, radians
     temperature : T
-    gamma : share of the size term, in [0, 1]
-    momentum : weight of the newest embedding in the running mean, once more than 1 / momentum were
-        seen
+    gamma : weight of the size term, in [0, 1]
+    momentum : weight of the newest embedding in the running mean, after the first 1 / momentum
+        embeddings, over which the mean is a plain average
     beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _2201.07394: https://arxiv.org/abs/2201.07394
@@ -63,7 +66,7 @@ class KappaFace(AngularMargin):
 
     @torch.no_grad()
     def observe(self, batch: Batch) -> None:
-        """Take the batch's unit embeddings into the running means of their identities."""
+        """Update the running means of the batch's identities with its unit embeddings."""
         if batch.unit_embeddings is None:
             raise ValueError("kappaface needs batch.unit_embeddings, which is None")
         identities, position = batch.labels.unique(return_inverse=True)
@@ -102,6 +105,6 @@ class KappaFace(AngularMargin):
     def describe(self) -> str:
         return (
             f"cos(θ + m_y), m_y = {self.base_margin_rad:g} × ({self.gamma:g} w_size + "
-            f"{1.0 - self.gamma:g} w_kappa): scattered or rare identities get the "
-            f"larger{self.exception()}"
+            f"{1.0 - self.gamma:g} w_kappa): rare or scattered identities get the larger "
+            f"margin{self.exception()}"
         )

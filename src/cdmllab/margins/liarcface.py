@@ -11,15 +11,15 @@ from cdmllab.margins.registry import register
 
 @register("liarcface", year=2019, label="Li-ArcFace")
 class LiArcFace(MarginPolicy):
-    """(pi - 2 (theta + m)) / pi on the target, (pi - 2 theta) / pi elsewhere.
+    """(pi - 2 (theta + m)) / pi on the target, (pi - 2 theta_j) / pi for the negatives.
 
-    From AirFace (Li et al., 2019, arXiv 1907.12256_), and the only loss here whose logits are not
-    cosines. Past pi nothing turns round, so it has no `beyond_pi`.
+    From AirFace (Li et al., 2019, arXiv 1907.12256_). The logit is linear in the angle, so it keeps
+    falling past theta + m = pi and needs no `beyond_pi`.
 
     Parameters
     ----------
     margin_rad : m in radians, in [0, pi)
-    gradient : see `MarginPolicy`; straight through is with respect to the cosine
+    gradient : see `MarginPolicy`; the straight-through gradient is with respect to the cosine
 
     .. _1907.12256: https://arxiv.org/abs/1907.12256
     """
@@ -44,4 +44,4 @@ class LiArcFace(MarginPolicy):
         return 1.0 - 2.0 * angle(cosines) / math.pi
 
     def describe(self) -> str:
-        return f"1 - 2 (θ + m) / π, m = {self.base_margin_rad:g} rad; the other logits 1 - 2 θ / π"
+        return f"1 - 2 (θ + m) / π, m = {self.base_margin_rad:g} rad; negatives become 1 - 2 θ / π"

@@ -1,4 +1,4 @@
-"""MagFace: the length of the embedding is its quality, and sets the margin."""
+"""MagFace: the length of the embedding is a measure of quality and sets the margin."""
 
 from torch import Tensor
 
@@ -9,23 +9,24 @@ from cdmllab.margins.registry import register
 
 @register("magface", year=2021)
 class MagFace(AngularMargin):
-    """cos(theta + m(a)), m linear in the length a, plus lambda_g g(a) (Meng et al., 2021, arXiv
-    2103.06627_).
+    """cos(theta + m(a)) on the target, plus the regulariser lambda_g g(a).
 
-    m rises from `low_margin_rad` at length `low` to `high_margin_rad` at length `high`; and g(a) =
-    1/a + a/high^2 pulls lengths up. The length is not detached: both m and g teach it, but only
-    between `low` and `high`, as in the authors' code (with straight-through gradients only g does).
-    Their code's low margin is 0.45, the paper's 0.4.
+    The method is of Meng et al., 2021, arXiv 2103.06627_. a is the length of the embedding, clipped
+    to [low, high]. m(a) rises linearly from `low_margin_rad` at `low` to `high_margin_rad` at
+    `high`, and g(a) = 1/a + a/high^2 rewards longer embeddings. The length is not detached: it
+    receives a gradient from both m and g, but only between `low` and `high`, as in the authors'
+    code (with the straight-through gradient from g only). The low margin is 0.45 in their code and
+    0.4 in the paper.
 
     The authors trained with ``easy_margin=True``, the default of both their heads (magface.py_,
     parallel_maglinear.py); the paper's equation applies the margin everywhere, and so does the
-    default here. Their alternative is the linear continuation.
+    default here. Without the easy margin their code continues linearly past pi.
 
     Parameters
     ----------
-    low, high : the lengths between which a counts; a is clipped to them
-    low_margin_rad, high_margin_rad : the margins there, radians
-    lambda_g : weight of the regulariser; 0 is neutral
+    low, high : the range that a is clipped to
+    low_margin_rad, high_margin_rad : the margins at its ends, radians
+    lambda_g : weight of the regulariser; 0 disables it
     beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _magface.py: https://github.com/IrvingMeng/MagFace/blob/main/models/magface.py
@@ -57,9 +58,8 @@ class MagFace(AngularMargin):
 
     def margin_rad(self, batch: Batch) -> Tensor:
         """m(a) of each sample; shape (b,), radians."""
-        share = (batch.embedding_norm.clamp(self.low, self.high) - self.low) / (
-            self.high - self.low
-        )
+        a = batch.embedding_norm.clamp(self.low, self.high)
+        share = (a - self.low) / (self.high - self.low)
         margin = self.low_margin_rad + (self.high_margin_rad - self.low_margin_rad) * share
         return self.in_force(margin, batch.target_cos)
 

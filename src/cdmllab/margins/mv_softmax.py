@@ -1,4 +1,4 @@
-"""MV-Softmax: misclassified samples weigh more, by raising the negatives that beat the target."""
+"""MV-Softmax: negatives above the target are raised, so misclassified samples weigh more."""
 
 from typing import Literal, get_args
 
@@ -14,24 +14,25 @@ Reweight = Literal["adaptive", "fixed"]
 
 @register("mv_softmax", year=2019, label="MV-Softmax")
 class MVSoftmax(AngularMargin):
-    """Negatives above the margined target become (t + 1) cos_j + t (Wang et al., 2020, arXiv
-    1912.00833_).
+    """Negatives above the margined target become (t + 1) cos_j + t.
 
-    With ``reweight="fixed"`` they become cos_j + t.
+    The method is of Wang et al., 2020, arXiv 1912.00833_. The rule above is ``"adaptive"``; with
+    ``reweight="fixed"`` these negatives become cos_j + t.
 
     The default margin is CosFace's (MV-AM-Softmax); ``margin_cos=0, margin_rad=0.5`` is
-    MV-Arc-Softmax. The margined target that decides which negatives are hard is the plain formula,
-    whatever `beyond_pi` and `easy_margin` make of the target itself, as in the authors' code
-    (`SV-X-Softmax`_). That code trains with ``easy_margin=True``, for both margins, and has
-    ``beyond_pi="none"`` without it. The same group's FaceX-Zoo_ subtracts m from the cosine only
-    where that leaves it positive, a rule that is not here, and has ``easy_margin=True`` for the
-    angular margin.
+    MV-Arc-Softmax. Which negatives are hard is decided by the plain formula of the margined target,
+    cos(theta + margin_rad) - margin_cos, regardless of `beyond_pi` and `easy_margin`, as in the
+    authors' code (`SV-X-Softmax`_). That code trains with ``easy_margin=True`` for both margins,
+    and otherwise applies ``beyond_pi="none"``. The same group's FaceX-Zoo_ has
+    ``easy_margin=True`` for the angular margin, and subtracts the cosine margin only where the
+    result stays positive, a rule that is not available here.
 
     Parameters
     ----------
-    t : how far hard negatives are raised, in [0, 2]; 0 changes nothing
+    t : how far hard negatives are raised, in [0, 2]; 0 has no effect
     margin_cos, margin_rad : the target is cos(theta + margin_rad) - margin_cos
-    reweight, beyond_pi, easy_margin, gradient : as said, and as for ArcFace
+    reweight : ``"adaptive"`` or ``"fixed"``, see above
+    beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _SV-X-Softmax: https://github.com/xiaoboCASIA/SV-X-Softmax/blob/master/fc_layers.py
     .. _FaceX-Zoo: https://github.com/JDAI-CV/FaceX-Zoo/blob/main/head/MV_Softmax.py
@@ -68,15 +69,13 @@ class MVSoftmax(AngularMargin):
         return add_angle(target_cos, angular, self.beyond_pi) - additive
 
     def negatives(self, cosines: Tensor, batch: Batch) -> Tensor:
-        """Raised where they beat the margined target; shape (b, c) to (b, c)."""
-        own = batch.target_cos.detach()
-        level = (add_angle(own, torch.full_like(own, self.m2), "none") - self.margin_cos).unsqueeze(
-            1
-        )
+        """Raise the negatives above the margined target; shape (b, c) to (b, c)."""
+        target = batch.target_cos.detach()
+        level = add_angle(target, torch.full_like(target, self.m2), "none") - self.margin_cos
         raised = (
             (self.t + 1.0) * cosines + self.t if self.reweight == "adaptive" else cosines + self.t
         )
-        return torch.where(cosines > level, raised, cosines)
+        return torch.where(cosines > level.unsqueeze(1), raised, cosines)
 
     def describe(self) -> str:
         margin = f"cos(θ + {self.m2:g}) - {self.margin_cos:g}"
@@ -85,4 +84,4 @@ class MVSoftmax(AngularMargin):
             if self.reweight == "adaptive"
             else f"cos_j + {self.t:g}"
         )
-        return f"{margin}; negatives above it count {raised}{self.exception()}"
+        return f"{margin}; negatives above it become {raised}{self.exception()}"

@@ -1,4 +1,4 @@
-"""NormFace: cosines and a scale, no margin."""
+"""NormFace: a softmax over scaled cosines, without a margin."""
 
 from cdmllab.margins.policy import MarginPolicy
 from cdmllab.margins.registry import register
@@ -6,9 +6,9 @@ from cdmllab.margins.registry import register
 
 @register("normface", year=2017)
 class NormFace(MarginPolicy):
-    """The target cosine as it is (Wang et al., 2017, arXiv 1704.06369_).
+    """cos(theta) on the target, unchanged (Wang et al., 2017, arXiv 1704.06369_).
 
-    The paper learns the scale: ``learn_scale=True`` of the head.
+    The paper learns the scale; set ``learn_scale=True`` in the head to do the same.
 
     .. _1704.06369: https://arxiv.org/abs/1704.06369
     """

@@ -1,4 +1,4 @@
-"""NPCFace: hard negatives weigh more, and a sample that has them gets a larger margin."""
+"""NPCFace: hard negatives weigh more, and samples that have some get a larger margin."""
 
 import math
 
@@ -12,20 +12,20 @@ from cdmllab.margins.registry import register
 
 @register("npcface", year=2020)
 class NPCFace(AngularMargin):
-    """cos(theta + m_i), m_i = m0 + m1 x mean cosine of the hard negatives (Zeng et al., 2020, arXiv
-    2007.10172_).
+    """cos(theta + m_i) on the target, with m_i = m0 + m1 x mean cosine of the hard negatives.
 
-    A negative is hard when cos_j > cos(theta_y + `hard_rad`). Which are hard, and m_i, are
-    constants in the gradient. The defaults, and t cos_j + a for a hard negative, are those of the
-    authors' group's code, FaceX-Zoo_. That code trains with what is here ``easy_margin=True``,
-    without an alternative; the paper has no such condition, nor has the default here.
+    The method is of Zeng et al., 2020, arXiv 2007.10172_. A negative is hard if cos_j >
+    cos(theta_y + `hard_rad`), and becomes t cos_j + a. The choice of hard negatives and m_i are
+    constants in the gradient. The defaults and the form t cos_j + a are those of the code of the
+    authors' group, FaceX-Zoo_. That code always applies the margin as ``easy_margin=True`` does
+    here; the paper has no such condition, and neither has the default here.
 
     Parameters
     ----------
     margin_rad : m0, radians
-    margin_slope_rad : m1, radians for each unit of cosine; 0 is neutral
-    t, a : a hard negative becomes t cos_j + a; (1, 0) is neutral
-    hard_rad : the margin of the test for hardness, radians
+    margin_slope_rad : m1, radians per unit of cosine; 0 gives all samples the margin m0
+    t, a : a hard negative becomes t cos_j + a; (1, 0) has no effect
+    hard_rad : the margin in the test for hard negatives, radians
     beyond_pi, easy_margin, gradient : as for ArcFace
 
     .. _FaceX-Zoo: https://github.com/JDAI-CV/FaceX-Zoo/blob/main/head/NPCFace.py
@@ -58,11 +58,12 @@ class NPCFace(AngularMargin):
 
     def hard(self, cosines: Tensor, batch: Batch) -> Tensor:
         """cos_j > cos(theta_y + hard_rad); shape (b, c) to bool (b, c)."""
-        own = batch.target_cos.detach()
-        return cosines > add_angle(own, torch.full_like(own, self.hard_rad), "none").unsqueeze(1)
+        target = batch.target_cos.detach()
+        level = add_angle(target, torch.full_like(target, self.hard_rad), "none")
+        return cosines > level.unsqueeze(1)
 
     def negatives(self, cosines: Tensor, batch: Batch) -> Tensor:
-        """t cos_j + a where it is hard; shape (b, c) to (b, c)."""
+        """t cos_j + a for hard negatives; shape (b, c) to (b, c)."""
         return torch.where(self.hard(cosines, batch), self.t * cosines + self.a, cosines)
 
     def margin_rad(self, batch: Batch) -> Tensor:
@@ -80,5 +81,5 @@ class NPCFace(AngularMargin):
         return (
             f"cos(θ + m_i), m_i = {self.base_margin_rad:g} + {self.slope_rad:g} × mean hard "
             f"negative; "
-            f"hard negatives count {self.t:g} cos_j + {self.a:g}{self.exception()}"
+            f"hard negatives become {self.t:g} cos_j + {self.a:g}{self.exception()}"
         )

@@ -1,4 +1,4 @@
-"""The protocol of a margin softmax: what a loss changes about the cosines of a batch."""
+"""The interface of a margin softmax loss: how it changes the cosines of a batch."""
 
 import copy
 from dataclasses import dataclass
@@ -17,24 +17,18 @@ Statistic = Literal["hardest_negative", "hard_negative_mean", "negative_partitio
 
 @dataclass(frozen=True)
 class Batch:
-    """What a head tells a policy about the batch it is working on; b samples, ignored ones left
-    out.
-    """
+    """The information that a head gives a policy about a batch of b samples, none ignored."""
 
     labels: Tensor  # [b] int64, the identity of each sample
-    target_cos: Tensor  # [b] cosine to the own class centre
+    target_cos: Tensor  # [b] cosine to the positive (target) centre
     embedding_norm: Tensor  # [b] length of the embedding before normalisation
-    progress: float = 0.0  # how much of the training is done, in [0, 1]
+    progress: float = 0.0  # completed share of the training, in [0, 1]
     unit_embeddings: Tensor | None = None  # [b, d]
-    known_easiness: Tensor | None = None  # [b] the truth, in [-1, 1], where somebody knows it
-    # What the policy asks for in `statistics`:
-    hardest_negative: Tensor | None = None  # [b] largest cosine to a foreign centre
-    hard_negative_mean: Tensor | None = (
-        None  # [b] mean cosine over `hard` negatives, 0 without any; no gradient
-    )
-    negative_partition: Tensor | None = (
-        None  # [b] log sum over negatives of exp(scale x cosine); no gradient
-    )
+    known_easiness: Tensor | None = None  # [b] the true easiness, in [-1, 1], if it is known
+    # Only if the policy requests them in `statistics`:
+    hardest_negative: Tensor | None = None  # [b] largest cosine to a negative centre
+    hard_negative_mean: Tensor | None = None  # [b] mean cosine over `hard` negatives, detached
+    negative_partition: Tensor | None = None  # [b] log-sum-exp of scale x cosine, detached
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -52,15 +46,16 @@ class _StraightThrough(torch.autograd.Function):
 class MarginPolicy(nn.Module):
     """Base of every loss: the identity, which is NormFace.
 
-    A subclass overrides the hook it changes. Nothing here owns class centres or a scale; that is
-    the head's part. Running statistics are buffers and what is learnt are parameters, so that
-    `state_dict` carries all of it.
+    A subclass overrides the hooks it needs. Class centres and the scale belong to the head.
+    Running statistics are buffers and learnt values are parameters, so that `state_dict` includes
+    both.
 
-    The loss of a sample has two parts: the logit of its positive centre, and one number to which
-    the logits of all negative centres are reduced. A softmax loss reduces them by the logarithm
-    of the sum of exponentials. With ``reduction = "sum"`` the negatives' own losses are added up
-    instead, as losses do that ask of every identity "is it this one?" (SphereFace2, UniFace).
-    Such a loss overrides `negative_loss` and `sample_loss`::
+    The loss of sample i depends on the logit t_i of its positive centre, after the margin, and on
+    its negatives, the centres of all other identities, through one number N_i. For a softmax loss
+    N_i is the log-sum-exp of the negatives' logits, and the loss is -log(exp(t_i) / (exp(t_i) +
+    exp(N_i))). With ``reduction = "sum"`` N_i is a sum of losses, one for each negative, as in
+    losses that ask of every identity "is it this one?" (SphereFace2, UniFace). Such a loss
+    overrides `negative_loss` and `sample_loss`::
 
         class OneVsAll(MarginPolicy):
             reduction = "sum"
@@ -74,15 +69,15 @@ class MarginPolicy(nn.Module):
     Parameters
     ----------
     gradient : ``"exact"`` differentiates the target through the margin; ``"straight_through"``
-        keeps the value but lets d(target)/d(cosine) be 1, as arcface_torch does by computing it
-        under ``no_grad`` (since December 2022).
+        keeps the value but sets d(target)/d(cosine) to 1, as arcface_torch does by computing the
+        margin under ``no_grad`` (since December 2022).
     """
 
     name: ClassVar[str] = ""  # set by `cdmllab.margins.register`
     uses_cosine: ClassVar[bool] = True  # False: the head's logits are w.x + b
     changes_negatives: ClassVar[bool] = False  # True: `negatives` is not the identity
-    reduction: ClassVar[Reduction] = "logsumexp"  # of the negatives' logits to one number
-    statistics: tuple[Statistic, ...] = ()  # what the head has to find out about the negatives
+    reduction: ClassVar[Reduction] = "logsumexp"  # how the negatives are reduced to N_i
+    statistics: tuple[Statistic, ...] = ()  # statistics of the negatives that the loss requests
     centres_per_identity: int = 1
 
     def __init__(self, *, gradient: Gradient = "exact") -> None:
@@ -91,52 +86,55 @@ class MarginPolicy(nn.Module):
         self.gradient: Gradient = gradient
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
-        """The cosine of the own class after the margin; shape (b,) to (b,)."""
+        """The target cosine after the margin; shape (b,) to (b,)."""
         return target_cos
 
     def negatives(self, cosines: Tensor, batch: Batch) -> Tensor:
-        """The cosines of the other classes after the loss's change; shape (b, c) to (b, c).
+        """The cosines to the negative centres after the loss's change; shape (b, c) to (b, c).
 
-        Elementwise in the cosines. May look at `batch.target_cos`, at buffers and at the loss's own
-        parameters, not at the statistics.
+        Must be elementwise in the cosines. May use `batch.target_cos`, buffers and the loss's own
+        parameters, but not the statistics, which are not known yet. The head ignores the result in
+        the column of the positive centre.
         """
         return cosines
 
     def negative_loss(self, logits: Tensor) -> Tensor:
-        """What each negative adds to the loss with ``reduction = "sum"``; shape (b, c) to (b, c).
+        """The loss of each negative for ``reduction = "sum"``; shape (b, c) to (b, c).
 
-        Elementwise; may use the loss's own parameters.
+        Must be elementwise in the logits; may use the loss's own parameters.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} sums over negatives without a negative_loss"
+            f"{type(self).__name__} has reduction = 'sum' but does not define negative_loss"
         )
 
     def sample_loss(self, positive_logit: Tensor, negatives: Tensor) -> Tensor:
-        """The loss of each sample; shapes (b,), (b,) to (b,). By default that of a softmax.
+        """The loss of each sample, by default the softmax loss; shapes (b,), (b,) to (b,).
 
         Parameters
         ----------
-        positive_logit : scale x margined cosine
-        negatives : what the logits of all negatives are reduced to
+        positive_logit : t_i, the scale times the margined target cosine
+        negatives : N_i, the reduced logits of the negatives
         """
-        # -log(e^y / (e^y + e^n)); above 40 the 1 in log(1 + e^x) no longer counts, in float64
-        # either.
+        # -log(e^t / (e^t + e^N)) = log(1 + e^(N - t)). Above 40 this is N - t itself, even in
+        # float64, where e^-40 is below the spacing of numbers near 40.
         return F.softplus(negatives - positive_logit, threshold=40.0)
 
     def hard(self, cosines: Tensor, batch: Batch) -> Tensor:
-        """Which negatives count for ``hard_negative_mean``; shape (b, c) to bool (b, c)."""
+        """The mask of the negatives in ``hard_negative_mean``; shape (b, c) to bool (b, c)."""
         return torch.zeros_like(cosines, dtype=torch.bool)
 
     def observe(self, batch: Batch) -> None:
-        """Update running statistics; the head calls it once a training batch, before `target`.
+        """Update running statistics; called once per training batch, before `target`.
 
-        The batch holds the statistics that the loss asks for, unless the loss changes negatives:
-        then it is called before the negatives are looked at, without them.
+        The batch contains the statistics that the loss requests, unless the loss changes negatives:
+        in that case the call comes before the negatives are computed, and the statistics are None.
         """
 
     def as_now(self) -> Self:
-        """A copy whose buffers stay as they are now: for a backward pass that other batches may
-        come before.
+        """A copy with buffers that no longer change.
+
+        A backward pass may come after further batches have updated the running statistics, and
+        still needs those of its own forward pass.
         """
         kept = copy.copy(self)
         kept._buffers = {
@@ -146,31 +144,31 @@ class MarginPolicy(nn.Module):
 
     @property
     def sets_scale(self) -> bool:
-        """Whether the loss has a scale of its own, which `observe` may move."""
+        """Whether the loss replaces the head's scale by its own, which `observe` may change."""
         return type(self).current_scale is not MarginPolicy.current_scale
 
     def current_scale(self, scale: Tensor) -> Tensor:
-        """The scale in use, given the head's; a scalar tensor to a scalar tensor."""
+        """The scale to use, given the head's; a scalar tensor to a scalar tensor."""
         return scale
 
     def regulariser(self, batch: Batch) -> Tensor | None:
-        """What is added to each sample's loss, shape (b,), where the loss has such a term."""
+        """A term added to each sample's loss, shape (b,), or None without one."""
         return None
 
     def easiness(self, batch: Batch) -> Tensor | None:
-        """The signed easiness of each sample, shape (b,), where the loss has such a notion."""
+        """The signed easiness of each sample, shape (b,), or None if the loss has none."""
         return None
 
     @torch.no_grad()
     def margin_rad(self, batch: Batch) -> Tensor:
-        """The angle by which each sample's target is pushed back; shape (b,), radians.
+        """The angle that the margin adds to each sample's target; shape (b,), radians.
 
-        In general the angle of the margined cosine less the angle of the plain one.
+        By default it is the angle of the margined cosine minus the angle of the plain one.
         """
         return angle(self.target(batch.target_cos, batch)) - angle(batch.target_cos)
 
     def margined(self, target_cos: Tensor, batch: Batch) -> Tensor:
-        """`target` with the gradient that was asked for; what a head calls."""
+        """`target` with the chosen gradient; heads call this method."""
         if self.gradient == "straight_through":
             with torch.no_grad():
                 value = self.target(target_cos, batch)
@@ -179,7 +177,7 @@ class MarginPolicy(nn.Module):
         return self.target(target_cos, batch)
 
     def describe(self) -> str:
-        """One line for people: what this loss does to the target cosine."""
+        """One line for readers: how this loss changes the target cosine."""
         return "no margin"
 
     def extra_repr(self) -> str:
@@ -187,13 +185,13 @@ class MarginPolicy(nn.Module):
 
 
 def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    """Raise a ValueError that names the option and what it may be."""
+    """Raise a ValueError with the option's name and choices unless `value` is one of them."""
     if value not in allowed:
         choices = ", ".join(repr(a) for a in allowed)
         raise ValueError(f"{name} must be one of {choices}; got {value!r}")
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Raise a ValueError unless `value` is a number with low <= value <= high (NaN fails too)."""
+    """Raise a ValueError unless `value` is a number in [low, high]; NaN is rejected as well."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise ValueError(f"{name} must lie in [{low:g}, {high:g}]; got {value!r}")

@@ -1,4 +1,4 @@
-"""Losses by the arguments of other people's code."""
+"""Recipes: losses built from the arguments of other people's code."""
 
 import math
 from collections.abc import Sequence
@@ -11,22 +11,22 @@ from cdmllab.margins.registry import recipe
 
 @recipe("arcface_torch")
 def arcface_torch(*, margin_list: Sequence[float] = (1.0, 0.5, 0.0)) -> MarginPolicy:
-    """Build the loss that arcface_torch makes of the ``margin_list`` in its configs.
+    """Build the loss that arcface_torch runs for the ``margin_list`` of its configs.
 
-    There it is called CombinedMarginLoss_. (1, m2, 0) is ArcFace with margin m2, by the plain
-    formula past pi and with the straight-through gradient. With m3 > 0 that code is CosFace with
-    margin m3, **whatever m1 and m2 are**: it has no combined margin. For cos(m1 theta + m2) - m3
-    itself see `cdmllab.margins.combined.Combined`. arcface_torch's other settings belong to the
-    head: `interclass_filtering_threshold`,
-    ``scale=64`` and ``centre_init="normal_0.01"``.
+    Its name there is CombinedMarginLoss_. (1, m2, 0) is ArcFace with margin m2, the plain formula
+    past pi and the straight-through gradient. With m3 > 0 that code runs CosFace with margin m3,
+    **whatever m1 and m2 are**: it has no combined margin. For cos(m1 theta + m2) - m3 itself see
+    `cdmllab.margins.combined.Combined`. arcface_torch's other settings belong to the head:
+    `interclass_filtering_threshold`, ``scale=64`` and ``centre_init="normal_0.01"``.
 
     Parameters
     ----------
-    margin_list : (m1, m2, m3); arcface_torch's configs have (1, 0.5, 0) and (1, 0, 0.4)
+    margin_list : (m1, m2, m3); arcface_torch's configs use (1, 0.5, 0) and (1, 0, 0.4)
 
     Raises
     ------
-    ValueError : not three numbers, or m1 other than 1 without m3, which that code refuses too
+    ValueError : not three finite numbers, or m1 is not 1 and m3 is not above 0, which that code
+        rejects too
 
     Examples
     --------
@@ -48,6 +48,6 @@ def arcface_torch(*, margin_list: Sequence[float] = (1.0, 0.5, 0.0)) -> MarginPo
     if m1 == 1.0 and m3 == 0.0:
         return ArcFace(margin_rad=m2, beyond_pi="none", gradient="straight_through")
     raise ValueError(
-        f"arcface_torch has no loss for margin_list ({m1:g}, {m2:g}, {m3:g}): m1 is 1 or m3 above "
-        f"0 there"
+        f"arcface_torch has no loss for margin_list ({m1:g}, {m2:g}, {m3:g}): it needs m1 = 1 and "
+        f"m3 = 0, or m3 > 0"
     )

@@ -1,4 +1,4 @@
-"""The losses by name: those of this package, and those that other packages bring."""
+"""The registry of losses by name, including those of other packages."""
 
 import inspect
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from cdmllab.margins.policy import MarginPolicy
 
 ENTRY_POINTS = "cdmllab.margins"
 
-_SIZES = ("num_identities", "embedding_dim")  # what a head gives a loss, not the user
+_SIZES = ("num_identities", "embedding_dim")  # passed to a loss by the head, not by the user
 
 P = TypeVar("P", bound=type[MarginPolicy])
 R = TypeVar("R", bound=Callable[..., MarginPolicy])
@@ -30,10 +30,10 @@ _RECIPES: dict[str, Callable[..., MarginPolicy]] = {}
 
 
 def register(name: str, *, year: int, label: str | None = None) -> Callable[[P], P]:
-    """Decorate a loss: `create`, presets, tables, figures and widgets then know it by this name.
+    """Decorate a loss to register it for `create`, presets, tables, figures and widgets.
 
-    A package of your own lists the module of its losses under the entry points ``cdmllab.margins``,
-    and ``cdmllab train`` finds them too::
+    Another package can list the module of its losses under the entry points ``cdmllab.margins``,
+    so that ``cdmllab train`` finds them as well::
 
         [project.entry-points."cdmllab.margins"]
         mine = "my_package.losses"
@@ -41,12 +41,12 @@ def register(name: str, *, year: int, label: str | None = None) -> Callable[[P],
     Parameters
     ----------
     name : a Python identifier
-    year : of the first publication; tables are in this order
-    label : the loss's name in figures and widgets; the name of the class where it is not given
+    year : year of the first publication, by which tables are sorted
+    label : the loss's name in figures and widgets; by default the name of the class
 
     Raises
     ------
-    ValueError : the name is no identifier, or another loss has it
+    ValueError : the name is not an identifier, or is taken by another loss
 
     Examples
     --------
@@ -76,9 +76,7 @@ def register(name: str, *, year: int, label: str | None = None) -> Callable[[P],
 
 
 def recipe(name: str) -> Callable[[R], R]:
-    """Decorate a function that builds one of the losses from the arguments of other
-    people's code.
-    """
+    """Decorate a function that builds one of the losses from other code's arguments."""
 
     def decorate(build: R) -> R:
         _RECIPES[name] = build
@@ -88,25 +86,28 @@ def recipe(name: str) -> Callable[[R], R]:
 
 
 def names() -> tuple[str, ...]:
-    """The losses there are, by the year of publication."""
+    """The names of all losses, sorted by the year of publication."""
     _load_plugins()
     return tuple(sorted(_LOSSES, key=lambda name: (_LOSSES[name].year, name)))
 
 
 def label(name: str) -> str:
-    """A loss's name in figures and widgets; any other name as it is."""
+    """A loss's name in figures and widgets; any other name is returned unchanged."""
     return _LOSSES[name].label if name in names() else name
 
 
 def recipes() -> tuple[str, ...]:
-    """Further names that `create` knows: one of the losses, by the arguments of other people's
-    code.
-    """
+    """Further names for `create`: recipes that build a loss from the arguments of other code."""
     return tuple(_RECIPES)
 
 
 def builder(name: str) -> Callable[..., MarginPolicy]:
-    """The class of a loss, or the function of a recipe."""
+    """The class of a loss, or the function of a recipe.
+
+    Raises
+    ------
+    ValueError : unknown name
+    """
     known: dict[str, Callable[..., MarginPolicy]] = {
         **{key: _LOSSES[key].build for key in names()},
         **_RECIPES,
@@ -119,7 +120,7 @@ def builder(name: str) -> Callable[..., MarginPolicy]:
 
 
 def options(name: str) -> dict[str, object]:
-    """The options of a loss and their defaults, by name.
+    """The options of a loss with their defaults.
 
     Examples
     --------
@@ -142,12 +143,13 @@ def create(
     Parameters
     ----------
     name : one of `names()` or `recipes()`
-    num_identities, embedding_dim : passed on to the losses that keep something for every identity
-    chosen : the loss's own options, see `options(name)`
+    num_identities, embedding_dim : passed to losses that keep state for every identity
+    chosen : options of the loss, see `options(name)`
 
     Raises
     ------
-    ValueError : unknown name or option (with the nearest known one), or a value out of range
+    ValueError : unknown name or option (the nearest known one is suggested), or a value is out of
+        range
 
     Examples
     --------
@@ -175,7 +177,7 @@ def create(
 
 @cache
 def _load_plugins() -> None:
-    """Import what other packages list as modules of losses, which register themselves."""
+    """Import the modules of losses that other packages list; they register themselves."""
     for entry in entry_points(group=ENTRY_POINTS):
         try:
             entry.load()

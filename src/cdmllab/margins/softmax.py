@@ -1,4 +1,4 @@
-"""Plain softmax: neither embeddings nor class centres are normalised."""
+"""Plain softmax, with unnormalised embeddings and class centres."""
 
 from cdmllab.margins.policy import MarginPolicy
 from cdmllab.margins.registry import register
@@ -6,10 +6,11 @@ from cdmllab.margins.registry import register
 
 @register("softmax", year=1990)
 class Softmax(MarginPolicy):
-    """The logit w.x + b, with lengths and biases left in; the scale is not used.
+    """The logit w.x + b, which depends on lengths and has a bias; the scale is not used.
 
-    What every classifier starts from (Bridle, 1990_), and the baseline of ArcFace's table 2. It has
-    no cosine to put a margin on; `target_cos` in the head's output is there for comparison.
+    The standard loss of a classifier (Bridle, 1990_), and the baseline of ArcFace's table 2. There
+    is no margin, since the logit is not a cosine; `target_cos` in the head's output is reported for
+    comparison only.
 
     .. _1990: https://doi.org/10.1007/978-3-642-76153-9_28
     """
@@ -17,4 +18,4 @@ class Softmax(MarginPolicy):
     uses_cosine = False
 
     def describe(self) -> str:
-        return "logit w·x + b, lengths left in, no scale and no margin"
+        return "logit w·x + b without normalisation, scale or margin"

@@ -1,4 +1,4 @@
-"""SphereFace (A-Softmax): the angle times a factor, continued so that the target keeps falling."""
+"""SphereFace (A-Softmax): a multiplicative angular margin."""
 
 import math
 
@@ -12,18 +12,20 @@ from cdmllab.margins.registry import register
 
 @register("sphereface", year=2017)
 class SphereFace(MarginPolicy):
-    """psi(theta) = (-1)^k cos(m theta) - 2k, k = floor(m theta / pi) (Liu et al., 2017, arXiv
-    1704.08063_).
+    """psi(theta) = (-1)^k cos(m theta) - 2k on the target, with k = floor(m theta / pi).
 
-    The target is (lambda cos theta + psi) / (1 + lambda); lambda falls from `anneal_from` as
-    ``anneal_from / (1 + anneal_rate step)`` down to `anneal_to`, as in the authors' code. The
-    original keeps the embedding's length as the scale; here all losses have the head's scale.
+    The method is of Liu et al., 2017, arXiv 1704.08063_. The sign and the shift -2k make psi fall
+    all the way from 0 to pi, where cos(m theta) alone would oscillate.
+
+    The target is (lambda cos theta + psi) / (1 + lambda), where lambda falls from `anneal_from` to
+    `anneal_to` as ``anneal_from / (1 + anneal_rate step)``, as in the authors' code. The original
+    uses the embedding's length as the scale; here every loss uses the head's scale.
 
     Parameters
     ----------
-    factor : m, in [1, 8]; the paper has 4, ArcFace's table 2 has 1.35
-    anneal_from, anneal_to, anneal_rate : the schedule of lambda; ``anneal_from=0, anneal_to=0`` is
-        psi alone
+    factor : m, in [1, 8]; 4 in the paper, 1.35 in ArcFace's table 2
+    anneal_from, anneal_to, anneal_rate : the schedule of lambda; ``anneal_from=0, anneal_to=0``
+        applies psi alone
     gradient : see `MarginPolicy`
 
     .. _1704.08063: https://arxiv.org/abs/1704.08063
@@ -55,11 +57,12 @@ class SphereFace(MarginPolicy):
         return max(self.anneal_to, self.anneal_from / (1.0 + self.anneal_rate * int(self.step)))
 
     def observe(self, batch: Batch) -> None:
-        """Count the step, on which the annealing depends."""
+        """Count the training step, on which lambda depends."""
         self.step += 1
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """(lambda cos theta + psi(theta)) / (1 + lambda); shape (b,) to (b,)."""
+        # At theta = pi an integer m would give k = m; the last interval's formula applies there.
         total = self.factor * angle(target_cos)
         k = torch.floor(total.detach() / math.pi).clamp_max(math.ceil(self.factor) - 1)
         psi = torch.where(k % 2 == 0, 1.0, -1.0) * torch.cos(total) - 2.0 * k
@@ -67,8 +70,8 @@ class SphereFace(MarginPolicy):
 
     def describe(self) -> str:
         annealed = (
-            f", softened by λ from {self.anneal_from:g} to {self.anneal_to:g}"
+            f", blended with cos θ by λ from {self.anneal_from:g} to {self.anneal_to:g}"
             if self.anneal_from
             else ""
         )
-        return f"cos({self.factor:g} θ), continued so that it keeps falling{annealed}"
+        return f"cos({self.factor:g} θ), continued monotonically{annealed}"

@@ -1,4 +1,4 @@
-"""Sub-center ArcFace: several class centres an identity, the nearest counts."""
+"""Sub-center ArcFace: several class centres per identity, of which the nearest counts."""
 
 from cdmllab.margins.angular import BeyondPi
 from cdmllab.margins.arcface import ArcFace
@@ -8,9 +8,10 @@ from cdmllab.margins.registry import register
 
 @register("subcenter_arcface", year=2020, label="Sub-center ArcFace")
 class SubcenterArcFace(ArcFace):
-    """ArcFace on the largest of K cosines of each identity (Deng et al., ECCV 2020_).
+    """ArcFace with cos(theta) = the largest of each identity's K cosines (Deng et al., 2020_).
 
-    Noisy samples may gather round a centre of their own. ``centres_per_identity=1`` is ArcFace.
+    Mislabelled and noisy samples can gather around a separate centre.
+    ``centres_per_identity=1`` is ArcFace.
 
     Parameters
     ----------
@@ -38,5 +39,5 @@ class SubcenterArcFace(ArcFace):
 
     def describe(self) -> str:
         return (
-            f"{super().describe()}; the nearest of {self.centres_per_identity} centres an identity"
+            f"{super().describe()}; the nearest of {self.centres_per_identity} centres per identity"
         )

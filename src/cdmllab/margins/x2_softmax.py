@@ -1,4 +1,4 @@
-"""X2-Softmax: the target falls as the square of the angle."""
+"""X2-Softmax: the target is a parabola in the angle."""
 
 import math
 
@@ -11,16 +11,17 @@ from cdmllab.margins.registry import register
 
 @register("x2_softmax", year=2023, label="X2-Softmax")
 class X2Softmax(MarginPolicy):
-    """a (theta - h)^2 + k in place of cos theta (Xu et al., 2023, arXiv 2312.05281_).
+    """a (theta - h)^2 + k on the target, for cos(theta) (Xu et al., 2023, arXiv 2312.05281_).
 
-    At small angles the margin is nearly CosFace's 1 - k, and it grows with the angle, as a parabola
-    falls faster than the cosine. The defaults are those of the authors' training script; their
-    code_ keeps the parabola out of the gradient, as ``gradient="straight_through"`` does.
+    At small angles the margin is close to that of CosFace with m = 1 - k. It grows with the angle,
+    because the parabola falls faster than the cosine. The defaults are those of the authors'
+    training script; their code_ computes the gradient as if the margin were absent, as
+    ``gradient="straight_through"`` does.
 
     Parameters
     ----------
     a : curvature, in [-10, 0]
-    h : the angle of the vertex, radians, in [-pi, 0], so that the target falls all the way
+    h : the angle of the vertex, radians, in [-pi, 0], so that the target falls on all of [0, pi]
     k : the target at the vertex, in [-1, 1]
     gradient : see `MarginPolicy`
 

@@ -1,4 +1,4 @@
-"""Figures: one function for each, drawn in the book's style."""
+"""Figures in the book's style, one function each."""
 
 from cdmllab.errors import optional
 

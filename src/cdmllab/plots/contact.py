@@ -1,4 +1,4 @@
-"""Contact sheets: many photographs in one drawing, small enough for a page."""
+"""Contact sheets: many photographs in one SVG drawing, compact enough for a page."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ _TEXT = 13  # pixels
 
 
 class Drawing:
-    """An SVG that a notebook and the book show."""
+    """An SVG drawing that notebooks and the book display."""
 
     def __init__(self, svg: str) -> None:
         self.svg = svg
@@ -34,23 +34,24 @@ def contact_sheet(
     gap: int = 3,
     quality: int = 88,
 ) -> Drawing:
-    """Photographs row by row: one JPEG inside a drawing whose labels stay text, in the colours of
-    the page.
+    """Lay out photographs row by row, as one JPEG inside an SVG with text labels.
+
+    The labels stay text, so they take the colours of the page.
 
     Parameters
     ----------
     images : uint8, shape (n, height, width, 3)
-    columns : images a row
-    rows : a label for each row, on its left
-    heads : a label for each column, above
-    shown : width of an image on the page, in CSS pixels; None takes half its own, sharp on dense
-        screens
-    gap : between images, in pixels of theirs
-    quality : of the JPEG
+    columns : images per row
+    rows : labels of the rows, on the left
+    heads : labels of the columns, above
+    shown : width of an image on the page, in CSS pixels; None takes half its own width, which is
+        sharp on high-density screens
+    gap : space between images, in image pixels
+    quality : JPEG quality, 0 to 100
 
     Raises
     ------
-    ValueError : images of another form, or labels that do not fit the rows or columns
+    ValueError : the images have another type or shape, or the number of labels does not fit
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or not len(images):
         raise ValueError(
@@ -59,9 +60,9 @@ def contact_sheet(
         )
     n, h, w, _ = images.shape
     lines = -(-n // columns)
-    for labels, count, what in ((rows, lines, "rows"), (heads, columns, "columns")):
+    for labels, count, kind in ((rows, lines, "rows"), (heads, columns, "columns")):
         if labels and len(labels) != count:
-            raise ValueError(f"{len(labels)} labels do not fit {count} {what}")
+            raise ValueError(f"there are {len(labels)} labels for {count} {kind}")
     unit = (shown or w / 2) / w
     left = 8 + max((0.6 * _TEXT * len(label) for label in rows), default=-8.0)
     top = _TEXT + 8 if heads else 0
@@ -72,7 +73,7 @@ def contact_sheet(
     for k in range(n):
         y, x = k // columns * (h + gap), k % columns * (w + gap)
         page[y : y + h, x : x + w] = images[k]
-    # Gaps are cut out, so that the page shows between the images whatever its colour.
+    # The gaps are clipped, so that the page's background shows between the images.
     cells = "".join(
         f'<rect x="{left + k % columns * step_x:.2f}" y="{top + k // columns * step_y:.2f}" '
         f'width="{w * unit:.2f}" height="{h * unit:.2f}" rx="2"/>'

@@ -1,4 +1,4 @@
-"""Curves over the angle: target logits, decision regions, histograms of pairs."""
+"""Curves over the angle: target logits, decision regions and histograms of pairs."""
 
 from collections.abc import Mapping
 
@@ -16,12 +16,12 @@ from cdmllab.plots.style import GENUINE, IMPOSTOR, INK, colour
 
 
 def target_logits(ax: Axes, policies: Mapping[str, MarginPolicy], scale: float = 1.0) -> None:
-    """The target logit of each loss against the angle to the own class centre.
+    """Plot the target logit of each loss against the angle to the target centre.
 
     Parameters
     ----------
-    ax : where to draw
-    policies : losses by the name that gives them their colour and label
+    ax : axes to draw on
+    policies : losses by the name that determines their colour and label
     scale : s; 1 draws the margined cosine itself
     """
     theta, cosines = _angles()
@@ -38,8 +38,9 @@ def target_logits(ax: Axes, policies: Mapping[str, MarginPolicy], scale: float =
 
 
 def margin_costs(ax: Axes, policies: Mapping[str, MarginPolicy]) -> None:
-    """What each loss takes from the cosine, cos(theta) - psi(theta); arguments as for
-    `target_logits`.
+    """Plot how much each loss subtracts from the cosine, cos(theta) - psi(theta).
+
+    The arguments are as for `target_logits`.
     """
     theta, cosines = _angles()
     for name, policy in policies.items():
@@ -50,24 +51,23 @@ def margin_costs(ax: Axes, policies: Mapping[str, MarginPolicy]) -> None:
             label=label(name),
         )
     _angle_axis(ax)
-    ax.set_ylabel("taken from the cosine")
+    ax.set_ylabel("subtracted from the cosine")
 
 
 def decision_regions(ax: Axes, policy: MarginPolicy, *, name: str, first: bool = True) -> None:
-    """Where a training sample of class 1 or of class 2 is satisfied, in the plane of their two
-    angles.
+    """Shade where a training sample of class 1 or 2 is satisfied, in the plane of its angles.
 
     Parameters
     ----------
-    ax : where to draw
+    ax : axes to draw on
     policy : the loss
-    name : gives the colour and the title
+    name : determines the colour and the title
     first : whether to label the vertical axis
     """
     theta, cosines = _angles(stop=torch.pi / 2)
     degrees = torch.rad2deg(theta).numpy()
     margined = _target(policy, cosines).numpy()
-    # A class-1 sample at (theta_1, theta_2) is satisfied while psi(theta_1) >= cos(theta_2).
+    # A sample of class 1 at (theta_1, theta_2) is satisfied if psi(theta_1) >= cos(theta_2).
     edge = np.degrees(np.arccos(np.clip(margined, -1.0, 1.0)))
     ax.fill_between(degrees, edge, 180.0, color=colour(name), alpha=0.35, lw=0)
     ax.fill_betweenx(degrees, edge, 180.0, color=colour(name), alpha=0.6, lw=0)
@@ -87,14 +87,12 @@ def _angles(stop: float = torch.pi, points: int = 721) -> tuple[Tensor, Tensor]:
 
 
 def _target(policy: MarginPolicy, cosines: Tensor) -> Tensor:
-    """The margined cosine of samples that have all other classes at 90 degrees."""
+    """The margined cosine of samples whose negative centres are all at 90 degrees."""
     return target_curve(policy, cosines).target
 
 
 def _angle_axis(ax: Axes) -> None:
-    ax.set(
-        xlabel="angle θ to the own class centre (degrees)", xlim=(0, 180), xticks=range(0, 181, 30)
-    )
+    ax.set(xlabel="angle θ to the target centre (degrees)", xlim=(0, 180), xticks=range(0, 181, 30))
 
 
 def angle_histogram(
@@ -107,18 +105,18 @@ def angle_histogram(
     title: str = "",
     legend: bool = True,
 ) -> None:
-    """Angles between the two images of genuine and of impostor pairs, as densities.
+    """Plot the densities of the angles of genuine and of impostor pairs.
 
     Parameters
     ----------
-    ax : where to draw
+    ax : axes to draw on
     scores : cosines, shape (p,)
     same : True for genuine pairs, shape (p,)
-    bins : over 0 to 180 degrees
-    chance_dim : draw the density of random directions in so many dimensions, dashed; None draws
-        none
-    legend : whether to say which is which
-    title : stands above
+    bins : number of bins over 0 to 180 degrees
+    chance_dim : number of dimensions for the density of random directions, drawn dashed; None
+        draws none
+    title : title of the axes
+    legend : whether to draw a legend
     """
     degrees = np.degrees(np.arccos(np.clip(np.asarray(scores, dtype=np.float64), -1.0, 1.0)))
     is_same = np.asarray(same, dtype=bool)
@@ -134,7 +132,12 @@ def angle_histogram(
             ls=(0, (3, 2)),
             label="chance",
         )
-    ax.set(xlabel="angle of the pair (degrees)", xlim=(0, 180), xticks=range(0, 181, 45), yticks=[])
+    ax.set(
+        xlabel="angle between the images of a pair (degrees)",
+        xlim=(0, 180),
+        xticks=range(0, 181, 45),
+        yticks=[],
+    )
     ax.grid(visible=False)
     ax.spines["left"].set_visible(False)
     ax.set_title(title)

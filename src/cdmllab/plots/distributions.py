@@ -1,4 +1,4 @@
-"""How values of a few groups are distributed, each as a density of its own."""
+"""Distributions of values in a few groups, each as a separate density."""
 
 from collections.abc import Mapping
 
@@ -15,17 +15,17 @@ def densities(
     *,
     alpha: float = 0.3,
 ) -> None:
-    """Histograms on common bins, each of area 1, with outlines that the legend knows.
+    """Draw histograms on common bins, each of area 1, with outlines and legend labels.
 
     Parameters
     ----------
-    ax : where to draw
+    ax : axes to draw on
     values : shape (n,)
-    groups : by label, which values belong to it, shape (n,), and its colour
-    edges : of the bins, rising, shape (bins + 1,)
-    alpha : of the area below an outline
+    groups : for each label a mask of the values, shape (n,), and a colour
+    edges : bin edges, ascending, shape (bins + 1,)
+    alpha : opacity of the area below an outline
     """
-    import seaborn  # brings pandas, which takes a second; who draws no distribution starts sooner
+    import seaborn  # imported here because it brings pandas, which takes a second to load
 
     v = np.asarray(values, dtype=np.float64)
     for name, (rows, shade) in groups.items():

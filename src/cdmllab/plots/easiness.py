@@ -1,4 +1,4 @@
-"""Easiness over the plane of two angles, and what became of samples during a training."""
+"""Easiness in the plane of two angles, over the epochs of a training, and against the truth."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ from cdmllab.easiness import (
 from cdmllab.plots.distributions import densities
 from cdmllab.plots.style import COLOURS, INK, PAPER
 
-# Hard to easy, through the page's own colour.
+# From hard to easy, through a neutral colour close to that of the page.
 EASINESS = LinearSegmentedColormap.from_list("easiness", ["#7a4fb5", "#e9e6ee", "#2a9d7f"])
 RIGHT, WRONG = COLOURS["cosface"], "#b5485d"
 
@@ -27,41 +27,48 @@ RIGHT, WRONG = COLOURS["cosface"], "#b5485d"
 def easiness_map(
     ax: Axes, kind: str, *, pivot: float = 0.0, title: str = "", first: bool = True
 ) -> AxesImage:
-    """An easiness score for every angle to the own class centre and to the best foreign one.
+    """Map an easiness score over the angles to the target centre and to the hardest negative.
 
     Parameters
     ----------
-    ax : where to draw
+    ax : axes to draw on
     kind : ``"similarity"``, ``"gap"`` or ``"angle_gap"``, see `cdmllab.easiness`
-    pivot : the score that counts as neither easy nor hard; a line is drawn there
-    title : stands above
+    pivot : the score that counts as neither easy nor hard, marked by a dashed line
+    title : title of the axes
     first : whether to label the vertical axis
 
     Returns
     -------
     The image, for a colour bar from -1 (hard) to 1 (easy).
     """
-    own, foreign = torch.meshgrid(
+    target, negative = torch.meshgrid(
         torch.linspace(0, 120, 121), torch.linspace(0, 120, 121), indexing="xy"
     )
-    cosines = [torch.cos(torch.deg2rad(angles.double())) for angles in (own, foreign)]
+    cosines = [torch.cos(torch.deg2rad(angles.double())) for angles in (target, negative)]
     score = {
         "similarity": lambda c, _: easiness_from_similarity(c),
         "gap": easiness_from_gap,
         "angle_gap": easiness_from_angle_gap,
     }[kind](*cosines)
     e = recentre(score, pivot).numpy()
-    shown = ax.imshow(
+    image = ax.imshow(
         e, cmap=EASINESS, vmin=-1, vmax=1, origin="lower", extent=(0, 120, 0, 120), aspect="equal"
     )
     ax.contour(
-        own.numpy(), foreign.numpy(), e, levels=[0.0], colors=[INK], linewidths=1.2, linestyles="--"
+        target.numpy(),
+        negative.numpy(),
+        e,
+        levels=[0.0],
+        colors=[INK],
+        linewidths=1.2,
+        linestyles="--",
     )
-    ax.set(xlabel="own angle (degrees)", xticks=range(0, 121, 30), yticks=range(0, 121, 30))
-    ax.set_ylabel("best foreign angle (degrees)" if first else "")
+    ax.set(xlabel="angle to the target (degrees)", xticks=range(0, 121, 30))
+    ax.set(yticks=range(0, 121, 30))
+    ax.set_ylabel("angle to the hardest negative (degrees)" if first else "")
     ax.set_title(title)
     ax.grid(visible=False)
-    return shown
+    return image
 
 
 def sample_paths(
@@ -73,17 +80,16 @@ def sample_paths(
     shown: int = 30,
     ylabel: str = "",
 ) -> None:
-    """What became of single samples: some of each group as thin lines, the group's median as a
-    thick one.
+    """Plot single samples over the epochs as thin lines, and the groups' medians as thick ones.
 
     Parameters
     ----------
-    ax : where to draw
+    ax : axes to draw on
     x : epochs, shape (t,)
-    values : shape (t, n), one column a sample
-    groups : up to two, by label: the columns that belong to it
-    shown : thin lines a group, evenly drawn from it
-    ylabel : what the values are, with unit
+    values : shape (t, n), one column per sample
+    groups : the columns of up to two groups, by label
+    shown : number of thin lines per group, evenly spaced among its samples
+    ylabel : quantity and unit of the values
     """
     times, all_values = np.asarray(x), np.asarray(values)
     for (name, columns), shade in zip(groups.items(), (RIGHT, WRONG), strict=False):
@@ -106,28 +112,24 @@ def sample_paths(
 def guess_against_truth(
     ax: Axes, easiness: ArrayLike, difficulty: ArrayLike, wrong: ArrayLike
 ) -> None:
-    """A score's easiness against the known difficulty, a dot for each image; wrong labels stand
-    out.
+    """Plot the easiness of images against their known difficulty, with wrong labels highlighted.
 
     Parameters
     ----------
-    ax : where to draw
+    ax : axes to draw on
     easiness, difficulty : shape (n,)
-    wrong : which images carry a wrong label, shape (n,)
+    wrong : mask of the images with a wrong label, shape (n,)
     """
     against_difficulty(ax, difficulty, easiness, wrong, alpha=0.55)
     ax.set_ylabel("easiness")
-    ax.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2
-    )  # above: the dots may lie anywhere
+    # Above the axes, because the dots may be anywhere inside.
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
 def against_difficulty(
     ax: Axes, difficulty: ArrayLike, values: ArrayLike, wrong: ArrayLike, *, alpha: float
 ) -> None:
-    """Values of single images against their known difficulty, a dot for each; shapes (n,). Wrong
-    labels stand out.
-    """
+    """Plot values of images against their difficulty, with wrong labels highlighted; (n,)."""
     d, v, w = np.asarray(difficulty), np.asarray(values), np.asarray(wrong, dtype=bool)
     ax.plot(
         d[~w],
@@ -137,25 +139,23 @@ def against_difficulty(
         markersize=3,
         alpha=alpha,
         rasterized=True,
-        label="right label",
+        label="correct label",
     )
     ax.plot(d[w], v[w], "o", color=WRONG, markersize=3.5, label="wrong label")
     ax.set_xlabel("known difficulty (cosine lost)")
 
 
 def by_label(ax: Axes, easiness: ArrayLike, wrong: ArrayLike, bins: int = 40) -> None:
-    """How easiness is spread over rightly and over wrongly labelled images, as densities; shapes
-    (n,).
-    """
+    """Plot the densities of easiness for correctly and wrongly labelled images; shapes (n,)."""
     e, w = np.asarray(easiness), np.asarray(wrong, dtype=bool)
-    kinds = {"right label": (~w, RIGHT), "wrong label": (w, WRONG)}
+    kinds = {"correct label": (~w, RIGHT), "wrong label": (w, WRONG)}
     densities(ax, e, kinds, np.linspace(e.min(), e.max(), bins + 1), alpha=0.5)
     ax.set(xlabel="easiness", ylabel="density")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
 def colour_bar(ax: Axes, image: AxesImage) -> None:
-    """The scale of an easiness map, beside it."""
+    """Add a colour bar to an easiness map."""
     bar = ax.figure.colorbar(image, ax=ax, ticks=[-1, 0, 1], shrink=0.8)
     bar.set_ticklabels(["hard", "0", "easy"])
     bar.outline.set_edgecolor(INK)

@@ -1,4 +1,4 @@
-"""Error analysis: the worst pairs as a sheet, and error rates against a nuisance."""
+"""Error analysis: sheets of the worst pairs, and error rates against a nuisance."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,25 +20,29 @@ def error_sheet(
     columns: int = 4,
     title: str = "",
 ) -> None:
-    """Pairs of images side by side, the score of each below it.
+    """Draw pairs of images side by side, with the score of each pair below.
 
     Parameters
     ----------
-    ax : where to draw; its frame is removed
-    first, second : images in [-1, 1], shape (n, channels, height, width), channels 1 (drawn as
+    ax : axes to draw on; the frame is removed
+    first, second : images in [-1, 1], shape (n, channels, height, width), with 1 channel (drawn as
         ink) or 3
     scores : cosine of each pair, shape (n,)
-    columns : pairs a row
-    title : stands above
+    columns : pairs per row
+    title : title of the axes
+
+    Raises
+    ------
+    ValueError : no pairs, or shapes that do not fit together
     """
     a, b, s = (np.asarray(x, dtype=np.float64) for x in (first, second, scores))
     if a.shape != b.shape or a.ndim != 4 or s.shape != (len(a),):
         raise ValueError(
-            f"first and second (n, c, h, w) and scores (n,) do not fit: {a.shape}, {b.shape}, "
-            f"{s.shape}"
+            f"first and second must have shape (n, c, h, w) and scores (n,), got {a.shape}, "
+            f"{b.shape} and {s.shape}"
         )
     if len(a) == 0:
-        raise ValueError("there are no pairs to draw")
+        raise ValueError("there are no pairs to draw: first, second and scores are empty")
     n, channels, height, width = a.shape
     both = np.full((n, channels, height, 2 * width + 1), np.nan)
     both[..., :width], both[..., width + 1 :] = a, b
@@ -57,14 +61,14 @@ def error_sheet(
 
 
 def error_rates(ax: Axes, found: Binned, *, name: str, nuisance: str) -> None:
-    """The share of wrong judgements in each bin of a nuisance, with its interval.
+    """Plot the error rate in each bin of a nuisance, with its interval.
 
     Parameters
     ----------
-    ax : where to draw; several kinds of pairs or losses can share it
+    ax : axes to draw on, which several kinds of pairs or losses can share
     found : see `cdmllab.metrics.error_rates.by_nuisance`
-    name : gives colour and label
-    nuisance : what the horizontal axis shows, with its unit
+    name : determines colour and label
+    nuisance : label of the horizontal axis, with its unit
     """
     middle = (found.edges[:-1] + found.edges[1:]) / 2.0
     full = found.pairs > 0
@@ -78,5 +82,5 @@ def error_rates(ax: Axes, found: Binned, *, name: str, nuisance: str) -> None:
         xlim=(found.edges[0], found.edges[-1]),
         ylim=(0.0, min(1.02, max(top, 0.01) + 0.01)),
     )
-    ax.set_ylabel("wrongly judged")
+    ax.set_ylabel("error rate")
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

@@ -1,4 +1,4 @@
-"""The face lab's own figures."""
+"""Figures of the face lab: the relief of a head, and the response to nuisances."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,12 +10,13 @@ from cdmllab.plots.style import GRID, IDENTITY_COLOURS
 
 
 def relief(ax: Axes, radius: ArrayLike) -> None:
-    """The shape of a head as a map: distance of the surface from the centre in every direction.
+    """Map the shape of a head: the distance of the surface from the centre in every direction.
 
     Parameters
     ----------
-    radius : shape (rows, columns), from nape to nape and from below to above, as
-        `cdmllab.faces.relief` gives it
+    ax : axes to draw on
+    radius : shape (rows, columns), around the head from the back to the back and from below to
+        above, as returned by `cdmllab.faces.relief`
     """
     ax.imshow(
         np.asarray(radius),
@@ -32,14 +33,14 @@ def relief(ax: Axes, radius: ArrayLike) -> None:
 def response_curves(
     ax: Axes, strengths: Sequence[float], lost: Mapping[str, ArrayLike], named: int = 6
 ) -> None:
-    """How much cosine each nuisance costs at rising strength; the costliest are named, the others
-    stay pale.
+    """Plot how much cosine each nuisance costs as its strength grows.
 
     Parameters
     ----------
+    ax : axes to draw on
     strengths : shape (k,), in [0, 1]
-    lost : by factor, shape (k,)
-    named : how many are named
+    lost : loss of cosine for each factor, shape (k,)
+    named : number of the costliest factors that get a colour and a name; the others are pale
     """
     order = sorted(lost, key=lambda name: -float(np.asarray(lost[name])[-1]))
     ends = []
@@ -52,7 +53,7 @@ def response_curves(
             ax.plot(strengths, values, color=GRID, linewidth=1.2, zorder=2)
     room = (max(end for end, _, _ in ends) or 1.0) * 0.075
     level = np.inf
-    for end, name, colour in ends:  # from the top: no label closer than a line to the one above
+    for end, name, colour in ends:  # from top to bottom, each label at least a line below the last
         level = min(end, level - room)
         ax.annotate(
             name.replace("_", " "),
@@ -65,5 +66,5 @@ def response_curves(
         )
     ax.set_xlim(0.0, 1.0)
     ax.set_ylim(bottom=min(0.0, min(float(np.min(np.asarray(v))) for v in lost.values())))
-    ax.set_xlabel("strength of the nuisance")
-    ax.set_ylabel("cosine lost")
+    ax.set_xlabel("nuisance strength")
+    ax.set_ylabel("loss of cosine")

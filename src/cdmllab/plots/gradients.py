@@ -1,4 +1,4 @@
-"""Lines told apart by loss and dash, and pulls as arrows along the circle."""
+"""Lines with a colour for each loss, and gradients as arrows along the circle."""
 
 import math
 from collections.abc import Sequence
@@ -12,15 +12,13 @@ from cdmllab.plots.style import GRID, INK, PAPER, colour
 
 
 class Line(NamedTuple):
-    """One line of a figure: its label, the loss that gives it its colour, its heights, and its
-    dashes.
-    """
+    """One line of a figure."""
 
     label: str
-    loss: str
+    loss: str  # determines the colour
     values: ArrayLike  # [n]
-    style: str = "-"
-    width: float = 1.8
+    style: str = "-"  # of the dashes, as in matplotlib
+    width: float = 1.8  # points
 
 
 def lines(
@@ -37,12 +35,12 @@ def lines(
 
     Parameters
     ----------
-    ax : where to draw
-    x : shape (n,), rising
-    drawn : what to draw
-    xlabel, ylabel : names of the axes, with units
-    open_at : a jump of at least that height from one point to the next is left open
-    legend : where to say which line is which
+    ax : axes to draw on
+    x : shape (n,), ascending
+    drawn : the lines
+    xlabel, ylabel : labels of the axes, with units
+    open_at : interrupt a line where it jumps by at least this much between two points
+    legend : position of the legend
     """
     places = np.asarray(x, dtype=np.float64)
     for line in drawn:
@@ -66,9 +64,9 @@ def lines(
 
 
 def degrees_axis(ax: Axes, *, stop: int = 180, step: int = 30) -> None:
-    """An axis of angles to the own class centre, in degrees."""
+    """Make the horizontal axis one of angles to the target centre, in degrees."""
     ax.set(
-        xlabel="angle θ to the own class centre (degrees)",
+        xlabel="angle θ to the target centre (degrees)",
         xlim=(0, stop),
         xticks=range(0, stop + 1, step),
     )
@@ -77,16 +75,17 @@ def degrees_axis(ax: Axes, *, stop: int = 180, step: int = 30) -> None:
 def pull_arrows(
     ax: Axes, angle_rad: ArrayLike, pull: ArrayLike, *, loss: str, longest: float, title: str = ""
 ) -> None:
-    """Samples on an arc, each with an arrow along the sphere as long as its loss pulls.
+    """Draw samples on an arc, each with its gradient as an arrow along the sphere.
 
     Parameters
     ----------
-    ax : where to draw; its frame is removed
-    angle_rad : angles of the samples to the class centre, shape (n,), radians
-    pull : towards the class centre, shape (n,); negative ones point away
-    loss : gives the colour
-    longest : the pull that is drawn a fifth of the radius long
-    title : stands above
+    ax : axes to draw on; the frame is removed
+    angle_rad : angles of the samples to the target centre, shape (n,), radians
+    pull : gradient of the loss with respect to the angle, shape (n,); positive values point towards
+        the target centre
+    loss : determines the colour
+    longest : the gradient whose arrow is a fifth of the radius long
+    title : title of the axes
     """
     theta, force = np.asarray(angle_rad, dtype=np.float64), np.asarray(pull, dtype=np.float64)
     arc = np.radians(np.linspace(0.0, 120.0, 121))
@@ -94,7 +93,7 @@ def pull_arrows(
     ax.plot([0.0, 0.0], [0.0, 1.0], color=GRID, lw=0.8, zorder=1)
     ax.plot(0.0, 1.0, "o", ms=9, mfc=PAPER, mec=colour(loss), mew=2.2, zorder=4)
     ax.annotate(
-        "class centre", (0.0, 1.0), (-6, 6), textcoords="offset points", ha="right", fontsize=8.5
+        "target centre", (0.0, 1.0), (-6, 6), textcoords="offset points", ha="right", fontsize=8.5
     )
     for t, f in zip(theta, force, strict=True):
         x, y, length = np.sin(t), np.cos(t), 0.2 * f / longest

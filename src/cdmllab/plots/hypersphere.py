@@ -1,6 +1,4 @@
-"""The hypersphere, by what can be drawn of it: flat maps, angles to neighbours, margins, and the
-dimensions in use.
-"""
+"""Views of the hypersphere: flat maps, angles between centres, spectra, and margins."""
 
 from collections.abc import Mapping
 
@@ -19,15 +17,15 @@ _MARKERS = "os^D"
 def flat_map(
     ax: Axes, points: ArrayLike, labels: ArrayLike | None = None, *, title: str = ""
 ) -> None:
-    """Points of a map, told apart by identity; its axes mean nothing, so none are drawn.
+    """Draw the points of a two-dimensional projection, without axes, which have no meaning.
 
     Parameters
     ----------
-    ax : where to draw
+    ax : axes to draw on
     points : shape (n, 2)
-    labels : shape (n,); up to forty identities have a colour and a marker of their own. None draws
-        all alike
-    title : stands above
+    labels : identities, shape (n,); up to forty have a distinct combination of colour and marker.
+        None draws all points alike
+    title : title of the axes
     """
     p = np.asarray(points, dtype=np.float64)
     if labels is None:
@@ -50,15 +48,14 @@ def flat_map(
 def neighbour_angles(
     ax: Axes, groups: Mapping[str, ArrayLike], *, bound_deg: float | None = None
 ) -> None:
-    """How near the nearest other class centre is: the share of centres that have none nearer than
-    each angle.
+    """Plot the distribution function of the angles from class centres to nearest neighbours.
 
     Parameters
     ----------
-    ax : where to draw
-    groups : by name, angles in degrees, shape (c,); a loss has its colour, references are dashed in
-        ink
-    bound_deg : an angle that no arrangement can exceed; None draws none
+    ax : axes to draw on
+    groups : angles in degrees by name, shape (c,); losses have their colours, any other name is
+        dashed in ink
+    bound_deg : an angle that no arrangement of centres can exceed, drawn as a line; None draws none
     """
     dashes = iter(("--", ":", "-."))
     for name, angles in groups.items():
@@ -81,7 +78,7 @@ def neighbour_angles(
         )
     ax.set(
         xlabel="angle to the nearest other centre (degrees)",
-        ylabel="share of the centres",
+        ylabel="share of centres",
         ylim=(0.0, 1.03),
     )
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -91,17 +88,17 @@ def neighbour_angles(
 def spectra(
     ax: Axes, shares: Mapping[str, ArrayLike], *, styles: Mapping[str, str] | None = None
 ) -> None:
-    """How much of the variance the first k principal directions hold, a line for each name.
+    """Plot the share of the variance in the first k principal directions, one line per name.
 
     Parameters
     ----------
-    ax : where to draw
-    shares : by name, falling shares of the variance, shape (d,)
-    styles : dashes by name; "-" where there is none. The first word of a name, in lower case, gives
-        the colour
+    ax : axes to draw on
+    shares : shares of the variance by name, descending, shape (d,). The part of a name before a
+        comma, in lower case, determines the colour
+    styles : dashes by name; "-" by default
     """
-    for name, of in shares.items():
-        p = np.asarray(of, dtype=np.float64)
+    for name, variance in shares.items():
+        p = np.asarray(variance, dtype=np.float64)
         loss = name.split(",")[0].lower()
         ax.plot(
             np.arange(1, len(p) + 1),
@@ -110,7 +107,7 @@ def spectra(
             ls=(styles or {}).get(name, "-"),
             label=name,
         )
-    ax.set(xlabel="principal directions", ylabel="share of the variance", ylim=(0.0, 1.03))
+    ax.set(xlabel="number of principal directions", ylabel="share of variance", ylim=(0.0, 1.03))
     ax.set_xlim(left=1)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.legend(loc="lower right")
@@ -125,16 +122,15 @@ def margins_against_difficulty(
     base_rad: float,
     bins: int = 10,
 ) -> None:
-    """The margin of single samples against their known difficulty, a dot for each; a line through
-    medians.
+    """Plot the margins of samples against their known difficulty, with a line through medians.
 
     Parameters
     ----------
-    ax : where to draw
+    ax : axes to draw on
     difficulty, margin_rad : shape (n,)
-    wrong : which samples carry a wrong label, shape (n,); the line leaves them out
+    wrong : mask of the samples with a wrong label, shape (n,), which the line ignores
     base_rad : the base margin, drawn dashed
-    bins : parts of equally many samples that have a median each
+    bins : number of medians, each over the same number of samples
     """
     d, m, w = np.asarray(difficulty), np.asarray(margin_rad), np.asarray(wrong, dtype=bool)
     against_difficulty(ax, d, m, w, alpha=0.4)
@@ -143,5 +139,5 @@ def margins_against_difficulty(
     ax.plot(*middle.T, color=PAPER, lw=4.0)
     ax.plot(*middle.T, color=INK, lw=1.8, label="median")
     ax.axhline(base_rad, color=INK, lw=0.8, ls=(0, (4, 3)))
-    ax.set_ylabel("margin (rad)")
+    ax.set_ylabel("margin (radians)")
     ax.legend(loc="lower right")

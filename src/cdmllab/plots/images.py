@@ -6,17 +6,21 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def sheet(images: ArrayLike, columns: int, gap: int = 1) -> NDArray[np.float64]:
-    """Lay images out row by row, a gap of NaN (drawn as nothing) between them.
+    """Lay images out row by row, separated by NaN, which is transparent when drawn.
 
     Parameters
     ----------
     images : shape (n, channels, height, width), channels 1 or 3
-    columns : images a row
+    columns : images per row
     gap : pixels between images
 
     Returns
     -------
-    Array of shape (rows, columns) of pixels, with a last axis of 3 for colour.
+    Array of pixels, shape (height, width) for grey images and (height, width, 3) for colour.
+
+    Raises
+    ------
+    ValueError : the images have another shape
     """
     x = np.asarray(images, dtype=np.float64)
     if x.ndim != 4 or x.shape[1] not in (1, 3):
@@ -31,14 +35,14 @@ def sheet(images: ArrayLike, columns: int, gap: int = 1) -> NDArray[np.float64]:
 
 
 def images(ax: Axes, images: ArrayLike, *, columns: int, title: str = "") -> None:
-    """Draw images in [-1, 1] as a sheet; grey ones dark on light, as ink on paper.
+    """Draw images in [-1, 1] as a sheet; grey images are dark on light, as ink on paper.
 
     Parameters
     ----------
-    ax : where to draw; its frame is removed
+    ax : axes to draw on; the frame is removed
     images : shape (n, channels, height, width), channels 1 or 3
-    columns : images a row
-    title : stands above
+    columns : images per row
+    title : title of the axes
     """
     ax.imshow(
         coloured(sheet(images, columns)),
@@ -52,9 +56,7 @@ def images(ax: Axes, images: ArrayLike, *, columns: int, title: str = "") -> Non
 
 
 def coloured(page: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A page of colours in [-1, 1] as red, green, blue and opacity in [0, 1], clear where it is
-    NaN; grey as it is.
-    """
+    """Convert a colour sheet in [-1, 1] to RGBA in [0, 1], transparent for NaN; grey is kept."""
     if page.ndim == 2:
         return page
     alpha = np.isfinite(page[..., :1]).astype(np.float64)

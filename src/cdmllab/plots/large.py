@@ -1,4 +1,4 @@
-"""Large heads: what they hold against the number of identities, and what measured ones take."""
+"""Large heads: cost as the number of identities grows, and measurements of several heads."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ _STYLES = ("-", "--", "-.", ":")
 
 
 class MeasuredHead(NamedTuple):
-    """A head that was measured: its name, and time and memory as multiples of a limit."""
+    """A measurement of a head, with time and memory as multiples of a lower bound."""
 
     name: str
     time: float
@@ -31,17 +31,16 @@ def against_identities(
     limits: Mapping[str, float] | None = None,
     dots: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
 ) -> None:
-    """A cost against the number of identities, both on logarithmic axes.
+    """Plot costs against the number of identities, on logarithmic axes.
 
     Parameters
     ----------
-    ax : where to draw
+    ax : axes to draw on
     identities : shape (n,)
-    lines : by name, counted values, shape (n,)
-    ylabel : what they are, with unit
-    limits : by name, a value that something can hold, drawn across
-    dots : identities and values that were measured, shape (k,) each, by the name of a line, or by a
-        name of their own
+    lines : computed values by name, shape (n,)
+    ylabel : quantity and unit
+    limits : named capacities, drawn as horizontal lines
+    dots : measured identities and values, shape (k,) each, under the name of a line or another name
     """
     for k, (name, values) in enumerate(lines.items()):
         shade = IDENTITY_COLOURS[k % len(IDENTITY_COLOURS)]
@@ -72,16 +71,16 @@ def against_identities(
 def measured_heads(
     ax: Axes, heads: Sequence[MeasuredHead], *, first: bool = True, title: str = ""
 ) -> None:
-    """Heads by time and memory, each as a multiple of what no head can do without.
+    """Plot heads by time and memory, each as a multiple of the minimum that every head needs.
 
-    The nearer a head lies to (1, 1), the better.
+    The closer a head is to (1, 1), the better.
 
     Parameters
     ----------
-    ax : where to draw
-    heads : what was measured; ours are filled
+    ax : axes to draw on
+    heads : the measurements; ours have filled markers
     first : whether to label the vertical axis
-    title : stands above
+    title : title of the axes
     """
     for k, head in enumerate(heads):
         shade = IDENTITY_COLOURS[k % len(IDENTITY_COLOURS)]
@@ -89,7 +88,7 @@ def measured_heads(
                 fillstyle="full" if head.ours else "none", mew=1.6, label=head.name)  # fmt: skip
     ax.axvline(1.0, color=INK, lw=0.8, ls=(0, (4, 3)))
     ax.axhline(1.0, color=INK, lw=0.8, ls=(0, (4, 3)))
-    ax.set(xlabel="time (1 = three bare products)", yscale="log", title=title)
+    ax.set(xlabel="time (1 = three matrix products)", yscale="log", title=title)
     ax.set_ylabel("peak memory (1 = gradient of the centres)" if first else "")
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.set_yticks([1, 2, 3, 5, 7])
@@ -98,7 +97,7 @@ def measured_heads(
 
 
 def short(number: float) -> str:
-    """Ten thousand as ``10k``, a hundred million as ``100M``."""
+    """Abbreviate a number: ten thousand is ``10k``, a hundred million ``100M``."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:g}{unit}"

@@ -1,4 +1,4 @@
-"""Bytes of a file, each coloured by what it means."""
+"""The bytes of a file, coloured by field, and landmarks on an image."""
 
 from collections.abc import Sequence
 
@@ -25,23 +25,23 @@ _WORDS = {"length": "part, length", "ids": "id, id2", "labels": "more labels"}
 def byte_layout(
     ax: Axes, data: bytes, fields: Sequence[tuple[str, int, int]], *, columns: int = 16
 ) -> None:
-    """Draw bytes in hexadecimal, `columns` a row, in the colour of the field they belong to.
+    """Draw bytes in hexadecimal, in the colours of their fields.
 
     Parameters
     ----------
-    ax : where to draw; its frame is removed
+    ax : axes to draw on; the frame is removed
     data : the bytes
-    fields : kind (a key of `KINDS`), first byte, and the byte after the last
-    columns : bytes a row
+    fields : for each field its kind (a key of `KINDS`), first byte, and the byte after its last
+    columns : bytes per row
 
     Raises
     ------
-    ValueError : a kind that has no colour
+    ValueError : unknown kind of field
     """
     unknown = sorted({kind for kind, _, _ in fields} - set(KINDS))
     if unknown:
         raise ValueError(
-            f"there is no colour for bytes of kind {unknown[0]!r}; there are: {', '.join(KINDS)}"
+            f"unknown kind of field {unknown[0]!r}: it must be one of {', '.join(KINDS)}"
         )
     for kind, start, end in fields:
         for k in range(start, min(end, len(data))):
@@ -79,7 +79,7 @@ def byte_layout(
 
 
 def landmarks(ax: Axes, image: ArrayLike, points: ArrayLike, *, title: str = "") -> None:
-    """Draw an image (height, width, 3), uint8, with numbered landmarks, shape (k, 2), on it."""
+    """Draw an image, uint8 (height, width, 3), with numbered landmarks, shape (k, 2)."""
     ax.imshow(np.asarray(image))
     for number, (x, y) in enumerate(np.asarray(points), start=1):
         ax.plot(

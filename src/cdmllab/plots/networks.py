@@ -1,6 +1,4 @@
-"""Networks: the block drawn, where parameters and products sit, how far a network sees, how long it
-takes.
-"""
+"""Figures of networks: a residual block, costs, receptive fields and latencies."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +9,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from cdmllab.plots.style import GRID, IDENTITY_COLOURS, INK, PAPER
 
-# Families of networks and stages of one; not losses, so not the colours of losses.
+# Families of networks. They are not losses, so they do not use the losses' colours.
 FAMILIES = {
     "full": IDENTITY_COLOURS[0],
     "lite": IDENTITY_COLOURS[1],
@@ -21,14 +19,12 @@ _MARKERS = "osD^vP*X"
 
 
 def family(name: str) -> str:
-    """``full``, ``lite`` or ``lightweight``, by the name of a backbone."""
+    """The family of a backbone by its name: ``full``, ``lite`` or ``lightweight``."""
     return "lite" if name.endswith("_lite") else name if name in FAMILIES else "full"
 
 
 def residual_block(ax: Axes) -> None:
-    """IResNet's block, the first of a stage: the main way above, the shortcut below, no activation
-    after the sum.
-    """
+    """Draw the first IResNet block of a stage: main path, shortcut, and no final activation."""
     layers = ("BN", "3×3", "BN", "PReLU", "3×3, /2", "BN")
     at = 1.6 + 1.55 * np.arange(len(layers))
     ax.annotate(
@@ -45,8 +41,8 @@ def residual_block(ax: Axes) -> None:
     ax.text(11.4, 0.0, "+", ha="center", va="center", fontsize=12, color=INK, zorder=5)
     for x, words in ((-0.2, "c × h × w"), (12.7, "2c × h/2 × w/2")):
         ax.text(x, 0.35, words, fontsize=7.5, color=INK, ha="center")
-    ax.text(6.0, -2.25, "only where the size or the width changes; elsewhere the input "
-                        "itself", fontsize=8,
+    ax.text(6.0, -2.25, "only where the size or the width changes; elsewhere the identity",
+            fontsize=8,
             color=INK, ha="center")  # fmt: skip
     ax.set(xlim=(-1.2, 13.6), ylim=(-2.5, 0.9), aspect="equal")
     ax.axis("off")
@@ -55,14 +51,14 @@ def residual_block(ax: Axes) -> None:
 def shares(
     ax: Axes, rows: Mapping[str, Sequence[float]], parts: Sequence[str], *, title: str = ""
 ) -> None:
-    """What share of a whole each part has, a bar for each row.
+    """Draw the shares of several parts in a total as stacked bars, one bar per row.
 
     Parameters
     ----------
-    ax : where to draw
-    rows : for each name the amounts of the parts, in any unit
-    parts : what they are called
-    title : stands above
+    ax : axes to draw on
+    rows : the amounts of the parts by the name of the row, in any unit
+    parts : names of the parts
+    title : title of the axes
     """
     for row, amounts in enumerate(rows.values()):
         percent = 100.0 * np.asarray(amounts) / np.sum(amounts)
@@ -81,24 +77,26 @@ def shares(
                     color=PAPER,
                     fontsize=8,
                 )
-    ax.set(yticks=range(len(rows)), yticklabels=list(rows), xlim=(0, 100), xlabel="% of the whole")
+    ax.set(
+        yticks=range(len(rows)),
+        yticklabels=list(rows),
+        xlim=(0, 100),
+        xlabel="share of the total (%)",
+    )
     ax.invert_yaxis()
     ax.grid(visible=False)
     ax.set_title(title)
 
 
 def costs(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
-    """Networks by parameters (10^6) and products (10^9), both on logarithmic axes; a family is
-    joined by a line.
-    """
+    """Plot networks by parameters (10^6) and MACs (10^9), with a line through each family."""
     for kind, shade in FAMILIES.items():
-        own = {name: point for name, point in points.items() if family(name) == kind}
-        if own:
-            ax.plot(*zip(*own.values(), strict=True), "o-", color=shade, label=kind)
-        for name, (x, y) in own.items():
-            left = (
-                kind == "lite"
-            )  # the families overlap: one is labelled on the left, the others on the right
+        members = {name: point for name, point in points.items() if family(name) == kind}
+        if members:
+            ax.plot(*zip(*members.values(), strict=True), "o-", color=shade, label=kind)
+        for name, (x, y) in members.items():
+            # The families overlap, so one of them has its labels on the left.
+            left = kind == "lite"
             ax.annotate(
                 name,
                 (x, y),
@@ -112,7 +110,7 @@ def costs(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
         xscale="log",
         yscale="log",
         xlabel="parameters (millions)",
-        ylabel="products an image (10⁹)",
+        ylabel="multiply-accumulates per image (10⁹)",
     )
     lowest, highest = min(x for x, _ in points.values()), max(x for x, _ in points.values())
     ax.set_xlim(0.75 * lowest, 1.7 * highest)
@@ -124,15 +122,13 @@ def costs(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
 def receptive_fields(
     ax: Axes, fields: Mapping[str, Sequence[float]], places: Sequence[str], size: int
 ) -> None:
-    """Side in pixels of what one number depends on, after each place of a network; the image's
-    side dashed.
-    """
+    """Plot the receptive field after each part of a network, in pixels, and the image size."""
     for k, (name, values) in enumerate(fields.items()):
         ax.plot(
             range(len(places)), values, f"{_MARKERS[k]}-", color=IDENTITY_COLOURS[k], label=name
         )
     ax.axhline(size, color=INK, lw=0.9, ls=(0, (4, 3)))
-    ax.text(-0.1, size * 1.08, f"the image: {size} pixels", fontsize=8, color=INK)
+    ax.text(-0.1, size * 1.08, f"image: {size} pixels", fontsize=8, color=INK)
     ax.set(
         yscale="log",
         ylabel="receptive field (pixels)",
@@ -146,19 +142,18 @@ def receptive_fields(
 def latencies(
     ax: Axes, ways: Mapping[str, Mapping[str, float]], *, unit: str = "R18 in eager float32"
 ) -> None:
-    """Time of each network in each way of running it, a row for each network, on a logarithmic
-    axis.
+    """Plot the latency of each network, one row each, for several ways of running it.
 
     Parameters
     ----------
-    ax : where to draw
-    ways : by way of running, by network: time in `unit`; a network that a way lacks is left out
-    unit : what the times are multiples of
+    ax : axes to draw on
+    ways : for each way of running, the time of each network in `unit`; networks may be missing
+    unit : the unit of the times
     """
     names = list(dict.fromkeys(name for times in ways.values() for name in times))
     for row, name in enumerate(names):
-        own = [times[name] for times in ways.values() if name in times]
-        ax.plot([min(own), max(own)], [row, row], color=GRID, lw=2.0, zorder=1)
+        measured = [times[name] for times in ways.values() if name in times]
+        ax.plot([min(measured), max(measured)], [row, row], color=GRID, lw=2.0, zorder=1)
     for k, (way, times) in enumerate(ways.items()):
         rows = [names.index(name) for name in times]
         ax.plot(list(times.values()), rows, _MARKERS[k % len(_MARKERS)], ms=6, ls="none",
@@ -167,7 +162,7 @@ def latencies(
         xscale="log",
         yticks=range(len(names)),
         yticklabels=names,
-        xlabel=f"time of an image (1 = {unit})",
+        xlabel=f"time per image (1 = {unit})",
     )
     ax.invert_yaxis()
     _plain(ax.xaxis, (0.01, 0.03, 0.1, 0.3, 1, 3, 10))
@@ -175,10 +170,10 @@ def latencies(
 
 
 def _plain(axis: Axis, ticks: Sequence[float]) -> None:
-    """Write these numbers out on a logarithmic axis, as far as they lie within it."""
+    """Label a logarithmic axis with those of the given numbers that are within its limits."""
     low, high = sorted(axis.get_view_interval())
-    shown = [tick for tick in ticks if low <= tick <= high]
-    axis.set_ticks(shown, labels=[f"{tick:g}" for tick in shown])
+    visible = [tick for tick in ticks if low <= tick <= high]
+    axis.set_ticks(visible, labels=[f"{tick:g}" for tick in visible])
     axis.minorticks_off()
 
 

@@ -1,4 +1,4 @@
-"""Unit embeddings in three dimensions, drawn on a globe seen from far away."""
+"""Unit embeddings in three dimensions, drawn on a globe in orthographic projection."""
 
 import math
 from collections.abc import Sequence
@@ -13,8 +13,9 @@ Floats = NDArray[np.float64]
 
 
 def view(elevation_deg: float, azimuth_deg: float) -> Floats:
-    """The rotation that turns the globe towards the reader; rows are right, up and towards; shape
-    (3, 3).
+    """The rotation that turns the globe towards the reader, shape (3, 3).
+
+    Its rows are the directions right, up and towards the reader.
     """
     e, a = math.radians(elevation_deg), math.radians(azimuth_deg)
     towards = [math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e)]
@@ -23,7 +24,7 @@ def view(elevation_deg: float, azimuth_deg: float) -> Floats:
 
 
 def facing(points: ArrayLike, steps: int = 24) -> tuple[float, float]:
-    """(elevation, azimuth) in degrees from which most of the points (n, 3) stand in front."""
+    """The view (elevation, azimuth), in degrees, with most of the points (n, 3) in front."""
     p = np.asarray(points, dtype=np.float64)
     best, chosen = -math.inf, (20.0, 30.0)
     for elevation in (-30.0, -10.0, 10.0, 30.0):
@@ -46,19 +47,23 @@ def sphere(
     colours: Sequence[str] = IDENTITY_COLOURS,
     title: str = "",
 ) -> None:
-    """Draw unit vectors on a globe, coloured by identity; those behind it are faint.
+    """Draw unit vectors on a globe, coloured by identity; those on the far side are faint.
 
     Parameters
     ----------
-    ax : where to draw; its frame is removed
+    ax : axes to draw on; the frame is removed
     points : unit vectors, shape (n, 3)
-    labels : identity of each, shape (n,), counted from 0
+    labels : identity of each point, shape (n,), counted from 0
     centres : class centres, unit vectors of shape (c, 3), drawn as rings
-    names : what to write beside each centre, c of them
-    view_deg : elevation and azimuth of the reader, degrees; None looks where most centres (or
-        points) are
+    names : labels of the c centres
+    view_deg : elevation and azimuth of the view, degrees; None chooses the view with most of the
+        centres (or points) in front
     colours : colour of each identity
-    title : stands above the globe
+    title : title of the axes
+
+    Raises
+    ------
+    ValueError : the points have another shape, or not one label each
     """
     p, ids = np.asarray(points, dtype=np.float64), np.asarray(labels)
     if p.ndim != 2 or p.shape[1] != 3 or len(p) != len(ids):
@@ -116,7 +121,7 @@ def sphere(
 
 
 def _globe(ax: Axes, rotation: Floats) -> None:
-    """Outline, meridians and parallels; the far half fainter."""
+    """Draw the outline, meridians and parallels, fainter on the far side."""
     t = np.linspace(0.0, 2.0 * math.pi, 181)
     ax.plot(np.cos(t), np.sin(t), color=INK, lw=1.0, zorder=3, solid_capstyle="round")
     circles = [
@@ -133,9 +138,9 @@ def _globe(ax: Axes, rotation: Floats) -> None:
     for circle in circles:
         q = circle @ rotation.T
         for front in (False, True):
-            shown = np.where(((q[:, 2] >= 0.0) == front)[:, None], q, np.nan)
+            half = np.where(((q[:, 2] >= 0.0) == front)[:, None], q, np.nan)
             ax.plot(
-                shown[:, 0], shown[:, 1], color=GRID, lw=0.7, alpha=1.0 if front else 0.4, zorder=0
+                half[:, 0], half[:, 1], color=GRID, lw=0.7, alpha=1.0 if front else 0.4, zorder=0
             )
     ax.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal")
     ax.axis("off")

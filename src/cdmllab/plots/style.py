@@ -1,7 +1,7 @@
-"""The look of every figure: one palette, no chart junk, the same in light and in dark.
+"""The style of every figure: one palette, no chart junk, for light and dark pages alike.
 
-Figures are drawn on nothing (transparent) with three stand-in colours, INK, GRID and PAPER; the
-site's extension replaces them in the SVG by those of the page's theme.
+Figures have a transparent background and three placeholder colours, INK, GRID and PAPER. The site's
+extension replaces them in the SVG by the colours of the page's theme.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 INK, GRID, PAPER = "#1b2330", "#c9ced6", "#fefefe"
 
-# One colour a loss, in every chapter; at least 3:1 against a white and against a near-black page.
+# One colour per loss in every chapter, with a contrast of at least 3:1 on white and near-black.
 COLOURS = {
     "softmax": "#7d828a",
     "normface": "#4a97cf",
@@ -23,8 +23,8 @@ COLOURS = {
     "combined": "#c08a1e",
 }
 
-# Ten identities told apart, also by readers with a colour vision deficiency (after Okabe and Ito,
-# and Tol).
+# Ten identities, distinguishable also with a colour vision deficiency (after Okabe and Ito, and
+# Tol).
 IDENTITY_COLOURS = (
     "#0072b2",
     "#e69f00",
@@ -74,17 +74,17 @@ RC: dict[str, Any] = {
 
 
 def colour(name: str) -> str:
-    """The colour of a loss, or of genuine or impostor pairs; ink for what has none."""
+    """The colour of a loss, or of genuine or impostor pairs; ink for any other name."""
     return {"genuine": GENUINE, "impostor": IMPOSTOR, **COLOURS}.get(name, INK)
 
 
 def figure(
     columns: int = 1, *, width: float = 7.2, height: float = 2.8
 ) -> tuple[Figure, list[Axes]]:
-    """A figure in the book's style with its axes in a row; width and height in inches.
+    """Create a figure in the book's style with its axes in a row; width and height in inches.
 
-    The style is switched on for the rest of the process, since notebooks draw later than they
-    build.
+    The style stays active for the rest of the process, because a notebook renders its figures only
+    after the cell has finished.
     """
     mpl.rcParams.update(RC)  # type: ignore[arg-type]
     if "inline" in mpl.get_backend():

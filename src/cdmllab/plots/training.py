@@ -1,6 +1,4 @@
-"""What trainings tell: curves with their spread over seeds, and differences with their
-intervals.
-"""
+"""Results of trainings: curves with their spread over seeds, and differences with intervals."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -24,15 +22,15 @@ def training_curves(
     colours: Mapping[str, str] | None = None,
     scale: float = 1.0,
 ) -> None:
-    """A quantity against the steps of training, a line for each name with a band of one spread.
+    """Plot a quantity against the training step, one line per name with a band of one spread.
 
     Parameters
     ----------
-    ax : where to draw
-    curves : by the name that gives colour and label
+    ax : axes to draw on
+    curves : curves by the name that determines colour and label
     ylabel : quantity and unit
-    colours : by name, in place of the losses' own; names that are missing there keep theirs
-    scale : what the values are multiplied by, 100 for per cent
+    colours : colours by name that replace the default ones
+    scale : factor on the values, 100 for per cent
     """
     for name, (step, mean, spread) in curves.items():
         x, y, s = (np.asarray(v, dtype=np.float64) for v in (step, mean, spread))
@@ -54,16 +52,16 @@ def differences(
     unit: str = "points",
     scale: float = 100.0,
 ) -> None:
-    """Differences with their intervals, one row each, the first on top; a line where there is none.
+    """Plot differences with their intervals, one row each from the top, with a line at zero.
 
     Parameters
     ----------
-    ax : where to draw
-    rows : by label the mean, and the low and the high end of its interval
-    clear : labels of the rows that are found to differ, for which the dot is full; rows drawn
-        together are several comparisons, so an interval without zero is not enough
-    unit : of the axis
-    scale : what the values are multiplied by
+    ax : axes to draw on
+    rows : for each label the mean, and the lower and upper end of its interval
+    clear : labels of the rows with a significant difference, which get a filled dot. Several rows
+        are several comparisons, so an interval that excludes zero is not sufficient
+    unit : unit of the axis
+    scale : factor on the values
     """
     for at, (name, (mean, low, high)) in enumerate(rows.items()):
         ax.plot(
@@ -87,14 +85,14 @@ def differences(
 def sample_margins(
     ax: Axes, step: ArrayLike, low: ArrayLike, middle: ArrayLike, high: ArrayLike, name: str
 ) -> None:
-    """How a quantity is spread over the samples of a batch, step by step: a band from `low` to
-    `high` quantile.
+    """Plot how a quantity is distributed over the samples of a batch, at each step.
 
     Parameters
     ----------
-    ax : where to draw
-    step, low, middle, high : shape (n,)
-    name : gives colour and label
+    ax : axes to draw on
+    step : shape (n,)
+    low, middle, high : lower quantile, median and upper quantile at each step, shape (n,)
+    name : determines colour and label
     """
     x, a, m, b = (np.asarray(v, dtype=np.float64) for v in (step, low, middle, high))
     keep: NDArray[np.bool_] = np.isfinite(m)
@@ -104,16 +102,16 @@ def sample_margins(
 
 
 def accuracy_bars(ax: Axes, names: Sequence[str], values: Sequence[ArrayLike]) -> None:
-    """Accuracies in per cent: one dot a seed, a line at their mean; names give the colours.
+    """Plot accuracies in per cent, with one dot per seed and a line at the mean.
 
     Parameters
     ----------
-    ax : where to draw
-    names : of the arms, from left to right
-    values : shares, shape (seeds,) each
+    ax : axes to draw on
+    names : names of the arms, from left to right, which determine the colours
+    values : accuracies in [0, 1], shape (seeds,) each
     """
-    for at, (name, of) in enumerate(zip(names, values, strict=True)):
-        dots = 100.0 * np.asarray(of, dtype=np.float64)
+    for at, (name, accuracies) in enumerate(zip(names, values, strict=True)):
+        dots = 100.0 * np.asarray(accuracies, dtype=np.float64)
         ax.plot(
             at + np.linspace(-0.18, 0.18, len(dots)),
             dots,

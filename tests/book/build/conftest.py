@@ -1,4 +1,4 @@
-"""A book of two tiny chapters, in a folder of its own."""
+"""A book of two tiny chapters in a temporary folder."""
 
 import io
 import shutil
@@ -19,7 +19,7 @@ def book(tmp_path: Path) -> Book:
 
 @pytest.fixture(scope="session")
 def built_once(tmp_path_factory: pytest.TempPathFactory) -> Book:
-    """A book with its site, to copy and to look at."""
+    """A book with its site, to copy and to read."""
     book = write_book(tmp_path_factory.mktemp("built") / "tree")
     build(book, progress=Progress(io.StringIO()))
     assert book.executions() == ["01_first 0 1.0", "02_second 0"]
@@ -33,11 +33,11 @@ def built(built_once: Book, tmp_path: Path) -> Book:
 
 
 @pytest.fixture
-def said() -> io.StringIO:
-    """What the progress says."""
+def printed() -> io.StringIO:
+    """The printed progress."""
     return io.StringIO()
 
 
 @pytest.fixture
-def progress(said: io.StringIO) -> Progress:
-    return Progress(said)
+def progress(printed: io.StringIO) -> Progress:
+    return Progress(printed)

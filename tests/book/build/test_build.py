@@ -1,4 +1,4 @@
-"""Doing what is due, and nothing else."""
+"""The build does only what is necessary."""
 
 import io
 import signal
@@ -23,12 +23,12 @@ COMMAND = [sys.executable, "-m", "cdmllab", "book", "build"]
 
 @pytest.fixture(autouse=True)
 def no_site(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The site is left out here."""
+    """Skip the site in this test."""
     monkeypatch.setattr(site, "build", lambda layout: 0)
 
 
-def test_build_runs_again_only_what_changed_and_says_why(
-    built: Book, progress: Progress, said: io.StringIO
+def test_build_reruns_only_what_changed_and_prints_why(
+    built: Book, progress: Progress, printed: io.StringIO
 ) -> None:
     assert build(built, progress=progress) == []
     built.edit("src/cdmllab/beta/inner.py", "2 * x", "3 * x")
@@ -40,7 +40,7 @@ def test_build_runs_again_only_what_changed_and_says_why(
     assert built.executions() == ["02_second 0", "01_first 0 1.0"]
     reasons = [
         line
-        for line in said.getvalue().splitlines()
+        for line in printed.getvalue().splitlines()
         if line.startswith("0") and line.endswith("changed")
     ]
     assert reasons == [
@@ -64,9 +64,7 @@ def test_build_with_an_unknown_parameter_runs_nothing(built: Book, progress: Pro
     assert built.executions() == []
 
 
-def test_build_removes_the_output_of_a_chapter_that_is_no_more(
-    built: Book, progress: Progress
-) -> None:
+def test_build_removes_the_output_of_a_deleted_chapter(built: Book, progress: Progress) -> None:
     built.source("02_second").unlink()
     build(built, progress=progress)
     assert not built.output("02_second").exists()
@@ -74,10 +72,10 @@ def test_build_removes_the_output_of_a_chapter_that_is_no_more(
 
 
 def test_build_of_one_chapter_leaves_the_site_waiting(
-    book: Book, progress: Progress, said: io.StringIO
+    book: Book, progress: Progress, printed: io.StringIO
 ) -> None:
     assert build(book, only=["01"], progress=progress) == ["01_first"]
-    assert said.getvalue().splitlines()[-1] == "site: not built, it waits for 02_second"
+    assert printed.getvalue().splitlines()[-1] == "site: not built; not yet run: 02_second"
     with pytest.raises(
         CdmlLabError, match="the site needs chapter 02_second, which has not been run"
     ):
@@ -92,7 +90,7 @@ def test_build_needs_every_chapter_in_the_table_of_contents(
         build(built, progress=progress)
 
 
-def test_build_stops_at_a_failing_chapter_and_goes_on_there(
+def test_build_stops_at_a_failing_chapter_and_resumes_there(
     built: Book, progress: Progress
 ) -> None:
     built.edit("book/chapters/01_first.py", "VALUE + seed", "VALUE + 1")
@@ -104,7 +102,7 @@ def test_build_stops_at_a_failing_chapter_and_goes_on_there(
 
 
 def test_chapters_run_at_the_same_time(book: Book, progress: Progress) -> None:
-    # each waits for what the other does
+    # each waits for the other
     wait = "while not Path('{}').exists():\n    pass\nPath('{}').touch()\n"
     book.edit(
         "book/chapters/01_first.py",
@@ -132,7 +130,7 @@ def test_chapters_that_share_a_gpu_run_one_at_a_time(
     assert asked == [1, 1, 3]
 
 
-def test_a_chapter_that_fails_lets_those_at_work_end(book: Book, progress: Progress) -> None:
+def test_chapter_that_fails_lets_those_at_work_end(book: Book, progress: Progress) -> None:
     book.edit("book/chapters/01_first.py", "VALUE + seed", "1 / 0")
     with pytest.raises(CdmlLabError, match=r"chapter 01_first, cell 4 of 4 .* ZeroDivisionError"):
         build(book, jobs=2, progress=progress)
@@ -153,7 +151,7 @@ def test_build_names_a_cell_that_does_not_parse_before_anything_is_written(
     assert built.notebook("01_first").read_bytes() == before
 
 
-def test_a_failed_run_is_not_part_of_the_site(built: Book, progress: Progress) -> None:
+def test_failed_run_is_not_part_of_the_site(built: Book, progress: Progress) -> None:
     built.edit("book/chapters/02_second.py", "double(seed", "1 / 0, double(seed")
     with pytest.raises(CdmlLabError):
         build(built, progress=progress)
@@ -164,7 +162,7 @@ def test_a_failed_run_is_not_part_of_the_site(built: Book, progress: Progress) -
 
 
 def _interruptible() -> None:
-    """A shell's background job ignores Ctrl-C, and so would what it starts."""
+    """A background job of a shell ignores Ctrl-C, and so would its child processes."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -203,11 +201,11 @@ def test_build_that_was_stopped_resumes(
     assert {path.name for path in book.executed.iterdir()} == {"01_first.ipynb", "02_second.ipynb"}
 
 
-def test_build_refuses_while_another_is_at_work(book: Book, progress: Progress) -> None:
+def test_build_is_rejected_while_another_is_running(book: Book, progress: Progress) -> None:
     with building(book):
         run = subprocess.run(COMMAND, cwd=book.root, capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert run.stderr.startswith("cdmllab: another build is at work in this tree (process ")
+    assert run.stderr.startswith("cdmllab: another build is running in this repository (process ")
     assert run.stderr.count("\n") == 1
     with building(book):
         pass

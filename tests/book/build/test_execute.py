@@ -19,7 +19,7 @@ CELL = "VALUE + seed"
 
 @pytest.fixture
 def run(book: Book, progress: Progress):
-    """Run the first chapter and give its outputs, cell by cell."""
+    """Run the first chapter and return its outputs by cell."""
 
     def run(*, timeout_s: int = LIMIT_S, **given: object) -> list[list[dict]]:
         step = chapters.plan(book, "01_first", given)
@@ -32,7 +32,7 @@ def run(book: Book, progress: Progress):
 
 
 def left_over(book: Book) -> set[str]:
-    """What lies in the folder of outputs."""
+    """The files in the folder of outputs."""
     return {path.name for path in book.executed.iterdir()}
 
 
@@ -95,9 +95,9 @@ def test_execute_keeps_a_widget_only_in_its_static_forms(book: Book, run) -> Non
     assert "widgets" not in read_notebook(book.output("01_first")).metadata
 
 
-def test_execute_tells_of_each_cell(book: Book, run, said: io.StringIO) -> None:
+def test_execute_reports_each_cell(book: Book, run, printed: io.StringIO) -> None:
     run(seed=2)
-    lines = said.getvalue().splitlines()
+    lines = printed.getvalue().splitlines()
     assert lines[0] == "01_first: test"
     assert [line.split()[:2] for line in lines[1:-1]] == [
         ["cell", f"{number}/4"] for number in (2, 3, 4)
@@ -132,7 +132,7 @@ def test_execute_failure_is_one_sentence_and_keeps_the_previous_output(
     book.edit("book/chapters/01_first.py", CELL, source)
     with pytest.raises(ChapterError, match=rf"^chapter 01_first, {sentence}[^\n]*$") as caught:
         run(timeout_s=timeout_s, seed=5)
-    assert str(caught.value).endswith("what was run is in book/_build/failed/01_first.ipynb")
+    assert str(caught.value).endswith("the partial notebook is book/_build/failed/01_first.ipynb")
     assert book.output("01_first").read_text(encoding="utf-8") == "previous"
     assert left_over(book) == {"01_first.ipynb"}
     assert "seed = 5" in book.failed("01_first").read_text(encoding="utf-8")
@@ -168,10 +168,10 @@ def test_execute_removes_the_failed_notebook_after_success(book: Book, run) -> N
 
 
 @pytest.mark.parametrize("failures", [2, 3])
-def test_a_kernel_that_does_not_start_is_started_again_twice(
+def test_kernel_that_does_not_start_is_started_again_twice(
     book: Book, run, monkeypatch, failures: int
 ) -> None:
-    """Another program may take a port between its being chosen and being bound."""
+    """Another program may take a port after it was chosen and before it is bound."""
     start, tries = papermill.execute_notebook, []
 
     def unlucky(*arguments, **options):

@@ -1,4 +1,4 @@
-"""What a chapter depends on, and how a change is told."""
+"""The fingerprint of a chapter's inputs, and the names of its changes."""
 
 import os
 from pathlib import Path
@@ -40,10 +40,10 @@ def test_reach_follows_every_kind_of_import(tmp_path: Path) -> None:
             "e.py": "",
         },
     )
-    found = reach(["from cdmllab import a"], package)
+    result = reach(["from cdmllab import a"], package)
     expected = {"a", "b", "c", "d", "sub", "sub.inner"}
-    assert set(found.modules) == {f"cdmllab.{name}" for name in expected}
-    assert found.third_party == {"numpy", "sklearn"}
+    assert set(result.modules) == {f"cdmllab.{name}" for name in expected}
+    assert result.third_party == {"numpy", "sklearn"}
 
 
 def test_reach_brings_the_data_of_packages(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_fingerprint_is_stable(book: Book) -> None:
         ("src/cdmllab/__init__.py", "apart", "alpha", [], []),
     ],
 )
-def test_changes_name_what_changed_and_only_for_who_reaches_it(
+def test_changes_are_named_only_for_the_chapters_that_reach_them(
     book: Book, path: str, old: str, new: str, first: list[str], second: list[str]
 ) -> None:
     before = of(book, "01_first"), of(book, "02_second")
@@ -140,7 +140,7 @@ def test_fingerprint_passes_over_magics(book: Book) -> None:
     assert "cdmllab.alpha" in of(book, "01_first")["code"]
 
 
-def test_fingerprint_refuses_another_header(book: Book) -> None:
+def test_fingerprint_rejects_an_invalid_header(book: Book) -> None:
     book.edit("book/chapters/01_first.py", 'data: ["results/*.json"]', "files: [x]")
-    with pytest.raises(CdmlLabError, match="chapter 01_first: its header may say"):
+    with pytest.raises(CdmlLabError, match="chapter 01_first: the header must have the form"):
         of(book, "01_first")

@@ -50,19 +50,19 @@ def run(book: Book, **environment: str) -> "subprocess.CompletedProcess[bytes]":
 @pytest.mark.parametrize(
     "environment", [{"PYTHONIOENCODING": "latin-1"}, C_LOCALE], ids=["latin-1", "C locale"]
 )
-def test_a_chapter_runs_where_its_characters_cannot_be_printed(
+def test_chapter_runs_where_its_characters_cannot_be_printed(
     book: Book, environment: dict[str, str]
 ) -> None:
     done = run(book, **environment)
     assert done.returncode == 0, done.stderr
     assert b"\\u2192" in done.stdout  # the arrow in the cell's title
-    (said,) = read_notebook(book.root / "out.ipynb").cells[2].outputs
-    assert said.text == "cos θ → 漢\n"
+    (output,) = read_notebook(book.root / "out.ipynb").cells[2].outputs
+    assert output.text == "cos θ → 漢\n"
     assert (book.root / "written.txt").read_bytes() == "θ".encode()
 
 
-def test_a_chapter_runs_with_a_home_that_cannot_be_written(book: Book) -> None:
-    """`/dev/null` is no folder, so nothing can be made in it by anybody."""
+def test_chapter_runs_with_a_home_that_cannot_be_written(book: Book) -> None:
+    """`/dev/null` is not a folder, so no user can create files in it."""
     done = run(book, HOME="/dev/null")
     assert done.returncode == 0, done.stderr
     assert any("image/svg+xml" in output.data or "image/png" in output.data

@@ -15,9 +15,9 @@ def parameters(book: Book) -> dict[str, Parameter]:
 
 
 def test_declared_reads_names_defaults_and_help(book: Book) -> None:
-    found = parameters(book)
-    assert list(found) == ["profile", "seed", "rate"]
-    assert found["rate"] == Parameter("rate", 1.0, "how fast")
+    result = parameters(book)
+    assert list(result) == ["profile", "seed", "rate"]
+    assert result["rate"] == Parameter("rate", 1.0, "how fast")
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,14 @@ def test_declared_reads_names_defaults_and_help(book: Book) -> None:
         ('tags=["parameters"]', 'tags=["remove-cell"]', "has 0 cells tagged 'parameters'"),
         ("seed = 0", "sed = 0", "has no parameter 'seed'"),
         ('profile = "cpu"  # where to compute\n', "", "has no parameter 'profile'"),
-        ('"cpu"', '"tpu"', "profile is one of cpu, gpu; 'tpu' is not"),
+        ('"cpu"', '"tpu"', "profile must be one of cpu, gpu; got 'tpu'"),
         ("rate = 1.0  # how fast", "rate = 1.0", "not `rate = 1.0`"),
         ("rate = 1.0 ", "rate = float(1) ", r"not `rate = float\(1\)"),
         ("rate = 1.0 ", "rate = (1, 2) ", r"not `rate = \(1, 2\)"),
         ("rate = 1.0 ", "rate = ", "syntax error"),
     ],
 )
-def test_declared_refuses(book: Book, old: str, new: str, sentence: str) -> None:
+def test_invalid_parameters_cell_is_rejected(book: Book, old: str, new: str, sentence: str) -> None:
     book.edit("book/chapters/01_first.py", old, new)
     with pytest.raises(CdmlLabError, match=f"chapter 01_first.*{sentence}"):
         parameters(book)
@@ -80,8 +80,8 @@ def test_resolve_unknown_name_suggests_a_known_one(book: Book) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["fast", "1.5", 1.5, True, None, [1]])
-def test_resolve_refuses_another_type(book: Book, wrong: object) -> None:
+def test_resolve_rejects_another_type(book: Book, wrong: object) -> None:
     with pytest.raises(
-        CdmlLabError, match=r"chapter 01_first: parameter 'seed' is an int, as in 0; .* is not"
+        CdmlLabError, match=r"chapter 01_first: parameter 'seed' must be an int, such as 0; got"
     ):
         resolve("01_first", parameters(book), {"seed": wrong})

@@ -1,4 +1,4 @@
-"""The site: whole or not at all, and nothing from elsewhere."""
+"""The site is replaced in one step, and loads nothing over the network."""
 
 import json
 from pathlib import Path
@@ -47,9 +47,9 @@ def test_external_loads_leave_links_and_local_files_alone(tmp_path: Path) -> Non
 @pytest.mark.parametrize("load", LOADS.values(), ids=LOADS)
 def test_external_loads_finds(tmp_path: Path, load: str) -> None:
     write(tmp_path, {**PAGES, "b/d.html": f"<html><body>{load}</body></html>"})
-    (found,) = external_loads(tmp_path)
-    assert found.startswith("b/d.html: ")
-    assert "example.org" in found
+    (result,) = external_loads(tmp_path)
+    assert result.startswith("b/d.html: ")
+    assert "example.org" in result
 
 
 def test_external_loads_reads_style_sheets(tmp_path: Path) -> None:
@@ -123,12 +123,12 @@ def test_site_without_its_first_page_is_due(built: Book) -> None:
     page = built.html / "index.html"
     kept = page.read_bytes()
     page.unlink()
-    assert site.reasons(built) == ["its first page is gone"]
+    assert site.reasons(built) == ["its first page is missing"]
     page.write_bytes(kept)
     assert site.reasons(built) == []
 
 
-def test_site_with_a_broken_reference_is_refused_and_the_old_one_stays(built: Book) -> None:
+def test_site_with_a_broken_reference_is_rejected_and_the_old_one_kept(built: Book) -> None:
     before = (built.html / "index.html").read_bytes()
     built.edit("book/index.md", "# Start", "# Fresh start\n\n[](#nowhere)")
     with pytest.raises(
@@ -144,7 +144,7 @@ def test_site_with_a_broken_reference_is_refused_and_the_old_one_stays(built: Bo
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Pages in the place of what jupyter-book would write."""
+    """Pages that replace the output of jupyter-book."""
     pages = dict(PAGES)
     monkeypatch.setattr(
         site, "_run_jupyter_book", lambda _, folder: write(folder / "_build/html", pages)
@@ -152,11 +152,11 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return pages
 
 
-def test_site_that_loads_from_elsewhere_is_refused(book: Book, fake: dict[str, str]) -> None:
+def test_site_that_loads_over_the_network_is_rejected(book: Book, fake: dict[str, str]) -> None:
     book.build.mkdir()
     fake["d.html"] = LOADS["script"]
     with pytest.raises(
-        site.SiteError, match=r"1 things from elsewhere, the first in d\.html: https://cdn"
+        site.SiteError, match=r"1 files over the network, the first in d\.html: https://cdn"
     ):
         site.build(book)
     assert not book.html.exists()

@@ -1,4 +1,4 @@
-"""Chapters and notebooks in step."""
+"""Chapters and notebooks stay in sync."""
 
 import os
 import tomllib
@@ -27,7 +27,7 @@ def kinds(book: Book) -> dict[str, str]:
 
 
 def edit_cell(book: Book, chapter: str, index: int, source: str) -> None:
-    """As an editor does that knows nothing of chapters: the cell keeps its id."""
+    """Edit a cell as an editor without knowledge of chapters would: the cell keeps its id."""
     notebook = read_notebook(book.notebook(chapter))
     notebook.cells[index].source = source
     book.notebook(chapter).write_text(nbformat.writes(notebook), encoding="utf-8")
@@ -91,7 +91,7 @@ def test_sync_takes_edits_into_the_chapter(book: Book) -> None:
     assert check(book).problems == []
 
 
-def test_sync_refuses_to_choose_between_two_edits(book: Book) -> None:
+def test_sync_does_not_choose_between_two_edits(book: Book) -> None:
     sync(book)
     edit_cell(book, "01_first", 2, "mine = 1")
     book.edit("book/chapters/01_first.py", "VALUE + seed", "VALUE + 1")
@@ -132,7 +132,7 @@ def test_cell_ids_of_equal_cells_differ(book: Book) -> None:
     assert second == f"{first}-2"
 
 
-def test_chapter_with_unknown_cell_metadata_is_refused(book: Book) -> None:
+def test_chapter_with_unknown_cell_metadata_is_rejected(book: Book) -> None:
     book.edit(
         "book/chapters/02_second.py",
         '# %% tags=["parameters"]',
@@ -152,7 +152,7 @@ def test_jupytext_keeps_the_metadata_that_chapters_have() -> None:
 
 @pytest.fixture
 def lab(book: Book) -> LargeFileManager:
-    """What JupyterLab opens and saves files with."""
+    """JupyterLab's contents manager, which opens and saves files."""
     sync(book)
     return build_sync_jupytext_contents_manager_class(LargeFileManager)(root_dir=str(book.root))
 
@@ -217,9 +217,7 @@ seed
 
 @pytest.fixture
 def quirky(book: Book) -> LargeFileManager:
-    """JupyterLab's way to open a file; the chapter's text is not what jupytext itself would
-    write.
-    """
+    """JupyterLab's contents manager, with a chapter in another style than jupytext's."""
     manager = build_sync_jupytext_contents_manager_class(LargeFileManager)()
     manager.root_dir = str(book.root)
     book.source("01_first").write_text(FULL_OF_QUIRKS, encoding="utf-8")
@@ -241,10 +239,10 @@ def test_after_a_sync_jupyterlab_opens_chapter_and_notebook(
     assert quirky.get(path)["type"] == "notebook"
 
 
-def test_a_sync_mends_a_notebook_that_is_in_step_and_newer(
+def test_sync_mends_a_notebook_that_is_in_step_and_newer(
     book: Book, quirky: LargeFileManager
 ) -> None:
-    """As git leaves it when it has brought a newer notebook of the same contents."""
+    """The state after git has checked out a newer notebook with the same contents."""
     sync(book)
     age(book, 3600)
     with pytest.raises(HTTPError, match="is more recent than book/chapters/01_first"):
@@ -253,13 +251,13 @@ def test_a_sync_mends_a_notebook_that_is_in_step_and_newer(
     assert quirky.get("book/chapters/01_first.py")["type"] == "notebook"
 
 
-def test_a_fresh_checkout_opens_without_a_sync(book: Book, quirky: LargeFileManager) -> None:
+def test_fresh_checkout_opens_without_a_sync(book: Book, quirky: LargeFileManager) -> None:
     sync(book)
     age(book, 20)
     assert quirky.get("book/chapters/01_first.py")["type"] == "notebook"
 
 
-def test_what_was_saved_in_jupyterlab_opens_again(book: Book, quirky: LargeFileManager) -> None:
+def test_notebook_saved_in_jupyterlab_opens_again(book: Book, quirky: LargeFileManager) -> None:
     age(book, 3600)
     sync(book)
     model = quirky.get("book/chapters/01_first.py")

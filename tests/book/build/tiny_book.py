@@ -1,4 +1,4 @@
-"""A book of two tiny chapters, in a folder of its own."""
+"""A book of two tiny chapters in a temporary folder."""
 
 import shutil
 from pathlib import Path
@@ -80,7 +80,7 @@ FILES = {
 
 
 class Book(Layout):
-    """The miniature, with ways to edit it and to see what was run."""
+    """The miniature, with methods to edit it and to list the chapters that were run."""
 
     def edit(self, path: str, old: str, new: str) -> None:
         file = self.root / path
@@ -89,7 +89,7 @@ class Book(Layout):
         file.write_text(text.replace(old, new), encoding="utf-8")
 
     def peek(self) -> list[str]:
-        """The chapters that were run, in order, as they say themselves."""
+        """The chapters that were run, in order, as recorded by themselves."""
         log = self.root / "executions.log"
         return log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
 

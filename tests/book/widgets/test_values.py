@@ -1,4 +1,4 @@
-"""The numbers behind the widgets, against heads, closed forms and finite differences."""
+"""The values behind the widgets, against heads, closed forms and finite differences."""
 
 import base64
 import io
@@ -29,9 +29,7 @@ from cdmllab.margins.adaface import AdaFace
 
 
 def head_of(policy, centres, scale):
-    """The readable head with these class centres, which the losses' own copies repeat; float64, not
-    training.
-    """
+    """The dense head with these class centres, repeated K times, in float64 evaluation."""
     copies = policy.centres_per_identity
     head = DenseHead(
         policy,
@@ -86,7 +84,7 @@ def test_explorer_pull_is_the_slope_of_the_loss(loss):
     np.testing.assert_allclose(chosen.curves(angles).pull, slopes, rtol=1e-5, atol=1e-7)
 
 
-def test_explorer_pull_at_the_centre_is_what_arcface_keeps():
+def test_explorer_gradient_at_the_centre_is_that_of_arcface():
     at_centre = TargetLogit(loss="arcface", m2=0.5, s=16.0, negative_deg=0.0).curves([0.0, 180.0])
     missed = 1.0 / (1.0 + math.exp(16.0 * math.cos(0.5) - 16.0 - math.log(9_999)))
     assert at_centre.pull[0] == pytest.approx(16.0 * missed * math.sin(0.5), rel=1e-6)
@@ -102,7 +100,7 @@ def test_explorer_gradients_differ_as_the_literature_says():
     np.testing.assert_array_equal(exact, straight)
 
 
-def test_explorer_refuses_a_loss_without_a_target_curve():
+def test_explorer_rejects_a_loss_without_a_target_curve():
     with pytest.raises(ValueError, match=r"loss must be one of normface, .*; got 'softmax'"):
         TargetLogit(loss="softmax")
 
@@ -178,7 +176,7 @@ def test_batch_without_alpha_is_arcfaces():
 
 def test_batch_has_the_sample_that_is_looked_at():
     with pytest.raises(
-        traitlets.TraitError, match=f"sample is 30, and there are {len(ANGLES_DEG)}"
+        traitlets.TraitError, match=f"sample is 30, but there are only {len(ANGLES_DEG)}"
     ):
         CdmlAtWork(sample=30)
 
@@ -203,7 +201,7 @@ def test_look_at_points_on_their_centres():
         ({"labels": [0, 1, 3]}, r"labels must lie in 0 \.\. 2, got 0 \.\. 3"),
     ],
 )
-def test_sphere_refuses_what_does_not_fit(changes, words):
+def test_sphere_rejects_arrays_that_do_not_fit(changes, words):
     given = {
         "points": np.eye(3)[None],
         "labels": [0, 1, 2],
@@ -222,7 +220,7 @@ def test_rates_count_the_pairs():
     assert chosen.low < -0.5 < 0.9 < chosen.high
 
 
-def test_threshold_refuses_pairs_of_one_kind():
+def test_threshold_rejects_pairs_of_one_kind():
     with pytest.raises(ValueError, match="all 2 pairs are genuine"):
         Threshold.of([0.5, 0.6], [True, True])
 

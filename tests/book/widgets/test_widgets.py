@@ -30,7 +30,7 @@ def test_every_script_of_the_package_is_a_listed_widget():
 
 
 @pytest.mark.parametrize("name", widgets.names())
-def test_source_stands_alone_and_exports_once(name):
+def test_source_is_self_contained_and_exports_once(name):
     text = widgets.source(name)
     assert (
         re.findall(
@@ -81,19 +81,19 @@ def test_state_cannot_leave_its_attribute():
 
 
 @pytest.mark.parametrize("values", [{"m1": 0.1}, {"m2": 1.5}, {"s": 0.0}, {"beyond_pi": "wrap"}])
-def test_widget_refuses_a_value_out_of_range(values):
+def test_widget_rejects_a_value_out_of_range(values):
     with pytest.raises(traitlets.TraitError, match=next(iter(values))):
         TargetLogit(**values)
 
 
-def test_widget_refuses_an_unknown_name():
-    with pytest.raises(TypeError, match=r"TargetLogit has no m4; it has .*m3"):
+def test_widget_rejects_an_unknown_name():
+    with pytest.raises(TypeError, match=r"TargetLogit has no value m4; it has .*m3"):
         TargetLogit(m4=1.0)
 
 
 def test_widget_with_data_cannot_do_without():
     with pytest.raises(
-        TypeError, match=r"Threshold shows what a run has found: give it genuine, impostor"
+        TypeError, match=r"Threshold shows results of a run and needs genuine, impostor"
     ):
         Threshold()
 

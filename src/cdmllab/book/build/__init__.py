@@ -1,6 +1,4 @@
-"""From chapters to a site: `book/chapters` -> `notebooks` -> `book/executed` ->
-`book/_build/html`.
-"""
+"""The build: `book/chapters` -> `notebooks` -> `book/executed` -> `book/_build/html`."""
 
 from cdmllab.errors import require
 

@@ -1,4 +1,4 @@
-"""Which chapters have to run, why, and running them."""
+"""Decide which chapters have to run and why, and run them."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +18,7 @@ from cdmllab.errors import CdmlLabError
 
 @dataclass(frozen=True)
 class Plan:
-    """One chapter as it should be run, and why its output does not do; no reason means that it
-    does.
-    """
+    """A chapter as it would be run, and the reasons to run it; none if it is up to date."""
 
     chapter: str
     notebook: NotebookNode
@@ -31,7 +29,7 @@ class Plan:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The parameters that differ from the chapter's own."""
+        """The parameters that differ from the chapter's defaults."""
         return {
             name: value
             for name, value in self.parameters.items()
@@ -40,11 +38,11 @@ class Plan:
 
 
 def plan(layout: Layout, chapter: str, given: Mapping[str, Any]) -> Plan:
-    """Compare what a chapter depends on with what its output was made from.
+    """Compare the current inputs of a chapter with those that its output was made from.
 
     Raises
     ------
-    CdmlLabError : the chapter cannot be read, or does not have a given parameter
+    CdmlLabError : the chapter cannot be read, or does not have one of the given parameters
     """
     notebook = read_chapter(layout.source(chapter))
     parameters = declared(chapter, notebook)
@@ -63,21 +61,21 @@ def run(
     *,
     timeout_s: int,
     progress: Progress,
-    told_by: Callable[[], Mapping[str, Any]] = dict,
+    extra: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """Run one chapter and write its notebook, with outputs, to `output`.
 
     Parameters
     ----------
-    told_by : called when all has run; kept in the output's metadata beside what it was made from
+    extra : called after the run; its result is added to the output's metadata
 
     Raises
     ------
-    ChapterError : it failed; `output` is as it was
+    ChapterError : the chapter failed; `output` is unchanged
     """
     from cdmllab.book.build.execute import execute  # papermill takes seconds to import
 
-    progress.chapter_starts(f"{step.chapter}: {told(reasons)}")
+    progress.chapter_starts(f"{step.chapter}: {summary(reasons)}")
     execute(
         layout,
         step.chapter,
@@ -87,7 +85,7 @@ def run(
         record=lambda: {
             "fingerprint": step.fingerprint,
             "parameters": dict(step.parameters),
-            **told_by(),
+            **extra(),
         },
         timeout_s=timeout_s,
         progress=progress,
@@ -96,23 +94,24 @@ def run(
 
 
 def clear_leftovers(layout: Layout) -> None:
-    """Remove the outputs of chapters that are no more, and what a killed build left behind."""
+    """Remove the outputs of deleted chapters and the leftovers of killed builds."""
     chapters = set(layout.chapters())
     for path in layout.executed.glob("*.ipynb"):
         if path.stem not in chapters:
             path.unlink()
     for folder in layout.executed.glob(f"{RUNNING}*"):
-        shutil.rmtree(folder, ignore_errors=True)  # its kernel may outlive it for a moment
+        # The kernel of a killed build may still be writing for a moment.
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def told(reasons: Sequence[str]) -> str:
-    """Reasons in one line."""
+def summary(reasons: Sequence[str]) -> str:
+    """The reasons in one line."""
     more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
     return "; ".join(reasons[:3]) + more
 
 
 def _recorded(output: Path) -> Fingerprint | None:
-    """What an output was made from; none if there is no output that can be read."""
+    """The fingerprint in an output's metadata; None without a readable output."""
     try:
         recorded = read_notebook(output).metadata["cdmllab"]["fingerprint"]
     except (CdmlLabError, KeyError, TypeError):

@@ -1,6 +1,4 @@
-"""Running one chapter: every cell, in order, without an error and without a warning, or not
-at all.
-"""
+"""Run one chapter: all cells in order, without errors or warnings, or not at all."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -26,25 +24,26 @@ from cdmllab.errors import CdmlLabError
 
 ALLOW_STDERR = "allow-stderr"
 SKIP = "skip-execution"
-STARTS = 3  # of a kernel: another program may take a port between its being chosen and being bound
+# Attempts to start a kernel: another program may take one of its ports before the kernel binds it.
+STARTS = 3
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ChapterError(CdmlLabError):
-    """A chapter did not run to its end as it should."""
+    """A chapter failed to run."""
 
 
 class _StoppedError(Exception):
-    """Where and why a run stopped, without the chapter's name."""
+    """The place and reason of a failure, without the chapter's name."""
 
 
 @dataclass
 class _Watch:
-    """Which cell is at work, for the progress lines and for errors that do not tell."""
+    """The cell that is running, for progress lines and for errors that do not name it."""
 
     progress: Progress
     cells: int
-    injected: int | None  # where papermill puts the cell of given parameters
+    injected: int | None  # index of the cell of parameters that papermill inserts
     index: int = 0
     source: str = ""
 
@@ -61,7 +60,7 @@ class _Watch:
         return f"cell {self._number(index)} of {self.cells} (`{shorten(source)}`)"
 
     def _number(self, index: int) -> int:
-        """The cell's place in the notebook as its author knows it."""
+        """The number of the cell in the author's notebook, without the injected cell."""
         return index + 1 - (self.injected is not None and index >= self.injected)
 
 
@@ -78,14 +77,14 @@ def execute(
 ) -> None:
     """Run a chapter's notebook in the repository root and write it, with outputs, to `output`.
 
-    `output` appears in one step, when everything went well. Otherwise it stays as it was, and what
-    was run is kept for reading at `layout.failed(chapter)`.
+    `output` is replaced in one step, only after a successful run. After a failure it is unchanged,
+    and the partial notebook is at `layout.failed(chapter)` for inspection.
 
     Parameters
     ----------
-    given : the parameters that differ from the notebook's own
-    record : called when all has run; kept as ``cdmllab`` in the output's metadata
-    timeout_s : limit for each cell; 0 is none
+    given : the parameters that differ from the notebook's defaults
+    record : called after the run; its result is stored as ``cdmllab`` in the output's metadata
+    timeout_s : limit for each cell in seconds; 0 means no limit
 
     Raises
     ------
@@ -104,13 +103,13 @@ def execute(
         running = Path(folder) / f"{chapter}.ipynb"
         try:
             executed = _run(layout, notebook, running, given, timeout_s, watch)
-            _refuse_defects(executed, watch)
+            _reject_defects(executed, watch)
         except _StoppedError as stopped:
             progress.clear()
             kept = ""
             if running.is_file():
                 write_text(failed, running.read_text(encoding="utf-8"))
-                kept = f"; what was run is in {layout.show(failed)}"
+                kept = f"; the partial notebook is {layout.show(failed)}"
             raise ChapterError(f"chapter {chapter}, {stopped}{kept}") from stopped
     result = normalise(executed)
     result.metadata["cdmllab"] = dict(record())
@@ -127,7 +126,7 @@ def _run(
     timeout_s: int,
     watch: _Watch,
 ) -> NotebookNode:
-    """Run all cells; papermill saves what it has to the file `running` as it goes."""
+    """Run all cells; papermill saves the outputs so far to the file `running`."""
     left = STARTS
     while True:
         left -= 1
@@ -149,25 +148,26 @@ def _run(
                 )
                 return executed
         except PapermillExecutionError as error:
-            place, told = watch.where(error.cell_index, error.source), _COLOUR.sub("", error.evalue)
-            raise _StoppedError(f"{place}: {error.ename}: {shorten(told, 200)}") from error
+            place = watch.where(error.cell_index, error.source)
+            message = shorten(_COLOUR.sub("", error.evalue), 200)
+            raise _StoppedError(f"{place}: {error.ename}: {message}") from error
         except CellTimeoutError as error:
             place = watch.where(watch.index, watch.source)
             raise _StoppedError(f"{place}: took longer than {timeout_s} s") from error
         except DeadKernelError as error:
             place = watch.where(watch.index, watch.source)
             raise _StoppedError(
-                f"{place}: the kernel died, out of memory or killed from outside"
+                f"{place}: the kernel died: it ran out of memory or was killed"
             ) from error
-        except RuntimeError as error:
+        except RuntimeError as error:  # raised by jupyter_client if the kernel does not start
             if not left:
                 raise _StoppedError(
                     f"the kernel did not start: {shorten(str(error), 200)}"
                 ) from error
 
 
-def _refuse_defects(executed: NotebookNode, watch: _Watch) -> None:
-    """Find what papermill lets pass: cells that were not run after an exit, and warnings."""
+def _reject_defects(executed: NotebookNode, watch: _Watch) -> None:
+    """Reject defects that papermill accepts: cells not run after an exit, and warnings."""
     for index, cell in enumerate(executed.cells):
         if cell.cell_type != "code" or not cell.source.strip():
             continue
@@ -180,9 +180,9 @@ def _refuse_defects(executed: NotebookNode, watch: _Watch) -> None:
                 and output.name == "stderr"
                 and ALLOW_STDERR not in tags
             ):
-                said = shorten(output.text, 200)
+                text = shorten(output.text, 200)
                 raise _StoppedError(
-                    f"{place}: wrote to stderr: {said} (if meant, tag it {ALLOW_STDERR!r})"
+                    f"{place}: wrote to stderr: {text} (if intended, tag it {ALLOW_STDERR!r})"
                 )
         if cell.execution_count is None and SKIP not in tags:
             raise _StoppedError(f"{place}: was not run")

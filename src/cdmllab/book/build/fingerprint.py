@@ -1,4 +1,4 @@
-"""What a chapter's outputs depend on, kept in parts so that a change can be told in words."""
+"""Fingerprints of a chapter's inputs, kept in parts so that a change can be named."""
 
 import ast
 import hashlib
@@ -19,7 +19,7 @@ from cdmllab.errors import CdmlLabError
 
 Fingerprint = dict[str, Any]
 
-RUNNER = 1  # raised when the way chapters are run, or what is kept of their outputs, changes
+RUNNER = 1  # incremented when the way of running chapters or of storing their outputs changes
 LARGE_BYTES = 8 * 2**20
 _MAGIC = re.compile(r"^(\s*)[%!].*$", re.MULTILINE)
 
@@ -27,58 +27,59 @@ _MAGIC = re.compile(r"^(\s*)[%!].*$", re.MULTILINE)
 def fingerprint(
     layout: Layout, chapter: str, notebook: NotebookNode, parameters: Mapping[str, Any]
 ) -> Fingerprint:
-    """The parts a chapter depends on: text, parameters, the code it can reach, versions, and data.
+    """The inputs of a chapter: text, parameters, the code that it reaches, versions, and data.
 
     Data are the files that match the globs in the chapter's header,
-    ``cdmllab: {data: ["results/*.json"]}``, from the repository root.
+    ``cdmllab: {data: ["results/*.json"]}``, relative to the repository root.
 
     Raises
     ------
-    CdmlLabError : the header is not of that form, or a cell does not parse
+    CdmlLabError : the header has another form, or a cell does not parse
     """
     code = _parsed(chapter, notebook)
-    found = reach(code, layout.package)
+    reached = reach(code, layout.package)
     return {
         "runner": RUNNER,
         "source": _digest(as_text(notebook).encode()),
         "parameters": dict(parameters),
         "code": {
-            name: hash_file(path) for name, path in sorted({**found.modules, **found.data}.items())
+            name: hash_file(path)
+            for name, path in sorted({**reached.modules, **reached.data}.items())
         },
         "data": {
             layout.show(path): hash_file(path) for path in _data_files(layout, chapter, notebook)
         },
         "versions": {
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-            **versions(found.third_party),
+            **versions(reached.third_party),
         },
     }
 
 
 def changes(old: Fingerprint | None, new: Fingerprint) -> list[str]:
-    """Why a chapter with the fingerprint `old` has to be run again: a phrase for each change."""
+    """The reasons to rerun a chapter with the fingerprint `old`, a phrase for each change."""
     if old is None:
         return ["never run"]
-    found = []
+    reasons = []
     if old.get("runner") != new["runner"]:
-        found.append("the way chapters are run changed")
+        reasons.append("the way of running chapters changed")
     if old.get("source") != new["source"]:
-        found.append("source changed")
-    found += [
+        reasons.append("source changed")
+    reasons += [
         f"parameter {key}: {was!r} -> {now!r}"
         for key, was, now in _differences(old, new, "parameters")
     ]
-    found += [f"{key} {_change(was, now)}" for key, was, now in _differences(old, new, "code")]
-    found += [f"{key} {_change(was, now)}" for key, was, now in _differences(old, new, "data")]
-    found += [
+    reasons += [f"{key} {_change(was, now)}" for key, was, now in _differences(old, new, "code")]
+    reasons += [f"{key} {_change(was, now)}" for key, was, now in _differences(old, new, "data")]
+    reasons += [
         f"{key} {was or 'absent'} -> {now or 'absent'}"
         for key, was, now in _differences(old, new, "versions")
     ]
-    return found
+    return reasons
 
 
 def hash_file(path: Path) -> str:
-    """A file's digest; for one over `LARGE_BYTES`, slow to read, its size and time of change."""
+    """A file's digest, or for a large file, which is slow to read, its size and change time."""
     stat = path.stat()
     if stat.st_size > LARGE_BYTES:
         return f"{stat.st_size} bytes, {stat.st_mtime_ns} ns"
@@ -86,7 +87,7 @@ def hash_file(path: Path) -> str:
 
 
 def versions(modules: set[str]) -> dict[str, str]:
-    """The versions of the distributions that hold some top-level modules."""
+    """The versions of the distributions that contain some top-level modules."""
     known = _distributions()
     names = {distribution for module in modules for distribution in known.get(module, [])}
     return {name: version(name) for name in sorted(names)}
@@ -102,7 +103,7 @@ def _digest(data: bytes) -> str:
 
 
 def _parsed(chapter: str, notebook: NotebookNode) -> list[str]:
-    """The sources of the code cells, magics taken out, each seen to parse."""
+    """The sources of the code cells, without magics, after a check that each can be parsed."""
     sources = []
     for number, cell in enumerate(notebook.cells, start=1):
         if cell.cell_type == "code":
@@ -127,14 +128,14 @@ def _data_files(layout: Layout, chapter: str, notebook: NotebookNode) -> list[Pa
         or set(header) - {"data"}
     ):
         raise CdmlLabError(
-            f"chapter {chapter}: its header may say `cdmllab: {{data: [GLOB, ...]}}`, not "
-            f"{header!r}"
+            f"chapter {chapter}: the header must have the form `cdmllab: {{data: [GLOB, ...]}}`, "
+            f"got {header!r}"
         )
     try:
         return sorted({path for glob in globs for path in layout.root.glob(glob) if path.is_file()})
     except (ValueError, NotImplementedError) as error:
         raise CdmlLabError(
-            f"chapter {chapter}: its header's data globs {globs} are wrong: {error}"
+            f"chapter {chapter}: the data globs {globs} in its header are invalid: {error}"
         ) from error
 
 
@@ -146,4 +147,4 @@ def _differences(old: Fingerprint, new: Fingerprint, part: str) -> Iterator[tupl
 
 
 def _change(was: str | None, now: str | None) -> str:
-    return "is new" if was is None else "is gone" if now is None else "changed"
+    return "is new" if was is None else "was removed" if now is None else "changed"

@@ -1,9 +1,8 @@
-"""What code can reach by its imports: modules of the package, their data files, third-party
-packages.
+"""The modules, data files and third-party packages that code reaches through its imports.
 
-grimp would read the package's imports ten times as fast, but it finds packages by name only, in
-this process, while a book may lie in any folder; and what cells import and the names in strings
-have to be read from the syntax in any case.
+grimp would read the package's imports ten times as fast, but it can only find packages by name in
+the current process, while a book may be in any folder. The imports of cells and the module names in
+strings have to be parsed here in any case.
 """
 
 import ast
@@ -13,13 +12,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-# The machinery that runs the chapters is not part of what they compute.
+# The code that runs the chapters does not affect what they compute.
 MACHINERY = (("book", "build"), ("cli",))
 
 
 @dataclass
 class Reach:
-    """Modules by dotted name, data files by path, and the top-level names of other packages."""
+    """Modules by dotted name, data files by path, and top-level names of other packages."""
 
     modules: dict[str, Path] = field(default_factory=dict)
     data: dict[str, Path] = field(default_factory=dict)
@@ -29,17 +28,17 @@ class Reach:
 def reach(sources: Iterable[str], package: Path) -> Reach:
     """Follow the imports of some code through a package.
 
-    Imports within functions count, and so does a plain string that is the full name of a module. A
-    module brings the packages it lies in, and a package its files that are not Python. The root
-    package counts only where something of its own is imported: it must not join everything to
-    everything.
+    Imports inside functions count, and so do strings that are the full name of a module. A module
+    also reaches the packages that contain it, and a package the files in it that are not Python.
+    The root package counts only if one of its own names is imported; otherwise every module would
+    depend on every other.
 
     Parameters
     ----------
-    sources : pieces of code; one that does not parse is passed over, it will tell when it is run
+    sources : pieces of code; those that do not parse are skipped, and will fail when they are run
     package : the folder of the root package
     """
-    found = Reach()
+    result = Reach()
     waiting = [name for source in sources for name in _imported(source, "", package)]
     seen = set()
     while waiting:
@@ -48,15 +47,15 @@ def reach(sources: Iterable[str], package: Path) -> Reach:
             continue
         seen.add(name)
         if name.split(".")[0] != package.name:
-            found.third_party.add(name.split(".")[0])
+            result.third_party.add(name.split(".")[0])
             continue
         for module, path in _modules(name, package):
-            if module in found.modules:
+            if module in result.modules:
                 continue
-            found.modules[module] = path
+            result.modules[module] = path
             is_package = path.name == "__init__.py"
             if is_package and module != package.name:
-                found.data.update(
+                result.data.update(
                     {
                         file.relative_to(package.parent).as_posix(): file
                         for file in _data(path.parent)
@@ -64,13 +63,14 @@ def reach(sources: Iterable[str], package: Path) -> Reach:
                 )
             inside = module if is_package else module.rpartition(".")[0]
             waiting += _imported(path.read_text(encoding="utf-8"), inside, package)
-    found.third_party -= sys.stdlib_module_names
-    return found
+    result.third_party -= sys.stdlib_module_names
+    return result
 
 
 def _imported(source: str, inside: str, package: Path) -> Iterator[str]:
-    """The dotted names that code in the package `inside` imports; the last part may be a module's
-    own.
+    """The dotted names that code in the package `inside` imports.
+
+    The last part of a name may be a function or class of the module before it.
     """
     imports, texts = _names(source)
     for level, module, name in imports:
@@ -84,9 +84,7 @@ def _imported(source: str, inside: str, package: Path) -> Iterator[str]:
 
 @cache  # every chapter reaches the same modules, and parsing them all takes a second
 def _names(source: str) -> tuple[list[tuple[int, str | None, str]], list[str]]:
-    """What code names: its imports, as (dots, from where, name), and its strings with a dot and no
-    space.
-    """
+    """The imports of code, as (level, module, name), and strings that may name modules."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
@@ -105,7 +103,7 @@ def _names(source: str) -> tuple[list[tuple[int, str | None, str]], list[str]]:
 
 
 def _modules(name: str, package: Path) -> Iterator[tuple[str, Path]]:
-    """The modules that importing a dotted name runs; the root only when the name is its own."""
+    """The modules that run when a dotted name is imported; the root only for its own names."""
     parts = name.split(".")
     if any(tuple(parts[1 : 1 + len(room)]) == room for room in MACHINERY):
         return
@@ -127,9 +125,7 @@ def _locate(module: str, package: Path) -> Path | None:
 
 
 def _data(folder: Path) -> Iterator[Path]:
-    """The files of a package that are not Python, also in plain folders below, but not in packages
-    below.
-    """
+    """The files of a package that are not Python, including subfolders but not subpackages."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith((".", "__pycache__")):
             continue

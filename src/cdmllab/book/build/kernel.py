@@ -1,4 +1,4 @@
-"""The kernel a chapter runs in: this very interpreter, and nothing of the user's own settings."""
+"""The kernel of a chapter: the current interpreter, isolated from the user's own settings."""
 
 import os
 import subprocess
@@ -19,19 +19,19 @@ from cdmllab._util.files import write_text
 
 @contextmanager
 def environment(source: Path) -> Iterator[dict[str, str]]:
-    """The variables of a reproducible run, which import the package from the folder `source`.
+    """The environment variables of a reproducible run that imports the package from `source`.
 
-    Thread counts (``OMP_NUM_THREADS`` and the like) are left to the user.
+    Thread counts (``OMP_NUM_THREADS`` and the like) remain the user's choice.
     """
     with TemporaryDirectory(prefix="cdmllab-kernel-") as own:
         write_text(Path(own) / "matplotlibrc", "svg.hashsalt: cdmllab\n")
         path = [str(source), *filter(None, [os.environ.get("PYTHONPATH")])]
         yield {
             **_caches(Path(own)),
-            "IPYTHONDIR": own,  # no start-up files, no history
+            "IPYTHONDIR": own,  # no startup files, no history
             "MATPLOTLIBRC": str(Path(own) / "matplotlibrc"),
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger's warning about frozen modules
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # or the debugger warns about frozen modules
             "PYTHONHASHSEED": "0",
             "PYTHONIOENCODING": "utf-8",  # whatever the locale
             "PYTHONPATH": os.pathsep.join(path),
@@ -41,31 +41,32 @@ def environment(source: Path) -> Iterator[dict[str, str]]:
 
 
 def _caches(own: Path) -> dict[str, str]:
-    """Cache folders that can be written: the user's own, or ours where those cannot.
+    """Writable cache folders: the user's own if possible, otherwise temporary ones.
 
-    What a library says about its cache, a home that is read-only or fonts that it lists for the
-    first time, it says on stderr, which fails a chapter.
+    Libraries print messages about a read-only cache, or about fonts that they list for the first
+    time, on stderr, which would fail a chapter.
     """
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:  # a user without a home, as in some containers
         home = own
-    found = {}
+    variables = {}
     folder = Path(os.environ.get("MPLCONFIGDIR") or home / "matplotlib")
     if not _can_write(folder):
         folder = own / "matplotlib"
         folder.mkdir()
         if not _can_write(Path(sysconfig.get_path("purelib"))):  # numba's first choice
-            found["NUMBA_CACHE_DIR"] = os.environ.get("NUMBA_CACHE_DIR") or str(own / "numba")
-    found["MPLCONFIGDIR"] = str(folder)
+            variables["NUMBA_CACHE_DIR"] = os.environ.get("NUMBA_CACHE_DIR") or str(own / "numba")
+    variables["MPLCONFIGDIR"] = str(folder)
+    # Create matplotlib's list of fonts here, so that its message does not appear in a chapter.
     if not any(folder.glob("fontlist-*.json")):
         subprocess.run(
             [sys.executable, "-c", "import matplotlib.font_manager"],
-            env={**os.environ, **found},
+            env={**os.environ, **variables},
             capture_output=True,
             check=False,
         )
-    return found
+    return variables
 
 
 def _can_write(folder: Path) -> bool:
@@ -77,9 +78,7 @@ def _can_write(folder: Path) -> bool:
 
 
 def manager_class(variables: Mapping[str, str]) -> type[AsyncKernelManager]:
-    """A kernel manager that starts this interpreter, whatever kernel is installed as
-    ``python3``.
-    """
+    """A kernel manager that starts this interpreter, whatever kernels are installed."""
     spec = KernelSpec(**get_kernel_dict(["--log-level=CRITICAL"]), env=dict(variables))
 
     class ThisInterpreter(AsyncKernelManager):

@@ -1,4 +1,4 @@
-"""Where the parts of the book lie."""
+"""The paths of the book's parts."""
 
 import re
 from dataclasses import dataclass
@@ -7,33 +7,34 @@ from typing import Self
 
 from cdmllab.errors import CdmlLabError
 
-RUNNING = ".running-"  # begins the name of a folder that a run works in
+RUNNING = ".running-"  # prefix of the temporary folder of a run
 _NAME = re.compile(r"\d\d_[a-z0-9_]+")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths of one book, all below the repository root.
+    """The paths of a book, all below the repository root.
 
-    A chapter is called by the stem of its file, ``01_sphere``, everywhere.
+    A chapter is always named by the stem of its file, such as ``01_sphere``.
     """
 
     root: Path
 
     @classmethod
     def find(cls, start: Path | None = None) -> Self:
-        """The book around a folder (default: the current one), looking upwards.
+        """Find the book that contains a folder, by default the current one.
 
         Raises
         ------
-        CdmlLabError : no folder from `start` upwards holds ``_config.yml`` and ``book/_toc.yml``
+        CdmlLabError : neither `start` nor a folder above it has ``_config.yml`` and
+            ``book/_toc.yml``
         """
         start = (start or Path.cwd()).resolve()
         for folder in (start, *start.parents):
             if (folder / "_config.yml").is_file() and (folder / "book/_toc.yml").is_file():
                 return cls(folder)
         raise CdmlLabError(
-            f"{start} is not inside the book's tree: neither it nor a folder above it has "
+            f"{start} is not inside the book's repository: neither it nor a folder above it has "
             f"_config.yml and book/_toc.yml"
         )
 
@@ -44,7 +45,7 @@ class Layout:
 
     @property
     def book(self) -> Path:
-        """Everything the site is made of, and what is generated from it."""
+        """The sources of the site, and the files generated from them."""
         return self.root / "book"
 
     @property
@@ -64,12 +65,12 @@ class Layout:
 
     @property
     def log(self) -> Path:
-        """What the last site build said."""
+        """The log of the last site build."""
         return self.build / "build.log"
 
     @property
     def notebooks(self) -> Path:
-        """The folder of the notebooks a reader runs."""
+        """The folder of the notebooks for readers, without outputs."""
         return self.root / "notebooks"
 
     @property
@@ -79,15 +80,15 @@ class Layout:
 
     @property
     def package(self) -> Path:
-        """The folder of the package the chapters call."""
+        """The folder of the package that the chapters use."""
         return self.root / "src/cdmllab"
 
     def chapters(self) -> list[str]:
-        """The chapters in order.
+        """The names of the chapters in order.
 
         Raises
         ------
-        CdmlLabError : there is none, one is not called ``NN_name.py``, or two have the same number
+        CdmlLabError : there is none, one is not named ``NN_name.py``, or two have the same number
         """
         names = sorted(path.stem for path in (self.book / "chapters").glob("*.py"))
         if not names:
@@ -96,7 +97,7 @@ class Layout:
         for name in names:
             if not _NAME.fullmatch(name):
                 raise CdmlLabError(
-                    f"book/chapters/{name}.py is not called NN_name.py, as in 01_sphere.py"
+                    f"book/chapters/{name}.py must be named NN_name.py, such as 01_sphere.py"
                 )
             if name[:2] in numbers:
                 raise CdmlLabError(
@@ -106,11 +107,11 @@ class Layout:
         return names
 
     def chapter(self, wanted: str) -> str:
-        """The chapter meant by its name, its number (``01`` or ``1``), or the path of its file.
+        """Find a chapter by its name, its number (``01`` or ``1``), or the path of its file.
 
         Raises
         ------
-        CdmlLabError : no chapter answers to it
+        CdmlLabError : there is no such chapter
         """
         names = self.chapters()
         stem = Path(wanted).stem
@@ -120,7 +121,7 @@ class Layout:
         raise CdmlLabError(f"there is no chapter {wanted!r}; the book has {', '.join(names)}")
 
     def source(self, chapter: str) -> Path:
-        """The chapter's text: what an author edits."""
+        """The chapter's source, which authors edit."""
         return self.book / f"chapters/{chapter}.py"
 
     def notebook(self, chapter: str) -> Path:
@@ -128,15 +129,15 @@ class Layout:
         return self.notebooks / f"{chapter}.ipynb"
 
     def output(self, chapter: str) -> Path:
-        """The chapter's notebook with outputs, which the site shows."""
+        """The chapter's notebook with outputs, from which the site is built."""
         return self.executed / f"{chapter}.ipynb"
 
     def failed(self, chapter: str) -> Path:
-        """Where the notebook of a failed run is kept for reading."""
+        """The partial notebook of a failed run."""
         return self.build / f"failed/{chapter}.ipynb"
 
     def show(self, path: Path) -> str:
-        """A path as told to the user: from the root, with forward slashes."""
+        """A path for messages: relative to the root, with forward slashes."""
         return (
             path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
         )

@@ -1,4 +1,4 @@
-"""One build at a time in a tree."""
+"""A lock that allows one build at a time in a repository."""
 
 import os
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from cdmllab.errors import CdmlLabError
 
 @contextmanager
 def building(layout: Layout) -> Iterator[None]:
-    """Hold the tree for a build.
+    """Lock the repository for a build.
 
     Raises
     ------
-    CdmlLabError : another build holds it; the sentence says which process, since when
+    CdmlLabError : another build is running; the message names its process and start time
     """
     layout.build.mkdir(parents=True, exist_ok=True)
     holder = layout.build / ".lock-holder"
@@ -28,7 +28,7 @@ def building(layout: Layout) -> Iterator[None]:
     except Timeout:
         who = holder.read_text(encoding="utf-8") if holder.is_file() else "unknown"
         raise CdmlLabError(
-            f"another build is at work in this tree ({who}): wait for it to end"
+            f"another build is running in this repository ({who}): wait until it has finished"
         ) from None
     try:
         write_text(holder, f"process {os.getpid()}, since {datetime.now():%H:%M:%S}")

@@ -1,4 +1,4 @@
-"""Executed notebooks without what differs from run to run."""
+"""Remove from executed notebooks what differs from run to run."""
 
 import copy
 import re
@@ -14,10 +14,9 @@ _ADDRESS = re.compile(r"(?<= at )0x[0-9a-fA-F]+")
 
 
 def normalise(executed: NotebookNode) -> NotebookNode:
-    """A copy without times, widget state and memory addresses: two runs of a chapter give the same.
+    """A copy without times, widget state and memory addresses, equal for two runs of a chapter.
 
-    A widget's output keeps its other forms (``text/html``, ``text/plain``), from which the site
-    draws it.
+    A widget's output keeps its other forms (``text/html``, ``text/plain``), which the site uses.
     """
     notebook = copy.deepcopy(executed)
     notebook.metadata = {"kernelspec": dict(KERNEL), "language_info": {"name": "python"}}

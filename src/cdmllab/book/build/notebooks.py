@@ -1,4 +1,4 @@
-"""Chapters to notebooks: the same chapter always gives the same bytes."""
+"""Conversion of chapters to notebooks: the same chapter always gives the same bytes."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 
 from cdmllab.errors import CdmlLabError
 
-# What a chapter may say beside its text; jupytext.toml keeps the same, so that JupyterLab adds
+# The metadata that a chapter may have. jupytext.toml allows the same, so that JupyterLab adds
 # nothing else.
 CELL_METADATA = ("mystnb", "tags")
 NOTEBOOK_METADATA = ("cdmllab",)
@@ -23,11 +23,11 @@ Content = tuple[str, str, str]  # cell type, text, metadata as JSON
 
 
 def read_chapter(path: Path) -> NotebookNode:
-    """The notebook of a chapter: no outputs, ids that follow from the cells, no foreign metadata.
+    """The notebook of a chapter: without outputs, with ids derived from the cells' content.
 
     Raises
     ------
-    CdmlLabError : the file cannot be read, or a cell carries metadata that the book does not know
+    CdmlLabError : the file cannot be read, or a cell has unknown metadata
     """
     try:
         parsed = jupytext.reads(path.read_text(encoding="utf-8"), fmt=FORMAT)
@@ -40,13 +40,13 @@ def read_chapter(path: Path) -> NotebookNode:
         if unknown:
             raise CdmlLabError(
                 f"{path.name}, cell {number}: unknown cell metadata {unknown[0]!r}; "
-                f"known are {', '.join(CELL_METADATA)}"
+                f"allowed are {', '.join(CELL_METADATA)}"
             )
     return canonical(parsed)
 
 
 def canonical(notebook: NotebookNode) -> NotebookNode:
-    """A notebook's text alone, in a new notebook: no outputs, no foreign metadata, fixed ids."""
+    """A new notebook with the cells of another: no outputs, no other metadata, derived ids."""
     metadata = {
         key: notebook.metadata[key] for key in NOTEBOOK_METADATA if key in notebook.metadata
     }
@@ -68,8 +68,9 @@ def canonical(notebook: NotebookNode) -> NotebookNode:
 
 
 def cell_ids(notebook: NotebookNode) -> list[str]:
-    """An id for each cell, from its content: a new cell leaves the others' alone. Equal cells are
-    counted.
+    """An id for each cell, derived from its content, so that new cells change no others.
+
+    Repeated cells get a counter.
     """
     seen: Counter[str] = Counter()
     ids = []
@@ -81,7 +82,7 @@ def cell_ids(notebook: NotebookNode) -> list[str]:
 
 
 def contents(notebook: NotebookNode) -> list[Content]:
-    """What an author wrote in each cell."""
+    """The type, text and metadata of each cell, as written by the author."""
     return [
         (
             cell.cell_type,
@@ -93,19 +94,17 @@ def contents(notebook: NotebookNode) -> list[Content]:
 
 
 def is_generated(notebook: NotebookNode) -> bool:
-    """Whether no cell was written by hand since the notebook was generated: each id follows from
-    its cell.
-    """
+    """Whether no cell was edited since the notebook was generated: all ids match their cells."""
     return [cell.get("id") for cell in notebook.cells] == cell_ids(notebook)
 
 
 def as_text(notebook: NotebookNode) -> str:
-    """The notebook as it stands in its file."""
+    """The notebook as the text of its file."""
     return str(nbformat.writes(notebook)).rstrip("\n") + "\n"
 
 
 def as_chapter(notebook: NotebookNode) -> str:
-    """The chapter that a notebook stands for, as JupyterLab would save it beside the notebook."""
+    """The chapter's source for a notebook, as JupyterLab would save it with jupytext."""
     plain = canonical(notebook)
     plain.metadata["jupytext"] = {
         "notebook_metadata_filter": ",".join((*NOTEBOOK_METADATA, "-all")),
@@ -115,7 +114,7 @@ def as_chapter(notebook: NotebookNode) -> str:
 
 
 def read_notebook(path: Path) -> NotebookNode:
-    """A notebook's file.
+    """Read a notebook from its file.
 
     Raises
     ------
@@ -131,7 +130,7 @@ def read_notebook(path: Path) -> NotebookNode:
 
 
 def kept(cell: NotebookNode) -> dict[str, Any]:
-    """The metadata of a cell that is the author's."""
+    """The author's part of a cell's metadata."""
     return {key: cell.metadata[key] for key in CELL_METADATA if cell.metadata.get(key)}
 
 

@@ -1,14 +1,12 @@
-"""Whether built pages stay within their folder: opened from a file, they ask no network for
-anything.
-"""
+"""A check that the built pages load nothing over the network, so that they work offline."""
 
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-# The attributes by which a page loads something without being asked; a link to follow is the
-# reader's choice.
+# The attributes by which a page loads something by itself. Links that a reader may follow are
+# allowed.
 _LOADS = {
     "audio": ("src",),
     "embed": ("src",),
@@ -41,19 +39,17 @@ _JS_IMPORT = re.compile(r"\b(?:from|import)\s*\(?\s*[\"']((?:https?:)?//[^\"']+)
 
 
 def external_loads(site: Path) -> list[str]:
-    """What the pages and style sheets below a folder would fetch from elsewhere:
-    ``page: address``.
-    """
-    found = []
+    """The addresses that pages and style sheets below a folder would load: ``page: address``."""
+    loads = []
     for path in sorted(site.rglob("*")):
         if path.suffix not in (".html", ".css"):
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
         addresses = _page(text) if path.suffix == ".html" else _CSS_LOAD.findall(text)
-        found += [
+        loads += [
             f"{path.relative_to(site).as_posix()}: {address.strip()}" for address in addresses
         ]
-    return found
+    return loads
 
 
 def _page(text: str) -> list[str]:

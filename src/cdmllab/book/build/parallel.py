@@ -1,4 +1,4 @@
-"""Several chapters at a time, each worker a process of its own; a chapter computes on one core."""
+"""Run several chapters at a time in worker processes; each chapter computes on one core."""
 
 import multiprocessing
 import os
@@ -12,13 +12,11 @@ from cdmllab.book.build import chapters
 from cdmllab.book.build.layout import Layout
 from cdmllab.book.build.progress import Progress
 
-MOST = 4  # a chapter can take 3 GiB
+MOST = 4  # a chapter can need 3 GiB of memory
 
 
 def jobs_here(profile: str) -> int:
-    """How many chapters at a time this machine takes: one a core and four at most; one where they
-    share a GPU.
-    """
+    """How many chapters to run at a time: one per core and at most four, or one for a GPU."""
     return 1 if profile == "gpu" else min(MOST, os.cpu_count() or 1)
 
 
@@ -31,18 +29,19 @@ def run_all(
     timeout_s: int,
     progress: Progress,
 ) -> None:
-    """Run chapters, `jobs` at a time, keeping each as soon as it is done.
+    """Run chapters, `jobs` at a time, and store each output as soon as it is finished.
 
-    When one fails no other is begun, those at work are finished, and then its error is raised.
+    After a failure no further chapter is started; its error is raised when the running ones have
+    finished.
 
     Parameters
     ----------
-    due : the chapters in their order, and why each has to run
+    due : the chapters in order, with the reasons to run each
     given : parameters for all of them
 
     Raises
     ------
-    ChapterError : one failed; its output is as it was
+    ChapterError : a chapter failed; its output is unchanged
     """
     if min(jobs, len(due)) <= 1:
         for chapter, reasons in due.items():
@@ -83,8 +82,10 @@ def _run(
 
 
 def _begin() -> None:
-    """Hear of Ctrl-C once, from the parent, and only while there is a kernel to end and a folder to
-    clear.
+    """Prepare a worker to receive Ctrl-C only from the parent, and only while a chapter runs.
+
+    In its own session it does not get the terminal's SIGINT. `_work` enables the signal while
+    there is a kernel to stop and a folder to remove.
     """
     end_with_parent()
     print_anything()

@@ -1,4 +1,4 @@
-"""The parameters a chapter has, and the values it is given."""
+"""The parameters of a chapter and their values."""
 
 import ast
 import io
@@ -19,7 +19,7 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of a chapter's parameters cell: ``seed = 0  # where every random number starts``."""
+    """One line of the parameters cell: ``seed = 0  # where every random number starts``."""
 
     name: str
     default: Any
@@ -27,8 +27,7 @@ class Parameter:
 
 
 def declared(chapter: str, notebook: NotebookNode) -> dict[str, Parameter]:
-    """Read the cell tagged ``parameters``: plain literals, each with a comment that says what it is
-    for.
+    """Read the cell tagged ``parameters``: literals, each with a comment that explains it.
 
     Raises
     ------
@@ -48,7 +47,7 @@ def declared(chapter: str, notebook: NotebookNode) -> dict[str, Parameter]:
             f"chapter {chapter}: its parameters cell has a syntax error, {error}"
         ) from error
     comments = _comments(source)
-    found = {}
+    parameters = {}
     for statement in statements:
         parameter = _parameter(statement, comments)
         if parameter is None:
@@ -57,29 +56,28 @@ def declared(chapter: str, notebook: NotebookNode) -> dict[str, Parameter]:
                 f"chapter {chapter}: the parameters cell needs `name = literal  # help`, not "
                 f"`{line}`"
             )
-        found[parameter.name] = parameter
+        parameters[parameter.name] = parameter
     for name in REQUIRED:
-        if name not in found:
+        if name not in parameters:
             raise CdmlLabError(
                 f"chapter {chapter} has no parameter {name!r}: every chapter needs "
                 f"{' and '.join(REQUIRED)}"
             )
-    _check_profile(chapter, found["profile"].default)
-    return found
+    _check_profile(chapter, parameters["profile"].default)
+    return parameters
 
 
 def resolve(
     chapter: str, parameters: Mapping[str, Parameter], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Every parameter's value: the given one, turned into the type of the default, or the default.
+    """The value of every parameter: the given one, in the default's type, or the default.
 
-    A text, as typed on the command line, is read by the type of the default: ``"3"`` is 3 for an
-    integer.
+    A string from the command line is parsed according to the type of the default: ``"3"`` becomes
+    3 for an integer.
 
     Raises
     ------
-    CdmlLabError : a name that the chapter does not have, or a value of another type than the
-        default
+    CdmlLabError : the chapter has no such parameter, or a value has another type than the default
     """
     for name in given:
         if name not in parameters:
@@ -116,9 +114,8 @@ def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter | 
             return None
     try:
         default = ast.literal_eval(value)
-        plain = (
-            json.loads(json.dumps(default)) == default
-        )  # no tuple, set or bytes: papermill cannot pass them on
+        # Tuples, sets and bytes do not survive JSON, so papermill cannot pass them.
+        plain = json.loads(json.dumps(default)) == default
     except (ValueError, TypeError):
         return None
     return Parameter(name, default, help_text) if plain and help_text else None
@@ -135,8 +132,8 @@ def _convert(chapter: str, parameter: Parameter, value: Any) -> Any:
             raise ValueError
     except (ValueError, SyntaxError, KeyError):
         raise CdmlLabError(
-            f"chapter {chapter}: parameter {parameter.name!r} is {_article(kind.__name__)}, "
-            f"as in {parameter.default!r}; {value!r} is not"
+            f"chapter {chapter}: parameter {parameter.name!r} must be {_article(kind.__name__)}, "
+            f"such as {parameter.default!r}; got {value!r}"
         ) from None
     return value
 
@@ -157,7 +154,7 @@ def _read(text: str, kind: type) -> Any:
 def _check_profile(chapter: str, profile: object) -> None:
     if profile not in PROFILES:
         raise CdmlLabError(
-            f"chapter {chapter}: profile is one of {', '.join(PROFILES)}; {profile!r} is not"
+            f"chapter {chapter}: profile must be one of {', '.join(PROFILES)}; got {profile!r}"
         )
 
 

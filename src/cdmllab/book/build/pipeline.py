@@ -1,4 +1,4 @@
-"""The whole way: chapters -> notebooks -> executed notebooks -> site, doing only what is due."""
+"""The full build, from chapters to notebooks, outputs and site, skipping what is current."""
 
 from collections.abc import Mapping, Sequence
 from time import monotonic
@@ -22,37 +22,37 @@ def build(
     timeout_s: int = 900,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Bring the notebooks, their outputs and the site up to date; the chapters that were run are
-    returned.
+    """Bring notebooks, outputs and site up to date; return the chapters that were run.
 
-    Each chapter is kept as soon as it is done, so a build that was stopped goes on where it was.
+    Each output is stored as soon as its chapter has finished, so an interrupted build resumes where
+    it stopped.
 
     Parameters
     ----------
     given : parameters for every chapter that is run
-    only : the chapters to run, by name or number (default: all); the site waits until all have been
-        run once
-    force : run and build also what is up to date
+    only : the chapters to run, by name or number (default: all); the site is built only when every
+        chapter has an output
+    force : also run and build what is up to date
     execute : whether to run chapters at all
-    jobs : chapters that are run at a time
-    timeout_s : limit for each cell; 0 is none
+    jobs : number of chapters to run at a time
+    timeout_s : limit for each cell in seconds; 0 means no limit
 
     Raises
     ------
-    CdmlLabError : something stands in the way; what was there before stays
+    CdmlLabError : the build failed; the previous outputs and site are unchanged
     """
     progress = progress or Progress()
     names = layout.chapters()
-    wanted = sorted({layout.chapter(name) for name in only}) or names
+    selected = sorted({layout.chapter(name) for name in only}) or names
     with building(layout):
         site.check_listed(layout, names)
-        # before anything is written or run, so that a mistake in any chapter is told first
-        plans = [chapters.plan(layout, name, given or {}) for name in wanted]
+        # Before anything is written or run, so that a mistake in any chapter is reported first.
+        plans = [chapters.plan(layout, name, given or {}) for name in selected]
         report(sync(layout), progress)
         chapters.clear_leftovers(layout)
         due: dict[str, list[str]] = {}
         for plan in plans if execute else []:
-            if reasons := plan.reasons or _asked_for(force):
+            if reasons := plan.reasons or _forced(force):
                 due[plan.chapter] = reasons
             else:
                 progress.line(f"{plan.chapter}: up to date")
@@ -61,34 +61,34 @@ def build(
         )
         waiting = [name for name in names if not layout.output(name).is_file()]
         if only and waiting:
-            progress.line(f"site: not built, it waits for {', '.join(waiting)}")
+            progress.line(f"site: not built; not yet run: {', '.join(waiting)}")
         else:
             _build_site(layout, names, force, progress)
     return list(due)
 
 
 def report(changes: Changes, progress: Progress) -> None:
-    """Say what a sync did."""
+    """Print what a sync changed."""
     for name in changes.taken:
-        progress.line(f"{name}: took the notebook's edits into the chapter")
+        progress.line(f"{name}: copied the notebook's edits to the chapter")
     for name in changes.written:
         progress.line(f"{name}: wrote its notebook")
     for name in changes.removed:
-        progress.line(f"{name}: removed its notebook, the chapter is no more")
+        progress.line(f"{name}: removed its notebook, because the chapter was deleted")
 
 
 def _build_site(layout: Layout, names: Sequence[str], force: bool, progress: Progress) -> None:
     site.check_pages(layout, names)
     index = layout.show(layout.html / "index.html")
-    due = site.reasons(layout) or _asked_for(force)
+    due = site.reasons(layout) or _forced(force)
     if not due:
         progress.line(f"site: up to date, {index}")
         return
-    progress.line(f"site: {chapters.told(due)}")
+    progress.line(f"site: {chapters.summary(due)}")
     started = monotonic()
     pages = site.build(layout)
     progress.line(f"site: {pages} pages in {monotonic() - started:.1f} s, {index}")
 
 
-def _asked_for(force: bool) -> list[str]:
-    return ["asked for"] if force else []
+def _forced(force: bool) -> list[str]:
+    return ["forced"] if force else []

@@ -1,4 +1,4 @@
-"""How far a build is: one line a chapter and one a cell."""
+"""The progress of a build, with one line per chapter and one per cell."""
 
 import sys
 from time import monotonic
@@ -6,44 +6,44 @@ from typing import TextIO
 
 
 class Progress:
-    """Tell about chapters and cells; on a terminal the line of a cell is rewritten in place.
+    """Prints the progress of chapters and cells; a terminal's cell line is updated in place.
 
     Parameters
     ----------
-    chapter : the chapter whose cells are told, where several are run at a time; a terminal then has
-        no lines of cells
+    stream : where to print; None means stdout
+    chapter : name of the chapter, if several run at a time; a terminal then shows no cells
     """
 
     def __init__(self, stream: TextIO | None = None, chapter: str = "") -> None:
         self._stream = stream or sys.stdout
         terminal = self._stream.isatty()
         self._in_place = terminal and not chapter
-        self._tells_cells = self._in_place or not terminal
+        self._shows_cells = self._in_place or not terminal
         self._prefix = f"{chapter} " if chapter else ""
         self._started = self._cell_started = monotonic()
 
     def line(self, text: str) -> None:
-        """Say one thing."""
+        """Print one line."""
         self._write(f"{text}\n")
 
     def chapter_starts(self, text: str) -> None:
-        """A chapter is about to run."""
+        """Report that a chapter starts."""
         self._started = monotonic()
         self.line(text)
 
     def chapter_ends(self, text: str) -> None:
-        """A chapter has run."""
+        """Report that a chapter has finished, and its time."""
         self.line(f"{text} in {_seconds(monotonic() - self._started)}")
 
     def cell_starts(self, number: int, of: int, title: str) -> None:
-        """A cell begins."""
+        """Report that a cell starts."""
         self._cell_started = monotonic()
         if self._in_place:
             self._write(f"  cell {number}/{of}  {title}", end="")
 
     def cell_ends(self, number: int, of: int, title: str) -> None:
-        """A cell is done."""
-        if self._tells_cells:
+        """Report that a cell has finished, and its time."""
+        if self._shows_cells:
             text = (
                 f"  {self._prefix}cell {number}/{of}  "
                 f"{_seconds(monotonic() - self._cell_started)}  {title}"
@@ -51,19 +51,18 @@ class Progress:
             self._write(text, end="" if self._in_place else "\n")
 
     def clear(self) -> None:
-        """End a line that was being rewritten, before something else is said."""
+        """Clear a line that is updated in place, before something else is printed."""
         if self._in_place:
             self._write("")
 
     def _write(self, text: str, end: str = "") -> None:
-        self._stream.write(
-            ("\r\x1b[2K" if self._in_place else "") + text + end
-        )  # in one piece: others write too
+        # In a single write, because other processes print to the same stream.
+        self._stream.write(("\r\x1b[2K" if self._in_place else "") + text + end)
         self._stream.flush()
 
 
 def shorten(text: str, width: int = 60) -> str:
-    """The first line that says something, cut to fit."""
+    """The first non-empty line, truncated to `width` characters."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line if len(line) <= width else f"{line[: width - 1]}…"
 

@@ -1,4 +1,4 @@
-"""The site: jupyter-book over pages and executed notebooks, whole or not at all."""
+"""The site, built by jupyter-book from pages and executed notebooks and replaced in one step."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from cdmllab.book.build.offline import external_loads
 from cdmllab.book.build.sphinx_log import complaints, plain
 from cdmllab.errors import CdmlLabError
 
-RECORD = ".inputs.json"  # in the site: what it was made from
+RECORD = ".inputs.json"  # in the site: the inputs that it was built from
 STAGING = ".staging-"
 PREVIOUS = "html.previous"
 TOOLS = (
@@ -30,32 +30,32 @@ TOOLS = (
     "sphinx-book-theme",
     "sphinx-design",
 )
-# Generated, or an input only by way of the executed notebooks.
+# Generated, or an input only through the executed notebooks.
 _NOT_INPUTS = {"_build", "chapters", "executed", "__pycache__"}
 
 
 class SiteError(CdmlLabError):
-    """The site was not built; the one before stays."""
+    """The site was not built; the previous one is unchanged."""
 
 
 def reasons(layout: Layout) -> list[str]:
-    """Why the site has to be built again: a phrase for each input that changed."""
+    """The reasons to build the site again, a phrase for each changed input."""
     try:
         old = read_json(layout.html / RECORD)
     except (OSError, ValueError):
         return ["never built"]
     if not (layout.html / "index.html").is_file():
-        return ["its first page is gone"]
+        return ["its first page is missing"]
     new = _inputs(layout)
     words = {
-        key: "is new" if key not in old else "is gone" if key not in new else "changed"
+        key: "is new" if key not in old else "was removed" if key not in new else "changed"
         for key in {*old, *new}
     }
     return [f"{key} {words[key]}" for key in sorted(words) if old.get(key) != new.get(key)]
 
 
 def check_listed(layout: Layout, chapters: Sequence[str]) -> None:
-    """See that the table of contents has every chapter.
+    """Check that the table of contents lists every chapter.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def check_listed(layout: Layout, chapters: Sequence[str]) -> None:
 
 
 def check_pages(layout: Layout, chapters: Sequence[str]) -> None:
-    """See that every chapter is listed and has its output.
+    """Check that every chapter is listed and has an output.
 
     Raises
     ------
@@ -84,12 +84,11 @@ def check_pages(layout: Layout, chapters: Sequence[str]) -> None:
 
 
 def build(layout: Layout) -> int:
-    """Build the site from nothing and put it in the place of the old one; the number of pages is
-    returned.
+    """Build the site from scratch, replace the previous one, and return the number of pages.
 
     Raises
     ------
-    SiteError : jupyter-book stopped or warned, or a page would load something from elsewhere
+    SiteError : jupyter-book failed or warned, or a page would load something over the network
     """
     _tidy(layout)
     inputs = _inputs(layout)
@@ -99,8 +98,8 @@ def build(layout: Layout) -> int:
         loads = external_loads(html)
         if loads:
             raise SiteError(
-                "the site has to open without a network and would load "
-                f"{len(loads)} things from elsewhere, the first in {loads[0]}"
+                "the site must work offline, but would load "
+                f"{len(loads)} files over the network, the first in {loads[0]}"
             )
         write_text(html / RECORD, json.dumps(inputs, indent=1, sort_keys=True) + "\n")
         _swap(html, layout)
@@ -128,10 +127,9 @@ def _run_jupyter_book(layout: Layout, output: Path) -> None:
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONUTF8": "1",
     }
-    own = (
-        output / layout.log.name
-    )  # the jupyter-book of a killed build may still be writing to its own
-    with own.open("w", encoding="utf-8") as log:
+    # A log of its own for each build: the jupyter-book of a killed build may still be writing.
+    log_path = output / layout.log.name
+    with log_path.open("w", encoding="utf-8") as log:
         done = subprocess.run(
             command,
             cwd=layout.root,
@@ -140,20 +138,20 @@ def _run_jupyter_book(layout: Layout, output: Path) -> None:
             stderr=subprocess.STDOUT,
             check=False,
         )
-    text = plain(own.read_text(encoding="utf-8", errors="replace"))
+    text = plain(log_path.read_text(encoding="utf-8", errors="replace"))
     write_text(layout.log, text)
-    said = complaints(text, layout.root)
-    if not done.returncode and not said:
+    messages = complaints(text, layout.root)
+    if not done.returncode and not messages:
         return
-    first = "; ".join(said[:3]) or f"jupyter-book ended with {done.returncode}"
-    more = f" and {len(said) - 3} more" if len(said) > 3 else ""
-    raise SiteError(f"the site was not built: {first}{more} (all of it: {layout.show(layout.log)})")
+    first = "; ".join(messages[:3]) or f"jupyter-book ended with exit status {done.returncode}"
+    more = f" and {len(messages) - 3} more" if len(messages) > 3 else ""
+    raise SiteError(f"the site was not built: {first}{more} (full log: {layout.show(layout.log)})")
 
 
 def _inputs(layout: Layout) -> dict[str, str]:
-    """Everything the site is made from, with its state."""
+    """The digest or version of every input of the site."""
     files = [layout.config, *_files_below(layout.book), *map(layout.output, layout.chapters())]
-    files += _files_below(layout.root / "results")  # what tables on pages may read
+    files += _files_below(layout.root / "results")  # for the tables on pages
     files += [
         path
         for path in (layout.package / "book/widgets").glob("*")
@@ -179,7 +177,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def _pages(toc: Any) -> Iterator[str]:
-    """The pages named anywhere in a table of contents."""
+    """The pages named anywhere in a table of contents, which is nested."""
     if isinstance(toc, dict):
         yield from (str(toc[key]).removesuffix(".ipynb") for key in ("file", "root") if key in toc)
         toc = list(toc.values())
@@ -197,10 +195,11 @@ def _swap(html: Path, layout: Layout) -> None:
 
 
 def _tidy(layout: Layout) -> None:
-    """Put right what a killed build left."""
+    """Clean up after a killed build."""
     previous = layout.build / PREVIOUS
     if previous.exists() and not layout.html.exists():
         previous.rename(layout.html)
     shutil.rmtree(previous, ignore_errors=True)
     for folder in layout.build.glob(f"{STAGING}*"):
-        shutil.rmtree(folder, ignore_errors=True)  # its jupyter-book may outlive it for a moment
+        # The jupyter-book of a killed build may still be writing for a moment.
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Keeping `notebooks/` in step with `book/chapters/`."""
+"""Keep `notebooks/` in sync with `book/chapters/`."""
 
 import os
 from contextlib import suppress
@@ -18,7 +18,7 @@ Kind = Literal["missing", "stale", "orphan", "outputs", "edited"]
 
 @dataclass(frozen=True)
 class Problem:
-    """One notebook that is out of step, and how, in a sentence."""
+    """A notebook that is out of sync, with a sentence that explains how."""
 
     notebook: str
     kind: Kind
@@ -27,7 +27,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What a check saw."""
+    """The result of a check."""
 
     chapters: int
     notebooks: int
@@ -36,7 +36,7 @@ class SyncReport:
 
 @dataclass
 class Changes:
-    """What a sync did, by notebook name."""
+    """The changes made by a sync, by notebook name."""
 
     written: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -47,18 +47,18 @@ class Changes:
 def check(layout: Layout) -> SyncReport:
     """Compare every notebook with its chapter; nothing is written."""
     chapters, existing = layout.chapters(), _notebook_names(layout)
-    found = (_problem(layout, name) for name in sorted({*chapters, *existing}))
-    return SyncReport(len(chapters), len(existing), [problem for problem in found if problem])
+    problems = (_problem(layout, name) for name in sorted({*chapters, *existing}))
+    return SyncReport(len(chapters), len(existing), [problem for problem in problems if problem])
 
 
 def sync(layout: Layout, *, take_edits: bool = False) -> Changes:
     """Write the notebooks that differ from their chapters and remove those without one.
 
-    With `take_edits`, what was edited by hand in a notebook goes into its chapter first.
+    With `take_edits`, manual edits of a notebook are first copied to its chapter.
 
     Raises
     ------
-    CdmlLabError : a notebook has edits that its chapter lacks and `take_edits` is off, or the
+    CdmlLabError : a notebook has edits that its chapter lacks and `take_edits` is False, or the
         chapter was edited as well; nothing is written
     """
     problems = check(layout).problems
@@ -67,7 +67,7 @@ def sync(layout: Layout, *, take_edits: bool = False) -> Changes:
         raise CdmlLabError(edited[0].sentence)
     changes = Changes()
     for problem in edited:
-        _refuse_two_edits(layout, problem.notebook)
+        _reject_two_edits(layout, problem.notebook)
     for problem in edited:
         notebook = notebooks.read_notebook(layout.notebook(problem.notebook))
         write_text(layout.source(problem.notebook), notebooks.as_chapter(notebook))
@@ -88,14 +88,14 @@ def sync(layout: Layout, *, take_edits: bool = False) -> Changes:
 
 
 def _not_newer(notebook: Path, chapter: Path) -> None:
-    """Give a notebook that is newer than its chapter the chapter's time.
+    """Set the time of a notebook that is newer than its chapter to the chapter's time.
 
-    JupyterLab takes a newer notebook for one that was edited without its chapter: unless both are
-    the same to the last blank line it refuses to open the chapter, and advises to delete it.
+    JupyterLab considers a newer notebook to be edited without its chapter: unless both agree to the
+    last blank line it refuses to open the chapter, and recommends deleting it.
     """
     time = chapter.stat().st_mtime_ns
     if notebook.stat().st_mtime_ns > time:
-        with suppress(OSError):  # it belongs to somebody else
+        with suppress(OSError):  # the file belongs to another user
             os.utime(notebook, ns=(time, time))
 
 
@@ -104,40 +104,40 @@ def _notebook_names(layout: Layout) -> list[str]:
 
 
 def _problem(layout: Layout, name: str) -> Problem | None:
-    """What is wrong with one notebook, the gravest first."""
+    """The most serious problem of a notebook, or None."""
     path, source = layout.notebook(name), layout.source(name)
-    shown = layout.show(path)
+    label = layout.show(path)
     if not path.is_file():
-        return Problem(name, "missing", f"{shown} is missing: write it with `cdmllab book sync`")
-    wanted = notebooks.read_chapter(source) if source.is_file() else None
+        return Problem(name, "missing", f"{label} is missing: write it with `cdmllab book sync`")
+    expected = notebooks.read_chapter(source) if source.is_file() else None
     notebook = notebooks.read_notebook(path)
     if not notebooks.is_generated(notebook) and (
-        wanted is None or notebooks.contents(notebook) != notebooks.contents(wanted)
+        expected is None or notebooks.contents(notebook) != notebooks.contents(expected)
     ):
         return Problem(
             name,
             "edited",
-            f"{shown} has edits that {layout.show(source)} lacks{_first_edit(notebook)}: take "
-            f"them into "
-            "the chapter with `cdmllab book sync --take-edits`, or delete the notebook to drop "
-            "them",
+            f"{label} has edits that {layout.show(source)} lacks{_first_edit(notebook)}: copy "
+            "them to the chapter with `cdmllab book sync --take-edits`, or delete the notebook to "
+            "discard them",
         )
-    if wanted is None:
-        return Problem(name, "orphan", f"{shown} has no chapter: `cdmllab book sync` removes it")
+    if expected is None:
+        return Problem(name, "orphan", f"{label} has no chapter: `cdmllab book sync` removes it")
     if any(cell.get("outputs") for cell in notebook.cells):
         return Problem(
-            name, "outputs", f"{shown} contains outputs: clear them with `cdmllab book sync`"
+            name, "outputs", f"{label} contains outputs: clear them with `cdmllab book sync`"
         )
-    if path.read_text(encoding="utf-8") != notebooks.as_text(wanted):
+    if path.read_text(encoding="utf-8") != notebooks.as_text(expected):
         return Problem(
-            name, "stale", f"{shown} differs from its chapter: renew it with `cdmllab book sync`"
+            name, "stale", f"{label} differs from its chapter: update it with `cdmllab book sync`"
         )
     return None
 
 
-def _refuse_two_edits(layout: Layout, name: str) -> None:
-    """A notebook's cells keep the ids of the chapter they were generated from; see that it is still
-    that chapter.
+def _reject_two_edits(layout: Layout, name: str) -> None:
+    """Raise if a chapter was edited after its edited notebook was generated.
+
+    The notebook's cells still have the ids of the chapter that they were generated from.
     """
     source = layout.source(name)
     if not source.is_file():
@@ -154,8 +154,8 @@ def _refuse_two_edits(layout: Layout, name: str) -> None:
     if changed:
         raise CdmlLabError(
             f"{layout.show(layout.notebook(name))} was edited, and so was {layout.show(source)} "
-            f"(its cell {changed[0]} "
-            "is not in the notebook): bring the edits together by hand, then delete the notebook"
+            f"(its cell {changed[0]} is not in the notebook): merge the edits manually, then "
+            "delete the notebook"
         )
 
 

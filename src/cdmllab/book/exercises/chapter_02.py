@@ -12,7 +12,7 @@ from cdmllab.margins.angular import combined
 
 
 class _Called(TorchFunctionMode):
-    """Notes the names of the PyTorch functions that are called."""
+    """Records the names of the PyTorch functions that are called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,40 +25,41 @@ class _Called(TorchFunctionMode):
 
 def _near_equal(answer: Any) -> str | None:
     if not is_number(answer):
-        return "An angle in degrees is wanted: one number."
+        return "Please give one number, an angle in degrees."
     theta = math.radians(answer)
     difference = math.cos(theta + 0.5) - (math.cos(theta) - 0.35)
     if abs(difference) < 0.01 and 0.0 <= answer <= 151.0:
         return None
     larger = "ArcFace" if difference > 0 else "CosFace"
     return (
-        f"At {answer:g} degrees the target logit of {larger} is larger by {abs(difference):.3f} s."
+        f"Not yet: at {answer:g} degrees the target logit of {larger} is larger by "
+        f"{abs(difference):.3f} s."
     )
 
 
 def _target(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of cosine and margin is wanted."
+        return "Please give a function of the cosine and the margin."
     cosines = torch.linspace(-0.8, 1.0, 50, dtype=torch.float64)
     with _Called() as called:
         got = torch.as_tensor(answer(cosines.clone(), 0.5))
     want = combined(cosines, m2=0.5, beyond_pi="none")
     if got.shape != want.shape:
         return (
-            f"For {len(want)} cosines the result must have shape ({len(want)},); it is "
+            f"For {len(want)} cosines the result should have shape ({len(want)},), but it is "
             f"{tuple(got.shape)}."
         )
     if torch.allclose(got.double(), want, atol=1e-6):
         if called.names & {"acos", "arccos"}:
             return (
-                "The values are right, but an arc cosine is taken on the way; the addition "
-                "theorem needs none."
+                "The values are right, but your function computes an arc cosine, which the "
+                "addition theorem avoids."
             )
         return None
     if torch.allclose(got.double(), combined(cosines, m2=-0.5, beyond_pi="none"), atol=1e-6):
-        return "The sign of the margin is turned round: the target angle must grow."
+        return "The sign of the margin is reversed: it should make the target angle larger."
     if torch.allclose(got.double(), cosines - 0.5, atol=1e-6):
-        return "That is CosFace: the margin is taken from the cosine instead of added to the angle."
+        return "That is CosFace, which subtracts the margin from the cosine; add it to the angle."
     return "The values differ from cos(theta + m)."
 
 

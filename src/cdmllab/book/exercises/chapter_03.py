@@ -15,24 +15,24 @@ def _ratio(answer: Any) -> str | None:
     right = math.sin(math.pi / 3.0 + 0.5) / math.sin(math.pi / 3.0)
     problem = number(answer, right, tolerance=0.002)
     if problem and is_number(answer) and math.isclose(answer, 1.0 / right, abs_tol=0.002):
-        return "That is the ratio turned round: the exact gradient is the larger one here."
+        return "That is the inverse ratio: here the exact gradient is the larger of the two."
     cosines = math.cos(math.pi / 3.0 + 0.5) / math.cos(math.pi / 3.0)
     if problem and is_number(answer) and math.isclose(answer, cosines, abs_tol=0.002):
-        return "That is the ratio of the cosines; that of the slopes is wanted."
+        return "That is the ratio of the cosines; the exercise asks for the ratio of the slopes."
     return problem
 
 
-def _silent(answer: Any) -> str | None:
+def _vanishing(answer: Any) -> str | None:
     total = math.degrees(math.acos(math.log(1e6 - 1.0) / 64.0))
     problem = number(answer, total - math.degrees(0.5), tolerance=0.15, unit="degrees")
     if problem and is_number(answer) and math.isclose(answer, total, abs_tol=0.15):
-        return "That is the angle with its margin, theta + m."
+        return "That is theta + m, the angle including the margin; the exercise asks for theta."
     return problem
 
 
 def _through_the_length(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of x and g is wanted, both of shape [b, d]."
+        return "Please give a function of x and g, both of shape [b, d]."
     generator = torch.Generator().manual_seed(2)
     x = 3.0 * torch.randn(5, 4, generator=generator, dtype=torch.float64)
     g = torch.randn(5, 4, generator=generator, dtype=torch.float64)
@@ -40,32 +40,38 @@ def _through_the_length(answer: Any) -> str | None:
     (want,) = torch.autograd.grad((unit(leaf) * g).sum(), leaf)
     got = torch.as_tensor(answer(x.clone(), g.clone()))
     if got.shape != want.shape:
-        return f"For x and g of shape (5, 4) the result must be (5, 4); it is {tuple(got.shape)}."
+        return (
+            f"For x and g of shape (5, 4) the result should have the same shape, but it is "
+            f"{tuple(got.shape)}."
+        )
     if torch.allclose(got.double(), want, atol=1e-6):
         return None
     length = x.norm(dim=1, keepdim=True)
     if torch.allclose(got.double(), want * length, atol=1e-6):
-        return "The direction is right; the length of x is missing: a longer embedding turns less."
+        return (
+            "The direction is right, but the length of x is missing: the longer an embedding, the "
+            "less a step turns it."
+        )
     if torch.allclose(got.double(), g / length, atol=1e-6):
-        return "The part along x is still in it: moving along x does not move the unit embedding."
-    return "The values differ from those of autograd."
+        return "Remove the component along x: moving along x does not change the unit embedding."
+    return "The values differ from the gradient that autograd computes."
 
 
 def _finite(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of cosine and margin is wanted."
+        return "Please give a function of the cosine and the margin."
     inside = torch.linspace(-0.999, 0.999, 200, dtype=torch.float64)
     want = combined(inside, m2=0.5, beyond_pi="none")
     got = torch.as_tensor(answer(inside.clone(), 0.5))
     if got.shape != want.shape or not torch.allclose(got.double(), want, atol=1e-3):
-        return "The values differ from cos(theta + m) also where nothing is in danger."
+        return "The values differ from cos(theta + m) even well inside the interval."
     leaf = inside.clone().requires_grad_()
     (slope,) = torch.autograd.grad(answer(leaf, 0.5).sum(), leaf)
     theta = torch.acos(inside)
     if not torch.allclose(slope, torch.sin(theta + 0.5) / torch.sin(theta), rtol=0.05, atol=0.01):
         return (
-            "The gradient inside is that of another function: it should be sin(theta + m) / "
-            "sin(theta)."
+            "The gradient inside the interval is that of another function; it should be "
+            "sin(theta + m) / sin(theta)."
         )
     for dtype in (torch.float32, torch.float64):
         eps = torch.finfo(dtype).eps
@@ -88,7 +94,7 @@ def _finite(answer: Any) -> str | None:
 
 CHECKERS: dict[str, Callable[[Any], str | None]] = {
     "3.1": _ratio,
-    "3.2": _silent,
+    "3.2": _vanishing,
     "3.3": _through_the_length,
     "3.4": _finite,
 }

@@ -10,15 +10,15 @@ from cdmllab.book.exercises.common import is_number, number
 
 def _spearman(answer: Any) -> str | None:
     if answer == -0.8:
-        return "The sign: 1 - easiness rises where easiness falls."
+        return "Check the sign: 1 - easiness rises where easiness falls."
     if is_number(answer) and abs(answer - 0.838) < 0.01:
-        return "That correlates the values; Spearman's takes their ranks."
+        return "That is the correlation of the values; Spearman's correlates their ranks."
     return number(answer, 0.8, tolerance=1e-6)
 
 
 def _suspects(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of the easiness and a share is wanted."
+        return "Please give a function of the easiness and a share."
     rng = np.random.default_rng(0)
     for n, share in ((20, 0.1), (50, 0.3)):
         easiness = rng.uniform(-1, 1, n)
@@ -26,26 +26,26 @@ def _suspects(answer: Any) -> str | None:
         got = np.asarray(answer(easiness, share))
         if got.shape != right.shape:
             return (
-                f"Of {n} images and a share of {share} come {len(right)} rows, not an answer of "
-                f"shape {got.shape}."
+                f"For {n} images and a share of {share} the result should be {len(right)} rows, "
+                f"but it has shape {got.shape}."
             )
         if np.array_equal(np.sort(got), np.sort(np.argsort(-easiness)[: len(right)])):
-            return "Those are the easiest; a wrong label looks hard."
+            return "Those are the easiest images, but a wrong label makes an image look hard."
         if not np.array_equal(np.sort(got), right):
             return "These are not the images with the lowest easiness."
         if not np.array_equal(got, right):
-            return "The right rows, but they should come in rising order."
+            return "Almost: these are the right rows, but they should be in ascending order."
     return None
 
 
 def _precision(answer: Any) -> str | None:
     if answer == 0.9:
         return (
-            "That is the recall: how many of the wrong labels were found. Of what was removed, "
-            "how much was wrong?"
+            "That is the recall, the share of the wrong labels that were removed. Which share of "
+            "the removed images had wrong labels?"
         )
     if is_number(answer) and abs(answer - 0.55) < 0.01:
-        return "That is the share of what was removed that was right."
+        return "That is the share of the removed images whose label was right."
     return number(answer, 0.45, tolerance=0.005)
 
 

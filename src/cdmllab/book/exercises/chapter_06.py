@@ -15,18 +15,18 @@ def _wrong_labels(answer: Any) -> str | None:
 
 def _distance(answer: Any) -> str | None:
     if is_number(answer) and abs(answer - 128.0) < 0.5:
-        return "That is the distance of strangers: a lookalike shares a part of the latent."
+        return "That is the distance between strangers: a lookalike shares a part of the latent."
     if is_number(answer) and min(abs(answer - 85.2), abs(answer - 121.7)) < 1.0:
         return (
-            "That is with the cut at 2.2, which takes a part of the spread; the question is "
-            "without."
+            "That is the distance with the truncation at 2.2, which reduces the spread; the "
+            "exercise asks for the distance without it."
         )
     return number(answer, 89.6, tolerance=0.1, unit="")
 
 
 def _difficulty(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of a dictionary of strengths is wanted."
+        return "Please give a function of a dictionary of strengths."
     responses = difficulty.known()
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -37,8 +37,11 @@ def _difficulty(answer: Any) -> str | None:
         )
         got = float(answer(dict(strengths)))
         if abs(got - want) > 1e-6:
-            told = ", ".join(f"{name} {s:.2f}" for name, s in strengths.items())
-            return f"For {told} the responses add up to {want:.4f}; your function gives {got:.4f}."
+            case = ", ".join(f"{name} {s:.2f}" for name, s in strengths.items())
+            return (
+                f"For {case} the responses add up to {want:.4f}, but your function returns "
+                f"{got:.4f}."
+            )
     return None
 
 

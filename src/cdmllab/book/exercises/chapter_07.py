@@ -13,9 +13,9 @@ def _bytes_in_file(answer: Any) -> str | None:
     right = len(frame(b"x" * 1001))
     near = {
         1001: "That is the payload alone; every record begins with two words.",
-        1009: "The header is in it; a record ends at a multiple of 4.",
-        1004: "The padding is in it; two words stand before the payload.",
-        1033: "The 24 bytes of an image record are part of the payload already.",
+        1009: "The header is included; now pad the record to a multiple of 4.",
+        1004: "The padding is included; now add the two words before the payload.",
+        1033: "The 24 bytes of an image record's header are already part of the payload.",
     }
     problem = number(answer, right, tolerance=0.0, unit="bytes")
     return near.get(answer, problem) if problem and is_whole(answer) else problem
@@ -34,24 +34,30 @@ _PAYLOADS: tuple[tuple[bytes, int], ...] = (
 
 def _parts(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of a payload (bytes) is wanted, that returns the number of its parts."
+        return (
+            "Please give a function that takes a payload (bytes) and returns its number of parts."
+        )
     for payload, right in _PAYLOADS:
         got = answer(payload)
         if got == right:
             continue
         if got == payload.count(WORD) + 1:
             return (
-                f"For {payload!r} there are {right}: the magic word counts only at a multiple of 4."
+                f"{payload!r} has {right} part{'s' * (right > 1)}: the magic word counts only at a "
+                f"multiple of 4."
             )
         if got == right - 1:
-            return f"For {payload!r} there are {right}: n cuts make n + 1 parts."
-        return f"For {payload!r} there are {right} parts, not {got!r}."
+            return f"{payload!r} has {right} part{'s' * (right > 1)}: n cuts make n + 1 parts."
+        return f"{payload!r} has {right} part{'s' * (right > 1)}, not {got!r}."
     return None
 
 
 def _training_rows(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of labels and pairs (two arrays of rows) is wanted, that returns rows."
+        return (
+            "Please give a function that takes labels and pairs (two arrays of rows) and returns "
+            "rows."
+        )
     labels = np.array([0, 0, 1, 1, 1, 2, 3, 3, 4])
     first, second = np.array([0, 2]), np.array([1, 5])  # person 0 twice; persons 1 and 2
     got = sorted(int(row) for row in answer(labels.copy(), first.copy(), second.copy()))
@@ -59,12 +65,12 @@ def _training_rows(answer: Any) -> str | None:
         return None
     if set(got) == set(range(9)) - {0, 1, 2, 5}:
         return (
-            "The images of the pairs are left out, but other images of the same people are "
-            "still in."
+            "The images of the pairs are removed, but other images of the same people are still "
+            "included."
         )
     if set(got) & {0, 1, 2, 3, 4, 5}:
-        return f"Row {min(got)} shows somebody whom the pairs show too."
-    return f"Rows {sorted({6, 7, 8} - set(got))} show nobody of the pairs, and are missing."
+        return f"Row {min(got)} shows a person who is also in the pairs."
+    return f"Rows {sorted({6, 7, 8} - set(got))} are missing, although their people are in no pair."
 
 
 CHECKERS: dict[str, Callable[[Any], str | None]] = {

@@ -14,34 +14,37 @@ def _simplex(answer: Any) -> str | None:
     right = sphere.bound_deg(6, 64)
     problem = number(answer, right, tolerance=0.05, unit="degrees")
     if problem and number(answer, math.radians(right), tolerance=1e-3) is None:
-        return "That is the angle in radians."
+        return "That is the right angle, but in radians; please give it in degrees."
     if problem and number(answer, 90.0, tolerance=0.05) is None:
-        return "Six of them can do better than stand at right angles: their sum can be zero."
+        return "Six centres can do better than right angles: their sum can be zero."
     if problem and number(answer, math.degrees(math.acos(-1 / 6)), tolerance=0.05) is None:
-        return "Six centres have five others each, not six."
+        return "Almost: each of the six centres has five others, not six."
     return problem
 
 
 def _nearest(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of centres [c, d] is wanted."
+        return "Please give a function of centres [c, d]."
     centres = np.random.default_rng(10).normal(size=(7, 4)) * np.linspace(0.1, 0.4, 7)[:, None]
     got, want = np.asarray(answer(centres.copy()), dtype=np.float64), sphere.nearest_deg(centres)
     if got.shape != (7,):
-        return f"For 7 centres the result must have shape (7,); it has {got.shape}."
+        return f"For 7 centres the result should have shape (7,), but it has {got.shape}."
     if np.allclose(got, want, atol=1e-4):
         return None
     if np.allclose(got, 0.0, atol=1e-4):
-        return "The nearest centre of each is itself here; leave the diagonal out."
+        return "Your function finds each centre to be nearest to itself: exclude the diagonal."
     if np.allclose(got, np.radians(want), atol=1e-4):
-        return "That is radians; degrees are wanted."
-    products = centres @ centres.T
-    np.fill_diagonal(products, -np.inf)
-    if np.allclose(got, np.degrees(np.arccos(products.max(axis=1).clip(-1, 1))), atol=1e-4):
-        return "The lengths of the centres are still in the products: scale each to length 1 first."
+        return "The angles are right, but in radians; please return degrees."
+    inner = centres @ centres.T
+    np.fill_diagonal(inner, -np.inf)
+    if np.allclose(got, np.degrees(np.arccos(inner.max(axis=1).clip(-1, 1))), atol=1e-4):
+        return (
+            "Your inner products depend on the lengths of the centres: scale each to length 1 "
+            "first."
+        )
     return (
-        f"The first centre has its nearest at {want[0]:.1f} degrees, your function says "
-        f"{got[0]:.1f}."
+        f"The nearest neighbour of the first centre is at {want[0]:.1f} degrees, but your function "
+        f"returns {got[0]:.1f}."
     )
 
 
@@ -50,17 +53,17 @@ def _scatter(answer: Any) -> str | None:
     problem = number(answer, right, tolerance=0.03, unit="degrees")
     if problem and number(answer, 1 / math.sqrt(512), tolerance=1e-3) is None:
         return (
-            "That is the standard deviation of the cosine, or of the angle in radians; degrees "
-            "are wanted."
+            "That is the standard deviation of the cosine, or of the angle in radians; please give "
+            "it in degrees."
         )
     if problem and number(answer, math.degrees(1 / 512), tolerance=1e-3) is None:
-        return "The variance of the cosine is 1 / d; the standard deviation is its root."
+        return "The variance of the cosine is 1 / d; the standard deviation is its square root."
     return problem
 
 
 def _dimensions(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of embeddings [n, d] is wanted."
+        return "Please give a function of embeddings [n, d]."
     rng = np.random.default_rng(10)
     x = (rng.normal(size=(60, 5)) * np.array([3, 2, 1, 0.3, 0.1]) + 2.0) * rng.uniform(
         1, 5, (60, 1)
@@ -69,19 +72,19 @@ def _dimensions(answer: Any) -> str | None:
     if math.isclose(got, want, rel_tol=1e-4):
         return None
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    for told, points, power in (
-        ("The mean direction has not been taken away.", unit, 2),
-        ("The lengths of the embeddings are still in it.", x - x.mean(axis=0), 2),
+    for hint, points, power in (
+        ("Subtract the mean direction first.", unit, 2),
+        ("The lengths of the embeddings still count: normalise first.", x - x.mean(axis=0), 2),
         (
-            "The shares are those of singular values; a variance is their square.",
+            "Your shares are those of singular values; a variance is the square of one.",
             unit - unit.mean(axis=0),
             1,
         ),
     ):
         share = np.linalg.svd(points, compute_uv=False) ** power
         if math.isclose(got, share.sum() ** 2 / (share**2).sum(), rel_tol=1e-4):
-            return told
-    return f"For some embeddings of five numbers it should be {want:.3f}, not {got:.3f}."
+            return hint
+    return f"For our test embeddings with 5 dimensions it should be {want:.3f}, not {got:.3f}."
 
 
 CHECKERS: dict[str, Callable[[Any], str | None]] = {

@@ -12,17 +12,17 @@ from cdmllab.metrics import ranked, templates
 def _resolution(answer: Any) -> str | None:
     problem = number(answer, 1 / 4000, tolerance=1e-6)
     if problem and number(answer, 1 / 6000, tolerance=1e-6) is None:
-        return "The FAR is a share of the impostor pairs; genuine pairs do not count in it."
+        return "The FAR is a share of the impostor pairs; genuine pairs do not count."
     if problem and number(answer, 1 / 2000, tolerance=1e-6) is None:
-        return "That is a step of the TAR; the FAR is a share of the impostor pairs."
+        return "That is one step of the TAR; the FAR is a share of the impostor pairs."
     return problem
 
 
 def _tar_at_far(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of genuine scores, impostor scores and a FAR is wanted."
+        return "Please give a function of genuine scores, impostor scores and a FAR."
     rng = np.random.default_rng(11)
-    for decimals, which in ((6, ""), (1, " where scores are tied")):
+    for decimals, where in ((6, ""), (1, " for tied scores")):
         genuine, impostor = (
             np.round(rng.normal(1.0, 1.0, 300), decimals),
             np.round(rng.normal(size=200), decimals),
@@ -35,10 +35,10 @@ def _tar_at_far(answer: Any) -> str | None:
             )
             if abs(got - want) < 1e-9:
                 continue
-            much = "lets too many in" if got > want else "lets fewer in than it may"
+            pairs = "too many" if got > want else "fewer genuine pairs than it could"
             return (
-                f"At a FAR of {far:g} your function gives {got:.4f} instead of {want:.4f}{which}: "
-                f"it {much}."
+                f"At a FAR of {far:g} your function returns {got:.4f} instead of "
+                f"{want:.4f}{where}: it accepts {pairs}."
             )
     return None
 
@@ -46,29 +46,32 @@ def _tar_at_far(answer: Any) -> str | None:
 def _scale(answer: Any) -> str | None:
     problem = number(answer, 0.38, tolerance=1e-3)
     if problem and number(answer, 0.62, tolerance=1e-3) is None:
-        return "That is the cosine distance, 1 - cos; the cosine is wanted."
+        return "That is the cosine distance, 1 - cos; the exercise asks for the cosine."
     if problem and number(answer, 1 - 1.24**2 / 2, tolerance=1e-3) is None:
-        return "1.24 is squared already."
+        return "Almost: 1.24 is already the squared distance."
     return problem
 
 
 def _pool(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of embeddings [n, d] and media numbers [n] is wanted."
+        return "Please give a function of embeddings [n, d] and media numbers [n]."
     rng = np.random.default_rng(11)
     e, m = rng.normal(size=(9, 4)) + 1.0, np.array([3, 3, 3, 3, 3, 0, 0, 7, 0])
     got = np.asarray(answer(e.copy(), m.copy()), dtype=np.float64)
     if got.shape != (4,):
-        return f"For embeddings [9, 4] the template must have shape (4,); it has {got.shape}."
+        return f"For embeddings [9, 4] the template should have shape (4,), but it has {got.shape}."
     want = templates.pool(e, np.zeros(9, dtype=int), m).embeddings[0]
     if np.allclose(got, want):
         return None
     if np.allclose(got / np.linalg.norm(got), want):
-        return "The direction is right; the length must be 1."
+        return "The direction is right, but the length should be 1."
     mean = e.mean(axis=0)
     if np.allclose(got / np.linalg.norm(got), mean / np.linalg.norm(mean)):
-        return "All images weigh the same here; each medium must, so average within it first."
-    return "The values differ from the direction of the sum of the media's means."
+        return (
+            "Here every image has the same weight. Every medium should have the same weight, so "
+            "average within it first."
+        )
+    return "The result should be the direction of the sum of the media's means; the values differ."
 
 
 CHECKERS: dict[str, Callable[[Any], str | None]] = {

@@ -12,12 +12,12 @@ from cdmllab.margins import CDML, Batch
 
 def _gap_margin(answer: Any) -> str | None:
     if answer == 0.62:
-        return "That is 0.5 + 0.1 times the gap itself; the score is one minus the gap."
+        return "That is 0.5 + 0.1 times the gap itself; the hardness is one minus the gap."
     if answer == 0.5:
-        return "The score is below zero here, and this form has no floor: it takes something away."
+        return "The hardness is negative here, and this form has no floor: it lowers the margin."
     if answer in (0.588, 0.392):
         return (
-            "That is the document's form, 0.49 times 1.2 or 0.8. The public one adds 0.1 h to 0.5."
+            "That is the form of DATN's page, 0.49 times 1.2 or 0.8. DATN's code adds 0.1 h to 0.5."
         )
     return number(answer, 0.48, tolerance=5e-4, unit="radians")
 
@@ -25,15 +25,15 @@ def _gap_margin(answer: Any) -> str | None:
 def _angle(answer: Any) -> str | None:
     right = math.degrees(math.acos(1.0 - 0.705))
     if is_number(answer) and math.isclose(answer, math.radians(right), abs_tol=0.01):
-        return "That is the angle in radians."
+        return "That is the right angle, but in radians; please give it in degrees."
     if is_number(answer) and math.isclose(answer, math.degrees(math.acos(0.705)), abs_tol=0.1):
-        return "That takes 0.705 for the cosine; it is a distance, one minus the cosine."
+        return "0.705 is not the cosine but a distance, one minus the cosine."
     return number(answer, right, tolerance=0.1, unit="degrees")
 
 
 def _fair(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of a policy and a batch is wanted."
+        return "Please give a function of a policy and a batch."
     generator = torch.Generator().manual_seed(0)
     cosines = torch.rand(50, generator=generator) * 2 - 1
     batch = Batch(
@@ -47,11 +47,14 @@ def _fair(answer: Any) -> str | None:
         got = float(answer(policy, batch))
         if abs(got - policy.base_margin_rad) < 1e-6:
             return (
-                "That is the base margin; the mean over the batch lies elsewhere, which is the "
+                "That is the base margin; the mean over the batch differs from it, which is the "
                 "point."
             )
         if abs(got - right) > 1e-5:
-            return f"On some batch the mean margin is {right:.4f}, and the function says {got:.4f}."
+            return (
+                f"On our test batch the mean margin is {right:.4f}, but your function returns "
+                f"{got:.4f}."
+            )
     return None
 
 

@@ -14,21 +14,21 @@ from cdmllab.heads.cost import cost
 def _gigabytes(answer: Any) -> str | None:
     kept = cost(10_000_000, batch=1).kept / 2**30
     problem = number(answer, kept, tolerance=0.3, unit="GiB")
-    for wrong, told in (
-        (kept / 3, "That is the centres alone; their gradient and their momentum are as large."),
-        (kept * 2 / 3, "Centres, gradient *and* momentum: three of the same size."),
-        (kept * 2**30 / 1e9, "That is gigabytes of 10⁹ bytes; a GiB is 2³⁰."),
+    for wrong, hint in (
+        (kept / 3, "That is the centres alone; their gradient and momentum are each as large."),
+        (kept * 2 / 3, "Centres, gradient *and* momentum: three tensors of the same size."),
+        (kept * 2**30 / 1e9, "That is in gigabytes of 10⁹ bytes; a GiB has 2³⁰ bytes."),
     ):
         if problem and number(answer, wrong, tolerance=0.3) is None:
-            return told
+            return hint
     return problem
 
 
 def _combined(answer: Any) -> str | None:
     if not callable(answer):
-        return "A function of highest [r, b] and total [r, b] is wanted."
+        return "Please give a function of highest [r, b] and total [r, b]."
     logits = torch.randn(4, 5, 30, generator=torch.Generator().manual_seed(14), dtype=torch.float64)
-    for stretch, where in ((1.0, ""), (400.0, " where logits are large")):
+    for stretch, where in ((1.0, ""), (400.0, " for large logits")):
         z = stretch * logits
         highest = z.amax(dim=2)
         total = torch.exp(z - highest.unsqueeze(2)).sum(dim=2)
@@ -36,63 +36,67 @@ def _combined(answer: Any) -> str | None:
         want = torch.logsumexp(z.transpose(0, 1).flatten(1), dim=1)
         if got.shape != want.shape:
             return (
-                f"For 4 ranks and 5 samples the result must have shape (5,); it is "
+                f"For 4 ranks and 5 samples the result should have shape (5,), but it is "
                 f"{tuple(got.shape)}."
             )
         if not torch.isfinite(got).all():
             return (
-                f"The result is not finite{where}: take the highest maximum off before an "
-                f"exponential."
+                f"The result is not finite{where}: subtract the largest of the maxima before you "
+                f"take exponentials."
             )
         if torch.allclose(got, want):
             continue
         if torch.allclose(got, total.sum(dim=0).log()):
             return (
-                "Each rank has taken its own maximum off; that has to be put right before totals "
-                "are added."
+                "Each rank has subtracted its own maximum; correct for that before you add the "
+                "totals."
             )
-        return f"The first sample should have {float(want[0]):.3f}{where}, not {float(got[0]):.3f}."
+        return (
+            f"The result of the first sample should be {float(want[0]):.3f}{where}, not "
+            f"{float(got[0]):.3f}."
+        )
     return None
 
 
 def _missing(answer: Any) -> str | None:
     problem = number(answer, math.log(10), tolerance=5e-3)
     if problem and number(answer, -math.log(10), tolerance=5e-3) is None:
-        return "The size is right; by how much it is *lower* is asked."
+        return "The size is right, but the exercise asks by how much the loss is *lower*."
     if problem and number(answer, 1.0, tolerance=5e-3) is None:
-        return "That is in powers of ten; the loss is in natural logarithms."
+        return "That is the logarithm to base ten; the loss uses the natural logarithm."
     return problem
 
 
 def _input(answer: Any) -> str | None:
     if not callable(answer):
         return (
-            "A function of uint8 images [b, 3, h, w] and what a file says of its input is wanted."
+            "Please give a function of uint8 images [b, 3, h, w] and a file's description of its "
+            "input."
         )
     images = torch.randint(
         256, (2, 3, 4, 4), generator=torch.Generator().manual_seed(14), dtype=torch.uint8
     )
     kinds = {"insightface": preprocessing.INSIGHTFACE, "AdaFace": preprocessing.ADAFACE,
              "MagFace": preprocessing.MAGFACE}  # fmt: skip
-    for name, said in kinds.items():
-        told = {**said, "size": 4}
+    for name, kind in kinds.items():
+        description = {**kind, "size": 4}
         got, want = (
-            torch.as_tensor(answer(images.clone(), dict(told))),
-            preprocessing.apply(images, told),
+            torch.as_tensor(answer(images.clone(), dict(description))),
+            preprocessing.apply(images, description),
         )
         if got.shape != want.shape:
-            return f"The shape must stay {tuple(want.shape)}; it is {tuple(got.shape)}."
+            return f"The shape should stay {tuple(want.shape)}, but it is {tuple(got.shape)}."
         if torch.allclose(got.float(), want, atol=1e-5):
             continue
         if torch.allclose(got.float().flip(1), want, atol=1e-5):
-            return f"For {name}'s networks red and blue are the wrong way round."
+            return f"For {name}'s networks red and blue are swapped."
         largest = float(got.float().abs().max())
         if largest > 10.0:
             return (
-                f"For {name}'s networks your numbers reach {largest:.0f}: mean and std are for "
+                f"For {name}'s networks your values reach {largest:.0f}: mean and std are for "
                 f"pixels in [0, 1]."
             )
-        return f"For {name}'s networks the numbers differ from (x / 255 - mean) / std."
+        return f"For {name}'s networks the values differ from (x / 255 - mean) / std."
     return None
 
 

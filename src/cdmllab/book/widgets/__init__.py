@@ -1,9 +1,9 @@
-"""Widgets: each one JavaScript source, live in Jupyter and static in the book.
+"""Widgets: each is one JavaScript source that runs both in Jupyter and on the book's pages.
 
-To add one: write ``<name>.js`` (no imports, one ``export default { render }``, built from `_kit.js`
+To add one, write ``<name>.js`` (no imports, one ``export default { render }``, built from `_kit.js`
 and the parts that its class names, such as `_margins.js`) and a `Widget` subclass with the same
-name, and list the class here. The class has a method that gives the same numbers from the package,
-which the tests compare with the page.
+name, and list the class here. The class has a method that computes the displayed numbers with the
+package; the tests compare them with the page.
 """
 
 from cdmllab.errors import optional

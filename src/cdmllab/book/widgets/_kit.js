@@ -1,10 +1,10 @@
-// What every widget is built from. cdmllab.book.widgets.source() puts this text in front of a widget's own.
+// The parts that every widget is built from. cdmllab.book.widgets.source() prepends this text to a widget's own.
 const kit = (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const mine = Math.random().toString(36).slice(2, 8); // several kits may share a page
   let count = 0;
 
-  // The page's palette where there is one (the book), else JupyterLab's, else light.
+  // The page's palette if it has one (the book), otherwise JupyterLab's, otherwise light colours.
   const CSS = `
 .cdw { --w-ink: var(--cdml-ink, var(--jp-content-font-color1, #1b2330));
   --w-muted: var(--cdml-muted, var(--jp-content-font-color2, #58616f));
@@ -76,7 +76,7 @@ const kit = (() => {
 @media print { .cdw { break-inside: avoid; } }
 `;
 
-  // The book's colours: of the losses, of the kinds of pairs, of identities (the last as in cdmllab.plots.style).
+  // The book's colours for losses and for identities (the latter as in cdmllab.plots.style).
   const COLOURS = Object.fromEntries([
     ["softmax", "#7d828a"], ["normface", "#4a97cf"], ["sphereface", "#b86bb0"], ["cosface", "#2a9d7f"],
     ["arcface", "#2f6fb7"], ["cdml", "#d9542b"], ["combined", "#c08a1e"],
@@ -86,15 +86,15 @@ const kit = (() => {
     "#8a8f98", "#b03060"];
   const identity = (k) => IDENTITIES[k % IDENTITIES.length];
 
-  // What cdmllab.book.widgets.base.packed wrote: float32, little-endian, base64.
+  // Decodes the text of cdmllab.book.widgets.base.packed: float32, little-endian, base64.
   const floats = (text) => {
     const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
     const view = new DataView(bytes.buffer);
     return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
   };
 
-  const SLOP_PX = 8; // an unsteady finger goes as far
-  // The reader has asked the system for no animation.
+  const SLOP_PX = 8; // an unsteady finger moves up to this far
+  // Whether the reader has asked the system to reduce motion.
   const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   const add = (node, attributes, children) => {
@@ -109,13 +109,14 @@ const kit = (() => {
   const svg = (tag, attributes = {}, ...children) => add(document.createElementNS(SVG, tag), attributes, children);
   const uid = (stem) => `cdw-${mine}-${stem}-${(count += 1)}`;
 
-  // A number as the reader sees it: fixed decimals, a real minus sign, no minus zero.
+  // Formats a number for the reader: fixed decimals, a typographic minus sign, no negative zero.
   const number = (value, digits) => {
     const text = value.toFixed(digits);
     return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "\u2212");
   };
 
-  // Round values of a step of 1, 2 or 5 between two ends, about so many; and how many decimals they need.
+  // Round tick values between two ends, in steps of 1, 2 or 5 times a power of ten, about `about` of them; and the
+  // number of decimals that they need.
   const ticks = (low, high, about) => {
     const rough = (high - low) / about;
     const power = 10 ** Math.floor(Math.log10(rough));
@@ -133,8 +134,8 @@ const kit = (() => {
     model.save_changes();
   };
 
-  // The keys that a control answers stay with it, since JupyterLab takes arrows and letters for itself; all others, and
-  // those with Ctrl and the like, are the page's.
+  // Keys that a control handles do not reach the page, because JupyterLab has shortcuts for arrows and letters. All
+  // other keys, and those with Ctrl, Alt or Meta, do.
   const MOVES = /^(Arrow\w+|Home|End|Page\w+| )$/;
   const keep = (event) => {
     const { key, target, ctrlKey, altKey, metaKey, shiftKey } = event;
@@ -144,7 +145,7 @@ const kit = (() => {
     if (typed || (pressed && !shiftKey)) event.stopPropagation();
   };
 
-  // The widget's root element with its style inside, so that it looks right wherever it is put.
+  // The widget's root element, which contains its style sheet so that it works on any page.
   const root = (el, label, css = "") => {
     const node = html("div", { class: "cdw", role: "group", "aria-label": label }, html("style", {}, CSS + css));
     node.addEventListener("keydown", keep);
@@ -152,8 +153,9 @@ const kit = (() => {
     return node;
   };
 
-  // Calls begin(down) once a press is meant: of mouse and pen at once, of a finger when it has gone sideways or is
-  // lifted, since until then it may be about to scroll the page; if it does, drop(). Returns whether that is open.
+  // Calls begin(down) when a press is intended: at once for mouse and pen; for a finger when it has moved sideways or
+  // is lifted, because until then it may be scrolling the page. If it scrolls, drop() is called instead. Returns a
+  // function that is true while this is undecided.
   const press = (node, begin, drop = () => {}) => {
     let down = null;
     const meant = () => {
@@ -176,10 +178,10 @@ const kit = (() => {
     return () => down !== null;
   };
 
-  // A labelled native slider on one number of the model: {name, symbol, hint, min, max, step, digits, unit}.
+  // A labelled native slider for one number of the model: {name, symbol, hint, min, max, step, digits, unit}.
   const slider = (model, spec) => {
     const id = uid(spec.name);
-    const shown = html("span", { class: "cdw-value" }); // an <output> would be spoken at every step
+    const shown = html("span", { class: "cdw-value" }); // a screen reader would speak an <output> at every step
     const say = spec.say ?? ((value) => `${number(value, spec.digits)}${spec.unit ?? ""}`);
     const save = () => {
       const value = Number(input.value);
@@ -200,14 +202,15 @@ const kit = (() => {
     return { node: html("div", { class: "cdw-slider" }, label, shown, input), input, update };
   };
 
-  // A slider below a plot, its thumb, 16 px wide, below what it moves: fit({ left, right }, width) of the plot.
+  // A slider below a plot, aligned so that its thumb, 16 px wide, is below the marker that it moves:
+  // fit({ left, right }, width) of the plot.
   const under = ({ node }) => {
     const row = html("div", { class: "cdw-under" }, node);
     const fit = ({ left, right }, width) => { row.style.padding = `0 ${width - right - 8}px 0 ${left - 8}px`; };
     return { node: row, fit };
   };
 
-  // One choice of several, as native radio buttons: options are [value, text] pairs.
+  // A choice of one out of several, as native radio buttons: options are [value, text] pairs.
   const choice = (model, name, title, options) => {
     const group = uid(name);
     const inputs = options.map(([value]) =>
@@ -217,8 +220,8 @@ const kit = (() => {
     return { node: html("fieldset", {}, html("legend", {}, title), html("div", { class: "cdw-row" }, ...row)), update };
   };
 
-  // One choice of many, as a native list: options are [value, text] pairs, or [title, [pairs]] for a group of them.
-  // `also` gives further values that go with a choice.
+  // A choice of one out of many, as a native list: options are [value, text] pairs, or [title, [pairs]] for a group.
+  // `also` returns further values that are set together with a choice.
   const select = (model, name, title, options, also = () => ({})) => {
     const id = uid(name);
     const values = [];
@@ -234,19 +237,19 @@ const kit = (() => {
     return { node: html("div", { class: "cdw-choose" }, html("label", { for: id }, title), node), update };
   };
 
-  // A yes or no, as a native checkbox.
+  // A yes-or-no choice, as a native checkbox.
   const check = (model, name, text) => {
     const input = html("input", { type: "checkbox", name, onchange: () => commit(model, { [name]: input.checked }) });
     return { node: html("label", { class: "cdw-check" }, input, text),
       update: () => { input.checked = model.get(name); } };
   };
 
-  // What stands for what: [colour, text], and as what: "solid", "dashed" or "dotted" for a line, "area" for a surface.
+  // A legend: entries are [colour, text, style], with the style "solid", "dashed" or "dotted" for a line, or "area".
   const legend = (entries) => html("p", { class: "cdw-legend" }, ...entries.map(([mark, text, as = "solid"]) => html(
     "span", {}, html("i", as === "area" ? { class: "cdw-area", style: `background: ${mark}` }
       : { style: `--mark: ${mark}; border-top-style: ${as}` }), text)));
 
-  // Named numbers that change: entries are [key, label]. show({key: text}) writes them.
+  // A list of labelled numbers: entries are [key, label], and show({key: text}) updates them.
   const readout = (entries) => {
     const cells = Object.fromEntries(entries.map(([key]) => [key, html("dd", { "data-value": key })]));
     const rows = entries.map(([key, label]) => html("div", {}, html("dt", {}, label), cells[key]));
@@ -254,8 +257,8 @@ const kit = (() => {
     return { node: html("dl", { class: "cdw-readout" }, ...rows), show };
   };
 
-  // One sentence for a screen reader, spoken when the hand rests, not at every step of a drag; and not what it began
-  // with, nor again because the width has changed.
+  // One sentence for a screen reader, spoken when the pointer rests and not at every step of a drag. The first sentence
+  // is not spoken, nor is one repeated because only the width has changed.
   const announcer = () => {
     const node = html("p", { class: "cdw-unseen", "aria-live": "polite" });
     let [timer, known] = [0, null];
@@ -269,7 +272,7 @@ const kit = (() => {
     return { node, say, stop: () => clearTimeout(timer) };
   };
 
-  // A picture with a title and a description that can be renewed.
+  // An SVG image with a title and a description that can be updated.
   const picture = (title) => {
     const [titleId, descId] = [uid("title"), uid("desc")];
     const desc = svg("desc", { id: descId });
@@ -279,14 +282,14 @@ const kit = (() => {
     return { node, layer, describe: (text) => { desc.textContent = text; } };
   };
 
-  // A plot's frame: values x0..x1, y0..y1 on pixels left..right, bottom..top; y grows upwards.
+  // A plot's frame: maps values x0..x1, y0..y1 to pixels left..right, bottom..top; y grows upwards.
   const frame = (values, pixels) => {
     const { x0, x1, y0, y1 } = values;
     const { left, right, top, bottom } = pixels;
     const toX = (x) => left + ((x - x0) / (x1 - x0)) * (right - left);
     const toY = (y) => bottom + ((y - y0) / (y1 - y0)) * (top - bottom);
     const fromX = (px) => x0 + ((px - left) / (right - left)) * (x1 - x0);
-    // Seven decimals of a pixel, and the frame beside them, so that the values can be read back from the path.
+    // Seven decimals of a pixel, and the frame as data attributes, so that tests can read the values from the path.
     const curve = (pieces, attributes) => {
       const at = ([x, y], i) => `${i ? "L" : "M"}${toX(x).toFixed(7)},${toY(y).toFixed(7)}`;
       return svg("path", {
@@ -308,8 +311,8 @@ const kit = (() => {
     return { ...values, ...pixels, toX, toY, fromX, curve, axes };
   };
 
-  // Calls back with the pointer's place in the picture while it is pressed, and whether it has just been: mouse, pen
-  // and finger. A finger that moves up or down scrolls the page.
+  // Calls moved(x, y, begun) with the pointer's position while it is pressed, for mouse, pen and finger; `begun` is
+  // true for the first call of a press. A finger that moves up or down scrolls the page instead.
   const draggable = (node, moved) => {
     const at = (event, begun) => {
       const box = node.getBoundingClientRect();
@@ -327,7 +330,7 @@ const kit = (() => {
     node.addEventListener("pointerup", follow);
   };
 
-  // Redraws when one of the model's values or the width of `node` changes; returns the clean-up.
+  // Redraws when one of the model's values or the width of `node` changes; returns the clean-up function.
   const redraw = (model, names, node, draw) => {
     let width = 0;
     const listen = () => { if (width) draw(width); };

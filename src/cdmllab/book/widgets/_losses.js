@@ -1,12 +1,12 @@
-// Every margin softmax of the package that has a target curve: its name, its values, and what it makes of an angle.
-// `v` are the values of the widget, `n` is the angle to all other class centres; angles in radians.
+// Every margin softmax of the package that has a target curve: its name, its values, and its target at an angle.
+// `v` are the values of the widget, `n` is the angle to the negative centres; angles are in radians.
 const losses = (() => {
   const { cos, PI } = Math;
   const { addAngle, combined, lowered } = margins;
   const angular = (theta, v) => addAngle(theta, v.m2, v.beyond_pi);
   const LINEAR = { m2: 0.5, beyond_pi: "linear" };
 
-  // What a hard negative counts; a negative is hard when it beats the margined target.
+  // The cosine of a negative after the loss's change; a negative is hard if it exceeds the margined target.
   const raised = (value, hard) => ({ value, branch: hard ? "hard" : "not hard" });
   const level = (theta, m) => cos(theta + m);
 
@@ -20,7 +20,7 @@ const losses = (() => {
     normface: { label: "NormFace", values: {}, formula: "cos \u03b8",
       target: (theta) => addAngle(theta, 0, "none") },
     sphereface: { label: "SphereFace", values: { m1: 4, softening: 5 },
-      formula: "(\u03bb cos \u03b8 + cos(m\u2081 \u03b8), continued) / (1 + \u03bb)",
+      formula: "(\u03bb cos \u03b8 + \u03c8(m\u2081 \u03b8)) / (1 + \u03bb), with \u03c8 the monotonic cosine",
       target: (theta, v) => margins.sphereface(theta, v.m1, v.softening) },
     cosface: { label: "CosFace", values: { m3: 0.35 }, formula: "cos \u03b8 \u2212 m\u2083",
       target: (theta, v) => lowered(TABLE.normface.target(theta), v.m3) },
@@ -33,32 +33,32 @@ const losses = (() => {
       negative: (theta, v, n) => raised(1 - (2 * n) / PI, false), margin: (v) => v.m2 },
     subcenter_arcface: { label: "Sub-center ArcFace", values: LINEAR,
       formula: "cos(\u03b8 + m\u2082), \u03b8 to the nearest of several centres", target: angular },
-    adacos: { label: "AdaCos", values: {}, formula: "cos \u03b8, with the scale s that AdaCos begins with",
+    adacos: { label: "AdaCos", values: {}, formula: "cos \u03b8, with AdaCos's initial scale s",
       target: (theta) => TABLE.normface.target(theta),
       scale: (v) => Math.SQRT2 * Math.log(Math.max(v.identities - 1, 2)) },
     curricularface: { label: "CurricularFace", values: { ...LINEAR, boost: 0 }, formula: "cos(\u03b8 + m\u2082)",
-      note: "A negative that beats the margined target counts cos \u03b8\u2c7c (t + cos \u03b8\u2c7c); t grows during training.",
+      note: "A negative above the margined target becomes cos \u03b8\u2c7c (t + cos \u03b8\u2c7c); t grows during training.",
       target: angular,
       negative: (theta, v, n) => (cos(n) > level(theta, v.m2)
         ? raised(cos(n) * (v.boost + cos(n)), true) : raised(cos(n), false)) },
     mv_softmax: { label: "MV-Softmax", values: { m2: 0, m3: 0.35, boost: 0.2, beyond_pi: "linear" },
       formula: "cos(\u03b8 + m\u2082) \u2212 m\u2083",
-      note: "A negative that beats the margined target counts (t + 1) cos \u03b8\u2c7c + t.",
+      note: "A negative above the margined target becomes (t + 1) cos \u03b8\u2c7c + t.",
       target: (theta, v) => lowered(angular(theta, v), v.m3),
       negative: (theta, v, n) => (cos(n) > level(theta, v.m2) - v.m3
         ? raised((v.boost + 1) * cos(n) + v.boost, true) : raised(cos(n), false)) },
     npcface: { label: "NPCFace", values: { m2: 0.4, beyond_pi: "linear" },
       formula: "cos(\u03b8 + m), m = m\u2082 + 0.2 \u00d7 mean hard negative",
-      note: "A negative is hard when it beats cos(\u03b8 + 0.5), and counts 1.1 cos \u03b8\u2c7c + 0.2.",
+      note: "A negative above cos(\u03b8 + 0.5) is hard and becomes 1.1 cos \u03b8\u2c7c + 0.2.",
       target: (theta, v, n) => {
         const hard = npcHard(theta, n);
-        const found = addAngle(theta, v.m2 + Math.min(0.2, v.m2) * (hard ? cos(n) : 0), v.beyond_pi);
-        return { ...found, branch: `${found.branch} ${hard}` };
+        const margined = addAngle(theta, v.m2 + Math.min(0.2, v.m2) * (hard ? cos(n) : 0), v.beyond_pi);
+        return { ...margined, branch: `${margined.branch} ${hard}` };
       },
       negative: (theta, v, n) => (npcHard(theta, n) ? raised(1.1 * cos(n) + 0.2, true) : raised(cos(n), false)) },
     magface: { label: "MagFace", values: { beyond_pi: "linear" },
       formula: "cos(\u03b8 + m(a)), m from 0.45 at length 10 to 0.8 at 110",
-      note: "The loss has 35 (1/a + a/110\u00b2) in it, which pulls lengths up.",
+      note: "The loss includes 35 (1/a + a/110\u00b2), which rewards longer embeddings.",
       target: (theta, v) => addAngle(theta, 0.45 + 0.35 * ((margins.clip(v.length, 10, 110) - 10) / 100), v.beyond_pi),
       extra: (v) => { const a = margins.clip(v.length, 10, 110); return 35 * (1 / a + a / 110 ** 2); } },
     adaface: { label: "AdaFace", values: { m2: 0.4, beyond_pi: "clip" },
@@ -73,12 +73,12 @@ const losses = (() => {
       beyond_pi: "linear" }, formula: "cos(\u03b8 + m), m = m\u2082 (1 \u00b1 \u03b1 e)",
       target: (theta, v, n) => {
         const { m, branch } = cdmlMargin(theta, v, n);
-        const found = addAngle(theta, m, v.beyond_pi);
-        return { ...found, branch: `${found.branch} ${branch}` };
+        const margined = addAngle(theta, m, v.beyond_pi);
+        return { ...margined, branch: `${margined.branch} ${branch}` };
       } },
   };
 
-  // Losses without a formula here: their target, sampled in Python every half degree.
+  // Losses without a formula in this file: their target is sampled in Python at every half degree.
   const learn = (sampled) => sampled.forEach(({ name, label, formula, psi, slope }) => {
     const [values, slopes] = [kit.floats(psi), kit.floats(slope)];
     const read = (numbers, theta) => {
@@ -86,7 +86,7 @@ const losses = (() => {
       const i = Math.floor(x);
       return numbers[i] + (x - i) * (numbers[i + 1] - numbers[i]);
     };
-    TABLE[name] = { label, values: {}, formula, sampled: true, note: "Drawn at its default options.",
+    TABLE[name] = { label, values: {}, formula, sampled: true, note: "Drawn with its default options.",
       target: (theta) => ({ psi: read(values, theta), slope: read(slopes, theta), branch: "" }) };
   });
 
@@ -94,13 +94,13 @@ const losses = (() => {
     .map((name) => [name, TABLE[name].label])]].filter(([, names]) => names.length)];
 
   const GROUPS = [
-    ["one margin for all", ["normface", "sphereface", "cosface", "arcface", "combined", "liarcface"]],
-    ["ArcFace and more", ["subcenter_arcface", "adacos", "curricularface", "mv_softmax", "npcface"]],
+    ["the same margin for all", ["normface", "sphereface", "cosface", "arcface", "combined", "liarcface"]],
+    ["extensions", ["subcenter_arcface", "adacos", "curricularface", "mv_softmax", "npcface"]],
     ["a margin for each sample", ["magface", "adaface", "elasticface", "kappaface", "cdml"]],
   ].map(([title, names]) => [title, names.map((name) => [name, TABLE[name].label])]);
 
-  // All there is to say about one angle: the target, the scale, the loss and its derivative by the angle, exact and
-  // with d(target)/d(cosine) = 1.
+  // All values at one angle: the target, the scale, the loss, and its derivative with respect to the angle, both exact
+  // and with d(target)/d(cosine) = 1.
   const at = (name, theta, v) => {
     const entry = TABLE[name];
     const n = (v.negative_deg * PI) / 180;

@@ -1,11 +1,11 @@
 // The margins of the package, angle by angle: cdmllab.margins and cdmllab.easiness in radians and plain numbers.
-// A target is { psi, slope, branch }: its value, its derivative by the angle, and which piece of its definition holds,
-// so that a curve can be parted where it jumps.
+// A target is { psi, slope, branch }: its value, its derivative with respect to the angle, and the piece of its
+// definition that applies, so that a curve can be split where it jumps.
 const margins = (() => {
   const { PI, acos, ceil, cos, exp, floor, log, log1p, max, min, sign, sin } = Math;
   const clip = (x, low, high) => min(high, max(low, x));
 
-  // cos(theta + m), and what stands there once theta + m has left [0, pi]: cdmllab.margins.angular.add_angle.
+  // cos(theta + m), and its replacement where theta + m is outside [0, pi]: cdmllab.margins.angular.add_angle.
   const addAngle = (theta, m, beyondPi) => {
     const total = theta + m;
     if (beyondPi === "none") return { psi: cos(total), slope: -sin(total), branch: "in" };
@@ -44,14 +44,14 @@ const margins = (() => {
     const above = cos(theta) - 0.5;
     return above >= 0 ? above / 0.5 : above / 1.5;
   };
-  // How far CDML moves the margin, as a share of its base: cdmllab.margins.cdml.
+  // CDML's change of the margin, relative to its base: cdmllab.margins.cdml.
   const change = ({ alpha, shape, favour }, e) => (
     alpha * (shape === "step" ? sign(e) : e) * (favour === "hard" ? -1 : 1));
   const scheduled = (schedule, progress) => (
     schedule === "linear" ? progress : schedule === "cosine" ? 0.5 * (1 - cos(PI * progress)) : 1);
 
-  // Cross entropy of a target logit against negatives whose exponentials sum to e^rest, and the chance that the
-  // target does not get: minus the derivative of the loss by the target logit.
+  // Cross-entropy of a target logit against negatives whose exponentials sum to e^rest; and the probability that the
+  // target misses, which is minus the derivative of the loss with respect to the target logit.
   const loss = (logit, rest) => max(0, rest - logit) + log1p(exp(-Math.abs(rest - logit)));
   const missed = (logit, rest) => 1 / (1 + exp(logit - rest));
   const logSum = (...values) => {
@@ -59,12 +59,12 @@ const margins = (() => {
     return top + log(values.reduce((sum, value) => sum + exp(value - top), 0));
   };
 
-  // How much further the plain cosine would have to turn to be as low; it cannot be below -1.
+  // The effective margin: the additional angle at which the plain cosine would be as low. A cosine is never below -1.
   const effective = (theta, psi) => (psi < -1 ? null : acos(min(psi, 1)) - theta);
 
-  // Where a function of the angle jumps or changes its piece, found by halving; `same(a, b)` compares two of its tags.
+  // The intervals in which a function of the angle changes its tag, narrowed by bisection.
   const edges = (tag, from, to, steps) => {
-    const found = [];
+    const intervals = [];
     for (let i = 0; i < steps; i += 1) {
       let [a, b] = [from + ((to - from) * i) / steps, from + ((to - from) * (i + 1)) / steps];
       const first = tag(a);
@@ -73,12 +73,12 @@ const margins = (() => {
         const middle = (a + b) / 2;
         if (tag(middle) === first) a = middle; else b = middle;
       }
-      found.push([a, b]);
+      intervals.push([a, b]);
     }
-    return found;
+    return intervals;
   };
 
-  // How many identities a reader may choose, as cdmllab.book.widgets.target_logit.IDENTITIES, and as text.
+  // The numbers of identities to choose from, as in cdmllab.book.widgets.target_logit.IDENTITIES, with their texts.
   const IDENTITIES = [2, 10, 100, 1000, 10000, 100000].map((n) => [n, n.toLocaleString("en")]);
 
   return { IDENTITIES, clip, addAngle, lowered, combined, sphereface, easiness, change, scheduled, loss,

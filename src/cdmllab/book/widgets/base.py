@@ -1,4 +1,4 @@
-"""What all widgets share: one JavaScript source, live in Jupyter and static in the book."""
+"""The base of all widgets: one JavaScript source for Jupyter and for the book's pages."""
 
 import base64
 import html
@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class Widget(anywidget.AnyWidget):
-    """An anywidget that also says what it is in plain HTML, for pages without a kernel.
+    """An anywidget that also has a plain HTML form, for pages without a kernel.
 
-    A subclass says its `name`, that of its JavaScript file, the `parts` that this is built from
-    besides the kit, and the `fallback` a reader without JavaScript sees; its state are the traits
-    it tags with ``sync=True``. A widget that shows what a run has found cannot do without `needs`;
-    its class has a method that makes them.
+    A subclass defines its `name`, which is that of its JavaScript file, the `parts` that this file
+    uses in addition to the kit, and the `fallback` text for readers without JavaScript. Its state
+    consists of the traits tagged with ``sync=True``. The values named in `needs` are results of a
+    run and have no defaults; the class has a method that computes them.
     """
 
     name: ClassVar[str]
@@ -27,9 +27,8 @@ class Widget(anywidget.AnyWidget):
     needs: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        if (
-            "name" in cls.__dict__
-        ):  # traitlets derives a class per instance, without a name of its own
+        # traitlets derives another class for each instance, which does not define a name.
+        if "name" in cls.__dict__:
             cls._esm = cls.source()
         super().__init_subclass__(**kwargs)
 
@@ -37,26 +36,24 @@ class Widget(anywidget.AnyWidget):
         if unknown := values.keys() - self.trait_names():
             known = ", ".join(self.state_traits())
             raise TypeError(
-                f"{type(self).__name__} has no {', '.join(sorted(unknown))}; it has {known}"
+                f"{type(self).__name__} has no value {', '.join(sorted(unknown))}; it has {known}"
             )
         if missing := [name for name in self.needs if name not in values]:
             raise TypeError(
-                f"{type(self).__name__} shows what a run has found: give it {', '.join(missing)}"
+                f"{type(self).__name__} shows results of a run and needs {', '.join(missing)}"
             )
         super().__init__(**values)
 
     @classmethod
     def source(cls) -> str:
-        """The widget's JavaScript, kit first: a module without imports and with one default
-        export.
-        """
+        """The widget's JavaScript, kit first: a module with one default export, no imports."""
         folder = resources.files("cdmllab.book.widgets")
         files = ("_kit", *(f"_{part}" for part in cls.parts), cls.name)
         return "\n".join((folder / f"{file}.js").read_text(encoding="utf-8") for file in files)
 
     @classmethod
     def state_traits(cls) -> dict[str, traitlets.TraitType[Any, Any]]:
-        """The traits a widget declares itself, by name: its state, without what ipywidgets adds."""
+        """The traits that make up the widget's state, by name, without those of ipywidgets."""
         return {
             key: trait
             for key, trait in cls.class_traits(sync=True).items()
@@ -68,7 +65,7 @@ class Widget(anywidget.AnyWidget):
         return {key: getattr(self, key) for key in self.state_traits()}
 
     def static_html(self) -> str:
-        """The element which the book's script turns into the widget."""
+        """The HTML element that the book's script turns into the widget."""
         state = html.escape(json.dumps(self.state(), allow_nan=False), quote=True)
         return (
             f'<div class="cdml-widget" data-widget="{self.name}" data-state="{state}">'
@@ -85,12 +82,12 @@ class Widget(anywidget.AnyWidget):
 
 
 def packed(values: ArrayLike) -> str:
-    """Numbers of any shape as text: float32, little-endian, base64; the kit's `floats` reads it."""
+    """Encode numbers of any shape as little-endian float32 in base64, for the kit's `floats`."""
     return base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode("ascii")
 
 
 def unpacked(text: str, *shape: int) -> NDArray[np.float32]:
-    """What `packed` was given, in a shape; flat without one."""
+    """Decode the result of `packed` into an array of the given shape; flat without one."""
     return np.frombuffer(base64.b64decode(text), dtype="<f4").reshape(shape or (-1,))
 
 

@@ -3,33 +3,33 @@ const STYLE = `
 .cdw .ca-plot svg { cursor: ew-resize; }`;
 const SLIDERS = [
   { name: "margin_rad", symbol: "m", hint: "base margin, radians", min: 0, max: 1, step: 0.01, digits: 2 },
-  { name: "alpha", symbol: "\u03b1", hint: "reach of the easiness", min: 0, max: 1, step: 0.01, digits: 2 },
+  { name: "alpha", symbol: "\u03b1", hint: "strength of the easiness", min: 0, max: 1, step: 0.01, digits: 2 },
   { name: "progress", symbol: "progress", hint: "of the training", min: 0, max: 1, step: 0.01, digits: 2 },
-  { name: "negative_deg", symbol: "\u03b8\u2c7c", hint: "to the foreign centre", min: 60, max: 180, step: 1, digits: 0,
+  { name: "negative_deg", symbol: "\u03b8\u2c7c", hint: "between the centres", min: 60, max: 180, step: 1, digits: 0,
     unit: "\u00b0" },
   { name: "s", symbol: "s", hint: "scale", min: 1, max: 64, step: 1, digits: 0 },
 ];
 const CHOICES = [
-  ["favour", "larger for", [["easy", "easy"], ["hard", "hard"]]],
-  ["shape", "margin", [["step", "step"], ["linear", "linear"]]],
+  ["favour", "larger margin for", [["easy", "easy"], ["hard", "hard"]]],
+  ["shape", "shape of the margin", [["step", "step"], ["linear", "linear"]]],
   ["easiness", "easiness", [["similarity", "similarity"], ["gap", "gap"], ["angle_gap", "angle gap"]]],
   ["schedule", "schedule of \u03b1", [["constant", "constant"], ["linear", "linear"], ["cosine", "cosine"]]],
 ];
 const NAMES = [...SLIDERS.map(({ name }) => name), ...CHOICES.map(([name]) => name), "match_mean", "identities",
   "angles_deg", "sample"];
 
-// Easiness, margin, loss and pull of each sample; as CdmlAtWork does in Python.
+// Easiness, margin, loss and gradient of each sample, as computed by CdmlAtWork in Python.
 function batch(v) {
   const thetas = v.angles_deg.map((deg) => deg * DEGREE);
-  const foreign = thetas.map((theta) => Math.abs(v.negative_deg * DEGREE - theta));
-  const hardest = foreign.map((angle) => (v.identities > 2 ? Math.min(angle, Math.PI / 2) : angle));
+  const negative = thetas.map((theta) => Math.abs(v.negative_deg * DEGREE - theta));
+  const hardest = negative.map((angle) => (v.identities > 2 ? Math.min(angle, Math.PI / 2) : angle));
   const e = thetas.map((theta, i) => margins.easiness(v.easiness, theta, hardest[i]));
   const alpha = v.alpha * margins.scheduled(v.schedule, v.progress);
   const change = e.map((value) => margins.change({ ...v, alpha }, value));
   const mean = v.match_mean ? change.reduce((sum, value) => sum + value, 0) / change.length : 0;
   return thetas.map((theta, i) => {
     const others = v.identities > 2 ? [Math.log(v.identities - 2)] : [];
-    const rest = margins.logSum(v.s * Math.cos(foreign[i]), ...others);
+    const rest = margins.logSum(v.s * Math.cos(negative[i]), ...others);
     const pulled = (m) => {
       const { psi, slope } = margins.addAngle(theta, m, "linear");
       return { loss: margins.loss(v.s * psi, rest), pull: -v.s * margins.missed(v.s * psi, rest) * slope };
@@ -58,13 +58,13 @@ function arc(v, rows, now, width, height) {
   const most = Math.max(v.s, 1);
   const parts = [
     svg("path", { d: along(0, 180, r), fill: "none", stroke: "var(--w-grid)", "stroke-width": 2 }),
-    ...centre(0, "own centre", "middle", 20),
-    ...(v.negative_deg > 150 ? centre(v.negative_deg, "foreign centre", "middle", 20)
-      : centre(v.negative_deg, "foreign centre", v.negative_deg > 90 ? "start" : "middle")),
+    ...centre(0, "target centre", "middle", 20),
+    ...(v.negative_deg > 150 ? centre(v.negative_deg, "negative centre", "middle", 20)
+      : centre(v.negative_deg, "negative centre", v.negative_deg > 90 ? "start" : "middle")),
     svg("line", { x1: cx, y1: cy, x2: x, y2: y, stroke: "var(--w-muted)", "stroke-dasharray": "3 4" }),
     svg("path", { d: along(now.deg, end, r), fill: "none", stroke: kit.colour("cdml"), "stroke-width": 6,
       opacity: 0.85 })];
-  // The pull: an arrow inside the arc, as long as the gradient is steep.
+  // The gradient: an arrow inside the arc, with a length in proportion to it.
   rows.forEach((row) => {
     const reach = Math.min(row.deg, 7 * Math.abs(row.pull) / most);
     if (reach > 0.8) {
@@ -85,14 +85,14 @@ function arc(v, rows, now, width, height) {
   return { parts, toDegrees: (px, py) => Math.atan2(Math.max(cy - py, 0), cx - px) / DEGREE, bottom: cy + 28 };
 }
 
-// One lollipop a sample over its angle, beside what ArcFace would give.
+// One lollipop per sample over its angle, with ArcFace's value for comparison.
 function panel(rows, now, box, title, value, reference, kind) {
   const { svg } = kit;
   const zero = box.toY(0);
   return [
     box.axes(box.right - box.left < 400 ? [0, 60, 120, 180] : [0, 30, 60, 90, 120, 150, 180],
       [box.y0, (box.y0 + box.y1) / 2, box.y1],
-      kind === "pull" ? "angle \u03b8 to the own class centre" : "", title,
+      kind === "pull" ? "angle \u03b8 to the target centre" : "", title,
       (deg) => (kind === "pull" ? `${deg}\u00b0` : ""),
       (y) => kit.number(y, kind === "pull" ? 0 : 2)),
     ...rows.flatMap((row) => {
@@ -111,24 +111,24 @@ function panel(rows, now, box, title, value, reference, kind) {
 function render({ model, el }) {
   const { html, number } = kit;
   const root = kit.root(el, "CDML at work", STYLE);
-  const picture = kit.picture("Samples on the arc from their class centre, each with its margin and its pull");
+  const picture = kit.picture("Samples on the arc from their target centre, each with its margin and its gradient");
   const voice = kit.announcer();
   const sliders = SLIDERS.map((spec) => kit.slider(model, spec));
   const choices = CHOICES.map(([name, title, options]) => kit.choice(model, name, title, options));
-  const held = kit.check(model, "match_mean", "hold the batch-mean margin at the base");
+  const held = kit.check(model, "match_mean", "keep the mean margin of the batch at the base");
   const count = kit.select(model, "identities", "identities", margins.IDENTITIES);
-  // The angle of the sample looked at, as if it were a value of the model.
+  // The angle of the selected sample, with the interface of a model's value.
   const move = (deg, sample = model.get("sample")) => kit.commit(model, {
     angles_deg: model.get("angles_deg").map((old, i) => (i === sample - 1 ? deg : old)), sample });
   const one = { get: () => model.get("angles_deg")[model.get("sample") - 1], set: (_, deg) => move(deg),
     save_changes() {} };
-  const sample = kit.slider(model, { name: "sample", symbol: "sample", hint: "to look at", min: 1,
+  const sample = kit.slider(model, { name: "sample", symbol: "sample", hint: "selected", min: 1,
     max: model.get("angles_deg").length, step: 1, digits: 0 });
   const theta = kit.slider(one, { name: "theta_deg", symbol: "\u03b8", hint: "its angle", min: 0.5, max: 179.5,
     step: 0.5, digits: 1, unit: "\u00b0" });
   const table = kit.readout([["theta", "\u03b8 of the sample"], ["easiness", "easiness e"],
-    ["margin", "margin, radians"], ["loss", "loss L"], ["pull", "pull \u2202L/\u2202\u03b8"],
-    ["arcface", "pull of ArcFace"], ["mean", "mean margin"], ["reach", "\u03b1 now"]]);
+    ["margin", "margin (radians)"], ["loss", "loss L"], ["pull", "gradient \u2202L/\u2202\u03b8"],
+    ["arcface", "gradient of ArcFace"], ["mean", "mean margin"], ["reach", "current \u03b1"]]);
   const area = html("div", { class: "ca-plot" }, picture.node);
   root.append(html("div", { class: "cdw-body" },
     html("div", {}, kit.legend([[kit.colour("cdml"), "CDML"], [kit.colour("arcface"), "ArcFace with the base margin"]]),
@@ -164,9 +164,9 @@ function render({ model, el }) {
     picture.node.setAttribute("width", width);
     picture.node.setAttribute("height", top + 292);
     picture.layer.replaceChildren(...drawn.parts,
-      ...panel(rows, now, first, "margin m\u1d62, radians", ({ m }) => m, () => v.margin_rad, "margin"),
-      ...panel(rows, now, second, "pull \u2202L/\u2202\u03b8, per radian", ({ pull }) => pull, ({ arcface }) => arcface,
-        "pull"));
+      ...panel(rows, now, first, "margin m\u1d62 (radians)", ({ m }) => m, () => v.margin_rad, "margin"),
+      ...panel(rows, now, second, "gradient \u2202L/\u2202\u03b8 (per radian)", ({ pull }) => pull,
+        ({ arcface }) => arcface, "pull"));
 
     const mean = rows.reduce((sum, { m }) => sum + m, 0) / rows.length;
     const text = {
@@ -176,7 +176,7 @@ function render({ model, el }) {
     };
     table.show(text);
     const sentence = `Sample ${v.sample} of ${rows.length} at ${text.theta}: easiness ${text.easiness}, ` +
-      `margin ${text.margin} radians, pull ${text.pull}, ArcFace's ${text.arcface}. Mean margin ${text.mean}.`;
+      `margin ${text.margin} radians, gradient ${text.pull}, with ArcFace ${text.arcface}. Mean margin ${text.mean}.`;
     picture.describe(sentence);
     voice.say(sentence);
   };

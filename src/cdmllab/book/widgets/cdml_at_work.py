@@ -1,4 +1,4 @@
-"""CDML at work: a batch from easy to hard, each sample with its own margin and its own pull."""
+"""CDML at work: a batch from easy to hard, with the margin and the gradient of each sample."""
 
 import math
 from typing import Any, NamedTuple, get_args
@@ -18,45 +18,45 @@ ANGLES_DEG = [8.0, 18.0, 27.0, 36.0, 44.0, 52.0, 59.0, 66.0, 73.0, 81.0, 90.0, 1
 
 
 class AtWork(NamedTuple):
-    """What the widget shows of a batch of n samples, from the package; each of shape (n,)."""
+    """The package's values for the batch of n samples in the widget; each of shape (n,)."""
 
     easiness: Floats
     margin_rad: Floats
     loss: Floats
-    # the derivative of the loss by the angle, in 1 / rad: positive is towards the class centre
+    # derivative of the loss with respect to the angle, in 1 / rad: positive turns the sample
+    # towards its target centre
     pull: Floats
-    arcface_pull: Floats  # the same with the base margin for all
+    arcface_pull: Floats  # the same with the base margin for all samples
 
 
 class CdmlAtWork(Widget):
-    """Samples of one identity on the arc from their class centre to the nearest foreign one.
+    """Samples of one identity on the arc from their target to the nearest negative centre.
 
-    All other class centres stand at a right angle to the samples. The pull is that of the own class
-    centre: gradients are exact, with the margin (the package's default) and the foreign centre's
-    logit held constant.
+    All other class centres are at a right angle to the samples. The gradient is that of the target
+    logit: it is exact, with the margin (as by default in the package) and the negative's logit
+    held constant.
 
     Parameters
     ----------
     margin_rad : the base margin, radians, in [0, 1]
-    alpha : how far the margin moves, in [0, 1]
+    alpha : how far the margin deviates from the base, in [0, 1]
     favour, shape, schedule, match_mean : see `cdmllab.margins.cdml.CDML`
     easiness : one of `EASINESS`
-    progress : of the training, in [0, 1]
+    progress : completed share of the training, in [0, 1]
     s : scale, in [1, 64]
-    identities : how many class centres there are
-    negative_deg : from the own to the foreign class centre, degrees, in [60, 180]
-    angles_deg : of the samples to their class centre, degrees, in [0.5, 179.5] (the cosine is flat
-        at the ends)
-    sample : which of them is looked at, from 1
+    identities : number of class centres
+    negative_deg : angle from the target centre to the negative one, degrees, in [60, 180]
+    angles_deg : angles of the samples to their target centre, degrees, in [0.5, 179.5] (the cosine
+        is flat at the ends)
+    sample : number of the selected sample, from 1
     """
 
     name = "cdml_at_work"
     parts = ("margins",)
     fallback = (
-        "Interactive figure: a batch of samples from easy to hard, the margin that CDML gives to "
-        "each and the pull of "
-        "its gradient, with sliders for alpha, favour, easiness and training progress. It needs "
-        "JavaScript."
+        "Interactive figure: a batch of samples from easy to hard, with the margin that CDML gives "
+        "to each sample and its gradient, and controls for alpha, favour, easiness and training "
+        "progress. It needs JavaScript."
     )
 
     margin_rad = traitlets.Float(0.49, min=0.0, max=1.0).tag(sync=True)
@@ -79,11 +79,11 @@ class CdmlAtWork(Widget):
         super().__init__(**values)
         if self.sample > len(self.angles_deg):
             raise traitlets.TraitError(
-                f"sample is {self.sample}, and there are {len(self.angles_deg)}"
+                f"sample is {self.sample}, but there are only {len(self.angles_deg)} samples"
             )
 
     def policy(self, alpha: float | None = None) -> CDML:
-        """The loss as the package has it; with another alpha than the widget's, if one is given."""
+        """The package's loss with the widget's values, or with another alpha."""
         return CDML(
             margin_rad=self.margin_rad,
             alpha=self.alpha if alpha is None else alpha,
@@ -95,7 +95,7 @@ class CdmlAtWork(Widget):
         )
 
     def batch(self) -> AtWork:
-        """The package's numbers for the samples."""
+        """The package's values for the samples."""
         loss = self.policy()
         theta = torch.deg2rad(torch.tensor(self.angles_deg, dtype=torch.float64))
         batch = self._batch(theta)
@@ -107,16 +107,16 @@ class CdmlAtWork(Widget):
         return AtWork(*(part.detach().numpy() for part in parts))
 
     def _batch(self, theta: torch.Tensor) -> Batch:
-        nearest = self._foreign(theta).detach()
-        if self.identities > 2:
+        nearest = self._negative(theta).detach()
+        if self.identities > 2:  # all further centres have a cosine of 0
             nearest = nearest.clamp_min(0.0)
         labels, length = torch.zeros(len(theta), dtype=torch.int64), torch.ones_like(theta)
         return Batch(
             labels, torch.cos(theta), length, progress=self.progress, hardest_negative=nearest
         )
 
-    def _foreign(self, theta: torch.Tensor) -> torch.Tensor:
-        """Cosine to the foreign class centre."""
+    def _negative(self, theta: torch.Tensor) -> torch.Tensor:
+        """Cosine to the negative centre."""
         return torch.cos(theta - math.radians(self.negative_deg))
 
     def _pull(self, loss: CDML, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -127,7 +127,7 @@ class CdmlAtWork(Widget):
             theta, math.log(self.identities - 2) if self.identities > 2 else -math.inf
         )
         logits = torch.stack(
-            [self.s * target, self.s * self._foreign(theta).detach(), others], dim=1
+            [self.s * target, self.s * self._negative(theta).detach(), others], dim=1
         )
         sample_loss = torch.nn.functional.cross_entropy(logits, batch.labels, reduction="none")
         (slope,) = torch.autograd.grad(sample_loss.sum(), theta)

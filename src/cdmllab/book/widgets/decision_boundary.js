@@ -9,27 +9,27 @@ const OPTIONS = [["softmax", "Softmax"], ["normface", "NormFace"], ["sphereface"
   ["arcface", "ArcFace"], ["cdml", "CDML"]];
 const SLIDERS = [
   { name: "m1", symbol: "m\u2081", hint: "times the angle", min: 1, max: 4, step: 0.05, digits: 2, of: ["sphereface"] },
-  { name: "m2", symbol: "m\u2082", hint: "added, in radians", min: 0, max: 1, step: 0.01, digits: 2,
+  { name: "m2", symbol: "m\u2082", hint: "added, radians", min: 0, max: 1, step: 0.01, digits: 2,
     of: ["arcface", "cdml"] },
-  { name: "m3", symbol: "m\u2083", hint: "taken from the cosine", min: 0, max: 1, step: 0.01, digits: 2,
+  { name: "m3", symbol: "m\u2083", hint: "subtracted from the cosine", min: 0, max: 1, step: 0.01, digits: 2,
     of: ["cosface"] },
-  { name: "alpha", symbol: "\u03b1", hint: "reach of the easiness", min: 0, max: 1, step: 0.01, digits: 2,
+  { name: "alpha", symbol: "\u03b1", hint: "strength of the easiness", min: 0, max: 1, step: 0.01, digits: 2,
     of: ["cdml"] },
-  { name: "ratio", symbol: "|w\u2081| / |w\u2082|", hint: "lengths", min: 0.5, max: 2, step: 0.05, digits: 2,
+  { name: "ratio", symbol: "|w\u2081| / |w\u2082|", hint: "ratio of lengths", min: 0.5, max: 2, step: 0.05, digits: 2,
     of: ["softmax"] },
-  { name: "separation_deg", symbol: "apart", hint: "the class centres", min: 20, max: 180, step: 1, digits: 0,
+  { name: "separation_deg", symbol: "separation", hint: "of the centres", min: 20, max: 180, step: 1, digits: 0,
     unit: "\u00b0" },
-  { name: "position_deg", symbol: "\u03c6", hint: "place of the sample", min: -180, max: 180, step: 0.5, digits: 1,
+  { name: "position_deg", symbol: "\u03c6", hint: "position of the sample", min: -180, max: 180, step: 0.5, digits: 1,
     unit: "\u00b0" },
 ];
 const CHOICES = [
-  ["shape", "margin", [["step", "step"], ["linear", "linear"]], ["cdml"]],
-  ["favour", "larger for", [["easy", "easy"], ["hard", "hard"]], ["cdml"]],
-  ["label", "The sample is of", [["1", "class 1"], ["2", "class 2"]]],
+  ["shape", "shape of the margin", [["step", "step"], ["linear", "linear"]], ["cdml"]],
+  ["favour", "larger margin for", [["easy", "easy"], ["hard", "hard"]], ["cdml"]],
+  ["label", "Class of the sample", [["1", "class 1"], ["2", "class 2"]]],
 ];
 const NAMES = ["loss", ...SLIDERS.map(({ name }) => name), ...CHOICES.map(([name]) => name)];
 
-// Angles of a position to both centres, and what each class makes of it; as DecisionBoundary does in Python.
+// Angles of a position to both centres, and each class's lead there, as computed by DecisionBoundary in Python.
 const circle = (v) => {
   const half = v.separation_deg / 2;
   const angles = (deg) => [Math.abs(kit.wrap(deg + half)), Math.abs(kit.wrap(deg - half))];
@@ -53,14 +53,14 @@ const circle = (v) => {
     const both = angles(deg).map((angle) => angle * DEGREE);
     return target(both[k], both[1 - k]);
   };
-  // How far from its centre a sample of class k is satisfied, towards the other centre.
+  // How far from its centre, towards the other, a sample of class k is satisfied.
   const boundary = (k) => {
     const lead = (off) => leads(k ? half - off : off - half)[k] > 0;
     if (!lead(0)) return null;
-    const found = margins.edges(lead, 0, v.separation_deg, 720);
-    return found.length ? found[0][0] : v.separation_deg;
+    const edges = margins.edges(lead, 0, v.separation_deg, 720);
+    return edges.length ? edges[0][0] : v.separation_deg;
   };
-  // The parts of the whole circle where class k is satisfied: [from, to] pairs, degrees.
+  // The arcs of the circle on which class k is satisfied: [from, to] pairs, degrees.
   const parts = (k) => {
     const lead = (deg) => leads(deg)[k] > 0;
     const cuts = [-180, ...margins.edges(lead, -180, 180, 1440).map(([a]) => a), 180];
@@ -83,7 +83,7 @@ function drawing(picture, v, shape, width) {
   const colours = [kit.colour(FIRST), kit.colour(SECOND)];
   const parts = [svg("circle", { cx: c, cy: c, r, fill: "none", stroke: "var(--w-grid)", "stroke-width": 1.5 })];
   [0, 1].forEach((k) => shape.parts(k).forEach(([from, to]) => {
-    // Halved, since an arc of the whole circle would begin where it ends.
+    // Drawn in two halves: SVG cannot draw a full circle as one arc, which would begin where it ends.
     const middle = (from + to) / 2;
     [[from, middle], [middle, to]].forEach(([a, b]) => parts.push(
       svg("path", { d: `M${c},${c}L${arc(a, b, r)}Z`, fill: colours[k], opacity: 0.14 }),
@@ -104,7 +104,7 @@ function drawing(picture, v, shape, width) {
       svg("text", { x: tx, y: ty + 5, "text-anchor": "middle", class: "db-name" }, k ? "w\u2082" : "w\u2081"));
   });
 
-  // The sample, its angle to its own centre, and where it counts as being.
+  // The sample, its angle to its target centre, and the position at which the margin makes it count.
   const own = Number(v.label) - 1;
   const home = own ? shape.half : -shape.half;
   const away = kit.wrap(v.position_deg - home) < 0 ? -1 : 1;
@@ -140,13 +140,13 @@ function render({ model, el }) {
   const choices = CHOICES.map(([name, title, options, of]) => ({ of, ...kit.choice(model, name, title, options) }));
   const table = kit.readout([["theta1", "\u03b8\u2081, to w\u2081"], ["theta2", "\u03b8\u2082, to w\u2082"],
     ["lead", "lead of its class"],
-    ["verdict", "the sample is"], ["boundary1", "class 1 reaches"], ["boundary2", "class 2 reaches"],
-      ["strip", "strip between"]]);
+    ["verdict", "the sample is"], ["boundary1", "class 1 extends"], ["boundary2", "class 2 extends"],
+      ["strip", "gap between them"]]);
   table.node.classList.add("cdw-whole");
   const area = html("div", { class: "db-plot" }, picture.node);
   root.append(chooser.node, html("div", { class: "cdw-body" },
     html("div", {}, kit.legend([[kit.colour(FIRST), "class 1 satisfied"], [kit.colour(SECOND), "class 2 satisfied"],
-      ["var(--w-ink)", "what the margin adds"]]), area),
+      ["var(--w-ink)", "effect of the margin"]]), area),
     html("div", { class: "cdw-controls" }, ...[...sliders, ...choices].map(({ node }) => node)), table.node),
       voice.node);
 
@@ -169,13 +169,14 @@ function render({ model, el }) {
     const degrees = (value) => (value === null ? "nowhere" : `${number(value, 2)}\u00b0`);
     const text = {
       theta1: `${number(theta1, 1)}\u00b0`, theta2: `${number(theta2, 1)}\u00b0`, lead: number(lead, 4),
-      verdict: lead > 0 ? "satisfied" : "pulled on", boundary1: degrees(first), boundary2: degrees(second),
+      verdict: lead > 0 ? "satisfied" : "not satisfied", boundary1: degrees(first), boundary2: degrees(second),
       strip: first === null || second === null ? "\u2013" : degrees(v.separation_deg - first - second),
     };
     table.show(text);
     const [, loss] = OPTIONS.find(([name]) => name === v.loss);
     const sentence = `${loss}: a sample of class ${v.label} at ${text.theta1} from centre 1 and ${text.theta2} from ` +
-      `centre 2 is ${text.verdict}. Class 1 reaches ${text.boundary1}, class 2 ${text.boundary2}; strip ${text.strip}.`;
+      `centre 2 is ${text.verdict}. Class 1 extends ${text.boundary1}, class 2 ${text.boundary2}; the gap between them ` +
+      `is ${text.strip}.`;
     picture.describe(sentence);
     voice.say(sentence);
   };

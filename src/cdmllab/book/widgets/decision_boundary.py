@@ -1,4 +1,4 @@
-"""Two class centres on a circle: where each loss lets a training sample rest."""
+"""Two class centres on a circle, and the arcs on which each loss is satisfied with a sample."""
 
 from collections.abc import Callable
 from typing import Any, get_args
@@ -16,16 +16,16 @@ from cdmllab.margins.cdml import Favour, Shape
 Floats = NDArray[np.float64]
 
 LOSSES = ("softmax", "normface", "sphereface", "cosface", "arcface", "cdml")
-STEPS = 720  # in which a boundary is looked for before it is halved down to
+STEPS = 720  # grid points of the search for a boundary, before it is refined by bisection
 
 
 class DecisionBoundary(Widget):
-    """A circle with two class centres, the parts where a sample of each is satisfied, and a sample
-    to move.
+    """A circle with two class centres, the arcs that satisfy each class, and a movable sample.
 
-    A sample of class 1 is satisfied where its target logit, with the margin, is the larger:
-    psi(theta_1) > cos(theta_2). Softmax has no margin, but lengths. Positions are degrees clockwise
-    from the middle of the centres, which stand at minus and plus half the separation.
+    A sample of class 1 is satisfied where its target logit, with the margin, exceeds the other
+    logit: psi(theta_1) > cos(theta_2). Softmax has no margin, but its centres have lengths.
+    Positions are in degrees, clockwise from the midpoint of the centres, which are at minus and
+    plus half the separation.
 
     Parameters
     ----------
@@ -33,20 +33,19 @@ class DecisionBoundary(Widget):
     m1 : SphereFace's factor, in [1, 4]
     m2 : margin of ArcFace and base margin of CDML, radians, in [0, 1]
     m3 : CosFace's margin, in [0, 1]
-    alpha, shape, favour : CDML's; its easiness is the similarity to the own class centre
+    alpha, shape, favour : options of CDML, whose easiness is the similarity to the target centre
     ratio : length of class centre 1 over that of class centre 2, for softmax, in [0.5, 2]
-    separation_deg : between the class centres, in [20, 180]
-    position_deg : of the sample, in [-180, 180]
+    separation_deg : angle between the class centres, in [20, 180]
+    position_deg : position of the sample, in [-180, 180]
     label : the sample's class, ``"1"`` or ``"2"``
     """
 
     name = "decision_boundary"
     parts = ("margins",)
     fallback = (
-        "Interactive figure: two class centres on a circle, and the parts of it where a training "
-        "sample of each class "
-        "is satisfied under softmax, NormFace, SphereFace, CosFace, ArcFace and CDML. It needs "
-        "JavaScript."
+        "Interactive figure: two class centres on a circle, and the arcs on which a training "
+        "sample of each class is satisfied under softmax, NormFace, SphereFace, CosFace, ArcFace "
+        "and CDML. It needs JavaScript."
     )
 
     loss = traitlets.Enum(LOSSES, default_value="arcface").tag(sync=True)
@@ -62,7 +61,7 @@ class DecisionBoundary(Widget):
     label = traitlets.Enum(("1", "2"), default_value="1").tag(sync=True)
 
     def policy(self) -> MarginPolicy:
-        """The loss as the package has it."""
+        """The package's loss with the widget's values."""
         options: dict[str, dict[str, Any]] = {
             "sphereface": {"factor": self.m1, "anneal_from": 0.0, "anneal_to": 0.0},
             "cosface": {"margin_cos": self.m3},
@@ -77,19 +76,17 @@ class DecisionBoundary(Widget):
         return margins.create(self.loss, **options.get(self.loss, {}))
 
     def angles_deg(self, position_deg: ArrayLike) -> Floats:
-        """From places on the circle, shape (...), to both class centres: degrees in [0, 180], shape
-        (..., 2).
-        """
+        """Angles of positions (...) to both centres, degrees in [0, 180]; shape (..., 2)."""
         half = self.separation_deg / 2.0
-        away = np.asarray(position_deg, dtype=np.float64)[..., None] - np.array([-half, half])
-        angles: Floats = np.abs((away + 180.0) % 360.0 - 180.0)
+        offset = np.asarray(position_deg, dtype=np.float64)[..., None] - np.array([-half, half])
+        angles: Floats = np.abs((offset + 180.0) % 360.0 - 180.0)
         return angles
 
     def leads(self, position_deg: ArrayLike) -> Floats:
-        """By how much a sample of class 1, and one of class 2, is satisfied at places of shape
-        (...); shape (..., 2).
+        """The lead of the target for a sample of class 1 and one of class 2; (...) to (..., 2).
 
-        In cosine; for softmax in logits over the lengths of embedding and class centre 2.
+        The lead is a difference of cosines; for softmax a difference of logits, divided by the
+        lengths of the embedding and of class centre 2. A sample is satisfied where it is positive.
         """
         angles = self.angles_deg(position_deg)
         cosines = torch.cos(torch.deg2rad(torch.from_numpy(angles.reshape(-1, 2))))
@@ -97,17 +94,21 @@ class DecisionBoundary(Widget):
             first = self.ratio * cosines[:, 0] - cosines[:, 1]
             leads = torch.stack([first, -first], dim=1)
         else:
-            own, other = cosines.reshape(-1), cosines.flip(1).reshape(-1)
-            batch = Batch(torch.arange(len(own)), own, torch.ones_like(own), hardest_negative=other)
-            leads = self.policy().target(own, batch) - other
-        found: Floats = leads.numpy().reshape(angles.shape)
-        return found
+            target, negative = cosines.reshape(-1), cosines.flip(1).reshape(-1)
+            batch = Batch(
+                torch.arange(len(target)),
+                target,
+                torch.ones_like(target),
+                hardest_negative=negative,
+            )
+            leads = self.policy().target(target, batch) - negative
+        result: Floats = leads.numpy().reshape(angles.shape)
+        return result
 
     def boundaries_deg(self) -> tuple[float | None, float | None]:
-        """How far from its class centre, towards the other one, a sample of each class is
-        satisfied, degrees.
+        """How far from its centre a sample of each class is satisfied, degrees.
 
-        None where it is not even at the class centre itself.
+        None if it is not satisfied even at the class centre itself.
         """
         half = self.separation_deg / 2.0
         first = _first_fall(lambda off: self.leads(off - half)[..., 0], self.separation_deg)
@@ -115,15 +116,16 @@ class DecisionBoundary(Widget):
         return first, second
 
     def strip_deg(self) -> float | None:
-        """The width of the part between the class centres where nobody is satisfied, degrees; None
-        without one.
+        """Width of the arc between the centres that satisfies neither class, degrees.
+
+        None if a class has no boundary.
         """
         first, second = self.boundaries_deg()
         return None if first is None or second is None else self.separation_deg - first - second
 
 
 def _first_fall(lead: Callable[[Floats], Floats], end: float) -> float | None:
-    """Where a function that is positive at 0, and not at `end`, first is not positive."""
+    """The first zero of a function that is positive at 0 and not at `end`; None without one."""
     steps = np.linspace(0.0, end, STEPS + 1)
     after = int(np.argmax(lead(steps) <= 0.0))
     if after == 0:

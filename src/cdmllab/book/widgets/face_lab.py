@@ -1,4 +1,4 @@
-"""One person of the face lab under nuisances to turn, and what a network says to each image."""
+"""One person of the face lab under adjustable nuisances, with a network's scores."""
 
 import base64
 import io
@@ -16,9 +16,9 @@ from cdmllab.book.widgets.base import Widget, packed, unpacked
 
 Floats = NDArray[np.float64]
 Embed = Callable[[NDArray[np.uint8]], ArrayLike]
-"""From images, uint8 (n, size, size, 3), to embeddings (n, d) of any length."""
+"""Maps images, uint8 (n, size, size, 3), to embeddings (n, d) of any length."""
 
-# The steps of each nuisance. Light from the side comes with contrast, else it would not show.
+# The steps of each nuisance. Light from the side adds contrast, or it would not be visible.
 AXES: dict[str, tuple[float, ...]] = {
     "yaw_deg": tuple(float(deg) for deg in range(-90, 91, 15)),
     "age": (0.0, 0.5, 1.0),
@@ -27,33 +27,31 @@ AXES: dict[str, tuple[float, ...]] = {
 }
 SHAPE = tuple(len(steps) for steps in AXES.values())
 _CONTRAST = 0.7
-_STRANGERS = 1_000_000  # from here on, people that no world shows
+_STRANGERS = 1_000_000  # first number of people who occur in no world
 
 
 class FaceLab(Widget):
-    """A rendered face whose pose, age, light and occlusion the reader turns, and its score to the
-    enrolled image.
+    """A rendered face with adjustable pose, age, light and occlusion, and its score.
 
-    Made by `FaceLab.rendered`: the frames are drawn and scored once, and the page only chooses
-    among them.
+    Created by `FaceLab.rendered`: all frames are rendered and scored once, and the page only
+    selects one of them.
 
     Parameters
     ----------
-    sprite : all frames as one WebP image, base64, row by row of `columns`, in the order of
-        `AXES`, the last fastest
-    scores : packed cosines to the enrolled image, of `SHAPE`
-    axes : the steps of each nuisance, as `AXES`
-    columns : frames a row of the sprite
+    sprite : all frames as one WebP image in base64, in rows of `columns`, in the order of `AXES`
+        with the last axis varying fastest
+    scores : packed cosines to the enrolled image, of shape `SHAPE`
+    axes : the steps of each nuisance, as in `AXES`
+    columns : frames per row of the sprite
     threshold : the cosine that one stranger in a hundred reaches
-    yaw, age, light, occlusion : which step is shown
-    follows : the nuisance over which the curve of scores is drawn
+    yaw, age, light, occlusion : the selected step of each nuisance
+    follows : the nuisance on the horizontal axis of the plot
     """
 
     name = "face_lab"
     fallback = (
-        "Interactive figure: a rendered face whose pose, age, light and occlusion can be turned, "
-        "with the score of a "
-        "network to the enrolled image of the same person. It needs JavaScript."
+        "Interactive figure: a rendered face with adjustable pose, age, light and occlusion, and "
+        "a network's score against the enrolled image of the same person. It needs JavaScript."
     )
     needs: ClassVar[tuple[str, ...]] = ("sprite", "scores", "columns", "threshold")
 
@@ -85,16 +83,16 @@ class FaceLab(Widget):
         quality: int = 60,
         **values: Any,
     ) -> Self:
-        """Draw and score all frames of a person of the lab.
+        """Render and score all frames of a person of the lab.
 
         Parameters
         ----------
         embed : the network
-        person, seed : who, and of which world
-        input_size : of the images that the network takes, pixels
-        shown_size : of the frames on the page, pixels
-        strangers : how many other people say what a high score is
-        quality : of the WebP image
+        person, seed : number of the person, and seed of the world
+        input_size : size of the network's input, pixels
+        shown_size : size of the frames on the page, pixels
+        strangers : number of other people whose scores determine the threshold
+        quality : quality of the WebP image, 0 to 100
         values : further values of the widget
         """
         yaw, age, light, occlusion = torch.cartesian_prod(
@@ -109,20 +107,20 @@ class FaceLab(Widget):
             return frames
 
         others = faces.render(torch.arange(strangers) + _STRANGERS, seed=seed, size=input_size)
-        found = _unit(embed(draw(input_size)))
-        home = found[np.ravel_multi_index((SHAPE[0] // 2, 0, SHAPE[2] // 2, 0), SHAPE)]
-        foreign = _unit(embed(others.permute(0, 2, 3, 1).numpy())) @ home
+        embeddings = _unit(embed(draw(input_size)))
+        enrolled = embeddings[np.ravel_multi_index((SHAPE[0] // 2, 0, SHAPE[2] // 2, 0), SHAPE)]
+        impostor = _unit(embed(others.permute(0, 2, 3, 1).numpy())) @ enrolled
         columns = int(np.prod(SHAPE[1:]))
-        own = {
+        computed = {
             "sprite": _sprite(draw(shown_size), columns, quality),
-            "scores": packed(found @ home),
+            "scores": packed(embeddings @ enrolled),
             "columns": columns,
-            "threshold": round(float(np.quantile(foreign, 0.99)), 4),
+            "threshold": round(float(np.quantile(impostor, 0.99)), 4),
         }
-        return cls(**{**own, **values})
+        return cls(**{**computed, **values})
 
     def score(self) -> float:
-        """The cosine of the frame that is shown to the enrolled image."""
+        """The cosine between the selected frame and the enrolled image."""
         return float(unpacked(self.scores, *SHAPE)[self.yaw, self.age, self.light, self.occlusion])
 
 
@@ -137,7 +135,7 @@ def _sprite(frames: NDArray[np.uint8], columns: int, quality: int) -> str:
     rows = -(-n // columns)
     page = np.zeros((rows, columns, size, size, 3), dtype=np.uint8)
     page.reshape(-1, size, size, 3)[:n] = frames
-    whole = page.transpose(0, 2, 1, 3, 4).reshape(rows * size, columns * size, 3)
+    sheet = page.transpose(0, 2, 1, 3, 4).reshape(rows * size, columns * size, 3)
     out = io.BytesIO()
-    Image.fromarray(whole).save(out, "WEBP", quality=quality, method=4)
+    Image.fromarray(sheet).save(out, "WEBP", quality=quality, method=4)
     return base64.b64encode(out.getvalue()).decode("ascii")

@@ -10,7 +10,7 @@ const [LOW, HIGH] = [kit.colour("arcface"), kit.colour("cdml")];
 const STEP_MS = 900;
 const GLIDE_MS = 350;
 
-// Rows are right, up and towards the reader; as cdmllab.plots.sphere.view.
+// The rows point right, up and towards the reader, as in cdmllab.plots.sphere.view.
 function view(elevation, azimuth) {
   const [e, a] = [elevation * DEGREE, azimuth * DEGREE];
   const towards = [Math.cos(e) * Math.cos(a), Math.cos(e) * Math.sin(a), Math.sin(e)];
@@ -53,7 +53,7 @@ function unpack(model) {
     low: flat.reduce((a, b) => Math.min(a, b), Infinity), high: flat.reduce((a, b) => Math.max(a, b), -Infinity) };
 }
 
-// The numbers of one epoch; as Hypersphere.look in Python.
+// The numbers of one epoch, as computed by Hypersphere.look in Python.
 function look({ labels, points, centres, margin }, frame) {
   const [p, w] = [points[frame], centres[frame]];
   const angle = (cosine) => Math.acos(Math.min(1, Math.max(-1, cosine))) / DEGREE;
@@ -67,7 +67,7 @@ function look({ labels, points, centres, margin }, frame) {
   };
 }
 
-// The way along the sphere from one set of points to another, a share of it done.
+// Interpolates along the sphere from one set of points to another; `share` runs from 0 to 1.
 const between = (from, to, share) => from.map((a, i) => {
   const mixed = a.map((x, k) => x + (to[i][k] - x) * share);
   const length = Math.hypot(...mixed) || 1;
@@ -84,25 +84,25 @@ function render({ model, el }) {
   const sliders = [
     { name: "frame", symbol: "epoch", hint: "", min: 0, max: epochs.length - 1, step: 1, digits: 0,
       say: (k) => String(epochs[k]) },
-    { name: "azimuth_deg", symbol: "turn", hint: "around the axis", min: -180, max: 180, step: 1, digits: 0,
+    { name: "azimuth_deg", symbol: "rotation", hint: "around the axis", min: -180, max: 180, step: 1, digits: 0,
       unit: "\u00b0" },
     { name: "elevation_deg", symbol: "tilt", hint: "up and down", min: -90, max: 90, step: 1, digits: 0,
       unit: "\u00b0" },
   ].map((spec) => kit.slider(model, spec));
   const colour = kit.choice(model, "colour", "Colour by", [["identity", "identity"], ["margin", "margin"]]);
-  const play = html("button", { type: "button", class: "cdw-chip" }, "Play the training");
+  const play = html("button", { type: "button", class: "cdw-chip" }, "Play training");
   const bar = html("div", { style: `--low: ${LOW}; --high: ${HIGH}` }, html("div", { class: "hs-bar" }),
     html("p", { class: "hs-scale cdw-note" }, html("span", {}, `${number(data.low, 2)} rad`),
       html("span", {}, `${number(data.high, 2)} rad`)));
-  const table = kit.readout([["epoch", "epoch"], ["own", "angle to own centre"], ["apart", "nearest other centre"],
-    ["margin", "mean margin, radians"], ["right", "nearest to their own"]]);
+  const table = kit.readout([["epoch", "epoch"], ["own", "angle to target centre"],
+    ["apart", "between nearest centres"], ["margin", "mean margin (radians)"], ["right", "correctly classified"]]);
   table.node.classList.add("cdw-whole");
   const area = html("div", { class: "hs-plot" }, picture.node);
   root.append(html("div", { class: "cdw-body" }, area,
     html("div", { class: "cdw-controls" }, play, ...[...sliders, colour].map(({ node }) => node), bar), table.node),
       voice.node);
 
-  // Drawn once, then moved.
+  // The elements are created once; every redraw only moves them.
   const back = svg("path", { fill: "none", stroke: "var(--w-grid)", "stroke-width": 0.8, opacity: 0.5 });
   const front = svg("path", { fill: "none", stroke: "var(--w-grid)", "stroke-width": 0.8 });
   const outline = svg("circle", { fill: "none", stroke: "var(--w-muted)", "stroke-width": 1.2 });
@@ -162,7 +162,7 @@ function render({ model, el }) {
     picture.node.dataset.frame = shown.frame ?? "";
   };
 
-  // Points go to their new places along the sphere, or at once where the reader wants no motion.
+  // Moves the points to their new positions along the sphere, or at once if the reader prefers reduced motion.
   const glide = (frame) => {
     cancelAnimationFrame(gliding);
     const [from, begun] = [shown, performance.now()];
@@ -180,7 +180,7 @@ function render({ model, el }) {
   };
 
   let timer = 0;
-  const stopPlaying = () => { clearTimeout(timer); timer = 0; play.textContent = "Play the training"; };
+  const stopPlaying = () => { clearTimeout(timer); timer = 0; play.textContent = "Play training"; };
   const step = () => {
     if (model.get("frame") >= epochs.length - 1) { stopPlaying(); return; }
     kit.commit(model, { frame: model.get("frame") + 1 });
@@ -214,14 +214,15 @@ function render({ model, el }) {
     const frame = model.get("frame");
     if (frame !== drawn) { drawn = frame; glide(frame); } else place();
 
-    const found = look(data, frame);
-    const text = { epoch: String(epochs[frame]), own: `${number(found.own, 1)}\u00b0`,
-      apart: `${number(found.apart, 1)}\u00b0`,
-      margin: number(found.margin, 3), right: `${number(100 * found.right, 1)} %` };
+    const now = look(data, frame);
+    const text = { epoch: String(epochs[frame]), own: `${number(now.own, 1)}\u00b0`,
+      apart: `${number(now.apart, 1)}\u00b0`,
+      margin: number(now.margin, 3), right: `${number(100 * now.right, 1)} %` };
     table.show(text);
-    const sentence = `After ${text.epoch} epochs the points stand at ${text.own} to their own class centre on average, ` +
-      `the centres at ${text.apart} to the nearest other; mean margin ${text.margin} radians; ${text.right} are nearest ` +
-      `to their own centre. Turned to ${number(model.get("azimuth_deg"), 0)}\u00b0, tilted to ${number(model.get("elevation_deg"), 0)}\u00b0.`;
+    const sentence = `After ${text.epoch} epochs the points are on average ${text.own} from their target centre, and ` +
+      `each centre is ${text.apart} from its nearest neighbour; the mean margin is ${text.margin} radians, and ` +
+      `${text.right} of the points are classified correctly. Rotated to ${number(model.get("azimuth_deg"), 0)}\u00b0, ` +
+      `tilted to ${number(model.get("elevation_deg"), 0)}\u00b0.`;
     picture.describe(sentence);
     voice.say(sentence);
   };

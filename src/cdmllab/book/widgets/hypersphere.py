@@ -1,4 +1,4 @@
-"""The sphere on which a network puts its images, epoch by epoch."""
+"""The sphere of a network's embeddings in three dimensions, epoch by epoch."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Self
@@ -11,35 +11,34 @@ from cdmllab.book.widgets.base import Widget, packed, unpacked
 
 
 class Look(NamedTuple):
-    """What the widget says of one epoch."""
+    """The numbers that the widget displays for one epoch."""
 
-    own_deg: float  # mean angle of the points to their own class centre, degrees
-    apart_deg: float  # mean angle of the class centres to the nearest other one, degrees
+    own_deg: float  # mean angle of the points to their target centre, degrees
+    apart_deg: float  # mean angle of each class centre to its nearest neighbour, degrees
     margin_rad: float  # mean margin, radians
-    right: float  # share of the points whose nearest class centre is their own
+    right: float  # share of the points whose nearest class centre is their target centre
 
 
 class Hypersphere(Widget):
-    """Unit embeddings in three dimensions on a globe to turn, after some epochs of a training.
+    """Unit embeddings in three dimensions on a rotatable globe, epoch by epoch.
 
-    Made by `Hypersphere.of`.
+    Created by `Hypersphere.of`.
 
     Parameters
     ----------
-    points, centres, margin_rad : packed numbers, (k, n, 3), (k, c, 3) and (k, n)
+    points, centres, margin_rad : packed arrays of shape (k, n, 3), (k, c, 3) and (k, n)
     labels : identity of each point, counted from 0
-    names : of the identities
-    epochs : how many were done, k of them
-    frame : which of the epochs is shown, from 0
-    azimuth_deg, elevation_deg : where the reader looks from, degrees
+    names : names of the identities
+    epochs : the number of completed epochs at each of the k frames
+    frame : the selected frame, from 0
+    azimuth_deg, elevation_deg : direction of view, degrees
     colour : ``"identity"`` or ``"margin"``
     """
 
     name = "hypersphere"
     fallback = (
-        "Interactive figure: embeddings of a trained network as points on a sphere to turn, "
-        "coloured by identity or by "
-        "margin, epoch by epoch. It needs JavaScript."
+        "Interactive figure: embeddings of a trained network as points on a rotatable sphere, "
+        "coloured by identity or by margin, epoch by epoch. It needs JavaScript."
     )
     needs: ClassVar[tuple[str, ...]] = (
         "points",
@@ -73,7 +72,7 @@ class Hypersphere(Widget):
         names: Sequence[str],
         **values: Any,
     ) -> Self:
-        """The widget of a training; `cdmllab.training.Snapshots` has what it takes.
+        """Create the widget from a training, as recorded by `cdmllab.training.Snapshots`.
 
         Parameters
         ----------
@@ -81,19 +80,19 @@ class Hypersphere(Widget):
         labels : shape (n,), counted from 0
         centres : class centres, unit vectors of shape (k, c, 3)
         margin_rad : margin of each point, radians, shape (k, n)
-        epochs : how many were done, k of them
-        names : of the c identities
-        values : further values of the widget; the last epoch is shown first
+        epochs : the number of completed epochs at each of the k frames
+        names : names of the c identities
+        values : further values of the widget; the last frame is selected by default
 
         Raises
         ------
-        ValueError : shapes that do not fit
+        ValueError : the shapes do not fit together, or a label is out of range
         """
         p, w, m = (np.asarray(part, dtype=np.float32) for part in (points, centres, margin_rad))
         who = np.asarray(labels)
         k, n, c = len(epochs), len(who), len(names)
-        wanted = {"points": (p, (k, n, 3)), "centres": (w, (k, c, 3)), "margin_rad": (m, (k, n))}
-        for name, (part, shape) in wanted.items():
+        shapes = {"points": (p, (k, n, 3)), "centres": (w, (k, c, 3)), "margin_rad": (m, (k, n))}
+        for name, (part, shape) in shapes.items():
             if part.shape != shape:
                 raise ValueError(
                     f"{name} must have shape {shape} for {k} epochs, {n} labels, {c} names; got "
@@ -101,7 +100,7 @@ class Hypersphere(Widget):
                 )
         if n and not 0 <= who.min() <= who.max() < c:
             raise ValueError(f"labels must lie in 0 .. {c - 1}, got {who.min()} .. {who.max()}")
-        own = {
+        arrays = {
             "points": packed(p),
             "centres": packed(w),
             "margin_rad": packed(m),
@@ -110,18 +109,19 @@ class Hypersphere(Widget):
             "epochs": list(epochs),
             "frame": k - 1,
         }
-        return cls(**{**own, **values})
+        return cls(**{**arrays, **values})
 
     def look(self, frame: int | None = None) -> Look:
-        """The numbers of one epoch; None takes the one shown."""
+        """The numbers of one frame; None means the selected one."""
         at = self.frame if frame is None else frame
         k, n, c = len(self.epochs), len(self.labels), len(self.names)
         p = unpacked(self.points, k, n, 3)[at].astype(np.float64)
         w = unpacked(self.centres, k, c, 3)[at].astype(np.float64)
+        # Subtracting 3 keeps each centre from being its own nearest neighbour.
         cosines, between = p @ w.T, w @ w.T - 3.0 * np.eye(c)
-        own = cosines[np.arange(n), self.labels]
+        target = cosines[np.arange(n), self.labels]
         return Look(
-            float(np.degrees(np.arccos(own.clip(-1.0, 1.0))).mean()),
+            float(np.degrees(np.arccos(target.clip(-1.0, 1.0))).mean()),
             float(np.degrees(np.arccos(between.max(axis=1).clip(-1.0, 1.0))).mean()),
             float(unpacked(self.margin_rad, k, n)[at].mean(dtype=np.float64)),
             float((cosines.argmax(axis=1) == np.asarray(self.labels)).mean()),

@@ -6,17 +6,17 @@ const STYLE = `
 
 const SLIDERS = [
   { name: "m1", symbol: "m\u2081", hint: "times the angle", min: 0.5, max: 4, step: 0.05, digits: 2 },
-  { name: "m2", symbol: "m\u2082", hint: "added, in radians", min: 0, max: 1, step: 0.01, digits: 2 },
-  { name: "m3", symbol: "m\u2083", hint: "taken from the cosine", min: 0, max: 1, step: 0.01, digits: 2 },
+  { name: "m2", symbol: "m\u2082", hint: "added, radians", min: 0, max: 1, step: 0.01, digits: 2 },
+  { name: "m3", symbol: "m\u2083", hint: "subtracted from the cosine", min: 0, max: 1, step: 0.01, digits: 2 },
   { name: "softening", symbol: "\u03bb", hint: "weight of the cosine", min: 0, max: 20, step: 0.5, digits: 1 },
-  { name: "boost", symbol: "t", hint: "of hard negatives", min: 0, max: 1, step: 0.05, digits: 2 },
+  { name: "boost", symbol: "t", hint: "boost of hard negatives", min: 0, max: 1, step: 0.05, digits: 2 },
   { name: "quality", symbol: "z", hint: "quality, from the length", min: -1, max: 1, step: 0.05, digits: 2 },
   { name: "length", symbol: "a", hint: "length of the embedding", min: 1, max: 120, step: 1, digits: 0 },
   { name: "draw", symbol: "draw", hint: "standard deviations", min: -3, max: 3, step: 0.1, digits: 1 },
-  { name: "weight", symbol: "w", hint: "of the identity", min: 0, max: 1, step: 0.01, digits: 2 },
-  { name: "alpha", symbol: "\u03b1", hint: "reach of the easiness", min: 0, max: 1, step: 0.01, digits: 2 },
+  { name: "weight", symbol: "w", hint: "weight of the identity", min: 0, max: 1, step: 0.01, digits: 2 },
+  { name: "alpha", symbol: "\u03b1", hint: "strength of the easiness", min: 0, max: 1, step: 0.01, digits: 2 },
   { name: "s", symbol: "s", hint: "scale", min: 1, max: 64, step: 1, digits: 0 },
-  { name: "negative_deg", symbol: "\u03b8\u2c7c", hint: "to the other centres", min: 0, max: 180, step: 1, digits: 0,
+  { name: "negative_deg", symbol: "\u03b8\u2c7c", hint: "to the negatives", min: 0, max: 180, step: 1, digits: 0,
     unit: "\u00b0" },
 ];
 const OWN = { adaface: ["quality"], magface: ["length"], elasticface: ["draw"], kappaface: ["weight"] };
@@ -24,18 +24,18 @@ const PRESETS = [["CM1", { m1: 1, m2: 0.3, m3: 0.2 }], ["CM2", { m1: 0.9, m2: 0.
 const CHOICES = [
   ["beyond_pi", "past \u03c0", [["linear", "linear"], ["clip", "clip"], ["none", "none"]]],
   ["easiness", "easiness", [["similarity", "similarity"], ["gap", "gap"], ["angle_gap", "angle gap"]]],
-  ["shape", "margin", [["step", "step"], ["linear", "linear"]]],
-  ["favour", "larger for", [["easy", "easy"], ["hard", "hard"]]],
+  ["shape", "shape of the margin", [["step", "step"], ["linear", "linear"]]],
+  ["favour", "larger margin for", [["easy", "easy"], ["hard", "hard"]]],
 ];
 const NAMES = ["loss", "theta_deg", "identities", "shows", ...SLIDERS.map((s) => s.name),
   ...CHOICES.map(([name]) => name)];
 const VIEWS = {
   logit: { title: "target logit", values: ["logit"] },
   loss: { title: "loss", values: ["loss"] },
-  gradient: { title: "gradient \u2202L/\u2202\u03b8, per radian", values: ["gradient", "straight"] },
+  gradient: { title: "gradient \u2202L/\u2202\u03b8 (per radian)", values: ["gradient", "straight"] },
 };
 
-// Half-degree steps, parted where the loss changes its piece, since there it may jump.
+// Points at half-degree steps, split where another piece of the loss begins, because the curve may jump there.
 function pieces(name, state) {
   const tag = (deg) => losses.at(name, deg * DEGREE, state).branch;
   const bounds = [0, ...margins.edges(tag, 0, 180, 360).flat(), 180];
@@ -75,7 +75,7 @@ function plot(picture, state, width) {
 
   const { values: yTicks, digits } = kit.ticks(box.y0, box.y1, 4);
   const parts = [box.axes(width < 420 ? [0, 60, 120, 180] : [0, 30, 60, 90, 120, 150, 180], yTicks,
-    "angle \u03b8 to the class centre", view.title, (deg) => `${deg}\u00b0`, (v) => kit.number(v, digits)),
+    "angle \u03b8 to the target centre", view.title, (deg) => `${deg}\u00b0`, (v) => kit.number(v, digits)),
     ...lines.map(([points, attributes]) => box.curve(points, attributes)),
     svg("line", { x1: x, x2: x, y1: box.top, y2: box.bottom, stroke: "var(--w-muted)", "stroke-dasharray": "2 4" }),
     svg("line", { x1: x, x2: x, y1: yPlain, y2: y, stroke: "var(--w-ink)", "stroke-width": 2 })];
@@ -99,19 +99,19 @@ function plot(picture, state, width) {
   return { box, now };
 }
 
-// The effective margin: how far the plain cosine would have to turn.
+// The effective margin: the additional angle at which the plain cosine has the same value.
 function arrow(box, state, { effective: gap }, x, y) {
   if (gap === null || Math.abs(gap) <= 0.5 * DEGREE) return [];
   const { svg, number } = kit;
   const xEnd = box.toX(state.theta_deg + gap / DEGREE);
   const tip = xEnd > x ? -7 : 7;
-  const beside = (at, anchor) => svg("text", { x: at, y: y - 7, "text-anchor": anchor, class: "cdw-halo" },
+  const degrees = (at, anchor) => svg("text", { x: at, y: y - 7, "text-anchor": anchor, class: "cdw-halo" },
     `${number(gap / DEGREE, 1)}\u00b0`);
   return [
     svg("path", { d: `M${x},${y}H${xEnd}m${tip},-4l${-tip},4l${tip},4`, fill: "none", stroke: "var(--w-ink)",
       "stroke-width": 2, "stroke-linejoin": "round" }),
-    // Beside the tip, outside both curves; near the frame's edge there is room on the other side only.
-    xEnd > x && xEnd < box.right - 56 ? beside(xEnd + 8, "start") : beside(Math.min(x, xEnd) - 14, "end")];
+    // Next to the tip, outside both curves; near the edge of the frame there is room only on the other side.
+    xEnd > x && xEnd < box.right - 56 ? degrees(xEnd + 8, "start") : degrees(Math.min(x, xEnd) - 14, "end")];
 }
 
 function render({ model, el }) {
@@ -119,7 +119,7 @@ function render({ model, el }) {
   losses.learn(model.get("sampled"));
   const read = () => Object.fromEntries(NAMES.map((name) => [name, model.get(name)]));
   const root = kit.root(el, "Target-logit explorer", STYLE);
-  const picture = kit.picture("Target logit, loss or gradient against the angle to the class centre");
+  const picture = kit.picture("Target logit, loss or gradient against the angle to the target centre");
   const voice = kit.announcer();
 
   const chooser = kit.select(model, "loss", "Loss", losses.groups(), (name) => losses.TABLE[name].values);
@@ -178,7 +178,7 @@ function render({ model, el }) {
       ...(state.shows === "gradient" ? [[losses.colour(state.loss), "straight-through", "dotted"]] : []),
       [kit.colour("normface"), "no margin (NormFace)", "dashed"]]));
     const others = state.identities > 2
-      ? `The other ${(state.identities - 1).toLocaleString("en")} class centres stand` : "The other class centre stands";
+      ? `The ${(state.identities - 1).toLocaleString("en")} negative centres are` : "The negative centre is";
     note.textContent = `${loss.note ?? ""} ${others} at ${number(state.negative_deg, 0)}\u00b0.`.trim();
 
     const text = {

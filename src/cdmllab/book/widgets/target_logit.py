@@ -1,4 +1,4 @@
-"""The target-logit explorer: what a loss makes of the target logit, angle by angle."""
+"""The target-logit explorer: target logit, loss and gradient as functions of the angle."""
 
 import math
 from dataclasses import replace
@@ -22,8 +22,8 @@ from cdmllab.margins.policy import Gradient
 
 Floats = NDArray[np.float64]
 
-# Of the losses whose formula the widget's JavaScript has: which option each of its values is. The
-# values begin with the options' defaults.
+# The losses whose formulas the widget's JavaScript knows, with the option of the loss that each of
+# the widget's values sets. The values start from the options' defaults.
 _WRITTEN: dict[str, dict[str, str]] = {
     "normface": {},
     "sphereface": {"m1": "factor", "softening": "anneal_to"},
@@ -51,7 +51,7 @@ _WRITTEN: dict[str, dict[str, str]] = {
 
 
 def _can_be_sampled(name: str) -> bool:
-    """Whether a loss's target follows from the angle alone, and its negatives stay as they are."""
+    """Whether a loss's target depends on the angle alone and its negatives are unchanged."""
     loss = margins.create(name, **_SIZES)
     plain = loss.uses_cosine and loss.reduction == "logsumexp" and not loss.changes_negatives
     return plain and not loss.statistics
@@ -61,61 +61,59 @@ _SIZES: dict[str, Any] = {"num_identities": 10_000, "embedding_dim": 2}
 SAMPLED = tuple(name for name in margins.names() if name not in _WRITTEN and _can_be_sampled(name))
 OPTIONS: dict[str, dict[str, str]] = {**_WRITTEN, **{name: {} for name in SAMPLED}}
 IDENTITIES = (2, 10, 100, 1_000, 10_000, 100_000)
-_BeyondPi = Literal["linear", "clip", "none"]  # the rules that it draws
-EASINESS: tuple[Easiness, ...] = (
-    "similarity",
-    "gap",
-    "angle_gap",
-)  # what can be seen from two angles
-_FLAT = 1e-4  # radians from 0 and pi in which the slope of the cosine is too small to divide by
-_MEAN_LENGTH = 50.0  # AdaFace's; any will do, its z is set
+_BeyondPi = Literal["linear", "clip", "none"]  # the rules that the widget draws
+# The scores that can be computed from two angles.
+EASINESS: tuple[Easiness, ...] = ("similarity", "gap", "angle_gap")
+_FLAT = 1e-4  # radians from 0 and pi within which the slope of the cosine is too small to divide by
+_MEAN_LENGTH = 50.0  # AdaFace's running mean; any value will do, because the widget sets z directly
 
 
 class Curves(NamedTuple):
-    """What the explorer shows at n angles, from the package; each of shape (n,)."""
+    """The package's values at n angles; each of shape (n,)."""
 
     psi: Floats  # the target cosine after the margin
     logit: Floats  # s psi
     loss: Floats
-    # the derivative of the loss by the angle, in 1 / rad: positive is towards the class centre
+    # derivative of the loss with respect to the angle, in 1 / rad: positive turns the sample
+    # towards its target centre
     pull: Floats
     pull_straight_through: Floats  # the same with d(target)/d(cosine) = 1
 
 
 class TargetLogit(Widget):
-    """Target logit, loss and gradient of every margin softmax over the angle, beside NormFace's.
+    """Target logit, loss and gradient of every margin softmax over the angle, with NormFace's.
 
-    The sample stands at an angle to its class centre, and all other centres at one and the same
-    angle to it. Every value can be set from Python and changes when the reader moves a control;
-    what is not given begins with the default of the loss.
+    The sample has some angle to its target centre, and all negative centres have the same angle to
+    the sample. Every value can be set from Python and changes when the reader moves a control;
+    values that are not given start from the defaults of the loss.
 
     Parameters
     ----------
     loss : one of `OPTIONS`
     m1 : factor on the angle, in [0.5, 4]
     m2 : added to the angle, radians, in [0, 1]
-    m3 : taken from the cosine, in [0, 1]
-    s : scale, in [1, 64]; AdaCos has its own
+    m3 : subtracted from the cosine, in [0, 1]
+    s : scale, in [1, 64]; AdaCos uses its own
     beyond_pi : see `cdmllab.margins.angular.combined`
     softening : SphereFace's lambda, in [0, 20]
     boost : t of MV-Softmax and CurricularFace, in [0, 1]
-    alpha, easiness, shape, favour : CDML's
+    alpha, easiness, shape, favour : options of CDML
     quality : AdaFace's z, in [-1, 1]
-    length : of the embedding, MagFace's a, in [1, 120]
-    draw : ElasticFace's, in standard deviations, in [-3, 3]
+    length : length of the embedding, MagFace's a, in [1, 120]
+    draw : ElasticFace's random draw, in standard deviations, in [-3, 3]
     weight : KappaFace's psi, in [0, 1]
     theta_deg : angle of the marker, degrees, in [0, 180]
-    negative_deg : angle to the other class centres, degrees, in [0, 180]
-    identities : how many class centres there are, one of `IDENTITIES`
-    shows : what the plot shows, ``"logit"``, ``"loss"`` or ``"gradient"``
+    negative_deg : angle to the negative centres, degrees, in [0, 180]
+    identities : number of class centres, one of `IDENTITIES`
+    shows : the quantity in the plot, ``"logit"``, ``"loss"`` or ``"gradient"``
     """
 
     name = "target_logit"
     parts = ("margins", "losses")
     fallback = (
         "Interactive figure: target logit, loss and gradient of a margin softmax against the "
-        "angle to the class "
-        "centre, with sliders for its margins and the scale. It needs JavaScript."
+        "angle to the target centre, with sliders for its margins and the scale. It needs "
+        "JavaScript."
     )
 
     loss = traitlets.Enum(tuple(OPTIONS), default_value="arcface").tag(sync=True)
@@ -148,11 +146,11 @@ class TargetLogit(Widget):
         super().__init__(**{**defaults(values.get("loss", "arcface")), **values})
 
     def policy(self, gradient: Gradient = "exact") -> MarginPolicy:
-        """The loss as the package has it, at the widget's values.
+        """The package's loss with the widget's values.
 
         Raises
         ------
-        ValueError : a value that this loss does not allow
+        ValueError : this loss does not allow one of the values
         """
         options = {option: getattr(self, value) for value, option in OPTIONS[self.loss].items()}
         known = margins.options(self.loss)
@@ -167,7 +165,8 @@ class TargetLogit(Widget):
         elif self.loss == "elasticface":
             return _Drawn(self.m2, self.draw, beyond_pi=self.beyond_pi, gradient=gradient)
         elif self.loss == "kappaface":
-            options["margin_rad"] = self.m2 * self.weight  # an identity not yet seen weighs 1
+            # A new policy has seen no identity, so its own weight is 1.
+            options["margin_rad"] = self.m2 * self.weight
         sizes: dict[str, int] = {"num_identities": self.identities, "embedding_dim": 2}
         policy = margins.create(self.loss, **sizes, gradient=gradient, **options)
         if isinstance(policy, CurricularFace):
@@ -178,7 +177,7 @@ class TargetLogit(Widget):
         return policy
 
     def curves(self, angles_deg: ArrayLike) -> Curves:
-        """The package's numbers at some angles, degrees, shape (n,)."""
+        """The package's values at some angles, degrees, shape (n,)."""
         theta = torch.deg2rad(torch.as_tensor(np.asarray(angles_deg, dtype=np.float64)).reshape(-1))
         psi, loss, _ = self._measured(theta, "exact")
         pull, straight = self._pull(theta, "exact"), self._pull(theta, "straight_through")
@@ -186,12 +185,13 @@ class TargetLogit(Widget):
         return Curves(*(part.numpy() for part in (psi, scale * psi, loss, pull, straight)))
 
     def _pull(self, theta: Tensor, gradient: Gradient) -> Tensor:
-        """The derivative by the angle; at 0 and pi, where the cosine is flat, the limit of what is
-        beside.
+        """The derivative with respect to the angle, extrapolated at 0 and pi.
+
+        There the slope of the cosine vanishes, and the derivative by the cosine may be infinite.
         """
         inside = theta.clamp(_FLAT, math.pi - _FLAT)
-        beside, further = (self._measured(at, gradient)[2] for at in (inside, 2.0 * inside - theta))
-        return torch.where(inside == theta, beside, 2.0 * beside - further)
+        near, further = (self._measured(at, gradient)[2] for at in (inside, 2.0 * inside - theta))
+        return torch.where(inside == theta, near, 2.0 * near - further)
 
     def _measured(self, theta: Tensor, gradient: Gradient) -> tuple[Tensor, Tensor, Tensor]:
         policy = self.policy(gradient)
@@ -225,10 +225,11 @@ class TargetLogit(Widget):
 
 
 def sampled(name: str) -> dict[str, str]:
-    """What the widget needs to draw a loss whose formula it does not have, every half degree.
+    """Sample a loss at every half degree, for a widget that does not know its formula.
 
     The loss has its default options. ``psi`` is the target cosine after the margin and ``slope``
-    its derivative by the angle, both of shape (361,), see `cdmllab.book.widgets.packed`.
+    its derivative with respect to the angle, both of shape (361,), see
+    `cdmllab.book.widgets.packed`.
     """
     policy = _create(name, "exact", **_SIZES)
     degrees = torch.arange(361, dtype=torch.float64) / 2.0
@@ -244,14 +245,14 @@ def sampled(name: str) -> dict[str, str]:
 
 
 def _create(name: str, gradient: Gradient, **sizes: Any) -> MarginPolicy:
-    """A loss at its defaults; one from elsewhere may not have a choice of gradients."""
+    """A loss with its default options; a plugin's loss may not have a `gradient` option."""
     policy = margins.create(name, **sizes)
     policy.gradient = gradient
     return policy
 
 
 class _Drawn(ElasticFace):
-    """ElasticFace with one and the same draw, in standard deviations, for all samples."""
+    """ElasticFace with the same draw, in standard deviations, for all samples."""
 
     def __init__(
         self, margin_rad: float, draw: float, *, beyond_pi: _BeyondPi, gradient: Gradient
@@ -264,11 +265,11 @@ class _Drawn(ElasticFace):
 
 
 def defaults(loss: str) -> dict[str, Any]:
-    """The widget's values for the options of a loss, as the loss has them.
+    """The defaults of a loss's options, under the names of the widget's values.
 
     Raises
     ------
-    ValueError : a loss without a target curve
+    ValueError : the loss has no target curve
     """
     if loss not in OPTIONS:
         raise ValueError(f"loss must be one of {', '.join(OPTIONS)}; got {loss!r}")

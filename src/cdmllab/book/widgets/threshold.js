@@ -6,7 +6,7 @@ const NAMES = ["threshold", "axis"];
 const BINS = 50;
 const [GENUINE, IMPOSTOR] = ["var(--cdml-cosface, #2a9d7f)", "#b5485d"];
 
-// How many of the rising scores are below a threshold, by halving.
+// How many of the ascending scores are below a threshold, by binary search.
 function below(rising, threshold) {
   let [from, to] = [0, rising.length];
   while (from < to) {
@@ -16,7 +16,7 @@ function below(rising, threshold) {
   return from;
 }
 
-// As Threshold.rates in Python.
+// The error rates at a threshold, as computed by Threshold.rates in Python.
 function rates({ genuine, impostor }, threshold) {
   const refused = below(genuine, threshold);
   const stays = below(impostor, threshold);
@@ -25,7 +25,7 @@ function rates({ genuine, impostor }, threshold) {
     accepted: i - stays, refused };
 }
 
-// The corners of the ROC's staircase, as cdmllab.metrics.ranked.corners.
+// The corners of the ROC's staircase, as in cdmllab.metrics.ranked.corners.
 function corners({ genuine, impostor }) {
   const points = [[0, 0]];
   for (let k = genuine.length - 1; k >= 0; k -= 1) {
@@ -54,16 +54,16 @@ function render({ model, el }) {
 
   const root = kit.root(el, "Threshold", STYLE);
   const pictures = [kit.picture("Histograms of genuine and impostor scores with a threshold"),
-    kit.picture("ROC with the point of the threshold")];
+    kit.picture("ROC curve with the point of the threshold")];
   const voice = kit.announcer();
   const step = 10 ** Math.floor(Math.log10((high - low) / 400));
   const digits = Math.max(0, -Math.round(Math.log10(step)));
-  const threshold = kit.slider(model, { name: "threshold", symbol: "threshold", hint: "accept from this score on",
+  const threshold = kit.slider(model, { name: "threshold", symbol: "threshold", hint: "lowest accepted score",
     min: low, max: high, step, digits });
   const axis = kit.choice(model, "axis", "FAR axis of the ROC", [["linear", "linear"], ["log", "logarithmic"]]);
-  const table = kit.readout([["threshold", "threshold"], ["far", "FAR, impostors let in"],
-    ["frr", "FRR, genuine refused"],
-    ["tar", "TAR, genuine accepted"], ["accuracy", "accuracy"]]);
+  const table = kit.readout([["threshold", "threshold"], ["far", "FAR (impostors accepted)"],
+    ["frr", "FRR (genuine rejected)"],
+    ["tar", "TAR (genuine accepted)"], ["accuracy", "accuracy"]]);
   const row = kit.under(threshold);
   const areas = pictures.map(({ node }) => html("div", {}, node));
   areas[0].append(row.node);
@@ -71,7 +71,7 @@ function render({ model, el }) {
   root.append(
     kit.legend([[GENUINE, `genuine pairs (${scores.genuine.length.toLocaleString("en")})`],
       [IMPOSTOR, `impostor pairs (${scores.impostor.length.toLocaleString("en")})`],
-      [`linear-gradient(to right, ${GENUINE} 50%, ${IMPOSTOR} 50%)`, "wrong at this threshold", "area"]]),
+      [`linear-gradient(to right, ${GENUINE} 50%, ${IMPOSTOR} 50%)`, "errors at this threshold", "area"]]),
     plots, axis.node, table.node, voice.node);
 
   let box = null;
@@ -80,7 +80,7 @@ function render({ model, el }) {
     kit.commit(model, { threshold: Number(Math.min(high, Math.max(low, value)).toFixed(digits)) });
   });
 
-  // A histogram from one score to another as the corners of its steps, parted where it has no pairs.
+  // The corners of a histogram's steps from one score to another, split where it has no pairs.
   const steps = (kind, from = low, to = high) => {
     const pieces = [];
     let before = 0;
@@ -95,7 +95,8 @@ function render({ model, el }) {
     });
     return pieces;
   };
-  // Pairs on the wrong side of the threshold are filled up to its very line; what lies over them has a rim of paper.
+  // Pairs on the wrong side of the threshold are filled exactly up to its line; curves above them have a paper-coloured
+  // rim.
   const histograms = (t) => [
     ["genuine", GENUINE, [low, t], [t, high]], ["impostor", IMPOSTOR, [t, high], [low, t]],
   ].map(([kind, colour, wrong, right]) => [
@@ -112,7 +113,7 @@ function render({ model, el }) {
     const { values, digits: decimals } = kit.ticks(low, high, 5);
     const drawn = histograms(t);
     pictures[0].layer.replaceChildren(
-      box.axes(values, [], "score", "share of the pairs", (v) => number(v, decimals)),
+      box.axes(values, [], "score", "share of pairs", (v) => number(v, decimals)),
       ...[0, 1, 2].flatMap((layer) => drawn.map((layers) => layers[layer])),
       svg("line", { x1: x, x2: x, y1: box.top, y2: box.bottom, stroke: "var(--w-ink)", "stroke-width": 2 }),
       svg("circle", { class: "th-handle", cx: x, cy: box.top, r: 8, fill: "var(--w-ink)", stroke: "var(--w-paper)",
@@ -129,10 +130,10 @@ function render({ model, el }) {
     const frame = kit.frame({ x0, x1: log ? 0 : 1, y0: 0, y1: 1 }, { left: 40, right: width - 14, top: 20,
       bottom: 210 });
     const xTicks = log ? Array.from({ length: Math.floor(-x0) + 1 }, (_, k) => -k).reverse() : [0, 0.25, 0.5, 0.75, 1];
-    // A logarithmic curve ends where one impostor pair is left: smaller FARs cannot be resolved.
+    // A logarithmic curve ends at one impostor pair: smaller FARs cannot be resolved.
     const from = log ? roc.findLastIndex(([far]) => far <= smallest) : 0;
-    const shown = log ? [[smallest, roc[from][1]], ...roc.slice(from + 1)] : roc;
-    const stairs = shown.flatMap(([far, tar], k) => (k ? [[x(far), shown[k - 1][1]], [x(far), tar]] : [[x(far), tar]]));
+    const visible = log ? [[smallest, roc[from][1]], ...roc.slice(from + 1)] : roc;
+    const stairs = visible.flatMap(([far, tar], k) => (k ? [[x(far), visible[k - 1][1]], [x(far), tar]] : [[x(far), tar]]));
     pictures[1].layer.replaceChildren(
       frame.axes(xTicks, [0, 0.5, 1], "FAR", "TAR", (v) => (log ? String(10 ** v) : String(v)), (v) => number(v, 1)),
       frame.curve([stairs], { class: "th-roc", stroke: kit.colour("cdml"), "stroke-width": 2.5,
@@ -154,8 +155,8 @@ function render({ model, el }) {
     const text = { threshold: number(t, digits), far: percent(now.far), frr: percent(now.frr), tar: percent(now.tar),
       accuracy: percent(now.accuracy) };
     table.show(text);
-    const sentence = `At the threshold ${text.threshold} ${now.accepted} impostor pairs are let in (FAR ${text.far}) ` +
-      `and ${now.refused} genuine pairs refused (FRR ${text.frr}); accuracy ${text.accuracy}.`;
+    const sentence = `At the threshold ${text.threshold}, ${now.accepted} impostor pairs are accepted (FAR ` +
+      `${text.far}) and ${now.refused} genuine pairs are rejected (FRR ${text.frr}); the accuracy is ${text.accuracy}.`;
     pictures[0].describe(sentence);
     pictures[1].describe(`FAR ${text.far}, TAR ${text.tar}.`);
     voice.say(sentence);

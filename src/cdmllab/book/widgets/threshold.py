@@ -1,4 +1,4 @@
-"""A threshold to move between genuine and impostor scores."""
+"""A movable threshold between genuine and impostor scores."""
 
 import math
 from typing import Any, ClassVar, NamedTuple, Self
@@ -13,33 +13,31 @@ from cdmllab.metrics.ranked import Ranked
 
 
 class Rates(NamedTuple):
-    """What a threshold does to the pairs."""
+    """The error rates at a threshold."""
 
     far: float  # share of impostor pairs accepted
-    frr: float  # share of genuine pairs refused
+    frr: float  # share of genuine pairs rejected
     tar: float  # 1 - frr
     accuracy: float
 
 
 class Threshold(Widget):
-    """Histograms of genuine and impostor scores with a threshold to move; its point on the ROC
-    moves along.
+    """Histograms of genuine and impostor scores with a movable threshold, and its ROC point.
 
-    Made by `Threshold.of`.
+    Created by `Threshold.of`.
 
     Parameters
     ----------
-    genuine, impostor : packed scores, rising
-    threshold : a pair is accepted when its score is at least this
-    low, high : where the axis of scores begins and ends
-    axis : of the FAR, ``"linear"`` or ``"log"``
+    genuine, impostor : packed scores, ascending
+    threshold : a pair is accepted if its score is at least this
+    low, high : limits of the axis of scores
+    axis : scale of the FAR axis, ``"linear"`` or ``"log"``
     """
 
     name = "threshold"
     fallback = (
-        "Interactive figure: histograms of genuine and impostor scores with a threshold to move, "
-        "its error rates, and "
-        "its point on the ROC. It needs JavaScript."
+        "Interactive figure: histograms of genuine and impostor scores with a movable threshold, "
+        "its error rates, and its point on the ROC curve. It needs JavaScript."
     )
     needs: ClassVar[tuple[str, ...]] = ("genuine", "impostor")
 
@@ -52,38 +50,38 @@ class Threshold(Widget):
 
     @classmethod
     def of(cls, scores: ArrayLike, same: ArrayLike, **values: Any) -> Self:
-        """The widget of p pairs.
+        """Create the widget from p pairs.
 
         Parameters
         ----------
-        scores : shape (p,), higher = more alike
+        scores : shape (p,), higher means more similar
         same : shape (p,), True for genuine pairs
-        values : further values of the widget; the threshold begins where the accuracy is best
+        values : further values of the widget; the default threshold is that of the best accuracy
 
         Raises
         ------
-        ValueError : no pairs, NaN scores, only genuine or only impostor pairs, shapes that differ
+        ValueError : no pairs, NaN scores, only genuine or only impostor pairs, or different shapes
         """
-        s = np.asarray(scores, dtype=np.float32)  # what the page counts
+        s = np.asarray(scores, dtype=np.float32)  # the precision in which the page counts
         by_kind = ranked.rank(s, same)
         grid = 10.0 ** math.floor(math.log10(float(np.ptp(s)) or 1.0)) / 10.0
-        own = {
+        computed = {
             "genuine": packed(by_kind.genuine),
             "impostor": packed(by_kind.impostor),
             "threshold": round(verification.best_threshold(s, same), 3),
             "low": math.floor(float(s.min()) / grid - 0.2) * grid,
             "high": math.ceil(float(s.max()) / grid + 0.2) * grid,
         }
-        return cls(**{**own, **values})
+        return cls(**{**computed, **values})
 
     def ranked(self) -> Ranked:
-        """The scores of both kinds of pairs, rising."""
+        """The scores of both kinds of pairs, ascending."""
         return Ranked(
             *(unpacked(text).astype(np.float64) for text in (self.genuine, self.impostor))
         )
 
     def rates(self, threshold: float | None = None) -> Rates:
-        """What a threshold does; None takes the widget's."""
+        """The error rates at a threshold; None means the widget's."""
         t, scores = self.threshold if threshold is None else threshold, self.ranked()
         far, tar = float(scores.far(t)), float(scores.tar(t))
         g, i = len(scores.genuine), len(scores.impostor)
