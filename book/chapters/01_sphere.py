@@ -16,13 +16,13 @@
 # on two CPU cores.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu", or "gpu" to train on CUDA where there is a device
 seed = 0  # of the trainings: seed, seed + 1 and seed + 2
 loss = "cdml"  # the third loss: any margin loss but arcface
 epochs = 40  # passes over the training digits
 
-# %%
+# %% tags=["hide-input"]
 import statistics
 
 import torch
@@ -59,7 +59,7 @@ session.tell(
     n_strangers=len(strangers.labels),
 )
 
-# %% mystnb={"figure": {"caption": "The three parts of the data: digits to train on, new images of the same digits, and digits the network never sees in training.", "name": "fig-digits"}, "image": {"alt": "Three sheets of handwritten digits, eight by eight pixels each"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The three parts of the data: digits to train on, new images of the same digits, and digits the network never sees in training.", "name": "fig-digits"}, "image": {"alt": "Three sheets of handwritten digits, eight by eight pixels each"}}
 fig, axes = plots.figure(3, width=7.2, height=1.5)
 for ax, part, title in zip(
     axes,
@@ -178,7 +178,7 @@ trained = {
 #
 # We embed the *held-out* digits: images the network has not seen, of identities it has.
 
-# %% mystnb={"figure": {"caption": "Held-out digits on the unit sphere after training with each loss, one point an image, coloured by digit. Rings are the class centres; what lies behind the globe is pale. Same network, same start, same data order.", "name": "fig-spheres"}, "image": {"alt": "One globe a loss, each with clusters of coloured points around ringed class centres; the globes look much alike"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Held-out digits on the unit sphere after training with each loss, one point an image, coloured by digit. Rings are the class centres; what lies behind the globe is pale. Same network, same start, same data order.", "name": "fig-spheres"}, "image": {"alt": "One globe a loss, each with clusters of coloured points around ringed class centres; the globes look much alike"}}
 fig, axes = plots.figure(len(losses), width=7.6, height=2.7)
 for ax, (name, runs) in zip(axes, trained.items(), strict=True):
     points = unit(embed(runs[0].backbone, held_out.images))
@@ -199,7 +199,7 @@ session.tell(**{"fig-hero": fig})
 # rank the globes; that takes numbers. But it can watch how they came about. We train the third loss
 # once more, look at the held-out digits now and then, and put the globe into your hands.
 
-# %%
+# %% tags=["hide-input"]
 moments = sorted({min(k, epochs) for k in (0, 1, 2, 3, 5, 8, 12, 18, 26, epochs)})
 seen = Snapshots(held_out.images, held_out.labels, moments)
 third = recipe.changed(loss=losses[loss], seed=lab.seed)
@@ -229,7 +229,7 @@ glue("widget-hypersphere", globe)
 # pair two identities. All pairs of held-out digits give two histograms. A ruler is good when they
 # do not overlap.
 
-# %% mystnb={"figure": {"caption": "Angles of all genuine and impostor pairs of held-out digits, as densities. Known identities, new images.", "name": "fig-angles"}, "image": {"alt": "One pair of histograms a loss; genuine angles lie mostly below 45 degrees, impostor angles mostly above"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Angles of all genuine and impostor pairs of held-out digits, as densities. Known identities, new images.", "name": "fig-angles"}, "image": {"alt": "One pair of histograms a loss; genuine angles lie mostly below 45 degrees, impostor angles mostly above"}}
 all_pairs = pairs.every(held_out.labels)
 fig, axes = plots.figure(len(losses), width=7.6, height=2.0)
 for ax, (name, runs) in zip(axes, trained.items(), strict=True):
@@ -287,7 +287,7 @@ accuracy |= {
     for which, (part, drawn) in protocols.items()
 }
 
-# %%
+# %% tags=["hide-input"]
 rows = [
     [
         plots.label(name),

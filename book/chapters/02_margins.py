@@ -14,13 +14,13 @@
 # Chapter 1. Nothing is trained here: the chapter runs in seconds on any machine.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
 seed = 0  # of everything random; nothing here is
 margin_rad = 0.5  # ArcFace's margin in the figures, radians
 margin_cos = 0.35  # CosFace's margin in the figures, in cosine
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import torch
@@ -57,7 +57,7 @@ lab = session.start(profile, seed)
 # at 1: with $s = 1$ and 10,575 identities even a perfect sample, $\cos\theta_y = 1$ and all others
 # at 0, has a probability of only $e / (e + 10574)$, and the loss can never get small.
 
-# %%
+# %% tags=["hide-input"]
 identities = 10_575
 scales = torch.tensor([1.0, 8.0, 16.0, 32.0, 64.0], dtype=torch.float64)
 misses = (identities - 1) / (torch.exp(scales) + identities - 1)
@@ -97,7 +97,7 @@ session.Table(["s", "1 - probability of a perfect sample"], rows)
 #
 # ## What a margin costs at which angle
 
-# %% mystnb={"figure": {"caption": "Left: the cosine of the right class after the margin. Right: what each margin takes from the cosine. The jump of ArcFace on the far right is where the angle and its margin together pass 180 degrees; SphereFace is continued without one.", "name": "fig-target-logits"}, "image": {"alt": "Two panels of curves over the angle from 0 to 180 degrees for NormFace, SphereFace, CosFace and ArcFace"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: the cosine of the right class after the margin. Right: what each margin takes from the cosine. The jump of ArcFace on the far right is where the angle and its margin together pass 180 degrees; SphereFace is continued without one.", "name": "fig-target-logits"}, "image": {"alt": "Two panels of curves over the angle from 0 to 180 degrees for NormFace, SphereFace, CosFace and ArcFace"}}
 family = {
     "normface": margins.create("normface"),
     "sphereface": margins.create(
@@ -154,7 +154,7 @@ session.tell(
 # | CosFace | $\cos\theta_1 - m_3 = \cos\theta_2$ |
 # | ArcFace | $\cos(\theta_1 + m_2) = \cos\theta_2$ |
 
-# %% mystnb={"figure": {"caption": "Decision regions of two classes in the plane of their angles. In the coloured parts a training sample of class 1 (above) or class 2 (below) is satisfied; in the strip between them neither is. In this plane the strip of ArcFace has the same width everywhere.", "name": "fig-boundaries"}, "image": {"alt": "Four square panels; the empty strip along the diagonal is missing for NormFace, grows with the angle for SphereFace, bends for CosFace and is straight for ArcFace"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Decision regions of two classes in the plane of their angles. In the coloured parts a training sample of class 1 (above) or class 2 (below) is satisfied; in the strip between them neither is. In this plane the strip of ArcFace has the same width everywhere.", "name": "fig-boundaries"}, "image": {"alt": "Four square panels; the empty strip along the diagonal is missing for NormFace, grows with the angle for SphereFace, bends for CosFace and is straight for ArcFace"}}
 fig, axes = plots.figure(len(family), width=7.6, height=2.3)
 for ax, (name, policy) in zip(axes, family.items(), strict=True):
     plots.decision_regions(ax, policy, name=name, first=ax is axes[0])
@@ -170,7 +170,7 @@ for ax, (name, policy) in zip(axes, family.items(), strict=True):
 # even at its own centre: that is how a margin can be too large. Softmax has no margin, but a longer
 # class centre takes ground from the other one.
 
-# %%
+# %% tags=["hide-input"]
 boundary = DecisionBoundary(m2=margin_rad, m3=margin_cos)
 glue("widget-decision-boundary", boundary)
 
@@ -200,7 +200,7 @@ glue("widget-decision-boundary", boundary)
 # curve is what a code computes that passes the gradient *straight through* the margin, the subject
 # of chapter 3.
 
-# %%
+# %% tags=["hide-input"]
 explorer = TargetLogit(m2=margin_rad)
 glue("widget-target-logit", explorer)
 

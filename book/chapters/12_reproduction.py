@@ -20,11 +20,11 @@
 # from the sweeps in `results/sweeps`.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
 seed = 0  # of the samples on which formulas are compared
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import numpy as np
@@ -177,7 +177,7 @@ session.tell(
 # ```{glue} answer
 # ```
 
-# %% mystnb={"figure": {"caption": "Left: accuracy of every seed, mean of six protocols. Right: differences to ArcFace, paired by seed, each with its 95 % interval, the lower three at the document's margin of 0.49 rad; a full dot where a difference holds after Holm's correction.", "name": "fig-main"}, "image": {"alt": "Left, four columns of dots at nearly the same height; right, six intervals"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: accuracy of every seed, mean of six protocols. Right: differences to ArcFace, paired by seed, each with its 95 % interval, the lower three at the document's margin of 0.49 rad; a full dot where a difference holds after Holm's correction.", "name": "fig-main"}, "image": {"alt": "Left, four columns of dots at nearly the same height; right, six intervals"}}
 arms = {
     "arcface": "arcface",
     "cdml_easy": "easy larger",
@@ -656,7 +656,7 @@ session.tell(
 # page use an alignment or landmarks that were fitted elsewhere. So do ours: LFW-a's alignment is a
 # commercial one.
 
-# %%
+# %% tags=["hide-input"]
 session.Table(
     ["published, learnt from LFW", "setting", "accuracy, %", "± standard error"],
     [
@@ -784,7 +784,7 @@ session.tell(
     push_through=abs(push_through.slope[at[90.0]]),
 )
 
-# %%
+# %% tags=["hide-input"]
 of_full_size = {
     ("r18_lite", "exact"): full,
     ("r18_lite", "straight through"): through,
@@ -799,7 +799,7 @@ session.Table(
     ],
 )  # fmt: skip
 
-# %% mystnb={"figure": {"caption": "Left: median angle to the own class centre while r18_lite trains, solid with the exact gradient and dotted straight through; dashed, the angle past which the margin would leave 180 degrees. Right: ArcFace's loss if an embedding has the same angle to all 10,575 centres, so that nobody is told apart.", "name": "fig-trap"}, "image": {"alt": "Left, four curves that start at 90 degrees: two climb past the dashed line at 151 degrees, two dotted ones fall to below 60; right, a curve with its peak near 75 degrees, low at both ends"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: median angle to the own class centre while r18_lite trains, solid with the exact gradient and dotted straight through; dashed, the angle past which the margin would leave 180 degrees. Right: ArcFace's loss if an embedding has the same angle to all 10,575 centres, so that nobody is told apart.", "name": "fig-trap"}, "image": {"alt": "Left, four curves that start at 90 degrees: two climb past the dashed line at 151 degrees, two dotted ones fall to below 60; right, a curve with its peak near 75 degrees, low at both ends"}}
 fig, axes = plots.figure(2, width=7.4, height=2.9)
 for sweep, line in ((full, "-"), (through, ":")):
     for loss, label in full_losses.items():
@@ -851,7 +851,7 @@ _ = fig.legend(
 #
 # The same in small, at scale 64 with 500 people, eight epochs:
 
-# %%
+# %% tags=["hide-input"]
 trap = Recorded("lab_trap")
 mild = ["lab/lfw", "lab/cfp_fp", "lab/calfw"]
 untrained = {
@@ -891,7 +891,7 @@ session.Table(
     ],
 )
 
-# %%
+# %% tags=["hide-input"]
 session.tell(
     nothing=100 * nothing.mean(),
     trapped=100 * trap.values("compare", "exact", mild).mean(),
@@ -915,7 +915,7 @@ session.tell(
 # Another suspect is the size of those first steps. Three worlds for each row, scale 64, 512
 # dimensions:
 
-# %%
+# %% tags=["hide-input"]
 first_steps = Recorded("lab_trap_init")
 starts = {
     "exact_{}": "ArcFace, exact gradient",
@@ -941,7 +941,7 @@ session.Table(
     ],
 )  # fmt: skip
 
-# %%
+# %% tags=["hide-input"]
 session.tell(
     exact_unit_angle=angle["exact_unit"],
     exact_field_angle=angle["exact_field"],
@@ -1008,7 +1008,7 @@ session.tell(
 #
 # These are the numbers as their sources print them, percent. None of them is ours.
 
-# %%
+# %% tags=["hide-input"]
 session.Table(
     ["row", *published.PROTOCOLS, "source"],
     [
@@ -1019,7 +1019,7 @@ session.Table(
     ],
 )  # fmt: skip
 
-# %%
+# %% tags=["hide-input"]
 session.Table(
     ["published TAR, %, at a FAR of", *(f"{far:g}" for far in published.FARS)],
     [
