@@ -97,9 +97,7 @@ def files() -> Iterator[Path]:
 
 
 def main() -> int:
-    found = [
-        fault for path in files() for fault in faults(path, path.relative_to(ROOT).as_posix())
-    ]
+    found = [fault for path in files() for fault in faults(path, path.relative_to(ROOT).as_posix())]
     print("\n".join(found))
     print(f"{len(found)} phrases to replace" if found else "prose in order")
     return bool(found)

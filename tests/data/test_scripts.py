@@ -144,7 +144,9 @@ def test_omniglot_is_downloaded_from_its_mirror_and_counted(data, tmp_path, caps
     with serving() as mirror:
         mirror.files["/small1.zip"] = file.read_bytes()
         home = fetching.Mirror(url=f"{mirror.url}/small1.zip")
-        wanted = fetching.RemoteFile(path="omniglot-py/images_background_small1.zip", mirrors=(home,))
+        wanted = fetching.RemoteFile(
+            path="omniglot-py/images_background_small1.zip", mirrors=(home,)
+        )
         about = fetching.known().get("omniglot").model_copy(update={"files": (wanted,)})
         monkeypatch.setattr(fetching, "known", lambda: fetching.Sets(sets={"omniglot": about}))
         run("omniglot", "--to", str(data), "--other-counts", "--dry-run")

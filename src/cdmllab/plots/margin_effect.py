@@ -67,8 +67,10 @@ def over_margin(
         np.repeat(m, angles.shape[1]), angles.ravel(), "o", ms=3.5, color=INK, alpha=0.35, mew=0
     )
     ax.plot(m, angles.mean(axis=1), color=INK, lw=1.8)
+    top = None
     if bound_deg is not None:
+        top = 1.15 * bound_deg
         ax.axhline(bound_deg, color=INK, lw=0.9, ls=(0, (4, 3)))
         ax.text(m[-1], bound_deg, "largest possible", ha="right", va="bottom", fontsize=8)
-    ax.set(title=title, xlabel="margin m (radians)", ylim=(0.0, None))
+    ax.set(title=title, xlabel="margin m (radians)", ylim=(0.0, top))
     ax.set_ylabel("degrees")
