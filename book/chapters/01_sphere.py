@@ -32,7 +32,7 @@ from myst_nb import glue
 
 from cdmllab import evaluate, heads, plots
 from cdmllab.analysis import sphere
-from cdmllab.book import exercises, session
+from cdmllab.book import exercises, questions, session
 from cdmllab.book.widgets import Hypersphere
 from cdmllab.data import digits, pairs
 from cdmllab.geometry import angle_between, unit
@@ -460,6 +460,12 @@ session.tell(
 # fair comparison holds the mean margin equal. This chapter makes none.
 # :::
 #
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(1)
+
+# %% [markdown]
 # ## Exercises
 #
 # Put your answer in the place of `None` and run the cell.

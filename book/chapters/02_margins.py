@@ -28,7 +28,7 @@ import torch
 from myst_nb import glue
 
 from cdmllab import margins, plots
-from cdmllab.book import exercises, session
+from cdmllab.book import exercises, questions, session
 from cdmllab.book.widgets import DecisionBoundary, TargetLogit
 from cdmllab.margins.angular import combined
 
@@ -260,6 +260,12 @@ glue("widget-target-logit", explorer)
 
 # %% tags=["remove-input"]
 session.tell(sphereface_end=math.degrees(math.pi / 1.35))
+
+# %% [markdown]
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(2)
 
 # %% [markdown]
 # ## Exercises
