@@ -26,7 +26,7 @@ _STYLE = """<style>
 .cdml-question { border: 0; margin: 0 0 1.4rem; padding: 0; min-width: 0; }
 .cdml-question legend { font-weight: 600; font-size: inherit; margin-bottom: .4rem; padding: 0; float: none; }
 .cdml-answer { margin: .25rem 0; padding-left: 1.6rem; position: relative; }
-.cdml-answer input { position: absolute; left: 0; top: .3rem; width: 1rem; height: 1rem; margin: 0; }
+.cdml-answer input { position: absolute; left: 0; top: .15rem; width: 1rem; height: 1rem; margin: 0; }
 .cdml-answer label { cursor: pointer; margin: 0; }
 .cdml-because { display: none; margin: .3rem 0 .6rem; padding-left: .8rem;
   border-left: 3px solid var(--cdml-muted, #808080); }
