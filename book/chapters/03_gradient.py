@@ -18,13 +18,13 @@
 # Chapter 2. Nothing is trained here: the chapter runs in a quarter of a minute on one core.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
 seed = 0  # of the random embeddings and class centres
 margin_rad = 0.5  # ArcFace's margin, radians
 identities = 10_575  # how many class centres there are, as in CASIA-WebFace
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import torch
@@ -120,7 +120,7 @@ session.tell(agreement=(by_hand - by_autograd).abs().max().item())
 # the size turns a vector of twice the length by a *quarter* of the angle. All of this holds for
 # class centres too, for the same reason.
 
-# %%
+# %% tags=["hide-input"]
 lengths, sizes = [1.0, 4.0, 16.0], []
 for length in lengths:
     stretched = (length * x_hat).requires_grad_()
@@ -180,7 +180,7 @@ for s in (16, 32, 64):
     session.tell(**{f"half_{s}": half})
 session.tell(identities=f"{identities:,}")
 
-# %% mystnb={"figure": {"caption": "How hard ArcFace turns a sample towards its class centre, for three scales, divided by the scale. Left of its cliff a sample is silent. All other class centres stand at 90 degrees. The jump at 151 degrees is the subject of a later section.", "name": "fig-scale"}, "image": {"alt": "Three curves over the angle that rise from zero like a step, at about 26 degrees for scale 16, 45 degrees for scale 32 and 53 degrees for scale 64, and fall together after it"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "How hard ArcFace turns a sample towards its class centre, for three scales, divided by the scale. Left of its cliff a sample is silent. All other class centres stand at 90 degrees. The jump at 151 degrees is the subject of a later section.", "name": "fig-scale"}, "image": {"alt": "Three curves over the angle that rise from zero like a step, at about 26 degrees for scale 16, 45 degrees for scale 32 and 53 degrees for scale 64, and fall together after it"}}
 theta = torch.linspace(0.0, math.pi, 1441, dtype=torch.float64)
 degrees = torch.rad2deg(theta)
 arcface = margins.create("arcface", margin_rad=margin_rad)
@@ -208,7 +208,7 @@ plots.degrees_axis(ax)
 # cannot get the loss small at all. This is why the same margin is not the same thing at two scales,
 # and why a scale has to be told with every margin.
 
-# %% mystnb={"figure": {"caption": "The same as arrows: samples at 15 to 105 degrees from their class centre, each with the pull of its loss along the sphere, divided by the scale.", "name": "fig-arrows"}, "image": {"alt": "Two arcs with dots; on the left all dots beyond 20 degrees have an arrow towards the class centre, on the right only those beyond 50 degrees"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same as arrows: samples at 15 to 105 degrees from their class centre, each with the pull of its loss along the sphere, divided by the scale.", "name": "fig-arrows"}, "image": {"alt": "Two arcs with dots; on the left all dots beyond 20 degrees have an arrow towards the class centre, on the right only those beyond 50 degrees"}}
 fig, axes = plots.figure(2, width=7.0, height=3.4)
 stand = torch.deg2rad(torch.arange(15.0, 106.0, 15.0, dtype=torch.float64))
 for ax, s in zip(axes, (16.0, 64.0), strict=True):
@@ -245,7 +245,7 @@ for ax, s in zip(axes, (16.0, 64.0), strict=True):
 # | 21 January 2022 | arcface_torch (commit 2e2e8c9) | exact | `"linear"` |
 # | 15 December 2022 | arcface_torch (commit 657ae30) | straight-through | `"none"` |
 
-# %%
+# %% tags=["hide-input"]
 exact = margins.create("arcface", margin_rad=margin_rad)
 through = margins.create(
     "arcface", margin_rad=margin_rad, gradient="straight_through"
@@ -273,7 +273,7 @@ session.tell(
 # $\theta = (\pi - m)/2$, here {glue:text}`ratio_one:.1f` degrees. Nearer to the centre the exact
 # gradient is the stronger one, further away the weaker.
 
-# %% mystnb={"figure": {"caption": "Left: the slope of the target. Right: how hard a sample is turned towards its centre, the weight of the softmax taken out: sin(θ + m) exactly, sin θ straight-through. Where the exact line is negative the gradient turns a sample away from its own centre.", "name": "fig-straight-through"}, "image": {"alt": "Two panels of two curves; on the left the exact slope falls from infinity through one at 76 degrees to below zero, the straight-through slope is one; on the right two arches, the exact one shifted to the left by the margin"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: the slope of the target. Right: how hard a sample is turned towards its centre, the weight of the softmax taken out: sin(θ + m) exactly, sin θ straight-through. Where the exact line is negative the gradient turns a sample away from its own centre.", "name": "fig-straight-through"}, "image": {"alt": "Two panels of two curves; on the left the exact slope falls from infinity through one at 76 degrees to below zero, the straight-through slope is one; on the right two arches, the exact one shifted to the left by the margin"}}
 plain = {"beyond_pi": "none", "margin_rad": margin_rad}
 two = {
     "exact": margins.create("arcface", **plain),
@@ -332,7 +332,7 @@ for ax, factor, ylabel, limits in (
 #
 
 
-# %%
+# %% tags=["hide-input"]
 three = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)  # the own cosine first
 rows = [
     [
@@ -357,7 +357,7 @@ session.Table(["scale 4", "∂g_y / ∂c_j", "∂g_j / ∂c_y"], rows)
 # gradients. (The easy margin has none of this: where the cosine is negative the target is the
 # cosine itself, whose gradient is CosFace's.)
 
-# %% mystnb={"figure": {"caption": "The three answers beyond 180 degrees, from 120 degrees on. Left: the target. Right: how hard a sample is turned towards its centre (slope × sin θ).", "name": "fig-beyond"}, "image": {"alt": "Two panels; on the left the linear answer jumps down and goes on falling, clip stays at minus one, none rises; on the right linear jumps to a positive pull, clip is zero and none is negative"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The three answers beyond 180 degrees, from 120 degrees on. Left: the target. Right: how hard a sample is turned towards its centre (slope × sin θ).", "name": "fig-beyond"}, "image": {"alt": "Two panels; on the left the linear answer jumps down and goes on falling, clip stays at minus one, none rises; on the right linear jumps to a positive pull, clip is zero and none is negative"}}
 far = theta[960:-2]
 fig, axes = plots.figure(2, width=7.6, height=3.0)
 answers = {
@@ -457,7 +457,7 @@ found = {
     for name, dtype in precisions.items()
 }
 
-# %%
+# %% tags=["hide-input"]
 rows = [
     [
         way,
@@ -516,7 +516,7 @@ assert both == same
 # all others alone. At exactly ±1 the slope is $\cos m$ or that of the line, by PyTorch's
 # convention, and finite either way.
 
-# %%
+# %% tags=["hide-input"]
 steps_below_one = torch.arange(5, dtype=torch.float64)
 single = 1 - steps_below_one * 2.0**-24
 true = target_curve(arcface, single.clamp_max(1 - 1e-12)).slope
@@ -541,7 +541,7 @@ session.Table(
 #
 # Two more ways to NaN have nothing to do with the margin, and are as common.
 
-# %%
+# %% tags=["hide-input"]
 zero = {name: torch.zeros(1, 4, dtype=d) for name, d in precisions.items()}
 rows = [
     [
@@ -597,7 +597,7 @@ session.Table(
 # (`detach_margin=True`); the public code differentiates through it. With the step, whose slope is
 # zero almost everywhere, there is no difference.
 
-# %% mystnb={"figure": {"caption": "How hard CDML turns a sample towards its centre (slope × sin θ, the weight taken out), with the margin held constant and differentiated too. Left: easy samples get the larger margin, linear in the similarity. Right: the public code's gap form, hard samples get the larger one.", "name": "fig-detached"}, "image": {"alt": "Two panels of two curves over the angle; on the left the differentiated slope is lower, on the right it is slightly higher than the detached one"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "How hard CDML turns a sample towards its centre (slope × sin θ, the weight taken out), with the margin held constant and differentiated too. Left: easy samples get the larger margin, linear in the similarity. Right: the public code's gap form, hard samples get the larger one.", "name": "fig-detached"}, "image": {"alt": "Two panels of two curves over the angle; on the left the differentiated slope is lower, on the right it is slightly higher than the detached one"}}
 fig, axes = plots.figure(2, width=7.6, height=3.0)
 easy = {"shape": "linear", "alpha": 0.2}
 span = theta[80:1041]

@@ -17,7 +17,7 @@
 # accuracies. The chapter runs in half a minute on one core.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
 seed = 0  # of the random batch, of the wrong labels and of the trainings
 margin_rad = 0.49  # the base margin, radians
@@ -25,7 +25,7 @@ alpha = 0.2  # how far the margin follows the easiness
 wrong_share = 0.04  # of the training digits get a wrong label on purpose
 epochs = 20  # passes over the training digits
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import torch
@@ -83,7 +83,7 @@ lab = session.start(profile, seed)
 # default. The option `favour` turns the sign round: `"easy"` is the document's, `"hard"` gives hard
 # samples the larger margin.
 
-# %% mystnb={"figure": {"caption": "Left: the margin against the easiness, for both shapes. Right: the target of the step, on those of ArcFace with the larger and with the smaller margin (grey).", "name": "fig-cdml-target"}, "image": {"alt": "Two panels; on the left a step and a slanted line that rise with the easiness; on the right a curve that jumps at 60 degrees from the lower to the upper of two grey curves"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: the margin against the easiness, for both shapes. Right: the target of the step, on those of ArcFace with the larger and with the smaller margin (grey).", "name": "fig-cdml-target"}, "image": {"alt": "Two panels; on the left a step and a slanted line that rise with the easiness; on the right a curve that jumps at 60 degrees from the lower to the upper of two grey curves"}}
 theta = torch.linspace(0.0, math.pi, 1441, dtype=torch.float64)
 degrees = torch.rad2deg(theta)
 easiness = torch.linspace(-1.0, 1.0, 801, dtype=torch.float64)
@@ -155,7 +155,7 @@ session.tell(pull_easy=promoted[0].item(), pull_hard=promoted[1].item())
 # For the similarity the document gives no number; our default is 0.5, that is 60 degrees. For the
 # other two it is 0. Scores on either side are stretched so that the ends stay at ±1.
 
-# %% mystnb={"figure": {"caption": "The three scores over the angle to the own and to the nearest foreign class centre, pivots as they are by default (dashed). Green is easy, violet is hard.", "name": "fig-easiness"}, "image": {"alt": "Three square maps; the first changes from left to right only, the second and third along the diagonal, the third more sharply"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The three scores over the angle to the own and to the nearest foreign class centre, pivots as they are by default (dashed). Green is easy, violet is hard.", "name": "fig-easiness"}, "image": {"alt": "Three square maps; the first changes from left to right only, the second and third along the diagonal, the third more sharply"}}
 fig, axes = plots.figure(3, width=7.8, height=2.7)
 for ax, kind in zip(axes, ("similarity", "gap", "angle_gap"), strict=True):
     policy = margins.create("cdml", easiness=kind)
@@ -193,7 +193,7 @@ plots.colour_bar(axes[2], image)
 # Both are there by name, and both keep the code's guard that the target never exceeds the plain
 # cosine (`never_above=True`).
 
-# %%
+# %% tags=["hide-input"]
 torch.manual_seed(seed)
 own, foreign = 2 * torch.rand(2, 1000, dtype=torch.float64) - 1
 batch = margins.Batch(
@@ -226,7 +226,7 @@ session.Table(
 # %% [markdown]
 # ## What the two signs pull
 
-# %% mystnb={"figure": {"caption": "How hard a sample is turned towards its class centre (∂L/∂θ over the scale, s = 16, 10,575 identities, the other centres at 90 degrees). Linear in the similarity; alpha is 0.6 here, three times the document's, to make the difference visible.", "name": "fig-signs"}, "image": {"alt": "Three curves; the one for easy larger lies above ArcFace at both ends, the one for hard larger below it"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "How hard a sample is turned towards its class centre (∂L/∂θ over the scale, s = 16, 10,575 identities, the other centres at 90 degrees). Linear in the similarity; alpha is 0.6 here, three times the document's, to make the difference visible.", "name": "fig-signs"}, "image": {"alt": "Three curves; the one for easy larger lies above ArcFace at both ends, the one for hard larger below it"}}
 fig, (ax,) = plots.figure(1, width=6.6, height=3.0)
 linear = {"margin_rad": margin_rad, "alpha": 0.6, "shape": "linear"}
 three = {
@@ -262,7 +262,7 @@ plots.degrees_axis(ax, stop=130, step=10)
 # Each part of CDML is off at some value, and then what is left must be the loss one started from.
 # Not nearly: to the bit.
 
-# %%
+# %% tags=["hide-input"]
 x = torch.randn(64, 32, dtype=torch.float64, requires_grad=True)
 y = torch.arange(64) % 20
 
@@ -318,7 +318,7 @@ session.Table(
 #   weight of 0.3 puts $0.7\,e_i + 0.3\,\bar e_y$ in the place of $e_i$. With a weight of 1 all
 #   samples of an identity share one margin, and CDML is a loss of KappaFace's kind.
 
-# %% mystnb={"figure": {"caption": "How alpha grows with training progress under the three schedules.", "name": "fig-schedule"}, "image": {"alt": "A flat line, a straight rising line and an S-shaped rising line over the progress from 0 to 1"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "How alpha grows with training progress under the three schedules.", "name": "fig-schedule"}, "image": {"alt": "A flat line, a straight rising line and an S-shaped rising line over the progress from 0 to 1"}}
 progress = torch.linspace(0.0, 1.0, 101)
 fig, (ax,) = plots.figure(1, width=5.4, height=2.4)
 drawn = [
@@ -413,7 +413,7 @@ for name, options in variants.items():
     paths[name] = torch.stack(found)
     means[name] = torch.stack(batch_means)
 
-# %% mystnb={"figure": {"caption": "Margins of single training samples after each epoch, easy larger, linear in the similarity: rightly and wrongly labelled ones. Thick: the median of all of a kind. Thin: thirty of each.", "name": "fig-margin-paths"}, "image": {"alt": "Two bundles of thin lines over the epochs with thick medians; the bundle of rightly labelled samples is high and flat, that of wrongly labelled ones starts low and rises towards the end"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Margins of single training samples after each epoch, easy larger, linear in the similarity: rightly and wrongly labelled ones. Thick: the median of all of a kind. Thin: thirty of each.", "name": "fig-margin-paths"}, "image": {"alt": "Two bundles of thin lines over the epochs with thick medians; the bundle of rightly labelled samples is high and flat, that of wrongly labelled ones starts low and rises towards the end"}}
 fig, (ax,) = plots.figure(1, width=6.8, height=3.4)
 groups = {"label right": right, "label wrong": wrong}
 plots.sample_paths(
@@ -460,7 +460,7 @@ session.tell(by_heart=by_heart.item())
 # With `class_weight=1` a sample's own easiness does not count, only the running easiness of its
 # identity. We give that form the embeddings from the end of the training.
 
-# %%
+# %% tags=["hide-input"]
 embeddings, centres = snapshots["easy larger", epochs]
 head = heads.create(
     "cdml",
@@ -501,7 +501,7 @@ session.tell(
 #
 # ## The mean margin
 
-# %% mystnb={"figure": {"caption": "The mean margin of each training batch. The base margin is the same for all; only one of them keeps it.", "name": "fig-mean-margin"}, "image": {"alt": "Four lines over the training steps; easy larger and its step rise above the base margin, hard larger falls below it, the one whose mean is held is flat at the base margin"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The mean margin of each training batch. The base margin is the same for all; only one of them keeps it.", "name": "fig-mean-margin"}, "image": {"alt": "Four lines over the training steps; easy larger and its step rise above the base margin, hard larger falls below it, the one whose mean is held is flat at the base margin"}}
 fig, (ax,) = plots.figure(1, width=6.8, height=3.0)
 ax.set_xticks(range(0, epochs + 1, max(epochs // 5, 1)))
 steps = torch.arange(len(means["easy larger"])) / (
@@ -577,7 +577,7 @@ session.tell(
 # after its third epoch. We sort the samples by their angle to their own class centre and read the
 # mean margin of each third.
 
-# %%
+# %% tags=["hide-input"]
 embeddings, centres = snapshots["easy larger", min(3, epochs)]
 lengths = embeddings.norm(dim=1).quantile(torch.tensor([0.05, 0.95])).tolist()
 lost = {

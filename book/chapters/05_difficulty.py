@@ -27,13 +27,13 @@
 # and how much each of them turns an embedding has been measured
 # ({doc}`chapter 6 </executed/06_faces>`). So here the guess has a truth beside it.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu" or "gpu"
 seed = 0  # of data order, first weights and augmentation
 identities = 150  # people of the world that is trained on
 epochs = 5  # of the training on the spot
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
@@ -94,7 +94,7 @@ session.tell(
 # somebody back from the hairdresser, and only then one of a turned head. On photographs the shares
 # would be others, and what this chapter finds about difficulty is about this one.
 
-# %% mystnb={"figure": {"caption": "Left: easiness by similarity against known difficulty, a dot for each image; wrong labels in red. Right: how the easiness is spread over rightly and wrongly labelled images.", "name": "fig-guess"}, "image": {"alt": "A cloud of dots over difficulty, those of wrong labels in red; beside it two histograms"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: easiness by similarity against known difficulty, a dot for each image; wrong labels in red. Right: how the easiness is spread over rightly and wrongly labelled images.", "name": "fig-guess"}, "image": {"alt": "A cloud of dots over difficulty, those of wrong labels in red; beside it two histograms"}}
 fig, axes = plots.figure(2, width=7.4, height=2.9)
 plots.guess_against_truth(
     axes[0], found["similarity"], truth.difficulty, truth.wrong
@@ -128,7 +128,7 @@ session.tell(
 # hard alike, and with the mean held it is ArcFace.) The sweep `lab_main` looked once an epoch, in
 # {glue:text}`seeds` seeds:
 
-# %% mystnb={"figure": {"caption": "ArcFace trainings, mean and spread over seeds. Left: rank correlation of each score with the known difficulty, over rightly labelled images. Right: how well each score finds wrong labels; 0.5 is chance.", "name": "fig-truth-curves"}, "image": {"alt": "Two panels of two rising curves each"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "ArcFace trainings, mean and spread over seeds. Left: rank correlation of each score with the known difficulty, over rightly labelled images. Right: how well each score finds wrong labels; 0.5 is chance.", "name": "fig-truth-curves"}, "image": {"alt": "Two panels of two rising curves each"}}
 fig, axes = plots.figure(2, width=7.4, height=2.8)
 for ax, ending, ylabel in (
     (axes[0], "", "rank correlation with truth"),
@@ -193,7 +193,7 @@ session.tell(
 # scale {glue:text}`noise_scale`, {glue:text}`noise_seeds` seeds each. The **oracle** knows in place
 # of the guess which half of the images is the harder one, all wrong labels among it.
 
-# %% mystnb={"figure": {"caption": "Accuracy, mean of three protocols, against the share of wrong labels: difference to ArcFace in points, with a band of one standard error over seeds.", "name": "fig-noise"}, "image": {"alt": "Three curves around zero over label noise from 0 to 20 percent"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy, mean of three protocols, against the share of wrong labels: difference to ArcFace in points, with a band of one standard error over seeds.", "name": "fig-noise"}, "image": {"alt": "Three curves around zero over label noise from 0 to 20 percent"}}
 levels = {0: "noise_0", 5: "noise_5", 10: "noise_10", 20: "noise_20"}
 protocols = ["lab/lfw", "lab/cfp_fp", "lab/calfw"]
 arms = {
@@ -224,7 +224,7 @@ ax.set_xlabel("wrong labels (%)")
 ax.set_xticks(list(levels))
 _ = ax.legend()
 
-# %%
+# %% tags=["hide-input"]
 session.Table(
     ["wrong labels", "ArcFace, %", *(f"{about}" for about in arms.values())],
     [
@@ -300,7 +300,7 @@ session.tell(
     oracle_high=100 * rows["oracle"].high,
 )
 
-# %% mystnb={"figure": {"caption": "Difference to ArcFace, paired by seed, mean of six protocols, each with its 95 % interval; a full dot where the difference holds after Holm's correction.", "name": "fig-oracle"}, "image": {"alt": "Three rows with a dot and an interval each, around a dashed line at zero"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Difference to ArcFace, paired by seed, mean of six protocols, each with its 95 % interval; a full dot where the difference holds after Holm's correction.", "name": "fig-oracle"}, "image": {"alt": "Three rows with a dot and an interval each, around a dashed line at zero"}}
 fig, (ax,) = plots.figure(width=5.8, height=1.9)
 plots.differences(
     ax,

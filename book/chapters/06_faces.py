@@ -19,14 +19,14 @@
 # here; the table of the networks' accuracies comes from runs kept in `results/`.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu" or "gpu": where to render
 seed = 0  # of the world: another seed, other people
 size = 112  # pixels of the images shown, 32 to 224
 people = 40  # on the first contact sheet
 strength = 0.65  # of the nuisances in the training mix, 0 to 1
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 from myst_nb import glue
@@ -56,7 +56,7 @@ lab = session.start(profile, seed)
 # parameter `real_faces`), and chapter 12 has measurements on them; but a question about difficulty
 # can be *asked* here.
 
-# %% mystnb={"figure": {"caption": "People of the laboratory, as they are: no nuisance. Each is 64 numbers.", "name": "fig-people"}, "image": {"alt": "A sheet of rendered faces that differ in skin, hair, age of features, sex, beard and shape of the head"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "People of the laboratory, as they are: no nuisance. Each is 64 numbers.", "name": "fig-people"}, "image": {"alt": "A sheet of rendered faces that differ in skin, hair, age of features, sex, beard and shape of the head"}}
 cast = (
     faces.render(torch.arange(people), seed=seed, size=size)
     .permute(0, 2, 3, 1)
@@ -81,7 +81,7 @@ plots.contact_sheet(cast, columns=10, shown=68)
 # a world of a million people takes no memory until one of them is looked at. The lab cuts the
 # numbers at ±2.2, so that everybody's face can be drawn.
 
-# %%
+# %% tags=["hide-input"]
 z = faces.latents(seed, torch.tensor([7_341]))[0]
 again = faces.latents(seed, torch.arange(7_300, 7_400))[41]
 assert torch.equal(z, again)
@@ -107,7 +107,7 @@ session.Table(["latent", "person 7,341"], rows)
 # Each bump is a product of a function of $a$ and one of $v$, so on a grid the whole sum is one
 # matrix product for each head.
 
-# %% mystnb={"figure": {"caption": "A head as a map: the distance of its surface from the centre, in half head heights. The nose is the bright wedge in the middle, the chin the brightest spot below it; the hair makes the step above.", "name": "fig-relief"}, "image": {"alt": "A map of directions whose middle shows the relief of a nose, a chin and a hairline"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A head as a map: the distance of its surface from the centre, in half head heights. The nose is the bright wedge in the middle, the chin the brightest spot below it; the hair makes the step above.", "name": "fig-relief"}, "image": {"alt": "A map of directions whose middle shows the relief of a nose, a chin and a hairline"}}
 fig, (ax,) = plots.figure(1, width=5.6, height=2.6)
 plots.relief(ax, faces.relief(3, seed=seed))
 
@@ -118,7 +118,7 @@ plots.relief(ax, faces.relief(3, seed=seed))
 # normal, and with it light, shadow and shine; eyes, lips, brows and wrinkles are painted where the
 # ray arrives. This is a real solid: turn it, and the nose covers a cheek.
 
-# %% mystnb={"figure": {"caption": "One person, turned: parallax and occlusion come from the solid, up to the profile.", "name": "fig-turn"}, "image": {"alt": "Nine views of one rendered head, from the left profile over the front to the right profile"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "One person, turned: parallax and occlusion come from the solid, up to the profile.", "name": "fig-turn"}, "image": {"alt": "Nine views of one rendered head, from the left profile over the front to the right profile"}}
 turned = (
     faces.render([3] * 9, seed=seed, size=size, yaw=torch.linspace(-88, 88, 9))
     .permute(0, 2, 3, 1)
@@ -134,7 +134,7 @@ plots.contact_sheet(turned, columns=9, shown=76)
 # the share of the limit, from 0 to 1: a head that is turned by 45 degrees has a yaw of strength
 # 0.5. They come from a second hash, of (seed, identity, index), or are set by hand.
 
-# %% mystnb={"figure": {"caption": "One nuisance a row at rising strength, one person a row.", "name": "fig-factors"}, "image": {"alt": "Sixteen rows of six images: yaw, pitch, roll, light from the side, contrast, expression, age, glasses, mask, occlusion, blur, noise, exposure, low resolution, other hair, colour of the light"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "One nuisance a row at rising strength, one person a row.", "name": "fig-factors"}, "image": {"alt": "Sixteen rows of six images: yaw, pitch, roll, light from the side, contrast, expression, age, glasses, mask, occlusion, blur, noise, exposure, low resolution, other hair, colour of the light"}}
 steps = torch.linspace(0.0, 1.0, 6)
 beside = {"light_azimuth": {"contrast": 0.6}}
 shown = [
@@ -188,7 +188,7 @@ world
 # 463 to 509.) {numref}`fig-mix` shows what a network is trained on: not many of these images
 # would make a good passport.
 
-# %% mystnb={"figure": {"caption": "The training mix: five people, eight images each, nuisances as they are drawn.", "name": "fig-mix"}, "image": {"alt": "Five rows of eight images; in each row one person appears turned, lit, blurred, hidden and restyled in many ways"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The training mix: five people, eight images each, nuisances as they are drawn.", "name": "fig-mix"}, "image": {"alt": "Five rows of eight images; in each row one person appears turned, lit, blurred, hidden and restyled in many ways"}}
 some = np.concatenate(
     [np.arange(who * 16, who * 16 + 8) for who in (0, 5, 11, 23, 42)]
 )
@@ -216,7 +216,7 @@ plots.contact_sheet(
 #
 # which is a face drawn from the same population, correlated with the first by $\rho$.
 
-# %%
+# %% tags=["hide-input"]
 pairs = {
     name: protocols.load(name, size=64, seed=seed) for name in protocols.names()
 }
@@ -233,7 +233,7 @@ session.Table(
     ],
 )
 
-# %% mystnb={"figure": {"caption": "Pairs of six protocols: three genuine ones on the left, three impostor ones on the right.", "name": "fig-pairs"}, "image": {"alt": "Six rows of six pairs; the rows differ in pose, age and likeness of the impostors"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Pairs of six protocols: three genuine ones on the left, three impostor ones on the right.", "name": "fig-pairs"}, "image": {"alt": "Six rows of six pairs; the rows differ in pose, age and likeness of the impostors"}}
 chosen = ["lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw"]
 sheet = []
 for name in chosen:
@@ -250,7 +250,7 @@ plots.contact_sheet(np.concatenate(sheet), columns=12, rows=chosen, shown=52)
 # floor that it has to beat, raw grey pixels compared by cosine. The network has never seen anybody
 # it is tested on.
 
-# %%
+# %% tags=["hide-input"]
 record = results.load("lab/protocols")
 session.Table(
     ["protocol", "measure", "small network, %", "raw pixels, %"],
@@ -301,7 +301,7 @@ session.tell(seeds=record["seeds"], pixels=record["size"])
 # \Delta_f(s) = 1 - \mathbb E_{\text{people}} \cos\big(\mathbf x_{\text{neutral}},\, \mathbf x_{f = s}\big) .
 # ```
 
-# %% mystnb={"figure": {"caption": "Responses of the lab's small network to each nuisance alone, the costliest named.", "name": "fig-responses"}, "image": {"alt": "Curves of lost cosine that rise from zero with the strength of a nuisance, some steeply, most of them little"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Responses of the lab's small network to each nuisance alone, the costliest named.", "name": "fig-responses"}, "image": {"alt": "Curves of lost cosine that rise from zero with the strength of a nuisance, some steeply, most of them little"}}
 responses = difficulty.known()
 at_full = sorted(
     responses.lost, key=lambda f: responses.lost[f][-1], reverse=True
@@ -345,7 +345,7 @@ session.tell(
 # the person older, put a hand in front of the face, and look for pairs of nuisances that cost more
 # together than each alone.
 
-# %%
+# %% tags=["hide-input"]
 network, said = weights.load_release(
     results.folder() / "models/lab_small.safetensors"
 )
@@ -367,7 +367,7 @@ glue("widget-face-lab", face)
 # follow this truth, and would CDML gain if it knew the truth? The package has both,
 # `difficulty.rank_correlation`, and CDML with `easiness="known"`.
 
-# %% mystnb={"figure": {"caption": "Images of the training mix in the order of their difficulty, from the easiest to the hardest of 2,000.", "name": "fig-order"}, "image": {"alt": "Two rows of nine faces, the easiest at the upper left and the hardest at the lower right; blurred ones are among the easy ones, and the lower row has more changed hair and beards, glasses, masks and turned heads"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Images of the training mix in the order of their difficulty, from the easiest to the hardest of 2,000.", "name": "fig-order"}, "image": {"alt": "Two rows of nine faces, the easiest at the upper left and the hardest at the lower right; blurred ones are among the easy ones, and the lower row has more changed hair and beards, glasses, masks and turned heads"}}
 plots.contact_sheet(
     world.read(sample[order[np.linspace(0, 1_999, 18).astype(int)]]),
     columns=9,

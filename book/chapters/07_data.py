@@ -22,13 +22,13 @@
 # numbers of them are shown.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
 seed = 0  # of the faces, the order and the augmentation
 people = 6  # identities in the pack
 images = 6  # images of each
 
-# %%
+# %% tags=["hide-input"]
 import shutil
 
 import numpy as np
@@ -76,7 +76,7 @@ drawn = faces.render(who, index=index, seed=seed, size=112, strength=0.5)
 drawn = drawn.permute(0, 2, 3, 1).numpy()
 folders.save(lab.runs / "faces", drawn, who)
 
-# %% mystnb={"figure": {"caption": "The images in the folders: each row a person.", "name": "fig-packed-faces"}, "image": {"alt": "Rows of drawn faces, six images a person, with different light, pose and expression"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The images in the folders: each row a person.", "name": "fig-packed-faces"}, "image": {"alt": "Rows of drawn faces, six images a person, with different light, pose and expression"}}
 fig, (ax,) = plots.figure(width=5.2, height=3.6)
 shown = drawn[: 4 * images].transpose(0, 3, 1, 2) / 127.5 - 1.0
 plots.images(ax, shown, columns=images)
@@ -95,7 +95,7 @@ print(report.images, "images of", report.identities, "identities")
 for name, why in report.skipped.items():
     print(f"skipped {name}: {why[:60]}")
 
-# %%
+# %% tags=["hide-input"]
 files = sorted((lab.runs / "pack").iterdir())
 session.Table(
     ["file", "bytes"], [[f.name, f"{f.stat().st_size:,}"] for f in files]
@@ -114,7 +114,7 @@ session.Table(
 # record this is. The payload of an image begins with 24 bytes: a flag, the label as a float, and
 # two numbers that may identify it.
 
-# %% mystnb={"figure": {"caption": "The first bytes of the pack. Record 0 is InsightFace's header: its flag says that two labels follow. They are the number of the first record behind the images, and that number plus the people. Record 1 is an image: label 0, and a JPEG, which begins with ff d8.", "name": "fig-bytes"}, "image": {"alt": "A table of bytes in hexadecimal, sixteen a row, coloured by meaning: magic word, length, flag, label, ids, more labels, image"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The first bytes of the pack. Record 0 is InsightFace's header: its flag says that two labels follow. They are the number of the first record behind the images, and that number plus the people. Record 1 is an image: label 0, and a JPEG, which begins with ff d8.", "name": "fig-bytes"}, "image": {"alt": "A table of bytes in hexadecimal, sixteen a row, coloured by meaning: magic word, length, flag, label, ids, more labels, image"}}
 start = (lab.runs / "pack/train.rec").read_bytes()[:96]
 fig, (ax,) = plots.figure(width=7.2, height=2.9)
 plots.byte_layout(ax, start, layout.fields(start))
@@ -126,7 +126,7 @@ plots.byte_layout(ax, start, layout.fields(start))
 # back in between. So at a multiple of four in the file, the magic word is always the beginning of a
 # part, and one can start to read anywhere.
 
-# %% mystnb={"figure": {"caption": "A payload of eighteen bytes with the magic word in its middle, as it is written: a first part (upper bits 001, so the last byte of its second word is 20) and a last part (011, so 60), and two zeros.", "name": "fig-parts"}, "image": {"alt": "Two parts of a record in coloured bytes, each with its own magic word and length"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A payload of eighteen bytes with the magic word in its middle, as it is written: a first part (upper bits 001, so the last byte of its second word is 20) and a last part (011, so 60), and two zeros.", "name": "fig-parts"}, "image": {"alt": "Two parts of a record in coloured bytes, each with its own magic word and length"}}
 payload = b"eight by" + WORD + b"and 6."
 written = frame(payload)
 fig, (ax,) = plots.figure(width=7.2, height=1.6)
@@ -221,7 +221,7 @@ except DataError as error:
 # with the landmarks $z_k$ and their places $t_k$ as complex numbers: to multiply by $a$ is to turn
 # and to scale.
 
-# %% mystnb={"figure": {"caption": "Left: a face as a camera might see it, with its landmarks. Right: aligned to 112 x 112, with the five places of the template. A similarity cannot move the landmarks one by one, so they come near these places, not upon them.", "name": "fig-alignment"}, "image": {"alt": "A tilted small face with five numbered dots, and the same face upright and larger"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: a face as a camera might see it, with its landmarks. Right: aligned to 112 x 112, with the five places of the template. A similarity cannot move the landmarks one by one, so they come near these places, not upon them.", "name": "fig-alignment"}, "image": {"alt": "A tilted small face with five numbered dots, and the same face upright and larger"}}
 upright = faces.render(2, seed=0, size=160)[0].permute(1, 2, 0).numpy()
 seen = np.array([[62, 76], [98, 76], [80, 100], [63.5, 116.5], [97, 116.5]])
 
@@ -247,7 +247,7 @@ plots.landmarks(
 # {py:class}`Loader <cdmllab.data.loaders.Loader>` keeps the whole numbers and leaves that step for
 # later.
 
-# %%
+# %% tags=["hide-input"]
 batch = next(iter(Loader(pack, 8, seed=seed)))
 rows = []
 for name, how in {
@@ -280,7 +280,7 @@ except ValueError as error:
 # CDML's {term}`document` lists flip, crop, colour jitter and a rotation of up to ten degrees; the
 # public code only flips.
 
-# %% mystnb={"figure": {"caption": "One face eight times. Above: the public code's augmentation, a flip or nothing. Below: the document's, with sizes of crop and jitter that are our choice.", "name": "fig-augmentation"}, "image": {"alt": "Two rows of the same face: in the upper row mirrored or not, in the lower also shifted, tilted, brighter or darker"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "One face eight times. Above: the public code's augmentation, a flip or nothing. Below: the document's, with sizes of crop and jitter that are our choice.", "name": "fig-augmentation"}, "image": {"alt": "Two rows of the same face: in the upper row mirrored or not, in the lower also shifted, tilted, brighter or darker"}}
 one = torch.from_numpy(drawn[:1].transpose(0, 3, 1, 2)).expand(8, -1, -1, -1)
 strips = []
 for name in ("flip", "datn_page"):
@@ -377,7 +377,7 @@ else:
 # there, this is the floor: what comparing raw pixels achieves. The **{term}`AUC`** is the chance
 # that a genuine pair scores higher than an impostor pair.
 
-# %%
+# %% tags=["hide-input"]
 if att_faces.available():
     grey = att_faces.load(size=(28, 23))
     sets["AT&T faces"] = grey, att_faces.pairs(grey, seed=seed)

@@ -18,12 +18,12 @@
 # Chapter 1 and convolutions. Nothing is trained: the chapter counts, and takes less than a minute.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
 seed = 0  # of everything random; nothing here is
 model = "r18_lite"  # an IResNet, which is made smaller half-way through
 
-# %%
+# %% tags=["hide-input"]
 import torch
 
 from cdmllab import backbones, plots, results
@@ -79,7 +79,7 @@ print("embedding", tuple(net(images).shape))
 # A *product* is one multiplication with its addition. `complexity.cost` adds this up over a network
 # without computing anything.
 
-# %%
+# %% tags=["hide-input"]
 pairs = {name: (costs[name], row) for name, row in TABLE.items()}
 session.Table(
     ["parameters", "all", "trained", "published", "it counts"],
@@ -95,7 +95,7 @@ session.Table(
 # networks the table gives only the parameters that are **trained**, without the 512 fixed gains of
 # the last normalisation. Of the other five it gives **all** of them.
 
-# %%
+# %% tags=["hide-input"]
 session.Table(
     ["", "10⁹ products", "as ptflops counts", "published GFLOPs", "MiB", "published"],
     [
@@ -126,7 +126,7 @@ session.Table(
 # stage has 192 channels instead of 256. Depth, stem, shortcuts and the order of the layers stay as
 # they are.
 
-# %%
+# %% tags=["hide-input"]
 steps = {
     "r18_lite": costs["r18_lite"],
     "with separable convolutions": complexity.cost(
@@ -157,7 +157,7 @@ session.tell(
 #
 # ## Where the cost sits
 
-# %% mystnb={"figure": {"caption": "Shares of the parameters (left) and of the products (right) of an image, by part of the network.", "name": "fig-cost-shares"}, "image": {"alt": "Stacked bars for r18, r100, r18_lite and r100_lite; the linear layer is most of the parameters of r18_lite and next to nothing of its products"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Shares of the parameters (left) and of the products (right) of an image, by part of the network.", "name": "fig-cost-shares"}, "image": {"alt": "Stacked bars for r18, r100, r18_lite and r100_lite; the linear layer is most of the parameters of r18_lite and next to nothing of its products"}}
 parts = ["conv1", "layer1", "layer2", "layer3", "layer4", "fc"]
 words = ["stem", "stage 1", "stage 2", "stage 3", "stage 4", "linear layer"]
 shown = {
@@ -205,7 +205,7 @@ session.tell(
 # keeps its 512 outputs, so it only halves, and the whole of R18 loses {glue:text}`lite_saved:.0f` %
 # of its parameters: the published reduction. Depth and width are two different roads.
 
-# %% mystnb={"figure": {"caption": "The nine networks by parameters and products. Along a line the depth grows; from the upper line to the lower one the width is halved.", "name": "fig-cost-map"}, "image": {"alt": "Two rising lines of four points each, full and lite, and a single point far below, lightweight"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The nine networks by parameters and products. Along a line the depth grows; from the upper line to the lower one the width is halved.", "name": "fig-cost-map"}, "image": {"alt": "Two rising lines of four points each, full and lite, and a single point far below, lightweight"}}
 fig, (ax,) = plots.figure(width=5.6, height=3.2)
 plots.costs(
     ax, {name: (c.parameters / 1e6, c.gmacs) for name, c in costs.items()}
@@ -220,7 +220,7 @@ plots.costs(
 # are in the lightweight network only, the other two in none of the nine. All are options of the
 # same class, so we can ask what each would save.
 
-# %%
+# %% tags=["hide-input"]
 techniques = {
     "as it is": {},
     "half the width once more": {"width": 16},
@@ -285,7 +285,7 @@ session.tell(linear=linear / base.parameters, model=model)
 #
 # with the strides $s_i$ of the layers before. Width is not in it.
 
-# %% mystnb={"figure": {"caption": "Receptive field after each stage. The Lite networks have the same ones.", "name": "fig-receptive-field"}, "image": {"alt": "Four rising lines over stem and stages 1 to 4; those of r34, r50 and r100 pass the dashed line at 112 pixels in stage 3 or before, that of r18 in stage 4"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Receptive field after each stage. The Lite networks have the same ones.", "name": "fig-receptive-field"}, "image": {"alt": "Four rising lines over stem and stages 1 to 4; those of r34, r50 and r100 pass the dashed line at 112 pixels in stage 3 or before, that of r18 in stage 4"}}
 fields = {
     name: [seen for _, _, seen in complexity.stages(nets[name], parts[:5])]
     for name in ("r18", "r34", "r50", "r100")
@@ -317,7 +317,7 @@ if missing := [name for name in TABLE if name not in ways["eager"]]:
 if len(ways) == 1:
     print("`cdmllab bench backbones` measures the other ways to run them.")
 
-# %% mystnb={"figure": {"caption": "Time of one image, by network and way of running it, on one thread. \"published\" are the milliseconds of the published table as ratios to its own R18.", "name": "fig-latency"}, "image": {"alt": "For each of nine networks a row of markers on a logarithmic time axis"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Time of one image, by network and way of running it, on one thread. \"published\" are the milliseconds of the published table as ratios to its own R18.", "name": "fig-latency"}, "image": {"alt": "For each of nine networks a row of markers on a logarithmic time axis"}}
 unit = TABLE["r18"].cpu_ms
 published = {
     "published": {name: row.cpu_ms / unit for name, row in TABLE.items()}
@@ -332,7 +332,7 @@ plots.latencies(ax, ways | published)
 # Two of the Lite networks in numbers: how many times as fast as eager PyTorch in float32 each way
 # is, for one image and, where that was measured, for 64 at once.
 
-# %%
+# %% tags=["hide-input"]
 batches = latency.batches(record)
 gains = {batch: latency.by_way(record, "speed_up", batch) for batch in batches}
 columns = [
@@ -360,7 +360,7 @@ session.Table(
 # Turn the measurement round: for a time you can spend on a face, the network with most products
 # that fits in.
 
-# %%
+# %% tags=["hide-input"]
 milliseconds = latency.milliseconds(record)
 products = {name: c.macs for name, c in costs.items()}
 limits = (5, 10, 20, 50, 100)

@@ -20,7 +20,7 @@
 # machine they were made. Training is one call, {py:func}`training.train <cdmllab.training.train>`.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu" or "gpu"
 seed = 0  # of data order, first weights and augmentation
 loss = "cdml"  # any of `cdmllab.margins`, or triplet, contrastive, circle
@@ -28,7 +28,7 @@ backbone = "small"  # or an IResNet, which wants 112 pixels: set size, and a GPU
 size = 32  # of the images, in pixels
 identities = 100  # people of the world that is trained on
 
-# %%
+# %% tags=["hide-input"]
 import statistics
 
 from cdmllab import plots, results, training
@@ -144,7 +144,7 @@ session.tell(
 # space of many dimensions everything begins at 90 degrees, and learning is the walk from there to
 # zero:
 
-# %% mystnb={"figure": {"caption": "Left: target angles of the samples of a batch, the middle one and the range from the tenth to the ninetieth. Right: their margins.", "name": "fig-run"}, "image": {"alt": "Two panels over the steps of a training; a band of angles that falls from ninety degrees and widens, and a band of margins"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: target angles of the samples of a batch, the middle one and the range from the tenth to the ninetieth. Right: their margins.", "name": "fig-run"}, "image": {"alt": "Two panels over the steps of a training; a band of angles that falls from ninety degrees and widens, and a band of margins"}}
 fig, axes = plots.figure(2, width=7.4, height=2.7)
 for ax, key, ylabel in (
     (axes[0], "target_angle_deg", "target angle (degrees)"),
@@ -172,7 +172,7 @@ for ax, key, ylabel in (
 # {glue:text}`runs` trainings of the sweep, the short ones included, took {glue:text}`hours:.1f`
 # hours on {glue:text}`where`.
 
-# %% mystnb={"figure": {"caption": "Left: ArcFace's accuracy on the training batches, mean over seeds with a band of one standard deviation. Right: what the other margins' means have more or less; the spread of these differences was not kept.", "name": "fig-main-curves"}, "image": {"alt": "Left, a rising curve; right, three jagged lines around zero"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: ArcFace's accuracy on the training batches, mean over seeds with a band of one standard deviation. Right: what the other margins' means have more or less; the spread of these differences was not kept.", "name": "fig-main-curves"}, "image": {"alt": "Left, a rising curve; right, three jagged lines around zero"}}
 others = main[1:]
 fig, axes = plots.figure(2, width=7.4, height=2.7)
 steps, *spread = recorded.curve("compare", "arcface", "accuracy")
@@ -232,7 +232,7 @@ session.tell(
 # the samples are parted by what we know about them. The face lab knows which images are hard and
 # which carry a wrong label ({doc}`chapter 6 </executed/06_faces>`):
 
-# %% mystnb={"figure": {"caption": "Mean margin of the easy and the hard third of the images, and of the mislabelled ones, as CDML sees them while it trains. Left: easy samples get the larger margin; right: hard ones.", "name": "fig-margins-by-truth"}, "image": {"alt": "Two panels of three curves; on the left easy images rise above hard and mislabelled ones as training goes on, on the right the order is reversed"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean margin of the easy and the hard third of the images, and of the mislabelled ones, as CDML sees them while it trains. Left: easy samples get the larger margin; right: hard ones.", "name": "fig-margins-by-truth"}, "image": {"alt": "Two panels of three curves; on the left easy images rise above hard and mislabelled ones as training goes on, on the right the order is reversed"}}
 fig, axes = plots.figure(2, width=7.4, height=2.7)
 for ax, arm in zip(axes, ("cdml_easy", "cdml_hard"), strict=True):
     groups = {
@@ -243,7 +243,7 @@ for ax, arm in zip(axes, ("cdml_easy", "cdml_hard"), strict=True):
     ax.set_title(words[arm])
 _ = axes[0].legend()
 
-# %% mystnb={"figure": {"caption": "Mean target angle of the easy third, the hard third and the mislabelled images while they train, beside ArcFace's: below zero they are nearer to their class centre than under ArcFace.", "name": "fig-angles-by-truth"}, "image": {"alt": "Three panels of three curves each, a few degrees around zero"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean target angle of the easy third, the hard third and the mislabelled images while they train, beside ArcFace's: below zero they are nearer to their class centre than under ArcFace.", "name": "fig-angles-by-truth"}, "image": {"alt": "Three panels of three curves each, a few degrees around zero"}}
 fig, axes = plots.figure(3, width=7.6, height=2.6)
 for ax, group in zip(axes, ("easy", "hard", "mislabelled"), strict=True):
     key = f"truth/angle_deg_{group}"

@@ -22,7 +22,7 @@
 # the losses.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu", or "gpu" to train on CUDA where there is a device
 seed = 0  # of data order, first weights, and everything random
 people = 100  # of the world that the 64-d networks are trained on
@@ -30,7 +30,7 @@ strength = 0.4  # of the nuisances in all their images, 0 to 1
 epochs = 8  # of those three trainings
 real_faces = False  # also measure LFW-a, if its archive is in a data folder
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 from myst_nb import glue
@@ -100,7 +100,7 @@ seen = {
 for name, loss in losses.items():
     training.train(ten.changed(loss=loss), within=lab.runs, at_epoch=seen[name])
 
-# %% mystnb={"figure": {"caption": "New images of ten people on the unit sphere, after training with each loss; rings are the class centres, what lies behind the globe is pale.", "name": "fig-three-spheres"}, "image": {"alt": "Three globes with ten clusters of coloured points each around ringed class centres, more or less evenly spread"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "New images of ten people on the unit sphere, after training with each loss; rings are the class centres, what lies behind the globe is pale.", "name": "fig-three-spheres"}, "image": {"alt": "Three globes with ten clusters of coloured points each around ringed class centres, more or less evenly spread"}}
 fig, axes = plots.figure(3, width=7.6, height=2.7)
 for ax, (name, found) in zip(axes, seen.items(), strict=True):
     plots.sphere(
@@ -118,7 +118,7 @@ for ax, (name, found) in zip(axes, seen.items(), strict=True):
 # answer. Ten points on a sphere cannot all be far from each other, and the most even way to put
 # them, found by letting them repel each other, is the last row.
 
-# %%
+# %% tags=["hide-input"]
 even = sphere.nearest_deg(sphere.most_even(10, 3, seed=seed))
 chance = [sphere.nearest_deg(sphere.at_random(10, 3, seed=k)) for k in range(200)]
 rows = []
@@ -153,7 +153,7 @@ session.tell(even_ten=float(even.min()))
 # here, so every image has a margin of its own: large where the embedding lies near its class
 # centre.
 
-# %%
+# %% tags=["hide-input"]
 found = seen["cdml"]
 elevation, azimuth = plots.facing(found.centres[-1])
 globe = Hypersphere.of(
@@ -185,7 +185,7 @@ glue("widget-hypersphere-faces", globe)
 # degrees, about $1/\sqrt d$ radians wide: **in high dimensions nearly everything is at right angles
 # to nearly everything else.**
 
-# %% mystnb={"figure": {"caption": "How the angle between two random directions is spread, in three numbers of dimensions.", "name": "fig-chance"}, "image": {"alt": "Three curves over the angle from 0 to 180 degrees; a low broad one for 3 dimensions, a narrow one for 64, a spike at 90 degrees for 512"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "How the angle between two random directions is spread, in three numbers of dimensions.", "name": "fig-chance"}, "image": {"alt": "Three curves over the angle from 0 to 180 degrees; a low broad one for 3 dimensions, a narrow one for 64, a spike at 90 degrees for 512"}}
 degrees = np.linspace(0.0, 180.0, 721)
 fig, (ax,) = plots.figure(width=6.2, height=2.6)
 drawn = [
@@ -258,7 +258,7 @@ scores = {
 # %% tags=["remove-input"]
 session.tell(people=people)
 
-# %% mystnb={"figure": {"caption": "People the network was trained on, in new images: angles of genuine and impostor pairs. Dashed: random directions in 64 dimensions.", "name": "fig-angles-known"}, "image": {"alt": "One panel a loss with two histograms; impostor angles lie around 90 degrees and are spread wider than the dashed curve, genuine ones are broad and further left"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "People the network was trained on, in new images: angles of genuine and impostor pairs. Dashed: random directions in 64 dimensions.", "name": "fig-angles-known"}, "image": {"alt": "One panel a loss with two histograms; impostor angles lie around 90 degrees and are spread wider than the dashed curve, genuine ones are broad and further left"}}
 fig, axes = plots.figure(3, width=7.6, height=2.1)
 for ax, name in zip(axes, trained, strict=True):
     key = name, "people it knows"
@@ -266,7 +266,7 @@ for ax, name in zip(axes, trained, strict=True):
     ends = {"title": plots.label(name), "legend": ax is axes[0]}
     plots.angle_histogram(ax, scores[key], same, chance_dim=64, **ends)
 
-# %% mystnb={"figure": {"caption": "The same for strangers.", "name": "fig-angles-strangers"}, "image": {"alt": "One panel a loss with two histograms, much like those before; impostor angles are spread wider than the dashed curve"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same for strangers.", "name": "fig-angles-strangers"}, "image": {"alt": "One panel a loss with two histograms, much like those before; impostor angles are spread wider than the dashed curve"}}
 fig, axes = plots.figure(3, width=7.6, height=2.1)
 for ax, name in zip(axes, trained, strict=True):
     key = name, "strangers"
@@ -274,7 +274,7 @@ for ax, name in zip(axes, trained, strict=True):
     ends = {"title": plots.label(name), "legend": ax is axes[0]}
     plots.angle_histogram(ax, scores[key], same, chance_dim=64, **ends)
 
-# %%
+# %% tags=["hide-input"]
 rows, spread, errors = [], {}, {}
 for (name, part), cosines in scores.items():
     same = compared[part].same
@@ -339,7 +339,7 @@ images, twenty, _ = faces.album(20, 12, first=20_000, start=new)
 cloud = evaluate.embed(network, images).numpy()
 flat = {"PCA": projection.pca(cloud), "UMAP": projection.umap(cloud, seed=seed)}
 
-# %% mystnb={"figure": {"caption": "Twenty strangers, twelve images each, a colour and a marker for each person: the shadow of 64 dimensions on two, and UMAP's map.", "name": "fig-maps"}, "image": {"alt": "On the left one cloud in which people overlap; on the right separate islands, most of them of one person"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Twenty strangers, twelve images each, a colour and a marker for each person: the shadow of 64 dimensions on two, and UMAP's map.", "name": "fig-maps"}, "image": {"alt": "On the left one cloud in which people overlap; on the right separate islands, most of them of one person"}}
 fig, axes = plots.figure(2, width=7.4, height=3.4)
 for ax, (name, points) in zip(axes, flat.items(), strict=True):
     plots.flat_map(ax, points, twenty, title=name)
@@ -356,12 +356,12 @@ invented = {
     for k in (15, 3)
 }
 
-# %% mystnb={"figure": {"caption": "UMAP's maps of random directions in 64 dimensions, for two settings of its main parameter. There is no structure in these points.", "name": "fig-invented"}, "image": {"alt": "Two maps of dark dots; the left one a loose cloud, the right one torn into clumps and strings"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "UMAP's maps of random directions in 64 dimensions, for two settings of its main parameter. There is no structure in these points.", "name": "fig-invented"}, "image": {"alt": "Two maps of dark dots; the left one a loose cloud, the right one torn into clumps and strings"}}
 fig, axes = plots.figure(2, width=7.4, height=2.8)
 for ax, (name, points) in zip(axes, invented.items(), strict=True):
     plots.flat_map(ax, points, title=name)
 
-# %%
+# %% tags=["hide-input"]
 everything = {
     "strangers, PCA": (cloud, flat["PCA"], twenty),
     "strangers, UMAP": (cloud, flat["UMAP"], twenty),
@@ -431,7 +431,7 @@ cdml = trained["cdml"]
 truth = Truth(source, training.prepare(cdml.backbone))
 margin = truth.scores(cdml.backbone, cdml.head)["margin_rad"].numpy()
 
-# %% mystnb={"figure": {"caption": "Margins of single training images after the training, against their known difficulty. The line joins the medians of tenths of the rightly labelled ones; dashed is the base margin.", "name": "fig-margin-difficulty"}, "image": {"alt": "A cloud of dots that falls slightly to the right, and red dots of wrong labels far below it"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Margins of single training images after the training, against their known difficulty. The line joins the medians of tenths of the rightly labelled ones; dashed is the base margin.", "name": "fig-margin-difficulty"}, "image": {"alt": "A cloud of dots that falls slightly to the right, and red dots of wrong labels far below it"}}
 fig, (ax,) = plots.figure(width=6.4, height=3.0)
 plots.margins_against_difficulty(
     ax, truth.difficulty, margin, truth.wrong, base_rad=graded["margin_rad"]
@@ -453,7 +453,7 @@ session.tell(
 # wrongly labelled ones {glue:text}`margin_wrong:.3f`. And since these are images, we can simply
 # look at the ends of the order.
 
-# %% mystnb={"figure": {"caption": "Training images by the margin that CDML gave them at the end. Those in the last row carry the name of somebody else.", "name": "fig-margin-ends"}, "image": {"alt": "Three rows of ten rendered faces; faces with striking features in the first, turned ones and more common ones in the second, and in the third wrongly labelled ones that look like any other"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Training images by the margin that CDML gave them at the end. Those in the last row carry the name of somebody else.", "name": "fig-margin-ends"}, "image": {"alt": "Three rows of ten rendered faces; faces with striking features in the first, turned ones and more common ones in the second, and in the third wrongly labelled ones that look like any other"}}
 by_margin = np.argsort(margin)
 hard, wrong = (by_margin[k[by_margin]][:10] for k in (right, truth.wrong))
 ends = np.concatenate([by_margin[::-1][:10], hard, wrong])
@@ -487,7 +487,7 @@ plots.contact_sheet(
 # in 64 dimensions are too many for it. So we ask an optimiser for the most even arrangement it can
 # find, and chance for the least effort.
 
-# %% mystnb={"figure": {"caption": "How near the nearest other class centre is, for the three trained networks, for random directions and for the most even arrangement that was found.", "name": "fig-centres"}, "image": {"alt": "Five rising step curves over the angle to the nearest other centre; those of the trained networks to the left of that of random directions, the most even arrangement a vertical line near 90 degrees"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "How near the nearest other class centre is, for the three trained networks, for random directions and for the most even arrangement that was found.", "name": "fig-centres"}, "image": {"alt": "Five rising step curves over the angle to the nearest other centre; those of the trained networks to the left of that of random directions, the most even arrangement a vertical line near 90 degrees"}}
 nearest = {
     name: sphere.nearest_deg(t.head.centres) for name, t in trained.items()
 }
@@ -522,7 +522,7 @@ for name, angles in (nearest | references).items():
 # be nearer to their own centre than to any other, and people who look alike get centres that are
 # alike. If strangers are to profit, they should. Who are the nearest ones?
 
-# %% mystnb={"figure": {"caption": "The ten pairs of people of the training set whose ArcFace centres are nearest to each other, each pair once: above a person, below the one whose centre is nearest to theirs. Portraits without nuisances.", "name": "fig-nearest-people"}, "image": {"alt": "Two rows of ten rendered portraits; the faces above and below resemble each other more or less"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The ten pairs of people of the training set whose ArcFace centres are nearest to each other, each pair once: above a person, below the one whose centre is nearest to theirs. Portraits without nuisances.", "name": "fig-nearest-people"}, "image": {"alt": "Two rows of ten rendered portraits; the faces above and below resemble each other more or less"}}
 centres = trained["arcface"].head.centres.detach()
 cosines = cosine(centres, centres)
 cosines.fill_diagonal_(-1.0)
@@ -558,7 +558,7 @@ session.tell(mutual=mutual)
 #
 # is $d$ if all directions have the same share and 1 if one has all of it.
 
-# %% mystnb={"figure": {"caption": "How much of the variance of strangers' embeddings the first principal directions hold, and the same for people the ArcFace network knows and for random directions.", "name": "fig-spectra"}, "image": {"alt": "Five rising curves; those of ArcFace and CDML rise fastest, softmax's more slowly, that of random directions is almost straight"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "How much of the variance of strangers' embeddings the first principal directions hold, and the same for people the ArcFace network knows and for random directions.", "name": "fig-spectra"}, "image": {"alt": "Five rising curves; those of ArcFace and CDML rise fastest, softmax's more slowly, that of random directions is almost straight"}}
 random_cloud = sphere.at_random(len(parts["strangers"].identity), 64, seed=seed)
 shares = {
     f"{plots.label(name)}, strangers": sphere.spectrum(
@@ -574,7 +574,7 @@ fig, (ax,) = plots.figure(width=6.4, height=3.0)
 dashes = {"ArcFace, people it knows": "--", "random directions": ":"}
 plots.spectra(ax, shares, styles=dashes)
 
-# %%
+# %% tags=["hide-input"]
 dimension = {
     key: sphere.effective_dim(sphere.spectrum(e)) for key, e in embedded.items()
 }

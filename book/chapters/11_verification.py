@@ -22,13 +22,13 @@
 # `results/`.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
 seed = 0  # of the world of people, of the pairs and of the bootstrap
 people = 300  # to learn from, and as many strangers to judge on
 strength = 0.5  # how far pose, light, age, blur and the others reach, 0 to 1
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 from myst_nb import glue
 from sklearn.decomposition import PCA
@@ -74,7 +74,7 @@ ruler = make_pipeline(
 ).fit(pixels, who.numpy())
 embeddings = ruler.transform(other_pixels)
 
-# %% mystnb={"figure": {"caption": "Strangers, one a row of five images: pose, light, age, glasses, blur and noise change, the person does not.", "name": "fig-strangers"}, "image": {"alt": "Rendered faces, each person five times under different conditions"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Strangers, one a row of five images: pose, light, age, glasses, blur and noise change, the person does not.", "name": "fig-strangers"}, "image": {"alt": "Rendered faces, each person five times under different conditions"}}
 fig, axes = plots.figure(1, width=7.2, height=2.5)
 plots.images(axes[0], strangers[:30] / 127.5 - 1.0, columns=10)
 
@@ -98,7 +98,7 @@ protocol = Protocol(
 judged = evaluate.evaluate(embeddings, protocol, seed=seed)
 scores, same = judged.scores, judged.same
 
-# %% mystnb={"figure": {"caption": "Cosines of 3,000 genuine and 3,000 impostor pairs of strangers. At the dashed threshold most pairs are judged rightly; what is judged wrongly has the full colour.", "name": "fig-scores"}, "image": {"alt": "Two overlapping histograms, genuine pairs to the right of impostor pairs, with a vertical line between them"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Cosines of 3,000 genuine and 3,000 impostor pairs of strangers. At the dashed threshold most pairs are judged rightly; what is judged wrongly has the full colour.", "name": "fig-scores"}, "image": {"alt": "Two overlapping histograms, genuine pairs to the right of impostor pairs, with a vertical line between them"}}
 fig, axes = plots.figure(1, width=6.0, height=2.8)
 best = verification.best_threshold(scores, same)
 plots.score_histogram(axes[0], scores, same, threshold=best)
@@ -109,7 +109,7 @@ plots.score_histogram(axes[0], scores, same, threshold=best)
 # (FRR) rises. Accuracy counts both errors alike, and is flat where it is best. The other image is
 # the ROC, to which the next section comes back.
 
-# %%
+# %% tags=["hide-input"]
 slider = Threshold.of(scores, same)
 glue("widget-threshold", slider)
 
@@ -142,7 +142,7 @@ session.tell(own_accuracy=plain)
 #
 # {term}`Scores <score>` come on four scales, and thresholds are often quoted without naming theirs:
 
-# %%
+# %% tags=["hide-input"]
 rows = [
     [f"{c:g}", *(f"{scoring.convert(c, 'cosine', to):.3f}" for to in scales)]
     for scales in [("cosine_distance", "squared_l2", "angle_rad")]
@@ -172,7 +172,7 @@ session.Table(
 # of the curve whose FAR is *nearest* to $f$, and that may lie above $f$: with few impostor pairs it
 # flatters. An evaluation record of this package holds both, the second as `arcface_torch_rule`.
 
-# %%
+# %% tags=["hide-input"]
 all_pairs = pairs.every(stranger)
 all_scores = evaluate.scores(embeddings, all_pairs)
 sets = {
@@ -195,7 +195,7 @@ rows = [
 ]
 session.Table(["pairs", "impostor", *(f"TAR@{f:g}" for f in fars)], rows)
 
-# %% mystnb={"figure": {"caption": "The ROC of the same strangers, from all pairs (solid) and from the 6,000 that were drawn (dashed). Each curve ends at the left at a FAR of one impostor pair.", "name": "fig-roc"}, "image": {"alt": "Two rising curves over a logarithmic FAR axis; the dashed one of 6,000 pairs begins at a FAR of three in ten thousand and runs a little above the solid one, which begins at one in a million"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The ROC of the same strangers, from all pairs (solid) and from the 6,000 that were drawn (dashed). Each curve ends at the left at a FAR of one impostor pair.", "name": "fig-roc"}, "image": {"alt": "Two rising curves over a logarithmic FAR axis; the dashed one of 6,000 pairs begins at a FAR of three in ten thousand and runs a little above the solid one, which begins at one in a million"}}
 fig, axes = plots.figure(1, width=6.0, height=3.0)
 plots.roc_curve(axes[0], all_scores, all_pairs.same, name="all pairs")
 plots.roc_curve(axes[0], scores, same, name="6,000 pairs")
@@ -214,7 +214,7 @@ _ = axes[0].legend()
 # of their genuine pairs the weight $w$; an impostor pair has the product of its two people's
 # weights {cite}`owen2007pigeonhole,fogliato2024intervals`.
 
-# %%
+# %% tags=["hide-input"]
 own = (
     stranger[protocol.pairs.first],
     stranger[protocol.pairs.second],
@@ -290,7 +290,7 @@ print(
 # A system needs one number $t$. It is chosen for a wanted FAR on **validation** people and judged
 # on **test** people: on its own people it keeps the FAR by construction, which says nothing.
 
-# %%
+# %% tags=["hide-input"]
 is_validation = (stranger - stranger[0]) < people * 3 // 8
 parts, who_is_in = {}, {}
 for name, rows in (("validation", is_validation), ("test", ~is_validation)):
@@ -326,7 +326,7 @@ session.tell(
 # Bayes' rule does the rest {cite}`vanleeuwen2007introduction`. Whether the probabilities are honest
 # shows in the test people:
 
-# %% mystnb={"figure": {"caption": "Stated against observed probability for those of the 6,000 pairs that have only test people in them. On the dashed line the probabilities are honest; bars are 95 % intervals that draw people.", "name": "fig-reliability"}, "image": {"alt": "Points along the diagonal of a square"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Stated against observed probability for those of the 6,000 pairs that have only test people in them. On the dashed line the probabilities are honest; bars are 95 % intervals that draw people.", "name": "fig-reliability"}, "image": {"alt": "Points along the diagonal of a square"}}
 calibrator = calibration.fit_calibrator(*parts["validation"])
 kept = ~np.isin(own, stranger[is_validation]).any(axis=0)
 stated = calibrator.probability(scores[kept], prior=float(same[kept].mean()))
@@ -347,7 +347,7 @@ session.tell(calibration_error=honest.error)
 # they are averaged first; each {term}`medium <media>` then counts once, and the sum is scaled to
 # length 1. A detector's confidence can weigh the images.
 
-# %%
+# %% tags=["hide-input"]
 which = np.arange(len(stranger)) % 5
 rows = []
 for each in (1, 2):
@@ -390,7 +390,7 @@ session.tell(
 # %% [markdown]
 # The rank-$k$ rates together are the **{term}`CMC`**:
 
-# %% mystnb={"figure": {"caption": "Cumulative match characteristic: the share of probes whose mate is among the k best of the gallery.", "name": "fig-cmc"}, "image": {"alt": "A rising curve over the ranks 1 to 20"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Cumulative match characteristic: the share of probes whose mate is among the k best of the gallery.", "name": "fig-cmc"}, "image": {"alt": "A rising curve over the ranks 1 to 20"}}
 fig, axes = plots.figure(1, width=5.4, height=2.6)
 plots.cmc_curve(axes[0], rates, name="two images a person")
 
@@ -404,7 +404,7 @@ plots.cmc_curve(axes[0], rates, name="two images a person")
 #
 # A number does not say what to do next; the worst pairs do.
 
-# %% mystnb={"figure": {"caption": "The genuine pairs with the lowest and the impostor pairs with the highest cosine, which stands below each.", "name": "fig-worst"}, "image": {"alt": "Two sheets of pairs of faces: the same people under very different conditions, and different people under similar ones"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The genuine pairs with the lowest and the impostor pairs with the highest cosine, which stands below each.", "name": "fig-worst"}, "image": {"alt": "Two sheets of pairs of faces: the same people under very different conditions, and different people under similar ones"}}
 worst = error_rates.worst(scores, same, 12)
 fig, axes = plots.figure(2, width=7.6, height=3.6)
 for ax, k, title in zip(axes, worst, ("genuine", "impostor"), strict=True):
@@ -416,7 +416,7 @@ for ax, k, title in zip(axes, worst, ("genuine", "impostor"), strict=True):
 # count errors against them. Genuine and impostor pairs go apart, because what makes images less
 # alike is an error for one kind only.
 
-# %% mystnb={"figure": {"caption": "Share of wrong judgements against the larger yaw of the two images, and against how far the two are apart; each pair is judged by the threshold of the other folds. Bands are 95 % intervals that draw people.", "name": "fig-yaw"}, "image": {"alt": "Two panels with a curve for genuine and one for impostor pairs, both with wide bands that overlap; that of genuine pairs rises to the right"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of wrong judgements against the larger yaw of the two images, and against how far the two are apart; each pair is judged by the threshold of the other folds. Bands are 95 % intervals that draw people.", "name": "fig-yaw"}, "image": {"alt": "Two panels with a curve for genuine and one for impostor pairs, both with wide bands that overlap; that of genuine pairs rises to the right"}}
 fig, axes = plots.figure(2, width=7.6, height=2.8)
 for ax, how in zip(axes, ("larger", "apart"), strict=True):
     of_pair = protocol.nuisance_of_pairs("yaw (degrees)", how)
@@ -463,7 +463,7 @@ for name, quarter in (("turned", turned), ("frontal", frontal)):
 # principal components; and ArcFace twice, a small network at 48 pixels and r18_lite at 112, with
 # the mean of two seeds as dots.
 
-# %% mystnb={"figure": {"caption": "View 2 of LFW, real faces: accuracy of the ten folds, a dot each, and their mean, by four rulers.", "name": "fig-real-folds"}, "image": {"alt": "Four groups of ten dots with a line at their mean: near 63, 71, 87 and 88 per cent"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "View 2 of LFW, real faces: accuracy of the ten folds, a dot each, and their mean, by four rulers.", "name": "fig-real-folds"}, "image": {"alt": "Four groups of ten dots with a line at their mean: near 63, 71, 87 and 88 per cent"}}
 lfw, lfw_gpu = Recorded("lfw"), Recorded("lfw_gpu")
 halves = {"scratch_0_4": "lfw/folds0-4", "scratch_5_9": "lfw/folds5-9"}
 

@@ -26,11 +26,11 @@
 # them. Each point says what the sources say and, where there is something to do, what we did and
 # which option gives the other reading.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
 seed = 0  # of the samples that stand for a batch
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 
@@ -69,7 +69,7 @@ protocols = ["lab/lfw", "lab/cfp_fp", "lab/agedb_30", "lab/calfw", "lab/cplfw"]
 #
 # **The option.** `favour="easy"` is the document, `favour="hard"` the public code's sign.
 
-# %%
+# %% tags=["hide-input"]
 cosines = torch.tensor([0.8, 0.5, 0.2])  # an easy, a middling, a hard sample
 batch = Batch(torch.zeros(3, dtype=torch.long), cosines, torch.ones(3))
 session.Table(
@@ -99,7 +99,7 @@ session.Table(
 # **The option.** `CDML.datn_code_gap()`, `CDML.datn_code_angle_gap()`, both with the guard,
 # `never_above=True`; `match_mean=False`.
 
-# %%
+# %% tags=["hide-input"]
 torch.manual_seed(seed)
 stages = {
     "first steps": (0.0, 0.15),
@@ -196,7 +196,7 @@ print(
 # CDML.
 
 
-# %%
+# %% tags=["hide-input"]
 def slope(policy, cosine, foreign=0.2):
     """Derivative of the target cosine after the margin by the one before it."""
     c = torch.tensor([cosine], dtype=torch.float64, requires_grad=True)
@@ -241,7 +241,7 @@ session.Table(
 #
 # **The sources.** Document and code also differ in how to train. Both recipes are presets:
 
-# %%
+# %% tags=["hide-input"]
 document, public = (
     presets.load(f"casia/{recipe}/r50_lite_cdml")
     for recipe in ("datn_page", "datn_code")
@@ -357,7 +357,7 @@ session.tell(
 # the CDML row is new. So they were not trained beside it; alignment and code may differ. And in
 # that row alone of the table AgeDB-30 is easier than CFP-FP, and by far:
 
-# %%
+# %% tags=["hide-input"]
 casia_r50 = [
     row
     for row in published.ROWS
@@ -379,7 +379,7 @@ session.tell(rows=len(casia_r50))
 # With the two columns of that row exchanged it would have the order of the others. Is that what
 # happened? Before believing it, look at the document's other rows:
 
-# %%
+# %% tags=["hide-input"]
 own_rows = [
     row
     for row in published.ROWS

@@ -23,13 +23,13 @@
 # {doc}`/benchmarks` has all of them.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
 seed = 0  # of embeddings, class centres and draws
 batch = 128  # samples of each device, in the counts
 embedding_dim = 512  # numbers of an embedding, in the counts
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 
@@ -63,7 +63,7 @@ gib = 2**30
 #
 # The package counts this, and more exactly: `heads.cost.cost`.
 
-# %%
+# %% tags=["hide-input"]
 worlds = {
     "CASIA-WebFace": 10_575,
     "MS1MV3": 93_431,
@@ -155,7 +155,7 @@ for name, keep in (
     found = [cost(c, keep=keep, block_cells=2**18, **small) for c in reach]
     lines[name] = [(f.memory - f.centres - f.momentum) / 2**20 for f in found]
 
-# %% mystnb={"figure": {"caption": "Memory of a step beyond centres and momentum, 64 samples of 64 numbers: counted on paper (lines) and counted while it runs (dots), for three ways of writing the same loss.", "name": "fig-head-memory"}, "image": {"alt": "Two rising lines with dots, which lie clearly above them at the left end and on them at the right end, and markers of plain tensor operations several times above both"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Memory of a step beyond centres and momentum, 64 samples of 64 numbers: counted on paper (lines) and counted while it runs (dots), for three ways of writing the same loss.", "name": "fig-head-memory"}, "image": {"alt": "Two rising lines with dots, which lie clearly above them at the left end and on them at the right end, and markers of plain tensor operations several times above both"}}
 fig, (ax,) = plots.figure(width=6.2, height=3.0)
 plots.against_identities(ax, reach, lines, ylabel="MiB", dots=dots)
 _ = ax.set_xticks(sizes)
@@ -197,7 +197,7 @@ session.tell(
 # %%
 benchmark_tables.report("heads")
 
-# %% mystnb={"figure": {"caption": "The same table as an image: heads by time and peak memory, for a batch against the identities of CASIA-WebFace and of MS1MV3. Filled: ours.", "name": "fig-heads"}, "image": {"alt": "Two panels of markers; all filled dots but one near the lower left corner, the open squares further right and above, and our dense head, filled too, at the upper right"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same table as an image: heads by time and peak memory, for a batch against the identities of CASIA-WebFace and of MS1MV3. Filled: ours.", "name": "fig-heads"}, "image": {"alt": "Two panels of markers; all filled dots but one near the lower left corner, the open squares further right and above, and our dense head, filled too, at the upper right"}}
 record = results.benchmark("heads")
 if record is not None:
     fig, axes = plots.figure(len(record["shapes"]), width=7.8, height=3.2)
@@ -303,7 +303,7 @@ print("off by", float((log_z - z.double().logsumexp(dim=1)).abs().max()))
 # since a loss may want the own cosine, or the hardest negatives. What our head sends is counted
 # here,
 
-# %%
+# %% tags=["hide-input"]
 rows = []
 for ranks in (2, 8, 64):
     found = cost(10**6, batch=batch, ranks=ranks, embedding_dim=embedding_dim)
@@ -387,7 +387,7 @@ for name, x in states.items():
         weight[name, rate] = np.mean([s[1] for s in drawn])
         along[name, rate] = np.mean([float(s[2] @ dx / (dx @ dx)) for s in drawn])
 
-# %% mystnb={"figure": {"caption": "A sampled step against the whole one, mean of three draws, early (solid) and late (dashed) in a training. Left: how much lower the loss is; dotted, the logarithm of the share. Right: the cosine between the sampled and the whole gradient on the embeddings.", "name": "fig-partial"}, "image": {"alt": "Left: two rising curves; the early one lies just below the dotted logarithm of the share, the late one well above it. Right: two rising curves that end near one at a share of one half, the early one above the late one"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A sampled step against the whole one, mean of three draws, early (solid) and late (dashed) in a training. Left: how much lower the loss is; dotted, the logarithm of the share. Right: the cosine between the sampled and the whole gradient on the embeddings.", "name": "fig-partial"}, "image": {"alt": "Left: two rising curves; the early one lies just below the dotted logarithm of the share, the late one well above it. Right: two rising curves that end near one at a share of one half, the early one above the late one"}}
 fig, axes = plots.figure(2, width=7.6, height=2.9)
 looks = dict(zip(states, ("-", "--"), strict=True))
 plots.lines(
@@ -480,14 +480,14 @@ counted = {
     for name, how in arrangements.items()
 }
 
-# %% mystnb={"figure": {"caption": "Memory of one device for the head, counted. Dotted: what two common kinds of GPU hold.", "name": "fig-to-100m"}, "image": {"alt": "Five lines that rise with the number of identities; from a hundred thousand on those of one device, which nearly coincide, lie highest, then that of 8 devices, then those of 64, which coincide from a few million on; at a hundred million those of 64 stay below 16 GiB, that of 8 just below 80"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Memory of one device for the head, counted. Dotted: what two common kinds of GPU hold.", "name": "fig-to-100m"}, "image": {"alt": "Five lines that rise with the number of identities; from a hundred thousand on those of one device, which nearly coincide, lie highest, then that of 8 devices, then those of 64, which coincide from a few million on; at a hundred million those of 64 stay below 16 GiB, that of 8 just below 80"}}
 fig, (ax,) = plots.figure(width=6.6, height=3.4)
 held = {n: [f.memory / gib for f in found] for n, found in counted.items()}
 limits = {"80 GiB": 80.0, "16 GiB": 16.0}
 plots.against_identities(ax, identities, held, ylabel="GiB", limits=limits)
 _ = ax.set_xticks([10**k for k in range(4, 9)])
 
-# %%
+# %% tags=["hide-input"]
 rows, totals = [], {}
 for name, how in arrangements.items():
     at = [
@@ -593,7 +593,7 @@ embedded = {
 # {cite}`jacob2018quantization` stores weights in a byte each and multiplies in whole numbers; its
 # scales come from faces it is calibrated on.
 
-# %%
+# %% tags=["hide-input"]
 file = lab.runs / "small-int8.onnx"
 exported = convert.export(path, "onnx", output=file, int8=True, identities=60)
 rows = [
@@ -627,7 +627,7 @@ session.tell(
 # FAR of 1 % on some people, with the network as it was trained, and judge all four ways of running
 # it by that number, on other people.
 
-# %%
+# %% tags=["hide-input"]
 run = onnx_file.runtime(file)
 embedded["int8 file"] = run(apply(strangers, {**INSIGHTFACE, "size": 32}).numpy())
 chosen_on = stranger < 60  # of 160 people
@@ -694,7 +694,7 @@ for key, name in (
 # published accuracy of `lightweight` is that of a distilled network, which learnt from a larger
 # one.
 
-# %%
+# %% tags=["hide-input"]
 record = results.benchmark("backbones") or latency.measure(list(TABLE))
 milliseconds = latency.by_way(record, "ms")
 best = {row.backbone: row for row in ROWS if row.source == "datn_page"}

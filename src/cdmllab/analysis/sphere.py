@@ -143,3 +143,30 @@ def effective_dim(shares: ArrayLike) -> float:
     """
     p = np.asarray(shares, dtype=np.float64)
     return float(1.0 / np.square(p / p.sum()).sum())
+
+
+def aligning_rotation(points: ArrayLike, onto: ArrayLike) -> Floats:
+    """The orthogonal matrix that brings points as near as possible to others, in least squares.
+
+    Networks trained twice put the same classes at different places on the sphere; after this
+    rotation (or reflection) their globes can be compared by eye. Solved by the singular value
+    decomposition of Schönemann (1966), https://doi.org/10.1007/BF02289451.
+
+    Parameters
+    ----------
+    points, onto : shape (c, d) each, row k of both belonging together
+
+    Returns
+    -------
+    Array R of shape (d, d): ``points @ R`` lies near ``onto``.
+
+    Raises
+    ------
+    ValueError : shapes that differ
+    """
+    a, b = (np.asarray(x, dtype=np.float64) for x in (points, onto))
+    if a.ndim != 2 or a.shape != b.shape:
+        raise ValueError(f"points and onto must have one shape (c, d), got {a.shape} and {b.shape}")
+    left, _, right = np.linalg.svd(a.T @ b)
+    rotation: Floats = left @ right
+    return rotation

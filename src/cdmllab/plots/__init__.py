@@ -25,6 +25,7 @@ with optional("plots", "a figure"):
     from cdmllab.plots.images import images
     from cdmllab.plots.large import MeasuredHead, against_identities, measured_heads
     from cdmllab.plots.layout import byte_layout, landmarks
+    from cdmllab.plots.margin_effect import caps, over_margin
     from cdmllab.plots.networks import costs, latencies, receptive_fields, residual_block, shares
     from cdmllab.plots.sphere import facing, sphere
     from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure
@@ -47,6 +48,7 @@ __all__ = [
     "angle_histogram",
     "by_label",
     "byte_layout",
+    "caps",
     "cmc_curve",
     "colour",
     "colour_bar",
@@ -71,6 +73,7 @@ __all__ = [
     "margins_against_difficulty",
     "measured_heads",
     "neighbour_angles",
+    "over_margin",
     "pull_arrows",
     "receptive_fields",
     "reliability_curve",
