@@ -218,7 +218,7 @@ drawn = [
     for s, style in ((16, ":"), (32, "--"), (64, "-"))
 ]
 plots.lines(
-    ax, degrees, drawn, xlabel="", ylabel="pull divided by s", open_at=0.1
+    ax, degrees, drawn, xlabel="", ylabel="pull ∂L/∂θ, divided by s", open_at=0.1
 )
 plots.degrees_axis(ax)
 
@@ -424,7 +424,7 @@ for ax, ylabel, values in (
         ax,
         torch.rad2deg(far),
         drawn,
-        xlabel="angle θ to the class centre (degrees)",
+        xlabel="angle θ to the target centre (degrees)",
         ylabel=ylabel,
         open_at=0.05,
     )

@@ -220,7 +220,9 @@ drawn = [
     )
     for name, (loss, policy, style) in three.items()
 ]
-plots.lines(ax, degrees[1:1041], drawn, xlabel="", ylabel="pull divided by s")
+plots.lines(
+    ax, degrees[1:1041], drawn, xlabel="", ylabel="pull ∂L/∂θ, divided by s"
+)
 plots.degrees_axis(ax, stop=130, step=10)
 
 # %% [markdown]
@@ -393,10 +395,11 @@ plots.lines(
 # ## CDML at work
 #
 # The next figure puts it all into your hands: a batch of samples on an arc, from easy to hard, each
-# with its own margin and its own pull, next to ArcFace's. **Try this:** choose the linear shape,
-# lower the scale $s$ to 16, raise $\alpha$, and switch `favour` from easy to hard. Do the samples
-# at *both* ends change as claimed above? Then go back to the step and drag a sample across 60
-# degrees. (Progress has an effect only with a schedule.)
+# with its own margin and its own pull $\partial L / \partial\theta$, next to ArcFace's. **Try
+# this:** choose the linear shape, lower the scale $s$ to 16, raise $\alpha$, and give the larger
+# margin to the easy samples, then to the hard ones. Do the samples at *both* ends change as claimed
+# above? Then go back to the step and drag a sample across 60 degrees. (Progress has an effect only
+# with a schedule.)
 
 # %%
 CdmlAtWork(margin_rad=margin_rad, alpha=alpha)
@@ -474,9 +477,9 @@ for name, options in variants.items():
 # What margins do the {glue:text}`n_wrong` wrongly labelled samples get, compared with the
 # {glue:text}`n_right` others? Look at the two thick lines, early and late.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Margins of single training samples after each epoch, for rightly and for wrongly labelled ones (easy larger, linear in the similarity). Thick: median of all. Thin: thirty of each kind.", "name": "fig-margin-paths"}, "image": {"alt": "Two bundles of thin lines over the epochs with thick medians; the bundle of rightly labelled samples is high and flat, that of wrongly labelled ones starts low and rises towards the end"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Margins of single training samples after each epoch, for correctly and for wrongly labelled ones (easy larger, linear in the similarity). Thick: median of all. Thin: thirty of each kind.", "name": "fig-margin-paths"}, "image": {"alt": "Two bundles of thin lines over the epochs with thick medians; the bundle of correctly labelled samples is high and flat, that of wrongly labelled ones starts low and rises towards the end"}}
 fig, (ax,) = plots.figure(1, width=6.8, height=3.4)
-groups = {"right label": right, "wrong label": wrong}
+groups = {"correct label": right, "wrong label": wrong}
 plots.sample_paths(
     ax,
     torch.arange(1, epochs + 1),
@@ -506,7 +509,7 @@ session.tell(by_heart=by_heart.item())
 # %% [markdown]
 # Early in the training the wrong labels stand out ({numref}`fig-margin-paths`). To a score made of
 # cosines, an image with a wrong name *is* the hardest kind of image. After three epochs the median
-# margins are {glue:text}`right_third:.3f` for right labels and {glue:text}`wrong_third:.3f` for
+# margins are {glue:text}`right_third:.3f` for correct labels and {glue:text}`wrong_third:.3f` for
 # wrong ones.
 #
 # Does this protect the network from the wrong labels? Not in the way one would hope. The median
@@ -515,7 +518,7 @@ session.tell(by_heart=by_heart.item())
 #
 # By the end the network has memorised {glue:text}`by_heart:.0%` of the wrong labels: those images
 # are nearest to the class centre of their wrong name. The median margin of all wrong labels is then
-# {glue:text}`wrong_last:.3f`, and that of right labels {glue:text}`right_last:.3f`. A dynamic
+# {glue:text}`wrong_last:.3f`, and that of correct labels {glue:text}`right_last:.3f`. A dynamic
 # margin measures what the network finds hard *now*, which is not the same as what is hard. Chapter
 # 5 separates the two.
 #
