@@ -197,7 +197,7 @@ plots.colour_bar(axes[2], image)
 # samples get the larger margin, easy and hard samples are both pulled harder. If hard samples get
 # it, both are pulled more gently.**
 #
-# Compare the three curves at both ends:
+# Compare the three curves at both ends. At 60 degrees, the pivot, they meet:
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Pull on a sample, divided by the scale (s = 16, 10,575 identities, negative centres at 90 degrees, exact gradient with the margin held constant in it). The margin is linear in the similarity. To make the difference visible, alpha is 0.6, three times the value of DATN's page.", "name": "fig-signs"}, "image": {"alt": "Three curves; the one for easy larger lies above ArcFace at both ends, the one for hard larger below it"}}
 fig, (ax,) = plots.figure(1, width=6.6, height=3.0)
@@ -652,16 +652,17 @@ session.tell(
 # | the length | {term}`MagFace` {cite}`meng2021magface` | $m_i = m_l + (m_u - m_l)\,(a_i - l)\,/\,(u - l)$, with $a_i$ clipped to $[l, u]$ | long embeddings |
 # | the length | {term}`AdaFace` {cite}`kim2022adaface` | $\psi = \cos(\theta - m z_i) - (m + m z_i)$, with $z_i = \operatorname{clip}\bigl(h\,(a_i - \mu_a)/\sigma_a, -1, 1\bigr)$ | long ones in cosine, short ones in angle |
 # | the identity | {term}`KappaFace` {cite}`oinar2023kappaface` | $m_y = m_0\,\bigl(\gamma\,w_{\text{size}} + (1 - \gamma)\,w_\kappa\bigr)$ | rare or scattered identities |
-# | nothing | {term}`CurricularFace` {cite}`huang2020curricularface` | $m$; hard negatives become $\cos\theta_j\,(t + \cos\theta_j)$ | the same for all |
-# | nothing | MV-Softmax {cite}`wang2020mvsoftmax` | $m$; hard negatives become $(1 + t)\cos\theta_j + t$ | the same for all |
+# | nothing | {term}`CurricularFace` {cite}`huang2020curricularface` | constant $m$; hard negatives become $\cos\theta_j\,(t + \cos\theta_j)$ | the same for all |
+# | nothing | MV-Softmax {cite}`wang2020mvsoftmax` | constant $m$; hard negatives become $(1 + t)\cos\theta_j + t$ | the same for all |
 #
 # - *Hard negatives* are the negative centres whose cosine exceeds the target after its margin,
 #   $\cos\theta_j > \psi(\theta_y)$. (NPCFace tests with a margin of its own, and raises its hard
 #   negatives as well.) In CurricularFace $t$ is a running mean of the target cosine, so hard
 #   negatives count more and more as training goes on. In MV-Softmax it is a constant.
 # - *Length as quality.* MagFace and AdaFace take the length of the embedding for the quality of the
-#   image. MagFace adds a term that rewards long embeddings. In AdaFace $\mu_a$ and $\sigma_a$ are
-#   running values of the length; $z = -1$ gives ArcFace, and $z = 0$ gives CosFace.
+#   image. MagFace's margin rises from $m_l$ at length $l$ to $m_u$ at length $u$, and an extra term
+#   rewards long embeddings. In AdaFace $\mu_a$ and $\sigma_a$ are running values of the length;
+#   $z = -1$ gives ArcFace, and $z = 0$ gives CosFace.
 # - *KappaFace's weights* are $w_{\text{size}} = \tfrac12\bigl(\cos(\pi n / n_{\max}) + 1\bigr)$ and
 #   $w_\kappa = 1 - \operatorname{sigmoid}(T\tilde\kappa)$. Here $\tilde\kappa$ is the concentration
 #   of the identity's embeddings, standardised over identities.
