@@ -3,12 +3,13 @@
 #
 # :::{admonition} After this chapter you can
 # :class: tip
-# - derive CDML's margin from ArcFace's in one line, and say what each of its options does and at
-#   which value it is off;
+# - derive CDML's margin from ArcFace's in one line, and name the value at which each option is off;
 # - compute the easiness of a sample in three ways, and its margin from it;
-# - say who gets the larger margin, in CDML's two readings and in six other losses;
-# - follow the margins of single samples through a training, and see what wrong labels do to them;
-# - say why two losses with different mean margins are not compared fairly, and what to do about it.
+# - explain why a larger margin for easy samples pulls *both* easy and hard ones harder;
+# - name who gets the larger margin in CDML's two sources and in seven other losses;
+# - follow the margins of single samples through a training, and describe what wrong labels do to
+#   them;
+# - explain why two losses with different mean margins are not compared fairly, and correct for it.
 # :::
 #
 # :::{admonition} What you need
@@ -22,7 +23,7 @@ profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
 seed = 0  # of the random batch, of the wrong labels and of the trainings
 margin_rad = 0.49  # the base margin, radians
 alpha = 0.2  # how far the margin follows the easiness
-wrong_share = 0.04  # of the training digits get a wrong label on purpose
+wrong_share = 0.04  # share of training digits with a wrong label, on purpose
 epochs = 20  # passes over the training digits
 
 # %% tags=["hide-input"]
@@ -43,20 +44,24 @@ lab = session.start(profile, seed)
 # %% [markdown]
 # ## One margin for all?
 #
-# ArcFace asks the same of every sample: come closer to your own class centre than to any other, by
-# $m$. A sharp frontal image can do that. A profile in the dark perhaps cannot, and an image with
-# the wrong name on it should not. So let the margin depend on the sample. In which direction? There
-# are two opinions, and both are reasonable:
+# ArcFace asks the same of every sample: come closer to the centre of your class than to any other,
+# by $m$. A sharp frontal photograph can do that. A profile in the dark perhaps cannot, and a
+# photograph with the wrong name on it should not. So let the margin depend on the sample. In which
+# direction? There are two opinions, and both are reasonable.
 #
-# - *Ask more of hard samples.* They are where the errors are; easy ones are solved already.
-# - *Ask more of easy samples.* They can take it; a hard sample pulled with force drags its class
-#   centre along, and the hardest samples of all are the mislabelled ones. (Whether a smaller margin
-#   pulls with less force we shall see below.)
+# - *Ask more of hard samples.* That is where the errors are; the easy samples are solved already.
+# - *Ask more of easy samples.* They can take it. A hard sample that is pulled with force drags its
+#   class centre along, and the hardest samples of all are the mislabelled ones. (This argument
+#   assumes that a smaller margin pulls with less force. We shall see.)
 #
-# CDML, the Combined Dynamic Margin Loss, is a family in which both can be written down. It comes
-# from a public project's documentation and code {cite}`datn`, which do not agree with each other.
-# This chapter derives what they share, names every difference, and makes each an option. Chapter 13
-# asks which reading made the published numbers; the sources do not tell.
+# CDML, the Combined Dynamic Margin Loss, is a family of losses in which both opinions can be
+# written down. It comes from one public project, DATN {cite}`datn`. The results page of the project
+# describes the loss; we call it **DATN's page**, or simply the page. The project also contains an
+# implementation, **DATN's code**. The two disagree, as chapter 3 mentioned: the page gives easy
+# samples the larger margin, the code gives it to hard ones.
+#
+# This chapter derives what they share and makes every difference an option. Which of the two
+# produced the published numbers? The sources do not say; chapter 13 collects the evidence.
 #
 # ## The formula
 #
@@ -67,23 +72,30 @@ lab = session.start(profile, seed)
 # m_i = m_{\text{base}}\,(1 + \alpha\, e_i), \qquad e_i \in [-1, 1],
 # ```
 #
-# with $e_i$ the **easiness** of sample $i$: 1 for the easiest there can be, $-1$ for the hardest.
-# The document writes "{term}`difficulty`" in this place, and says in its text and its diagram that
-# easy samples get $m \times 1.2$ and hard ones $m \times 0.8$. With a score that *rises* with
-# difficulty, formula and text contradict each other. With a signed easiness and $\alpha = 0.2$ they
-# agree, so this is how we read it. Two shapes fit the text: a **step**, which knows easy and hard
-# only, and a **linear** one,
+# where $e_i$ is the **easiness** of sample $i$: 1 for the easiest there can be, $-1$ for the
+# hardest. The number $\alpha$ sets how far the margin moves.
+#
+# In this place DATN's page writes "{term}`difficulty`". But its text and its diagram say that easy
+# samples get $m \times 1.2$ and hard ones $m \times 0.8$. If the score rises with difficulty,
+# formula and text contradict each other. If it is a signed easiness, and $\alpha = 0.2$, they
+# agree. This is how we read the page.
+#
+# Two shapes fit its words. A **step** distinguishes easy from hard and nothing else; the **linear**
+# shape uses the value of $e_i$ itself:
 #
 # ```{math}
 # :label: eq-shape
 # e_i \to \operatorname{sign}(e_i) \quad\text{or}\quad e_i \to e_i .
 # ```
 #
-# The document's diagram asks "similarity high?" and has two answers: that is the step, and our
-# default. The option `favour` turns the sign round: `"easy"` is the document's, `"hard"` gives hard
-# samples the larger margin.
+# The diagram on the page asks "similarity high?" and has two answers. That is the step, which is
+# our default. The option `favour` chooses the sign: `"easy"` gives easy samples the larger margin,
+# as on the page, and `"hard"` gives it to hard samples.
+#
+# In the right panel of the next figure, follow the curve from right to left, the way a sample moves
+# as it learns. What happens at 60 degrees?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: the margin against the easiness, for both shapes. Right: the target of the step, on those of ArcFace with the larger and with the smaller margin (grey).", "name": "fig-cdml-target"}, "image": {"alt": "Two panels; on the left a step and a slanted line that rise with the easiness; on the right a curve that jumps at 60 degrees from the lower to the upper of two grey curves"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: margin against easiness, for both shapes. Right: target of the step. It lies on the target of ArcFace with the smaller margin, then on that with the larger one (both grey).", "name": "fig-cdml-target"}, "image": {"alt": "Two panels; on the left a step and a slanted line that rise with the easiness; on the right a curve that jumps at 60 degrees from the lower to the upper of two grey curves"}}
 theta = torch.linspace(0.0, math.pi, 1441, dtype=torch.float64)
 degrees = torch.rad2deg(theta)
 easiness = torch.linspace(-1.0, 1.0, 801, dtype=torch.float64)
@@ -131,31 +143,40 @@ promoted = pull(step, torch.acos(edge), scale=64, num_identities=10_575) / 64
 session.tell(pull_easy=promoted[0].item(), pull_hard=promoted[1].item())
 
 # %% [markdown]
-# Look at the right panel of {numref}`fig-cdml-target` from the right to the left, the way a sample
-# moves as it learns. At 60 degrees it is promoted from hard to easy, and its target falls from
+# At 60 degrees the sample is promoted from hard to easy, and its target falls from
 # {glue:text}`hard_side:.3f` to {glue:text}`easy_side:.3f`. At scale 64 this is
-# {glue:text}`step_cost:.0f` units of logit: **the loss of a sample that improves jumps up**. The
-# gradient does not see the jump, only the larger weight behind it: with 10,575 identities, all
-# other centres at 90 degrees, the pull over the scale goes from {glue:text}`pull_hard:.2f` to
-# {glue:text}`pull_easy:.2f`, so the sample is drawn on, not back. The linear shape has no jump.
+# {glue:text}`step_cost:.0f` units of logit. **The loss of a sample that improves jumps up.**
+#
+# Does this drive the sample back? No. The gradient does not see the jump, only the larger weight
+# behind it. Take 10,575 identities, with all negative centres at 90 degrees. Then the pull of
+# chapter 3, divided by the scale, rises from {glue:text}`pull_hard:.2f` to
+# {glue:text}`pull_easy:.2f`: the sample is drawn on. The linear shape has no jump.
 #
 # ## What is easy?
 #
-# Three scores are in the package. All are made of cosines, so they cost nothing; `cdmllab.easiness`
-# is one page.
+# The package has three scores for easiness. All are made of cosines that the loss computes anyway,
+# so they cost nothing; `cdmllab.easiness` is one page of code. Let $\theta_y$ be the angle to the
+# target centre, and $\theta_{\text{neg}}$ the angle to the nearest negative centre, the
+# {term}`hardest negative`.
 #
-# | `easiness` | $e$ before the pivot | read from |
+# | `easiness` | $e$ before the pivot | taken from |
 # |---|---|---|
-# | `"similarity"` | $\cos\theta_y$ | the document: "similarity to class center" |
-# | `"gap"` | $(\cos\theta_y - \max_{j\ne y}\cos\theta_j)\,/\,2$ | the public code's gap form |
-# | `"angle_gap"` | $(\theta_{\text{neg}} - \theta_y - \pi/3)\,/\,(\pi/6)$, clipped to ±1 | the public code's angular form |
+# | `"similarity"` | $\cos\theta_y$ | DATN's page: "similarity to class center" |
+# | `"gap"` | $(\cos\theta_y - \max_{j\ne y}\cos\theta_j)\,/\,2$ | DATN's code, first form |
+# | `"angle_gap"` | $(\theta_{\text{neg}} - \theta_y - \pi/3)\,/\,(\pi/6)$, clipped to ±1 | DATN's code, second form |
 #
-# with $\theta_{\text{neg}}$ the angle to the nearest foreign class centre, the
-# {term}`hardest negative`. The **{term}`pivot`** says which score counts as neither easy nor hard.
-# For the similarity the document gives no number; our default is 0.5, that is 60 degrees. For the
-# other two it is 0. Scores on either side are stretched so that the ends stay at ±1.
+# The **similarity** looks at the target centre alone. The **gap** is the lead of the target centre
+# over the hardest negative, in cosines. (Chapter 1's gap, between two class centres, is something
+# else.) The **angle gap** is the same lead in angles.
+#
+# Which score counts as neither easy nor hard? That is the **{term}`pivot`**. For the similarity,
+# DATN's page gives no number; our default is 0.5, which is 60 degrees. For the other two it is 0.
+# The scores on either side of the pivot are then stretched so that the ends stay at ±1.
+#
+# The maps below show all three scores. Look at the dashed line, the pivot: where does a sample
+# become easy?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The three scores over the angle to the own and to the nearest foreign class centre, pivots as they are by default (dashed). Green is easy, violet is hard.", "name": "fig-easiness"}, "image": {"alt": "Three square maps; the first changes from left to right only, the second and third along the diagonal, the third more sharply"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The three scores over the angle to the target centre (horizontal) and to the hardest negative (vertical). Dashed: the default pivot. Green is easy, violet is hard.", "name": "fig-easiness"}, "image": {"alt": "Three square maps; the first changes from left to right only, the second and third along the diagonal, the third more sharply"}}
 fig, axes = plots.figure(3, width=7.8, height=2.7)
 for ax, kind in zip(axes, ("similarity", "gap", "angle_gap"), strict=True):
     policy = margins.create("cdml", easiness=kind)
@@ -165,68 +186,20 @@ for ax, kind in zip(axes, ("similarity", "gap", "angle_gap"), strict=True):
 plots.colour_bar(axes[2], image)
 
 # %% [markdown]
-# The similarity looks at the own class centre alone. The gap asks who leads: with the pivot at 0 a
-# sample is easy as soon as it is classified rightly, by however little. The angle gap wants a lead
-# of 60 degrees before it calls a sample easy.
+# By similarity a sample is easy when it is close to its target centre, wherever the others are. By
+# the gap it is easy as soon as it is classified correctly, however small its lead. By the angle gap
+# it needs a lead of 60 degrees.
 #
-# ## The public code's forms
+# ## Easy larger pulls both ends harder
 #
-# The public code has the other sign. In our letters its gap form is
+# Which samples does each sign of CDML pull harder than ArcFace? The names suggest that *easy
+# larger* works on easy samples and *hard larger* on hard ones. That is not what happens. **If easy
+# samples get the larger margin, easy and hard samples are both pulled harder. If hard samples get
+# it, both are pulled more gently.**
 #
-# ```{math}
-# :label: eq-public-gap
-# m_i = m_2 + \alpha_{\text{pub}}\,h_i, \qquad
-# h_i = 1 - \bigl(\cos\theta_y - \max_{j \ne y}\cos\theta_j\bigr) \in [-1, 3],
-# ```
-#
-# with $m_2 = 0.5$ and $\alpha_{\text{pub}} = 0.1$: the *harder*, the larger. Since
-# $h_i = 1 - 2 e_i$, it is {eq}`eq-cdml-margin` with $m_{\text{base}} = m_2 + \alpha_{\text{pub}}$,
-# $\alpha = 2\alpha_{\text{pub}} / m_{\text{base}}$ and the sign turned round, `favour="hard"`. The
-# angular form is
-#
-# ```{math}
-# :label: eq-public-angle-gap
-# m_i = m_2 + \alpha_{\text{pub}}\,
-# \operatorname{clip}\bigl(\tfrac\pi2 - (\theta_{\text{neg}} - \theta_y),\, 0,\, \tfrac\pi3\bigr) .
-# ```
-#
-# Both are there by name, and both keep the code's guard that the target never exceeds the plain
-# cosine (`never_above=True`).
+# Compare the three curves at both ends. At 60 degrees, the pivot, they meet:
 
-# %% tags=["hide-input"]
-torch.manual_seed(seed)
-own, foreign = 2 * torch.rand(2, 1000, dtype=torch.float64) - 1
-batch = margins.Batch(
-    torch.zeros(1000, dtype=torch.int64),
-    own,
-    torch.ones(1000),
-    hardest_negative=foreign,
-)
-lead = torch.acos(foreign) - torch.acos(own)
-public = {
-    "public_gap": (margins.CDML.datn_code_gap(), 0.5 + 0.1 * (1 - own + foreign)),
-    "public_angle_gap": (
-        margins.CDML.datn_code_angle_gap(),
-        0.5 + 0.1 * (math.pi / 2 - lead).clamp(0, math.pi / 3),
-    ),
-}
-rows = [
-    [
-        f"`CDML.{name}()`",
-        f"{policy.margin_rad(batch).min():.3f}",
-        f"{policy.margin_rad(batch).max():.3f}",
-        f"{(policy.margin_rad(batch) - by_hand).abs().max():.0e}",
-    ]
-    for name, (policy, by_hand) in public.items()
-]
-session.Table(
-    ["1,000 random samples", "least m", "largest m", "off the formula"], rows
-)
-
-# %% [markdown]
-# ## What the two signs pull
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "How hard a sample is turned towards its class centre (∂L/∂θ over the scale, s = 16, 10,575 identities, the other centres at 90 degrees). Linear in the similarity; alpha is 0.6 here, three times the document's, to make the difference visible.", "name": "fig-signs"}, "image": {"alt": "Three curves; the one for easy larger lies above ArcFace at both ends, the one for hard larger below it"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Pull on a sample, divided by the scale (s = 16, 10,575 identities, negative centres at 90 degrees, exact gradient with the margin held constant in it). The margin is linear in the similarity. To make the difference visible, alpha is 0.6, three times the value of DATN's page.", "name": "fig-signs"}, "image": {"alt": "Three curves; the one for easy larger lies above ArcFace at both ends, the one for hard larger below it"}}
 fig, (ax,) = plots.figure(1, width=6.6, height=3.0)
 linear = {"margin_rad": margin_rad, "alpha": 0.6, "shape": "linear"}
 three = {
@@ -247,20 +220,99 @@ drawn = [
     )
     for name, (loss, policy, style) in three.items()
 ]
-plots.lines(ax, degrees[1:1041], drawn, xlabel="", ylabel="∂L/∂θ over the scale")
+plots.lines(
+    ax, degrees[1:1041], drawn, xlabel="", ylabel="pull ∂L/∂θ, divided by s"
+)
 plots.degrees_axis(ax, stop=130, step=10)
 
 # %% [markdown]
-# Chapter 3 says what to expect. The margin of an *easy* sample decides at which angle it falls
-# silent: with easy larger, it goes on being pulled when ArcFace has let go. The margin of a *hard*
-# sample, whose weight is nearly 1 here, decides only the slope, $\sin(\theta + m)$. Beyond
-# $90° - m$, where that falls, a smaller margin means a *stronger* pull. So **easy larger pulls both
-# ends harder, and hard larger pulls both more gently**: not what either name suggests.
+# Why? Chapter 3 has both halves of the answer.
 #
-# ## The limits
+# - *At the easy end* the margin decides at which angle a sample goes silent. A larger margin moves
+#   that angle closer to the centre. With easy larger, samples are still pulled after ArcFace has
+#   let them go.
+# - *At the hard end* the weight is nearly 1 and no longer depends on the margin. Only the slope
+#   does, and the pull is proportional to $\sin(\theta + m)$. Beyond $90° - m$ the sine falls as its
+#   argument grows, so a *smaller* margin means a *stronger* pull.
 #
-# Each part of CDML is off at some value, and then what is left must be the loss one started from.
-# Not nearly: to the bit.
+# A smaller margin is an easier goal, not a weaker force. The argument for easy larger at the start
+# of this chapter assumed the opposite: a hard sample with a smaller margin is *not* pulled more
+# gently.
+#
+# There is one caveat. The second half needs the exact gradient. A straight-through gradient has
+# slope 1 whatever the margin, and then hard samples are pulled equally by all three losses. Only
+# the effect on easy samples remains.
+#
+# ## The two forms of DATN's code
+#
+# DATN's code gives the larger margin to hard samples. In our symbols, its first form is
+#
+# ```{math}
+# :label: eq-public-gap
+# m_i = m_2 + \alpha_{\text{pub}}\,h_i, \qquad
+# h_i = 1 - \bigl(\cos\theta_y - \max_{j \ne y}\cos\theta_j\bigr) \in [-1, 3],
+# ```
+#
+# with $m_2 = 0.5$ and $\alpha_{\text{pub}} = 0.1$. The score $h_i$ is a hardness, and it is built
+# from the gap: $h_i = 1 - 2 e_i$. So this is {eq}`eq-cdml-margin` with
+# $m_{\text{base}} = m_2 + \alpha_{\text{pub}}$, $\alpha = 2\alpha_{\text{pub}} / m_{\text{base}}$
+# and the sign reversed, `favour="hard"`. We call it the *gap form*. The second form uses the angle
+# gap:
+#
+# ```{math}
+# :label: eq-public-angle-gap
+# m_i = m_2 + \alpha_{\text{pub}}\,
+# \operatorname{clip}\bigl(\tfrac\pi2 - (\theta_{\text{neg}} - \theta_y),\, 0,\, \tfrac\pi3\bigr) .
+# ```
+#
+# Both are in the package under names of their own, and both keep a guard of DATN's code: the target
+# never exceeds the plain cosine (`never_above=True`). On random samples, their margins agree with
+# the formulas:
+
+# %% tags=["hide-input"]
+torch.manual_seed(seed)
+own, foreign = 2 * torch.rand(2, 1000, dtype=torch.float64) - 1
+batch = margins.Batch(
+    torch.zeros(1000, dtype=torch.int64),
+    own,
+    torch.ones(1000),
+    hardest_negative=foreign,
+)
+lead = torch.acos(foreign) - torch.acos(own)
+forms = {
+    "datn_code_gap": (
+        margins.CDML.datn_code_gap(),
+        0.5 + 0.1 * (1 - own + foreign),
+    ),
+    "datn_code_angle_gap": (
+        margins.CDML.datn_code_angle_gap(),
+        0.5 + 0.1 * (math.pi / 2 - lead).clamp(0, math.pi / 3),
+    ),
+}
+rows = [
+    [
+        f"`CDML.{name}()`",
+        f"{policy.margin_rad(batch).min():.3f}",
+        f"{policy.margin_rad(batch).max():.3f}",
+        f"{(policy.margin_rad(batch) - by_hand).abs().max():.0e}",
+    ]
+    for name, (policy, by_hand) in forms.items()
+]
+session.Table(
+    [
+        "1,000 random samples",
+        "smallest margin (rad)",
+        "largest margin (rad)",
+        "largest deviation from the formula",
+    ],
+    rows,
+)
+
+# %% [markdown]
+# ## With everything off, it is ArcFace
+#
+# Every part of CDML can be switched off. With everything off we must recover ArcFace bit for bit,
+# in the loss and in both gradients. Without a base margin we must recover NormFace.
 
 # %% tags=["hide-input"]
 x = torch.randn(64, 32, dtype=torch.float64, requires_grad=True)
@@ -298,25 +350,27 @@ for name, (options, (other, theirs)) in limits.items():
         strict=True,
     )
     same = [torch.equal(a, b) for a, b in pairs]
-    told = ["to the bit" if s else "differs" for s in same]
+    told = ["identical" if s else "differs" for s in same]
     rows.append([f"`{name}`", plots.label(other), *told])
 session.Table(
-    ["CDML with", "is", "loss", "gradient on x", "gradient on centres"], rows
+    ["CDML with", "against", "loss", "gradient on x", "gradient on centres"], rows
 )
 
 # %% [markdown]
+# The last row is there for contrast: with $\alpha = 0.2$ the loss does differ.
+#
 # ## Progress and classes
 #
-# The document lists two more things that the margin shall follow. Training progress: "margins
-# adjust during training". And class characteristics: "different classes can have different margin
-# requirements". It gives no formula for either, and no version of the public code has one. We fill
-# the gap with the simplest forms that fit the words, both off by default:
+# DATN's page names two more things that the margin should follow. One is training progress:
+# "margins adjust during training". The other is the class: "different classes can have different
+# margin requirements". It gives no formula for either, and no version of DATN's code has one. We
+# use the simplest forms that fit the words. Both are off by default.
 #
-# - `schedule="linear"` or `"cosine"` lets $\alpha$ grow from 0 with training progress. Early on,
-#   when the scores still say little, this is ArcFace.
-# - `class_weight` mixes in $\bar e_y$, a running mean of the easiness of the sample's identity: a
-#   weight of 0.3 puts $0.7\,e_i + 0.3\,\bar e_y$ in the place of $e_i$. With a weight of 1 all
-#   samples of an identity share one margin, and CDML is a loss of KappaFace's kind.
+# - `schedule="linear"` or `"cosine"` lets $\alpha$ grow from 0 with training progress. In the first
+#   epochs, when the scores still mean little, the loss is then close to ArcFace.
+# - `class_weight` mixes in $\bar e_y$, a running mean of the easiness of the sample's identity. A
+#   weight of 0.3 replaces $e_i$ by $0.7\,e_i + 0.3\,\bar e_y$. With a weight of 1 all samples of an
+#   identity share one margin, as in KappaFace, which we meet at the end of the chapter.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "How alpha grows with training progress under the three schedules.", "name": "fig-schedule"}, "image": {"alt": "A flat line, a straight rising line and an S-shaped rising line over the progress from 0 to 1"}}
 progress = torch.linspace(0.0, 1.0, 101)
@@ -340,9 +394,12 @@ plots.lines(
 # %% [markdown]
 # ## CDML at work
 #
-# A batch of samples on an arc, from easy to hard, each with its own margin and its own pull: change
-# $\alpha$, who is favoured, the kind of easiness and the training progress (it counts once a
-# schedule is chosen), and watch who moves. Drag a sample along the arc.
+# The next figure puts it all into your hands: a batch of samples on an arc, from easy to hard, each
+# with its own margin and its own pull $\partial L / \partial\theta$, next to ArcFace's. **Try
+# this:** choose the linear shape, lower the scale $s$ to 16, raise $\alpha$, and give the larger
+# margin to the easy samples, then to the hard ones. Do the samples at *both* ends change as claimed
+# above? Then go back to the step and drag a sample across 60 degrees. (Progress has an effect only
+# with a schedule.)
 
 # %%
 CdmlAtWork(margin_rad=margin_rad, alpha=alpha)
@@ -350,9 +407,9 @@ CdmlAtWork(margin_rad=margin_rad, alpha=alpha)
 # %% [markdown]
 # ## A training, sample by sample
 #
-# Now we train, and look at the margin of every sample after every epoch. The data are chapter 1's
-# digits, with one change: {glue:text}`wrong_percent` of the labels are wrong, on purpose, and we
-# know which.
+# So far samples held still. Now we train, and record the margin of every sample after every epoch.
+# The data are the digits of chapter 1, with one change: {glue:text}`wrong_percent` of the labels
+# are wrong, on purpose, and we know which.
 
 # %%
 known, _ = digits.split(digits.load(range(7)), held_out=0.25)
@@ -365,8 +422,9 @@ labels[wrong] = (labels[wrong] + torch.randint(1, 7, (len(wrong),))) % 7
 session.tell(wrong_percent=f"{wrong_share:.0%}")
 
 # %% [markdown]
-# Four variants start from the same network and see the same batches. The loop is the whole of it;
-# this is what using a head by hand looks like.
+# Four variants start from the same network and see the same batches. *Mean held* is an option that
+# the section on the mean margin explains. The loop below is complete; this is how to use a head
+# without the package's trainer.
 
 # %%
 variants = {
@@ -401,6 +459,7 @@ for name, options in variants.items():
         net.train()
         head.set_progress(epoch / epochs)
         for rows in torch.randperm(n).split(64):
+            # the head computes the margins and the loss
             out = head(net(known.images[rows]), labels[rows])
             optimiser.zero_grad()
             out.loss.backward()
@@ -408,14 +467,19 @@ for name, options in variants.items():
             batch_means.append(out.margin_rad.mean())
         with torch.no_grad():
             embeddings = net.eval()(known.images)
+            # the margin that every sample has now
             found.append(head(embeddings, labels).margin_rad)
         snapshots[name, epoch + 1] = embeddings, head.centres.detach().clone()
     paths[name] = torch.stack(found)
     means[name] = torch.stack(batch_means)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Margins of single training samples after each epoch, easy larger, linear in the similarity: rightly and wrongly labelled ones. Thick: the median of all of a kind. Thin: thirty of each.", "name": "fig-margin-paths"}, "image": {"alt": "Two bundles of thin lines over the epochs with thick medians; the bundle of rightly labelled samples is high and flat, that of wrongly labelled ones starts low and rises towards the end"}}
+# %% [markdown]
+# What margins do the {glue:text}`n_wrong` wrongly labelled samples get, compared with the
+# {glue:text}`n_right` others? Look at the two thick lines, early and late.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Margins of single training samples after each epoch, for correctly and for wrongly labelled ones (easy larger, linear in the similarity). Thick: median of all. Thin: thirty of each kind.", "name": "fig-margin-paths"}, "image": {"alt": "Two bundles of thin lines over the epochs with thick medians; the bundle of correctly labelled samples is high and flat, that of wrongly labelled ones starts low and rises towards the end"}}
 fig, (ax,) = plots.figure(1, width=6.8, height=3.4)
-groups = {"label right": right, "label wrong": wrong}
+groups = {"correct label": right, "wrong label": wrong}
 plots.sample_paths(
     ax,
     torch.arange(1, epochs + 1),
@@ -443,22 +507,26 @@ by_heart = (led_to[wrong] == labels[wrong]).double().mean()
 session.tell(by_heart=by_heart.item())
 
 # %% [markdown]
-# {numref}`fig-margin-paths` shows {glue:text}`n_right` right and {glue:text}`n_wrong` wrong labels.
-# After three epochs their median margins are {glue:text}`right_third:.3f` and
-# {glue:text}`wrong_third:.3f`: to a score made of cosines, an image with a wrong name *is* the
-# hardest image there is, and easy-larger gives it the smaller margin. That is less to reach, not
-# less force: at their median angle of {glue:text}`wrong_angle:.0f` degrees, {numref}`fig-signs`
-# says, the smaller margin even pulls a little harder.
+# Early in the training the wrong labels stand out ({numref}`fig-margin-paths`). To a score made of
+# cosines, an image with a wrong name *is* the hardest kind of image. After three epochs the median
+# margins are {glue:text}`right_third:.3f` for correct labels and {glue:text}`wrong_third:.3f` for
+# wrong ones.
 #
-# By the end the network has learnt {glue:text}`by_heart:.0%` of the lies by heart: those images
+# Does this protect the network from the wrong labels? Not in the way one would hope. The median
+# angle of the wrong labels is then {glue:text}`wrong_angle:.0f` degrees. At such an angle, as
+# {numref}`fig-signs` shows, the smaller margin pulls even a little harder.
+#
+# By the end the network has memorised {glue:text}`by_heart:.0%` of the wrong labels: those images
 # are nearest to the class centre of their wrong name. The median margin of all wrong labels is then
-# {glue:text}`wrong_last:.3f`, that of the others {glue:text}`right_last:.3f`. A dynamic margin
-# measures what the network finds hard *now*, not what is hard; chapter 5 takes the two apart.
+# {glue:text}`wrong_last:.3f`, and that of correct labels {glue:text}`right_last:.3f`. A dynamic
+# margin measures what the network finds hard *now*, which is not the same as what is hard. Chapter
+# 5 separates the two.
 #
 # ## Class by class
 #
-# With `class_weight=1` a sample's own easiness does not count, only the running easiness of its
-# identity. We give that form the embeddings from the end of the training.
+# With `class_weight=1` a sample's own easiness no longer counts, only the running easiness of its
+# identity. How different do the margins of the seven digits become? We apply this form to the
+# embeddings at the end of the training.
 
 # %% tags=["hide-input"]
 embeddings, centres = snapshots["easy larger", epochs]
@@ -494,14 +562,18 @@ session.tell(
 )
 
 # %% [markdown]
-# The largest and the smallest of these margins are {glue:text}`class_spread:.3f` radians apart, of
-# the {glue:text}`class_room:.3f` that $\alpha$ allows: a mean over a class is much the same for all
-# classes when each has its share of easy and hard images. The class term is made for data whose
-# classes differ, as people with ten passport photographs and people with ten snapshots do.
+# Not very different. The largest and the smallest margin are {glue:text}`class_spread:.3f` rad
+# apart, where $\alpha$ would allow {glue:text}`class_room:.3f`. When every class has its share of
+# easy and hard images, the class means are much alike. The class term is meant for data whose
+# classes differ: people with ten passport photographs and people with ten snapshots.
 #
 # ## The mean margin
+#
+# A margin that follows the sample also has a mean. Is it still the margin we set? The next figure
+# answers for the four variants. They all have the same base margin, so look for lines that leave
+# it.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The mean margin of each training batch. The base margin is the same for all; only one of them keeps it.", "name": "fig-mean-margin"}, "image": {"alt": "Four lines over the training steps; easy larger and its step rise above the base margin, hard larger falls below it, the one whose mean is held is flat at the base margin"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean margin of each training batch. All four variants have the same base margin; only the one whose mean is held keeps it.", "name": "fig-mean-margin"}, "image": {"alt": "Four lines over the training steps; easy larger and its step rise above the base margin, hard larger falls below it, the one whose mean is held is flat at the base margin"}}
 fig, (ax,) = plots.figure(1, width=6.8, height=3.0)
 ax.set_xticks(range(0, epochs + 1, max(epochs // 5, 1)))
 steps = torch.arange(len(means["easy larger"])) / (
@@ -538,44 +610,67 @@ session.tell(
 )
 
 # %% [markdown]
-# All four were given the base margin {glue:text}`base`. At the end of the training the step calls
-# {glue:text}`easy_share:.0%` of the samples easy, and trains with a {term}`mean margin` of
-# {glue:text}`mean_step:.3f`; easy-larger has {glue:text}`mean_easy:.3f` and hard-larger
-# {glue:text}`mean_hard:.3f`. The published CASIA table lists ArcFace at four margins from 0.40 to
-# 0.55, because the size of the margin is a setting of its own. A dynamic loss that beats ArcFace at
-# the same base margin may have won by its larger mean, which a constant could have had for free.
+# All four were given a base margin of {glue:text}`base`. At the end of the training the step finds
+# {glue:text}`easy_share:.0%` of the samples easy, so its {term}`mean margin` is
+# {glue:text}`mean_step:.3f`.
 #
-# `match_mean=True` takes that away: all margins of a batch are shifted so that their mean is
-# $m_{\text{base}}$,
+# The linear forms end at {glue:text}`mean_easy:.3f` (easy larger) and {glue:text}`mean_hard:.3f`
+# (hard larger).
+#
+# This matters for every comparison. The size of the margin is a setting of its own: the published
+# table for CASIA-WebFace lists ArcFace at four margins from 0.40 to 0.55. A dynamic loss that beats
+# ArcFace at the same base margin may have won by its larger mean, and a constant margin could have
+# had that for free.
+#
+# The option `match_mean=True` removes this advantage. It shifts all margins of a batch so that
+# their mean is $m_{\text{base}}$,
 #
 # ```{math}
 # :label: eq-match-mean
 # m_i = m_{\text{base}}\Bigl(1 + \alpha\,\bigl(e_i - \tfrac1b\textstyle\sum_k e_k\bigr)\Bigr),
 # ```
 #
-# and what is left is who gets how much. In the run above its mean is off by
-# {glue:text}`mean_held_off:.0e` at most. This is the comparison with ArcFace that this book calls
-# fair; the other way is to give ArcFace the mean margin that the dynamic loss turned out to have.
+# and only the *distribution* of the margin remains to be compared. In the run above the mean
+# deviates by {glue:text}`mean_held_off:.0e` at most. This is the comparison with ArcFace that this
+# book calls fair. The other fair way is to give ArcFace the mean margin that the dynamic loss
+# turned out to have.
 #
 # ## Who gets the larger margin?
 #
-# CDML is not alone. Five other losses set a margin for each sample, and they look at different
-# things.
+# CDML is not the first loss with a margin for each sample. What do the others look at, and whom do
+# they favour? The table sorts them by what moves the margin. Here $a$ is the length of the
+# embedding, $n$ the number of images of an identity, and a subscript $i$ marks what belongs to one
+# sample.
 #
-# - {term}`MagFace` {cite}`meng2021magface` and {term}`AdaFace` {cite}`kim2022adaface` look at the
-#   length of the embedding, which they take for the quality of the image.
-# - {term}`KappaFace` {cite}`oinar2023kappaface` looks at the identity: how scattered, and how
-#   frequent.
-# - {term}`NPCFace` {cite}`zeng2020npcface` looks at the hard negatives.
-# - {term}`ElasticFace` {cite}`boutros2022elasticface` throws dice, and in its "+" form hands the
-#   largest draws to the hardest samples.
+# | moved by | loss | formula | larger margin for |
+# |---|---|---|---|
+# | the cosines | {term}`CDML`, DATN's page {cite}`datn` | $m_i = m_{\text{base}}\,(1 + \alpha\,e_i)$ | easy samples |
+# | the cosines | CDML, DATN's code {cite}`datn` | $m_i = m_2 + \alpha_{\text{pub}}\,h_i$ | hard samples |
+# | the cosines | {term}`NPCFace` {cite}`zeng2020npcface` | $m_i = m_0 + m_1\,\bar c_i$, with $\bar c_i$ the mean cosine of the hard negatives | samples with hard negatives |
+# | the cosines, and chance | ElasticFace+ {cite}`boutros2022elasticface` | $m_i \sim \mathcal N(m, \sigma^2)$, the largest draw to the smallest $\cos\theta_y$ | hard samples |
+# | chance | {term}`ElasticFace` {cite}`boutros2022elasticface` | $m_i \sim \mathcal N(m, \sigma^2)$ | nobody in particular |
+# | the length | {term}`MagFace` {cite}`meng2021magface` | $m_i = m_l + (m_u - m_l)\,(a_i - l)\,/\,(u - l)$, with $a_i$ clipped to $[l, u]$ | long embeddings |
+# | the length | {term}`AdaFace` {cite}`kim2022adaface` | $\psi = \cos(\theta - m z_i) - (m + m z_i)$, with $z_i = \operatorname{clip}\bigl(h\,(a_i - \mu_a)/\sigma_a, -1, 1\bigr)$ | long ones in cosine, short ones in angle |
+# | the identity | {term}`KappaFace` {cite}`oinar2023kappaface` | $m_y = m_0\,\bigl(\gamma\,w_{\text{size}} + (1 - \gamma)\,w_\kappa\bigr)$ | rare or scattered identities |
+# | nothing | {term}`CurricularFace` {cite}`huang2020curricularface` | constant $m$; hard negatives become $\cos\theta_j\,(t + \cos\theta_j)$ | the same for all |
+# | nothing | MV-Softmax {cite}`wang2020mvsoftmax` | constant $m$; hard negatives become $(1 + t)\cos\theta_j + t$ | the same for all |
 #
-# A sixth, {term}`CurricularFace` {cite}`huang2020curricularface`, keeps ArcFace's margin and turns
-# up the hard *negatives* as training goes on.
+# - *Hard negatives* are the negative centres whose cosine exceeds the target after its margin,
+#   $\cos\theta_j > \psi(\theta_y)$. (NPCFace tests with a margin of its own, and raises its hard
+#   negatives as well.) In CurricularFace $t$ is a running mean of the target cosine, so hard
+#   negatives count more and more as training goes on. In MV-Softmax it is a constant.
+# - *Length as quality.* MagFace and AdaFace take the length of the embedding for the quality of the
+#   image. MagFace's margin rises from $m_l$ at length $l$ to $m_u$ at length $u$, and an extra term
+#   rewards long embeddings. In AdaFace $\mu_a$ and $\sigma_a$ are running values of the length;
+#   $z = -1$ gives ArcFace, and $z = 0$ gives CosFace.
+# - *KappaFace's weights* are $w_{\text{size}} = \tfrac12\bigl(\cos(\pi n / n_{\max}) + 1\bigr)$ and
+#   $w_\kappa = 1 - \operatorname{sigmoid}(T\tilde\kappa)$. Here $\tilde\kappa$ is the concentration
+#   of the identity's embeddings, standardised over identities.
 #
-# Here all of them get the same embeddings, labels and class centres: those of the training above
-# after its third epoch. We sort the samples by their angle to their own class centre and read the
-# mean margin of each third.
+# A formula does not say what it does to real embeddings. So we give all of these losses the same
+# embeddings, labels and class centres: those of the training above after its third epoch. We sort
+# the samples by their angle to the target centre and compute the mean margin of each third.
+# (MV-Softmax has CosFace's margin by default, so CosFace's row stands for both.)
 
 # %% tags=["hide-input"]
 embeddings, centres = snapshots["easy larger", min(3, epochs)]
@@ -584,7 +679,7 @@ lost = {
     "ArcFace": ("arcface", {}),
     "CosFace": ("cosface", {}),
     "CDML, easy larger": ("cdml", {"shape": "linear"}),
-    "CDML, public gap": (
+    "CDML, DATN's code (gap)": (
         "cdml",
         {
             "margin_rad": 0.6,
@@ -620,7 +715,7 @@ for name, (loss, options) in lost.items():
     rows.append([name, *(f"{part.mean():.1f}" for part in thirds), told])
 session.Table(
     [
-        "margin in degrees",
+        "mean margin (degrees)",
         "hardest third",
         "middle",
         "easiest third",
@@ -633,7 +728,7 @@ session.Table(
 for key, name in (
     ("cos", "CosFace"),
     ("easy", "CDML, easy larger"),
-    ("gap", "CDML, public gap"),
+    ("gap", "CDML, DATN's code (gap)"),
     ("npc", "NPCFace"),
     ("plus", "ElasticFace+"),
     ("elastic", "ElasticFace"),
@@ -645,52 +740,52 @@ for key, name in (
     session.tell(**{f"rank_{key}": float(rank[name])})
 
 # %% [markdown]
-# A positive correlation means that *easy* samples get the larger margin. Measured here, not
-# promised in general:
+# A positive rank correlation means that *easy* samples get the larger margin. This is what we
+# measured here; it is no promise for other networks and data.
 #
-# - **CDML, easy larger** is at {glue:text}`rank_easy:+.2f`, as it must be: its margin *is* a
-#   function of the cosine. The public gap form is at {glue:text}`rank_gap:+.2f`.
+# - **CDML** with easy larger is at {glue:text}`rank_easy:+.2f`, as it must be: its margin *is* a
+#   function of the cosine. The gap form of DATN's code is at {glue:text}`rank_gap:+.2f`.
 # - **NPCFace** ({glue:text}`rank_npc:+.2f`) and **ElasticFace+** ({glue:text}`rank_plus:+.2f`) give
-#   hard samples more; **ElasticFace** ({glue:text}`rank_elastic:+.2f`) does not look.
-# - **MagFace** ({glue:text}`rank_mag:+.2f`) and **KappaFace** ({glue:text}`rank_kappa:+.2f`) look
-#   at something else than the cosine. Their numbers say how length and identity happen to go with
-#   it for this network on these digits. (MagFace's limits are set to the lengths found here; its
-#   own are for longer embeddings. KappaFace's margins are small because the seven identities are
-#   about equally frequent, and its size term gives the frequent ones next to nothing.)
-# - **AdaFace** ({glue:text}`rank_ada:+.2f`) and **CosFace** ({glue:text}`rank_cos:+.2f`) show a
-#   trap. CosFace takes the same from every *cosine*, and near the centre, where the cosine is flat,
-#   that is a larger *angle*. AdaFace that looks at no length ($h = 0$) is CosFace with a margin of
-#   0.4, and is at {glue:text}`rank_ada_plain:+.2f` by this alone. A margin is the same for all only
-#   in its own unit.
+#   hard samples more. **ElasticFace** ({glue:text}`rank_elastic:+.2f`) is blind to difficulty.
+# - **MagFace** ({glue:text}`rank_mag:+.2f`) and **KappaFace** ({glue:text}`rank_kappa:+.2f`) do not
+#   look at the cosine. Their numbers show how length and identity happen to go with it, for this
+#   network on these digits. (We set MagFace's limits to the lengths found here, because its own are
+#   for longer embeddings. KappaFace's margins are small because the seven identities are about
+#   equally frequent, and its size term gives frequent ones next to nothing.)
+# - **CosFace** ({glue:text}`rank_cos:+.2f`) is a trap. It subtracts the same from every *cosine*.
+#   Near the centre, where the cosine is flat, that is a larger *angle*. A margin is the same for
+#   all only in its own unit.
+# - **AdaFace** ({glue:text}`rank_ada:+.2f`) shares the trap. If it ignores the length ($h = 0$) it
+#   is CosFace with a margin of 0.4, and that alone puts it at {glue:text}`rank_ada_plain:+.2f`.
 # - **CurricularFace**'s margin is constant. What follows the training is its negatives.
 #
-# So among these losses CDML's easy-larger form is the odd one out: the others that set an angle by
-# the cosine give *hard* samples more. MagFace comes nearest in spirit: where long embeddings are
-# good images, the easy ones get the larger margin.
+# So among these losses, CDML with easy larger is the odd one out: every other loss that sets an
+# angle by the cosine gives *hard* samples more. MagFace comes closest in spirit. Where long
+# embeddings are good images, its easy samples get the larger margin.
 #
 # :::{admonition} Where we deviate
 # :class: note
-# The document fixes $m_{\text{base}} = 0.49$, $\times 1.2$ and $\times 0.8$, and "similarity" as
-# the score. The pivot of 60 degrees, the schedules and the class term are ours. The defaults are
-# the document's reading; each row below gives the options of another.
+# DATN's page fixes $m_{\text{base}} = 0.49$, the factors 1.2 and 0.8, and "similarity" as the
+# score. The pivot of 60 degrees, the schedules and the class term are ours. The defaults follow the
+# page; each row below gives the options for another reading.
 #
 # | reading | in this package |
 # |---|---|
-# | the document, text and diagram | `CDML.datn_page()`, the defaults |
-# | the document's formula with a difficulty that rises | `favour="hard"` |
-# | the public code's gap form | `CDML.datn_code_gap()` |
-# | the public code's angular form | `CDML.datn_code_angle_gap()` |
-# | the committed configurations, whose $\alpha$ is 0 | `alpha=0`: ArcFace |
+# | DATN's page, text and diagram | `CDML.datn_page()`, the defaults |
+# | the formula of DATN's page, with a difficulty that rises | `favour="hard"` |
+# | DATN's code, gap form | `CDML.datn_code_gap()` |
+# | DATN's code, angle gap | `CDML.datn_code_angle_gap()` |
+# | the configurations committed with DATN's code, whose $\alpha$ is 0 | `alpha=0`: ArcFace |
 # | a fair comparison with ArcFace | `match_mean=True` |
 #
-# The digits here are a demonstration of the mechanism. Nothing in this chapter says that one
-# reading is more accurate.
+# The digits here demonstrate the mechanism. Nothing in this chapter says that one reading is more
+# accurate.
 # :::
 #
 # ## Exercises
 #
-# **4.1** Two samples stand at 40 and at 70 degrees from their class centres. With the document's
-# defaults, what are their margins in radians? Answer with a pair.
+# **4.1** Two samples are at 40 and at 70 degrees from their target centres. With the defaults of
+# DATN's page, what are their margins in radians? Answer with a pair.
 
 # %%
 exercises.check("4.1", None)
@@ -698,13 +793,13 @@ exercises.check("4.1", None)
 # %% [markdown]
 # <details><summary>Solution 4.1</summary>
 #
-# 40 degrees is inside the pivot of 60, so $0.49 \times 1.2 = 0.588$; 70 is outside,
-# $0.49 \times 0.8 = 0.392$. The answer is `(0.588, 0.392)`.
+# 40 degrees is inside the pivot of 60, so the margin is $0.49 \times 1.2 = 0.588$; 70 degrees is
+# outside, so it is $0.49 \times 0.8 = 0.392$. The answer is `(0.588, 0.392)`.
 #
 # </details>
 #
-# **4.2** A sample has $\cos\theta_y = 0.6$, and its best foreign centre is at 0.3. Which margin
-# does the public gap form give it, with $m_2 = 0.5$ and $\alpha_{\text{pub}} = 0.1$?
+# **4.2** A sample has $\cos\theta_y = 0.6$, and its hardest negative is at a cosine of 0.3. Which
+# margin does the gap form of DATN's code give it, with $m_2 = 0.5$ and $\alpha_{\text{pub}} = 0.1$?
 
 # %%
 exercises.check("4.2", None)
@@ -729,8 +824,8 @@ exercises.check("4.3", None)
 #
 # </details>
 #
-# **4.4** In a batch, nine samples of ten are easy. Which constant margin should ArcFace have to be
-# compared fairly with the document's CDML on it?
+# **4.4** In a batch, nine samples in ten are easy. Which constant margin should ArcFace have for a
+# fair comparison with CDML on this batch, with the defaults of DATN's page?
 
 # %%
 exercises.check("4.4", None)
@@ -743,7 +838,7 @@ exercises.check("4.4", None)
 # </details>
 #
 # **4.5** Name options of `cdml`, as a dictionary, with which it gives *hard* samples the larger
-# margin, moves it without a step, and keeps the mean margin of every batch at 0.5.
+# margin, moves the margin without a step, and keeps the mean margin of every batch at 0.5.
 
 # %%
 exercises.check("4.5", None)
@@ -758,21 +853,26 @@ exercises.check("4.5", None)
 #
 # ## Recap
 #
-# - CDML is ArcFace with $m_i = m_{\text{base}}(1 + \alpha e_i)$. Step or linear, easy or hard
-#   larger, schedule, class term, mean held: each is an option. Off are: `alpha=0` (then it is
-#   ArcFace to the bit), `schedule="constant"`, `class_weight=0`, `match_mean=False`,
-#   `never_above=False`. Score, shape and favour have no such value: one has to choose.
-# - Easiness is read from cosines: the similarity to the own centre, or the lead over the best
-#   foreign one, in cosines or in angles; the pivot says what is neither.
-# - The document gives easy samples the larger margin, the public code hard ones. Of the other
-#   losses, those that look at the cosine side with the code.
-# - Margins follow what the network finds hard at the moment. A wrong label looks hard until it has
-#   been learnt by heart.
-# - A dynamic margin changes the mean margin too. `match_mean` holds it, and only then do two losses
-#   differ in what one wants to compare.
+# - CDML is ArcFace with $m_i = m_{\text{base}}(1 + \alpha e_i)$. With `alpha=0` it is ArcFace bit
+#   for bit. The other parts are off at `schedule="constant"`, `class_weight=0`, `match_mean=False`
+#   and `never_above=False`. Score, shape and favour have no such value; there one has to choose.
+# - Easiness is computed from cosines: the similarity to the target centre, or its lead over the
+#   hardest negative, in cosines (gap) or in angles (angle gap). The pivot is the score that counts
+#   as neither easy nor hard.
+# - With the exact gradient, easy larger pulls easy *and* hard samples harder than ArcFace, and hard
+#   larger pulls both more gently. A smaller margin is not a weaker force.
+# - DATN's page gives easy samples the larger margin, DATN's code gives it to hard ones. Of the
+#   seven other losses, those that look at the cosine side with the code.
+# - Margins follow what the network finds hard at the moment. A wrong label looks hard until the
+#   network has memorised it.
+# - A dynamic margin also changes the mean margin. `match_mean` holds it, and only then do two
+#   losses differ in nothing but who gets how much.
+#
+# All of this trusts the easiness score. But the score is the opinion of a network that is still
+# learning. Can it tell a hard image from a wrong label? Chapter 5 checks it against the truth.
 #
 # ## References
 #
-# The document and the public code: {cite:t}`datn`. {cite:t}`deng2019arcface`,
-# {cite:t}`meng2021magface`, {cite:t}`kim2022adaface`, {cite:t}`huang2020curricularface`,
-# {cite:t}`boutros2022elasticface`, {cite:t}`oinar2023kappaface`, {cite:t}`zeng2020npcface`.
+# The two sources of CDML: {cite:t}`datn`. {cite:t}`deng2019arcface`, {cite:t}`meng2021magface`,
+# {cite:t}`kim2022adaface`, {cite:t}`huang2020curricularface`, {cite:t}`boutros2022elasticface`,
+# {cite:t}`oinar2023kappaface`, {cite:t}`zeng2020npcface`, {cite:t}`wang2020mvsoftmax`.
