@@ -42,7 +42,7 @@ def test_a_glance_pools_templates_as_the_evaluation_does():
     embeddings = small_protocols.Flat()(small_protocols.people()[0]).detach().numpy()
     groups = small_protocols.templates()
     whole = evaluate.evaluate(embeddings, groups, replicates=0)
-    assert glance(embeddings, groups)["auc"] == pytest.approx(whole.measures["auc"]["value"])
+    assert glance(embeddings, groups)["auc"] == pytest.approx(whole.measures.auc.value)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """`cdmllab evaluate`: a trained network judged by protocols, the results beside it in its run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,7 @@ from cdmllab.errors import CdmlLabError
 if TYPE_CHECKING:
     from torch import nn
 
-    from cdmllab.evaluate import Evaluation, Protocol
+    from cdmllab.evaluate import Evaluation, Measures, Protocol
     from cdmllab.preprocessing import Preprocessing
 
 
@@ -109,56 +109,62 @@ def evaluate(
         raise CdmlLabError(f"{run}: {error}") from error
 
 
-def report(measures: Any) -> list[str]:
+def report(measures: "Measures") -> list[str]:
     """An evaluation's measures as lines of text."""
+    from cdmllab.evaluate.measures import Identification
+
     m = measures
-    lines = [f"pairs      {m['genuine_pairs']:,} genuine, {m['impostor_pairs']:,} impostor"]
-    if m["accuracy"]:
-        a, grid = m["accuracy"], m["accuracy"]["arcface_torch_rule"]
-        lines.append(f"accuracy   {_share(a)} (fold sd {100 * a['std_over_folds']:.2f})")
+    lines = [f"pairs      {m.genuine_pairs:,} genuine, {m.impostor_pairs:,} impostor"]
+    if m.accuracy is not None:
+        grid = m.accuracy.arcface_torch_rule
         lines.append(
-            f"           {100 * grid['value']:.2f} by arcface_torch's rule "
-            f"({100 * grid['difference']:+.2f})"
+            f"accuracy   {_share(m.accuracy.value, m.accuracy.interval)} "
+            f"(fold sd {100 * m.accuracy.std_over_folds:.2f})"
         )
-    lines += [f"AUC        {_share(m['auc'])}", f"EER        {_share(m['eer'])}"]
-    for at in m["tar_at_far"]:
-        if at["value"] is not None:
-            lines.append(f"TAR@{at['far']:<7g}{_share(at)}")
-            if rule := at.get("arcface_torch_rule"):  # not in what older versions wrote
-                lines.append(
-                    f"           {100 * rule['value']:.2f} by arcface_torch's rule "
-                    f"({100 * rule['difference']:+.2f}), at a FAR of {rule['far']:.3g}"
-                )
-    if beyond := [f"{at['far']:g}" for at in m["tar_at_far"] if at["value"] is None]:
-        lines.append(f"           not at {', '.join(beyond)}: too few impostor pairs to resolve it")
-    if "rank" in (m.get("identification") or {}):
-        i = m["identification"]
-        found = [f"rank-{at['k']} {100 * at['value']:.2f} %" for at in i["rank"]]
-        found += [f"TPIR@FPIR {at['fpir']:g} {100 * at['value']:.2f} %" for at in i["tpir_at_fpir"]]
         lines.append(
-            f"1:N        {', '.join(found)} (gallery of {i['gallery']:,}, {i['probes_without']:,} "
+            f"           {100 * grid.value:.2f} by arcface_torch's rule "
+            f"({100 * grid.difference:+.2f})"
+        )
+    lines.append(f"AUC        {_share(m.auc.value, m.auc.interval)}")
+    lines.append(f"EER        {_share(m.eer.value, m.eer.interval)}")
+    for at in m.tar_at_far:
+        if at.value is not None:
+            lines.append(f"TAR@{at.far:<7g}{_share(at.value, at.interval)}")
+            if rule := at.arcface_torch_rule:  # not in records of earlier versions
+                lines.append(
+                    f"           {100 * rule.value:.2f} by arcface_torch's rule "
+                    f"({100 * rule.difference:+.2f}), at a FAR of {rule.far:.3g}"
+                )
+    if beyond := [f"{at.far:g}" for at in m.tar_at_far if at.value is None]:
+        lines.append(f"           not at {', '.join(beyond)}: too few impostor pairs to resolve it")
+    if isinstance(m.identification, Identification):
+        i = m.identification
+        rates = [f"rank-{at.k} {100 * at.value:.2f} %" for at in i.rank]
+        rates += [f"TPIR@FPIR {at.fpir:g} {100 * at.value:.2f} %" for at in i.tpir_at_fpir]
+        lines.append(
+            f"1:N        {', '.join(rates)} (gallery of {i.gallery:,}, {i.probes_without:,} "
             f"strangers)"
         )
-    if m["intervals"]:
-        i = m["intervals"]
+    if m.intervals is not None:
+        note = f": {m.intervals.note}" if m.intervals.note else ""
         lines.append(
-            f"intervals  {100 * i['confidence']:g} %, over "
-            f"{i['over']}{': ' + i['note'] if i['note'] else ''}"
+            f"intervals  {100 * m.intervals.confidence:g} %, over {m.intervals.over}{note}"
         )
-    if m.get("decision"):
-        d = m["decision"]
-        lines.append(f"threshold  {d['threshold_cos']:.4f}, for FAR {d['wanted_far']:g} on "
-                     f"{d['threshold_from']}: "
-                     f"FAR here {_share(d['far'])}, TAR {_share(d['tar'])}")  # fmt: skip
+    if m.decision is not None:
+        d = m.decision
+        lines.append(
+            f"threshold  {d.threshold_cos:.4f}, for FAR {d.wanted_far:g} on {d.threshold_from}: "
+            f"FAR here {_share(d.far.value, d.far.interval)}, "
+            f"TAR {_share(d.tar.value, d.tar.interval)}"
+        )
     return lines
 
 
-def _share(measure: Any) -> str:
-    value = f"{100 * measure['value']:.2f} %"
-    if measure.get("interval"):
-        low, high = (100 * end for end in measure["interval"])
-        value += f" [{low:.2f}, {high:.2f}]"
-    return value
+def _share(value: float, interval: tuple[float, float] | None) -> str:
+    text = f"{100 * value:.2f} %"
+    return (
+        text if interval is None else f"{text} [{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]"
+    )
 
 
 def _folder(run: Path) -> Path:

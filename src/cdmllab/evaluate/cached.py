@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -16,6 +17,7 @@ from cdmllab.evaluate import protocols
 from cdmllab.evaluate.embedding import embed, insightface_input
 from cdmllab.evaluate.evaluation import Evaluation, file_name
 from cdmllab.evaluate.full import evaluate
+from cdmllab.evaluate.measures import Decision, ErrorsByBin, MadeWith, NuisanceTable, Rate
 from cdmllab.evaluate.protocol import Protocol, Together
 from cdmllab.metrics import calibration, error_rates
 
@@ -67,22 +69,19 @@ def judge(
     square = preprocessing.crop_of(prepare) if isinstance(prepare, Mapping) else preprocessing.WHOLE
     protocol = protocols.load(name, getattr(backbone, "size", None), settings.world, square)
     flip = protocol.mirror if settings.flip is None else settings.flip
-    key = {
-        "weights_sha256": digest(backbone),
-        "protocol_sha256": protocol.digest(),
-        "preprocessing": preprocessing.check(prepare) if isinstance(prepare, Mapping) else None,
-        "replicates": settings.replicates,
-        "seed": settings.seed,
-    }
+    key = MadeWith(
+        weights_sha256=digest(backbone),
+        protocol_sha256=protocol.digest(),
+        preprocessing=preprocessing.check(prepare) if isinstance(prepare, Mapping) else None,
+        replicates=settings.replicates,
+        seed=settings.seed,
+    )
     path = folder / f"{file_name(protocol.name, flip)}.json"
     if path.is_file() and not redo:
         with suppress(ValueError):  # damaged: it is measured again
-            found = Evaluation.read(path)
-            if (
-                found.measures.get("made_with") == key
-                and found.measures.get("protocol") == protocol.name
-            ):
-                return found, protocol, True
+            done = Evaluation.read(path)
+            if done.measures.made_with == key and done.measures.protocol == protocol.name:
+                return done, protocol, True
     if isinstance(prepare, Mapping):
         prepare = partial(preprocessing.apply, preprocessing=prepare)
     embeddings = embed(
@@ -91,9 +90,12 @@ def judge(
     done = evaluate(
         embeddings, protocol, flip=flip, replicates=settings.replicates, seed=settings.seed
     )
-    done = done.with_measures(
-        nuisances=by_nuisance(done, protocol), made_with=key, copy=protocol.copy
+    measures = done.measures.having(
+        nuisances=by_nuisance(done, protocol),
+        made_with=key,
+        source=None if protocol.copy is None else dict(protocol.copy),
     )
+    done = replace(done, measures=measures)
     done.write(folder)
     return done, protocol, False
 
@@ -117,29 +119,36 @@ def decide(
     ------
     ValueError : the other protocol cannot resolve this FAR, or both are the same
     """
-    source = validation.measures["protocol"]
-    if source == evaluation.measures["protocol"]:
+    source = validation.measures.protocol
+    if source == evaluation.measures.protocol:
         raise ValueError(
             f"a threshold chosen on {source} cannot be judged on it: name another protocol"
         )
     threshold = calibration.threshold_at_far(validation.scores, validation.same, far)
-    said = calibration.decide(evaluation.scores, evaluation.same, threshold, people=people)
-    rates = {
-        name: {"value": rate.value, "interval": [rate.low, rate.high], "pairs": rate.pairs}
-        for name, rate in (("far", said.far), ("tar", said.tar))
-    }
-    return evaluation.with_measures(
-        decision={"threshold_from": source, "wanted_far": far, "threshold_cos": threshold, **rates}
+    rates = calibration.decide(evaluation.scores, evaluation.same, threshold, people=people)
+    here_far, here_tar = (
+        Rate(value=rate.value, interval=(rate.low, rate.high), pairs=rate.pairs)
+        for rate in (rates.far, rates.tar)
     )
+    decision = Decision(
+        threshold_from=source,
+        wanted_far=far,
+        threshold_cos=threshold,
+        far=here_far,
+        tar=here_tar,
+    )
+    return replace(evaluation, measures=evaluation.measures.having(decision=decision))
 
 
-def by_nuisance(evaluation: Evaluation, protocol: Protocol, bins: int = 6) -> dict[str, Any]:
+def by_nuisance(
+    evaluation: Evaluation, protocol: Protocol, bins: int = 6
+) -> dict[str, dict[Together, NuisanceTable]]:
     """Error rates against each nuisance that the protocol knows; genuine and impostor pairs apart.
 
     For each nuisance by the larger of the two images' and by how far they are apart. Empty for
     templates, and for a nuisance that no image has.
     """
-    tables: dict[str, Any] = {}
+    tables: dict[str, dict[Together, NuisanceTable]] = {}
     who = protocol.people()
     for name in protocol.nuisances if protocol.templates is None else ():
         for how in get_args(Together):
@@ -147,16 +156,24 @@ def by_nuisance(evaluation: Evaluation, protocol: Protocol, bins: int = 6) -> di
             if of_pair.max() == of_pair.min():
                 continue
             edges = np.histogram_bin_edges(of_pair, bins)
-            table: dict[str, Any] = {"edges": edges.tolist()}
-            for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
+            of_kind = []
+            for rows in (evaluation.same, ~evaluation.same):
                 people = None if who is None else (who[0][rows], who[1][rows])
-                found = error_rates.by_nuisance(
+                binned = error_rates.by_nuisance(
                     evaluation.wrong[rows], of_pair[rows], edges, people=people
                 )
-                table[kind] = {
-                    key: _plain(values) for key, values in found._asdict().items() if key != "edges"
-                }
-            tables.setdefault(name, {})[how] = table
+                of_kind.append(
+                    ErrorsByBin(
+                        rate=_plain(binned.rate),
+                        low=_plain(binned.low),
+                        high=_plain(binned.high),
+                        pairs=tuple(binned.pairs.tolist()),
+                    )
+                )
+            genuine, impostor = of_kind
+            tables.setdefault(name, {})[how] = NuisanceTable(
+                edges=tuple(edges.tolist()), genuine=genuine, impostor=impostor
+            )
     return tables
 
 
@@ -171,6 +188,6 @@ def digest(backbone: nn.Module) -> str:
     return found.hexdigest()
 
 
-def _plain(values: NDArray[np.generic]) -> list[Any]:
+def _plain(values: NDArray[np.float64]) -> tuple[float | None, ...]:
     """For JSON, which has no NaN."""
-    return [None if isinstance(v, float) and np.isnan(v) else v for v in values.tolist()]
+    return tuple(None if np.isnan(value) else value for value in values.tolist())

@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab._util.files import read_record, replacing, write_text
+from cdmllab._util.files import replacing, write_text
 from cdmllab.data import npz
 from cdmllab.errors import DataError, plain
+from cdmllab.evaluate.measures import Measures
 from cdmllab.metrics import verification
 
 
@@ -20,7 +20,7 @@ from cdmllab.metrics import verification
 class Evaluation:
     """The scores of a protocol's pairs, and what was measured on them.
 
-    `measures` is what ``<name>.json`` holds; the arrays go to ``<name>.npz``. (Not Parquet: three
+    `measures` goes to ``<name>.json``, the arrays go to ``<name>.npz``. (Not Parquet: three
     columns, read back by what reads everything else here, are not worth a package of 100 MB.)
     """
 
@@ -28,7 +28,7 @@ class Evaluation:
     scores: NDArray[np.float64]  # [p] cosine
     same: NDArray[np.bool_]  # [p]
     fold: NDArray[np.int64]  # [p]
-    measures: Mapping[str, Any]
+    measures: Measures
 
     def write(self, folder: Path | str) -> Path:
         """Write both files, the ``.json`` last, so that where it stands the other stands too;
@@ -37,7 +37,7 @@ class Evaluation:
         path = Path(folder) / f"{self.name}.json"
         with replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, scores=self.scores, is_same=self.same, fold=self.fold)
-        write_text(path, json.dumps(self.measures, indent=1) + "\n")
+        write_text(path, json.dumps(self.measures.to_json(), indent=1) + "\n")
         return path
 
     @classmethod
@@ -50,7 +50,7 @@ class Evaluation:
         """
         path = Path(path)
         try:
-            measures = read_record(path)
+            measures = Measures.read(path)
             with npz.opened(path.with_suffix(".npz")) as arrays:
                 return cls(path.stem, arrays["scores"], arrays["is_same"], arrays["fold"], measures)
         except DataError as error:
@@ -70,10 +70,6 @@ class Evaluation:
             thresholds = verification.fold_accuracy(self.scores, self.same, self.fold).thresholds
         wrong: NDArray[np.bool_] = (self.scores >= thresholds[fold]) != self.same
         return wrong
-
-    def with_measures(self, **more: object) -> Self:
-        """The same with further measures, or others."""
-        return replace(self, measures={**self.measures, **more})
 
 
 def file_name(protocol: str, flip: bool) -> str:

@@ -1,17 +1,18 @@
 """1:N identification with the images of a verification protocol."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from cdmllab.evaluate.measures import Identification, NoIdentification, RankRate, TpirAtFpir
 from cdmllab.metrics import identification
 
 RANKS = (1, 5, 10)
 FPIRS = (0.01, 0.1)
 
 
-def identify(embeddings: NDArray[np.floating], identity: NDArray[np.int64]) -> dict[str, Any]:
+def identify(
+    embeddings: NDArray[np.floating], identity: NDArray[np.int64]
+) -> Identification | NoIdentification:
     """Search everybody's images in a gallery of half of the people.
 
     Every second identity with two entries or more is enrolled with its first entry; its other
@@ -25,17 +26,17 @@ def identify(embeddings: NDArray[np.floating], identity: NDArray[np.int64]) -> d
 
     Returns
     -------
-    Sizes, rank-k rates and TPIR at each FPIR that the probes can resolve; ``{"reason": ...}`` where
-    nobody has a mate.
+    Sizes, rank-k rates and TPIR at each FPIR that the probes can resolve; the reason alone where
+    fewer than two identities have several images.
     """
     _, first, counts = np.unique(identity, return_index=True, return_counts=True)
     several = np.flatnonzero(counts > 1)
     enrolled = several[::2]
     if len(enrolled) < 2:
-        return {
-            "reason": f"a gallery needs two identities with several images, and there are "
+        return NoIdentification(
+            reason=f"a gallery needs two identities with several images, and there are "
             f"{len(several)} such"
-        }
+        )
     gallery = first[enrolled]
     probes = np.setdiff1d(np.arange(len(identity)), gallery)
     found = identification.search(
@@ -43,14 +44,14 @@ def identify(embeddings: NDArray[np.floating], identity: NDArray[np.int64]) -> d
     )
     rates = identification.cmc(found, min(max(RANKS), len(gallery)))
     strangers = int((~found.mated).sum())
-    return {
-        "gallery": len(gallery),
-        "probes_with_mate": int(found.mated.sum()),
-        "probes_without": strangers,
-        "rank": [{"k": k, "value": float(rates[k - 1])} for k in RANKS if k <= len(rates)],
-        "tpir_at_fpir": [
-            {"fpir": fpir, "value": identification.tpir_at_fpir(found, fpir).tpir}
+    return Identification(
+        gallery=len(gallery),
+        probes_with_mate=int(found.mated.sum()),
+        probes_without=strangers,
+        rank=tuple(RankRate(k=k, value=float(rates[k - 1])) for k in RANKS if k <= len(rates)),
+        tpir_at_fpir=tuple(
+            TpirAtFpir(fpir=fpir, value=identification.tpir_at_fpir(found, fpir).tpir)
             for fpir in FPIRS
             if fpir * strangers >= 1
-        ],
-    }
+        ),
+    )

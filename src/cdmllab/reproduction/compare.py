@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from math import erfc, sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from cdmllab.evaluate.measures import Accuracy
 from cdmllab.metrics.multiple import holm
 from cdmllab.reproduction.rows import ReproducibleRow
 
@@ -32,10 +33,8 @@ class Compared(NamedTuple):
         return self.difference / sqrt(self.ours_se**2 + self.published_se**2)
 
 
-def compare(
-    row: ReproducibleRow, measures: Mapping[str, Mapping[str, Any]]
-) -> tuple[Compared, ...]:
-    """Every published protocol next to our measures of it, as `cdmllab.evaluate` gives them.
+def compare(row: ReproducibleRow, measured: Mapping[str, Accuracy]) -> tuple[Compared, ...]:
+    """Every published protocol next to our accuracy on it, as `cdmllab.evaluate` gives it.
 
     The standard error of ours is that over the folds. That of the published number is its +- over
     the root of ten where the source gives one and calls it, or seems to mean, the spread over
@@ -45,10 +44,10 @@ def compare(
     """
     found = []
     for protocol, value in row.published.items():
-        accuracy = measures[protocol]["accuracy"]
-        ours = 100.0 * accuracy["value"]
+        accuracy = measured[protocol]
+        ours = 100.0 * accuracy.value
         own = max(
-            100.0 * accuracy["std_over_folds"] / sqrt(len(accuracy["per_fold"])),
+            100.0 * accuracy.std_over_folds / sqrt(len(accuracy.per_fold)),
             _least(row.pairs[protocol]),
         )
         found.append((protocol, value, published_se(row, protocol), ours, own))

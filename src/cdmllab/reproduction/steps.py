@@ -27,7 +27,8 @@ from cdmllab.data.fetching import PATIENT, Patience, Progress, Sets
 from cdmllab.data.fetching.unpack import count, unpack
 from cdmllab.data.packs import Pack
 from cdmllab.errors import CdmlLabError, DataError
-from cdmllab.evaluate import cached, protocols
+from cdmllab.evaluate import Measures, cached, protocols
+from cdmllab.evaluate.measures import Accuracy
 from cdmllab.export import card
 from cdmllab.reproduction import compare, plan
 from cdmllab.reproduction.compare import Compared
@@ -178,7 +179,8 @@ def carry_out(
     with work.timed("evaluate"):
         measures = _evaluate(work, made, run, tell)
     torch.set_num_threads(threads)
-    compared = compare.compare(row, measures)
+    accuracies = {name: _accuracy(one) for name, one in measures.items()}
+    compared = compare.compare(row, accuracies)
     said = compare.verdict(compared)
     _card(work, made, run, compared)
     write_text(
@@ -198,7 +200,7 @@ def comparison(
     made: RowPlan,
     compared: tuple[Compared, ...],
     said: str,
-    measures: Mapping[str, Any],
+    measures: Mapping[str, Measures],
 ) -> dict[str, Any]:
     """What is kept of a comparison: the same training gives the same bytes."""
     return {
@@ -216,10 +218,8 @@ def comparison(
                 },
                 "difference": round(c.difference, 6),
                 "standard_errors": round(c.errors, 6),
-                "per_fold": [
-                    round(value, 6) for value in measures[c.protocol]["accuracy"]["per_fold"]
-                ],
-                "copy": measures[c.protocol].get("copy"),
+                "per_fold": [round(value, 6) for value in _accuracy(measures[c.protocol]).per_fold],
+                "copy": measures[c.protocol].source,
             }
             for c in compared
         ],
@@ -303,7 +303,7 @@ def _torchrun(work: RowWork, made: RowPlan, processes: int, within: Path) -> Non
         )
 
 
-def _evaluate(work: RowWork, made: RowPlan, run: Run, tell: Tell) -> dict[str, Mapping[str, Any]]:
+def _evaluate(work: RowWork, made: RowPlan, run: Run, tell: Tell) -> dict[str, Measures]:
     net, said = weights.load_release(released(run))
     backbone = net.to(made.config.device)
     found = {}
@@ -316,6 +316,12 @@ def _evaluate(work: RowWork, made: RowPlan, run: Run, tell: Tell) -> dict[str, M
         found[name] = done.measures
         tell(f"evaluate: {name}{' (done before)' if before else ''}")
     return found
+
+
+def _accuracy(measures: Measures) -> Accuracy:
+    if measures.accuracy is None:
+        raise CdmlLabError(f"{measures.protocol} has fewer than two folds, and so no accuracy")
+    return measures.accuracy
 
 
 def _card(work: RowWork, made: RowPlan, run: Run, compared: tuple[Compared, ...]) -> None:

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
@@ -13,9 +13,10 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from cdmllab._util.files import read_bytes, read_record, write_text
+from cdmllab._util.files import read_bytes, write_text
 from cdmllab._util.processes import GUARD, refuse_while_imported
-from cdmllab.errors import CdmlLabError, DataError, cause, reading
+from cdmllab.errors import CdmlLabError, DataError, cause
+from cdmllab.evaluate import Measures
 from cdmllab.runs import Run, root
 from cdmllab.sweeps import engines, expand
 from cdmllab.sweeps.engines import Engine
@@ -189,7 +190,7 @@ class Sweep:
         ):
             return False
         try:
-            if any(told["flip"] is not task.flip for told in evaluated(row).values()):
+            if any(one.flip is not task.flip for one in evaluated(row).values()):
                 return False
             run = Run.open(row.run)
             return (
@@ -212,12 +213,14 @@ class Sweep:
 
     def _done(self, task: Task) -> Done:
         row = self._rows[task.name]
-        told = evaluated(row)
-        for name, of in told.items():
-            with reading(row.evaluations[name], "an evaluation"):
-                measures(of)
-        folds = {name: of["accuracy"]["per_fold"] for name, of in told.items() if of["accuracy"]}
-        return Done(task, str(row.run), {name: measures(of) for name, of in told.items()}, folds)
+        evaluations = evaluated(row)
+        folds = {
+            name: list(one.accuracy.per_fold)
+            for name, one in evaluations.items()
+            if one.accuracy is not None
+        }
+        compared = {name: measures(one) for name, one in evaluations.items()}
+        return Done(task, str(row.run), compared, folds)
 
     def _set(self, row: TaskState) -> None:
         self._rows[row.task] = row
@@ -242,20 +245,20 @@ class Sweep:
         return {row.task: row for row in rows}
 
 
-def evaluated(row: TaskState) -> dict[str, Any]:
-    """By protocol, what the evaluations of a finished task say."""
-    return {name: read_record(path) for name, path in row.evaluations.items()}
+def evaluated(row: TaskState) -> dict[str, Measures]:
+    """The evaluations of a finished task, by protocol."""
+    return {name: Measures.read(path) for name, path in row.evaluations.items()}
 
 
-def measures(told: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of an evaluation by which arms are compared."""
-    found: dict[str, float] = {"auc": told["auc"]["value"], "eer": told["eer"]["value"]}
-    if told["accuracy"]:
-        found["accuracy"] = told["accuracy"]["value"]
-    for at in told["tar_at_far"]:
-        if at["far"] in (1e-3, 1e-4) and at["value"] is not None:
-            found[f"tar@1e-{round(-math.log10(at['far']))}"] = at["value"]
-    return found
+def measures(evaluation: Measures) -> dict[str, float]:
+    """The measures by which arms are compared, by name."""
+    values = {"auc": evaluation.auc.value, "eer": evaluation.eer.value}
+    if evaluation.accuracy is not None:
+        values["accuracy"] = evaluation.accuracy.value
+    for at in evaluation.tar_at_far:
+        if at.far in (1e-3, 1e-4) and at.value is not None:
+            values[f"tar@1e-{round(-math.log10(at.far))}"] = at.value
+    return values
 
 
 def line(row: TaskState) -> str:
@@ -267,8 +270,7 @@ def line(row: TaskState) -> str:
         if not Path(path).is_file():
             told.append(f"{name}: {path} is gone")
             continue
-        with reading(path, "an evaluation"):
-            found = measures(read_record(path))
+        found = measures(Measures.read(path))
         told.append(f"{name} {100 * found.get('accuracy', found['auc']):.2f} %")
     if row.attempts > 1:
         told.append(f"attempt {row.attempts}")
