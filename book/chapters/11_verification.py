@@ -50,7 +50,8 @@ from cdmllab.metrics import (
     templates,
     verification,
 )
-from cdmllab.results.sweeps import Recorded, paired
+from cdmllab.results.paired import paired
+from cdmllab.results.sweeps import Recorded
 
 lab = session.start(profile, seed)
 
