@@ -83,7 +83,7 @@ def test_another_archive_has_other_features(faces, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"plain": np.zeros((59, 8), dtype=np.float32)}, r"is damaged: 60 labels and 59 plain"),
         ({"files": np.array(["a"])}, r"is damaged: 60 labels and 1 files"),
@@ -91,16 +91,16 @@ def test_another_archive_has_other_features(faces, monkeypatch):
             {"mirrored": np.full((60, 8), np.nan, dtype=np.float32)},
             "has an embedding that is not finite",
         ),
-        ({"preprocessing": "{}"}, "holds no features: preprocessing has the keys"),
-        ({"names": None}, "holds no features: .*names"),
+        ({"preprocessing": "{}"}, "is not a file of features: preprocessing has the keys"),
+        ({"names": None}, "is not a file of features: .*names"),
     ],
 )
-def test_damaged_features_are_told(faces, change, said):
+def test_damaged_features_are_reported(faces, change, message):
     features.of_lfw(network(), USED)
     (path,) = (faces / "features").iterdir()
     with np.load(path) as stored:
         arrays = {key: stored[key] for key in stored.files} | change
     np.savez(path, **{key: values for key, values in arrays.items() if values is not None})
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         features.read(path)
     assert np.isfinite(features.of_lfw(network(), USED).mirrored).all()

@@ -17,7 +17,7 @@ def embedded(p):
     return evaluate.embed(Flat(), p.images).numpy()
 
 
-def test_evaluation_holds_the_measures_of_the_metrics():
+def test_evaluation_agrees_with_the_metrics():
     p = protocol()
     e = embedded(p)
     got = evaluate.evaluate(e, p, replicates=50)
@@ -51,7 +51,7 @@ def test_evaluation_holds_the_measures_of_the_metrics():
     assert m.intervals.note == ""
 
 
-def test_threshold_beside_a_tar_gives_that_tar():
+def test_threshold_of_a_tar_gives_that_tar():
     p = protocol()
     got = evaluate.evaluate(embedded(p), p, fars=[k / 100 for k in range(1, 40)], replicates=50)
     for at in got.measures.tar_at_far:
@@ -84,11 +84,11 @@ def test_pair_of_a_template_without_an_image_is_named():
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        ({"identity": None}, "who is shown is not known"),
+        ({"identity": None}, "the identities are unknown"),
         ({"identity": np.zeros(120, int)}, "only 1 identities"),
     ],
 )
-def test_intervals_say_when_they_are_over_pairs(changes, note):
+def test_record_notes_intervals_over_pairs(changes, note):
     p = protocol(**changes)
     got = evaluate.evaluate(embedded(p), p, replicates=10).measures.intervals
     assert got.over == "pairs"
@@ -102,7 +102,7 @@ def test_evaluation_without_replicates_has_no_intervals():
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda e: e[:50], r"embeddings must have shape \(120, d\), got \(50, 16\)"),
         (
@@ -111,13 +111,13 @@ def test_evaluation_without_replicates_has_no_intervals():
         ),
     ],
 )
-def test_embeddings_that_do_not_fit_are_named(spoil, said):
+def test_unsuitable_embeddings_are_named(spoil, message):
     p = protocol()
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         evaluate.evaluate(spoil(embedded(p)), p)
 
 
-def test_evaluation_comes_back_from_its_files(tmp_path):
+def test_evaluation_is_read_back_from_its_files(tmp_path):
     p = protocol()
     got = evaluate.evaluate(embedded(p), p, replicates=10, flip=True)
     path = got.write(tmp_path)
@@ -137,7 +137,7 @@ def test_file_names_have_no_slash():
     assert re.fullmatch("own-[0-9a-f]{8}__flip", file_name("some/where/own.npz", flip=True))
 
 
-def test_file_names_differ_where_files_are_called_alike(tmp_path, monkeypatch):
+def test_file_names_differ_for_equal_names_in_different_folders(tmp_path, monkeypatch):
     names = [
         file_name(protocol, flip=False)
         for protocol in ("a/pairs.npz", "b/pairs.npz", "pairs.bin", "pairs")
@@ -147,7 +147,7 @@ def test_file_names_differ_where_files_are_called_alike(tmp_path, monkeypatch):
     assert file_name("own.npz", flip=False) == file_name(str(tmp_path / "own.npz"), flip=False)
 
 
-def test_wrong_pairs_are_those_their_folds_threshold_misses():
+def test_wrong_pairs_agree_with_the_accuracy_of_each_fold():
     p = protocol()
     got = evaluate.evaluate(embedded(p), p, replicates=0)
     folds = verification.fold_accuracy(got.scores, got.same, got.fold)
@@ -158,7 +158,7 @@ def test_wrong_pairs_are_those_their_folds_threshold_misses():
     assert (~whole.wrong).mean() == verification.accuracy(got.scores, got.same, best)
 
 
-def test_error_rates_against_a_nuisance_count_every_pair():
+def test_error_rates_by_nuisance_count_every_pair():
     p = protocol()
     got = evaluate.evaluate(embedded(p), p, replicates=0)
     table = cached.by_nuisance(got, p)["noise"]["larger"]
@@ -172,7 +172,7 @@ def test_error_rates_against_a_nuisance_count_every_pair():
     assert cached.by_nuisance(got, templates(nuisances=p.nuisances)) == {}
 
 
-def test_threshold_from_one_protocol_is_judged_on_another():
+def test_threshold_from_one_protocol_is_applied_to_another():
     a, b = protocol(), protocol(name="others")
     one, other = (evaluate.evaluate(embedded(p), p, replicates=0) for p in (a, b))
     got = cached.decide(other, one, 0.05).measures.decision
@@ -180,7 +180,7 @@ def test_threshold_from_one_protocol_is_judged_on_another():
     assert got.threshold_cos == threshold
     assert got.threshold_from == "people"
     assert got.far.value == (other.scores[~other.same] >= threshold).mean()
-    with pytest.raises(ValueError, match="chosen on people cannot be judged on it"):
+    with pytest.raises(ValueError, match="chosen on people cannot be evaluated on it"):
         cached.decide(one, one, 0.05)
     known = cached.decide(other, one, 0.05, b.people()).measures.decision.far
     (plain, drawn), impostor = (got.far.interval, known.interval), ~other.same
@@ -188,8 +188,8 @@ def test_threshold_from_one_protocol_is_judged_on_another():
     assert drawn[0] <= plain[0] <= plain[1] <= drawn[1]
     accepted = (other.scores >= threshold)[impostor]
     first, second = b.people()
-    wanted = bootstrap.shares(accepted, (first[impostor], second[impostor]))[0]
-    assert drawn[1] == pytest.approx(max(plain[1], wanted.high), rel=0.2)
+    expected = bootstrap.shares(accepted, (first[impostor], second[impostor]))[0]
+    assert drawn[1] == pytest.approx(max(plain[1], expected.high), rel=0.2)
 
 
 @pytest.mark.parametrize("make", [protocol, templates])
@@ -201,7 +201,7 @@ def test_people_of_a_protocol_agree_with_its_pairs(make):
 
 
 @pytest.mark.parametrize("colour", [False, True])
-def test_figures_are_drawn_into_files(tmp_path, colour):
+def test_figures_are_written_to_svg_files(tmp_path, colour):
     p = protocol()
     if colour:
         pixels = ((p.images - p.images.min()) * 30).byte().clamp(0, 255).expand(-1, 3, -1, -1)
@@ -219,15 +219,15 @@ def test_figures_are_drawn_into_files(tmp_path, colour):
     assert not plt.get_fignums()
 
 
-def test_figures_of_templates_have_no_sheet(tmp_path):
+def test_templates_get_the_roc_figure_only(tmp_path):
     p = templates()
     got = evaluate.evaluate(embedded(p), p, replicates=0)
     assert [path.name for path in figures.write(got, p, tmp_path)] == ["groups__roc.svg"]
 
 
-def test_worst_pairs_are_far_from_the_others():
+def test_worst_pairs_are_on_the_wrong_side_of_the_median():
     p = protocol()
     got = evaluate.evaluate(embedded(p), p, replicates=0)
-    found = error_rates.worst(got.scores, got.same, 5)
-    assert got.scores[found.genuine].max() < np.median(got.scores[got.same])
-    assert got.scores[found.impostor].min() > np.median(got.scores[~got.same])
+    worst = error_rates.worst(got.scores, got.same, 5)
+    assert got.scores[worst.genuine].max() < np.median(got.scores[got.same])
+    assert got.scores[worst.impostor].min() > np.median(got.scores[~got.same])

@@ -93,7 +93,7 @@ EARLIER = {  # before identification, the second rule and the digests
     "accuracy": None,
     "tar_at_far": [{"far": 0.5, "value": 0.9, "interval": None}],
     "intervals": None,
-    "identification": {"reason": "who is shown is not known"},
+    "identification": {"reason": "the identities are unknown"},
     "git_commit": None,
     "a key of a later version": [1, 2],
 }

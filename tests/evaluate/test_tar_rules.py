@@ -1,6 +1,4 @@
-"""TAR at a FAR by the exact rule and by arcface_torch's, in the record and in what the command
-prints.
-"""
+"""TAR at a FAR by the exact rule and by arcface_torch's, in the record and in the report."""
 
 import json
 
@@ -45,7 +43,7 @@ def test_record_has_intervals_by_both_rules():
     json.dumps(got.measures.to_json(), allow_nan=False)
 
 
-def test_command_prints_both_rules_and_the_far_that_was_taken():
+def test_report_has_both_rules_and_the_far_of_the_nearest_point():
     record = measured(protocol(), fars=(0.1,), replicates=0).measures.to_json()
     (at,) = record["tar_at_far"]
     at |= {"far": 1e-3, "value": 0.9375}

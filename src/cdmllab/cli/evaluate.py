@@ -1,4 +1,4 @@
-"""`cdmllab evaluate`: a trained network judged by protocols, the results beside it in its run."""
+"""`cdmllab evaluate`: evaluate a trained network on protocols, into the folder of its run."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,49 +18,54 @@ def evaluate(
     run: Annotated[
         Path | None,
         typer.Argument(
-            help="The folder of a finished run, a released file, or an ONNX file (insightface's "
-            "recognition models, "
-            "our exports); without one the protocols are listed."
+            help="A finished run's folder, a released file, or an ONNX file (insightface's "
+            "recognition models or our exports); without one, list the protocols."
         ),
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     protocol: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME...", help="Names, patterns such as 'lab/*', or .npz files."),
+        typer.Option(
+            metavar="NAME...", help="Protocols: names, patterns such as 'lab/*', or .npz files."
+        ),
     ] = None,
     flip: Annotated[
         bool | None,
         typer.Option(
             "--flip/--no-flip",
-            show_default="where it makes sense",
+            show_default="if the protocol allows it",
             help="Add the mirrored images' embeddings.",
         ),
     ] = None,
     threshold_from: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Choose a threshold on this protocol, judge the others by it."
+            metavar="NAME", help="Choose a threshold on this protocol and apply it to the others."
         ),
     ] = None,
-    far: Annotated[float, typer.Option(help="The FAR wanted of that threshold.")] = 1e-3,
+    far: Annotated[float, typer.Option(help="The FAR of that threshold.")] = 1e-3,
     replicates: Annotated[
-        int, typer.Option(min=0, help="Of the bootstrap behind the intervals; 0: none.")
+        int, typer.Option(min=0, help="Bootstrap replicates for the intervals; 0 for no intervals.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     figures: Annotated[
-        bool, typer.Option("--figures", help="Draw ROC, worst pairs, errors by nuisance: SVG.")
+        bool,
+        typer.Option(
+            "--figures", help="Also draw the ROC, the worst pairs and errors by nuisance (SVG)."
+        ),
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 512,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 512,
     device: Annotated[
         str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")
     ] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, help="Of the network on the CPU.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the network.")] = 1,
     redo: Annotated[
-        bool, typer.Option("--redo", help="Measure again what is there already.")
+        bool, typer.Option("--redo", help="Evaluate again even if a result exists.")
     ] = False,
 ) -> None:
-    """Judge a run's network by protocols, into RUN/eval/PROTOCOL.json; what is there already is not
-    done again.
+    """Evaluate a network on protocols and write RUN/eval/PROTOCOL.json.
+
+    An existing result of the same weights and settings is reused.
     """
     from cdmllab.evaluate import cached, protocols
 
@@ -75,30 +80,31 @@ def evaluate(
         )
     if wanted == [threshold_from]:
         raise CdmlLabError(
-            f"a threshold chosen on {threshold_from} cannot be judged on it: name another protocol"
+            f"a threshold chosen on {threshold_from} cannot be evaluated on it: name another "
+            f"protocol"
         )
-    if figures:  # before measuring: what they need may not be installed
+    if figures:  # imported before measuring, so that a missing package is reported at once
         from cdmllab.evaluate import figures as drawings
     backbone, prepare = network_of(run, device, threads)
     settings = cached.Settings(flip, replicates, seed, batch_size)
     folder = _folder(run)
 
-    def judged(name: str) -> "tuple[Evaluation, Protocol]":
-        done, loaded, was_there = cached.judge(
+    def judge(name: str) -> "tuple[Evaluation, Protocol]":
+        done, loaded, reused = cached.judge(
             backbone, name, folder, settings, prepare=prepare, redo=redo
         )
-        typer.echo(f"{done.name}{' (done before)' if was_there else ''}")
+        typer.echo(f"{done.name}{' (done before)' if reused else ''}")
         if figures:
             drawn = drawings.write(done, loaded, folder)
             typer.echo(f"  drawn      {len(drawn)} figures, {folder / done.name}__*.svg")
         return done, loaded
 
     try:
-        chosen_on = judged(threshold_from)[0] if threshold_from else None
+        chosen_on = judge(threshold_from)[0] if threshold_from else None
         for name in wanted:
             if name == threshold_from:
                 continue
-            done, loaded = judged(name)
+            done, loaded = judge(name)
             if chosen_on is not None:
                 done = cached.decide(done, chosen_on, far, loaded.people())
                 done.write(folder)
@@ -110,7 +116,7 @@ def evaluate(
 
 
 def report(measures: "Measures") -> list[str]:
-    """An evaluation's measures as lines of text."""
+    """Format an evaluation's measures as lines of text."""
     from cdmllab.evaluate.measures import Identification
 
     m = measures
@@ -168,14 +174,14 @@ def _share(value: float, interval: tuple[float, float] | None) -> str:
 
 
 def _folder(run: Path) -> Path:
-    """Where the evaluations of a run or a file go; a release and its export may share a folder."""
+    """The folder for evaluations; a release and its ONNX export may lie in the same folder."""
     if run.is_dir():
         return run / "eval"
     return run.with_name(f"{run.stem}-onnx" if run.suffix == ".onnx" else run.stem) / "eval"
 
 
 def network_of(run: Path, device: str, threads: int) -> "tuple[nn.Module, Preprocessing]":
-    """The network, and what is done to uint8 images before it sees them, as its file says."""
+    """The network, and the preprocessing of uint8 images that its file records."""
     import torch
 
     from cdmllab.backbones import weights
@@ -186,16 +192,16 @@ def network_of(run: Path, device: str, threads: int) -> "tuple[nn.Module, Prepro
     if device not in ("cpu", "cuda"):
         raise CdmlLabError(f"device must be cpu or cuda, got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
-        raise CdmlLabError("device cuda is asked for, and this machine has no CUDA device")
+        raise CdmlLabError("device cuda was requested, but this machine has no CUDA device")
     if run.suffix == ".onnx":
         from cdmllab.export.onnx_network import OnnxNetwork
 
         if device != "cpu":
-            raise CdmlLabError(f"{run}: ONNX files are run on the CPU, not on {device}")
+            raise CdmlLabError(f"{run}: ONNX files run on the CPU only, not on {device}")
         network = OnnxNetwork(run, threads)
         return network, network.preprocessing
     try:
-        backbone, said = weights.load_release(released(Run.open(run)) if run.is_dir() else run)
+        backbone, release = weights.load_release(released(Run.open(run)) if run.is_dir() else run)
     except ValueError as error:
         raise CdmlLabError(str(error)) from error
-    return backbone.to(device), said.preprocessing
+    return backbone.to(device), release.preprocessing

@@ -1,4 +1,4 @@
-"""Embeddings and a protocol in, measures out."""
+"""Evaluate embeddings on protocols: verification, identification, intervals, overlap."""
 
 from cdmllab.evaluate import measures, protocols
 from cdmllab.evaluate.embedding import Images, embed, insightface_input

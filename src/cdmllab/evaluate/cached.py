@@ -1,4 +1,4 @@
-"""From a network and the name of a protocol to an evaluation in a folder, once."""
+"""Evaluate a network on a protocol into a folder, and reuse the result."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -23,13 +23,13 @@ from cdmllab.metrics import calibration, error_rates
 
 
 class Settings(NamedTuple):
-    """How to evaluate."""
+    """How to evaluate a network."""
 
-    flip: bool | None = None  # None: where the protocol allows it
-    replicates: int = 1000
+    flip: bool | None = None  # add mirrored images; None: if the protocol allows it
+    replicates: int = 1000  # of the bootstrap
     seed: int = 0
     batch_size: int = 512
-    world: int = 0  # of the face lab's protocols
+    world: int = 0  # seed of the face lab's people
 
 
 DEFAULTS = Settings()
@@ -44,26 +44,27 @@ def judge(
     prepare: Callable[[Tensor], Tensor] | Mapping[str, Any] = insightface_input,
     redo: bool = False,
 ) -> tuple[Evaluation, Protocol, bool]:
-    """Evaluate a network by a protocol into `folder`, or read what stands there of the same network
-    and settings.
+    """Evaluate a network on a protocol into `folder`, or reuse the evaluation that is there.
+
+    An evaluation is reused if it is of the same weights, images, preprocessing and settings.
 
     Parameters
     ----------
-    backbone : from images to embeddings; its attribute ``size``, if there is one, chooses the
-        size of the images
-    name : of a protocol or of a file, see `protocols.load`
-    folder : where the two files go
-    prepare : what turns uint8 images into the network's input: a preprocessing, see
-        `cdmllab.preprocessing.check`; or a function, which is taken to be the same as the last time
+    backbone : from images to embeddings; its attribute ``size``, if it has one, is the size of the
+        images
+    name : of a protocol or a file, see `protocols.load`
+    folder : for the two files of the evaluation
+    prepare : from uint8 images to the network's input: a preprocessing, see
+        `cdmllab.preprocessing.check`; or a function, which is assumed not to change between calls
     redo : evaluate again in any case
 
     Returns
     -------
-    The evaluation, the protocol, and whether the evaluation stood there already.
+    The evaluation, the protocol, and whether the evaluation was reused.
 
     Raises
     ------
-    ValueError : images the network does not take, embeddings that are not finite; as `evaluate`
+    ValueError : images that the network does not accept; or as `evaluate`
     CdmlLabError : as `protocols.load`
     """
     square = preprocessing.crop_of(prepare) if isinstance(prepare, Mapping) else preprocessing.WHOLE
@@ -78,7 +79,7 @@ def judge(
     )
     path = folder / f"{file_name(protocol.name, flip)}.json"
     if path.is_file() and not redo:
-        with suppress(ValueError):  # damaged: it is measured again
+        with suppress(ValueError):  # damaged: evaluate again
             done = Evaluation.read(path)
             if done.measures.made_with == key and done.measures.protocol == protocol.name:
                 return done, protocol, True
@@ -106,23 +107,23 @@ def decide(
     far: float,
     people: calibration.People | None = None,
 ) -> Evaluation:
-    """Judge by the threshold that has a wanted FAR on the pairs of another protocol.
+    """Measure FAR and TAR at a threshold that is chosen on another protocol.
 
     Parameters
     ----------
-    evaluation : what is judged
-    validation : of the protocol that the threshold comes from
-    far : the wanted FAR
-    people : who is compared in the pairs that are judged (`Protocol.people`), for the intervals
+    evaluation : of the protocol on which the rates are measured
+    validation : of the protocol on which the threshold is chosen
+    far : the FAR on the pairs of `validation`
+    people : the identities in the pairs of `evaluation` (`Protocol.people`), for the intervals
 
     Raises
     ------
-    ValueError : the other protocol cannot resolve this FAR, or both are the same
+    ValueError : `validation` has too few pairs to resolve this FAR, or both are of one protocol
     """
     source = validation.measures.protocol
     if source == evaluation.measures.protocol:
         raise ValueError(
-            f"a threshold chosen on {source} cannot be judged on it: name another protocol"
+            f"a threshold chosen on {source} cannot be evaluated on it: name another protocol"
         )
     threshold = calibration.threshold_at_far(validation.scores, validation.same, far)
     rates = calibration.decide(evaluation.scores, evaluation.same, threshold, people=people)
@@ -143,10 +144,10 @@ def decide(
 def by_nuisance(
     evaluation: Evaluation, protocol: Protocol, bins: int = 6
 ) -> dict[str, dict[Together, NuisanceTable]]:
-    """Error rates against each nuisance that the protocol knows; genuine and impostor pairs apart.
+    """Error rates in bins of each nuisance, for genuine and impostor pairs separately.
 
-    For each nuisance by the larger of the two images' and by how far they are apart. Empty for
-    templates, and for a nuisance that no image has.
+    A pair's nuisance is the larger of its two images', and in a second table their difference.
+    Empty for templates; a nuisance that is the same in all pairs is omitted.
     """
     tables: dict[str, dict[Together, NuisanceTable]] = {}
     who = protocol.people()
@@ -178,16 +179,14 @@ def by_nuisance(
 
 
 def digest(backbone: nn.Module) -> str:
-    """SHA-256 over a network's parameters and buffers: the same weights, the same digest, in
-    whatever file.
-    """
-    found = hashlib.sha256()
+    """SHA-256 over a network's parameters and buffers, whatever file they come from."""
+    sha256 = hashlib.sha256()
     for name, tensor in backbone.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(name.encode())
+        sha256.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return sha256.hexdigest()
 
 
 def _plain(values: NDArray[np.float64]) -> tuple[float | None, ...]:
-    """For JSON, which has no NaN."""
+    """Replace NaN by None, since JSON has no NaN."""
     return tuple(None if np.isnan(value) else value for value in values.tolist())

@@ -1,4 +1,4 @@
-"""The long way: everything a protocol can tell about some embeddings."""
+"""Measure everything that a protocol defines, with intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from cdmllab.metrics import (
 from cdmllab.runs import provenance
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-_WEIGHED_PAIRS = 2_000_000_000  # replicates x pairs: some minutes
+_WEIGHED_PAIRS = 2_000_000_000  # replicates x pairs; takes a few minutes
 
 Intervals = Mapping[str, tuple[float, float]]  # by the names of `bootstrap.intervals`
 
@@ -48,28 +48,27 @@ def evaluate(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Evaluation:
-    """Measure embeddings of shape (n, d) by a protocol of n images.
+    """Evaluate embeddings of shape (n, d) on a protocol of n images.
 
-    Accuracy over folds and TAR at each FAR that the pairs can resolve, both by the exact rule and
-    by arcface_torch's, AUC and EER, with bootstrap intervals over identities, and 1:N
-    identification with the same images. Where identities are unknown or fewer than ten the
-    intervals are over pairs, and say so: they are too narrow.
+    Measures accuracy over folds and the TAR at each FAR that the pairs can resolve, both by the
+    exact rule and by arcface_torch's; AUC and EER; and 1:N identification with the same images.
+    Intervals are bootstrapped over identities. If the identities are unknown or fewer than ten,
+    they are bootstrapped over pairs, which makes them too narrow; the record notes it.
 
     Parameters
     ----------
-    embeddings : any length; where there are templates the length weighs
+    embeddings : of any length; images of a template are weighted by their length
     protocol : see `cdmllab.evaluate.protocols`
-    flip : whether the mirrored images were added; kept in the record
-    fars : FARs at which the TAR is wanted; for those below the resolution the record says why there
-        is none
-    replicates : of the bootstrap; 0 for no intervals; fewer are drawn where there are millions of
-        pairs
+    flip : whether the mirrored images were added; only recorded
+    fars : where to measure the TAR; below the resolution of the pairs the record gives a reason
+        instead
+    replicates : of the bootstrap; 0 for no intervals; millions of pairs get fewer
     confidence : of the intervals
     seed : of the bootstrap
 
     Raises
     ------
-    ValueError : embeddings that do not fit, are zero or not finite; a template without an image
+    ValueError : embeddings of the wrong shape, zero or not finite; a template without an image
 
     Examples
     --------
@@ -139,19 +138,17 @@ def evaluate(
 
 
 def glance(embeddings: ArrayLike, protocol: Protocol) -> dict[str, float]:
-    """``accuracy`` over the folds, where there is more than one, and ``auc`` of a protocol;
-    images or templates.
+    """Measure ``auc`` and, with two or more folds, ``accuracy``: fast, for use during training.
 
-    With one fold there is no other to choose the threshold on, and so no accuracy. Errors as
-    `evaluate`.
+    With one fold there is no other fold to choose the threshold on. Errors as `evaluate`.
     """
     compared = _compared(embeddings, protocol)
     same, fold = protocol.pairs.same, protocol.pairs.fold
     scores = scoring.cosines(*compared[:3], what=compared.what)
-    told = {"auc": verification.auc(scores, same)}
+    values = {"auc": verification.auc(scores, same)}
     if len(np.unique(fold)) > 1:
-        told = {"accuracy": verification.fold_accuracy(scores, same, fold).mean, **told}
-    return told
+        values = {"accuracy": verification.fold_accuracy(scores, same, fold).mean, **values}
+    return values
 
 
 class _Compared(NamedTuple):
@@ -214,12 +211,12 @@ def _accuracy(scores: NDArray[np.float64], pairs: Pairs, intervals: Intervals) -
 
 def _identification(protocol: Protocol, compared: _Compared) -> Identification | NoIdentification:
     if protocol.identity is None:
-        return NoIdentification(reason="who is shown is not known")
-    return identify(compared.embeddings, _who(protocol, protocol.identity))
+        return NoIdentification(reason="the identities are unknown")
+    return identify(compared.embeddings, _identity_of_entries(protocol, protocol.identity))
 
 
-def _who(protocol: Protocol, identity: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The identity of every image, or of every template where there are templates."""
+def _identity_of_entries(protocol: Protocol, identity: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The identity of each image, or of each template if the protocol has templates."""
     if protocol.templates is None:
         return identity
     _, start = np.unique(protocol.templates.template, return_index=True)
@@ -229,15 +226,15 @@ def _who(protocol: Protocol, identity: NDArray[np.int64]) -> NDArray[np.int64]:
 def _identities(
     protocol: Protocol, compared: _Compared
 ) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]] | None, str]:
-    """Who is compared in each pair; None and the reason where intervals have to be over pairs."""
+    """The identities of each pair; or None, and the reason for intervals over pairs."""
     if protocol.identity is None:
-        return None, "who is shown is not known, so the intervals are over pairs, and too narrow"
-    own = _who(protocol, protocol.identity)
+        return None, "the identities are unknown, so the intervals are over pairs and too narrow"
+    own = _identity_of_entries(protocol, protocol.identity)
     pair = own[compared.first], own[compared.second]
     people = len(np.unique(np.concatenate(pair)))
     if people < bootstrap.FEWEST_IDENTITIES:
         return (
             None,
-            f"there are only {people} identities, so the intervals are over pairs, and too narrow",
+            f"there are only {people} identities, so the intervals are over pairs and too narrow",
         )
     return pair, ""

@@ -13,11 +13,11 @@ FPIRS = (0.01, 0.1)
 def identify(
     embeddings: NDArray[np.floating], identity: NDArray[np.int64]
 ) -> Identification | NoIdentification:
-    """Search everybody's images in a gallery of half of the people.
+    """Search for all images in a gallery of half of the people.
 
-    Every second identity with two entries or more is enrolled with its first entry; its other
-    entries are probes with a mate, and all entries of the identities that are not enrolled are
-    probes without one.
+    Every second identity with two or more entries is enrolled with its first entry; its other
+    entries are probes with a mate. All entries of identities that are not enrolled are probes
+    without one.
 
     Parameters
     ----------
@@ -34,24 +34,23 @@ def identify(
     enrolled = several[::2]
     if len(enrolled) < 2:
         return NoIdentification(
-            reason=f"a gallery needs two identities with several images, and there are "
-            f"{len(several)} such"
+            reason=f"a gallery needs two identities with several images, got {len(several)}"
         )
     gallery = first[enrolled]
     probes = np.setdiff1d(np.arange(len(identity)), gallery)
-    found = identification.search(
+    search = identification.search(
         embeddings[gallery], identity[gallery], embeddings[probes], identity[probes]
     )
-    rates = identification.cmc(found, min(max(RANKS), len(gallery)))
-    strangers = int((~found.mated).sum())
+    rates = identification.cmc(search, min(max(RANKS), len(gallery)))
+    without_mate = int((~search.mated).sum())
     return Identification(
         gallery=len(gallery),
-        probes_with_mate=int(found.mated.sum()),
-        probes_without=strangers,
+        probes_with_mate=int(search.mated.sum()),
+        probes_without=without_mate,
         rank=tuple(RankRate(k=k, value=float(rates[k - 1])) for k in RANKS if k <= len(rates)),
         tpir_at_fpir=tuple(
-            TpirAtFpir(fpir=fpir, value=identification.tpir_at_fpir(found, fpir).tpir)
+            TpirAtFpir(fpir=fpir, value=identification.tpir_at_fpir(search, fpir).tpir)
             for fpir in FPIRS
-            if fpir * strangers >= 1
+            if fpir * without_mate >= 1
         ),
     )

@@ -59,9 +59,11 @@ class Recorded:
         for run in sorted(self._group(stage, arm)["runs"], key=lambda run: run["seed"]):
             for name in names:
                 if name not in run["measures"]:
-                    raise CdmlLabError(f"sweep {self.name}, stage {stage}: {arm} was not evaluated on "
-                                       f"{name!r}"
-                                       f"{did_you_mean(name, run['measures'])}")  # fmt: skip
+                    hint = did_you_mean(name, run["measures"])
+                    raise CdmlLabError(
+                        f"sweep {self.name}, stage {stage}: {arm} was not evaluated on "
+                        f"{name!r}{hint}"
+                    )
             rows.append([run["measures"][name][measure] for name in names])
         values: Floats = np.array(rows, dtype=np.float64).mean(axis=1)
         return values
