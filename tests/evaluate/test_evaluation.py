@@ -77,7 +77,7 @@ def test_templates_are_pooled_before_they_are_compared():
 def test_pair_of_a_template_without_an_image_is_named():
     p = templates()
     p = templates(pairs=p.pairs._replace(second=np.where(p.pairs.second == 39, 77, p.pairs.second)))
-    with pytest.raises(ValueError, match="template 77 is asked for, and it has no image"):
+    with pytest.raises(ValueError, match="template 77 has no image"):
         evaluate.evaluate(embedded(p), p)
 
 

@@ -170,7 +170,7 @@ def test_command_reports_the_overlap(world, planted, tmp_path):
         app, ["overlap", str(pack), str(tmp_path / "p.npz"), "--report", str(report)]
     )
     assert done.exit_code == 0, done.output
-    assert "shared people: not known" in done.output
+    assert "shared people: unknown" in done.output
     kept = json.loads(report.read_text())
     assert kept["images_touched"] >= 0.95 * PLANTED
     assert kept["images"] == PLANTED + 240

@@ -48,7 +48,7 @@ def test_glance_pools_templates_like_evaluate():
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda e: e[:40], "name image 4[0-9], and there are only 40"),
+        (lambda e: e[:40], "name image 4[0-9], but there are only 40"),
         (lambda e: np.where(np.arange(48)[:, None] == 7, 0.0, e), "embedding of image 7 is zero"),
         (
             lambda e: np.where(np.arange(48)[:, None] == 9, np.nan, e),

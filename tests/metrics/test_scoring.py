@@ -122,9 +122,9 @@ def test_convert_refuses_what_no_pair_can_have():
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        ([0], [60], "name image 60, and there are only 60"),
+        ([0], [60], "name image 60, but there are only 60"),
         ([-1], [0], "name image -1"),
-        ([], [], "there are no pairs"),
+        ([], [], "no pairs"),
         ([0, 1], [0], r"shape \(p,\)"),
     ],
 )

@@ -22,7 +22,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 _TYPERS: tuple[type[BaseException], ...] = (
     typer.Exit,
     typer.Abort,
-    # ClickException. Typer may bundle its own copy of click, so it is not imported from there.
+    # ClickException, taken from here because Typer may bundle its own copy of click.
     typer.BadParameter.__mro__[2],
     SystemExit,
     GeneratorExit,
