@@ -141,7 +141,7 @@ def test_several_presets_name_the_tasks(tmp_path):
     [
         (
             {"preset": "lab/cpu/arcfac"},
-            "there is no preset 'lab/cpu/arcfac' .did you mean 'lab/cpu/arcface'",
+            "no preset 'lab/cpu/arcfac' .did you mean 'lab/cpu/arcface'",
         ),
         ({"stage": {}}, "stage: Extra inputs"),
         ({"stages": {}}, "stages: .*at least 1"),

@@ -149,7 +149,7 @@ def test_what_was_begun_on_other_data_is_begun_anew(tmp_path, monkeypatch):
     (begun, finished) = Run.list(tmp_path)
     assert (begun.status, finished.status) == ("failed", "finished")
     assert done.run == str(finished.folder)
-    assert any("was begun on other data, the difference: images" in line for line in told)
+    assert any("was started on other data (images)" in line for line in told)
 
 
 def test_an_evaluation_that_is_gone_is_made_again(tmp_path):

@@ -117,8 +117,8 @@ def shares(
 
     Returns
     -------
-    One interval per part. Its width is zero if no pair of the part is a hit, or if all are: resampling
-    cannot produce an event that was never observed.
+    One interval per part. Its width is zero if no pair of the part is a hit, or if all are:
+    resampling cannot produce an event that was never observed.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def shares(
     n = len(known)
     if n < FEWEST_IDENTITIES:
         raise ValueError(_too_few(n))
-    # Pairs of the same two people in the same part have equal weights, so they are summed up once.
+    # Pairs of the same two people in the same part have equal weights: sum them up once.
     cells, cell_of = np.unique((k * n + both[: len(a)]) * n + both[len(a) :], return_inverse=True)
     of, one, other = cells // n**2, cells // n % n, cells % n
     total, hits = np.bincount(cell_of).astype(np.float64), np.bincount(cell_of, weights=h)
