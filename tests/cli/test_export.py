@@ -124,10 +124,7 @@ def test_releases_of_other_libraries_checkpoints_record_their_preprocessing(tmp_
 
     result = run("weights", "convert", tmp_path / "bare.pth", tmp_path / "c.safetensors")
     assert result.exit_code == 1
-    assert (
-        "bare.pth holds an IR-net and does not say whose: AdaFace feeds its networks BGR, CVLface "
-        "RGB" in result.stderr
-    )
+    assert "bare.pth is an IR-net of an unknown library: AdaFace trains on BGR" in result.stderr
     result = run(
         "weights", "convert", tmp_path / "bare.pth", tmp_path / "c.safetensors", "--channels", "BGR"
     )
@@ -150,7 +147,7 @@ def test_safetensors_file_of_another_library_is_a_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["export", "nowhere"], "there is neither a run nor a file nowhere"),
+        (["export", "nowhere"], "nowhere does not exist"),
         (["export", "a.pth"], "a.pth is no release"),
         (["export", "folder"], "folder is not a run: it has no config.yaml"),
         (

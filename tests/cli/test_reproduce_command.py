@@ -33,9 +33,9 @@ def test_plan_prints_licence_bytes_and_hours_and_fetches_nothing(run, data):
         "licence: non-commercial research only",
         "history: 494,414 images",
         "fetch    3.5 GB; disk 6.",
-        "545.6 h of training here (40 epochs of 491,000 images at 10 a second on cpu, 3 steps",
+        "545.6 h of training here (40 epochs of 491,000 images at 10 per second on cpu, 3 steps",
         "recorded about 1.7 h at the speed of lab_gpu_r50",
-        "differs  the document names neither the margin's gradient",
+        "differs  DATN's page names neither the margin's gradient",
         "differs  trained on the CPU",
     ):
         assert word in done.output
@@ -68,7 +68,7 @@ def test_training_for_days_on_the_cpu_needs_confirmation(run, data):
         (["casia/r50_lite_cdml", "--accept-terms", "casia"], "there is no data set 'casia'"),
         (
             ["casia/r50_lite_cdml", "--processes", "3"],
-            "batches of 128 cannot be shared out over 3 processes",
+            "batches of 128 cannot be divided equally among 3 processes",
         ),
     ],
 )

@@ -228,7 +228,7 @@ def test_retries_end(tmp_path):
         raise BrokenProcessPool("the process died")
 
     sweep = Sweep(spec, tmp_path)
-    with pytest.raises(CdmlLabError, match="its process was killed, or the memory did not suffice"):
+    with pytest.raises(CdmlLabError, match="its process was killed or ran out of memory"):
         sweep.run(Here(tmp_path, before))
     assert sweep.rows()[0].attempts == 2
 

@@ -1,4 +1,4 @@
-"""A sweep in motion: its stages one after the other, every task's state on the disk."""
+"""Run a sweep stage by stage, with the state of each task on disk."""
 
 import json
 import math
@@ -32,7 +32,7 @@ _STATES = "states.json"
 
 @dataclass(frozen=True)
 class TaskState:
-    """A line of the table of states."""
+    """The state of a task, a row of ``states.json``."""
 
     task: str
     state: State
@@ -48,40 +48,38 @@ _ROWS = TypeAdapter(list[TaskState], config=ConfigDict(strict=True))
 
 
 class Sweep:
-    """A spec, and what has become of it in a folder of runs.
+    """A spec and its progress in a folder of runs.
 
     Parameters
     ----------
     spec : see `cdmllab.sweeps.load`
-    within : the folder of runs; default `cdmllab.runs.root()`. The states are kept in its
-        ``sweeps/<name>``
+    within : the folder of runs; default `cdmllab.runs.root()`. The states are stored in its
+        subfolder ``sweeps/<name>``
     """
 
     def __init__(self, spec: Spec, within: Path | None = None) -> None:
         self.spec, self.within = spec, within
         self.folder = (within or root()) / "sweeps" / spec.name
         self._rows = self._read()
-        self._today: dict[str, dict[str, Any]] = {}  # fingerprints of data, each made once
+        self._today: dict[str, dict[str, Any]] = {}  # fingerprints of data, computed once
 
     def rows(self) -> list[TaskState]:
-        """Every task that is known by now, in order; tasks of later stages are known when their
-        stage begins.
-        """
+        """The tasks in order, except those of stages that have not started yet."""
         return list(self._rows.values())
 
     def run(
         self, engine: Engine, tell: Callable[[str], None] = lambda _: None
     ) -> dict[str, list[Done]]:
-        """Do what is not done yet; by stage, what is finished.
+        """Run all unfinished tasks; return the finished ones by stage.
 
-        A task whose process dies is begun again as often as the spec says; one that fails by itself
-        is not, for it would fail again. The others go on, and the next stage waits until the failed
-        ones are mended.
+        A task whose process dies is restarted up to `Spec.retries` times. A task that raises is not
+        restarted, since it would fail again. The other tasks of the stage continue, but the next
+        stage does not start.
 
         Raises
         ------
-        CdmlLabError : data is missing, another sweep works in this folder, or tasks failed; the
-            first is named
+        CdmlLabError : data is missing, another process runs this sweep, or tasks failed; names the
+            first
         """
         refuse_while_imported("Sweep.run")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -95,8 +93,8 @@ class Sweep:
 
     def _stages(self, engine: Engine, tell: Callable[[str], None]) -> dict[str, list[Done]]:
         self._today.clear()
-        # Whoever was running when the sweep was killed is begun again; with the lock held nobody is
-        # running now.
+        # With the lock held nothing can be running, so these tasks were running when the sweep was
+        # killed.
         for row in self._read().values():
             self._rows[row.task] = (
                 replace(row, state="waiting", attempts=0) if row.state == "running" else row
@@ -115,14 +113,14 @@ class Sweep:
                 raise CdmlLabError(
                     f"stage {name}: {len(failed)} of {len(tasks)} trainings failed, the first is "
                     f"{failed[0].name}: "
-                    f"{self._rows[failed[0].name].error}; the same command goes on when that is "
-                    f"mended"
+                    f"{self._rows[failed[0].name].error}; after fixing it, the same command "
+                    f"continues"
                 )
             done[name] = [self._done(task) for task in tasks]
         return done
 
     def _prepare(self, tasks: list[Task], tell: Callable[[str], None]) -> None:
-        """Find what data is missing before any work, and render worlds once for all."""
+        """Check for missing data before any work, and render worlds once for all tasks."""
         wanted: list[tuple[str, dict[str, Any]]] = []
         for task in tasks:
             data = DataConfig.model_validate(task.config["data"])
@@ -144,8 +142,8 @@ class Sweep:
                 self._set(TaskState(task.name, "running", attempts))
                 running[engine.submit(task)] = task, time.perf_counter()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                task, begun = running.pop(future)
-                row = self._ended(task, future, time.perf_counter() - begun)
+                task, start = running.pop(future)
+                row = self._ended(task, future, time.perf_counter() - start)
                 self._set(row)
                 if row.state == "waiting":
                     queue.append(task)
@@ -156,25 +154,24 @@ class Sweep:
         attempts = self._rows[task.name].attempts
         error = future.exception()
         if error is None:
-            said = future.result()
+            outcome = future.result()
             return TaskState(
                 task.name,
                 "finished",
                 attempts,
                 round(seconds, 1),
-                said.run,
-                said.evaluations,
-                said.exports,
+                outcome.run,
+                outcome.evaluations,
+                outcome.exports,
             )
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        message = f"{type(error).__name__}: {error}".splitlines()[0]
         if isinstance(error, BrokenProcessPool):
-            told = (
-                f"its process was killed, or the memory did not suffice; if a script runs the "
-                f"sweep, {GUARD}"
+            message = (
+                f"its process was killed or ran out of memory; if a script runs the sweep, {GUARD}"
             )
         again = engines.died(error) and attempts <= self.spec.retries
         return TaskState(
-            task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=told
+            task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=message
         )
 
     def _is_done(self, task: Task) -> bool:
@@ -202,7 +199,7 @@ class Sweep:
             return False
 
     def _is_stale(self, run: Run, task: Task) -> bool:
-        """Whether the data of a finished run has changed since; what cannot be compared has not."""
+        """Whether the data of a finished run has changed; False if it cannot be compared."""
         key = json.dumps([task.config["data"], task.config["start_from"]])
         if key not in self._today:
             try:
@@ -234,13 +231,13 @@ class Sweep:
         try:
             rows = _ROWS.validate_json(read_bytes(path, "readable JSON"))
         except ValueError as error:
-            said = (
+            message = (
                 yaml_header.complaint(error, "it")
                 if isinstance(error, ValidationError)
                 else cause(error)
             )
             raise CdmlLabError(
-                f"{path} cannot be read ({said}): remove it; finished runs are found again"
+                f"{path} cannot be read ({message}): remove it; finished runs are recognised anyway"
             ) from None
         return {row.task: row for row in rows}
 
@@ -262,18 +259,18 @@ def measures(evaluation: Measures) -> dict[str, float]:
 
 
 def line(row: TaskState) -> str:
-    """A row in a line of text."""
-    told = [f"{row.task:44} {row.state}"]
+    """Format a row as a line of text."""
+    parts = [f"{row.task:44} {row.state}"]
     if row.seconds is not None:
-        told.append(f"{row.seconds:7.1f} s")
+        parts.append(f"{row.seconds:7.1f} s")
     for name, path in row.evaluations.items():
         if not Path(path).is_file():
-            told.append(f"{name}: {path} is gone")
+            parts.append(f"{name}: {path} is gone")
             continue
-        found = measures(Measures.read(path))
-        told.append(f"{name} {100 * found.get('accuracy', found['auc']):.2f} %")
+        values = measures(Measures.read(path))
+        parts.append(f"{name} {100 * values.get('accuracy', values['auc']):.2f} %")
     if row.attempts > 1:
-        told.append(f"attempt {row.attempts}")
+        parts.append(f"attempt {row.attempts}")
     if row.error:
-        told.append(row.error)
-    return "  ".join(told)
+        parts.append(row.error)
+    return "  ".join(parts)
