@@ -86,7 +86,7 @@ PAIRS = protocol().pairs
             {"pairs": PAIRS._replace(first=PAIRS.first + 100)},
             "a pair names image 1[2-9][0-9], but there are only 120",
         ),
-        ({"pairs": PAIRS._replace(second=PAIRS.second - 119)}, "a pair names image -[0-9]+, and"),
+        ({"pairs": PAIRS._replace(second=PAIRS.second - 119)}, "a pair names image -[0-9]+, but"),
         (
             {"pairs": PAIRS._replace(fold=np.zeros(3, int))},
             r"fold must have shape \(200,\), got \(3,\)",
@@ -113,7 +113,7 @@ def test_nuisance_of_a_pair_is_the_larger_or_the_difference():
         assert apart[k] == abs(yaw[i] - yaw[j])
     with pytest.raises(ValueError, match="has no nuisance 'age'; it has yaw"):
         p.nuisance_of_pairs("age")
-    with pytest.raises(ValueError, match="are of templates"):
+    with pytest.raises(ValueError, match="compares templates"):
         templates(nuisances={"yaw": yaw}).nuisance_of_pairs("yaw")
 
 

@@ -190,8 +190,8 @@ def _people(protocol: Protocol, names: Sequence[str]) -> tuple[tuple[str, ...], 
     known = {plain_name(name) for name in names}
     shared = [k for k, name in enumerate(protocol.names) if plain_name(name) in known]
     touched |= np.isin(protocol.identity, shared)
-    shown = set(protocol.identity[touched].tolist())
-    return tuple(protocol.names[k] for k in shared if k in shown), touched
+    in_images = set(protocol.identity[touched].tolist())
+    return tuple(protocol.names[k] for k in shared if k in in_images), touched
 
 
 def _accuracy(

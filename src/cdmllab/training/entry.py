@@ -239,10 +239,10 @@ def _fit(
     backbone = backbone.to(here.device).speed_up(**config.speed.model_dump())
     trainer = Trainer(run, config, source, backbone, head.to(here.device), prepare(backbone), here)
     state = trainer.state()
-    begun = checkpoint.load(run.folder, state, say)
-    if begun is not None:
-        trainer.restore(state, begun)
-        say(f"{run.folder.name}: continuing from step {begun:,}")
+    resumed_at = checkpoint.load(run.folder, state, say)
+    if resumed_at is not None:
+        trainer.restore(state, resumed_at)
+        say(f"{run.folder.name}: continuing from step {resumed_at:,}")
     if here.first:
         run.drop_metrics_after(trainer.taken)
     say(
