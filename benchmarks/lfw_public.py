@@ -96,14 +96,15 @@ def other_crops(net: Backbone, given: dict[str, Any], own: Evaluation) -> Iterat
             )
             done = evaluate(e.numpy(), cropped, flip=True, replicates=0)
         m = done.measures
-        tar = next(at["value"] for at in m["tar_at_far"] if at["far"] == 1e-3)
+        assert m.accuracy is not None  # View 2 has ten folds
+        tar = next(at.value for at in m.tar_at_far if at.far == 1e-3)
         row = {
             "crop": name,
             "square_112": list(square),
             "lfwa_pixels": list(lfw.box(square)),
-            "accuracy": m["accuracy"]["value"],
-            "std_over_folds": m["accuracy"]["std_over_folds"],
-            "auc": m["auc"]["value"],
+            "accuracy": m.accuracy.value,
+            "std_over_folds": m.accuracy.std_over_folds,
+            "auc": m.auc.value,
             "tar_at_far_1e-3": tar,
         }
         print(f"{name:34} {100 * row['accuracy']:.2f} %, AUC {row['auc']:.4f}", flush=True)
@@ -127,7 +128,8 @@ def main() -> None:
     done = evaluate(extracted.flip_sum[rows], protocol, flip=True)
     assert np.allclose(done.scores, scores(extracted.flip_sum, listed), atol=1e-6)
 
-    own = {key: value for key, value in done.measures.items() if key not in runs.provenance()}
+    recorded = done.measures.to_json().items()
+    own = {key: value for key, value in recorded if key not in runs.provenance()}
     cosines = {
         kind: [round(s, 6) for s in done.scores[rows].tolist()]
         for kind, rows in (("genuine", done.same), ("impostor", ~done.same))

@@ -141,4 +141,4 @@ def test_a_stopped_training_goes_on(tmp_path, monkeypatch):
     lines = []
     trained = resume(folder, lines.append)
     assert trained.run.status == "finished"
-    assert any("going on from step 20" in line for line in lines)
+    assert any("continuing from step 20" in line for line in lines)

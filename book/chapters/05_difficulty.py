@@ -47,7 +47,8 @@ from sklearn.metrics import roc_auc_score
 from cdmllab import margins, plots, training
 from cdmllab.book import exercises, session
 from cdmllab.faces import difficulty
-from cdmllab.results.sweeps import Recorded, family
+from cdmllab.results.paired import family
+from cdmllab.results.sweeps import Recorded
 from cdmllab.training import datasets, presets
 from cdmllab.training.difficulty_probe import Truth
 

@@ -50,7 +50,8 @@ from cdmllab.metrics import (
     templates,
     verification,
 )
-from cdmllab.results.sweeps import Recorded, paired
+from cdmllab.results.paired import paired
+from cdmllab.results.sweeps import Recorded
 
 lab = session.start(profile, seed)
 
@@ -114,13 +115,13 @@ slider = Threshold.of(scores, same)
 glue("widget-threshold", slider)
 
 # %% tags=["remove-input"]
-accuracy = judged.measures["accuracy"]
-rule = accuracy["arcface_torch_rule"]
+accuracy = judged.measures.accuracy
+rule = accuracy.arcface_torch_rule
 session.tell(
-    accuracy=accuracy["value"],
-    fold_sd=100 * accuracy["std_over_folds"],
-    grid_accuracy=rule["value"],
-    grid_difference=100 * rule["difference"],
+    accuracy=accuracy.value,
+    fold_sd=100 * accuracy.std_over_folds,
+    grid_accuracy=rule.value,
+    grid_difference=100 * rule.difference,
 )
 plain = verification.accuracy(scores, same, best)
 session.tell(own_accuracy=plain)
@@ -280,9 +281,7 @@ session.tell(
 # %%
 digits = evaluate.protocols.load("digits/strangers")
 raw = digits.images.flatten(1) - digits.images.mean(0).flatten()
-print(
-    evaluate.evaluate(raw, digits, replicates=100).measures["intervals"]["note"]
-)
+print(evaluate.evaluate(raw, digits, replicates=100).measures.intervals.note)
 
 # %% [markdown]
 # ## A threshold that keeps its word

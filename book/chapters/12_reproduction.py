@@ -40,7 +40,8 @@ from cdmllab.margins import Batch
 from cdmllab.metrics.multiple import holm
 from cdmllab.results import published
 from cdmllab.results import published_backbones as backbone_table
-from cdmllab.results.sweeps import Recorded, family, paired, trained_as_published
+from cdmllab.results.paired import family, paired
+from cdmllab.results.sweeps import Recorded, trained_as_published
 from cdmllab.training import datasets, presets
 
 lab = session.start(profile, seed)

@@ -39,7 +39,8 @@ from cdmllab.book import exercises, session
 from cdmllab.margins import Batch
 from cdmllab.metrics import scoring
 from cdmllab.results import published
-from cdmllab.results.sweeps import Recorded, family
+from cdmllab.results.paired import family
+from cdmllab.results.sweeps import Recorded
 from cdmllab.training import presets
 
 lab = session.start(profile, seed)

@@ -43,20 +43,20 @@ def keep(folder, name, **changes):
     (folder / f"results/benchmarks/{name}-cpu.json").write_text(json.dumps(record))
 
 
-def test_all_run_in_order_with_their_options_and_a_failure_is_told_at_the_end(scripts):
+def test_all_run_in_order_and_failures_are_reported_at_the_end(scripts):
     done = CliRunner().invoke(app, ["bench", "all"])
     assert log(scripts) == [" ".join([name, *short.options]) for name, short in bench.SHORT.items()]
     assert done.exit_code == 1
     assert done.stderr == "cdmllab: 1 of 7 benchmarks failed: data\n"
 
 
-def test_what_this_commit_measured_here_is_passed_over_unless_told(scripts):
+def test_benchmarks_measured_at_this_commit_are_skipped_without_redo(scripts):
     keep(scripts, "heads")
     keep(scripts, "faces", git_dirty=True)
     keep(scripts, "training", git_commit="abd")
     keep(scripts, "evaluation", processor="another one")
     done = CliRunner().invoke(app, ["bench", "all"])
-    assert "heads: measured at this commit on this machine" in done.stdout
+    assert "heads: skipped, already measured at this commit on this machine" in done.stdout
     assert [line.split()[0] for line in log(scripts)] == [
         name for name in bench.SHORT if name != "heads"
     ]
@@ -64,30 +64,30 @@ def test_what_this_commit_measured_here_is_passed_over_unless_told(scripts):
     assert len(log(scripts)) == 2 * len(bench.SHORT) - 1
 
 
-def test_what_does_not_fit_is_left_out_and_told(scripts, monkeypatch):
+def test_benchmark_that_needs_too_much_memory_is_skipped(scripts, monkeypatch):
     monkeypatch.setattr(bench, "memory_gib", lambda: 5.5)
     done = CliRunner().invoke(app, ["bench", "all"])
     ran = {line.split()[0] for line in log(scripts)}
     assert ran == {name for name, short in bench.SHORT.items() if short.gib <= 5.5}
     assert ran < set(bench.SHORT)
-    assert "training: left out, it needs 10 GiB of memory and there are 5.5" in done.stdout
+    assert "training: skipped, it needs 10 GiB of memory and this machine has 5.5" in done.stdout
 
 
-def test_further_options_are_refused_with_all_and_passed_on_with_one(scripts):
+def test_options_are_passed_on_to_one_benchmark_and_refused_with_all(scripts):
     refused = CliRunner().invoke(app, ["bench", "all", "--rounds", "1"])
-    assert refused.stderr == "cdmllab: 'all' takes --redo and nothing else, not --rounds\n"
+    assert refused.stderr == "cdmllab: 'all' takes no option but --redo, got --rounds\n"
     assert log(scripts) == []
     one = CliRunner().invoke(app, ["bench", "data", "--rounds", "1"])
     assert one.exit_code == 3
     assert log(scripts) == ["data --rounds 1"]
 
 
-def test_short_runs_are_of_benchmarks_that_exist_with_options_they_have():
+def test_short_runs_name_existing_benchmarks_and_options():
     for name, short in bench.SHORT.items():
         source = (bench.folder() / f"{name}.py").read_text(encoding="utf-8")
         assert all(f'"{option}"' in source for option in short.options if option.startswith("--"))
     assert set(bench.SHORT) <= set(bench.names())
 
 
-def test_memory_of_this_machine_is_told():
+def test_memory_of_this_machine_is_known():
     assert bench.memory_gib() > 0.1

@@ -60,7 +60,7 @@ def test_user_error_is_one_sentence_without_a_traceback(
     assert result.stderr.count("\n") == 1
 
 
-def test_sync_check_tells_and_fails_until_in_step(root: Path) -> None:
+def test_sync_check_reports_and_fails_until_in_step(root: Path) -> None:
     result = CliRunner().invoke(app, ["book", "sync", "--check"])
     assert result.exit_code == 1
     assert "notebooks/01_first.ipynb is missing" in result.stderr
@@ -71,7 +71,7 @@ def test_sync_check_tells_and_fails_until_in_step(root: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "1 chapters, 1 notebooks, 0 out of step\n")
 
 
-def test_status_tells_what_is_due(root: Path) -> None:
+def test_status_lists_the_chapters_to_run(root: Path) -> None:
     result = CliRunner().invoke(app, ["book", "status", "-p", "seed", "3"])
     assert result.stdout.splitlines() == ["01_first: never run", "site: never built"]
 
@@ -98,7 +98,7 @@ def test_parameter_is_a_name_and_a_value(args: list[str]) -> None:
     assert read(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
 
 
-def test_run_refuses_a_chapter_that_is_not_there(root: Path) -> None:
+def test_run_refuses_an_unknown_chapter(root: Path) -> None:
     result = CliRunner().invoke(app, ["book", "run", "7"])
     assert (result.exit_code, result.stderr) == (
         1,
@@ -113,16 +113,16 @@ def test_parameter_of_another_form_is_refused(root: Path, given: list[str]) -> N
     assert "a parameter is given as `-p NAME VALUE`" in result.stderr
 
 
-def test_bench_lists_what_there_is_and_refuses_the_rest():
+def test_bench_lists_benchmarks_and_refuses_unknown_names():
     listed = CliRunner().invoke(app, ["bench"])
     assert listed.exit_code == 0
     assert "heads" in listed.output.split()
     refused = CliRunner().invoke(app, ["bench", "tails"])
     assert refused.exit_code == 1
-    assert "there is no benchmark 'tails'" in refused.output
+    assert "no benchmark 'tails'" in refused.output
 
 
-def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):
+def test_unwritable_file_is_reported_in_one_sentence(tmp_path, monkeypatch):
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)

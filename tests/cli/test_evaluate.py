@@ -43,7 +43,7 @@ def test_without_a_run_the_protocols_are_listed():
     assert "digits/strangers" in command().output
 
 
-def test_protocols_are_judged_and_told(run):
+def test_protocols_are_evaluated_and_reported(run):
     result = command(
         run.folder, "--protocol", "digits/known", "digits/strangers", "--replicates", 20, "--redo"
     )
@@ -60,7 +60,7 @@ def test_protocols_are_judged_and_told(run):
     assert not known["flip"]  # a mirrored digit is another sign
 
 
-def test_what_is_done_is_not_done_again(run, monkeypatch):
+def test_existing_evaluation_is_reused(run, monkeypatch):
     args = (run.folder, "--protocol", "digits/known", "--replicates", 10)
     assert "done before" not in command(*args, "--redo").output
     monkeypatch.setattr(cached, "embed", None)
@@ -73,7 +73,7 @@ def test_what_is_done_is_not_done_again(run, monkeypatch):
     assert written(run, "digits-known__flip")["flip"]
 
 
-def test_another_preprocessing_or_set_of_the_same_name_is_judged_again(data, tmp_path):
+def test_change_of_preprocessing_or_data_is_evaluated_again(data, tmp_path):
     def make(seed):
         images = list(np.random.default_rng(seed).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8))
         bins.write(data / "lfw.bin", images, [True, False] * 10)
@@ -95,7 +95,7 @@ def test_another_preprocessing_or_set_of_the_same_name_is_judged_again(data, tmp
     assert (third.scores != second.scores).any()
 
 
-def test_a_stopped_evaluation_leaves_no_result(run, monkeypatch):
+def test_interrupted_evaluation_leaves_no_result(run, monkeypatch):
     for path in (run.folder / "eval").glob("digits-known*"):
         path.unlink()
 
@@ -111,7 +111,7 @@ def test_a_stopped_evaluation_leaves_no_result(run, monkeypatch):
     assert "done before" not in again.output
 
 
-def test_threshold_of_one_protocol_is_judged_on_the_others(run):
+def test_threshold_of_one_protocol_is_applied_to_the_others(run):
     args = (run.folder, "--protocol", "digits/*", "--replicates", 0, "--far", 0.01)
     result = command(*args, "--threshold-from", "digits/known")
     assert result.exit_code == 0, result.output
@@ -124,17 +124,17 @@ def test_threshold_of_one_protocol_is_judged_on_the_others(run):
     assert "decision" not in written(run, "digits-known")
 
 
-def test_figures_lie_beside_the_result(run):
+def test_figures_are_written_next_to_the_result(run):
     result = command(run.folder, "--protocol", "digits/known", "--replicates", 0, "--figures")
     assert "drawn      2 figures" in result.output
     assert (run.folder / "eval/digits-known__worst.svg").exists()
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         ((), "name a protocol with --protocol; `cdmllab evaluate` without a run lists them"),
-        (("--protocol", "lfv"), "there is no protocol 'lfv'"),
+        (("--protocol", "lfv"), "no protocol 'lfv'"),
         (("--protocol", "gone.npz"), "gone.npz does not exist"),
         (
             ("--protocol", "digits/known", "--device", "tpu"),
@@ -142,7 +142,7 @@ def test_figures_lie_beside_the_result(run):
         ),
         (
             ("--protocol", "digits/known", "--threshold-from", "digits/known"),
-            "cannot be judged on it",
+            "cannot be evaluated on it",
         ),
         (
             (
@@ -159,14 +159,14 @@ def test_figures_lie_beside_the_result(run):
         ),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(run, args, said):
+def test_mistake_is_reported_in_one_sentence(run, args, message):
     result = command(run.folder, *args)
     assert result.exit_code == 1
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_images_the_network_does_not_take_are_told(run, tmp_path):
+def test_images_that_do_not_fit_the_network_are_reported(run, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 9, 9, 1), dtype=np.uint8)
     np.savez(tmp_path / "nine.npz", images=pixels, first=[0, 1], second=[2, 3], same=[True, False])
     result = command(run.folder, "--protocol", tmp_path / "nine.npz")
@@ -177,7 +177,7 @@ def test_images_the_network_does_not_take_are_told(run, tmp_path):
     )
 
 
-def test_only_a_finished_run_is_judged(tmp_path):
+def test_only_a_finished_run_is_evaluated(tmp_path):
     started = Run.create("half", 0, {}, within=tmp_path)
     assert (
         "is running: only a finished run has a network to load"

@@ -35,7 +35,7 @@ def trained(tmp_path_factory) -> Path:
     ).run.folder
 
 
-def test_export_of_a_run_reports_and_lies_in_its_folder(trained):
+def test_export_of_a_run_is_reported_and_written_to_its_folder(trained):
     result = run("export", trained, "--identities", 8)
     assert result.exit_code == 0, result.output
     assert "small: data [batch, 1, 8, 8] -> embedding [batch, 8], ONNX opset 18" in result.stdout
@@ -54,9 +54,9 @@ def test_run_to_release_to_checkpoint_and_back(trained, tmp_path):
     assert run("weights", "convert", trained, release).exit_code == 0
     assert run("weights", "convert", release, checkpoint).exit_code == 0
     assert run("weights", "convert", trained, again).exit_code == 0
-    net, said = weights.load_release(release)
-    assert said.config["loss"]["name"] == "arcface"
-    assert said.preprocessing == {"channels": "grey", "mean": [0.5], "std": [0.5], "size": 8}
+    net, metadata = weights.load_release(release)
+    assert metadata.config["loss"]["name"] == "arcface"
+    assert metadata.preprocessing == {"channels": "grey", "mean": [0.5], "std": [0.5], "size": 8}
     for path in (checkpoint, again):
         state = checkpoints.read(path)
         assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
@@ -65,7 +65,7 @@ def test_run_to_release_to_checkpoint_and_back(trained, tmp_path):
     assert shown["options"]["size"] == 8
 
 
-def test_checkpoint_to_release_finds_the_network_by_itself(tmp_path):
+def test_checkpoint_to_release_recognises_the_network(tmp_path):
     net = backbones.create("lightweight")
     state = {f"module.{key}": value.half() for key, value in net.state_dict().items()}
     torch.save(state, tmp_path / "a.pth")
@@ -80,14 +80,14 @@ def test_checkpoint_to_release_finds_the_network_by_itself(tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("lightweight -> ")
-    said = weights.release(tmp_path / "a.safetensors")
-    assert (said.name, said.preprocessing["channels"]) == ("lightweight", "BGR")
+    metadata = weights.release(tmp_path / "a.safetensors")
+    assert (metadata.name, metadata.preprocessing["channels"]) == ("lightweight", "BGR")
     assert (tmp_path / "a.safetensors").stat().st_size < 0.55 * 4 * sum(
         p.numel() for p in net.parameters()
     )
 
 
-def test_foreign_checkpoints_become_releases_that_know_their_input(tmp_path):
+def test_releases_of_other_libraries_checkpoints_record_their_preprocessing(tmp_path):
     """As MagFace's and AdaFace's trainers write them, an eps and an order of channels that no
     tensor shows.
     """
@@ -104,9 +104,9 @@ def test_foreign_checkpoints_become_releases_that_know_their_input(tmp_path):
 
     result = run("weights", "convert", tmp_path / "magface.pth.tar", tmp_path / "a.safetensors")
     assert result.exit_code == 0, result.output
-    assert "fed BGR, (x / 255 - 0) / 1" in result.stdout
-    net, said = weights.load_release(tmp_path / "a.safetensors")
-    assert (said.name, said.options, said.preprocessing) == (
+    assert "input BGR, (x / 255 - 0) / 1" in result.stdout
+    net, metadata = weights.load_release(tmp_path / "a.safetensors")
+    assert (metadata.name, metadata.options, metadata.preprocessing) == (
         "r18",
         {"norm_eps": 2e-5},
         preprocessing.MAGFACE,
@@ -115,15 +115,16 @@ def test_foreign_checkpoints_become_releases_that_know_their_input(tmp_path):
 
     result = run("weights", "convert", tmp_path / "adaface.ckpt", tmp_path / "b.safetensors")
     assert result.exit_code == 0, result.output
-    said = weights.release(tmp_path / "b.safetensors")
-    assert (said.name, said.options, said.preprocessing) == ("ir_18", {}, preprocessing.ADAFACE)
+    metadata = weights.release(tmp_path / "b.safetensors")
+    assert (metadata.name, metadata.options, metadata.preprocessing) == (
+        "ir_18",
+        {},
+        preprocessing.ADAFACE,
+    )
 
     result = run("weights", "convert", tmp_path / "bare.pth", tmp_path / "c.safetensors")
     assert result.exit_code == 1
-    assert (
-        "bare.pth holds an IR-net and does not say whose: AdaFace feeds its networks BGR, CVLface "
-        "RGB" in result.stderr
-    )
+    assert "bare.pth is an IR-net of an unknown library: AdaFace trains on BGR" in result.stderr
     result = run(
         "weights", "convert", tmp_path / "bare.pth", tmp_path / "c.safetensors", "--channels", "BGR"
     )
@@ -131,7 +132,7 @@ def test_foreign_checkpoints_become_releases_that_know_their_input(tmp_path):
     assert weights.release(tmp_path / "c.safetensors").preprocessing == preprocessing.ADAFACE
 
 
-def test_a_foreign_safetensors_file_is_a_checkpoint(tmp_path):
+def test_safetensors_file_of_another_library_is_a_checkpoint(tmp_path):
     """CVLface's on Hugging Face."""
     state = {
         f"model.net.{key}": value for key, value in backbones.create("ir_18").state_dict().items()
@@ -139,14 +140,14 @@ def test_a_foreign_safetensors_file_is_a_checkpoint(tmp_path):
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
     result = run("weights", "convert", tmp_path / "model.safetensors", tmp_path / "a.safetensors")
     assert result.exit_code == 0, result.output
-    said = weights.release(tmp_path / "a.safetensors")
-    assert (said.name, said.preprocessing) == ("ir_18", preprocessing.CVLFACE)
+    metadata = weights.release(tmp_path / "a.safetensors")
+    assert (metadata.name, metadata.preprocessing) == ("ir_18", preprocessing.CVLFACE)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["export", "nowhere"], "there is neither a run nor a file nowhere"),
+        (["export", "nowhere"], "nowhere does not exist"),
         (["export", "a.pth"], "a.pth is not a release"),
         (["export", "folder"], "folder is not a run: it has no config.yaml"),
         (
@@ -169,11 +170,11 @@ def test_a_foreign_safetensors_file_is_a_checkpoint(tmp_path):
         ),
         (
             ["weights", "convert", "a.safetensors", "b.pth", "--mean", "0"],
-            "a.safetensors says itself what it is: --mean",
+            "a.safetensors records this itself: --mean",
         ),
         (
             ["weights", "convert", "folder", "b.safetensors", "--name", "r50"],
-            "folder says itself what it is: --name",
+            "folder records this itself: --name",
         ),
         (
             ["weights", "convert", "folder", "b.safetensors", "--channels", "RGB"],
@@ -183,7 +184,7 @@ def test_a_foreign_safetensors_file_is_a_checkpoint(tmp_path):
         (["weights", "show", "a.pth"], "a.pth is not a release"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(tmp_path, monkeypatch, arguments, said):
+def test_mistake_is_reported_in_one_sentence(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     torch.save({"weight": torch.zeros(2)}, "a.pth")
@@ -192,7 +193,7 @@ def test_mistakes_are_told_in_one_sentence(tmp_path, monkeypatch, arguments, sai
     result = run(*arguments)
     assert result.exit_code == 1
     assert result.stderr.startswith("cdmllab: ")
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
 

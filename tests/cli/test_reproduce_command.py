@@ -16,7 +16,7 @@ def run(data, tmp_path, monkeypatch):
     return lambda *words: CliRunner().invoke(app, ["reproduce", *words])
 
 
-def test_without_a_row_all_are_listed(run):
+def test_all_rows_are_listed_without_an_argument(run):
     done = run()
     assert done.exit_code == 0
     listed = [line.split()[0] for line in done.output.splitlines()[1:-1]]
@@ -26,16 +26,16 @@ def test_without_a_row_all_are_listed(run):
     assert "1.7 h" in line
 
 
-def test_plan_says_the_licence_the_bytes_and_the_hours_and_fetches_nothing(run, data):
+def test_plan_prints_licence_bytes_and_hours_and_fetches_nothing(run, data):
     done = run("casia/r50_lite_cdml", "--plan")
     assert done.exit_code == 0
     for word in (
         "licence: non-commercial research only",
         "history: 494,414 images",
         "fetch    3.5 GB; disk 6.",
-        "545.6 h of training here (40 epochs of 491,000 images at 10 a second on cpu, 3 steps",
+        "545.6 h of training here (40 epochs of 491,000 images at 10 per second on cpu, 3 steps",
         "recorded about 1.7 h at the speed of lab_gpu_r50",
-        "differs  the document names neither the margin's gradient",
+        "differs  DATN's page names neither the margin's gradient",
         "differs  trained on the CPU",
     ):
         assert word in done.output
@@ -49,14 +49,13 @@ def test_nothing_is_fetched_without_consent(run, data):
     assert list(data.iterdir()) == []
 
 
-def test_training_for_days_on_the_cpu_is_asked_about(run, data):
+def test_training_for_days_on_the_cpu_needs_confirmation(run, data):
     done = run(
         "casia/r50_lite_cdml", "--accept-terms", "casia_webface", "--accept-terms", "face_bins"
     )
     assert done.exit_code == 1
     assert (
-        "on this CPU the training takes about 546 hours: --on-cpu starts it all the same"
-        in done.output
+        "on this CPU the training takes about 546 hours: --on-cpu starts it anyway" in done.output
     )
     assert list(data.iterdir()) == []
 
@@ -69,11 +68,11 @@ def test_training_for_days_on_the_cpu_is_asked_about(run, data):
         (["casia/r50_lite_cdml", "--accept-terms", "casia"], "there is no data set 'casia'"),
         (
             ["casia/r50_lite_cdml", "--processes", "3"],
-            "batches of 128 cannot be shared out over 3 processes",
+            "batches of 128 cannot be divided equally among 3 processes",
         ),
     ],
 )
-def test_what_cannot_be_is_said_in_a_sentence(run, words, sentence):
+def test_impossible_request_is_reported_in_a_sentence(run, words, sentence):
     done = run(*words)
     assert done.exit_code == 1
     assert sentence in done.output

@@ -186,6 +186,6 @@ def test_judging_shows_a_network_its_crop(data, tmp_path):
     part, cut, before = judged(prepare=usual | {"crop": list(SQUARE)})
     assert not before
     assert (part.scores != whole.scores).any()
-    assert part.measures["made_with"]["preprocessing"]["crop"] == list(SQUARE)
+    assert part.measures.made_with.preprocessing["crop"] == list(SQUARE)
     assert (cut.images.read([0]) != protocol.images.read([0])).any()
     assert judged(prepare=usual | {"crop": list(SQUARE)})[2]

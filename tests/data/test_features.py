@@ -91,11 +91,11 @@ def test_another_archive_has_other_features(faces, monkeypatch):
             {"mirrored": np.full((60, 8), np.nan, dtype=np.float32)},
             "has an embedding that is not finite",
         ),
-        ({"preprocessing": "{}"}, "holds no features: preprocessing has the keys"),
-        ({"names": None}, "holds no features: .*names"),
+        ({"preprocessing": "{}"}, "is not a file of features: preprocessing has the keys"),
+        ({"names": None}, "is not a file of features: .*names"),
     ],
 )
-def test_damaged_features_are_refused(faces, change, message):
+def test_damaged_features_are_reported(faces, change, message):
     features.of_lfw(network(), USED)
     (path,) = (faces / "features").iterdir()
     with np.load(path) as stored:

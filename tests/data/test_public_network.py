@@ -33,11 +33,11 @@ def test_known_network_gets_its_known_accuracy(tmp_path):
     settings = cached.Settings(replicates=0, batch_size=64)
     done, _, _ = cached.judge(net, "lfw/view2", tmp_path, settings, prepare=release.preprocessing)
     m = done.measures
-    tar = {at["far"]: at["value"] for at in m["tar_at_far"]}
-    assert m["flip"]
-    assert m["accuracy"]["value"] == pytest.approx(0.9845, abs=0.0015)
-    assert m["accuracy"]["std_over_folds"] == pytest.approx(0.0034, abs=0.001)
-    assert m["auc"]["value"] == pytest.approx(0.9985, abs=0.0005)
+    tar = {at.far: at.value for at in m.tar_at_far}
+    assert m.flip
+    assert m.accuracy.value == pytest.approx(0.9845, abs=0.0015)
+    assert m.accuracy.std_over_folds == pytest.approx(0.0034, abs=0.001)
+    assert m.auc.value == pytest.approx(0.9985, abs=0.0005)
     assert tar[1e-3] == pytest.approx(0.902, abs=0.01)
     kept = results.load("lfw/public_resnet")
     assert cached.digest(net) == kept["network"]["weights_sha256"]

@@ -11,32 +11,32 @@ from cdmllab.evaluate import TemplateList, protocols
 @pytest.mark.parametrize("name", protocols.names())
 def test_every_named_protocol_loads_and_has_both_kinds_of_pairs_in_every_fold(name):
     try:
-        found = protocols.load(name, 32 if name.startswith("lab") else None)
+        loaded = protocols.load(name, 32 if name.startswith("lab") else None)
     except DataError as error:
         if "data_scripts/" not in str(error):
             raise
         pytest.skip(str(error))
-    assert found.name == name
+    assert loaded.name == name
     assert protocols.about(name)
-    for fold in np.unique(found.pairs.fold):
-        assert 0 < found.pairs.same[found.pairs.fold == fold].mean() < 1
-    if found.identity is not None and found.templates is None:
-        first, second = found.identity[found.pairs.first], found.identity[found.pairs.second]
-        np.testing.assert_array_equal(first == second, found.pairs.same)
+    for fold in np.unique(loaded.pairs.fold):
+        assert 0 < loaded.pairs.same[loaded.pairs.fold == fold].mean() < 1
+    if loaded.identity is not None and loaded.templates is None:
+        first, second = loaded.identity[loaded.pairs.first], loaded.identity[loaded.pairs.second]
+        np.testing.assert_array_equal(first == second, loaded.pairs.same)
 
 
-def test_patterns_stand_for_names_once():
+def test_patterns_expand_to_each_name_once():
     assert protocols.matching(["digits/*", "digits/known"]) == ["digits/known", "digits/strangers"]
     assert protocols.matching(["some/where.npz"]) == ["some/where.npz"]
     assert len(protocols.matching(["lab/*"])) == len(protocols.matching(["lab-validation/*"])) > 5
     with pytest.raises(
         CdmlLabError,
-        match=r"there is no protocol 'lab/lwf' \(did you mean 'lab/lfw'\?\); there are",
+        match=r"no protocol 'lab/lwf' \(did you mean 'lab/lfw'\?\); choose one of",
     ):
         protocols.matching(["digits/known", "lab/lwf"])
 
 
-def test_lab_protocols_know_their_people_and_nuisances_and_part_validation_from_test():
+def test_lab_protocols_have_identities_nuisances_and_disjoint_parts():
     test, validation = (protocols.load(f"{part}/cfp_fp", 32) for part in ("lab", "lab-validation"))
     assert not set(test.identity) & set(validation.identity)
     yaw = test.nuisance_of_pairs("yaw (degrees)")
@@ -51,12 +51,12 @@ def test_another_world_has_other_people_in_the_same_protocol():
     assert (one.images.read([0]) != two.images.read([0])).any()
     with pytest.raises(
         CdmlLabError,
-        match="only the face lab has more than one world: digits/known cannot be drawn",
+        match="only protocols of the face lab have worlds: digits/known cannot be drawn",
     ):
         protocols.load("digits/known", world=1)
 
 
-def test_the_lab_offers_every_pair_and_plain_faces():
+def test_lab_has_variants_with_every_pair_and_plain_faces():
     every, plain = protocols.load("lab-plain-all/lfw", 32), protocols.load("lab-plain/lfw", 32)
     assert len(every.pairs.same) == 10 * 250 * 249 // 2
     assert len(plain.pairs.same) == 6_000
@@ -77,16 +77,16 @@ PAIRS = protocol().pairs
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"pairs": subset(PAIRS, [])}, "protocol people has no pairs"),
         ({"pairs": subset(PAIRS, PAIRS.same)}, "all 100 pairs of protocol people are genuine"),
         ({"pairs": subset(PAIRS, ~PAIRS.same)}, "all 100 pairs of protocol people are impostor"),
         (
             {"pairs": PAIRS._replace(first=PAIRS.first + 100)},
-            "a pair names image 1[2-9][0-9], and there are only 120",
+            "a pair names image 1[2-9][0-9], but there are only 120",
         ),
-        ({"pairs": PAIRS._replace(second=PAIRS.second - 119)}, "a pair names image -[0-9]+, and"),
+        ({"pairs": PAIRS._replace(second=PAIRS.second - 119)}, "a pair names image -[0-9]+, but"),
         (
             {"pairs": PAIRS._replace(fold=np.zeros(3, int))},
             r"fold must have shape \(200,\), got \(3,\)",
@@ -99,8 +99,8 @@ PAIRS = protocol().pairs
         ),
     ],
 )
-def test_protocol_names_itself_and_what_is_wrong(changes, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_protocol_is_refused_by_name(changes, message):
+    with pytest.raises(ValueError, match=message):
         protocol(**changes)
 
 
@@ -113,7 +113,7 @@ def test_nuisance_of_a_pair_is_the_larger_or_the_difference():
         assert apart[k] == abs(yaw[i] - yaw[j])
     with pytest.raises(ValueError, match="has no nuisance 'age'; it has yaw"):
         p.nuisance_of_pairs("age")
-    with pytest.raises(ValueError, match="are of templates"):
+    with pytest.raises(ValueError, match="compares templates"):
         templates(nuisances={"yaw": yaw}).nuisance_of_pairs("yaw")
 
 
@@ -127,16 +127,16 @@ def arrays(**changes):
     } | changes
 
 
-def test_npz_of_images_and_pairs_is_a_protocol(tmp_path):
+def test_npz_of_images_and_pairs_is_read_as_a_protocol(tmp_path):
     np.savez(tmp_path / "own.npz", **arrays(fold=np.array([0, 1, 0, 1]), identity=np.arange(6) % 2))
-    found = protocols.load(str(tmp_path / "own.npz"))
-    np.testing.assert_array_equal(found.images.read([1, 4]), arrays()["images"][[1, 4]])
-    assert found.pairs.fold.tolist() == [0, 1, 0, 1]
-    assert found.identity.tolist() == [0, 1, 0, 1, 0, 1]
+    loaded = protocols.load(str(tmp_path / "own.npz"))
+    np.testing.assert_array_equal(loaded.images.read([1, 4]), arrays()["images"][[1, 4]])
+    assert loaded.pairs.fold.tolist() == [0, 1, 0, 1]
+    assert loaded.identity.tolist() == [0, 1, 0, 1, 0, 1]
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"images": None}, "own.npz has no array 'images'; it has first, second, same"),
         (
@@ -145,18 +145,18 @@ def test_npz_of_images_and_pairs_is_a_protocol(tmp_path):
         ),
         ({"images": np.zeros((6, 4, 4, 3))}, "images must be uint8"),
         ({"same": np.ones(4, dtype=np.int64)}, "all 4 pairs of protocol .*own.npz are genuine"),
-        ({"same": np.ones(4)}, "same must be whole numbers of shape .n,., got float64"),
-        ({"second": np.arange(4) + 9}, "a pair names image 9, and there are only 6"),
+        ({"same": np.ones(4)}, "same must be integers of shape .n,., got float64"),
+        ({"second": np.arange(4) + 9}, "a pair names image 9, but there are only 6"),
     ],
 )
-def test_npz_that_is_no_protocol_is_named(tmp_path, changes, said):
+def test_invalid_npz_protocol_is_named(tmp_path, changes, message):
     kept = {key: value for key, value in arrays(**changes).items() if value is not None}
     np.savez(tmp_path / "own.npz", **kept)
-    with pytest.raises(CdmlLabError, match=said):
+    with pytest.raises(CdmlLabError, match=message):
         protocols.load(str(tmp_path / "own.npz"))
 
 
-def test_file_that_is_no_npz_is_named(tmp_path):
+def test_file_in_another_format_is_named(tmp_path):
     with pytest.raises(CdmlLabError, match=r"gone\.npz does not exist"):
         protocols.load(str(tmp_path / "gone.npz"))
     (tmp_path / "text.npz").write_text("hello")
@@ -164,7 +164,7 @@ def test_file_that_is_no_npz_is_named(tmp_path):
         protocols.load(str(tmp_path / "text.npz"))
 
 
-def test_digest_changes_with_the_images_and_with_all_that_is_known_of_them():
+def test_digest_changes_with_images_and_metadata():
     one, same = protocol(), protocol()
     assert one.digest() == same.digest()
     others = [
@@ -177,21 +177,21 @@ def test_digest_changes_with_the_images_and_with_all_that_is_known_of_them():
     assert len({p.digest() for p in (one, *others)}) == 6
 
 
-def test_a_bin_is_a_protocol(tmp_path):
+def test_bin_is_read_as_a_protocol(tmp_path):
     rng = np.random.default_rng(3)
     images = list(rng.integers(0, 256, (40, 16, 16, 3), dtype=np.uint8))
     bins.write(tmp_path / "own.bin", images, [True, False] * 10)
-    found = protocols.load(str(tmp_path / "own.bin"))
-    assert len(found.images) == 40
-    assert found.pairs.same.tolist() == [True, False] * 10
-    assert found.pairs.fold.tolist() == np.repeat(np.arange(10), 2).tolist()
+    loaded = protocols.load(str(tmp_path / "own.bin"))
+    assert len(loaded.images) == 40
+    assert loaded.pairs.same.tolist() == [True, False] * 10
+    assert loaded.pairs.fold.tolist() == np.repeat(np.arange(10), 2).tolist()
     bins.write_npz(tmp_path / "own.npz", bins.read(tmp_path / "own.bin"))
     again = protocols.load(str(tmp_path / "own.npz"))
-    np.testing.assert_array_equal(again.images.read(range(40)), found.images.read(range(40)))
-    assert again.pairs.same.tolist() == found.pairs.same.tolist()
+    np.testing.assert_array_equal(again.images.read(range(40)), loaded.images.read(range(40)))
+    assert again.pairs.same.tolist() == loaded.pairs.same.tolist()
 
 
-def test_a_template_protocol_whose_images_were_replaced_is_another_one(data):
+def test_digest_changes_when_images_of_templates_are_replaced(data):
     """An evaluation is kept by the digest of its protocol; of half a million files the sizes are in
     it.
     """

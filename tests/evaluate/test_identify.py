@@ -11,32 +11,33 @@ def people(spread, seed=0, identities=40, images=4):
     return centre[identity] + spread * rng.standard_normal((len(identity), 16)), identity
 
 
-def test_everybody_is_found_where_images_of_a_person_are_alike():
-    found = identify(*people(1e-3))
-    assert (found["gallery"], found["probes_with_mate"], found["probes_without"]) == (20, 60, 80)
-    assert [at["value"] for at in found["rank"]] == [1.0, 1.0, 1.0]
-    assert found["tpir_at_fpir"][-1] == {"fpir": 0.1, "value": pytest.approx(1.0)}
+def test_everybody_is_identified_from_similar_images():
+    result = identify(*people(1e-3))
+    assert (result.gallery, result.probes_with_mate, result.probes_without) == (20, 60, 80)
+    assert [at.value for at in result.rank] == [1.0, 1.0, 1.0]
+    assert result.tpir_at_fpir[-1].fpir == 0.1
+    assert result.tpir_at_fpir[-1].value == pytest.approx(1.0)
 
 
-def test_nobody_is_found_among_random_images():
-    found = identify(*people(1e3))
-    assert found["rank"][0]["value"] < 0.2
-    assert found["rank"][0]["value"] <= found["rank"][1]["value"] <= found["rank"][2]["value"]
+def test_random_images_are_identified_by_chance_only():
+    rates = [at.value for at in identify(*people(1e3)).rank]
+    assert rates[0] < 0.2
+    assert rates == sorted(rates)
 
 
-def test_the_order_of_the_images_changes_only_who_is_enrolled():
+def test_order_of_images_does_not_change_rank_rates():
     e, identity = people(1e-3)
     order = np.random.default_rng(1).permutation(len(identity))
-    assert identify(e[order], identity[order])["rank"] == identify(e, identity)["rank"]
+    assert identify(e[order], identity[order]).rank == identify(e, identity).rank
 
 
-def test_people_with_one_image_are_strangers_and_alone_make_no_gallery():
+def test_people_with_one_image_have_no_mate_and_form_no_gallery():
     e, identity = people(1e-3)
     some = np.r_[np.arange(80), np.arange(80, 160, 4)]  # the second half has one image each
-    assert identify(e[some], identity[some])["probes_without"] == 10 * 4 + 20
-    assert "gallery needs two identities" in identify(e[::4], identity[::4])["reason"]
+    assert identify(e[some], identity[some]).probes_without == 10 * 4 + 20
+    assert "gallery needs two identities" in identify(e[::4], identity[::4]).reason
 
 
-def test_an_fpir_that_cannot_be_resolved_is_left_out():
+def test_unresolved_fpir_is_omitted():
     e, identity = people(1e-3, identities=4)
-    assert identify(e, identity)["tpir_at_fpir"] == []
+    assert identify(e, identity).tpir_at_fpir == ()

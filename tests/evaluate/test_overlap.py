@@ -1,4 +1,4 @@
-"""Planted overlap: how much of it is found, and what it is worth."""
+"""Planted overlap: how much of it is detected, and how much accuracy it adds."""
 
 import io
 import json
@@ -68,13 +68,13 @@ def planted(world):
 
 def test_planted_duplicates_are_found_by_the_hash_alone(world, planted):
     rows, protocol = planted
-    found = overlap.find(ArraySet(world[0], world[1]), protocol)
-    hits = set(zip(found.trained.tolist(), found.judged.tolist(), strict=True))
+    shared = overlap.find(ArraySet(world[0], world[1]), protocol)
+    hits = set(zip(shared.trained.tolist(), shared.judged.tolist(), strict=True))
     recall = sum((row, k) in hits for k, row in enumerate(rows.tolist())) / PLANTED
     false = {judged for _, judged in hits if judged >= PLANTED}
     assert recall >= 0.95
     assert len(false) <= 2
-    assert found.touched[:PLANTED].mean() >= 0.95
+    assert shared.touched[:PLANTED].mean() >= 0.95
 
 
 class Thumbnail(torch.nn.Module):
@@ -91,7 +91,7 @@ class Thumbnail(torch.nn.Module):
         return coarse - coarse.mean(dim=1, keepdim=True)
 
 
-def test_embeddings_confirm_what_a_loose_hash_suggests(world, planted):
+def test_embeddings_confirm_candidates_of_a_loose_hash(world, planted):
     from cdmllab.preprocessing import standard
 
     rows, protocol = planted
@@ -114,21 +114,21 @@ def test_shared_people_are_found_however_their_names_are_spelt(world):
     protocol = Protocol(
         "named", InMemory(strangers), sample(who, per_fold=5, folds=2), who, names=names
     )
-    found = overlap.find(
+    shared = overlap.find(
         ArraySet(world[0], world[1]),
         protocol,
         names=["ann 3 o-hara", "ANN 17 O HARA", "Bob"],
         bits=0,
     )
-    assert found.people == ("Ann_3_O'Hara", "Ann_17_O'Hara")
-    assert set(who[found.touched].tolist()) == {3, 17}
+    assert shared.people == ("Ann_3_O'Hara", "Ann_17_O'Hara")
+    assert set(who[shared.touched].tolist()) == {3, 17}
 
 
-def test_near_finds_every_pair_that_is_near_and_no_other():
+def test_near_returns_exactly_the_pairs_within_the_limit():
     rng = np.random.default_rng(0)
     first, second = (rng.integers(0, 2**63, (n, 4)).astype(np.uint64) for n in (50, 70))
     second[:10] = first[:10] ^ np.uint64(0b101)
-    found = perceptual.near(first, second, 110)
+    shared = perceptual.near(first, second, 110)
     slow = [
         (
             i,
@@ -141,7 +141,7 @@ def test_near_finds_every_pair_that_is_near_and_no_other():
         for i in range(50)
         for j in range(70)
     ]
-    assert list(zip(*map(np.ndarray.tolist, found), strict=True)) == [
+    assert list(zip(*map(np.ndarray.tolist, shared), strict=True)) == [
         one for one in slow if one[2] <= 110
     ]
 
@@ -152,7 +152,7 @@ def test_hash_is_the_sign_of_each_step_to_the_right():
     assert perceptual.hashes(ramp[:, :, ::-1]).view(np.uint8).tolist() == [[0] * 32]
 
 
-def test_command_reports_what_is_shared(world, planted, tmp_path):
+def test_command_reports_the_overlap(world, planted, tmp_path):
     _, protocol = planted
     pack = write_pack(
         tmp_path / "pack", world[1].tolist(), images=[encode_jpeg(face) for face in world[0]]
@@ -170,7 +170,7 @@ def test_command_reports_what_is_shared(world, planted, tmp_path):
         app, ["overlap", str(pack), str(tmp_path / "p.npz"), "--report", str(report)]
     )
     assert done.exit_code == 0, done.output
-    assert "shared people: not known" in done.output
+    assert "shared people: unknown" in done.output
     kept = json.loads(report.read_text())
     assert kept["images_touched"] >= 0.95 * PLANTED
     assert kept["images"] == PLANTED + 240

@@ -13,7 +13,7 @@ def protocol():
     return pairs.sample(np.repeat(np.arange(8), 6), per_fold=6, folds=5)
 
 
-def test_scores_are_cosines_whatever_the_length():
+def test_scores_are_cosines_of_any_length():
     rng = np.random.default_rng(0)
     e, p = rng.normal(size=(48, 5)), protocol()
     want = [
@@ -29,7 +29,7 @@ def test_verify_of_perfect_embeddings_is_perfect():
     assert result.auc == 1.0
 
 
-def test_a_glance_has_accuracy_where_there_are_folds():
+def test_glance_has_accuracy_if_there_are_folds():
     embeddings = small_protocols.Flat()(small_protocols.people()[0]).detach().numpy()
     whole = small_protocols.protocol()
     judged = evaluate.verify(embeddings, whole.pairs)
@@ -38,17 +38,17 @@ def test_a_glance_has_accuracy_where_there_are_folds():
     assert glance(embeddings, one_fold) == {"auc": judged.auc}
 
 
-def test_a_glance_pools_templates_as_the_evaluation_does():
+def test_glance_pools_templates_like_evaluate():
     embeddings = small_protocols.Flat()(small_protocols.people()[0]).detach().numpy()
     groups = small_protocols.templates()
     whole = evaluate.evaluate(embeddings, groups, replicates=0)
-    assert glance(embeddings, groups)["auc"] == pytest.approx(whole.measures["auc"]["value"])
+    assert glance(embeddings, groups)["auc"] == pytest.approx(whole.measures.auc.value)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
-        (lambda e: e[:40], "name image 4[0-9], and there are only 40"),
+        (lambda e: e[:40], "name image 4[0-9], but there are only 40"),
         (lambda e: np.where(np.arange(48)[:, None] == 7, 0.0, e), "embedding of image 7 is zero"),
         (
             lambda e: np.where(np.arange(48)[:, None] == 9, np.nan, e),
@@ -57,6 +57,6 @@ def test_a_glance_pools_templates_as_the_evaluation_does():
         (lambda e: e[:, 0], r"shape \(n, d\)"),
     ],
 )
-def test_bad_embeddings_are_named(spoil, said):
-    with pytest.raises(ValueError, match=said):
+def test_bad_embeddings_are_named(spoil, message):
+    with pytest.raises(ValueError, match=message):
         evaluate.scores(spoil(np.ones((48, 3))), protocol())

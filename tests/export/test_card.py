@@ -10,7 +10,7 @@ from cdmllab.export import card
 
 
 def test_folder_without_a_card_is_not_uploaded(tmp_path):
-    with pytest.raises(CdmlLabError, match=r"holds no README\.md and model\.safetensors"):
+    with pytest.raises(CdmlLabError, match=r"needs README\.md and model\.safetensors"):
         card.push(tmp_path, "me/faces")
 
 
@@ -22,7 +22,7 @@ def test_push_says_in_a_sentence_what_the_hub_refuses(tmp_path, monkeypatch):
         real = hub.HfApi
         monkeypatch.setattr(hub, "HfApi", lambda **_: real(endpoint=mirror.url, token="hf_test"))
         mirror.answers["/api/repos/create"] = json.dumps({"url": f"{mirror.url}/me/faces"}).encode()
-        with pytest.raises(CdmlLabError, match=r"the hub did not take .* as me/faces: "):
+        with pytest.raises(CdmlLabError, match=r"the hub refused .* as me/faces: "):
             card.push(tmp_path, "me/faces")
         (path, content), *_ = mirror.posted
     assert path == "/api/repos/create"

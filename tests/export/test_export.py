@@ -196,9 +196,9 @@ def test_a_quantised_file_that_loses_too_much_is_not_kept(release, tmp_path, mon
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"to": "openvino", "int8": True}, "int8 goes with ONNX"),
-        ({"to": "onnx", "output": "a.xml"}, r"a\.xml: a file for onnx ends in \.onnx"),
-        ({"to": "onnx", "output": "a.onnx", "identities": 3}, "needs 4 identities or more, got 3"),
+        ({"to": "openvino", "int8": True}, "int8 needs ONNX"),
+        ({"to": "onnx", "output": "a.xml"}, r"a\.xml: a file for onnx must end in \.onnx"),
+        ({"to": "onnx", "output": "a.onnx", "identities": 3}, "needs at least 4 identities, got 3"),
     ],
 )
 def test_wrong_wishes_are_refused(release, tmp_path, monkeypatch, options, said):

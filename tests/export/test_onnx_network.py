@@ -207,22 +207,22 @@ OWN = json.dumps({"channels": "RGB", "mean": 0.5, "std": 0.5, "size": 32})
     [
         (
             {"outputs": ["683", "flat"]},
-            "has 1 inputs and 2 outputs; a recognition model has one of each",
+            "has 1 inputs and 2 outputs, but a recognition model has one of each",
         ),
         (
             {"size": (3, SIDE, 2 * SIDE)},
-            r"takes tensor\(float\) of shape any x 3 x 6 x 12; a recognition model takes",
+            r"takes tensor\(float\) of shape any x 3 x 6 x 12, but a recognition model takes",
         ),
-        ({"size": (SIDE, SIDE, 3)}, "of shape any x 6 x 6 x 3; a recognition model takes"),
-        ({"size": (3, SIDE)}, "of shape any x 3 x 6; a recognition model takes"),
+        ({"size": (SIDE, SIDE, 3)}, "of shape any x 6 x 6 x 3, but a recognition model takes"),
+        ({"size": (3, SIDE)}, "of shape any x 3 x 6, but a recognition model takes"),
         (
             {"size": (3, "s", "s")},
-            "takes images of any size and does not say which it was trained on",
+            "takes images of any size and does not record the size it was trained on",
         ),
-        (GREY, "takes grey images and does not say how they are normalised"),
-        ({"props": {"cdmllab.input": OWN}}, "takes 3 x 6 x 6, and says of its input"),
-        ({"props": {"cdmllab.input": "{"}}, "what it says of its input is broken"),
-        ({"props": {"cdmllab.input": '["channels"]'}}, "what it says of its input is broken"),
+        (GREY, "takes grey images and does not record their normalisation"),
+        ({"props": {"cdmllab.input": OWN}}, "takes 3 x 6 x 6, but its metadata say"),
+        ({"props": {"cdmllab.input": "{"}}, "its metadata key cdmllab.input is invalid"),
+        ({"props": {"cdmllab.input": '["channels"]'}}, "its metadata key cdmllab.input is invalid"),
     ],
 )
 def test_other_files_are_refused_in_a_sentence(tmp_path, changes, said):
@@ -240,7 +240,7 @@ def test_what_is_no_onnx_file_is_told(tmp_path):
             CdmlLabError, match=r"b\.onnx is not readable as ONNX|b\.onnx has 0 inputs"
         ):
             OnnxNetwork(tmp_path / "b.onnx")
-    with pytest.raises(CdmlLabError, match=r"there is no file .*c\.onnx"):
+    with pytest.raises(CdmlLabError, match=r"c\.onnx does not exist"):
         OnnxNetwork(tmp_path / "c.onnx")
 
 
@@ -253,7 +253,7 @@ def test_a_network_that_does_not_embed_each_image_is_told(tmp_path):
     )
     onnx.save(model, tmp_path / "a.onnx")
     with pytest.raises(
-        ValueError, match="it gives 1 x 5 numbers for 3 images, not one embedding each"
+        ValueError, match="its output for 3 images has shape 1 x 5, not one embedding per image"
     ):
         fed(OnnxNetwork(tmp_path / "a.onnx"), shown(3))
 

@@ -107,7 +107,7 @@ def test_training_what_an_untrusted_run_has_finished(run, recipe, told, content,
 
 def test_old_format_says_what_to_do(run, recipe, told, well, content):
     hostile.old_format(run / "head", content)
-    assert "train again with --redo, or evaluate and export the network beside it" in told(
+    assert "train again with --redo, or evaluate and export the network next to it" in told(
         "train", recipe
     )
     well("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
@@ -117,7 +117,7 @@ def test_old_format_says_what_to_do(run, recipe, told, well, content):
 def test_old_checkpoint_says_what_to_do(run, told, well, content):
     hostile.stopped(run)
     hostile.old_format(run / "checkpoints/step-00000005", content)
-    assert "remove that folder, and the run starts anew" in told("train", "--resume", run)
+    assert "remove that folder to start the run again" in told("train", "--resume", run)
     shutil.rmtree(run / "checkpoints")
     well("train", "--resume", run)
 

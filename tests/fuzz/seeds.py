@@ -281,10 +281,14 @@ def evaluations() -> list[Files]:
     measures = {
         "protocol": "digits/known",
         "flip": False,
+        "images": 4,
+        "genuine_pairs": 1,
+        "impostor_pairs": 1,
         "accuracy": None,
         "auc": {"value": 0.9},
         "eer": {"value": 0.1},
         "tar_at_far": [],
+        "intervals": None,
     }
     scores = arrays(
         scores=np.array([0.1, 0.9]), is_same=np.array([False, True]), fold=np.array([0, 1])

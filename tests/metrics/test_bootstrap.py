@@ -166,11 +166,11 @@ def test_a_draw_without_genuine_pairs_is_left_out():
     [
         (
             {"identities": (np.zeros(640, int), np.zeros(640, int))},
-            "pair 240 is impostor, and its identities are 0",
+            "pair 240 is impostor, but its identities are 0",
         ),
         (
             {"identities": (np.arange(640), np.arange(640) + 1)},
-            "pair 0 is genuine, and its identities are 0 and 1",
+            "pair 0 is genuine, but its identities are 0 and 1",
         ),
         ({"identities": ([1, 2], [1, 3])}, r"identities must have shape \(640,\)"),
         ({"fars": (1e-4,)}, "cannot be measured with 400 impostor pairs"),
@@ -186,7 +186,7 @@ def test_intervals_name_what_is_wrong(change, said):
 
 def test_intervals_refuse_too_few_people():
     scores, same, a, b, _ = world(0, people=9)
-    with pytest.raises(ValueError, match="needs 10 of them or more, these pairs have 9"):
+    with pytest.raises(ValueError, match="needs at least 10 identities, got 9"):
         bootstrap.intervals(scores, same, identities=(a, b))
 
 
@@ -238,7 +238,7 @@ def test_shares_leave_out_draws_without_anybody_of_a_part():
 
 
 def test_shares_name_what_is_wrong():
-    with pytest.raises(ValueError, match="needs 10 of them or more, these pairs have 2"):
+    with pytest.raises(ValueError, match="needs at least 10 identities, got 2"):
         bootstrap.shares([True, False], ([0, 1], [1, 0]))
     with pytest.raises(ValueError, match="must have the same shape"):
         bootstrap.shares([True], ([0, 1], [1, 0]))
@@ -315,7 +315,7 @@ def test_the_first_pair_that_contradicts_its_identities_is_named():
     scores, same, a, b, _ = world(0)
     a, b = a.copy(), b.copy()
     a[[5, 20, 300]] = 99
-    with pytest.raises(ValueError, match="pair 5 is genuine, and its identities are 99 and 0"):
+    with pytest.raises(ValueError, match="pair 5 is genuine, but its identities are 99 and 0"):
         bootstrap.intervals(scores, same, identities=(a, b))
 
 

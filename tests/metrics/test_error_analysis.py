@@ -56,7 +56,12 @@ def test_bands_draw_people_where_they_are_known():
         ([True], [1.0, 2.0], 2, "must both have shape"),
         ([], [], 2, "no pairs"),
         ([True, False], [1.0, np.nan], 2, "nuisance of pair 1 is not finite"),
-        ([True, False], [1.0, 2.0], [0.0, 0.0, 1.0], "edges of bins must rise"),
+        (
+            [True, False],
+            [1.0, 2.0],
+            [0.0, 0.0, 1.0],
+            "edges of bins must be two or more, in ascending order",
+        ),
     ],
 )
 def test_by_nuisance_names_what_is_wrong(wrong, nuisance, bins, said):

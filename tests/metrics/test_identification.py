@@ -83,16 +83,16 @@ def test_tpir_at_fpir_of_tied_strangers_keeps_its_promise():
         ),
         (
             lambda g, i, q, j: (g[:1], i[:1], q, j),
-            "needs two gallery entries and a probe, got 1 and 80",
+            "needs at least two gallery entries and a probe, got 1 and 80",
         ),
         (
             lambda g, i, q, j: (g, i, q[:0], j[:0]),
-            "needs two gallery entries and a probe, got 12 and 0",
+            "needs at least two gallery entries and a probe, got 12 and 0",
         ),
         (lambda g, i, q, j: (g, i, q[:, :4], j), "do not fit"),
         (
             lambda g, i, q, j: (g, i[1:], q, j),
-            r"do not fit: got \(12, 6\), \(11,\), \(80, 6\) and \(80,\)",
+            r"the shapes must be gallery .*, got \(12, 6\), \(11,\), \(80, 6\) and \(80,\)",
         ),
         (lambda g, i, q, j: (g, i, q, j[1:]), "do not fit"),
         (

@@ -78,7 +78,7 @@ def test_nearest_far_skips_the_points_the_curve_drops():
 
 @pytest.mark.parametrize("far", [-0.1, 1.01, np.nan])
 def test_nearest_far_refuses_what_is_no_rate(far):
-    with pytest.raises(ValueError, match=r"a FAR lies in \[0, 1\], got"):
+    with pytest.raises(ValueError, match=r"a FAR must lie in \[0, 1\], got"):
         nearest_far.tar_at_far(ranked.rank([1, 0], [True, False]), far)
 
 

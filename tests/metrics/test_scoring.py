@@ -111,9 +111,9 @@ def test_convert_at_sixty_degrees_and_back(given, wanted):
 
 
 def test_convert_refuses_what_no_pair_can_have():
-    with pytest.raises(ValueError, match=r"cosine_distance lies in \[0, 2\], got -0\.3"):
+    with pytest.raises(ValueError, match=r"cosine_distance must lie in \[0, 2\], got -0\.3"):
         scoring.convert([0.1, -0.3], "cosine_distance", "cosine")
-    with pytest.raises(ValueError, match=r"angle_rad lies in \[0, 3\.142\], got nan"):
+    with pytest.raises(ValueError, match=r"angle_rad must lie in \[0, 3\.142\], got nan"):
         scoring.convert(np.nan, "angle_rad", "cosine")
     with pytest.raises(ValueError, match="unknown scale 'l2'"):
         scoring.convert(0.1, "l2", "cosine")
@@ -122,9 +122,9 @@ def test_convert_refuses_what_no_pair_can_have():
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        ([0], [60], "name image 60, and there are only 60"),
+        ([0], [60], "name image 60, but there are only 60"),
         ([-1], [0], "name image -1"),
-        ([], [], "there are no pairs"),
+        ([], [], "no pairs"),
         ([0, 1], [0], r"shape \(p,\)"),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_scale_ends_where_rounding_does(scale, low, high):
     assert low <= near.min() <= near.max() <= high
     assert scoring.convert([1, 0], scale, scale).dtype == np.float64
     for beyond in (low - 2e-6, high + 2e-6):
-        with pytest.raises(ValueError, match=f"^{scale} lies in"):
+        with pytest.raises(ValueError, match=f"^{scale} must lie in"):
             scoring.convert(beyond, scale, "cosine")
 
 

@@ -72,7 +72,7 @@ def test_ledger_wants_nine_mutants_in_ten_killed_and_a_reason_for_each_other(tmp
         "mutation/metrics: the tests kill 9 of 11 mutants, fewer than 90%"
     ]
     assert faults_of(tmp_path, mutants=20, killed=18, survivors=[known]) == [
-        "mutation/metrics: 18 killed and 1 survivors are not 20 mutants"
+        "mutation/metrics: 18 killed and 1 surviving mutants do not add up to 20"
     ]
 
 

@@ -143,7 +143,8 @@ def test_nothing_is_begun_where_the_disk_is_too_small(mini, data, mirror):
         disk_bytes=5 * 10**9, free_bytes=2 * 10**9
     )
     with pytest.raises(
-        CdmlLabError, match=r"5\.0 GB of disk are needed for .* 2\.0 GB are free: nothing was begun"
+        CdmlLabError,
+        match=r"needs 5\.0 GB of disk, but only 2\.0 GB are free: nothing was downloaded",
     ):
         steps.carry_out(work, made, data, lambda _: None, options=OPTIONS)
     assert mirror.asked == []
@@ -187,7 +188,7 @@ def test_plan_says_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_p
         "differs  it is small",
     ):
         assert word in told
-    assert re.search(r"of training here \(3 epochs of 128 images at [\d,]+ a second on cpu", told)
+    assert re.search(r"of training here \(3 epochs of 128 images at [\d,]+ per second on cpu", told)
 
 
 def test_recorded_row_is_what_the_table_of_chapter_12_reads(mini, data, tmp_path, monkeypatch):

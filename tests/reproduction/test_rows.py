@@ -8,11 +8,21 @@ import pytest
 
 from cdmllab.data import registry
 from cdmllab.errors import CdmlLabError
+from cdmllab.evaluate.measures import Accuracy, GridAccuracy
 from cdmllab.reproduction import compare, find, names, table
 from cdmllab.results import published
 from cdmllab.training import presets
 
-LFW = {"value": 0.9900, "std_over_folds": 0.004, "per_fold": [0.99] * 10}
+GRID = GridAccuracy(
+    value=0.99, std_over_folds=0.004, thresholds_squared_l2=(1.4,) * 10, difference=0.0
+)
+LFW = Accuracy(
+    value=0.99,
+    std_over_folds=0.004,
+    per_fold=(0.99,) * 10,
+    thresholds_cos=(0.3,) * 10,
+    arcface_torch_rule=GRID,
+)
 
 
 def test_every_published_row_with_a_preset_is_there_by_each_recipe():
@@ -66,7 +76,7 @@ def row(**values):
 
 
 def test_standard_error_without_a_spread_is_that_of_its_pairs():
-    (one,) = compare.compare(row(), {"lfw": {"accuracy": LFW}})
+    (one,) = compare.compare(row(), {"lfw": LFW})
     assert one.published_se == pytest.approx(100 * math.sqrt(0.995 * 0.005 / 6000))
     assert one.ours_se == pytest.approx(0.4 / math.sqrt(10))
     assert one.errors == pytest.approx(-0.5 / math.hypot(one.published_se, one.ours_se))
@@ -88,7 +98,7 @@ def test_standard_error_of_a_spread_is_a_third_over_folds_and_all_of_it_over_see
      (0.9990, "Above the published numbers: ours is higher on lfw (+0.40 points)")],
 )  # fmt: skip
 def test_verdict_says_in_words_what_the_numbers_say(ours, words):
-    compared = compare.compare(row(), {"lfw": {"accuracy": {**LFW, "value": ours}}})
+    compared = compare.compare(row(), {"lfw": LFW.model_copy(update={"value": ours})})
     assert compare.verdict(compared).startswith(words)
 
 
@@ -97,9 +107,9 @@ def test_verdict_corrects_for_the_number_of_protocols():
     method.
     """
     three = row(published=dict.fromkeys("abc", 99.5), pairs=dict.fromkeys("abc", 6000))
-    same = {"accuracy": {**LFW, "value": 0.995}}
+    same = LFW.model_copy(update={"value": 0.995})
     se = math.hypot(0.4 / math.sqrt(10), 100 * math.sqrt(0.995 * 0.005 / 6000))
-    apart = {"accuracy": {**LFW, "value": 0.995 - 0.022 * se}}
+    apart = LFW.model_copy(update={"value": 0.995 - 0.022 * se})
     compared = compare.compare(three, {"a": apart, "b": same, "c": same})
     assert compared[0].errors == pytest.approx(-2.2)
     assert compared[0].adjusted_p == pytest.approx(3 * 0.0278, abs=1e-3)
@@ -107,7 +117,7 @@ def test_verdict_corrects_for_the_number_of_protocols():
 
 
 def test_network_without_a_mistake_has_an_error_of_half_a_pair():
-    perfect = {"value": 1.0, "std_over_folds": 0.0, "per_fold": [1.0] * 10}
-    (one,) = compare.compare(row(published={"lfw": 100.0}), {"lfw": {"accuracy": perfect}})
+    perfect = LFW.model_copy(update={"value": 1.0, "std_over_folds": 0.0, "per_fold": (1.0,) * 10})
+    (one,) = compare.compare(row(published={"lfw": 100.0}), {"lfw": perfect})
     assert one.ours_se == one.published_se == pytest.approx(100 * 0.5 / 6000)
     assert one.errors == 0.0

@@ -27,7 +27,9 @@ def test_every_published_training_has_a_preset_and_every_preset_a_row():
     assert told == known
 
 
-@pytest.mark.parametrize("row", [row for row in published.ROWS if row.preset], ids=lambda row: row.preset)
+@pytest.mark.parametrize(
+    "row", [row for row in published.ROWS if row.preset], ids=lambda row: row.preset
+)
 def test_headers_promise_what_was_published(row):
     wanted = " / ".join(f"{row.accuracy[name]:.2f}" for name in ("lfw", "cfp_fp", "agedb_30"))
     for name in filter(None, (row.preset, row.datn_code_preset)):

@@ -141,14 +141,14 @@ def test_several_presets_name_the_tasks(tmp_path):
     [
         (
             {"preset": "lab/cpu/arcfac"},
-            "there is no preset 'lab/cpu/arcfac' .did you mean 'lab/cpu/arcface'",
+            "no preset 'lab/cpu/arcfac' .did you mean 'lab/cpu/arcface'",
         ),
         ({"stage": {}}, "stage: Extra inputs"),
         ({"stages": {}}, "stages: .*at least 1"),
         ({"stages": {"a": {"sedes": 3}}}, "stages.a.sedes: Extra inputs"),
         ({"stages": {"a": {"seeds": []}}}, "stages.a: seeds must be one or more"),
-        ({"stages": {"a": {"seeds": [1, 1]}}}, "seeds must be one or more, each once"),
-        ({"stages": {"a": {"tuned_by": "b"}}}, "stages.a.tuned_by: 'b' is no earlier stage"),
+        ({"stages": {"a": {"seeds": [1, 1]}}}, "seeds must be one or more, without repetition"),
+        ({"stages": {"a": {"tuned_by": "b"}}}, "stages.a.tuned_by: 'b' is not an earlier stage"),
         ({"stages": {"a": {}, "b": {"winner_of": "a"}}}, "stage 'a' has no protocols to choose by"),
         (
             {"stages": {"a": {"protocols": ["lab/lfv"]}}},
@@ -160,11 +160,11 @@ def test_several_presets_name_the_tasks(tmp_path):
         ),
         (
             {"stages": {"a": {"grids": {"x": {"loss.scale": [1.0]}}}}},
-            "grids.x: there is no such arm",
+            "grids.x: no such arm",
         ),
         (
             {"stages": {"a": {}, "b": {"start_from": "a", "seeds": 2}}},
-            "stage 'a' lacks some of its seeds",
+            "stage 'a', from which it starts, lacks some of its seeds",
         ),
         (
             {"stages": {"a": {**BOTH, "protocols": ["lab/lfw"]}, "b": {"tuned_by": "a"}}},
@@ -180,7 +180,7 @@ def test_several_presets_name_the_tasks(tmp_path):
         ),
         (
             {"stages": {"a": {**BOTH, "grid": {"loss.scale": [8.0]}}}},
-            "stages.a: a grid is for one preset",
+            "stages.a: a grid needs a single preset",
         ),
     ],
 )
@@ -234,6 +234,6 @@ def test_every_seed_can_have_a_world_of_its_own(tmp_path):
 def test_a_world_per_seed_needs_the_lab(tmp_path):
     spec = load(written(tmp_path, stages={"compare": {"seeds": 3, "world_per_seed": True}}))
     with pytest.raises(
-        CdmlLabError, match="stage compare: world_per_seed needs data from the lab, got 'digits'"
+        CdmlLabError, match="stage compare: world_per_seed needs data 'lab', got 'digits'"
     ):
         expand.tasks(spec, "compare", {})

@@ -149,7 +149,7 @@ def test_what_was_begun_on_other_data_is_begun_anew(tmp_path, monkeypatch):
     (begun, finished) = Run.list(tmp_path)
     assert (begun.status, finished.status) == ("failed", "finished")
     assert done.run == str(finished.folder)
-    assert any("was begun on other data, the difference: images" in line for line in told)
+    assert any("was started on other data (images)" in line for line in told)
 
 
 def test_an_evaluation_that_is_gone_is_made_again(tmp_path):
@@ -228,7 +228,7 @@ def test_retries_end(tmp_path):
         raise BrokenProcessPool("the process died")
 
     sweep = Sweep(spec, tmp_path)
-    with pytest.raises(CdmlLabError, match="its process was killed, or the memory did not suffice"):
+    with pytest.raises(CdmlLabError, match="its process was killed or ran out of memory"):
         sweep.run(Here(tmp_path, before))
     assert sweep.rows()[0].attempts == 2
 

@@ -99,7 +99,7 @@ def test_only_the_lab_knows(tmp_path):
         Truth(FaceWorld(2, 2, size=32), prepare)  # not rendered yet
     digits = {**LAB, "data": {"name": "digits"}}
     digits["backbone"] = {"name": "small", "embedding_dim": 8, "size": 8, "channels": 1, "width": 8}
-    with pytest.raises(DataError, match="does not know what is hard"):
+    with pytest.raises(DataError, match=r"the difficulty of .* is unknown"):
         train(Config.parse(digits), within=tmp_path)
 
 

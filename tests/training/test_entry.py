@@ -93,7 +93,7 @@ def test_missing_validation_sets_are_told_before_anything_is_written(tmp_path, m
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(paths, "_own", lambda: ())
-    with pytest.raises(CdmlLabError, match=f"watch.protocols asks for {name}: "):
+    with pytest.raises(CdmlLabError, match=f"watch.protocols needs {name}: "):
         train(config(watch={"validate_every": 5, "protocols": [name]}), within=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
     assert evaluate.protocols.missing("digits/known") == evaluate.protocols.missing("lab/lfw") == ""

@@ -162,7 +162,7 @@ def test_a_signal_stops_a_training_and_it_goes_on(tmp_path, number):
     process.send_signal(number)
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 128 + number
-    assert said.strip() == "cdmllab: stopped; what was done before stays"
+    assert said.strip() == "cdmllab: stopped; finished work is kept"
     (run,) = Run.list(tmp_path / "runs")
     assert run.status == "stopped"
     assert run.record["error"] == (

@@ -180,8 +180,8 @@ def test_changed_data_is_trained_on_anew_and_the_change_is_named(people, tmp_pat
     second = train(config(), within=tmp_path / "runs", tell=told.append)
     assert second.run.folder != first.run.folder
     assert told[0] == (
-        f"{first.run.folder} has this config and is finished, but its data has changed since, "
-        "the difference: images. A new run is made"
+        f"{first.run.folder} has this config and is finished, but its data has changed since "
+        "(images): starting a new run"
     )
     assert not torch.equal(first.head.centres, second.head.centres)
     swap(people)  # as it was: the first run's data, which is not the newest
@@ -195,7 +195,7 @@ def test_a_finished_run_outlives_its_data(people, tmp_path):
     assert (
         train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
     )
-    assert "its data cannot be compared: people is in no data folder" in told[0]
+    assert "its data cannot be compared: people is neither in a data folder" in told[0]
 
 
 def test_a_finished_run_of_an_earlier_version_is_returned_and_that_is_said(people, tmp_path):
@@ -209,8 +209,8 @@ def test_a_finished_run_of_an_earlier_version_is_returned_and_that_is_said(peopl
         train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
     )
     assert told == [
-        f"{first.run.folder} has this config and is finished; whether its data has changed since "
-        f"is not known"
+        f"{first.run.folder} has this config and is finished; it is unknown whether its data has "
+        f"changed since"
     ]
 
 
@@ -223,7 +223,7 @@ def test_other_weights_to_start_from_are_other_data(people, tmp_path):
     shutil.copy(other.run.folder / "backbone.safetensors", start.run.folder)
     told = []
     assert train(tuning, within=tmp_path / "runs", tell=told.append).run.folder != first.run.folder
-    assert "the difference: the weights in start_from" in told[0]
+    assert "(the weights in start_from)" in told[0]
 
 
 def test_a_world_is_not_rendered_again_to_find_a_finished_run(data, tmp_path, monkeypatch):
@@ -265,9 +265,7 @@ def begun(people, tmp_path, monkeypatch):
 def test_a_run_does_not_go_on_after_two_people_were_swapped(begun, people):
     before = begun.record
     swap(people)
-    with pytest.raises(
-        CdmlLabError, match=r"was begun on other data, the difference: images\. Put it back"
-    ):
+    with pytest.raises(CdmlLabError, match=r"was started on other data \(images\)\. Restore it"):
         resume(begun.folder)
     assert begun.record == before
     swap(people)
@@ -291,7 +289,7 @@ def test_a_run_of_an_earlier_version_goes_on_and_that_is_said(begun):
     told = []
     assert resume(begun.folder, tell=told.append).run.status == "finished"
     assert (
-        f"{begun.folder} keeps no fingerprint of its data: whether it has changed is not known"
+        f"{begun.folder} has no fingerprint of its data: it is unknown whether it has changed"
         in told
     )
 
@@ -311,7 +309,7 @@ def test_an_edited_config_is_refused_by_key(begun, change, said):
     (begun.folder / "config.yaml").write_text(yaml.safe_dump({**PLAIN, **change}))
     before = begun.record
     with pytest.raises(
-        CdmlLabError, match=rf"config\.yaml was edited after the run began: {said}\. "
+        CdmlLabError, match=rf"config\.yaml was edited after the run started: {said}\. "
     ):
         resume(begun.folder)
     assert begun.record == before

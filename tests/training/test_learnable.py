@@ -27,7 +27,7 @@ def config(**changes):
 def test_a_pair_loss_is_refused_where_everybody_has_one_image(data, tmp_path, loss):
     folder(data / "people", [1] * 12)
     with pytest.raises(
-        CdmlLabError, match=f"{loss} compares two images of one identity, and no identity has two"
+        CdmlLabError, match=f"{loss} compares two images of one identity, but no identity has two"
     ):
         train(config(loss={"name": loss}), within=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

@@ -85,9 +85,9 @@ def test_what_is_missing_is_named_without_inventing_a_script(people, data):
     with pytest.raises(DataError, match=r"^/nowhere/faces_112 does not exist$"):
         datasets.load("pack", {"folder": "/nowhere/faces_112"})
     said = datasets.missing("pack", {"folder": "sub/faces_112"})
-    assert said == f"sub/faces_112 is in no data folder (looked in {data}), nor in the current one"
+    assert said == f"sub/faces_112 is neither in a data folder ({data}) nor in the current one"
     wanted = presets.load(str(own(people / "x.yaml", data={"name": "pack", "folder": "gone"})))
-    with pytest.raises(CdmlLabError, match="is in no data folder"):
+    with pytest.raises(CdmlLabError, match="is neither in a data folder"):
         train(wanted, within=people)
 
 

@@ -84,5 +84,5 @@ def test_images_that_do_not_fit_are_refused():
         project((x, x[1:]), y, ARCFACE, seed=0)
     with pytest.raises(ValueError, match=r"labels must be 0, 1, 2, \.\.\. without gaps"):
         project((x,), y * 2, ARCFACE, seed=0)
-    with pytest.raises(ValueError, match="160 images are fewer than a batch of 256"):
+    with pytest.raises(ValueError, match="a batch of 256 needs more than 160 images"):
         project((x,), y, ARCFACE, seed=0)

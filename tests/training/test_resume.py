@@ -130,7 +130,7 @@ def checkpoint_name(folder):
 
 
 def going_on_from(run, kept):
-    return f"{run.folder.name}: going on from step {int(checkpoint_name(kept))}"
+    return f"{run.folder.name}: continuing from step {int(checkpoint_name(kept))}"
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_told(monkeypatch, tmp_path, straight):
@@ -143,7 +143,8 @@ def test_a_damaged_checkpoint_is_passed_over_and_told(monkeypatch, tmp_path, str
     told = []
     done = resume(run.folder, tell=told.append)
     assert (
-        f"{second} is damaged ({payload.name} has changed): falling back to the one before" in told
+        f"{second} is damaged ({payload.name} has changed): falling back to the one before it"
+        in told
     )
     assert going_on_from(run, first) in told
     same(done, straight)
@@ -165,7 +166,7 @@ def test_steps_of_another_size_leave_checkpoints_and_metrics_that_only_rise(monk
     ]
     told = []
     done = resume(run.folder, tell=told.append)
-    assert f"{run.folder.name}: going on from step 21" in told
+    assert f"{run.folder.name}: continuing from step 21" in told
     m = done.run.metrics()
     assert list(m["step"]) == list(range(1, len(m["step"]) + 1))
     assert list(m["loss"][:14]) == list(before)

@@ -92,7 +92,7 @@ def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_
 
     said, _ = (last := torchrun(2, "--resume", run.folder, runs=runs)).communicate(timeout=LIMIT_S)
     assert last.returncode == 0, said
-    assert f"going on from step {reached[-1]}" in said
+    assert f"continuing from step {reached[-1]}" in said
     done = load(run)
     m = run.metrics()
     assert run.status == "finished"
@@ -111,7 +111,7 @@ def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_
     [
         (
             {"loss": {"name": "arcface"}},
-            "2 processes share the class centres: set loss.backend=sharded",
+            "training in 2 processes needs loss.backend=sharded",
         ),
         ({"speed": {"precision": "float16"}}, "several processes train in float32 or bfloat16"),
     ],

@@ -125,15 +125,15 @@ OTHERS = {
     "a type": (edit(tensors__net_w={"dtype": "float64", "shape": [2, 3]}), "net/w is float64"),
     "a shape": (
         edit(tensors__net_w={"dtype": "float32", "shape": [3, 2]}),
-        r"net/w is float32 \[3, 2\], and",
+        r"net/w is float32 \[3, 2\], expected",
     ),
     "rows": (
         edit(tensors__net_w={"dtype": "float32", "shape": [2, 3], "rows": [1, 2]}),
-        "2 rows, and its parts 3",
+        "2 rows, but its parts have 3",
     ),
     "no rows": (
         edit(tensors__net_w={"dtype": "float32", "shape": [2, 3], "rows": []}),
-        "2 rows, and its parts 0",
+        "2 rows, but its parts have 0",
     ),
     "another rank": (
         edit(tensors__net_w={"dtype": "float32", "shape": [2, 3], "rows": [0, 2]}),
@@ -147,8 +147,8 @@ OTHERS = {
         edit(tensors__net_w={"dtype": "float32", "shape": [2, 3], "file": "/etc/passwd"}),
         "not permitted",
     ),
-    "a number": (edit(plain__plain_a="3"), "plain/a is a str, and should be a int"),
-    "a truth": (edit(plain__plain_d=1), "plain/d is a int, and should be a bool"),
+    "a number": (edit(plain__plain_a="3"), "plain/a is a str, expected a int"),
+    "a truth": (edit(plain__plain_d=1), "plain/d is a int, expected a bool"),
     "a huge number": (edit(plain__plain_a=10**30), "plain"),
     "nesting": (write("state.json", b'{"plain": ' + b"[" * 100_000), "readable JSON|state.json"),
     "not a number": (
@@ -185,7 +185,7 @@ def test_a_folder_of_something_else_with_checksums_that_fit_is_one_sentence(fold
 
 def test_a_state_that_asks_for_more_is_told_what_is_missing(folder):
     for extra in ({"more": torch.zeros(2)}, {"more": 3}):
-        with pytest.raises(DataError, match="kept does not hold more"):
+        with pytest.raises(DataError, match="kept does not contain more"):
             checkpoint.read(folder, {**state(), **extra})
 
 
@@ -228,7 +228,7 @@ def test_checksums_name_files_of_the_folder_only(folder, name):
     sums["files"][name] = {"bytes": 1, "crc32": 0}
     (folder / "files.json").write_text(json.dumps(sums))
     with pytest.raises(
-        CdmlLabError, match=r"files\.json names .*which is no file of a checkpoint"
+        CdmlLabError, match=r"files\.json names .*which is not a file of a checkpoint"
     ) as caught:
         checkpoint.read(folder, state())
     assert len(str(caught.value)) <= 300
@@ -239,7 +239,7 @@ def test_sizes_are_compared_before_anything_is_read(folder, monkeypatch):
     with path.open("ab") as file:
         file.truncate(1 << 40)  # takes no room on the disk
     monkeypatch.setattr(zlib, "crc32", lambda *_: pytest.fail("was read"))
-    with pytest.raises(CdmlLabError, match=r"rank-00000\.safetensors is no plain file of"):
+    with pytest.raises(CdmlLabError, match=r"rank-00000\.safetensors is not a regular file of"):
         checkpoint.read(folder, state())
 
 
@@ -249,7 +249,7 @@ def test_files_far_larger_than_the_state_are_not_looked_through(folder):
         file.truncate(1 << 40)
     sums["files"]["rank-00000.safetensors"]["bytes"] = 1 << 40
     (folder / "files.json").write_text(json.dumps(sums))
-    with pytest.raises(CdmlLabError, match="far larger than what they should hold"):
+    with pytest.raises(CdmlLabError, match="far larger than expected"):
         checkpoint.read(folder, state())
 
 

@@ -35,7 +35,7 @@ def test_a_class_centre_that_is_not_finite_is_a_divergence(backend, tmp_path, mo
     monkeypatch.setattr(torch.optim.SGD, "step", step)
     config = Config.parse({**SHORT, "loss": {"name": "arcface", "scale": 16.0, "backend": backend}})
     with pytest.raises(
-        DivergenceError, match=r"a class centre is not finite at step \d+ .* the step before left"
+        DivergenceError, match=r"a class centre is not finite at step \d+ .* after the step before"
     ):
         train(config, within=tmp_path)
     (run,) = Run.list(tmp_path)

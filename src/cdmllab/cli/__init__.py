@@ -1,4 +1,4 @@
-"""The command line: `cdmllab --help`. One module for each group of commands."""
+"""The command line: `cdmllab --help`. One module per group of commands."""
 
 import os
 import signal
@@ -13,25 +13,24 @@ from cdmllab._util import failures, processes
 from cdmllab._util.processes import print_anything
 from cdmllab.cli import bench, book, data, evaluate, export, reproduce, results, sweep, train
 
-# torch asks the system for huge pages, if told so before it first allocates: steps on a CPU take a
-# fifth less time or better, and the numbers are the same. Processes that a command starts inherit
-# it.
+# PyTorch reads this before its first allocation and then asks the system for huge pages: training
+# steps on a CPU take at least a fifth less time, with the same numbers. Child processes inherit it.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
-# What typer itself raises on its way out.
+# Typer's own exceptions, which its main loop turns into an exit code.
 _TYPERS: tuple[type[BaseException], ...] = (
-    *(
-        typer.Exit,
-        typer.Abort,
-        typer.BadParameter.__mro__[2],
-    ),  # the last is ClickException, whoever brings it
-    *(SystemExit, GeneratorExit),
+    typer.Exit,
+    typer.Abort,
+    # ClickException, taken from here because Typer may bundle its own copy of click.
+    typer.BadParameter.__mro__[2],
+    SystemExit,
+    GeneratorExit,
 )
 
 
 class _Sentences(TyperGroup):
-    """A group of commands that reports any failure in one sentence, and that it was stopped."""
+    """A group of commands that reports a failure or an interrupt in one sentence."""
 
     def invoke(self, ctx: Any) -> Any:
         print_anything()
@@ -44,9 +43,9 @@ class _Sentences(TyperGroup):
         except _TYPERS:
             raise
         except KeyboardInterrupt as error:
-            typer.echo("\ncdmllab: stopped; what was done before stays", err=True)
+            typer.echo("\ncdmllab: stopped; finished work is kept", err=True)
             raise typer.Exit(processes.exit_code(error)) from None
-        except BaseException as error:  # Rust's panics are no Exception
+        except BaseException as error:  # a panic in a Rust extension is not an Exception
             if isinstance(error, BrokenPipeError) and processes.nobody_reads():
                 processes.print_nowhere()
                 raise typer.Exit(128 + signal.SIGPIPE) from None

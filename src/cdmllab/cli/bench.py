@@ -1,6 +1,4 @@
-"""`cdmllab bench`: run the measurements of ``benchmarks/``, which stand beside the package in its
-repository.
-"""
+"""`cdmllab bench`: run the scripts of ``benchmarks/``, a folder of the package's repository."""
 
 import os
 import subprocess
@@ -15,15 +13,13 @@ from cdmllab.errors import CdmlLabError
 
 
 class Short(NamedTuple):
-    """How a benchmark takes part in ``cdmllab bench all``: fewer rounds than by default, but
-    nothing left out.
-    """
+    """The options of a benchmark in ``cdmllab bench all``: every case, but fewer rounds."""
 
     options: tuple[str, ...]
-    gib: float  # of memory that the machine has to have
+    gib: float  # memory the machine must have
 
 
-# In the order in which they run; together less than half an hour on two cores.
+# In the order in which they run; together they take less than half an hour on two cores.
 SHORT: dict[str, Short] = {
     "heads": Short(("--rounds", "2"), 6.0),
     "heads_sharded": Short(("--rounds", "3"), 4.0),
@@ -42,16 +38,16 @@ def folder() -> Path:
     ------
     CdmlLabError : the package was installed without its repository
     """
-    found = Path(__file__).resolve().parents[3] / "benchmarks"
-    if not found.is_dir():
+    path = Path(__file__).resolve().parents[3] / "benchmarks"
+    if not path.is_dir():
         raise CdmlLabError(
-            "the benchmarks are part of the repository, and this package was installed without it"
+            "the benchmarks are part of the repository, but this package was installed without it"
         )
-    return found
+    return path
 
 
 def names() -> list[str]:
-    """The benchmarks there are."""
+    """The names of all benchmarks."""
     return sorted(
         path.stem for path in folder().glob("*.py") if path.stem not in ("common", "peers")
     )
@@ -62,44 +58,41 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="Which one, or 'all' that fit this machine; without a name they are listed."
+            help="A benchmark, or 'all' that fit this machine; without a name, list them."
         ),
     ] = "",
     redo: Annotated[
         bool,
-        typer.Option("--redo", help="With 'all': measure again what this commit has measured."),
+        typer.Option("--redo", help="With 'all': repeat what was already measured at this commit."),
     ] = False,
 ) -> None:
-    """Measure speed and memory beside peers and the physical limit; further options go to the
-    benchmark.
+    """Measure speed and memory, compared with other libraries and the hardware's limit.
+
+    Further options are passed on to the benchmark.
     """
     if not name:
         typer.echo("\n".join(names()))
     elif name == "all":
         if context.args:
-            raise CdmlLabError(f"'all' takes --redo and nothing else, not {context.args[0]}")
+            raise CdmlLabError(f"'all' takes no option but --redo, got {context.args[0]}")
         _all(redo)
     elif name in names():
         raise typer.Exit(_run(name, context.args))
     else:
-        raise CdmlLabError(
-            f"there is no benchmark {name!r}; there are: {', '.join(names())}, or all"
-        )
+        raise CdmlLabError(f"no benchmark {name!r}; choose one of {', '.join(names())}, or all")
 
 
 def _all(redo: bool) -> None:
-    """One after the other; what this commit measured on this machine is passed over, failures are
-    told at the end.
-    """
+    """Run the benchmarks that were not yet measured here; report failures at the end."""
     failed = []
     for name, short in SHORT.items():
         if memory_gib() < short.gib:
             typer.echo(
-                f"{name}: left out, it needs {short.gib:g} GiB of memory and there are "
+                f"{name}: skipped, it needs {short.gib:g} GiB of memory and this machine has "
                 f"{memory_gib():.1f}"
             )
         elif not redo and measured_here(name):
-            typer.echo(f"{name}: measured at this commit on this machine")
+            typer.echo(f"{name}: skipped, already measured at this commit on this machine")
         else:
             typer.echo(f"{name}: {' '.join(short.options)}")
             start = perf_counter()
@@ -113,23 +106,21 @@ def _all(redo: bool) -> None:
 
 
 def measured_here(name: str) -> bool:
-    """Whether there is a record of this commit, without changes, from a machine with this
-    processor.
-    """
+    """Whether a record exists of this very commit and this kind of processor."""
     from cdmllab import results, runs
 
     now = runs.provenance()
     records = (results.benchmark(name, "cpu"), results.benchmark(name, "cuda"))
     keys = ("git_commit", "processor")
-    found = any(
+    recorded = any(
         r is not None and not r["git_dirty"] and all(r.get(k) == now[k] for k in keys)
         for r in records
     )
-    return found and now["citable"]
+    return recorded and now["citable"]
 
 
 def memory_gib() -> float:
-    """Of the machine; infinite where it does not tell."""
+    """The machine's memory in GiB; infinite where the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     except (AttributeError, ValueError, OSError):

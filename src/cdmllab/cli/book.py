@@ -19,9 +19,11 @@ Given = Annotated[
         *FLAGS, metavar="NAME VALUE", help="Set a parameter of the chapters; can be repeated."
     ),
 ]
-Profile = Annotated[str, typer.Option(metavar="cpu|gpu", help="What the chapters may use.")]
+Profile = Annotated[
+    str, typer.Option(metavar="cpu|gpu", help="The hardware that the chapters may use.")
+]
 Timeout = Annotated[
-    int, typer.Option(min=0, metavar="SECONDS", help="Limit for each cell; 0 is none.")
+    int, typer.Option(min=0, metavar="SECONDS", help="Time limit per cell; 0 for none.")
 ]
 
 
@@ -36,22 +38,22 @@ def build(
     profile: Profile = "cpu",
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="CHAPTER", help="Run this chapter only; can be repeated."),
+        typer.Option(metavar="CHAPTER", help="Run only this chapter; can be repeated."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Run and build also what is up to date.")
+        bool, typer.Option("--force", help="Also run and build what is up to date.")
     ] = False,
     parameter: Given = None,
     jobs: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Chapters run at a time (default: one a core, four at most; with a GPU one).",
+            help="Parallel chapters (default: one per core, at most four; one with a GPU).",
         ),
     ] = None,
     timeout: Timeout = 900,
     no_execute: Annotated[
-        bool, typer.Option("--no-execute", help="Build the site from the outputs that are there.")
+        bool, typer.Option("--no-execute", help="Build the site from the existing outputs.")
     ] = False,
 ) -> None:
     """Run the chapters that changed, then build book/_build/html/index.html."""
@@ -81,16 +83,15 @@ def run(
     ] = None,
     timeout: Timeout = 900,
 ) -> None:
-    """Run one chapter with given parameters into a notebook of its own; the book stays as it is.
+    """Run one chapter with other parameters into a separate notebook; the book does not change.
 
-    The notebook's metadata say where it comes from, so that it can be kept in results/.
+    The notebook's metadata record its provenance, so that it can be kept in results/.
     """
     from cdmllab.book.build import chapters
     from cdmllab.book.build.layout import Layout
     from cdmllab.book.build.progress import Progress
 
-    began = perf_counter()
-
+    start = perf_counter()
     layout = Layout.find()
     name = layout.chapter(chapter)
     step = chapters.plan(layout, name, {"profile": profile, **read(parameter)})
@@ -102,14 +103,12 @@ def run(
         [f"to {layout.show(target)}"],
         timeout_s=timeout,
         progress=Progress(),
-        extra=lambda: {"provenance": _provenance(chapter, step.given, perf_counter() - began)},
+        extra=lambda: {"provenance": _provenance(chapter, step.given, perf_counter() - start)},
     )
 
 
 def _provenance(chapter: str, given: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """Where a chapter's outputs come from; `given` are the parameters that are not the chapter's
-    own.
-    """
+    """The provenance of a chapter's outputs; `given` holds the parameters set by the user."""
     import torch
 
     from cdmllab.runs import provenance
@@ -130,11 +129,11 @@ def _provenance(chapter: str, given: Mapping[str, Any], seconds: float) -> dict[
 def sync(
     check: Annotated[
         bool,
-        typer.Option("--check", help="Only tell what is out of step; exit with 1 if anything is."),
+        typer.Option("--check", help="Only report differences; exit with 1 if there are any."),
     ] = False,
     take_edits: Annotated[
         bool,
-        typer.Option("--take-edits", help="Take edits made in notebooks into the chapters first."),
+        typer.Option("--take-edits", help="First copy edits made in notebooks into the chapters."),
     ] = False,
 ) -> None:
     """Write notebooks/ from book/chapters/."""
@@ -145,14 +144,14 @@ def sync(
 
     layout = Layout.find()
     if check:
-        seen = steps.check(layout)
-        for problem in seen.problems:
+        checked = steps.check(layout)
+        for problem in checked.problems:
             typer.echo(problem.sentence, err=True)
         typer.echo(
-            f"{seen.chapters} chapters, {seen.notebooks} notebooks, {len(seen.problems)} out of "
-            f"step"
+            f"{checked.chapters} chapters, {checked.notebooks} notebooks, "
+            f"{len(checked.problems)} out of step"
         )
-        raise typer.Exit(1 if seen.problems else 0)
+        raise typer.Exit(1 if checked.problems else 0)
     changes = steps.sync(layout, take_edits=take_edits)
     report(changes, Progress())
     written, removed, unchanged = map(len, (changes.written, changes.removed, changes.unchanged))
@@ -161,7 +160,7 @@ def sync(
 
 @app.command(cls=WithParameters)
 def status(profile: Profile = "cpu", parameter: Given = None) -> None:
-    """Tell which chapters `build` would run, and why."""
+    """List the chapters that `build` would run, and why."""
     from cdmllab.book.build import chapters, site
     from cdmllab.book.build.layout import Layout
 

@@ -1,4 +1,4 @@
-"""How a training talks: a bar on a terminal, plain lines elsewhere."""
+"""The output of a training: a progress bar on a terminal, plain lines elsewhere."""
 
 import sys
 from collections.abc import Iterator
@@ -8,14 +8,15 @@ from cdmllab.training.recorder import Progress, Tell
 
 
 def say(line: str) -> None:
-    """A line, at once."""
+    """Print a line and flush it."""
     print(line, flush=True)
 
 
 @contextmanager
 def talking() -> Iterator[tuple[Tell, Progress | None]]:
-    """How to tell a line and how to show progress; None where there is no terminal, and progress is
-    lines as well.
+    """Give a function that prints a line and one that shows progress.
+
+    The second is None without a terminal, where progress is printed as lines.
     """
     if sys.stdout is None or not sys.stdout.isatty():
         yield say, None

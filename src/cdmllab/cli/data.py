@@ -13,43 +13,44 @@ from cdmllab.errors import CdmlLabError
 
 _IGNORE = typer.Option(
     metavar="PATTERN",
-    help="Leave out files and folders of this name or path, `raw_*` say; may be repeated. Hidden "
-    "ones and what "
-    "systems leave lying about (`@eaDir`, `Thumbs.db`) are always left out.",
+    help="Skip files and folders with this name or path, such as `raw_*`; can be repeated. Hidden "
+    "files and system files (`@eaDir`, `Thumbs.db`) are always skipped.",
 )
 
 
 def pack(
     source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="A folder with one folder of images a person.")
+        Path, typer.Argument(metavar="SRC", help="A folder with one folder of images per person.")
     ],
     target: Annotated[
-        Path, typer.Argument(metavar="DST", help="The pack's folder; an older pack is replaced.")
+        Path, typer.Argument(metavar="DST", help="The pack's folder; an existing pack is replaced.")
     ],
     size: Annotated[
         int, typer.Option(min=8, metavar="PIXELS", help="Height and width of the images.")
     ] = 112,
     quality: Annotated[
-        int, typer.Option(min=1, max=100, help="Of JPEGs that are encoded anew.")
+        int, typer.Option(min=1, max=100, help="JPEG quality of re-encoded images.")
     ] = 95,
-    min_images: Annotated[int, typer.Option(min=1, help="Leave out people with fewer.")] = 1,
+    min_images: Annotated[int, typer.Option(min=1, help="Skip people with fewer images.")] = 1,
     landmarks: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Align: lines `Name/file.jpg x1 y1 ... x5 y5`, names with spaces in quotes.",
+            help="Align by these lines: `Name/file.jpg x1 y1 ... x5 y5`; quote names with spaces.",
         ),
     ] = None,
     reencode: Annotated[
-        bool, typer.Option("--reencode", help="Encode also JPEGs that have the right size already.")
+        bool,
+        typer.Option("--reencode", help="Also re-encode JPEGs that already have the right size."),
     ] = False,
     ignore: Annotated[list[str] | None, _IGNORE] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Threads (default: one a core).")
+        int | None, typer.Option(min=0, help="Threads (default: one per core).")
     ] = None,
 ) -> None:
-    """Make an InsightFace pack (train.rec, train.idx, property) from a folder of identities; goes
-    on if stopped.
+    """Make an InsightFace pack (train.rec, train.idx, property) from a folder of identities.
+
+    If it is interrupted, the same command continues.
     """
     from cdmllab.data import packing
 
@@ -60,10 +61,10 @@ def pack(
     with _bar("packing") as progress:
         report = packing.pack(source, target, settings, workers=threads, progress=progress)
     resumed = f", {report.resumed:,} of them done before" if report.resumed else ""
-    shown = printable(str(target))
-    typer.echo(f"{shown}: {report.images:,} images of {report.identities:,} identities{resumed}")
-    for name, why in list(report.skipped.items())[:10]:
-        typer.echo(f"skipped {name}: {why}", err=True)
+    name = printable(str(target))
+    typer.echo(f"{name}: {report.images:,} images of {report.identities:,} identities{resumed}")
+    for image, why in list(report.skipped.items())[:10]:
+        typer.echo(f"skipped {image}: {why}", err=True)
     for line in summary(report.left_out):
         typer.echo(f"left out {line}", err=True)
     if report.skipped or report.left_out:
@@ -77,29 +78,31 @@ def pack(
 def inspect(
     path: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A pack, a bin (.bin, .npz) or an identity folder."),
+        typer.Argument(
+            metavar="FILE", help="A pack, a bin (.bin, .npz) or a folder of identities."
+        ),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="Do not decode the images.")] = False,
     ignore: Annotated[list[str] | None, _IGNORE] = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="JSON", help="Write everything found to this file, uncut."),
+        typer.Option(metavar="JSON", help="Write the complete report to this file."),
     ] = None,
 ) -> None:
-    """Say what a data file holds and check all of it; exits with 1 if anything is wrong."""
+    """Describe a data file and check all of it; exit with 1 if anything is wrong."""
     from cdmllab.data.inspection import inspect as look
     from cdmllab.data.inspection import write_report
 
     with _bar("checking") as progress:
-        found = look(path, quick=quick, ignore=ignore or (), progress=progress)
+        inspected = look(path, quick=quick, ignore=ignore or (), progress=progress)
     if report is not None:
-        write_report(report, found)
-    typer.echo(f"{printable(str(path))}: {found.kind}")
-    for key, value in found.facts.items():
+        write_report(report, inspected)
+    typer.echo(f"{printable(str(path))}: {inspected.kind}")
+    for key, value in inspected.facts.items():
         typer.echo(f"  {key}: {value}")
-    for problem in found.problems:
+    for problem in inspected.problems:
         typer.echo(f"wrong: {problem}", err=True)
-    if found.problems:
+    if inspected.problems:
         raise typer.Exit(1)
     typer.echo("  all well" + (", images not decoded" if quick else ""))
 
@@ -108,19 +111,19 @@ def convert(
     source: Annotated[Path, typer.Argument(metavar="BIN", help="A verification bin.")],
     target: Annotated[Path, typer.Argument(metavar="NPZ", help="The file to write.")],
 ) -> None:
-    """Turn a verification bin, a pickle, into a plain .npz that is read without unpickling."""
+    """Convert a verification bin, which is a pickle, to an .npz that is safe to read."""
     from cdmllab.data import bins
 
     if target.suffix != ".npz":
-        raise CdmlLabError(f"the file to write must end in .npz, {target} does not")
-    found = bins.read(source)
-    bins.write_npz(target, found)
-    typer.echo(f"{target}: {len(found.images):,} images, {len(found.same):,} pairs")
+        raise CdmlLabError(f"the output file must end in .npz, got {target}")
+    pairs = bins.read(source)
+    bins.write_npz(target, pairs)
+    typer.echo(f"{target}: {len(pairs.images):,} images, {len(pairs.same):,} pairs")
 
 
 @contextmanager
 def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on the terminal's error stream; nothing where that is no terminal."""
+    """A progress bar on standard error; nothing if that is not a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -152,28 +155,30 @@ def overlap(
     trained: Annotated[
         Path, typer.Argument(metavar="PACK", help="A training set: a pack, shards, a folder, ...")
     ],
-    protocol: Annotated[str, typer.Argument(help="As `cdmllab evaluate` lists them, or a bin.")],
+    protocol: Annotated[str, typer.Argument(help="One that `cdmllab evaluate` lists, or a bin.")],
     network: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="A run or released file that confirms duplicates, and is judged."
+            metavar="RUN", help="A run or released file: confirms duplicates and is evaluated."
         ),
     ] = None,
     names: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="The training set's people, one a line (default: the pack's own)."
+            metavar="FILE", help="The training set's people, one per line (default: the pack's)."
         ),
     ] = None,
     bits: Annotated[
-        int | None, typer.Option(min=0, max=256, help="In which hashes of duplicates may differ.")
+        int | None,
+        typer.Option(min=0, max=256, help="Bits in which the hashes of duplicates may differ."),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="JSON", help="Write everything found to this file.")
+        Path | None, typer.Option(metavar="JSON", help="Write the complete result to this file.")
     ] = None,
 ) -> None:
-    """Find people and near-duplicate images of a protocol in a training set, and the accuracy
-    without them.
+    """Find a protocol's people and near-duplicate images in a training set.
+
+    With a network, also report its accuracy without them.
     """
     import json
 
@@ -190,12 +195,12 @@ def overlap(
     name, *more = protocols.matching([protocol])
     if more:
         raise CdmlLabError(
-            f"{protocol} stands for {1 + len(more)} protocols: name one of them, as {name}"
+            f"{protocol} matches {1 + len(more)} protocols: name one of them, such as {name}"
         )
     backbone, prepare = (None, None) if network is None else network_of(network, "cpu", 1)
     judged = protocols.load(name, getattr(backbone, "size", None))
     with _bar("comparing") as progress:
-        found = overlaps.find(
+        shared = overlaps.find(
             source,
             judged,
             names=people,
@@ -205,21 +210,21 @@ def overlap(
             progress=progress,
         )
     if report is not None:
-        write_text(report, json.dumps(found.record(), indent=1) + "\n")
+        write_text(report, json.dumps(shared.record(), indent=1) + "\n")
     typer.echo(
         f"{printable(str(trained))}: {len(source):,} images; {name}: {len(judged.images):,} images"
     )
     if people and judged.names:
-        shown = f", among them {', '.join(found.people[:5])}" if found.people else ""
-        typer.echo(f"  shared people: {len(found.people):,}{shown}")
+        some = f", including {', '.join(shared.people[:5])}" if shared.people else ""
+        typer.echo(f"  shared people: {len(shared.people):,}{some}")
     else:
-        typer.echo("  shared people: not known, one of the two has no names")
+        typer.echo("  shared people: unknown, one of the two has no names")
     how = "confirmed by embeddings" if network else "by perceptual hash alone"
     typer.echo(
-        f"  near-duplicates: {len(set(found.judged.tolist())):,} images of the protocol, {how}"
+        f"  near-duplicates: {len(set(shared.judged.tolist())):,} images of the protocol, {how}"
     )
-    if found.accuracy and "all" in found.accuracy:
-        a = found.accuracy
+    if shared.accuracy and "all" in shared.accuracy:
+        a = shared.accuracy
         typer.echo(f"  accuracy: {100 * a['all']:.2f} % on all {a['pairs']:,.0f} pairs")
         if "without" in a:
             typer.echo(

@@ -1,7 +1,7 @@
-"""`cdmllab evaluate`: a trained network judged by protocols, the results beside it in its run."""
+"""`cdmllab evaluate`: evaluate a trained network on protocols, into the folder of its run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,7 @@ from cdmllab.errors import CdmlLabError
 if TYPE_CHECKING:
     from torch import nn
 
-    from cdmllab.evaluate import Evaluation, Protocol
+    from cdmllab.evaluate import Evaluation, Measures, Protocol
     from cdmllab.preprocessing import Preprocessing
 
 
@@ -18,49 +18,54 @@ def evaluate(
     run: Annotated[
         Path | None,
         typer.Argument(
-            help="The folder of a finished run, a released file, or an ONNX file (insightface's "
-            "recognition models, "
-            "our exports); without one the protocols are listed."
+            help="A finished run's folder, a released file, or an ONNX file (insightface's "
+            "recognition models or our exports); without one, list the protocols."
         ),
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     protocol: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME...", help="Names, patterns such as 'lab/*', or .npz files."),
+        typer.Option(
+            metavar="NAME...", help="Protocols: names, patterns such as 'lab/*', or .npz files."
+        ),
     ] = None,
     flip: Annotated[
         bool | None,
         typer.Option(
             "--flip/--no-flip",
-            show_default="where it makes sense",
+            show_default="if the protocol allows it",
             help="Add the mirrored images' embeddings.",
         ),
     ] = None,
     threshold_from: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Choose a threshold on this protocol, judge the others by it."
+            metavar="NAME", help="Choose a threshold on this protocol and apply it to the others."
         ),
     ] = None,
-    far: Annotated[float, typer.Option(help="The FAR wanted of that threshold.")] = 1e-3,
+    far: Annotated[float, typer.Option(help="The FAR of that threshold.")] = 1e-3,
     replicates: Annotated[
-        int, typer.Option(min=0, help="Of the bootstrap behind the intervals; 0: none.")
+        int, typer.Option(min=0, help="Bootstrap replicates for the intervals; 0 for no intervals.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     figures: Annotated[
-        bool, typer.Option("--figures", help="Draw ROC, worst pairs, errors by nuisance: SVG.")
+        bool,
+        typer.Option(
+            "--figures", help="Also draw the ROC, the worst pairs and errors by nuisance (SVG)."
+        ),
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 512,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 512,
     device: Annotated[
         str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")
     ] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, help="Of the network on the CPU.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the network.")] = 1,
     redo: Annotated[
-        bool, typer.Option("--redo", help="Measure again what is there already.")
+        bool, typer.Option("--redo", help="Evaluate again even if a result exists.")
     ] = False,
 ) -> None:
-    """Judge a run's network by protocols, into RUN/eval/PROTOCOL.json; what is there already is not
-    done again.
+    """Evaluate a network on protocols and write RUN/eval/PROTOCOL.json.
+
+    An existing result of the same weights and settings is reused.
     """
     from cdmllab.evaluate import cached, protocols
 
@@ -75,30 +80,31 @@ def evaluate(
         )
     if wanted == [threshold_from]:
         raise CdmlLabError(
-            f"a threshold chosen on {threshold_from} cannot be judged on it: name another protocol"
+            f"a threshold chosen on {threshold_from} cannot be evaluated on it: name another "
+            f"protocol"
         )
-    if figures:  # before measuring: what they need may not be installed
+    if figures:  # imported before measuring, so that a missing package is reported at once
         from cdmllab.evaluate import figures as drawings
     backbone, prepare = network_of(run, device, threads)
     settings = cached.Settings(flip, replicates, seed, batch_size)
     folder = _folder(run)
 
-    def judged(name: str) -> "tuple[Evaluation, Protocol]":
-        done, loaded, was_there = cached.judge(
+    def judge(name: str) -> "tuple[Evaluation, Protocol]":
+        done, loaded, reused = cached.judge(
             backbone, name, folder, settings, prepare=prepare, redo=redo
         )
-        typer.echo(f"{done.name}{' (done before)' if was_there else ''}")
+        typer.echo(f"{done.name}{' (done before)' if reused else ''}")
         if figures:
             drawn = drawings.write(done, loaded, folder)
             typer.echo(f"  drawn      {len(drawn)} figures, {folder / done.name}__*.svg")
         return done, loaded
 
     try:
-        chosen_on = judged(threshold_from)[0] if threshold_from else None
+        chosen_on = judge(threshold_from)[0] if threshold_from else None
         for name in wanted:
             if name == threshold_from:
                 continue
-            done, loaded = judged(name)
+            done, loaded = judge(name)
             if chosen_on is not None:
                 done = cached.decide(done, chosen_on, far, loaded.people())
                 done.write(folder)
@@ -109,67 +115,73 @@ def evaluate(
         raise CdmlLabError(f"{run}: {error}") from error
 
 
-def report(measures: Any) -> list[str]:
-    """An evaluation's measures as lines of text."""
+def report(measures: "Measures") -> list[str]:
+    """Format an evaluation's measures as lines of text."""
+    from cdmllab.evaluate.measures import Identification
+
     m = measures
-    lines = [f"pairs      {m['genuine_pairs']:,} genuine, {m['impostor_pairs']:,} impostor"]
-    if m["accuracy"]:
-        a, grid = m["accuracy"], m["accuracy"]["arcface_torch_rule"]
-        lines.append(f"accuracy   {_share(a)} (fold sd {100 * a['std_over_folds']:.2f})")
+    lines = [f"pairs      {m.genuine_pairs:,} genuine, {m.impostor_pairs:,} impostor"]
+    if m.accuracy is not None:
+        grid = m.accuracy.arcface_torch_rule
         lines.append(
-            f"           {100 * grid['value']:.2f} by arcface_torch's rule "
-            f"({100 * grid['difference']:+.2f})"
+            f"accuracy   {_share(m.accuracy.value, m.accuracy.interval)} "
+            f"(fold sd {100 * m.accuracy.std_over_folds:.2f})"
         )
-    lines += [f"AUC        {_share(m['auc'])}", f"EER        {_share(m['eer'])}"]
-    for at in m["tar_at_far"]:
-        if at["value"] is not None:
-            lines.append(f"TAR@{at['far']:<7g}{_share(at)}")
-            if rule := at.get("arcface_torch_rule"):  # not in what older versions wrote
-                lines.append(
-                    f"           {100 * rule['value']:.2f} by arcface_torch's rule "
-                    f"({100 * rule['difference']:+.2f}), at a FAR of {rule['far']:.3g}"
-                )
-    if beyond := [f"{at['far']:g}" for at in m["tar_at_far"] if at["value"] is None]:
-        lines.append(f"           not at {', '.join(beyond)}: too few impostor pairs to resolve it")
-    if "rank" in (m.get("identification") or {}):
-        i = m["identification"]
-        found = [f"rank-{at['k']} {100 * at['value']:.2f} %" for at in i["rank"]]
-        found += [f"TPIR@FPIR {at['fpir']:g} {100 * at['value']:.2f} %" for at in i["tpir_at_fpir"]]
         lines.append(
-            f"1:N        {', '.join(found)} (gallery of {i['gallery']:,}, {i['probes_without']:,} "
+            f"           {100 * grid.value:.2f} by arcface_torch's rule "
+            f"({100 * grid.difference:+.2f})"
+        )
+    lines.append(f"AUC        {_share(m.auc.value, m.auc.interval)}")
+    lines.append(f"EER        {_share(m.eer.value, m.eer.interval)}")
+    for at in m.tar_at_far:
+        if at.value is not None:
+            lines.append(f"TAR@{at.far:<7g}{_share(at.value, at.interval)}")
+            if rule := at.arcface_torch_rule:  # not in records of earlier versions
+                lines.append(
+                    f"           {100 * rule.value:.2f} by arcface_torch's rule "
+                    f"({100 * rule.difference:+.2f}), at a FAR of {rule.far:.3g}"
+                )
+    if beyond := [f"{at.far:g}" for at in m.tar_at_far if at.value is None]:
+        lines.append(f"           not at {', '.join(beyond)}: too few impostor pairs to resolve it")
+    if isinstance(m.identification, Identification):
+        i = m.identification
+        rates = [f"rank-{at.k} {100 * at.value:.2f} %" for at in i.rank]
+        rates += [f"TPIR@FPIR {at.fpir:g} {100 * at.value:.2f} %" for at in i.tpir_at_fpir]
+        lines.append(
+            f"1:N        {', '.join(rates)} (gallery of {i.gallery:,}, {i.probes_without:,} "
             f"strangers)"
         )
-    if m["intervals"]:
-        i = m["intervals"]
+    if m.intervals is not None:
+        note = f": {m.intervals.note}" if m.intervals.note else ""
         lines.append(
-            f"intervals  {100 * i['confidence']:g} %, over "
-            f"{i['over']}{': ' + i['note'] if i['note'] else ''}"
+            f"intervals  {100 * m.intervals.confidence:g} %, over {m.intervals.over}{note}"
         )
-    if m.get("decision"):
-        d = m["decision"]
-        lines.append(f"threshold  {d['threshold_cos']:.4f}, for FAR {d['wanted_far']:g} on "
-                     f"{d['threshold_from']}: "
-                     f"FAR here {_share(d['far'])}, TAR {_share(d['tar'])}")  # fmt: skip
+    if m.decision is not None:
+        d = m.decision
+        lines.append(
+            f"threshold  {d.threshold_cos:.4f}, for FAR {d.wanted_far:g} on {d.threshold_from}: "
+            f"FAR here {_share(d.far.value, d.far.interval)}, "
+            f"TAR {_share(d.tar.value, d.tar.interval)}"
+        )
     return lines
 
 
-def _share(measure: Any) -> str:
-    value = f"{100 * measure['value']:.2f} %"
-    if measure.get("interval"):
-        low, high = (100 * end for end in measure["interval"])
-        value += f" [{low:.2f}, {high:.2f}]"
-    return value
+def _share(value: float, interval: tuple[float, float] | None) -> str:
+    text = f"{100 * value:.2f} %"
+    return (
+        text if interval is None else f"{text} [{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]"
+    )
 
 
 def _folder(run: Path) -> Path:
-    """Where the evaluations of a run or a file go; a release and its export may share a folder."""
+    """The folder for evaluations; a release and its ONNX export may lie in the same folder."""
     if run.is_dir():
         return run / "eval"
     return run.with_name(f"{run.stem}-onnx" if run.suffix == ".onnx" else run.stem) / "eval"
 
 
 def network_of(run: Path, device: str, threads: int) -> "tuple[nn.Module, Preprocessing]":
-    """The network, and what is done to uint8 images before it sees them, as its file says."""
+    """The network, and the preprocessing of uint8 images that its file records."""
     import torch
 
     from cdmllab.backbones import weights
@@ -180,16 +192,16 @@ def network_of(run: Path, device: str, threads: int) -> "tuple[nn.Module, Prepro
     if device not in ("cpu", "cuda"):
         raise CdmlLabError(f"device must be cpu or cuda, got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
-        raise CdmlLabError("device cuda is asked for, and this machine has no CUDA device")
+        raise CdmlLabError("device cuda was requested, but this machine has no CUDA device")
     if run.suffix == ".onnx":
         from cdmllab.export.onnx_network import OnnxNetwork
 
         if device != "cpu":
-            raise CdmlLabError(f"{run}: ONNX files are run on the CPU, not on {device}")
+            raise CdmlLabError(f"{run}: ONNX files run on the CPU only, not on {device}")
         network = OnnxNetwork(run, threads)
         return network, network.preprocessing
     try:
-        backbone, said = weights.load_release(released(Run.open(run)) if run.is_dir() else run)
+        backbone, release = weights.load_release(released(Run.open(run)) if run.is_dir() else run)
     except ValueError as error:
         raise CdmlLabError(str(error)) from error
-    return backbone.to(device), said.preprocessing
+    return backbone.to(device), release.preprocessing

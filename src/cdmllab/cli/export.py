@@ -15,31 +15,33 @@ weights = typer.Typer(no_args_is_help=True)
 
 @weights.callback()
 def main() -> None:
-    """Weights in files: what they are, and from one format to another."""
+    """Inspect, convert and publish files of weights."""
 
 
 def export(
     source: Annotated[
         Path, typer.Argument(help="A run's folder, or a released .safetensors file.")
     ],
-    to: Annotated[Literal["onnx", "openvino"], typer.Option(help="For which runtime.")] = "onnx",
+    to: Annotated[
+        Literal["onnx", "openvino"], typer.Option(help="The runtime to export for.")
+    ] = "onnx",
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise, calibrated on face-lab images.")
+        bool, typer.Option("--int8", help="Quantise to int8, calibrated on face-lab images.")
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option(help="The model's file (default: beside the source, or RUN/export/)."),
+        typer.Option(help="The model's file (default: next to the source, or in RUN/export/)."),
     ] = None,
     identities: Annotated[
-        int, typer.Option(help="People in the face-lab protocol that judges the file.")
+        int, typer.Option(help="People in the face-lab protocol on which the file is tested.")
     ] = 100,
     max_drop: Annotated[
-        float, typer.Option(help="Percentage points of accuracy that may be lost.")
+        float, typer.Option(help="Accuracy that may be lost, in percentage points.")
     ] = 0.5,
-    seed: Annotated[int, typer.Option(help="Of the face-lab images.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Processor threads to use.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the face-lab images.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
 ) -> None:
-    """Write a trained backbone for another runtime, checked against PyTorch."""
+    """Export a trained backbone to another runtime and check it against PyTorch."""
     import torch
 
     from cdmllab.export import convert
@@ -76,8 +78,8 @@ def _report(done: "Exported") -> None:
         typer.echo(f"  {name:10} {cosines:>20}  {100 * one.accuracy_after:8.2f}")
     if (c, s) != (3, 112):
         typer.echo(
-            f"note: insightface's loader knows recognition models by 3 x 112 x 112; this one is "
-            f"{c} x {s} x {s}"
+            f"note: insightface's loader recognises such models by an input of 3 x 112 x 112; "
+            f"this one is {c} x {s} x {s}"
         )
     for file in done.files:
         typer.echo(f"{file} ({file.stat().st_size / 2**20:.2f} MiB)")
@@ -90,30 +92,32 @@ def convert(
     ],
     target: Annotated[Path, typer.Argument(help="A .safetensors file, or a .pth/.pt checkpoint.")],
     name: Annotated[
-        str, typer.Option(help="The backbone in a checkpoint (default: the one that fits).")
+        str, typer.Option(help="The backbone of a checkpoint (default: the one that fits).")
     ] = "",
     channels: Annotated[
         Literal["RGB", "BGR", "grey"] | None,
-        typer.Option(show_default="its code's", help="The channels a checkpoint was trained on."),
+        typer.Option(
+            show_default="its code's", help="For a checkpoint: channels it was trained on."
+        ),
     ] = None,
     mean: Annotated[
         float | None,
         typer.Option(
-            show_default="its code's", help="Subtracted from pixels in [0, 1], for a checkpoint."
+            show_default="its code's", help="For a checkpoint: subtracted from pixels in [0, 1]."
         ),
     ] = None,
     std: Annotated[
         float | None,
-        typer.Option(show_default="its code's", help="Pixels are divided by it, for a checkpoint."),
+        typer.Option(show_default="its code's", help="For a checkpoint: divides the pixels."),
     ] = None,
     half: Annotated[
-        bool, typer.Option("--half", help="Keep a release in float16, half the size.")
+        bool, typer.Option("--half", help="Store a release in float16, at half the size.")
     ] = False,
 ) -> None:
-    """Turn a checkpoint or a run into a release, or a release or a run into a checkpoint.
+    """Convert a checkpoint or a run to a release, or a release or a run to a checkpoint.
 
-    Checkpoints are those of arcface_torch, MagFace, AdaFace and CVLface; each is recorded with the
-    input of its code.
+    Reads the checkpoints of arcface_torch, MagFace, AdaFace and CVLface, and records the
+    preprocessing that their code uses.
     """
     from cdmllab.backbones import checkpoints
     from cdmllab.backbones.weights import save_release
@@ -123,14 +127,14 @@ def convert(
         raise CdmlLabError(f"{target}: weights are written as .safetensors, .pth or .pt")
     if half and target.suffix != ".safetensors":
         raise CdmlLabError(
-            f"{target}: --half is for releases; arcface_torch's own files are in float32"
+            f"{target}: --half is for releases; checkpoints of arcface_torch are float32"
         )
-    told = {"channels": channels, "mean": mean, "std": std}
-    told = {key: value for key, value in told.items() if value is not None}
+    options = {"channels": channels, "mean": mean, "std": std}
+    options = {key: value for key, value in options.items() if value is not None}
     if sources.is_checkpoint(source):
-        given = sources.from_checkpoint(source, name, told)
-    elif wrong := [*(["name"] if name else []), *told]:
-        raise CdmlLabError(f"{source} says itself what it is: --{wrong[0]} is for checkpoints")
+        given = sources.from_checkpoint(source, name, options)
+    elif wrong := [*(["name"] if name else []), *options]:
+        raise CdmlLabError(f"{source} records this itself: --{wrong[0]} is only for checkpoints")
     else:
         given = sources.read(source)
     if target.suffix != ".safetensors":
@@ -148,38 +152,47 @@ def convert(
         )
     used = given.preprocessing
     typer.echo(f"{given.name} -> {target} ({target.stat().st_size / 2**20:.2f} MiB)")
-    typer.echo(f"  fed {used['channels']}, (x / 255 - {_one(used['mean'])}) / {_one(used['std'])}")
+    typer.echo(
+        f"  input {used['channels']}, (x / 255 - {_one(used['mean'])}) / {_one(used['std'])}"
+    )
 
 
 def _one(values: list[float]) -> str:
-    """One number, or all where the channels differ."""
+    """One number if all channels have the same, else all of them."""
     return f"{values[0]:g}" if len(set(values)) == 1 else f"[{', '.join(f'{v:g}' for v in values)}]"
 
 
 @weights.command()
 def show(file: Annotated[Path, typer.Argument(help="A released .safetensors file.")]) -> None:
-    """Tell what a release says of itself."""
+    """Print the metadata of a release."""
     import yaml
 
     from cdmllab.backbones.weights import release
 
-    said = release(file)
-    typer.echo(yaml.safe_dump(said._asdict(), sort_keys=False, default_flow_style=None).rstrip())
+    metadata = release(file)
+    typer.echo(
+        yaml.safe_dump(metadata._asdict(), sort_keys=False, default_flow_style=None).rstrip()
+    )
 
 
 @weights.command()
 def push(
     folder: Annotated[
         Path,
-        typer.Argument(help="With README.md and model.safetensors, as `cdmllab reproduce` makes."),
+        typer.Argument(
+            help="Folder with README.md and model.safetensors, made by `cdmllab reproduce`."
+        ),
     ],
-    repository: Annotated[str, typer.Argument(help="On the Hugging Face hub: you/name.")],
+    repository: Annotated[
+        str, typer.Argument(help="Repository on the Hugging Face hub: you/name.")
+    ],
     public: Annotated[
-        bool, typer.Option("--public", help="For everybody to see; read the data set's terms.")
+        bool, typer.Option("--public", help="Publish it; read the data set's terms first.")
     ] = False,
 ) -> None:
-    """Upload a network and its model card to the Hugging Face hub, with the token that
-    `hf auth login` keeps.
+    """Upload a network and its model card to the Hugging Face hub.
+
+    Uses the token that `hf auth login` stores.
     """
     from cdmllab.export import card
 

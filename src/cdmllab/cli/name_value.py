@@ -1,4 +1,4 @@
-"""`-p NAME VALUE` on the command line, as papermill has it."""
+"""`-p NAME VALUE` on the command line, as in papermill."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +11,9 @@ FLAGS = ("-p", "--parameter")
 
 
 class WithParameters(TyperCommand):
-    """A command that takes ``-p NAME VALUE`` any number of times; Typer has only options of one
-    value.
+    """A command that takes ``-p NAME VALUE`` any number of times.
+
+    Typer's own list options take one value each.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -20,7 +21,7 @@ class WithParameters(TyperCommand):
 
 
 def joined(args: Sequence[str]) -> list[str]:
-    """Arguments with each ``-p NAME VALUE`` written as ``-p NAME=VALUE``."""
+    """Rewrite each ``-p NAME VALUE`` as ``-p NAME=VALUE``."""
     result: list[str] = []
     for arg in args:
         if len(result) > 1 and result[-2] in FLAGS and result[-1].isidentifier():
@@ -31,14 +32,14 @@ def joined(args: Sequence[str]) -> list[str]:
 
 
 def read(parameters: Sequence[str] | None) -> dict[str, str]:
-    """The names and values of ``NAME=VALUE`` arguments.
+    """Parse ``NAME=VALUE`` arguments.
 
     Raises
     ------
-    CdmlLabError : one is not of that form
+    CdmlLabError : an argument has another form
     """
     pairs = [parameter.partition("=") for parameter in parameters or ()]
     for name, equals, _ in pairs:
         if not equals or not name.isidentifier():
-            raise CdmlLabError(f"a parameter is given as `-p NAME VALUE`, and {name!r} is not")
+            raise CdmlLabError(f"a parameter is given as `-p NAME VALUE`, got {name!r}")
     return {name: value for name, _, value in pairs}

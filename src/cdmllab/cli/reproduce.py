@@ -1,4 +1,4 @@
-"""`cdmllab reproduce`: a published row, with one command."""
+"""`cdmllab reproduce`: reproduce a published row with one command."""
 
 import sys
 from collections.abc import Iterator
@@ -19,36 +19,44 @@ if TYPE_CHECKING:
 
 def reproduce(
     row: Annotated[
-        str, typer.Argument(help="As casia/r50_lite_cdml; without a row all are listed.")
+        str, typer.Argument(help="A row such as casia/r50_lite_cdml; without one, list all.")
     ] = "",
     recipe: Annotated[
         str | None,
         typer.Option(
-            metavar="datn_page|datn_code", show_default="the row's first", help="Whose recipe."
+            metavar="datn_page|datn_code",
+            show_default="the row's first",
+            help="The source of the recipe.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 0,
     accept_terms: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SET",
-            help="You accept the terms of this data set; may be repeated. For scripts.",
+            help="Accept the terms of this data set; can be repeated. For use in scripts.",
         ),
     ] = None,
     on_cpu: Annotated[
-        bool, typer.Option("--on-cpu", help="Train on the CPU, however long it takes.")
+        bool, typer.Option("--on-cpu", help="Train on the CPU even if it takes very long.")
     ] = False,
-    processes: Annotated[int, typer.Option(min=1, help="That train together, a GPU each.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that train together, one per GPU.")
+    ] = 1,
     probe_s: Annotated[
-        float, typer.Option("--probe", min=1, help="Seconds of training for the estimate.")
+        float,
+        typer.Option("--probe", min=1, help="Seconds of training that the estimate is based on."),
     ] = 30.0,
-    plan_only: Annotated[bool, typer.Option("--plan", help="Say what it costs, and stop.")] = False,
+    plan_only: Annotated[
+        bool, typer.Option("--plan", help="Print the requirements and the cost, then stop.")
+    ] = False,
     record: Annotated[
-        bool, typer.Option("--record", help="Write the outcome into results/reproductions.")
+        bool, typer.Option("--record", help="Write the outcome to results/reproductions.")
     ] = False,
 ) -> None:
-    """Fetch, train, evaluate and compare one row of the published tables; stopped, the same command
-    goes on.
+    """Fetch, train, evaluate and compare one row of the published tables.
+
+    If it is interrupted, the same command continues.
     """
     from cdmllab.reproduction import rows, steps
     from cdmllab.reproduction.compare import lines as table
@@ -99,7 +107,7 @@ def _list() -> None:
         recipes = ", ".join(row.recipe for row in some)
         typer.echo(f"{name:26} {recipes:16} {', '.join(first.sets):28} {recorded:9} {published}")
     typer.echo(
-        "`cdmllab reproduce ROW --plan` says what a row needs and how long it takes on this machine"
+        "`cdmllab reproduce ROW --plan` prints what a row needs and its time on this machine"
     )
 
 
@@ -125,7 +133,7 @@ def _consent(
     made: "RowPlan",
     on_cpu: bool,
 ) -> None:
-    """Ask a person, or refuse where there is none."""
+    """Ask for consent on a terminal; without one, raise unless consent was given by an option."""
     from cdmllab.data import registry
     from cdmllab.reproduction import steps
     from cdmllab.training import presets
@@ -137,8 +145,8 @@ def _consent(
         for one in steps.missing_consent(row, work, registry.load(), data)
         if one.name not in accepted
     ]
-    asks = sys.stdin is not None and sys.stdin.isatty()
-    if missing and not asks:
+    interactive = sys.stdin is not None and sys.stdin.isatty()
+    if missing and not interactive:
         options = " ".join(f"--accept-terms {one.name}" for one in missing)
         raise CdmlLabError(
             f"nothing is fetched without your consent: read the licence and the history above, "
@@ -150,13 +158,13 @@ def _consent(
         )
     steps.accept(work, [*accepted, *(one.name for one in missing)])
     if made.config.device == "cpu" and presets.load(row.preset).device == "cuda" and not on_cpu:
-        said = (
-            f"there is no GPU here, and on this CPU the training takes about "
+        warning = (
+            f"this machine has no GPU, and on its CPU the training takes about "
             f"{made.timed.train_s / 3600:,.0f} hours"
         )
-        if not asks:
-            raise CdmlLabError(f"{said}: --on-cpu starts it all the same")
-        typer.confirm(f"{said}. Start it all the same?", abort=True)
+        if not interactive:
+            raise CdmlLabError(f"{warning}: --on-cpu starts it anyway")
+        typer.confirm(f"{warning}. Start it anyway?", abort=True)
 
 
 def _say(line: str) -> None:
@@ -165,7 +173,7 @@ def _say(line: str) -> None:
 
 @contextmanager
 def _bar() -> "Iterator[Progress | None]":
-    """A bar of the download on a terminal's error stream; None where that is none."""
+    """A download bar on standard error; None if that is not a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -1,4 +1,4 @@
-"""`cdmllab results`: the ledger of measured numbers."""
+"""`cdmllab results`: the records of measured numbers."""
 
 import typer
 
@@ -9,8 +9,10 @@ app = typer.Typer(no_args_is_help=True, help="The measured numbers that the book
 
 @app.command()
 def check() -> None:
-    """Fail if a record lacks its provenance, a run is missing, dirty or of another config, or a
-    citation is void.
+    """Check the provenance, the runs and the citations of all records.
+
+    Exits with 1 if a record has no provenance, if a run is missing, was made with uncommitted
+    changes or has another config, or if the book cites a record that does not exist.
     """
     from cdmllab.results import audit
 
@@ -20,5 +22,5 @@ def check() -> None:
     if faults:
         for fault in faults:
             typer.echo(f"  {fault}", err=True)
-        raise CdmlLabError(f"{len(faults)} faults in the results, the first: {faults[0]}")
-    typer.echo("in order")
+        raise CdmlLabError(f"{len(faults)} faults in the results; the first: {faults[0]}")
+    typer.echo("no faults")

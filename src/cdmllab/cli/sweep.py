@@ -11,22 +11,24 @@ from cdmllab.errors import CdmlLabError
 
 def sweep(
     spec: Annotated[
-        Path, typer.Argument(help="The sweep's YAML file, as results/sweeps/lab_main.yaml.")
+        Path, typer.Argument(help="The sweep's YAML file, such as results/sweeps/lab_main.yaml.")
     ],
-    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time on this machine.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Parallel trainings on this machine.")] = 1,
     ray: Annotated[
         str,
-        typer.Option(metavar="ADDRESS", help="Of a Ray cluster that does the work; or 'local'."),
+        typer.Option(metavar="ADDRESS", help="Run on the Ray cluster at this address, or 'local'."),
     ] = "",
     status: Annotated[
-        bool, typer.Option("--status", help="Show the table of states and do nothing.")
+        bool, typer.Option("--status", help="Show the state of each training and exit.")
     ] = False,
     record: Annotated[
-        bool, typer.Option("--record", help="When finished, write the .json beside the spec.")
+        bool,
+        typer.Option("--record", help="When finished, write a .json record next to the YAML file."),
     ] = False,
 ) -> None:
-    """Train, judge and export what a spec lists; finished trainings are skipped, stopped ones
-    continued.
+    """Train, evaluate and export everything that a YAML file lists.
+
+    Finished trainings are skipped, and interrupted ones continue from their last checkpoint.
     """
     from cdmllab import sweeps
     from cdmllab.cli import console
@@ -40,11 +42,13 @@ def sweep(
             typer.echo(line(row))
         counts = Counter(row.state for row in work.rows())
         typer.echo(
-            ", ".join(f"{n} {state}" for state, n in counts.items()) or "nothing has begun yet"
+            ", ".join(f"{n} {state}" for state, n in counts.items()) or "nothing has started yet"
         )
         return
     if ray and workers > 1:
-        raise CdmlLabError("--workers is for this machine, --ray for a cluster: give one of them")
+        raise CdmlLabError(
+            "--workers is for this machine and --ray is for a cluster: give only one of them"
+        )
     with engines.ray(ray) if ray else engines.local(workers) as engine:
         done = work.run(engine, console.say)
     for name, stage in done.items():

@@ -10,34 +10,38 @@ from cdmllab.errors import CdmlLabError
 
 def train(
     preset: Annotated[
-        str, typer.Argument(help="A preset's name, see `cdmllab presets`, or a YAML file.")
+        str, typer.Argument(help="A preset's name (see `cdmllab presets`) or a YAML file.")
     ] = "",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as loss.margin_rad=0.45."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a setting, for example loss.margin_rad=0.45."
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Continue a run that was stopped.")
+        Path | None, typer.Option(metavar="RUN", help="Continue an interrupted run.")
     ] = None,
     redo: Annotated[
-        bool, typer.Option("--redo", help="Train again what is finished already.")
+        bool, typer.Option("--redo", help="Train again even if a finished run exists.")
     ] = False,
 ) -> None:
-    """Train as a preset says, into a folder of runs/ ($CDMLLAB_RUNS).
+    """Train a preset into a new folder of runs/ ($CDMLLAB_RUNS).
 
-    What is finished already is not repeated, unless its data has changed since; a run goes on only
-    with the data and the config it was begun with.
+    A finished run is not repeated unless its data has changed since. An interrupted run continues
+    only with the data and the config it was started with.
     """
     from cdmllab import training
     from cdmllab.cli import console
     from cdmllab.training import presets
 
     if (resume is None) == (preset == ""):
-        raise CdmlLabError("name a preset (`cdmllab presets` lists them), or --resume a run")
+        raise CdmlLabError(
+            "name a preset (`cdmllab presets` lists them) or continue a run with --resume"
+        )
     if resume is not None and (settings or seed is not None or redo):
         raise CdmlLabError(
-            "a run goes on with its own config: --set, --seed and --redo are for a new one"
+            "a run continues with its own config: --set, --seed and --redo are for a new run"
         )
     try:
         with console.talking() as (tell, progress):
@@ -56,13 +60,11 @@ def train(
 
 
 def presets() -> None:
-    """List the presets: data, loss, backbone, whether the data is there, and which validation sets
-    are not.
-    """
+    """List the presets, with their data, loss and backbone, and which data sets are missing."""
     from cdmllab.training import datasets
     from cdmllab.training import presets as all_presets
 
-    typer.echo(f"{'preset':34} {'data':10} {'loss':14} {'backbone':14} data is  for validation")
+    typer.echo(f"{'preset':34} {'data':10} {'loss':14} {'backbone':14} data is  validation")
     for name in all_presets.names():
         config = all_presets.load(name)
         missing = datasets.missing(config.data.name, config.data.options)

@@ -43,7 +43,7 @@ def searched() -> str:
     """The data folders as words, for a message that something is missing."""
     return (
         ", ".join(str(folder) for folder in roots())
-        or f"neither ${VARIABLE} nor data/ names a folder that exists"
+        or f"no data folder exists: set ${VARIABLE} or create data/"
     )
 
 

@@ -1,8 +1,9 @@
-"""From a network and the name of a protocol to an evaluation in a folder, once."""
+"""Evaluate a network on a protocol into a folder, and reuse the result."""
 
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -16,18 +17,19 @@ from cdmllab.evaluate import protocols
 from cdmllab.evaluate.embedding import embed, insightface_input
 from cdmllab.evaluate.evaluation import Evaluation, file_name
 from cdmllab.evaluate.full import evaluate
+from cdmllab.evaluate.measures import Decision, ErrorsByBin, MadeWith, NuisanceTable, Rate
 from cdmllab.evaluate.protocol import Protocol, Together
 from cdmllab.metrics import calibration, error_rates
 
 
 class Settings(NamedTuple):
-    """How to evaluate."""
+    """How to evaluate a network."""
 
-    flip: bool | None = None  # None: where the protocol allows it
-    replicates: int = 1000
+    flip: bool | None = None  # add mirrored images; None: if the protocol allows it
+    replicates: int = 1000  # of the bootstrap
     seed: int = 0
     batch_size: int = 512
-    world: int = 0  # of the face lab's protocols
+    world: int = 0  # seed of the face lab's people
 
 
 DEFAULTS = Settings()
@@ -42,47 +44,45 @@ def judge(
     prepare: Callable[[Tensor], Tensor] | Mapping[str, Any] = insightface_input,
     redo: bool = False,
 ) -> tuple[Evaluation, Protocol, bool]:
-    """Evaluate a network by a protocol into `folder`, or read what stands there of the same network
-    and settings.
+    """Evaluate a network on a protocol into `folder`, or reuse the evaluation that is there.
+
+    An evaluation is reused if it is of the same weights, images, preprocessing and settings.
 
     Parameters
     ----------
-    backbone : from images to embeddings; its attribute ``size``, if there is one, chooses the
-        size of the images
-    name : of a protocol or of a file, see `protocols.load`
-    folder : where the two files go
-    prepare : what turns uint8 images into the network's input: a preprocessing, see
-        `cdmllab.preprocessing.check`; or a function, which is taken to be the same as the last time
+    backbone : from images to embeddings; its attribute ``size``, if it has one, is the size of the
+        images
+    name : of a protocol or a file, see `protocols.load`
+    folder : for the two files of the evaluation
+    prepare : from uint8 images to the network's input: a preprocessing, see
+        `cdmllab.preprocessing.check`; or a function, which is assumed not to change between calls
     redo : evaluate again in any case
 
     Returns
     -------
-    The evaluation, the protocol, and whether the evaluation stood there already.
+    The evaluation, the protocol, and whether the evaluation was reused.
 
     Raises
     ------
-    ValueError : images the network does not take, embeddings that are not finite; as `evaluate`
+    ValueError : images that the network does not accept; or as `evaluate`
     CdmlLabError : as `protocols.load`
     """
     square = preprocessing.crop_of(prepare) if isinstance(prepare, Mapping) else preprocessing.WHOLE
     protocol = protocols.load(name, getattr(backbone, "size", None), settings.world, square)
     flip = protocol.mirror if settings.flip is None else settings.flip
-    key = {
-        "weights_sha256": digest(backbone),
-        "protocol_sha256": protocol.digest(),
-        "preprocessing": preprocessing.check(prepare) if isinstance(prepare, Mapping) else None,
-        "replicates": settings.replicates,
-        "seed": settings.seed,
-    }
+    key = MadeWith(
+        weights_sha256=digest(backbone),
+        protocol_sha256=protocol.digest(),
+        preprocessing=preprocessing.check(prepare) if isinstance(prepare, Mapping) else None,
+        replicates=settings.replicates,
+        seed=settings.seed,
+    )
     path = folder / f"{file_name(protocol.name, flip)}.json"
     if path.is_file() and not redo:
-        with suppress(ValueError):  # damaged: it is measured again
-            found = Evaluation.read(path)
-            if (
-                found.measures.get("made_with") == key
-                and found.measures.get("protocol") == protocol.name
-            ):
-                return found, protocol, True
+        with suppress(ValueError):  # damaged: evaluate again
+            done = Evaluation.read(path)
+            if done.measures.made_with == key and done.measures.protocol == protocol.name:
+                return done, protocol, True
     if isinstance(prepare, Mapping):
         prepare = partial(preprocessing.apply, preprocessing=prepare)
     embeddings = embed(
@@ -91,9 +91,12 @@ def judge(
     done = evaluate(
         embeddings, protocol, flip=flip, replicates=settings.replicates, seed=settings.seed
     )
-    done = done.with_measures(
-        nuisances=by_nuisance(done, protocol), made_with=key, copy=protocol.copy
+    measures = done.measures.having(
+        nuisances=by_nuisance(done, protocol),
+        made_with=key,
+        source=None if protocol.copy is None else dict(protocol.copy),
     )
+    done = replace(done, measures=measures)
     done.write(folder)
     return done, protocol, False
 
@@ -104,42 +107,49 @@ def decide(
     far: float,
     people: calibration.People | None = None,
 ) -> Evaluation:
-    """Judge by the threshold that has a wanted FAR on the pairs of another protocol.
+    """Measure FAR and TAR at a threshold that is chosen on another protocol.
 
     Parameters
     ----------
-    evaluation : what is judged
-    validation : of the protocol that the threshold comes from
-    far : the wanted FAR
-    people : who is compared in the pairs that are judged (`Protocol.people`), for the intervals
+    evaluation : of the protocol on which the rates are measured
+    validation : of the protocol on which the threshold is chosen
+    far : the FAR on the pairs of `validation`
+    people : the identities in the pairs of `evaluation` (`Protocol.people`), for the intervals
 
     Raises
     ------
-    ValueError : the other protocol cannot resolve this FAR, or both are the same
+    ValueError : `validation` has too few pairs to resolve this FAR, or both are of one protocol
     """
-    source = validation.measures["protocol"]
-    if source == evaluation.measures["protocol"]:
+    source = validation.measures.protocol
+    if source == evaluation.measures.protocol:
         raise ValueError(
-            f"a threshold chosen on {source} cannot be judged on it: name another protocol"
+            f"a threshold chosen on {source} cannot be evaluated on it: name another protocol"
         )
     threshold = calibration.threshold_at_far(validation.scores, validation.same, far)
-    said = calibration.decide(evaluation.scores, evaluation.same, threshold, people=people)
-    rates = {
-        name: {"value": rate.value, "interval": [rate.low, rate.high], "pairs": rate.pairs}
-        for name, rate in (("far", said.far), ("tar", said.tar))
-    }
-    return evaluation.with_measures(
-        decision={"threshold_from": source, "wanted_far": far, "threshold_cos": threshold, **rates}
+    rates = calibration.decide(evaluation.scores, evaluation.same, threshold, people=people)
+    here_far, here_tar = (
+        Rate(value=rate.value, interval=(rate.low, rate.high), pairs=rate.pairs)
+        for rate in (rates.far, rates.tar)
     )
+    decision = Decision(
+        threshold_from=source,
+        wanted_far=far,
+        threshold_cos=threshold,
+        far=here_far,
+        tar=here_tar,
+    )
+    return replace(evaluation, measures=evaluation.measures.having(decision=decision))
 
 
-def by_nuisance(evaluation: Evaluation, protocol: Protocol, bins: int = 6) -> dict[str, Any]:
-    """Error rates against each nuisance that the protocol knows; genuine and impostor pairs apart.
+def by_nuisance(
+    evaluation: Evaluation, protocol: Protocol, bins: int = 6
+) -> dict[str, dict[Together, NuisanceTable]]:
+    """Error rates in bins of each nuisance, for genuine and impostor pairs separately.
 
-    For each nuisance by the larger of the two images' and by how far they are apart. Empty for
-    templates, and for a nuisance that no image has.
+    A pair's nuisance is the larger of its two images', and in a second table their difference.
+    Empty for templates; a nuisance that is the same in all pairs is omitted.
     """
-    tables: dict[str, Any] = {}
+    tables: dict[str, dict[Together, NuisanceTable]] = {}
     who = protocol.people()
     for name in protocol.nuisances if protocol.templates is None else ():
         for how in get_args(Together):
@@ -147,30 +157,36 @@ def by_nuisance(evaluation: Evaluation, protocol: Protocol, bins: int = 6) -> di
             if of_pair.max() == of_pair.min():
                 continue
             edges = np.histogram_bin_edges(of_pair, bins)
-            table: dict[str, Any] = {"edges": edges.tolist()}
-            for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
+            of_kind = []
+            for rows in (evaluation.same, ~evaluation.same):
                 people = None if who is None else (who[0][rows], who[1][rows])
-                found = error_rates.by_nuisance(
+                binned = error_rates.by_nuisance(
                     evaluation.wrong[rows], of_pair[rows], edges, people=people
                 )
-                table[kind] = {
-                    key: _plain(values) for key, values in found._asdict().items() if key != "edges"
-                }
-            tables.setdefault(name, {})[how] = table
+                of_kind.append(
+                    ErrorsByBin(
+                        rate=_plain(binned.rate),
+                        low=_plain(binned.low),
+                        high=_plain(binned.high),
+                        pairs=tuple(binned.pairs.tolist()),
+                    )
+                )
+            genuine, impostor = of_kind
+            tables.setdefault(name, {})[how] = NuisanceTable(
+                edges=tuple(edges.tolist()), genuine=genuine, impostor=impostor
+            )
     return tables
 
 
 def digest(backbone: nn.Module) -> str:
-    """SHA-256 over a network's parameters and buffers: the same weights, the same digest, in
-    whatever file.
-    """
-    found = hashlib.sha256()
+    """SHA-256 over a network's parameters and buffers, whatever file they come from."""
+    sha256 = hashlib.sha256()
     for name, tensor in backbone.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(name.encode())
+        sha256.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return sha256.hexdigest()
 
 
-def _plain(values: NDArray[np.generic]) -> list[Any]:
-    """For JSON, which has no NaN."""
-    return [None if isinstance(v, float) and np.isnan(v) else v for v in values.tolist()]
+def _plain(values: NDArray[np.float64]) -> tuple[float | None, ...]:
+    """Replace NaN by None, since JSON has no NaN."""
+    return tuple(None if np.isnan(value) else value for value in values.tolist())

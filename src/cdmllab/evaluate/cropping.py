@@ -1,4 +1,4 @@
-"""Networks see different parts of a face: protocols of aligned faces show each network its own."""
+"""Protocols of aligned faces, cropped to the part of a face that a network was trained on."""
 
 import math
 from dataclasses import replace
@@ -14,13 +14,13 @@ from cdmllab.evaluate.protocol import Protocol
 
 
 class Cropped:
-    """A part of every aligned face of some images, at one size, cut out when it is read.
+    """A part of each aligned face, at one size, cropped when it is read.
 
     Parameters
     ----------
-    whole : square images that show what ArcFace's aligned 112 x 112 pixels show, at any size
-    square : the part, in those 112 x 112 pixels; what lies outside an image is black
-    size : in pixels
+    whole : square images, of any size, with the field of view of ArcFace's aligned 112 x 112 pixels
+    square : the part, in those 112 x 112 pixels; black outside of the image
+    size : of the result, in pixels
     """
 
     def __init__(self, whole: Images, square: Square, size: int) -> None:
@@ -31,7 +31,7 @@ class Cropped:
         return len(self._whole)
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
-        """The parts of some rows, in their order: uint8 of shape (rows, size, size, channels).
+        """Read crops in the order of `rows`: uint8 of shape (rows, size, size, channels).
 
         Raises
         ------
@@ -41,39 +41,37 @@ class Cropped:
         height, width = whole.shape[1:3]
         if height != width:
             raise ValueError(
-                f"a part of an aligned face is wanted, and images of {height} x {width} are not "
-                f"square"
+                f"only square images of aligned faces can be cropped, got {height} x {width}"
             )
         box = part_of(Box(0, 0, width, height), self._square)
         return np.stack([resize(crop(image, box), self._size, self._size) for image in whole])
 
 
 def cropped(protocol: Protocol, square: Square | None, size: int | None) -> Protocol:
-    """The same pairs, showing a part of every face at `size` pixels (default 112).
+    """The same pairs on a part of every face, at `size` pixels (default 112).
 
-    Without `square` the protocol itself.
+    Without `square` it is the protocol itself.
     """
     if square is None:
         return protocol
-    assert not isinstance(protocol.images, Tensor)  # those are of digits
+    assert not isinstance(protocol.images, Tensor)  # only the digits are tensors
     return replace(protocol, images=Cropped(protocol.images, square, size or FACE_PX))
 
 
 def side_of_whole(square: Square, size: int) -> int:
-    """How many pixels a whole aligned face must have for a part of it to have `size`."""
+    """The side in pixels of an aligned face whose part `square` has `size` pixels."""
     return math.ceil(size * FACE_PX / (square[2] - square[0]))
 
 
 def refuse(protocol: str, square: Square | None) -> None:
-    """Refuse a part where a protocol's images are not aligned to ArcFace's template.
+    """Raise if a crop is requested of images that are not aligned to ArcFace's template.
 
     Raises
     ------
-    CdmlLabError : a part is wanted
+    CdmlLabError : `square` is given
     """
     if square is not None:
         raise CdmlLabError(
-            f"the network sees the square {', '.join(f'{end:g}' for end in square)} of an aligned "
-            f"face, and protocol "
-            f"{protocol} does not show faces that are aligned"
+            f"the network needs the square {', '.join(f'{end:g}' for end in square)} of an "
+            f"aligned face, but the images of protocol {protocol} are not aligned faces"
         )

@@ -1,4 +1,4 @@
-"""Embeddings of many images, with or without the mirrored ones."""
+"""Embed many images, with or without their mirror images."""
 
 from collections.abc import Callable
 from itertools import chain
@@ -11,19 +11,21 @@ from torch import Tensor, nn
 
 
 class Images(Protocol):
-    """n images that are read when they are needed."""
+    """n images that are read on demand."""
 
     def __len__(self) -> int: ...
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
-        """The images of some rows, in their order: uint8 of shape (rows, height, width, 1 or 3),
-        RGB.
+        """Read images in the order of `rows`.
+
+        Returns uint8 of shape (rows, height, width, 1 or 3); three channels are RGB.
         """
 
 
 def insightface_input(images: Tensor) -> Tensor:
-    """uint8 images to the input of insightface's networks and ours: (x / 255 - 0.5) / 0.5,
-    float32.
+    """Scale uint8 images to float32 in [-1, 1], the input of insightface's networks and ours.
+
+    The formula is (x / 255 - 0.5) / 0.5.
     """
     return (images.float() / 255.0 - 0.5) / 0.5
 
@@ -37,25 +39,25 @@ def embed(
     flip: bool = False,
     prepare: Callable[[Tensor], Tensor] = insightface_input,
 ) -> Tensor:
-    """Embeddings of n images, not normalised, on the CPU: float32 of shape (n, d).
+    """Embed n images: float32 of shape (n, d) on the CPU, not normalised.
 
     Parameters
     ----------
     backbone : a network from images (b, channels, height, width) to embeddings (b, d); left in
         evaluation mode
-    images : a float tensor (n, channels, height, width), taken as it is; or uint8 images, as such
-        a tensor or read portion by portion, which `prepare` turns into the network's input
-    batch_size : images at a time
+    images : a float tensor (n, channels, height, width), which is passed on unchanged; or uint8
+        images, as such a tensor or as `Images`, which `prepare` turns into the network's input
+    batch_size : images per forward pass
     flip : add the embedding of the mirrored image to each, the field's test-time augmentation
-    prepare : uint8 (b, channels, height, width) to float; a network trained on another input needs
-        another one
+    prepare : from uint8 (b, channels, height, width) to float; depends on how the network was
+        trained
 
     Raises
     ------
     ValueError : no images
     """
     if len(images) == 0:
-        raise ValueError("there are no images to embed")
+        raise ValueError("no images to embed")
     device = next(chain(backbone.parameters(), backbone.buffers())).device
     backbone.eval()
     parts = []

@@ -1,48 +1,48 @@
-"""What was measured by a protocol, kept beside the run it was measured on."""
+"""An evaluation: the scores and measures of a network on a protocol, and their two files."""
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab._util.files import read_record, replacing, write_text
+from cdmllab._util.files import replacing, write_text
 from cdmllab.data import npz
 from cdmllab.errors import DataError, plain
+from cdmllab.evaluate.measures import Measures
 from cdmllab.metrics import verification
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of a protocol's pairs, and what was measured on them.
+    """The scores of a protocol's pairs, and the measures computed from them.
 
-    `measures` is what ``<name>.json`` holds; the arrays go to ``<name>.npz``. (Not Parquet: three
-    columns, read back by what reads everything else here, are not worth a package of 100 MB.)
+    `measures` goes to ``<name>.json``, the arrays to ``<name>.npz``.
     """
 
-    name: str  # of the files: the protocol's, and "__flip" with the mirrored images added
+    name: str  # of the files: the protocol's name, then "__flip" if mirrored images were added
     scores: NDArray[np.float64]  # [p] cosine
     same: NDArray[np.bool_]  # [p]
     fold: NDArray[np.int64]  # [p]
-    measures: Mapping[str, Any]
+    measures: Measures
 
     def write(self, folder: Path | str) -> Path:
-        """Write both files, the ``.json`` last, so that where it stands the other stands too;
-        returns its path.
+        """Write both files and return the path of the ``.json``.
+
+        The ``.json`` is written last: if it exists, so does the ``.npz``.
         """
         path = Path(folder) / f"{self.name}.json"
         with replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, scores=self.scores, is_same=self.same, fold=self.fold)
-        write_text(path, json.dumps(self.measures, indent=1) + "\n")
+        write_text(path, json.dumps(self.measures.to_json(), indent=1) + "\n")
         return path
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
-        """Read what `write` wrote, by the path of its ``.json``.
+        """Read an evaluation by the path of its ``.json``.
 
         Raises
         ------
@@ -50,19 +50,19 @@ class Evaluation:
         """
         path = Path(path)
         try:
-            measures = read_record(path)
+            measures = Measures.read(path)
             with npz.opened(path.with_suffix(".npz")) as arrays:
                 return cls(path.stem, arrays["scores"], arrays["is_same"], arrays["fold"], measures)
         except DataError as error:
-            why = str(error).replace(f"{path.parent}/", "")  # the folder is named once
+            why = str(error).replace(f"{path.parent}/", "")  # name the folder only once
             raise DataError(plain(f"{plain(path, 200)} is not an evaluation: {why}")) from error
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
-        """Which pairs are judged wrongly, shape (p,): each by the threshold that is best on the
-        other folds.
+        """Whether each pair is misjudged, shape (p,).
 
-        Without folds, by the threshold that is best on all.
+        The threshold of a fold is the best one on all other folds; with a single fold, it is the
+        best one on all pairs.
         """
         folds, fold = np.unique(self.fold, return_inverse=True)
         thresholds = np.array([verification.best_threshold(self.scores, self.same)])
@@ -71,16 +71,12 @@ class Evaluation:
         wrong: NDArray[np.bool_] = (self.scores >= thresholds[fold]) != self.same
         return wrong
 
-    def with_measures(self, **more: object) -> Self:
-        """The same with further measures, or others."""
-        return replace(self, measures={**self.measures, **more})
-
 
 def file_name(protocol: str, flip: bool) -> str:
-    """What an evaluation's files are called: the protocol's name without slashes.
+    """The name of an evaluation's files: the protocol's name, with slashes replaced.
 
-    Of a protocol that is a file, the file's name and some digits of its path's SHA-256: others may
-    be called alike.
+    For a protocol from a file it ends in digits of the path's SHA-256, since files in different
+    folders may have the same name.
     """
     name, path = protocol.replace("/", "-"), Path(protocol)
     if path.suffix:

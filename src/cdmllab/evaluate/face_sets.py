@@ -1,4 +1,4 @@
-"""Protocols on real images, from the data folders: LFW and its like, AT&T's faces, Omniglot."""
+"""Protocols on real images from the data folders: LFW and similar sets, AT&T, Omniglot."""
 
 import functools
 from pathlib import Path
@@ -19,63 +19,67 @@ from cdmllab.preprocessing import WHOLE
 def pairs(name: str, size: int | None, square: Square | None = None) -> Protocol:
     """A set of pairs by its name in `cdmllab.data.verification`.
 
-    Its images end where the aligned face ends: a part that reaches beyond is black there.
+    Its images end at the edge of the aligned face: a crop that reaches beyond is black there.
 
     Raises
     ------
-    DataError : it is not there, and how to get it
+    DataError : the data is missing; the message says how to get it
     """
-    found = verification.load(name)
+    pair_set = verification.load(name)
     if square is not None:
         return cropped(
-            Protocol(name, InMemory(found.images), found.pairs, copy=found.copy), square, size
+            Protocol(name, InMemory(pair_set.images), pair_set.pairs, copy=pair_set.copy),
+            square,
+            size,
         )
-    return Protocol(name, InMemory(_scaled(found.images, size)), found.pairs, copy=found.copy)
+    images = InMemory(_scaled(pair_set.images, size))
+    return Protocol(name, images, pair_set.pairs, copy=pair_set.copy)
 
 
 def templates(name: str, size: int | None, square: Square | None = None) -> Protocol:
-    """IJB-B or IJB-C, its faces aligned at the size that is wanted, as the network sees them."""
-    found = verification.load_templates(name)
-    pooled = TemplateList(found.template, found.media, found.detector_score)
-    return Protocol(name, _Aligned(found, size or FACE_PX, square), found.pairs, templates=pooled)
+    """IJB-B or IJB-C, with faces aligned at the network's own size and crop."""
+    ijb_set = verification.load_templates(name)
+    pooled = TemplateList(ijb_set.template, ijb_set.media, ijb_set.detector_score)
+    images = _Aligned(ijb_set, size or FACE_PX, square)
+    return Protocol(name, images, ijb_set.pairs, templates=pooled)
 
 
 class _Aligned:
     """The faces of IJB at one size, as `Images`."""
 
-    def __init__(self, found: ijb.TemplateSet, size: int, square: Square | None) -> None:
-        self._found, self._size, self._square = found, size, square
+    def __init__(self, faces: ijb.TemplateSet, size: int, square: Square | None) -> None:
+        self._faces, self._size, self._square = faces, size, square
 
     @property
     def content(self) -> tuple[NDArray[np.generic], ...]:
-        """Names, points, and the size of each file: half a million are too many to read for a
-        digest.
+        """Names, landmarks and file sizes, for `Protocol.digest`.
+
+        Reading half a million files for a digest would take too long.
         """
-        files = (self._found.root / "loose_crop" / name for name in self._found.names)
+        files = (self._faces.root / "loose_crop" / name for name in self._faces.names)
         sizes = [file.stat().st_size if file.is_file() else -1 for file in files]
         return (
-            np.array(self._found.names),
-            self._found.points,
+            np.array(self._faces.names),
+            self._faces.points,
             np.array(sizes),
             np.array(self._square or ()),
         )
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._faces)
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
-        return self._found.read(rows, self._size, self._square)
+        return self._faces.read(rows, self._size, self._square)
 
 
 def lfw_archive(
     name: str, view: str, folds: tuple[int, ...], size: int | None, square: Square | None = None
 ) -> Protocol:
-    """LFW from its archive of images: some folds of View 2, or View 1; all images that the
-    pairs show, in grey.
+    """LFW from its archive of grey images: some folds of View 2, or View 1.
 
     Raises
     ------
-    DataError : it is not there, and how to get it
+    DataError : the archive is missing; the message says how to get it
     """
     faces = _lfw(lfw.archive(), size or FACE_PX, square or WHOLE)
     listed = lfw.pairs(faces, view)  # type: ignore[arg-type]
@@ -85,7 +89,7 @@ def lfw_archive(
 
 
 def att(name: str, size: int | None, square: Square | None = None) -> Protocol:
-    """AT&T's 40 people in 10 folds that share nobody; not aligned."""
+    """AT&T's 40 people in 10 folds without a person in common; the faces are not aligned."""
     refuse(name, square)
     side = size or FACE_PX
     faces = att_faces.load((side, side))
@@ -95,7 +99,7 @@ def att(name: str, size: int | None, square: Square | None = None) -> Protocol:
 def handwriting(
     name: str, part: str, without: tuple[str, ...], size: int | None, square: Square | None = None
 ) -> Protocol:
-    """Characters of some alphabets of Omniglot; mirrored they are others."""
+    """Characters of some alphabets of Omniglot. A mirrored character is another character."""
     refuse(name, square)
     drawn = omniglot.load(part, without=without, size=size or 28)
     return Protocol(name, InMemory(drawn.images), sample(drawn.labels), drawn.labels, mirror=False)
@@ -107,12 +111,12 @@ def _lfw(archive: Path | None, size: int, square: Square) -> lfw.Faces:
 
 
 def _of_some(name: str, faces: ArraySet, listed: Pairs) -> Protocol:
-    """A protocol over the images that the pairs show, and no others."""
-    shown, rows = np.unique(np.concatenate([listed.first, listed.second]), return_inverse=True)
+    """A protocol with only those images that occur in a pair."""
+    used, rows = np.unique(np.concatenate([listed.first, listed.second]), return_inverse=True)
     first, second = np.split(rows, 2)
     chosen = listed._replace(first=first, second=second)
     return Protocol(
-        name, InMemory(faces.read(shown)), chosen, faces.labels[shown], names=tuple(faces.names)
+        name, InMemory(faces.read(used)), chosen, faces.labels[used], names=tuple(faces.names)
     )
 
 

@@ -1,4 +1,4 @@
-"""Embeddings of all of LFW by a fixed network, kept on the disk: a training set of vectors."""
+"""Embeddings of all of LFW by a fixed network, cached on disk: a training set of vectors."""
 
 import hashlib
 import json
@@ -28,18 +28,18 @@ _TEXTS = ("files", "names", "network_sha256", "images_sha256", "preprocessing")
 
 @dataclass(frozen=True)
 class Features:
-    """n embeddings as the network gives them, not normalised, in the order of `lfw.images`.
+    """n embeddings, not normalised, in the order of `lfw.images`.
 
     `lfw.pairs(features)` gives View 2 as rows of these arrays, `lfw.people_in` a fold's people.
     """
 
     plain: NDArray[np.float32]  # [n, d]
     mirrored: NDArray[np.float32]  # [n, d] of the same images mirrored
-    labels: NDArray[np.int64]  # [n] who is shown, rising
+    labels: NDArray[np.int64]  # [n] the identity, ascending
     files: tuple[str, ...]  # [n] "Aaron_Eckhart/Aaron_Eckhart_0001.jpg"
     names: tuple[str, ...]  # of the people, by label
-    network_sha256: str  # as `judging.digest`
-    images_sha256: str  # as `images_digest`
+    network_sha256: str  # see `cached.digest`
+    images_sha256: str  # see `images_digest`
     preprocessing: preprocessing.Preprocessing
 
     def __len__(self) -> int:
@@ -47,12 +47,12 @@ class Features:
 
     @property
     def num_identities(self) -> int:
-        """How many people there are."""
+        """The number of people."""
         return len(self.names)
 
     @property
     def flip_sum(self) -> NDArray[np.float32]:
-        """The sum of both embeddings of each image, shape (n, d), as `embed` adds them."""
+        """The sum of both embeddings of each image, shape (n, d), as `embed` with `flip`."""
         total: NDArray[np.float32] = self.plain + self.mirrored
         return total
 
@@ -64,18 +64,18 @@ def of_lfw(
     batch_size: int = 256,
     folder: Path | None = None,
 ) -> Features:
-    """The embeddings of all images, computed once for each network, preprocessing and archive.
+    """Embed all images, once per network, preprocessing and archive.
 
     Parameters
     ----------
     backbone : from images to embeddings; left in evaluation mode
-    prepare : its preprocessing, see `cdmllab.preprocessing.check`; the crop is part of it
-    batch_size : images at a time
-    folder : where the file is kept; default ``features`` in the data folder that is written to
+    prepare : its preprocessing, including the crop, see `cdmllab.preprocessing.check`
+    batch_size : images per forward pass
+    folder : of the cache file; default ``features`` in the writable data folder
 
     Raises
     ------
-    DataError : LFW is not there, and how to get it; or it is damaged
+    DataError : LFW is missing (the message says how to get it) or damaged
     """
     plain = preprocessing.check(prepare)
     key = {
@@ -85,10 +85,10 @@ def of_lfw(
     }
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     path = (folder or paths.to_write() / FOLDER) / f"lfw__{name}.npz"
-    with suppress(DataError):  # it is not there, or damaged: it is computed
-        found = read(path)
-        if all(getattr(found, k) == key[k] for k in ("network_sha256", "images_sha256")):
-            return found
+    with suppress(DataError):  # missing or damaged: compute it again
+        features = read(path)
+        if all(getattr(features, k) == key[k] for k in ("network_sha256", "images_sha256")):
+            return features
 
     size = plain["size"]
     faces = lfw.images(size=(size, size), box=lfw.box(preprocessing.crop_of(plain)))
@@ -106,19 +106,19 @@ def of_lfw(
 
 @reader("a file of features")
 def read(path: Path) -> Features:
-    """Features from their file.
+    """Read features from their file.
 
     Raises
     ------
-    DataError : it is missing, damaged, or holds something else
+    DataError : the file is missing or damaged, or is not a file of features
     """
     try:
         with npz.opened(path) as stored:
             a: dict[str, NDArray[Any]] = {key: stored[key] for key in _NUMBERS}
             a |= {key: stored.text(key) for key in _TEXTS}
-        said = preprocessing.check(json.loads(str(a["preprocessing"])))
+        prepare = preprocessing.check(json.loads(str(a["preprocessing"])))
     except ValueError as error:
-        raise DataError(f"{path} holds no features: {error}") from error
+        raise DataError(f"{path} is not a file of features: {error}") from error
     for key, dimensions in (
         ("plain", 2),
         ("mirrored", 2),
@@ -128,12 +128,12 @@ def read(path: Path) -> Features:
     ):
         if a[key].ndim != dimensions:
             raise DataError(
-                f"{path} is damaged: {key} must have {dimensions} dimensions, and has {a[key].ndim}"
+                f"{path} is damaged: {key} must have {dimensions} dimensions, got {a[key].ndim}"
             )
     n = len(a["labels"])
     for key in ("plain", "mirrored", "files"):
         if len(a[key]) != n:
-            raise DataError(f"{path} is damaged: {n:,} labels and {len(a[key]):,} {key}")
+            raise DataError(f"{path} is damaged: it has {n:,} labels but {len(a[key]):,} {key}")
     if not (np.isfinite(a["plain"]).all() and np.isfinite(a["mirrored"]).all()):
         raise DataError(f"{path} has an embedding that is not finite")
     return Features(
@@ -144,22 +144,22 @@ def read(path: Path) -> Features:
         tuple(a["names"].tolist()),
         str(a["network_sha256"]),
         str(a["images_sha256"]),
-        said,
+        prepare,
     )
 
 
 def images_digest(prepare: Mapping[str, Any]) -> str:
-    """SHA-256 over LFW's archive or folder, the part of each image that is shown, and its size.
+    """SHA-256 over LFW's archive or folder, the crop, and the size of the crop.
 
     Raises
     ------
-    DataError : there is no archive, and how to get it
+    DataError : the archive is missing; the message says how to get it
     """
     path = lfw.archive()
     if path is None:
         raise DataError(lfw.HOW)
-    found = hashlib.sha256(
+    sha256 = hashlib.sha256(
         repr((lfw.box(preprocessing.crop_of(prepare)), prepare["size"])).encode()
     )
-    found.update(lfw.digest(path).encode())
-    return found.hexdigest()
+    sha256.update(lfw.digest(path).encode())
+    return sha256.hexdigest()

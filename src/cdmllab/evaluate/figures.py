@@ -1,4 +1,4 @@
-"""An evaluation as figures in files: what the command draws."""
+"""Draw the figures of an evaluation into files, for ``cdmllab evaluate --figures``."""
 
 import re
 from pathlib import Path
@@ -23,9 +23,7 @@ with optional("plots", "a figure"):
 
 
 def write(evaluation: Evaluation, protocol: Protocol, folder: Path) -> list[Path]:
-    """Draw ROC and scores, the worst pairs, and error rates against each known nuisance; returns
-    the SVG files.
-    """
+    """Draw scores and ROC, the worst pairs and errors by nuisance; return the SVG files."""
     drawn = {"roc": _roc(evaluation)}
     if protocol.templates is None:
         drawn["worst"] = _worst(evaluation, protocol)
@@ -35,13 +33,13 @@ def write(evaluation: Evaluation, protocol: Protocol, folder: Path) -> list[Path
                     evaluation, protocol, name
                 )
     paths = []
-    for word, figure in drawn.items():
-        path = folder / f"{evaluation.name}__{word}.svg"
+    for kind, figure in drawn.items():
+        path = folder / f"{evaluation.name}__{kind}.svg"
         with replacing(path) as temporary:
             figure.savefig(
                 temporary,
                 format="svg",
-                metadata={"Date": None},
+                metadata={"Date": None},  # the same figure gives the same bytes
                 facecolor="white",
                 bbox_inches="tight",
             )
@@ -60,11 +58,11 @@ def _roc(evaluation: Evaluation) -> Figure:
 
 def _worst(evaluation: Evaluation, protocol: Protocol, count: int = 16) -> Figure:
     figure, axes = plots.figure(2, width=9.0, height=4.6)
-    found = error_rates.worst(evaluation.scores, evaluation.same, count)
+    worst = error_rates.worst(evaluation.scores, evaluation.same, count)
     for ax, rows, title in zip(
-        axes, found, ("genuine, least alike", "impostor, most alike"), strict=True
+        axes, worst, ("genuine, least alike", "impostor, most alike"), strict=True
     ):
-        one, other = (_shown(protocol.images, side[rows]) for side in protocol.pairs[:2])
+        one, other = (_for_sheet(protocol.images, side[rows]) for side in protocol.pairs[:2])
         plots.error_sheet(ax, one, other, evaluation.scores[rows], columns=4, title=title)
     return figure
 
@@ -77,20 +75,21 @@ def _by_nuisance(evaluation: Evaluation, protocol: Protocol, name: str) -> Figur
         edges = np.histogram_bin_edges(of_pair, 6)
         for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
             people = None if who is None else (who[0][rows], who[1][rows])
-            found = error_rates.by_nuisance(
+            binned = error_rates.by_nuisance(
                 evaluation.wrong[rows], of_pair[rows], edges, people=people
             )
-            plots.error_rates(ax, found, name=kind, nuisance=f"{name}: {_WORDS[how]}")
+            plots.error_rates(ax, binned, name=kind, nuisance=f"{name}: {_WORDS[how]}")
     axes[0].legend()
     return figure
 
 
-_WORDS: dict[Together, str] = {"larger": "the larger of the two", "apart": "how far apart"}
+_WORDS: dict[Together, str] = {"larger": "the larger of the two", "apart": "their difference"}
 
 
-def _shown(images: Tensor | Images, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Some images in [-1, 1], (n, channels, height, width); photographs always in colour, so not
-    drawn as ink.
+def _for_sheet(images: Tensor | Images, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Images in [-1, 1] for a sheet, shape (n, channels, height, width).
+
+    Grey photographs get three channels, because the sheet draws a single channel as ink on white.
     """
     if isinstance(images, Tensor):
         x = images[rows].numpy().astype(np.float64)

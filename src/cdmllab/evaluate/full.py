@@ -1,7 +1,7 @@
-"""The long way: everything a protocol can tell about some embeddings."""
+"""Measure everything that a protocol defines, with intervals."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +9,17 @@ from numpy.typing import ArrayLike, NDArray
 from cdmllab.data.pairs import Pairs
 from cdmllab.evaluate.evaluation import Evaluation, file_name
 from cdmllab.evaluate.identify import identify
+from cdmllab.evaluate.measures import (
+    Accuracy,
+    Estimate,
+    GridAccuracy,
+    Identification,
+    IntervalSettings,
+    Measures,
+    NearestTar,
+    NoIdentification,
+    TarAtFar,
+)
 from cdmllab.evaluate.protocol import Protocol
 from cdmllab.metrics import (
     bootstrap,
@@ -22,7 +33,9 @@ from cdmllab.metrics import (
 from cdmllab.runs import provenance
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-_WEIGHED_PAIRS = 2_000_000_000  # replicates x pairs: some minutes
+_WEIGHED_PAIRS = 2_000_000_000  # replicates x pairs; takes a few minutes
+
+Intervals = Mapping[str, tuple[float, float]]  # by the names of `bootstrap.intervals`
 
 
 def evaluate(
@@ -35,28 +48,27 @@ def evaluate(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Evaluation:
-    """Measure embeddings of shape (n, d) by a protocol of n images.
+    """Evaluate embeddings of shape (n, d) on a protocol of n images.
 
-    Accuracy over folds and TAR at each FAR that the pairs can resolve, both by the exact rule and
-    by arcface_torch's, AUC and EER, with bootstrap intervals over identities, and 1:N
-    identification with the same images. Where identities are unknown or fewer than ten the
-    intervals are over pairs, and say so: they are too narrow.
+    Measures accuracy over folds and the TAR at each FAR that the pairs can resolve, both by the
+    exact rule and by arcface_torch's; AUC and EER; and 1:N identification with the same images.
+    Intervals are bootstrapped over identities. If the identities are unknown or fewer than ten,
+    they are bootstrapped over pairs, which makes them too narrow; the record notes it.
 
     Parameters
     ----------
-    embeddings : any length; where there are templates the length weighs
+    embeddings : of any length; images of a template are weighted by their length
     protocol : see `cdmllab.evaluate.protocols`
-    flip : whether the mirrored images were added; kept in the record
-    fars : FARs at which the TAR is wanted; for those below the resolution the record says why there
-        is none
-    replicates : of the bootstrap; 0 for no intervals; fewer are drawn where there are millions of
-        pairs
+    flip : whether the mirrored images were added; only recorded
+    fars : where to measure the TAR; below the resolution of the pairs the record gives a reason
+        instead
+    replicates : of the bootstrap; 0 for no intervals; millions of pairs get fewer
     confidence : of the intervals
     seed : of the bootstrap
 
     Raises
     ------
-    ValueError : embeddings that do not fit, are zero or not finite; a template without an image
+    ValueError : embeddings of the wrong shape, zero or not finite; a template without an image
 
     Examples
     --------
@@ -67,7 +79,7 @@ def evaluate(
     >>> images = torch.zeros(12, 1, 8, 8)
     >>> protocol = Protocol("three people", images, pairs.every(who), identity=who)
     >>> done = evaluate(np.eye(3)[who], protocol, replicates=0)
-    >>> len(done.scores), done.measures["auc"]["value"]
+    >>> len(done.scores), done.measures.auc.value
     (66, 1.0)
     """
     compared = _compared(embeddings, protocol)
@@ -78,77 +90,65 @@ def evaluate(
     within = ranked.resolved(fars, impostors)
     folded = len(np.unique(fold)) > 1
 
-    spread: dict[str, bootstrap.Interval] = {}
-    about_intervals = None
+    intervals: Intervals = {}
+    settings = None
     if replicates:
         identities, note = _identities(protocol, compared)
-        settings = {
-            "replicates": min(replicates, max(2, _WEIGHED_PAIRS // len(scores))),
-            "confidence": confidence,
-            "seed": seed,
-        }
-        spread = bootstrap.intervals(
+        settings = IntervalSettings(
+            replicates=min(replicates, max(2, _WEIGHED_PAIRS // len(scores))),
+            confidence=confidence,
+            seed=seed,
+            over="pairs" if identities is None else "identities",
+            note=note,
+        )
+        drawn = bootstrap.intervals(
             scores,
             same,
             fold if folded else None,
             identities=identities,
             fars=within,
-            **settings,  # type: ignore[arg-type]
+            replicates=settings.replicates,
+            confidence=confidence,
+            seed=seed,
         )
-        about_intervals = {
-            **settings,
-            "over": "pairs" if identities is None else "identities",
-            "note": note,
-        }
+        intervals = {name: (one.low, one.high) for name, one in drawn.items()}
 
-    def told(name: str, value: float) -> dict[str, Any]:
-        return {"value": value, "interval": list(spread[name][:2]) if name in spread else None}
-
-    measures = {
-        "protocol": protocol.name,
-        "flip": flip,
-        "images": len(protocol.images),
-        "genuine_pairs": len(by_kind.genuine),
-        "impostor_pairs": impostors,
-        "accuracy": None,
-        "auc": told("auc", ranked.auc(by_kind)),
-        "eer": told("eer", ranked.eer(by_kind)),
-        "tar_at_far": [
-            _at(far, by_kind, told)
+    measures = Measures(
+        protocol=protocol.name,
+        flip=flip,
+        images=len(protocol.images),
+        genuine_pairs=len(by_kind.genuine),
+        impostor_pairs=impostors,
+        accuracy=_accuracy(scores, protocol.pairs, intervals) if folded else None,
+        auc=Estimate(value=ranked.auc(by_kind), interval=intervals.get("auc")),
+        eer=Estimate(value=ranked.eer(by_kind), interval=intervals.get("eer")),
+        tar_at_far=tuple(
+            _tar_at_far(far, by_kind, intervals)
             if far in within
-            else {
-                "far": far,
-                "value": None,
-                "reason": f"{impostors:,} impostor pairs cannot resolve it",
-            }
+            else TarAtFar(
+                far=far, value=None, reason=f"{impostors:,} impostor pairs cannot resolve it"
+            )
             for far in fars
-        ],
-        "intervals": about_intervals,
-        "identification": _identification(protocol, compared),
+        ),
+        intervals=settings,
+        identification=_identification(protocol, compared),
         **provenance(),
-    }
-    if folded:
-        exact = verification.fold_accuracy(scores, same, fold)
-        measures["accuracy"] = told("accuracy", exact.mean) | _over_folds(
-            exact, scores, protocol.pairs
-        )
+    )
     return Evaluation(file_name(protocol.name, flip), scores, same, fold, measures)
 
 
 def glance(embeddings: ArrayLike, protocol: Protocol) -> dict[str, float]:
-    """``accuracy`` over the folds, where there is more than one, and ``auc`` of a protocol;
-    images or templates.
+    """Measure ``auc`` and, with two or more folds, ``accuracy``: fast, for use during training.
 
-    With one fold there is no other to choose the threshold on, and so no accuracy. Errors as
-    `evaluate`.
+    With one fold there is no other fold to choose the threshold on. Errors as `evaluate`.
     """
     compared = _compared(embeddings, protocol)
     same, fold = protocol.pairs.same, protocol.pairs.fold
     scores = scoring.cosines(*compared[:3], what=compared.what)
-    told = {"auc": verification.auc(scores, same)}
+    values = {"auc": verification.auc(scores, same)}
     if len(np.unique(fold)) > 1:
-        told = {"accuracy": verification.fold_accuracy(scores, same, fold).mean, **told}
-    return told
+        values = {"accuracy": verification.fold_accuracy(scores, same, fold).mean, **values}
+    return values
 
 
 class _Compared(NamedTuple):
@@ -168,51 +168,55 @@ def _compared(embeddings: ArrayLike, protocol: Protocol) -> _Compared:
     return _Compared(pooled.embeddings, pooled.rows(p.first), pooled.rows(p.second), "template")
 
 
-def _at(
-    far: float, by_kind: ranked.Ranked, told: Callable[[str, float], dict[str, Any]]
-) -> dict[str, Any]:
-    """TAR and threshold at a FAR by the exact rule, and arcface_torch's rule beside it."""
+def _tar_at_far(far: float, by_kind: ranked.Ranked, intervals: Intervals) -> TarAtFar:
+    """TAR and threshold at a FAR by the exact rule, and the TAR by arcface_torch's rule."""
     tar, nearest = ranked.tar_at_far(by_kind, far), nearest_far.tar_at_far(by_kind, far)
-    return {
-        "far": far,
-        **told(f"tar@{far:g}", tar),
-        "threshold_cos": told(f"threshold@{far:g}", ranked.lowest_accepted(by_kind, far)),
-        "arcface_torch_rule": {
-            **told(f"nearest_tar@{far:g}", nearest.tar),
-            "far": nearest.far,
-            "difference": nearest.tar - tar,
-        },
-    }
+    return TarAtFar(
+        far=far,
+        value=tar,
+        interval=intervals.get(f"tar@{far:g}"),
+        threshold_cos=Estimate(
+            value=ranked.lowest_accepted(by_kind, far),
+            interval=intervals.get(f"threshold@{far:g}"),
+        ),
+        arcface_torch_rule=NearestTar(
+            value=nearest.tar,
+            interval=intervals.get(f"nearest_tar@{far:g}"),
+            far=nearest.far,
+            difference=nearest.tar - tar,
+        ),
+    )
 
 
-def _over_folds(
-    exact: verification.FoldAccuracy, scores: NDArray[np.float64], pairs: Pairs
-) -> dict[str, Any]:
-    """Each fold by the exact rule, and arcface_torch's rule beside it."""
+def _accuracy(scores: NDArray[np.float64], pairs: Pairs, intervals: Intervals) -> Accuracy:
+    """Accuracy over folds by the exact rule and by arcface_torch's."""
+    exact = verification.fold_accuracy(scores, pairs.same, pairs.fold)
     grid = fixed_grid.fold_accuracy(
         scoring.convert(scores, "cosine", "squared_l2"), pairs.same, pairs.fold
     )
-    return {
-        "std_over_folds": exact.std,
-        "per_fold": exact.per_fold.tolist(),
-        "thresholds_cos": exact.thresholds.tolist(),
-        "arcface_torch_rule": {
-            "value": grid.mean,
-            "std_over_folds": grid.std,
-            "thresholds_squared_l2": grid.thresholds.tolist(),
-            "difference": grid.mean - exact.mean,
-        },
-    }
+    return Accuracy(
+        value=exact.mean,
+        interval=intervals.get("accuracy"),
+        std_over_folds=exact.std,
+        per_fold=tuple(exact.per_fold.tolist()),
+        thresholds_cos=tuple(exact.thresholds.tolist()),
+        arcface_torch_rule=GridAccuracy(
+            value=grid.mean,
+            std_over_folds=grid.std,
+            thresholds_squared_l2=tuple(grid.thresholds.tolist()),
+            difference=grid.mean - exact.mean,
+        ),
+    )
 
 
-def _identification(protocol: Protocol, compared: _Compared) -> dict[str, Any]:
+def _identification(protocol: Protocol, compared: _Compared) -> Identification | NoIdentification:
     if protocol.identity is None:
-        return {"reason": "who is shown is not known"}
-    return identify(compared.embeddings, _who(protocol, protocol.identity))
+        return NoIdentification(reason="the identities are unknown")
+    return identify(compared.embeddings, _identity_of_entries(protocol, protocol.identity))
 
 
-def _who(protocol: Protocol, identity: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The identity of every image, or of every template where there are templates."""
+def _identity_of_entries(protocol: Protocol, identity: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The identity of each image, or of each template if the protocol has templates."""
     if protocol.templates is None:
         return identity
     _, start = np.unique(protocol.templates.template, return_index=True)
@@ -222,15 +226,15 @@ def _who(protocol: Protocol, identity: NDArray[np.int64]) -> NDArray[np.int64]:
 def _identities(
     protocol: Protocol, compared: _Compared
 ) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]] | None, str]:
-    """Who is compared in each pair; None and the reason where intervals have to be over pairs."""
+    """The identities of each pair; or None, and the reason for intervals over pairs."""
     if protocol.identity is None:
-        return None, "who is shown is not known, so the intervals are over pairs, and too narrow"
-    own = _who(protocol, protocol.identity)
+        return None, "the identities are unknown, so the intervals are over pairs and too narrow"
+    own = _identity_of_entries(protocol, protocol.identity)
     pair = own[compared.first], own[compared.second]
     people = len(np.unique(np.concatenate(pair)))
     if people < bootstrap.FEWEST_IDENTITIES:
         return (
             None,
-            f"there are only {people} identities, so the intervals are over pairs, and too narrow",
+            f"there are only {people} identities, so the intervals are over pairs and too narrow",
         )
     return pair, ""

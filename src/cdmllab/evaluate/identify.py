@@ -1,22 +1,23 @@
 """1:N identification with the images of a verification protocol."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from cdmllab.evaluate.measures import Identification, NoIdentification, RankRate, TpirAtFpir
 from cdmllab.metrics import identification
 
 RANKS = (1, 5, 10)
 FPIRS = (0.01, 0.1)
 
 
-def identify(embeddings: NDArray[np.floating], identity: NDArray[np.int64]) -> dict[str, Any]:
-    """Search everybody's images in a gallery of half of the people.
+def identify(
+    embeddings: NDArray[np.floating], identity: NDArray[np.int64]
+) -> Identification | NoIdentification:
+    """Search for all images in a gallery of half of the people.
 
-    Every second identity with two entries or more is enrolled with its first entry; its other
-    entries are probes with a mate, and all entries of the identities that are not enrolled are
-    probes without one.
+    Every second identity with two or more entries is enrolled with its first entry; its other
+    entries are probes with a mate. All entries of identities that are not enrolled are probes
+    without one.
 
     Parameters
     ----------
@@ -25,32 +26,31 @@ def identify(embeddings: NDArray[np.floating], identity: NDArray[np.int64]) -> d
 
     Returns
     -------
-    Sizes, rank-k rates and TPIR at each FPIR that the probes can resolve; ``{"reason": ...}`` where
-    nobody has a mate.
+    Sizes, rank-k rates and TPIR at each FPIR that the probes can resolve; the reason alone where
+    fewer than two identities have several images.
     """
     _, first, counts = np.unique(identity, return_index=True, return_counts=True)
     several = np.flatnonzero(counts > 1)
     enrolled = several[::2]
     if len(enrolled) < 2:
-        return {
-            "reason": f"a gallery needs two identities with several images, and there are "
-            f"{len(several)} such"
-        }
+        return NoIdentification(
+            reason=f"a gallery needs two identities with several images, got {len(several)}"
+        )
     gallery = first[enrolled]
     probes = np.setdiff1d(np.arange(len(identity)), gallery)
-    found = identification.search(
+    search = identification.search(
         embeddings[gallery], identity[gallery], embeddings[probes], identity[probes]
     )
-    rates = identification.cmc(found, min(max(RANKS), len(gallery)))
-    strangers = int((~found.mated).sum())
-    return {
-        "gallery": len(gallery),
-        "probes_with_mate": int(found.mated.sum()),
-        "probes_without": strangers,
-        "rank": [{"k": k, "value": float(rates[k - 1])} for k in RANKS if k <= len(rates)],
-        "tpir_at_fpir": [
-            {"fpir": fpir, "value": identification.tpir_at_fpir(found, fpir).tpir}
+    rates = identification.cmc(search, min(max(RANKS), len(gallery)))
+    without_mate = int((~search.mated).sum())
+    return Identification(
+        gallery=len(gallery),
+        probes_with_mate=int(search.mated.sum()),
+        probes_without=without_mate,
+        rank=tuple(RankRate(k=k, value=float(rates[k - 1])) for k in RANKS if k <= len(rates)),
+        tpir_at_fpir=tuple(
+            TpirAtFpir(fpir=fpir, value=identification.tpir_at_fpir(search, fpir).tpir)
             for fpir in FPIRS
-            if fpir * strangers >= 1
-        ],
-    }
+            if fpir * without_mate >= 1
+        ),
+    )

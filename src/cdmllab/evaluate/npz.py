@@ -1,4 +1,4 @@
-"""A protocol from a file: of arrays, or a verification bin."""
+"""Read a protocol from a file of arrays, or from a verification bin."""
 
 from pathlib import Path
 
@@ -10,21 +10,20 @@ from cdmllab.data.pairs import Pairs
 from cdmllab.errors import DataError, reading
 from cdmllab.evaluate.protocol import Protocol
 
-_WANTED, _IF_THERE = ("images", "first", "second", "same"), ("fold", "identity")
+_REQUIRED, _OPTIONAL = ("images", "first", "second", "same"), ("fold", "identity")
 
 
 def read(path: Path) -> Protocol:
-    """A protocol from arrays: ``images``, ``first``, ``second`` and ``same``; ``fold`` and
-    ``identity`` if there are.
+    """Read a protocol from the arrays of an ``.npz`` file.
 
-    Or a bin that `cdmllab unpickle` turned into arrays.
-
-    ``images`` are uint8 images, shape (n, height, width, 1 or 3); the others as in `Protocol`.
-    Without folds all pairs are one, and no accuracy over folds is measured.
+    The arrays are ``images``, ``first``, ``second`` and ``same``, and optionally ``fold`` and
+    ``identity``; or those of a bin that `cdmllab unpickle` converted. ``images`` is uint8 of shape
+    (n, height, width, 1 or 3), the others are as in `Protocol`. Without ``fold`` all pairs are in
+    one fold, and accuracy over folds is not measured.
 
     Raises
     ------
-    DataError : the file is missing, is no ``.npz``, or lacks an array; and as `Protocol`
+    DataError : the file is missing, is not an ``.npz`` or lacks an array; or as `Protocol`
     """
     with npz.opened(path) as stored:
         is_bin = set(stored.files) >= set(bins.KEYS)
@@ -33,8 +32,8 @@ def read(path: Path) -> Protocol:
             if is_bin
             else {
                 key: stored[key]
-                for key in (*_WANTED, *_IF_THERE)
-                if key in stored.files or key in _WANTED
+                for key in (*_REQUIRED, *_OPTIONAL)
+                if key in stored.files or key in _REQUIRED
             }
         )
     if is_bin:
@@ -48,8 +47,7 @@ def read(path: Path) -> Protocol:
     for key, values in arrays.items():
         if key != "images" and (values.ndim != 1 or values.dtype.kind not in "biu"):
             raise DataError(
-                f"{path}: {key} must be whole numbers of shape (n,), got {values.dtype} "
-                f"{values.shape}"
+                f"{path}: {key} must be integers of shape (n,), got {values.dtype} {values.shape}"
             )
     fold = arrays.get("fold", np.zeros(len(same), dtype=np.int64))
     with reading(path, "a protocol"):
@@ -61,21 +59,21 @@ def read(path: Path) -> Protocol:
 
 
 def bin_file(path: Path) -> Protocol:
-    """A verification bin, its images as they are.
+    """Read a verification bin, with its images unchanged.
 
     Raises
     ------
     DataError : the file is missing or damaged
     """
-    found = bins.read(path)
-    images = found.decoded("RGB")
+    stored = bins.read(path)
+    images = stored.decoded("RGB")
     return Protocol(
-        str(path), InMemory(images), found.pairs(), copy=verification.copy_of(found, images)
+        str(path), InMemory(images), stored.pairs(), copy=verification.copy_of(stored, images)
     )
 
 
 class InMemory:
-    """An array as `Images`."""
+    """An array of images, as `Images`."""
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
         self.content = (images,)

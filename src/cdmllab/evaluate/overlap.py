@@ -1,8 +1,8 @@
-"""Whether a protocol shows people or images that were trained on, and what they are worth.
+"""Find people and images that a protocol shares with a training set, and their effect.
 
-Shared people are found by name, where both sides have names. Near-duplicate images are found by a
-perceptual hash of each image and its mirror image, and, where a network is given, the pairs that
-the hash suggests are confirmed by the cosine of their embeddings.
+Shared people are found by name, if both sides have names. Near-duplicate images are found by a
+perceptual hash of each image and of its mirror image. If a network is given, the pairs that the
+hash suggests are confirmed by the cosine of their embeddings.
 """
 
 import re
@@ -23,12 +23,12 @@ from cdmllab.evaluate.npz import InMemory
 from cdmllab.evaluate.protocol import Protocol
 from cdmllab.metrics import scoring, verification
 
-# Of 256, in which hashes may differ where nothing confirms them. In a world of the face lab 36 bits
-# find 96 of 100 altered copies (another quality, size or brightness, mirrored, cut by a pixel) and
-# 1 of 240 images of strangers; 40 bits find 99 and 4.
+# Bits of 256 in which hashes may differ if no network confirms them. In a world of the face lab, 36
+# bits find 96 of 100 altered copies (another quality, size or brightness, mirrored, cropped by a
+# pixel) and wrongly 1 of 240 images of strangers; 40 bits find 99 and wrongly 4.
 ALONE_BITS = 36
-WIDE_BITS = 64  # where a network does
-COSINE = 0.8  # from which on embeddings confirm a pair
+WIDE_BITS = 64  # if a network confirms them
+COSINE = 0.8  # the lowest cosine that confirms a pair
 _BATCH = 512
 Progress = Callable[[int, int], None]
 
@@ -38,13 +38,13 @@ class Overlap(NamedTuple):
 
     Attributes
     ----------
-    people : names of both, as the protocol has them
+    people : shared names, in the protocol's spelling
     trained, judged : rows of near-duplicates, in the training set and in the protocol; shapes (m,)
-    bits : in which their hashes differ, shape (m,)
+    bits : number of bits in which their hashes differ, shape (m,)
     cosines : of their embeddings, shape (m,); None without a network
-    touched : which images of the protocol are duplicates, or show a shared person; shape (n,)
-    accuracy : over the folds, on all pairs, on those without, and their numbers; None without a
-        network
+    touched : whether each image of the protocol is a duplicate or shows a shared person; shape (n,)
+    accuracy : over folds, on all pairs, on those without a touched image and on the rest, with the
+        numbers of pairs; None without a network
     """
 
     people: tuple[str, ...]
@@ -56,7 +56,7 @@ class Overlap(NamedTuple):
     accuracy: Mapping[str, float] | None
 
     def record(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """The overlap as plain values for JSON."""
         return {
             "people": list(self.people),
             "duplicates": [
@@ -90,16 +90,17 @@ def find(
     names : of the training set's people
     backbone, prepare : a network and its preprocessing, to confirm duplicates and to measure
         accuracies
-    bits : in which the hashes of duplicates may differ, of 256
-    progress : called with images hashed and all of them
+    bits : number of bits, of 256, in which the hashes of duplicates may differ
+    cosine : the lowest cosine that confirms a duplicate
+    progress : called with the number of images hashed and the total
 
     Raises
     ------
-    ValueError : images of the protocol that are not read as uint8
+    ValueError : the protocol has a tensor instead of uint8 images
     """
     if not hasattr(protocol.images, "read"):
         raise ValueError(
-            f"{protocol.name} keeps its images as numbers: no duplicates can be looked for"
+            f"duplicates cannot be found in {protocol.name}: its images are a tensor, not uint8"
         )
     judged_images: Images = protocol.images
     allowed = bits if bits is not None else ALONE_BITS if backbone is None else WIDE_BITS
@@ -112,8 +113,9 @@ def find(
     if backbone is not None:
         use = partial(preprocessing.apply, preprocessing=preprocessing.check(prepare or {}))
         cosines = _cosines(source, judged_images, pairs, backbone, use)
-        sure = cosines >= cosine
-        pairs, cosines = perceptual.Near(*(values[sure] for values in pairs)), cosines[sure]
+        confirmed = cosines >= cosine
+        pairs = perceptual.Near(*(values[confirmed] for values in pairs))
+        cosines = cosines[confirmed]
     shared, touched = _people(protocol, names)
     touched[pairs.second] = True
     accuracy = None if backbone is None else _accuracy(protocol, touched, backbone, use)
@@ -121,14 +123,14 @@ def find(
 
 
 def plain_name(name: str) -> str:
-    """A name as data sets spell it differently: ``George_W_Bush``, ``george w. bush``."""
+    """Normalise a name that data sets spell differently: ``George_W_Bush``, ``george w. bush``."""
     return " ".join(re.sub(r"[^a-z0-9]+", " ", name.lower()).split())
 
 
 def _hashed(
     images: Images | TrainingSet, total: int, before: int, progress: Progress | None
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Hashes of all images, and of their mirror images."""
+    """Hash all images and their mirror images."""
     plain, mirrored = [], []
     for start in range(0, len(images), _BATCH):
         some = images.read(np.arange(start, min(start + _BATCH, len(images))))
@@ -142,7 +144,7 @@ def _hashed(
 def _once(
     first: NDArray[np.int64], second: NDArray[np.int64], bits: NDArray[np.int64]
 ) -> perceptual.Near:
-    """Each pair once, with its fewest bits, in order."""
+    """Sort the pairs and keep each once, with its fewest bits."""
     order = np.lexsort((bits, second, first))
     first, second, bits = first[order], second[order], bits[order]
     new = np.ones(len(first), dtype=bool)
@@ -153,18 +155,17 @@ def _once(
 def _cosines(
     source: TrainingSet, images: Images, pairs: perceptual.Near, backbone: nn.Module, use: Any
 ) -> NDArray[np.float64]:
-    """Of the embeddings of suggested pairs, each the larger of the image's and its mirror
-    image's.
-    """
+    """Cosines of the suggested pairs: the larger of the image's and its mirror image's."""
     if len(pairs.first) == 0:
         return np.zeros(0)
     size = getattr(backbone, "size", None)
     rows, left = np.unique(pairs.first, return_inverse=True)
     others, right = np.unique(pairs.second, return_inverse=True)
     trained = _embedded(source.read(rows), backbone, use, size)
-    shown = images.read(others)
+    candidates = images.read(others)
     both = [
-        _embedded(x, backbone, use, size) for x in (shown, np.ascontiguousarray(shown[:, :, ::-1]))
+        _embedded(x, backbone, use, size)
+        for x in (candidates, np.ascontiguousarray(candidates[:, :, ::-1]))
     ]
     plain, mirrored = ((trained[left] * one[right]).sum(axis=1) for one in both)
     larger: NDArray[np.float64] = np.maximum(plain, mirrored)
@@ -176,34 +177,34 @@ def _embedded(
 ) -> NDArray[np.float64]:
     if size is not None and images.shape[1:3] != (size, size):
         images = np.stack([resize(image, size, size) for image in images])
-    found = embed(backbone, InMemory(images), prepare=use).double().numpy()
-    unit: NDArray[np.float64] = found / np.linalg.norm(found, axis=1, keepdims=True)
+    embeddings = embed(backbone, InMemory(images), prepare=use).double().numpy()
+    unit: NDArray[np.float64] = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     return unit
 
 
 def _people(protocol: Protocol, names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
-    """The names that both have, and the images of the protocol that show one of them."""
+    """The shared names, and whether each image of the protocol shows one of these people."""
     touched = np.zeros(len(protocol.images), dtype=bool)
     if protocol.identity is None or not protocol.names or not names:
         return (), touched
     known = {plain_name(name) for name in names}
     shared = [k for k, name in enumerate(protocol.names) if plain_name(name) in known]
     touched |= np.isin(protocol.identity, shared)
-    shown = set(protocol.identity[touched].tolist())
-    return tuple(protocol.names[k] for k in shared if k in shown), touched
+    in_images = set(protocol.identity[touched].tolist())
+    return tuple(protocol.names[k] for k in shared if k in in_images), touched
 
 
 def _accuracy(
     protocol: Protocol, touched: NDArray[np.bool_], backbone: nn.Module, use: Any
 ) -> Mapping[str, float] | None:
-    """Accuracy with and without the pairs that show something touched."""
+    """Accuracy on all pairs, on those without a touched image, and on the rest."""
     if protocol.templates is not None:
         return None
     pairs = protocol.pairs
     embeddings = embed(backbone, protocol.images, flip=protocol.mirror, prepare=use).numpy()
     scores = scoring.cosines(embeddings, pairs.first, pairs.second)
     clean = ~(touched[pairs.first] | touched[pairs.second])
-    found = {"pairs": float(len(clean)), "pairs_without": float(clean.sum())}
+    values = {"pairs": float(len(clean)), "pairs_without": float(clean.sum())}
     for name, some in (
         ("all", np.ones(len(clean), dtype=bool)),
         ("without", clean),
@@ -212,5 +213,5 @@ def _accuracy(
         same, fold = pairs.same[some], pairs.fold[some]
         enough = all(same[fold == f].any() and (~same[fold == f]).any() for f in np.unique(fold))
         if len(np.unique(fold)) > 1 and enough:
-            found[name] = verification.fold_accuracy(scores[some], same, fold).mean
-    return found
+            values[name] = verification.fold_accuracy(scores[some], same, fold).mean
+    return values

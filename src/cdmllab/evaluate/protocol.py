@@ -25,27 +25,24 @@ class TemplateList(NamedTuple):
 
 @dataclass(frozen=True)
 class Protocol:
-    """Images, and the pairs of them that are to be judged.
+    """Images, and the pairs of them that are compared.
 
     Raises
     ------
-    ValueError : no pairs, pairs of one kind only, or arrays that do not fit the n images; the
-        protocol is named
+    ValueError : no pairs, pairs of only one kind, or arrays that do not fit the n images
     """
 
     name: str
     images: Tensor | Images  # [n], as `cdmllab.evaluate.embed` takes them
-    pairs: Pairs  # of rows of the images, or of template numbers where there are templates
-    identity: NDArray[np.int64] | None = None  # [n] who is shown; intervals over identities need it
+    pairs: Pairs  # of rows of the images, or of template numbers if there are templates
+    identity: NDArray[np.int64] | None = None  # [n]; intervals over identities need it
     templates: TemplateList | None = None
-    mirror: bool = True  # does a mirrored image show the same identity?
-    names: tuple[str, ...] = ()  # of the identities, where they have names
-    copy: Mapping[str, str] | None = (
-        None  # which file it was read from: digests, and the name of a known copy
-    )
-    nuisances: Mapping[str, NDArray[np.float64]] = field(
-        default_factory=dict
-    )  # each [n], "yaw (degrees)" and the like
+    mirror: bool = True  # whether a mirrored image shows the same identity
+    names: tuple[str, ...] = ()  # of the identities, if they have names
+    # The file it was read from: digests, and the name of a known copy.
+    copy: Mapping[str, str] | None = None
+    # By name and unit, such as "yaw (degrees)"; each [n].
+    nuisances: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n, p = len(self.images), len(self.pairs.same)
@@ -54,7 +51,7 @@ class Protocol:
         if self.pairs.same.all() or not self.pairs.same.any():
             kind = "genuine" if self.pairs.same[0] else "impostor"
             raise ValueError(
-                f"all {p:,} pairs of protocol {self.name} are {kind}: both kinds are needed"
+                f"all {p:,} pairs of protocol {self.name} are {kind}, but both kinds are needed"
             )
         for key, array in zip(Pairs._fields, self.pairs, strict=True):
             if array.shape != (p,):
@@ -72,15 +69,13 @@ class Protocol:
         beyond = rows[(rows < 0) | (rows >= n)]
         if self.templates is None and len(beyond):
             raise ValueError(
-                f"protocol {self.name}: a pair names image {beyond[0]}, and there are only {n}"
+                f"protocol {self.name}: a pair names image {beyond[0]}, but there are only {n}"
             )
 
     def people(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """Who is compared in each pair: the identities of the first and of the second side, each of
-        shape (p,).
+        """The identities in each pair, first and second side, each of shape (p,).
 
-        None where the protocol does not know. Intervals of shares of pairs need it, see
-        `calibration.rates`.
+        None if the identities are unknown. Intervals of rates need them, see `calibration.rates`.
         """
         if self.identity is None:
             return None
@@ -92,10 +87,11 @@ class Protocol:
         return first, second
 
     def digest(self) -> str:
-        """SHA-256 over all that is judged; images that are not in memory count by the `content`
-        they tell.
+        """SHA-256 over pairs, identities and images.
+
+        Images that are not a tensor enter with the arrays of their attribute `content`.
         """
-        found = hashlib.sha256(
+        sha256 = hashlib.sha256(
             f"{self.name}: {len(self.images)} images, {', '.join(self.nuisances)}".encode()
         )
         content = (
@@ -111,28 +107,28 @@ class Protocol:
             *content,
         ):
             array = np.ascontiguousarray([] if part is None else part)
-            found.update(f"{array.dtype} {array.shape}".encode())
-            found.update(array.reshape(-1).view(np.uint8).data)
-        return found.hexdigest()
+            sha256.update(f"{array.dtype} {array.shape}".encode())
+            sha256.update(array.reshape(-1).view(np.uint8).data)
+        return sha256.hexdigest()
 
     def nuisance_of_pairs(self, name: str, how: Together = "larger") -> NDArray[np.float64]:
-        """A nuisance of both images of each pair as one number, shape (p,), whatever the sign.
+        """Combine a nuisance of the two images of each pair, ignoring signs; shape (p,).
 
         Parameters
         ----------
         name : one of `nuisances`
-        how : ``"larger"`` of the two sizes, or how far the two are ``"apart"``
+        how : ``"larger"`` takes the larger absolute value, ``"apart"`` the absolute difference
 
         Raises
         ------
-        ValueError : the protocol does not know this nuisance, or its pairs are of templates
+        ValueError : the protocol has no such nuisance, or its pairs are of templates
         """
         if name not in self.nuisances:
             known = ", ".join(self.nuisances) or "none"
             raise ValueError(f"protocol {self.name} has no nuisance {name!r}; it has {known}")
         if self.templates is not None:
             raise ValueError(
-                f"the pairs of protocol {self.name} are of templates, and nuisances are of images"
+                f"protocol {self.name} compares templates, but nuisances belong to images"
             )
         one, other = self.nuisances[name][self.pairs.first], self.nuisances[name][self.pairs.second]
         return np.abs(one - other) if how == "apart" else np.maximum(np.abs(one), np.abs(other))

@@ -1,6 +1,6 @@
-"""Protocols by name, and the files that are protocols too.
+"""Protocols by name or from a file.
 
-The table at the end joins a name to a function that loads it.
+The table at the end maps each name to a function that loads the protocol.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,15 +20,13 @@ from cdmllab.faces import FACTORS, SIZES
 from cdmllab.faces import protocols as lab
 from cdmllab.preprocessing import WHOLE
 
-_LONGEST = 1000  # characters of a pattern; the time it takes grows with the square
+_LONGEST = 1000  # characters of a pattern; matching takes time quadratic in it
 Loader = Callable[[int | None, Square | None], Protocol]
-"""From the size in pixels of the network's input (None: the protocol's own) and the part of a face
+"""From the size of the network's input in pixels (None: the protocol's own) and the part of a face
 that it sees (None: all of it) to the protocol."""
 
-PLAIN_WITHOUT = (
-    "restyling",
-    "roll",
-)  # what real benchmarks align away, or what is not the same face at all
+# Real benchmarks remove roll by alignment, and a restyled face is not the same face at all.
+PLAIN_WITHOUT = ("restyling", "roll")
 
 
 def _there() -> str:
@@ -36,43 +34,38 @@ def _there() -> str:
 
 
 class ProtocolEntry(NamedTuple):
-    """A line of the table."""
+    """A row of the table."""
 
     about: str
     load: Loader
-    missing: Callable[[], str] = (
-        _there  # a sentence that says how to get it, empty when it is there
-    )
+    missing: Callable[[], str] = _there  # how to get missing data, in a sentence; empty if present
 
 
 def names() -> tuple[str, ...]:
-    """The protocols that have a name."""
+    """The names of all protocols."""
     return tuple(_TABLE)
 
 
 def about(name: str) -> str:
-    """What a protocol is, in half a sentence."""
+    """A protocol's description, a noun phrase."""
     return _TABLE[name].about
 
 
 def missing(name: str) -> str:
-    """How to get what a protocol, or a file that is one, needs and is not there, in a sentence;
-    empty when it is.
-    """
+    """How to get a protocol's missing data, in a sentence; empty if nothing is missing."""
     if name in _TABLE:
         return _TABLE[name].missing()
     return "" if Path(name).is_file() else f"{name} does not exist"
 
 
 def matching(patterns: Iterable[str]) -> list[str]:
-    """The names that some patterns stand for (``lab/*``); files stay as they are. No name comes
-    twice.
+    """Expand patterns such as ``lab/*`` to names, each once; files are kept unchanged.
 
     Raises
     ------
-    CdmlLabError : a pattern that is neither a file nor the name of a protocol
+    CdmlLabError : a pattern matches no protocol and is not a file of a known type
     """
-    found: list[str] = []
+    matched: list[str] = []
     for pattern in patterns:
         if len(pattern) > _LONGEST:
             raise CdmlLabError(
@@ -85,12 +78,11 @@ def matching(patterns: Iterable[str]) -> list[str]:
         if not some:
             hint = did_you_mean(pattern, _TABLE)
             raise CdmlLabError(
-                f"there is no protocol {plain(pattern, 60)!r}{hint}; there are "
-                f"{', '.join(_TABLE)}, "
-                f"and {' and '.join(_READERS)} files"
+                f"no protocol {plain(pattern, 60)!r}{hint}; choose one of {', '.join(_TABLE)}, "
+                f"or a {' or '.join(_READERS)} file"
             )
-        found += some
-    return list(dict.fromkeys(found))
+        matched += some
+    return list(dict.fromkeys(matched))
 
 
 def load(
@@ -101,19 +93,19 @@ def load(
     Parameters
     ----------
     name : as in `names`, or the path of an ``.npz`` file, see `cdmllab.evaluate.npz`
-    size : of the images in pixels, for protocols that come in more than one
-    world : seed of the face lab's people, for its protocols; another seed, other people
+    size : of the images in pixels, for protocols that have several
+    world : seed of the face lab's people, for its protocols
     square : the part of an aligned face that the network sees, see `preprocessing.crop_of`
 
     Raises
     ------
-    CdmlLabError : there is no such protocol, its data is missing, or a part is wanted of what is
-        no aligned face
+    CdmlLabError : there is no such protocol, its data is missing, or `square` is given and the
+        images are not aligned faces
     """
     square = None if square == WHOLE else square
     if world and not in_lab(name):
         raise CdmlLabError(
-            f"only the face lab has more than one world: {name} cannot be drawn from world {world}"
+            f"only protocols of the face lab have worlds: {name} cannot be drawn from world {world}"
         )
     if in_lab(name):
         prefix, recipe = name.split("/")
@@ -141,17 +133,17 @@ def _digits(name: str, part: digits.Digits) -> Protocol:
 
 
 def in_lab(name: str) -> bool:
-    """Whether a protocol is the face lab's."""
+    """Whether a protocol is one of the face lab's."""
     return name in _TABLE and name.split("/")[0] in _LAB
 
 
 def _lab(
     prefix: str, recipe: str, size: int | None, square: Square | None = None, world: int = 0
 ) -> Protocol:
-    whole = size or FACE_PX
+    face_px = size or FACE_PX
     if square is not None:
-        whole = min(max(side_of_whole(square, whole), SIZES[0]), SIZES[1])
-    drawn = lab.load(recipe, size=whole, seed=world, **_LAB[prefix])
+        face_px = min(max(side_of_whole(square, face_px), SIZES[0]), SIZES[1])
+    drawn = lab.load(recipe, size=face_px, seed=world, **_LAB[prefix])
     nuisances = {
         f"{factor} ({about.unit})" if about.unit else factor: drawn.nuisances.values[factor]
         .double()
@@ -159,10 +151,10 @@ def _lab(
         for factor, about in FACTORS.items()
     }
     templates = None if drawn.templates is None else TemplateList(*drawn.templates)
-    shown = Protocol(
+    protocol = Protocol(
         f"{prefix}/{recipe}", drawn, drawn.pairs, drawn.identity, templates, nuisances=nuisances
     )
-    return cropped(shown, square, size)
+    return cropped(protocol, square, size)
 
 
 def _about_lab(prefix: str, recipe: str) -> str:
@@ -195,25 +187,30 @@ _TABLE: dict[str, ProtocolEntry] = {
         "held-out images of the digits 0 to 6, 6,000 pairs", _digits_known
     ),
     "digits/strangers": ProtocolEntry(
-        "the digits 7, 8 and 9, for networks that were trained without them", _digits_strangers
+        "the digits 7, 8 and 9, for networks trained without them", _digits_strangers
     ),
     **{name: _verification(name, known) for name, (known, _) in verification.TABLE.items()},
-    "lfw/view2": _lfw("LFW from its archive, all ten folds", "lfw/view2", "2"),
+    "lfw/view2": _lfw("LFW's View 2 from its archive, all ten folds", "lfw/view2", "2"),
     "lfw/folds0-4": _lfw(
-        "its folds 0 to 4, for networks trained without their people",
+        "folds 0 to 4 of LFW's View 2, for networks trained without their people",
         "lfw/folds0-4",
         "2",
         (0, 1, 2, 3, 4),
     ),
-    "lfw/folds5-9": _lfw("its folds 5 to 9, likewise", "lfw/folds5-9", "2", (5, 6, 7, 8, 9)),
-    "lfw/view1": _lfw("its View 1, for choosing settings", "lfw/view1", "1-test"),
+    "lfw/folds5-9": _lfw(
+        "folds 5 to 9 of LFW's View 2, for networks trained without their people",
+        "lfw/folds5-9",
+        "2",
+        (5, 6, 7, 8, 9),
+    ),
+    "lfw/view1": _lfw("LFW's View 1, for choosing settings", "lfw/view1", "1-test"),
     "att_faces": ProtocolEntry(
-        "AT&T's faces, 40 people in 10 folds",
+        "AT&T's database of faces, 40 people in 10 folds",
         partial(face_sets.att, "att_faces"),
         att_faces.missing,
     ),
     "omniglot/strangers": ProtocolEntry(
-        "characters of alphabets that are not in Omniglot's first small set",
+        "Omniglot's characters of alphabets outside of its first small set",
         partial(
             face_sets.handwriting,
             "omniglot/strangers",

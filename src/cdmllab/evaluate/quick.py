@@ -1,4 +1,4 @@
-"""The short way: scores and accuracy of some pairs, for a chapter."""
+"""Scores, accuracy and AUC of some pairs, without a protocol or intervals."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from cdmllab.metrics import scoring, verification
 
 
 class Verification(NamedTuple):
-    """What a protocol says about some embeddings."""
+    """The result of `verify`."""
 
     scores: NDArray[np.float64]  # [p] cosine of each pair
     accuracy: verification.FoldAccuracy
@@ -18,7 +18,7 @@ class Verification(NamedTuple):
 
 
 def scores(embeddings: ArrayLike, pairs: Pairs) -> NDArray[np.float64]:
-    """Cosine of each pair; embeddings of shape (n, d), any length, to (p,).
+    """Cosine of each pair: from embeddings of shape (n, d) and any length to (p,).
 
     Raises
     ------
@@ -28,17 +28,17 @@ def scores(embeddings: ArrayLike, pairs: Pairs) -> NDArray[np.float64]:
 
 
 def verify(embeddings: ArrayLike, pairs: Pairs) -> Verification:
-    """Scores, accuracy over the protocol's folds, and area under the ROC.
+    """Measure scores, accuracy over the folds, and area under the ROC.
 
     Examples
     --------
-    Embeddings that tell three people apart without a mistake:
+    Embeddings that separate three people perfectly:
 
     >>> import numpy as np
     >>> from cdmllab.data import pairs
     >>> who = np.repeat([0, 1, 2], 4)
-    >>> found = verify(np.eye(3)[who], pairs.sample(who, per_fold=4, folds=2))
-    >>> found.accuracy.mean, found.auc
+    >>> result = verify(np.eye(3)[who], pairs.sample(who, per_fold=4, folds=2))
+    >>> result.accuracy.mean, result.auc
     (1.0, 1.0)
     """
     s = scores(embeddings, pairs)

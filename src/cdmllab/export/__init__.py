@@ -1,3 +1,1 @@
-"""Backbones for other runtimes: ONNX, int8, OpenVINO; each file is checked against PyTorch before
-it is kept.
-"""
+"""Export backbones to ONNX, int8 and OpenVINO, checking each file against PyTorch."""

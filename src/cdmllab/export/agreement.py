@@ -1,4 +1,4 @@
-"""Whether an exported file gives the embeddings of the network it was made from."""
+"""Compare the embeddings of an exported file with those of its network."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,24 +12,21 @@ from cdmllab.data.pairs import Pairs
 from cdmllab.errors import CdmlLabError
 
 Floats = NDArray[np.float32]
-Embed = Callable[
-    [Floats], Floats
-]  # images [b, channels, size, size], normalised, to embeddings [b, d]
+# From normalised images [b, channels, size, size] to embeddings [b, d].
+Embed = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """One runtime beside PyTorch: how alike the embeddings are, and what that does to
-    verification.
-    """
+    """A runtime compared with PyTorch: similarity of embeddings, and verification accuracy."""
 
     faces_cosine_min: float
     faces_cosine_mean: float
     noise_cosine_min: float
-    length_error_max: float  # of the embedding, relative
-    accuracy_before: float  # PyTorch, on the face-lab protocol, a share
-    accuracy_after: float
-    pairs: int  # that accuracies were measured on
+    length_error_max: float  # relative error of the embedding's length
+    accuracy_before: float  # of PyTorch on the face-lab protocol, 0 to 1
+    accuracy_after: float  # of the runtime
+    pairs: int  # of the protocol
 
     @property
     def drop_points(self) -> float:
@@ -37,23 +34,28 @@ class Agreement:
         return 100.0 * (self.accuracy_before - self.accuracy_after)
 
     def plain(self) -> dict[str, Any]:
-        """For a JSON file."""
+        """Plain values for a JSON file."""
         return {**asdict(self), "drop_points": self.drop_points}
 
     def require(self, *, cosine_min: float, cosine_mean: float, drop_points: float) -> None:
-        """Refuse a file that differs too much; cosines are those on face-lab images, and
-        `cosine_min` on noise too.
+        """Raise if the file differs too much from PyTorch.
+
+        Parameters
+        ----------
+        cosine_min : the least cosine on face-lab images and on noise
+        cosine_mean : the least mean cosine on face-lab images
+        drop_points : the largest loss of accuracy, in percentage points
 
         Raises
         ------
-        CdmlLabError : says what differs by how much
+        CdmlLabError : names the quantity, its value and its limit
         """
         least = min(self.faces_cosine_min, self.noise_cosine_min)
         for name, got, limit in (
             ("smallest cosine", least, cosine_min),
             ("mean cosine on face-lab images", self.faces_cosine_mean, cosine_mean),
         ):
-            if not got >= limit:  # also when it is NaN
+            if not got >= limit:  # also true for NaN
                 raise CdmlLabError(
                     f"the exported file does not agree with PyTorch: {name} {got:.5f} is below "
                     f"{limit}"
@@ -67,7 +69,7 @@ class Agreement:
 
 
 def compare(before: tuple[Floats, Floats], after: tuple[Floats, Floats], pairs: Pairs) -> Agreement:
-    """Two runtimes' embeddings, each of face-lab images and of noise, shapes (n, d) and (k, d).
+    """Compare embeddings of face-lab images (n, d) and of noise (k, d) from two runtimes.
 
     Raises
     ------
@@ -96,9 +98,9 @@ def compare(before: tuple[Floats, Floats], after: tuple[Floats, Floats], pairs: 
 
 
 def cosines(one: Floats, other: Floats) -> NDArray[np.float64]:
-    """Cosine of each row of one with the same row of the other; shapes (n, d), (n, d) to (n,)."""
+    """Cosines of corresponding rows; shapes (n, d), (n, d) to (n,)."""
     a, b = one.astype(np.float64), other.astype(np.float64)
-    found: NDArray[np.float64] = (
+    similarity: NDArray[np.float64] = (
         (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     )
-    return found
+    return similarity

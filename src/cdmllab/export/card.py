@@ -1,4 +1,4 @@
-"""A model card in the Hugging Face hub's form, and the folder that is uploaded."""
+"""Write a model card for the Hugging Face hub, and upload its folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ CARD, MODEL = "README.md", "model.safetensors"
 
 
 class Result(NamedTuple):
-    """An accuracy on one protocol, percent."""
+    """The accuracy on a protocol, in percent."""
 
     protocol: str
     accuracy: float
@@ -32,25 +32,25 @@ def write(
     results: Sequence[Result],
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write ``model.safetensors`` and ``README.md`` into `folder`; the same input gives the same
-    bytes.
+    """Write ``model.safetensors`` and ``README.md``; the same input gives the same bytes.
 
     Parameters
     ----------
     release : a released network, see `cdmllab.backbones.weights`
-    about : what the network is, in a sentence or two
-    trained_on, terms : the training set and what may be done with it; the network inherits both
-    notes : known deviations and limits, each a sentence
+    folder : of both files
+    about : description of the network, one or two sentences
+    trained_on, terms : the training set and its terms of use, which the network inherits
+    notes : known deviations and limits, a sentence each
     """
-    said = weights.release(release)
+    metadata = weights.release(release)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / MODEL) as temporary:
         temporary.write_bytes(release.read_bytes())
-    head = _front_matter(title, said, trained_on, results)
+    head = _front_matter(title, metadata, trained_on, results)
     table = "\n".join(
         f"| {r.protocol} | {r.accuracy:.2f} | {r.standard_error:.2f} |" for r in results
     )
-    listed = "\n".join(f"- {note}" for note in notes) or "- none is known"
+    listed = "\n".join(f"- {note}" for note in notes) or "- none known"
     text = f"""---
 {yaml.safe_dump(head, sort_keys=False, allow_unicode=True).rstrip()}
 ---
@@ -65,20 +65,20 @@ def write(
 |---|---|---|
 {table}
 
-Accuracy is 10-fold, each fold with the threshold that is best on the nine others; the
-embedding of the mirrored image is added where a mirrored image shows the same person.
+Accuracy is 10-fold, with the threshold of each fold chosen on the nine others. The embedding of
+the mirrored image is added if a mirrored image shows the same person.
 
 ## Use
 
 ```python
 from cdmllab.backbones import weights
 
-net, said = weights.load_release("{MODEL}")  # said.preprocessing is the input that it expects
+net, release = weights.load_release("{MODEL}")  # see release.preprocessing
 ```
 
-The network takes {said.preprocessing["size"]} x {said.preprocessing["size"]} aligned faces
-({said.preprocessing["channels"]}) and gives embeddings that are compared by their cosine. Choose a
-threshold on data like yours: `cdmllab evaluate --threshold-from`.
+The network takes {metadata.preprocessing["size"]} x {metadata.preprocessing["size"]} aligned faces
+({metadata.preprocessing["channels"]}) and gives embeddings that are compared by their cosine.
+Choose a threshold on data like yours: `cdmllab evaluate --threshold-from`.
 
 ## Training data and terms
 
@@ -95,14 +95,14 @@ threshold on data like yours: `cdmllab evaluate --threshold-from`.
 
 
 def push(folder: Path, repository: str, *, private: bool = True) -> str:
-    """Upload a folder that `write` made to the Hugging Face hub; the address of the model.
+    """Upload a folder of `write` to the Hugging Face hub; return the model's address.
 
     Raises
     ------
     CdmlLabError : no card in the folder, the client is not installed, or the hub refuses
     """
     if not (folder / CARD).is_file() or not (folder / MODEL).is_file():
-        raise CdmlLabError(f"{folder} holds no {CARD} and {MODEL}: `cdmllab reproduce` writes both")
+        raise CdmlLabError(f"{folder} needs {CARD} and {MODEL}: `cdmllab reproduce` writes both")
     with optional("fetch", "an upload"):
         from huggingface_hub import HfApi
     try:
@@ -112,21 +112,19 @@ def push(folder: Path, repository: str, *, private: bool = True) -> str:
             repo_id=repository, folder_path=folder, allow_patterns=[CARD, MODEL]
         )
     except Exception as error:
-        raise CdmlLabError(
-            f"the hub did not take {folder} as {repository}: {cause(error)}"
-        ) from error
+        raise CdmlLabError(f"the hub refused {folder} as {repository}: {cause(error)}") from error
     return str(done.repo_url if hasattr(done, "repo_url") else done)
 
 
 def _front_matter(
-    title: str, said: weights.Release, trained_on: str, results: Sequence[Result]
+    title: str, metadata: weights.Release, trained_on: str, results: Sequence[Result]
 ) -> Mapping[str, Any]:
-    loss = said.config.get("loss", {}).get("name", "")
+    loss = metadata.config.get("loss", {}).get("name", "")
     return {
         "license": "other",
         "license_name": "as-the-training-data",
         "library_name": "cdmllab",
-        "tags": ["face-recognition", "metric-learning", said.name, *([loss] if loss else [])],
+        "tags": ["face-recognition", "metric-learning", metadata.name, *([loss] if loss else [])],
         "metrics": ["accuracy"],
         "model-index": [
             {

@@ -1,4 +1,4 @@
-"""PyTorch and another runtime on the same images."""
+"""Run PyTorch and another runtime on the same images and compare them."""
 
 from collections.abc import Callable
 
@@ -18,10 +18,9 @@ _BATCH = 32
 
 
 class ExportCheck:
-    """Face-lab images with a protocol, random pixels, and what PyTorch makes of them.
+    """PyTorch's embeddings of a face-lab protocol and of noise, to compare a runtime with.
 
-    Called with another runtime it says how far the two agree. That runtime is fed as insightface
-    feeds its models.
+    Call it with the runtime to get the agreement. The runtime gets insightface's input.
 
     Raises
     ------
@@ -45,7 +44,7 @@ class ExportCheck:
         )
 
     def calibration(self) -> Floats:
-        """Images of other people, as the file wants them."""
+        """Normalised images of other people, to calibrate a quantisation with."""
         return self._plain(
             images.calibration(_CALIBRATION_PICTURES, self._usual["size"], self._seed)
         )
@@ -61,7 +60,7 @@ class ExportCheck:
 
     @staticmethod
     def _own(given: ExportSource) -> Callable[[Tensor], Floats]:
-        """The network itself, fed as it was trained."""
+        """The network itself, with the preprocessing it was trained with."""
 
         @torch.no_grad()
         def embed(part: Tensor) -> Floats:

@@ -1,4 +1,4 @@
-"""From a trained backbone to a checked file for another runtime."""
+"""Export a trained backbone to a file for another runtime, and check the file."""
 
 import json
 from collections.abc import Callable
@@ -20,14 +20,13 @@ _NEEDED = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "openvino": ("onnx", "onnxruntime", "onnxscript", "openvino"),
 }
-# A float32 file may differ in the rounding of sums; a quantised one is judged by what it does to
-# accuracy.
+# A float32 file may differ by the rounding of sums only; a quantised one is tested by its accuracy.
 _EXACT = {"cosine_min": 0.9999, "cosine_mean": 0.9999}
 _ROUGH = {"cosine_min": 0.0, "cosine_mean": 0.95}
 
 
 class Exported(NamedTuple):
-    """The files written, and how each way of running them compares with PyTorch."""
+    """The written files, and the agreement with PyTorch in each precision."""
 
     files: tuple[Path, ...]  # the model first
     source: source.ExportSource
@@ -46,45 +45,46 @@ def export(
     threads: int = 1,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Exported:
-    """Write a backbone for another runtime, if it computes the same there; else raise and leave
-    nothing.
+    """Export a backbone if it computes the same in the other runtime; otherwise raise.
+
+    Nothing is left behind after an error.
 
     Parameters
     ----------
     path : a run's folder or a release
-    to : ``"onnx"``, one file; ``"openvino"``, an .xml and a .bin
-    output : the model's file; None puts it beside the release, or into the run's folder ``export``
-    int8 : quantise, calibrated on face-lab images; with ``to="onnx"``
-    identities : people in the face-lab protocol that accuracies are measured on
-    max_drop_points : verification accuracy that may be lost, in percentage points
+    to : ``"onnx"`` for one file, ``"openvino"`` for an .xml and a .bin
+    output : the model's file; default next to the release, or in the run's folder ``export``
+    int8 : quantise, calibrated on face-lab images; only with ``to="onnx"``
+    identities : people in the face-lab protocol for accuracy
+    max_drop_points : accuracy that may be lost, in percentage points
     seed : of the images and pairs
-    threads : of the runtimes that are compared; torch keeps its own setting
-    tell : is called with a line before each slow step
+    threads : of the other runtime; PyTorch keeps its own setting
+    tell : called with a line before each slow step
 
     Raises
     ------
-    CdmlLabError : something that is needed is not installed, the source cannot be read, the file
-        does not agree, or another process exports to the same place
+    CdmlLabError : a package is not installed, the source cannot be read, the file does not agree
+        with PyTorch, or another process is exporting to the same file
     """
     require_packages(to)
     if int8 and to != "onnx":
-        raise CdmlLabError("int8 goes with ONNX: --to onnx --int8")
+        raise CdmlLabError("int8 needs ONNX: --to onnx --int8")
     given = source.read(path)
     target = output or destination(path, to, int8=int8)
     if target.suffix != _SUFFIXES[to]:
-        raise CdmlLabError(f"{target}: a file for {to} ends in {_SUFFIXES[to]}")
-    wish = _Wish(to, int8, max_drop_points, threads, tell)
+        raise CdmlLabError(f"{target}: a file for {to} must end in {_SUFFIXES[to]}")
+    request = _Request(to, int8, max_drop_points, threads, tell)
     with claimed(target):
-        return _export(given, wish, target, identities, seed)
+        return _export(given, request, target, identities, seed)
 
 
 def _export(
-    given: source.ExportSource, wish: "_Wish", target: Path, identities: int, seed: int
+    given: source.ExportSource, request: "_Request", target: Path, identities: int, seed: int
 ) -> Exported:
-    wish.tell("drawing face-lab images")
+    request.tell("drawing face-lab images")
     check = ExportCheck(given, identities, seed)
     with workshop(target.parent, ".export-") as folder:
-        made, found = _make(given, wish, check, folder)
+        made, agreement = _make(given, request, check, folder)
         files = _keep(made, target)
     report = target.with_name(f"{target.name}.json")
     record = {
@@ -97,17 +97,15 @@ def _export(
             "pairs": len(check.protocol.pairs.same),
             "seed": seed,
         },
-        "agreement": {name: one.plain() for name, one in found.items()},
+        "agreement": {name: one.plain() for name, one in agreement.items()},
         **provenance(),
     }
     write_text(report, json.dumps(record, indent=1) + "\n")
-    return Exported((*files, report), given, found)
+    return Exported((*files, report), given, agreement)
 
 
 def destination(path: Path, to: Kind, *, int8: bool = False) -> Path:
-    """Where the model's file goes unless another place is named: beside a release, or into a run's
-    ``export``.
-    """
+    """The default path of the model's file: next to a release, or in a run's ``export``."""
     ending = f"{'-int8' if int8 else ''}{_SUFFIXES[to]}"
     return (
         path / f"export/backbone{ending}"
@@ -116,8 +114,8 @@ def destination(path: Path, to: Kind, *, int8: bool = False) -> Path:
     )
 
 
-class _Wish(NamedTuple):
-    """What `export` was asked for."""
+class _Request(NamedTuple):
+    """Options of an export."""
 
     to: Kind
     int8: bool
@@ -127,39 +125,39 @@ class _Wish(NamedTuple):
 
 
 def _make(
-    given: source.ExportSource, wish: _Wish, check: ExportCheck, folder: Path
+    given: source.ExportSource, request: _Request, check: ExportCheck, folder: Path
 ) -> tuple[Path, dict[str, Agreement]]:
-    """Write and check step by step; the last file made, and the agreement of each way of running
-    it.
-    """
+    """Write and check the files step by step; the last file, and the agreement by precision."""
     from cdmllab.export import onnx_file
 
-    exact, rough = ({**limits, "drop_points": wish.max_drop_points} for limits in (_EXACT, _ROUGH))
-    wish.tell(f"writing ONNX, opset {onnx_file.OPSET}")
+    exact, rough = (
+        {**limits, "drop_points": request.max_drop_points} for limits in (_EXACT, _ROUGH)
+    )
+    request.tell(f"writing ONNX, opset {onnx_file.OPSET}")
     full = folder / "full.onnx"
     onnx_file.write(given, full)
-    found = {"float32": check(onnx_file.runtime(full, wish.threads))}
-    found["float32"].require(**exact)
-    if wish.int8:
+    agreement = {"float32": check(onnx_file.runtime(full, request.threads))}
+    agreement["float32"].require(**exact)
+    if request.int8:
         from cdmllab.export import int8
 
-        wish.tell("quantising")
+        request.tell("quantising")
         quantised = folder / "int8.onnx"
         int8.write(full, quantised, check.calibration())
-        found["int8"] = check(onnx_file.runtime(quantised, wish.threads))
-        found["int8"].require(**rough)
-        return quantised, found
-    if wish.to == "openvino":
+        agreement["int8"] = check(onnx_file.runtime(quantised, request.threads))
+        agreement["int8"].require(**rough)
+        return quantised, agreement
+    if request.to == "openvino":
         from cdmllab.export import openvino_ir
 
-        wish.tell("writing OpenVINO's files")
+        request.tell("writing OpenVINO's files")
         model = folder / "model.xml"
         openvino_ir.write(full, model)
-        found = {"float32": check(openvino_ir.runtime(model, threads=wish.threads))}
-        found["float32"].require(**exact)
-        found["bfloat16"] = check(openvino_ir.runtime(model, "bf16", wish.threads))
-        return model, found
-    return full, found
+        agreement = {"float32": check(openvino_ir.runtime(model, threads=request.threads))}
+        agreement["float32"].require(**exact)
+        agreement["bfloat16"] = check(openvino_ir.runtime(model, "bf16", request.threads))
+        return model, agreement
+    return full, agreement
 
 
 def require_packages(to: Kind) -> None:
@@ -168,7 +166,7 @@ def require_packages(to: Kind) -> None:
 
 
 def _keep(made: Path, target: Path) -> tuple[Path, ...]:
-    """Rename what was made, and the .bin beside an .xml, over the target."""
+    """Move the made file, and the .bin of an .xml, to the target."""
     suffixes = (".bin", ".xml") if made.suffix == ".xml" else (made.suffix,)
     for suffix in suffixes:
         with replacing(target.with_suffix(suffix)) as temporary:

@@ -1,4 +1,4 @@
-"""Face-lab images to calibrate with, and a face-lab protocol to compare accuracies on."""
+"""Face-lab images for calibration, and a face-lab protocol for accuracy."""
 
 from typing import NamedTuple
 
@@ -11,15 +11,13 @@ from cdmllab.data import pairs
 from cdmllab.data.pairs import Pairs
 from cdmllab.faces.world import RESERVED
 
-STRENGTH = 0.65  # of the nuisances: neither easy nor hopeless
+STRENGTH = 0.65  # of the nuisances: difficult, but not hopeless
 PICTURES_EACH = 6
 FOLDS = 10
-_JUDGED = (
-    RESERVED + 400_000
-)  # people of the protocol: beyond those of `cdmllab.faces.protocols`, never trained on
-_CALIBRATION = (
-    RESERVED - 100_000
-)  # like people to train on, and beyond those of worlds that begin at 0
+# First person of the protocol: after those of `cdmllab.faces.protocols`, never trained on.
+_JUDGED = RESERVED + 400_000
+# First person for calibration: of the training range, but after those of worlds that start at 0.
+_CALIBRATION = RESERVED - 100_000
 
 
 class Protocol(NamedTuple):
@@ -30,15 +28,14 @@ class Protocol(NamedTuple):
 
 
 def protocol(identities: int, size: int, seed: int = 0) -> Protocol:
-    """Six images of each identity and as many pairs as they give: ten folds, half of each
-    genuine.
+    """Six images per identity, and ten folds of pairs, half of each genuine.
 
     Raises
     ------
     ValueError : fewer than 4 identities, which have too few pairs for ten folds
     """
     if identities < 4:
-        raise ValueError(f"the protocol needs 4 identities or more, got {identities}")
+        raise ValueError(f"the protocol needs at least 4 identities, got {identities}")
     labels = torch.arange(identities).repeat_interleave(PICTURES_EACH)
     index = torch.arange(PICTURES_EACH).repeat(identities)
     genuine = identities * PICTURES_EACH * (PICTURES_EACH - 1) // 2
@@ -47,7 +44,7 @@ def protocol(identities: int, size: int, seed: int = 0) -> Protocol:
 
 
 def calibration(count: int, size: int, seed: int = 0) -> Tensor:
-    """Images of `count` people who are in no protocol; uint8 of shape (count, 3, size, size)."""
+    """Images of `count` people of no protocol; uint8 of shape (count, 3, size, size)."""
     return _render(
         _CALIBRATION + torch.arange(count), torch.zeros(count, dtype=torch.int64), size, seed
     )
@@ -60,7 +57,7 @@ def noise(count: int, size: int, seed: int = 0) -> Tensor:
 
 
 def _render(who: Tensor, index: Tensor, size: int, seed: int) -> Tensor:
-    """The face lab draws 32 to 224 pixels; other sizes are scaled."""
+    """Render at a size that the face lab supports, and scale to `size` pixels."""
     smallest, largest = faces.SIZES
     possible = min(max(size, smallest), largest)
     drawn = faces.render(who, index=index, size=possible, strength=STRENGTH, seed=seed)

@@ -1,6 +1,4 @@
-"""Static int8 quantisation of an ONNX file with ONNX Runtime: one scale an output channel,
-calibrated on images.
-"""
+"""Static int8 quantisation of an ONNX file with one scale per output channel."""
 
 import logging
 from pathlib import Path
@@ -33,21 +31,21 @@ class _Images(CalibrationDataReader):  # type: ignore[misc]
 
 
 def write(full: Path, path: Path, images: Floats) -> None:
-    """Quantise the linear layer and the convolutions of the float32 file `full`, but for the first.
+    """Quantise the linear layer and all convolutions but the first of the float32 file `full`.
 
-    The first works on the pixels themselves and does next to none of the products: it is not worth
-    its error.
+    The first convolution works on the pixels and has few of the multiply-accumulates: quantising it
+    would cost accuracy and gain little.
 
     Parameters
     ----------
     full : an ONNX file of `onnx_file.write`
     path : where to write
-    images : to calibrate with, normalised, shape (n, channels, size, size)
+    images : normalised images for calibration, shape (n, channels, size, size)
     """
-    said = onnx.load(full)
+    source = onnx.load(full)
     logger = logging.getLogger()
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it advises a step that the exporter has done already
+    logger.setLevel(logging.ERROR)  # it recommends a step that the exporter has already done
     try:
         quantize_static(
             str(full),
@@ -56,7 +54,7 @@ def write(full: Path, path: Path, images: Floats) -> None:
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Gemm"],
             nodes_to_exclude=[
-                next(node.name for node in said.graph.node if node.op_type == "Conv")
+                next(node.name for node in source.graph.node if node.op_type == "Conv")
             ],
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -66,5 +64,5 @@ def write(full: Path, path: Path, images: Floats) -> None:
     finally:
         logger.setLevel(level)
     model = onnx.load(path)
-    onnx.helper.set_model_props(model, {prop.key: prop.value for prop in said.metadata_props})
+    onnx.helper.set_model_props(model, {prop.key: prop.value for prop in source.metadata_props})
     onnx.save(model, path)

@@ -1,8 +1,8 @@
-"""A backbone as an ONNX file that can stand in for one of insightface's recognition models.
+"""Export a backbone to an ONNX file that can replace one of insightface's recognition models.
 
 insightface takes the input's size from the file, feeds RGB as (x - 127.5) / 127.5 unless the file
-begins with a subtraction and a multiplication by their old names, and wants one output. So the file
-takes that input whatever the network was trained with: what differs is made up for inside.
+begins with a subtraction and a multiplication by their old names, and expects one output. So the
+file takes that input, and converts it to what the network was trained with.
 """
 
 import json
@@ -29,9 +29,7 @@ INPUT, OUTPUT = "data", "embedding"
 
 
 class Standardised(nn.Module):
-    """A backbone behind insightface's input: RGB (or grey) in [-1, 1], turned into what the network
-    wants.
-    """
+    """A backbone that takes insightface's input, RGB or grey in [-1, 1]."""
 
     scale: Tensor
     shift: Tensor
@@ -58,11 +56,11 @@ class Standardised(nn.Module):
 
 
 def write(source: ExportSource, path: Path) -> None:
-    """Write the network in float32, batch of any size, opset `OPSET`."""
+    """Write the network in float32 with a dynamic batch size, in opset `OPSET`."""
     net = source.net
     example = torch.zeros(2, net.channels, net.size, net.size)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about its own parts
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(
             Standardised(net, source.preprocessing).eval(),
             (example,),
@@ -76,7 +74,7 @@ def write(source: ExportSource, path: Path) -> None:
     assert program is not None
     program.save(path)
     model = onnx.load(path)
-    _forget_the_way(model)
+    _remove_source_notes(model)
     onnx.helper.set_model_props(
         model,
         {
@@ -90,7 +88,7 @@ def write(source: ExportSource, path: Path) -> None:
 
 
 def runtime(path: Path, threads: int = 1) -> Embed:
-    """The file in ONNX Runtime on the CPU."""
+    """Open the file in ONNX Runtime on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
@@ -103,8 +101,8 @@ def runtime(path: Path, threads: int = 1) -> Embed:
     return embed
 
 
-def _forget_the_way(model: onnx.ModelProto) -> None:
-    """Take out the exporter's notes on source lines: they hold paths of this machine."""
+def _remove_source_notes(model: onnx.ModelProto) -> None:
+    """Remove the exporter's notes on source lines, which contain paths of this machine."""
     graph = model.graph
     for part in (
         model,

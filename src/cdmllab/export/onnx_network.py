@@ -1,4 +1,4 @@
-"""An ONNX file as a network to evaluate: insightface's recognition models, and our exports."""
+"""Evaluate ONNX files as networks: insightface's recognition models and our exports."""
 
 import hashlib
 import json
@@ -13,26 +13,26 @@ from cdmllab._util.files import read_bytes
 from cdmllab.errors import CdmlLabError, DataError, plain, require
 from cdmllab.preprocessing import INSIGHTFACE, Preprocessing, channels_of, check
 
-OWN_INPUT = "cdmllab.input"  # under this key our exports keep the preprocessing of what they take
+OWN_INPUT = "cdmllab.input"  # the key of the preprocessing in the metadata of our exports
 _FIRST_NODES = 8
 _LARGEST = 64 << 30  # bytes of a file
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class OnnxNetwork(nn.Module):
-    """The file in ONNX Runtime on the CPU: images [b, channels, size, size] to embeddings [b, d].
+    """An ONNX file on the CPU, from images [b, channels, size, size] to embeddings [b, d].
 
     Attributes
     ----------
-    preprocessing : how uint8 images become its input: what our exports say, or insightface's rule
+    preprocessing : from uint8 images to its input: as our exports record it, or insightface's
     size : height and width of its input in pixels
-    sha256 : of the file and of weights kept next to it, [32]: the same network has the same
-        `judging.digest`
+    sha256 : of the file and of weights stored next to it, [32]; a buffer, so that
+        `evaluate.cached.digest` identifies the network
 
     Raises
     ------
-    CdmlLabError : ONNX Runtime is not installed, or the file cannot be read, or is no network from
-        square images of one or three channels to one embedding each
+    CdmlLabError : ONNX Runtime is not installed, the file cannot be read, or it is not a network
+        from square images of one or three channels to one embedding each
     """
 
     sha256: Tensor
@@ -40,7 +40,7 @@ class OnnxNetwork(nn.Module):
     def __init__(self, path: Path, threads: int = 1) -> None:
         super().__init__()
         if not path.is_file():
-            raise CdmlLabError(f"there is no file {path}")
+            raise CdmlLabError(f"{path} does not exist")
         self._session = _session(path, threads)
         given, out = _ends(path, self._session)
         self.batch, channels, self.size = _shape(path, given)
@@ -52,11 +52,11 @@ class OnnxNetwork(nn.Module):
         self.register_buffer("sha256", _digest(path, graph))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embeddings float32, shape (b, d); in portions where the file fixes the batch.
+        """Embed images, in batches if the file has a fixed batch size; float32 of shape (b, d).
 
         Raises
         ------
-        ValueError : ONNX Runtime fails, or gives something else than one embedding an image
+        ValueError : ONNX Runtime fails, or does not give one embedding per image
         """
         step = self.batch or max(len(images), 1)
         parts = [
@@ -66,20 +66,20 @@ class OnnxNetwork(nn.Module):
 
     def _run(self, images: Tensor, step: int) -> Tensor:
         x = images.numpy().astype(self._type)
-        if self.batch:  # the last portion may be smaller; what fills it up is dropped again below
+        if self.batch:  # pad the last batch; the padding is dropped below
             x = np.concatenate([x, np.zeros((step - len(x), *x.shape[1:]), dtype=x.dtype)])
         try:
-            (found,) = self._session.run([self._output], {self._input: x})
+            (embeddings,) = self._session.run([self._output], {self._input: x})
         except Exception as error:  # ONNX Runtime has a dozen kinds
             raise ValueError(
                 f"ONNX Runtime cannot run it on {len(x)} images: {_one_line(error)}"
             ) from error
-        if found.ndim != 2 or len(found) != len(x):
+        if embeddings.ndim != 2 or len(embeddings) != len(x):
             raise ValueError(
-                f"it gives {_sides(found.shape)} numbers for {len(x)} images, not one embedding "
-                f"each"
+                f"its output for {len(x)} images has shape {_sides(embeddings.shape)}, not one "
+                f"embedding per image"
             )
-        return torch.from_numpy(found[: len(images)].astype(np.float32))
+        return torch.from_numpy(embeddings[: len(images)].astype(np.float32))
 
 
 def _session(path: Path, threads: int) -> Any:
@@ -96,18 +96,18 @@ def _session(path: Path, threads: int) -> Any:
 
 
 def _ends(path: Path, session: Any) -> tuple[Any, Any]:
-    """The input and the output."""
+    """The descriptions of the input and the output."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
         raise CdmlLabError(
-            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; a recognition model has "
-            f"one of each"
+            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs, but a recognition model "
+            f"has one of each"
         )
     return inputs[0], outputs[0]
 
 
 def _shape(path: Path, given: Any) -> tuple[int | None, int, int]:
-    """The batch (None for any), the channels, and the side in pixels."""
+    """The batch size (None if dynamic), the channels, and the side in pixels."""
     shape = given.shape
     if (
         given.type not in _TYPES
@@ -116,37 +116,38 @@ def _shape(path: Path, given: Any) -> tuple[int | None, int, int]:
         or shape[2] != shape[3]
     ):
         raise CdmlLabError(
-            f"{path} takes {given.type} of shape {_sides(shape)}; a recognition model takes float "
-            f"images "
-            "of shape batch x 1 or 3 x side x side"
+            f"{path} takes {given.type} of shape {_sides(shape)}, but a recognition model takes "
+            f"float images of shape batch x 1 or 3 x side x side"
         )
     if not isinstance(shape[2], int):
         raise CdmlLabError(
-            f"{path} takes images of any size and does not say which it was trained on"
+            f"{path} takes images of any size and does not record the size it was trained on"
         )
     return shape[0] if isinstance(shape[0], int) else None, shape[1], shape[2]
 
 
 def _preprocessing(path: Path, graph: Any, session: Any, channels: int, size: int) -> Preprocessing:
-    """What the file itself says, or insightface's rule for its own recognition models.
+    """The recorded preprocessing, or insightface's rule for its own recognition models.
 
-    A model with a subtraction and a multiplication among its first nodes, by the names that MXNet's
-    exporter gives them, takes pixels as they are; every other takes (x - 127.5) / 127.5. Source:
+    A model whose first nodes contain a subtraction and a multiplication, by the names that MXNet's
+    exporter gives them, takes pixels from 0 to 255; every other takes (x - 127.5) / 127.5. Source:
     model_zoo/arcface_onnx.py of https://github.com/deepinsight/insightface
     """
-    said = session.get_modelmeta().custom_metadata_map.get(OWN_INPUT)
-    if said is not None:
+    recorded = session.get_modelmeta().custom_metadata_map.get(OWN_INPUT)
+    if recorded is not None:
         try:
-            plain = check(json.loads(said))
+            plain = check(json.loads(recorded))
         except (TypeError, ValueError) as error:
-            raise CdmlLabError(f"{path}: what it says of its input is broken: {error}") from error
+            raise CdmlLabError(
+                f"{path}: its metadata key {OWN_INPUT} is invalid: {error}"
+            ) from error
         if plain["size"] != size or channels_of(plain) != channels:
             raise CdmlLabError(
-                f"{path} takes {channels} x {size} x {size}, and says of its input {said}"
+                f"{path} takes {channels} x {size} x {size}, but its metadata say {recorded}"
             )
         return plain
     if channels != 3:
-        raise CdmlLabError(f"{path} takes grey images and does not say how they are normalised")
+        raise CdmlLabError(f"{path} takes grey images and does not record their normalisation")
     first = [node.name for node in graph.node[:_FIRST_NODES]]
     inside = all(
         any(name.startswith(kind) for name in first)
@@ -167,12 +168,12 @@ def _digest(path: Path, graph: Any) -> Tensor:
     for name in sorted(outside):
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise DataError(
-                f"{path} keeps weights in {plain(name, 80)!r}, which is not below its folder"
+                f"{path} has weights in {plain(name, 80)!r}, which is outside of its folder"
             )
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for file in (path, *(path.parent / name for name in sorted(outside))):
-        found.update(read_bytes(file, "a file of weights", at_most=_LARGEST))
-    return torch.frombuffer(bytearray(found.digest()), dtype=torch.uint8)
+        sha256.update(read_bytes(file, "a file of weights", at_most=_LARGEST))
+    return torch.frombuffer(bytearray(sha256.digest()), dtype=torch.uint8)
 
 
 def _sides(shape: Any) -> str:

@@ -1,4 +1,4 @@
-"""OpenVINO's files, an .xml with a .bin beside it, from an ONNX file."""
+"""Convert an ONNX file to OpenVINO's format, an .xml with a .bin."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,13 +13,14 @@ with optional("openvino", "an OpenVINO file"):
 
 
 def write(full: Path, path: Path) -> None:
-    """Write `path` (.xml) and the .bin beside it in float32, from a float32 ONNX file."""
+    """Write `path` (.xml) and its .bin in float32, from a float32 ONNX file."""
     openvino.save_model(openvino.Core().read_model(full), path, compress_to_fp16=False)
 
 
 def runtime(path: Path, precision: Literal["f32", "bf16"] = "f32", threads: int = 1) -> Embed:
-    """The file (.xml or .onnx) in OpenVINO on the CPU; bf16 is fast where the processor multiplies
-    in it.
+    """Open a file (.xml or .onnx) in OpenVINO on the CPU.
+
+    Precision bf16 is fast on processors with bfloat16 instructions.
     """
     settings = {
         "INFERENCE_PRECISION_HINT": precision,

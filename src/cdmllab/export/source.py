@@ -1,4 +1,4 @@
-"""What is exported or converted: the backbone of a finished run, or a released file."""
+"""Read the backbone to export or convert: of a finished run, a release or a checkpoint."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ CHECKPOINTS = (".pth", ".pt", ".ckpt", ".tar")  # of .pth.tar too
 
 
 class ExportSource(NamedTuple):
-    """A trained backbone in evaluation mode, how to build and feed it, and where it comes from."""
+    """A trained backbone in evaluation mode, with its options, preprocessing and provenance."""
 
     net: Backbone
     name: str
@@ -24,22 +24,27 @@ class ExportSource(NamedTuple):
 
 
 def read(path: Path) -> ExportSource:
-    """A run's folder, or a ``.safetensors`` release.
+    """Read a run's folder or a ``.safetensors`` release.
 
     Raises
     ------
-    CdmlLabError : neither of the two, or a run that is not finished
+    CdmlLabError : it is neither, or the run is not finished
     """
     if not path.exists():
-        raise CdmlLabError(f"there is neither a run nor a file {path}")
-    net, said = weights.load_release(_released(path) if path.is_dir() else path)
+        raise CdmlLabError(f"{path} does not exist")
+    net, release = weights.load_release(_released(path) if path.is_dir() else path)
     return ExportSource(
-        net, said.name, said.options, said.preprocessing, said.config, said.git_commit
+        net,
+        release.name,
+        release.options,
+        release.preprocessing,
+        release.config,
+        release.git_commit,
     )
 
 
 def _released(folder: Path) -> Path:
-    """The file with a finished run's network."""
+    """The released file of a finished run."""
     try:
         run = Run.open(folder)
         if run.status != "finished":
@@ -50,39 +55,38 @@ def _released(folder: Path) -> Path:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a file does not say what it is: by its ending, or a foreign ``.safetensors``."""
+    """Whether a file lacks our metadata: a checkpoint, or another library's ``.safetensors``."""
     if path.suffix == ".safetensors":
         return path.is_file() and not weights.is_release(path)
     return path.suffix in CHECKPOINTS
 
 
 def from_checkpoint(path: Path, name: str, preprocessing: dict[str, Any]) -> ExportSource:
-    """A checkpoint of arcface_torch, MagFace, AdaFace or CVLface, which does not say what it is.
+    """Read a checkpoint of arcface_torch, MagFace, AdaFace or CVLface, which has no metadata.
 
     Parameters
     ----------
     path : the file
     name : the backbone; empty for the one whose parameters fit
-    preprocessing : what is known of it, any of ``channels``, ``mean`` and ``std``; the rest is that
-        of the code that wrote the file
+    preprocessing : any of ``channels``, ``mean`` and ``std``; the rest is that of the library that
+        wrote the file
 
     Raises
     ------
-    CdmlLabError : the file cannot be read, fits no backbone or not the one named, or leaves the
-        channels open
+    CdmlLabError : the file cannot be read, fits no backbone or not the named one, or its channels
+        are ambiguous
     """
     state, origin = checkpoints.recognise(path)
     fitting = name or checkpoints.guess(state)
     if not fitting:
         raise CdmlLabError(
-            f"{path} fits none of {', '.join(backbones.names())}; --name tells how it differs "
-            f"from one"
+            f"{path} fits none of {', '.join(backbones.names())}; name one with --name to see "
+            f"how it differs"
         )
     if origin.preprocessing is None and "channels" not in preprocessing:
         raise CdmlLabError(
-            f"{path} holds {origin.name} and does not say whose: AdaFace feeds its networks BGR, "
-            f"CVLface RGB; "
-            "--channels says which"
+            f"{path} is {origin.name} of an unknown library: AdaFace trains on BGR and CVLface on "
+            f"RGB; choose one with --channels"
         )
     usual = origin.preprocessing or INSIGHTFACE
     if preprocessing.get("channels") == "grey":
@@ -94,8 +98,7 @@ def from_checkpoint(path: Path, name: str, preprocessing: dict[str, Any]) -> Exp
         raise CdmlLabError(str(error)) from error
     if channels_of(used) != net.channels:
         raise CdmlLabError(
-            f"{path}: {fitting} takes {net.channels} channels, and --channels says "
-            f"{used['channels']}"
+            f"{path}: {fitting} takes {net.channels} channels, but --channels is {used['channels']}"
         )
     options = weights.implied(fitting, origin)
     return ExportSource(net, fitting, options, used, {}, runs.provenance()["git_commit"] or "")

@@ -1,1 +1,1 @@
-"""Measures of verification and identification; numpy only."""
+"""Measures of verification and identification, in numpy only."""

@@ -1,16 +1,16 @@
 """Intervals for verification measures, by resampling identities.
 
-Pairs are not independent: ten pairs with one easy person in them say less than ten pairs of twenty
-people. So it is people who are drawn, with replacement, as often as there are: a person drawn w
-times gives each genuine pair of theirs the weight w, and an impostor pair has the product of its
-two people's weights. Everything is measured anew with the weights, thresholds and folds' thresholds
-included.
+Pairs are not independent: ten pairs that share one easy person carry less information than ten
+pairs of twenty people. So each replicate draws n of the n people with replacement. A person drawn w
+times gives each of their genuine pairs the weight w; the weight of an impostor pair is the product
+of its two people's weights. Every measure is recomputed with these weights, including the
+thresholds of the folds.
 
-This is the pigeonhole bootstrap (Owen, Annals of Applied Statistics 1, 2007) with both factors the
-same people; no bootstrap is exact here, and this one is mildly conservative (Owen and Eckles,
-Annals of Applied Statistics 6, 2012). Its place among others for face verification: Fogliato, Patil
-and Perona, arXiv:2306.01198. Drawing pairs instead gives intervals that are far too narrow where
-people differ; the tests measure how often either holds the truth.
+This is the pigeonhole bootstrap (Owen, Annals of Applied Statistics 1, 2007) with the same people
+as both factors. No bootstrap is exact here, and this one is slightly conservative (Owen and Eckles,
+Annals of Applied Statistics 6, 2012). Fogliato, Patil and Perona (arXiv:2306.01198) compare it with
+others for face verification. Drawing pairs instead gives intervals that are far too narrow if
+people differ; the tests measure the coverage of both.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,16 +23,15 @@ from cdmllab.metrics import weighted
 from cdmllab.metrics.ranked import allowed, check
 
 Floats = NDArray[np.float64]
-Draw = Callable[
-    [np.random.Generator, int], Floats
-]  # (source of chance, r) to weights of shape (r, p)
+# From a generator and r to the weights of p pairs in r replicates, shape (r, p).
+Draw = Callable[[np.random.Generator, int], Floats]
 
 FEWEST_IDENTITIES = 10
-_CELLS = 4_000_000  # replicates x pairs weighed at one time
+_CELLS = 4_000_000  # replicates x pairs in memory at one time
 
 
 class Interval(NamedTuple):
-    """The middle `confidence` of the replicates."""
+    """The percentile interval and the standard deviation of the replicates."""
 
     low: float
     high: float
@@ -50,25 +49,27 @@ def intervals(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Percentile intervals of ``"auc"``, ``"eer"``, and, with folds, ``"accuracy"``; and for each
-    of `fars` of ``"tar@<far>"``, of the score that is the threshold then, ``"threshold@<far>"``,
-    and of the TAR by the rule of `nearest_far`, ``"nearest_tar@<far>"``.
+    """Bootstrap percentile intervals of verification measures, by name.
+
+    The names are ``"auc"``, ``"eer"``, with folds ``"accuracy"``, and for each of `fars`
+    ``"tar@<far>"``, ``"threshold@<far>"``, the score that is its threshold, and
+    ``"nearest_tar@<far>"``, the TAR by the rule of `nearest_far`.
 
     Parameters
     ----------
     scores, same : shape (p,)
-    fold : shape (p,); None leaves the accuracy out
+    fold : shape (p,); None omits the accuracy
     identities : the identity of the first and of the second image of each pair, each of shape
         (p,); None draws pairs instead, for comparison and for pairs of unknown people
-    fars : FARs at which the TAR is wanted
-    replicates : how often to draw
-    confidence : of the interval
+    fars : where to measure the TAR
+    replicates : number of draws
+    confidence : share of replicates inside the interval, in (0, 1)
     seed : the same seed gives the same draws
 
     Raises
     ------
-    ValueError : as `ranked.check` and `ranked.allowed`; identities that contradict `same`, fewer
-        than 10 of them
+    ValueError : as `ranked.check` and `ranked.allowed`; identities that contradict `same`, or
+        fewer than 10 of them
     """
     s, y = check(scores, same)
     for far in fars:
@@ -105,20 +106,19 @@ def shares(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> list[Interval]:
-    """Percentile intervals of shares of pairs, such as a FAR or the error rate in each bin of a
-    nuisance.
+    """Percentile intervals of shares of pairs, such as a FAR or an error rate per bin.
 
     Parameters
     ----------
     hit : True for the pairs that the share counts, shape (p,)
-    identities : as for `intervals`; a pair of one person is a genuine one
-    part : to which part each pair belongs, 0, 1, ...; shape (p,); None makes one part of all
+    identities : as for `intervals`; a pair of one person is genuine
+    part : the part that each pair belongs to, 0, 1, ...; shape (p,); None puts all in one part
     replicates, confidence, seed : as for `intervals`
 
     Returns
     -------
-    One interval for each part. Where no pair of a part is a hit, or all are, it has no width:
-    drawing people cannot show what was never seen.
+    One interval per part. Its width is zero if no pair of the part is a hit, or if all are:
+    resampling cannot produce an event that was never observed.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def shares(
     n = len(known)
     if n < FEWEST_IDENTITIES:
         raise ValueError(_too_few(n))
-    # Pairs of the same two people in the same part weigh the same: they are added up once.
+    # Pairs of the same two people in the same part have equal weights: sum them up once.
     cells, cell_of = np.unique((k * n + both[: len(a)]) * n + both[len(a) :], return_inverse=True)
     of, one, other = cells // n**2, cells // n % n, cells % n
     total, hits = np.bincount(cell_of).astype(np.float64), np.bincount(cell_of, weights=h)
@@ -143,7 +143,7 @@ def shares(
     for size in _portions(replicates, max(1, _CELLS // len(of))):
         drawn = rng.multinomial(n, np.full(n, 1.0 / n), size=size).astype(np.float64)
         w = drawn[:, one] * np.where(one == other, 1.0, drawn[:, other])
-        with np.errstate(invalid="ignore"):  # a draw without the people of a part: NaN
+        with np.errstate(invalid="ignore"):  # NaN if a draw has nobody of a part
             found.append(
                 np.add.reduceat(w * hits, starts, axis=1)
                 / np.add.reduceat(w * total, starts, axis=1)
@@ -154,13 +154,12 @@ def shares(
 
 def _too_few(people: int) -> str:
     return (
-        f"an interval over identities needs {FEWEST_IDENTITIES} of them or more, these pairs have "
-        f"{people}"
+        f"an interval over identities needs at least {FEWEST_IDENTITIES} identities, got {people}"
     )
 
 
 def _interval(values: Floats, tails: list[float]) -> Interval:
-    low, high = np.nanpercentile(values, tails)  # NaN: a draw without one kind of pairs
+    low, high = np.nanpercentile(values, tails)  # NaN if a draw has one kind of pairs only
     return Interval(float(low), float(high), float(np.nanstd(values, ddof=1)))
 
 
@@ -173,7 +172,7 @@ def _portions(total: int, size: int) -> Iterator[int]:
 def _people(
     first: ArrayLike, second: ArrayLike, order: NDArray[np.int64], same: NDArray[np.bool_]
 ) -> Draw:
-    """Weights of pairs, in `order`, from draws of people."""
+    """Draw people, and weight the pairs in `order` by them."""
     a, b = np.asarray(first), np.asarray(second)
     if a.shape != same.shape or b.shape != same.shape:
         raise ValueError(f"identities must have shape {same.shape}, got {a.shape} and {b.shape}")
@@ -182,7 +181,7 @@ def _people(
     if len(wrong):
         k = int(wrong[order[wrong].argmin()])
         kind = "genuine" if same[k] else "impostor"
-        raise ValueError(f"pair {order[k]} is {kind}, and its identities are {a[k]} and {b[k]}")
+        raise ValueError(f"pair {order[k]} is {kind}, but its identities are {a[k]} and {b[k]}")
     known, both = np.unique(np.concatenate([a, b]), return_inverse=True)
     n = len(known)
     if n < FEWEST_IDENTITIES:
@@ -197,7 +196,7 @@ def _people(
 
 
 def _pairs(count: int) -> Draw:
-    """Weights of pairs from draws of pairs."""
+    """Draw pairs."""
 
     def draw(rng: np.random.Generator, replicates: int) -> Floats:
         drawn = rng.integers(0, count, size=(replicates, count))

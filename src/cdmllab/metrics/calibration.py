@@ -1,8 +1,7 @@
-"""From a score to a decision: a threshold for a wanted FAR, rates with intervals, and scores as
-probabilities.
+"""From scores to decisions: thresholds, error rates with intervals, and probabilities.
 
-A threshold is chosen on one set of pairs and judged on another: on its own set it looks better than
-it is.
+Choose a threshold on one set of pairs and evaluate it on another: on its own set it looks better
+than it is.
 """
 
 from statistics import NormalDist
@@ -20,16 +19,16 @@ People = tuple[ArrayLike, ArrayLike]
 
 
 class Rate(NamedTuple):
-    """A share of pairs with an interval for the share behind it."""
+    """A share of pairs with a confidence interval."""
 
     value: float
     low: float
     high: float
-    pairs: int  # the share is of so many
+    pairs: int  # the number of pairs
 
 
 class Decision(NamedTuple):
-    """What a threshold does to some pairs."""
+    """FAR and TAR at a threshold."""
 
     threshold: float
     far: Rate
@@ -37,11 +36,11 @@ class Decision(NamedTuple):
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
-    """A share with Wilson's score interval (JASA 22, 1927): sensible also for 0 of n, where the
-    plain one is empty.
+    """A share with Wilson's score interval (JASA 22, 1927).
 
-    It takes trials for independent. Pairs that share people are not, so for them it is the least
-    there is; `rates` draws people.
+    Unlike the normal approximation it has a width even for 0 of n. It assumes independent trials.
+    Pairs that share people are not independent, so for them it is a lower bound of the width;
+    `rates` resamples people.
 
     Examples
     --------
@@ -68,19 +67,18 @@ def rates(
     confidence: float = 0.95,
     replicates: int = 1000,
 ) -> list[Rate]:
-    """The share of hits in each part of some pairs, with an interval that knows who is in which
-    pair.
+    """The share of hits in each part of some pairs, with an interval over people.
 
-    People are drawn, not pairs (`bootstrap.shares`). That says nothing where no pair is a hit, or
-    all are, so the interval is never narrower than `wilson`'s, which is right if all pairs are of
-    different people.
+    The interval resamples people, not pairs (`bootstrap.shares`). Resampling gives a width of zero
+    if no pair is a hit, or if all are, so the interval is never narrower than `wilson`'s, which is
+    valid if all pairs are of different people.
 
     Parameters
     ----------
     hit : True for the pairs that count, shape (p,)
-    part : to which part each pair belongs, 0, 1, ...; shape (p,); every part has a pair
-    people : who is compared; None, or fewer than 10 people, leaves `wilson`, which is too narrow
-        then
+    part : the part that each pair belongs to, 0, 1, ...; shape (p,); every part has a pair
+    people : the identities in each pair; None, or fewer than 10 people, gives `wilson`'s interval,
+        which is too narrow then
     """
     h, k = np.asarray(hit).astype(bool), np.asarray(part)
     plain = [wilson(int(h[k == n].sum()), int((k == n).sum()), confidence) for n in np.unique(k)]
@@ -94,10 +92,10 @@ def rates(
 
 
 def threshold_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
-    """The threshold for a wanted FAR, half-way between the last impostor let in and the first kept
-    out.
+    """The threshold with a given FAR, half-way between two impostor scores.
 
-    Call it on validation pairs, then `decide` on test pairs.
+    They are the lowest score that is accepted and the highest that is rejected. Call it on
+    validation pairs, then `decide` on test pairs.
 
     Raises
     ------
@@ -114,7 +112,7 @@ def threshold_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
         return float(i[0])
     refused = i[len(i) - 1 - k]
     above = i[np.searchsorted(i, refused, side="right") :][:1]
-    if len(above) == 0:  # ties: whoever lets one of the best impostors in lets in too many
+    if len(above) == 0:  # the highest impostors tie: accepting one of them would accept too many
         return float(np.nextafter(refused, np.inf))
     between = (refused + above[0]) / 2.0
     return float(between if between > refused else above[0])
@@ -128,40 +126,43 @@ def decide(
     *,
     people: People | None = None,
 ) -> Decision:
-    """FAR and TAR of a threshold that was chosen elsewhere, with the intervals of `rates`; errors
-    as `ranked.check`.
+    """FAR and TAR at a threshold that was chosen on other pairs, with the intervals of `rates`.
+
+    Errors as `ranked.check`.
     """
     s, y = check(scores, same)
     return Decision(float(threshold), *rates(s >= threshold, y, people, confidence=confidence))
 
 
 class Calibrator(NamedTuple):
-    """Scores as log likelihood ratios: log P(score | genuine) - log P(score | impostor) = slope x
-    score + offset.
+    """An affine map from scores to log likelihood ratios.
+
+    log P(score | genuine) - log P(score | impostor) = slope x score + offset.
     """
 
     slope: float
     offset: float
 
     def log_likelihood_ratio(self, scores: ArrayLike) -> Floats:
-        """Natural logarithm; above 0 speaks for a genuine pair, whatever share of pairs is
-        genuine.
+        """The natural logarithm of the likelihood ratio; above 0 favours a genuine pair.
+
+        It does not depend on the share of genuine pairs.
         """
         return self.slope * np.asarray(scores, dtype=np.float64) + self.offset
 
     def probability(self, scores: ArrayLike, prior: float = 0.5) -> Floats:
-        """The probability that a pair is genuine, where a share `prior` of all pairs is."""
+        """The probability that a pair is genuine if a share `prior` of all pairs is."""
         if not 0.0 < prior < 1.0:
             raise ValueError(f"prior must lie strictly between 0 and 1, got {prior}")
         return _sigmoid(self.log_likelihood_ratio(scores) + np.log(prior / (1.0 - prior)))
 
 
 def fit_calibrator(scores: ArrayLike, same: ArrayLike, iterations: int = 100) -> Calibrator:
-    """Fit a `Calibrator` by logistic regression in which both kinds of pairs weigh the same.
+    """Fit a `Calibrator` by logistic regression that weights both kinds of pairs equally.
 
-    Newton's steps on standardised scores, with a hundredth of a pair as penalty on the slope:
-    scores that are told apart without an error would else make it infinite. (Van Leeuwen and
-    Brümmer, LNCS 4343, 2007.)
+    Newton's method on standardised scores, with a penalty of a hundredth of a pair on the slope,
+    which would be infinite for perfectly separated scores (van Leeuwen and Brümmer, LNCS 4343,
+    2007).
 
     Raises
     ------
@@ -170,7 +171,7 @@ def fit_calibrator(scores: ArrayLike, same: ArrayLike, iterations: int = 100) ->
     s, y = check(scores, same)
     centre, spread = float(s.mean()), float(s.std())
     if spread == 0.0:
-        raise ValueError(f"all {len(s):,} scores are {s[0]:g}: there is nothing to calibrate")
+        raise ValueError(f"all {len(s):,} scores are {s[0]:g}: they cannot be calibrated")
     x = np.stack([(s - centre) / spread, np.ones_like(s)], axis=1)
     weight = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum())
     penalty = np.array([0.01 / len(s), 0.0])
@@ -180,6 +181,7 @@ def fit_calibrator(scores: ArrayLike, same: ArrayLike, iterations: int = 100) ->
         gradient = x.T @ (weight * (p - y)) + penalty * w
         curvature = (x * (weight * p * (1.0 - p))[:, None]).T @ x + np.diag(penalty)
         step = np.linalg.solve(curvature, gradient)
+        # A shortened step keeps Newton's method from overshooting where the sigmoid is flat.
         longest = float(np.abs(step).max())
         w = w - step / max(1.0, longest / 4.0)
         if longest < 1e-10:
@@ -189,7 +191,7 @@ def fit_calibrator(scores: ArrayLike, same: ArrayLike, iterations: int = 100) ->
 
 
 class Reliability(NamedTuple):
-    """Stated against observed probabilities, a bin of pairs at a time."""
+    """Stated and observed probabilities, by bin of pairs."""
 
     stated: Floats  # [k] mean probability in each bin
     observed: Floats  # [k] share of genuine pairs
@@ -202,12 +204,13 @@ class Reliability(NamedTuple):
 def reliability(
     probability: ArrayLike, same: ArrayLike, bins: int = 10, *, people: People | None = None
 ) -> Reliability:
-    """Compare probabilities with what happened, in `bins` bins of as many pairs each; intervals as
-    `rates`.
+    """Compare stated probabilities with observed shares, in bins with equal numbers of pairs.
+
+    Intervals as `rates`.
 
     Raises
     ------
-    ValueError : as `check`; a probability outside [0, 1], fewer pairs than bins
+    ValueError : as `ranked.check`; a probability outside [0, 1], or fewer pairs than bins
     """
     p, y = check(probability, same)
     if p.min() < 0.0 or p.max() > 1.0:

@@ -1,4 +1,4 @@
-"""Error analysis: which pairs are judged wrongly, and under which conditions."""
+"""Error analysis: which pairs are misjudged, and under which conditions."""
 
 from typing import NamedTuple
 
@@ -13,14 +13,14 @@ Ints = NDArray[np.int64]
 
 
 class Worst(NamedTuple):
-    """Pairs on the wrong side, or nearest to it, the worst first."""
+    """The most misjudged pairs, the worst first."""
 
-    genuine: Ints  # [n] positions of genuine pairs, by rising score
-    impostor: Ints  # [n] positions of impostor pairs, by falling score
+    genuine: Ints  # [n] positions of genuine pairs, lowest score first
+    impostor: Ints  # [n] positions of impostor pairs, highest score first
 
 
 def worst(scores: ArrayLike, same: ArrayLike, count: int = 12) -> Worst:
-    """The `count` least alike genuine and most alike impostor pairs; fewer where there are fewer.
+    """The `count` least similar genuine and most similar impostor pairs, or all of a kind.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def worst(scores: ArrayLike, same: ArrayLike, count: int = 12) -> Worst:
 
 
 class Binned(NamedTuple):
-    """A share of errors in each bin of a nuisance, with an interval; NaN where a bin is empty."""
+    """The error rate in each bin of a nuisance, with an interval; NaN in an empty bin."""
 
     edges: Floats  # [k + 1]
     rate: Floats  # [k]
@@ -53,19 +53,20 @@ def by_nuisance(
     *,
     people: People | None = None,
 ) -> Binned:
-    """How often pairs are judged wrongly, against a known property of the pair.
+    """The error rate of pairs in bins of a known property of the pair.
 
     Parameters
     ----------
-    wrong : True where a pair is judged wrongly, shape (p,); pass genuine and impostor pairs apart,
-        since most nuisances make both less alike, which is an error for one kind only
-    nuisance : a number for each pair, shape (p,), such as the larger yaw of the two images
-    bins : how many, of equal width over the range; or their edges, rising, shape (k + 1,)
-    people : who is compared in each pair, for intervals that draw people, see `calibration.rates`
+    wrong : whether each pair is misjudged, shape (p,). Pass genuine and impostor pairs separately:
+        most nuisances make both less similar, which is an error for genuine pairs only
+    nuisance : of each pair, shape (p,), such as the larger yaw of the two images
+    bins : the number of bins of equal width, or their ascending edges, shape (k + 1,)
+    people : the identities in each pair, for intervals over people, see `calibration.rates`
 
     Raises
     ------
-    ValueError : shapes that differ, no pairs, a nuisance that is not finite, edges that do not rise
+    ValueError : shapes that differ, no pairs, a nuisance that is not finite, edges that do not
+        ascend
     """
     w, x = np.asarray(wrong).astype(bool), np.asarray(nuisance, dtype=np.float64)
     if w.ndim != 1 or w.shape != x.shape:
@@ -73,7 +74,7 @@ def by_nuisance(
             f"wrong and nuisance must both have shape (p,), got {w.shape} and {x.shape}"
         )
     if len(w) == 0:
-        raise ValueError("there are no pairs")
+        raise ValueError("no pairs")
     if not np.isfinite(x).all():
         raise ValueError(
             f"the nuisance of pair {int(np.flatnonzero(~np.isfinite(x))[0])} is not finite"
@@ -84,7 +85,7 @@ def by_nuisance(
         else np.asarray(bins, dtype=np.float64)
     )
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0.0).all():
-        raise ValueError("the edges of bins must rise, and be two or more")
+        raise ValueError("the edges of bins must be two or more, in ascending order")
     k = len(edges) - 1
     at = np.where(x == edges[-1], k - 1, np.searchsorted(edges, x, side="right") - 1)
     inside = (at >= 0) & (at < k)

@@ -1,11 +1,11 @@
-"""Accuracy over folds by arcface_torch's rule, to compare with numbers that were measured by it.
+"""Accuracy over folds by arcface_torch's rule, for comparison with published numbers.
 
 The rule is that of David Sandberg's FaceNet code of 2016
-(https://github.com/davidsandberg/facenet), which arcface_torch took over. Thresholds are the 400
-values 0.00, 0.01, .., 3.99 of the squared L2 distance of unit embeddings, whatever the scores are;
-the lowest of the best is taken; a pair is accepted when its distance is *below* the threshold. The
-exact rule is `verification.fold_accuracy`. The difference is the price of the grid: a step of 0.01
-in squared distance is 0.005 in cosine.
+(https://github.com/davidsandberg/facenet), which arcface_torch adopted. Thresholds are the 400
+values 0.00, 0.01, .., 3.99 of the squared L2 distance of unit embeddings, whatever the scores are.
+The lowest of the best thresholds is taken, and a pair is accepted if its distance is *below* it.
+The exact rule is `verification.fold_accuracy`. They differ because of the grid: a step of 0.01 in
+squared distance is a step of 0.005 in cosine.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,7 @@ THRESHOLDS: Floats = np.arange(0, 4, 0.01)
 
 
 class GridAccuracy(NamedTuple):
-    """What the rule gives; `far` and `tar` are means over folds at every threshold of the grid."""
+    """Accuracy by the grid's rule; `far` and `tar` are means over folds at each threshold."""
 
     mean: float
     std: float  # over folds (divisor k)
@@ -32,13 +32,13 @@ class GridAccuracy(NamedTuple):
 
 
 def fold_accuracy(squared_l2: ArrayLike, same: ArrayLike, fold: ArrayLike) -> GridAccuracy:
-    """Judge each fold with the threshold of the grid that is best on all the others.
+    """Measure each fold at the threshold of the grid that is best on all others.
 
     Parameters
     ----------
     squared_l2 : shape (p,), 2 - 2 cosine, see `scoring.convert`
     same : shape (p,), True for genuine pairs
-    fold : shape (p,), the fold of each pair; arcface_torch cuts the list into ten equal runs
+    fold : shape (p,), the fold of each pair; arcface_torch cuts the list into ten equal parts
 
     Raises
     ------
@@ -51,10 +51,9 @@ def fold_accuracy(squared_l2: ArrayLike, same: ArrayLike, fold: ArrayLike) -> Gr
     _, f = np.unique(f, return_inverse=True)
     k, t = int(f.max()) + 1, len(THRESHOLDS)
     if k < 2:
-        raise ValueError(f"accuracy over folds needs two folds or more, got {k}")
-    lowest = np.searchsorted(
-        THRESHOLDS, d, side="right"
-    )  # the first threshold that accepts the pair
+        raise ValueError(f"accuracy over folds needs at least two folds, got {k}")
+    # The lowest threshold that accepts each pair.
+    lowest = np.searchsorted(THRESHOLDS, d, side="right")
     cell = (f * 2 + y) * (t + 1) + lowest
     accepted = np.bincount(cell, minlength=2 * k * (t + 1)).reshape(k, 2, t + 1).cumsum(axis=2)
     impostors, genuine = accepted[:, 0, -1], accepted[:, 1, -1]

@@ -1,4 +1,4 @@
-"""Identification, 1:N: who of a gallery is this, if it is anybody of it.
+"""1:N identification: find the person of a probe in a gallery, if it is there.
 
 Closed set: every probe has a mate in the gallery, and rank k is the share of probes whose mate is
 among the k best scores. Open set: some probes have none, and an answer counts only above a
@@ -20,49 +20,49 @@ _BLOCK_BYTES = 32 * 2**20
 
 
 class Search(NamedTuple):
-    """What a search of the gallery found for each of p probes."""
+    """The result of a search for p probes."""
 
     mate_score: Floats  # [p] of the probe's own identity; -inf where the gallery has none
-    other_score: Floats  # [p] the best of all other identities
-    rank: Ints  # [p] 1 + how many others score as high as the mate or higher; 0 without a mate
+    other_score: Floats  # [p] the highest of all other identities
+    rank: Ints  # [p] 1 + the number of others that score as high as the mate; 0 without a mate
 
     @property
     def mated(self) -> NDArray[np.bool_]:
-        """Which probes have a mate in the gallery, shape (p,)."""
+        """Whether each probe has a mate in the gallery, shape (p,)."""
         return self.rank > 0
 
 
 def search(
     gallery: ArrayLike, gallery_identity: ArrayLike, probes: ArrayLike, probe_identity: ArrayLike
 ) -> Search:
-    """Compare every probe with every entry of the gallery, by cosine, a block of probes at a time.
+    """Compare every probe with every gallery entry by cosine, in blocks of probes.
 
-    A tie counts against the mate, so that a network that maps all images to one point ranks last,
-    not first.
+    A tie counts against the mate. Otherwise a network that maps all images to one point would get
+    a perfect rank-1 rate.
 
     Parameters
     ----------
-    gallery : shape (g, d), one entry an identity
+    gallery : shape (g, d), one entry per identity
     gallery_identity : shape (g,), all different
     probes : shape (p, d)
     probe_identity : shape (p,)
 
     Raises
     ------
-    ValueError : an identity twice in the gallery (pool its images first), fewer than two entries,
-        no probes, shapes that differ, embeddings that are zero or not finite
+    ValueError : an identity that is in the gallery twice (pool its images first), fewer than two
+        entries, no probes, shapes that differ, embeddings that are zero or not finite
     """
     g, q = unit(gallery, "gallery entry"), unit(probes, "probe")
     gid, pid = np.asarray(gallery_identity), np.asarray(probe_identity)
     if gid.shape != (len(g),) or pid.shape != (len(q),) or g.shape[1] != q.shape[1]:
         raise ValueError(
-            "gallery (g, d), gallery_identity (g,), probes (p, d) and probe_identity (p,) do not "
-            "fit: "
+            "the shapes must be gallery (g, d), gallery_identity (g,), probes (p, d) and "
+            "probe_identity (p,), "
             f"got {g.shape}, {gid.shape}, {q.shape} and {pid.shape}"
         )
     if len(g) < 2 or len(q) == 0:
         raise ValueError(
-            f"a search needs two gallery entries and a probe, got {len(g)} and {len(q)}"
+            f"a search needs at least two gallery entries and a probe, got {len(g)} and {len(q)}"
         )
     order = np.argsort(gid, kind="stable")
     rising = gid[order]
@@ -70,7 +70,7 @@ def search(
     if len(twice):
         one, other = order[twice[0]], order[twice[0] + 1]
         raise ValueError(
-            f"the gallery holds identity {gid[one]} twice, as entries {one} and {other}"
+            f"the gallery contains identity {gid[one]} twice, as entries {one} and {other}"
         )
     at = np.minimum(np.searchsorted(rising, pid), len(g) - 1)
     mate = np.where(rising[at] == pid, order[at], -1)
@@ -95,8 +95,9 @@ def search(
 
 
 def cmc(found: Search, ranks: int = 20) -> Floats:
-    """Cumulative match characteristic: rank-1 to rank-`ranks` rates over the mated probes, shape
-    (ranks,).
+    """Cumulative match characteristic: rank-1 to rank-`ranks` rates, shape (ranks,).
+
+    They are rates over the probes that have a mate.
 
     Raises
     ------
@@ -111,11 +112,11 @@ def cmc(found: Search, ranks: int = 20) -> Floats:
 
 
 def rank_rate(found: Search, k: int = 1) -> float:
-    """Share of mated probes whose mate is among the k best.
+    """Share of mated probes whose mate is among the k highest scores.
 
     Examples
     --------
-    A gallery of three people and two probes; the second is nearer to somebody else:
+    A gallery of three people and two probes; the second is closer to somebody else:
 
     >>> found = search([[1, 0], [0, 1], [-1, 0]], [0, 1, 2], [[1, 0.1], [1, 0.9]], [0, 1])
     >>> rank_rate(found, k=1), rank_rate(found, k=2)
@@ -127,8 +128,8 @@ def rank_rate(found: Search, k: int = 1) -> float:
 class OpenSet(NamedTuple):
     """An operating point of open-set identification."""
 
-    tpir: float  # share of mated probes found: mate first, and at the threshold or above it
-    fpir: float  # share of probes without a mate that got an answer
+    tpir: float  # share of mated probes whose mate ranks first and reaches the threshold
+    fpir: float  # share of probes without a mate for which any entry reaches it
     threshold: float
 
 
@@ -137,14 +138,15 @@ def tpir_at_fpir(found: Search, fpir: float) -> OpenSet:
 
     Raises
     ------
-    ValueError : every probe or no probe has a mate, or an FPIR that the probes without one cannot
-        resolve
+    ValueError : every probe has a mate, none has, or too few lack one to resolve this FPIR
     """
     rank = _mated_ranks(found)
     strangers = np.sort(found.other_score[~found.mated])
     n = len(strangers)
     if n == 0:
-        raise ValueError("every probe has a mate in the gallery: an FPIR needs probes without one")
+        raise ValueError(
+            "every probe has a mate in the gallery, but an FPIR needs probes without one"
+        )
     try:
         k = allowed(fpir, n)
     except ValueError:

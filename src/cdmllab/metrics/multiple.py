@@ -1,6 +1,4 @@
-"""Several comparisons at a time: p-values that keep the chance of a single false finding at the
-level of one test.
-"""
+"""Multiple comparisons: adjusted p-values that control the family-wise error rate."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,10 +9,10 @@ Floats = NDArray[np.float64]
 def holm(p_values: ArrayLike) -> Floats:
     """Holm's adjusted p-values.
 
-    Calling a difference found where its adjusted p-value is at most 0.05 keeps the chance of any
-    false finding in the family at 5 % or less, however the comparisons depend on each other (Holm,
-    Scandinavian Journal of Statistics 6, 1979, pages 65 to 70,
-    https://www.jstor.org/stable/4615733). A comparison of its own keeps its p-value.
+    Rejecting wherever the adjusted p-value is at most 0.05 keeps the chance of any false rejection
+    in the family at 5 % or less, however the tests depend on each other (Holm, Scandinavian
+    Journal of Statistics 6, 1979, pages 65 to 70, https://www.jstor.org/stable/4615733). A single
+    test keeps its p-value.
 
     Parameters
     ----------
@@ -27,7 +25,7 @@ def holm(p_values: ArrayLike) -> Floats:
 
     Raises
     ------
-    ValueError : no p-values, another shape, or a value outside [0, 1], by its position
+    ValueError : no p-values, another shape, or a value outside [0, 1]; names its position
 
     Examples
     --------
@@ -39,7 +37,7 @@ def holm(p_values: ArrayLike) -> Floats:
         raise ValueError(f"p_values must have shape (m,) with m of 1 or more, got {p.shape}")
     wrong = np.flatnonzero(~((p >= 0.0) & (p <= 1.0)))
     if len(wrong):
-        raise ValueError(f"p-values lie in [0, 1], and number {wrong[0]} is {p[wrong[0]]}")
+        raise ValueError(f"p-values must lie in [0, 1], but number {wrong[0]} is {p[wrong[0]]}")
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty_like(p)

@@ -2,14 +2,13 @@
 
 arcface_torch's `eval_ijbc.py
 <https://github.com/deepinsight/insightface/blob/master/recognition/arcface_torch/eval_ijbc.py>`_
-takes the point of scikit-learn's ROC curve whose FAR is *nearest* to the wanted one, even where it
-is above it. The exact rule, `ranked.tar_at_far`, never exceeds the wanted FAR. With millions of
-impostor pairs the two differ by little; with a thousand, and a FAR of 0.001, the nearest point may
-have twice that FAR.
+takes the point of scikit-learn's ROC curve whose FAR is *nearest* to the given one, even if it is
+higher. The exact rule, `ranked.tar_at_far`, never exceeds the given FAR. With millions of impostor
+pairs the two differ little; with a thousand and a FAR of 0.001, the nearest point may have twice
+that FAR.
 
-The curve keeps its corners only: scikit-learn drops a threshold that adds as many genuine and as
-many impostor pairs as the threshold before it did. What is nearest therefore depends on what was
-dropped.
+The curve consists of its corners only: scikit-learn drops a threshold that adds as many genuine and
+as many impostor pairs as the threshold before it. The nearest point depends on what was dropped.
 """
 
 from collections.abc import Sequence
@@ -21,28 +20,28 @@ from numpy.typing import NDArray
 from cdmllab.metrics.ranked import Ranked
 
 Floats = NDArray[np.float64]
-_WINDOW = 256  # impostor pairs on each side of the wanted FAR that are looked at first
+_WINDOW = 256  # impostor pairs on each side of the given FAR that are searched first
 
 
 class Nearest(NamedTuple):
-    """The point of the ROC curve that is nearest to a wanted FAR."""
+    """The point of the ROC curve that is nearest to a given FAR."""
 
     tar: float
-    far: float  # of that point; it may exceed the wanted FAR
+    far: float  # of that point; may exceed the given FAR
 
 
 def tar_at_far(ranked: Ranked, far: float) -> Nearest:
-    """The TAR at the nearest FAR; of two that are equally near the larger, and there the largest
-    TAR.
+    """The TAR at the nearest FAR; of two equally near FARs, at the larger.
 
-    Only a window of the sorted scores is looked at, wide enough to hold a corner on either side.
+    Of several points with that FAR it is the highest TAR. Only a window of the sorted scores is
+    searched, wide enough to contain a corner on either side.
 
     Raises
     ------
     ValueError : `far` outside [0, 1]
     """
     if not 0.0 <= far <= 1.0:
-        raise ValueError(f"a FAR lies in [0, 1], got {far}")
+        raise ValueError(f"a FAR must lie in [0, 1], got {far}")
     pairs = len(ranked.impostor)
     wanted, width = far * pairs, _WINDOW
     while True:
@@ -55,13 +54,13 @@ def tar_at_far(ranked: Ranked, far: float) -> Nearest:
 
 
 def weighted(impostors: Floats, genuine: Floats, fars: Sequence[float]) -> Floats:
-    """The same of weighted pairs: NaN where one kind has no weight.
+    """The same for weighted pairs; NaN if one kind has no weight.
 
     Parameters
     ----------
     impostors, genuine : weight accepted at each threshold, by falling threshold, shape (r, k) for r
         sets of weights
-    fars : f wanted FARs
+    fars : f FARs
 
     Returns
     -------
@@ -70,9 +69,8 @@ def weighted(impostors: Floats, genuine: Floats, fars: Sequence[float]) -> Float
     tars = np.full((len(fars), len(impostors)), np.nan)
     for row, accepted in enumerate(np.stack([impostors, genuine], axis=1)):
         if accepted[:, -1].min() > 0.0:
-            moves = np.diff(accepted, axis=1, prepend=0.0).any(
-                axis=0
-            )  # pairs without weight are no point of the curve
+            # A threshold that only adds pairs without weight is not a point of the curve.
+            moves = np.diff(accepted, axis=1, prepend=0.0).any(axis=0)
             points = accepted[:, moves]
             far, tar = _from_zero(points[:, _corners(points)]) / accepted[:, -1:]
             tars[:, row] = [tar[_nearest(far, wanted)] for wanted in fars]
@@ -80,8 +78,10 @@ def weighted(impostors: Floats, genuine: Floats, fars: Sequence[float]) -> Float
 
 
 def _window(ranked: Ranked, first: int, last: int) -> tuple[Floats, bool]:
-    """The curve's points between two impostor pairs, counted from the best-scored one: accepted
-    impostor and genuine pairs at each, shape (2, k); and whether that is the whole curve.
+    """The curve between two impostor pairs, counted from the one with the highest score.
+
+    Returns the accepted impostor and genuine pairs at each corner, shape (2, k), and whether that
+    is the complete curve.
     """
     impostor = ranked.impostor
     top, end = first < 0, last >= len(impostor)
@@ -99,9 +99,7 @@ def _window(ranked: Ranked, first: int, last: int) -> tuple[Floats, bool]:
 
 
 def _corners(points: Floats) -> NDArray[np.bool_]:
-    """Which of k points scikit-learn keeps: both ends, and where the step changes; (2, k)
-    to (k,).
-    """
+    """Whether scikit-learn keeps each of k points, (2, k) to (k,): both ends, and bends."""
     kept = np.ones(points.shape[1], dtype=bool)
     kept[1:-1] = np.diff(points, 2, axis=1).any(axis=0)
     return kept
@@ -112,6 +110,6 @@ def _from_zero(points: Floats) -> Floats:
 
 
 def _nearest(rising: Floats, far: float) -> int:
-    """The last of the places where the FAR is nearest."""
+    """The last of the positions where the FAR is nearest."""
     distance = np.abs(rising - far)
     return int(np.flatnonzero(distance == distance.min())[-1])

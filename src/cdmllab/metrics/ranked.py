@@ -1,8 +1,8 @@
-"""Rates from sorted scores: FAR, TAR, AUC and EER, exact, for ten pairs or for ten million.
+"""Exact FAR, TAR, AUC and EER from sorted scores, for ten pairs or for ten million.
 
-Genuine and impostor scores are sorted apart, which needs no argument sort, and every rate is then a
-search. The ROC is a staircase; its corners stand at the genuine scores, few even where impostors
-are many.
+Genuine and impostor scores are sorted separately, which needs no argsort, and every rate is then a
+binary search. The ROC is a staircase with its corners at the genuine scores, of which there are few
+even if there are many impostors.
 """
 
 from bisect import bisect_left
@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 class Ranked(NamedTuple):
-    """The scores of both kinds of pairs, rising."""
+    """The scores of both kinds of pairs, each sorted in ascending order."""
 
     genuine: Floats  # [g]
     impostor: Floats  # [i]
@@ -31,7 +31,7 @@ class Ranked(NamedTuple):
 
 
 def rank(scores: ArrayLike, same: ArrayLike) -> Ranked:
-    """Sort p scores by kind.
+    """Split p scores by kind and sort them.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def rank(scores: ArrayLike, same: ArrayLike) -> Ranked:
 
 
 def check(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    """Scores [p] as float64 and labels [p] as bool.
+    """Convert scores [p] to float64 and labels [p] to bool.
 
     Raises
     ------
@@ -52,17 +52,17 @@ def check(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, NDArray[np.bool_]
     if s.ndim != 1 or s.shape != y.shape:
         raise ValueError(f"scores and same must both have shape (p,), got {s.shape} and {y.shape}")
     if len(s) == 0:
-        raise ValueError("there are no pairs")
+        raise ValueError("no pairs")
     if np.isnan(s).any():
         raise ValueError(f"the score of pair {int(np.flatnonzero(np.isnan(s))[0])} is NaN")
     if y.all() or not y.any():
         kind = "genuine" if y.all() else "impostor"
-        raise ValueError(f"all {len(y):,} pairs are {kind}: both kinds are needed")
+        raise ValueError(f"all {len(y):,} pairs are {kind}, but both kinds are needed")
     return s, y
 
 
 def allowed(far: float, impostors: int) -> int:
-    """How many of `impostors` pairs may be accepted at a FAR of `far`.
+    """The number of `impostors` pairs that may be accepted at a FAR of `far`.
 
     Raises
     ------
@@ -73,6 +73,7 @@ def allowed(far: float, impostors: int) -> int:
             f"a FAR of {far:g} cannot be measured with {impostors:,} impostor pairs: "
             f"it must lie in [{1.0 / impostors:.3g}, 1]"
         )
+    # The factor keeps rounding from losing a pair: 0.29 * 100 is 28.999... in floating point.
     return int(far * impostors * (1.0 + 1e-12))
 
 
@@ -82,16 +83,16 @@ def tar_at_far(ranked: Ranked, far: float) -> float:
     k = allowed(far, len(i))
     if k == len(i):
         return 1.0
-    refused = i[len(i) - 1 - k]  # the best-scored impostor that must stay out
+    refused = i[len(i) - 1 - k]  # the highest impostor score that must be rejected
     g = ranked.genuine
     return float((len(g) - np.searchsorted(g, refused, side="right")) / len(g))
 
 
 def lowest_accepted(ranked: Ranked, far: float) -> float:
-    """The lowest score, of either kind, that is accepted where the TAR is `tar_at_far`; errors as
-    `allowed`.
+    """The lowest accepted score, of either kind, at the operating point of `tar_at_far`.
 
-    As a threshold it gives just that TAR. Where nobody can be accepted it lies above every score.
+    As a threshold it gives exactly that TAR. If nothing can be accepted, it is above every score.
+    Errors as `allowed`.
     """
     k = allowed(far, len(ranked.impostor))
     if k == len(ranked.impostor):
@@ -102,20 +103,21 @@ def lowest_accepted(ranked: Ranked, far: float) -> float:
 
 
 def _above(ranked: Ranked, score: float) -> Floats:
-    """The next score of each kind above one; there may be none."""
+    """The next higher score of each kind, if there is one; shape (0 to 2,)."""
     return np.concatenate(
         [values[np.searchsorted(values, score, side="right") :][:1] for values in ranked]
     )
 
 
 def resolved(fars: Sequence[float], impostors: int) -> tuple[float, ...]:
-    """Those of `fars` that `impostors` pairs can resolve."""
+    """Keep those of `fars` that this number of impostor pairs can resolve."""
     return tuple(far for far in fars if 1.0 / impostors <= far <= 1.0)
 
 
 def auc(ranked: Ranked) -> float:
-    """Area under the ROC: the chance that a genuine pair outscores an impostor pair, ties counted
-    half.
+    """Area under the ROC: the probability that a genuine pair outscores an impostor pair.
+
+    Ties count half.
     """
     below = np.searchsorted(ranked.impostor, ranked.genuine, side="left")
     ties = np.searchsorted(ranked.impostor, ranked.genuine, side="right") - below
@@ -123,17 +125,13 @@ def auc(ranked: Ranked) -> float:
 
 
 def eer(ranked: Ranked) -> float:
-    """Equal error rate: where FAR = 1 - TAR, on the straight line between the two points of the ROC
-    around it.
-    """
+    """Equal error rate: where FAR = 1 - TAR, by linear interpolation of the ROC."""
 
     def gap(threshold: float) -> float:  # falls from 1 to -1 as the threshold rises
         return float(ranked.far(threshold) - (1.0 - ranked.tar(threshold)))
 
     def last(values: Floats) -> float:
-        """The highest of the scores whose gap is not negative; the lowest of a kind always
-        is one.
-        """
+        """The highest score with a gap of at least 0; the lowest score always has one."""
         return float(
             values[bisect_left(values, True, key=lambda threshold: gap(threshold) < 0.0) - 1]
         )
@@ -150,8 +148,9 @@ def eer(ranked: Ranked) -> float:
 
 
 def corners(ranked: Ranked) -> tuple[Floats, Floats]:
-    """FAR and TAR at the corners of the ROC's staircase, from (0, 0) to (1, 1): a step at each
-    genuine score.
+    """FAR and TAR at the corners of the ROC's staircase, one per genuine score.
+
+    The first corner is (0, 0), the last is (1, 1).
     """
     thresholds = np.unique(ranked.genuine)[::-1]
     far = np.concatenate([[0.0], ranked.far(thresholds), [1.0]])

@@ -1,7 +1,6 @@
-"""Scores of pairs: cosines in bounded memory, and the four scales the field tells them in.
+"""Scores of pairs: cosines in bounded memory, and conversion between the field's four scales.
 
-A score is higher the more alike two images are. Distances are lower instead, and papers mix them;
-`convert` goes from any scale to any other.
+A score is higher the more alike two images are, and a distance is lower. Papers use both.
 """
 
 from typing import Literal, NoReturn, get_args
@@ -13,18 +12,18 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Scale = Literal["cosine", "cosine_distance", "squared_l2", "angle_rad"]
 
-_BLOCK_BYTES = 32 * 2**20  # of the block of cosines held at one time
-_ROWS = 64  # pairs gathered at one time: both sides stay in a core's cache
-_GRAM_FROM = 1 / 50  # a gathered pair costs about as much as 50 cells of a matrix product
+_BLOCK_BYTES = 32 * 2**20  # of a block of cosines in memory
+_ROWS = 64  # pairs gathered at a time: both sides fit into a core's cache
+_GRAM_FROM = 1 / 50  # gathering a pair costs about as much as 50 cells of a matrix product
 
 
 def unit(embeddings: ArrayLike, what: str = "image") -> Floats:
-    """Embeddings of shape (n, d), any length, scaled to length 1.
+    """Scale embeddings of shape (n, d) to length 1.
 
     Raises
     ------
-    ValueError : another shape, or an embedding that is zero or not finite, by its row; `what` names
-        the rows
+    ValueError : another shape, or an embedding that is zero or not finite; names its row, which
+        the message calls a `what`
     """
     e = _table(embeddings).astype(np.float64)
     squared = np.einsum("nd,nd->n", e, e)
@@ -39,15 +38,15 @@ def cosines(
 ) -> Floats:
     """Cosine of each pair of rows: embeddings (n, d), `first` and `second` (p,), to (p,).
 
-    Nothing of shape (p, d) is ever made. Where the pairs fill a good part of the table of all their
-    rows, as IJB's do, blocks of that table are computed whole and the pairs read from them;
-    elsewhere pairs are gathered in portions that fit a core's cache. Products and sums are in
-    float64 whatever the embeddings are in.
+    No array of shape (p, d) is ever created. If the pairs fill a good part of the matrix of all
+    their rows, as IJB's do, that matrix is computed in blocks and the pairs are read from them;
+    otherwise pairs are gathered in batches that fit into a core's cache. Products and sums are in
+    float64, whatever the type of the embeddings.
 
     Raises
     ------
-    ValueError : as `unit`, for the rows that are compared; no pairs; a pair that names a row which
-        does not exist
+    ValueError : as `unit`, for the rows that are compared; no pairs; a pair with a row that does
+        not exist
     """
     e = _table(embeddings)
     a, b = _rows(first, second, len(e), what)
@@ -75,7 +74,7 @@ def _tabulated(e: Floats, a: Ints, b: Ints, rows: Ints, columns: Ints) -> Floats
     row_of, column_of = np.zeros(len(e), np.int32), np.zeros(len(e), np.int32)
     row_of[rows], column_of[columns] = np.arange(len(rows)), np.arange(len(columns))
     height = max(1, _BLOCK_BYTES // (8 * len(columns)))
-    small = np.min_scalar_type(len(rows) // height)  # numpy sorts numbers of 16 bits in one pass
+    small = np.min_scalar_type(len(rows) // height)  # numpy sorts 16-bit integers by radix sort
     block_of = (row_of // height).astype(small)[a]
     order = None if (block_of[1:] >= block_of[:-1]).all() else np.argsort(block_of, kind="stable")
     ends = np.cumsum(np.bincount(block_of))
@@ -90,14 +89,14 @@ def _tabulated(e: Floats, a: Ints, b: Ints, rows: Ints, columns: Ints) -> Floats
 
 
 def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
-    """Scores or thresholds from one scale to another.
+    """Convert scores or thresholds from one scale to another.
 
     The scales are ``"cosine"`` c; ``"cosine_distance"`` 1 - c; ``"squared_l2"`` of unit vectors,
     2 - 2c; and ``"angle_rad"``, arccos c. On the last three, lower means more alike.
 
     Raises
     ------
-    ValueError : a scale that does not exist, or a value that no pair of unit vectors can have
+    ValueError : an unknown scale, or a value that is impossible for two unit vectors
 
     Examples
     --------
@@ -108,7 +107,7 @@ def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
     """
     for scale in (given, wanted):
         if scale not in get_args(Scale):
-            raise ValueError(f"unknown scale {scale!r}; there are: {', '.join(get_args(Scale))}")
+            raise ValueError(f"unknown scale {scale!r}; choose one of {', '.join(get_args(Scale))}")
     x = np.asarray(values, dtype=np.float64)
     ends = {
         "cosine": (-1.0, 1.0),
@@ -119,7 +118,7 @@ def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
     low, high = ends[given]
     wrong = x[~((x >= low - 1e-6) & (x <= high + 1e-6))]
     if wrong.size:
-        raise ValueError(f"{given} lies in [{low:g}, {high:.4g}], got {wrong.flat[0]:g}")
+        raise ValueError(f"{given} must lie in [{low:g}, {high:.4g}], got {wrong.flat[0]:g}")
     c = {
         "cosine": x,
         "cosine_distance": 1.0 - x,
@@ -133,7 +132,7 @@ def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
         "angle_rad": np.arccos(np.clip(c, -1.0, 1.0)),
     }
     low, high = ends[wanted]
-    return np.clip(converted[wanted], low, high)  # rounding may leave the scale by a bit
+    return np.clip(converted[wanted], low, high)  # rounding may leave the range
 
 
 def _table(embeddings: ArrayLike) -> NDArray[np.generic]:
@@ -155,11 +154,11 @@ def _rows(first: ArrayLike, second: ArrayLike, n: int, what: str) -> tuple[Ints,
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"first and second must both have shape (p,), got {a.shape} and {b.shape}")
     if len(a) == 0:
-        raise ValueError("there are no pairs")
+        raise ValueError("no pairs")
     low, high = int(min(a.min(), b.min())), int(max(a.max(), b.max()))
     if low < 0 or high >= n:
         row = low if low < 0 else high
-        raise ValueError(f"the pairs name {what} {row}, and there are only {n} embeddings")
+        raise ValueError(f"the pairs name {what} {row}, but there are only {n} embeddings")
     return a, b
 
 

@@ -1,6 +1,4 @@
-"""Templates: several images of one person, of one or more media, pooled into one embedding (IJB's
-protocol).
-"""
+"""Templates: several images of one person, pooled into one embedding, as in IJB's protocol."""
 
 from typing import NamedTuple
 
@@ -10,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_PICTURES = 8192  # pooled at one time, so that no sorted copy of all embeddings is made
+_PICTURES = 8192  # images pooled at a time, so that no sorted copy of all embeddings is needed
 
 
 class PooledTemplates(NamedTuple):
@@ -30,7 +28,7 @@ class PooledTemplates(NamedTuple):
         at = np.minimum(np.searchsorted(self.number, wanted), len(self.number) - 1)
         missing = np.flatnonzero(self.number[at] != wanted)
         if len(missing):
-            raise ValueError(f"template {wanted[missing[0]]} is asked for, and it has no image")
+            raise ValueError(f"template {wanted[missing[0]]} has no image")
         return at
 
 
@@ -42,26 +40,25 @@ def pool(
     *,
     keep_length: bool = True,
 ) -> PooledTemplates:
-    """Pool images to templates: weigh, average within each medium, add up the media, scale to
-    length 1.
+    """Pool images to templates: weight, average per medium, sum over media, scale to length 1.
 
-    A video gives hundreds of frames and a photograph one: averaging within a medium first lets both
-    count once. This is the pipeline of the public IJB evaluations, whose embeddings are sums over
-    the two mirrorings.
+    A video has hundreds of frames and a photograph is one image. Averaging within a medium first
+    makes each count once. This is the pipeline of the public IJB evaluations, whose embeddings are
+    sums over an image and its mirror image.
 
     Parameters
     ----------
-    embeddings : shape (n, d), one an image
-    template : shape (n,), number of the template an image belongs to
-    media : shape (n,), number of the medium within it
-    detector_score : shape (n,), weight of each image, not negative; None weighs all alike
-    keep_length : let a long embedding count for more, as the public evaluations do; False scales
-        each to length 1
+    embeddings : shape (n, d), one per image
+    template : shape (n,), the number of the image's template
+    media : shape (n,), the number of the medium within the template
+    detector_score : shape (n,), the weight of each image, not negative; None weights all equally
+    keep_length : let longer embeddings count more, as the public evaluations do; False scales each
+        to length 1 first
 
     Raises
     ------
-    ValueError : shapes that differ, no images, an image without media (a negative number),
-        embeddings or weights that are not finite, and a template whose images add up to zero
+    ValueError : shapes that differ, no images, an image without a medium (a negative number),
+        embeddings or weights that are not finite, or a template whose images sum to zero
     """
     e = np.asarray(embeddings)
     tid, mid = np.asarray(template), np.asarray(media)
@@ -74,10 +71,10 @@ def pool(
             f"got {e.shape}, {tid.shape}, {mid.shape} and {weight.shape}"
         )
     if len(e) == 0:
-        raise ValueError("there are no images to pool")
+        raise ValueError("no images to pool")
     if (mid < 0).any():
         raise ValueError(
-            f"image {int(np.flatnonzero(mid < 0)[0])} has no media: its number is negative"
+            f"image {int(np.flatnonzero(mid < 0)[0])} has no medium: its number is negative"
         )
     bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0.0)))
     if len(bad):

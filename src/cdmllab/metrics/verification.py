@@ -1,8 +1,7 @@
-"""Verification: is it the same person? ROC, accuracy over folds, TAR at a FAR; exact, from the
-scores.
+"""1:1 verification: exact ROC, AUC, EER, TAR at a FAR and accuracy over folds, from scores.
 
-A score is higher the more alike two images are. A pair is accepted when score >= threshold. FAR
-is the share of impostor pairs accepted, TAR the share of genuine pairs accepted.
+A score is higher the more alike two images are. A pair is accepted if score >= threshold. FAR is
+the share of impostor pairs that are accepted, TAR the share of genuine pairs that are accepted.
 """
 
 from typing import NamedTuple
@@ -17,20 +16,18 @@ Floats = NDArray[np.float64]
 
 
 class Roc(NamedTuple):
-    """Every operating point there is: one for each different score, from "accept none" to "accept
-    all".
-    """
+    """All operating points, one per distinct score, from "accept none" to "accept all"."""
 
-    threshold: Floats  # [k] falling, the first is infinity
-    far: Floats  # [k] rising from 0 to 1
-    tar: Floats  # [k] rising from 0 to 1
+    threshold: Floats  # [k] descending, the first is infinity
+    far: Floats  # [k] ascending from 0 to 1
+    tar: Floats  # [k] ascending from 0 to 1
 
 
 class FoldAccuracy(NamedTuple):
-    """Accuracy over folds, the threshold of each chosen on the others."""
+    """Accuracy over folds, with the threshold of each fold chosen on the others."""
 
     mean: float
-    std: float  # over folds, as papers print it (divisor k, not k - 1)
+    std: float  # over folds, as papers report it (divisor k, not k - 1)
     per_fold: Floats  # [folds]
     thresholds: Floats  # [folds]
 
@@ -59,8 +56,9 @@ def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
 
 
 def auc(scores: ArrayLike, same: ArrayLike) -> float:
-    """Area under the ROC: the chance that a genuine pair outscores an impostor pair, ties counted
-    half.
+    """Area under the ROC: the probability that a genuine pair outscores an impostor pair.
+
+    Ties count half.
 
     Examples
     --------
@@ -71,7 +69,7 @@ def auc(scores: ArrayLike, same: ArrayLike) -> float:
 
 
 def eer(scores: ArrayLike, same: ArrayLike) -> float:
-    """Equal error rate: where FAR = 1 - TAR, on the straight line between the two points around it.
+    """Equal error rate: where FAR = 1 - TAR, interpolated linearly between two points of the ROC.
 
     Examples
     --------
@@ -101,7 +99,7 @@ def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
 
 
 def accuracy(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
-    """Share of pairs judged rightly at one threshold."""
+    """Share of pairs that are judged correctly at a threshold."""
     s, y = check(scores, same)
     return float(((s >= threshold) == y).mean())
 
@@ -109,12 +107,14 @@ def accuracy(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
 def best_threshold(scores: ArrayLike, same: ArrayLike) -> float:
     """The threshold with the highest accuracy on these pairs, half-way between two scores.
 
-    Where several are equally good, the middle one: the least dependent on single pairs.
+    Of several equally good ones it is the middle one, which depends least on single pairs.
     """
     s, y = check(scores, same)
     curve = roc(s, y)
     right = curve.tar * y.sum() + (1.0 - curve.far) * (~y).sum()
-    best = np.flatnonzero(right >= right.max() - 0.5)  # counts of pairs, so half a pair is rounding
+    best = np.flatnonzero(
+        right >= right.max() - 0.5
+    )  # these are counts, so half a pair absorbs rounding
     k = int(best[len(best) // 2])
     if k == 0:
         return float(np.nextafter(curve.threshold[1], np.inf))
@@ -124,16 +124,16 @@ def best_threshold(scores: ArrayLike, same: ArrayLike) -> float:
 
 
 def fold_accuracy(scores: ArrayLike, same: ArrayLike, fold: ArrayLike) -> FoldAccuracy:
-    """LFW's rule: each fold is judged with the threshold that is best on all the others.
+    """LFW's rule: the threshold of each fold is the one that is best on all other folds.
 
     Parameters
     ----------
     scores, same : shape (p,)
-    fold : shape (p,), the fold of each pair; two or more different ones
+    fold : shape (p,), the fold of each pair; two or more different folds
 
     Raises
     ------
-    ValueError : as `roc`, for every fold's complement, and fewer than two folds
+    ValueError : as `roc` for the pairs outside of each fold; fewer than two folds
 
     Examples
     --------
@@ -147,7 +147,7 @@ def fold_accuracy(scores: ArrayLike, same: ArrayLike, fold: ArrayLike) -> FoldAc
         raise ValueError(f"fold must have shape {s.shape}, got {f.shape}")
     folds = np.unique(f)
     if len(folds) < 2:
-        raise ValueError(f"accuracy over folds needs two folds or more, got {len(folds)}")
+        raise ValueError(f"accuracy over folds needs at least two folds, got {len(folds)}")
     thresholds = np.array([best_threshold(s[f != k], y[f != k]) for k in folds])
     right = [np.mean((s[f == k] >= t) == y[f == k]) for k, t in zip(folds, thresholds, strict=True)]
     per_fold = np.array(right)

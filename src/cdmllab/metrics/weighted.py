@@ -1,7 +1,6 @@
-"""Verification measures of weighted pairs, for many sets of weights at a time: what a bootstrap
-repeats.
+"""Verification measures of weighted pairs, for many sets of weights at once, as a bootstrap needs.
 
-Pairs come sorted, the most alike first. With all weights 1 each measure equals its plain form in
+Pairs are sorted by falling score. With all weights 1, each measure equals its unweighted form in
 `verification`.
 """
 
@@ -15,17 +14,15 @@ from cdmllab.metrics import nearest_far
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_EXACT, _STEPS = (
-    200_000,
-    20_000,
-)  # thresholds read one by one from the top, and steps through all below
+_EXACT = 200_000  # the highest scores, each of which is a threshold
+_STEPS = 20_000  # thresholds among all scores below these
 
 
 class WeightedCurve:
     """The ROC of p pairs by falling score.
 
-    Up to 200,000 pairs every threshold is read. Of more, the highest 200,000 scores are, where
-    small FARs are decided, and 20,000 thresholds spread over the others.
+    With up to 200,000 pairs, every score is a threshold. With more, the highest 200,000 are, which
+    decide small FARs, and 20,000 spread over the others.
 
     Parameters
     ----------
@@ -40,15 +37,15 @@ class WeightedCurve:
         self._starts = np.concatenate([starts[starts < _EXACT], thinned])
         self._same = same
         ends = np.append(self._starts[1:], len(falling))
-        self._lowest = np.append(
-            np.nextafter(falling[0], np.inf), falling[ends - 1]
-        )  # accepted at each point
+        # The lowest accepted score at each point of the curve.
+        self._lowest = np.append(np.nextafter(falling[0], np.inf), falling[ends - 1])
 
     def measures(self, weights: Floats, fars: Sequence[float] = ()) -> dict[str, Floats]:
-        """``"auc"``, ``"eer"``, ``"tar@<far>"``, ``"threshold@<far>"`` and, by the rule of
-        `nearest_far`, ``"nearest_tar@<far>"`` for weights (r, p), each of shape (r,).
+        """Measures by name for weights of shape (r, p), each of shape (r,).
 
-        NaN where a set of weights leaves only one kind of pairs.
+        The names are ``"auc"``, ``"eer"`` and for each of `fars` ``"tar@<far>"``,
+        ``"threshold@<far>"`` and, by the rule of `nearest_far`, ``"nearest_tar@<far>"``. A measure
+        is NaN if a set of weights leaves only one kind of pairs.
         """
         impostors, genuine = (
             self._accepted(~self._same * weights),
@@ -76,7 +73,7 @@ class WeightedCurve:
 
 
 def _rates(accepted: Floats) -> Floats:
-    """Shares of the weight in all, from accepting none to accepting all; (r, k) to (r, k + 1)."""
+    """Shares of the total weight, from accepting none to accepting all; (r, k) to (r, k + 1)."""
     total = accepted[:, -1:]
     shares = accepted / np.where(total > 0.0, total, np.nan)
     return np.concatenate([np.where(total > 0.0, 0.0, np.nan), shares], axis=1)
@@ -87,8 +84,8 @@ class Folds:
 
     Parameters
     ----------
-    falling, same : as for `Curve`, both kinds in the complement of every fold
-    fold : shape (p,), two or more different ones
+    falling, same : as for `WeightedCurve`; both kinds occur outside of every fold
+    fold : shape (p,), two or more different folds
     """
 
     def __init__(self, falling: Floats, same: Bools, fold: ArrayLike) -> None:
@@ -104,14 +101,14 @@ class Folds:
             self._parts.append((rest, sign, starts, edges, own, falling[own], same[own]))
 
     def accuracy(self, weights: Floats) -> Floats:
-        """Mean over folds for weights of shape (r, p); a fold without any weight is left out. Shape
-        (r,).
-        """
+        """The mean over folds for weights of shape (r, p), without empty folds; shape (r,)."""
         per_fold = np.empty((len(weights), len(self._parts)))
         nothing = np.zeros((len(weights), 1))
         for k, (rest, sign, starts, edges, own, falling, same) in enumerate(self._parts):
             gained = np.cumsum(np.add.reduceat(weights[:, rest] * sign, starts, axis=1), axis=1)
             gained = np.concatenate([nothing, gained], axis=1)
+            # Weights are counts, so half a count absorbs rounding. Of equally good thresholds the
+            # middle one is taken, as in `verification.best_threshold`.
             best = gained >= gained.max(axis=1, keepdims=True) - 0.5
             middle = best.sum(axis=1, keepdims=True) // 2 + 1
             threshold = edges[np.argmax(np.cumsum(best, axis=1) >= middle, axis=1)]

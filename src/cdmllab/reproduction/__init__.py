@@ -1,4 +1,4 @@
-"""A published row, trained and compared with one command: `cdmllab reproduce`."""
+"""Reproduce rows of the published tables: `cdmllab reproduce`."""
 
 from cdmllab.reproduction.rows import ReproducibleRow, find, names, table
 

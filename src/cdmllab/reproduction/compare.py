@@ -1,9 +1,10 @@
-"""Ours next to the published number, with the standard error of each, and a verdict in words."""
+"""Compare our accuracy with the published one: standard errors, adjusted p, and a verdict."""
 
 from collections.abc import Mapping, Sequence
 from math import erfc, sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from cdmllab.evaluate.measures import Accuracy
 from cdmllab.metrics.multiple import holm
 from cdmllab.reproduction.rows import ReproducibleRow
 
@@ -12,7 +13,7 @@ LEVEL = 0.05
 
 
 class Compared(NamedTuple):
-    """One protocol; all in percent."""
+    """The comparison on one protocol; accuracies are in percent."""
 
     protocol: str
     published: float
@@ -23,44 +24,42 @@ class Compared(NamedTuple):
 
     @property
     def difference(self) -> float:
-        """Ours minus the published."""
+        """Our accuracy minus the published one, in percentage points."""
         return self.ours - self.published
 
     @property
     def errors(self) -> float:
-        """The difference in standard errors of it."""
+        """The difference in units of its standard error."""
         return self.difference / sqrt(self.ours_se**2 + self.published_se**2)
 
 
-def compare(
-    row: ReproducibleRow, measures: Mapping[str, Mapping[str, Any]]
-) -> tuple[Compared, ...]:
-    """Every published protocol next to our measures of it, as `cdmllab.evaluate` gives them.
+def compare(row: ReproducibleRow, measured: Mapping[str, Accuracy]) -> tuple[Compared, ...]:
+    """Compare our accuracy with the published one on each protocol.
 
-    The standard error of ours is that over the folds. That of the published number is its +- over
-    the root of ten where the source gives one and calls it, or seems to mean, the spread over
-    folds; over seeds it is the spread itself, for ours is one seed. Without a +- it is the
-    binomial one of its pairs. Errors of zero, which a network without a mistake gives, are replaced
-    by that of half a wrong pair.
+    Our standard error is that over folds. The published one depends on what the source prints
+    after the +-. A spread over folds, which is also assumed if the source does not say, is divided
+    by the square root of ten. A spread over seeds is kept, since ours is a single seed. Without a
+    +- it is the binomial standard error of the pairs. A standard error of zero, which a network
+    without a mistake gives, is replaced by that of half a wrong pair.
     """
-    found = []
+    rows = []
     for protocol, value in row.published.items():
-        accuracy = measures[protocol]["accuracy"]
-        ours = 100.0 * accuracy["value"]
+        accuracy = measured[protocol]
+        ours = 100.0 * accuracy.value
         own = max(
-            100.0 * accuracy["std_over_folds"] / sqrt(len(accuracy["per_fold"])),
+            100.0 * accuracy.std_over_folds / sqrt(len(accuracy.per_fold)),
             _least(row.pairs[protocol]),
         )
-        found.append((protocol, value, published_se(row, protocol), ours, own))
-    p = holm([erfc(abs(o - v) / sqrt(a * a + b * b) / sqrt(2.0)) for _, v, a, o, b in found])
-    return tuple(Compared(*one, float(q)) for one, q in zip(found, p, strict=True))
+        rows.append((protocol, value, published_se(row, protocol), ours, own))
+    p = holm([erfc(abs(o - v) / sqrt(a * a + b * b) / sqrt(2.0)) for _, v, a, o, b in rows])
+    return tuple(Compared(*one, float(q)) for one, q in zip(rows, p, strict=True))
 
 
 def published_se(row: ReproducibleRow, protocol: str) -> float:
     """The standard error of a published accuracy, in percent; see `compare`."""
     least = _least(row.pairs[protocol])
     if protocol in row.spread:
-        if row.spread_is == "seeds":  # a single training of ours, against the mean of some
+        if row.spread_is == "seeds":  # our single training, compared with a mean over several
             return max(row.spread[protocol] * sqrt(1.0 + 1.0 / row.seeds), least)
         return max(row.spread[protocol] / sqrt(FOLDS), least)
     share = row.published[protocol] / 100.0
@@ -68,7 +67,7 @@ def published_se(row: ReproducibleRow, protocol: str) -> float:
 
 
 def verdict(compared: Sequence[Compared]) -> str:
-    """What the comparison says, in a sentence or two."""
+    """The outcome of the comparison, in one or two sentences."""
     apart = [one for one in compared if one.adjusted_p <= LEVEL]
     largest = max(compared, key=lambda one: abs(one.errors))
     most = f"{_points(largest)} on {largest.protocol}, {abs(largest.errors):.1f} standard errors"
@@ -76,7 +75,7 @@ def verdict(compared: Sequence[Compared]) -> str:
         return (
             f"Reproduced within the errors: no protocol differs from the published number by more "
             f"than chance explains "
-            f"(the largest difference: {most}). One training cannot show that the two are equal."
+            f"(the largest difference: {most}). One training cannot show that both are equal."
         )
     lower, higher = (
         [one for one in apart if (one.difference < 0) is sign] for sign in (True, False)
@@ -97,7 +96,7 @@ def verdict(compared: Sequence[Compared]) -> str:
 
 
 def lines(compared: Sequence[Compared]) -> list[str]:
-    """A table as lines of text."""
+    """Format the comparison as a table."""
     head = f"{'protocol':12} {'published':>16} {'ours':>16} {'difference':>11} {'in s.e.':>8}"
     return [
         head,

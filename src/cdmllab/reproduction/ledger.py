@@ -1,4 +1,4 @@
-"""A reproduced row in the ledger: ``results/reproductions``, which chapter 12's table reads."""
+"""Record reproduced rows in ``results/reproductions``, which chapter 12's table reads."""
 
 import json
 from datetime import UTC, datetime
@@ -16,14 +16,14 @@ FOLDER = "reproductions"
 
 
 def write(done: Reproduced, made: RowPlan, folder: Path | None = None) -> Path:
-    """Record a row; the file's path. `folder` is that of the results, default the repository's."""
+    """Record a row and return the path; `folder` of results defaults to the repository's."""
     run: Run = done.run
-    kept: dict[str, Any] = json.loads((done.folder / COMPARISON).read_text(encoding="utf-8"))
+    comparison: dict[str, Any] = json.loads((done.folder / COMPARISON).read_text(encoding="utf-8"))
     record = {
         "command": f"cdmllab reproduce {done.row.name} --recipe {done.row.recipe} --seed "
         f"{made.config.seed} --record",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        **kept,
+        **comparison,
         "config": plain_config(made.config.flat()),
         "seed": made.config.seed,
         "measures": {c.protocol: {"accuracy": round(c.ours / 100.0, 5)} for c in done.compared},

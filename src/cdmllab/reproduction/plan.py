@@ -1,4 +1,4 @@
-"""What a row will cost here, before its first byte and its first step."""
+"""Estimate what a row costs on this machine before anything is downloaded or trained."""
 
 import os
 import subprocess
@@ -17,19 +17,19 @@ from cdmllab.reproduction.rows import ReproducibleRow, hours
 from cdmllab.training import Config, datasets, presets
 from cdmllab.training.probe import Probe, StandIn, probe
 
-_RENDERED = 256  # faces of the lab that are timed
-_STATES = 3  # of a checkpoint: weights, momenta, and the other of the two that are kept, about
+_RENDERED = 256  # faces of the lab rendered for a measurement
+_STATES = 3  # copies of the parameters on disk, roughly: two checkpoints of weights and momenta
 
 
 class Options(NamedTuple):
-    """How a row is run here.
+    """How to run a row on this machine.
 
     Attributes
     ----------
     seed : of the training
-    processes : that train together, each on a GPU of its own where there are GPUs
-    on_cpu : train on the CPU though the preset wants a GPU
-    probe_s : seconds of training that the estimate is made from
+    processes : number of processes that train together, one per GPU if there are GPUs
+    on_cpu : train on the CPU although the preset is for a GPU
+    probe_s : seconds of training that the estimate is based on
     """
 
     seed: int = 0
@@ -39,7 +39,7 @@ class Options(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """A set and those of its files that a row needs."""
+    """A data set, and the files of it that a row needs."""
 
     name: str
     about: DataSet
@@ -47,9 +47,9 @@ class Wanted(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """What was measured for a plan; kept, so that the same command does not measure again."""
+    """Measurements for a plan, stored so that they are not repeated."""
 
-    key: str  # what it was measured of
+    key: str  # identifies the training and device
     render_s: float
     train_s: float
     evaluate_s: float
@@ -57,10 +57,10 @@ class Timed(NamedTuple):
 
 
 class RowPlan(NamedTuple):
-    """The cost; seconds are of this machine."""
+    """The cost of a row on this machine."""
 
     config: Config
-    deviations: tuple[str, ...]  # from the preset, because of this machine
+    deviations: tuple[str, ...]  # from the preset, required by this machine
     wanted: tuple[Wanted, ...]
     fetch_bytes: int
     disk_bytes: int
@@ -71,13 +71,13 @@ class RowPlan(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Of everything but the download."""
+        """Estimated seconds without the download."""
         return self.timed.render_s + self.timed.train_s + self.timed.evaluate_s
 
 
 def wanted(row: ReproducibleRow, sets: Registry) -> tuple[Wanted, ...]:
-    """The sets of a row; of the verification bins those of its own protocols."""
-    found = []
+    """The data sets of a row; only the verification bins of its own protocols."""
+    needed = []
     for name in row.sets:
         about = sets.get(name)
         some = tuple(
@@ -85,26 +85,23 @@ def wanted(row: ReproducibleRow, sets: Registry) -> tuple[Wanted, ...]:
             for f in about.downloads
             if not f.path.endswith(".bin") or Path(f.path).stem in row.protocols
         )
-        found.append(Wanted(name, about, some))
-    return tuple(found)
+        needed.append(Wanted(name, about, some))
+    return tuple(needed)
 
 
 def configure(row: ReproducibleRow, options: Options) -> tuple[Config, tuple[str, ...]]:
-    """The preset's config as it can run here, and how it differs from the preset."""
+    """Adapt the preset's config to this machine, and list the deviations from the preset."""
     config = presets.load(row.preset, [f"seed={options.seed}"])
     changes: list[str] = []
     if config.device == "cuda" and not torch.cuda.is_available():
         speed = config.speed.model_copy(update={"precision": "auto", "compiled": False})
         config = config.changed(device="cpu", threads=os.cpu_count() or 1, speed=speed)
-        changes.append(
-            "trained on the CPU, in the precision that is fastest there, and not in float16 on a "
-            "GPU"
-        )
+        changes.append("trained on the CPU, in its fastest precision, instead of float16 on a GPU")
     if options.processes > 1:
         if config.batch_size % options.processes:
             raise ValueError(
-                f"batches of {config.batch_size} cannot be shared out over {options.processes} "
-                f"processes"
+                f"batches of {config.batch_size} cannot be divided equally among "
+                f"{options.processes} processes"
             )
         speed = config.speed.model_copy(
             update={"precision": "bfloat16" if config.device == "cuda" else "float32"}
@@ -117,8 +114,7 @@ def configure(row: ReproducibleRow, options: Options) -> tuple[Config, tuple[str
         )
         changes.append(
             f"{options.processes} processes with {size} images each share a batch and the class "
-            f"centres; batch "
-            "normalisation sees the images of one process"
+            f"centres; batch normalisation is over the images of one process"
         )
     return config, tuple(changes)
 
@@ -131,15 +127,14 @@ def make(
     options: Options,
     kept: Timed | None = None,
 ) -> RowPlan:
-    """Work out what a row costs; the probe of the training takes `options.probe_s` seconds and a
-    little more.
+    """Estimate the cost of a row. Timing the training takes about `options.probe_s` seconds.
 
     Parameters
     ----------
     folder : of the data
-    work : where the training is written
-    kept : what an earlier call has measured; used as it is where it is of the same training on the
-        same device
+    work : the folder of the training
+    kept : measurements of an earlier call, which are reused if they are of the same training and
+        device
     """
     config, changes = configure(row, options)
     needed = wanted(row, sets)
@@ -161,17 +156,17 @@ def make(
     key = f"{config.device} {config.threads} {options.processes} {images} {config.epochs}"
     timed = kept if kept is not None and kept.key == key else None
     if timed is None:
-        seen = probe(alone, source, options.probe_s)
+        speed = probe(alone, source, options.probe_s)
         threads = torch.get_num_threads()
-        torch.set_num_threads(config.threads)  # as training and evaluation will have them
-        train_s = images * config.epochs / (seen.images_per_s * options.processes)
+        torch.set_num_threads(config.threads)  # the same as for training and evaluation
+        train_s = images * config.epochs / (speed.images_per_s * options.processes)
         drawn_per_s = (
             _rendering(net.size) if in_lab or any(map(protocols.in_lab, row.protocols)) else 1.0
         )
         renderers = 1 if torch.cuda.is_available() else (os.cpu_count() or 1)  # fill the cache
         render_s = images / (drawn_per_s * renderers) + _starting() if in_lab else 0.0
         timed = Timed(
-            key, render_s, train_s, _evaluating(row, config, seen, net.size, drawn_per_s), seen
+            key, render_s, train_s, _evaluating(row, config, speed, net.size, drawn_per_s), speed
         )
         torch.set_num_threads(threads)
     fetch = sum(fetching.missing_bytes(file, folder) for one in needed for file in one.files)
@@ -195,51 +190,51 @@ def make(
 
 
 def lines(row: ReproducibleRow, plan: RowPlan) -> list[str]:
-    """The plan as lines of text."""
-    told = [
+    """Format the plan as lines of text."""
+    text = [
         f"{row.name}, {row.recipe}: {row.title} (preset {row.preset})",
         f"published by {row.source}: {_numbers(row)}",
     ]
     for one in plan.wanted:
-        told += [
+        text += [
             f"data     {one.name}: {one.about.title}",
             f"         licence: {one.about.licence}",
             f"         history: {one.about.contents}; {one.about.history}",
             f"         homes: {one.about.reported}",
         ]
-    told.append(
+    text.append(
         f"fetch    {_size(plan.fetch_bytes)}; disk {_size(plan.disk_bytes)} needed, "
         f"{_size(plan.free_bytes)} free"
     )
     p, device = plan.timed.probe, plan.config.device
     waits = f"{p.steps} steps timed, {p.data_wait:.0%} of the time waiting for data"
-    told.append(
+    text.append(
         f"time     {_long(plan.timed.train_s)} of training here ({plan.config.epochs} epochs of "
         f"{plan.images:,} images "
-        f"at {p.images_per_s:,.0f} a second on {device}, {waits})"
+        f"at {p.images_per_s:,.0f} per second on {device}, {waits})"
     )
     more = [f"{_long(plan.timed.render_s)} of rendering"] if plan.timed.render_s else []
-    told.append(
-        f"         {' and '.join([*more, f'{_long(plan.timed.evaluate_s)} of evaluation'])}; the "
-        f"download comes on top"
+    text.append(
+        f"         {' and '.join([*more, f'{_long(plan.timed.evaluate_s)} of evaluation'])}; plus "
+        f"the download"
     )
     total = (
         f" of {torch.cuda.get_device_properties(0).total_memory / 2**20:,.0f}"
         if device == "cuda"
         else ""
     )
-    told.append(
+    text.append(
         f"memory   {p.peak_mib:,.0f}{total} MiB of "
         f"{'the GPU' if device == 'cuda' else 'this process'}"
     )
     if plan.recorded_h is not None and row.measured is not None:
-        told.append(
+        text.append(
             f"recorded about {plan.recorded_h:.1f} h at the speed of {row.measured.record}: "
             f"{row.measured.note}"
         )
-    told += [f"note     {note}" for note in row.notes]
-    told += [f"differs  {deviation}" for deviation in (*row.deviations, *plan.deviations)]
-    return told
+    text += [f"note     {note}" for note in row.notes]
+    text += [f"differs  {deviation}" for deviation in (*row.deviations, *plan.deviations)]
+    return text
 
 
 def _numbers(row: ReproducibleRow) -> str:
@@ -250,7 +245,7 @@ def _numbers(row: ReproducibleRow) -> str:
 
 
 def _reported(needed: tuple[Wanted, ...]) -> tuple[int, int]:
-    """Images and identities of the training set that is still to be fetched."""
+    """Numbers of images and identities of a training set that is not downloaded yet."""
     for one in needed:
         images, identities = one.about.pack_count("images"), one.about.pack_count("identities")
         if images is not None and identities is not None:
@@ -259,34 +254,32 @@ def _reported(needed: tuple[Wanted, ...]) -> tuple[int, int]:
 
 
 def _unsharded(config: Config) -> dict[str, Any]:
-    """The loss of several processes as one alone computes it."""
+    """The loss of a sharded training in the form for one process."""
     return {**config.loss.model_dump(mode="json"), "backend": "blocked"}
 
 
 def _rendering(size: int) -> float:
-    """Faces of the lab that one process renders in a second."""
+    """Faces of the lab that one process renders per second."""
     from cdmllab.faces import FaceWorld, fastest
 
     world = FaceWorld(_RENDERED, 1, size=size, device=fastest())
     world.read(np.arange(8))
-    began = perf_counter()
+    start = perf_counter()
     world.read(np.arange(_RENDERED))
-    return _RENDERED / (perf_counter() - began)
+    return _RENDERED / (perf_counter() - start)
 
 
 def _starting() -> float:
-    """Seconds until a new process has imported what renders, as each of those that fill a cache has
-    to.
-    """
-    began = perf_counter()
+    """Seconds a new process takes to import the renderer, as each that fills a cache must."""
+    start = perf_counter()
     subprocess.run([sys.executable, "-c", "import cdmllab.faces"], check=True)
-    return perf_counter() - began
+    return perf_counter() - start
 
 
 def _evaluating(
-    row: ReproducibleRow, config: Config, seen: Probe, size: int, drawn_per_s: float
+    row: ReproducibleRow, config: Config, speed: Probe, size: int, drawn_per_s: float
 ) -> float:
-    """Seconds for all protocols: images drawn or read, embedded twice, and pairs resampled."""
+    """Seconds for all protocols: render or read images, embed them twice, resample pairs."""
     total = 0.0
     for name in row.protocols:
         images = 2 * row.pairs[name]
@@ -294,13 +287,13 @@ def _evaluating(
             drawn = protocols.load(name, size)
             images = len(drawn.images)
             total += images / drawn_per_s
-            began = perf_counter()
+            start = perf_counter()
             rng = np.random.default_rng(0)
             evaluate(
                 rng.normal(size=(images, config.backbone.embedding_dim)), drawn, replicates=200
             )
-            total += 5.0 * (perf_counter() - began)
-        total += 2 * images / seen.judged_per_s
+            total += 5.0 * (perf_counter() - start)
+        total += 2 * images / speed.judged_per_s
     return total
 
 

@@ -1,8 +1,7 @@
-"""The rows that can be reproduced: preset, data, protocols, published numbers, and what is known to
-differ.
+"""The rows that can be reproduced: preset, data, protocols, published numbers and deviations.
 
-They follow from the published tables (`cdmllab.results.published`); a row of those that has a
-preset by two recipes is one row with two recipes here.
+They are derived from the published tables (`cdmllab.results.published`). A published row with
+presets of two recipes gives one row with two recipes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,29 +16,28 @@ from cdmllab.errors import CdmlLabError, did_you_mean
 from cdmllab.results import published
 
 DEMO = "demo"
-_DEMO_PAIRS = {
-    "lab/lfw": 6000
-}  # one protocol: rendering the faces of another takes as long as the training
+# One protocol only: rendering the faces of another would take as long as the training.
+_DEMO_PAIRS = {"lab/lfw": 6000}
 _BINS = "face_bins"
 
 _UNKNOWN = {
     "datn_page": (
-        "the document names neither the margin's gradient nor how class centres start: both are "
+        "DATN's page names neither the margin's gradient nor the initial class centres: both are "
         "arcface_torch's here",
-        "the document does not say of what its +- is: it is read as the standard deviation over "
-        "ten folds",
+        "DATN's page does not say what its +- is: it is read as the standard deviation over ten "
+        "folds",
     ),
     "datn_code": (
-        "the public code and the document differ in schedule, augmentation and margin: this is "
-        "the code's recipe",
+        "DATN's code and DATN's page differ in schedule, augmentation and margin: this is the "
+        "code's recipe",
     ),
-    "arcface": ("the ArcFace paper does not say how many trainings its numbers are the mean of",),
+    "arcface": ("the ArcFace paper does not say over how many trainings its numbers are averaged",),
 }
 _COPIES = "which copies of the bins the published numbers were measured on is not reported"
 
 
 class MeasuredCost(BaseModel):
-    """Trainings that were timed: of the same network on as many images, see `hours`."""
+    """Recorded trainings of the same network, for an estimate of time, see `hours`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,19 +47,18 @@ class MeasuredCost(BaseModel):
 
 
 class ReproducibleRow(BaseModel):
-    """One published training that can be repeated.
+    """A published training that can be reproduced.
 
     Attributes
     ----------
-    name : as the command takes it
-    recipe : whose recipe the preset follows
+    name : as on the command line
+    recipe : the source of the preset's recipe
     published : accuracy in percent by protocol
-    spread : the +- that the source gives, in percent; None entries are left out
-    pairs : of each protocol
-    sets : what is fetched, by their names in the registry; evaluation files only as far as
-        they are needed
-    spread_is : what the source says the spread is of: ``"folds"``, or ``"seeds"`` in our own
-        records
+    spread : the +- that the source gives, in percent, by protocol
+    pairs : number of pairs by protocol
+    sets : data sets to fetch, by their names in the registry
+    spread_is : over what the spread is: ``"folds"``, or ``"seeds"`` in our own records
+    seeds : number of seeds in the published mean, if known
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,7 +71,7 @@ class ReproducibleRow(BaseModel):
     published: Mapping[str, float] = Field(min_length=1)
     spread: Mapping[str, float] = {}
     spread_is: str = "folds"
-    seeds: int = 1  # whose mean the published number is, where that is known
+    seeds: int = 1
     pairs: Mapping[str, int]
     sets: tuple[str, ...] = ()
     deviations: tuple[str, ...] = ()
@@ -89,33 +86,31 @@ class ReproducibleRow(BaseModel):
 
 @cache
 def table() -> tuple[ReproducibleRow, ...]:
-    """Every row and recipe, the demonstration first; it has a row where the repository's results
-    are there.
-    """
-    found = [_demo()] if _recorded() else []
+    """All rows and recipes. The demonstration comes first; it needs the repository's results."""
+    rows = [_demo()] if _recorded() else []
     for row in published.ROWS:
         for recipe, preset in (("datn_page", row.preset), ("datn_code", row.datn_code_preset)):
             if preset is not None:
-                found.append(_row(row, recipe, preset))
-    return tuple(found)
+                rows.append(_row(row, recipe, preset))
+    return tuple(rows)
 
 
 def names() -> tuple[str, ...]:
-    """Every row once, without its recipes."""
+    """The names of all rows, without recipes."""
     return tuple(dict.fromkeys(row.name for row in table()))
 
 
 def find(name: str, recipe: str | None = None) -> ReproducibleRow:
-    """One row; without a recipe its first.
+    """Find a row by name or preset; without `recipe`, by its first recipe.
 
     Raises
     ------
-    CdmlLabError : there is no such row, or not by that recipe; the nearest name is given
+    CdmlLabError : there is no such row or recipe; the message suggests the closest name
     """
     rows = [row for row in table() if name in (row.name, row.preset)]
     if not rows:
         hint = did_you_mean(name, [*names(), *(row.preset for row in table())])
-        raise CdmlLabError(f"there is no row {name!r}{hint}; `cdmllab reproduce` lists them")
+        raise CdmlLabError(f"no row {name!r}{hint}; `cdmllab reproduce` lists them")
     if recipe is None:
         return rows[0]
     chosen = [row for row in rows if row.recipe == recipe]
@@ -129,23 +124,21 @@ def find(name: str, recipe: str | None = None) -> ReproducibleRow:
 
 
 def hours(row: ReproducibleRow, images: int, epochs: int) -> float | None:
-    """How long the recorded training would have taken with so many images and epochs; None without
-    a record.
-    """
+    """Hours of the recorded training, scaled to these images and epochs; None without a record."""
     if row.measured is None or not _recorded():
         return None
     for group in _groups(row.measured.record):
         if group["arm"] == row.measured.arm:
             config, run = group["config"], group["runs"][0]
             data = config["data"]
-            seen: float = config["epochs"] * data["num_identities"] * data["images_per_identity"]
+            trained: float = config["epochs"] * data["num_identities"] * data["images_per_identity"]
             took: float = run["train_seconds"]
-            return took / seen * images * epochs / 3600.0
+            return took / trained * images * epochs / 3600.0
     raise CdmlLabError(f"results/sweeps/{row.measured.record}.json has no arm {row.measured.arm}")
 
 
 def _recorded() -> bool:
-    """Whether there are results: a package that was installed without its repository has none."""
+    """Whether there are results: the package may be installed without its repository."""
     try:
         return results.folder().is_dir()
     except CdmlLabError:
@@ -168,8 +161,7 @@ def _row(row: published.Row, recipe: str, preset: str) -> ReproducibleRow:
     if any(t.preset == preset for t in published.TEMPLATES):
         notes.append(
             "its published numbers on IJB-B and IJB-C are not compared: NIST ended their "
-            "distribution on "
-            "14 March 2023; whoever has them can judge the network with `cdmllab evaluate`"
+            "distribution on 14 March 2023; if you have them, use `cdmllab evaluate`"
         )
     return ReproducibleRow(
         name=f"{data}/{last}",
@@ -201,7 +193,7 @@ def _training_set(label: str) -> str:
 
 
 def _measured(row: published.Row) -> MeasuredCost | None:
-    """The trainings at CASIA's size in results/, which are of two of the networks."""
+    """The recorded trainings at CASIA's size, which exist for two networks."""
     records = {"r18_lite": "lab_gpu_through", "r50_lite": "lab_gpu_r50"}
     if row.trained_on != "CASIA-WebFace" or row.backbone not in records:
         return None
@@ -214,7 +206,7 @@ def _measured(row: published.Row) -> MeasuredCost | None:
 
 
 def _demo() -> ReproducibleRow:
-    """A row of our own: what some seeds of a small preset reached when it was recorded."""
+    """A row of our own: recorded accuracies of a small preset over several seeds."""
     values: dict[str, list[float]] = {}
     for group in _groups("lab_demo"):
         for run in group["runs"]:
@@ -238,5 +230,5 @@ def _demo() -> ReproducibleRow:
         spread_is="seeds",
         seeds=seeds,
         pairs=_DEMO_PAIRS,
-        deviations=("the rendered faces are this machine's, and may differ by rounding",),
+        deviations=("faces are rendered on this machine and may differ by rounding",),
     )

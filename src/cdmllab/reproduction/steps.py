@@ -1,9 +1,8 @@
-"""A row from its plan to its verdict, step by step; each is skipped when it is done, and goes on
-when it was stopped.
+"""The steps of a reproduction. Finished steps are skipped and interrupted ones continue.
 
-What a step leaves is checked by the step itself: a fetched file by its receipt, a pack by its
-count, a training by its run folder, an evaluation by the digests in it. ``state.json`` keeps what a
-person has consented to, the estimate, and how long each step took.
+Each step checks what an earlier call left: a fetched file by its receipt, a pack by its number of
+images, a training by its run's folder, an evaluation by its digests. ``state.json`` stores what the
+user has consented to, the estimate, and the time of each step.
 """
 
 import json
@@ -28,7 +27,8 @@ from cdmllab.data.fetching.unpack import count, unpack
 from cdmllab.data.packs import Pack
 from cdmllab.data.registry import Registry
 from cdmllab.errors import CdmlLabError, DataError
-from cdmllab.evaluate import cached, protocols
+from cdmllab.evaluate import Measures, cached, protocols
+from cdmllab.evaluate.measures import Accuracy
 from cdmllab.export import card
 from cdmllab.reproduction import compare, plan
 from cdmllab.reproduction.compare import Compared
@@ -44,7 +44,7 @@ Tell = Callable[[str], None]
 
 
 class Reproduced(NamedTuple):
-    """A row that was run."""
+    """A reproduced row."""
 
     row: ReproducibleRow
     run: Run
@@ -56,7 +56,7 @@ class Reproduced(NamedTuple):
 
 
 class RowWork:
-    """The folder of one row, recipe and seed, below the folder of runs."""
+    """The folder of one row, recipe and seed, in the folder of runs."""
 
     def __init__(self, row: ReproducibleRow, seed: int, within: Path | None = None) -> None:
         preset = Path(row.preset)
@@ -64,9 +64,8 @@ class RowWork:
         self.row, self.seed = row, seed
         self.folder = (within or runs.root()) / "reproduce" / f"{name}__s{seed}"
         self.state: dict[str, Any] = {"accepted": [], "seconds": {}, "estimate": {}, "timed": []}
-        with suppress(
-            DataError
-        ):  # there is none yet, or a kill spoilt it: nothing but times is lost
+        # Missing or damaged by a kill: only times are lost, and consent is asked for again.
+        with suppress(DataError):
             kept = read_record(self.folder / STATE)
             self.state |= {
                 key: kept[key]
@@ -75,34 +74,34 @@ class RowWork:
             }
 
     def keep(self) -> None:
-        """Write the state."""
+        """Write ``state.json``."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / STATE, json.dumps(self.state, indent=1) + "\n")
 
     @property
     def measured(self) -> plan.Timed | None:
-        """What an earlier call measured for its plan, if it can be read."""
+        """The measurements of an earlier call, or None."""
         with suppress(TypeError, ValueError):
-            key, render_s, train_s, evaluate_s, seen = self.state["timed"]
-            return plan.Timed(key, render_s, train_s, evaluate_s, Probe(*seen))
+            key, render_s, train_s, evaluate_s, speed = self.state["timed"]
+            return plan.Timed(key, render_s, train_s, evaluate_s, Probe(*speed))
         return None
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Add the time of a block to a step's."""
-        began = perf_counter()
+        """Add the time of a block to that of a step."""
+        start = perf_counter()
         try:
             yield
         finally:
             seconds = self.state["seconds"]
-            seconds[step] = round(seconds.get(step, 0.0) + perf_counter() - began, 2)
+            seconds[step] = round(seconds.get(step, 0.0) + perf_counter() - start, 2)
             self.keep()
 
 
 def missing_consent(
     row: ReproducibleRow, work: RowWork, sets: Registry, folder: Path
 ) -> list[plan.Wanted]:
-    """The sets whose terms nobody has accepted, and of which something would be fetched."""
+    """The data sets that would be fetched and whose terms were not accepted yet."""
     return [
         one
         for one in plan.wanted(row, sets)
@@ -116,7 +115,7 @@ def missing_consent(
 
 
 def accept(work: RowWork, names: list[str]) -> None:
-    """Note that a person accepts the terms of some sets."""
+    """Store that the user accepts the terms of some data sets."""
     work.state["accepted"] = sorted({*work.state["accepted"], *names})
     work.keep()
 
@@ -135,12 +134,12 @@ def carry_out(
 
     Parameters
     ----------
-    made : the plan, which was shown and agreed to
+    made : the plan that the user agreed to
     data : the data folder
 
     Raises
     ------
-    CdmlLabError : a set's terms were not accepted; too little disk; or what a step raises
+    CdmlLabError : the disk is too small; or as a step raises
     """
     row = work.row
     if not work.state["estimate"]:
@@ -154,7 +153,7 @@ def carry_out(
     _room(made, data)
     for one in made.wanted:
         if _unpacked(one, data):
-            tell(f"fetch: {one.name} is there")
+            tell(f"fetch: {one.name} is complete")
             continue
         with work.timed("fetch"):
             for file in one.files:
@@ -166,7 +165,10 @@ def carry_out(
                     tell=_indented(tell),
                     progress=progress,
                 )
-                tell(f"fetch: {file.path} {'is there' if got.was_there else f'from {got.mirror}'}")
+                tell(
+                    f"fetch: {file.path} "
+                    f"{'exists already' if got.was_there else f'from {got.mirror}'}"
+                )
     if not made.wanted:
         tell("fetch: nothing to download")
     with work.timed("prepare"):
@@ -179,35 +181,36 @@ def carry_out(
     with work.timed("evaluate"):
         measures = _evaluate(work, made, run, tell)
     torch.set_num_threads(threads)
-    compared = compare.compare(row, measures)
-    said = compare.verdict(compared)
+    accuracies = {name: _accuracy(one) for name, one in measures.items()}
+    compared = compare.compare(row, accuracies)
+    verdict = compare.verdict(compared)
     _card(work, made, run, compared)
     write_text(
         work.folder / COMPARISON,
-        json.dumps(comparison(row, made, compared, said, measures), indent=1) + "\n",
+        json.dumps(comparison(row, made, compared, verdict, measures), indent=1) + "\n",
     )
     tell(
         f"compare: written to {work.folder / COMPARISON}, model card and weights to "
         f"{work.folder / RELEASE}"
     )
     seconds, estimate = work.state["seconds"], work.state["estimate"]
-    return Reproduced(row, run, compared, said, work.folder, seconds, estimate)
+    return Reproduced(row, run, compared, verdict, work.folder, seconds, estimate)
 
 
 def comparison(
     row: ReproducibleRow,
     made: RowPlan,
     compared: tuple[Compared, ...],
-    said: str,
-    measures: Mapping[str, Any],
+    verdict: str,
+    measures: Mapping[str, Measures],
 ) -> dict[str, Any]:
-    """What is kept of a comparison: the same training gives the same bytes."""
+    """The comparison as plain values; the same training gives the same values."""
     return {
         "row": row.name,
         "recipe": row.recipe,
         "preset": row.preset,
         "source": row.source,
-        "verdict": said,
+        "verdict": verdict,
         "deviations": [*row.deviations, *made.deviations],
         "protocols": [
             {
@@ -217,10 +220,8 @@ def comparison(
                 },
                 "difference": round(c.difference, 6),
                 "standard_errors": round(c.errors, 6),
-                "per_fold": [
-                    round(value, 6) for value in measures[c.protocol]["accuracy"]["per_fold"]
-                ],
-                "copy": measures[c.protocol].get("copy"),
+                "per_fold": [round(value, 6) for value in _accuracy(measures[c.protocol]).per_fold],
+                "copy": measures[c.protocol].source,
             }
             for c in compared
         ],
@@ -228,7 +229,7 @@ def comparison(
 
 
 def _unpacked(one: plan.Wanted, data: Path) -> bool:
-    """Whether all of a set is there in its final form, so that an archive is no longer needed."""
+    """Whether a set is complete in its unpacked form, so that its archive is not needed."""
     return all(
         (data / f.unpack / (f.holds or "")).is_file() if f.unpack else (data / f.path).exists()
         for f in one.files
@@ -238,9 +239,8 @@ def _unpacked(one: plan.Wanted, data: Path) -> bool:
 def _room(made: RowPlan, data: Path) -> None:
     if made.disk_bytes > made.free_bytes:
         raise CdmlLabError(
-            f"{made.disk_bytes / 1e9:,.1f} GB of disk are needed for {data}, and "
-            f"{made.free_bytes / 1e9:,.1f} GB are "
-            "free: nothing was begun"
+            f"{data} needs {made.disk_bytes / 1e9:,.1f} GB of disk, but only "
+            f"{made.free_bytes / 1e9:,.1f} GB are free: nothing was downloaded"
         )
 
 
@@ -253,11 +253,11 @@ def _prepare(made: RowPlan, data: Path, tell: Tell) -> None:
             pack = Pack(data / one.about.pack)
             count(one.about, pack)
             tell(
-                f"prepare: {pack.path.parent} holds {len(pack):,} images of "
+                f"prepare: {pack.path.parent} has {len(pack):,} images of "
                 f"{pack.num_identities:,} identities"
             )
     if not made.wanted:
-        tell("prepare: the faces are rendered once, when the training begins")
+        tell("prepare: the faces are rendered once, when the training starts")
 
 
 def _train(work: RowWork, made: RowPlan, options: Options, tell: Tell) -> Run:
@@ -277,12 +277,12 @@ def _train(work: RowWork, made: RowPlan, options: Options, tell: Tell) -> Run:
 
 
 def _torchrun(work: RowWork, made: RowPlan, processes: int, within: Path) -> None:
-    """The training in several processes, which go on with a run that was begun."""
+    """Train in several processes, continuing a run that was started before."""
     config = made.config.flat()
-    begun = [run for run in Run.list(within) if run.config == config] if within.is_dir() else []
+    started = [run for run in Run.list(within) if run.config == config] if within.is_dir() else []
     file = work.folder / "config.yaml"
     write_text(file, yaml.safe_dump(config, sort_keys=False))
-    what = ["--resume", str(begun[-1].folder)] if begun else [str(file)]
+    arguments = ["--resume", str(started[-1].folder)] if started else [str(file)]
     command = [
         sys.executable,
         "-m",
@@ -292,31 +292,36 @@ def _torchrun(work: RowWork, made: RowPlan, processes: int, within: Path) -> Non
         str(processes),
     ]
     ended = subprocess.run(
-        [*command, "-m", "cdmllab", "train", *what],
+        [*command, "-m", "cdmllab", "train", *arguments],
         check=False,
         env={**os.environ, "CDMLLAB_RUNS": str(within)},
     )
     if ended.returncode:
         raise CdmlLabError(
-            f"the training of {processes} processes ended with code {ended.returncode}; what it "
-            f"printed says why, and "
-            "the same command goes on"
+            f"the training of {processes} processes ended with code {ended.returncode}: see its "
+            f"output for the cause; the same command continues"
         )
 
 
-def _evaluate(work: RowWork, made: RowPlan, run: Run, tell: Tell) -> dict[str, Mapping[str, Any]]:
-    net, said = weights.load_release(released(run))
+def _evaluate(work: RowWork, made: RowPlan, run: Run, tell: Tell) -> dict[str, Measures]:
+    net, release = weights.load_release(released(run))
     backbone = net.to(made.config.device)
-    found = {}
+    measures = {}
     for name in work.row.protocols:
         if how := protocols.missing(name):
             raise CdmlLabError(how)
         done, _, before = cached.judge(
-            backbone, name, run.folder / "eval", prepare=said.preprocessing
+            backbone, name, run.folder / "eval", prepare=release.preprocessing
         )
-        found[name] = done.measures
+        measures[name] = done.measures
         tell(f"evaluate: {name}{' (done before)' if before else ''}")
-    return found
+    return measures
+
+
+def _accuracy(measures: Measures) -> Accuracy:
+    if measures.accuracy is None:
+        raise CdmlLabError(f"{measures.protocol} has fewer than two folds, so it has no accuracy")
+    return measures.accuracy
 
 
 def _card(work: RowWork, made: RowPlan, run: Run, compared: tuple[Compared, ...]) -> None:
@@ -326,8 +331,7 @@ def _card(work: RowWork, made: RowPlan, run: Run, compared: tuple[Compared, ...]
         work.folder / RELEASE,
         title=f"{row.title}, reproduced",
         about=f"Trained by the {row.recipe} recipe with cdmllab (preset {row.preset}, seed "
-        f"{work.seed}), to repeat a "
-        f"row published by {row.source}.",
+        f"{work.seed}) to reproduce a row published by {row.source}.",
         trained_on=training[0].title if training else "Rendered faces of people who do not exist",
         terms=training[0].licence if training else "MIT",
         results=[card.Result(c.protocol, c.ours, c.ours_se) for c in compared],

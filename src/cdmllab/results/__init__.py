@@ -1,6 +1,4 @@
-"""Measured and published numbers: the files of ``results/`` read, checked, and put together for the
-book.
-"""
+"""Measured and published numbers: read, check and combine the files of ``results/``."""
 
 from cdmllab.results.store import benchmark, folder, load
 

@@ -1,6 +1,4 @@
-"""Whether the numbers in ``results/`` can be trusted: where each comes from, and whether the book
-cites only these.
-"""
+"""Audit ``results/``: where each number comes from, and whether the book cites only these."""
 
 import re
 from collections.abc import Iterator
@@ -8,20 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from cdmllab import results
-from cdmllab.errors import CdmlLabError, reading
 from cdmllab._util.files import read_json, read_text
+from cdmllab.errors import CdmlLabError, reading
 from cdmllab.provenance import git, is_unknown
 from cdmllab.results import sweeps
 
 SWEEPS, MUTATION = "sweeps", "mutation"
 LEAST_KILLED = 0.9  # of the mutants
 _NEEDED = ("command", "git_commit", "git_dirty", "versions")
-_SHA = re.compile(r"[0-9a-f]{7,64}")  # anything else git might take for an option
+_SHA = re.compile(r"[0-9a-f]{7,64}")  # git might take anything else for an option
 _CITED = re.compile(r"""(?:results\.load|Recorded)\(\s*["']([^"']+)["']""")
 
 
-def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[str, list[str]], list[str]]:
-    """Look at every record, and at every place of the book that cites one.
+def check(
+    folder: Path | None = None, book: Path | None = None
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Check every record, and every place in the book that cites one.
 
     Parameters
     ----------
@@ -30,12 +30,18 @@ def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[st
 
     Returns
     -------
-    What was seen, by kind; and the faults, each in a sentence.
+    What was checked, by kind; and the faults, a sentence each.
     """
     where = folder or results.folder()
     pages = book or where.parent / "book"
-    kinds = ("records", "chapters", "sweeps", "sweeps not run", "citations", "commits in this "
-                                                                             "history")
+    kinds = (
+        "records",
+        "chapters",
+        "sweeps",
+        "sweeps not run",
+        "citations",
+        "commits in this history",
+    )
     seen: dict[str, list[str]] = {kind: [] for kind in kinds}
     faults: list[str] = []
     history = _History(where)
@@ -61,21 +67,23 @@ def check(folder: Path | None = None, book: Path | None = None) -> tuple[dict[st
         seen["chapters"].append(name)
         try:
             with reading(path, "a notebook with its provenance"):
-                told = dict(read_json(path)["metadata"]["cdmllab"]["provenance"])
+                provenance = dict(read_json(path)["metadata"]["cdmllab"]["provenance"])
         except CdmlLabError:
-            faults.append(f"{name} does not say where it comes from: write it with `cdmllab book "
-                          f"run`")
+            faults.append(f"{name} has no provenance: write it with `cdmllab book run`")
             continue
-        faults += [f"{name}: {fault}" for fault in _provenance(told)]
-        faults += [f"{name}: {fault}" for fault in history.faults(told)]
+        faults += [f"{name}: {fault}" for fault in _provenance(provenance)]
+        faults += [f"{name}: {fault}" for fault in history.faults(provenance)]
     seen["commits in this history"] = history.known
     for path in sorted((where / SWEEPS).glob("*.yaml")):
         if not path.with_suffix(".json").is_file():
             seen["sweeps not run"].append(path.stem)
     for page, name in _citations(pages):
         seen["citations"].append(f"{page.name} -> {name}")
-        if not (where / f"{name}.json").is_file() and not (where / SWEEPS / f"{name}.json").is_file():
-            faults.append(f"{page.name} cites {name}, and there is no such record")
+        if (
+            not (where / f"{name}.json").is_file()
+            and not (where / SWEEPS / f"{name}.json").is_file()
+        ):
+            faults.append(f"{page.name} cites {name}, but there is no such record")
     return seen, faults
 
 
@@ -84,47 +92,50 @@ def _provenance(record: dict[str, Any]) -> Iterator[str]:
         if key not in record:
             yield f"has no {key}"
     if "git_commit" in record and is_unknown(record["git_commit"]):
-        yield "does not know its commit: measure again in a checkout that git can read"
+        yield "has no known commit: measure again in a checkout that git can read"
     elif record.get("git_dirty"):
-        yield "was measured with changes that are not committed"
+        yield "was measured with uncommitted changes"
     elif record.get("citable") is False:
         yield "is marked as not citable"
 
 
 class _History:
-    """The repository's commits; where git cannot be asked, none is known and none is missed."""
+    """The repository's commits; without a complete history nothing is reported as missing."""
 
     def __init__(self, where: Path) -> None:
         self._where = where
-        self._whole = git("rev-parse", "--is-shallow-repository", within=where) == "false"
+        # In a shallow clone an older commit is absent without being wrong.
+        self._complete = git("rev-parse", "--is-shallow-repository", within=where) == "false"
         self._known: dict[str, bool] = {}
 
     @property
     def known(self) -> list[str]:
-        """Those that were asked about and are there, shortened."""
+        """The commits that were looked up and exist, abbreviated."""
         return sorted(sha[:12] for sha, there in self._known.items() if there)
 
     def faults(self, record: Any) -> list[str]:
         """A sentence for each commit named in a record that the repository does not have."""
-        if not self._whole:
+        if not self._complete:
             return []
         named = sorted(set(_commits(record)))
         for sha in named:
             if sha not in self._known:
                 self._known[sha] = (
-                    bool(_SHA.fullmatch(sha)) and git("cat-file", "-t", sha, within=self._where) == "commit"
+                    bool(_SHA.fullmatch(sha))
+                    and git("cat-file", "-t", sha, within=self._where) == "commit"
                 )
-        return [f"commit {sha[:12]} is not in this "
-                f"history" for sha in named if not self._known[sha]]
+        return [
+            f"commit {sha[:12]} is not in this history" for sha in named if not self._known[sha]
+        ]
 
 
 def _mutation(record: dict[str, Any]) -> Iterator[str]:
-    """What is missing in a mutation score, see ``tests/mutation/measure.py``."""
+    """The faults of a mutation score, see ``tests/mutation/measure.py``."""
     survivors = record["survivors"]
     if record["killed"] + len(survivors) != record["mutants"]:
         yield (
-            f"{record['killed']} killed and {len(survivors)} survivors are not "
-            f"{record['mutants']} mutants"
+            f"{record['killed']} killed and {len(survivors)} surviving mutants do not add up to "
+            f"{record['mutants']}"
         )
     if record["killed"] < LEAST_KILLED * record["mutants"]:
         yield (

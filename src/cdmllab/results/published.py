@@ -1,7 +1,7 @@
 """The published accuracies, as their sources print them.
 
-They are shown next to what we measured and never mixed with it. "datn_page" is the results page
-of CDML's authors (https://github.com/nhatky160103/DATN), "arcface" is table 2 of the ArcFace
+They are printed next to our own measurements and never mixed with them. "datn_page" is the results
+page of CDML's authors (https://github.com/nhatky160103/DATN), "arcface" is table 2 of the ArcFace
 paper, "arcface_torch" and "adaface" are the READMEs of those repositories. Accuracies that others
 reached with LFW's images alone are from LFW's results page. Published tables of backbones are in
 `cdmllab.results.published_backbones`.
@@ -24,10 +24,10 @@ class Row(NamedTuple):
     backbone : as in `cdmllab.backbones`
     loss : in words
     accuracy : percent by protocol; only those that the source gives
-    spread : the +- that the source gives, percent; the sources do not say of what
+    spread : the +- that the source gives, percent; the sources do not say over what
     source : where it is printed
-    preset : ours that trains it, None where the source says too little for one
-    datn_code_preset : the same by the recipe of the public code
+    preset : ours that trains it; None if the source gives too little detail for one
+    datn_code_preset : ours by the recipe of DATN's code
     """
 
     trained_on: str
@@ -41,10 +41,17 @@ class Row(NamedTuple):
 
 
 def _datn_page(
-    trained_on: str, backbone: str, loss: str, values: tuple[float | None, ...], spread: tuple[float, ...], preset: str,
+    trained_on: str,
+    backbone: str,
+    loss: str,
+    values: tuple[float | None, ...],
+    spread: tuple[float, ...],
+    preset: str,
     public: bool = True,
-) -> Row:  # fmt: skip
-    accuracy = {name: value for name, value in zip(PROTOCOLS, values, strict=True) if value is not None}
+) -> Row:
+    accuracy = {
+        name: value for name, value in zip(PROTOCOLS, values, strict=True) if value is not None
+    }
     spreads = dict(zip(PROTOCOLS, spread, strict=True)) if spread else {}
     data = {"CASIA-WebFace": "casia", "MS1MV3": "ms1mv3"}[trained_on]
     own = f"{data}/datn_page/{preset}" if preset else None
@@ -52,7 +59,9 @@ def _datn_page(
     return Row(trained_on, backbone, loss, accuracy, spreads, "datn_page", own, other)
 
 
-def _casia_r50(loss: str, values: tuple[float, float, float], preset: str, source: Source = "arcface") -> Row:
+def _casia_r50(
+    loss: str, values: tuple[float, float, float], preset: str, source: Source = "arcface"
+) -> Row:
     accuracy = dict(zip(("lfw", "cfp_fp", "agedb_30"), values, strict=True))
     return Row("CASIA-WebFace", "r50", loss, accuracy, {}, source, f"casia/datn_page/{preset}")
 
@@ -70,9 +79,12 @@ ROWS: tuple[Row, ...] = (
               (0.37, 1.41, 0.34, 1.02, 1.63, 0.94), "r50_lite_cdml"),
     _datn_page("MS1MV3", "r100_lite", "CDML", (99.67, 92.83, 99.63, 95.10, 89.08, 95.95),
               (0.27, 1.92, 0.31, 1.27, 1.85, 0.91), "r100_lite_cdml"),
-    _datn_page("MS1MV3", "r100", "CDML", (99.85, 98.94, None, 96.05, 94.08, 97.75), (), "r100_cdml"),
-    _datn_page("MS1MV3", "r100", "ArcFace", (99.83, 98.79, None, 96.02, 93.21, 98.23), (), "r100_arcface"),
-    _datn_page("MS1MV3", "lightweight", "CDML, distilled", (99.76, 97.98, None, 95.55, 92.48, 97.03), (), "", False),
+    _datn_page("MS1MV3", "r100", "CDML", (99.85, 98.94, None, 96.05, 94.08, 97.75),
+              (), "r100_cdml"),
+    _datn_page("MS1MV3", "r100", "ArcFace", (99.83, 98.79, None, 96.02, 93.21, 98.23),
+              (), "r100_arcface"),
+    _datn_page("MS1MV3", "lightweight", "CDML, distilled",
+              (99.76, 97.98, None, 95.55, 92.48, 97.03), (), "", False),
     _casia_r50("CDML, m 0.49", (99.58, 93.86, 96.62), "r50_cdml", "datn_page"),
     _casia_r50("ArcFace, m 0.40", (99.53, 95.41, 94.98), "r50_arcface_040"),
     _casia_r50("ArcFace, m 0.45", (99.46, 95.47, 94.93), "r50_arcface_045"),
@@ -85,8 +97,8 @@ ROWS: tuple[Row, ...] = (
     _casia_r50("Combined, 1 / 0.3 / 0.2", (99.48, 95.12, 94.38), "r50_cm1"),
     _casia_r50("Combined, 0.9 / 0.4 / 0.15", (99.50, 95.24, 94.86), "r50_cm2"),
     _casia_r50("Triplet, m 0.35", (98.98, 91.90, 89.98), "r50_triplet"),
-    Row("CASIA-WebFace", "r50", "AdaFace", {"lfw": 99.42, "cfp_fp": 96.41, "calfw": 93.23, "cplfw": 89.97,
-        "agedb_30": 94.38}, {}, "adaface", None),
+    Row("CASIA-WebFace", "r50", "AdaFace", {"lfw": 99.42, "cfp_fp": 96.41, "calfw": 93.23,
+        "cplfw": 89.97, "agedb_30": 94.38}, {}, "adaface", None),
 )  # fmt: skip
 
 
@@ -100,10 +112,30 @@ class TemplateRow(NamedTuple):
 
 
 TEMPLATES: tuple[TemplateRow, ...] = (
-    TemplateRow("r50_lite", "ijbb", (36.11, 83.61, 90.83, 94.35, 96.81, 98.49), "ms1mv3/datn_page/r50_lite_cdml"),
-    TemplateRow("r100_lite", "ijbb", (36.85, 83.57, 91.15, 94.30, 96.87, 98.33), "ms1mv3/datn_page/r100_lite_cdml"),
-    TemplateRow("r50_lite", "ijbc", (83.78, 89.42, 93.15, 95.64, 97.65, 98.88), "ms1mv3/datn_page/r50_lite_cdml"),
-    TemplateRow("r100_lite", "ijbc", (83.06, 89.50, 93.13, 95.56, 97.59, 98.82), "ms1mv3/datn_page/r100_lite_cdml"),
+    TemplateRow(
+        "r50_lite",
+        "ijbb",
+        (36.11, 83.61, 90.83, 94.35, 96.81, 98.49),
+        "ms1mv3/datn_page/r50_lite_cdml",
+    ),
+    TemplateRow(
+        "r100_lite",
+        "ijbb",
+        (36.85, 83.57, 91.15, 94.30, 96.87, 98.33),
+        "ms1mv3/datn_page/r100_lite_cdml",
+    ),
+    TemplateRow(
+        "r50_lite",
+        "ijbc",
+        (83.78, 89.42, 93.15, 95.64, 97.65, 98.88),
+        "ms1mv3/datn_page/r50_lite_cdml",
+    ),
+    TemplateRow(
+        "r100_lite",
+        "ijbc",
+        (83.06, 89.50, 93.13, 95.56, 97.59, 98.82),
+        "ms1mv3/datn_page/r100_lite_cdml",
+    ),
 )
 
 IJBC_R100_ARCFACE: dict[str, float] = {"document, MS1MV3": 96.83, "arcface_torch, MS1MV3": 96.85}
@@ -113,12 +145,11 @@ IJBC_R100_ARCFACE_MS1MV2: tuple[float, ...] = (95.6, 96.03, 96.28, 96.37)
 
 
 class AloneRow(NamedTuple):
-    """Accuracy on LFW's View 2 of a method with no labels but LFW's, as its page of results prints
-    it.
-    """
+    """A method's accuracy on LFW's View 2 with no labels but LFW's, from LFW's results page."""
 
     method: str
-    setting: Literal["restricted", "unrestricted"]  # pairs only; or names as well, as in our trainings
+    # Restricted: pairs only. Unrestricted: names as well, as in our trainings.
+    setting: Literal["restricted", "unrestricted"]
     accuracy: float  # percent
     standard_error: float  # percent
 
@@ -144,7 +175,7 @@ LFW_ALONE: tuple[AloneRow, ...] = (
 """Rows of https://umass-vis-lfw.github.io/results.html, from eigenfaces to the highest accuracy of
 each setting.
 
-The restricted ones are its "no outside data"; the unrestricted ones its "label-free outside data":
-learnt from LFW's names, with an alignment or landmarks that were fitted elsewhere. The page has no
-unrestricted row without those.
+The restricted rows are its "no outside data". The unrestricted rows are its "label-free outside
+data": trained on LFW's names, with an alignment or landmarks fitted on other images. The page has
+no unrestricted row without those.
 """

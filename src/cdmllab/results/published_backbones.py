@@ -1,10 +1,10 @@
-"""The published table of backbones: what the method's authors say about their nine networks.
+"""The published table of backbones: parameters, size and speed of the authors' nine networks.
 
-Our counts reproduce every number of parameters to the unit, but the table counts in two ways. Of
-the Lite networks it gives the parameters that train, without the 512 gains of the last
-normalisation, which stay 1. Of the others it gives all. The GFLOPs of the eight IResNets are what
+Our counts reproduce every number of parameters exactly, but the table counts in two ways. For the
+Lite networks it gives the trained parameters, without the 512 gains of the last normalisation,
+which stay 1. For the others it gives all of them. The GFLOPs of the eight IResNets are what
 ptflops prints for them. The file of the lightweight network (see `cdmllab.backbones.lightweight`)
-counts by rules of its own: plain multiply-accumulates, and a size that includes the buffers.
+follows other rules: plain multiply-accumulates, and a size that includes the buffers.
 """
 
 from typing import Literal, NamedTuple

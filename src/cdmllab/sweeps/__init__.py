@@ -1,6 +1,4 @@
-"""Sweeps: many trainings from one file, on this machine or on a Ray cluster; what is finished is
-not done again.
-"""
+"""Sweeps: many trainings from one file, on this machine or on a Ray cluster, each done once."""
 
 from cdmllab.sweeps.spec import Spec, load
 from cdmllab.sweeps.summary import summary

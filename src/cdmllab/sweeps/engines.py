@@ -1,6 +1,4 @@
-"""Where the tasks of a sweep are done: processes of this machine, or the workers of a Ray
-cluster.
-"""
+"""Engines that run the tasks of a sweep: local processes, or the workers of a Ray cluster."""
 
 import multiprocessing
 import os
@@ -21,23 +19,23 @@ from cdmllab.sweeps.task import Outcome, Task, carry_out
 
 
 class Engine(Protocol):
-    """Something that does tasks.
+    """Runs tasks.
 
     Attributes
     ----------
-    room : how many tasks it takes at a time
+    room : the number of tasks that it accepts at a time
     """
 
     room: int
 
     def submit(self, task: Task) -> "Future[Outcome]":
-        """Begin a task; the future has its outcome, or the error that ended it."""
+        """Start a task; the future has its outcome, or the error that ended it."""
 
 
 class Local:
-    """`room` processes on this machine, each with one task at a time; one that dies is replaced.
+    """`room` local processes with one task each; a process that dies is replaced.
 
-    Every process is a pool of its own: what kills one task leaves the others alone.
+    Each process is a pool of one, so that the death of a process does not end the other tasks.
     """
 
     def __init__(self, room: int, within: Path | None) -> None:
@@ -48,7 +46,7 @@ class Local:
             self._idle.put(self._process())
 
     def submit(self, task: Task) -> "Future[Outcome]":
-        """Begin a task."""
+        """Start a task."""
         process = self._idle.get()
         future = process.submit(carry_out, task, self.within)
         future.add_done_callback(
@@ -57,9 +55,7 @@ class Local:
         return future
 
     def close(self) -> None:
-        """End the processes. Those at work are asked to stop, so that their runs say that
-        they did.
-        """
+        """End the processes. Busy ones get SIGTERM, so that their runs are recorded as stopped."""
         idle = set()
         while not self._idle.empty():
             idle.add(self._idle.get())
@@ -78,11 +74,11 @@ class Local:
 
 
 class Ray:
-    """The workers of a Ray cluster; each task takes as many cores as its config has threads, and a
-    GPU if it says cuda.
+    """The workers of a Ray cluster.
 
-    The folders of runs and data have to be the same ones, by the same paths, on all machines.
-    Retries are the sweep's, so Ray itself makes none.
+    A task takes as many cores as its config has threads, and a GPU if its device is cuda. All
+    machines must have the same folders of runs and data under the same paths. The sweep retries
+    tasks, so Ray itself does not.
     """
 
     def __init__(self, ray: Any, within: Path | None) -> None:
@@ -91,7 +87,7 @@ class Ray:
         self._remote = ray.remote(max_retries=0, retry_exceptions=False)(_carry_out)
 
     def submit(self, task: Task) -> "Future[Outcome]":
-        """Begin a task, or leave it with Ray until there is room."""
+        """Start a task, or queue it in Ray until there is room."""
         needs = {
             "num_cpus": task.config["threads"],
             "num_gpus": 1 if task.config["device"] == "cuda" else 0,
@@ -104,7 +100,7 @@ class Ray:
 
 @contextmanager
 def local(workers: int, within: Path | None = None) -> Iterator[Engine]:
-    """Processes of this machine."""
+    """Start an engine of local processes."""
     engine = Local(workers, within)
     try:
         yield engine
@@ -114,27 +110,27 @@ def local(workers: int, within: Path | None = None) -> Iterator[Engine]:
 
 @contextmanager
 def ray(address: str, within: Path | None = None) -> Iterator[Engine]:
-    """A Ray cluster, by its address; ``"local"`` starts one on this machine.
+    """Connect to the Ray cluster at an address; ``"local"`` starts one on this machine.
 
     Raises
     ------
     CdmlLabError : Ray is not installed, or there is no cluster at this address
     """
     with optional("ray", "--ray"):
-        import ray as found
+        import ray as library
     try:
-        found.init(
+        library.init(
             address=address,
             log_to_driver=False,
             include_dashboard=False if address == "local" else None,
             runtime_env={"env_vars": _environment(within)},
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise CdmlLabError(f"there is no Ray cluster at {address}: {error}") from None
+        raise CdmlLabError(f"no Ray cluster at {address}: {error}") from None
     try:
-        yield Ray(found, within)
+        yield Ray(library, within)
     finally:
-        found.shutdown()
+        library.shutdown()
 
 
 def _carry_out(task: Task, within: str) -> Outcome:
@@ -142,9 +138,7 @@ def _carry_out(task: Task, within: str) -> Outcome:
 
 
 def died(error: BaseException | None) -> bool:
-    """Whether what ended a task is the death of its process or machine, not the task's own
-    failure.
-    """
+    """Whether a task ended because its process or machine died, not because the task failed."""
     if "ray" in sys.modules and isinstance(error, _ray_deaths()):
         return True
     return isinstance(error, BrokenProcessPool)
@@ -167,12 +161,10 @@ def _failed(done: "Future[Outcome]") -> bool:
 
 
 def _environment(within: Path | None) -> dict[str, str]:
-    """What the workers have to know of this process: its folders of runs and data, from wherever
-    they look.
-    """
-    told = {"CDMLLAB_RUNS": str((within or root()).resolve())}
+    """Environment variables for the workers: absolute paths of the folders of runs and data."""
+    variables = {"CDMLLAB_RUNS": str((within or root()).resolve())}
     if folders := os.environ.get(paths.VARIABLE):
-        told[paths.VARIABLE] = os.pathsep.join(
+        variables[paths.VARIABLE] = os.pathsep.join(
             str(Path(folder).resolve()) for folder in folders.split(os.pathsep) if folder
         )
-    return told
+    return variables

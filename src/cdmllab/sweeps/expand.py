@@ -1,4 +1,4 @@
-"""From the stages of a spec to its tasks, with what earlier stages have found."""
+"""Expand the stages of a spec to tasks, using the results of earlier stages."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -12,12 +12,12 @@ from cdmllab.training import presets
 
 
 class Done(NamedTuple):
-    """A finished task, as far as later stages ask."""
+    """A finished task, as later stages need it."""
 
     task: Task
     run: str
     measures: Mapping[str, Mapping[str, float]]  # by protocol, then by measure
-    per_fold: Mapping[str, list[float]] = {}  # by protocol, accuracy of each fold
+    per_fold: Mapping[str, list[float]] = {}  # accuracy of each fold, by protocol
 
 
 class Best(NamedTuple):
@@ -34,17 +34,17 @@ def tasks(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> list[Task
     ----------
     spec : the sweep
     name : of the stage
-    earlier : by stage, what was done before; the stages that this one names have to be there
+    earlier : finished tasks by stage; must contain the stages that this one refers to
 
     Raises
     ------
-    CdmlLabError : a setting that no config has; stage and arm are named
+    CdmlLabError : an invalid setting; names the stage and the arm
     """
     stage = spec.stages[name]
-    found = []
+    expanded = []
     arms = _arms(spec, name, earlier)
     for preset, (arm, layers) in product(stage.presets or (spec.preset,), arms.items()):
-        called = "/".join(part for part in (preset if len(stage.presets) > 1 else "", arm) if part)
+        label = "/".join(part for part in (preset if len(stage.presets) > 1 else "", arm) if part)
         for point in stage.points(arm):
             try:
                 config = presets.load(
@@ -52,11 +52,11 @@ def tasks(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> list[Task
                 ).flat()
             except CdmlLabError as error:
                 raise CdmlLabError(
-                    f"sweep {spec.name}, stage {name}, {called or preset}: {error}"
+                    f"sweep {spec.name}, stage {name}, {label or preset}: {error}"
                 ) from None
             if stage.world_per_seed and config["data"]["name"] != "lab":
                 raise CdmlLabError(
-                    f"sweep {spec.name}, stage {name}: world_per_seed needs data from the lab, got "
+                    f"sweep {spec.name}, stage {name}: world_per_seed needs data 'lab', got "
                     f"{config['data']['name']!r}"
                 )
             for seed in stage.seeds:
@@ -66,10 +66,10 @@ def tasks(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> list[Task
                 world = seed if stage.world_per_seed else 0
                 if stage.start_from is not None:
                     own["start_from"] = _start(earlier[stage.start_from], arm, seed)
-                found.append(
+                expanded.append(
                     Task(
                         name,
-                        called,
+                        label,
                         point,
                         seed,
                         own,
@@ -79,16 +79,15 @@ def tasks(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> list[Task
                         world,
                     )
                 )
-    return found
+    return expanded
 
 
 def best(stage: Stage, done: list[Done]) -> dict[str, Best]:
-    """The best point of each arm, and its value: the stage's measure, averaged over its protocols
-    and seeds.
+    """The best point of each arm, by the stage's measure averaged over protocols and seeds.
 
     Raises
     ------
-    CdmlLabError : a protocol that does not have this measure
+    CdmlLabError : a protocol lacks this measure
     """
     arms = list(dict.fromkeys(one.task.arm for one in done))
     means = {arm: [_mean(stage, done, arm, point) for point in stage.points(arm)] for arm in arms}
@@ -104,14 +103,14 @@ def best(stage: Stage, done: list[Done]) -> dict[str, Best]:
 
 
 def chosen(stage: Stage, done: list[Done]) -> dict[str, Best]:
-    """As `best`, of a stage that has a grid; of another one nothing, since there was no choice."""
+    """As `best` for a stage with a grid; empty without one, since there was no choice."""
     return best(stage, done) if stage.grid or stage.grids else {}
 
 
 def winner(stage: Stage, done: list[Done]) -> str:
     """The arm with the best value."""
-    found = best(stage, done)
-    return max(found, key=lambda arm: stage.sign * found[arm].value)
+    by_arm = best(stage, done)
+    return max(by_arm, key=lambda arm: stage.sign * by_arm[arm].value)
 
 
 def _mean(stage: Stage, done: list[Done], arm: str, point: Settings) -> float:
@@ -122,43 +121,42 @@ def _mean(stage: Stage, done: list[Done], arm: str, point: Settings) -> float:
         for protocol, measures in one.measures.items():
             if stage.choose_by not in measures:
                 raise CdmlLabError(
-                    f"stage {one.task.stage}: {protocol} has no {stage.choose_by}: choose_by "
-                    f"another"
+                    f"stage {one.task.stage}: {protocol} has no {stage.choose_by}: set choose_by "
+                    f"to another measure"
                 )
             values.append(measures[stage.choose_by])
     return mean(values)
 
 
 def _arms(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> dict[str, list[Settings]]:
-    """By arm, the settings that make it, to be put one on the other."""
+    """The layers of settings of each arm, from bottom to top."""
     stage = spec.stages[name]
     source = stage.tuned_by or stage.winner_of
     own = {arm: [settings] for arm, settings in stage.arms.items()}
     if source is None:
         return own or {"": []}
-    there, found = spec.stages[source], best(spec.stages[source], earlier[source])
+    there, points = spec.stages[source], best(spec.stages[source], earlier[source])
     if stage.winner_of is not None:
         arm = winner(there, earlier[source])
-        found = {arm: found[arm]}
-    tuned = {arm: [there.arms.get(arm, {}), one.point] for arm, one in found.items()}
+        points = {arm: points[arm]}
+    tuned = {arm: [there.arms.get(arm, {}), one.point] for arm, one in points.items()}
     return {arm: [*layers, *own.get(arm, [])] for arm, layers in tuned.items()} | {
         arm: layers for arm, layers in own.items() if arm not in tuned
     }
 
 
 def _start(done: list[Done], arm: str, seed: int) -> str:
-    """The run to begin from: of this arm, or of the only one."""
+    """The run to start from: of the same arm, or of the only arm."""
     arms = {one.task.arm for one in done}
     wanted = arm if arm in arms else next(iter(arms)) if len(arms) == 1 else None
     for one in done:
         if one.task.arm == wanted and one.task.seed == seed:
             return one.run
     raise CdmlLabError(
-        f"no run to start from for arm {arm!r}, seed {seed}: there are the arms "
-        f"{', '.join(sorted(arms))}"
+        f"no run to start from for arm {arm!r}, seed {seed}: the arms are {', '.join(sorted(arms))}"
     )
 
 
 def shown(point: Settings) -> str:
-    """A point of the grid in a few characters."""
+    """Abbreviate a point of the grid."""
     return ", ".join(f"{key.rsplit('.', 1)[-1]} {value}" for key, value in point.items())

@@ -1,6 +1,4 @@
-"""What a finished sweep leaves in ``results/``: every number the book prints of it, and where it
-came from.
-"""
+"""The record of a sweep in ``results/``: every number that the book prints, with provenance."""
 
 import json
 from collections.abc import Mapping
@@ -33,12 +31,10 @@ _PROVENANCE = (
 )
 
 
-def of(spec: Spec, found: Mapping[str, list[Done]]) -> dict[str, Any]:
-    """A record: by stage what was chosen, and by arm and point the config with one entry for every
-    seed.
-    """
+def of(spec: Spec, finished: Mapping[str, list[Done]]) -> dict[str, Any]:
+    """The record of a sweep: per stage the chosen points, and per arm and point the runs."""
     stages = []
-    for name, done in found.items():
+    for name, done in finished.items():
         groups: dict[tuple[str, str], dict[str, Any]] = {}
         for one in done:
             key = (one.task.arm, json.dumps(one.task.point))
@@ -71,10 +67,10 @@ def of(spec: Spec, found: Mapping[str, list[Done]]) -> dict[str, Any]:
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config without what differs between seeds: the seed, the folder of the network to start
-    from, and the world.
+    """A config without the settings that differ between seeds.
 
-    Only a stage with `world_per_seed` gives its data a world of the run's own seed.
+    These are the seed, the folder of the initial network and, with `world_per_seed`, the seed of
+    the data's world.
     """
     data = config["data"]
     if config["seed"] and data.get("world_seed") == config["seed"]:
@@ -83,8 +79,9 @@ def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def comparable(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A record's config in any precision, where ``"auto"`` is wanted: older presets named the one
-    that it means now.
+    """A recorded config, in precision ``"auto"`` if `wanted` is.
+
+    Earlier presets named the precision that ``"auto"`` selects now.
     """
     if wanted["speed"]["precision"] != "auto":
         return recorded
@@ -92,7 +89,7 @@ def comparable(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mappin
 
 
 def write(record: Mapping[str, Any], path: Path) -> None:
-    """One line for each run, so that a difference between two versions can be read."""
+    """Write a record with one line per run, so that diffs are readable."""
     head = {key: value for key, value in record.items() if key != "stages"}
     lines = [json.dumps(head, indent=1)[:-2] + ',\n "stages": [']
     for n, stage in enumerate(record["stages"]):
@@ -101,8 +98,8 @@ def write(record: Mapping[str, Any], path: Path) -> None:
             f'"groups": ['
         )
         for m, group in enumerate(stage["groups"]):
-            told = {key: value for key, value in group.items() if key != "runs"}
-            lines.append(f'   {json.dumps(told)[:-1]}, "runs": [')
+            shared = {key: value for key, value in group.items() if key != "runs"}
+            lines.append(f'   {json.dumps(shared)[:-1]}, "runs": [')
             lines.append(",\n".join(f"    {json.dumps(run)}" for run in group["runs"]))
             lines.append("   ]}" + ("," if m + 1 < len(stage["groups"]) else ""))
         lines.append("  ]}" + ("," if n + 1 < len(record["stages"]) else ""))
@@ -110,29 +107,29 @@ def write(record: Mapping[str, Any], path: Path) -> None:
 
 
 def provenance_of(run: Run) -> dict[str, Any]:
-    """Where a run's numbers come from, as records keep it."""
+    """The provenance of a run, as stored in records."""
     return {key: run.record[key] for key in _PROVENANCE if key in run.record}
 
 
 def _run(done: Done) -> dict[str, Any]:
     run = Run.open(done.run)
-    told = provenance_of(run)
-    begun = (
+    provenance = provenance_of(run)
+    started_from = (
         {}
         if done.task.config["start_from"] is None
         else {"started_from": Path(done.task.config["start_from"]).name}
     )
     measures = {
-        protocol: {name: round(value, 5) for name, value in of.items()}
-        for protocol, of in done.measures.items()
+        protocol: {name: round(value, 5) for name, value in values.items()}
+        for protocol, values in done.measures.items()
     }
     return {
         "seed": done.task.seed,
         "run": run.folder.name,
-        **begun,
+        **started_from,
         "measures": measures,
         "per_fold": _rounded(done.per_fold),
-        **told,
+        **provenance,
     }
 
 
@@ -141,21 +138,22 @@ def _rounded(per_fold: Mapping[str, list[float]]) -> dict[str, list[float]]:
 
 
 def _curves(spec: Spec, done: list[Done]) -> dict[str, dict[str, list[float]]]:
-    """Some points of each curve the spec asks for, the first and the last among them: mean and
-    spread over seeds.
+    """Mean and standard deviation over seeds of the spec's curves, at a few steps.
+
+    The steps include the first and the last.
     """
-    found: dict[str, dict[str, list[float]]] = {}
+    curves: dict[str, dict[str, list[float]]] = {}
     metrics = [Run.open(one.run).metrics() for one in done]
     for key in spec.curves:
-        if any(key not in of for of in metrics):
+        if any(key not in run for run in metrics):
             continue
-        rows = [np.flatnonzero(np.isfinite(of[key])) for of in metrics]
+        rows = [np.flatnonzero(np.isfinite(run[key])) for run in metrics]
         steps = metrics[0]["step"][rows[0]]
         some = np.unique(np.linspace(0, len(steps) - 1, CURVE_POINTS).astype(np.int64))
-        values = np.array([of[key][at][some] for of, at in zip(metrics, rows, strict=True)])
-        found[key] = {
+        values = np.array([run[key][at][some] for run, at in zip(metrics, rows, strict=True)])
+        curves[key] = {
             "step": [int(step) for step in steps[some]],
             "mean": [float(f"{v:.4g}") for v in values.mean(axis=0)],
             "sd": [float(f"{v:.3g}") for v in values.std(axis=0, ddof=1 if len(done) > 1 else 0)],
         }
-    return found
+    return curves

@@ -1,4 +1,4 @@
-"""What a sweep is made of: stages of arms and seeds, read from a YAML file.
+"""The spec of a sweep: stages of arms and seeds, read from a YAML file.
 
 ::
 
@@ -15,9 +15,9 @@
         seeds: 10
         protocols: [lab/lfw, lab/cfp_fp]
 
-An arm is one thing to be compared, seeds are its repetitions. A later stage may take what an
-earlier one found: each arm at its best point of the grid (`tuned_by`), the best arm alone
-(`winner_of`), or trained networks (`start_from`).
+Arms are compared with each other, and seeds are their repetitions. A later stage may use the
+results of an earlier one: each arm at its best point of the grid (`tuned_by`), only the best arm
+(`winner_of`), or the trained networks (`start_from`).
 """
 
 from itertools import product
@@ -40,7 +40,7 @@ from cdmllab.training import presets, yaml_header
 from cdmllab.training.config import Protocols
 
 MOST = 10_000
-"""Trainings that a stage may have; whoever means more means several sweeps."""
+"""The maximum number of trainings in a stage; more are probably a mistake."""
 
 Measure = Literal["accuracy", "auc", "eer", "tar@1e-3", "tar@1e-4"]
 ExportKind = Literal["onnx", "onnx-int8", "openvino"]
@@ -49,7 +49,7 @@ Grid = dict[str, tuple[Any, ...]]
 
 
 class SpecSection(BaseModel):
-    """Base of the parts of a spec: frozen, no unknown keys."""
+    """Base class of the sections of a spec: frozen, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,27 +59,27 @@ class Stage(SpecSection):
 
     Attributes
     ----------
-    presets : what is trained; none takes the sweep's own; later stages can build on a stage of one
-        only
-    settings : changes to every training, with keys as ``optimiser.lr``
-    arms : by name, the changes that make each arm; none takes those of the stage that `tuned_by` or
+    presets : presets to train; default the sweep's preset. A stage with several cannot be referred
+        to by later stages
+    settings : changes to every training, with keys such as ``optimiser.lr``
+    arms : the changes of each arm, by name; default the arms of the stage that `tuned_by` or
         `winner_of` names
-    grid : by key, the values to try; every arm meets every combination
-    grids : by arm, further keys of its own
-    seeds : how many, counted from 0, or a list of them
-    world_per_seed : every seed trains on, and is judged by, a face lab world of its own, so that
-        intervals cover the choice of people too
-    protocols : what every network is judged by, after training
+    grid : values to try, by key; every arm is trained with every combination
+    grids : further keys of single arms
+    seeds : their number, counted from 0, or a list
+    world_per_seed : every seed trains and is evaluated on its own world of the face lab, so that
+        intervals also cover the choice of people
+    protocols : for the evaluation of every network
     flip : add the mirrored images' embeddings
-    choose_by : the measure, averaged over protocols and seeds, that says which point and arm is
+    choose_by : the measure, averaged over protocols and seeds, that decides which point and arm is
         best
-    choose_for : ``"each"`` arm its best point, or one point for ``"all"``, the best on average over
-        the arms
+    choose_for : ``"each"`` arm has its own best point, or one point is best for ``"all"``, on
+        average over the arms
     tuned_by : an earlier stage; each arm takes its best point of the grid there
     winner_of : an earlier stage; only its best arm, at its best point, is trained
-    start_from : an earlier stage with as many seeds, whose networks (of the only arm, or of the arm
-        of the same name) give the weights to begin with
-    export : formats that every network is exported to
+    start_from : an earlier stage that has these seeds; its networks (of the same arm, or of the
+        only one) give the initial weights
+    export : formats to which every network is exported
     """
 
     presets: tuple[str, ...] = ()
@@ -105,8 +105,7 @@ class Stage(SpecSection):
             return seeds
         if seeds > MOST:
             raise ValueError(
-                f"{plain(seeds, 40)} seeds are more than the {MOST:,} trainings that a stage may "
-                f"have"
+                f"{plain(seeds, 40)} seeds, but a stage may have at most {MOST:,} trainings"
             )
         return range(seeds)
 
@@ -114,11 +113,11 @@ class Stage(SpecSection):
     def _together(self) -> Self:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(
-                f"seeds must be one or more, each once; got {plain(list(self.seeds), 80)}"
+                f"seeds must be one or more, without repetition; got {plain(list(self.seeds), 80)}"
             )
         if self.tuned_by and self.winner_of:
             raise ValueError(
-                "tuned_by keeps every arm and winner_of the best one: give one of them"
+                "tuned_by keeps every arm and winner_of only the best: give one of the two"
             )
         for key, values in [
             pair for grid in (self.grid, *self.grids.values()) for pair in grid.items()
@@ -131,40 +130,38 @@ class Stage(SpecSection):
         )
         if trainings > MOST:
             raise ValueError(
-                f"its grid, arms and seeds make {plain(trainings, 40)} trainings; {MOST:,} are "
-                f"allowed"
+                f"grid, arms and seeds make {plain(trainings, 40)} trainings, but a stage may have "
+                f"at most {MOST:,}"
             )
         if len(self.presets) > 1 and (self.grid or self.grids):
-            raise ValueError("a grid is for one preset: make it one stage for each of them")
+            raise ValueError("a grid needs a single preset: make one stage per preset")
         for arm in self.grids:
             if arm not in self.arms:
-                raise ValueError(f"grids.{arm}: there is no such arm{did_you_mean(arm, self.arms)}")
+                raise ValueError(f"grids.{arm}: no such arm{did_you_mean(arm, self.arms)}")
         return self
 
     @property
     def sign(self) -> float:
-        """1 where more of the measure is better, else -1."""
+        """1 if a higher measure is better, otherwise -1."""
         return -1.0 if self.choose_by == "eer" else 1.0
 
     def points(self, arm: str) -> list[Settings]:
-        """Every combination of the values of an arm's grid; one empty one where there is no
-        grid.
-        """
+        """All combinations of the values of an arm's grid; a single empty one without a grid."""
         grid = self.grid | self.grids.get(arm, {})
         return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
 class Spec(SpecSection):
-    """A whole sweep.
+    """A sweep.
 
     Attributes
     ----------
-    name : of the file, without its suffix
-    about : what it asks: the file's first lines, which are comments
-    preset, settings : of every stage; a stage's own are put on top
-    curves : metrics whose course the record keeps, as ``loss`` or ``truth/gap``
-    retries : how often a training is begun again after its process died
-    stages : in their order; the next begins when the last one is finished
+    name : the file's name without its suffix
+    about : the comments at the top of the file
+    preset, settings : of every stage; a stage's own override them
+    curves : metrics whose curves are recorded, such as ``loss`` or ``truth/gap``
+    retries : how often a training is restarted after its process died
+    stages : in order; each starts when the one before is finished
     """
 
     name: str = Field(pattern=r"^\w[\w .+-]*$", max_length=100)
@@ -183,14 +180,13 @@ class Spec(SpecSection):
                 wanted = getattr(stage, key)
                 if wanted is not None and wanted not in earlier:
                     raise ValueError(
-                        f"stages.{name}.{key}: {wanted!r} is no earlier "
+                        f"stages.{name}.{key}: {wanted!r} is not an earlier "
                         f"stage{did_you_mean(wanted, earlier)}"
                     )
                 if wanted is not None and len(earlier[wanted].presets) > 1:
                     raise ValueError(
-                        f"stages.{name}.{key}: {wanted!r} has several presets, and what it found "
-                        f"is kept by arm; make "
-                        "it one stage for each preset"
+                        f"stages.{name}.{key}: {wanted!r} has several presets, but results are "
+                        f"kept by arm: make it one stage per preset"
                     )
             for wanted in (stage.tuned_by, stage.winner_of):
                 if wanted is not None and not earlier[wanted].protocols:
@@ -201,16 +197,14 @@ class Spec(SpecSection):
                 earlier[stage.start_from].seeds
             ):
                 raise ValueError(
-                    f"stages.{name}: stage {stage.start_from!r} lacks some of its seeds to start "
-                    f"from"
+                    f"stages.{name}: stage {stage.start_from!r}, from which it starts, lacks some "
+                    f"of its seeds"
                 )
             earlier[name] = stage
         for stage in self.stages.values():
             for preset in stage.presets or (self.preset,):
                 if preset not in presets.names():
-                    raise ValueError(
-                        f"there is no preset {preset!r}{did_you_mean(preset, presets.names())}"
-                    )
+                    raise ValueError(f"no preset {preset!r}{did_you_mean(preset, presets.names())}")
         return self
 
 
@@ -219,8 +213,8 @@ def load(path: Path | str) -> Spec:
 
     Raises
     ------
-    CdmlLabError : the file cannot be read, or a key, preset or protocol is unknown; file and key
-        are named
+    CdmlLabError : the file cannot be read, or a key, preset or protocol is unknown; names the file
+        and the key
     """
     path = Path(path)
     with reading(path, "a usable sweep"):

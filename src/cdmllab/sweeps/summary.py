@@ -1,4 +1,4 @@
-"""A stage's results as a small table."""
+"""Summarise a stage as a table."""
 
 from statistics import mean, stdev
 
@@ -7,9 +7,7 @@ from cdmllab.sweeps.spec import Spec
 
 
 def summary(spec: Spec, name: str, done: list[Done]) -> list[str]:
-    """Lines of text: a row for every arm and point, mean and spread over seeds of the measure the
-    stage chooses by.
-    """
+    """One line per arm and point: mean and standard deviation over seeds of `choose_by`."""
     stage = spec.stages[name]
     groups: dict[tuple[str, str], list[Done]] = {}
     for one in done:

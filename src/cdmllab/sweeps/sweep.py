@@ -1,9 +1,9 @@
-"""A sweep in motion: its stages one after the other, every task's state on the disk."""
+"""Run a sweep stage by stage, with the state of each task on disk."""
 
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
@@ -13,9 +13,10 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from cdmllab._util.files import read_bytes, read_record, write_text
+from cdmllab._util.files import read_bytes, write_text
 from cdmllab._util.processes import GUARD, refuse_while_imported
-from cdmllab.errors import CdmlLabError, DataError, cause, reading
+from cdmllab.errors import CdmlLabError, DataError, cause
+from cdmllab.evaluate import Measures
 from cdmllab.runs import Run, root
 from cdmllab.sweeps import engines, expand
 from cdmllab.sweeps.engines import Engine
@@ -31,7 +32,7 @@ _STATES = "states.json"
 
 @dataclass(frozen=True)
 class TaskState:
-    """A line of the table of states."""
+    """The state of a task, a row of ``states.json``."""
 
     task: str
     state: State
@@ -47,40 +48,38 @@ _ROWS = TypeAdapter(list[TaskState], config=ConfigDict(strict=True))
 
 
 class Sweep:
-    """A spec, and what has become of it in a folder of runs.
+    """A spec and its progress in a folder of runs.
 
     Parameters
     ----------
     spec : see `cdmllab.sweeps.load`
-    within : the folder of runs; default `cdmllab.runs.root()`. The states are kept in its
-        ``sweeps/<name>``
+    within : the folder of runs; default `cdmllab.runs.root()`. The states are stored in its
+        subfolder ``sweeps/<name>``
     """
 
     def __init__(self, spec: Spec, within: Path | None = None) -> None:
         self.spec, self.within = spec, within
         self.folder = (within or root()) / "sweeps" / spec.name
         self._rows = self._read()
-        self._today: dict[str, dict[str, Any]] = {}  # fingerprints of data, each made once
+        self._today: dict[str, dict[str, Any]] = {}  # fingerprints of data, computed once
 
     def rows(self) -> list[TaskState]:
-        """Every task that is known by now, in order; tasks of later stages are known when their
-        stage begins.
-        """
+        """The tasks in order, except those of stages that have not started yet."""
         return list(self._rows.values())
 
     def run(
         self, engine: Engine, tell: Callable[[str], None] = lambda _: None
     ) -> dict[str, list[Done]]:
-        """Do what is not done yet; by stage, what is finished.
+        """Run all unfinished tasks; return the finished ones by stage.
 
-        A task whose process dies is begun again as often as the spec says; one that fails by itself
-        is not, for it would fail again. The others go on, and the next stage waits until the failed
-        ones are mended.
+        A task whose process dies is restarted up to `Spec.retries` times. A task that raises is not
+        restarted, since it would fail again. The other tasks of the stage continue, but the next
+        stage does not start.
 
         Raises
         ------
-        CdmlLabError : data is missing, another sweep works in this folder, or tasks failed; the
-            first is named
+        CdmlLabError : data is missing, another process runs this sweep, or tasks failed; names the
+            first
         """
         refuse_while_imported("Sweep.run")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -94,8 +93,8 @@ class Sweep:
 
     def _stages(self, engine: Engine, tell: Callable[[str], None]) -> dict[str, list[Done]]:
         self._today.clear()
-        # Whoever was running when the sweep was killed is begun again; with the lock held nobody is
-        # running now.
+        # With the lock held nothing can be running, so these tasks were running when the sweep was
+        # killed.
         for row in self._read().values():
             self._rows[row.task] = (
                 replace(row, state="waiting", attempts=0) if row.state == "running" else row
@@ -114,14 +113,14 @@ class Sweep:
                 raise CdmlLabError(
                     f"stage {name}: {len(failed)} of {len(tasks)} trainings failed, the first is "
                     f"{failed[0].name}: "
-                    f"{self._rows[failed[0].name].error}; the same command goes on when that is "
-                    f"mended"
+                    f"{self._rows[failed[0].name].error}; after fixing it, the same command "
+                    f"continues"
                 )
             done[name] = [self._done(task) for task in tasks]
         return done
 
     def _prepare(self, tasks: list[Task], tell: Callable[[str], None]) -> None:
-        """Find what data is missing before any work, and render worlds once for all."""
+        """Check for missing data before any work, and render worlds once for all tasks."""
         wanted: list[tuple[str, dict[str, Any]]] = []
         for task in tasks:
             data = DataConfig.model_validate(task.config["data"])
@@ -143,8 +142,8 @@ class Sweep:
                 self._set(TaskState(task.name, "running", attempts))
                 running[engine.submit(task)] = task, time.perf_counter()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                task, begun = running.pop(future)
-                row = self._ended(task, future, time.perf_counter() - begun)
+                task, start = running.pop(future)
+                row = self._ended(task, future, time.perf_counter() - start)
                 self._set(row)
                 if row.state == "waiting":
                     queue.append(task)
@@ -155,25 +154,24 @@ class Sweep:
         attempts = self._rows[task.name].attempts
         error = future.exception()
         if error is None:
-            said = future.result()
+            outcome = future.result()
             return TaskState(
                 task.name,
                 "finished",
                 attempts,
                 round(seconds, 1),
-                said.run,
-                said.evaluations,
-                said.exports,
+                outcome.run,
+                outcome.evaluations,
+                outcome.exports,
             )
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        message = f"{type(error).__name__}: {error}".splitlines()[0]
         if isinstance(error, BrokenProcessPool):
-            told = (
-                f"its process was killed, or the memory did not suffice; if a script runs the "
-                f"sweep, {GUARD}"
+            message = (
+                f"its process was killed or ran out of memory; if a script runs the sweep, {GUARD}"
             )
         again = engines.died(error) and attempts <= self.spec.retries
         return TaskState(
-            task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=told
+            task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=message
         )
 
     def _is_done(self, task: Task) -> bool:
@@ -189,7 +187,7 @@ class Sweep:
         ):
             return False
         try:
-            if any(told["flip"] is not task.flip for told in evaluated(row).values()):
+            if any(one.flip is not task.flip for one in evaluated(row).values()):
                 return False
             run = Run.open(row.run)
             return (
@@ -201,7 +199,7 @@ class Sweep:
             return False
 
     def _is_stale(self, run: Run, task: Task) -> bool:
-        """Whether the data of a finished run has changed since; what cannot be compared has not."""
+        """Whether the data of a finished run has changed; False if it cannot be compared."""
         key = json.dumps([task.config["data"], task.config["start_from"]])
         if key not in self._today:
             try:
@@ -212,12 +210,14 @@ class Sweep:
 
     def _done(self, task: Task) -> Done:
         row = self._rows[task.name]
-        told = evaluated(row)
-        for name, of in told.items():
-            with reading(row.evaluations[name], "an evaluation"):
-                measures(of)
-        folds = {name: of["accuracy"]["per_fold"] for name, of in told.items() if of["accuracy"]}
-        return Done(task, str(row.run), {name: measures(of) for name, of in told.items()}, folds)
+        evaluations = evaluated(row)
+        folds = {
+            name: list(one.accuracy.per_fold)
+            for name, one in evaluations.items()
+            if one.accuracy is not None
+        }
+        compared = {name: measures(one) for name, one in evaluations.items()}
+        return Done(task, str(row.run), compared, folds)
 
     def _set(self, row: TaskState) -> None:
         self._rows[row.task] = row
@@ -231,47 +231,46 @@ class Sweep:
         try:
             rows = _ROWS.validate_json(read_bytes(path, "readable JSON"))
         except ValueError as error:
-            said = (
+            message = (
                 yaml_header.complaint(error, "it")
                 if isinstance(error, ValidationError)
                 else cause(error)
             )
             raise CdmlLabError(
-                f"{path} cannot be read ({said}): remove it; finished runs are found again"
+                f"{path} cannot be read ({message}): remove it; finished runs are recognised anyway"
             ) from None
         return {row.task: row for row in rows}
 
 
-def evaluated(row: TaskState) -> dict[str, Any]:
-    """By protocol, what the evaluations of a finished task say."""
-    return {name: read_record(path) for name, path in row.evaluations.items()}
+def evaluated(row: TaskState) -> dict[str, Measures]:
+    """The evaluations of a finished task, by protocol."""
+    return {name: Measures.read(path) for name, path in row.evaluations.items()}
 
 
-def measures(told: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of an evaluation by which arms are compared."""
-    found: dict[str, float] = {"auc": told["auc"]["value"], "eer": told["eer"]["value"]}
-    if told["accuracy"]:
-        found["accuracy"] = told["accuracy"]["value"]
-    for at in told["tar_at_far"]:
-        if at["far"] in (1e-3, 1e-4) and at["value"] is not None:
-            found[f"tar@1e-{round(-math.log10(at['far']))}"] = at["value"]
-    return found
+def measures(evaluation: Measures) -> dict[str, float]:
+    """The measures by which arms are compared, by name."""
+    values = {"auc": evaluation.auc.value, "eer": evaluation.eer.value}
+    if evaluation.accuracy is not None:
+        values["accuracy"] = evaluation.accuracy.value
+    for at in evaluation.tar_at_far:
+        if at.far in (1e-3, 1e-4) and at.value is not None:
+            values[f"tar@1e-{round(-math.log10(at.far))}"] = at.value
+    return values
 
 
 def line(row: TaskState) -> str:
-    """A row in a line of text."""
-    told = [f"{row.task:44} {row.state}"]
+    """Format a row as a line of text."""
+    parts = [f"{row.task:44} {row.state}"]
     if row.seconds is not None:
-        told.append(f"{row.seconds:7.1f} s")
+        parts.append(f"{row.seconds:7.1f} s")
     for name, path in row.evaluations.items():
         if not Path(path).is_file():
-            told.append(f"{name}: {path} is gone")
+            parts.append(f"{name}: {path} is gone")
             continue
-        with reading(path, "an evaluation"):
-            found = measures(read_record(path))
-        told.append(f"{name} {100 * found.get('accuracy', found['auc']):.2f} %")
+        values = measures(Measures.read(path))
+        parts.append(f"{name} {100 * values.get('accuracy', values['auc']):.2f} %")
     if row.attempts > 1:
-        told.append(f"attempt {row.attempts}")
+        parts.append(f"attempt {row.attempts}")
     if row.error:
-        told.append(row.error)
-    return "  ".join(told)
+        parts.append(row.error)
+    return "  ".join(parts)

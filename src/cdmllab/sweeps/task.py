@@ -1,4 +1,4 @@
-"""One training of a sweep: done by itself, anywhere, and done once."""
+"""A training of a sweep, independent of the others and of the machine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ from cdmllab.training.holding import LOCK
 
 
 class Task(NamedTuple):
-    """What is trained, and what is done with the network then."""
+    """A training, and how its network is evaluated and exported."""
 
     stage: str
     arm: str
@@ -31,13 +31,13 @@ class Task(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As ``compare/cdml/s3``, and with a grid ``tune/cdml/loss.scale=16/s0``."""
+        """Such as ``compare/cdml/s3``, and with a grid ``tune/cdml/loss.scale=16/s0``."""
         at = ",".join(f"{key}={value}" for key, value in self.point.items())
         return "/".join(part for part in (self.stage, self.arm, at, f"s{self.seed}") if part)
 
 
 class Outcome(NamedTuple):
-    """What a task leaves."""
+    """The files of a finished task."""
 
     run: str  # the run's folder
     evaluations: dict[str, str]  # by protocol, the path of the evaluation's .json
@@ -47,25 +47,25 @@ class Outcome(NamedTuple):
 def carry_out(
     task: Task, within: Path | None = None, tell: Callable[[str], None] | None = None
 ) -> Outcome:
-    """Train, judge and export, skipping what is done; a run that stopped goes on, on the
-    same data.
+    """Train, evaluate and export; finished steps are skipped and an interrupted run continues.
+
+    If its data has changed since, a new run is started.
     """
     config = Config.parse(task.config)
-    begun = _unfinished(config, within)
+    interrupted = _unfinished(config, within)
     try:
         trained = (
-            training.resume(begun.folder, tell)
-            if begun
+            training.resume(interrupted.folder, tell)
+            if interrupted
             else training.train(config, within=within, tell=tell)
         )
     except OtherDataError as error:
         if tell is not None:
-            tell(f"{error}. A new run is made")
+            tell(f"{error}. Starting a new run")
         trained = training.train(config, within=within, tell=tell)
     folder = trained.run.folder
-    settings = cached.Settings(
-        flip=task.flip, replicates=0, world=task.world
-    )  # the spread over seeds is what counts here
+    # No bootstrap, since sweeps compare arms by the spread over seeds.
+    settings = cached.Settings(flip=task.flip, replicates=0, world=task.world)
     evaluations, backbone = {}, trained.backbone.to(config.device)
     for name in task.protocols:
         done, _, _ = cached.judge(
@@ -82,9 +82,7 @@ def carry_out(
 
 
 def _unfinished(config: Config, within: Path | None) -> Run | None:
-    """The newest run of this config that stopped on its way, unless a finished one is there or
-    somebody works in it.
-    """
+    """The newest unfinished run of this config that nobody works in, unless one is finished."""
     wanted = config.flat()
     if next(Run.finished(wanted, within=within, tell=_quietly), None) is not None:
         return None
@@ -95,7 +93,7 @@ def _unfinished(config: Config, within: Path | None) -> Run | None:
 
 
 def _quietly(sentence: str) -> None:
-    """What is no run is told by the training."""
+    """Discard a message about a folder that is not a run; the training reports it."""
 
 
 def _free(run: Run) -> bool:

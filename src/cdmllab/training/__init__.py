@@ -1,4 +1,4 @@
-"""Training: a config in, a run folder out."""
+"""Train a network from a config into a run's folder."""
 
 from cdmllab.evaluate.embedding import embed
 from cdmllab.training.config import Config

@@ -1,10 +1,8 @@
-"""Checkpoints: written aside, renamed when whole, checked before they are read; on any number of
-processes.
+"""Checkpoints on any number of processes: written atomically, verified before they are read.
 
 A checkpoint is a folder ``checkpoints/step-00001200`` of safetensors and JSON, see
 `cdmllab.training.shards`, with ``files.json``, which has the length and CRC-32 of every file.
-Checksums find damage; safety does not depend on them, since whoever writes a file can write its
-checksum too.
+Checksums detect damage. They do not protect against an attacker, who can write a checksum too.
 """
 
 import os
@@ -27,13 +25,13 @@ from cdmllab.training.shards import State, Strict
 FOLDER, CHECKSUMS = "checkpoints", "files.json"
 FORMAT: Final = "cdmllab-files-1"
 OLD = "an earlier version wrote it in a format that can run code when it is read, so it is not read"
-_SPARE = 16 << 20  # bytes that headers and what is not asked for may take
+_SPARE = 16 << 20  # bytes allowed for headers and for tensors that are not read
 _CHUNK = 1 << 20
 _STEP = re.compile(r"step-[0-9]{8,18}")
 
 
 class Sum(Strict):
-    """What a file has to be like."""
+    """The expected length and checksum of a file."""
 
     bytes: NonNegativeInt
     crc32: NonNegativeInt
@@ -47,7 +45,7 @@ class Sums(Strict):
 
 
 def save(run: Path, step: int, state: State, keep: int) -> None:
-    """Write the state of a step, then remove all but the newest `keep`; every rank calls it."""
+    """Write a checkpoint, then remove all but the newest `keep`; every rank calls it."""
     write(run / FOLDER / f"step-{step:08d}", state)
     with _together():
         if _first():
@@ -60,8 +58,7 @@ def write(target: Path, state: State) -> None:
 
     Raises
     ------
-    CdmlLabError, OSError : the disk does not take it; all ranks raise the same, and `target` is as
-        it was
+    CdmlLabError, OSError : writing failed; all ranks raise the same, and `target` is unchanged
     """
     aside = target.with_name(f".{target.name}.tmp")
     with _together():
@@ -87,14 +84,14 @@ def read(folder: Path, state: State) -> None:
 
     Raises
     ------
-    CdmlLabError : the folder is damaged, of an old format, or of another state
+    CdmlLabError : the folder is damaged, in an old format, or of another state
     """
     with _together():
         problem = damage(folder, shards.nbytes(state)) if _first() else ""
         if problem == OLD:
             raise DataError(
                 f"{folder}: {OLD}; train again with --redo, or evaluate and export the network "
-                f"beside it"
+                f"next to it"
             )
         if problem:
             raise DataError(f"{folder} is damaged ({problem})")
@@ -103,16 +100,15 @@ def read(folder: Path, state: State) -> None:
 
 
 def load(run: Path, state: State, tell: Callable[[str], None]) -> int | None:
-    """Fill `state` in place from the newest whole checkpoint; its step, or None where there is
-    none.
+    """Fill `state` in place from the newest intact checkpoint; return its step, or None.
 
-    A checkpoint that is damaged is passed over, and `tell` is told which and why. Every rank calls
-    it.
+    A damaged checkpoint is skipped, and `tell` is called with its name and the damage. Every rank
+    calls it.
 
     Raises
     ------
-    CdmlLabError : there are checkpoints, and all are damaged or of an old format; or the newest is
-        of another state
+    CdmlLabError : all checkpoints are damaged or in an old format; or the newest is of another
+        state
     """
     chosen: list[str | None] = [None]
     with _together():
@@ -129,22 +125,21 @@ def load(run: Path, state: State, tell: Callable[[str], None]) -> int | None:
 
 def steps(run: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
-    found = (run / FOLDER).glob("step-*")
-    kept = [
+    valid = [
         path
-        for path in found
+        for path in (run / FOLDER).glob("step-*")
         if _STEP.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
     ]
-    return sorted(kept, key=lambda path: int(path.name.removeprefix("step-")))
+    return sorted(valid, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def damage(folder: Path, expected: int | None = None) -> str:
-    """What is wrong with a checkpoint, in a few words; empty when it is whole.
+    """The damage of a checkpoint, in a few words; empty if it is intact.
 
     Parameters
     ----------
     folder : of the checkpoint
-    expected : bytes of the state that will be filled; a folder with far more is not looked through
+    expected : bytes of the state to be filled; a folder with far more is not read
     """
     if os.path.lexists(folder / ".metadata"):
         return OLD
@@ -155,13 +150,13 @@ def damage(folder: Path, expected: int | None = None) -> str:
         return f"{CHECKSUMS} is missing or unreadable"
     for name in sums:
         if not shards.NAMES.fullmatch(name):
-            return f"{CHECKSUMS} names {plain(name, 60)}, which is no file of a checkpoint"
+            return f"{CHECKSUMS} names {plain(name, 60)}, which is not a file of a checkpoint"
     if unlisted := sorted(there - sums.keys()):
         return f"{CHECKSUMS} does not name {unlisted[0]}"
     if shards.INDEX not in sums:
         return f"{shards.INDEX} is missing"
     if expected is not None and sum(one.bytes for one in sums.values()) > 2 * expected + _SPARE:
-        return "its files are far larger than what they should hold"
+        return "its files are far larger than expected"
     return next(
         (problem for name, wanted in sums.items() if (problem := _changed(folder / name, wanted))),
         "",
@@ -169,33 +164,33 @@ def damage(folder: Path, expected: int | None = None) -> str:
 
 
 def _newest(run: Path, expected: int, tell: Callable[[str], None]) -> str | None:
-    """The name of the newest whole checkpoint."""
-    found, problems = steps(run), set()
-    for folder in reversed(found):
+    """The name of the newest intact checkpoint."""
+    checkpoints, problems = steps(run), set()
+    for folder in reversed(checkpoints):
         problem = damage(folder, expected)
         if not problem:
             return folder.name
         problems.add(problem)
         tell(
             f"{folder} is {'not read' if problem == OLD else 'damaged'} ({problem}): falling back "
-            f"to the one before"
+            f"to the one before it"
         )
     if problems == {OLD}:
-        raise DataError(f"{run / FOLDER}: {OLD}; remove that folder, and the run starts anew")
-    if found:
-        raise DataError(f"every checkpoint in {run / FOLDER} is damaged: the run has to start anew")
+        raise DataError(f"{run / FOLDER}: {OLD}; remove that folder to start the run again")
+    if checkpoints:
+        raise DataError(f"every checkpoint in {run / FOLDER} is damaged: start a new run")
     return None
 
 
 def _changed(path: Path, wanted: Sum) -> str:
-    """What is wrong with a file, looked at before it is read; empty when nothing is."""
+    """How a file differs from what is expected, in a few words; empty if it does not."""
     try:
-        found = _sum(path, wanted.bytes)
+        actual = _sum(path, wanted.bytes)
     except DataError:
-        return f"{path.name} is no plain file of {wanted.bytes:,} bytes"
+        return f"{path.name} is not a regular file of {wanted.bytes:,} bytes"
     except OSError:
         return f"{path.name} is missing"
-    return "" if found == wanted else f"{path.name} has changed"
+    return "" if actual == wanted else f"{path.name} has changed"
 
 
 def _sum(path: Path, at_most: int = 1 << 62) -> Sum:
@@ -214,10 +209,10 @@ def _first() -> bool:
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """What fails on one rank fails on all, in the same words: a rank that stopped alone would leave
-    others waiting.
+    """Synchronise all ranks at the end of the block; if one fails, all raise the same error.
 
-    All ranks are at the same place when the block ends. In one process an error passes as it is.
+    A rank that stopped alone would leave the others waiting. In one process an error is raised
+    unchanged.
     """
     failed: Exception | None = None
     try:
@@ -227,10 +222,10 @@ def _together() -> Iterator[None]:
             raise
         failed = error
     if dist.is_initialized():
-        said: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(said, None if failed is None else cause(failed))
+        messages: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(messages, None if failed is None else cause(failed))
         complaints: dict[str, str] = {}
-        for rank, text in enumerate(said):
+        for rank, text in enumerate(messages):
             if text is not None:
                 complaints.setdefault(text, f"rank {rank}: {text}")
         if complaints:

@@ -1,4 +1,4 @@
-"""What a training run is made of: frozen pydantic models, in which an unknown key is an error."""
+"""The config of a training run: frozen pydantic models that refuse unknown keys."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 class ConfigSection(BaseModel):
-    """Base of all parts of a config: frozen, strict, no unknown keys."""
+    """Base class of all sections of a config: frozen, strict, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @contextmanager
 def _buildable() -> Iterator[None]:
-    """Whatever an option makes a constructor raise is a complaint about the config."""
+    """Turn whatever a constructor raises for an option into an error of the config."""
     try:
         yield
     except ValueError:
@@ -57,13 +57,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 _MOST_PARAMETERS = 2_000_000_000
 
 Protocols = Annotated[tuple[str, ...], AfterValidator(_matching)]
-"""Names of protocols, files that are some, and patterns (``lab/*``), which become the names they
-stand for.
-"""
+"""Names of protocols, their files, and patterns such as ``lab/*``, which are expanded."""
 
 
 class Named(ConfigSection):
-    """A thing chosen by name, with the options that this very thing has as further keys."""
+    """A component chosen by name; its options are further keys of the section."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
 
@@ -71,15 +69,15 @@ class Named(ConfigSection):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Every key but those declared here."""
+        """All keys that are not fields of this section."""
         return dict(self.model_extra or {})
 
 
 class DataConfig(Named):
-    """What is trained on, see `cdmllab.training.datasets`, and how it is read.
+    """The training set, see `cdmllab.training.datasets`, and how it is read.
 
-    `per_identity` caps the images of each identity an epoch; `workers` are threads that read
-    ahead.
+    `per_identity` limits the images per identity in an epoch; `workers` is the number of threads
+    that read ahead.
     """
 
     augmentation: str = "none"
@@ -93,7 +91,7 @@ class DataConfig(Named):
         if self.augmentation not in AUGMENTATIONS:
             hint = did_you_mean(self.augmentation, AUGMENTATIONS)
             raise ValueError(
-                f"unknown augmentation {self.augmentation!r}{hint}; there are: "
+                f"unknown augmentation {self.augmentation!r}{hint}; choose one of "
                 f"{', '.join(AUGMENTATIONS)}"
             )
         return self
@@ -106,29 +104,27 @@ class BackboneConfig(Named):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        with _buildable(), torch.device("meta"):
-            numbers = sum(parameter.numel() for parameter in self.build().parameters())
-        if numbers > _MOST_PARAMETERS:
+        with _buildable(), torch.device("meta"):  # allocates no memory
+            count = sum(parameter.numel() for parameter in self.build().parameters())
+        if count > _MOST_PARAMETERS:
             raise ValueError(
-                f"a network of {numbers:,} parameters; {_MOST_PARAMETERS:,} are allowed"
+                f"the network has {count:,} parameters; at most {_MOST_PARAMETERS:,} are allowed"
             )
         return self
 
     def build(self) -> backbones.Backbone:
-        """A new network."""
+        """Create a new network."""
         return backbones.create(self.name, embedding_dim=self.embedding_dim, **self.options)
 
 
 class LossConfig(Named):
-    """The loss and its scale; further keys are the options of `cdmllab.heads.create` and of the
-    loss itself.
-    """
+    """The loss and its scale; further keys are options of `cdmllab.heads.create` or the loss."""
 
     scale: PositiveFloat = 64.0
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        with _buildable(), torch.random.fork_rng():  # a head draws its class centres
+        with _buildable(), torch.random.fork_rng():  # creating a head draws random class centres
             options.check(heads.create, self.options)
             if self.name in margins.names():
                 options.check(margins.builder(self.name), self.options)
@@ -136,9 +132,7 @@ class LossConfig(Named):
         return self
 
     def build(self, *, embedding_dim: int, num_identities: int, seed: int = 0) -> "Head":
-        """A new head, from `cdmllab.heads.create`; `seed` is of its draws where the options give
-        none.
-        """
+        """Create a new head by `cdmllab.heads.create`; options may override `seed`."""
         seeds: dict[str, Any] = {}
         if self.name in margins.names() and "seed" in margins.options(self.name):
             seeds["seed"] = seed
@@ -149,11 +143,11 @@ class LossConfig(Named):
 
 
 class OptimiserConfig(ConfigSection):
-    """Stochastic gradient descent with momentum, and how its learning rate runs.
+    """Stochastic gradient descent with momentum, and the schedule of its learning rate.
 
-    `schedule` is ``"multistep"`` (times `gamma` at every one of `milestones`, epochs),
-    ``"polynomial"`` (down to 0 with `power`) or ``"cosine"``. With `reference_batch` the rate is
-    for batches of that size and is scaled in proportion to the effective one (Goyal et al., 2017).
+    `schedule` is ``"multistep"`` (multiply by `gamma` at each epoch of `milestones`),
+    ``"polynomial"`` (decay to 0 with `power`) or ``"cosine"``. With `reference_batch`, `lr` is for
+    batches of that size and is scaled in proportion to the effective batch (Goyal et al., 2017).
     """
 
     lr: PositiveFloat = 0.1
@@ -170,19 +164,17 @@ class OptimiserConfig(ConfigSection):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones must rise, got {list(self.milestones)}")
+            raise ValueError(f"milestones must be in ascending order, got {list(self.milestones)}")
         if self.milestones and self.schedule != "multistep":
-            raise ValueError(
-                f"milestones belong to schedule 'multistep', and this one is {self.schedule!r}"
-            )
+            raise ValueError(f"milestones need schedule 'multistep', but it is {self.schedule!r}")
         return self
 
 
 class SpeedConfig(ConfigSection):
-    """Ways to compute the same thing faster, see `cdmllab.backbones.Backbone.speed_up`.
+    """Ways to compute the same training faster, see `cdmllab.backbones.Backbone.speed_up`.
 
-    Precision ``"auto"`` is `cdmllab.backbones.fast_precision` of the device; the run's record says
-    which it was.
+    Precision ``"auto"`` is `cdmllab.backbones.fast_precision` of the device; the run's record holds
+    the precision that was used.
     """
 
     precision: backbones.Precision | Literal["auto"] = "float32"
@@ -191,23 +183,23 @@ class SpeedConfig(ConfigSection):
     compiled: bool = False
 
     def on(self, device: torch.device) -> backbones.Precision:
-        """The precision that a device computes in."""
+        """The precision used on a device."""
         return backbones.fast_precision(device) if self.precision == "auto" else self.precision
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.checkpointing and self.compiled:
             raise ValueError(
-                "checkpointing and compiled exclude each other: the compiler plans memory by itself"
+                "checkpointing and compiled exclude each other: the compiler plans memory itself"
             )
         return self
 
 
 class WatchConfig(ConfigSection):
-    """What is written while it runs, every so many steps.
+    """What is recorded during training, and after how many steps.
 
-    Metrics, checkpoints, validation on `protocols`; on a world of the face lab also what is truly
-    hard, see `cdmllab.training.difficulty_probe`.
+    Metrics, checkpoints, and validation on `protocols`. On a world of the face lab also scores
+    against the known difficulty, see `cdmllab.training.difficulty_probe`.
     """
 
     log_every: PositiveInt = 20
@@ -221,16 +213,16 @@ class WatchConfig(ConfigSection):
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
         if (self.validate_every is None) != (not self.protocols):
-            raise ValueError("validate_every and protocols go together: when, and on what")
+            raise ValueError("validate_every and protocols need each other: set both or neither")
         return self
 
     def missing(self) -> dict[str, str]:
-        """By protocol, how to get those that are not there."""
+        """By protocol, how to get missing data."""
         return {name: how for name in self.protocols if (how := all_protocols.missing(name))}
 
 
 class Config(ConfigSection):
-    """One training run, complete: the same config gives the same numbers on the same CPU."""
+    """A complete training run: the same config gives the same numbers on the same CPU."""
 
     name: str = Field(max_length=100)
     seed: Seed = 0
@@ -239,10 +231,10 @@ class Config(ConfigSection):
     loss: LossConfig
     optimiser: OptimiserConfig = OptimiserConfig()
     epochs: PositiveInt
-    batch_size: int = Field(default=128, ge=2, description="of each process")
+    batch_size: int = Field(default=128, ge=2, description="per process")
     accumulate: PositiveInt = 1
     start_from: str | None = Field(
-        default=None, description="a run's folder or a released file: its weights to begin"
+        default=None, description="a run's folder or a released file with the initial weights"
     )
     speed: SpeedConfig = SpeedConfig()
     watch: WatchConfig = WatchConfig()
@@ -253,7 +245,7 @@ class Config(ConfigSection):
     @classmethod
     def _shown(cls, name: str) -> str:
         if not name.isprintable() or not name.strip():
-            raise ValueError("it names a folder, and must be text that can be printed")
+            raise ValueError("must be printable text, since it names a folder")
         return name
 
     @model_validator(mode="after")
@@ -261,27 +253,28 @@ class Config(ConfigSection):
         late = [m for m in self.optimiser.milestones if m >= self.epochs]
         if late:
             raise ValueError(
-                f"milestone {late[0]} lies past the end: there are {self.epochs} epochs"
+                f"milestone {late[0]} is after the end: the run has {self.epochs} epochs"
             )
         if self.optimiser.warmup_epochs >= self.epochs:
             raise ValueError(
-                f"a warm-up of {self.optimiser.warmup_epochs:g} epochs leaves nothing of "
+                f"a warm-up of {self.optimiser.warmup_epochs:g} epochs must be shorter than all "
                 f"{self.epochs}"
             )
         return self
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """From plain values, as YAML gives them.
+        """Create a config from plain values, such as those of a YAML file.
 
         Raises
         ------
-        pydantic.ValidationError : naming every wrong key; it is a ValueError
+        pydantic.ValidationError : names every wrong key; it is a ValueError
         """
-        return cls.model_validate_json(json.dumps(dict(values), default=str))  # YAML has dates too
+        # As JSON, in which strict models accept an array for a tuple. YAML values may be dates.
+        return cls.model_validate_json(json.dumps(dict(values), default=str))
 
     def changed(self, **settings: Any) -> Self:
-        """A copy with other values for some top-level settings, checked like a new one."""
+        """A copy with other values for some top-level settings, validated like a new config."""
         plain = {
             k: v.model_dump(mode="json") if isinstance(v, BaseModel) else v
             for k, v in settings.items()
@@ -289,12 +282,12 @@ class Config(ConfigSection):
         return self.parse(self.flat() | plain)
 
     def in_precision(self, precision: backbones.Precision) -> Self:
-        """A copy that is computed in this precision."""
+        """A copy with this precision."""
         return self.model_copy(
             update={"speed": self.speed.model_copy(update={"precision": precision})}
         )
 
     def flat(self) -> dict[str, Any]:
-        """Every setting as plain values, defaults included: what the run folder keeps."""
+        """All settings as plain values, including defaults, as stored in the run's folder."""
         plain: dict[str, Any] = self.model_dump(mode="json")
         return plain

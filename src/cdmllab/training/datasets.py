@@ -1,6 +1,4 @@
-"""Where training images come from, by the name a config gives: each a
-`cdmllab.data.sets.TrainingSet`.
-"""
+"""Training sets by the name in a config; each is a `cdmllab.data.sets.TrainingSet`."""
 
 import functools
 import hashlib
@@ -24,20 +22,20 @@ from cdmllab.faces.cache import CachedWorld
 
 
 class DataSource(NamedTuple):
-    """A line of the table."""
+    """A row of the table."""
 
     about: str
     load: Callable[..., TrainingSet]
-    missing: Callable[
-        ..., str
-    ]  # same options; a sentence that says how to get it, empty when it is there
-    look: Callable[..., TrainingSet] | None = None  # same options, as `load` but without long work
+    # All three take the same options. `missing` says how to get the data, empty if it is there.
+    missing: Callable[..., str]
+    # As `load`, but without long work.
+    look: Callable[..., TrainingSet] | None = None
 
 
 def _digits(
     classes: Sequence[int] = range(7), held_out: float = 0.25, split_seed: int = 0
 ) -> TrainingSet:
-    """The part of scikit-learn's digits to train on; see `cdmllab.data.digits.split`."""
+    """The training part of scikit-learn's digits, see `cdmllab.data.digits.split`."""
     kept, _ = digits.split(digits.load(classes), held_out, split_seed)
     levels = ((kept.images + 1.0) * 127.5).round().to(torch.uint8)
     return ArraySet(levels.permute(0, 2, 3, 1).numpy(), kept.labels.numpy(), len(kept.classes))
@@ -69,21 +67,19 @@ def _world(
 
 @functools.wraps(_world)
 def _lab(**options: Any) -> TrainingSet:
-    """A world of the face lab, rendered once into a cache below the data folder."""
+    """A world of the face lab, rendered once into a cache in the data folder."""
     world = _world(**options)
     name = hashlib.sha256(json.dumps(world.parameters, sort_keys=True).encode()).hexdigest()[:12]
     return world.cached(paths.to_write() / "lab" / f"world-{name}", patience_s=3600.0)
 
 
 def _pack(folder: str) -> TrainingSet:
-    """An InsightFace pack: a path, or a name in a data folder, as ``casia_webface_112``."""
+    """An InsightFace pack: a path, or a name in a data folder such as ``casia_webface_112``."""
     return Pack(_place(folder))
 
 
 def _stored(folder: str) -> TrainingSet:
-    """Whatever is stored at a path or under a name in a data folder, see
-    `cdmllab.data.opening.open_set`.
-    """
+    """A set in any format at a path or in a data folder, see `cdmllab.data.opening.open_set`."""
     return open_set(_place(folder))
 
 
@@ -93,9 +89,7 @@ def _folder(folder: str, min_images: int = 1) -> TrainingSet:
 
 
 def _lfw(without_folds: Sequence[int] = (0,), size: int = 112, min_images: int = 2) -> TrainingSet:
-    """People of LFW-a that no pair of some folds of View 2 shows, with at least so many
-    images.
-    """
+    """People of LFW-a who are in no pair of some folds of View 2 and have enough images."""
     faces = lfw.images(size=(size, size))
     return at_least(lfw.training_part(faces, lfw.pairs(faces), *without_folds), min_images)
 
@@ -103,19 +97,19 @@ def _lfw(without_folds: Sequence[int] = (0,), size: int = 112, min_images: int =
 def _omniglot(
     part: str = "images_background_small1", without: Sequence[str] = (), size: int = 32
 ) -> TrainingSet:
-    """Handwritten characters of some alphabets."""
+    """Omniglot's handwritten characters of some alphabets."""
     return omniglot.load(part, without=without, size=size)
 
 
 def _place(folder: str) -> Path:
-    found = _find(folder)
-    if found is None:
+    path = _find(folder)
+    if path is None:
         raise DataError(_missing(folder))
-    return found
+    return path
 
 
 def _find(folder: str) -> Path | None:
-    """A path of its own, or a name below a data folder, or below the current one."""
+    """Resolve an absolute path, a name in a data folder, or a path from the current folder."""
     path = Path(folder).expanduser()
     if path.is_absolute():
         return path if path.exists() else None
@@ -133,9 +127,7 @@ def _missing(folder: str, **_: Any) -> str:
     how = "" if maker is None else f": `{maker.command}` makes it"
     if maker is not None and maker.pack:
         how += f", or put InsightFace's pack {maker.pack} there"
-    return (
-        f"{folder} is in no data folder (looked in {paths.searched()}), nor in the current one{how}"
-    )
+    return f"{folder} is neither in a data folder ({paths.searched()}) nor in the current one{how}"
 
 
 def _there(**_: Any) -> str:
@@ -167,7 +159,7 @@ def check(name: str, options: Mapping[str, Any]) -> None:
     """Raise a ValueError for a source or an option that does not exist."""
     if name not in _TABLE:
         raise ValueError(
-            f"unknown data {name!r}{did_you_mean(name, _TABLE)}; there is: {', '.join(_TABLE)}"
+            f"unknown data {name!r}{did_you_mean(name, _TABLE)}; choose one of {', '.join(_TABLE)}"
         )
     known = inspect.signature(_TABLE[name].load).parameters
     for key in options:
@@ -195,29 +187,28 @@ def load(name: str, options: Mapping[str, Any]) -> TrainingSet:
 
 
 def look(name: str, options: Mapping[str, Any]) -> TrainingSet:
-    """As `load`, for a look at the data: a world of the face lab is not rendered for it."""
+    """As `load`, but without rendering a world of the face lab."""
     check(name, options)
     kind = _TABLE[name]
     return (kind.look or kind.load)(**options)
 
 
 def missing(name: str, options: Mapping[str, Any]) -> str:
-    """How to get what is not there, in a sentence; empty when the data is there."""
+    """How to get missing data, in a sentence; empty if the data is there."""
     check(name, options)
     return _TABLE[name].missing(**options)
 
 
 def known_easiness(source: TrainingSet) -> Tensor:
-    """The true easiness of every image, shape (n,), in [-1, 1]: for an oracle margin; the lab
-    alone knows it.
+    """The true easiness of every image for an oracle margin, shape (n,), in [-1, 1].
 
     Raises
     ------
-    DataError : the source does not know
+    DataError : the source is not a world of the face lab
     """
     if not isinstance(source, CachedWorld):
         raise DataError(
-            f"easiness 'known' needs a world of the face lab, and {source!r} does not know its "
-            f"own difficulty"
+            f"easiness 'known' needs a world of the face lab, but the difficulty of {source!r} is "
+            f"unknown"
         )
     return difficulty.easiness(difficulty.of(source.world), source.mislabelled)

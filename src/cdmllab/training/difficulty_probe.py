@@ -1,6 +1,4 @@
-"""Easiness scores against the truth: a world of the face lab knows which images are hard, and
-which mislabelled.
-"""
+"""Compare easiness scores with the known difficulty and mislabelling of a face-lab world."""
 
 import numpy as np
 import torch
@@ -24,25 +22,24 @@ SCORES = ("similarity", "gap", "angle_gap")
 
 
 class Truth:
-    """Some images of a training set whose difficulty is known, looked at again and again while it
-    is trained on.
+    """Images of a training set with known difficulty, scored again and again during training.
 
     Parameters
     ----------
     source : a world of the face lab
     prepare : from uint8 images to the network's input
-    images : how many, evenly spread over the set
+    images : their number; they are spread evenly over the set
 
     Raises
     ------
-    DataError : the source does not know
+    DataError : the source is not a world of the face lab
     """
 
     def __init__(self, source: TrainingSet, prepare: Prepare, images: int = PICTURES) -> None:
         if not isinstance(source, CachedWorld):
             raise DataError(
-                f"watch.truth_every needs a world of the face lab, and {source!r} does not know "
-                f"what is hard"
+                f"watch.truth_every needs a world of the face lab, but the difficulty of "
+                f"{source!r} is unknown"
             )
         self.rows = np.unique(
             np.linspace(0, len(source) - 1, min(images, len(source))).astype(np.int64)
@@ -62,9 +59,7 @@ class Truth:
 
     @torch.no_grad()
     def scores(self, backbone: Backbone, head: Head) -> dict[str, Tensor]:
-        """Each easiness score of the images, and their ``margin_rad`` and ``angle_deg``; shape
-        (images,) each.
-        """
+        """Easiness scores, ``margin_rad`` and ``angle_deg``, each of shape (images,)."""
         centres = head.directions()  # [c, K, d]
         e = embed(backbone, self.images, prepare=self.prepare).to(centres.device)
         labels = self.labels.to(e.device)
@@ -72,36 +67,35 @@ class Truth:
         cosines = cosine(e, centres.flatten(0, 1)).unflatten(1, centres.shape[:2]).amax(dim=2)
         hardest = cosines.scatter(1, labels[:, None], -1.0).amax(dim=1)
         own = cosines.gather(1, labels[:, None]).squeeze(1)
-        found = {
+        scores = {
             "similarity": easiness_from_similarity(own),
             "gap": easiness_from_gap(own, hardest),
             "angle_gap": easiness_from_angle_gap(own, hardest),
             "margin_rad": out.margin_rad,
             "angle_deg": torch.rad2deg(angle(own)),
         }
-        return {name: values.double().cpu() for name, values in found.items()}
+        return {name: values.double().cpu() for name, values in scores.items()}
 
     def look(self, backbone: Backbone, head: Head) -> dict[str, float]:
-        """How well each easiness score orders the images, and what margin and angle hard and easy
-        ones have.
+        """Metrics that compare each easiness score, the margin and the angle with the truth.
 
-        ``truth/<score>`` is Spearman's correlation of 1 - score with the known difficulty over
-        rightly labelled images, ``truth/<score>_auc`` how well 1 - score finds wrong labels;
+        ``truth/<score>`` is Spearman's correlation of 1 - score with the known difficulty of
+        correctly labelled images, ``truth/<score>_auc`` the AUC of 1 - score for wrong labels.
         ``truth/margin_rad_<group>`` and ``truth/angle_deg_<group>`` are means over the easy,
-        middling and hard third, and the mislabelled.
+        middling and hard thirds, and over the mislabelled images.
         """
-        found = self.scores(backbone, head)
-        told: dict[str, float] = {}
+        scores = self.scores(backbone, head)
+        metrics: dict[str, float] = {}
         for name in SCORES:
-            score = -found[name].numpy()
-            told[f"truth/{name}"] = difficulty.rank_correlation(
+            score = -scores[name].numpy()
+            metrics[f"truth/{name}"] = difficulty.rank_correlation(
                 score[~self.wrong], self.difficulty[~self.wrong]
             )
             if self.wrong.any():
-                told[f"truth/{name}_auc"] = difficulty.mislabel_auc(score, self.wrong)
-        for what in ("margin_rad", "angle_deg"):
-            told |= {
-                f"truth/{what}_{name}": float(found[what][rows].mean())
+                metrics[f"truth/{name}_auc"] = difficulty.mislabel_auc(score, self.wrong)
+        for quantity in ("margin_rad", "angle_deg"):
+            metrics |= {
+                f"truth/{quantity}_{name}": float(scores[quantity][rows].mean())
                 for name, rows in self.groups.items()
             }
-        return told
+        return metrics

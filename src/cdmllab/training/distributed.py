@@ -1,4 +1,4 @@
-"""Which process this is: alone, or one of many that torchrun started."""
+"""The place of this process: alone, or one of several that torchrun started."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Place:
-    """A process among `world_size`, and the device it computes on."""
+    """A process among `world_size`, and its device."""
 
     device: torch.device
     rank: int = 0
@@ -26,63 +26,63 @@ class Place:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes and talks."""
+        """Whether this is the process that writes files and logs."""
         return self.rank == 0
 
     def wrap(self, backbone: nn.Module) -> nn.Module:
-        """The backbone, its gradients averaged over the processes; alone, as it is."""
+        """Wrap a backbone so that gradients are averaged over the processes."""
         if self.world_size == 1:
             return backbone
         ids = [self.device.index] if self.device.type == "cuda" else None
         return DistributedDataParallel(backbone, device_ids=ids)
 
     def no_sync(self, network: nn.Module) -> AbstractContextManager[None]:
-        """While batches are accumulated gradients need not travel."""
+        """Skip the exchange of gradients while batches are accumulated."""
         if isinstance(network, DistributedDataParallel):
             context: AbstractContextManager[None] = network.no_sync()
             return context
         return nullcontext()
 
     def random_state(self) -> dict[str, Tensor]:
-        """The device's own random state."""
+        """The random state of the device."""
         return {"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
-        """The reverse of `random_state`."""
+        """Restore what `random_state` gave."""
         if self.device.type == "cuda" and "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"].cpu(), self.device)
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes have reached this point."""
         if self.world_size > 1:
             dist.barrier()
 
     def agree(self, value: T) -> T:
-        """What the first process says, on all of them."""
+        """Give all processes the value of the first one."""
         if self.world_size == 1:
             return value
-        said = [value]
-        dist.broadcast_object_list(said, src=0)
-        return said[0]
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
 
 
 def lost(error: BaseException) -> CdmlLabError | None:
-    """What an error means that came because another process ended; None for any other error.
+    """The error to raise if `error` was caused by the end of another process; otherwise None.
 
-    Whoever waits for a process that is gone is told of sockets, in words of the library below.
+    The libraries report the end of a peer in terms of sockets.
     """
     network = isinstance(error, dist.DistBackendError | dist.DistNetworkError)
     if not network and not (isinstance(error, RuntimeError) and "gloo/" in str(error)):
         return None
     return CdmlLabError(
-        "another process of this training ended or cannot be reached: what it printed says why; "
-        "--resume goes on from the newest checkpoint"
+        "another process of this training ended or cannot be reached: its output has the cause; "
+        "--resume continues from the newest checkpoint"
     )
 
 
 @contextmanager
 def place(device: str) -> Iterator[Place]:
-    """Join the others if torchrun started this process; leave them in the end."""
+    """Join the process group if torchrun started this process, and leave it at the end."""
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         yield Place(torch.device(device))

@@ -1,6 +1,4 @@
-"""A run that has left the finite numbers: what is kept of the moment, and what probably
-went wrong.
-"""
+"""Diagnose a run with NaN or infinite values: record the step and its likely cause."""
 
 import json
 from pathlib import Path
@@ -33,7 +31,7 @@ def stop(
     images: Tensor,
     gradient_norm: float | None,
 ) -> DivergenceError:
-    """Write the diagnosis into the run's folder; the error to raise."""
+    """Write the diagnosis to the run's folder and return the error to raise."""
     broken = [name for name, p in parameters.items() if not torch.isfinite(p).all()]
     bad = (~torch.isfinite(embeddings.detach())).any(dim=1)
     facts: dict[str, Any] = {
@@ -56,7 +54,7 @@ def stop(
     return DivergenceError(
         f"{what} at step {step} (epoch {epoch}), in a batch of {len(rows)} images from row "
         f"{int(rows[0])}; "
-        f"likely cause: {facts['likely_cause']}; more in {run / FILE}"
+        f"likely cause: {facts['likely_cause']}; see {run / FILE}"
     )
 
 
@@ -65,12 +63,11 @@ def _cause(facts: dict[str, Any]) -> str:
         norm = facts["gradient_norm_of_the_step_before"]
         before = f" (the gradient's norm was {norm:.3g})" if norm is not None else ""
         return (
-            f"the step before left {facts['parameters_not_finite'][0]} without a finite "
-            f"value{before}: "
-            f"a learning rate of {facts['lr']:g} is too high, or wants a warm-up or clip_norm"
+            f"after the step before, {facts['parameters_not_finite'][0]} is not finite{before}: "
+            f"a learning rate of {facts['lr']:g} is too high, or needs a warm-up or clip_norm"
         )
     if facts["precision"] == "float16":
-        return "float16 overflows at 65,504: bfloat16 has the range of float32"
+        return "float16 overflows at 65,504; bfloat16 has the range of float32"
     if facts["embeddings_not_finite"]:
-        return f"embeddings grew beyond bounds: a learning rate of {facts['lr']:g} is too high"
-    return "the head's own numbers overflowed: its scale or learning rate is too high"
+        return f"embeddings overflowed: a learning rate of {facts['lr']:g} is too high"
+    return "values in the head overflowed: its scale or the learning rate is too high"

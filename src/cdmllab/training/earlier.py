@@ -1,4 +1,4 @@
-"""Earlier runs: whether one has already done what is asked, and whether one may go on."""
+"""Earlier runs: find a finished one to reuse, and check one before it is resumed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,21 +16,21 @@ from cdmllab.training.distributed import Place
 Tell = Callable[[str], None]
 
 BACKBONE = "backbone.safetensors"
-# What may be edited in a run's config before it goes on: where it runs and what it writes, not what
-# it computes. Where the data lies is among it, since its contents are compared.
+# Settings that may be edited before a run is resumed: where it runs and what it records, but not
+# what it computes. The data may move, since its contents are compared.
 _MAY_CHANGE = ("watch", "threads", "device", "data.workers", "data.folder")
 
 
 class OtherDataError(CdmlLabError):
-    """A run may not go on, since its data has changed."""
+    """A run cannot be resumed because its data has changed."""
 
 
 def config(run: Run) -> Config:
-    """What a run was started with.
+    """Read the config of a run.
 
     Raises
     ------
-    DataError : no config of today; the file and the key are named
+    DataError : it is not valid in this version; names the file and the key
     """
     path = run.folder / CONFIG
     with reading(path, "a usable config"):
@@ -41,7 +41,7 @@ def config(run: Run) -> Config:
 
 
 def fingerprint(wanted: Config, source: TrainingSet) -> dict[str, Any]:
-    """Of all that a training reads, see `cdmllab.training.inputs`."""
+    """The fingerprint of everything a training reads, see `cdmllab.training.inputs`."""
     start = None if wanted.start_from is None else Path(wanted.start_from)
     if start is not None and start.is_dir():
         start = start / BACKBONE
@@ -49,7 +49,7 @@ def fingerprint(wanted: Config, source: TrainingSet) -> dict[str, Any]:
 
 
 def today(wanted: Config) -> dict[str, Any]:
-    """The fingerprint of what a training would read now; a world is not rendered for it.
+    """The fingerprint of what a training would read now, without rendering a world.
 
     Raises
     ------
@@ -59,10 +59,11 @@ def today(wanted: Config) -> dict[str, Any]:
 
 
 def finished(wanted: Config, within: Path | None, tell: Tell) -> Run | None:
-    """The newest finished run of a config on the data as it is today, if there is one.
+    """The newest finished run of a config on the current data, or None.
 
-    A run whose data cannot be compared counts: its data is no longer there, or it is of an earlier
-    version. One whose data has changed does not. `tell` is called with a sentence about each.
+    A run whose data has changed does not count. A run whose data cannot be compared does: its data
+    is gone, or an earlier version recorded no fingerprint. `tell` is called with a sentence about
+    each.
     """
     now: dict[str, Any] | None = None
     for run in Run.finished(wanted.flat(), within=within, tell=tell):
@@ -74,52 +75,49 @@ def finished(wanted: Config, within: Path | None, tell: Tell) -> Run | None:
             return run
         changed = inputs.difference(run.record.get("data", {}), now)
         if changed:
-            tell(
-                f"{about}, but its data has changed since, the difference: {changed}. A new run "
-                f"is made"
-            )
+            tell(f"{about}, but its data has changed since ({changed}): starting a new run")
             continue
         tell(
-            about if changed == "" else f"{about}; whether its data has changed since is not known"
+            about if changed == "" else f"{about}; it is unknown whether its data has changed since"
         )
         return run
     return None
 
 
 def refuse_edits(run: Run, edited: Config) -> None:
-    """See that a run's ``config.yaml`` is as it was at the start, but for what may change.
+    """Raise if a run's ``config.yaml`` was edited, except for settings that may change.
 
-    A run of an earlier version keeps no second copy to compare with, and passes.
+    Earlier versions kept no second copy to compare with; their runs pass.
 
     Raises
     ------
-    CdmlLabError : naming the key, with its value now and then
+    CdmlLabError : names the key, its value now and its value at the start
     """
     try:
-        begun = Config.parse(run.record["config"])
+        original = Config.parse(run.record["config"])
     except (KeyError, TypeError, ValueError):
         return
-    for key, now, then in presets.differing(edited, begun):
+    for key, now, then in presets.differing(edited, original):
         if key not in _MAY_CHANGE and key.split(".")[0] not in _MAY_CHANGE:
             path = run.folder / CONFIG
             raise CdmlLabError(
-                f"{path} was edited after the run began: {key} is {now} and was {then}. "
-                f"Put it back to go on, or start a new run: `cdmllab train {path}`"
+                f"{path} was edited after the run started: {key} is {now} and was {then}. "
+                f"Restore it to continue, or start a new run: `cdmllab train {path}`"
             )
 
 
 def refuse_other_data(run: Run, now: dict[str, Any], place: Place, tell: Tell) -> None:
-    """See that a run goes on with the data that it was begun on.
+    """Raise if a run's data has changed since it was started.
 
     Raises
     ------
-    OtherDataError : on every process, saying what has changed
+    OtherDataError : on every process; says what has changed
     """
     changed = place.agree(inputs.difference(run.record.get("data", {}), now))
     if changed:
         raise OtherDataError(
-            f"{run.folder} was begun on other data, the difference: {changed}. "
-            f"Put it back to go on, or start a new run: `cdmllab train {run.folder / CONFIG}`"
+            f"{run.folder} was started on other data ({changed}). "
+            f"Restore it to continue, or start a new run: `cdmllab train {run.folder / CONFIG}`"
         )
     if changed is None:
-        tell(f"{run.folder} keeps no fingerprint of its data: whether it has changed is not known")
+        tell(f"{run.folder} has no fingerprint of its data: it is unknown whether it has changed")

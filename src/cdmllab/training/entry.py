@@ -1,4 +1,4 @@
-"""Training: one config in, one run folder out; killed and resumed to the same numbers."""
+"""Train, resume and load runs. A resumed run gives the same numbers as an uninterrupted one."""
 
 import shutil
 from collections.abc import Callable
@@ -29,13 +29,11 @@ HEAD = "head"
 
 
 class NoDeviceError(CdmlLabError, RuntimeError):
-    """A config asks for a device that this machine does not have."""
+    """A config names a device that this machine does not have."""
 
 
 class Trained(NamedTuple):
-    """A run with its network and head (the class centres, for all but pair losses), in evaluation
-    mode.
-    """
+    """A run with its network and its head, which has the class centres; in evaluation mode."""
 
     run: Run
     backbone: Backbone
@@ -52,30 +50,29 @@ def train(
     progress: Progress | None = None,
     at_epoch: AtEpoch | None = None,
 ) -> Trained:
-    """Train as `config` says, or return the finished run that already did, on the same data.
+    """Train, or return the finished run of the same config on the same data.
 
     Parameters
     ----------
-    config : the whole of what is to be done
+    config : of the training
     within : the folder of runs; default `cdmllab.runs.root()`
-    redo : train again even if a finished run with this config exists
-    resume : a run that did not finish, to be continued from its newest checkpoint; `config` is then
-        its own
-    tell : called with a line now and then
-    progress : called with the steps done, all of them, and a line; None tells the line
-    at_epoch : called before the first epoch and after each with the epochs done, the network and
-        the head, both in evaluation mode, see `cdmllab.training.Snapshots`; not for a run that is
-        found finished
+    redo : train again even if a finished run of this config exists
+    resume : an unfinished run of `config`, continued from its newest checkpoint
+    tell : called with lines of log
+    progress : called with the steps done, the number of all steps, and a line; None logs the line
+    at_epoch : called before the first epoch and after each, with the number of epochs done, the
+        network and the head in evaluation mode, see `cdmllab.training.Snapshots`; not called if
+        the run was finished before
 
     Raises
     ------
-    NoDeviceError : CUDA is asked for and there is none; it is a RuntimeError too
+    NoDeviceError : the config names CUDA and this machine has none; also a RuntimeError
     ValueError : `at_epoch` with several processes
-    CdmlLabError : the data is missing (and how to get it), or not what `resume` was begun on, or
-        nothing can be learnt from it; another process works in the run's folder; one of several
-        processes that train together ended; a script calls this outside its main guard
-    DivergenceError : the loss, an embedding or a parameter is NaN or infinite; it is a
-        FloatingPointError too. The run is marked as failed, and a diagnosis lies in its folder
+    CdmlLabError : the data is missing (the message says how to get it), has changed since `resume`
+        was started, or cannot be learnt from; another process works in the run's folder; one of
+        several processes that train together ended; a script calls this outside its main guard
+    DivergenceError : the loss, an embedding or a parameter is NaN or infinite; also a
+        FloatingPointError. The run is marked as failed and its folder gets a diagnosis
 
     Examples
     --------
@@ -98,20 +95,16 @@ def train(
     say = tell or _silent
     refuse_while_imported("training.train")
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise NoDeviceError(
-            "the config asks for device 'cuda', and this machine has no CUDA device"
-        )
+        raise NoDeviceError("the config has device 'cuda', but this machine has no CUDA device")
     done = None if redo or resume else earlier.finished(config, within, say)
     if done is not None:
         return load(done)
     threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads)  # the order of sums, so the result, depends on it
+    torch.set_num_threads(config.threads)  # sums in another order round differently
     try:
         with place(config.device) as here, torch.random.fork_rng():
             if at_epoch is not None and here.world_size > 1:
-                raise ValueError(
-                    "at_epoch looks at the whole network: it needs a training in one process"
-                )
+                raise ValueError("at_epoch needs all class centres: train in one process")
             if not here.first:
                 say, progress = _silent, None
             _check(config, here)
@@ -127,7 +120,7 @@ def train(
                     return load(done)
                 run = resume or _begin(config, within, here)
                 with holding.held(run, here, again=resume is not None):
-                    # A run that goes on elsewhere keeps the precision that it was begun in.
+                    # A run keeps the precision it was started in, even on another machine.
                     precision = here.agree(
                         run.record.get("precision") or config.speed.on(here.device)
                     )
@@ -142,12 +135,12 @@ def train(
 def resume(
     folder: Path | str, tell: Tell | None = None, progress: Progress | None = None
 ) -> Trained:
-    """Continue a run that was stopped; a finished one is loaded as it is.
+    """Continue an interrupted run; a finished one is only loaded.
 
     Raises
     ------
     ValueError : the folder is not a run
-    CdmlLabError : its config was edited, or its data has changed since it began; as `train`
+    CdmlLabError : its config was edited or its data has changed since it was started; as `train`
     """
     run = Run.open(folder)
     if run.status == "finished":
@@ -158,7 +151,7 @@ def resume(
 
 
 def load(run: Run) -> Trained:
-    """The network and head of a finished run, on the CPU.
+    """Load the network and the head of a finished run, on the CPU.
 
     Raises
     ------
@@ -174,45 +167,45 @@ def load(run: Run) -> Trained:
             seed=config.seed,
         )
     state = sharded_state_dict(head)
-    if state:  # a pair loss learns nothing
+    if state:  # a pair loss has no parameters
         checkpoint.read(run.folder / HEAD, state)
     return Trained(run, backbone.eval(), head.eval())
 
 
 def released(run: Run) -> Path:
-    """The file with the network of a finished run; it says how to build and feed it.
+    """The released file of a finished run: weights, architecture and preprocessing.
 
     Raises
     ------
     ValueError : the run is not finished
     """
     if run.status != "finished":
-        raise ValueError(f"{run.folder} is {run.status}: only a finished run has a network to load")
+        raise ValueError(
+            f"{run.folder} is {run.status}: only a finished run has a released network"
+        )
     return run.folder / BACKBONE
 
 
 def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:
-    """From uint8 images to this network's input: the field's normalisation, at its size and
-    channels.
-    """
+    """The function from uint8 images to this network's input, by the field's normalisation."""
     return partial(apply, preprocessing=standard(backbone.channels, backbone.size))
 
 
 def _silent(line: str) -> None:
-    """Say nothing."""
+    """Discard a line of log."""
 
 
 def _source(config: Config, say: Tell) -> TrainingSet:
-    """The data, seen to be something that the loss can learn from."""
+    """Load the data and check that the loss can learn from it."""
     source = datasets.load(config.data.name, config.data.options)
-    doubt = learnable.check(
+    warning = learnable.check(
         source.labels,
         batch_size=config.batch_size,
         per_identity=config.data.per_identity,
         pair_loss=None if config.loss.name in margins.names() else config.loss.name,
     )
-    if doubt:
-        say(doubt)
+    if warning:
+        say(warning)
     return source
 
 
@@ -246,10 +239,10 @@ def _fit(
     backbone = backbone.to(here.device).speed_up(**config.speed.model_dump())
     trainer = Trainer(run, config, source, backbone, head.to(here.device), prepare(backbone), here)
     state = trainer.state()
-    begun = checkpoint.load(run.folder, state, say)
-    if begun is not None:
-        trainer.restore(state, begun)
-        say(f"{run.folder.name}: going on from step {begun:,}")
+    resumed_at = checkpoint.load(run.folder, state, say)
+    if resumed_at is not None:
+        trainer.restore(state, resumed_at)
+        say(f"{run.folder.name}: continuing from step {resumed_at:,}")
     if here.first:
         run.drop_metrics_after(trainer.taken)
     say(
@@ -286,33 +279,32 @@ def _fit(
 
 
 def _check(config: Config, here: Place) -> None:
-    """Refuse before the first step what would stop the training later."""
+    """Check before the first step for what would stop the training later."""
     missing = datasets.missing(config.data.name, config.data.options)
     if missing:
         raise CdmlLabError(missing)
     for name, how in config.watch.missing().items():
-        raise CdmlLabError(f"watch.protocols asks for {name}: {how}")
+        raise CdmlLabError(f"watch.protocols needs {name}: {how}")
     no_pairs = (*margins.names(), *margins.recipes())
     if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in no_pairs):
         raise CdmlLabError(
-            "watch.truth_every looks at all class centres: one process, and no pair loss"
+            "watch.truth_every needs all class centres: train in one process, without a pair loss"
         )
     if here.world_size == 1:
         return
     if config.loss.options.get("backend") != "sharded":
         raise CdmlLabError(
-            f"{here.world_size} processes share the class centres: set loss.backend=sharded (pair "
-            f"losses train in one)"
+            f"training in {here.world_size} processes needs loss.backend=sharded (pair losses "
+            f"train in one process)"
         )
     if config.speed.precision == "float16":
         raise CdmlLabError(
-            "several processes train in float32 or bfloat16: float16's skipped steps are not "
-            "agreed on"
+            "several processes train in float32 or bfloat16: in float16 each would skip other steps"
         )
 
 
 def keep(run: Run, config: Config, backbone: Backbone) -> None:
-    """Write the trained network into the run's folder, as a release."""
+    """Write the trained network to the run's folder as a release."""
     weights.save_release(
         backbone.speed_up(),
         run.folder / BACKBONE,
@@ -325,12 +317,12 @@ def keep(run: Run, config: Config, backbone: Backbone) -> None:
 
 
 def _weights(path: Path) -> Backbone:
-    """The network of a finished run or of a released file."""
+    """Load the network of a finished run or a released file."""
     if path.is_dir():
         return weights.load_release(released(Run.open(path)))[0]
-    net, said = weights.load_release(path)
+    net, release = weights.load_release(path)
     try:
-        require(said.preprocessing, standard(net.channels, net.size), "this training's input")
+        require(release.preprocessing, standard(net.channels, net.size), "this training's input")
     except ValueError as error:
         raise CdmlLabError(f"start_from {path}: {error}") from None
     return net

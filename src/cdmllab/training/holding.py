@@ -1,6 +1,4 @@
-"""Who trains what: one process at a time for each config and in each run's folder, and how its work
-ended.
-"""
+"""Locks: one process at a time per config and per run's folder; and how its work ended."""
 
 import hashlib
 import json
@@ -19,23 +17,22 @@ from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place
 
 LOCK = ".lock"  # in a run's folder
-_LOCKS = ".locks"  # in the folder of runs, with a file for each config
+_LOCKS = ".locks"  # in the folder of runs, with a file per config
 
 
 @contextmanager
 def claimed(
     config: Config, within: Path | None, here: Place, tell: Callable[[str], None], *, wait: bool
 ) -> Iterator[bool]:
-    """Be the only process that trains this config in a folder of runs; whether another had to be
-    waited for.
+    """Lock a config in a folder of runs; yields whether this had to wait for another process.
 
     Parameters
     ----------
-    config, within : what is trained, and the folder; default `cdmllab.runs.root()`
-    here : which process this is. Several that train together never wait: those that started with
-        the first would not know why nothing happens
-    tell : is called with a line before a wait
-    wait : for another process; otherwise it is an error
+    config, within : the config, and the folder; default `cdmllab.runs.root()`
+    here : the place of this process. Several that train together never wait, because only the
+        first one could say why nothing happens
+    tell : called with a line before a wait
+    wait : for another process; otherwise raise
 
     Raises
     ------
@@ -55,7 +52,7 @@ def claimed(
         about = f"another process is training this config{_where(config, within)}"
         if not wait or here.world_size > 1:
             raise CdmlLabError(f"{about}: wait for it to end") from None
-        tell(f"{about}; waiting for it to end (--redo would train it twice)")
+        tell(f"{about}; waiting for it to end (--redo trains a second time instead)")
         lock.acquire(poll_interval=0.5)
         waited = True
     try:
@@ -66,12 +63,12 @@ def claimed(
 
 @contextmanager
 def held(run: Run, here: Place, *, again: bool) -> Iterator[None]:
-    """Be the only process that works in a run's folder, and keep in its record how the work ended.
+    """Lock a run's folder, and record how the work in it ended.
 
     Parameters
     ----------
-    run, here : the run, and which process this is
-    again : the run was begun before
+    run, here : the run, and the place of this process
+    again : the run was started before
 
     Raises
     ------
@@ -86,25 +83,24 @@ def held(run: Run, here: Place, *, again: bool) -> Iterator[None]:
                 f"another process is training in {run.folder}: wait for it to end"
             ) from None
     try:
-        if (
-            here.first and again
-        ):  # a killed run's record says that it runs; the code may be another all the same
+        if here.first and again:
+            # A killed run still says that it is running, and the code may have changed since.
             run.restart()
             clear_leftovers([*run.folder.iterdir(), *run.folder.glob(f"{checkpoint.FOLDER}/.*")])
         yield
     except BaseException as error:
-        meant = distributed.lost(error) or error
+        reported = distributed.lost(error) or error
         if here.first:
-            _ended(run, meant)
-        if meant is not error:
-            raise meant from error
+            _ended(run, reported)
+        if reported is not error:
+            raise reported from error
         raise
     finally:
         lock.release()
 
 
 def _where(config: Config, within: Path | None) -> str:
-    """The run that is at work on a config, if it can be seen yet."""
+    """Where a config is being trained, if its run exists yet."""
     wanted = config.flat()
     for run in reversed(list(Run.list(within))):
         if run.status == "running" and run.config == wanted:
@@ -113,14 +109,12 @@ def _where(config: Config, within: Path | None) -> str:
 
 
 def _ended(run: Run, error: BaseException) -> None:
-    """Write why the work ended; what nobody expected, with its traceback beside it."""
-    asked = isinstance(error, KeyboardInterrupt | BrokenPipeError)
-    if not asked and not isinstance(error, CdmlLabError | OSError):
+    """Record why the work ended; an unexpected error also leaves its traceback."""
+    interrupted = isinstance(error, KeyboardInterrupt | BrokenPipeError)
+    if not interrupted and not isinstance(error, CdmlLabError | OSError):
         failures.keep_traceback(error, run.folder)
-    said = plain(f"{type(error).__name__}: {error}", 1000)
+    message = plain(f"{type(error).__name__}: {error}", 1000)
     try:
-        run.finish("stopped" if asked else "failed", error=said)
-    except (
-        KeyboardInterrupt
-    ):  # a whole group of processes that is told to end hears it more than once
-        run.finish("stopped", error=said)
+        run.finish("stopped" if interrupted else "failed", error=message)
+    except KeyboardInterrupt:  # a process group that is interrupted may get the signal twice
+        run.finish("stopped", error=message)

@@ -1,12 +1,12 @@
-"""What a run is trained on, as a fingerprint that is kept in its record and compared later.
+"""The fingerprint of a run's data, which is stored in its record and compared later.
 
-A fingerprint holds the number of images and of identities, a digest of every label, and a digest of
-the images as they are stored: all bytes of a set of up to `WHOLE_BYTES`. Of a larger one it holds
-the size of every image and the bytes of images spread evenly over the set, `SPREAD_BYTES` in all.
+A fingerprint consists of the numbers of images and identities, a digest of all labels, and a digest
+of the stored images. The latter covers all bytes of a set of up to `WHOLE_BYTES`. Of a larger set
+it covers the size of each image and `SPREAD_BYTES` bytes of images spread evenly over the set.
 
-So it changes when two people's folders are swapped, when a label is edited, and, in a set of up to
-half a gigabyte, when a single pixel is. In a larger set an image that is replaced by one of exactly
-as many bytes is noticed only if it is one of those that are read.
+So it changes if two people's folders are swapped, if a label is edited, and, in a set of up to half
+a gigabyte, if a single pixel changes. In a larger set, an image that is replaced by one of the same
+size in bytes is noticed only if it is one of those that are read.
 """
 
 import hashlib
@@ -23,52 +23,52 @@ from cdmllab.data.sets import Subset, TrainingSet
 from cdmllab.faces import FaceWorld
 from cdmllab.faces.cache import CachedWorld
 
-WHOLE_BYTES = 512 * 2**20  # a second or so to read and hash
+WHOLE_BYTES = 512 * 2**20  # takes about a second to read and hash
 SPREAD_BYTES = 128 * 2**20
 _CHUNK = 256  # images read at a time
 _DECODED = 64  # images in the digest of decoded images
-_RENDERED = 8  # images of a world that are looked at
-_LEVELS = 0.5  # by which their mean may differ: devices round differently
+_RENDERED = 8  # images of a world whose mean levels are compared
+_LEVELS = 0.5  # tolerance of a mean level, since devices round differently
 
 _SAMPLE, _LABELS, _IMAGES, _HASHED = "sha256", "labels_sha256", "images_sha256", "images_hashed"
 _MEANS, _START = "mean_levels", "start_from_sha256"
 
 
 def fingerprint(source: TrainingSet, start_from: Path | None = None) -> dict[str, Any]:
-    """The fingerprint of a training set, and of the file of weights that the training begins with.
+    """The fingerprint of a training set and of the file of initial weights.
 
-    A world of the face lab follows from its parameters, which are in the config; of its images only
-    the mean levels of a few are kept, so that a cache and a fresh rendering, on whatever device,
-    compare as equal.
+    A world of the face lab is determined by its parameters, which are in the config. Of its images
+    only the mean levels of a few are stored, so that a cache and a new rendering compare as equal,
+    whatever the device.
     """
     n = len(source)
     labels = np.ascontiguousarray(source.labels, dtype=np.int64)
-    found: dict[str, Any] = {
+    stored: dict[str, Any] = {
         "images": n,
         "identities": source.num_identities,
         _LABELS: hashlib.sha256(labels.tobytes()).hexdigest(),
     }
     if isinstance(source, CachedWorld | FaceWorld):
         images = source.read(_spread(n, _RENDERED))
-        found[_MEANS] = [round(float(image.mean()), 2) for image in images]
+        stored[_MEANS] = [round(float(image.mean()), 2) for image in images]
     else:
-        # Of labels and decoded images: it also tells when another version decodes them differently.
+        # Of labels and decoded images, to notice if another version decodes them differently.
         sample = hashlib.sha256(labels.tobytes())
         sample.update(np.ascontiguousarray(source.read(_spread(n, _DECODED))).tobytes())
         digest, hashed = _images(source)
-        found |= {_SAMPLE: sample.hexdigest(), _IMAGES: digest, _HASHED: hashed}
+        stored |= {_SAMPLE: sample.hexdigest(), _IMAGES: digest, _HASHED: hashed}
     if start_from is not None and start_from.is_file():
-        found[_START] = sha256(start_from)
-    return found
+        stored[_START] = sha256(start_from)
+    return stored
 
 
 def difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """What has changed between two fingerprints, in words.
+    """The changes between two fingerprints, in words.
 
     Returns
     -------
-    Empty where nothing has; None where they say nothing of contents that could be compared, as the
-    records of earlier versions, or those of runs that broke off before they kept one.
+    Empty if nothing has changed; None if they have no contents in common to compare, such as those
+    of earlier versions, or of runs that ended before they stored one.
     """
     both = [key for key in kept if key in now]
     counts = [
@@ -97,20 +97,20 @@ def difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
 
 def _images(source: TrainingSet) -> tuple[str, int]:
-    """A digest of the stored images, and of how many of them the bytes are in it."""
-    found = hashlib.sha256()
+    """A digest of the stored images, and the number of images whose bytes it covers."""
+    digest = hashlib.sha256()
     n = len(source)
     sizes = _stored_sizes(source)
-    found.update(sizes.tobytes())
+    digest.update(sizes.tobytes())
     total = int(sizes.sum())
     rows = np.arange(n) if total <= WHOLE_BYTES else _spread(n, max(1, SPREAD_BYTES * n // total))
     for start in range(0, len(rows), _CHUNK):
-        _add(found, source, rows[start : start + _CHUNK])
-    return found.hexdigest(), len(rows)
+        _add(digest, source, rows[start : start + _CHUNK])
+    return digest.hexdigest(), len(rows)
 
 
 def _stored_sizes(source: TrainingSet) -> NDArray[np.int64]:
-    """Bytes of each image as it is stored, in a pack with its frame."""
+    """The size of each stored image in bytes; in a pack including its frame."""
     if isinstance(source, Subset):
         return _stored_sizes(source.whole)[source.rows]
     if isinstance(source, Pack):
@@ -120,17 +120,17 @@ def _stored_sizes(source: TrainingSet) -> NDArray[np.int64]:
     return np.full(len(source), each, dtype=np.int64)
 
 
-def _add(found: Any, source: TrainingSet, rows: NDArray[np.int64]) -> None:
-    """Hash the stored bytes of some images: a pack's JPEGs are not decoded."""
+def _add(digest: Any, source: TrainingSet, rows: NDArray[np.int64]) -> None:
+    """Hash the stored bytes of some images; a pack's JPEGs are not decoded."""
     if isinstance(source, Subset):
-        _add(found, source.whole, source.rows[rows])
+        _add(digest, source.whole, source.rows[rows])
     elif isinstance(source, Pack):
         for row in rows.tolist():
-            found.update(source.image(row))
+            digest.update(source.image(row))
     else:
-        found.update(np.ascontiguousarray(source.read(rows)).tobytes())
+        digest.update(np.ascontiguousarray(source.read(rows)).tobytes())
 
 
 def _spread(n: int, count: int) -> NDArray[np.int64]:
-    """At most `count` rows of n, evenly spread, the first and the last among them."""
+    """At most `count` rows of n, evenly spread, including the first and the last."""
     return np.unique(np.linspace(0, n - 1, min(count, n)).astype(np.int64))

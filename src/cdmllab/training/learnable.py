@@ -1,4 +1,4 @@
-"""Whether a training can learn anything at all, before its first step."""
+"""Check before the first step that there is anything to learn."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,22 +9,22 @@ from cdmllab.errors import CdmlLabError
 def check(
     labels: ArrayLike, *, batch_size: int, per_identity: int | None, pair_loss: str | None
 ) -> str:
-    """Refuse data from which the loss cannot be learnt.
+    """Raise if the loss cannot learn from the data.
 
     Parameters
     ----------
     labels : identity of each image, shape (n,)
-    batch_size : images that a loss sees together
-    per_identity : at most so many images of an identity an epoch
+    batch_size : images in the batch that a loss is computed on
+    per_identity : maximum of images per identity in an epoch
     pair_loss : the name of a loss over pairs of images; None for one with class centres
 
     Returns
     -------
-    A warning in a sentence, where few batches have anything to learn from; empty otherwise.
+    A warning in a sentence if most batches contain nothing to learn from; otherwise empty.
 
     Raises
     ------
-    CdmlLabError : fewer than two identities; or a pair loss, and no identity has two images
+    CdmlLabError : fewer than two identities; or a pair loss when no identity has two images
     """
     counts = np.bincount(np.asarray(labels, dtype=np.int64))
     counts = (
@@ -32,23 +32,22 @@ def check(
     )
     if len(counts) < 2:
         raise CdmlLabError(
-            "all images are of one identity, so the loss is 0 from the start: training needs two "
-            "identities or more"
+            "all images are of one identity, so the loss is 0 from the start: training needs at "
+            "least two identities"
         )
     if pair_loss is None:
         return ""
     if counts.max() < 2:
         cap = "" if per_identity is None else f" with data.per_identity={per_identity}"
         raise CdmlLabError(
-            f"{pair_loss} compares two images of one identity, and no identity has two{cap}: "
-            "the loss would be 0 to the end"
+            f"{pair_loss} compares two images of one identity, but no identity has two{cap}: "
+            "the loss would always be 0"
         )
     n, of_one = int(counts.sum()), float((counts * (counts - 1)).sum())
     pairs = batch_size * (batch_size - 1) / 2 * of_one / (n * (n - 1))
     if pairs >= 1.0:
         return ""
     return (
-        f"a batch of {batch_size} images holds {pairs:.2g} pairs of one identity on average, and "
-        f"{pair_loss} "
-        "learns nothing from the others: raise batch_size, or train on fewer identities"
+        f"a batch of {batch_size} images has {pairs:.2g} pairs of one identity on average, and "
+        f"{pair_loss} learns nothing without one: raise batch_size, or train on fewer identities"
     )

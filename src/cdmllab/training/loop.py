@@ -1,4 +1,4 @@
-"""One training run in motion: all that changes from step to step, and how it changes."""
+"""The training loop: the state that changes from step to step, and the step itself."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -22,7 +22,7 @@ from cdmllab.training.schedule import learning_rate
 
 Prepare = Callable[[Tensor], Tensor]
 AtEpoch = Callable[[int, Backbone, Head], None]
-"""What is told the epochs done, the network and the head."""
+"""Called with the number of epochs done, the network and the head."""
 
 
 class Trainer:
@@ -30,11 +30,11 @@ class Trainer:
 
     Parameters
     ----------
-    run, config : what is trained, and where it is written
-    source : the images
+    run, config : the run's folder and config
+    source : the training set
     backbone, head : new ones, on the device
     prepare : from uint8 images to the network's input
-    place : which process this is
+    place : of this process
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class Trainer:
         self.steps_an_epoch = len(self.loader) // config.accumulate
         if self.steps_an_epoch == 0:
             raise ValueError(
-                f"an epoch has {len(self.loader)} batches, fewer than the {config.accumulate} of "
-                f"one step"
+                f"an epoch has {len(self.loader)} batches, but one step accumulates "
+                f"{config.accumulate}"
             )
         self.steps = config.epochs * self.steps_an_epoch
         self.effective_batch = config.batch_size * config.accumulate * place.world_size
@@ -79,7 +79,7 @@ class Trainer:
         self._began, self._before = perf_counter(), 0.0
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """Every parameter by its name."""
+        """All parameters by name."""
         parts = {"backbone": self.backbone, "head": self.head}
         return {
             f"{part}.{name}": p
@@ -89,27 +89,25 @@ class Trainer:
 
     @property
     def epoch(self) -> int:
-        """Counted from 0."""
+        """The current epoch, counted from 0."""
         return self.step // self.steps_an_epoch
 
     @property
     def taken(self) -> int:
-        """Steps really taken, what metrics and checkpoints are named by; it never goes back.
+        """The number of optimiser steps taken, which names metrics and checkpoints.
 
-        Other than `step`, by which the schedule runs, once a run has gone on with another number of
-        ranks.
+        It never decreases. It differs from `step`, which drives the schedule, once a run has been
+        resumed on another number of ranks.
         """
         return self.step + self._offset
 
     @property
     def in_all(self) -> int:
-        """What `taken` is at the end."""
+        """The value of `taken` at the end."""
         return self.steps + self._offset
 
     def seconds(self) -> float:
-        """Spent on training so far, in all the processes that had a part in it one after
-        the other.
-        """
+        """Seconds of training so far, including those before the run was resumed."""
         return self._before + perf_counter() - self._began
 
     def lr(self) -> float:
@@ -123,9 +121,7 @@ class Trainer:
         )
 
     def go(self) -> Iterator[tuple[ImageBatch, HeadOutput, Tensor]]:
-        """Train to the end; yields the last batch of every step, what the head said, and the
-        embeddings.
-        """
+        """Train to the end; yield the last batch of each step, the head's output and embeddings."""
         while self.step < self.steps:
             waiting: list[ImageBatch] = []
             start = perf_counter()
@@ -150,8 +146,8 @@ class Trainer:
                 embeddings = self.network(self.prepare(batch.images))
                 out = self._loss(batch, embeddings)
                 self.scaler.scale(out.loss / len(batches)).backward()
-            # Looked at when the way back is under way, so that a GPU has work while the answer
-            # comes.
+            # Checked after the backward pass was launched, so that a GPU keeps working while the
+            # result is copied to the host.
             if not torch.isfinite(out.loss):
                 raise self._diverged(f"the loss is {float(out.loss)}", batch, embeddings)
         if self.config.optimiser.clip_norm is not None:
@@ -169,7 +165,7 @@ class Trainer:
             truth["known_easiness"] = self._known_easiness[batch.rows]
         try:
             out: HeadOutput = self.head(embeddings, batch.labels, **truth)
-        except ValueError:  # the head looks at every embedding and centre; nobody else needs to
+        except ValueError:  # the head checks every embedding and centre; find out which it was
             if not torch.isfinite(embeddings).all():
                 raise self._diverged("an embedding is not finite", batch, embeddings) from None
             if not all(bool(torch.isfinite(p).all()) for p in self.head.parameters()):
@@ -178,15 +174,13 @@ class Trainer:
         return out
 
     def _clip(self, limit: float) -> float:
-        """Shorten the gradient of all parameters together, over all ranks, to `limit`; its length
-        before.
-        """
+        """Clip the norm of the gradient of all parameters on all ranks; return the norm before."""
         parameters = [p for p in self.parameters().values() if p.grad is not None]
         shards = list(self.head.sharded_parameters().values())
-        whole = [
+        replicated = [
             p.grad for p in parameters if p.grad is not None and all(p is not s for s in shards)
         ]
-        total = nn.utils.get_total_norm(whole)
+        total = nn.utils.get_total_norm(replicated)
         if shards:
             gradients = [self.head.whole(p.grad) for p in shards if p.grad is not None]
             parts: Any = nn.utils.get_total_norm(gradients)
@@ -211,7 +205,7 @@ class Trainer:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Look at the network, in evaluation mode; the training goes on as if nobody had."""
+        """Put the network in evaluation mode for a block, without any effect on the training."""
         random = torch.get_rng_state()
         self.backbone.eval()
         self.head.eval()
@@ -223,13 +217,14 @@ class Trainer:
             torch.set_rng_state(random)
 
     def show(self, at_epoch: AtEpoch) -> None:
-        """Let somebody look at the network, see `aside`."""
+        """Call `at_epoch` within `aside`."""
         with self.aside():
             at_epoch(self.epoch, self.backbone, self.head)
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on; tensors are the live ones, so that loading fills them
-        in place.
+        """Everything the next step depends on.
+
+        The tensors are the live ones, so that loading a checkpoint fills them in place.
         """
         return {
             "backbone": self.backbone.state_dict(),
@@ -242,24 +237,25 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any], taken: int) -> None:
-        """Go on from a state that `state` gave and a checkpoint, of so many steps taken, filled.
+        """Continue from a `state` that a checkpoint has filled, after `taken` steps.
 
         Raises
         ------
-        DataError : the state is of another training, or cannot be one
+        DataError : the state is of another training, or invalid
         """
-        with reading(self.run.folder, "a run whose checkpoint can be gone on from"):
+        with reading(self.run.folder, "a run with a usable checkpoint"):
             self.backbone.load_state_dict(state["backbone"])
             self.scaler.load_state_dict(state["scaler"])
             self.loader.load_state_dict(state["loader"])
             torch.set_rng_state(state["random"]["cpu"])
             self.place.set_random_state(state["random"])
-            # On another number of ranks a step has another size: count from the end of the epoch.
+            # With another number of ranks an epoch has another number of steps: count the steps
+            # that are left in it from its end.
             self.step = (
                 self.loader.epoch + 1
             ) * self.steps_an_epoch - self.loader.left // self.config.accumulate
             if not 0 <= self.step <= self.steps:
-                raise ValueError(f"it is at step {self.step:,}, and there are {self.steps:,}")
+                raise ValueError(f"it is at step {self.step:,} of {self.steps:,}")
         self._offset = taken - self.step
         self.clock.reset()
         self._began, self._before = perf_counter(), max(0.0, state["seconds"])

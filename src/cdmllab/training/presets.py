@@ -1,8 +1,7 @@
-"""Presets: experiments with their promise, as YAML files beside this module; one level of
-``base:``.
+"""Presets: YAML files of experiments in the folder ``presets``, with one level of ``base:``.
 
-A preset's first lines are comments that say what it is, its command, its cost and what to expect.
-Files that begin with an underscore are bases only.
+The first lines of a preset are comments with its description, command, cost and expected result.
+Files whose names begin with an underscore are bases only.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +20,7 @@ FOLDER = Path(__file__).resolve().with_name("presets")
 
 
 def names() -> tuple[str, ...]:
-    """The presets there are, as ``lab/cpu/arcface``."""
+    """The names of all presets, such as ``lab/cpu/arcface``."""
     files = (
         file.relative_to(FOLDER).with_suffix("")
         for file in FOLDER.rglob("*.yaml")
@@ -31,17 +30,17 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str, settings: Iterable[str | Mapping[str, Any]] = ()) -> Config:
-    """A preset's config.
+    """Load the config of a preset.
 
     Parameters
     ----------
-    name : of a preset, or the path of a YAML file of your own, which names its runs after the file
-    settings : changes, as ``"loss.margin_rad=0.45"`` or ``{"loss.margin_rad": 0.45}``
+    name : of a preset, or the path of a YAML file, whose name is then the name of its runs
+    settings : changes, such as ``"loss.margin_rad=0.45"`` or ``{"loss.margin_rad": 0.45}``
 
     Raises
     ------
-    CdmlLabError : no such preset, YAML that cannot be read, an unknown key or a value out of range;
-        the key is named
+    CdmlLabError : no such preset, invalid YAML, an unknown key or a value out of range; names the
+        key
     """
     path = _path(name)
     with reading(path, "a usable preset"):
@@ -53,15 +52,19 @@ def _load(name: str, path: Path, settings: Iterable[str | Mapping[str, Any]]) ->
     base = values.pop("base", None)
     if base is not None:
         if not isinstance(base, str):
-            raise CdmlLabError(f"{path}: base is the name of a file beside it, without .yaml")
+            raise CdmlLabError(
+                f"{path}: base must be the name of a file in the same folder, without .yaml"
+            )
         below = yaml_header.read(path.parent / f"{base}.yaml")
         if "base" in below:
-            raise CdmlLabError(f"{path}: its base {base} has a base itself; one level is allowed")
+            raise CdmlLabError(
+                f"{path}: its base {base} has a base itself, but only one level is allowed"
+            )
         values = _merge(below, values)
     for setting in settings:
         for key, value in [_parsed(setting)] if isinstance(setting, str) else setting.items():
             if key.count(".") > _DEEPEST:
-                raise CdmlLabError(f"{path}: there is no setting {plain(key, 60)}")
+                raise CdmlLabError(f"{path}: no setting {plain(key, 60)}")
             nested: Any = value
             for part in reversed(key.split(".")):
                 nested = {part: nested}
@@ -75,30 +78,32 @@ def _load(name: str, path: Path, settings: Iterable[str | Mapping[str, Any]]) ->
 
 
 def header(name: str) -> dict[str, str]:
-    """What a preset promises: ``about``, ``command``, ``cost`` and ``expect``."""
+    """The header of a preset: ``about``, ``command``, ``cost`` and ``expect``."""
     return yaml_header.header(_path(name))
 
 
 def differing(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
-    """Every key in which two configs of unlike name differ, with both values; a dash where one does
-    not set it.
+    """All keys, except the name, in which two configs differ, with both values.
+
+    A dash is in the place of a key that a config does not have.
     """
-    a, b, found = one.flat(), other.flat(), []
+    a, b = one.flat(), other.flat()
+    rows: list[tuple[str, Any, Any]] = []
     for section in dict.fromkeys((*a, *b)):
         x, y = a.get(section, "–"), b.get(section, "–")
         if isinstance(x, dict) and isinstance(y, dict):
             keys = dict.fromkeys((*x, *y))
-            found += [(f"{section}.{key}", x.get(key, "–"), y.get(key, "–")) for key in keys]
+            rows += [(f"{section}.{key}", x.get(key, "–"), y.get(key, "–")) for key in keys]
         elif section != "name":
-            found.append((section, x, y))
-    return [row for row in found if row[1] != row[2]]
+            rows.append((section, x, y))
+    return [row for row in rows if row[1] != row[2]]
 
 
 def _parsed(setting: str) -> tuple[str, Any]:
     key, separator, text = setting.partition("=")
     if not separator:
         raise CdmlLabError(
-            f"a setting is written key=value, as loss.margin_rad=0.45; got {setting!r}"
+            f"a setting is written key=value, such as loss.margin_rad=0.45; got {setting!r}"
         )
     return key, parse_yaml(text, f"the setting {setting!r}")
 
@@ -109,20 +114,21 @@ def _path(name: str) -> Path:
     if Path(name).suffix in (".yaml", ".yml"):
         return Path(name)
     raise CdmlLabError(
-        f"there is no preset {name!r}{did_you_mean(name, names())}; `cdmllab presets` lists them"
+        f"no preset {name!r}{did_you_mean(name, names())}; `cdmllab presets` lists them"
     )
 
 
 def _called(path: Path) -> str:
-    """A preset by its name, a file of one's own by that of the file, wherever it lies."""
+    """The name of a preset; of any other file the file's name, whatever its folder."""
     if path.resolve().is_relative_to(FOLDER):
         return path.resolve().relative_to(FOLDER).with_suffix("").as_posix()
     return path.stem
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """The values above win; a section with another `name` replaces the one below, whose options are
-    not its own.
+    """Merge settings; those above win.
+
+    A section with another `name` replaces the whole section below, since it has other options.
     """
     merged = dict(below)
     for key, value in above.items():

@@ -1,4 +1,4 @@
-"""How fast a config would train here: its real step and its real loader, run for half a minute."""
+"""Measure how fast a config trains on this machine, by half a minute of real training."""
 
 import tempfile
 from pathlib import Path
@@ -20,29 +20,29 @@ from cdmllab.training.distributed import Place
 from cdmllab.training.entry import prepare
 from cdmllab.training.loop import Trainer
 
-WARM_UP_STEPS = 3  # the first steps allocate memory, choose algorithms, and compile
-_DRAWN = 16  # faces that a stand-in shows
-_JUDGED = 64  # images in a batch of the network alone
+WARM_UP_STEPS = 3  # the first steps allocate memory, choose algorithms and compile
+_DRAWN = 16  # distinct faces of a stand-in
+_JUDGED = 64  # images per batch in evaluation mode
 
 
 class Probe(NamedTuple):
-    """What half a minute of a training showed."""
+    """Speed and memory of a training."""
 
-    images_per_s: float  # forward, backward, step and loading together
-    judged_per_s: float  # images through the network alone, as an evaluation does
-    data_wait: float  # share of the time in which the step waited for the loader
-    peak_mib: float  # of the CUDA device, or of this process
-    steps: int  # that were timed
+    images_per_s: float  # training, including the loading of images
+    judged_per_s: float  # images per second through the network in evaluation mode
+    data_wait: float  # share of time spent waiting for the loader, 0 to 1
+    peak_mib: float  # memory of the CUDA device, or of this process
+    steps: int  # number of timed steps
 
 
 class StandIn:
-    """A training set of a given size that shows the same few faces of the face lab again and again.
+    """A training set of any size that repeats a few faces of the face lab.
 
-    It takes the loader as long as the real one, before that is downloaded or rendered.
+    It keeps the loader as busy as the real set, which may not be downloaded or rendered yet.
 
     Parameters
     ----------
-    encoded : keep JPEGs and decode them anew each time, as a pack; else pixels, as a world of the
+    encoded : decode JPEGs at each read, like a pack; otherwise keep pixels, like a world of the
         face lab
     """
 
@@ -59,7 +59,7 @@ class StandIn:
         return len(self.labels)
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
-        """Images of some rows: uint8 of shape (rows, size, size, channels)."""
+        """Read images: uint8 of shape (rows, size, size, channels)."""
         some = np.asarray(rows, dtype=np.int64) % _DRAWN
         if not self._jpegs:
             kept: NDArray[np.uint8] = self._drawn[some]
@@ -70,17 +70,17 @@ class StandIn:
 
 
 def probe(config: Config, source: TrainingSet, seconds: float = 30.0) -> Probe:
-    """Train for about so many seconds, and throw the result away.
+    """Train for about `seconds` and discard the result.
 
     Parameters
     ----------
     config : of the training; its number of epochs does not matter
     source : its data, or a `StandIn` of the same size
-    seconds : of timed steps; one step more than that is finished
+    seconds : of timed steps; the last step may exceed them
 
     Raises
     ------
-    CdmlLabError : it does not fit into the device's memory
+    CdmlLabError : the training does not fit into the device's memory
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
@@ -90,7 +90,7 @@ def probe(config: Config, source: TrainingSet, seconds: float = 30.0) -> Probe:
             return _timed(config, source, Run(Path(folder)), here, seconds)
     except torch.cuda.OutOfMemoryError as error:
         raise CdmlLabError(
-            f"batches of {config.batch_size} of this training do not fit into the memory of "
+            f"this training's batches of {config.batch_size} do not fit into the memory of "
             f"{here.device}: "
             "a smaller batch_size with accumulate, or speed.checkpointing, needs less"
         ) from error
@@ -135,7 +135,7 @@ def _timed(config: Config, source: TrainingSet, run: Run, here: Place, seconds: 
 
 
 def _judging(trainer: Trainer, here: Place) -> float:
-    """Images a second through the network in evaluation mode."""
+    """Images per second through the network in evaluation mode."""
     size, channels = trainer.backbone.size, trainer.backbone.channels
     images = torch.zeros((_JUDGED, channels, size, size), dtype=torch.uint8, device=here.device)
     trainer.backbone.eval()
@@ -151,6 +151,6 @@ def _judging(trainer: Trainer, here: Place) -> float:
 
 
 def _finish(here: Place) -> None:
-    """A GPU works on when a call has returned."""
+    """Wait for the GPU, which runs asynchronously."""
     if here.device.type == "cuda":
         torch.cuda.synchronize(here.device)

@@ -1,8 +1,7 @@
-"""A linear map of finished embeddings, trained with any loss in seconds: the smallest real
-training.
+"""Train a linear map of fixed embeddings with any loss: a real training that takes seconds.
 
-The network that made the embeddings stays as it is. What a loss does to strong features of real
-faces can so be repeated a hundred times, where a network would be trained once.
+The network that computed the embeddings is frozen. So the effect of a loss on strong features of
+real faces can be measured a hundred times in the time of training one network.
 """
 
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ _OPTIMISER = OptimiserConfig(lr=0.1, schedule="cosine")
 
 @dataclass(frozen=True)
 class ProjectionRecipe:
-    """How a projection is trained."""
+    """Epochs, batch size and optimiser of a projection."""
 
     epochs: int = 20
     batch_size: int = 256
@@ -35,25 +34,23 @@ class ProjectionRecipe:
 
 
 class Epoch(NamedTuple):
-    """What the margin did in an epoch: means over its samples, easy and hard by their target
-    cosine.
-    """
+    """Means over the samples of an epoch; easy and hard refer to the target cosine."""
 
     loss: float
     margin_rad: float
     margin_easy_rad: float  # of the third of each batch with the largest target cosine
     margin_hard_rad: float  # of the third with the smallest
-    easy_share: float  # of samples that the loss calls easy; NaN where it has no such notion
+    easy_share: float  # of samples with easiness above 0; NaN if the loss has no easiness
 
 
 class Projected(NamedTuple):
-    """A trained projection and its course."""
+    """A trained projection and its history."""
 
     weight: Floats  # [D, d]: an embedding x becomes weight @ x / |x|
     epochs: list[Epoch]
 
     def of(self, embeddings: Floats) -> Floats:
-        """The projections of embeddings, shape (n, d) to (n, D)."""
+        """Project embeddings of shape (n, d) to (n, D)."""
         x = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
         projected: Floats = x @ self.weight.T
         return projected
@@ -67,20 +64,20 @@ def project(
     seed: int,
     recipe: ProjectionRecipe | None = None,
 ) -> Projected:
-    """Train a square linear map of unit embeddings; it starts as the identity.
+    """Train a square linear map of unit embeddings, starting from the identity.
 
     Parameters
     ----------
-    views : embeddings of the same n images, one array (n, d) for each way an image is shown (as it
-        is, mirrored); a sample takes one of them by chance
-    labels : who is shown, shape (n,), from 0 up without gaps
+    views : embeddings of the same n images, one array (n, d) per augmentation (plain, mirrored);
+        each sample takes a random one
+    labels : identities, shape (n,), from 0 upwards without gaps
     loss : ``name`` and options of `cdmllab.heads.create`
-    seed : of the class centres, of the order, and of the views
-    recipe : see `Recipe`
+    seed : of the class centres, the order and the views
+    recipe : default `ProjectionRecipe()`
 
     Raises
     ------
-    ValueError : shapes that do not fit, or labels with a gap
+    ValueError : shapes that differ, labels with a gap, or fewer images than a batch
     """
     recipe = recipe or ProjectionRecipe()
     n, d = views[0].shape
@@ -90,7 +87,7 @@ def project(
     if len(np.unique(labels)) != num_identities:
         raise ValueError("labels must be 0, 1, 2, ... without gaps")
     if n < recipe.batch_size:
-        raise ValueError(f"{n} images are fewer than a batch of {recipe.batch_size}")
+        raise ValueError(f"a batch of {recipe.batch_size} needs more than {n} images")
     stacked = unit(torch.from_numpy(np.stack(views)))  # [v, n, d]
     y = torch.from_numpy(labels)
     options = dict(loss)
@@ -111,7 +108,7 @@ def project(
         course = []
         for epoch in range(recipe.epochs):
             order = torch.randperm(n)[: steps * recipe.batch_size].view(steps, -1)
-            seen = _Course()
+            history = _EpochSums()
             for number, rows in enumerate(order):
                 step = epoch * steps + number
                 for group in optimiser.param_groups:
@@ -119,23 +116,23 @@ def project(
                         recipe.optimiser, step, steps, recipe.epochs, recipe.batch_size
                     )
                 head.set_progress(step / (steps * recipe.epochs))
-                shown = torch.randint(len(views), (len(rows),))
-                out = head(layer(stacked[shown, rows]), y[rows])
+                view = torch.randint(len(views), (len(rows),))
+                out = head(layer(stacked[view, rows]), y[rows])
                 optimiser.zero_grad()
                 out.loss.backward()
                 optimiser.step()
-                seen.take(out)
-            course.append(seen.mean())
+                history.add(out)
+            course.append(history.mean())
     return Projected(layer.weight.detach().numpy().copy(), course)
 
 
-class _Course:
+class _EpochSums:
     """Sums over the batches of an epoch."""
 
     def __init__(self) -> None:
         self._rows: list[Tensor] = []
 
-    def take(self, out: heads.HeadOutput) -> None:
+    def add(self, out: heads.HeadOutput) -> None:
         order = out.target_cos.argsort()
         third = max(len(order) // 3, 1)
         hard, easy = (out.margin_rad[rows].mean() for rows in (order[:third], order[-third:]))

@@ -1,4 +1,4 @@
-"""What a run writes down while it trains: metrics, validation, a look at the truth, checkpoints."""
+"""Record a training: metrics, validation, comparison with known difficulty, checkpoints."""
 
 from collections.abc import Callable
 from time import perf_counter
@@ -18,18 +18,17 @@ from cdmllab.training.loop import Trainer
 
 Tell = Callable[[str], None]
 Progress = Callable[[int, int, str], None]
-"""Called with the steps done, all of them, and a line about where the training stands."""
+"""Called with the steps done, the number of all steps, and a line of log."""
 
 
 class Recorder:
-    """Follows a trainer from step to step, as `config.watch` says; the first of several processes
-    writes.
+    """Records the steps of a trainer as `config.watch` asks; only the first process writes.
 
     Parameters
     ----------
-    run, trainer : what is trained, and where it is written
-    say : is called with a line now and then
-    progress : is called when metrics are written; None says a line instead
+    run, trainer : the run's folder and the training
+    say : called with lines of log
+    progress : called whenever metrics are written; None logs a line instead
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class Recorder:
         self._started, self._from = perf_counter(), trainer.step
 
     def step(self, batch: ImageBatch, out: HeadOutput, embeddings: Tensor) -> None:
-        """Write what is due after a step."""
+        """Record whatever is due after a step."""
         at, last = self.trainer.taken, self.trainer.step == self.trainer.steps
         if at % self.watch.log_every == 0 or last or at == 1:
             self._metrics(batch, out, embeddings)
@@ -65,13 +64,13 @@ class Recorder:
             checkpoint.save(self.run.folder, at, self.trainer.state(), self.watch.keep)
 
     def close(self) -> None:
-        """No more steps."""
+        """Close the files after the last step."""
         if self._board is not None:
             self._board.close()
 
     def _metrics(self, batch: ImageBatch, out: HeadOutput, embeddings: Tensor) -> None:
         t = self.trainer
-        nearest = t.head.nearest(embeddings)  # all ranks together
+        nearest = t.head.nearest(embeddings)  # a collective call: every rank takes part
         values = {
             "step": t.taken,
             "epoch": (t.step - 1) // t.steps_an_epoch,
@@ -91,20 +90,20 @@ class Recorder:
         self.progress(t.taken, t.in_all, line)
 
     def _validate(self) -> None:
-        """Accuracy (where there are folds) and AUC on the named protocols, into the metrics."""
+        """Log accuracy, if there are folds, and AUC on the protocols of the config."""
         t = self.trainer
-        told: dict[str, float] = {"step": t.taken}
+        values: dict[str, float] = {"step": t.taken}
         with t.aside():
             for name in self.watch.protocols:
                 protocol = evaluate.protocols.load(name, t.backbone.size)
                 embeddings = evaluate.embed(t.backbone, protocol.images, prepare=t.prepare)
-                judged = glance(embeddings.numpy(), protocol)
-                told |= {f"{name}/{measure}": value for measure, value in judged.items()}
-                accuracy = (
-                    f"accuracy {100 * judged['accuracy']:.2f} %, " if "accuracy" in judged else ""
-                )
-                self.say(f"step {t.taken:,}  {name}: {accuracy}AUC {judged['auc']:.4f}")
-        self.run.log(**told)
+                of_protocol = glance(embeddings.numpy(), protocol)
+                values |= {f"{name}/{measure}": v for measure, v in of_protocol.items()}
+                accuracy = ""
+                if "accuracy" in of_protocol:
+                    accuracy = f"accuracy {100 * of_protocol['accuracy']:.2f} %, "
+                self.say(f"step {t.taken:,}  {name}: {accuracy}AUC {of_protocol['auc']:.4f}")
+        self.run.log(**values)
 
     def _look(self, truth: Truth) -> None:
         t = self.trainer

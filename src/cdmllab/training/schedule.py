@@ -1,6 +1,4 @@
-"""The learning rate at every step, as a function of the step alone: nothing to save, nothing to
-resume.
-"""
+"""The learning rate as a function of the step alone, so that there is no state to checkpoint."""
 
 import math
 
@@ -10,14 +8,14 @@ from cdmllab.training.config import OptimiserConfig
 def learning_rate(
     optimiser: OptimiserConfig, step: int, steps_an_epoch: int, epochs: int, effective_batch: int
 ) -> float:
-    """The rate of one step.
+    """The learning rate of a step.
 
     Parameters
     ----------
-    optimiser : the config's part
+    optimiser : the section of the config
     step : counted from 0
-    steps_an_epoch, epochs : of the whole run
-    effective_batch : images a step, over all processes and accumulated batches
+    steps_an_epoch, epochs : of the run
+    effective_batch : images per step, over all processes and accumulated batches
     """
     o = optimiser
     rate = o.lr * (effective_batch / o.reference_batch if o.reference_batch else 1.0)

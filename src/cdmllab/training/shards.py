@@ -1,13 +1,12 @@
-"""The state of a training as safetensors and JSON: each rank writes its rows, any number of ranks
-reads them.
+"""The state of a training as safetensors and JSON, written by some ranks and read by any number.
 
-A folder holds ``state.json``, with the plain values and the type, shape and split of every tensor,
-and ``rank-00000.safetensors`` and so on with the rows. Nothing in it is a pickle, so reading it
-runs nothing; and nothing in it is believed: a state that is filled takes what it asks for, of
-exactly its own type and shape.
+A folder contains ``state.json``, with the plain values and the type, shape and split of each
+tensor, and ``rank-00000.safetensors`` and so on with each rank's rows. None of them is a pickle, so
+reading them runs no code. They are not trusted either: only the tensors of the state that is filled
+are read, and each must have exactly the expected type and shape.
 
-``torch.distributed.checkpoint`` has a writer and a reader for safetensors too. They take tensors
-only, and the reader fills whatever the files happen to cover, without a word about gaps.
+``torch.distributed.checkpoint`` has a writer and a reader for safetensors too, but they handle
+tensors only, and the reader silently leaves gaps that the files do not cover.
 """
 
 import os
@@ -30,16 +29,13 @@ from cdmllab.training import yaml_header
 
 FORMAT: Final = "cdmllab-state-1"
 INDEX = "state.json"
-_LARGEST = (
-    8 << 20
-)  # bytes of a JSON file; a network of a thousand tensors needs a quarter of a million
+# Bytes of a JSON file; a network with a thousand tensors needs a quarter of a million.
+_LARGEST = 8 << 20
 NAMES = re.compile(r"state\.json|rank-[0-9]{5}\.safetensors")
-"""What a file of such a folder can be called."""
+"""The possible names of files in such a folder."""
 
 State = dict[str, Any]
-"""Tensors, DTensors with ``Shard(0)`` and plain values (numbers, text, true, false, None), in any
-depth of dicts.
-"""
+"""Nested dicts of tensors, DTensors with ``Shard(0)``, numbers, text, bools and None."""
 
 _Number = (
     Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[float, Field(allow_inf_nan=False)]
@@ -48,13 +44,13 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Strict(BaseModel):
-    """What is read: no unknown keys, nothing converted."""
+    """Base of JSON models: no unknown keys, no conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class TensorEntry(Strict):
-    """A tensor: its whole shape, and how many rows each rank wrote where they are split."""
+    """A tensor's type and full shape, and the rows that each rank wrote if it is split."""
 
     dtype: str
     shape: list[NonNegativeInt] = Field(max_length=16)
@@ -62,7 +58,7 @@ class TensorEntry(Strict):
 
 
 class Index(Strict):
-    """``state.json``; names are the keys on the way, joined by a slash."""
+    """``state.json``; a name is the path of keys, joined by slashes."""
 
     format: Literal["cdmllab-state-1"]
     plain: dict[str, bool | _Number | str | None]
@@ -70,11 +66,11 @@ class Index(Strict):
 
 
 def parsed(path: Path, model: type[Model]) -> Model:
-    """What a JSON file beside shards says.
+    """Read a JSON file of such a folder.
 
     Raises
     ------
-    DataError : it is missing, no plain file, no JSON, or says something else
+    DataError : it is missing, not a regular file, not JSON, or does not match the model
     """
     text = read_bytes(path, "readable JSON", at_most=_LARGEST, links=False)
     with reading(path, "readable JSON"):
@@ -87,7 +83,7 @@ def parsed(path: Path, model: type[Model]) -> Model:
 
 
 def nbytes(state: State) -> int:
-    """Bytes of all tensors of a state, on all ranks together."""
+    """Bytes of all tensors of a state, summed over all ranks."""
     return sum(
         value.numel() * value.element_size()
         for *_, value in _leaves(state)
@@ -97,11 +93,11 @@ def nbytes(state: State) -> int:
 
 @torch.no_grad()
 def write(folder: Path, state: State) -> None:
-    """Write this rank's part of a state into a folder; the first rank writes what all have alike.
+    """Write this rank's part of a state; the first rank also writes what is equal on all.
 
     Raises
     ------
-    CdmlLabError : the disk is full, or does not take it for another reason
+    CdmlLabError : the disk is full, or writing fails for another reason
     """
     ranks = Ranks.current()
     mine: dict[str, Tensor] = {}
@@ -136,7 +132,7 @@ def write(folder: Path, state: State) -> None:
 
 @torch.no_grad()
 def read(folder: Path, state: State) -> None:
-    """Fill a state in place, on any number of ranks; what else the folder holds is passed over.
+    """Fill a state in place, on any number of ranks; ignores everything else in the folder.
 
     Raises
     ------
@@ -167,11 +163,11 @@ def _fill(
 ) -> None:
     entry = index.tensors.get(name)
     if entry is None:
-        raise DataError(f"{folder} does not hold {name}")
+        raise DataError(f"{folder} does not contain {name}")
     if (entry.dtype, entry.shape) != (_dtype(tensor), list(tensor.shape)):
         there = f"{plain(entry.dtype, 20)} {plain(entry.shape, 60)}"
         raise DataError(
-            f"{folder}: {name} is {there}, and should be {_dtype(tensor)} {list(tensor.shape)}"
+            f"{folder}: {name} is {there}, expected {_dtype(tensor)} {list(tensor.shape)}"
         )
     target = _local(tensor)
     if not tensor.ndim:
@@ -179,7 +175,9 @@ def _fill(
         return
     rows = [len(tensor)] if entry.rows is None else entry.rows
     if sum(rows) != len(tensor):
-        raise DataError(f"{folder}: {name} has {len(tensor):,} rows, and its parts {sum(rows):,}")
+        raise DataError(
+            f"{folder}: {name} has {len(tensor):,} rows, but its parts have {sum(rows):,}"
+        )
     want, first = range(len(tensor)) if share is None else share, 0
     for rank, count in enumerate(rows):
         here = range(max(want.start, first), min(want.stop, first + count))
@@ -196,28 +194,26 @@ def _fill(
         first += count
 
 
-def _checked(found: Tensor, wanted: Tensor, path: Path, name: str) -> Tensor:
-    """What was found, if it is as the index said; `copy_` alone would convert and repeat it."""
-    if (found.dtype, found.shape) != (wanted.dtype, wanted.shape):
-        raise DataError(f"{path}: {name} is {_dtype(found)} {list(found.shape)}")
-    return found
+def _checked(stored: Tensor, expected: Tensor, path: Path, name: str) -> Tensor:
+    """Check a tensor against the index; `copy_` would silently convert and broadcast it."""
+    if (stored.dtype, stored.shape) != (expected.dtype, expected.shape):
+        raise DataError(f"{path}: {name} is {_dtype(stored)} {list(stored.shape)}")
+    return stored
 
 
 def _value(old: Any, name: str, index: Index, folder: Path) -> Any:
     if name not in index.plain:
-        raise DataError(f"{folder} does not hold {name}")
+        raise DataError(f"{folder} does not contain {name}")
     new = index.plain[name]
     if type(new) is not type(old) and None not in (old, new):
         raise DataError(
-            f"{folder}: {name} is a {type(new).__name__}, and should be a {type(old).__name__}"
+            f"{folder}: {name} is a {type(new).__name__}, expected a {type(old).__name__}"
         )
     return new
 
 
 def _leaves(state: State, above: str = "") -> Iterator[tuple[State, str, str, Any]]:
-    """Every value of a state that is no dict: the dict it is in, its key there, its name, and the
-    value itself.
-    """
+    """Iterate over leaves: the dict that contains it, its key, its name, its value."""
     for key, value in state.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{above}{key}/")
@@ -226,21 +222,20 @@ def _leaves(state: State, above: str = "") -> Iterator[tuple[State, str, str, An
 
 
 def _share(tensor: Tensor, ranks: Ranks) -> range | None:
-    """The rows of a DTensor that this rank holds; None for a tensor that all ranks have alike."""
+    """The rows of a DTensor on this rank; None for a tensor that is equal on all ranks."""
     placements = getattr(tensor, "placements", None)
     if placements is None:
         return None
     share = ranks.share(len(tensor))
     if len(placements) != 1 or not placements[0].is_shard(0) or len(_local(tensor)) != len(share):
         raise ValueError(
-            f"only tensors that all ranks have alike or split by rows can be stored, got "
-            f"{placements}"
+            f"only replicated tensors and tensors split by rows can be stored, got {placements}"
         )
     return share
 
 
 def _local(tensor: Tensor) -> Tensor:
-    """The part on this rank, sharing memory."""
+    """The part on this rank, without a copy."""
     local: Tensor = getattr(tensor, "to_local", lambda: tensor)()
     return local.detach()
 

@@ -1,4 +1,4 @@
-"""What a network makes of some images as its training goes on."""
+"""Record the embeddings of some images during a training."""
 
 from collections.abc import Iterable
 
@@ -12,17 +12,17 @@ from cdmllab.heads import Head
 
 
 class Snapshots:
-    """Embeddings, class centres and margins after chosen epochs: give it to `train` as `at_epoch`.
+    """Embeddings, class centres and margins after chosen epochs; pass it to `train` as `at_epoch`.
 
-    Afterwards ``epochs`` lists the k epochs seen. ``points`` has shape (k, n, d), ``centres``
+    Afterwards ``epochs`` lists the k recorded epochs. ``points`` has shape (k, n, d), ``centres``
     (k, c, d), both of length 1, and ``margin_rad`` (k, n) is the margin the loss would give each
     image. All are float32.
 
     Parameters
     ----------
-    images : float Tensor of shape (n, channels, height, width), as the network takes them
-    labels : identity of each, shape (n,)
-    epochs : the numbers of epochs done after which to look; 0 is before the training
+    images : float Tensor of shape (n, channels, height, width), ready for the network
+    labels : identities, shape (n,)
+    epochs : numbers of epochs done; 0 is before the training
     """
 
     def __init__(self, images: Tensor, labels: Tensor, epochs: Iterable[int]) -> None:
@@ -32,7 +32,7 @@ class Snapshots:
 
     @torch.no_grad()
     def __call__(self, epoch: int, backbone: Backbone, head: Head) -> None:
-        """Look, if this is one of the epochs.
+        """Record an epoch if it is one of the chosen epochs.
 
         Raises
         ------

@@ -1,6 +1,4 @@
-"""YAML files that say what they are: presets and sweeps, read and complained about in the same
-words.
-"""
+"""Read presets and sweeps: YAML files with a header of comments."""
 
 from pathlib import Path
 from typing import Any
@@ -13,38 +11,35 @@ from cdmllab.errors import plain
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The keys and values of a file.
+    """Read the keys and values of a file.
 
     Raises
     ------
     MissingError : the file is missing
-    DataError : it is not YAML, or holds something else
+    DataError : it is not YAML, or not a mapping
     """
     return read_yaml(path)
 
 
 def header(path: Path) -> dict[str, str]:
-    """What the comments at the top promise: ``about``, and if they are there ``command``, ``cost``
-    and ``expect``.
+    """Read the comments at the top: ``about``, and optionally ``command``, ``cost``, ``expect``.
 
-    A line that begins with three spaces more goes on with the one above it.
+    A line indented by three more spaces continues the one above it.
     """
-    told, last = {"about": ""}, "about"
+    entries, last = {"about": ""}, "about"
     for line in read_text(path, "readable YAML", at_most=safe_yaml.LARGEST).splitlines():
         if not line.startswith("# "):
             break
         key, separator, text = line[2:].partition(": ")
         if separator and key in ("command", "cost", "expect"):
-            told[key], last = text, key
+            entries[key], last = text, key
         elif last == "about" or line.startswith("#   "):
-            told[last] = f"{told[last]} {line[2:].strip()}".strip()
-    return told
+            entries[last] = f"{entries[last]} {line[2:].strip()}".strip()
+    return entries
 
 
 def complaint(error: ValidationError, whole: str) -> str:
-    """The first thing that is wrong, with its key; `whole` stands for the key where all of it is
-    wrong.
-    """
+    """The first error, with its key; `whole` is printed in place of an empty key."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = plain(".".join(str(part) for part in first["loc"]), 100) or whole
     more = f" (and {error.error_count() - 1:,} more)" if error.error_count() > 1 else ""
