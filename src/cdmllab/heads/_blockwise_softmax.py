@@ -2,8 +2,8 @@
 
 Negatives of a sample are all identities but its own. With x_i the unit embedding of sample i, w_j
 the unit class centre of identity j and s the scale, the logit of a negative is
-z_ij = s g(x_i . w_j), where g is the loss's change of negatives (mostly none). Each sample's
-negatives are reduced to one number:
+z_ij = s g(x_i . w_j) + o_j, where g is the loss's change of negatives and o its `class_offset`
+(mostly there is neither). Each sample's negatives are reduced to one number:
 
     logsumexp   N_i = log(sum_j exp(z_ij))      a_ij = dN_i / dz_ij = exp(z_ij - N_i)
     sum         N_i = sum_j f(z_ij)             a_ij = f'(z_ij)
@@ -14,7 +14,7 @@ exp(z) alone where the scale is so small that it cannot overflow. The backward p
 block of z again (or reads it from a buffer of logits) and adds up, with g_i = dL / dN_i,
 
     dL / dx_i = sum_j g_i s a_ij g'_ij w_j      dL / dw_j = sum_i g_i s a_ij g'_ij x_i
-    dL / ds   = sum_ij g_i a_ij z_ij / s
+    dL / ds   = sum_ij g_i a_ij (z_ij - o_j) / s
 
 of which, for a centre c_j = |c_j| w_j, only the part at a right angle to it counts, over |c_j|.
 Two kinds of single cells are treated apart: the positive centre's, which has a margin, and that of
@@ -109,7 +109,8 @@ class _Negatives(torch.autograd.Function):
         *learnt: Tensor,
     ) -> tuple[Tensor, ...]:
         policy, s, k = plan.policy, plan.scale, plan.policy.centres_per_identity
-        safe = plan.sums or (policy.uses_cosine and not plan.changes and s <= SAFE_SCALE)
+        small = policy.uses_cosine and not plan.changes and plan.offset is None
+        safe = plan.sums or (small and s <= SAFE_SCALE)
         largest = None if safe else x.new_full((len(x),), -torch.inf)
         total, hard_sum, hard_count = (x.new_zeros(len(x)) for _ in range(3))
         hardest = _Hardest(x, plan)
@@ -131,6 +132,8 @@ class _Negatives(torch.autograd.Function):
             if plan.changes:
                 z = policy.negatives(z / s, plan.batch) * s
                 z[block.positive] = -torch.inf
+            if plan.offset is not None:
+                z = z + plan.offset[block.columns]
             if plan.sums:
                 losses = policy.negative_loss(z)
                 losses[block.positive] = 0.0
@@ -227,13 +230,16 @@ class _Pulls:
                     changed.sum(), cosines, retain_graph=bool(self.learnt)
                 )
             z = changed.detach() * plan.scale
+        scaled = z
+        if plan.offset is not None:
+            z = z + plan.offset[block.columns]
         if plan.sums:
             a = self._of_losses(z, block)
         else:
             a = plan.kernels.pull(z, self.reduced, shared or self.d_scale is not None)
         a[block.positive] = 0.0
         if self.d_scale is not None:
-            self.d_scale += (a * z).sum(dim=1) @ self.g / plan.scale
+            self.d_scale += (a * scaled).sum(dim=1) @ self.g / plan.scale
         if slope is not None:
             self._learn(changed, a * (self.g * plan.scale).unsqueeze(1))
             a *= slope

@@ -6,6 +6,7 @@ the ranks add up what they found. What is left, the margin included, are tensors
 which every rank computes alike.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -259,6 +260,8 @@ class ShardedHead(BlockedHead):
             target = self.ranks.total(target)
         logits = x.new_empty(len(x), len(centres.rows) // k) if keep else None
         plan = self._plan(target, batch, positive, centres, logits, plainly)
+        if chosen is not None and plan.offset is not None:
+            plan = replace(plan, offset=plan.offset[chosen])
         found = negatives(x, centres.rows, centres.bias, scale, tuple(learnt), plan)
         if logits is not None and chosen is not None:
             everyone = logits.new_full((len(x), len(self.held)), -torch.inf)

@@ -11,7 +11,12 @@ from cdmllab.margins.policy import Batch, Gradient, check_range
 from cdmllab.margins.registry import register
 
 
-@register("elasticface", year=2021)
+@register(
+    "elasticface",
+    year=2021,
+    moved_by=("chance",),
+    direction="drawn anew for each sample and batch",
+)
 class ElasticFace(AngularMargin):
     """ArcFace or CosFace with m_i from a normal distribution.
 

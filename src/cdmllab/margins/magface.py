@@ -7,7 +7,12 @@ from cdmllab.margins.policy import Batch, Gradient, check_range
 from cdmllab.margins.registry import register
 
 
-@register("magface", year=2021)
+@register(
+    "magface",
+    year=2021,
+    moved_by=("norm",),
+    direction="longer embeddings get the larger margin",
+)
 class MagFace(AngularMargin):
     """cos(theta + m(a)), m linear in the length a, plus lambda_g g(a) (Meng et al., 2021, arXiv
     2103.06627_).

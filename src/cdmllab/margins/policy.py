@@ -49,6 +49,12 @@ class _StraightThrough(torch.autograd.Function):
         return None, grads[0]
 
 
+def straight_through(value: Tensor, source: Tensor) -> Tensor:
+    """`value`, with a gradient of 1 with respect to `source`; tensors of one shape."""
+    result: Tensor = _StraightThrough.apply(value, source)
+    return result
+
+
 class MarginPolicy(nn.Module):
     """Base of every loss: the identity, which is NormFace.
 
@@ -169,13 +175,18 @@ class MarginPolicy(nn.Module):
         """
         return angle(self.target(batch.target_cos, batch)) - angle(batch.target_cos)
 
+    def class_offset(self) -> Tensor | None:
+        """What is added to the logit of each identity, be it positive or negative; shape (c,),
+        constant. None adds nothing.
+        """
+        return None
+
     def margined(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """`target` with the gradient that was asked for; what a head calls."""
         if self.gradient == "straight_through":
             with torch.no_grad():
                 value = self.target(target_cos, batch)
-            result: Tensor = _StraightThrough.apply(value, target_cos)
-            return result
+            return straight_through(value, target_cos)
         return self.target(target_cos, batch)
 
     def describe(self) -> str:

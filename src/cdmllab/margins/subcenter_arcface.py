@@ -6,7 +6,13 @@ from cdmllab.margins.policy import Gradient
 from cdmllab.margins.registry import register
 
 
-@register("subcenter_arcface", year=2020, label="Sub-center ArcFace")
+@register(
+    "subcenter_arcface",
+    year=2020,
+    label="Sub-center ArcFace",
+    moved_by=("nothing",),
+    direction="one angle for all samples",
+)
 class SubcenterArcFace(ArcFace):
     """ArcFace on the largest of K cosines of each identity (Deng et al., ECCV 2020_).
 
