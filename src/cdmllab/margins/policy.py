@@ -155,6 +155,11 @@ class MarginPolicy(nn.Module):
         """Whether the loss has a scale of its own, which `observe` may move."""
         return type(self).current_scale is not MarginPolicy.current_scale
 
+    @property
+    def offsets_classes(self) -> bool:
+        """Whether the loss adds to the logits of identities, see `class_offset`."""
+        return type(self).class_offset is not MarginPolicy.class_offset
+
     def current_scale(self, scale: Tensor) -> Tensor:
         """The scale in use, given the head's; a scalar tensor to a scalar tensor."""
         return scale
