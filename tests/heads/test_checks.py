@@ -207,9 +207,15 @@ class Wants(MarginPolicy):
         )
 
 
+class Offsets(Wants):
+    def class_offset(self):
+        return torch.zeros(3)
+
+
 @pytest.mark.parametrize(
     ("policy", "sentence"),
     [
+        (Offsets(False), "wanting has logits without cosines"),
         (
             Wants(statistics=("softest_negative",)),
             "asks for 'softest_negative'; a head knows hardest",

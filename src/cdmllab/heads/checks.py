@@ -163,10 +163,11 @@ def check_policy(policy: MarginPolicy, name: str, filters: bool) -> None:
                 f"{name} asks for {statistic!r}; a head knows {', '.join(get_args(Statistic))}"
             )
     check_choice(f"{name}.reduction", policy.reduction, get_args(Reduction))
-    if not policy.uses_cosine and (policy.statistics or policy.changes_negatives or filters):
+    asks = policy.statistics or policy.changes_negatives or policy.offsets_classes or filters
+    if not policy.uses_cosine and asks:
         raise ValueError(
-            f"{name} has logits without cosines: no statistics of negatives, no change of them and "
-            "no interclass_filtering_threshold"
+            f"{name} has logits without cosines: no statistics of negatives, no change of them, no "
+            "class_offset and no interclass_filtering_threshold"
         )
 
 
