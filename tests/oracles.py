@@ -26,6 +26,11 @@ def combined(
     return c - push * math.sin(push) - m3
 
 
+def class_sizes(count: int) -> list[int]:
+    """Training images of each identity, where a loss asks for them: 1, 4, 9, ..."""
+    return [(j + 1) ** 2 for j in range(count)]
+
+
 def loss_of(
     name: str,
     embeddings: Sequence[Vector],
@@ -33,8 +38,10 @@ def loss_of(
     centres: Sequence[Sequence[Vector]],
     scale: float,
 ) -> list[float]:
-    """Sample losses of a loss with default options on its first batch; K centres per identity."""
-    n = len(embeddings)
+    """Sample losses of a loss with default options on its first batch; K centres per identity, and
+    `class_sizes` training images of each.
+    """
+    n, sizes = len(embeddings), class_sizes(len(centres))
     cosines = [[max(cosine(x, w) for w in group) for group in centres] for x in embeddings]
     own = [row[y] for row, y in zip(cosines, labels, strict=True)]
     lengths = [math.sqrt(sum(v * v for v in x)) for x in embeddings]
@@ -45,6 +52,8 @@ def loss_of(
     def arc(c: float, m: float) -> float:
         return combined(c, m2=m)
 
+    if name in ("sphereface2", "uniface"):
+        return _one_vs_all(name, own, others, scale)
     target, negatives, extra = list(own), others, [0.0] * n
     if name == "sphereface":
         soft = max(5.0, 1000.0 / 1.12)
@@ -56,6 +65,32 @@ def loss_of(
         target = [c - 0.35 for c in own]
     elif name in ("arcface", "subcenter_arcface"):
         target = [arc(c, 0.5) for c in own]
+    elif name == "arcnegface":
+        target = [arc(c, 0.5) for c in own]
+        weights = [
+            [1.2 * math.exp(-((c - psi) ** 2) / 2.0) for c in row]
+            for psi, row in zip(target, others, strict=True)
+        ]
+        negatives = [
+            [t * c + t - 1.0 for t, c in zip(ts, row, strict=True)]
+            for ts, row in zip(weights, others, strict=True)
+        ]
+    elif name == "ldam":
+        target = [
+            c - 0.5 * (min(sizes) / sizes[y]) ** 0.25 for c, y in zip(own, labels, strict=True)
+        ]
+    elif name == "dynamic_arcface":
+        falls = [size**-0.25 for size in sizes]
+        low, high = min(falls), max(falls)
+        target = [
+            arc(c, 0.05 + 0.45 * (falls[y] - low) / (high - low))
+            for c, y in zip(own, labels, strict=True)
+        ]
+    elif name == "logit_adjustment":  # as a margin for each pair of identities
+        negatives = [
+            [c + math.log(sizes[j] / sizes[y]) / scale for j, c in enumerate(row) if j != y]
+            for row, y in zip(cosines, labels, strict=True)
+        ]
     elif name == "combined":
         target = [combined(c, 1.0, 0.3, 0.2) for c in own]
     elif name == "liarcface":
@@ -117,6 +152,47 @@ def loss_of(
         rest = sum(math.exp(scale * c) for c in row)
         losses.append(-math.log(math.exp(scale * psi) / (math.exp(scale * psi) + rest)) + more)
     return losses
+
+
+def _one_vs_all(
+    name: str, own: Sequence[float], others: Sequence[Sequence[float]], scale: float
+) -> list[float]:
+    """Sample losses that are sums of logistic ones."""
+
+    def logistic(z: float) -> float:
+        return math.log(1.0 + math.exp(z))
+
+    c = len(others[0]) + 1
+    if name == "uniface":
+        b = math.log(10.0 * c)
+        return [
+            logistic(b - scale * (y - 0.4)) + sum(logistic(scale * z - b) for z in row)
+            for y, row in zip(own, others, strict=True)
+        ]
+
+    def g(z: float) -> float:
+        return 2.0 * ((z + 1.0) / 2.0) ** 3 - 1.0
+
+    def imbalance(b: float) -> float:
+        """How much more the negatives pull b down than the positive pulls it up, all at 90
+        degrees.
+        """
+        positive, negative = scale * (g(0.0) - 0.4) + b, scale * (g(0.0) + 0.4) + b
+        return 0.3 * (c - 1) / (1.0 + math.exp(-negative)) - 0.7 / (1.0 + math.exp(positive))
+
+    low, high = -200.0, 200.0
+    for _ in range(200):  # bisection
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if imbalance(middle) < 0.0 else (low, middle)
+    return [
+        50.0
+        / scale
+        * (
+            0.7 * logistic(-scale * (g(y) - 0.4) - low)
+            + 0.3 * sum(logistic(scale * (g(z) + 0.4) + low) for z in row)
+        )
+        for y, row in zip(own, others, strict=True)
+    ]
 
 
 def fold_accuracy(

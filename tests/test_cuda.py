@@ -5,6 +5,7 @@ mode.
 import numpy as np
 import pytest
 import torch
+from tests.oracles import class_sizes
 
 from cdmllab import backbones, evaluate, heads, margins
 from cdmllab.data import transforms
@@ -39,7 +40,8 @@ TOY = {
 def outcome(name, device, dtype, **options):
     """Loss and gradients of one batch, on the CPU in double precision."""
     torch.manual_seed(0)
-    head = heads.create(name, embedding_dim=32, num_identities=200, scale=32.0, **options)
+    size = {"embedding_dim": 32, "num_identities": 200, "class_sizes": class_sizes(200)}
+    head = heads.create(name, **size, scale=32.0, **options)
     x, y = torch.randn(40, 32), torch.randint(200, (40,))
     if name == "elasticface":
         head.eval()  # it draws its margins, and devices draw differently

@@ -25,11 +25,21 @@ SAVED = [
     ("cdml", {"easiness": "gap", "shape": "linear", "class_weight": 0.3}),
     ("arcface", {"sample_rate": 0.5, "sample_seed": 7}),
     ("elasticface", {}),
+    ("uniface", {}),
+    ("logit_adjustment", {}),
 ]
 TIED = {"easiness": "gap", "shape": "linear", "detach_margin": False}
 SAMPLED = [
     (name, {"sample_rate": 0.6})
-    for name in ("softmax", "arcface", "adacos", "npcface", "subcenter_arcface")
+    for name in (
+        "softmax",
+        "arcface",
+        "adacos",
+        "npcface",
+        "subcenter_arcface",
+        "logit_adjustment",
+        "sphereface2",
+    )
 ]
 SAMPLED.append(("cdml", {"easiness": "gap", "sample_rate": 0.6}))
 

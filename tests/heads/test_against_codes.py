@@ -22,6 +22,7 @@ ARC, COS, THROUGH = (
 )
 MV_ARC = {"margin_cos": 0.0, "margin_rad": 0.5}
 FILTER = {"interclass_filtering_threshold": 0.3}
+SIZES = [40, 7, 300, 1, 25]  # images of each identity
 
 CODES = [
     # MagFace, models/magface.py at 99bae61: MagLinear and MagLoss with lambda_g 35
@@ -67,6 +68,53 @@ CODES = [
     ("arcface_torch", {**COS, **FILTER}, 3.4802048908907314,
      [4.6843875754, 3.3183084661, -0.5019699492, -0.5608258816, -0.0287461818, 0.0020317885],
      [-0.0250533678, 0.4143023721, 0.3024667752, -0.8148184947, 0.0410589265]),
+    # SphereFace2-C, ydwen/opensphere, opensphere/module/head/sphereface2.py at a679e82. That code
+    # brings its class centres to length 1 by hand before each step; here their gradient is that of
+    # centres divided by their length.
+    ("sphereface2", {"gradient": THROUGH}, 33.545561272123386,
+     [49.7939633063, 5.5806912936, 6.7112820792, -2.7074184018, -1.7980089531, 0.9860829685],
+     [-1.1452974375, -0.2059069945, 1.6629648045, -2.8775211214, 0.8938299543]),
+    ("sphereface2", {"gradient": THROUGH, "positive_share": 0.8, "margin_cos": 0.5},
+     38.918715127661194,
+     [58.6299574924, 7.2906686456, 5.2989732037, -2.5351029763, -1.2888465111, 0.7836677244],
+     [-0.3840421318, -0.544387015, 0.9542070584, -3.2175286814, 1.4699807]),
+    # UniFace, CVI-SZU/UniFace, head.py at 00ade47: Unified_Cross_Entropy_Loss
+    ("uniface", {"clip_logits": True}, 5.65996496529764,
+     [8.7655283074, 0.1668393037, 0.9343815606, 0.1785612748, -0.5592767123, 0.13938773],
+     [-0.4146713782, 0.0672981025, 0.4197647894, -0.1069426674, 0.2140487715]),
+    ("uniface", {"clip_logits": True, "negative_weight": 0.5}, 4.848972422120458,
+     [5.9297418485, 0.0834196518, -0.222400698, 0.0892806374, -0.5631350995, 0.0501990059],
+     [-0.2355322416, 0.1365127733, 0.3841452851, -0.0534713337, 0.2389162922]),
+    # ArcNegFace, JDAI-CV/FaceX-Zoo, head/ArcNegFace.py at 16b793a
+    ("arcnegface", {}, 4.861041840316944,
+     [12.8903760231, 2.5429854848, -0.6786450471, -0.1525539757, 0.0208299542, -0.0446664312],
+     [-0.4410210878, 0.8379518476, 0.7590052962, -1.0320160449, 0.2055860701]),
+    # LDAM, kaidic/LDAM-DRW, losses.py at 2536330, on a NormedLinear
+    ("ldam", {"class_sizes": SIZES}, 4.384880980728465,
+     [5.5739562204, 3.3182446394, -0.2403058379, -1.085774136, -0.0118344795, -0.0145893349],
+     [0.0890723176, 0.1322021984, 0.3162737521, -0.7366041831, -0.0534083876]),
+    # haqishen/Google-Landmark-Recognition-2020-3rd-Place-Solution at a7947ff: the margins of
+    # train.py in ArcFaceLossAdaptiveMargin of models.py
+    ("dynamic_arcface", {"class_sizes": SIZES, "centres_per_identity": 1}, 3.6683911133551512,
+     [3.8287783254, 3.4612687535, -0.2399822905, -0.6450606913, -0.0123764721, -0.0308350057],
+     [0.1432308165, 0.2392104082, 0.2662449493, -0.5037466012, -0.0683194592]),
+    # google-research/google-research, logit_adjustment/utils.py at 1d4d2f1, on s times the cosine
+    ("logit_adjustment", {"class_sizes": SIZES}, 3.841374422886899,
+     [1.9722137486, 3.2899509706, -0.0192899176, -1.0925721199, -0.0048541824, 0.0840470549],
+     [0.3294502077, 0.1728547311, 0.0613409425, -0.5808415801, -0.1000317504]),
+    ("logit_adjustment", {"class_sizes": SIZES, "tau": 0.5}, 3.2017653458671163,
+     [1.4557257438, 3.3194521117, -0.0664860115, -1.1081953646, -0.0018616317, 0.0325122563],
+     [0.2756564958, 0.0985764123, 0.0709648233, -0.5893969418, -0.1060967921]),
+]  # fmt: skip
+
+# Where the learnt bias of those starts, and its gradient.
+BIASES = [
+    ("sphereface2", {"gradient": THROUGH}, 3.1309355845567524, 2.336298985129194),
+    ("sphereface2", {"gradient": THROUGH, "positive_share": 0.8, "margin_cos": 0.5},
+     6.000000000000006, 2.4834157278384383),
+    ("uniface", {"clip_logits": True}, 3.9120230054281464, -0.4102681665217922),
+    ("uniface", {"clip_logits": True, "negative_weight": 0.5}, 3.9120230054281464,
+     0.05221593847991085),
 ]  # fmt: skip
 
 
@@ -85,13 +133,26 @@ def test_loss_and_gradients_are_those_of_the_code(name, options, loss, on_x, on_
     x, y, centres = batch()
     with torch.no_grad():
         head.centres.copy_(centres)
-    out, (d_x, d_centres) = gradients(head, x, y)
+    out, (d_x, d_centres, *_) = gradients(head, x, y)
     near = {"rtol": 1e-8, "atol": 1e-9}
     torch.testing.assert_close(out.loss, torch.tensor(loss, dtype=torch.float64), **near)
     torch.testing.assert_close(100 * d_x[:, 0], torch.tensor(on_x, dtype=torch.float64), **near)
     torch.testing.assert_close(
         d_centres[:, 1], torch.tensor(on_centres, dtype=torch.float64), **near
     )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("name", "options", "start", "slope"), BIASES)
+def test_learnt_bias_is_that_of_the_code(name, options, start, slope, backend):
+    size = {"embedding_dim": D, "num_identities": C, "scale": 8.0}
+    head = heads.create(name, **size, backend=backend, **options).double()
+    x, y, centres = batch()
+    with torch.no_grad():
+        head.centres.copy_(centres)
+    assert float(head.policy.bias.detach()) == pytest.approx(start, rel=1e-7)
+    gradients(head, x, y)
+    assert float(head.policy.bias.grad) == pytest.approx(slope, rel=1e-10)
 
 
 def test_arcface_torch_follows_its_margin_list():

@@ -205,9 +205,15 @@ class Wants(MarginPolicy):
         )
 
 
+class Offsets(Wants):
+    def class_offset(self):
+        return torch.zeros(3)
+
+
 @pytest.mark.parametrize(
     ("policy", "sentence"),
     [
+        (Offsets(False), "wanting has logits without cosines"),
         (
             Wants(statistics=("softest_negative",)),
             "requests the statistic 'softest_negative'; a head provides hardest",

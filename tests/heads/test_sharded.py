@@ -8,6 +8,7 @@ import torch.multiprocessing as mp
 from tests.heads import ranks_at_work as work
 from tests.heads.probes import COMBINATIONS, probe_head, steps
 from tests.heads.variants import IDS, VARIANTS, data, gradients, make
+from tests.oracles import class_sizes
 
 from cdmllab import heads
 from cdmllab.heads._sampling import BLOCK, drawn
@@ -183,7 +184,9 @@ def test_samples_are_the_same_on_any_number_of_ranks(result, i, size):
     compare([rank["sampled"][i] for rank in result[0][size]], head, *work.batch())
 
 
-@pytest.mark.parametrize("name", ["softmax", "arcface", "subcenter_arcface", "cdml", "npcface"])
+@pytest.mark.parametrize(
+    "name", ["softmax", "arcface", "subcenter_arcface", "cdml", "npcface", "logit_adjustment"]
+)
 def test_sampled_step_is_a_full_step_among_those_drawn(name):
     options = {"easiness": "gap"} if name == "cdml" else {}
     sampled = make(name, "sharded", C, sample_rate=0.6, keep_logits=True, **options)
@@ -196,7 +199,12 @@ def test_sampled_step_is_a_full_step_among_those_drawn(name):
     )
 
     few = heads.create(
-        name, embedding_dim=5, num_identities=len(chosen), scale=8.0, **options
+        name,
+        embedding_dim=5,
+        num_identities=len(chosen),
+        scale=8.0,
+        class_sizes=torch.tensor(class_sizes(C))[chosen],
+        **options,
     ).double()
     with torch.no_grad():
         few.centres.copy_(sampled.centres.unflatten(0, (C, -1))[chosen].flatten(0, 1))

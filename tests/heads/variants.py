@@ -1,6 +1,7 @@
 """The heads and batches that tests of all backends share."""
 
 import torch
+from tests.oracles import class_sizes
 
 from cdmllab import heads, margins
 
@@ -16,6 +17,10 @@ VARIANTS = [(name, {}) for name in margins.names()] + [
     ("mv_softmax", {"margin_cos": 0.0, "margin_rad": 0.5, "reweight": "fixed"}),
     ("adacos", {"dynamic": False}),
     ("subcenter_arcface", {"centres_per_identity": 2, "gradient": "straight_through"}),
+    ("sphereface2", {"gradient": "straight_through"}),
+    ("sphereface2", {"learn_scale": True, "t": 2.0}),
+    ("uniface", {"learn_scale": True, "negative_weight": 0.5, "clip_logits": True}),
+    ("logit_adjustment", {"learn_scale": True, "tau": 0.5}),
 ]
 IDS = [f"{name}-{'-'.join(map(str, options.values()))}".rstrip("-") for name, options in VARIANTS]
 
@@ -37,7 +42,13 @@ def make(name="arcface", backend="dense", c=9, d=5, scale=8.0, dtype=torch.float
         options = {"block": 4, **options}  # three blocks, the last one short
     generator = torch.Generator().manual_seed(3)
     head = heads.create(
-        name, embedding_dim=d, num_identities=c, scale=scale, backend=backend, **options
+        name,
+        embedding_dim=d,
+        num_identities=c,
+        scale=scale,
+        backend=backend,
+        class_sizes=class_sizes(c),
+        **options,
     ).double()
     k = head.policy.centres_per_identity
     centres = torch.randn(c * k, d, generator=generator, dtype=torch.float64)

@@ -9,21 +9,15 @@ from cdmllab import margins
 from cdmllab.margins import Batch
 from cdmllab.margins.angular import AngularMargin, add_angle, combined
 
-ANGULAR = [
-    ("arcface", {}),
-    ("subcenter_arcface", {}),
-    ("curricularface", {}),
-    ("combined", {}),
+
+def make(name, **options):
+    return margins.create(name, num_identities=3, embedding_dim=4, **options)
+
+
+ANGULAR = [(name, {}) for name in margins.names() if isinstance(make(name), AngularMargin)] + [
     ("combined", {"m1": 1.35, "margin_rad": 0.2}),
-    ("mv_softmax", {}),
     ("mv_softmax", {"margin_cos": 0.0, "margin_rad": 0.5}),
-    ("npcface", {}),
-    ("magface", {}),
-    ("adaface", {}),
-    ("elasticface", {}),
     ("elasticface", {"margin_rad": None, "margin_cos": 0.35}),
-    ("kappaface", {}),
-    ("cdml", {}),
     ("cdml", {"easiness": "gap", "shape": "linear", "detach_margin": False, "match_mean": True}),
 ]
 COSINES = [0.9, 0.5, 1e-6, 0.0, -1e-6, -0.5, -0.95, -1.0]
@@ -40,15 +34,6 @@ def batch(cosines, lengths=None):
         hardest_negative=torch.full((n,), 0.2, dtype=torch.float64),
         hard_negative_mean=torch.full((n,), 0.5, dtype=torch.float64),
     )
-
-
-def make(name, **options):
-    return margins.create(name, num_identities=3, embedding_dim=4, **options)
-
-
-def test_every_angular_loss_is_tried():
-    angular = [name for name in margins.names() if isinstance(make(name), AngularMargin)]
-    assert set(angular) == {name for name, _ in ANGULAR}
 
 
 @pytest.mark.parametrize("gradient", ["exact", "straight_through"])

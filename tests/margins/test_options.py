@@ -4,18 +4,34 @@ import math
 
 import pytest
 import torch
+from tests.oracles import class_sizes
 
 from cdmllab import margins
 from cdmllab.margins import Batch
 from cdmllab.margins.policy import check_range
 
-SIZES = {"num_identities": 10, "embedding_dim": 4}
+SIZES = {"num_identities": 10, "embedding_dim": 4, "class_sizes": class_sizes(10)}
 
 # The defaults of each loss, which are those of its paper or of its authors' code, except that the
 # easy margin is off.
 DEFAULTS = {
     "sphereface": {"factor": 4.0, "anneal_from": 1000.0, "anneal_to": 5.0, "anneal_rate": 0.12},
     "cosface": {"margin_cos": 0.35},
+    "x2_softmax": {"a": -0.9, "h": 0.0, "k": 0.65},
+    "arcnegface": {"margin_rad": 0.5, "alpha": 1.2, "sigma": 2.0, "beyond_pi": "linear"},
+    "ldam": {"margin_cos": 0.5, "power": 0.25},
+    "dynamic_arcface": {
+        "low_margin_rad": 0.05,
+        "high_margin_rad": 0.5,
+        "power": 0.25,
+        "centres_per_identity": 3,
+        "beyond_pi": "linear",
+    },
+    "logit_adjustment": {"tau": 1.0},
+    "sphereface2": {"positive_share": 0.7, "margin_cos": 0.4, "t": 3.0, "weight": 50.0},
+    "uniface": {"margin_cos": 0.4, "negative_weight": 1.0, "bias": None, "clip_logits": False},
+    "normface": {},
+    "softmax": {},
     "arcface": {"margin_rad": 0.5, "beyond_pi": "linear"},
     "combined": {"m1": 1.0, "margin_rad": 0.3, "margin_cos": 0.2, "beyond_pi": "linear"},
     "liarcface": {"margin_rad": 0.45},
@@ -108,6 +124,24 @@ RANGES = [
     ("kappaface", "temperature", 0.0, 100.0),
     ("kappaface", "gamma", 0.0, 1.0),
     ("kappaface", "momentum", 0.0, 1.0),
+    ("x2_softmax", "a", -10.0, 0.0),
+    ("x2_softmax", "h", -math.pi, 0.0),
+    ("x2_softmax", "k", -1.0, 1.0),
+    ("arcnegface", "alpha", 0.0, 4.0),
+    ("arcnegface", "sigma", 1e-3, 1e9),
+    ("ldam", "margin_cos", 0.0, 2.0),
+    ("ldam", "power", 0.0, 1.0),
+    ("dynamic_arcface", "low_margin_rad", 0.0, 0.5),  # at most the high one
+    ("dynamic_arcface", "high_margin_rad", 0.05, 3.1),
+    ("dynamic_arcface", "power", 0.0, 2.0),
+    ("logit_adjustment", "tau", 0.0, 10.0),
+    ("sphereface2", "positive_share", 1e-3, 0.999),
+    ("sphereface2", "margin_cos", 0.0, 2.0),
+    ("sphereface2", "t", 1.0, 10.0),
+    ("sphereface2", "weight", 1e-3, 1e6),
+    ("uniface", "margin_cos", 0.0, 2.0),
+    ("uniface", "negative_weight", 0.0, 100.0),
+    ("uniface", "bias", -1e4, 1e4),
     ("cdml", "margin_rad", 0.0, math.pi),
     ("cdml", "alpha", 0.0, 1.0),
     ("cdml", "class_weight", 0.0, 1.0),
@@ -146,7 +180,10 @@ def behaviour(policy):
             policy.regulariser(b),
             policy.easiness(b),
             policy.current_scale(torch.tensor(64.0)),
+            policy.class_offset(),
         ]
+        if policy.reduction == "sum":
+            seen += [policy.negative_loss(cosines), policy.sample_loss(b.target_cos, b.target_cos)]
     return [
         *seen,
         policy.statistics,
@@ -156,7 +193,7 @@ def behaviour(policy):
     ]
 
 
-@pytest.mark.parametrize("name", DEFAULTS)
+@pytest.mark.parametrize("name", margins.names())
 def test_defaults_are_those_of_the_source(name):
     defaults = dict(DEFAULTS[name])
     if "beyond_pi" in defaults:

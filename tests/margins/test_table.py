@@ -1,5 +1,8 @@
+import inspect
+
 import pytest
 import torch
+from tests.oracles import class_sizes
 
 from cdmllab import margins
 from cdmllab.margins import Batch
@@ -18,7 +21,13 @@ def test_unknown_name_suggests_the_nearest():
         margins.create("arcfase")
 
 
-@pytest.mark.parametrize("name", ["adacos", "kappaface"])
+def counts(name):
+    """Whether a loss cannot be built without the number of identities."""
+    size = inspect.signature(margins.builder(name)).parameters.get("num_identities")
+    return size is not None and size.default is inspect.Parameter.empty
+
+
+@pytest.mark.parametrize("name", [name for name in margins.names() if counts(name)])
 def test_losses_that_count_identities_ask_for_their_number(name):
     with pytest.raises(ValueError, match=f"{name} keeps something for every identity: give"):
         margins.create(name)
@@ -46,7 +55,8 @@ def make_batch(n=9):
 
 @pytest.mark.parametrize("name", margins.names())
 def test_policies_do_not_change_their_arguments(name):
-    policy, b = margins.create(name, num_identities=10, embedding_dim=4), make_batch()
+    size = {"num_identities": 10, "embedding_dim": 4, "class_sizes": class_sizes(10)}
+    policy, b = margins.create(name, **size), make_batch()
     tensors = [v for v in vars(b).values() if isinstance(v, torch.Tensor)]
     before = [t.clone() for t in tensors]
     policy.observe(b)
@@ -98,11 +108,18 @@ def test_every_loss_has_both_gradients(name):
         ("elasticface", {"sigma": 0.0, "margin_rad": None, "margin_cos": 0.35}, ("cosface", {})),
         ("kappaface", {"margin_rad": 0.5}, ("arcface", {})),  # before two identities are known
         ("cdml", {"alpha": 0.0, "margin_rad": 0.5}, ("arcface", {})),
+        ("arcnegface", {"alpha": 1.0, "sigma": 1e9}, ("arcface", {})),
+        ("ldam", {"margin_cos": 0.0}, ("normface", {})),
+        ("ldam", {"power": 0.0}, ("cosface", {"margin_cos": 0.5})),
+        ("dynamic_arcface", {"low_margin_rad": 0.5}, ("arcface", {})),
+        ("logit_adjustment", {"tau": 0.0}, ("normface", {})),
+        ("sphereface2", {"t": 1.0, "margin_cos": 0.0}, ("normface", {})),
+        ("uniface", {"margin_cos": 0.0}, ("normface", {})),
     ],
 )
 def test_neutral_values_reduce_a_loss_to_a_simpler_one(name, neutral, same_as):
     b = make_batch()
-    sizes = {"num_identities": 10, "embedding_dim": 4}
+    sizes = {"num_identities": 10, "embedding_dim": 4, "class_sizes": class_sizes(10)}
     one, other = (
         margins.create(name, **sizes, **neutral),
         margins.create(same_as[0], **sizes, **same_as[1]),

@@ -3,6 +3,9 @@
 import inspect
 from typing import Any, Literal
 
+from numpy.typing import ArrayLike
+from torch import Tensor
+
 from cdmllab import margins
 from cdmllab.heads.base import CentreInit, MarginHead
 from cdmllab.heads.blocked import BlockedHead
@@ -50,6 +53,7 @@ def create(
     compiled: bool | None = None,
     sample_rate: float = 1.0,
     sample_seed: int = 0,
+    class_sizes: ArrayLike | Tensor | None = None,
     **policy: object,
 ) -> Head:
     """Build a head for a loss, given by name or as an instance.
@@ -64,6 +68,8 @@ def create(
         torch.distributed
     block, products, compiled : for the blocked and the sharded backend, see `BlockedHead`
     sample_rate, sample_seed : for the sharded backend, see `ShardedHead`
+    class_sizes : training images of each identity, shape (num_identities,), for the losses whose
+        margin depends on them; `cdmllab.training.train` counts them
     policy : options of a loss given by name, see `cdmllab.margins.options(name)`; a pair loss
         (``"triplet"``, ``"contrastive"``, ``"circle"``, from pytorch-metric-learning) has only
         these, and no scale or backend
@@ -110,15 +116,21 @@ def create(
                 )
         return PairHead(loss, embedding_dim=embedding_dim, num_identities=num_identities, **policy)
     if isinstance(loss, MarginPolicy):
-        if policy:
+        own = [*policy, *(["class_sizes"] if class_sizes is not None else [])]
+        if own:
             raise ValueError(
                 f"the loss is already an instance of {type(loss).__name__}: pass "
-                f"{', '.join(policy)} to its constructor instead"
+                f"{', '.join(own)} to its constructor instead"
             )
         instance, name = loss, loss.name or type(loss).__name__
     else:
         instance = margins.create(
-            loss, num_identities=num_identities, embedding_dim=embedding_dim, **policy
+            loss,
+            num_identities=num_identities,
+            embedding_dim=embedding_dim,
+            class_sizes=class_sizes,
+            scale=scale,
+            **policy,
         )
         name = loss
     common: dict[str, Any] = {

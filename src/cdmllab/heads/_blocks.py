@@ -25,6 +25,7 @@ class BlockPlan:
     holds_all: bool  # no row in `positive` is -1
     inverse: Tensor | None  # [c K] 1 / length of each centre, 0 for a zero one; None: plain softmax
     scale: float
+    offset: Tensor | None  # [c] added to each logit after the loss's change
     threshold: float  # negatives with a larger cosine are set to a cosine of 0; 0: no filtering
     block: int  # identities per block
     products: torch.dtype  # of the matrix products; sums are kept in the embeddings' own dtype

@@ -4,10 +4,11 @@ Notation: x_i is the unit embedding of sample i and y_i its identity, w_j is the
 of identity j, and s is the scale. The *positive* (or target) centre of sample i is w_{y_i}. Its
 *negatives* are all the other centres, j != y_i, with the logits
 
-    z_ij = s h(cos theta_ij),    cos theta_ij = x_i . w_j,
+    z_ij = s h(cos theta_ij) + o_j,    cos theta_ij = x_i . w_j,
 
 where h, with the derivative h', is the loss's change of the negatives, for most losses the
-identity. With K centres per identity, w_j is the one that is nearest to x_i.
+identity, and o_j the loss's `class_offset`, for most losses 0. With K centres per identity, w_j is
+the one that is nearest to x_i.
 
 Loss. The negatives of a sample enter its loss through one number only,
 
@@ -24,7 +25,7 @@ g_i = dL / dN_i to the embeddings, the centres and the scale:
 
     dL / dx_i = s sum_{j != y_i} g_i a_ij h'_ij w_j
     dL / dw_j = s sum_{i: y_i != j} g_i a_ij h'_ij x_i
-    dL / ds   = sum_i sum_{j != y_i} g_i a_ij z_ij / s
+    dL / ds   = sum_i sum_{j != y_i} g_i a_ij (z_ij - o_j) / s
 
 A centre is stored unnormalised, c_j = |c_j| w_j, so its gradient is the component of dL / dw_j
 that is orthogonal to w_j, divided by |c_j|. Two cosines per sample have a gradient of their own,
@@ -125,7 +126,8 @@ class _Negatives(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         policy, s, k = plan.policy, plan.scale, plan.policy.centres_per_identity
         # Without a change of the negatives |z| <= s, so a small scale needs no running maximum.
-        safe = plan.sums or (policy.uses_cosine and not plan.changes and s <= SAFE_SCALE)
+        small = policy.uses_cosine and not plan.changes and plan.offset is None
+        safe = plan.sums or (small and s <= SAFE_SCALE)
         largest = None if safe else x.new_full((len(x),), -torch.inf)
         total, hard_sum, hard_count = (x.new_zeros(len(x)) for _ in range(3))
         hardest = _Hardest(x, plan)
@@ -147,6 +149,8 @@ class _Negatives(torch.autograd.Function):
             if plan.changes:
                 z = policy.negatives(z / s, plan.batch) * s
                 z[block.positive] = -torch.inf
+            if plan.offset is not None:
+                z = z + plan.offset[block.columns]
             if plan.sums:
                 losses = policy.negative_loss(z)
                 losses[block.positive] = 0.0
@@ -245,13 +249,16 @@ class _CellGradients:
                     changed.sum(), cosines, retain_graph=bool(self.learnt)
                 )
             z = changed.detach() * plan.scale
+        scaled = z
+        if plan.offset is not None:
+            z = z + plan.offset[block.columns]
         if plan.sums:
             a = self._of_losses(z, block)
         else:
             a = plan.kernels.softmax(z, self.reduced, shared or self.d_scale is not None)
         a[block.positive] = 0.0
         if self.d_scale is not None:
-            self.d_scale += (a * z).sum(dim=1) @ self.g / plan.scale
+            self.d_scale += (a * scaled).sum(dim=1) @ self.g / plan.scale
         if slope is not None:
             self._learn(changed, a * (self.g * plan.scale).unsqueeze(1))
             a *= slope

@@ -212,7 +212,9 @@ class MarginHead(Head):
         if not self.policy.uses_cosine:
             return seen.target
         scale = self.policy.current_scale(self.scale).to(seen.target.dtype)
-        return scale * self.policy.margined(seen.target, seen.batch)
+        logit = scale * self.policy.margined(seen.target, seen.batch)
+        offset = self.policy.class_offset()
+        return logit if offset is None else logit + offset[seen.batch.labels].to(logit.dtype)
 
     def _start(self, samples: Samples, centres: Centres) -> Started:
         """The batch without statistics."""

@@ -130,6 +130,7 @@ class BlockedHead(MarginHead):
     ) -> BlockPlan:
         device, dtype, lengths = target.device.type, target.dtype, centres.lengths
         changes = self.policy.changes_negatives and not plainly
+        here, offset = self.identities_here, None if plainly else self.policy.class_offset()
         compiled = device == "cuda" if self.compiled is None else self.compiled
         return BlockPlan(
             policy=self.policy.as_now() if changes else self.policy,
@@ -143,6 +144,7 @@ class BlockedHead(MarginHead):
             if lengths is None
             else torch.where(lengths > 0.0, lengths.reciprocal(), 0.0),
             scale=self._number("scale", self.policy.current_scale(self.scale)),
+            offset=None if offset is None else offset[here.start : here.stop].to(dtype),
             threshold=self.interclass_filtering_threshold,
             block=self.block or max(CELLS.get(device, CELLS["cpu"]) // max(len(target), 1), 1),
             products=dtype if self.products == "float32" else torch.bfloat16,

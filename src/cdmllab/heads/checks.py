@@ -169,10 +169,11 @@ def check_policy(policy: MarginPolicy, name: str, filters: bool) -> None:
                 f"{', '.join(get_args(Statistic))}"
             )
     check_choice(f"{name}.reduction", policy.reduction, get_args(Reduction))
-    if not policy.uses_cosine and (policy.statistics or policy.changes_negatives or filters):
+    asks = policy.statistics or policy.changes_negatives or policy.offsets_classes or filters
+    if not policy.uses_cosine and asks:
         raise ValueError(
             f"the logits of {name} are not cosines, so it cannot have statistics of negatives, "
-            "change negatives or use interclass_filtering_threshold"
+            "change negatives, add a class_offset or use interclass_filtering_threshold"
         )
 
 

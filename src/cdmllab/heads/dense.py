@@ -67,6 +67,9 @@ class DenseHead(MarginHead):
                 scaled = scale.detach() * others.detach()
                 batch = replace(batch, negative_partition=scaled.logsumexp(dim=1))
         changed = scale * policy.negatives(cosines, batch)
+        offset = policy.class_offset()
+        if offset is not None:
+            changed = changed + offset.to(changed.dtype)
         if policy.reduction == "sum":
             negatives = policy.negative_loss(changed).scatter(1, positive, 0.0).sum(dim=1)
         else:

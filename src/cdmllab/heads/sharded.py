@@ -10,6 +10,7 @@ Everything else, the margin included, consists of tensors of shape (b,), which e
 identically.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -270,6 +271,8 @@ class ShardedHead(BlockedHead):
             target = self.ranks.total(target)
         logits = x.new_empty(len(x), len(centres.rows) // k) if keep else None
         plan = self._plan(target, batch, positive, centres, logits, plainly)
+        if chosen is not None and plan.offset is not None:
+            plan = replace(plan, offset=plan.offset[chosen])
         partial = negatives(x, centres.rows, centres.bias, scale, tuple(learnt), plan)
         if logits is not None and chosen is not None:
             everyone = logits.new_full((len(x), len(self.held)), -torch.inf)

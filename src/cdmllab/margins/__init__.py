@@ -7,17 +7,31 @@ from cdmllab.margins.arcface import ArcFace
 from cdmllab.margins.cdml import CDML
 from cdmllab.margins.policy import Batch, MarginPolicy
 from cdmllab.margins.recipes import arcface_torch
-from cdmllab.margins.registry import builder, create, label, names, options, recipes, register
+from cdmllab.margins.registry import (
+    MovedBy,
+    builder,
+    create,
+    direction,
+    label,
+    moved_by,
+    names,
+    options,
+    recipes,
+    register,
+)
 
 __all__ = [
     "CDML",
     "ArcFace",
     "Batch",
     "MarginPolicy",
+    "MovedBy",
     "arcface_torch",
     "builder",
     "create",
+    "direction",
     "label",
+    "moved_by",
     "names",
     "options",
     "recipes",

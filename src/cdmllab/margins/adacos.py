@@ -10,7 +10,12 @@ from cdmllab.margins.policy import Batch, Gradient, MarginPolicy, Statistic
 from cdmllab.margins.registry import register
 
 
-@register("adacos", year=2019)
+@register(
+    "adacos",
+    year=2019,
+    moved_by=("nothing",),
+    direction="no margin; the scale follows the batch",
+)
 class AdaCos(MarginPolicy):
     """s = log(B_avg) / cos(min(pi/4, median theta_y)) (Zhang et al., 2019, arXiv 1905.00292_).
 

@@ -8,7 +8,12 @@ from cdmllab.margins.policy import Batch, Gradient, check_range
 from cdmllab.margins.registry import register
 
 
-@register("adaface", year=2022)
+@register(
+    "adaface",
+    year=2022,
+    moved_by=("norm",),
+    direction="longer embeddings get the larger margin, least so near 90 degrees",
+)
 class AdaFace(AngularMargin):
     """cos(theta - m z) - (m + m z) on the target (Kim et al., 2022, arXiv 2204.00964_).
 

@@ -10,7 +10,12 @@ from cdmllab.margins.policy import Batch, Gradient, check_range
 from cdmllab.margins.registry import register
 
 
-@register("arcface", year=2018)
+@register(
+    "arcface",
+    year=2018,
+    moved_by=("nothing",),
+    direction="one angle for all samples",
+)
 class ArcFace(AngularMargin):
     """cos(theta + m) on the target (Deng et al., 2019, arXiv 1801.07698_, equation 3).
 

@@ -33,7 +33,13 @@ _DATN_CODE: dict[str, object] = {
 }
 
 
-@register("cdml", year=2025)
+@register(
+    "cdml",
+    year=2025,
+    moved_by=("angle",),
+    direction="easy samples, near their centre, get the larger margin; options take the gap, the "
+    "class or the time instead, or favour hard samples",
+)
 class CDML(AngularMargin):
     """cos(theta + m_i) with m_i = m_base (1 + alpha e_i), where e_i in [-1, 1] is easiness.
 

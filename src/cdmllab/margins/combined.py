@@ -10,7 +10,12 @@ from cdmllab.margins.policy import Batch, Gradient, check_range
 from cdmllab.margins.registry import register
 
 
-@register("combined", year=2018)
+@register(
+    "combined",
+    year=2018,
+    moved_by=("nothing",),
+    direction="one angle and one cosine for all samples",
+)
 class Combined(AngularMargin):
     """cos(m1 theta + m2) - m3 on the target (Deng et al., 2019, arXiv 1801.07698_, equation 4).
 

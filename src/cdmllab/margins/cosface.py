@@ -6,7 +6,12 @@ from cdmllab.margins.policy import Batch, Gradient, MarginPolicy, check_range
 from cdmllab.margins.registry import register
 
 
-@register("cosface", year=2018)
+@register(
+    "cosface",
+    year=2018,
+    moved_by=("nothing",),
+    direction="one cosine for all samples",
+)
 class CosFace(MarginPolicy):
     """cos(theta) - m on the target (Wang et al., 2018, arXiv 1801.09414_).
 

@@ -9,7 +9,12 @@ from cdmllab.margins.policy import Batch, Gradient, check_range
 from cdmllab.margins.registry import register
 
 
-@register("curricularface", year=2020)
+@register(
+    "curricularface",
+    year=2020,
+    moved_by=("gap", "time"),
+    direction="negatives above the margined target count more, the later in training the more",
+)
 class CurricularFace(ArcFace):
     """cos(theta_y + m) on the target; a negative above it becomes cos_j (t + cos_j).
 

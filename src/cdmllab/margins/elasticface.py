@@ -11,7 +11,12 @@ from cdmllab.margins.policy import Batch, Gradient, check_range
 from cdmllab.margins.registry import register
 
 
-@register("elasticface", year=2021)
+@register(
+    "elasticface",
+    year=2021,
+    moved_by=("chance",),
+    direction="drawn anew for each sample and batch",
+)
 class ElasticFace(AngularMargin):
     """cos(theta + m_i) or cos(theta) - m_i, with m_i drawn from N(m, sigma^2) for every sample.
 

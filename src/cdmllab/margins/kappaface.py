@@ -10,7 +10,12 @@ from cdmllab.margins.policy import Batch, Gradient, check_range
 from cdmllab.margins.registry import register
 
 
-@register("kappaface", year=2022)
+@register(
+    "kappaface",
+    year=2022,
+    moved_by=("class",),
+    direction="identities whose embeddings scatter, and rarer ones, get the larger margin",
+)
 class KappaFace(AngularMargin):
     """cos(theta + m0 psi_y) on the target, with psi = gamma w_size + (1 - gamma) w_kappa.
 

@@ -9,7 +9,13 @@ from cdmllab.margins.policy import Batch, Gradient, MarginPolicy, check_range
 from cdmllab.margins.registry import register
 
 
-@register("liarcface", year=2019, label="Li-ArcFace")
+@register(
+    "liarcface",
+    year=2019,
+    label="Li-ArcFace",
+    moved_by=("nothing",),
+    direction="one angle for all samples",
+)
 class LiArcFace(MarginPolicy):
     """(pi - 2 (theta + m)) / pi on the target, (pi - 2 theta_j) / pi for the negatives.
 

@@ -7,7 +7,12 @@ from cdmllab.margins.policy import Batch, Gradient, check_range
 from cdmllab.margins.registry import register
 
 
-@register("magface", year=2021)
+@register(
+    "magface",
+    year=2021,
+    moved_by=("norm",),
+    direction="longer embeddings get the larger margin",
+)
 class MagFace(AngularMargin):
     """cos(theta + m(a)) on the target, plus the regulariser lambda_g g(a).
 

@@ -12,7 +12,13 @@ from cdmllab.margins.registry import register
 Reweight = Literal["adaptive", "fixed"]
 
 
-@register("mv_softmax", year=2019, label="MV-Softmax")
+@register(
+    "mv_softmax",
+    year=2019,
+    label="MV-Softmax",
+    moved_by=("gap",),
+    direction="negatives above the margined target count more",
+)
 class MVSoftmax(AngularMargin):
     """Negatives above the margined target become (t + 1) cos_j + t.
 

@@ -4,7 +4,12 @@ from cdmllab.margins.policy import MarginPolicy
 from cdmllab.margins.registry import register
 
 
-@register("normface", year=2017)
+@register(
+    "normface",
+    year=2017,
+    moved_by=("nothing",),
+    direction="no margin",
+)
 class NormFace(MarginPolicy):
     """cos(theta) on the target, unchanged (Wang et al., 2017, arXiv 1704.06369_).
 

@@ -10,7 +10,13 @@ from cdmllab.margins.policy import Batch, Gradient, Statistic, check_range
 from cdmllab.margins.registry import register
 
 
-@register("npcface", year=2020)
+@register(
+    "npcface",
+    year=2020,
+    moved_by=("gap",),
+    direction="samples whose hard negatives are nearer get the larger margin, and these negatives "
+    "count more",
+)
 class NPCFace(AngularMargin):
     """cos(theta + m_i) on the target, with m_i = m0 + m1 x mean cosine of the hard negatives.
 

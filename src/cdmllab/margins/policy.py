@@ -43,6 +43,12 @@ class _StraightThrough(torch.autograd.Function):
         return None, grads[0]
 
 
+def straight_through(value: Tensor, source: Tensor) -> Tensor:
+    """`value`, with a gradient of 1 with respect to `source`; tensors of one shape."""
+    result: Tensor = _StraightThrough.apply(value, source)
+    return result
+
+
 class MarginPolicy(nn.Module):
     """Base of every loss: the identity, which is NormFace.
 
@@ -147,6 +153,11 @@ class MarginPolicy(nn.Module):
         """Whether the loss replaces the head's scale by its own, which `observe` may change."""
         return type(self).current_scale is not MarginPolicy.current_scale
 
+    @property
+    def offsets_classes(self) -> bool:
+        """Whether the loss adds to the logits of identities, see `class_offset`."""
+        return type(self).class_offset is not MarginPolicy.class_offset
+
     def current_scale(self, scale: Tensor) -> Tensor:
         """The scale to use, given the head's; a scalar tensor to a scalar tensor."""
         return scale
@@ -167,13 +178,18 @@ class MarginPolicy(nn.Module):
         """
         return angle(self.target(batch.target_cos, batch)) - angle(batch.target_cos)
 
+    def class_offset(self) -> Tensor | None:
+        """What is added to the logit of each identity, be it positive or negative; shape (c,),
+        constant. None adds nothing.
+        """
+        return None
+
     def margined(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """`target` with the chosen gradient; heads call this method."""
         if self.gradient == "straight_through":
             with torch.no_grad():
                 value = self.target(target_cos, batch)
-            result: Tensor = _StraightThrough.apply(value, target_cos)
-            return result
+            return straight_through(value, target_cos)
         return self.target(target_cos, batch)
 
     def describe(self) -> str:

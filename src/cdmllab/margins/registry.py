@@ -5,14 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TypeVar
+from typing import Any, Literal, TypeVar, get_args
+
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from cdmllab.errors import CdmlLabError, did_you_mean
-from cdmllab.margins.policy import MarginPolicy
+from cdmllab.margins.policy import MarginPolicy, check_choice
 
 ENTRY_POINTS = "cdmllab.margins"
 
-_SIZES = ("num_identities", "embedding_dim")  # passed to a loss by the head, not by the user
+# Passed to a loss by the head, not by the user.
+_FROM_HEAD = ("num_identities", "embedding_dim", "class_sizes", "scale")
+
+# What can move the margin of a sample: its identity, its own angle, how it compares with its
+# negatives, the length of its embedding, the progress of the training, or a random draw.
+MovedBy = Literal["nothing", "class", "angle", "gap", "norm", "time", "chance"]
 
 P = TypeVar("P", bound=type[MarginPolicy])
 R = TypeVar("R", bound=Callable[..., MarginPolicy])
@@ -23,13 +31,22 @@ class _Loss:
     build: type[MarginPolicy]
     year: int
     label: str
+    moved_by: tuple[MovedBy, ...]
+    direction: str
 
 
 _LOSSES: dict[str, _Loss] = {}
 _RECIPES: dict[str, Callable[..., MarginPolicy]] = {}
 
 
-def register(name: str, *, year: int, label: str | None = None) -> Callable[[P], P]:
+def register(
+    name: str,
+    *,
+    year: int,
+    label: str | None = None,
+    moved_by: tuple[MovedBy, ...] = (),
+    direction: str = "",
+) -> Callable[[P], P]:
     """Decorate a loss to register it for `create`, presets, tables, figures and widgets.
 
     Another package can list the module of its losses under the entry points ``cdmllab.margins``,
@@ -43,10 +60,13 @@ def register(name: str, *, year: int, label: str | None = None) -> Callable[[P],
     name : a Python identifier
     year : year of the first publication, by which tables are sorted
     label : the loss's name in figures and widgets; by default the name of the class
+    moved_by : what the margin depends on with the loss's default options, see `MovedBy`
+    direction : which samples get the larger margin, in a few words
 
     Raises
     ------
-    ValueError : the name is not an identifier, or is taken by another loss
+    ValueError : the name is not an identifier, or is taken by another loss; or `moved_by` names
+        something that is not in `MovedBy`
 
     Examples
     --------
@@ -60,6 +80,8 @@ def register(name: str, *, year: int, label: str | None = None) -> Callable[[P],
     """
     if not name.isidentifier():
         raise ValueError(f"a loss is registered by a Python identifier, not {name!r}")
+    for mover in moved_by:
+        check_choice("moved_by", mover, get_args(MovedBy))
 
     def decorate(kind: P) -> P:
         other = _LOSSES.get(name)
@@ -69,7 +91,7 @@ def register(name: str, *, year: int, label: str | None = None) -> Callable[[P],
                 f"the loss {name!r} is {taken.__module__}.{taken.__qualname__} already"
             )
         kind.name = name
-        _LOSSES[name] = _Loss(kind, year, label or kind.__name__)
+        _LOSSES[name] = _Loss(kind, year, label or kind.__name__, moved_by, direction)
         return kind
 
     return decorate
@@ -94,6 +116,30 @@ def names() -> tuple[str, ...]:
 def label(name: str) -> str:
     """A loss's name in figures and widgets; any other name is returned unchanged."""
     return _LOSSES[name].label if name in names() else name
+
+
+def moved_by(name: str) -> tuple[MovedBy, ...]:
+    """What the margin of a loss depends on; empty for one that does not say.
+
+    Examples
+    --------
+    >>> moved_by("magface"), direction("magface")
+    (('norm',), 'longer embeddings get the larger margin')
+    """
+    return _registered(name).moved_by
+
+
+def direction(name: str) -> str:
+    """Which samples get the larger margin from a loss, in a few words; empty if it does not say."""
+    return _registered(name).direction
+
+
+def _registered(name: str) -> _Loss:
+    if name not in names():
+        raise ValueError(
+            f"unknown loss {name!r}{did_you_mean(name, _LOSSES)}; there are: {', '.join(names())}"
+        )
+    return _LOSSES[name]
 
 
 def recipes() -> tuple[str, ...]:
@@ -128,7 +174,7 @@ def options(name: str) -> dict[str, object]:
     {'margin_cos': 0.35, 'gradient': 'exact'}
     """
     parameters = inspect.signature(builder(name)).parameters
-    return {key: p.default for key, p in parameters.items() if key not in _SIZES}
+    return {key: p.default for key, p in parameters.items() if key not in _FROM_HEAD}
 
 
 def create(
@@ -136,6 +182,8 @@ def create(
     *,
     num_identities: int | None = None,
     embedding_dim: int | None = None,
+    class_sizes: ArrayLike | Tensor | None = None,
+    scale: float = 64.0,
     **chosen: object,
 ) -> MarginPolicy:
     """Build the loss called `name`.
@@ -144,6 +192,9 @@ def create(
     ----------
     name : one of `names()` or `recipes()`
     num_identities, embedding_dim : passed to losses that keep state for every identity
+    class_sizes : training images of each identity, whole numbers of shape (num_identities,); passed
+        to losses whose margin depends on them, which refuse to train without
+    scale : the head's s, passed to losses whose constants depend on it
     chosen : options of the loss, see `options(name)`
 
     Raises
@@ -167,7 +218,12 @@ def create(
                 f"{name} has no option {key!r}{did_you_mean(key, known)}; it has: "
                 f"{', '.join(known)}"
             )
-    sizes = {"num_identities": num_identities, "embedding_dim": embedding_dim}
+    sizes: dict[str, Any] = {
+        "num_identities": num_identities,
+        "embedding_dim": embedding_dim,
+        "class_sizes": class_sizes,
+        "scale": scale,
+    }
     wanted = inspect.signature(build).parameters
     for key, value in sizes.items():
         if value is None and key in wanted and wanted[key].default is inspect.Parameter.empty:

@@ -4,7 +4,12 @@ from cdmllab.margins.policy import MarginPolicy
 from cdmllab.margins.registry import register
 
 
-@register("softmax", year=1990)
+@register(
+    "softmax",
+    year=1990,
+    moved_by=("nothing",),
+    direction="no margin",
+)
 class Softmax(MarginPolicy):
     """The logit w.x + b, which depends on lengths and has a bias; the scale is not used.
 

@@ -10,7 +10,13 @@ from cdmllab.margins.policy import Batch, Gradient, MarginPolicy, check_range
 from cdmllab.margins.registry import register
 
 
-@register("sphereface", year=2017)
+@register(
+    "sphereface",
+    year=2017,
+    moved_by=("angle", "time"),
+    direction="samples farther from their centre get the larger margin, and all get more of it as "
+    "training goes on",
+)
 class SphereFace(MarginPolicy):
     """psi(theta) = (-1)^k cos(m theta) - 2k on the target, with k = floor(m theta / pi).
 

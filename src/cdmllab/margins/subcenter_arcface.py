@@ -6,7 +6,13 @@ from cdmllab.margins.policy import Gradient
 from cdmllab.margins.registry import register
 
 
-@register("subcenter_arcface", year=2020, label="Sub-center ArcFace")
+@register(
+    "subcenter_arcface",
+    year=2020,
+    label="Sub-center ArcFace",
+    moved_by=("nothing",),
+    direction="one angle for all samples",
+)
 class SubcenterArcFace(ArcFace):
     """ArcFace with cos(theta) = the largest of each identity's K cosines (Deng et al., 2020_).
 

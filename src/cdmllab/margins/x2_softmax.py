@@ -9,7 +9,13 @@ from cdmllab.margins.policy import Batch, Gradient, MarginPolicy, check_range
 from cdmllab.margins.registry import register
 
 
-@register("x2_softmax", year=2023, label="X2-Softmax")
+@register(
+    "x2_softmax",
+    year=2023,
+    label="X2-Softmax",
+    moved_by=("angle",),
+    direction="samples farther from their centre get the larger margin",
+)
 class X2Softmax(MarginPolicy):
     """a (theta - h)^2 + k on the target, for cos(theta) (Xu et al., 2023, arXiv 2312.05281_).
 

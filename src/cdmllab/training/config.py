@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import torch
+from numpy.typing import ArrayLike
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -124,6 +125,8 @@ class LossConfig(Named):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
+        if "class_sizes" in self.options:
+            raise ValueError("class_sizes are counted from the training data, not set in a config")
         with _buildable(), torch.random.fork_rng():  # creating a head draws random class centres
             options.check(heads.create, self.options)
             if self.name in margins.names():
@@ -131,14 +134,25 @@ class LossConfig(Named):
             self.build(embedding_dim=2, num_identities=2)
         return self
 
-    def build(self, *, embedding_dim: int, num_identities: int, seed: int = 0) -> "Head":
+    def build(
+        self,
+        *,
+        embedding_dim: int,
+        num_identities: int,
+        seed: int = 0,
+        class_sizes: ArrayLike | None = None,
+    ) -> "Head":
         """Create a new head by `cdmllab.heads.create`; options may override `seed`."""
         seeds: dict[str, Any] = {}
         if self.name in margins.names() and "seed" in margins.options(self.name):
             seeds["seed"] = seed
         if self.options.get("backend") == "sharded":
             seeds["sample_seed"] = seed
-        size: dict[str, Any] = {"embedding_dim": embedding_dim, "num_identities": num_identities}
+        size: dict[str, Any] = {
+            "embedding_dim": embedding_dim,
+            "num_identities": num_identities,
+            "class_sizes": class_sizes,
+        }
         return heads.create(self.name, scale=self.scale, **size, **{**seeds, **self.options})
 
 

@@ -191,6 +191,20 @@ def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:
     return partial(apply, preprocessing=standard(backbone.channels, backbone.size))
 
 
+def build_head(config: Config, source: TrainingSet) -> Head:
+    """A new head for a training set, which tells the loss how large its classes are."""
+    return config.loss.build(
+        embedding_dim=config.backbone.embedding_dim,
+        num_identities=source.num_identities,
+        seed=config.seed,
+        class_sizes=learnable.class_sizes(
+            source.labels,
+            per_identity=config.data.per_identity,
+            num_identities=source.num_identities,
+        ),
+    )
+
+
 def _silent(line: str) -> None:
     """Discard a line of log."""
 
@@ -229,11 +243,7 @@ def _fit(
 ) -> None:
     torch.manual_seed(config.seed)
     backbone = config.backbone.build()
-    head = config.loss.build(
-        embedding_dim=config.backbone.embedding_dim,
-        num_identities=source.num_identities,
-        seed=config.seed,
-    )
+    head = build_head(config, source)
     if config.start_from is not None:
         backbone.load_state_dict(_weights(Path(config.start_from)).state_dict())
     backbone = backbone.to(here.device).speed_up(**config.speed.model_dump())

@@ -1,9 +1,28 @@
 """Check before the first step that there is anything to learn."""
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.errors import CdmlLabError
+
+
+def class_sizes(
+    labels: ArrayLike, *, per_identity: int | None, num_identities: int = 0
+) -> NDArray[np.int64]:
+    """How many images of each identity an epoch shows.
+
+    Parameters
+    ----------
+    labels : identity of each image, shape (n,)
+    per_identity : at most so many images of an identity an epoch
+    num_identities : the length of the answer, where some of the last identities have no images
+
+    Returns
+    -------
+    Counts of shape (c,), c the larger of `num_identities` and the largest label + 1.
+    """
+    counts = np.bincount(np.asarray(labels, dtype=np.int64), minlength=num_identities)
+    return counts if per_identity is None else np.minimum(counts, per_identity)
 
 
 def check(
@@ -26,10 +45,8 @@ def check(
     ------
     CdmlLabError : fewer than two identities; or a pair loss when no identity has two images
     """
-    counts = np.bincount(np.asarray(labels, dtype=np.int64))
-    counts = (
-        counts[counts > 0] if per_identity is None else np.minimum(counts[counts > 0], per_identity)
-    )
+    counts = class_sizes(labels, per_identity=per_identity)
+    counts = counts[counts > 0]
     if len(counts) < 2:
         raise CdmlLabError(
             "all images are of one identity, so the loss is 0 from the start: training needs at "

@@ -17,7 +17,7 @@ from cdmllab.runs import Run
 from cdmllab.training import step_metrics
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place
-from cdmllab.training.entry import prepare
+from cdmllab.training.entry import build_head, prepare
 from cdmllab.training.loop import Trainer
 
 WARM_UP_STEPS = 3  # the first steps allocate memory, choose algorithms and compile
@@ -102,11 +102,7 @@ def _timed(config: Config, source: TrainingSet, run: Run, here: Place, seconds: 
     torch.manual_seed(config.seed)
     net = config.backbone.build().to(here.device)
     backbone = net.speed_up(**config.in_precision(config.speed.on(here.device)).speed.model_dump())
-    head: Any = config.loss.build(
-        embedding_dim=config.backbone.embedding_dim,
-        num_identities=source.num_identities,
-        seed=config.seed,
-    )
+    head: Any = build_head(config, source)
     trainer = Trainer(run, config, source, backbone, head.to(here.device), prepare(backbone), here)
     backbone.train()
     head.train()

@@ -94,7 +94,11 @@ def project(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = heads.create(
-            options.pop("name"), embedding_dim=d, num_identities=num_identities, **options
+            options.pop("name"),
+            embedding_dim=d,
+            num_identities=num_identities,
+            class_sizes=np.bincount(labels),
+            **options,
         )
         layer = nn.Linear(d, d, bias=False)
         nn.init.eye_(layer.weight)

@@ -54,7 +54,7 @@ def _can_be_sampled(name: str) -> bool:
     """Whether a loss's target depends on the angle alone and its negatives are unchanged."""
     loss = margins.create(name, **_SIZES)
     plain = loss.uses_cosine and loss.reduction == "logsumexp" and not loss.changes_negatives
-    return plain and not loss.statistics
+    return plain and not loss.statistics and not loss.offsets_classes
 
 
 _SIZES: dict[str, Any] = {"num_identities": 10_000, "embedding_dim": 2}
