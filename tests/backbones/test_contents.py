@@ -136,6 +136,23 @@ def test_pickle_that_requests_memory_is_rejected(tmp_path):
         checkpoints.read(path)
 
 
+def test_text_of_claimed_gigabytes_in_an_old_checkpoint_allocates_nothing(tmp_path):
+    path = tmp_path / "a.pth"
+    state = backbones.create("small", **LITTLE).state_dict()
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    old = path.read_bytes()
+    text = b"X" + len("protocol_version").to_bytes(4, "little") + b"protocol_version"
+    assert old.count(text) == 1
+    path.write_bytes(old.replace(text, b"X" + (3 << 30).to_bytes(4, "little") + text[5:]))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CdmlLabError, match=r"a\.pth is not a checkpoint"):
+            checkpoints.read(path)
+        assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_other_formats_stay_readable(tmp_path):
     state = backbones.create("small", **LITTLE).state_dict()
     for kind in (True, False):

@@ -3,6 +3,7 @@
 import shutil
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 
 import pytest
 from filelock import FileLock
@@ -188,6 +189,9 @@ def test_the_table_of_states_shows_what_runs_and_what_is_gone(tmp_path):
     (row,) = Sweep(spec, tmp_path).rows()
     assert "digits/known: " in line(row)
     assert line(row).endswith("is gone")
+    impossible = replace(row, evaluations={"lfw": "a" * 5000})
+    assert line(impossible).endswith("is gone")
+    assert len(line(impossible)) < 500
 
 
 def test_runs_of_the_command_line_are_found(tmp_path):

@@ -116,6 +116,14 @@ def leads_outside(name: str) -> bool:
     return slashed.startswith("/") or ".." in parts or ":" in "".join(parts[:1]) or "\0" in slashed
 
 
+def is_file(path: Path | str) -> bool:
+    """Whether a path that comes from a file names a file; an impossible name does not."""
+    try:
+        return Path(path).is_file()
+    except OSError:  # a name longer than the file system allows
+        return False
+
+
 def sync(path: Path | str) -> None:
     """Flush a file or folder to the disk before going on."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,6 +1,7 @@
 """Checkpoints of common training codes: reading, writing, and matching them with a network."""
 
 import io
+import os
 import warnings
 from collections.abc import Mapping
 from functools import cache
@@ -144,6 +145,18 @@ class _Inert(dict[Any, Any]):
     def __setstate__(self, _: object) -> None: ...
 
 
+class _Bounded(io.BufferedReader):
+    """A file that is never asked for more bytes than it has.
+
+    In torch's format from before version 1.6, a string states its own length. A damaged one may
+    claim gigabytes, and Python allocates what `read` is asked for before it looks at the file.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(os.fstat(self.fileno()).st_size - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
 def _loaded(path: Path | str) -> object:
     try:
         names = get_unsafe_globals_in_checkpoint(path)
@@ -151,8 +164,14 @@ def _loaded(path: Path | str) -> object:
         names = []
     inert: list[Any] = [(_Inert, name) for name in names if name.startswith(_IGNORED)]
     try:
-        with warnings.catch_warnings(action="ignore"), safe_globals(inert):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with (
+            warnings.catch_warnings(action="ignore"),
+            safe_globals(inert),
+            _Bounded(io.FileIO(path)) as file,
+        ):
+            # Zip files state their sizes in a directory, and torch reads them faster by name.
+            source = path if file.peek(2)[:2] == b"PK" else file
+            return torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's own message recommends to switch the protection off
         raise CdmlLabError(
             f"{path} is not a checkpoint, or contains objects other than tensors, which could run "

@@ -13,9 +13,9 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from cdmllab._util.files import read_bytes, write_text
+from cdmllab._util.files import is_file, read_bytes, write_text
 from cdmllab._util.processes import GUARD, refuse_while_imported
-from cdmllab.errors import CdmlLabError, DataError, cause
+from cdmllab.errors import CdmlLabError, DataError, cause, plain
 from cdmllab.evaluate import Measures
 from cdmllab.runs import Run, root
 from cdmllab.sweeps import engines, expand
@@ -182,9 +182,7 @@ class Sweep:
             row.exports
         ):
             return False
-        if not all(
-            Path(path).is_file() for path in (*row.evaluations.values(), *row.exports.values())
-        ):
+        if not all(is_file(path) for path in (*row.evaluations.values(), *row.exports.values())):
             return False
         try:
             if any(one.flip is not task.flip for one in evaluated(row).values()):
@@ -264,8 +262,8 @@ def line(row: TaskState) -> str:
     if row.seconds is not None:
         parts.append(f"{row.seconds:7.1f} s")
     for name, path in row.evaluations.items():
-        if not Path(path).is_file():
-            parts.append(f"{name}: {path} is gone")
+        if not is_file(path):
+            parts.append(f"{name}: {plain(path, 200)} is gone")
             continue
         values = measures(Measures.read(path))
         parts.append(f"{name} {100 * values.get('accuracy', values['auc']):.2f} %")
