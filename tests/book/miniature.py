@@ -34,8 +34,9 @@ two
 notebook
 widgets
 glued
-```
-""",
+"""
+    + "".join(f"widget_{name}\n" for name in widgets.names())
+    + "```\n",
     "glued": """# A widget of another page
 
 ```{glue} the-threshold
@@ -123,14 +124,14 @@ def notebook() -> nbformat.NotebookNode:
     return executed("# A notebook", outputs)
 
 
-def all_widgets() -> nbformat.NotebookNode:
-    """Every widget as an output; one of them is glued for other pages."""
+def page_of(*names: str) -> nbformat.NotebookNode:
+    """Some widgets as outputs; each is glued too, for other pages."""
     outputs = []
-    for name in widgets.names():
+    for name in names:
         data, _ = example(name)._repr_mimebundle_()
         glued = {"scrapbook": {"name": f"the-{name}", "mime_prefix": ""}}
         outputs.append(nbformat.v4.new_output("display_data", data, metadata=glued))
-    return executed("# All widgets", outputs)
+    return executed("# Widgets", outputs)
 
 
 def executed(title: str, outputs: list[nbformat.NotebookNode]) -> nbformat.NotebookNode:
@@ -155,4 +156,6 @@ def write_miniature(folder: Path, book: Path, pages: dict[str, str]) -> None:
         (source / f"{name}.md").write_text(text, encoding="utf-8")
     (source / "drawing.svg").write_text(drawing(), encoding="utf-8")
     nbformat.write(notebook(), source / "notebook.ipynb")
-    nbformat.write(all_widgets(), source / "widgets.ipynb")
+    nbformat.write(page_of(*widgets.names()), source / "widgets.ipynb")
+    for name in widgets.names():
+        nbformat.write(page_of(name), source / f"widget_{name}.ipynb")

@@ -1,5 +1,6 @@
 """The static widgets, operated by mouse, keyboard and finger, against the package's values."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,20 @@ from cdmllab.book.widgets.target_logit import OPTIONS
 each_widget = pytest.mark.parametrize("name", widgets.names())
 
 
-@pytest.fixture(params=["miniature", pytest.param("site", marks=pytest.mark.book)])
-def widget_page(request: pytest.FixtureRequest) -> Path:
-    """A built page with every widget, from the miniature and from the book."""
-    folder: Path = request.getfixturevalue(request.param)
-    return folder / "widgets.html"
+@pytest.fixture(params=[*widgets.names(), pytest.param("site", marks=pytest.mark.book)])
+def places(request: pytest.FixtureRequest) -> tuple[Path, tuple[str, ...]]:
+    """A built page and the widgets in it: one page for each, and the book's with all of them."""
+    if request.param == "site":
+        site: Path = request.getfixturevalue("site")
+        return site / "widgets.html", widgets.names()
+    one_widget = request.getfixturevalue("one_widget")
+    return one_widget(request.param), (request.param,)
+
+
+@pytest.fixture
+def one_widget(miniature: Path) -> Callable[[str], Path]:
+    """The page of a single widget, which opens several times as fast as that of all."""
+    return lambda name: miniature / f"widget_{name}.html"
 
 
 @pytest.fixture
@@ -31,34 +41,37 @@ def test_every_widget_has_a_check_and_a_handle():
     assert CHECKS.keys() == HANDLES.keys() == set(widgets.names())
 
 
-@each_widget
-def test_widget_begins_as_the_package_says(open_page, widget_page, name):
-    with open_page(widget_page) as page:
-        CHECKS[name](page)
+def test_widget_begins_as_the_package_says(open_page, places):
+    page_path, names = places
+    with open_page(page_path) as page:
+        for name in names:
+            CHECKS[name](page)
 
 
-@each_widget
-def test_mouse_moves_the_widget(open_page, widget_page, name):
-    css, values = HANDLES[name]
-    with open_page(widget_page) as page:
-        before = twin(page, name)
-        drag(page, widget(page, name).locator(css), 90)
-        assert values <= changed(before, twin(page, name))
-        CHECKS[name](page)
-        page.mouse.move(5, 5)  # the button is up
-        after = twin(page, name)
-        page.mouse.move(200, 200)
-        assert changed(after, twin(page, name)) == set()
+def test_mouse_moves_the_widget(open_page, places):
+    page_path, names = places
+    with open_page(page_path) as page:
+        for name in names:
+            css, values = HANDLES[name]
+            before = twin(page, name)
+            drag(page, widget(page, name).locator(css), 90)
+            assert values <= changed(before, twin(page, name))
+            CHECKS[name](page)
+            page.mouse.move(5, 5)  # the button is up
+            after = twin(page, name)
+            page.mouse.move(200, 200)
+            assert changed(after, twin(page, name)) == set()
 
 
-@each_widget
-def test_finger_moves_the_widget(open_page, widget_page, name):
-    css, values = HANDLES[name]
-    with open_page(widget_page, width=390, height=844, touch=True) as page:
-        before = twin(page, name)
-        swipe(page, widget(page, name).locator(css), 64)
-        assert values <= changed(before, twin(page, name))
-        CHECKS[name](page)
+def test_finger_moves_the_widget(open_page, places):
+    page_path, names = places
+    with open_page(page_path, width=390, height=844, touch=True) as page:
+        for name in names:
+            css, values = HANDLES[name]
+            before = twin(page, name)
+            swipe(page, widget(page, name).locator(css), 64)
+            assert values <= changed(before, twin(page, name))
+            CHECKS[name](page)
 
 
 @each_widget
@@ -86,8 +99,8 @@ def test_finger_that_scrolls_the_page_moves_nothing(open_page, all_widgets, name
         ("threshold", "input[name=threshold]", "threshold"),
     ],
 )
-def test_tap_moves_the_widget(open_page, all_widgets, name, css, value):
-    with open_page(all_widgets, width=390, height=844, touch=True) as page:
+def test_tap_moves_the_widget(open_page, one_widget, name, css, value):
+    with open_page(one_widget(name), width=390, height=844, touch=True) as page:
         before = twin(page, name)
         place = widget(page, name).locator(css)
         place.scroll_into_view_if_needed()
@@ -98,8 +111,8 @@ def test_tap_moves_the_widget(open_page, all_widgets, name, css, value):
 
 
 @each_widget
-def test_mouse_moves_every_slider(open_page, all_widgets, name):
-    with open_page(all_widgets) as page:
+def test_mouse_moves_every_slider(open_page, one_widget, name):
+    with open_page(one_widget(name)) as page:
         sliders = widget(page, name).locator("input[type=range]:visible")
         assert sliders.count() >= 1
         for slider in sliders.all():
@@ -116,29 +129,30 @@ def test_mouse_moves_every_slider(open_page, all_widgets, name):
             CHECKS[name](page)
 
 
-@each_widget
-def test_keyboard_moves_every_control(open_page, widget_page, name):
-    with open_page(widget_page) as page:
-        place = widget(page, name)
-        moved = 0
-        for control in place.locator("input:visible, select:visible, .cdw-chip input").all():
-            if not control.locator("xpath=ancestor::*[@hidden]").count():
-                before, kind = twin(page, name), control.get_attribute("type") or "select"
-                control.focus()
-                if kind == "radio" and control.is_checked():
-                    continue  # its neighbour moves the choice
-                page.keyboard.press("Space" if kind in ("radio", "checkbox") else "ArrowDown")
-                if kind == "range" and not changed(before, twin(page, name)):
-                    page.keyboard.press("ArrowUp")  # it stood at its end
-                assert changed(before, twin(page, name)), control.get_attribute("name")
-                CHECKS[name](page)
-                moved += 1
-        assert moved >= 2
+def test_keyboard_moves_every_control(open_page, places):
+    page_path, names = places
+    with open_page(page_path) as page:
+        for name in names:
+            place = widget(page, name)
+            moved = 0
+            for control in place.locator("input:visible, select:visible, .cdw-chip input").all():
+                if not control.locator("xpath=ancestor::*[@hidden]").count():
+                    before, kind = twin(page, name), control.get_attribute("type") or "select"
+                    control.focus()
+                    if kind == "radio" and control.is_checked():
+                        continue  # its neighbour moves the choice
+                    page.keyboard.press("Space" if kind in ("radio", "checkbox") else "ArrowDown")
+                    if kind == "range" and not changed(before, twin(page, name)):
+                        page.keyboard.press("ArrowUp")  # it stood at its end
+                    assert changed(before, twin(page, name)), control.get_attribute("name")
+                    CHECKS[name](page)
+                    moved += 1
+            assert moved >= 2
 
 
 @each_widget
-def test_widget_describes_itself_to_a_screen_reader(open_page, all_widgets, name):
-    with open_page(all_widgets) as page:
+def test_widget_describes_itself_to_a_screen_reader(open_page, one_widget, name):
+    with open_page(one_widget(name)) as page:
         place = widget(page, name)
         assert place.locator(".cdw").get_attribute("aria-label")
         for control in place.locator("input, select").all():
@@ -172,8 +186,8 @@ def test_screen_reader_is_silent_before_something_moves(open_page, all_widgets):
             assert spoken.all_text_contents() == [""] * len(widgets.names())
 
 
-def test_controls_keep_their_keys_and_leave_the_others(open_page, all_widgets):
-    with open_page(all_widgets) as page:
+def test_controls_keep_their_keys_and_leave_the_others(open_page, one_widget):
+    with open_page(one_widget("target_logit")) as page:
         place = widget(page, "target_logit")
         choose(page, "target_logit", "loss", "Combined")
         page.evaluate(
@@ -243,8 +257,8 @@ def test_widgets_fit_the_screen(open_page, all_widgets, width):
 
 
 @pytest.mark.parametrize("loss", OPTIONS)
-def test_explorer_equals_python_for_every_loss(open_page, all_widgets, loss):
-    with open_page(all_widgets) as page:
+def test_explorer_equals_python_for_every_loss(open_page, one_widget, loss):
+    with open_page(one_widget("target_logit")) as page:
         choose(page, "target_logit", "loss", margins.label(loss))
         chosen, own = twin(page, "target_logit"), TargetLogit(loss=loss)
         assert chosen.loss == loss
@@ -275,8 +289,8 @@ def test_explorer_knows_every_loss_with_a_target_curve():
 
 
 @pytest.mark.parametrize("loss", ["Combined", "CDML", "AdaFace"])
-def test_explorer_equals_python_past_pi(open_page, all_widgets, loss):
-    with open_page(all_widgets) as page:
+def test_explorer_equals_python_past_pi(open_page, one_widget, loss):
+    with open_page(one_widget("target_logit")) as page:
         choose(page, "target_logit", "loss", loss)
         for beyond_pi in ("linear", "clip", "none"):
             choose(page, "target_logit", "beyond_pi", beyond_pi)
@@ -285,8 +299,8 @@ def test_explorer_equals_python_past_pi(open_page, all_widgets, loss):
                 CHECKS["target_logit"](page)
 
 
-def test_explorer_shows_only_the_values_of_its_loss(open_page, all_widgets):
-    with open_page(all_widgets) as page:
+def test_explorer_shows_only_the_values_of_its_loss(open_page, one_widget):
+    with open_page(one_widget("target_logit")) as page:
         choose(page, "target_logit", "loss", "CosFace")
         shown = widget(page, "target_logit").locator("input[type=range]:visible")
         assert {slider.get_attribute("name") for slider in shown.all()} == {
@@ -298,8 +312,8 @@ def test_explorer_shows_only_the_values_of_its_loss(open_page, all_widgets):
 
 
 @pytest.mark.parametrize(("name", "margin"), [("CM1", (1, 0.3, 0.2)), ("CM2", (0.9, 0.4, 0.15))])
-def test_paper_settings_set_the_combined_margin(open_page, all_widgets, name, margin):
-    with open_page(all_widgets) as page:
+def test_paper_settings_set_the_combined_margin(open_page, one_widget, name, margin):
+    with open_page(one_widget("target_logit")) as page:
         choose(page, "target_logit", "loss", "Combined")
         button = page.get_by_role("button", name=name, exact=True)
         button.click()
@@ -312,8 +326,8 @@ def test_paper_settings_set_the_combined_margin(open_page, all_widgets, name, ma
 @pytest.mark.parametrize(
     "loss", ["Softmax", "NormFace", "SphereFace", "CosFace", "ArcFace", "CDML"]
 )
-def test_boundaries_equal_python_for_every_loss(open_page, all_widgets, loss):
-    with open_page(all_widgets) as page:
+def test_boundaries_equal_python_for_every_loss(open_page, one_widget, loss):
+    with open_page(one_widget("decision_boundary")) as page:
         choose(page, "decision_boundary", "loss", loss)
         sliders = widget(page, "decision_boundary").locator("input[type=range]:visible")
         for share in (0.2, 0.9):
@@ -325,8 +339,8 @@ def test_boundaries_equal_python_for_every_loss(open_page, all_widgets, loss):
             CHECKS["decision_boundary"](page)
 
 
-def test_margin_too_large_satisfies_nowhere(open_page, all_widgets):
-    with open_page(all_widgets) as page:
+def test_margin_too_large_satisfies_nowhere(open_page, one_widget):
+    with open_page(one_widget("decision_boundary")) as page:
         place = widget(page, "decision_boundary")
         place.locator("input[name=separation_deg]").fill("20")
         place.locator("input[name=m2]").fill("0.9")
@@ -335,8 +349,8 @@ def test_margin_too_large_satisfies_nowhere(open_page, all_widgets):
 
 
 @pytest.mark.parametrize("easiness", ["similarity", "gap", "angle gap"])
-def test_margins_at_work_equal_python(open_page, all_widgets, easiness):
-    with open_page(all_widgets) as page:
+def test_margins_at_work_equal_python(open_page, one_widget, easiness):
+    with open_page(one_widget("cdml_at_work")) as page:
         choose(page, "cdml_at_work", "easiness", easiness)
         choose(page, "cdml_at_work", "schedule", "cosine")
         widget(page, "cdml_at_work").locator("input[name=progress]").fill("0.6")
@@ -351,8 +365,8 @@ def test_margins_at_work_equal_python(open_page, all_widgets, easiness):
         CHECKS["cdml_at_work"](page)
 
 
-def test_training_plays_to_its_end(open_page, all_widgets):
-    with open_page(all_widgets) as page:
+def test_training_plays_to_its_end(open_page, one_widget):
+    with open_page(one_widget("hypersphere")) as page:
         place = widget(page, "hypersphere")
         place.get_by_role("button", name="Play training").click()
         assert twin(page, "hypersphere").frame == 0  # it stood at the end, and begins anew
@@ -363,8 +377,8 @@ def test_training_plays_to_its_end(open_page, all_widgets):
 
 
 @pytest.mark.parametrize(("motion", "at_once"), [("reduce", True), ("no-preference", False)])
-def test_points_glide_unless_the_reader_wants_no_motion(open_page, all_widgets, motion, at_once):
-    with open_page(all_widgets, motion=motion) as page:
+def test_points_glide_unless_the_reader_wants_no_motion(open_page, one_widget, motion, at_once):
+    with open_page(one_widget("hypersphere"), motion=motion) as page:
         arrived = widget(page, "hypersphere").evaluate("""e => {
             const slider = e.querySelector("input[name=frame]");
             slider.value = 0;
@@ -375,8 +389,8 @@ def test_points_glide_unless_the_reader_wants_no_motion(open_page, all_widgets, 
         CHECKS["hypersphere"](page)
 
 
-def test_sphere_is_tilted_by_dragging_up(open_page, all_widgets):
-    with open_page(all_widgets) as page:
+def test_sphere_is_tilted_by_dragging_up(open_page, one_widget):
+    with open_page(one_widget("hypersphere")) as page:
         before = twin(page, "hypersphere")
         drag(page, widget(page, "hypersphere").locator(".hs-plot svg"), 0, -50)
         after = twin(page, "hypersphere")
@@ -387,14 +401,14 @@ def test_sphere_is_tilted_by_dragging_up(open_page, all_widgets):
         CHECKS["hypersphere"](page)
 
 
-def test_roc_on_a_logarithmic_axis(open_page, all_widgets):
-    with open_page(all_widgets) as page:
+def test_roc_on_a_logarithmic_axis(open_page, one_widget):
+    with open_page(one_widget("threshold")) as page:
         choose(page, "threshold", "axis", "logarithmic")
         CHECKS["threshold"](page)
 
 
-def test_every_frame_is_where_its_score_says(open_page, all_widgets):
-    with open_page(all_widgets) as page:
+def test_every_frame_is_where_its_score_says(open_page, one_widget):
+    with open_page(one_widget("face_lab")) as page:
         place = widget(page, "face_lab")
         for name in ("age", "light", "occlusion", "yaw"):
             slider = place.locator(f"input[name={name}]")
