@@ -97,7 +97,9 @@ class Folder(NamedTuple):
     images: list[Path]  # in natural order
 
 
-def walk(root: Path, ignore: Iterable[str] = ()) -> tuple[list[Folder], list[LeftOut]]:
+def walk(
+    root: Path, ignore: Iterable[str] = (), *, loose: bool = False
+) -> tuple[list[Folder], list[LeftOut]]:
     """All folders with images below `root`, each before those inside it, and what is left out.
 
     Links are not followed, wherever they lead: one to a folder above would multiply people, one to
@@ -107,6 +109,8 @@ def walk(root: Path, ignore: Iterable[str] = ()) -> tuple[list[Folder], list[Lef
     ----------
     ignore : patterns as of a shell (``*``, ``?``, ``[a-z]``), in addition to `IGNORED`, for a name
         or for a path below `root`; upper and lower case count as the same
+    loose : whether images directly in `root` are read too; where folders are people they belong to
+        nobody
 
     Raises
     ------
@@ -133,7 +137,7 @@ def walk(root: Path, ignore: Iterable[str] = ()) -> tuple[list[Folder], list[Lef
             name = below + entry.name
             if entry.is_dir(follow_symlinks=False):
                 name += "/"
-            reason = _reason(entry, name, ignored, top=not below)
+            reason = _reason(entry, name, ignored, top=not below and not loose)
             if reason is not None:
                 left.append(LeftOut(printable(name), *reason))
             elif name.endswith("/"):
