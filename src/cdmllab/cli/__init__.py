@@ -11,7 +11,18 @@ from typer.core import TyperGroup
 from cdmllab import __version__
 from cdmllab._util import failures, processes
 from cdmllab._util.processes import print_anything
-from cdmllab.cli import bench, book, data, evaluate, export, reproduce, results, sweep, train
+from cdmllab.cli import (
+    bench,
+    book,
+    data,
+    evaluate,
+    export,
+    photos,
+    reproduce,
+    results,
+    sweep,
+    train,
+)
 
 # torch asks the system for huge pages, if told so before it first allocates: steps on a CPU take a
 # fifth less time or better, and the numbers are the same. Processes that a command starts inherit
@@ -66,6 +77,9 @@ app.command()(train.train)
 app.command()(train.presets)
 app.command()(sweep.sweep)
 app.command()(evaluate.evaluate)
+app.command()(photos.photos)
+app.command()(photos.compare)
+app.command()(photos.protocol)
 app.command()(reproduce.reproduce)
 app.add_typer(results.app, name="results")
 app.add_typer(export.weights, name="weights")

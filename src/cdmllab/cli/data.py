@@ -77,7 +77,7 @@ def pack(
 def inspect(
     path: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A pack, a bin (.bin, .npz) or an identity folder."),
+        typer.Argument(metavar="FILE", help="A pack, a bin, a protocol (.npz) or a folder."),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="Do not decode the images.")] = False,
     ignore: Annotated[list[str] | None, _IGNORE] = None,

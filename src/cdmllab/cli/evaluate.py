@@ -81,7 +81,7 @@ def evaluate(
         from cdmllab.evaluate import figures as drawings
     backbone, prepare = network_of(run, device, threads)
     settings = cached.Settings(flip, replicates, seed, batch_size)
-    folder = _folder(run)
+    folder = folder_of(run)
 
     def judged(name: str) -> "tuple[Evaluation, Protocol]":
         done, loaded, was_there = cached.judge(
@@ -161,7 +161,7 @@ def _share(measure: Any) -> str:
     return value
 
 
-def _folder(run: Path) -> Path:
+def folder_of(run: Path) -> Path:
     """Where the evaluations of a run or a file go; a release and its export may share a folder."""
     if run.is_dir():
         return run / "eval"

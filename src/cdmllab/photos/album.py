@@ -83,6 +83,7 @@ def read(
     network: Network,
     detector: Detector,
     *,
+    least_eyes_px: float = finding.FEWEST_EYES_PX,
     progress: Callable[[int, int], None] | None = None,
     keep: Callable[[Item, Pixels], None] | None = None,
 ) -> Album:
@@ -94,6 +95,7 @@ def read(
 
     Parameters
     ----------
+    least_eyes_px : faces with fewer pixels between the eyes are too small to be compared
     progress : called with photos read and photos in all
     keep : called with each face and its aligned pixels as the network sees them
 
@@ -113,7 +115,7 @@ def read(
 
     for done, photo in enumerate(source.photos, start=1):
         try:
-            for item, pixels in _faces_of(photo, network, detector):
+            for item, pixels in _faces_of(photo, network, detector, least_eyes_px):
                 items.append(item)
                 waiting.append(pixels)
                 if keep is not None:
@@ -129,7 +131,7 @@ def read(
         name, why = next(iter(missing.items()))
         raise CdmlLabError(
             f"none of the {len(source.photos):,} photos of {source.root} has a face that can be "
-            f"compared; {name}: {why}"
+            f"compared; {name}: {why.removeprefix(f'{name}: ')}"
         )
     embeddings = np.concatenate(parts)
     length = np.linalg.norm(embeddings, axis=1)
@@ -155,10 +157,12 @@ def pixels_of(photo: Photo) -> Pixels:
         raise DataError(f"{photo.name} cannot be read ({cause(error)})") from error
 
 
-def _faces_of(photo: Photo, network: Network, detector: Detector) -> Iterator[tuple[Item, Pixels]]:
+def _faces_of(
+    photo: Photo, network: Network, detector: Detector, least_eyes_px: float
+) -> Iterator[tuple[Item, Pixels]]:
     pixels = pixels_of(photo)
     seen = finding.look(pixels, detector)
-    faces = usable(seen.faces)
+    faces = usable(seen.faces, least_eyes_px)
     for number, face in enumerate(faces[:1] if photo.person >= 0 else faces, start=1):
         shown = finding.cut_out(pixels, face, SHOWN_PX)
         item = Item(
@@ -173,7 +177,7 @@ def _faces_of(photo: Photo, network: Network, detector: Detector) -> Iterator[tu
         yield item, finding.cut_out(pixels, face, network.size, network.square)
 
 
-def usable(faces: list[Face]) -> list[Face]:
+def usable(faces: list[Face], least_eyes_px: float = finding.FEWEST_EYES_PX) -> list[Face]:
     """The faces, largest first, that are large enough to be compared.
 
     Raises
@@ -182,10 +186,10 @@ def usable(faces: list[Face]) -> list[Face]:
     """
     if not faces:
         raise DataError("no face was found in it, however it was turned")
-    large = [face for face in faces if face.eyes_px >= finding.FEWEST_EYES_PX]
+    large = [face for face in faces if face.eyes_px >= least_eyes_px]
     if not large:
         raise DataError(
-            f"its largest face has {faces[0].eyes_px:.0f} pixels between the eyes, and "
-            f"{finding.FEWEST_EYES_PX:.0f} are the least"
+            f"its largest face has {faces[0].eyes_px:.1f} pixels between the eyes, and at least "
+            f"{least_eyes_px:g} are wanted"
         )
     return large
