@@ -94,7 +94,7 @@ def photos(
         )
         if store is not None:
             store.embeddings(read)
-    found = findings(read, network, far, evaluation=evaluation, cut=threshold, seed=seed)
+    found = findings(read, far, evaluation=evaluation, cut=threshold, seed=seed)
     write_text(report, page(found, network, finder.name))
     groups = "people" if source.people else "groups by likeness"
     typer.echo(

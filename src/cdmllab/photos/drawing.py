@@ -57,7 +57,7 @@ def matrix(cosines: NDArray[np.float32], group: NDArray[np.int64], names: tuple[
     shown = Image.fromarray(colours(cosines, low, 1.0))
     content = io.BytesIO()
     shown.save(content, "PNG", optimize=True)
-    side, margin = 640.0, 120.0
+    side, margin = 640.0, 150.0
     unit = side / n
     starts = np.flatnonzero(np.append(True, group[1:] != group[:-1])).tolist()
     ends = [*starts[1:], n]
@@ -67,9 +67,9 @@ def matrix(cosines: NDArray[np.float32], group: NDArray[np.int64], names: tuple[
         at = start * unit
         if grouped and start:
             lines.append(f"M{margin + at:.1f} 0v{side:.0f}M{margin:.0f} {at:.1f}h{side:.0f}")
-        if (end - start) * unit >= 11:
+        if (end - start) * unit >= 12:
             name = names[int(group[start])]
-            short = name if len(name) <= 18 else f"{name[:17]}…"
+            short = name if len(name) <= 20 else f"{name[:19]}…"
             words.append(
                 f'<text x="{margin - 6:.0f}" y="{(start + end) / 2 * unit + 4:.1f}">'
                 f"{escape(short)}</text>"
@@ -101,7 +101,8 @@ def histograms(pairs: Pairs, marks: list[tuple[float, str]]) -> str:
     ----------
     marks : a score and the class of its line, see the page's style
     """
-    low = min(float(pairs.scores.min()), *(mark for mark, _ in marks), 0.0)
+    lowest = min(float(pairs.scores.min()), *(mark for mark, _ in marks))
+    low = float(np.floor(10 * lowest) / 10)
     edges = np.linspace(low, 1.0, _BINS + 1)
     shares = [
         np.histogram(pairs.scores[of], edges)[0] / max(int(of.sum()), 1)
@@ -124,7 +125,7 @@ def histograms(pairs: Pairs, marks: list[tuple[float, str]]) -> str:
     )
     ticks = "".join(
         f'<text x="{across(score):.1f}" y="{_HEIGHT + 18}" class="tick">{score:.1f}</text>'
-        for score in np.arange(np.ceil(low * 5) / 5, 1.01, 0.2)
+        for score in np.arange(low, 1.01, 0.1 if low > 0.3 else 0.2)
     )
     return (
         f'<svg class="histogram" viewBox="-14 -4 {_WIDTH + 28} {_HEIGHT + 28}" role="img" '

@@ -2,6 +2,7 @@
 forbids a browser to load anything.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from html import escape
 from importlib.resources import files
@@ -211,9 +212,13 @@ def _face(item: Item, caption: Callable[[Item], str] | None = None) -> str:
     text = _caption(item) if caption is None else caption(item)
     return (
         f'<figure><img src="{drawing.picture_url(item.jpeg, "jpeg")}" width="112" height="112" '
-        f'alt="face in {escape(item.photo)}" loading="lazy"><figcaption>{escape(text)}'
-        "</figcaption></figure>"
+        f'alt="face in {escape(item.photo)}"><figcaption>{_breakable(text)}</figcaption></figure>'
     )
+
+
+def _breakable(text: str) -> str:
+    """HTML of a text in which lines may break after the marks that file names are made of."""
+    return re.sub(r"([/_.-])", r"\1<wbr>", escape(text))
 
 
 def _caption(item: Item) -> str:

@@ -92,10 +92,11 @@ def deal(ids: Ints, folds: int, seed: int) -> Ints:
     fold_of = np.empty(len(people), dtype=np.int64)
     for person in shuffled[np.argsort(-genuine[shuffled], kind="stable")].tolist():
         pairs_there, people_there = load.T
+        keys: tuple[Ints, ...]
         if genuine[person] == 0:  # nobody of those left has a pair: even out the people
             keys = (pairs_there, people_there)
         else:
-            keys = (people_there, pairs_there, people_there >= 2)
+            keys = (people_there, pairs_there, (people_there >= 2).astype(np.int64))
         chosen = int(np.lexsort(keys)[0])
         fold_of[person] = chosen
         load[chosen] += (genuine[person], 1)

@@ -10,7 +10,7 @@ from cdmllab.errors import CdmlLabError
 from cdmllab.evaluate.evaluation import Evaluation
 from cdmllab.metrics.calibration import Decision
 from cdmllab.photos import clusters, comparison, thresholds
-from cdmllab.photos.album import Album, Network
+from cdmllab.photos.album import Album
 from cdmllab.photos.comparison import Couple, Suspect
 from cdmllab.photos.thresholds import Pairs, Threshold
 
@@ -39,7 +39,6 @@ class Findings(NamedTuple):
 
 def findings(
     album: Album,
-    network: Network,
     far: float,
     *,
     evaluation: Evaluation | None = None,
@@ -60,7 +59,7 @@ def findings(
     ------
     CdmlLabError : photos of nobody known, and nothing says at which score to group them
     """
-    elsewhere = _elsewhere(evaluation, far, network)
+    elsewhere = _elsewhere(evaluation, far)
     cosines = comparison.table(album.embeddings)
     known = bool(album.source.people)
     if known:
@@ -110,9 +109,11 @@ def findings(
     )
 
 
-def _elsewhere(evaluation: Evaluation | None, far: float, network: Network) -> Threshold | str:
+def _elsewhere(evaluation: Evaluation | None, far: float) -> Threshold | str:
     if evaluation is None:
-        return f"no evaluation of {network.name} was named or found next to it"
+        return (
+            "no evaluation was named or found next to the network: `cdmllab evaluate` records one"
+        )
     try:
         return thresholds.of_evaluation(evaluation, far)
     except ValueError as error:
