@@ -1,8 +1,9 @@
 """From the pixels of a photo to its faces, and from a face to what a network sees.
 
 A photo may be huge, grey, turned or without a face. The detector is shown a copy of bounded size;
-where it finds nobody, the copy is turned by a quarter and by a half. Landmarks come back in pixels
-of the photo itself, so a face is cut out of the original and keeps its sharpness.
+where it is not sure of a face, the copy is turned by a quarter and by a half, and the way up with
+the surest face is taken. Landmarks come back in pixels of the photo itself, so a face is cut out of
+the original and keeps its sharpness.
 """
 
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from cdmllab.photos.faces import Detector, Face, Floats, Pixels, largest_first
 
 LONGEST_PX = 1280  # side of the copy that a detector is shown
 SURE = 0.9  # the least confidence of a face
+BEYOND_DOUBT = 0.99  # from it on, nobody looks for a better one in the turned photo
 FEWEST_EYES_PX = 10.0  # the template has 35: below a third of it there is little left to compare
 _QUARTERS = (0, 1, 3, 2)  # counterclockwise: upright first, upside down last
 
@@ -32,7 +34,7 @@ def look(pixels: Pixels, detector: Detector, *, turn: bool = True) -> Look:
 
     Parameters
     ----------
-    turn : whether a photo in which nobody is found is turned and tried again
+    turn : whether a photo in which no face is beyond doubt is turned and tried again
 
     Raises
     ------
@@ -40,13 +42,17 @@ def look(pixels: Pixels, detector: Detector, *, turn: bool = True) -> Look:
     """
     small = _shrunk(pixels)
     scale = np.array(pixels.shape[1::-1]) / np.array(small.shape[1::-1])
+    best, best_confidence = Look([], 0), 0.0
     for quarters in _QUARTERS if turn else (0,):
         turned = np.ascontiguousarray(np.rot90(small, quarters))
         found = [face for face in detector.find(turned) if face.confidence >= SURE]
-        if found:
+        confidence = max((face.confidence for face in found), default=0.0)
+        if confidence > best_confidence:
             back = [_back(face, quarters, turned.shape, scale) for face in found]
-            return Look(largest_first(back), 90 * quarters)
-    return Look([], 0)
+            best, best_confidence = Look(largest_first(back), 90 * quarters), confidence
+        if quarters == 0 and confidence >= BEYOND_DOUBT:
+            break
+    return best
 
 
 def cut_out(pixels: Pixels, face: Face, size: int = 112, square: Square | None = None) -> Pixels:
@@ -57,7 +63,7 @@ def cut_out(pixels: Pixels, face: Face, size: int = 112, square: Square | None =
     """
     target = align.template(size, square)
     linear = align.similarity(face.landmarks, target)[:, :2]
-    times = int(1.0 / max(np.sqrt(abs(np.linalg.det(linear))), 1e-6))
+    times = int(1.0 / max(np.sqrt(abs(np.linalg.det(linear))), 1e-6) + 1e-6)
     if times < 2:
         return align.align(pixels, face.landmarks, size, square)
     # Only the face's surroundings: the template's square, wherever it lies in the photo.
