@@ -12,7 +12,7 @@ from cdmllab.backbones.weights import save_release
 from cdmllab.faces import album
 from cdmllab.preprocessing import standard
 
-PEOPLE, EACH, FACE_PX = 5, 3, 128
+PEOPLE, EACH, FACE_PX = 4, 3, 128
 
 
 @cache

@@ -69,7 +69,7 @@ def matrix(cosines: NDArray[np.float32], group: NDArray[np.int64], names: tuple[
             lines.append(f"M{margin + at:.1f} 0v{side:.0f}M{margin:.0f} {at:.1f}h{side:.0f}")
         if (end - start) * unit >= 12:
             name = names[int(group[start])]
-            short = name if len(name) <= 20 else f"{name[:19]}…"
+            short = name if len(name) <= 18 else f"{name[:17]}…"
             words.append(
                 f'<text x="{margin - 6:.0f}" y="{(start + end) / 2 * unit + 4:.1f}">'
                 f"{escape(short)}</text>"
@@ -128,7 +128,7 @@ def histograms(pairs: Pairs, marks: list[tuple[float, str]]) -> str:
         for score in np.arange(low, 1.01, 0.1 if low > 0.3 else 0.2)
     )
     return (
-        f'<svg class="histogram" viewBox="-14 -4 {_WIDTH + 28} {_HEIGHT + 28}" role="img" '
+        f'<svg class="histogram" viewBox="-24 -4 {_WIDTH + 48} {_HEIGHT + 28}" role="img" '
         f'aria-label="Scores of pairs of strangers and of one person">'
         f'{"".join(areas)}{lines}<path class="axis" d="M0 {_HEIGHT}H{_WIDTH}"/>{ticks}</svg>'
     )
