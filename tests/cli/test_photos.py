@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from tests.photos import making
 from typer.testing import CliRunner
 
 from cdmllab.cli import app
 from cdmllab.data.pairs import every
-from tests.photos import making
 
 
 @pytest.fixture(scope="module")

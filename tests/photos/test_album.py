@@ -5,13 +5,13 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from tests.photos.making import Dots, dotted, network
 
 from cdmllab.cli.photos import network_and_evaluation
 from cdmllab.data.align import TEMPLATE_112
 from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.photos import album, listing, report
 from cdmllab.photos.page import page
-from tests.photos.making import Dots, dotted, network
 
 
 def dot_photo(path, eyes_px=35.0, jitter=0.0):
@@ -172,7 +172,7 @@ def test_the_page_loads_nothing_and_shows_every_face(people, net):
 
 def test_nobody_known_needs_a_threshold_to_group_at(people, net):
     read = album.read(listing.photos_in(people, people=False), net, Dots())
-    with pytest.raises(CdmlLabError, match="does not say who is shown.*--calibration or --thresho"):
+    with pytest.raises(CdmlLabError, match=r"does not say who is shown.*--calibration or"):
         report.findings(read, 0.1)
     found = report.findings(read, 0.1, cut=0.99999999)
     assert len(set(found.group.tolist())) > 1

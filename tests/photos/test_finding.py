@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from tests.photos.making import Dots, dotted, faces, on_ground, scaled
 
 from cdmllab.data.align import TEMPLATE_112, align
 from cdmllab.data.decode import decode
@@ -14,7 +15,6 @@ from cdmllab.photos import detectors, finding, scrfd, yunet
 from cdmllab.photos.album import usable
 from cdmllab.photos.faces import Face, largest_first
 from cdmllab.photos.mtcnn import Mtcnn
-from tests.photos.making import Dots, dotted, faces, on_ground, scaled
 
 POINTS = np.array([[30.0, 40.0], [60.0, 42.0], [44.0, 60.0], [33.0, 75.0], [57.0, 77.0]])
 
