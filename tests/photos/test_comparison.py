@@ -71,7 +71,7 @@ def test_groups_join_while_their_mean_cosine_is_above_the_threshold():
     assert clusters.grouped(COSINES, 0.95).tolist() == [0, 1, 2, 3, 4, 5]
     assert clusters.grouped(COSINES, 0.85).tolist() == [0, 0, 1, 2, 3, 4]
     # 2-3 at 0.8, then 4 at (0.7 + 0.6) / 2 = 0.65, then 5 at (0.6 + 0.5 + 0.4) / 3 = 0.5.
-    assert clusters.grouped(COSINES, 0.66).tolist() == [1, 1, 0, 0, 2, 3]
+    assert clusters.grouped(COSINES, 0.66).tolist() == [0, 0, 1, 1, 2, 3]
     assert clusters.grouped(COSINES, 0.64).tolist() == [1, 1, 0, 0, 0, 2]
     assert clusters.grouped(COSINES, 0.51).tolist() == [1, 1, 0, 0, 0, 2]
     assert clusters.grouped(COSINES, 0.49).tolist() == [1, 1, 0, 0, 0, 0]

@@ -83,7 +83,6 @@ def test_the_same_seed_draws_the_same_pairs_and_every_fold_the_same_number():
 
 
 def test_hard_impostors_are_the_most_alike_one_for_each_two_people_first():
-    """In each fold persons 2 k and 2 k + 1 point the same way but for one image of either."""
     ids = people(*(3,) * 8)
     rng = np.random.default_rng(0)
     e = rng.normal(size=(24, 16))
