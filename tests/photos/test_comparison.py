@@ -1,4 +1,4 @@
-"""Couples, suspects, groups and thresholds from tables of cosines that are known."""
+"""Pairs, suspects, groups and thresholds from tables of cosines that are known."""
 
 import numpy as np
 import pytest

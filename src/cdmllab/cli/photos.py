@@ -22,7 +22,7 @@ _CALIBRATION = typer.Option(
     metavar="JSON",
     help="What `cdmllab evaluate` recorded of this network; the only one next to it is found.",
 )
-_FAR = typer.Option(help="The share of couples of strangers that may be accepted.")
+_FAR = typer.Option(help="The share of pairs of strangers that may be accepted.")
 _FLIP = typer.Option(
     "--flip/--no-flip",
     show_default="as the evaluation",

@@ -1,7 +1,7 @@
 """Photos without names, grouped by likeness: average linkage of cosines, cut at a threshold.
 
 Average linkage joins two groups while the mean cosine between them is above the threshold. One
-unlucky couple cannot chain two people together, as it does with single linkage.
+unlucky pair cannot chain two people together, as it does with single linkage.
 """
 
 import numpy as np

@@ -13,7 +13,7 @@ Ints = NDArray[np.int64]
 DUPLICATE_BITS = 12  # of 256 in which the hashes of one image, stored twice, may differ
 
 
-class Couple(NamedTuple):
+class FacePair(NamedTuple):
     """Two faces."""
 
     first: int
@@ -37,13 +37,13 @@ def table(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
     return cosines
 
 
-def strangers(cosines: NDArray[np.float32], person: Ints, most: int = 12) -> list[Couple]:
-    """The most alike photos of different people, one couple of photos for any two people."""
+def strangers(cosines: NDArray[np.float32], person: Ints, most: int = 12) -> list[FacePair]:
+    """The most alike photos of different people, one pair of photos for any two people."""
     return _first_of_each(cosines, person[:, None] != person[None, :], person, most, falling=True)
 
 
-def least_alike(cosines: NDArray[np.float32], person: Ints, most: int = 12) -> list[Couple]:
-    """The least alike photos of one person, one couple for each person."""
+def least_alike(cosines: NDArray[np.float32], person: Ints, most: int = 12) -> list[FacePair]:
+    """The least alike photos of one person, one pair for each person."""
     return _first_of_each(cosines, person[:, None] == person[None, :], person, most, falling=False)
 
 
@@ -73,7 +73,7 @@ def suspects(cosines: NDArray[np.float32], person: Ints, most: int = 24) -> list
 
 
 def duplicates(faces: NDArray[np.uint8], bits: int = DUPLICATE_BITS) -> list[tuple[int, int]]:
-    """Couples of aligned faces (n, height, width, channels) that are one image, stored twice."""
+    """Pairs of aligned faces (n, height, width, channels) that are one image, stored twice."""
     signs = hashes(faces)
     found = near(signs, signs, bits)
     upper = found.first < found.second
@@ -87,8 +87,8 @@ def _first_of_each(
     most: int,
     *,
     falling: bool,
-) -> list[Couple]:
-    """The couples at one end of the scores, at most one for any two people."""
+) -> list[FacePair]:
+    """The pairs at one end of the scores, at most one for any two people."""
     i, j = np.nonzero(np.triu(wanted, k=1))
     values = cosines[i, j]
     order = np.argsort(-values if falling else values, kind="stable")
@@ -96,4 +96,4 @@ def _first_of_each(
     both = (low * (int(person.max()) + 1) + high)[order]
     best = order[np.sort(np.unique(both, return_index=True)[1])[:most]]
     rows = zip(i[best].tolist(), j[best].tolist(), values[best].tolist(), strict=True)
-    return [Couple(*row) for row in rows]
+    return [FacePair(*row) for row in rows]

@@ -2,23 +2,18 @@
 forbids a browser to load anything.
 """
 
-import re
-from collections.abc import Callable, Iterable
 from html import escape
 from importlib.resources import files
 
 import numpy as np
 
 from cdmllab.data.walk import summary
-from cdmllab.photos import drawing, words
-from cdmllab.photos.album import Item, Network
-from cdmllab.photos.comparison import Couple
+from cdmllab.photos import cards, drawing, words
+from cdmllab.photos.album import Network
 from cdmllab.photos.report import Findings
 from cdmllab.photos.thresholds import Threshold
 
 _RULE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-MOST_SHOWN = 24  # faces of a group on the contact sheet
-MOST_GROUPS = 150
 
 
 def page(found: Findings, network: Network, detector: str) -> str:
@@ -32,21 +27,21 @@ def page(found: Findings, network: Network, detector: str) -> str:
         (
             "strangers",
             "The most alike strangers" if known else "The most alike faces of different groups",
-            _couples(found, found.strangers, _STRANGERS[known]),
+            cards.pairs(found, found.strangers, _STRANGERS[known]),
         ),
         (
             "least",
             "The least alike photos of one person"
             if known
             else "The least alike faces of one group",
-            _couples(found, found.least_alike, _LEAST[known]),
+            cards.pairs(found, found.least_alike, _LEAST[known]),
         ),
         (
             "suspects",
             "Labels that may be wrong" if known else "Groups that may be wrong",
             _suspects(found) if known else _one_photo(found),
         ),
-        ("sheet", "Contact sheet", _sheet(found)),
+        ("sheet", "Contact sheet", cards.sheet(found)),
         ("missing", "Photos that were not compared", _missing(found)),
     ]
     links = "".join(f'<a href="#{key}">{escape(head)}</a>' for key, head, _ in sections)
@@ -96,16 +91,16 @@ def _groups(found: Findings) -> int:
 def _thresholds(found: Findings, network: Network) -> str:
     far = f"{found.far:g}"
     parts = [
-        f"<p>A couple of photos counts as one person from some cosine upwards. Below are the "
-        f"thresholds at which {100 * found.far:g} % of couples of strangers would be accepted (a "
+        f"<p>A pair of photos counts as one person from some cosine upwards. Below are the "
+        f"thresholds at which {100 * found.far:g} % of pairs of strangers would be accepted (a "
         f"FAR of {far}), with 95 % intervals.</p>"
     ]
     rows = [_row("these photos", found.here)]
     if not isinstance(found.elsewhere, str) and found.carried is not None:
         carried = found.carried
         effect = (
-            f"here it accepts {words.percent(carried.far)} of couples of strangers and "
-            f"{words.percent(carried.tar)} of couples of one person"
+            f"here it accepts {words.percent(carried.far)} of pairs of strangers and "
+            f"{words.percent(carried.tar)} of pairs of one person"
         )
         rows.append(_row(_own(found.elsewhere, network), found.elsewhere, effect))
     else:
@@ -118,7 +113,7 @@ def _thresholds(found: Findings, network: Network) -> str:
         tried = " and ".join(words.percent(half.far) for half in found.halves)
         parts.append(
             "<p>A threshold looks better on the people it was chosen on. Chosen on one half of "
-            f"the people and tried on the other, it accepted {tried} of couples of strangers.</p>"
+            f"the people and tried on the other, it accepted {tried} of pairs of strangers.</p>"
         )
     if found.cut is not None:
         parts.append(f"<p>Groups by likeness were cut at a mean cosine of {found.cut:.3f}.</p>")
@@ -130,12 +125,12 @@ def _thresholds(found: Findings, network: Network) -> str:
             if not isinstance(limit, str)
         ]
         parts.append(
-            f'<div class="key"><span><i class="strangers"></i>{found.pairs.strangers:,} couples of '
-            f'strangers</span><span><i class="genuine"></i>{genuine:,} couples of one person'
+            f'<div class="key"><span><i class="strangers"></i>{found.pairs.strangers:,} pairs of '
+            f'strangers</span><span><i class="genuine"></i>{genuine:,} pairs of one person'
             "</span>"
             + "".join(_LINES[kind] for _, kind in marks)
             + f"</div>{drawing.histograms(found.pairs, marks)}"
-            '<p class="soft">Both areas have the same size, whatever the number of couples. The '
+            '<p class="soft">Both areas have the same size, whatever the number of pairs. The '
             "further they overlap, the less a score decides.</p>"
         )
     return "".join(parts)
@@ -163,14 +158,14 @@ def _row(source: str, limit: Threshold | str, more: str = "") -> str:
 
 def _matrix(found: Findings) -> str:
     cosines, group, names = found.cosines, found.group, found.names
-    what = "cell is a couple of faces"
+    what = "cell is a pair of faces"
     if len(group) > drawing.MOST_FACES:
         there, numbered = np.unique(group, return_inverse=True)
         if len(there) > drawing.MOST_FACES:
             return "<p>There are too many people for a table that could be read.</p>"
         cosines, group = drawing.means(cosines, numbered), np.arange(len(there))
         names = tuple(names[k] for k in there)
-        what = "cell is the mean over the couples of two people"
+        what = "cell is the mean over the pairs of two people"
     return (
         f"<p>Every {what}, ordered by {'person' if found.album.source.people else 'group'}: "
         "bright is alike. Expect bright squares on the diagonal; a dark line within one is a "
@@ -180,62 +175,14 @@ def _matrix(found: Findings) -> str:
 
 
 _STRANGERS = {
-    True: "One couple of photos for any two people. Who scores above the threshold here would be "
+    True: "One pair of photos for any two people. Who scores above the threshold here would be "
     "taken for one person: relatives, people who look alike, or one person under two names.",
-    False: "One couple for any two groups: the same person may have been parted.",
+    False: "One pair for any two groups: the same person may have been parted.",
 }
 _LEAST = {
-    True: "One couple for each person: a difficult photo, many years, or somebody else's face.",
-    False: "One couple for each group: two people may have been joined.",
+    True: "One pair for each person: a difficult photo, many years, or somebody else's face.",
+    False: "One pair for each group: two people may have been joined.",
 }
-
-
-def _couples(found: Findings, couples: list[Couple], intro: str) -> str:
-    if not couples:
-        return "<p>There is no such couple.</p>"
-    shown = [
-        _couple(found, (couple.first, couple.second), f"cosine {couple.cosine:.3f}")
-        for couple in couples
-    ]
-    return f'<p>{escape(intro)}</p><div class="couples">{"".join(shown)}</div>'
-
-
-def _couple(found: Findings, rows: Iterable[int], score: str) -> str:
-    two = "".join(_face(found.album.items[row]) for row in rows)
-    return (
-        f'<div class="couple"><div class="score">{escape(score)}</div><div class="two">{two}</div>'
-        "</div>"
-    )
-
-
-def _face(item: Item, caption: Callable[[Item], str] | None = None) -> str:
-    text = _caption(item) if caption is None else caption(item)
-    return (
-        f'<figure><img src="{drawing.picture_url(item.jpeg, "jpeg")}" width="112" height="112" '
-        f'alt="face in {escape(item.photo)}"><figcaption>{_breakable(text)}</figcaption></figure>'
-    )
-
-
-def _breakable(text: str) -> str:
-    """HTML of a text in which lines may break after the marks that file names are made of."""
-    return re.sub(r"([/_.-])", r"\1<wbr>", escape(text))
-
-
-def _caption(item: Item) -> str:
-    return "; ".join([item.photo, *_notes(item)])
-
-
-def _notes(item: Item) -> list[str]:
-    """What is unusual about a face."""
-    notes = []
-    if item.of > 1:
-        which = "largest" if item.number == 1 else f"number {item.number} by size"
-        notes.append(f"{which} of {item.of} faces")
-    if item.turned:
-        notes.append(f"turned by {item.turned}°")
-    if item.eyes_px < 20:
-        notes.append(f"only {item.eyes_px:.0f} pixels between the eyes")
-    return notes
 
 
 def _suspects(found: Findings) -> str:
@@ -245,24 +192,26 @@ def _suspects(found: Findings) -> str:
         "on average. A wrong label is one reason; a bad crop or a difficult photo are others. "
         "People with fewer than three photos are not judged.</p>"
     ]
-    cards = []
+    suspected = []
     for suspect in found.suspects:
         own, other = names[found.group[suspect.row]], names[suspect.nearest]
-        cards.append(
-            f'<div class="couple"><div class="two">{_face(items[suspect.row])}<p class="soft">'
+        suspected.append(
+            f'<div class="pair"><div class="two">{cards.face(items[suspect.row])}<p class="soft">'
             f"{suspect.own:.3f} to {escape(own)}<br>{suspect.other:.3f} to "
             f"{escape(other)}</p></div></div>"
         )
-    parts.append(f'<div class="couples">{"".join(cards)}</div>' if cards else "<p>No photo is.</p>")
+    parts.append(
+        f'<div class="pairs">{"".join(suspected)}</div>' if suspected else "<p>No photo is.</p>"
+    )
     if found.twice:
-        both = [_couple(found, couple, "one image, two people") for couple in found.twice[:12]]
+        both = [cards.pair(found, pair, "one image, two people") for pair in found.twice[:12]]
         parts.append(
-            f"<h3>One image under two people</h3><p>{len(found.twice):,} couples of crops are "
-            f'nearly the same image.</p><div class="couples">{"".join(both)}</div>'
+            f"<h3>One image under two people</h3><p>{len(found.twice):,} pairs of crops are "
+            f'nearly the same image.</p><div class="pairs">{"".join(both)}</div>'
         )
     if found.copies:
         parts.append(
-            f"<p>{found.copies:,} couples of one person's crops are nearly the same image: "
+            f"<p>{found.copies:,} pairs of one person's crops are nearly the same image: "
             "copies raise that person's scores and say nothing new.</p>"
         )
     return "".join(parts)
@@ -271,33 +220,11 @@ def _suspects(found: Findings) -> str:
 def _one_photo(found: Findings) -> str:
     if not found.one_photo:
         return "<p>No group holds two faces of one photo, which would be two people.</p>"
-    both = [_couple(found, couple, "one photo, one group") for couple in found.one_photo[:12]]
+    both = [cards.pair(found, pair, "one photo, one group") for pair in found.one_photo[:12]]
     return (
         "<p>A person is in a photo once. These faces of one photo were put into one group, so at "
-        f'least one of them is somebody else.</p><div class="couples">{"".join(both)}</div>'
+        f'least one of them is somebody else.</p><div class="pairs">{"".join(both)}</div>'
     )
-
-
-def _sheet(found: Findings) -> str:
-    rows: dict[int, list[int]] = {}
-    for row, group in enumerate(found.group.tolist()):
-        rows.setdefault(group, []).append(row)
-    parts = []
-    for group, members in list(rows.items())[:MOST_GROUPS]:
-        faces = "".join(_face(found.album.items[row], _short) for row in members[:MOST_SHOWN])
-        more = len(members) - MOST_SHOWN
-        parts.append(
-            f"<h3>{escape(found.names[group])} <small>{len(members):,}"
-            f"{f', {more:,} not shown' if more > 0 else ''}</small></h3>"
-            f'<div class="sheet">{faces}</div>'
-        )
-    if len(rows) > MOST_GROUPS:
-        parts.append(f"<p>{len(rows) - MOST_GROUPS:,} more are not shown.</p>")
-    return "".join(parts)
-
-
-def _short(item: Item) -> str:
-    return "; ".join([item.photo.rpartition("/")[2], *_notes(item)])
 
 
 def _missing(found: Findings) -> str:

@@ -13,7 +13,7 @@ from cdmllab.errors import CdmlLabError
 from cdmllab.metrics.scoring import unit
 
 Ints = NDArray[np.int64]
-MOST_HARD = 3000  # images of a fold of which every couple is scored
+MOST_HARD = 3000  # images of a fold of which every pair is scored
 USUAL_PER_FOLD = 300  # as in LFW
 
 
@@ -111,12 +111,12 @@ def _available(ids: Ints) -> tuple[int, int]:
 
 
 def _hardest(ids: Ints, rows: Ints, embeddings: NDArray[np.floating], wanted: int) -> Ints:
-    """The most alike couples of different people, shape (wanted, 2): the best of each two people
+    """The most alike pairs of different people, shape (wanted, 2): the best of each two people
     first, then the second best, so that one look-alike does not fill a fold.
     """
     if len(rows) > MOST_HARD:
         raise CdmlLabError(
-            f"a fold has {len(rows):,} images, and hard impostors are chosen among every couple "
+            f"a fold has {len(rows):,} images, and hard impostors are chosen among every pair "
             f"of at most {MOST_HARD:,}: take more folds, or a smaller folder"
         )
     e = unit(embeddings[rows])

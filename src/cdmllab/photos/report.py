@@ -1,4 +1,4 @@
-"""What the report on an album says: thresholds, surprising couples, suspects, groups."""
+"""What the report on an album says: thresholds, surprising pairs, suspects, groups."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from cdmllab.evaluate.evaluation import Evaluation
 from cdmllab.metrics.calibration import Decision
 from cdmllab.photos import clusters, comparison, thresholds
 from cdmllab.photos.album import Album
-from cdmllab.photos.comparison import Couple, Suspect
+from cdmllab.photos.comparison import FacePair, Suspect
 from cdmllab.photos.thresholds import Pairs, Threshold
 
 
@@ -28,11 +28,11 @@ class Findings(NamedTuple):
     elsewhere: Threshold | str  # from an evaluation of the network
     carried: Decision | None  # what that one does to these photos
     pairs: Pairs | None  # of known people, both kinds
-    strangers: list[Couple]
-    least_alike: list[Couple]
+    strangers: list[FacePair]
+    least_alike: list[FacePair]
     suspects: list[Suspect]
     twice: list[tuple[int, int]]  # faces of one image under two people
-    copies: int  # couples of faces of one image under one person
+    copies: int  # pairs of faces of one image under one person
     cut: float | None  # the score at which groups by likeness were cut
     one_photo: list[tuple[int, int]]  # faces of one photo in one group by likeness
 

@@ -23,7 +23,7 @@ _FEWEST_REPLICATES, _REPLICATES = 100, 1000
 
 
 class Threshold(NamedTuple):
-    """A score from which a couple counts as one person."""
+    """A score from which a pair counts as one person."""
 
     cosine: float
     low: float | None  # of its 95 % interval; None where there is none
