@@ -39,7 +39,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     detector = create(chosen.detector, chosen.model)
-    rows = [rendered(detector, chosen.people, size) for size in (64, 128, 256)]
+    rows = [rendered(detector, chosen.people, size) for size in (64, 128, 224)]
     for name, photos in (("att_faces", att_photos), ("lfw", lfw_photos)):
         rows += consistency(detector, name, photos(chosen.one_in))
     for row in rows:

@@ -131,6 +131,12 @@ def test_of_a_person_the_largest_face_counts_and_of_nobody_known_every_one(peopl
     assert unknown.items[0].eyes_px > unknown.items[1].eyes_px
 
 
+def test_more_faces_than_fit_into_memory_are_refused(people, net, monkeypatch):
+    monkeypatch.setattr(album, "MOST_FACES", 8)
+    with pytest.raises(CdmlLabError, match=r"more than 8 faces, .* with --sample$"):
+        album.read(listing.photos_in(people), net, Dots())
+
+
 def test_photos_without_any_face_are_one_sentence(tmp_path, net):
     Image.new("RGB", (60, 60)).save(tmp_path / "empty.png")
     with pytest.raises(

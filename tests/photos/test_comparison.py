@@ -193,6 +193,16 @@ def test_a_score_stands_among_those_of_the_evaluation(judged):
     assert found.strangers_above.low < found.strangers_above.value < found.strangers_above.high
 
 
+@pytest.mark.parametrize("marks", [[], [(0.5, "here"), (-0.9, "calibration")]])
+def test_histograms_show_both_kinds_and_any_number_of_thresholds(marks):
+    shown = drawing.histograms(some_pairs(), marks)
+    assert shown.count('class="mark') == len(marks)
+    assert 'class="strangers"' in shown
+    assert "nan" not in shown
+    low = -0.9 if marks else np.floor(10 * some_pairs().scores.min()) / 10
+    assert f">{low:.1f}<" in shown  # the axis begins at the lowest of all
+
+
 def test_a_threshold_from_elsewhere_is_judged_by_these_photos(judged):
     _, done, pairs = judged
     limit = thresholds.of_evaluation(done, 0.01)

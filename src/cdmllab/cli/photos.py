@@ -138,15 +138,38 @@ def network_and_evaluation(
 
     Raises
     ------
-    CdmlLabError : the file does not say which input it was trained on; there are several
-        evaluations; or the evaluation is of another network
+    CdmlLabError : as `network_from`; there are several evaluations; or the evaluation is of another
+        network
     """
-    from cdmllab.cli.evaluate import folder_of, network_of
-    from cdmllab.errors import reading
+    from cdmllab.cli.evaluate import folder_of
     from cdmllab.evaluate.evaluation import Evaluation
+    from cdmllab.photos.thresholds import evaluation_of, evaluations
+
+    network = network_from(model, threads)
+    path = calibration
+    if path is None:
+        there = evaluations(folder_of(model))
+        if len(there) > 1:
+            names = ", ".join(str(one) for one in there)
+            raise CdmlLabError(f"{model} has several evaluations; --calibration names one: {names}")
+        path = there[0] if there else None
+    if path is None:
+        return network._replace(flip=bool(flip)), None
+    recorded = bool(Evaluation.read(path).measures.get("flip")) if flip is None else flip
+    network = network._replace(flip=recorded)
+    return network, evaluation_of(path, network)
+
+
+def network_from(model: Path, threads: int) -> "Network":
+    """The network of a run, a released file or an ONNX file.
+
+    Raises
+    ------
+    CdmlLabError : there is no such file, or it does not say which input it was trained on
+    """
+    from cdmllab.cli.evaluate import network_of
     from cdmllab.export import source
     from cdmllab.photos.album import Network
-    from cdmllab.photos.thresholds import evaluation_of, evaluations
 
     if not model.exists():
         raise CdmlLabError(f"there is neither a run nor a file {model}")
@@ -157,19 +180,7 @@ def network_and_evaluation(
             "(--channels RGB, BGR or grey)"
         )
     backbone, prepare = network_of(model, "cpu", threads)
-    path = calibration
-    if path is None:
-        there = evaluations(folder_of(model))
-        if len(there) > 1:
-            names = ", ".join(str(one) for one in there)
-            raise CdmlLabError(f"{model} has several evaluations; --calibration names one: {names}")
-        path = there[0] if there else None
-    if path is None:
-        return Network(backbone, prepare, printable(model.name), bool(flip)), None
-    with reading(path, "an evaluation"):
-        recorded = bool(Evaluation.read(path).measures.get("flip")) if flip is None else flip
-        network = Network(backbone, prepare, printable(model.name), recorded)
-        return network, evaluation_of(path, network)
+    return Network(backbone, prepare, printable(model.name))
 
 
 def _has_people(folder: Path) -> bool:
@@ -223,9 +234,7 @@ def protocol(
         raise CdmlLabError(f"{target} lies among the photos; name a folder elsewhere")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CdmlLabError(f"{target} is not empty; name a new folder for the protocol")
-    network = None
-    if model is not None:
-        network, _ = network_and_evaluation(model, None, False, threads)
+    network = None if model is None else network_from(model, threads)
     with _bar("reading photos") as progress:
         made = protocols.make(
             source,

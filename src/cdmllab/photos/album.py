@@ -20,6 +20,8 @@ from cdmllab.photos import finding
 from cdmllab.photos.faces import Detector, Face, Pixels
 from cdmllab.photos.listing import Photo, Photos
 
+MOST_FACES = 4000
+"""Faces that are compared at one time; group photos have many."""
 _AT_A_TIME = 32  # faces
 _QUALITY = 85  # of the JPEGs of faces for the report
 SHOWN_PX = 112
@@ -101,7 +103,8 @@ def read(
 
     Raises
     ------
-    CdmlLabError : no photo has a face that can be compared; an embedding is zero or not finite
+    CdmlLabError : no photo has a face that can be compared; there are more than `MOST_FACES`; an
+        embedding is zero or not finite
     """
     missing: dict[str, str] = {}
     items: list[Item] = []
@@ -122,6 +125,11 @@ def read(
                     keep(item, pixels)
         except DataError as error:
             missing[photo.name] = str(error)
+        if len(items) > MOST_FACES:
+            raise CdmlLabError(
+                f"the photos of {source.root} show more than {MOST_FACES:,} faces, and every pair "
+                "of faces would be compared: draw some of the photos with --sample"
+            )
         if len(waiting) >= _AT_A_TIME:
             embed_waiting()
         if progress is not None:

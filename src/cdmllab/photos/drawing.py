@@ -101,7 +101,7 @@ def histograms(pairs: Pairs, marks: list[tuple[float, str]]) -> str:
     ----------
     marks : a score and the class of its line, see the page's style
     """
-    lowest = min(float(pairs.scores.min()), *(mark for mark, _ in marks))
+    lowest = min([float(pairs.scores.min()), *(mark for mark, _ in marks)])
     low = float(np.floor(10 * lowest) / 10)
     edges = np.linspace(low, 1.0, _BINS + 1)
     shares = [

@@ -16,6 +16,7 @@ from cdmllab.evaluate.cached import digest
 from cdmllab.evaluate.evaluation import Evaluation
 from cdmllab.metrics import bootstrap, calibration, ranked
 from cdmllab.photos.album import Network
+from cdmllab.preprocessing import check
 
 Ints = NDArray[np.int64]
 _CELLS = 200_000_000  # replicates x pairs of the bootstrap: less than a minute
@@ -123,7 +124,7 @@ def evaluation_of(path: Path, network: Network) -> Evaluation:
     made = made if isinstance(made, dict) else {}
     if made.get("weights_sha256") != digest(network.backbone):
         raise CdmlLabError(f"{path} is an evaluation of another network than {network.name}")
-    if made.get("preprocessing") != network.prepare:
+    if made.get("preprocessing") != check(network.prepare):
         raise CdmlLabError(
             f"{path} is an evaluation of {network.name} with other preprocessing than its own"
         )
