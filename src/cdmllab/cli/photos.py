@@ -28,7 +28,7 @@ _FLIP = typer.Option(
     show_default="as the evaluation",
     help="Add the mirrored images' embeddings.",
 )
-_DETECTOR = typer.Option(help="Which finds the faces; MTCNN is in cdmllab[photos].")
+_DETECTOR = typer.Option(help="What finds the faces; MTCNN comes with cdmllab[photos].")
 _DETECTOR_MODEL = typer.Option(metavar="FILE", help="The network of YuNet or SCRFD.")
 _LEAST_EYES = typer.Option(min=1.0, help="Pixels between the eyes that a face needs.")
 _IGNORE = typer.Option(metavar="PATTERN", help="Leave out files and folders of this name.")
@@ -36,7 +36,7 @@ _THREADS = typer.Option(min=1, help="Of the networks.")
 
 
 def photos(
-    folder: Annotated[Path, typer.Argument(help="Of photos, with one folder a person if known.")],
+    folder: Annotated[Path, typer.Argument(help="Of photos; one folder a person if known.")],
     model: Annotated[Path, _MODEL],
     report: Annotated[
         Path, typer.Option(metavar="HTML", help="The file to write; nothing else is kept.")
@@ -44,7 +44,8 @@ def photos(
     far: Annotated[float, _FAR] = 1e-3,
     calibration: Annotated[Path | None, _CALIBRATION] = None,
     by_likeness: Annotated[
-        bool, typer.Option("--by-likeness", help="Folders are no people: group similar faces.")
+        bool,
+        typer.Option("--by-likeness", help="Folders are not people: group similar faces."),
     ] = False,
     threshold: Annotated[
         float | None,
@@ -193,7 +194,8 @@ def protocol(
     folder: Annotated[Path, typer.Argument(help="With one folder of photos a person.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the protocol.")],
     align: Annotated[
-        bool, typer.Option("--align", help="Find and align the faces; else they are aligned.")
+        bool,
+        typer.Option("--align", help="Find and align the faces (default: they are)."),
     ] = False,
     size: Annotated[int, typer.Option(min=8, help="Pixels of the aligned images.")] = 112,
     folds: Annotated[int, typer.Option(min=2, help="Which share no person.")] = 10,
@@ -202,7 +204,8 @@ def protocol(
         typer.Option(min=1, show_default="up to 300", help="Genuine pairs a fold, and impostor."),
     ] = None,
     hard: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of impostor pairs that look alike.")
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of impostor pairs that are look-alikes."),
     ] = 0.0,
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The network that finds look-alikes.")

@@ -37,7 +37,7 @@ def photos_in(root: Path, *, people: bool = True, ignore: Iterable[str] = ()) ->
 
     Parameters
     ----------
-    people : False for folders that are no people (events, years)
+    people : False where folders are not people but events or years
     ignore : patterns of files and folders to leave out, see `cdmllab.data.walk.walk`
 
     Raises
