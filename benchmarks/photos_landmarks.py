@@ -86,8 +86,11 @@ def consistency(detector: Detector, name: str, photos: Iterable[np.ndarray]) -> 
         face = faces[0]
         for how, (changed, moved) in changes(photo, face.landmarks).items():
             again = finding.look(changed, detector, turn=False).faces
-            if again:
-                apart = np.linalg.norm(again[0].landmarks - moved, axis=1)
+            if again:  # the same face, where a photo has several
+                apart = min(
+                    (np.linalg.norm(other.landmarks - moved, axis=1) for other in again),
+                    key=np.sum,
+                )
                 errors[how].append(apart / np.linalg.norm(moved[1] - moved[0]))
     return [summary(name, how, count, found) for how, found in errors.items()] if count else []
 
