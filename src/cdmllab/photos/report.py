@@ -122,7 +122,7 @@ def _elsewhere(evaluation: Evaluation | None, far: float) -> Threshold | str:
 
 def _here(pairs: Pairs | None, far: float, seed: int) -> tuple[Threshold | str, list[Decision]]:
     if pairs is None:
-        return "nobody says who is shown, or there is only one face", []
+        return "it takes photos of known people, two faces or more", []
     try:
         return (
             thresholds.of_photos(pairs, far, seed),
