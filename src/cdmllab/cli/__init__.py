@@ -11,7 +11,18 @@ from typer.core import TyperGroup
 from cdmllab import __version__
 from cdmllab._util import failures, processes
 from cdmllab._util.processes import print_anything
-from cdmllab.cli import bench, book, data, evaluate, export, reproduce, results, sweep, train
+from cdmllab.cli import (
+    bench,
+    book,
+    data,
+    evaluate,
+    export,
+    photos,
+    reproduce,
+    results,
+    sweep,
+    train,
+)
 
 # PyTorch reads this before its first allocation and then asks the system for huge pages: training
 # steps on a CPU take at least a fifth less time, with the same numbers. Child processes inherit it.
@@ -65,6 +76,9 @@ app.command()(train.train)
 app.command()(train.presets)
 app.command()(sweep.sweep)
 app.command()(evaluate.evaluate)
+app.command()(photos.photos)
+app.command()(photos.compare)
+app.command()(photos.protocol)
 app.command()(reproduce.reproduce)
 app.add_typer(results.app, name="results")
 app.add_typer(export.weights, name="weights")

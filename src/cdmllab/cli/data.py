@@ -79,7 +79,7 @@ def inspect(
     path: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="A pack, a bin (.bin, .npz) or a folder of identities."
+            metavar="FILE", help="A pack, a bin, a protocol (.npz) or a folder of identities."
         ),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="Do not decode the images.")] = False,

@@ -87,7 +87,7 @@ def evaluate(
         from cdmllab.evaluate import figures as drawings
     backbone, prepare = network_of(run, device, threads)
     settings = cached.Settings(flip, replicates, seed, batch_size)
-    folder = _folder(run)
+    folder = folder_of(run)
 
     def judge(name: str) -> "tuple[Evaluation, Protocol]":
         done, loaded, reused = cached.judge(
@@ -173,7 +173,7 @@ def _share(value: float, interval: tuple[float, float] | None) -> str:
     )
 
 
-def _folder(run: Path) -> Path:
+def folder_of(run: Path) -> Path:
     """The folder for evaluations; a release and its ONNX export may lie in the same folder."""
     if run.is_dir():
         return run / "eval"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdmllab._util.files import read_json, sha256, write_text
-from cdmllab.data import bins, copies, orientation, pack_checks, sniff
+from cdmllab.data import bins, copies, orientation, pack_checks, protocol_checks, sniff
 from cdmllab.data.decode import decode, stored
 from cdmllab.data.folders import below, listing
 from cdmllab.data.packing import REPORT
@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 class Findings(NamedTuple):
     """What was found."""
 
-    kind: str  # "pack", "bin" or "folder"
+    kind: str  # "pack", "bin", "protocol" or "folder"
     facts: dict[str, str]  # what it holds, in the order in which it is reported
     problems: list[str]  # sentences; empty when all is well
     unread: dict[str, str]  # image that cannot be read or decoded -> why
@@ -38,10 +38,11 @@ def inspect(
     ignore: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> Findings:
-    """Look over a pack (folder or ``.rec``), a bin (``.bin`` or ``.npz``) or an identity folder.
+    """Look over a pack (folder or ``.rec``), a bin (``.bin`` or ``.npz``), a protocol (``.npz``) or
+    an identity folder.
 
     Damage that stops the reading is a problem like others, so this raises only for what is none of
-    the three.
+    the four.
 
     Parameters
     ----------
@@ -59,6 +60,8 @@ def inspect(
         raise DataError(f"{path} does not exist")
     if path.is_dir():
         kind = "pack" if any(path.glob("*.rec")) else "folder"
+    elif path.suffix == ".npz" and protocol_checks.is_protocol(path):
+        kind = "protocol"
     elif path.suffix in (".bin", ".npz"):
         kind = "bin"
     elif path.suffix == ".rec":
@@ -73,6 +76,10 @@ def inspect(
         with reading(path, "readable"):
             if kind == "pack":
                 look.pack(path)
+            elif kind == "protocol":
+                facts, problems = protocol_checks.look(path)
+                found.facts.update(facts)
+                found.problems.extend(problems)
             elif kind == "bin":
                 look.bin(path)
             else:

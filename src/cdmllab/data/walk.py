@@ -94,7 +94,9 @@ class Folder(NamedTuple):
     images: list[Path]  # in natural order
 
 
-def walk(root: Path, ignore: Iterable[str] = ()) -> tuple[list[Folder], list[LeftOut]]:
+def walk(
+    root: Path, ignore: Iterable[str] = (), *, loose: bool = False
+) -> tuple[list[Folder], list[LeftOut]]:
     """All folders with images below `root`, parents first, and what is left out.
 
     Links are not followed: one to a parent folder would multiply people, and one to another place
@@ -104,6 +106,8 @@ def walk(root: Path, ignore: Iterable[str] = ()) -> tuple[list[Folder], list[Lef
     ----------
     ignore : shell patterns (``*``, ``?``, ``[a-z]``) in addition to `IGNORED`, for a name or a path
         below `root`, in any case
+    loose : whether images directly in `root` are read too; where folders are people they belong to
+        nobody
 
     Raises
     ------
@@ -130,7 +134,7 @@ def walk(root: Path, ignore: Iterable[str] = ()) -> tuple[list[Folder], list[Lef
             name = below + entry.name
             if entry.is_dir(follow_symlinks=False):
                 name += "/"
-            reason = _reason(entry, name, ignored, top=not below)
+            reason = _reason(entry, name, ignored, top=not below and not loose)
             if reason is not None:
                 left.append(LeftOut(printable(name), *reason))
             elif name.endswith("/"):

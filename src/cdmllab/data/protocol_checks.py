@@ -1,0 +1,104 @@
+"""What a protocol of plain arrays holds (``images``, ``first``, ``second``, ``same``, perhaps
+``fold`` and ``identity``), and what is wrong with it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdmllab.data import npz
+from cdmllab.errors import DataError
+
+WANTED = ("images", "first", "second", "same")
+Ints = NDArray[np.int64]
+
+
+def is_protocol(path: Path) -> bool:
+    """Whether an ``.npz`` file has the arrays of a protocol; a damaged one has none."""
+    try:
+        with npz.opened(path) as arrays:
+            return set(WANTED) <= set(arrays.files)
+    except DataError:
+        return False
+
+
+def look(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Facts and problems of a protocol.
+
+    Raises
+    ------
+    DataError : an array of another form
+    """
+    with npz.opened(path) as arrays:
+        images = arrays["images"]
+        first, second, same = (_column(arrays, key, path) for key in WANTED[1:])
+        count = len(same)
+        fold, identity = (
+            _column(arrays, key, path) if key in arrays.files else None
+            for key in ("fold", "identity")
+        )
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise DataError(
+            f"{path}: images must be uint8 of shape (n, height, width, 1 or 3), got "
+            f"{images.dtype} {images.shape}"
+        )
+    if not len(first) == len(second) == count or (fold is not None and len(fold) != count):
+        raise DataError(f"{path}: first, second, same and fold must have one length")
+    n, height, width, channels = images.shape
+    genuine = int((same != 0).sum())
+    facts = {
+        "images": f"{n:,} of {width} x {height}, {'grey' if channels == 1 else 'colour'}",
+        "pairs": f"{count:,} ({genuine:,} genuine, {count - genuine:,} impostor)",
+        "folds": "none" if fold is None else f"{len(np.unique(fold)):,}",
+        "people": "not known" if identity is None else f"{len(np.unique(identity)):,}",
+    }
+    return facts, _problems(n, first, second, same != 0, fold, identity)
+
+
+def _problems(
+    n: int,
+    first: Ints,
+    second: Ints,
+    same: NDArray[np.bool_],
+    fold: Ints | None,
+    identity: Ints | None,
+) -> list[str]:
+    found = []
+    if same.all() or not same.any():
+        found.append("the pairs are all of one kind")
+    outside = np.flatnonzero((np.minimum(first, second) < 0) | (np.maximum(first, second) >= n))
+    if len(outside):
+        return [*found, f"pair {outside[0]} names an image that is not there"]
+    if len(own := np.flatnonzero(first == second)):
+        found.append(f"{len(own):,} pairs compare an image with itself, the first is {own[0]}")
+    both = np.minimum(first, second) * n + np.maximum(first, second)
+    if again := len(both) - len(np.unique(both)):
+        found.append(f"{again:,} pairs occur more than once")
+    if identity is None:
+        return found
+    if len(identity) != n:
+        return [*found, f"identity has {len(identity):,} entries for {n:,} images"]
+    if len(wrong := np.flatnonzero((identity[first] == identity[second]) != same)):
+        found.append(
+            f"{len(wrong):,} pairs contradict the identities of their images, the first is "
+            f"{wrong[0]}"
+        )
+    if fold is not None:
+        who = np.concatenate([identity[first], identity[second]])
+        seen = np.unique(np.stack([who, np.concatenate([fold, fold])]), axis=1)
+        if shared := seen.shape[1] - len(np.unique(seen[0])):
+            found.append(
+                f"folds share people ({shared:,} more memberships than people): an accuracy over "
+                "folds is judged on people whose threshold was chosen on themselves"
+            )
+    return found
+
+
+def _column(arrays: npz.Arrays, key: str, path: Path) -> Ints:
+    values = arrays[key]
+    if values.ndim != 1 or values.dtype.kind not in "biu":
+        raise DataError(
+            f"{path}: {key} must be whole numbers of shape (n,), got {values.dtype} {values.shape}"
+        )
+    return values.astype(np.int64)

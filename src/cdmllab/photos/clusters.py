@@ -1,0 +1,36 @@
+"""Photos without names, grouped by likeness: average linkage of cosines, cut at a threshold.
+
+Average linkage joins two groups while the mean cosine between them is above the threshold. One
+unlucky pair cannot chain two people together, as it does with single linkage.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdmllab.errors import optional
+
+
+def grouped(cosines: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
+    """The group of each face, shape (n,): 0 is the largest group, equal ones in order of faces.
+
+    Parameters
+    ----------
+    cosines : shape (n, n)
+    threshold : the least mean cosine between two groups that are joined
+    """
+    n = len(cosines)
+    if n == 1:
+        return np.zeros(1, dtype=np.int64)
+    with optional("photos", "grouping photos by likeness"):
+        from scipy.cluster.hierarchy import fcluster, linkage
+
+    upper = np.triu_indices(n, k=1)
+    tree = linkage(1.0 - cosines[upper].astype(np.float64), method="average")
+    found = fcluster(tree, 1.0 - threshold, criterion="distance")
+    _, first, inverse, count = np.unique(
+        found, return_index=True, return_inverse=True, return_counts=True
+    )
+    rank = np.empty(len(count), dtype=np.int64)
+    rank[np.lexsort((first, -count))] = np.arange(len(count))
+    groups: NDArray[np.int64] = rank[inverse]
+    return groups

@@ -1,0 +1,55 @@
+"""What `cdmllab photos` keeps only where it is asked to: aligned faces and their embeddings."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cdmllab._util.files import replacing
+from cdmllab.errors import CdmlLabError
+from cdmllab.photos.album import Album, Item
+from cdmllab.photos.faces import Pixels
+from cdmllab.photos.listing import Photos
+
+EMBEDDINGS = "embeddings.npz"
+
+
+class Store:
+    """A folder: ``faces/PERSON/...png``, and ``embeddings.npz`` with the arrays ``embedding``
+    [n, d], ``person`` [n] and ``photo`` [n].
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def face(self, item: Item, pixels: Pixels) -> None:
+        """Keep an aligned face, as the network sees it."""
+        name = item.photo if item.number == 1 else f"{item.photo}_{item.number}"
+        with replacing(self._folder / "faces" / f"{name}.png") as temporary:
+            Image.fromarray(pixels).save(temporary, "PNG")
+
+    def embeddings(self, album: Album) -> None:
+        """Keep the embeddings of an album."""
+        photo = np.array([item.photo for item in album.items])
+        with replacing(self._folder / EMBEDDINGS) as temporary, temporary.open("wb") as file:
+            np.savez(file, embedding=album.embeddings, person=album.person, photo=photo)
+
+
+@contextmanager
+def into(folder: Path | None, source: Photos) -> Iterator[Store | None]:
+    """A store in a new or empty folder; None where nothing is to be kept.
+
+    Raises
+    ------
+    CdmlLabError : the folder has content, or lies among the photos
+    """
+    if folder is None:
+        yield None
+        return
+    if folder.resolve().is_relative_to(source.root.resolve()):
+        raise CdmlLabError(f"{folder} lies among the photos; name a folder elsewhere")
+    if folder.exists() and any(folder.iterdir()):
+        raise CdmlLabError(f"{folder} is not empty; name a new folder for what is kept")
+    yield Store(folder)

@@ -1,0 +1,49 @@
+"""MTCNN (Zhang et al. 2016, https://arxiv.org/abs/1604.02878), with the weights and the code that
+come in the wheel of https://github.com/timesler/facenet-pytorch (MIT licence).
+
+The releases before 2.6 are asked for: they hold the same weights, run on the torch of this project,
+and pin none, while 2.6 allows none above 2.2. So pip, the lock and CI install it like any other
+package, and no copy of its cascade is kept here.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from cdmllab.errors import DataError, cause, optional
+from cdmllab.photos.faces import Face, Pixels
+
+SMALLEST_FACE_PX = 20  # side of a box; its first network sees 12 x 12 pixels
+
+
+class Mtcnn:
+    """P-Net, R-Net and O-Net, with the thresholds of the paper's code.
+
+    Raises
+    ------
+    MissingPackageError : facenet-pytorch is not installed
+    """
+
+    name = "MTCNN (facenet-pytorch)"
+
+    def __init__(self) -> None:
+        with optional("photos", "finding faces with MTCNN"):
+            from facenet_pytorch import MTCNN
+        self._cascade: Any = MTCNN(keep_all=True, min_face_size=SMALLEST_FACE_PX).eval()
+
+    def find(self, pixels: Pixels) -> list[Face]:
+        if min(pixels.shape[:2]) < SMALLEST_FACE_PX:
+            return []  # the package fails where its pyramid of images has no level
+        try:
+            with torch.no_grad():
+                boxes, confidence, points = self._cascade.detect(pixels, landmarks=True)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise DataError(f"MTCNN fails on this image ({cause(error)})") from error
+        if boxes is None:
+            return []
+        found = zip(boxes, points, confidence, strict=True)
+        return [
+            Face(np.asarray(box, dtype=np.float64), np.asarray(five, dtype=np.float64), float(sure))
+            for box, five, sure in found
+        ]

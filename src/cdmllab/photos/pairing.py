@@ -1,0 +1,153 @@
+"""Pairs of a verification protocol, drawn from people: seeded, balanced, and in folds that share
+nobody.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdmllab.data import pairs
+from cdmllab.data.pairs import Pairs
+from cdmllab.errors import CdmlLabError
+from cdmllab.metrics.scoring import unit
+
+Ints = NDArray[np.int64]
+MOST_HARD = 3000  # images of a fold of which every pair is scored
+USUAL_PER_FOLD = 300  # as in LFW
+
+
+class Rules(NamedTuple):
+    """How pairs are drawn."""
+
+    folds: int = 10
+    per_fold: int | None = None  # genuine pairs, and impostor pairs; None: up to 300
+    hard: float = 0.0  # share of the impostor pairs that are the most alike ones
+    seed: int = 0
+
+
+def draw(
+    labels: NDArray[np.integer], rules: Rules, embeddings: NDArray[np.floating] | None = None
+) -> Pairs:
+    """Draw a protocol; each fold has its own people, and as many genuine as impostor pairs.
+
+    Parameters
+    ----------
+    labels : who is shown, shape (n,)
+    rules : see `Rules`
+    embeddings : of the images, shape (n, d), by which hard impostors are chosen
+
+    Raises
+    ------
+    CdmlLabError : too few people or images for these rules; the sentence says what there is, and
+        what would do
+    """
+    ids = np.asarray(labels, dtype=np.int64)
+    fold = deal(ids, rules.folds, rules.seed)
+    rows_of = [np.flatnonzero(fold == k) for k in range(rules.folds)]
+    there = [_available(ids[rows]) for rows in rows_of]
+    most = min(min(genuine, impostor) for genuine, impostor in there)
+    per_fold = min(most, USUAL_PER_FOLD) if rules.per_fold is None else rules.per_fold
+    if per_fold > most:
+        worst = min(range(rules.folds), key=lambda k: min(there[k]))
+        genuine, impostor = there[worst]
+        raise CdmlLabError(
+            f"{per_fold:,} genuine and as many impostor pairs a fold are wanted, and fold "
+            f"{worst + 1} has {genuine:,} and {impostor:,}: at most {most:,} a fold can be drawn"
+        )
+    found = []
+    for k, rows in enumerate(rows_of):
+        drawn = pairs.sample(ids[rows], per_fold, 1, seed=rules.seed + k)
+        first, second = rows[drawn.first], rows[drawn.second]
+        if rules.hard > 0.0 and embeddings is not None:
+            hard = _hardest(ids, rows, embeddings, round(rules.hard * per_fold))
+            first, second = _with_hard(first, second, hard)
+        found.append(Pairs(first, second, drawn.same, np.full(2 * per_fold, k)))
+    return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def deal(ids: Ints, folds: int, seed: int) -> Ints:
+    """The fold of each image, shape (n,): people are dealt so that folds have about as many genuine
+    pairs each, and every fold two people or more.
+
+    Raises
+    ------
+    CdmlLabError : too few people, or too few with two images
+    """
+    if folds < 2:
+        raise CdmlLabError(f"folds must be 2 or more, got {folds}")
+    people, inverse, count = np.unique(ids, return_inverse=True, return_counts=True)
+    paired = int((count >= 2).sum())
+    if paired < folds or len(people) < 2 * folds:
+        fit = min(paired, len(people) // 2)
+        hint = f"; {fit} folds could be filled" if fit >= 2 else ""
+        raise CdmlLabError(
+            f"{len(people):,} people, {paired:,} of them with two images or more, do not fill "
+            f"{folds} folds that share nobody: a fold needs two people, one of them with two "
+            f"images{hint}"
+        )
+    shuffled = np.random.default_rng(seed).permutation(len(people))
+    genuine = count * (count - 1) // 2
+    load = np.zeros((folds, 2), dtype=np.int64)  # genuine pairs, people
+    fold_of = np.empty(len(people), dtype=np.int64)
+    for person in shuffled[np.argsort(-genuine[shuffled], kind="stable")].tolist():
+        pairs_there, people_there = load.T
+        keys: tuple[Ints, ...]
+        if genuine[person] == 0:  # nobody of those left has a pair: even out the people
+            keys = (pairs_there, people_there)
+        else:
+            keys = (people_there, pairs_there, (people_there >= 2).astype(np.int64))
+        chosen = int(np.lexsort(keys)[0])
+        fold_of[person] = chosen
+        load[chosen] += (genuine[person], 1)
+    return fold_of[inverse]
+
+
+def _available(ids: Ints) -> tuple[int, int]:
+    """How many genuine and impostor pairs there are."""
+    count = np.unique(ids, return_counts=True)[1]
+    genuine = int((count * (count - 1) // 2).sum())
+    return genuine, len(ids) * (len(ids) - 1) // 2 - genuine
+
+
+def _hardest(ids: Ints, rows: Ints, embeddings: NDArray[np.floating], wanted: int) -> Ints:
+    """The most alike pairs of different people, shape (wanted, 2): the best of each two people
+    first, then the second best, so that one look-alike does not fill a fold.
+    """
+    if len(rows) > MOST_HARD:
+        raise CdmlLabError(
+            f"a fold has {len(rows):,} images, and hard impostors are chosen among every pair "
+            f"of at most {MOST_HARD:,}: take more folds, or a smaller folder"
+        )
+    e = unit(embeddings[rows])
+    i, j = np.triu_indices(len(rows), k=1)
+    apart = ids[rows][i] != ids[rows][j]
+    i, j = i[apart], j[apart]
+    score = np.einsum("pd,pd->p", e[i], e[j]) if len(i) < 100_000 else (e @ e.T)[i, j]
+    order = np.argsort(-score, kind="stable")
+    i, j = i[order], j[order]
+    a, b = ids[rows][i], ids[rows][j]
+    both = np.minimum(a, b) * (int(ids.max()) + 1) + np.maximum(a, b)
+    by_two = np.argsort(both, kind="stable")
+    starts = np.flatnonzero(np.append(True, both[by_two][1:] != both[by_two][:-1]))
+    sizes = np.diff(np.append(starts, len(both)))
+    turn = np.empty(len(both), dtype=np.int64)
+    turn[by_two] = np.arange(len(both)) - np.repeat(starts, sizes)
+    best = np.argsort(turn, kind="stable")[:wanted]
+    return np.stack([rows[i[best]], rows[j[best]]], axis=1)
+
+
+def _with_hard(first: Ints, second: Ints, hard: Ints) -> tuple[Ints, Ints]:
+    """A fold's pairs, genuine ones first, with hard impostors in place of drawn ones."""
+    per_fold = len(first) // 2
+    taken = {(min(pair), max(pair)) for pair in hard.tolist()}
+    drawn = [
+        pair
+        for pair in zip(first[per_fold:].tolist(), second[per_fold:].tolist(), strict=True)
+        if (min(pair), max(pair)) not in taken
+    ]
+    impostors = np.array([*hard.tolist(), *drawn][:per_fold], dtype=np.int64)
+    return (
+        np.concatenate([first[:per_fold], impostors[:, 0]]),
+        np.concatenate([second[:per_fold], impostors[:, 1]]),
+    )

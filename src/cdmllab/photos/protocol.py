@@ -1,0 +1,252 @@
+"""A verification protocol of one's own folder, in the three forms that people's code reads.
+
+All three hold the same pairs of the same pixels: every image is encoded once, as JPEG, and the
+arrays are what that decodes to.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cdmllab._util.files import replacing, write_text
+from cdmllab.data import bins
+from cdmllab.data.crop import resize
+from cdmllab.data.decode import decode, encode_jpeg, stored
+from cdmllab.data.orientation import UPRIGHT, of_jpeg
+from cdmllab.data.pairs import Pairs
+from cdmllab.errors import CdmlLabError, DataError, cause
+from cdmllab.evaluate.cropping import Cropped
+from cdmllab.evaluate.embedding import Images
+from cdmllab.photos import finding
+from cdmllab.photos.album import Network, pixels_of, usable
+from cdmllab.photos.faces import Detector
+from cdmllab.photos.listing import Photo, Photos
+from cdmllab.photos.pairing import Rules, draw
+
+MOST = 20_000  # photos; their aligned faces wait in memory
+NPZ, BIN, LIST, IMAGES = "protocol.npz", "protocol.bin", "pairs.txt", "images"
+_QUALITY = 95
+_AT_A_TIME = 256  # images that are decoded for the network
+
+
+class Made(NamedTuple):
+    """What was drawn."""
+
+    pairs: Pairs  # of rows of `jpeg`
+    jpeg: list[bytes]  # [n] the images that the pairs use
+    label: NDArray[np.int64]  # [n]
+    people: tuple[str, ...]
+    missing: dict[str, str]  # photo -> why it is not used
+
+
+def make(
+    source: Photos,
+    rules: Rules,
+    *,
+    size: int = 112,
+    detector: Detector | None = None,
+    network: Network | None = None,
+    least_eyes_px: float = finding.FEWEST_EYES_PX,
+    progress: Callable[[int, int], None] | None = None,
+) -> Made:
+    """Draw a protocol from a folder of people.
+
+    Parameters
+    ----------
+    source : photos, one folder a person
+    rules : how pairs are drawn; hard impostors need a network
+    size : of the images in pixels, where a detector aligns them
+    detector : finds the faces, which are aligned; None where the folder holds aligned faces
+    network : by which hard impostors are chosen
+
+    Raises
+    ------
+    CdmlLabError : nobody says who is shown; images that are not square or of different sizes, and
+        no detector; too few people or images
+    """
+    if not source.people:
+        raise CdmlLabError(
+            f"{source.root} does not say who is shown: one folder a person is needed"
+        )
+    if len(source.photos) > MOST:
+        raise CdmlLabError(
+            f"{source.root} holds {len(source.photos):,} photos, and at most {MOST:,} are taken: "
+            f"draw some of the people with --sample {MOST}"
+        )
+    if not 0.0 <= rules.hard <= 1.0:
+        raise CdmlLabError(f"the share of hard impostors must lie in [0, 1], got {rules.hard:g}")
+    if rules.hard > 0.0 and network is None:
+        raise CdmlLabError("hard impostors are chosen by a network: --model names it")
+    jpegs: list[bytes] = []
+    labels: list[int] = []
+    missing: dict[str, str] = {}
+    shape: tuple[int, ...] = ()
+    for done, photo in enumerate(source.photos, start=1):
+        try:
+            if detector is None:
+                jpeg, found = _as_it_is(photo)
+                shape = shape or found
+                _check_size(photo, found, shape)
+            else:
+                jpeg = _found(photo, detector, size, least_eyes_px)
+        except DataError as error:
+            missing[photo.name] = str(error)
+        else:
+            jpegs.append(jpeg)
+            labels.append(photo.person)
+        if progress is not None:
+            progress(done, len(source.photos))
+    if not jpegs:
+        name, why = next(iter(missing.items()))
+        raise CdmlLabError(
+            f"none of the {len(source.photos):,} photos of {source.root} can be used; {name}: "
+            f"{why.removeprefix(f'{name}: ')}"
+        )
+    label = np.array(labels, dtype=np.int64)
+    embeddings = _embeddings(jpegs, network) if rules.hard > 0.0 and network else None
+    drawn = draw(label, rules, embeddings)
+    used, rows = np.unique(np.stack([drawn.first, drawn.second]), return_inverse=True)
+    first, second = rows.reshape(2, -1)
+    return Made(
+        Pairs(first, second, drawn.same, drawn.fold),
+        [jpegs[row] for row in used.tolist()],
+        label[used],
+        source.people,
+        missing,
+    )
+
+
+def write(made: Made, folder: Path) -> list[Path]:
+    """Write the three forms into a new or empty folder; returns their files.
+
+    ``protocol.npz`` is for `cdmllab evaluate` (with people, so intervals draw people);
+    ``protocol.bin`` for code that reads InsightFace's bins; ``pairs.txt`` and ``images/`` for code
+    that reads LFW.
+
+    Raises
+    ------
+    CdmlLabError : the folder has content
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CdmlLabError(f"{folder} is not empty; name a new folder for the protocol")
+    pairs, files = made.pairs, [folder / name for name in (NPZ, BIN, LIST)]
+    pixels = np.stack(
+        [decode(jpeg, f"image {k}", upright=False) for k, jpeg in enumerate(made.jpeg)]
+    )
+    with replacing(files[0]) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            images=pixels,
+            first=pairs.first,
+            second=pairs.second,
+            same=pairs.same,
+            fold=pairs.fold,
+            identity=made.label,
+        )
+    order = np.stack([pairs.first, pairs.second], axis=1).reshape(-1)
+    bins.write(files[1], [made.jpeg[row] for row in order.tolist()], pairs.same)
+    names, numbers = lfw_names(made.people), _numbers(made.label)
+    for row, jpeg in enumerate(made.jpeg):
+        name = names[made.label[row]]
+        with replacing(folder / IMAGES / name / f"{name}_{numbers[row]:04d}.jpg") as temporary:
+            temporary.write_bytes(jpeg)
+    write_text(files[2], pair_list(made, names, numbers))
+    return files
+
+
+def pair_list(made: Made, names: list[str], numbers: NDArray[np.int64]) -> str:
+    """LFW's ``pairs.txt``: folds and pairs of a kind, then ``name n m`` and ``name n name m``."""
+    pairs = made.pairs
+    folds = int(pairs.fold.max()) + 1
+    lines = [f"{folds}\t{len(pairs.same) // (2 * folds)}"]
+    for first, second, same in zip(pairs.first, pairs.second, pairs.same, strict=True):
+        one = f"{names[made.label[first]]}\t{numbers[first]}"
+        other = f"{numbers[second]}" if same else f"{names[made.label[second]]}\t{numbers[second]}"
+        lines.append(f"{one}\t{other}")
+    return "\n".join(lines) + "\n"
+
+
+def lfw_names(people: tuple[str, ...]) -> list[str]:
+    """Names that any reader of ``pairs.txt`` takes: it splits at white space, and uses them as
+    folders. Different people keep different names.
+    """
+    taken: set[str] = set()
+    found = []
+    for person in people:
+        plain = re.sub(r"[^\w.-]+", "_", person).strip("._") or "person"
+        name, number = plain, 2
+        while name.casefold() in taken:
+            name, number = f"{plain}_{number}", number + 1
+        taken.add(name.casefold())
+        found.append(name)
+    return found
+
+
+def _numbers(label: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of each image among those of its person, from 1."""
+    seen: dict[int, int] = {}
+    numbers = []
+    for person in label.tolist():
+        seen[person] = seen.get(person, 0) + 1
+        numbers.append(seen[person])
+    return np.array(numbers, dtype=np.int64)
+
+
+def _as_it_is(photo: Photo) -> tuple[bytes, tuple[int, ...]]:
+    """An aligned face as JPEG, its own bytes where they will do, and its size."""
+    try:
+        data = stored(photo.path)
+    except OSError as error:
+        raise DataError(f"{photo.name} cannot be read ({cause(error)})") from error
+    pixels = decode(data, photo.name)
+    plain = data[:3] == b"\xff\xd8\xff" and of_jpeg(data) == UPRIGHT
+    return (data if plain else encode_jpeg(pixels, _QUALITY)), pixels.shape[:2]
+
+
+def _check_size(photo: Photo, found: tuple[int, ...], first: tuple[int, ...]) -> None:
+    height, width = found
+    if height != width or found != first:
+        others = "" if found == first else f", others are {first[1]} x {first[0]}"
+        raise CdmlLabError(
+            f"{photo.name} is {width} x {height} pixels{others}: a protocol holds aligned faces, "
+            "square and of one size; --align finds and aligns them"
+        )
+
+
+def _found(photo: Photo, detector: Detector, size: int, least_eyes_px: float) -> bytes:
+    pixels = pixels_of(photo)
+    face = usable(finding.look(pixels, detector).faces, least_eyes_px)[0]
+    return encode_jpeg(finding.cut_out(pixels, face, size), _QUALITY)
+
+
+class _Encoded:
+    """JPEGs as `cdmllab.evaluate.embedding.Images`, at a size or as they are."""
+
+    def __init__(self, jpegs: list[bytes], size: int | None) -> None:
+        self._jpegs, self._size = jpegs, size
+
+    def __len__(self) -> int:
+        return len(self._jpegs)
+
+    def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
+        pixels = [
+            decode(self._jpegs[row], f"image {row}", upright=False)
+            for row in np.asarray(rows).tolist()
+        ]
+        size = self._size
+        return np.stack([x if size is None else resize(x, size, size) for x in pixels])
+
+
+def _embeddings(jpegs: list[bytes], network: Network) -> NDArray[np.float32]:
+    """Embeddings [n, d] of encoded aligned faces, at whatever size and part the network sees."""
+    square, size = network.square, network.size
+    images: Images = _Encoded(jpegs, size if square is None else None)
+    if square is not None:
+        images = Cropped(images, square, size)
+    rows = np.arange(len(jpegs))
+    parts = np.array_split(rows, -(-len(rows) // _AT_A_TIME))
+    return np.concatenate([network.embed(images.read(part)) for part in parts])
