@@ -466,9 +466,10 @@ session.tell(
 # ## Margins, sample by sample
 #
 # CDML gives every training image a margin. Does it give the right ones? In the face lab we can
-# check, because we know how hard each image is and which labels are wrong. The next figure plots
-# margin against difficulty for {glue:text}`looked_at` images of the training set after the last
-# epoch. Look at the slope of the line, and at where the wrong labels are.
+# check, because we know how hard each image is and which labels are wrong, as the {term}`oracle`
+# of chapter 5 did. The next figure plots margin against difficulty for {glue:text}`looked_at`
+# images of the training set after the last epoch. Look at the slope of the line, and at where the
+# wrong labels are.
 
 # %%
 source = datasets.load(sixty_four.data.name, sixty_four.data.options)
