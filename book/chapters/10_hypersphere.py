@@ -7,7 +7,7 @@
 #
 # :::{admonition} After this chapter you can
 # :class: tip
-# - explain what a picture of an embedding shows, and what a flattened one invents;
+# - explain what a plot of an embedding shows, and what a flattened one invents;
 # - compare the angles of genuine and impostor pairs with chance, for people the network knows and
 #   for strangers;
 # - find the samples to which a dynamic margin gave most and least, and look at them;
@@ -162,13 +162,12 @@ session.tell(
 )
 
 # %% [markdown]
-# The columns measure different things, and a loss can do well in one and badly in the other. The
-# first says how *tight* the clusters are. The second says how *even* the centres are, and here the
-# network with the tightest clusters, {glue:text}`tightest`, need not have the widest gaps: its
-# centres are {glue:text}`tightest_gap:.1f` degrees from their nearest neighbour on average,
-# compared with {glue:text}`random_gap:.1f` for random points. Gaps that are no wider than chance
-# mean that the margin has been met by shrinking the clusters, and hardly by moving the centres
-# apart.
+# The first column says how *tight* the clusters are, the second how *even* the centres. A loss can
+# do well in one and badly in the other. Take the network with the tightest clusters,
+# {glue:text}`tightest`. Its centres are {glue:text}`tightest_gap:.1f` degrees from their nearest
+# neighbour on average; ten random points reach {glue:text}`random_gap:.1f` without any training.
+# Shrinking the clusters and spreading the centres are two different ways to satisfy a margin, and
+# the table shows how far a network has gone in each.
 #
 # Do not read a ranking into these rows. Each is a single training on ten people; the same trainings
 # on a GPU, where the order of additions differs, move the gaps by several degrees. What is certain
@@ -237,8 +236,8 @@ for d in (3, 64, 512):
 #
 # ## Known people and strangers
 #
-# Next come three networks with 64 dimensions, trained on {glue:text}`people` people with each loss.
-# CDML's margin is again linear with its mean held fixed, so that it differs from ArcFace only in
+# Next come three networks with 64 dimensions, one for each loss, trained on {glue:text}`people`
+# people. CDML's margin is again linear with its mean held fixed, so that it differs from ArcFace only in
 # how the margin is *distributed* over the images.
 
 # %% tags=["hide-input"]
@@ -466,10 +465,10 @@ session.tell(
 # ## Margins, sample by sample
 #
 # CDML gives every training image a margin. Does it give the right ones? In the face lab we can
-# check, because we know how hard each image is and which labels are wrong, as the {term}`oracle`
-# of chapter 5 did. The next figure plots margin against difficulty for {glue:text}`looked_at`
-# images of the training set after the last epoch. Look at the slope of the line, and at where the
-# wrong labels are.
+# check, because we know how hard each image is and which labels are wrong. (The {term}`oracle` of
+# chapter 5 used this knowledge; CDML has to do without.) The next figure plots margin against
+# difficulty for {glue:text}`looked_at` images of the training set after the last epoch. Look at the
+# slope of the line, and at where the wrong labels are.
 
 # %%
 source = datasets.load(sixty_four.data.name, sixty_four.data.options)
@@ -829,7 +828,7 @@ exercises.check("10.4", None)
 #
 # ## Recap
 #
-# - *What a picture shows:* everything, in three dimensions. UMAP's map of more dimensions keeps
+# - *What a plot shows:* everything, in three dimensions. UMAP's map of more dimensions keeps
 #   neighbours and invents gaps; use it to find images, not to measure.
 # - *Angles and chance:* in many dimensions random directions are at right angles, and impostor
 #   pairs average about 90 degrees whatever the loss. False accepts come from their spread. Known
