@@ -562,7 +562,7 @@ exercises.check("13.3", None)
 # - *Thresholds:* cosine distance, cosine, squared distance and angle are one number on four scales.
 #   None of them carries over from one network to another.
 #
-# All our trainings had at most some thousands of identities. What changes when there are a hundred
+# Our trainings had at most about ten thousand identities. What changes when there are a hundred
 # million? Chapter 14 does the arithmetic.
 #
 # ## References

@@ -50,8 +50,8 @@ gib = 2**30
 # %% [markdown]
 # ## What grows
 #
-# Our trainings had at most some thousands of identities; the largest training sets have millions of
-# people. What breaks first?
+# Our trainings had at most about ten thousand identities; the largest training sets have millions.
+# What breaks first?
 #
 # Not the backbone, which is as large for ten people as for ten million. The head grows: every
 # identity has a class centre, and every sample is compared with every class centre. For $c$
@@ -60,7 +60,8 @@ gib = 2**30
 # ```{math}
 # :label: eq-head-memory
 # \underbrace{3\,c\,d}_{\text{centres, gradient, momentum}} + \underbrace{b\,c}_{\text{logits}}
-# \quad\text{numbers, and does}\quad \underbrace{3\,b\,c\,d}_{\text{logits, two gradients}} \quad\text{multiply-accumulates.}
+# \quad\text{numbers, and does}\quad \underbrace{3\,b\,c\,d}_{\text{logits, two gradients}}
+# \quad\text{multiply-accumulates.}
 # ```
 #
 # A multiply-accumulate, or MAC, is one multiplication and one addition (chapter 8).
@@ -125,7 +126,7 @@ session.tell(kept_10m=large.kept / gib)
 # and only $Z_i$ looks at all class centres. It is a sum, so we can add it up one block of centres
 # at a time, with a running maximum to keep the exponentials from overflowing
 # {cite}`milakov2018online`. In the backward pass each block is computed once more, which makes
-# $4\,b\,c\,d$ MACs instead of three. The margin touches a single number per sample and stays
+# $4\,b\,c\,d$ MACs instead of $3\,b\,c\,d$. The margin touches a single number per sample and stays
 # outside the blocks. This is the head `backend="blocked"`.
 #
 # Do the counts match reality? We run three heads and let `TensorPeak` add up the tensors that are
@@ -198,8 +199,7 @@ session.tell(
 # large share. It matters less and less: at 128,000 identities the gap is {glue:text}`over_128000`.
 # So trust the envelope where memory is scarce, and not for small heads.
 #
-# The comparison of the heads holds at any size. Every head needs the gradient of the centres.
-# Beyond it, at 128,000 identities, the plain form holds {glue:text}`dense_matrices:.1f` matrices of
+# How do the heads compare with each other? All of them need the gradient of the centres. Beyond it, at 128,000 identities, the plain form holds {glue:text}`dense_matrices:.1f` matrices of
 # logits at once, and the blocked one {glue:text}`blocked_matrices:.2f`.
 #
 # Is a blocked head also faster? The benchmark below measures time as a multiple of the three matrix
