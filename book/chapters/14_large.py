@@ -199,8 +199,9 @@ session.tell(
 # large share. It matters less and less: at 128,000 identities the gap is {glue:text}`over_128000`.
 # So trust the envelope where memory is scarce, and not for small heads.
 #
-# How do the heads compare with each other? All of them need the gradient of the centres. Beyond it, at 128,000 identities, the plain form holds {glue:text}`dense_matrices:.1f` matrices of
-# logits at once, and the blocked one {glue:text}`blocked_matrices:.2f`.
+# How do the heads compare with each other? All of them need the gradient of the centres. Beyond
+# it, at 128,000 identities, the plain form holds {glue:text}`dense_matrices:.1f` matrices of logits
+# at once, and the blocked one {glue:text}`blocked_matrices:.2f`.
 #
 # Is a blocked head also faster? The benchmark below measures time as a multiple of the three matrix
 # products alone, in float32, and memory as a multiple of the gradient of the centres. A head that
@@ -366,7 +367,7 @@ benchmark_tables.report("heads_sharded")
 #
 # How late can it be? Chapter 3 found that a sample falls silent at an angle that depends on scale
 # and margin. With {glue:text}`pfc_identities` random centres in {glue:text}`embedding_dim`
-# dimensions that happens just inside 50 degrees, which is therefore our *late*: at 40 degrees the
+# dimensions that happens near 50 degrees, which is therefore our *late*: at 40 degrees the
 # mean of $1 - p_y$ is only {glue:text}`silent:.0e`, and nothing is left to compare. (In 128
 # dimensions it would still be {glue:text}`crowded:.2f`, because random centres lie nearer to each
 # other there.)
@@ -883,7 +884,7 @@ exercises.check("14.4", None)
 #
 # - *The envelope:* a head holds $3\,c\,d$ numbers (centres, gradient, momentum) and the logits, and
 #   needs $3\,b\,c\,d$ MACs. For a few thousand identities the real memory is well above this count;
-#   from about a hundred thousand on they agree.
+#   from about a hundred thousand on they agree closely.
 # - *Blocks:* the matrix of logits need not exist. Blocks do without it, for $4\,b\,c\,d$ MACs. What
 #   they save everywhere is memory. Time depends on the machine: arithmetic and passes over the
 #   matrix on a CPU, the start of small operations on a GPU with few identities.
