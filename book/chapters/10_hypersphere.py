@@ -237,8 +237,8 @@ for d in (3, 64, 512):
 # ## Known people and strangers
 #
 # Next come three networks with 64 dimensions, one for each loss, trained on {glue:text}`people`
-# people. CDML's margin is again linear with its mean held fixed, so that it differs from ArcFace only in
-# how the margin is *distributed* over the images.
+# people. CDML's margin is again linear with its mean held fixed, so that it differs from ArcFace
+# only in how the margin is *distributed* over the images.
 
 # %% tags=["hide-input"]
 sixty_four = presets.load(

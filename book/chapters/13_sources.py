@@ -292,13 +292,13 @@ session.Table(
 # {glue:text}`seeds` seeds, at a base margin of {glue:text}`margin` rad and scale
 # {glue:text}`scale`.
 #
-# The row *mean matched* is the page's CDML with its mean margin held at the base, and each of the
-# rows below it changes one thing about that. Two rows change more than one: the page's own form,
-# whose mean margin grows, and the gap form of DATN's code, which brings its own mean margin and
-# gradient and is moved to our base of {glue:text}`margin`.
+# The row *mean matched* is the page's CDML with its mean margin held at the base, and most rows
+# below it change one thing about that. The exceptions are the page's own form, whose mean margin
+# grows, and the gap form of DATN's code, which brings its own mean margin and gradient and is moved
+# to our base of {glue:text}`margin`.
 #
-# Each difference is to ArcFace with the same form of gradient: accuracy averaged over five
-# protocols, in points, paired by seed. Twelve comparisons produce false alarms more easily than
+# The second column names the ArcFace that each row is compared with. Differences are in points of
+# accuracy, averaged over five protocols and paired by seed. Twelve comparisons produce false alarms more easily than
 # one, so the verdict follows the $p$ with {term}`Holm's correction` and nothing else
 # ({doc}`chapter 5 </executed/05_difficulty>` has the rule).
 
@@ -365,7 +365,7 @@ session.tell(
 # The 95 % intervals in the table hold for one comparison at a time. The figure widens them so that
 # all of them hold together. Does any of the wide ones exclude zero?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Difference of each reading to ArcFace with the same gradient, mean of five protocols, paired by seed. The intervals are widened so that all of them hold together with 95 % confidence (Bonferroni); a filled dot marks a difference that remains after Holm's correction.", "name": "fig-readings"}, "image": {"alt": "Twelve rows, each with a dot and a horizontal interval; every interval crosses the dashed line at zero"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Difference of each reading to ArcFace, mean of five protocols, paired by seed. The intervals are widened so that all of them hold together with 95 % confidence (Bonferroni); a filled dot marks a difference that remains after Holm's correction.", "name": "fig-readings"}, "image": {"alt": "Twelve rows, each with a dot and a horizontal interval; every interval crosses the dashed line at zero"}}
 fig, (ax,) = plots.figure(width=7.0, height=3.6)
 joint = zip(tested, strict, strict=True)
 plots.differences(
@@ -385,8 +385,9 @@ plots.differences(
 #   {glue:text}`readings`.
 # - **Nor were the readings found to be equal.** With {glue:text}`seeds` seeds we had 80 % power to
 #   detect a difference of about {glue:text}`corrected:.1f` points among so many (about
-#   {glue:text}`detectable:.1f` if only a single reading had been tested). Published gains are
-#   smaller than that. An effect of that size could be there, and this table would not show it.
+#   {glue:text}`detectable:.1f` if only a single reading had been tested). Many differences in
+#   published tables are smaller. An effect of that size could be there, and this table would not
+#   show it.
 # - **Nothing follows for full size.** The {glue:text}`trained_runs` trainings used small images and
 #   a small network, on {glue:text}`trained_where`. At scale 64 the form of the gradient can decide
 #   whether anything is learned at all ({doc}`chapter 12 </executed/12_reproduction>`).
