@@ -3,23 +3,22 @@
 #   data: [results/benchmarks/*.json, results/models/lab_small.safetensors]
 # ---
 # %% [markdown]
-# # Large
+# # Millions of identities
 #
 # :::{admonition} After this chapter you can
 # :class: tip
-# - say what a head costs in memory, products and traffic, for any number of identities and devices,
-#   on the back of an envelope;
-# - name what a blocked head leaves out, and what each way of writing a head takes on a real
-#   machine;
-# - share class centres out over devices, and say why that needs next to no traffic;
-# - say what sampling centres does to loss and gradient;
-# - ship a network with what belongs to it, its input, its threshold, and choose one for a machine.
+# - estimate on the back of an envelope what a head costs in memory, arithmetic and traffic, for any
+#   number of identities and devices, and judge when the estimate can be trusted;
+# - explain what a blocked head leaves out, and compare ways of writing a head on a real machine;
+# - share class centres out over devices, and explain why that needs almost no traffic;
+# - predict what sampling centres does to loss and gradient;
+# - ship a network together with its input format and its threshold, and choose one for a machine.
 # :::
 #
 # :::{admonition} What you need
 # :class: note
-# Chapters 3 and 8. Nothing is trained. Some heads run for a moment, and a network is exported:
-# about a minute on one core. The larger measurements are read from `results/benchmarks/`;
+# Chapters 3 and 8. Nothing is trained. Some heads run for a moment and a network is exported, which
+# takes about a minute on one core. The larger measurements are read from `results/benchmarks/`;
 # {doc}`/benchmarks` has all of them.
 # :::
 
@@ -27,7 +26,7 @@
 profile = "cpu"  # "cpu" or "gpu"; nothing here needs a GPU
 seed = 0  # of embeddings, class centres and draws
 batch = 128  # samples of each device, in the counts
-embedding_dim = 512  # numbers of an embedding, in the counts
+embedding_dim = 512  # dimensions of an embedding, in the counts
 
 # %% tags=["hide-input"]
 import numpy as np
@@ -51,17 +50,22 @@ gib = 2**30
 # %% [markdown]
 # ## What grows
 #
-# A backbone is as large for ten people as for ten million. The head is not: every identity has a
-# class centre, and every sample is compared with every class centre. For $c$ identities, $d$
-# dimensions and a batch of $b$, a training step holds
+# Our trainings had at most about ten thousand identities; the largest training sets have millions.
+# What breaks first?
+#
+# Not the backbone, which is as large for ten people as for ten million. The head grows: every
+# identity has a class centre, and every sample is compared with every class centre. For $c$
+# identities, $d$ dimensions and a batch of $b$, a training step holds
 #
 # ```{math}
 # :label: eq-head-memory
 # \underbrace{3\,c\,d}_{\text{centres, gradient, momentum}} + \underbrace{b\,c}_{\text{logits}}
-# \quad\text{numbers, and does}\quad \underbrace{3\,b\,c\,d}_{\text{logits, two gradients}} \quad\text{products.}
+# \quad\text{numbers, and does}\quad \underbrace{3\,b\,c\,d}_{\text{logits, two gradients}}
+# \quad\text{multiply-accumulates.}
 # ```
 #
-# The package counts this, and more exactly: `heads.cost.cost`.
+# A multiply-accumulate, or MAC, is one multiplication and one addition (chapter 8).
+# `heads.cost.cost` does the same count in more detail. Which column becomes a problem first?
 
 # %% tags=["hide-input"]
 worlds = {
@@ -86,7 +90,7 @@ session.Table(
         "centres, GiB",
         "with gradient and momentum",
         "logits, GiB",
-        "products / those of R50",
+        "MACs / those of R50",
     ],
     rows,
 )
@@ -101,31 +105,34 @@ large = cost(10**7, batch=batch, embedding_dim=embedding_dim, keep="matrix")
 session.tell(kept_10m=large.kept / gib)
 
 # %% [markdown]
-# With a batch of {glue:text}`batch`. For a long while products are no worry: it takes
-# {glue:text}`even` million identities until the head multiplies as much as R50. Memory is. At ten
-# million the centres, their gradient and their momentum alone are {glue:text}`kept_10m:.0f` GiB,
-# and a head that is written carelessly holds the *logits* several times over.
+# The counts are for a batch of {glue:text}`batch`. For a long time arithmetic is no worry: only at
+# {glue:text}`even` million identities does the head need as many MACs as an R50. Memory is a worry
+# much earlier. At ten million identities the centres, their gradient and their momentum alone take
+# {glue:text}`kept_10m:.0f` GiB, and a carelessly written head holds the *logits* several times
+# over.
 #
-# ## One device: leave the matrix out
+# ## One device: never build the matrix
 #
-# Written plainly, ArcFace is a row of tensor operations: normalise, multiply, arc cosine, add,
-# cosine, scale, softmax. Each of them makes another matrix of $b \times c$, and autograd keeps most
-# of them for the way back. But who needs the matrix? The loss of a sample is
+# Written plainly, ArcFace is a chain of tensor operations: normalise, multiply, arc cosine, add,
+# cosine, scale, softmax. Each one makes another $b \times c$ matrix, and autograd keeps most of
+# them for the backward pass. But who needs the matrix? The loss of a sample is
 #
 # ```{math}
 # :label: eq-partition
-# L_i = \log\bigl(e^{s\,\psi(\theta_y)} + Z_i\bigr) - s\,\psi(\theta_y), \qquad Z_i = \sum_{j \ne y} e^{s \cos\theta_j},
+# L_i = \log\bigl(e^{s\,\psi(\theta_y)} + Z_i\bigr) - s\,\psi(\theta_y), \qquad
+# Z_i = \sum_{j \ne y} e^{s \cos\theta_j},
 # ```
 #
-# and only $Z_i$ looks at all class centres. It is a sum, so it can be added up a block of centres
-# at a time, with a running maximum where the exponentials could overflow {cite}`milakov2018online`;
-# on the way back each block is computed once more, which makes the products $4\,b\,c\,d$. The
-# margin touches one number a sample, and stays outside. This is the head `backend="blocked"`.
+# and only $Z_i$ looks at all class centres. It is a sum, so we can add it up one block of centres
+# at a time, with a running maximum to keep the exponentials from overflowing
+# {cite}`milakov2018online`. In the backward pass each block is computed once more, which makes
+# $4\,b\,c\,d$ MACs instead of $3\,b\,c\,d$. The margin touches a single number per sample and stays
+# outside the blocks. This is the head `backend="blocked"`.
 #
-# Do the counts match reality? `TensorPeak` adds up the tensors that are alive during a step,
-# forward and backward. Two lines are counted, without the centres and the momentum that were there
-# before: with one matrix kept, this is {eq}`eq-head-memory`; with blocks, one block stands in the
-# place of the matrix. The dots are heads at work.
+# Do the counts match reality? We run three heads and let `TensorPeak` add up the tensors that are
+# alive during a step, forward and backward. Centres and momentum, which exist before the step, are
+# not included. For the head that keeps one matrix, the prediction is then {eq}`eq-head-memory`
+# without its centres and momentum; for the blocked head, one block replaces the matrix.
 
 # %%
 sizes = [2_000, 8_000, 32_000, 128_000]
@@ -155,7 +162,10 @@ for name, keep in (
     found = [cost(c, keep=keep, block_cells=2**18, **small) for c in reach]
     lines[name] = [(f.memory - f.centres - f.momentum) / 2**20 for f in found]
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Memory of a step beyond centres and momentum, 64 samples of 64 numbers: counted on paper (lines) and counted while it runs (dots), for three ways of writing the same loss.", "name": "fig-head-memory"}, "image": {"alt": "Two rising lines with dots, which lie clearly above them at the left end and on them at the right end, and markers of plain tensor operations several times above both"}}
+# %% [markdown]
+# The dots are measured, the lines are predictions. Watch the distance between them at both ends.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Memory of a step beyond centres and momentum, for 64 samples of 64 dimensions and three ways of writing the same loss. Lines: counted on paper. Dots: measured while it runs.", "name": "fig-head-memory"}, "image": {"alt": "Two rising lines with dots that lie clearly above them at the left end and on them at the right end, and markers of plain tensor operations several times above both"}}
 fig, (ax,) = plots.figure(width=6.2, height=3.0)
 plots.against_identities(ax, reach, lines, ylabel="MiB", dots=dots)
 _ = ax.set_xticks(sizes)
@@ -183,21 +193,26 @@ session.tell(
 )
 
 # %% [markdown]
-# They do where identities are many. At 2,000 the dots lie {glue:text}`over_2000` above their lines,
-# at 8,000 {glue:text}`over_8000`, at 32,000 {glue:text}`over_32000` and at 128,000
-# {glue:text}`over_128000`: the count leaves out what does not grow with the identities, some copies
-# of a block among it, and that is soon little beside the rest. Beyond the gradient of the centres,
-# which nobody can do without, the plain form holds {glue:text}`dense_matrices:.1f` matrices of
-# logits at the same time, the blocked one {glue:text}`blocked_matrices:.2f`.
+# For few identities the counts are too low. At 2,000 identities the dots lie {glue:text}`over_2000`
+# above their lines, and at 8,000 still {glue:text}`over_8000`. The counts leave out whatever does
+# not grow with the identities, such as working copies of a block, and in a small head that is a
+# large share. It matters less and less: at 128,000 identities the gap is {glue:text}`over_128000`.
+# So trust the envelope where memory is scarce, and not for small heads.
 #
-# What does it gain on a machine? Time as a multiple of the three bare matrix products in float32,
-# memory as a multiple of the gradient of the centres. No head that multiplies in float32 can be
-# better than 1 in either. Ours are filled.
+# How do the heads compare with each other? All of them need the gradient of the centres. Beyond
+# it, at 128,000 identities, the plain form holds {glue:text}`dense_matrices:.1f` matrices of logits
+# at once, and the blocked one {glue:text}`blocked_matrices:.2f`.
+#
+# Is a blocked head also faster? The benchmark below measures time as a multiple of the three matrix
+# products alone, in float32, and memory as a multiple of the gradient of the centres. A head that
+# computes in float32 cannot get below 1 in either. *Buffer* keeps one matrix of logits,
+# *recomputing* keeps none, and the last three are other people's ways. In the figure ours are
+# filled; the best corner is at the lower left.
 
 # %%
 benchmark_tables.report("heads")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same table as an image: heads by time and peak memory, for a batch against the identities of CASIA-WebFace and of MS1MV3. Filled: ours.", "name": "fig-heads"}, "image": {"alt": "Two panels of markers; all filled dots but one near the lower left corner, the open squares further right and above, and our dense head, filled too, at the upper right"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Heads by time and peak memory, for a batch against the identities of CASIA-WebFace and of MS1MV3. Filled: ours. Same data as the table.", "name": "fig-heads"}, "image": {"alt": "Two panels of markers; all filled dots but one near the lower left corner, the open squares further right and above, and our dense head, filled too, at the upper right"}}
 record = results.benchmark("heads")
 if record is not None:
     fig, axes = plots.figure(len(record["shapes"]), width=7.8, height=3.2)
@@ -216,13 +231,14 @@ if record is not None:
     axes[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 # %% [markdown]
-# Two lines of that table deserve a word. *bf16 products* multiplies in half the digits where the
-# processor can, and so is the only one whose time may go below 1; sums stay wide. *CDML* costs what
-# ArcFace costs: its margin is a number a sample.
+# Two rows deserve a comment. *bf16 products* multiplies in bfloat16 where the processor can, while
+# sums stay in float32. It is the only row outside the float32 limit, so its time may be below 1.
+# *CDML* costs the same as ArcFace, because its margin is one number per sample.
 #
 # ### On a GPU
 #
-# There a million identities fit as well:
+# A GPU with more memory has room for a million identities. Compare the times of ours and the others
+# at the smallest and at the largest size:
 
 # %%
 benchmark_tables.report("heads", "cuda")
@@ -247,31 +263,36 @@ session.tell(
 )
 
 # %% [markdown]
-# With ten thousand identities no head comes near the limit: the three products take
-# {glue:text}`gpu_few_ms` ms, and what is measured is how fast Python starts small operations. Ours
-# starts the most of them. In a training step that matters little, because a GPU is busy with the
-# backbone while the head's operations are lined up, as long as nobody asks it for a number
-# meanwhile. At the {glue:text}`gpu_sizes` sizes of the table the blocked head that computes its
-# logits twice takes {glue:text}`gpu_times` times the limit, the model of arcface_torch's
-# {glue:text}`gpu_peer_times`: ours is the slower one at {glue:text}`gpu_slower` of
-# {glue:text}`gpu_sizes`. What it buys is memory. At the largest size it holds
-# {glue:text}`gpu_ours:.1f` GiB, the other {glue:text}`gpu_peer:.1f`.
+# With ten thousand identities no head comes near the limit. The three products take
+# {glue:text}`gpu_few_ms` ms, and what we measure is how fast Python can start small operations.
+# Ours starts the most of them. In a training step this matters little: the GPU is busy with the
+# backbone while the head's operations are queued, unless the code asks the GPU for a value in
+# between.
+#
+# Our recomputing head takes {glue:text}`gpu_times` times the limit at the {glue:text}`gpu_sizes`
+# sizes of the table, and the model of arcface_torch {glue:text}`gpu_peer_times`. So it is the
+# slower one at {glue:text}`gpu_slower` of {glue:text}`gpu_sizes` sizes. What that time buys is
+# memory: at the largest size it holds {glue:text}`gpu_ours:.1f` GiB, the other
+# {glue:text}`gpu_peer:.1f`.
 #
 # ## Many devices: share the centres out
 #
-# Data-parallel training copies the whole model to every device and averages gradients. For a head
-# that is absurd twice: every device would hold all centres, and the gradient of all centres would
-# travel every step. Instead there are $R$ ranks, a **{term}`rank`** being one process, usually with
-# one device, and each of them holds $c/R$ centres. The embeddings of all ranks go to all; each rank
-# adds up $Z_i$ over *its* centres; and what has to be put together are two numbers a sample. With
-# $h_r$ the largest logit of rank $r$ and $t_r = \sum_j e^{z_j - h_r}$ over its centres,
+# Data-parallel training copies the whole model to every device and averages the gradients. For a
+# head this is wasteful twice over: every device would hold all centres, and the gradient of all
+# centres would travel at every step.
+#
+# Instead, let $R$ **{term}`ranks <rank>`** share the centres. A rank is one process, usually with
+# one device, and each holds $c/R$ centres. A step then runs as follows. The embeddings of all ranks
+# go to all ranks. Each rank adds up $Z_i$ over *its* centres. What remains to be combined is two
+# numbers per sample: with $h_r$ the largest logit of rank $r$ and $t_r = \sum_j e^{z_j - h_r}$ over
+# its centres,
 #
 # ```{math}
 # :label: eq-combine
 # \log Z = h + \log \sum_r t_r\, e^{h_r - h}, \qquad h = \max_r h_r .
 # ```
 #
-# Four ranks, played here by four slices of one matrix:
+# We can check this without a cluster, by letting four slices of one matrix play four ranks:
 
 # %%
 torch.manual_seed(seed)
@@ -284,9 +305,10 @@ log_z = h + (total * torch.exp(highest - h)).sum(dim=0).log()
 print("off by", float((log_z - z.double().logsumexp(dim=1)).abs().max()))
 
 # %% [markdown]
-# On the way back every rank has the gradient of *its* centres complete, without telling anybody.
-# What travels is the batch: its embeddings out, their gradients back. In a ring
-# {cite}`patarasuk2009bandwidth`, with $b$ samples on each rank, each rank sends
+# In the backward pass every rank already has the complete gradient of *its* centres, and nothing
+# about them needs to be sent. What travels is the batch: its embeddings on the way out, their
+# gradients on the way back. In a ring {cite}`patarasuk2009bandwidth`, with $b$ samples on each
+# rank, each rank sends
 #
 # ```{math}
 # :label: eq-traffic
@@ -295,13 +317,17 @@ print("off by", float((log_z - z.double().logsumexp(dim=1)).abs().max()))
 # \quad\text{numbers,}
 # ```
 #
-# and a few a sample. The second term is that of a *reduce-scatter*: a rank needs the sum of the
-# gradients only for its own $b$ samples, and arcface_torch reduces the sum to the rank that wants
-# it. Our head is simpler and pays for it: it adds the gradients of all samples up on all ranks, an *all-reduce*,
-# which sends $2\,(R - 1)\,b\,d$. Copies of all centres would send $2\,\tfrac{R - 1}{R}\,c\,d$. The
-# few are two by {eq}`eq-combine`; our head adds up seven numbers a sample and gathers its label,
-# since a loss may want the own cosine, or the hardest negatives. What our head sends is counted
-# here,
+# and a few more per sample. Data-parallel copies of all centres would send
+# $2\,\tfrac{R - 1}{R}\,c\,d$.
+#
+# Our head is a little simpler than that and pays for it. The second term belongs to a
+# *reduce-scatter*, in which a rank receives the sum of the gradients only for its own $b$ samples;
+# arcface_torch does it this way. Ours adds up the gradients of all samples on all ranks, an
+# *all-reduce*, which sends $2\,(R - 1)\,b\,d$. Of the few numbers per sample, {eq}`eq-combine`
+# needs two. Our head adds up seven and gathers the labels, because some losses also ask for the
+# positive cosine or the hardest negatives.
+#
+# The table counts what our head sends for a million identities:
 
 # %% tags=["hide-input"]
 rows = []
@@ -311,36 +337,40 @@ for ranks in (2, 8, 64):
     told = (found.traffic / 2**20, copied / 2**20, copied / found.traffic)
     rows.append([ranks, *(f"{value:,.1f}" for value in told)])
 session.Table(
-    ["ranks", "shared out, MiB a step", "copied, MiB a step", "ratio"], rows
+    ["ranks", "shared out, MiB per step", "copied, MiB per step", "ratio"], rows
 )
 
 # %% [markdown]
-# for a million identities. The second column does not depend on their number: it grows with the
-# batch of all ranks.
+# The second column does not depend on the number of identities at all; it grows with the batch of
+# all ranks.
 #
-# How far this holds is measured on two ranks of one machine. Two cores that share a memory are not
-# two GPUs, but the arithmetic is the same.
+# Does it work in practice? The next benchmark runs two ranks on one machine. Two cores that share a
+# memory are not two GPUs, but the arithmetic is the same.
 
 # %%
 benchmark_tables.report("heads_sharded")
 
 # %% [markdown]
-# In code it is one word: `heads.create(..., backend="sharded")` under `torchrun`. The loss and the
-# gradients are those of one process with the whole batch, and checkpoints load on another number of
-# ranks ({doc}`/gpu`).
+# In code, sharing out is one word: `heads.create(..., backend="sharded")` under `torchrun`. Loss
+# and gradients equal those of one process with the whole batch, and a checkpoint can be loaded on a
+# different number of ranks ({doc}`/gpu`).
 #
-# ## Fewer centres a step: Partial FC
+# ## Fewer centres per step: Partial FC
 #
-# Is every class centre needed in every step? Most are at right angles to a sample and push with
-# next to nothing. {term}`Partial FC` {cite}`an2021partialfc,an2022killing` keeps the class centres
-# of the batch and draws others by chance, a share $q$ of all. Products and logits shrink to that
-# share; centres, gradient and momentum stay. What does it do to loss and gradient? We compare with
-# the whole sum, early in a training, where embeddings stand anywhere, and late. How late? Chapter 3
-# found that a sample falls silent at an angle that scale and margin set; with
-# {glue:text}`pfc_identities` random centres in {glue:text}`embedding_dim` dimensions that is near
-# 50 degrees, so this is our *late*. Nearer there is nothing left to compare: at 40 degrees the mean
-# of $1 - p_y$ is {glue:text}`silent:.0e`. (In 128 dimensions it would still be
-# {glue:text}`crowded:.2f`, only because random centres are nearer to each other there.)
+# Is every class centre needed in every step? Most are at right angles to a sample and contribute
+# almost nothing to its gradient. {term}`Partial FC` {cite}`an2021partialfc,an2022killing` keeps the
+# class centres of the batch and draws others at random, so that a share $q$ of all takes part. MACs
+# and logits shrink to that share. Centres, gradient and momentum stay.
+#
+# What does this do to loss and gradient? We compare sampled steps with the full one at two moments
+# of a training: *early*, when a sample lies at 90 degrees to its positive centre, and *late*.
+#
+# How late can it be? Chapter 3 found that a sample falls silent at an angle that depends on scale
+# and margin. With {glue:text}`pfc_identities` random centres in {glue:text}`embedding_dim`
+# dimensions that happens near 50 degrees, which is therefore our *late*: at 40 degrees the
+# mean of $1 - p_y$ is only {glue:text}`silent:.0e`, and nothing is left to compare. (In 128
+# dimensions it would still be {glue:text}`crowded:.2f`, because random centres lie nearer to each
+# other there.)
 
 # %%
 c, rates = 10_575, [0.02, 0.05, 0.1, 0.2, 0.5]
@@ -387,7 +417,11 @@ for name, x in states.items():
         weight[name, rate] = np.mean([s[1] for s in drawn])
         along[name, rate] = np.mean([float(s[2] @ dx / (dx @ dx)) for s in drawn])
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "A sampled step against the whole one, mean of three draws, early (solid) and late (dashed) in a training. Left: how much lower the loss is; dotted, the logarithm of the share. Right: the cosine between the sampled and the whole gradient on the embeddings.", "name": "fig-partial"}, "image": {"alt": "Left: two rising curves; the early one lies just below the dotted logarithm of the share, the late one well above it. Right: two rising curves that end near one at a share of one half, the early one above the late one"}}
+# %% [markdown]
+# In the left panel, see how far the loss of a sampled step lies below the full one; in the right
+# panel, how far its gradient turns away.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A sampled step compared with the full one, mean of three draws, early (solid) and late (dashed) in a training. Left: how much lower the loss is; the logarithm of the share is dotted. Right: the cosine between the sampled and the full gradient on the embeddings.", "name": "fig-partial"}, "image": {"alt": "Left: two rising curves; the early one lies just below the dotted logarithm of the share, the late one well above it. Right: two rising curves that end near one at a share of one half, the early one above the late one"}}
 fig, axes = plots.figure(2, width=7.6, height=2.9)
 looks = dict(zip(states, ("-", "--"), strict=True))
 plots.lines(
@@ -401,7 +435,7 @@ plots.lines(
         plots.Line("log of the share", "chance", np.log(rates), ":"),
     ],
     xlabel="share of the centres",
-    ylabel="loss, sampled - whole",
+    ylabel="loss, sampled - full",
 )
 plots.lines(
     axes[1],
@@ -411,7 +445,7 @@ plots.lines(
         for n in states
     ],
     xlabel="share of the centres",
-    ylabel="cosine to the whole gradient",
+    ylabel="cosine to the full gradient",
 )
 
 # %% tags=["remove-input"]
@@ -435,33 +469,37 @@ session.tell(
 )
 
 # %% [markdown]
-# With a tenth of the centres the loss is off by {glue:text}`off_early:.2f` early and by
-# {glue:text}`off_late:.2f` late; the logarithm of a tenth is {glue:text}`log_tenth:.2f`. It would
-# be just that if all negative centres had the same share of $Z_i$ and the own one counted for
-# nothing. Early that is nearly so: a few centres that happen to be near have more than their share,
-# and a draw misses most of them. Late the own one counts, and the loss, which is small by then,
-# cannot fall by much. So **losses at different shares do not compare**.
+# **The loss.** With a tenth of the centres, the loss changes by {glue:text}`off_early:.2f` early
+# and by {glue:text}`off_late:.2f` late. The logarithm of a tenth is {glue:text}`log_tenth:.2f`. The
+# change would be exactly that if all negative centres had an equal share of $Z_i$ and the positive
+# one did not count. Early in training this is nearly true, except that a few centres happen to be
+# close and most draws miss them. Late, the positive centre does count, and a loss that is already
+# small cannot fall by much. In short, **losses at different shares cannot be compared**.
 #
-# The gradient on the embeddings has a cosine of {glue:text}`turned_early:.2f` to the whole one
-# early and of {glue:text}`turned_late:.2f` late. The pull to the own centre keeps its direction,
-# the push comes from other centres than it would have. On the class centres the cosines are
-# {glue:text}`centres_early:.2f` and {glue:text}`centres_late:.2f`, for the same reason: centres
-# that were not drawn do not move, and have their turn in another step.
+# **The direction of the gradient.** On the embeddings, the sampled gradient has a cosine of
+# {glue:text}`turned_early:.2f` to the full one early and of {glue:text}`turned_late:.2f` late. The
+# part towards the positive centre keeps its direction, while the part away from negative centres
+# comes from other centres than it would have. On the class centres the cosines are
+# {glue:text}`centres_early:.2f` and {glue:text}`centres_late:.2f`: centres that were not drawn do
+# not move, and get their turn in another step.
 #
-# Do the steps add up to the whole? The gradients of batches do, these do not. With fewer negative
-# centres the softmax thinks a sample better than it is: late the mean of $1 - p_y$ is
-# {glue:text}`sampled_late:.2f` instead of {glue:text}`weight_late:.2f` (early
-# {glue:text}`sampled_early:.2f` instead of {glue:text}`weight_early:.2f`). The pull shrinks with
-# it. The push has that same weight to share, and gives it to whichever centres were drawn, so that
-# it is shorter on the mean of many draws. Along the whole gradient on the embeddings, the sampled
-# one has on the mean of ours {glue:text}`along_early:.0%` of its length early and
-# {glue:text}`along_late:.0%` late. Partial FC's authors report that accuracy hardly suffers at a
-# tenth. We have not measured that; it takes a training with very many identities.
+# **The length of the gradient.** Do many sampled steps add up to full ones, as small batches add up
+# to large ones? They do not. With fewer negative centres the softmax believes a sample to be better
+# than it is. Late, the mean of $1 - p_y$, which is the weight of a sample in the gradient, falls
+# from {glue:text}`weight_late:.2f` to {glue:text}`sampled_late:.2f`. (Early it stays at
+# {glue:text}`sampled_early:.2f`, compared with {glue:text}`weight_early:.2f`.) The attraction to
+# the positive centre shrinks with this weight. The repulsion has the same weight to distribute, and
+# hands it to whichever centres were drawn, so that on average over many draws it shrinks too.
+# Measured along the full gradient on the embeddings, the sampled one keeps
+# {glue:text}`along_early:.0%` of the length early and {glue:text}`along_late:.0%` late.
+#
+# Does it hurt? Partial FC's authors report that accuracy hardly suffers at a tenth. We have not
+# measured this; it takes a training with very many identities.
 #
 # ## From ten thousand to a hundred million
 #
-# Put together, on paper: memory of one device for the head alone, {glue:text}`batch` samples each,
-# the backbone not counted.
+# Now we put everything together on paper: the memory of one device for the head alone, with
+# {glue:text}`batch` samples per device and without the backbone.
 
 # %%
 identities = np.geomspace(1e4, 1e8, 33).astype(int)
@@ -480,7 +518,11 @@ counted = {
     for name, how in arrangements.items()
 }
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Memory of one device for the head, counted. Dotted: what two common kinds of GPU hold.", "name": "fig-to-100m"}, "image": {"alt": "Five lines that rise with the number of identities; from a hundred thousand on those of one device, which nearly coincide, lie highest, then that of 8 devices, then those of 64, which coincide from a few million on; at a hundred million those of 64 stay below 16 GiB, that of 8 just below 80"}}
+# %% [markdown]
+# Where does each line start to rise in proportion to the identities, and which of them stay below a
+# GPU's memory at the right end?
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Memory of one device for the head, counted. Dotted: the memory of two common kinds of GPU.", "name": "fig-to-100m"}, "image": {"alt": "Five lines that rise with the number of identities; from a hundred thousand on those of one device, which nearly coincide, lie highest, then that of 8 devices, then those of 64, which coincide from a few million on; at a hundred million those of 64 stay below 16 GiB, that of 8 just below 80"}}
 fig, (ax,) = plots.figure(width=6.6, height=3.4)
 held = {n: [f.memory / gib for f in found] for n, found in counted.items()}
 limits = {"80 GiB": 80.0, "16 GiB": 16.0}
@@ -500,13 +542,13 @@ for name, how in arrangements.items():
     rows.append([name, *memory, f"{load:,.1f}", f"{at[-1].traffic / 2**20:,.0f}"])
 session.Table(
     [
-        "GiB of a device",
+        "GiB per device",
         "100k",
         "1M",
         "10M",
         "100M",
-        "products / R50's, at 100M",
-        "MiB sent a step",
+        "MACs / R50's, at 100M",
+        "MiB sent per step",
     ],
     rows,
 )
@@ -529,30 +571,36 @@ for key in ("cpu", "cuda"):
     session.tell(**{f"most_{key}": f"{most:,}"})
 
 # %% [markdown]
-# Read the lines by what bends them. The matrix is the first thing to go, and blocks make it go.
-# What is left is $3\,c\,d$, and only *sharing out* divides that. *Sampling* leaves it as it is. It
-# makes the block of logits smaller where fewer are left than fill a block, and adds copies of the
-# drawn centres: on 64 devices a million identities take {glue:text}`sampled_1m:.2f` instead of
-# {glue:text}`whole_1m:.2f` GiB, a hundred million {glue:text}`sampled_100m:.2f` instead of
-# {glue:text}`whole_100m:.2f`. What it divides are the **products**, which at a hundred million
-# identities would otherwise be many times the backbone's on every device: each device sees the
-# samples of all. (The plain head in the first row does $3\,b\,c\,d$, blocks do $4\,b\,c\,d$. A head
-# that keeps its logits gains more memory by sampling; that is how Partial FC was presented.) Beyond
-# that the momentum can be dropped or kept in half precision, which this package does not do.
+# The *matrix* of logits is the easiest part to avoid, and blocks avoid it. What remains is
+# $3\,c\,d$, and only *sharing out* divides that.
 #
-# Up to what fits, this is measured: up to {glue:text}`most_cpu` identities by the peak of a process
-# on a CPU, and up to {glue:text}`most_cuda` by that of a GPU, in the two tables of heads above.
+# *Sampling* does not. It makes the block of logits smaller where fewer centres are left than fill a
+# block, but adds copies of the drawn centres. On 64 devices, a million identities then take
+# {glue:text}`sampled_1m:.2f` instead of {glue:text}`whole_1m:.2f` GiB, and a hundred million
+# {glue:text}`sampled_100m:.2f` instead of {glue:text}`whole_100m:.2f`. What sampling divides are
+# the **MACs**. At a hundred million identities the head would otherwise need many times the
+# backbone's on every device, because each device sees the samples of all.
+#
+# Two details. The head in the first row of the table needs $3\,b\,c\,d$ MACs, heads with blocks
+# $4\,b\,c\,d$. And a head that keeps its logits saves more memory by sampling, which is how Partial
+# FC was presented. Beyond all this, the momentum could be dropped or stored in half precision,
+# which this package does not do.
+#
+# How much of this has been measured? The two tables of heads above go up to {glue:text}`most_cpu`
+# identities on a CPU, by the peak memory of a process, and up to {glue:text}`most_cuda` on a GPU.
+# Everything beyond is counted.
 #
 # ## A training step
 #
-# The head is one part; how many images a second go through backbone, head and optimiser?
+# The head is only one part of a step. How many images per second pass through backbone, head and
+# optimiser together?
 
 # %%
 benchmark_tables.report("training")
 
 # %% [markdown]
-# And on a GPU, where images with their channels together in memory and a compiled network pay
-# most:
+# On a GPU, two changes pay most: *channels last*, which stores the channels of each pixel next to
+# each other, and compiling the network.
 
 # %%
 benchmark_tables.report("training", "cuda")
@@ -560,13 +608,13 @@ benchmark_tables.report("training", "cuda")
 # %% [markdown]
 # ## Shipping a network
 #
-# At test time the head is gone. What is left is a function from images to embeddings, and three
-# things that belong to it: how an image becomes its input, which threshold its scores want, and a
-# proof that the file computes what the network did.
+# At test time the head is gone. What remains is a function from images to embeddings, and three
+# things that belong to it: how an image becomes its input, which threshold fits its scores, and
+# evidence that the exported file computes what the network did.
 #
-# **The input.** insightface's networks take RGB in $[-1, 1]$; AdaFace's take BGR; MagFace's take
-# BGR in $[0, 1]$. A network fed wrongly does not fail. It gives worse embeddings, and nobody
-# notices. So our files say what they want.
+# **The input.** insightface's networks take RGB in $[-1, 1]$, AdaFace's take BGR, and MagFace's
+# take BGR in $[0, 1]$. A network that is fed wrongly does not fail. It returns worse embeddings,
+# and nobody notices. Our files therefore state what they expect:
 
 # %%
 path = results.folder() / "models/lab_small.safetensors"
@@ -588,10 +636,10 @@ embedded = {
 }
 
 # %% [markdown]
-# **The file.** `cdmllab export RUN --to onnx --int8` writes ONNX, compares it with PyTorch on faces
-# and on noise, and keeps it only if embeddings and verification accuracy agree. Int8
-# {cite}`jacob2018quantization` stores weights in a byte each and multiplies in whole numbers; its
-# scales come from faces it is calibrated on.
+# **The file.** `cdmllab export RUN --to onnx --int8` writes an ONNX file and compares it with
+# PyTorch on faces and on noise. The file is kept only if embeddings and verification accuracy
+# agree. Int8 {cite}`jacob2018quantization` stores each weight in one byte and computes in integers;
+# its scales are calibrated on faces. How much accuracy does that cost?
 
 # %% tags=["hide-input"]
 file = lab.runs / "small-int8.onnx"
@@ -619,13 +667,14 @@ session.tell(
 )
 
 # %% [markdown]
-# The int8 file has {glue:text}`int8_mib:.2f` MiB, the float32 weights {glue:text}`full_mib:.2f`.
-# Its input is that of insightface whatever the network was trained on: what differs is made up for
-# inside the file.
+# The int8 file takes {glue:text}`int8_mib:.2f` MiB, the float32 weights {glue:text}`full_mib:.2f`.
+# Its input is insightface's whatever the network was trained on, because the file itself converts
+# what differs.
 #
-# **The threshold.** A threshold belongs to a network, its input and its format. We choose one for a
-# FAR of 1 % on some people, with the network as it was trained, and judge all four ways of running
-# it by that number, on other people.
+# **The threshold.** A threshold belongs to a network, its input and its format. To see this, we
+# choose one for a FAR of 1 % on some people, with the network as it was trained. Then we apply that
+# number to other people, with the network run in four ways. The middle columns show what happens if
+# the threshold is kept, and the right-hand ones what a threshold chosen anew could still save.
 
 # %% tags=["hide-input"]
 run = onnx_file.runtime(file)
@@ -655,8 +704,8 @@ session.Table(
         f"threshold {threshold:.3f}",
         "FAR",
         "TAR",
-        "FAR, threshold of its own",
-        "TAR, threshold of its own",
+        "FAR, new threshold",
+        "TAR, new threshold",
     ],
     rows,
 )
@@ -676,23 +725,27 @@ for key, name in (
     )
 
 # %% [markdown]
-# The int8 file may keep the threshold of its parent: its FAR is {glue:text}`far_int8:.1%` instead
-# of {glue:text}`far_right:.1%`. Pixels in $[0, 1]$ turn that number into
-# {glue:text}`far_range:.1%`, exchanged colours into {glue:text}`far_bgr:.1%`. The right-hand
-# columns show what is lost for good, and what a new threshold would put right. Published thresholds
-# without a network, an input and a scale beside them are worth nothing; the public code's 0.705 is
-# a cosine *distance*, of a network fed in $[0, 1]$ ({doc}`/executed/11_verification` has the
-# scales).
+# The int8 file may keep the threshold of the network it was made from: its FAR is
+# {glue:text}`far_int8:.1%` instead of {glue:text}`far_right:.1%`. A wrong input is another matter.
+# With pixels in $[0, 1]$ the FAR becomes {glue:text}`far_range:.1%`, with exchanged colours
+# {glue:text}`far_bgr:.1%`. A new threshold repairs the FAR, but the TAR in the last column shows
+# what is lost for good.
+#
+# So a published threshold is worth nothing without its network, its input and its scale. The 0.705
+# recommended in DATN's code is an example: it is a cosine *distance*, of a network fed in $[0, 1]$
+# ({doc}`/executed/11_verification` has the scales).
 #
 # ## Which network?
 #
-# The document ends with a guide: r50_lite or r18_lite for real time on a CPU, r100_lite or R100 for
-# accuracy, R100 with CDML for research. It rests on its own accuracies and milliseconds. Here are
-# the former as published, and beside them what we measured: the fastest way to run each network on
-# one core, of {glue:text}`ways` that were tried. The accuracies are not of the way that won,
-# {glue:text}`fastest`; and bf16 is this fast only on a processor that has units for it. The
-# published accuracy of `lightweight` is that of a distilled network, which learnt from a larger
-# one.
+# DATN's page, the results page of CDML's repository (chapter 13), ends with a guide: r50_lite or
+# r18_lite for real time on a CPU, r100_lite or R100 for accuracy, R100 with CDML for research. The
+# guide rests on the page's own accuracies and milliseconds.
+#
+# The table lists the published accuracies next to what we measured: for each network, the fastest
+# of {glue:text}`ways` ways to run it on one core. Read it with care. The fastest way was
+# {glue:text}`fastest`, while the accuracies belong to float32 networks; bf16 is this fast only on a
+# processor that has units for it; and `lightweight` is a distilled network, which learned from a
+# larger one.
 
 # %% tags=["hide-input"]
 record = results.benchmark("backbones") or latency.measure(list(TABLE))
@@ -728,7 +781,7 @@ session.Table(
     [
         "network",
         "MiB, float32 / int8",
-        "ms a face",
+        "ms per face",
         "way",
         "published: trained on",
         "loss",
@@ -740,29 +793,28 @@ session.Table(
 )
 
 # %% [markdown]
-# The published columns come from different training sets and losses, and cannot rank the networks;
-# the times are ours and can. How to use both:
+# The published columns come from different training sets and losses, so they cannot rank the
+# networks. The times are all ours and can. To choose a network:
 #
 # 1. **Fix the time.** Measure on *your* machine (`cdmllab bench backbones`), in the runtime you
-#    will ship. How the network is run moves the time as much as which network it is; chapter 8 has
+#    will ship. How a network is run changes the time as much as which network it is. Chapter 8 has
 #    the table for a given budget.
-# 2. **Take the largest network that fits**, then try its int8 file, and keep it if your own pairs
-#    say so.
-# 3. **Look at your hard images.** Frontal pairs are nearly solved by all of these and tell
-#    little; poses and templates are harder. Judge on images like your users'.
-# 4. **Choose the threshold on your own people**, for the FAR you can live with, with enough
-#    impostor pairs to see it
-#    (chapter 11).
+# 2. **Take the largest network that fits.** Then try its int8 file, and keep it if your own pairs
+#    agree.
+# 3. **Look at your hard images.** All of these networks nearly solve frontal pairs. Poses and
+#    templates are harder and tell you more, so judge on images like those of your users.
+# 4. **Choose the threshold on your own people**, for the FAR you can live with, and with enough
+#    impostor pairs to resolve it (chapter 11).
 # 5. **Keep together** the weights, the input, the threshold and the file's agreement report.
-#    `cdmllab export` writes that report beside the file.
+#    `cdmllab export` writes the report next to the file.
 #
 # ## Where we deviate
 #
 # The counts leave out what an allocator wastes and what a library keeps for itself. One process
-# playing four ranks is not a network of machines: latency, stragglers and topology are not in the
-# formulas. The network shipped here is the lab's small one at 32 pixels; its losses from int8 and
-# from a wrong input are its own. Numbers of a GPU are of a single one; no two GPUs have shared
-# centres out for this chapter.
+# that plays four ranks is not a network of machines: latency, stragglers and topology are not in
+# the formulas. The network shipped here is the face lab's small one at 32 pixels, and what it loses
+# to int8 or to a wrong input is its own. GPU measurements come from a single GPU; no two GPUs have
+# shared centres for this chapter.
 #
 # ## Exercises
 #
@@ -789,14 +841,14 @@ exercises.check("14.2", None)
 # %% [markdown]
 # <details><summary>Solution 14.2</summary>
 #
-# `lambda highest, total: torch.logsumexp(highest + total.log(), dim=0)`: PyTorch's function takes
-# the maximum off by itself.
+# `lambda highest, total: torch.logsumexp(highest + total.log(), dim=0)`: PyTorch's function
+# subtracts the maximum by itself.
 #
 # </details>
 #
-# **14.3** Suppose the logits of all other classes are equal, and the sum of their exponentials much
-# larger than the own one's. A tenth of the centres counts. By how much is the loss lower than the
-# whole one?
+# **14.3** Suppose that all negative logits are equal, and that the sum of their exponentials is
+# much larger than the positive one's. Now only a tenth of the centres is drawn. By how much does
+# the loss fall?
 
 # %%
 exercises.check("14.3", None)
@@ -804,13 +856,14 @@ exercises.check("14.3", None)
 # %% [markdown]
 # <details><summary>Solution 14.3</summary>
 #
-# $L \approx \log Z - z_y$, and $Z$ is a tenth: the loss is lower by $\log 10 \approx 2.303$.
+# $L \approx \log Z - z_y$, and $Z$ is a tenth of what it was: the loss falls by
+# $\log 10 \approx 2.303$.
 #
 # </details>
 #
-# **14.4** Write a function of uint8 images, RGB, shape `[b, 3, h, w]`, and of what a file says of
-# its input, a dictionary with `channels`, `mean` and `std` (for pixels in $[0, 1]$), that returns
-# the input as the network wants it.
+# **14.4** Write a function that prepares a network's input. Its arguments are uint8 RGB images of
+# shape `[b, 3, h, w]` and the description of the input in a file: a dictionary with `channels`,
+# `mean` and `std` (for pixels in $[0, 1]$).
 
 # %%
 exercises.check("14.4", None)
@@ -829,23 +882,26 @@ exercises.check("14.4", None)
 #
 # ## Recap
 #
-# - A head holds three numbers for each of $c\,d$, and the logits; it does $3\,b\,c\,d$ products.
-#   The matrix of logits need not exist: blocks do without it, for $4\,b\,c\,d$ products.
-# - How long a head takes is the machine's to say. On a CPU it is products and passes over the
-#   matrix, on a GPU with few identities the starting of small operations. What blocks save
-#   everywhere is memory.
-# - Shared out over ranks, centres and their gradients never travel; $2\,(R - 1)\,b\,d$ numbers of
-#   the embeddings and their gradients do (our head sends half as many again), and a few for each
-#   sample.
-# - Partial FC divides products, and leaves centres, gradient and momentum. It lowers the loss, so
-#   that losses at two shares do not compare, and it turns and shortens the gradient; the steps do
-#   not add up to the whole.
-# - A hundred million identities take {glue:text}`eight_100m:.0f` GiB on each of 8 devices and
-#   {glue:text}`whole_100m:.0f` on each of 64, on paper; what is measured and what is counted is
-#   said for each number.
-# - To choose a network for a machine, fix the time, measure there, and take the largest that fits.
-# - A network ships with its input, its threshold and its proof; a wrong input does not fail, it
-#   only errs.
+# - *The envelope:* a head holds $3\,c\,d$ numbers (centres, gradient, momentum) and the logits, and
+#   needs $3\,b\,c\,d$ MACs. For a few thousand identities the real memory is well above this count;
+#   from about a hundred thousand on they agree closely.
+# - *Blocks:* the matrix of logits need not exist. Blocks do without it, for $4\,b\,c\,d$ MACs. What
+#   they save everywhere is memory. Time depends on the machine: arithmetic and passes over the
+#   matrix on a CPU, the start of small operations on a GPU with few identities.
+# - *Sharing out:* centres and their gradients never travel. The embeddings and their gradients do,
+#   $2\,(R - 1)\,b\,d$ numbers (our head sends half as many again). On paper a hundred million
+#   identities take {glue:text}`eight_100m:.0f` GiB on each of 8 devices, and
+#   {glue:text}`whole_100m:.0f` on each of 64.
+# - *Sampling:* Partial FC divides the MACs but leaves centres, gradient and momentum. It lowers the
+#   loss, so losses at two shares cannot be compared. It also turns and shortens the gradient, and
+#   sampled steps do not add up to full ones.
+# - *Shipping:* a network ships with its input, its threshold and its agreement report. A wrong
+#   input does not fail, it only makes errors. To choose a network, fix the time, measure on your
+#   machine, and take the largest that fits.
+#
+# This is the end of the book, and its first question is still open at full size: does a margin that
+# follows the sample help on real faces, with a large network and very many people? Our trainings
+# could not decide it. If you have a GPU and the data, {doc}`/gpu` shows how yours can.
 #
 # ## References
 #
