@@ -1,4 +1,4 @@
-"""Networks: the block drawn, where parameters and products sit, how far a network sees, how long it
+"""Networks: the block drawn, where parameters and MACs are, how far a network sees, how long it
 takes.
 """
 
@@ -88,7 +88,7 @@ def shares(
 
 
 def costs(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
-    """Networks by parameters (10^6) and products (10^9), both on logarithmic axes; a family is
+    """Networks by parameters (10^6) and MACs (10^9), both on logarithmic axes; a family is
     joined by a line.
     """
     for kind, shade in FAMILIES.items():
@@ -112,7 +112,7 @@ def costs(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
         xscale="log",
         yscale="log",
         xlabel="parameters (millions)",
-        ylabel="products an image (10⁹)",
+        ylabel="MACs per image (10⁹)",
     )
     lowest, highest = min(x for x, _ in points.values()), max(x for x, _ in points.values())
     ax.set_xlim(0.75 * lowest, 1.7 * highest)
@@ -167,7 +167,7 @@ def latencies(
         xscale="log",
         yticks=range(len(names)),
         yticklabels=names,
-        xlabel=f"time of an image (1 = {unit})",
+        xlabel=f"time per image (1 = {unit})",
     )
     ax.invert_yaxis()
     _plain(ax.xaxis, (0.01, 0.03, 0.1, 0.3, 1, 3, 10))

@@ -26,7 +26,7 @@ def _linear_parameters(answer: Any) -> str | None:
     return f"{answer:,} is too {'large' if answer > right else 'small'}."
 
 
-def _products(answer: Any) -> str | None:
+def _macs(answer: Any) -> str | None:
     if not callable(answer):
         return "A function of width_in, width_out, kernel, side and groups is wanted."
     cases = ((3, 32, 3, 112, 1), (64, 128, 1, 28, 1), (128, 128, 3, 14, 128))
@@ -45,7 +45,7 @@ def _products(answer: Any) -> str | None:
                 f"{case} each output channel sees its own group only, {width_in // groups} of the "
                 f"{width_in} channels."
             )
-        return f"{case} there are {right:,} products, not {got!r}."
+        return f"{case} there are {right:,} MACs, not {got!r}."
     return None
 
 
@@ -77,7 +77,7 @@ def _small_and_plain(answer: Any) -> str | None:
         )
     if cost.macs >= _LIMIT_MACS:
         return (
-            f"Few parameters, but {cost.gmacs:.3f} G products; these are saved where maps are "
+            f"Few parameters, but {cost.gmacs:.3f} billion MACs; these are saved where maps are "
             f"large."
         )
     return None
@@ -85,7 +85,7 @@ def _small_and_plain(answer: Any) -> str | None:
 
 CHECKERS: dict[str, Callable[[Any], str | None]] = {
     "8.1": _linear_parameters,
-    "8.2": _products,
+    "8.2": _macs,
     "8.3": _receptive_field,
     "8.4": _small_and_plain,
 }
