@@ -219,7 +219,7 @@ session.tell(
 # Half the width everywhere divides the MACs by about four, to be exact by
 # {glue:text}`lite_macs:.2f`. The parameters of the stages are divided by {glue:text}`body:.2f`.
 # But the linear layer keeps its 512 outputs, so it only halves. R18 as a whole therefore loses
-# {glue:text}`lite_saved:.0f` % of its parameters, which is the published reduction.
+# {glue:text}`lite_saved:.0f` % of its parameters, which is the reduction that DATN states.
 #
 # Width and depth are two different ways to make a network smaller. In the figure, depth moves a
 # network along its line, and width moves it from one line to the other:
@@ -235,9 +235,9 @@ plots.costs(
 #
 # DATN's results page, *DATN's page* for short, names four techniques behind its Lite networks:
 # fewer channels, depthwise separable convolutions, efficient downsampling, and bottlenecks. Which
-# of them are in the networks? The counts leave room for the first alone, since plain half width
-# gives all four published numbers exactly. Separable convolutions are in the lightweight network
-# only, and the other two techniques are in none of the nine.
+# of them are in the networks? The counts allow only the first, since plain half width gives all
+# four published numbers exactly. Separable convolutions are in the lightweight network only, and
+# the other two techniques are in none of the nine.
 #
 # All four are options of the same class (downsampling in two variants), and a fifth concerns the
 # linear layer. So we can ask what each would save:
@@ -280,9 +280,11 @@ linear = complexity.stages(backbones.create(model), parts)[-1][0]
 session.tell(linear=linear / base.parameters, model=model)
 
 # %% [markdown]
+# - **Half the width once more** removes {glue:text}`half_products:.0%` of the MACs and
+#   {glue:text}`half_parameters:.0%` of the parameters. Again the linear layer only halves.
 # - **Halving in a block's first convolution** loses no parameter and removes
 #   {glue:text}`early_products:.0%` of the MACs, because in every stage one convolution moves from
-#   the large map to the small one.
+#   the large map to the small one. Halving in the stem removes {glue:text}`stem_products:.0%`.
 # - **Separable convolutions** and **bottlenecks** remove {glue:text}`separable_products:.0%` and
 #   {glue:text}`bottleneck_products:.0%` of the MACs, but only
 #   {glue:text}`separable_parameters:.0%` and {glue:text}`bottleneck_parameters:.0%` of the
@@ -323,9 +325,9 @@ plots.receptive_fields(ax, fields, words[:5], size=112)
 # overrate, though, for two reasons.
 #
 # First, the receptive field is the *largest* patch that can matter. The influence of a pixel falls
-# off from the middle like a bell, and with random weights the width of the bell grows only with
-# about the square root of the number of layers {cite}`luo2016receptive`. So more depth still
-# widens what a place effectively sees, long after the line has passed 112 pixels.
+# off from the middle like a bell, and with random weights the bell widens only with about the
+# square root of the number of layers {cite}`luo2016receptive`. So more depth still widens what a
+# place effectively sees, long after the line has passed 112 pixels.
 #
 # Second, no single place has to see the whole face. The linear layer behind the last map reads all
 # 49 places together.
@@ -436,16 +438,16 @@ session.tell(
 #
 # Do more MACs bring more accuracy? The results that DATN's page gives for MS1MV3 do not settle it.
 # r100_lite does about twice the MACs of r50_lite. It is ahead on {glue:text}`ahead` of
-# {glue:text}`compared` protocols and behind on {glue:text}`behind`. All differences lie between
-# {glue:text}`smallest:.2f` and {glue:text}`largest:.2f` points.
+# {glue:text}`compared` protocols and behind on {glue:text}`behind`. The differences are
+# {glue:text}`smallest:.2f` to {glue:text}`largest:.2f` points.
 #
 # The page prints a ± of {glue:text}`least_spread:.1f` to {glue:text}`most_spread:.1f` with these
 # accuracies, and there is one training of each network. From such differences we draw no
 # conclusion.
 #
-# Only a far larger network stands out. Compared with the full R100 and the same loss, r100_lite
-# loses {glue:text}`given_pose` points on the two protocols across poses, several times the ±. On
-# LFW it loses {glue:text}`given_lfw:.1f`, which is within it.
+# One comparison does stand out, that with the full R100. With the same loss, r100_lite is
+# {glue:text}`given_pose` points below it on the two protocols across poses, which is several times
+# the ±. On LFW it is {glue:text}`given_lfw:.1f` points below, which is not.
 #
 # ## Where we deviate
 #

@@ -287,7 +287,8 @@ session.tell(
 # images separately? The face lab knows which is which ({doc}`chapter 6 </executed/06_faces>`);
 # *easy* and *hard* are the thirds with the smallest and the largest known difficulty. The first
 # figure shows the margins that these groups are given. On the left, easy images should rise above
-# the others, and on the right hard ones should:
+# hard ones, and on the right the other way round. What do you expect of the mislabelled ones? The
+# second figure shows what becomes of the angles:
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean margin of the easy third, the hard third and the mislabelled images while CDML trains. Left: easy samples get the larger margin. Right: hard samples do.", "name": "fig-margins-by-truth"}, "image": {"alt": "Two panels of three curves; on the left easy images rise above hard and mislabelled ones as training goes on, on the right the order is reversed"}}
 fig, axes = plots.figure(2, width=7.4, height=2.7)
@@ -372,7 +373,8 @@ for group in ("easy", "hard", "mislabelled"):
 #
 # We tested this by force (`python -m tests.faults.kills`). A chain of small trainings was killed
 # {glue:text}`kills` times at random moments and resumed each time. {glue:text}`ends` of the
-# trainings reached their end, and {glue:text}`equal` of them were equal to an undisturbed one.
+# trainings reached their end, and {glue:text}`equal` of them were equal to an undisturbed one, to
+# the bit.
 #
 # A run can also continue on a different number of processes. Its batches are then different, and
 # so are its numbers.
