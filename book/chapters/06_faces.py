@@ -360,10 +360,13 @@ responses = difficulty.known()
 at_full = sorted(
     responses.lost, key=lambda f: responses.lost[f][-1], reverse=True
 )
-costs = [f"{name} ({responses.lost[name][-1]:.2f})" for name in at_full]
+costs = [
+    f"{name.replace('_', ' ')} ({responses.lost[name][-1]:.2f})"
+    for name in at_full
+]
 session.tell(
     looked_at=responses.people,
-    costliest=", ".join(costs[:3]),
+    costliest=f"{costs[0]}, {costs[1]} and {costs[2]}",
     cheapest=" and ".join(costs[-2:]),
 )
 fig, (ax,) = plots.figure(1, width=6.6, height=3.2)
@@ -399,7 +402,8 @@ session.tell(
 # All of these are averages over people. The widget below shows one person, and for each image the
 # network's cosine to the enrolled image of that person. It also marks the cosine that one stranger
 # in a hundred reaches. **Try this:** turn the head, age the face, and cover it, first one at a
-# time and then two together. Which two cost more together than the sum of both alone?
+# time and then two together. Do two nuisances cost as much as the sum of both alone, or more, or
+# less?
 
 # %% tags=["hide-input"]
 network, said = weights.load_release(
@@ -418,11 +422,11 @@ glue("widget-face-lab", face)
 # %% [markdown]
 # The frames were rendered and scored when this chapter ran; the page only chooses among them.
 #
-# The widget also shows what the difficulty leaves out. A sum is a model: two nuisances together
-# may cost more or less than both alone. The sum is good enough to rank images, and chapter 5 uses
-# it for that. It asks whether the easiness that CDML computes from cosines follows this
-# difficulty, and whether CDML would gain if it knew it. The tools for both are in the package:
-# `difficulty.rank_correlation`, and CDML with `easiness="known"`.
+# The difficulty leaves something out, which the widget can show. A sum is a model: two nuisances
+# together may cost more or less than both alone. The sum is good enough to rank images, and
+# chapter 5 uses it for that. It asks whether the easiness that CDML computes from cosines follows
+# this difficulty, and whether CDML would gain if it knew it. The tools for both are in the
+# package: `difficulty.rank_correlation`, and CDML with `easiness="known"`.
 #
 # To see the ranking, read the next figure row by row. What distinguishes the last images from the
 # first?
