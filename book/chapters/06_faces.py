@@ -7,16 +7,16 @@
 #
 # :::{admonition} After this chapter you can
 # :class: tip
-# - say what rendered faces can tell that photographs cannot;
-# - draw any person under any nuisance, and know the strength of each;
-# - say what each of the lab's protocols tests, and how hard it is for a small network;
-# - read from a network's responses what makes an image hard for it.
+# - explain what rendered faces can show that photographs cannot, and where they stop;
+# - render any person under any nuisance, and state the strength of each;
+# - describe what each of the lab's ten protocols tests, and compare how hard they are;
+# - explain how the difficulty of an image is measured, and name what makes images hard here.
 # :::
 #
 # :::{admonition} What you need
 # :class: note
-# Chapter 2. The chapter renders about 1,400 images: half a minute on one core. Nothing is trained
-# here; the table of the networks' accuracies comes from runs kept in `results/`.
+# Chapter 2. The chapter renders about 1,400 images, which takes half a minute on one core. Nothing
+# is trained; the accuracies come from runs that are kept in `results/`.
 # :::
 
 # %% tags=["parameters", "hide-input"]
@@ -44,19 +44,33 @@ lab = session.start(profile, seed)
 # %% [markdown]
 # ## Why faces that nobody has
 #
-# CDML lets the margin follow the difficulty of each sample. Does its score measure difficulty? On
-# photographs nobody can say, since no data set knows how hard each of its images is, or which of
-# its labels are wrong. And face data has a second trouble: the large sets were collected without
-# asking the people in them, and several have been withdrawn.
+# CDML lets the margin follow the difficulty of each sample. Does its score really measure
+# difficulty? Photographs cannot answer that. No data set knows how hard each of its images is, or
+# which of its labels are wrong. Photographs of faces bring a second problem: the large data sets
+# were collected without asking the people in them, and several have since been withdrawn.
 #
-# So the book has a laboratory. Its people are drawn from a hash, its camera is a page of
-# arithmetic, and everything about an image is known: who it is, how far the head is turned, how
-# old, how lit, how hidden, and whether the label is a lie. **Nobody's face is in it.** What is
-# learnt here must still be checked on real people. Chapter 10 can look at photographs (its
-# parameter `real_faces`), and chapter 12 has measurements on them; but a question about difficulty
-# can be *asked* here.
+# This book therefore has a laboratory, the *face lab*, which renders its faces. **Nobody's face is
+# in it**: its people are computed from a hash, and its camera is a page of arithmetic. In return,
+# everything about an image is known: who it shows, how far the head is turned, how old the face
+# is, how it is lit, what is hidden, and whether the label is wrong.
+#
+# :::{admonition} What "hard" means in this lab
+# :class: important
+# One result comes first, because it decides how to read the others. In the lab's training images,
+# {glue:text}`varies_restyling:.0%` of the variance of difficulty comes from **restyling**: other
+# hair and another beard on the same face. A turned head contributes only
+# {glue:text}`varies_yaw:.0%`. On photographs the shares are probably different. How they are
+# measured is the subject of the second half of this chapter.
+# :::
+#
+# The lab lets us *ask* a question about difficulty and get a definite answer. Whether the answer
+# holds for real people has to be checked on photographs. Chapter 12 reports such measurements, and
+# chapter 10 can look at photographs too (its parameter `real_faces`).
+#
+# Here are some of the lab's people, seen from the front and evenly lit. How would you describe one
+# of them to somebody who has to pick them out?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "People of the laboratory, as they are: no nuisance. Each is 64 numbers.", "name": "fig-people"}, "image": {"alt": "A sheet of rendered faces that differ in skin, hair, age of features, sex, beard and shape of the head"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "People of the face lab, without any nuisance. Each of them is a vector of 64 numbers.", "name": "fig-people"}, "image": {"alt": "A sheet of rendered faces that differ in skin, hair, age of features, sex, beard and shape of the head"}}
 cast = (
     faces.render(torch.arange(people), seed=seed, size=size)
     .permute(0, 2, 3, 1)
@@ -67,19 +81,23 @@ plots.contact_sheet(cast, columns=10, shown=68)
 # %% [markdown]
 # ## Who somebody is
 #
-# An identity is a vector $\mathbf z \in \mathbb R^{64}$ of standard normal numbers: width of the
-# jaw, tilt of the eyes, length of the nose, skin, hair, freckles. The numbers are not drawn from a
-# generator with a state, but from a hash of counters,
+# An identity is a vector $\mathbf z \in \mathbb R^{64}$ of standard normal numbers, the person's
+# *latent*. The numbers set the width of the jaw, the tilt of the eyes, the length of the nose, the
+# skin, the hair, the freckles. With an ordinary random generator, each person would depend on all
+# those drawn before. The lab computes every number from a hash of counters instead,
 #
 # ```{math}
 # :label: eq-hash
 # z_k = \Phi^{-1}\big(h(\text{seed}, \text{identity}, k)\big),
 # ```
 #
-# with $h$ uniform in $(0, 1)$ and $\Phi^{-1}$ the quantile function of the normal distribution. So
-# person 7,341 is the same in every process, on every machine, alone or in a batch of thousands, and
-# a world of a million people takes no memory until one of them is looked at. The lab cuts the
-# numbers at ±2.2, so that everybody's face can be drawn.
+# where $h$ is uniform in $(0, 1)$ and $\Phi^{-1}$ is the quantile function of the normal
+# distribution. Person 7,341 is therefore the same in every process and on every machine, alone or
+# in a batch of thousands. A million people take no memory until we look at one of them. The lab
+# clips the numbers at ±2.2, so that every face can be drawn.
+#
+# The table shows six of the 64 numbers. The hidden cell also checks that person 7,341 is the same
+# alone and in a batch of a hundred.
 
 # %% tags=["hide-input"]
 z = faces.latents(seed, torch.tensor([7_341]))[0]
@@ -94,9 +112,10 @@ session.Table(["latent", "person 7,341"], rows)
 # %% [markdown]
 # ## How a head becomes an image
 #
-# A head is **star-shaped**: seen from its middle, there is one surface point in every direction. So
-# its shape is a function $R$ of azimuth $a$ and of $v$, the sine of the elevation, and it is the
-# mean head plus some forty bumps that depend on the identity, the expression and the age,
+# A head is **star-shaped**: seen from its middle, there is exactly one surface point in every
+# direction. Its shape is therefore a function $R(a, v)$ of the direction, given by the azimuth $a$
+# and the sine $v$ of the elevation. We take the mean head $R_0$ and add some forty bumps, which
+# depend on the identity, the expression and the age:
 #
 # ```{math}
 # :label: eq-bumps
@@ -104,21 +123,27 @@ session.Table(["latent", "person 7,341"], rows)
 #   e^{-\frac12 \left(\frac{a - a_k}{\alpha_k}\right)^2} e^{-\frac12 \left(\frac{v - v_k}{\nu_k}\right)^2} .
 # ```
 #
-# Each bump is a product of a function of $a$ and one of $v$, so on a grid the whole sum is one
-# matrix product for each head.
+# Each bump is a function of $a$ times a function of $v$. On a grid of directions, the whole sum is
+# therefore one matrix product for each head.
+#
+# Unrolled into a map, a head looks like this. Look for the nose in the middle, and for the edge of
+# the hair above it:
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "A head as a map: the distance of its surface from the centre, in half head heights. The nose is the bright wedge in the middle, the chin the brightest spot below it; the hair makes the step above.", "name": "fig-relief"}, "image": {"alt": "A map of directions whose middle shows the relief of a nose, a chin and a hairline"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A head as a map: the distance of its surface from the centre, in half head heights; the brighter, the farther. The nose is the bright wedge in the middle, the chin the brightest spot below it; the hair makes the step above.", "name": "fig-relief"}, "image": {"alt": "A map of directions whose middle shows the relief of a nose, a chin and a hairline"}}
 fig, (ax,) = plots.figure(1, width=5.6, height=2.6)
 plots.relief(ax, faces.relief(3, seed=seed))
 
 # %% [markdown]
-# A ray runs through every pixel, parallel to the view. It is followed to the surface by **sphere
-# tracing**: at a point $\mathbf p$ the gap $|\mathbf p| - R(\mathbf p / |\mathbf p|)$ says about
-# how far one can go without passing through. Nine steps are enough. The derivatives of $R$ give the
-# normal, and with it light, shadow and shine; eyes, lips, brows and wrinkles are painted where the
-# ray arrives. This is a real solid: turn it, and the nose covers a cheek.
+# To draw an image, we send a ray through every pixel, all of them parallel, and follow each to the
+# surface by **sphere tracing**. At a point $\mathbf p$ the gap
+# $|\mathbf p| - R(\mathbf p / |\mathbf p|)$ says roughly how far the ray can go without passing
+# through the surface. Nine such steps are enough. The derivatives of $R$ give the surface normal,
+# and the normal gives light, shadow and shine. Eyes, lips, brows and wrinkles are painted where
+# the ray arrives.
+#
+# The head is a real solid, so it turns like one. Watch the nose begin to cover a cheek:
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "One person, turned: parallax and occlusion come from the solid, up to the profile.", "name": "fig-turn"}, "image": {"alt": "Nine views of one rendered head, from the left profile over the front to the right profile"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "One person, turned from one profile to the other. Parallax and occlusion follow from the solid.", "name": "fig-turn"}, "image": {"alt": "Nine views of one rendered head, from the left profile over the front to the right profile"}}
 turned = (
     faces.render([3] * 9, seed=seed, size=size, yaw=torch.linspace(-88, 88, 9))
     .permute(0, 2, 3, 1)
@@ -129,12 +154,17 @@ plots.contact_sheet(turned, columns=9, shown=76)
 # %% [markdown]
 # ## What an image adds
 #
-# An image is an identity *and* what happened to it that day. The lab knows sixteen such **{term}`nuisances <nuisance>`**,
-# each with a value in its own unit: degrees for angles, else a number up to 1. Its *strength* is
-# the share of the limit, from 0 to 1: a head that is turned by 45 degrees has a yaw of strength
-# 0.5. They come from a second hash, of (seed, identity, index), or are set by hand.
+# An image shows an identity *and* what happened to it that day: a pose, a light, an expression,
+# glasses, a blur. These are **{term}`nuisances <nuisance>`**, and the lab has sixteen of them.
+# Each has a value in its own unit, which is degrees for angles and a number of size at most 1 for
+# the rest. Its *strength* is the size of the value as a share of its limit, from 0 to 1. A head
+# that is turned by 45 of at most 90 degrees has a yaw of strength 0.5.
+#
+# By default the nuisances of an image come from a second hash, of (seed, identity, index). They
+# can also be set by hand, as in the next figure. Which row do you expect to trouble a network the
+# most?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "One nuisance a row at rising strength, one person a row.", "name": "fig-factors"}, "image": {"alt": "Sixteen rows of six images: yaw, pitch, roll, light from the side, contrast, expression, age, glasses, mask, occlusion, blur, noise, exposure, low resolution, other hair, colour of the light"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Each row turns one nuisance up, from nothing to its limit, on one person.", "name": "fig-factors"}, "image": {"alt": "Sixteen rows of six images: yaw, pitch, roll, light from the side, contrast, expression, age, glasses, mask, occlusion, blur, noise, exposure, low resolution, other hair, colour of the light"}}
 steps = torch.linspace(0.0, 1.0, 6)
 beside = {"light_azimuth": {"contrast": 0.6}}
 shown = [
@@ -161,15 +191,16 @@ plots.contact_sheet(
 )
 
 # %% [markdown]
-# Two of them deserve a word. *Restyling* sends a person to the hairdresser: without it a network
-# learns hair and skin, and the lab is too easy. *Colour cast* takes away the other cheap cue, the
-# exact tone of the skin.
+# Two of the nuisances need an explanation. *Restyling* changes hair and beard and leaves the face
+# alone. Without it, a network would learn to recognise hair, and the lab would be too easy.
+# *Colour cast* tints the light, which removes another cheap cue, the exact tone of the skin.
 #
 # ## A world
 #
-# A **{term}`world`** is so many people with so many images each: a training set like any other,
-# and one that knows its wrong labels. It renders when it is read, or once into a memory map that
-# survives being killed. In the package it is a
+# A **{term}`world`** is a training set of the lab: so many people, with so many images each. It
+# works like any other training set, except that it knows which of its labels are wrong. Its images
+# are rendered as they are read, or once into a memory-mapped file, and an interrupted rendering
+# continues where it stopped. In the package it is a
 # {py:class}`faces.FaceWorld <cdmllab.faces.FaceWorld>`.
 
 # %%
@@ -182,13 +213,15 @@ session.tell(wrong=wrong, expected=expected, sigmas=(wrong - expected) / spread)
 world
 
 # %% [markdown]
-# Of its 16,000 images {glue:text}`wrong` carry the name of somebody else.
-# {glue:text}`expected:.0f` are expected, and the draw is {glue:text}`sigmas:+.1f` standard
-# deviations off. (For seed 0 that is a rare draw and nothing else: the next eleven seeds give from
-# 463 to 509.) {numref}`fig-mix` shows what a network is trained on: not many of these images
-# would make a good passport.
+# We asked for 3 % wrong labels, so we expect {glue:text}`expected:.0f` among the 16,000 images.
+# This world has {glue:text}`wrong`, which is {glue:text}`sigmas:+.1f` standard deviations off. Is
+# the generator broken? No, this is chance. The default seed, 0, happens to draw unusually many
+# wrong labels, and we kept it all the same; the seeds 1 to 11 give between 463 and 509.
+#
+# {numref}`fig-mix` shows what a network is trained on. Few of these images would pass as passport
+# photographs.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The training mix: five people, eight images each, nuisances as they are drawn.", "name": "fig-mix"}, "image": {"alt": "Five rows of eight images; in each row one person appears turned, lit, blurred, hidden and restyled in many ways"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The training mix: eight images of each of five people, with the nuisances as they are drawn.", "name": "fig-mix"}, "image": {"alt": "Five rows of eight images; in each row one person appears turned, lit, blurred, hidden and restyled in many ways"}}
 some = np.concatenate(
     [np.arange(who * 16, who * 16 + 8) for who in (0, 5, 11, 23, 42)]
 )
@@ -200,21 +233,33 @@ plots.contact_sheet(
 )
 
 # %% [markdown]
-# ## Ten ways to be tested
+# ## Ten protocols
 #
-# Six protocols have the shape of published ones: 6,000 pairs (7,000 for the two of CFP), half
-# genuine, half impostor, in ten folds that share nobody. Three more, `dose_*`, have that shape too
-# and turn one nuisance up, from nothing to its limit. The tenth, `ijb`, compares templates, and has
-# a rate of its own. All people of the ten are kept out of every world. Two settings make the pairs
-# what they are: the nuisances of the first and of the second image of a pair, and how alike the
-# two people of an impostor pair are. A **{term}`lookalike`** of a person with latent $\mathbf z$ is
+# A network is judged on people it was not trained on. The lab keeps people back for this, who are
+# in none of its worlds, and has ten protocols:
+#
+# - Six have the names and the shape of published ones: 6,000 pairs (7,000 for the two of CFP),
+#   half of them genuine and half impostor, in ten folds that share nobody.
+# - Three, called `dose_*`, have the same shape and vary the strength of a single nuisance from
+#   nothing to its limit.
+# - One, `ijb`, compares *templates*, which are small sets of images of one person. It has a
+#   measure of its own, explained below.
+#
+# A protocol is defined by two settings: the nuisances of the first and of the second image of a
+# pair, and how alike the two people of an impostor pair are. The second setting needs a formula. A
+# **{term}`lookalike`** of a person with latent $\mathbf z$ is
 #
 # ```{math}
 # :label: eq-lookalike
 # \mathbf z' = \rho\,\mathbf z + \sqrt{1 - \rho^2}\;\mathbf z_{\text{other}},
 # ```
 #
-# which is a face drawn from the same population, correlated with the first by $\rho$.
+# where $\mathbf z_{\text{other}}$ is the latent of an unrelated person. The lookalike is again an
+# ordinary face of the population, but its latent has correlation $\rho$ with that of the first
+# person.
+#
+# The table lists the protocols, and the figure below it shows pairs from six of them. Could you
+# tell the genuine pairs from the others without the caption?
 
 # %% tags=["hide-input"]
 pairs = {
@@ -233,7 +278,7 @@ session.Table(
     ],
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Pairs of six protocols: three genuine ones on the left, three impostor ones on the right.", "name": "fig-pairs"}, "image": {"alt": "Six rows of six pairs; the rows differ in pose, age and likeness of the impostors"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Pairs from six protocols: three genuine pairs on the left, three impostor pairs on the right.", "name": "fig-pairs"}, "image": {"alt": "Six rows of six pairs; the rows differ in pose, age and likeness of the impostors"}}
 chosen = ["lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw"]
 sheet = []
 for name in chosen:
@@ -244,11 +289,11 @@ for name in chosen:
 plots.contact_sheet(np.concatenate(sheet), columns=12, rows=chosen, shown=52)
 
 # %% [markdown]
-# ## How hard is it?
+# ## How hard are they?
 #
-# Here is the yardstick of the lab: a small network trained on such a world with ArcFace, and the
-# floor that it has to beat, raw grey pixels compared by cosine. The network has never seen anybody
-# it is tested on.
+# Two references calibrate the lab. One is a small network, trained on such a world with ArcFace,
+# which has never seen anybody it is tested on. The other is the floor that any network has to
+# beat: raw grey pixels, compared by their cosine.
 
 # %% tags=["hide-input"]
 record = results.load("lab/protocols")
@@ -281,35 +326,47 @@ for key, found in (("our_order", ours), ("their_order", theirs.accuracy)):
 session.tell(seeds=record["seeds"], pixels=record["size"])
 
 # %% [markdown]
-# Mean and standard deviation over {glue:text}`seeds` seeds at {glue:text}`pixels` pixels;
-# `cdmllab bench lab` makes the table again. From the easiest to the hardest, this network has
-# {glue:text}`our_order`. A published one that learnt from CASIA-WebFace, R18_lite with ArcFace, has
-# {glue:text}`their_order` on the protocols that lent their names. Where the two orders part, a
-# nuisance is dosed here, or seen with so few pixels, otherwise than on photographs. The row of
-# templates stands apart: its measure is no accuracy, and a stricter one.
+# The table shows means and standard deviations over {glue:text}`seeds` seeds, at
+# {glue:text}`pixels` pixels; `cdmllab bench lab` makes it again. The row of templates is not an
+# accuracy and cannot be compared with the others. It is a *true accept rate*: the share of genuine
+# comparisons that are accepted at the threshold where one impostor comparison in a thousand is
+# accepted too.
+#
+# Do the protocols rank like those they are named after? From the easiest to the hardest, the order
+# of our network is {glue:text}`our_order`. A published network, R18_lite with ArcFace, was trained
+# on the photographs of CASIA-WebFace, and its order on the original protocols is
+# {glue:text}`their_order`. Where the two orders differ, a nuisance is stronger or weaker here than
+# on photographs, or it matters differently at so few pixels.
 #
 # ## What is hard, and who says so
 #
-# It would be easy to *decree* a difficulty: half the yaw plus a third of the blur. We measure it. A
-# network looks at {glue:text}`looked_at` people as they are, and again with one nuisance turned up;
-# what the cosine loses on average is that nuisance's **response**. The difficulty of an image is
-# then what its own nuisances cost, added up:
+# It would be easy to *decree* a difficulty, say half the yaw plus a third of the blur. We measure
+# it instead. A network looks at {glue:text}`looked_at` people without any nuisance, and again with
+# one nuisance turned up. The cosine between the two embeddings falls, and its mean loss is the
+# **response** of the network to this nuisance. The difficulty of an image is the sum of what its
+# own nuisances cost:
 #
 # ```{math}
 # :label: eq-difficulty
 # d(\text{image}) = \sum_{f} \Delta_f\big(s_f(\text{image})\big), \qquad
 # \Delta_f(s) = 1 - \mathbb E_{\text{people}} \cos\big(\mathbf x_{\text{neutral}},\, \mathbf x_{f = s}\big) .
 # ```
+#
+# In the figure, a curve that stays flat belongs to a nuisance that the network has learned to
+# ignore. Which ones rise?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Responses of the lab's small network to each nuisance alone, the costliest named.", "name": "fig-responses"}, "image": {"alt": "Curves of lost cosine that rise from zero with the strength of a nuisance, some steeply, most of them little"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Response of the lab's small network to each nuisance alone; the costliest are labelled.", "name": "fig-responses"}, "image": {"alt": "Curves of lost cosine that rise from zero with the strength of a nuisance, some steeply, most of them little"}}
 responses = difficulty.known()
 at_full = sorted(
     responses.lost, key=lambda f: responses.lost[f][-1], reverse=True
 )
-costs = [f"{name} ({responses.lost[name][-1]:.2f})" for name in at_full]
+costs = [
+    f"{name.replace('_', ' ')} ({responses.lost[name][-1]:.2f})"
+    for name in at_full
+]
 session.tell(
     looked_at=responses.people,
-    costliest=", ".join(costs[:3]),
+    costliest=f"{costs[0]}, {costs[1]} and {costs[2]}",
     cheapest=" and ".join(costs[-2:]),
 )
 fig, (ax,) = plots.figure(1, width=6.6, height=3.2)
@@ -328,22 +385,25 @@ session.tell(
 )
 
 # %% [markdown]
-# At full strength {glue:text}`costliest` cost this network the most, in brackets how much of the
-# cosine; the least, {glue:text}`cheapest`. A curve that stays flat is a nuisance the network has
-# learned to look past.
+# At full strength, the three costliest nuisances for this network are {glue:text}`costliest`; the
+# number in brackets is the cosine lost. The two cheapest are {glue:text}`cheapest`.
 #
-# What a nuisance costs at its limit does not say how much it matters in the training mix, where
-# most are mild or absent. Over 2,000 images of the world above, restyling has
-# {glue:text}`varies_restyling:.0%` of the variance of $d$, yaw {glue:text}`varies_yaw:.0%`, and
-# roll, which an alignment by landmarks would remove, {glue:text}`varies_roll:.0%`. In the hardest
-# third {glue:text}`restyled_hard:.0%` of the images are restyled, in the easiest
-# {glue:text}`restyled_easy:.0%`. So the lab's *hard* is first of all other hair and another beard.
-# Remember that whenever this book says "hard".
+# The cost at the limit is only half of the answer, because most nuisances of the training mix are
+# mild or absent. Which of them make one image harder than another? Over 2,000 images of the world
+# above, restyling accounts for {glue:text}`varies_restyling:.0%` of the variance of $d$ and yaw
+# for {glue:text}`varies_yaw:.0%`. Roll, which an alignment by landmarks would remove, accounts for
+# {glue:text}`varies_roll:.0%`.
 #
-# Averages hide much. Here is one person, and what that same network says to each image: its
-# cosine to the enrolled one, against what one stranger in a hundred reaches. Turn the head, make
-# the person older, put a hand in front of the face, and look for pairs of nuisances that cost more
-# together than each alone.
+# The same fact from another side: in the hardest third of the images
+# {glue:text}`restyled_hard:.0%` are restyled, in the easiest third {glue:text}`restyled_easy:.0%`.
+# A hard image of this lab is first of all one with other hair or another beard. Remember this
+# wherever the book says "hard".
+#
+# All of these are averages over people. The widget below shows one person, and for each image the
+# network's cosine to the enrolled image of that person. It also marks the cosine that one stranger
+# in a hundred reaches. **Try this:** turn the head, age the face, and cover it, first one at a
+# time and then two together. Do two nuisances cost as much as the sum of both alone, or more, or
+# less?
 
 # %% tags=["hide-input"]
 network, said = weights.load_release(
@@ -362,12 +422,16 @@ glue("widget-face-lab", face)
 # %% [markdown]
 # The frames were rendered and scored when this chapter ran; the page only chooses among them.
 #
-# The sum is a model: two nuisances together may cost more or less than both alone. It is enough to
-# rank images, and chapter 5 uses it for that: does the easiness that CDML computes from cosines
-# follow this truth, and would CDML gain if it knew the truth? The package has both,
-# `difficulty.rank_correlation`, and CDML with `easiness="known"`.
+# The difficulty leaves something out, which the widget can show. A sum is a model: two nuisances
+# together may cost more or less than both alone. The sum is good enough to rank images, and
+# chapter 5 uses it for that. It asks whether the easiness that CDML computes from cosines follows
+# this difficulty, and whether CDML would gain if it knew it. The tools for both are in the
+# package: `difficulty.rank_correlation`, and CDML with `easiness="known"`.
+#
+# To see the ranking, read the next figure row by row. What distinguishes the last images from the
+# first?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Images of the training mix in the order of their difficulty, from the easiest to the hardest of 2,000.", "name": "fig-order"}, "image": {"alt": "Two rows of nine faces, the easiest at the upper left and the hardest at the lower right; blurred ones are among the easy ones, and the lower row has more changed hair and beards, glasses, masks and turned heads"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Images of the training mix in order of their difficulty, from the easiest (upper left) to the hardest (lower right) of 2,000.", "name": "fig-order"}, "image": {"alt": "Two rows of nine faces, the easiest at the upper left and the hardest at the lower right; blurred ones are among the easy ones, and the lower row has more changed hair and beards, glasses, masks and turned heads"}}
 plots.contact_sheet(
     world.read(sample[order[np.linspace(0, 1_999, 18).astype(int)]]),
     columns=9,
@@ -377,17 +441,19 @@ plots.contact_sheet(
 # %% [markdown]
 # ## Where the lab ends
 #
-# Its people differ in 64 numbers, real people in more. Its nuisances are independent, those of
-# photographs are not: who is photographed in the dark is often in motion too. What is hard here is
-# mostly restyling; how much other hair costs on photographs we do not know. A margin that helps
-# here may not help there, and a network trained here sees real people only so far (chapter 12
-# measures how far). What carries over is the question: *given* that the difficulty is known, does
-# following it help?
+# The lab's people differ in 64 numbers; real people differ in more. Its nuisances are independent
+# of each other; those of photographs are not, since a photograph taken in the dark is often
+# blurred as well. And its difficulty is mostly restyling, while we do not know how much other hair
+# costs on photographs.
+#
+# So a margin that helps here may not help on photographs. A network trained here recognises real
+# people only to some degree, which chapter 12 measures. What carries over is the question: *if*
+# the difficulty of every sample is known, does it help to follow it?
 #
 # ## Exercises
 #
-# **6.1** A world has 1,000 people with 16 images each and 5 per cent {term}`label noise`. How
-# many images carry a wrong name, in expectation?
+# **6.1** A world has 1,000 people with 16 images each, and 5 per cent {term}`label noise`. How
+# many images do you expect to carry a wrong name?
 
 # %%
 exercises.check("6.1", None)
@@ -395,14 +461,14 @@ exercises.check("6.1", None)
 # %% [markdown]
 # <details><summary>Solution 6.1</summary>
 #
-# $16{,}000 \times 0.05 = 800$. The label is drawn among the *other* people, so none of the 800 is
-# right by chance.
+# $16{,}000 \times 0.05 = 800$. The wrong label is drawn among the *other* people, so none of the
+# 800 is right by accident.
 #
 # </details>
 #
 # **6.2** What is the expected squared distance $\lVert\mathbf z - \mathbf z'\rVert^2$ between the
-# 64-number latents of a person and a lookalike with $\rho = 0.3$, standard normal and before the
-# cut at ±2.2?
+# latents of a person and of a lookalike with $\rho = 0.3$? Take all 64 numbers as standard normal,
+# before they are clipped at ±2.2.
 
 # %%
 exercises.check("6.2", None)
@@ -411,13 +477,14 @@ exercises.check("6.2", None)
 # <details><summary>Solution 6.2</summary>
 #
 # Each of the 64 differences has mean 0 and variance $2 - 2\rho$, so the expectation is
-# $64\,(2 - 2 \cdot 0.3) = 89.6$; for strangers it is 128.
+# $64\,(2 - 2 \cdot 0.3) = 89.6$. For two unrelated people it is 128.
 #
 # </details>
 #
-# **6.3** Write a function of the strengths of an image, a dictionary from factor to strength (from
-# 0 to 1, not degrees), that returns its difficulty by the responses above. `difficulty.STRENGTHS`
-# are the places where they were measured, with straight lines between.
+# **6.3** Write a function that returns the difficulty of an image by the responses above. Its
+# argument is a dictionary from the name of a nuisance to its strength (from 0 to 1, not in
+# degrees). The responses were measured at the strengths `difficulty.STRENGTHS`; interpolate
+# linearly between them.
 
 # %%
 exercises.check("6.3", None)
@@ -431,15 +498,19 @@ exercises.check("6.3", None)
 #
 # ## Recap
 #
-# - A face of the lab is known through and through, and it is nobody's: identity and nuisances come
-#   from a hash.
-# - Any person can be drawn under any nuisance by `faces.render(who, yaw=40, age=0.8)`; how strong
-#   each is belongs to the data.
-# - The protocols test mild images, poses, ages, alike impostors and templates, on people that no
-#   world shows.
-# - Difficulty is measured as a network's response, not decreed: {glue:text}`costliest` cost it the
-#   most cosine. In the training mix {glue:text}`varies_restyling:.0%` of its variance is restyling.
-#   Label noise is known for every sample.
+# - In a rendered image everything is known: the person, the nuisances, and whether the label is
+#   wrong. Identity and nuisances come from a hash, so the face belongs to nobody. What we find
+#   here still has to be checked on photographs.
+# - `faces.render(who, yaw=40, age=0.8)` draws any person under any nuisance. The strength of a
+#   nuisance is its share of the limit.
+# - The ten protocols test everyday images, pose, age, lookalikes, single nuisances and templates,
+#   on people that are in no world. A small network and raw pixels show how hard each of them is.
+# - The difficulty of an image is measured: it is the cosine that its nuisances cost a network. At
+#   full strength {glue:text}`costliest` cost the most. In the training mix
+#   {glue:text}`varies_restyling:.0%` of the variance of difficulty is restyling.
+#
+# Sixteen thousand small images fit into memory. Real training sets have millions, in files that
+# may be damaged, or worse. How do such images get from a disk into a network? That is chapter 7.
 #
 # ## References
 #

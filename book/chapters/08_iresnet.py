@@ -7,15 +7,18 @@
 #
 # :::{admonition} After this chapter you can
 # :class: tip
-# - draw the block that nearly all published face recognisers are stacked from;
-# - count parameters and products by hand, and say which of them depth, width and image size move;
-# - tell which way of making a network smaller saves what, and which only seems to;
+# - draw the block from which nearly all published face recognisers are stacked;
+# - count parameters and multiply-accumulates by hand, and say which of them depth, width and image
+#   size change;
+# - compare six ways of making a network smaller, and say what each saves and what it does not;
+# - explain how far a network sees, and why this says less than it seems to;
 # - choose a backbone for a machine from measured times.
 # :::
 #
 # :::{admonition} What you need
 # :class: note
-# Chapter 1 and convolutions. Nothing is trained: the chapter counts, and takes less than a minute.
+# Chapter 1, and convolutions. Nothing is trained. The chapter counts, which takes less than a
+# minute.
 # :::
 
 # %% tags=["parameters", "hide-input"]
@@ -39,25 +42,26 @@ costs = {name: complexity.cost(net) for name, net in nets.items()}
 # %% [markdown]
 # ## The block
 #
-# A margin loss needs an embedding, and something has to make it: the {term}`backbone`. In the
-# chapters before, that was a net small enough to train in a minute. The published systems use **{term}`IResNet`**,
-# the residual network of ArcFace's authors {cite}`deng2019arcface`. It is a stack of one block.
+# A margin loss works on embeddings. The network that produces the embedding is the
+# {term}`backbone`. So far in this book it was small enough to train in a minute. Published systems
+# use **{term}`IResNet`**, the residual network of ArcFace's authors {cite}`deng2019arcface`. It is
+# one block, stacked many times. Follow the two paths from left to right:
 
-# %% tags=["remove-input"] mystnb={"figure": {"caption": "The first block of stages 2 to 4; /2 halves the map. c channels of h x w numbers come in, twice as many channels of a quarter of the size go out. BN is batch normalisation.", "name": "fig-iresnet-block"}, "image": {"alt": "A row of six boxes, BN, 3x3, BN, PReLU, 3x3 with stride two, BN, and a shortcut below it with a 1x1 convolution and BN; both meet in a sum"}}
+# %% tags=["remove-input"] mystnb={"figure": {"caption": "The first block of stages 2 to 4; /2 halves the map. c channels of h × w values enter, and twice as many channels of half the height and half the width leave. BN is batch normalisation.", "name": "fig-iresnet-block"}, "image": {"alt": "A row of six boxes, BN, 3x3, BN, PReLU, 3x3 with stride two, BN, and a shortcut below it with a 1x1 convolution and BN; both meet in a sum"}}
 fig, (ax,) = plots.figure(width=7.4, height=1.9)
 plots.residual_block(ax)
 
 # %% [markdown]
-# Three things tell it from the block of ResNet {cite}`he2016resnet`. It *begins* with a
-# normalisation. The size is halved in the *second* convolution, so the first one still works on the
-# large map. And nothing follows the sum: from the first block of a stage, the only one with a
-# convolution in its shortcut, numbers pass through the rest of the stage as they are.
+# The block differs from the ResNet block {cite}`he2016resnet` in three ways. It *begins* with a
+# normalisation. It halves the map in its *second* convolution, so the first one still works on the
+# large map. And nothing follows the sum. Since only the first block of a stage has a convolution
+# in its shortcut, values can pass through the rest of the stage unchanged.
 #
-# Around the blocks there is little. A stem of one 3x3 convolution at full size; four stages, each
-# of which begins with such a halving block, and of which all but the first double the width; then
-# the last map of $7 \times 7$ is laid out in one row, and a linear layer makes 512 numbers of it. A
-# last normalisation, whose gain is fixed at 1, gives every number of the embedding the same spread.
-# {py:func}`backbones.create <cdmllab.backbones.create>` builds it.
+# Around the blocks there is little. The stem is one 3x3 convolution at full size. Four stages
+# follow; each begins with a halving block, and all but the first double the width. The last map,
+# of $7 \times 7$ places, is flattened and projected to 512 dimensions by a linear layer. A last
+# normalisation, whose gain is fixed at 1, gives every dimension of the embedding the same spread.
+# {py:func}`backbones.create <cdmllab.backbones.create>` builds the whole network:
 
 # %%
 net = nets["r18_lite"].eval()
@@ -68,21 +72,26 @@ print("embedding", tuple(net(images).shape))
 # %% [markdown]
 # ## The published table, counted again
 #
-# A convolution from $c$ to $c'$ channels with a $k \times k$ kernel, whose output map has
-# $h \times w$ places, has
+# What does such a network cost? Two counts answer that. A convolution from $c$ to $c'$ channels
+# has a kernel of $k \times k$ and an output map of $h \times w$ places. It needs
 #
 # ```{math}
 # :label: eq-conv-cost
-# k^2\,c\,c' \ \text{parameters} \qquad\text{and}\qquad h\,w\,k^2\,c\,c'\ \text{products.}
+# k^2\,c\,c' \ \text{parameters} \qquad\text{and}\qquad h\,w\,k^2\,c\,c'\ \text{MACs.}
 # ```
 #
-# A *product* is one multiplication with its addition. `complexity.cost` adds this up over a network
-# without computing anything.
+# A **multiply-accumulate** (MAC) is one multiplication together with its addition. Every parameter
+# is used once at every place of the map, so the second count is the first times $h\,w$.
+# `complexity.cost` adds both up over a network, without computing anything.
+#
+# The repository DATN, where CDML comes from, published a table with the costs of nine networks.
+# Its Lite networks are half as wide as the others, and `lightweight` is smaller still. Do our
+# counts agree?
 
 # %% tags=["hide-input"]
 pairs = {name: (costs[name], row) for name, row in TABLE.items()}
 session.Table(
-    ["parameters", "all", "trained", "published", "it counts"],
+    ["parameters", "all", "trained", "published", "what it counts"],
     [
         [name, f"{c.parameters:,}", f"{c.trained_parameters:,}",
          f"{row.parameters:,}", row.counted]
@@ -91,13 +100,15 @@ session.Table(
 )  # fmt: skip
 
 # %% [markdown]
-# Every number of parameters agrees to the unit, once we know what is counted. Of the four Lite
-# networks the table gives only the parameters that are **trained**, without the 512 fixed gains of
-# the last normalisation. Of the other five it gives **all** of them.
+# Every number of parameters agrees exactly, once we know what is counted. For the four Lite
+# networks the table counts only the **trained** parameters, without the 512 fixed gains of the
+# last normalisation. For the other five it counts **all** of them.
+#
+# The second table compares the work of one image and the size of the network:
 
 # %% tags=["hide-input"]
 session.Table(
-    ["", "10⁹ products", "as ptflops counts", "published GFLOPs", "MiB", "published"],
+    ["", "10⁹ MACs", "as ptflops counts", "published GFLOPs", "MiB", "published MiB"],
     [
         [name, f"{c.gmacs:.3f}", f"{c.published_gflops:.3f}", f"{row.gflops:g}",
          f"{c.size_mib(row.sized):.2f}", f"{row.size_mib:.2f}"]
@@ -106,25 +117,27 @@ session.Table(
 )  # fmt: skip
 
 # %% [markdown]
-# The published GFLOPs of the eight IResNets are what the tool ptflops prints, which the method's
+# For the eight IResNets, the published GFLOPs are what the tool ptflops prints, which DATN's
 # [repository](https://github.com/nhatky160103/DATN/blob/2bc8c12/models/Recognition/Arcface_torch/flops.py)
-# calls: products, plus two operations for each number that a normalisation or a PReLU gives. The
-# sizes are four bytes a parameter. Besides the last digit of R50's, two of them do not follow from
-# the published counts, that of R18_lite by half a megabyte and that of R34 by 0.03.
+# calls. It counts MACs, plus two operations for each value that a normalisation or a PReLU
+# produces. The sizes are four bytes per parameter. Apart from the last digit of R50's size, two
+# sizes do not follow from the published counts: R18_lite's is off by half a megabyte, and R34's by
+# 0.03 MiB.
 #
-# The ninth row is counted by rules of its own, those of the
+# The ninth row follows the rules of the
 # [file](https://github.com/nhatky160103/DATN/blob/2bc8c12/models/Recognition/Arcface_torch/backbones/iresnet_lightweight.py)
-# that defines the network: plain products, and a size that includes the running means and variances
-# of the normalisations. Counted like the others, its 0.098 GFLOPs would be
-# {glue:text}`light_ptflops:.3f`.
+# that defines the network. It counts plain MACs, and its size includes the running means and
+# variances of the normalisations. Counted like the others, its 0.098 GFLOPs would be
+# {glue:text}`light_ptflops:.3f`. Before you compare two published costs, find out how each was
+# counted.
 #
 # ## The lightweight network
 #
-# `lightweight` is r18_lite with two changes. Every $3 \times 3$ convolution of a block becomes two
-# convolutions, together called a {term}`depthwise separable convolution`: a $3 \times 3$ filter for
-# each channel by itself, then a $1 \times 1$ convolution that mixes the channels. And the last
-# stage has 192 channels instead of 256. Depth, stem, shortcuts and the order of the layers stay as
-# they are.
+# `lightweight` is r18_lite with two changes. First, every $3 \times 3$ convolution of a block
+# becomes two, which together are called a {term}`depthwise separable convolution`: a $3 \times 3$
+# filter for each channel by itself, and then a $1 \times 1$ convolution that mixes the channels.
+# Second, the last stage has 192 channels instead of 256. Depth, stem, shortcuts and the order of
+# the layers stay the same. What does each change save?
 
 # %% tags=["hide-input"]
 steps = {
@@ -135,7 +148,7 @@ steps = {
     "and 192 channels at the end": costs["lightweight"],
 }
 session.Table(
-    ["", "parameters", "10⁹ products"],
+    ["", "parameters", "10⁹ MACs"],
     [[name, f"{c.parameters:,}", f"{c.gmacs:.3f}"] for name, c in steps.items()],
 )
 
@@ -149,15 +162,18 @@ session.tell(
 )
 
 # %% [markdown]
-# The two changes do different work. Separable convolutions save {glue:text}`light_products:.0%` of
-# the products, but only {glue:text}`light_parameters:.0%` of the parameters, because most
-# parameters are in the linear layer at the end. The narrower last stage gives that layer a quarter
-# fewer inputs: stage and layer together lose {glue:text}`light_narrower:.0%` of the parameters that
-# were left.
+# The two changes save different things. Separable convolutions remove
+# {glue:text}`light_products:.0%` of the MACs and only {glue:text}`light_parameters:.0%` of the
+# parameters, because most parameters are in the linear layer at the end. The narrower last stage
+# gives that layer a quarter fewer inputs. Stage and layer together lose
+# {glue:text}`light_narrower:.0%` of the remaining parameters.
 #
-# ## Where the cost sits
+# ## Where the cost is
+#
+# If parameters and MACs can be saved separately, they must be in different places. Compare the
+# last colour, the linear layer, in the two panels:
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Shares of the parameters (left) and of the products (right) of an image, by part of the network.", "name": "fig-cost-shares"}, "image": {"alt": "Stacked bars for r18, r100, r18_lite and r100_lite; the linear layer is most of the parameters of r18_lite and next to nothing of its products"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Shares of the parameters (left) and of the MACs of an image (right), by part of the network.", "name": "fig-cost-shares"}, "image": {"alt": "Stacked bars for r18, r100, r18_lite and r100_lite; the linear layer is most of the parameters of r18_lite and next to nothing of its MACs"}}
 parts = ["conv1", "layer1", "layer2", "layer3", "layer4", "fc"]
 words = ["stem", "stage 1", "stage 2", "stage 3", "stage 4", "linear layer"]
 shown = {
@@ -165,7 +181,7 @@ shown = {
     for name in ("r18", "r100", "r18_lite", "r100_lite")
 }
 fig, axes = plots.figure(2, width=7.6, height=2.3)
-for column, title in enumerate(("parameters", "products")):
+for column, title in enumerate(("parameters", "MACs")):
     amounts = {name: [part[column] for part in s] for name, s in shown.items()}
     plots.shares(axes[column], amounts, words, title=title)
 key = fig.legend(
@@ -188,24 +204,27 @@ session.tell(
 )
 
 # %% [markdown]
-# Parameters and products live in different places. A block does the same number of products in
-# every stage, since twice the width on a quarter of the map makes up for it; its parameters
-# quadruple from one stage to the next. The linear layer, at the very end, holds
-# {glue:text}`lite_linear:.0f` % of r18_lite's parameters and does one product with each.
+# The linear layer holds {glue:text}`lite_linear:.0f` % of the parameters of r18_lite, and does one
+# MAC with each, which is next to nothing. The stages are the other way round. From one stage to
+# the next, twice the width makes up for a quarter of the map, so a block does about the same
+# number of MACs in every stage, while its parameters quadruple.
 #
-# A larger image has larger maps. With 128 pixels a side instead of 112, r18_lite does
-# {glue:text}`larger_macs:.2f` times the products, as the area says. No convolution has a parameter
-# more; only the linear layer reads a larger map, and the network goes from
+# What does a larger image cost? With 128 pixels a side instead of 112, r18_lite does
+# {glue:text}`larger_macs:.2f` times the MACs, exactly as the area grows. The convolutions keep
+# their parameters, and only the linear layer reads a larger map. The network grows from
 # {glue:text}`lite_parameters:.1f` to {glue:text}`larger_parameters:.1f` million parameters.
 #
 # ## Halving
 #
-# Half the width everywhere divides the products by about four, by {glue:text}`lite_macs:.2f` to be
-# exact. It also divides the parameters of the stages by {glue:text}`body:.2f`. But the linear layer
-# keeps its 512 outputs, so it only halves, and the whole of R18 loses {glue:text}`lite_saved:.0f` %
-# of its parameters: the published reduction. Depth and width are two different roads.
+# Half the width everywhere divides the MACs by about four, to be exact by
+# {glue:text}`lite_macs:.2f`. The parameters of the stages are divided by {glue:text}`body:.2f`.
+# But the linear layer keeps its 512 outputs, so it only halves. R18 as a whole therefore loses
+# {glue:text}`lite_saved:.0f` % of its parameters, which is the reduction that DATN states.
+#
+# Width and depth are two different ways to make a network smaller. In the figure, depth moves a
+# network along its line, and width moves it from one line to the other:
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The nine networks by parameters and products. Along a line the depth grows; from the upper line to the lower one the width is halved.", "name": "fig-cost-map"}, "image": {"alt": "Two rising lines of four points each, full and lite, and a single point far below, lightweight"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The nine networks by parameters and MACs. Along a line the depth grows; from the upper line to the lower one the width is halved.", "name": "fig-cost-map"}, "image": {"alt": "Two rising lines of four points each, full and lite, and a single point far below, lightweight"}}
 fig, (ax,) = plots.figure(width=5.6, height=3.2)
 plots.costs(
     ax, {name: (c.parameters / 1e6, c.gmacs) for name, c in costs.items()}
@@ -214,29 +233,32 @@ plots.costs(
 # %% [markdown]
 # ## Six ways to make it smaller
 #
-# The method's description names four techniques behind its Lite networks: fewer channels, depthwise
-# separable convolutions, efficient downsampling, bottlenecks. The counts above leave room for the
-# first alone: plain half width meets all four published numbers to the unit. Separable convolutions
-# are in the lightweight network only, the other two in none of the nine. All are options of the
-# same class, so we can ask what each would save.
+# DATN's results page, *DATN's page* for short, names four techniques behind its Lite networks:
+# fewer channels, depthwise separable convolutions, efficient downsampling, and bottlenecks. Which
+# of them are in the networks? The counts allow only the first, since plain half width gives all
+# four published numbers exactly. Separable convolutions are in the lightweight network only, and
+# the other two techniques are in none of the nine.
+#
+# All four are options of the same class (downsampling in two variants), and a fifth concerns the
+# linear layer. So we can ask what each would save:
 
 # %% tags=["hide-input"]
 techniques = {
-    "as it is": {},
+    "unchanged": {},
     "half the width once more": {"width": 16},
     "depthwise separable 3x3": {"block": "separable"},
     "bottlenecks": {"block": "bottleneck"},
     "halve in a block's first convolution": {"downsample": "early"},
     "halve in the stem": {"downsample": "stem"},
-    "one number a channel before the linear layer": {"flatten": "depthwise"},
+    "one value per channel before the linear layer": {"flatten": "depthwise"},
 }
 variants = {
     name: complexity.cost(backbones.create(model, **options))
     for name, options in techniques.items()
 }
-base = variants["as it is"]
+base = variants["unchanged"]
 session.Table(
-    [model, "parameters", "of them left", "10⁹ products", "of them left"],
+    [model, "parameters", "left", "10⁹ MACs", "left"],
     [
         [
             name,
@@ -258,32 +280,37 @@ linear = complexity.stages(backbones.create(model), parts)[-1][0]
 session.tell(linear=linear / base.parameters, model=model)
 
 # %% [markdown]
-# - **Halving in a block's first convolution** is the cheapest change there is: no parameter less,
-#   and {glue:text}`early_products:.0%` of the products gone, because in every stage one convolution
-#   moves from the large map to the small one.
-# - **Separable convolutions** and **bottlenecks** save {glue:text}`separable_products:.0%` and
-#   {glue:text}`bottleneck_products:.0%` of the products, but {glue:text}`separable_parameters:.0%`
-#   and {glue:text}`bottleneck_parameters:.0%` of the parameters. They do not touch the linear
-#   layer, which holds {glue:text}`linear:.0%` of them in {glue:text}`model`.
-# - **One number a channel**, a learnt weighting of the 49 places, is for that layer:
-#   {glue:text}`flat_parameters:.0%` of the parameters go, and {glue:text}`flat_products:.0%` of the
-#   products. It is what MobileFaceNet {cite}`chen2018mobilefacenets` does.
+# - **Half the width once more** removes {glue:text}`half_products:.0%` of the MACs and
+#   {glue:text}`half_parameters:.0%` of the parameters. Again the linear layer only halves.
+# - **Halving in a block's first convolution** loses no parameter and removes
+#   {glue:text}`early_products:.0%` of the MACs, because in every stage one convolution moves from
+#   the large map to the small one. Halving in the stem removes {glue:text}`stem_products:.0%`.
+# - **Separable convolutions** and **bottlenecks** remove {glue:text}`separable_products:.0%` and
+#   {glue:text}`bottleneck_products:.0%` of the MACs, but only
+#   {glue:text}`separable_parameters:.0%` and {glue:text}`bottleneck_parameters:.0%` of the
+#   parameters. They do not touch the linear layer, which holds {glue:text}`linear:.0%` of the
+#   parameters of {glue:text}`model`.
+# - **One value per channel** before the linear layer, a learned weighting of the 49 places, is
+#   made for that layer. It removes {glue:text}`flat_parameters:.0%` of the parameters and
+#   {glue:text}`flat_products:.0%` of the MACs. MobileFaceNet {cite}`chen2018mobilefacenets` does
+#   this.
 #
-# What a technique costs in accuracy no count can tell, and neither does this table: that takes
-# training.
+# What does each technique cost in accuracy? No count can tell, because that takes training.
 #
 # ## How far it sees
 #
-# One number of the last map depends on a patch of the image, its **receptive field**. Each
-# convolution widens it by $(k - 1)$ times the distance in pixels between two neighbours of its
-# input map:
+# A value of the last map depends only on a patch of the image, its **receptive field**. Must the
+# patch cover the whole face? Each convolution widens it by $(k - 1)$ times the distance, in
+# pixels, between two neighbours of its input map:
 #
 # ```{math}
 # :label: eq-receptive-field
 # r = 1 + \sum_l (k_l - 1) \prod_{i<l} s_i ,
 # ```
 #
-# with the strides $s_i$ of the layers before. Width is not in it.
+# where $s_i$ are the strides of the layers before. The width does not occur in the formula, so a
+# Lite network has the same receptive fields as the full one. Look for the stage in which each line
+# crosses the size of the image:
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Receptive field after each stage. The Lite networks have the same ones.", "name": "fig-receptive-field"}, "image": {"alt": "Four rising lines over stem and stages 1 to 4; those of r34, r50 and r100 pass the dashed line at 112 pixels in stage 3 or before, that of r18 in stage 4"}}
 fields = {
@@ -294,19 +321,23 @@ fig, (ax,) = plots.figure(width=5.6, height=3.0)
 plots.receptive_fields(ax, fields, words[:5], size=112)
 
 # %% [markdown]
-# From the middle of its last map even r18 could see the whole face. Two things this figure leaves
-# out. First, it is the *largest* patch that can matter. The influence of a pixel falls off from the
-# middle like a bell, and with random weights the width of that bell grows only with about the
-# square root of the number of layers {cite}`luo2016receptive`. So depth still widens what a place
-# in effect sees, long after the line has passed 112. Second, no place has to see all of the face:
-# the linear layer behind the last map reads its 49 places together.
+# From the middle of its last map, even r18 could see the whole face. The figure is easy to
+# overrate, though, for two reasons.
+#
+# First, the receptive field is the *largest* patch that can matter. The influence of a pixel falls
+# off from the middle like a bell, and with random weights the bell widens only with about the
+# square root of the number of layers {cite}`luo2016receptive`. So more depth still widens what a
+# place effectively sees, long after the line has passed 112 pixels.
+#
+# Second, no single place has to see the whole face. The linear layer behind the last map reads all
+# 49 places together.
 #
 # ## How long it takes
 #
-# Products are not time. A depthwise convolution does few of them for every number it fetches; a
-# deep network starts many small ones; a library may fuse what PyTorch does step by step. So we
-# measure on one thread, network after network, all ways to run one in turns with R18 in eager
-# PyTorch: the R18 beside it is the unit, so that a slow spell of the machine counts on both sides.
+# MACs are not time. A depthwise convolution does few of them for every value it fetches, a deep
+# network starts many small operations, and a library may fuse what PyTorch does step by step. So
+# we measure, on one thread. Each network takes turns with R18 in eager PyTorch, and the time of
+# that R18 is the unit. A slow spell of the machine then slows both.
 
 # %%
 record = results.benchmark("backbones") or latency.measure(list(TABLE))
@@ -317,7 +348,7 @@ if missing := [name for name in TABLE if name not in ways["eager"]]:
 if len(ways) == 1:
     print("`cdmllab bench backbones` measures the other ways to run them.")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Time of one image, by network and way of running it, on one thread. \"published\" are the milliseconds of the published table as ratios to its own R18.", "name": "fig-latency"}, "image": {"alt": "For each of nine networks a row of markers on a logarithmic time axis"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Time of one image, by network and way of running it, on one thread. \"published\" are the milliseconds of the published table, divided by those of its own R18.", "name": "fig-latency"}, "image": {"alt": "For each of nine networks a row of markers on a logarithmic time axis"}}
 unit = TABLE["r18"].cpu_ms
 published = {
     "published": {name: row.cpu_ms / unit for name, row in TABLE.items()}
@@ -326,11 +357,12 @@ fig, (ax,) = plots.figure(width=7.4, height=3.4)
 plots.latencies(ax, ways | published)
 
 # %% [markdown]
-# The published ratios and ours come from two machines, and most agree roughly; take the differences
-# as a warning that a table of milliseconds is about a machine as much as about a network.
+# The published times and ours come from two machines. Most of their ratios agree roughly, but not
+# all: a table of milliseconds describes a machine as much as a network.
 #
-# Two of the Lite networks in numbers: how many times as fast as eager PyTorch in float32 each way
-# is, for one image and, where that was measured, for 64 at once.
+# How much does the way of running a network gain? The table gives the speed-up over eager PyTorch
+# in float32 for two of the Lite networks, for a single image and, where it was measured, for 64 at
+# once:
 
 # %% tags=["hide-input"]
 batches = latency.batches(record)
@@ -339,26 +371,27 @@ columns = [
     (name, batch) for name in ("r18_lite", "r50_lite") for batch in batches
 ]
 session.Table(
-    ["times as fast as eager", *(f"{name}, {batch}" for name, batch in columns)],
+    ["speed-up", *(f"{name}, batch of {batch}" for name, batch in columns)],
     [[way, *(f"{gains[batch][way][name]:.2f}" for name, batch in columns)]
      for way in ways if way != "eager"],
 )  # fmt: skip
 
 # %% [markdown]
-# The ways in float32 compute the same function, so what they gain is free. bfloat16 and int8 round,
-# and the processor has units for either. A batch helps bfloat16 further, because a weight fetched
-# once serves 64 images. What ONNX Runtime gains over eager PyTorch in float32 shrinks with a
-# batch, and int8, which runs there too, shrinks with it.
+# The ways in float32 compute the same function, so their gain is free. bfloat16 and int8 round,
+# and the processor measured here has units for both. A batch helps bfloat16 further, because a
+# weight that is fetched once serves 64 images. ONNX Runtime gains less with a batch than with a
+# single image, in float32 as well as in int8.
 #
-# How to get there: `cdmllab export RUN --to onnx` writes a file for ONNX Runtime, with `--int8` a
-# quantised one, and `--to openvino` the files for OpenVINO. Each is compared with PyTorch before it
-# is kept, embedding by embedding and in verification accuracy. Within PyTorch,
-# `net.speed_up(channels_last=True, compiled=True)` computes the same sooner.
+# How do you get there? `cdmllab export RUN --to onnx` writes a file for ONNX Runtime (a quantised
+# one with `--int8`), and `--to openvino` writes the files for OpenVINO. Before a file is kept, it
+# is compared with PyTorch, embedding by embedding and in verification accuracy. Within PyTorch,
+# `net.speed_up(channels_last=True, compiled=True)` computes the same function faster.
 #
 # ## Which one for which machine
 #
-# Turn the measurement round: for a time you can spend on a face, the network with most products
-# that fits in.
+# Now turn the measurement round. For the time you can spend on a face, the table names the largest
+# network, by MACs, that fits. Read a row for the software you may use, and a column for your
+# budget:
 
 # %% tags=["hide-input"]
 milliseconds = latency.milliseconds(record)
@@ -399,28 +432,33 @@ session.tell(
 )
 
 # %% [markdown]
-# Read a row for the software you may use, and a column for your budget. The times are those of one
-# core of the machine named above, each network's ratio times the same R18; on another, run
-# `cdmllab bench backbones` and this chapter again. For memory, take a parameter as four bytes, two
-# in half precision, one in int8.
+# The times are those of one core of the machine named above. For another machine, run
+# `cdmllab bench backbones` and this chapter again. The memory of a network is four bytes per
+# parameter, two in half precision, one in int8.
 #
-# Do more products bring more accuracy? In the published results on MS1MV3, r100_lite has twice the
-# products of r50_lite; it is ahead on {glue:text}`ahead` of {glue:text}`compared` protocols and
-# behind on {glue:text}`behind`, by {glue:text}`smallest:.2f` to {glue:text}`largest:.2f` points,
-# with a ± of {glue:text}`least_spread:.1f` to {glue:text}`most_spread:.1f` printed with these
-# accuracies and one training of each: nothing can be read from that. Against the full R100 with the
-# same loss r100_lite gives away {glue:text}`given_lfw:.1f` points on LFW, which is little, and
-# {glue:text}`given_pose` on the two across poses, which is several times the ±.
+# Do more MACs bring more accuracy? The results that DATN's page gives for MS1MV3 do not settle it.
+# r100_lite does about twice the MACs of r50_lite. It is ahead on {glue:text}`ahead` of
+# {glue:text}`compared` protocols and behind on {glue:text}`behind`. The differences are
+# {glue:text}`smallest:.2f` to {glue:text}`largest:.2f` points.
+#
+# The page prints a ± of {glue:text}`least_spread:.1f` to {glue:text}`most_spread:.1f` with these
+# accuracies, and there is one training of each network. From such differences we draw no
+# conclusion.
+#
+# One comparison does stand out, that with the full R100. With the same loss, r100_lite is
+# {glue:text}`given_pose` points below it on the two protocols across poses, which is several times
+# the ±. On LFW it is {glue:text}`given_lfw:.1f` points below, which is not.
 #
 # ## Where we deviate
 #
-# Gradient checkpointing computes every block a second time, which would move the running means of
-# its normalisations twice a step; with `net.speed_up(checkpointing=True)` they move once.
+# Gradient checkpointing computes every block a second time, which would update the running means
+# of its normalisations twice per step. With `net.speed_up(checkpointing=True)` they are updated
+# once.
 #
 # ## Exercises
 #
 # **8.1** How many parameters does the linear layer of r18_lite have for images of 128 x 128
-# pixels, bias and all?
+# pixels, including the bias?
 
 # %%
 exercises.check("8.1", None)
@@ -435,8 +473,8 @@ exercises.check("8.1", None)
 # </details>
 #
 # **8.2** Write a function of `width_in`, `width_out`, `kernel`, `side` (of the output map) and
-# `groups` that gives the products of a convolution. With groups, an output channel sees only the
-# input channels of its group.
+# `groups` that returns the MACs of a convolution. With groups, an output channel sees only the
+# input channels of its own group.
 
 # %%
 exercises.check("8.2", None)
@@ -449,8 +487,8 @@ exercises.check("8.2", None)
 #
 # </details>
 #
-# **8.3** Write a function that takes a list of `(kernel, stride)` and returns the receptive field,
-# {eq}`eq-receptive-field`.
+# **8.3** Write a function that takes a list of `(kernel, stride)` and returns the receptive field
+# by {eq}`eq-receptive-field`.
 
 # %%
 exercises.check("8.3", None)
@@ -458,7 +496,7 @@ exercises.check("8.3", None)
 # %% [markdown]
 # <details><summary>Solution 8.3</summary>
 #
-# Carry two numbers along, the field so far and the distance of neighbours:
+# Carry two numbers along: the field so far, and the distance between neighbours.
 #
 # ```python
 # def field(layers):
@@ -470,9 +508,8 @@ exercises.check("8.3", None)
 #
 # </details>
 #
-# **8.4** Find options for r18_lite with fewer than 3 million parameters (all, not only those that
-# are trained) and fewer than 0.45 · 10⁹ products, changing only `downsample` and `flatten`. Answer
-# with a dictionary.
+# **8.4** Find options that bring r18_lite below 3 million parameters (all of them, trained or not)
+# and below 0.45 · 10⁹ MACs. Change only `downsample` and `flatten`, and answer with a dictionary.
 
 # %%
 exercises.check("8.4", None)
@@ -480,8 +517,8 @@ exercises.check("8.4", None)
 # %% [markdown]
 # <details><summary>Solution 8.4</summary>
 #
-# `{"flatten": "depthwise", "downsample": "early"}`: the first saves parameters, the second
-# products, and neither touches what the other saves.
+# `{"flatten": "depthwise", "downsample": "early"}`. The first saves parameters and the second
+# MACs, and neither touches what the other saves.
 #
 # </details>
 #
@@ -489,16 +526,20 @@ exercises.check("8.4", None)
 #
 # - IResNet is one block, stacked: normalise, convolve, normalise, activate, convolve and halve,
 #   normalise, add.
-# - A block does about as many products in any stage, so they sit where the blocks are; parameters
-#   sit in the last stages and in the linear layer.
-# - Half the width is a quarter of the products, and less of a saving in parameters, because the
-#   linear layer only halves.
-# - The published Lite networks are plain half width; the other named techniques are not in their
-#   counts. The lightweight network is r18_lite with separable convolutions and a narrower last
-#   stage. Separable blocks and bottlenecks save products and leave the linear layer, where most of
-#   r18_lite's parameters are; one number a channel does the reverse.
-# - Products go with the area of the image. Of the parameters only the linear layer's do.
-# - Milliseconds belong to a network, a library and a machine together: measure them together.
+# - A block does about the same number of MACs in every stage. The parameters are in the last
+#   stages and in the linear layer. MACs grow with the area of the image; of the parameters, only
+#   those of the linear layer do.
+# - Half the width means a quarter of the MACs, but more than a quarter of the parameters, because
+#   the linear layer only halves. Separable convolutions and bottlenecks save MACs and leave the
+#   linear layer alone; one value per channel does the reverse. The published Lite networks use
+#   plain half width and nothing else, and the lightweight network is r18_lite with separable
+#   convolutions and a narrower last stage.
+# - Even r18 can see the whole face. The receptive field is only the largest patch that can matter,
+#   and the linear layer reads all places together.
+# - Milliseconds belong to a network, a library and a machine together. Measure all three at once.
+#
+# The network is chosen and the data are ready. How is it trained, and how can we watch what the
+# margin does to each sample meanwhile? Chapter 9 opens the training log.
 #
 # ## References
 #

@@ -320,7 +320,7 @@ WRONG = {
     "8.2": [
         (lambda i, o, k, s, g: 2 * o * s * s * k * k * i // g, "additions"),
         (lambda i, o, k, s, g: o * s * s * k * k * i, "own group"),
-        (lambda i, o, k, s, g: 0, "10,838,016 multiply-accumulates, not 0"),
+        (lambda i, o, k, s, g: 0, "10,838,016 MACs, not 0"),
         (7, "function"),
     ],
     "8.3": [
@@ -328,7 +328,7 @@ WRONG = {
         ("x", "function"),
     ],
     "8.4": [
-        ({"flatten": "depthwise"}, "GMACs"),
+        ({"flatten": "depthwise"}, "billion MACs"),
         ({"downsample": "early"}, "parameters; which layer"),
         ({"width": 16}, "not width"),
         ("stem", "dictionary"),

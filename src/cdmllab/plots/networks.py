@@ -110,7 +110,7 @@ def costs(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
         xscale="log",
         yscale="log",
         xlabel="parameters (millions)",
-        ylabel="multiply-accumulates per image (10⁹)",
+        ylabel="MACs per image (10⁹)",
     )
     lowest, highest = min(x for x, _ in points.values()), max(x for x, _ in points.values())
     ax.set_xlim(0.75 * lowest, 1.7 * highest)

@@ -48,7 +48,7 @@ def _macs(answer: Any) -> str | None:
                 f"{case}, each output channel sees only its own group, {width_in // groups} of the "
                 f"{width_in} channels."
             )
-        return f"{case}, there are {right:,} multiply-accumulates, not {got!r}."
+        return f"{case}, there are {right:,} MACs, not {got!r}."
     return None
 
 
@@ -81,8 +81,8 @@ def _small_and_plain(answer: Any) -> str | None:
         )
     if cost.macs >= _LIMIT_MACS:
         return (
-            f"That network has few parameters, but {cost.gmacs:.3f} GMACs; most can be saved where "
-            f"the maps are large."
+            f"That network has few parameters, but {cost.gmacs:.3f} billion MACs; most can be saved "
+            f"where the maps are large."
         )
     return None
 
