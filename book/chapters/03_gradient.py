@@ -33,7 +33,7 @@ from pytorch_metric_learning.losses import ArcFaceLoss
 from cdmllab import geometry, heads, margins, plots
 from cdmllab.analysis.numerics import survey
 from cdmllab.analysis.target_curve import mixed_derivatives, pull, target_curve
-from cdmllab.book import exercises, session
+from cdmllab.book import exercises, questions, session
 from cdmllab.margins.angular import add_angle
 
 lab = session.start(profile, seed)
@@ -730,6 +730,12 @@ session.tell(
 # gradient. Where this chapter names no precision it computes in float64; training uses float32.
 # :::
 #
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(3)
+
+# %% [markdown]
 # ## Exercises
 #
 # **3.1** With $m = 0.5$, by which factor is ArcFace's exact gradient on the target cosine larger

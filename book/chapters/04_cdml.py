@@ -34,7 +34,7 @@ from scipy.stats import spearmanr
 
 from cdmllab import backbones, heads, margins, plots
 from cdmllab.analysis.target_curve import pull, target_curve
-from cdmllab.book import exercises, session
+from cdmllab.book import exercises, questions, session
 from cdmllab.book.widgets import CdmlAtWork
 from cdmllab.data import digits
 from cdmllab.geometry import cosine
@@ -782,6 +782,12 @@ for key, name in (
 # accurate.
 # :::
 #
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(4)
+
+# %% [markdown]
 # ## Exercises
 #
 # **4.1** Two samples are at 40 and at 70 degrees from their target centres. With the defaults of

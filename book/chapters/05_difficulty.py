@@ -45,7 +45,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from cdmllab import margins, plots, training
-from cdmllab.book import exercises, session
+from cdmllab.book import exercises, questions, session
 from cdmllab.faces import difficulty
 from cdmllab.results.paired import family
 from cdmllab.results.sweeps import Recorded
@@ -437,6 +437,12 @@ plots.differences(
 # to each nuisance, added up; another network would rank the nuisances differently. It is the truth
 # of a face lab, not of photographs.
 #
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(5)
+
+# %% [markdown]
 # ## Exercises
 #
 # **5.1** Four images have the easiness 0.9, 0.7, 0.4, 0.1 and the known difficulty 0.1, 0.3, 0.2,

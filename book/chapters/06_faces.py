@@ -33,7 +33,7 @@ from myst_nb import glue
 
 from cdmllab import evaluate, faces, plots, results
 from cdmllab.backbones import weights
-from cdmllab.book import exercises, session
+from cdmllab.book import exercises, questions, session
 from cdmllab.book.widgets import FaceLab
 from cdmllab.faces import difficulty, protocols
 from cdmllab.preprocessing import apply
@@ -450,6 +450,12 @@ plots.contact_sheet(
 # people only to some degree, which chapter 12 measures. What carries over is the question: *if*
 # the difficulty of every sample is known, does it help to follow it?
 #
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(6)
+
+# %% [markdown]
 # ## Exercises
 #
 # **6.1** A world has 1,000 people with 16 images each, and 5 per cent {term}`label noise`. How

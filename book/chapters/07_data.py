@@ -36,7 +36,7 @@ import numpy as np
 import torch
 
 from cdmllab import faces, plots, results
-from cdmllab.book import exercises, session
+from cdmllab.book import exercises, questions, session
 from cdmllab.data import (
     align,
     att_faces,
@@ -468,6 +468,12 @@ session.Table(
 # - VN-Celeb has no published protocol, and in DATN's code gallery images are among the probes. We
 #   draw a seeded protocol in which no image is both.
 #
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(7)
+
+# %% [markdown]
 # ## Exercises
 #
 # **7.1** A payload has 1,001 bytes and does not contain the magic word. How many bytes does its

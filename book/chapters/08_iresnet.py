@@ -31,7 +31,7 @@ import torch
 
 from cdmllab import backbones, plots, results
 from cdmllab.backbones import complexity, latency
-from cdmllab.book import exercises, session
+from cdmllab.book import exercises, questions, session
 from cdmllab.results.published import ROWS
 from cdmllab.results.published_backbones import TABLE
 
@@ -455,6 +455,12 @@ session.tell(
 # of its normalisations twice per step. With `net.speed_up(checkpointing=True)` they are updated
 # once.
 #
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(8)
+
+# %% [markdown]
 # ## Exercises
 #
 # **8.1** How many parameters does the linear layer of r18_lite have for images of 128 x 128

@@ -33,7 +33,7 @@ identities = 100  # people of the world that is trained on
 import statistics
 
 from cdmllab import plots, results, training
-from cdmllab.book import exercises, session
+from cdmllab.book import exercises, questions, session
 from cdmllab.results.sweeps import Recorded
 from cdmllab.training import presets
 
@@ -463,6 +463,12 @@ session.tell(
 # The lab's recipe lowers the learning rate along a cosine instead of in steps, because its
 # trainings are short.
 #
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(9)
+
+# %% [markdown]
 # ## Exercises
 #
 # **9.1** InsightFace's pack of CASIA-WebFace has 490,623 images. DATN's page trains 40 epochs in

@@ -39,7 +39,7 @@ from myst_nb import glue
 from cdmllab import evaluate, faces, plots, results, training
 from cdmllab.analysis import projection, sphere
 from cdmllab.backbones import weights
-from cdmllab.book import exercises, session
+from cdmllab.book import exercises, questions, session
 from cdmllab.book.widgets import Hypersphere
 from cdmllab.data import lfw, pairs
 from cdmllab.faces.difficulty import rank_correlation
@@ -754,6 +754,12 @@ else:
 # optimum. UMAP's result depends on its version and on the machine, even with a fixed {term}`seed`,
 # so the number of clusters on its maps may differ on yours.
 #
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(10)
+
+# %% [markdown]
 # ## Exercises
 #
 # **10.1** Six class centres lie in 64 dimensions. How far apart, in degrees, can the closest two of

@@ -36,7 +36,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
 
 from cdmllab import evaluate, faces, plots, results
-from cdmllab.book import exercises, session
+from cdmllab.book import exercises, questions, session
 from cdmllab.book.widgets import Threshold
 from cdmllab.data import pairs
 from cdmllab.evaluate import Protocol
@@ -571,6 +571,12 @@ session.tell(
 # all of this and writes it into the run's folder.
 # :::
 #
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(11)
+
+# %% [markdown]
 # ## Exercises
 #
 # **11.1** A list has 2,000 genuine and 4,000 impostor pairs. What is the smallest FAR above 0 that

@@ -35,7 +35,7 @@ from scipy import stats
 from cdmllab import backbones, heads, margins, plots, results
 from cdmllab.analysis.target_curve import alike
 from cdmllab.backbones import complexity
-from cdmllab.book import exercises, session
+from cdmllab.book import exercises, questions, session
 from cdmllab.margins import Batch
 from cdmllab.metrics.multiple import holm
 from cdmllab.results import published
@@ -1227,6 +1227,12 @@ session.tell(agreeing=sum(row[-1] == "yes" for row in exact), compared=len(exact
 # one GPU r18_lite and r50_lite, two epochs at full size, and LFW-a with r18_lite. Not measured:
 # more than one seed at full size, a recipe to its end there, and several GPUs.
 #
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(12)
+
+# %% [markdown]
 # ## Exercises
 #
 # **12.1** A published accuracy of 99.08 ± 0.46 on 6,000 pairs: if the ± is the standard deviation

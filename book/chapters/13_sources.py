@@ -40,7 +40,7 @@ import numpy as np
 import torch
 
 from cdmllab import heads, margins, plots
-from cdmllab.book import exercises, session
+from cdmllab.book import exercises, questions, session
 from cdmllab.margins import Batch
 from cdmllab.metrics import scoring
 from cdmllab.results import published
@@ -503,6 +503,12 @@ session.tell(ijbc=", ".join(str(v) for v in published.IJBC_R100_ARCFACE_MS1MV2))
 # formula can be read that way. We use the exact gradient and hold the mean margin wherever we
 # compare in the lab. Options switch all of this.
 #
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(13)
+
+# %% [markdown]
 # ## Exercises
 #
 # **13.1** Which margin, in radians, does the gap form of DATN's code give to a sample with a target

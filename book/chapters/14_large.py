@@ -35,7 +35,7 @@ import torch
 from cdmllab import backbones, evaluate, faces, geometry, heads, plots, results
 from cdmllab._util.memory import TensorPeak
 from cdmllab.backbones import complexity, latency, weights
-from cdmllab.book import benchmark_tables, exercises, session
+from cdmllab.book import benchmark_tables, exercises, questions, session
 from cdmllab.data import pairs
 from cdmllab.export import convert, onnx_file
 from cdmllab.heads.cost import all_reduced, cost
@@ -816,6 +816,12 @@ session.Table(
 # to int8 or to a wrong input is its own. GPU measurements come from a single GPU; no two GPUs have
 # shared centres for this chapter.
 #
+# ## Check yourself
+
+# %% tags=["remove-input"]
+questions.ask(14)
+
+# %% [markdown]
 # ## Exercises
 #
 # **14.1** Ten million identities, 512 dimensions, float32: how many GiB do class centres, gradient

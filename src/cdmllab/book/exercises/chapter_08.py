@@ -81,8 +81,8 @@ def _small_and_plain(answer: Any) -> str | None:
         )
     if cost.macs >= _LIMIT_MACS:
         return (
-            f"That network has few parameters, but {cost.gmacs:.3f} billion MACs; most can be saved "
-            f"where the maps are large."
+            f"That network has few parameters, but {cost.gmacs:.3f} billion MACs; most can be "
+            f"saved where the maps are large."
         )
     return None
 
