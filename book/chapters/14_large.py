@@ -744,10 +744,10 @@ for key, name in (
 # r18_lite for real time on a CPU, r100_lite or R100 for accuracy, R100 with CDML for research. The
 # guide rests on the page's own accuracies and milliseconds.
 #
-# The table lists the published accuracies next to what we measured: for each network, the fastest
-# of {glue:text}`ways` ways to run it on one core. Read it with care. The fastest way was
-# {glue:text}`fastest`, while the accuracies belong to float32 networks; bf16 is this fast only on a
-# processor that has units for it; and `lightweight` is a distilled network, which learned from a
+# The table lists the published accuracies next to what we measured: for each network, the fastest of
+# {glue:text}`ways` ways to run it on one core. Read it with care. The fastest way was
+# {glue:text}`fastest`, and the accuracies were not measured that way. bf16 is this fast only on a
+# processor that has units for it. And `lightweight` is a distilled network, which learned from a
 # larger one.
 
 # %% tags=["hide-input"]
