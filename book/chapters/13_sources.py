@@ -299,9 +299,9 @@ session.Table(
 # to our base of {glue:text}`margin`.
 #
 # The second column names the ArcFace that each row is compared with. Differences are in points of
-# accuracy, averaged over five protocols and paired by seed. Twelve comparisons produce false alarms more easily than
-# one, so the verdict follows the $p$ with {term}`Holm's correction` and nothing else
-# ({doc}`chapter 5 </executed/05_difficulty>` has the rule).
+# accuracy, averaged over five protocols and paired by seed. Twelve comparisons produce false alarms
+# more easily than one, so the verdict follows the $p$ with {term}`Holm's correction` and nothing
+# else ({doc}`chapter 5 </executed/05_difficulty>` has the rule).
 
 # %% tags=["hide-input"]
 words = {

@@ -153,6 +153,8 @@ for name, way in ways.items():
             head(x, y).loss.backward()
         peaks.append(peak.mib)
     dots[name] = sizes, peaks
+
+# %% tags=["hide-input"]
 reach = np.geomspace(sizes[0], sizes[-1], 40).astype(int)
 lines = {}
 for name, keep in (
@@ -209,7 +211,7 @@ session.tell(
 # *recomputing* keeps none, and the last three are other people's ways. In the figure ours are
 # filled; the best corner is at the lower left.
 
-# %%
+# %% tags=["hide-input"]
 benchmark_tables.report("heads")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Heads by time and peak memory, for a batch against the identities of CASIA-WebFace and of MS1MV3. Filled: ours. Same data as the table.", "name": "fig-heads"}, "image": {"alt": "Two panels of markers; all filled dots but one near the lower left corner, the open squares further right and above, and our dense head, filled too, at the upper right"}}
@@ -240,7 +242,7 @@ if record is not None:
 # A GPU with more memory has room for a million identities. Compare the times of ours and the others
 # at the smallest and at the largest size:
 
-# %%
+# %% tags=["hide-input"]
 benchmark_tables.report("heads", "cuda")
 
 # %% tags=["remove-input"]
@@ -347,7 +349,7 @@ session.Table(
 # Does it work in practice? The next benchmark runs two ranks on one machine. Two cores that share a
 # memory are not two GPUs, but the arithmetic is the same.
 
-# %%
+# %% tags=["hide-input"]
 benchmark_tables.report("heads_sharded")
 
 # %% [markdown]
@@ -372,7 +374,7 @@ benchmark_tables.report("heads_sharded")
 # dimensions it would still be {glue:text}`crowded:.2f`, because random centres lie nearer to each
 # other there.)
 
-# %%
+# %% tags=["hide-input"]
 c, rates = 10_575, [0.02, 0.05, 0.1, 0.2, 0.5]
 y = torch.arange(batch) * (c // batch)
 
@@ -397,6 +399,7 @@ def step(head: heads.MarginHead, x: torch.Tensor) -> tuple:
     return out.loss.item(), weight, *(g.flatten() for g in gradients)
 
 
+# %%
 states = {
     "early, 90 degrees": at_degrees(90.0),
     "late, 50 degrees": at_degrees(50.0),
@@ -405,7 +408,7 @@ off, turned, along, weight = {}, {}, {}, {}
 cos = torch.nn.functional.cosine_similarity
 for name, x in states.items():
     whole, weight[name], dx, dw = step(seeded(), x)
-    for rate in rates:
+    for rate in rates:  # three draws for each share, against the full step
         drawn = [
             step(seeded(sample_rate=rate, sample_seed=k), x) for k in (1, 2, 3)
         ]
@@ -595,14 +598,14 @@ for key in ("cpu", "cuda"):
 # The head is only one part of a step. How many images per second pass through backbone, head and
 # optimiser together?
 
-# %%
+# %% tags=["hide-input"]
 benchmark_tables.report("training")
 
 # %% [markdown]
 # On a GPU, two changes pay most: *channels last*, which stores the channels of each pixel next to
 # each other, and compiling the network.
 
-# %%
+# %% tags=["hide-input"]
 benchmark_tables.report("training", "cuda")
 
 # %% [markdown]
@@ -741,10 +744,10 @@ for key, name in (
 # r18_lite for real time on a CPU, r100_lite or R100 for accuracy, R100 with CDML for research. The
 # guide rests on the page's own accuracies and milliseconds.
 #
-# The table lists the published accuracies next to what we measured: for each network, the fastest
-# of {glue:text}`ways` ways to run it on one core. Read it with care. The fastest way was
-# {glue:text}`fastest`, while the accuracies belong to float32 networks; bf16 is this fast only on a
-# processor that has units for it; and `lightweight` is a distilled network, which learned from a
+# The table lists the published accuracies next to what we measured: for each network, the fastest of
+# {glue:text}`ways` ways to run it on one core. Read it with care. The fastest way was
+# {glue:text}`fastest`, and the accuracies were not measured that way. bf16 is this fast only on a
+# processor that has units for it. And `lightweight` is a distilled network, which learned from a
 # larger one.
 
 # %% tags=["hide-input"]
