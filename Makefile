@@ -31,12 +31,13 @@ book: setup  ## run what changed, then build book/_build/html/index.html (PROFIL
 test: setup  ## every test; the browser tests need Chromium
 	$(BIN)/python -m pytest --numprocesses auto --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 
-check: setup  ## ruff, mypy, import rules, workflows, notebooks in step with chapters, results with their provenance
+check: setup  ## ruff, mypy, import rules, workflows, wording, notebooks in step with chapters, results with their provenance
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy src
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/python tests/prose.py
 	$(BIN)/cdmllab book sync --check
 	$(BIN)/cdmllab results check
 

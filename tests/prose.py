@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[1]
 # What not to write, and what to write instead.
 PHRASES = {
     r"foreign (?:class )?centres?": "negative centre",
-    r"(?:its|their|your|the) own (?:class )?centres?": "target centre, or the centre of its class",
-    r"own class centres?": "target centre, or the centre of its class",
+    r"the own (?:class )?centres?": "target centre, or the centre of its class",
+    r"(?<!its )own class centres?": "target centre, or the centre of its class",
     r"(?:tak(?:e|es|en|ing)|took) away": "subtract, remove",
     r"told apart": "distinguished",
     r"lea(?:ve|ves|ving|ft) zero out": "the interval excludes zero",

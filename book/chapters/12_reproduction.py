@@ -130,7 +130,7 @@ session.tell(
     apart_main="; ".join(
         f"{name} ({d.verdict})"
         for name, d in compared.items()
-        if d.verdict != "not told apart"
+        if d.verdict != "not distinguishable"
     )
     or "none",
     least_main=min(d.p_family for d in compared.values()),
@@ -146,7 +146,7 @@ session.tell(
 words = {
     "higher": "yes",
     "lower": "no, it does worse",
-    "not told apart": "no difference was found",
+    "not distinguishable": "no difference was found",
 }
 found = {
     words[compared[name].verdict] for name in ("easy larger", "easy, at 0.49")
@@ -159,7 +159,7 @@ at_margin = {
 apart_singly = [
     f"{name} at {at_margin[sweep]:g} rad ({d.told()}, p = {d.p_family:.3f})"
     for (name, sweep), d in singly.items()
-    if d.verdict != "not told apart"
+    if d.verdict != "not distinguishable"
 ]
 one_by_one = "; ".join(apart_singly) if apart_singly else "none"
 sensitivity = Recorded("lab_losses").difference(
@@ -205,7 +205,7 @@ plots.accuracy_bars(
 plots.differences(
     axes[1],
     {label: (d.mean, d.low, d.high) for label, d in compared.items()},
-    clear=[k for k, d in compared.items() if d.verdict != "not told apart"],
+    clear=[k for k, d in compared.items() if d.verdict != "not distinguishable"],
 )
 
 # %% [markdown]
@@ -269,7 +269,7 @@ for name in accuracies:
     )
 session.Table(
     [
-        "CDML beside ArcFace, points",
+        "CDML minus ArcFace, points",
         f"at {margin:g} rad",
         "p, corrected",
         "at 0.49 rad",
@@ -284,8 +284,8 @@ session.Table(
 #
 # ## Every advantage, one by one
 #
-# The document lists what CDML is good for. Each sentence that can be measured becomes a hypothesis
-# with a number, at the point chosen above:
+# DATN's page lists what CDML is good for. We turn each of these sentences that can be measured into
+# a hypothesis with a number, at the point chosen above:
 
 
 # %% tags=["hide-input"]
@@ -337,7 +337,7 @@ adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
 def verdict_of(name, mean):
     """In words, with the corrected p-value."""
     side = "higher" if mean > 0 else "lower"
-    said = side if adjusted[name] <= 0.05 else "not told apart"
+    said = side if adjusted[name] <= 0.05 else "not distinguishable"
     return f"{said} (p = {session.p_value(adjusted[name])})"
 
 
@@ -391,20 +391,21 @@ rows = [
         "not tested: a spread of spreads",
     ],
 ]
-session.Table(["the document says", "we measured", "result", "verdict"], rows)
+session.Table(["the page says", "we measured", "result", "verdict"], rows)
 
 # %% tags=["remove-input"]
 session.tell(tests=len(adjusted), cover_alone=cover.p, cover=adjusted["cover"])
 
 # %% [markdown]
-# The verdicts are those of a family of {glue:text}`tests` tests, with the corrected $p$ in
-# brackets. It makes a difference: taken alone, occlusion has $p = ${glue:text}`cover_alone:.3f`,
-# and an interval without zero; among the {glue:text}`tests` its corrected $p$ is
-# {glue:text}`cover:.2f`. "Larger margins between classes" follow from a larger margin and not from
-# a moving one, and here the mean is held; "progressive margin adjustment" is an option that is off
-# ({doc}`chapter 13 </executed/13_sources>`).
+# The verdicts come from a family of {glue:text}`tests` tests, with the corrected $p$ in brackets. The
+# correction matters: taken alone, occlusion has $p = ${glue:text}`cover_alone:.3f`, and its interval
+# excludes zero. Among the {glue:text}`tests` its corrected $p$ is {glue:text}`cover:.2f`.
 #
-# ## Beside the other losses
+# Two sentences of the page are missing from the table. "Larger margins between classes" would follow
+# from a larger margin and not from a moving one, and here the mean is held equal. "Progressive margin
+# adjustment" is an option that is switched off ({doc}`chapter 13 </executed/13_sources>`).
+#
+# ## Compared with the other losses
 
 # %% tags=["hide-input"]
 losses = Recorded("lab_losses")
@@ -433,7 +434,7 @@ session.Table(
         "loss",
         "tuned to",
         "accuracy, %",
-        "beside ArcFace, points",
+        "minus ArcFace, points",
         "p, corrected",
     ],
     table,
@@ -447,27 +448,27 @@ session.tell(
     losses_apart="; ".join(
         f"{arm} ({d.verdict})"
         for arm, d in seen.items()
-        if d.verdict != "not told apart"
+        if d.verdict != "not distinguishable"
     )
     or "none",
 )
 
 # %% [markdown]
-# Each loss was tuned by itself over a few settings, on other people than those of the table, with
-# one short training a setting; then it was trained with {glue:text}`losses_n` seeds. So margins
-# differ from ArcFace's here, and their means are not held equal. The mean of six protocols counts,
-# with the difference to ArcFace, its 95 % interval, and the $p$ corrected for the
-# {glue:text}`losses_number` comparisons. Of these, the ones that hold are:
-# {glue:text}`losses_apart`. For the median row a difference of {glue:text}`losses_detectable:.1f`
-# points would be found alone four times in five: the table tells which losses *work* here, not
-# which is best.
+# Each loss was tuned separately over a few settings, on other people than those of the table and with
+# one short training per setting. It was then trained with {glue:text}`losses_n` seeds. Margins
+# therefore differ from ArcFace's here, and their means are not held equal.
+#
+# Of the {glue:text}`losses_number` comparisons with ArcFace, those that hold after the correction
+# are: {glue:text}`losses_apart`. For the median row we had 80 % power to detect
+# {glue:text}`losses_detectable:.1f` points. The table therefore shows which losses *work* here, and
+# not which one is best.
 #
 # ## Three times as long
 #
-# After eight epochs, at the margin of {glue:text}`margin` rad, half of ArcFace's training images
-# are still {glue:text}`wide:.0f` degrees or more from their class centre. Perhaps a margin by
-# difficulty needs patience? The same arms at the document's margin and scale
-# {glue:text}`long_scale`, with 24 epochs:
+# After eight epochs at a margin of {glue:text}`margin` rad, half of ArcFace's training images are
+# still {glue:text}`wide:.0f` degrees or more from their class centre. Does a margin that follows
+# difficulty only need more time? Here are the same arms at a margin of 0.49, at scale
+# {glue:text}`long_scale` and with 24 epochs:
 
 # %% tags=["hide-input"]
 long = Recorded("lab_long")
@@ -479,7 +480,7 @@ beside_long = family(
     }
 )
 session.Table(
-    ["24 epochs", "accuracy, %", "beside ArcFace, points", "p, corrected", "training accuracy at the end, %"],
+    ["24 epochs", "accuracy, %", "minus ArcFace, points", "p, corrected", "training accuracy at the end, %"],
     [
         [label, session.mean_sd(list(long.values("compare", arm, named))),
          *([beside_long[label].told(), session.p_value(beside_long[label].p_family)] if label in beside_long else ["", ""]),
@@ -493,7 +494,7 @@ margins_long = [d for label, d in beside_long.items() if label != "softmax"]
 apart_long = [
     f"{label} ({d.verdict})"
     for label, d in beside_long.items()
-    if d.verdict != "not told apart"
+    if d.verdict != "not distinguishable"
 ]
 softmax_short = losses.difference("compare", "softmax", "arcface", named)
 session.tell(
@@ -507,20 +508,21 @@ session.tell(
 )
 
 # %% [markdown]
-# Of the arms, over {glue:text}`long_n` paired seeds, these hold after the correction:
-# {glue:text}`apart_long`. For the margins by difficulty a true difference of
-# {glue:text}`long_detectable:.1f` points, or less, would have been found alone four times in five.
-# What patience seems to change is softmax. Beside ArcFace it has {glue:text}`softmax_short` points
-# after eight epochs, both tuned, and {glue:text}`softmax_long` after 24, neither tuned for that
-# length: a margin may need time to pay. That it should *move* does not follow.
+# Over {glue:text}`long_n` paired seeds, the arms whose difference holds after the correction are:
+# {glue:text}`apart_long`. For the margins that follow difficulty we had 80 % power to detect
+# {glue:text}`long_detectable:.1f` points or less.
+#
+# What more time does change is softmax. Its difference to ArcFace is {glue:text}`softmax_short` points
+# after eight epochs, with both tuned, and {glue:text}`softmax_long` after 24, with neither tuned for
+# that length. A margin may need time before it pays. It does not follow that the margin should *move*.
 #
 # ## Real faces
 #
-# LFW-a has 13,233 images of 5,749 people, most of them with a single one. We train on its own
-# images alone, in grey, in two halves: one network without the people of folds 0 to 4 is judged
-# by those folds, another one by the others. So each of the 6,000 official pairs is judged once, by
-# a network that has seen neither of its people. The small network sees them at 48 pixels, on a CPU;
-# r18_lite at 112, on a GPU.
+# LFW-a has 13,233 images of 5,749 people, most of whom have a single image. We train on these images
+# alone, in grey, in two halves. One network is trained without the people of folds 0 to 4 and judged
+# by those folds, and another is trained and judged the other way round. Each of the 6,000 official
+# pairs is thus judged once, by a network that has seen neither of its people. The small network works
+# at 48 pixels on a CPU, and r18_lite at 112 pixels on a GPU.
 
 # %% tags=["hide-input"]
 lfw, quick = Recorded("lfw"), Recorded("lfw_quick")
@@ -588,7 +590,7 @@ session.Table(
         "LFW-a, View 2, all ten folds",
         "",
         "accuracy, %",
-        "beside ArcFace, points",
+        "minus ArcFace, points",
         "p, corrected",
     ],
     rows,
@@ -608,7 +610,7 @@ session.tell(
     lfw_apart="; ".join(
         f"{shown[arm]}, {words_} ({d.verdict})"
         for (words_, arm), d in gained.items()
-        if d.verdict != "not told apart"
+        if d.verdict != "not distinguishable"
     )
     or "none",
     lfw_compared=len(gained),
@@ -644,36 +646,38 @@ session.tell(
 )
 
 # %% [markdown]
-# Behind each row stand {glue:text}`lfw_trainings` trainings: two halves, and as many seeds as the
-# spread is over. Behind those of r18_lite from the lab, of one seed, stand
-# {glue:text}`lfw_tuned_trainings`. The differences are paired by training, and their 95 % intervals
-# are Student's over as many differences: over two they are wide whatever they are. They share
-# people and test pairs, so they speak of other trainings, not of other people. Of the
-# {glue:text}`lfw_compared`, these hold after the correction: {glue:text}`lfw_apart`. All margins
-# are {glue:text}`lfw_margin` rad, at scale {glue:text}`lfw_scale` for the small network and
-# {glue:text}`lfw_scale_gpu` for r18_lite.
+# Each row summarises {glue:text}`lfw_trainings` trainings, two halves with as many seeds each. The rows
+# of r18_lite from the lab have one seed and {glue:text}`lfw_tuned_trainings` trainings. Differences
+# are paired by training and have Student's 95 % intervals, which are wide when there are only two
+# differences. All trainings share people and test pairs, so the intervals speak of other trainings
+# and not of other people.
 #
-# From scratch means {glue:text}`scratch_epochs` epochs. Those from the lab had
-# {glue:text}`tuned_epochs`, after a training on its rendered faces of {glue:text}`lab_epochs`
-# epochs with more images in each, so the two do not compare at equal cost. r18_lite, a larger
-# network, had {glue:text}`gpu_scratch_epochs` from scratch, and {glue:text}`gpu_tuned_epochs` after
-# one epoch on a world of CASIA-WebFace's size, which is no tuned schedule either. Before they saw a
-# photograph the lab-trained networks reached {glue:text}`zero_lfw:.1f` and, r18_lite,
-# {glue:text}`zero_gpu:.1f` % on View 2, the small one {glue:text}`zero_att:.1f` % on the AT&T
-# faces. A training of the small one took {glue:text}`lfw_minutes:.0f` minutes of one core on
-# average, with another one on the core beside it. ArcFace on a network of half the width, compiled,
-# took {glue:text}`quick_minutes:.0f` minutes and reached {glue:text}`quick_lfw:.1f` %
-# (`cdmllab train lfw/cpu/quick`). r18_lite took {glue:text}`lfw_gpu_seconds:.0f` seconds a training from scratch, three at a time
-# with other work beside them, on an {glue:text}`lfw_gpu`; scale, margin and learning rate were not
-# tuned there.
+# Of the {glue:text}`lfw_compared` comparisons, those that hold after the correction are:
+# {glue:text}`lfw_apart`. All margins are {glue:text}`lfw_margin` rad, at scale {glue:text}`lfw_scale`
+# for the small network and {glue:text}`lfw_scale_gpu` for r18_lite.
 #
-# How good is that? Here is what others have published for learning from LFW's own labels, some rows
-# of its page of results
-# ([umass-vis-lfw.github.io](https://umass-vis-lfw.github.io/results.html), {cite}`huang2014lfw`), the best of each setting
-# among them. In the restricted setting a method is given pairs, and the rows here use nothing from
-# outside; in the unrestricted one it is given names as well, as ours were, and all rows of that
-# page use an alignment or landmarks that were fitted elsewhere. So do ours: LFW-a's alignment is a
-# commercial one.
+# **How they were trained.** From scratch, the small network had {glue:text}`scratch_epochs` epochs.
+# From the lab it had {glue:text}`tuned_epochs`, after {glue:text}`lab_epochs` epochs on rendered
+# faces with more images in each, so the two do not compare at equal cost. The larger r18_lite had
+# {glue:text}`gpu_scratch_epochs` epochs from scratch, or {glue:text}`gpu_tuned_epochs` after one epoch
+# on a world of CASIA-WebFace's size. Scale, margin and learning rate were not tuned there.
+#
+# **What rendered faces teach.** Before they saw a photograph, the small lab-trained network reached
+# {glue:text}`zero_lfw:.1f` % on View 2 and {glue:text}`zero_att:.1f` % on the AT&T faces, and
+# r18_lite reached {glue:text}`zero_gpu:.1f` % on View 2.
+#
+# **What it costs.** A training of the small network took {glue:text}`lfw_minutes:.0f` minutes of one
+# core on average, with another training on the second core. A network of half the width, compiled
+# (`cdmllab train lfw/cpu/quick`), took {glue:text}`quick_minutes:.0f` minutes and reached
+# {glue:text}`quick_lfw:.1f` %. r18_lite from scratch took {glue:text}`lfw_gpu_seconds:.0f` seconds on
+# an {glue:text}`lfw_gpu`, three trainings at a time.
+#
+# How good is that? Here is what others have published for learning from LFW's own labels: some rows of
+# its [page of results](https://umass-vis-lfw.github.io/results.html) {cite}`huang2014lfw`, with the
+# best of each setting among them. In the restricted setting a method is given pairs, and the rows here
+# use nothing from outside. In the unrestricted setting it is also given names, as our networks were.
+# All of these methods use an alignment or landmarks that were fitted elsewhere, and so do ours:
+# LFW-a's alignment comes from commercial software.
 
 # %% tags=["hide-input"]
 session.Table(
@@ -690,25 +694,27 @@ session.Table(
 )
 
 # %% [markdown]
-# Our networks are where the field was in 2009. Hand-made features with well-made statistics went on
-# to {glue:text}`lfw_best:.1f` % with names and, with pairs alone, to
-# {glue:text}`lfw_pairs_best:.1f` %: a small network that sees nothing but LFW is not the best way
-# to use LFW. Convolutional networks were trained on LFW alone as well {cite}`hu2015meets`; that
-# paper's figures are not printed here, because we had its abstract and not its tables.
+# Our networks are where the field was in 2009. Hand-made features with good statistics went on to
+# {glue:text}`lfw_best:.1f` % with names and to {glue:text}`lfw_pairs_best:.1f` % with pairs alone. A
+# small network that sees nothing but LFW is not the best way to use LFW. Convolutional networks were
+# trained on LFW alone as well {cite}`hu2015meets`. We do not print that paper's figures, because we
+# had its abstract and not its tables.
 #
 # ## At full size, and a trap
 #
-# CASIA-WebFace has 10,575 people. A world of as many, {glue:text}`full_images` images of 112
-# pixels, was rendered on a GPU, and r18_lite trained on it with ArcFace at a margin of 0.5 and
-# CDML, easy larger, at 0.49, both at scale 64. The document's recipe was cut short:
-# {glue:text}`full_epochs` epochs of batches of {glue:text}`full_batch`, a learning rate of
-# {glue:text}`full_lr` that rises over the first {glue:text}`full_warmup` epochs and falls along a
-# cosine, in bfloat16, CDML's mean margin held. Both were trained twice, with the exact gradient of
-# the margin and straight through
-# ({doc}`chapter 3 </executed/03_gradient>`), all else the same. A training took {glue:text}`full_seconds:.0f` seconds on an
-# {glue:text}`full_gpu`, and {glue:text}`through_seconds:.0f` on a busier {glue:text}`through_gpu`,
-# two side by side. r50_lite was trained straight through only, in {glue:text}`deeper_seconds:.0f`
-# seconds on the latter with others beside it.
+# CASIA-WebFace has 10,575 people. We rendered a world of as many, {glue:text}`full_images` images of
+# 112 pixels, on a GPU, and trained r18_lite on it at scale 64: with ArcFace at a margin of 0.5, and
+# with CDML at 0.49, easy samples larger and the mean margin held. The recipe of DATN's page was cut
+# short to {glue:text}`full_epochs` epochs of batches of {glue:text}`full_batch`. The learning rate
+# rises to {glue:text}`full_lr` over the first {glue:text}`full_warmup` epochs and falls along a
+# cosine, in bfloat16.
+#
+# Both losses were trained twice, once with the exact gradient of the margin and once with the
+# straight-through gradient ({doc}`chapter 3 </executed/03_gradient>`). A training took
+# {glue:text}`full_seconds:.0f` seconds on an {glue:text}`full_gpu`, and
+# {glue:text}`through_seconds:.0f` on a {glue:text}`through_gpu` that ran two at a time. r50_lite was
+# trained with the straight-through gradient only, in {glue:text}`deeper_seconds:.0f` seconds on the
+# latter while it did other work.
 
 # %% tags=["remove-input"]
 full, through = Recorded("lab_gpu"), Recorded("lab_gpu_through")
@@ -818,7 +824,7 @@ session.Table(
     ],
 )  # fmt: skip
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: median angle to the own class centre while r18_lite trains, solid with the exact gradient and dotted straight through; dashed, the angle past which the margin would leave 180 degrees. Right: ArcFace's loss if an embedding has the same angle to all 10,575 centres, so that nobody is told apart.", "name": "fig-trap"}, "image": {"alt": "Left, four curves that start at 90 degrees: two climb past the dashed line at 151 degrees, two dotted ones fall to below 60; right, a curve with its peak near 75 degrees, low at both ends"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: median angle to the target centre while r18_lite trains, solid with the exact gradient and dotted with the straight-through gradient. Beyond the dashed line, angle and margin together exceed 180 degrees. Right: ArcFace's loss of an embedding that has the same angle to all 10,575 centres.", "name": "fig-trap"}, "image": {"alt": "Left, four curves that start at 90 degrees: two climb past the dashed line at 151 degrees, two dotted ones fall to below 60; right, a curve with its peak near 75 degrees, low at both ends"}}
 fig, axes = plots.figure(2, width=7.4, height=2.9)
 for sweep, line in ((full, "-"), (through, ":")):
     for loss, label in full_losses.items():
@@ -842,33 +848,34 @@ _ = fig.legend(
 )
 
 # %% [markdown]
-# With the exact gradient neither training has learned what its loss is for. The best training
-# accuracy on the way was {glue:text}`full_apart:.1f` %, and the angle to the own centre ended at
-# {glue:text}`full_angle:.0f` degrees, on the far side. The right-hand figure shows why. Let an
-# embedding have one angle to all centres: nobody is told from anybody, and what the loss says is
-# the price of the margin. It is a hill with its top at {glue:text}`top:.0f` degrees, and every
-# training begins at 90, beyond the top. There the loss is {glue:text}`right_angle:.1f`; with all
-# embeddings turned away from all centres at once, by {glue:text}`full_angle:.0f` degrees, it is
-# {glue:text}`beyond:.1f`. The way over the top, to one centre, needs to know who is who. The other
-# way needs to know nothing.
+# With the exact gradient neither training learned what its loss is for. The best training accuracy on
+# the way was {glue:text}`full_apart:.1f` %, and the angle to the target centre ended at
+# {glue:text}`full_angle:.0f` degrees, on the far side. The right panel shows why. Let an embedding
+# have the same angle to all centres. It then says nothing about who is who, and its loss is simply the
+# price of the margin. That price is a hill with its top at {glue:text}`top:.0f` degrees, and every
+# training begins at 90, beyond the top.
 #
-# Exact, ArcFace pushes with {glue:text}`push:.0f` a radian at 90 degrees, away from all centres.
-# Straight through, the margin's slope is left out, and the same push is
-# {glue:text}`push_through:.0f`: today's arcface_torch, which does that, cannot fall into this trap.
-# Neither can a margin on the cosine, whose price is the same at every angle. And so it went:
-# straight through, both had {glue:text}`through_apart:.0f` % of a training batch or more right in
-# the end, at {glue:text}`through_angle:.0f` degrees or less, and verify strangers as the table
-# says.
+# At 90 degrees the loss is {glue:text}`right_angle:.1f`. With all embeddings turned away from all
+# centres at once, by {glue:text}`full_angle:.0f` degrees, it is only {glue:text}`beyond:.1f`. The way
+# over the top, to one centre, requires knowing who is who. The other way requires knowing nothing.
 #
-# With r18_lite CDML is ahead of ArcFace on {glue:text}`through_ahead` of the six protocols there,
-# {glue:text}`through_least:+.2f` to {glue:text}`through_most:+.2f` points beside it; with r50_lite
-# on {glue:text}`deeper_ahead`, {glue:text}`deeper_least:+.2f` to {glue:text}`deeper_most:+.2f`.
-# That is one seed each, at two margins that differ by 0.01, and {glue:text}`through_pairs` pairs of
-# a protocol's 6,000 or 7,000 at most: two observations, and no answer to whether CDML is better at
-# this size. That would take ten seeds, for which one such GPU needs about
-# {glue:text}`through_hours:.1f` hours with r18_lite.
+# At 90 degrees, the exact gradient of ArcFace pushes an embedding away from all centres with
+# {glue:text}`push:.0f` per radian. The straight-through gradient leaves out the margin's slope, and
+# the same push is {glue:text}`push_through:.0f`. Today's arcface_torch uses it and cannot fall into
+# this trap. Neither can a margin on the cosine, whose price is the same at every angle.
 #
-# The same in small, at scale 64 with 500 people, eight epochs:
+# The trainings agree. With the straight-through gradient, both losses classified
+# {glue:text}`through_apart:.0f` % of a training batch or more correctly in the end, at
+# {glue:text}`through_angle:.0f` degrees or less, and they verify strangers as the table shows.
+#
+# With r18_lite, CDML is ahead of ArcFace on {glue:text}`through_ahead` of the six protocols, by
+# {glue:text}`through_least:+.2f` to {glue:text}`through_most:+.2f` points; with r50_lite on
+# {glue:text}`deeper_ahead`, by {glue:text}`deeper_least:+.2f` to {glue:text}`deeper_most:+.2f`. These
+# are single seeds, at two margins that differ by 0.01, and at most {glue:text}`through_pairs` pairs
+# of a protocol's 6,000 or 7,000. They are two observations, not an answer. Ten seeds with r18_lite
+# would take one such GPU about {glue:text}`through_hours:.1f` hours.
+#
+# The trap can be reproduced on a small scale, with 500 people and eight epochs at scale 64:
 
 # %% tags=["hide-input"]
 trap = Recorded("lab_trap")
@@ -921,18 +928,21 @@ session.tell(
 )
 
 # %% [markdown]
-# To stay on this side is not yet to learn. Straight through, {glue:text}`through_right:.0f` % of a
-# training batch are right in the end; at scale 12, margin 0.49, everything else the same, the exact
-# gradient gets {glue:text}`small_scale_right:.0f` % right. Networks in the trap still verify
-# strangers, with {glue:text}`trapped:.1f` %. But so does a network that was never trained, with
-# {glue:text}`nothing:.1f` %, and none of the four does better: what they have learnt does not show
-# there. A loss that falls is no proof that something is learned. Look at the angle.
+# Avoiding the trap is not the same as learning. With the straight-through gradient
+# {glue:text}`through_right:.0f` % of a training batch are classified correctly in the end. At scale
+# 12 and margin 0.49, with everything else equal, the exact gradient reaches
+# {glue:text}`small_scale_right:.0f` %.
 #
-# What opens the trap? One suspect is the length at which class centres start. The gradient at a
-# centre is divided by its length, and a step turns a short centre further for the same change: at
-# arcface_torch's length of 0.226 the first step turns a centre about twenty times as far as at our 1.
-# Another suspect is the size of those first steps. Three worlds for each row, scale 64, 512
-# dimensions:
+# Networks in the trap still verify strangers with {glue:text}`trapped:.1f` %. But so does a network
+# that was never trained, with {glue:text}`nothing:.1f` %, and none of the four does better. Whatever
+# they learned does not show there. A falling loss does not prove that anything is being learned. Look
+# at the angle.
+#
+# What opens the trap? One suspect is the length at which class centres start. The gradient of a centre
+# is divided by its length, and the same change turns a short centre further. At arcface_torch's length
+# of 0.226, the first step turns a centre about twenty times as far as at our length of 1. Another
+# suspect is the size of those first steps. The table has three worlds in each row, at scale 64 and
+# with 512 dimensions:
 
 # %% tags=["hide-input"]
 first_steps = Recorded("lab_trap_init")
@@ -975,25 +985,30 @@ session.tell(
 )
 
 # %% [markdown]
-# The length matters and is not the cause. With the exact gradient the median angle ends at
+# The length matters, but it is not the cause. With the exact gradient the median angle ends at
 # {glue:text}`exact_unit_angle:.0f` degrees from length 1 and at {glue:text}`exact_field_angle:.0f`
-# from 0.226, at or beyond the right angle with both. The cause is the size of the first steps. The
-# same loss, scale and centres end at {glue:text}`warm_angle:.0f` degrees after two epochs of
-# warm-up, with {glue:text}`warm_right:.0f` % of a training batch right, and at
-# {glue:text}`slow_angle:.0f` with a tenth of the learning rate: on the protocols
-# {glue:text}`warm_lab:.1f` and {glue:text}`slow_lab:.1f` % in place of {glue:text}`exact_lab:.1f`.
-# They beat both ways around the trap, straight through and a margin on the cosine, at the full
-# learning rate ({glue:text}`through_lab:.1f` and {glue:text}`cosface_lab:.1f` %). To cross the hill
-# a training needs to know who is who, and small steps until it does. ArcFace's authors trained with
-# the exact gradient at scale 64, from centres of length 0.226 and without a warm-up. What kept
-# their trainings on the right side, ours are too small to tell.
+# from 0.226, so both end at 90 degrees or beyond.
 #
-# ## Something that is no face
+# The cause is the size of the first steps. The same loss, scale and centres end at
+# {glue:text}`warm_angle:.0f` degrees after two epochs of warm-up, with {glue:text}`warm_right:.0f` %
+# of a training batch correct, and at {glue:text}`slow_angle:.0f` degrees with a tenth of the learning
+# rate. On the protocols they reach {glue:text}`warm_lab:.1f` and {glue:text}`slow_lab:.1f` % instead
+# of {glue:text}`exact_lab:.1f`. They also beat both ways around the trap at the full learning rate,
+# the straight-through gradient and a margin on the cosine ({glue:text}`through_lab:.1f` and
+# {glue:text}`cosface_lab:.1f` %). To cross the hill, a training has to know who is who, and it needs
+# small steps until it does.
 #
-# Omniglot's characters: we train on the five alphabets of its first small set, and judge on the
-# alphabets of its second that are not in the first, with {glue:text}`letters_seeds` seeds, a margin
-# of {glue:text}`letters_margin` rad and scale {glue:text}`letters_scale`. In the end ArcFace has
-# {glue:text}`letters_fit:.0f` % of its training images right.
+# One question stays open. ArcFace's authors trained with the exact gradient at scale 64, from centres
+# of length 0.226 and without a warm-up. Our trainings are too small to tell what kept theirs on the
+# right side.
+#
+# ## Letters instead of faces
+#
+# Does any of this depend on faces? We train on the characters of the five alphabets in Omniglot's first
+# small set and judge by the alphabets of its second that are not in the first, with
+# {glue:text}`letters_seeds` seeds, a margin of {glue:text}`letters_margin` rad and scale
+# {glue:text}`letters_scale`. In the end ArcFace classifies {glue:text}`letters_fit:.0f` % of its
+# training images correctly.
 
 # %% tags=["hide-input"]
 letters = Recorded("omniglot")
@@ -1005,7 +1020,7 @@ of_letters = family(
     }
 )
 session.Table(
-    ["Omniglot, letters of new alphabets", "accuracy, %", "beside ArcFace, points", "p, corrected"],
+    ["Omniglot, letters of new alphabets", "accuracy, %", "minus ArcFace, points", "p, corrected"],
     [
         [label, session.mean_sd(list(letters.values("compare", arm, "omniglot/strangers"))),
          *([of_letters[arm].told(), session.p_value(of_letters[arm].p_family)] if arm in of_letters else ["", ""])]
@@ -1025,7 +1040,7 @@ session.tell(
 # %% [markdown]
 # ## The published rows
 #
-# These are the numbers as their sources print them, percent. None of them is ours.
+# These are the numbers as their sources print them, in percent. None of them is ours.
 
 # %% tags=["hide-input"]
 session.Table(
@@ -1051,7 +1066,7 @@ session.Table(
 )
 
 # %% [markdown]
-# And this is what it takes to run them, and whether we did:
+# The next table states what it takes to run each row, and whether we did:
 
 
 # %% tags=["hide-input"]
@@ -1097,10 +1112,12 @@ session.Table(
 # its distillation loss is reported, and no commit of the repository has them. AdaFace's row is
 # another repository's.
 #
-# Read the published rows with three questions. *What is the ±?* The document does not say. If it is
-# the spread over ten folds, the standard error of the mean is a third of it. Two pairs of rows have
-# a ± and differ in the loss alone. Here is by how much CDML is ahead in them, in points, and in
-# brackets in standard errors of the difference, taken as unpaired, since no folds are printed:
+# Ask the published rows three questions.
+#
+# **What is the ±?** DATN's page does not say. If it is the spread over ten folds, the standard error
+# of the mean is a third of it. Two pairs of rows have a ± and differ in the loss alone. The table shows
+# by how many points CDML is ahead in them, and in brackets how many standard errors that is. The
+# errors are taken as unpaired, since no folds are printed:
 
 # %% tags=["hide-input"]
 published_pairs, apart_by = [], {}
@@ -1115,7 +1132,7 @@ for row, other in differing:
             apart_by[row.backbone, name] = gap_points / error
             cells.append(f"{gap_points:+.2f} ({gap_points / error:+.1f})")
         published_pairs.append([f"{row.trained_on}, {row.backbone}", *cells])
-session.Table(["CDML beside ArcFace", *published.PROTOCOLS], published_pairs)
+session.Table(["CDML minus ArcFace", *published.PROTOCOLS], published_pairs)
 
 # %% tags=["remove-input"]
 corrected = dict(
@@ -1140,15 +1157,18 @@ session.tell(
 )
 
 # %% [markdown]
-# With r18_lite CDML is ahead on {glue:text}`r18_ahead` of six protocols and nothing stands out.
-# With r50_lite it is ahead on {glue:text}`r50_ahead` of six; the largest difference of all is
-# {glue:text}`largest_at`, {glue:text}`largest:.1f` standard errors, and of the
-# {glue:text}`published_tests` comparisons these hold after Holm's correction:
-# {glue:text}`published_apart`. That is more than our laboratory ever saw in CDML's favour. What it
-# cannot tell is whether another training would show it again, for these standard errors are those
-# of the test pairs alone. *How many trainings?* One each, as far as anybody tells; twelve trainings
-# of one loss on our small network have a standard deviation of {glue:text}`of_trainings:.1f`
-# points. *Beside what?* The R50 baselines were trained elsewhere
+# With r18_lite, CDML is ahead on {glue:text}`r18_ahead` of six protocols and nothing stands out. With
+# r50_lite it is ahead on {glue:text}`r50_ahead` of six. The largest difference is
+# {glue:text}`largest_at`, {glue:text}`largest:.1f` standard errors. Of the
+# {glue:text}`published_tests` comparisons, those that hold after Holm's correction are:
+# {glue:text}`published_apart`. This is more than our laboratory ever saw in CDML's favour. It cannot
+# tell whether another training would show it again, because these standard errors cover the test pairs
+# alone.
+#
+# **How many trainings?** One each, as far as is reported. Twelve trainings of one loss on our small
+# network have a standard deviation of {glue:text}`of_trainings:.1f` points.
+#
+# **Compared with what?** The R50 baselines were trained elsewhere
 # ({doc}`chapter 13 </executed/13_sources>`).
 
 # %% [markdown]
@@ -1214,18 +1234,18 @@ session.Table(["what", "published or derived", "ours", "agrees"], exact)
 session.tell(agreeing=sum(row[-1] == "yes" for row in exact), compared=len(exact))
 
 # %% [markdown]
-# {glue:text}`agreeing` of {glue:text}`compared` agree; {doc}`chapter 8 </executed/08_iresnet>` says
-# what is counted, and which published sizes do not follow from the counts. Also equal, and tested
-# with every change of the package: arcface_torch's rule of 400 thresholds on 6,000 pairs, its
-# checkpoints' keys, and RecordIO files byte for byte.
+# {glue:text}`agreeing` of {glue:text}`compared` agree. {doc}`Chapter 8 </executed/08_iresnet>` explains
+# what is counted and which published sizes do not follow from the counts. Three more things are equal
+# and tested with every change of the package: arcface_torch's rule of 400 thresholds on 6,000 pairs,
+# the keys of its checkpoints, and RecordIO files byte for byte.
 #
 # ## Where we deviate
 #
-# No face data set of the published tables may be handed on, so a fresh copy of this book cannot
-# train their rows; it can train all of them on the day the data is there. What we ran are
-# demonstrations: small images, a small network, rendered faces and LFW-a on two CPU cores; and on
-# one GPU r18_lite and r50_lite, two epochs at full size, and LFW-a with r18_lite. Not measured:
-# more than one seed at full size, a recipe to its end there, and several GPUs.
+# No face data set of the published tables may be passed on, so a fresh copy of this book cannot train
+# their rows. It can train all of them as soon as the data is there. What we ran are demonstrations:
+# small images and a small network, on rendered faces and LFW-a, on two CPU cores. On one GPU we ran two
+# epochs of r18_lite and r50_lite at full size, and LFW-a with r18_lite. We did not measure more than
+# one seed at full size, a full-size recipe to its end, or several GPUs.
 #
 # ## Check yourself
 
@@ -1263,7 +1283,7 @@ exercises.check("12.2", None)
 # </details>
 #
 # **12.3** Write a function `verdict(differences)` that takes paired differences, shape (n,), and
-# returns "higher", "lower" or "not told apart" by their 95 % interval, Student's.
+# returns "higher", "lower" or "not distinguishable" by their 95 % interval, Student's.
 
 # %%
 exercises.check("12.3", None)
@@ -1276,22 +1296,26 @@ exercises.check("12.3", None)
 #
 # def verdict(differences):
 #     low, high = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
-#     return "higher" if low > 0 else "lower" if high < 0 else "not told apart"
+#     return "higher" if low > 0 else "lower" if high < 0 else "not distinguishable"
 # ```
 #
 # </details>
 #
 # ## Recap
 #
-# - Every published row but two has a preset and a command; the table says what data it needs and
-#   whether we ran it.
-# - Counts, formulas, gradients and evaluation rules are reproduced, the table says which to the
-#   digit; accuracies at full size are not, for want of data.
-# - Whether CDML beat ArcFace in our trainings stands in the first section, at two margins, with
-#   intervals and with the difference that could have been seen. What they could not see: other
-#   worlds, larger networks, longer trainings at full size.
-# - A row of a published table is one draw: ask for the spread, and for what stood beside it.
-# - Of many comparisons some look like findings: correct for their number, by one rule throughout.
+# - In our trainings no difference between CDML and ArcFace was found, at two margins. The setting could
+#   not have shown one, because the margin itself changes nothing measurable there.
+# - Before believing that nothing was found, ask whether something could have been: the effect of the
+#   margin itself is the test.
+# - A loss can fall while nothing is learned. Watch the angle to the target centre, and let a training
+#   with the exact gradient begin with small steps.
+# - Every published row but two has a preset and a command. Counts, formulas, gradients and evaluation
+#   rules are reproduced to the digit; accuracies at full size are not, for lack of data.
+# - A row of a published table is one draw. Of many comparisons some look like findings, so correct for
+#   their number by one rule throughout.
+#
+# One thing remains to be explained. The sources of CDML contradict each other in places. Which of their
+# readings could have made the published numbers? That is chapter 13.
 #
 # ## References
 #

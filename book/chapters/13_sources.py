@@ -339,7 +339,9 @@ session.Table(
 
 # %% tags=["remove-input"]
 tested = {arm: d for arm, d in found.items() if d.sd}
-clear = [words[arm] for arm, d in tested.items() if d.verdict != "not told apart"]
+clear = [
+    words[arm] for arm, d in tested.items() if d.verdict != "not distinguishable"
+]
 same = [words[arm] for arm in found if arm not in tested]
 strict = [
     recorded.difference(

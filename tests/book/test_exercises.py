@@ -111,7 +111,7 @@ RIGHT = {
             if d.mean() > 2.201 * d.std(ddof=1) / 12**0.5
             else "lower"
             if -d.mean() > 2.201 * d.std(ddof=1) / 12**0.5
-            else "not told apart"
+            else "not distinguishable"
         )
     ],
     "13.1": [0.48],
@@ -191,7 +191,7 @@ WRONG = {
     "12.2": [(7, "the square"), (50, "too large")],
     "12.3": [
         (lambda d: "higher" if d.mean() > 0 else "lower", "contains zero"),
-        (lambda d: "not told apart", "are 'higher'"),
+        (lambda d: "not distinguishable", "are 'higher'"),
         ("higher", "function"),
     ],
     "13.1": [

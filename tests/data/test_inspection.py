@@ -154,7 +154,7 @@ def test_folder_is_described_and_loose_images_are_reported(tmp_path):
     assert found.facts["identities"] == "3"
     assert any("p0/0.jpg" in problem for problem in found.problems)
     assert (
-        "left out 1 (lost.jpg): an image beside the folders of people, which belongs to nobody"
+        "left out 1 (lost.jpg): an image next to the folders of people, which belongs to nobody"
         in found.problems
     )
 

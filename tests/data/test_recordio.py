@@ -19,7 +19,7 @@ from cdmllab.data.recordio import (
 )
 from cdmllab.errors import DataError
 
-# Pieces that meet the magic word often, at multiples of 4 and beside them.
+# Pieces that meet the magic word often, at multiples of 4 and next to them.
 PIECES = st.sampled_from([WORD, WORD[:3], WORD[1:], b"\0", b"ab", b"abcd", WORD + WORD])
 PAYLOADS = st.lists(
     st.one_of(st.binary(max_size=40), st.lists(PIECES, max_size=8).map(b"".join)), min_size=1

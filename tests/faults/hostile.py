@@ -56,7 +56,7 @@ def every_file(folder: Path, content: bytes) -> None:
 
 
 def beside(folder: Path, content: bytes) -> None:
-    """Today's layout, whole, and a ``.metadata`` beside it."""
+    """Today's layout, whole, and a ``.metadata`` next to it."""
     (folder / ".metadata").write_bytes(content)
     checksums(folder, old=False)
 

@@ -24,7 +24,7 @@ def hook(event, arguments):
         unpickled.append(".".join(map(str, arguments)))
 
 
-sys.addaudithook(hook)  # stays until Python ends, which is why it is told when to watch
+sys.addaudithook(hook)  # stays until Python ends, which is why it needs to know when to watch
 
 
 @pytest.fixture(autouse=True)

@@ -45,7 +45,7 @@ class Reader(NamedTuple):
         refuse. The first is good
     read : is given the folder
     after : is given the folder before it is read, for what has to fit the other files
-    weight : its share of the inputs, beside others; the slower a reader, the smaller
+    weight : its share of the inputs, relative to others; the slower a reader, the smaller
     first : read the first seed once before, so that what is imported late is no input's memory
     """
 
@@ -255,7 +255,7 @@ def _judge(reader: Reader, folder: Path, number: int, acted: list[str]) -> Verdi
 
 
 def _asked_for_memory(error: BaseException | None) -> bool:
-    """Whether more was asked for than there may be, however it was told in the end."""
+    """Whether more was asked for than there may be, however it was reported in the end."""
     while error is not None:
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error)[:1000]:
             return True

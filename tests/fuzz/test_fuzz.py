@@ -13,7 +13,7 @@ from tests.fuzz.readers import READERS as REAL
 from cdmllab import results
 from cdmllab.errors import DataError
 
-EACH = 25  # inputs of a reader, beside its seeds; fewer of a slow one
+EACH = 25  # inputs of a reader, in addition to its seeds; fewer of a slow one
 
 
 @pytest.fixture(scope="module", autouse=True)

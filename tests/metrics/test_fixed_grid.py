@@ -45,7 +45,7 @@ def test_fixed_grid_equals_its_two_loops(seed):
 
 
 def test_fixed_grid_is_blind_between_its_thresholds():
-    """Scores a tenth of a step apart are told apart by the exact rule only."""
+    """Scores a tenth of a step apart are distinguished by the exact rule only."""
     same = np.tile([True, False], 20)
     distance = np.where(same, 1.002, 1.003)
     fold = np.arange(40) // 20

@@ -1,4 +1,4 @@
-"""Holm's correction, beside the values of other packages and its promise."""
+"""Holm's correction, compared with other packages' values and with what it promises."""
 
 import numpy as np
 import pytest

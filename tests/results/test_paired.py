@@ -36,9 +36,14 @@ def test_verdicts_of_a_family_follow_adjusted_p_values():
         "nearer": paired(base + 2.3, np.zeros(8)),
         "none": paired(base + 0.1, np.zeros(8)),
     }
-    assert [d.verdict for d in single.values()] == ["lower", "higher", "higher", "not told apart"]
+    assert [d.verdict for d in single.values()] == [
+        "lower",
+        "higher",
+        "higher",
+        "not distinguishable",
+    ]
     together = family(single)
-    assert [d.verdict for d in together.values()] == ["lower", *["not told apart"] * 3]
+    assert [d.verdict for d in together.values()] == ["lower", *["not distinguishable"] * 3]
     assert together["clear"].p_family == pytest.approx(4 * single["clear"].p)
     assert together["nearer"].p_family == pytest.approx(3 * single["nearer"].p)
     assert together["none"].p_family == pytest.approx(single["none"].p)
@@ -49,7 +54,7 @@ def test_verdicts_of_a_family_follow_adjusted_p_values():
 def test_identical_arms_do_not_count_as_a_test():
     same, apart = paired(np.ones(8), np.ones(8)), paired(np.arange(8.0), np.full(8, 1.2))
     found = family({"same": same, "apart": apart})
-    assert found["same"].verdict == "not told apart"
+    assert found["same"].verdict == "not distinguishable"
     assert found["apart"].p_family == apart.p
     assert family({"same": same})["same"].p_family == 1.0
     shifted = paired(np.ones(8), np.zeros(8))  # no spread, but not identical

@@ -36,4 +36,4 @@ def test_readme_reports_the_recorded_difference():
         difference = Recorded(sweep).difference("compare", "cdml_easy", "arcface", named)
         assert difference.told() in readme
         assert f"over {difference.n} paired seeds" in readme
-        assert difference.verdict == "not told apart"  # "no difference was found"
+        assert difference.verdict == "not distinguishable"  # "no difference was found"

@@ -48,7 +48,7 @@ def test_a_cap_on_the_images_of_an_identity_counts(data, tmp_path):
 
 
 class PowerCutError(Exception):
-    """Stands in for a power cut."""
+    """Act like a power cut."""
 
 
 @pytest.mark.parametrize("name", ["ldam", "logit_adjustment", "sphereface2", "uniface"])

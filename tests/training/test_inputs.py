@@ -241,7 +241,7 @@ def test_a_world_is_not_rendered_again_to_find_a_finished_run(data, tmp_path, mo
 
 
 class StoppedError(Exception):
-    """Stands in for a kill."""
+    """Act like a kill."""
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def config(**changes):
 
 
 class PowerCutError(Exception):
-    """Stands in for a power cut."""
+    """Act like a power cut."""
 
 
 def interrupted(monkeypatch, within, at, begun=None, **changes):

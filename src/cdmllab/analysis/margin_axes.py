@@ -76,9 +76,9 @@ def curve(
     Parameters
     ----------
     name : one of `names()`
-    axis : ``"angle"`` and ``"negative"``, the angles to the own centre and to those of negatives,
-        radians; ``"norm"``, the length of the embedding; ``"class_size"``, whole numbers of images,
-        one identity each; ``"progress"``, rising, in [0, 1]
+    axis : ``"angle"`` and ``"negative"``, the angles to the target centre and to those of
+        negatives, radians; ``"norm"``, the length of the embedding; ``"class_size"``, whole numbers
+        of images, one identity each; ``"progress"``, rising, in [0, 1]
     at : where, shape (n,)
     place : default `Place()`
     options : of the loss

@@ -41,7 +41,7 @@ VIEWS = {
 # The square of the 250 x 250 image that puts eyes and mouth of LFW-a's mean face where the 112
 # template wants them.
 FACE = Box(58, 50, 192, 184)
-FOLDS = "folds.json"  # beside the pack that `data_scripts/lfw.py` makes
+FOLDS = "folds.json"  # next to the pack that `data_scripts/lfw.py` makes
 HOW = _ENTRY.how
 
 
@@ -109,8 +109,8 @@ def images(
 
     Raises
     ------
-    DataError : there is no archive (how to get it is told), an image cannot be decoded, is not
-        named as in LFW, or is there twice
+    DataError : there is no archive (the message says how to get it), an image cannot be decoded, is
+        not named as in LFW, or is there twice
     """
     path = path or archive()
     if path is None:

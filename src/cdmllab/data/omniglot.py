@@ -60,7 +60,7 @@ def load(
 
     Raises
     ------
-    DataError : the part is not there (how to get it is told), or has no such alphabet
+    DataError : the part is not there (the message says how to get it), or has no such alphabet
     """
     taken, left = None if only is None else set(only), set(without)
     if taken is not None and (missing := sorted(taken - set(alphabets(part, path)))):

@@ -76,7 +76,7 @@ IGNORED = (
 
 LINK = "a link, not followed (`cp -rL` copies what it leads to)"
 FEW = "the person has fewer images than asked for"
-LOOSE = "an image beside the folders of people, which belongs to nobody"
+LOOSE = "an image next to the folders of people, which belongs to nobody"
 
 
 class LeftOut(NamedTuple):

@@ -36,7 +36,7 @@ PARAMETERS, PICTURES, DONE = "world.json", "images.u8", "done.jsonl"
 CHUNK = 512  # images; what a kill can cost
 _SPARE = 64 << 20  # left free on the disk
 _PROBES = 3
-_WRITERS = 4  # threads, beside a device that draws
+_WRITERS = 4  # threads, while a device draws
 
 Pixels = NDArray[np.uint8]
 
@@ -94,7 +94,7 @@ class CachedWorld(Generic[W]):
         return chosen
 
     def verify(self) -> None:
-        """Read every image and compare with the checksums written beside them.
+        """Read every image and compare with the checksums written next to them.
 
         Raises
         ------

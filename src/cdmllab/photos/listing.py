@@ -49,7 +49,7 @@ def photos_in(root: Path, *, people: bool = True, ignore: Iterable[str] = ()) ->
     found, left_out = walk(root, ignore, loose=True)
     inside = [folder for folder in found if folder.path != root]
     if people and inside:
-        found, left_out = walk(root, ignore)  # what lies loose beside people is reported
+        found, left_out = walk(root, ignore)  # what lies loose next to people is reported
     if not found:
         instead = "".join(f"; left out {line}" for line in summary(left_out)[:1])
         raise DataError(f"{root} holds no images ({', '.join(SUFFIXES)}){instead}")

@@ -30,12 +30,12 @@ class Difference(NamedTuple):
     p_family: float | None = None
 
     @property
-    def verdict(self) -> Literal["higher", "lower", "not told apart"]:
+    def verdict(self) -> Literal["higher", "lower", "not distinguishable"]:
         """The side of zero, at 5 %: by the interval of a single test, by `p_family` in a family."""
         if self.p_family is None:
-            return "higher" if self.low > 0 else "lower" if self.high < 0 else "not told apart"
+            return "higher" if self.low > 0 else "lower" if self.high < 0 else "not distinguishable"
         if self.p_family > 0.05:
-            return "not told apart"
+            return "not distinguishable"
         return "higher" if self.mean > 0 else "lower"
 
     def within(self, bound: float) -> "Equivalence":
@@ -76,7 +76,7 @@ class Equivalence(NamedTuple):
     low: float  # of the 90 % interval
     high: float
     p: float  # of the two one-sided tests together
-    direction: Literal["higher", "lower", "not told apart"]
+    direction: Literal["higher", "lower", "not distinguishable"]
 
     @property
     def verdict(self) -> Literal["different", "too small to matter", "equivalent", "inconclusive"]:
@@ -84,7 +84,7 @@ class Equivalence(NamedTuple):
 
         ``"too small to matter"`` is yes to both, ``"inconclusive"`` is yes to neither.
         """
-        if self.direction == "not told apart":
+        if self.direction == "not distinguishable":
             return "equivalent" if self.p < 0.05 else "inconclusive"
         return "too small to matter" if self.p < 0.05 else "different"
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cdmllab.book.exercises.common import number
 
-UNDECIDED = "not told apart"  # the word of `cdmllab.results.sweeps`
+UNDECIDED = "not distinguishable"  # the word of `cdmllab.results.sweeps`
 
 
 def _standard_error(answer: Any) -> str | None:
