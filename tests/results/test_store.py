@@ -37,3 +37,5 @@ def test_readme_reports_the_recorded_difference():
         assert difference.told() in readme
         assert f"over {difference.n} paired seeds" in readme
         assert difference.verdict == "not distinguishable"  # "no difference was found"
+    of_the_margin = Recorded("lab_losses").difference("compare", "softmax", "arcface", named)
+    assert f"softmax without any margin differs from ArcFace by {of_the_margin.told()}" in readme
