@@ -390,8 +390,8 @@ session.Table(
 # ## Which one for which machine
 #
 # Now turn the measurement round. For the time you can spend on a face, the table names the largest
-# network, by MACs, that fits. Read a row for the software you may use, and a column for your
-# budget:
+# network, by MACs, that fits; networks that were not measured there are left out. Read a row for
+# the software you may use, and a column for your budget:
 
 # %% tags=["hide-input"]
 milliseconds = latency.milliseconds(record)
