@@ -210,7 +210,7 @@ for ax, key, ylabel in (
 # The sweep compares four margins that have the same mean in every batch. *ArcFace* gives it to all
 # samples. *CDML, easy larger* gives more to samples that it judges easy, and *CDML, hard larger*
 # gives more to samples that it judges hard, both in a step. The *oracle* is CDML with easy larger,
-# but it is told which images are truly easy (chapter 5).
+# but it knows which images are truly easy (chapter 5).
 #
 # Scale {glue:text}`main_scale` and mean margin {glue:text}`main_margin` rad were chosen by short
 # trainings on a grid of three scales and three margins. There is a caveat: the choice is the
