@@ -44,7 +44,7 @@ def test_release_of_these_tests_is_valid(tmp_path):
         ({"options": LITTLE | {"width": 20_000}}, "wrong shape"),
         (
             {"options": LITTLE | {"embedding_dim": 2_000_000_000}},
-            "'embedding_dim' is 2000000000, and no more than",
+            "'embedding_dim' is 2000000000; at most",
         ),
         (
             {"options": LITTLE | {"width": [8]}},

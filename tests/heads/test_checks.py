@@ -213,7 +213,7 @@ class Offsets(Wants):
 @pytest.mark.parametrize(
     ("policy", "sentence"),
     [
-        (Offsets(False), "wanting has logits without cosines"),
+        (Offsets(False), "the logits of wanting are not cosines"),
         (
             Wants(statistics=("softest_negative",)),
             "requests the statistic 'softest_negative'; a head provides hardest",

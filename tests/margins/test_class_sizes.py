@@ -136,7 +136,7 @@ def test_impossible_class_sizes_are_refused(sizes, sentence):
 
 
 def test_a_loss_that_is_made_takes_no_class_sizes_from_the_head():
-    with pytest.raises(ValueError, match="LDAM is made already: give it class_sizes itself"):
+    with pytest.raises(ValueError, match="already an instance of LDAM: pass class_sizes to"):
         heads.create(make("ldam"), embedding_dim=2, num_identities=4, class_sizes=SIZES)
 
 
