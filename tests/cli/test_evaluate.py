@@ -180,7 +180,7 @@ def test_images_that_do_not_fit_the_network_are_reported(run, tmp_path):
 def test_only_a_finished_run_is_evaluated(tmp_path):
     started = Run.create("half", 0, {}, within=tmp_path)
     assert (
-        "is running: only a finished run has a network to load"
+        "is running: only a finished run has a released network"
         in command(started.folder, "--protocol", "digits/*").stderr
     )
     assert "is not a run" in command(tmp_path, "--protocol", "digits/*").stderr

@@ -178,7 +178,7 @@ def test_safetensors_file_of_another_library_is_a_checkpoint(tmp_path):
         ),
         (
             ["weights", "convert", "folder", "b.safetensors", "--channels", "RGB"],
-            "--channels is for checkpoints",
+            "--channels is only for checkpoints",
         ),
         (["weights", "convert", "none.pth", "b.safetensors"], "there is no file none.pth"),
         (["weights", "show", "a.pth"], "a.pth is not a release"),

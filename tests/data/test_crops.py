@@ -157,7 +157,7 @@ def test_ijb_is_aligned_to_the_part(data):
 def test_unaligned_protocols_refuse_a_crop(name):
     with pytest.raises(
         CdmlLabError,
-        match=f"sees the square 5, 21.75, 107, 123.75 .* protocol {name} does not show",
+        match=f"needs the square 5, 21.75, 107, 123.75 .* protocol {name} are not aligned",
     ):
         protocols.load(name, 32, square=SQUARE)
 
@@ -172,7 +172,9 @@ def test_non_square_images_are_reported(tmp_path):
     np.savez(tmp_path / "own.npz", images=pixels, first=[0, 1], second=[2, 3], same=[True, False])
     images = protocols.load(str(tmp_path / "own.npz"), 16, square=SQUARE).images
     assert isinstance(images, Cropped)
-    with pytest.raises(ValueError, match="images of 12 x 10 are not square"):
+    with pytest.raises(ValueError, match="only square images of aligned faces .* got 12 x 10"):
+        ValueError, match="only square images of aligned faces can be cropped, got 12 x 10"
+    ):
         images.read([0])
 
 

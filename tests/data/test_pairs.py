@@ -44,7 +44,7 @@ def test_sample_depends_on_the_seed_alone():
 )
 def test_sample_refuses_too_few_pairs(labels, message):
     with pytest.raises(
-        ValueError, match=f"30 {message} pairs are needed, but the images have only"
+        ValueError, match=f"30 {message} pairs are needed, but the images give only"
     ):
         pairs.sample(labels, per_fold=10, folds=3)
 

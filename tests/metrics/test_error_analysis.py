@@ -97,7 +97,7 @@ def test_eight_bins_unless_asked_and_two_edges_at_least():
     assert wide.rate[0] == 2 / 3
     assert wide.edges.dtype == np.float64
     for edges in ([0.0], [[0.0, 1.0]]):
-        with pytest.raises(ValueError, match="must rise, and be two or more"):
+        with pytest.raises(ValueError, match="must be two or more, in ascending order"):
             error_rates.by_nuisance(x > 0.5, x, edges)
     with pytest.raises(ValueError, match=r"shape \(p,\)"):
         error_rates.by_nuisance([[True]], [[1.0]])

@@ -89,12 +89,12 @@ def test_tpir_at_fpir_of_tied_strangers_keeps_its_promise():
             lambda g, i, q, j: (g, i, q[:0], j[:0]),
             "needs at least two gallery entries and a probe, got 12 and 0",
         ),
-        (lambda g, i, q, j: (g, i, q[:, :4], j), "do not fit"),
+        (lambda g, i, q, j: (g, i, q[:, :4], j), "the shapes must be gallery"),
         (
             lambda g, i, q, j: (g, i[1:], q, j),
             r"the shapes must be gallery .*, got \(12, 6\), \(11,\), \(80, 6\) and \(80,\)",
         ),
-        (lambda g, i, q, j: (g, i, q, j[1:]), "do not fit"),
+        (lambda g, i, q, j: (g, i, q, j[1:]), "the shapes must be gallery"),
         (
             lambda g, i, q, j: (g, i, np.where(np.arange(80)[:, None] == 4, np.nan, q), j),
             "probe 4 is zero or not",

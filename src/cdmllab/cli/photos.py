@@ -82,6 +82,8 @@ def photos(
     if sample is not None:
         source = listing.sampled(source, sample, seed)
     listing.refuse_too_many(source)
+    if keep is not None:
+        listing.refuse_inside(keep, folder)
     network, evaluation = network_and_evaluation(model, calibration, flip, threads)
     finder = create(detector, detector_model)
     with keeping.into(keep, source) as store, _bar("comparing photos") as progress:
@@ -233,8 +235,7 @@ def protocol(
     source = listing.photos_in(folder, ignore=ignore or ())
     if sample is not None:
         source = listing.sampled(source, sample, seed)
-    if target.resolve().is_relative_to(folder.resolve()):
-        raise CdmlLabError(f"{target} lies among the photos; name a folder elsewhere")
+    listing.refuse_inside(target, folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CdmlLabError(f"{target} is not empty; name a new folder for the protocol")
     network = None if model is None else network_from(model, threads)

@@ -30,7 +30,7 @@ def sample(labels: ArrayLike, per_fold: int = 300, folds: int = 10, seed: int = 
 
     Raises
     ------
-    ValueError : the images available fewer distinct pairs than that
+    ValueError : the images give fewer distinct pairs than that
 
     Examples
     --------
@@ -87,7 +87,7 @@ def _genuine(ids: NDArray[np.int64], needed: int, rng: np.random.Generator) -> N
     available = sum(map(len, queues))
     if available < needed:
         raise ValueError(
-            f"{needed:,} genuine pairs are needed, but the images available only {available:,}"
+            f"{needed:,} genuine pairs are needed, but the images give only {available:,}"
         )
     ranked = np.concatenate(queues)
     turn = np.concatenate([np.arange(len(q)) + rng.random(len(q)) for q in queues])
@@ -101,7 +101,7 @@ def _impostor(ids: NDArray[np.int64], needed: int, rng: np.random.Generator) -> 
     available = (n * n - int((counts * counts).sum())) // 2
     if available < needed:
         raise ValueError(
-            f"{needed:,} impostor pairs are needed, but the images available only {available:,}"
+            f"{needed:,} impostor pairs are needed, but the images give only {available:,}"
         )
     seen: dict[tuple[int, int], None] = {}
     while len(seen) < needed:

@@ -11,7 +11,7 @@ from cdmllab._util.files import replacing
 from cdmllab.errors import CdmlLabError
 from cdmllab.photos.album import Album, Item
 from cdmllab.photos.faces import Pixels
-from cdmllab.photos.listing import Photos
+from cdmllab.photos.listing import Photos, refuse_inside
 
 EMBEDDINGS = "embeddings.npz"
 
@@ -48,8 +48,7 @@ def into(folder: Path | None, source: Photos) -> Iterator[Store | None]:
     if folder is None:
         yield None
         return
-    if folder.resolve().is_relative_to(source.root.resolve()):
-        raise CdmlLabError(f"{folder} lies among the photos; name a folder elsewhere")
+    refuse_inside(folder, source.root)
     if folder.exists() and any(folder.iterdir()):
         raise CdmlLabError(f"{folder} is not empty; name a new folder for what is kept")
     yield Store(folder)

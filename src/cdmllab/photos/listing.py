@@ -95,6 +95,17 @@ def sampled(source: Photos, most: int, seed: int = 0) -> Photos:
     )
 
 
+def refuse_inside(target: Path, root: Path) -> None:
+    """See that results do not go among the photos, where the next run would read them.
+
+    Raises
+    ------
+    CdmlLabError : `target` is `root` or inside it
+    """
+    if target.resolve().is_relative_to(root.resolve()):
+        raise CdmlLabError(f"{target} lies among the photos; name a folder elsewhere")
+
+
 def refuse_too_many(source: Photos, most: int = MOST) -> None:
     """See that all pairs of the photos fit into memory.
 
