@@ -60,7 +60,7 @@ ax.axvline(between / 2, color="0.5", lw=0.9, ls=(0, (4, 3)))
 ax.text(13, 61, "largest genuine angle", color=plots.colour("arcface"))
 ax.text(38, 30, "smallest impostor angle", color=plots.colour("softmax"))
 ax.text(between / 2 + 1.5, 2, "one threshold fits all", fontsize=9)
-ax.set(xlabel="margin (degrees)", ylabel="angle (degrees)", ylim=(0, between))
+_ = ax.set(xlabel="margin (degrees)", ylabel="angle (degrees)", ylim=(0, between))
 
 # %% [markdown]
 # So a margin turns the question "which of these people is it?" into the question "are these two the
