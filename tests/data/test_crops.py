@@ -172,7 +172,7 @@ def test_non_square_images_are_reported(tmp_path):
     np.savez(tmp_path / "own.npz", images=pixels, first=[0, 1], second=[2, 3], same=[True, False])
     images = protocols.load(str(tmp_path / "own.npz"), 16, square=SQUARE).images
     assert isinstance(images, Cropped)
-    with pytest.raises(ValueError, match="only square images of aligned faces .* got 12 x 10"):
+    with pytest.raises(ValueError, match=r"only square images of aligned faces .* got 12 x 10"):
         images.read([0])
 
 
