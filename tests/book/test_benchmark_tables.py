@@ -118,7 +118,14 @@ def kept(tmp_path, monkeypatch):
 
 
 def test_every_benchmark_of_speed_has_its_tables():
-    of_accuracy = {"lab", "lab_untrained", "lfw_baselines", "lfw_projection", "lfw_public"}
+    of_accuracy = {
+        "lab",
+        "lab_untrained",
+        "lfw_baselines",
+        "lfw_projection",
+        "lfw_public",
+        "photos_landmarks",
+    }
     assert set(benchmark_tables.BENCHMARKS) == set(RECORDS) == set(bench.names()) - of_accuracy
 
 

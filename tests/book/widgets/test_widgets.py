@@ -1,3 +1,4 @@
+import html
 import inspect
 import json
 import re
@@ -53,7 +54,7 @@ def test_widget_says_itself_in_html(name):
     (tag, attributes), *_ = Elements(data["text/html"]).found
     assert (tag, attributes["class"], attributes["data-widget"]) == ("div", "cdml-widget", name)
     assert json.loads(attributes["data-state"]) == widget.state()
-    assert widget.fallback in data["text/html"]
+    assert html.escape(widget.fallback) in data["text/html"]
     assert data["text/plain"] == repr(widget)
 
 
