@@ -76,17 +76,16 @@ def photos(
     from cdmllab.photos.page import page
     from cdmllab.photos.report import findings
 
-    if threshold is not None and not by_likeness and _has_people(folder):
-        raise CdmlLabError("--threshold is for grouping by likeness: add --by-likeness")
     source = listing.photos_in(folder, people=not by_likeness, ignore=ignore or ())
+    if threshold is not None and source.people:
+        raise CdmlLabError("--threshold is for grouping by likeness: add --by-likeness")
     if sample is not None:
         source = listing.sampled(source, sample, seed)
     listing.refuse_too_many(source)
-    if keep is not None:
-        listing.refuse_inside(keep, folder)
+    store = keeping.store(keep, source)
     network, evaluation = network_and_evaluation(model, calibration, flip, threads)
     finder = create(detector, detector_model)
-    with keeping.into(keep, source) as store, _bar("comparing photos") as progress:
+    with _bar("comparing photos") as progress:
         read = album.read(
             source,
             network,
@@ -95,8 +94,8 @@ def photos(
             progress=progress,
             keep=None if store is None else store.face,
         )
-        if store is not None:
-            store.embeddings(read)
+    if store is not None:
+        store.embeddings(read)
     found = findings(read, far, evaluation=evaluation, cut=threshold, seed=seed)
     write_text(report, page(found, network, finder.name))
     groups = "people" if source.people else "groups by likeness"
@@ -104,10 +103,7 @@ def photos(
         f"{printable(str(folder))}: {len(read.items):,} faces of {len(source.photos):,} photos, "
         f"{len(set(found.group.tolist())):,} {groups}"
     )
-    for name, why in list(read.missing.items())[:10]:
-        typer.echo(f"not compared: {name}: {why.removeprefix(f'{name}: ')}", err=True)
-    if len(read.missing) > 10:
-        typer.echo(f"not compared: {len(read.missing) - 10:,} more, see the report", err=True)
+    _report_missing("not compared", read.missing, ", see the report")
     typer.echo(f"written to {report}")
     if keep is not None:
         typer.echo(f"kept in {keep}")
@@ -186,10 +182,12 @@ def network_from(model: Path, threads: int) -> "Network":
     return Network(backbone, prepare, printable(model.name))
 
 
-def _has_people(folder: Path) -> bool:
-    from cdmllab.photos.listing import photos_in
-
-    return bool(photos_in(folder).people)
+def _report_missing(verdict: str, missing: dict[str, str], where: str = "", most: int = 10) -> None:
+    """Print why the first photos were passed over, and how many more were."""
+    for name, why in list(missing.items())[:most]:
+        typer.echo(f"{verdict}: {name}: {why.removeprefix(f'{name}: ')}", err=True)
+    if len(missing) > most:
+        typer.echo(f"{verdict}: {len(missing) - most:,} more{where}", err=True)
 
 
 def protocol(
@@ -236,8 +234,7 @@ def protocol(
     if sample is not None:
         source = listing.sampled(source, sample, seed)
     listing.refuse_inside(target, folder)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise CdmlLabError(f"{target} is not empty; name a new folder for the protocol")
+    listing.refuse_content(target, "the protocol")
     network = None if model is None else network_from(model, threads)
     with _bar("reading photos") as progress:
         made = protocols.make(
@@ -256,10 +253,7 @@ def protocol(
         f"{int((~pairs.same).sum()):,} impostor pairs of {len(made.jpeg):,} images in {folds} "
         "folds that share nobody"
     )
-    for name, why in list(made.missing.items())[:10]:
-        typer.echo(f"not used: {name}: {why.removeprefix(f'{name}: ')}", err=True)
-    if len(made.missing) > 10:
-        typer.echo(f"not used: {len(made.missing) - 10:,} more", err=True)
+    _report_missing("not used", made.missing)
     if folds != FOLDS:
         typer.echo(
             f"note: whoever reads {protocols.BIN} cuts it into {FOLDS} folds, which may share "

@@ -136,11 +136,7 @@ def read(
             progress(done, len(source.photos))
     embed_waiting()
     if not items:
-        name, why = next(iter(missing.items()))
-        raise CdmlLabError(
-            f"none of the {len(source.photos):,} photos of {source.root} has a face that can be "
-            f"compared; {name}: {why.removeprefix(f'{name}: ')}"
-        )
+        raise nothing_usable(source, missing, "has a face that can be compared")
     embeddings = np.concatenate(parts)
     length = np.linalg.norm(embeddings, axis=1)
     if not (np.isfinite(length) & (length > 0)).all():
@@ -152,6 +148,28 @@ def read(
     return Album(source, items, embeddings, missing)
 
 
+def nothing_usable(source: Photos, missing: dict[str, str], lack: str) -> CdmlLabError:
+    """The error for photos of which none can be used; it gives the first one's reason."""
+    name, why = next(iter(missing.items()))
+    return CdmlLabError(
+        f"none of the {len(source.photos):,} photos of {source.root} {lack}; {name}: "
+        f"{why.removeprefix(f'{name}: ')}"
+    )
+
+
+def bytes_of(photo: Photo) -> bytes:
+    """A photo's file.
+
+    Raises
+    ------
+    DataError : it cannot be read
+    """
+    try:
+        return stored(photo.path)
+    except OSError as error:
+        raise DataError(f"{photo.name} cannot be read ({cause(error)})") from error
+
+
 def pixels_of(photo: Photo) -> Pixels:
     """A photo's pixels, RGB and upright.
 
@@ -159,10 +177,7 @@ def pixels_of(photo: Photo) -> Pixels:
     ------
     DataError : it cannot be read
     """
-    try:
-        return decode(stored(photo.path), photo.name)
-    except OSError as error:
-        raise DataError(f"{photo.name} cannot be read ({cause(error)})") from error
+    return decode(bytes_of(photo), photo.name)
 
 
 def _faces_of(

@@ -1,17 +1,14 @@
 """What `cdmllab photos` keeps only where it is asked to: aligned faces and their embeddings."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from cdmllab._util.files import replacing
-from cdmllab.errors import CdmlLabError
 from cdmllab.photos.album import Album, Item
 from cdmllab.photos.faces import Pixels
-from cdmllab.photos.listing import Photos, refuse_inside
+from cdmllab.photos.listing import Photos, refuse_content, refuse_inside
 
 EMBEDDINGS = "embeddings.npz"
 
@@ -37,8 +34,7 @@ class Store:
             np.savez(file, embedding=album.embeddings, person=album.person, photo=photo)
 
 
-@contextmanager
-def into(folder: Path | None, source: Photos) -> Iterator[Store | None]:
+def store(folder: Path | None, source: Photos) -> Store | None:
     """A store in a new or empty folder; None where nothing is to be kept.
 
     Raises
@@ -46,9 +42,7 @@ def into(folder: Path | None, source: Photos) -> Iterator[Store | None]:
     CdmlLabError : the folder has content, or lies among the photos
     """
     if folder is None:
-        yield None
-        return
+        return None
     refuse_inside(folder, source.root)
-    if folder.exists() and any(folder.iterdir()):
-        raise CdmlLabError(f"{folder} is not empty; name a new folder for what is kept")
-    yield Store(folder)
+    refuse_content(folder, "what is kept")
+    return Store(folder)

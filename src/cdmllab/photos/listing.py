@@ -106,6 +106,17 @@ def refuse_inside(target: Path, root: Path) -> None:
         raise CdmlLabError(f"{target} lies among the photos; name a folder elsewhere")
 
 
+def refuse_content(target: Path, purpose: str) -> None:
+    """See that results go into a new or empty folder.
+
+    Raises
+    ------
+    CdmlLabError : `target` is a file, or a folder with content
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise CdmlLabError(f"{target} is not empty; name a new folder for {purpose}")
+
+
 def refuse_too_many(source: Photos, most: int = MOST) -> None:
     """See that all pairs of the photos fit into memory.
 

@@ -95,16 +95,16 @@ def _thresholds(found: Findings, network: Network) -> str:
         f"thresholds at which {100 * found.far:g} % of pairs of strangers would be accepted (a "
         f"FAR of {far}), with 95 % intervals.</p>"
     ]
-    rows = [_row("these photos", found.here)]
-    if not isinstance(found.elsewhere, str) and found.carried is not None:
-        carried = found.carried
+    effect = ""
+    if found.carried is not None:
         effect = (
-            f"here it accepts {words.percent(carried.far)} of pairs of strangers and "
-            f"{words.percent(carried.tar)} of pairs of one person"
+            f"here it accepts {words.percent(found.carried.far)} of pairs of strangers and "
+            f"{words.percent(found.carried.tar)} of pairs of one person"
         )
-        rows.append(_row(_own(found.elsewhere, network), found.elsewhere, effect))
-    else:
-        rows.append(_row(_own(found.elsewhere, network), found.elsewhere))
+    rows = [
+        _row("these photos", found.here),
+        _row(_own(found.elsewhere, network), found.elsewhere, effect),
+    ]
     parts.append(
         '<div class="wide"><table><tr><th>from</th><th>threshold</th><th>what to know</th></tr>'
         f"{''.join(rows)}</table></div>"

@@ -15,16 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 from cdmllab._util.files import replacing, write_text
 from cdmllab.data import bins
 from cdmllab.data.crop import resize
-from cdmllab.data.decode import decode, encode_jpeg, stored
+from cdmllab.data.decode import decode, encode_jpeg
 from cdmllab.data.orientation import UPRIGHT, of_jpeg
 from cdmllab.data.pairs import Pairs
-from cdmllab.errors import CdmlLabError, DataError, cause
+from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.evaluate.cropping import Cropped
 from cdmllab.evaluate.embedding import Images
 from cdmllab.photos import finding
-from cdmllab.photos.album import Network, pixels_of, usable
+from cdmllab.photos.album import Network, bytes_of, nothing_usable, pixels_of, usable
 from cdmllab.photos.faces import Detector
-from cdmllab.photos.listing import Photo, Photos
+from cdmllab.photos.listing import Photo, Photos, refuse_content
 from cdmllab.photos.pairing import Rules, draw
 
 MOST = 20_000  # photos; their aligned faces wait in memory
@@ -101,11 +101,7 @@ def make(
         if progress is not None:
             progress(done, len(source.photos))
     if not jpegs:
-        name, why = next(iter(missing.items()))
-        raise CdmlLabError(
-            f"none of the {len(source.photos):,} photos of {source.root} can be used; {name}: "
-            f"{why.removeprefix(f'{name}: ')}"
-        )
+        raise nothing_usable(source, missing, "can be used")
     label = np.array(labels, dtype=np.int64)
     embeddings = _embeddings(jpegs, network) if rules.hard > 0.0 and network else None
     drawn = draw(label, rules, embeddings)
@@ -131,8 +127,7 @@ def write(made: Made, folder: Path) -> list[Path]:
     ------
     CdmlLabError : the folder has content
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CdmlLabError(f"{folder} is not empty; name a new folder for the protocol")
+    refuse_content(folder, "the protocol")
     pairs, files = made.pairs, [folder / name for name in (NPZ, BIN, LIST)]
     pixels = np.stack(
         [decode(jpeg, f"image {k}", upright=False) for k, jpeg in enumerate(made.jpeg)]
@@ -198,10 +193,7 @@ def _numbers(label: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _as_it_is(photo: Photo) -> tuple[bytes, tuple[int, ...]]:
     """An aligned face as JPEG, its own bytes where they will do, and its size."""
-    try:
-        data = stored(photo.path)
-    except OSError as error:
-        raise DataError(f"{photo.name} cannot be read ({cause(error)})") from error
+    data = bytes_of(photo)
     pixels = decode(data, photo.name)
     plain = data[:3] == b"\xff\xd8\xff" and of_jpeg(data) == UPRIGHT
     return (data if plain else encode_jpeg(pixels, _QUALITY)), pixels.shape[:2]
