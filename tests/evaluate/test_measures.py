@@ -179,6 +179,6 @@ def test_strict_mypy_sees_a_typo_in_the_name_of_a_measure(tmp_path):
     errors = sorted(line for line in done.stdout.splitlines() if ": error:" in line)
     assert len(errors) == 2, done.stdout + done.stderr
     assert "absent.py:7" in errors[0]
-    assert '"None" has no attribute "std_over_folds"' in errors[0]
+    assert 'Item "None" of "Accuracy | None" has no attribute "std_over_folds"' in errors[0]
     assert "typo.py:7" in errors[1]
     assert '"Accuracy" has no attribute "std_over_fold"; maybe "std_over_folds"?' in errors[1]

@@ -14,6 +14,7 @@ from pydantic import (
     ValidationError,
 )
 
+from cdmllab._util.validation import first_error
 from cdmllab.errors import plain
 
 MOST = 10_000_000
@@ -43,9 +44,7 @@ def check(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         try:
             kinds[key].validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
-            message = error.errors(include_url=False, include_context=False, include_input=False)[
-                0
-            ]["msg"]
+            _, message = first_error(error)
             raise ValueError(
                 f"option {key!r}: {message}, got {plain(json.dumps(value), 60)}"
             ) from None

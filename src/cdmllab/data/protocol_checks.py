@@ -3,6 +3,7 @@
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from cdmllab.data import npz
 from cdmllab.errors import DataError
 
-WANTED = ("images", "first", "second", "same")
+REQUIRED, OPTIONAL = ("images", "first", "second", "same"), ("fold", "identity")
 Ints = NDArray[np.int64]
 
 
@@ -18,9 +19,32 @@ def is_protocol(path: Path) -> bool:
     """Whether an ``.npz`` file has the arrays of a protocol; a damaged one has none."""
     try:
         with npz.opened(path) as arrays:
-            return set(WANTED) <= set(arrays.files)
+            return set(REQUIRED) <= set(arrays.files)
     except DataError:
         return False
+
+
+def checked(stored: npz.Arrays, path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a protocol: ``images`` of uint8, the others whole numbers or bool, shape (n,).
+
+    Raises
+    ------
+    DataError : an array is missing or has another form
+    """
+    keys = (key for key in (*REQUIRED, *OPTIONAL) if key in REQUIRED or key in stored.files)
+    arrays = {key: stored[key] for key in keys}
+    images = arrays["images"]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise DataError(
+            f"{path}: images must be uint8 of shape (n, height, width, 1 or 3), got "
+            f"{images.dtype} {images.shape}"
+        )
+    for key, values in arrays.items():
+        if key != "images" and (values.ndim != 1 or values.dtype.kind not in "biu"):
+            raise DataError(
+                f"{path}: {key} must be integers of shape (n,), got {values.dtype} {values.shape}"
+            )
+    return arrays
 
 
 def look(path: Path) -> tuple[dict[str, str], list[str]]:
@@ -30,19 +54,13 @@ def look(path: Path) -> tuple[dict[str, str], list[str]]:
     ------
     DataError : an array of another form
     """
-    with npz.opened(path) as arrays:
-        images = arrays["images"]
-        first, second, same = (_column(arrays, key, path) for key in WANTED[1:])
-        count = len(same)
-        fold, identity = (
-            _column(arrays, key, path) if key in arrays.files else None
-            for key in ("fold", "identity")
-        )
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
-        raise DataError(
-            f"{path}: images must be uint8 of shape (n, height, width, 1 or 3), got "
-            f"{images.dtype} {images.shape}"
-        )
+    with npz.opened(path) as stored:
+        arrays = checked(stored, path)
+    images = arrays.pop("images")
+    columns = {key: values.astype(np.int64) for key, values in arrays.items()}
+    first, second, same = (columns[key] for key in REQUIRED[1:])
+    fold, identity = (columns.get(key) for key in OPTIONAL)
+    count = len(same)
     if not len(first) == len(second) == count or (fold is not None and len(fold) != count):
         raise DataError(f"{path}: first, second, same and fold must have one length")
     n, height, width, channels = images.shape
@@ -93,12 +111,3 @@ def _problems(
                 "folds is judged on people whose threshold was chosen on themselves"
             )
     return found
-
-
-def _column(arrays: npz.Arrays, key: str, path: Path) -> Ints:
-    values = arrays[key]
-    if values.ndim != 1 or values.dtype.kind not in "biu":
-        raise DataError(
-            f"{path}: {key} must be whole numbers of shape (n,), got {values.dtype} {values.shape}"
-        )
-    return values.astype(np.int64)

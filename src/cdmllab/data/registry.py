@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cdmllab._util.files import leads_outside, read_yaml
+from cdmllab._util.validation import first_error
 from cdmllab.data import paths
 from cdmllab.errors import DataError, did_you_mean, plain
 
@@ -256,10 +257,8 @@ def read(path: Path) -> Registry:
         # As JSON, because a strict model takes a list for a tuple only there.
         return Registry.model_validate_json(json.dumps(sets))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        raise DataError(f"{path}, {plain(key, 100)}: {plain(message, 200)}") from None
+        key, message = first_error(error)
+        raise DataError(f"{path}, {key}: {plain(message, 200)}") from None
 
 
 def span(limits: tuple[int, int]) -> str:

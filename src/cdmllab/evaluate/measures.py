@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, TypedDict, Unpack
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from cdmllab._util.files import read_record
+from cdmllab._util.validation import first_error
 from cdmllab.errors import DataError, plain
 from cdmllab.evaluate.protocol import Together
 
@@ -294,9 +295,8 @@ class Measures(_Record):
             # As text: strict models take an array of JSON for a tuple, but no list of Python.
             return cls.model_validate_json(json.dumps(record))
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            key = plain(".".join(map(str, first["loc"])), 100)
-            raise ValueError(f"{key}: {plain(first['msg'], 200)}") from None
+            key, message = first_error(error)
+            raise ValueError(f"{key}: {plain(message, 200)}") from None
 
     @classmethod
     def read(cls, path: Path | str) -> Self:

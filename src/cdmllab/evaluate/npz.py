@@ -5,12 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab.data import bins, npz, verification
+from cdmllab.data import bins, npz, protocol_checks, verification
 from cdmllab.data.pairs import Pairs
 from cdmllab.errors import DataError, reading
 from cdmllab.evaluate.protocol import Protocol
-
-_REQUIRED, _OPTIONAL = ("images", "first", "second", "same"), ("fold", "identity")
 
 
 def read(path: Path) -> Protocol:
@@ -27,28 +25,10 @@ def read(path: Path) -> Protocol:
     """
     with npz.opened(path) as stored:
         is_bin = set(stored.files) >= set(bins.KEYS)
-        arrays = (
-            {}
-            if is_bin
-            else {
-                key: stored[key]
-                for key in (*_REQUIRED, *_OPTIONAL)
-                if key in stored.files or key in _REQUIRED
-            }
-        )
+        arrays = {} if is_bin else protocol_checks.checked(stored, path)
     if is_bin:
         return bin_file(path)
     images, same = arrays["images"], arrays["same"]
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
-        raise DataError(
-            f"{path}: images must be uint8 of shape (n, height, width, 1 or 3), got "
-            f"{images.dtype} {images.shape}"
-        )
-    for key, values in arrays.items():
-        if key != "images" and (values.ndim != 1 or values.dtype.kind not in "biu"):
-            raise DataError(
-                f"{path}: {key} must be integers of shape (n,), got {values.dtype} {values.shape}"
-            )
     fold = arrays.get("fold", np.zeros(len(same), dtype=np.int64))
     with reading(path, "a protocol"):
         try:

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from cdmllab._util import safe_yaml
 from cdmllab._util.files import read_text, read_yaml
+from cdmllab._util.validation import first_error
 from cdmllab.errors import plain
 
 
@@ -40,7 +41,6 @@ def header(path: Path) -> dict[str, str]:
 
 def complaint(error: ValidationError, whole: str) -> str:
     """The first error, with its key; `whole` is printed in place of an empty key."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = plain(".".join(str(part) for part in first["loc"]), 100) or whole
+    where, message = first_error(error)
     more = f" (and {error.error_count() - 1:,} more)" if error.error_count() > 1 else ""
-    return f"{where}: {plain(first['msg'].removeprefix('Value error, '), 500)}{more}"
+    return f"{where or whole}: {plain(message, 500)}{more}"
