@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from tests.data.making import folder
+from tests.training.power_cut import power_cut
 
 from cdmllab import margins
 from cdmllab.runs import Run
-from cdmllab.training import Config, entry, load, projection, resume, train
+from cdmllab.training import Config, load, projection, resume, train
 
 PLAIN = {
     "name": "people",
@@ -47,27 +48,13 @@ def test_a_cap_on_the_images_of_an_identity_counts(data, tmp_path):
     assert head.policy.class_sizes.count.tolist() == [3, 1, 3]
 
 
-class PowerCutError(Exception):
-    """Act like a power cut."""
-
-
 @pytest.mark.parametrize("name", ["ldam", "logit_adjustment", "sphereface2", "uniface"])
 def test_a_resumed_training_ends_with_the_same_loss(name, data, tmp_path, monkeypatch):
     folder(data / "people", [7, 1, 4])
     wanted = config(loss={"name": name, "scale": 16.0})
     whole = train(wanted, within=tmp_path / "whole")
-    original = entry.Run.log
-
-    def log(run, **values):
-        original(run, **values)
-        if values["step"] == 4:
-            raise PowerCutError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(entry.Run, "log", log)
-        patch.setattr(entry.Run, "finish", lambda *_, **__: None)
-        with pytest.raises(PowerCutError):
-            train(wanted, within=tmp_path / "cut")
+    with power_cut(monkeypatch, 4):
+        train(wanted, within=tmp_path / "cut")
     (run,) = Run.list(tmp_path / "cut")
     resumed = resume(run.folder)
     want = whole.head.state_dict()

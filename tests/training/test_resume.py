@@ -10,13 +10,14 @@ import pytest
 import torch
 import yaml
 from filelock import FileLock
+from tests.training.power_cut import power_cut
 from tests.waiting import until
 
 from cdmllab import backbones
 from cdmllab.backbones import weights
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
-from cdmllab.training import Config, checkpoint, entry, holding, load, resume, train
+from cdmllab.training import Config, checkpoint, holding, load, resume, train
 
 PLAIN = {
     "name": "digits",
@@ -41,24 +42,11 @@ def config(**changes):
     return Config.parse({**PLAIN, **changes})
 
 
-class PowerCutError(Exception):
-    """Act like a power cut."""
-
-
 def interrupted(monkeypatch, within, at, begun=None, **changes):
     """A run that breaks off after step `at`; the record still says that it runs, as after a
     kill.
     """
-    original = entry.Run.log
-
-    def log(run, **values):
-        original(run, **values)
-        if values["step"] == at:
-            raise PowerCutError
-
-    monkeypatch.setattr(entry.Run, "log", log)
-    monkeypatch.setattr(entry.Run, "finish", lambda *_, **__: None)
-    with pytest.raises(PowerCutError):
+    with power_cut(monkeypatch, at):
         train(config(**changes), within=within) if begun is None else resume(begun.folder)
     monkeypatch.undo()
     (run,) = Run.list(within)
