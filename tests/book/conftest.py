@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",  # a container's /dev/shm may be 64 MiB, which crashes a page
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",

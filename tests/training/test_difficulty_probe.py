@@ -104,6 +104,6 @@ def test_only_the_lab_knows(tmp_path):
 
 
 def test_a_pair_loss_has_no_centres_to_look_at(lab, tmp_path):
-    with pytest.raises(CdmlLabError, match="no pair loss"):
+    with pytest.raises(CdmlLabError, match="without a pair loss"):
         train(Config.parse({**LAB, "loss": {"name": "triplet"}}), within=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

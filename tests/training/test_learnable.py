@@ -58,7 +58,7 @@ def test_the_expected_pairs_of_a_batch_are_those_that_random_batches_have():
     """Of 50 identities with two images each, two images drawn are of one identity 1 time in 99."""
     labels = np.repeat(np.arange(50), 2)
     doubt = learnable.check(labels, batch_size=10, per_identity=None, pair_loss="triplet")
-    assert "a batch of 10 images holds 0.45 pairs of one identity on average" in doubt  # 45 / 99
+    assert "a batch of 10 images has 0.45 pairs of one identity on average" in doubt  # 45 / 99
     rng = np.random.default_rng(0)
     drawn = [10 - len(np.unique(labels[rng.permutation(100)[:10]])) for _ in range(4000)]
     assert np.mean(drawn) == pytest.approx(45 / 99, abs=0.04)  # four standard errors
@@ -71,5 +71,5 @@ def test_a_few_pairs_are_a_warning_and_not_the_end(data, tmp_path):
     told = []
     assert train(config(batch_size=2), within=tmp_path, tell=told.append).run.status == "finished"
     assert any(
-        "a batch of 2 images holds 0.043 pairs of one identity on average" in line for line in told
+        "a batch of 2 images has 0.043 pairs of one identity on average" in line for line in told
     )
