@@ -140,7 +140,7 @@ def test_gpu_page_quotes_each_presets_cost(site):
     expected = [
         name
         for name in presets.names()
-        if name.startswith(("lab/gpu", "lfw/gpu", "casia/doc", "ms1mv3/doc"))
+        if name.startswith(("lab/gpu", "lfw/gpu", "casia/datn_page", "ms1mv3/datn_page"))
     ]
     assert sorted(commands) == sorted(expected)
     assert all(presets.header(name)["cost"] in text for name in expected)

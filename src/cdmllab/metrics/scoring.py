@@ -3,7 +3,7 @@
 A score is higher the more alike two images are, and a distance is lower. Papers use both.
 """
 
-from typing import Literal, NoReturn, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,8 +27,7 @@ def unit(embeddings: ArrayLike, what: str = "image") -> Floats:
     """
     e = _table(embeddings).astype(np.float64)
     squared = np.einsum("nd,nd->n", e, e)
-    if not (np.isfinite(squared) & (squared > 0.0)).all():
-        _refuse(squared, np.arange(len(e)), what)
+    refuse_unusable(squared, np.arange(len(e)), what)
     e /= np.sqrt(squared)[:, None]
     return e
 
@@ -63,8 +62,7 @@ def _gathered(e: NDArray[np.generic], a: Ints, b: Ints, what: str) -> Floats:
         x, y = e[a[part]].astype(np.float64), e[b[part]].astype(np.float64)
         xx, yy = np.einsum("pd,pd->p", x, x), np.einsum("pd,pd->p", y, y)
         for rows, squared in ((a[part], xx), (b[part], yy)):
-            if not (np.isfinite(squared) & (squared > 0.0)).all():
-                _refuse(squared, rows, what)
+            refuse_unusable(squared, rows, what)
         out[part] = np.einsum("pd,pd->p", x, y) / np.sqrt(xx * yy)
     return out
 
@@ -142,8 +140,23 @@ def _table(embeddings: ArrayLike) -> NDArray[np.generic]:
     return e
 
 
-def _refuse(squared: Floats, rows: Ints, what: str) -> NoReturn:
-    bad = np.unique(rows[~(np.isfinite(squared) & (squared > 0.0))])
+def refuse_unusable(squared: Floats, rows: Ints, what: str) -> None:
+    """Refuse embeddings without a direction.
+
+    Parameters
+    ----------
+    squared : squared lengths of embeddings, shape (n,)
+    rows : their rows, shape (n,)
+    what : what the error calls a row
+
+    Raises
+    ------
+    ValueError : naming the first embedding that is zero or not finite
+    """
+    usable = np.isfinite(squared) & (squared > 0.0)
+    if usable.all():
+        return
+    bad = np.unique(rows[~usable])
     others = len(bad) - 1
     also = f", and so {'is 1 other' if others == 1 else f'are {others} others'}" if others else ""
     raise ValueError(f"the embedding of {what} {bad[0]} is zero or not finite{also}")
