@@ -1,6 +1,7 @@
 """The target-logit explorer: target logit, loss and gradient as functions of the angle."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -185,13 +186,8 @@ class TargetLogit(Widget):
         return Curves(*(part.numpy() for part in (psi, scale * psi, loss, pull, straight)))
 
     def _pull(self, theta: Tensor, gradient: Gradient) -> Tensor:
-        """The derivative with respect to the angle, extrapolated at 0 and pi.
-
-        There the slope of the cosine vanishes, and the derivative by the cosine may be infinite.
-        """
-        inside = theta.clamp(_FLAT, math.pi - _FLAT)
-        near, further = (self._measured(at, gradient)[2] for at in (inside, 2.0 * inside - theta))
-        return torch.where(inside == theta, near, 2.0 * near - further)
+        """The derivative of the loss with respect to the angle."""
+        return _to_the_ends(lambda at: self._measured(at, gradient)[2], theta)
 
     def _measured(self, theta: Tensor, gradient: Gradient) -> tuple[Tensor, Tensor, Tensor]:
         policy = self.policy(gradient)
@@ -233,15 +229,28 @@ def sampled(name: str) -> dict[str, str]:
     """
     policy = _create(name, "exact", **_SIZES)
     degrees = torch.arange(361, dtype=torch.float64) / 2.0
-    theta = torch.deg2rad(degrees).clamp(_FLAT, math.pi - _FLAT)  # the cosine is flat at 0 and pi
-    psi, slope = target_curve(policy, torch.cos(theta))
+    theta = torch.deg2rad(degrees)
+
+    def slope(theta: Tensor) -> Tensor:
+        return -target_curve(policy, torch.cos(theta)).slope * torch.sin(theta)
+
     return {
         "name": name,
         "label": margins.label(name),
         "formula": policy.describe(),
-        "psi": packed(psi),
-        "slope": packed(-slope * torch.sin(theta)),
+        "psi": packed(target_curve(policy, torch.cos(theta)).target),
+        "slope": packed(_to_the_ends(slope, theta)),
     }
+
+
+def _to_the_ends(derivative: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
+    """A derivative with respect to the angle, extrapolated at 0 and pi.
+
+    There the slope of the cosine vanishes, and the derivative by the cosine may be infinite.
+    """
+    inside = theta.clamp(_FLAT, math.pi - _FLAT)
+    near, further = derivative(inside), derivative(2.0 * inside - theta)
+    return torch.where(inside == theta, near, 2.0 * near - further)
 
 
 def _create(name: str, gradient: Gradient, **sizes: Any) -> MarginPolicy:
