@@ -140,6 +140,20 @@ def _evaluation(record: Record) -> Iterator[Captioned]:
         )
 
 
+def _search(record: Record) -> Iterator[Captioned]:
+    rows = [
+        [row["case"], f"{row['seconds']:.3g}", f"{row['ratio_to_peer']:.2f}",
+         "" if row["peak_mib"] is None else f"{row['peak_mib']:,}"]
+        for row in record["cases"]
+    ]  # fmt: skip
+    yield Captioned(
+        f"The {record['k']} nearest of {record['gallery']:,} gallery entries for "
+        f"{record['probes']:,} probes, embeddings of {record['dim']} dimensions, "
+        f"{record['cores']} cores.",
+        Table(["way", "seconds", "time / faiss", "peak MiB"], rows),
+    )
+
+
 def _data(record: Record) -> Iterator[Captioned]:
     exact = "equal to PIL's bit for bit" if record["bit_equal_to_pil"] else "not equal to PIL's"
     yield Captioned(
@@ -272,6 +286,12 @@ BENCHMARKS: dict[str, Benchmark] = {
         "models of arcface_torch's loops and of the public IJB scripts with scikit-learn's ROC.",
         "equal results: the benchmark stops if ours and theirs differ.",
         _evaluation,
+    ),
+    "search": Benchmark(
+        "How long does it take to find the ten nearest of a million faces, exactly?",
+        "the flat index of [faiss](https://github.com/facebookresearch/faiss), on all cores too.",
+        "the matrix product of probes and gallery alone.",
+        _search,
     ),
     "data": Benchmark(
         "How fast do records become batches?",
