@@ -79,7 +79,10 @@ def _update(best: Nearest, part: slice, table: NDArray[np.float32], first: int) 
     low, so that a block costs little more than its product.
     """
     k = best.row.shape[1]
-    highest = np.maximum.reduceat(table, np.arange(0, len(table), _CHUNK), axis=0)
+    even = len(table) // _CHUNK * _CHUNK
+    highest = table[:even].reshape(-1, _CHUNK, table.shape[1]).max(axis=1)
+    if even < len(table):
+        highest = np.vstack([highest, table[even:].max(axis=0)])
     threshold = best.cosine[part, -1]
     if len(highest) > k:
         # At least k rows of the block reach the k-th highest maximum, so lower ones are out.
