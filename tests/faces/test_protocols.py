@@ -227,7 +227,7 @@ def test_factor_that_is_switched_off_leaves_the_others_as_they_were():
 
 def test_templates_refuse_what_pairs_have():
     with pytest.raises(
-        ValueError, match="the protocol 'ijb' compares templates: it has neither every_pair nor"
+        ValueError, match="the protocol 'ijb' compares templates: every_pair and without do not"
     ):
         protocols.load("ijb", size=32, every_pair=True)
     with pytest.raises(ValueError, match="unknown nuisance factor 'rol'"):
