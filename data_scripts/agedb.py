@@ -13,7 +13,7 @@ def make(job: script_job.Job) -> None:
     protocol = job.need("protocol")
     images = job.need("images")
     if job.dry_run and not protocol.exists():
-        job.say("would make verification/agedb_30.bin")
+        job.report("would create verification/agedb_30.bin")
         return
     job.check(protocol)
     listed = pair_lists.agedb(protocol)

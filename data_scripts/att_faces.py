@@ -16,7 +16,7 @@ def make(job: script_job.Job) -> None:
         return
     size = att_faces.stored_size()
     if size != ORIGINAL:
-        job.say(
+        job.report(
             f"a reduced copy: {size[1]} x {size[0]} pixels, the originals have {ORIGINAL[1]} x "
             f"{ORIGINAL[0]}"
         )

@@ -38,7 +38,7 @@ def make(job: script_job.Job) -> None:
     try:
         convert.require_packages("onnx")
     except MissingPackageError as error:
-        job.say(f"no ONNX file: {error}")
+        job.report(f"no ONNX file: {error}")
         return
     job.make(f"{NAME}/{NAME}.onnx", lambda target: _export(release, target), _side)
 
@@ -47,7 +47,7 @@ def _download(job: script_job.Job) -> None:
     """npm's own client fetches the package; none of its scripts is run."""
     target = job.out / job.data_set.places("package")[0]
     if job.dry_run:
-        job.say(f"would run npm pack {PACKAGE} for {target}")
+        job.report(f"would run npm pack {PACKAGE} for {target}")
         return
     if (npm := shutil.which("npm")) is None:
         raise DataError(
@@ -55,15 +55,15 @@ def _download(job: script_job.Job) -> None:
             f"{target}"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    job.say(f"fetching {PACKAGE} with npm")
+    job.report(f"fetching {PACKAGE} with npm")
     with TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
         command = [npm, "pack", PACKAGE, "--ignore-scripts", "--silent"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        made = Path(folder) / target.name
-        if done.returncode or not made.is_file():
+        tarball = Path(folder) / target.name
+        if done.returncode or not tarball.is_file():
             lines = done.stderr.strip().splitlines() or ["it left no file"]
             raise DataError(f"npm could not fetch {PACKAGE}: {lines[-1]}")
-        made.replace(target)
+        tarball.replace(target)
 
 
 def _convert(job: script_job.Job, tarball: Path, target: Path) -> None:

@@ -18,7 +18,7 @@ def make(job: script_job.Job) -> None:
     inputs = {"images": lfw.archive(), "pairs": lfw.pair_file()}
     for role, path in inputs.items():
         if path is not None:
-            job.say(f"found {role} in {path}")
+            job.report(f"found {role} in {path}")
     archive = inputs["images"] or job.need("images")
     pairs = inputs["pairs"] or job.need("pairs")
     job.check(archive)

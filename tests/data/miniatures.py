@@ -80,7 +80,7 @@ def agedb(root: Path) -> Path:
 
 
 def calfw(root: Path, name: str = "calfw", with_folds: bool = True) -> Path:
-    """With one landmark file an image, as handed out."""
+    """With one landmark file per image, as published."""
     lines, kind = calfw_lines(with_folds=with_folds), name.upper()
     marks = _made(root / name / f"{name[:2].upper()}_landmarks")
     for number, line in enumerate(lines):

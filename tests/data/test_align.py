@@ -19,8 +19,8 @@ from cdmllab.errors import DataError
 @given(st.floats(-3.1, 3.1), st.floats(0.2, 5), st.floats(-200, 200), st.floats(-200, 200))
 def test_similarity_finds_what_was_done(angle, scale, x, y):
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    found = similarity(TEMPLATE_112, TEMPLATE_112 @ turn.T + [x, y])
-    assert np.allclose(found, np.column_stack([turn, [x, y]]), atol=1e-8)
+    transform = similarity(TEMPLATE_112, TEMPLATE_112 @ turn.T + [x, y])
+    assert np.allclose(transform, np.column_stack([turn, [x, y]]), atol=1e-8)
 
 
 def test_similarity_is_the_least_squares_one():
@@ -74,10 +74,10 @@ def test_aligned_landmarks_match_the_template():
         face = np.maximum(face, np.round(255 * spot).astype(np.uint8)[..., None])
     out = align(face, marks)[..., 0].astype(float)
     y, x = np.mgrid[:112, :112]
-    for wanted in TEMPLATE_112:
-        near = out * (np.hypot(x - wanted[0], y - wanted[1]) < 7)
+    for point in TEMPLATE_112:
+        near = out * (np.hypot(x - point[0], y - point[1]) < 7)
         centre = np.array([(near * x).sum(), (near * y).sum()]) / near.sum()
-        assert np.abs(centre - wanted).max() < 0.15
+        assert np.abs(centre - point).max() < 0.15
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_landmark_files_and_folders_are_read(tmp_path):
     (tmp_path / "each").mkdir()
     (tmp_path / "each/A_0001_5loc_attri.txt").write_text("0 1\n2 3\n4 5\n6 7\n8 9\n")
     each = read_landmarks(tmp_path / "each")
-    found = landmarks_by_image(["images/A_0001.jpg", "images/A_0002.jpg"], each, "each")
-    assert list(found) == ["images/A_0001.jpg"]
-    assert found["images/A_0001.jpg"][4].tolist() == [8, 9]
+    matched = landmarks_by_image(["images/A_0001.jpg", "images/A_0002.jpg"], each, "each")
+    assert list(matched) == ["images/A_0001.jpg"]
+    assert matched["images/A_0001.jpg"][4].tolist() == [8, 9]
 
 
 @pytest.mark.parametrize(
@@ -182,8 +182,8 @@ def test_file_name_that_fits_two_people_is_refused(key):
 
 def test_path_comes_before_the_file_name():
     known = {"A/1.jpg": TEMPLATE_112, "B/1": TEMPLATE_112 + 1, "1.jpg": TEMPLATE_112 + 2}
-    found = landmarks_by_image(["A/1.jpg", "B/1.jpg", "C/1.jpg", "C/2.jpg"], known, "marks.txt")
-    assert {name: points[0, 0] - TEMPLATE_112[0, 0] for name, points in found.items()} == {
+    matched = landmarks_by_image(["A/1.jpg", "B/1.jpg", "C/1.jpg", "C/2.jpg"], known, "marks.txt")
+    assert {name: points[0, 0] - TEMPLATE_112[0, 0] for name, points in matched.items()} == {
         "A/1.jpg": 0,
         "B/1.jpg": 1,
         "C/1.jpg": 2,

@@ -94,11 +94,11 @@ def test_damaged_archive_is_reported(tmp_path, make):
     for cut in (10, len(data) // 2, len(data) - 3):
         path.write_bytes(data[:cut])
         try:
-            found = dict(members(path))
+            contents = dict(members(path))
         except DataError as error:
             assert str(path) in str(error)  # noqa: PT017
         else:
-            assert found == FILES
+            assert contents == FILES
 
 
 def test_file_that_is_not_an_archive_is_refused(tmp_path):

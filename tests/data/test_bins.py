@@ -35,15 +35,15 @@ def python2(images: list[bytes], same: list[bool]) -> bytes:
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_bins_of_every_pickle_protocol_are_read(tmp_path, protocol):
-    found = bins.read(dump(tmp_path / "a.bin", (IMAGES, SAME), protocol))
-    assert found.images == IMAGES
-    assert found.same.tolist() == SAME
+    loaded = bins.read(dump(tmp_path / "a.bin", (IMAGES, SAME), protocol))
+    assert loaded.images == IMAGES
+    assert loaded.same.tolist() == SAME
 
 
 def test_python_2_bins_are_read(tmp_path):
     (tmp_path / "a.bin").write_bytes(python2(IMAGES, SAME))
-    found = bins.read(tmp_path / "a.bin")
-    assert (found.images, found.same.tolist()) == (IMAGES, SAME)
+    loaded = bins.read(tmp_path / "a.bin")
+    assert (loaded.images, loaded.same.tolist()) == (IMAGES, SAME)
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -54,14 +54,14 @@ def test_arrays_of_old_and_new_numpy_are_read(tmp_path, protocol, old):
     if old and protocol < 4:  # names are of any length there
         data = data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     (tmp_path / "a.bin").write_bytes(data)
-    found = bins.read(tmp_path / "a.bin")
-    assert (found.images, found.same.tolist()) == (IMAGES, SAME)
+    loaded = bins.read(tmp_path / "a.bin")
+    assert (loaded.images, loaded.same.tolist()) == (IMAGES, SAME)
 
 
 def test_pixels_are_read_as_they_are(tmp_path):
     arrays = [pixels(k) for k in range(4)]
-    found = bins.read(dump(tmp_path / "a.bin", (arrays, [1, 0])))
-    assert np.array_equal(found.decoded(), np.stack(arrays))
+    loaded = bins.read(dump(tmp_path / "a.bin", (arrays, [1, 0])))
+    assert np.array_equal(loaded.decoded(), np.stack(arrays))
     fortran = [np.asfortranarray(a) for a in arrays]
     assert np.array_equal(
         bins.read(dump(tmp_path / "b.bin", (fortran, [1, 0]))).decoded(), np.stack(arrays)
@@ -242,10 +242,12 @@ def test_damaged_archives_are_refused(tmp_path):
 
 def test_inspect_reports_problems_of_a_bin(tmp_path):
     images = [*IMAGES[:38], b"\xff\xd8\xffno", IMAGES[0][:-100]]
-    found = inspect(dump(tmp_path / "a.bin", (images, [True] * 20)))
-    assert found.facts["pairs"] == "20 (20 genuine, 0 impostor)"
-    assert any("genuine: 2, 2" in problem for problem in found.problems)
-    assert [k for k in (38, 39) if any(f"image {k}" in problem for problem in found.problems)] == [
+    findings = inspect(dump(tmp_path / "a.bin", (images, [True] * 20)))
+    assert findings.facts["pairs"] == "20 (20 genuine, 0 impostor)"
+    assert any("genuine: 2, 2" in problem for problem in findings.problems)
+    assert [
+        k for k in (38, 39) if any(f"image {k}" in problem for problem in findings.problems)
+    ] == [
         38,
         39,
     ]
@@ -269,8 +271,8 @@ def test_mutated_bins_give_a_bin_or_a_clear_error(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("bin") / "a.bin"
     path.write_bytes(mutated)
     try:
-        found = bins.read(path)
-        found.decoded()
+        loaded = bins.read(path)
+        loaded.decoded()
     except DataError:
         return
-    assert len(found.images) == 2 * len(found.same)
+    assert len(loaded.images) == 2 * len(loaded.same)

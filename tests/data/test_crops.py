@@ -106,16 +106,16 @@ def test_sets_that_are_aligned_already_are_cut_and_black_outside(data):
     pixels = np.random.default_rng(0).integers(1, 256, (40, 112, 112, 3), dtype=np.uint8)
     bins.write(data / "agedb_30.bin", list(pixels), [True, False] * 10)
     faces = protocols.load("agedb_30", 100, square=(2.0, 30.0, 102.0, 130.0))
-    shown = faces.images.read([5])[0]
-    assert shown.shape == (100, 100, 3)
+    cropped = faces.images.read([5])[0]
+    assert cropped.shape == (100, 100, 3)
     stored = bins.read(data / "agedb_30.bin").decoded("RGB")[5]
-    assert np.array_equal(shown[:82], stored[30:, 2:102])
-    assert not shown[82:].any()
+    assert np.array_equal(cropped[:82], stored[30:, 2:102])
+    assert not cropped[82:].any()
     assert np.array_equal(
         protocols.load(
             str(data / "agedb_30.bin"), 100, square=(2.0, 30.0, 102.0, 130.0)
         ).images.read([5])[0],
-        shown,
+        cropped,
     )
     digests = {
         protocols.load("agedb_30", 100, square=s).digest()
@@ -129,8 +129,8 @@ def test_lab_is_drawn_large_enough_for_its_part():
     square = (16.0, 24.0, 72.0, 80.0)
     part, whole = protocols.load("lab/lfw", 32, square=square), protocols.load("lab/lfw", 64)
     rows = [0, 9]
-    by_hand = whole.images.read(rows)[:, 14:46, 9:41]
-    assert np.array_equal(part.images.read(rows), by_hand)
+    expected = whole.images.read(rows)[:, 14:46, 9:41]
+    assert np.array_equal(part.images.read(rows), expected)
     assert part.nuisances.keys() == whole.nuisances.keys()
     assert np.array_equal(part.pairs.first, whole.pairs.first)
 
@@ -140,15 +140,15 @@ def test_ijb_is_aligned_to_the_part(data):
     marks = template(112, SQUARE) * (102 / 112)
     np.testing.assert_allclose(marks, template(112) - [5.0, 21.75], atol=1e-9)
     ijb_miniature(data / "ijbc", "ijbc")
-    found = ijb.load(data / "ijbc", "ijbc")
-    shown = (
+    templates = ijb.load(data / "ijbc", "ijbc")
+    cropped = (
         protocols.load("ijbc", 112, square=(0.0, 56.0, 56.0, 112.0)).images.read([0])[0].astype(int)
     )
-    pixels = np.asarray(Image.open(data / "ijbc/loose_crop" / found.names[0]).convert("RGB"))
-    by_hand = align(pixels, found.points[0], 224)[112:, :112].astype(int)
-    assert np.abs(shown - by_hand).mean() < 2.0
+    pixels = np.asarray(Image.open(data / "ijbc/loose_crop" / templates.names[0]).convert("RGB"))
+    expected = align(pixels, templates.points[0], 224)[112:, :112].astype(int)
+    assert np.abs(cropped - expected).mean() < 2.0
     plain = protocols.load("ijbc", 112)
-    assert np.array_equal(plain.images.read([0])[0], align(pixels, found.points[0], 112))
+    assert np.array_equal(plain.images.read([0])[0], align(pixels, templates.points[0], 112))
 
 
 @pytest.mark.parametrize(

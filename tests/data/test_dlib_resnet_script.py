@@ -60,7 +60,7 @@ def test_release_holds_the_packages_weights(run, data, capsys):
         Path(TARBALL).name,
     ]
     run()
-    assert "making" not in capsys.readouterr().out
+    assert "creating" not in capsys.readouterr().out
 
 
 def test_onnx_file_is_made_too(run, data, monkeypatch):
@@ -120,8 +120,8 @@ def test_npm_failure_is_reported_and_leaves_nothing(
     npm(tmp_path / "bin", script, monkeypatch)
     with pytest.raises(SystemExit):
         run("--fetch")
-    told = capsys.readouterr().err
-    assert re.search(message, told)
+    stderr = capsys.readouterr().err
+    assert re.search(message, stderr)
     assert list((data / "dlib_resnet").iterdir()) == []
 
 
@@ -136,7 +136,7 @@ def test_another_package_is_refused_by_its_hash(run, data, capsys):
     face_api_package.tarball(data / TARBALL)
     with pytest.raises(SystemExit):
         run(counts=False)
-    assert "bytes, 12,677,476 are expected" in capsys.readouterr().err
+    assert "bytes, expected 12,677,476" in capsys.readouterr().err
 
 
 def test_members_are_checked_by_their_own_hashes(run, data, monkeypatch, capsys):

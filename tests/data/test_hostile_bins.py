@@ -159,9 +159,9 @@ def test_real_bins_of_every_protocol_are_read(tmp_path, kind, protocol):
     if kind == "byte arrays" and protocol < 5:
         pytest.skip("before protocol 5 it names builtins.bytearray, which is not on the list")
     (tmp_path / "a.bin").write_bytes(pickle.dumps(KINDS[kind], protocol=protocol))
-    found = bins.read(tmp_path / "a.bin")
-    assert found.images == (IMAGES if kind != "one image four times" else [IMAGES[0]] * 4)
-    assert found.same.tolist() == [True, False]
+    loaded = bins.read(tmp_path / "a.bin")
+    assert loaded.images == (IMAGES if kind != "one image four times" else [IMAGES[0]] * 4)
+    assert loaded.same.tolist() == [True, False]
 
 
 def test_text_of_python_2_is_read_as_bytes():

@@ -166,7 +166,7 @@ def test_numbers_of_templates_are_whole(tmp_path):
 def test_malformed_journal_restarts_the_packing(tmp_path, line):
     written(tmp_path / "journal.jsonl", line + "\n")
     with PackWriter(tmp_path) as writer:
-        assert writer.dealt_with == 0
+        assert writer.processed == 0
     assert (tmp_path / "journal.jsonl").read_text() == ""
 
 

@@ -16,11 +16,11 @@ from cdmllab.errors import DataError
 
 
 def test_pack_is_described(tmp_path):
-    found = inspect(write_pack(tmp_path / "p"))
-    assert found.kind == "pack"
+    findings = inspect(write_pack(tmp_path / "p"))
+    assert findings.kind == "pack"
     hashes = ("file SHA-256", "pixels and labels SHA-256")
-    assert all(len(found.facts.pop(key)) == 64 for key in hashes)
-    assert found.facts == {
+    assert all(len(findings.facts.pop(key)) == 64 for key in hashes)
+    assert findings.facts == {
         "copy": "none of its name is known",
         "records": "10",
         "header record": "yes",
@@ -31,7 +31,7 @@ def test_pack_is_described(tmp_path):
         "sizes": "16 x 16 (6)",
         "decoded": "6 of 6",
     }
-    assert found.problems == []
+    assert findings.problems == []
 
 
 PROBLEMS = {
@@ -41,7 +41,7 @@ PROBLEMS = {
     ),
     "sizes": (
         lambda p: write_pack(p, (0, 1), images=[jpeg(0), jpeg(1, 20)]),
-        "images of other sizes",
+        "but there are images of other sizes",
     ),
     "gap": (lambda p: write_pack(p, (0, 2)), "1 identities have no image, the first is 1"),
     "cut": (lambda p: _cut(write_pack(p, index=False)), "past the end|ends inside"),
@@ -73,11 +73,11 @@ PROBLEMS = {
     ),
     "count": (
         lambda p: _property(write_pack(p), "3,16,16\n7\n"),
-        "property says 7 images, there are 6",
+        "property says 7 images, the pack has 6",
     ),
     "orientation": (
         lambda p: write_pack(p, (0, 1), images=[jpeg(0), _turned()]),
-        "1 images carry an EXIF orientation",
+        "1 images have an EXIF orientation",
     ),
     "checksums": (lambda p: _checksums(write_pack(p)), "2 checksums, there are 10 records"),
 }
@@ -150,12 +150,12 @@ def test_folder_is_described_and_loose_images_are_reported(tmp_path):
     root = folder(tmp_path / "f")
     (root / "p0/0.jpg").write_bytes(b"x")
     (root / "lost.jpg").write_bytes(jpeg(1))
-    found = inspect(root)
-    assert found.facts["identities"] == "3"
-    assert any("p0/0.jpg" in problem for problem in found.problems)
+    findings = inspect(root)
+    assert findings.facts["identities"] == "3"
+    assert any("p0/0.jpg" in problem for problem in findings.problems)
     assert (
         "left out 1 (lost.jpg): an image next to the folders of people, which belongs to nobody"
-        in found.problems
+        in findings.problems
     )
 
 
@@ -218,7 +218,7 @@ def test_bin_with_an_exif_orientation_is_reported(tmp_path):
     assert [
         p
         for p in inspect(tmp_path / "a.bin").problems
-        if "10 images carry an EXIF orientation, the first is image 2" in p
+        if "10 images have an EXIF orientation, the first is image 2" in p
     ]
 
 
@@ -227,13 +227,13 @@ def test_folder_reports_what_was_left_out(tmp_path):
     (root / "p0/up").symlink_to("..")
     for name in ("Thumbs.db", "note.txt", "a.HEIC"):
         (root / "p1" / name).write_bytes(b"x")
-    found = inspect(root)
-    assert found.facts["identities"] == "2"
+    findings = inspect(root)
+    assert findings.facts["identities"] == "2"
     assert (
-        found.facts["left out"]
+        findings.facts["left out"]
         == "1 (p1/Thumbs.db): ignored (Thumbs.db); 1 (p1/note.txt): no image (.txt)"
     )
-    assert found.problems == [
+    assert findings.problems == [
         f"left out 1 (p0/up): {walk.LINK}",
         "left out 1 (p1/a.HEIC): .heic images are not read",
     ]

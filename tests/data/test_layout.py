@@ -31,10 +31,10 @@ def test_fields_cover_every_byte_once_also_of_a_piece():
         + frame(records.pack(1.0, b"x" * 50))
     )
     for cut in (len(data), 100, 61, 40, 8):
-        found = fields(data[:cut])
-        assert found[0].start == 0
-        assert all(a.end == b.start for a, b in pairwise(found))
-        assert found[-1].end == cut
+        segments = fields(data[:cut])
+        assert segments[0].start == 0
+        assert all(a.end == b.start for a, b in pairwise(segments))
+        assert segments[-1].end == cut
 
 
 def test_continued_parts_hold_image_only():

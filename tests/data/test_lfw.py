@@ -233,7 +233,7 @@ def test_missing_image_does_not_shift_the_ones_after_it(data, whole):
 def test_two_versions_side_by_side_are_refused(data, whole):
     unpack(data, data / "lfw/first")
     shutil.copytree(data / "lfw/first", data / "lfw/second")
-    with pytest.raises(DataError, match=r"holds Person_\d\d_000\d\.jpg twice"):
+    with pytest.raises(DataError, match=r"contains Person_\d\d_000\d\.jpg twice"):
         lfw.images(size=SIZE)
 
 
@@ -270,14 +270,14 @@ def test_text_with_windows_line_endings_passes_the_check(tmp_path, capsys):
         job.check(path)
         assert "checked" in capsys.readouterr().out
     path.write_bytes(content.replace(b"1\t3", b"1\t2", 1))
-    with pytest.raises(DataError, match="it is not the file handed out"):
+    with pytest.raises(DataError, match="it is not the published file"):
         job.check(path)
     path.write_bytes(content[:-9])
-    with pytest.raises(DataError, match="the download is not complete"):
+    with pytest.raises(DataError, match="the download is incomplete"):
         job.check(path)
 
 
-def told(listed):
+def named_pairs(listed):
     p = listed.pairs
     return [
         (listed.names[a], listed.names[b], bool(s), int(f))
@@ -292,8 +292,8 @@ def test_shuffled_table_still_gives_ten_folds(tmp_path):
     random.Random(0).shuffle(rows)
     (tmp_path / "pairs.csv").write_text("\n".join([header, *rows]))
     shuffled = pair_lists.lfw(tmp_path / "pairs.csv")
-    assert {pair[:3] for pair in told(shuffled)} == {
-        pair[:3] for pair in told(pair_lists.lfw(plain))
+    assert {pair[:3] for pair in named_pairs(shuffled)} == {
+        pair[:3] for pair in named_pairs(pair_lists.lfw(plain))
     }
     for fold in range(10):
         assert shuffled.pairs.same[shuffled.pairs.fold == fold].tolist() == [True, False]
@@ -315,9 +315,9 @@ def test_shuffled_table_still_gives_ten_folds(tmp_path):
         ("fold_id,is_same,image_a,image_b\n1,2,A_0001.jpg,A_0002.jpg", "row 2"),
         ("fold_id,is_same,image_a,image_b\n1,1,A.jpg,A_0002.jpg", "row 2"),
         ("fold_id,is_same,image_a,image_b\n1,1", "row 2"),
-        ("fold_id,is_same,image_a,image_b", "names no pairs"),
+        ("fold_id,is_same,image_a,image_b", "contains no pairs"),
         ("fold_id,is_same,image_a,image_b\n2,1,A_0001.jpg,A_0002.jpg", "fold 1 of 2 has no pairs"),
-        ("10\t0", "names no pairs"),
+        ("10\t0", "contains no pairs"),
         ("²\t1", "line 1: expected `folds pairs`"),
     ],
 )

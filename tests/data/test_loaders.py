@@ -62,7 +62,7 @@ def test_loader_goes_on_in_the_middle_of_an_epoch(workers, stop):
             yield from loader
 
     whole = stream(Loader(SET, 6, seed=2, augmentation="flip"))
-    wanted = [next(whole) for _ in range(20)]
+    expected = [next(whole) for _ in range(20)]
     before = Loader(SET, 6, seed=2, augmentation="flip", workers=workers)
     stopped = stream(before)
     for _ in range(stop):
@@ -70,7 +70,7 @@ def test_loader_goes_on_in_the_middle_of_an_epoch(workers, stop):
     after = Loader(SET, 6, seed=2, augmentation="flip")
     after.load_state_dict(before.state_dict())
     going_on = stream(after)
-    for batch in wanted[stop:]:
+    for batch in expected[stop:]:
         again = next(going_on)
         assert torch.equal(again.rows, batch.rows)
         assert torch.equal(again.images, batch.images)

@@ -101,11 +101,11 @@ def test_sixteen_bit_grey_keeps_its_upper_byte(kind):
 
 def test_twelve_bit_levels_are_scaled_by_their_own_range():
     rows = [[0, 15, 16, 2048], [1000, 4079, 4080, 4095]]
-    wanted = [[0, 0, 1, 128], [62, 254, 255, 255]]
-    assert grey(tiff(packed_12_bits(rows), 4, 2, 12)) == wanted
+    expected = [[0, 0, 1, 128], [62, 254, 255, 255]]
+    assert grey(tiff(packed_12_bits(rows), 4, 2, 12)) == expected
     # A PGM that announces 4,095 as white; OpenCV does not scale and gives at most 15.
     pgm = decode(b"P5 4 2 4095\n" + np.array(rows, ">u2").tobytes(), "here", colour="GRAY")
-    assert np.abs(pgm[..., 0].astype(int) - wanted).max() <= 1
+    assert np.abs(pgm[..., 0].astype(int) - expected).max() <= 1
     assert pgm.max() == 255
 
 
@@ -118,10 +118,10 @@ def test_tiff_in_which_zero_is_white_is_inverted():
 
 def test_sixteen_bit_colour_keeps_its_upper_byte():
     row = struct.pack(">6H", 0x1234, 0x56FF, 0x9A00, 0, 0x00FF, 0xFFFF)
-    wanted = [[0x12, 0x56, 0x9A], [0, 0, 0xFF]]  # OpenCV
-    assert decode(png([row, row], 2, 16, 2), "here").tolist() == [wanted, wanted]
+    expected = [[0x12, 0x56, 0x9A], [0, 0, 0xFF]]  # OpenCV
+    assert decode(png([row, row], 2, 16, 2), "here").tolist() == [expected, expected]
     assert decode(b"P6 2 2 65535\n" + row + row, "here").astype(int)[0, 0] == pytest.approx(
-        wanted[0], abs=1
+        expected[0], abs=1
     )
 
 
@@ -228,9 +228,9 @@ def test_opaque_alpha_changes_nothing():
 
 def test_cmyk_of_a_jpeg_is_inverted_and_of_a_tiff_not():
     ink = Image.new("CMYK", (16, 16), (40, 80, 120, 60))
-    wanted = np.array([165, 135, 104])  # OpenCV; 255 - c, less black's share
+    expected = np.array([165, 135, 104])  # OpenCV; 255 - c, less black's share
     for data in (stored(ink, "JPEG", quality=95), stored(ink, "TIFF")):
-        assert np.abs(decode(data, "here").reshape(-1, 3) - wanted).max() <= 2
+        assert np.abs(decode(data, "here").reshape(-1, 3) - expected).max() <= 2
 
 
 def test_lab_is_converted():

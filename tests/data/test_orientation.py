@@ -60,20 +60,20 @@ OPPOSITE = {"top": "bottom", "bottom": "top", "left": "right", "right": "left"}
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_are_turned_as_the_standard_says(kind, value):
     row, column = SIDES[value]
-    shown = decode(with_tag(value, kind), "here")
-    assert shown.shape == ((16, 24, 3) if value < 5 else (24, 16, 3))
-    assert corner(shown, row, column) == pytest.approx(0, abs=9)
-    assert corner(shown, row, OPPOSITE[column]) == pytest.approx(80, abs=9)
-    assert corner(shown, OPPOSITE[row], column) == pytest.approx(160, abs=9)
-    assert corner(shown, OPPOSITE[row], OPPOSITE[column]) == pytest.approx(240, abs=9)
+    decoded = decode(with_tag(value, kind), "here")
+    assert decoded.shape == ((16, 24, 3) if value < 5 else (24, 16, 3))
+    assert corner(decoded, row, column) == pytest.approx(0, abs=9)
+    assert corner(decoded, row, OPPOSITE[column]) == pytest.approx(80, abs=9)
+    assert corner(decoded, OPPOSITE[row], column) == pytest.approx(160, abs=9)
+    assert corner(decoded, OPPOSITE[row], OPPOSITE[column]) == pytest.approx(240, abs=9)
 
 
 @pytest.mark.parametrize("value", SIDES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_turning_agrees_with_pillow_to_the_bit(kind, value):
     data = with_tag(value, kind)
-    wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
-    assert np.array_equal(decode(data, "here"), np.asarray(wanted))
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+    assert np.array_equal(decode(data, "here"), np.asarray(expected))
     assert np.array_equal(
         decode(data, "here", upright=False), np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     )

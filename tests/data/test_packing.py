@@ -69,9 +69,9 @@ def test_landmarks_align_and_their_absence_is_a_reason(tmp_path):
     report = pack(
         tmp_path / "src", tmp_path / "dst", Settings(quality=100, landmarks=tmp_path / "marks.txt")
     )
-    assert report.skipped == {"a/2.png": "there are no landmarks for it"}
-    wanted = pixels(3, 150)[10:122, 20:132]
-    assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - wanted).max() < 12
+    assert report.skipped == {"a/2.png": "it has no landmarks"}
+    expected = pixels(3, 150)[10:122, 20:132]
+    assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - expected).max() < 12
 
 
 def test_bad_images_are_skipped_with_the_reason_and_leave_no_gap(tmp_path):
@@ -94,8 +94,8 @@ def test_grey_and_cmyk_jpegs_become_rgb(tmp_path, mode):
     (tmp_path / "src/a").mkdir(parents=True)
     (tmp_path / "src/a/1.jpg").write_bytes(jpeg(1, mode=mode))
     pack(tmp_path / "src", tmp_path / "dst", Settings(size=16, quality=100))
-    wanted = np.asarray(Image.open(tmp_path / "src/a/1.jpg").convert("RGB")).astype(int)
-    assert np.abs(Pack(tmp_path / "dst").read([0])[0] - wanted).max() <= 8
+    expected = np.asarray(Image.open(tmp_path / "src/a/1.jpg").convert("RGB")).astype(int)
+    assert np.abs(Pack(tmp_path / "dst").read([0])[0] - expected).max() <= 8
 
 
 class StopHere(Exception):  # noqa: N818  (no error, a stop)
@@ -209,7 +209,7 @@ def test_target_that_is_no_pack_is_not_touched(tmp_path):
     source = folder(tmp_path / "src")
     (tmp_path / "dst").mkdir()
     (tmp_path / "dst/letter.txt").write_text("dear")
-    with pytest.raises(DataError, match="is no pack: it is not replaced"):
+    with pytest.raises(DataError, match="is not a pack, so it is not replaced"):
         pack(source, tmp_path / "dst", SMALL)
     assert (tmp_path / "dst/letter.txt").read_text() == "dear"
 
@@ -312,8 +312,8 @@ def test_phone_images_are_packed_upright(tmp_path, keep):
     (tmp_path / "src/a/1.jpg").write_bytes(stored_sideways())
     pack(tmp_path / "src", tmp_path / "dst", SMALL._replace(keep_bytes=keep))
     packed = Pack(tmp_path / "dst")
-    shown = packed.read([0])[0]
-    assert shown[:6].max() < 30 < 210 < shown[-6:].min()
+    image = packed.read([0])[0]
+    assert image[:6].max() < 30 < 210 < image[-6:].min()
     assert b"Exif" not in bytes(packed.image(0))  # so that every reader shows the same
     assert inspect(tmp_path / "dst").problems == []
 
@@ -329,18 +329,18 @@ def test_landmarks_are_of_the_upright_image(tmp_path):
     """The image is stored turned; as it is shown, the face is 20 right of the template's place and
     10 below.
     """
-    shown = pixels(3, 150)
+    upright = pixels(3, 150)
     exif = Image.Exif()
     exif[0x0112] = 6
     (tmp_path / "src/a").mkdir(parents=True)
-    Image.fromarray(np.rot90(shown)).save(tmp_path / "src/a/1.png", exif=exif)
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "src/a/1.png", exif=exif)
     moved = (TEMPLATE_112 + np.array([20.0, 10.0])).reshape(-1)
     (tmp_path / "marks.txt").write_text("a/1.png " + " ".join(f"{v:.4f}" for v in moved) + "\n")
     pack(
         tmp_path / "src", tmp_path / "dst", Settings(quality=100, landmarks=tmp_path / "marks.txt")
     )
-    wanted = shown[10:122, 20:132]
-    assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - wanted).max() < 12
+    expected = upright[10:122, 20:132]
+    assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - expected).max() < 12
 
 
 def test_landmarks_that_fit_two_people_stop_the_packing(tmp_path):
@@ -473,9 +473,9 @@ def test_unreadable_images_are_skipped_and_inspected_alike(tmp_path, monkeypatch
         return real(path, *arguments, **options)
 
     monkeypatch.setattr(os, "open", refuse)
-    found = inspect(source)
-    assert found.problems == ["p0/1.jpg: it cannot be read (Permission denied)"]
-    assert found.facts["decoded"] == "3 of 4"
+    findings = inspect(source)
+    assert findings.problems == ["p0/1.jpg: it cannot be read (Permission denied)"]
+    assert findings.facts["decoded"] == "3 of 4"
     report = pack(source, tmp_path / "dst", SMALL)
     assert report.images == 3
     assert "Permission denied" in report.skipped["p0/1.jpg"]

@@ -78,10 +78,10 @@ def test_accuracy_over_uneven_folds_is_the_mean_over_folds():
     fold = pairs.in_folds(5, 2)
     assert fold.tolist() == [0, 0, 0, 1, 1]
     scores, same = [0.9, 0.1, 0.5, 0.8, 0.2], [True, False, True, True, False]
-    found = verification.fold_accuracy(scores, same, fold)
-    assert found.thresholds.tolist() == pytest.approx([0.5, 0.3])
-    assert found.per_fold.tolist() == [1.0, 1.0]
+    result = verification.fold_accuracy(scores, same, fold)
+    assert result.thresholds.tolist() == pytest.approx([0.5, 0.3])
+    assert result.per_fold.tolist() == [1.0, 1.0]
     scores[2] = 0.4  # now below the threshold that the second fold sets
-    found = verification.fold_accuracy(scores, same, fold)
-    assert found.per_fold.tolist() == pytest.approx([2 / 3, 1.0])
-    assert found.mean == pytest.approx(5 / 6)  # of folds, not of pairs: that would be 4 / 5
+    result = verification.fold_accuracy(scores, same, fold)
+    assert result.per_fold.tolist() == pytest.approx([2 / 3, 1.0])
+    assert result.mean == pytest.approx(5 / 6)  # of folds, not of pairs: that would be 4 / 5

@@ -20,7 +20,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RELEASE = "dlib_resnet/dlib_resnet.safetensors"
 
 
-@pytest.mark.skipif(not lfw.available(), reason=lfw.HOW)
+@pytest.mark.skipif(not lfw.available(), reason=lfw.HOW_TO_GET)
 @pytest.mark.skipif(
     paths.find(RELEASE) is None, reason="data_scripts/dlib_resnet.py makes the network"
 )

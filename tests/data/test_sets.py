@@ -95,9 +95,9 @@ def test_folders_are_read_in_natural_order(tmp_path):
     root = folder(tmp_path / "f", [1] * 11)
     (root / "p1/note.txt").write_text("no image")
     (root / ".hidden").mkdir()
-    found = folders.listing(root)
-    assert found.names[:3] == ("p0", "p1", "p2")
-    assert found.names[-1] == "p10"
+    people = folders.listing(root)
+    assert people.names[:3] == ("p0", "p1", "p2")
+    assert people.names[-1] == "p10"
     assert folders.load(root).images.shape == (11, 16, 16, 3)
 
 

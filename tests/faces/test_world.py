@@ -84,13 +84,13 @@ def test_finished_cache_is_not_rendered_again(tmp_path, monkeypatch):
 
 
 def test_truncated_cache_is_completed(tmp_path):
-    whole = small().cached(tmp_path / "w", workers=1).read(np.arange(800))
+    complete = small().cached(tmp_path / "w", workers=1).read(np.arange(800))
     path = tmp_path / "w" / cache.IMAGES
     os.truncate(path, path.stat().st_size - 1000)
     steps = []
     again = small().cached(tmp_path / "w", workers=1, progress=lambda done, _: steps.append(done))
     assert steps == [800]  # only the last chunk
-    np.testing.assert_array_equal(again.read(np.arange(800)), whole)
+    np.testing.assert_array_equal(again.read(np.arange(800)), complete)
     again.verify()
 
 
@@ -107,7 +107,7 @@ def test_killed_render_resumes(tmp_path, workers):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert len(children) >= workers - 1
-    assert not psutil.wait_procs(children, timeout=LIMIT_S)[1]  # nobody goes on writing
+    assert not psutil.wait_procs(children, timeout=LIMIT_S)[1]  # no worker continues to write
     finished = len(done.read_text().splitlines())
     assert 1 <= finished < 8
     steps = []
@@ -166,7 +166,7 @@ def test_damaged_parameter_file_is_named(tmp_path):
         small().cached(tmp_path, workers=1)
 
 
-def test_cut_line_of_the_record_does_not_count(tmp_path):
+def test_truncated_line_of_the_journal_does_not_count(tmp_path):
     world = small()
     world.cached(tmp_path, workers=1)
     done = tmp_path / cache.DONE
@@ -198,7 +198,7 @@ def test_rows_out_of_range_are_refused():
         small().read([0, 800])
 
 
-def test_world_can_do_without_a_factor(tmp_path):
+def test_factors_of_a_world_can_be_switched_off(tmp_path):
     full, plain = small(), small(without=["restyling", "roll"])
     rows = np.arange(200)
     assert not plain.nuisances(rows).values["restyling"].any()

@@ -94,15 +94,15 @@ class Machine:
 
     def _number(self, line: bytes) -> int:
         if not _INTEGER.fullmatch(line):
-            raise ValueError("a whole number is wanted")
+            raise ValueError("expected a whole number")
         return int(line)
 
     def _marked(self) -> list[Any]:
         """Pop what was pushed since the last mark."""
         mark = self._marks.pop()
-        found = self._stack[mark:]
+        values = self._stack[mark:]
         del self._stack[mark:]
-        return found
+        return values
 
     def _push(self, value: Any) -> None:
         self._stack.append(value)
@@ -132,10 +132,10 @@ class Machine:
         self._push(self._take(self._read(form)))
 
     def _quoted_line(self) -> None:
-        found = _QUOTED.fullmatch(self._line())
-        if found is None:
+        match = _QUOTED.fullmatch(self._line())
+        if match is None:
             raise ValueError("a text is not as Python writes it")
-        self._push(codecs.escape_decode(found[2])[0])
+        self._push(codecs.escape_decode(match[2])[0])
 
     def _text(self, form: str) -> None:
         self._push(self._take(self._read(form)).decode("utf-8", "surrogatepass"))
@@ -146,9 +146,9 @@ class Machine:
     def _tuple(self, count: int) -> None:
         if len(self._stack) < count:
             raise ValueError("a tuple has too few values")
-        found = tuple(self._stack[-count:])
+        items = tuple(self._stack[-count:])
         del self._stack[-count:]
-        self._push(found)
+        self._push(items)
 
     def _extend(self, values: list[Any]) -> None:
         target = self._stack[-1]

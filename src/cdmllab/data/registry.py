@@ -179,7 +179,7 @@ class DataSet(_Part):
         return f"python data_scripts/{self.name}.py"
 
     @property
-    def how(self) -> str:
+    def how_to_get(self) -> str:
         """How to get it, in one sentence, for an error message."""
         place = f"a data folder (${paths.VARIABLE}, or data/)"
         if not self.needs:

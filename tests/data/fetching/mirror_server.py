@@ -110,9 +110,9 @@ class Mirror:
             return
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
         headers = {"ETag": tag, "Accept-Ranges": "bytes", "X-Repo-Commit": "0" * 40}
-        start, asked = 0, request.headers.get("Range", "")
-        if asked and name != "no range" and request.headers.get("If-Range", tag) == tag:
-            start = int(asked.removeprefix("bytes=").split("-")[0])
+        start, requested = 0, request.headers.get("Range", "")
+        if requested and name != "no range" and request.headers.get("If-Range", tag) == tag:
+            start = int(requested.removeprefix("bytes=").split("-")[0])
             if start >= len(content):
                 self._short(request, 416, {"Content-Range": f"bytes */{len(content)}"})
                 return
