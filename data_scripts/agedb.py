@@ -1,8 +1,8 @@
-"""Make the verification bin of AgeDB-30.
+"""Create the verification bin of AgeDB-30.
 
     python data_scripts/agedb.py [--to FOLDER] [--dry-run]
 
-Ask for the password and unpack AgeDB.zip yourself. Faces are aligned where there are landmarks.
+Request the password and unpack AgeDB.zip yourself. Faces are aligned if there are landmarks.
 """
 
 from cdmllab.data import build_steps, pair_lists, script_job

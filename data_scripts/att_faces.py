@@ -11,7 +11,7 @@ ORIGINAL = (112, 92)  # height and width, pixels
 
 
 def make(job: script_job.Job) -> None:
-    """AT&T faces: count them."""
+    """AT&T faces: count images and people."""
     if not job.need("images").exists():
         return
     size = att_faces.stored_size()

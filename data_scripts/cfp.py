@@ -1,8 +1,8 @@
-"""Make the verification bins of CFP: frontal-frontal and frontal-profile.
+"""Create the verification bins of CFP: frontal-frontal and frontal-profile.
 
     python data_scripts/cfp.py [--to FOLDER] [--dry-run]
 
-Faces are aligned where there are landmarks.
+Faces are aligned if there are landmarks.
 """
 
 from cdmllab.data import build_steps, pair_lists, script_job

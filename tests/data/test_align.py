@@ -17,7 +17,7 @@ from cdmllab.errors import DataError
 
 
 @given(st.floats(-3.1, 3.1), st.floats(0.2, 5), st.floats(-200, 200), st.floats(-200, 200))
-def test_similarity_finds_what_was_done(angle, scale, x, y):
+def test_similarity_recovers_the_transform(angle, scale, x, y):
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     transform = similarity(TEMPLATE_112, TEMPLATE_112 @ turn.T + [x, y])
     assert np.allclose(transform, np.column_stack([turn, [x, y]]), atol=1e-8)
@@ -46,7 +46,7 @@ def test_template_follows_the_rule_of_sizes():
     assert np.allclose(template(56), TEMPLATE_112 / 2)
 
 
-def test_warp_by_whole_pixels_is_a_copy_and_black_outside():
+def test_warp_by_integer_pixels_is_a_copy_and_black_outside():
     x = pixels(1, 20)
     out = warp(x, [[1, 0, -3], [0, 1, 4]], 20)
     assert np.array_equal(out[4:, :-3], x[:-4, 3:])
@@ -88,7 +88,7 @@ def test_aligned_landmarks_match_the_template():
         (np.zeros((4, 2)), "share a shape"),
     ],
 )
-def test_landmarks_that_make_no_face_are_refused(marks, message):
+def test_degenerate_landmarks_are_refused(marks, message):
     with pytest.raises(ValueError, match=message):
         align(pixels(1, 20), marks)
 
@@ -148,7 +148,7 @@ def test_name_with_spaces_alone_is_refused_with_the_remedy(tmp_path):
         read(tmp_path, f"B/2.jpg {NUMBERS}\n\nAnn Lee/1.jpg {NUMBERS}\n")
 
 
-def test_names_that_are_no_utf8_are_read_as_the_file_system_has_them(tmp_path):
+def test_names_in_invalid_utf8_are_read_as_the_file_system_has_them(tmp_path):
     assert list(read(tmp_path, b"M\xfcller/1.jpg " + NUMBERS.encode())) == ["M\\xfcller/1.jpg"]
 
 
@@ -173,7 +173,7 @@ def test_macos_files_in_a_folder_of_landmarks_are_skipped(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["1.jpg", "1"])
-def test_file_name_that_fits_two_people_is_refused(key):
+def test_file_name_that_matches_two_people_is_refused(key):
     known = {key: TEMPLATE_112}
     assert list(landmarks_by_image(["A/1.jpg", "B/2.jpg"], known, "marks.txt")) == ["A/1.jpg"]
     with pytest.raises(DataError, match=rf"marks\.txt: '{key}' matches both A/1\.jpg and B/1\.jpg"):

@@ -22,7 +22,7 @@ def write(path, protocol=4, faces=FACES, same=SAME):
     return path
 
 
-def test_digest_survives_packing_anew_and_notices_each_change(tmp_path):
+def test_digest_survives_repacking_and_detects_each_change(tmp_path):
     first = copies.of_bin(bins.read(write(tmp_path / "a.bin")))
     again = write(tmp_path / "b.bin", protocol=2)
     assert sha256(again) != sha256(tmp_path / "a.bin")
@@ -46,7 +46,7 @@ def test_digest_equals_a_hash_of_the_pixels():
     assert copies.content([grey], [1]) == copies.content([np.repeat(grey, 3, axis=2)], [1])
 
 
-def test_register_knows_the_three_public_copies_of_cfp_fp():
+def test_register_has_the_three_public_copies_of_cfp_fp():
     by_hash = {copy.sha256[:8]: copy for copy in copies.REGISTER if copy.name == "cfp_fp"}
     assert sorted(by_hash) == ["76306c78", "a8754ddf", "d47cdcfe"]
     assert copies.find("76306c78" + "0" * 56).odd
@@ -84,7 +84,7 @@ def test_inspect_gives_a_pack_its_digest(tmp_path):
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_protocol_of_a_bin_carries_its_copy(data, named):
+def test_protocol_of_a_bin_reports_its_copy(data, named):
     (data / "verification").mkdir()
     path = write(data / "verification/lfw.bin")
     loaded = protocols.load("lfw" if named else str(path), 8 if named else None)

@@ -71,9 +71,7 @@ def test_one_world_in_every_format_trains_to_the_same_weights(images, tmp_path):
 
 
 @pytest.mark.parametrize("write", [formats.shards, formats.gz_shards])
-def test_shards_are_indexed_once_and_again_where_one_has_changed(
-    write, images, tmp_path, monkeypatch
-):
+def test_shards_are_indexed_once_and_again_after_a_change(write, images, tmp_path, monkeypatch):
     folder = write(tmp_path, images, LABELS)
     first = open_set(folder).read([7])
     looked = []
@@ -101,7 +99,7 @@ def test_shards_are_indexed_once_and_again_where_one_has_changed(
         ({"readme.txt": b"x"}, "contains no images with labels"),
     ],
 )
-def test_shard_with_half_a_sample_is_named(members, sentence, tmp_path):
+def test_shard_with_an_incomplete_sample_is_named(members, sentence, tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for name, content in members.items():
             about = tarfile.TarInfo(name)

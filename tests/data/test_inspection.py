@@ -159,7 +159,7 @@ def test_folder_is_described_and_loose_images_are_reported(tmp_path):
     )
 
 
-def test_long_lists_are_cut(tmp_path):
+def test_long_lists_are_shortened(tmp_path):
     root = folder(tmp_path / "f", (30,))
     for file in (root / "p0").iterdir():
         file.write_bytes(b"x")
@@ -196,7 +196,7 @@ def test_ranges_above_the_limit_of_float32_are_compared_as_it_rounds_them():
     assert pack_checks.differ(exact[:1] + 1, exact[:1]).all()  # exact below the limit
 
 
-def test_spans_are_first_and_behind_last():
+def test_spans_are_half_open():
     assert pack_checks.spans(np.array([0, 0, 2, 2, 2, 3]), 5).tolist() == [
         [1, 3],
         [0, 0],
@@ -206,7 +206,7 @@ def test_spans_are_first_and_behind_last():
     ]
 
 
-def test_pack_that_insightface_builds_with_its_recbuilder_is_well(tmp_path):
+def test_pack_of_insightfaces_recbuilder_is_sound(tmp_path):
     """No header; the keys begin with 0; `property` has the number of images on a second line."""
     root = write_pack(tmp_path / "p", header=False)
     (root / "property").write_text("3,16,16\n6\n")
@@ -240,7 +240,7 @@ def test_folder_reports_what_was_left_out(tmp_path):
     assert inspect(root, ignore=("*.heic", "up")).problems == []
 
 
-def test_report_holds_everything_uncut(tmp_path):
+def test_report_contains_everything_in_full(tmp_path):
     root = folder(tmp_path / "f", (30,))
     for file in (root / "p0").iterdir():
         file.write_bytes(b"x")
@@ -259,7 +259,7 @@ def test_report_holds_everything_uncut(tmp_path):
     assert written["problems"][-1] == "... and 10 more images"
 
 
-def test_file_of_a_pack_that_cannot_be_read_is_a_problem_like_others(tmp_path, monkeypatch):
+def test_unreadable_file_of_a_pack_is_listed_as_a_problem(tmp_path, monkeypatch):
     root = write_pack(tmp_path / "p")
     real = os.open
 
@@ -274,7 +274,7 @@ def test_file_of_a_pack_that_cannot_be_read_is_a_problem_like_others(tmp_path, m
     ]
 
 
-def test_report_of_the_packing_that_is_damaged_is_a_problem(tmp_path):
+def test_damaged_report_of_a_packing_is_a_problem(tmp_path):
     root = write_pack(tmp_path / "p")
     (root / "report.json").write_text("{")
     assert any("report.json is not readable JSON" in problem for problem in inspect(root).problems)
@@ -282,7 +282,7 @@ def test_report_of_the_packing_that_is_damaged_is_a_problem(tmp_path):
     assert inspect(root).problems == []
 
 
-def test_file_of_no_known_kind_is_named(tmp_path):
+def test_file_of_unknown_kind_is_named(tmp_path):
     (tmp_path / "lfw.bin.download").write_text("<!DOCTYPE html><html>")
     with pytest.raises(DataError, match=r"neither a pack .* nor a folder: it is an HTML page"):
         inspect(tmp_path / "lfw.bin.download")

@@ -57,7 +57,7 @@ def unpack(data, into):
 
 
 @pytest.mark.parametrize("name", [name for name in lfw.FOLDERS if name != "lfw"])
-def test_unpacked_folder_is_as_good_as_its_archive(data, whole, name):
+def test_unpacked_folder_equals_its_archive(data, whole, name):
     (data / name).parent.mkdir(exist_ok=True)
     unpack(data, data / name)
     assert lfw.archive() == data / name
@@ -73,7 +73,7 @@ def test_people_may_be_in_the_lfw_folder_itself(data, whole):
     same(whole, again())
 
 
-def test_folder_with_pairs_alone_is_no_lfw(data):
+def test_folder_with_only_pairs_is_not_lfw(data):
     (data / "lfw").mkdir()
     (data / "lfw/pairs.txt").write_text(miniatures.lfw_pairs())
     assert lfw.archive() is None
@@ -102,7 +102,7 @@ def kaggle_zip(data, name):
 
 
 @pytest.mark.parametrize("name", ["archive.zip", "lfw-dataset.zip"])
-def test_kaggles_zip_is_all_that_is_needed(data, whole, name):
+def test_kaggles_zip_is_sufficient(data, whole, name):
     kaggle_zip(data, name)
     assert lfw.pair_file() == data / "lfw" / name
     assert lfw.available()
@@ -110,7 +110,7 @@ def test_kaggles_zip_is_all_that_is_needed(data, whole, name):
     assert datasets.missing("lfw", {}) == ""
 
 
-def test_kaggles_zip_unpacked(data, whole):
+def test_kaggles_zip_is_read_unpacked(data, whole):
     kaggle_zip(data, "archive.zip")
     extract(data / "lfw/archive.zip", data / "lfw")
     (data / "lfw/archive.zip").unlink()
@@ -118,7 +118,7 @@ def test_kaggles_zip_unpacked(data, whole):
     same(whole, again())
 
 
-def test_mirror_that_deals_the_images_to_numbered_folders(data, whole):
+def test_mirror_with_numbered_folders_is_read(data, whole):
     """As on Hugging Face: ``train/images/000/Name_0001.jpg``, and a table with the columns of its
     own.
     """
@@ -204,7 +204,7 @@ def test_other_archives_from_a_mac_are_read_too(data, tmp_path, kind):
         ("a/_b.jpg", False),
     ],
 )
-def test_clutter_is_known_by_its_name(name, clutter):
+def test_clutter_is_recognised_by_its_name(name, clutter):
     assert is_clutter(name) is clutter
 
 
@@ -230,7 +230,7 @@ def test_missing_image_does_not_shift_the_ones_after_it(data, whole):
         lfw.pairs(faces)
 
 
-def test_two_versions_side_by_side_are_refused(data, whole):
+def test_two_versions_in_one_folder_are_refused(data, whole):
     unpack(data, data / "lfw/first")
     shutil.copytree(data / "lfw/first", data / "lfw/second")
     with pytest.raises(DataError, match=r"contains Person_\d\d_000\d\.jpg twice"):
@@ -339,7 +339,7 @@ def script():
     return module
 
 
-def test_script_takes_kaggles_zip(data, whole, tmp_path, capsys):
+def test_script_accepts_kaggles_zip(data, whole, tmp_path, capsys):
     kaggle_zip(data, "archive.zip")
     module = script()
     script_job.main(module.__file__, module.make, ["--to", str(tmp_path / "out"), "--other-counts"])
@@ -355,7 +355,7 @@ def test_registry_has_the_files_that_scikit_learn_fetches():
         assert remote.url in registry.get("lfw").source
 
 
-def test_dead_address_is_named_nowhere():
+def test_no_file_names_a_dead_address():
     root = SCRIPTS.parent
     for path in [
         *root.glob("data_scripts/**/*"),

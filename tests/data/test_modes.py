@@ -197,7 +197,7 @@ def test_alpha_is_blended_with_black():
     assert grey(stored(colour, "WEBP", lossless=True, exact=True)) == [BLENDED] * 2
 
 
-def test_colour_below_full_transparency_does_not_show():
+def test_colour_of_fully_transparent_pixels_is_ignored():
     """Two images that look alike and differ in what lies below the mask decode alike."""
     pixels = np.full((4, 4, 4), 255, np.uint8)
     pixels[:, :2, 3] = 0
@@ -238,7 +238,7 @@ def test_lab_is_converted():
     assert lab.min() >= 250  # the lightest grey there is
 
 
-def test_animations_and_pages_give_the_first():
+def test_first_frame_or_page_is_read():
     frames = [Image.new("RGB", (4, 4), (level,) * 3) for level in (40, 200)]
     for kind, options in (("GIF", {}), ("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})):
         data = stored(frames[0], kind, save_all=True, append_images=frames[1:], **options)
@@ -259,6 +259,6 @@ def test_formats_of_photographs_are_read(kind):
 
 
 @pytest.mark.parametrize("kind", ["EPS", "PDF", "ICO", "TGA", "PCX"])
-def test_formats_of_documents_and_of_no_signature_are_not(kind):
+def test_document_formats_and_those_without_signature_are_refused(kind):
     with pytest.raises(DataError, match="cannot be decoded"):
         decode(stored(Image.new("RGB", (16, 16)), kind), "here")

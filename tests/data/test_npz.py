@@ -80,7 +80,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_members_that_are_no_plain_arrays_are_refused_by_name(tmp_path, name):
+def test_members_that_are_not_plain_arrays_are_refused_by_name(tmp_path, name):
     content, message = BAD[name]
     path = archive(tmp_path / "x.npz", [("a.npy", content)])
     with pytest.raises(DataError, match=message) as caught, npz.opened(path) as arrays:

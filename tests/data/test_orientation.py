@@ -58,7 +58,7 @@ OPPOSITE = {"top": "bottom", "bottom": "top", "left": "right", "right": "left"}
 
 @pytest.mark.parametrize("value", SIDES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_files_are_turned_as_the_standard_says(kind, value):
+def test_files_are_rotated_as_the_standard_defines(kind, value):
     row, column = SIDES[value]
     decoded = decode(with_tag(value, kind), "here")
     assert decoded.shape == ((16, 24, 3) if value < 5 else (24, 16, 3))
@@ -70,7 +70,7 @@ def test_files_are_turned_as_the_standard_says(kind, value):
 
 @pytest.mark.parametrize("value", SIDES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_turning_agrees_with_pillow_to_the_bit(kind, value):
+def test_rotation_equals_pillows_bit_for_bit(kind, value):
     data = with_tag(value, kind)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
     assert np.array_equal(decode(data, "here"), np.asarray(expected))
@@ -79,13 +79,13 @@ def test_turning_agrees_with_pillow_to_the_bit(kind, value):
     )
 
 
-def test_grey_images_are_turned_too():
+def test_grey_images_are_rotated_too():
     assert decode(with_tag(6), "here", colour="GRAY").shape == (24, 16, 1)
 
 
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize(("kind", "code"), [("B", 1), ("H", 3), ("I", 4)])
-def test_tag_is_read_in_both_byte_orders_and_every_whole_type(order, kind, code):
+def test_tag_is_read_in_both_byte_orders_and_every_integer_type(order, kind, code):
     start = b"II*\0" if order == "<" else b"MM\0*"
     value = struct.pack(order + kind, 6).ljust(4, b"\0")
     width = struct.pack(order + "HHII", 0x0100, 3, 1, 0)
@@ -96,11 +96,11 @@ def test_tag_is_read_in_both_byte_orders_and_every_whole_type(order, kind, code)
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_values_that_do_not_exist_turn_nothing(value):
+def test_undefined_values_rotate_nothing(value):
     assert orientation.of_jpeg(with_tag(value)) == 1
 
 
-def test_tag_behind_other_segments_is_found():
+def test_tag_after_other_segments_is_found():
     """Cameras write JFIF, comments or fill bytes in front of the EXIF."""
     data = with_tag(3)
     comment = b"\xff\xfe" + struct.pack(">H", 2 + 300) + b"c" * 300

@@ -16,7 +16,7 @@ def need(present: bool, how: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not present, reason=how)
 
 
-def test_lfw_miniature_is_read_and_its_pairs_are_right(data):
+def test_lfw_miniature_is_read_and_its_pairs_are_correct(data):
     miniatures.lfw(data)
     faces = lfw.images(size=(48, 40), box=Box(75, 72, 175, 192))
     assert faces.images.shape == (60, 48, 40, 1)

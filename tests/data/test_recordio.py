@@ -151,7 +151,7 @@ def test_index_of_another_form_is_refused(tmp_path, text, message):
         read_index(tmp_path / "a.idx")
 
 
-def test_index_comes_back(tmp_path):
+def test_index_round_trips(tmp_path):
     write_index(tmp_path / "a.idx", np.array([2, 0]), np.array([0, 16]))
     keys, offsets = read_index(tmp_path / "a.idx")
     assert (keys.tolist(), offsets.tolist()) == ([2, 0], [0, 16])

@@ -176,7 +176,7 @@ def test_colour_archives_of_lfw_are_accepted(data, tmp_path, archive, inside):
     assert np.ptp(image.astype(int), axis=2).max() > 50
 
 
-def test_made_bins_are_found_by_name(data):
+def test_created_bins_are_found_by_name(data):
     miniatures.calfw(data)
     run("calfw", "--other-counts")
     calfw = verification.load("calfw")

@@ -68,7 +68,7 @@ LEFT_LYING = [
 
 
 @pytest.mark.parametrize("name", LEFT_LYING)
-def test_clutter_of_programs_makes_no_identity(tmp_path, name):
+def test_clutter_of_programs_is_no_identity(tmp_path, name):
     root = folder(tmp_path / "f", (1, 1))
     put(root / name, jpeg(0))
     folders, out = walk.walk(root)
@@ -94,7 +94,7 @@ def test_people_with_strange_names_are_people(tmp_path):
     assert left(tmp_path) == {}
 
 
-def test_patterns_fit_names_and_paths_in_any_case(tmp_path):
+def test_patterns_match_names_and_paths_in_any_case(tmp_path):
     for name in ("p0/1.jpg", "p0/small_1.jpg", "Raw/1.jpg", "p1/raw/1.jpg", "p2/raw/1.jpg"):
         put(tmp_path / name)
     assert names(tmp_path, "raw", "small_*") == ["p0"]
@@ -148,7 +148,7 @@ def test_folder_that_may_not_be_listed_is_reported(tmp_path, monkeypatch):
     assert left(root) == {"p1/": "the folder cannot be read (Permission denied)"}
 
 
-def test_folders_deeper_than_python_calls_itself_are_walked(tmp_path):
+def test_folders_deeper_than_the_recursion_limit_are_walked(tmp_path):
     here, depth = Path.cwd(), 1010
     os.chdir(tmp_path)
     try:
@@ -206,7 +206,7 @@ def test_printable_names_are_utf8_one_line_and_different(text, raw):
         assert UNDO.sub(undone, printable(one)) == one  # so no two names look the same
 
 
-def test_printable_leaves_ordinary_names_alone():
+def test_printable_does_not_change_ordinary_names():
     for name in ("Ann", "José María", "山田 太郎", "o'neil", "a b"):
         assert printable(name) == name
     assert printable(os.fsdecode(b"M\xfcller")) == "M\\xfcller"

@@ -106,7 +106,7 @@ def files(path: Path) -> list[Path]:
         return [path]
     parquet_files = sorted(path.rglob("*.parquet"), key=lambda file: natural(file.as_posix()))
     if not parquet_files:
-        raise DataError(f"{path} holds no .parquet files")
+        raise DataError(f"{path} contains no .parquet files")
     return parquet_files
 
 

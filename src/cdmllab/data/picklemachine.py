@@ -71,7 +71,7 @@ class Machine:
             elif code in _NOT_BUILT and not sniff.hint(
                 self._data
             ):  # the letters of a text are instructions too
-                raise Refused(f"it holds {_NOT_BUILT[code]}, which no bin does")
+                raise Refused(f"it contains {_NOT_BUILT[code]}, which no bin does")
             else:
                 raise ValueError(f"the byte 0x{code:02x} is no instruction of a pickle")
         raise Refused(f"it has more than {MOST:,} instructions")
@@ -122,7 +122,7 @@ class Machine:
     def _long(self) -> None:
         count = self._read("<B")
         if count > 9:  # one of 64 bits without a sign takes nine bytes
-            raise Refused("it holds a number of more than 64 bits")
+            raise Refused("it contains a number of more than 64 bits")
         self._push(int.from_bytes(self._take(count), "little", signed=True))
 
     def _long_line(self) -> None:

@@ -1,5 +1,6 @@
-"""What a protocol of plain arrays holds (``images``, ``first``, ``second``, ``same``, perhaps
-``fold`` and ``identity``), and what is wrong with it.
+"""Describe and check a protocol of plain arrays.
+
+Its arrays are ``images``, ``first``, ``second``, ``same`` and optionally ``fold`` and ``identity``.
 """
 
 from pathlib import Path
@@ -48,11 +49,11 @@ def checked(stored: npz.Arrays, path: Path) -> dict[str, NDArray[Any]]:
 
 
 def inspect(path: Path) -> tuple[dict[str, str], list[str]]:
-    """Facts and problems of a protocol.
+    """Describe a protocol and list its problems.
 
     Raises
     ------
-    DataError : an array of another form
+    DataError : an array is missing or has another form
     """
     with npz.opened(path) as stored:
         arrays = checked(stored, path)

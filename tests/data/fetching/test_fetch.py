@@ -71,7 +71,7 @@ def test_fetch_returns_the_file_and_makes_no_second_request(mirror, url, tmp_pat
     ],
     ids=str,
 )
-def test_fetch_survives(mirror, url, tmp_path, faults):
+def test_fetch_survives_faults_of_the_mirror(mirror, url, tmp_path, faults):
     mirror.faults["/faces.zip"] = faults
     # Without an expected size, so that the size that the mirror sends is trusted.
     assert get(remote(url, size=None), tmp_path).path.read_bytes() == CONTENT
