@@ -62,9 +62,7 @@ def test_warp_turns_about_pixel_centres():
 
 
 def test_aligned_landmarks_match_the_template():
-    """White dots at the landmarks of a turned and scaled face come to lie where the template has
-    them.
-    """
+    """Dots at the landmarks of a rotated and scaled face are moved to those of the template."""
     turn = 1.7 * np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
     marks = TEMPLATE_112 @ turn.T + [90, 20]
     face = np.zeros((300, 300, 1), np.uint8)

@@ -1,6 +1,4 @@
-"""Every format of the mirrors behind one interface: the same images, the same labels, the same
-weights.
-"""
+"""Every format of the mirrors gives the same images, the same labels and the same weights."""
 
 import hashlib
 import io

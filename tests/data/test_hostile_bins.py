@@ -1,6 +1,4 @@
-"""Pickles of a few hundred bytes that hang the standard unpickler, or fill the memory; and real
-ones of every kind.
-"""
+"""Pickles that hang the standard unpickler or fill the memory, and real ones of every kind."""
 
 import pickle
 import pickletools

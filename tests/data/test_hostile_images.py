@@ -92,7 +92,7 @@ def test_scans_are_counted_as_the_decoder_sees_them():
 
 
 def png(width, height):
-    """A header that announces so many pixels, and none."""
+    """A header that declares many pixels, without any data."""
 
     def chunk(kind, content):
         return (

@@ -1,6 +1,4 @@
-"""Lists, indices and headers that are not UTF-8, lead elsewhere, have absurd numbers, or promise
-too much.
-"""
+"""Lists, indices and headers with invalid UTF-8, absurd numbers, or paths that lead outside."""
 
 import json
 

@@ -183,9 +183,7 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_ranges_above_the_limit_of_float32_are_compared_as_it_rounds_them():
-    """Glint360K has 17,091,657 images: the exact ends are odd for half of the people, and a sound
-    pack rounds them.
-    """
+    """Glint360K has 17,091,657 images: half of the range ends are odd, and float32 rounds them."""
     exact = np.array([[2**24 - 3, 2**24 - 1], [2**24 + 1, 2**24 + 3], [17_091_601, 17_091_658]])
     stored = np.float32(exact).astype(np.float64)
     assert stored.tolist() == [[16777213, 16777215], [16777216, 16777220], [17091600, 17091658]]

@@ -1,6 +1,4 @@
-"""LFW in every form it can be had in: archives, unpacked, from mirrors, and as a Mac or Windows
-leaves it.
-"""
+"""LFW in every form: archives, unpacked, from mirrors, and with the traces of macOS and Windows."""
 
 import importlib.util
 import io
@@ -81,9 +79,7 @@ def test_folder_with_only_pairs_is_not_lfw(data):
 
 
 def kaggle_pairs() -> str:
-    """Kaggle's table: the rows of ``pairs.txt``, a header of four columns, lines as Windows ends
-    them.
-    """
+    """Kaggle's table: the rows of ``pairs.txt``, a header of four columns, Windows line endings."""
     rows = [line.replace("\t", ",") for line in miniatures.lfw_pairs().splitlines()[1:]]
     rows = [row if row.count(",") == 3 else f"{row}," for row in rows]
     return "".join(f"{row}\r\n" for row in ["name,imagenum1,imagenum2,", *rows])
@@ -119,9 +115,7 @@ def test_kaggles_zip_is_read_unpacked(data, whole):
 
 
 def test_mirror_with_numbered_folders_is_read(data, whole):
-    """As on Hugging Face: ``train/images/000/Name_0001.jpg``, and a table with the columns of its
-    own.
-    """
+    """As on Hugging Face: ``train/images/000/Name_0001.jpg``, and a table with other columns."""
     unpack(data, data / "people")
     for k, file in enumerate(sorted((data / "people").rglob("*.jpg"))):
         target = data / f"lfw/train/images/{k % 3:03d}/{file.name}"
@@ -138,9 +132,7 @@ def test_mirror_with_numbered_folders_is_read(data, whole):
 
 
 def with_mac_files(path):
-    """As macOS packs it: every file and folder has a twin that begins with ``._``, and is
-    no image.
-    """
+    """As macOS packs it: every file and folder has a twin ``._name`` that is not an image."""
     with tarfile.open(path) as tar:
         files = [(member.name, tar.extractfile(member).read()) for member in tar.getmembers()]
     with tarfile.open(path, "w:gz") as tar:

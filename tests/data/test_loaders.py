@@ -100,9 +100,7 @@ def test_processes_see_parts_of_one_order():
 
 
 def test_augmentation_differs_by_seed_epoch_position_and_process():
-    """One image over and over, so that two batches are equal exactly where the same was drawn for
-    them.
-    """
+    """All images are the same, so two batches are equal exactly if their augmentations are."""
     one = ArraySet(np.repeat(SET.images[:1], 55, axis=0), LABELS)
     batches = []
     for seed in range(2):

@@ -1,5 +1,4 @@
-"""Every row of the table of modes in `cdmllab.data.decode.decode`, from images built byte by byte
-or by Pillow.
+"""Every row of the table of modes in `cdmllab.data.decode.decode`, from images built here.
 
 Values marked OpenCV are what ``cv2.imread`` of OpenCV 5.0.0 gives for the same bytes.
 """
@@ -42,9 +41,7 @@ def png(
 def tiff(
     data: bytes, width: int, height: int, bits: int, *, photometric: int = 1, kind: int = 1
 ) -> bytes:
-    """A little-endian TIFF of one strip; `kind` is the sample format: 1 unsigned, 2 signed, 3
-    float.
-    """
+    """A little-endian TIFF of one strip; `kind`: 1 unsigned, 2 signed, 3 float samples."""
     tags = {
         256: width,
         257: height,

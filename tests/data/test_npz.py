@@ -1,6 +1,4 @@
-"""Foreign ``.npz`` files: the arrays that NumPy reads, or one sentence and no more memory than they
-are worth.
-"""
+"""Untrusted ``.npz`` files: the arrays that NumPy reads, or one error and little memory."""
 
 import io
 import tracemalloc

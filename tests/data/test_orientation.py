@@ -32,9 +32,7 @@ KINDS = {
 
 
 def quarters() -> np.ndarray:
-    """24 x 16 pixels stored; the four quarters have the levels 0, 80 in the upper half and 160, 240
-    in the lower.
-    """
+    """24 x 16 stored pixels in four quarters: levels 0 and 80 above, 160 and 240 below."""
     levels = np.array([[0, 80], [160, 240]], np.uint8)
     return np.repeat(np.kron(levels, np.ones((8, 12), np.uint8))[..., None], 3, axis=2)
 

@@ -295,9 +295,7 @@ def test_replace_folder_restores_the_old_one_if_the_new_one_cannot_be_moved(tmp_
 
 
 def stored_sideways(value: int = 6, size: int = 16) -> bytes:
-    """A colour JPEG of the right size whose left half is black as stored, and its upper half when
-    shown.
-    """
+    """A colour JPEG of the right size: stored, its left half is black; upright, its upper half."""
     pixels_ = np.full((size, size, 3), 240, np.uint8)
     pixels_[:, : size // 2] = 0
     exif, stream = Image.Exif(), io.BytesIO()
@@ -326,9 +324,7 @@ def test_upright_bytes_are_kept_with_their_exif(tmp_path):
 
 
 def test_landmarks_are_of_the_upright_image(tmp_path):
-    """The image is stored turned; as it is shown, the face is 20 right of the template's place and
-    10 below.
-    """
+    """Stored rotated; upright, the face is 20 px right of the template and 10 px below."""
     upright = pixels(3, 150)
     exif = Image.Exif()
     exif[0x0112] = 6

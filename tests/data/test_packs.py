@@ -211,9 +211,7 @@ def test_header_with_a_wrong_image_count_is_refused(tmp_path):
 )
 @pytest.mark.parametrize("identities", [360_232, 360_233, 1])
 def test_header_beyond_float32_is_corrected_from_the_records(images, identities):
-    """A header above 2^24 is off by one or two; the first record without an image is where the
-    ranges begin.
-    """
+    """Above 2^24 a header is off by one or two; ranges begin at the first record without image."""
     first, end = images + 1, images + 1 + identities
     rounded = (int(np.float32(number)) for number in (first, end))
     assert exact_header(*rounded, largest=end - 1, is_range=lambda key: first <= key < end) == (

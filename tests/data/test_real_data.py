@@ -1,6 +1,4 @@
-"""LFW, Omniglot, AT&T faces and CFP's protocol as they are, where they are; miniatures of them
-everywhere.
-"""
+"""LFW, Omniglot, AT&T faces and CFP's protocol: miniatures, and the originals if available."""
 
 import numpy as np
 import pytest

@@ -103,9 +103,7 @@ def _descriptor(images):
 
 
 def test_identity_outweighs_mild_nuisances():
-    """Images of one person under two sets of nuisances are mostly closer than images of two people
-    under the same nuisances.
-    """
+    """Two images of one person are mostly closer than two people under equal nuisances."""
     people = torch.arange(150)
     one = _descriptor(faces.render(people, index=0, size=64, strength=0.2))
     two = _descriptor(faces.render(people, index=1, size=64, strength=0.2))

@@ -27,9 +27,7 @@ def test_difficulty_is_the_sum_over_nuisances():
 
 
 def test_variance_shares_add_up_and_name_the_factor_that_varies():
-    """Yaw costs 0.5 at its limit and restyling 0.1 whenever it happens; nothing else costs
-    anything.
-    """
+    """Yaw costs up to 0.5, restyling 0.1 whenever it occurs, and all else costs nothing."""
     world = faces.FaceWorld(40, 10, size=32, strength=1.0, seed=0)
     measured = responses(yaw=[0, 0.1, 0.2, 0.3, 0.4, 0.5], restyling=[0, 0.1, 0.1, 0.1, 0.1, 0.1])
     rows = np.arange(0, 400, 2)

@@ -15,8 +15,7 @@ class Field(NamedTuple):
 
 
 def fields(data: bytes) -> list[Field]:
-    """The fields of image records from the start of a ``.rec`` file, as far as `data` reaches;
-    whole files or pieces.
+    """The fields of the image records in a ``.rec`` file, or in the beginning of one.
 
     The first bytes of a continued part (kind 2 or 3) belong to its image.
     """
