@@ -21,8 +21,8 @@ class Mirror:
     A fault is a name, or a name with a number: ``("cut", 100)`` closes after 100 bytes,
     ``("trickle", 0.1)`` waits that many seconds between bytes, ``("longer", 10)`` and
     ``("shorter", 10)`` lie about the size, ``("status", 503)`` answers with that status.
-    The others are ``page``, ``stall``, ``redirect``, ``loop``, ``gone``, ``changes`` (with a number:
-    and closes after so many bytes), ``no range``, ``wrong range``, ``wrong byte`` and ``zeros``.
+    The others are ``page``, ``stall``, ``redirect``, ``loop``, ``gone``, ``no range``,
+    ``wrong range``, ``wrong byte``, ``zeros``, and ``changes``, with a number: then closes early.
     """
 
     def __init__(self) -> None:
